@@ -1,0 +1,1 @@
+"""QLoRA experiments you can name, sweep and compare."""
