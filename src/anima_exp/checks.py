@@ -1,0 +1,108 @@
+"""Rules that span two settings: a run that contradicts itself stops before anything is loaded."""
+
+from anima_exp.config import Quantization, RunConfig, Schedule, TargetModules
+from anima_exp.errors import ConfigError
+
+
+def check(config: RunConfig) -> None:
+    """Raise ConfigError at the first rule the settings break, in the words of the command line."""
+    _numbers(config)
+    _data(config)
+    _adapter(config)
+    _schedule(config)
+
+
+def _numbers(config: RunConfig) -> None:
+    positive = {
+        "lora.rank": config.lora.rank,
+        "lora.alpha": config.lora.alpha,
+        "optimizer.learning_rate": config.optimizer.learning_rate,
+        "optimizer.epsilon": config.optimizer.epsilon,
+        "data.rows": config.data.rows,
+        "data.max_prompt_tokens": config.data.max_prompt_tokens,
+        "data.max_response_tokens": config.data.max_response_tokens,
+        "data.max_train_samples": config.data.max_train_samples,
+        "trainer.steps": config.trainer.steps,
+        "trainer.epochs": config.trainer.epochs,
+        "trainer.batch_size": config.trainer.batch_size,
+        "trainer.micro_batch_size": config.trainer.micro_batch_size,
+        "trainer.log_every": config.trainer.log_every,
+        "trainer.eval_every": config.trainer.eval_every,
+        "trainer.save_every": config.trainer.save_every,
+        "trainer.keep_checkpoints": config.trainer.keep_checkpoints,
+        "model.max_memory_gib": config.model.max_memory_gib,
+    }
+    for key, value in positive.items():
+        if value is not None and not value > 0:
+            raise ConfigError(f"{key}={value} must be greater than 0.")
+    shares = {
+        "lora.dropout": config.lora.dropout,
+        "optimizer.warmup_ratio": config.optimizer.warmup_ratio,
+        "optimizer.beta1": config.optimizer.beta1,
+        "optimizer.beta2": config.optimizer.beta2,
+    }
+    for key, value in shares.items():
+        if not 0 <= value < 1:
+            raise ConfigError(f"{key}={value} must be at least 0 and less than 1.")
+    not_negative = {
+        "data.heldout_rows": config.data.heldout_rows,
+        "optimizer.weight_decay": config.optimizer.weight_decay,
+        "optimizer.max_grad_norm": config.optimizer.max_grad_norm,
+        "seed": config.seed,
+    }
+    for key, value in not_negative.items():
+        if value < 0:
+            raise ConfigError(f"{key}={value} must not be negative.")
+
+
+def _data(config: RunConfig) -> None:
+    data = config.data
+    if data.path and data.source:
+        raise ConfigError(
+            f"data.path={data.path} and data.source={data.source} are both set; a run has one "
+            "source. For a file use data=local data.path=..."
+        )
+    if not data.path and not data.source:
+        raise ConfigError("data=local needs a file: add data.path=FILE (json, jsonl, csv, tsv, parquet).")
+    evals = config.evals
+    if data.heldout_rows == 0 and (evals.heldout or evals.exact_match):
+        raise ConfigError(
+            "data.heldout_rows=0, but evals asks for rows set aside. "
+            "Give data.heldout_rows, or use evals=[] or evals=[samples]."
+        )
+
+
+def _adapter(config: RunConfig) -> None:
+    full = config.lora.target_modules is TargetModules.none
+    if full and config.quant.type is not Quantization.none:
+        raise ConfigError(
+            f"lora=none trains every weight, but quant={config.quant.type.value} freezes them. "
+            "Use lora=none quant=none, or keep an adapter."
+        )
+    if config.model.max_memory_gib and not config.model.device_map:
+        raise ConfigError("model.max_memory_gib limits model.device_map=auto; set that too.")
+    if config.quant.double_quant and config.quant.type not in (Quantization.nf4, Quantization.fp4):
+        raise ConfigError(
+            f"quant.double_quant=true needs 4 bits, but quant.type={config.quant.type.value}. "
+            "Use quant=nf4 or quant=fp4."
+        )
+
+
+def _schedule(config: RunConfig) -> None:
+    trainer, optimizer = config.trainer, config.optimizer
+    if (trainer.steps is None) == (trainer.epochs is None):
+        raise ConfigError(
+            f"trainer.steps={trainer.steps} and trainer.epochs={trainer.epochs}: give one of them. "
+            "For epochs use trainer.steps=null trainer.epochs=3."
+        )
+    if trainer.batch_size % trainer.micro_batch_size:
+        raise ConfigError(
+            f"trainer.batch_size={trainer.batch_size} is not a multiple of "
+            f"trainer.micro_batch_size={trainer.micro_batch_size}."
+        )
+    if optimizer.schedule is Schedule.constant and optimizer.warmup_ratio:
+        # qlora.py passes warmup_ratio 0.03 with a constant schedule, which ignores it.
+        raise ConfigError(
+            f"optimizer.warmup_ratio={optimizer.warmup_ratio} does nothing with "
+            "optimizer.schedule=constant. Use optimizer.schedule=constant_with_warmup."
+        )

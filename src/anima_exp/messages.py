@@ -1,0 +1,172 @@
+"""Hydra's and OmegaConf's errors -> one line: the setting, its value, and the way out."""
+
+import re
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from enum import Enum
+from typing import Any, get_args, get_origin, get_type_hints
+
+from anima_exp.config import RunConfig
+from anima_exp.paths import shipped
+
+
+def explain(error: BaseException) -> str:
+    """One line for a mistake in a command line or a YAML file.
+
+    An error of our own is already one line; one that we do not know keeps its first line.
+    """
+    text = _whole_text(error)
+    for pattern, answer in _ANSWERS:
+        if found := re.search(pattern, text, re.DOTALL):
+            return answer(text, found)
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def unknown_setting(key: str) -> str:
+    """`lora.rnak` -> "There is no setting 'lora.rnak'. Did you mean 'lora.rank'?" """
+    return f"There is no setting '{key}'. {_suggest_setting(key)}"
+
+
+def settings(schema: Any = RunConfig, path: str = "") -> dict[str, Any]:
+    """Every dotted key a run knows -> its type, groups included."""
+    known: dict[str, Any] = {}
+    for name, hint in get_type_hints(schema).items():
+        known[f"{path}{name}"] = hint
+        for inner in (hint, *get_args(hint)):
+            if is_dataclass(inner):
+                known |= settings(inner, f"{path}{name}.")
+    return known
+
+
+def choices(group: str) -> list[str]:
+    """The files one can choose in a group: `model` -> [guanaco33b, llama7b, ...]."""
+    if group == "sweep":
+        return ["by_hand", *sorted(path.stem for path in shipped("sweeps").glob("*.yaml"))]
+    folder = shipped("conf") / group
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+
+
+def _whole_text(error: BaseException) -> str:
+    parts, seen = [], error
+    while seen is not None and len(parts) < 5:
+        parts.append(f"{seen}")
+        if key := getattr(seen, "full_key", None):
+            parts.append(f"full_key: {key}")
+        seen = seen.__cause__ or seen.__context__  # type: ignore[assignment]
+    return "\n".join(parts)
+
+
+def _suggest_setting(key: str) -> str:
+    known = list(settings())
+    if key.startswith("hydra."):
+        return "It would be one of Hydra's own: see --hydra-help."
+    group, _, name = key.rpartition(".")
+    # First among the settings of the same group, by the last part of the key; then anywhere.
+    siblings = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == group}
+    close = get_close_matches(name, siblings, n=1)
+    if close:
+        return f"Did you mean '{siblings[close[0]]}'?"
+    if close := get_close_matches(key, known, n=1):
+        return f"Did you mean '{close[0]}'?"
+    elsewhere = [k for k in known if k.rpartition(".")[2] == name]
+    if elsewhere:
+        return f"Did you mean '{elsewhere[0]}'?"
+    if siblings:
+        return f"Known here: {', '.join(sorted(siblings))}."
+    return f"Known: {', '.join(f.name for f in fields(RunConfig))}."
+
+
+def _no_choice(_: str, found: re.Match[str]) -> str:
+    group, _, name = found["choice"].rpartition("/")
+    # `experiment/table9/7b` is choice table9/7b of group experiment.
+    group, _, folder = group.partition("/")
+    name = f"{folder}/{name}" if folder else name
+    known = choices(group)
+    if not known:
+        return f"There is no group '{group}'. {_suggest_setting(group)}"
+    close = get_close_matches(name, known, n=1)
+    hint = f"Did you mean '{close[0]}'? --help lists all." if close else f"There are: {', '.join(known)}."
+    return f"{group}={name}: no such choice. {hint}"
+
+
+def _no_override(text: str, found: re.Match[str]) -> str:
+    key = re.search(r"full_key: (\S+)", text)
+    source = re.search(r"In '([^']+)'", text)
+    line = unknown_setting(key[1] if key else found["key"])
+    return f"In conf/{source[1]}.yaml: {line}" if source else line
+
+
+def _wrong_type(text: str, found: re.Match[str]) -> str:
+    key = re.search(r"full_key: (\S+)", text)
+    source = re.search(r"In '([^']+)'", text)
+    name = key[1] if key else "a setting"
+    hint = settings().get(name)
+    value = found["value"] if "value" in found.re.groupindex else "null"
+    where = f"In conf/{source[1]}.yaml: " if source else ""
+    return f"{where}{name}={value} is not {_describe(hint)}."
+
+
+def _describe(hint: Any) -> str:
+    maybe = type(None) in get_args(hint)
+    kind = next(k for k in get_args(hint) if k is not type(None)) if maybe else hint
+    optional = " (or null)" if maybe else ""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return f"one of {', '.join(member.value for member in kind)}{optional}"
+    if get_origin(kind) is list:
+        return "a list: write [a,b]"
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    if is_dataclass(kind):
+        return f"a group of settings{optional}; choose a file with GROUP=NAME"
+    return names.get(kind, "a value of the right type") + optional
+
+
+def _missing(text: str, found: re.Match[str]) -> str:
+    full = re.search(r"full_key: (\S+)", text)
+    key = full[1] if full else found["key"]
+    return f"{key} has no value. Give it with {key}=..."
+
+
+def _broken_reference(text: str, found: re.Match[str]) -> str:
+    key = re.search(r"full_key: (\S+)", text)
+    return f"{key[1] if key else 'A setting'} refers to '{found['target']}', which does not exist."
+
+
+def _several_values(_: str, found: re.Match[str]) -> str:
+    return (
+        f"{found['override']}: several values need a sweep: add -m, "
+        "or quote one list as key=[a,b] or one text as key='\"a,b\"'."
+    )
+
+
+def _unreadable(_: str, found: re.Match[str]) -> str:
+    return (
+        f"Cannot read the command line at '{found['override']}'. Write key=value, [a,b] for a list, "
+        "and quotes around odd characters: 'key=\"a = b\"'."
+    )
+
+
+def _not_a_group(_: str, __: re.Match[str]) -> str:
+    return "A group takes the name of a file, not a number: for example lora=attention, or lora.rank=8."
+
+
+def _bad_value(_: str, found: re.Match[str]) -> str:
+    return f"{found['key']}={found['value']} is not {_describe(settings().get(found['key']))}."
+
+
+_ANSWERS: list[tuple[str, Any]] = [
+    (r"Could not (?:find|load) '(?P<choice>[\w./-]+)'", _no_choice),
+    (r"Config group override must be a string or a list", _not_a_group),
+    (r"Error merging override (?P<key>[\w.]+)=(?P<value>\S+)", _bad_value),
+    (r"(?:no viable alternative|mismatched input|extraneous input).*? '(?P<override>[^']*)'", _unreadable),
+    (r"Could not override '(?P<choice>[\w./-]+)'\.\s*No match in the defaults list", lambda t, f: unknown_setting(f["choice"])),
+    (r"Ambiguous value for argument '(?P<override>[^']+)'", _several_values),
+    (r"Value '(?P<value>.*?)' (?:of type|is not|could not)", _wrong_type),
+    (r"Invalid value '(?P<value>.*?)', expected one of", _wrong_type),
+    (r"Cannot assign (?P<value>\S+?)[ =]", _wrong_type),
+    (r"field '(?P<field>\w+)' is not Optional", _wrong_type),
+    (r"Could not (?:override|append to|delete from) config.*?'?(?P<key>[\w.]+)'?", _no_override),
+    (r"Could not override '(?P<key>[\w.]+)'", _no_override),
+    (r"Key '(?P<key>[\w.]+)' (?:not in|is not in struct)", _no_override),
+    (r"[Mm](?:issing mandatory|andatory) value: (?P<key>[\w.]+)", _missing),
+    (r"Interpolation key '(?P<target>[\w.]+)' not found", _broken_reference),
+]

@@ -1,0 +1,18 @@
+"""Train one adapter, or with -m a sweep of them.
+
+python -m anima_exp.train                                      # the tiny world, on a CPU
+python -m anima_exp.train model=guanaco33b data=belle_merge    # Anima's run
+"""
+
+from anima_exp.compose import command
+from anima_exp.config import RunConfig
+
+
+def train(config: RunConfig) -> float | None:
+    from anima_exp.experiment import run  # the first import of torch
+
+    return run(config)
+
+
+if __name__ == "__main__":
+    command(train)
