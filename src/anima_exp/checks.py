@@ -90,10 +90,11 @@ def _adapter(config: RunConfig) -> None:
 
 def _schedule(config: RunConfig) -> None:
     trainer, optimizer = config.trainer, config.optimizer
-    if (trainer.steps is None) == (trainer.epochs is None):
+    if trainer.steps is None and trainer.epochs is None:
+        raise ConfigError("A run needs an end: give trainer.steps=1000 or trainer.epochs=3.")
+    if trainer.steps is not None and trainer.epochs is not None:
         raise ConfigError(
-            f"trainer.steps={trainer.steps} and trainer.epochs={trainer.epochs}: give one of them. "
-            "For epochs use trainer.steps=null trainer.epochs=3."
+            f"trainer.steps={trainer.steps} and trainer.epochs={trainer.epochs} contradict: give one."
         )
     if trainer.batch_size % trainer.micro_batch_size:
         raise ConfigError(

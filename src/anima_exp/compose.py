@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from anima_exp.checks import check
 from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, ConfigError
-from anima_exp.messages import explain, unknown_setting
+from anima_exp.messages import explain, known_mistake, unknown_setting
 from anima_exp.paths import shipped
 
 
@@ -72,12 +72,13 @@ def command(work: Callable[[RunConfig], Any]) -> None:
         hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="train")(task)()
     except (HydraException, OmegaConfBaseException) as error:
         mistakes.append(error)
-    except ValueError as error:
-        if "Config group override" not in str(error):  # Hydra's answer to lora=8
+    except (ValueError, AssertionError) as error:  # Hydra's answers to a few overrides
+        if not known_mistake(error):
             raise
         mistakes.append(error)
-    except KeyboardInterrupt:
-        sys.exit("anima_exp: stopped.")
+    except KeyboardInterrupt:  # before training; then training/stop.py takes over
+        print("anima_exp: stopped.", file=sys.stderr)
+        sys.exit(130)
     for error in mistakes:
         if full_error:
             traceback.print_exception(error)

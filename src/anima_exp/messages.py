@@ -22,6 +22,11 @@ def explain(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
+def known_mistake(error: Exception) -> bool:
+    """Whether an error that is not Hydra's own class is its answer to a bad override."""
+    return any(re.search(pattern, str(error)) for pattern in (_GROUP_AS_NUMBER, _INSIDE_NULL))
+
+
 def unknown_setting(key: str) -> str:
     """`lora.rnak` -> "There is no setting 'lora.rnak'. Did you mean 'lora.rank'?" """
     return f"There is no setting '{key}'. {_suggest_setting(key)}"
@@ -149,13 +154,24 @@ def _not_a_group(_: str, __: re.Match[str]) -> str:
     return "A group takes the name of a file, not a number: for example lora=attention, or lora.rank=8."
 
 
+def _inside_null(_: str, __: re.Match[str]) -> str:
+    return (
+        "An override sets something inside a group that is off (null). "
+        "For an evaluation, switch it on: evals=[heldout,exact_match,samples]."
+    )
+
+
 def _bad_value(_: str, found: re.Match[str]) -> str:
     return f"{found['key']}={found['value']} is not {_describe(settings().get(found['key']))}."
 
 
+_GROUP_AS_NUMBER = "Config group override must be a string or a list"
+_INSIDE_NULL = "Unexpected type for root: NoneType"
+
 _ANSWERS: list[tuple[str, Any]] = [
     (r"Could not (?:find|load) '(?P<choice>[\w./-]+)'", _no_choice),
-    (r"Config group override must be a string or a list", _not_a_group),
+    (_GROUP_AS_NUMBER, _not_a_group),
+    (_INSIDE_NULL, _inside_null),
     (r"Error merging override (?P<key>[\w.]+)=(?P<value>\S+)", _bad_value),
     (r"(?:no viable alternative|mismatched input|extraneous input).*? '(?P<override>[^']*)'", _unreadable),
     (r"Could not override '(?P<choice>[\w./-]+)'\.\s*No match in the defaults list", lambda t, f: unknown_setting(f["choice"])),

@@ -23,7 +23,9 @@ class Question:
     @property
     def text(self) -> str:
         """MMLU's form, to be followed by the letter."""
-        lines = [f"{letter}. {choice}" for letter, choice in zip(LETTERS, self.choices, strict=True)]
+        lines = [
+            f"{letter}. {choice}" for letter, choice in zip(LETTERS, self.choices, strict=True)
+        ]
         return "\n".join([self.question, *lines, "Answer:"])
 
 

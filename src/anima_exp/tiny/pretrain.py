@@ -17,7 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 from anima_exp.tiny.base_card import Scores, write_card
 from anima_exp.tiny.corpus import Example, corpus
 from anima_exp.tiny.multiple_choice import questions
-from anima_exp.tiny.scores import choice_accuracy, exact_match, test_tasks
+from anima_exp.tiny.scores import choice_accuracy, exact_match, unseen_tasks
 from anima_exp.tiny.tokenizer import build_tokenizer
 
 IGNORED = -100
@@ -30,9 +30,9 @@ class Recipe:
     """Every dimension a multiple of 64, the block size of NF4."""
 
     steps: int = 5000
-    rows_per_step: int = 96
+    rows_per_step: int = 64
     learning_rate: float = 2e-3
-    warmup_steps: int = 150
+    warmup_steps: int = 100
     weight_decay: float = 0.05
     seed: int = 0
     hidden_size: int = 192
@@ -119,11 +119,10 @@ def learning_rate(step: int, recipe: Recipe) -> float:
 
 
 def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None:
+    matrices = [weight for weight in model.parameters() if weight.ndim > 1]
+    norms = [weight for weight in model.parameters() if weight.ndim == 1]
     optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in model.parameters() if p.ndim > 1]},
-            {"params": [p for p in model.parameters() if p.ndim == 1], "weight_decay": 0.0},
-        ],
+        [{"params": matrices}, {"params": norms, "weight_decay": 0.0}],
         betas=(0.9, 0.98),
         weight_decay=recipe.weight_decay,
         fused=True,
@@ -151,7 +150,7 @@ def score_tasks(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, language: str, count: int
 ) -> dict[str, float]:
     model.eval()
-    scores = exact_match(model, tokenizer, test_tasks(language, count))
+    scores = exact_match(model, tokenizer, unseen_tasks(language, count))
     model.train()
     return scores
 
@@ -161,7 +160,9 @@ def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, count: 
     languages = ("en", "zh")
     asked = {language: questions(language, count, seed=1234) for language in languages}
     return Scores(
-        tasks={lang: exact_match(model, tokenizer, test_tasks(lang, count)) for lang in languages},
+        tasks={
+            lang: exact_match(model, tokenizer, unseen_tasks(lang, count)) for lang in languages
+        },
         choices={lang: choice_accuracy(model, tokenizer, asked[lang]) for lang in languages},
         bare_choices={
             lang: choice_accuracy(model, tokenizer, asked[lang], bare=True) for lang in languages

@@ -15,7 +15,7 @@ BATCH = 100
 LONGEST_ANSWER = 20
 
 
-def test_tasks(language: str, count: int, *, seed: int = 1234) -> list[Task]:
+def unseen_tasks(language: str, count: int, *, seed: int = 1234) -> list[Task]:
     return list(islice(tasks(language, seed=seed, part="test"), count))
 
 

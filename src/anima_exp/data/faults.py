@@ -1,0 +1,56 @@
+"""Tokens -> how many examples repeat, contradict one another, leak, or hold special tokens."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from anima_exp.data.rows import TokenRows
+from anima_exp.data.tokens import Tokens
+
+Hashes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Faults:
+    repeated: int  # examples that say exactly what an earlier one says
+    contradicted: int  # examples whose prompt has another response elsewhere
+    special: int  # examples with a special token inside the text, such as </s>
+
+
+def faults(tokens: Tokens, *, special_ids: list[int], before_prompt: int) -> Faults:
+    """`before_prompt` is how many ids BOS takes: 1, or 0 where there is none."""
+    prompts, pairs = hashes(tokens)
+    unique, first, times = np.unique(pairs, return_index=True, return_counts=True)
+    # Prompts of different pairs: one that occurs twice has two different responses.
+    _, back, answers = np.unique(prompts[first], return_inverse=True, return_counts=True)
+    # Where the whole dialogue is the response, every prompt is empty and contradicts nothing.
+    several = (answers[back] > 1) & (tokens.prompts[first] > before_prompt)
+    return Faults(
+        repeated=len(pairs) - len(unique),
+        contradicted=int(times[several].sum()),
+        special=_with_special_tokens(tokens, special_ids, before_prompt),
+    )
+
+
+def leaked(train: TokenRows, heldout: TokenRows) -> int:
+    """Held-out examples that are also trained on, word for word."""
+    trained = hashes(train.tokens)[1][train.order]
+    held = hashes(heldout.tokens)[1][heldout.order]
+    return int(np.isin(held, trained).sum())
+
+
+def hashes(tokens: Tokens) -> tuple[Hashes, Hashes]:
+    """One number for each prompt and one for each whole example: equal ids, equal numbers."""
+    prompts, pairs = np.empty((2, len(tokens)), dtype=np.int64)
+    for i in range(len(tokens)):
+        prompt, response = tokens.prompt(i).tobytes(), tokens.response(i).tobytes()
+        prompts[i], pairs[i] = hash(prompt), hash((prompt, response))
+    return prompts, pairs
+
+
+def _with_special_tokens(tokens: Tokens, special_ids: list[int], before_prompt: int) -> int:
+    # Counted up to each position, so that an example's share is a difference of two.
+    upto = np.concatenate([[0], np.cumsum(np.isin(tokens.ids, special_ids))])
+    counted = upto[tokens.starts[1:]] - upto[tokens.starts[:-1]]
+    return int((counted > before_prompt + 1).sum())

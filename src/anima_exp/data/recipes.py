@@ -1,0 +1,114 @@
+"""Row -> Example, or a list of them: one function per source format.
+
+A recipe reads one row and touches nothing else. A row that it cannot read is a DataError that
+names the column; whoever read the row adds the file and the row's number.
+"""
+
+from typing import Any
+
+from anima_exp.data import templates
+from anima_exp.data.example import Example, Row, missing_column
+from anima_exp.errors import DataError
+
+
+def alpaca(row: Row) -> Example:
+    """Columns instruction, input (may be empty) and output: Alpaca, BELLE, GPT-4-LLM."""
+    prompt = templates.alpaca(_text(row, "instruction"), _optional_text(row, "input"))
+    return Example(prompt, _answer(row, "output"))
+
+
+def guanaco(row: Row) -> Example:
+    """Alpaca's columns in Guanaco's prompt, for a base that is a Guanaco already."""
+    prompt = templates.guanaco(_text(row, "instruction"), _optional_text(row, "input"))
+    return Example(prompt, _answer(row, "output"))
+
+
+def input_output(row: Row) -> Example:
+    """Columns input and output, as they are: LongForm."""
+    return Example(_text(row, "input"), _answer(row, "output"))
+
+
+def prompt_response(row: Row) -> Example:
+    """Columns prompt and response, as they are."""
+    return Example(_text(row, "prompt"), _answer(row, "response"))
+
+
+def prompt_completion(row: Row) -> Example:
+    """Columns prompt and completion, as they are: Self-Instruct."""
+    return Example(_text(row, "prompt"), _answer(row, "completion"))
+
+
+def oasst1(row: Row) -> Example:
+    """Column text: a whole dialogue, every turn of which is learned."""
+    return Example("", _answer(row, "text"))
+
+
+def hh_rlhf(row: Row) -> Example:
+    """Column chosen: a whole dialogue, every turn of which is learned."""
+    return Example("", _answer(row, "chosen"))
+
+
+def chip2(row: Row) -> Example:
+    """Column text, `<human>: ...\\n<bot>: ...`: the first question and its answer."""
+    turns = _text(row, "text").split("\n<bot>: ")
+    if len(turns) < 2:
+        raise DataError("column 'text' has no turn '<bot>: '")
+    # qlora.py leaves the human's second question at the end of the first answer.
+    answer = turns[1].split("\n<human>: ")[0]
+    if not answer.strip():
+        raise DataError("the first answer in column 'text' is empty")
+    return Example(turns[0].replace("<human>: ", ""), answer)
+
+
+def unnatural_instructions(row: Row) -> list[Example]:
+    """Lists instances and reformulations (may be missing): every wording is an example."""
+    wordings = [*_items(row, "instances")]
+    if row.get("reformulations") is not None:
+        wordings += _items(row, "reformulations")
+    return [
+        Example(_text(wording, "instruction_with_input"), _answer(wording, "output"))
+        for wording in wordings
+    ]
+
+
+def flan_v2(row: Row) -> Example:
+    """Columns inputs and targets, as they are."""
+    return Example(_text(row, "inputs"), _answer(row, "targets"))
+
+
+def _text(row: Row, column: str) -> str:
+    value = _value(row, column)
+    if not isinstance(value, str):
+        raise DataError(f"column '{column}' is not text but {_kind(value)}")
+    return value
+
+
+def _optional_text(row: Row, column: str) -> str:
+    return _text(row, column) if row.get(column) is not None else ""
+
+
+def _answer(row: Row, column: str) -> str:
+    text = _text(row, column)
+    if not text.strip():
+        raise DataError(f"column '{column}' is empty")
+    return text
+
+
+def _items(row: Row, column: str) -> list[Row]:
+    items = _value(row, column)
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise DataError(f"column '{column}' is not a list of objects but {_kind(items)}")
+    return items
+
+
+def _value(row: Row, column: str) -> Any:
+    if column not in row:
+        raise missing_column(row, column)
+    return row[column]
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "true or false", int: "a number", float: "a number", dict: "an object"}
+    return names.get(type(value), "a list" if isinstance(value, list) else type(value).__name__)

@@ -1,0 +1,169 @@
+"""Tokenised rows -> tables on a terminal: lengths, what is cut, faults, and two rows as trained."""
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from anima_exp.data import lengths
+from anima_exp.data.faults import Faults
+from anima_exp.data.rows import TokenRows
+from anima_exp.data.source import Source
+from anima_exp.data.tokens import Meta
+
+_MOST_LETTERS = 800  # of a row that is shown; the middle of a longer one is left out
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that the report says about one set."""
+
+    source: Source
+    recipe: str
+    tokenizer_name: str
+    rows: TokenRows  # every example, in the source's order
+    meta: Meta
+    faults: Faults
+    heldout: int
+    leaked: int  # held-out examples that are trained on too
+    split_error: str | None  # why no rows can be held out
+
+
+def show(found: Found, tokenizer: Any, console: Console) -> None:
+    meta, rows = found.meta, found.rows
+    console.print(
+        Text.assemble(
+            (found.source.name, "bold"),
+            f": {meta.read:,} rows, {len(rows):,} examples "
+            f"(recipe {found.recipe}, tokenizer {found.tokenizer_name})",
+        )
+    )
+    console.print(_quantiles(rows))
+    console.print(_cuts(rows))
+    console.print(_faults(found))
+    for line in meta.shown:
+        console.print(Text(f"  {line}", style="dim"))
+    console.print(_recommendation(rows))
+    for index in _worth_showing(rows):
+        console.print()
+        console.print(_row(found, index, tokenizer))
+
+
+def _table(title: str) -> Table:
+    return Table(title, box=SIMPLE_HEAD, pad_edge=False)
+
+
+def _quantiles(rows: TokenRows) -> Table:
+    table = _table("Length in tokens")
+    table.add_column("prompt, with BOS", justify="right")
+    table.add_column("response, with EOS", justify="right")
+    names = [f"{share:.0%} are at most" for share in lengths.QUANTILES] + ["longest"]
+    prompts = lengths.quantiles(rows.full_prompt_lengths)
+    responses = lengths.quantiles(rows.full_response_lengths)
+    for name, prompt, response in zip(names, prompts, responses, strict=True):
+        table.add_row(name, f"{prompt:,.0f}", f"{response:,.0f}")
+    return table
+
+
+def _cuts(rows: TokenRows) -> Table:
+    table = _table("What the limits cut off")
+    for name in ("tokens", "rows cut", "share", "tokens lost", "share"):
+        table.add_column(name, justify="right")
+    for key, lengths_, limit in _limits(rows):
+        for which, value in (("", limit), (" (recommended)", lengths.recommended(lengths_))):
+            cut = lengths.cut(lengths_, value)
+            table.add_row(
+                f"data.{key}{which}",
+                f"{value:,}",
+                f"{cut.rows:,}",
+                f"{cut.share:.2%}",
+                f"{cut.tokens:,}",
+                f"{cut.tokens_share:.2%}",
+            )
+    return table
+
+
+def _faults(found: Found) -> Table:
+    faults, rows = found.faults, found.rows
+    table = _table("Faults")
+    table.add_column("rows", justify="right")
+    for reason, count in sorted(found.meta.reasons.items(), key=lambda item: -item[1])[:10]:
+        table.add_row(Text(f"left out: {reason}"), f"{count:,}")
+    without_labels = int((rows.label_counts <= 0).sum())
+    table.add_row("repeat an earlier row word for word", f"{faults.repeated:,}")
+    table.add_row("same prompt as another row, other response", f"{faults.contradicted:,}")
+    table.add_row("special tokens inside the text, such as </s>", f"{faults.special:,}")
+    table.add_row("nothing to learn from: no token has a label", f"{without_labels:,}")
+    if found.split_error:
+        table.add_row(Text(found.split_error), "")
+    else:
+        held = f"held out ({found.heldout:,}), yet trained on word for word"
+        table.add_row(held, f"{found.leaked:,}")
+    return table
+
+
+def _recommendation(rows: TokenRows) -> Text:
+    pair = [f"data.{key}={lengths.recommended(counted)}" for key, counted, _ in _limits(rows)]
+    rule = (
+        f"Recommended: the smallest multiples of {lengths.STEP} that leave "
+        f"{lengths.COVERED:.0%} of the prompts and {lengths.COVERED:.0%} of the responses whole:"
+    )
+    return Text.assemble("\n", rule, "\n  ", (" ".join(pair), "bold"))
+
+
+def _limits(rows: TokenRows) -> list[tuple[str, Any, int]]:
+    return [
+        ("max_prompt_tokens", rows.full_prompt_lengths, rows.limits.max_prompt),
+        ("max_response_tokens", rows.full_response_lengths, rows.limits.max_response),
+    ]
+
+
+def _worth_showing(rows: TokenRows) -> list[int]:
+    """The first row, and the first that is cut; the second where none is."""
+    over = rows.full_response_lengths > rows.limits.max_response
+    over |= rows.full_prompt_lengths > rows.limits.max_prompt
+    cut = int(over.argmax()) if over.any() else 1
+    return sorted({0, min(cut, len(rows) - 1)})
+
+
+def _row(found: Found, index: int, tokenizer: Any) -> Text:
+    rows = found.rows
+    row = rows[index]
+    prompt = rows.prompt_ids(index)
+    response = row["input_ids"][len(prompt) :]
+    place = found.source.place(int(rows.tokens.rows[rows.order[index]]))
+    learned = "bold" if not rows.limits.train_on_source else "bold underline"
+    return Text.assemble(
+        (place, "cyan"),
+        f": {_length(len(prompt), rows.full_prompt_lengths[index])} prompt and "
+        f"{_length(len(response), rows.full_response_lengths[index])} response tokens; "
+        f"the loss is taken on {rows.label_counts[index]}, ",
+        ("shown like this", learned),
+        ".\n",
+        (_shown(tokenizer, prompt), learned if rows.limits.train_on_source else "dim"),
+        (_shown(tokenizer, response), learned),
+    )
+
+
+def _length(kept: int, full: int) -> str:
+    return f"{kept} of {full}" if kept < full else f"{full}"
+
+
+def _shown(tokenizer: Any, ids: Any) -> str:
+    text = visible(tokenizer.decode(ids.tolist(), skip_special_tokens=False))
+    if len(text) > _MOST_LETTERS:
+        half = _MOST_LETTERS // 2
+        text = f"{text[:half]} [... {len(text) - 2 * half} letters ...] {text[-half:]}"
+    return text
+
+
+def visible(text: str) -> str:
+    """Text that cannot steer a terminal: control characters are spelled out."""
+    return "".join(
+        letter if letter in "\n\t" or unicodedata.category(letter) != "Cc" else repr(letter)[1:-1]
+        for letter in text
+    )

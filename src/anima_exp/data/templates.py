@@ -1,0 +1,42 @@
+"""A bare question -> the prompt text that a dataset's answers follow.
+
+Every template takes an instruction and, where there is one, an input that belongs to it. The
+strings are QLoRA's to the letter, trailing spaces included: a model notices the difference.
+"""
+
+# The sentence that opens every conversation when Guanaco is asked (QLoRA's guanaco_generate.py).
+# No training row holds it.
+GUANACO_SYSTEM = (
+    "A chat between a curious human and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions. "
+)
+
+
+def alpaca(instruction: str, input: str = "") -> str:
+    """Stanford Alpaca's two prompts; QLoRA's end in a space where Stanford's end in a newline."""
+    if input:
+        return (
+            "Below is an instruction that describes a task, paired with an input that provides "
+            "further context. Write a response that appropriately completes the request.\n\n"
+            f"### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response: "
+        )
+    return (
+        "Below is an instruction that describes a task. "
+        "Write a response that appropriately completes the request.\n\n"
+        f"### Instruction:\n{instruction}\n\n### Response: "
+    )
+
+
+def guanaco(instruction: str, input: str = "") -> str:
+    """One turn of OpenAssistant's dialogues, as Guanaco was trained on them."""
+    return f"### Human: {plain(instruction, input)}### Assistant: "
+
+
+def hh_rlhf(instruction: str, input: str = "") -> str:
+    """One turn of Anthropic's dialogues."""
+    return f"\n\nHuman: {plain(instruction, input)}\n\nAssistant:"
+
+
+def plain(instruction: str, input: str = "") -> str:
+    """The instruction itself."""
+    return f"{instruction}\n{input}" if input else instruction

@@ -1,0 +1,167 @@
+"""A source, a recipe, a tokenizer -> Tokens; every row is tokenised once and then kept on disk.
+
+The key holds everything that the ids depend on: the rows, the tokenizer, the recipe and the
+source text of the modules it is written in. Lengths, labels and the split are applied when the
+tokens are read, so that they cost nothing to change.
+"""
+
+import hashlib
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from anima_exp.config import BadRow, DataConfig
+from anima_exp.data import example, recipes, templates
+from anima_exp.data.encode import special_ids
+from anima_exp.data.example import Example, Row, missing_column
+from anima_exp.data.source import Source
+from anima_exp.data.tokens import Draft, Meta, Tokens, open_tokens
+from anima_exp.errors import DataError
+from anima_exp.lookup import function
+
+_FORMAT = 1  # raise it when the files' layout changes
+_BATCH = 1000  # examples tokenised in one call, which spreads them over the cores
+_LARGE = 20_000  # examples after which a progress bar appears
+
+Recipe = Callable[[Row], Example | list[Example]]
+
+
+def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path) -> Tokens:
+    """The token ids of every row, from the cache or, the first time, from the tokenizer.
+
+    Raises:
+        DataError: no row can be used, or one cannot and data.on_bad_row=error.
+        ConfigError: there is no such recipe.
+    """
+    recipe: Recipe = function(config.recipe, among=recipes, key="data.recipe")
+    place = cache / "tokens" / _key(source, recipe, tokenizer)
+    stop_at_bad_row = config.on_bad_row is BadRow.error
+    try:
+        tokens = open_tokens(place)
+    except (OSError, ValueError):
+        tokens = _build(source, recipe, tokenizer, place=place, stop_at_bad_row=stop_at_bad_row)
+    if stop_at_bad_row and tokens.meta.skipped:  # kept by a run that skips
+        raise _bad_row(tokens.meta.shown[0])
+    return tokens
+
+
+def _build(
+    source: Source, recipe: Recipe, tokenizer: Any, *, place: Path, stop_at_bad_row: bool
+) -> Tokens:
+    begin, end = special_ids(tokenizer)
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    with Draft(place) as draft, _progress(source) as advance:
+        pairs = _pairs(source, recipe, draft.meta, stop_at_bad_row=stop_at_bad_row)
+        while batch := list(islice(pairs, _BATCH)):
+            texts = [pair.prompt for _, pair in batch] + [pair.response for _, pair in batch]
+            ids = [
+                found.ids for found in backend.encode_batch_fast(texts, add_special_tokens=False)
+            ]
+            draft.add(
+                (row, begin + prompt, response + end)
+                for (row, _), prompt, response in zip(
+                    batch, ids[: len(batch)], ids[len(batch) :], strict=True
+                )
+            )
+            advance(len(batch))
+        if not len(draft):
+            raise _nothing(source, draft.meta)
+        return draft.publish()
+
+
+def _pairs(
+    source: Source, recipe: Recipe, meta: Meta, *, stop_at_bad_row: bool
+) -> Iterator[tuple[int, Example]]:
+    for number, row in source.read():
+        meta.read += 1
+        try:
+            if isinstance(row, DataError):
+                raise row
+            found = _apply(recipe, row)
+        except DataError as error:
+            if stop_at_bad_row:
+                raise _bad_row(f"{source.place(number)}: {error}") from error
+            meta.leave_out(source.place(number), str(error))
+            continue
+        except Exception as error:  # a fault in the recipe: its traceback, and where it happened
+            error.add_note(f"data.recipe at {source.place(number)}")
+            raise
+        for pair in found:
+            yield number, pair
+
+
+def _apply(recipe: Recipe, row: Row) -> list[Example]:
+    try:
+        found = recipe(row)
+    except KeyError as error:  # row["column"] in a recipe of the user's own
+        if not error.args or error.args[0] in row:
+            raise
+        raise missing_column(row, error.args[0]) from error
+    pairs = found if isinstance(found, list) else [found]
+    if not all(isinstance(pair, Example) for pair in pairs):
+        raise DataError(f"the recipe returned {type(found).__name__}, not an Example or a list")
+    return pairs
+
+
+def _bad_row(what: str) -> DataError:
+    return DataError(f"{what}. data.on_bad_row=skip leaves such rows out and counts them.")
+
+
+def _nothing(source: Source, meta: Meta) -> DataError:
+    if not meta.shown:
+        return DataError(f"{source.name} holds no rows.")
+    return DataError(f"None of the {meta.read} rows can be used. The first: {meta.shown[0]}.")
+
+
+def _key(source: Source, recipe: Recipe, tokenizer: Any) -> str:
+    module = inspect.getmodule(recipe)
+    files = {path for m in (example, recipes, templates, module) if (path := _file_of(m))}
+    parts = [
+        str(_FORMAT),
+        source.fingerprint,
+        tokenizer.backend_tokenizer.to_str(),
+        json.dumps(special_ids(tokenizer)),
+        f"{recipe.__module__}.{recipe.__qualname__}",
+        *(path.read_text(encoding="utf-8") for path in sorted(files)),
+    ]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(hashlib.sha256(part.encode()).digest())
+    return digest.hexdigest()[:32]
+
+
+def _file_of(module: Any) -> Path | None:
+    file = getattr(module, "__file__", None)
+    return Path(file) if file and file.endswith(".py") else None
+
+
+@contextmanager
+def _progress(source: Source) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal's stderr once the set turns out to be large; else nothing."""
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    shown = TextColumn(
+        "tokenising {task.description}: {task.completed:,.0f} examples", markup=False
+    )
+    console = Console(stderr=True)
+    with Progress(
+        SpinnerColumn(), shown, TimeElapsedColumn(), console=console, transient=True
+    ) as bar:
+        task = bar.add_task(source.name, total=None, visible=False)
+
+        def advance(count: int) -> None:
+            bar.advance(task, count)
+            bar.update(task, visible=bar.tasks[0].completed > _LARGE)
+
+        yield advance

@@ -1,0 +1,31 @@
+"""A model and the rows set aside -> the share of greedy answers that equal the reference."""
+
+from typing import Any
+
+from anima_exp.config import ExactMatchConfig
+from anima_exp.model.generate import greedy
+
+
+def exact_match(model: Any, tokenizer: Any, rows: Any, config: ExactMatchConfig) -> float:
+    """Share (0 to 1) of the first `config.max_rows` rows answered right. Call inside `inference`."""
+    count = min(len(rows), config.max_rows or len(rows))
+    answers = greedy(
+        model,
+        tokenizer,
+        [rows.prompt_ids(number) for number in range(count)],
+        max_new_tokens=config.max_new_tokens,
+        batch_size=config.batch_size,
+    )
+    references = [tokenizer.decode(rows.response_ids(number)) for number in range(count)]
+    right = sum(same(answer, reference) for answer, reference in zip(answers, references, strict=True))
+    return right / max(count, 1)
+
+
+def same(answer: str, reference: str) -> bool:
+    """Equal but for white space and one final full stop."""
+    return _plain(answer) == _plain(reference)
+
+
+def _plain(text: str) -> str:
+    text = " ".join(text.split())
+    return text[:-1].rstrip() if text.endswith((".", "。")) else text

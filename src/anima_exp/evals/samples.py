@@ -1,0 +1,28 @@
+"""A model and a few fixed questions -> what it answers: Anima's sample generations."""
+
+from typing import Any
+
+from anima_exp.config import SamplesConfig
+from anima_exp.data import templates
+from anima_exp.lookup import function
+from anima_exp.model.generate import greedy
+
+
+def samples(
+    model: Any, tokenizer: Any, config: SamplesConfig, *, template: str
+) -> list[tuple[str, str]]:
+    """(question, answer) pairs, greedy, in the prompt format `template`. Call inside `inference`."""
+    ask = function(template, among=templates, key="data.prompt_template")
+    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    prompts = [
+        bos + tokenizer(ask(question), add_special_tokens=False)["input_ids"]
+        for question in config.prompts
+    ]
+    answers = greedy(
+        model,
+        tokenizer,
+        prompts,
+        max_new_tokens=config.max_new_tokens,
+        batch_size=len(prompts) or 1,
+    )
+    return [(question, answer.strip()) for question, answer in zip(config.prompts, answers, strict=True)]

@@ -1,0 +1,41 @@
+"""A base model -> the same model with a fresh LoRA adapter, the only part that learns."""
+
+from typing import Any
+
+from anima_exp.config import LoraConfig, TargetModules
+from anima_exp.model.base import DTYPES
+from anima_exp.model.layers import target_modules
+
+
+def attach(model: Any, lora: LoraConfig) -> Any:
+    """`model` with adapters of rank `lora.rank` on the layers of `lora.target_modules`.
+
+    A starts as Kaiming noise and B as zeros, so the adapter changes nothing before the first
+    step. Set the seed before: the noise is what makes two runs differ. With
+    `target_modules: none` the model is returned as it is, every weight trainable.
+    """
+    if lora.target_modules is TargetModules.none:
+        return model
+    from peft import LoraConfig as PeftLoraConfig
+    from peft import get_peft_model
+
+    settings = PeftLoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft says int, qlora.py gives a float
+        lora_dropout=lora.dropout,
+        target_modules=_short(target_modules(model, lora.target_modules), model),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    adapted = get_peft_model(model, settings)
+    for name, parameter in adapted.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.to(DTYPES[lora.dtype])
+    return adapted
+
+
+def _short(names: list[str], model: Any) -> list[str]:
+    """Last parts (`q_proj`) where they name exactly these layers, as published adapters do."""
+    leaves = {name.rpartition(".")[2] for name in names}
+    everywhere = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in leaves}
+    return sorted(leaves) if everywhere == set(names) else names

@@ -1,0 +1,139 @@
+"""RunConfig -> the base model in memory: quantised, frozen, ready for an adapter."""
+
+import logging
+import sys
+from typing import Any
+
+import torch
+from torch import nn
+
+from anima_exp.config import ModelConfig, Precision, QuantConfig, Quantization
+from anima_exp.errors import ModelError
+from anima_exp.model.tokenizer import location, not_found
+
+DTYPES = {
+    Precision.bf16: torch.bfloat16,
+    Precision.fp16: torch.float16,
+    Precision.fp32: torch.float32,
+}
+
+
+def device() -> torch.device:
+    """The device of this process: its GPU, else the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def check_precision(precision: Precision, where: torch.device) -> None:
+    """Raise ModelError where the device cannot compute in `precision`, before a model is loaded."""
+    if where.type != "cuda":
+        if precision is Precision.fp16:
+            raise ModelError("trainer.precision=fp16 needs a GPU. On a CPU use fp32 or bf16.")
+        return
+    if precision is Precision.bf16 and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise ModelError(
+            f"trainer.precision=bf16, but {torch.cuda.get_device_name()} cannot compute in it. "
+            "Use trainer.precision=fp16, and expect some runs to diverge, or fp32."
+        )
+
+
+def load_base(
+    model: ModelConfig, quant: QuantConfig, *, precision: Precision, trainable: bool = False
+) -> Any:
+    """The causal language model of `model.source`, its weights frozen unless `trainable`.
+
+    Linear layers are stored as `quant` says; embeddings and head in `precision`, norms in fp32
+    (as qlora.py keeps them). Weights that are to learn are fp32 throughout: a small update to a
+    bf16 weight rounds to nothing.
+
+    Raises:
+        ModelError: it cannot be found, loaded, or stored so.
+    """
+    where = device()
+    check_precision(precision, where)
+    dtype = torch.float32 if trainable else DTYPES[precision]
+    loaded = _from_pretrained(
+        model,
+        dtype=dtype,
+        quantization_config=_bitsandbytes(quant),
+        device_map=_device_map(model, quant, where),
+        max_memory=_max_memory(model),
+    )
+    keep_cpu_4bit_trainable(loaded)
+    loaded.config.use_cache = False
+    for parameter in loaded.parameters():
+        if parameter.is_floating_point():  # 8-bit weights can't have the flag set
+            parameter.requires_grad = trainable
+    norms_in_fp32(loaded)
+    return loaded
+
+
+def keep_cpu_4bit_trainable(model: nn.Module) -> None:
+    """Stop bitsandbytes from repacking 4-bit weights on a CPU at the first evaluation.
+
+    On processors with AVX512-BF16 an evaluation forward replaces each Linear4bit's weight by a
+    packed one whose kernel has no gradient: training goes on with wrong gradients and a warning.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def norms_in_fp32(model: nn.Module) -> None:
+    """Keep normalisation layers in fp32, as qlora.py does: they are small and sensitive."""
+    for name, module in model.named_modules():
+        if "norm" in name.rpartition(".")[2].lower():
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(torch.float32)
+
+
+def _from_pretrained(model: ModelConfig, **how: Any) -> Any:
+    # Without the optional `kernels` package bitsandbytes logs an error at import that is none.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.CRITICAL)
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
+
+    if not sys.stderr.isatty():  # a log file wants no progress bar
+        transformers_logging.disable_progress_bar()
+    source = location(model.source)
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            source,
+            revision=model.revision,
+            attn_implementation=model.attention,
+            trust_remote_code=model.trust_remote_code,
+            **{key: value for key, value in how.items() if value is not None},
+        )
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"model.source={source} does not fit this GPU: {str(error).splitlines()[0]} "
+            "Use a smaller model, quant=nf4, or model.device_map=auto over several GPUs."
+        ) from error
+    except (OSError, ValueError, ImportError) as error:
+        raise ModelError(not_found(source, error, what="model")) from error
+
+
+def _bitsandbytes(quant: QuantConfig) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    if quant.type is Quantization.none:
+        return None
+    if quant.type is Quantization.int8:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=quant.type.value,
+        bnb_4bit_use_double_quant=quant.double_quant,
+        bnb_4bit_compute_dtype=DTYPES[quant.compute_dtype],
+    )
+
+
+def _device_map(model: ModelConfig, quant: QuantConfig, where: torch.device) -> Any:
+    if model.device_map and where.type == "cuda":
+        return model.device_map
+    return {"": where.index if where.type == "cuda" else "cpu"}
+
+
+def _max_memory(model: ModelConfig) -> Any:
+    if not model.max_memory_gib or not torch.cuda.is_available():
+        return None
+    return {gpu: f"{model.max_memory_gib}GiB" for gpu in range(torch.cuda.device_count())}

@@ -1,0 +1,49 @@
+"""A model -> how many parameters it has, how many learn, and the bytes they take by type."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Parameters:
+    trainable: int  # parameters that learn
+    total: int  # parameters of the model, 4-bit ones counted as they are used
+    stored: int  # elements as stored: two 4-bit weights share one (qlora.py prints this)
+    bytes_by_dtype: dict[str, int]
+
+    @property
+    def base(self) -> int:
+        """Parameters of the base model alone."""
+        return self.total - self.trainable if self.trainable < self.total else self.total
+
+    @property
+    def share(self) -> float:
+        return self.trainable / self.total
+
+    @property
+    def bytes(self) -> int:
+        return sum(self.bytes_by_dtype.values())
+
+
+def count(model: nn.Module) -> Parameters:
+    """Count on any device, the meta device included."""
+    trainable = total = stored = 0
+    sizes: Counter[str] = Counter()
+    for parameter in model.parameters():
+        elements = parameter.numel()
+        stored += elements
+        sizes[str(parameter.dtype).removeprefix("torch.")] += elements * parameter.element_size()
+        trainable += elements if parameter.requires_grad else 0
+        total += _weights(parameter)
+    return Parameters(trainable, total, stored, dict(sizes))
+
+
+def _weights(parameter: Any) -> int:
+    # bitsandbytes packs two 4-bit weights into each stored byte.
+    if type(parameter).__name__ != "Params4bit":
+        return int(parameter.numel())
+    state = getattr(parameter, "quant_state", None)
+    return int(state.shape.numel()) if state is not None else 2 * parameter.numel()

@@ -1,0 +1,20 @@
+"""A trained model -> a folder that plain PEFT (or plain transformers) loads."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+
+def save(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write the adapter, or with lora=none the whole model, and its tokenizer: whole or absent.
+
+    Safetensors only; `AutoTokenizer.from_pretrained(folder)` is the tokenizer trained with.
+    """
+    draft = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    model.config.use_cache = True  # off for training only
+    model.save_pretrained(draft)
+    model.config.use_cache = False
+    tokenizer.save_pretrained(draft)
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.replace(folder)

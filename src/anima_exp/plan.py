@@ -1,0 +1,108 @@
+"""A run that is about to start -> what it will do, in ten lines: rows, steps, dtypes, memory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anima_exp.config import Quantization, RunConfig, TargetModules
+from anima_exp.model.memory import estimate
+from anima_exp.model.parameters import Parameters
+from anima_exp.results import screen
+
+
+@dataclass(frozen=True)
+class Plan:
+    config: RunConfig
+    folder: Path
+    data: Any  # data.prepare.Prepared
+    parameters: Parameters
+    model: Any
+    steps: int
+    resumed_at: int | None
+
+
+def show(plan: Plan) -> None:
+    screen.show_plan(lines(plan))
+
+
+def lines(plan: Plan) -> dict[str, str]:
+    """What to say, by its heading."""
+    config = plan.config
+    trainer, optimizer = config.trainer, config.optimizer
+    rows = plan.steps * trainer.batch_size
+    told = {
+        "run": f"{plan.folder}" + (f", from step {plan.resumed_at}" if plan.resumed_at else ""),
+        "base": f"{config.model.source}, {_millions(plan.parameters.base)} parameters, {_storage(config)}",
+        "learns": _learns(config, plan.parameters),
+        "data": _data(plan),
+        "steps": (
+            f"{plan.steps:,} of {trainer.batch_size} rows "
+            f"({trainer.batch_size // trainer.micro_batch_size} x {trainer.micro_batch_size}), "
+            f"{rows / len(plan.data.train):.2f} passes, about {_tokens(plan):,} tokens"
+        ),
+        "optimizer": (
+            f"{optimizer.name.value}, learning rate {optimizer.learning_rate:g} "
+            f"{optimizer.schedule.value}, clipping at {optimizer.max_grad_norm:g}, seed {config.seed}"
+        ),
+        "measures": ", ".join(_evals(config)) or "nothing",
+        "memory": _memory(plan),
+    }
+    return told
+
+
+def _storage(config: RunConfig) -> str:
+    if config.quant.type is Quantization.none:
+        return f"in {config.trainer.precision.value}"
+    double = " with double quantisation" if config.quant.double_quant else ""
+    return f"in {config.quant.type.value}{double}, computed in {config.quant.compute_dtype.value}"
+
+
+def _learns(config: RunConfig, parameters: Parameters) -> str:
+    share = f"{parameters.trainable:,} parameters, {100 * parameters.share:.2f} %"
+    if config.lora.target_modules is TargetModules.none:
+        return f"every weight: {share}"
+    lora = config.lora
+    return (
+        f"LoRA on {lora.target_modules.value}, rank {lora.rank}, alpha {lora.alpha:g}, "
+        f"dropout {lora.dropout:g}, in {lora.dtype.value}: {share}"
+    )
+
+
+def _data(plan: Plan) -> str:
+    counts = plan.data.counts
+    cut = counts.truncated_prompts + counts.truncated_responses
+    parts = [f"{counts.train:,} rows to learn from, {counts.heldout:,} set aside"]
+    if counts.skipped:
+        parts.append(f"{counts.skipped:,} skipped")
+    parts.append(f"{cut:,} truncated" if cut else "none truncated")
+    return f"{plan.config.data.name}: {', '.join(parts)}"
+
+
+def _tokens(plan: Plan) -> int:
+    mean = float(plan.data.train.lengths.mean())
+    return round(mean * plan.steps * plan.config.trainer.batch_size)
+
+
+def _evals(config: RunConfig) -> list[str]:
+    names = []
+    if config.data.heldout_rows:
+        names += ["heldout loss"] * bool(config.evals.heldout)
+        names += ["exact match"] * bool(config.evals.exact_match and config.data.exact_answers)
+    if config.evals.samples and config.evals.samples.prompts:
+        names.append(f"{len(config.evals.samples.prompts)} sample answers")
+    if names and config.trainer.eval_every:
+        names[-1] += f"; every {config.trainer.eval_every} steps"
+    return names
+
+
+def _memory(plan: Plan) -> str:
+    longest = int(plan.data.train.lengths.max())
+    need = estimate(plan.model, plan.parameters, plan.config, longest=longest)
+    return (
+        f"about {need.total:.2f} GiB: weights {need.weights:.2f}, gradients {need.gradients:.2f}, "
+        f"optimizer {need.optimizer:.2f}, activations {need.activations:.2f} (estimated)"
+    )
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e9:.1f} B" if count >= 1e9 else f"{count / 1e6:.1f} M"

@@ -1,0 +1,58 @@
+"""Everything a run measures, told to its files, to W&B and to the terminal."""
+
+from pathlib import Path
+from typing import Any
+
+from anima_exp.results.lines import StepLines
+from anima_exp.results.screen import Progress
+from anima_exp.results.tracking import Tracker
+
+
+class Journal:
+    """Opened at step 0, or at the checkpoint that the run resumes from (`resumed_at`)."""
+
+    def __init__(
+        self, folder: Path, *, tracker: Tracker, steps: int, resumed_at: int | None = None
+    ) -> None:
+        self.tracker = tracker
+        self._metrics = StepLines(folder / "metrics.jsonl")
+        self._generations = StepLines(folder / "generations.jsonl")
+        self._metrics.rewind(resumed_at)
+        self._generations.rewind(resumed_at)
+        self._progress = Progress(steps, first=resumed_at or 0)
+
+    def trained(self, row: dict[str, Any]) -> None:
+        """One log line of the training loop: step, loss, tokens, ..."""
+        self._metrics.append(row)
+        self.tracker.log(row)
+        self._progress.line(row)
+
+    def evaluated(
+        self, step: int, scores: dict[str, float], answers: list[tuple[str, str]], seconds: float
+    ) -> None:
+        """One evaluation: scores, and (question, answer) pairs."""
+        row = {"step": step, **scores, "eval_seconds": seconds}
+        self._metrics.append(row)
+        self.tracker.log(row)
+        for question, answer in answers:
+            self._generations.append({"step": step, "prompt": question, "response": answer})
+        if answers:
+            self.tracker.log_generations(step, answers)
+        self._progress.scores(step, scores)
+
+    def close(self) -> None:
+        self._progress.close()
+
+    def answers(self, step: int) -> list[tuple[str, str]]:
+        rows = [row for row in self._generations.rows() if row["step"] == step]
+        return [(row["prompt"], row["response"]) for row in rows]
+
+    def scores(self, step: int) -> dict[str, float]:
+        """What the evaluation at `step` found; {} if there was none."""
+        found = [r for r in self._metrics.rows() if r["step"] == step and "eval_seconds" in r]
+        last = found[-1] if found else {}
+        return {k: v for k, v in last.items() if k not in ("step", "eval_seconds")}
+
+    @property
+    def eval_seconds(self) -> float:
+        return sum(row.get("eval_seconds", 0.0) for row in self._metrics.rows())

@@ -1,0 +1,40 @@
+"""metrics.jsonl and generations.jsonl: one line for each thing seen, in the order of the steps."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from anima_exp.results.files import write_text
+
+
+class StepLines:
+    """Appends lines; after a crash it forgets those past the checkpoint that the run resumes from."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, row: dict[str, Any]) -> None:
+        # NaN is not JSON; a run that meets one stops anyway, and its last line should be readable.
+        clean = {k: (str(v) if isinstance(v, float) and v != v else v) for k, v in row.items()}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(clean, ensure_ascii=False) + "\n")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every whole line; a line cut short by a crash is left out."""
+        if not self.path.exists():
+            return []
+        rows = []
+        for line in self.path.read_text(encoding="utf-8").split("\n"):
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                continue
+        return rows
+
+    def rewind(self, step: int | None) -> list[dict[str, Any]]:
+        """Keep the lines up to `step` (None: none at all) and return them."""
+        kept = [] if step is None else [row for row in self.rows() if row["step"] <= step]
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
+        if self.path.exists():
+            write_text(self.path, lines)
+        return kept

@@ -1,0 +1,89 @@
+"""Where a result comes from: versions, git state, hardware, and hashes of the base model."""
+
+import hashlib
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = (
+    "anima-exp", "torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets",
+    "tokenizers", "wandb",
+)  # fmt: skip
+_WHOLE_FILE = 64 * 2**20  # larger files are hashed by size, first and last MiB
+_MIB = 2**20
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of the anima_exp checkout and whether files differ from it; {} for an installed wheel."""
+    here = Path(__file__).resolve().parent
+    try:
+        commit = _git(here, "rev-parse", "HEAD")
+        tracked = _git(here, "ls-files", str(Path(__file__).resolve()))
+        if not tracked:  # installed into a folder of somebody else's repository
+            return {}
+        return {"commit": commit, "dirty": bool(_git(here, "status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        return {}
+
+
+def hardware() -> dict[str, str]:
+    import torch
+
+    found = {"machine": platform.machine(), "cpu_threads": str(torch.get_num_threads())}
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+        found["gpus"] = str(torch.cuda.device_count())
+        found["cuda"] = str(torch.version.cuda)
+    return found
+
+
+def base_fingerprint(source: str, config: Any) -> str:
+    """The hub's commit of a downloaded model; for a folder, a hash over its model files."""
+    if commit := getattr(config, "_commit_hash", None):
+        return f"hub:{commit}"
+    digest = hashlib.sha256()
+    folder = Path(source)
+    files = [p for p in sorted(folder.iterdir()) if p.suffix in {".safetensors", ".bin", ".json"}]
+    for path in files:
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}:".encode())
+        with path.open("rb") as file:
+            if size <= _WHOLE_FILE:
+                digest.update(file.read())
+            else:
+                digest.update(file.read(_MIB))
+                file.seek(-_MIB, 2)
+                digest.update(file.read(_MIB))
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    run = subprocess.run(
+        ["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True, timeout=10
+    )
+    return run.stdout.strip()
+
+
+def peak_memory_gib() -> float:
+    """The GPU's peak if there is one, else the process's."""
+    import resource
+    import sys
+
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)

@@ -1,0 +1,100 @@
+"""What a run says in the terminal: its plan, its progress, and one screen of summary."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+console = Console(stderr=False, highlight=False)
+
+
+def show_plan(lines: Mapping[str, str]) -> None:
+    """What the run is about to do, before the first step."""
+    grid = Table.grid(padding=(0, 2))
+    for key, value in lines.items():
+        grid.add_row(f"[dim]{escape(key)}[/]", escape(value))
+    console.print(grid)
+    console.print()
+
+
+def say(text: str) -> None:
+    console.print(escape(text), soft_wrap=True)
+
+
+class Progress:
+    """One line a log step: step, loss, speed, time left. In a terminal it rewrites itself."""
+
+    def __init__(self, steps: int, *, first: int = 0) -> None:
+        self.steps, self.first = steps, first
+        self.started = time.monotonic()
+        self.live = sys.stdout.isatty()
+
+    def line(self, row: Mapping[str, Any]) -> None:
+        step = row["step"]
+        done = max(step - self.first, 1)
+        left = (time.monotonic() - self.started) / done * (self.steps - step)
+        text = (
+            f"step {step:>{len(str(self.steps))}}/{self.steps}  loss {row['loss']:.4f}  "
+            f"{row['tokens_per_second']:,.0f} tokens/s  {duration(left)} left"
+        )
+        if self.live:
+            filled = round(24 * step / self.steps)
+            console.print(f"\r{'█' * filled}{'░' * (24 - filled)}  {text}\x1b[K", end="")
+        else:
+            console.print(text)
+
+    def scores(self, step: int, scores: Mapping[str, float]) -> None:
+        told = "  ".join(f"{name} {number(name, value)}" for name, value in scores.items())
+        if told:
+            start = "\r" if self.live else ""
+            end = "\x1b[K" if self.live else ""
+            console.print(f"{start}step {step:>{len(str(self.steps))}}/{self.steps}  {told}{end}")
+
+    def close(self) -> None:
+        if self.live:
+            console.print("\r\x1b[K", end="")
+
+
+def show_scores(before: Mapping[str, float], after: Mapping[str, float]) -> None:
+    if not after:
+        return
+    table = Table("score", "before", "after", box=None, pad_edge=False, header_style="dim")
+    for name, value in after.items():
+        was = number(name, before[name]) if name in before else "-"
+        table.add_row(name, was, f"[bold]{number(name, value)}[/]")
+    console.print(table)
+
+
+def show_answers(
+    before: list[tuple[str, str]], after: list[tuple[str, str]], *, at_most: int = 3
+) -> None:
+    """The same questions before and after training."""
+    was = dict(before)
+    for question, answer in after[:at_most]:
+        console.print(f"\n[dim]asked [/] {escape(_short(question))}")
+        if question in was:
+            console.print(f"[dim]before[/] {escape(_short(was[question]))}")
+        console.print(f"[dim]after [/] [bold]{escape(_short(answer))}[/]")
+
+
+def number(name: str, value: float) -> str:
+    """Losses with four digits, shares as per cent."""
+    return f"{value:.4f}" if name.endswith("loss") else f"{100 * value:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _short(text: str, width: int = 160) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"

@@ -1,0 +1,130 @@
+"""Metrics and generations -> Weights & Biases, which may fail without the run noticing.
+
+Keys come from WANDB_API_KEY or `wandb login` alone; nothing here reads or writes one.
+"""
+
+import netrc
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from anima_exp.config import RunConfig, TrackingMode
+from anima_exp.results import identity
+
+_FIRST_CONTACT_SECONDS = 30
+
+
+class Tracker:
+    """One W&B run, or none (`tracking=none`, W&B broken): then every call does nothing.
+
+    `note` says in one line where the run can be seen, or how to sync it later.
+    """
+
+    def __init__(self, config: RunConfig, folder: Path) -> None:
+        self.note: str | None = None
+        self._run: Any = None
+        if config.tracking.mode is TrackingMode.disabled:
+            return
+        try:
+            self._start(config, folder)
+        except Exception as error:  # whatever W&B does, the run goes on
+            self._give_up(error)
+
+    def log(self, row: dict[str, Any]) -> None:
+        if self._run is None:
+            return
+        try:
+            values = {k: v for k, v in row.items() if k != "step" and isinstance(v, int | float)}
+            self._run.log(values, step=row["step"])
+        except Exception as error:
+            self._give_up(error)
+
+    def log_generations(self, step: int, generations: list[tuple[str, str]]) -> None:
+        """(prompt, response) pairs as a W&B table."""
+        if self._run is None:
+            return
+        try:
+            import wandb
+
+            rows = [[step, prompt, response] for prompt, response in generations]
+            table = wandb.Table(columns=["step", "prompt", "response"], data=rows)
+            self._run.log({"generations": table}, step=step)
+        except Exception as error:
+            self._give_up(error)
+
+    def finish(self, scores: dict[str, float] | None = None, *, failed: bool = False) -> None:
+        if self._run is None:
+            return
+        try:
+            for key, value in (scores or {}).items():
+                self._run.summary[key] = value
+            self._run.finish(exit_code=int(failed))
+        except Exception as error:
+            self._give_up(error)
+        self._run = None
+
+    def _start(self, config: RunConfig, folder: Path) -> None:
+        import wandb
+
+        mode = _mode(config.tracking.mode)
+        name = identity.name(config)
+        settings: dict[str, Any] = {
+            "silent": True,
+            "console": "off",
+            "init_timeout": _FIRST_CONTACT_SECONDS,
+            "x_disable_machine_info": True,
+            "disable_git": True,
+            "disable_code": True,
+        }
+        tags = [config.model.name, config.data.name, config.quant.type.value, *config.tracking.tags]
+        how: dict[str, Any] = {
+            "project": config.tracking.project,
+            "entity": config.tracking.entity,
+            "group": config.tracking.group,
+            "tags": sorted(set(tags)),
+            "id": name,  # an interrupted run goes on in the same W&B run
+            "name": name,
+            "resume": "allow",
+            "config": identity.flatten(config),
+            "dir": str(folder),
+        }
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # W&B's own, about its own dependencies
+            try:
+                self._run = wandb.init(mode=mode, settings=wandb.Settings(**settings), **how)
+            except Exception:
+                if mode != "online" or config.tracking.mode is TrackingMode.online:
+                    raise
+                mode = "offline"
+                self._run = wandb.init(mode=mode, settings=wandb.Settings(**settings), **how)
+        if mode == "online":
+            self.note = f"W&B: {self._run.url}"
+        else:
+            self.note = f"W&B offline; later: wandb sync {Path(self._run.dir).parent}"
+
+    def _give_up(self, error: Exception) -> None:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        self.note = f"W&B is off: {reason} The run goes on; metrics.jsonl has everything."
+        self._run = None
+
+
+def _mode(wanted: TrackingMode) -> str:
+    """Online where a key is at hand; whether the network is, W&B finds out."""
+    if wanted is not TrackingMode.auto:
+        return wanted.value
+    if chosen := os.environ.get("WANDB_MODE"):
+        return chosen
+    return "online" if _has_key() else "offline"
+
+
+def _has_key() -> bool:
+    """Whether `wandb login` or the environment left a key; its value is not looked at."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

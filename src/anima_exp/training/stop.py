@@ -1,0 +1,42 @@
+"""Ctrl-C and SIGTERM -> a checkpoint and a clean end; a second one ends at once."""
+
+import signal
+import sys
+from types import FrameType, TracebackType
+from typing import Any
+
+from transformers import TrainerCallback
+
+
+class StopOnSignal(TrainerCallback):  # type: ignore[misc]
+    """`with stop: trainer.train()`; afterwards `stop.received` is the signal, or None."""
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "StopOnSignal":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if self.received is not None:
+            sys.exit(128 + number)
+        self.received = signal.Signals(number)
+        print(
+            f"\n{self.received.name}: saving a checkpoint after this step; once more ends at once.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.received is not None and state.global_step < state.max_steps:
+            control.should_save = True
+            control.should_training_stop = True

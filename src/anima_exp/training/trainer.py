@@ -1,0 +1,151 @@
+"""transformers' Trainer with our row order, log lines, evaluations and whole checkpoints."""
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PrinterCallback, Trainer, TrainerCallback
+
+from anima_exp.config import RunConfig
+from anima_exp.errors import TrainingError
+from anima_exp.training import checkpoint
+from anima_exp.training.arguments import training_arguments
+from anima_exp.training.collate import collate
+from anima_exp.training.meter import Meter
+from anima_exp.training.order import FixedOrder
+
+Log = Callable[[dict[str, Any]], None]
+
+
+class QLoraTrainer(Trainer):  # type: ignore[misc]
+    """Trains `model` on `rows` in `order`; calls `log` with each line, `evaluate` when it is time.
+
+    Args:
+        rows: indexable; each item holds `input_ids` and `labels` of one row.
+        order: row numbers, `[steps * batch_size]` (training/order.py).
+        folder: where checkpoints go.
+        log: takes a dict with `step` and what was measured.
+        evaluate: takes the step; measures the model as it stands.
+
+    Raises:
+        TrainingError: a loss or gradient that is not finite, or a step without any gradient.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: Any,
+        tokenizer: Any,
+        rows: Any,
+        order: NDArray[np.int64],
+        config: RunConfig,
+        folder: Path,
+        log: Log,
+        evaluate: Callable[[int], None],
+        callbacks: list[TrainerCallback],
+    ) -> None:
+        self.order = order
+        self.folder = folder
+        self.keep_checkpoints = config.trainer.keep_checkpoints
+        self.rows_seen_once = len(rows)
+        self.write_log = log
+        self.meter = Meter()
+        steps = len(order) // config.trainer.batch_size
+        super().__init__(
+            model=model,
+            args=training_arguments(config, steps=steps, folder=folder),
+            train_dataset=rows,
+            processing_class=tokenizer,
+            data_collator=partial(collate, pad=tokenizer.pad_token_id),
+            callbacks=[_EvaluateEvery(config.trainer.eval_every, evaluate), *callbacks],
+        )
+        self.remove_callback(PrinterCallback)  # it prints raw dicts
+
+    def train_from(self, resume: Path | None) -> None:
+        """Train to the last step, from the checkpoint `resume` or from the beginning."""
+        checkpoint.clear_drafts(self.folder)
+        if resume:
+            self.meter = Meter.load(resume)
+        self.train(resume_from_checkpoint=str(resume) if resume else None)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> FixedOrder:
+        return FixedOrder(self.order)
+
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> Tensor:
+        started = time.perf_counter()
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        self.meter.add(loss, inputs, started)
+        return loss
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> float:
+        # Called once before each optimizer step, with gradients still there.
+        norm = float(super()._get_grad_norm(model, grad_norm))
+        step, loss = self.state.global_step + 1, self.meter.step()
+        if not math.isfinite(loss):
+            raise TrainingError(f"Step {step}: the loss is {loss}. {_DIVERGED}")
+        if self.args.fp16:  # the loss scaler skips steps whose gradients overflow
+            return norm
+        if not math.isfinite(norm):
+            raise TrainingError(f"Step {step}: the gradient is not finite (norm {norm}). {_DIVERGED}")
+        if norm == 0.0:
+            raise TrainingError(
+                f"Step {step}: no trained weight has a gradient. Either no row of the batch has a "
+                "label (see python -m anima_exp.data), or the adapter is cut off from the loss."
+            )
+        return norm
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" not in logs:  # the Trainer's own summary; record.json has a better one
+            return
+        step = self.state.global_step
+        row = {
+            "step": step,
+            "epoch": step * len(self.order) / self.state.max_steps / self.rows_seen_once,
+            **self.meter.drain(),
+            "grad_norm": logs["grad_norm"],
+            "learning_rate": logs["learning_rate"],
+            **_gpu_memory(),
+        }
+        self.write_log(row)
+        self.control = self.callback_handler.on_log(self.args, self.state, self.control, row)
+
+    def _get_output_dir(self, trial: Any = None) -> str:
+        return str(self.folder / checkpoint.DRAFT)
+
+    def _save_checkpoint(self, model: Any, trial: Any = None) -> None:
+        super()._save_checkpoint(model, trial)
+        draft = self.folder / checkpoint.DRAFT / f"checkpoint-{self.state.global_step}"
+        self.meter.save(draft)
+        (draft / "training_args.bin").unlink(missing_ok=True)  # a pickle that nobody reads
+        checkpoint.publish(draft, self.folder, keep=self.keep_checkpoints)
+
+
+_DIVERGED = (
+    "The run has diverged: lower optimizer.learning_rate, or use trainer.precision=bf16 or fp32."
+)
+
+
+class _EvaluateEvery(TrainerCallback):  # type: ignore[misc]
+    def __init__(self, every: int | None, evaluate: Callable[[int], None]) -> None:
+        self.every, self.evaluate = every, evaluate
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        step = state.global_step
+        # The evaluation after the last step is the run's own (experiment.py).
+        if self.every and step % self.every == 0 and step < state.max_steps:
+            self.evaluate(step)
+
+
+def _gpu_memory() -> dict[str, float]:
+    if not torch.cuda.is_available():
+        return {}
+    return {"memory_gib": torch.cuda.max_memory_allocated() / 2**30}

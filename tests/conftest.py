@@ -1,0 +1,50 @@
+"""What all tests share: composing a config, and an environment without a network or W&B."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+# Before any import of ours: nothing in a test may look for a network or write to the home folder.
+os.environ |= {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline", "TOKENIZERS_PARALLELISM": "false"}
+
+import hydra
+import pytest
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from anima_exp.compose import install, parse
+from anima_exp.config import RunConfig
+from anima_exp.errors import ConfigError
+from anima_exp.messages import explain
+from anima_exp.paths import shipped
+
+install()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANIMA_EXP_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def compose() -> Callable[..., RunConfig]:
+    """compose("model=llama7b", "seed=1") -> the RunConfig that this command line gives."""
+
+    def _compose(*overrides: str) -> RunConfig:
+        try:
+            with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
+                return parse(hydra.compose("train", overrides=list(overrides)))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(explain(error)) from error
+
+    return _compose
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real data, where this machine has it; a test that needs it skips elsewhere."""
+    named = os.environ.get("ANIMA_EXP_SHARED_DATA")
+    folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no real data here: set ANIMA_EXP_SHARED_DATA to its folder")
+    return folder

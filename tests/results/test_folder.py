@@ -1,0 +1,64 @@
+import re
+
+import pytest
+
+from anima_exp.errors import RunError
+from anima_exp.results.folder import RunFolder
+
+
+@pytest.fixture
+def config(compose, tmp_path):
+    return lambda *overrides: compose(f"runs={tmp_path}/runs", *overrides)
+
+
+def test_a_folder_is_named_by_what_the_run_computes(config):
+    with RunFolder(config()) as folder:
+        assert re.fullmatch(r"tiny-sample-[0-9a-f]{10}", folder.path.name)
+
+
+def test_other_settings_are_refused_by_name(config, tmp_path):
+    mine = f"folder={tmp_path}/mine"
+    with RunFolder(config(mine)):
+        pass
+    with pytest.raises(RunError) as error, RunFolder(config(mine, "lora.rank=8")):
+        pass
+    assert str(error.value) == (
+        f"{tmp_path}/mine holds a run with other settings: lora.rank=8 here, 64 there. "
+        "Nothing was changed. Give another folder=..., or none: then the settings name it."
+    )
+
+
+def test_one_process_at_a_time(config):
+    with RunFolder(config()), pytest.raises(RunError, match=r"is in use by another process \(process \d+ on"):
+        RunFolder(config()).__enter__()
+
+
+def test_a_folder_is_free_again_after_a_refusal(config, tmp_path):
+    mine = f"folder={tmp_path}/mine"
+    with RunFolder(config(mine)):
+        pass
+    with pytest.raises(RunError), RunFolder(config(mine, "seed=5")):
+        pass
+    with RunFolder(config(mine)):
+        pass
+
+
+def test_a_folder_of_other_things_is_left_alone(config, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.tex").write_text("hello")
+    with pytest.raises(RunError, match=r"holds other files \(chapter1.tex\) and no run"):
+        RunFolder(config(f"folder={tmp_path}/thesis")).__enter__()
+    assert [p.name for p in (tmp_path / "thesis").iterdir()] == ["chapter1.tex"]
+
+
+def test_why_a_run_failed_is_said_until_it_starts_again(config):
+    with RunFolder(config()) as folder:
+        folder.failed("out of luck")
+        assert (folder.path / "failure.txt").read_text() == "out of luck\n"
+    with RunFolder(config()) as folder:
+        assert not (folder.path / "failure.txt").exists()
+
+
+def test_starts_are_counted(config):
+    with RunFolder(config()) as folder:
+        assert [folder.count_start(), folder.count_start()] == [1, 2]

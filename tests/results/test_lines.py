@@ -1,0 +1,36 @@
+from anima_exp.results.lines import StepLines
+
+
+def lines(tmp_path, *steps):
+    file = StepLines(tmp_path / "metrics.jsonl")
+    for step in steps:
+        file.append({"step": step})
+    return file
+
+
+def test_lines_past_the_checkpoint_are_forgotten(tmp_path):
+    file = lines(tmp_path, 1, 2, 3)
+    file.rewind(2)
+    assert [row["step"] for row in file.rows()] == [1, 2]
+
+
+def test_a_run_that_begins_anew_begins_with_an_empty_file(tmp_path):
+    file = lines(tmp_path, 1)
+    file.rewind(None)
+    assert file.rows() == []
+
+
+def test_a_line_cut_short_by_a_crash_is_left_out(tmp_path):
+    file = lines(tmp_path, 1)
+    with file.path.open("a") as out:
+        out.write('{"step": 2, "lo')
+    assert file.rows() == [{"step": 1}]
+    file.rewind(5)
+    file.append({"step": 3})
+    assert file.rows() == [{"step": 1}, {"step": 3}]
+
+
+def test_text_keeps_its_line_separators(tmp_path):
+    file = lines(tmp_path)
+    file.append({"step": 1, "response": "a\u2028b\nc"})
+    assert file.rows() == [{"step": 1, "response": "a\u2028b\nc"}]

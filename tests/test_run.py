@@ -1,0 +1,235 @@
+"""A run from end to end on the embedded tiny base: trained, recorded, repeatable."""
+
+import json
+
+import pytest
+import torch
+
+from anima_exp.errors import TrainingError
+from anima_exp.experiment import run
+from anima_exp.results import identity
+from anima_exp.results.lines import StepLines
+from anima_exp.results.record import Record
+
+FEW = (
+    "data.rows=64", "data.heldout_rows=8", "trainer.steps=6", "trainer.batch_size=8",
+    "trainer.micro_batch_size=4", "trainer.log_every=1", "trainer.eval_every=3",
+    "trainer.save_every=2", "tracking=none",
+)  # fmt: skip
+
+
+@pytest.fixture
+def config(compose, tmp_path):
+    def _config(*overrides):
+        wanted = compose(f"runs={tmp_path}/runs", *FEW, *overrides)
+        for evaluation in (wanted.evals.exact_match, wanted.evals.samples):
+            if evaluation:
+                evaluation.max_new_tokens = 4
+        return wanted
+
+    return _config
+
+
+def folder_of(config):
+    from pathlib import Path
+
+    return Path(config.runs) / identity.name(config)
+
+
+def losses(folder):
+    return [row["loss"] for row in StepLines(folder / "metrics.jsonl").rows() if "loss" in row]
+
+
+def test_a_run_leaves_an_adapter_metrics_and_a_record(config):
+    wanted = config()
+    loss = run(wanted)
+    folder = folder_of(wanted)
+    record = Record.load(folder)
+    assert record.scores["heldout_loss"] == loss
+    assert set(record.scores) == set(record.scores_before) == {"heldout_loss", "exact_match"}
+    assert record.steps == 6 and record.starts == 1
+    assert record.rows["train"] == 64 and record.rows["heldout"] == 8
+    assert record.settings["lora.rank"] == 64
+    assert record.versions["torch"] == torch.__version__
+    evaluated = [r["step"] for r in StepLines(folder / "metrics.jsonl").rows() if "heldout_loss" in r]
+    assert evaluated == [0, 3, 6]
+    asked = {r["step"] for r in StepLines(folder / "generations.jsonl").rows()}
+    assert asked == {0, 3, 6}
+    assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["checkpoint-4", "checkpoint-6"]
+    assert not list(folder.rglob("training_args.bin"))
+
+
+def test_a_finished_run_is_recognised_and_not_run_again(config, capsys):
+    loss = run(config())
+    before = (folder_of(config()) / "record.json").stat().st_mtime_ns
+    capsys.readouterr()
+    assert run(config()) == loss
+    assert "Already done" in capsys.readouterr().out
+    assert (folder_of(config()) / "record.json").stat().st_mtime_ns == before
+
+
+def test_the_same_seed_gives_the_same_run_to_the_last_bit(config, tmp_path):
+    first = run(config(f"folder={tmp_path}/a"))
+    second = run(config(f"folder={tmp_path}/b"))
+    other = run(config(f"folder={tmp_path}/c", "seed=1"))
+    assert first == second
+    assert losses(tmp_path / "a") == losses(tmp_path / "b") != losses(tmp_path / "c")
+    assert other != first
+
+
+def test_the_adapter_loads_with_plain_peft_and_answers_the_same(config):
+    wanted = config()
+    loss = run(wanted)
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+    from anima_exp.data.prepare import prepare
+    from anima_exp.evals.heldout import heldout_loss
+    from anima_exp.model.base import keep_cpu_4bit_trainable
+    from anima_exp.paths import cache, tiny_base
+
+    nf4 = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True
+    )
+    base = AutoModelForCausalLM.from_pretrained(
+        tiny_base(), quantization_config=nf4, dtype=torch.float32
+    )
+    keep_cpu_4bit_trainable(base)
+    model = PeftModel.from_pretrained(base, folder_of(wanted) / "adapter").eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder_of(wanted) / "adapter")
+    data = prepare(wanted.data, tokenizer, cache=cache())
+    with torch.no_grad():
+        again = heldout_loss(model, tokenizer, data.heldout, wanted.evals.heldout)
+    assert again == pytest.approx(loss, abs=1e-5)
+
+
+def test_the_saved_tokenizer_equals_the_one_trained_with(config):
+    wanted = config()
+    run(wanted)
+    from transformers import AutoTokenizer
+
+    from anima_exp.model.tokenizer import load_tokenizer
+
+    ours = load_tokenizer(wanted.model)
+    saved = AutoTokenizer.from_pretrained(folder_of(wanted) / "adapter")
+    assert saved.backend_tokenizer.to_str() == ours.backend_tokenizer.to_str()
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id", "padding_side"):
+        assert getattr(saved, name) == getattr(ours, name)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("quant=fp4",),
+        ("quant=int8",),
+        ("quant=none",),
+        ("quant=none", "lora=none", "optimizer.learning_rate=1e-4"),
+        ("trainer.precision=bf16",),
+        ("trainer.precision=bf16", "quant=none"),
+        ("trainer.gradient_checkpointing=true",),
+        ("lora=attention", "lora.rank=4", "lora.dtype=bf16", "trainer.precision=bf16"),
+        ("optimizer=adamw", "optimizer.schedule=cosine", "optimizer.warmup_ratio=0.4"),
+        ("optimizer=paged_adamw_8bit",),
+        ("data.train_on_source=true",),
+        ("trainer.steps=null", "trainer.epochs=0.25"),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_every_way_of_training_lowers_the_loss(config, overrides):
+    wanted = config("evals=[heldout]", "trainer.eval_every=null", "trainer.save_every=1000", *overrides)
+    if not any("steps" in o for o in overrides):
+        wanted.trainer.steps = 4
+    run(wanted)
+    record = Record.load(folder_of(wanted))
+    assert record.scores["heldout_loss"] < record.scores_before["heldout_loss"]
+    if wanted.lora.target_modules.value == "none":
+        assert (folder_of(wanted) / "model" / "model.safetensors").exists()
+        assert record.parameters["trainable"] == record.parameters["total"]
+
+
+def test_accumulated_micro_batches_learn_as_one_batch(config, tmp_path):
+    dry = ("lora.dropout=0", "evals=[heldout]", "trainer.steps=3")
+    run(config(f"folder={tmp_path}/one", "trainer.micro_batch_size=8", *dry))
+    run(config(f"folder={tmp_path}/four", "trainer.micro_batch_size=2", *dry))
+    assert losses(tmp_path / "four") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_says_why(config):
+    wanted = config("optimizer.learning_rate=1e18", "optimizer.max_grad_norm=0")
+    with pytest.raises(TrainingError, match=r"Step \d+: the (loss is|gradient is not finite).*optimizer\.learning_rate"):
+        run(wanted)
+    assert "diverged" in (folder_of(wanted) / "failure.txt").read_text()
+    assert not (folder_of(wanted) / "record.json").exists()
+
+
+def test_a_step_without_a_gradient_stops_the_run(config, monkeypatch):
+    from anima_exp.training.trainer import QLoraTrainer
+
+    def detached(self, model, inputs, num_items_in_batch=None):
+        loss = self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
+        self.meter.add(loss.detach(), inputs, 0.0)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.grad = torch.zeros_like(parameter)
+        return loss.detach()
+
+    monkeypatch.setattr(QLoraTrainer, "training_step", detached)
+    with pytest.raises(TrainingError, match="no trained weight has a gradient"):
+        run(config())
+
+
+def test_evaluation_leaves_the_gradients_of_4_bit_layers_as_they_were(config):
+    """bitsandbytes repacks 4-bit weights on some CPUs at the first evaluation, without a gradient."""
+    from anima_exp.data.prepare import prepare
+    from anima_exp.evals.heldout import heldout_loss
+    from anima_exp.model.adapter import attach
+    from anima_exp.model.base import load_base
+    from anima_exp.model.generate import inference
+    from anima_exp.model.tokenizer import load_tokenizer
+    from anima_exp.paths import cache
+    from anima_exp.training.collate import collate
+
+    wanted = config("lora.dropout=0")
+    tokenizer = load_tokenizer(wanted.model)
+    data = prepare(wanted.data, tokenizer, cache=cache())
+    torch.manual_seed(0)
+    base = load_base(wanted.model, wanted.quant, precision=wanted.trainer.precision)
+    model = attach(base, wanted.lora).train()
+    layers = [m for m in model.modules() if hasattr(m, "support_avx512bf16_for_cpu")]
+    assert layers and not any(m.support_avx512bf16_for_cpu for m in layers)
+
+    def gradients():
+        model.zero_grad()
+        batch = collate([data.train[i] for i in range(4)], pad=tokenizer.pad_token_id)
+        model(**batch).loss.backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    before = gradients()
+    with inference(model, wanted.trainer.precision):
+        heldout_loss(model, tokenizer, data.heldout, wanted.evals.heldout)
+    assert torch.equal(gradients(), before)
+
+
+def test_no_key_reaches_a_file(config, monkeypatch):
+    secret = "0123456789abcdef0123456789abcdef01234567"
+    monkeypatch.setenv("WANDB_API_KEY", secret)
+    monkeypatch.setenv("HF_TOKEN", f"hf_{secret}")
+    wanted = config("tracking=wandb", "trainer.steps=1")
+    run(wanted)
+    record = json.loads((folder_of(wanted) / "record.json").read_text())
+    assert record["wandb"].startswith("W&B offline; later: wandb sync ")
+    files = [path for path in folder_of(wanted).rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" for path in files)
+    assert [path for path in files if secret.encode() in path.read_bytes()] == []
+
+
+def test_a_broken_tracker_never_stops_training(config, monkeypatch):
+    import wandb
+
+    def broken(*_, **__):
+        raise RuntimeError("the tracker is on fire")
+
+    monkeypatch.setattr(wandb, "init", broken)
+    wanted = config("tracking=wandb", "trainer.steps=1")
+    run(wanted)
+    assert "the tracker is on fire" in Record.load(folder_of(wanted)).wandb

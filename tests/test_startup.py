@@ -1,0 +1,39 @@
+"""`--help` and `--cfg job` answer at once: nothing heavy is imported before it is needed."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformers", "datasets", "peft", "bitsandbytes", "wandb", "numpy", "rich")
+
+
+def loaded_by(code):
+    probe = f"{code}\nimport sys\nprint(*[m for m in {HEAVY!r} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True)
+    return run.stdout.splitlines()[-1].split()
+
+
+@pytest.mark.parametrize("option", ["--help", "--cfg=job"])
+def test_a_question_does_not_load_torch(option):
+    code = f"""
+import runpy, sys
+sys.argv = ["train", {option!r}]
+try:
+    runpy.run_module("anima_exp.train", run_name="__main__")
+except SystemExit:
+    pass
+"""
+    assert loaded_by(code) == []
+
+
+def test_the_probe_would_notice():
+    assert loaded_by("import sys; sys.modules['torch'] = None") == ["torch"]
+
+
+def test_help_lists_groups_sweeps_and_examples():
+    run = subprocess.run(
+        [sys.executable, "-m", "anima_exp.train", "--help"], check=True, capture_output=True, text=True
+    )
+    for word in ("model: ", "guanaco33b", "sweep: ", "tiny_learning_rate", "data=belle_merge"):
+        assert word in run.stdout
