@@ -58,11 +58,14 @@ def test_the_announced_experiment_computes_the_same(compose):
 def test_animas_script_is_reachable_as_it_ran(compose):
     config = compose("experiment=historical/anima33b")
     assert config.lora.dropout == 0.0
-    assert (config.quant.compute_dtype, config.trainer.precision) == (Precision.fp32, Precision.fp32)
+    assert (config.quant.compute_dtype, config.trainer.precision) == (
+        Precision.fp32,
+        Precision.fp32,
+    )
     assert (config.seed, config.data.heldout_rows) == (42, 1)
 
 
-# QLoRA, Table 9: batch, learning rate, steps, prompt and response length. A dash is the scripts' 16.
+# QLoRA, Table 9: batch, learning rate, steps, lengths. Its dash is the scripts' 16.
 SMALL = {
     "all": (16, 2e-4, 10_000, 384, 128),
     "oasst1": (16, 2e-4, 1875, 16, 512),

@@ -29,9 +29,7 @@ MISTAKES = {
     "tracking.tags=3": "tracking.tags=3 is not a list: write [a,b].",
     "lora.dropout=${lora.dropuot}": "lora.dropout refers to 'lora.dropuot', which does not exist.",
     "model=local": "model.source has no value. Give it with model.source=...",
-    "data=local": (
-        "data=local needs a file: add data.path=FILE (json, jsonl, csv, tsv, parquet)."
-    ),
+    "data=local": ("data=local needs a file: add data.path=FILE (json, jsonl, csv, tsv, parquet)."),
     "data.path=x": (
         "data.path=x and data.source=sample are both set; a run has one source. "
         "For a file use data=local data.path=..."
@@ -53,9 +51,7 @@ MISTAKES = {
         "optimizer.warmup_ratio=0.03 does nothing with optimizer.schedule=constant. "
         "Use optimizer.schedule=constant_with_warmup."
     ),
-    "trainer.steps=null": (
-        "A run needs an end: give trainer.steps=1000 or trainer.epochs=3."
-    ),
+    "trainer.steps=null": ("A run needs an end: give trainer.steps=1000 or trainer.epochs=3."),
 }
 
 

@@ -51,11 +51,16 @@ def test_a_run_leaves_an_adapter_metrics_and_a_record(config):
     assert record.rows["train"] == 64 and record.rows["heldout"] == 8
     assert record.settings["lora.rank"] == 64
     assert record.versions["torch"] == torch.__version__
-    evaluated = [r["step"] for r in StepLines(folder / "metrics.jsonl").rows() if "heldout_loss" in r]
+    evaluated = [
+        r["step"] for r in StepLines(folder / "metrics.jsonl").rows() if "heldout_loss" in r
+    ]
     assert evaluated == [0, 3, 6]
     asked = {r["step"] for r in StepLines(folder / "generations.jsonl").rows()}
     assert asked == {0, 3, 6}
-    assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["checkpoint-4", "checkpoint-6"]
+    assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == [
+        "checkpoint-4",
+        "checkpoint-6",
+    ]
     assert not list(folder.rglob("training_args.bin"))
 
 
@@ -136,7 +141,9 @@ def test_the_saved_tokenizer_equals_the_one_trained_with(config):
     ids=lambda value: " ".join(value),
 )
 def test_every_way_of_training_lowers_the_loss(config, overrides):
-    wanted = config("evals=[heldout]", "trainer.eval_every=null", "trainer.save_every=1000", *overrides)
+    wanted = config(
+        "evals=[heldout]", "trainer.eval_every=null", "trainer.save_every=1000", *overrides
+    )
     if not any("steps" in o for o in overrides):
         wanted.trainer.steps = 4
     run(wanted)
@@ -156,7 +163,10 @@ def test_accumulated_micro_batches_learn_as_one_batch(config, tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_why(config):
     wanted = config("optimizer.learning_rate=1e18", "optimizer.max_grad_norm=0")
-    with pytest.raises(TrainingError, match=r"Step \d+: the (loss is|gradient is not finite).*optimizer\.learning_rate"):
+    with pytest.raises(
+        TrainingError,
+        match=r"Step \d+: the (loss is|gradient is not finite).*optimizer\.learning_rate",
+    ):
         run(wanted)
     assert "diverged" in (folder_of(wanted) / "failure.txt").read_text()
     assert not (folder_of(wanted) / "record.json").exists()
@@ -179,7 +189,7 @@ def test_a_step_without_a_gradient_stops_the_run(config, monkeypatch):
 
 
 def test_evaluation_leaves_the_gradients_of_4_bit_layers_as_they_were(config):
-    """bitsandbytes repacks 4-bit weights on some CPUs at the first evaluation, without a gradient."""
+    """On some CPUs bitsandbytes repacks 4-bit weights in evaluation: no gradient passes them."""
     from anima_exp.data.prepare import prepare
     from anima_exp.evals.heldout import heldout_loss
     from anima_exp.model.adapter import attach

@@ -33,7 +33,10 @@ def test_the_probe_would_notice():
 
 def test_help_lists_groups_sweeps_and_examples():
     run = subprocess.run(
-        [sys.executable, "-m", "anima_exp.train", "--help"], check=True, capture_output=True, text=True
+        [sys.executable, "-m", "anima_exp.train", "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     for word in ("model: ", "guanaco33b", "sweep: ", "tiny_learning_rate", "data=belle_merge"):
         assert word in run.stdout

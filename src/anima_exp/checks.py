@@ -63,7 +63,9 @@ def _data(config: RunConfig) -> None:
             "source. For a file use data=local data.path=..."
         )
     if not data.path and not data.source:
-        raise ConfigError("data=local needs a file: add data.path=FILE (json, jsonl, csv, tsv, parquet).")
+        raise ConfigError(
+            "data=local needs a file: add data.path=FILE (json, jsonl, csv, tsv, parquet)."
+        )
     evals = config.evals
     if data.heldout_rows == 0 and (evals.heldout or evals.exact_match):
         raise ConfigError(
@@ -94,7 +96,8 @@ def _schedule(config: RunConfig) -> None:
         raise ConfigError("A run needs an end: give trainer.steps=1000 or trainer.epochs=3.")
     if trainer.steps is not None and trainer.epochs is not None:
         raise ConfigError(
-            f"trainer.steps={trainer.steps} and trainer.epochs={trainer.epochs} contradict: give one."
+            f"trainer.steps={trainer.steps} and trainer.epochs={trainer.epochs} contradict: "
+            "give one."
         )
     if trainer.batch_size % trainer.micro_batch_size:
         raise ConfigError(

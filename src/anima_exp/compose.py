@@ -19,7 +19,6 @@ from anima_exp.messages import explain, known_mistake, unknown_setting
 from anima_exp.paths import shipped
 
 
-
 def install() -> None:
     """Give Hydra the schema and the group `sweep`. Call once, before it composes anything."""
     # ${unless:${trainer.epochs},${data.steps}}: data.steps, unless trainer.epochs has a value.
@@ -69,7 +68,9 @@ def command(work: Callable[[RunConfig], Any]) -> None:
             return None
 
     try:
-        hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="train")(task)()
+        hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="train")(
+            task
+        )()
     except (HydraException, OmegaConfBaseException) as error:
         mistakes.append(error)
     except (ValueError, AssertionError) as error:  # Hydra's answers to a few overrides
@@ -79,10 +80,10 @@ def command(work: Callable[[RunConfig], Any]) -> None:
     except KeyboardInterrupt:  # before training; then training/stop.py takes over
         print("anima_exp: stopped.", file=sys.stderr)
         sys.exit(130)
-    for error in mistakes:
+    for mistake in mistakes:
         if full_error:
-            traceback.print_exception(error)
-        print(f"anima_exp: {explain(error)}", file=sys.stderr)
+            traceback.print_exception(mistake)
+        print(f"anima_exp: {explain(mistake)}", file=sys.stderr)
     if mistakes:
         sys.exit(getattr(mistakes[0], "exit_status", 1))
 
@@ -93,7 +94,7 @@ def _reject_unknown(node: Any, path: str = "") -> None:
         return
     schema = OmegaConf.get_type(node)
     known = getattr(schema, "__dataclass_fields__", None)
-    for key in node:
+    for key in map(str, node):
         if known is not None and key not in known:
             raise ConfigError(unknown_setting(f"{path}{key}"))
         if not OmegaConf.is_missing(node, key) and not OmegaConf.is_interpolation(node, key):

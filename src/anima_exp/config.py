@@ -6,12 +6,12 @@ settings are in `checks.py`; the published values are in conf/, next to their so
 """
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 from omegaconf import MISSING
 
 
-class Precision(str, Enum):
+class Precision(StrEnum):
     """The type that matrix products are computed in."""
 
     bf16 = "bf16"  # QLoRA's
@@ -19,7 +19,7 @@ class Precision(str, Enum):
     fp32 = "fp32"
 
 
-class Quantization(str, Enum):
+class Quantization(StrEnum):
     """How the frozen base weights are stored."""
 
     nf4 = "nf4"  # 4-bit NormalFloat, the QLoRA paper's choice
@@ -28,7 +28,7 @@ class Quantization(str, Enum):
     none = "none"  # `trainer.precision`: plain LoRA, or full fine-tuning with lora=none
 
 
-class TargetModules(str, Enum):
+class TargetModules(StrEnum):
     """Which linear layers get an adapter: the layer sets of the paper's Appendix A.1."""
 
     all_linear = "all_linear"
@@ -39,13 +39,13 @@ class TargetModules(str, Enum):
     none = "none"  # no adapter: every weight is trained
 
 
-class OptimizerName(str, Enum):
+class OptimizerName(StrEnum):
     paged_adamw_32bit = "paged_adamw_32bit"
     paged_adamw_8bit = "paged_adamw_8bit"
     adamw = "adamw"
 
 
-class Schedule(str, Enum):
+class Schedule(StrEnum):
     """How the learning rate moves over the run."""
 
     constant = "constant"
@@ -54,14 +54,14 @@ class Schedule(str, Enum):
     cosine = "cosine"
 
 
-class BadRow(str, Enum):
+class BadRow(StrEnum):
     """What to do with a row that cannot become an example."""
 
     error = "error"
     skip = "skip"  # and count
 
 
-class TrackingMode(str, Enum):
+class TrackingMode(StrEnum):
     auto = "auto"  # online with a key and a network, else offline
     online = "online"
     offline = "offline"

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
 
 from anima_exp import paths
 from anima_exp.config import RunConfig, TargetModules
@@ -160,10 +159,10 @@ def _summary(record: Record, journal: Journal, folder: RunFolder, *, full: bool)
     screen.show_scores(record.scores_before, record.scores)
     screen.show_answers(journal.answers(0), journal.answers(record.steps))
     trained = "model" if full else "adapter"
+    training, measuring = map(screen.duration, (record.train_seconds, record.eval_seconds))
     screen.say(
-        f"\n{record.steps} steps, {record.tokens:,} tokens in {screen.duration(record.train_seconds)}"
-        f" (+ {screen.duration(record.eval_seconds)} of evaluation),"
-        f" peak memory {record.peak_memory_gib:.1f} GiB"
+        f"\n{record.steps} steps, {record.tokens:,} tokens in {training} (and {measuring} of "
+        f"evaluation), peak memory {record.peak_memory_gib:.1f} GiB"
     )
     screen.say(f"run     {folder.path}")
     screen.say(f"{trained:<7} {folder.path / trained}")

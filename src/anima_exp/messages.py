@@ -1,6 +1,7 @@
 """Hydra's and OmegaConf's errors -> one line: the setting, its value, and the way out."""
 
 import re
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
@@ -48,16 +49,19 @@ def choices(group: str) -> list[str]:
     if group == "sweep":
         return ["by_hand", *sorted(path.stem for path in shipped("sweeps").glob("*.yaml"))]
     folder = shipped("conf") / group
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    return sorted(
+        path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")
+    )
 
 
 def _whole_text(error: BaseException) -> str:
-    parts, seen = [], error
+    parts: list[str] = []
+    seen: BaseException | None = error
     while seen is not None and len(parts) < 5:
         parts.append(f"{seen}")
         if key := getattr(seen, "full_key", None):
             parts.append(f"full_key: {key}")
-        seen = seen.__cause__ or seen.__context__  # type: ignore[assignment]
+        seen = seen.__cause__ or seen.__context__
     return "\n".join(parts)
 
 
@@ -90,7 +94,11 @@ def _no_choice(_: str, found: re.Match[str]) -> str:
     if not known:
         return f"There is no group '{group}'. {_suggest_setting(group)}"
     close = get_close_matches(name, known, n=1)
-    hint = f"Did you mean '{close[0]}'? --help lists all." if close else f"There are: {', '.join(known)}."
+    hint = (
+        f"Did you mean '{close[0]}'? --help lists all."
+        if close
+        else f"There are: {', '.join(known)}."
+    )
     return f"{group}={name}: no such choice. {hint}"
 
 
@@ -145,13 +153,13 @@ def _several_values(_: str, found: re.Match[str]) -> str:
 
 def _unreadable(_: str, found: re.Match[str]) -> str:
     return (
-        f"Cannot read the command line at '{found['override']}'. Write key=value, [a,b] for a list, "
-        "and quotes around odd characters: 'key=\"a = b\"'."
+        f"Cannot read the command line at '{found['override']}'. "
+        "Write key=value, [a,b] for a list, and quotes around odd characters: 'key=\"a = b\"'."
     )
 
 
 def _not_a_group(_: str, __: re.Match[str]) -> str:
-    return "A group takes the name of a file, not a number: for example lora=attention, or lora.rank=8."
+    return "A group takes the name of a file: for example lora=attention, or lora.rank=8."
 
 
 def _inside_null(_: str, __: re.Match[str]) -> str:
@@ -168,13 +176,19 @@ def _bad_value(_: str, found: re.Match[str]) -> str:
 _GROUP_AS_NUMBER = "Config group override must be a string or a list"
 _INSIDE_NULL = "Unexpected type for root: NoneType"
 
-_ANSWERS: list[tuple[str, Any]] = [
+_ANSWERS: list[tuple[str, Callable[[str, re.Match[str]], str]]] = [
     (r"Could not (?:find|load) '(?P<choice>[\w./-]+)'", _no_choice),
     (_GROUP_AS_NUMBER, _not_a_group),
     (_INSIDE_NULL, _inside_null),
     (r"Error merging override (?P<key>[\w.]+)=(?P<value>\S+)", _bad_value),
-    (r"(?:no viable alternative|mismatched input|extraneous input).*? '(?P<override>[^']*)'", _unreadable),
-    (r"Could not override '(?P<choice>[\w./-]+)'\.\s*No match in the defaults list", lambda t, f: unknown_setting(f["choice"])),
+    (
+        r"(?:no viable alternative|mismatched input|extraneous input).*? '(?P<override>[^']*)'",
+        _unreadable,
+    ),
+    (
+        r"Could not override '(?P<choice>[\w./-]+)'\.\s*No match in the defaults list",
+        lambda t, f: unknown_setting(f["choice"]),
+    ),
     (r"Ambiguous value for argument '(?P<override>[^']+)'", _several_values),
     (r"Value '(?P<value>.*?)' (?:of type|is not|could not)", _wrong_type),
     (r"Invalid value '(?P<value>.*?)', expected one of", _wrong_type),

@@ -32,7 +32,10 @@ def lines(plan: Plan) -> dict[str, str]:
     rows = plan.steps * trainer.batch_size
     told = {
         "run": f"{plan.folder}" + (f", from step {plan.resumed_at}" if plan.resumed_at else ""),
-        "base": f"{config.model.source}, {_millions(plan.parameters.base)} parameters, {_storage(config)}",
+        "base": (
+            f"{config.model.source}, {_millions(plan.parameters.base)} parameters, "
+            f"{_storage(config)}"
+        ),
         "learns": _learns(config, plan.parameters),
         "data": _data(plan),
         "steps": (
@@ -42,7 +45,8 @@ def lines(plan: Plan) -> dict[str, str]:
         ),
         "optimizer": (
             f"{optimizer.name.value}, learning rate {optimizer.learning_rate:g} "
-            f"{optimizer.schedule.value}, clipping at {optimizer.max_grad_norm:g}, seed {config.seed}"
+            f"{optimizer.schedule.value}, clipping at {optimizer.max_grad_norm:g}, "
+            f"seed {config.seed}"
         ),
         "measures": ", ".join(_evals(config)) or "nothing",
         "memory": _memory(plan),

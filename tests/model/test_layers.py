@@ -2,7 +2,14 @@
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaConfig, Phi3Config, Qwen3Config
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    Phi3Config,
+    Qwen3Config,
+)
 
 from anima_exp.config import LoraConfig, TargetModules
 from anima_exp.errors import ModelError
@@ -29,7 +36,10 @@ def llama():
 @pytest.mark.parametrize(
     ("which", "expected"),
     [
-        ("all_linear", {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}),
+        (
+            "all_linear",
+            {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"},
+        ),
         ("attention", {"q_proj", "k_proj", "v_proj", "o_proj"}),
         ("key_query", {"q_proj", "k_proj"}),
         ("ffn", {"gate_proj", "up_proj", "down_proj"}),
@@ -47,16 +57,31 @@ def test_a_feed_forward_as_wide_as_the_model_is_still_told_apart():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("config", "attention", "ffn_out"),
-    [
-        (Qwen3Config(**SMALL, intermediate_size=128, head_dim=16), {"q_proj", "k_proj", "v_proj", "o_proj"}, {"down_proj"}),
-        (Phi3Config(**SMALL, intermediate_size=128, pad_token_id=0), {"qkv_proj", "o_proj"}, {"down_proj"}),
-        (GPTNeoXConfig(**SMALL, intermediate_size=128), {"query_key_value", "dense"}, {"dense_4h_to_h"}),
-        (GPT2Config(n_embd=64, n_layer=2, n_head=4, vocab_size=96), {"c_attn", "c_proj"}, {"c_proj"}),
-    ],
-    ids=["qwen3", "phi3", "gpt_neox", "gpt2"],
-)  # fmt: skip
+FAMILIES = {
+    "qwen3": (
+        Qwen3Config(**SMALL, intermediate_size=128, head_dim=16),
+        {"q_proj", "k_proj", "v_proj", "o_proj"},
+        {"down_proj"},
+    ),
+    "phi3": (
+        Phi3Config(**SMALL, intermediate_size=128, pad_token_id=0),
+        {"qkv_proj", "o_proj"},
+        {"down_proj"},
+    ),
+    "gpt_neox": (
+        GPTNeoXConfig(**SMALL, intermediate_size=128),
+        {"query_key_value", "dense"},
+        {"dense_4h_to_h"},
+    ),
+    "gpt2": (
+        GPT2Config(n_embd=64, n_layer=2, n_head=4, vocab_size=96),
+        {"c_attn", "c_proj"},
+        {"c_proj"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("config", "attention", "ffn_out"), FAMILIES.values(), ids=FAMILIES)
 def test_other_families_have_the_same_sets(config, attention, ffn_out):
     model = build(config)
     assert leaves(model, TargetModules.attention) == attention
@@ -70,7 +95,9 @@ def test_the_head_is_never_adapted(llama):
 
 def test_key_and_query_in_one_matrix_cannot_be_told_apart():
     model = build(GPTNeoXConfig(**SMALL, intermediate_size=128))
-    with pytest.raises(ModelError, match=r"lora\.target_modules=key_query finds no layer in GPTNeoX"):
+    with pytest.raises(
+        ModelError, match=r"lora\.target_modules=key_query finds no layer in GPTNeoX"
+    ):
         target_modules(model, TargetModules.key_query)
 
 

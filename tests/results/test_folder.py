@@ -29,7 +29,10 @@ def test_other_settings_are_refused_by_name(config, tmp_path):
 
 
 def test_one_process_at_a_time(config):
-    with RunFolder(config()), pytest.raises(RunError, match=r"is in use by another process \(process \d+ on"):
+    with (
+        RunFolder(config()),
+        pytest.raises(RunError, match=r"is in use by another process \(process \d+ on"),
+    ):
         RunFolder(config()).__enter__()
 
 

@@ -8,7 +8,13 @@ def test_the_same_settings_have_the_same_name(compose):
 def test_what_changes_the_result_changes_the_name(compose):
     names = {
         identity.name(compose(*overrides))
-        for overrides in ([], ["seed=1"], ["lora.rank=8"], ["data.max_prompt_tokens=64"], ["quant=fp4"])
+        for overrides in (
+            [],
+            ["seed=1"],
+            ["lora.rank=8"],
+            ["data.max_prompt_tokens=64"],
+            ["quant=fp4"],
+        )
     }
     assert len(names) == 5
 

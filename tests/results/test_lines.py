@@ -8,16 +8,10 @@ def lines(tmp_path, *steps):
     return file
 
 
-def test_lines_past_the_checkpoint_are_forgotten(tmp_path):
+def test_only_the_wanted_lines_are_kept(tmp_path):
     file = lines(tmp_path, 1, 2, 3)
-    file.rewind(2)
+    file.keep(lambda row: row["step"] <= 2)
     assert [row["step"] for row in file.rows()] == [1, 2]
-
-
-def test_a_run_that_begins_anew_begins_with_an_empty_file(tmp_path):
-    file = lines(tmp_path, 1)
-    file.rewind(None)
-    assert file.rows() == []
 
 
 def test_a_line_cut_short_by_a_crash_is_left_out(tmp_path):
@@ -25,7 +19,7 @@ def test_a_line_cut_short_by_a_crash_is_left_out(tmp_path):
     with file.path.open("a") as out:
         out.write('{"step": 2, "lo')
     assert file.rows() == [{"step": 1}]
-    file.rewind(5)
+    file.keep(lambda row: True)
     file.append({"step": 3})
     assert file.rows() == [{"step": 1}, {"step": 3}]
 

@@ -18,7 +18,7 @@ from anima_exp.errors import ModelError
 IGNORE = -100  # the label that PyTorch's cross-entropy skips
 
 Ids = npt.NDArray[np.int32]
-Example64 = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+IdsAndLabels = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ def special_ids(tokenizer: Any) -> tuple[list[int], list[int]]:
     return begin, [tokenizer.eos_token_id]
 
 
-def encode(prompt: Sequence[int] | Ids, response: Sequence[int] | Ids, limits: Limits) -> Example64:
+def encode(
+    prompt: Sequence[int] | Ids, response: Sequence[int] | Ids, limits: Limits
+) -> IdsAndLabels:
     """Token ids of one example, and the label of each.
 
     Args:

@@ -81,7 +81,7 @@ def _jsonl(file: Path) -> Iterator[NumberedRow]:
 
 def _json_line(line: bytes, start: int) -> Row | DataError:
     try:
-        row = json.loads(line.decode("utf-8"))
+        row = json.loads(line.decode("utf-8").rstrip("\r\n"))
     except UnicodeDecodeError as error:
         return DataError(_not_utf8(error, start))
     except json.JSONDecodeError as error:
@@ -102,7 +102,7 @@ def _csv(file: Path, delimiter: str = ",") -> Iterator[NumberedRow]:
             if fields and len(fields) == len(header):
                 yield start, dict(zip(header, fields, strict=True))
             elif fields:
-                yield start, DataError(f"{len(fields)} fields, but the header has {len(header)}")
+                yield start, DataError(f"fields: {len(fields)}, but the header has {len(header)}")
             start = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"{file}, line {start}: broken quotes: {error}.") from error

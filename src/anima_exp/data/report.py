@@ -46,7 +46,9 @@ def show(found: Found, tokenizer: Any, console: Console) -> None:
     console.print(_cuts(rows))
     console.print(_faults(found))
     for line in meta.shown:
-        console.print(Text(f"  {line}", style="dim"))
+        console.print(Text(line, style="dim"))
+    if found.split_error:
+        console.print(Text(found.split_error))
     console.print(_recommendation(rows))
     for index in _worth_showing(rows):
         console.print()
@@ -73,9 +75,9 @@ def _cuts(rows: TokenRows) -> Table:
     table = _table("What the limits cut off")
     for name in ("tokens", "rows cut", "share", "tokens lost", "share"):
         table.add_column(name, justify="right")
-    for key, lengths_, limit in _limits(rows):
-        for which, value in (("", limit), (" (recommended)", lengths.recommended(lengths_))):
-            cut = lengths.cut(lengths_, value)
+    for key, counted, limit in _limits(rows):
+        for which, value in (("", limit), (" (recommended)", lengths.recommended(counted))):
+            cut = lengths.cut(counted, value)
             table.add_row(
                 f"data.{key}{which}",
                 f"{value:,}",
@@ -98,9 +100,7 @@ def _faults(found: Found) -> Table:
     table.add_row("same prompt as another row, other response", f"{faults.contradicted:,}")
     table.add_row("special tokens inside the text, such as </s>", f"{faults.special:,}")
     table.add_row("nothing to learn from: no token has a label", f"{without_labels:,}")
-    if found.split_error:
-        table.add_row(Text(found.split_error), "")
-    else:
+    if found.split_error is None:
         held = f"held out ({found.heldout:,}), yet trained on word for word"
         table.add_row(held, f"{found.leaked:,}")
     return table

@@ -44,7 +44,13 @@ def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path)
     try:
         tokens = open_tokens(place)
     except (OSError, ValueError):
-        tokens = _build(source, recipe, tokenizer, place=place, stop_at_bad_row=stop_at_bad_row)
+        try:
+            tokens = _build(source, recipe, tokenizer, place=place, stop_at_bad_row=stop_at_bad_row)
+        except OSError as error:  # reading raises DataError, so this was writing
+            raise DataError(
+                f"Token ids cannot be kept in {cache}: {error.strerror or error}. "
+                "Give another folder with cache=FOLDER, or ANIMA_EXP_CACHE."
+            ) from error
     if stop_at_bad_row and tokens.meta.skipped:  # kept by a run that skips
         raise _bad_row(tokens.meta.shown[0])
     return tokens

@@ -9,8 +9,9 @@ meta.json           how many rows were read, and which were left out
 
 import json
 import os
+import secrets
 import shutil
-import tempfile
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 _SHOWN = 5  # places kept of rows that were left out
+_DRAFT = ".draft-"
+_ABANDONED_SECONDS = 24 * 3600  # nothing takes a day to tokenise: its process was killed
 
 
 @dataclass
@@ -91,8 +94,10 @@ class Draft:
 
     def __init__(self, place: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(place.parent)
         self.place = place
-        self.folder = Path(tempfile.mkdtemp(prefix=".draft-", dir=place.parent))
+        self.folder = place.with_name(f"{_DRAFT}{secrets.token_hex(8)}")
+        self.folder.mkdir()  # not mkdtemp, whose folders only their owner may read
         self.meta = Meta()
         self._ids = (self.folder / "ids.npy").open("wb")
         self._starts = [0]
@@ -158,3 +163,13 @@ class Draft:
         # NumPy pads a header so that its first axis may grow to any length in place.
         shape = {"descr": "<i4", "fortran_order": False, "shape": (self._starts[-1],)}
         np.lib.format.write_array_header_1_0(self._ids, shape)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for draft in folder.glob(f"{_DRAFT}*"):
+        try:
+            abandoned = time.time() - draft.stat().st_mtime > _ABANDONED_SECONDS
+        except FileNotFoundError:  # published in this moment
+            continue
+        if abandoned:
+            shutil.rmtree(draft, ignore_errors=True)

@@ -7,7 +7,7 @@ from anima_exp.model.generate import greedy
 
 
 def exact_match(model: Any, tokenizer: Any, rows: Any, config: ExactMatchConfig) -> float:
-    """Share (0 to 1) of the first `config.max_rows` rows answered right. Call inside `inference`."""
+    """Share (0 to 1) of the first `config.max_rows` rows answered right; inside `inference`."""
     count = min(len(rows), config.max_rows or len(rows))
     answers = greedy(
         model,
@@ -17,7 +17,9 @@ def exact_match(model: Any, tokenizer: Any, rows: Any, config: ExactMatchConfig)
         batch_size=config.batch_size,
     )
     references = [tokenizer.decode(rows.response_ids(number)) for number in range(count)]
-    right = sum(same(answer, reference) for answer, reference in zip(answers, references, strict=True))
+    right = sum(
+        same(answer, reference) for answer, reference in zip(answers, references, strict=True)
+    )
     return right / max(count, 1)
 
 

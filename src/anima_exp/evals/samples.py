@@ -11,7 +11,7 @@ from anima_exp.model.generate import greedy
 def samples(
     model: Any, tokenizer: Any, config: SamplesConfig, *, template: str
 ) -> list[tuple[str, str]]:
-    """(question, answer) pairs, greedy, in the prompt format `template`. Call inside `inference`."""
+    """(question, answer) pairs, greedy, in the prompt format `template`; inside `inference`."""
     ask = function(template, among=templates, key="data.prompt_template")
     bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     prompts = [
@@ -25,4 +25,6 @@ def samples(
         max_new_tokens=config.max_new_tokens,
         batch_size=len(prompts) or 1,
     )
-    return [(question, answer.strip()) for question, answer in zip(config.prompts, answers, strict=True)]
+    return [
+        (question, answer.strip()) for question, answer in zip(config.prompts, answers, strict=True)
+    ]

@@ -20,7 +20,11 @@ DTYPES = {
 
 def device() -> torch.device:
     """The device of this process: its GPU, else the CPU."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    return (
+        torch.device("cuda", torch.cuda.current_device())
+        if torch.cuda.is_available()
+        else torch.device("cpu")
+    )
 
 
 def check_precision(precision: Precision, where: torch.device) -> None:
@@ -75,7 +79,7 @@ def keep_cpu_4bit_trainable(model: nn.Module) -> None:
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+            setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010 - mypy
 
 
 def norms_in_fp32(model: nn.Module) -> None:

@@ -53,7 +53,9 @@ def greedy(
         chosen = by_length[start : start + batch_size]
         ids, mask = _left_padded([prompts[number] for number in chosen], tokenizer.pad_token_id)
         out = model.generate(
-            input_ids=ids.to(model.device), attention_mask=mask.to(model.device), generation_config=how
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            generation_config=how,
         )
         for number, row in zip(chosen, out[:, ids.shape[1] :], strict=True):
             answers[number] = tokenizer.decode(row, skip_special_tokens=True)

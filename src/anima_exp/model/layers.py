@@ -6,7 +6,9 @@ feed-forward output is the one that leads back to the hidden size.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -52,8 +54,9 @@ def target_modules(model: nn.Module, which: TargetModules) -> list[str]:
         ModelError: the architecture has no such layers, e.g. key and query in one matrix.
     """
     layers = linear_layers(model)
-    outputs = _feed_forward_outputs(layers, int(model.config.get_text_config().hidden_size))
-    belongs = {
+    text: Any = model.config
+    outputs = _feed_forward_outputs(layers, hidden=int(text.get_text_config().hidden_size))
+    belongs: dict[TargetModules, Callable[[Linear], object]] = {
         TargetModules.all_linear: lambda layer: True,
         TargetModules.attention: lambda layer: layer.attention,
         TargetModules.key_query: lambda layer: layer.attention and _KEY_OR_QUERY.match(layer.leaf),
@@ -71,7 +74,7 @@ def target_modules(model: nn.Module, which: TargetModules) -> list[str]:
     return chosen
 
 
-def _feed_forward_outputs(layers: list[Linear], hidden: int) -> set[str]:
+def _feed_forward_outputs(layers: list[Linear], *, hidden: int) -> set[str]:
     # Where the feed-forward part is as wide as the model, several layers lead to the hidden size:
     # the last one is the output.
     last = {

@@ -35,7 +35,7 @@ def estimate(model: Any, parameters: Parameters, config: RunConfig, *, longest: 
     tokens = rows * longest
     width = 4 if config.trainer.precision.value == "fp32" else 2
     feed_forward = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
-    # Inside one layer: about 10 hidden-sized and 4 feed-forward-sized tensors are kept for backward.
+    # Inside one layer about 10 hidden-sized and 4 feed-forward-sized tensors are kept.
     inside = tokens * width * (10 * text.hidden_size + 4 * feed_forward)
     boundary = tokens * width * text.hidden_size
     layers = text.num_hidden_layers

@@ -1,9 +1,9 @@
 """A run's folder: claimed by one process, never shared by two settings, its state plain to see.
 
-    record.json     the run is done
-    failure.txt     it failed, and why
-    checkpoints/    it was interrupted, or runs; the same command goes on from the newest
-    settings.json   what it computes; other settings never overwrite it
+record.json     the run is done
+failure.txt     it failed, and why
+checkpoints/    it was interrupted, or runs; the same command goes on from the newest
+settings.json   what it computes; other settings never overwrite it
 """
 
 import os
@@ -44,7 +44,9 @@ class RunFolder:
                 "Wait for it, or give this run another folder=..."
             ) from error
         except OSError as error:
-            raise RunError(f"Cannot write to {self.path}: {error.strerror}. Give runs=FOLDER.") from error
+            raise RunError(
+                f"Cannot write to {self.path}: {error.strerror}. Give runs=FOLDER."
+            ) from error
         write_text(self.path / ".owner", f"process {os.getpid()} on {socket.gethostname()}")
         try:
             self._claim()
@@ -84,8 +86,9 @@ class RunFolder:
         if not (self.path / "settings.json").exists():
             others = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
             if others:
+                named = ", ".join(sorted(others)[:3])
                 raise RunError(
-                    f"folder={self.path} holds other files ({', '.join(sorted(others)[:3])}) and no run. "
+                    f"folder={self.path} holds other files ({named}) and no run. "
                     "Give an empty or a new folder."
                 )
 

@@ -49,7 +49,9 @@ def flatten(config: RunConfig) -> dict[str, Any]:
 def relevant(config: RunConfig) -> dict[str, Any]:
     """The settings that the result depends on; a file counts by its content, not by its place."""
     settings = {
-        key: value for key, value in flatten(config).items() if not key.startswith(_NOT_IN_THE_RESULT)
+        key: value
+        for key, value in flatten(config).items()
+        if not key.startswith(_NOT_IN_THE_RESULT)
     }
     for key in ("data.path", "data.heldout_path"):
         if settings[key]:

@@ -17,8 +17,19 @@ class Journal:
         self.tracker = tracker
         self._metrics = StepLines(folder / "metrics.jsonl")
         self._generations = StepLines(folder / "generations.jsonl")
-        self._metrics.rewind(resumed_at)
-        self._generations.rewind(resumed_at)
+
+        def still_true(row: dict[str, Any]) -> bool:
+            # What a crashed run did past its checkpoint is done again; so is the evaluation of
+            # the last step, which comes after the last checkpoint.
+            trained = "loss" in row
+            return (
+                resumed_at is not None
+                and row["step"] <= resumed_at
+                and (trained or row["step"] < steps)
+            )
+
+        self._metrics.keep(still_true)
+        self._generations.keep(still_true)
         self._progress = Progress(steps, first=resumed_at or 0)
 
     def trained(self, row: dict[str, Any]) -> None:
@@ -55,4 +66,4 @@ class Journal:
 
     @property
     def eval_seconds(self) -> float:
-        return sum(row.get("eval_seconds", 0.0) for row in self._metrics.rows())
+        return float(sum(row.get("eval_seconds", 0.0) for row in self._metrics.rows()))

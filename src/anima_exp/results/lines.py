@@ -1,6 +1,7 @@
 """metrics.jsonl and generations.jsonl: one line for each thing seen, in the order of the steps."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from anima_exp.results.files import write_text
 
 
 class StepLines:
-    """Appends lines; after a crash it forgets those past the checkpoint that the run resumes from."""
+    """Appends one JSON object a line; each has the `step` it belongs to."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -31,10 +32,10 @@ class StepLines:
                 continue
         return rows
 
-    def rewind(self, step: int | None) -> list[dict[str, Any]]:
-        """Keep the lines up to `step` (None: none at all) and return them."""
-        kept = [] if step is None else [row for row in self.rows() if row["step"] <= step]
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
+    def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Drop every line that is not `wanted`, and one cut short by a crash."""
+        kept = [row for row in self.rows() if wanted(row)]
         if self.path.exists():
-            write_text(self.path, lines)
-        return kept
+            write_text(
+                self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
+            )

@@ -26,7 +26,7 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of the anima_exp checkout and whether files differ from it; {} for an installed wheel."""
+    """Commit of the anima_exp checkout, and whether files differ from it; {} without one."""
     here = Path(__file__).resolve().parent
     try:
         commit = _git(here, "rev-parse", "HEAD")
@@ -71,7 +71,11 @@ def base_fingerprint(source: str, config: Any) -> str:
 
 def _git(folder: Path, *arguments: str) -> str:
     run = subprocess.run(
-        ["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True, timeout=10
+        ["git", "-C", str(folder), *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=10,
     )
     return run.stdout.strip()
 

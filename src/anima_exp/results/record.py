@@ -19,7 +19,9 @@ class Record:
     scores_before: dict[str, float]  # the same at step 0
     steps: int
     tokens: int  # trained on, padding left out
-    rows: dict[str, int]  # read, skipped, train, heldout, truncated_prompts, truncated_responses ...
+    rows: dict[
+        str, int
+    ]  # read, skipped, train, heldout, truncated_prompts, truncated_responses ...
     parameters: dict[str, int]  # trainable, total
     train_seconds: float  # in training steps, over all starts
     eval_seconds: float

@@ -68,7 +68,7 @@ class Tracker:
     def _start(self, config: RunConfig, folder: Path) -> None:
         import wandb
 
-        mode = _mode(config.tracking.mode)
+        mode: Any = _mode(config.tracking.mode)
         name = identity.name(config)
         settings: dict[str, Any] = {
             "silent": True,
@@ -110,7 +110,7 @@ class Tracker:
         self._run = None
 
 
-def _mode(wanted: TrackingMode) -> str:
+def _mode(wanted: TrackingMode) -> Any:
     """Online where a key is at hand; whether the network is, W&B finds out."""
     if wanted is not TrackingMode.auto:
         return wanted.value

@@ -16,7 +16,7 @@ def all_checkpoints(folder: Path) -> list[Path]:
 
 
 def newest(folder: Path) -> Path | None:
-    return (all_checkpoints(folder) or [None])[-1]
+    return max(all_checkpoints(folder), key=step, default=None)
 
 
 def step(checkpoint: Path) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 
-class StopOnSignal(TrainerCallback):  # type: ignore[misc]
+class StopOnSignal(TrainerCallback):
     """`with stop: trainer.train()`; afterwards `stop.received` is the signal, or None."""
 
     def __init__(self) -> None:
@@ -21,7 +21,10 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)

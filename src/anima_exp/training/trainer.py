@@ -24,7 +24,7 @@ from anima_exp.training.order import FixedOrder
 Log = Callable[[dict[str, Any]], None]
 
 
-class QLoraTrainer(Trainer):  # type: ignore[misc]
+class QLoraTrainer(Trainer):
     """Trains `model` on `rows` in `order`; calls `log` with each line, `evaluate` when it is time.
 
     Args:
@@ -88,14 +88,16 @@ class QLoraTrainer(Trainer):  # type: ignore[misc]
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> float:
         # Called once before each optimizer step, with gradients still there.
-        norm = float(super()._get_grad_norm(model, grad_norm))
+        norm = float(super()._get_grad_norm(model, grad_norm))  # type: ignore[no-untyped-call]
         step, loss = self.state.global_step + 1, self.meter.step()
         if not math.isfinite(loss):
             raise TrainingError(f"Step {step}: the loss is {loss}. {_DIVERGED}")
         if self.args.fp16:  # the loss scaler skips steps whose gradients overflow
             return norm
         if not math.isfinite(norm):
-            raise TrainingError(f"Step {step}: the gradient is not finite (norm {norm}). {_DIVERGED}")
+            raise TrainingError(
+                f"Step {step}: the gradient is not finite (norm {norm}). {_DIVERGED}"
+            )
         if norm == 0.0:
             raise TrainingError(
                 f"Step {step}: no trained weight has a gradient. Either no row of the batch has a "
@@ -134,7 +136,7 @@ _DIVERGED = (
 )
 
 
-class _EvaluateEvery(TrainerCallback):  # type: ignore[misc]
+class _EvaluateEvery(TrainerCallback):
     def __init__(self, every: int | None, evaluate: Callable[[int], None]) -> None:
         self.every, self.evaluate = every, evaluate
 

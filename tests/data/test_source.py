@@ -1,0 +1,125 @@
+import sys
+from types import SimpleNamespace
+
+import pytest
+from stand_in import local, pairs, write_rows
+
+from anima_exp.config import DataConfig
+from anima_exp.data import source
+from anima_exp.errors import DataError
+
+
+def hub(**settings):
+    return DataConfig(name="x", recipe="alpaca", source="someone/set", **settings)
+
+
+@pytest.fixture
+def library(monkeypatch):
+    """The datasets library, as far as we ask it, with one set of ten rows."""
+    asked = []
+
+    def load_dataset(**options):
+        asked.append(options)
+        return [{"n": n} for n in range(10)]
+
+    def load_dataset_builder(**options):
+        if options["revision"] == "gone":
+            raise FileNotFoundError("Revision 'gone' doesn't exist.\nmore lines")
+        return SimpleNamespace(
+            cache_dir=f"/home/x/someone___set/default/0.0.0/{options['revision']}"
+        )
+
+    fake = SimpleNamespace(load_dataset=load_dataset, load_dataset_builder=load_dataset_builder)
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    return asked
+
+
+def test_a_files_fingerprint_is_that_of_its_content(tmp_path):
+    first = write_rows(tmp_path / "a.jsonl", *pairs(3))
+    same = write_rows(tmp_path / "b.jsonl", *pairs(3))
+    other = write_rows(tmp_path / "c.jsonl", *pairs(4))
+    assert source.fingerprint(local(first)) == source.fingerprint(local(same))
+    assert source.fingerprint(local(first)) != source.fingerprint(local(other))
+    assert source.fingerprint(local(first)) != source.fingerprint(local(first, rows=2))
+
+
+def test_the_fingerprint_covers_rows_held_out_from_another_file(tmp_path):
+    train = write_rows(tmp_path / "a.jsonl", *pairs(3))
+    test = write_rows(tmp_path / "b.jsonl", *pairs(2))
+    with_test = local(train, heldout_path=str(test), heldout_rows=1)
+    assert source.fingerprint(with_test) != source.fingerprint(local(train))
+
+
+def test_data_rows_keeps_the_first(tmp_path):
+    path = write_rows(tmp_path / "a.jsonl", *pairs(3))
+    assert [number for number, _ in source.training(local(path, rows=2)).read()] == [1, 2]
+
+
+def test_no_rows_are_held_out_of_a_second_source_when_none_are_wanted(tmp_path):
+    path = write_rows(tmp_path / "a.jsonl", *pairs(3))
+    assert source.heldout(local(path, heldout_path="missing.jsonl", heldout_rows=0)) is None
+
+
+def test_a_file_has_no_splits(tmp_path):
+    path = write_rows(tmp_path / "a.jsonl", *pairs(3))
+    message = (
+        f"^data.heldout_split=test names a part of a hub set, but data.path={path} is a file. "
+        "Use data.heldout_path=FILE.$"
+    )
+    with pytest.raises(DataError, match=message):
+        source.heldout(local(path, heldout_split="test", heldout_rows=1))
+
+
+def test_the_sample_has_two_parts_that_share_no_row():
+    config = DataConfig(
+        name="sample",
+        recipe="guanaco",
+        source="sample",
+        rows=50,
+        heldout_split="test",
+        heldout_rows=20,
+    )
+    train, heldout = source.training(config), source.heldout(config)
+    asked = {row["instruction"] for _, row in train.read()}
+    kept = {row["instruction"] for _, row in heldout.read()}
+    assert (len(asked), len(kept)) == (50, 20)
+    assert not asked & kept
+    assert train.fingerprint == source.training(config).fingerprint
+
+
+def test_the_sample_needs_a_number_and_a_known_part():
+    with pytest.raises(DataError, match=r"Say how many rows: data.rows=4000\.$"):
+        source.training(DataConfig(source="sample"))
+    with pytest.raises(DataError, match="has the splits train and test, not 'dev'"):
+        source.training(DataConfig(source="sample", rows=5, split="dev"))
+
+
+def test_a_hub_set_is_known_by_its_commit_before_it_is_downloaded(library):
+    one, other = source.training(hub(revision="abc")), source.training(hub(revision="def"))
+    assert one.fingerprint != other.fingerprint
+    assert library == []
+    assert next(iter(one.read())) == (1, {"n": 0})
+    assert one.place(3) == "someone/set (train), row 3"
+
+
+def test_the_first_rows_of_a_hub_set_are_streamed(library):
+    rows = list(source.training(hub(rows=4)).read())
+    assert [row["n"] for _, row in rows] == [0, 1, 2, 3]
+    assert library[0]["streaming"] is True and library[0]["split"] == "train"
+
+
+def test_a_hub_set_that_does_not_answer_is_one_line_with_the_ways_out(library):
+    with pytest.raises(DataError) as caught:
+        source.training(hub(revision="gone"))
+    assert str(caught.value) == (
+        "data.source=someone/set (split train) cannot be loaded: Revision 'gone' doesn't exist. "
+        "Check the id, data.subset and data.split; for a gated set run `hf auth login`; offline "
+        "use HF_HUB_OFFLINE=1 for a set downloaded before, or data=local data.path=FILE."
+    )
+
+
+def test_without_a_network_the_real_library_is_one_line_too():
+    with pytest.raises(
+        DataError, match="cannot be loaded: Couldn't reach 'someone/set' on the Hub"
+    ):
+        source.training(hub())

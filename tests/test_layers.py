@@ -1,0 +1,63 @@
+"""Imports point down: a module may use what stands above it in this list, never below."""
+
+import ast
+from pathlib import Path
+
+import anima_exp
+
+LAYERS = [
+    {"errors", "paths"},
+    {"config", "lookup", "quiet"},
+    {"checks", "messages"},
+    {"tiny"},
+    {"data", "model", "results"},
+    {"training"},
+    {"evals"},
+    {"plan"},
+    {"experiment"},
+    {"compose"},
+    {"train"},
+]
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+# The stages of one layer that may use another: data needs the tokenizer's errors, for example.
+SIDEWAYS = {("data", "model"), ("results", "config")}
+# `python -m anima_exp.data` is an entry point that happens to live inside a stage.
+ENTRY_POINTS = {"data/__main__.py"}
+PACKAGE = Path(anima_exp.__file__).parent
+
+
+def uses(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("anima_exp"):
+            parts = node.module.split(".")
+            yield from [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
+
+
+def upward(path, home):
+    return [
+        used
+        for used in uses(path)
+        if used != home and RANK[used] >= RANK[home] and (home, used) not in SIDEWAYS
+    ]
+
+
+def test_imports_point_down():
+    files = [p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py"]
+    assert len(files) > 30
+    found = []
+    for path in files:
+        relative = path.relative_to(PACKAGE).as_posix()
+        if relative not in ENTRY_POINTS:
+            home = relative.split("/")[0].removesuffix(".py")
+            found += [f"{relative} imports {used}" for used in upward(path, home)]
+    assert found == []
+
+
+def test_the_check_would_notice(tmp_path):
+    (tmp_path / "module.py").write_text("from anima_exp.experiment import run\n")
+    assert upward(tmp_path / "module.py", "data") == ["experiment"]
+
+
+def test_no_file_is_too_long_to_read():
+    long = {p.name: n for p in PACKAGE.rglob("*.py") if (n := len(p.read_text().splitlines())) > 300}
+    assert long == {}

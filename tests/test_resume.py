@@ -1,0 +1,138 @@
+"""A run that is interrupted goes on where it stopped, and ends as if nothing had happened."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from anima_exp.experiment import run
+from anima_exp.results.lines import StepLines
+from anima_exp.results.record import Record
+
+# Checkpoints fall between log lines, and an evaluation between both.
+SETTINGS = (
+    "data.rows=64", "data.heldout_rows=8", "trainer.steps=24", "trainer.batch_size=8",
+    "trainer.micro_batch_size=4", "trainer.log_every=3", "trainer.eval_every=5",
+    "trainer.save_every=4", "tracking=none", "evals=[heldout]",
+)  # fmt: skip
+
+
+def curve(folder):
+    """Every figure that does not measure time."""
+    timed = {"tokens_per_second", "eval_seconds"}
+    rows = StepLines(folder / "metrics.jsonl").rows()
+    return [{key: value for key, value in row.items() if key not in timed} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(compose, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    run(compose(*SETTINGS, f"folder={folder}"))
+    assert len(curve(folder)) == 8 + 6
+    return folder
+
+
+def start(folder, *overrides):
+    command = [sys.executable, "-m", "anima_exp.train", *SETTINGS, f"folder={folder}", *overrides]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path, process):
+    patience = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < patience
+        time.sleep(0.002)
+
+
+def adapter(folder):
+    return (folder / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("checkpoint", [4, 12])
+def test_a_killed_run_ends_like_an_undisturbed_one_to_the_last_bit(
+    compose, undisturbed, tmp_path, checkpoint
+):
+    folder = tmp_path / "run"
+    process = start(folder)
+    wait_for(folder / "checkpoints" / f"checkpoint-{checkpoint}", process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (folder / "record.json").exists()
+    run(compose(*SETTINGS, f"folder={folder}"))
+    assert curve(folder) == curve(undisturbed)
+    assert adapter(folder) == adapter(undisturbed)
+    assert Record.load(folder).starts == 2
+    assert Record.load(folder).tokens == Record.load(undisturbed).tokens
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stop_on_request_saves_a_checkpoint_and_says_how_to_go_on(
+    compose, undisturbed, tmp_path, number, status
+):
+    folder = tmp_path / "run"
+    process = start(folder, "trainer.save_every=1000")
+    wait_for(folder / "metrics.jsonl", process)
+    while len(curve(folder)) < 3 and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode == status
+    assert f"Stopped by {number.name} at step" in errors
+    assert "the same command goes on from there" in errors
+    assert "Traceback" not in errors
+    assert not (folder / "failure.txt").exists()
+    saved = list((folder / "checkpoints").iterdir())
+    assert len(saved) == 1
+    run(compose(*SETTINGS, f"folder={folder}"))
+    assert curve(folder) == curve(undisturbed)
+    assert adapter(folder) == adapter(undisturbed)
+
+
+def test_a_run_killed_after_its_last_step_only_evaluates_and_records(
+    compose, undisturbed, tmp_path
+):
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(undisturbed, folder)
+    (folder / "record.json").unlink()
+    shutil.rmtree(folder / "adapter")
+    run(compose(*SETTINGS, f"folder={folder}"))
+    assert curve(folder) == curve(undisturbed)
+    assert adapter(folder) == adapter(undisturbed)
+    assert Record.load(folder).scores == Record.load(undisturbed).scores
+
+
+def test_half_a_checkpoint_is_never_resumed(compose, undisturbed, tmp_path):
+    folder = tmp_path / "run"
+    draft = folder / "checkpoints" / ".draft" / "checkpoint-8"
+    draft.mkdir(parents=True)
+    (draft / "adapter_model.safetensors").write_bytes(b"half")
+    (folder / "settings.json").write_text((undisturbed / "settings.json").read_text())
+    run(compose(*SETTINGS, f"folder={folder}"))
+    assert curve(folder) == curve(undisturbed)
+
+
+def test_a_second_process_is_told_that_the_run_is_taken(tmp_path):
+    folder = tmp_path / "run"
+    first = start(folder)
+    wait_for(folder / "metrics.jsonl", first)
+    second = start(folder)
+    _, errors = second.communicate()
+    first.kill()
+    first.communicate()
+    assert second.returncode == 1
+    assert f"{folder} is in use by another process (process {first.pid} on" in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_file_in_the_place_of_the_run_folder(compose, tmp_path):
+    Path(tmp_path / "file").write_text("mine")
+    from anima_exp.errors import RunError
+
+    with pytest.raises(RunError, match=r"is a file\. Give a folder"):
+        run(compose(*SETTINGS, f"folder={tmp_path}/file"))
