@@ -51,7 +51,6 @@ MISTAKES = {
         "optimizer.warmup_ratio=0.03 does nothing with optimizer.schedule=constant. "
         "Use optimizer.schedule=constant_with_warmup."
     ),
-    "trainer.steps=null": ("A run needs an end: give trainer.steps=1000 or trainer.epochs=3."),
 }
 
 
@@ -77,6 +76,9 @@ def train(*overrides):
     [
         ("lora.rnak=8", "anima_exp: There is no setting 'lora.rnak'."),
         ("+lora.rnak=8", "anima_exp: There is no setting 'lora.rnak'."),
+        ("trainer.steps=null", "anima_exp: A run needs an end: give trainer.steps=1000 or"),
+        ("data.recipe=alpca", "anima_exp: data.recipe=alpca is not a function in"),
+        ("data.prompt_template=alpca", "anima_exp: data.prompt_template=alpca is not a function"),
         ("lora=none", "anima_exp: lora=none trains every weight"),
         ("lora=8", "anima_exp: A group takes the name of a file"),
         ("lora.rank=[1", "anima_exp: Cannot read the command line at '[1'."),

@@ -12,6 +12,13 @@ def check(config: RunConfig) -> None:
     _schedule(config)
 
 
+def check_length(config: RunConfig) -> None:
+    """Raise ConfigError unless the settings say how long to train."""
+    trainer = config.trainer
+    if trainer.steps is None and trainer.epochs is None:
+        raise ConfigError("A run needs an end: give trainer.steps=1000 or trainer.epochs=3.")
+
+
 def _numbers(config: RunConfig) -> None:
     positive = {
         "lora.rank": config.lora.rank,
@@ -66,6 +73,11 @@ def _data(config: RunConfig) -> None:
         raise ConfigError(
             "data=local needs a file: add data.path=FILE (json, jsonl, csv, tsv, parquet)."
         )
+    if data.heldout_path and data.heldout_split:
+        raise ConfigError(
+            f"data.heldout_path={data.heldout_path} and data.heldout_split={data.heldout_split} "
+            "are both set; held-out rows come from one of them."
+        )
     evals = config.evals
     if data.heldout_rows == 0 and (evals.heldout or evals.exact_match):
         raise ConfigError(
@@ -92,8 +104,6 @@ def _adapter(config: RunConfig) -> None:
 
 def _schedule(config: RunConfig) -> None:
     trainer, optimizer = config.trainer, config.optimizer
-    if trainer.steps is None and trainer.epochs is None:
-        raise ConfigError("A run needs an end: give trainer.steps=1000 or trainer.epochs=3.")
     if trainer.steps is not None and trainer.epochs is not None:
         raise ConfigError(
             f"trainer.steps={trainer.steps} and trainer.epochs={trainer.epochs} contradict: "

@@ -4,8 +4,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from anima_exp import paths
+from anima_exp.checks import check_length
 from anima_exp.config import RunConfig, TargetModules
+from anima_exp.data import recipes, templates
 from anima_exp.errors import AnimaError, Stopped
+from anima_exp.lookup import function
 from anima_exp.quiet import quiet_libraries
 from anima_exp.results import identity, provenance, screen
 from anima_exp.results.folder import RunFolder
@@ -23,6 +26,9 @@ def run(config: RunConfig) -> float | None:
     Raises:
         AnimaError: a user's mistake, or a stop on request. The folder says why in failure.txt.
     """
+    check_length(config)
+    function(config.data.recipe, among=recipes, key="data.recipe")
+    function(config.data.prompt_template, among=templates, key="data.prompt_template")
     with RunFolder(config) as folder:
         if folder.done:
             record = Record.load(folder.path)
@@ -49,7 +55,7 @@ def _run(config: RunConfig, folder: RunFolder) -> Record:
     from anima_exp.data.prepare import prepare
     from anima_exp.evals.measure import measure
     from anima_exp.model.adapter import attach
-    from anima_exp.model.base import load_base
+    from anima_exp.model.base import check_context, load_base
     from anima_exp.model.parameters import count
     from anima_exp.model.save import save
     from anima_exp.model.tokenizer import load_tokenizer, location
@@ -65,6 +71,7 @@ def _run(config: RunConfig, folder: RunFolder) -> Record:
     steps = total_steps(config, len(data.train))
     full = config.lora.target_modules is TargetModules.none
     base = load_base(config.model, config.quant, precision=config.trainer.precision, trainable=full)
+    check_context(base, data.train.lengths.max())
     base_print = provenance.base_fingerprint(location(config.model.source), base.config)
     model = attach(base, config.lora)
     parameters = count(model)

@@ -71,6 +71,16 @@ def load_base(
     return loaded
 
 
+def check_context(model: Any, longest: int) -> None:
+    """Raise ModelError if a row is longer than the positions that the model was trained on."""
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if positions and longest > positions:
+        raise ModelError(
+            f"The longest row has {longest} tokens, but {model.config.name_or_path} reads at most "
+            f"{positions}. Lower data.max_prompt_tokens and data.max_response_tokens."
+        )
+
+
 def keep_cpu_4bit_trainable(model: nn.Module) -> None:
     """Stop bitsandbytes from repacking 4-bit weights on a CPU at the first evaluation.
 

@@ -14,10 +14,9 @@ console = Console(stderr=False, highlight=False)
 
 def show_plan(lines: Mapping[str, str]) -> None:
     """What the run is about to do, before the first step."""
-    grid = Table.grid(padding=(0, 2))
+    width = max(map(len, lines))
     for key, value in lines.items():
-        grid.add_row(f"[dim]{escape(key)}[/]", escape(value))
-    console.print(grid)
+        console.print(f"[dim]{escape(key):<{width}}[/]  {escape(value)}", soft_wrap=True)
     console.print()
 
 

@@ -4,12 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from anima_exp.tiny.base_model import Recipe
 from anima_exp.tiny.corpus import MIX
-
-if TYPE_CHECKING:
-    from anima_exp.tiny.pretrain import Recipe
 
 LIBRARIES = ("torch", "transformers", "tokenizers")
 
@@ -24,9 +21,7 @@ class Scores:
     tested: int
 
 
-def write_card(
-    path: Path, recipe: "Recipe", scores: Scores, seconds: float, parameters: int
-) -> None:
+def write_card(path: Path, recipe: Recipe, scores: Scores, seconds: float, parameters: int) -> None:
     english, chinese = scores.tasks["en"], scores.tasks["zh"]
     lines = [
         "# A tiny base model",
@@ -43,8 +38,9 @@ def write_card(
         f"{seconds:.0f} seconds with "
         + ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
         + ".",
-        "AdamW, linear warm-up, cosine; the loss is on the response only (plain text counts",
-        "whole). Prompt and response are tokenised apart, in Guanaco's format.",
+        "Muon (AdamW for embedding and norms), linear warm-up, cosine. The loss is on the response",
+        "only (plain text counts whole); prompt and response are tokenised apart, in Guanaco's",
+        "format.",
         "",
         "| setting | value |",
         "| --- | --- |",

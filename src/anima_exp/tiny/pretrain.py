@@ -12,11 +12,13 @@ from pathlib import Path
 
 import torch
 from torch.nn import functional
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from anima_exp.tiny.base_card import Scores, write_card
+from anima_exp.tiny.base_model import Recipe, build_model, save
 from anima_exp.tiny.corpus import Example, corpus
 from anima_exp.tiny.multiple_choice import questions
+from anima_exp.tiny.muon import Muon
 from anima_exp.tiny.scores import choice_accuracy, exact_match, unseen_tasks
 from anima_exp.tiny.tokenizer import build_tokenizer
 
@@ -26,45 +28,10 @@ BATCHES_SORTED_TOGETHER = 16
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Every dimension a multiple of 64, the block size of NF4."""
-
-    steps: int = 5000
-    rows_per_step: int = 64
-    learning_rate: float = 2e-3
-    warmup_steps: int = 100
-    weight_decay: float = 0.05
-    seed: int = 0
-    hidden_size: int = 192
-    intermediate_size: int = 512
-    layers: int = 4
-    heads: int = 6
-    tested_tasks: int = 1000
-
-
-@dataclass(frozen=True)
 class Batch:
     ids: torch.Tensor
     mask: torch.Tensor
     labels: torch.Tensor
-
-
-def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=recipe.hidden_size,
-            intermediate_size=recipe.intermediate_size,
-            num_hidden_layers=recipe.layers,
-            num_attention_heads=recipe.heads,
-            num_key_value_heads=recipe.heads,
-            max_position_embeddings=1024,
-            tie_word_embeddings=True,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    )
 
 
 def encode(example: Example, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
@@ -110,40 +77,53 @@ def response_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
     return functional.cross_entropy(model.lm_head(hidden[:, :-1][counted]), targets[counted])
 
 
-def learning_rate(step: int, recipe: Recipe) -> float:
+def schedule(step: int, recipe: Recipe) -> float:
     """Linear warm-up, then a cosine to a hundredth of the peak."""
     if step < recipe.warmup_steps:
-        return recipe.learning_rate * (step + 1) / recipe.warmup_steps
+        return (step + 1) / recipe.warmup_steps
     done = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
-    return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None:
-    matrices = [weight for weight in model.parameters() if weight.ndim > 1]
-    norms = [weight for weight in model.parameters() if weight.ndim == 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices}, {"params": norms, "weight_decay": 0.0}],
-        betas=(0.9, 0.98),
-        weight_decay=recipe.weight_decay,
-        fused=True,
-    )
+def build_optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' matrices; AdamW for the embedding and the norms."""
+    named = list(model.named_parameters())
+    matrices = [weight for name, weight in named if weight.ndim > 1 and "embed" not in name]
+    rest = [weight for name, weight in named if weight.ndim == 1 or "embed" in name]
+    return [
+        Muon(matrices, lr=recipe.muon_learning_rate),
+        torch.optim.AdamW(
+            rest, lr=recipe.adamw_learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+        ),
+    ]
+
+
+def train(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, draft: Path
+) -> None:
+    optimizers = build_optimizers(model, recipe)
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    peaks = [group["lr"] for group in groups]
     started, recent = time.perf_counter(), 0.0
     model.train()
     for step, batch in enumerate(islice(batches(recipe, tokenizer), recipe.steps)):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, recipe)
+        for group, peak in zip(groups, peaks, strict=True):
+            group["lr"] = peak * schedule(step, recipe)
         loss = response_loss(model, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         recent += loss.item()
         if (step + 1) % 100 == 0:
             seconds = time.perf_counter() - started
             print(f"step {step + 1}/{recipe.steps}  loss {recent / 100:.3f}  {seconds:.0f} s")
             recent = 0.0
         if (step + 1) % 1000 == 0:
-            print({k: round(v, 2) for k, v in score_tasks(model, tokenizer, "en", 200).items()})
+            save(model, tokenizer, draft)
+            english = score_tasks(model, tokenizer, "en", 200)
+            print("English so far:", {kind: round(share, 2) for kind, share in english.items()})
 
 
 def score_tasks(
@@ -173,20 +153,19 @@ def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, count: 
 
 def pretrain(out: Path, recipe: Recipe) -> Scores:
     started = time.perf_counter()
+    draft = out.with_name(f"{out.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
     torch.manual_seed(recipe.seed)
     tokenizer = build_tokenizer()
     model = build_model(recipe, tokenizer)
     print(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens")
-    train(model, tokenizer, recipe)
+    train(model, tokenizer, recipe, draft)
+    save(model, tokenizer, draft)
     seconds = time.perf_counter() - started
-    # What ships is what is measured: half precision, as saved.
-    model.to(torch.float16).to(torch.float32)
-    scores = measure(model, tokenizer, recipe.tested_tasks)
-    draft = out.with_name(f"{out.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    model.to(torch.float16).save_pretrained(draft)
-    tokenizer.save_pretrained(draft)
+    # What is measured is what ships: read back in half precision.
+    shipped = LlamaForCausalLM.from_pretrained(draft, dtype=torch.float32)
+    scores = measure(shipped, tokenizer, recipe.tested_tasks)
     write_card(draft / "README.md", recipe, scores, seconds, model.num_parameters())
     shutil.rmtree(out, ignore_errors=True)
     draft.rename(out)
