@@ -59,5 +59,7 @@ def test_the_check_would_notice(tmp_path):
 
 
 def test_no_file_is_too_long_to_read():
-    long = {p.name: n for p in PACKAGE.rglob("*.py") if (n := len(p.read_text().splitlines())) > 300}
+    long = {
+        p.name: n for p in PACKAGE.rglob("*.py") if (n := len(p.read_text().splitlines())) > 300
+    }
     assert long == {}

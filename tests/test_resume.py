@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from anima_exp.experiment import run
+from anima_exp.results.journal import Journal
 from anima_exp.results.lines import StepLines
 from anima_exp.results.record import Record
 
@@ -105,6 +106,40 @@ def test_a_run_killed_after_its_last_step_only_evaluates_and_records(
     assert curve(folder) == curve(undisturbed)
     assert adapter(folder) == adapter(undisturbed)
     assert Record.load(folder).scores == Record.load(undisturbed).scores
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("lora.dtype=bf16", "trainer.precision=bf16"),
+        ("lora=none", "quant=none", "optimizer.learning_rate=1e-4"),
+        ("quant=int8", "optimizer=paged_adamw_8bit"),
+        ("optimizer=adamw", "optimizer.schedule=cosine", "optimizer.warmup_ratio=0.3"),
+        ("trainer.steps=null", "trainer.epochs=2.5", "trainer.gradient_checkpointing=true"),
+    ],
+    ids=" ".join,
+)
+def test_every_way_of_training_resumes_to_the_last_bit(compose, tmp_path, monkeypatch, overrides):
+    def settings(folder):
+        short = [s for s in SETTINGS if not s.startswith("trainer.steps")]
+        steps = [] if "trainer.steps=null" in overrides else ["trainer.steps=8"]
+        return compose(*short, *steps, *overrides, f"folder={folder}")
+
+    run(settings(tmp_path / "whole"))
+    with monkeypatch.context() as patch:
+
+        def crash(self, row):
+            self._metrics.append(row)
+            if row["step"] >= 6:
+                raise OSError("power cut")
+
+        patch.setattr(Journal, "trained", crash)
+        with pytest.raises(OSError, match="power cut"):
+            run(settings(tmp_path / "broken"))
+    assert (tmp_path / "broken" / "failure.txt").read_text() == "OSError: power cut\n"
+    run(settings(tmp_path / "broken"))
+    assert curve(tmp_path / "broken") == curve(tmp_path / "whole")
+    assert not (tmp_path / "broken" / "failure.txt").exists()
 
 
 def test_half_a_checkpoint_is_never_resumed(compose, undisturbed, tmp_path):

@@ -177,7 +177,7 @@ def test_a_step_without_a_gradient_stops_the_run(config, monkeypatch):
 
     def detached(self, model, inputs, num_items_in_batch=None):
         loss = self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
-        self.meter.add(loss.detach(), inputs, 0.0)
+        self.meter.add(loss.detach(), inputs)
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.grad = torch.zeros_like(parameter)

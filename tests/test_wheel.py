@@ -36,7 +36,11 @@ def run(installed, cwd, *overrides):
 
 def test_the_wheel_holds_settings_sweeps_and_the_tiny_base(installed):
     package = installed / "anima_exp"
-    for part in ("conf/train.yaml", "sweeps/tiny_learning_rate.yaml", "tiny/base/model.safetensors"):
+    for part in (
+        "conf/train.yaml",
+        "sweeps/tiny_learning_rate.yaml",
+        "tiny/base/model.safetensors",
+    ):
         assert (package / part).is_file(), part
     inside = {p.relative_to(package / "conf") for p in (package / "conf").rglob("*.yaml")}
     outside = {p.relative_to(REPOSITORY / "conf") for p in (REPOSITORY / "conf").rglob("*.yaml")}

@@ -1,5 +1,6 @@
 """One run from its config to its record: data, model, training, evaluation. Read this second."""
 
+import os
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -7,7 +8,7 @@ from anima_exp import paths
 from anima_exp.checks import check_length
 from anima_exp.config import RunConfig, TargetModules
 from anima_exp.data import recipes, templates
-from anima_exp.errors import AnimaError, Stopped
+from anima_exp.errors import AnimaError, ConfigError, Stopped
 from anima_exp.lookup import function
 from anima_exp.quiet import quiet_libraries
 from anima_exp.results import identity, provenance, screen
@@ -27,6 +28,7 @@ def run(config: RunConfig) -> float | None:
         AnimaError: a user's mistake, or a stop on request. The folder says why in failure.txt.
     """
     check_length(config)
+    check_one_process()
     function(config.data.recipe, among=recipes, key="data.recipe")
     function(config.data.prompt_template, among=templates, key="data.prompt_template")
     with RunFolder(config) as folder:
@@ -151,6 +153,15 @@ def _run(config: RunConfig, folder: RunFolder) -> Record:
     record.save(folder.path)
     _summary(record, journal, folder, full=full)
     return record
+
+
+def check_one_process() -> None:
+    """Raise ConfigError under torchrun and the like: each rank would train the same run."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(
+            f"WORLD_SIZE={os.environ['WORLD_SIZE']}, but a run is one process. Start it without "
+            "torchrun; model.device_map=auto spreads one model over several GPUs."
+        )
 
 
 def total_steps(config: RunConfig, rows: int) -> int:

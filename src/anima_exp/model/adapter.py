@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from anima_exp.config import LoraConfig, TargetModules
+from anima_exp.config import LoraConfig, Precision, TargetModules
 from anima_exp.model.base import DTYPES
 from anima_exp.model.layers import target_modules
 
@@ -28,10 +28,15 @@ def attach(model: Any, lora: LoraConfig) -> Any:
         task_type="CAUSAL_LM",
     )
     adapted = get_peft_model(model, settings)
-    for name, parameter in adapted.named_parameters():
-        if "lora_" in name:
-            parameter.data = parameter.data.to(DTYPES[lora.dtype])
+    cast_adapter(adapted, lora.dtype)
     return adapted
+
+
+def cast_adapter(model: Any, dtype: Precision) -> None:
+    """Keep the adapter's own weights in `dtype`."""
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.to(DTYPES[dtype])
 
 
 def _short(names: list[str], model: Any) -> list[str]:

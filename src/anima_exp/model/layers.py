@@ -56,15 +56,15 @@ def target_modules(model: nn.Module, which: TargetModules) -> list[str]:
     layers = linear_layers(model)
     text: Any = model.config
     outputs = _feed_forward_outputs(layers, hidden=int(text.get_text_config().hidden_size))
-    belongs: dict[TargetModules, Callable[[Linear], object]] = {
+    sets: dict[TargetModules, Callable[[Linear], object]] = {
         TargetModules.all_linear: lambda layer: True,
         TargetModules.attention: lambda layer: layer.attention,
         TargetModules.key_query: lambda layer: layer.attention and _KEY_OR_QUERY.match(layer.leaf),
         TargetModules.ffn: lambda layer: not layer.attention,
         TargetModules.attention_ffn_out: lambda layer: layer.attention or layer.name in outputs,
         TargetModules.none: lambda layer: False,
-    }[which]
-    chosen = [layer.name for layer in layers if belongs(layer)]
+    }
+    chosen = [layer.name for layer in layers if sets[which](layer)]
     if not chosen:
         leaves = sorted({layer.leaf for layer in layers})
         raise ModelError(

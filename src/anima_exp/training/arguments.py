@@ -23,14 +23,14 @@ def training_arguments(config: RunConfig, *, steps: int, folder: Path) -> Traini
     """
     trainer, optimizer = config.trainer, config.optimizer
     logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
         per_device_train_batch_size=trainer.micro_batch_size,
         gradient_accumulation_steps=trainer.batch_size // trainer.micro_batch_size,
         bf16=trainer.precision is Precision.bf16,
         fp16=trainer.precision is Precision.fp16,
-        tf32=True if torch.cuda.is_available() else None,  # as qlora.py
+        tf32=_has_tf32() or None,  # as qlora.py
         use_cpu=not torch.cuda.is_available(),
         **_checkpointing(trainer.gradient_checkpointing),
         optim=_OPTIMIZERS[optimizer.name],
@@ -54,6 +54,15 @@ def training_arguments(config: RunConfig, *, steps: int, folder: Path) -> Traini
         seed=config.seed,
         dataloader_num_workers=0,  # rows lie in memory-mapped arrays
     )
+    # A process that sees several GPUs would be wrapped in torch's DataParallel, which multiplies
+    # the batch and cannot hold a 4-bit base. One process, one GPU (or a device map).
+    arguments._setup_devices  # noqa: B018 - counts the GPUs, once
+    arguments._n_gpu = min(arguments._n_gpu, 1)
+    return arguments
+
+
+def _has_tf32() -> bool:
+    return torch.cuda.is_available() and torch.cuda.get_device_capability()[0] >= 8
 
 
 def _checkpointing(wanted: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ undisturbed one, even when a checkpoint falls between two log lines.
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +21,36 @@ class Meter:
     steps: int = 0
     tokens: int = 0  # without padding, since the last log line
     total_tokens: int = 0  # without padding, since the beginning of the run
-    train_seconds: float = 0.0  # in training steps since the beginning, evaluations left out
-    seconds: float = 0.0  # in training steps since the last log line
-    _pending: list[Tensor] = field(default_factory=list)
+    seconds: float = 0.0  # of training since the last log line, evaluations and saving left out
+    train_seconds: float = 0.0  # the same since the beginning of the run
+    _losses: list[Tensor] = field(default_factory=list)
+    _tokens: list[Tensor] = field(default_factory=list)
+    _clock: float = 0.0
 
-    def add(self, loss: Tensor, inputs: dict[str, Any], started: float) -> None:
+    def start_clock(self) -> None:
+        """Time runs from here: call before training, and after anything that is not training."""
+        self._clock = time.perf_counter()
+
+    def add(self, loss: Tensor, inputs: dict[str, Any]) -> None:
         """One micro-batch; its loss is already divided by the label tokens of the whole batch."""
-        self._pending.append(loss)  # fetched from the device only when a step is complete
-        count = int(inputs["attention_mask"].sum())
-        self.tokens += count
-        self.total_tokens += count
-        elapsed = time.perf_counter() - started
-        self.seconds += elapsed
-        self.train_seconds += elapsed
+        # Kept where they are: fetching them here would wait for the device at every micro-batch.
+        self._losses.append(loss)
+        self._tokens.append(inputs["attention_mask"].sum())
 
     def step(self) -> float:
         """Close one optimizer step and return its loss per label token."""
-        loss = sum(float(value) for value in self._pending)
-        self._pending.clear()
+        loss = sum(float(value) for value in self._losses)
+        tokens = sum(int(value) for value in self._tokens)
+        self._losses.clear()
+        self._tokens.clear()
+        now = time.perf_counter()
+        self.seconds += now - self._clock
+        self.train_seconds += now - self._clock
+        self._clock = now
         self.loss_sum += loss
         self.steps += 1
+        self.tokens += tokens
+        self.total_tokens += tokens
         return loss
 
     def drain(self) -> dict[str, float]:
@@ -54,7 +64,8 @@ class Meter:
         return row
 
     def save(self, folder: Path) -> None:
-        values = {key: value for key, value in asdict(self).items() if not key.startswith("_")}
+        saved = (f for f in fields(self) if not f.name.startswith("_"))
+        values = {f.name: getattr(self, f.name) for f in saved}
         (folder / _FILE).write_text(json.dumps(values), encoding="utf-8")
 
     @classmethod

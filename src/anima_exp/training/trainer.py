@@ -1,7 +1,6 @@
 """transformers' Trainer with our row order, log lines, evaluations and whole checkpoints."""
 
 import math
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from anima_exp.config import RunConfig
 from anima_exp.errors import TrainingError
+from anima_exp.model.adapter import cast_adapter
 from anima_exp.training import checkpoint
 from anima_exp.training.arguments import training_arguments
 from anima_exp.training.collate import collate
@@ -54,6 +54,7 @@ class QLoraTrainer(Trainer):
         self.order = order
         self.folder = folder
         self.keep_checkpoints = config.trainer.keep_checkpoints
+        self.lora_dtype = config.lora.dtype
         self.rows_seen_once = len(rows)
         self.write_log = log
         self.meter = Meter()
@@ -64,7 +65,10 @@ class QLoraTrainer(Trainer):
             train_dataset=rows,
             processing_class=tokenizer,
             data_collator=partial(collate, pad=tokenizer.pad_token_id),
-            callbacks=[_EvaluateEvery(config.trainer.eval_every, evaluate), *callbacks],
+            callbacks=[
+                _EvaluateEvery(config.trainer.eval_every, self._pause_for(evaluate)),
+                *callbacks,
+            ],
         )
         self.remove_callback(PrinterCallback)  # it prints raw dicts
 
@@ -73,7 +77,15 @@ class QLoraTrainer(Trainer):
         checkpoint.clear_drafts(self.folder)
         if resume:
             self.meter = Meter.load(resume)
+        self.meter.start_clock()
         self.train(resume_from_checkpoint=str(resume) if resume else None)
+
+    def _pause_for(self, evaluate: Callable[[int], None]) -> Callable[[int], None]:
+        def paused(step: int) -> None:
+            evaluate(step)
+            self.meter.start_clock()
+
+        return paused
 
     def _get_train_sampler(self, train_dataset: Any = None) -> FixedOrder:
         return FixedOrder(self.order)
@@ -81,9 +93,8 @@ class QLoraTrainer(Trainer):
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> Tensor:
-        started = time.perf_counter()
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        self.meter.add(loss, inputs, started)
+        self.meter.add(loss, inputs)
         return loss
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> float:
@@ -129,6 +140,11 @@ class QLoraTrainer(Trainer):
         self.meter.save(draft)
         (draft / "training_args.bin").unlink(missing_ok=True)  # a pickle that nobody reads
         checkpoint.publish(draft, self.folder, keep=self.keep_checkpoints)
+        self.meter.start_clock()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        cast_adapter(self.model, self.lora_dtype)  # peft loads every adapter as fp32
 
 
 _DIVERGED = (
