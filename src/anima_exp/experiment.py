@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from anima_exp import paths
 from anima_exp.checks import check_length
-from anima_exp.config import RunConfig, TargetModules
-from anima_exp.data import recipes, templates
+from anima_exp.config import DataConfig, RunConfig, TargetModules
+from anima_exp.data import recipes, source, templates
 from anima_exp.errors import AnimaError, ConfigError, Stopped
 from anima_exp.lookup import function
 from anima_exp.quiet import quiet_libraries
@@ -29,8 +29,7 @@ def run(config: RunConfig) -> float | None:
     """
     check_length(config)
     check_one_process()
-    function(config.data.recipe, among=recipes, key="data.recipe")
-    function(config.data.prompt_template, among=templates, key="data.prompt_template")
+    check_data(config.data)
     with RunFolder(config) as folder:
         if folder.done:
             record = Record.load(folder.path)
@@ -153,6 +152,15 @@ def _run(config: RunConfig, folder: RunFolder) -> Record:
     record.save(folder.path)
     _summary(record, journal, folder, full=full)
     return record
+
+
+def check_data(data: DataConfig) -> None:
+    """Raise for a recipe, template or file that is not there, before torch is imported."""
+    function(data.recipe, among=recipes, key="data.recipe")
+    function(data.prompt_template, among=templates, key="data.prompt_template")
+    if data.path:
+        source.training(data)
+        source.heldout(data)
 
 
 def check_one_process() -> None:

@@ -16,7 +16,9 @@ _RESERVED_FOR_PADDING = ("<|finetune_right_pad_id|>", "<pad>", "[PAD]", "<unk>")
 
 def location(source: str) -> str:
     """A hub id or folder as transformers takes it: `tiny` is the embedded base."""
-    return str(tiny_base()) if source == "tiny" else source
+    if source == "tiny":
+        return str(tiny_base())
+    return str(Path(source).expanduser()) if source.startswith("~") else source
 
 
 def load_tokenizer(model: ModelConfig) -> "PreTrainedTokenizerBase":
@@ -43,16 +45,21 @@ def load_tokenizer(model: ModelConfig) -> "PreTrainedTokenizerBase":
             f"The tokenizer of {source} has no fast version (tokenizer.json). "
             "Give another one with model.tokenizer=FOLDER_OR_HUB_ID."
         )
-    _special_tokens(tokenizer, source, model)
+    _special_tokens(tokenizer, source)
     tokenizer.padding_side = "right"
     return tokenizer
 
 
 def not_found(source: str, error: Exception, *, what: str) -> str:
     """One line for a model or tokenizer that transformers could not load."""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if Path(source).is_dir():
-        return f"model.source={source}: the folder holds no {what} that can be loaded: {reason}"
+    folder = Path(source)
+    if folder.is_dir():
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        found = ", ".join(names[:4]) or "nothing"
+        return f"model.source={source}: no {what} can be loaded from this folder, which has {found}."
+    if folder.is_absolute() or source.startswith(".") or source.count("/") > 1:
+        return f"model.source={source}: there is no such folder."
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return (
         f"model.source={source}: no such folder, and the hub gave no {what}: {reason} "
         "Check the id; for a gated model accept its licence on the hub and run `hf auth login`; "
@@ -60,11 +67,12 @@ def not_found(source: str, error: Exception, *, what: str) -> str:
     )
 
 
-def _special_tokens(tokenizer: Any, source: str, model: ModelConfig) -> None:
-    # Old LLaMA conversions leave bos_token and eos_token empty; the model's configuration or the
-    # vocabulary still knows them (qlora.py sets them from there too).
+def _special_tokens(tokenizer: Any, source: str) -> None:
+    # Only tokens that were added as such: Qwen's vocabulary has "<s>" as a piece of ordinary text.
+    special = tokenizer.get_added_vocab()
+    # Old LLaMA conversions leave bos_token and eos_token empty, though the tokens are there.
     for name, usual in (("bos_token", "<s>"), ("eos_token", "</s>")):
-        if not getattr(tokenizer, name) and usual in tokenizer.get_vocab():
+        if not getattr(tokenizer, name) and usual in special:
             setattr(tokenizer, name, usual)
     if tokenizer.eos_token_id is None:
         raise ModelError(
@@ -72,6 +80,5 @@ def _special_tokens(tokenizer: Any, source: str, model: ModelConfig) -> None:
             "Give another one with model.tokenizer=FOLDER_OR_HUB_ID."
         )
     if tokenizer.pad_token_id is None:
-        vocabulary = tokenizer.get_vocab()
-        found = next((token for token in _RESERVED_FOR_PADDING if token in vocabulary), None)
+        found = next((token for token in _RESERVED_FOR_PADDING if token in special), None)
         tokenizer.pad_token = found or tokenizer.eos_token

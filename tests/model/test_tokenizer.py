@@ -1,0 +1,77 @@
+"""The tokenizer trained with: its special tokens right, its absence told in one line."""
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from anima_exp.config import ModelConfig, Recommended
+from anima_exp.errors import ModelError
+from anima_exp.model.tokenizer import load_tokenizer
+
+ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
+
+
+def save(folder, *specials, **named):
+    vocabulary = {token: number for number, token in enumerate([*specials, *ALPHABET])}
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens(list(specials))
+    PreTrainedTokenizerFast(tokenizer_object=backend, **named).save_pretrained(folder)
+    return load(folder)
+
+
+def load(source):
+    recommended = Recommended(learning_rate=1e-4, lora_dropout=0.0)
+    return load_tokenizer(ModelConfig(name="x", source=str(source), recommended=recommended))
+
+
+def test_llama_pads_with_a_token_it_has(tmp_path):
+    tokenizer = save(
+        tmp_path, "<unk>", "<s>", "</s>", unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )
+    assert (tokenizer.pad_token, tokenizer.padding_side) == ("<unk>", "right")
+    assert len(tokenizer) == 3 + len(ALPHABET)
+
+
+def test_an_old_llama_conversion_finds_its_tokens_again(tmp_path):
+    tokenizer = save(tmp_path, "<unk>", "<s>", "</s>")
+    assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (1, 2)
+
+
+def test_a_tokenizer_without_a_spare_token_pads_with_eos(tmp_path):
+    tokenizer = save(tmp_path, "<|endoftext|>", eos_token="<|endoftext|>")
+    assert tokenizer.pad_token == "<|endoftext|>"
+    assert tokenizer.bos_token_id is None
+
+
+def test_a_tokenizer_that_cannot_end_an_answer_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="has no end-of-sequence token"):
+        save(tmp_path)
+
+
+def test_a_folder_without_a_tokenizer_says_what_it_has(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(ModelError) as error:
+        load(tmp_path)
+    assert str(error.value) == (
+        f"model.source={tmp_path}: no tokenizer can be loaded from this folder, which has notes.txt."
+    )
+
+
+def test_a_folder_that_is_not_there():
+    with pytest.raises(ModelError, match=r"^model\.source=/nowhere: there is no such folder\.$"):
+        load("/nowhere")
+
+
+def test_a_hub_id_that_cannot_be_reached_names_the_ways_out():
+    with pytest.raises(ModelError, match=r"no such folder, and the hub gave no tokenizer.*hf auth"):
+        load("nobody/nothing")
+
+
+def test_the_real_tokenizers(shared_data):
+    llama = load(shared_data / "tokenizers" / "llama")
+    assert (llama.bos_token_id, llama.eos_token_id, llama.pad_token) == (1, 2, "<unk>")
+    qwen = load(shared_data / "tokenizers" / "qwen2")
+    assert qwen.bos_token_id is None
+    assert qwen.eos_token_id == 151643 or qwen.eos_token == "<|im_end|>"
