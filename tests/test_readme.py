@@ -1,0 +1,43 @@
+"""README says only what is so: its commands compose, its targets exist, its figures have sources."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+COMMANDS = sorted(set(re.findall(r"python -m anima_exp\.(train|data) ([^`\n|]*)", README)))
+assert len(COMMANDS) >= 5, "README has lost its commands: this test would pass by checking nothing"
+
+
+@pytest.mark.parametrize(("program", "arguments"), COMMANDS, ids=lambda value: value)
+def test_every_command_composes(compose, program, arguments):
+    words = [w for w in shlex.split(arguments, comments=True) if not w.startswith("-")]
+    if any("rnak" in word for word in words):
+        return  # the example of a mistake; test_messages.py holds its answer
+    single = [word.split(",")[0] if "=" in word and "[" not in word else word for word in words]
+    compose(*[word.replace("...", "x") for word in single])
+
+
+def test_every_make_target_exists():
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z-]+)", README))
+    assert {"demo", "test"} <= named <= targets
+
+
+def test_every_file_it_points_to_exists():
+    named = re.findall(r"`((?:conf|src|sweeps)/[\w./-]+)`", README)
+    assert named
+    assert [path for path in named if not (REPOSITORY / path).exists()] == []
+
+
+def test_every_choice_it_names_exists():
+    from anima_exp.messages import choices
+
+    for group in ("data", "quant", "lora", "optimizer", "tracking"):
+        row = next(line for line in README.splitlines() if line.startswith(f"| `{group}` |"))
+        named = set(re.findall(r"`(\w+)`", row.split("|")[2]))
+        assert named & set(choices(group)) == set(choices(group)), group
