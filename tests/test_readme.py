@@ -1,4 +1,4 @@
-"""README says only what is so: its commands compose, its targets exist, its figures have sources."""
+"""README says only what is so: its commands compose, its targets and files exist."""
 
 import re
 import shlex

@@ -55,7 +55,8 @@ def test_a_folder_without_a_tokenizer_says_what_it_has(tmp_path):
     with pytest.raises(ModelError) as error:
         load(tmp_path)
     assert str(error.value) == (
-        f"model.source={tmp_path}: no tokenizer can be loaded from this folder, which has notes.txt."
+        f"model.source={tmp_path}: no tokenizer can be loaded from this folder, "
+        "which has notes.txt."
     )
 
 

@@ -56,7 +56,9 @@ def not_found(source: str, error: Exception, *, what: str) -> str:
     if folder.is_dir():
         names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
         found = ", ".join(names[:4]) or "nothing"
-        return f"model.source={source}: no {what} can be loaded from this folder, which has {found}."
+        return (
+            f"model.source={source}: no {what} can be loaded from this folder, which has {found}."
+        )
     if folder.is_absolute() or source.startswith(".") or source.count("/") > 1:
         return f"model.source={source}: there is no such folder."
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,10 +1,10 @@
 """What a run says in the terminal: its plan, its progress, and one screen of summary."""
 
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from rich import progress
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -25,37 +25,44 @@ def say(text: str) -> None:
 
 
 class Progress:
-    """One line a log step: step, loss, speed, time left. In a terminal it rewrites itself."""
+    """A line of step, loss, speed and time left: under a bar in a terminal, one by one in a log."""
 
     def __init__(self, steps: int, *, first: int = 0) -> None:
         self.steps, self.first = steps, first
-        self.started = time.monotonic()
-        self.live = sys.stdout.isatty()
+        self._started = time.monotonic()
+        self._bar = progress.Progress(
+            progress.BarColumn(24),
+            progress.TextColumn("{task.description}"),
+            console=console,
+            auto_refresh=False,  # no thread beside the training loop
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=steps, completed=first)
 
     def line(self, row: Mapping[str, Any]) -> None:
         step = row["step"]
         done = max(step - self.first, 1)
-        left = (time.monotonic() - self.started) / done * (self.steps - step)
+        left = (time.monotonic() - self._started) / done * (self.steps - step)
         text = (
-            f"step {step:>{len(str(self.steps))}}/{self.steps}  loss {row['loss']:.4f}  "
+            f"{self._step(step)}  loss {row['loss']:.4f}  "
             f"{row['tokens_per_second']:,.0f} tokens/s  {duration(left)} left"
         )
-        if self.live:
-            filled = round(24 * step / self.steps)
-            console.print(f"\r{'█' * filled}{'░' * (24 - filled)}  {text}\x1b[K", end="")
+        if console.is_terminal:
+            self._bar.start()
+            self._bar.update(self._task, completed=step, description=text, refresh=True)
         else:
             console.print(text)
 
     def scores(self, step: int, scores: Mapping[str, float]) -> None:
         told = "  ".join(f"{name} {number(name, value)}" for name, value in scores.items())
         if told:
-            start = "\r" if self.live else ""
-            end = "\x1b[K" if self.live else ""
-            console.print(f"{start}step {step:>{len(str(self.steps))}}/{self.steps}  {told}{end}")
+            console.print(f"{self._step(step)}  {told}")
 
     def close(self) -> None:
-        if self.live:
-            console.print("\r\x1b[K", end="")
+        self._bar.stop()
+
+    def _step(self, step: int) -> str:
+        return f"step {step:>{len(str(self.steps))}}/{self.steps}"
 
 
 def show_scores(before: Mapping[str, float], after: Mapping[str, float]) -> None:
