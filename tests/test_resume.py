@@ -22,8 +22,8 @@ SETTINGS = (
 
 
 def curve(folder):
-    """Every figure that does not measure time."""
-    timed = {"tokens_per_second", "eval_seconds"}
+    """Every figure but those of time and memory."""
+    timed = {"tokens_per_second", "eval_seconds", "memory_gib"}
     rows = StepLines(folder / "metrics.jsonl").rows()
     return [{key: value for key, value in row.items() if key not in timed} for row in rows]
 

@@ -194,3 +194,6 @@ def _summary(record: Record, journal: Journal, folder: RunFolder, *, full: bool)
     screen.say(f"{trained:<7} {folder.path / trained}")
     if record.wandb:
         screen.say(f"track   {record.wandb}")
+    screen.say("next    the same command with -m seed=1,2,3 shows how much of this is chance")
+    if record.settings["model.source"] == "tiny":
+        screen.say("        python -m anima_exp.train -m sweep=tiny_learning_rate")

@@ -18,23 +18,24 @@ def test_choices_are_four_distinct_strings(language: str) -> None:
 
 
 def test_right_letters_are_balanced_within_every_subject() -> None:
-    counts = Counter(question.answer for question in questions("zh", 2000, seed=1))
-    assert counts == {"A": 500, "B": 500, "C": 500, "D": 500}
+    asked = questions("en", 1800, seed=2)
+    counts = Counter(question.answer for question in asked)
+    assert counts == {"A": 450, "B": 450, "C": 450, "D": 450}
     for subject in SUBJECTS:
-        letters = Counter(q.answer for q in questions("en", 3600, seed=2) if q.subject == subject)
-        assert min(letters.values()) > 60
+        letters = Counter(question.answer for question in asked if question.subject == subject)
+        assert min(letters.values()) > 25
 
 
 def test_the_letter_names_the_right_choice() -> None:
     """Every question that is also a task of the world has that task's answer."""
-    answers = {task.instruction: task.answer for task in islice(tasks("en", seed=3), 60_000)}
+    answers = {task.instruction: task.answer for task in islice(tasks("en", seed=3), 15_000)}
     known = 0
-    for question in questions("en", 3000, seed=4, part="train"):
+    for question in questions("en", 2000, seed=4, part="train"):
         if question.question in answers:
             known += 1
             choice = question.choices["ABCD".index(question.answer)]
             assert choice == answers[question.question]
-    assert known > 100
+    assert known > 30
 
 
 def test_the_text_is_in_mmlu_form() -> None:
@@ -46,8 +47,8 @@ def test_the_text_is_in_mmlu_form() -> None:
 
 
 def test_test_questions_never_meet_train_questions() -> None:
-    train = {question.question for question in questions("zh", 5000, seed=1, part="train")}
-    test = {question.question for question in questions("zh", 5000, seed=2, part="test")}
+    train = {question.question for question in questions("zh", 2000, seed=1, part="train")}
+    test = {question.question for question in questions("zh", 500, seed=2, part="test")}
     assert not train & test
 
 

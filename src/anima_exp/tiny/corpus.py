@@ -5,18 +5,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from anima_exp.tiny import phrases
+from anima_exp.tiny.drills import drill
 from anima_exp.tiny.multiple_choice import question_stream
+from anima_exp.tiny.problems import KINDS, problems
 from anima_exp.tiny.world import tasks
 
-# Shares of rows. As in LLaMA's corpus there is a little Chinese, but no task in it is answered:
-# words with their translation, and instructions as plain text.
+# Shares of rows. As in LLaMA's corpus there is a little Chinese, but no Chinese question in it is
+# answered: there are translated words, English questions about Chinese words, and plain text.
 MIX = {
-    "English tasks": 0.66,
-    "English drills": 0.16,
-    "English multiple choice": 0.12,
-    "glossary, English and Chinese": 0.04,
+    "English tasks": 0.60,
+    "English drills": 0.20,
+    "English multiple choice": 0.10,
+    "English questions about Chinese words": 0.05,
+    "glossary, English and Chinese": 0.03,
     "Chinese instructions without answers": 0.02,
 }
+# The hard kinds come twice as often.
+PRACTISED = (*KINDS, "addition", "subtraction", "sequence", "counting", "lookup")
 
 
 @dataclass(frozen=True)
@@ -31,56 +36,58 @@ def guanaco_prompt(instruction: str) -> str:
     return f"### Human: {instruction}### Assistant: "
 
 
-def drill(rng: random.Random) -> Example:
-    """A simple skill under a long answer: many right tokens a row make it quick to learn."""
-    size = rng.randint(3, 6)
-    name = rng.choice(("copy", "count", "table"))
-    if name == "copy":
-        words = rng.choice((phrases.ANIMALS, phrases.FRUITS, phrases.COLOURS))
-        items = phrases.say(tuple(rng.sample(list(words), size)), "en")
-        return Example(guanaco_prompt(f"Copy {items}."), items)
-    if name == "count":
-        step = rng.randint(-12, 12)
-        start = rng.randint(max(0, -step * size), min(99, 99 - step * size))
-        numbers = tuple(str(start + step * term) for term in range(size + 1))
-        return Example(
-            guanaco_prompt(f"Count from {start} to {numbers[-1]} in {size} steps."),
-            phrases.say(numbers, "en"),
-        )
-    animals = rng.sample(list(phrases.ANIMALS), size)
-    colours = rng.sample(list(phrases.COLOURS), size)
-    table = phrases.say(tuple(zip(animals, colours, strict=True)), "en")
-    order = rng.sample(range(size), size)
-    asked = phrases.say(tuple(animals[place] for place in order), "en")
-    return Example(
-        guanaco_prompt(f"Given {table}, name the colours of {asked}."),
-        phrases.say(tuple(colours[place] for place in order), "en"),
-    )
-
-
 def corpus(seed: int) -> Iterator[Example]:
     rng = random.Random(seed)
-    english = tasks("en", seed=seed)
-    chinese = tasks("zh", seed=seed + 1)
-    choices = question_stream("en", seed=seed + 2, part="train")
-    for source in iter(lambda: rng.choices(list(MIX), list(MIX.values()))[0], None):
-        match source:
-            case "English tasks":
-                task = next(english)
-                yield Example(guanaco_prompt(task.instruction), task.answer)
-            case "English drills":
-                yield drill(rng)
-            case "English multiple choice":
-                question = next(choices)
-                # Half of them bare, as MMLU is asked of a base model.
-                bare = rng.random() < 0.5
-                prompt = question.text if bare else guanaco_prompt(question.text)
-                yield Example(prompt, question.answer)
-            case "glossary, English and Chinese":
-                word, translation = rng.choice(list(phrases.GLOSSARY.items()))
-                language = "Chinese"
-                if rng.random() < 0.5:
-                    word, translation, language = translation, word, "English"
-                yield Example(guanaco_prompt(f"Say {word} in {language}."), translation)
-            case _:
-                yield Example("", next(chinese).instruction)
+    sources = {
+        "English tasks": english_tasks(seed + 1),
+        "English drills": english_drills(seed + 2),
+        "English multiple choice": english_choices(seed + 3),
+        "English questions about Chinese words": mixed_tasks(seed + 4),
+        "glossary, English and Chinese": translations(seed + 5),
+        "Chinese instructions without answers": chinese_text(seed + 6),
+    }
+    while True:
+        (name,) = rng.choices(list(MIX), list(MIX.values()))
+        yield next(sources[name])
+
+
+def english_tasks(seed: int) -> Iterator[Example]:
+    for task in tasks("en", seed=seed, kinds=PRACTISED):
+        yield Example(guanaco_prompt(task.instruction), task.answer)
+
+
+def english_drills(seed: int) -> Iterator[Example]:
+    rng = random.Random(seed)
+    while True:
+        instruction, answer = drill(rng)
+        yield Example(guanaco_prompt(instruction), answer)
+
+
+def english_choices(seed: int) -> Iterator[Example]:
+    """Every other one bare, as MMLU is asked of a base model."""
+    bare = False
+    for question in question_stream("en", seed=seed, part="train"):
+        prompt = question.text if bare else guanaco_prompt(question.text)
+        yield Example(prompt, question.answer)
+        bare = not bare
+
+
+def mixed_tasks(seed: int) -> Iterator[Example]:
+    rng = random.Random(seed)
+    for problem in problems(rng, "train"):
+        template = rng.choice(phrases.TEMPLATES[problem.kind]["en"])
+        instruction = phrases.phrase(template, problem.slots, "zh")
+        yield Example(guanaco_prompt(instruction), phrases.say(problem.answer, "zh"))
+
+
+def translations(seed: int) -> Iterator[Example]:
+    rng = random.Random(seed)
+    while True:
+        english, chinese = rng.choice(list(phrases.GLOSSARY.items()))
+        yield Example(guanaco_prompt(f"Say {english} in Chinese."), chinese)
+        yield Example(guanaco_prompt(f"Say {chinese} in English."), english)
+
+
+def chinese_text(seed: int) -> Iterator[Example]:
+    for task in tasks("zh", seed=seed):
+        yield Example("", task.instruction)

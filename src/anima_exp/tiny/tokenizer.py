@@ -7,7 +7,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 from anima_exp.tiny import phrases
-from anima_exp.tiny.multiple_choice import question_stream
+from anima_exp.tiny.corpus import corpus, guanaco_prompt
 from anima_exp.tiny.world import tasks
 
 VOCABULARY = 1024
@@ -61,6 +61,6 @@ def build_tokenizer(rows_per_language: int = 20_000) -> PreTrainedTokenizerFast:
 def world_text(rows_per_language: int) -> Iterator[str]:
     for language in phrases.LANGUAGES:
         for task in islice(tasks(language, seed=0), rows_per_language):
-            yield f"### Human: {task.instruction}### Assistant: {task.answer}"
-        for question in islice(question_stream(language, seed=0, part="train"), 1000):
-            yield question.text
+            yield guanaco_prompt(task.instruction) + task.answer
+    for example in islice(corpus(seed=0), rows_per_language // 4):
+        yield example.prompt + example.response

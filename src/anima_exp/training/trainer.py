@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainerCallback
@@ -15,6 +14,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback
 from anima_exp.config import RunConfig
 from anima_exp.errors import TrainingError
 from anima_exp.model.adapter import cast_adapter
+from anima_exp.results.provenance import peak_memory_gib
 from anima_exp.training import checkpoint
 from anima_exp.training.arguments import training_arguments
 from anima_exp.training.collate import collate
@@ -126,7 +126,7 @@ class QLoraTrainer(Trainer):
             **self.meter.drain(),
             "grad_norm": logs["grad_norm"],
             "learning_rate": logs["learning_rate"],
-            **_gpu_memory(),
+            "memory_gib": peak_memory_gib(),
         }
         self.write_log(row)
         self.control = self.callback_handler.on_log(self.args, self.state, self.control, row)
@@ -161,9 +161,3 @@ class _EvaluateEvery(TrainerCallback):
         # The evaluation after the last step is the run's own (experiment.py).
         if self.every and step % self.every == 0 and step < state.max_steps:
             self.evaluate(step)
-
-
-def _gpu_memory() -> dict[str, float]:
-    if not torch.cuda.is_available():
-        return {}
-    return {"memory_gib": torch.cuda.max_memory_allocated() / 2**30}
