@@ -6,9 +6,9 @@ from pathlib import Path
 import anima_exp
 
 LAYERS = [
-    {"errors", "paths"},
+    {"errors", "paths", "terminal"},
     {"config", "lookup", "quiet"},
-    {"checks", "messages"},
+    {"checks", "command_line", "messages"},
     {"tiny"},
     {"data", "model", "results"},
     {"training"},
@@ -19,8 +19,6 @@ LAYERS = [
     {"train"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-# The stages of one layer that may use another: data needs the tokenizer's errors, for example.
-SIDEWAYS = {("data", "model"), ("results", "config")}
 # `python -m anima_exp.data` is an entry point that happens to live inside a stage.
 ENTRY_POINTS = {"data/__main__.py"}
 PACKAGE = Path(anima_exp.__file__).parent
@@ -31,14 +29,13 @@ def uses(path):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("anima_exp"):
             parts = node.module.split(".")
             yield from [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
+        if isinstance(node, ast.Import):
+            named = [alias.name.split(".") for alias in node.names]
+            yield from [parts[1] for parts in named if parts[0] == "anima_exp" and parts[1:]]
 
 
 def upward(path, home):
-    return [
-        used
-        for used in uses(path)
-        if used != home and RANK[used] >= RANK[home] and (home, used) not in SIDEWAYS
-    ]
+    return [used for used in uses(path) if used != home and RANK[used] >= RANK[home]]
 
 
 def test_imports_point_down():

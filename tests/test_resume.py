@@ -93,6 +93,26 @@ def test_a_stop_on_request_saves_a_checkpoint_and_says_how_to_go_on(
     assert adapter(folder) == adapter(undisturbed)
 
 
+def test_a_stop_in_a_sweep_stops_the_sweep(tmp_path):
+    command = [sys.executable, "-m", "anima_exp.train", "-m", *SETTINGS, f"runs={tmp_path}/runs"]
+    process = subprocess.Popen(
+        [*command, "seed=0,1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not (begun := list((tmp_path / "runs").glob("*/metrics.jsonl"))):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.002)
+    while len(curve(begun[0].parent)) < 3:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate()
+    assert process.returncode == 143
+    assert "Stopped by SIGTERM at step" in errors
+    assert "#0 seed=0" in output.replace(" ".join(SETTINGS) + " ", "").replace(
+        f"runs={tmp_path}/runs ", ""
+    )
+    assert len(list((tmp_path / "runs").glob("*/settings.json"))) == 1
+
+
 def test_a_run_killed_after_its_last_step_only_evaluates_and_records(
     compose, undisturbed, tmp_path
 ):

@@ -172,6 +172,59 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_why(config):
     assert not (folder_of(wanted) / "record.json").exists()
 
 
+def test_a_run_that_diverges_at_its_last_step_is_not_done(config):
+    wanted = config("optimizer.learning_rate=1e30", "optimizer.max_grad_norm=0", "trainer.steps=1")
+    for _ in range(2):  # the second start tells the same
+        with pytest.raises(TrainingError, match=r"The heldout_loss is (nan|inf): the run has div"):
+            run(wanted)
+        assert not (folder_of(wanted) / "record.json").exists()
+        assert not (folder_of(wanted) / "adapter").exists()
+
+
+def test_answers_do_not_inherit_the_habits_of_the_base(config):
+    from transformers import GenerationConfig
+
+    from anima_exp.model.adapter import attach
+    from anima_exp.model.base import load_base
+    from anima_exp.model.generate import greedy, inference
+    from anima_exp.model.tokenizer import load_tokenizer
+
+    wanted = config()
+    tokenizer = load_tokenizer(wanted.model)
+    base = load_base(wanted.model, wanted.quant, precision=wanted.trainer.precision)
+    model = attach(base, wanted.lora)
+    prompts = [tokenizer("### Human: 1", add_special_tokens=False)["input_ids"]]
+
+    def answers():
+        with inference(model, wanted.trainer.precision):
+            return greedy(model, tokenizer, prompts, max_new_tokens=8, batch_size=1)
+
+    plain = answers()
+    habits = GenerationConfig(repetition_penalty=9.0, min_new_tokens=8)
+    base.generation_config = model.generation_config = habits
+    assert answers() == plain
+    assert model.generation_config is habits and base.generation_config is habits
+
+
+def test_batched_answers_equal_those_one_by_one(config):
+    from anima_exp.data.prepare import prepare
+    from anima_exp.model.base import load_base
+    from anima_exp.model.generate import greedy, inference
+    from anima_exp.model.tokenizer import load_tokenizer
+    from anima_exp.paths import cache
+
+    wanted = config()
+    tokenizer = load_tokenizer(wanted.model)
+    heldout = prepare(wanted.data, tokenizer, cache=cache()).heldout
+    base = load_base(wanted.model, wanted.quant, precision=wanted.trainer.precision)
+    prompts = [heldout.prompt_ids(number) for number in range(8)]
+    assert len({len(prompt) for prompt in prompts}) > 1
+    with inference(base, wanted.trainer.precision):
+        together = greedy(base, tokenizer, prompts, max_new_tokens=8, batch_size=8)
+        alone = greedy(base, tokenizer, prompts, max_new_tokens=8, batch_size=1)
+    assert together == alone
+
+
 def test_a_step_without_a_gradient_stops_the_run(config, monkeypatch):
     from anima_exp.training.trainer import QLoraTrainer
 
@@ -190,6 +243,7 @@ def test_a_step_without_a_gradient_stops_the_run(config, monkeypatch):
 
 def test_evaluation_leaves_the_gradients_of_4_bit_layers_as_they_were(config):
     """On some CPUs bitsandbytes repacks 4-bit weights in evaluation: no gradient passes them."""
+    from anima_exp.data.collate import collate
     from anima_exp.data.prepare import prepare
     from anima_exp.evals.heldout import heldout_loss
     from anima_exp.model.adapter import attach
@@ -197,7 +251,6 @@ def test_evaluation_leaves_the_gradients_of_4_bit_layers_as_they_were(config):
     from anima_exp.model.generate import inference
     from anima_exp.model.tokenizer import load_tokenizer
     from anima_exp.paths import cache
-    from anima_exp.training.collate import collate
 
     wanted = config("lora.dropout=0")
     tokenizer = load_tokenizer(wanted.model)

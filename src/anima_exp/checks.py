@@ -1,6 +1,8 @@
 """Rules that span two settings: a run that contradicts itself stops before anything is loaded."""
 
-from anima_exp.config import Quantization, RunConfig, Schedule, TargetModules
+import re
+
+from anima_exp.config import Precision, Quantization, RunConfig, Schedule, TargetModules
 from anima_exp.errors import ConfigError
 
 
@@ -20,7 +22,7 @@ def check_length(config: RunConfig) -> None:
 
 
 def _numbers(config: RunConfig) -> None:
-    positive = {
+    positive: dict[str, float | None] = {
         "lora.rank": config.lora.rank,
         "lora.alpha": config.lora.alpha,
         "optimizer.learning_rate": config.optimizer.learning_rate,
@@ -39,6 +41,10 @@ def _numbers(config: RunConfig) -> None:
         "trainer.keep_checkpoints": config.trainer.keep_checkpoints,
         "model.max_memory_gib": config.model.max_memory_gib,
     }
+    for name in ("heldout", "exact_match", "samples"):
+        settings = getattr(config.evals, name)
+        for key in ("max_rows", "batch_size", "max_new_tokens"):
+            positive[f"evals.{name}.{key}"] = getattr(settings, key, None)
     for key, value in positive.items():
         if value is not None and not value > 0:
             raise ConfigError(f"{key}={value} must be greater than 0.")
@@ -64,6 +70,9 @@ def _numbers(config: RunConfig) -> None:
 
 def _data(config: RunConfig) -> None:
     data = config.data
+    for key, name in (("model.name", config.model.name), ("data.name", data.name)):
+        if not re.fullmatch(r"[\w.-]+", name):  # it becomes part of a folder's name
+            raise ConfigError(f"{key}={name} may hold letters, digits, '_', '-' and '.' only.")
     if data.path and data.source:
         raise ConfigError(
             f"data.path={data.path} and data.source={data.source} are both set; a run has one "
@@ -93,6 +102,11 @@ def _adapter(config: RunConfig) -> None:
             f"lora=none trains every weight, but quant={config.quant.type.value} freezes them. "
             "Use lora=none quant=none, or keep an adapter."
         )
+    if config.lora.dtype is Precision.fp16 and config.trainer.precision is Precision.fp16:
+        raise ConfigError(
+            "lora.dtype=fp16 leaves nothing to unscale gradients in; with trainer.precision=fp16 "
+            "keep lora.dtype=fp32."
+        )
     if config.model.max_memory_gib and not config.model.device_map:
         raise ConfigError("model.max_memory_gib limits model.device_map=auto; set that too.")
     if config.quant.double_quant and config.quant.type not in (Quantization.nf4, Quantization.fp4):
@@ -107,12 +121,16 @@ def _schedule(config: RunConfig) -> None:
     if trainer.steps is not None and trainer.epochs is not None:
         raise ConfigError(
             f"trainer.steps={trainer.steps} and trainer.epochs={trainer.epochs} contradict: "
-            "give one."
+            "set one of them to null."
         )
     if trainer.batch_size % trainer.micro_batch_size:
         raise ConfigError(
             f"trainer.batch_size={trainer.batch_size} is not a multiple of "
             f"trainer.micro_batch_size={trainer.micro_batch_size}."
+        )
+    if optimizer.schedule is Schedule.constant_with_warmup and not optimizer.warmup_ratio:
+        raise ConfigError(
+            "optimizer.schedule=constant_with_warmup needs optimizer.warmup_ratio, say 0.03."
         )
     if optimizer.schedule is Schedule.constant and optimizer.warmup_ratio:
         # qlora.py passes warmup_ratio 0.03 with a constant schedule, which ignores it.

@@ -1,20 +1,24 @@
 """Command line -> RunConfig: the schema, sweeps/ as a group, and one line for a user's mistake."""
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from anima_exp.checks import check
+from anima_exp.command_line import readable
 from anima_exp.config import RunConfig
-from anima_exp.errors import AnimaError, ConfigError
+from anima_exp.errors import AnimaError, ConfigError, Stopped
 from anima_exp.messages import explain, known_mistake, unknown_setting
 from anima_exp.paths import shipped
 
@@ -53,18 +57,32 @@ def command(work: Callable[[RunConfig], Any]) -> None:
 
     Hydra prints the user's mistakes over several lines and advises `+key=value`, which would
     smuggle a typo in. So its errors are taken whole (HYDRA_FULL_ERROR) and said in one line;
-    a bug still shows its traceback.
+    a bug still shows its traceback. In a sweep one cell's mistake does not stop the others.
     """
     install()
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    mistakes: list[Exception] = []
+    sys.argv[1:] = map(readable, sys.argv[1:])
+    signal.signal(signal.SIGTERM, _terminated)
+    failed: list[int] = []  # exit statuses; the errors themselves would keep a model alive
+
+    def mistake(error: Exception, cell: str = "") -> None:
+        if full_error:
+            traceback.print_exception(error)
+        print(f"anima_exp: {cell}{explain(error)}", file=sys.stderr)
+        failed.append(getattr(error, "exit_status", 1))
 
     def task(cfg: DictConfig) -> Any:
+        cell = _cell()
+        if cell:
+            print(f"\n{cell}", flush=True)
         try:
             return work(parse(cfg))
-        except AnimaError as error:  # kept from Hydra, which would print more lines
-            mistakes.append(error)
+        except Stopped as error:  # all of it is to stop, not this cell alone
+            mistake(error)
+            sys.exit(error.exit_status)
+        except AnimaError as error:
+            mistake(error, f"{cell}: " if cell else "")
             return None
 
     try:
@@ -72,20 +90,29 @@ def command(work: Callable[[RunConfig], Any]) -> None:
             task
         )()
     except (HydraException, OmegaConfBaseException) as error:
-        mistakes.append(error)
+        mistake(error)
     except (ValueError, AssertionError) as error:  # Hydra's answers to a few overrides
         if not known_mistake(error):
             raise
-        mistakes.append(error)
-    except KeyboardInterrupt:  # before training; then training/stop.py takes over
-        print("anima_exp: stopped.", file=sys.stderr)
+        mistake(error)
+    except KeyboardInterrupt:  # outside training, where training/stop.py is in charge
+        print("anima_exp: stopped; the same command goes on.", file=sys.stderr)
         sys.exit(130)
-    for mistake in mistakes:
-        if full_error:
-            traceback.print_exception(mistake)
-        print(f"anima_exp: {explain(mistake)}", file=sys.stderr)
-    if mistakes:
-        sys.exit(getattr(mistakes[0], "exit_status", 1))
+    if failed:
+        sys.exit(failed[0])
+
+
+def _terminated(number: int, _: Any) -> NoReturn:
+    print("anima_exp: terminated; the same command goes on.", file=sys.stderr, flush=True)
+    sys.exit(128 + number)
+
+
+def _cell() -> str:
+    """This job's own overrides, in a sweep."""
+    settings = HydraConfig.get()
+    if settings.mode is not RunMode.MULTIRUN:
+        return ""
+    return f"#{settings.job.num} {' '.join(settings.overrides.task)}"
 
 
 def _reject_unknown(node: Any, path: str = "") -> None:

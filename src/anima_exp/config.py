@@ -54,6 +54,14 @@ class Schedule(StrEnum):
     cosine = "cosine"
 
 
+class Attention(StrEnum):
+    """Which implementation of attention transformers uses."""
+
+    sdpa = "sdpa"  # torch's own
+    eager = "eager"
+    flash_attention_2 = "flash_attention_2"  # needs the flash-attn package and a GPU
+
+
 class BadRow(StrEnum):
     """What to do with a row that cannot become an example."""
 
@@ -88,7 +96,7 @@ class ModelConfig:
     source: str = MISSING  # hub id, local folder, or `tiny`
     revision: str | None = None  # hub commit, branch or tag
     tokenizer: str | None = None  # hub id or folder; null = the model's own
-    attention: str = "sdpa"  # sdpa | eager | flash_attention_2
+    attention: Attention = Attention.sdpa
     device_map: str | None = None  # null = one device; auto = spread over the GPUs, as Anima did
     max_memory_gib: float | None = None  # per GPU, with device_map=auto
     trust_remote_code: bool = False

@@ -1,8 +1,11 @@
 """One run from its config to its record: data, model, training, evaluation. Read this second."""
 
+import gc
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from anima_exp import paths
 from anima_exp.checks import check_length
@@ -16,6 +19,9 @@ from anima_exp.results.folder import RunFolder
 from anima_exp.results.journal import Journal
 from anima_exp.results.record import Record
 from anima_exp.results.tracking import Tracker
+
+# torch and transformers take ten seconds to import, which a done run or a mistake need not wait
+# for: whatever needs them is imported where it is used.
 
 
 def run(config: RunConfig) -> float | None:
@@ -46,112 +52,190 @@ def run(config: RunConfig) -> float | None:
         except Exception as error:
             folder.failed(f"{type(error).__name__}: {error}")
             raise
+        finally:
+            _release_memory()
+
+
+@dataclass
+class Setup:
+    """Everything a run has in memory before its first step."""
+
+    tokenizer: Any
+    data: Any  # data.prepare.Prepared
+    model: Any
+    parameters: Any  # model.parameters.Parameters
+    steps: int
+    base_fingerprint: str
 
 
 def _run(config: RunConfig, folder: RunFolder) -> Record:
+    from anima_exp.evals.measure import measure
+    from anima_exp.plan import Plan, show
+    from anima_exp.training import checkpoint
+    from anima_exp.training.save import save
+
     quiet_libraries()
-    # Imported here: torch and transformers take ten seconds, which a done run need not wait.
+    setup = _load(config)
+    folder.check_inputs(
+        data=setup.data.train.tokens.folder.name,  # the key of all that the token ids depend on
+        base=setup.base_fingerprint,
+    )
+    resume = checkpoint.newest(folder.checkpoints)
+    resumed_at = checkpoint.step(resume) if resume else None
+    show(
+        Plan(
+            config,
+            folder.path,
+            setup.data,
+            setup.parameters,
+            setup.model,
+            setup.steps,
+            resumed_at,
+        )
+    )
+    starts = folder.count_start()
+    tracker = Tracker(config, folder.path)
+    journal = Journal(folder.path, tracker=tracker, steps=setup.steps, resumed_at=resumed_at)
+
+    def evaluate(step: int) -> None:
+        found = measure(setup.model, setup.tokenizer, setup.data.heldout, config)
+        journal.evaluated(step, found.scores, found.generations, found.seconds)
+
+    try:
+        if config.trainer.eval_at_start and not resume:
+            evaluate(0)
+        meter = _train(config, folder, setup, journal, evaluate=evaluate, resume=resume)
+        evaluate(setup.steps)
+        trained = folder.path / ("model" if _full(config) else "adapter")
+        save(setup.model, setup.tokenizer, trained)
+    except BaseException as error:
+        journal.close()
+        tracker.finish(failed=not isinstance(error, Stopped))
+        raise
+    tracker.finish(journal.scores(setup.steps))
+    record = _record(config, setup, journal, meter=meter, starts=starts)
+    record.save(folder.path)
+    _summary(record, journal, trained)
+    return record
+
+
+def _load(config: RunConfig) -> Setup:
     from transformers import set_seed
 
     from anima_exp.data.prepare import prepare
-    from anima_exp.evals.measure import measure
     from anima_exp.model.adapter import attach
     from anima_exp.model.base import check_context, load_base
     from anima_exp.model.parameters import count
-    from anima_exp.model.save import save
     from anima_exp.model.tokenizer import load_tokenizer, location
-    from anima_exp.plan import Plan, show
-    from anima_exp.training import checkpoint
+
+    provenance.reset_peak_memory()
+    set_seed(config.seed)  # before the adapter draws its first numbers
+    tokenizer = load_tokenizer(config.model)
+    data = prepare(config.data, tokenizer, cache=paths.cache(config.cache))
+    base = load_base(
+        config.model,
+        config.quant,
+        precision=config.trainer.precision,
+        trainable=_full(config),
+    )
+    check_context(
+        base, max(int(rows.lengths.max(initial=0)) for rows in (data.train, data.heldout))
+    )
+    fingerprint = provenance.base_fingerprint(location(config.model.source), base.config)
+    model = attach(base, config.lora)
+    steps = total_steps(config, len(data.train))
+    return Setup(tokenizer, data, model, count(model), steps, fingerprint)
+
+
+def _train(
+    config: RunConfig,
+    folder: RunFolder,
+    setup: Setup,
+    journal: Journal,
+    *,
+    evaluate: Any,
+    resume: Path | None,
+) -> Any:
+    """Train to the last step; the meter says how much. Raises Stopped on Ctrl-C or SIGTERM."""
     from anima_exp.training.order import row_order
     from anima_exp.training.stop import StopOnSignal
     from anima_exp.training.trainer import QLoraTrainer
 
-    set_seed(config.seed)  # before the adapter draws its first numbers
-    tokenizer = load_tokenizer(config.model)
-    data = prepare(config.data, tokenizer, cache=paths.cache(config.cache))
-    steps = total_steps(config, len(data.train))
-    full = config.lora.target_modules is TargetModules.none
-    base = load_base(config.model, config.quant, precision=config.trainer.precision, trainable=full)
-    check_context(base, data.train.lengths.max())
-    base_print = provenance.base_fingerprint(location(config.model.source), base.config)
-    model = attach(base, config.lora)
-    parameters = count(model)
-
-    resume = checkpoint.newest(folder.checkpoints)
-    resumed_at = checkpoint.step(resume) if resume else None
-    show(Plan(config, folder.path, data, parameters, model, steps, resumed_at))
-    starts = folder.count_start()
-    tracker = Tracker(config, folder.path)
-    journal = Journal(folder.path, tracker=tracker, steps=steps, resumed_at=resumed_at)
-
-    def evaluate(step: int) -> None:
-        found = measure(model, tokenizer, data.heldout, config)
-        journal.evaluated(step, found.scores, found.generations, found.seconds)
-
+    batch_size = config.trainer.batch_size
+    order = row_order(
+        setup.data.train.lengths,
+        rows=setup.steps * batch_size,
+        batch_size=batch_size,
+        seed=config.seed,
+        group_by_length=config.trainer.group_by_length,
+    )
     stop = StopOnSignal()
     trainer = QLoraTrainer(
-        model=model,
-        tokenizer=tokenizer,
-        rows=data.train,
-        order=row_order(
-            data.train.lengths,
-            rows=steps * config.trainer.batch_size,
-            batch_size=config.trainer.batch_size,
-            seed=config.seed,
-            group_by_length=config.trainer.group_by_length,
-        ),
+        model=setup.model,
+        tokenizer=setup.tokenizer,
+        rows=setup.data.train,
+        order=order,
         config=config,
         folder=folder.checkpoints,
         log=journal.trained,
         evaluate=evaluate,
         callbacks=[stop],
     )
-    if config.trainer.eval_at_start and not resume:
-        evaluate(0)
-    try:
-        with stop:
-            trainer.train_from(resume)
-    except BaseException:
-        tracker.finish(failed=True)
-        raise
-    finally:
-        journal.close()
-    if stop.received and trainer.state.global_step < steps:
-        tracker.finish()
+    with stop:
+        trainer.train_from(resume)
+    journal.close()
+    done = trainer.state.global_step
+    if stop.received and done < setup.steps:
         raise Stopped(
-            f"Stopped by {stop.received.name} at step {trainer.state.global_step} of {steps}; "
+            f"Stopped by {stop.received.name} at step {done} of {setup.steps}; "
             f"the same command goes on from there: {folder.path}",
             exit_status=128 + stop.received,
         )
+    return trainer.meter
 
-    evaluate(steps)
-    save(model, tokenizer, folder.path / ("model" if full else "adapter"))
-    scores = journal.scores(steps)
-    tracker.finish(scores)
-    record = Record(
+
+def _record(
+    config: RunConfig, setup: Setup, journal: Journal, *, meter: Any, starts: int
+) -> Record:
+    return Record(
         name=identity.name(config),
         settings=identity.flatten(config),
-        scores=scores,
+        scores=journal.scores(setup.steps),
         scores_before=journal.scores(0),
-        steps=steps,
-        tokens=trainer.meter.total_tokens,
-        rows=asdict(data.counts),
-        parameters={"trainable": parameters.trainable, "total": parameters.total},
-        train_seconds=trainer.meter.train_seconds,
+        steps=setup.steps,
+        tokens=meter.total_tokens,
+        rows=asdict(setup.data.counts),
+        parameters={"trainable": setup.parameters.trainable, "total": setup.parameters.total},
+        train_seconds=meter.train_seconds,
         eval_seconds=journal.eval_seconds,
         peak_memory_gib=provenance.peak_memory_gib(),
         starts=starts,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        data_fingerprint=data.fingerprint,
-        base_fingerprint=base_print,
+        data_fingerprint=setup.data.fingerprint,
+        base_fingerprint=setup.base_fingerprint,
         versions=provenance.versions(),
         git=provenance.git_state(),
         hardware=provenance.hardware(),
-        wandb=tracker.note,
+        wandb=journal.tracker.note,
     )
-    record.save(folder.path)
-    _summary(record, journal, folder, full=full)
-    return record
+
+
+def _summary(record: Record, journal: Journal, trained: Path) -> None:
+    screen.say("")
+    screen.show_scores(record.scores_before, record.scores)
+    screen.show_answers(journal.answers(0), journal.answers(record.steps))
+    training, measuring = map(screen.duration, (record.train_seconds, record.eval_seconds))
+    screen.say(
+        f"\n{record.steps} steps, {record.tokens:,} tokens in {training} (and {measuring} of "
+        f"evaluation), peak memory {record.peak_memory_gib:.1f} GiB"
+    )
+    screen.say(f"run      {trained.parent}")
+    screen.say(f"{trained.name:<8} {trained}")
+    if record.wandb:
+        screen.say(f"track    {record.wandb}")
+    screen.say("next     the same command with -m seed=1,2,3 shows how much of this is chance")
+    if record.settings["model.source"] == "tiny":
+        screen.say("         python -m anima_exp.train -m sweep=tiny_learning_rate")
 
 
 def check_data(data: DataConfig) -> None:
@@ -180,20 +264,14 @@ def total_steps(config: RunConfig, rows: int) -> int:
     return max(1, round(config.trainer.epochs * rows / config.trainer.batch_size))
 
 
-def _summary(record: Record, journal: Journal, folder: RunFolder, *, full: bool) -> None:
-    screen.say("")
-    screen.show_scores(record.scores_before, record.scores)
-    screen.show_answers(journal.answers(0), journal.answers(record.steps))
-    trained = "model" if full else "adapter"
-    training, measuring = map(screen.duration, (record.train_seconds, record.eval_seconds))
-    screen.say(
-        f"\n{record.steps} steps, {record.tokens:,} tokens in {training} (and {measuring} of "
-        f"evaluation), peak memory {record.peak_memory_gib:.1f} GiB"
-    )
-    screen.say(f"run     {folder.path}")
-    screen.say(f"{trained:<7} {folder.path / trained}")
-    if record.wandb:
-        screen.say(f"track   {record.wandb}")
-    screen.say("next    the same command with -m seed=1,2,3 shows how much of this is chance")
-    if record.settings["model.source"] == "tiny":
-        screen.say("        python -m anima_exp.train -m sweep=tiny_learning_rate")
+def _full(config: RunConfig) -> bool:
+    return config.lora.target_modules is TargetModules.none
+
+
+def _release_memory() -> None:
+    """Let go of this run's model, for the next cell of a sweep in the same process."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

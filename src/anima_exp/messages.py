@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any, get_args, get_origin, get_type_hints
 
 from anima_exp.config import RunConfig
+from anima_exp.errors import AnimaError
 from anima_exp.paths import shipped
 
 
@@ -16,6 +17,8 @@ def explain(error: BaseException) -> str:
 
     An error of our own is already one line; one that we do not know keeps its first line.
     """
+    if isinstance(error, AnimaError):
+        return str(error)
     text = _whole_text(error)
     for pattern, answer in _ANSWERS:
         if found := re.search(pattern, text, re.DOTALL):

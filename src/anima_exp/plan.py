@@ -55,8 +55,12 @@ def lines(plan: Plan) -> dict[str, str]:
 
 
 def _storage(config: RunConfig) -> str:
+    if config.lora.target_modules is TargetModules.none:
+        return f"in fp32, computed in {config.trainer.precision.value}"
     if config.quant.type is Quantization.none:
         return f"in {config.trainer.precision.value}"
+    if config.quant.type is Quantization.int8:
+        return "in int8, computed in int8 and fp16"
     double = " with double quantisation" if config.quant.double_quant else ""
     return f"in {config.quant.type.value}{double}, computed in {config.quant.compute_dtype.value}"
 

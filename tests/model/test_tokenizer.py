@@ -50,14 +50,18 @@ def test_a_tokenizer_that_cannot_end_an_answer_is_refused(tmp_path):
         save(tmp_path)
 
 
-def test_a_folder_without_a_tokenizer_says_what_it_has(tmp_path):
-    (tmp_path / "notes.txt").write_text("hello")
+def test_a_folder_without_a_tokenizer_is_told_in_one_line(tmp_path):
     with pytest.raises(ModelError) as error:
         load(tmp_path)
-    assert str(error.value) == (
-        f"model.source={tmp_path}: no tokenizer can be loaded from this folder, "
-        "which has notes.txt."
-    )
+    assert str(error.value).startswith(f"model.source={tmp_path}: the folder gives no tokenizer: ")
+    assert "\n" not in str(error.value)
+
+
+def test_another_tokenizer_is_named_by_its_own_setting(tmp_path):
+    recommended = Recommended(learning_rate=1e-4, lora_dropout=0.0)
+    model = ModelConfig(name="x", source="tiny", tokenizer="/nowhere", recommended=recommended)
+    with pytest.raises(ModelError, match=r"^model\.tokenizer=/nowhere: there is no such folder"):
+        load_tokenizer(model)
 
 
 def test_a_folder_that_is_not_there():

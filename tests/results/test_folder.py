@@ -11,6 +11,13 @@ def config(compose, tmp_path):
     return lambda *overrides: compose(f"runs={tmp_path}/runs", *overrides)
 
 
+def begin(config):
+    """A run that has computed something."""
+    with RunFolder(config) as folder:
+        folder.check_inputs(data="d1", base="b1")
+        (folder.path / "metrics.jsonl").write_text("{}")
+
+
 def test_a_folder_is_named_by_what_the_run_computes(config):
     with RunFolder(config()) as folder:
         assert re.fullmatch(r"tiny-sample-[0-9a-f]{10}", folder.path.name)
@@ -18,8 +25,7 @@ def test_a_folder_is_named_by_what_the_run_computes(config):
 
 def test_other_settings_are_refused_by_name(config, tmp_path):
     mine = f"folder={tmp_path}/mine"
-    with RunFolder(config(mine)):
-        pass
+    begin(config(mine))
     with pytest.raises(RunError) as error, RunFolder(config(mine, "lora.rank=8")):
         pass
     assert str(error.value) == (
@@ -38,8 +44,7 @@ def test_one_process_at_a_time(config):
 
 def test_a_folder_is_free_again_after_a_refusal(config, tmp_path):
     mine = f"folder={tmp_path}/mine"
-    with RunFolder(config(mine)):
-        pass
+    begin(config(mine))
     with pytest.raises(RunError), RunFolder(config(mine, "seed=5")):
         pass
     with RunFolder(config(mine)):
@@ -65,3 +70,22 @@ def test_why_a_run_failed_is_said_until_it_starts_again(config):
 def test_starts_are_counted(config):
     with RunFolder(config()) as folder:
         assert [folder.count_start(), folder.count_start()] == [1, 2]
+
+
+def test_a_start_that_failed_at_once_does_not_block_the_folder(config, tmp_path):
+    mine = f"folder={tmp_path}/mine"
+    with RunFolder(config(mine)) as folder:
+        folder.failed("no such model")
+    (tmp_path / "mine" / "settings.json.part").write_text("{")
+    with RunFolder(config(mine, "seed=5")):
+        pass
+
+
+def test_a_run_does_not_go_on_with_another_base(config):
+    begin(config())
+    with RunFolder(config()) as folder:
+        folder.check_inputs(data="d1", base="b1")
+        with pytest.raises(
+            RunError, match=r"was begun with another base: the settings are the same"
+        ):
+            folder.check_inputs(data="d1", base="b2")

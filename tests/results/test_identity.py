@@ -42,3 +42,26 @@ def test_every_setting_is_in_the_record(compose):
     flat = identity.flatten(compose())
     assert flat["quant.type"] == "nf4"
     assert flat["evals.heldout.max_rows"] == 1000
+
+
+def test_a_recipe_of_your_own_counts_by_its_code(compose, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def name(code):
+        (tmp_path / "my_recipes_of_identity.py").write_text(code)
+        return identity.name(compose("data.recipe=my_recipes_of_identity.mine"))
+
+    assert name("def mine(row): ...") != name("def mine(row): return row")
+
+
+def test_a_local_base_counts_by_its_files(compose, tmp_path):
+    def name(weights):
+        (tmp_path / "model.safetensors").write_text(weights)
+        return identity.name(compose("model=local", f"model.source={tmp_path}"))
+
+    assert name("a") == name("a") != name("b")
+
+
+def test_the_adapters_settings_count_only_where_there_is_an_adapter(compose):
+    full = ("lora=none", "quant=none")
+    assert identity.name(compose(*full)) == identity.name(compose(*full, "lora.rank=8"))

@@ -33,7 +33,6 @@ class Prepared:
     heldout: TokenRows
     counts: Counts
     fingerprint: str  # of the source rows alone
-    skipped_reasons: list[str]  # the first few rows left out, each with file and row
 
 
 def prepare(config: DataConfig, tokenizer: Any, *, cache: Path) -> Prepared:
@@ -51,7 +50,6 @@ def prepare(config: DataConfig, tokenizer: Any, *, cache: Path) -> Prepared:
         heldout=heldout,
         counts=_count(train, heldout, metas),
         fingerprint=source.joint_fingerprint(main, own),
-        skipped_reasons=[line for meta in metas for line in meta.shown],
     )
 
 
@@ -61,7 +59,7 @@ def divide(
     """Training rows, held-out rows, and what was read for both. `own` is the latter's source."""
     limits, seed = encode.limits(config), config.heldout_seed
     if own is None:
-        order, held_order = split.split(len(tokens), heldout=config.heldout_rows, seed=seed)
+        order, held_order = split.split(tokens.rows, heldout=config.heldout_rows, seed=seed)
         held_tokens, metas = tokens, [tokens.meta]
     else:
         held_tokens = tokenise(own, config, tokenizer, cache=cache)

@@ -1,6 +1,5 @@
 """Tokenised rows -> tables on a terminal: lengths, what is cut, faults, and two rows as trained."""
 
-import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from anima_exp.data.faults import Faults
 from anima_exp.data.rows import TokenRows
 from anima_exp.data.source import Source
 from anima_exp.data.tokens import Meta
+from anima_exp.terminal import visible
 
 _MOST_LETTERS = 800  # of a row that is shown; the middle of a longer one is left out
 
@@ -159,11 +159,3 @@ def _shown(tokenizer: Any, ids: Any) -> str:
         half = _MOST_LETTERS // 2
         text = f"{text[:half]} [... {len(text) - 2 * half} letters ...] {text[-half:]}"
     return text
-
-
-def visible(text: str) -> str:
-    """Text that cannot steer a terminal: control characters are spelled out."""
-    return "".join(
-        letter if letter in "\n\t" or unicodedata.category(letter) != "Cc" else repr(letter)[1:-1]
-        for letter in text
-    )

@@ -1,4 +1,4 @@
-"""A number of examples -> which are trained on and which are held out, by seed."""
+"""The source row of each example -> which are trained on and which are held out, by seed."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,19 +8,34 @@ from anima_exp.errors import DataError
 Order = npt.NDArray[np.int64]
 
 
-def split(count: int, *, heldout: int, seed: int) -> tuple[Order, Order]:
+def split(rows: npt.NDArray[np.int64], *, heldout: int, seed: int) -> tuple[Order, Order]:
     """(train, held out), shuffled: what Dataset.train_test_split gives for the same seed.
+
+    Args:
+        rows: the source row of each example, ascending, `[N]`. All examples of one row stay on
+            one side: rewordings of a row that is trained on would be no held-out examples.
+        heldout: how many source rows to hold out.
 
     Raises:
         DataError: nothing would be left to train on.
     """
-    if heldout >= count:
+    _, starts, counts = np.unique(rows, return_index=True, return_counts=True)
+    if heldout >= len(starts):
         raise DataError(
-            f"data.heldout_rows={heldout} leaves nothing to train on: there are {count} examples. "
-            f"Hold out fewer, for example data.heldout_rows={count // 10}."
+            f"data.heldout_rows={heldout} leaves nothing to train on: "
+            f"there are {len(starts)} rows. "
+            f"Hold out fewer, for example data.heldout_rows={max(1, len(starts) // 10)}."
         )
-    order = shuffled(count, seed=seed)
-    return order[heldout:], order[:heldout]
+    order = shuffled(len(starts), seed=seed)
+    return _examples(order[heldout:], starts, counts), _examples(order[:heldout], starts, counts)
+
+
+def _examples(order: Order, starts: Order, counts: Order) -> Order:
+    """The examples of the source rows in `order`, those of one row side by side."""
+    many = counts[order]
+    within = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)
+    order = np.repeat(starts[order], many) + within
+    return order
 
 
 def shuffled(count: int, *, seed: int) -> Order:

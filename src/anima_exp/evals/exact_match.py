@@ -8,7 +8,7 @@ from anima_exp.model.generate import greedy
 
 def exact_match(model: Any, tokenizer: Any, rows: Any, config: ExactMatchConfig) -> float:
     """Share (0 to 1) of the first `config.max_rows` rows answered right; inside `inference`."""
-    count = min(len(rows), config.max_rows or len(rows))
+    count = min(len(rows), len(rows) if config.max_rows is None else config.max_rows)
     answers = greedy(
         model,
         tokenizer,

@@ -6,7 +6,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from anima_exp.config import HeldoutConfig
-from anima_exp.training.collate import IGNORE, collate
+from anima_exp.data.collate import collate
+from anima_exp.data.encode import IGNORE
 
 
 def heldout_loss(model: Any, tokenizer: Any, rows: Any, config: HeldoutConfig) -> float:
@@ -15,7 +16,7 @@ def heldout_loss(model: Any, tokenizer: Any, rows: Any, config: HeldoutConfig) -
     Every token weighs the same: a mean of batch means, as the Trainer gives, would let short
     answers weigh more. Call inside `inference`.
     """
-    count = min(len(rows), config.max_rows or len(rows))
+    count = min(len(rows), len(rows) if config.max_rows is None else config.max_rows)
     by_length = sorted(range(count), key=lambda number: -int(rows.lengths[number]))
     total, labelled = 0.0, 0
     for start in range(0, count, config.batch_size):

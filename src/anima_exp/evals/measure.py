@@ -1,10 +1,12 @@
 """A model as it stands -> every score that the run's `evals` ask for."""
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from anima_exp.config import RunConfig
+from anima_exp.errors import TrainingError
 from anima_exp.evals.exact_match import exact_match
 from anima_exp.evals.heldout import heldout_loss
 from anima_exp.evals.samples import samples
@@ -19,7 +21,11 @@ class Measured:
 
 
 def measure(model: Any, tokenizer: Any, heldout: Any, config: RunConfig) -> Measured:
-    """Run the evals that are on; `heldout` holds the rows set aside."""
+    """Run the evals that are on; `heldout` holds the rows set aside.
+
+    Raises:
+        TrainingError: a score is not finite.
+    """
     evals, scores, generations = config.evals, {}, []
     started = time.perf_counter()
     with inference(model, config.trainer.precision):
@@ -30,5 +36,10 @@ def measure(model: Any, tokenizer: Any, heldout: Any, config: RunConfig) -> Meas
         if evals.samples and evals.samples.prompts:
             generations = samples(
                 model, tokenizer, evals.samples, template=config.data.prompt_template
+            )
+    for name, score in scores.items():
+        if not math.isfinite(score):
+            raise TrainingError(
+                f"The {name} is {score}: the run has diverged. Lower optimizer.learning_rate."
             )
     return Measured(scores, generations, time.perf_counter() - started)

@@ -9,7 +9,7 @@ from torch import nn
 
 from anima_exp.config import ModelConfig, Precision, QuantConfig, Quantization
 from anima_exp.errors import ModelError
-from anima_exp.model.tokenizer import location, not_found
+from anima_exp.model.tokenizer import cannot_load, location
 
 DTYPES = {
     Precision.bf16: torch.bfloat16,
@@ -113,7 +113,7 @@ def _from_pretrained(model: ModelConfig, **how: Any) -> Any:
         return AutoModelForCausalLM.from_pretrained(
             source,
             revision=model.revision,
-            attn_implementation=model.attention,
+            attn_implementation=model.attention.value,
             trust_remote_code=model.trust_remote_code,
             **{key: value for key, value in how.items() if value is not None},
         )
@@ -123,7 +123,7 @@ def _from_pretrained(model: ModelConfig, **how: Any) -> Any:
             "Use a smaller model, quant=nf4, or model.device_map=auto over several GPUs."
         ) from error
     except (OSError, ValueError, ImportError) as error:
-        raise ModelError(not_found(source, error, what="model")) from error
+        raise ModelError(cannot_load("model.source", source, error, what="model")) from error
 
 
 def _bitsandbytes(quant: QuantConfig) -> Any:

@@ -52,14 +52,31 @@ def greedy(
     for start in range(0, len(prompts), batch_size):
         chosen = by_length[start : start + batch_size]
         ids, mask = _left_padded([prompts[number] for number in chosen], tokenizer.pad_token_id)
-        out = model.generate(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            generation_config=how,
-        )
+        with _no_habits(model):
+            out = model.generate(
+                input_ids=ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                generation_config=how,
+            )
         for number, row in zip(chosen, out[:, ids.shape[1] :], strict=True):
             answers[number] = tokenizer.decode(row, skip_special_tokens=True)
     return answers
+
+
+@contextmanager
+def _no_habits(model: Any) -> Iterator[None]:
+    """Without the base's own generation_config, whose values would fill what ours leaves open."""
+    from transformers import GenerationConfig
+
+    holders = [model, model.get_base_model()] if hasattr(model, "get_base_model") else [model]
+    before = [holder.generation_config for holder in holders]
+    for holder in holders:
+        holder.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        for holder, habits in zip(holders, before, strict=True):
+            holder.generation_config = habits
 
 
 def _left_padded(prompts: list[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from anima_exp.config import OptimizerName, RunConfig
+from anima_exp.config import OptimizerName, Precision, RunConfig, TargetModules
 from anima_exp.model.parameters import Parameters
 
 GIB = 2**30
@@ -33,7 +33,7 @@ def estimate(model: Any, parameters: Parameters, config: RunConfig, *, longest: 
     text = model.config.get_text_config()
     rows = config.trainer.micro_batch_size
     tokens = rows * longest
-    width = 4 if config.trainer.precision.value == "fp32" else 2
+    width = 4 if config.trainer.precision is Precision.fp32 else 2
     feed_forward = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
     # Inside one layer about 10 hidden-sized and 4 feed-forward-sized tensors are kept.
     inside = tokens * width * (10 * text.hidden_size + 4 * feed_forward)
@@ -42,7 +42,8 @@ def estimate(model: Any, parameters: Parameters, config: RunConfig, *, longest: 
     kept = layers * boundary + inside if config.trainer.gradient_checkpointing else layers * inside
     logits = tokens * text.vocab_size * (4 + 4 + width)
     state = 2 if config.optimizer.name is OptimizerName.paged_adamw_8bit else 8
-    trained = 2 if config.lora.dtype.value != "fp32" and config.lora.rank else 4
+    adapter = config.lora.target_modules is not TargetModules.none
+    trained = 2 if adapter and config.lora.dtype is not Precision.fp32 else 4
     return Memory(
         weights=parameters.bytes / GIB,
         gradients=parameters.trainable * trained / GIB,

@@ -33,13 +33,16 @@ def load_tokenizer(model: ModelConfig) -> "PreTrainedTokenizerBase":
     """
     from transformers import AutoTokenizer
 
+    key, revision = "model.source", model.revision
+    if model.tokenizer:  # of another repository, which has revisions of its own
+        key, revision = "model.tokenizer", None
     source = location(model.tokenizer or model.source)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            source, revision=model.revision, trust_remote_code=model.trust_remote_code
+            source, revision=revision, trust_remote_code=model.trust_remote_code
         )
     except (OSError, ValueError, ImportError) as error:
-        raise ModelError(not_found(source, error, what="tokenizer")) from error
+        raise ModelError(cannot_load(key, source, error, what="tokenizer")) from error
     if not tokenizer.is_fast:
         raise ModelError(
             f"The tokenizer of {source} has no fast version (tokenizer.json). "
@@ -50,20 +53,19 @@ def load_tokenizer(model: ModelConfig) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def not_found(source: str, error: Exception, *, what: str) -> str:
+def cannot_load(key: str, source: str, error: Exception, *, what: str) -> str:
     """One line for a model or tokenizer that transformers could not load."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = " ".join(lines[:3]) if lines[0].endswith(":") else lines[0]
     folder = Path(source)
     if folder.is_dir():
-        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-        found = ", ".join(names[:4]) or "nothing"
-        return (
-            f"model.source={source}: no {what} can be loaded from this folder, which has {found}."
-        )
+        return f"{key}={source}: the folder gives no {what}: {reason}"
     if folder.is_absolute() or source.startswith(".") or source.count("/") > 1:
-        return f"model.source={source}: there is no such folder."
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return f"{key}={source}: there is no such folder."
+    if not isinstance(error, OSError):  # found, but not to be loaded so
+        return f"{key}={source}: the {what} cannot be loaded: {reason}"
     return (
-        f"model.source={source}: no such folder, and the hub gave no {what}: {reason} "
+        f"{key}={source}: no such folder, and the hub gave no {what}: {reason} "
         "Check the id; for a gated model accept its licence on the hub and run `hf auth login`; "
         "without a network use model=local model.source=FOLDER."
     )

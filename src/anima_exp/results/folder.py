@@ -8,6 +8,7 @@ settings.json   what it computes; other settings never overwrite it
 
 import os
 import socket
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,25 +39,21 @@ class RunFolder:
             self._refuse_foreign()
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
+            self._claim()
         except Timeout as error:
             raise RunError(
                 f"{self.path} is in use by another process ({self._owner()}). "
                 "Wait for it, or give this run another folder=..."
             ) from error
         except OSError as error:
+            key = "folder" if self.config.folder else "runs"
             raise RunError(
-                f"Cannot write to {self.path}: {error.strerror}. Give runs=FOLDER."
+                f"Cannot write to {self.path}: {error.strerror}. Give another {key}=FOLDER."
             ) from error
-        write_text(self.path / ".owner", f"process {os.getpid()} on {socket.gethostname()}")
-        try:
-            self._claim()
-        except BaseException:
-            self._lock.release()
-            raise
         return self
 
     def __exit__(self, *_: Any) -> None:
-        (self.path / ".owner").unlink(missing_ok=True)
+        self._owner_file.unlink(missing_ok=True)
         self._lock.release()
 
     @property
@@ -69,7 +66,8 @@ class RunFolder:
 
     def failed(self, reason: str) -> None:
         """Leave word of why the run stopped; the next start removes it."""
-        write_text(self.path / "failure.txt", reason + "\n")
+        with suppress(OSError):  # a full disk has been told already
+            write_text(self.path / "failure.txt", reason + "\n")
 
     def count_start(self) -> int:
         """Note this start; 1 for a run that was never interrupted."""
@@ -78,25 +76,51 @@ class RunFolder:
             file.seek(0)
             return len(file.readlines())
 
+    def check_inputs(self, **inputs: str) -> None:
+        """Refuse to go on with another base or other data than the run began with.
+
+        What the settings cannot tell (a hub branch that moved, a recipe of another version) is
+        known only now; `inputs` are fingerprints by name.
+        """
+        file = self.path / "inputs.json"
+        then = read_json(file) if file.exists() and self._computed() else inputs
+        differ = [name for name, value in inputs.items() if then.get(name, value) != value]
+        if differ:
+            raise RunError(
+                f"{self.path} was begun with another {' and other '.join(differ)}: the settings "
+                "are the same, but what they name has changed. Nothing was changed. "
+                "Pin model.revision or data.revision, or start anew with another folder=..."
+            )
+        write_json(file, inputs)
+
     def _refuse_foreign(self) -> None:
         if not self.path.exists():
             return
         if not self.path.is_dir():
             raise RunError(f"folder={self.path} is a file. Give a folder.")
-        if not (self.path / "settings.json").exists():
-            others = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
-            if others:
-                named = ", ".join(sorted(others)[:3])
-                raise RunError(
-                    f"folder={self.path} holds other files ({named}) and no run. "
-                    "Give an empty or a new folder."
-                )
+        if (self.path / "settings.json").exists():
+            return
+        names = (path.name for path in self.path.iterdir())
+        others = sorted(n for n in names if not n.startswith(".") and not n.endswith(".part"))
+        if others:
+            raise RunError(
+                f"folder={self.path} holds other files ({', '.join(others[:3])}) and no run. "
+                "Give an empty or a new folder."
+            )
 
     def _claim(self) -> None:
-        (self.path / "failure.txt").unlink(missing_ok=True)
+        try:
+            self._refuse_other_settings()
+            (self.path / "failure.txt").unlink(missing_ok=True)
+            write_json(self.path / "settings.json", identity.relevant(self.config))
+            write_text(self._owner_file, f"process {os.getpid()} on {socket.gethostname()}")
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _refuse_other_settings(self) -> None:
         file, now = self.path / "settings.json", identity.relevant(self.config)
-        if not file.exists():
-            write_json(file, now)
+        if not file.exists() or not self._computed():
             return
         then = read_json(file)
         differ = [key for key in {**now, **then} if now.get(key) != then.get(key)]
@@ -108,8 +132,17 @@ class RunFolder:
                 "Nothing was changed. Give another folder=..., or none: then the settings name it."
             )
 
+    def _computed(self) -> bool:
+        """Whether there is anything to lose: a start that failed at once leaves nothing."""
+        made = ("metrics.jsonl", "checkpoints", "record.json", "adapter", "model")
+        return any((self.path / name).exists() for name in made)
+
+    @property
+    def _owner_file(self) -> Path:
+        return self.path / ".owner"
+
     def _owner(self) -> str:
         try:
-            return (self.path / ".owner").read_text(encoding="utf-8")
+            return self._owner_file.read_text(encoding="utf-8")
         except OSError:
             return "unknown"

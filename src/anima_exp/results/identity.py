@@ -5,30 +5,35 @@ import json
 from dataclasses import asdict
 from enum import Enum
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from anima_exp.config import RunConfig
+from anima_exp.config import RunConfig, TargetModules
+from anima_exp.results.provenance import folder_fingerprint
 
 # Settings that change where a run is written, shown or saved, but not what comes out of it;
 # names, which only label; and recommendations, which count where another setting took them.
-_NOT_IN_THE_RESULT = (
+_NOT_IN_THE_RESULT = {
     "runs",
     "folder",
     "cache",
-    "tracking.",
     "model.name",
-    "model.recommended.",
     "model.device_map",
     "model.max_memory_gib",
+    "model.trust_remote_code",
     "data.name",
     "data.steps",
     "data.eval_every",
     "data.sample_prompts",
+    "data.on_bad_row",
     "trainer.log_every",
     "trainer.save_every",
     "trainer.keep_checkpoints",
-)
+    "evals.heldout.batch_size",
+    "evals.exact_match.batch_size",
+}
+_GROUPS_NOT_IN_THE_RESULT = ("tracking.", "model.recommended.")
 
 
 def flatten(config: RunConfig) -> dict[str, Any]:
@@ -47,23 +52,46 @@ def flatten(config: RunConfig) -> dict[str, Any]:
 
 
 def relevant(config: RunConfig) -> dict[str, Any]:
-    """The settings that the result depends on; a file counts by its content, not by its place."""
+    """The settings that the result depends on.
+
+    Files, local models and recipes of the user's own count by their content, not by their place.
+    What is evaluated, and when, belongs to the result: it is in the record.
+    """
+    full = config.lora.target_modules is TargetModules.none
     settings = {
         key: value
         for key, value in flatten(config).items()
-        if not key.startswith(_NOT_IN_THE_RESULT)
+        if key not in _NOT_IN_THE_RESULT
+        and not key.startswith(_GROUPS_NOT_IN_THE_RESULT)
+        and not (full and key.startswith("lora.") and key != "lora.target_modules")
     }
-    for key in ("data.path", "data.heldout_path"):
+    for key in ("data.path", "data.heldout_path", "model.source", "model.tokenizer"):
         if settings[key]:
-            settings[key] = _content(Path(settings[key]).expanduser())
+            settings[key] = _content(settings[key])
+    for key in ("data.recipe", "data.prompt_template"):
+        settings[key] = _with_code(settings[key])
     return settings
 
 
-def _content(path: Path) -> str:
+def _with_code(name: str) -> str:
+    """A dotted path with the hash of the module it names."""
+    if "." not in name:
+        return name
+    try:
+        module = find_spec(name.rpartition(".")[0])
+    except (ImportError, ValueError):
+        return name  # lookup.py says what is wrong with it
+    return f"{name} {_content(module.origin)}" if module and module.origin else name
+
+
+def _content(place: str) -> str:
+    path = Path(place).expanduser()
+    if path.is_dir():
+        return folder_fingerprint(path)
     try:
         state = path.stat()
     except OSError:
-        return str(path)  # data/files.py says what is wrong with it
+        return place  # a hub id, or a mistake that the reader of it will name
     return _sha256(path, state.st_size, state.st_mtime_ns)
 
 
@@ -75,7 +103,7 @@ def _sha256(path: Path, _size: int, _changed: int) -> str:
 
 
 def name(config: RunConfig) -> str:
-    """`tiny-sample-1f0c9a2b`: two runs share a name exactly when they compute the same."""
+    """`tiny-sample-1f0c9a2b7d`: the labels of model and data, and a hash of what is computed."""
     settings = json.dumps(relevant(config), sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:10]
     return f"{config.model.name}-{config.data.name}-{digest}"

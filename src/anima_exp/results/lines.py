@@ -15,10 +15,9 @@ class StepLines:
         self.path = path
 
     def append(self, row: dict[str, Any]) -> None:
-        # NaN is not JSON; a run that meets one stops anyway, and its last line should be readable.
-        clean = {k: (str(v) if isinstance(v, float) and v != v else v) for k, v in row.items()}
+        line = json.dumps(row, ensure_ascii=False, allow_nan=False)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(clean, ensure_ascii=False) + "\n")
+            file.write(line + "\n")
 
     def rows(self) -> list[dict[str, Any]]:
         """Every whole line; a line cut short by a crash is left out."""

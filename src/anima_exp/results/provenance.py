@@ -53,10 +53,15 @@ def base_fingerprint(source: str, config: Any) -> str:
     """The hub's commit of a downloaded model; for a folder, a hash over its model files."""
     if commit := getattr(config, "_commit_hash", None):
         return f"hub:{commit}"
+    return folder_fingerprint(Path(source))
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """A hash over the model files of a folder; of large ones, over size, first and last MiB."""
     digest = hashlib.sha256()
-    folder = Path(source)
-    files = [p for p in sorted(folder.iterdir()) if p.suffix in {".safetensors", ".bin", ".json"}]
-    for path in files:
+    for path in sorted(folder.iterdir()):
+        if path.suffix not in {".safetensors", ".bin", ".json", ".model", ".txt"}:
+            continue
         size = path.stat().st_size
         digest.update(f"{path.name}:{size}:".encode())
         with path.open("rb") as file:
@@ -80,8 +85,16 @@ def _git(folder: Path, *arguments: str) -> str:
     return run.stdout.strip()
 
 
+def reset_peak_memory() -> None:
+    """Begin to measure anew: on a GPU only, a process's own peak cannot be reset."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
 def peak_memory_gib() -> float:
-    """The GPU's peak if there is one, else the process's."""
+    """The GPU's peak since `reset_peak_memory` if there is one, else the process's so far."""
     import resource
     import sys
 

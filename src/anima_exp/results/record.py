@@ -1,6 +1,6 @@
 """What a finished run leaves behind: record.json, written last, so that it exists means done."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -40,4 +40,6 @@ class Record:
 
     @classmethod
     def load(cls, folder: Path) -> "Record":
-        return cls(**read_json(folder / RECORD))
+        known = {field.name for field in fields(cls)}
+        values = read_json(folder / RECORD)
+        return cls(**{key: value for key, value in values.items() if key in known})

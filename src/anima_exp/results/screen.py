@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from anima_exp.terminal import visible
+
 console = Console(stderr=False, highlight=False)
 
 
@@ -102,5 +104,5 @@ def duration(seconds: float) -> str:
 
 
 def _short(text: str, width: int = 160) -> str:
-    line = " ".join(text.split())
+    line = visible(" ".join(text.split()))
     return line if len(line) <= width else line[: width - 1] + "…"

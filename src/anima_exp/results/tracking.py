@@ -5,6 +5,7 @@ Keys come from WANDB_API_KEY or `wandb login` alone; nothing here reads or write
 
 import netrc
 import os
+import secrets
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import urlparse
 
 from anima_exp.config import RunConfig, TrackingMode
 from anima_exp.results import identity
+from anima_exp.results.files import write_text
 
 _FIRST_CONTACT_SECONDS = 30
 
@@ -69,6 +71,8 @@ class Tracker:
         import wandb
 
         mode: Any = _mode(config.tracking.mode)
+        if mode == "disabled":
+            return
         name = identity.name(config)
         settings: dict[str, Any] = {
             "silent": True,
@@ -84,7 +88,7 @@ class Tracker:
             "entity": config.tracking.entity,
             "group": config.tracking.group,
             "tags": sorted(set(tags)),
-            "id": name,  # an interrupted run goes on in the same W&B run
+            "id": _run_id(folder),
             "name": name,
             "resume": "allow",
             "config": identity.flatten(config),
@@ -108,6 +112,14 @@ class Tracker:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         self.note = f"W&B is off: {reason} The run goes on; metrics.jsonl has everything."
         self._run = None
+
+
+def _run_id(folder: Path) -> str:
+    """Kept in the run folder, so that an interrupted run goes on in the same W&B run."""
+    file = folder / "wandb_id.txt"
+    if not file.exists():
+        write_text(file, secrets.token_hex(8))
+    return file.read_text(encoding="utf-8").strip()
 
 
 def _mode(wanted: TrackingMode) -> Any:

@@ -2,11 +2,8 @@
 
 import argparse
 import math
-import random
 import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -16,62 +13,19 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from anima_exp.tiny.base_card import Scores, write_card
 from anima_exp.tiny.base_model import Recipe, build_model, save
-from anima_exp.tiny.corpus import Example, corpus
+from anima_exp.tiny.corpus import corpus
 from anima_exp.tiny.multiple_choice import questions
 from anima_exp.tiny.muon import Muon
+from anima_exp.tiny.packing import IGNORED, Batch, batches
 from anima_exp.tiny.scores import choice_accuracy, exact_match, unseen_tasks
 from anima_exp.tiny.tokenizer import build_tokenizer
-
-IGNORED = -100
-# Sorting this many batches' rows by length keeps padding low and the batches mixed.
-BATCHES_SORTED_TOGETHER = 16
-
-
-@dataclass(frozen=True)
-class Batch:
-    ids: torch.Tensor
-    mask: torch.Tensor
-    labels: torch.Tensor
-
-
-def encode(example: Example, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """Ids and labels of one row; prompt and response are tokenised apart."""
-    prompt = [
-        int(tokenizer.bos_token_id),
-        *tokenizer.encode(example.prompt, add_special_tokens=False),
-    ]
-    response = [
-        *tokenizer.encode(example.response, add_special_tokens=False),
-        int(tokenizer.eos_token_id),
-    ]
-    return prompt + response, [IGNORED] * len(prompt) + response
-
-
-def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Iterator[Batch]:
-    rng = random.Random(recipe.seed)
-    examples = corpus(recipe.seed)
-    size = recipe.rows_per_step
-    while True:
-        drawn = islice(examples, size * BATCHES_SORTED_TOGETHER)
-        rows = sorted((encode(row, tokenizer) for row in drawn), key=lambda row: len(row[0]))
-        starts = list(range(0, len(rows), size))
-        rng.shuffle(starts)
-        for start in starts:
-            yield pad(rows[start : start + size], int(tokenizer.pad_token_id))
-
-
-def pad(rows: list[tuple[list[int], list[int]]], padding: int) -> Batch:
-    longest = max(len(ids) for ids, _ in rows)
-    return Batch(
-        ids=torch.tensor([ids + [padding] * (longest - len(ids)) for ids, _ in rows]),
-        mask=torch.tensor([[1] * len(ids) + [0] * (longest - len(ids)) for ids, _ in rows]),
-        labels=torch.tensor([labels + [IGNORED] * (longest - len(labels)) for _, labels in rows]),
-    )
 
 
 def response_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
     """The head runs on response tokens only: they are few, and the rest has no loss."""
-    hidden = model.model(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
+    hidden = model.model(
+        input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions
+    ).last_hidden_state
     targets = batch.labels[:, 1:]
     counted = targets != IGNORED
     return functional.cross_entropy(model.lm_head(hidden[:, :-1][counted]), targets[counted])
@@ -104,9 +58,10 @@ def train(
     optimizers = build_optimizers(model, recipe)
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     peaks = [group["lr"] for group in groups]
+    stream = batches(corpus(recipe.seed), recipe.rows_per_step, tokenizer)
     started, recent = time.perf_counter(), 0.0
     model.train()
-    for step, batch in enumerate(islice(batches(recipe, tokenizer), recipe.steps)):
+    for step, batch in enumerate(islice(stream, recipe.steps)):
         for group, peak in zip(groups, peaks, strict=True):
             group["lr"] = peak * schedule(step, recipe)
         loss = response_loss(model, batch)

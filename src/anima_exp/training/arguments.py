@@ -1,6 +1,7 @@
 """RunConfig -> transformers' TrainingArguments."""
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def training_arguments(config: RunConfig, *, steps: int, folder: Path) -> Traini
         optim=_OPTIMIZERS[optimizer.name],
         learning_rate=optimizer.learning_rate,
         lr_scheduler_type=optimizer.schedule.value,
-        warmup_steps=int(optimizer.warmup_ratio * steps),
+        warmup_steps=math.ceil(optimizer.warmup_ratio * steps),
         weight_decay=optimizer.weight_decay,
         adam_beta1=optimizer.beta1,
         adam_beta2=optimizer.beta2,

@@ -1,9 +1,10 @@
 """Checkpoints of a run: written whole or not at all, found again, pruned."""
 
-import os
 import re
 import shutil
 from pathlib import Path
+
+from anima_exp.results.files import publish_folder, remove_folder
 
 _NAME = re.compile(r"^checkpoint-(\d+)$")
 DRAFT = ".draft"
@@ -27,25 +28,12 @@ def step(checkpoint: Path) -> int:
 
 
 def publish(draft: Path, folder: Path, *, keep: int) -> Path:
-    """Move a finished draft into place, then delete all but the `keep` newest checkpoints.
-
-    The files reach the disk before the rename does, so a checkpoint that can be seen is whole,
-    also after a power cut.
-    """
-    for path in draft.rglob("*"):
-        if path.is_file():
-            _flush(path)
+    """Move a finished draft into place, then delete all but the `keep` newest checkpoints."""
     target = folder / draft.name
-    if target.exists():  # from a run that was killed between this step and the next log
-        shutil.rmtree(target)
-    draft.replace(target)
+    publish_folder(draft, target)
     draft.parent.rmdir()
-    _flush(folder)
     for old in all_checkpoints(folder)[:-keep]:
-        # Renamed first: a kill in the middle of deleting must not leave half a checkpoint.
-        doomed = old.with_name(f"{DRAFT}-{old.name}")
-        old.replace(doomed)
-        shutil.rmtree(doomed)
+        remove_folder(old)
     return target
 
 
@@ -53,11 +41,3 @@ def clear_drafts(folder: Path) -> None:
     """Remove what a killed run left half-written."""
     for draft in folder.glob(f"{DRAFT}*"):
         shutil.rmtree(draft)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

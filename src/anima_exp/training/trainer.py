@@ -12,12 +12,13 @@ from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from anima_exp.config import RunConfig
+from anima_exp.data.collate import collate
 from anima_exp.errors import TrainingError
 from anima_exp.model.adapter import cast_adapter
+from anima_exp.results.files import writing
 from anima_exp.results.provenance import peak_memory_gib
 from anima_exp.training import checkpoint
 from anima_exp.training.arguments import training_arguments
-from anima_exp.training.collate import collate
 from anima_exp.training.meter import Meter
 from anima_exp.training.order import FixedOrder
 
@@ -135,7 +136,11 @@ class QLoraTrainer(Trainer):
         return str(self.folder / checkpoint.DRAFT)
 
     def _save_checkpoint(self, model: Any, trial: Any = None) -> None:
-        super()._save_checkpoint(model, trial)
+        with writing(self.folder):
+            super()._save_checkpoint(model, trial)
+            self._publish()
+
+    def _publish(self) -> None:
         draft = self.folder / checkpoint.DRAFT / f"checkpoint-{self.state.global_step}"
         self.meter.save(draft)
         (draft / "training_args.bin").unlink(missing_ok=True)  # a pickle that nobody reads

@@ -4,17 +4,22 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from anima_exp.results.files import publish_folder, writing
+
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write the adapter, or with lora=none the whole model, and its tokenizer: whole or absent.
 
     Safetensors only; `AutoTokenizer.from_pretrained(folder)` is the tokenizer trained with.
+
+    Raises:
+        RunError: the disk is full.
     """
     draft = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     model.config.use_cache = True  # off for training only
-    model.save_pretrained(draft)
+    with writing(folder):
+        model.save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+        publish_folder(draft, folder)
     model.config.use_cache = False
-    tokenizer.save_pretrained(draft)
-    shutil.rmtree(folder, ignore_errors=True)
-    draft.replace(folder)

@@ -1,4 +1,5 @@
-from anima_exp.training.collate import IGNORE, collate
+from anima_exp.data.collate import collate
+from anima_exp.data.encode import IGNORE
 
 
 def test_padding_is_on_the_right_and_masked_by_length():

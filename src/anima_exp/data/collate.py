@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-IGNORE = -100  # the label PyTorch's cross-entropy skips
+from anima_exp.data.encode import IGNORE
 
 
 def collate(rows: Sequence[Mapping[str, Any]], *, pad: int) -> dict[str, Tensor]:
