@@ -1,1 +1,1 @@
-"""QLoRA experiments you can name, sweep and compare."""
+"""QLoRA experiments you can name and repeat."""
