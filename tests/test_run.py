@@ -40,9 +40,20 @@ def losses(folder):
     return [row["loss"] for row in StepLines(folder / "metrics.jsonl").rows() if "loss" in row]
 
 
-def test_a_run_leaves_an_adapter_metrics_and_a_record(config):
+def test_a_run_leaves_an_adapter_metrics_and_a_record(config, capsys):
     wanted = config()
     loss = run(wanted)
+    said = capsys.readouterr().out
+    for told in (
+        "in nf4 with double quantisation, computed in fp32",
+        "LoRA on all_linear, rank 64, alpha 16, dropout 0.05, in fp32",
+        "64 rows to learn from, 8 set aside, none truncated",
+        "6 of 8 rows (2 x 4), 0.75 passes, about",
+        "GiB: weights",
+        "adapter  ",
+        "next     ",
+    ):
+        assert told in said
     folder = folder_of(wanted)
     record = Record.load(folder)
     assert record.scores["heldout_loss"] == loss
