@@ -61,7 +61,8 @@ class Progress:
             console.print(f"{self._step(step)}  {told}")
 
     def close(self) -> None:
-        self._bar.stop()
+        if console.is_terminal:  # elsewhere rich would print an empty line
+            self._bar.stop()
 
     def _step(self, step: int) -> str:
         return f"step {step:>{len(str(self.steps))}}/{self.steps}"
