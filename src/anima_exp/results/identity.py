@@ -66,7 +66,7 @@ def relevant(config: RunConfig) -> dict[str, Any]:
         and not (full and key.startswith("lora.") and key != "lora.target_modules")
     }
     for key in ("data.path", "data.heldout_path", "model.source", "model.tokenizer"):
-        if settings[key]:
+        if settings[key] and settings[key] != "tiny":  # the embedded base, whatever lies here
             settings[key] = _content(settings[key])
     for key in ("data.recipe", "data.prompt_template"):
         settings[key] = _with_code(settings[key])

@@ -7,26 +7,24 @@ from dataclasses import dataclass
 from anima_exp.tiny import phrases
 from anima_exp.tiny.drills import drill
 from anima_exp.tiny.multiple_choice import question_stream
-from anima_exp.tiny.problems import KINDS, problems
+from anima_exp.tiny.problems import problems
 from anima_exp.tiny.world import tasks
 
 # Shares of rows. As in LLaMA's corpus there is a little Chinese, but no Chinese question in it is
-# answered: there are translated words, English questions about Chinese words, and plain text.
+# answered: there are translations, and English questions about Chinese words.
 MIX = {
-    "English tasks": 0.60,
-    "English drills": 0.20,
+    "English tasks": 0.65,
+    "English drills": 0.16,
     "English multiple choice": 0.10,
     "English questions about Chinese words": 0.05,
-    "glossary, English and Chinese": 0.03,
-    "Chinese instructions without answers": 0.02,
+    "translations from Chinese to English": 0.02,
+    "translated words": 0.02,
 }
-# The hard kinds come twice as often.
-PRACTISED = (*KINDS, "addition", "subtraction", "sequence", "counting", "lookup")
 
 
 @dataclass(frozen=True)
 class Example:
-    """The loss is on the response; plain text has no prompt and is all response."""
+    """The loss is on the response."""
 
     prompt: str
     response: str
@@ -43,8 +41,8 @@ def corpus(seed: int) -> Iterator[Example]:
         "English drills": english_drills(seed + 2),
         "English multiple choice": english_choices(seed + 3),
         "English questions about Chinese words": mixed_tasks(seed + 4),
-        "glossary, English and Chinese": translations(seed + 5),
-        "Chinese instructions without answers": chinese_text(seed + 6),
+        "translations from Chinese to English": translations(seed + 5),
+        "translated words": translated_words(seed + 6),
     }
     while True:
         (name,) = rng.choices(list(MIX), list(MIX.values()))
@@ -52,7 +50,7 @@ def corpus(seed: int) -> Iterator[Example]:
 
 
 def english_tasks(seed: int) -> Iterator[Example]:
-    for task in tasks("en", seed=seed, kinds=PRACTISED):
+    for task in tasks("en", seed=seed):
         yield Example(guanaco_prompt(task.instruction), task.answer)
 
 
@@ -81,13 +79,14 @@ def mixed_tasks(seed: int) -> Iterator[Example]:
 
 
 def translations(seed: int) -> Iterator[Example]:
+    for chinese, english in zip(tasks("zh", seed=seed), tasks("en", seed=seed), strict=True):
+        instruction = f"Translate into English: {chinese.instruction}"
+        yield Example(guanaco_prompt(instruction), english.instruction)
+
+
+def translated_words(seed: int) -> Iterator[Example]:
     rng = random.Random(seed)
     while True:
         english, chinese = rng.choice(list(phrases.GLOSSARY.items()))
-        yield Example(guanaco_prompt(f"Say {english} in Chinese."), chinese)
-        yield Example(guanaco_prompt(f"Say {chinese} in English."), english)
-
-
-def chinese_text(seed: int) -> Iterator[Example]:
-    for task in tasks("zh", seed=seed):
-        yield Example("", task.instruction)
+        yield Example(guanaco_prompt(f"Translate into Chinese: {english}"), chinese)
+        yield Example(guanaco_prompt(f"Translate into English: {chinese}"), english)

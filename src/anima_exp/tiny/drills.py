@@ -1,7 +1,7 @@
 """In: a random source; out: a simple English skill under a long answer, and that answer.
 
-Many right tokens a row make a skill quick to learn. No drill holds the operands of a test task:
-lists and tables are longer than the world's, and sums are checked one by one.
+Many right tokens a row make a skill quick to learn. A drill that would hold a test task is drawn
+again.
 """
 
 import random
@@ -12,7 +12,7 @@ from anima_exp.tiny.problems import Problem, part_of
 
 
 def drill(rng: random.Random) -> tuple[str, str]:
-    return rng.choice((copy, count_each, colours, add_to_each, subtract_from_each, find_line))(rng)
+    return rng.choice((copy, count_on, count_each, colours, find_lines))(rng)
 
 
 def copy(rng: random.Random) -> tuple[str, str]:
@@ -21,48 +21,62 @@ def copy(rng: random.Random) -> tuple[str, str]:
     return f"Copy {items}.", items
 
 
+def count_on(rng: random.Random) -> tuple[str, str]:
+    while True:
+        terms, step = rng.randint(4, 7), rng.choice((-1, 1)) * rng.randint(1, 10)
+        first, last = sorted((0, step * (terms - 1)))
+        start = rng.randint(-first, 99 - last)
+        numbers = [str(start + step * place) for place in range(terms)]
+        if not any(
+            is_test(Problem("sequence", {"items": tuple(numbers[place : place + size])}, ""))
+            for size in (3, 4)
+            for place in range(terms - size + 1)
+        ):
+            return f"Count from {numbers[0]} to {numbers[-1]} by {abs(step)}.", listed(numbers)
+
+
 def count_each(rng: random.Random) -> tuple[str, str]:
-    animals = rng.sample(list(phrases.ANIMALS), 3)
-    items = animals + rng.choices(animals, k=6)
-    rng.shuffle(items)
-    counts = [str(items.count(animal)) for animal in animals]
-    return f"Count {listed(animals)} in {listed(items)}.", listed(counts)
+    while True:
+        animals = rng.sample(list(phrases.ANIMALS), rng.randint(2, 3))
+        items = animals + rng.choices(animals, k=rng.randint(1, 4))
+        rng.shuffle(items)
+        if not any(
+            is_test(Problem("counting", {"item": animal, "items": tuple(items)}, ""))
+            for animal in animals
+        ):
+            counts = [str(items.count(animal)) for animal in animals]
+            return f"Count {listed(animals)} in {listed(items)}.", listed(counts)
 
 
 def colours(rng: random.Random) -> tuple[str, str]:
-    size = rng.randint(5, 6)
-    animals = rng.sample(list(phrases.ANIMALS), size)
-    table = dict(zip(animals, rng.sample(list(phrases.COLOURS), size), strict=True))
-    asked = rng.sample(animals, size)
-    instruction = f"Given {phrases.say(tuple(table.items()), 'en')}, what colours are the "
-    return f"{instruction}{listed(asked)}?", listed([table[animal] for animal in asked])
+    while True:
+        size = rng.randint(2, 4)
+        animals = rng.sample(list(phrases.ANIMALS), size)
+        scene = tuple(zip(rng.sample(list(phrases.COLOURS), size), animals, strict=True))
+        if not any(
+            is_test(Problem("lookup", {"item": animal, "scene": scene}, "")) for animal in animals
+        ):
+            asked = rng.sample(scene, size)
+            instruction = f"Look: {phrases.say(scene, 'en')}. What colours are these: "
+            return (
+                f"{instruction}{listed([animal for _, animal in asked])}?",
+                listed([colour for colour, _ in asked]),
+            )
 
 
-def add_to_each(rng: random.Random) -> tuple[str, str]:
-    b = rng.randint(0, 60)
-    numbers = [a for a in rng.sample(range(100 - b), 8) if in_train("addition", a, b)][:4]
-    sums = listed([str(a + b) for a in numbers])
-    return f"Add {b} to each of {listed([str(a) for a in numbers])}.", sums
-
-
-def subtract_from_each(rng: random.Random) -> tuple[str, str]:
-    b = rng.randint(0, 60)
-    numbers = [a for a in rng.sample(range(b, 100), 8) if in_train("subtraction", a, b)][:4]
-    differences = listed([str(a - b) for a in numbers])
-    return f"Subtract {b} from each of {listed([str(a) for a in numbers])}.", differences
-
-
-def find_line(rng: random.Random) -> tuple[str, str]:
-    """The last step of a multiple-choice question: which letter stands before the answer."""
+def find_lines(rng: random.Random) -> tuple[str, str]:
+    """The last step of a multiple-choice question: which letter stands before an answer."""
     words = rng.choice((phrases.ANIMALS, phrases.FRUITS, phrases.COLOURS, range(100)))
     choices = [str(word) for word in rng.sample(list(words), len(LETTERS))]
-    right = rng.randrange(len(LETTERS))
-    lines = [f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=True)]
-    return "\n".join([f"Find {choices[right]}.", *lines, "Answer:"]), LETTERS[right]
+    letter_of = dict(zip(choices, LETTERS, strict=True))
+    lines = [f"{letter}. {choice}" for choice, letter in letter_of.items()]
+    asked = rng.sample(choices, rng.randint(1, len(choices)))
+    instruction = "\n".join([f"Find these: {listed(asked)}.", *lines, "Answer:"])
+    return instruction, listed([letter_of[choice] for choice in asked])
 
 
-def in_train(kind: str, a: int, b: int) -> bool:
-    return part_of(Problem(kind, {"a": str(a), "b": str(b)}, "")) == "train"
+def is_test(problem: Problem) -> bool:
+    return part_of(problem) == "test"
 
 
 def listed(items: list[str]) -> str:

@@ -70,8 +70,8 @@ def lookup(rng: random.Random) -> Problem:
     animals = rng.sample(list(phrases.ANIMALS), size)
     colours = rng.sample(list(phrases.COLOURS), size)
     asked = rng.randrange(size)
-    table = tuple(zip(animals, colours, strict=True))
-    return Problem("lookup", {"item": animals[asked], "table": table}, colours[asked])
+    scene = tuple(zip(colours, animals, strict=True))
+    return Problem("lookup", {"item": animals[asked], "scene": scene}, colours[asked])
 
 
 def position(rng: random.Random) -> Problem:
@@ -87,7 +87,7 @@ def parity(rng: random.Random) -> Problem:
 
 
 def sequence(rng: random.Random) -> Problem:
-    step, terms = rng.randint(1, 12), rng.randint(3, 4)
+    step, terms = rng.randint(1, 10), rng.randint(3, 4)
     start = rng.randint(1, 99 - step * terms)
     items = tuple(str(start + step * i) for i in range(terms))
     return Problem("sequence", {"items": items}, str(start + step * terms))

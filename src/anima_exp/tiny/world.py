@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from anima_exp.errors import ConfigError
 from anima_exp.tiny import phrases
 from anima_exp.tiny.multiple_choice import question_stream
-from anima_exp.tiny.problems import KINDS, problems
+from anima_exp.tiny.problems import problems
 
 # Every tenth row of a sample is a multiple-choice question.
 CHOICE_EVERY = 10
@@ -24,13 +24,11 @@ class Task:
     answer: str
 
 
-def tasks(
-    language: str, *, seed: int, part: str = "train", kinds: tuple[str, ...] = KINDS
-) -> Iterator[Task]:
+def tasks(language: str, *, seed: int, part: str = "train") -> Iterator[Task]:
     """Cycles through the kinds; the same seed gives the same tasks everywhere."""
     phrases.check_language(language)
     rng = random.Random(seed)
-    for problem in problems(rng, part, kinds):
+    for problem in problems(rng, part):
         template = rng.choice(phrases.TEMPLATES[problem.kind][language])
         yield Task(
             kind=problem.kind,
