@@ -28,7 +28,7 @@ def write_card(path: Path, recipe: Recipe, scores: Scores, seconds: float, param
         "",
         f"A LLaMA-architecture model of {parameters:,} parameters, trained from scratch on tasks",
         "of a small generated world (`anima_exp.tiny.world`). It answers them in English and has",
-        "seen a little Chinese, none of it a question with its answer: fine-tuning can teach that.",
+        "seen a little Chinese, none of it an answered task: something for fine-tuning to teach.",
         "Weights are float16.",
         "",
         "## How it was made",
@@ -39,7 +39,8 @@ def write_card(path: Path, recipe: Recipe, scores: Scores, seconds: float, param
         + ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
         + ".",
         "Muon (AdamW for embedding and norms), linear warm-up, cosine. The loss is on the response",
-        "only; prompt and response are tokenised apart, in Guanaco's format.",
+        "only (plain text counts whole); prompt and response are tokenised apart, in Guanaco's",
+        "format.",
         "",
         "| setting | value |",
         "| --- | --- |",

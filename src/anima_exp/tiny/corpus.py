@@ -11,20 +11,20 @@ from anima_exp.tiny.problems import problems
 from anima_exp.tiny.world import tasks
 
 # Shares of rows. As in LLaMA's corpus there is a little Chinese, but no Chinese question in it is
-# answered: there are translations, and English questions about Chinese words.
+# answered: there are translated words, English questions about Chinese words, and plain text.
 MIX = {
-    "English tasks": 0.65,
-    "English drills": 0.16,
+    "English tasks": 0.67,
+    "English drills": 0.15,
     "English multiple choice": 0.10,
     "English questions about Chinese words": 0.05,
-    "translations from Chinese to English": 0.02,
-    "translated words": 0.02,
+    "glossary, English and Chinese": 0.02,
+    "Chinese instructions without answers": 0.01,
 }
 
 
 @dataclass(frozen=True)
 class Example:
-    """The loss is on the response."""
+    """The loss is on the response; plain text has no prompt and is all response."""
 
     prompt: str
     response: str
@@ -41,8 +41,8 @@ def corpus(seed: int) -> Iterator[Example]:
         "English drills": english_drills(seed + 2),
         "English multiple choice": english_choices(seed + 3),
         "English questions about Chinese words": mixed_tasks(seed + 4),
-        "translations from Chinese to English": translations(seed + 5),
-        "translated words": translated_words(seed + 6),
+        "glossary, English and Chinese": translations(seed + 5),
+        "Chinese instructions without answers": chinese_text(seed + 6),
     }
     while True:
         (name,) = rng.choices(list(MIX), list(MIX.values()))
@@ -79,14 +79,13 @@ def mixed_tasks(seed: int) -> Iterator[Example]:
 
 
 def translations(seed: int) -> Iterator[Example]:
-    for chinese, english in zip(tasks("zh", seed=seed), tasks("en", seed=seed), strict=True):
-        instruction = f"Translate into English: {chinese.instruction}"
-        yield Example(guanaco_prompt(instruction), english.instruction)
-
-
-def translated_words(seed: int) -> Iterator[Example]:
     rng = random.Random(seed)
     while True:
         english, chinese = rng.choice(list(phrases.GLOSSARY.items()))
-        yield Example(guanaco_prompt(f"Translate into Chinese: {english}"), chinese)
-        yield Example(guanaco_prompt(f"Translate into English: {chinese}"), english)
+        yield Example(guanaco_prompt(f"Say {english} in Chinese."), chinese)
+        yield Example(guanaco_prompt(f"Say {chinese} in English."), english)
+
+
+def chinese_text(seed: int) -> Iterator[Example]:
+    for task in tasks("zh", seed=seed):
+        yield Example("", task.instruction)

@@ -52,15 +52,15 @@ def colours(rng: random.Random) -> tuple[str, str]:
     while True:
         size = rng.randint(2, 4)
         animals = rng.sample(list(phrases.ANIMALS), size)
-        scene = tuple(zip(rng.sample(list(phrases.COLOURS), size), animals, strict=True))
+        table = tuple(zip(animals, rng.sample(list(phrases.COLOURS), size), strict=True))
         if not any(
-            is_test(Problem("lookup", {"item": animal, "scene": scene}, "")) for animal in animals
+            is_test(Problem("lookup", {"item": animal, "table": table}, "")) for animal in animals
         ):
-            asked = rng.sample(scene, size)
-            instruction = f"Look: {phrases.say(scene, 'en')}. What colours are these: "
+            asked = rng.sample(table, size)
+            instruction = f"Given {phrases.say(table, 'en')}, what colours are the "
             return (
-                f"{instruction}{listed([animal for _, animal in asked])}?",
-                listed([colour for colour, _ in asked]),
+                f"{instruction}{listed([animal for animal, _ in asked])}?",
+                listed([colour for _, colour in asked]),
             )
 
 

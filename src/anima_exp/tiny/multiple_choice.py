@@ -63,7 +63,7 @@ def ask(problem: Problem, letter: str, language: str, rng: random.Random) -> Que
 def distractor(problem: Problem, rng: random.Random) -> Value:
     """An answer of the right form; it may be right or repeated, which `ask` filters out."""
     items = problem.slots.get("items", ())
-    scene = problem.slots.get("scene", ())
+    table = problem.slots.get("table", ())
     match problem.kind:
         case "extreme" | "position" if len(items) >= 4:
             return rng.choice([item for item in items if isinstance(item, str)])
@@ -71,8 +71,8 @@ def distractor(problem: Problem, rng: random.Random) -> Value:
             return rng.choice([*phrases.FRUITS])
         case "extreme":
             return str(rng.randrange(100))
-        case "lookup" if len(scene) >= 4:
-            return rng.choice([pair[0] for pair in scene])
+        case "lookup" if len(table) >= 4:
+            return rng.choice([entry[1] for entry in table])
         case "lookup":
             return rng.choice([*phrases.COLOURS])
         case "reversal":

@@ -6,7 +6,7 @@ from anima_exp.errors import ConfigError
 
 LANGUAGES = ("en", "zh")
 
-# A slot of a template: a word or number, a list of them, or a list of pairs such as `red dog`.
+# A slot of a template: a word or number, a list of them, or a table of pairs.
 Value = str | tuple[str, ...] | tuple[tuple[str, str], ...]
 
 # Every animal here is counted with 只 in Chinese, so one template fits them all.
@@ -162,18 +162,18 @@ TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "lookup": {
         "en": (
-            "Look: {scene}. What colour is the {item}?",
-            "In this picture: {scene}. Which colour has the {item}?",
-            "Name the colour of the {item}: {scene}.",
-            "You see: {scene}. Say the colour of the {item}.",
-            "Find the colour of the {item}: {scene}.",
+            "Given {table}, what colour is the {item}?",
+            "Look at this table: {table}. Which colour belongs to the {item}?",
+            "{table}. Name the colour of the {item}.",
+            "Find the colour of the {item}: {table}.",
+            "What is the colour of the {item} if {table}?",
         ),
         "zh": (
-            "图中有{scene}，{item}是什么颜色？",
-            "请看：{scene}。{item}是哪种颜色？",
-            "这里有{scene}。说出{item}的颜色。",
-            "查出{item}的颜色：{scene}。",
-            "已知有{scene}，那么{item}的颜色是什么？",
+            "已知{table}，{item}是什么颜色？",
+            "请看表格：{table}。{item}对应哪种颜色？",
+            "{table}。说出{item}的颜色。",
+            "查出{item}的颜色：{table}。",
+            "如果{table}，那么{item}的颜色是什么？",
         ),
     },
     "position": {
@@ -234,17 +234,18 @@ def check_language(language: str) -> None:
 
 def say(value: Value, language: str) -> str:
     """The value's phrasing; what the glossary does not hold is the same in both languages."""
-    chinese = language == "zh"
     if isinstance(value, str):
-        return GLOSSARY.get(value, value) if chinese else value
-    between_words, between_entries = ("", "、") if chinese else (" ", ", ")
-    entries = [
-        say(entry, language)
-        if isinstance(entry, str)
-        else between_words.join(say(word, language) for word in entry)
-        for entry in value
-    ]
-    return between_entries.join(entries)
+        return GLOSSARY.get(value, value) if language == "zh" else value
+    chinese = language == "zh"
+    entries: list[str] = []
+    for entry in value:
+        if isinstance(entry, str):
+            entries.append(say(entry, language))
+        else:
+            name, attribute = (say(word, language) for word in entry)
+            entries.append(f"{name}：{attribute}" if chinese else f"{name}: {attribute}")
+    is_table = bool(value) and not isinstance(value[0], str)
+    return (("，" if is_table else "、") if chinese else ", ").join(entries)
 
 
 def phrase(template: str, slots: Mapping[str, Value], language: str) -> str:

@@ -70,8 +70,8 @@ def lookup(rng: random.Random) -> Problem:
     animals = rng.sample(list(phrases.ANIMALS), size)
     colours = rng.sample(list(phrases.COLOURS), size)
     asked = rng.randrange(size)
-    scene = tuple(zip(colours, animals, strict=True))
-    return Problem("lookup", {"item": animals[asked], "scene": scene}, colours[asked])
+    table = tuple(zip(animals, colours, strict=True))
+    return Problem("lookup", {"item": animals[asked], "table": table}, colours[asked])
 
 
 def position(rng: random.Random) -> Problem:
