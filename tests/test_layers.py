@@ -13,6 +13,7 @@ LAYERS = [
     {"data", "model", "results"},
     {"training"},
     {"evals"},
+    {"compare"},
     {"plan"},
     {"experiment"},
     {"compose"},

@@ -1,0 +1,98 @@
+"""One run or one value of a setting, and by how much everything else is better or worse."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anima_exp.compare.cells import Cell
+from anima_exp.compare.metric import Metric
+from anima_exp.compare.settings import comparable, condition, in_order, known, written
+from anima_exp.compare.statistics import Interval, paired
+from anima_exp.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean over `pairs` of (its score - the baseline's); None without a pair."""
+
+    label: str
+    score: Interval | None
+    pairs: int
+    better: bool | None  # None: the interval holds 0, or there is none
+
+
+@dataclass(frozen=True)
+class Baseline:
+    label: str
+    pairing: str  # what a pair has in common
+    differences: list[Difference]
+
+
+def against(cells: Sequence[Cell], keys: Sequence[str], metric: Metric, asked: str) -> Baseline:
+    """`asked` is a run's name, a cell's label, or a setting like lora.rank=8.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    for cell in cells:
+        if asked == cell.label or asked in (run.name for run in cell.runs):
+            return _against_cell(cell, cells, metric)
+    if "=" not in asked:
+        raise ConfigError(
+            f"--baseline {asked}: there is no such run. Give a run's name, a row of the table "
+            "or a setting like lora.rank=8."
+        )
+    runs = [run for cell in cells for run in cell.runs]
+    wanted = condition(asked, known(runs), option="--baseline")
+    levels = in_order(cell.settings.get(wanted.key) for cell in cells)
+    if wanted.key not in keys or wanted.sign != "=" or not any(map(wanted.holds, levels)):
+        if wanted.key not in keys:
+            levels = in_order(run.settings.get(wanted.key) for run in runs)
+        values = ", ".join(map(written, levels))
+        raise ConfigError(f"--baseline {asked}: the runs have {wanted.key} = {values}.")
+    base = next(level for level in levels if wanted.holds(level))
+    return _against_setting(wanted.key, base, cells, keys, metric)
+
+
+def _against_cell(base: Cell, cells: Sequence[Cell], metric: Metric) -> Baseline:
+    scores = base.by_seed(metric)
+    others = sorted(
+        (cell for cell in cells if cell is not base and cell.values(metric)),
+        key=lambda cell: metric.worse_by(sum(cell.values(metric)) / len(cell.values(metric))),
+    )
+    found = [_difference(cell.label, cell.by_seed(metric), scores, metric) for cell in others]
+    return Baseline(base.label, "the seed", found)
+
+
+def _against_setting(
+    key: str, base: Any, cells: Sequence[Cell], keys: Sequence[str], metric: Metric
+) -> Baseline:
+    rest = [other for other in keys if other != key]
+    scores: dict[Any, dict[Any, float]] = {}  # level -> (the other settings, seed) -> score
+    for cell in cells:
+        same = tuple(comparable(cell.settings.get(other)) for other in rest)
+        level = scores.setdefault(comparable(cell.settings.get(key)), {})
+        level |= {(same, seed): score for seed, score in cell.by_seed(metric).items()}
+    found = [
+        _difference(
+            f"{key}={written(level)}",
+            scores[comparable(level)],
+            scores[comparable(base)],
+            metric,
+        )
+        for level in in_order(cell.settings.get(key) for cell in cells)
+        if comparable(level) != comparable(base)
+    ]
+    pairing = "all other settings and the seed" if rest else "the seed"
+    return Baseline(f"{key}={written(base)}", pairing, found)
+
+
+def _difference(
+    label: str, scores: dict[Any, float], base: dict[Any, float], metric: Metric
+) -> Difference:
+    shared = [pair for pair in scores if pair in base]
+    if not shared:
+        return Difference(label, None, 0, None)
+    found = paired([scores[pair] for pair in shared], [base[pair] for pair in shared])
+    better = (found.mean < 0) is metric.minimize if found.excludes_zero else None
+    return Difference(label, found, len(shared), better)

@@ -1,0 +1,146 @@
+"""Runs -> cells: runs that differ by their seed only, named by what tells them from the others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anima_exp.compare.metric import Metric
+from anima_exp.compare.runs import Run, Runs
+from anima_exp.compare.settings import comparable, headings, written
+
+# Where a run is written, shown or computed: no reason for another score. The names of model and
+# data set are labels too, but the ones by which people know what they compare.
+_LABELS = {
+    "seed",
+    "runs",
+    "folder",
+    "cache",
+    "model.device_map",
+    "model.max_memory_gib",
+    "model.trust_remote_code",
+    "data.steps",
+    "data.eval_every",
+    "data.sample_prompts",
+    "data.on_bad_row",
+    "trainer.log_every",
+    "trainer.save_every",
+    "trainer.keep_checkpoints",
+    "trainer.eval_every",
+    "trainer.eval_at_start",
+    "evals.heldout.batch_size",
+    "evals.exact_match.batch_size",
+}
+_GROUPS_OF_LABELS = ("tracking.", "model.recommended.", "evals.samples.")
+_NAMES = ("model.name", "data.name")
+
+
+@dataclass(frozen=True)
+class Cell:
+    label: str
+    settings: dict[str, Any]  # the differing ones only
+    runs: list[Run]  # its seeds
+
+    def values(self, metric: Metric) -> list[float]:
+        return [run.scores[metric.name] for run in self.runs if metric.name in run.scores]
+
+    def by_seed(self, metric: Metric) -> dict[Any, float]:
+        """Seed -> score; the mean of runs of one seed (the same run on two machines)."""
+        found: dict[Any, list[float]] = {}
+        for run in self.runs:
+            if metric.name in run.scores:
+                found.setdefault(run.seed, []).append(run.scores[metric.name])
+        return {seed: sum(scores) / len(scores) for seed, scores in found.items()}
+
+
+def differing(runs: Runs) -> list[str]:
+    """The settings that tell the done runs apart: what was swept first, then in config's order.
+
+    Left out are the seed, and what merely follows another setting: where every run belongs to a
+    sweep, all that is fixed by what was swept; else what has the same values as another, what a
+    model or data set recommends, and what belongs to one that is named already.
+    """
+    done, swept = runs.done(), runs.swept
+    in_sweeps = {name for sweep in runs.sweeps for name in sweep.runs}
+    all_swept = bool(swept) and all(run.name in in_sweeps for run in done)
+    columns = _columns(done)
+    values = {key: column for key, column in columns.items() if _varies(key, column)}
+    chosen: list[str] = []
+    for key in _swept_first(values, swept):
+        column = values[key]
+        if key in swept:
+            follows = any(_same_partition(column, values[k]) for k in chosen)
+        elif all_swept and chosen:
+            together = list(zip(*(values[k] for k in chosen), strict=True))
+            follows = _function_of(column, together)
+        else:
+            follows = _follows(key, values, columns, chosen)
+        if not follows:
+            chosen.append(key)
+    return chosen
+
+
+def cells(runs: Sequence[Run], keys: Sequence[str]) -> list[Cell]:
+    """`runs` grouped by their values of `keys`."""
+    names = headings(keys)
+    groups: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(comparable(run.settings.get(k)) for k in keys), []).append(run)
+    found = []
+    for group in groups.values():
+        settings = {key: group[0].settings.get(key) for key in keys}
+        label = " ".join(f"{names[key]}={written(value)}" for key, value in settings.items())
+        found.append(Cell(label or group[0].name, settings, group))
+    return found
+
+
+_Column = list[Any]  # one value a run
+_ABSENT = "\0absent"  # an older run, from before the setting; or the setting's group is off
+
+
+def _columns(runs: Sequence[Run]) -> dict[str, _Column]:
+    keys = dict.fromkeys(key for run in runs for key in run.settings)
+    return {key: [comparable(run.settings.get(key, _ABSENT)) for run in runs] for key in keys}
+
+
+def _varies(key: str, column: _Column) -> bool:
+    return (
+        key not in _LABELS
+        and not key.startswith(_GROUPS_OF_LABELS)
+        and len(set(column) - {_ABSENT}) > 1
+    )
+
+
+def _swept_first(values: dict[str, _Column], swept: Sequence[str]) -> list[str]:
+    """A swept group (`model`) stands for its settings, its name first."""
+    ordered: dict[str, None] = {}
+    for name in swept:
+        if name in values:
+            ordered[name] = None
+        inner = [key for key in values if key.startswith(f"{name}.")]
+        ordered |= dict.fromkeys(
+            sorted(inner, key=lambda key: not key.endswith((".name", ".type")))
+        )
+    return list(dict.fromkeys([*ordered, *(k for k in _NAMES if k in values), *values]))
+
+
+def _follows(
+    key: str, values: dict[str, _Column], columns: dict[str, _Column], chosen: Sequence[str]
+) -> bool:
+    column, last = values[key], key.rpartition(".")[2]
+    for other in chosen:
+        if column == values[other]:
+            return True
+        group = other.rpartition(".")[0]
+        if other in _NAMES and _function_of(column, values[other]):
+            advice = (f"{group}.recommended.{last}", f"{group}.{last}")
+            if key.startswith(f"{group}.") or any(columns.get(k) == column for k in advice):
+                return True
+    return False
+
+
+def _function_of(column: _Column, other: _Column) -> bool:
+    return len(set(zip(other, column, strict=True))) == len(set(other))
+
+
+def _same_partition(column: _Column, other: _Column) -> bool:
+    return _function_of(column, other) and _function_of(other, column)

@@ -1,0 +1,94 @@
+"""Runs and a question about them -> everything that the terminal, the files and the page show."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from anima_exp.compare.baseline import Baseline, against
+from anima_exp.compare.cells import Cell, cells, differing
+from anima_exp.compare.effects import Effects, main_effects
+from anima_exp.compare.leaderboard import Row, leaderboard
+from anima_exp.compare.metric import Metric, choose_metric
+from anima_exp.compare.published import Beside, side_by_side
+from anima_exp.compare.runs import Run, Runs, State
+from anima_exp.compare.settings import condition, known, parse
+from anima_exp.compare.verdict import verdict
+from anima_exp.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Comparison:
+    runs: Runs
+    metric: Metric
+    keys: list[str]  # the settings that differ
+    cells: list[Cell]
+    rows: list[Row]
+    effects: Effects
+    baseline: Baseline | None
+    verdict: str
+    published: list[Beside]
+    counts: dict[State, int]
+    best_per: str | None = None
+    unscored: list[Run] = field(default_factory=list)  # done, but without this score
+
+    @property
+    def shown(self) -> list[Row]:
+        """The rows of the table: all, or with --best-per the best ones."""
+        return [row for row in self.rows if row.best] if self.best_per else self.rows
+
+
+def build(
+    runs: Runs,
+    *,
+    metric: str | None = None,
+    filters: Sequence[str] = (),
+    sort: str | None = None,
+    best_per: str | None = None,
+    baseline: str | None = None,
+) -> Comparison:
+    """Compare the done runs among `runs`.
+
+    Raises:
+        ConfigError: an option names a score, a setting or a run that is not there.
+    """
+    if filters:
+        runs = _filtered(runs, filters)
+    chosen = choose_metric(runs, metric)
+    keys = differing(runs)
+    found = cells(runs.done(), keys)
+    rows = leaderboard(found, chosen, best_per=best_per, sort=sort) if found else []
+    commands = {sweep.command for sweep in runs.sweeps}
+    return Comparison(
+        runs=runs,
+        metric=chosen,
+        keys=keys,
+        cells=found,
+        rows=rows,
+        effects=main_effects(found, keys, chosen),
+        baseline=against(found, keys, chosen, baseline) if baseline and found else None,
+        verdict=verdict(rows, chosen, command=commands.pop() if len(commands) == 1 else None),
+        published=[side_by_side(s.published, found, chosen) for s in runs.sweeps if s.published],
+        counts=runs.counts(),
+        best_per=best_per,
+        unscored=[run for run in runs.done() if chosen.name not in run.scores],
+    )
+
+
+def _filtered(runs: Runs, filters: Sequence[str]) -> Runs:
+    settings = known(runs.runs)
+    conditions = [condition(text, settings, option="--filter") for text in filters]
+    kept = []
+    for run in runs.runs:
+        values = run.settings or _of_sweep(run)
+        if all(one.key in values and one.holds(values[one.key]) for one in conditions):
+            kept.append(run)
+    if not kept:
+        told = " ".join(f"--filter '{text}'" for text in filters)
+        raise ConfigError(f"{told} leaves none of the {len(runs.runs)} runs.")
+    return replace(runs, runs=kept)
+
+
+def _of_sweep(run: Run) -> dict[str, Any]:
+    """What is known of a cell that was never started."""
+    pairs = (override.partition("=") for override in run.overrides)
+    return {key.lstrip("+"): parse(value) for key, _, value in pairs}

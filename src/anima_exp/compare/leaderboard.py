@@ -1,0 +1,90 @@
+"""Cells -> rows of the leaderboard: score, cost, rank."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+from typing import Any
+
+from anima_exp.compare.cells import Cell
+from anima_exp.compare.metric import Metric, metric
+from anima_exp.compare.settings import comparable, full_name, known, order
+from anima_exp.compare.statistics import Interval, mean_interval
+
+COSTS = ("steps", "tokens", "hours", "memory")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell. What it cost is the mean over its runs; memory is the most any of them took."""
+
+    rank: int  # by the metric, however the rows are sorted
+    cell: Cell
+    score: Interval
+    tokens: int
+    hours: float  # of training
+    memory_gib: float
+    steps: int
+    best: bool  # of all, or of those with the same value of `best_per`
+    others: dict[str, Interval] = field(default_factory=dict)  # the other scores
+
+
+def leaderboard(
+    cells: Sequence[Cell],
+    metric: Metric,
+    *,
+    best_per: str | None = None,
+    sort: str | None = None,
+) -> list[Row]:
+    """The cells that have the score, best first, or by `sort`: a score, a setting or a cost.
+
+    Raises:
+        ConfigError: `best_per` or `sort` names nothing that the runs have.
+    """
+    settings = known(run for cell in cells for run in cell.runs)
+    key = full_name(best_per, settings, option="--best-per") if best_per else None
+    rows = [_row(cell, metric) for cell in cells if cell.values(metric)]
+    rows.sort(key=lambda row: metric.worse_by(row.score.mean))
+    seen: set[Any] = set()
+    for place, row in enumerate(rows):
+        group = comparable(row.cell.runs[0].settings.get(key)) if key else None
+        rows[place] = replace(row, rank=place + 1, best=group not in seen)
+        seen.add(group)
+    if sort and sort != metric.name:
+        rows.sort(key=_sorting(sort, rows, settings))
+    return rows
+
+
+def _row(cell: Cell, metric: Metric) -> Row:
+    records = [run.record for run in cell.runs if run.record and metric.name in run.scores]
+    names = dict.fromkeys(name for record in records for name in record.scores)
+    return Row(
+        rank=0,
+        cell=cell,
+        score=mean_interval(cell.values(metric)),
+        tokens=round(fmean(record.tokens for record in records)),
+        hours=fmean(record.train_seconds for record in records) / 3600,
+        memory_gib=max(record.peak_memory_gib for record in records),
+        steps=round(fmean(record.steps for record in records)),
+        best=False,
+        others={
+            name: mean_interval([r.scores[name] for r in records if name in r.scores])
+            for name in names
+            if name != metric.name
+        },
+    )
+
+
+def _sorting(sort: str, rows: Sequence[Row], settings: Sequence[str]) -> Callable[[Row], Any]:
+    costs: dict[str, Callable[[Row], Any]] = {
+        "steps": lambda row: row.steps,
+        "tokens": lambda row: row.tokens,
+        "hours": lambda row: row.hours,
+        "memory": lambda row: row.memory_gib,
+    }
+    if sort in costs:
+        return costs[sort]
+    if any(sort in row.others for row in rows):
+        worse_by, worst = metric(sort).worse_by, float("inf")
+        return lambda row: worse_by(row.others[sort].mean) if sort in row.others else worst
+    key = full_name(sort, settings, option="--sort")
+    return lambda row: order(row.cell.runs[0].settings.get(key))

@@ -1,0 +1,56 @@
+"""A paper's table and our cells -> the same rows side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anima_exp.compare.cells import Cell
+from anima_exp.compare.metric import Metric
+from anima_exp.compare.runs import Published
+from anima_exp.compare.settings import comparable
+from anima_exp.compare.statistics import Interval, mean_interval
+
+
+@dataclass(frozen=True)
+class Beside:
+    table: Published
+    matched: list[str]  # the settings that decided which of our runs stand beside a row
+    rows: list[tuple[dict[str, Any], float, Interval | None]]
+
+
+def beside(
+    published: Published, cells: Sequence[Cell], metric: Metric
+) -> list[tuple[dict[str, Any], float, Interval | None]]:
+    """(the paper's settings, its value, ours): ours over all runs that match; None without one."""
+    return side_by_side(published, cells, metric).rows
+
+
+def side_by_side(published: Published, cells: Sequence[Cell], metric: Metric) -> Beside:
+    """Rows are matched by the settings of theirs that we did not replace.
+
+    A setting counts as replaced where all our runs have one value and the table does not have it:
+    one small data set in place of the paper's eight.
+    """
+    runs = [run for cell in cells for run in cell.runs if metric.name in run.scores]
+    settings = [{k: v for k, v in row.items() if k != "value"} for row in published.rows]
+    matched = []
+    for key in dict.fromkeys(key for row in settings for key in row):
+        ours = {comparable(run.settings.get(key)) for run in runs}
+        theirs = {comparable(row[key]) for row in settings if key in row}
+        if len(ours) > 1 or ours & theirs:
+            matched.append(key)
+    rows: list[tuple[dict[str, Any], float, Interval | None]] = []
+    for row, published_row in zip(settings, published.rows, strict=True):
+        keys = [key for key in matched if key in row]
+        values = [
+            run.scores[metric.name]
+            for run in runs
+            if keys and all(_same(run.settings.get(key), row[key]) for key in keys)
+        ]
+        value = float(published_row["value"])
+        rows.append((row, value, mean_interval(values) if values else None))
+    return Beside(published, matched, rows)
+
+
+def _same(ours: Any, theirs: Any) -> bool:
+    return bool(comparable(ours) == comparable(theirs))

@@ -1,0 +1,243 @@
+"""Folders given on the command line -> the runs and sweeps in them, whatever state they are in."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from anima_exp.errors import RunError
+from anima_exp.results.files import read_json
+from anima_exp.results.lines import StepLines
+from anima_exp.results.record import RECORD, Record
+
+SWEEP = "sweep.json"
+
+
+class State(StrEnum):
+    done = "done"
+    failed = "failed"  # failure.txt says why; or the record cannot be read
+    unfinished = "unfinished"  # running, interrupted, or not started yet
+    stopped = "stopped"  # by its sweep, before the last step: it was not worth going on
+
+
+@dataclass(frozen=True)
+class Run:
+    folder: Path
+    name: str  # the folder's
+    state: State
+    settings: dict[str, Any]  # by dotted key; {} for a cell that was never started
+    scores: dict[str, float]
+    scores_before: dict[str, float]
+    record: Record | None
+    failure: str | None
+    overrides: tuple[str, ...] = ()  # what its sweep set
+
+    @property
+    def seed(self) -> Any:
+        return self.settings.get("seed")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A table of a paper, to stand beside ours."""
+
+    source: str
+    metric: str
+    confirmed: bool  # by someone who held it against the paper
+    rows: tuple[dict[str, Any], ...]  # settings by dotted key, and `value`
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    name: str
+    question: str | None
+    command: str
+    swept: tuple[str, ...]
+    metric: str | None
+    direction: str | None
+    published: Published | None
+    stopped: dict[str, dict[str, Any]]  # by run name: step, metric, value, reason
+    folder: Path
+    runs: tuple[str, ...]  # names of its runs
+
+
+@dataclass(frozen=True)
+class Runs:
+    runs: list[Run]
+    sweeps: list[Sweep] = field(default_factory=list)
+
+    def done(self) -> list[Run]:
+        return [run for run in self.runs if run.state is State.done]
+
+    def counts(self) -> dict[State, int]:
+        return {state: sum(run.state is state for run in self.runs) for state in State}
+
+    @property
+    def swept(self) -> list[str]:
+        """What the sweeps varied, each setting once."""
+        return list(dict.fromkeys(key for sweep in self.sweeps for key in sweep.swept))
+
+
+def load(paths: Sequence[Path]) -> Runs:
+    """Every run in `paths`, each once.
+
+    Raises:
+        RunError: a path is no run, no sweep and no folder of runs, or a sweep cannot be read.
+    """
+    runs: dict[Path, Run] = {}
+    sweeps: dict[Path, Sweep] = {}
+    for path in paths:
+        for place in _places(path.expanduser()):
+            if _is_run(place):
+                runs.setdefault(place, read_run(place))
+            elif place not in sweeps:
+                sweeps[place], cells = _read_sweep(place)
+                # A run that was given by itself too: its sweep knows more of it.
+                runs |= {run.folder: run for run in cells}
+    return Runs(list(runs.values()), list(sweeps.values()))
+
+
+def read_run(
+    folder: Path, *, name: str = "", overrides: Sequence[str] = (), stopped: bool = False
+) -> Run:
+    """The run in `folder`, which need not exist; a file that is broken makes it a failed one."""
+    settings: dict[str, Any] = {}
+    record, failure, state = None, None, State.unfinished
+    try:
+        if (folder / RECORD).is_file():
+            record = _record(folder)
+            state, settings = State.done, record.settings
+        elif (folder / "settings.json").is_file():
+            settings = _table(read_json(folder / "settings.json"))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        file = RECORD if (folder / RECORD).is_file() else "settings.json"
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        failure, state = f"{file} cannot be read: {reason}", State.failed
+    if state is State.unfinished and stopped:
+        state = State.stopped
+    elif state is State.unfinished and (folder / "failure.txt").is_file():
+        failure, state = _text(folder / "failure.txt"), State.failed
+    return Run(
+        folder=folder,
+        name=name or folder.name,
+        state=state,
+        settings=settings,
+        scores=record.scores if record else {},
+        scores_before=record.scores_before if record else {},
+        record=record,
+        failure=failure,
+        overrides=tuple(overrides),
+    )
+
+
+def curves(run: Run) -> list[dict[str, Any]]:
+    """metrics.jsonl: rows with `loss` are of training, rows with `eval_seconds` evaluations."""
+    return _rows(run.folder / "metrics.jsonl")
+
+
+def generations(run: Run) -> list[dict[str, Any]]:
+    """generations.jsonl: step, prompt, response."""
+    return _rows(run.folder / "generations.jsonl")
+
+
+def _places(path: Path) -> Iterator[Path]:
+    """The run and sweep folders that `path` stands for, resolved."""
+    folder = (path.parent if path.name == SWEEP and path.is_file() else path).resolve()
+    if _is_run(folder) or _is_sweep(folder):
+        yield folder
+        return
+    if not folder.is_dir():
+        problem = "is a file" if folder.exists() else "does not exist"
+        raise RunError(f"{path} {problem}. Give run folders, a sweep's folder, or runs/.")
+    inner = sorted(place for place in folder.iterdir() if place.is_dir())
+    # A folder of runs or, for `runs/*`, the folder of all sweeps.
+    found = [p for p in inner if _is_run(p)] or [p for p in inner if _is_sweep(p)]
+    if not found:
+        raise RunError(f"{path} holds no run and no sweep. Give run folders, a sweep's, or runs/.")
+    yield from (place.resolve() for place in found)
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("settings.json", RECORD))
+
+
+def _is_sweep(folder: Path) -> bool:
+    return (folder / SWEEP).is_file()
+
+
+def _read_sweep(folder: Path) -> tuple[Sweep, list[Run]]:
+    try:
+        values = _table(read_json(folder / SWEEP))
+        stopped = values.get("stopped") or {}
+        cells = [
+            read_run(
+                (folder / cell["folder"]).resolve(),
+                name=cell["run"],
+                overrides=cell.get("overrides", ()),
+                stopped=cell["run"] in stopped,
+            )
+            for cell in values["cells"]
+        ]
+        table = values.get("published")
+        sweep = Sweep(
+            name=values["name"],
+            question=values.get("question"),
+            command=values["command"],
+            swept=tuple(values["swept"]),
+            metric=values.get("metric"),
+            direction=values.get("direction"),
+            published=_published(table) if table else None,
+            stopped=stopped,
+            folder=folder,
+            runs=tuple(run.name for run in cells),
+        )
+    except KeyError as error:
+        raise RunError(f"{folder / SWEEP} has no {error}. {_AGAIN}") from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"{folder / SWEEP} cannot be read: {reason}. {_AGAIN}") from error
+    return sweep, cells
+
+
+_AGAIN = "The sweep's command writes it anew; or give its run folders."
+
+
+def _published(values: dict[str, Any]) -> Published:
+    return Published(
+        source=values["source"],
+        metric=values["metric"],
+        confirmed=values.get("confirmed", False),
+        rows=tuple({"value": row["value"], **row} for row in values["rows"]),
+        note=values.get("note") or "",
+    )
+
+
+def _record(folder: Path) -> Record:
+    record = Record.load(folder)
+    _table(record.settings)
+    for name, score in _table(record.scores).items():
+        number = isinstance(score, int | float) and not isinstance(score, bool)
+        if not number or not math.isfinite(score):
+            raise ValueError(f"its {name} is {json.dumps(score)}, not a number")
+    return record
+
+
+def _table(values: Any) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise TypeError(f"it holds {json.dumps(values)[:40]} where a table should be")
+    return values
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [row for row in StepLines(path).rows() if isinstance(row, dict)]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError as error:
+        return f"{path.name} cannot be read: {error.strerror}"
