@@ -38,5 +38,5 @@ def test_help_lists_groups_sweeps_and_examples():
         capture_output=True,
         text=True,
     )
-    for word in ("model: ", "guanaco33b", "sweep: ", "tiny_learning_rate", "data=belle_merge"):
+    for word in ("model: ", "guanaco33b", "sweep: ", "sweep=demo", "data=belle_merge"):
         assert word in run.stdout

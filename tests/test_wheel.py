@@ -38,7 +38,7 @@ def test_the_wheel_holds_settings_sweeps_and_the_tiny_base(installed):
     package = installed / "anima_exp"
     for part in (
         "conf/train.yaml",
-        "sweeps/tiny_learning_rate.yaml",
+        "sweeps/demo.yaml",
         "tiny/base/model.safetensors",
     ):
         assert (package / part).is_file(), part
@@ -57,4 +57,4 @@ def test_the_wheel_composes_from_any_directory(installed, tmp_path):
 
 def test_the_wheel_lists_its_sweeps(installed, tmp_path):
     ended = run(installed, tmp_path, "sweep=nothing")
-    assert "There are: by_hand, tiny_learning_rate" in ended.stderr
+    assert "There are: by_hand, appendix_b4" in ended.stderr

@@ -235,7 +235,7 @@ def _summary(record: Record, journal: Journal, trained: Path) -> None:
         screen.say(f"track    {record.wandb}")
     screen.say("next     the same command with -m seed=1,2,3 shows how much of this is chance")
     if record.settings["model.source"] == "tiny":
-        screen.say("         python -m anima_exp.train -m sweep=tiny_learning_rate")
+        screen.say("         python -m anima_exp.train -m sweep=demo")
 
 
 def check_data(data: DataConfig) -> None:
