@@ -1,0 +1,94 @@
+"""Which run is better, and by how much?
+
+python -m anima_exp.compare runs                        # every run in a folder
+python -m anima_exp.compare runs/sweeps/lora_rank-1f0c  # the cells of a sweep
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from anima_exp.compare.comparison import Comparison, build
+from anima_exp.compare.formats import FORMATS
+from anima_exp.compare.runs import load
+from anima_exp.errors import AnimaError
+
+_PIPED_COLUMNS = 160
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    asked = _parser().parse_args(arguments)
+    try:
+        compare(asked)
+    except AnimaError as error:
+        print(f"anima_exp: {error}", file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def compare(asked: argparse.Namespace) -> None:
+    """Raises AnimaError: a path, an option or W&B is not what it should be."""
+    comparison = build(
+        load([Path(path) for path in asked.paths]),
+        metric=asked.metric,
+        filters=asked.filter,
+        sort=asked.sort,
+        best_per=asked.best_per,
+        baseline=asked.baseline,
+    )
+    if asked.format == "table":
+        _show(comparison, top=asked.top)
+    else:
+        print(FORMATS[asked.format](comparison), end="")
+    if asked.html:
+        from anima_exp.compare.page import write_page
+
+        write_page(asked.html, comparison)
+        print(f"Page: {asked.html}", file=sys.stderr)
+    if asked.wandb:
+        from anima_exp.compare.wandb_report import publish
+
+        print(f"W&B: {publish(comparison)}", file=sys.stderr)
+
+
+def _show(comparison: Comparison, *, top: int) -> None:
+    from rich.console import Console
+
+    from anima_exp.compare.screen import show
+
+    free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    console = Console(highlight=False, width=_PIPED_COLUMNS if free else None)
+    show(comparison, console, top=top)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m anima_exp.compare",
+        description="Compare finished runs: a leaderboard, what matters, and whether it is chance.",
+    )
+    add = parser.add_argument
+    add("paths", nargs="+", metavar="PATH", help="a run's folder, a sweep's, or a folder of runs")
+    add("--metric", help="the score to compare by (default: the sweep's, else heldout_loss)")
+    add("--sort", metavar="COLUMN", help="a score, a setting, steps, tokens, hours or memory")
+    add(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="only runs with e.g. 'lora.rank>=8' (= != < <= > >=); may be given again",
+    )
+    add("--best-per", metavar="SETTING", help="only the best row for each value of a setting")
+    add("--baseline", metavar="RUN|SETTING=VALUE", help="paired differences from this one")
+    add("--top", type=int, default=30, metavar="N", help="rows in the terminal (default: 30)")
+    add("--format", choices=["table", *FORMATS], default="table")
+    add("--html", type=Path, metavar="FILE", help="write one self-contained page with plots")
+    add("--wandb", action="store_true", help="save the comparison as a W&B workspace")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
