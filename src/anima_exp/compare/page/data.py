@@ -1,0 +1,139 @@
+"""A comparison -> the plain values that the plots are drawn from."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from anima_exp.compare.comparison import Comparison
+from anima_exp.compare.metric import Metric
+from anima_exp.compare.page import thin
+from anima_exp.compare.page.answers import Answers
+from anima_exp.compare.page.words import shown
+from anima_exp.compare.runs import Run, State, curves, generations
+from anima_exp.compare.settings import comparable, in_order, order, written
+from anima_exp.compare.statistics import Interval
+
+RUNS = 1000  # drawn as lines; more are taken evenly from the ranking
+POINTS_OF_ALL, POINTS_OF_ONE = 60_000, 200  # of each curve
+
+
+def plotted(comparison: Comparison) -> dict[str, Any]:
+    """Settings by the number of their level; cells and runs from best to worst."""
+    levels = {key: _levels(key, comparison.runs.runs) for key in comparison.keys}
+    places = {
+        key: {comparable(value): place for place, value in enumerate(values)}
+        for key, values in levels.items()
+    }
+
+    def at(settings: dict[str, Any]) -> list[int | None]:
+        return [places[key].get(comparable(settings.get(key))) for key in comparison.keys]
+
+    rows = sorted(comparison.rows, key=lambda row: row.rank)
+    labels = {run.folder: cell.label for cell in comparison.cells for run in cell.runs}
+    chosen = drawn_runs(comparison)
+    answers = Answers()
+    return {
+        "metric": {
+            "name": shown(comparison.metric.name),
+            "minimize": comparison.metric.minimize,
+            "kind": _kind(comparison.metric),
+        },
+        "settings": [
+            {
+                "key": shown(key),
+                "levels": [shown(written(value)) for value in values],
+                "ordered": _ordered(values),
+            }
+            for key, values in levels.items()
+        ],
+        "cells": [
+            {"label": shown(row.cell.label), "at": at(row.cell.settings), **_interval(row.score)}
+            for row in rows
+        ],
+        "runs": [
+            {"name": shown(run.name), "label": shown(labels.get(run.folder, "")),
+             "at": at(run.settings), **_line(run, comparison, answers, len(chosen))}
+            for run in chosen
+        ],
+        "effects": [
+            {
+                "key": shown(effect.key),
+                "ordered": _ordered([level.value for level in effect.levels]),
+                "levels": [
+                    {"text": shown(written(level.value)), **_interval(level.score)}
+                    for level in effect.levels
+                ],
+            }
+            for effect in comparison.effects.effects
+        ],
+        "prompts": list(answers.prompts),
+        "texts": list(answers.texts),
+    }  # fmt: skip
+
+
+def drawn_runs(comparison: Comparison) -> list[Run]:
+    """The runs that began, best first, those without a score last."""
+    name = comparison.metric.name
+    begun = [run for run in comparison.runs.runs if run.settings]
+    begun.sort(
+        key=lambda run: (
+            name not in run.scores,
+            comparison.metric.worse_by(run.scores.get(name, 0.0)),
+        )
+    )
+    return thin.evenly(begun, at_most=RUNS)
+
+
+def points(runs: int) -> int:
+    """How many points a line may have where `runs` are drawn."""
+    return max(20, min(POINTS_OF_ONE, POINTS_OF_ALL // max(runs, 1)))
+
+
+def stop_reason(run: Run, comparison: Comparison) -> str | None:
+    if run.state is not State.stopped:
+        return None
+    for sweep in comparison.runs.sweeps:
+        if run.name in sweep.stopped:
+            return str(sweep.stopped[run.name].get("reason") or "")
+    return ""
+
+
+def _line(run: Run, comparison: Comparison, answers: Answers, runs: int) -> dict[str, Any]:
+    name, rows, at_most = comparison.metric.name, curves(run), points(runs)
+    before, after = answers.of(generations(run))
+    return {
+        "score": run.scores.get(name),
+        "stopped": None if (reason := stop_reason(run, comparison)) is None else shown(reason),
+        "training": thin.windows(*_series(rows, "loss"), at_most=at_most),
+        "evaluations": thin.picks(*_series(rows, name), at_most=at_most),
+        "before": before,
+        "after": after,
+    }
+
+
+def _series(rows: Sequence[dict[str, Any]], key: str) -> thin.Series:
+    seen = [
+        (row["step"], row[key])
+        for row in rows
+        if isinstance(row.get("step"), int)
+        and isinstance(row.get(key), int | float)
+        and math.isfinite(row[key])
+    ]
+    return [step for step, _ in seen], [value for _, value in seen]
+
+
+def _levels(key: str, runs: Sequence[Run]) -> list[Any]:
+    return in_order(run.settings[key] for run in runs if key in run.settings)
+
+
+def _ordered(values: Sequence[Any]) -> bool:
+    """Whether they are numbers: shades tell more than colours then."""
+    return all(order(value)[0] == 1 for value in values)
+
+
+def _interval(score: Interval) -> dict[str, Any]:
+    return {"mean": score.mean, "low": score.low, "high": score.high, "n": score.n}
+
+
+def _kind(metric: Metric) -> str:
+    return "loss" if metric.name.endswith("loss") else "share" if metric.is_share else "other"

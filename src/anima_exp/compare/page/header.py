@@ -1,0 +1,77 @@
+"""The head of the page: what was asked, what came out, by which command, how many runs."""
+
+import re
+from datetime import UTC, datetime
+
+from anima_exp.compare.comparison import Comparison
+from anima_exp.compare.page.words import escaped
+from anima_exp.compare.runs import State
+
+_WORDS = {
+    State.done: "done",
+    State.stopped: "stopped early",
+    State.failed: "failed",
+    State.unfinished: "unfinished",
+}
+
+
+def title(comparison: Comparison) -> str:
+    questions = [sweep.question or sweep.name for sweep in comparison.runs.sweeps]
+    if len(questions) == 1:
+        return questions[0]
+    count = len(comparison.runs.runs)
+    return f"{count:,} runs compared by {comparison.metric.name}"
+
+
+def header(comparison: Comparison, now: datetime) -> str:
+    first, rest = _sentences(comparison.verdict)
+    parts = [f"<h1>{escaped(title(comparison))}</h1>", f'<p class="verdict">{_soft(first)}</p>']
+    if rest:
+        parts.append(f'<p class="more">{escaped(rest)}</p>')
+    several = len(comparison.runs.sweeps) > 1
+    for sweep in comparison.runs.sweeps:
+        question = f"<p>{escaped(sweep.question or sweep.name)}</p>" if several else ""
+        parts.append(
+            f'<div class="sweep">{question}'
+            f'<pre class="command" tabindex="0" aria-label="Command">{escaped(sweep.command)}</pre>'
+            "</div>"
+        )
+    parts.append(_counts(comparison))
+    parts.append(f'<p class="soft dates">{escaped(_dates(comparison, now))}</p>')
+    return "\n".join(parts)
+
+
+def _sentences(text: str) -> tuple[str, str]:
+    """The first sentence is the answer; what follows says how to be surer."""
+    found = re.match(r"(.+?[.!?])\s+(?=[A-Z])(.+)", text, flags=re.DOTALL)
+    return (found[1], found[2]) if found else (text, "")
+
+
+def _soft(sentence: str) -> str:
+    return re.sub(r"\([^()]*\)", lambda m: f'<span class="how">{m[0]}</span>', escaped(sentence))
+
+
+def _counts(comparison: Comparison) -> str:
+    found = [(state, comparison.counts.get(state, 0)) for state in _WORDS]
+    items = [
+        f'<div{_bad(state)}><dt>{_WORDS[state]}</dt><dd>{number:,}</dd></div>'
+        for state, number in found
+        if number or state is State.done
+    ]
+    cells = len(comparison.cells)
+    items.insert(0, f"<div><dt>cell{'' if cells == 1 else 's'}</dt><dd>{cells:,}</dd></div>")
+    return f'<dl class="counts">{"".join(items)}</dl>'
+
+
+def _bad(state: State) -> str:
+    return ' class="bad"' if state is State.failed else ""
+
+
+def _dates(comparison: Comparison, now: datetime) -> str:
+    finished = sorted(run.record.finished[:10] for run in comparison.runs.runs if run.record)
+    made = f"Page made {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
+    if not finished:
+        return made
+    first, last = finished[0], finished[-1]
+    when = last if first == last else f"{first} to {last}"
+    return f"Runs finished {when}. {made}"

@@ -1,0 +1,149 @@
+// What every part of the page uses: the data, safe text, numbers, the theme, drawing.
+
+const page = document.documentElement;
+const found = JSON.parse(document.getElementById("comparison").textContent);
+const metric = found.metric;
+const byId = (id) => document.getElementById(id);
+
+// A fault is shown to the reader, and left where a test can find it.
+function fault(message) {
+  page.dataset.faults = `${page.dataset.faults || ""}${message}\n`;
+  byId("fault").hidden = false;
+}
+addEventListener("error", (event) => fault(event.message));
+addEventListener("unhandledrejection", (event) => fault(String(event.reason)));
+addEventListener("securitypolicyviolation", (event) => {
+  fault(`${event.violatedDirective}: ${event.blockedURI}`);
+});
+
+// plotly reads <b>, <a href> and &entities; in every text that it draws.
+function plain(text) {
+  return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+}
+
+function short(text, length = 24) {
+  const letters = Array.from(String(text));
+  return letters.length > length ? `${letters.slice(0, length - 1).join("")}…` : String(text);
+}
+
+function element(tag, text = "", name = "") {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  made.className = name;
+  return made;
+}
+
+function fill(select, texts, chosen = 0) {
+  select.replaceChildren(...texts.map((text, at) => {
+    const option = element("option", text);
+    option.value = at;
+    return option;
+  }));
+  select.value = chosen;
+}
+
+// A share as per cent, a loss with four digits; as the terminal writes them.
+const number = (value) => metric.kind === "share" ? `${(100 * value).toFixed(1)} %`
+  : metric.kind === "loss" ? value.toFixed(4) : String(Number(value.toPrecision(4)));
+const FORMAT = { share: ".1%", loss: ".4f", other: ".4~g" }[metric.kind];
+const TICKS = metric.kind === "share" ? ".0%" : "";
+const axis = () => ({ title: { text: plain(metric.name) }, tickformat: TICKS });
+const better = (a, b) => metric.minimize ? a - b : b - a;
+const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+const interval = (of) => of.low === null
+  ? `${number(of.mean)}, one run`
+  : `${number(of.mean)}, ${number(of.low)} to ${number(of.high)}`;
+
+// Colours. Categories: Okabe and Ito's, which colour-blind readers can tell apart; their yellow
+// and black are moved towards the middle so that they are seen on white and on black.
+const CATEGORIES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7f7f7f"];
+const DARK_CATEGORIES = [
+  "#56b4e9", "#f08a3c", "#2fc79c", "#e39bc4", "#e3c34b", "#8aa7ff", "#a0a0a0",
+];
+const SCALE = ["#dcebea", "#a3d0cf", "#57a6b3", "#1f7095", "#123a66"];
+const DARK_SCALE = ["#20303a", "#22536b", "#287e9c", "#57b5c9", "#c5eced"];
+const printing = matchMedia("print");
+const darkness = matchMedia("(prefers-color-scheme: dark)");
+const dark = () => darkness.matches && !printing.matches;
+const ink = (name) => getComputedStyle(page).getPropertyValue(`--${name}`).trim();
+const categories = () => dark() ? DARK_CATEGORIES : CATEGORIES;
+// Stops of a colour scale that runs from worse to better.
+const scale = () => (dark() ? DARK_SCALE : SCALE).map((colour, at, all) => [
+  at / (all.length - 1), colour,
+]);
+
+// The colour at `share` of the scale; lines start past its palest part, to be seen on paper.
+function along(share) {
+  const stops = dark() ? DARK_SCALE : SCALE;
+  const place = (0.3 + 0.7 * share) * (stops.length - 1);
+  const at = Math.min(Math.floor(place), stops.length - 2);
+  const parts = [1, 3, 5].map((from) => {
+    const [low, high] = [stops[at], stops[at + 1]].map((c) => parseInt(c.slice(from, from + 2), 16));
+    return Math.round(low + (high - low) * (place - at));
+  });
+  return `rgb(${parts.join(",")})`;
+}
+
+// Drawing: each plot has a task of its own, so that the page answers while it fills.
+const plots = new Map();
+const waiting = new Set();
+
+function plot(id, build) {
+  if (!byId(id)) return;
+  plots.set(id, build);
+  redraw(id);
+}
+
+function redraw(...ids) {
+  if (waiting.size === 0) setTimeout(drawNext);
+  for (const id of ids) waiting.add(id);
+  delete page.dataset.drawn;
+}
+
+function drawNext() {
+  const [id] = waiting;
+  waiting.delete(id);
+  try {
+    draw(id);
+  } catch (error) {
+    fault(`${id}: ${error.message}`);
+  }
+  if (waiting.size > 0) setTimeout(drawNext);
+  else page.dataset.drawn = plots.size;
+}
+
+function draw(id) {
+  const { data, layout } = plots.get(id)();
+  const line = { gridcolor: ink("line"), zerolinecolor: ink("line"), linecolor: ink("line") };
+  const axes = {};
+  for (const name of ["xaxis", "yaxis"]) {
+    axes[name] = { ...line, automargin: true, ...layout[name] };
+  }
+  Plotly.react(byId(id), data, {
+    autosize: true,
+    height: 380,
+    margin: { l: 48, r: 12, t: 10, b: 40 },
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: ink("text"), size: 13, color: ink("ink") },
+    hoverlabel: {
+      align: "left", bgcolor: ink("card"), bordercolor: ink("line"),
+      font: { family: ink("text"), size: 13, color: ink("ink") },
+    },
+    hovermode: "closest",
+    showlegend: false,
+    // A finger that scrolls the page must not draw a box instead.
+    dragmode: matchMedia("(hover: none)").matches ? false : "zoom",
+    ...layout,
+    ...axes,
+  }, {
+    responsive: true,
+    displaylogo: false,
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"],
+    toImageButtonOptions: { format: "svg", filename: id },
+  });
+}
+
+for (const query of [darkness, printing]) {
+  query.addEventListener("change", () => redraw(...plots.keys()));
+}

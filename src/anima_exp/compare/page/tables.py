@@ -1,0 +1,118 @@
+"""What stands beside the leaderboard in tables: a baseline, levels, a paper's values, failures."""
+
+from anima_exp.compare.baseline import Baseline
+from anima_exp.compare.comparison import Comparison
+from anima_exp.compare.effects import Effects
+from anima_exp.compare.metric import Metric
+from anima_exp.compare.page.data import stop_reason
+from anima_exp.compare.page.leaderboard import score
+from anima_exp.compare.page.table import Column, Line, Value, table
+from anima_exp.compare.published import Beside
+from anima_exp.compare.runs import Run, State
+from anima_exp.compare.settings import headings, written
+
+FAILURES = 500  # a grid whose every cell failed says the same again and again
+
+
+def baseline(found: Baseline, metric: Metric) -> str:
+    columns = [Column("Against it", "value"), Column("Difference", "number")]
+    columns += [Column("Pairs", "number"), Column("")]
+    words = {True: "better", False: "worse", None: "cannot be told apart"}
+    lines = []
+    for one in found.differences:
+        told = "no pair"
+        if one.score:
+            told = metric.difference(one.score.mean)
+            if one.score.half is not None:
+                told += f" ± {metric.difference(one.score.half).lstrip('+')}"
+        word = words[one.better] if one.score else ""
+        lines.append(Line([Value(one.label), Value(told), Value(one.pairs), Value(word)]))
+    return table(f"Differences from {found.label}", columns, lines)
+
+
+def levels(effects: Effects, metric: Metric) -> str:
+    columns = [Column("Setting"), Column("Level", "value"), Column("Runs", "number")]
+    columns += [Column(f"{metric.name} ± 95 %", "number"), Column("Share of variance", "number")]
+    lines = [
+        Line(
+            [
+                Value(effect.key),
+                Value(written(level.value)),
+                Value(level.score.n),
+                Value(score(level.score, metric)),
+                Value(f"{100 * effect.share:.1f} %" if place == 0 else ""),
+            ]
+        )
+        for effect in effects.effects
+        for place, level in enumerate(effect.levels)
+    ]
+    return table(f"Mean {metric.name} at each level", columns, lines)
+
+
+def published(beside: Beside, metric: Metric) -> str:
+    """Theirs and ours; the metrics may differ, so each column says its own."""
+    settings = list(dict.fromkeys(key for row, _, _ in beside.rows for key in row))
+    names = headings(settings)
+    columns = [Column(names[key], "value") for key in settings]
+    columns += [Column(f"Paper: {beside.table.metric}", "number")]
+    columns += [Column(f"Ours: {metric.name}", "number"), Column("Our runs", "number")]
+    lines = [
+        Line(
+            [
+                *(Value(written(row[key]) if key in row else "–") for key in settings),
+                Value(f"{value:g}"),
+                Value(score(ours, metric) if ours else "–"),
+                Value(ours.n if ours else 0),
+            ]
+        )
+        for row, value, ours in beside.rows
+    ]
+    return table(f"{beside.table.source}, beside our runs", columns, lines)
+
+
+def unhappy(comparison: Comparison) -> list[Run]:
+    wanted = (State.failed, State.stopped, State.unfinished)
+    runs = [run for run in comparison.runs.runs if run.state in wanted]
+    return sorted(runs, key=lambda run: wanted.index(run.state))
+
+
+def failures(comparison: Comparison) -> str:
+    columns = [Column("Run", "value"), Column("State"), Column("Settings", "value")]
+    columns += [Column("Why", "long")]
+    lines = [
+        Line([Value(run.name), Value(*_state(run)), Value(_settings(run, comparison)),
+              Value(_why(run, comparison))])
+        for run in unhappy(comparison)[:FAILURES]
+    ]  # fmt: skip
+    return table("Runs that did not end as planned", columns, lines)
+
+
+def _state(run: Run) -> tuple[str, str | None]:
+    if run.state is State.failed:
+        return "failed", '<span class="tag warn">failed</span>'
+    return ("stopped early" if run.state is State.stopped else str(run.state)), None
+
+
+def _settings(run: Run, comparison: Comparison) -> str:
+    if run.overrides:
+        return " ".join(run.overrides)
+    names = headings(comparison.keys)
+    return " ".join(
+        f"{names[key]}={written(run.settings[key])}"
+        for key in comparison.keys
+        if key in run.settings
+    )
+
+
+def _why(run: Run, comparison: Comparison) -> str:
+    if run.failure:
+        return run.failure
+    if run.state is not State.stopped:
+        return "" if run.settings else "not started"
+    found = [s.stopped[run.name] for s in comparison.runs.sweeps if run.name in s.stopped]
+    reason = stop_reason(run, comparison) or ""
+    step, value = (found[0].get(key) if found else None for key in ("step", "value"))
+    at = [] if step is None else [f"step {step}"]
+    if isinstance(value, int | float):
+        at.append(f"{found[0].get('metric') or comparison.metric.name} {value:.4g}")
+    return ": ".join(part for part in (", ".join(at), reason) if part)
