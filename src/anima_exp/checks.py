@@ -9,6 +9,7 @@ from anima_exp.errors import ConfigError
 def check(config: RunConfig) -> None:
     """Raise ConfigError at the first rule the settings break, in the words of the command line."""
     _numbers(config)
+    _sweep(config)
     _data(config)
     _adapter(config)
     _schedule(config)
@@ -40,6 +41,10 @@ def _numbers(config: RunConfig) -> None:
         "trainer.save_every": config.trainer.save_every,
         "trainer.keep_checkpoints": config.trainer.keep_checkpoints,
         "model.max_memory_gib": config.model.max_memory_gib,
+        "launcher.jobs": config.launcher.jobs,
+        "launcher.jobs_per_gpu": config.launcher.jobs_per_gpu,
+        "sweep.rungs": config.sweep.rungs,
+        "scale": config.scale,
     }
     for name in ("heldout", "exact_match", "samples"):
         settings = getattr(config.evals, name)
@@ -62,10 +67,17 @@ def _numbers(config: RunConfig) -> None:
         "optimizer.weight_decay": config.optimizer.weight_decay,
         "optimizer.max_grad_norm": config.optimizer.max_grad_norm,
         "seed": config.seed,
+        "sweep.retries": config.sweep.retries,
     }
     for key, value in not_negative.items():
         if value < 0:
             raise ConfigError(f"{key}={value} must not be negative.")
+
+
+def _sweep(config: RunConfig) -> None:
+    factor = config.sweep.reduction_factor
+    if factor < 2:
+        raise ConfigError(f"sweep.reduction_factor={factor} must be at least 2.")
 
 
 def _data(config: RunConfig) -> None:

@@ -5,6 +5,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
@@ -21,19 +22,38 @@ from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, ConfigError, Stopped
 from anima_exp.messages import explain, known_mistake, unknown_setting
 from anima_exp.paths import shipped
+from anima_exp.scale import scaled
+
+
+# ${unless:${trainer.epochs},${data.steps}}: data.steps, unless trainer.epochs has a value.
+# Registered on import: a cluster's process is handed a config to resolve and calls nothing first.
+OmegaConf.register_new_resolver(
+    "unless", lambda given, otherwise: otherwise if given is None else None, replace=True
+)
 
 
 def install() -> None:
     """Give Hydra the schema and the group `sweep`. Call once, before it composes anything."""
-    # ${unless:${trainer.epochs},${data.steps}}: data.steps, unless trainer.epochs has a value.
-    OmegaConf.register_new_resolver(
-        "unless", lambda given, otherwise: otherwise if given is None else None, replace=True
-    )
     store = ConfigStore.instance()
     store.store(name="schema", node=RunConfig)
     store.store(group="sweep", name="by_hand", node={}, package="_global_")  # -m seed=1,2,3
     for path in sorted(shipped("sweeps").glob("*.yaml")):
         store.store(group="sweep", name=path.stem, node=OmegaConf.load(path), package="_global_")
+
+
+def question(sweep: str, cfg: DictConfig) -> str | None:
+    """The first line of a sweep's file, which says what it asks; None for a sweep by hand."""
+    folders = [shipped("sweeps")]
+    for source in cfg.hydra.runtime.config_sources:  # --config-dir FOLDER
+        if source.schema == "file":
+            folders.append(Path(source.path) / "sweep")
+    for folder in folders:
+        file = folder / f"{sweep}.yaml"
+        if file.is_file():
+            lines = file.read_text(encoding="utf-8").splitlines()
+            comments = (line.lstrip("# ") for line in lines if line.startswith("# "))
+            return next((line for line in comments if not line.startswith("@")), None)
+    return None
 
 
 def parse(cfg: DictConfig) -> RunConfig:
@@ -42,12 +62,18 @@ def parse(cfg: DictConfig) -> RunConfig:
     Raises:
         ConfigError: a setting is unknown, missing, or contradicts another.
     """
-    _reject_unknown(cfg)
+    reject_unknown(cfg)
+    return finish(cfg)
+
+
+def finish(cfg: DictConfig) -> RunConfig:
+    """The second half of `parse`, for a config that is known to have no unknown key."""
     try:
         config = OmegaConf.to_object(cfg)
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
     assert isinstance(config, RunConfig)
+    config = scaled(config)
     check(config)
     return config
 
@@ -89,7 +115,7 @@ def command(work: Callable[[RunConfig], Any]) -> None:
         hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="train")(
             task
         )()
-    except (HydraException, OmegaConfBaseException) as error:
+    except (AnimaError, HydraException, OmegaConfBaseException) as error:
         mistake(error)
     except (ValueError, AssertionError) as error:  # Hydra's answers to a few overrides
         if not known_mistake(error):
@@ -115,8 +141,11 @@ def _cell() -> str:
     return f"#{settings.job.num} {' '.join(settings.overrides.task)}"
 
 
-def _reject_unknown(node: Any, path: str = "") -> None:
-    # Hydra lets `+key=value` past the schema and hands it on as a stray attribute.
+def reject_unknown(node: Any, path: str = "") -> None:
+    """Raise ConfigError for a key that is in no dataclass.
+
+    Hydra lets `+key=value` past the schema and hands it on as a stray attribute.
+    """
     if not isinstance(node, DictConfig):
         return
     schema = OmegaConf.get_type(node)
@@ -125,4 +154,4 @@ def _reject_unknown(node: Any, path: str = "") -> None:
         if known is not None and key not in known:
             raise ConfigError(unknown_setting(f"{path}{key}"))
         if not OmegaConf.is_missing(node, key) and not OmegaConf.is_interpolation(node, key):
-            _reject_unknown(node[key], f"{path}{key}.")
+            reject_unknown(node[key], f"{path}{key}.")

@@ -69,6 +69,20 @@ class BadRow(StrEnum):
     skip = "skip"  # and count
 
 
+class Direction(StrEnum):
+    """Which way a metric is better."""
+
+    minimize = "minimize"
+    maximize = "maximize"
+
+
+class EarlyStopping(StrEnum):
+    """Whether a sweep gives up losing cells before their last step."""
+
+    none = "none"
+    asha = "asha"  # asynchronous successive halving: at each rung the best share goes on
+
+
 class TrackingMode(StrEnum):
     auto = "auto"  # online with a key and a network, else offline
     online = "online"
@@ -229,6 +243,27 @@ class TrackingConfig:
 
 
 @dataclass
+class SweepConfig:
+    """How a grid is searched. What a cell computes does not depend on it."""
+
+    retries: int = 0  # more tries for a cell that failed, before the sweep ends
+    metric: str = "heldout_loss"  # a score or a logged value: what early stopping and Optuna go by
+    direction: Direction = Direction.minimize
+    early_stopping: EarlyStopping = EarlyStopping.none
+    reduction_factor: int = 3  # at each rung one cell in so many goes on
+    rungs: int = 2  # pauses before the last step, at steps / 9 and steps / 3 for a factor of 3
+
+
+@dataclass
+class LauncherConfig:
+    """Where the cells of a sweep run on this machine."""
+
+    jobs: int | None = None  # at once; null = one a GPU, or one on a CPU
+    jobs_per_gpu: int = 1
+    warm: bool = True  # fork jobs from a process that has imported torch; false = a fresh one each
+
+
+@dataclass
 class RunConfig:
     """Everything one run depends on."""
 
@@ -240,7 +275,11 @@ class RunConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     evals: EvalsConfig = field(default_factory=EvalsConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    launcher: LauncherConfig = field(default_factory=LauncherConfig)
     seed: int = 0  # adapter initialisation, row order, dropout
     runs: str = "runs"  # the folder that run folders are made in
     folder: str | None = None  # this run's own folder; null = named by what it computes
     cache: str | None = None  # token ids; null = ~/.cache/anima_exp
+    scale: float = 1.0  # shrinks steps and rows alike, for a small rehearsal of a large run
+    dry_run: bool = False  # compose and check everything, show what would run, and stop

@@ -4,9 +4,12 @@
   - ConfigError      a setting is unknown, missing, of the wrong type, or contradicts another
   - DataError        a source cannot be read, or a row is not what its recipe expects
   - ModelError       a base model or tokenizer cannot be loaded, or is not what a setting needs
-  - RunError         a run folder belongs to other settings, is in use, or cannot be written
+  - RunError         a run folder belongs to other settings, or cannot be written
+    - InUse          another process has it now
   - TrainingError    training cannot go on: no gradient, a loss that is not finite
+  - SweepError       a sweep ended, and some of its cells failed
   - Stopped          Ctrl-C or SIGTERM: a checkpoint was written and the same command goes on
+  - Paused           the step was reached that the run was asked to go to; a sweep goes on later
 """
 
 
@@ -32,7 +35,19 @@ class RunError(AnimaError):
     pass
 
 
+class InUse(RunError):
+    pass
+
+
 class TrainingError(AnimaError):
+    pass
+
+
+class SweepError(AnimaError):
+    pass
+
+
+class Paused(AnimaError):
     pass
 
 

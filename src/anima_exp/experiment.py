@@ -11,7 +11,7 @@ from anima_exp import paths
 from anima_exp.checks import check_length
 from anima_exp.config import DataConfig, RunConfig, TargetModules
 from anima_exp.data import recipes, source, templates
-from anima_exp.errors import AnimaError, ConfigError, Stopped
+from anima_exp.errors import AnimaError, ConfigError, Paused, Stopped
 from anima_exp.lookup import function
 from anima_exp.quiet import quiet_libraries
 from anima_exp.results import identity, provenance, screen
@@ -24,13 +24,17 @@ from anima_exp.results.tracking import Tracker
 # for: whatever needs them is imported where it is used.
 
 
-def run(config: RunConfig) -> float | None:
+def run(config: RunConfig, *, until: int | None = None) -> float | None:
     """Train and evaluate what `config` says, or go on where it stopped, or say that it is done.
+
+    Args:
+        until: stop after this step, evaluated and with a checkpoint, if the run is longer.
 
     Returns:
         The held-out loss after training, for a sweeper to minimise; None without held-out rows.
 
     Raises:
+        Paused: `until` was reached.
         AnimaError: a user's mistake, or a stop on request. The folder says why in failure.txt.
     """
     check_length(config)
@@ -43,8 +47,8 @@ def run(config: RunConfig) -> float | None:
             screen.show_scores(record.scores_before, record.scores)
             return record.scores.get("heldout_loss")
         try:
-            return _run(config, folder).scores.get("heldout_loss")
-        except Stopped:
+            return _run(config, folder, until=until).scores.get("heldout_loss")
+        except (Stopped, Paused):
             raise
         except AnimaError as error:
             folder.failed(str(error))
@@ -68,7 +72,7 @@ class Setup:
     base_fingerprint: str
 
 
-def _run(config: RunConfig, folder: RunFolder) -> Record:
+def _run(config: RunConfig, folder: RunFolder, *, until: int | None) -> Record:
     from anima_exp.evals.measure import measure
     from anima_exp.plan import Plan, show
     from anima_exp.training import checkpoint
@@ -104,13 +108,15 @@ def _run(config: RunConfig, folder: RunFolder) -> Record:
     try:
         if config.trainer.eval_at_start and not resume:
             evaluate(0)
-        meter = _train(config, folder, setup, journal, evaluate=evaluate, resume=resume)
+        meter = _train(
+            config, folder, setup, journal, evaluate=evaluate, resume=resume, until=until
+        )
         evaluate(setup.steps)
         trained = folder.path / ("model" if _full(config) else "adapter")
         save(setup.model, setup.tokenizer, trained)
     except BaseException as error:
         journal.close()
-        tracker.finish(failed=not isinstance(error, Stopped))
+        tracker.finish(failed=not isinstance(error, Stopped | Paused))
         raise
     tracker.finish(journal.scores(setup.steps))
     record = _record(config, setup, journal, meter=meter, starts=starts)
@@ -155,10 +161,17 @@ def _train(
     *,
     evaluate: Any,
     resume: Path | None,
+    until: int | None,
 ) -> Any:
-    """Train to the last step; the meter says how much. Raises Stopped on Ctrl-C or SIGTERM."""
+    """Train to the last step; the meter says how much.
+
+    Raises:
+        Stopped: on Ctrl-C or SIGTERM.
+        Paused: at `until`.
+    """
+    from anima_exp.training import checkpoint
     from anima_exp.training.order import row_order
-    from anima_exp.training.stop import StopOnSignal
+    from anima_exp.training.stop import PauseAt, StopOnSignal
     from anima_exp.training.trainer import QLoraTrainer
 
     batch_size = config.trainer.batch_size
@@ -170,6 +183,7 @@ def _train(
         group_by_length=config.trainer.group_by_length,
     )
     stop = StopOnSignal()
+    resumed_at = checkpoint.step(resume) if resume else None
     trainer = QLoraTrainer(
         model=setup.model,
         tokenizer=setup.tokenizer,
@@ -179,18 +193,24 @@ def _train(
         folder=folder.checkpoints,
         log=journal.trained,
         evaluate=evaluate,
-        callbacks=[stop],
+        callbacks=[stop, PauseAt(until)],
     )
-    with stop:
-        trainer.train_from(resume)
+    done = resumed_at or 0
+    if until is None or done < until:  # else only the evaluation of the pause is missing
+        with stop:
+            trainer.train_from(resume)
+        done = trainer.state.global_step
     journal.close()
-    done = trainer.state.global_step
     if stop.received and done < setup.steps:
         raise Stopped(
             f"Stopped by {stop.received.name} at step {done} of {setup.steps}; "
             f"the same command goes on from there: {folder.path}",
             exit_status=128 + stop.received,
         )
+    if done < setup.steps:
+        if not journal.scores(done):
+            evaluate(done)
+        raise Paused(f"Paused at step {done} of {setup.steps}: {folder.path}")
     return trainer.meter
 
 

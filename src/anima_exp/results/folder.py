@@ -3,6 +3,7 @@
 record.json     the run is done
 failure.txt     it failed, and why
 checkpoints/    it was interrupted, or runs; the same command goes on from the newest
+log.txt         what it printed, as a cell of a sweep
 settings.json   what it computes; other settings never overwrite it
 """
 
@@ -16,23 +17,27 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from anima_exp.config import RunConfig
-from anima_exp.errors import RunError
+from anima_exp.errors import InUse, RunError
 from anima_exp.results import identity
 from anima_exp.results.files import read_json, write_json, write_text
 from anima_exp.results.record import RECORD
+
+LOG = "log.txt"
+LOCK = ".lock"
 
 
 class RunFolder:
     """The folder of `config`, locked while `with RunFolder(config) as folder:` lasts.
 
     Raises:
-        RunError: another process has it, it holds a run of other settings, or it is no run folder.
+        InUse: another process has it.
+        RunError: it holds a run of other settings, or it is no run folder.
     """
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         self.path = Path(config.folder or Path(config.runs) / identity.name(config)).expanduser()
-        self._lock = FileLock(self.path / ".lock")
+        self._lock = FileLock(self.path / LOCK)
 
     def __enter__(self) -> "RunFolder":
         try:
@@ -41,7 +46,7 @@ class RunFolder:
             self._lock.acquire(timeout=0)
             self._claim()
         except Timeout as error:
-            raise RunError(
+            raise InUse(
                 f"{self.path} is in use by another process ({self._owner()}). "
                 "Wait for it, or give this run another folder=..."
             ) from error
@@ -101,7 +106,9 @@ class RunFolder:
         if (self.path / "settings.json").exists():
             return
         names = (path.name for path in self.path.iterdir())
-        others = sorted(n for n in names if not n.startswith(".") and not n.endswith(".part"))
+        others = sorted(
+            n for n in names if not n.startswith(".") and not n.endswith(".part") and n != LOG
+        )
         if others:
             raise RunError(
                 f"folder={self.path} holds other files ({', '.join(others[:3])}) and no run. "

@@ -13,11 +13,14 @@ from anima_exp.config import RunConfig, TargetModules
 from anima_exp.results.provenance import folder_fingerprint
 
 # Settings that change where a run is written, shown or saved, but not what comes out of it;
-# names, which only label; and recommendations, which count where another setting took them.
+# names, which only label; and what counts only where another setting took it: recommendations,
+# and `scale`, which has been multiplied into steps and rows by now.
 _NOT_IN_THE_RESULT = {
     "runs",
     "folder",
     "cache",
+    "scale",
+    "dry_run",
     "model.name",
     "model.device_map",
     "model.max_memory_gib",
@@ -33,7 +36,7 @@ _NOT_IN_THE_RESULT = {
     "evals.heldout.batch_size",
     "evals.exact_match.batch_size",
 }
-_GROUPS_NOT_IN_THE_RESULT = ("tracking.", "model.recommended.")
+_GROUPS_NOT_IN_THE_RESULT = ("tracking.", "sweep.", "launcher.", "model.recommended.")
 
 
 def flatten(config: RunConfig) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM -> a checkpoint and a clean end; a second one ends at once."""
+"""Ctrl-C, SIGTERM or a given step -> a checkpoint and a clean end; a second signal ends at once."""
 
 import signal
 import sys
@@ -41,5 +41,17 @@ class StopOnSignal(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self.received is not None and state.global_step < state.max_steps:
+            control.should_save = True
+            control.should_training_stop = True
+
+
+class PauseAt(TrainerCallback):
+    """Ends training after step `until`, so that a sweep can decide whether it is worth going on."""
+
+    def __init__(self, until: int | None) -> None:
+        self.until = until
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.until is not None and self.until <= state.global_step < state.max_steps:
             control.should_save = True
             control.should_training_stop = True

@@ -1,0 +1,157 @@
+"""The live table of a sweep: every cell with its state, step, loss and time left."""
+
+from collections import Counter
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from anima_exp.results.screen import console, duration, number
+from anima_exp.sweep.cell import Cell
+from anima_exp.sweep.job import Job, Outcome
+from anima_exp.sweep.progress import Progress
+from anima_exp.sweep.slots import Slot
+from anima_exp.terminal import visible
+
+
+class Status(StrEnum):
+    """Of a cell, in the order in which a screen too short for all shows them."""
+
+    running = "running"
+    stopping = "stopping"
+    failed = "failed"
+    elsewhere = "elsewhere"  # another process works on it
+    paused = "paused"  # at a rung, until it is known whether it goes on
+    given_up = "stopped early"
+    done = "done"
+    waiting = "waiting"
+
+
+_STYLES = {
+    Status.running: "bold", Status.stopping: "yellow", Status.failed: "red",
+    Status.elsewhere: "yellow", Status.done: "green",
+}  # fmt: skip
+_AFTER = {
+    Outcome.done: Status.done,
+    Outcome.failed: Status.failed,
+    Outcome.paused: Status.paused,
+    Outcome.in_use: Status.elsewhere,
+    Outcome.no_slot: Status.waiting,
+    Outcome.stopped: Status.waiting,
+}
+_FRAME_LINES = 6  # of the screen, for what is not a cell
+
+
+class Board:
+    """In a terminal a table that is drawn anew; in a log one line whenever something happens."""
+
+    def __init__(self, cells: list[Cell], *, metric: str) -> None:
+        self.cells = {cell.name: cell for cell in cells}
+        self.status = {cell.name: Status.waiting for cell in cells}
+        self.metric = metric
+        self._places: dict[str, str] = {}
+        self._seen: dict[str, Progress] = {}
+        self._note = ""
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._wide = max((len(cell.label) for cell in cells), default=0)
+
+    def __enter__(self) -> "Board":
+        if console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if console.is_terminal:
+            self._live.stop()
+
+    def set(self, cell: Cell, status: Status) -> None:
+        self.status[cell.name] = status
+
+    def started(self, job: Job, slot: Slot) -> None:
+        self._places[job.cell.name] = slot.gpu or "cpu"
+        self.status[job.cell.name] = Status.running
+        self._tell(job.cell, f"started on {self._places[job.cell.name]}")
+
+    def ended(self, job: Job, outcome: Outcome, progress: Progress) -> None:
+        name = job.cell.name
+        self._seen[name] = progress
+        self.status[name] = _AFTER[outcome]
+        said = {
+            Outcome.done: f"done, {self._score(progress)}",
+            Outcome.failed: f"failed: {job.cell.failure}",
+            Outcome.paused: f"paused at step {progress.step}, {self._score(progress)}",
+            Outcome.in_use: "in another process's hands",
+            Outcome.stopped: f"stopped at step {progress.step}",
+        }
+        if outcome in said:
+            self._tell(job.cell, said[outcome])
+
+    def show(self, running: Mapping[str, Progress]) -> None:
+        self._seen |= running
+        if console.is_terminal:
+            self._live.update(self._table(), refresh=True)
+
+    def stopping(self, name: str) -> None:
+        running = [n for n, status in self.status.items() if status is Status.running]
+        for cell in running:
+            self.status[cell] = Status.stopping
+        self._note = f"{name}: {len(running)} running cells save a checkpoint; once more ends all."
+        console.print(self._note, soft_wrap=True)
+
+    def counts(self) -> str:
+        """`3 running, 12 done, 75 waiting`"""
+        counted = Counter(self.status.values())
+        return ", ".join(f"{counted[s]} {s.value}" for s in Status if counted[s])
+
+    def _tell(self, cell: Cell, text: str) -> None:
+        if not console.is_terminal:
+            line = f"#{cell.number} {cell.label}: {text}"
+            console.print(escape(visible(line)), soft_wrap=True)
+
+    def _score(self, progress: Progress) -> str:
+        value = progress.scores.get(self.metric)
+        if value is not None:
+            return f"{self.metric} {number(self.metric, value)}"
+        return f"loss {progress.loss:.4f}" if progress.loss is not None else "nothing measured"
+
+    def _table(self) -> Table:
+        room = max(console.height - _FRAME_LINES, 3)
+        order = sorted(self.cells.values(), key=lambda c: list(Status).index(self.status[c.name]))
+        shown = sorted(order[:room], key=lambda c: c.number)
+        table = Table(
+            "", "cell", "state", "step", "loss", self.metric, "left",
+            box=None, pad_edge=False, header_style="dim",
+            caption=f"{self._note or self._rest(len(order) - len(shown))}",
+            caption_justify="left",
+        )  # fmt: skip
+        for column in (0, 3, 4, 5, 6):
+            table.columns[column].justify = "right"
+        for cell in shown:
+            table.add_row(*self._row(cell), style=_STYLES.get(self.status[cell.name], "dim"))
+        return table
+
+    def _rest(self, hidden: int) -> str:
+        return self.counts() + (f"; {hidden} of them not shown" if hidden else "")
+
+    def _row(self, cell: Cell) -> tuple[str, ...]:
+        status, seen = self.status[cell.name], self._seen.get(cell.name)
+        state = status.value
+        if status is Status.running and self._places.get(cell.name, "cpu") != "cpu":
+            state += f" {self._places[cell.name][:12]}"
+        label = escape(visible(cell.label))
+        if seen is None:
+            return (str(cell.number), label, state, "", "", "", "")
+        left = seen.seconds_left() if status is Status.running else None
+        score = seen.scores.get(self.metric)
+        return (
+            str(cell.number),
+            label,
+            state,
+            f"{seen.step}/{seen.steps or '?'}",
+            f"{seen.loss:.4f}" if seen.loss is not None else "",
+            number(self.metric, score) if score is not None else "",
+            duration(left) if left is not None else "",
+        )

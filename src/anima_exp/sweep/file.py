@@ -1,0 +1,72 @@
+"""sweep.json: what a sweep asked, which runs are its cells, and which of them it gave up.
+
+It lies in runs/sweeps/NAME-HASH/. The hash is of its cells: the same command finds the same file.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anima_exp.results.files import read_json, write_json
+from anima_exp.sweep.cell import Cell
+from anima_exp.sweep.grid import Grid
+
+FILE = "sweep.json"
+
+
+@dataclass
+class SweepFile:
+    name: str  # the file in sweeps/, or `by_hand`
+    question: str | None
+    command: str
+    grid: Grid
+    published: Any = None
+    stopped: dict[str, dict[str, Any]] = field(default_factory=dict)  # by early stopping
+
+    @property
+    def folder(self) -> Path:
+        names = "\n".join(sorted(cell.name for cell in self.grid.cells))
+        digest = hashlib.sha256(names.encode()).hexdigest()[:6]
+        runs = Path(self.grid.cells[0].config.runs).expanduser()
+        return runs / "sweeps" / f"{self.name}-{digest}"
+
+    def save(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        settings = self.grid.cells[0].config.sweep
+        write_json(
+            self.folder / FILE,
+            {
+                "name": self.name,
+                "question": self.question,
+                "command": self.command,
+                "swept": [_setting(key) for key in self.grid.swept],
+                "metric": settings.metric,
+                "direction": settings.direction.value,
+                "cells": [self._cell(cell) for cell in self.grid.cells],
+                "published": self.published,
+                "stopped": self.stopped,
+            },
+        )
+
+    def earlier_stops(self) -> dict[str, dict[str, Any]]:
+        """What an earlier start of the same sweep gave up."""
+        file = self.folder / FILE
+        return dict(read_json(file)["stopped"]) if file.exists() else {}
+
+    def _cell(self, cell: Cell) -> dict[str, Any]:
+        return {
+            "run": cell.name,
+            "folder": os.path.relpath(cell.folder, self.folder),
+            "overrides": list(cell.overrides),
+        }
+
+
+def _setting(key: str) -> str:
+    """The setting that shows which file of a group was chosen: `model` -> `model.name`."""
+    shown = {"quant": "type", "lora": "target_modules"}
+    return f"{key}.{shown.get(key, 'name')}" if "." not in key and key in _GROUPS else key
+
+
+_GROUPS = {"model", "data", "quant", "lora", "optimizer"}

@@ -1,0 +1,25 @@
+"""What the sweep asks of a child process, and how that ended."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from anima_exp.sweep.cell import Cell
+
+
+@dataclass(frozen=True)
+class Job:
+    """Run `cell`, to its end or to step `until`."""
+
+    cell: Cell
+    until: int | None = None
+
+
+class Outcome(Enum):
+    """The value is the exit status that tells it, where one does."""
+
+    done = 0
+    failed = 1  # and any other status
+    paused = 70  # reached `until`
+    in_use = 71  # another process runs this cell
+    no_slot = 72  # another sweep took the GPU first
+    stopped = 73  # Ctrl-C, SIGTERM: a checkpoint was written if there was anything to save

@@ -1,0 +1,206 @@
+"""Jobs in processes of their own: started where a slot is free, watched, and taken leave of."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from typing import Any, Protocol
+
+from anima_exp.results.files import write_text
+from anima_exp.sweep import worker
+from anima_exp.sweep.board import Board
+from anima_exp.sweep.cell import Cell, State
+from anima_exp.sweep.job import Job, Outcome
+from anima_exp.sweep.progress import Progress
+from anima_exp.sweep.slots import Slot
+
+_LOOK_SECONDS = 0.2  # how often jobs, slots and signals are looked at
+_SLOT_TAKEN_SECONDS = 5.0  # how long a slot is left alone that another sweep has
+
+
+class Schedule(Protocol):
+    """Which job comes next; asked and told by the pool."""
+
+    def next(self) -> Job | None:
+        """A job to start now, or None: nothing to do, or not before another job ends."""
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """Called once for every job that `next` gave."""
+
+    def give_up(self, job: Job, rows: list[dict[str, Any]]) -> bool:
+        """Whether to stop a running job, after it has logged `rows`."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `next` may have a job later, with none running now."""
+
+
+@dataclass
+class _Running:
+    job: Job
+    slot: Slot
+    process: BaseProcess
+    progress: Progress
+    asked_to_stop: bool = False
+
+
+@dataclass
+class Pool:
+    """Runs the jobs of a schedule until there are none, or until a signal asks to stop.
+
+    The first Ctrl-C or SIGTERM has every job write a checkpoint; the second ends them at once.
+    """
+
+    slots: list[Slot]
+    at_once: int
+    warm: bool
+    board: Board
+    work: worker.Work = worker.train
+    first_line: Callable[[Cell], str] = lambda cell: ""
+    signals: list[int] = field(default_factory=list)  # received
+    _running: list[_Running] = field(default_factory=list)
+    _taken: dict[str, float] = field(default_factory=dict)  # slot -> until when
+
+    def run(self, schedule: Schedule) -> None:
+        before = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+        context = _context(self.slots, warm=self.warm)
+        try:
+            with self.board:
+                while self._running or (schedule.waiting and not self.signals):
+                    self._reap(schedule)
+                    if not self.signals:
+                        self._start(schedule, context)
+                    self._look(schedule)
+        finally:
+            for running in self._running:
+                running.process.kill()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _start(self, schedule: Schedule, context: Any) -> None:
+        while len(self._running) < self.at_once and (slot := self._free_slot()):
+            job = schedule.next()
+            if job is None:
+                return
+            if elsewhere := _elsewhere(job.cell):
+                schedule.ended(job, elsewhere)
+                self.board.ended(job, elsewhere, Progress(job.cell))
+            else:
+                self._spawn(job, slot, context)
+
+    def _spawn(self, job: Job, slot: Slot, context: Any) -> None:
+        cell = job.cell
+        process = context.Process(
+            target=worker.main,
+            args=(self.work, cell.config, job.until, slot, cell.log, self.first_line(cell)),
+        )
+        process.start()
+        self._running.append(_Running(job, slot, process, Progress(cell)))
+        self.board.started(job, slot)
+
+    def _free_slot(self) -> Slot | None:
+        used = {running.slot.name for running in self._running}
+        now = time.monotonic()
+        for slot in self.slots:
+            if slot.name in used or self._taken.get(slot.name, 0) > now:
+                continue
+            if slot.free:
+                return slot
+            self._taken[slot.name] = now + _SLOT_TAKEN_SECONDS
+        return None
+
+    def _reap(self, schedule: Schedule) -> None:
+        connection.wait([r.process.sentinel for r in self._running], timeout=_LOOK_SECONDS)
+        if not self._running:
+            time.sleep(_LOOK_SECONDS)
+        for running in [r for r in self._running if r.process.exitcode is not None]:
+            self._running.remove(running)
+            running.progress.read()
+            outcome = _outcome(running)
+            if outcome is Outcome.no_slot:
+                self._taken[running.slot.name] = time.monotonic() + _SLOT_TAKEN_SECONDS
+            schedule.ended(running.job, outcome)
+            self.board.ended(running.job, outcome, running.progress)
+            running.process.close()
+
+    def _look(self, schedule: Schedule) -> None:
+        for running in self._running:
+            rows = running.progress.read()
+            stop = bool(self.signals) or (bool(rows) and schedule.give_up(running.job, rows))
+            if stop and not running.asked_to_stop:
+                running.asked_to_stop = True
+                running.process.terminate()
+        self.board.show({r.job.cell.name: r.progress for r in self._running})
+
+    def _on_signal(self, number: int, _: Any) -> None:
+        self.signals.append(number)
+        if len(self.signals) > 1:
+            for running in self._running:
+                running.process.kill()
+            os._exit(128 + number)
+        self.board.stopping(signal.Signals(number).name)
+
+
+def _context(slots: list[Slot], *, warm: bool) -> Any:
+    """Where processes come from: a server that has imported everything, or nowhere.
+
+    Set in the environment, for both read it before any module of ours could tell them.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(slots[0].threads)
+    # Else `torch.cuda.is_available()` would initialise CUDA in the server.
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+    os.environ["ANIMA_EXP_WARM"] = "gpu" if slots[0].gpu else "cpu"
+    if not warm:
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["anima_exp.sweep.warm"])
+    return context
+
+
+def _elsewhere(cell: Cell) -> Outcome | None:
+    """What another process did with the cell, or does: then there is no job for us."""
+    if cell.state is State.done:
+        return Outcome.done
+    return Outcome.in_use if cell.busy else None
+
+
+def _outcome(running: _Running) -> Outcome:
+    """What became of a job. Its folder has the last word: a record is a record."""
+    cell, status = running.job.cell, running.process.exitcode
+    if cell.state is State.done:
+        return Outcome.done
+    if running.asked_to_stop:
+        return Outcome.stopped
+    known = {outcome.value: outcome for outcome in Outcome}
+    outcome = known.get(status or 0, Outcome.failed)
+    if outcome in (Outcome.done, Outcome.stopped):  # neither asked for, nor is there a record
+        outcome = Outcome.failed
+    if outcome is Outcome.failed:
+        _say_why(cell, status)
+    return outcome
+
+
+def _say_why(cell: Cell, status: int | None) -> None:
+    """Leave word for a process that could not do so itself."""
+    if (cell.folder / "failure.txt").exists() or not cell.folder.is_dir():
+        return
+    reason = _last_words(cell) or f"the process ended with status {status}"
+    if status is not None and status < 0:
+        name = signal.Signals(-status).name
+        reason = f"the process was ended by {name}"
+        if name == "SIGKILL":
+            reason += ", as the system does when memory runs out"
+    write_text(cell.folder / "failure.txt", reason + "\n")
+
+
+def _last_words(cell: Cell) -> str:
+    try:
+        lines = cell.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    last = lines[-1] if lines else ""
+    return last.removeprefix("anima_exp: ") if last.startswith("anima_exp: ") else ""

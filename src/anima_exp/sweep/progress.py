@@ -1,0 +1,76 @@
+"""How far a running cell is: read from the metrics that it writes, as any onlooker could."""
+
+import json
+import time
+from typing import Any
+
+from anima_exp.sweep.cell import Cell
+
+
+class Progress:
+    """Follows one cell's metrics.jsonl from the moment its process starts."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.step = 0
+        self.loss: float | None = None
+        self.scores: dict[str, float] = {}  # of the last evaluation
+        self.started = time.monotonic()
+        self._first: tuple[int, float] | None = None  # step and time of the first rows read
+        self._file = cell.folder / "metrics.jsonl"
+        self._read = self._size()
+        self._identity = self._inode()
+        self._steps = cell.config.trainer.steps
+
+    @property
+    def steps(self) -> int | None:
+        """Of the whole run; for a run of epochs it shows with the first row."""
+        return self._steps
+
+    def read(self) -> list[dict[str, Any]]:
+        """The rows written since the last call."""
+        if self._inode() != self._identity:  # a resumed run writes its file anew
+            self._identity, self._read = self._inode(), 0
+        try:
+            with self._file.open("rb") as file:
+                file.seek(self._read)
+                whole, newline, _ = file.read().rpartition(b"\n")
+        except OSError:
+            return []
+        self._read += len(whole) + len(newline)
+        rows = [json.loads(line) for line in whole.split(b"\n") if line.strip()]
+        for row in rows:
+            self._take(row)
+        trained = [row["step"] for row in rows if "loss" in row]
+        if trained and self._first is None:  # all that was there at once is of an earlier start
+            self._first = (trained[-1], time.monotonic())
+        return rows
+
+    def seconds_left(self) -> float | None:
+        """At the speed since the first row that this process wrote."""
+        if self._first is None or self.steps is None or self.step <= self._first[0]:
+            return None
+        step, then = self._first
+        return (time.monotonic() - then) / (self.step - step) * (self.steps - self.step)
+
+    def _take(self, row: dict[str, Any]) -> None:
+        self.step = max(self.step, row["step"])
+        if "loss" in row:
+            self.loss = row["loss"]
+            if self._steps is None and row.get("epoch"):
+                epochs = self.cell.config.trainer.epochs or 0.0
+                self._steps = round(row["step"] * epochs / row["epoch"])
+        else:
+            self.scores = {k: v for k, v in row.items() if k not in ("step", "eval_seconds")}
+
+    def _size(self) -> int:
+        try:
+            return self._file.stat().st_size
+        except OSError:
+            return 0
+
+    def _inode(self) -> int:
+        try:
+            return self._file.stat().st_ino
+        except OSError:
+            return 0

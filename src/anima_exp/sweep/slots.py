@@ -1,0 +1,96 @@
+"""The places where jobs may run: each GPU, a few times over if asked, or the CPU.
+
+A slot of a GPU is leased by the job itself, with a lock on a file that the system lets go of when
+the job ends, however it ends: so two sweeps on one machine share its GPUs, and a job whose sweep
+was killed keeps its own until it is gone.
+"""
+
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from anima_exp.config import LauncherConfig
+from anima_exp.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Slot:
+    name: str
+    gpu: str | None  # for CUDA_VISIBLE_DEVICES
+    threads: int  # of the CPU, for one job
+
+    @property
+    def lease(self) -> FileLock | None:
+        """The lock that its job holds; None on a CPU, which is nobody's."""
+        return FileLock(_leases() / f"{self.name}.lock") if self.gpu else None
+
+    @property
+    def free(self) -> bool:
+        """Whether no process has leased it. It may be gone a moment later: the job finds out."""
+        lease = self.lease
+        if lease is None:
+            return True
+        try:
+            with lease.acquire(timeout=0):
+                return True
+        except Timeout:
+            return False
+
+
+def slots(settings: LauncherConfig) -> list[Slot]:
+    """As many as jobs may run at once on this machine.
+
+    Raises:
+        ConfigError: launcher.jobs asks for more than launcher.jobs_per_gpu allows.
+    """
+    cores, devices = os.cpu_count() or 1, gpus()
+    if not devices:
+        jobs = settings.jobs or 1
+        return [Slot(f"cpu{i}", None, max(1, cores // jobs)) for i in range(jobs)]
+    # All first places come first, so that jobs spread over the GPUs before they share one.
+    places = [(gpu, place) for place in range(settings.jobs_per_gpu) for gpu in devices]
+    jobs = settings.jobs or len(places)
+    if jobs > len(places):
+        raise ConfigError(
+            f"launcher.jobs={jobs}, but {len(devices)} GPUs with launcher.jobs_per_gpu="
+            f"{settings.jobs_per_gpu} hold {len(places)}. Raise launcher.jobs_per_gpu."
+        )
+    threads = max(1, cores // jobs)
+    # Every place stays in the list, for another sweep may hold the first ones.
+    return [Slot(f"{gpu}.{place}".replace("/", "_"), gpu, threads) for gpu, place in places]
+
+
+def gpus() -> list[str]:
+    """The CUDA devices that this process may use, by their unique ids where the driver tells them.
+
+    Asked of the driver's own tool: torch would take seconds, and a process that has looked at a
+    GPU through CUDA cannot fork jobs that use it.
+    """
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        known = listed.stdout.split() if listed.returncode == 0 else []
+    except (OSError, subprocess.TimeoutExpired):
+        known = []
+    wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if wanted is None:
+        return known
+    chosen = [device.strip() for device in wanted.split(",") if device.strip() not in ("", "-1")]
+    return [
+        known[int(device)] if device.isdigit() and int(device) < len(known) else device
+        for device in chosen
+    ]
+
+
+def _leases() -> Path:
+    # In the machine's own temporary folder, not in a home that several machines share.
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    folder = Path(tempfile.gettempdir()) / f"anima_exp-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder

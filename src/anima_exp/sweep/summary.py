@@ -1,0 +1,118 @@
+"""What a sweep says before it starts, and after."""
+
+import shlex
+from collections import Counter
+
+from rich.markup import escape
+from rich.table import Table
+
+from anima_exp.config import RunConfig
+from anima_exp.results import screen
+from anima_exp.results.record import Record
+from anima_exp.sweep.cell import Cell, State
+from anima_exp.sweep.file import SweepFile
+from anima_exp.terminal import visible
+
+_ROWS = 100  # of a table of cells
+_FAILURES = 20
+_WORDS = {
+    State.done: "done",
+    State.begun: "half done",
+    State.failed: "failed before",
+    State.new: "new",
+}
+
+
+def before(file: SweepFile) -> None:
+    """The question, the number of cells, and what is left of them to do."""
+    cells = file.grid.cells
+    states = Counter(cell.state for cell in cells)
+    counts = [f"{states[state]} {word}" for state, word in _WORDS.items() if states[state]]
+    told = {"sweep": file.name + (f": {file.question}" if file.question else "")}
+    told["cells"] = f"{len(cells)}: {', '.join(counts)}"
+    if file.grid.duplicates:
+        told["cells"] += f"; {file.grid.duplicates} more would repeat one of these"
+    left = [cell for cell in cells if cell.state is not State.done]
+    if left:
+        told["tokens"] = _tokens(left)
+    if file.stopped:
+        told["stopped"] = f"{len(file.stopped)} given up early, at an earlier start"
+    told["folder"] = f"{file.folder}"
+    screen.show_plan(told)
+
+
+def table(cells: list[Cell]) -> None:
+    """Every cell, for a dry run."""
+    shown = Table("", "cell", "state", "steps", "run", box=None, pad_edge=False, header_style="dim")
+    for column in (0, 3):
+        shown.columns[column].justify = "right"
+    shown.columns[4].no_wrap = True
+    for cell in cells[:_ROWS]:
+        trainer = cell.config.trainer
+        steps = f"{trainer.steps:,}" if trainer.steps else f"{trainer.epochs:g} epochs"
+        label = escape(visible(cell.label))
+        shown.add_row(str(cell.number), label, _WORDS[cell.state], steps, escape(cell.name))
+    screen.console.print(shown)
+    if len(cells) > _ROWS:
+        screen.say(f"and {len(cells) - _ROWS} more")
+    screen.say("\nNothing was started: dry_run=true.")
+
+
+def after(file: SweepFile) -> list[Cell]:
+    """Counts, the best cell, and each failure in one line; returns the cells that failed."""
+    cells = file.grid.cells
+    done = [cell for cell in cells if cell.state is State.done]
+    failed = [cell for cell in cells if cell.state is State.failed]
+    stopped = [cell for cell in cells if cell.name in file.stopped]
+    counts = [f"{len(done)} of {len(cells)} cells done"]
+    counts += [f"{len(stopped)} stopped early"] * bool(stopped)
+    counts += [f"{len(failed)} failed"] * bool(failed)
+    screen.say(", ".join(counts))
+    _best(file, done)
+    for cell in failed[:_FAILURES]:
+        screen.say(visible(f"failed   #{cell.number} {cell.label}: {cell.failure} ({cell.log})"))
+    if len(failed) > _FAILURES:
+        screen.say(f"         and {len(failed) - _FAILURES} more")
+    if done:
+        screen.say(f"compare  python -m anima_exp.compare {shlex.quote(str(file.folder))}")
+    return failed
+
+
+def command(cell: Cell) -> str:
+    """The cell alone, as one would type it."""
+    own = [override for override in cell.overrides if not override.startswith("sweep=")]
+    return shlex.join(["python", "-m", "anima_exp.train", *own])
+
+
+def _best(file: SweepFile, done: list[Cell]) -> None:
+    settings = file.grid.cells[0].config.sweep
+    scores = {cell.name: Record.load(cell.folder).scores.get(settings.metric) for cell in done}
+    known = [cell for cell in done if scores[cell.name] is not None]
+    if not known:
+        return
+    pick = min if settings.direction == "minimize" else max
+    best = pick(known, key=lambda cell: scores[cell.name] or 0.0)
+    value = screen.number(settings.metric, scores[best.name] or 0.0)
+    screen.say(visible(f"best     {settings.metric} {value}: {best.label} ({best.folder})"))
+
+
+def _tokens(cells: list[Cell]) -> str:
+    """An upper bound: every row as long as its limits allow."""
+    bounds = [_most_tokens(cell.config) for cell in cells]
+    known = sum(bound for bound in bounds if bound is not None)
+    unknown = bounds.count(None)
+    told = f"at most {known:,}" if known else ""
+    if unknown:
+        told += f"{' and ' if told else ''}{unknown} cells of as many rows as their data has"
+    return f"{told} left to train on"
+
+
+def _most_tokens(config: RunConfig) -> int | None:
+    data, trainer = config.data, config.trainer
+    rows: float | None
+    if trainer.steps is not None:
+        rows = trainer.steps * trainer.batch_size
+    else:
+        samples = data.max_train_samples or data.rows
+        rows = None if samples is None else samples * (trainer.epochs or 0.0)
+    return None if rows is None else round(rows * (data.max_prompt_tokens + data.max_response_tokens))

@@ -1,0 +1,111 @@
+"""The child process of one job: its slot, its log, its end."""
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from multiprocessing import connection, parent_process
+from pathlib import Path
+from typing import Any, NoReturn
+
+from filelock import Timeout
+
+from anima_exp.config import RunConfig
+from anima_exp.errors import AnimaError, InUse, Paused, Stopped
+from anima_exp.sweep.job import Outcome
+from anima_exp.sweep.slots import Slot
+
+Work = Callable[[RunConfig, int | None], Any]
+
+
+def train(config: RunConfig, until: int | None) -> None:
+    """One cell, in the process that runs it."""
+    from anima_exp.experiment import run
+
+    run(config, until=until)
+
+
+def main(
+    work: Work, config: RunConfig, until: int | None, slot: Slot, log: Path, first_line: str
+) -> None:
+    """Do one job and leave with the exit status of its Outcome."""
+    signal.signal(signal.SIGTERM, _stopped)  # training/stop.py takes over during the steps
+    _end_with_parent()
+    lease = slot.lease
+    try:
+        if lease is not None:
+            lease.acquire(timeout=0)
+    except Timeout:
+        _leave(Outcome.no_slot)
+    _take(slot)
+    _write_to(log)
+    print(first_line, flush=True)
+    outcome = _outcome(work, config, until)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if lease is not None:
+        lease.release()
+    _leave(outcome)
+
+
+def _outcome(work: Work, config: RunConfig, until: int | None) -> Outcome:
+    try:
+        work(config, until)
+    except Paused:
+        return Outcome.paused
+    except InUse:
+        return Outcome.in_use
+    except (Stopped, KeyboardInterrupt) as error:
+        print(f"anima_exp: {error}")
+        return Outcome.stopped
+    except SystemExit:
+        return Outcome.stopped
+    except AnimaError as error:
+        print(f"anima_exp: {error}")
+        return Outcome.failed
+    except Exception:  # a bug, whose traceback belongs in the log
+        traceback.print_exc()
+        return Outcome.failed
+    return Outcome.done
+
+
+def _take(slot: Slot) -> None:
+    if slot.gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = slot.gpu
+    os.environ["OMP_NUM_THREADS"] = str(slot.threads)
+    if torch := sys.modules.get("torch"):  # a warm process has read the variable already
+        torch.set_num_threads(slot.threads)
+
+
+def _write_to(log: Path) -> None:
+    """Send all that this process prints, and the libraries in it, to the end of `log`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def _end_with_parent() -> None:
+    """Stop with a checkpoint when the sweep is gone; nobody would take note of this job's end."""
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _stopped(number: int, _: Any) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def _leave(outcome: Outcome) -> NoReturn:
+    # Not sys.exit: what a library left behind at its end must not change the status.
+    sys.stdout.flush()
+    os._exit(outcome.value)
