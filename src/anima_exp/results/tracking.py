@@ -128,10 +128,10 @@ def _mode(wanted: TrackingMode) -> Any:
         return wanted.value
     if chosen := os.environ.get("WANDB_MODE"):
         return chosen
-    return "online" if _has_key() else "offline"
+    return "online" if has_key() else "offline"
 
 
-def _has_key() -> bool:
+def has_key() -> bool:
     """Whether `wandb login` or the environment left a key; its value is not looked at."""
     if os.environ.get("WANDB_API_KEY"):
         return True
