@@ -4,7 +4,7 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types format tiny-base clean
+.PHONY: help demo test check lint types format tiny-base bench-compare clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | column -t -s '|'
@@ -30,6 +30,9 @@ format: $(VENV)/.installed  ## put the code into shape
 
 tiny-base: $(VENV)/.installed  ## pre-train the embedded tiny base again (an hour on one core)
 	$(PY) -m anima_exp.tiny.pretrain --out src/anima_exp/tiny/base
+
+bench-compare: $(VENV)/.installed  ## seconds to compare 500 runs
+	PYTHONPATH=tests/compare $(PY) tests/benchmarks/compare_runs.py
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("anima_exp needs Python 3.11 or newer: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'

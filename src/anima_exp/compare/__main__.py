@@ -5,6 +5,7 @@ python -m anima_exp.compare runs/sweeps/lora_rank-1f0c  # the cells of a sweep
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ _PIPED_COLUMNS = 160
 
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # whatever letters a run's files hold
     try:
         compare(asked)
     except AnimaError as error:

@@ -13,6 +13,7 @@ from anima_exp.compare.published import Beside, side_by_side
 from anima_exp.compare.runs import Run, Runs, State
 from anima_exp.compare.settings import condition, known, parse
 from anima_exp.compare.verdict import verdict
+from anima_exp.compare.yardstick import caution
 from anima_exp.errors import ConfigError
 
 
@@ -30,6 +31,7 @@ class Comparison:
     counts: dict[State, int]
     best_per: str | None = None
     unscored: list[Run] = field(default_factory=list)  # done, but without this score
+    caution: str | None = None  # why these scores should not be compared
 
     @property
     def shown(self) -> list[Row]:
@@ -71,6 +73,7 @@ def build(
         counts=runs.counts(),
         best_per=best_per,
         unscored=[run for run in runs.done() if chosen.name not in run.scores],
+        caution=caution(runs.done(), chosen),
     )
 
 

@@ -23,7 +23,7 @@ def markdown(comparison: Comparison) -> str:
         _markdown_line(["---:" if column.right else "---" for column in found], escape=False),
         *(_markdown_line(texts) for texts in _lines(found)),
         "",
-        _markdown_text(comparison.verdict),
+        _markdown_text(" ".join(filter(None, [comparison.verdict, comparison.caution]))),
     ]
     return "\n".join(lines) + "\n"
 
@@ -38,7 +38,7 @@ def latex(comparison: Comparison) -> str:
         _latex_line([column.heading for column in found]),
         "\\midrule",
         *(
-            _latex_line(texts, bold=row.best)
+            _latex_line(texts, bold=row.rank == 1)
             for texts, row in zip(_lines(found), comparison.shown, strict=True)
         ),
         "\\bottomrule",
@@ -84,6 +84,7 @@ def json_text(comparison: Comparison) -> str:
         "settings": one.keys,
         "leaderboard": [_row(row) for row in one.shown],
         "verdict": one.verdict,
+        "caution": one.caution,
         "effects": asdict(one.effects),
         "baseline": asdict(one.baseline) if one.baseline else None,
         "published": [

@@ -172,7 +172,7 @@ def _is_sweep(folder: Path) -> bool:
 def _read_sweep(folder: Path) -> tuple[Sweep, list[Run]]:
     try:
         values = _table(read_json(folder / SWEEP))
-        stopped = values.get("stopped") or {}
+        stopped = {run: _table(stop) for run, stop in (values.get("stopped") or {}).items()}
         cells = [
             read_run(
                 (folder / cell["folder"]).resolve(),

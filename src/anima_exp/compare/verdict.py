@@ -20,7 +20,7 @@ def verdict(rows: Sequence[Row], metric: Metric, *, command: str | None = None) 
     """
     ranked = sorted(rows, key=lambda row: row.rank)
     if len(ranked) < 2:
-        return "There is one cell: nothing to compare it with."
+        return "There is nothing to compare it with." if ranked else "There is nothing to compare."
     first, second, *_ = ranked
     names = f"{first.cell.label} is ahead of {second.cell.label}"
     gap = metric.difference(first.score.mean - second.score.mean)
@@ -46,8 +46,9 @@ def verdict(rows: Sequence[Row], metric: Metric, *, command: str | None = None) 
         others = "" if len(ranked) == 2 else f" and the {len(ranked) - 2} below it"
         return f"{first.cell.label} is better than {second.cell.label}{others} ({how})."
     if second in alike:
-        more = len(alike) - 1
-        others = f" Nor from {more} more." if more else ""
+        more, rest = len(alike) - 1, len(compared) - len(alike)
+        others = f" Nor can it be told from {more} more." if more else ""
+        others += f" It is better than the other {rest}." if rest else ""
         return f"{names}, but cannot be told from it ({how}).{others}"
     names = ", ".join(row.cell.label for row in alike[:3])
     rest = f" and {len(alike) - 3} more" if len(alike) > 3 else ""
