@@ -8,7 +8,7 @@ from anima_exp.compare.page.words import escaped
 from anima_exp.compare.runs import State
 
 _WORDS = {
-    State.done: "done",
+    State.done: "runs done",
     State.stopped: "stopped early",
     State.failed: "failed",
     State.unfinished: "unfinished",
@@ -24,8 +24,8 @@ def title(comparison: Comparison) -> str:
 
 
 def header(comparison: Comparison, now: datetime) -> str:
-    first, rest = _sentences(comparison.verdict)
-    parts = [f"<h1>{escaped(title(comparison))}</h1>", f'<p class="verdict">{_soft(first)}</p>']
+    answer, rest = _parts(comparison.verdict)
+    parts = [f"<h1>{escaped(title(comparison))}</h1>", f'<p class="verdict">{escaped(answer)}</p>']
     if rest:
         parts.append(f'<p class="more">{escaped(rest)}</p>')
     several = len(comparison.runs.sweeps) > 1
@@ -41,20 +41,20 @@ def header(comparison: Comparison, now: datetime) -> str:
     return "\n".join(parts)
 
 
-def _sentences(text: str) -> tuple[str, str]:
-    """The first sentence is the answer; what follows says how to be surer."""
-    found = re.match(r"(.+?[.!?])\s+(?=[A-Z])(.+)", text, flags=re.DOTALL)
-    return (found[1], found[2]) if found else (text, "")
-
-
-def _soft(sentence: str) -> str:
-    return re.sub(r"\([^()]*\)", lambda m: f'<span class="how">{m[0]}</span>', escaped(sentence))
+def _parts(verdict: str) -> tuple[str, str]:
+    """The answer; and how it was found, which stands smaller below it."""
+    found = re.match(r"(.+?[.!?])\s+(?=[A-Z])(.+)", verdict, flags=re.DOTALL)
+    first, rest = (found[1], found[2]) if found else (verdict, "")
+    how = re.findall(r" \(([^()]*)\)", first)
+    answer = re.sub(r" \([^()]*\)", "", first)
+    said = [f"{part[:1].upper()}{part[1:]}." for part in how]
+    return answer, " ".join([*said, *([rest] if rest else [])])
 
 
 def _counts(comparison: Comparison) -> str:
     found = [(state, comparison.counts.get(state, 0)) for state in _WORDS]
     items = [
-        f'<div{_bad(state)}><dt>{_WORDS[state]}</dt><dd>{number:,}</dd></div>'
+        f"<div{_bad(state)}><dt>{_WORDS[state]}</dt><dd>{number:,}</dd></div>"
         for state, number in found
         if number or state is State.done
     ]

@@ -1,5 +1,8 @@
 """The leaderboard's rows -> a table to sort and to filter, with each score drawn beside it."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.leaderboard import Row
 from anima_exp.compare.metric import Metric
@@ -12,10 +15,51 @@ from anima_exp.compare.statistics import Interval
 ROWS = 2000  # a browser still sorts and filters so many at once
 
 
+@dataclass(frozen=True)
+class Cost:
+    name: str
+    of: Callable[[Row], float]
+    written: Callable[[float], str]
+
+    def text(self, row: Row) -> str:
+        return self.written(self.of(row))
+
+
+def _few(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}".rstrip(".")
+
+
+def _thousands(value: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:#.3g}".rstrip(".") + f" {letter}"
+    return f"{value:.0f}"
+
+
+_COSTS = (
+    Cost("Steps", lambda row: row.steps, lambda value: f"{value:,.0f}"),
+    Cost("Tokens", lambda row: row.tokens, _thousands),
+    Cost("Hours", lambda row: row.hours, _few),
+    Cost("GiB", lambda row: row.memory_gib, _few),
+)
+
+
+def same(cost: Cost, rows: Sequence[Row]) -> bool:
+    """Whether it is the same in every row, so that a column would say nothing."""
+    return len(rows) > 1 and len({cost.text(row) for row in rows}) == 1
+
+
+def constant(rows: Sequence[Row]) -> str:
+    """What all rows cost alike: `250 steps, 1.00 M tokens`."""
+    return ", ".join(f"{cost.text(rows[0])} {cost.name.lower().replace('gib', 'GiB')}"
+                     for cost in _COSTS if same(cost, rows))  # fmt: skip
+
+
 def leaderboard(comparison: Comparison) -> str:
     rows, metric = comparison.shown[:ROWS], comparison.metric
     names = headings(comparison.keys)
     seeds = any(row.score.n > 1 for row in rows)
+    costs = [cost for cost in _COSTS if not same(cost, rows)]
     others = list(dict.fromkeys(name for row in rows for name in row.others))
     whiskers = Whiskers([row.score for row in rows])
     places = {
@@ -26,18 +70,21 @@ def leaderboard(comparison: Comparison) -> str:
         for key in comparison.keys
     }
     columns = [
-        Column("Rank", "number"),
-        *(Column(names[key], "value") for key in comparison.keys or ["run"]),
+        Column("Rank"),
         Column(metric.name + (" ± 95 %" if seeds else ""), "number score"),
         Column(""),
+        *(Column(names[key], "value") for key in comparison.keys),
+        *([] if comparison.keys else [Column("Run", "value")]),
         *(Column(name, "number") for name in others),
         *([Column("Seeds", "number")] if seeds else []),
-        *(Column(name, "number") for name in ("Steps", "Tokens", "Hours", "Memory, GiB")),
+        *(Column(cost.name, "number") for cost in costs),
     ]
     lines = [
         Line(
             [
                 Value(row.rank, key=row.rank, html=_rank(row)),
+                Value(score(row.score, metric), key=row.score.mean),
+                Value(html=whiskers.draw(row.score, escaped(reach(row.score, metric)))),
                 *(
                     Value(
                         written(row.cell.settings.get(key)),
@@ -46,8 +93,6 @@ def leaderboard(comparison: Comparison) -> str:
                     for key in comparison.keys
                 ),
                 *([] if comparison.keys else [Value(row.cell.label, key=row.cell.label)]),
-                Value(score(row.score, metric), key=row.score.mean),
-                Value(html=whiskers.draw(row.score, escaped(reach(row.score, metric)))),
                 *(
                     Value(f"{row.others[name].mean:.4g}", key=row.others[name].mean)
                     if name in row.others
@@ -55,11 +100,7 @@ def leaderboard(comparison: Comparison) -> str:
                     for name in others
                 ),
                 *([Value(row.score.n, key=row.score.n)] if seeds else []),
-                Value(f"{row.steps:,}", key=row.steps),
-                Value(f"{row.tokens:,}", key=row.tokens),
-                Value(_hours(row.hours), key=row.hours),
-                Value(f"{row.memory_gib:.2g}" if row.memory_gib < 10 else f"{row.memory_gib:.0f}",
-                      key=row.memory_gib),
+                *(Value(cost.text(row), key=cost.of(row)) for cost in costs),
             ],
             style="best" if row.best else "",
             text=_words(row),
@@ -88,11 +129,7 @@ def reach(interval: Interval, metric: Metric) -> str:
 
 
 def _rank(row: Row) -> str | None:
-    return f'{row.rank}<span class="tag">best</span>' if row.best else None
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:.1f}" if hours >= 1 else f"{hours:.2g}"
+    return f'{row.rank}<span class="unseen"> (best)</span>' if row.best else None
 
 
 def _words(row: Row) -> str:

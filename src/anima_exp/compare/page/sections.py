@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.page import tables
 from anima_exp.compare.page.data import RUNS, points
-from anima_exp.compare.page.leaderboard import ROWS, leaderboard
+from anima_exp.compare.page.leaderboard import ROWS, constant, leaderboard
 from anima_exp.compare.page.words import count, escaped
 from anima_exp.compare.runs import State
 
@@ -39,8 +39,8 @@ def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
             "leaderboard",
             "Leaderboard",
             "Leaderboard",
-            f"Only settings that differ are shown. By {metric}: {better} is better. "
-            + _uncertainty(comparison),
+            "Only settings that differ are shown; the best is highlighted. "
+            f"By {metric}: {better} is better. {_uncertainty(comparison)}",
             _FILTER + leaderboard(comparison),
         )
     if comparison.baseline:
@@ -71,12 +71,12 @@ def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
     if several and len(plotted["cells"]) > 2:
         lead = (
             "Each line is a cell on its way through the settings to its score, the better end "
-            "up. The best tenth is drawn strongly."
+            "up; of one level, the better lines are the upper ones. The best tenth is orange."
         )
         yield Section("paths", "All settings", "All settings at once", lead, _PARALLEL)
     if plotted["prompts"]:
         lead = "The same questions to two runs: at first the best and the worst."
-        yield Section("answers", "Answers", "What the models answer", lead, _ANSWERS)
+        yield Section("generations", "Answers", "What the models answer", lead, _ANSWERS)
     if unhappy := tables.unhappy(comparison):
         states = {run.state for run in unhappy}
         words = {State.failed: "Failed", State.stopped: "stopped early",
@@ -94,6 +94,8 @@ def _uncertainty(comparison: Comparison) -> str:
     rows = comparison.shown
     alone = any(row.score.n == 1 for row in rows)
     told = []
+    if rows and (alike := constant(rows)):
+        told.append(f"Each took {alike}.")
     if any(row.score.n > 1 for row in rows):
         told.append("The line is the 95 % confidence interval of the mean over seeds.")
     if alone:
@@ -129,7 +131,8 @@ def _curves_body(plotted: Plotted, metric: str) -> str:
                for run in plotted["runs"])
     ]  # fmt: skip
     return (
-        '<div class="controls"><label>Colour by<select id="curves-colour"></select></label></div>'
+        '<div class="controls"><label>Colour by<select id="curves-colour"></select></label>'
+        '<label>Steps<select id="curves-steps"></select></label></div>'
         '<div class="levels" id="curves-levels" role="group" aria-label="Levels shown"></div>'
         f'<div class="plots two">{"".join(figures)}</div>'
     )
@@ -144,8 +147,9 @@ def _effects(comparison: Comparison) -> Section:
             others = ", ".join(map(escaped, effect.together))
             together = f"<figcaption>Changes together with {others}: one effect.</figcaption>"
         figures.append(
-            f'<figure><h3>{key}</h3><div class="share"><i style="width:{100 * effect.share:.1f}%">'
-            f'</i><span>{share} of variance</span></div><div class="plot" id="effect-{place}" '
+            f'<figure><h3>{key}</h3><p class="share">{share} of variance<i>'
+            f'<i style="width:{100 * effect.share:.1f}%"></i></i></p>'
+            f'<div class="plot" id="effect-{place}" '
             f'role="img" aria-label="Mean at each level of {key}; the numbers are below">'
             f"</div>{together}</figure>"
         )
@@ -176,7 +180,8 @@ _HEAT = """<div class="controls">
 <figure><div class="plot" id="heat-plot" role="img" aria-label="Heat map of two settings"></div>
 </figure>"""
 _PARALLEL = """<figure class="sideways" tabindex="0" role="region"
- aria-label="All settings at once"><div class="plot" id="parallel-plot" role="img" aria-label="One line per cell"></div></figure>"""
+ aria-label="All settings at once"><div class="plot" id="parallel-plot" role="img"
+ aria-label="One line per cell"></div></figure>"""
 _ANSWERS = """<div class="controls">
 <label class="wide">Question<select id="prompt"></select></label>
 <label class="wide">Left<select id="run-left"></select></label>

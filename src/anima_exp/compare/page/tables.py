@@ -77,7 +77,7 @@ def unhappy(comparison: Comparison) -> list[Run]:
 
 
 def failures(comparison: Comparison) -> str:
-    columns = [Column("Run", "value"), Column("State"), Column("Settings", "value")]
+    columns = [Column("Run", "name"), Column("State", "name"), Column("Settings", "value")]
     columns += [Column("Why", "long")]
     lines = [
         Line([Value(run.name), Value(*_state(run)), Value(_settings(run, comparison)),

@@ -40,7 +40,7 @@ def page(comparison: Comparison, *, now: datetime) -> str:
         header=header(comparison, now),
         contents="".join(f'<li><a href="#{one.name}">{one.short}</a></li>' for one in found),
         sections="\n".join(one.html() for one in found),
-        footer="Made by <code>python -m anima_exp.compare</code>. Nothing is loaded from elsewhere.",
+        footer="Made by <code>python -m anima_exp.compare</code>. This file is all there is.",
         data=embedded(data),
         plotly=plotly,
         script=script,

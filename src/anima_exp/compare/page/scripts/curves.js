@@ -1,6 +1,7 @@
 // Learning curves: one line per run, coloured by a setting, and where runs were stopped.
 
 let colouring = 0;
+let late = false; // the second half only: where runs differ after the steep beginning
 const hidden = new Set();
 
 function curves() {
@@ -9,12 +10,18 @@ function curves() {
   const keys = found.settings.map((setting) => setting.key);
   fill(select, keys.length ? keys : ["nothing"]);
   // The setting that matters most says most about the lines.
-  if (found.effects.length) colouring = Math.max(keys.indexOf(found.effects[0].key), 0);
+  colouring = found.effects.map((effect) => keys.indexOf(effect.key)).find((at) => at >= 0) ?? 0;
   select.value = colouring;
   select.addEventListener("change", () => {
     colouring = Number(select.value);
     hidden.clear();
     legend();
+    redraw("training-plot", "evaluations-plot");
+  });
+  const steps = byId("curves-steps");
+  fill(steps, ["all", "second half"]);
+  steps.addEventListener("change", () => {
+    late = steps.value === "1";
     redraw("training-plot", "evaluations-plot");
   });
   legend();
@@ -67,8 +74,11 @@ function lines(which, yaxis) {
     hovertemplate: "%{text}<extra></extra>",
     marker: { symbol: "x-thin", size: 9, line: { width: 2, color: ink("warn") } },
   });
-  const range = reach(runs.flatMap((run) => run[which][1]));
-  return { data, layout: { xaxis: { title: { text: "step" } }, yaxis: { ...yaxis, range } } };
+  const last = Math.max(...runs.map((run) => run[which][0].at(-1)));
+  const from = late ? last / 2 : 0;
+  const values = runs.flatMap((run) => run[which][1].filter((_, at) => run[which][0][at] >= from));
+  const xaxis = { title: { text: "step" }, range: late ? [from, last] : null };
+  return { data, layout: { xaxis, yaxis: { ...yaxis, range: reach(values) } } };
 }
 
 // All lines of one colour are one trace with gaps: hundreds of traces would be slow.
@@ -91,12 +101,11 @@ function joined(group, which, many) {
 
 // A run that diverged must not flatten all others; a double click shows everything.
 function reach(values) {
-  const sorted = values.filter((value) => value !== null).sort((a, b) => a - b);
-  if (sorted.length < 20) return null;
+  const sorted = values.toSorted((a, b) => a - b);
+  if (sorted.length < 2) return null;
   const at = (share) => sorted[Math.floor(share * (sorted.length - 1))];
-  const top = at(0.5) + 4 * (at(0.95) - at(0.5)) + 1e-9;
-  if (sorted.at(-1) <= top || top <= at(0.5)) return null;
-  const below = at(0.98);
-  const gap = 0.06 * (below - sorted[0]);
-  return below > sorted[0] ? [sorted[0] - gap, below + gap] : null;
+  const wide = 4 * (at(0.95) - at(0.5));
+  const top = wide > 0 && sorted.at(-1) > at(0.5) + wide ? at(0.98) : sorted.at(-1);
+  const gap = 0.05 * (top - sorted[0]) || 0.01;
+  return [sorted[0] - gap, top + gap];
 }

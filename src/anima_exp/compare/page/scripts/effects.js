@@ -8,26 +8,30 @@ function effects() {
   const gap = 0.08 * (high - low) || 0.01;
   found.effects.forEach((effect, at) => {
     // One scale for all, or a setting that does nothing would look like one that does.
-    plot(`effect-${at}`, () => levelMeans(effect, [low - gap, high + gap]));
+    plot(`effect-${at}`, () => levelMeans(`effect-${at}`, effect, [low - gap, high + gap]));
   });
 }
 
-function levelMeans(effect, range) {
-  const levels = effect.levels;
-  const every = Math.ceil(levels.length / 8); // more tick labels would not be readable
+// Numbers run from left to right; names stand below each other, where they have room.
+function levelMeans(id, effect, range) {
+  const levels = effect.ordered ? effect.levels : effect.levels.toReversed();
+  const [along, across] = effect.ordered ? ["x", "y"] : ["y", "x"];
+  const room = byId(id).clientWidth - 60;
+  const longest = Math.max(...levels.map((level) => level.text.length));
+  const every = Math.ceil(effect.ordered ? levels.length * (7 * longest + 10) / room : levels.length / 12);
   const ticks = levels.map((_, at) => at).filter((at) => at % every === 0);
   return {
     data: [{
       type: "scatter", mode: effect.ordered ? "lines+markers" : "markers",
-      x: levels.map((_, at) => at),
-      y: levels.map((level) => level.mean),
-      error_y: {
+      [along]: levels.map((_, at) => at),
+      [across]: levels.map((level) => level.mean),
+      [`error_${across}`]: {
         type: "data", symmetric: false, thickness: 1.75, width: 5, color: ink("accent"),
         array: levels.map((level) => level.high === null ? 0 : level.high - level.mean),
         arrayminus: levels.map((level) => level.low === null ? 0 : level.mean - level.low),
       },
       line: { color: ink("line"), width: 2 },
-      marker: { color: ink("accent"), size: 9 },
+      marker: { color: ink("accent"), size: 8 },
       text: levels.map((level) => `${plain(short(level.text, 60))}<br>${interval(level)}<br>${
         level.n} run${level.n === 1 ? "" : "s"}`),
       hovertemplate: "%{text}<extra></extra>",
@@ -35,11 +39,12 @@ function levelMeans(effect, range) {
     layout: {
       height: 230,
       margin: { l: 48, r: 8, t: 8, b: 30 },
-      xaxis: {
-        tickvals: ticks, ticktext: ticks.map((at) => plain(short(levels[at].text, 14))),
-        range: [-0.5, levels.length - 0.5], showgrid: false, zeroline: false,
+      [`${along}axis`]: {
+        tickvals: ticks, ticktext: ticks.map((at) => plain(short(levels[at].text, 18))),
+        tickfont: { size: 12 }, range: [-0.5, levels.length - 0.5], zeroline: false,
+        showgrid: !effect.ordered, tickangle: 0,
       },
-      yaxis: { ...axis(), title: undefined, range, nticks: 5 },
+      [`${across}axis`]: { ...axis(), title: undefined, range, nticks: 5 },
     },
   };
 }

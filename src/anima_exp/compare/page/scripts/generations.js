@@ -8,7 +8,8 @@ function generations() {
   const names = runs.map((run) => run.label ? `${run.label} — ${run.name}` : run.name);
   const selects = [byId("run-left"), byId("run-right")];
   fill(selects[0], names, 0);
-  fill(selects[1], names, runs.length - 1);
+  const worst = runs.findLastIndex((run) => run.score !== null);
+  fill(selects[1], names, worst > 0 ? worst : runs.length - 1);
   const show = () => {
     const at = Number(prompt.value);
     byId("question").textContent = found.prompts[at];

@@ -33,7 +33,8 @@ function pairs(row, column) {
   const text = values.map((line, y) => line.map((some, x) => some.length === 0 ? ""
     : `${plain(rows.key)} ${plain(short(rows.levels[y], 60))}<br>${plain(columns.key)} ${
       plain(short(columns.levels[x], 60))}<br>${number(z[y][x])}, mean of ${some.length}`));
-  const roomy = columns.levels.length * 62 < byId("heat-plot").clientWidth - 140;
+  const room = (byId("heat-plot").clientWidth - 180) / columns.levels.length; // of one column
+  const longest = Math.max(...columns.levels.map((level) => short(level, 18).length));
   const named = (setting) => ({
     title: { text: plain(setting.key) }, showgrid: false, zeroline: false,
     tickvals: setting.levels.map((_, at) => at), // plotly leaves labels out where they collide
@@ -44,12 +45,13 @@ function pairs(row, column) {
     data: [{
       type: "heatmap", z, xgap: 2, ygap: 2, hoverongaps: false,
       customdata: text, hovertemplate: "%{customdata}<extra></extra>",
-      texttemplate: roomy ? `%{z:${FORMAT}}` : "",
       colorscale: scale(), reversescale: metric.minimize,
       colorbar: {
         thickness: 12, outlinewidth: 0, tickformat: TICKS,
         ...(page.clientWidth < 640 ? { orientation: "h", y: 1.02, yanchor: "bottom" } : {}),
       },
+    }, {
+      type: "scatter", mode: "text", hoverinfo: "skip", ...written(room > 50 ? z : []),
     }, {
       type: "scatter", mode: "markers", x: empty.map(([x]) => x), y: empty.map(([, y]) => y),
       marker: { symbol: "x-thin", size: 8, line: { width: 1, color: ink("soft") } },
@@ -57,8 +59,29 @@ function pairs(row, column) {
     }],
     layout: {
       height: Math.min(Math.max(300, 34 * rows.levels.length + 130), 900),
-      xaxis: { ...named(columns), type: "linear" },
+      xaxis: { ...named(columns), type: "linear", tickangle: 7 * longest < room ? 0 : -40 },
       yaxis: { ...named(rows), type: "linear" },
     },
   };
+}
+
+// Each number in black or white, whichever is read better on its field.
+function written(z) {
+  const known = z.flat().filter((value) => value !== null);
+  const [low, high] = [Math.min(...known), Math.max(...known)];
+  const text = { x: [], y: [], text: [], textfont: { size: 12, color: [] } };
+  z.forEach((line, y) => line.forEach((value, x) => {
+    if (value === null) return;
+    const share = high > low ? (value - low) / (high - low) : 0.5;
+    text.x.push(x);
+    text.y.push(y);
+    text.text.push(number(value));
+    text.textfont.color.push(readable(along(metric.minimize ? 1 - share : share, 0)));
+  }));
+  return text;
+}
+
+function readable(background) {
+  const [red, green, blue] = background.match(/\d+/g).map((part) => (part / 255) ** 2.2);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#0b1318" : "#ffffff";
 }

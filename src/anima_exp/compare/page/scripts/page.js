@@ -73,9 +73,9 @@ const scale = () => (dark() ? DARK_SCALE : SCALE).map((colour, at, all) => [
 ]);
 
 // The colour at `share` of the scale; lines start past its palest part, to be seen on paper.
-function along(share) {
+function along(share, start = 0.3) {
   const stops = dark() ? DARK_SCALE : SCALE;
-  const place = (0.3 + 0.7 * share) * (stops.length - 1);
+  const place = (start + (1 - start) * share) * (stops.length - 1);
   const at = Math.min(Math.floor(place), stops.length - 2);
   const parts = [1, 3, 5].map((from) => {
     const [low, high] = [stops[at], stops[at + 1]].map((c) => parseInt(c.slice(from, from + 2), 16));

@@ -1,11 +1,13 @@
 // Parallel coordinates from ordinary lines (plotly's own need WebGL, which phones may lack).
 
 const BEST = 0.1; // the share of cells drawn strongly
+const AT_ONCE = 1000;
 
 function parallel() {
   plot("parallel-plot", () => {
-    const cells = found.cells.filter((cell) => cell.mean !== null);
-    const ranked = [...cells].sort((a, b) => better(a.mean, b.mean));
+    // From best to worst; of very many, every so-many-th.
+    const every = Math.ceil(found.cells.length / AT_ONCE);
+    const ranked = found.cells.filter((_, rank) => rank % every === 0);
     const settings = found.settings.map((setting, at) => ({ ...setting, at }))
       .filter((setting) => setting.levels.length > 1);
     const spread = places(ranked, settings);
@@ -77,8 +79,8 @@ function axes(settings, [low, high]) {
     return [
       label(at, 1.04, short(setting.key, 22), { yanchor: "bottom", font: { size: 13, color: ink("ink") } }),
       ...names.flatMap((name, level) => level % every ? [] : [
-        label(at, (level + 0.5) / setting.count, short(name, 14), {
-          xanchor: at ? "right" : "left", xshift: at ? -6 : 6, bgcolor: ink("card"), opacity: 0.92,
+        label(at, (level + 0.5) / setting.count, short(name, 18), {
+          xanchor: "right", xshift: -6, bgcolor: ink("card"), opacity: 0.92,
         }),
       ]),
     ];
@@ -95,10 +97,10 @@ function axes(settings, [low, high]) {
   });
   return {
     height: 440,
-    margin: { l: 40, r: 70, t: 40, b: 16 },
+    margin: { l: 120, r: 70, t: 4, b: 10 },
     annotations: notes,
     shapes: [...settings, 0].map((_, at) => bar(at)),
-    xaxis: { visible: false, range: [-0.15, last + 0.05], fixedrange: true },
+    xaxis: { visible: false, range: [-0.02, last + 0.02], fixedrange: true },
     yaxis: { visible: false, range: [-0.03, 1.1], fixedrange: true },
   };
 }
