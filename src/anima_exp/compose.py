@@ -1,5 +1,6 @@
 """Command line -> RunConfig: the schema, sweeps/ as a group, and one line for a user's mistake."""
 
+import math
 import os
 import signal
 import sys
@@ -30,6 +31,9 @@ from anima_exp.scale import scaled
 OmegaConf.register_new_resolver(
     "unless", lambda given, otherwise: otherwise if given is None else None, replace=True
 )
+
+# ${gcd:${batch_size},${recommended}}: what is recommended, or as much of it as divides the batch.
+OmegaConf.register_new_resolver("gcd", math.gcd, replace=True)
 
 
 def install() -> None:

@@ -81,6 +81,7 @@ class Tracker:
             "x_disable_machine_info": True,
             "disable_git": True,
             "disable_code": True,
+            "x_save_requirements": False,  # record.json names the versions that matter
         }
         tags = [config.model.name, config.data.name, config.quant.type.value, *config.tracking.tags]
         how: dict[str, Any] = {

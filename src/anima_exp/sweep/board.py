@@ -40,6 +40,7 @@ _AFTER = {
     Outcome.paused: Status.paused,
     Outcome.in_use: Status.elsewhere,
     Outcome.no_slot: Status.waiting,
+    Outcome.bad_fork: Status.waiting,
     Outcome.stopped: Status.waiting,
 }
 _FRAME_LINES = 6  # of the screen, for what is not a cell
@@ -98,8 +99,11 @@ class Board:
         running = [n for n, status in self.status.items() if status is Status.running]
         for cell in running:
             self.status[cell] = Status.stopping
-        self._note = f"{name}: {len(running)} running cells save a checkpoint; once more ends all."
-        console.print(self._note, soft_wrap=True)
+        self.say(f"{name}: {len(running)} running cells save a checkpoint; once more ends all.")
+
+    def say(self, text: str) -> None:
+        self._note = text
+        console.print(escape(text), soft_wrap=True)
 
     def counts(self) -> str:
         """`3 running, 12 done, 75 waiting`"""

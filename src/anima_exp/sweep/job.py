@@ -22,4 +22,5 @@ class Outcome(Enum):
     paused = 70  # reached `until`
     in_use = 71  # another process runs this cell
     no_slot = 72  # another sweep took the GPU first
+    bad_fork = 74  # the warm process has initialised CUDA, which a fork of it cannot use
     stopped = 73  # Ctrl-C, SIGTERM: a checkpoint was written if there was anything to save

@@ -62,18 +62,19 @@ class Pool:
     work: worker.Work = worker.train
     first_line: Callable[[Cell], str] = lambda cell: ""
     signals: list[int] = field(default_factory=list)  # received
+    _context: Any = None
     _running: list[_Running] = field(default_factory=list)
     _taken: dict[str, float] = field(default_factory=dict)  # slot -> until when
 
     def run(self, schedule: Schedule) -> None:
         before = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
-        context = _context(self.slots, warm=self.warm)
+        self._context = _context(self.slots, warm=self.warm)
         try:
             with self.board:
                 while self._running or (schedule.waiting and not self.signals):
                     self._reap(schedule)
                     if not self.signals:
-                        self._start(schedule, context)
+                        self._start(schedule)
                     self._look(schedule)
         finally:
             for running in self._running:
@@ -81,7 +82,7 @@ class Pool:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _start(self, schedule: Schedule, context: Any) -> None:
+    def _start(self, schedule: Schedule) -> None:
         while len(self._running) < self.at_once and (slot := self._free_slot()):
             job = schedule.next()
             if job is None:
@@ -90,11 +91,11 @@ class Pool:
                 schedule.ended(job, elsewhere)
                 self.board.ended(job, elsewhere, Progress(job.cell))
             else:
-                self._spawn(job, slot, context)
+                self._spawn(job, slot)
 
-    def _spawn(self, job: Job, slot: Slot, context: Any) -> None:
+    def _spawn(self, job: Job, slot: Slot) -> None:
         cell = job.cell
-        process = context.Process(
+        process = self._context.Process(
             target=worker.main,
             args=(self.work, cell.config, job.until, slot, cell.log, self.first_line(cell)),
         )
@@ -123,6 +124,13 @@ class Pool:
             outcome = _outcome(running)
             if outcome is Outcome.no_slot:
                 self._taken[running.slot.name] = time.monotonic() + _SLOT_TAKEN_SECONDS
+            elif outcome is Outcome.bad_fork and self.warm:
+                self.warm = False
+                self._context = _context(self.slots, warm=False)
+                self.board.say(
+                    "A library has touched the GPU before its time: from here on every "
+                    "job imports its own (launcher.warm=false)."
+                )
             schedule.ended(running.job, outcome)
             self.board.ended(running.job, outcome, running.progress)
             running.process.close()
@@ -153,7 +161,7 @@ def _context(slots: list[Slot], *, warm: bool) -> Any:
     os.environ["OMP_NUM_THREADS"] = str(slots[0].threads)
     # Else `torch.cuda.is_available()` would initialise CUDA in the server.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
-    os.environ["ANIMA_EXP_WARM"] = "gpu" if slots[0].gpu else "cpu"
+    os.environ["ANIMA_EXP_WARM_FOR"] = "gpu" if slots[0].gpu else "cpu"
     if not warm:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

@@ -30,7 +30,7 @@ class Queue:
         return self._jobs.popleft() if self._jobs else None
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        if outcome is Outcome.no_slot:
+        if outcome in (Outcome.no_slot, Outcome.bad_fork):
             self._jobs.appendleft(job)
         elif outcome is Outcome.in_use:
             self._elsewhere.append((time.monotonic() + _ELSEWHERE_SECONDS, job))

@@ -115,4 +115,6 @@ def _most_tokens(config: RunConfig) -> int | None:
     else:
         samples = data.max_train_samples or data.rows
         rows = None if samples is None else samples * (trainer.epochs or 0.0)
-    return None if rows is None else round(rows * (data.max_prompt_tokens + data.max_response_tokens))
+    return (
+        None if rows is None else round(rows * (data.max_prompt_tokens + data.max_response_tokens))
+    )

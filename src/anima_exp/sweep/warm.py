@@ -3,18 +3,37 @@
 No device may be touched and no thread started here, for neither survives a fork.
 """
 
+import gc
 import os
+from contextlib import suppress
 from importlib import import_module
 
 from anima_exp.quiet import quiet_libraries
 
-_FOR_ALL = (
-    "torch",
-    "transformers.trainer",
-    "transformers.models.llama.modeling_llama",
+WARM_FOR = "ANIMA_EXP_WARM_FOR"  # `cpu` or `gpu`, in the environment of the process
+_FOR_ALL = ("torch", "transformers.trainer", "transformers.models.llama.modeling_llama", "datasets")
+# peft imports bitsandbytes, which asks CUDA which GPU there is, after which no fork could use it.
+_WITHOUT_GPU = (
     "peft",
-    "datasets",
+    "bitsandbytes",
+    "anima_exp.training.trainer",
+    "anima_exp.training.save",
+    "anima_exp.model.adapter",
+)
+_OURS = (
     "wandb",
+    "anima_exp.experiment",
+    "anima_exp.evals.measure",
+    "anima_exp.data.prepare",
+    "anima_exp.model.base",
+    "anima_exp.model.tokenizer",
+    "anima_exp.plan",
+)
+# Imported by those only when they are first used, and slow; they may be elsewhere tomorrow.
+_LATE = (
+    "transformers.integrations.bitsandbytes",
+    "transformers.modeling_utils",
+    "wandb.sdk.launch",
 )
 _OURS = (
     "anima_exp.experiment",
@@ -31,10 +50,17 @@ _OURS = (
 
 def load() -> None:
     quiet_libraries()
-    # bitsandbytes asks CUDA which GPU there is as it is imported, after which no fork could use it.
-    without_gpu = os.environ.get("ANIMA_EXP_WARM") == "cpu"
-    for module in (*_FOR_ALL, *(("bitsandbytes",) if without_gpu else ()), *_OURS):
+    here = _WITHOUT_GPU if os.environ.get(WARM_FOR) == "cpu" else ()
+    for module in (*_FOR_ALL, *here, *_OURS):
         import_module(module)
+    for module in _LATE:
+        with suppress(ImportError):
+            import_module(module)
+    with suppress(ImportError, AttributeError):  # a thousand patterns, compiled once and kept
+        import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("llama")
+    # A million objects that live as long as the process: no job need look at them, nor copy them.
+    gc.collect()
+    gc.freeze()
 
 
 load()

@@ -39,6 +39,8 @@ def main(
             lease.acquire(timeout=0)
     except Timeout:
         _leave(Outcome.no_slot)
+    if _forked_too_late(slot):
+        _leave(Outcome.bad_fork)
     _take(slot)
     _write_to(log)
     print(first_line, flush=True)
@@ -69,6 +71,11 @@ def _outcome(work: Work, config: RunConfig, until: int | None) -> Outcome:
         traceback.print_exc()
         return Outcome.failed
     return Outcome.done
+
+
+def _forked_too_late(slot: Slot) -> bool:
+    torch = sys.modules.get("torch")
+    return bool(slot.gpu and torch and torch.cuda._is_in_bad_fork())
 
 
 def _take(slot: Slot) -> None:
