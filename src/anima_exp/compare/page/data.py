@@ -13,11 +13,13 @@ from anima_exp.compare.runs import Run, State, curves, generations
 from anima_exp.compare.settings import comparable, in_order, order, written
 from anima_exp.compare.statistics import Interval
 
+Plotted = dict[str, Any]  # what becomes JSON
+
 RUNS = 1000  # drawn as lines; more are taken evenly from the ranking
 POINTS_OF_ALL, POINTS_OF_ONE = 60_000, 200  # of each curve
 
 
-def plotted(comparison: Comparison) -> dict[str, Any]:
+def plotted(comparison: Comparison) -> Plotted:
     """Settings by the number of their level; cells and runs from best to worst."""
     levels = {key: _levels(key, comparison.runs.runs) for key in comparison.keys}
     places = {
@@ -51,8 +53,12 @@ def plotted(comparison: Comparison) -> dict[str, Any]:
             for row in rows
         ],
         "runs": [
-            {"name": shown(run.name), "label": shown(labels.get(run.folder, "")),
-             "at": at(run.settings), **_line(run, comparison, answers, len(chosen))}
+            {
+                "name": shown(run.name),
+                "label": shown(labels.get(run.folder) or " ".join(run.overrides)),
+                "at": at(run.settings),
+                **_line(run, comparison, answers, len(chosen)),
+            }
             for run in chosen
         ],
         "effects": [
@@ -68,7 +74,7 @@ def plotted(comparison: Comparison) -> dict[str, Any]:
         ],
         "prompts": list(answers.prompts),
         "texts": list(answers.texts),
-    }  # fmt: skip
+    }
 
 
 def drawn_runs(comparison: Comparison) -> list[Run]:

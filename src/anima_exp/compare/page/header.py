@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 
 from anima_exp.compare.comparison import Comparison
-from anima_exp.compare.page.words import escaped
+from anima_exp.compare.page.words import count, escaped
 from anima_exp.compare.runs import State
 
 _WORDS = {
@@ -19,15 +19,16 @@ def title(comparison: Comparison) -> str:
     questions = [sweep.question or sweep.name for sweep in comparison.runs.sweeps]
     if len(questions) == 1:
         return questions[0]
-    count = len(comparison.runs.runs)
-    return f"{count:,} runs compared by {comparison.metric.name}"
+    return f"{count(len(comparison.runs.runs), 'run')} compared by {comparison.metric.name}"
 
 
 def header(comparison: Comparison, now: datetime) -> str:
-    answer, rest = _parts(comparison.verdict)
+    answer, rest = _parts(comparison.verdict if comparison.rows else "Nothing is done yet.")
     parts = [f"<h1>{escaped(title(comparison))}</h1>", f'<p class="verdict">{escaped(answer)}</p>']
     if rest:
         parts.append(f'<p class="more">{escaped(rest)}</p>')
+    if comparison.caution:
+        parts.append(f'<p class="note">{escaped(comparison.caution)}</p>')
     several = len(comparison.runs.sweeps) > 1
     for sweep in comparison.runs.sweeps:
         question = f"<p>{escaped(sweep.question or sweep.name)}</p>" if several else ""

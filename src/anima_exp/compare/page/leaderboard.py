@@ -1,11 +1,12 @@
 """The leaderboard's rows -> a table to sort and to filter, with each score drawn beside it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+from anima_exp.compare.columns import score
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.leaderboard import Row
-from anima_exp.compare.metric import Metric
+from anima_exp.compare.metric import Metric, metric
+from anima_exp.compare.page import costs
 from anima_exp.compare.page.table import Column, Line, Value, table
 from anima_exp.compare.page.whisker import Whiskers
 from anima_exp.compare.page.words import count, escaped
@@ -14,118 +15,86 @@ from anima_exp.compare.statistics import Interval
 
 ROWS = 2000  # a browser still sorts and filters so many at once
 
-
-@dataclass(frozen=True)
-class Cost:
-    name: str
-    of: Callable[[Row], float]
-    written: Callable[[float], str]
-
-    def text(self, row: Row) -> str:
-        return self.written(self.of(row))
-
-
-def _few(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}".rstrip(".")
-
-
-def _thousands(value: float) -> str:
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:#.3g}".rstrip(".") + f" {letter}"
-    return f"{value:.0f}"
-
-
-_COSTS = (
-    Cost("Steps", lambda row: row.steps, lambda value: f"{value:,.0f}"),
-    Cost("Tokens", lambda row: row.tokens, _thousands),
-    Cost("Hours", lambda row: row.hours, _few),
-    Cost("GiB", lambda row: row.memory_gib, _few),
-)
-
-
-def same(cost: Cost, rows: Sequence[Row]) -> bool:
-    """Whether it is the same in every row, so that a column would say nothing."""
-    return len(rows) > 1 and len({cost.text(row) for row in rows}) == 1
-
-
-def constant(rows: Sequence[Row]) -> str:
-    """What all rows cost alike: `250 steps, 1.00 M tokens`."""
-    return ", ".join(f"{cost.text(rows[0])} {cost.name.lower().replace('gib', 'GiB')}"
-                     for cost in _COSTS if same(cost, rows))  # fmt: skip
+Filled = tuple[Column, list[Value]]
 
 
 def leaderboard(comparison: Comparison) -> str:
-    rows, metric = comparison.shown[:ROWS], comparison.metric
-    names = headings(comparison.keys)
-    seeds = any(row.score.n > 1 for row in rows)
-    costs = [cost for cost in _COSTS if not same(cost, rows)]
-    others = list(dict.fromkeys(name for row in rows for name in row.others))
-    whiskers = Whiskers([row.score for row in rows])
-    places = {
-        key: {
-            comparable(value): place
-            for place, value in enumerate(in_order(row.cell.settings.get(key) for row in rows))
-        }
-        for key in comparison.keys
-    }
-    columns = [
-        Column("Rank"),
-        Column(metric.name + (" ± 95 %" if seeds else ""), "number score"),
-        Column(""),
-        *(Column(names[key], "value") for key in comparison.keys),
-        *([] if comparison.keys else [Column("Run", "value")]),
-        *(Column(name, "number") for name in others),
-        *([Column("Seeds", "number")] if seeds else []),
-        *(Column(cost.name, "number") for cost in costs),
+    """The score comes first: on a phone it is all that is seen before scrolling."""
+    rows = comparison.shown[:ROWS]
+    filled = [
+        (Column("Rank"), [Value(row.rank, key=row.rank, html=_rank(row)) for row in rows]),
+        *_scores(rows, comparison.metric),
+        *_settings(rows, comparison.keys),
+        *_others(rows),
+        *_costs(rows),
     ]
+    values = zip(*(column for _, column in filled), strict=True)
     lines = [
-        Line(
-            [
-                Value(row.rank, key=row.rank, html=_rank(row)),
-                Value(score(row.score, metric), key=row.score.mean),
-                Value(html=whiskers.draw(row.score, escaped(reach(row.score, metric)))),
-                *(
-                    Value(
-                        written(row.cell.settings.get(key)),
-                        key=places[key][comparable(row.cell.settings.get(key))],
-                    )
-                    for key in comparison.keys
-                ),
-                *([] if comparison.keys else [Value(row.cell.label, key=row.cell.label)]),
-                *(
-                    Value(f"{row.others[name].mean:.4g}", key=row.others[name].mean)
-                    if name in row.others
-                    else Value("–", key="")
-                    for name in others
-                ),
-                *([Value(row.score.n, key=row.score.n)] if seeds else []),
-                *(Value(cost.text(row), key=cost.of(row)) for cost in costs),
-            ],
-            style="best" if row.best else "",
-            text=_words(row),
-        )
-        for row in rows
-    ]  # fmt: skip
-    caption = f"{count(len(rows), 'cell')}, ranked by {metric.name}"
-    return table(caption, columns, lines, name="leaderboard-table", sortable=True)
-
-
-def score(interval: Interval, metric: Metric) -> str:
-    """`0.5477 ± 0.0012`, `46.0 ± 1.2 %`; the mean alone where nothing was repeated."""
-    mean = metric.number(interval.mean)
-    if interval.half is None:
-        return mean
-    half = metric.number(interval.half)
-    return f"{mean.removesuffix(' %')} ± {half}"
+        Line(line, style="best" if row.best else "", text=_words(row))
+        for row, line in zip(rows, values, strict=True)
+    ]
+    caption = f"{count(len(rows), 'cell')}, ranked by {comparison.metric.name}"
+    heads = [column for column, _ in filled]
+    return table(caption, heads, lines, name="leaderboard-table", sortable=True)
 
 
 def reach(interval: Interval, metric: Metric) -> str:
-    """The same for a reader who hears it."""
+    """A score with its interval, for a reader who hears it."""
     if interval.low is None or interval.high is None:
         return f"{metric.number(interval.mean)}, not repeated"
     low, high = metric.number(interval.low), metric.number(interval.high)
     return f"{metric.number(interval.mean)}, between {low} and {high}"
+
+
+def _scores(rows: Sequence[Row], metric: Metric) -> list[Filled]:
+    repeated = any(row.score.n > 1 for row in rows)
+    whiskers = Whiskers([row.score for row in rows])
+    drawn = [whiskers.draw(row.score, escaped(reach(row.score, metric))) for row in rows]
+    return [
+        (
+            Column(metric.name + (" ± 95 %" if repeated else ""), "number score"),
+            [Value(score(metric, row.score), key=row.score.mean) for row in rows],
+        ),
+        (Column(""), [Value(html=html) for html in drawn]),
+    ]
+
+
+def _settings(rows: Sequence[Row], keys: Sequence[str]) -> list[Filled]:
+    """Sorted as one would count, so by their place among the levels."""
+    if not keys:
+        return [(Column("Run", "value"), [Value(r.cell.label, key=r.cell.label) for r in rows])]
+    names, found = headings(keys), []
+    for key in keys:
+        values = [row.cell.settings.get(key) for row in rows]
+        places = {comparable(value): place for place, value in enumerate(in_order(values))}
+        cells = [Value(written(value), key=places[comparable(value)]) for value in values]
+        found.append((Column(names[key], "value"), cells))
+    return found
+
+
+def _others(rows: Sequence[Row]) -> list[Filled]:
+    found = []
+    for name in dict.fromkeys(name for row in rows for name in row.others):
+        other = metric(name)
+        cells = [
+            Value(other.number(row.others[name].mean), key=row.others[name].mean)
+            if name in row.others
+            else Value("–", key="")
+            for row in rows
+        ]
+        found.append((Column(name, "number"), cells))
+    return found
+
+
+def _costs(rows: Sequence[Row]) -> list[Filled]:
+    found = [
+        (Column(cost.heading, "number"), [Value(cost.text(r), key=cost.of(r)) for r in rows])
+        for cost in costs.differing(rows)
+    ]
+    if any(row.score.n > 1 for row in rows):
+        seeds = [Value(row.score.n, key=row.score.n) for row in rows]
+        found.insert(0, (Column("Seeds", "number"), seeds))
+    return found
 
 
 def _rank(row: Row) -> str | None:
@@ -133,5 +102,6 @@ def _rank(row: Row) -> str | None:
 
 
 def _words(row: Row) -> str:
+    """What a filter finds a row by."""
     full = [f"{key}={written(value)}" for key, value in row.cell.settings.items()]
     return " ".join([row.cell.label, *full, *(run.name for run in row.cell.runs)])

@@ -1,11 +1,11 @@
 """What stands beside the leaderboard in tables: a baseline, levels, a paper's values, failures."""
 
 from anima_exp.compare.baseline import Baseline
+from anima_exp.compare.columns import difference, score
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.effects import Effects
 from anima_exp.compare.metric import Metric
 from anima_exp.compare.page.data import stop_reason
-from anima_exp.compare.page.leaderboard import score
 from anima_exp.compare.page.table import Column, Line, Value, table
 from anima_exp.compare.published import Beside
 from anima_exp.compare.runs import Run, State
@@ -17,16 +17,18 @@ FAILURES = 500  # a grid whose every cell failed says the same again and again
 def baseline(found: Baseline, metric: Metric) -> str:
     columns = [Column("Against it", "value"), Column("Difference", "number")]
     columns += [Column("Pairs", "number"), Column("")]
-    words = {True: "better", False: "worse", None: "cannot be told apart"}
-    lines = []
-    for one in found.differences:
-        told = "no pair"
-        if one.score:
-            told = metric.difference(one.score.mean)
-            if one.score.half is not None:
-                told += f" ± {metric.difference(one.score.half).lstrip('+')}"
-        word = words[one.better] if one.score else ""
-        lines.append(Line([Value(one.label), Value(told), Value(one.pairs), Value(word)]))
+    words = {True: "better", False: "worse", None: "no clear difference"}
+    lines = [
+        Line(
+            [
+                Value(one.label),
+                Value(difference(metric, one.score) if one.score else "no pair"),
+                Value(one.pairs),
+                Value(words[one.better] if one.pairs > 1 else ""),
+            ]
+        )
+        for one in found.differences
+    ]
     return table(f"Differences from {found.label}", columns, lines)
 
 
@@ -39,7 +41,7 @@ def levels(effects: Effects, metric: Metric) -> str:
                 Value(effect.key),
                 Value(written(level.value)),
                 Value(level.score.n),
-                Value(score(level.score, metric)),
+                Value(score(metric, level.score)),
                 Value(f"{100 * effect.share:.1f} %" if place == 0 else ""),
             ]
         )
@@ -53,6 +55,7 @@ def published(beside: Beside, metric: Metric) -> str:
     """Theirs and ours; the metrics may differ, so each column says its own."""
     settings = list(dict.fromkeys(key for row, _, _ in beside.rows for key in row))
     names = headings(settings)
+    digits = max(len(f"{value:g}".partition(".")[2]) for _, value, _ in beside.rows)
     columns = [Column(names[key], "value") for key in settings]
     columns += [Column(f"Paper: {beside.table.metric}", "number")]
     columns += [Column(f"Ours: {metric.name}", "number"), Column("Our runs", "number")]
@@ -60,8 +63,8 @@ def published(beside: Beside, metric: Metric) -> str:
         Line(
             [
                 *(Value(written(row[key]) if key in row else "–") for key in settings),
-                Value(f"{value:g}"),
-                Value(score(ours, metric) if ours else "–"),
+                Value(f"{value:.{digits}f}"),
+                Value(score(metric, ours) if ours else "–"),
                 Value(ours.n if ours else 0),
             ]
         )

@@ -8,7 +8,8 @@ function curves() {
   const select = byId("curves-colour");
   if (!select) return;
   const keys = found.settings.map((setting) => setting.key);
-  fill(select, keys.length ? keys : ["nothing"]);
+  fill(select, keys);
+  select.parentElement.hidden = keys.length === 0;
   // The setting that matters most says most about the lines.
   colouring = found.effects.map((effect) => keys.indexOf(effect.key)).find((at) => at >= 0) ?? 0;
   select.value = colouring;

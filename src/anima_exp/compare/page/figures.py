@@ -1,0 +1,108 @@
+"""The sections that are drawn: their headings, controls and empty places; scripts/ fills them."""
+
+from collections.abc import Iterator
+
+from anima_exp.compare.comparison import Comparison
+from anima_exp.compare.effects import Effect
+from anima_exp.compare.page import tables
+from anima_exp.compare.page.data import Plotted, points
+from anima_exp.compare.page.section import Section
+from anima_exp.compare.page.words import escaped
+
+
+def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
+    metric = escaped(comparison.metric.name)
+    drawn = [which for which in _CURVES if any(run[which][0] for run in plotted["runs"])]
+    if drawn:
+        lead = _curves_lead(comparison, plotted)
+        yield Section("curves", "Curves", "Learning curves", lead, _curves(drawn, metric))
+    if comparison.effects.effects:
+        yield _effects(comparison)
+    several = [setting for setting in plotted["settings"] if len(setting["levels"]) > 1]
+    if len(several) > 1 and len(plotted["cells"]) > 2:
+        lead = f"Mean {metric}, over all other settings. A cross marks a pair without a run."
+        yield Section("pairs", "Two settings", "Two settings together", lead, _PAIRS)
+    if several and len(plotted["cells"]) > 2:
+        yield Section("paths", "All settings", "All settings at once", _PATHS_LEAD, _PATHS)
+    if plotted["prompts"]:
+        lead = "The same question to two runs; at first the best and the worst."
+        yield Section("generations", "Answers", "What the models answer", lead, _ANSWERS)
+
+
+_CURVES = {"training": "Training loss by step", "evaluations": "{metric} at evaluations, by step"}
+
+
+def _curves_lead(comparison: Comparison, plotted: Plotted) -> str:
+    drawn, begun = len(plotted["runs"]), sum(bool(r.settings) for r in comparison.runs.runs)
+    told = [
+        f"One line a run, thinned to at most {points(drawn)} points: training loss is the mean "
+        "of the steps between two points. A cross is where a run was stopped early."
+    ]
+    if begun > drawn:
+        told.append(f"{drawn:,} of {begun:,} runs, evenly over the ranking.")
+    return " ".join(told)
+
+
+def _curves(drawn: list[str], metric: str) -> str:
+    plots = []
+    for which in drawn:
+        told = _CURVES[which].format(metric=metric)
+        plots.append(
+            f'<figure><div class="plot" id="{which}-plot" role="img" aria-label="{told}"></div>'
+            f"<figcaption>{told}</figcaption></figure>"
+        )
+    return f"""<div class="controls">
+<label>Colour by<select id="curves-colour"></select></label>
+<label>Steps<select id="curves-steps"></select></label></div>
+<div class="levels" id="curves-levels" role="group" aria-label="Levels shown"></div>
+<div class="plots two">{"".join(plots)}</div>"""
+
+
+def _effects(comparison: Comparison) -> Section:
+    effects = comparison.effects
+    told = [
+        "Mean at each level with its 95 % interval, every level of the other settings weighing "
+        f"the same. Interactions and chance: {100 * effects.residual:.1f} % of the variance."
+    ]
+    if not effects.balanced:
+        told.append("The grid has holes, so settings overlap: a share is what no other explains.")
+    if effects.skipped:
+        skipped = ", ".join(map(escaped, effects.skipped))
+        told.append(f"Left out, as nearly every run has a value of its own: {skipped}.")
+    plots = "".join(_effect(place, effect) for place, effect in enumerate(effects.effects))
+    body = (
+        f'<div class="plots small">{plots}</div>\n<details><summary>The numbers</summary>\n'
+        f"{tables.levels(effects, comparison.metric)}</details>"
+    )
+    return Section("effects", "Effects", "What matters most", " ".join(told), body)
+
+
+def _effect(place: int, effect: Effect) -> str:
+    key, share = escaped(effect.key), f"{100 * effect.share:.1f}"
+    together = ""
+    if effect.together:
+        others = ", ".join(map(escaped, effect.together))
+        together = f"<figcaption>Changes together with {others}: one effect.</figcaption>"
+    return f"""<figure><h3>{key}</h3>
+<p class="share">{share} % of variance<i><i style="width:{share}%"></i></i></p>
+<div class="plot" id="effect-{place}" role="img"
+ aria-label="Mean at each level of {key}; the numbers are below"></div>{together}</figure>"""
+
+
+_PAIRS = """<div class="controls">
+<label>Rows<select id="heat-row"></select></label>
+<label>Columns<select id="heat-column"></select></label></div>
+<figure><div class="plot" id="heat-plot" role="img" aria-label="Heat map of two settings"></div>
+</figure>"""
+_PATHS_LEAD = (
+    "Each line is a cell on its way through the settings to its score, the better end up; of one "
+    "level, the better lines are the upper ones. The best tenth is orange."
+)
+_PATHS = """<figure class="sideways" tabindex="0" role="region" aria-label="All settings at once">
+<div class="plot" id="parallel-plot" role="img" aria-label="One line a cell"></div></figure>"""
+_ANSWERS = """<div class="controls">
+<label class="wide">Question<select id="prompt"></select></label>
+<label class="wide">Left<select id="run-left"></select></label>
+<label class="wide">Right<select id="run-right"></select></label></div>
+<p class="question said" id="question" dir="auto"></p>
+<div class="answers" id="answers" aria-live="polite"></div>"""
