@@ -29,7 +29,7 @@ SETTINGS = {
 }
 
 
-def run(folder, *, loss=0.5, scores=None, done=True, failure=None, steps=20, **settings):
+def run(folder, /, *, loss=0.5, scores=None, done=True, failure=None, steps=20, **settings):
     """A run's folder; settings by dotted key, as `run(folder, loss=0.5, **{"lora.rank": 8})`."""
     folder = Path(folder)
     folder.mkdir(parents=True)
@@ -107,7 +107,9 @@ def grid(folder, *, ranks=(8, 64), dropouts=(0.0, 0.05), seeds=(0, 1, 2), noise=
     return [
         run(
             Path(folder) / f"tiny-sample-r{rank}-d{dropout}-s{seed}",
-            loss=1.0 - 0.1 * ranks.index(rank) - 0.01 * dropouts.index(dropout)
+            loss=1.0
+            - 0.1 * ranks.index(rank)
+            - 0.01 * dropouts.index(dropout)
             + draw.gauss(0, noise),
             **{"lora.rank": rank, "lora.dropout": dropout, "seed": seed, **settings},
         )

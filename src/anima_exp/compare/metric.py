@@ -67,8 +67,7 @@ def choose_metric(runs: Runs, asked: str | None) -> Metric:
         return known.get(name, metric(name))
     if not scores:
         raise ConfigError(
-            f"None of the {len(done)} done runs has a score. Train with data.heldout_rows above 0 "
-            "and evals=[heldout]."
+            "No done run has a score. Train with data.heldout_rows above 0 and evals=[heldout]."
         )
     problem = f"No done run has the score '{name}'." if asked else "Several scores are there."
     raise ConfigError(f"{problem} Give --metric one of: {', '.join(scores)}.")

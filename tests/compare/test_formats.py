@@ -1,0 +1,80 @@
+import csv
+import io
+import json
+
+import synthetic
+
+from anima_exp.compare.comparison import build
+from anima_exp.compare.formats import FORMATS
+from anima_exp.compare.runs import load
+
+
+def two(folder, first="a|b_1", second="50 %\\&"):
+    """Two data sets with names that every format has to escape."""
+    synthetic.run(folder / "one", loss=0.5, **{"data.name": first})
+    synthetic.run(folder / "two", loss=0.25, **{"data.name": second})
+    return build(load([folder]))
+
+
+def test_markdown_has_one_cell_for_each_value(tmp_path):
+    lines = FORMATS["markdown"](two(tmp_path)).splitlines()
+    assert lines[:2] == [
+        "| # | data | heldout\\_loss | exact\\_match | tokens | time | GiB |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    assert lines[2].startswith("| 1 | 50 %\\\\& | 0.2500 |")
+    assert lines[3].startswith("| 2 | a\\|b\\_1 | 0.5000 |")
+
+
+def test_latex_escapes_and_sets_the_best_in_bold(tmp_path):
+    lines = FORMATS["latex"](two(tmp_path)).splitlines()
+    assert lines[1] == "\\begin{tabular}{rlrrrrr}"
+    assert lines[3].startswith("\\# & data & heldout\\_loss &")
+    assert lines[5].startswith(
+        "\\textbf{1} & \\textbf{50 \\%\\textbackslash{}\\&} & \\textbf{0.2500} &"
+    )
+    assert lines[6].startswith("2 & a|b\\_1 & 0.5000 & 46.0 \\% &")
+
+
+def test_csv_has_full_numbers_and_every_run(tmp_path):
+    synthetic.grid(tmp_path, seeds=(0, 1))
+    found = build(load([tmp_path]))
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"](found))))
+    assert len(rows) == 4
+    first = rows[0]
+    assert (first["rank"], first["lora.rank"], first["lora.dropout"]) == ("1", "64", "0.05")
+    assert float(first["heldout_loss"]) == found.rows[0].score.mean
+    assert float(first["heldout_loss_low"]) == found.rows[0].score.low
+    assert (first["heldout_loss_n"], first["tokens"], first["memory_gib"]) == ("2", "6000", "0.68")
+    assert first["runs"] == "tiny-sample-r64-d0.05-s0 tiny-sample-r64-d0.05-s1"
+
+
+def test_csv_quotes_what_holds_a_comma(tmp_path):
+    rows = csv.DictReader(io.StringIO(FORMATS["csv"](two(tmp_path, 'x,"y"', "z"))))
+    assert [row["data.name"] for row in rows] == ["z", 'x,"y"']
+
+
+def test_json_is_everything(tmp_path):
+    cells = [(folder, []) for folder in synthetic.grid(tmp_path / "runs")]
+    cells.append((synthetic.run(tmp_path / "runs/bad", failure="no memory"), []))
+    sweep = synthetic.sweep(tmp_path / "s", cells, swept=["lora.rank", "lora.dropout"])
+    found = json.loads(FORMATS["json"](build(load([sweep]), baseline="lora.rank=8")))
+    assert found["counts"] == {"done": 12, "failed": 1, "unfinished": 0, "stopped": 0}
+    assert found["settings"] == ["lora.rank", "lora.dropout"]
+    assert found["leaderboard"][0]["runs"] == {f"tiny-sample-r64-d0.05-s{s}": s for s in range(3)}
+    assert {effect["key"] for effect in found["effects"]["effects"]} == {
+        "lora.rank",
+        "lora.dropout",
+        "seed",
+    }
+    assert found["baseline"]["differences"][0]["pairs"] == 6
+    assert found["runs"][-1]["failure"] == "no memory"
+    assert found["sweeps"][0]["question"] == "Which rank is best?"
+
+
+def test_nothing_done_is_an_empty_table(tmp_path):
+    synthetic.run(tmp_path / "a", done=False)
+    found = build(load([tmp_path]))
+    assert json.loads(FORMATS["json"](found))["leaderboard"] == []
+    for name in ("markdown", "latex", "csv"):
+        assert FORMATS[name](found)

@@ -1,0 +1,56 @@
+import synthetic
+
+from anima_exp.compare.comparison import build
+from anima_exp.compare.runs import load
+
+
+def verdict(folder, table, **sweep):
+    """Of runs with {rank: {seed: loss}}."""
+    cells = [
+        (synthetic.run(folder / f"r{rank}s{seed}", loss=loss, seed=seed, **{"lora.rank": rank}), [])
+        for rank, losses in table.items()
+        for seed, loss in losses.items()
+    ]
+    path = synthetic.sweep(folder / "sweeps/s", cells, **sweep) if sweep else folder
+    return build(load([path])).verdict
+
+
+def test_one_seed_cannot_tell(tmp_path):
+    assert verdict(tmp_path, {8: {0: 1.0}, 64: {0: 0.9}}) == (
+        "rank=64 is ahead of rank=8 by -0.1000. Each has one seed, which cannot tell a better "
+        "setting from a lucky run. Repeat: python -m anima_exp.train -m ... seed=0,1,2"
+    )
+
+
+def test_a_sweep_is_repeated_by_its_own_command(tmp_path):
+    told = verdict(tmp_path, {8: {0: 1.0}, 64: {0: 0.9}}, command="train -m sweep=s")
+    assert told.endswith("Repeat: train -m sweep=s seed=0,1,2")
+
+
+def test_paired_seeds_tell_what_unpaired_ones_cannot(tmp_path):
+    # Seeds differ by 1, the settings by 0.1 at every seed.
+    steady = {8: {0: 1.0, 1: 2.0, 2: 3.0}, 64: {0: 0.9, 1: 1.9, 2: 2.9}}
+    assert verdict(tmp_path / "paired", steady) == (
+        "rank=64 is better than rank=8 (-0.1000 ± 0.0000, paired over 3 seeds)."
+    )
+    other_seeds = {8: {0: 1.0, 1: 2.0, 2: 3.0}, 64: {3: 0.9, 4: 1.9, 5: 2.9}}
+    # Both variances are 1: sqrt(2/3) * t(4) = 0.81650 * 2.77645 = 2.26697.
+    assert verdict(tmp_path / "unpaired", other_seeds) == (
+        "rank=64 is ahead of rank=8, but cannot be told from it "
+        "(-0.1000 ± 2.2670, 3 and 3 seeds, unpaired)."
+    )
+
+
+def test_picking_the_best_of_many_needs_more_than_picking_one_of_two(tmp_path):
+    # Differences of -0.10, -0.09 and -0.11: t(2) is 4.3 at 5 %, but 35 at 5 % over 61.
+    two = {8: {0: 1.0, 1: 1.01, 2: 1.02}, 64: {0: 0.9, 1: 0.92, 2: 0.91}}
+    assert "is better than rank=8" in verdict(tmp_path / "two", two)
+    many = {**two, **{100 + i: {0: 3.0, 1: 3.1, 2: 2.9} for i in range(60)}}
+    told = verdict(tmp_path / "many", many)
+    assert "rank=64 is ahead of rank=8, but cannot be told from it" in told
+    assert "corrected for 61 comparisons" in told
+    assert told.endswith("It is better than the other 60.")
+
+
+def test_a_single_cell_has_no_rival(tmp_path):
+    assert verdict(tmp_path, {8: {0: 1.0, 1: 1.1}}) == "There is nothing to compare it with."
