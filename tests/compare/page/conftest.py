@@ -1,138 +1,39 @@
-"""A headless Chromium for the tests of the page, spoken to over a pipe: nothing to install."""
-
-import base64
-import json
-import os
+import importlib.util
 import shutil
-import subprocess
-import tempfile
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+from anima_exp.compare.comparison import build
+from anima_exp.compare.page import write_page
+from anima_exp.compare.runs import load
 
-
-class Browser:
-    """One browser with one tab, by the DevTools protocol: JSON messages that end in a zero byte."""
-
-    def __init__(self, program):
-        self._profile = tempfile.mkdtemp()
-        # The browser reads commands from its descriptor 3 and answers on 4.
-        read_commands, self._to = os.pipe()
-        self._from, write_answers = os.pipe()
-        self._process = subprocess.Popen(
-            [
-                "sh", "-c", f'exec "$0" "$@" 3<&{read_commands} 4>&{write_answers}', program,
-                "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                "--remote-debugging-pipe", "--no-first-run", f"--user-data-dir={self._profile}",
-                "about:blank",
-            ],
-            pass_fds=(read_commands, write_answers),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        os.close(read_commands)
-        os.close(write_answers)
-        self._count, self._left, self._session = 0, b"", None
-        self.events = []
-        targets = self("Target.getTargets")["targetInfos"]
-        tab = next(one["targetId"] for one in targets if one["type"] == "page")
-        attached = self("Target.attachToTarget", targetId=tab, flatten=True)
-        self._session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self(f"{domain}.enable")
-
-    def __call__(self, method, **parameters):
-        """Send one command and return its result; what else the browser says is kept."""
-        self._count += 1
-        message = {"id": self._count, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._to, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._read()
-            if answer.get("id") == self._count:
-                assert "error" not in answer, answer["error"]
-                return answer["result"]
-            self.events.append(answer)
-
-    def open(self, path, *, width=1400, height=900, dark=False, phone=False):
-        """Show the file and wait until its plots are drawn; returns the seconds it took."""
-        self.events.clear()
-        self("Emulation.setDeviceMetricsOverride", width=width, height=height,
-             deviceScaleFactor=2 if phone else 1, mobile=phone)  # fmt: skip
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self("Emulation.setEmulatedMedia", features=[scheme])
-        started = time.monotonic()
-        self("Page.navigate", url=Path(path).as_uri())
-        self.wait("document.documentElement.dataset.drawn !== undefined")
-        return time.monotonic() - started
-
-    def wait(self, condition, seconds=60):
-        end = time.monotonic() + seconds
-        while not self.value(f"document.readyState === 'complete' && ({condition})"):
-            assert time.monotonic() < end, f"still not: {condition}"
-            time.sleep(0.02)
-
-    def value(self, expression):
-        told = self("Runtime.evaluate", expression=expression, returnByValue=True)
-        assert "exceptionDetails" not in told, told["exceptionDetails"]
-        return told["result"].get("value")
-
-    def press(self, key, code):
-        for kind in ("keyDown", "keyUp"):
-            self("Input.dispatchKeyEvent", type=kind, key=key, code=key, text=code,
-                 windowsVirtualKeyCode=ord(code))  # fmt: skip
-
-    def requests(self):
-        """Addresses that the page asked for; what lies in the page itself is none."""
-        sent = [e["params"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
-        urls = [one["request"]["url"] for one in sent]
-        return [url for url in urls if not url.startswith("data:")]
-
-    def faults(self):
-        """What went wrong in the page, by the browser's account and by the page's own."""
-        thrown = [e["params"] for e in self.events if e.get("method") == "Runtime.exceptionThrown"]
-        logged = [e["params"]["entry"] for e in self.events if e.get("method") == "Log.entryAdded"]
-        logged = [entry["text"] for entry in logged if entry["level"] in ("error", "warning")]
-        told = self.value("document.documentElement.dataset.faults") or ""
-        return thrown + logged + told.splitlines()
-
-    def screenshot(self, path, *, whole=True):
-        shot = self("Page.captureScreenshot", captureBeyondViewport=whole)
-        Path(path).write_bytes(base64.b64decode(shot["data"]))
-
-    def close(self):
-        with suppress(OSError, AssertionError):
-            self._session = None
-            self("Browser.close")
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        os.close(self._to)
-        os.close(self._from)
-        shutil.rmtree(self._profile, ignore_errors=True)
-
-    def _read(self):
-        while b"\0" not in self._left:
-            more = os.read(self._from, 1 << 20)
-            if not more:
-                raise OSError("the browser is gone")
-            self._left += more
-        line, _, self._left = self._left.partition(b"\0")
-        return json.loads(line)
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session")
 def browser():
-    program = next(filter(None, map(shutil.which, NAMES)), None)
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
-        pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
-    browser = Browser(program)
+        pytest.skip(f"no browser: none of {', '.join(PROGRAMS)} is installed")
+    # Tests are no package here, so a neighbour is imported by its path.
+    spec = importlib.util.spec_from_file_location(
+        "chromium", Path(__file__).with_name("chromium.py")
+    )
+    chromium = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(chromium)
+    browser = chromium.Browser(program)
     yield browser
     browser.close()
+
+
+@pytest.fixture(scope="session")
+def written():
+    """Folders of runs or of a sweep -> their page, beside them."""
+
+    def write(folder, **options):
+        path = folder.with_suffix(".html")
+        write_page(path, build(load([folder]), **options))
+        return path
+
+    return write

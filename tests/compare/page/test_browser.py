@@ -1,0 +1,205 @@
+"""The page as a reader meets it, in a real browser."""
+
+import json
+
+import pytest
+import synthetic
+
+HOSTILE = "</script><img src=x onerror=\"document.title='owned'\"><b>bold</b><a href=x>&lt;"
+ON_DISK = "<img src=x onerror=document.title='owned'>"  # a folder's name holds no slash
+DRAWN = "document.querySelectorAll('.plot svg path').length"
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory, written):
+    """Twelve runs and one stopped early, with a baseline: every section but the paper's."""
+    folder = tmp_path_factory.mktemp("grid")
+    places = synthetic.grid(folder / "runs")
+    stopped = synthetic.run(folder / "runs" / "stopped", done=False, **{"lora.rank": 8})
+    why = {"step": 20, "metric": "heldout_loss", "value": 1.5, "reason": "behind its rung"}
+    cells = [(place, []) for place in [*places, stopped]]
+    return written(synthetic.sweep(folder / "sweep", cells, stopped={"stopped": why}))
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory, written):
+    folder = tmp_path_factory.mktemp("many") / "runs"
+    synthetic.grid(
+        folder, ranks=(2, 4, 8, 16, 32), dropouts=(0.0, 0.05, 0.1, 0.2), seeds=range(25), steps=500
+    )
+    return written(folder)
+
+
+@pytest.fixture
+def shown(browser, grid):
+    """The browser, which shows the grid's page; each test uses a part of the page of its own."""
+    if browser.value("location.href") != grid.as_uri():
+        browser.open(grid)
+    return browser
+
+
+def rows(browser, column):
+    """The texts of a column of the leaderboard, as shown."""
+    return browser.value(
+        "Array.from(document.querySelectorAll('#leaderboard-table tbody tr:not([hidden])'),"
+        f" (row) => row.cells[{column}].textContent)"
+    )
+
+
+def choose(browser, name, option):
+    browser.value(
+        f"(() => {{ const select = document.getElementById('{name}'); select.value = '{option}';"
+        "select.dispatchEvent(new Event('change')); })()"
+    )
+    browser.wait("document.documentElement.dataset.drawn !== undefined")
+
+
+def test_it_draws_without_a_fault_and_asks_for_nothing(browser, grid):
+    browser.open(grid)
+    assert browser.faults() == []
+    assert browser.requests() == [grid.as_uri()]
+    empty = "Array.from(document.querySelectorAll('.plot')).filter((p) => !p.querySelector('svg'))"
+    assert browser.value(f"({empty}).length") == 0
+    assert browser.value(DRAWN) > 50
+    assert browser.value("document.querySelectorAll('canvas').length") == 0
+
+
+def test_the_leaderboard_sorts_by_click_and_by_keyboard(shown):
+    ranks = rows(shown, 0)
+    head = "document.querySelectorAll('#leaderboard-table thead button')"
+    shown.value(f"{head}[1].click()")
+    shown.value(f"{head}[1].click()")  # the other way round
+    assert rows(shown, 0) == ranks[::-1]
+    sorting = "document.querySelector('[aria-sort]')"
+    assert shown.value(f"{sorting}.getAttribute('aria-sort')") == "descending"
+    shown.value(f"{head}[0].focus()")
+    shown.press("Enter", "\r")
+    assert rows(shown, 0) == ranks
+
+
+def test_the_filter_takes_words_and_whole_values(shown):
+    for words, expected in (("rank=8", 2), ("rank=6", 0), ("RANK=64 dropout=0.05", 1), ("", 4)):
+        shown.value(
+            "(() => { const box = document.getElementById('leaderboard-filter');"
+            f"box.value = {json.dumps(words)}; box.dispatchEvent(new Event('input')); }})()"
+        )
+        assert len(rows(shown, 0)) == expected, words
+    assert shown.value("document.getElementById('leaderboard-shown').textContent") == ""
+
+
+def test_curves_are_coloured_by_the_chosen_setting(shown):
+    levels = "Array.from(document.querySelectorAll('#curves-levels button'), (b) => b.textContent)"
+    assert shown.value(levels) == ["8", "64"]
+    choose(shown, "curves-colour", 1)
+    assert shown.value(levels) == ["0", "0.05"]
+    colours = (
+        "new Set(Array.from(document.querySelectorAll('#evaluations-plot path.js-line'),"
+        " (line) => line.style.stroke)).size"
+    )
+    assert shown.value(colours) == 2
+    shown.value("document.querySelector('#curves-levels button').click()")
+    shown.wait("document.documentElement.dataset.drawn !== undefined")
+    assert shown.value(colours) == 1
+    assert shown.faults() == []
+
+
+def test_a_run_stopped_early_is_marked_where_it_ends(shown):
+    marks = shown.value("document.getElementById('training-plot').data.at(-1)")
+    assert marks["x"] == [20]
+    assert marks["text"] == ["stopped<br>stopped early: behind its rung"]
+    assert "behind its rung" in shown.value("document.getElementById('failures').textContent")
+
+
+def test_two_settings_are_never_the_same_one(shown):
+    chosen = "['heat-row', 'heat-column'].map((id) => document.getElementById(id).value)"
+    before = shown.value(chosen)
+    shown.value("document.getElementById('heat-row').focus()")
+    choose(shown, "heat-row", before[1])
+    assert shown.value(chosen) == before[::-1]
+
+
+def test_answers_of_any_two_runs_stand_side_by_side(shown):
+    names = "Array.from(document.querySelectorAll('#answers article p.soft'), (p) => p.textContent)"
+    best, worst = shown.value(names)
+    assert best.startswith("tiny-sample-r64-d0.05") and worst.startswith("tiny-sample-r8-d0.0-")
+    choose(shown, "run-right", 0)
+    assert shown.value(names) == [best, best]
+
+
+def test_no_page_scrolls_sideways(shown):
+    for width in (390, 320, 800):
+        shown.resize(width, phone=True)
+        assert shown.value("document.documentElement.scrollWidth") == width
+        assert shown.value("document.querySelector('#leaderboard .box').clientWidth") < width
+        shown.wait(f"document.querySelector('#training-plot svg').clientWidth < {width}")
+    shown.resize(1400)
+
+
+def test_the_plots_follow_the_dark(shown):
+    title = "document.querySelector('#training-plot .xtitle').style.fill"
+    light = shown.value(title)
+    shown.darken(True)
+    shown.wait(f"document.documentElement.dataset.drawn && {title} !== {light!r}")
+    assert shown.value("getComputedStyle(document.body).backgroundColor") == "rgb(19, 23, 26)"
+    shown.darken(False)
+    shown.wait(f"document.documentElement.dataset.drawn && {title} === {light!r}")
+
+
+def test_the_guard_against_faults_would_notice(browser, grid, tmp_path):
+    broken = tmp_path / "broken.html"
+    broken.write_text(grid.read_text().replace('"effects":[{', '"effects":[{},{'))
+    broken.write_text(
+        broken.read_text().replace("<title>", '<img src="https://x.invalid/"><title>')
+    )
+    browser.open(broken)
+    faults = " ".join(map(str, browser.faults()))
+    assert "effects" in faults and "img-src" in faults
+
+
+def test_hostile_texts_are_shown_and_never_run(browser, written, tmp_path):
+    hostile = {"lora.target_modules": HOSTILE}
+    places = [
+        synthetic.run(
+            tmp_path / "runs" / f"{place}{seed}{ON_DISK}", loss=loss, **{**settings, "seed": seed}
+        )
+        for place, settings in enumerate((hostile, {}))
+        for seed, loss in enumerate((0.5, 0.6))
+    ]
+    for place in places:
+        answers = [{"step": s, "prompt": HOSTILE, "response": HOSTILE} for s in (0, 20)]
+        synthetic.lines(place / "generations.jsonl", answers)
+    places.append(synthetic.run(tmp_path / "runs" / "failed", failure=HOSTILE))
+    table = {"source": HOSTILE, "metric": HOSTILE, "note": HOSTILE, "confirmed": False,
+             "rows": [{"lora.target_modules": HOSTILE, "value": 1.0}]}  # fmt: skip
+    sweep = synthetic.sweep(
+        tmp_path / "sweep", [(place, [HOSTILE]) for place in places], name=HOSTILE,
+        question=HOSTILE, command=HOSTILE, published=table, swept=["lora.target_modules", "seed"],
+    )  # fmt: skip
+    browser.open(written(sweep))
+    assert browser.faults() == []
+    # That the title is the question says too that nothing has changed it.
+    assert browser.value("document.title") == HOSTILE
+    assert browser.value("document.querySelectorAll('img, b, main a, svg a').length") == 0
+    assert browser.value("document.getElementById('question').textContent") == HOSTILE
+    assert browser.value("document.querySelector('.said:not(.before)').textContent") == HOSTILE
+    drawn = browser.value("document.getElementById('effects').textContent")
+    assert "</script><img" in drawn
+
+
+def test_the_guard_against_hostile_texts_would_notice(browser, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(f"<html data-drawn=0><title>a</title><script>1{HOSTILE}</html>")
+    browser.open(page)
+    browser.wait("document.title === 'owned'", seconds=5)
+    assert browser.value("document.querySelectorAll('img').length") == 1
+
+
+def test_five_hundred_runs_open_and_draw(browser, many):
+    seconds = browser.open(many)
+    assert browser.faults() == []
+    assert (
+        browser.value("JSON.parse(document.getElementById('comparison').text).runs.length") == 500
+    )
+    assert browser.value(DRAWN) > 100
+    assert seconds < 20
+    assert many.stat().st_size < 8_000_000
