@@ -42,6 +42,7 @@ _AFTER = {
     Outcome.no_slot: Status.waiting,
     Outcome.bad_fork: Status.waiting,
     Outcome.stopped: Status.waiting,
+    Outcome.given_up: Status.given_up,
 }
 _FRAME_LINES = 6  # of the screen, for what is not a cell
 
@@ -68,6 +69,12 @@ class Board:
         if console.is_terminal:
             self._live.stop()
 
+    def add(self, cell: Cell) -> None:
+        """A cell that was not known at the start."""
+        if cell.name not in self.cells:
+            self.cells[cell.name] = cell
+            self.status[cell.name] = Status.waiting
+
     def set(self, cell: Cell, status: Status) -> None:
         self.status[cell.name] = status
 
@@ -86,6 +93,7 @@ class Board:
             Outcome.paused: f"paused at step {progress.step}, {self._score(progress)}",
             Outcome.in_use: "in another process's hands",
             Outcome.stopped: f"stopped at step {progress.step}",
+            Outcome.given_up: f"given up at step {progress.step}, {self._score(progress)}",
         }
         if outcome in said:
             self._tell(job.cell, said[outcome])

@@ -24,3 +24,4 @@ class Outcome(Enum):
     no_slot = 72  # another sweep took the GPU first
     bad_fork = 74  # the warm process has initialised CUDA, which a fork of it cannot use
     stopped = 73  # Ctrl-C, SIGTERM: a checkpoint was written if there was anything to save
+    given_up = 75  # the same, because the schedule thought it hopeless; no exit status
