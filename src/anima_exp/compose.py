@@ -25,7 +25,6 @@ from anima_exp.messages import explain, known_mistake, unknown_setting
 from anima_exp.paths import shipped
 from anima_exp.scale import scaled
 
-
 # ${unless:${trainer.epochs},${data.steps}}: data.steps, unless trainer.epochs has a value.
 # Registered on import: a cluster's process is handed a config to resolve and calls nothing first.
 OmegaConf.register_new_resolver(

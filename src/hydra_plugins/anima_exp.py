@@ -45,13 +45,16 @@ class GridSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        self.setting = {"hydra_context": hydra_context, "task_function": task_function}
-        self.config = config
+        self.setting: dict[str, Any] = {
+            "hydra_context": hydra_context,
+            "task_function": task_function,
+        }
+        self.master = config
 
     def sweep(self, arguments: list[str]) -> Any:
         from anima_exp.sweep.sweeper import sweep
 
-        return sweep(self.config, arguments, **self.setting, **self.grid)
+        sweep(self.master, arguments, **self.setting, **self.grid)
 
 
 class PoolLauncher(Launcher):

@@ -37,13 +37,13 @@ def expand(
     """
     given = _choices(parser, list(arguments))
     params = {k: v for k, v in (params or {}).items() if k not in given}
-    swept = _choices(parser, [f"{k}={_text(v)}" for k, v in params.items()])
-    rows = [_row(row, given) for row in rows or []]
-    _refuse_twice(rows, swept)
+    swept = _choices(parser, [f"{k}={as_text(v)}" for k, v in params.items()])
+    paired = [_row(row, given) for row in rows or []]
+    _refuse_twice(paired, swept)
     multiples = {k: _numbers(k, v) for k, v in (factors or {}).items() if k not in given}
     return [
         Point((*row, *overrides), tuple(zip(multiples, chosen, strict=True)))
-        for row in dict.fromkeys(rows or [()])  # rows that the command line made equal are one
+        for row in dict.fromkeys(paired or [()])  # rows that the command line made equal are one
         for overrides in itertools.product(*(swept | given).values())
         for chosen in itertools.product(*multiples.values())
     ]
@@ -69,7 +69,7 @@ def _values(override: Override) -> list[str]:
 
 
 def _row(row: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(f"{key}={_text(value)}" for key, value in row.items() if key not in given)
+    return tuple(f"{key}={as_text(value)}" for key, value in row.items() if key not in given)
 
 
 def _refuse_twice(rows: Sequence[Sequence[str]], swept: Mapping[str, Any]) -> None:
@@ -90,10 +90,10 @@ def _numbers(key: str, factors: Any) -> list[float]:
     return numbers
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A YAML value as Hydra's command line writes it."""
     if value is None:
         return "null"
     if isinstance(value, list):
-        return f"[{','.join(map(_text, value))}]"
+        return f"[{','.join(map(as_text, value))}]"
     return str(value)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anima_exp.results.files import read_json, write_json
+from anima_exp.results.files import write_json
 from anima_exp.sweep.cell import Cell
 from anima_exp.sweep.grid import Grid
 
@@ -49,11 +49,6 @@ class SweepFile:
                 "stopped": self.stopped,
             },
         )
-
-    def earlier_stops(self) -> dict[str, dict[str, Any]]:
-        """What an earlier start of the same sweep gave up."""
-        file = self.folder / FILE
-        return dict(read_json(file)["stopped"]) if file.exists() else {}
 
     def _cell(self, cell: Cell) -> dict[str, Any]:
         return {

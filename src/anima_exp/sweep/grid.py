@@ -45,35 +45,50 @@ def compose_grid(
     composed: list[tuple[tuple[str, ...], RunConfig]] = []
     for number, point in enumerate(progress(points)):
         try:
-            overrides, config = composer.compose(point)
-            _refuse_in_sweep(config)
-            check_length(config)
-            check_data(config.data)
+            composed.append(compose_cell(point, composer, group=group, check_data=check_data))
         except AnimaError as error:
             mistakes.setdefault(str(error), []).append(number)
-            continue
-        config.tracking.group = config.tracking.group or group
-        composed.append((overrides, config))
     if mistakes:
         raise ConfigError(_told(mistakes, of=len(points)))
     return _cells(composed)
+
+
+def compose_cell(
+    point: Point, composer: Composer, *, group: str, check_data: Callable[[DataConfig], None]
+) -> tuple[tuple[str, ...], RunConfig]:
+    """The overrides and the config of one point, checked.
+
+    Raises:
+        AnimaError: it cannot run.
+    """
+    overrides, config = composer.compose(point)
+    _refuse_in_sweep(config)
+    check_length(config)
+    check_data(config.data)
+    config.tracking.group = config.tracking.group or group
+    return overrides, config
+
+
+def make_cell(
+    number: int, overrides: tuple[str, ...], config: RunConfig, swept: Sequence[str]
+) -> Cell:
+    name = identity.name(config)
+    return Cell(
+        number=number,
+        overrides=overrides,
+        label=" ".join(o for o in overrides if _key(o) in swept) or name,
+        config=config,
+        name=name,
+        folder=Path(config.runs).expanduser() / name,
+    )
 
 
 def _cells(composed: list[tuple[tuple[str, ...], RunConfig]]) -> Grid:
     swept = swept_keys([overrides for overrides, _ in composed])
     cells: dict[str, Cell] = {}
     for overrides, config in composed:
-        name = identity.name(config)
-        if name in cells:
-            continue
-        cells[name] = Cell(
-            number=len(cells),
-            overrides=overrides,
-            label=" ".join(o for o in overrides if _key(o) in swept) or name,
-            config=config,
-            name=name,
-            folder=Path(config.runs).expanduser() / name,
-        )
+        cell = make_cell(len(cells), overrides, config, swept)
+        cells.setdefault(cell.name, cell)
     return Grid(list(cells.values()), swept, duplicates=len(composed) - len(cells))
 
 
@@ -102,9 +117,9 @@ def _refuse_in_sweep(config: RunConfig) -> None:
 
 def _told(mistakes: dict[str, list[int]], *, of: int) -> str:
     """One line for each different mistake, and how many cells make it."""
-    if of == 1:
-        return next(iter(mistakes))
     count = sum(map(len, mistakes.values()))
+    if count == of and len(mistakes) == 1:
+        return next(iter(mistakes))
     lines = [f"{count} of {of} cells cannot run, so none was started:"]
     for mistake, cells in list(mistakes.items())[:_SHOWN]:
         which = f"#{cells[0]}" if len(cells) == 1 else f"#{cells[0]} and {len(cells) - 1} more"

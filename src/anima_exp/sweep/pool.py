@@ -18,6 +18,7 @@ from anima_exp.sweep.job import Job, Outcome
 from anima_exp.sweep.progress import Progress
 from anima_exp.sweep.slots import Slot
 
+PRELOAD = ["anima_exp.sweep.warm"]  # by the process that jobs are forked from
 _LOOK_SECONDS = 0.2  # how often jobs, slots and signals are looked at
 _SLOT_TAKEN_SECONDS = 5.0  # how long a slot is left alone that another sweep has
 
@@ -36,7 +37,10 @@ class Schedule(Protocol):
 
     @property
     def waiting(self) -> bool:
-        """Whether `next` may have a job later, with none running now."""
+        """Whether `next` has a job, or may have one later with none running now."""
+
+    def stopped(self) -> dict[str, dict[str, Any]]:
+        """The cells that were given up before their last step: where, and why, by their names."""
 
 
 @dataclass
@@ -46,6 +50,7 @@ class _Running:
     process: BaseProcess
     progress: Progress
     asked_to_stop: bool = False
+    given_up: bool = False
 
 
 @dataclass
@@ -59,7 +64,7 @@ class Pool:
     at_once: int
     warm: bool
     board: Board
-    work: worker.Work = worker.train
+    work: worker.Work  # what a job does, in its process
     first_line: Callable[[Cell], str] = lambda cell: ""
     signals: list[int] = field(default_factory=list)  # received
     _context: Any = None
@@ -87,6 +92,7 @@ class Pool:
             job = schedule.next()
             if job is None:
                 return
+            self.board.add(job.cell)
             if elsewhere := _elsewhere(job.cell):
                 schedule.ended(job, elsewhere)
                 self.board.ended(job, elsewhere, Progress(job.cell))
@@ -138,7 +144,9 @@ class Pool:
     def _look(self, schedule: Schedule) -> None:
         for running in self._running:
             rows = running.progress.read()
-            stop = bool(self.signals) or (bool(rows) and schedule.give_up(running.job, rows))
+            if rows and not running.asked_to_stop:
+                running.given_up = schedule.give_up(running.job, rows)
+            stop = bool(self.signals) or running.given_up
             if stop and not running.asked_to_stop:
                 running.asked_to_stop = True
                 running.process.terminate()
@@ -165,7 +173,7 @@ def _context(slots: list[Slot], *, warm: bool) -> Any:
     if not warm:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["anima_exp.sweep.warm"])
+    context.set_forkserver_preload(PRELOAD)
     return context
 
 
@@ -181,6 +189,8 @@ def _outcome(running: _Running) -> Outcome:
     cell, status = running.job.cell, running.process.exitcode
     if cell.state is State.done:
         return Outcome.done
+    if running.given_up:
+        return Outcome.given_up
     if running.asked_to_stop:
         return Outcome.stopped
     known = {outcome.value: outcome for outcome in Outcome}

@@ -8,7 +8,7 @@ from typing import Any
 from anima_exp.sweep.cell import Cell
 from anima_exp.sweep.job import Job, Outcome
 
-_ELSEWHERE_SECONDS = 2.0  # between looks at a cell that another process has
+_LOOK_AGAIN_SECONDS = 2.0
 
 
 class Queue:
@@ -16,7 +16,7 @@ class Queue:
 
     def __init__(self, cells: Iterable[Cell], *, retries: int) -> None:
         self._jobs = deque(Job(cell) for cell in cells)
-        self._elsewhere: deque[tuple[float, Job]] = deque()
+        self._elsewhere = Elsewhere()
         self._retries = retries
         self._failures: Counter[str] = Counter()
 
@@ -25,15 +25,15 @@ class Queue:
         return bool(self._jobs or self._elsewhere)
 
     def next(self) -> Job | None:
-        if not self._jobs:
-            self._look_elsewhere()
+        if not self._jobs:  # others first: in the meantime they may be done
+            self._jobs.extend(self._elsewhere.back())
         return self._jobs.popleft() if self._jobs else None
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         if outcome in (Outcome.no_slot, Outcome.bad_fork):
             self._jobs.appendleft(job)
         elif outcome is Outcome.in_use:
-            self._elsewhere.append((time.monotonic() + _ELSEWHERE_SECONDS, job))
+            self._elsewhere.add(job)
         elif outcome is Outcome.failed:
             self._failures[job.cell.name] += 1
             if self._failures[job.cell.name] <= self._retries:
@@ -42,8 +42,25 @@ class Queue:
     def give_up(self, job: Job, rows: list[dict[str, Any]]) -> bool:
         return False
 
-    def _look_elsewhere(self) -> None:
-        """Take back cells that another process had, to see whether it has finished them."""
-        now = time.monotonic()
-        while self._elsewhere and self._elsewhere[0][0] <= now:
-            self._jobs.append(self._elsewhere.popleft()[1])
+    def stopped(self) -> dict[str, dict[str, Any]]:
+        return {}
+
+
+class Elsewhere:
+    """Jobs whose cells another process has, to be looked at again in a while."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[tuple[float, Job]] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._jobs)
+
+    def add(self, job: Job) -> None:
+        self._jobs.append((time.monotonic() + _LOOK_AGAIN_SECONDS, job))
+
+    def back(self) -> list[Job]:
+        """Those that have waited long enough."""
+        found = []
+        while self._jobs and self._jobs[0][0] <= time.monotonic():
+            found.append(self._jobs.popleft()[1])
+        return found

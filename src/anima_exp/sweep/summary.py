@@ -35,8 +35,6 @@ def before(file: SweepFile) -> None:
     left = [cell for cell in cells if cell.state is not State.done]
     if left:
         told["tokens"] = _tokens(left)
-    if file.stopped:
-        told["stopped"] = f"{len(file.stopped)} given up early, at an earlier start"
     told["folder"] = f"{file.folder}"
     screen.show_plan(told)
 

@@ -15,9 +15,9 @@ from anima_exp.compose import question
 from anima_exp.errors import Stopped, SweepError
 from anima_exp.experiment import check_data
 from anima_exp.results import screen
-from anima_exp.sweep import summary
+from anima_exp.sweep import summary, worker
 from anima_exp.sweep.board import Board, Status
-from anima_exp.sweep.cell import Cell, State
+from anima_exp.sweep.cell import State
 from anima_exp.sweep.composition import Composer
 from anima_exp.sweep.expand import Point, expand
 from anima_exp.sweep.file import SweepFile
@@ -64,7 +64,6 @@ def sweep(
         grid=grid,
         published=OmegaConf.to_container(published) if published else None,
     )
-    file.stopped = file.earlier_stops()
     settings = grid.cells[0].config
     summary.before(file)
     if settings.dry_run:
@@ -85,29 +84,31 @@ def sweep(
 def _run_here(file: SweepFile) -> None:
     """Every cell that is not done, in processes of this machine."""
     cells, settings = file.grid.cells, file.grid.cells[0].config
-    schedule = schedule_for(file)
-    if not schedule.waiting:
-        return
+    schedule = schedule_for(cells)
     places = slots(settings.launcher)
     board = Board(cells, metric=settings.sweep.metric)
     for cell in cells:
         if cell.state is State.done:
             board.set(cell, Status.done)
-        elif cell.name in file.stopped:
+        elif cell.name in schedule.stopped():
             board.set(cell, Status.given_up)
     pool = Pool(
         places,
         at_once=settings.launcher.jobs or len(places),
         warm=settings.launcher.warm,
         board=board,
+        work=worker.train,
         first_line=lambda cell: f"\n$ {summary.command(cell)}",
     )
-    pool.run(schedule)
+    if schedule.waiting:
+        pool.run(schedule)
     if pool.signals:
         raise Stopped(
             f"Stopped: {board.counts()}. The same command goes on from there.",
             exit_status=128 + pool.signals[0],
         )
+    file.stopped = schedule.stopped()
+    file.save()
 
 
 def _hand_over(

@@ -50,8 +50,8 @@ _OURS = (
 
 def load() -> None:
     quiet_libraries()
-    here = _WITHOUT_GPU if os.environ.get(WARM_FOR) == "cpu" else ()
-    for module in (*_FOR_ALL, *here, *_OURS):
+    forkable = _WITHOUT_GPU if os.environ.get(WARM_FOR) == "cpu" else ()
+    for module in [*_FOR_ALL, *forkable, *_OURS]:
         import_module(module)
     for module in _LATE:
         with suppress(ImportError):

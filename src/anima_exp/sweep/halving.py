@@ -1,0 +1,153 @@
+"""Asynchronous successive halving (ASHA): many cells begin, the best share of each rung goes on.
+
+Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", arXiv 1810.05934,
+Algorithm 2. A cell pauses at each rung with a checkpoint and goes on from it when it is promoted;
+nothing is trained twice. Everything is read from the run folders, so that a killed sweep goes on
+with the same knowledge.
+"""
+
+from collections import Counter
+from typing import Any
+
+from anima_exp.config import Direction, SweepConfig
+from anima_exp.errors import ConfigError
+from anima_exp.results.lines import StepLines
+from anima_exp.sweep.cell import Cell, State
+from anima_exp.sweep.job import Job, Outcome
+from anima_exp.sweep.queue import Elsewhere
+
+
+class Halving:
+    """The schedule: promotes a paused cell where it can, else begins a new one."""
+
+    def __init__(self, cells: list[Cell], settings: SweepConfig) -> None:
+        self._cells = {cell.name: cell for cell in cells}
+        self._settings = settings
+        self._rungs = {cell.name: rungs(cell, settings) for cell in cells}
+        self._values: dict[str, list[float]] = {c.name: self._read(c) for c in cells}
+        self._done = {cell.name for cell in cells if cell.state is State.done}
+        self._busy: set[str] = set()  # running, or in another process's hands
+        self._elsewhere = Elsewhere()
+        self._failures: Counter[str] = Counter()
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._elsewhere) or self._choose() is not None
+
+    def next(self) -> Job | None:
+        self._busy -= {job.cell.name for job in self._elsewhere.back()}
+        name = self._choose()
+        if name is None:
+            return None
+        self._busy.add(name)
+        level = len(self._values[name])
+        steps = self._rungs[name]
+        return Job(self._cells[name], until=steps[level] if level < len(steps) else None)
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        name = job.cell.name
+        if outcome is Outcome.in_use:
+            self._elsewhere.add(job)
+            return
+        self._busy.discard(name)
+        if outcome is Outcome.failed:
+            self._failures[name] += 1
+        if outcome is Outcome.done:
+            self._done.add(name)
+        self._values[name] = self._read(job.cell)
+        if outcome is Outcome.paused and not self._values[name]:
+            raise ConfigError(
+                f"sweep.metric={self._settings.metric} is not among what {job.cell.folder} "
+                f"logged: {', '.join(_logged(job.cell)) or 'nothing'}."
+            )
+
+    def give_up(self, job: Job, rows: list[dict[str, Any]]) -> bool:
+        return False  # a job pauses by itself
+
+    def stopped(self) -> dict[str, dict[str, Any]]:
+        return {
+            name: {
+                "step": self._rungs[name][len(values) - 1],
+                "metric": self._settings.metric,
+                "value": values[-1],
+                "reason": self._reason(name),
+            }
+            for name, values in self._values.items()
+            if values and name not in self._done and not self._failed(name)
+        }
+
+    def _choose(self) -> str | None:
+        """A paused cell that may go on, of the highest rung; else a new one; else the last hope."""
+        free = [n for n in self._cells if n not in self._done | self._busy and not self._failed(n)]
+        for level in range(self._settings.rungs, 0, -1):
+            promoted = self._best(level)[
+                : len(self._best(level)) // self._settings.reduction_factor
+            ]
+            for name in promoted:
+                if name in free and len(self._values[name]) == level:
+                    return name
+        if fresh := [name for name in free if not self._values[name]]:
+            return fresh[0]
+        if free and not self._done and not self._busy:
+            # Too few cells for a share of them to be one: the best of the highest rung goes on.
+            return max(free, key=lambda n: (len(self._values[n]), self._better(n)))
+        return None
+
+    def _best(self, level: int) -> list[str]:
+        """The cells that have reached rung `level` (from 1), the best first."""
+        there = [name for name, values in self._values.items() if len(values) >= level]
+        return sorted(there, key=lambda name: self._better(name, level), reverse=True)
+
+    def _better(self, name: str, level: int = 0) -> float:
+        value = self._values[name][level - 1]
+        return -value if self._settings.direction is Direction.minimize else value
+
+    def _failed(self, name: str) -> bool:
+        return self._failures[name] > self._settings.retries
+
+    def _reason(self, name: str) -> str:
+        level = len(self._values[name])
+        ranks = self._best(level)
+        return (
+            f"{ranks.index(name) + 1} of {len(ranks)} at step {self._rungs[name][level - 1]}; "
+            f"one in {self._settings.reduction_factor} went on"
+        )
+
+    def _read(self, cell: Cell) -> list[float]:
+        """The metric at each rung that the cell has reached, the lowest first."""
+        metric, found = self._settings.metric, []
+        rows = StepLines(cell.folder / "metrics.jsonl").rows()
+        furthest = max((row["step"] for row in rows), default=0)
+        last = 0
+        for step in self._rungs[cell.name]:
+            here = [row[metric] for row in rows if metric in row and last < row["step"] <= step]
+            if not here or furthest < step:
+                break
+            found.append(float(here[-1]))
+            last = step
+        return found
+
+
+def rungs(cell: Cell, settings: SweepConfig) -> list[int]:
+    """The steps at which a cell pauses: steps / factor^rungs ... steps / factor.
+
+    Raises:
+        ConfigError: the cell's length is not known in steps, or too short for that many rungs.
+    """
+    steps, factor = cell.config.trainer.steps, settings.reduction_factor
+    if steps is None:
+        raise ConfigError(
+            "sweep.early_stopping=asha pauses at steps: give trainer.steps, not epochs."
+        )
+    found = [steps // factor**power for power in range(settings.rungs, 0, -1)]
+    if found[0] < 1:
+        raise ConfigError(
+            f"trainer.steps={steps} is too short for sweep.rungs={settings.rungs} with "
+            f"sweep.reduction_factor={factor}: the first rung would be before step 1."
+        )
+    return found
+
+
+def _logged(cell: Cell) -> list[str]:
+    rows = StepLines(cell.folder / "metrics.jsonl").rows()
+    return sorted({key for row in rows for key in row if key not in ("step", "eval_seconds")})

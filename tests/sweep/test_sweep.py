@@ -1,0 +1,114 @@
+"""A sweep does what is missing, once, and says what became of every cell."""
+
+import time
+
+
+def test_every_cell_is_done_and_the_same_command_does_nothing(sweeps):
+    code, told = sweeps.run("seed=0,1", "optimizer.learning_rate=1e-3,2e-3")
+    assert code == 0, told
+    first = sweeps.records()
+    assert len(first) == 4
+    assert "4 of 4 cells done" in told
+    code, told = sweeps.run("seed=0,1", "optimizer.learning_rate=1e-3,2e-3")
+    assert code == 0
+    assert "4: 4 done" in told
+    assert sweeps.records() == first
+
+
+def test_a_value_added_to_the_grid_adds_its_cells_alone(sweeps):
+    sweeps.run("seed=0,1")
+    first = sweeps.records()
+    code, told = sweeps.run("seed=0,1,2")
+    assert code == 0
+    assert "3: 2 done, 1 new" in told
+    assert len(sweeps.records()) == 3
+    assert first.items() <= sweeps.records().items()
+
+
+def test_one_failing_cell_does_not_stop_the_others(sweeps):
+    code, told = sweeps.run("lora.rank=8,13,16")
+    assert code == 1
+    assert len(sweeps.records()) == 2
+    assert "failed   #1 lora.rank=13: rank 13 brings bad luck (runs/tiny-sample-" in told
+    assert "1 of 3 cells failed; the same command tries them again." in told
+    assert "Traceback" not in told
+
+
+def test_a_failed_cell_is_tried_again_as_often_as_asked(sweeps):
+    sweeps.run("lora.rank=13", "sweep.retries=2")
+    (log,) = sweeps.runs.glob("*/log.txt")
+    assert log.read_text().count("rank 13 brings bad luck") == 3
+
+
+def test_two_cells_that_compute_the_same_are_one(sweeps):
+    code, told = sweeps.run("seed=0,1", "trainer.log_every=5,10")
+    assert code == 0
+    assert "2: 2 new; 2 more would repeat one of these" in told
+    assert len(sweeps.records()) == 2
+
+
+def test_a_contradiction_in_one_cell_stops_all_before_the_first(sweeps):
+    code, told = sweeps.run("trainer.batch_size=16,24", "trainer.micro_batch_size=16")
+    assert code == 1
+    assert "1 of 2 cells cannot run, so none was started:" in told
+    assert "#1: trainer.batch_size=24 is not a multiple of trainer.micro_batch_size=16." in told
+    assert not sweeps.runs.exists()
+
+
+def test_a_misspelt_setting_in_a_sweep_is_one_line(sweeps):
+    code, told = sweeps.run("lora.rnak=8,16")
+    assert code == 1
+    assert told == "anima_exp: There is no setting 'lora.rnak'. Did you mean 'lora.rank'?\n"
+
+
+def test_a_dry_run_shows_every_cell_and_starts_none(sweeps):
+    code, told = sweeps.run("seed=0,1", "dry_run=true")
+    assert code == 0
+    assert "seed=1" in told
+    assert "Nothing was started: dry_run=true." in told
+    assert not sweeps.runs.exists()
+
+
+def test_the_sweep_file_lists_the_cells_and_what_was_swept(sweeps):
+    sweeps.run("seed=0,1", "lora.rank=8")
+    (file,) = sweeps.sweep_files()
+    assert file["swept"] == ["seed"]
+    assert sorted(cell["run"] for cell in file["cells"]) == sorted(sweeps.records())
+
+
+def test_two_sweeps_at_once_share_their_cells(sweeps):
+    first = sweeps.start("seed=0,1,2,3", step_seconds=0.1)
+    second = sweeps.start("seed=3,2,1,0", step_seconds=0.1)
+    assert (first.wait(60), second.wait(60)) == (0, 0)
+    assert len(sweeps.records()) == 4
+    for record in sweeps.runs.glob("*/pids.txt"):
+        assert len(record.read_text().split()) == 1, "a cell ran twice"
+
+
+def test_ctrl_c_lets_running_cells_save_and_the_same_command_goes_on(sweeps):
+    process = sweeps.start("seed=0,1", step_seconds=0.3)
+    wait_for(lambda: list(sweeps.runs.glob("*/checkpoints/checkpoint-2")))
+    process.terminate()
+    assert process.wait(60) == 143
+    assert "The same command goes on from there." in process.told()
+    assert sweeps.records() == {}
+    code, _ = sweeps.run("seed=0,1")
+    assert code == 0
+    assert sorted(record["starts"] for record in sweeps.records().values()) == [1, 2]
+
+
+def test_a_second_signal_ends_at_once(sweeps):
+    process = sweeps.start("seed=0,1", step_seconds=20)
+    wait_for(lambda: list(sweeps.runs.glob("*/pids.txt")))
+    process.terminate()
+    time.sleep(0.5)
+    assert process.poll() is None, "it waits for the running cell"
+    process.terminate()
+    assert process.wait(10) == 143
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
