@@ -37,6 +37,7 @@ def test_eta_squared_of_a_balanced_grid_by_hand():
     assert by_key["b"].share == pytest.approx(0.2)
     assert found.residual == pytest.approx(0.0)
     assert found.balanced
+    assert not found.saturated
     assert [effect.key for effect in found.effects] == ["a", "b"]
 
 
@@ -72,6 +73,7 @@ def test_a_hole_in_the_grid_does_not_bend_a_mean():
     by_key, found = effects(cells, "a", "b")
     assert [level.score.mean for level in by_key["b"].levels] == pytest.approx([1.0, 2.0])
     assert not found.balanced
+    assert found.saturated
     # Total 2, all explained. Left without a: ±1 at b=0, so 2. Left without b: ±0.5 at a=0, so 0.5.
     assert by_key["a"].share == pytest.approx(1.0)
     assert by_key["b"].share == pytest.approx(0.25)

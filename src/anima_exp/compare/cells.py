@@ -1,7 +1,8 @@
 """Runs -> cells: runs that differ by their seed only, named by what tells them from the others."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from anima_exp.compare.metric import Metric
@@ -32,6 +33,7 @@ _LABELS = {
 }
 _GROUPS_OF_LABELS = ("tracking.", "model.recommended.", "evals.samples.")
 _NAMES = ("model.name", "data.name")
+_LONGEST_LABEL = 80
 
 
 @dataclass(frozen=True)
@@ -81,16 +83,34 @@ def differing(runs: Runs) -> list[str]:
 
 def cells(runs: Sequence[Run], keys: Sequence[str]) -> list[Cell]:
     """`runs` grouped by their values of `keys`."""
-    names = headings(keys)
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(tuple(comparable(run.settings.get(k)) for k in keys), []).append(run)
-    found = []
-    for group in groups.values():
-        settings = {key: group[0].settings.get(key) for key in keys}
-        label = " ".join(f"{names[key]}={written(value)}" for key, value in settings.items())
-        found.append(Cell(label or group[0].name, settings, group))
-    return found
+    found = [
+        Cell(group[0].name, {key: group[0].settings.get(key) for key in keys}, group)
+        for group in groups.values()
+    ]
+    if not keys:
+        return found
+    labels = [_label(cell.settings) for cell in found]
+    if max(map(len, labels), default=0) > _LONGEST_LABEL:
+        usual = {key: _most_common([cell.settings[key] for cell in found]) for key in keys}
+        labels = [_label(cell.settings, usual) or "as most" for cell in found]
+    return [replace(cell, label=label) for cell, label in zip(found, labels, strict=True)]
+
+
+def _label(settings: dict[str, Any], usual: dict[str, Any] | None = None) -> str:
+    """`rank=8 dropout=0.1`; of many settings only those that are not as in most cells."""
+    names = headings(settings)
+    return " ".join(
+        f"{names[key]}={written(value)}"
+        for key, value in settings.items()
+        if usual is None or comparable(value) != usual[key]
+    )
+
+
+def _most_common(values: Sequence[Any]) -> Any:
+    return Counter(map(comparable, values)).most_common(1)[0][0]
 
 
 _Column = list[Any]  # one value a run

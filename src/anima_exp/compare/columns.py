@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.leaderboard import Row
@@ -11,25 +12,34 @@ from anima_exp.compare.statistics import Interval
 from anima_exp.results.screen import duration
 
 
+_FOLDED = 40
+
+
 @dataclass(frozen=True)
 class Column:
     heading: str
     texts: list[str]
     right: bool = True
     dropped: int = 0  # where there is no room, the highest goes first; 0 stays
+    whole: bool = False  # never folded into several lines
+    at_most: int | None = None  # where there is no room, it is folded to this width
 
 
-def columns(comparison: Comparison, rows: Sequence[Row]) -> list[Column]:
-    names = headings(comparison.keys)
-    found = [Column("#", [str(row.rank) for row in rows])]
-    if not comparison.keys:
-        found.append(Column("run", [row.cell.label for row in rows], right=False))
-    for key in comparison.keys:
-        values = [row.cell.settings[key] for row in rows]
-        numbers = all(isinstance(value, int | float) for value in values)
-        found.append(Column(names[key], [written(value) for value in values], right=numbers))
-    one = comparison.metric
-    found.append(Column(one.name, [score(one, row.score) for row in rows]))
+def columns(comparison: Comparison, rows: Sequence[Row], *, brief: bool = False) -> list[Column]:
+    """A column for each setting that differs, the scores, the costs.
+
+    Args:
+        brief: one column for all settings, where they would not fit side by side.
+    """
+    names, one = headings(comparison.keys), comparison.metric
+    found = [Column("#", [str(row.rank) for row in rows], whole=True)]
+    if brief or not comparison.keys:
+        heading = "settings" if comparison.keys else "run"
+        labels = [row.cell.label for row in rows]
+        found.append(Column(heading, labels, right=False, at_most=_FOLDED))
+    else:
+        found += [_setting(names[key], [row.cell.settings[key] for row in rows]) for key in names]
+    found.append(Column(one.name, [score(one, row.score) for row in rows], whole=True))
     if any(row.score.n > 1 for row in rows):
         found.append(Column("seeds", [str(row.score.n) for row in rows], dropped=1))
     for place, name in enumerate(dict.fromkeys(name for row in rows for name in row.others)):
@@ -42,6 +52,11 @@ def columns(comparison: Comparison, rows: Sequence[Row]) -> list[Column]:
         Column("time", [duration(3600 * row.hours) for row in rows], dropped=2),
         Column("GiB", [f"{row.memory_gib:.3g}" for row in rows], dropped=3),
     ]
+
+
+def _setting(name: str, values: Sequence[Any]) -> Column:
+    numbers = all(isinstance(value, int | float) for value in values)
+    return Column(name, [written(value) for value in values], right=numbers)
 
 
 def score(metric: Metric, interval: Interval) -> str:

@@ -50,6 +50,12 @@ class Effects:
     residual: float  # interactions and chance
     balanced: bool  # whether the shares add up to 1
     skipped: tuple[str, ...] = ()  # nearly every run has a value of its own: a plot tells more
+    saturated: bool = False  # as many terms as runs, and no whole grid: the shares say nothing
+
+    @property
+    def overlap(self) -> float:
+        """The share that could be due to one setting or another, because they changed together."""
+        return max(1 - self.residual - sum(effect.share for effect in self.effects), 0.0)
 
 
 def main_effects(cells: Sequence[Cell], keys: Sequence[str], metric: Metric) -> Effects:
@@ -84,7 +90,8 @@ def main_effects(cells: Sequence[Cell], keys: Sequence[str], metric: Metric) -> 
     residual = model.residual / total
     balanced = abs(sum(effect.share for effect in effects) + residual - 1) < 1e-6
     effects.sort(key=lambda effect: -effect.share)
-    return Effects(effects, residual, balanced, skipped)
+    saturated = model.degrees == 0 and not balanced
+    return Effects(effects, residual, balanced, skipped, saturated)
 
 
 class _Term:
@@ -113,6 +120,7 @@ class _Model:
         residuals = scores - self.design @ self.weights
         residuals[np.abs(residuals) < 1e-12 * np.abs(scores).max()] = 0.0
         self.residual = float((residuals**2).sum())
+        self.degrees = len(scores) - int(np.linalg.matrix_rank(self.design))
 
     def mean_at(self, key: str, level: int) -> Interval:
         """The model's mean at a level; the runs' own mean where the grid's holes leave it open."""
@@ -127,11 +135,10 @@ class _Model:
         if not np.allclose(asked @ self.inverse @ self.design, asked, atol=1e-8):
             return Interval(float(self.scores[at_level].mean()), None, None, count)
         mean = float(asked @ self.weights)
-        degrees = len(self.scores) - int(np.linalg.matrix_rank(self.design))
-        if degrees == 0:
+        if self.degrees == 0:
             return Interval(mean, None, None, count)
-        spread = np.linalg.norm(asked @ self.inverse) * np.sqrt(self.residual / degrees)
-        return around(mean, float(spread), degrees, n=count)
+        error = np.linalg.norm(asked @ self.inverse) * np.sqrt(self.residual / self.degrees)
+        return around(mean, float(error), self.degrees, n=count)
 
 
 def _one_value_each(values: Sequence[Any], cells: int) -> bool:

@@ -10,9 +10,10 @@ from anima_exp.compare.metric import Metric
 from anima_exp.compare.published import Beside
 from anima_exp.compare.runs import Run, State
 from anima_exp.compare.settings import headings, short, written
-from anima_exp.compare.table import fitting, folded, say, table
+from anima_exp.compare.table import fits, fitting, folded, say, table
 
 _AT_MOST_REASONS = 5
+_LONGEST_REASON = 200
 _STATES = {
     State.done: "done",
     State.failed: "failed",
@@ -61,7 +62,10 @@ def _yardstick(comparison: Comparison) -> str:
 
 def _leaderboard(comparison: Comparison, console: Console, *, top: int) -> None:
     rows = comparison.shown[:top]
-    shown, left_out = fitting(columns(comparison, rows), console.width)
+    found = columns(comparison, rows)
+    if not fits([column for column in found if not column.dropped], console.width):
+        found = columns(comparison, rows, brief=True)
+    shown, left_out = fitting(found, console.width)
     console.print(table(shown, bold=[place for place, row in enumerate(rows) if row.rank == 1]))
     notes = []
     if more := len(comparison.shown) - len(rows):
@@ -78,15 +82,22 @@ def _effects(effects: Effects, metric: Metric, console: Console) -> None:
     # One setting, one run each: its share is all there is, and says nothing.
     if len(effects.effects) + len(effects.skipped) < 2:
         return
-    names = headings([effect.key for effect in effects.effects])
+    if effects.saturated:
+        told = "Too many settings differ among too few runs to tell what matters: use --filter."
+        console.print()
+        say(console, told, style="dim")
+        return
+    short_names = headings([effect.key for effect in effects.effects])
+    names = [" + ".join([short_names[e.key], *map(short, e.together)]) for e in effects.effects]
+    room = console.width - max(map(len, [*names, _CHANCE])) - 20  # share and spread take 20
     lines = []
-    for effect in effects.effects:
+    for name, effect in zip(names, effects.effects, strict=True):
         means = [f"{written(one.value)}: {score(metric, one.score)}" for one in effect.levels]
-        name = " + ".join([names[effect.key], *map(short, effect.together)])
         spread = metric.difference(effect.spread).lstrip("+")
-        room = console.width - max(len(name), len(_CHANCE)) - len(spread) - 16
         lines.append((name, _share(effect.share), spread, folded(means, room)))
     lines.append((_CHANCE, _share(effects.residual), "", ""))
+    if effects.overlap > 0.0005:
+        lines.append((_OVERLAP, _share(effects.overlap), "", ""))
     headed = ("what matters", "share", "spread", "mean at each value")
     texts = map(list, zip(*lines, strict=True))
     console.print()
@@ -99,7 +110,7 @@ def _effects(effects: Effects, metric: Metric, console: Console) -> None:
         )
     )
     if not effects.balanced:
-        told = "The grid has holes, so settings overlap: a share is what no other one explains."
+        told = "The grid has holes: a share is what no other setting explains as well."
         say(console, told, style="dim")
     if effects.skipped:
         left = ", ".join(effects.skipped)
@@ -107,6 +118,7 @@ def _effects(effects: Effects, metric: Metric, console: Console) -> None:
 
 
 _CHANCE = "interactions and chance"
+_OVERLAP = "several settings alike"
 
 
 def _share(share: float) -> str:
@@ -169,9 +181,14 @@ def _problems(comparison: Comparison, console: Console) -> None:
             console.print()
             say(console, f"{heading}: {len(found)}", style="bold")
         for run, reason in found[:_AT_MOST_REASONS]:
-            say(console, f"  {run.name}: {reason.splitlines()[0] if reason else ''}")
+            say(console, f"  {run.name}: {_first_line(reason)}")
         if len(found) > _AT_MOST_REASONS:
             say(console, f"  and {len(found) - _AT_MOST_REASONS} more", style="dim")
+
+
+def _first_line(text: str) -> str:
+    line = next(iter(text.splitlines()), "")
+    return line if len(line) <= _LONGEST_REASON else f"{line[: _LONGEST_REASON - 1]}…"
 
 
 def _of(comparison: Comparison, state: State) -> list[Run]:

@@ -22,7 +22,7 @@ def table(found: Sequence[Column], *, bold: Collection[int] = ()) -> Table:
             safe(column.heading),
             justify=justify,  # type: ignore[arg-type]
             overflow="fold",
-            no_wrap=column.heading == "#",
+            no_wrap=column.whole or bool(column.dropped),
         )
     for place in range(len(found[0].texts)):
         texts = (safe(column.texts[place]) for column in found)
@@ -30,10 +30,14 @@ def table(found: Sequence[Column], *, bold: Collection[int] = ()) -> Table:
     return made
 
 
+def fits(found: Sequence[Column], width: int) -> bool:
+    return sum(map(_width, found)) + _GAP * (len(found) - 1) <= width
+
+
 def fitting(found: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
     """The columns that fit, and the headings of those that were left out for it."""
     kept = list(found)
-    while sum(map(_width, kept)) + _GAP * (len(kept) - 1) > width:
+    while not fits(kept, width):
         least = max(kept, key=lambda column: column.dropped)
         if not least.dropped:
             break
@@ -63,4 +67,5 @@ def safe(text: str) -> str:
 
 
 def _width(column: Column) -> int:
-    return max(cell_len(text) for text in [column.heading, *column.texts])
+    natural = max(cell_len(text) for text in [column.heading, *column.texts])
+    return min(natural, column.at_most or natural)
