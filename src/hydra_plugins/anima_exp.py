@@ -5,6 +5,7 @@ Hydra imports this file at every start, so it imports nothing heavy.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -27,12 +28,29 @@ class GridConf:
 
 
 @dataclass
+class OptunaConf:
+    """Settings that Optuna draws: choices, ranges, interval(...), tag(log, interval(...))."""
+
+    _target_: str = "hydra_plugins.anima_exp.OptunaSweeper"
+    params: dict[str, Any] = field(default_factory=dict)  # lora.rank: int(interval(8, 64))
+    n_trials: int = 30  # in all, those of earlier starts included: raise it to go on
+    sampler: str = "tpe"  # or random
+    pruner: str = "none"  # or median, successive_halving, hyperband: gives up hopeless trials
+    seed: int = 0
+    batch_size: int = 8  # trials at a time, where a cluster's launcher runs them
+    rows: list[Any] = field(default_factory=list)  # of a grid: refused
+    factors: dict[str, Any] = field(default_factory=dict)  # of a grid: refused
+    published: Any = None
+
+
+@dataclass
 class PoolConf:
     _target_: str = "hydra_plugins.anima_exp.PoolLauncher"
 
 
 store = ConfigStore.instance()
 store.store(group="hydra/sweeper", name="grid", node=GridConf, provider="anima_exp")
+store.store(group="hydra/sweeper", name="optuna", node=OptunaConf, provider="anima_exp")
 store.store(group="hydra/launcher", name="pool", node=PoolConf, provider="anima_exp")
 
 
@@ -57,8 +75,21 @@ class GridSweeper(Sweeper):
         sweep(self.master, arguments, **self.setting, **self.grid)
 
 
+class OptunaSweeper(GridSweeper):
+    """Trials that Optuna suggests."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from anima_exp.errors import ConfigError
+
+        if find_spec("optuna") is None:
+            raise ConfigError("hydra/sweeper=optuna needs Optuna: pip install 'anima-exp[optuna]'")
+        from anima_exp.sweep.optuna_search import search
+
+        search(self.master, arguments, **self.setting, **self.grid)
+
+
 class PoolLauncher(Launcher):
-    """Jobs as processes of this machine; GridSweeper talks to the pool itself."""
+    """Jobs as processes of this machine; the sweepers above talk to the pool themselves."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig

@@ -24,13 +24,12 @@ class SweepFile:
     grid: Grid
     published: Any = None
     stopped: dict[str, dict[str, Any]] = field(default_factory=dict)  # by early stopping
+    key: str | None = None  # what the folder is named by, if not by the cells
 
     @property
     def folder(self) -> Path:
-        names = "\n".join(sorted(cell.name for cell in self.grid.cells))
-        digest = hashlib.sha256(names.encode()).hexdigest()[:6]
-        runs = Path(self.grid.cells[0].config.runs).expanduser()
-        return runs / "sweeps" / f"{self.name}-{digest}"
+        key = self.key or "\n".join(sorted(cell.name for cell in self.grid.cells))
+        return sweep_folder(self.grid.cells[0].config.runs, self.name, key)
 
     def save(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -56,6 +55,11 @@ class SweepFile:
             "folder": os.path.relpath(cell.folder, self.folder),
             "overrides": list(cell.overrides),
         }
+
+
+def sweep_folder(runs: str, name: str, key: str) -> Path:
+    digest = hashlib.sha256(key.encode()).hexdigest()[:6]
+    return Path(runs).expanduser() / "sweeps" / f"{name}-{digest}"
 
 
 def _setting(key: str) -> str:

@@ -87,7 +87,9 @@ class Halving:
                 if name in free and len(self._values[name]) == level:
                     return name
         if fresh := [name for name in free if not self._values[name]]:
-            return fresh[0]
+            # In the order of their hashes, for a grid's own order often goes from bad to good, and
+            # then every cell would be the best so far.
+            return min(fresh, key=lambda name: name.rpartition("-")[2])
         if free and not self._done and not self._busy:
             # Too few cells for a share of them to be one: the best of the highest rung goes on.
             return max(free, key=lambda n: (len(self._values[n]), self._better(n)))

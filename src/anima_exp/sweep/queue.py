@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from anima_exp.sweep.cell import Cell
@@ -20,9 +20,16 @@ class Queue:
         self._retries = retries
         self._failures: Counter[str] = Counter()
 
+    def __contains__(self, cell: Cell) -> bool:
+        """Whether it will be given, or given again."""
+        return any(job.cell.name == cell.name for job in [*self._jobs, *self._elsewhere])
+
     @property
     def waiting(self) -> bool:
         return bool(self._jobs or self._elsewhere)
+
+    def add(self, cell: Cell) -> None:
+        self._jobs.append(Job(cell))
 
     def next(self) -> Job | None:
         if not self._jobs:  # others first: in the meantime they may be done
@@ -54,6 +61,9 @@ class Elsewhere:
 
     def __bool__(self) -> bool:
         return bool(self._jobs)
+
+    def __iter__(self) -> Iterator[Job]:
+        return (job for _, job in self._jobs)
 
     def add(self, job: Job) -> None:
         self._jobs.append((time.monotonic() + _LOOK_AGAIN_SECONDS, job))

@@ -83,7 +83,9 @@ def _distribution(override: Override) -> BaseDistribution:
         if isinstance(value, RangeSweep):
             numbers = [float(text) for text in override.sweep_string_iterator()]
             if value.shuffle or not numbers:
-                raise ValueError("a range is searched in its own order, and has one number at least")
+                raise ValueError(
+                    "a range is searched in its own order, and has one number at least"
+                )
             return _steps(numbers, step=value.step, log=log)
     except ValueError as error:  # Optuna's: low > high, log of 0, log with a step
         raise ConfigError(f"{line}: {str(error).rstrip('.')}.") from error

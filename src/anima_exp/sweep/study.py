@@ -4,7 +4,6 @@ Optuna's journal holds a line of JSON for each thing that happened. Only one pro
 the file, so it needs none of Optuna's own locks, which a killed process would leave behind.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,32 +12,16 @@ import numpy as np
 import optuna
 from filelock import FileLock, Timeout
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.pruners import BasePruner
-from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 
-from anima_exp.errors import ConfigError, InUse
+from anima_exp.config import Direction
+from anima_exp.errors import InUse
+from anima_exp.sweep.search_settings import PRUNERS, SAMPLERS, Search, Steps
 from anima_exp.sweep.space import Space, Values
 
 JOURNAL = "study.jsonl"
-
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
-    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-}
-# Of the steps between two evaluations, the steps of a run, and sweep.reduction_factor.
-PRUNERS: dict[str, Callable[[int, int, int], BasePruner]] = {
-    "none": lambda *_: optuna.pruners.NopPruner(),
-    "median": lambda *_: optuna.pruners.MedianPruner(),
-    "successive_halving": lambda first, _, factor: optuna.pruners.SuccessiveHalvingPruner(
-        min_resource=first, reduction_factor=factor
-    ),
-    "hyperband": lambda first, last, factor: optuna.pruners.HyperbandPruner(
-        min_resource=first, max_resource=max(first, last), reduction_factor=factor
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -57,14 +40,13 @@ class Study:
     """
 
     def __init__(
-        self, folder: Path, space: Space, *, sampler: str, seed: int, pruner: BasePruner,
-        direction: str,
-    ) -> None:  # fmt: skip
+        self, folder: Path, space: Space, search: Search, *, direction: Direction, steps: Steps
+    ) -> None:
         self.folder = folder
         self._space = space
-        self._seed = seed
-        self._sampler = SAMPLERS[sampler]
-        self._pruner = pruner
+        self.search = search
+        self._sampler = SAMPLERS[search.sampler]
+        self._pruner = PRUNERS[search.pruner](steps)
         self._direction = direction
         self._lock = FileLock(folder / ".lock")
         self._running: dict[int, optuna.Trial] = {}
@@ -84,7 +66,7 @@ class Study:
         self._study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(file), _Held(str(file)))),
             study_name="search",
-            direction=self._direction,
+            direction="minimize" if self._direction is Direction.minimize else "maximize",
             pruner=self._pruner,
             load_if_exists=True,
         )
@@ -110,14 +92,14 @@ class Study:
     def ask(self) -> Trial:
         # Seeded anew for each trial: with one stream of random numbers a search that was
         # interrupted would draw its first suggestions a second time.
-        seeds = np.random.SeedSequence([self._seed, len(self.trials)]).generate_state(1)
+        seeds = np.random.SeedSequence([self.search.seed, len(self.trials)]).generate_state(1)
         self._study.sampler = self._sampler(int(seeds[0]))
         return self._begin(self._study.ask())
 
     def unfinished(self) -> list[Trial]:
         """The trials that an earlier start left running; a kill may have cut a suggestion short."""
         left = [trial for trial in self.trials if trial.state is TrialState.RUNNING]
-        self._study.sampler = self._sampler(self._seed)
+        self._study.sampler = self._sampler(self.search.seed)
         return [self._begin(optuna.Trial(self._study, trial._trial_id)) for trial in left]
 
     def try_failed_again(self) -> None:
@@ -180,15 +162,6 @@ class Study:
 
     def _frozen(self, number: int) -> FrozenTrial:
         return self.trials[number]
-
-
-def choose(
-    table: dict[str, Callable[..., Any]], key: str, name: str
-) -> Callable[..., Any]:
-    """Raise ConfigError for a sampler or a pruner that there is not."""
-    if name not in table:
-        raise ConfigError(f"hydra.sweeper.{key}={name} is not one of {', '.join(table)}.")
-    return table[name]
 
 
 def _cut_half_line(file: Path) -> None:

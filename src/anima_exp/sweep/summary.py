@@ -2,6 +2,7 @@
 
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 
 from rich.markup import escape
 from rich.table import Table
@@ -56,24 +57,38 @@ def table(cells: list[Cell]) -> None:
     screen.say("\nNothing was started: dry_run=true.")
 
 
-def after(file: SweepFile) -> list[Cell]:
-    """Counts, the best cell, and each failure in one line; returns the cells that failed."""
+def after(file: SweepFile, *, lost: Sequence[Cell] = ()) -> list[Cell]:
+    """Counts, the best cell, and each failure in one line; returns the cells that failed.
+
+    Args:
+        lost: cells that a launcher could not begin; they have no folder to say so.
+    """
     cells = file.grid.cells
     done = [cell for cell in cells if cell.state is State.done]
-    failed = [cell for cell in cells if cell.state is State.failed]
+    without_word = {cell.name for cell in lost}
+    failed = [c for c in cells if c.state is State.failed or c.name in without_word]
     stopped = [cell for cell in cells if cell.name in file.stopped]
     counts = [f"{len(done)} of {len(cells)} cells done"]
     counts += [f"{len(stopped)} stopped early"] * bool(stopped)
     counts += [f"{len(failed)} failed"] * bool(failed)
     screen.say(", ".join(counts))
     _best(file, done)
-    for cell in failed[:_FAILURES]:
-        screen.say(visible(f"failed   #{cell.number} {cell.label}: {cell.failure} ({cell.log})"))
-    if len(failed) > _FAILURES:
-        screen.say(f"         and {len(failed) - _FAILURES} more")
+    failures(failed)
     if done:
-        screen.say(f"compare  python -m anima_exp.compare {shlex.quote(str(file.folder))}")
+        how_to_compare(file)
     return failed
+
+
+def failures(cells: list[Cell]) -> None:
+    for cell in cells[:_FAILURES]:
+        log = f" ({cell.log})" if cell.log.is_file() else ""  # a cluster keeps its own
+        screen.say(visible(f"failed   #{cell.number} {cell.label}: {cell.failure}{log}"))
+    if len(cells) > _FAILURES:
+        screen.say(f"         and {len(cells) - _FAILURES} more")
+
+
+def how_to_compare(file: SweepFile) -> None:
+    screen.say(f"compare  python -m anima_exp.compare {shlex.quote(str(file.folder))}")
 
 
 def command(cell: Cell) -> str:

@@ -24,7 +24,7 @@ MISTAKE = "mistake"  # why its settings cannot run
 
 
 class Trials:
-    """Asks the study for trials until there were `wanted`, over all starts.
+    """Asks the study for trials until there were `n_trials`, over all starts.
 
     Args:
         compose: a trial as a cell, or AnimaError.
@@ -35,14 +35,12 @@ class Trials:
         self,
         study: Study,
         *,
-        wanted: int,
         metric: str,
         retries: int,
         compose: Callable[[Trial], Cell],
         added: Callable[[Cell], None],
     ) -> None:
         self._study = study
-        self._wanted = wanted
         self._metric = metric
         self._compose = compose
         self._added = added
@@ -97,11 +95,17 @@ class Trials:
                 "step": trial.last_step,
                 "metric": self._metric,
                 "value": trial.value,
-                "reason": f"{self._study.pruner} pruner",
+                "reason": f"{self._study.search.pruner} pruner",
             }
             for trial in self._study.trials
             if trial.state is TrialState.PRUNED
         }
+
+    @property
+    def failed(self) -> list[Cell]:
+        """The cells that no trial has brought to an end."""
+        last = {t.user_attrs[CELL]: t for t in self._study.trials if CELL in t.user_attrs}
+        return [self._cells[n] for n, t in last.items() if t.state is TrialState.FAIL]
 
     def _recall(self) -> list[Trial]:
         """Compose what earlier starts have tried; return what they have left running."""
@@ -126,9 +130,9 @@ class Trials:
         elif cell.name in self._of_cell:
             self._of_cell[cell.name].append(number)
         else:
-            self._add(cell)
+            cell = self._add(cell)
             self._of_cell[cell.name] = [number]
-            self._queue.add(Job(cell))
+            self._queue.add(cell)
 
     def _earlier(self, cell: Cell, number: int) -> FrozenTrial | None:
         """The trial that has tried the cell, unless this one is there to try it again."""
@@ -141,14 +145,16 @@ class Trials:
         )
         return next(found, None)
 
-    def _add(self, cell: Cell) -> None:
+    def _add(self, cell: Cell) -> Cell:
+        """The cell as it was first made."""
         if cell.name not in self._cells:
             self._cells[cell.name] = cell
             self._added(cell)
+        return self._cells[cell.name]
 
     @property
     def _may_ask(self) -> bool:
-        return self._study.waiting or self._study.asked < self._wanted
+        return self._study.waiting or self._study.asked < self._study.search.n_trials
 
     def _value(self, cell: Cell) -> float:
         """The metric of a finished run: its score, or else what it logged last.

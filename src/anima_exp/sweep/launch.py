@@ -1,0 +1,93 @@
+"""The cells of a sweep to where they run: processes of this machine, or a cluster's launcher."""
+
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from anima_exp.config import RunConfig
+from anima_exp.errors import Stopped
+from anima_exp.results import screen
+from anima_exp.results.files import write_text
+from anima_exp.sweep import summary, worker
+from anima_exp.sweep.board import Board, Status
+from anima_exp.sweep.cell import Cell, State
+from anima_exp.sweep.file import SweepFile
+from anima_exp.sweep.pool import Pool, Schedule
+from anima_exp.sweep.slots import slots
+
+
+def on_this_machine(master: DictConfig) -> bool:
+    target = OmegaConf.select(master, "hydra.launcher._target_", default="")
+    return str(target).endswith("PoolLauncher")
+
+
+def run_here(file: SweepFile, schedule: Schedule, settings: RunConfig) -> None:
+    """What the schedule gives, in processes of this machine.
+
+    Args:
+        settings: of any cell, for what all of them share.
+
+    Raises:
+        Stopped: Ctrl-C or SIGTERM.
+    """
+    cells = file.grid.cells
+    places = slots(settings.launcher)
+    board = Board(cells, metric=settings.sweep.metric)
+    given_up = schedule.stopped()
+    for cell in cells:
+        if cell.state is State.done:
+            board.set(cell, Status.done)
+        elif cell.name in given_up:
+            board.set(cell, Status.given_up)
+    pool = Pool(
+        places,
+        at_once=settings.launcher.jobs or len(places),
+        warm=settings.launcher.warm,
+        board=board,
+        work=worker.train,
+        first_line=lambda cell: f"\n$ {summary.command(cell)}",
+    )
+    if schedule.waiting:
+        pool.run(schedule)
+    file.stopped = schedule.stopped()
+    if cells:
+        file.save()
+    if pool.signals:
+        raise Stopped(
+            f"Stopped: {board.counts()}. The same command goes on from there.",
+            exit_status=128 + pool.signals[0],
+        )
+
+
+def hand_over(
+    cells: list[Cell], master: DictConfig, context: HydraContext, task: TaskFunction
+) -> list[Cell]:
+    """Cells to a launcher of Hydra's: Slurm, Ray. Returns those that were never begun.
+
+    What a cell is, whether it is done and where it goes on is in its folder, so the rules are
+    the same there. The launcher's own answers are not needed.
+    """
+    launcher = Plugins.instance().instantiate_launcher(
+        hydra_context=context, task_function=task, config=master
+    )
+    group = f"tracking.group={cells[0].config.tracking.group}"
+    reason = "its job ended before the run did"
+    try:
+        launcher.launch(
+            [[*cell.overrides, group] for cell in cells], initial_job_idx=cells[0].number
+        )
+    except Exception as error:  # one job's process died; the folders tell about all of them
+        told = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        screen.say(f"The launcher said: {told}")
+        reason += f"; the launcher said: {told}"
+    return [cell for cell in cells if not _left_word(cell, reason)]
+
+
+def _left_word(cell: Cell, reason: str) -> bool:
+    """Leave word for a cell whose process could not; False where there is not even a folder."""
+    if cell.state in (State.done, State.failed) or cell.busy:
+        return True
+    if not (cell.folder / "settings.json").is_file():
+        return False
+    write_text(cell.folder / "failure.txt", reason + "\n")
+    return True

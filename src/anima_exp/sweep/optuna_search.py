@@ -1,0 +1,194 @@
+"""One search from its command line to its end: check, ask Optuna, run, tell it, sum up."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from anima_exp.compose import question
+from anima_exp.config import EarlyStopping, RunConfig
+from anima_exp.errors import AnimaError, ConfigError, SweepError
+from anima_exp.experiment import check_data
+from anima_exp.results import identity
+from anima_exp.sweep import search_summary
+from anima_exp.sweep.cell import Cell, State
+from anima_exp.sweep.composition import Composer
+from anima_exp.sweep.expand import Point
+from anima_exp.sweep.file import SweepFile, sweep_folder
+from anima_exp.sweep.grid import Grid, compose_cell, make_cell
+from anima_exp.sweep.job import Job, Outcome
+from anima_exp.sweep.launch import hand_over, on_this_machine, run_here
+from anima_exp.sweep.search_settings import Search, Steps
+from anima_exp.sweep.space import Space, search_space
+from anima_exp.sweep.study import Study, Trial
+from anima_exp.sweep.sweeper import typed
+from anima_exp.sweep.trials import Trials
+
+_LOOK_SECONDS = 2.0  # between looks at cells that other processes have
+
+Compose = Callable[[tuple[str, ...]], tuple[tuple[str, ...], RunConfig]]
+
+
+def search(
+    master: DictConfig,
+    arguments: Sequence[str],
+    *,
+    hydra_context: HydraContext,
+    task_function: TaskFunction,
+    params: Mapping[str, Any],
+    rows: Sequence[Any],
+    factors: Mapping[str, Any],
+    published: Any,
+    **settings: Any,
+) -> None:
+    """Go on until there were n_trials.
+
+    Raises:
+        ConfigError: no trial can run, or a setting of the search is wrong; nothing was started.
+        SweepError: trials failed; all others were run.
+        Stopped: Ctrl-C or SIGTERM.
+    """
+    chosen = Search(**settings)
+    chosen.check()
+    _refuse_grid(rows, factors)
+    name = master.hydra.runtime.choices.get("sweep") or "by_hand"
+    parser = OverridesParser.create(config_loader=hydra_context.config_loader)
+    space = search_space(parser, arguments, params)
+    composer = Composer(hydra_context.config_loader, master)
+
+    def compose(overrides: tuple[str, ...]) -> tuple[tuple[str, ...], RunConfig]:
+        return compose_cell(Point(overrides), composer, group=name, check_data=check_data)
+
+    corners = _corners(space, compose)
+    first = corners[0]
+    key = _key(space, chosen, corners)
+    folder = sweep_folder(first.runs, name, key)
+    if first.dry_run:
+        search_summary.before(name, question(name, master), folder, space, chosen, trials=[])
+        search_summary.not_started()
+        return
+    file = SweepFile(
+        name=name,
+        question=question(name, master),
+        command=typed(),
+        grid=Grid([], tuple(space.searched), duplicates=0),
+        published=OmegaConf.to_container(published) if published else None,
+        key=key,
+    )
+
+    def cell(trial: Trial) -> Cell:
+        overrides, config = compose(space.overrides(trial.values))
+        return make_cell(trial.number, overrides, config, tuple(space.searched))
+
+    def added(cell: Cell) -> None:
+        file.grid.cells.append(cell)
+        if recalled:  # else once for all that earlier starts have tried
+            file.stopped = schedule.stopped()
+            file.save()
+
+    steps = _steps(first, chosen)
+    with Study(folder, space, chosen, direction=first.sweep.direction, steps=steps) as study:
+        search_summary.before(file.name, file.question, folder, space, chosen, study.trials)
+        recalled = False
+        schedule = Trials(
+            study, metric=first.sweep.metric, retries=first.sweep.retries, compose=cell, added=added
+        )
+        recalled = True
+        if on_this_machine(master):
+            run_here(file, schedule, first)
+        else:
+            _in_batches(schedule, chosen.batch_size, master, hydra_context, task_function)
+            file.stopped = schedule.stopped()
+            if file.grid.cells:
+                file.save()
+        failed = search_summary.after(file, study, schedule.failed)
+    if failed:
+        raise SweepError(
+            f"{failed} of {chosen.n_trials} trials failed; the same command tries them again."
+        )
+
+
+def _refuse_grid(rows: Sequence[Any], factors: Mapping[str, Any]) -> None:
+    for key, value in (("rows", rows), ("factors", factors)):
+        if value:
+            raise ConfigError(
+                f"hydra.sweeper.{key}: rows and factors make a grid, which hydra/sweeper=grid "
+                "runs. hydra/sweeper=optuna searches params and what the command line varies."
+            )
+
+
+def _corners(space: Space, compose: Compose) -> list[RunConfig]:
+    """The first and the last trial of the space, as far as they can run.
+
+    Raises:
+        AnimaError: neither can, so none will.
+    """
+    found, mistakes = [], []
+    for overrides in space.corners:
+        try:
+            found.append(compose(overrides)[1])
+        except AnimaError as error:
+            mistakes.append(error)
+    if not found:
+        raise mistakes[0]
+    return found
+
+
+def _key(space: Space, chosen: Search, corners: list[RunConfig]) -> str:
+    """What makes a search another one; n_trials and the pruner do not."""
+    sweep = corners[0].sweep
+    return json.dumps(
+        {
+            "space": space.lines(),
+            "corners": [identity.name(config) for config in corners],
+            "sampler": chosen.sampler,
+            "seed": chosen.seed,
+            "metric": sweep.metric,
+            "direction": sweep.direction.value,
+        }
+    )
+
+
+def _steps(config: RunConfig, chosen: Search) -> Steps:
+    trainer, sweep = config.trainer, config.sweep
+    if sweep.early_stopping is not EarlyStopping.none:
+        raise ConfigError(
+            f"sweep.early_stopping={sweep.early_stopping.value} is for hydra/sweeper=grid. "
+            "Here it is hydra.sweeper.pruner=median, successive_halving or hyperband."
+        )
+    if chosen.pruner != "none" and not trainer.eval_every and sweep.metric != "loss":
+        raise ConfigError(
+            f"hydra.sweeper.pruner={chosen.pruner} looks at sweep.metric={sweep.metric} during "
+            "a run, but trainer.eval_every=null measures it at the end. "
+            "Give trainer.eval_every=STEPS."
+        )
+    every = trainer.log_every if sweep.metric == "loss" else trainer.eval_every
+    first = every or 1
+    return Steps(first, max(first, trainer.steps or first), sweep.reduction_factor)
+
+
+def _in_batches(
+    schedule: Trials, size: int, master: DictConfig, context: HydraContext, task: TaskFunction
+) -> None:
+    """Trials to a launcher of Hydra's, `size` at a time, to their ends."""
+    while schedule.waiting:
+        jobs: list[Job] = []
+        while len(jobs) < size and (job := schedule.next()):
+            jobs.append(job)
+        fresh = [job.cell for job in jobs if job.cell.state is not State.done and not job.cell.busy]
+        if fresh:
+            hand_over(fresh, master, context, task)
+        elif not any(job.cell.state is State.done for job in jobs):
+            time.sleep(_LOOK_SECONDS)
+        for job in jobs:
+            schedule.ended(job, _outcome(job.cell))
+
+
+def _outcome(cell: Cell) -> Outcome:
+    if cell.state is State.done:
+        return Outcome.done
+    return Outcome.in_use if cell.busy else Outcome.failed
