@@ -1,0 +1,125 @@
+"""Early stopping: losing cells pause for good, survivors go on from their checkpoints."""
+
+import random
+
+import pytest
+from stand_in import value
+
+from anima_exp.config import Direction, SweepConfig
+from anima_exp.errors import ConfigError
+from anima_exp.results.lines import StepLines
+from anima_exp.sweep.cell import Cell
+from anima_exp.sweep.halving import Halving, rungs
+from anima_exp.sweep.job import Outcome
+
+ASHA = ("sweep.early_stopping=asha", "trainer.steps=27")
+
+
+@pytest.fixture
+def cells(compose, tmp_path):
+    """Nine cells that differ in their learning rate, in a random order of it."""
+    rates = [1e-4 * (i + 1) for i in range(9)]
+    random.Random(1).shuffle(rates)
+    return [
+        Cell(
+            number=i, overrides=(), label=f"{rate:g}", name=f"cell{i}", folder=tmp_path / f"cell{i}",
+            config=compose("trainer.steps=27", f"optimizer.learning_rate={rate}"),
+        )
+        for i, rate in enumerate(rates)
+    ]  # fmt: skip
+
+
+def simulate(schedule):
+    """Run every job at once in this process; the steps trained, by cell."""
+    trained = {}
+    while job := schedule.next():
+        cell = job.cell
+        cell.folder.mkdir(exist_ok=True)
+        lines = StepLines(cell.folder / "metrics.jsonl")
+        begun = max((row["step"] for row in lines.rows()), default=0)
+        end = job.until or 27
+        loss = value(cell.config, end)
+        lines.append({"step": end, "heldout_loss": loss, "exact_match": -loss, "eval_seconds": 0})
+        trained.setdefault(cell.name, []).append((begun, end))
+        if end == 27:
+            (cell.folder / "record.json").write_text("{}")
+        schedule.ended(job, Outcome.done if end == 27 else Outcome.paused)
+    return trained
+
+
+def test_rungs_are_even_divisions_of_the_steps(cells):
+    assert rungs(cells[0], SweepConfig(reduction_factor=3, rungs=2)) == [3, 9]
+    assert rungs(cells[0], SweepConfig(reduction_factor=2, rungs=4)) == [1, 3, 6, 13]
+
+
+def test_too_short_a_run_for_the_rungs_is_a_mistake(cells):
+    with pytest.raises(ConfigError, match=r"trainer\.steps=27 is too short for sweep\.rungs=5"):
+        rungs(cells[0], SweepConfig(rungs=5))
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction"),
+    [("heldout_loss", Direction.minimize), ("exact_match", Direction.maximize)],
+)
+def test_the_best_cell_reaches_its_end_and_most_others_do_not(cells, metric, direction):
+    schedule = Halving(cells, SweepConfig(metric=metric, direction=direction))
+    trained = simulate(schedule)
+    assert len(trained) == 9, "every cell begins"
+    done = [name for name, spans in trained.items() if spans[-1][1] == 27]
+    best = max(cells, key=lambda cell: cell.config.optimizer.learning_rate)
+    assert best.name in done
+    assert len(done) <= 3
+    assert set(schedule.stopped()) == set(trained) - set(done)
+    for spans in trained.values():
+        assert spans == sorted(spans), "each goes on where it paused"
+        assert all(a[1] == b[0] for a, b in zip(spans, spans[1:], strict=False))
+
+
+def test_it_says_where_and_why_a_cell_was_stopped(cells):
+    schedule = Halving(cells, SweepConfig())
+    simulate(schedule)
+    worst = min(cells, key=lambda cell: cell.config.optimizer.learning_rate)
+    assert schedule.stopped()[worst.name] == {
+        "step": 3,
+        "metric": "heldout_loss",
+        "value": value(worst.config, 3),
+        "reason": "9 of 9 at step 3; one in 3 went on",
+    }
+
+
+def test_a_new_schedule_knows_what_the_folders_know(cells):
+    simulate(Halving(cells, SweepConfig()))
+    again = Halving(cells, SweepConfig())
+    assert not again.waiting
+    assert again.next() is None
+
+
+def test_two_cells_are_too_few_for_a_third_but_one_still_ends(cells):
+    trained = simulate(Halving(cells[:2], SweepConfig()))
+    assert [spans[-1][1] for spans in trained.values()].count(27) == 1
+
+
+def test_a_metric_that_is_not_logged_is_a_mistake_that_names_what_is(cells):
+    schedule = Halving(cells, SweepConfig(metric="accuracy"))
+    with pytest.raises(ConfigError, match=r"sweep\.metric=accuracy .*: exact_match, heldout_loss"):
+        simulate(schedule)
+
+
+def test_a_sweep_with_early_stopping_continues_survivors_and_stays_decided(sweeps):
+    grid = (*ASHA, "optimizer.learning_rate=1e-4,2e-4,3e-4,4e-4,5e-4,6e-4,7e-4,8e-4,9e-4")
+    code, told = sweeps.run(*grid)
+    assert code == 0, told
+    (file,) = sweeps.sweep_files()
+    done = sweeps.records()
+    assert 1 <= len(done) <= 4
+    assert len(file["stopped"]) == 9 - len(done)
+    assert f"{len(done)} of 9 cells done, {9 - len(done)} stopped early" in told
+    rates = [record["settings"]["optimizer.learning_rate"] for record in done.values()]
+    assert max(rates) == 9e-4
+    for name in done:
+        rows = StepLines(sweeps.runs / name / "metrics.jsonl").rows()
+        steps = [row["step"] for row in rows if "loss" in row]
+        assert steps == list(range(1, 28)), "no step was trained twice"
+    before = {p: p.stat().st_mtime_ns for p in sweeps.runs.glob("*/metrics.jsonl")}
+    assert sweeps.run(*grid)[0] == 0
+    assert {p: p.stat().st_mtime_ns for p in sweeps.runs.glob("*/metrics.jsonl")} == before
