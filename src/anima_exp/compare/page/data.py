@@ -45,6 +45,7 @@ def plotted(comparison: Comparison) -> Plotted:
                 "key": shown(key),
                 "levels": [shown(written(value)) for value in values],
                 "ordered": _ordered(values),
+                "numbers": values if _ordered(values) else None,
             }
             for key, values in levels.items()
         ],

@@ -16,7 +16,7 @@ def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
     if drawn:
         lead = _curves_lead(comparison, plotted)
         yield Section("curves", "Curves", "Learning curves", lead, _curves(drawn, metric))
-    if comparison.effects.effects:
+    if comparison.effects.effects or comparison.effects.skipped:
         yield _effects(comparison)
     several = [setting for setting in plotted["settings"] if len(setting["levels"]) > 1]
     if len(several) > 1 and len(plotted["cells"]) > 2:
@@ -59,21 +59,20 @@ def _curves(drawn: list[str], metric: str) -> str:
 
 
 def _effects(comparison: Comparison) -> Section:
-    effects = comparison.effects
-    told = [
-        "Mean at each level with its 95 % interval, every level of the other settings weighing "
-        f"the same. Interactions and chance: {100 * effects.residual:.1f} % of the variance."
-    ]
+    effects, told, numbers = comparison.effects, [], ""
+    if effects.effects:
+        told = [
+            "Mean at each level with its 95 % interval, every level of the other settings weighing "
+            "the same.",
+            f"Interactions and chance: {100 * effects.residual:.1f} % of the variance.",
+        ]
+        levels = tables.levels(effects, comparison.metric)
+        numbers = f"\n<details><summary>The numbers</summary>\n{levels}</details>"
     if not effects.balanced:
         told.append("The grid has holes, so settings overlap: a share is what no other explains.")
-    if effects.skipped:
-        skipped = ", ".join(map(escaped, effects.skipped))
-        told.append(f"Left out, as nearly every run has a value of its own: {skipped}.")
     plots = "".join(_effect(place, effect) for place, effect in enumerate(effects.effects))
-    body = (
-        f'<div class="plots small">{plots}</div>\n<details><summary>The numbers</summary>\n'
-        f"{tables.levels(effects, comparison.metric)}</details>"
-    )
+    plots += "".join(_scatter(comparison.keys.index(key), key) for key in effects.skipped)
+    body = f'<div class="plots small">{plots}</div>{numbers}'
     return Section("effects", "Effects", "What matters most", " ".join(told), body)
 
 
@@ -87,6 +86,13 @@ def _effect(place: int, effect: Effect) -> str:
 <p class="share">{share} % of variance<i><i style="width:{share}%"></i></i></p>
 <div class="plot" id="effect-{place}" role="img"
  aria-label="Mean at each level of {key}; the numbers are below"></div>{together}</figure>"""
+
+
+def _scatter(place: int, key: str) -> str:
+    return f"""<figure><h3>{escaped(key)}</h3>
+<p class="share">Nearly every cell has its own: one dot a cell</p>
+<div class="plot" id="scatter-{place}" role="img"
+ aria-label="Score of each cell by {escaped(key)}"></div></figure>"""
 
 
 _PAIRS = """<div class="controls">

@@ -15,7 +15,7 @@ from anima_exp.compare.page.words import embedded, escaped
 from anima_exp.results.files import write_text, writing
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("page", "levels", "table", "curves", "effects", "heatmap", "parallel",
+_SCRIPTS = ("page", "levels", "table", "curves", "highlight", "effects", "heatmap", "parallel",
             "generations", "start")  # fmt: skip
 
 

@@ -26,8 +26,9 @@ function curves() {
     redraw("training-plot", "evaluations-plot");
   });
   legend();
-  plot("training-plot", () => lines("training", { title: { text: "training loss" } }));
-  plot("evaluations-plot", () => lines("evaluations", axis()));
+  plot("training-plot", () => lines("training", { title: { text: "training loss" } }),
+    () => highlight("training"));
+  plot("evaluations-plot", () => lines("evaluations", axis()), () => highlight("evaluations"));
 }
 
 function groups() {
@@ -71,7 +72,9 @@ function lines(which, yaxis) {
     type: "scatter", mode: "markers",
     x: stopped.map((run) => run[which][0].at(-1)),
     y: stopped.map((run) => run[which][1].at(-1)),
-    text: stopped.map((run) => `${plain(run.name)}<br>stopped early: ${plain(short(run.stopped, 60))}`),
+    text: stopped.map(
+      (run) => `${plain(run.name)}<br>stopped early: ${plain(short(run.stopped, 60))}`,
+    ),
     hovertemplate: "%{text}<extra></extra>",
     marker: { symbol: "x-thin", size: 9, line: { width: 2, color: ink("warn") } },
   });
@@ -84,25 +87,30 @@ function lines(which, yaxis) {
 
 // All lines of one colour are one trace with gaps: hundreds of traces would be slow.
 function joined(group, which, many) {
-  const [x, y, text] = [[], [], []];
+  const [x, y, text, customdata] = [[], [], [], []];
   for (const run of group.runs) {
+    const number = found.runs.indexOf(run);
     const name = plain(run.name) + (run.label ? `<br>${plain(short(run.label, 80))}` : "");
     x.push(...run[which][0], null);
     y.push(...run[which][1], null);
-    for (let at = 0; at <= run[which][0].length; at += 1) text.push(name);
+    for (let at = 0; at <= run[which][0].length; at += 1) {
+      text.push(name);
+      customdata.push(number);
+    }
   }
   return {
-    type: "scatter", x, y, text, connectgaps: false,
+    type: "scatter", x, y, text, customdata, connectgaps: false,
     mode: which === "evaluations" && !many ? "lines+markers" : "lines",
     line: { color: group.colour, width: many ? 1 : 1.75 },
     marker: { size: 4 }, opacity: many ? 0.55 : 0.9,
-    hovertemplate: `%{text}<br>step %{x}: %{y:${which === "evaluations" ? FORMAT : ".4f"}}<extra></extra>`,
+    hovertemplate: `%{text}<br>step %{x}: %{y:${
+      which === "evaluations" ? FORMAT : ".4f"}}<extra></extra>`,
   };
 }
 
 // A run that diverged must not flatten all others; a double click shows everything.
 function reach(values) {
-  const sorted = values.toSorted((a, b) => a - b);
+  const sorted = [...values].sort((a, b) => a - b);
   if (sorted.length < 2) return null;
   const at = (share) => sorted[Math.floor(share * (sorted.length - 1))];
   const wide = 4 * (at(0.95) - at(0.5));

@@ -1,6 +1,8 @@
-// Main effects: the mean at each level of a setting, with its interval.
+// Main effects: the mean at each level of a setting, with its interval; a dot for each cell where
+// nearly every cell has a level of its own.
 
 function effects() {
+  found.settings.forEach((setting, at) => plot(`scatter-${at}`, () => dots(setting, at)));
   const every = found.effects.flatMap((effect) => effect.levels.flatMap(
     (level) => [level.low ?? level.mean, level.high ?? level.mean],
   ));
@@ -14,11 +16,12 @@ function effects() {
 
 // Numbers run from left to right; names stand below each other, where they have room.
 function levelMeans(id, effect, range) {
-  const levels = effect.ordered ? effect.levels : effect.levels.toReversed();
+  const levels = effect.ordered ? effect.levels : [...effect.levels].reverse();
   const [along, across] = effect.ordered ? ["x", "y"] : ["y", "x"];
   const room = byId(id).clientWidth - 60;
   const longest = Math.max(...levels.map((level) => level.text.length));
-  const every = Math.ceil(effect.ordered ? levels.length * (7 * longest + 10) / room : levels.length / 12);
+  const names = effect.ordered ? room / (7 * longest + 10) : 12; // as many as are readable
+  const every = Math.ceil(levels.length / Math.max(names, 1));
   const ticks = levels.map((_, at) => at).filter((at) => at % every === 0);
   return {
     data: [{
@@ -45,6 +48,33 @@ function levelMeans(id, effect, range) {
         showgrid: !effect.ordered, tickangle: 0,
       },
       [`${across}axis`]: { ...axis(), title: undefined, range, nticks: 5 },
+    },
+  };
+}
+
+function dots(setting, at) {
+  const cells = found.cells.filter((cell) => cell.at[at] !== null);
+  const numbers = setting.numbers ?? setting.levels.map((_, level) => level);
+  const logarithmic = numbers[0] > 0 && numbers.at(-1) > 20 * numbers[0];
+  const [low, high] = span(cells.map((cell) => cell.mean));
+  const gap = 0.08 * (high - low) || 0.01;
+  return {
+    data: [{
+      type: "scatter", mode: "markers",
+      x: cells.map((cell) => numbers[cell.at[at]]),
+      y: cells.map((cell) => Math.min(Math.max(cell.mean, low), high)),
+      text: cells.map((cell) => `${plain(short(cell.label, 80))}<br>${interval(cell)}`),
+      hovertemplate: "%{text}<extra></extra>",
+      marker: { color: ink("accent"), size: 6, opacity: 0.75 },
+    }],
+    layout: {
+      height: 230,
+      margin: { l: 48, r: 8, t: 8, b: 30 },
+      xaxis: {
+        showgrid: false, zeroline: false, nticks: 5,
+        ...(logarithmic ? { type: "log", dtick: 1, exponentformat: "power" } : {}),
+      },
+      yaxis: { ...axis(), title: undefined, range: [low - gap, high + gap], nticks: 5 },
     },
   };
 }

@@ -24,7 +24,8 @@ function generations() {
 function answer(run, prompt) {
   const card = element("article");
   card.append(element("h3", run.label || run.name));
-  card.append(element("p", run.score === null ? run.name : `${run.name} · ${number(run.score)}`, "soft"));
+  const score = run.score === null ? "" : ` · ${number(run.score)}`;
+  card.append(element("p", run.name + score, "soft"));
   for (const [title, name, texts] of [
     ["Before training", "said before", run.before], ["After training", "said", run.after],
   ]) {

@@ -29,6 +29,7 @@ function pairs(row, column) {
     values[cell.at[row]][cell.at[column]].push(cell.mean);
   }
   const z = values.map((line) => line.map((some) => some.length ? mean(some) : null));
+  const [zmin, zmax] = span(z.flat().filter((value) => value !== null));
   const empty = z.flatMap((line, y) => line.flatMap((value, x) => value === null ? [[x, y]] : []));
   const text = values.map((line, y) => line.map((some, x) => some.length === 0 ? ""
     : `${plain(rows.key)} ${plain(short(rows.levels[y], 60))}<br>${plain(columns.key)} ${
@@ -36,14 +37,14 @@ function pairs(row, column) {
   const room = (byId("heat-plot").clientWidth - 180) / columns.levels.length; // of one column
   const longest = Math.max(...columns.levels.map((level) => short(level, 18).length));
   const named = (setting) => ({
-    title: { text: plain(setting.key) }, showgrid: false, zeroline: false,
+    title: { text: plain(setting.key) }, type: "linear", showgrid: false, zeroline: false,
     tickvals: setting.levels.map((_, at) => at), // plotly leaves labels out where they collide
     ticktext: setting.levels.map((level) => plain(short(level, 18))),
     range: [-0.5, setting.levels.length - 0.5],
   });
   return {
     data: [{
-      type: "heatmap", z, xgap: 2, ygap: 2, hoverongaps: false,
+      type: "heatmap", z, zmin, zmax, xgap: 2, ygap: 2, hoverongaps: false,
       customdata: text, hovertemplate: "%{customdata}<extra></extra>",
       colorscale: scale(), reversescale: metric.minimize,
       colorbar: {
@@ -51,7 +52,8 @@ function pairs(row, column) {
         ...(page.clientWidth < 640 ? { orientation: "h", y: 1.02, yanchor: "bottom" } : {}),
       },
     }, {
-      type: "scatter", mode: "text", hoverinfo: "skip", ...written(room > 50 ? z : []),
+      type: "scatter", mode: "text", hoverinfo: "skip",
+      ...written(room > 50 ? z : [], [zmin, zmax]),
     }, {
       type: "scatter", mode: "markers", x: empty.map(([x]) => x), y: empty.map(([, y]) => y),
       marker: { symbol: "x-thin", size: 8, line: { width: 1, color: ink("soft") } },
@@ -59,20 +61,18 @@ function pairs(row, column) {
     }],
     layout: {
       height: Math.min(Math.max(300, 34 * rows.levels.length + 130), 900),
-      xaxis: { ...named(columns), type: "linear", tickangle: 7 * longest < room ? 0 : -40 },
-      yaxis: { ...named(rows), type: "linear" },
+      xaxis: { ...named(columns), tickangle: 7 * longest < room ? 0 : -40 },
+      yaxis: named(rows),
     },
   };
 }
 
 // Each number in black or white, whichever is read better on its field.
-function written(z) {
-  const known = z.flat().filter((value) => value !== null);
-  const [low, high] = [Math.min(...known), Math.max(...known)];
+function written(z, [low, high]) {
   const text = { x: [], y: [], text: [], textfont: { size: 12, color: [] } };
   z.forEach((line, y) => line.forEach((value, x) => {
     if (value === null) return;
-    const share = high > low ? (value - low) / (high - low) : 0.5;
+    const share = high > low ? Math.min(Math.max((value - low) / (high - low), 0), 1) : 0.5;
     text.x.push(x);
     text.y.push(y);
     text.text.push(number(value));

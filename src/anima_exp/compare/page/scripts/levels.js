@@ -4,9 +4,10 @@ const AT_MOST = 7;
 
 function bands(setting) {
   const levels = setting.levels.map((text, at) => ({ text, levels: [at] }));
+  const others = { text: "others", levels: indices(levels.slice(AT_MOST - 1)) };
   const groups = levels.length <= AT_MOST ? levels
     : setting.ordered ? ranges(levels)
-    : [...levels.slice(0, AT_MOST - 1), { text: "others", levels: indices(levels.slice(AT_MOST - 1)) }];
+    : [...levels.slice(0, AT_MOST - 1), others];
   return groups.map((group, at) => ({
     ...group,
     colour: setting.ordered && groups.length > 2

@@ -54,6 +54,17 @@ const interval = (of) => of.low === null
   ? `${number(of.mean)}, one run`
   : `${number(of.mean)}, ${number(of.low)} to ${number(of.high)}`;
 
+// From the best to the worst score, or to where the worst are so far out that they would press
+// all others together: one run that diverged does.
+function span(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (share) => sorted[Math.floor(share * (sorted.length - 1))];
+  const [low, middle, high] = [sorted[0], at(0.5), sorted.at(-1)];
+  return metric.minimize
+    ? [low, Math.min(high, middle + 4 * (at(0.9) - middle) || high)]
+    : [Math.max(low, middle - 4 * (middle - at(0.1)) || low), high];
+}
+
 // Colours. Categories: Okabe and Ito's, which colour-blind readers can tell apart; their yellow
 // and black are moved towards the middle so that they are seen on white and on black.
 const CATEGORIES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7f7f7f"];
@@ -62,9 +73,8 @@ const DARK_CATEGORIES = [
 ];
 const SCALE = ["#dcebea", "#a3d0cf", "#57a6b3", "#1f7095", "#123a66"];
 const DARK_SCALE = ["#20303a", "#22536b", "#287e9c", "#57b5c9", "#c5eced"];
-const printing = matchMedia("print");
 const darkness = matchMedia("(prefers-color-scheme: dark)");
-const dark = () => darkness.matches && !printing.matches;
+const dark = () => darkness.matches && !page.classList.contains("paper");
 const ink = (name) => getComputedStyle(page).getPropertyValue(`--${name}`).trim();
 const categories = () => dark() ? DARK_CATEGORIES : CATEGORIES;
 // Stops of a colour scale that runs from worse to better.
@@ -77,8 +87,9 @@ function along(share, start = 0.3) {
   const stops = dark() ? DARK_SCALE : SCALE;
   const place = (start + (1 - start) * share) * (stops.length - 1);
   const at = Math.min(Math.floor(place), stops.length - 2);
+  const part = (stop, from) => parseInt(stops[stop].slice(from, from + 2), 16);
   const parts = [1, 3, 5].map((from) => {
-    const [low, high] = [stops[at], stops[at + 1]].map((c) => parseInt(c.slice(from, from + 2), 16));
+    const [low, high] = [part(at, from), part(at + 1, from)];
     return Math.round(low + (high - low) * (place - at));
   });
   return `rgb(${parts.join(",")})`;
@@ -88,9 +99,9 @@ function along(share, start = 0.3) {
 const plots = new Map();
 const waiting = new Set();
 
-function plot(id, build) {
+function plot(id, build, afterwards = () => {}) {
   if (!byId(id)) return;
-  plots.set(id, build);
+  plots.set(id, { build, afterwards });
   redraw(id);
 }
 
@@ -113,7 +124,10 @@ function drawNext() {
 }
 
 function draw(id) {
-  const { data, layout } = plots.get(id)();
+  const { build, afterwards } = plots.get(id);
+  const { data, layout } = build();
+  const first = !byId(id).on; // plotly's, from its first drawing on
+  const paper = page.classList.contains("paper");
   const line = { gridcolor: ink("line"), zerolinecolor: ink("line"), linecolor: ink("line") };
   const axes = {};
   for (const name of ["xaxis", "yaxis"]) {
@@ -136,14 +150,25 @@ function draw(id) {
     dragmode: matchMedia("(hover: none)").matches ? false : "zoom",
     ...layout,
     ...axes,
+    width: paper ? Math.min(byId(id).clientWidth, PAPER_WIDE) : undefined,
   }, {
     responsive: true,
     displaylogo: false,
     modeBarButtonsToRemove: ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"],
     toImageButtonOptions: { format: "svg", filename: id },
   });
+  if (first) afterwards();
 }
 
-for (const query of [darkness, printing]) {
-  query.addEventListener("change", () => redraw(...plots.keys()));
-}
+darkness.addEventListener("change", () => redraw(...plots.keys()));
+
+// On paper all is light and no wider than a sheet. The printer does not wait: no tasks here.
+const PAPER_WIDE = 680;
+addEventListener("beforeprint", () => {
+  page.classList.add("paper");
+  for (const id of plots.keys()) draw(id);
+});
+addEventListener("afterprint", () => {
+  page.classList.remove("paper");
+  redraw(...plots.keys());
+});

@@ -11,11 +11,11 @@ function parallel() {
     const settings = found.settings.map((setting, at) => ({ ...setting, at }))
       .filter((setting) => setting.levels.length > 1);
     const spread = places(ranked, settings);
-    const means = ranked.map((cell) => cell.mean);
-    const [low, high] = [Math.min(...means), Math.max(...means)];
-    // The better end is on top.
+    const [low, high] = span(ranked.map((cell) => cell.mean));
+    const cut = ranked.some((cell) => cell.mean < low || cell.mean > high);
+    // The better end is on top, what lies far below stands at the bottom.
     const height = (value) => high === low ? 0.5
-      : metric.minimize ? (high - value) / (high - low) : (value - low) / (high - low);
+      : Math.max(metric.minimize ? (high - value) / (high - low) : (value - low) / (high - low), 0);
     const steps = 6;
     const bins = Array.from({ length: steps + 1 }, () => []);
     ranked.forEach((cell, rank) => {
@@ -44,7 +44,7 @@ function parallel() {
         opacity: strong ? 1 : ranked.length > 150 ? 0.35 : 0.6,
       };
     });
-    return { data, layout: axes(settings, [low, high]) };
+    return { data, layout: axes(settings, [low, high], cut) };
   });
 }
 
@@ -69,15 +69,18 @@ function places(ranked, settings) {
   return spread;
 }
 
-function axes(settings, [low, high]) {
+function axes(settings, [low, high], cut) {
   const label = (x, y, text, where) => ({
     x, y, text: plain(text), showarrow: false, font: { size: 12, color: ink("soft") }, ...where,
+  });
+  const head = (x, text) => label(x, 1.04, text, {
+    yanchor: "bottom", font: { size: 13, color: ink("ink") },
   });
   const notes = settings.flatMap((setting, at) => {
     const every = Math.ceil(setting.count / 14);
     const names = [...setting.levels, "not set"].slice(0, setting.count);
     return [
-      label(at, 1.04, short(setting.key, 22), { yanchor: "bottom", font: { size: 13, color: ink("ink") } }),
+      head(at, short(setting.key, 26)),
       ...names.flatMap((name, level) => level % every ? [] : [
         label(at, (level + 0.5) / setting.count, short(name, 18), {
           xanchor: "right", xshift: -6, bgcolor: ink("card"), opacity: 0.92,
@@ -86,10 +89,11 @@ function axes(settings, [low, high]) {
     ];
   });
   const last = settings.length;
-  notes.push(label(last, 1.04, metric.name, { yanchor: "bottom", font: { size: 13, color: ink("ink") } }));
+  notes.push(head(last, metric.name));
   for (const part of [0, 0.25, 0.5, 0.75, 1]) {
     const value = metric.minimize ? high - part * (high - low) : low + part * (high - low);
-    notes.push(label(last, part, number(value), { xanchor: "left", xshift: 6 }));
+    const beyond = part > 0 || !cut ? "" : metric.minimize ? "from " : "to ";
+    notes.push(label(last, part, beyond + number(value), { xanchor: "left", xshift: 6 }));
   }
   const bar = (x) => ({
     type: "line", x0: x, x1: x, y0: 0, y1: 1, layer: "below",
@@ -97,7 +101,7 @@ function axes(settings, [low, high]) {
   });
   return {
     height: 440,
-    margin: { l: 120, r: 70, t: 4, b: 10 },
+    margin: { l: 120, r: 88, t: 4, b: 10 },
     annotations: notes,
     shapes: [...settings, 0].map((_, at) => bar(at)),
     xaxis: { visible: false, range: [-0.02, last + 0.02], fixedrange: true },

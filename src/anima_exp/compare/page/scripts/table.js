@@ -33,7 +33,8 @@ function leaderboard() {
     let shown = 0;
     rows.forEach((row, at) => {
       // rank=8 must not find rank=80.
-      row.hidden = !words.every((word) => texts[at].includes(word.includes("=") ? `${word} ` : word));
+      const text = texts[at];
+      row.hidden = !words.every((word) => text.includes(word.includes("=") ? `${word} ` : word));
       shown += !row.hidden;
     });
     said.textContent = words.length ? `${shown} of ${rows.length} shown` : "";
