@@ -96,7 +96,19 @@ def test_a_value_for_each_run_is_not_a_grid():
 def test_equal_scores_have_no_variance_to_share():
     by_key, found = effects(square(1.0, 1.0, 1.0, 1.0), "a", "b")
     assert by_key["a"].share == 0.0
-    assert found.residual == 0.0
+    assert (found.residual, found.overlap, found.balanced) == (0.0, 0.0, True)
+
+
+def test_what_two_settings_could_both_have_done_is_neithers_share():
+    # a and b go together in 4 of 6 runs; the score follows them both.
+    pairs = [(0, 0), (0, 0), (1, 1), (1, 1), (0, 1), (1, 0)]
+    cells = [cell({"a": a, "b": b, "c": i}, float(a + b)) for i, (a, b) in enumerate(pairs)]
+    by_key, found = effects(cells, "a", "b")
+    # Total 4. Without a, b leaves 4/3 of it: groups 0, 0, 1 and 2, 2, 1 vary by 2/3 each.
+    assert by_key["a"].share == pytest.approx(1 / 3)
+    assert by_key["b"].share == pytest.approx(1 / 3)
+    assert found.overlap == pytest.approx(1 / 3)
+    assert not found.saturated
 
 
 def test_one_run_has_no_effects():

@@ -11,7 +11,6 @@ from anima_exp.compare.settings import headings, written
 from anima_exp.compare.statistics import Interval
 from anima_exp.results.screen import duration
 
-
 _FOLDED = 40
 
 

@@ -55,7 +55,8 @@ class Effects:
     @property
     def overlap(self) -> float:
         """The share that could be due to one setting or another, because they changed together."""
-        return max(1 - self.residual - sum(effect.share for effect in self.effects), 0.0)
+        explained = self.residual + sum(effect.share for effect in self.effects)
+        return 0.0 if self.balanced else max(1 - explained, 0.0)
 
 
 def main_effects(cells: Sequence[Cell], keys: Sequence[str], metric: Metric) -> Effects:
@@ -76,7 +77,8 @@ def main_effects(cells: Sequence[Cell], keys: Sequence[str], metric: Metric) -> 
         return Effects([], 0.0, True, skipped)
     scores = np.array([score for _, _, score in found])
     terms = {key: _Term(values) for key, values in factors.items()}
-    total = float(((scores - scores.mean()) ** 2).sum()) or 1.0
+    variance = float(((scores - scores.mean()) ** 2).sum())
+    total = variance or 1.0  # without any, every share is 0
     model = _Model(terms, scores)
     effects = []
     for key, term in terms.items():
@@ -88,7 +90,8 @@ def main_effects(cells: Sequence[Cell], keys: Sequence[str], metric: Metric) -> 
             Effect(key, levels, max(means) - min(means), share, tuple(together.get(key, ())))
         )
     residual = model.residual / total
-    balanced = abs(sum(effect.share for effect in effects) + residual - 1) < 1e-6
+    explained = sum(effect.share for effect in effects) + residual
+    balanced = variance == 0 or abs(explained - 1) < 1e-6
     effects.sort(key=lambda effect: -effect.share)
     saturated = model.degrees == 0 and not balanced
     return Effects(effects, residual, balanced, skipped, saturated)

@@ -46,9 +46,9 @@ def verdict(rows: Sequence[Row], metric: Metric, *, command: str | None = None) 
         others = "" if len(ranked) == 2 else f" and the {len(ranked) - 2} below it"
         return f"{first.cell.label} is better than {second.cell.label}{others} ({how})."
     if second in alike:
-        more, rest = len(alike) - 1, len(compared) - len(alike)
+        more, beaten = len(alike) - 1, len(compared) - len(alike)
         others = f" Nor can it be told from {more} more." if more else ""
-        others += f" It is better than the other {rest}." if rest else ""
+        others += f" It is better than the other {beaten}." if beaten else ""
         return f"{names}, but cannot be told from it ({how}).{others}"
     names = ", ".join(row.cell.label for row in alike[:3])
     rest = f" and {len(alike) - 3} more" if len(alike) > 3 else ""
