@@ -145,6 +145,27 @@ def test_the_plots_follow_the_dark(shown):
     shown.wait(f"document.documentElement.dataset.drawn && {title} === {light!r}")
 
 
+def test_the_run_under_the_pointer_stands_out(shown):
+    chosen = "document.querySelectorAll('#training-plot .chosen-run').length"
+    assert shown.value(chosen) == 0
+    shown.value("Plotly.Fx.hover('training-plot', [{ curveNumber: 1, pointNumber: 0 }])")
+    assert shown.value(chosen) == 1
+    assert shown.faults() == []
+
+
+def test_paper_is_light_and_no_wider_than_a_sheet(shown):
+    shown.darken(True)
+    shown.value("dispatchEvent(new Event('beforeprint'))")
+    drawn = "document.querySelector('#heat-plot svg')"
+    assert shown.value(f"{drawn}.clientWidth") <= 680
+    assert shown.value("document.querySelector('#heat-plot .xtitle').style.fill") == (
+        "rgb(27, 33, 38)"
+    )
+    shown.value("dispatchEvent(new Event('afterprint'))")
+    shown.darken(False)
+    shown.wait(f"document.documentElement.dataset.drawn && {drawn}.clientWidth > 680")
+
+
 def test_the_guard_against_faults_would_notice(browser, grid, tmp_path):
     broken = tmp_path / "broken.html"
     broken.write_text(grid.read_text().replace('"effects":[{', '"effects":[{},{'))
@@ -192,6 +213,18 @@ def test_the_guard_against_hostile_texts_would_notice(browser, tmp_path):
     browser.open(page)
     browser.wait("document.title === 'owned'", seconds=5)
     assert browser.value("document.querySelectorAll('img').length") == 1
+
+
+def test_a_random_search_has_a_dot_for_each_cell(browser, written, tmp_path):
+    for place in range(20):
+        rate = 1e-4 * 1.3**place
+        loss = 0.5 + (place - 12) ** 2 / 100
+        synthetic.run(
+            tmp_path / "runs" / f"r{place}", loss=loss, **{"optimizer.learning_rate": rate}
+        )
+    browser.open(written(tmp_path / "runs"))
+    assert browser.faults() == []
+    assert browser.value("document.querySelectorAll('#scatter-0 .points path').length") == 20
 
 
 def test_five_hundred_runs_open_and_draw(browser, many):

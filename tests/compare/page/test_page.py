@@ -4,9 +4,11 @@ import json
 import re
 from html.parser import HTMLParser
 
+import pytest
 import synthetic
 
 from anima_exp.compare.page.words import embedded, escaped
+from anima_exp.errors import RunError
 
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\"><b>&amp;\u2028\x1b[31m"
 
@@ -118,3 +120,17 @@ def test_the_page_is_whole_and_its_draft_gone(tmp_path, written):
     synthetic.run(tmp_path / "runs" / "a")
     assert written(tmp_path / "runs").read_text().rstrip().endswith("</html>")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "runs.html"]
+
+
+def test_a_page_that_cannot_be_written_says_so(tmp_path, written):
+    synthetic.run(tmp_path / "runs" / "a")
+    (tmp_path / "runs.html").mkdir()
+    with pytest.raises(RunError, match=r"Cannot write .*runs.html: it is a folder. Give another"):
+        written(tmp_path / "runs")
+
+
+def test_what_every_row_cost_is_said_once(tmp_path, written):
+    synthetic.grid(tmp_path / "runs")
+    page = Reader(written(tmp_path / "runs"))
+    assert "Each took 20 steps, 6 k tokens, 50 s, 0.68 GiB." in page.words
+    assert "Memory" not in page.words

@@ -23,7 +23,9 @@ def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
         lead = f"Mean {metric}, over all other settings. A cross marks a pair without a run."
         yield Section("pairs", "Two settings", "Two settings together", lead, _PAIRS)
     if several and len(plotted["cells"]) > 2:
-        yield Section("paths", "All settings", "All settings at once", _PATHS_LEAD, _PATHS)
+        wide = 8 * (len(several) + 1)  # rem; the box scrolls where that is too much
+        body = _PATHS.format(wide=wide)
+        yield Section("paths", "All settings", "All settings at once", _PATHS_LEAD, body)
     if plotted["prompts"]:
         lead = "The same question to two runs; at first the best and the worst."
         yield Section("generations", "Answers", "What the models answer", lead, _ANSWERS)
@@ -105,7 +107,8 @@ _PATHS_LEAD = (
     "level, the better lines are the upper ones. The best tenth is orange."
 )
 _PATHS = """<figure class="sideways" tabindex="0" role="region" aria-label="All settings at once">
-<div class="plot" id="parallel-plot" role="img" aria-label="One line a cell"></div></figure>"""
+<div class="plot" id="parallel-plot" style="min-width: {wide}rem" role="img"
+ aria-label="One line a cell"></div></figure>"""
 _ANSWERS = """<div class="controls">
 <label class="wide">Question<select id="prompt"></select></label>
 <label class="wide">Left<select id="run-left"></select></label>

@@ -46,10 +46,12 @@ def _parts(verdict: str) -> tuple[str, str]:
     """The answer; and how it was found, which stands smaller below it."""
     found = re.match(r"(.+?[.!?])\s+(?=[A-Z])(.+)", verdict, flags=re.DOTALL)
     first, rest = (found[1], found[2]) if found else (verdict, "")
-    how = re.findall(r" \(([^()]*)\)", first)
-    answer = re.sub(r" \([^()]*\)", "", first)
+    how = _HOW.findall(first)
     said = [f"{part[:1].upper()}{part[1:]}." for part in how]
-    return answer, " ".join([*said, *([rest] if rest else [])])
+    return _HOW.sub("", first), " ".join([*said, *([rest] if rest else [])])
+
+
+_HOW = re.compile(r" \(([^()]* seeds[^()]*)\)")  # "(-0.0131 ± 0.0020, paired over 3 seeds)"
 
 
 def _counts(comparison: Comparison) -> str:

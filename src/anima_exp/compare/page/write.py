@@ -1,6 +1,7 @@
 """A comparison -> one HTML file that needs nothing but itself."""
 
 import base64
+import errno
 import hashlib
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -12,7 +13,8 @@ from anima_exp.compare.page.data import plotted
 from anima_exp.compare.page.header import header, title
 from anima_exp.compare.page.sections import sections
 from anima_exp.compare.page.words import embedded, escaped
-from anima_exp.results.files import write_text, writing
+from anima_exp.errors import RunError
+from anima_exp.results.files import write_text
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("page", "levels", "table", "curves", "highlight", "effects", "heatmap", "parallel",
@@ -20,11 +22,20 @@ _SCRIPTS = ("page", "levels", "table", "curves", "highlight", "effects", "heatma
 
 
 def write_page(path: Path, comparison: Comparison) -> None:
-    """Write the page to `path`, whole or not at all."""
+    """Write the page to `path`, whole or not at all.
+
+    Raises:
+        RunError: `path` cannot be written.
+    """
     text = page(comparison, now=datetime.now(UTC))
-    with writing(path.parent):
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunError(f"Cannot write {path}: {reason}. Give another --html FILE.") from error
 
 
 def page(comparison: Comparison, *, now: datetime) -> str:
