@@ -94,3 +94,14 @@ def test_an_older_run_without_a_setting_does_not_make_it_differ(tmp_path):
 
 def test_equal_numbers_of_two_types_are_one_value(tmp_path):
     assert differing(runs(tmp_path, {"lora.alpha": 16}, {"lora.alpha": 16.0})) == []
+
+
+def test_among_many_settings_a_cell_is_named_by_what_is_unusual(tmp_path):
+    keys = [f"trainer.some_longer_setting_{letter}" for letter in "abcdef"]
+    usual = dict.fromkeys(keys, 1)
+    odd = [{**usual, key: 2} for key in keys]
+    found = cells(runs(tmp_path, usual, *odd).done(), keys)
+    assert sorted(cell.label for cell in found) == [
+        "as most",
+        *(f"{key.removeprefix('trainer.')}=2" for key in keys),
+    ]

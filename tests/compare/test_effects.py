@@ -91,6 +91,8 @@ def test_a_value_for_each_run_is_not_a_grid():
     by_key, found = effects(cells, "rate", "rank")
     assert found.skipped == ("rate",)
     assert list(by_key) == ["rank"]
+    repeated = [cell({"rank": i}, float(i), i + 0.1) for i in range(6)]
+    assert effects(repeated, "rank")[1].skipped == ()
 
 
 def test_equal_scores_have_no_variance_to_share():

@@ -25,6 +25,9 @@ def test_one_seed_cannot_tell(tmp_path):
 def test_a_sweep_is_repeated_by_its_own_command(tmp_path):
     told = verdict(tmp_path, {8: {0: 1.0}, 64: {0: 0.9}}, command="train -m sweep=s")
     assert told.endswith("Repeat: train -m sweep=s seed=0,1,2")
+    one_seed = {8: {7: 1.0}, 64: {7: 0.9}}
+    told = verdict(tmp_path / "other", one_seed, command="train -m seed=7 lora.rank=8,64")
+    assert told.endswith("Repeat: train -m lora.rank=8,64 seed=0,1,2")
 
 
 def test_paired_seeds_tell_what_unpaired_ones_cannot(tmp_path):

@@ -21,7 +21,7 @@ from anima_exp.compare.statistics import Interval, around
 
 Matrix = NDArray[np.float64]
 
-_FEW_LEVELS = 8
+_FEW_LEVELS, _MANY_LEVELS = 4, 24
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Effects:
     effects: list[Effect]  # the largest share first
     residual: float  # interactions and chance
     balanced: bool  # whether the shares add up to 1
-    skipped: tuple[str, ...] = ()  # nearly every run has a value of its own: a plot tells more
+    skipped: tuple[str, ...] = ()  # searched over a range, not a few values: a plot tells more
     saturated: bool = False  # as many terms as runs, and no whole grid: the shares say nothing
 
     @property
@@ -68,7 +68,7 @@ def main_effects(cells: Sequence[Cell], keys: Sequence[str], metric: Metric) -> 
         if metric.name in run.scores
     ]
     columns = {key: [cell.settings.get(key) for cell, _, _ in found] for key in keys}
-    skipped = tuple(key for key in keys if _one_value_each(columns[key], len(cells)))
+    skipped = tuple(key for key in keys if _is_a_range(columns[key]))
     factors, together = _told_apart({k: v for k, v in columns.items() if k not in skipped})
     seeds = [seed for _, seed, _ in found]
     if len(set(map(comparable, seeds))) > 1:
@@ -144,9 +144,10 @@ class _Model:
         return around(mean, float(error), self.degrees, n=count)
 
 
-def _one_value_each(values: Sequence[Any], cells: int) -> bool:
+def _is_a_range(values: Sequence[Any]) -> bool:
+    """Whether a setting was searched over a range: it has nearly as many values as runs."""
     levels = len(set(map(comparable, values)))
-    return levels > _FEW_LEVELS and 2 * levels > cells
+    return levels > _FEW_LEVELS and (levels > _MANY_LEVELS or 4 * levels > 3 * len(values))
 
 
 def _told_apart(

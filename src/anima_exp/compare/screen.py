@@ -95,7 +95,8 @@ def _effects(effects: Effects, metric: Metric, console: Console) -> None:
         means = [f"{written(one.value)}: {score(metric, one.score)}" for one in effect.levels]
         spread = metric.difference(effect.spread).lstrip("+")
         lines.append((name, _share(effect.share), spread, folded(means, room)))
-    lines.append((_CHANCE, _share(effects.residual), "", ""))
+    rest = f"{short(effects.skipped[0])} and all else" if effects.skipped else _CHANCE
+    lines.append((rest, _share(effects.residual), "", ""))
     if effects.overlap > 0.0005:
         lines.append((_OVERLAP, _share(effects.overlap), "", ""))
     headed = ("what matters", "share", "spread", "mean at each value")
@@ -114,7 +115,7 @@ def _effects(effects: Effects, metric: Metric, console: Console) -> None:
         say(console, told, style="dim")
     if effects.skipped:
         left = ", ".join(effects.skipped)
-        say(console, f"Nearly every run has its own {left}: see the plots of --html.", style="dim")
+        say(console, f"Too many values to average over {left}: see --html.", style="dim")
 
 
 _CHANCE = "interactions and chance"

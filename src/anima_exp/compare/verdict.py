@@ -1,5 +1,6 @@
 """The leaderboard's first rows -> one sentence: is the winner better, or only ahead?"""
 
+import re
 from collections.abc import Sequence
 
 from anima_exp.compare.leaderboard import Row
@@ -7,6 +8,7 @@ from anima_exp.compare.metric import Metric
 from anima_exp.compare.statistics import Interval, paired, welch
 
 _REPEAT = "python -m anima_exp.train -m ..."
+_SEED = r" seed=\S+"
 
 
 def verdict(rows: Sequence[Row], metric: Metric, *, command: str | None = None) -> str:
@@ -28,7 +30,7 @@ def verdict(rows: Sequence[Row], metric: Metric, *, command: str | None = None) 
         alone = (
             "Each has one seed" if first.score.n == second.score.n else "One of them has one seed"
         )
-        again = f"{command or _REPEAT} seed=0,1,2"
+        again = f"{re.sub(_SEED, '', command or _REPEAT)} seed=0,1,2"
         return (
             f"{names} by {gap}. {alone}, which cannot tell a better setting from a lucky run. "
             f"Repeat: {again}"
