@@ -1,7 +1,7 @@
 """Command line -> RunConfig: the schema, sweeps/ as a group, and one line for a user's mistake."""
 
-import math
 import os
+import re
 import signal
 import sys
 import traceback
@@ -31,8 +31,14 @@ OmegaConf.register_new_resolver(
     "unless", lambda given, otherwise: otherwise if given is None else None, replace=True
 )
 
-# ${gcd:${batch_size},${recommended}}: what is recommended, or as much of it as divides the batch.
-OmegaConf.register_new_resolver("gcd", math.gcd, replace=True)
+# ${part_of:${batch_size},${recommended}}: what is recommended, or the most that divides the batch.
+OmegaConf.register_new_resolver(
+    "part_of",
+    lambda whole, most: max(
+        (n for n in range(1, min(whole, most) + 1) if whole % n == 0), default=most
+    ),
+    replace=True,
+)
 
 
 def install() -> None:
@@ -55,7 +61,8 @@ def question(sweep: str, cfg: DictConfig) -> str | None:
         if file.is_file():
             lines = file.read_text(encoding="utf-8").splitlines()
             comments = (line.lstrip("# ") for line in lines if line.startswith("# "))
-            return next((line for line in comments if not line.startswith("@")), None)
+            first = next((line for line in comments if not line.startswith("@")), None)
+            return first and re.sub(r" +\d+ jobs\.$", "", first)
     return None
 
 
@@ -109,6 +116,7 @@ def command(work: Callable[[RunConfig], Any]) -> None:
             return work(parse(cfg))
         except Stopped as error:  # all of it is to stop, not this cell alone
             mistake(error)
+            _pass_on(error.exit_status - 128)
             sys.exit(error.exit_status)
         except AnimaError as error:
             mistake(error, f"{cell}: " if cell else "")
@@ -129,6 +137,12 @@ def command(work: Callable[[RunConfig], Any]) -> None:
         sys.exit(130)
     if failed:
         sys.exit(failed[0])
+
+
+def _pass_on(number: int) -> None:
+    """To a cluster's launcher, now that there is a checkpoint: it has the job queued again."""
+    if number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.raise_signal(number)
 
 
 def _terminated(number: int, _: Any) -> NoReturn:

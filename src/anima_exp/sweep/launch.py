@@ -1,6 +1,7 @@
 """The cells of a sweep to where they run: processes of this machine, or a cluster's launcher."""
 
 from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
@@ -14,11 +15,6 @@ from anima_exp.sweep.cell import Cell, State
 from anima_exp.sweep.file import SweepFile
 from anima_exp.sweep.pool import Pool, Schedule
 from anima_exp.sweep.slots import slots
-
-
-def on_this_machine(master: DictConfig) -> bool:
-    target = OmegaConf.select(master, "hydra.launcher._target_", default="")
-    return str(target).endswith("PoolLauncher")
 
 
 def run_here(file: SweepFile, schedule: Schedule, settings: RunConfig) -> None:
@@ -59,17 +55,26 @@ def run_here(file: SweepFile, schedule: Schedule, settings: RunConfig) -> None:
         )
 
 
-def hand_over(
-    cells: list[Cell], master: DictConfig, context: HydraContext, task: TaskFunction
-) -> list[Cell]:
+def launcher_of(master: DictConfig, context: HydraContext, task: TaskFunction) -> Launcher | None:
+    """A launcher of Hydra's, or None for this machine's pool.
+
+    Raises:
+        InstantiationException: its plug-in is not installed; messages.py knows what to say.
+    """
+    target = OmegaConf.select(master, "hydra.launcher._target_", default="")
+    if str(target).endswith("PoolLauncher"):
+        return None
+    return Plugins.instance().instantiate_launcher(
+        hydra_context=context, task_function=task, config=master
+    )
+
+
+def hand_over(cells: list[Cell], launcher: Launcher) -> list[Cell]:
     """Cells to a launcher of Hydra's: Slurm, Ray. Returns those that were never begun.
 
     What a cell is, whether it is done and where it goes on is in its folder, so the rules are
     the same there. The launcher's own answers are not needed.
     """
-    launcher = Plugins.instance().instantiate_launcher(
-        hydra_context=context, task_function=task, config=master
-    )
     group = f"tracking.group={cells[0].config.tracking.group}"
     reason = "its job ended before the run did"
     try:

@@ -1,11 +1,13 @@
 """One search from its command line to its end: check, ask Optuna, run, tell it, sum up."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,7 +23,7 @@ from anima_exp.sweep.expand import Point
 from anima_exp.sweep.file import SweepFile, sweep_folder
 from anima_exp.sweep.grid import Grid, compose_cell, make_cell
 from anima_exp.sweep.job import Job, Outcome
-from anima_exp.sweep.launch import hand_over, on_this_machine, run_here
+from anima_exp.sweep.launch import hand_over, launcher_of, run_here
 from anima_exp.sweep.search_settings import Search, Steps
 from anima_exp.sweep.space import Space, search_space
 from anima_exp.sweep.study import Study, Trial
@@ -54,6 +56,7 @@ def search(
     """
     chosen = Search(**settings)
     chosen.check()
+    launcher = launcher_of(master, hydra_context, task_function)
     _refuse_grid(rows, factors)
     name = master.hydra.runtime.choices.get("sweep") or "by_hand"
     parser = OverridesParser.create(config_loader=hydra_context.config_loader)
@@ -98,10 +101,10 @@ def search(
             study, metric=first.sweep.metric, retries=first.sweep.retries, compose=cell, added=added
         )
         recalled = True
-        if on_this_machine(master):
+        if launcher is None:
             run_here(file, schedule, first)
         else:
-            _in_batches(schedule, chosen.batch_size, master, hydra_context, task_function)
+            _in_batches(schedule, chosen.batch_size, launcher)
             file.stopped = schedule.stopped()
             if file.grid.cells:
                 file.save()
@@ -160,20 +163,20 @@ def _steps(config: RunConfig, chosen: Search) -> Steps:
             f"sweep.early_stopping={sweep.early_stopping.value} is for hydra/sweeper=grid. "
             "Here it is hydra.sweeper.pruner=median, successive_halving or hyperband."
         )
-    if chosen.pruner != "none" and not trainer.eval_every and sweep.metric != "loss":
+    # The loss is logged on the way; a score is measured at evaluations.
+    key = "log_every" if sweep.metric == "loss" else "eval_every"
+    every = getattr(trainer, key)
+    if chosen.pruner != "none" and (every is None or every >= (trainer.steps or math.inf)):
         raise ConfigError(
-            f"hydra.sweeper.pruner={chosen.pruner} looks at sweep.metric={sweep.metric} during "
-            "a run, but trainer.eval_every=null measures it at the end. "
-            "Give trainer.eval_every=STEPS."
+            f"hydra.sweeper.pruner={chosen.pruner} looks at sweep.metric={sweep.metric} during a "
+            f"run, but trainer.{key}={every or 'null'} has it at the end only. "
+            f"Give trainer.{key}=STEPS, fewer than trainer.steps={trainer.steps or 'null'}."
         )
-    every = trainer.log_every if sweep.metric == "loss" else trainer.eval_every
     first = every or 1
     return Steps(first, max(first, trainer.steps or first), sweep.reduction_factor)
 
 
-def _in_batches(
-    schedule: Trials, size: int, master: DictConfig, context: HydraContext, task: TaskFunction
-) -> None:
+def _in_batches(schedule: Trials, size: int, launcher: Launcher) -> None:
     """Trials to a launcher of Hydra's, `size` at a time, to their ends."""
     while schedule.waiting:
         jobs: list[Job] = []
@@ -181,7 +184,7 @@ def _in_batches(
             jobs.append(job)
         fresh = [job.cell for job in jobs if job.cell.state is not State.done and not job.cell.busy]
         if fresh:
-            hand_over(fresh, master, context, task)
+            hand_over(fresh, launcher)
         elif not any(job.cell.state is State.done for job in jobs):
             time.sleep(_LOOK_SECONDS)
         for job in jobs:

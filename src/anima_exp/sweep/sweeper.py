@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
@@ -21,7 +22,7 @@ from anima_exp.sweep.composition import Composer
 from anima_exp.sweep.expand import Point, expand
 from anima_exp.sweep.file import SweepFile
 from anima_exp.sweep.grid import compose_grid
-from anima_exp.sweep.launch import hand_over, on_this_machine, run_here
+from anima_exp.sweep.launch import hand_over, launcher_of, run_here
 from anima_exp.sweep.schedules import schedule_for
 
 _LONG = 200  # cells from which composing shows its progress
@@ -45,6 +46,7 @@ def sweep(
         SweepError: cells failed; all others were run.
         Stopped: Ctrl-C or SIGTERM.
     """
+    launcher = launcher_of(master, hydra_context, task_function)
     name = master.hydra.runtime.choices.get("sweep") or "by_hand"
     parser = OverridesParser.create(config_loader=hydra_context.config_loader)
     points = expand(parser, arguments, params=params, rows=rows, factors=factors)
@@ -69,10 +71,10 @@ def sweep(
         return
     file.save()
     lost: list[Cell] = []
-    if on_this_machine(master):
+    if launcher is None:
         run_here(file, schedule_for(grid.cells), settings)
     else:
-        lost = _on_a_cluster(grid.cells, master, hydra_context, task_function)
+        lost = _on_a_cluster(grid.cells, launcher)
     failed = summary.after(file, lost=lost)
     if failed:
         raise SweepError(
@@ -80,9 +82,7 @@ def sweep(
         )
 
 
-def _on_a_cluster(
-    cells: list[Cell], master: DictConfig, context: HydraContext, task: TaskFunction
-) -> list[Cell]:
+def _on_a_cluster(cells: list[Cell], launcher: Launcher) -> list[Cell]:
     """Every cell that is not done; returns those that were never begun."""
     settings = cells[0].config.sweep
     if settings.early_stopping is not EarlyStopping.none:
@@ -93,7 +93,7 @@ def _on_a_cluster(
     missing, lost = [cell for cell in cells if cell.state is not State.done], []
     for _ in range(1 + settings.retries):
         if missing:
-            lost = hand_over(missing, master, context, task)
+            lost = hand_over(missing, launcher)
         missing = [cell for cell in missing if cell.state is State.failed or cell in lost]
     return lost
 

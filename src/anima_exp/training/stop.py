@@ -1,4 +1,8 @@
-"""Ctrl-C, SIGTERM or a given step -> a checkpoint and a clean end; a second signal ends at once."""
+"""A signal or a given step -> a checkpoint and a clean end; a second signal ends at once.
+
+The signals are Ctrl-C and SIGTERM, and what a cluster's launcher listens to: Slurm sends USR1 or
+USR2 before a job's time is over.
+"""
 
 import signal
 import sys
@@ -16,7 +20,8 @@ class StopOnSignal(TrainerCallback):
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopOnSignal":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        asked = [n for n in (signal.SIGUSR1, signal.SIGUSR2) if callable(signal.getsignal(n))]
+        for number in (signal.SIGINT, signal.SIGTERM, *asked):
             self._before[number] = signal.signal(number, self._on_signal)
         return self
 
