@@ -91,6 +91,9 @@ class Browser:
         assert "exceptionDetails" not in told, told["exceptionDetails"]
         return told["result"].get("value")
 
+    def point(self, x, y):
+        self("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
     def press(self, key, code):
         for kind in ("keyDown", "keyUp"):
             self("Input.dispatchKeyEvent", type=kind, key=key, code=key, text=code,

@@ -148,8 +148,17 @@ def test_the_plots_follow_the_dark(shown):
 def test_the_run_under_the_pointer_stands_out(shown):
     chosen = "document.querySelectorAll('#training-plot .chosen-run').length"
     assert shown.value(chosen) == 0
-    shown.value("Plotly.Fx.hover('training-plot', [{ curveNumber: 1, pointNumber: 0 }])")
-    assert shown.value(chosen) == 1
+    corner = shown.value("""(() => {
+        const plot = document.getElementById("training-plot");
+        plot.scrollIntoView({ block: "center" });
+        const { x, y } = plot.querySelector(".nsewdrag").getBoundingClientRect();
+        const { xaxis, yaxis } = plot._fullLayout;
+        const [run] = plot.data.filter((line) => line.x.length);
+        return [x + xaxis.d2p(run.x[1]), y + yaxis.d2p(run.y[1])];
+    })()""")
+    for away in (40, 1, 0):  # plotly answers to a pointer that moves
+        shown.point(corner[0] - away, corner[1])
+    shown.wait(f"{chosen} === 1", seconds=5)
     assert shown.faults() == []
 
 

@@ -15,7 +15,7 @@ from anima_exp.compare.statistics import Interval
 
 Plotted = dict[str, Any]  # what becomes JSON
 
-RUNS = 1000  # drawn as lines; more are taken evenly from the ranking
+RUNS = 1000  # drawn as lines, and cells; of more, some are taken evenly from the ranking
 POINTS_OF_ALL, POINTS_OF_ONE = 60_000, 200  # of each curve
 
 
@@ -53,6 +53,7 @@ def plotted(comparison: Comparison) -> Plotted:
             {"label": shown(row.cell.label), "at": at(row.cell.settings), **_interval(row.score)}
             for row in rows
         ],
+        "paths": thin.evenly(range(len(rows)), at_most=RUNS),
         "runs": [
             {
                 "name": shown(run.name),

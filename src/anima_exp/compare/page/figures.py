@@ -23,9 +23,7 @@ def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
         lead = f"Mean {metric}, over all other settings. A cross marks a pair without a run."
         yield Section("pairs", "Two settings", "Two settings together", lead, _PAIRS)
     if several and len(plotted["cells"]) > 2:
-        wide = 8 * (len(several) + 1)  # rem; the box scrolls where that is too much
-        body = _PATHS.format(wide=wide)
-        yield Section("paths", "All settings", "All settings at once", _PATHS_LEAD, body)
+        yield _paths(plotted, axes=len(several) + 1)
     if plotted["prompts"]:
         lead = "The same question to two runs; at first the best and the worst."
         yield Section("generations", "Answers", "What the models answer", lead, _ANSWERS)
@@ -95,6 +93,15 @@ def _scatter(place: int, key: str) -> str:
 <p class="share">Nearly every cell has its own: one dot a cell</p>
 <div class="plot" id="scatter-{place}" role="img"
  aria-label="Score of each cell by {escaped(key)}"></div></figure>"""
+
+
+def _paths(plotted: Plotted, *, axes: int) -> Section:
+    drawn, cells = len(plotted["paths"]), len(plotted["cells"])
+    lead = _PATHS_LEAD
+    if drawn < cells:
+        lead += f" {drawn:,} of {cells:,} cells, evenly over the ranking."
+    body = _PATHS.format(wide=8 * axes)  # rem; the box scrolls where that is too much
+    return Section("paths", "All settings", "All settings at once", lead, body)
 
 
 _PAIRS = """<div class="controls">

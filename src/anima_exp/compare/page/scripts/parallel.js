@@ -1,13 +1,10 @@
 // Parallel coordinates from ordinary lines (plotly's own need WebGL, which phones may lack).
 
 const BEST = 0.1; // the share of cells drawn strongly
-const AT_ONCE = 1000;
 
 function parallel() {
   plot("parallel-plot", () => {
-    // From best to worst; of very many, every so-many-th.
-    const every = Math.ceil(found.cells.length / AT_ONCE);
-    const ranked = found.cells.filter((_, rank) => rank % every === 0);
+    const ranked = found.paths.map((rank) => found.cells[rank]); // from best to worst
     const settings = found.settings.map((setting, at) => ({ ...setting, at }))
       .filter((setting) => setting.levels.length > 1);
     const spread = places(ranked, settings);
