@@ -140,3 +140,9 @@ def test_an_override_beats_an_experiment(compose):
 def test_epochs_replace_steps(compose):
     config = compose("trainer.epochs=3")
     assert (config.trainer.steps, config.trainer.epochs) == (None, 3.0)
+
+
+@pytest.mark.parametrize(("batch", "micro"), [(16, 16), (8, 8), (15, 15), (24, 12), (64, 16)])
+def test_a_micro_batch_is_the_largest_part_of_the_batch_that_is_recommended(compose, batch, micro):
+    trainer = compose(f"trainer.batch_size={batch}").trainer
+    assert trainer.micro_batch_size == micro

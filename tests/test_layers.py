@@ -8,7 +8,7 @@ import anima_exp
 LAYERS = [
     {"errors", "paths", "terminal"},
     {"config", "lookup", "quiet"},
-    {"checks", "command_line", "messages"},
+    {"checks", "command_line", "messages", "scale"},
     {"tiny"},
     {"data", "model", "results"},
     {"training"},
@@ -17,6 +17,7 @@ LAYERS = [
     {"plan"},
     {"experiment"},
     {"compose"},
+    {"sweep"},
     {"train"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -44,8 +44,8 @@ MISTAKES = {
     ),
     "lora.rank=-1": "lora.rank=-1 must be greater than 0.",
     "lora.dropout=1": "lora.dropout=1.0 must be at least 0 and less than 1.",
-    "trainer.batch_size=15": (
-        "trainer.batch_size=15 is not a multiple of trainer.micro_batch_size=16."
+    "trainer.micro_batch_size=7": (
+        "trainer.batch_size=16 is not a multiple of trainer.micro_batch_size=7."
     ),
     "optimizer.warmup_ratio=0.03": (
         "optimizer.warmup_ratio=0.03 does nothing with optimizer.schedule=constant. "

@@ -14,7 +14,7 @@ from anima_exp.data import recipes, source, templates
 from anima_exp.errors import AnimaError, ConfigError, Paused, Stopped
 from anima_exp.lookup import function
 from anima_exp.quiet import quiet_libraries
-from anima_exp.results import identity, provenance, screen
+from anima_exp.results import identity, known_lengths, provenance, screen
 from anima_exp.results.folder import RunFolder
 from anima_exp.results.journal import Journal
 from anima_exp.results.record import Record
@@ -138,6 +138,8 @@ def _load(config: RunConfig) -> Setup:
     set_seed(config.seed)  # before the adapter draws its first numbers
     tokenizer = load_tokenizer(config.model)
     data = prepare(config.data, tokenizer, cache=paths.cache(config.cache))
+    found = known_lengths.Lengths(len(data.train), float(data.train.lengths.mean()))
+    known_lengths.remember(config, found, cache=paths.cache(config.cache))
     base = load_base(
         config.model,
         config.quant,

@@ -2,6 +2,7 @@
 
 python -m anima_exp.train                                      # the tiny world, on a CPU
 python -m anima_exp.train model=guanaco33b data=belle_merge    # Anima's run
+python -m anima_exp.train -m seed=0,1,2 lora.rank=8,64         # six runs, each once
 """
 
 from anima_exp.compose import command
@@ -9,6 +10,11 @@ from anima_exp.config import RunConfig
 
 
 def train(config: RunConfig) -> float | None:
+    if config.dry_run:
+        from anima_exp.sweep import summary
+
+        summary.alone(config)
+        return None
     from anima_exp.experiment import run  # the first import of torch
 
     return run(config)

@@ -1,5 +1,6 @@
 """Early stopping: losing cells pause for good, survivors go on from their checkpoints."""
 
+import itertools
 import random
 
 import pytest
@@ -22,7 +23,8 @@ def cells(compose, tmp_path):
     random.Random(1).shuffle(rates)
     return [
         Cell(
-            number=i, overrides=(), label=f"{rate:g}", name=f"cell{i}", folder=tmp_path / f"cell{i}",
+            number=i, overrides=(), label=f"{rate:g}", name=f"cell{i}",
+            folder=tmp_path / f"cell{i}",
             config=compose("trainer.steps=27", f"optimizer.learning_rate={rate}"),
         )
         for i, rate in enumerate(rates)
@@ -72,7 +74,7 @@ def test_the_best_cell_reaches_its_end_and_most_others_do_not(cells, metric, dir
     assert set(schedule.stopped()) == set(trained) - set(done)
     for spans in trained.values():
         assert spans == sorted(spans), "each goes on where it paused"
-        assert all(a[1] == b[0] for a, b in zip(spans, spans[1:], strict=False))
+        assert all(a[1] == b[0] for a, b in itertools.pairwise(spans))
 
 
 def test_it_says_where_and_why_a_cell_was_stopped(cells):

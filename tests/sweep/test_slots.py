@@ -1,5 +1,7 @@
 """Jobs get a GPU each, and never one that another process has; no real GPU is needed to see it."""
 
+import itertools
+
 import pytest
 
 from anima_exp.config import LauncherConfig
@@ -82,5 +84,5 @@ def test_eight_jobs_of_two_sweeps_never_share_a_gpu(sweeps, two_gpus):
     assert sum(map(len, times.values())) == 8
     for held in times.values():
         held.sort()
-        for (_, ended), (begun, _) in zip(held, held[1:], strict=False):
+        for (_, ended), (begun, _) in itertools.pairwise(held):
             assert ended <= begun, "two jobs had one GPU at once"

@@ -1,5 +1,7 @@
 """A sweep does what is missing, once, and says what became of every cell."""
 
+import os
+import signal
 import time
 
 
@@ -112,3 +114,12 @@ def wait_for(condition, seconds=60):
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
+
+
+def test_ctrl_c_in_a_terminal_reaches_the_jobs_once(sweeps):
+    """A terminal signals the whole process group: a job that heard it twice would not save."""
+    process = sweeps.start("seed=0,1", step_seconds=0.3)
+    wait_for(lambda: list(sweeps.runs.glob("*/checkpoints/checkpoint-2")))
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130
+    assert "Stopped: 2 waiting." in process.told()

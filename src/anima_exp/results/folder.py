@@ -26,6 +26,11 @@ LOG = "log.txt"
 LOCK = ".lock"
 
 
+def run_folder(config: RunConfig) -> Path:
+    """Where a run lives: `folder`, or in `runs` under the name of what it computes."""
+    return Path(config.folder or Path(config.runs) / identity.name(config)).expanduser()
+
+
 class RunFolder:
     """The folder of `config`, locked while `with RunFolder(config) as folder:` lasts.
 
@@ -36,7 +41,7 @@ class RunFolder:
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
-        self.path = Path(config.folder or Path(config.runs) / identity.name(config)).expanduser()
+        self.path = run_folder(config)
         self._lock = FileLock(self.path / LOCK)
 
     def __enter__(self) -> "RunFolder":

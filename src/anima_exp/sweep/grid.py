@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from anima_exp.checks import check_length
 from anima_exp.config import DataConfig, RunConfig
 from anima_exp.errors import AnimaError, ConfigError
 from anima_exp.results import identity
+from anima_exp.results.folder import run_folder
 from anima_exp.sweep.cell import Cell
 from anima_exp.sweep.composition import Composer
 from anima_exp.sweep.expand import Point
@@ -79,7 +79,7 @@ def make_cell(
         label=" ".join(o for o in overrides if _key(o) in swept) or name,
         config=config,
         name=name,
-        folder=Path(config.runs).expanduser() / name,
+        folder=run_folder(config),
     )
 
 

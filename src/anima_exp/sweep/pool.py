@@ -127,6 +127,7 @@ class Pool:
         for running in [r for r in self._running if r.process.exitcode is not None]:
             self._running.remove(running)
             running.progress.read()
+            running.asked_to_stop |= bool(self.signals)
             outcome = _outcome(running)
             if outcome is Outcome.no_slot:
                 self._taken[running.slot.name] = time.monotonic() + _SLOT_TAKEN_SECONDS

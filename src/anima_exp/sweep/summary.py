@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
+from anima_exp import paths
+from anima_exp.checks import check_length
 from anima_exp.config import RunConfig
-from anima_exp.results import screen
+from anima_exp.results import identity, known_lengths, screen
+from anima_exp.results.folder import run_folder
 from anima_exp.results.record import Record
 from anima_exp.sweep.cell import Cell, State
 from anima_exp.sweep.file import SweepFile
@@ -55,6 +58,15 @@ def table(cells: list[Cell]) -> None:
     if len(cells) > _ROWS:
         screen.say(f"and {len(cells) - _ROWS} more")
     screen.say("\nNothing was started: dry_run=true.")
+
+
+def alone(config: RunConfig) -> None:
+    """What a single run would do, for a dry run."""
+    check_length(config)
+    name = identity.name(config)
+    cell = Cell(0, (), "this run", config, name, run_folder(config))
+    screen.show_plan({"tokens": _tokens([cell]), "folder": f"{cell.folder}"})
+    table([cell])
 
 
 def after(file: SweepFile, *, lost: Sequence[Cell] = ()) -> list[Cell]:
@@ -110,24 +122,10 @@ def _best(file: SweepFile, done: list[Cell]) -> None:
 
 
 def _tokens(cells: list[Cell]) -> str:
-    """An upper bound: every row as long as its limits allow."""
-    bounds = [_most_tokens(cell.config) for cell in cells]
-    known = sum(bound for bound in bounds if bound is not None)
-    unknown = bounds.count(None)
-    told = f"at most {known:,}" if known else ""
-    if unknown:
-        told += f"{' and ' if told else ''}{unknown} cells of as many rows as their data has"
-    return f"{told} left to train on"
-
-
-def _most_tokens(config: RunConfig) -> int | None:
-    data, trainer = config.data, config.trainer
-    rows: float | None
-    if trainer.steps is not None:
-        rows = trainer.steps * trainer.batch_size
-    else:
-        samples = data.max_train_samples or data.rows
-        rows = None if samples is None else samples * (trainer.epochs or 0.0)
-    return (
-        None if rows is None else round(rows * (data.max_prompt_tokens + data.max_response_tokens))
-    )
+    """Exact but for the order of the rows, where a run has read the same data before."""
+    found = [known_lengths.tokens(c.config, cache=paths.cache(c.config.cache)) for c in cells]
+    known = [count for count in found if count is not None]
+    told = [f"about {sum(known):,} to train on"] * bool(known)
+    if unknown := len(found) - len(known):
+        told.append(f"unknown for {unknown} cells, whose data no run has read yet")
+    return ", ".join(told)

@@ -16,6 +16,7 @@ _FOR_ALL = ("torch", "transformers.trainer", "transformers.models.llama.modeling
 _WITHOUT_GPU = (
     "peft",
     "bitsandbytes",
+    "transformers.integrations.bitsandbytes",
     "anima_exp.training.trainer",
     "anima_exp.training.save",
     "anima_exp.model.adapter",
@@ -30,28 +31,13 @@ _OURS = (
     "anima_exp.plan",
 )
 # Imported by those only when they are first used, and slow; they may be elsewhere tomorrow.
-_LATE = (
-    "transformers.integrations.bitsandbytes",
-    "transformers.modeling_utils",
-    "wandb.sdk.launch",
-)
-_OURS = (
-    "anima_exp.experiment",
-    "anima_exp.training.trainer",
-    "anima_exp.training.save",
-    "anima_exp.evals.measure",
-    "anima_exp.data.prepare",
-    "anima_exp.model.adapter",
-    "anima_exp.model.base",
-    "anima_exp.model.tokenizer",
-    "anima_exp.plan",
-)
+_LATE = ("transformers.modeling_utils", "wandb.sdk.launch")
 
 
 def load() -> None:
     quiet_libraries()
-    forkable = _WITHOUT_GPU if os.environ.get(WARM_FOR) == "cpu" else ()
-    for module in [*_FOR_ALL, *forkable, *_OURS]:
+    cpu = os.environ.get(WARM_FOR) == "cpu"
+    for module in [*_FOR_ALL, *(_WITHOUT_GPU if cpu else []), *_OURS]:
         import_module(module)
     for module in _LATE:
         with suppress(ImportError):

@@ -31,6 +31,8 @@ def main(
     work: Work, config: RunConfig, until: int | None, slot: Slot, log: Path, first_line: str
 ) -> None:
     """Do one job and leave with the exit status of its Outcome."""
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # a terminal's Ctrl-C is the sweep's alone, which passes it on once
     signal.signal(signal.SIGTERM, _stopped)  # training/stop.py takes over during the steps
     _end_with_parent()
     lease = slot.lease
