@@ -135,6 +135,15 @@ def test_a_sweep_tells_its_question_its_stops_and_the_papers_table(show, tmp_pat
     )
 
 
+def test_what_a_file_format_leaves_out_is_said_beside_it(tmp_path, capsys):
+    synthetic.run(tmp_path / "good")
+    synthetic.run(tmp_path / "bad", failure="no memory")
+    assert main([str(tmp_path), "--format", "csv"]) == 0
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 2
+    assert told.err == "anima_exp: beside the done runs there are 1 failed.\n"
+
+
 def test_a_mistake_is_one_line(show, tmp_path):
     assert show(tmp_path / "nix") == [
         f"anima_exp: {tmp_path}/nix does not exist. Give run folders, a sweep's folder, or runs/."

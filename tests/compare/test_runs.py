@@ -108,6 +108,14 @@ def test_a_path_that_is_nothing_of_ours_says_what_to_give(tmp_path):
     )
 
 
+def test_a_folder_that_may_not_be_read_is_one_line(tmp_path, monkeypatch):
+    def refused(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.iterdir", refused)
+    assert told(tmp_path) == f"{tmp_path} cannot be read: Permission denied."
+
+
 def test_a_broken_sweep_is_one_line(tmp_path):
     sweep = synthetic.sweep(tmp_path / "s", [])
     whole = (sweep / "sweep.json").read_text()

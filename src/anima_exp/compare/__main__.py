@@ -13,7 +13,7 @@ from pathlib import Path
 
 from anima_exp.compare.comparison import Comparison, build
 from anima_exp.compare.formats import FORMATS
-from anima_exp.compare.runs import load
+from anima_exp.compare.runs import State, load
 from anima_exp.errors import AnimaError
 
 _PIPED_COLUMNS = 160
@@ -44,9 +44,11 @@ def compare(asked: argparse.Namespace) -> None:
         baseline=asked.baseline,
     )
     if asked.format == "table":
-        _show(comparison, top=asked.top)
+        _show(comparison, top=max(asked.top, 1))
     else:
         print(FORMATS[asked.format](comparison), end="")
+        if missing := comparison.counted(but=[State.done]):
+            print(f"anima_exp: beside the done runs there are {missing}.", file=sys.stderr)
     if asked.html:
         from anima_exp.compare.page import write_page
 

@@ -1,6 +1,6 @@
 """Runs and a question about them -> everything that the terminal, the files and the page show."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,8 @@ from anima_exp.compare.settings import condition, known, parse
 from anima_exp.compare.verdict import verdict
 from anima_exp.compare.yardstick import caution
 from anima_exp.errors import ConfigError
+
+_WORDS = {State.stopped: "stopped early"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class Comparison:
     best_per: str | None = None
     unscored: list[Run] = field(default_factory=list)  # done, but without this score
     caution: str | None = None  # why these scores should not be compared
+
+    def counted(self, *, but: Collection[State] = ()) -> str:
+        """`12 done, 1 failed`."""
+        told = ((state, n) for state, n in self.counts.items() if n and state not in but)
+        return ", ".join(f"{n} {_WORDS.get(state, state.value)}" for state, n in told)
 
     @property
     def shown(self) -> list[Row]:

@@ -91,7 +91,11 @@ def load(paths: Sequence[Path]) -> Runs:
     runs: dict[Path, Run] = {}
     sweeps: dict[Path, Sweep] = {}
     for path in paths:
-        for place in _places(path.expanduser()):
+        try:
+            places = list(_places(path.expanduser()))
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror}.") from error
+        for place in places:
             if _is_run(place):
                 runs.setdefault(place, read_run(place))
             elif place not in sweeps:

@@ -14,18 +14,12 @@ from anima_exp.compare.table import fits, fitting, folded, say, table
 
 _AT_MOST_REASONS = 5
 _LONGEST_REASON = 200
-_STATES = {
-    State.done: "done",
-    State.failed: "failed",
-    State.unfinished: "unfinished",
-    State.stopped: "stopped early",
-}
 
 
 def show(comparison: Comparison, console: Console, *, top: int) -> None:
     for question in {sweep.question for sweep in comparison.runs.sweeps if sweep.question}:
         say(console, question, style="bold")
-    counted = ", ".join(f"{n} {_STATES[state]}" for state, n in comparison.counts.items() if n)
+    counted = comparison.counted()
     if not comparison.counts[State.done]:
         say(console, f"Nothing is done yet: {counted}.")
     else:
@@ -92,7 +86,9 @@ def _effects(effects: Effects, metric: Metric, console: Console) -> None:
     room = console.width - max(map(len, [*names, _CHANCE])) - 20  # share and spread take 20
     lines = []
     for name, effect in zip(names, effects.effects, strict=True):
-        means = [f"{written(one.value)}: {score(metric, one.score)}" for one in effect.levels]
+        # Which seed did well is of no use to anyone.
+        levels = effect.levels if effect.key != "seed" else []
+        means = [f"{written(one.value)}: {score(metric, one.score)}" for one in levels]
         spread = metric.difference(effect.spread).lstrip("+")
         lines.append((name, _share(effect.share), spread, folded(means, room)))
     rest = f"{short(effects.skipped[0])} and all else" if effects.skipped else _CHANCE
