@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -96,6 +97,8 @@ def command(work: Callable[[RunConfig], Any]) -> None:
     a bug still shows its traceback. In a sweep one cell's mistake does not stop the others.
     """
     install()
+    # The plug-in's own config has the name of conf/hydra/launcher/ray.yaml, which is complete.
+    warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against ConfigStore")
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv[1:] = map(readable, sys.argv[1:])

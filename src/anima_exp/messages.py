@@ -180,14 +180,12 @@ _GROUP_AS_NUMBER = "Config group override must be a string or a list"
 _INSIDE_NULL = "Unexpected type for root: NoneType"
 
 
-def _no_plug_in(text: str, _: re.Match[str]) -> str:
-    name = "ray" if "hydra_ray_launcher" in text else "slurm"
-    return f"hydra/launcher={name} needs a plug-in: pip install 'anima-exp[{name}]'"
+def no_plug_in(launcher: str) -> str:
+    return f"hydra/launcher={launcher} needs a plug-in: pip install 'anima-exp[{launcher}]'"
 
 
 _ANSWERS: list[tuple[str, Callable[[str, re.Match[str]], str]]] = [
-    (r"Could not (?:find|load) 'hydra/launcher/submitit_slurm'", _no_plug_in),
-    (r"Error locating target 'hydra_plugins\.hydra_ray_launcher", _no_plug_in),
+    (r"Could not (?:find|load) 'hydra/launcher/submitit_slurm'", lambda t, f: no_plug_in("slurm")),
     (r"Could not (?:find|load) '(?P<choice>[\w./-]+)'", _no_choice),
     (_GROUP_AS_NUMBER, _not_a_group),
     (_INSIDE_NULL, _inside_null),

@@ -61,4 +61,4 @@ class Cell:
         try:
             return (self.folder / "failure.txt").read_text(encoding="utf-8").strip().split("\n")[0]
         except OSError:
-            return "no reason was left"
+            return "no reason was left" if self.folder.is_dir() else "its job never began"

@@ -6,7 +6,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from anima_exp.config import RunConfig
-from anima_exp.errors import Stopped
+from anima_exp.errors import ConfigError, Stopped
+from anima_exp.messages import no_plug_in
 from anima_exp.results import screen
 from anima_exp.results.files import write_text
 from anima_exp.sweep import summary, worker
@@ -59,23 +60,32 @@ def launcher_of(master: DictConfig, context: HydraContext, task: TaskFunction) -
     """A launcher of Hydra's, or None for this machine's pool.
 
     Raises:
-        InstantiationException: its plug-in is not installed; messages.py knows what to say.
+        ConfigError: its plug-in is not installed.
     """
     target = OmegaConf.select(master, "hydra.launcher._target_", default="")
     if str(target).endswith("PoolLauncher"):
         return None
-    return Plugins.instance().instantiate_launcher(
-        hydra_context=context, task_function=task, config=master
-    )
+    try:
+        return Plugins.instance().instantiate_launcher(
+            hydra_context=context, task_function=task, config=master
+        )
+    except RuntimeError as error:
+        if not str(error).startswith("Unknown plugin class"):
+            raise
+        raise ConfigError(no_plug_in(master.hydra.runtime.choices["hydra/launcher"])) from error
 
 
-def hand_over(cells: list[Cell], launcher: Launcher) -> list[Cell]:
+def hand_over(cells: list[Cell], launcher: Launcher, master: DictConfig) -> list[Cell]:
     """Cells to a launcher of Hydra's: Slurm, Ray. Returns those that were never begun.
 
     What a cell is, whether it is done and where it goes on is in its folder, so the rules are
     the same there. The launcher's own answers are not needed.
     """
     group = f"tracking.group={cells[0].config.tracking.group}"
+    chosen = master.hydra.runtime.choices["hydra/launcher"]
+    logs = OmegaConf.select(master, "hydra.launcher.submitit_folder", default=None)
+    told = f"{len(cells)} cells go to hydra/launcher={chosen}"
+    screen.say(told + (f"; what they print: {logs}" if logs else ""))
     reason = "its job ended before the run did"
     try:
         launcher.launch(

@@ -104,7 +104,7 @@ def search(
         if launcher is None:
             run_here(file, schedule, first)
         else:
-            _in_batches(schedule, chosen.batch_size, launcher)
+            _in_batches(schedule, chosen.batch_size, launcher, master)
             file.stopped = schedule.stopped()
             if file.grid.cells:
                 file.save()
@@ -176,7 +176,7 @@ def _steps(config: RunConfig, chosen: Search) -> Steps:
     return Steps(first, max(first, trainer.steps or first), sweep.reduction_factor)
 
 
-def _in_batches(schedule: Trials, size: int, launcher: Launcher) -> None:
+def _in_batches(schedule: Trials, size: int, launcher: Launcher, master: DictConfig) -> None:
     """Trials to a launcher of Hydra's, `size` at a time, to their ends."""
     while schedule.waiting:
         jobs: list[Job] = []
@@ -184,7 +184,7 @@ def _in_batches(schedule: Trials, size: int, launcher: Launcher) -> None:
             jobs.append(job)
         fresh = [job.cell for job in jobs if job.cell.state is not State.done and not job.cell.busy]
         if fresh:
-            hand_over(fresh, launcher)
+            hand_over(fresh, launcher, master)
         elif not any(job.cell.state is State.done for job in jobs):
             time.sleep(_LOOK_SECONDS)
         for job in jobs:

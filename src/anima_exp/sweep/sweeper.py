@@ -74,7 +74,7 @@ def sweep(
     if launcher is None:
         run_here(file, schedule_for(grid.cells), settings)
     else:
-        lost = _on_a_cluster(grid.cells, launcher)
+        lost = _on_a_cluster(grid.cells, launcher, master)
     failed = summary.after(file, lost=lost)
     if failed:
         raise SweepError(
@@ -82,7 +82,7 @@ def sweep(
         )
 
 
-def _on_a_cluster(cells: list[Cell], launcher: Launcher) -> list[Cell]:
+def _on_a_cluster(cells: list[Cell], launcher: Launcher, master: DictConfig) -> list[Cell]:
     """Every cell that is not done; returns those that were never begun."""
     settings = cells[0].config.sweep
     if settings.early_stopping is not EarlyStopping.none:
@@ -93,7 +93,7 @@ def _on_a_cluster(cells: list[Cell], launcher: Launcher) -> list[Cell]:
     missing, lost = [cell for cell in cells if cell.state is not State.done], []
     for _ in range(1 + settings.retries):
         if missing:
-            lost = hand_over(missing, launcher)
+            lost = hand_over(missing, launcher, master)
         missing = [cell for cell in missing if cell.state is State.failed or cell in lost]
     return lost
 
