@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from anima_exp.compare.page.words import shown
+from anima_exp.compare.page.words import cut, shown
 
 LETTERS = 4000  # of one answer
 
@@ -25,12 +25,8 @@ class Answers:
             if not isinstance(step, int) or prompt is None or response is None:
                 continue
             at = self.prompts.setdefault(shown(prompt), len(self.prompts))
-            seen = step, self.texts.setdefault(_cut(shown(response)), len(self.texts))
+            seen = step, self.texts.setdefault(cut(shown(response), LETTERS), len(self.texts))
             first[at] = min(first.get(at, seen), seen, key=lambda pair: pair[0])
             last[at] = max(seen, last.get(at, seen), key=lambda pair: pair[0])
         before = {at: text for at, (step, text) in first.items() if step < last[at][0]}
         return before, {at: text for at, (_, text) in last.items()}
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LETTERS else f"{text[:LETTERS]}… ({len(text):,} characters)"

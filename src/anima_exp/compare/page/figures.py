@@ -60,11 +60,13 @@ def _curves(drawn: list[str], metric: str) -> str:
 
 def _effects(comparison: Comparison) -> Section:
     effects, told, numbers = comparison.effects, [], ""
+    skipped = [escaped(key) for key in effects.skipped]
+    rest = f"{', '.join(skipped)} and all else" if skipped else "Interactions and chance"
     if effects.effects:
         told = [
             "Mean at each level with its 95 % interval, every level of the other settings weighing "
             "the same.",
-            f"Interactions and chance: {100 * effects.residual:.1f} % of the variance.",
+            f"{rest}: {100 * effects.residual:.1f} % of the variance.",
         ]
         levels = tables.levels(effects, comparison.metric)
         numbers = f"\n<details><summary>The numbers</summary>\n{levels}</details>"

@@ -63,7 +63,7 @@ def _leaderboard_lead(comparison: Comparison) -> str:
 def _published_lead(beside: Beside) -> str:
     told = []
     if not beside.table.confirmed:
-        told.append('<span class="tag warn first">unconfirmed</span>')
+        told.append('<span class="tag warn">unconfirmed</span>')
         told.append("These figures have not been checked against the paper.")
     if beside.table.note:
         told.append(escaped(beside.table.note))

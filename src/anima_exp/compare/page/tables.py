@@ -7,10 +7,12 @@ from anima_exp.compare.effects import Effects
 from anima_exp.compare.metric import Metric
 from anima_exp.compare.page.data import stop_reason
 from anima_exp.compare.page.table import Column, Line, Value, table
+from anima_exp.compare.page.words import cut
 from anima_exp.compare.published import Beside
 from anima_exp.compare.runs import Run, State
 from anima_exp.compare.settings import headings, written
 
+REASON = 2000  # characters; a traceback can be long
 FAILURES = 500  # a grid whose every cell failed says the same again and again
 
 
@@ -109,7 +111,7 @@ def _settings(run: Run, comparison: Comparison) -> str:
 
 def _why(run: Run, comparison: Comparison) -> str:
     if run.failure:
-        return run.failure
+        return cut(run.failure, REASON)
     if run.state is not State.stopped:
         return "" if run.settings else "not started"
     found = [s.stopped[run.name] for s in comparison.runs.sweeps if run.name in s.stopped]

@@ -28,3 +28,7 @@ def embedded(value: Any) -> str:
 def count(number: int, noun: str) -> str:
     """`1 run`, `90 runs`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}… ({len(text):,} characters)"
