@@ -134,3 +134,18 @@ def test_what_every_row_cost_is_said_once(tmp_path, written):
     page = Reader(written(tmp_path / "runs"))
     assert "Each took 20 steps, 6 k tokens, 50 s, 0.68 GiB." in page.words
     assert "Memory" not in page.words
+
+
+def test_settings_that_cannot_be_told_apart_show_no_shares(tmp_path, written):
+    synthetic.run(tmp_path / "runs" / "a", loss=0.5, **{"lora.rank": 8, "lora.dropout": 0.1})
+    synthetic.run(tmp_path / "runs" / "b", loss=0.6, **{"lora.rank": 16, "lora.dropout": 0.1})
+    synthetic.run(tmp_path / "runs" / "c", loss=0.7, **{"lora.rank": 8, "lora.dropout": 0.0})
+    assert "effects" not in Reader(written(tmp_path / "runs")).sections
+
+
+def test_the_seeds_share_is_said_and_not_drawn(tmp_path, written):
+    synthetic.grid(tmp_path / "runs")
+    page = Reader(written(tmp_path / "runs"))
+    assert re.search(r"variance: the seed \d+\.\d %; interactions and chance \d", page.words)
+    headings = re.findall(r"<h3>(.*?)</h3>", (tmp_path / "runs.html").read_text())
+    assert headings == ["lora.rank", "lora.dropout"]

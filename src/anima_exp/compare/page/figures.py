@@ -16,8 +16,7 @@ def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
     if drawn:
         lead = _curves_lead(comparison, plotted)
         yield Section("curves", "Curves", "Learning curves", lead, _curves(drawn, metric))
-    if comparison.effects.effects or comparison.effects.skipped:
-        yield _effects(comparison)
+    yield from _effects(comparison)
     several = [setting for setting in plotted["settings"] if len(setting["levels"]) > 1]
     if len(several) > 1 and len(plotted["cells"]) > 2:
         lead = f"Mean {metric}, over all other settings. A cross marks a pair without a run."
@@ -58,24 +57,38 @@ def _curves(drawn: list[str], metric: str) -> str:
 <div class="plots two">{"".join(plots)}</div>"""
 
 
-def _effects(comparison: Comparison) -> Section:
-    effects, told, numbers = comparison.effects, [], ""
-    skipped = [escaped(key) for key in effects.skipped]
-    rest = f"{', '.join(skipped)} and all else" if skipped else "Interactions and chance"
-    if effects.effects:
-        told = [
-            "Mean at each level with its 95 % interval, every level of the other settings weighing "
-            "the same.",
-            f"{rest}: {100 * effects.residual:.1f} % of the variance.",
-        ]
+def _effects(comparison: Comparison) -> Iterator[Section]:
+    effects = comparison.effects
+    # The places are those of data.py. Which seed did well is of no use to anyone.
+    plots = [
+        _effect(place, effect)
+        for place, effect in enumerate(effects.effects)
+        if effect.key != "seed" and not effects.saturated
+    ]
+    lead = " ".join(_effects_lead(comparison)) if plots else ""
+    plots += [_scatter(comparison.keys.index(key), key) for key in effects.skipped]
+    body = f'<div class="plots small">{"".join(plots)}</div>'
+    if lead:
         levels = tables.levels(effects, comparison.metric)
-        numbers = f"\n<details><summary>The numbers</summary>\n{levels}</details>"
+        body += f"\n<details><summary>The numbers</summary>\n{levels}</details>"
+    if plots:
+        yield Section("effects", "Effects", "What matters most", lead, body)
+
+
+def _effects_lead(comparison: Comparison) -> Iterator[str]:
+    effects = comparison.effects
+    yield "Mean at each level with its 95 % interval; all levels of the others weigh alike."
+    skipped = [escaped(key) for key in effects.skipped]
+    rest = f"{', '.join(skipped)} and all else" if skipped else "interactions and chance"
+    shares = {"the seed": effect.share for effect in effects.effects if effect.key == "seed"}
+    shares[rest] = effects.residual
+    told = "; ".join(f"{key} {100 * share:.1f} %" for key, share in shares.items())
+    yield f"The rest of the variance: {told}."
     if not effects.balanced:
-        told.append("The grid has holes, so settings overlap: a share is what no other explains.")
-    plots = "".join(_effect(place, effect) for place, effect in enumerate(effects.effects))
-    plots += "".join(_scatter(comparison.keys.index(key), key) for key in effects.skipped)
-    body = f'<div class="plots small">{plots}</div>{numbers}'
-    return Section("effects", "Effects", "What matters most", " ".join(told), body)
+        yield (
+            "The grid has holes, so settings overlap: a share is what no other explains, and "
+            f"{100 * effects.overlap:.1f} % could be due to one or another."
+        )
 
 
 def _effect(place: int, effect: Effect) -> str:

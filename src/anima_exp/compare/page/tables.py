@@ -48,6 +48,7 @@ def levels(effects: Effects, metric: Metric) -> str:
             ]
         )
         for effect in effects.effects
+        if effect.key != "seed"
         for place, level in enumerate(effect.levels)
     ]
     return table(f"Mean {metric.name} at each level", columns, lines)
