@@ -80,9 +80,9 @@ def _effects_lead(comparison: Comparison) -> Iterator[str]:
     yield "Mean at each level with its 95 % interval; all levels of the others weigh alike."
     skipped = [escaped(key) for key in effects.skipped]
     rest = f"{', '.join(skipped)} and all else" if skipped else "interactions and chance"
-    shares = {"the seed": effect.share for effect in effects.effects if effect.key == "seed"}
-    shares[rest] = effects.residual
-    told = "; ".join(f"{key} {100 * share:.1f} %" for key, share in shares.items())
+    shares = [("the seed", effect.share) for effect in effects.effects if effect.key == "seed"]
+    shares.append((rest, effects.residual))
+    told = "; ".join(f"{what} {100 * share:.1f} %" for what, share in shares)
     yield f"The rest of the variance: {told}."
     if not effects.balanced:
         yield (
