@@ -4,7 +4,7 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types format tiny-base bench-compare clean
+.PHONY: help demo test check lint types format tiny-base bench-compare bench-sweep clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | column -t -s '|'
@@ -39,6 +39,10 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --editable '.[dev]'
 	@touch $@
+
+bench-sweep: $(VENV)/.installed  ## what a cell of a sweep costs beside its steps, and planning a large grid
+	$(PY) tests/benchmarks/sweep_overhead.py
+	$(PY) tests/benchmarks/sweep_planning.py
 
 clean:  ## remove the environment and caches; runs/ stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
