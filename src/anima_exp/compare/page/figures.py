@@ -84,10 +84,10 @@ def _effects_lead(comparison: Comparison) -> Iterator[str]:
     shares.append((rest, effects.residual))
     told = "; ".join(f"{what} {100 * share:.1f} %" for what, share in shares)
     yield f"The rest of the variance: {told}."
-    if not effects.balanced:
+    if effects.overlap >= 0.0005:
         yield (
-            "The grid has holes, so settings overlap: a share is what no other explains, and "
-            f"{100 * effects.overlap:.1f} % could be due to one or another."
+            "The grid has holes, so settings overlap: a share is what no other one explains; "
+            f"{100 * effects.overlap:.1f} % may be due to one or another."
         )
 
 

@@ -32,7 +32,11 @@ class Whiskers:
             left, right = self._place(score.low), self._place(score.high)
             parts.append(f'<path class="reach" d="M{left:.1f} {middle}H{right:.1f}"/>')
         alone = " alone" if score.low is None else ""
-        parts.append(f'<circle class="dot{alone}" cx="{at:.1f}" cy="{middle}" r="4"/>')
+        if self.low <= score.mean <= self.high:
+            parts.append(f'<circle class="dot{alone}" cx="{at:.1f}" cy="{middle}" r="4"/>')
+        else:  # an arrow: it lies beyond the end
+            tip = 5 if score.mean > self.high else -5
+            parts.append(f'<path class="dot" d="M{at:.1f} {middle}l{-tip} -4v8z"/>')
         return (
             f'<svg class="whisker" viewBox="0 0 {WIDE} {HIGH}" role="img" aria-label="{told}">'
             f"{''.join(parts)}</svg>"

@@ -58,6 +58,8 @@ function dots(setting, at) {
   const logarithmic = numbers[0] > 0 && numbers.at(-1) > 20 * numbers[0];
   const [low, high] = span(cells.map((cell) => cell.mean));
   const gap = 0.08 * (high - low) || 0.01;
+  // An arrow at the edge stands for what lies beyond it.
+  const symbol = ({ mean }) => mean > high ? "triangle-up" : mean < low ? "triangle-down" : "circle";
   return {
     data: [{
       type: "scatter", mode: "markers",
@@ -65,7 +67,7 @@ function dots(setting, at) {
       y: cells.map((cell) => Math.min(Math.max(cell.mean, low), high)),
       text: cells.map((cell) => `${plain(short(cell.label, 80))}<br>${interval(cell)}`),
       hovertemplate: "%{text}<extra></extra>",
-      marker: { color: ink("accent"), size: 6, opacity: 0.75 },
+      marker: { color: ink("accent"), size: 7, opacity: 0.75, symbol: cells.map(symbol) },
     }],
     layout: {
       height: 230,
