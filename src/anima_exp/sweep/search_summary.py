@@ -12,8 +12,7 @@ from anima_exp.sweep.cell import Cell
 from anima_exp.sweep.file import SweepFile
 from anima_exp.sweep.search_settings import Search
 from anima_exp.sweep.space import Space
-from anima_exp.sweep.study import Study
-from anima_exp.sweep.trials import CELL, MISTAKE
+from anima_exp.sweep.study import AGAIN, CELL, MISTAKE, Study
 from anima_exp.terminal import visible
 
 _ENOUGH_TO_COMPARE = 8  # done trials, before the settings are told apart
@@ -32,10 +31,9 @@ def before(
     """What is searched, how, and how far an earlier start came."""
     states = Counter(trial.state for trial in trials)
     counts = [f"{states[state]} {word}" for state, word in _WORDS.items() if states[state]]
-    first, *more = space.lines()
     told = {
         "search": name + (f": {question}" if question else ""),
-        "over": "\n".join([first, *more]),
+        "over": " ".join(space.lines()),
         "trials": f"{search.n_trials}: {', '.join(counts) or 'all new'}",
         "by": f"{search.sampler}, seed {search.seed}; pruner {search.pruner}",
         "folder": f"{folder}",
@@ -52,7 +50,8 @@ def after(file: SweepFile, study: Study, failed: list[Cell]) -> int:
     trials = [trial for trial in study.trials if trial.state.is_finished()]
     states = Counter(trial.state for trial in trials)
     mistakes = Counter(t.user_attrs[MISTAKE] for t in trials if MISTAKE in t.user_attrs)
-    cells = [trial.user_attrs[CELL] for trial in trials if CELL in trial.user_attrs]
+    asked = [trial for trial in trials if AGAIN not in trial.user_attrs]
+    cells = [trial.user_attrs[CELL] for trial in asked if CELL in trial.user_attrs]
     counts = [f"{states[TrialState.COMPLETE]} of {study.search.n_trials} trials done"]
     for number, word in (
         (states[TrialState.PRUNED], "given up early"),

@@ -23,6 +23,11 @@ from anima_exp.sweep.space import Space, Values
 
 JOURNAL = "study.jsonl"
 
+# What is kept with a trial.
+CELL = "cell"  # the name of its run
+MISTAKE = "mistake"  # why its settings cannot run
+AGAIN = "again"  # the failed trial of an earlier start that it tries once more
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -82,7 +87,7 @@ class Study:
     @property
     def asked(self) -> int:
         """Suggestions so far; the second try of one is none."""
-        return sum("again" not in trial.user_attrs for trial in self.trials)
+        return sum(AGAIN not in trial.user_attrs for trial in self.trials)
 
     @property
     def waiting(self) -> bool:
@@ -104,7 +109,7 @@ class Study:
 
     def try_failed_again(self) -> None:
         """Enqueue what ran and failed at an earlier start, each cell once."""
-        last = {t.user_attrs["cell"]: t for t in self.trials if "cell" in t.user_attrs}
+        last = {t.user_attrs[CELL]: t for t in self.trials if CELL in t.user_attrs}
         queued = [
             trial.system_attrs.get("fixed_params")
             for trial in self.trials
@@ -112,7 +117,7 @@ class Study:
         ]
         for trial in last.values():
             if trial.state is TrialState.FAIL and trial.params not in queued:
-                self._study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
+                self._study.enqueue_trial(trial.params, user_attrs={AGAIN: trial.number})
 
     def note(self, number: int, key: str, value: str) -> None:
         self._running[number].set_user_attr(key, value)

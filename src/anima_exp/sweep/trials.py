@@ -16,11 +16,7 @@ from anima_exp.results.record import Record
 from anima_exp.sweep.cell import Cell
 from anima_exp.sweep.job import Job, Outcome
 from anima_exp.sweep.queue import Queue
-from anima_exp.sweep.study import Study, Trial
-
-# What is kept with a trial in the study.
-CELL = "cell"  # the name of its run
-MISTAKE = "mistake"  # why its settings cannot run
+from anima_exp.sweep.study import AGAIN, CELL, MISTAKE, Study, Trial
 
 
 class Trials:
@@ -136,7 +132,7 @@ class Trials:
 
     def _earlier(self, cell: Cell, number: int) -> FrozenTrial | None:
         """The trial that has tried the cell, unless this one is there to try it again."""
-        if "again" in self._study.trials[number].user_attrs:
+        if AGAIN in self._study.trials[number].user_attrs:
             return None
         found = (
             trial
