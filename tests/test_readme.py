@@ -17,6 +17,7 @@ def test_every_command_composes(compose, program, arguments):
     words = [w for w in shlex.split(arguments, comments=True) if not w.startswith("-")]
     if any("rnak" in word for word in words):
         return  # the example of a mistake; test_messages.py holds its answer
+    words = [w for w in words if "interval(" not in w and not w.startswith("hydra.sweeper")]
     single = [word.split(",")[0] if "=" in word and "[" not in word else word for word in words]
     compose(*[word.replace("...", "x") for word in single])
 
