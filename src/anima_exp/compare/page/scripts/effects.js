@@ -59,7 +59,8 @@ function dots(setting, at) {
   const [low, high] = span(cells.map((cell) => cell.mean));
   const gap = 0.08 * (high - low) || 0.01;
   // An arrow at the edge stands for what lies beyond it.
-  const symbol = ({ mean }) => mean > high ? "triangle-up" : mean < low ? "triangle-down" : "circle";
+  const symbol = (cell) => cell.mean > high ? "triangle-up"
+    : cell.mean < low ? "triangle-down" : "circle";
   return {
     data: [{
       type: "scatter", mode: "markers",
