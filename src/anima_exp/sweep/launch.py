@@ -14,6 +14,7 @@ from anima_exp.sweep import summary, worker
 from anima_exp.sweep.board import Board, Status
 from anima_exp.sweep.cell import Cell, State
 from anima_exp.sweep.file import SweepFile
+from anima_exp.sweep.patience import every_job_awaited, last_words
 from anima_exp.sweep.pool import Pool, Schedule
 from anima_exp.sweep.slots import slots
 
@@ -86,23 +87,23 @@ def hand_over(cells: list[Cell], launcher: Launcher, master: DictConfig) -> list
     logs = OmegaConf.select(master, "hydra.launcher.submitit_folder", default=None)
     told = f"{len(cells)} cells go to hydra/launcher={chosen}"
     screen.say(told + (f"; what they print: {logs}" if logs else ""))
-    reason = "its job ended before the run did"
+    reasons: dict[int, str] = {}
     try:
-        launcher.launch(
-            [[*cell.overrides, group] for cell in cells], initial_job_idx=cells[0].number
-        )
-    except Exception as error:  # one job's process died; the folders tell about all of them
-        told = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        screen.say(f"The launcher said: {told}")
-        reason += f"; the launcher said: {told}"
-    return [cell for cell in cells if not _left_word(cell, reason)]
+        with every_job_awaited(launcher) as reasons:
+            launcher.launch(
+                [[*cell.overrides, group] for cell in cells], initial_job_idx=cells[0].number
+            )
+    except Exception as error:  # it could not start them; what began has a folder to tell
+        screen.say(f"The launcher said: {last_words(error)}")
+    return [cell for n, cell in enumerate(cells) if not _left_word(cell, reasons.get(n))]
 
 
-def _left_word(cell: Cell, reason: str) -> bool:
+def _left_word(cell: Cell, reason: str | None) -> bool:
     """Leave word for a cell whose process could not; False where there is not even a folder."""
     if cell.state in (State.done, State.failed) or cell.busy:
         return True
     if not (cell.folder / "settings.json").is_file():
         return False
-    write_text(cell.folder / "failure.txt", reason + "\n")
+    told = f" ({reason})" if reason else ""
+    write_text(cell.folder / "failure.txt", f"its job ended before the run did{told}\n")
     return True
