@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from anima_exp.compose import finish, reject_unknown
 from anima_exp.config import RunConfig
 from anima_exp.errors import ConfigError
-from anima_exp.messages import explain, settings
+from anima_exp.messages import explain, known_mistake, settings
 from anima_exp.sweep.expand import Point
 
 
@@ -70,6 +70,10 @@ class Composer:
                 self._set(base.cfg, products)
             return (*point.overrides, *products), finish(base.cfg)
         except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(explain(error)) from error
+        except (ValueError, AssertionError) as error:  # Hydra's answers to a few overrides
+            if not known_mistake(error):
+                raise
             raise ConfigError(explain(error)) from error
 
     def _is_value(self, text: str) -> bool:
