@@ -4,7 +4,7 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types format tiny-base bench-compare bench-sweep clean
+.PHONY: help demo test test-ray check lint types format tiny-base bench-compare bench-sweep clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | column -t -s '|'
@@ -14,6 +14,11 @@ demo: $(VENV)/.installed  ## teach the embedded tiny base Chinese with NF4 QLoRA
 
 test: $(VENV)/.installed  ## the fast tests
 	$(PY) -m pytest
+
+test-ray:  ## sweeps on a local Ray, in an environment of its own (Ray is 400 MB)
+	$(PYTHON) -m venv $(VENV)-ray
+	$(VENV)-ray/bin/python -m pip install --quiet --editable '.[dev,ray]'
+	$(VENV)-ray/bin/python -m pytest -m slow -k ray tests/sweep/test_clusters.py
 
 check: lint types test  ## format, lint, types and the fast tests
 
@@ -45,5 +50,5 @@ bench-sweep: $(VENV)/.installed  ## what a cell of a sweep costs beside its step
 	$(PY) tests/benchmarks/sweep_planning.py
 
 clean:  ## remove the environment and caches; runs/ stays
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-ray build dist .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -86,7 +86,7 @@ def test_a_sweep_that_is_done_submits_nothing(sweeps):
 
 
 def test_a_job_whose_process_is_killed_counts_as_failed_and_goes_on_next_time(sweeps):
-    sweep = sweeps.start(HERE, "lora.rank=8,16", step_seconds=0.5)
+    sweep = sweeps.start(HERE, "lora.rank=8,16", step_seconds=0.3)
     folder = begun(sweeps, sweep, cells=2)[0]
     os.kill(int((folder / "pids.txt").read_text()), signal.SIGKILL)
     assert sweep.wait(120) == 1
@@ -99,7 +99,7 @@ def test_a_job_whose_process_is_killed_counts_as_failed_and_goes_on_next_time(sw
 
 
 def test_a_cell_that_another_process_has_is_not_run_twice(sweeps):
-    other = sweeps.start("lora.rank=8,16", step_seconds=0.7)
+    other = sweeps.start("lora.rank=8,16", step_seconds=0.5)
     folder = begun(sweeps, other, cells=1)[0]
     status, told = sweeps.run(HERE, "lora.rank=8,16")
     assert (folder / "pids.txt").read_text().count("\n") == 1
@@ -157,9 +157,10 @@ def test_slurms_warning_before_the_time_limit_saves_a_checkpoint_and_the_job_goe
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     runs = tmp_path / "runs"
-    while not (started := list(runs.glob("*/metrics.jsonl"))) and sweep.poll() is None:
+    while not (trained := [p for p in runs.glob("*/metrics.jsonl") if '"loss"' in p.read_text()]):
+        assert sweep.poll() is None
         time.sleep(0.05)
-    folder = started[0].parent
+    folder = trained[0].parent
     os.kill(int((folder / ".owner").read_text().split()[1]), signal.SIGUSR2)
     told, _ = sweep.communicate(timeout=400)
     assert sweep.returncode == 0, told
