@@ -4,6 +4,13 @@ from dataclasses import replace
 
 from anima_exp.config import RunConfig
 
+SCALED = ("trainer.steps", "trainer.eval_every", "data.max_train_samples")
+
+
+def times(value: int, scale: float) -> int:
+    """`value` at `scale`; something is always left."""
+    return max(1, round(value * scale))
+
 
 def scaled(config: RunConfig) -> RunConfig:
     """`config` with `scale` multiplied into what takes time, and nothing into what is compared.
@@ -14,13 +21,13 @@ def scaled(config: RunConfig) -> RunConfig:
     if config.scale == 1.0:
         return config
 
-    def times(value: int | None) -> int | None:
-        return None if value is None else max(1, round(value * config.scale))
+    def small(value: int | None) -> int | None:
+        return None if value is None else times(value, config.scale)
 
     trainer = replace(
         config.trainer,
-        steps=times(config.trainer.steps),
-        eval_every=times(config.trainer.eval_every),
+        steps=small(config.trainer.steps),
+        eval_every=small(config.trainer.eval_every),
     )
-    data = replace(config.data, max_train_samples=times(config.data.max_train_samples))
+    data = replace(config.data, max_train_samples=small(config.data.max_train_samples))
     return replace(config, trainer=trainer, data=data)

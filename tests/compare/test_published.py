@@ -49,3 +49,19 @@ def test_seeds_give_ours_an_interval(tmp_path):
     assert found.rows[0][2].n == 2
     # 0 and 1: s / sqrt(2) = 0.5, t(1) = 12.7062.
     assert found.rows[0][2].half == pytest.approx(12.7062 / 2, rel=1e-4)
+
+
+def test_a_rehearsal_stands_beside_the_run_it_rehearses(tmp_path):
+    table = TABLE | {
+        "rows": [{"data.max_train_samples": n, "value": float(n)} for n in (50_000, 100_000)]
+    }
+    cells = [
+        (synthetic.run(tmp_path / f"run{n}", loss=n / 1000, scale=0.02,
+                       **{"data.max_train_samples": n}), [])
+        for n in (1000, 2000)
+    ]  # fmt: skip
+    swept = ["data.max_train_samples"]
+    (found,) = build(
+        load([synthetic.sweep(tmp_path / "s", cells, swept=swept, published=table)])
+    ).published
+    assert [ours and ours.mean for _, _, ours in found.rows] == [1.0, 2.0]

@@ -17,7 +17,7 @@ def verdict(folder, table, **sweep):
 
 def test_one_seed_cannot_tell(tmp_path):
     assert verdict(tmp_path, {8: {0: 1.0}, 64: {0: 0.9}}) == (
-        "rank=64 is ahead of rank=8 by -0.1000. Each has one seed, which cannot tell a better "
+        "rank=64 is ahead of rank=8 by 0.1000. Each has one seed, which cannot tell a better "
         "setting from a lucky run. Repeat: python -m anima_exp.train -m ... seed=0,1,2"
     )
 
@@ -34,13 +34,13 @@ def test_paired_seeds_tell_what_unpaired_ones_cannot(tmp_path):
     # Seeds differ by 1, the settings by 0.1 at every seed.
     steady = {8: {0: 1.0, 1: 2.0, 2: 3.0}, 64: {0: 0.9, 1: 1.9, 2: 2.9}}
     assert verdict(tmp_path / "paired", steady) == (
-        "rank=64 is better than rank=8 (-0.1000 ± 0.0000, paired over 3 seeds)."
+        "rank=64 is better than rank=8 (0.1000 ± 0.0000, paired over 3 seeds)."
     )
     other_seeds = {8: {0: 1.0, 1: 2.0, 2: 3.0}, 64: {3: 0.9, 4: 1.9, 5: 2.9}}
     # Both variances are 1: sqrt(2/3) * t(4) = 0.81650 * 2.77645 = 2.26697.
     assert verdict(tmp_path / "unpaired", other_seeds) == (
         "rank=64 is ahead of rank=8, but cannot be told from it "
-        "(-0.1000 ± 2.2670, 3 and 3 seeds, unpaired)."
+        "(0.1000 ± 2.2670, 3 and 3 seeds, unpaired)."
     )
 
 

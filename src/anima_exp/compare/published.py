@@ -6,9 +6,10 @@ from typing import Any
 
 from anima_exp.compare.cells import Cell
 from anima_exp.compare.metric import Metric
-from anima_exp.compare.runs import Published
+from anima_exp.compare.runs import Published, Run
 from anima_exp.compare.settings import comparable
 from anima_exp.compare.statistics import Interval, mean_interval
+from anima_exp.scale import SCALED, times
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ def side_by_side(published: Published, cells: Sequence[Cell], metric: Metric) ->
     matched = []
     for key in dict.fromkeys(key for row in settings for key in row):
         ours = {comparable(run.settings.get(key)) for run in runs}
-        theirs = {comparable(row[key]) for row in settings if key in row}
-        if len(ours) > 1 or ours & theirs:
+        shared = any(_same(run, key, row[key]) for run in runs for row in settings if key in row)
+        if len(ours) > 1 or shared:
             matched.append(key)
     rows: list[tuple[dict[str, Any], float, Interval | None]] = []
     for row, published_row in zip(settings, published.rows, strict=True):
@@ -45,12 +46,16 @@ def side_by_side(published: Published, cells: Sequence[Cell], metric: Metric) ->
         values = [
             run.scores[metric.name]
             for run in runs
-            if keys and all(_same(run.settings.get(key), row[key]) for key in keys)
+            if keys and all(_same(run, key, row[key]) for key in keys)
         ]
         value = float(published_row["value"])
         rows.append((row, value, mean_interval(values) if values else None))
     return Beside(published, matched, rows)
 
 
-def _same(ours: Any, theirs: Any) -> bool:
-    return bool(comparable(ours) == comparable(theirs))
+def _same(run: Run, key: str, theirs: Any) -> bool:
+    """Whether the run has the paper's value, or at scale=0.1 a tenth of it."""
+    scale = run.settings.get("scale", 1.0)
+    if key in SCALED and scale != 1.0 and isinstance(theirs, int):
+        theirs = times(theirs, scale)
+    return bool(comparable(run.settings.get(key)) == comparable(theirs))

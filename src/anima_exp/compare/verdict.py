@@ -25,7 +25,7 @@ def verdict(rows: Sequence[Row], metric: Metric, *, command: str | None = None) 
         return "There is nothing to compare it with." if ranked else "There is nothing to compare."
     first, second, *_ = ranked
     names = f"{first.cell.label} is ahead of {second.cell.label}"
-    gap = metric.difference(first.score.mean - second.score.mean)
+    gap = metric.difference(abs(first.score.mean - second.score.mean)).lstrip("+")
     if first.score.n < 2 or second.score.n < 2:
         alone = (
             "Each has one seed" if first.score.n == second.score.n else "One of them has one seed"
