@@ -173,18 +173,38 @@ def test_slurms_warning_before_the_time_limit_saves_a_checkpoint_and_the_job_goe
     assert "Requeued job" in printed
 
 
-@pytest.mark.slow
-def test_ray_runs_every_cell_and_tells_what_failed(sweeps):
+@pytest.fixture
+def ray(sweeps):
+    """The launcher's settings for a machine without a GPU, and the environment that it needs."""
     if not importlib.util.find_spec(PLUG_INS["ray"]):
         pytest.skip("Ray is not installed: make test-ray")
-    ray = ("hydra/launcher=ray", "hydra.launcher.ray.remote.num_gpus=0", "lora.rank=8,13")
     env = {"RAY_AUTH_MODE": "disabled", "TMPDIR": "/tmp"}  # its sockets' paths must be short
-    status, told = sweeps.run(*ray, **env)
+    return ("hydra/launcher=ray", "hydra.launcher.ray.remote.num_gpus=0"), env
+
+
+@pytest.mark.slow
+def test_ray_runs_every_cell_once_and_tells_what_failed(sweeps, ray):
+    settings, env = ray
+    status, told = sweeps.run(*settings, "lora.rank=8,13", **env)
     assert (status, "1 of 2 cells done, 1 failed\n" in told) == (1, True), told
     assert "failed   #1 lora.rank=13: rank 13 brings bad luck\n" in told
-    status, told = sweeps.run(*ray, **env)
+    status, told = sweeps.run(*settings, "lora.rank=8,13", **env)
     assert "1 cells go to hydra/launcher=ray\n" in told
     assert [record["starts"] for record in sweeps.records().values()] == [1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("retries", "status", "starts"), [(3, 0, [1, 2]), (0, 1, [1])])
+def test_ray_goes_on_with_a_killed_cell_as_often_as_it_may(sweeps, ray, retries, status, starts):
+    settings, env = ray
+    again = f"hydra.launcher.ray.remote.max_retries={retries}"
+    sweep = sweeps.start(*settings, again, "lora.rank=8,16", step_seconds=0.5, **env)
+    folder = begun(sweeps, sweep, cells=2)[0]
+    os.kill(int((folder / "pids.txt").read_text()), signal.SIGKILL)
+    assert sweep.wait(200) == status, sweep.told()
+    assert sorted(record["starts"] for record in sweeps.records().values()) == starts
+    if status:
+        assert "its job ended before the run did (The worker died unexpectedly" in sweep.told()
 
 
 def begun(sweeps, sweep, *, cells):
