@@ -27,6 +27,17 @@ except SystemExit:
     assert loaded_by(code) == []
 
 
+def test_a_sweep_is_checked_and_led_without_torch(tmp_path):
+    code = f"""
+import runpy, sys
+sys.argv = ["train", "-m", "seed=0,1", "runs={tmp_path}", "dry_run=true"]
+import anima_exp.sweep.launch
+runpy.run_module("anima_exp.train", run_name="__main__")
+"""
+    heavy = set(loaded_by(code))
+    assert not heavy & {"torch", "transformers", "datasets", "peft", "bitsandbytes"}
+
+
 def test_the_probe_would_notice():
     assert loaded_by("import sys; sys.modules['torch'] = None") == ["torch"]
 

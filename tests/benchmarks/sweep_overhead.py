@@ -3,6 +3,7 @@
 python tests/benchmarks/sweep_overhead.py [CELLS]
 """
 
+import itertools
 import os
 import subprocess
 import sys
@@ -25,7 +26,7 @@ def seconds_of_cells(cells: int, *overrides: str) -> list[float]:
         )  # fmt: skip
         ends = sorted(path.stat().st_mtime for path in Path(folder).glob("*/record.json"))
         assert len(ends) == cells
-        return [after - before for before, after in zip(ends, ends[1:], strict=False)]
+        return [after - before for before, after in itertools.pairwise(ends)]
 
 
 def main() -> None:

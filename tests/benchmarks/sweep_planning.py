@@ -1,4 +1,4 @@
-"""How long it takes to compose and check a large grid: `python tests/benchmarks/sweep_planning.py`."""
+"""Composing and checking a large grid, timed: `python tests/benchmarks/sweep_planning.py`."""
 
 import subprocess
 import sys

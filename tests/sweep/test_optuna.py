@@ -46,10 +46,11 @@ class Searched:
         self.began: list[str] = []  # the cells that were run, in order
         self.space = space_of(LEARNING_RATE, "lora.rank=8,13,16")
 
-    def study(self, n_trials: int, *, pruner="none", sampler="tpe", seed=0) -> Study:
-        search = Search(n_trials, sampler, pruner, seed, batch_size=4)
+    def study(self, n_trials: int, *, pruner="none", sampler="tpe", direction="minimize") -> Study:
+        search = Search(n_trials, sampler, pruner, seed=0, batch_size=4)
         steps = Steps(first=1, last=10, factor=3)
-        return Study(self.folder, self.space, search, direction=Direction.minimize, steps=steps)
+        direction = Direction[direction]
+        return Study(self.folder, self.space, search, direction=direction, steps=steps)
 
     def schedule(self, study: Study, *, retries=0) -> Trials:
         self.cells = []
@@ -202,6 +203,16 @@ def test_a_hopeless_trial_is_given_up_and_stays_so(searched, pruner):
     stopped, began = searched.stopped, len(searched.began)
     searched.go(20, pruner=pruner)
     assert (searched.stopped, len(searched.began)) == (stopped, began)
+
+
+@pytest.mark.parametrize(("direction", "best"), [("minimize", min), ("maximize", max)])
+def test_the_best_is_the_smallest_or_the_largest(searched, direction, best):
+    searched.space = space_of(LEARNING_RATE, "lora.rank=8,10")
+    trials = searched.go(15, direction=direction)
+    with searched.study(15, direction=direction) as study:
+        assert study.best.value == best(trial.value for trial in trials)
+        assert max(study.importance(), key=study.importance().get) == "optimizer.learning_rate"
+    assert best(trial.value for trial in trials[10:]) != best(trial.value for trial in trials[:10])
 
 
 def test_a_metric_that_nothing_measures_ends_the_search_at_once(searched):

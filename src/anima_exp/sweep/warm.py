@@ -11,24 +11,26 @@ from importlib import import_module
 from anima_exp.quiet import quiet_libraries
 
 WARM_FOR = "ANIMA_EXP_WARM_FOR"  # `cpu` or `gpu`, in the environment of the process
-_FOR_ALL = ("torch", "transformers.trainer", "transformers.models.llama.modeling_llama", "datasets")
-# peft imports bitsandbytes, which asks CUDA which GPU there is, after which no fork could use it.
-_WITHOUT_GPU = (
-    "peft",
-    "bitsandbytes",
-    "transformers.integrations.bitsandbytes",
-    "anima_exp.training.trainer",
-    "anima_exp.training.save",
-    "anima_exp.model.adapter",
-)
-_OURS = (
+_FOR_ALL = (
+    "torch",
+    "transformers.models.llama.modeling_llama",
+    "datasets",
     "wandb",
     "anima_exp.experiment",
-    "anima_exp.evals.measure",
     "anima_exp.data.prepare",
     "anima_exp.model.base",
     "anima_exp.model.tokenizer",
     "anima_exp.plan",
+)
+# The Trainer imports peft, peft bitsandbytes, and that asks CUDA which GPU there is: no fork could
+# use one afterwards. With GPUs each job imports these itself, a few seconds.
+_WITHOUT_GPU = (
+    "transformers.trainer",
+    "transformers.integrations.bitsandbytes",
+    "anima_exp.training.trainer",
+    "anima_exp.training.save",
+    "anima_exp.model.adapter",
+    "anima_exp.evals.measure",
 )
 # Imported by those only when they are first used, and slow; they may be elsewhere tomorrow.
 _LATE = ("transformers.modeling_utils", "wandb.sdk.launch")
@@ -37,7 +39,7 @@ _LATE = ("transformers.modeling_utils", "wandb.sdk.launch")
 def load() -> None:
     quiet_libraries()
     cpu = os.environ.get(WARM_FOR) == "cpu"
-    for module in [*_FOR_ALL, *(_WITHOUT_GPU if cpu else []), *_OURS]:
+    for module in [*_FOR_ALL, *(_WITHOUT_GPU if cpu else [])]:
         import_module(module)
     for module in _LATE:
         with suppress(ImportError):
