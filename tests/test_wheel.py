@@ -40,6 +40,8 @@ def test_the_wheel_holds_settings_sweeps_and_the_tiny_base(installed):
         "conf/train.yaml",
         "sweeps/demo.yaml",
         "tiny/base/model.safetensors",
+        "compare/page/page.html",
+        "../hydra_plugins/anima_exp.py",
     ):
         assert (package / part).is_file(), part
     inside = {p.relative_to(package / "conf") for p in (package / "conf").rglob("*.yaml")}
@@ -58,3 +60,10 @@ def test_the_wheel_composes_from_any_directory(installed, tmp_path):
 def test_the_wheel_lists_its_sweeps(installed, tmp_path):
     ended = run(installed, tmp_path, "sweep=nothing")
     assert "There are: by_hand, appendix_b4" in ended.stderr
+
+
+def test_the_wheel_checks_a_whole_sweep(installed, tmp_path):
+    ended = run(installed, tmp_path, "-m", "sweep=demo", "dry_run=true")
+    assert ended.returncode == 0, ended.stderr
+    assert "cells   12: 12 new" in ended.stdout
+    assert list(tmp_path.iterdir()) == []

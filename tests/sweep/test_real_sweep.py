@@ -59,7 +59,7 @@ def test_an_offline_run_of_w_and_b_holds_config_metrics_group_and_tags(undisturb
         (file,) = (undisturbed / "runs" / name).glob("wandb/offline-run-*/run-*.wandb")
         run = wandb_file.read(file)
         assert run["name"] == name
-        assert run["group"] == "by_hand"
+        assert run["group"] == "optimizer.learning_rate"
         assert {"nf4", "sample", "tiny"} <= set(run["tags"])
         rate = record["settings"]["optimizer.learning_rate"]
         assert run["config"]["optimizer.learning_rate"] == rate

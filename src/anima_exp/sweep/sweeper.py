@@ -21,7 +21,7 @@ from anima_exp.sweep.cell import Cell, State
 from anima_exp.sweep.composition import Composer
 from anima_exp.sweep.expand import Point, expand
 from anima_exp.sweep.file import SweepFile
-from anima_exp.sweep.grid import compose_grid
+from anima_exp.sweep.grid import compose_grid, swept_keys
 from anima_exp.sweep.launch import hand_over, launcher_of, run_here
 from anima_exp.sweep.schedules import schedule_for
 
@@ -53,7 +53,7 @@ def sweep(
     grid = compose_grid(
         points,
         Composer(hydra_context.config_loader, master),
-        group=name,
+        group=_group(name, points),
         check_data=check_data,
         progress=_progress,
     )
@@ -96,6 +96,13 @@ def _on_a_cluster(cells: list[Cell], launcher: Launcher, master: DictConfig) -> 
             lost = hand_over(missing, launcher, master)
         missing = [cell for cell in missing if cell.state is State.failed or cell in lost]
     return lost
+
+
+def _group(name: str, points: Sequence[Point]) -> str:
+    """The W&B group: the sweep's name, or of one by hand what it sweeps, as `lora.rank x seed`."""
+    if name != "by_hand":
+        return name
+    return " x ".join(swept_keys([point.overrides for point in points])) or name
 
 
 def _progress(points: Iterable[Point]) -> Iterable[Point]:
