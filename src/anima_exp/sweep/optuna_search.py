@@ -70,44 +70,40 @@ def search(
     first = corners[0]
     key = _key(space, chosen, corners)
     folder = sweep_folder(first.runs, name, key)
+    steps = _steps(first, chosen)
+    asks = question(name, master)
     if first.dry_run:
-        search_summary.before(name, question(name, master), folder, space, chosen, trials=[])
+        search_summary.before(name, asks, folder, space, chosen, trials=[])
         search_summary.not_started()
         return
-    file = SweepFile(
-        name=name,
-        question=question(name, master),
-        command=typed(),
-        grid=Grid([], tuple(space.searched), duplicates=0),
-        published=OmegaConf.to_container(published) if published else None,
-        key=key,
-    )
 
     def cell(trial: Trial) -> Cell:
         overrides, config = compose(space.overrides(trial.values))
         return make_cell(trial.number, overrides, config, tuple(space.searched))
 
-    def added(cell: Cell) -> None:
-        file.grid.cells.append(cell)
-        if recalled:  # else once for all that earlier starts have tried
-            file.stopped = schedule.stopped()
+    def save() -> None:
+        file.stopped = schedule.stopped()
+        if schedule.cells:
             file.save()
 
-    steps = _steps(first, chosen)
     with Study(folder, space, chosen, direction=first.sweep.direction, steps=steps) as study:
-        search_summary.before(file.name, file.question, folder, space, chosen, study.trials)
-        recalled = False
+        search_summary.before(name, asks, folder, space, chosen, study.trials)
         schedule = Trials(
-            study, metric=first.sweep.metric, retries=first.sweep.retries, compose=cell, added=added
+            study, metric=first.sweep.metric, retries=first.sweep.retries, compose=cell, grown=save
         )
-        recalled = True
+        file = SweepFile(
+            name=name,
+            question=asks,
+            command=typed(),
+            grid=Grid(schedule.cells, tuple(space.searched), duplicates=0),
+            published=OmegaConf.to_container(published) if published else None,
+            key=key,
+        )
         if launcher is None:
             run_here(file, schedule, first)
         else:
             _in_batches(schedule, chosen.batch_size, launcher, master)
-            file.stopped = schedule.stopped()
-            if file.grid.cells:
-                file.save()
+            save()
         failed = search_summary.after(file, study, schedule.failed)
     if failed:
         raise SweepError(

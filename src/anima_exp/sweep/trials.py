@@ -24,7 +24,7 @@ class Trials:
 
     Args:
         compose: a trial as a cell, or AnimaError.
-        added: called after each cell that no trial before was.
+        grown: called when `cells` has one more.
     """
 
     def __init__(
@@ -34,14 +34,14 @@ class Trials:
         metric: str,
         retries: int,
         compose: Callable[[Trial], Cell],
-        added: Callable[[Cell], None],
+        grown: Callable[[], None],
     ) -> None:
         self._study = study
         self._metric = metric
         self._compose = compose
-        self._added = added
+        self._grown = grown
         self._queue = Queue((), retries=retries)
-        self._cells: dict[str, Cell] = {}
+        self.cells: list[Cell] = []  # of all trials, each once
         self._of_cell: dict[str, list[int]] = {}  # the trials that wait for a cell, by its name
         self._unfinished = self._recall()
         study.try_failed_again()
@@ -101,13 +101,13 @@ class Trials:
     def failed(self) -> list[Cell]:
         """The cells that no trial has brought to an end."""
         last = {t.user_attrs[CELL]: t for t in self._study.trials if CELL in t.user_attrs}
-        return [self._cells[n] for n, t in last.items() if t.state is TrialState.FAIL]
+        return [cell for cell in self.cells if last[cell.name].state is TrialState.FAIL]
 
     def _recall(self) -> list[Trial]:
         """Compose what earlier starts have tried; return what they have left running."""
         for trial in self._study.trials:
             if trial.state.is_finished() and CELL in trial.user_attrs:
-                self._add(self._compose(Trial(trial.number, trial.params)))
+                self._known(self._compose(Trial(trial.number, trial.params)))
         return self._study.unfinished()
 
     def _begin(self, trial: Trial) -> None:
@@ -126,7 +126,10 @@ class Trials:
         elif cell.name in self._of_cell:
             self._of_cell[cell.name].append(number)
         else:
-            cell = self._add(cell)
+            count = len(self.cells)
+            cell = self._known(cell)
+            if len(self.cells) > count:
+                self._grown()
             self._of_cell[cell.name] = [number]
             self._queue.add(cell)
 
@@ -141,12 +144,12 @@ class Trials:
         )
         return next(found, None)
 
-    def _add(self, cell: Cell) -> Cell:
+    def _known(self, cell: Cell) -> Cell:
         """The cell as it was first made."""
-        if cell.name not in self._cells:
-            self._cells[cell.name] = cell
-            self._added(cell)
-        return self._cells[cell.name]
+        known = next((other for other in self.cells if other.name == cell.name), None)
+        if known is None:
+            self.cells.append(cell)
+        return known or cell
 
     @property
     def _may_ask(self) -> bool:
