@@ -85,7 +85,7 @@ def hand_over(cells: list[Cell], launcher: Launcher, master: DictConfig) -> list
     group = f"tracking.group={cells[0].config.tracking.group}"
     chosen = master.hydra.runtime.choices["hydra/launcher"]
     logs = OmegaConf.select(master, "hydra.launcher.submitit_folder", default=None)
-    told = f"{len(cells)} cells go to hydra/launcher={chosen}"
+    told = f"hydra/launcher={chosen}: {len(cells)} cell{'s' * (len(cells) > 1)}"
     screen.say(told + (f"; what they print: {logs}" if logs else ""))
     reasons: dict[int, str] = {}
     try:
