@@ -198,7 +198,9 @@ def _train(
         callbacks=[stop, PauseAt(until)],
     )
     done = resumed_at or 0
-    if until is None or done < until:  # else only the evaluation of the pause is missing
+    if resume and until is not None and done >= until:  # only the pause's evaluation is missing
+        trainer.load_weights(resume)
+    else:
         with stop:
             trainer.train_from(resume)
         done = trainer.state.global_step

@@ -15,8 +15,8 @@ def times(value: int, scale: float) -> int:
 def scaled(config: RunConfig) -> RunConfig:
     """`config` with `scale` multiplied into what takes time, and nothing into what is compared.
 
-    Learning rate, batch size, lengths and the number of epochs stay, and so do the rows held out:
-    a scaled grid has the same cells and measures them on the same rows.
+    Learning rate, batch size and lengths stay, and so do the rows held out: a scaled grid has the
+    same cells and measures them on the same rows.
     """
     if config.scale == 1.0:
         return config
@@ -24,10 +24,13 @@ def scaled(config: RunConfig) -> RunConfig:
     def small(value: int | None) -> int | None:
         return None if value is None else times(value, config.scale)
 
+    epochs, samples = config.trainer.epochs, config.data.max_train_samples
     trainer = replace(
         config.trainer,
+        # Fewer passes where all rows are used; else fewer rows, as often.
+        epochs=epochs * config.scale if epochs and samples is None else epochs,
         steps=small(config.trainer.steps),
         eval_every=small(config.trainer.eval_every),
     )
-    data = replace(config.data, max_train_samples=small(config.data.max_train_samples))
+    data = replace(config.data, max_train_samples=small(samples))
     return replace(config, trainer=trainer, data=data)

@@ -71,3 +71,10 @@ def record(config, folder, *, starts):
         peak_memory_gib=0.0, starts=starts, finished=f"{time.time_ns()}", data_fingerprint="",
         base_fingerprint="",
     )  # fmt: skip
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)

@@ -4,7 +4,7 @@ import itertools
 import random
 
 import pytest
-from stand_in import value
+from stand_in import value, wait_for
 
 from anima_exp.config import Direction, SweepConfig
 from anima_exp.errors import ConfigError
@@ -102,9 +102,15 @@ def test_two_cells_are_too_few_for_a_third_but_one_still_ends(cells):
 
 
 def test_a_metric_that_is_not_logged_is_a_mistake_that_names_what_is(cells):
-    schedule = Halving(cells, SweepConfig(metric="accuracy"))
-    with pytest.raises(ConfigError, match=r"sweep\.metric=accuracy .*: exact_match, heldout_loss"):
-        simulate(schedule)
+    for cell in cells:
+        cell.config.sweep.metric = "accuracy"
+    with pytest.raises(ConfigError) as error:
+        Halving(cells, cells[0].config.sweep)
+    assert str(error.value) == (
+        "sweep.metric=accuracy is nothing that these runs measure. They measure exact_match, "
+        "grad_norm, heldout_loss, loss, memory_gib, tokens_per_second. Other evaluations: "
+        "evals=[...]."
+    )
 
 
 def test_a_sweep_with_early_stopping_continues_survivors_and_stays_decided(sweeps):
@@ -125,3 +131,13 @@ def test_a_sweep_with_early_stopping_continues_survivors_and_stays_decided(sweep
     before = {p: p.stat().st_mtime_ns for p in sweeps.runs.glob("*/metrics.jsonl")}
     assert sweeps.run(*grid)[0] == 0
     assert {p: p.stat().st_mtime_ns for p in sweeps.runs.glob("*/metrics.jsonl")} == before
+
+
+def test_cells_that_ran_past_a_rung_before_count_with_what_they_saw_next(sweeps):
+    process = sweeps.start("seed=0,1,2", "trainer.steps=18", step_seconds=0.2)
+    wait_for(lambda: list(sweeps.runs.glob("*/checkpoints/checkpoint-5")))
+    process.terminate()
+    assert process.wait(60) == 143
+    code, told = sweeps.run("seed=0,1,2", "trainer.steps=18", "sweep.early_stopping=asha")
+    assert code == 0, told
+    assert "1 of 3 cells done, 2 stopped early" in told

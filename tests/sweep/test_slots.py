@@ -14,7 +14,7 @@ def two_gpus(tmp_path, monkeypatch):
     """A driver's tool that lists two GPUs."""
     tool = tmp_path / "bin" / "nvidia-smi"
     tool.parent.mkdir()
-    tool.write_text("#!/bin/sh\necho GPU-aaaa\necho GPU-bbbb\n")
+    tool.write_text("#!/bin/sh\necho 'GPU-aaaa, NVIDIA A'\necho 'GPU-bbbb, NVIDIA A'\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tool.parent), prepend=":")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -30,12 +30,41 @@ def two_gpus(tmp_path, monkeypatch):
         ("GPU-bbbb,0", ["GPU-bbbb", "GPU-aaaa"]),
         ("", []),
         ("-1", []),
+        ("1,-1,0", ["GPU-bbbb"]),
+        ("GPU-b", ["GPU-bbbb"]),
+        ("NoDevFiles", []),
+        ("7", []),
     ],
 )
 def test_gpus_are_those_that_this_process_may_see(two_gpus, monkeypatch, visible, found):
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert gpus() == found
+
+
+def test_gpus_of_different_kinds_keep_their_numbers(two_gpus, monkeypatch):
+    """CUDA counts the fastest first, the driver's tool by place on the bus."""
+    listed = "echo 'GPU-aaaa, Slow'\necho 'GPU-bbbb, Fast'\n"
+    (two_gpus / "nvidia-smi").write_text(f"#!/bin/sh\n{listed}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert gpus() == ["0"]
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    assert gpus() == ["GPU-aaaa"]
+
+
+def test_what_the_tool_says_besides_gpus_is_none(two_gpus):
+    (two_gpus / "nvidia-smi").write_text("#!/bin/sh\necho No devices were found\n")
+    assert gpus() == []
+
+
+def test_gpus_that_nothing_lists_are_a_mistake_with_a_way_out(two_gpus, monkeypatch, tmp_path):
+    (two_gpus / "nvidia-smi").unlink()
+    monkeypatch.setenv("PATH", str(two_gpus))
+    monkeypatch.setattr("anima_exp.sweep.slots._DEVICES", (str(tmp_path),))
+    with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=0,1"):
+        gpus()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert gpus() == ["0", "1"]
 
 
 def test_without_the_tool_there_is_no_gpu(monkeypatch, tmp_path):
@@ -57,7 +86,7 @@ def test_more_jobs_than_places_is_a_mistake(two_gpus):
 
 def test_cores_are_shared_out_between_jobs_on_a_cpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("anima_exp.sweep.slots._cores", lambda: 8)
     assert [slot.threads for slot in slots(LauncherConfig())] == [8]
     assert [slot.threads for slot in slots(LauncherConfig(jobs=3))] == [2, 2, 2]
 

@@ -4,6 +4,9 @@ import os
 import signal
 import time
 
+import pytest
+from stand_in import wait_for
+
 
 def test_every_cell_is_done_and_the_same_command_does_nothing(sweeps):
     code, told = sweeps.run("seed=0,1", "optimizer.learning_rate=1e-3,2e-3")
@@ -109,13 +112,6 @@ def test_a_second_signal_ends_at_once(sweeps):
     assert process.wait(10) == 143
 
 
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
 def test_ctrl_c_in_a_terminal_reaches_the_jobs_once(sweeps):
     """A terminal signals the whole process group: a job that heard it twice would not save."""
     process = sweeps.start("seed=0,1", step_seconds=0.3)
@@ -123,3 +119,77 @@ def test_ctrl_c_in_a_terminal_reaches_the_jobs_once(sweeps):
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(60) == 130
     assert "Stopped: 2 waiting." in process.told()
+
+
+def test_a_cell_whose_job_died_before_it_began_runs_the_next_time(sweeps):
+    assert sweeps.run("seed=0", WORLD_SIZE="2")[0] == 1
+    (failure,) = sweeps.runs.glob("*/failure.txt")
+    assert "WORLD_SIZE=2" in failure.read_text()
+    assert sweeps.run("seed=0")[0] == 0
+    assert not failure.exists()
+
+
+def test_a_line_cut_short_in_one_cells_metrics_harms_nobody(sweeps):
+    process = sweeps.start("seed=0,1", step_seconds=0.2)
+    wait_for(lambda: list(sweeps.runs.glob("*/metrics.jsonl")))
+    (metrics,) = sweeps.runs.glob("*/metrics.jsonl")
+    with metrics.open("a") as file:
+        file.write('{"step": 3, "los\n')
+    assert process.wait(60) == 0, process.told()
+    assert len(sweeps.records()) == 2
+
+
+def test_a_signal_to_the_whole_group_still_waits_for_checkpoints(sweeps):
+    process = sweeps.start("seed=0,1", "launcher.jobs=2", step_seconds=0.5)
+    wait_for(lambda: len(list(sweeps.runs.glob("*/checkpoints/checkpoint-1"))) == 2)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(60) == 143
+    ends = [max(p.glob("checkpoints/*"), key=lambda c: c.stat().st_mtime) for p in
+            sweeps.runs.glob("tiny-*")]  # fmt: skip
+    now = time.time()
+    assert all(now - end.stat().st_mtime < 5 for end in ends)
+    assert "2 waiting" in process.told()
+
+
+SAME_FOR_ALL = "has several values; it is the same for all cells of a sweep."
+MISTAKES = {
+    "sweep=demo,seeds": "sweep=demo,seeds: one sweep at a time; give each a command of its own.",
+    "runs=a,b": f"runs {SAME_FOR_ALL}",
+    "sweep.retries=0,1": f"sweep {SAME_FOR_ALL}",
+    "folder=here": "folder=here names one run; the cells of a sweep name their own. "
+    "Give runs=FOLDER for the folder that they are made in.",
+    "sweep.early_stopping=asha trainer.epochs=1 trainer.steps=null": "sweep.early_stopping=asha "
+    "pauses at steps: give trainer.steps, not epochs.",
+}
+
+
+@pytest.mark.parametrize(("overrides", "line"), MISTAKES.items())
+def test_a_mistake_about_the_sweep_itself_is_one_line(sweeps, overrides, line):
+    code, told = sweeps.run(*overrides.split(), "dry_run=true")
+    assert (code, told) == (1, f"anima_exp: {line}\n")
+
+
+def test_runs_that_cannot_be_written_to_are_one_line(sweeps):
+    (sweeps.folder / "file").write_text("")
+    code, told = sweeps.run("seed=0,1", "runs=file/runs")
+    assert code == 1
+    assert "Traceback" not in told
+    assert "Cannot write to file/runs/sweeps/by_hand-" in told
+
+
+def test_the_command_in_a_log_is_the_run(sweeps):
+    own = sweeps.folder / "mine" / "sweep"
+    own.mkdir(parents=True)
+    (own / "two.yaml").write_text(
+        "# @package _global_\n# Which seed?  2 jobs.\nlora:\n  alpha: 7\n"
+        "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 0,1\n"
+    )
+    assert sweeps.run("sweep=two", "--config-dir=mine")[0] == 0
+    for name, record in sweeps.records().items():
+        assert record["settings"]["lora.alpha"] == 7
+        log = (sweeps.runs / name / "log.txt").read_text()
+        seed = record["settings"]["seed"]
+        assert "--config-dir=mine" in log
+        assert f"seed={seed}" in log
+        assert "sweep=two" in log
+        assert "hydra.mode=RUN" in log

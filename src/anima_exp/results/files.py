@@ -32,7 +32,8 @@ def writing(folder: Path) -> Iterator[None]:
 
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` in one step; a crash leaves the old file or the new one."""
-    draft = path.with_name(f"{path.name}.part")
+    # Named by the process, for several may write the same thing at once.
+    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
     with draft.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -24,6 +24,7 @@ from anima_exp.results.record import RECORD
 
 LOG = "log.txt"
 LOCK = ".lock"
+FAILURE = "failure.txt"
 
 
 def run_folder(config: RunConfig) -> Path:
@@ -77,7 +78,7 @@ class RunFolder:
     def failed(self, reason: str) -> None:
         """Leave word of why the run stopped; the next start removes it."""
         with suppress(OSError):  # a full disk has been told already
-            write_text(self.path / "failure.txt", reason + "\n")
+            write_text(self.path / FAILURE, reason + "\n")
 
     def count_start(self) -> int:
         """Note this start; 1 for a run that was never interrupted."""
@@ -110,9 +111,12 @@ class RunFolder:
             raise RunError(f"folder={self.path} is a file. Give a folder.")
         if (self.path / "settings.json").exists():
             return
-        names = (path.name for path in self.path.iterdir())
         others = sorted(
-            n for n in names if not n.startswith(".") and not n.endswith(".part") and n != LOG
+            name
+            for name in (path.name for path in self.path.iterdir())
+            if not name.startswith(".")
+            and not name.endswith(".part")
+            and name not in (LOG, FAILURE)  # of a process that died before it got further
         )
         if others:
             raise RunError(
@@ -123,7 +127,10 @@ class RunFolder:
     def _claim(self) -> None:
         try:
             self._refuse_other_settings()
-            (self.path / "failure.txt").unlink(missing_ok=True)
+            (self.path / FAILURE).unlink(missing_ok=True)
+            for draft in self.path.glob("*.part"):  # of a process that was killed as it wrote
+                if draft.is_file():
+                    draft.unlink(missing_ok=True)
             write_json(self.path / "settings.json", identity.relevant(self.config))
             write_text(self._owner_file, f"process {os.getpid()} on {socket.gethostname()}")
         except BaseException:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from anima_exp.errors import RunError
 from anima_exp.results.files import write_json
 from anima_exp.sweep.cell import Cell
 from anima_exp.sweep.grid import Grid
@@ -32,7 +33,15 @@ class SweepFile:
         return sweep_folder(self.grid.cells[0].config.runs, self.name, key)
 
     def save(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._write()
+        except OSError as error:
+            raise RunError(
+                f"Cannot write to {self.folder}: {error.strerror}. Give another runs=FOLDER."
+            ) from error
+
+    def _write(self) -> None:
         settings = self.grid.cells[0].config.sweep
         write_json(
             self.folder / FILE,

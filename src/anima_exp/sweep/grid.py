@@ -50,6 +50,7 @@ def compose_grid(
             mistakes.setdefault(str(error), []).append(number)
     if mistakes:
         raise ConfigError(_told(mistakes, of=len(points)))
+    _refuse_swept_conduct([config for _, config in composed])
     return _cells(composed)
 
 
@@ -113,6 +114,13 @@ def _refuse_in_sweep(config: RunConfig) -> None:
             f"folder={config.folder} names one run; the cells of a sweep name their own. "
             "Give runs=FOLDER for the folder that they are made in."
         )
+
+
+def _refuse_swept_conduct(configs: Sequence[RunConfig]) -> None:
+    """How a sweep is run is one thing for all of its cells."""
+    for key in ("runs", "dry_run", "sweep", "launcher"):
+        if any(getattr(config, key) != getattr(configs[0], key) for config in configs):
+            raise ConfigError(f"{key} has several values; it is the same for all cells of a sweep.")
 
 
 def _told(mistakes: dict[str, list[int]], *, of: int) -> str:

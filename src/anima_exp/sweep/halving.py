@@ -14,6 +14,7 @@ from anima_exp.errors import ConfigError
 from anima_exp.results.lines import StepLines
 from anima_exp.sweep.cell import Cell, State
 from anima_exp.sweep.job import Job, Outcome
+from anima_exp.sweep.metric import check_metric
 from anima_exp.sweep.queue import Elsewhere
 
 
@@ -23,6 +24,8 @@ class Halving:
     def __init__(self, cells: list[Cell], settings: SweepConfig) -> None:
         self._cells = {cell.name: cell for cell in cells}
         self._settings = settings
+        for cell in cells:
+            check_metric(cell.config)
         self._rungs = {cell.name: rungs(cell, settings) for cell in cells}
         self._values: dict[str, list[float]] = {c.name: self._read(c) for c in cells}
         self._done = {cell.name for cell in cells if cell.state is State.done}
@@ -65,26 +68,34 @@ class Halving:
         return False  # a job pauses by itself
 
     def stopped(self) -> dict[str, dict[str, Any]]:
-        return {
-            name: {
-                "step": self._rungs[name][len(values) - 1],
-                "metric": self._settings.metric,
-                "value": values[-1],
-                "reason": self._reason(name),
-            }
-            for name, values in self._values.items()
-            if values and name not in self._done and not self._failed(name)
-        }
+        found = {}
+        for level in range(1, self._settings.rungs + 1):
+            ranks = self._best(level)
+            for rank, name in enumerate(ranks, start=1):
+                values = self._values[name]
+                if len(values) > level or name in self._done or self._failed(name):
+                    continue
+                step = self._rungs[name][level - 1]
+                found[name] = {
+                    "step": step,
+                    "metric": self._settings.metric,
+                    "value": values[-1],
+                    "reason": f"{rank} of {len(ranks)} at step {step}; "
+                    f"one in {self._settings.reduction_factor} went on",
+                }
+        return found
 
     def _choose(self) -> str | None:
         """A paused cell that may go on, of the highest rung; else a new one; else the last hope."""
-        free = [n for n in self._cells if n not in self._done | self._busy and not self._failed(n)]
+        free = {
+            name
+            for name in self._cells.keys() - self._done - self._busy
+            if self._failures[name] <= self._settings.retries
+        }
         for level in range(self._settings.rungs, 0, -1):
-            promoted = self._best(level)[
-                : len(self._best(level)) // self._settings.reduction_factor
-            ]
-            for name in promoted:
-                if name in free and len(self._values[name]) == level:
+            ranks = self._best(level)
+            for name in ranks[: len(ranks) // self._settings.reduction_factor]:
+                if len(self._values[name]) == level and name in free:
                     return name
         if fresh := [name for name in free if not self._values[name]]:
             # In the order of their hashes, for a grid's own order often goes from bad to good, and
@@ -107,22 +118,20 @@ class Halving:
     def _failed(self, name: str) -> bool:
         return self._failures[name] > self._settings.retries
 
-    def _reason(self, name: str) -> str:
-        level = len(self._values[name])
-        ranks = self._best(level)
-        return (
-            f"{ranks.index(name) + 1} of {len(ranks)} at step {self._rungs[name][level - 1]}; "
-            f"one in {self._settings.reduction_factor} went on"
-        )
-
     def _read(self, cell: Cell) -> list[float]:
-        """The metric at each rung that the cell has reached, the lowest first."""
+        """The metric at each rung that the cell has reached, the lowest first.
+
+        That is what it logged last up to the rung. A cell that ran past it in an earlier sweep
+        without looking counts with what it saw next; a done one does not count there.
+        """
         metric, found = self._settings.metric, []
         rows = StepLines(cell.folder / "metrics.jsonl").rows()
         furthest = max((row["step"] for row in rows), default=0)
         last = 0
         for step in self._rungs[cell.name]:
             here = [row[metric] for row in rows if metric in row and last < row["step"] <= step]
+            if not here and cell.state is not State.done:
+                here = [row[metric] for row in rows if metric in row and row["step"] > step][:1]
             if not here or furthest < step:
                 break
             found.append(float(here[-1]))

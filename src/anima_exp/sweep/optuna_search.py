@@ -24,10 +24,11 @@ from anima_exp.sweep.file import SweepFile, sweep_folder
 from anima_exp.sweep.grid import Grid, compose_cell, make_cell
 from anima_exp.sweep.job import Job, Outcome
 from anima_exp.sweep.launch import hand_over, launcher_of, run_here
+from anima_exp.sweep.metric import check_metric
 from anima_exp.sweep.search_settings import Search, Steps
 from anima_exp.sweep.space import Space, search_space
 from anima_exp.sweep.study import Study, Trial
-from anima_exp.sweep.sweeper import typed
+from anima_exp.sweep.sweeper import sweep_name, typed
 from anima_exp.sweep.trials import Trials
 
 _LOOK_SECONDS = 2.0  # between looks at cells that other processes have
@@ -58,7 +59,7 @@ def search(
     chosen.check()
     launcher = launcher_of(master, hydra_context, task_function)
     _refuse_grid(rows, factors)
-    name = master.hydra.runtime.choices.get("sweep") or "by_hand"
+    name = sweep_name(master, arguments)
     parser = OverridesParser.create(config_loader=hydra_context.config_loader)
     space = search_space(parser, arguments, params)
     composer = Composer(hydra_context.config_loader, master)
@@ -68,6 +69,7 @@ def search(
 
     corners = _corners(space, compose)
     first = corners[0]
+    check_metric(first)
     key = _key(space, chosen, corners)
     folder = sweep_folder(first.runs, name, key)
     steps = _steps(first, chosen)

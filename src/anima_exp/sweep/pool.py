@@ -11,6 +11,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 from anima_exp.results.files import write_text
+from anima_exp.results.folder import FAILURE
 from anima_exp.sweep import worker
 from anima_exp.sweep.board import Board
 from anima_exp.sweep.cell import Cell, State
@@ -19,6 +20,7 @@ from anima_exp.sweep.progress import Progress
 from anima_exp.sweep.slots import Slot
 
 PRELOAD = ["anima_exp.sweep.warm"]  # by the process that jobs are forked from
+_SERVER_GONE = 255  # what multiprocessing says of a child when the server that forked it is gone
 _LOOK_SECONDS = 0.2  # how often jobs, slots and signals are looked at
 _SLOT_TAKEN_SECONDS = 5.0  # how long a slot is left alone that another sweep has
 
@@ -82,25 +84,29 @@ class Pool:
                         self._start(schedule)
                     self._look(schedule)
         finally:
-            for running in self._running:
-                running.process.kill()
+            for running in self._running:  # after a bug of ours: they save what they have
+                running.process.terminate()
             for number, handler in before.items():
                 signal.signal(number, handler)
 
     def _start(self, schedule: Schedule) -> None:
-        while len(self._running) < self.at_once and (slot := self._free_slot()):
+        while len(self._running) < self.at_once:
             job = schedule.next()
             if job is None:
                 return
             self.board.add(job.cell)
             if elsewhere := _elsewhere(job.cell):
                 schedule.ended(job, elsewhere)
-                self.board.ended(job, elsewhere, Progress(job.cell))
-            else:
+                self.board.ended(job, elsewhere, Progress.whole(job.cell))
+            elif slot := self._free_slot():
                 self._spawn(job, slot)
+            else:
+                schedule.ended(job, Outcome.no_slot)
+                return
 
     def _spawn(self, job: Job, slot: Slot) -> None:
         cell = job.cell
+        (cell.folder / FAILURE).unlink(missing_ok=True)  # what it says from here on is news
         process = self._context.Process(
             target=worker.main,
             args=(self.work, cell.config, job.until, slot, cell.log, self.first_line(cell)),
@@ -194,6 +200,8 @@ def _outcome(running: _Running) -> Outcome:
         return Outcome.given_up
     if running.asked_to_stop:
         return Outcome.stopped
+    if status == _SERVER_GONE and cell.busy:  # the server died, the job it had forked lives on
+        return Outcome.in_use
     known = {outcome.value: outcome for outcome in Outcome}
     outcome = known.get(status or 0, Outcome.failed)
     if outcome in (Outcome.done, Outcome.stopped):  # neither asked for, nor is there a record
@@ -205,7 +213,7 @@ def _outcome(running: _Running) -> Outcome:
 
 def _say_why(cell: Cell, status: int | None) -> None:
     """Leave word for a process that could not do so itself."""
-    if (cell.folder / "failure.txt").exists() or not cell.folder.is_dir():
+    if (cell.folder / FAILURE).exists() or not cell.folder.is_dir():
         return
     reason = _last_words(cell) or f"the process ended with status {status}"
     if status is not None and status < 0:
@@ -213,7 +221,7 @@ def _say_why(cell: Cell, status: int | None) -> None:
         reason = f"the process was ended by {name}"
         if name == "SIGKILL":
             reason += ", as the system does when memory runs out"
-    write_text(cell.folder / "failure.txt", reason + "\n")
+    write_text(cell.folder / FAILURE, reason + "\n")
 
 
 def _last_words(cell: Cell) -> str:

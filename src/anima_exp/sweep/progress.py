@@ -22,6 +22,14 @@ class Progress:
         self._identity = self._inode()
         self._steps = cell.config.trainer.steps
 
+    @classmethod
+    def whole(cls, cell: Cell) -> "Progress":
+        """Of a cell that another process runs or has run: from its first row."""
+        progress = cls(cell)
+        progress._read = 0
+        progress.read()
+        return progress
+
     @property
     def steps(self) -> int | None:
         """Of the whole run; for a run of epochs it shows with the first row."""
@@ -38,7 +46,7 @@ class Progress:
         except OSError:
             return []
         self._read += len(whole) + len(newline)
-        rows = [json.loads(line) for line in whole.split(b"\n") if line.strip()]
+        rows = [row for line in whole.split(b"\n") if (row := _row(line))]
         for row in rows:
             self._take(row)
         trained = [row["step"] for row in rows if "loss" in row]
@@ -74,3 +82,12 @@ class Progress:
             return self._file.stat().st_ino
         except OSError:
             return 0
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """None for a line that a crash or a full disk cut short."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and "step" in row else None

@@ -16,6 +16,8 @@ from filelock import FileLock, Timeout
 from anima_exp.config import LauncherConfig
 from anima_exp.errors import ConfigError
 
+_DEVICES = ("/dev/nvidia0", "/dev/kfd")
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -47,7 +49,7 @@ def slots(settings: LauncherConfig) -> list[Slot]:
     Raises:
         ConfigError: launcher.jobs asks for more than launcher.jobs_per_gpu allows.
     """
-    cores, devices = os.cpu_count() or 1, gpus()
+    cores, devices = _cores(), gpus()
     if not devices:
         jobs = settings.jobs or 1
         return [Slot(f"cpu{i}", None, max(1, cores // jobs)) for i in range(jobs)]
@@ -69,23 +71,52 @@ def gpus() -> list[str]:
 
     Asked of the driver's own tool: torch would take seconds, and a process that has looked at a
     GPU through CUDA cannot fork jobs that use it.
+
+    Raises:
+        ConfigError: there are GPUs, but nothing says which.
     """
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"],
-            capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
-        known = listed.stdout.split() if listed.returncode == 0 else []
-    except (OSError, subprocess.TimeoutExpired):
-        known = []
+    known, alike = _listed()
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
     if wanted is None:
+        if not known and any(Path(device).exists() for device in _DEVICES):
+            raise ConfigError(
+                "This machine has a GPU, but nvidia-smi does not list it. Say which may be used, "
+                "so that each job gets its own: CUDA_VISIBLE_DEVICES=0,1 python -m ..."
+            )
         return known
-    chosen = [device.strip() for device in wanted.split(",") if device.strip() not in ("", "-1")]
-    return [
-        known[int(device)] if device.isdigit() and int(device) < len(known) else device
-        for device in chosen
-    ]
+    # nvidia-smi counts by place on the bus, CUDA by speed unless it is told otherwise.
+    countable = alike or os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+    found: list[str] = []
+    for device in (text.strip() for text in wanted.split(",")):
+        whole = [uuid for uuid in known if uuid.startswith(device)] if device else []
+        if device.isdigit() and (not known or int(device) < len(known)):
+            found.append(known[int(device)] if known and countable else device)
+        elif device.startswith(("GPU-", "MIG-")):
+            found.append(whole[0] if len(whole) == 1 else device)
+        else:
+            break  # as CUDA does: -1, or no such device, ends the list
+    return found
+
+
+def _listed() -> tuple[list[str], bool]:
+    """The GPUs that nvidia-smi lists, and whether they are all of one kind."""
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "--query-gpu=uuid,name", "--format=csv,noheader"],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return [], True
+    pairs = [line.partition(",") for line in listed.stdout.splitlines()]
+    found = [(uuid.strip(), name.strip()) for uuid, _, name in pairs if uuid.startswith("GPU-")]
+    return [uuid for uuid, _ in found], len({name for _, name in found}) <= 1
+
+
+def _cores() -> int:
+    """Those that this process may use: a cluster's job has a share of the machine's."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _leases() -> Path:

@@ -1,6 +1,7 @@
 """What a sweep says before it starts, and after."""
 
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from rich.table import Table
 from anima_exp import paths
 from anima_exp.checks import check_length
 from anima_exp.config import RunConfig
+from anima_exp.paths import shipped
 from anima_exp.results import identity, known_lengths, screen
 from anima_exp.results.folder import run_folder
 from anima_exp.results.record import Record
@@ -105,8 +107,26 @@ def how_to_compare(file: SweepFile) -> None:
 
 def command(cell: Cell) -> str:
     """The cell alone, as one would type it."""
-    own = [override for override in cell.overrides if not override.startswith("sweep=")]
-    return shlex.join(["python", "-m", "anima_exp.train", *own])
+    own = list(cell.overrides)
+    for override in cell.overrides:
+        name = override.removeprefix("sweep=")
+        if name == override:
+            continue
+        if (shipped("sweeps") / f"{name}.yaml").exists():  # which hold a grid and nothing else
+            own.remove(override)
+        else:
+            own.append("hydra.mode=RUN")
+    return shlex.join(["python", "-m", "anima_exp.train", *_config_dir(), *own])
+
+
+def _config_dir() -> list[str]:
+    """`--config-dir FOLDER`, where this process was given one."""
+    for here, argument in enumerate(sys.argv):
+        if argument.startswith("--config-dir="):
+            return [argument]
+        if argument in ("--config-dir", "-cd"):
+            return sys.argv[here : here + 2]
+    return []
 
 
 def _best(file: SweepFile, done: list[Cell]) -> None:

@@ -47,7 +47,7 @@ def sweep(
         Stopped: Ctrl-C or SIGTERM.
     """
     launcher = launcher_of(master, hydra_context, task_function)
-    name = master.hydra.runtime.choices.get("sweep") or "by_hand"
+    name = sweep_name(master, arguments)
     parser = OverridesParser.create(config_loader=hydra_context.config_loader)
     points = expand(parser, arguments, params=params, rows=rows, factors=factors)
     grid = compose_grid(
@@ -65,6 +65,7 @@ def sweep(
         published=OmegaConf.to_container(published) if published else None,
     )
     settings = grid.cells[0].config
+    schedule = schedule_for(grid.cells)  # says what early stopping lacks, before a dry run ends
     summary.before(file)
     if settings.dry_run:
         summary.table(grid.cells)
@@ -72,7 +73,7 @@ def sweep(
     file.save()
     lost: list[Cell] = []
     if launcher is None:
-        run_here(file, schedule_for(grid.cells), settings)
+        run_here(file, schedule, settings)
     else:
         lost = _on_a_cluster(grid.cells, launcher, master)
     failed = summary.after(file, lost=lost)
@@ -96,6 +97,18 @@ def _on_a_cluster(cells: list[Cell], launcher: Launcher, master: DictConfig) -> 
             lost = hand_over(missing, launcher, master)
         missing = [cell for cell in missing if cell.state is State.failed or cell in lost]
     return lost
+
+
+def sweep_name(master: DictConfig, arguments: Sequence[str]) -> str:
+    """The file in sweeps/ that was chosen, or `by_hand`.
+
+    Raises:
+        ConfigError: several were; a sweep is one grid.
+    """
+    for argument in arguments:
+        if argument.startswith("sweep=") and "," in argument:
+            raise ConfigError(f"{argument}: one sweep at a time; give each a command of its own.")
+    return master.hydra.runtime.choices.get("sweep") or "by_hand"
 
 
 def _group(name: str, points: Sequence[Point]) -> str:

@@ -5,6 +5,7 @@ No device may be touched and no thread started here, for neither survives a fork
 
 import gc
 import os
+import signal
 from contextlib import suppress
 from importlib import import_module
 
@@ -39,13 +40,13 @@ _LATE = ("transformers.modeling_utils", "wandb.sdk.launch")
 def load() -> None:
     quiet_libraries()
     cpu = os.environ.get(WARM_FOR) == "cpu"
-    for module in [*_FOR_ALL, *(_WITHOUT_GPU if cpu else [])]:
-        import_module(module)
-    for module in _LATE:
-        with suppress(ImportError):
+    for module in [*_FOR_ALL, *(_WITHOUT_GPU if cpu else []), *_LATE]:
+        with suppress(Exception):  # the job that needs it will say what is wrong with it
             import_module(module)
-    with suppress(ImportError, AttributeError):  # a thousand patterns, compiled once and kept
+    with suppress(Exception):  # a thousand patterns, compiled once and kept
         import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("llama")
+    # A signal to the whole process group must not take the server from jobs that still save.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # A million objects that live as long as the process: no job need look at them, nor copy them.
     gc.collect()
     gc.freeze()

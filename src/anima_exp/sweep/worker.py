@@ -41,17 +41,13 @@ def main(
             lease.acquire(timeout=0)
     except Timeout:
         _leave(Outcome.no_slot)
-    if _forked_too_late(slot):
+    if _forked_too_late():
         _leave(Outcome.bad_fork)
     _take(slot)
     _write_to(log)
     print(first_line, flush=True)
     outcome = _outcome(work, config, until)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if lease is not None:
-        lease.release()
-    _leave(outcome)
+    _leave(outcome)  # the lease goes with the process, and so does its memory on the GPU
 
 
 def _outcome(work: Work, config: RunConfig, until: int | None) -> Outcome:
@@ -75,9 +71,9 @@ def _outcome(work: Work, config: RunConfig, until: int | None) -> Outcome:
     return Outcome.done
 
 
-def _forked_too_late(slot: Slot) -> bool:
+def _forked_too_late() -> bool:
     torch = sys.modules.get("torch")
-    return bool(slot.gpu and torch and torch.cuda._is_in_bad_fork())
+    return bool(torch and torch.cuda._is_in_bad_fork())
 
 
 def _take(slot: Slot) -> None:
@@ -117,4 +113,5 @@ def _stopped(number: int, _: Any) -> NoReturn:
 def _leave(outcome: Outcome) -> NoReturn:
     # Not sys.exit: what a library left behind at its end must not change the status.
     sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(outcome.value)

@@ -81,6 +81,10 @@ class QLoraTrainer(Trainer):
         self.meter.start_clock()
         self.train(resume_from_checkpoint=str(resume) if resume else None)
 
+    def load_weights(self, resume: Path) -> None:
+        """The trained weights of a checkpoint alone, to measure them."""
+        self._load_from_checkpoint(str(resume))
+
     def _pause_for(self, evaluate: Callable[[int], None]) -> Callable[[int], None]:
         def paused(step: int) -> None:
             evaluate(step)

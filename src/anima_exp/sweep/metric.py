@@ -1,0 +1,27 @@
+"""sweep.metric: whether the runs of a sweep will measure it at all."""
+
+from dataclasses import fields
+
+from anima_exp.config import RunConfig
+from anima_exp.errors import ConfigError
+
+_LOGGED = {"loss", "grad_norm", "tokens_per_second", "memory_gib"}  # by every run
+_SCORES = {"heldout": "heldout_loss", "samples": None}  # of an eval, where it is not its name
+
+
+def check_metric(config: RunConfig) -> None:
+    """Raise ConfigError unless a run logs `sweep.metric` or one of its evals measures it."""
+    metric = config.sweep.metric
+    known = _LOGGED | _scores(config)
+    if metric not in known:
+        raise ConfigError(
+            f"sweep.metric={metric} is nothing that these runs measure. They measure "
+            f"{', '.join(sorted(known))}. Other evaluations: evals=[...]."
+        )
+
+
+def _scores(config: RunConfig) -> set[str]:
+    chosen = [f.name for f in fields(config.evals) if getattr(config.evals, f.name) is not None]
+    if not config.data.exact_answers:
+        chosen = [name for name in chosen if name != "exact_match"]
+    return {score for name in chosen if (score := _SCORES.get(name, name)) is not None}
