@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from anima_exp.errors import Paused
 from anima_exp.experiment import run
 from anima_exp.results.journal import Journal
 from anima_exp.results.lines import StepLines
@@ -111,6 +112,26 @@ def test_a_stop_in_a_sweep_stops_the_sweep(tmp_path):
         f"runs={tmp_path}/runs ", ""
     )
     assert len(list((tmp_path / "runs").glob("*/settings.json"))) == 1
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["paused", "killed before it measured"])
+def test_a_pause_measures_its_step_and_changes_nothing(compose, undisturbed, tmp_path, killed):
+    config = compose(*SETTINGS, f"folder={tmp_path}/run")
+    with pytest.raises(Paused, match="step 8 of 24"):
+        run(config, until=8)
+    paused = curve(tmp_path / "run")
+    assert [row["step"] for row in paused if "heldout_loss" in row] == [0, 5, 8]
+    if killed:
+        StepLines(tmp_path / "run" / "metrics.jsonl").keep(
+            lambda row: row["step"] < 8 or "heldout_loss" not in row
+        )
+        with pytest.raises(Paused, match="step 8 of 24"):
+            run(config, until=8)
+        assert curve(tmp_path / "run") == paused
+    run(config)
+    rows = [row for row in curve(tmp_path / "run") if row["step"] != 8 or "loss" in row]
+    assert rows == curve(undisturbed)
+    assert adapter(tmp_path / "run") == adapter(undisturbed)
 
 
 def test_a_run_killed_after_its_last_step_only_evaluates_and_records(

@@ -25,6 +25,7 @@ from anima_exp.errors import AnimaError, ConfigError, Stopped
 from anima_exp.messages import explain, known_mistake, unknown_setting
 from anima_exp.paths import shipped
 from anima_exp.scale import scaled
+from anima_exp.signals import FROM_CLUSTER
 
 # ${unless:${trainer.epochs},${data.steps}}: data.steps, unless trainer.epochs has a value.
 # Registered on import: a cluster's process is handed a config to resolve and calls nothing first.
@@ -144,7 +145,7 @@ def command(work: Callable[[RunConfig], Any]) -> None:
 
 def _pass_on(number: int) -> None:
     """To a cluster's launcher, now that there is a checkpoint: it has the job queued again."""
-    if number in (signal.SIGUSR1, signal.SIGUSR2):
+    if number in FROM_CLUSTER:
         signal.raise_signal(number)
 
 

@@ -85,6 +85,8 @@ class Board:
 
     def ended(self, job: Job, outcome: Outcome, progress: Progress) -> None:
         name = job.cell.name
+        if outcome is Outcome.in_use and self.status[name] is Status.elsewhere:
+            return  # still
         self._seen[name] = progress
         self.status[name] = _AFTER[outcome]
         said = {

@@ -47,7 +47,8 @@ def run_here(file: SweepFile, schedule: Schedule, settings: RunConfig) -> None:
     )
     if schedule.waiting:
         pool.run(schedule)
-    file.stopped = schedule.stopped()
+    if not pool.signals:  # else nothing is decided
+        file.stopped = schedule.stopped()
     if cells:
         file.save()
     if pool.signals:

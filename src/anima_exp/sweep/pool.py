@@ -177,7 +177,7 @@ def _context(slots: list[Slot], *, warm: bool) -> Any:
     # Else `torch.cuda.is_available()` would initialise CUDA in the server.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     os.environ["ANIMA_EXP_WARM_FOR"] = "gpu" if slots[0].gpu else "cpu"
-    if not warm:
+    if not warm or "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)

@@ -1,7 +1,6 @@
 """A signal or a given step -> a checkpoint and a clean end; a second signal ends at once.
 
-The signals are Ctrl-C and SIGTERM, and what a cluster's launcher listens to: Slurm sends USR1 or
-USR2 before a job's time is over.
+The signals are Ctrl-C and SIGTERM, and those of signals.py.
 """
 
 import signal
@@ -10,6 +9,8 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from transformers import TrainerCallback
+
+from anima_exp.signals import FROM_CLUSTER
 
 
 class StopOnSignal(TrainerCallback):
@@ -20,7 +21,7 @@ class StopOnSignal(TrainerCallback):
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopOnSignal":
-        asked = [n for n in (signal.SIGUSR1, signal.SIGUSR2) if callable(signal.getsignal(n))]
+        asked = [n for n in FROM_CLUSTER if callable(signal.getsignal(n))]
         for number in (signal.SIGINT, signal.SIGTERM, *asked):
             self._before[number] = signal.signal(number, self._on_signal)
         return self
