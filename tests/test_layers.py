@@ -6,7 +6,7 @@ from pathlib import Path
 import anima_exp
 
 LAYERS = [
-    {"errors", "paths", "terminal"},
+    {"errors", "paths", "signals", "terminal"},
     {"config", "lookup", "quiet"},
     {"checks", "command_line", "messages", "scale"},
     {"tiny"},

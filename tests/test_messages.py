@@ -80,6 +80,8 @@ def train(*overrides):
         ("data.recipe=alpca", "anima_exp: data.recipe=alpca is not a function in"),
         ("data.prompt_template=alpca", "anima_exp: data.prompt_template=alpca is not a function"),
         ("lora=none", "anima_exp: lora=none trains every weight"),
+        ("~lora.rnak", "anima_exp: There is no setting 'lora.rnak'. Did you mean 'lora.rank'?"),
+        ("~trainer.epochs", "anima_exp: ~trainer.epochs: a setting cannot be removed."),
         ("lora=8", "anima_exp: A group takes the name of a file"),
         ("lora.rank=[1", "anima_exp: Cannot read the command line at '[1'."),
         ("lora.rank=8,16", "anima_exp: lora.rank=8,16: several values need a sweep: add -m"),

@@ -1,6 +1,5 @@
 """One run from its config to its record: data, model, training, evaluation. Read this second."""
 
-import gc
 import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -56,8 +55,6 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
         except Exception as error:
             folder.failed(f"{type(error).__name__}: {error}")
             raise
-        finally:
-            _release_memory()
 
 
 @dataclass
@@ -290,12 +287,3 @@ def total_steps(config: RunConfig, rows: int) -> int:
 
 def _full(config: RunConfig) -> bool:
     return config.lora.target_modules is TargetModules.none
-
-
-def _release_memory() -> None:
-    """Let go of this run's model, for the next cell of a sweep in the same process."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -161,6 +161,13 @@ def _unreadable(_: str, found: re.Match[str]) -> str:
     )
 
 
+def _no_removal(_: str, found: re.Match[str]) -> str:
+    key = found["key"]
+    if key not in settings():
+        return unknown_setting(key)
+    return f"~{key}: a setting cannot be removed. Give it a value: {key}=..."
+
+
 def _not_a_group(_: str, __: re.Match[str]) -> str:
     return "A group takes the name of a file: for example lora=attention, or lora.rank=8."
 
@@ -203,7 +210,8 @@ _ANSWERS: list[tuple[str, Callable[[str, re.Match[str]], str]]] = [
     (r"Invalid value '(?P<value>.*?)', expected one of", _wrong_type),
     (r"Cannot assign (?P<value>\S+?)[ =]", _wrong_type),
     (r"field '(?P<field>\w+)' is not Optional", _wrong_type),
-    (r"Could not (?:override|append to|delete from) config.*?'?(?P<key>[\w.]+)'?", _no_override),
+    (r"Could not delete from config\.\s*'(?P<key>[\w.]+)'", _no_removal),
+    (r"Could not (?:override|append to) config.*?'?(?P<key>[\w.]+)'?", _no_override),
     (r"Could not override '(?P<key>[\w.]+)'", _no_override),
     (r"Key '(?P<key>[\w.]+)' (?:not in|is not in struct)", _no_override),
     (r"[Mm](?:issing mandatory|andatory) value: (?P<key>[\w.]+)", _missing),

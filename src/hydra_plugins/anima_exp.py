@@ -83,7 +83,7 @@ class OptunaSweeper(GridSweeper):
 
         if find_spec("optuna") is None:
             raise ConfigError("hydra/sweeper=optuna needs Optuna: pip install 'anima-exp[optuna]'")
-        from anima_exp.sweep.optuna_search import search
+        from anima_exp.sweep.search.search import search
 
         search(self.master, arguments, **self.setting, **self.grid)
 

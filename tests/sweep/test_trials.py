@@ -14,10 +14,10 @@ from anima_exp.errors import ConfigError, InUse
 from anima_exp.results.lines import StepLines
 from anima_exp.sweep.grid import make_cell
 from anima_exp.sweep.job import Outcome
-from anima_exp.sweep.search_settings import Search, Steps
-from anima_exp.sweep.space import search_space
-from anima_exp.sweep.study import JOURNAL, Study
-from anima_exp.sweep.trials import Trials
+from anima_exp.sweep.search.settings import Search, Steps
+from anima_exp.sweep.search.space import search_space
+from anima_exp.sweep.search.study import JOURNAL, Study
+from anima_exp.sweep.search.trials import Trials
 
 LEARNING_RATE = "optimizer.learning_rate=tag(log, interval(1e-4, 1e-2))"
 

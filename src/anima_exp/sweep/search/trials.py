@@ -16,7 +16,7 @@ from anima_exp.results.record import Record
 from anima_exp.sweep.cell import Cell
 from anima_exp.sweep.job import Job, Outcome
 from anima_exp.sweep.queue import Queue
-from anima_exp.sweep.study import AGAIN, CELL, MISTAKE, Study, Trial
+from anima_exp.sweep.search.study import AGAIN, CELL, MISTAKE, Study, Trial
 
 
 class Trials:

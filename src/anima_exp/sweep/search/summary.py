@@ -10,9 +10,9 @@ from anima_exp.results import screen
 from anima_exp.sweep import summary
 from anima_exp.sweep.cell import Cell
 from anima_exp.sweep.file import SweepFile
-from anima_exp.sweep.search_settings import Search
-from anima_exp.sweep.space import Space
-from anima_exp.sweep.study import AGAIN, CELL, MISTAKE, Study
+from anima_exp.sweep.search.settings import Search
+from anima_exp.sweep.search.space import Space
+from anima_exp.sweep.search.study import AGAIN, CELL, MISTAKE, Study
 from anima_exp.terminal import visible
 
 _ENOUGH_TO_COMPARE = 8  # done trials, before the settings are told apart

@@ -16,7 +16,6 @@ from anima_exp.config import EarlyStopping, RunConfig
 from anima_exp.errors import AnimaError, ConfigError, SweepError
 from anima_exp.experiment import check_data
 from anima_exp.results import identity
-from anima_exp.sweep import search_summary
 from anima_exp.sweep.cell import Cell, State
 from anima_exp.sweep.composition import Composer
 from anima_exp.sweep.expand import Point
@@ -25,11 +24,12 @@ from anima_exp.sweep.grid import Grid, compose_cell, make_cell
 from anima_exp.sweep.job import Job, Outcome
 from anima_exp.sweep.launch import hand_over, launcher_of, run_here
 from anima_exp.sweep.metric import check_metric
-from anima_exp.sweep.search_settings import Search, Steps
-from anima_exp.sweep.space import Space, search_space
-from anima_exp.sweep.study import Study, Trial
+from anima_exp.sweep.search import summary
+from anima_exp.sweep.search.settings import Search, Steps
+from anima_exp.sweep.search.space import Space, search_space
+from anima_exp.sweep.search.study import Study, Trial
+from anima_exp.sweep.search.trials import Trials
 from anima_exp.sweep.sweeper import sweep_name, typed
-from anima_exp.sweep.trials import Trials
 
 _LOOK_SECONDS = 2.0  # between looks at cells that other processes have
 
@@ -75,8 +75,8 @@ def search(
     steps = _steps(first, chosen)
     asks = question(name, master)
     if first.dry_run:
-        search_summary.before(name, asks, folder, space, chosen, trials=[])
-        search_summary.not_started()
+        summary.before(name, asks, folder, space, chosen, trials=[])
+        summary.not_started()
         return
 
     def cell(trial: Trial) -> Cell:
@@ -89,7 +89,7 @@ def search(
             file.save()
 
     with Study(folder, space, chosen, direction=first.sweep.direction, steps=steps) as study:
-        search_summary.before(name, asks, folder, space, chosen, study.trials)
+        summary.before(name, asks, folder, space, chosen, study.trials)
         schedule = Trials(
             study, metric=first.sweep.metric, retries=first.sweep.retries, compose=cell, grown=save
         )
@@ -106,7 +106,7 @@ def search(
         else:
             _in_batches(schedule, chosen.batch_size, launcher, master)
             save()
-        failed = search_summary.after(file, study, schedule.failed)
+        failed = summary.after(file, study, schedule.failed)
     if failed:
         raise SweepError(
             f"{failed} of {chosen.n_trials} trials failed; the same command tries them again."

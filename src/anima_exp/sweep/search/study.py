@@ -18,8 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from anima_exp.config import Direction
 from anima_exp.errors import InUse
-from anima_exp.sweep.search_settings import PRUNERS, SAMPLERS, Search, Steps
-from anima_exp.sweep.space import Space, Values
+from anima_exp.sweep.search.settings import PRUNERS, SAMPLERS, Search, Steps
+from anima_exp.sweep.search.space import Space, Values
 
 JOURNAL = "study.jsonl"
 
