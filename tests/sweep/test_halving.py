@@ -4,7 +4,7 @@ import itertools
 import random
 
 import pytest
-from stand_in import value, wait_for
+from stand_in_run import value, wait_for
 
 from anima_exp.config import Direction, SweepConfig
 from anima_exp.errors import ConfigError

@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from stand_in import wait_for
+from stand_in_run import wait_for
 
 
 def test_every_cell_is_done_and_the_same_command_does_nothing(sweeps):

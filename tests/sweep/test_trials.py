@@ -5,7 +5,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-import stand_in
+import stand_in_run
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.trial import TrialState
 
@@ -76,13 +76,17 @@ class Searched:
         config = job.cell.config
         job.cell.folder.mkdir(parents=True, exist_ok=True)
         for step in range(1, config.trainer.steps):
-            row = {"step": step, "heldout_loss": stand_in.value(config, step), "eval_seconds": 0}
+            row = {
+                "step": step,
+                "heldout_loss": stand_in_run.value(config, step),
+                "eval_seconds": 0,
+            }
             StepLines(job.cell.folder / "metrics.jsonl").append(row)
             if schedule.give_up(job, [row]):
                 return Outcome.given_up
         if config.lora.rank == 13:
             return Outcome.failed
-        stand_in.record(config, job.cell.folder, starts=1).save(job.cell.folder)
+        stand_in_run.record(config, job.cell.folder, starts=1).save(job.cell.folder)
         return Outcome.done
 
 
