@@ -22,7 +22,7 @@ from anima_exp.checks import check
 from anima_exp.command_line import readable
 from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, ConfigError, Stopped
-from anima_exp.messages import explain, known_mistake, unknown_setting
+from anima_exp.messages import explain, known_mistake, speak_of, unknown_setting
 from anima_exp.paths import shipped
 from anima_exp.scale import scaled
 from anima_exp.signals import FROM_CLUSTER
@@ -43,10 +43,11 @@ OmegaConf.register_new_resolver(
 )
 
 
-def install() -> None:
-    """Give Hydra the schema and the group `sweep`. Call once, before it composes anything."""
+def install(schema: type = RunConfig) -> None:
+    """Give Hydra the schema and the group `sweep`. Call before it composes anything."""
+    speak_of(schema)
     store = ConfigStore.instance()
-    store.store(name="schema", node=RunConfig)
+    store.store(name="schema", node=schema)
     store.store(group="sweep", name="by_hand", node={}, package="_global_")  # -m seed=1,2,3
     for path in sorted(shipped("sweeps").glob("*.yaml")):
         store.store(group="sweep", name=path.stem, node=OmegaConf.load(path), package="_global_")
@@ -68,8 +69,10 @@ def question(sweep: str, cfg: DictConfig) -> str | None:
     return None
 
 
-def parse(cfg: DictConfig) -> RunConfig:
-    """Hydra's config as checked, plain dataclasses. Below this line nobody imports Hydra.
+def parse(cfg: DictConfig) -> Any:
+    """Hydra's config as the schema's plain dataclasses. Below this line nobody imports Hydra.
+
+    A RunConfig is checked here; what is not one is checked by who asked for it.
 
     Raises:
         ConfigError: a setting is unknown, missing, or contradicts another.
@@ -78,31 +81,40 @@ def parse(cfg: DictConfig) -> RunConfig:
     return finish(cfg)
 
 
-def finish(cfg: DictConfig) -> RunConfig:
+def finish(cfg: DictConfig) -> Any:
     """The second half of `parse`, for a config that is known to have no unknown key."""
     try:
         config = OmegaConf.to_object(cfg)
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
-    assert isinstance(config, RunConfig)
-    config = scaled(config)
-    check(config)
+    if isinstance(config, RunConfig):
+        config = scaled(config)
+        check(config)
     return config
 
 
-def command(work: Callable[[RunConfig], Any]) -> None:
+def command(
+    work: Callable[[Any], Any],
+    *,
+    schema: type = RunConfig,
+    config_name: str = "train",
+    expand: Callable[[list[str]], list[str]] = list,
+) -> None:
     """Run `work` as a program: compose its config from sys.argv, check it, call it.
+
+    Args:
+        schema: the dataclass of its settings; conf/`config_name`.yaml holds their values.
+        expand: the user's arguments -> those that Hydra is to compose.
 
     Hydra prints the user's mistakes over several lines and advises `+key=value`, which would
     smuggle a typo in. So its errors are taken whole (HYDRA_FULL_ERROR) and said in one line;
     a bug still shows its traceback. In a sweep one cell's mistake does not stop the others.
     """
-    install()
+    install(schema)
     # The plug-in's own config has the name of conf/hydra/launcher/ray.yaml, which is complete.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against ConfigStore")
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv[1:] = map(readable, sys.argv[1:])
     signal.signal(signal.SIGTERM, _terminated)
     failed: list[int] = []  # exit statuses; the errors themselves would keep a model alive
 
@@ -127,7 +139,8 @@ def command(work: Callable[[RunConfig], Any]) -> None:
             return None
 
     try:
-        hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="train")(
+        sys.argv[1:] = expand([readable(argument) for argument in sys.argv[1:]])
+        hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name=config_name)(
             task
         )()
     except (AnimaError, HydraException, OmegaConfBaseException) as error:

@@ -36,10 +36,18 @@ def unknown_setting(key: str) -> str:
     return f"There is no setting '{key}'. {_suggest_setting(key)}"
 
 
-def settings(schema: Any = RunConfig, path: str = "") -> dict[str, Any]:
-    """Every dotted key a run knows -> its type, groups included."""
+_schema: list[type] = [RunConfig]  # of the program that speaks
+
+
+def speak_of(schema: type) -> None:
+    """From here on suggestions and types are those of `schema`'s settings."""
+    _schema[:] = [schema]
+
+
+def settings(schema: Any = None, path: str = "") -> dict[str, Any]:
+    """Every dotted key the program knows -> its type, groups included."""
     known: dict[str, Any] = {}
-    for name, hint in get_type_hints(schema).items():
+    for name, hint in get_type_hints(schema or _schema[0]).items():
         known[f"{path}{name}"] = hint
         for inner in (hint, *get_args(hint)):
             if is_dataclass(inner):
@@ -85,7 +93,7 @@ def _suggest_setting(key: str) -> str:
         return f"Did you mean '{elsewhere[0]}'?"
     if siblings:
         return f"Known here: {', '.join(sorted(siblings))}."
-    return f"Known: {', '.join(f.name for f in fields(RunConfig))}."
+    return f"Known: {', '.join(f.name for f in fields(_schema[0]))}."
 
 
 def _no_choice(_: str, found: re.Match[str]) -> str:

@@ -40,7 +40,7 @@ _GROUPS_NOT_IN_THE_RESULT = ("tracking.", "sweep.", "launcher.", "model.recommen
 
 
 def flatten(config: RunConfig) -> dict[str, Any]:
-    """Every setting by its dotted key, in the order of config.py, as JSON values."""
+    """Every setting by its dotted key, in the order of config/run.py, as JSON values."""
     flat: dict[str, Any] = {}
 
     def walk(value: Any, key: str) -> None:
@@ -58,7 +58,8 @@ def relevant(config: RunConfig) -> dict[str, Any]:
     """The settings that the result depends on.
 
     Files, local models and recipes of the user's own count by their content, not by their place.
-    What is evaluated, and when, belongs to the result: it is in the record.
+    What is evaluated, and when, belongs to the result: it is in the record. An eval that is off
+    does not, or every run would get another name whenever there is one eval more to choose.
     """
     full = config.lora.target_modules is TargetModules.none
     settings = {
@@ -66,6 +67,7 @@ def relevant(config: RunConfig) -> dict[str, Any]:
         for key, value in flatten(config).items()
         if key not in _NOT_IN_THE_RESULT
         and not key.startswith(_GROUPS_NOT_IN_THE_RESULT)
+        and not (key.startswith("evals.") and value is None and key.count(".") == 1)
         and not (full and key.startswith("lora.") and key != "lora.target_modules")
     }
     for key in ("data.path", "data.heldout_path", "model.source", "model.tokenizer"):

@@ -1,0 +1,76 @@
+"""What a run may be told: one dataclass per folder of conf/, and nothing else.
+
+Hydra merges YAML into these, so a key that is not here stops composition. Units are in the
+names (`_tokens`, `_rows`, `_gib`) or in the comment beside the field. Rules that span two
+settings are in `checks.py`; the published values are in conf/, next to their source.
+"""
+
+from anima_exp.config.data import (
+    BadRow,
+    DataConfig,
+)
+from anima_exp.config.evals import (
+    EvalsConfig,
+    ExactMatchConfig,
+    HeldoutConfig,
+    SamplesConfig,
+)
+from anima_exp.config.model import (
+    Attention,
+    LoraConfig,
+    ModelConfig,
+    Precision,
+    QuantConfig,
+    Quantization,
+    Recommended,
+    TargetModules,
+)
+from anima_exp.config.run import (
+    RunConfig,
+)
+from anima_exp.config.sweep import (
+    Direction,
+    EarlyStopping,
+    LauncherConfig,
+    SweepConfig,
+)
+from anima_exp.config.tracking import (
+    TrackingConfig,
+    TrackingMode,
+)
+from anima_exp.config.training import (
+    OptimizerConfig,
+    OptimizerName,
+    Schedule,
+    TrainerConfig,
+)
+from anima_exp.config.use import UseConfig
+
+__all__ = [
+    "Attention",
+    "BadRow",
+    "DataConfig",
+    "Direction",
+    "EarlyStopping",
+    "EvalsConfig",
+    "ExactMatchConfig",
+    "HeldoutConfig",
+    "LauncherConfig",
+    "LoraConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "OptimizerName",
+    "Precision",
+    "QuantConfig",
+    "Quantization",
+    "Recommended",
+    "RunConfig",
+    "SamplesConfig",
+    "Schedule",
+    "SweepConfig",
+    "TargetModules",
+    "TrackingConfig",
+    "TrackingMode",
+    "TrainerConfig",
+    "UseConfig",
+]

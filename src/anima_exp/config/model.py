@@ -1,0 +1,90 @@
+"""The base model, how its weights are stored, and the adapter on top of it."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from omegaconf import MISSING
+
+
+class Precision(StrEnum):
+    """The type that matrix products are computed in."""
+
+    bf16 = "bf16"  # QLoRA's
+    fp16 = "fp16"  # for GPUs older than Ampere; loses about one 7B run in five (QLoRA's README)
+    fp32 = "fp32"
+
+
+class Quantization(StrEnum):
+    """How the frozen base weights are stored."""
+
+    nf4 = "nf4"  # 4-bit NormalFloat, the QLoRA paper's choice
+    fp4 = "fp4"
+    int8 = "int8"  # LLM.int8()
+    none = "none"  # `trainer.precision`: plain LoRA, or full fine-tuning with lora=none
+
+
+class TargetModules(StrEnum):
+    """Which linear layers get an adapter: the layer sets of the paper's Appendix A.1."""
+
+    all_linear = "all_linear"
+    attention = "attention"
+    key_query = "key_query"
+    ffn = "ffn"
+    attention_ffn_out = "attention_ffn_out"
+    none = "none"  # no adapter: every weight is trained
+
+
+class Attention(StrEnum):
+    """Which implementation of attention transformers uses."""
+
+    sdpa = "sdpa"  # torch's own
+    eager = "eager"
+    flash_attention_2 = "flash_attention_2"  # needs the flash-attn package and a GPU
+
+
+@dataclass
+class Recommended:
+    """What is known to work at this model's size; other groups take these by interpolation."""
+
+    learning_rate: float = MISSING
+    lora_dropout: float = MISSING
+    batch_size: int = 16  # examples per optimizer step
+    micro_batch_size: int = 1  # examples per forward pass
+    gradient_checkpointing: bool = True
+    group_by_length: bool = True
+    precision: Precision = Precision.bf16
+
+
+@dataclass
+class ModelConfig:
+    """A base model, before any adapter."""
+
+    name: str = MISSING  # the file's name; it opens the run folder's name
+    source: str = MISSING  # hub id, local folder, or `tiny`
+    revision: str | None = None  # hub commit, branch or tag
+    tokenizer: str | None = None  # hub id or folder; null = the model's own
+    attention: Attention = Attention.sdpa
+    device_map: str | None = None  # null = one device; auto = spread over the GPUs, as Anima did
+    max_memory_gib: float | None = None  # per GPU, with device_map=auto
+    trust_remote_code: bool = False
+    recommended: Recommended = field(default_factory=Recommended)
+
+
+@dataclass
+class QuantConfig:
+    """How the frozen base is stored, and the type its products are computed in."""
+
+    type: Quantization = MISSING
+    double_quant: bool = False  # quantise the quantisation constants too (4 bits only)
+    compute_dtype: Precision = MISSING
+
+
+@dataclass
+class LoraConfig:
+    """The low-rank update: W + (alpha / rank) * B @ A."""
+
+    target_modules: TargetModules = MISSING
+    rank: int = 64
+    alpha: float = 16.0
+    dropout: float = MISSING
+    dtype: Precision = Precision.fp32  # of the adapter's own weights
