@@ -10,9 +10,11 @@ from anima_exp.config.data import (
     DataConfig,
 )
 from anima_exp.config.evals import (
+    ChoiceScore,
     EvalsConfig,
     ExactMatchConfig,
     HeldoutConfig,
+    MultipleChoiceConfig,
     SamplesConfig,
 )
 from anima_exp.config.model import (
@@ -49,6 +51,7 @@ from anima_exp.config.use import UseConfig
 __all__ = [
     "Attention",
     "BadRow",
+    "ChoiceScore",
     "DataConfig",
     "Direction",
     "EarlyStopping",
@@ -58,6 +61,7 @@ __all__ = [
     "LauncherConfig",
     "LoraConfig",
     "ModelConfig",
+    "MultipleChoiceConfig",
     "OptimizerConfig",
     "OptimizerName",
     "Precision",

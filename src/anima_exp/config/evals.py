@@ -1,8 +1,16 @@
 """What is measured, each with its own settings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from omegaconf import MISSING
+
+
+class ChoiceScore(StrEnum):
+    """What of a multiple-choice question is scored."""
+
+    letter = "letter"  # the letters A, B, ...: the likeliest next token of these
+    answer = "answer"  # the whole answers: the likeliest text
 
 
 @dataclass
@@ -31,9 +39,30 @@ class SamplesConfig:
 
 
 @dataclass
+class MultipleChoiceConfig:
+    """Share of multiple-choice questions answered right, by subject."""
+
+    source: str = MISSING  # hub id, `tiny_en` or `tiny_zh`
+    path: str | None = None  # or a folder with dev/ and val/ or test/ of CSV files, one a subject
+    split: str = "val"
+    subjects: list[str] = field(default_factory=list)  # empty = all
+    max_questions: int | None = None  # of each subject
+    shots: int = 5  # worked examples before a question
+    prompt: str = MISSING  # how it is asked: a name in anima_exp.evals.choice.prompts
+    template: str | None = None  # puts that into a dialogue: a name in anima_exp.data.templates
+    score: ChoiceScore = ChoiceScore.letter
+    max_prompt_tokens: int = 2048  # BOS included; examples are dropped until a question fits
+    batch_tokens: int = 16384  # prompts, examples and padding at once
+
+
+@dataclass
 class EvalsConfig:
     """What is measured at every evaluation; an eval that is null is off."""
 
     heldout: HeldoutConfig | None = None
     exact_match: ExactMatchConfig | None = None
     samples: SamplesConfig | None = None
+    choices: MultipleChoiceConfig | None = None  # of the tiny world
+    mmlu: MultipleChoiceConfig | None = None
+    cmmlu: MultipleChoiceConfig | None = None
+    ceval: MultipleChoiceConfig | None = None

@@ -1,0 +1,99 @@
+"""Questions -> prompts as token ids, with as many worked examples as the context has room for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from anima_exp.config import ChoiceScore, MultipleChoiceConfig
+from anima_exp.data import templates
+from anima_exp.data.encode import special_ids
+from anima_exp.errors import DataError, ModelError
+from anima_exp.evals.choice import prompts
+from anima_exp.evals.choice.benchmark import LETTERS, Benchmark, Question, Subject
+from anima_exp.evals.choice.prompts import Style
+from anima_exp.lookup import function
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question as the model will see it."""
+
+    subject: str
+    text: str
+    ids: np.ndarray  # int32 [T]: the text, BOS included
+    options: tuple[np.ndarray, ...]  # int32 [L]: what may follow, one for each choice
+    answer: int  # which of the options is right
+    shots: int  # worked examples that had room
+
+
+def fit(benchmark: Benchmark, config: MultipleChoiceConfig, tokenizer: Any) -> list[Asked]:
+    """Every question with its examples; the last examples are dropped until all fits.
+
+    That is QLoRA's rule. Cutting the prompt instead would lose the question, which comes last.
+
+    Raises:
+        DataError: a question alone is longer than `max_prompt_tokens`.
+        ModelError: the tokenizer does not tell the letters apart.
+    """
+    key = f"evals.{benchmark.name}"
+    style: Style = function(config.prompt, among=prompts, key=f"{key}.prompt")()
+    wrap = config.template and function(config.template, among=templates, key=f"{key}.template")
+    options = _options(tokenizer, "" if wrap else style.before_answer, config.score)
+    bos = special_ids(tokenizer)[0]
+
+    pairs = [(subject, one) for subject in benchmark.subjects for one in subject.questions]
+    shots = [config.shots] * len(pairs)
+    done: dict[int, Asked] = {}
+    while waiting := [number for number in range(len(pairs)) if number not in done]:
+        texts = [_text(style, *pairs[number], shots[number]) for number in waiting]
+        texts = [wrap(text) for text in texts] if wrap else texts
+        encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
+        for number, text, ids in zip(waiting, texts, encoded, strict=True):
+            subject, asked = pairs[number]
+            following = options(asked)
+            # A letter takes the place after the prompt; a whole answer must have room as well.
+            length = len(bos) + len(ids) + max(map(len, following)) - 1
+            if length <= config.max_prompt_tokens:
+                whole = np.asarray([*bos, *ids], dtype=np.int32)
+                done[number] = Asked(
+                    subject.name, text, whole, following, asked.answer, shots[number]
+                )
+            elif shots[number] == 0:
+                raise DataError(
+                    f"{key}: a question of {subject.name} has {length} tokens even without an "
+                    f"example. Raise {key}.max_prompt_tokens={config.max_prompt_tokens}."
+                )
+            else:
+                shots[number] -= 1
+    return [done[number] for number in range(len(pairs))]
+
+
+def _text(style: Style, subject: Subject, asked: Question, shots: int) -> str:
+    examples = "".join(style.answered(example) for example in subject.examples[:shots])
+    return f"{style.header(subject)}{examples}{style.ask(asked)}"
+
+
+def _options(
+    tokenizer: Any, before: str, score: ChoiceScore
+) -> Callable[[Question], tuple[np.ndarray, ...]]:
+    """A question -> the token ids of what is scored: a letter each, or the whole answers."""
+    # SentencePiece puts a space of its own before a text that is tokenised apart.
+    first = tokenizer("A", add_special_tokens=False)["input_ids"][0]
+    if str(tokenizer.convert_ids_to_tokens(first)).startswith("▁"):
+        before = before.lstrip(" ")
+
+    def following(text: str) -> np.ndarray:
+        ids = tokenizer(before + text, add_special_tokens=False)["input_ids"]
+        return np.asarray(ids, dtype=np.int32)
+
+    if score is ChoiceScore.answer:
+        return lambda asked: tuple(map(following, asked.choices))
+    letters = [following(letter)[:1] for letter in LETTERS]
+    if len({int(one[0]) for one in letters[:4]}) < 4:
+        raise ModelError(
+            "The tokenizer has no tokens that tell the letters A to D apart, so a letter cannot "
+            "be scored. Score whole answers: score=answer."
+        )
+    return lambda asked: tuple(letters[: len(asked.choices)])

@@ -1,0 +1,62 @@
+"""A benchmark on the hub -> its subjects: one configuration each, or a column that names them."""
+
+from typing import Any
+
+from anima_exp.config import MultipleChoiceConfig
+from anima_exp.errors import DataError
+from anima_exp.evals.choice.benchmark import LETTERS, Question
+from anima_exp.evals.choice.read import Parts, question
+
+_SPLITS = {"val": ("val", "validation"), "dev": ("dev", "train")}  # other names of the same
+
+
+def read_hub(config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
+    """Raise DataError where the hub gives none, or its rows are no questions."""
+    from datasets import get_dataset_config_names, load_dataset
+
+    try:
+        names = get_dataset_config_names(config.source)
+        # A configuration with all subjects is one download instead of 57.
+        wanted = ["all"] if "all" in names else [n for n in names if n != "auxiliary_train"]
+        if config.subjects and wanted != ["all"]:
+            wanted = [name for name in wanted if name in config.subjects]
+        found: dict[str, tuple[list[Question], list[Question]]] = {}
+        for name in wanted:
+            splits = load_dataset(config.source, name)
+            for place, split in enumerate((config.split, "dev")):
+                actual = next((s for s in _SPLITS.get(split, (split,)) if s in splits), None)
+                if actual is None:
+                    if place == 0:
+                        raise DataError(
+                            f"{key}.source={config.source} has no split {split}. "
+                            f"There are: {', '.join(splits)} ({key}.split=...)."
+                        )
+                    continue
+                for number, row in enumerate(splits[actual], start=1):
+                    where = f"{config.source} ({name}, {actual}), row {number}"
+                    subject = str(row.get("subject") or name)
+                    parts = found.setdefault(subject, ([], []))
+                    parts[place].append(_question(row, where))
+    except DataError:
+        raise
+    except Exception as error:  # whatever a server, a proxy or a broken archive can raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise DataError(
+            f"{key}.source={config.source} cannot be loaded: {reason}. Without a network give a "
+            f"folder with dev/ and {config.split}/ of CSV files: {key}.path=FOLDER."
+        ) from error
+    return {subject: (tuple(asked), tuple(dev)) for subject, (asked, dev) in found.items()}
+
+
+def _question(row: dict[str, Any], where: str) -> Question:
+    """Columns as cais/mmlu has them (a list of choices, a number), or one for each letter."""
+    cells = {
+        key if key in LETTERS else key.lower(): str(value)
+        for key, value in row.items()
+        if value is not None
+    }
+    if isinstance(row.get("choices"), list):
+        cells |= dict(zip(LETTERS, map(str, row["choices"]), strict=False))
+    if isinstance(row.get("answer"), int):
+        cells["answer"] = LETTERS[row["answer"]]
+    return question(cells, where)

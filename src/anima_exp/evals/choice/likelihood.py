@@ -1,0 +1,142 @@
+"""Prompts and what may follow -> how likely each of them is, each shared beginning read once.
+
+All questions of a subject open with the same worked examples: at five shots that is five sixths of
+all tokens. Those are read once into a key/value cache, and the questions, batched by length, go on
+from it. The head runs where it is asked only, which for a letter is one position a question.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+_WORTH = 8  # tokens; a shorter common beginning is cheaper read again
+
+
+def letters(
+    model: Any, prompts: Sequence[np.ndarray], ids: Sequence[int], *, batch_tokens: int
+) -> torch.Tensor:
+    """Logits float32 [prompts, ids] of the tokens that may follow; inside `inference`.
+
+    The fewer of the first tokens all `prompts` share, the less there is to gain: one subject at
+    a time.
+    """
+    found = torch.empty(len(prompts), len(ids))
+    for chosen, logits in _last_logits(model, prompts, keep=1, batch_tokens=batch_tokens):
+        found[chosen] = logits[:, -1, list(ids)].float().cpu()
+    return found
+
+
+def answers(
+    model: Any,
+    prompts: Sequence[np.ndarray],
+    options: Sequence[np.ndarray],
+    *,
+    batch_tokens: int,
+) -> torch.Tensor:
+    """Summed log probability, nats [prompts], of each option behind its prompt."""
+    rows = [np.concatenate([p, o[:-1]]) for p, o in zip(prompts, options, strict=True)]
+    found = torch.empty(len(rows))
+    keep = max(map(len, options))
+    for chosen, logits in _last_logits(model, rows, keep=keep, batch_tokens=batch_tokens):
+        for place, number in enumerate(chosen):
+            option = torch.as_tensor(options[number], dtype=torch.long, device=logits.device)
+            likely = logits[place, -len(option) :].float().log_softmax(-1)
+            found[number] = likely.gather(-1, option[:, None]).sum()
+    return found
+
+
+def _last_logits(
+    model: Any, rows: Sequence[np.ndarray], *, keep: int, batch_tokens: int
+) -> Iterator[tuple[list[int], torch.Tensor]]:
+    """(numbers of a batch's rows, logits [rows, keep, V] of their last positions)."""
+    prefix = shared_prefix(rows, keep=keep)
+    # Reading it apart pays where it is read again.
+    cache = _read(model, rows[0][:prefix]) if prefix >= _WORTH and len(rows) > 1 else None
+    prefix = prefix if cache else 0
+    for chosen in _batches(rows, batch_tokens):
+        rests = [rows[number][prefix:] for number in chosen]
+        yield chosen, _continue(model, cache, prefix, rests, keep)
+
+
+def _common(a: np.ndarray, b: np.ndarray) -> int:
+    length = min(len(a), len(b))
+    differ = np.nonzero(a[:length] != b[:length])[0]
+    return int(differ[0]) if len(differ) else length
+
+
+def shared_prefix(rows: Sequence[np.ndarray], *, keep: int = 1) -> int:
+    """How many tokens all rows begin with, the last `keep` of each left to be read."""
+    common = min(_common(rows[0], row) for row in rows)
+    return max(min(common, min(map(len, rows)) - keep), 0)
+
+
+def _batches(rows: Sequence[np.ndarray], batch_tokens: int) -> Iterator[list[int]]:
+    """Rows of similar length, so many that prompt and padding stay below `batch_tokens`."""
+    batch: list[int] = []
+    for number in sorted(range(len(rows)), key=lambda number: -len(rows[number])):
+        batch.append(number)
+        if (len(batch) + 1) * len(rows[batch[0]]) > batch_tokens:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _read(model: Any, prefix: np.ndarray) -> DynamicCache | None:
+    """What attention keeps of `prefix`; None for a model that does not keep all of it."""
+    ids = torch.as_tensor(prefix[None], dtype=torch.long, device=model.device)
+    found = model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
+    plain = isinstance(found, DynamicCache) and all(
+        type(one) is DynamicLayer for one in found.layers
+    )
+    return found if plain else None
+
+
+class _Shared(DynamicLayer):
+    """A prefix that every row of a batch begins with: read, never written or copied whole."""
+
+    def __init__(self, layer: DynamicLayer) -> None:
+        super().__init__()
+        self.lazy_initialization(layer.keys, layer.values)
+        self.keys, self.values = layer.keys, layer.values
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = key_states.shape[0]
+        return (
+            torch.cat([self.keys.expand(rows, -1, -1, -1), key_states], dim=-2),
+            torch.cat([self.values.expand(rows, -1, -1, -1), value_states], dim=-2),
+        )
+
+
+def _continue(
+    model: Any, cache: DynamicCache | None, prefix: int, rests: list[np.ndarray], keep: int
+) -> torch.Tensor:
+    """Logits [rows, keep, V] of the last positions of `rests`, each behind the prefix."""
+    longest = max(map(len, rests))
+    # Padding stands between prefix and question, so that all questions end in one column.
+    ids = torch.zeros((len(rests), longest), dtype=torch.long)
+    mask = torch.ones((len(rests), prefix + longest), dtype=torch.long)
+    places = torch.zeros((len(rests), longest), dtype=torch.long)
+    for number, rest in enumerate(rests):
+        padding = longest - len(rest)
+        ids[number, padding:] = torch.as_tensor(rest, dtype=torch.long)
+        mask[number, prefix : prefix + padding] = 0
+        places[number, padding:] = torch.arange(prefix, prefix + len(rest))
+    known = DynamicCache()
+    if cache is not None:
+        known.layers = [_Shared(layer) for layer in cache.layers]
+    out = model(
+        input_ids=ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        position_ids=places.to(model.device),
+        past_key_values=known if cache is not None else None,
+        use_cache=cache is not None,
+        logits_to_keep=keep,
+    )
+    return out.logits

@@ -1,0 +1,187 @@
+"""Where a benchmark is kept -> its subjects: a folder of CSV files, the hub, or the tiny world."""
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from anima_exp.config import MultipleChoiceConfig
+from anima_exp.errors import DataError
+from anima_exp.evals.choice.benchmark import LETTERS, Benchmark, Question, Subject
+from anima_exp.evals.choice.mmlu_categories import MMLU_CATEGORIES
+
+_DEV = ("dev", "validation_dev")  # what splits with worked examples are called
+
+
+def read(name: str, config: MultipleChoiceConfig) -> Benchmark:
+    """The benchmark `evals.NAME`.
+
+    Raises:
+        DataError: it cannot be read, a row is not a question, or there are too few examples.
+    """
+    key = f"evals.{name}"
+    if config.path:
+        found = _folder(Path(config.path).expanduser(), config, key)
+    elif config.source.startswith("tiny"):
+        found = _tiny(config, key)
+    else:
+        from anima_exp.evals.choice.hub import read_hub
+
+        found = read_hub(config, key)
+    titles, categories = _mapping(Path(config.path).expanduser()) if config.path else ({}, {})
+    if not categories and set(found) <= set(MMLU_CATEGORIES):
+        categories = MMLU_CATEGORIES
+    subjects = [
+        Subject(subject, titles.get(subject, subject.replace("_", " ")), questions, examples)
+        for subject, (questions, examples) in sorted(_chosen(found, config, key).items())
+    ]
+    _check_examples(subjects, config, key)
+    return Benchmark(name, tuple(subjects), categories)
+
+
+Parts = tuple[tuple[Question, ...], tuple[Question, ...]]  # questions, worked examples
+
+
+def _folder(folder: Path, config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
+    if not folder.is_dir():
+        raise DataError(f"{key}.path={config.path}: there is no such folder.")
+    place = folder / config.split
+    files = sorted(place.glob("*.csv"))
+    if not files:
+        splits = sorted(path.name for path in folder.iterdir() if any(path.glob("*.csv")))
+        raise DataError(
+            f"{key}.path={config.path}: no CSV files in its folder {config.split}. "
+            + (f"There are: {', '.join(splits)} ({key}.split=...)." if splits else "")
+        )
+    found = {}
+    for file in files:
+        subject = file.stem.removesuffix(f"_{config.split}")
+        examples: tuple[Question, ...] = ()
+        dev = next((p for p in _dev_files(folder, subject) if p.is_file()), None)
+        if dev:
+            examples = tuple(questions_of(dev))
+        found[subject] = (tuple(questions_of(file)), examples)
+    return found
+
+
+def _dev_files(folder: Path, subject: str) -> Iterable[Path]:
+    return (folder / dev / f"{subject}{end}.csv" for dev in _DEV for end in (f"_{dev}", ""))
+
+
+def questions_of(file: Path) -> list[Question]:
+    """The rows of a CSV file: MMLU's without a header, or with columns named as in CMMLU, C-Eval.
+
+    Cells are plain text: the answers "None" and "N/A" are words.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.reader(stream, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{file} cannot be read as CSV: {error}.") from error
+    columns = _columns(rows[0]) if rows else None
+    start = 1 if columns else 0
+    questions = []
+    for number, row in enumerate(rows[start:], start=start + 1):
+        cells = _named(row, columns) if columns else _unnamed(row)
+        questions.append(question(cells, f"{file}, row {number}"))
+    return questions
+
+
+def question(cells: Mapping[str, str], where: str) -> Question:
+    """`cells` has question, A, B, ... and answer, a letter."""
+    missing = [name for name in ("question", "A", "B", "answer") if not cells.get(name, "").strip()]
+    if missing:
+        hint = " The test split may have been published without." if "answer" in missing else ""
+        raise DataError(f"{where} has no {missing[0]}.{hint}")
+    choices = []
+    for letter in LETTERS:
+        if letter not in cells:
+            break
+        choices.append(cells[letter])
+    answer = cells["answer"].strip().upper()
+    if answer not in LETTERS[: len(choices)] or len(answer) != 1:
+        letters = f"A to {LETTERS[len(choices) - 1]}"
+        raise DataError(f"{where}: the answer is '{cells['answer']}', not one of {letters}.")
+    return Question(cells["question"], tuple(choices), LETTERS.index(answer))
+
+
+def _columns(first: list[str]) -> list[str] | None:
+    """The names in a header, small but for letters; None for a row that is a question already."""
+    names = [cell.strip() if cell.strip() in LETTERS else cell.strip().lower() for cell in first]
+    return names if {"question", "A", "B"} <= set(names) else None
+
+
+def _named(row: list[str], columns: list[str]) -> dict[str, str]:
+    return dict(zip(columns, row, strict=False))
+
+
+def _unnamed(row: list[str]) -> dict[str, str]:
+    if len(row) < 4:
+        return {}
+    return {"question": row[0], "answer": row[-1]} | dict(zip(LETTERS, row[1:-1], strict=False))
+
+
+def _mapping(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """mapping.json, as LLaMA-Factory's copies have it: subject -> its title and category."""
+    file = folder / "mapping.json"
+    if not file.is_file():
+        return {}, {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        titles = {subject: entry["name"] for subject, entry in found.items()}
+        categories = {
+            subject: re.sub(r"\W+", "_", entry["category"].lower())
+            for subject, entry in found.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f'{file} must hold {{"SUBJECT": {{"name": ..., "category": ...}}, ...}}.'
+        ) from error
+    return titles, categories
+
+
+def _tiny(config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
+    from anima_exp.tiny import multiple_choice as tiny
+
+    language = config.source.removeprefix("tiny").removeprefix("_") or "zh"
+    if language not in ("en", "zh"):
+        raise DataError(f"{key}.source={config.source}: the tiny world has tiny_en and tiny_zh.")
+
+    def by_subject(count: int, seed: int, part: str) -> dict[str, list[Question]]:
+        asked: dict[str, list[Question]] = {subject: [] for subject in tiny.SUBJECTS}
+        for one in tiny.questions(language, count * len(tiny.SUBJECTS), seed=seed, part=part):
+            answer = LETTERS.index(one.answer)
+            asked[one.subject].append(Question(one.question, one.choices, answer))
+        return asked
+
+    questions = by_subject(config.max_questions or 30, 1, "test")
+    examples: dict[str, Any] = by_subject(config.shots, 2, "train") if config.shots else {}
+    return {
+        subject: (tuple(found), tuple(examples.get(subject, ())))
+        for subject, found in questions.items()
+    }
+
+
+def _chosen(found: dict[str, Parts], config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
+    if unknown := [subject for subject in config.subjects if subject not in found]:
+        raise DataError(
+            f"{key}.subjects: there is no subject '{unknown[0]}'. "
+            f"There are: {', '.join(sorted(found))}."
+        )
+    return {
+        subject: (questions[: config.max_questions], examples)
+        for subject, (questions, examples) in found.items()
+        if not config.subjects or subject in config.subjects
+    }
+
+
+def _check_examples(subjects: list[Subject], config: MultipleChoiceConfig, key: str) -> None:
+    for subject in subjects:
+        if len(subject.examples) < config.shots:
+            raise DataError(
+                f"{key}.shots={config.shots}, but subject {subject.name} has "
+                f"{len(subject.examples)} worked examples. Add them to its dev split, or give "
+                f"{key}.shots={len(subject.examples)}."
+            )
