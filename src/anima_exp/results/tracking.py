@@ -93,7 +93,8 @@ class Tracker:
             "name": name,
             "resume": "allow",
             "config": identity.flatten(config),
-            "dir": str(folder),
+            # W&B's own process may be one that a parent started, in another folder.
+            "dir": str(folder.resolve()),
         }
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # W&B's own, about its own dependencies
