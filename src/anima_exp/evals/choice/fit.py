@@ -49,7 +49,7 @@ def fit(benchmark: Benchmark, config: MultipleChoiceConfig, tokenizer: Any) -> l
     while waiting := [number for number in range(len(pairs)) if number not in done]:
         texts = [_text(style, *pairs[number], shots[number]) for number in waiting]
         texts = [wrap(text) for text in texts] if wrap else texts
-        encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
+        encoded = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         for number, text, ids in zip(waiting, texts, encoded, strict=True):
             subject, asked = pairs[number]
             following = options(asked)

@@ -12,7 +12,10 @@ _SPLITS = {"val": ("val", "validation"), "dev": ("dev", "train")}  # other names
 
 def read_hub(config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
     """Raise DataError where the hub gives none, or its rows are no questions."""
-    from datasets import get_dataset_config_names, load_dataset
+    from datasets import (  # type: ignore[import-untyped]
+        get_dataset_config_names,
+        load_dataset,
+    )
 
     try:
         names = get_dataset_config_names(config.source)

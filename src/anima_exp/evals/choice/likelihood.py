@@ -55,11 +55,11 @@ def _last_logits(
     """(numbers of a batch's rows, logits [rows, keep, V] of their last positions)."""
     prefix = shared_prefix(rows, keep=keep)
     # Reading it apart pays where it is read again.
-    cache = _read(model, rows[0][:prefix]) if prefix >= _WORTH and len(rows) > 1 else None
-    prefix = prefix if cache else 0
+    known = _read(model, rows[0][:prefix]) if prefix >= _WORTH and len(rows) > 1 else None
+    prefix = prefix if known else 0
     for chosen in _batches(rows, batch_tokens):
         rests = [rows[number][prefix:] for number in chosen]
-        yield chosen, _continue(model, cache, prefix, rests, keep)
+        yield chosen, _continue(model, known, prefix, rests, keep)
 
 
 def _common(a: np.ndarray, b: np.ndarray) -> int:
@@ -86,36 +86,37 @@ def _batches(rows: Sequence[np.ndarray], batch_tokens: int) -> Iterator[list[int
         yield batch
 
 
-def _read(model: Any, prefix: np.ndarray) -> DynamicCache | None:
+Kept = list[tuple[torch.Tensor, torch.Tensor]]  # keys and values of each layer [1, heads, T, d]
+
+
+def _read(model: Any, prefix: np.ndarray) -> Kept | None:
     """What attention keeps of `prefix`; None for a model that does not keep all of it."""
     ids = torch.as_tensor(prefix[None], dtype=torch.long, device=model.device)
     found = model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
-    plain = isinstance(found, DynamicCache) and all(
-        type(one) is DynamicLayer for one in found.layers
-    )
-    return found if plain else None
+    layers: list[Any] = found.layers if isinstance(found, DynamicCache) else []
+    if any(type(layer) is not DynamicLayer for layer in layers):  # a sliding window forgets
+        return None
+    return [(layer.keys, layer.values) for layer in layers]
 
 
 class _Shared(DynamicLayer):
-    """A prefix that every row of a batch begins with: read, never written or copied whole."""
+    """A prefix that every row of a batch begins with: read, never written or kept in copies."""
 
-    def __init__(self, layer: DynamicLayer) -> None:
-        super().__init__()
-        self.lazy_initialization(layer.keys, layer.values)
-        self.keys, self.values = layer.keys, layer.values
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = keys, values
+        self._known = keys, values
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = key_states.shape[0]
-        return (
-            torch.cat([self.keys.expand(rows, -1, -1, -1), key_states], dim=-2),
-            torch.cat([self.values.expand(rows, -1, -1, -1), value_states], dim=-2),
-        )
+        keys, values = (one.expand(key_states.shape[0], -1, -1, -1) for one in self._known)
+        return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
 
 
 def _continue(
-    model: Any, cache: DynamicCache | None, prefix: int, rests: list[np.ndarray], keep: int
+    model: Any, known: Kept | None, prefix: int, rests: list[np.ndarray], keep: int
 ) -> torch.Tensor:
     """Logits [rows, keep, V] of the last positions of `rests`, each behind the prefix."""
     longest = max(map(len, rests))
@@ -128,15 +129,16 @@ def _continue(
         ids[number, padding:] = torch.as_tensor(rest, dtype=torch.long)
         mask[number, prefix : prefix + padding] = 0
         places[number, padding:] = torch.arange(prefix, prefix + len(rest))
-    known = DynamicCache()
-    if cache is not None:
-        known.layers = [_Shared(layer) for layer in cache.layers]
-    out = model(
+    cache = None
+    if known:
+        cache = DynamicCache()
+        cache.layers = [_Shared(keys, values) for keys, values in known]
+    logits: torch.Tensor = model(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
         position_ids=places.to(model.device),
-        past_key_values=known if cache is not None else None,
+        past_key_values=cache,
         use_cache=cache is not None,
         logits_to_keep=keep,
-    )
-    return out.logits
+    ).logits
+    return logits

@@ -20,8 +20,8 @@ _SUBJECTS = {
         us_foreign_policy
     """,
     "other": """
-        anatomy business_ethics clinical_knowledge college_medicine global_facts human_aging management
-        marketing medical_genetics miscellaneous nutrition professional_accounting
+        anatomy business_ethics clinical_knowledge college_medicine global_facts human_aging
+        management marketing medical_genetics miscellaneous nutrition professional_accounting
         professional_medicine virology
     """,
 }
