@@ -1,6 +1,7 @@
 """Rules that span two settings: a run that contradicts itself stops before anything is loaded."""
 
 import re
+from dataclasses import fields
 
 from anima_exp.config import Precision, Quantization, RunConfig, Schedule, TargetModules
 from anima_exp.errors import ConfigError
@@ -20,6 +21,16 @@ def check_length(config: RunConfig) -> None:
     trainer = config.trainer
     if trainer.steps is None and trainer.epochs is None:
         raise ConfigError("A run needs an end: give trainer.steps=1000 or trainer.epochs=3.")
+
+
+_POSITIVE_IN_EVALS = (
+    "max_rows",
+    "batch_size",
+    "max_new_tokens",
+    "max_questions",
+    "max_prompt_tokens",
+    "batch_tokens",
+)
 
 
 def _numbers(config: RunConfig) -> None:
@@ -46,9 +57,11 @@ def _numbers(config: RunConfig) -> None:
         "sweep.rungs": config.sweep.rungs,
         "scale": config.scale,
     }
-    for name in ("heldout", "exact_match", "samples"):
+    not_negative = {}
+    for name in (field.name for field in fields(config.evals)):
         settings = getattr(config.evals, name)
-        for key in ("max_rows", "batch_size", "max_new_tokens"):
+        not_negative[f"evals.{name}.shots"] = getattr(settings, "shots", 0)
+        for key in _POSITIVE_IN_EVALS:
             positive[f"evals.{name}.{key}"] = getattr(settings, key, None)
     for key, value in positive.items():
         if value is not None and not value > 0:
@@ -62,7 +75,7 @@ def _numbers(config: RunConfig) -> None:
     for key, value in shares.items():
         if not 0 <= value < 1:
             raise ConfigError(f"{key}={value} must be at least 0 and less than 1.")
-    not_negative = {
+    not_negative |= {
         "data.heldout_rows": config.data.heldout_rows,
         "optimizer.weight_decay": config.optimizer.weight_decay,
         "optimizer.max_grad_norm": config.optimizer.max_grad_norm,

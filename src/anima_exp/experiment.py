@@ -63,6 +63,7 @@ class Setup:
 
     tokenizer: Any
     data: Any  # data.prepare.Prepared
+    evals: Any  # evals.measure.Evals
     model: Any
     parameters: Any  # model.parameters.Parameters
     steps: int
@@ -88,6 +89,7 @@ def _run(config: RunConfig, folder: RunFolder, *, until: int | None) -> Record:
             config,
             folder.path,
             setup.data,
+            setup.evals,
             setup.parameters,
             setup.model,
             setup.steps,
@@ -99,8 +101,9 @@ def _run(config: RunConfig, folder: RunFolder, *, until: int | None) -> Record:
     journal = Journal(folder.path, tracker=tracker, steps=setup.steps, resumed_at=resumed_at)
 
     def evaluate(step: int) -> None:
-        found = measure(setup.model, setup.tokenizer, setup.data.heldout, config)
-        journal.evaluated(step, found.scores, found.generations, found.seconds)
+        found = measure(setup.model, setup.evals)
+        accuracies = {name: one.rows() for name, one in found.accuracies.items()}
+        journal.evaluated(step, found.scores, found.generations, found.seconds, accuracies)
 
     try:
         if config.trainer.eval_at_start and not resume:
@@ -118,7 +121,9 @@ def _run(config: RunConfig, folder: RunFolder, *, until: int | None) -> Record:
     tracker.finish(journal.scores(setup.steps))
     record = _record(config, setup, journal, meter=meter, starts=starts)
     record.save(folder.path)
-    _summary(record, journal, trained)
+    screen.show_summary(
+        record, trained, before=journal.answers(0), after=journal.answers(record.steps)
+    )
     return record
 
 
@@ -126,6 +131,7 @@ def _load(config: RunConfig) -> Setup:
     from transformers import set_seed
 
     from anima_exp.data.prepare import prepare
+    from anima_exp.evals.measure import prepare_evals
     from anima_exp.model.adapter import attach
     from anima_exp.model.base import check_context, load_base
     from anima_exp.model.parameters import count
@@ -135,6 +141,7 @@ def _load(config: RunConfig) -> Setup:
     set_seed(config.seed)  # before the adapter draws its first numbers
     tokenizer = load_tokenizer(config.model)
     data = prepare(config.data, tokenizer, cache=paths.cache(config.cache))
+    evals = prepare_evals(config, tokenizer, data.heldout)
     found = known_lengths.Lengths(len(data.train), float(data.train.lengths.mean()))
     known_lengths.remember(config, found, cache=paths.cache(config.cache))
     base = load_base(
@@ -149,7 +156,7 @@ def _load(config: RunConfig) -> Setup:
     fingerprint = provenance.base_fingerprint(location(config.model.source), base.config)
     model = attach(base, config.lora)
     steps = total_steps(config, len(data.train))
-    return Setup(tokenizer, data, model, count(model), steps, fingerprint)
+    return Setup(tokenizer, data, evals, model, count(model), steps, fingerprint)
 
 
 def _train(
@@ -239,24 +246,6 @@ def _record(
         hardware=provenance.hardware(),
         wandb=journal.tracker.note,
     )
-
-
-def _summary(record: Record, journal: Journal, trained: Path) -> None:
-    screen.say("")
-    screen.show_scores(record.scores_before, record.scores)
-    screen.show_answers(journal.answers(0), journal.answers(record.steps))
-    training, measuring = map(screen.duration, (record.train_seconds, record.eval_seconds))
-    screen.say(
-        f"\n{record.steps} steps, {record.tokens:,} tokens in {training} (and {measuring} of "
-        f"evaluation), peak memory {record.peak_memory_gib:.1f} GiB"
-    )
-    screen.say(f"run      {trained.parent}")
-    screen.say(f"{trained.name:<8} {trained}")
-    if record.wandb:
-        screen.say(f"track    {record.wandb}")
-    screen.say("next     the same command with -m seed=1,2,3 shows how much of this is chance")
-    if record.settings["model.source"] == "tiny":
-        screen.say("         python -m anima_exp.train -m sweep=demo")
 
 
 def check_data(data: DataConfig) -> None:

@@ -15,6 +15,7 @@ class Plan:
     config: RunConfig
     folder: Path
     data: Any  # data.prepare.Prepared
+    evals: Any  # evals.measure.Evals
     parameters: Parameters
     model: Any
     steps: int
@@ -48,7 +49,7 @@ def lines(plan: Plan) -> dict[str, str]:
             f"{optimizer.schedule.value}, clipping at {optimizer.max_grad_norm:g}, "
             f"seed {config.seed}"
         ),
-        "measures": ", ".join(_evals(config)) or "nothing",
+        "measures": ", ".join(_evals(plan)) or "nothing",
         "memory": _memory(plan),
     }
     return told
@@ -91,13 +92,17 @@ def _tokens(plan: Plan) -> int:
     return round(mean * plan.steps * plan.config.trainer.batch_size)
 
 
-def _evals(config: RunConfig) -> list[str]:
-    names = []
+def _evals(plan: Plan) -> list[str]:
+    config, names = plan.config, []
     if config.data.heldout_rows:
         names += ["heldout loss"] * bool(config.evals.heldout)
         names += ["exact match"] * bool(config.evals.exact_match and config.data.exact_answers)
     if config.evals.samples and config.evals.samples.prompts:
         names.append(f"{len(config.evals.samples.prompts)} sample answers")
+    for name, ready in plan.evals.benchmarks.items():
+        fewer = ready.without_some_examples
+        cut = f" ({fewer:,} without some of their examples)" if fewer else ""
+        names.append(f"{len(ready.asked):,} questions of {name}{cut}")
     if names and config.trainer.eval_every:
         names[-1] += f"; every {config.trainer.eval_every} steps"
     return names

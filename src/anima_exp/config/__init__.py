@@ -46,7 +46,7 @@ from anima_exp.config.training import (
     Schedule,
     TrainerConfig,
 )
-from anima_exp.config.use import UseConfig
+from anima_exp.config.use import EvaluateConfig, UseConfig
 
 __all__ = [
     "Attention",
@@ -56,6 +56,7 @@ __all__ = [
     "Direction",
     "EarlyStopping",
     "EvalsConfig",
+    "EvaluateConfig",
     "ExactMatchConfig",
     "HeldoutConfig",
     "LauncherConfig",

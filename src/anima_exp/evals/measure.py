@@ -2,44 +2,81 @@
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from anima_exp.config import RunConfig
 from anima_exp.errors import TrainingError
+from anima_exp.evals.choice.accuracy import Accuracy
+from anima_exp.evals.choice.measure import Ready, make_ready, multiple_choice
 from anima_exp.evals.exact_match import exact_match
 from anima_exp.evals.heldout import heldout_loss
 from anima_exp.evals.samples import samples
 from anima_exp.model.generate import inference
+
+BENCHMARKS = ("choices", "mmlu", "cmmlu", "ceval")  # of multiple choice, in EvalsConfig
+
+
+@dataclass(frozen=True)
+class Evals:
+    """What is measured, made ready once for all evaluations of a run."""
+
+    config: RunConfig
+    tokenizer: Any
+    heldout: Any  # data.rows.TokenRows, set aside
+    benchmarks: Mapping[str, Ready]
 
 
 @dataclass(frozen=True)
 class Measured:
     scores: dict[str, float] = field(default_factory=dict)
     generations: list[tuple[str, str]] = field(default_factory=list)  # (question, answer)
+    accuracies: dict[str, Accuracy] = field(default_factory=dict)  # by benchmark
     seconds: float = 0.0
 
 
-def measure(model: Any, tokenizer: Any, heldout: Any, config: RunConfig) -> Measured:
-    """Run the evals that are on; `heldout` holds the rows set aside.
+def prepare_evals(config: RunConfig, tokenizer: Any, heldout: Any) -> Evals:
+    """Read and tokenise what the evals ask, before a model is loaded.
+
+    Raises:
+        DataError, ConfigError, ModelError: a benchmark cannot be read or asked so.
+    """
+    chosen = {name: getattr(config.evals, name) for name in BENCHMARKS}
+    ready = {
+        name: make_ready(name, settings, tokenizer)
+        for name, settings in chosen.items()
+        if settings is not None
+    }
+    return Evals(config, tokenizer, heldout, ready)
+
+
+def measure(model: Any, evals: Evals) -> Measured:
+    """Run the evals that are on.
 
     Raises:
         TrainingError: a score is not finite.
     """
-    evals, scores, generations = config.evals, {}, []
+    config, tokenizer, heldout = evals.config, evals.tokenizer, evals.heldout
+    on, scores, generations = config.evals, {}, []
     started = time.perf_counter()
     with inference(model, config.trainer.precision):
-        if evals.heldout and len(heldout):
-            scores["heldout_loss"] = heldout_loss(model, tokenizer, heldout, evals.heldout)
-        if evals.exact_match and config.data.exact_answers and len(heldout):
-            scores["exact_match"] = exact_match(model, tokenizer, heldout, evals.exact_match)
-        if evals.samples and evals.samples.prompts:
+        if on.heldout and len(heldout):
+            scores["heldout_loss"] = heldout_loss(model, tokenizer, heldout, on.heldout)
+        if on.exact_match and config.data.exact_answers and len(heldout):
+            scores["exact_match"] = exact_match(model, tokenizer, heldout, on.exact_match)
+        if on.samples and on.samples.prompts:
             generations = samples(
-                model, tokenizer, evals.samples, template=config.data.prompt_template
+                model, tokenizer, on.samples, template=config.data.prompt_template
             )
+        accuracies = {
+            name: multiple_choice(model, ready).accuracy for name, ready in evals.benchmarks.items()
+        }
+    for name, found in accuracies.items():
+        scores |= found.scores(name)
     for name, score in scores.items():
         if not math.isfinite(score):
             raise TrainingError(
                 f"The {name} is {score}: the run has diverged. Lower optimizer.learning_rate."
             )
-    return Measured(scores, generations, time.perf_counter() - started)
+    return Measured(scores, generations, accuracies, time.perf_counter() - started)

@@ -35,6 +35,10 @@ _NOT_IN_THE_RESULT = {
     "trainer.keep_checkpoints",
     "evals.heldout.batch_size",
     "evals.exact_match.batch_size",
+    "evals.choices.batch_tokens",
+    "evals.mmlu.batch_tokens",
+    "evals.cmmlu.batch_tokens",
+    "evals.ceval.batch_tokens",
 }
 _GROUPS_NOT_IN_THE_RESULT = ("tracking.", "sweep.", "launcher.", "model.recommended.")
 
@@ -70,8 +74,9 @@ def relevant(config: RunConfig) -> dict[str, Any]:
         and not (key.startswith("evals.") and value is None and key.count(".") == 1)
         and not (full and key.startswith("lora.") and key != "lora.target_modules")
     }
-    for key in ("data.path", "data.heldout_path", "model.source", "model.tokenizer"):
-        if settings[key] and settings[key] != "tiny":  # the embedded base, whatever lies here
+    places = ["data.path", "data.heldout_path", "model.source", "model.tokenizer"]
+    for key in [*places, *(f"evals.{name}.path" for name in ("mmlu", "cmmlu", "ceval"))]:
+        if settings.get(key) and settings[key] != "tiny":  # the embedded base, whatever lies here
             settings[key] = _content(settings[key])
     for key in ("data.recipe", "data.prompt_template"):
         settings[key] = _with_code(settings[key])

@@ -1,5 +1,6 @@
 """Everything a run measures, told to its files, to W&B and to the terminal."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ class Journal:
         self.tracker = tracker
         self._metrics = StepLines(folder / "metrics.jsonl")
         self._generations = StepLines(folder / "generations.jsonl")
+        self._accuracies = StepLines(folder / "accuracies.jsonl")
 
         def still_true(row: dict[str, Any]) -> bool:
             # What a crashed run did past its checkpoint is done again; so is the evaluation of
@@ -30,6 +32,7 @@ class Journal:
 
         self._metrics.keep(still_true)
         self._generations.keep(still_true)
+        self._accuracies.keep(still_true)
         self._progress = Progress(steps, first=resumed_at or 0)
 
     def trained(self, row: dict[str, Any]) -> None:
@@ -39,14 +42,22 @@ class Journal:
         self._progress.line(row)
 
     def evaluated(
-        self, step: int, scores: dict[str, float], answers: list[tuple[str, str]], seconds: float
+        self,
+        step: int,
+        scores: dict[str, float],
+        answers: list[tuple[str, str]],
+        seconds: float,
+        accuracies: Mapping[str, list[dict[str, Any]]] | None = None,
     ) -> None:
-        """One evaluation: scores, and (question, answer) pairs."""
+        """One evaluation: scores, (question, answer) pairs, and by benchmark the accuracies."""
         row = {"step": step, **scores, "eval_seconds": seconds}
         self._metrics.append(row)
         self.tracker.log(row)
         for question, answer in answers:
             self._generations.append({"step": step, "prompt": question, "response": answer})
+        for benchmark, rows in (accuracies or {}).items():
+            for found in rows:
+                self._accuracies.append({"step": step, "benchmark": benchmark, **found})
         if answers:
             self.tracker.log_generations(step, answers)
         self._progress.scores(step, scores)

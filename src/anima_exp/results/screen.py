@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich import progress
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from anima_exp.results.record import Record
 from anima_exp.terminal import visible
 
 console = Console(stderr=False, highlight=False)
@@ -68,13 +70,17 @@ class Progress:
         return f"step {step:>{len(str(self.steps))}}/{self.steps}"
 
 
-def show_scores(before: Mapping[str, float], after: Mapping[str, float]) -> None:
+def show_scores(before: Mapping[str, float] | None, after: Mapping[str, float]) -> None:
+    """`before` is None where there is nothing to compare with."""
     if not after:
         return
-    table = Table("score", "before", "after", box=None, pad_edge=False, header_style="dim")
+    columns = ("score", "") if before is None else ("score", "before", "after")
+    table = Table(*columns, box=None, pad_edge=False, header_style="dim")
     for name, value in after.items():
-        was = number(name, before[name]) if name in before else "-"
-        table.add_row(name, was, f"[bold]{number(name, value)}[/]")
+        cells = [f"[bold]{number(name, value)}[/]"]
+        if before is not None:
+            cells.insert(0, number(name, before[name]) if name in before else "-")
+        table.add_row(name, *cells)
     console.print(table)
 
 
@@ -88,6 +94,31 @@ def show_answers(
         if question in was:
             console.print(f"[dim]before[/] {escape(_short(was[question]))}")
         console.print(f"[dim]after [/] [bold]{escape(_short(answer))}[/]")
+
+
+def show_summary(
+    record: Record,
+    trained: Path,
+    *,
+    before: list[tuple[str, str]],
+    after: list[tuple[str, str]],
+) -> None:
+    """A run that has just ended; `trained` is the folder of its adapter, or of the whole model."""
+    say("")
+    show_scores(record.scores_before, record.scores)
+    show_answers(before, after)
+    training, measuring = map(duration, (record.train_seconds, record.eval_seconds))
+    say(
+        f"\n{record.steps} steps, {record.tokens:,} tokens in {training} (and {measuring} of "
+        f"evaluation), peak memory {record.peak_memory_gib:.1f} GiB"
+    )
+    say(f"run      {trained.parent}")
+    say(f"{trained.name:<8} {trained}")
+    if record.wandb:
+        say(f"track    {record.wandb}")
+    say("next     the same command with -m seed=1,2,3 shows how much of this is chance")
+    if record.settings["model.source"] == "tiny":
+        say("         python -m anima_exp.train -m sweep=demo")
 
 
 def number(name: str, value: float) -> str:

@@ -24,4 +24,5 @@ def _scores(config: RunConfig) -> set[str]:
     chosen = [f.name for f in fields(config.evals) if getattr(config.evals, f.name) is not None]
     if not config.data.exact_answers:
         chosen = [name for name in chosen if name != "exact_match"]
-    return {score for name in chosen if (score := _SCORES.get(name, name)) is not None}
+    micro = {f"{name}_micro" for name in chosen if name in ("mmlu", "cmmlu", "ceval")}
+    return micro | {score for name in chosen if (score := _SCORES.get(name, name)) is not None}

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 _Z = 1.959964  # of a normal distribution, 95 %
 
@@ -26,9 +26,24 @@ class Accuracy:
     micro: Share  # mean over questions
 
     def scores(self, name: str) -> dict[str, float]:
-        """What a run reports: `mmlu` is the macro mean."""
-        found = {name: self.macro.mean, f"{name}_micro": self.micro.mean}
-        return found | {f"{name}_{key}": one.mean for key, one in self.categories.items()}
+        """What runs are ranked by: `mmlu` is the macro mean; the micro mean where it differs."""
+        found = {name: self.macro.mean}
+        if len({one.asked for one in self.subjects.values()}) > 1:
+            found[f"{name}_micro"] = self.micro.mean
+        return found
+
+    def rows(self) -> list[dict[str, object]]:
+        """One for each subject, category and mean."""
+        named = {
+            "subject": self.subjects,
+            "category": self.categories,
+            "mean": {"macro": self.macro, "micro": self.micro},
+        }
+        return [
+            {"of": of, "name": name, **asdict(share)}
+            for of, shares in named.items()
+            for name, share in shares.items()
+        ]
 
 
 def accuracy(

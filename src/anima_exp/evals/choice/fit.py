@@ -84,16 +84,17 @@ def _options(
     if str(tokenizer.convert_ids_to_tokens(first)).startswith("▁"):
         before = before.lstrip(" ")
 
-    def following(text: str) -> np.ndarray:
+    def following(text: str, before: str = before) -> np.ndarray:
         ids = tokenizer(before + text, add_special_tokens=False)["input_ids"]
         return np.asarray(ids, dtype=np.int32)
 
     if score is ChoiceScore.answer:
         return lambda asked: tuple(map(following, asked.choices))
-    letters = [following(letter)[:1] for letter in LETTERS]
-    if len({int(one[0]) for one in letters[:4]}) < 4:
-        raise ModelError(
-            "The tokenizer has no tokens that tell the letters A to D apart, so a letter cannot "
-            "be scored. Score whole answers: score=answer."
-        )
-    return lambda asked: tuple(letters[: len(asked.choices)])
+    for opening in (before, ""):  # where the space is a token of its own, the letter behind it
+        letters = [following(letter, opening)[:1] for letter in LETTERS]
+        if len({int(one[0]) for one in letters[:4]}) == 4:
+            return lambda asked: tuple(letters[: len(asked.choices)])
+    raise ModelError(
+        "The tokenizer has no tokens that tell the letters A to D apart, so a letter cannot "
+        "be scored. Score whole answers: score=answer."
+    )

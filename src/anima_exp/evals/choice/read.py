@@ -93,7 +93,8 @@ def question(cells: Mapping[str, str], where: str) -> Question:
     """`cells` has question, A, B, ... and answer, a letter."""
     missing = [name for name in ("question", "A", "B", "answer") if not cells.get(name, "").strip()]
     if missing:
-        hint = " The test split may have been published without." if "answer" in missing else ""
+        alone = missing == ["answer"]
+        hint = " The test split may have been published without." if alone else ""
         raise DataError(f"{where} has no {missing[0]}.{hint}")
     choices = []
     for letter in LETTERS:

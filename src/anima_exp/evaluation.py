@@ -1,0 +1,142 @@
+"""A model that is there -> its scores, with intervals, in the terminal and in a file."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from anima_exp import paths
+from anima_exp.config import EvaluateConfig
+from anima_exp.errors import ConfigError, RunError
+from anima_exp.evals.choice.export import export
+from anima_exp.evals.measure import Evals, Measured, measure, prepare_evals
+from anima_exp.finished import load, name
+from anima_exp.quiet import quiet_libraries
+from anima_exp.results import identity, provenance, screen
+from anima_exp.results.files import write_json
+
+_MEANS = {"macro": "mean over subjects", "micro": "mean over questions"}
+
+
+def run(config: EvaluateConfig) -> None:
+    """Measure, show, and keep the result where `compare` finds it.
+
+    With `prompts=FOLDER` only the prompts of the benchmarks are written, and no model is loaded.
+
+    Raises:
+        AnimaError: a user's mistake.
+    """
+    from anima_exp.data.prepare import prepare
+    from anima_exp.model.tokenizer import load_tokenizer
+
+    quiet_libraries()
+    heldout: Any = ()
+    tokenizer = load_tokenizer(config.model)
+    if config.evals.heldout or (config.evals.exact_match and config.data.exact_answers):
+        heldout = prepare(config.data, tokenizer, cache=paths.cache(config.cache)).heldout
+    evals = prepare_evals(config, tokenizer, heldout)
+    if config.prompts:
+        _export(evals, Path(config.prompts))
+        return
+    screen.show_plan(_plan(config, evals))
+    model, _ = load(config)
+    found = measure(model, evals)
+    for benchmark, accuracy in found.accuracies.items():
+        _show(benchmark, accuracy.rows(), config.subjects)
+    screen.show_scores(None, found.scores)
+    for question, answer in found.generations:
+        screen.say(f"\n{question}\n{answer}")
+    place = _place(config)
+    _keep(place, _result(config, found))
+    screen.say(f"\n{screen.duration(found.seconds)}; kept in {place}")
+
+
+def _export(evals: Evals, folder: Path) -> None:
+    if not evals.benchmarks:
+        raise ConfigError(f"prompts={folder} writes those of benchmarks: add evals=[mmlu].")
+    for benchmark, ready in evals.benchmarks.items():
+        file = folder / f"{benchmark}_{ready.config.split}_{ready.config.shots}_shots.jsonl"
+        export(ready, file)
+        screen.say(f"{len(ready.asked):,} prompts in {file}")
+        _say_dropped(benchmark, evals)
+
+
+def _say_dropped(benchmark: str, evals: Evals) -> None:
+    ready = evals.benchmarks[benchmark]
+    for shots in range(ready.config.shots - 1, -1, -1):
+        if count := sum(one.shots == shots for one in ready.asked):
+            screen.say(f"{count:,} of them have room for {shots} examples only")
+
+
+def _plan(config: EvaluateConfig, evals: Evals) -> dict[str, str]:
+    told = {"model": f"{name(config)}, {config.model.source} in {config.quant.type.value}"}
+    if len(evals.heldout):
+        told["heldout"] = f"{len(evals.heldout):,} rows of {config.data.name}"
+    for benchmark, ready in evals.benchmarks.items():
+        fewer = ready.without_some_examples
+        told[benchmark] = f"{len(ready.asked):,} questions, {ready.config.shots} examples each" + (
+            f"; {fewer:,} have room for fewer" if fewer else ""
+        )
+    return told
+
+
+def _show(benchmark: str, rows: list[dict[str, Any]], subjects: bool) -> None:
+    table = Table(
+        benchmark, "right", "95 % interval", "questions",
+        box=None, pad_edge=False, header_style="dim",
+    )  # fmt: skip
+    for column in (1, 3):
+        table.columns[column].justify = "right"
+    for row in rows:
+        if row["of"] == "subject" and not subjects:
+            continue
+        table.add_row(
+            escape(_MEANS.get(row["name"], row["name"])),
+            f"{100 * row['mean']:.1f} %",
+            f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %",
+            f"{row['asked']:,}",
+            style="bold" if row["name"] == "macro" else "",
+        )
+    screen.console.print(table)
+    screen.say("")
+
+
+def _place(config: EvaluateConfig) -> Path:
+    """In the run's folder, or among the runs; named by what was measured how."""
+    settings = {
+        key: value
+        for key, value in identity.relevant(config).items()
+        if key.startswith(("evals.", "quant.", "model.", "data.", "trainer.precision"))
+        or key in ("run", "adapter")
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
+    home = Path(config.run) if config.run else Path(config.runs)
+    return home / "evaluations" / f"{name(config)}-{digest}.json"
+
+
+def _keep(place: Path, result: dict[str, Any]) -> None:
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_json(place, result)
+    except OSError as error:
+        raise RunError(f"Cannot write {place}: {error.strerror}.") from error
+
+
+def _result(config: EvaluateConfig, found: Measured) -> dict[str, Any]:
+    return {
+        "model": name(config),
+        "settings": identity.flatten(config),
+        "scores": found.scores,
+        "accuracies": {key: one.rows() for key, one in found.accuracies.items()},
+        "generations": [
+            {"prompt": question, "response": answer} for question, answer in found.generations
+        ],
+        "seconds": found.seconds,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
+    }
