@@ -52,9 +52,7 @@ def identify(
         else:
             first, second = (spelled[found_keys[row.file, place]] for place in (0, 1))
             players.append((first, second))
-    turned = sum(
-        found_keys[path, 0] != names.key(pair[0]) for path, pair in pairs.items()
-    )
+    turned = sum(found_keys[path, 0] != names.key(pair[0]) for path, pair in pairs.items())
     if turned:
         notes.append(
             f"{turned} of {len(pairs)} files are named the other way round: the answers' ids say "

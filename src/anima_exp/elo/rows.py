@@ -70,7 +70,9 @@ def lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             fields = json.loads(line)
         except ValueError as error:
-            raise DataError(f"{path}, row {number}: not JSON: {error}. Mend or delete it.") from None
+            raise DataError(
+                f"{path}, row {number}: not JSON: {error}. Mend or delete it."
+            ) from None
         if not isinstance(fields, dict):
             raise DataError(f"{path}, row {number}: a JSON object belongs here, not {line[:40]}.")
         yield number, fields
@@ -189,9 +191,7 @@ def _question(fields: dict[str, Any], at: str) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    )
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _text(value: Any) -> str | None:

@@ -10,6 +10,8 @@ from anima_exp.elo.identity import identify
 from anima_exp.elo.rows import Row, lines
 from anima_exp.errors import DataError
 
+DIFFERENT = ("refuse", "common", "keep")
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -31,21 +33,22 @@ def verdicts(
     *,
     answers: Mapping[str, Answer],
     questions: Path | None = None,
-    common: bool = False,
+    different: str = "refuse",
     trust_names: bool = False,
 ) -> tuple[list[Verdict], list[str]]:
     """Verdicts in the order of `rows`, and what a reader should know about them.
 
     Args:
         questions: FastChat's file of questions, where rows do not say their category.
-        common: keep the questions that all pairs have, and do not mind others.
+        different: what becomes of questions that not every pair has: refuse (an error), common
+            (they are left out) or keep (a tournament of random pairs has few in common).
 
     Raises:
         DataError: it is not clear who is who, or the files are about different questions.
     """
     players, notes = identify(rows, answers, trust_names=trust_names)
     _no_twins(rows, players)
-    kept = _same_questions(rows, players, common=common)
+    kept = _same_questions(rows, players, different=different)
     if len(kept) < len(rows):
         notes.append(f"{len(rows) - len(kept):,} verdicts left out: not every pair has them.")
     categories = _categories(questions) if questions else {}
@@ -81,15 +84,17 @@ def _no_twins(rows: Sequence[Row], players: Sequence[tuple[str, str]]) -> None:
 
 
 def _same_questions(
-    rows: Sequence[Row], players: Sequence[tuple[str, str]], *, common: bool
+    rows: Sequence[Row], players: Sequence[tuple[str, str]], *, different: str
 ) -> list[int]:
     """Places of the rows to keep."""
+    if different == "keep":
+        return list(range(len(rows)))
     asked: dict[tuple[object, ...], dict[tuple[str, int], Row]] = {}
     for row, pair in zip(rows, players, strict=True):
         asked.setdefault((pair, row.relative), {})[row.question, row.turn] = row
     every = [set(found) for found in asked.values()]
     shared = set.intersection(*every)
-    if not common and any(one != shared for one in every):
+    if different == "refuse" and any(one != shared for one in every):
         most = max(asked.values(), key=len)
         least = next(found for found in asked.values() if set(found) != set(most))
         question = next(iter(sorted(set(most) ^ set(least))))
@@ -98,10 +103,12 @@ def _same_questions(
         raise DataError(
             f"{has[question].file}, row {has[question].line}: question {question[0]} is not in "
             f"{other.file}. Scores need the same questions for all: judge the rest, or give "
-            f"--common for the {len(shared)} that every pair has."
+            f"--different-questions common (the {len(shared)} that every pair has) or keep."
         )
     if not shared:
-        raise DataError("There is no question that every pair has: --common leaves nothing.")
+        raise DataError(
+            "There is no question that every pair has: give --different-questions keep."
+        )
     return [at for at, row in enumerate(rows) if (row.question, row.turn) in shared]
 
 
