@@ -13,12 +13,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from anima_exp.elo.formats import FORMATS
 from anima_exp.elo.matches import TIES, UNPARSED
 from anima_exp.elo.options import Options
 from anima_exp.elo.verdicts import DIFFERENT
 from anima_exp.errors import AnimaError, ConfigError, RunError
+from anima_exp.terminal import visible
 
 _PIPED_COLUMNS = 160
 
@@ -30,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         rate(asked)
     except AnimaError as error:
-        print(f"anima_exp: {error}", file=sys.stderr)
+        told = " ".join(visible(str(error)).split("\n"))  # names come from others' files
+        print(f"anima_exp: {told}", file=sys.stderr)
         return error.exit_status
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -88,6 +91,10 @@ def _options(asked: argparse.Namespace) -> Options:
         value = getattr(asked, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name} {value}: it must be at least 1.")
+    if asked.seed < 0:
+        raise ConfigError(f"--seed {asked.seed}: it must be 0 or more.")
+    if not math.isfinite(asked.start):
+        raise ConfigError(f"--start {asked.start:g}: it must be a number; 1000 is usual.")
     if not (math.isfinite(asked.k) and asked.k > 0):
         raise ConfigError(f"--k {asked.k:g}: a win must move ratings up; 32 is usual.")
     if asked.initial and not asked.one_pass:
@@ -114,15 +121,22 @@ def _initial(given: Sequence[str]) -> dict[str, float]:
         name, equals, text = one.rpartition("=")
         try:
             if equals:
-                found[name] = float(text)
+                found[name] = _finite(text)
             else:
                 read = json.loads(Path(one).read_text(encoding="utf-8"))
-                found |= {str(name): float(value) for name, value in read.items()}
+                found |= {str(name): _finite(value) for name, value in read.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             raise ConfigError(
                 f'--initial {one}: give NAME=RATING, or a JSON file of {{"NAME": RATING}}.'
             ) from None
     return found
+
+
+def _finite(value: Any) -> float:
+    """Raises ValueError or TypeError: it is no number."""
+    if not math.isfinite(number := float(value)):
+        raise ValueError(value)
+    return number
 
 
 def _parser() -> argparse.ArgumentParser:

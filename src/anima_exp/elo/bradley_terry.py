@@ -110,7 +110,7 @@ def _ease(wins: Array) -> tuple[Array, int]:
 
     There is one only where everybody can be reached from everybody by a chain of wins.
     """
-    lost = ~_reach(wins > 0).all(axis=(1, 2))
+    lost = np.asarray(~_reach(wins > 0).all(axis=(1, 2)))
     met = wins + wins.transpose(0, 2, 1)
     # Who never met in a sample did in the whole; half a win each way keeps the chain.
     ever = met.sum(axis=0, keepdims=True) > 0
@@ -124,7 +124,7 @@ def _reach(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
     for _ in range(max(1, math.ceil(math.log2(max(players, 2))))):
         # Counted in floats: products of booleans are slow, of floats fast.
         counted = reached.astype(np.float32)
-        reached = (counted @ counted) > 0
+        reached = np.asarray(counted @ counted > 0)
     return reached
 
 

@@ -71,8 +71,8 @@ def _solve(
     author = _authors(ids)
     possible: dict[int, set[str]] = {}
     for (path, _), one in author.items():
-        pair = {names.key(name) for name in pairs[path]}
-        possible[one] = possible.get(one, pair) & pair
+        both = {names.key(name) for name in pairs[path]}
+        possible[one] = possible.get(one, both) & both
         if not possible[one]:
             raise DataError(
                 f"{path}: its answers are those of other files whose names share no player with "
@@ -96,8 +96,8 @@ def _solve(
     if open_files:
         notes.append(f"In {len(open_files)} files only the name says who is shown first.")
     for path, pair in pairs.items():
-        both = [possible[author[path, place]] for place in (0, 1)]
-        if any(len(one) != 1 for one in both) or both[0] == both[1]:
+        left, right = (possible[author[path, place]] for place in (0, 1))
+        if len(left) != 1 or len(right) != 1 or left == right:
             raise DataError(
                 f"{path}: its answers' ids contradict its name and those of the other files: "
                 f"{' and '.join(pair)} cannot both be told. Leave it out, or rename it."

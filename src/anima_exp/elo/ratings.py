@@ -40,9 +40,8 @@ def elo(
     Returns:
         The best first.
     """
-    ratings = _play(
-        matches, orders, min(per_order or math.inf, len(matches.points)), k, start, seed
-    )
+    length = min(per_order or len(matches.points), len(matches.points))
+    ratings = _play(matches, orders, length, k, start, seed)
     deviations = ratings.std(axis=1, ddof=1) if orders > 1 else np.zeros(len(ratings))
     low, high = np.quantile(ratings, [0.025, 0.975], axis=1)
     found = [
@@ -60,7 +59,7 @@ def elo(
 
 
 def _play(
-    matches: Matches, orders: int, length: float, k: float, start: float, seed: int
+    matches: Matches, orders: int, length: int, k: float, start: float, seed: int
 ) -> NDArray[np.float64]:
     """Final ratings, [P, R]: P players, R orders. All orders take a step at a time together."""
     total, players = len(matches.points), len(matches.players)
@@ -74,7 +73,7 @@ def _play(
         drawn = np.repeat(np.arange(total, dtype=places)[:, None], width, axis=1).ravel()
         across = np.arange(width)
         ratings = np.full(players * width, start)
-        for step in range(int(length)):
+        for step in range(length):
             # A partial Fisher-Yates shuffle: what is drawn goes to `step`, in every order.
             other = generator.integers(step, total, size=width) * width + across
             match = drawn[other]

@@ -59,7 +59,7 @@ def lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         DataError: the file cannot be read, or a line is not a JSON object.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise DataError(f"Cannot read {path}: {reason or error}.") from error
@@ -70,9 +70,7 @@ def lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             fields = json.loads(line)
         except ValueError as error:
-            raise DataError(
-                f"{path}, row {number}: not JSON: {error}. Mend or delete it."
-            ) from None
+            raise DataError(f"{path}, row {number}: not JSON ({error}). Mend or drop it.") from None
         if not isinstance(fields, dict):
             raise DataError(f"{path}, row {number}: a JSON object belongs here, not {line[:40]}.")
         yield number, fields
@@ -104,7 +102,7 @@ def _rows(path: Path, line: int, fields: dict[str, Any]) -> Iterator[Row]:
         )
     models = None
     if "model1" in fields or "model2" in fields:
-        models = (str(_field(fields, "model1", at)), str(_field(fields, "model2", at)))
+        models = (_name(_field(fields, "model1", at)), _name(_field(fields, "model2", at)))
     yield _one(path, line, fields, models=models)
 
 
@@ -139,7 +137,7 @@ def _one(path: Path, line: int, fields: dict[str, Any], *, models: tuple[str, st
 def _both_orders(path: Path, line: int, fields: dict[str, Any]) -> Iterator[Row]:
     """FastChat shows model_1 first in game 1 and second in game 2; winners are named as models."""
     at = f"{path}, row {line}"
-    first, second = (str(_field(fields, name, at)) for name in ("model_1", "model_2"))
+    first, second = (_name(_field(fields, name, at)) for name in ("model_1", "model_2"))
     won = {"model_1": 1.0, "model_2": 0.0, "tie": 0.5, "error": None}
     for game, swapped in (("g1_winner", False), ("g2_winner", True)):
         winner = _field(fields, game, at)
@@ -151,7 +149,7 @@ def _both_orders(path: Path, line: int, fields: dict[str, Any]) -> Iterator[Row]
             file=path,
             line=line,
             question=_question(fields, at),
-            turn=int(fields.get("turn") or 1),
+            turn=_turn(fields, at),
             category=_text(fields.get("category")),
             ids=None,
             models=(second, first) if swapped else (first, second),
@@ -187,7 +185,14 @@ def _field(fields: dict[str, Any], name: str, at: str) -> Any:
 def _question(fields: dict[str, Any], at: str) -> str:
     # Open Assistant's benchmark knows its questions as messages.
     name = "message_id" if "message_id" in fields else "question_id"
-    return str(_field(fields, name, at))
+    return _name(_field(fields, name, at))
+
+
+def _turn(fields: dict[str, Any], at: str) -> int:
+    turn = fields.get("turn", 1)
+    if not isinstance(turn, int):
+        raise DataError(f"{at}: turn is {turn!r}; it must be 1, 2, ...")
+    return turn
 
 
 def _is_number(value: Any) -> bool:
@@ -195,4 +200,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None else _name(value)
+
+
+def _name(value: Any) -> str:
+    """Halves of characters, which JSON can hold and no file can, are spelled out."""
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -4,7 +4,7 @@ from rich.console import Console
 
 from anima_exp.elo import texts
 from anima_exp.elo.tournament import Tournament
-from anima_exp.tables.terminal import fits, fitting, say, table
+from anima_exp.tables.terminal import fitting, say, table
 
 
 def show(found: Tournament, console: Console) -> None:
@@ -13,9 +13,6 @@ def show(found: Tournament, console: Console) -> None:
     for one in texts.tables(found):
         console.print()
         shown, left_out = fitting(one.columns, console.width)
-        if not fits(shown, console.width) and len(one.columns) > len(found.players):
-            say(console, f"{one.title}: no room here; see --html or --format.", style="dim")
-            continue
         say(console, one.title, style="bold")
         console.print(table(shown))
         if left_out:

@@ -36,14 +36,17 @@ def percentages(found: Tournament) -> Titled:
     rows = found.percents
     columns = [
         Column("player", [one.player for one in rows], right=False),
-        Column(f"{found.reference} first", [_percent(one.reference_first) for one in rows]),
-        Column(f"{found.reference} second", [_percent(one.player_first) for one in rows]),
+        Column("it first", [_percent(one.reference_first) for one in rows], whole=True),
+        Column("it second", [_percent(one.player_first) for one in rows], whole=True),
         Column("mean", [_percent(one.mean) for one in rows], whole=True),
-        Column("± 95 %", ["-" if one.half is None else f"{one.half:.1f}" for one in rows]),
+        Column(
+            "± 95 %", ["-" if one.half is None else f"{one.half:.1f}" for one in rows], whole=True
+        ),
         Column("questions", [str(one.questions) for one in rows], dropped=1),
         Column("not parsed", [str(one.unparsed) for one in rows], dropped=2),
     ]
-    return Titled(f"Score in % of {found.reference}'s", columns)
+    note = f"It is {found.reference}: first and second are its places before the judge."
+    return Titled(f"Score in % of {found.reference}'s", columns, note)
 
 
 def ratings(found: Tournament) -> Titled:
@@ -53,7 +56,7 @@ def ratings(found: Tournament) -> Titled:
         Column("#", [str(place) for place in range(1, len(rows) + 1)], whole=True),
         Column("player", [one.player for one in rows], right=False),
         Column("Bradley-Terry", [f"{one.rating:.0f}" for one in rows], whole=True),
-        Column("95 % over questions", [f"{one.low:.0f} to {one.high:.0f}" for one in rows]),
+        Column("95 % interval", [f"{one.low:.0f} to {one.high:.0f}" for one in rows], whole=True),
         Column(
             "Elo",
             [f"{elo[one.player].mean:.1f} ± {elo[one.player].half:.1f}" for one in rows],
@@ -84,12 +87,12 @@ def order_note(found: Tournament) -> str:
 
 def matrix(found: Tournament) -> Titled:
     columns = [Column("wins - losses", found.players, right=False)]
-    for other in found.players:
+    for place, other in enumerate(found.players, start=1):
         texts = []
         for player in found.players:
             record = found.matrix.get(player, {}).get(other)
             texts.append(f"{record.net:+.2f}" if record else "")
-        columns.append(Column(other, texts))
+        columns.append(Column(other, texts, dropped=place))
     return Titled("Win matrix", columns, "Row against column, by question, both orders together.")
 
 
@@ -97,11 +100,11 @@ def by_category(found: Tournament) -> Titled:
     percent = bool(found.percents) and found.relative == found.verdicts
     rows = [one.player for one in found.percents] if percent else found.players
     columns = [Column("player", rows, right=False)]
-    for one in found.categories:
+    for place, one in enumerate(found.categories, start=1):
         values = one.percents if percent else one.win_rates
         share = 1 if percent else 100
         texts = [f"{share * values[name]:.0f}" if name in values else "-" for name in rows]
-        columns.append(Column(one.name, texts))
+        columns.append(Column(one.name, texts, dropped=place))
     what = f"in % of {found.reference}'s score" if percent else "points won in %"
     return Titled(f"By category, {what}", columns)
 

@@ -73,8 +73,11 @@ def tournament(
     reference = _reference(relative, options.reference, names, notes)
     unparsed = sum(one.outcome is None for one in verdicts)
     if unparsed:
-        counted = {"tie": "count as ties", "drop": "are dropped"}[options.unparsed]
+        as_ties = options.unparsed == "tie" and options.ties == "half"
+        counted = "count as ties" if as_ties else "are dropped"
         notes.append(f"{unparsed:,} of {len(verdicts):,} verdicts not parsed: they {counted}.")
+    if options.ties == "drop":
+        notes.append(f"{sum(one.outcome == 0.5 for one in rated):,} ties are dropped.")
     played = matches(rated, ties=options.ties, unparsed=options.unparsed)
     if not len(played.points):
         raise DataError(f"None of the {len(verdicts):,} verdicts is left to rate by.")

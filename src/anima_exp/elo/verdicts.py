@@ -1,4 +1,4 @@
-"""Rows and who wrote their answers -> verdicts on players, checked to be about the same questions."""
+"""Rows and who wrote their answers -> verdicts on players, all about the same questions."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -43,7 +43,9 @@ def plotted(found: Tournament) -> dict[str, Any]:
                 "columns": [shown(name) for name in strongest],
                 "values": [
                     [
-                        record.net if (record := found.matrix.get(row, {}).get(column)) else None
+                        round(record.net, 2)
+                        if (record := found.matrix.get(row, {}).get(column))
+                        else None
                         for column in strongest
                     ]
                     for row in strongest
@@ -66,7 +68,8 @@ def _categories(found: Tournament) -> dict[str, Any]:
             "rows": [shown(name) for name in names],
             "columns": [shown(one.name) for one in found.categories],
             "values": [
-                [share * one[name] if name in one else None for one in values] for name in names
+                [round(share * one[name]) if name in one else None for one in values]
+                for name in names
             ],
             "kind": "percent",
         }
