@@ -15,10 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from anima_exp.elo.formats import FORMATS
-from anima_exp.elo.matches import TIES, UNPARSED
-from anima_exp.elo.options import Options
-from anima_exp.elo.verdicts import DIFFERENT
+from anima_exp.elo.options import DIFFERENT, FORMATS, TIES, UNPARSED, Options
 from anima_exp.errors import AnimaError, ConfigError, RunError
 from anima_exp.terminal import visible
 
@@ -43,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def rate(asked: argparse.Namespace) -> None:
     """Raises AnimaError: a path, a row or an option is not what it should be."""
     from anima_exp.elo.answers import read_answers
+    from anima_exp.elo.formats import WRITERS
     from anima_exp.elo.rows import read
     from anima_exp.elo.tournament import tournament
     from anima_exp.elo.verdicts import verdicts
@@ -64,9 +62,9 @@ def rate(asked: argparse.Namespace) -> None:
         free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
         show(result, Console(highlight=False, width=_PIPED_COLUMNS if free else None))
     else:
-        print(FORMATS[asked.format](result), end="")
+        print(WRITERS[asked.format](result), end="")
     if asked.out:
-        _write(asked.out, FORMATS["json"](result))
+        _write(asked.out, WRITERS["json"](result))
         print(f"Result: {asked.out}", file=sys.stderr)
     if asked.html:
         from anima_exp.elo.page import write_page
@@ -160,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--matches", type=int, metavar="N", help="per order (default: all; QLoRA's need about 500)")
     add("--k", type=float, default=32.0, help="how far one match moves a rating (default: 32)")
     add("--start", type=float, default=1000.0, help="rating before any match (default: 1000)")
-    add("--seed", type=int, default=0, help="of orders and samples (default: 0)")
+    add("--seed", type=int, default=42, help="of orders and samples (default: 42)")
     add("--ties", choices=TIES, default="half", help="half a win each (default), or not counted")
     add("--unparsed", choices=UNPARSED, default="tie", help="as a tie (default), or not counted")
     add("--samples", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")

@@ -99,7 +99,7 @@ def json_text(found: Tournament) -> str:
     return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-FORMATS: dict[str, Callable[[Tournament], str]] = {
+WRITERS: dict[str, Callable[[Tournament], str]] = {
     "markdown": markdown,
     "csv": csv_table,
     "json": json_text,

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 
 from anima_exp.elo.verdicts import Verdict
 
-TIES, UNPARSED = ("half", "drop"), ("tie", "drop")
-
 
 @dataclass(frozen=True)
 class Matches:

@@ -114,8 +114,8 @@ def _one(path: Path, line: int, fields: dict[str, Any], *, models: tuple[str, st
     ids = None
     if models is None or "answer1_id" in fields:
         ids = (str(_field(fields, "answer1_id", at)), str(_field(fields, "answer2_id", at)))
-    if models and models[0] == models[1]:
-        raise DataError(f"{at}: model1 and model2 are both {models[0]}: nothing to compare.")
+    if models:
+        _two(*models, at)
     lengths = (fields.get("length1"), fields.get("length2"))
     whole = all(isinstance(length, int) for length in lengths)
     return Row(
@@ -138,10 +138,11 @@ def _both_orders(path: Path, line: int, fields: dict[str, Any]) -> Iterator[Row]
     """FastChat shows model_1 first in game 1 and second in game 2; winners are named as models."""
     at = f"{path}, row {line}"
     first, second = (_name(_field(fields, name, at)) for name in ("model_1", "model_2"))
+    _two(first, second, at)
     won = {"model_1": 1.0, "model_2": 0.0, "tie": 0.5, "error": None}
     for game, swapped in (("g1_winner", False), ("g2_winner", True)):
         winner = _field(fields, game, at)
-        if winner not in won:
+        if not isinstance(winner, str) or winner not in won:
             raise DataError(f"{at}: {game} is {winner!r}; it must be one of {', '.join(won)}.")
         outcome = won[winner]
         judge = fields.get("judge")
@@ -186,6 +187,11 @@ def _question(fields: dict[str, Any], at: str) -> str:
     # Open Assistant's benchmark knows its questions as messages.
     name = "message_id" if "message_id" in fields else "question_id"
     return _name(_field(fields, name, at))
+
+
+def _two(first: str, second: str, at: str) -> None:
+    if first == second:
+        raise DataError(f"{at}: both answers are of {first}: there is nothing to compare.")
 
 
 def _turn(fields: dict[str, Any], at: str) -> int:

@@ -10,8 +10,6 @@ from anima_exp.elo.identity import identify
 from anima_exp.elo.rows import Row, lines
 from anima_exp.errors import DataError
 
-DIFFERENT = ("refuse", "common", "keep")
-
 
 @dataclass(frozen=True)
 class Verdict:

@@ -57,6 +57,11 @@ def plotted(found: Tournament) -> dict[str, Any]:
     }
 
 
+def _net(found: Tournament, row: str, column: str) -> float | None:
+    record = found.matrix.get(row, {}).get(column)
+    return round(record.net, 2) if record else None
+
+
 def _categories(found: Tournament) -> dict[str, Any]:
     percent = found.relative == found.verdicts and bool(found.percents)
     names = [one.player for one in found.percents] if percent else found.players
