@@ -78,6 +78,23 @@ def test_names_that_contradict_the_ids_are_an_error(tmp_path):
         who(tmp_path)
 
 
+def test_spellings_of_files_are_joined_and_it_is_said(tmp_path):
+    for first, second in (("gpt-3.5", "b"), ("answer-gpt35", "c"), ("b", "c")):
+        rows = [made.released(q, first[-1], second[-1], 1) for q in range(6)]  # ids end in 5, b, c
+        made.write(tmp_path / f"{first}-vs-{second}.jsonl", rows)
+    found, notes = who(tmp_path)
+    assert found["answer-gpt35-vs-c.jsonl"] == ("gpt35", "c")
+    assert found["gpt-3.5-vs-b.jsonl"] == ("gpt35", "b")
+    assert notes == ["gpt35 and gpt-3.5 are taken for one player."]
+
+
+def test_names_that_rows_give_are_never_joined(tmp_path):
+    rows = [made.ours(q, first, "x", 1) for q in range(3) for first in ("r1-6", "r16")]
+    found, notes = identify(read([made.write(tmp_path / "a.jsonl", rows)]), {})
+    assert {pair[0] for pair in found} == {"r1-6", "r16"}
+    assert notes == []
+
+
 def test_a_name_without_players_is_an_error(tmp_path):
     file(tmp_path, "verdicts", "a", "b")
     with pytest.raises(DataError, match=r"does not say who plays.*Rename it"):

@@ -1,6 +1,7 @@
 import made
 import pytest
 
+from anima_exp.elo.answers import Answer
 from anima_exp.elo.rows import read
 from anima_exp.elo.verdicts import verdicts
 from anima_exp.errors import DataError
@@ -44,3 +45,16 @@ def test_questions_tell_the_categories_that_rows_do_not(tmp_path):
     made.write(tmp_path / "r" / "a.jsonl", [row])
     path = made.write(tmp_path / "q.jsonl", [{"question_id": 1, "category": "fermi"}])
     assert found(tmp_path / "r", questions=path)[0][0].category == "fermi"
+
+
+def test_what_was_given_and_fits_nothing_is_told(tmp_path):
+    row = {key: value for key, value in made.ours(1, "a", "b", 1).items() if key != "category"}
+    made.write(tmp_path / "r" / "a.jsonl", [row])
+    questions = made.write(tmp_path / "q.jsonl", [{"question_id": 2, "category": "fermi"}])
+    _, notes = verdicts(
+        read([tmp_path / "r"]), answers={"x": Answer(("m",), 3)}, questions=questions
+    )
+    assert notes == [
+        "None of the 1 answers given with --answers is judged here.",
+        "1 verdicts are on questions of no known category.",
+    ]

@@ -54,6 +54,14 @@ def rate(asked: argparse.Namespace) -> None:
         trust_names=asked.trust_names,
     )
     result = tournament(found, options, notes=notes)
+    if asked.out:
+        _write(asked.out, WRITERS["json"](result))
+        print(f"Result: {asked.out}", file=sys.stderr)
+    if asked.html:
+        from anima_exp.elo.page import write_page
+
+        write_page(asked.html, result)
+        print(f"Page: {asked.html}", file=sys.stderr)
     if asked.format == "table":
         from rich.console import Console
 
@@ -63,14 +71,6 @@ def rate(asked: argparse.Namespace) -> None:
         show(result, Console(highlight=False, width=_PIPED_COLUMNS if free else None))
     else:
         print(WRITERS[asked.format](result), end="")
-    if asked.out:
-        _write(asked.out, WRITERS["json"](result))
-        print(f"Result: {asked.out}", file=sys.stderr)
-    if asked.html:
-        from anima_exp.elo.page import write_page
-
-        write_page(asked.html, result)
-        print(f"Page: {asked.html}", file=sys.stderr)
 
 
 def _write(path: Path, text: str) -> None:
@@ -155,7 +155,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--reference", metavar="NAME", help="of percentages (default: who is in every pair)")
     add("--orders", type=int, default=10_000, metavar="N", help="random orders (default: 10000)")
-    add("--matches", type=int, metavar="N", help="per order (default: all; QLoRA's need about 500)")
+    add(
+        "--matches",
+        type=int,
+        metavar="N",
+        help="per order (default: all; QLoRA's ratings need about 500, inferred)",
+    )
     add("--k", type=float, default=32.0, help="how far one match moves a rating (default: 32)")
     add("--start", type=float, default=1000.0, help="rating before any match (default: 1000)")
     add("--seed", type=int, default=42, help="of orders and samples (default: 42)")

@@ -11,6 +11,8 @@ from anima_exp.elo.matches import Matches
 
 Array = NDArray[np.float64]
 
+_QUESTIONS = 10  # fewer say nothing of how questions differ
+
 
 @dataclass(frozen=True)
 class Advantage:
@@ -59,7 +61,7 @@ def _fit(matches: Matches, longer: Array | None) -> dict[str, Advantage]:
     total, players = len(matches.points), len(matches.players)
     terms = [np.ones(total)] if longer is None else [np.ones(total), longer]
     names = ["first", "twice_as_long"][: len(terms)]
-    if total <= players + len(terms):
+    if len(np.unique(matches.question)) < _QUESTIONS or total <= players + len(terms):
         return {}
     design = np.zeros((total, players + len(terms)))
     every = np.arange(total)
@@ -87,7 +89,8 @@ def _fit(matches: Matches, longer: Array | None) -> dict[str, Advantage]:
     scores = np.zeros((matches.questions, len(beta)))
     np.add.at(scores, matches.question, design * (matches.points - chance)[:, None])
     inverse = np.linalg.inv(curvature)
-    errors = np.sqrt(np.diag(inverse @ (scores.T @ scores) @ inverse))
+    # Rounding can leave a hair below zero.
+    errors = np.sqrt(np.maximum(np.diag(inverse @ (scores.T @ scores) @ inverse), 0))
     return {
         name: Advantage(float(POINTS * beta[at]), float(1.96 * POINTS * errors[at]))
         for at, name in enumerate(names, start=players)

@@ -34,6 +34,10 @@ class Position:
     unparsed: int
 
     @property
+    def total(self) -> int:
+        return self.first + self.tie + self.second + self.unparsed
+
+    @property
     def decided(self) -> Share | None:
         """How often the first won, of the verdicts that name a winner."""
         total = self.first + self.second

@@ -32,13 +32,11 @@ def identify(
         if row.models is None:
             unnamed.setdefault(row.file, []).append(row)
     pairs = {path: names.players(path) for path in unnamed}
-    spelled: dict[str, str] = {}  # the first spelling of each player
-    for row in rows:
-        for model in row.models or ():
-            spelled.setdefault(names.key(model), model)
-    for pair in pairs.values():
+    spellings: dict[str, dict[str, None]] = {}
+    for pair in [*(row.models for row in rows if row.models), *pairs.values()]:
         for name in pair:
-            spelled.setdefault(names.key(name), name)
+            spellings.setdefault(names.key(name), {})[name] = None
+    spelled = {key: next(iter(found)) for key, found in spellings.items()}
     ids = {
         (path, place): {row.ids[place] for row in found if row.ids}
         for path, found in unnamed.items()
@@ -52,6 +50,9 @@ def identify(
         else:
             first, second = (spelled[found_keys[row.file, place]] for place in (0, 1))
             players.append((first, second))
+    for key in dict.fromkeys(names.key(name) for pair in pairs.values() for name in pair):
+        if len(spellings[key]) > 1:
+            notes.append(f"{' and '.join(spellings[key])} are taken for one player.")
     turned = sum(found_keys[path, 0] != names.key(pair[0]) for path, pair in pairs.items())
     if turned:
         notes.append(

@@ -134,7 +134,7 @@ def biases(found: Tournament) -> Iterator[str]:
                 f"{one.value:+.0f} ± {one.half:.0f} points"
             )
         known = f" Lengths are known of {found.length.known:,} verdicts."
-        yield f"{told}.{known if found.length.known < found.verdicts else ''}"
+        yield f"{told}.{known if found.length.known < position.total else ''}"
     else:
         yield "Length bias: no lengths known; --answers FILE... tells them."
 

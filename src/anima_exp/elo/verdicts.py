@@ -1,7 +1,7 @@
 """Rows and who wrote their answers -> verdicts on players, all about the same questions."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +67,23 @@ def verdicts(
         )
         for at in kept
     ]
-    return found, notes
+    return found, [*notes, *_unused(found, kept, rows, answers, categories)]
+
+
+def _unused(
+    found: Sequence[Verdict],
+    kept: Sequence[int],
+    rows: Sequence[Row],
+    answers: Mapping[str, Answer],
+    categories: Mapping[str, str],
+) -> Iterator[str]:
+    """What was given and fits nothing, or only some."""
+    judged = {name for at in kept for name in rows[at].ids or ()}
+    if answers and not judged & answers.keys():
+        yield f"None of the {len(answers):,} answers given with --answers is judged here."
+    without = sum(one.category is None for one in found)
+    if without and (categories or without < len(found)):
+        yield f"{without:,} verdicts are on questions of no known category."
 
 
 def _no_twins(rows: Sequence[Row], players: Sequence[tuple[str, str]]) -> None:

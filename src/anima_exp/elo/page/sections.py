@@ -69,7 +69,9 @@ def _plot(name: str, label: str, *, wide: int | None = None) -> str:
 
 
 def _table(one: Titled) -> str:
-    columns = [Column(column.heading, "number" if column.right else "") for column in one.columns]
+    columns = [
+        Column(column.heading, "number" if column.right else "name") for column in one.columns
+    ]
     heading = next(at for at, column in enumerate(one.columns) if not column.right)
     order = [heading, *(at for at in range(len(columns)) if at != heading)]
     lines = [
