@@ -36,8 +36,8 @@ def percentages(found: Tournament) -> Titled:
     rows = found.percents
     columns = [
         Column("player", [one.player for one in rows], right=False),
-        Column("it first", [_percent(one.reference_first) for one in rows], whole=True),
-        Column("it second", [_percent(one.player_first) for one in rows], whole=True),
+        Column("shown first", [_percent(one.reference_first) for one in rows], whole=True),
+        Column("shown second", [_percent(one.player_first) for one in rows], whole=True),
         Column("mean", [_percent(one.mean) for one in rows], whole=True),
         Column(
             "± 95 %", ["-" if one.half is None else f"{one.half:.1f}" for one in rows], whole=True
@@ -45,7 +45,7 @@ def percentages(found: Tournament) -> Titled:
         Column("questions", [str(one.questions) for one in rows], dropped=1),
         Column("not parsed", [str(one.unparsed) for one in rows], dropped=2),
     ]
-    note = f"It is {found.reference}: first and second are its places before the judge."
+    note = f"Shown first, shown second: the place of {found.reference} before the judge."
     return Titled(f"Score in % of {found.reference}'s", columns, note)
 
 

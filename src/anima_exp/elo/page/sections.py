@@ -15,8 +15,8 @@ def sections(found: Tournament) -> Iterator[Section]:
     if found.percents:
         of = escaped(found.reference)
         lead = (
-            f"Mean over both orders, with its 95 % interval; {of} is 100. In the table, first and "
-            f"second are {of}'s places before the judge."
+            f"Mean over both orders, with its 95 % interval; {of} is 100. In the table, shown "
+            f"first and second are {of}'s places before the judge."
         )
         body = _plot("percents", f"Scores in per cent of {found.reference}'s")
         body += _table(texts.percentages(found))
