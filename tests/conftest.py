@@ -1,8 +1,10 @@
 """What all tests share: composing a config, and an environment without a network or W&B."""
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Before any import of ours: nothing in a test may look for a network or write to the home folder.
 os.environ |= {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline", "TOKENIZERS_PARALLELISM": "false"}
@@ -48,3 +50,17 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data here: set ANIMA_EXP_SHARED_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium with one tab; a test that needs it skips where there is none."""
+    from chromium import Browser
+
+    programs = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, programs)), None)
+    if program is None:
+        pytest.skip(f"no browser: none of {', '.join(programs)} is installed")
+    browser = Browser(program)
+    yield browser
+    browser.close()

@@ -13,6 +13,8 @@ LAYERS = [
     {"data", "model", "results"},
     {"training"},
     {"evals"},
+    {"page", "tables"},
+    {"elo"},
     {"compare"},
     {"plan"},
     {"experiment"},

@@ -27,6 +27,18 @@ except SystemExit:
     assert loaded_by(code) == []
 
 
+def test_the_help_of_the_tournament_loads_nothing():
+    code = """
+import runpy, sys
+sys.argv = ["elo", "--help"]
+try:
+    runpy.run_module("anima_exp.elo", run_name="__main__")
+except SystemExit:
+    pass
+"""
+    assert loaded_by(code) == []
+
+
 def test_a_sweep_is_checked_and_led_without_torch(tmp_path):
     code = f"""
 import runpy, sys

@@ -40,7 +40,8 @@ def test_the_wheel_holds_settings_sweeps_and_the_tiny_base(installed):
         "conf/train.yaml",
         "sweeps/demo.yaml",
         "tiny/base/model.safetensors",
-        "compare/page/page.html",
+        "page/page.html",
+        "elo/page/scripts/fields.js",
         "../hydra_plugins/anima_exp.py",
     ):
         assert (package / part).is_file(), part

@@ -1,7 +1,6 @@
 """Rows of the leaderboard -> columns of text, the same for the terminal, Markdown and LaTeX."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from anima_exp.compare.comparison import Comparison
@@ -10,18 +9,9 @@ from anima_exp.compare.metric import Metric, metric
 from anima_exp.compare.settings import headings, written
 from anima_exp.compare.statistics import Interval
 from anima_exp.results.screen import duration
+from anima_exp.tables.column import Column
 
 _FOLDED = 40
-
-
-@dataclass(frozen=True)
-class Column:
-    heading: str
-    texts: list[str]
-    right: bool = True
-    dropped: int = 0  # where there is no room, the highest goes first; 0 stays
-    whole: bool = False  # never folded into several lines
-    at_most: int | None = None  # where there is no room, it is folded to this width
 
 
 def columns(comparison: Comparison, rows: Sequence[Row], *, brief: bool = False) -> list[Column]:

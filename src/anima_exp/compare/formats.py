@@ -3,29 +3,23 @@
 import csv
 import io
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from anima_exp.compare.columns import Column, columns
+from anima_exp.compare.columns import columns
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.leaderboard import Row
 from anima_exp.compare.settings import written
 from anima_exp.compare.statistics import Interval
+from anima_exp.tables.column import Column
+from anima_exp.tables.markdown import table, written_plainly
 
 
 def markdown(comparison: Comparison) -> str:
     """The leaderboard as a table, and the verdict."""
-    found = columns(comparison, comparison.shown)
-    lines = [
-        _markdown_line([column.heading for column in found]),
-        _markdown_line(["---:" if column.right else "---" for column in found], escape=False),
-        *(_markdown_line(texts) for texts in _lines(found)),
-        "",
-        _markdown_text(" ".join(filter(None, [comparison.verdict, comparison.caution]))),
-    ]
-    return "\n".join(lines) + "\n"
+    said = " ".join(filter(None, [comparison.verdict, comparison.caution]))
+    return f"{table(columns(comparison, comparison.shown))}\n{written_plainly(said)}\n"
 
 
 def latex(comparison: Comparison) -> str:
@@ -131,15 +125,6 @@ FORMATS: dict[str, Callable[[Comparison], str]] = {
 
 def _lines(found: Sequence[Column]) -> list[list[str]]:
     return [list(texts) for texts in zip(*(column.texts for column in found), strict=True)]
-
-
-def _markdown_line(texts: Sequence[str], *, escape: bool = True) -> str:
-    return f"| {' | '.join(map(_markdown_text, texts) if escape else texts)} |"
-
-
-def _markdown_text(text: str) -> str:
-    one_line = " ".join(text.split())
-    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", one_line)
 
 
 _LATEX = {

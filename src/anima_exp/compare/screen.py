@@ -3,14 +3,15 @@
 from rich.console import Console
 
 from anima_exp.compare.baseline import Baseline
-from anima_exp.compare.columns import Column, columns, difference, score
+from anima_exp.compare.columns import columns, difference, score
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.effects import Effects
 from anima_exp.compare.metric import Metric
 from anima_exp.compare.published import Beside
 from anima_exp.compare.runs import Run, State
 from anima_exp.compare.settings import headings, short, written
-from anima_exp.compare.table import fits, fitting, folded, say, table
+from anima_exp.tables.column import Column
+from anima_exp.tables.terminal import fits, fitting, folded, say, table
 
 _AT_MOST_REASONS = 5
 _LONGEST_REASON = 200

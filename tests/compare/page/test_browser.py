@@ -239,9 +239,7 @@ def test_a_random_search_has_a_dot_for_each_cell(browser, written, tmp_path):
 def test_five_hundred_runs_open_and_draw(browser, many):
     seconds = browser.open(many)
     assert browser.faults() == []
-    assert (
-        browser.value("JSON.parse(document.getElementById('comparison').text).runs.length") == 500
-    )
+    assert browser.value("JSON.parse(document.getElementById('data').text).runs.length") == 500
     assert browser.value(DRAWN) > 100
     assert seconds < 20
     assert many.stat().st_size < 8_000_000

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from anima_exp.compare.page.words import cut, shown
+from anima_exp.page.words import cut, shown
 
 LETTERS = 4000  # of one answer
 

@@ -8,10 +8,10 @@ from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.metric import Metric
 from anima_exp.compare.page import thin
 from anima_exp.compare.page.answers import Answers
-from anima_exp.compare.page.words import shown
 from anima_exp.compare.runs import Run, State, curves, generations
 from anima_exp.compare.settings import comparable, in_order, order, written
 from anima_exp.compare.statistics import Interval
+from anima_exp.page.words import shown
 
 Plotted = dict[str, Any]  # what becomes JSON
 

@@ -6,8 +6,8 @@ from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.effects import Effect
 from anima_exp.compare.page import tables
 from anima_exp.compare.page.data import Plotted, points
-from anima_exp.compare.page.section import Section
-from anima_exp.compare.page.words import escaped
+from anima_exp.page.section import Section
+from anima_exp.page.words import escaped
 
 
 def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:

@@ -4,8 +4,8 @@ import re
 from datetime import UTC, datetime
 
 from anima_exp.compare.comparison import Comparison
-from anima_exp.compare.page.words import count, escaped
 from anima_exp.compare.runs import State
+from anima_exp.page.words import count, escaped
 
 _WORDS = {
     State.done: "runs done",

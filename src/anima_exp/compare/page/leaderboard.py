@@ -7,11 +7,11 @@ from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.leaderboard import Row
 from anima_exp.compare.metric import Metric, metric
 from anima_exp.compare.page import costs
-from anima_exp.compare.page.table import Column, Line, Value, table
 from anima_exp.compare.page.whisker import Whiskers
-from anima_exp.compare.page.words import count, escaped
 from anima_exp.compare.settings import comparable, headings, in_order, written
 from anima_exp.compare.statistics import Interval
+from anima_exp.page.table import Column, Line, Value, table
+from anima_exp.page.words import count, escaped
 
 ROWS = 2000  # a browser still sorts and filters so many at once
 

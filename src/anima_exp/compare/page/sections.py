@@ -6,10 +6,10 @@ from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.page import costs, figures, tables
 from anima_exp.compare.page.data import Plotted
 from anima_exp.compare.page.leaderboard import ROWS, leaderboard
-from anima_exp.compare.page.section import Section
-from anima_exp.compare.page.words import count, escaped
 from anima_exp.compare.published import Beside
 from anima_exp.compare.runs import Run, State
+from anima_exp.page.section import Section
+from anima_exp.page.words import count, escaped
 
 _FILTER = """<div class="controls"><label class="wide">Filter
 <input type="search" id="leaderboard-filter" placeholder="words, or rank=8" autocomplete="off"

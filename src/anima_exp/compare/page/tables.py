@@ -6,11 +6,11 @@ from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.effects import Effects
 from anima_exp.compare.metric import Metric
 from anima_exp.compare.page.data import stop_reason
-from anima_exp.compare.page.table import Column, Line, Value, table
-from anima_exp.compare.page.words import cut
 from anima_exp.compare.published import Beside
 from anima_exp.compare.runs import Run, State
 from anima_exp.compare.settings import headings, written
+from anima_exp.page.table import Column, Line, Value, table
+from anima_exp.page.words import cut
 
 REASON = 2000  # characters; a traceback can be long
 FAILURES = 500  # a grid whose every cell failed says the same again and again

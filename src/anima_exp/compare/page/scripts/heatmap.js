@@ -80,8 +80,3 @@ function written(z, [low, high]) {
   }));
   return text;
 }
-
-function readable(background) {
-  const [red, green, blue] = background.match(/\d+/g).map((part) => (part / 255) ** 2.2);
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#0b1318" : "#ffffff";
-}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anima_exp.compare.page.words import escaped
+from anima_exp.page.words import escaped
 
 
 @dataclass(frozen=True)

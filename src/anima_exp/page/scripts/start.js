@@ -1,6 +1,6 @@
 // Everything in the order of the page; one part that fails leaves the others alone.
 
-for (const part of [leaderboard, curves, effects, heatmap, parallel, generations]) {
+for (const part of parts) {
   try {
     part();
   } catch (error) {

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from anima_exp.compare.page.words import escaped
+from anima_exp.page.words import escaped
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from anima_exp.compare.columns import Column
+from anima_exp.tables.column import Column
 from anima_exp.terminal import visible
 
 _GAP = 2  # spaces between two columns

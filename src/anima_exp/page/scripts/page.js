@@ -1,8 +1,7 @@
-// What every part of the page uses: the data, safe text, numbers, the theme, drawing.
+// What every part of every page uses: the data, safe text, the theme, drawing.
 
 const page = document.documentElement;
-const found = JSON.parse(document.getElementById("comparison").textContent);
-const metric = found.metric;
+const found = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 
 // A fault is shown to the reader, and left where a test can find it.
@@ -42,29 +41,6 @@ function fill(select, texts, chosen = 0) {
   select.value = chosen;
 }
 
-// A share as per cent, a loss with four digits; as the terminal writes them.
-const number = (value) => metric.kind === "share" ? `${(100 * value).toFixed(1)} %`
-  : metric.kind === "loss" ? value.toFixed(4) : String(Number(value.toPrecision(4)));
-const FORMAT = { share: ".1%", loss: ".4f", other: ".4~g" }[metric.kind];
-const TICKS = metric.kind === "share" ? ".0%" : "";
-const axis = () => ({ title: { text: plain(metric.name) }, tickformat: TICKS });
-const better = (a, b) => metric.minimize ? a - b : b - a;
-const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
-const interval = (of) => of.low === null
-  ? `${number(of.mean)}, one run`
-  : `${number(of.mean)}, ${number(of.low)} to ${number(of.high)}`;
-
-// From the best to the worst score, or to where the worst are so far out that they would press
-// all others together: one run that diverged does.
-function span(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = (share) => sorted[Math.floor(share * (sorted.length - 1))];
-  const [low, middle, high] = [sorted[0], at(0.5), sorted.at(-1)];
-  return metric.minimize
-    ? [low, Math.min(high, middle + 4 * (at(0.9) - middle) || high)]
-    : [Math.max(low, middle - 4 * (middle - at(0.1)) || low), high];
-}
-
 // Colours. Categories: Okabe and Ito's, which colour-blind readers can tell apart; their yellow
 // and black are moved towards the middle so that they are seen on white and on black.
 const CATEGORIES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7f7f7f"];
@@ -93,6 +69,12 @@ function along(share, start = 0.3) {
     return Math.round(low + (high - low) * (place - at));
   });
   return `rgb(${parts.join(",")})`;
+}
+
+// Black or white, whichever is read better on the colour.
+function readable(background) {
+  const [red, green, blue] = background.match(/\d+/g).map((part) => (part / 255) ** 2.2);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#0b1318" : "#ffffff";
 }
 
 // Drawing: each plot has a task of its own, so that the page answers while it fills.

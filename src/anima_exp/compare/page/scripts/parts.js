@@ -1,0 +1,3 @@
+// In the order of the page.
+
+const parts = [leaderboard, curves, effects, heatmap, parallel, generations];

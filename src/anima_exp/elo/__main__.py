@@ -1,0 +1,179 @@
+"""Who is the best, and how sure is that?
+
+python -m anima_exp.elo ratings/vicuna                       # a folder of verdicts
+python -m anima_exp.elo ratings/*.jsonl --matches 500        # Elo as QLoRA's Table 1
+python -m anima_exp.elo rounds.jsonl --one-pass --initial A=1100 --initial B=900
+"""
+
+import argparse
+import io
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from anima_exp.elo.options import DIFFERENT, FORMATS, TIES, UNPARSED, Options
+from anima_exp.errors import AnimaError, ConfigError, RunError
+from anima_exp.terminal import visible
+
+_PIPED_COLUMNS = 160
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    asked = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # whatever letters a name holds
+    try:
+        rate(asked)
+    except AnimaError as error:
+        told = " ".join(visible(str(error)).split("\n"))  # names come from others' files
+        print(f"anima_exp: {told}", file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def rate(asked: argparse.Namespace) -> None:
+    """Raises AnimaError: a path, a row or an option is not what it should be."""
+    from anima_exp.elo.answers import read_answers
+    from anima_exp.elo.formats import WRITERS
+    from anima_exp.elo.rows import read
+    from anima_exp.elo.tournament import tournament
+    from anima_exp.elo.verdicts import verdicts
+
+    options = _options(asked)
+    found, notes = verdicts(
+        read([Path(path) for path in asked.paths]),
+        answers=read_answers([Path(path) for path in asked.answers]),
+        questions=asked.questions,
+        different=asked.different_questions,
+        trust_names=asked.trust_names,
+    )
+    result = tournament(found, options, notes=notes)
+    if asked.out:
+        _write(asked.out, WRITERS["json"](result))
+        print(f"Result: {asked.out}", file=sys.stderr)
+    if asked.html:
+        from anima_exp.elo.page import write_page
+
+        write_page(asked.html, result)
+        print(f"Page: {asked.html}", file=sys.stderr)
+    if asked.format == "table":
+        from rich.console import Console
+
+        from anima_exp.elo.screen import show
+
+        free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+        show(result, Console(highlight=False, width=_PIPED_COLUMNS if free else None))
+    else:
+        print(WRITERS[asked.format](result), end="")
+
+
+def _write(path: Path, text: str) -> None:
+    from anima_exp.results.files import write_text
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunError(f"Cannot write {path}: {reason}. Give another --out FILE.") from error
+
+
+def _options(asked: argparse.Namespace) -> Options:
+    for name in ("orders", "matches", "samples"):
+        value = getattr(asked, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name} {value}: it must be at least 1.")
+    if asked.seed < 0:
+        raise ConfigError(f"--seed {asked.seed}: it must be 0 or more.")
+    if not math.isfinite(asked.start):
+        raise ConfigError(f"--start {asked.start:g}: it must be a number; 1000 is usual.")
+    if not (math.isfinite(asked.k) and asked.k > 0):
+        raise ConfigError(f"--k {asked.k:g}: a win must move ratings up; 32 is usual.")
+    if asked.initial and not asked.one_pass:
+        raise ConfigError("--initial is where one pass begins: give --one-pass too.")
+    return Options(
+        orders=asked.orders,
+        matches=asked.matches,
+        k=asked.k,
+        start=asked.start,
+        seed=asked.seed,
+        ties=asked.ties,
+        unparsed=asked.unparsed,
+        reference=asked.reference,
+        samples=asked.samples,
+        one_pass=asked.one_pass,
+        initial=_initial(asked.initial),
+    )
+
+
+def _initial(given: Sequence[str]) -> dict[str, float]:
+    """`NAME=RATING`, or a JSON file of {"NAME": RATING}."""
+    found: dict[str, float] = {}
+    for one in given:
+        name, equals, text = one.rpartition("=")
+        try:
+            if equals:
+                found[name] = _finite(text)
+            else:
+                read = json.loads(Path(one).read_text(encoding="utf-8"))
+                found |= {str(name): _finite(value) for name, value in read.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            raise ConfigError(
+                f'--initial {one}: give NAME=RATING, or a JSON file of {{"NAME": RATING}}.'
+            ) from None
+    return found
+
+
+def _finite(value: Any) -> float:
+    """Raises ValueError or TypeError: it is no number."""
+    if not math.isfinite(number := float(value)):
+        raise ValueError(value)
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m anima_exp.elo",
+        description="Verdicts of a judge -> scores, ratings, and what the judge is biased by.",
+    )
+    add = parser.add_argument
+    add("paths", nargs="+", metavar="PATH", help="files of verdicts, or folders of *.jsonl")
+    add("--answers", nargs="+", default=[], metavar="FILE", help="answers: whose ids, how long")
+    add("--questions", type=Path, metavar="FILE", help="questions: their categories")
+    add("--trust-names", action="store_true", help="where ids leave it open, A-vs-B shows A first")
+    add(
+        "--different-questions",
+        choices=DIFFERENT,
+        default="refuse",
+        help="questions that not every pair has (default: refuse)",
+    )
+    add("--reference", metavar="NAME", help="of percentages (default: who is in every pair)")
+    add("--orders", type=int, default=10_000, metavar="N", help="random orders (default: 10000)")
+    add(
+        "--matches",
+        type=int,
+        metavar="N",
+        help="per order (default: all; QLoRA's ratings need about 500, inferred)",
+    )
+    add("--k", type=float, default=32.0, help="how far one match moves a rating (default: 32)")
+    add("--start", type=float, default=1000.0, help="rating before any match (default: 1000)")
+    add("--seed", type=int, default=42, help="of orders and samples (default: 42)")
+    add("--ties", choices=TIES, default="half", help="half a win each (default), or not counted")
+    add("--unparsed", choices=UNPARSED, default="tie", help="as a tie (default), or not counted")
+    add("--samples", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
+    add("--one-pass", action="store_true", help="also Elo in the order given, as Anima's")
+    add("--initial", action="append", default=[], metavar="NAME=RATING|FILE", help="of the pass")
+    add("--format", choices=["table", *FORMATS], default="table")
+    add("--out", type=Path, metavar="FILE", help="write everything as JSON")
+    add("--html", type=Path, metavar="FILE", help="write one self-contained page with plots")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

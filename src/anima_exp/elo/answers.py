@@ -1,0 +1,67 @@
+"""Files of answers -> whose answer each id is, and how long it is."""
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anima_exp.elo.names import short
+from anima_exp.elo.rows import lines
+from anima_exp.errors import DataError
+
+_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"  # no 0, 1, I, O, l
+# A model that goes on and plays the human too repeats its own prompt; QLoRA cuts there.
+_PROMPT = "A chat between a curious human and an artificial intelligence"
+
+
+@dataclass(frozen=True)
+class Answer:
+    models: tuple[str, ...]  # spellings of its name: the file's, the row's
+    length: int  # characters
+
+
+def read_answers(paths: Sequence[Path]) -> dict[str, Answer]:
+    """By answer id.
+
+    Raises:
+        DataError: a file cannot be read, or a row has no text.
+    """
+    found: dict[str, Answer] = {}
+    for path in paths:
+        count = 0
+        for number, fields in lines(path):
+            text = _text(fields, f"{path}, row {number}")
+            models = [short(path.stem), str(fields.get("model_id") or "")]
+            answer = Answer(tuple(filter(None, models)), len(text))
+            found.setdefault(str(fields.get("answer_id") or short_uuid(text)), answer)
+            count += 1
+        if not count:
+            raise DataError(f"{path} is empty: no answer in it.")
+    return found
+
+
+def short_uuid(text: str) -> str:
+    """The id of an answer that came without one: uuid5 of its text, as 22 letters of 57."""
+    number, letters = _uuid5(text).int, ""
+    while number:
+        number, place = divmod(number, len(_ALPHABET))
+        letters = _ALPHABET[place] + letters
+    return letters.rjust(22, _ALPHABET[0])
+
+
+def _uuid5(text: str) -> uuid.UUID:
+    # uuid.uuid5 refuses half a character, which a model can well write.
+    name = uuid.NAMESPACE_DNS.bytes + text.encode("utf-8", "surrogatepass")
+    digest = hashlib.sha1(name, usedforsecurity=False).digest()
+    return uuid.UUID(bytes=digest[:16], version=5)
+
+
+def _text(fields: dict[str, Any], at: str) -> str:
+    for name in ("generation_truncated", "generation"):
+        if isinstance(fields.get(name), str):
+            return str(fields[name]).split(_PROMPT)[0]
+    if isinstance(fields.get("text"), str):
+        return str(fields["text"])
+    raise DataError(f"{at}: there is no text, generation or generation_truncated.")

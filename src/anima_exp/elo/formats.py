@@ -1,0 +1,113 @@
+"""A tournament -> text for other programs: Markdown, CSV, JSON."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from anima_exp.elo import texts
+from anima_exp.elo.bias import Share
+from anima_exp.elo.scores import scores
+from anima_exp.elo.tournament import Tournament
+from anima_exp.tables import markdown as md
+
+VERSION = 1  # of the JSON; the comparison reads it
+
+
+def markdown(found: Tournament) -> str:
+    parts = [md.written_plainly(texts.summary(found)) + ".\n"]
+    for one in texts.tables(found):
+        parts.append(f"### {md.written_plainly(one.title)}\n\n{md.table(one.columns)}")
+        if one.note:
+            parts.append(md.written_plainly(one.note) + "\n")
+    said = [*texts.biases(found), *found.notes]
+    parts.append("".join(f"- {md.written_plainly(sentence)}\n" for sentence in said))
+    parts.append(md.written_plainly(found.conclusion) + "\n")
+    return "\n".join(parts)
+
+
+def csv_table(found: Tournament) -> str:
+    """A line for each player, in full digits."""
+    elo = {one.player: one for one in found.elo}
+    strengths = {one.player: one for one in found.bradley_terry.strengths}
+    percents = {one.player: one for one in found.percents}
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(
+        [
+            *("rank", "player", "bradley_terry", "bradley_terry_low", "bradley_terry_high"),
+            *("elo", "elo_half", "elo_sd", "elo_one_pass", "win_rate"),
+            *("percent_reference_first", "percent_player_first", "percent", "percent_half"),
+        ]
+    )
+    others = [name for name in percents if name not in strengths]
+    for rank, player in enumerate([*found.players, *others], start=1):
+        values: list[Any] = [rank if player in strengths else None, player]
+        strength, rating, percent = strengths.get(player), elo.get(player), percents.get(player)
+        values += [strength.rating, strength.low, strength.high] if strength else [None] * 3
+        values += [rating.mean, rating.half, rating.deviation] if rating else [None] * 3
+        values += [found.one_pass.get(player), found.win_rates.get(player)]
+        if percent:
+            values += [percent.reference_first, percent.player_first, percent.mean, percent.half]
+        else:
+            values += [None] * 4
+        writer.writerow(values)
+    return buffer.getvalue()
+
+
+def json_text(found: Tournament) -> str:
+    """Everything there is; `scores` holds by player what other programs want."""
+    told = {
+        "version": VERSION,
+        "conclusion": found.conclusion,
+        "notes": found.notes,
+        "options": asdict(found.options),
+        "verdicts": found.verdicts,
+        "relative": found.relative,
+        "unparsed": found.unparsed,
+        "questions": found.questions,
+        "matches": found.played,
+        "scores": scores(found),
+        "reference": found.reference,
+        "percents": [asdict(one) for one in found.percents],
+        "elo": [asdict(one) for one in found.elo],
+        "one_pass": found.one_pass,
+        "bradley_terry": asdict(found.bradley_terry),
+        "win_matrix": {
+            player: {
+                other: {
+                    "wins": one.wins,
+                    "ties": one.ties,
+                    "losses": one.losses,
+                    "unparsed": one.unparsed,
+                    "questions": len(one.questions),
+                    "net": one.net,
+                    "rate": one.rate,
+                }
+                for other, one in records.items()
+            }
+            for player, records in found.matrix.items()
+        },
+        "categories": [asdict(one) for one in found.categories],
+        "position": {**asdict(found.position), "first_of_decided": _share(found.position.decided)},
+        "swapped": asdict(found.swapped),
+        "length": {"known": found.length.known, "longer_wins": _share(found.length.longer)},
+        "advantages": {name: asdict(one) for name, one in found.advantages.items()},
+    }
+    return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+WRITERS: dict[str, Callable[[Tournament], str]] = {
+    "markdown": markdown,
+    "csv": csv_table,
+    "json": json_text,
+}
+
+
+def _share(share: Share | None) -> dict[str, float] | None:
+    if share is None:
+        return None
+    low, high = share.ends
+    return {"share": share.share, "low": low, "high": high, "of": share.total}
