@@ -13,6 +13,7 @@ from pathlib import Path
 
 from anima_exp.compare.comparison import Comparison, build
 from anima_exp.compare.formats import FORMATS
+from anima_exp.compare.later import with_evaluations, with_ratings
 from anima_exp.compare.runs import State, load
 from anima_exp.errors import AnimaError
 
@@ -35,8 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def compare(asked: argparse.Namespace) -> None:
     """Raises AnimaError: a path, an option or W&B is not what it should be."""
+    runs = with_evaluations(load([Path(path) for path in asked.paths]))
+    if asked.ratings:
+        runs = with_ratings(runs, asked.ratings)
     comparison = build(
-        load([Path(path) for path in asked.paths]),
+        runs,
         metric=asked.metric,
         filters=asked.filter,
         sort=asked.sort,
@@ -88,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--best-per", metavar="SETTING", help="only the best row for each value of a setting")
     add("--baseline", metavar="RUN|SETTING=VALUE", help="paired differences from this one")
+    add("--ratings", type=Path, metavar="FILE", help="of a tournament: anima_exp.elo --out FILE")
     add("--top", type=int, default=30, metavar="N", help="rows in the terminal (default: 30)")
     add("--format", choices=["table", *FORMATS], default="table")
     add("--html", type=Path, metavar="FILE", help="write one self-contained page with plots")

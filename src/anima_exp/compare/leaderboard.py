@@ -55,8 +55,9 @@ def leaderboard(
 
 
 def _row(cell: Cell, metric: Metric) -> Row:
-    records = [run.record for run in cell.runs if run.record and metric.name in run.scores]
-    names = dict.fromkeys(name for record in records for name in record.scores)
+    runs = [run for run in cell.runs if run.record and metric.name in run.scores]
+    records = [run.record for run in runs if run.record]
+    names = dict.fromkeys(name for run in runs for name in run.scores)
     return Row(
         rank=0,
         cell=cell,
@@ -67,7 +68,7 @@ def _row(cell: Cell, metric: Metric) -> Row:
         steps=round(fmean(record.steps for record in records)),
         best=False,
         others={
-            name: mean_interval([r.scores[name] for r in records if name in r.scores])
+            name: mean_interval([run.scores[name] for run in runs if name in run.scores])
             for name in names
             if name != metric.name
         },
