@@ -13,7 +13,7 @@ LAYERS = [
     {"data", "model", "results"},
     {"training"},
     {"evals"},
-    {"compare"},
+    {"compare", "judge"},
     {"plan"},
     {"experiment"},
     {"compose"},
@@ -21,8 +21,8 @@ LAYERS = [
     {"train"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-# `python -m anima_exp.data` is an entry point that happens to live inside a stage.
-ENTRY_POINTS = {"data/__main__.py"}
+# Entry points that happen to live inside a stage: `python -m anima_exp.data`, `anima_exp.judge`.
+ENTRY_POINTS = {"data/__main__.py", "judge/__main__.py"}
 PACKAGE = Path(anima_exp.__file__).parent
 
 
