@@ -1,6 +1,6 @@
 """Let a judge compare the answers of several models, pair by pair and in both orders.
 
-python -m anima_exp.judge answers=[a.jsonl,b.jsonl] model=gpt-4 dry_run=true
+python -m anima_exp.judge answers=[a.jsonl,b.jsonl] judge_model=gpt-4 dry_run=true
 python -m anima_exp.judge answers=[a.jsonl,b.jsonl] judge=reference
 """
 

@@ -55,6 +55,7 @@ async def _ask(
                 in_a_row = 0
                 replied(call, reply)
 
+    client.open()
     workers = [asyncio.create_task(worker()) for _ in range(client.config.concurrency)]
     try:
         await asyncio.gather(*workers)

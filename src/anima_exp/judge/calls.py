@@ -28,11 +28,11 @@ class Call:
 
 
 def call(match: Match, prompts: list[Prompt], config: JudgeConfig) -> Call:
-    """The call of a judge model; `config.model` is set (check.py)."""
+    """The call of a judge model; `config.judge_model` is set (check.py)."""
     prompt = choose(prompts, match.question.category)
     temperature = config.temperature if prompt.temperature is None else prompt.temperature
     max_tokens = prompt.max_tokens or config.max_tokens
-    judge = str(config.model)
+    judge = str(config.judge_model)
     content = [config.kind, judge, temperature, max_tokens, _messages(match, prompt)]
     return Call(match, prompt, config.kind, judge, temperature, max_tokens, key=key(content))
 

@@ -14,9 +14,9 @@ def check(config: JudgeConfig) -> None:
         raise ConfigError("answers=[] names no file. Give answers=[a.jsonl,b.jsonl].")
     if config.reviewers and not config.prompts:
         raise ConfigError(f"reviewers={config.reviewers} choose among prompts: give prompts=FILE.")
-    if config.judge is Judge.openai and not config.model:
+    if config.judge is Judge.openai and not config.judge_model:
         raise ConfigError(
-            "model=null: which model is to judge? Give model=NAME (QLoRA: model=gpt-4), "
+            "judge_model=null: which model is to judge? Give judge_model=NAME (QLoRA: gpt-4), "
             "or judge=reference."
         )
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", config.api_key_env):

@@ -75,7 +75,7 @@ class Client:
         try:
             # Around all of it: the library's own timeout is between two pieces of a reply.
             async with asyncio.timeout(seconds):
-                raw = await self._server().chat.completions.with_raw_response.create(
+                raw = await self._openai.chat.completions.with_raw_response.create(
                     **self._request(call)
                 )
                 body = raw.text
@@ -124,21 +124,19 @@ class Client:
             request["temperature"] = call.temperature
         return request
 
-    def _server(self) -> Any:
-        if self._openai is None:
-            from openai import AsyncOpenAI
+    def open(self) -> None:
+        """Load the library, which takes a second, and make its client."""
+        from openai import AsyncOpenAI
 
-            self._openai = AsyncOpenAI(
-                api_key=self.key,
-                base_url=self.address,
-                timeout=self.config.timeout_seconds,
-                max_retries=0,  # ask() tries again, and counts it
-            )
-        return self._openai
+        self._openai = AsyncOpenAI(
+            api_key=self.key,
+            base_url=self.address,
+            timeout=self.config.timeout_seconds,
+            max_retries=0,  # ask() tries again, and counts it
+        )
 
     async def close(self) -> None:
-        if self._openai is not None:
-            await self._openai.close()
+        await self._openai.close()
 
     def hidden(self, text: str) -> str:
         """`text` without the key, which a server may send back."""

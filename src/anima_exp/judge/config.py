@@ -37,7 +37,7 @@ class JudgeConfig:
     max_questions: int | None = None  # of each pair, the first so many
 
     judge: Judge = Judge.openai
-    model: str | None = None
+    judge_model: str | None = None  # not `model`: that is a group of conf/
     base_url: str | None = None  # null = OpenAI
     api_key_env: str = "OPENAI_API_KEY"  # the variable's name; a key is in no setting
     temperature: float | None = 0.2  # null = the server's own

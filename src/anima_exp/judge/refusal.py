@@ -26,8 +26,8 @@ def refusal(status: int, text: str, config: JudgeConfig) -> ConfigError:
     if status == 404:
         where = config.base_url or "OPENAI_BASE_URL, or OpenAI"
         return ConfigError(
-            f"model={config.model} or the address is unknown to the server (HTTP 404): "
-            f"{visible(text)}. Check model and base_url={where}."
+            f"judge_model={config.judge_model} or the address is unknown to the server (HTTP 404): "
+            f"{visible(text)}. Check judge_model and base_url={where}."
         )
     hint = ""
     if "max_completion_tokens" in text:

@@ -48,7 +48,7 @@ def show_plan(plan: Plan, config: JudgeConfig, *, address: str | None) -> None:
         server = address or "OpenAI"
         most = whole.calls * (config.retries + 1)
         say(
-            f"\n{whole.calls:,} calls of {config.model} at {server}; with retries at most {most:,}."
+            f"\n{whole.calls:,} calls of {config.judge_model} at {server}; with retries at most {most:,}."
         )
         say(f"Tokens in are estimated: {HOW}. Tokens out: at most {config.max_tokens:,} a call.")
         cost = whole.cost(config)
