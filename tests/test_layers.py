@@ -12,17 +12,18 @@ LAYERS = [
     {"tiny"},
     {"data", "model", "results"},
     {"training"},
-    {"evals"},
-    {"compare", "judge"},
+    {"evals", "finished"},
+    {"compare"},
     {"plan"},
     {"experiment"},
     {"compose"},
+    {"judge"},
     {"sweep"},
-    {"train"},
+    {"train", "evaluate", "generate"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-# Entry points that happen to live inside a stage: `python -m anima_exp.data`, `anima_exp.judge`.
-ENTRY_POINTS = {"data/__main__.py", "judge/__main__.py"}
+# `python -m anima_exp.data` is an entry point that happens to live inside a stage.
+ENTRY_POINTS = {"data/__main__.py"}
 PACKAGE = Path(anima_exp.__file__).parent
 
 

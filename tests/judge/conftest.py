@@ -1,8 +1,7 @@
 """No test may find a key of its user's, or speak to another server than its own."""
 
 import pytest
-
-KEY = "sk-test-0123456789abcdef"
+from judge_server import KEY
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+KEY = "sk-test-0123456789abcdef"
 RELATIVE = "8 3\nThe first one is better."
 
 

@@ -47,9 +47,8 @@ def show_plan(plan: Plan, config: JudgeConfig, *, address: str | None) -> None:
     if config.judge is Judge.openai and whole.calls:
         server = address or "OpenAI"
         most = whole.calls * (config.retries + 1)
-        say(
-            f"\n{whole.calls:,} calls of {config.judge_model} at {server}; with retries at most {most:,}."
-        )
+        who = f"{config.judge_model} at {server}"
+        say(f"\n{whole.calls:,} calls of {who}; with retries at most {most:,}.")
         say(f"Tokens in are estimated: {HOW}. Tokens out: at most {config.max_tokens:,} a call.")
         cost = whole.cost(config)
         say(
