@@ -105,6 +105,7 @@ BAD_ROWS = {
     "null": ({"question_id": 1, "text": None}, "field 'text' is null, not text;"),
     "no id": ({"text": "x"}, "field 'question_id' is missing; give a number or a text."),
     "odd id": ({"text": "x", "question_id": [1]}, "field 'question_id' is a list;"),
+    "two lines": (GOOD | {"model_id": "a\nb"}, "field 'model_id' holds a line end"),
     "half a letter": ({"question_id": 1, "text": "\ud83d"}, "'text' holds half a character"),
     "another question": (GOOD | {"question": "R?"}, "another question under question_id 1 than"),
     "no common one": (GOOD | {"question_id": 7}, "have no question in common"),

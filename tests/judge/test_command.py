@@ -172,7 +172,7 @@ print([m for m in ("torch", "transformers") if m in sys.modules])
         ("kind=relativ", "kind=relativ is not one of relative, threeclass."),
         ("concurency=2", "There is no setting 'concurency'. Did you mean 'concurrency'?"),
         ("answers=a.jsonl", "answers=a.jsonl is not a list: write [a,b]."),
-        ("model=gpt-4", "model"),
+        ("model=gpt-4", "There is no setting 'model'. Did you mean 'judge_model'?"),
     ],
 )
 def test_a_mistake_is_one_line(word, line):

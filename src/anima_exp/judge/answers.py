@@ -79,7 +79,7 @@ def _answer(row: FileRow, name: str) -> Answer:
     if generated and question is None:
         question = row.optional("text")
     return Answer(
-        model=row.optional("model_id") or row.optional("model") or name,
+        model=row.name("model_id") or row.name("model") or name,
         question_id=row.identifier("question_id"),
         answer_id=row.optional("answer_id") or short_id(text),
         text=text,

@@ -7,6 +7,7 @@ from typing import Any
 from anima_exp.errors import RunError
 from anima_exp.judge.calls import Call
 from anima_exp.judge.client import Client
+from anima_exp.judge.interrupt import run
 from anima_exp.judge.refusal import Failed
 from anima_exp.judge.verdict import Reply
 
@@ -27,7 +28,7 @@ def ask(
         ConfigError: the server refuses in a way that every call would meet.
         RunError: ten calls in a row failed.
     """
-    asyncio.run(_ask(iter(calls), client, replied, failed))
+    run(_ask(iter(calls), client, replied, failed))
 
 
 async def _ask(

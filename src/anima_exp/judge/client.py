@@ -64,7 +64,6 @@ class Client:
             if asked_seconds > _LONGEST_WAIT_SECONDS:
                 raise Failed(f"the server asks to wait {asked_seconds:,.0f} s")
             self.pace.hold(asked_seconds)
-            return
         longest = min(self.config.backoff_seconds * 2**number, _LONGEST_BACKOFF_SECONDS)
         await asyncio.sleep(longest * random.uniform(0.5, 1))  # apart from the other calls
 
@@ -143,6 +142,18 @@ class Client:
         return text.replace(self.key, "***") if len(self.key) > 5 else text
 
 
+def address_of(config: JudgeConfig) -> str | None:
+    """The server's address; None = OpenAI's.
+
+    Raises:
+        ConfigError: the environment's address is none.
+    """
+    if not config.base_url and (found := os.environ.get("OPENAI_BASE_URL")):
+        check_address(found, name="OPENAI_BASE_URL")
+        return found
+    return config.base_url
+
+
 def connect(config: JudgeConfig) -> Client:
     """The client of `config`; nothing is sent yet.
 
@@ -151,9 +162,7 @@ def connect(config: JudgeConfig) -> Client:
     """
     if find_spec("openai") is None:
         raise ConfigError("judge=openai needs a library: pip install 'anima-exp[judge]'")
-    address = config.base_url or os.environ.get("OPENAI_BASE_URL") or None
-    if address and not config.base_url:
-        check_address(address, name="OPENAI_BASE_URL")
+    address = address_of(config)
     key = os.environ.get(config.api_key_env, "").strip()
     if not key and address is None:
         raise ConfigError(

@@ -6,6 +6,7 @@ from typing import Any
 
 from anima_exp.data import files
 from anima_exp.errors import DataError
+from anima_exp.terminal import visible
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,19 @@ class FileRow:
     def optional(self, field: str) -> str | None:
         return None if self.values.get(field) is None else self.text(field)
 
+    def name(self, field: str) -> str | None:
+        """A short text that will stand in tables, file names and error messages, or None."""
+        value = self.optional(field)
+        if value and visible(value).splitlines() != [value]:
+            raise DataError(f"{self.where}: field '{field}' holds a line end or a control letter.")
+        return value
+
     def identifier(self, field: str) -> int | str:
         value = self.values.get(field)
         if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
             what = f"is {_kind(value)}" if field in self.values else "is missing"
             raise DataError(f"{self.where}: field '{field}' {what}; give a number or a text.")
-        return value if isinstance(value, int) else self.text(field)
+        return value if isinstance(value, int) else str(self.name(field))
 
 
 def read(path: str, *, key: str) -> Iterator[FileRow]:

@@ -8,7 +8,7 @@ from anima_exp.judge.answers import read_answers
 from anima_exp.judge.ask import ask
 from anima_exp.judge.calls import Call
 from anima_exp.judge.check import check
-from anima_exp.judge.client import connect
+from anima_exp.judge.client import address_of, connect
 from anima_exp.judge.config import Judge, JudgeConfig
 from anima_exp.judge.confirm import confirm
 from anima_exp.judge.estimate import cost, estimate
@@ -52,7 +52,7 @@ def judge(config: JudgeConfig) -> None:
     again = config.again_unparsed
     if config.dry_run:
         planned = plan(found, call, stored=read_only(out), again_unparsed=again)
-        screen.show_plan(planned, config, address=config.base_url)
+        screen.show_plan(planned, config, address=address_of(config))
         return
     with Store(out) as store:
         if store.cut_short:
@@ -81,6 +81,8 @@ def judge(config: JudgeConfig) -> None:
 def _fill(planned: Plan, config: JudgeConfig, store: Store) -> list[str]:
     """Ask for what is missing; the reasons of the calls that failed."""
     to_ask = planned.to_ask
+    if config.judge is Judge.reference or not to_ask:
+        screen.show_left_out(planned)
     if config.judge is Judge.reference:
         for one in to_ask:
             store.add(verdict(one, reference.reply(one)))

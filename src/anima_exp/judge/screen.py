@@ -42,8 +42,7 @@ def show_plan(plan: Plan, config: JudgeConfig, *, address: str | None) -> None:
         table.add_row(every, *map(_count, numbers), f"<= {_count(whole.most_tokens_out)}")
     console.print(table)
     _beyond(plan)
-    for line in _left_out(plan):
-        say(line)
+    show_left_out(plan)
     if config.judge is Judge.openai and whole.calls:
         server = address or "OpenAI"
         most = whole.calls * (config.retries + 1)
@@ -58,9 +57,8 @@ def show_plan(plan: Plan, config: JudgeConfig, *, address: str | None) -> None:
         )
 
 
-def _left_out(plan: Plan) -> list[str]:
-    """What the table cannot say."""
-    lines = []
+def show_left_out(plan: Plan) -> None:
+    """Questions that are not asked, matches that share a verdict, verdicts that nobody can read."""
     for pair in plan.pairs:
         counts = {
             "only one of them answered": pair.pair.not_common,
@@ -68,14 +66,11 @@ def _left_out(plan: Plan) -> list[str]:
             "are beyond max_questions": pair.pair.over_limit,
         }
         if told := ", ".join(f"{count:,} that {why}" for why, count in counts.items() if count):
-            lines.append(f"{_name(pair)}: questions left out: {told}.")
+            say(f"{' / '.join(pair.pair.models)}: questions left out: {told}.")
     if plan.shared:
-        lines.append(f"{plan.shared:,} matches share the verdict of another with the same texts.")
+        say(f"{plan.shared:,} matches share the verdict of another with the same texts.")
     if plan.unparsed:
-        lines.append(
-            f"{plan.unparsed:,} stored verdicts are unparsed; again_unparsed=true asks them again."
-        )
-    return lines
+        say(f"{plan.unparsed:,} stored verdicts are unparsed; again_unparsed=true asks them again.")
 
 
 def _beyond(plan: Plan) -> None:

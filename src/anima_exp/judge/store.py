@@ -74,6 +74,10 @@ class Store:
             self._file.write(line)  # one system call: a kill leaves all of it or none
         except OSError as error:
             raise _not_written(self.folder, error) from error
+        self._know(row)
+
+    def _know(self, row: Row) -> None:
+        _ = row["parsed"], row["score"], row["text"]  # or it is no verdict
         self.rows[row["key"]] = row
 
     def _load(self) -> None:
@@ -87,8 +91,7 @@ class Store:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-                self.rows[row["key"]] = row
+                self._know(json.loads(line))
             except (ValueError, TypeError, KeyError) as error:
                 raise DataError(
                     f"{self.path}, line {number}: no verdict can be read there. Delete the line; "
