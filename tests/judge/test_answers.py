@@ -153,6 +153,7 @@ SETTINGS = {
     "concurrency": (0, "concurrency=0 must be greater than 0."),
     "retries": (-1, "retries=-1 must not be negative."),
     "reviewers": ("r.jsonl", "reviewers=r.jsonl choose among prompts: give prompts=FILE."),
+    "prompts": ("my_threeclass.jsonl", "Add kind=threeclass, or rename the file."),
     "max_cost": (1.0, "max_cost=1.0 needs price_per_million_input_tokens"),
     "price_per_million_input_tokens": (1.0, "belong together"),
     "base_url": ("localhost:8000", "base_url=localhost:8000 is no address."),

@@ -153,7 +153,7 @@ print(*[m for m in ("torch", "transformers", "openai", "numpy", "rich") if m in 
 
 def test_the_work_itself_loads_no_torch(tmp_path):
     with serving() as server:
-        words = arguments(tmp_path, server.url, "yes=true")
+        words = arguments(tmp_path, server.url, "yes=true", files=two(tmp_path, 1))
         code = f"""
 import runpy, sys
 sys.argv = ["judge", *{words!r}]

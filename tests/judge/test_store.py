@@ -1,5 +1,8 @@
 """A verdict that was given is kept: nothing is asked twice, nothing overwritten, nothing torn."""
 
+from io import FileIO
+from pathlib import Path
+
 import pytest
 from judge_files import answers, config, stored, two, verdicts
 from judge_server import RELATIVE, serving
@@ -140,6 +143,15 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     with serving() as server, pytest.raises(RunError, match=r"Cannot write to out=.*ratings: "):
         judge(config(tmp_path, server.url))
     assert server.bodies == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_one_line(tmp_path):
+    with Store(tmp_path / "ratings") as store:
+        store._file = FileIO("/dev/full", "a")
+        with pytest.raises(RunError, match=r"Cannot write to out=.*: No space left on device\."):
+            store.add({"key": "k", "parsed": True, "score": 1, "text": "1"})
+        assert store.rows == {}
 
 
 def test_names_that_no_file_can_have(tmp_path):

@@ -1,10 +1,11 @@
 """Settings of the judge that contradict themselves, or would give a secret away."""
 
 import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from anima_exp.errors import ConfigError
-from anima_exp.judge.config import Judge, JudgeConfig
+from anima_exp.judge.config import Judge, JudgeConfig, Kind
 
 
 def check(config: JudgeConfig) -> None:
@@ -14,6 +15,8 @@ def check(config: JudgeConfig) -> None:
         raise ConfigError("answers=[] names no file. Give answers=[a.jsonl,b.jsonl].")
     if config.reviewers and not config.prompts:
         raise ConfigError(f"reviewers={config.reviewers} choose among prompts: give prompts=FILE.")
+    if config.prompts:
+        _kind_of_prompts(config.prompts, config.kind)
     if config.judge is Judge.openai and not config.judge_model:
         raise ConfigError(
             "judge_model=null: which model is to judge? Give judge_model=NAME (QLoRA: gpt-4), "
@@ -37,6 +40,16 @@ def check(config: JudgeConfig) -> None:
             f"max_cost={config.max_cost} needs price_per_million_input_tokens and "
             "price_per_million_output_tokens."
         )
+
+
+def _kind_of_prompts(prompts: str, kind: Kind) -> None:
+    """The published files say in their names what they ask for; the wrong one costs every call."""
+    for other in Kind:
+        if other is not kind and other in Path(prompts).stem and kind not in Path(prompts).stem:
+            raise ConfigError(
+                f"prompts={prompts} asks for {other.value} verdicts by its name, which "
+                f"kind={kind.value} cannot read. Add kind={other.value}, or rename the file."
+            )
 
 
 def _numbers(config: JudgeConfig) -> None:

@@ -16,6 +16,7 @@ from anima_exp.judge.config import JudgeConfig
 from anima_exp.judge.pace import Pace
 from anima_exp.judge.refusal import Failed, failed_alone, refusal
 from anima_exp.judge.verdict import Reply
+from anima_exp.terminal import visible
 
 _LONGEST_BACKOFF_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 600.0  # that a server may ask for; beyond it the call fails for now
@@ -57,7 +58,8 @@ class Client:
                     break
                 self.retried += 1
                 await self._wait(number, again.wait_seconds)
-        raise Failed(f"{last}, {self.config.retries + 1} tries")
+        tries = self.config.retries + 1
+        raise Failed(f"{last}, {tries} {'try' if tries == 1 else 'tries'}")
 
     async def _wait(self, number: int, asked_seconds: float | None) -> None:
         if asked_seconds is not None:
@@ -197,7 +199,7 @@ def _message(body: Any) -> str:
     inner = body.get("error", body) if isinstance(body, dict) else body
     told = inner.get("message", "") if isinstance(inner, dict) else inner
     lines = str(told or "").strip().splitlines()
-    return lines[0][:300] if lines else "no reason given"
+    return visible(lines[0][:300]) if lines else "no reason given"
 
 
 def _cause(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from anima_exp.judge.calls import Call
 from anima_exp.judge.plan import Plan
+from anima_exp.judge.store import not_written
 from anima_exp.judge.verdict import row
 from anima_exp.results.files import write_text
 
@@ -21,14 +22,22 @@ _LONGEST_NAME_BYTES = 80  # of 255 that a file system allows for two names, the 
 
 
 def publish(plan: Plan, stored: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
-    """Write the files of every order that has a verdict, and return them."""
+    """Write the files of every order that has a verdict, and return them.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
     by_file: dict[Path, list[Call]] = defaultdict(list)
     for call in plan.calls:
         if call.key in stored:
             by_file[folder / file_name(call)].append(call)
     for path, calls in by_file.items():
         rows = (row(call, stored[call.key]) for call in calls)
-        write_text(path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
+        text = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows)
+        try:
+            write_text(path, text)
+        except OSError as error:
+            raise not_written(folder, error) from error
     return list(by_file)
 
 

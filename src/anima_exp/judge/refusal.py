@@ -2,7 +2,6 @@
 
 from anima_exp.errors import ConfigError
 from anima_exp.judge.config import JudgeConfig
-from anima_exp.terminal import visible
 
 _OF_ONE_CALL = ("context_length_exceeded", "content_filter", "string_above_max_length")
 
@@ -18,7 +17,7 @@ def failed_alone(status: int, code: str | None, text: str) -> bool:
 
 
 def refusal(status: int, text: str, config: JudgeConfig) -> ConfigError:
-    """A refusal that every call would meet. `text` is the server's, without the key."""
+    """A refusal that every call would meet. `text` is the server's first line, without the key."""
     if status == 401:  # a server may quote a part of the key: nothing of its text is shown
         return ConfigError(
             f"The server does not accept the key (HTTP 401). Check {config.api_key_env}."
@@ -27,11 +26,11 @@ def refusal(status: int, text: str, config: JudgeConfig) -> ConfigError:
         where = config.base_url or "OPENAI_BASE_URL, or OpenAI"
         return ConfigError(
             f"judge_model={config.judge_model} or the address is unknown to the server (HTTP 404): "
-            f"{visible(text)}. Check judge_model and base_url={where}."
+            f"{text}. Check judge_model and base_url={where}."
         )
     hint = ""
     if "max_completion_tokens" in text:
         hint = " Add token_limit=max_completion_tokens."
     elif "temperature" in text:
         hint = " Add temperature=null for the server's own."
-    return ConfigError(f"The server refuses (HTTP {status}): {visible(text)}{hint}")
+    return ConfigError(f"The server refuses (HTTP {status}): {text}{hint}")

@@ -6,9 +6,10 @@ for again stays where it is.
 
 import json
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -30,7 +31,7 @@ class Store:
     folder: Path
     rows: dict[str, Row] = field(default_factory=dict)
     cut_short: int = 0  # lines that a crash left unfinished: 0 or 1
-    _file: IO[bytes] | None = None
+    _file: FileIO | None = None
 
     @property
     def path(self) -> Path:
@@ -47,7 +48,7 @@ class Store:
                 "another out=FOLDER."
             ) from error
         except OSError as error:
-            raise _not_written(self.folder, error) from error
+            raise not_written(self.folder, error) from error
         try:
             self._load()
         except BaseException:
@@ -70,10 +71,11 @@ class Store:
         line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         try:
             if self._file is None:
-                self._file = self.path.open("ab", buffering=0)
-            self._file.write(line)  # one system call: a kill leaves all of it or none
+                self._file = FileIO(self.path, "a")
+            while line:  # as a rule one write; a disk that fills up takes a part first
+                line = line[self._file.write(line) :]
         except OSError as error:
-            raise _not_written(self.folder, error) from error
+            raise not_written(self.folder, error) from error
         self._know(row)
 
     def _know(self, row: Row) -> None:
@@ -114,7 +116,7 @@ def read_only(folder: Path) -> dict[str, Row]:
     return rows
 
 
-def _not_written(folder: Path, error: OSError) -> RunError:
+def not_written(folder: Path, error: OSError) -> RunError:
     return RunError(
         f"Cannot write to out={folder}: {error.strerror}. What is stored stays; make room or give "
         "another out=FOLDER, and the same command goes on."
