@@ -12,15 +12,16 @@ LAYERS = [
     {"tiny"},
     {"data", "model", "results"},
     {"training"},
-    {"evals"},
+    {"evals", "finished"},
     {"page", "tables"},
     {"elo"},
     {"compare"},
     {"plan"},
     {"experiment"},
     {"compose"},
+    {"judge"},
     {"sweep"},
-    {"train"},
+    {"train", "evaluate", "generate"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # `python -m anima_exp.data` is an entry point that happens to live inside a stage.

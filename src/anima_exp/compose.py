@@ -48,6 +48,8 @@ def install(schema: type = RunConfig) -> None:
     speak_of(schema)
     store = ConfigStore.instance()
     store.store(name="schema", node=schema)
+    if not issubclass(schema, RunConfig):
+        return  # no groups, so no sweeps: Hydra copies them for every line of --help
     store.store(group="sweep", name="by_hand", node={}, package="_global_")  # -m seed=1,2,3
     for path in sorted(shipped("sweeps").glob("*.yaml")):
         store.store(group="sweep", name=path.stem, node=OmegaConf.load(path), package="_global_")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from anima_exp.config import ExactMatchConfig
+from anima_exp.evals.same import same
 from anima_exp.model.generate import greedy
 
 
@@ -21,13 +22,3 @@ def exact_match(model: Any, tokenizer: Any, rows: Any, config: ExactMatchConfig)
         same(answer, reference) for answer, reference in zip(answers, references, strict=True)
     )
     return right / max(count, 1)
-
-
-def same(answer: str, reference: str) -> bool:
-    """Equal but for white space and one final full stop."""
-    return _plain(answer) == _plain(reference)
-
-
-def _plain(text: str) -> str:
-    text = " ".join(text.split())
-    return text[:-1].rstrip() if text.endswith((".", "。")) else text

@@ -1,0 +1,11 @@
+"""Whether two answers are the same answer."""
+
+
+def same(answer: str, reference: str) -> bool:
+    """Equal but for white space and one final full stop."""
+    return _plain(answer) == _plain(reference)
+
+
+def _plain(text: str) -> str:
+    text = " ".join(text.split())
+    return text[:-1].rstrip() if text.endswith((".", "。")) else text

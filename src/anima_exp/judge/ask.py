@@ -1,0 +1,67 @@
+"""Calls -> replies, several at once, each handed over as it arrives."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from anima_exp.errors import RunError
+from anima_exp.judge.calls import Call
+from anima_exp.judge.client import Client
+from anima_exp.judge.interrupt import run
+from anima_exp.judge.refusal import Failed
+from anima_exp.judge.verdict import Reply
+
+# Calls that failed one after another, after all their tries, before the server is taken for dead.
+_GIVE_UP_AFTER = 10
+
+
+def ask(
+    calls: Sequence[Call],
+    client: Client,
+    *,
+    replied: Callable[[Call, Reply], Any],
+    failed: Callable[[Call, str], Any],
+) -> None:
+    """Make every call; `replied` or `failed` hears of each.
+
+    Raises:
+        ConfigError: the server refuses in a way that every call would meet.
+        RunError: ten calls in a row failed.
+    """
+    run(_ask(iter(calls), client, replied, failed))
+
+
+async def _ask(
+    calls: Iterator[Call],
+    client: Client,
+    replied: Callable[[Call, Reply], Any],
+    failed: Callable[[Call, str], Any],
+) -> None:
+    in_a_row = 0
+
+    async def worker() -> None:
+        nonlocal in_a_row
+        for call in calls:  # shared: each worker takes the next
+            try:
+                reply = await client.ask(call)
+            except Failed as error:
+                failed(call, str(error))
+                in_a_row += 1
+                if in_a_row >= _GIVE_UP_AFTER:
+                    raise RunError(
+                        f"{in_a_row} calls failed one after another; the last: {error}. Stored "
+                        "verdicts stay; the same command goes on when the server answers."
+                    ) from error
+            else:
+                in_a_row = 0
+                replied(call, reply)
+
+    client.open()
+    workers = [asyncio.create_task(worker()) for _ in range(client.config.concurrency)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for task in workers:
+            task.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        await client.close()

@@ -1,0 +1,41 @@
+"""A coroutine that SIGTERM ends as Ctrl-C does: its tasks first, in order, then the program."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Coroutine
+from typing import Any
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """asyncio.run, after which a SIGTERM that came meanwhile is raised again.
+
+    A handler that exits at once, as compose.py's, would do so in the midst of a task, and asyncio
+    would print what it was about.
+    """
+    if threading.current_thread() is not threading.main_thread():  # where no handler can be set
+        asyncio.run(work)
+        return
+    terminated: list[int] = []
+
+    async def watched() -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def end(number: int, _: Any) -> None:
+            terminated.append(number)
+            loop.call_soon_threadsafe(task.cancel)
+
+        signal.signal(signal.SIGTERM, end)
+        await work
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        asyncio.run(watched())
+    except asyncio.CancelledError:
+        if not terminated:
+            raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if terminated:
+        signal.raise_signal(terminated[0])

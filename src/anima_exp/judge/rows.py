@@ -1,0 +1,68 @@
+"""A file of JSON rows -> its rows with where each stands, and the fields one may ask them for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from anima_exp.data import files
+from anima_exp.errors import DataError
+from anima_exp.terminal import visible
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """One row; `where` names its file and number in error messages."""
+
+    where: str
+    values: dict[str, Any]
+
+    def text(self, field: str) -> str:
+        """Raises DataError: the field is missing, no text, or cannot be written as UTF-8."""
+        value = self.values.get(field)
+        if not isinstance(value, str):
+            found = ", ".join(map(str, self.values)) or "nothing"
+            what = f"is {_kind(value)}, not text" if field in self.values else "is missing"
+            raise DataError(f"{self.where}: field '{field}' {what}; the row has {found}.")
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise DataError(f"{self.where}: field '{field}' holds half a character (a surrogate).")
+        return value
+
+    def optional(self, field: str) -> str | None:
+        return None if self.values.get(field) is None else self.text(field)
+
+    def name(self, field: str) -> str | None:
+        """A short text that will stand in tables, file names and error messages, or None."""
+        value = self.optional(field)
+        if value and visible(value).splitlines() != [value]:
+            raise DataError(f"{self.where}: field '{field}' holds a line end or a control letter.")
+        return value
+
+    def identifier(self, field: str) -> int | str:
+        value = self.values.get(field)
+        if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
+            what = f"is {_kind(value)}" if field in self.values else "is missing"
+            raise DataError(f"{self.where}: field '{field}' {what}; give a number or a text.")
+        return value if isinstance(value, int) else str(self.name(field))
+
+
+def read(path: str, *, key: str) -> Iterator[FileRow]:
+    """Every row of a JSON or JSON-lines file.
+
+    Raises:
+        DataError: no such file, a broken line, or no row at all. `key` is the setting to name.
+    """
+    file = files.find(path, key=key)
+    unit, empty = files.unit(file), True
+    for number, row in files.rows(file):
+        empty = False
+        where = f"{path}, {unit} {number}"
+        if isinstance(row, DataError):
+            raise DataError(f"{where}: {row}.")
+        yield FileRow(where, dict(row))
+    if empty:
+        raise DataError(f"{key}={path} holds no rows.")
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "empty", type(None): "null", bool: "a boolean"}
+    return names.get(type(value), "a number")
