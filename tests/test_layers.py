@@ -17,7 +17,7 @@ LAYERS = [
     {"elo"},
     {"compare"},
     {"plan"},
-    {"experiment"},
+    {"experiment", "evaluation"},
     {"compose"},
     {"judge"},
     {"sweep"},

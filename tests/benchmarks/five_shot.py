@@ -1,14 +1,15 @@
 """Five-shot multiple choice: each shared beginning read once, against one full prompt a question.
 
-python tests/benchmarks/five_shot.py FOLDER [TOKENIZER]
+python tests/benchmarks/five_shot.py FOLDER TOKENIZER [EVERY]
 
-FOLDER has dev/ and val/ of MMLU's CSV files. The model has random weights: 256 wide, 4 layers, the
+Of every EVERY subjects one (default: all). FOLDER has dev/ and val/ of MMLU's CSV files. The model has random weights: 256 wide, 4 layers, the
 tokenizer's vocabulary. `plain` reads each prompt alone and keeps all logits, as qlora.py does;
 `plain, last logits` asks the head for the last position only.
 """
 
 import sys
 import time
+from pathlib import Path
 
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -34,7 +35,7 @@ def timed(work, *args, **how):
     return found, time.perf_counter() - started
 
 
-def main(folder, tokenizer_name):
+def main(folder, tokenizer_name, every=1):
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_name)
     model = LlamaForCausalLM(
@@ -43,7 +44,10 @@ def main(folder, tokenizer_name):
             num_attention_heads=4, max_position_embeddings=2048,
         )
     ).eval()  # fmt: skip
-    config = MultipleChoiceConfig(source="", path=folder, prompt="mmlu")
+    subjects = sorted(path.stem.removesuffix("_val") for path in Path(folder).glob("val/*.csv"))
+    config = MultipleChoiceConfig(
+        source="", path=folder, prompt="mmlu", subjects=subjects[:: int(every)]
+    )
     ready, seconds = timed(make_ready, "mmlu", config, tokenizer)
     tokens = sum(len(one.ids) for one in ready.asked)
     print(f"{len(ready.asked)} questions, {tokens:,} tokens; made ready in {seconds:.1f} s")
@@ -59,4 +63,4 @@ def main(folder, tokenizer_name):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "huggyllama/llama-7b")
+    main(*sys.argv[1:])
