@@ -2,9 +2,9 @@
 
 python tests/benchmarks/five_shot.py FOLDER TOKENIZER [EVERY]
 
-Of every EVERY subjects one (default: all). FOLDER has dev/ and val/ of MMLU's CSV files. The model has random weights: 256 wide, 4 layers, the
-tokenizer's vocabulary. `plain` reads each prompt alone and keeps all logits, as qlora.py does;
-`plain, last logits` asks the head for the last position only.
+Of every EVERY subjects one (default: all). FOLDER has dev/ and val/ of MMLU's CSV files. The model
+has random weights: 256 wide, 4 layers, the tokenizer's vocabulary. `plain` reads each prompt alone
+and keeps all logits, as qlora.py does; `plain, last logits` asks the head for the last one only.
 """
 
 import sys
