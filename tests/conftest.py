@@ -6,6 +6,8 @@ from pathlib import Path
 
 # Before any import of ours: nothing in a test may look for a network or write to the home folder.
 os.environ |= {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline", "TOKENIZERS_PARALLELISM": "false"}
+# The models are so small that threads only wait for each other, much the more on a busy machine.
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 import hydra
 import pytest
