@@ -12,13 +12,14 @@ LAYERS = [
     {"tiny"},
     {"data", "model", "results"},
     {"training"},
-    {"evals"},
+    {"evals", "finished"},
+    {"answers"},
     {"compare"},
     {"plan"},
     {"experiment"},
     {"compose"},
     {"sweep"},
-    {"train"},
+    {"train", "evaluate", "generate"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # `python -m anima_exp.data` is an entry point that happens to live inside a stage.

@@ -100,6 +100,8 @@ def _evals(config: RunConfig) -> list[str]:
         names.append(f"{len(config.evals.samples.prompts)} sample answers")
     if names and config.trainer.eval_every:
         names[-1] += f"; every {config.trainer.eval_every} steps"
+    if config.evals.answers:
+        names.append(f"answers to {config.evals.answers.questions} at the end")
     return names
 
 

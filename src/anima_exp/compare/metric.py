@@ -6,7 +6,7 @@ from anima_exp.compare.runs import Runs
 from anima_exp.errors import ConfigError
 
 _SMALLER_IS_BETTER = ("loss", "perplexity", "error", "seconds", "bits_per_byte")
-_SHARES = ("exact_match", "accuracy", "mmlu", "ceval", "share", "rate")
+_SHARES = ("exact_match", "answers_match", "accuracy", "mmlu", "ceval", "share", "rate")
 _DEFAULT = "heldout_loss"
 
 

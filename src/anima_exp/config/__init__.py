@@ -10,11 +10,14 @@ from anima_exp.config.data import (
     DataConfig,
 )
 from anima_exp.config.evals import (
+    AnsweringConfig,
+    AnswersConfig,
     EvalsConfig,
     ExactMatchConfig,
     HeldoutConfig,
     SamplesConfig,
 )
+from anima_exp.config.generate import GenerateConfig
 from anima_exp.config.model import (
     Attention,
     LoraConfig,
@@ -47,6 +50,8 @@ from anima_exp.config.training import (
 from anima_exp.config.use import UseConfig
 
 __all__ = [
+    "AnsweringConfig",
+    "AnswersConfig",
     "Attention",
     "BadRow",
     "DataConfig",
@@ -54,6 +59,7 @@ __all__ = [
     "EarlyStopping",
     "EvalsConfig",
     "ExactMatchConfig",
+    "GenerateConfig",
     "HeldoutConfig",
     "LauncherConfig",
     "LoraConfig",
