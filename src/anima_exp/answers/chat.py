@@ -43,6 +43,7 @@ class Chat:
 
     def run(self, lines: Iterable[str]) -> None:
         """Answer every line; a line that begins with `/` is a command."""
+        prompt(self.asked.template, self.tokenizer, "")  # a format that cannot be is told at once
         self._tell(self._greeting())
         for line in lines:
             text = line.strip()

@@ -92,6 +92,7 @@ def _content(url: str, *, seconds: float, most_bytes: int) -> bytes:
 
 def _reason(error: Exception, seconds: float) -> str:
     if isinstance(error, urllib.error.HTTPError):
+        error.close()  # it holds the connection
         return f"the server answers {error.code} {error.reason}".rstrip()
     cause = getattr(error, "reason", error)
     if isinstance(cause, TimeoutError):

@@ -18,7 +18,7 @@ def check(config: RunConfig) -> None:
     from anima_exp.answers import prompts, questions
 
     if config.evals.answers.prompt_template:
-        prompts.check(config.evals.answers.prompt_template)
+        prompts.check(config.evals.answers.prompt_template, key="evals.answers.prompt_template")
     questions.load(
         config.evals.answers.questions,
         config.evals.answers,

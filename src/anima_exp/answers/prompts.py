@@ -43,10 +43,10 @@ def has_turns(template: str) -> bool:
     return template == CHAT or template in _NEXT_TURN
 
 
-def check(template: str) -> None:
-    """Raise ConfigError unless there is such a format."""
+def check(template: str, *, key: str = KEY) -> None:
+    """Raise ConfigError unless there is such a format; `key` is the setting that names it."""
     if template != CHAT:
-        function(template, among=templates, key=KEY)
+        function(template, among=templates, key=key)
 
 
 def prompt(template: str, tokenizer: Any, question: str, before: Sequence[Turn] = ()) -> Prompt:
