@@ -19,13 +19,12 @@ def shown(pieces, stops=("###",)):
 
 
 def test_text_is_shown_as_it_comes():
-    assert shown([" One", " One two", " One two."]) == (["One", "One two", "One two."],) + (
-        "One two.\n",
-    )
+    seen, whole = shown([" One", " One two", " One two."])
+    assert (seen, whole) == (["One", "One two", "One two."], "One two.\n")
 
 
 def test_the_beginning_of_a_stop_string_is_held_back():
-    seen, whole = shown(["a", "a #", "a ##", "a ###"])
+    seen, whole = shown(["a", "a #", "a ##", "a "])
     assert seen[:3] == ["a", "a", "a"] and whole == "a\n"
     assert shown(["a", "a #", "a #1"])[0] == ["a", "a", "a #1"]
 
@@ -65,7 +64,7 @@ def adapted(compose):
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name:
-                weight.normal_(std=0.5)
+                weight.normal_(std=5.0)
     return model
 
 
@@ -110,7 +109,7 @@ def test_an_answer_that_is_cut_says_so(chat):
 
 
 def test_turns_that_no_longer_fit_are_forgotten_aloud(chat):
-    long = "word " * 40
+    long = "word " * 200
     talk, said = chat(*[long] * 12, max_new_tokens=2)
     assert "turns no longer fit, and are forgotten)" in said
     assert 0 < len(talk.said["base"]) < 12

@@ -37,8 +37,8 @@ def trained(compose, tmp_path_factory):
     return config, folder
 
 
-def test_a_run_that_is_told_to_leaves_its_answers(trained, capsys):
-    config, folder = trained
+def test_a_run_that_is_told_to_leaves_its_answers(trained):
+    folder = trained[1]
     rows = StepLines(folder / "answers.jsonl").rows()
     record = Record.load(folder)
     assert [row["question_id"] for row in rows] == list(range(1, 11))

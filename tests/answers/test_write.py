@@ -1,4 +1,4 @@
-"""An answers file: FastChat's fields, gone on with under the same settings, refused under others."""
+"""An answers file has FastChat's fields, and goes on under the settings it was begun with only."""
 
 import json
 import re
