@@ -83,7 +83,7 @@ def _run(config: RunConfig, folder: RunFolder, *, until: int | None) -> Record:
         data=setup.data.train.tokens.folder.name,  # the key of all that the token ids depend on
         base=setup.base_fingerprint,
     )
-    of_run.check_prompts(config, setup.model, setup.tokenizer)
+    of_run.check_prompts(config, setup)
     resume = checkpoint.newest(folder.checkpoints)
     resumed_at = checkpoint.step(resume) if resume else None
     show(
@@ -104,14 +104,8 @@ def _run(config: RunConfig, folder: RunFolder, *, until: int | None) -> Record:
     def evaluate(step: int) -> None:
         found = measure(setup.model, setup.tokenizer, setup.data.heldout, config)
         if step == setup.steps and config.evals.answers:
-            found = of_run.added(
-                found,
-                config,
-                setup.model,
-                setup.tokenizer,
-                folder.path,
-                same_weights=step == resumed_at,
-            )
+            same = step == resumed_at
+            found = of_run.added(found, config, setup, folder.path, same_weights=same)
         journal.evaluated(step, found.scores, found.generations, found.seconds)
 
     try:

@@ -54,9 +54,11 @@ def answer(config: GenerateConfig, place: str) -> None:
     path = Path(config.out or f"answers/{name(config)}.jsonl").expanduser()
     if path.is_dir():
         raise ConfigError(f"out={path} is a folder. Give a file, for example {path}/answers.jsonl.")
+    from anima_exp.answers import file
     from anima_exp.answers.write import report, write
 
     asked = _asked(config)
+    file.check(path, questions, asked.settings())  # before a large model is loaded for nothing
     model, tokenizer = load(config)
     report(write(model, tokenizer, questions, asked, path), path, config.max_new_tokens)
 

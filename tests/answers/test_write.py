@@ -108,6 +108,13 @@ def test_other_questions_are_refused(tiny, asked, questions, path):
         write(*tiny, [Question(1, "Other?"), *questions[1:]], asked(), path)
 
 
+def test_a_question_answered_twice_is_refused(tiny, asked, questions, path):
+    write(*tiny, questions[:1], asked(), path)
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(RunError, match=r"line 2 answers question 1 again"):
+        write(*tiny, questions, asked(), path)
+
+
 @pytest.mark.parametrize("content", ["my notes", "my notes\n", '{"a": 1}\n', "[1]\n", "\xff\n"])
 def test_a_file_of_something_else_is_never_overwritten(tiny, asked, questions, path, content):
     path.parent.mkdir()

@@ -49,10 +49,8 @@ def digest(settings: Settings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def earlier(path: Path, questions: Sequence[Question], settings: Settings) -> list[Row]:
-    """The answers that an earlier start left, in a file ready to be gone on with.
-
-    A last line that was cut short by a kill is dropped: its question is asked again.
+def check(path: Path, questions: Sequence[Question], settings: Settings) -> list[str]:
+    """The whole lines of `path`, each an answer to one of `questions` under `settings`.
 
     Raises:
         RunError: the file holds something else, or answers under other settings or to other
@@ -60,19 +58,33 @@ def earlier(path: Path, questions: Sequence[Question], settings: Settings) -> li
     """
     if not path.exists():
         return []
-    try:
-        *lines, last = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError:
-        *lines, last = path.read_bytes().decode("utf-8", "replace").split("\n")
-    rows = [_row(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
-    asked = {str(question.id): question for question in questions}
-    for number, row in enumerate(rows, start=1):
-        _refuse_other(row, f"{path}, line {number}", asked, settings)
-    if last:
-        if not rows and not last.startswith('{"answer_id": '):
-            raise RunError(f"{path} holds something else than answers. {_ANOTHER}")
-        write_text(path, "".join(f"{line}\n" for line in lines))
-    return rows
+    *lines, last = path.read_bytes().decode("utf-8", "replace").split("\n")
+    if not lines and last and not last.startswith('{"answer_id": '):
+        raise RunError(f"{path} holds something else than answers. {_ANOTHER}")
+    asked, seen = {str(question.id): question for question in questions}, set()
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}, line {number}"
+        row = _row(line, where)
+        _refuse_other(row, where, asked, settings)
+        if row["question_id"] in seen:
+            raise RunError(f"{where} answers question {row['question_id']} again. {_ANOTHER}")
+        seen.add(row["question_id"])
+    return lines
+
+
+def earlier(path: Path, questions: Sequence[Question], settings: Settings) -> list[Row]:
+    """The answers that an earlier start left, in a file ready to be gone on with.
+
+    A last line that was cut short by a kill is dropped: its question is asked again.
+
+    Raises:
+        RunError: see `check`.
+    """
+    lines = check(path, questions, settings)
+    whole = "".join(f"{line}\n" for line in lines)
+    if path.exists() and path.stat().st_size != len(whole.encode()):
+        write_text(path, whole)
+    return [json.loads(line) for line in lines]
 
 
 def append(path: Path, rows: Sequence[Row]) -> None:

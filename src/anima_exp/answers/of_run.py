@@ -27,22 +27,21 @@ def check(config: RunConfig) -> None:
     )
 
 
-def check_prompts(config: RunConfig, model: Any, tokenizer: Any) -> None:
+def check_prompts(config: RunConfig, setup: Any) -> None:
     """Raise for a question that this model cannot be asked, before it is trained."""
     if config.evals.answers is None:
         return
     from anima_exp.answers.write import ask
 
     for question in _questions(config):
-        ask(model, tokenizer, question, _asked(config))
+        ask(setup.model, setup.tokenizer, question, _asked(config))
 
 
-def added(
-    found: Any, config: RunConfig, model: Any, tokenizer: Any, folder: Path, *, same_weights: bool
-) -> Any:
+def added(found: Any, config: RunConfig, setup: Any, folder: Path, *, same_weights: bool) -> Any:
     """`found` (evals.measure.Measured), with the answers' score and the time they took.
 
     Args:
+        setup: of experiment.py; its model and tokenizer are asked.
         same_weights: answers that an earlier start left are this model's; else they go.
     """
     from anima_exp.answers.write import report, write
@@ -51,7 +50,7 @@ def added(
     path = folder / FILE
     if not same_weights:
         path.unlink(missing_ok=True)
-    written = write(model, tokenizer, _questions(config), _asked(config), path)
+    written = write(setup.model, setup.tokenizer, _questions(config), _asked(config), path)
     report(written, path, config.evals.answers.max_new_tokens)
     scores = {} if written.match is None else {"answers_match": written.match}
     return replace(found, scores=found.scores | scores, seconds=found.seconds + written.seconds)
