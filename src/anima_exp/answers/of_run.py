@@ -33,8 +33,9 @@ def check_prompts(config: RunConfig, setup: Any) -> None:
         return
     from anima_exp.answers.write import ask
 
+    asked = _asked(config)
     for question in _questions(config):
-        ask(setup.model, setup.tokenizer, question, _asked(config))
+        ask(setup.model, setup.tokenizer, question, asked)
 
 
 def added(found: Any, config: RunConfig, setup: Any, folder: Path, *, same_weights: bool) -> Any:

@@ -37,9 +37,11 @@ def choose(logits: torch.Tensor, how: Sampling, dice: Sequence[random.Random]) -
         return [int(token) for token in logits.argmax(-1)]
     # In fp64: a share that rounds up would move the edge between two tokens.
     shares = (logits.double() / how.temperature).softmax(-1)
-    shares, order = shares.sort(descending=True, stable=True)
+    by_share, order = shares.sort(descending=True, stable=True)
+    kept = by_share.cumsum(-1) - by_share < how.top_p  # the first always is
+    shares = shares * torch.zeros_like(kept).scatter(-1, order, kept)
+    # In the order of the ids, not of the shares: two tokens of almost the same share change
+    # places with the last digit of a logit, which another batch computes differently.
     upto = shares.cumsum(-1)
-    kept = (upto - shares < how.top_p).sum(-1, keepdim=True)  # [B, 1]; the first always stays
-    thrown = torch.tensor([[die.random()] for die in dice], dtype=upto.dtype, device=upto.device)
-    rank = (upto <= thrown * upto.gather(-1, kept - 1)).sum(-1, keepdim=True)
-    return [int(token) for token in order.gather(-1, rank.minimum(kept - 1)).squeeze(-1)]
+    thrown = torch.tensor([[1 - die.random()] for die in dice], dtype=upto.dtype)  # in (0, 1]
+    return [int(token) for token in (upto < thrown.to(upto.device) * upto[:, -1:]).sum(-1)]
