@@ -110,8 +110,8 @@ def test_the_context_of_the_model_ends_an_answer(tiny, prompts):
 
 
 def draws(logits, how, count=4000):
-    dice = [random.Random(7)]
-    return Counter(choose(torch.tensor([logits]), how, dice)[0] for _ in range(count))
+    dice = [random.Random(number) for number in range(count)]
+    return Counter(choose(torch.tensor([logits] * count), how, dice))
 
 
 def test_top_p_keeps_the_fewest_tokens_that_make_up_the_share():
