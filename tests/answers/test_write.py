@@ -138,6 +138,13 @@ def test_what_was_cut_is_counted_and_told(tiny, asked, questions, path, capsys):
     )
 
 
+def test_empty_answers_are_counted_and_told(tiny, asked, questions, path, capsys):
+    written = write(*tiny, questions, asked("plain", stop=["1", "2", " "], temperature=0), path)
+    assert written.empty == sum(not row["text"] for row in rows(path)) > 0
+    report(written, path, 24)
+    assert f"{written.empty} are empty\n" in capsys.readouterr().out
+
+
 def test_a_question_too_long_for_the_model_is_told_before_any_is_asked(tiny, asked, path):
     with pytest.raises(DataError, match=r"Question 7 has \d+ tokens as a prompt, but .* at most"):
         write(*tiny, [Question(1, "Hi"), Question(7, "word " * 2000)], asked(), path)

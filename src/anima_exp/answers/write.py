@@ -59,6 +59,7 @@ class Written:
     answers: int
     new: int  # the others were there already
     cut: int  # at max_new_tokens, or at the end of the model's context
+    empty: int  # the model ended before its first word
     match: float | None  # share equal to the reference, where every question has one
     seconds: float
 
@@ -105,19 +106,22 @@ def write(
         answers=len(rows),
         new=len(rows) - there,
         cut=sum(row["finish"] == "length" for row in rows),
+        empty=sum(not row["text"] for row in rows),
         match=_match(rows),
         seconds=time.perf_counter() - started,
     )
 
 
 def report(written: Written, path: Path, most: int) -> None:
-    """One line for the file, one for what was cut, one for what was right."""
+    """One line for the file, one for what was cut or left empty, one for what was right."""
     screen.say(f"answers  {path}: {written.answers} ({written.new} new)")
     if written.cut:
         screen.say(
             f'         {written.cut} were cut ("finish": "length"): max_new_tokens={most}, or the '
             "model's context, gave no more room"
         )
+    if written.empty:
+        screen.say(f"         {written.empty} are empty")
     if written.match is not None:
         share = screen.number("answers_match", written.match)
         screen.say(f"         {share} equal the reference answer")
