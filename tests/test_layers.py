@@ -13,6 +13,7 @@ LAYERS = [
     {"data", "model", "results"},
     {"training"},
     {"evals", "finished"},
+    {"answers"},
     {"page", "tables"},
     {"elo"},
     {"compare"},

@@ -3,7 +3,14 @@
 import re
 from dataclasses import fields
 
-from anima_exp.config import Precision, Quantization, RunConfig, Schedule, TargetModules
+from anima_exp.config import (
+    AnsweringConfig,
+    Precision,
+    Quantization,
+    RunConfig,
+    Schedule,
+    TargetModules,
+)
 from anima_exp.errors import ConfigError
 
 
@@ -14,6 +21,10 @@ def check(config: RunConfig) -> None:
     _data(config)
     _adapter(config)
     _schedule(config)
+    if config.evals.answers:
+        _answering(config.evals.answers, "evals.answers.")
+    if isinstance(config, AnsweringConfig):
+        _answering(config, "")
 
 
 def check_length(config: RunConfig) -> None:
@@ -163,3 +174,17 @@ def _schedule(config: RunConfig) -> None:
             f"optimizer.warmup_ratio={optimizer.warmup_ratio} does nothing with "
             "optimizer.schedule=constant. Use optimizer.schedule=constant_with_warmup."
         )
+
+
+def _answering(config: AnsweringConfig, group: str) -> None:
+    for key in ("max_questions", "max_new_tokens", "batch_size"):
+        value = getattr(config, key)
+        if value is not None and value < 1:
+            raise ConfigError(f"{group}{key}={value} must be greater than 0.")
+    for key in ("temperature", "sampling_seed"):
+        if getattr(config, key) < 0:
+            raise ConfigError(f"{group}{key}={getattr(config, key)} must not be negative.")
+    if not 0 < config.top_p <= 1:
+        raise ConfigError(f"{group}top_p={config.top_p} must be greater than 0 and at most 1.")
+    if config.stop and "" in config.stop:
+        raise ConfigError(f"{group}stop holds an empty text, which every answer begins with.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp import paths
+from anima_exp.answers import of_run
 from anima_exp.checks import check_length
 from anima_exp.config import DataConfig, RunConfig, TargetModules
 from anima_exp.data import recipes, source, templates
@@ -39,6 +40,7 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
     check_length(config)
     check_one_process()
     check_data(config.data)
+    of_run.check(config)
     with RunFolder(config) as folder:
         if folder.done:
             record = Record.load(folder.path)
@@ -82,6 +84,7 @@ def _run(config: RunConfig, folder: RunFolder, *, until: int | None) -> Record:
         data=setup.data.train.tokens.folder.name,  # the key of all that the token ids depend on
         base=setup.base_fingerprint,
     )
+    of_run.check_prompts(config, setup)
     resume = checkpoint.newest(folder.checkpoints)
     resumed_at = checkpoint.step(resume) if resume else None
     show(
@@ -102,6 +105,9 @@ def _run(config: RunConfig, folder: RunFolder, *, until: int | None) -> Record:
 
     def evaluate(step: int) -> None:
         found = measure(setup.model, setup.evals)
+        if step == setup.steps and config.evals.answers:
+            same = step == resumed_at
+            found = of_run.added(found, config, setup, folder.path, same_weights=same)
         accuracies = {name: one.rows() for name, one in found.accuracies.items()}
         journal.evaluated(step, found.scores, found.generations, found.seconds, accuracies)
 

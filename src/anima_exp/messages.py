@@ -183,7 +183,7 @@ def _not_a_group(_: str, __: re.Match[str]) -> str:
 def _inside_null(_: str, __: re.Match[str]) -> str:
     return (
         "An override sets something inside a group that is off (null). "
-        "For an evaluation, switch it on: evals=[heldout,exact_match,samples]."
+        "For an evaluation, switch it on: evals=[heldout,exact_match,samples,answers]."
     )
 
 

@@ -105,6 +105,8 @@ def _evals(plan: Plan) -> list[str]:
         names.append(f"{len(ready.asked):,} questions of {name}{cut}")
     if names and config.trainer.eval_every:
         names[-1] += f"; every {config.trainer.eval_every} steps"
+    if config.evals.answers:
+        names.append(f"answers to {config.evals.answers.questions} at the end")
     return names
 
 

@@ -3,11 +3,12 @@
 import made
 import pytest
 
-from anima_exp.elo.answers import read_answers, short_uuid
+from anima_exp.elo.answers import read_answers
 from anima_exp.elo.identity import identify
 from anima_exp.elo.names import players, same
 from anima_exp.elo.rows import read
 from anima_exp.errors import DataError
+from anima_exp.results.short_id import short_id
 
 
 def file(folder, name, first, second, score=1, questions=range(6)):
@@ -126,11 +127,11 @@ def test_an_answer_without_an_id_gets_the_one_of_its_text(tmp_path):
 
     number, letters = uuid.UUID("886313e1-3b8a-5372-9b90-0c9aee199e5d").int, 0
     alphabet = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-    for letter in short_uuid("python.org"):
+    for letter in short_id("python.org"):
         letters = 57 * letters + alphabet.index(letter)
     assert letters == number
     cut = "Hi. A chat between a curious human and an artificial intelligence assistant."
     path = made.write(tmp_path / "m-vicuna-generations.jsonl", [{"generation_truncated": cut}])
     (key,) = found = read_answers([path])
-    assert key == short_uuid("Hi. ")
+    assert key == short_id("Hi. ")
     assert (found[key].models, found[key].length) == (("m",), 4)

@@ -30,6 +30,7 @@ _LABELS = {
     "trainer.eval_at_start",
     "evals.heldout.batch_size",
     "evals.exact_match.batch_size",
+    "evals.answers.batch_size",
 }
 _GROUPS_OF_LABELS = ("tracking.", "model.recommended.", "evals.samples.")
 _NAMES = ("model.name", "data.name")

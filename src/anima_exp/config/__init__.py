@@ -10,6 +10,8 @@ from anima_exp.config.data import (
     DataConfig,
 )
 from anima_exp.config.evals import (
+    AnsweringConfig,
+    AnswersConfig,
     ChoiceScore,
     EvalsConfig,
     ExactMatchConfig,
@@ -17,6 +19,7 @@ from anima_exp.config.evals import (
     MultipleChoiceConfig,
     SamplesConfig,
 )
+from anima_exp.config.generate import GenerateConfig
 from anima_exp.config.model import (
     Attention,
     LoraConfig,
@@ -49,6 +52,8 @@ from anima_exp.config.training import (
 from anima_exp.config.use import EvaluateConfig, UseConfig
 
 __all__ = [
+    "AnsweringConfig",
+    "AnswersConfig",
     "Attention",
     "BadRow",
     "ChoiceScore",
@@ -58,6 +63,7 @@ __all__ = [
     "EvalsConfig",
     "EvaluateConfig",
     "ExactMatchConfig",
+    "GenerateConfig",
     "HeldoutConfig",
     "LauncherConfig",
     "LoraConfig",

@@ -56,12 +56,38 @@ class MultipleChoiceConfig:
 
 
 @dataclass
+class AnsweringConfig:
+    """How a model is asked: the prompt, and how each next token is chosen."""
+
+    translated: bool = False  # ask each question's `translation`, which is Chinese, not its `text`
+    max_questions: int | None = None  # only the first so many
+    prompt_template: str | None = None  # null = data.prompt_template; chat = the tokenizer's own
+    max_new_tokens: int = 1024
+    temperature: float = 0.7  # 0 = greedy: always the most likely token
+    top_p: float = 0.9  # draw from the likeliest tokens that make up this share; 1 = from all
+    sampling_seed: int = 0  # with the question's id it seeds the draws of that answer
+    stop: list[str] | None = None  # texts that end an answer; null = the prompt format's own
+    batch_size: int = 8  # answers at once; does not change them (in fp32)
+
+
+@dataclass
+class AnswersConfig(AnsweringConfig):
+    """Answers to a list of questions, written once, by the trained model."""
+
+    questions: str = "tiny"  # a file, a URL, or `tiny`: unseen tasks with reference answers
+
+
+@dataclass
 class EvalsConfig:
-    """What is measured at every evaluation; an eval that is null is off."""
+    """What is measured: `answers` once, after training, the others at every evaluation.
+
+    An eval that is null is off.
+    """
 
     heldout: HeldoutConfig | None = None
     exact_match: ExactMatchConfig | None = None
     samples: SamplesConfig | None = None
+    answers: AnswersConfig | None = None
     choices: MultipleChoiceConfig | None = None  # of the tiny world
     mmlu: MultipleChoiceConfig | None = None
     cmmlu: MultipleChoiceConfig | None = None

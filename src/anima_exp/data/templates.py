@@ -4,7 +4,7 @@ Every template takes an instruction and, where there is one, an input that belon
 strings are QLoRA's to the letter, trailing spaces included: a model notices the difference.
 """
 
-# The sentence that opens every conversation when Guanaco is asked (QLoRA's guanaco_generate.py).
+# The sentence that opens every conversation when Guanaco is asked.
 # No training row holds it.
 GUANACO_SYSTEM = (
     "A chat between a curious human and an artificial intelligence assistant. "
@@ -30,6 +30,16 @@ def alpaca(instruction: str, input: str = "") -> str:
 def guanaco(instruction: str, input: str = "") -> str:
     """One turn of OpenAssistant's dialogues, as Guanaco was trained on them."""
     return f"### Human: {plain(instruction, input)}### Assistant: "
+
+
+def guanaco_chat(instruction: str, input: str = "") -> str:
+    """As QLoRA's guanaco_generate.py asks Guanaco."""
+    return GUANACO_SYSTEM + guanaco(instruction, input)
+
+
+def guanaco_benchmark(instruction: str, input: str = "") -> str:
+    """As Guanaco was asked for the answers that QLoRA published: the spaces lie elsewhere."""
+    return f"{GUANACO_SYSTEM}### Human: {plain(instruction, input)} ### Assistant:"
 
 
 def hh_rlhf(instruction: str, input: str = "") -> str:

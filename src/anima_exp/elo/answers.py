@@ -1,7 +1,5 @@
 """Files of answers -> whose answer each id is, and how long it is."""
 
-import hashlib
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +8,8 @@ from typing import Any
 from anima_exp.elo.names import short
 from anima_exp.elo.rows import lines
 from anima_exp.errors import DataError
+from anima_exp.results.short_id import short_id
 
-_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"  # no 0, 1, I, O, l
 # A model that goes on and plays the human too repeats its own prompt; QLoRA cuts there.
 _PROMPT = "A chat between a curious human and an artificial intelligence"
 
@@ -35,27 +33,11 @@ def read_answers(paths: Sequence[Path]) -> dict[str, Answer]:
             text = _text(fields, f"{path}, row {number}")
             models = [short(path.stem), str(fields.get("model_id") or "")]
             answer = Answer(tuple(filter(None, models)), len(text))
-            found.setdefault(str(fields.get("answer_id") or short_uuid(text)), answer)
+            found.setdefault(str(fields.get("answer_id") or short_id(text)), answer)
             count += 1
         if not count:
             raise DataError(f"{path} is empty: no answer in it.")
     return found
-
-
-def short_uuid(text: str) -> str:
-    """The id of an answer that came without one: uuid5 of its text, as 22 letters of 57."""
-    number, letters = _uuid5(text).int, ""
-    while number:
-        number, place = divmod(number, len(_ALPHABET))
-        letters = _ALPHABET[place] + letters
-    return letters.rjust(22, _ALPHABET[0])
-
-
-def _uuid5(text: str) -> uuid.UUID:
-    # uuid.uuid5 refuses half a character, which a model can well write.
-    name = uuid.NAMESPACE_DNS.bytes + text.encode("utf-8", "surrogatepass")
-    digest = hashlib.sha1(name, usedforsecurity=False).digest()
-    return uuid.UUID(bytes=digest[:16], version=5)
 
 
 def _text(fields: dict[str, Any], at: str) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anima_exp.errors import DataError
-from anima_exp.judge.identifiers import short_id
 from anima_exp.judge.rows import FileRow, read
+from anima_exp.results.short_id import short_id
 
 # Where a model begins to write the next chat itself, qlora's eval_gpt_review.py cuts its answer.
 _NEXT_CHAT = "A chat between a curious human and an artificial intelligence"

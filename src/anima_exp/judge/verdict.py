@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from anima_exp.judge.calls import Call
-from anima_exp.judge.identifiers import short_id
 from anima_exp.judge.parse import parse, parsed
+from anima_exp.results.short_id import short_id
 
 
 @dataclass(frozen=True)

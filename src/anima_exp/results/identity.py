@@ -35,6 +35,7 @@ _NOT_IN_THE_RESULT = {
     "trainer.keep_checkpoints",
     "evals.heldout.batch_size",
     "evals.exact_match.batch_size",
+    "evals.answers.batch_size",
     "evals.choices.batch_tokens",
     "evals.mmlu.batch_tokens",
     "evals.cmmlu.batch_tokens",
@@ -75,11 +76,13 @@ def relevant(config: RunConfig) -> dict[str, Any]:
         and not (full and key.startswith("lora.") and key != "lora.target_modules")
     }
     places = ["data.path", "data.heldout_path", "model.source", "model.tokenizer"]
-    for key in [*places, *(f"evals.{name}.path" for name in ("mmlu", "cmmlu", "ceval"))]:
+    places += [f"evals.{name}.path" for name in ("mmlu", "cmmlu", "ceval")]
+    for key in [*places, "evals.answers.questions"]:
         if settings.get(key) and settings[key] != "tiny":  # the embedded base, whatever lies here
-            settings[key] = _content(settings[key])
-    for key in ("data.recipe", "data.prompt_template"):
-        settings[key] = _with_code(settings[key])
+            settings[key] = content(settings[key])
+    for key in ("data.recipe", "data.prompt_template", "evals.answers.prompt_template"):
+        if settings.get(key):
+            settings[key] = _with_code(settings[key])
     return settings
 
 
@@ -91,10 +94,11 @@ def _with_code(name: str) -> str:
         module = find_spec(name.rpartition(".")[0])
     except (ImportError, ValueError):
         return name  # lookup.py says what is wrong with it
-    return f"{name} {_content(module.origin)}" if module and module.origin else name
+    return f"{name} {content(module.origin)}" if module and module.origin else name
 
 
-def _content(place: str) -> str:
+def content(place: str) -> str:
+    """A file or folder by a hash of what it holds; what is neither, by its name."""
     path = Path(place).expanduser()
     if path.is_dir():
         return folder_fingerprint(path)

@@ -1,0 +1,180 @@
+"""One batch of prompts -> an answer each, token by token, over a cache of what was read before."""
+
+import inspect
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from anima_exp.errors import ModelError
+from anima_exp.model.sampling import Sampling, choose
+
+Watch = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Answer:
+    text: str  # without special tokens, and without the stop string
+    finish: str  # stop: the model ended it; stop_string; length: it was cut
+    tokens: int  # end of sequence left out
+
+
+def decode(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    how: Sampling,
+    *,
+    seeds: Sequence[int] | None = None,
+    watch: Watch | None = None,
+) -> list[Answer]:
+    """Continue each prompt until the model ends it, a stop string comes, or there is no room.
+
+    Prompts are padded on the left, so that every answer begins at once; padding is masked and has
+    no position, so an answer is what it would be alone (in fp32; a narrower type rounds
+    differently in another batch). Call inside `inference`.
+
+    Args:
+        seeds: of each row's dice; not needed when greedy.
+        watch: called with the text so far after every token; for one prompt only.
+
+    Raises:
+        ModelError: a prompt leaves no room in the model's context, or the batch none in memory.
+    """
+    assert watch is None or len(prompts) == 1
+    room = _room(model, prompts, how.max_new_tokens)
+    ends = end_tokens(model, tokenizer)
+    rows = [
+        _Row(tokenizer, how, ends, most, random.Random(seed))
+        for most, seed in zip(room, seeds or [0] * len(prompts), strict=True)
+    ]
+    try:
+        for _ in _steps(model, prompts, rows, how, pad=tokenizer.pad_token_id):
+            if watch:
+                watch(rows[0].text())
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"{len(prompts)} answers at once do not fit this GPU: {str(error).splitlines()[0]} "
+            "Lower batch_size or max_new_tokens."
+        ) from error
+    return [row.answer() for row in rows]
+
+
+def _steps(
+    model: Any, prompts: Sequence[Sequence[int]], rows: "list[_Row]", how: Sampling, *, pad: int
+) -> Any:
+    """Give every row its next token, and yield; until all rows have ended."""
+    ids, mask = (side.to(model.device) for side in left_padded(prompts, pad))
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    only_last = _only_last(model)
+    past, here = None, rows  # the rows in the cache; one that has ended is fed padding
+    while True:
+        out = model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=past,
+            use_cache=True,
+            **only_last,
+        )
+        past = out.past_key_values
+        tokens = choose(out.logits[:, -1].float(), how, [row.dice for row in here])
+        for row, token in zip(here, tokens, strict=True):
+            row.add(token)
+        yield
+        going = [number for number, row in enumerate(here) if row.finish is None]
+        if not going:
+            return
+        mask = torch.cat([mask, mask.new_ones(len(here), 1)], dim=1)
+        last = ids.new_tensor([[pad if row.finish else row.ids[-1]] for row in here])
+        positions = positions[:, -1:] + 1
+        if 2 * len(going) <= len(here) and hasattr(past, "batch_select_indices"):
+            chosen = torch.tensor(going, device=mask.device)
+            past.batch_select_indices(chosen)
+            mask, last, positions = mask[chosen], last[chosen], positions[chosen]
+            here = [here[number] for number in going]
+        ids = last
+
+
+class _Row:
+    """One answer as it grows."""
+
+    def __init__(
+        self, tokenizer: Any, how: Sampling, ends: set[int], room: int, dice: random.Random
+    ) -> None:
+        self.tokenizer, self.ends, self.room, self.dice = tokenizer, ends, room, dice
+        self.stop = how.stop
+        # A token is a byte at least, but for special ones: so many last tokens hold a stop string.
+        self.tail = max((len(text.encode()) for text in how.stop), default=0) + 8
+        self.ids: list[int] = []
+        self.finish: str | None = None
+
+    def add(self, token: int) -> None:
+        if self.finish is not None:
+            return
+        if token in self.ends:
+            self.finish = "stop"
+            return
+        self.ids.append(token)
+        if self.stop and any(stop in self._decoded(self.ids[-self.tail :]) for stop in self.stop):
+            self.finish = "stop_string"
+        elif len(self.ids) >= self.room:
+            self.finish = "length"
+
+    def text(self) -> str:
+        text = self._decoded(self.ids)
+        found = [at for stop in self.stop if (at := text.find(stop)) >= 0]
+        return text[: min(found)] if found else text
+
+    def answer(self) -> Answer:
+        assert self.finish is not None
+        return Answer(self.text(), self.finish, len(self.ids))
+
+    def _decoded(self, ids: list[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+
+
+def context(model: Any) -> int | None:
+    """How many tokens the model reads at most, prompt and answer together; None = unknown."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+
+
+def end_tokens(model: Any, tokenizer: Any) -> set[int]:
+    """The tokenizer's end of sequence, and those that the base's own settings name besides.
+
+    Chat models end a turn with a token of its own.
+    """
+    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    several = named if isinstance(named, list) else [named]
+    return {token for token in (tokenizer.eos_token_id, *several) if token is not None}
+
+
+def left_padded(prompts: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and attention mask, both `[B, T]` with T the longest prompt."""
+    longest = max(len(prompt) for prompt in prompts)
+    ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
+    mask = torch.zeros((len(prompts), longest), dtype=torch.long)
+    for number, prompt in enumerate(prompts):
+        ids[number, longest - len(prompt) :] = torch.as_tensor(prompt, dtype=torch.long)
+        mask[number, longest - len(prompt) :] = 1
+    return ids, mask
+
+
+def _room(model: Any, prompts: Sequence[Sequence[int]], most: int) -> list[int]:
+    limit = context(model)
+    longest = max(len(prompt) for prompt in prompts)
+    if limit is not None and longest >= limit:
+        raise ModelError(
+            f"A prompt of {longest} tokens leaves no room for an answer: "
+            f"{model.config.name_or_path} reads at most {limit}."
+        )
+    return [most if limit is None else min(most, limit - len(prompt)) for prompt in prompts]
+
+
+def _only_last(model: Any) -> dict[str, int]:
+    """Logits of the last position alone, where a model can: those of whole prompts are large."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    known = "logits_to_keep" in inspect.signature(base.forward).parameters
+    return {"logits_to_keep": 1} if known else {}

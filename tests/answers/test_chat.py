@@ -1,0 +1,138 @@
+"""A chat: what is shown as an answer grows, what is remembered, and who answers."""
+
+import pytest
+
+from anima_exp.answers.chat import Chat
+from anima_exp.answers.stream import Stream
+
+
+def shown(pieces, stops=("###",)):
+    """What was written after each state of a growing text."""
+    written = []
+    stream = Stream(written.append, stops)
+    seen = []
+    for piece in pieces:
+        stream(piece)
+        seen.append("".join(written))
+    stream.end(pieces[-1].partition(stops[0])[0] if stops else pieces[-1])
+    return seen, "".join(written)
+
+
+def test_text_is_shown_as_it_comes():
+    seen, whole = shown([" One", " One two", " One two."])
+    assert (seen, whole) == (["One", "One two", "One two."], "One two.\n")
+
+
+def test_the_beginning_of_a_stop_string_is_held_back():
+    seen, whole = shown(["a", "a #", "a ##", "a "])
+    assert seen[:3] == ["a", "a", "a"] and whole == "a\n"
+    assert shown(["a", "a #", "a #1"])[0] == ["a", "a", "a #1"]
+
+
+def test_half_a_character_is_held_back():
+    assert shown(["\ufffd", "\ufffd", "猫"]) == (["", "", "猫"], "猫\n")
+
+
+def test_control_characters_cannot_steer_the_terminal():
+    assert shown(["a\x1b[2J"], stops=())[1] == "a\\x1b[2J\n"
+
+
+@pytest.fixture
+def chat(tiny, asked):
+    def _chat(*lines, model=None, template="guanaco", compare=False, **settings):
+        written = []
+        who = asked(template, **({"temperature": 0} | settings))
+        talk = Chat(model or tiny[0], tiny[1], who, compare=compare, write=written.append)
+        talk.run(lines)
+        return talk, "".join(written)
+
+    return _chat
+
+
+@pytest.fixture(scope="module")
+def adapted(compose):
+    """The tiny base with an adapter that says other things."""
+    import torch
+
+    from anima_exp.model.adapter import attach
+    from anima_exp.model.base import load_base
+
+    config = compose("quant=none")
+    base = load_base(config.model, config.quant, precision=config.trainer.precision)
+    torch.manual_seed(0)
+    model = attach(base, config.lora).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=5.0)
+    return model
+
+
+def test_a_question_is_answered_and_remembered(chat):
+    talk, said = chat("What is 3 plus 4?\n", "\n", "What is 5 plus 4?\n")
+    assert "\n7\n" in said
+    assert [question for question, _ in talk.said["base"]] == [
+        "What is 3 plus 4?",
+        "What is 5 plus 4?",
+    ]
+    assert talk.said["base"][0][1] == "7"
+
+
+def test_reset_forgets(chat):
+    assert chat("Hi", "/reset")[0].said == {"base": [], "adapter": []}
+
+
+def test_commands_that_are_none_are_told(chat):
+    said = chat("/bye", "/both", "/help")[1]
+    assert "There is no /bye. /help lists what there is." in said
+    assert "There is no adapter here" in said
+    assert "/reset    forget what was said" in said
+
+
+def test_base_and_adapter_answer_side_by_side(chat, tiny, adapted):
+    question = "What is 3 plus 4?"
+    talk, said = chat(question, "/base", question, "/reset", model=adapted, compare=True)
+    alone = chat(question)[0].said["base"][0][1]
+    assert f"base     {alone}\nadapter  " in said
+    other = said.partition("adapter  ")[2].partition("\n")[0]
+    assert other != alone
+    assert talk.speakers == ["base"]
+
+
+def test_each_remembers_its_own_answers(chat, adapted):
+    talk = chat("What is 3 plus 4?", model=adapted, compare=True)[0]
+    assert talk.said["base"] != talk.said["adapter"]
+
+
+def test_an_answer_that_is_cut_says_so(chat):
+    assert "(cut after 1 tokens" in chat("Reverse the letters: a b c d", max_new_tokens=1)[1]
+
+
+def test_turns_that_no_longer_fit_are_forgotten_aloud(chat):
+    long = "word " * 200
+    talk, said = chat(*[long] * 12, max_new_tokens=2)
+    assert "turns no longer fit, and are forgotten)" in said
+    assert 0 < len(talk.said["base"]) < 12
+    assert "longer than the model's context" in chat("word " * 2000)[1]
+
+
+def test_a_format_without_turns_says_that_each_question_stands_alone(chat):
+    assert "each question stands alone" in chat("Hi", template="alpaca")[1]
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_chat(chat, monkeypatch):
+    from anima_exp.answers import chat as module
+
+    real, calls = module.decode, []
+
+    def interrupted(*args, watch, **kwargs):
+        calls.append(1)
+        if len(calls) == 1:
+            watch("so far")
+            raise KeyboardInterrupt
+        return real(*args, watch=watch, **kwargs)
+
+    monkeypatch.setattr(module, "decode", interrupted)
+    talk, said = chat("Hi", "What is 3 plus 4?")
+    assert "so far\n(stopped)\n" in said
+    assert talk.said["base"][0] == ("Hi", "so far") and len(talk.said["base"]) == 2

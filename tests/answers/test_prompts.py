@@ -1,0 +1,68 @@
+import pytest
+
+from anima_exp.answers.prompts import prompt, stops
+from anima_exp.data import templates
+from anima_exp.errors import ConfigError, ModelError
+
+ONE = [("Hi", "Hello.")]
+
+
+def text(tiny, template, question, before=()):
+    return prompt(template, tiny[1], question, before).text
+
+
+def test_guanacos_two_prompts_differ_in_their_spaces(tiny):
+    system = templates.GUANACO_SYSTEM
+    assert text(tiny, "guanaco_chat", "Q") == f"{system}### Human: Q### Assistant: "
+    assert text(tiny, "guanaco_benchmark", "Q") == f"{system}### Human: Q ### Assistant:"
+
+
+def test_a_dialogue_is_put_as_it_was_trained(tiny):
+    said = "### Human: Hi### Assistant: Hello.### Human: Q### Assistant: "
+    system = templates.GUANACO_SYSTEM
+    assert text(tiny, "guanaco", "Q", ONE) == said
+    assert text(tiny, "guanaco_chat", "Q", ONE) == system + said
+    assert text(tiny, "guanaco_benchmark", "Q", ONE) == (
+        f"{system}### Human: Hi ### Assistant: Hello. ### Human: Q ### Assistant:"
+    )
+    assert text(tiny, "hh_rlhf", "Q", ONE) == (
+        "\n\nHuman: Hi\n\nAssistant: Hello.\n\nHuman: Q\n\nAssistant:"
+    )
+
+
+def test_alpaca_has_no_turns(tiny):
+    assert text(tiny, "alpaca", "Q", ONE) == templates.alpaca("Q")
+
+
+def test_a_prompt_begins_with_bos_once(tiny):
+    tokenizer = tiny[1]
+    ids = prompt("guanaco", tokenizer, "Q").ids
+    assert ids[0] == tokenizer.bos_token_id
+    assert ids.count(tokenizer.bos_token_id) == 1
+
+
+def test_the_tokenizers_own_template(compose):
+    from anima_exp.model.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(compose().model)
+    with pytest.raises(ModelError, match=r"prompt_template=chat: the tokenizer of .* has no chat"):
+        prompt("chat", tokenizer, "Q")
+    tokenizer.chat_template = (
+        "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]{% endif %}"
+    )
+    put = prompt("chat", tokenizer, "Q", ONE)
+    assert put.text == "<s>[user] Hi\n[assistant] Hello.\n[user] Q\n[assistant]"
+    assert put.ids.count(tokenizer.bos_token_id) == 1
+
+
+def test_an_unknown_format_is_told(tiny):
+    with pytest.raises(ConfigError, match=r"prompt_template=guanco is not .* 'guanaco'"):
+        prompt("guanco", tiny[1], "Q")
+
+
+def test_each_format_ends_where_the_next_speaker_begins():
+    assert stops("guanaco_benchmark", None) == stops("alpaca", None) == ("###",)
+    assert stops("hh_rlhf", None) == ("\n\nHuman:",)
+    assert stops("plain", None) == stops("chat", None) == stops("guanaco", []) == ()
+    assert stops("guanaco", ["END"]) == ("END",)
