@@ -1,7 +1,7 @@
 """One run from its config to its record: data, model, training, evaluation. Read this second."""
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,7 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
     """
     check_length(config)
     check_one_process()
-    check_data(config.data)
-    of_run.check(config)
+    check_inputs(config)
     with RunFolder(config) as folder:
         if folder.done:
             record = Record.load(folder.path)
@@ -254,8 +253,17 @@ def _record(
     )
 
 
-def check_data(data: DataConfig) -> None:
-    """Raise for a recipe, template or file that is not there, before torch is imported."""
+def check_inputs(config: RunConfig) -> None:
+    """Raise for a recipe, file or question that is not there, before torch is imported."""
+    _check_data(config.data)
+    for name in (field.name for field in fields(config.evals)):
+        place = getattr(getattr(config.evals, name), "path", None)
+        if place and not Path(place).expanduser().is_dir():
+            raise ConfigError(f"evals.{name}.path={place}: there is no such folder.")
+    of_run.check(config)
+
+
+def _check_data(data: DataConfig) -> None:
     function(data.recipe, among=recipes, key="data.recipe")
     function(data.prompt_template, among=templates, key="data.prompt_template")
     if data.path:

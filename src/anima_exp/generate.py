@@ -1,7 +1,7 @@
 """Ask a finished run, an adapter or a bare base: every question of a file, or in a chat.
 
 python -m anima_exp.generate run=runs/tiny-sample-fb542add51
-python -m anima_exp.generate run=runs/tiny-sample-fb542add51 questions=tiny temperature=0
+python -m anima_exp.generate run=runs/tiny-sample-fb542add51 questions=tiny_zh temperature=0
 python -m anima_exp.generate model=llama7b adapter=FOLDER_OR_HUB_ID questions=vicuna.jsonl \\
     prompt_template=guanaco_benchmark
 """

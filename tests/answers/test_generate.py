@@ -71,7 +71,7 @@ def test_a_run_killed_at_its_end_keeps_the_answers_it_has(trained, tmp_path, com
 def test_a_finished_run_gives_the_same_answers_again(trained, tmp_path):
     _, folder = trained
     out = tmp_path / "a.jsonl"
-    how = ("questions=tiny", "max_questions=10", "max_new_tokens=24", "batch_size=3")
+    how = ("questions=tiny_en", "max_questions=10", "max_new_tokens=24", "batch_size=3")
     ended = generate(f"run={folder}", f"out={out}", *how)
     assert ended.returncode == 0, ended.stderr
     rows, theirs = (StepLines(path).rows() for path in (out, folder / "answers.jsonl"))
@@ -92,7 +92,13 @@ def test_base_and_adapter_chat_through_a_pipe(trained):
 
 
 def test_a_killed_command_goes_on_and_ends_like_an_undisturbed_one(tiny, asked, tmp_path):
-    how = ("questions=tiny", "max_questions=60", "batch_size=1", "max_new_tokens=40", "quant=none")
+    how = (
+        "questions=tiny_en",
+        "max_questions=60",
+        "batch_size=1",
+        "max_new_tokens=40",
+        "quant=none",
+    )
     out = tmp_path / "killed.jsonl"
     process = subprocess.Popen(command(*how, f"out={out}"), stdout=subprocess.DEVNULL)
     patience = time.monotonic() + 60
@@ -106,7 +112,7 @@ def test_a_killed_command_goes_on_and_ends_like_an_undisturbed_one(tiny, asked, 
     ended = generate(*how, f"out={out}")
     assert f"{there} of 60 answers are there" in ended.stdout
     whole = AnsweringConfig(max_questions=60)
-    questions = load("tiny", whole, key="questions", cache=tmp_path)
+    questions = load("tiny_en", whole, key="questions", cache=tmp_path)
     write(*tiny, questions, asked(max_new_tokens=40), tmp_path / "whole.jsonl")
     rows, theirs = (StepLines(path).rows() for path in (out, tmp_path / "whole.jsonl"))
     assert [row["text"] for row in rows] == [row["text"] for row in theirs]

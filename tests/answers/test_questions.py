@@ -85,16 +85,16 @@ def test_no_file_and_no_question(load, tmp_path):
         load(tmp_path / "b.jsonl")
 
 
-@pytest.mark.parametrize("translated", [False, True])
-def test_the_tiny_questions_are_of_the_part_that_no_training_row_is(load, translated):
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_the_tiny_questions_are_of_the_part_that_no_training_row_is(load, language):
     from anima_exp.tiny.world import sample_rows
 
-    found = load("tiny", translated=translated)
+    found = load(f"tiny_{language}")
     assert [q.id for q in found] == list(range(1, 81))
     assert all(q.reference and q.category for q in found)
-    trained = sample_rows(4000, language="zh" if translated else "en", part="train")
+    trained = sample_rows(4000, language=language, part="train")
     assert not {q.text for q in found} & {row["instruction"] for row in trained}
-    assert load("tiny", translated=translated, max_questions=90)[:80] == found
+    assert load(f"tiny_{language}", max_questions=90)[:80] == found
 
 
 class Server(BaseHTTPRequestHandler):

@@ -21,7 +21,7 @@ def path(tmp_path):
 @pytest.fixture(scope="module")
 def questions(tmp_path_factory):
     config = AnsweringConfig(max_questions=12)
-    return load("tiny", config, key="questions", cache=tmp_path_factory.mktemp("cache"))
+    return load("tiny_en", config, key="questions", cache=tmp_path_factory.mktemp("cache"))
 
 
 def rows(path):

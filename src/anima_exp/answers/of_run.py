@@ -74,7 +74,7 @@ def _asked(config: RunConfig) -> Any:
     return Asked(
         config.evals.answers,
         config.evals.answers.prompt_template or config.data.prompt_template,
-        identity.name(config),
+        Path(config.folder).name if config.folder else identity.name(config),
         origin.of_run(config),
         config.trainer.precision,
     )

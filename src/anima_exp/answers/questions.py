@@ -1,4 +1,4 @@
-"""A file, a URL or `tiny` -> the questions to ask, each with its id."""
+"""A file, a URL or the tiny world -> the questions to ask, each with its id."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from anima_exp.config import AnsweringConfig
 from anima_exp.data import files
 from anima_exp.errors import DataError
 
+TINY = {"tiny_zh": "zh", "tiny_en": "en"}  # unseen tasks of the embedded world
 TINY_QUESTIONS = 80  # as many as Vicuna's
 _TINY_SEED = 1  # data=sample draws its held-out rows with 0
 
@@ -33,8 +34,8 @@ def load(place: str, config: AnsweringConfig, *, key: str, cache: Path) -> list[
         DataError: it cannot be read, or a row is no question, or two have one id.
     """
     most = config.max_questions
-    if place == "tiny":
-        return _tiny(TINY_QUESTIONS if most is None else most, translated=config.translated)
+    if place in TINY:
+        return _tiny(TINY_QUESTIONS if most is None else most, TINY[place])
     if download.is_url(place):
         file = download.fetch(place, key=key, cache=cache, check=lambda f: _read(f, place, config))
     else:
@@ -92,10 +93,9 @@ def _question(row: Any, where: str, *, translated: bool) -> Question:
     return Question(identity, row[key], str(row.get("category") or ""), reference)
 
 
-def _tiny(count: int, *, translated: bool) -> list[Question]:
+def _tiny(count: int, language: str) -> list[Question]:
     from anima_exp.tiny.world import sample_rows
 
-    language = "zh" if translated else "en"
     rows = sample_rows(count, language=language, seed=_TINY_SEED, part="test")
     return [
         Question(number, row["instruction"], row["kind"], row["output"])

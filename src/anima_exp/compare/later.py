@@ -25,7 +25,7 @@ def with_evaluations(runs: Runs) -> Runs:
 def with_ratings(runs: Runs, file: Path) -> Runs:
     """Elo and the like, from what `python -m anima_exp.elo --out FILE` wrote.
 
-    A player is the run whose folder has its name; players that are no run here are told.
+    A player is the run of its name, or whose folder has its name. Players that are no run are told.
 
     Raises:
         DataError: the file is not such a one.
@@ -37,12 +37,19 @@ def with_ratings(runs: Runs, file: Path) -> Runs:
         raise DataError(
             f"--ratings {file}: not what python -m anima_exp.elo --out FILE writes."
         ) from error
-    names = {run.name for run in runs.runs}
+    names = {name for run in runs.runs for name in _names(run)}
     if others := sorted(by_player.keys() - names):
         told = f"{len(others)} of {len(by_player)} players are none of these runs"
         print(f"anima_exp: {file}: {told}: {', '.join(others)}.", file=sys.stderr)
-    rated = [replace(run, scores=run.scores | by_player.get(run.name, {})) for run in runs.runs]
+    rated = []
+    for run in runs.runs:
+        found = next((by_player[name] for name in _names(run) if name in by_player), {})
+        rated.append(replace(run, scores=run.scores | found))
     return replace(runs, runs=rated)
+
+
+def _names(run: Run) -> tuple[str, ...]:
+    return (run.name, run.record.name) if run.record else (run.name,)
 
 
 def _evaluated(run: Run) -> Run:

@@ -74,7 +74,7 @@ class AnsweringConfig:
 class AnswersConfig(AnsweringConfig):
     """Answers to a list of questions, written once, by the trained model."""
 
-    questions: str = "tiny"  # a file, a URL, or `tiny`: unseen tasks with reference answers
+    questions: str = "tiny_zh"  # a file, a URL, or unseen tasks: tiny_zh, tiny_en
 
 
 @dataclass

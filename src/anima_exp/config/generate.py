@@ -10,6 +10,6 @@ from anima_exp.config.use import UseConfig
 class GenerateConfig(AnsweringConfig, UseConfig):
     """What `python -m anima_exp.generate` may be told."""
 
-    questions: str | None = None  # a file, a URL, or `tiny`; null = a chat in the terminal
+    questions: str | None = None  # a file, a URL, tiny_zh, tiny_en; null = a chat
     out: str | None = None  # the answers' file; null = answers/MODEL.jsonl
     compare: bool = False  # in the chat: base and adapter answer every question

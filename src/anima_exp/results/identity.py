@@ -41,6 +41,7 @@ _NOT_IN_THE_RESULT = {
     "evals.cmmlu.batch_tokens",
     "evals.ceval.batch_tokens",
 }
+_EMBEDDED = ("tiny", "tiny_zh", "tiny_en")
 _GROUPS_NOT_IN_THE_RESULT = ("tracking.", "sweep.", "launcher.", "model.recommended.")
 
 
@@ -78,7 +79,7 @@ def relevant(config: RunConfig) -> dict[str, Any]:
     places = ["data.path", "data.heldout_path", "model.source", "model.tokenizer"]
     places += [f"evals.{name}.path" for name in ("mmlu", "cmmlu", "ceval")]
     for key in [*places, "evals.answers.questions"]:
-        if settings.get(key) and settings[key] != "tiny":  # the embedded base, whatever lies here
+        if settings.get(key) and settings[key] not in _EMBEDDED:  # whatever lies here
             settings[key] = content(settings[key])
     for key in ("data.recipe", "data.prompt_template", "evals.answers.prompt_template"):
         if settings.get(key):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from anima_exp.checks import check_length
-from anima_exp.config import DataConfig, RunConfig
+from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, ConfigError
 from anima_exp.results import identity
 from anima_exp.results.folder import run_folder
@@ -28,7 +28,7 @@ def compose_grid(
     composer: Composer,
     *,
     group: str,
-    check_data: Callable[[DataConfig], None],
+    check_inputs: Callable[[RunConfig], None],
     progress: Callable[[Iterable[Point]], Iterable[Point]] = lambda points: points,
 ) -> Grid:
     """Compose and check every point before anything starts.
@@ -45,7 +45,7 @@ def compose_grid(
     composed: list[tuple[tuple[str, ...], RunConfig]] = []
     for number, point in enumerate(progress(points)):
         try:
-            composed.append(compose_cell(point, composer, group=group, check_data=check_data))
+            composed.append(compose_cell(point, composer, group=group, check_inputs=check_inputs))
         except AnimaError as error:
             mistakes.setdefault(str(error), []).append(number)
     if mistakes:
@@ -55,7 +55,7 @@ def compose_grid(
 
 
 def compose_cell(
-    point: Point, composer: Composer, *, group: str, check_data: Callable[[DataConfig], None]
+    point: Point, composer: Composer, *, group: str, check_inputs: Callable[[RunConfig], None]
 ) -> tuple[tuple[str, ...], RunConfig]:
     """The overrides and the config of one point, checked.
 
@@ -65,7 +65,7 @@ def compose_cell(
     overrides, config = composer.compose(point)
     _refuse_in_sweep(config)
     check_length(config)
-    check_data(config.data)
+    check_inputs(config)
     config.tracking.group = config.tracking.group or group
     return overrides, config
 

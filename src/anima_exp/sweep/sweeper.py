@@ -14,7 +14,7 @@ from rich.progress import track
 from anima_exp.compose import question
 from anima_exp.config import EarlyStopping
 from anima_exp.errors import ConfigError, SweepError
-from anima_exp.experiment import check_data
+from anima_exp.experiment import check_inputs
 from anima_exp.results import screen
 from anima_exp.sweep import summary
 from anima_exp.sweep.cell import Cell, State
@@ -54,7 +54,7 @@ def sweep(
         points,
         Composer(hydra_context.config_loader, master),
         group=_group(name, points),
-        check_data=check_data,
+        check_inputs=check_inputs,
         progress=_progress,
     )
     file = SweepFile(

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from anima_exp.compose import question
 from anima_exp.config import EarlyStopping, RunConfig
 from anima_exp.errors import AnimaError, ConfigError, SweepError
-from anima_exp.experiment import check_data
+from anima_exp.experiment import check_inputs
 from anima_exp.results import identity
 from anima_exp.sweep.cell import Cell, State
 from anima_exp.sweep.composition import Composer
@@ -65,7 +65,7 @@ def search(
     composer = Composer(hydra_context.config_loader, master)
 
     def compose(overrides: tuple[str, ...]) -> tuple[tuple[str, ...], RunConfig]:
-        return compose_cell(Point(overrides), composer, group=name, check_data=check_data)
+        return compose_cell(Point(overrides), composer, group=name, check_inputs=check_inputs)
 
     corners = _corners(space, compose)
     first = corners[0]
