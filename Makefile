@@ -4,13 +4,27 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ray check lint types format tiny-base bench-compare bench-sweep clean
+.PHONY: help demo story test test-ray check lint types format tiny-base bench-choice bench-compare bench-sweep clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | column -t -s '|'
 
 demo: $(VENV)/.installed  ## teach the embedded tiny base Chinese with NF4 QLoRA: about a minute, offline
 	$(PY) -m anima_exp.train
+
+story: $(VENV)/.installed  ## base, two fine-tunes, answers, judge, Elo, one page: all of it in small, offline
+	rm -rf story
+	$(PY) -m anima_exp.generate questions=tiny_zh temperature=0 max_new_tokens=32 out=story/base.jsonl
+	$(PY) -m anima_exp.train folder=story/attention lora=attention lora.rank=8 trainer.steps=100 $(MEASURE)
+	$(PY) -m anima_exp.train folder=story/all_layers $(MEASURE)
+	$(PY) -m anima_exp.judge judge=reference out=story/ratings \
+	    answers=[story/base.jsonl,story/attention/answers.jsonl,story/all_layers/answers.jsonl]
+	$(PY) -m anima_exp.elo story/ratings --html story/tournament.html --out story/ratings.json
+	$(PY) -m anima_exp.compare story/attention story/all_layers --metric choices \
+	    --ratings story/ratings.json --html story/report.html
+
+MEASURE := evals=[heldout,exact_match,choices,answers] evals.answers.temperature=0 \
+    evals.answers.max_new_tokens=32 trainer.eval_every=null tracking=none
 
 test: $(VENV)/.installed  ## the fast tests
 	$(PY) -m pytest
@@ -35,6 +49,9 @@ format: $(VENV)/.installed  ## put the code into shape
 
 tiny-base: $(VENV)/.installed  ## pre-train the embedded tiny base again (an hour on one core)
 	$(PY) -m anima_exp.tiny.pretrain --out src/anima_exp/tiny/base
+
+bench-choice: $(VENV)/.installed  ## five-shot questions: shared beginnings against full prompts (FOLDER=..., TOKENIZER=...)
+	$(PY) tests/benchmarks/five_shot.py $(FOLDER) $(TOKENIZER) 5
 
 bench-compare: $(VENV)/.installed  ## seconds to compare 500 runs
 	PYTHONPATH=tests/compare $(PY) tests/benchmarks/compare_runs.py

@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from anima_exp.compose import install
-from anima_exp.experiment import check_data
+from anima_exp.experiment import check_inputs
 from anima_exp.paths import shipped
 from anima_exp.results.identity import flatten
 from anima_exp.sweep.composition import Composer
@@ -51,7 +51,7 @@ def grid(sweep, *arguments):
     settings = OmegaConf.to_container(OmegaConf.load(FILES[sweep]).hydra.sweeper)
     settings.pop("published", None)
     points = expand(parser, arguments, **settings)
-    return compose_grid(points, composer, group=sweep, check_data=check_data)
+    return compose_grid(points, composer, group=sweep, check_inputs=check_inputs)
 
 
 def names(sweep, *arguments):
