@@ -2,9 +2,16 @@
 
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 
+import hydra
 import pytest
+
+from anima_exp.compose import install, parse
+from anima_exp.config import EvaluateConfig, GenerateConfig
+from anima_exp.judge.config import JudgeConfig
+from anima_exp.paths import shipped
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -20,6 +27,33 @@ def test_every_command_composes(compose, program, arguments):
     words = [w for w in words if "interval(" not in w and not w.startswith("hydra.sweeper")]
     single = [word.split(",")[0] if "=" in word and "[" not in word else word for word in words]
     compose(*[word.replace("...", "x") for word in single])
+
+
+OTHERS = {"evaluate": EvaluateConfig, "generate": GenerateConfig, "judge": JudgeConfig}
+USES = sorted(
+    set(re.findall(r"python -m anima_exp\.(evaluate|generate|judge) ([^`\n|#]*)", README))
+)
+assert {program for program, _ in USES} == set(OTHERS)
+
+
+@pytest.mark.parametrize(("program", "arguments"), USES, ids=lambda value: value)
+def test_every_command_about_a_finished_model_composes(program, arguments):
+    schema = OTHERS[program]
+    install(schema)
+    try:
+        with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
+            parse(hydra.compose(program, overrides=shlex.split(arguments)))
+    finally:
+        install()
+
+
+@pytest.mark.parametrize("program", ["elo", "compare"])
+def test_every_option_of_a_comparison_exists(program):
+    parser = import_module(f"anima_exp.{program}.__main__")._parser()
+    lines = re.findall(rf"python -m anima_exp\.{program} ([^`\n|#]*)", README)
+    assert lines
+    for line in lines:
+        parser.parse_args(shlex.split(line))
 
 
 def test_every_make_target_exists():
@@ -38,7 +72,7 @@ def test_every_file_it_points_to_exists():
 def test_every_choice_it_names_exists():
     from anima_exp.messages import choices
 
-    for group in ("data", "quant", "lora", "optimizer", "tracking"):
+    for group in ("data", "quant", "lora", "optimizer", "evals", "tracking"):
         row = next(line for line in README.splitlines() if line.startswith(f"| `{group}` |"))
         named = set(re.findall(r"`(\w+)`", row.split("|")[2]))
         assert named & set(choices(group)) == set(choices(group)), group

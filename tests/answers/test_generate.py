@@ -45,7 +45,7 @@ def test_a_run_that_is_told_to_leaves_its_answers(trained):
     rows = StepLines(folder / "answers.jsonl").rows()
     record = Record.load(folder)
     assert [row["question_id"] for row in rows] == list(range(1, 11))
-    assert {row["model_id"] for row in rows} == {record.name}
+    assert {row["model_id"] for row in rows} == {"run"}, "the name of its folder"
     share = sum(row["text"] == row["reference"] for row in rows) / 10
     assert record.scores["answers_match"] == pytest.approx(share, abs=0.11)
     assert "answers_match" not in record.scores_before
@@ -57,7 +57,7 @@ def test_a_run_killed_at_its_end_keeps_the_answers_it_has(trained, tmp_path, com
     import shutil
 
     _, folder = trained
-    again = tmp_path / "again"
+    again = tmp_path / "again" / "run"
     shutil.copytree(folder, again)
     whole = (again / "answers.jsonl").read_bytes()
     (again / "record.json").unlink()
@@ -71,7 +71,7 @@ def test_a_run_killed_at_its_end_keeps_the_answers_it_has(trained, tmp_path, com
 def test_a_finished_run_gives_the_same_answers_again(trained, tmp_path):
     _, folder = trained
     out = tmp_path / "a.jsonl"
-    how = ("questions=tiny_en", "max_questions=10", "max_new_tokens=24", "batch_size=3")
+    how = ("questions=tiny_zh", "max_questions=10", "max_new_tokens=24", "batch_size=3")
     ended = generate(f"run={folder}", f"out={out}", *how)
     assert ended.returncode == 0, ended.stderr
     rows, theirs = (StepLines(path).rows() for path in (out, folder / "answers.jsonl"))
