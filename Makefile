@@ -26,8 +26,8 @@ story: $(VENV)/.installed  ## base, two fine-tunes, answers, judge, Elo, one pag
 MEASURE := evals=[heldout,exact_match,choices,answers] evals.answers.temperature=0 \
     evals.answers.max_new_tokens=32 trainer.eval_every=null tracking=none
 
-test: $(VENV)/.installed  ## the fast tests
-	$(PY) -m pytest
+test: $(VENV)/.installed  ## the fast tests, on all cores
+	$(PY) -m pytest -n auto --dist loadscope
 
 test-ray:  ## sweeps on a local Ray, in an environment of its own (Ray is 400 MB)
 	$(PYTHON) -m venv $(VENV)-ray

@@ -13,7 +13,7 @@ from anima_exp import paths
 from anima_exp.config import EvaluateConfig
 from anima_exp.errors import ConfigError, RunError
 from anima_exp.evals.choice.export import export
-from anima_exp.evals.measure import Evals, Measured, measure, prepare_evals
+from anima_exp.evals.measure import Evals, Measured, check_positions, measure, prepare_evals
 from anima_exp.finished import load, name
 from anima_exp.quiet import quiet_libraries
 from anima_exp.results import identity, provenance, screen
@@ -44,6 +44,7 @@ def run(config: EvaluateConfig) -> None:
         return
     screen.show_plan(_plan(config, evals))
     model, _ = load(config)
+    check_positions(model, evals)
     found = measure(model, evals)
     for benchmark, accuracy in found.accuracies.items():
         _show(benchmark, accuracy.rows(), config.subjects)

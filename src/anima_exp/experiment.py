@@ -136,7 +136,7 @@ def _load(config: RunConfig) -> Setup:
     from transformers import set_seed
 
     from anima_exp.data.prepare import prepare
-    from anima_exp.evals.measure import prepare_evals
+    from anima_exp.evals.measure import check_positions, prepare_evals
     from anima_exp.model.adapter import attach
     from anima_exp.model.base import check_context, load_base
     from anima_exp.model.parameters import count
@@ -158,6 +158,7 @@ def _load(config: RunConfig) -> Setup:
     check_context(
         base, max(int(rows.lengths.max(initial=0)) for rows in (data.train, data.heldout))
     )
+    check_positions(base, evals)
     fingerprint = provenance.base_fingerprint(location(config.model.source), base.config)
     model = attach(base, config.lora)
     steps = total_steps(config, len(data.train))

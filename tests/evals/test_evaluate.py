@@ -106,6 +106,17 @@ def test_another_bases_adapter_is_one_line(finished, tmp_path, compose):
     assert ended.stderr.count("\n") == 1
 
 
+def test_prompts_longer_than_the_models_context_are_one_line(tmp_path):
+    for split in ("dev", "val"):
+        (tmp_path / split).mkdir()
+        text = f'"{"many words " * 150}?",1,2,3,4,B\n' * 5
+        (tmp_path / split / f"sums_{split}.csv").write_text(text)
+    ended = evaluate("evals=[mmlu]", f"evals.mmlu.path={tmp_path}", f"runs={tmp_path}")
+    assert ended.returncode == 1
+    assert "but tiny reads at most 1024. Give evals.mmlu.max_prompt_tokens=1024." in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
 def test_prompts_are_written_without_a_model(tmp_path):
     for split in ("dev", "val"):
         (tmp_path / split).mkdir()

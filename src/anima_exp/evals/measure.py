@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anima_exp.config import RunConfig
-from anima_exp.errors import TrainingError
+from anima_exp.errors import ConfigError, TrainingError
 from anima_exp.evals.choice.accuracy import Accuracy
 from anima_exp.evals.choice.measure import Ready, make_ready, multiple_choice
 from anima_exp.evals.exact_match import exact_match
@@ -49,6 +49,18 @@ def prepare_evals(config: RunConfig, tokenizer: Any, heldout: Any) -> Evals:
         if settings is not None
     }
     return Evals(config, tokenizer, heldout, ready)
+
+
+def check_positions(model: Any, evals: Evals) -> None:
+    """Raise ConfigError if a prompt is longer than the positions that the model was trained on."""
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    for name, ready in evals.benchmarks.items():
+        if positions and ready.longest > positions:
+            raise ConfigError(
+                f"evals.{name} asks with up to {ready.longest} tokens, but "
+                f"{evals.config.model.source} reads at most {positions}. Give "
+                f"evals.{name}.max_prompt_tokens={positions}."
+            )
 
 
 def measure(model: Any, evals: Evals) -> Measured:

@@ -27,6 +27,11 @@ class Ready:
         """How many questions had no room for all their worked examples."""
         return sum(one.shots < self.config.shots for one in self.asked)
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt with what is scored behind it."""
+        return max(len(one.ids) + max(map(len, one.options)) - 1 for one in self.asked)
+
 
 @dataclass(frozen=True)
 class Found:
