@@ -99,7 +99,7 @@ def test_a_job_whose_process_is_killed_counts_as_failed_and_goes_on_next_time(sw
 
 
 def test_a_cell_that_another_process_has_is_not_run_twice(sweeps):
-    other = sweeps.start("lora.rank=8", step_seconds=100)
+    other = sweeps.start("lora.rank=8", step_seconds=6)
     folder = begun(sweeps, other, cells=1)[0]
     status, told = sweeps.run(HERE, "lora.rank=8,16")
     assert (folder / "pids.txt").read_text().count("\n") == 1

@@ -75,6 +75,7 @@ def measure(model: Any, evals: Evals) -> Measured:
     with inference(model, config.trainer.precision):
         if on.heldout and len(heldout):
             scores["heldout_loss"] = heldout_loss(model, tokenizer, heldout, on.heldout)
+            _check_finite(scores)  # a model that has diverged has no answers
         if on.exact_match and config.data.exact_answers and len(heldout):
             scores["exact_match"] = exact_match(model, tokenizer, heldout, on.exact_match)
         if on.samples and on.samples.prompts:
@@ -86,9 +87,13 @@ def measure(model: Any, evals: Evals) -> Measured:
         }
     for name, found in accuracies.items():
         scores |= found.scores(name)
+    _check_finite(scores)
+    return Measured(scores, generations, accuracies, time.perf_counter() - started)
+
+
+def _check_finite(scores: Mapping[str, float]) -> None:
     for name, score in scores.items():
         if not math.isfinite(score):
             raise TrainingError(
                 f"The {name} is {score}: the run has diverged. Lower optimizer.learning_rate."
             )
-    return Measured(scores, generations, accuracies, time.perf_counter() - started)

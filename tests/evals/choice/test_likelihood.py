@@ -5,6 +5,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
+from anima_exp.errors import ModelError
 from anima_exp.evals.choice import likelihood
 from anima_exp.evals.choice.likelihood import answers, letters, shared_prefix
 
@@ -84,6 +85,14 @@ def test_a_row_that_is_the_beginning_of_all_keeps_its_last_token():
     assert shared_prefix(rows) == 11
     assert shared_prefix(rows, keep=4) == 8
     assert shared_prefix([np.arange(3), np.arange(9)], keep=5) == 0
+
+
+def test_a_broken_model_is_told_and_not_scored(rows):
+    broken = LlamaForCausalLM(LlamaConfig(**SHAPE)).eval()
+    with torch.no_grad():
+        broken.lm_head.weight.fill_(float("nan"))
+        with pytest.raises(ModelError, match="not a number"):
+            letters(broken, rows, [5, 7], batch_tokens=2000)
 
 
 def test_a_batch_holds_as_many_tokens_as_it_may():

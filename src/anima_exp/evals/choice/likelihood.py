@@ -13,6 +13,8 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from anima_exp.errors import ModelError
+
 _WORTH = 8  # tokens; a shorter common beginning is cheaper read again
 
 
@@ -141,4 +143,6 @@ def _continue(
         use_cache=cache is not None,
         logits_to_keep=keep,
     ).logits
+    if logits.isnan().any():  # else the first choice would be the likeliest, and look like chance
+        raise ModelError("The model's output is not a number: it has diverged, or is broken.")
     return logits
