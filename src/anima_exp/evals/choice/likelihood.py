@@ -15,6 +15,8 @@ from transformers.cache_utils import DynamicLayer
 
 from anima_exp.errors import ModelError
 
+_ALIKE = 0.8  # of the longest in a batch
+_ENOUGH = 512  # tokens at once, from which on a large model is busy
 _WORTH = 8  # tokens; a shorter common beginning is cheaper read again
 
 
@@ -59,7 +61,7 @@ def _last_logits(
     # Reading it apart pays where it is read again.
     known = _read(model, rows[0][:prefix]) if prefix >= _WORTH and len(rows) > 1 else None
     prefix = prefix if known else 0
-    for chosen in _batches(rows, batch_tokens):
+    for chosen in _batches([len(row) - prefix for row in rows], prefix, batch_tokens):
         rests = [rows[number][prefix:] for number in chosen]
         yield chosen, _continue(model, known, prefix, rests, keep)
 
@@ -76,14 +78,22 @@ def shared_prefix(rows: Sequence[np.ndarray], *, keep: int = 1) -> int:
     return max(min(common, min(map(len, rows)) - keep), 0)
 
 
-def _batches(rows: Sequence[np.ndarray], batch_tokens: int) -> Iterator[list[int]]:
-    """Rows of similar length, so many that prompt and padding stay below `batch_tokens`."""
+def _batches(lengths: Sequence[int], prefix: int, batch_tokens: int) -> Iterator[list[int]]:
+    """Numbers of rows of similar length: what they read, padding and prefix are `batch_tokens`.
+
+    Args:
+        lengths: of what each row has behind the prefix.
+    """
     batch: list[int] = []
-    for number in sorted(range(len(rows)), key=lambda number: -len(rows[number])):
-        batch.append(number)
-        if (len(batch) + 1) * len(rows[batch[0]]) > batch_tokens:
+    for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
+        longest = lengths[batch[0]] if batch else 0
+        full = (len(batch) + 1) * (prefix + longest) > batch_tokens
+        # A much shorter row would be mostly padding; but a GPU is not to be left idle either.
+        shorter = lengths[number] < _ALIKE * longest and len(batch) * longest >= _ENOUGH
+        if batch and (full or shorter):
             yield batch
             batch = []
+        batch.append(number)
     if batch:
         yield batch
 
