@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from anima_exp.config import EvaluateConfig
 from anima_exp.errors import ConfigError, RunError
 from anima_exp.evals.choice.export import export
 from anima_exp.evals.measure import Evals, Measured, check_positions, measure, prepare_evals
-from anima_exp.finished import load, name
+from anima_exp.finished import load, name, record
 from anima_exp.quiet import quiet_libraries
 from anima_exp.results import identity, provenance, screen
 from anima_exp.results.files import write_json
@@ -33,6 +34,7 @@ def run(config: EvaluateConfig) -> None:
     from anima_exp.data.prepare import prepare
     from anima_exp.model.tokenizer import load_tokenizer
 
+    _refuse(config)
     quiet_libraries()
     heldout: Any = ()
     tokenizer = load_tokenizer(config.model)
@@ -49,11 +51,27 @@ def run(config: EvaluateConfig) -> None:
     for benchmark, accuracy in found.accuracies.items():
         _show(benchmark, accuracy.rows(), config.subjects)
     screen.show_scores(None, found.scores)
-    for question, answer in found.generations:
-        screen.say(f"\n{question}\n{answer}")
+    screen.show_answers([], found.generations, at_most=len(found.generations))
     place = _place(config)
     _keep(place, _result(config, found))
     screen.say(f"\n{screen.duration(found.seconds)}; kept in {place}")
+
+
+def _refuse(config: EvaluateConfig) -> None:
+    evals = config.evals
+    if evals.answers:
+        raise ConfigError(
+            "evals=[answers] belongs to a run. Ask a finished model with "
+            "python -m anima_exp.generate run=... questions=..."
+        )
+    chosen = [field.name for field in fields(evals) if getattr(evals, field.name)]
+    if chosen == ["exact_match"] and not config.data.exact_answers:
+        raise ConfigError(
+            f"evals=[exact_match] measures nothing: the answers of data={config.data.name} are "
+            "not of the kind of which one is right (data.exact_answers)."
+        )
+    if not chosen:
+        raise ConfigError("evals=[] measures nothing. Choose some, as evals=[heldout,mmlu].")
 
 
 def _export(evals: Evals, folder: Path) -> None:
@@ -130,6 +148,7 @@ def _keep(place: Path, result: dict[str, Any]) -> None:
 def _result(config: EvaluateConfig, found: Measured) -> dict[str, Any]:
     return {
         "model": name(config),
+        "trained": record(Path(config.run)).finished if config.run else None,
         "settings": identity.flatten(config),
         "scores": found.scores,
         "accuracies": {key: one.rows() for key, one in found.accuracies.items()},

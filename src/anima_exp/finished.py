@@ -1,6 +1,7 @@
 """A finished run, an adapter on a base, or a bare base -> its settings, and the model to use."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,9 @@ def with_run(arguments: Sequence[str]) -> list[str]:
     folder = given.get("run", "").strip("'\"")
     if folder in ("", "null"):
         return list(arguments)
+    if folder.startswith("~"):
+        folder = str(Path(folder).expanduser())
+        arguments = [f'run="{folder}"' if one.startswith("run=") else one for one in arguments]
     for key in ("adapter", "experiment"):
         if given.get(key, "null") != "null":
             raise ConfigError(f"run={folder} and {key}={given[key]} are both set; give one.")
@@ -119,6 +123,7 @@ def _written(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_written, value))}]"
     if isinstance(value, str):
-        quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${")
-        return f'"{quoted}"'
+        # A backslash is itself but before a quote, where it and its like are doubled.
+        quoted = re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + ('\\"' if m[2] else ""), value)
+        return '"' + quoted.replace("${", "\\${") + '"'
     return json.dumps(value)

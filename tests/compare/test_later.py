@@ -10,12 +10,13 @@ from anima_exp.compare.runs import load
 from anima_exp.errors import DataError
 
 
-def evaluation(folder, name, scores, *, finished="2026-01-01", **settings):
+def evaluation(folder, name, scores, *, finished="2026-01-01", trained=None, **settings):
+    trained = trained or json.loads((folder / "record.json").read_text())["finished"]
     place = folder / "evaluations"
     place.mkdir(exist_ok=True)
     every = {**synthetic.SETTINGS, "run": str(folder), "adapter": None, **settings}
     (place / f"{name}.json").write_text(
-        json.dumps({"settings": every, "scores": scores, "finished": finished})
+        json.dumps({"settings": every, "scores": scores, "finished": finished, "trained": trained})
     )
 
 
@@ -51,6 +52,28 @@ def test_the_newest_of_several_counts(folder):
 def test_another_model_or_other_rows_are_not_this_run(folder, other):
     evaluation(folder, "a", {"mmlu": 0.41}, **other)
     assert "mmlu" not in scores(folder)
+
+
+def test_an_evaluation_of_an_earlier_training_in_this_folder_is_not_this_runs(folder):
+    evaluation(folder, "a", {"mmlu": 0.41}, trained="1999-01-01")
+    assert "mmlu" not in scores(folder)
+
+
+def test_a_score_measured_in_two_ways_is_told(folder, capsys):
+    evaluation(folder, "a", {"mmlu": 0.4}, **{"evals.mmlu.shots": 5})
+    evaluation(folder, "b", {"mmlu": 0.3}, finished="2026-01-02", **{"evals.mmlu.shots": 0})
+    assert scores(folder)["mmlu"] == 0.3
+    assert "mmlu was measured in several ways; the newest counts." in capsys.readouterr().err
+
+
+def test_runs_of_one_name_are_told_and_not_rated(tmp_path, capsys):
+    for place in ("a", "b"):
+        synthetic.run(tmp_path / place / "best", seed=place == "b")
+    ratings = tmp_path / "ratings.json"
+    ratings.write_text(json.dumps({"scores": {"best": {"elo": 1100.0}}}))
+    found = with_ratings(load([tmp_path / "a" / "best", tmp_path / "b" / "best"]), ratings)
+    assert [run.scores.get("elo") for run in found.runs] == [None, None]
+    assert "2 runs are called best; none of them is rated." in capsys.readouterr().err
 
 
 def test_a_broken_evaluation_is_told_and_left_out(folder, capsys):

@@ -9,6 +9,7 @@ import pytest
 from anima_exp.errors import ConfigError
 from anima_exp.experiment import run
 from anima_exp.finished import with_run
+from anima_exp.results import identity
 from anima_exp.results.lines import StepLines
 from anima_exp.results.record import Record
 
@@ -81,6 +82,29 @@ def test_a_runs_settings_come_before_what_the_command_says(finished):
     assert not any(one.startswith(("evals", "trainer.steps", "optimizer")) for one in overrides)
 
 
+@pytest.mark.parametrize(
+    "text", ["a\\b\\frac{1}", 'say "hi"', "C:\\runs\\", '\\" ${x}', "问：'1', [2]", "", "a\\\\b"]
+)
+def test_any_text_of_a_run_comes_back_as_it_was(compose, text):
+    from anima_exp.finished import _written
+
+    config = compose(f"data.sample_prompts={_written([text])}", f"folder={_written(text or 'x')}")
+    assert config.data.sample_prompts == [text]
+    assert config.folder == (text or "x")
+
+
+def test_other_questions_are_another_run(compose, tmp_path):
+    (tmp_path / "val").mkdir()
+    file = tmp_path / "val" / "sums_val.csv"
+    names = []
+    for answer in "BC":
+        file.write_text(f"1+1?,1,2,3,4,{answer}\n" * (2 if answer == "C" else 1))
+        names.append(identity.name(compose("evals=[mmlu]", f"evals.mmlu.path={tmp_path}")))
+    elsewhere = tmp_path.rename(tmp_path.with_name("moved"))
+    names.append(identity.name(compose("evals=[mmlu]", f"evals.mmlu.path={elsewhere}")))
+    assert names[0] != names[1] == names[2]
+
+
 def test_a_run_that_is_not_there_or_not_done_is_one_line(tmp_path):
     with pytest.raises(ConfigError, match=r"is no run's folder: it holds no record\.json"):
         with_run([f"run={tmp_path}"])
@@ -103,6 +127,23 @@ def test_another_bases_adapter_is_one_line(finished, tmp_path, compose):
     ended = evaluate(f"adapter={adapter}", "evals=[choices]", f"runs={tmp_path}")
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"anima_exp: adapter={adapter} was trained on another base than")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["evals=[answers]"], "evals=[answers] belongs to a run."),
+        (["evals=[]"], "evals=[] measures nothing."),
+        (["evals=[exact_match]", "data.exact_answers=false"], "evals=[exact_match] measures noth"),
+        (["evals=[mmlu]", "evals.mmlu.path=nowhere"], "evals.mmlu.path=nowhere: there is no such"),
+        (["evals=[mmlu]", "evals.mmlu.shots=-1"], "evals.mmlu.shots=-1 must not be negative."),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(arguments, line, tmp_path):
+    ended = evaluate(*arguments, cwd=tmp_path)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"anima_exp: {line}")
     assert ended.stderr.count("\n") == 1
 
 

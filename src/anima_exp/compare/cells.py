@@ -8,6 +8,7 @@ from typing import Any
 from anima_exp.compare.metric import Metric
 from anima_exp.compare.runs import Run, Runs
 from anima_exp.compare.settings import comparable, headings, written
+from anima_exp.config import BENCHMARKS
 
 # Where a run is written, shown or computed: no reason for another score. The names of model and
 # data set are labels too, but the ones by which people know what they compare.
@@ -31,6 +32,7 @@ _LABELS = {
     "evals.heldout.batch_size",
     "evals.exact_match.batch_size",
     "evals.answers.batch_size",
+    *(f"evals.{name}.batch_tokens" for name in BENCHMARKS),
 }
 _GROUPS_OF_LABELS = ("tracking.", "model.recommended.", "evals.samples.")
 _NAMES = ("model.name", "data.name")

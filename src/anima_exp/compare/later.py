@@ -1,6 +1,7 @@
 """What was measured after a run had ended -> more of its scores: evaluations and tournaments."""
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,8 @@ _SAME = ("model.source", "model.revision", "quant.", "lora.", "data.", "trainer.
 def with_evaluations(runs: Runs) -> Runs:
     """Scores that `python -m anima_exp.evaluate run=FOLDER` has left in the runs' folders.
 
-    Only of the model as it was trained: measured in another quantisation, or on other rows, it is
-    something else. Where the run has measured the same itself, its own figure stays.
+    Only of the model as it was trained, by this very training: measured in another quantisation, or
+    on other rows, it is something else. What the run has measured itself stays.
     """
     return replace(runs, runs=[_evaluated(run) for run in runs.runs])
 
@@ -40,10 +41,14 @@ def with_ratings(runs: Runs, file: Path) -> Runs:
     names = {name for run in runs.runs for name in _names(run)}
     if others := sorted(by_player.keys() - names):
         told = f"{len(others)} of {len(by_player)} players are none of these runs"
-        print(f"anima_exp: {file}: {told}: {', '.join(others)}.", file=sys.stderr)
+        _tell(f"{file}: {told}: {', '.join(others)}.")
     rated = []
+    times = Counter(name for run in runs.runs for name in set(_names(run)))
+    for name in sorted(name for name in by_player if times[name] > 1):
+        _tell(f"{file}: {times[name]} runs are called {name}; none of them is rated.")
     for run in runs.runs:
-        found = next((by_player[name] for name in _names(run) if name in by_player), {})
+        own = [name for name in _names(run) if name in by_player and times[name] == 1]
+        found = by_player[own[0]] if own else {}
         rated.append(replace(run, scores=run.scores | found))
     return replace(runs, runs=rated)
 
@@ -56,17 +61,24 @@ def _evaluated(run: Run) -> Run:
     folder = run.folder / "evaluations"
     if run.record is None or not folder.is_dir():
         return run
-    found: list[tuple[str, dict[str, float]]] = []
+    found: list[tuple[str, dict[str, Any]]] = []
     for file in sorted(folder.glob("*.json")):
         try:
             result = read_json(file)
-            if _same_model(result["settings"], run.settings):
-                found.append((result["finished"], result["scores"]))
+            if result["trained"] == run.record.finished and _same_model(
+                result["settings"], run.settings
+            ):
+                found.append((result["finished"], result))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            print(f"anima_exp: {file} is left out, it cannot be read: {error}", file=sys.stderr)
+            _tell(f"{file} is left out, it cannot be read: {error}")
     scores: dict[str, float] = {}
-    for _, measured in sorted(found, key=lambda one: one[0]):
-        scores |= measured
+    how: dict[str, Any] = {}
+    for _, result in sorted(found, key=lambda one: one[0]):
+        for name, score in result["scores"].items():
+            asked = _asked(name, result["settings"])
+            if how.setdefault(name, asked) != asked:
+                _tell(f"{run.folder}: {name} was measured in several ways; the newest counts.")
+            scores[name], how[name] = score, asked
     return replace(run, scores=scores | run.scores)
 
 
@@ -74,3 +86,18 @@ def _same_model(measured: Mapping[str, Any], trained: Mapping[str, Any]) -> bool
     return measured.get("adapter") is None and all(
         measured.get(key) == value for key, value in trained.items() if key.startswith(_SAME)
     )
+
+
+def _asked(score: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the eval that gives a score: evals.mmlu.* of mmlu_micro."""
+    eval_name = score.removesuffix("_micro").removesuffix("_loss")
+    start = f"evals.{eval_name}."
+    return {
+        key: value
+        for key, value in settings.items()
+        if key.startswith(start) and not key.endswith(("batch_size", "batch_tokens"))
+    }
+
+
+def _tell(text: str) -> None:
+    print(f"anima_exp: {text}", file=sys.stderr)

@@ -10,6 +10,7 @@ from anima_exp.config.data import (
     DataConfig,
 )
 from anima_exp.config.evals import (
+    BENCHMARKS,
     AnsweringConfig,
     AnswersConfig,
     ChoiceScore,
@@ -52,6 +53,7 @@ from anima_exp.config.training import (
 from anima_exp.config.use import EvaluateConfig, UseConfig
 
 __all__ = [
+    "BENCHMARKS",
     "AnsweringConfig",
     "AnswersConfig",
     "Attention",

@@ -38,6 +38,9 @@ class SamplesConfig:
     max_new_tokens: int = 70
 
 
+BENCHMARKS = ("choices", "mmlu", "cmmlu", "ceval")  # the fields of EvalsConfig of this kind:
+
+
 @dataclass
 class MultipleChoiceConfig:
     """Share of multiple-choice questions answered right, by subject."""

@@ -25,7 +25,9 @@ def heldout_loss(model: Any, tokenizer: Any, rows: Any, config: HeldoutConfig) -
         labels = batch.pop("labels")[:, 1:]
         learnt = (labels != IGNORE).to(model.device)
         logits = model(**{key: value.to(model.device) for key, value in batch.items()}).logits
-        total += _sum(logits[:, :-1][learnt], labels.to(model.device)[learnt])
+        for row, known, answer in zip(logits, learnt, labels.to(model.device), strict=True):
+            # Row by row: a batch of them in fp32 takes more memory than training does.
+            total += _sum(row[:-1][known], answer[known])
         labelled += int(learnt.sum())
     return total / max(labelled, 1)
 

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from anima_exp.config import RunConfig
-from anima_exp.errors import ConfigError, TrainingError
+import torch
+
+from anima_exp.config import BENCHMARKS, RunConfig
+from anima_exp.errors import ConfigError, ModelError, TrainingError
 from anima_exp.evals.choice.accuracy import Accuracy
 from anima_exp.evals.choice.measure import Ready, make_ready, multiple_choice
 from anima_exp.evals.exact_match import exact_match
 from anima_exp.evals.heldout import heldout_loss
 from anima_exp.evals.samples import samples
 from anima_exp.model.generate import inference
-
-BENCHMARKS = ("choices", "mmlu", "cmmlu", "ceval")  # of multiple choice, in EvalsConfig
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,18 @@ def measure(model: Any, evals: Evals) -> Measured:
 
     Raises:
         TrainingError: a score is not finite.
+        ModelError: an eval does not fit the GPU.
     """
+    try:
+        return _measure(model, evals)
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"An evaluation does not fit this GPU: {str(error).splitlines()[0]} Lower "
+            "evals.heldout.batch_size, evals.exact_match.batch_size, or evals.NAME.batch_tokens."
+        ) from error
+
+
+def _measure(model: Any, evals: Evals) -> Measured:
     config, tokenizer, heldout = evals.config, evals.tokenizer, evals.heldout
     on, scores, generations = config.evals, {}, []
     started = time.perf_counter()

@@ -68,7 +68,7 @@ def _steps(
     """Give every row its next token, and yield; until all rows have ended."""
     ids, mask = (side.to(model.device) for side in left_padded(prompts, pad))
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    only_last = _only_last(model)
+    only_last = keep_last(model, 1)
     past, here = None, rows  # the rows in the cache; one that has ended is fed padding
     while True:
         out = model(
@@ -89,7 +89,9 @@ def _steps(
             return
         mask = torch.cat([mask, mask.new_ones(len(here), 1)], dim=1)
         last = ids.new_tensor([[pad if row.finish else row.ids[-1]] for row in here])
-        positions = positions[:, -1:] + 1
+        # Of a row that has ended, the last place: what is fed to it is not read.
+        ended = torch.tensor([[row.finish is not None] for row in here], device=mask.device)
+        positions = torch.where(ended, positions[:, -1:], positions[:, -1:] + 1)
         if 2 * len(going) <= len(here) and hasattr(past, "batch_select_indices"):
             chosen = torch.tensor(going, device=mask.device)
             past.batch_select_indices(chosen)
@@ -173,8 +175,8 @@ def _room(model: Any, prompts: Sequence[Sequence[int]], most: int) -> list[int]:
     return [most if limit is None else min(most, limit - len(prompt)) for prompt in prompts]
 
 
-def _only_last(model: Any) -> dict[str, int]:
-    """Logits of the last position alone, where a model can: those of whole prompts are large."""
+def keep_last(model: Any, count: int) -> dict[str, int]:
+    """Logits of the last positions alone, where a model can: those of whole prompts are large."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     known = "logits_to_keep" in inspect.signature(base.forward).parameters
-    return {"logits_to_keep": 1} if known else {}
+    return {"logits_to_keep": count} if known else {}

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from anima_exp.config import RunConfig, TargetModules
-from anima_exp.results.provenance import folder_fingerprint
+from anima_exp.config import BENCHMARKS, RunConfig, TargetModules
+from anima_exp.results.provenance import folder_fingerprint, tables_fingerprint
 
 # Settings that change where a run is written, shown or saved, but not what comes out of it;
 # names, which only label; and what counts only where another setting took it: recommendations,
@@ -36,10 +36,7 @@ _NOT_IN_THE_RESULT = {
     "evals.heldout.batch_size",
     "evals.exact_match.batch_size",
     "evals.answers.batch_size",
-    "evals.choices.batch_tokens",
-    "evals.mmlu.batch_tokens",
-    "evals.cmmlu.batch_tokens",
-    "evals.ceval.batch_tokens",
+    *(f"evals.{name}.batch_tokens" for name in BENCHMARKS),
 }
 _EMBEDDED = ("tiny", "tiny_zh", "tiny_en")
 _GROUPS_NOT_IN_THE_RESULT = ("tracking.", "sweep.", "launcher.", "model.recommended.")
@@ -77,14 +74,31 @@ def relevant(config: RunConfig) -> dict[str, Any]:
         and not (full and key.startswith("lora.") and key != "lora.target_modules")
     }
     places = ["data.path", "data.heldout_path", "model.source", "model.tokenizer"]
-    places += [f"evals.{name}.path" for name in ("mmlu", "cmmlu", "ceval")]
     for key in [*places, "evals.answers.questions"]:
         if settings.get(key) and settings[key] not in _EMBEDDED:  # whatever lies here
             settings[key] = content(settings[key])
-    for key in ("data.recipe", "data.prompt_template", "evals.answers.prompt_template"):
+    code = ["data.recipe", "data.prompt_template", "evals.answers.prompt_template"]
+    for name in BENCHMARKS:
+        if settings.get(f"evals.{name}.path"):
+            settings[f"evals.{name}.path"] = _tables(settings[f"evals.{name}.path"])
+        code += [f"evals.{name}.prompt", f"evals.{name}.template"]
+    for key in code:
         if settings.get(key):
             settings[key] = _with_code(settings[key])
     return settings
+
+
+def _tables(place: str) -> str:
+    folder = Path(place).expanduser()
+    if not folder.is_dir():
+        return place  # a mistake that the reader of it will name
+    state = max(path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")])
+    return _tables_of(folder, state)
+
+
+@lru_cache
+def _tables_of(folder: Path, _changed: int) -> str:
+    return tables_fingerprint(folder)
 
 
 def _with_code(name: str) -> str:

@@ -56,6 +56,15 @@ def base_fingerprint(source: str, config: Any) -> str:
     return folder_fingerprint(Path(source))
 
 
+def tables_fingerprint(folder: Path) -> str:
+    """A hash over all CSV files below a folder, and its mapping.json."""
+    digest = hashlib.sha256()
+    for path in sorted([*folder.rglob("*.csv"), *folder.glob("mapping.json")]):
+        digest.update(f"{path.relative_to(folder).as_posix()}:{path.stat().st_size}:".encode())
+        digest.update(path.read_bytes())
+    return f"sha256:{digest.hexdigest()}"
+
+
 def folder_fingerprint(folder: Path) -> str:
     """A hash over the model files of a folder; of large ones, over size, first and last MiB."""
     digest = hashlib.sha256()

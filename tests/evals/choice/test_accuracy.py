@@ -17,7 +17,7 @@ def test_macro_weighs_subjects_alike_and_micro_questions():
     assert found.scores("mmlu") == {"mmlu": 0.5, "mmlu_micro": 0.8}
 
 
-def test_subjects_of_one_size_need_one_mean_only():
+def test_the_tiny_worlds_subjects_are_of_one_size_and_need_one_mean():
     assert accuracy(["a", "b"], [True, False], {}).scores("choices") == {"choices": 0.5}
 
 

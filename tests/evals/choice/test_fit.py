@@ -49,14 +49,25 @@ def test_the_zero_shot_file_byte_for_byte(shared_data, tmp_path):
 
 
 def test_letters_are_the_tokens_that_follow_a_prompt(shared_data):
-    """LLaMA's tokenizer brings a space of its own, Qwen's does not."""
+    """LLaMA's tokenizer begins a text with a space of its own, but not behind Chinese."""
     subject = Subject("s", "s", (Question("Q?", ("1", "2", "3", "4"), 0),))
-    for name, expected in (("llama", "▁A"), ("qwen2", "ĠA")):
+    expected = {
+        ("llama", "mmlu"): "▁A",
+        ("llama", "cmmlu"): "A",
+        ("llama", "ceval"): "A",
+        ("qwen2", "mmlu"): "ĠA",
+        ("qwen2", "cmmlu"): "A",
+    }
+    for (name, prompt), token in expected.items():
         tokenizer = real(shared_data, name)
-        (asked,) = fit(Benchmark("mmlu", (subject,)), settings(shots=0), tokenizer)
+        config = settings(shots=0, prompt=prompt)
+        (asked,) = fit(Benchmark(prompt, (subject,)), config, tokenizer)
         tokens = [tokenizer.convert_ids_to_tokens(int(option[0])) for option in asked.options]
-        assert tokens[0] == expected
+        assert tokens[0] == token
         assert [len(option) for option in asked.options] == [1, 1, 1, 1]
+        # It is what stands there when the answer is written behind the question.
+        written = tokenizer(asked.text + (" A" if prompt == "mmlu" else "A"))["input_ids"]
+        assert written[-1] == asked.options[0][0]
 
 
 def benchmark(length=1, examples=2):

@@ -120,6 +120,21 @@ def test_what_is_not_there_is_answered_with_what_is(folder, how, line):
     assert line in str(error.value)
 
 
+def test_an_empty_last_choice_is_no_choice(folder):
+    write(folder, "val", "sums", "1+1?,1,2,3,,B\n")
+    (subject,) = read("mmlu", settings(folder, shots=0)).subjects
+    assert subject.questions[0].choices == ("1", "2", "3")
+
+
+def test_a_file_without_questions_and_examples_as_questions_are_mistakes(folder):
+    write(folder, "dev", "sums", PLAIN)
+    with pytest.raises(DataError, match="asks the worked examples themselves"):
+        read("mmlu", settings(folder, split="dev"))
+    write(folder, "val", "sums", "id,question,A,B,C,D,answer\n")
+    with pytest.raises(DataError, match="subject sums has no question"):
+        read("mmlu", settings(folder, shots=0))
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match="there is no such folder"):
         read("mmlu", settings(tmp_path / "no"))

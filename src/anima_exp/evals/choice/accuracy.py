@@ -26,11 +26,10 @@ class Accuracy:
     micro: Share  # mean over questions
 
     def scores(self, name: str) -> dict[str, float]:
-        """What runs are ranked by: `mmlu` is the macro mean; the micro mean where it differs."""
-        found = {name: self.macro.mean}
-        if len({one.asked for one in self.subjects.values()}) > 1:
-            found[f"{name}_micro"] = self.micro.mean
-        return found
+        """What runs are ranked by: `mmlu` is the macro mean, QLoRA's."""
+        if name == "choices":  # of subjects of one size: both means are one
+            return {name: self.macro.mean}
+        return {name: self.macro.mean, f"{name}_micro": self.micro.mean}
 
     def rows(self) -> list[dict[str, object]]:
         """One for each subject, category and mean."""

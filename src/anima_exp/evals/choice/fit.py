@@ -40,7 +40,7 @@ def fit(benchmark: Benchmark, config: MultipleChoiceConfig, tokenizer: Any) -> l
     key = f"evals.{benchmark.name}"
     style: Style = function(config.prompt, among=prompts, key=f"{key}.prompt")()
     wrap = config.template and function(config.template, among=templates, key=f"{key}.template")
-    options = _options(tokenizer, "" if wrap else style.before_answer, config.score)
+    options = _options(tokenizer, style, config.score, in_dialogue=bool(wrap))
     bos = special_ids(tokenizer)[0]
 
     pairs = [(subject, one) for subject in benchmark.subjects for one in subject.questions]
@@ -76,21 +76,27 @@ def _text(style: Style, subject: Subject, asked: Question, shots: int) -> str:
 
 
 def _options(
-    tokenizer: Any, before: str, score: ChoiceScore
+    tokenizer: Any, style: Style, score: ChoiceScore, *, in_dialogue: bool
 ) -> Callable[[Question], tuple[np.ndarray, ...]]:
-    """A question -> the token ids of what is scored: a letter each, or the whole answers."""
-    # SentencePiece puts a space of its own before a text that is tokenised apart.
-    first = tokenizer("A", add_special_tokens=False)["input_ids"][0]
-    if str(tokenizer.convert_ids_to_tokens(first)).startswith("▁"):
-        before = before.lstrip(" ")
+    """A question -> the token ids of what is scored: a letter each, or the whole answers.
 
-    def following(text: str, before: str = before) -> np.ndarray:
-        ids = tokenizer(before + text, add_special_tokens=False)["input_ids"]
+    In a dialogue an answer is tokenised apart, as in training; else as it stands in the examples.
+    """
+    cue, space = ("", "") if in_dialogue else (style.cue, style.before_answer)
+
+    def encode(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def following(text: str, space: str = space) -> np.ndarray:
+        before, whole = encode(cue) if cue else [], encode(cue + space + text)
+        # Where a tokenizer joins cue and answer into one token, there is nothing else to score.
+        apart = whole[: len(before)] == before and len(whole) > len(before)
+        ids = whole[len(before) :] if apart else encode(text)
         return np.asarray(ids, dtype=np.int32)
 
     if score is ChoiceScore.answer:
         return lambda asked: tuple(map(following, asked.choices))
-    for opening in (before, ""):  # where the space is a token of its own, the letter behind it
+    for opening in (space, ""):  # where the space is a token of its own, the letter behind it
         letters = [following(letter, opening)[:1] for letter in LETTERS]
         if len({int(one[0]) for one in letters[:4]}) == 4:
             return lambda asked: tuple(letters[: len(asked.choices)])

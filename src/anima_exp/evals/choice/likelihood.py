@@ -14,6 +14,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from anima_exp.errors import ModelError
+from anima_exp.model.decode import keep_last
 
 _ALIKE = 0.8  # of the longest in a batch
 _ENOUGH = 512  # tokens at once, from which on a large model is busy
@@ -104,7 +105,7 @@ Kept = list[tuple[torch.Tensor, torch.Tensor]]  # keys and values of each layer 
 def _read(model: Any, prefix: np.ndarray) -> Kept | None:
     """What attention keeps of `prefix`; None for a model that does not keep all of it."""
     ids = torch.as_tensor(prefix[None], dtype=torch.long, device=model.device)
-    found = model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
+    found = model(input_ids=ids, use_cache=True, **keep_last(model, 1)).past_key_values
     layers: list[Any] = found.layers if isinstance(found, DynamicCache) else []
     if any(type(layer) is not DynamicLayer for layer in layers):  # a sliding window forgets
         return None
@@ -151,8 +152,8 @@ def _continue(
         position_ids=places.to(model.device),
         past_key_values=cache,
         use_cache=cache is not None,
-        logits_to_keep=keep,
-    ).logits
+        **keep_last(model, keep),
+    ).logits[:, -keep:]
     if logits.isnan().any():  # else the first choice would be the likeliest, and look like chance
         raise ModelError("The model's output is not a number: it has diverged, or is broken.")
     return logits

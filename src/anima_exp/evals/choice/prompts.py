@@ -17,7 +17,8 @@ class Style:
     header: Callable[[Subject], str]
     ask: Callable[[Question], str]  # up to where the answer follows
     answered: Callable[[Question], str]  # the same with its answer, as a worked example
-    before_answer: str = " "  # between the prompt and what is scored
+    cue: str  # the end of what is asked, which the answer's tokens depend on
+    before_answer: str = " "  # between that and what is scored
 
 
 def mmlu() -> Style:
@@ -60,7 +61,7 @@ def bare() -> Style:
         header=lambda subject: "",
         ask=lambda question: question.text,
         answered=lambda question: f"{question.text} {question.choices[question.answer]}\n\n",
-        before_answer="",
+        cue="?",
     )
 
 
@@ -75,4 +76,4 @@ def _lettered(
     def answered(question: Question) -> str:
         return f"{ask(question)}{before_answer}{question.letter}\n\n"
 
-    return Style(header, ask, answered, before_answer)
+    return Style(header, ask, answered, cue, before_answer)

@@ -37,7 +37,7 @@ def read(name: str, config: MultipleChoiceConfig) -> Benchmark:
         Subject(subject, titles.get(subject, subject.replace("_", " ")), questions, examples)
         for subject, (questions, examples) in sorted(_chosen(found, config, key).items())
     ]
-    _check_examples(subjects, config, key)
+    _check(subjects, config, key)
     return Benchmark(name, tuple(subjects), categories)
 
 
@@ -98,7 +98,7 @@ def question(cells: Mapping[str, str], where: str) -> Question:
         raise DataError(f"{where} has no {missing[0]}.{hint}")
     choices = []
     for letter in LETTERS:
-        if letter not in cells:
+        if not cells.get(letter, "").strip():
             break
         choices.append(cells[letter])
     answer = cells["answer"].strip().upper()
@@ -178,8 +178,15 @@ def _chosen(found: dict[str, Parts], config: MultipleChoiceConfig, key: str) -> 
     }
 
 
-def _check_examples(subjects: list[Subject], config: MultipleChoiceConfig, key: str) -> None:
+def _check(subjects: list[Subject], config: MultipleChoiceConfig, key: str) -> None:
+    if config.split in _DEV and config.shots:
+        raise DataError(
+            f"{key}.split={config.split} asks the worked examples themselves. Give another split, "
+            f"or {key}.shots=0."
+        )
     for subject in subjects:
+        if not subject.questions:
+            raise DataError(f"{key}: subject {subject.name} has no question.")
         if len(subject.examples) < config.shots:
             raise DataError(
                 f"{key}.shots={config.shots}, but subject {subject.name} has "
