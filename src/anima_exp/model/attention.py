@@ -106,7 +106,9 @@ def _row_by_row(
             dropout_p=dropout,
             scale=scaling,
         )
-        for q, k, v in zip(*(torch.split(x, lengths, 2) for x in (query, key, value)), strict=True)
+        for q, k, v in zip(
+            *(torch.split(x, list(lengths), 2) for x in (query, key, value)), strict=True
+        )
     ]
     return torch.cat(found, dim=2).transpose(1, 2)
 

@@ -81,7 +81,7 @@ class QLoraTrainer(Trainer):
             args=training_arguments(config, steps=steps, folder=folder),
             train_dataset=rows,
             processing_class=tokenizer,
-            data_collator=list,  # type: ignore[arg-type]  # rows as they are: step.py cuts a batch into micro-batches
+            data_collator=list,  # type: ignore[arg-type]  # step.py cuts rows into micro-batches
             callbacks=[
                 _EvaluateEvery(config.trainer.eval_every, self._pause_for(evaluate)),
                 *callbacks,
