@@ -8,7 +8,7 @@ import anima_exp
 LAYERS = [
     {"errors", "paths", "signals", "terminal"},
     {"config", "lookup", "quiet"},
-    {"checks", "command_line", "messages", "scale"},
+    {"checks", "command_line", "messages", "program", "scale"},
     {"tiny"},
     {"data", "model", "results"},
     {"training"},
