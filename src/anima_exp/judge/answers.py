@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anima_exp.answers.text import answer_field, answer_in
+from anima_exp.data.file_rows import FileRow, read
 from anima_exp.errors import DataError
-from anima_exp.judge.rows import FileRow, read
 from anima_exp.results.short_id import short_id
 
 
