@@ -6,7 +6,7 @@ from pathlib import Path
 import anima_exp
 
 LAYERS = [
-    {"errors", "paths", "signals", "terminal", "wilson"},
+    {"errors", "paths", "same", "signals", "terminal", "wilson"},
     {"config", "lookup", "quiet"},
     {"checks", "command_line", "messages", "program", "scale"},
     {"tiny"},
