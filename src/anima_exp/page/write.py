@@ -48,13 +48,13 @@ def page(
         title: plain text.
         header: HTML.
         data: what the scripts find as `found`.
-        scripts: JavaScript files, run in this order between page.js, which draws, and start.js,
-            which calls the functions that they list in `parts`.
+        scripts: JavaScript files, run in this order between page.js and field.js, which draw, and
+            start.js, which calls the functions that they list in `parts`.
         program: the module that made the page.
     """
     plotly = files("plotly").joinpath("package_data/plotly.min.js").read_text("utf-8")
-    every = [_HERE / "scripts" / "page.js", *scripts, _HERE / "scripts" / "start.js"]
-    own = "\n".join(path.read_text("utf-8") for path in every)
+    first, field, last = (_HERE / "scripts" / f"{name}.js" for name in ("page", "field", "start"))
+    own = "\n".join(path.read_text("utf-8") for path in [first, field, *scripts, last])
     script = f'(() => {{\n"use strict";\n{own}}})();\n'
     return Template((_HERE / "page.html").read_text("utf-8")).substitute(
         policy=_policy(plotly, script),
