@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.elo.options import DIFFERENT, FORMATS, TIES, UNPARSED, Options
-from anima_exp.errors import ConfigError, RunError
+from anima_exp.errors import ConfigError
 from anima_exp.program import console, status
 
 
@@ -41,7 +41,10 @@ def rate(asked: argparse.Namespace) -> None:
     )
     result = tournament(found, options, notes=notes)
     if asked.out:
-        _write(asked.out, WRITERS["json"](result))
+        from anima_exp.results.files import asked_for, write_text
+
+        with asked_for(asked.out, way_out="Give another --out FILE."):
+            write_text(asked.out, WRITERS["json"](result))
         print(f"Result: {asked.out}", file=sys.stderr)
     if asked.html:
         from anima_exp.elo.page import write_page
@@ -54,17 +57,6 @@ def rate(asked: argparse.Namespace) -> None:
         show(result, console())
     else:
         print(WRITERS[asked.format](result), end="")
-
-
-def _write(path: Path, text: str) -> None:
-    from anima_exp.results.files import write_text
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
-    except OSError as error:
-        reason = error.strerror or error
-        raise RunError(f"Cannot write {path}: {reason}. Give another --out FILE.") from error
 
 
 def _options(asked: argparse.Namespace) -> Options:

@@ -1,7 +1,6 @@
 """Sections, their data and scripts -> one HTML file that needs nothing but itself."""
 
 import base64
-import errno
 import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
@@ -9,10 +8,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from anima_exp.errors import RunError
 from anima_exp.page.section import Section
 from anima_exp.page.words import embedded, escaped
-from anima_exp.results.files import write_text
+from anima_exp.results.files import asked_for, write_text
 
 _HERE = Path(__file__).parent
 
@@ -23,14 +21,8 @@ def write(path: Path, text: str) -> None:
     Raises:
         RunError: `path` cannot be written.
     """
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with asked_for(path, way_out="Give another --html FILE."):
         write_text(path, text)
-    except OSError as error:
-        reason = error.strerror or error
-        raise RunError(f"Cannot write {path}: {reason}. Give another --html FILE.") from error
 
 
 def page(
