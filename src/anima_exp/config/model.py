@@ -77,6 +77,7 @@ class QuantConfig:
     type: Quantization = MISSING
     double_quant: bool = False  # quantise the quantisation constants too (4 bits only)
     compute_dtype: Precision = MISSING
+    snapshot: bool = True  # keep the quantised base in `cache`, for the next run to load
 
 
 @dataclass
