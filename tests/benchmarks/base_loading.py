@@ -60,10 +60,9 @@ def main(layers="20", width="1280"):
         child("make", base, layers, width)
         for what, where in (
             ("quantised", ""),
-            ("quantised", ""),
             ("quantised, and its snapshot written", cache),
             ("from the snapshot", cache),
-            ("from the snapshot", cache),
+            ("from the snapshot, again", cache),
         ):
             print(f"{what}:", flush=True)
             child("load", base, where)

@@ -12,8 +12,18 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from anima_exp.config import LoraConfig, ModelConfig, Precision, QuantConfig, TargetModules
+from anima_exp import finished
+from anima_exp.config import (
+    LoraConfig,
+    ModelConfig,
+    Precision,
+    QuantConfig,
+    TargetModules,
+    UseConfig,
+)
 from anima_exp.config import Quantization as Q
+from anima_exp.errors import ModelError
+from anima_exp.experiment import run
 from anima_exp.model import base, snapshot
 from anima_exp.model.adapter import attach
 from anima_exp.model.base import load_base
@@ -130,6 +140,19 @@ def test_an_adapter_on_it_learns_the_same(cache, untied):
 
     first, second = gradients(), gradients()
     assert len(first) > 10 and all(map(torch.equal, first, second))
+    assert len(kept(cache)) == 1
+
+
+def test_a_run_keeps_it_and_whoever_asks_its_model_loads_it(compose, cache, tmp_path, capsys):
+    config = compose(
+        "data.rows=64", "data.heldout_rows=8", "trainer.steps=1", "trainer.batch_size=2",
+        "trainer.micro_batch_size=2", "evals=[heldout]", "tracking=none", f"cache={cache}",
+        f"folder={tmp_path / 'run'}",
+    )  # fmt: skip
+    run(config)
+    assert "kept in" in capsys.readouterr().out
+    finished.load(UseConfig(**vars(config), run=str(tmp_path / "run")))
+    assert "already quantised" in capsys.readouterr().out
     assert len(kept(cache)) == 1
 
 
@@ -317,8 +340,6 @@ def test_a_base_published_in_4_bits_is_not_kept_again(cache, tmp_path):
 
 
 def test_a_base_that_cannot_be_found_is_told_as_ever(cache):
-    from anima_exp.errors import ModelError
-
     for source in ("no/such", "/no/such/folder"):
         with pytest.raises(ModelError, match=r"no such folder"):
             load(cache, source)

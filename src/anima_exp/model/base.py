@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def load_base(
         "max_memory": _max_memory(model),
     }
     snapshot = snapshot_of(model, quant, dtype=dtype, where=where, cache=cache)
-    loaded = snapshot and snapshot.load(lambda folder: _from_pretrained(model, folder, **how))
+    loaded = snapshot.load(partial(_from_pretrained, model, **how)) if snapshot else None
     if loaded is None:
         loaded = _from_pretrained(model, quantization_config=_bitsandbytes(quant), **how)
         if snapshot:

@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 
 from anima_exp.config import ModelConfig, QuantConfig, Quantization
 from anima_exp.model.tokenizer import location
-from anima_exp.results.files import publish_folder, read_json, write_json
+from anima_exp.results.files import publish_folder, read_json, remove_folder, write_json
 from anima_exp.results.provenance import base_fingerprint, folder_fingerprint
 from anima_exp.results.screen import say
 
@@ -98,7 +98,10 @@ class Snapshot:
         try:
             _remove_abandoned(self.folder.parent)
             shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
-            yield None if self._whole() else draft
+            whole = self._whole()
+            if self.folder.exists() and not whole:
+                remove_folder(self.folder)  # a damaged one takes no room from the next
+            yield None if whole else draft
         finally:
             shutil.rmtree(draft, ignore_errors=True)
             lock.release()
