@@ -34,7 +34,7 @@ from anima_exp.results.screen import say
 _FORMAT = 1
 _WORTH_BYTES = 100_000_000  # below, quantising costs a few seconds: make bench-base
 _SPARE_BYTES = 1_000_000_000  # of the disk, left for checkpoints
-_SHARD = "1GB"  # what is copied in memory at a time
+_SHARD = "200MB"  # what is copied in memory at a time
 _ABOUT = "SNAPSHOT"
 _ABANDONED_SECONDS = 24 * 3600  # nothing takes a day to write: its process was killed
 
