@@ -7,7 +7,7 @@ import anima_exp
 
 LAYERS = [
     {"errors", "paths", "signals", "terminal"},
-    {"config", "lookup", "quiet"},
+    {"config", "lookup", "quiet", "sweep_files"},
     {"checks", "command_line", "messages", "scale"},
     {"tiny"},
     {"data", "model", "results"},
