@@ -1,5 +1,6 @@
 """The one shape every dataset becomes before it meets a tokenizer."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from anima_exp.errors import DataError
 
 Row = Mapping[str, Any]
+
+_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Example:
         for name, value in (("prompt", self.prompt), ("response", self.response)):
             if not isinstance(value, str):
                 raise DataError(f"the {name} is not text but {type(value).__name__}")
-            if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            if _HALF_A_CHARACTER.search(value):
                 raise DataError(f"the {name} holds half a character (a lone surrogate)")
         if not self.response or self.response.isspace():
             raise DataError("the response is empty")
