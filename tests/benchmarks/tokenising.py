@@ -114,7 +114,7 @@ def main(folder, tokenizer_folder, sample=2000):
     for name, found in seconds.items():
         wall, cpu = (median(column) for column in zip(*found, strict=True))
         spread = f"{min(found)[0]:.2f} to {max(found)[0]:.2f}"
-        print(f"{name:20} {wall:7.2f} s ({spread})   {cpu:7.2f} s of all cores together")
+        print(f"{name:20} {wall:7.2f} s ({spread})   {cpu:7.2f} s of processor time")
     ratio = [slow[0] / first[0] for first, _, slow in zip(*seconds.values(), strict=True)]
     again = [slow[0] / second[0] for _, second, slow in zip(*seconds.values(), strict=True)]
     print(f"collator / first start: {median(ratio):.1f}; / second start: {median(again):.0f}")
