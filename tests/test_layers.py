@@ -7,7 +7,7 @@ import anima_exp
 
 LAYERS = [
     {"errors", "paths", "same", "signals", "terminal", "wilson"},
-    {"config", "lookup", "quiet"},
+    {"config", "lookup", "quiet", "sweep_files"},
     {"checks", "command_line", "messages", "program", "scale"},
     {"tiny"},
     {"data", "results"},
