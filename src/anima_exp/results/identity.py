@@ -39,7 +39,14 @@ _NOT_IN_THE_RESULT = {
     *(f"evals.{name}.batch_tokens" for name in BENCHMARKS),
 }
 _EMBEDDED = ("tiny", "tiny_zh", "tiny_en")
-_GROUPS_NOT_IN_THE_RESULT = ("tracking.", "sweep.", "launcher.", "model.recommended.")
+_GROUPS_NOT_IN_THE_RESULT = (
+    "tracking.",
+    "sweep.",
+    "launcher.",
+    "model.recommended.",
+    "model.shape",  # read from what is trained
+    "data.typical",
+)
 
 
 def flatten(config: RunConfig) -> dict[str, Any]:
