@@ -34,13 +34,7 @@ _LABELS = {
     "evals.answers.batch_size",
     *(f"evals.{name}.batch_tokens" for name in BENCHMARKS),
 }
-_GROUPS_OF_LABELS = (
-    "tracking.",
-    "model.recommended.",
-    "model.shape",
-    "data.typical",
-    "evals.samples.",
-)
+_GROUPS_OF_LABELS = ("tracking.", "model.recommended.", "evals.samples.")
 _NAMES = ("model.name", "data.name")
 _LONGEST_LABEL = 80
 

@@ -47,8 +47,10 @@ from anima_exp.config.tracking import (
     TrackingMode,
 )
 from anima_exp.config.training import (
+    LossAverage,
     OptimizerConfig,
     OptimizerName,
+    Recompute,
     Schedule,
     TrainerConfig,
 )
@@ -71,6 +73,7 @@ __all__ = [
     "HeldoutConfig",
     "LauncherConfig",
     "LoraConfig",
+    "LossAverage",
     "ModelConfig",
     "MultipleChoiceConfig",
     "OptimizerConfig",
@@ -79,6 +82,7 @@ __all__ = [
     "QuantConfig",
     "Quantization",
     "Recommended",
+    "Recompute",
     "RunConfig",
     "SamplesConfig",
     "Schedule",
