@@ -10,11 +10,13 @@ LAYERS = [
     {"config", "lookup", "quiet"},
     {"checks", "command_line", "messages", "scale"},
     {"tiny"},
+    {"tables"},
     {"data", "model", "results"},
+    {"plan"},
     {"training"},
     {"evals", "finished"},
     {"answers"},
-    {"page", "tables"},
+    {"page"},
     {"elo"},
     {"compare"},
     {"overview"},
@@ -26,7 +28,7 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # `python -m anima_exp.data` is an entry point that happens to live inside a stage.
-ENTRY_POINTS = {"data/__main__.py"}
+ENTRY_POINTS = {"data/__main__.py", "plan/__main__.py"}
 PACKAGE = Path(anima_exp.__file__).parent
 
 

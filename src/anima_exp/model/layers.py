@@ -10,7 +10,7 @@ from anima_exp.config import TargetModules
 from anima_exp.errors import ModelError
 from anima_exp.model.layer_sets import Linear, in_set
 
-_BLOCK = re.compile(r"^(?:.*\.)?(?P<number>\d+)\.(?P<inside>.+)$")
+_BLOCK = re.compile(r"^(?P<block>(?:.*\.)?\d+\.)(?P<inside>.+)$")
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 
 
@@ -19,7 +19,7 @@ class LinearModule(Linear):
     """One linear layer of a model in memory."""
 
     module: nn.Module
-    block: int  # the number of the decoder block that holds it
+    block: str  # the decoder block that holds it: model.layers.0.
     inside: str  # its name there: mlp.down_proj
 
 
@@ -27,9 +27,8 @@ def linear_layers(model: nn.Module) -> list[LinearModule]:
     """Every linear layer of the decoder blocks, in the model's order; the head is outside them."""
     found = []
     for name, module in model.named_modules():
-        block = _BLOCK.match(name)
+        block, inside = in_block(name)
         if block and _is_linear(module):
-            inside = block["inside"]
             inputs, outputs = _sizes(module)
             found.append(
                 LinearModule(
@@ -39,11 +38,17 @@ def linear_layers(model: nn.Module) -> list[LinearModule]:
                     attention=bool(_ATTENTION.search(inside.rpartition(".")[0] or inside)),
                     bias=getattr(module, "bias", None) is not None,
                     module=module,
-                    block=int(block["number"]),
+                    block=block,
                     inside=inside,
                 )
             )
     return found
+
+
+def in_block(name: str) -> tuple[str, str]:
+    """`model.layers.0.mlp.up_proj` -> `model.layers.0.`, `mlp.up_proj`; outside blocks "" first."""
+    found = _BLOCK.match(name)
+    return (found["block"], found["inside"]) if found else ("", name)
 
 
 def target_modules(model: nn.Module, which: TargetModules) -> list[str]:

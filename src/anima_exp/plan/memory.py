@@ -1,0 +1,94 @@
+"""Shape, RunConfig and how it is executed -> the memory at its highest point, part by part."""
+
+from dataclasses import dataclass
+
+from anima_exp.config import Quantization, Recompute, RunConfig
+from anima_exp.plan.activations import Activations, activations
+from anima_exp.plan.shape import Shape
+from anima_exp.plan.trained import Trained, trained
+from anima_exp.plan.weights import WIDTH, Stored, base_weights, dequantized_copy
+
+GIB = 2**30
+GB = 10**9
+
+# Head and loss see this many label positions at a time, so that logits never fill the memory.
+LOGIT_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the memory depends on in the data."""
+
+    longest: int  # tokens of the longest row
+    batch_tokens: int  # of the largest optimizer batch
+    batch_labels: int  # of these, label tokens
+
+    def labels(self, budget: int) -> int:
+        """The most label tokens that a micro-batch can have."""
+        return min(budget, self.batch_labels)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of tensors on the device."""
+
+    weights: list[Stored]
+    copy: int  # of the 4-bit weights, dequantised
+    trained: Trained
+    activations: Activations
+    loss: int
+    buffer: int  # the largest matrix while it is dequantised, where no copy is kept
+
+    @property
+    def base(self) -> int:
+        return sum(kind.total for kind in self.weights)
+
+    @property
+    def adapter(self) -> int:
+        return self.trained.weights
+
+    @property
+    def passing(self) -> int:
+        """What grows with the tokens."""
+        return self.activations.total + self.loss
+
+    @property
+    def resident(self) -> int:
+        learns = self.trained
+        return self.base + self.copy + learns.weights + learns.gradients + learns.optimizer
+
+    @property
+    def peak(self) -> int:
+        return self.resident + self.passing + self.buffer
+
+
+def memory(
+    shape: Shape,
+    config: RunConfig,
+    rows: Rows,
+    *,
+    token_budget: int,
+    recompute: Recompute,
+    keep_dequantized: bool,
+) -> Memory:
+    four_bits = in_4_bits(config)
+    copied = four_bits and keep_dequantized
+    largest = max(one.weights for block in shape.blocks for one in block.linears)
+    return Memory(
+        weights=base_weights(shape, config),
+        copy=dequantized_copy(shape, config) if copied else 0,
+        trained=trained(shape, config),
+        activations=activations(shape, config, tokens=token_budget, recompute=recompute),
+        loss=_loss(shape, config, labels=rows.labels(token_budget)),
+        buffer=largest * WIDTH[config.quant.compute_dtype] if four_bits and not copied else 0,
+    )
+
+
+def in_4_bits(config: RunConfig) -> bool:
+    return config.quant.type in (Quantization.nf4, Quantization.fp4)
+
+
+def _loss(shape: Shape, config: RunConfig, *, labels: int) -> int:
+    """Logits and their gradient in fp32, a chunk at a time; hidden states at labels, twice."""
+    logits = min(labels, LOGIT_ROWS) * shape.vocab * (4 + 4)
+    return logits + 2 * labels * shape.hidden * WIDTH[config.trainer.precision]
