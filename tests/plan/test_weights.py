@@ -41,9 +41,7 @@ def saved(tmp_path_factory):
 
 def loaded(config):
     full = config.lora.target_modules.value == "none"
-    return load_base(
-        config.model, config.quant, precision=config.trainer.precision, trainable=full
-    )
+    return load_base(config.model, config.quant, precision=config.trainer.precision, trainable=full)
 
 
 def bytes_of(*tensors):
@@ -133,9 +131,7 @@ def states_after_a_step(learning, config):
     )
 
 
-@pytest.mark.parametrize(
-    ("size", "printed"), [("7b", 5), ("13b", 10), ("33b", 21), ("65b", 41)]
-)
+@pytest.mark.parametrize(("size", "printed"), [("7b", 5), ("13b", 10), ("33b", 21), ("65b", 41)])
 def test_the_4_bit_bases_are_below_what_the_paper_prints_for_inference(compose, size, printed):
     # Table 6 counts what answering takes; weights are most of it, and never more.
     config = compose(f"model=llama{size}")

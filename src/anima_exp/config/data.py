@@ -15,7 +15,7 @@ class BadRow(StrEnum):
 
 @dataclass
 class TypicalRows:
-    """What rows are like with LLaMA's tokenizer, cut at the file's limits: for the planner."""
+    """What rows are like, cut at the file's limits, in tokens of LLaMA's tokenizer: for plans."""
 
     rows: int = MISSING  # to learn from
     mean_tokens: float = MISSING  # of one of them

@@ -20,16 +20,13 @@ class Activations:
         return self.kept + self.working
 
 
-def activations(
-    shape: Shape, config: RunConfig, *, tokens: int, recompute: Recompute
-) -> Activations:
-    """Of one micro-batch of `tokens`. The loss is not in it."""
+def activations(shape: Shape, config: RunConfig, *, recompute: Recompute) -> Activations:
+    """For each token of a micro-batch. The loss is not in it."""
     kept = sum(
         block.count * _kept_by_block(shape, block, config, recompute) for block in shape.blocks
     )
     again = max(_recomputed_by_block(shape, block, config, recompute) for block in shape.blocks)
-    working = again + max(_gradients(block, config) for block in shape.blocks)
-    return Activations(kept * tokens, working * tokens)
+    return Activations(kept, again + max(_gradients(block, config) for block in shape.blocks))
 
 
 def _kept_by_block(shape: Shape, block: Block, config: RunConfig, recompute: Recompute) -> int:

@@ -6,10 +6,11 @@ from anima_exp.plan.memory import GIB
 
 # What CUDA, its libraries and kernels take before the first tensor. An assumption.
 CONTEXT_GIB = 0.7
-# The share of the promised speeds that training reaches. ASSUMPTIONS until measured: 40 % of the
-# arithmetic is what well-made trainers report for bf16, 60 % of the bandwidth what simple kernels do.
+# The share of the promised speeds that training reaches. ASSUMPTIONS until measured: well-made
+# trainers report 40 % of the bf16 arithmetic, and simple kernels move bytes at 60 % of the bandwidth.
 UTILISATION = 0.40
 BANDWIDTH_SHARE = 0.60
+PAGING_GB = 20  # a second, between the card and CPU memory. An assumption.
 
 
 @dataclass(frozen=True)
@@ -25,17 +26,21 @@ class Card:
         """Bytes for tensors."""
         return (self.visible_gib - CONTEXT_GIB) * GIB
 
-    def seconds(self, operations: float, moved_bytes: float) -> float:
-        """For arithmetic, and for what is read and written beside it."""
-        return operations / (UTILISATION * self.teraflops * 1e12) + moved_bytes / (
-            BANDWIDTH_SHARE * self.bandwidth_gb * 1e9
+    def seconds(
+        self, operations: float, *, in_fp32: bool, moved: float = 0, paged: float = 0
+    ) -> float:
+        """For arithmetic, for bytes read and written beside it, and for those paged."""
+        teraflops = self.teraflops / 2 if in_fp32 else self.teraflops  # as TF32
+        return (
+            operations / (UTILISATION * teraflops * 1e12)
+            + moved / (BANDWIDTH_SHARE * self.bandwidth_gb * 1e9)
+            + paged / (PAGING_GB * 1e9)
         )
 
 
 CARDS = (
     Card("RTX 4090", 24, 23.5, 165.0, 1008),
     Card("L40S", 48, 44.4, 362.0, 864),
-    Card("RTX 6000 Ada", 48, 47.4, 364.0, 960),
     Card("A100", 80, 79.2, 312.0, 2039),
     Card("H100", 80, 79.1, 989.0, 3350),
     Card("H200", 141, 139.7, 989.0, 4800),

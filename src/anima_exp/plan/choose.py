@@ -1,13 +1,12 @@
 """A shape, a config, rows and free memory -> how to execute a batch: as fast as fits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
 from anima_exp.config import Recompute, RunConfig
-from anima_exp.plan.memory import GIB, Memory, Rows, in_4_bits, memory
+from anima_exp.plan.memory import GIB, Memory, Needs, Rows, in_4_bits
 from anima_exp.plan.shape import Shape
-from anima_exp.plan.trained import trained
 
 # Of what grows with the tokens: the allocator cannot use every gap. An assumption.
 FRAGMENTED = 0.05
@@ -43,25 +42,23 @@ def choose(
 
     Where nothing fits, it is the way that needs least, with `fits=False`.
     """
-    sized = _sized(shape, config, rows)
-    pageable = trained(shape, config).pageable if pages else 0
-    for away in (0, pageable):
+    needs = Needs(shape, config, rows)
+    pageable = needs.trained.pageable if pages else 0
+    for away in dict.fromkeys((0, pageable)):
         fitting = [
-            (_time(config, rows, budget, recompute, keep), budget, recompute, keep)
+            (_time(needs, budget, recompute, keep), budget, recompute, keep)
             for recompute, keep in _ways(config)
-            if (budget := _largest(config, rows, sized, recompute, keep, available + away))
-            is not None
+            if (budget := _largest(needs, recompute, keep, available + away)) is not None
         ]
         if fitting:
             _, budget, recompute, keep = min(fitting, key=lambda way: way[0])
-            peak = min(sized(budget, recompute, keep).peak, available)
-            return Execution(
-                budget, recompute, keep, peak / GIB, fits=True, paged=bool(away)
-            )
+            peak = needs.memory(budget, recompute, keep_dequantized=keep).peak
+            found = min(peak, available) / GIB
+            return Execution(budget, recompute, keep, found, fits=True, paged=bool(away))
     budget = config.trainer.token_budget or rows.longest
     recompute = config.trainer.recompute or Recompute.full
-    keep = bool(config.quant.keep_dequantized) and in_4_bits(config)
-    peak = sized(budget, recompute, keep).peak - pageable
+    keep = bool(config.quant.keep_dequantized)
+    peak = needs.memory(budget, recompute, keep_dequantized=keep).peak - pageable
     return Execution(budget, recompute, keep, peak / GIB, fits=False, paged=bool(pageable))
 
 
@@ -79,33 +76,13 @@ def _ways(config: RunConfig) -> Iterator[tuple[Recompute, bool]]:
                 yield recompute, keep
 
 
-_Sized = Callable[[int, Recompute, bool], Memory]
-
-
-def _sized(shape: Shape, config: RunConfig, rows: Rows) -> _Sized:
-    def sized(budget: int, recompute: Recompute, keep: bool) -> Memory:
-        return memory(
-            shape, config, rows,
-            token_budget=budget, recompute=recompute, keep_dequantized=keep,
-        )  # fmt: skip
-
-    return sized
-
-
-def _largest(
-    config: RunConfig,
-    rows: Rows,
-    sized: _Sized,
-    recompute: Recompute,
-    keep: bool,
-    available: float,
-) -> int | None:
+def _largest(needs: Needs, recompute: Recompute, keep: bool, available: float) -> int | None:
     """The largest token budget that fits; None where not even the longest row does."""
 
     def fits(budget: int) -> bool:
-        return needed(sized(budget, recompute, keep)) <= available
+        return needed(needs.memory(budget, recompute, keep_dequantized=keep)) <= available
 
-    given = config.trainer.token_budget
+    given, rows = needs.config.trainer.token_budget, needs.rows
     least, most = (given, given) if given else (rows.longest, max(rows.longest, rows.batch_tokens))
     if fits(most):
         return most
@@ -117,13 +94,11 @@ def _largest(
     return max(least // _STEP * _STEP, rows.longest)
 
 
-def _time(
-    config: RunConfig, rows: Rows, budget: int, recompute: Recompute, keep: bool
-) -> tuple[float, int]:
+def _time(needs: Needs, budget: int, recompute: Recompute, keep: bool) -> tuple[float, int]:
     """Of one batch, in forward passes of a token; then the budget, the larger the better."""
-    tokens = max(rows.batch_tokens, rows.longest)
+    tokens = max(needs.rows.batch_tokens, needs.rows.longest)
     passes = 3 if recompute is Recompute.full else 2  # of these each reads the weights
-    reading = _DEQUANTISING if in_4_bits(config) and not keep else 0
+    reading = _DEQUANTISING if in_4_bits(needs.config) and not keep else 0
     micro_batches = ceil(tokens / budget)
     time = tokens * (2 + _EXTRA[recompute]) + micro_batches * passes * (reading + _LAUNCHING)
     return time, -budget

@@ -1,16 +1,18 @@
 """RunConfig -> what the run would cost: memory, operations, tokens, and hours on each card."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 
-from anima_exp.config import Recompute, RunConfig
+from anima_exp.config import Precision, Recompute, RunConfig
 from anima_exp.plan.cards import CARDS, Card
 from anima_exp.plan.choose import Execution, choose
 from anima_exp.plan.find_shape import find_shape
 from anima_exp.plan.flops import Flops, flops
 from anima_exp.plan.lengths import Lengths, lengths
-from anima_exp.plan.memory import Memory, in_4_bits, memory
+from anima_exp.plan.memory import Needs, in_4_bits
 from anima_exp.plan.shape import Shape
+from anima_exp.plan.trained import trained
 from anima_exp.plan.weights import WIDTH
 
 # 16-bit weights and gradients, and two moments in fp32: what the paper's 780 GB for 65B are.
@@ -54,20 +56,9 @@ class Cost:
     def flops(self, recompute: Recompute) -> Flops:
         return _flops(self.shape, self.config, self.lengths, recompute)
 
-    def memory(self, budget: int, recompute: Recompute, *, keep: bool = False) -> Memory:
-        return memory(
-            self.shape,
-            self.config,
-            self.lengths.largest,
-            token_budget=budget,
-            recompute=recompute,
-            keep_dequantized=keep,
-        )
-
-    @property
-    def least(self) -> Execution:
-        """What needs least memory, with the settings that the user gave."""
-        return choose(self.shape, self.config, self.lengths.largest, available=0)
+    @cached_property
+    def needs(self) -> Needs:
+        return Needs(self.shape, self.config, self.lengths.largest)
 
     @property
     def budgets(self) -> list[int]:
@@ -96,8 +87,12 @@ def _seconds(
         passes = 3 if execution.recompute is Recompute.full else 2
         read_and_written = shape.linear_weights * (0.5 + WIDTH[config.quant.compute_dtype])
         moved = ceil(tokens / execution.token_budget) * passes * read_and_written
-    operations = tokens * _flops(shape, config, found, execution.recompute).total
-    return card.seconds(operations, moved)
+    return card.seconds(
+        tokens * _flops(shape, config, found, execution.recompute).total,
+        in_fp32=config.trainer.precision is Precision.fp32,
+        moved=moved,
+        paged=2 * trained(shape, config).pageable if execution.paged else 0,
+    )
 
 
 def _flops(shape: Shape, config: RunConfig, found: Lengths, recompute: Recompute) -> Flops:

@@ -36,10 +36,10 @@ def lengths(config: RunConfig) -> Lengths:
     most = data.max_prompt_tokens + data.max_response_tokens
     known = known_lengths.recall(config, cache=paths.cache(config.cache))
     if known is not None:
-        told, rows, mean = "as read by an earlier run", known.rows, known.mean_tokens
+        told, rows, mean = "read by an earlier run", known.rows, known.mean_tokens
         labels = known.mean_label_tokens
     elif data.typical is not None:
-        told = "typical rows of conf/data, with LLaMA's tokenizer"
+        told = "typical of the set" + ("" if data.source == "sample" else ", in LLaMA's tokens")
         rows, mean = data.typical.rows, data.typical.mean_tokens
         labels = data.typical.mean_label_tokens
     else:

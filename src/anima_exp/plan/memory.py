@@ -1,6 +1,7 @@
 """Shape, RunConfig and how it is executed -> the memory at its highest point, part by part."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from anima_exp.config import Quantization, Recompute, RunConfig
 from anima_exp.plan.activations import Activations, activations
@@ -62,26 +63,48 @@ class Memory:
         return self.resident + self.passing + self.buffer
 
 
-def memory(
-    shape: Shape,
-    config: RunConfig,
-    rows: Rows,
-    *,
-    token_budget: int,
-    recompute: Recompute,
-    keep_dequantized: bool,
-) -> Memory:
-    four_bits = in_4_bits(config)
-    copied = four_bits and keep_dequantized
-    largest = max(one.weights for block in shape.blocks for one in block.linears)
-    return Memory(
-        weights=base_weights(shape, config),
-        copy=dequantized_copy(shape, config) if copied else 0,
-        trained=trained(shape, config),
-        activations=activations(shape, config, tokens=token_budget, recompute=recompute),
-        loss=_loss(shape, config, labels=rows.labels(token_budget)),
-        buffer=largest * WIDTH[config.quant.compute_dtype] if four_bits and not copied else 0,
-    )
+@dataclass(frozen=True)
+class Needs:
+    """What one run needs, whatever way it is executed: counted once."""
+
+    shape: Shape
+    config: RunConfig
+    rows: Rows
+
+    def memory(self, token_budget: int, recompute: Recompute, *, keep_dequantized: bool) -> Memory:
+        one = self._of_token[recompute]
+        copied = keep_dequantized and in_4_bits(self.config)
+        return Memory(
+            weights=self.weights,
+            copy=self._copy if copied else 0,
+            trained=self.trained,
+            activations=Activations(one.kept * token_budget, one.working * token_budget),
+            loss=_loss(self.shape, self.config, labels=self.rows.labels(token_budget)),
+            buffer=0 if copied else self._buffer,
+        )
+
+    @cached_property
+    def weights(self) -> list[Stored]:
+        return base_weights(self.shape, self.config)
+
+    @cached_property
+    def trained(self) -> Trained:
+        return trained(self.shape, self.config)
+
+    @cached_property
+    def _copy(self) -> int:
+        return dequantized_copy(self.shape, self.config)
+
+    @cached_property
+    def _buffer(self) -> int:
+        if not in_4_bits(self.config):
+            return 0
+        largest = max(one.weights for block in self.shape.blocks for one in block.linears)
+        return largest * WIDTH[self.config.quant.compute_dtype]
+
+    @cached_property
+    def _of_token(self) -> dict[Recompute, Activations]:
+        return {how: activations(self.shape, self.config, recompute=how) for how in Recompute}
 
 
 def in_4_bits(config: RunConfig) -> bool:

@@ -1,0 +1,24 @@
+"""What a run, or with -m every cell of a grid, would cost; nothing is loaded.
+
+python -m anima_exp.plan model=guanaco33b data=belle_merge
+python -m anima_exp.plan -m sweep=lora_search
+"""
+
+from anima_exp.compose import command
+from anima_exp.config import RunConfig
+
+
+def plan(config: RunConfig) -> None:
+    from anima_exp.plan.cost import cost
+    from anima_exp.plan.report import show
+
+    show(cost(config))
+
+
+def with_sweeper(arguments: list[str]) -> list[str]:
+    """A grid is shown, not run, whatever the sweep's own sweeper would be."""
+    return [*arguments, "hydra/sweeper=plan"]
+
+
+if __name__ == "__main__":
+    command(plan, expand=with_sweeper)
