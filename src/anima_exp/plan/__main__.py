@@ -16,8 +16,11 @@ def plan(config: RunConfig) -> None:
 
 
 def with_sweeper(arguments: list[str]) -> list[str]:
-    """A grid is shown, not run, whatever the sweep's own sweeper would be."""
-    return [*arguments, "hydra/sweeper=plan"]
+    """A grid is shown, not run."""
+    # Beside another override: argparse wants all of them in one place, be -m before or behind.
+    place = next((n for n, one in enumerate(arguments) if "=" in one and one[0] != "-"), None)
+    place = len(arguments) if place is None else place
+    return [*arguments[:place], "hydra/sweeper=plan", *arguments[place:]]
 
 
 if __name__ == "__main__":

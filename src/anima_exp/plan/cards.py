@@ -7,7 +7,7 @@ from anima_exp.plan.memory import GIB
 # What CUDA, its libraries and kernels take before the first tensor. An assumption.
 CONTEXT_GIB = 0.7
 # The share of the promised speeds that training reaches. ASSUMPTIONS until measured: well-made
-# trainers report 40 % of the bf16 arithmetic, and simple kernels move bytes at 60 % of the bandwidth.
+# trainers report 40 % of the bf16 arithmetic, simple kernels 60 % of the bandwidth.
 UTILISATION = 0.40
 BANDWIDTH_SHARE = 0.60
 PAGING_GB = 20  # a second, between the card and CPU memory. An assumption.

@@ -46,7 +46,7 @@ def choose(
     pageable = needs.trained.pageable if pages else 0
     for away in dict.fromkeys((0, pageable)):
         fitting = [
-            (_time(needs, budget, recompute, keep), budget, recompute, keep)
+            (time_of_batch(needs, budget, recompute, keep), budget, recompute, keep)
             for recompute, keep in _ways(config)
             if (budget := _largest(needs, recompute, keep, available + away)) is not None
         ]
@@ -94,7 +94,7 @@ def _largest(needs: Needs, recompute: Recompute, keep: bool, available: float) -
     return max(least // _STEP * _STEP, rows.longest)
 
 
-def _time(needs: Needs, budget: int, recompute: Recompute, keep: bool) -> tuple[float, int]:
+def time_of_batch(needs: Needs, budget: int, recompute: Recompute, keep: bool) -> tuple[float, int]:
     """Of one batch, in forward passes of a token; then the budget, the larger the better."""
     tokens = max(needs.rows.batch_tokens, needs.rows.longest)
     passes = 3 if recompute is Recompute.full else 2  # of these each reads the weights

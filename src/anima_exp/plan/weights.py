@@ -34,18 +34,13 @@ def base_weights(shape: Shape, config: RunConfig) -> list[Stored]:
     full = config.lora.target_modules is TargetModules.none
     width = 4 if full else WIDTH[config.trainer.precision]  # a small update to bf16 is lost
     norm_width = 4 if config.model.norms_in_fp32 else width
-    attention, feed_forward = [], []
-    for block in shape.blocks:
-        for one in block.linears:
-            (attention if one.attention else feed_forward).append((one, block.count))
+    matrices = [(one, block.count) for block in shape.blocks for one in block.linears]
     norms = shape.norms + sum(block.count * block.norms for block in shape.blocks)
-    biases = sum(
-        block.count * one.outputs for block in shape.blocks for one in block.linears if one.bias
-    )
+    biases = sum(count * one.outputs for one, count in matrices if one.bias)
     other = shape.other + biases + sum(block.count * block.other for block in shape.blocks)
     kinds = [
-        _matrices("attention", attention, config, width),
-        _matrices("feed-forward", feed_forward, config, width),
+        _matrices("attention", [m for m in matrices if m[0].attention], config, width),
+        _matrices("feed-forward", [m for m in matrices if not m[0].attention], config, width),
         Stored("embeddings", shape.embeddings, shape.embeddings * width),
         Stored("head", shape.head, shape.head * width),
         Stored("norms", norms, norms * norm_width),
