@@ -6,12 +6,13 @@ from pathlib import Path
 import anima_exp
 
 LAYERS = [
-    {"errors", "paths", "signals", "terminal"},
+    {"errors", "paths", "same", "signals", "terminal", "wilson"},
     {"config", "lookup", "quiet"},
-    {"checks", "command_line", "messages", "scale"},
+    {"checks", "command_line", "messages", "program", "scale"},
     {"tiny"},
     {"tables"},
-    {"data", "model", "results"},
+    {"data", "results"},
+    {"model"},
     {"plan"},
     {"training"},
     {"evals", "finished"},

@@ -15,10 +15,10 @@ ROWS = Rows(longest=1024, batch_tokens=16_384, batch_labels=8192)
 
 @pytest.fixture(scope="module")
 def chosen(compose):
-    def _chosen(*overrides, gib, rows=ROWS, pages=True):
+    def _chosen(*overrides, gib, rows=ROWS, gpu=True):
         config = compose("model=llama7b", *overrides)
         shape = find_shape(config.model)
-        return choose(shape, config, rows, available=gib * GIB, pages=pages)
+        return choose(shape, config, rows, available=gib * GIB, gpu=gpu)
 
     return _chosen
 
@@ -94,7 +94,7 @@ def test_optimizer_states_move_away_only_where_nothing_else_fits(chosen):
     alone = next(gib for gib in range(4, 50) if chosen(gib=gib).fits)
     assert chosen(gib=alone).paged
     assert not chosen(gib=alone + 4).paged
-    assert not chosen(gib=alone, pages=False).fits
+    assert not chosen(gib=alone, gpu=False).fits
     assert not chosen("optimizer=adamw", gib=alone).fits
 
 

@@ -31,19 +31,19 @@ class Execution:
 
 
 def choose(
-    shape: Shape, config: RunConfig, rows: Rows, *, available: float, pages: bool = True
+    shape: Shape, config: RunConfig, rows: Rows, *, available: float, gpu: bool = True
 ) -> Execution:
     """The fastest way that fits, with every setting that the user gave kept.
 
     Args:
         rows: of the data that is trained on.
         available: bytes of the device that tensors may take, the model's included.
-        pages: whether a paged optimizer can move its states elsewhere, as on a GPU.
+        gpu: where a paged optimizer can move its states elsewhere, and attention is one kernel.
 
     Where nothing fits, it is the way that needs least, with `fits=False`.
     """
-    needs = Needs(shape, config, rows)
-    pageable = needs.trained.pageable if pages else 0
+    needs = Needs(shape, config, rows, gpu)
+    pageable = needs.trained.pageable if gpu else 0
     for away in dict.fromkeys((0, pageable)):
         fitting = [
             (time_of_batch(needs, budget, recompute, keep), budget, recompute, keep)

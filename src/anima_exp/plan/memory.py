@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from anima_exp.config import Quantization, Recompute, RunConfig
+from anima_exp.config import Quantization, Recompute, RunConfig, TargetModules
 from anima_exp.plan.activations import Activations, activations
 from anima_exp.plan.shape import Shape
 from anima_exp.plan.trained import Trained, trained
@@ -12,8 +12,8 @@ from anima_exp.plan.weights import WIDTH, Stored, base_weights, dequantized_copy
 GIB = 2**30
 GB = 10**9
 
-# Head and loss see this many label positions at a time, so that logits never fill the memory.
-LOGIT_ROWS = 1024
+# Head and loss see this many logits at a time: model/loss.py.
+CHUNK_LOGITS = 2**24
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Memory:
     trained: Trained
     activations: Activations
     loss: int
-    buffer: int  # the largest matrix while it is dequantised, where no copy is kept
+    buffer: int  # matrices in another type for a moment
 
     @property
     def base(self) -> int:
@@ -70,6 +70,7 @@ class Needs:
     shape: Shape
     config: RunConfig
     rows: Rows
+    gpu: bool = True
 
     def memory(self, token_budget: int, recompute: Recompute, *, keep_dequantized: bool) -> Memory:
         one = self._of_token[recompute]
@@ -97,6 +98,10 @@ class Needs:
 
     @cached_property
     def _buffer(self) -> int:
+        """Of one matrix that is dequantised, or of all that autocast keeps in 16 bits."""
+        if self.config.lora.target_modules is TargetModules.none:
+            width = WIDTH[self.config.trainer.precision]
+            return 0 if width == 4 else self.shape.linear_weights * width
         if not in_4_bits(self.config):
             return 0
         largest = max(one.weights for block in self.shape.blocks for one in block.linears)
@@ -104,7 +109,10 @@ class Needs:
 
     @cached_property
     def _of_token(self) -> dict[Recompute, Activations]:
-        return {how: activations(self.shape, self.config, recompute=how) for how in Recompute}
+        return {
+            how: activations(self.shape, self.config, recompute=how, gpu=self.gpu)
+            for how in Recompute
+        }
 
 
 def in_4_bits(config: RunConfig) -> bool:
@@ -112,6 +120,6 @@ def in_4_bits(config: RunConfig) -> bool:
 
 
 def _loss(shape: Shape, config: RunConfig, *, labels: int) -> int:
-    """Logits and their gradient in fp32, a chunk at a time; hidden states at labels, twice."""
-    logits = min(labels, LOGIT_ROWS) * shape.vocab * (4 + 4)
+    """Logits and their exponentials in fp32, a chunk at a time; states at labels, twice."""
+    logits = min(labels, max(1, CHUNK_LOGITS // shape.vocab)) * shape.vocab * (4 + 4)
     return logits + 2 * labels * shape.hidden * WIDTH[config.trainer.precision]

@@ -8,7 +8,7 @@ from anima_exp.config import Recompute, TargetModules
 from anima_exp.plan import cards
 from anima_exp.plan.choose import FRAGMENTED
 from anima_exp.plan.cost import Cost, OnCard
-from anima_exp.plan.memory import GB, GIB, LOGIT_ROWS, in_4_bits
+from anima_exp.plan.memory import GB, GIB, in_4_bits
 from anima_exp.plan.words import hours, many, size
 from anima_exp.results import screen
 from anima_exp.tables import terminal
@@ -175,8 +175,8 @@ def _notes(cost: Cost) -> list[str]:
         "activation (12 bytes a parameter).",
         f"Hours are of training alone and rest on an assumption until measured: "
         f"{cards.UTILISATION:.0%} of the card's bf16 arithmetic and "
-        f"{cards.BANDWIDTH_SHARE:.0%} of its bandwidth. Peaks hold {FRAGMENTED:.0%} of what grows "
-        f"with the tokens in reserve; logits come {LOGIT_ROWS:,} at a time.",
+        f"{cards.BANDWIDTH_SHARE:.0%} of its bandwidth. Where a budget is chosen, "
+        f"{FRAGMENTED:.0%} of what grows with the tokens is kept in reserve.",
     ]
     if not any(one.execution.fits for one in cost.on_cards):
         notes.insert(0, "It fits none of these cards, whatever is recomputed.")
