@@ -10,12 +10,14 @@ LAYERS = [
     {"config", "lookup", "quiet", "sweep_files"},
     {"checks", "command_line", "messages", "program", "scale"},
     {"tiny"},
+    {"tables"},
     {"data", "results"},
     {"model"},
+    {"plan"},
     {"training"},
     {"evals", "finished"},
     {"answers"},
-    {"page", "tables"},
+    {"page"},
     {"elo"},
     {"compare"},
     {"overview"},
@@ -27,7 +29,7 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # `python -m anima_exp.data` is an entry point that happens to live inside a stage.
-ENTRY_POINTS = {"data/__main__.py"}
+ENTRY_POINTS = {"data/__main__.py", "plan/__main__.py"}
 PACKAGE = Path(anima_exp.__file__).parent
 
 

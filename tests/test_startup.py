@@ -84,6 +84,18 @@ print([file.rpartition("/")[2] for file in read if "/sweeps/" in file])
     assert run.stdout.splitlines()[-1] == "['demo.yaml']"
 
 
+@pytest.mark.parametrize("grid", [[], ["-m", "seed=0,1"]], ids=["one run", "a grid"])
+def test_a_plan_is_made_without_torch(grid):
+    arguments = ["plan", *grid, "model=guanaco33b", "data=belle_merge"]
+    code = f"""
+import runpy, sys
+sys.argv = {arguments!r}
+runpy.run_module("anima_exp.plan", run_name="__main__")
+"""
+    heavy = set(loaded_by(code))
+    assert not heavy & {"torch", "transformers", "datasets", "peft", "bitsandbytes"}
+
+
 def test_the_probe_would_notice():
     assert loaded_by("import sys; sys.modules['torch'] = None") == ["torch"]
 

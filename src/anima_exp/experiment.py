@@ -152,7 +152,8 @@ def _load(config: RunConfig) -> Setup:
     tokenizer = load_tokenizer(config.model)
     data = prepare(config.data, tokenizer, cache=paths.cache(config.cache))
     evals = prepare_evals(config, tokenizer, data.heldout)
-    found = known_lengths.Lengths(len(data.train), float(data.train.lengths.mean()))
+    rows, counts = len(data.train), data.counts
+    found = known_lengths.Lengths(rows, counts.train_tokens / rows, counts.label_tokens / rows)
     known_lengths.remember(config, found, cache=paths.cache(config.cache))
     base = load_base(
         config.model,

@@ -29,7 +29,9 @@ def self_check(config: RunConfig) -> None:
     experiment.check_inputs(config)
     dry = replace(config, lora=replace(config.lora, dropout=0.0))
     setup = experiment.load(dry)
-    rows = [setup.data.train[number] for number in experiment.row_order_of(dry, setup)[:_batch(dry)]]
+    rows = [
+        setup.data.train[number] for number in experiment.row_order_of(dry, setup)[: _batch(dry)]
+    ]
     fast, plain, apart = _compare(dry, setup, rows)
     tokens = sum(len(row["input_ids"]) for row in rows)
     say(f"{len(rows)} rows, {tokens:,} tokens, in {dry.trainer.precision.value}, dropout off")

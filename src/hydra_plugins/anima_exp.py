@@ -28,6 +28,13 @@ class GridConf:
 
 
 @dataclass
+class PlanConf(GridConf):
+    """A grid that is not run: only what it would cost is shown."""
+
+    _target_: str = "hydra_plugins.anima_exp.PlanSweeper"
+
+
+@dataclass
 class OptunaConf:
     """Settings that Optuna draws: choices, ranges, interval(...), tag(log, interval(...))."""
 
@@ -50,6 +57,7 @@ class PoolConf:
 
 store = ConfigStore.instance()
 store.store(group="hydra/sweeper", name="grid", node=GridConf, provider="anima_exp")
+store.store(group="hydra/sweeper", name="plan", node=PlanConf, provider="anima_exp")
 store.store(group="hydra/sweeper", name="optuna", node=OptunaConf, provider="anima_exp")
 store.store(group="hydra/launcher", name="pool", node=PoolConf, provider="anima_exp")
 
@@ -73,6 +81,16 @@ class GridSweeper(Sweeper):
         from anima_exp.sweep.sweeper import sweep
 
         sweep(self.master, arguments, **self.setting, **self.grid)
+
+
+class PlanSweeper(GridSweeper):
+    """What the cells of a grid would cost."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from anima_exp.sweep.costs import show_costs
+
+        loader = self.setting["hydra_context"].config_loader
+        show_costs(self.master, arguments, loader=loader, **self.grid)
 
 
 class OptunaSweeper(GridSweeper):

@@ -8,6 +8,7 @@ settings are in `checks.py`; the published values are in conf/, next to their so
 from anima_exp.config.data import (
     BadRow,
     DataConfig,
+    TypicalRows,
 )
 from anima_exp.config.evals import (
     BENCHMARKS,
@@ -29,6 +30,7 @@ from anima_exp.config.model import (
     QuantConfig,
     Quantization,
     Recommended,
+    ShapeConfig,
     TargetModules,
 )
 from anima_exp.config.run import (
@@ -84,10 +86,12 @@ __all__ = [
     "RunConfig",
     "SamplesConfig",
     "Schedule",
+    "ShapeConfig",
     "SweepConfig",
     "TargetModules",
     "TrackingConfig",
     "TrackingMode",
     "TrainerConfig",
+    "TypicalRows",
     "UseConfig",
 ]

@@ -14,6 +14,15 @@ class BadRow(StrEnum):
 
 
 @dataclass
+class TypicalRows:
+    """What rows are like, cut at the file's limits, in tokens of LLaMA's tokenizer: for plans."""
+
+    rows: int = MISSING  # to learn from
+    mean_tokens: float = MISSING  # of one of them
+    mean_label_tokens: float = MISSING  # of these, tokens that the loss is taken on
+
+
+@dataclass
 class DataConfig:
     """Where rows come from and how one becomes a training example."""
 
@@ -41,3 +50,4 @@ class DataConfig:
     exact_answers: bool = False  # one right answer a row, so that evals.exact_match has a meaning
     steps: int | None = None  # recommended optimizer steps; trainer.steps takes it
     eval_every: int | None = None  # recommended; trainer.eval_every takes it
+    typical: TypicalRows | None = None  # null = the planner assumes rows as long as the limits

@@ -54,6 +54,25 @@ class Recommended:
 
 
 @dataclass
+class ShapeConfig:
+    """What memory and speed depend on, by the names of the model's config.json: for the planner.
+
+    What is trained reads its own config.json.
+    """
+
+    model_type: str = "llama"
+    hidden_size: int = MISSING
+    num_hidden_layers: int = MISSING
+    num_attention_heads: int = MISSING
+    num_key_value_heads: int | None = None  # null = as many as attention heads
+    head_dim: int | None = None  # null = hidden_size / num_attention_heads
+    intermediate_size: int = MISSING
+    vocab_size: int = MISSING
+    tie_word_embeddings: bool = False
+    max_position_embeddings: int | None = None
+
+
+@dataclass
 class ModelConfig:
     """A base model, before any adapter."""
 
@@ -67,6 +86,7 @@ class ModelConfig:
     norms_in_fp32: bool = False  # keep normalisation weights in fp32, as qlora.py does
     trust_remote_code: bool = False
     recommended: Recommended = field(default_factory=Recommended)
+    shape: ShapeConfig | None = None  # null = read from the folder, or from the hub
 
 
 @dataclass

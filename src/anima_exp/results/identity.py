@@ -44,18 +44,24 @@ _NOT_IN_THE_RESULT = {
     "evals.answers.batch_size",
     *(f"evals.{name}.batch_tokens" for name in BENCHMARKS),
 }
+_DESCRIBES = ("model.shape", "data.typical")
 _EMBEDDED = ("tiny", "tiny_zh", "tiny_en")
 _GROUPS_NOT_IN_THE_RESULT = ("tracking.", "sweep.", "launcher.", "model.recommended.")
 
 
 def flatten(config: RunConfig) -> dict[str, Any]:
-    """Every setting by its dotted key, in the order of config/run.py, as JSON values."""
+    """Every setting by its dotted key, in the order of config/run.py, as JSON values.
+
+    What describes a model or a data set for the planner sets nothing, and is left out.
+    """
     flat: dict[str, Any] = {}
 
     def walk(value: Any, key: str) -> None:
         if isinstance(value, dict):
             for name, inner in value.items():
-                walk(inner, f"{key}.{name}" if key else name)
+                inside = f"{key}.{name}" if key else name
+                if inside not in _DESCRIBES:
+                    walk(inner, inside)
         else:
             flat[key] = value.value if isinstance(value, Enum) else value
 

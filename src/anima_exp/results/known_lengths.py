@@ -20,6 +20,7 @@ _NOT_IN_THE_LENGTH = {"data.max_train_samples", "data.train_on_source"}
 class Lengths:
     rows: int  # to learn from, before data.max_train_samples
     mean_tokens: float  # of one of them, as truncated
+    mean_label_tokens: float | None = None  # of these, that the loss is taken on
 
 
 def remember(config: RunConfig, lengths: Lengths, *, cache: Path) -> None:

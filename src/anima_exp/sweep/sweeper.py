@@ -2,16 +2,17 @@
 
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
 
-from anima_exp.config import EarlyStopping
+from anima_exp.config import EarlyStopping, RunConfig
 from anima_exp.errors import ConfigError, SweepError
 from anima_exp.experiment import check_inputs
 from anima_exp.results import screen
@@ -20,7 +21,7 @@ from anima_exp.sweep.cell import Cell, State
 from anima_exp.sweep.composition import Composer
 from anima_exp.sweep.expand import Point, expand
 from anima_exp.sweep.file import SweepFile
-from anima_exp.sweep.grid import compose_grid, swept_keys
+from anima_exp.sweep.grid import Grid, compose_grid, swept_keys
 from anima_exp.sweep.launch import hand_over, launcher_of, run_here
 from anima_exp.sweep.schedules import schedule_for
 from anima_exp.sweep_files import question
@@ -48,15 +49,10 @@ def sweep(
     """
     launcher = launcher_of(master, hydra_context, task_function)
     name = sweep_name(master, arguments)
-    parser = OverridesParser.create(config_loader=hydra_context.config_loader)
-    points = expand(parser, arguments, params=params, rows=rows, factors=factors)
-    grid = compose_grid(
-        points,
-        Composer(hydra_context.config_loader, master),
-        group=_group(name, points),
-        check_inputs=check_inputs,
-        progress=_progress,
-    )
+    grid = composed(
+        master, arguments, loader=hydra_context.config_loader,
+        params=params, rows=rows, factors=factors,
+    )  # fmt: skip
     file = SweepFile(
         name=name,
         question=question(name, master),
@@ -81,6 +77,32 @@ def sweep(
         raise SweepError(
             f"{len(failed)} of {len(grid.cells)} cells failed; the same command tries them again."
         )
+
+
+def composed(
+    master: DictConfig,
+    arguments: Sequence[str],
+    *,
+    loader: ConfigLoader,
+    params: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    factors: Mapping[str, Any],
+    check_inputs: Callable[[RunConfig], None] = check_inputs,
+) -> Grid:
+    """Every cell, composed and checked.
+
+    Raises:
+        ConfigError: a cell cannot run.
+    """
+    parser = OverridesParser.create(config_loader=loader)
+    points = expand(parser, arguments, params=params, rows=rows, factors=factors)
+    return compose_grid(
+        points,
+        Composer(loader, master),
+        group=_group(sweep_name(master, arguments), points),
+        check_inputs=check_inputs,
+        progress=_progress,
+    )
 
 
 def _on_a_cluster(cells: list[Cell], launcher: Launcher, master: DictConfig) -> list[Cell]:

@@ -1,0 +1,68 @@
+"""Linear layers by name and size -> those that a layer set of the paper stands for. No torch here.
+
+Found by the architecture, not by a list of model families: inside each decoder block, a linear
+layer belongs to the attention or to the feed-forward part by the module that holds it, and the
+feed-forward output is the one that leads back to the hidden size.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from anima_exp.config import TargetModules
+
+_KEY_OR_QUERY = re.compile(r"^(q|k|query|key|wq|wk)(_?proj|_?lin|_layer)?$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """One linear layer inside a decoder block."""
+
+    name: str  # model.layers.0.mlp.down_proj, or inside its block mlp.down_proj
+    inputs: int
+    outputs: int
+    attention: bool  # else feed-forward
+    bias: bool = False
+
+    @property
+    def holder(self) -> str:
+        """The module that holds it: model.layers.0.mlp"""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def leaf(self) -> str:
+        return self.name.rpartition(".")[2]
+
+    @property
+    def weights(self) -> int:
+        """Elements of its matrix."""
+        return self.inputs * self.outputs
+
+
+L = TypeVar("L", bound=Linear)
+
+
+def in_set(layers: Sequence[L], which: TargetModules, *, hidden: int) -> list[L]:
+    """The layers of set `which` (QLoRA, Appendix A.1), in their order."""
+    outputs = _feed_forward_outputs(layers, hidden=hidden)
+    sets: dict[TargetModules, Callable[[L], object]] = {
+        TargetModules.all_linear: lambda layer: True,
+        TargetModules.attention: lambda layer: layer.attention,
+        TargetModules.key_query: lambda layer: layer.attention and _KEY_OR_QUERY.match(layer.leaf),
+        TargetModules.ffn: lambda layer: not layer.attention,
+        TargetModules.attention_ffn_out: lambda layer: layer.attention or layer.name in outputs,
+        TargetModules.none: lambda layer: False,
+    }
+    return [layer for layer in layers if sets[which](layer)]
+
+
+def _feed_forward_outputs(layers: Sequence[Linear], *, hidden: int) -> set[str]:
+    # Where the feed-forward part is as wide as the model, several layers lead to the hidden size:
+    # the last one is the output.
+    last = {
+        layer.holder: layer.name
+        for layer in layers
+        if not layer.attention and layer.outputs == hidden
+    }
+    return set(last.values())

@@ -1,0 +1,72 @@
+"""ModelConfig -> its shape: from conf/model, a folder's config.json, or the hub's."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from anima_exp.config import ModelConfig
+from anima_exp.errors import ModelError
+from anima_exp.paths import tiny_base
+from anima_exp.plan.shape import FAMILIES, Shape, from_config, from_model
+
+
+def find_shape(model: ModelConfig) -> Shape:
+    """Without torch, unless the model is of a family that only transformers knows.
+
+    Raises:
+        ModelError: there is no config.json, or it is not that of a causal language model.
+    """
+    found = _config(model)
+    if found.get("model_type") in FAMILIES:
+        return from_config(found)
+    return _without_weights(model, found)
+
+
+def _config(model: ModelConfig) -> dict[str, Any]:
+    folder = tiny_base() if model.source == "tiny" else Path(model.source).expanduser()
+    if folder.is_dir():
+        return _read(model, folder / "config.json")
+    if model.shape is not None:
+        return asdict(model.shape)
+    return _read(model, _from_hub(model))
+
+
+def _read(model: ModelConfig, file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model.source={model.source}: no config.json to read: {error}") from error
+    if not isinstance(found, dict):
+        raise ModelError(f"model.source={model.source}: its config.json is not an object.")
+    return found
+
+
+def _from_hub(model: ModelConfig) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(model.source, "config.json", revision=model.revision))
+    except (OSError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"model.source={model.source}: no such folder, and the hub gave no config.json: "
+            f"{reason} Plan with model.source=FOLDER, or give the figures as "
+            "'model.shape={hidden_size: 4096, ...}' (the keys of conf/model/llama7b.yaml)."
+        ) from error
+
+
+def _without_weights(model: ModelConfig, found: dict[str, Any]) -> Shape:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    kind = found.pop("model_type", None)
+    try:
+        config = AutoConfig.for_model(kind, **found)
+        with torch.device("meta"):
+            return from_model(AutoModelForCausalLM.from_config(config))
+    except (ValueError, KeyError, AttributeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"model.source={model.source}: its kind '{kind}' cannot be planned: {reason}"
+        ) from error

@@ -1,0 +1,74 @@
+"""The costs of a grid's cells -> one table, their sum, and the cells that do not fit."""
+
+from collections.abc import Sequence
+
+from anima_exp.config import RunConfig
+from anima_exp.plan.cards import CARDS, UTILISATION
+from anima_exp.plan.cost import Cost, cost
+from anima_exp.plan.words import hours, many
+from anima_exp.results import screen
+from anima_exp.tables import terminal
+from anima_exp.tables.column import Column
+
+_ROWS = 100  # of the table
+
+
+def show_grid(cells: Sequence[tuple[str, RunConfig]]) -> None:
+    """Each cell by its label and its config."""
+    console = screen.console
+    costs = [(label, cost(config)) for label, config in cells]
+    columns, left_out = terminal.fitting(_columns(costs), console.width)
+    console.print(terminal.table(columns, bold=[min(len(costs), _ROWS)]))
+    if left_out:
+        terminal.say(console, f"no room for: {', '.join(left_out)}", style="dim")
+    if len(costs) > _ROWS:
+        terminal.say(console, f"{len(costs) - _ROWS} more cells are in the sum, but not shown.")
+    console.print()
+    for line in _notes(costs):
+        terminal.say(console, line)
+
+
+def _columns(costs: list[tuple[str, Cost]]) -> list[Column]:
+    shown = costs[:_ROWS]
+    every = [one for _, one in costs]
+    tokens = [many(one.tokens) if one.tokens else "unknown" for _, one in shown]
+    total = sum(one.tokens or 0 for one in every)
+    columns = [
+        Column("cell", [*(label for label, _ in shown), f"all {len(costs)} cells"], right=False),
+        Column("tokens", [*tokens, many(total)]),
+    ]
+    for place, card in enumerate(CARDS):
+        texts = [_hours(one, place) for _, one in shown]
+        texts.append(hours(sum(one.hours(one.on_cards[place]) or 0 for one in every)))
+        heading = f"{card.name}, {card.memory_gb} GB"
+        columns.append(Column(heading, texts, dropped=len(CARDS) - place))
+    return columns
+
+
+def _hours(one: Cost, place: int) -> str:
+    if not one.on_cards[place].execution.fits:
+        return "does not fit"
+    return hours(one.hours(one.on_cards[place]))
+
+
+def _notes(costs: list[tuple[str, Cost]]) -> list[str]:
+    notes = []
+    for place, card in enumerate(CARDS):
+        outside = [label for label, one in costs if not one.on_cards[place].execution.fits]
+        if outside:
+            named = "; ".join(outside[:3]) + ("; ..." if len(outside) > 3 else "")
+            notes.append(
+                f"{card.name}, {card.memory_gb} GB: {len(outside)} of {len(costs)} cells do not "
+                f"fit, and are not in its sum: {named}"
+            )
+    unknown = sum(one.steps is None for _, one in costs)
+    if unknown:
+        notes.append(
+            f"{unknown} cells count their steps in epochs of rows that nobody has read yet; "
+            "they are in no sum."
+        )
+    notes.append(
+        f"Hours on one card, of training alone; an assumption until measured: {UTILISATION:.0%} "
+        "of its bf16 arithmetic."
+    )
+    return notes

@@ -1,0 +1,125 @@
+"""Shape, RunConfig and how it is executed -> the memory at its highest point, part by part."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from anima_exp.config import Quantization, Recompute, RunConfig, TargetModules
+from anima_exp.plan.activations import Activations, activations
+from anima_exp.plan.shape import Shape
+from anima_exp.plan.trained import Trained, trained
+from anima_exp.plan.weights import WIDTH, Stored, base_weights, dequantized_copy
+
+GIB = 2**30
+GB = 10**9
+
+# Head and loss see this many logits at a time: model/loss.py.
+CHUNK_LOGITS = 2**24
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the memory depends on in the data."""
+
+    longest: int  # tokens of the longest row
+    batch_tokens: int  # of the largest optimizer batch
+    batch_labels: int  # of these, label tokens
+
+    def labels(self, budget: int) -> int:
+        """The most label tokens that a micro-batch can have."""
+        return min(budget, self.batch_labels)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of tensors on the device."""
+
+    weights: list[Stored]
+    copy: int  # of the 4-bit weights, dequantised
+    trained: Trained
+    activations: Activations
+    loss: int
+    buffer: int  # matrices in another type for a moment
+
+    @property
+    def base(self) -> int:
+        return sum(kind.total for kind in self.weights)
+
+    @property
+    def adapter(self) -> int:
+        return self.trained.weights
+
+    @property
+    def passing(self) -> int:
+        """What grows with the tokens."""
+        return self.activations.total + self.loss
+
+    @property
+    def resident(self) -> int:
+        learns = self.trained
+        return self.base + self.copy + learns.weights + learns.gradients + learns.optimizer
+
+    @property
+    def peak(self) -> int:
+        return self.resident + self.passing + self.buffer
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one run needs, whatever way it is executed: counted once."""
+
+    shape: Shape
+    config: RunConfig
+    rows: Rows
+    gpu: bool = True
+
+    def memory(self, token_budget: int, recompute: Recompute, *, keep_dequantized: bool) -> Memory:
+        one = self._of_token[recompute]
+        copied = keep_dequantized and in_4_bits(self.config)
+        return Memory(
+            weights=self.weights,
+            copy=self._copy if copied else 0,
+            trained=self.trained,
+            activations=Activations(one.kept * token_budget, one.working * token_budget),
+            loss=_loss(self.shape, self.config, labels=self.rows.labels(token_budget)),
+            buffer=0 if copied else self._buffer,
+        )
+
+    @cached_property
+    def weights(self) -> list[Stored]:
+        return base_weights(self.shape, self.config)
+
+    @cached_property
+    def trained(self) -> Trained:
+        return trained(self.shape, self.config)
+
+    @cached_property
+    def _copy(self) -> int:
+        return dequantized_copy(self.shape, self.config)
+
+    @cached_property
+    def _buffer(self) -> int:
+        """Of one matrix that is dequantised, or of all that autocast keeps in 16 bits."""
+        if self.config.lora.target_modules is TargetModules.none:
+            width = WIDTH[self.config.trainer.precision]
+            return 0 if width == 4 else self.shape.linear_weights * width
+        if not in_4_bits(self.config):
+            return 0
+        largest = max(one.weights for block in self.shape.blocks for one in block.linears)
+        return largest * WIDTH[self.config.quant.compute_dtype]
+
+    @cached_property
+    def _of_token(self) -> dict[Recompute, Activations]:
+        return {
+            how: activations(self.shape, self.config, recompute=how, gpu=self.gpu)
+            for how in Recompute
+        }
+
+
+def in_4_bits(config: RunConfig) -> bool:
+    return config.quant.type in (Quantization.nf4, Quantization.fp4)
+
+
+def _loss(shape: Shape, config: RunConfig, *, labels: int) -> int:
+    """Logits and their exponentials in fp32, a chunk at a time; states at labels, twice."""
+    logits = min(labels, max(1, CHUNK_LOGITS // shape.vocab)) * shape.vocab * (4 + 4)
+    return logits + 2 * labels * shape.hidden * WIDTH[config.trainer.precision]

@@ -1,0 +1,183 @@
+"""The cost of one run -> tables in a terminal."""
+
+from collections.abc import Callable
+
+from rich.console import Console
+
+from anima_exp.config import Recompute, TargetModules
+from anima_exp.plan import cards
+from anima_exp.plan.choose import FRAGMENTED
+from anima_exp.plan.cost import Cost, OnCard
+from anima_exp.plan.memory import GB, GIB, in_4_bits
+from anima_exp.plan.words import hours, many, size
+from anima_exp.results import screen
+from anima_exp.tables import terminal
+from anima_exp.tables.column import Column
+
+
+def show(cost: Cost) -> None:
+    console = screen.console
+    screen.show_plan(_facts(cost))
+    _titled(console, "The base", _base(cost))
+    _titled(console, "In memory all the time", _resident(cost))
+    for budget in cost.budgets:
+        _titled(console, f"With {budget:,} tokens at once ({_which(cost, budget)})",
+                _passing(cost, budget))  # fmt: skip
+    _titled(console, "On a card", _cards(cost))
+    for line in _notes(cost):
+        terminal.say(console, line)
+
+
+def _titled(console: Console, title: str, columns: list[Column]) -> None:
+    console.print(f"[bold]{terminal.safe(title)}[/]")
+    kept, left_out = terminal.fitting(columns, console.width)
+    console.print(terminal.table(kept))
+    if left_out:
+        terminal.say(console, f"no room for: {', '.join(left_out)}", style="dim")
+    console.print()
+
+
+def _facts(cost: Cost) -> dict[str, str]:
+    config, shape, rows = cost.config, cost.shape, cost.lengths
+    block = shape.blocks[0]
+    wide = max(one.outputs for one in block.linears)
+    steps = "unknown" if cost.steps is None else f"{cost.steps:,}"
+    told = {
+        "model": (
+            f"{config.model.name}: {many(shape.parameters)} parameters, {shape.layers} blocks, "
+            f"{shape.hidden:,} wide, {wide:,} inside, vocabulary {shape.vocab:,}"
+        ),
+        "rows": (
+            f"{config.data.name}: {rows.mean_tokens:,.0f} tokens on average, "
+            f"{rows.mean_labels:,.0f} of them learnt, at most {rows.largest.longest:,} "
+            f"({rows.told})"
+        ),
+        "steps": (
+            f"{steps} of {config.trainer.batch_size} rows, about {cost.tokens_per_step:,.0f} "
+            f"tokens (at most {rows.largest.batch_tokens:,})"
+        ),
+    }
+    if cost.tokens is not None:
+        told["tokens"] = many(cost.tokens)
+        if rows.rows:
+            passes = (cost.steps or 0) * config.trainer.batch_size / rows.rows
+            told["tokens"] += f", {passes:.2f} passes over {rows.rows:,} rows"
+    kept, again = (cost.flops(how).total for how in (Recompute.none, Recompute.full))
+    told["GFLOP"] = f"{kept / 1e9:,.1f} a token, {again / 1e9:,.1f} with full recomputation"
+    return told
+
+
+def _base(cost: Cost) -> list[Column]:
+    kinds = cost.needs.weights
+    stored = cost.config.quant.type.value if cost.config.quant.type.value != "none" else "weights"
+    return [
+        Column("", [*(kind.kind for kind in kinds), "all"], right=False),
+        Column("parameters", _summed([kind.elements for kind in kinds], many)),
+        Column(
+            f"{stored} or 16/32 bit" if in_4_bits(cost.config) else stored,
+            _summed([kind.values for kind in kinds], size),
+        ),
+        Column("constants", _summed([kind.first for kind in kinds], _size_or_none), dropped=2),
+        Column(
+            "their constants", _summed([kind.second for kind in kinds], _size_or_none), dropped=1
+        ),
+        Column("together", _summed([kind.total for kind in kinds], size)),
+    ]
+
+
+def _summed(counts: list[int], written: Callable[[float], str]) -> list[str]:
+    return [written(count) for count in [*counts, sum(counts)]]
+
+
+def _size_or_none(count: float) -> str:
+    return size(count) if count else "-"
+
+
+def _resident(cost: Cost) -> list[Column]:
+    found, config = cost.needs.memory(1, Recompute.full, keep_dequantized=True), cost.config
+    learns = found.trained
+    parts = {"base": found.base}
+    if config.lora.target_modules is not TargetModules.none:
+        parts[f"LoRA, {many(learns.parameters)} parameters in {config.lora.dtype.value}"] = (
+            learns.weights
+        )
+    parts["gradients"] = learns.gradients
+    name = f"optimizer state, {config.optimizer.name.value}"
+    if learns.pageable:
+        name += f" ({size(learns.pageable)} of it can move to CPU memory)"
+    parts[name] = learns.optimizer
+    parts["all"] = sum(parts.values())
+    if found.copy and config.quant.keep_dequantized is not False:
+        parts[f"optional: the 4-bit weights in {config.quant.compute_dtype.value} too"] = found.copy
+    parts["CUDA and its libraries (assumed)"] = round(cards.CONTEXT_GIB * GIB)
+    return [Column("", list(parts), right=False), Column("", [size(n) for n in parts.values()])]
+
+
+def _which(cost: Cost, budget: int) -> str:
+    if cost.config.trainer.token_budget:
+        return "trainer.token_budget"
+    return "the longest row" if budget == cost.lengths.largest.longest else "the largest batch"
+
+
+def _passing(cost: Cost, budget: int) -> list[Column]:
+    given = cost.config.trainer.recompute
+    ways = [given] if given else list(Recompute)
+    found = [cost.needs.memory(budget, how, keep_dequantized=False) for how in ways]
+    return [
+        Column("recompute", [how.value for how in ways], right=False),
+        Column("activations", [size(one.activations.kept) for one in found]),
+        Column("while going back", [size(one.activations.working) for one in found], dropped=2),
+        Column("loss", [size(one.loss) for one in found], dropped=1),
+        Column("peak", [size(one.peak + cards.CONTEXT_GIB * GIB) for one in found]),
+    ]
+
+
+def _cards(cost: Cost) -> list[Column]:
+    found = cost.on_cards
+    rows = [_on_card(cost, one) for one in found]
+    budgets, ways, copies, speeds = (list(texts) for texts in zip(*rows, strict=True))
+    return [
+        Column("", [one.card.name for one in found], right=False),
+        Column("GB", [f"{one.card.memory_gb}" for one in found]),
+        Column("fits", [_fits(one) for one in found], right=False),
+        Column("tokens at once", budgets),
+        Column("recompute", ways, right=False),
+        Column("dequantised copy", copies, right=False, dropped=2),
+        Column("peak", [_peak(one) for one in found]),
+        Column("tokens/s", speeds, dropped=1),
+        Column("training", [hours(cost.hours(one)) for one in found]),
+    ]
+
+
+def _on_card(cost: Cost, one: OnCard) -> tuple[str, str, str, str]:
+    how = one.execution
+    if not how.fits:
+        return ("-", "-", "-", "-")
+    copy = "yes" if how.keep_dequantized else "no"
+    speed = cost.tokens_per_step / one.seconds_per_step
+    return (f"{how.token_budget:,}", how.recompute.value, copy, f"{speed:,.0f}")
+
+
+def _fits(one: OnCard) -> str:
+    if not one.execution.fits:
+        return "no"
+    return "yes, paged" if one.execution.paged else "yes"
+
+
+def _peak(one: OnCard) -> str:
+    return size((one.execution.predicted_peak_gib + cards.CONTEXT_GIB) * GIB)
+
+
+def _notes(cost: Cost) -> list[str]:
+    whole = cost.full_fine_tuning / GB
+    notes = [
+        f"For comparison: fine-tuning every weight in 16 bits needs {whole:,.0f} GB before any "
+        "activation (12 bytes a parameter).",
+        f"Hours are of training alone and rest on an assumption until measured: "
+        f"{cards.UTILISATION:.0%} of the card's bf16 arithmetic and "
+        f"{cards.BANDWIDTH_SHARE:.0%} of its bandwidth. Where a budget is chosen, "
+        f"{FRAGMENTED:.0%} of what grows with the tokens is kept in reserve.",
+    ]
+    if not any(one.execution.fits for one in cost.on_cards):
+        notes.insert(0, "It fits none of these cards, whatever is recomputed.")
+    return notes
