@@ -9,6 +9,7 @@ transformers' and PEFT's own code. Without dropout the two differ by rounding al
 from dataclasses import replace
 from typing import Any
 
+from anima_exp.checks import check_length
 from anima_exp.compose import command
 from anima_exp.config import Precision, RunConfig
 from anima_exp.errors import TrainingError
@@ -23,15 +24,18 @@ def self_check(config: RunConfig) -> None:
     Raises:
         TrainingError: further than rounding explains.
     """
-    from anima_exp import experiment
+    from anima_exp.experiment import check_inputs
+    from anima_exp.quiet import quiet_libraries
     from anima_exp.results.screen import say
 
-    experiment.check_inputs(config)
+    check_length(config)
+    check_inputs(config)
+    quiet_libraries()
+    from anima_exp.load import load  # the first import of torch
+
     dry = replace(config, lora=replace(config.lora, dropout=0.0))
-    setup = experiment.load(dry)
-    rows = [
-        setup.data.train[number] for number in experiment.row_order_of(dry, setup)[: _batch(dry)]
-    ]
+    setup = load(dry)
+    rows = [setup.data.train[number] for number in setup.order[: config.trainer.batch_size]]
     fast, plain, apart = _compare(dry, setup, rows)
     tokens = sum(len(row["input_ids"]) for row in rows)
     say(f"{len(rows)} rows, {tokens:,} tokens, in {dry.trainer.precision.value}, dropout off")
@@ -44,10 +48,6 @@ def self_check(config: RunConfig) -> None:
             "alone; please report the model."
         )
     say("the same, to rounding")
-
-
-def _batch(config: RunConfig) -> int:
-    return config.trainer.batch_size
 
 
 def _compare(config: RunConfig, setup: Any, rows: list[Any]) -> tuple[float, float, float]:
@@ -70,7 +70,7 @@ def _compare(config: RunConfig, setup: Any, rows: list[Any]) -> tuple[float, flo
         precision=trainer.precision,
         average=trainer.loss_average,
         seed=config.seed,
-        backward=lambda loss: loss.backward(),
+        backward=torch.Tensor.backward,
         say=print,
     )
     fast = float(step(rows, number=0))

@@ -33,7 +33,7 @@ def losses(config):
 
 
 def memory_for(monkeypatch, tokens, error):
-    """From here on, a backward pass of more than `tokens` tokens fails, with gradients half done."""
+    """From here on more than `tokens` tokens fail, with half of their gradients added."""
     whole = step_module.loss_of
 
     def loss_of(model, batch):

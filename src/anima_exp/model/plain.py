@@ -21,6 +21,6 @@ def plain_gradients(model: Any, rows: Sequence[Row], weights: Sequence[float]) -
             )
             logits = model(input_ids=ids[None], use_cache=False).logits[0, :-1].float()
             loss = cross_entropy(logits, labels[1:], ignore_index=IGNORE, reduction="sum") * weight
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
     return total
