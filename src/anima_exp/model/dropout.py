@@ -72,7 +72,7 @@ def _dropped(x: Tensor, keys: Tensor, layer: int, threshold: int) -> tuple[Tenso
     bits ^= bits >> 16
     bits *= -2073254261
     drop = bits.view(torch.int16)[:, : x.shape[1]] < threshold - _RESOLUTION // 2
-    return x.masked_fill(drop, 0), drop
+    return torch.where(drop, x.new_zeros(()), x), drop
 
 
 @cache

@@ -100,5 +100,5 @@ class _Update(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             d_x = d_narrow @ a.to(x.dtype)
             if drop is not None:
-                d_x.masked_fill_(drop, 0)
+                d_x = torch.where(drop, d_x.new_zeros(()), d_x)
         return d_base, d_x, d_a, d_b, None, None, None, None

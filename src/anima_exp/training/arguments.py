@@ -12,7 +12,7 @@ from anima_exp.config import OptimizerName, Precision, RunConfig
 _OPTIMIZERS = {
     OptimizerName.paged_adamw_32bit: "paged_adamw_32bit",
     OptimizerName.paged_adamw_8bit: "paged_adamw_8bit",
-    OptimizerName.adamw: "adamw_torch",
+    OptimizerName.adamw: "adamw_torch_fused",
 }
 
 
