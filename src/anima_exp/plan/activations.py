@@ -14,11 +14,7 @@ class Activations:
     """Bytes."""
 
     kept: int  # from the forward pass to the backward pass
-    working: int  # beside it, while one block is computed again or goes backward
-
-    @property
-    def total(self) -> int:
-        return self.kept + self.working
+    working: int  # beside it, while one block is computed again and goes backward
 
 
 def activations(
@@ -30,8 +26,9 @@ def activations(
         block.count * _kept_by_block(shape, block, config, recompute, gpu) for block in shape.blocks
     )
     kept += 2 * width * shape.head_dim  # the rotations of queries and keys
-    if recompute is not Recompute.none:  # else it is as large as that of the first block
-        kept += _norm_width(config) * shape.hidden
+    learns_all = config.lora.target_modules is TargetModules.none
+    if recompute is not Recompute.none or learns_all:  # else the first norm of all keeps nothing
+        kept += (_norm_width(config) + (_SUM if learns_all else 0)) * shape.hidden
     again = 0
     if recompute is not Recompute.none:
         again = max(
@@ -72,7 +69,10 @@ def _whole(shape: Shape, block: Block, config: RunConfig, gpu: bool) -> int:
     learns_all = config.lora.target_modules is TargetModules.none
     fused = bool(config.trainer.liger)
     one_kernel = gpu and width == 2  # attention over rows of different lengths
-    kept = width * _inputs(block, block.linears if learns_all else adapted, one_kernel)
+    if learns_all and width == 2:  # autocast gives each layer a copy of its input
+        kept = width * sum(one.inputs for one in block.linears)
+    else:
+        kept = width * _inputs(block, block.linears if learns_all else adapted, one_kernel)
     kept += width * config.lora.rank * len(adapted)
     kept += width * _attention(shape, one_kernel) + _SUM * shape.heads
     kept += width * _feed_forward(block, fused=fused)
