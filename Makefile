@@ -4,7 +4,7 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo story test test-ray check lint types format tiny-base bench-base bench-choice bench-compare bench-sweep clean
+.PHONY: help demo story test test-ray check lint types format tiny-base bench-base bench-choice bench-compare bench-data bench-start bench-sweep clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | column -t -s '|'
@@ -58,6 +58,13 @@ bench-base: $(VENV)/.installed  ## seconds and memory to load a base: quantising
 
 bench-compare: $(VENV)/.installed  ## seconds to compare 500 runs
 	PYTHONPATH=tests/compare $(PY) tests/benchmarks/compare_runs.py
+
+bench-data: $(VENV)/.installed  ## token ids of all of Alpaca, against qlora.py's collator (FOLDER=..., TOKENIZER=...)
+	$(PY) -m pip install --quiet sentencepiece
+	$(PY) tests/benchmarks/tokenising.py $(FOLDER) $(TOKENIZER)
+
+bench-start: $(VENV)/.installed  ## seconds from a command to its answer or first step, and what it imports
+	$(PY) tests/benchmarks/start_up.py
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("anima_exp needs Python 3.11 or newer: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'

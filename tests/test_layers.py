@@ -7,7 +7,7 @@ import anima_exp
 
 LAYERS = [
     {"errors", "paths", "same", "signals", "terminal", "wilson"},
-    {"config", "lookup", "quiet"},
+    {"config", "lookup", "quiet", "sweep_files"},
     {"checks", "command_line", "messages", "program", "scale"},
     {"tiny"},
     {"tables"},
@@ -20,12 +20,12 @@ LAYERS = [
     {"page"},
     {"elo"},
     {"compare"},
-    {"overview"},
+    {"overview", "load"},
     {"experiment", "evaluation"},
     {"compose"},
     {"judge"},
     {"sweep"},
-    {"train", "evaluate", "generate"},
+    {"train", "evaluate", "generate", "self_check"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # `python -m anima_exp.data` is an entry point that happens to live inside a stage.

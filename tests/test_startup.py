@@ -8,8 +8,8 @@ import pytest
 HEAVY = ("torch", "transformers", "datasets", "peft", "bitsandbytes", "wandb", "numpy", "rich")
 
 
-def loaded_by(code):
-    probe = f"{code}\nimport sys\nprint(*[m for m in {HEAVY!r} if m in sys.modules])"
+def loaded_by(code, of=HEAVY):
+    probe = f"{code}\nimport sys\nprint(*[m for m in {of!r} if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True)
     return run.stdout.splitlines()[-1].split()
 
@@ -48,6 +48,40 @@ runpy.run_module("anima_exp.train", run_name="__main__")
 """
     heavy = set(loaded_by(code))
     assert not heavy & {"torch", "transformers", "datasets", "peft", "bitsandbytes"}
+
+
+def test_the_tiny_run_loads_nothing_that_it_does_not_use(tmp_path):
+    """What Trainer, peft and bitsandbytes import by themselves is theirs: pandas, SciPy."""
+    code = f"""
+import runpy, sys
+sys.argv = ["train", "runs={tmp_path}", "tracking=none", "trainer.steps=1", "evals=[heldout]"]
+runpy.run_module("anima_exp.train", run_name="__main__")
+"""
+    unused = (
+        "wandb",
+        "plotly",
+        "openai",
+        "optuna",
+        "submitit",
+        "scipy.stats",
+        "sklearn",
+        "lm_eval",
+    )
+    assert set(loaded_by(code, of=(*unused, "torch", "peft"))) == {"torch", "peft"}
+
+
+def test_only_the_sweep_that_was_chosen_is_read():
+    code = """
+import runpy, sys
+from omegaconf import OmegaConf
+load, read = OmegaConf.load, []
+OmegaConf.load = lambda file: read.append(str(file)) or load(file)
+sys.argv = ["train", "sweep=demo", "--cfg=job"]
+runpy.run_module("anima_exp.train", run_name="__main__")
+print([file.rpartition("/")[2] for file in read if "/sweeps/" in file])
+"""
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout.splitlines()[-1] == "['demo.yaml']"
 
 
 @pytest.mark.parametrize("grid", [[], ["-m", "seed=0,1"]], ids=["one run", "a grid"])

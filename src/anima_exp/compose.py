@@ -1,13 +1,11 @@
 """Command line -> RunConfig: the schema, sweeps/ as a group, and one line for a user's mistake."""
 
 import os
-import re
 import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
@@ -18,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from anima_exp import sweep_files
 from anima_exp.checks import check
 from anima_exp.command_line import readable
 from anima_exp.config import RunConfig
@@ -34,32 +33,17 @@ OmegaConf.register_new_resolver(
 )
 
 
+# Hydra copies its sources, and with them this store, for each line of --help: a second and more
+# for what nobody changes.
+ConfigStore.__deepcopy__ = lambda store, _: store  # type: ignore[attr-defined]
+
+
 def install(schema: type = RunConfig) -> None:
     """Give Hydra the schema and the group `sweep`. Call before it composes anything."""
     speak_of(schema)
-    store = ConfigStore.instance()
-    store.store(name="schema", node=schema)
-    if not issubclass(schema, RunConfig):
-        return  # no groups, so no sweeps: Hydra copies them for every line of --help
-    store.store(group="sweep", name="by_hand", node={}, package="_global_")  # -m seed=1,2,3
-    for path in sorted(shipped("sweeps").glob("*.yaml")):
-        store.store(group="sweep", name=path.stem, node=OmegaConf.load(path), package="_global_")
-
-
-def question(sweep: str, cfg: DictConfig) -> str | None:
-    """The first line of a sweep's file, which says what it asks; None for a sweep by hand."""
-    folders = [shipped("sweeps")]
-    for source in cfg.hydra.runtime.config_sources:  # --config-dir FOLDER
-        if source.schema == "file":
-            folders.append(Path(source.path) / "sweep")
-    for folder in folders:
-        file = folder / f"{sweep}.yaml"
-        if file.is_file():
-            lines = file.read_text(encoding="utf-8").splitlines()
-            comments = (line.lstrip("# ") for line in lines if line.startswith("# "))
-            first = next((line for line in comments if not line.startswith("@")), None)
-            return first and re.sub(r" +\d+ jobs\.$", "", first)
-    return None
+    ConfigStore.instance().store(name="schema", node=schema)
+    if issubclass(schema, RunConfig):
+        sweep_files.offer()
 
 
 def parse(cfg: DictConfig) -> Any:

@@ -1,20 +1,20 @@
 """One run from its config to its record: data, model, training, evaluation. Read this second."""
 
 import os
-from dataclasses import asdict, dataclass, fields
+import sys
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from anima_exp import paths
 from anima_exp.answers import of_run
 from anima_exp.checks import check_length
-from anima_exp.config import DataConfig, Quantization, Recompute, RunConfig, TargetModules
+from anima_exp.config import DataConfig, RunConfig, TargetModules
 from anima_exp.data import recipes, source, templates
 from anima_exp.errors import AnimaError, ConfigError, Paused, Stopped
 from anima_exp.lookup import function
 from anima_exp.quiet import quiet_libraries
-from anima_exp.results import identity, known_lengths, provenance, screen
+from anima_exp.results import identity, provenance, screen
 from anima_exp.results.folder import RunFolder
 from anima_exp.results.journal import Journal
 from anima_exp.results.record import Record
@@ -58,29 +58,15 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
             raise
 
 
-@dataclass
-class Setup:
-    """Everything a run has in memory before its first step."""
-
-    tokenizer: Any
-    data: Any  # data.prepare.Prepared
-    evals: Any  # evals.measure.Evals
-    model: Any
-    dropout: Any  # model.dropout.TokenKeys
-    parameters: Any  # model.parameters.Parameters
-    token_budget: int
-    steps: int
-    base_fingerprint: str
-
-
 def _run(config: RunConfig, folder: RunFolder, *, until: int | None) -> Record:
     from anima_exp.evals.measure import measure
+    from anima_exp.load import load
     from anima_exp.overview import Overview, show
     from anima_exp.training import checkpoint
     from anima_exp.training.save import save
 
     quiet_libraries()
-    setup = _load(config)
+    setup = load(config)
     folder.check_inputs(
         data=setup.data.train.tokens.folder.name,  # the key of all that the token ids depend on
         base=setup.base_fingerprint,
@@ -88,18 +74,7 @@ def _run(config: RunConfig, folder: RunFolder, *, until: int | None) -> Record:
     of_run.check_prompts(config, setup)
     resume = checkpoint.newest(folder.checkpoints)
     resumed_at = checkpoint.step(resume) if resume else None
-    show(
-        Overview(
-            config,
-            folder.path,
-            setup.data,
-            setup.evals,
-            setup.parameters,
-            setup.model,
-            setup.steps,
-            resumed_at,
-        )
-    )
+    show(Overview(config, folder.path, setup, resumed_at))
     starts = folder.count_start()
     tracker = Tracker(config, folder.path)
     journal = Journal(folder.path, tracker=tracker, steps=setup.steps, resumed_at=resumed_at)
@@ -119,7 +94,7 @@ def _run(config: RunConfig, folder: RunFolder, *, until: int | None) -> Record:
             config, folder, setup, journal, evaluate=evaluate, resume=resume, until=until
         )
         evaluate(setup.steps)
-        trained = folder.path / ("model" if _full(config) else "adapter")
+        trained = folder.path / ("model" if trains_every_weight(config) else "adapter")
         save(setup.model, setup.tokenizer, trained)
     except BaseException as error:
         journal.close()
@@ -134,54 +109,10 @@ def _run(config: RunConfig, folder: RunFolder, *, until: int | None) -> Record:
     return record
 
 
-def _load(config: RunConfig) -> Setup:
-    from transformers import set_seed
-
-    from anima_exp.data.prepare import prepare
-    from anima_exp.evals.measure import check_positions, prepare_evals
-    from anima_exp.model import lora_update
-    from anima_exp.model.adapter import attach
-    from anima_exp.model.base import check_context, load_base
-    from anima_exp.model.dequantized import keep_dequantized
-    from anima_exp.model.parameters import count
-    from anima_exp.model.recompute import set_recompute
-    from anima_exp.model.tokenizer import load_tokenizer, location
-
-    provenance.reset_peak_memory()
-    set_seed(config.seed)  # before the adapter draws its first numbers
-    tokenizer = load_tokenizer(config.model)
-    data = prepare(config.data, tokenizer, cache=paths.cache(config.cache))
-    evals = prepare_evals(config, tokenizer, data.heldout)
-    rows, counts = len(data.train), data.counts
-    found = known_lengths.Lengths(rows, counts.train_tokens / rows, counts.label_tokens / rows)
-    known_lengths.remember(config, found, cache=paths.cache(config.cache))
-    base = load_base(
-        config.model,
-        config.quant,
-        precision=config.trainer.precision,
-        trainable=_full(config),
-        cache=paths.cache(config.cache),
-    )
-    check_context(
-        base, max(int(rows.lengths.max(initial=0)) for rows in (data.train, data.heldout))
-    )
-    check_positions(base, evals)
-    fingerprint = provenance.base_fingerprint(location(config.model.source), config.model.revision)
-    model = attach(base, config.lora)
-    parameters = count(model)
-    keys = lora_update.use(model)
-    if config.quant.type in (Quantization.nf4, Quantization.fp4):
-        keep_dequantized(model)
-    set_recompute(model, config.trainer.recompute or Recompute.none)
-    steps = total_steps(config, len(data.train))
-    budget = config.trainer.token_budget or 4096
-    return Setup(tokenizer, data, evals, model, keys, parameters, budget, steps, fingerprint)
-
-
 def _train(
     config: RunConfig,
     folder: RunFolder,
-    setup: Setup,
+    setup: Any,
     journal: Journal,
     *,
     evaluate: Any,
@@ -195,28 +126,19 @@ def _train(
         Paused: at `until`.
     """
     from anima_exp.training import checkpoint
-    from anima_exp.training.order import row_order
     from anima_exp.training.stop import PauseAt, StopOnSignal
     from anima_exp.training.trainer import QLoraTrainer
 
-    batch_size = config.trainer.batch_size
-    order = row_order(
-        setup.data.train.lengths,
-        rows=setup.steps * batch_size,
-        batch_size=batch_size,
-        seed=config.seed,
-        group_by_length=config.trainer.group_by_length,
-    )
     stop = StopOnSignal()
     resumed_at = checkpoint.step(resume) if resume else None
     trainer = QLoraTrainer(
         model=setup.model,
         tokenizer=setup.tokenizer,
         rows=setup.data.train,
-        order=order,
+        order=setup.order,
         config=config,
         keys=setup.dropout,
-        token_budget=setup.token_budget,
+        token_budget=setup.execution.token_budget,
         folder=folder.checkpoints,
         log=journal.trained,
         evaluate=evaluate,
@@ -243,9 +165,7 @@ def _train(
     return trainer.meter
 
 
-def _record(
-    config: RunConfig, setup: Setup, journal: Journal, *, meter: Any, starts: int
-) -> Record:
+def _record(config: RunConfig, setup: Any, journal: Journal, *, meter: Any, starts: int) -> Record:
     return Record(
         name=identity.name(config),
         settings=identity.flatten(config),
@@ -257,7 +177,14 @@ def _record(
         parameters={"trainable": setup.parameters.trainable, "total": setup.parameters.total},
         train_seconds=meter.train_seconds,
         eval_seconds=journal.eval_seconds,
+        execution={
+            "token_budget": min(setup.execution.token_budget, meter.token_limit or sys.maxsize),
+            "recompute": setup.execution.recompute.value,
+            "keep_dequantized": setup.execution.keep_dequantized,
+            "out_of_memory": meter.out_of_memory,
+        },
         peak_memory_gib=provenance.peak_memory_gib(),
+        predicted_memory_gib=setup.execution.predicted_peak_gib + setup.overhead_gib,
         starts=starts,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         data_fingerprint=setup.data.fingerprint,
@@ -296,13 +223,5 @@ def check_one_process() -> None:
         )
 
 
-def total_steps(config: RunConfig, rows: int) -> int:
-    """Optimizer steps of the whole run; the last pass of `trainer.epochs` may end mid-batch."""
-    if config.trainer.steps is not None:
-        return config.trainer.steps
-    assert config.trainer.epochs is not None
-    return max(1, round(config.trainer.epochs * rows / config.trainer.batch_size))
-
-
-def _full(config: RunConfig) -> bool:
+def trains_every_weight(config: RunConfig) -> bool:
     return config.lora.target_modules is TargetModules.none

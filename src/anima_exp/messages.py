@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any, get_args, get_origin, get_type_hints
 
+from anima_exp import sweep_files
 from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError
 from anima_exp.paths import shipped
@@ -70,7 +71,7 @@ def settings(schema: Any = None, path: str = "") -> dict[str, Any]:
 def choices(group: str) -> list[str]:
     """The files one can choose in a group: `model` -> [guanaco33b, llama7b, ...]."""
     if group == "sweep":
-        return ["by_hand", *sorted(path.stem for path in shipped("sweeps").glob("*.yaml"))]
+        return sweep_files.names()
     folder = shipped("conf") / group
     return sorted(
         path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.config import Quantization, RunConfig, TargetModules
-from anima_exp.model.memory import estimate
 from anima_exp.model.parameters import Parameters
 from anima_exp.results import screen
 
@@ -14,11 +13,7 @@ from anima_exp.results import screen
 class Overview:
     config: RunConfig
     folder: Path
-    data: Any  # data.prepare.Prepared
-    evals: Any  # evals.measure.Evals
-    parameters: Parameters
-    model: Any
-    steps: int
+    setup: Any  # load.Setup
     resumed_at: int | None
 
 
@@ -30,18 +25,18 @@ def lines(run: Overview) -> dict[str, str]:
     """What to say, by its heading."""
     config = run.config
     trainer, optimizer = config.trainer, config.optimizer
-    rows = run.steps * trainer.batch_size
+    rows = run.setup.steps * trainer.batch_size
     told = {
         "run": f"{run.folder}" + (f", from step {run.resumed_at}" if run.resumed_at else ""),
         "base": (
-            f"{config.model.source}, {_millions(run.parameters.base)} parameters, "
+            f"{config.model.source}, {_millions(run.setup.parameters.base)} parameters, "
             f"{_storage(config)}"
         ),
-        "learns": _learns(config, run.parameters),
+        "learns": _learns(config, run.setup.parameters),
         "data": _data(run),
         "steps": (
-            f"{run.steps:,} of {trainer.batch_size} rows, "
-            f"{rows / len(run.data.train):.2f} passes, about {_tokens(run):,} tokens"
+            f"{run.setup.steps:,} of {trainer.batch_size} rows, "
+            f"{rows / len(run.setup.data.train):.2f} passes, about {_tokens(run):,} tokens"
         ),
         "optimizer": (
             f"{optimizer.name.value}, learning rate {optimizer.learning_rate:g} "
@@ -49,7 +44,7 @@ def lines(run: Overview) -> dict[str, str]:
             f"seed {config.seed}"
         ),
         "measures": ", ".join(_evals(run)) or "nothing",
-        "memory": _memory(run),
+        "executes": _execution(run),
     }
     return told
 
@@ -77,7 +72,7 @@ def _learns(config: RunConfig, parameters: Parameters) -> str:
 
 
 def _data(run: Overview) -> str:
-    counts = run.data.counts
+    counts = run.setup.data.counts
     cut = counts.truncated_prompts + counts.truncated_responses
     parts = [f"{counts.train:,} rows to learn from, {counts.heldout:,} set aside"]
     if counts.skipped:
@@ -87,8 +82,8 @@ def _data(run: Overview) -> str:
 
 
 def _tokens(run: Overview) -> int:
-    mean = float(run.data.train.lengths.mean())
-    return round(mean * run.steps * run.config.trainer.batch_size)
+    mean = float(run.setup.data.train.lengths.mean())
+    return int(mean * run.setup.steps * run.config.trainer.batch_size)
 
 
 def _evals(run: Overview) -> list[str]:
@@ -98,7 +93,7 @@ def _evals(run: Overview) -> list[str]:
         names += ["exact match"] * bool(config.evals.exact_match and config.data.exact_answers)
     if config.evals.samples and config.evals.samples.prompts:
         names.append(f"{len(config.evals.samples.prompts)} sample answers")
-    for name, ready in run.evals.benchmarks.items():
+    for name, ready in run.setup.evals.benchmarks.items():
         fewer = ready.without_some_examples
         cut = f" ({fewer:,} without some of their examples)" if fewer else ""
         names.append(f"{len(ready.asked):,} questions of {name}{cut}")
@@ -109,13 +104,17 @@ def _evals(run: Overview) -> list[str]:
     return names
 
 
-def _memory(run: Overview) -> str:
-    longest = int(run.data.train.lengths.max())
-    need = estimate(run.model, run.parameters, run.config, longest=longest)
-    return (
-        f"about {need.total:.2f} GiB: weights {need.weights:.2f}, gradients {need.gradients:.2f}, "
-        f"optimizer {need.optimizer:.2f}, activations {need.activations:.2f} (estimated)"
-    )
+def _execution(run: Overview) -> str:
+    """How a batch is computed, and the memory that this is thought to need."""
+    how = run.setup.execution
+    parts = [f"at most {how.token_budget:,} tokens at once", f"recomputing {how.recompute.value}"]
+    if how.keep_dequantized:
+        parts.append("the base dequantised beside it")
+    if how.paged:
+        parts.append("optimizer states paged")
+    need = how.predicted_peak_gib + run.setup.overhead_gib
+    fits = "" if how.fits else ", which does not fit: see python -m anima_exp.plan"
+    return f"{', '.join(parts)}; about {need:.2f} GiB{fits}"
 
 
 def _millions(count: int) -> str:

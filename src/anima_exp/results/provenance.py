@@ -120,3 +120,24 @@ def peak_memory_gib() -> float:
         return torch.cuda.max_memory_allocated() / 2**30
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def memory_in_use_gib() -> float:
+    """What `peak_memory_gib` would be if nothing more were allocated from here on."""
+    import psutil  # type: ignore[import-untyped]
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.memory_allocated() / 2**30
+    return float(psutil.Process().memory_info().rss) / 2**30
+
+
+def free_memory() -> int:
+    """Bytes that this process can still take on its GPU, or on a machine without one."""
+    import psutil
+    import torch
+
+    if torch.cuda.is_available():
+        cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return int(torch.cuda.mem_get_info()[0]) + cached
+    return int(psutil.virtual_memory().available)

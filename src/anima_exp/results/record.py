@@ -25,7 +25,7 @@ class Record:
     parameters: dict[str, int]  # trainable, total
     train_seconds: float  # in training steps, over all starts
     eval_seconds: float
-    peak_memory_gib: float  # of the GPU, or of the process on a CPU
+    peak_memory_gib: float  # of the GPU, or of the process on a CPU, evaluations included
     starts: int  # 1 + how often the run was interrupted
     finished: str
     data_fingerprint: str  # sha256 of the rows' source
@@ -33,6 +33,8 @@ class Record:
     versions: dict[str, str] = field(default_factory=dict)
     git: dict[str, Any] = field(default_factory=dict)  # of the anima_exp checkout, if it is one
     hardware: dict[str, str] = field(default_factory=dict)
+    predicted_memory_gib: float | None = None  # of training's peak, before the first step
+    execution: dict[str, Any] = field(default_factory=dict)  # token_budget, recompute, ...
     wandb: str | None = None  # the run's page, or the command that syncs it
 
     def save(self, folder: Path) -> None:

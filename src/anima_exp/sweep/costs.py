@@ -6,10 +6,10 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
 
-from anima_exp.compose import question
 from anima_exp.plan.grid import show_grid
 from anima_exp.results import screen
 from anima_exp.sweep.sweeper import composed, sweep_name
+from anima_exp.sweep_files import question
 
 
 def show_costs(

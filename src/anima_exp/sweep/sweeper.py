@@ -12,7 +12,6 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
 
-from anima_exp.compose import question
 from anima_exp.config import EarlyStopping, RunConfig
 from anima_exp.errors import ConfigError, SweepError
 from anima_exp.experiment import check_inputs
@@ -25,6 +24,7 @@ from anima_exp.sweep.file import SweepFile
 from anima_exp.sweep.grid import Grid, compose_grid, swept_keys
 from anima_exp.sweep.launch import hand_over, launcher_of, run_here
 from anima_exp.sweep.schedules import schedule_for
+from anima_exp.sweep_files import question
 
 _LONG = 200  # cells from which composing shows its progress
 

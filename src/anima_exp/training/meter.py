@@ -20,7 +20,8 @@ class Meter:
     total_tokens: int = 0  # without padding, since the beginning of the run
     seconds: float = 0.0  # of training since the last log line, evaluations and saving left out
     train_seconds: float = 0.0  # the same since the beginning of the run
-    token_budget: int = 0  # of the last step: memory may have halved it
+    token_limit: int | None = None  # of a micro-batch: what running out of memory has taught
+    out_of_memory: int = 0  # how often it did
     _clock: float = 0.0
 
     def start_clock(self) -> None:

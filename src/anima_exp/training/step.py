@@ -46,6 +46,7 @@ class Step:
         say: Callable[[str], None],
     ) -> None:
         self.model, self.keys, self.budget = model, keys, budget
+        self.out_of_memory = 0  # how often
         self.precision, self.average, self.seed = precision, average, seed
         self.backward, self.say = backward, say
 
@@ -62,7 +63,7 @@ class Step:
             cuts = self._cut(rows)
             try:
                 return self._gradients(rows, cuts, number)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
+            except RuntimeError as error:
                 if not _out_of_memory(error):
                     raise
                 longest = max(len(row["input_ids"]) for row in rows)
@@ -75,6 +76,7 @@ class Step:
                 # Of the budget or, where the batch never filled it, of what was really tried.
                 tried = max(sum(len(rows[r]["input_ids"]) for r in one) for one in cuts)
                 self.budget = max(min(self.budget, tried) // 2, 1)
+                self.out_of_memory += 1
             self.model.zero_grad()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

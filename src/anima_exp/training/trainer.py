@@ -64,7 +64,7 @@ class QLoraTrainer(Trainer):
         self.rows_seen_once = len(rows)
         self.write_log = log
         self._last: tuple[Tensor, int]  # loss and tokens of the step that is computed
-        self.meter = Meter(token_budget=token_budget)
+        self.meter = Meter()
         self.step = Step(
             model,
             keys,
@@ -94,7 +94,9 @@ class QLoraTrainer(Trainer):
         checkpoint.clear_drafts(self.folder)
         if resume:
             self.meter = Meter.load(resume)
-            self.step.budget = self.meter.token_budget
+            self.step.out_of_memory = self.meter.out_of_memory
+            if self.meter.token_limit is not None:
+                self.step.budget = min(self.step.budget, self.meter.token_limit)
         self.meter.start_clock()
         self.train(resume_from_checkpoint=str(resume) if resume else None)
 
@@ -115,7 +117,9 @@ class QLoraTrainer(Trainer):
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         model.train()
         loss = self.step(inputs, number=self.state.global_step)
-        self.meter.token_budget = self.step.budget
+        if self.step.out_of_memory:
+            self.meter.token_limit = self.step.budget
+            self.meter.out_of_memory = self.step.out_of_memory
         self._last = loss, sum(len(row["input_ids"]) for row in inputs)
         return loss
 

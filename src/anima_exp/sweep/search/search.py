@@ -11,7 +11,6 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from anima_exp.compose import question
 from anima_exp.config import EarlyStopping, RunConfig
 from anima_exp.errors import AnimaError, ConfigError, SweepError
 from anima_exp.experiment import check_inputs
@@ -30,6 +29,7 @@ from anima_exp.sweep.search.space import Space, search_space
 from anima_exp.sweep.search.study import Study, Trial
 from anima_exp.sweep.search.trials import Trials
 from anima_exp.sweep.sweeper import sweep_name, typed
+from anima_exp.sweep_files import question
 
 _LOOK_SECONDS = 2.0  # between looks at cells that other processes have
 

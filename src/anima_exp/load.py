@@ -1,0 +1,132 @@
+"""RunConfig -> everything a run has in memory before its first step."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import set_seed
+
+from anima_exp import paths
+from anima_exp.config import Recompute, RunConfig, TargetModules
+from anima_exp.data.prepare import Prepared, prepare
+from anima_exp.evals.measure import Evals, check_positions, prepare_evals
+from anima_exp.model import lora_update
+from anima_exp.model.adapter import attach
+from anima_exp.model.base import check_context, load_base
+from anima_exp.model.dequantized import keep_dequantized
+from anima_exp.model.dropout import TokenKeys
+from anima_exp.model.parameters import Parameters, count
+from anima_exp.model.recompute import set_recompute
+from anima_exp.model.tokenizer import load_tokenizer, location
+from anima_exp.plan.choose import Execution, choose
+from anima_exp.plan.memory import Rows
+from anima_exp.plan.shape import from_model
+from anima_exp.results import known_lengths, provenance
+from anima_exp.training.order import row_order
+
+
+@dataclass(frozen=True)
+class Setup:
+    tokenizer: Any
+    data: Prepared
+    evals: Evals
+    model: Any
+    dropout: TokenKeys
+    parameters: Parameters
+    order: NDArray[np.int64]  # of the rows, over the whole run
+    steps: int
+    execution: Execution
+    overhead_gib: float  # in use before the model: on a CPU, by the libraries
+    base_fingerprint: str
+
+
+def load(config: RunConfig) -> Setup:
+    """Data first, so that a mistake in it need not wait for the model.
+
+    Raises:
+        AnimaError: something cannot be read, loaded, or does not belong together.
+    """
+    provenance.reset_peak_memory()
+    set_seed(config.seed)  # before the adapter draws its first numbers
+    cache = paths.cache(config.cache)
+    tokenizer = load_tokenizer(config.model)
+    data = prepare(config.data, tokenizer, cache=cache)
+    evals = prepare_evals(config, tokenizer, data.heldout)
+    known_lengths.remember(config, _lengths(data), cache=cache)
+    overhead = provenance.memory_in_use_gib()
+    base = load_base(
+        config.model,
+        config.quant,
+        precision=config.trainer.precision,
+        trainable=config.lora.target_modules is TargetModules.none,
+        cache=cache,
+    )
+    check_context(
+        base, max(int(rows.lengths.max(initial=0)) for rows in (data.train, data.heldout))
+    )
+    check_positions(base, evals)
+    steps = total_steps(config, len(data.train))
+    order = row_order(
+        data.train.lengths,
+        rows=steps * config.trainer.batch_size,
+        batch_size=config.trainer.batch_size,
+        seed=config.seed,
+        group_by_length=config.trainer.group_by_length,
+    )
+    execution = _execution(config, base, data, order)
+    model = attach(base, config.lora)
+    parameters = count(model)
+    keys = lora_update.use(model)
+    if execution.keep_dequantized:
+        keep_dequantized(model)
+    if execution.recompute is not Recompute.none:
+        set_recompute(model, execution.recompute)
+    return Setup(
+        tokenizer=tokenizer,
+        data=data,
+        evals=evals,
+        model=model,
+        dropout=keys,
+        parameters=parameters,
+        order=order,
+        steps=steps,
+        execution=execution,
+        overhead_gib=overhead,
+        base_fingerprint=provenance.base_fingerprint(
+            location(config.model.source), config.model.revision
+        ),
+    )
+
+
+def total_steps(config: RunConfig, rows: int) -> int:
+    """Optimizer steps of the whole run; the last pass of `trainer.epochs` may end mid-batch."""
+    if config.trainer.steps is not None:
+        return config.trainer.steps
+    assert config.trainer.epochs is not None
+    return max(1, round(config.trainer.epochs * rows / config.trainer.batch_size))
+
+
+def largest_batch(rows: Any, order: NDArray[np.int64], batch_size: int) -> Rows:
+    """What the memory of a run depends on, over all of its batches."""
+    tokens, labels = (
+        one[order].reshape(-1, batch_size).sum(axis=1, dtype=np.int64)
+        for one in (rows.lengths, np.maximum(rows.label_counts, 0))
+    )
+    longest = int(rows.lengths[np.unique(order)].max())
+    return Rows(longest, int(tokens.max()), int(labels.max()))
+
+
+def _execution(config: RunConfig, base: Any, data: Prepared, order: NDArray[np.int64]) -> Execution:
+    return choose(
+        from_model(base),
+        config,
+        largest_batch(data.train, order, config.trainer.batch_size),
+        available=provenance.free_memory() + count(base).bytes,
+        gpu=base.device.type == "cuda",
+    )
+
+
+def _lengths(data: Prepared) -> known_lengths.Lengths:
+    rows, counts = len(data.train), data.counts
+    return known_lengths.Lengths(rows, counts.train_tokens / rows, counts.label_tokens / rows)

@@ -1,0 +1,94 @@
+"""Check, on your own model and data, that the fast way of training has the plain way's gradients.
+
+python -m anima_exp.self_check model=llama7b data=alpaca      # any settings of anima_exp.train
+
+One batch is computed twice: as a run does it, rows one behind the other, and row by row through
+transformers' and PEFT's own code. Without dropout the two differ by rounding alone.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from anima_exp.checks import check_length
+from anima_exp.compose import command
+from anima_exp.config import Precision, RunConfig
+from anima_exp.errors import TrainingError
+
+# Largest difference of the gradients, of their own length, that rounding explains.
+_ROUNDING = {Precision.fp32: 1e-3, Precision.bf16: 5e-2, Precision.fp16: 2e-2}
+
+
+def self_check(config: RunConfig) -> None:
+    """Print both losses and how far the gradients are apart.
+
+    Raises:
+        TrainingError: further than rounding explains.
+    """
+    from anima_exp.experiment import check_inputs
+    from anima_exp.quiet import quiet_libraries
+    from anima_exp.results.screen import say
+
+    check_length(config)
+    check_inputs(config)
+    quiet_libraries()
+    from anima_exp.load import load  # the first import of torch
+
+    dry = replace(config, lora=replace(config.lora, dropout=0.0))
+    setup = load(dry)
+    rows = [setup.data.train[number] for number in setup.order[: config.trainer.batch_size]]
+    fast, plain, apart = _compare(dry, setup, rows)
+    tokens = sum(len(row["input_ids"]) for row in rows)
+    say(f"{len(rows)} rows, {tokens:,} tokens, in {dry.trainer.precision.value}, dropout off")
+    say(f"loss        {fast:.6f} as a run computes it, {plain:.6f} row by row")
+    say(f"gradients   {apart:.1e} of their length apart")
+    if not apart < _ROUNDING[dry.trainer.precision]:
+        raise TrainingError(
+            f"The gradients differ by {apart:.1e} of their length, more than rounding explains "
+            f"({_ROUNDING[dry.trainer.precision]:.0e}). trainer.token_budget=1 computes each row "
+            "alone; please report the model."
+        )
+    say("the same, to rounding")
+
+
+def _compare(config: RunConfig, setup: Any, rows: list[Any]) -> tuple[float, float, float]:
+    import torch
+
+    from anima_exp.config import LossAverage
+    from anima_exp.data.micro_batch import row_weights, token_weights
+    from anima_exp.model.plain import plain_gradients
+    from anima_exp.training.step import Step, autocast
+
+    model = setup.model.train()
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:  # zeros at first, which would hide A's gradients
+            torch.nn.init.normal_(parameter, std=0.02)
+    trainer = config.trainer
+    step = Step(
+        model,
+        setup.dropout,
+        budget=setup.execution.token_budget,
+        precision=trainer.precision,
+        average=trainer.loss_average,
+        seed=config.seed,
+        backward=torch.Tensor.backward,
+        say=print,
+    )
+    fast = float(step(rows, number=0))
+    found = _flat(model)
+    average = token_weights if trainer.loss_average is LossAverage.token else row_weights
+    with autocast(model.device, trainer.precision):
+        plain = plain_gradients(model, rows, average(rows))
+    expected = _flat(model)
+    return fast, plain, float((found - expected).norm() / expected.norm())
+
+
+def _flat(model: Any) -> Any:
+    import torch
+
+    found = [p.grad.flatten().double().cpu() for p in model.parameters() if p.grad is not None]
+    model.zero_grad()
+    return torch.cat(found)
+
+
+if __name__ == "__main__":
+    command(self_check)

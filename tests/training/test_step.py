@@ -1,0 +1,95 @@
+"""One optimizer batch: out of memory it is done again, and nothing else changes."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from anima_exp.errors import TrainingError
+from anima_exp.experiment import run
+from anima_exp.results.lines import StepLines
+from anima_exp.results.record import Record
+from anima_exp.training import step as step_module
+
+FEW = (
+    "data.rows=64", "data.heldout_rows=8", "trainer.steps=6", "trainer.batch_size=8",
+    "trainer.log_every=1", "trainer.save_every=3", "trainer.token_budget=1000", "evals=[]",
+    "lora.dropout=0.3", "tracking=none",
+)  # fmt: skip
+
+
+@pytest.fixture
+def config(compose, tmp_path):
+    def _config(name, *overrides):
+        return compose(f"folder={tmp_path}/{name}", *FEW, *overrides)
+
+    return _config
+
+
+def losses(config):
+    rows = StepLines(Path(config.folder) / "metrics.jsonl").rows()
+    return [row["loss"] for row in rows if "loss" in row]
+
+
+def memory_for(monkeypatch, tokens, error):
+    """From here on more than `tokens` tokens fail, with half of their gradients added."""
+    whole = step_module.loss_of
+
+    def loss_of(model, batch):
+        loss = whole(model, batch)
+        if batch.ids.shape[1] > tokens:
+            loss.backward()
+            raise error
+        return loss
+
+    monkeypatch.setattr(step_module, "loss_of", loss_of)
+
+
+NO_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp] . DefaultCPUAllocator: can't allocate memory"),
+]
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=["gpu", "cpu"])
+def test_out_of_memory_the_loss_curve_is_the_same(config, monkeypatch, capsys, error):
+    plain, short = config("plain"), config("short")
+    run(plain)
+    capsys.readouterr()
+    memory_for(monkeypatch, 90, error)
+    run(short)
+    assert losses(short) == pytest.approx(losses(plain), rel=1e-5)
+    assert len(set(losses(short))) == 6
+    said = capsys.readouterr().out
+    assert "Out of memory at step 1: done again, from here on with trainer.token_budget=" in said
+    assert said.count("Out of memory") < 4  # it is remembered
+    record = Record.load(Path(short.folder))
+    assert 0 < record.execution["token_budget"] <= 90
+    assert record.execution["out_of_memory"] == said.count("Out of memory")
+
+
+def test_the_budget_that_memory_taught_survives_an_interruption(config, monkeypatch, capsys):
+    from anima_exp.errors import Paused
+
+    short = config("short")
+    memory_for(monkeypatch, 90, NO_MEMORY[0])
+    with pytest.raises(Paused):
+        run(short, until=3)
+    learnt = json.loads((Path(short.folder) / "checkpoints/checkpoint-3/meter.json").read_text())
+    assert learnt["token_limit"] <= 90
+    capsys.readouterr()
+    run(short)
+    assert "Out of memory" not in capsys.readouterr().out
+
+
+def test_a_single_row_that_does_not_fit_ends_the_run_with_the_ways_out(config, monkeypatch):
+    memory_for(monkeypatch, 5, NO_MEMORY[0])
+    with pytest.raises(TrainingError, match=r"a single row of \d+ tokens\. Lower data\.max_prompt"):
+        run(config("none"))
+
+
+def test_another_error_is_not_taken_for_it(config, monkeypatch):
+    memory_for(monkeypatch, 5, RuntimeError("size mismatch"))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        run(config("bug"))
