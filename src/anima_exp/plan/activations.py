@@ -33,7 +33,7 @@ def activations(
     if recompute is not Recompute.none:
         again = max(
             _whole(shape, block, config, gpu)
-            - (_products(block, config) if recompute is Recompute.selective else 0)
+            - (_products(shape, block, config) if recompute is Recompute.selective else 0)
             for block in shape.blocks
         )
     return Activations(kept, max(again, 0) + _gradients(shape, width))
@@ -49,14 +49,14 @@ def _kept_by_block(
     kept = width * shape.hidden
     if recompute is Recompute.selective:
         attended = width * shape.heads * shape.head_dim + _SUM * shape.heads
-        kept += _products(block, config) + attended
+        kept += _products(shape, block, config) + attended
     return kept
 
 
-def _products(block: Block, config: RunConfig) -> int:
+def _products(shape: Shape, block: Block, config: RunConfig) -> int:
     """What selective recomputation keeps of matrix products: with an adapter, three of them."""
     width, rank = WIDTH[config.trainer.precision], config.lora.rank
-    adapted = _adapted(block, config)
+    adapted = _adapted(shape, block, config)
     products = sum(one.outputs for one in block.linears)
     products += sum(one.outputs + rank for one in adapted)
     return width * products
@@ -65,7 +65,7 @@ def _products(block: Block, config: RunConfig) -> int:
 def _whole(shape: Shape, block: Block, config: RunConfig, gpu: bool) -> int:
     """All that one block keeps for its backward pass."""
     width = WIDTH[config.trainer.precision]
-    adapted = _adapted(block, config)
+    adapted = _adapted(shape, block, config)
     learns_all = config.lora.target_modules is TargetModules.none
     fused = bool(config.trainer.liger)
     one_kernel = gpu and width == 2  # attention over rows of different lengths
@@ -94,9 +94,8 @@ def _norm_width(config: RunConfig) -> int:
     return WIDTH[config.trainer.precision] if config.trainer.liger else _SUM
 
 
-def _adapted(block: Block, config: RunConfig) -> list[Linear]:
-    hidden = block.linears[-1].outputs
-    return in_set(block.linears, config.lora.target_modules, hidden=hidden)
+def _adapted(shape: Shape, block: Block, config: RunConfig) -> list[Linear]:
+    return in_set(block.linears, config.lora.target_modules, hidden=shape.hidden)
 
 
 def _inputs(block: Block, learning: Sequence[Linear], one_kernel: bool) -> int:
