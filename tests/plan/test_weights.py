@@ -72,14 +72,13 @@ def bytes_in_memory(model):
         ["quant=fp4", "trainer.precision=bf16"],
         ["quant=int8", "trainer.precision=bf16"],
         ["quant=none", "trainer.precision=bf16"],
+        ["quant=nf4", "model.norms_in_fp32=true"],
         ["quant=none", "lora=none"],
     ],
     ids=" ".join,
 )
 def test_the_base_is_counted_to_the_byte(compose, saved, family, how):
-    config = compose(
-        "model=local", f"model.source={saved[family]}", "model.norms_in_fp32=true", *how
-    )
+    config = compose("model=local", f"model.source={saved[family]}", *how)
     counted = base_weights(find_shape(config.model), config)
     assert sum(kind.total for kind in counted) == bytes_in_memory(loaded(config))
 

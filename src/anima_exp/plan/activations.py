@@ -14,11 +14,7 @@ class Activations:
     """Bytes."""
 
     kept: int  # from the forward pass to the backward pass
-    working: int  # beside it, while one block is computed again or goes backward
-
-    @property
-    def total(self) -> int:
-        return self.kept + self.working
+    working: int  # beside it, while one block is computed again and goes backward
 
 
 def activations(
@@ -30,13 +26,14 @@ def activations(
         block.count * _kept_by_block(shape, block, config, recompute, gpu) for block in shape.blocks
     )
     kept += 2 * width * shape.head_dim  # the rotations of queries and keys
-    if recompute is not Recompute.none:  # else it is as large as that of the first block
-        kept += _norm_width(config) * shape.hidden
+    learns_all = config.lora.target_modules is TargetModules.none
+    if recompute is not Recompute.none or learns_all:  # else the first norm of all keeps nothing
+        kept += (_norm_width(config) + (_SUM if learns_all else 0)) * shape.hidden
     again = 0
     if recompute is not Recompute.none:
         again = max(
             _whole(shape, block, config, gpu)
-            - (_products(block, config) if recompute is Recompute.selective else 0)
+            - (_products(shape, block, config) if recompute is Recompute.selective else 0)
             for block in shape.blocks
         )
     return Activations(kept, max(again, 0) + _gradients(shape, width))
@@ -52,14 +49,14 @@ def _kept_by_block(
     kept = width * shape.hidden
     if recompute is Recompute.selective:
         attended = width * shape.heads * shape.head_dim + _SUM * shape.heads
-        kept += _products(block, config) + attended
+        kept += _products(shape, block, config) + attended
     return kept
 
 
-def _products(block: Block, config: RunConfig) -> int:
+def _products(shape: Shape, block: Block, config: RunConfig) -> int:
     """What selective recomputation keeps of matrix products: with an adapter, three of them."""
     width, rank = WIDTH[config.trainer.precision], config.lora.rank
-    adapted = _adapted(block, config)
+    adapted = _adapted(shape, block, config)
     products = sum(one.outputs for one in block.linears)
     products += sum(one.outputs + rank for one in adapted)
     return width * products
@@ -68,11 +65,14 @@ def _products(block: Block, config: RunConfig) -> int:
 def _whole(shape: Shape, block: Block, config: RunConfig, gpu: bool) -> int:
     """All that one block keeps for its backward pass."""
     width = WIDTH[config.trainer.precision]
-    adapted = _adapted(block, config)
+    adapted = _adapted(shape, block, config)
     learns_all = config.lora.target_modules is TargetModules.none
     fused = bool(config.trainer.liger)
     one_kernel = gpu and width == 2  # attention over rows of different lengths
-    kept = width * _inputs(block, block.linears if learns_all else adapted, one_kernel)
+    if learns_all and width == 2:  # autocast gives each layer a copy of its input
+        kept = width * sum(one.inputs for one in block.linears)
+    else:
+        kept = width * _inputs(block, block.linears if learns_all else adapted, one_kernel)
     kept += width * config.lora.rank * len(adapted)
     kept += width * _attention(shape, one_kernel) + _SUM * shape.heads
     kept += width * _feed_forward(block, fused=fused)
@@ -94,9 +94,8 @@ def _norm_width(config: RunConfig) -> int:
     return WIDTH[config.trainer.precision] if config.trainer.liger else _SUM
 
 
-def _adapted(block: Block, config: RunConfig) -> list[Linear]:
-    hidden = block.linears[-1].outputs
-    return in_set(block.linears, config.lora.target_modules, hidden=hidden)
+def _adapted(shape: Shape, block: Block, config: RunConfig) -> list[Linear]:
+    return in_set(block.linears, config.lora.target_modules, hidden=shape.hidden)
 
 
 def _inputs(block: Block, learning: Sequence[Linear], one_kernel: bool) -> int:

@@ -37,7 +37,8 @@ class Memory:
     copy: int  # of the 4-bit weights, dequantised
     trained: Trained
     activations: Activations
-    loss: int
+    states: int  # at the labels, and their gradient
+    logits: int  # one chunk, before anything goes backward
     buffer: int  # matrices in another type for a moment
 
     @property
@@ -51,7 +52,7 @@ class Memory:
     @property
     def passing(self) -> int:
         """What grows with the tokens."""
-        return self.activations.total + self.loss
+        return self.activations.kept + self.states + max(self.activations.working, self.logits)
 
     @property
     def resident(self) -> int:
@@ -75,12 +76,17 @@ class Needs:
     def memory(self, token_budget: int, recompute: Recompute, *, keep_dequantized: bool) -> Memory:
         one = self._of_token[recompute]
         copied = keep_dequantized and in_4_bits(self.config)
+        labels, vocab = self.rows.labels(token_budget), self.shape.vocab
+        stream = self.shape.hidden * WIDTH[self.config.trainer.precision]
+        chunk = min(labels, max(1, CHUNK_LOGITS // vocab))
         return Memory(
             weights=self.weights,
             copy=self._copy if copied else 0,
             trained=self.trained,
             activations=Activations(one.kept * token_budget, one.working * token_budget),
-            loss=_loss(self.shape, self.config, labels=self.rows.labels(token_budget)),
+            states=2 * labels * stream,
+            # Logits and their exponentials in fp32, beside what the last norm has given.
+            logits=chunk * vocab * (4 + 4) + token_budget * stream,
             buffer=0 if copied else self._buffer,
         )
 
@@ -117,9 +123,3 @@ class Needs:
 
 def in_4_bits(config: RunConfig) -> bool:
     return config.quant.type in (Quantization.nf4, Quantization.fp4)
-
-
-def _loss(shape: Shape, config: RunConfig, *, labels: int) -> int:
-    """Logits and their exponentials in fp32, a chunk at a time; states at labels, twice."""
-    logits = min(labels, max(1, CHUNK_LOGITS // shape.vocab)) * shape.vocab * (4 + 4)
-    return logits + 2 * labels * shape.hidden * WIDTH[config.trainer.precision]

@@ -127,7 +127,7 @@ def _passing(cost: Cost, budget: int) -> list[Column]:
         Column("recompute", [how.value for how in ways], right=False),
         Column("activations", [size(one.activations.kept) for one in found]),
         Column("while going back", [size(one.activations.working) for one in found], dropped=2),
-        Column("loss", [size(one.loss) for one in found], dropped=1),
+        Column("or loss", [size(one.states + one.logits) for one in found], dropped=1),
         Column("peak", [size(one.peak + cards.CONTEXT_GIB * GIB) for one in found]),
     ]
 

@@ -127,7 +127,11 @@ def _from_config(config: Mapping[str, Any]) -> Shape:
 
 
 def from_model(model: Any) -> Shape:
-    """Of any causal language model, on any device, before an adapter is attached to it."""
+    """Of any causal language model, on any device, before an adapter is attached to it.
+
+    Raises:
+        ModelError: it has no numbered blocks with linear layers in them.
+    """
     from torch import nn
 
     from anima_exp.model.layers import in_block, linear_layers
@@ -139,6 +143,8 @@ def from_model(model: Any) -> Shape:
     for one in layers:
         inside = Linear(one.inside, one.inputs, one.outputs, one.attention, one.bias)
         linears.setdefault(one.block, []).append(inside)
+    if not linears:
+        raise ModelError(f"{type(model).__name__} has no blocks of linear layers to train.")
     rest = {block: _Rest() for block in ("", *linears)}
     counted = {f"{one.name}.{kind}" for one in layers for kind in ("weight", "bias")}
     for name, parameter in model.named_parameters():
