@@ -136,9 +136,9 @@ class Stopwatch(TrainerCallback):
         self.last_cpu = cpu
 
 
-def report(file, *, tokens, seconds, losses):
+def report(file, *, tokens, seconds, losses, cpu=None):
     """Write what a contender measured, by step; `tokens` are without padding."""
-    found = dict(tokens=tokens, seconds=seconds, losses=losses, memory_gib=peak_gib())
+    found = dict(cpu=cpu, tokens=tokens, seconds=seconds, losses=losses, memory_gib=peak_gib())
     Path(file).write_text(json.dumps(found), encoding="utf-8")
 
 
