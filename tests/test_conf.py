@@ -41,7 +41,7 @@ def test_animas_run_is_model_and_data_alone(compose):
     assert config.data.source == "Chinese-Vicuna/guanaco_belle_merge_v1.0"
     assert (config.data.max_prompt_tokens, config.data.max_response_tokens) == (512, 512)
     assert (config.trainer.steps, config.trainer.batch_size) == (10_000, 16)
-    assert (config.trainer.micro_batch_size, config.trainer.eval_every) == (1, 200)
+    assert (config.trainer.token_budget, config.trainer.eval_every) == (None, 200)
     assert (config.optimizer.learning_rate, config.optimizer.max_grad_norm) == (1e-4, 0.3)
     assert (config.lora.rank, config.lora.alpha, config.lora.dropout) == (64, 16, 0.05)
     assert (config.quant.type, config.quant.double_quant) == (Quantization.nf4, True)
@@ -141,9 +141,3 @@ def test_an_override_beats_an_experiment(compose):
 def test_epochs_replace_steps(compose):
     config = compose("trainer.epochs=3")
     assert (config.trainer.steps, config.trainer.epochs) == (None, 3.0)
-
-
-@pytest.mark.parametrize(("batch", "micro"), [(16, 16), (8, 8), (15, 15), (24, 12), (64, 16)])
-def test_a_micro_batch_is_the_largest_part_of_the_batch_that_is_recommended(compose, batch, micro):
-    trainer = compose(f"trainer.batch_size={batch}").trainer
-    assert trainer.micro_batch_size == micro

@@ -17,7 +17,7 @@ LAYERS = [
     {"page", "tables"},
     {"elo"},
     {"compare"},
-    {"plan"},
+    {"overview"},
     {"experiment", "evaluation"},
     {"compose"},
     {"judge"},

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from anima_exp.errors import ConfigError
+from anima_exp.messages import unknown_setting
 
 MISTAKES = {
     "model=lama7b": "model=lama7b: no such choice. Did you mean 'llama7b'? --help lists all.",
@@ -44,9 +45,7 @@ MISTAKES = {
     ),
     "lora.rank=-1": "lora.rank=-1 must be greater than 0.",
     "lora.dropout=1": "lora.dropout=1.0 must be at least 0 and less than 1.",
-    "trainer.micro_batch_size=7": (
-        "trainer.batch_size=16 is not a multiple of trainer.micro_batch_size=7."
-    ),
+    "trainer.token_budget=0": "trainer.token_budget=0 must be greater than 0.",
     "optimizer.warmup_ratio=0.03": (
         "optimizer.warmup_ratio=0.03 does nothing with optimizer.schedule=constant. "
         "Use optimizer.schedule=constant_with_warmup."
@@ -59,6 +58,18 @@ def test_a_mistake_is_told_in_one_line(compose, override, line):
     with pytest.raises(ConfigError) as error:
         compose(override)
     assert str(error.value) == line
+
+
+def test_the_name_that_other_trainers_use_leads_to_ours():
+    assert unknown_setting("trainer.micro_batch_size") == (
+        "There is no setting 'trainer.micro_batch_size'. "
+        "A batch is cut by tokens, not rows: see trainer.token_budget."
+    )
+
+
+def test_only_a_base_of_four_bits_has_a_dequantised_copy(compose):
+    with pytest.raises(ConfigError, match=r"keep_dequantized=true needs 4 bits, .*type=int8"):
+        compose("quant=int8", "quant.keep_dequantized=true")
 
 
 def test_steps_and_epochs_contradict(compose):

@@ -17,7 +17,7 @@ from anima_exp.results.record import Record
 # Checkpoints fall between log lines, and an evaluation between both.
 SETTINGS = (
     "data.rows=64", "data.heldout_rows=8", "trainer.steps=24", "trainer.batch_size=8",
-    "trainer.micro_batch_size=4", "trainer.log_every=3", "trainer.eval_every=5",
+    "trainer.log_every=3", "trainer.eval_every=5",
     "trainer.save_every=4", "tracking=none", "evals=[heldout]",
 )  # fmt: skip
 
@@ -155,7 +155,7 @@ def test_a_run_killed_after_its_last_step_only_evaluates_and_records(
         ("lora=none", "quant=none", "optimizer.learning_rate=1e-4"),
         ("quant=int8", "optimizer=paged_adamw_8bit"),
         ("optimizer=adamw", "optimizer.schedule=cosine", "optimizer.warmup_ratio=0.3"),
-        ("trainer.steps=null", "trainer.epochs=2.5", "trainer.gradient_checkpointing=true"),
+        ("trainer.steps=null", "trainer.epochs=2.5", "trainer.recompute=full"),
     ],
     ids=" ".join,
 )

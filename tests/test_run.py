@@ -13,7 +13,7 @@ from anima_exp.results.record import Record
 
 FEW = (
     "data.rows=64", "data.heldout_rows=8", "trainer.steps=6", "trainer.batch_size=8",
-    "trainer.micro_batch_size=4", "trainer.log_every=1", "trainer.eval_every=3",
+    "trainer.log_every=1", "trainer.eval_every=3",
     "trainer.save_every=2", "tracking=none",
 )  # fmt: skip
 
@@ -142,7 +142,7 @@ def test_the_saved_tokenizer_equals_the_one_trained_with(config):
         ("quant=none", "lora=none", "optimizer.learning_rate=1e-4"),
         ("trainer.precision=bf16",),
         ("trainer.precision=bf16", "quant=none"),
-        ("trainer.gradient_checkpointing=true",),
+        ("trainer.recompute=full",),
         ("lora=attention", "lora.rank=4", "lora.dtype=bf16", "trainer.precision=bf16"),
         ("optimizer=adamw", "optimizer.schedule=cosine", "optimizer.warmup_ratio=0.4"),
         ("optimizer=paged_adamw_8bit",),
@@ -312,9 +312,7 @@ def test_a_broken_tracker_never_stops_training(config, monkeypatch):
 @pytest.mark.gpu
 @pytest.mark.parametrize("quant", ["nf4", "fp4", "int8", "none"])
 def test_on_a_gpu_a_run_trains_resumes_and_measures_its_memory(config, quant):
-    wanted = config(
-        "trainer.precision=bf16", f"quant={quant}", "trainer.gradient_checkpointing=true"
-    )
+    wanted = config("trainer.precision=bf16", f"quant={quant}", "trainer.recompute=full")
     run(wanted)
     record = Record.load(folder_of(wanted))
     assert record.scores["heldout_loss"] < record.scores_before["heldout_loss"]

@@ -57,7 +57,7 @@ def _numbers(config: RunConfig) -> None:
         "trainer.steps": config.trainer.steps,
         "trainer.epochs": config.trainer.epochs,
         "trainer.batch_size": config.trainer.batch_size,
-        "trainer.micro_batch_size": config.trainer.micro_batch_size,
+        "trainer.token_budget": config.trainer.token_budget,
         "trainer.log_every": config.trainer.log_every,
         "trainer.eval_every": config.trainer.eval_every,
         "trainer.save_every": config.trainer.save_every,
@@ -145,7 +145,12 @@ def _adapter(config: RunConfig) -> None:
         )
     if config.model.max_memory_gib and not config.model.device_map:
         raise ConfigError("model.max_memory_gib limits model.device_map=auto; set that too.")
-    if config.quant.double_quant and config.quant.type not in (Quantization.nf4, Quantization.fp4):
+    four_bits = config.quant.type in (Quantization.nf4, Quantization.fp4)
+    if config.quant.keep_dequantized and not four_bits:
+        raise ConfigError(
+            f"quant.keep_dequantized=true needs 4 bits, but quant.type={config.quant.type.value}."
+        )
+    if config.quant.double_quant and not four_bits:
         raise ConfigError(
             f"quant.double_quant=true needs 4 bits, but quant.type={config.quant.type.value}. "
             "Use quant=nf4 or quant=fp4."
@@ -158,11 +163,6 @@ def _schedule(config: RunConfig) -> None:
         raise ConfigError(
             f"trainer.steps={trainer.steps} and trainer.epochs={trainer.epochs} contradict: "
             "set one of them to null."
-        )
-    if trainer.batch_size % trainer.micro_batch_size:
-        raise ConfigError(
-            f"trainer.batch_size={trainer.batch_size} is not a multiple of "
-            f"trainer.micro_batch_size={trainer.micro_batch_size}."
         )
     if optimizer.schedule is Schedule.constant_with_warmup and not optimizer.warmup_ratio:
         raise ConfigError(

@@ -33,15 +33,6 @@ OmegaConf.register_new_resolver(
     "unless", lambda given, otherwise: otherwise if given is None else None, replace=True
 )
 
-# ${part_of:${batch_size},${recommended}}: what is recommended, or the most that divides the batch.
-OmegaConf.register_new_resolver(
-    "part_of",
-    lambda whole, most: max(
-        (n for n in range(1, min(whole, most) + 1) if whole % n == 0), default=most
-    ),
-    replace=True,
-)
-
 
 def install(schema: type = RunConfig) -> None:
     """Give Hydra the schema and the group `sweep`. Call before it composes anything."""

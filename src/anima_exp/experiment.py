@@ -73,7 +73,7 @@ class Setup:
 
 def _run(config: RunConfig, folder: RunFolder, *, until: int | None) -> Record:
     from anima_exp.evals.measure import measure
-    from anima_exp.plan import Plan, show
+    from anima_exp.overview import Overview, show
     from anima_exp.training import checkpoint
     from anima_exp.training.save import save
 
@@ -87,7 +87,7 @@ def _run(config: RunConfig, folder: RunFolder, *, until: int | None) -> Record:
     resume = checkpoint.newest(folder.checkpoints)
     resumed_at = checkpoint.step(resume) if resume else None
     show(
-        Plan(
+        Overview(
             config,
             folder.path,
             setup.data,

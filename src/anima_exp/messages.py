@@ -33,8 +33,20 @@ def known_mistake(error: Exception) -> bool:
 
 def unknown_setting(key: str) -> str:
     """`lora.rnak` -> "There is no setting 'lora.rnak'. Did you mean 'lora.rank'?" """
+    if instead := _CALLED_OTHERWISE.get(key.rpartition(".")[2]):
+        return f"There is no setting '{key}'. {instead}"
     return f"There is no setting '{key}'. {_suggest_setting(key)}"
 
+
+# What other trainers call what ours calls otherwise.
+_BUDGET = "A batch is cut by tokens, not rows: see trainer.token_budget."
+_CALLED_OTHERWISE = {
+    "micro_batch_size": _BUDGET,
+    "per_device_train_batch_size": _BUDGET,
+    "gradient_accumulation_steps": _BUDGET,
+    "gradient_checkpointing": "It is trainer.recompute=full, or none.",
+    "packing": "Rows are always concatenated: see trainer.token_budget.",
+}
 
 _schema: list[type] = [RunConfig]  # of the program that speaks
 

@@ -17,7 +17,7 @@ from anima_exp.results.record import Record
 
 RUN = (
     "data.rows=64", "data.heldout_rows=8", "trainer.steps=4", "trainer.batch_size=8",
-    "trainer.micro_batch_size=4", "trainer.eval_every=2", "trainer.save_every=3", "tracking=none",
+    "trainer.eval_every=2", "trainer.save_every=3", "tracking=none",
     "evals=[heldout,answers]", "evals.answers.max_questions=10", "evals.answers.max_new_tokens=24",
 )  # fmt: skip
 

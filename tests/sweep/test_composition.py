@@ -30,7 +30,7 @@ SAME = [
     ("data.steps=77",),
     ("data.eval_every=11",),
     ("model.recommended.learning_rate=1e-5",),
-    ("model.recommended.micro_batch_size=4", "trainer.batch_size=8"),
+    ("model.recommended.batch_size=8",),
     ("evals=[heldout]", "evals.heldout.max_rows=5"),
     ("evals=[]", "data.heldout_rows=0"),
     ("evals.exact_match=null",),

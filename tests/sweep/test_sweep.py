@@ -53,10 +53,10 @@ def test_two_cells_that_compute_the_same_are_one(sweeps):
 
 
 def test_a_contradiction_in_one_cell_stops_all_before_the_first(sweeps):
-    code, told = sweeps.run("trainer.batch_size=16,24", "trainer.micro_batch_size=16")
+    code, told = sweeps.run("data.heldout_rows=0,24")
     assert code == 1
     assert "1 of 2 cells cannot run, so none was started:" in told
-    assert "#1: trainer.batch_size=24 is not a multiple of trainer.micro_batch_size=16." in told
+    assert "#0: data.heldout_rows=0, but evals asks for rows set aside." in told
     assert not sweeps.runs.exists()
 
 

@@ -45,8 +45,10 @@ from anima_exp.config.tracking import (
     TrackingMode,
 )
 from anima_exp.config.training import (
+    LossAverage,
     OptimizerConfig,
     OptimizerName,
+    Recompute,
     Schedule,
     TrainerConfig,
 )
@@ -69,6 +71,7 @@ __all__ = [
     "HeldoutConfig",
     "LauncherConfig",
     "LoraConfig",
+    "LossAverage",
     "ModelConfig",
     "MultipleChoiceConfig",
     "OptimizerConfig",
@@ -77,6 +80,7 @@ __all__ = [
     "QuantConfig",
     "Quantization",
     "Recommended",
+    "Recompute",
     "RunConfig",
     "SamplesConfig",
     "Schedule",

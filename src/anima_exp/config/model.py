@@ -49,8 +49,6 @@ class Recommended:
     learning_rate: float = MISSING
     lora_dropout: float = MISSING
     batch_size: int = 16  # examples per optimizer step
-    micro_batch_size: int = 1  # examples per forward pass
-    gradient_checkpointing: bool = True
     group_by_length: bool = True
     precision: Precision = Precision.bf16
 
@@ -66,6 +64,7 @@ class ModelConfig:
     attention: Attention = Attention.sdpa
     device_map: str | None = None  # null = one device; auto = spread over the GPUs, as Anima did
     max_memory_gib: float | None = None  # per GPU, with device_map=auto
+    norms_in_fp32: bool = False  # keep normalisation weights in fp32, as qlora.py does
     trust_remote_code: bool = False
     recommended: Recommended = field(default_factory=Recommended)
 
@@ -77,6 +76,8 @@ class QuantConfig:
     type: Quantization = MISSING
     double_quant: bool = False  # quantise the quantisation constants too (4 bits only)
     compute_dtype: Precision = MISSING
+    # Keep the 4-bit weights in compute_dtype beside them, for speed; null = where memory allows.
+    keep_dequantized: bool | None = None
 
 
 @dataclass

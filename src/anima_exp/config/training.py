@@ -23,6 +23,21 @@ class Schedule(StrEnum):
     cosine = "cosine"
 
 
+class LossAverage(StrEnum):
+    """What weighs the same in the loss of one optimizer batch."""
+
+    token = "token"  # every label token
+    row = "row"  # every row: the mean of the rows' means, as qlora.py with one row at a time
+
+
+class Recompute(StrEnum):
+    """What the backward pass computes again instead of keeping it in memory."""
+
+    none = "none"
+    selective = "selective"  # all but matrix products and attention
+    full = "full"  # each decoder block: gradient checkpointing, as qlora.py
+
+
 @dataclass
 class OptimizerConfig:
     name: OptimizerName = MISSING
@@ -41,9 +56,13 @@ class TrainerConfig:
     steps: int | None = None  # optimizer steps; null = trainer.epochs decides
     epochs: float | None = None  # passes over the training rows; null = trainer.steps decides
     batch_size: int = MISSING  # examples per optimizer step, over all devices
-    micro_batch_size: int = MISSING  # examples per forward pass and device
+    loss_average: LossAverage = LossAverage.token
+    # How a batch is executed, which changes its speed and memory but not its gradient:
+    token_budget: int | None = None  # tokens in one forward pass; null = what free memory allows
+    recompute: Recompute | None = None  # null = as little as free memory allows
+    liger: bool | None = None  # fused kernels of liger-kernel; null = on a GPU that has them
+    compile: bool = False  # torch.compile, block by block: a minute's start for faster steps
     precision: Precision = MISSING
-    gradient_checkpointing: bool = MISSING
     group_by_length: bool = True  # batches of similar length: less padding, a saw-tooth loss curve
     log_every: int = 10  # steps
     eval_every: int | None = None  # steps; null = before and after training only

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from anima_exp.config import OptimizerName, Precision, RunConfig, TargetModules
+from anima_exp.config import OptimizerName, Precision, Recompute, RunConfig, TargetModules
 from anima_exp.model.parameters import Parameters
 
 GIB = 2**30
@@ -31,15 +31,18 @@ def estimate(model: Any, parameters: Parameters, config: RunConfig, *, longest: 
     are the largest part. `longest` is the longest row in tokens.
     """
     text = model.config.get_text_config()
-    rows = config.trainer.micro_batch_size
-    tokens = rows * longest
+    tokens = config.trainer.token_budget or config.trainer.batch_size * longest
     width = 4 if config.trainer.precision is Precision.fp32 else 2
     feed_forward = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
     # Inside one layer about 10 hidden-sized and 4 feed-forward-sized tensors are kept.
     inside = tokens * width * (10 * text.hidden_size + 4 * feed_forward)
     boundary = tokens * width * text.hidden_size
     layers = text.num_hidden_layers
-    kept = layers * boundary + inside if config.trainer.gradient_checkpointing else layers * inside
+    kept = (
+        layers * boundary + inside
+        if config.trainer.recompute is Recompute.full
+        else layers * inside
+    )
     logits = tokens * text.vocab_size * (4 + 4 + width)
     state = 2 if config.optimizer.name is OptimizerName.paged_adamw_8bit else 8
     adapter = config.lora.target_modules is not TargetModules.none

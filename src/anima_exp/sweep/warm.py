@@ -21,7 +21,7 @@ _FOR_ALL = (
     "anima_exp.data.prepare",
     "anima_exp.model.base",
     "anima_exp.model.tokenizer",
-    "anima_exp.plan",
+    "anima_exp.overview",
 )
 # The Trainer imports peft, peft bitsandbytes, and that asks CUDA which GPU there is: no fork could
 # use one afterwards. With GPUs each job imports these itself, a few seconds.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from anima_exp.config import OptimizerName, Precision, RunConfig
+from anima_exp.config import OptimizerName, Precision, Recompute, RunConfig
 
 _OPTIMIZERS = {
     OptimizerName.paged_adamw_32bit: "paged_adamw_32bit",
@@ -27,13 +27,12 @@ def training_arguments(config: RunConfig, *, steps: int, folder: Path) -> Traini
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
-        per_device_train_batch_size=trainer.micro_batch_size,
-        gradient_accumulation_steps=trainer.batch_size // trainer.micro_batch_size,
+        per_device_train_batch_size=trainer.batch_size,  # step.py cuts it into micro-batches
         bf16=trainer.precision is Precision.bf16,
         fp16=trainer.precision is Precision.fp16,
         tf32=_has_tf32() or None,  # as qlora.py
         use_cpu=not torch.cuda.is_available(),
-        **_checkpointing(trainer.gradient_checkpointing),
+        **_checkpointing(trainer.recompute is Recompute.full),
         optim=_OPTIMIZERS[optimizer.name],
         learning_rate=optimizer.learning_rate,
         lr_scheduler_type=optimizer.schedule.value,

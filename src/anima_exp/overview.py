@@ -11,7 +11,7 @@ from anima_exp.results import screen
 
 
 @dataclass(frozen=True)
-class Plan:
+class Overview:
     config: RunConfig
     folder: Path
     data: Any  # data.prepare.Prepared
@@ -22,35 +22,34 @@ class Plan:
     resumed_at: int | None
 
 
-def show(plan: Plan) -> None:
-    screen.show_plan(lines(plan))
+def show(run: Overview) -> None:
+    screen.show_plan(lines(run))
 
 
-def lines(plan: Plan) -> dict[str, str]:
+def lines(run: Overview) -> dict[str, str]:
     """What to say, by its heading."""
-    config = plan.config
+    config = run.config
     trainer, optimizer = config.trainer, config.optimizer
-    rows = plan.steps * trainer.batch_size
+    rows = run.steps * trainer.batch_size
     told = {
-        "run": f"{plan.folder}" + (f", from step {plan.resumed_at}" if plan.resumed_at else ""),
+        "run": f"{run.folder}" + (f", from step {run.resumed_at}" if run.resumed_at else ""),
         "base": (
-            f"{config.model.source}, {_millions(plan.parameters.base)} parameters, "
+            f"{config.model.source}, {_millions(run.parameters.base)} parameters, "
             f"{_storage(config)}"
         ),
-        "learns": _learns(config, plan.parameters),
-        "data": _data(plan),
+        "learns": _learns(config, run.parameters),
+        "data": _data(run),
         "steps": (
-            f"{plan.steps:,} of {trainer.batch_size} rows "
-            f"({trainer.batch_size // trainer.micro_batch_size} x {trainer.micro_batch_size}), "
-            f"{rows / len(plan.data.train):.2f} passes, about {_tokens(plan):,} tokens"
+            f"{run.steps:,} of {trainer.batch_size} rows, "
+            f"{rows / len(run.data.train):.2f} passes, about {_tokens(run):,} tokens"
         ),
         "optimizer": (
             f"{optimizer.name.value}, learning rate {optimizer.learning_rate:g} "
             f"{optimizer.schedule.value}, clipping at {optimizer.max_grad_norm:g}, "
             f"seed {config.seed}"
         ),
-        "measures": ", ".join(_evals(plan)) or "nothing",
-        "memory": _memory(plan),
+        "measures": ", ".join(_evals(run)) or "nothing",
+        "memory": _memory(run),
     }
     return told
 
@@ -77,29 +76,29 @@ def _learns(config: RunConfig, parameters: Parameters) -> str:
     )
 
 
-def _data(plan: Plan) -> str:
-    counts = plan.data.counts
+def _data(run: Overview) -> str:
+    counts = run.data.counts
     cut = counts.truncated_prompts + counts.truncated_responses
     parts = [f"{counts.train:,} rows to learn from, {counts.heldout:,} set aside"]
     if counts.skipped:
         parts.append(f"{counts.skipped:,} skipped")
     parts.append(f"{cut:,} truncated" if cut else "none truncated")
-    return f"{plan.config.data.name}: {', '.join(parts)}"
+    return f"{run.config.data.name}: {', '.join(parts)}"
 
 
-def _tokens(plan: Plan) -> int:
-    mean = float(plan.data.train.lengths.mean())
-    return round(mean * plan.steps * plan.config.trainer.batch_size)
+def _tokens(run: Overview) -> int:
+    mean = float(run.data.train.lengths.mean())
+    return round(mean * run.steps * run.config.trainer.batch_size)
 
 
-def _evals(plan: Plan) -> list[str]:
-    config, names = plan.config, []
+def _evals(run: Overview) -> list[str]:
+    config, names = run.config, []
     if config.data.heldout_rows:
         names += ["heldout loss"] * bool(config.evals.heldout)
         names += ["exact match"] * bool(config.evals.exact_match and config.data.exact_answers)
     if config.evals.samples and config.evals.samples.prompts:
         names.append(f"{len(config.evals.samples.prompts)} sample answers")
-    for name, ready in plan.evals.benchmarks.items():
+    for name, ready in run.evals.benchmarks.items():
         fewer = ready.without_some_examples
         cut = f" ({fewer:,} without some of their examples)" if fewer else ""
         names.append(f"{len(ready.asked):,} questions of {name}{cut}")
@@ -110,9 +109,9 @@ def _evals(plan: Plan) -> list[str]:
     return names
 
 
-def _memory(plan: Plan) -> str:
-    longest = int(plan.data.train.lengths.max())
-    need = estimate(plan.model, plan.parameters, plan.config, longest=longest)
+def _memory(run: Overview) -> str:
+    longest = int(run.data.train.lengths.max())
+    need = estimate(run.model, run.parameters, run.config, longest=longest)
     return (
         f"about {need.total:.2f} GiB: weights {need.weights:.2f}, gradients {need.gradients:.2f}, "
         f"optimizer {need.optimizer:.2f}, activations {need.activations:.2f} (estimated)"
