@@ -119,11 +119,10 @@ class Stopwatch(TrainerCallback):
     """Seconds from the end of one optimizer step to the end of the next."""
 
     def __init__(self):
-        self.seconds, self.cpu_seconds = [], []
+        self.seconds = []
 
     def on_train_begin(self, *_, **__):
         self.last = time.perf_counter()
-        self.last_cpu = time.process_time()
 
     def on_step_end(self, *_, **__):
         if torch.cuda.is_available():
@@ -131,14 +130,11 @@ class Stopwatch(TrainerCallback):
         now = time.perf_counter()
         self.seconds.append(now - self.last)
         self.last = now
-        cpu = time.process_time()
-        self.cpu_seconds.append(cpu - self.last_cpu)
-        self.last_cpu = cpu
 
 
-def report(file, *, tokens, seconds, losses, cpu=None):
+def report(file, *, tokens, seconds, losses):
     """Write what a contender measured, by step; `tokens` are without padding."""
-    found = dict(cpu=cpu, tokens=tokens, seconds=seconds, losses=losses, memory_gib=peak_gib())
+    found = dict(tokens=tokens, seconds=seconds, losses=losses, memory_gib=peak_gib())
     Path(file).write_text(json.dumps(found), encoding="utf-8")
 
 
@@ -157,3 +153,8 @@ def sums(lengths, size):
 
 def losses(trainer):
     return [row["loss"] for row in trainer.state.log_history if "loss" in row]
+
+
+if __name__ == "__main__":
+    folder, tokenizer_name, count = sys.argv[2:]
+    make(Path(sys.argv[1]), Path(folder) / "alpaca_data.json", tokenizer_name, steps=int(count))

@@ -79,7 +79,7 @@ def main(place, out, precision, settings="{}"):
     report(
         out,
         tokens=sums([len(row["input_ids"]) for row in rows], BATCH),
-        seconds=stopwatch.seconds, cpu=stopwatch.cpu_seconds,
+        seconds=stopwatch.seconds,
         losses=losses(trainer),
     )
 

@@ -55,7 +55,7 @@ def main(place, out, precision, settings="{}"):
     report(
         out,
         tokens=sums(lengths, size)[: len(stopwatch.seconds)],
-        seconds=stopwatch.seconds, cpu=stopwatch.cpu_seconds,
+        seconds=stopwatch.seconds,
         losses=losses(trainer),
     )
 
