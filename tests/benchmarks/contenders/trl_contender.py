@@ -1,7 +1,6 @@
 """TRL's SFTTrainer on the rows of PLACE: python trl_contender.py PLACE OUT PRECISION [SETTINGS].
 
-SETTINGS is JSON: {"dropout": 0.1, "micro": rows or packs a forward pass, "packs": 512 ...}, else
-those of SFTConfig.
+SETTINGS is JSON: those of `train`, else those of SFTConfig.
 """
 
 import json
@@ -17,47 +16,59 @@ from transformers import AutoTokenizer, set_seed
 from trl import SFTConfig, SFTTrainer
 
 
-def main(place, out, precision, settings="{}"):
-    settings = {"dropout": 0.1, "micro": BATCH, "packs": None} | json.loads(settings)
-    dropout, micro, packs = (settings.pop(name) for name in ("dropout", "micro", "packs"))
-    rows = batches(place)
-    set_seed(0)
-    model = load_base(place, precision)
-    # Tokenised already: its own tokenisation would merge prompt and response at their border.
-    data = Dataset.from_list([{k: row[k] for k in ("input_ids", "labels")} for row in rows])
+def train(
+    model, rows, tokenizer, precision, *, batch=BATCH, dropout=0.1, micro=None, packs=None, **config
+):
+    """One pass over `rows`; tokens, seconds and loss of each step.
+
+    Args:
+        micro: rows, or packs, in one forward pass; default: all of a step.
+        packs: pack the rows into sequences of so many tokens.
+        config: of SFTConfig. Its loss has no setting to try: in 1.16 it never builds full logits.
+    """
     stopwatch = Stopwatch()
-    size = BATCH
-    if packs:  # so many packs a step that a step has about 16 rows' tokens
+    size = batch
+    if packs:  # so many a step that it has about as many tokens as the rows of a batch
         tokens = sum(len(row["input_ids"]) for row in rows)
-        size = max(1, round(tokens / len(rows) * BATCH / packs))
-        micro = min(micro, size)
-        settings |= {"packing": True, "max_length": packs}
+        size = max(1, round(tokens / len(rows) * batch / packs))
+        config |= {"packing": True, "max_length": packs}
+    micro = min(micro or size, size)
     with tempfile.TemporaryDirectory() as folder:
         trainer = SFTTrainer(
             model=model,
             args=SFTConfig(
                 output_dir=folder,
                 **RECIPE,
-                **{"max_length": None, "gradient_checkpointing": False} | settings,
+                # Its default, checkpointing, is slower.
+                **{"max_length": None, "gradient_checkpointing": False} | config,
                 num_train_epochs=1,
                 per_device_train_batch_size=micro,
                 gradient_accumulation_steps=size // micro,
                 bf16=precision == "bf16",
                 use_cpu=not torch.cuda.is_available(),
             ),
-            train_dataset=data,
-            processing_class=AutoTokenizer.from_pretrained(place / "base"),
+            # Tokenised already: it would merge prompt and response at their border.
+            train_dataset=Dataset.from_list(
+                [{name: row[name] for name in ("input_ids", "labels")} for row in rows]
+            ),
+            processing_class=tokenizer,
             peft_config=LoraConfig(target_modules="all-linear", **lora(dropout)),
             callbacks=[stopwatch],
         )
         trainer.train()
     lengths = [len(row["input_ids"]) for row in trainer.train_dataset]
-    report(
-        out,
+    return dict(
         tokens=sums(lengths, size)[: len(stopwatch.seconds)],
         seconds=stopwatch.seconds,
         losses=losses(trainer),
     )
+
+
+def main(place, out, precision, settings="{}"):
+    set_seed(0)
+    model = load_base(place, precision)
+    tokenizer = AutoTokenizer.from_pretrained(place / "base")
+    report(out, **train(model, batches(place), tokenizer, precision, **json.loads(settings)))
 
 
 if __name__ == "__main__":
