@@ -177,7 +177,7 @@ def profiling(options):
     if not options.profile:
         return []
     import torch
-    from torch.profiler import ProfilerActivity, profile
+    from torch.profiler import profile
     from transformers import TrainerCallback
 
     on_gpu = torch.cuda.is_available()
@@ -185,7 +185,7 @@ def profiling(options):
     class Profile(TrainerCallback):
         def on_step_begin(self, args, state, control, **_):
             if state.global_step == state.max_steps - 1:
-                self.profile = profile(activities=list(ProfilerActivity)[: 2 if on_gpu else 1])
+                self.profile = profile()
                 self.profile.start()
 
         def on_train_end(self, args, state, control, **_):
@@ -200,7 +200,7 @@ def profiling(options):
 def parsed(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--shapes", nargs="+", default=["7b", "13b", "33b"], help="small, 7b, 13b, 33b, 65b")
+    add("--shapes", nargs="+", default=["7b", "13b", "33b", "65b"], help="small, 7b, 13b, 33b, 65b")
     add("--lengths", nargs="+", default=["alpaca", "512"], help="alpaca, or tokens of every row")
     add("--budgets", nargs="+", default=["null"], help="null: what free memory allows")
     add("--recompute", nargs="+", default=["null"], help="none, selective, full, null")

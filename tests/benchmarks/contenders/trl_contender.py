@@ -12,7 +12,7 @@ import torch
 from datasets import Dataset
 from material import BATCH, RECIPE, Stopwatch, batches, load_base, lora, losses, report, sums
 from peft import LoraConfig
-from transformers import AutoTokenizer, set_seed
+from transformers import AutoTokenizer, PrinterCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
 
@@ -29,8 +29,9 @@ def train(
     stopwatch = Stopwatch()
     size = batch
     if packs:  # so many a step that it has about as many tokens as the rows of a batch
-        tokens = sum(len(row["input_ids"]) for row in rows)
-        size = max(1, round(tokens / len(rows) * batch / packs))
+        tokens = sum(len(row["input_ids"]) for row in rows) * batch // len(rows)
+        packs = min(packs, tokens)
+        size = round(tokens / packs)
         config |= {"packing": True, "max_length": packs}
     micro = min(micro or size, size)
     with tempfile.TemporaryDirectory() as folder:
@@ -55,6 +56,7 @@ def train(
             peft_config=LoraConfig(target_modules="all-linear", **lora(dropout)),
             callbacks=[stopwatch],
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
     lengths = [len(row["input_ids"]) for row in trainer.train_dataset]
     return dict(
