@@ -9,7 +9,7 @@ from typing import Any
 from anima_exp import paths
 from anima_exp.answers import of_run
 from anima_exp.checks import check_length
-from anima_exp.config import DataConfig, RunConfig, TargetModules
+from anima_exp.config import DataConfig, Quantization, Recompute, RunConfig, TargetModules
 from anima_exp.data import recipes, source, templates
 from anima_exp.errors import AnimaError, ConfigError, Paused, Stopped
 from anima_exp.lookup import function
@@ -66,7 +66,9 @@ class Setup:
     data: Any  # data.prepare.Prepared
     evals: Any  # evals.measure.Evals
     model: Any
+    dropout: Any  # model.dropout.TokenKeys
     parameters: Any  # model.parameters.Parameters
+    token_budget: int
     steps: int
     base_fingerprint: str
 
@@ -137,9 +139,12 @@ def _load(config: RunConfig) -> Setup:
 
     from anima_exp.data.prepare import prepare
     from anima_exp.evals.measure import check_positions, prepare_evals
+    from anima_exp.model import lora_update
     from anima_exp.model.adapter import attach
     from anima_exp.model.base import check_context, load_base
+    from anima_exp.model.dequantized import keep_dequantized
     from anima_exp.model.parameters import count
+    from anima_exp.model.recompute import set_recompute
     from anima_exp.model.tokenizer import load_tokenizer, location
 
     provenance.reset_peak_memory()
@@ -161,8 +166,14 @@ def _load(config: RunConfig) -> Setup:
     check_positions(base, evals)
     fingerprint = provenance.base_fingerprint(location(config.model.source), base.config)
     model = attach(base, config.lora)
+    parameters = count(model)
+    keys = lora_update.use(model)
+    if config.quant.type in (Quantization.nf4, Quantization.fp4):
+        keep_dequantized(model)
+    set_recompute(model, config.trainer.recompute or Recompute.none)
     steps = total_steps(config, len(data.train))
-    return Setup(tokenizer, data, evals, model, count(model), steps, fingerprint)
+    budget = config.trainer.token_budget or 4096
+    return Setup(tokenizer, data, evals, model, keys, parameters, budget, steps, fingerprint)
 
 
 def _train(
@@ -202,6 +213,8 @@ def _train(
         rows=setup.data.train,
         order=order,
         config=config,
+        keys=setup.dropout,
+        token_budget=setup.token_budget,
         folder=folder.checkpoints,
         log=journal.trained,
         evaluate=evaluate,

@@ -45,8 +45,7 @@ def load_base(
 ) -> Any:
     """The causal language model of `model.source`, its weights frozen unless `trainable`.
 
-    Linear layers are stored as `quant` says; embeddings and head in `precision`, norms in fp32
-    (as qlora.py keeps them). Weights that are to learn are fp32 throughout: a small update to a
+    Linear layers are stored as `quant` says; embeddings, norms and head in `precision`. Weights that are to learn are fp32 throughout: a small update to a
     bf16 weight rounds to nothing.
 
     Raises:
@@ -67,7 +66,8 @@ def load_base(
     for parameter in loaded.parameters():
         if parameter.is_floating_point():  # 8-bit weights can't have the flag set
             parameter.requires_grad = trainable
-    norms_in_fp32(loaded)
+    if model.norms_in_fp32:
+        norms_in_fp32(loaded)
     return loaded
 
 

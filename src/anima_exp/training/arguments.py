@@ -3,12 +3,11 @@
 import logging
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import TrainingArguments
 
-from anima_exp.config import OptimizerName, Precision, Recompute, RunConfig
+from anima_exp.config import OptimizerName, Precision, RunConfig
 
 _OPTIMIZERS = {
     OptimizerName.paged_adamw_32bit: "paged_adamw_32bit",
@@ -32,7 +31,6 @@ def training_arguments(config: RunConfig, *, steps: int, folder: Path) -> Traini
         fp16=trainer.precision is Precision.fp16,
         tf32=_has_tf32() or None,  # as qlora.py
         use_cpu=not torch.cuda.is_available(),
-        **_checkpointing(trainer.recompute is Recompute.full),
         optim=_OPTIMIZERS[optimizer.name],
         learning_rate=optimizer.learning_rate,
         lr_scheduler_type=optimizer.schedule.value,
@@ -63,13 +61,3 @@ def training_arguments(config: RunConfig, *, steps: int, folder: Path) -> Traini
 
 def _has_tf32() -> bool:
     return torch.cuda.is_available() and torch.cuda.get_device_capability()[0] >= 8
-
-
-def _checkpointing(wanted: bool) -> dict[str, Any]:
-    # transformers 5.2x renamed the argument and warns about the old name.
-    known = TrainingArguments.__dataclass_fields__
-    name = "activation" if "activation_checkpointing" in known else "gradient"
-    return {
-        f"{name}_checkpointing": wanted,
-        f"{name}_checkpointing_kwargs": {"use_reentrant": False},
-    }

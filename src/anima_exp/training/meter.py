@@ -6,12 +6,8 @@ undisturbed one, even when a checkpoint falls between two log lines.
 
 import json
 import time
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
-
 _FILE = "meter.json"
 
 
@@ -23,26 +19,15 @@ class Meter:
     total_tokens: int = 0  # without padding, since the beginning of the run
     seconds: float = 0.0  # of training since the last log line, evaluations and saving left out
     train_seconds: float = 0.0  # the same since the beginning of the run
-    _losses: list[Tensor] = field(default_factory=list)
-    _tokens: list[Tensor] = field(default_factory=list)
+    token_budget: int = 0  # of the last step: memory may have halved it
     _clock: float = 0.0
 
     def start_clock(self) -> None:
         """Time runs from here: call before training, and after anything that is not training."""
         self._clock = time.perf_counter()
 
-    def add(self, loss: Tensor, inputs: dict[str, Any]) -> None:
-        """One micro-batch; its loss is already divided by the label tokens of the whole batch."""
-        # Kept where they are: fetching them here would wait for the device at every micro-batch.
-        self._losses.append(loss)
-        self._tokens.append(inputs["attention_mask"].sum())
-
-    def step(self) -> float:
-        """Close one optimizer step and return its loss per label token."""
-        loss = sum(float(value) for value in self._losses)
-        tokens = sum(int(value) for value in self._tokens)
-        self._losses.clear()
-        self._tokens.clear()
+    def step(self, loss: float, *, tokens: int) -> None:
+        """One optimizer step: its loss per label token, and its tokens."""
         now = time.perf_counter()
         self.seconds += now - self._clock
         self.train_seconds += now - self._clock
@@ -51,7 +36,6 @@ class Meter:
         self.steps += 1
         self.tokens += tokens
         self.total_tokens += tokens
-        return loss
 
     def drain(self) -> dict[str, float]:
         """The means since the last call, which begins a new window."""

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,17 @@ from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from anima_exp.config import RunConfig
-from anima_exp.data.collate import collate
 from anima_exp.errors import TrainingError
 from anima_exp.model.adapter import cast_adapter
+from anima_exp.model.dropout import TokenKeys
 from anima_exp.results.files import writing
+from anima_exp.results import screen
 from anima_exp.results.provenance import peak_memory_gib
 from anima_exp.training import checkpoint
 from anima_exp.training.arguments import training_arguments
 from anima_exp.training.meter import Meter
 from anima_exp.training.order import FixedOrder
+from anima_exp.training.step import Step
 
 Log = Callable[[dict[str, Any]], None]
 
@@ -31,6 +32,8 @@ class QLoraTrainer(Trainer):
     Args:
         rows: indexable; each item holds `input_ids` and `labels` of one row.
         order: row numbers, `[steps * batch_size]` (training/order.py).
+        keys: what the model's dropout masks come from (model/dropout.py).
+        token_budget: tokens of one forward pass, to begin with.
         folder: where checkpoints go.
         log: takes a dict with `step` and what was measured.
         evaluate: takes the step; measures the model as it stands.
@@ -47,6 +50,8 @@ class QLoraTrainer(Trainer):
         rows: Any,
         order: NDArray[np.int64],
         config: RunConfig,
+        keys: TokenKeys,
+        token_budget: int,
         folder: Path,
         log: Log,
         evaluate: Callable[[int], None],
@@ -58,14 +63,25 @@ class QLoraTrainer(Trainer):
         self.lora_dtype = config.lora.dtype
         self.rows_seen_once = len(rows)
         self.write_log = log
-        self.meter = Meter()
+        self._last: tuple[Tensor, int]  # loss and tokens of the step that is computed
+        self.meter = Meter(token_budget=token_budget)
+        self.step = Step(
+            model,
+            keys,
+            budget=token_budget,
+            precision=config.trainer.precision,
+            average=config.trainer.loss_average,
+            seed=config.seed,
+            backward=self._backward,
+            say=screen.say,
+        )
         steps = len(order) // config.trainer.batch_size
         super().__init__(
             model=model,
             args=training_arguments(config, steps=steps, folder=folder),
             train_dataset=rows,
             processing_class=tokenizer,
-            data_collator=partial(collate, pad=tokenizer.pad_token_id),
+            data_collator=list,  # step.py cuts a batch into micro-batches
             callbacks=[
                 _EvaluateEvery(config.trainer.eval_every, self._pause_for(evaluate)),
                 *callbacks,
@@ -78,6 +94,7 @@ class QLoraTrainer(Trainer):
         checkpoint.clear_drafts(self.folder)
         if resume:
             self.meter = Meter.load(resume)
+            self.step.budget = self.meter.token_budget
         self.meter.start_clock()
         self.train(resume_from_checkpoint=str(resume) if resume else None)
 
@@ -95,17 +112,24 @@ class QLoraTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> FixedOrder:
         return FixedOrder(self.order)
 
-    def training_step(
-        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
-    ) -> Tensor:
-        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        self.meter.add(loss, inputs)
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        model.train()
+        loss = self.step(inputs, number=self.state.global_step)
+        self.meter.token_budget = self.step.budget
+        self._last = loss, sum(len(row["input_ids"]) for row in inputs)
         return loss
+
+    def _backward(self, loss: Tensor) -> None:
+        self.accelerator.backward(loss)  # which scales it, with fp16
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        return 0  # its estimate wants padded batches; plan/flops.py has a better one
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> float:
         # Called once before each optimizer step, with gradients still there.
         norm = float(super()._get_grad_norm(model, grad_norm))  # type: ignore[no-untyped-call]
-        step, loss = self.state.global_step + 1, self.meter.step()
+        step, loss, tokens = self.state.global_step + 1, float(self._last[0]), self._last[1]
+        self.meter.step(loss, tokens=tokens)
         if not math.isfinite(loss):
             raise TrainingError(f"Step {step}: the loss is {loss}. {_DIVERGED}")
         if self.args.fp16:  # the loss scaler skips steps whose gradients overflow

@@ -1,0 +1,151 @@
+"""Rows one behind the other -> attention in which no row sees another, without a mask.
+
+transformers finds row borders by itself, but then builds a mask of T x T for T tokens, and with a
+key-value cache it ignores them. So the borders are handed to a function of our own.
+"""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from anima_exp.data.micro_batch import MicroBatch
+
+_NAME = "rows_apart"
+_OWN_BORDERS = ("flash_attention",)  # transformers' own that take the borders as they are
+
+
+def keeps_rows_apart(model: Any) -> bool:
+    """Whether the architecture takes attention from outside and hands it the row borders."""
+    return bool(getattr(model, "_supports_attention_backend", False))
+
+
+@contextmanager
+def rows_apart(model: Any) -> Iterator[None]:
+    """Forward and backward passes inside take MicroBatches (pass `borders` to the forward)."""
+    from transformers import AttentionInterface
+
+    config = model.config.get_text_config()
+    before = config._attn_implementation
+    if not keeps_rows_apart(model) or before.startswith(_OWN_BORDERS):
+        yield
+        return
+    # Registered as attention, but not as a mask: so transformers builds none.
+    AttentionInterface.register(_NAME, _attention)
+    config._attn_implementation = _NAME
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+def borders(batch: MicroBatch) -> dict[str, Any]:
+    """What a model's forward hands through to its attention, by transformers' names."""
+    longest = max(batch.lengths)
+    return {
+        "cu_seq_lens_q": batch.starts,
+        "cu_seq_lens_k": batch.starts,
+        "max_length_q": longest,
+        "max_length_k": longest,
+        "row_lengths": batch.lengths,
+    }
+
+
+def _attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    row_lengths: tuple[int, ...] | None = None,
+    **more: Any,
+) -> tuple[Tensor, None]:
+    """`query` [1, heads, T, D], `key` and `value` [1, kv heads, T, D] -> [1, T, heads, D]."""
+    assert row_lengths is not None, "a forward pass without row borders"
+    unknown = [name for name in ("softcap", "s_aux") if more.get(name) is not None]
+    if unknown:
+        raise NotImplementedError(f"attention with {unknown[0]}")
+    window = sliding_window if sliding_window and sliding_window < max(row_lengths) else None
+    if query.is_cuda and not dropout and _varlen_takes(query):
+        found = _variable_length(
+            query, key, value, more["cu_seq_lens_q"], max(row_lengths), scaling, window
+        )
+        return found, None
+    return _row_by_row(query, key, value, row_lengths, scaling, dropout, window), None
+
+
+def _row_by_row(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    lengths: tuple[int, ...],
+    scaling: float | None,
+    dropout: float,
+    window: int | None,
+) -> Tensor:
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
+    found = [
+        scaled_dot_product_attention(
+            *one,
+            attn_mask=None if window is None else _band(one[0].shape[2], window, query.device),
+            is_causal=window is None,
+            dropout_p=dropout,
+            scale=scaling,
+        )
+        for one in zip(*(x.split(lengths, dim=2) for x in (query, key, value)), strict=True)
+    ]
+    return torch.cat(found, dim=2).transpose(1, 2)
+
+
+def _band(length: int, window: int, device: torch.device) -> Tensor:
+    """[length, length], true where a token may look: itself and `window` - 1 before it."""
+    position = torch.arange(length, device=device)
+    behind = position[:, None] - position
+    return (behind >= 0) & (behind < window)
+
+
+def _varlen_takes(query: Tensor) -> bool:
+    return query.dtype in (torch.bfloat16, torch.float16) and query.shape[-1] <= 256
+
+
+def _variable_length(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    starts: Tensor,
+    longest: int,
+    scaling: float | None,
+    window: int | None,
+) -> Tensor:
+    """torch's FlashAttention over rows of different lengths, on a GPU."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    known = inspect.signature(varlen_attn).parameters  # they differ between torch's releases
+    groups = query.shape[1] // key.shape[1]
+    how: dict[str, Any] = {}
+    if "window_size" in known:
+        how["window_size"] = (-1 if window is None else window - 1, 0)
+    else:
+        assert window is None, "this torch has no sliding window for rows of different lengths"
+        how["is_causal"] = True
+    if groups > 1 and "enable_gqa" in known:
+        how["enable_gqa"] = True
+    elif groups > 1:
+        key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
+    if scaling is not None and "scale" in known:
+        how["scale"] = scaling
+    elif scaling is not None:
+        query = query * (scaling * query.shape[-1] ** 0.5)
+    flat = (one[0].transpose(0, 1).contiguous() for one in (query, key, value))
+    found: Tensor = varlen_attn(*flat, starts, starts, longest, longest, **how)
+    return found[None]

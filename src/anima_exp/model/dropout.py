@@ -1,0 +1,93 @@
+"""Dropout whose mask is a function of seed, step, row and place: it is drawn nowhere, kept nowhere.
+
+With torch's dropout a mask depends on what else is computed, and in which order: a batch cut into
+other micro-batches would be another batch. Here one bit of a hash decides about one number, so
+that a run gives the same curve whatever its token budget, and the backward pass makes the mask
+again instead of remembering it.
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_RESOLUTION = 2**16  # a probability of dropping is rounded to 1/65,536
+
+
+class TokenKeys:
+    """One number per token of the micro-batch that is computed now; shared by a model's layers."""
+
+    def __init__(self) -> None:
+        self.now: Tensor | None = None
+
+    def of(self, tokens: int, device: torch.device) -> Tensor:
+        """[T] int32. Where nobody has set them, new ones from torch's generator."""
+        if self.now is not None and len(self.now) == tokens:
+            return self.now
+        return torch.randint(-(2**31), 2**31 - 1, (tokens,), dtype=torch.int32, device=device)
+
+
+def token_keys(
+    seed: int, step: int, rows: Sequence[int], lengths: Sequence[int], device: torch.device
+) -> Tensor:
+    """[sum of lengths] int32: keys of the tokens of `rows`, as numbered in the batch of `step`."""
+    begin = _mix(_mix(np.uint32(seed & 0xFFFFFFFF)) ^ np.uint32(step & 0xFFFFFFFF))
+    keys = [
+        _mix(_mix(begin ^ np.uint32(row)) ^ np.arange(length, dtype=np.uint32))
+        for row, length in zip(rows, lengths, strict=True)
+    ]
+    return torch.from_numpy(np.concatenate(keys).view(np.int32)).to(device, non_blocking=True)
+
+
+def layer_key(name: str) -> int:
+    """A number for the layer called `name`, the same in every process."""
+    return int(_mix(np.uint32(zlib.crc32(name.encode()))).view(np.int32))
+
+
+def dropped(x: Tensor, keys: Tensor, layer: int, share: float) -> tuple[Tensor, Tensor]:
+    """`x` [T, H] with about `share` of its numbers at zero, and which: [T, H], true where zero.
+
+    The rest is not scaled up by 1 / (1 - share): that is left to the smaller product behind it.
+    """
+    work = _compiled() if x.is_cuda else _dropped
+    found: tuple[Tensor, Tensor] = work(x, keys, layer, round(share * _RESOLUTION))
+    return found
+
+
+def kept_share(share: float) -> float:
+    return 1 - round(share * _RESOLUTION) / _RESOLUTION
+
+
+def _dropped(x: Tensor, keys: Tensor, layer: int, threshold: int) -> tuple[Tensor, Tensor]:
+    # Two numbers share one hash of 32 bits. The mixing is that of a well-known integer hash
+    # (shifts and odd multipliers); int32 shifts copy the sign, hence the masks.
+    width = (x.shape[1] + 1) // 2
+    columns = torch.arange(width, dtype=torch.int32, device=x.device) * -1640531527 + layer
+    bits = keys[:, None] ^ columns
+    bits = bits ^ ((bits >> 16) & 0xFFFF)
+    bits = bits * 0x7FEB352D
+    bits = bits ^ ((bits >> 15) & 0x1FFFF)
+    bits = bits * -2073254261
+    bits = bits ^ ((bits >> 16) & 0xFFFF)
+    drop = bits.view(torch.int16)[:, : x.shape[1]] < threshold - _RESOLUTION // 2
+    return x.masked_fill(drop, 0), drop
+
+
+@cache
+def _compiled() -> Callable[..., Any]:
+    """One kernel instead of ten, on a GPU."""
+    return torch.compile(_dropped, dynamic=True)
+
+
+def _mix(number: Any) -> Any:
+    """numpy's uint32, one or many, to as many that look random."""
+    with np.errstate(over="ignore"):
+        number = number ^ (number >> np.uint32(16))
+        number = number * np.uint32(0x7FEB352D)
+        number = number ^ (number >> np.uint32(15))
+        number = number * np.uint32(0x846CA68B)
+        return number ^ (number >> np.uint32(16))

@@ -1,0 +1,121 @@
+"""Hidden states at the labels -> the loss, a few logits at a time.
+
+Logits are the largest thing in fine-tuning a small model: tokens x vocabulary, in fp32, and their
+gradient again. Here they exist for one chunk of labels only. As the head is as a rule frozen, a
+chunk's gradient goes back through it at once, and the backward pass has nothing left to compute.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+_CHUNK_LOGITS = 2**24  # 64 MiB in fp32: 512 labels at a vocabulary of 32,000
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a causal language model does behind its last norm."""
+
+    weight: Tensor  # [V, H]
+    bias: Tensor | None  # [V]
+    scale: float = 1.0  # of the logits
+    softcap: float | None = None  # logits -> softcap * tanh(logits / softcap)
+
+
+def head_of(model: Any) -> Head:
+    """The head of a transformers model, with the two things that some families do to logits."""
+    module, config = model.get_output_embeddings(), model.config.get_text_config()
+    divide = getattr(config, "logits_scaling", None)  # Granite
+    multiply = getattr(config, "logit_scale", None)  # Cohere
+    return Head(
+        weight=module.weight,
+        bias=getattr(module, "bias", None),
+        scale=(multiply or 1.0) / (divide or 1.0),
+        softcap=getattr(config, "final_logit_softcapping", None),  # Gemma
+    )
+
+
+def label_loss(
+    hidden: Tensor, labels: Tensor, weights: Tensor, head: Head, dtype: torch.dtype
+) -> Tensor:
+    """The weighted sum of the cross-entropies, in fp32.
+
+    Args:
+        hidden: [L, H], the states that predict the labels.
+        labels: [L].
+        weights: [L], fp32.
+        dtype: the type to multiply with the head in.
+    """
+    loss: Tensor = _LabelLoss.apply(
+        hidden.to(dtype), head.weight, head.bias, labels, weights, head.scale, head.softcap
+    )
+    return loss
+
+
+class _LabelLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        labels: Tensor,
+        weights: Tensor,
+        scale: float,
+        softcap: float | None,
+    ) -> Tensor:
+        wanted = ctx.needs_input_grad[:3]
+        matrix = weight.to(hidden.dtype)
+        narrow_bias = None if bias is None else bias.to(hidden.dtype)
+        # Gradients are kept as if the heaviest label counted 1: in fp16 those of one label among
+        # thousands would vanish.
+        heaviest = weights.max() if len(weights) else weights.new_ones(())
+        relative = weights / heaviest
+        d_hidden = torch.empty_like(hidden) if wanted[0] else None
+        d_weight = torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else None
+        d_bias = torch.zeros_like(bias, dtype=torch.float32) if wanted[2] else None
+        loss = weights.new_zeros(())
+        size = max(1, _CHUNK_LOGITS // len(weight))
+        for start in range(0, len(hidden), size):
+            part = slice(start, start + size)
+            logits = linear(hidden[part], matrix, narrow_bias).float()
+            if scale != 1.0:
+                logits *= scale
+            bend = None
+            if softcap is not None:
+                bent = torch.tanh_(logits.div_(softcap))
+                bend = 1 - bent.square()
+                logits = bent.mul_(softcap)
+            all_of_them = logits.logsumexp(dim=-1)
+            chosen = logits.gather(1, labels[part, None])[:, 0]
+            loss += ((all_of_them - chosen) * weights[part]).sum()
+            if not any(wanted):
+                continue
+            # d loss / d logits = softmax - 1 at the label, in place of the logits.
+            slope = logits.sub_(all_of_them[:, None]).exp_()
+            slope.scatter_add_(1, labels[part, None], slope.new_full((len(slope), 1), -1.0))
+            slope *= relative[part, None] * scale
+            if bend is not None:
+                slope *= bend
+            if d_bias is not None:
+                d_bias += slope.sum(0)
+            narrow = slope.to(hidden.dtype)
+            if d_hidden is not None:
+                torch.mm(narrow, matrix, out=d_hidden[part])
+            if d_weight is not None:
+                d_weight += narrow.T @ hidden[part]
+        ctx.save_for_backward(d_hidden, d_weight, d_bias, heaviest)
+        ctx.weight_dtype = weight.dtype
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Any) -> Any:
+        d_hidden, d_weight, d_bias, heaviest = ctx.saved_tensors
+        factor = outputs[0] * heaviest
+        found = [None if one is None else one * factor for one in (d_hidden, d_weight, d_bias)]
+        if found[1] is not None:
+            found[1] = found[1].to(ctx.weight_dtype)
+        return *found, None, None, None, None

@@ -1,0 +1,29 @@
+"""How much of the forward pass is computed again for the backward pass, to save memory."""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
+
+from anima_exp.config import Recompute
+
+# What selective recomputation keeps: results that took many operations a byte.
+_KEPT = ("mm", "addmm", "bmm", "linear", "gemm_4bit", "matmul_4bit", "attention", "varlen_attn")
+
+
+def set_recompute(model: Any, how: Recompute) -> None:
+    """Switch it on or off, for the passes from now on."""
+    if how is Recompute.none:
+        model.gradient_checkpointing_disable()
+        return
+    settings: dict[str, Any] = {"use_reentrant": False}
+    if how is Recompute.selective:
+        settings["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=settings)
+
+
+def _policy(context: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+    name = str(getattr(operation, "_opname", operation))
+    keep = isinstance(operation, torch._ops.OpOverload) and any(part in name for part in _KEPT)
+    return CheckpointPolicy.MUST_SAVE if keep else CheckpointPolicy.PREFER_RECOMPUTE
