@@ -1,15 +1,16 @@
 """Tokens a second, share of the card's peak and memory of QLoRA training at LLaMA's true shapes.
 
-python tests/benchmarks/gpu_speed.py --shapes 7b 13b 33b --lengths alpaca 512 \\
-    --budgets 4096 8192 --recompute none full [--trl] [--profile] [key=value ...]
+python tests/benchmarks/gpu_speed.py --shapes 7b 13b --lengths alpaca 512 --budgets 4096 8192 \\
+    --recompute none full [--trl] [--profile] [key=value ...]
 
-The weights are random (true_shapes.py), the steps are our trainer's, and key=value are settings of
-a run (trainer.compile=true, quant.keep_dequantized=false). Each line of the table has a model of
-its own. The share of the peak counts what the training needs, not what is recomputed. Without a
-GPU: --device cpu --shapes small.
+A line of the table is a whole run of this project, in which the weights are random, the rows
+synthetic (true_shapes.py) and nothing is saved; key=value are its settings (trainer.compile=true).
+The share of the peak counts what training needs, not what is computed again. Without a GPU:
+--device cpu --shapes small.
 """
 
 import argparse
+import contextlib
 import gc
 import itertools
 import os
@@ -17,108 +18,10 @@ import sys
 import tempfile
 from pathlib import Path
 from statistics import median
+from unittest.mock import patch
 
 WARM_UP = 2
-HEAD = [
-    "| shape | rows | tokens a pass | recompute | tokens/s | of the peak | peak GiB | loss |",
-    "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: |",
-]
-
-
-def main(arguments=None):
-    options = parsed(arguments)
-    if options.device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks
-    sys.path.insert(0, str(Path(__file__).parent / "contenders"))
-    import torch
-    from true_shapes import SHAPES
-
-    if unknown := set(options.shapes) - set(SHAPES):
-        sys.exit(f"--shapes {' '.join(unknown)}: there are {', '.join(SHAPES)}.")
-    peak = options.peak or _peak()
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    print(f"{name}, {options.precision}, {options.batch} rows a step, peak {peak or '?'} TFLOP/s")
-    print("\n".join(HEAD), flush=True)
-    cells = itertools.product(options.shapes, options.lengths, options.budgets, options.recompute)
-    for shape, lengths, budget, recompute in cells:
-        settings = [f"trainer.token_budget={budget}", f"trainer.recompute={recompute}"]
-        label = f"| {shape} | {lengths} | {budget} | {recompute} |"
-        line(label, lambda: ours(options, shape, lengths, settings), shape, peak)  # noqa: B023
-    if options.trl:
-        for shape, lengths in itertools.product(options.shapes, options.lengths):
-            for kind, how in TRL.items():
-                label = f"| {shape} | {lengths} | TRL, {kind} | |"
-                line(label, lambda: trl(options, shape, lengths, how), shape, peak)  # noqa: B023
-
-
-def line(label, work, shape, peak):
-    """Print what `work` measured, or that it did not fit."""
-    import torch
-    from material import peak_gib
-    from true_shapes import flops
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-    try:
-        found = work()
-    except torch.OutOfMemoryError:
-        print(f"{label} out of memory | | | |", flush=True)
-        return
-    share = ""
-    if peak:
-        needed = flops(
-            shape, lora_parameters=found["lora"], lengths=found["lengths"],
-            label_counts=found["label_counts"],
-        )  # fmt: skip
-        share = f"{needed / found['lengths'].sum() * found['rate'] / (peak * 1e12):.1%}"
-    print(
-        f"{label} {found['rate']:,.0f} | {share} | {peak_gib():.2f} | {found['loss']:.3f} |",
-        flush=True,
-    )
-
-
-def ours(options, shape, lengths, settings):
-    from material import composed
-    from true_shapes import SyntheticRows, random_base
-
-    import anima_exp.model.base as base
-    from anima_exp.model.adapter import attach
-    from anima_exp.model.tokenizer import load_tokenizer
-    from anima_exp.training.order import row_order
-    from anima_exp.training.trainer import QLoraTrainer
-
-    config = composed(
-        [
-            f"trainer.batch_size={options.batch}", f"trainer.steps={options.steps}",
-            f"trainer.precision={options.precision}", "trainer.log_every=1", "evals=[]",
-            "trainer.eval_every=null", "tracking=none", *settings, *options.settings,
-        ]
-    )  # fmt: skip
-    rows = SyntheticRows(lengths, options.batch * options.steps)
-    dtype = base.DTYPES[config.trainer.precision]
-    model = attach(random_base(shape, device=base.device(), dtype=dtype), config.lora)
-    order = row_order(
-        rows.lengths, rows=len(rows), batch_size=options.batch, seed=0, group_by_length=False
-    )
-    log = []
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = QLoraTrainer(
-            model=model, tokenizer=load_tokenizer(config.model), rows=rows, order=order,
-            config=config, folder=Path(folder), log=log.append, evaluate=lambda step: None,
-            callbacks=[without_saving(), *profiling(options)],
-        )  # fmt: skip
-        trainer.train_from(None)
-    return {
-        "rate": median(row["tokens_per_second"] for row in log[WARM_UP:]),
-        "loss": log[-1]["loss"],
-        **facts(model, rows),
-    }
-
-
-# What SFTTrainer can do with rows of different lengths; its own checkpointing comes by
-# gradient_checkpointing.
+# What TRL's SFTTrainer can do with rows of different lengths (contenders/trl_contender.py).
 TRL = {
     "padded": {},
     "padding-free": {"padding_free": True},
@@ -127,60 +30,128 @@ TRL = {
 }
 
 
-def trl(options, shape, lengths, how):
-    import trl_contender
-    from true_shapes import SyntheticRows, random_base
+def main(arguments=None):
+    options = parsed(arguments)
+    if options.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks
+    sys.path.insert(0, str(Path(__file__).parent / "contenders"))
+    import torch
+    from true_shapes import SHAPES, peak_tflops
 
-    import anima_exp.model.base as base
+    if unknown := set(options.shapes) - set(SHAPES):
+        sys.exit(f"--shapes {' '.join(unknown)}: there are {', '.join(SHAPES)}.")
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    peak = options.peak or peak_tflops(name)
+    print(f"{name}, {options.precision}, {options.batch} rows a step, peak {peak or '?'} TFLOP/s")
+    print("| shape | rows | tokens a pass | recompute | tokens/s | of the peak | peak GiB | loss |")
+    print("| --- | --- | ---: | --- | ---: | ---: | ---: | ---: |", flush=True)
+    for shape, lengths in itertools.product(options.shapes, options.lengths):
+        for budget, recompute in itertools.product(options.budgets, options.recompute):
+            settings = [f"trainer.token_budget={budget}", f"trainer.recompute={recompute}"]
+            cells = line(ours, options, shape, lengths, settings, peak=peak)
+            print(f"| {shape} | {lengths} | {budget} | {recompute} | {cells} |", flush=True)
+        for kind, how in TRL.items() if options.trl else ():
+            cells = line(trl, options, shape, lengths, how, peak=peak)
+            print(f"| {shape} | {lengths} | TRL, {kind} | | {cells} |", flush=True)
+
+
+def line(contender, options, shape, lengths, settings, *, peak):
+    """The right half of a line of the table: what was measured, or why nothing was."""
+    import torch
+    from material import peak_gib
+    from true_shapes import flops, synthetic_rows
+
+    from anima_exp.errors import AnimaError
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    rows = synthetic_rows(lengths, options.batch * options.steps)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            steps, lora_parameters = contender(options, shape, rows, settings)
+    except (torch.OutOfMemoryError, AnimaError) as error:
+        return f"{str(error).splitlines()[0]} | | |"
+    pairs = list(zip(steps["tokens"], steps["seconds"], strict=True))
+    rate = median(tokens / seconds for tokens, seconds in pairs[WARM_UP:] or pairs)
+    needed = flops(
+        shape, lora_parameters=lora_parameters, lengths=rows.lengths, label_counts=rows.label_counts
+    )
+    share = f"{needed / rows.lengths.sum() * rate / (peak * 1e12):.1%}" if peak else ""
+    return f"{rate:,.0f} | {share} | {peak_gib():.2f} | {steps['losses'][-1]:.3f}"
+
+
+def ours(options, shape, rows, settings):
+    """One run of this project."""
+    from material import composed
+    from ours import steps_of
+    from true_shapes import random_base
+
+    from anima_exp.data.prepare import Counts, Prepared
+    from anima_exp.experiment import run
+    from anima_exp.model.base import DTYPES, device
+    from anima_exp.results.record import Record
+    from anima_exp.training.trainer import QLoraTrainer
+
+    def load_base(*_, precision, **__):
+        return random_base(shape, device=device(), dtype=DTYPES[precision])
+
+    def prepare(*_, **__):
+        tokens, labels = int(rows.lengths.sum()), int(rows.label_counts.sum())
+        nothing = rows.__class__(rows.tokens, rows.order[:0], rows.limits)
+        counts = Counts(len(rows), 0, len(rows), 0, 0, 0, 0, tokens, labels)
+        return Prepared(rows, nothing, counts, fingerprint="synthetic")
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch("anima_exp.model.base.load_base", load_base),
+        patch("anima_exp.data.prepare.prepare", prepare),
+        patch("anima_exp.training.save.save"),
+        patch.object(QLoraTrainer, "_save_checkpoint"),
+        patch.object(QLoraTrainer, "train", profiled(QLoraTrainer.train, options.profile)),
+    ):
+        config = composed(
+            [
+                f"trainer.batch_size={options.batch}", f"trainer.steps={options.steps}",
+                f"trainer.precision={options.precision}", "trainer.group_by_length=false",
+                "trainer.log_every=1", "trainer.eval_every=null", "trainer.eval_at_start=false",
+                "data.heldout_rows=0", "data.heldout_split=null", "evals=[]", "tracking=none",
+                "lora.dropout=0.1", f"cache={folder}/cache", f"folder={folder}/run", *settings,
+                *options.settings,
+            ]
+        )  # fmt: skip
+        run(config)
+        place = Path(folder, "run")
+        return steps_of(place), Record.load(place).parameters["trainable"]
+
+
+def trl(options, shape, rows, settings):
+    """One pass of TRL's SFTTrainer."""
+    import trl_contender
+    from material import composed
+    from true_shapes import random_base
+
     from anima_exp.config import Precision
+    from anima_exp.model.base import DTYPES, device
     from anima_exp.model.tokenizer import load_tokenizer
 
-    rows = SyntheticRows(lengths, options.batch * options.steps)
-    dtype = base.DTYPES[Precision(options.precision)]
-    model = random_base(shape, device=base.device(), dtype=dtype)
-    tokenizer = load_tokenizer(composed_model())
-    steps = trl_contender.train(
-        model, [rows[index] for index in range(len(rows))], tokenizer, options.precision,
-        batch=options.batch, **how,
-    )  # fmt: skip
-    pairs = zip(steps["tokens"], steps["seconds"], strict=True)
-    return {
-        "rate": median(tokens / seconds for tokens, seconds in list(pairs)[WARM_UP:]),
-        "loss": steps["losses"][-1],
-        **facts(model, rows),
-    }
+    model = random_base(shape, device=device(), dtype=DTYPES[Precision(options.precision)])
+    found = trl_contender.train(
+        model,
+        [rows[index] for index in range(len(rows))],
+        load_tokenizer(composed([]).model),  # of the embedded tiny base: any will do
+        options.precision,
+        batch=options.batch,
+        **settings,
+    )
+    return found, sum(one.numel() for one in model.parameters() if one.requires_grad)
 
 
-def composed_model():
-    from material import composed
-
-    return composed([]).model  # the embedded tiny base: any tokenizer will do
-
-
-def facts(model, rows):
-    trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
-    return {"lora": trained, "lengths": rows.lengths, "label_counts": rows.label_counts}
-
-
-def without_saving():
-    from transformers import TrainerCallback
-
-    class WithoutSaving(TrainerCallback):
-        def on_step_end(self, args, state, control, **_):
-            control.should_save = False  # the Trainer would save after the last step
-
-    return WithoutSaving()
-
-
-def profiling(options):
-    """A callback that profiles the last step and lists its ten largest kernels; or nothing."""
-    if not options.profile:
-        return []
-    import torch
+def profiled(train, wanted):
+    """A Trainer's `train` that profiles its last step and lists the ten largest kernels."""
     from torch.profiler import profile
     from transformers import TrainerCallback
-
-    on_gpu = torch.cuda.is_available()
 
     class Profile(TrainerCallback):
         def on_step_begin(self, args, state, control, **_):
@@ -190,17 +161,22 @@ def profiling(options):
 
         def on_train_end(self, args, state, control, **_):
             self.profile.stop()
-            order = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"
-            found = self.profile.key_averages().table(sort_by=order, row_limit=10)
-            print(found, file=sys.stderr)
+            order = f"self_{args.device.type}_time_total"
+            table = self.profile.key_averages().table(sort_by=order, row_limit=10)
+            print(table, file=sys.stderr)
 
-    return [Profile()]
+    def with_profile(trainer, **how):
+        if wanted:
+            trainer.add_callback(Profile())
+        return train(trainer, **how)
+
+    return with_profile
 
 
 def parsed(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--shapes", nargs="+", default=["7b", "13b", "33b", "65b"], help="small, 7b, 13b, 33b, 65b")
+    add("--shapes", nargs="+", default=["7b", "13b", "33b", "65b"], help="or small")
     add("--lengths", nargs="+", default=["alpaca", "512"], help="alpaca, or tokens of every row")
     add("--budgets", nargs="+", default=["null"], help="null: what free memory allows")
     add("--recompute", nargs="+", default=["null"], help="none, selective, full, null")
@@ -210,16 +186,9 @@ def parsed(arguments):
     add("--device", default="auto", choices=["auto", "cpu"])
     add("--peak", type=float, help="the card's TFLOP/s, where it is not listed")
     add("--trl", action="store_true", help="TRL's SFTTrainer too")
-    add("--profile", action="store_true", help="the ten largest kernels of the last step")
-    add("settings", nargs="*", help="key=value of a run, for ours")
-    return parser.parse_args(arguments)
-
-
-def _peak():
-    import torch
-    from true_shapes import peak_tflops
-
-    return peak_tflops(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
+    add("--profile", action="store_true", help="the ten largest kernels of our last step")
+    add("settings", nargs="*", default=[], help="key=value of a run, for ours")
+    return parser.parse_intermixed_args(arguments)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,17 @@
 A block at a time is drawn in 16 bits and quantised, so that 65B fits where its 4 bits do.
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from bitsandbytes.nn import Linear4bit, Params4bit
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
-from anima_exp.data.encode import IGNORE
+from anima_exp.data.encode import Limits
+from anima_exp.data.rows import TokenRows
+from anima_exp.data.tokens import Meta, Tokens
 from anima_exp.model.base import keep_cpu_4bit_trainable
 
 VOCABULARY = 32_000
@@ -73,27 +77,22 @@ def quantise(block, *, device, dtype):
         setattr(holder, name.rpartition(".")[2], small)
 
 
-class SyntheticRows:
+def synthetic_rows(lengths, count, *, label_share=0.4):
     """Random token ids; `lengths` is "alpaca" (mean about 150, long-tailed) or tokens a row."""
-
-    def __init__(self, lengths, rows, *, label_share=0.4):
-        dice = np.random.default_rng(0)
-        if lengths == "alpaca":
-            drawn = dice.lognormal(np.log(150) - 0.125, 0.5, rows).clip(40, 512)
-        else:
-            drawn = np.full(rows, int(lengths))
-        self.lengths = drawn.astype(np.int32)
-        self.label_counts = (self.lengths * label_share).astype(np.int32)
-
-    def __len__(self):
-        return len(self.lengths)
-
-    def __getitem__(self, index):
-        length, labelled = int(self.lengths[index]), int(self.label_counts[index])
-        ids = np.random.default_rng(int(index)).integers(3, VOCABULARY, length, dtype=np.int64)
-        labels = ids.copy()
-        labels[: length - labelled] = IGNORE
-        return {"input_ids": ids, "labels": labels}
+    dice = np.random.default_rng(0)
+    if lengths == "alpaca":
+        drawn = dice.lognormal(np.log(150) - 0.125, 0.5, count).clip(40, 512).astype(np.int64)
+    else:
+        drawn = np.full(count, int(lengths))
+    tokens = Tokens(
+        folder=Path("synthetic"),
+        ids=dice.integers(3, VOCABULARY, drawn.sum(), dtype=np.int32),
+        starts=np.concatenate([[0], np.cumsum(drawn)]),
+        prompts=(drawn * (1 - label_share)).astype(np.int32),
+        rows=np.arange(count),
+        meta=Meta(read=count),
+    )
+    return TokenRows(tokens, np.arange(count), Limits(max_prompt=2048, max_response=2048))
 
 
 def flops(shape, *, lora_parameters, lengths, label_counts):

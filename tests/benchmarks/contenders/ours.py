@@ -3,6 +3,7 @@
 PRECISION and SETTINGS follow: JSON of the run's settings, and "dropout" as the others have it.
 """
 
+import itertools
 import json
 import sys
 import tempfile
@@ -27,13 +28,17 @@ def main(place, out, precision, settings="{}"):
                 ]
             )
         )
-        lines = Path(folder, "run", "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        report(out, **steps_of(Path(folder, "run")))
+
+
+def steps_of(run_folder):
+    """Tokens, seconds and loss of each step of a run with trainer.log_every=1."""
+    lines = (run_folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [row for row in map(json.loads, lines) if "tokens_per_second" in row]
-    totals = [0] + [row["tokens"] for row in rows]
-    tokens = [after - before for before, after in zip(totals, totals[1:], strict=False)]
+    totals = [0, *(row["tokens"] for row in rows)]
+    tokens = [after - before for before, after in itertools.pairwise(totals)]
     rates = [row["tokens_per_second"] for row in rows]
-    report(
-        out,
+    return dict(
         tokens=tokens,
         seconds=[count / rate for count, rate in zip(tokens, rates, strict=True)],
         losses=[row["loss"] for row in rows],
