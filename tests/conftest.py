@@ -28,6 +28,7 @@ from anima_exp.messages import explain
 from anima_exp.paths import shipped
 
 install()
+pytest.register_assert_rewrite("claims")  # tests/browser/claims.py: a failure shows its values
 
 
 @pytest.fixture(autouse=True)

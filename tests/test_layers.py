@@ -6,9 +6,9 @@ from pathlib import Path
 import anima_exp
 
 LAYERS = [
-    {"errors", "paths", "signals", "terminal"},
+    {"errors", "paths", "same", "signals", "terminal", "wilson"},
     {"config", "lookup", "quiet"},
-    {"checks", "command_line", "messages", "scale"},
+    {"checks", "command_line", "messages", "program", "scale"},
     {"tiny"},
     {"data", "model", "results"},
     {"training"},

@@ -48,7 +48,7 @@ def test_a_run_leaves_an_adapter_metrics_and_a_record(config, capsys):
         "in nf4 with double quantisation, computed in fp32",
         "LoRA on all_linear, rank 64, alpha 16, dropout 0.05, in fp32",
         "64 rows to learn from, 8 set aside, none truncated",
-        "6 of 8 rows (2 x 4), 0.75 passes, about",
+        "6 of 8 rows, 0.75 passes, about",
         "GiB: weights",
         "adapter  ",
         "next     ",
@@ -115,7 +115,7 @@ def test_the_adapter_loads_with_plain_peft_and_answers_the_same(config):
     tokenizer = AutoTokenizer.from_pretrained(folder_of(wanted) / "adapter")
     data = prepare(wanted.data, tokenizer, cache=cache())
     with torch.no_grad():
-        again = heldout_loss(model, tokenizer, data.heldout, wanted.evals.heldout)
+        again = heldout_loss(model, data.heldout, wanted.evals.heldout)
     assert again == pytest.approx(loss, abs=1e-5)
 
 
@@ -165,11 +165,12 @@ def test_every_way_of_training_lowers_the_loss(config, overrides):
         assert record.parameters["trainable"] == record.parameters["total"]
 
 
-def test_accumulated_micro_batches_learn_as_one_batch(config, tmp_path):
-    dry = ("lora.dropout=0", "evals=[heldout]", "trainer.steps=3")
-    run(config(f"folder={tmp_path}/one", "trainer.micro_batch_size=8", *dry))
-    run(config(f"folder={tmp_path}/four", "trainer.micro_batch_size=2", *dry))
-    assert losses(tmp_path / "four") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+@pytest.mark.parametrize("average", ["token", "row"])
+def test_micro_batches_of_any_size_learn_the_same_with_dropout_too(config, tmp_path, average):
+    dry = ("lora.dropout=0.5", f"trainer.loss_average={average}", "evals=[]", "trainer.steps=3")
+    run(config(f"folder={tmp_path}/whole", "trainer.token_budget=100000", *dry))
+    run(config(f"folder={tmp_path}/rows", "trainer.token_budget=1", *dry))
+    assert losses(tmp_path / "rows") == pytest.approx(losses(tmp_path / "whole"), rel=1e-5)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_why(config):
@@ -237,28 +238,28 @@ def test_batched_answers_equal_those_one_by_one(config):
 
 
 def test_a_step_without_a_gradient_stops_the_run(config, monkeypatch):
-    from anima_exp.training.trainer import QLoraTrainer
+    from anima_exp.training.step import Step
 
-    def detached(self, model, inputs, num_items_in_batch=None):
-        loss = self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
-        self.meter.add(loss.detach(), inputs)
-        for parameter in model.parameters():
+    def detached(step, rows, cuts, number):
+        for parameter in step.model.parameters():
             if parameter.requires_grad:
                 parameter.grad = torch.zeros_like(parameter)
-        return loss.detach()
+        return torch.ones(())
 
-    monkeypatch.setattr(QLoraTrainer, "training_step", detached)
+    monkeypatch.setattr(Step, "_gradients", detached)
     with pytest.raises(TrainingError, match="no trained weight has a gradient"):
         run(config())
 
 
 def test_evaluation_leaves_the_gradients_of_4_bit_layers_as_they_were(config):
     """On some CPUs bitsandbytes repacks 4-bit weights in evaluation: no gradient passes them."""
-    from anima_exp.data.collate import collate
+    from anima_exp.data.micro_batch import concatenate, token_weights
     from anima_exp.data.prepare import prepare
     from anima_exp.evals.heldout import heldout_loss
     from anima_exp.model.adapter import attach
+    from anima_exp.model.attention import rows_apart
     from anima_exp.model.base import load_base
+    from anima_exp.model.forward import loss_of
     from anima_exp.model.generate import inference
     from anima_exp.model.tokenizer import load_tokenizer
     from anima_exp.paths import cache
@@ -274,13 +275,14 @@ def test_evaluation_leaves_the_gradients_of_4_bit_layers_as_they_were(config):
 
     def gradients():
         model.zero_grad()
-        batch = collate([data.train[i] for i in range(4)], pad=tokenizer.pad_token_id)
-        model(**batch).loss.backward()
+        rows = [data.train[number] for number in range(4)]
+        with rows_apart(model):
+            loss_of(model, concatenate(rows, range(4), token_weights(rows))).backward()
         return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
     before = gradients()
     with inference(model, wanted.trainer.precision):
-        heldout_loss(model, tokenizer, data.heldout, wanted.evals.heldout)
+        heldout_loss(model, data.heldout, wanted.evals.heldout)
     assert torch.equal(gradients(), before)
 
 

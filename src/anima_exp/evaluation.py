@@ -12,13 +12,13 @@ from rich.table import Table
 
 from anima_exp import paths
 from anima_exp.config import EvaluateConfig
-from anima_exp.errors import ConfigError, RunError
+from anima_exp.errors import ConfigError
 from anima_exp.evals.choice.export import export
 from anima_exp.evals.measure import Evals, Measured, check_positions, measure, prepare_evals
 from anima_exp.finished import load, name, record
 from anima_exp.quiet import quiet_libraries
 from anima_exp.results import identity, provenance, screen
-from anima_exp.results.files import write_json
+from anima_exp.results.files import asked_for, write_json
 
 _MEANS = {"macro": "mean over subjects", "micro": "mean over questions"}
 
@@ -53,7 +53,8 @@ def run(config: EvaluateConfig) -> None:
     screen.show_scores(None, found.scores)
     screen.show_answers([], found.generations, at_most=len(found.generations))
     place = _place(config)
-    _keep(place, _result(config, found))
+    with asked_for(place, way_out="Make room, or make its folder writable."):
+        write_json(place, _result(config, found))
     screen.say(f"\n{screen.duration(found.seconds)}; kept in {place}")
 
 
@@ -135,14 +136,6 @@ def _place(config: EvaluateConfig) -> Path:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
     home = Path(config.run) if config.run else Path(config.runs)
     return home / "evaluations" / f"{name(config)}-{digest}.json"
-
-
-def _keep(place: Path, result: dict[str, Any]) -> None:
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_json(place, result)
-    except OSError as error:
-        raise RunError(f"Cannot write {place}: {error.strerror}.") from error
 
 
 def _result(config: EvaluateConfig, found: Measured) -> dict[str, Any]:

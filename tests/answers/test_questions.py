@@ -52,13 +52,13 @@ def test_only_the_first_questions(load, tmp_path):
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        ({"text": "Q"}, "line 3: no 'question_id'; the row has text."),
-        ({"question_id": 3}, "line 3: no 'text'; the row has question_id."),
-        ({"question_id": 1, "text": "Q"}, "line 3: question_id 1 is that of line 1 too."),
-        ({"question_id": "1", "text": "Q"}, "line 3: question_id 1 is that of line 1 too."),
-        ({"question_id": 3, "text": " "}, "line 3: 'text' is empty or no text."),
-        ({"question_id": 3, "text": "\ud800"}, "line 3: 'text' holds half a character"),
-        ({"question_id": [3], "text": "Q"}, "line 3: question_id=[3] is neither"),
+        ({"text": "Q"}, "line 3: field 'question_id' is missing; give a number or"),
+        ({"question_id": 3}, "line 3: field 'text' is missing; the row has question_id."),
+        ({"question_id": 1, "text": "Q"}, "line 3: question_id 1 is that of FILE, line 1 too."),
+        ({"question_id": "1", "text": "Q"}, "line 3: question_id 1 is that of FILE, line 1 too."),
+        ({"question_id": 3, "text": " "}, "line 3: field 'text' is empty."),
+        ({"question_id": 3, "text": "\ud800"}, "line 3: field 'text' holds half a character"),
+        ({"question_id": [3], "text": "Q"}, "line 3: field 'question_id' is a list; give a number"),
         ([3], "line 3: not an object with named columns but one list"),
     ],
 )
@@ -67,7 +67,7 @@ def test_a_row_that_is_no_question_is_told_by_its_line(load, tmp_path, row, told
     path.write_text(lines(ROWS) + json.dumps(row))
     with pytest.raises(DataError) as error:
         load(path)
-    assert str(error.value).startswith(f"{path}, {told}")
+    assert str(error.value).startswith(f"{path}, {told.replace('FILE', str(path))}")
     assert "\n" not in str(error.value)
 
 

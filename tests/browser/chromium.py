@@ -67,6 +67,12 @@ class Browser:
         self.wait("document.documentElement.dataset.drawn !== undefined")
         return time.monotonic() - started
 
+    def show(self, path):
+        """Open the file, unless it is shown already: tests may use parts of one page in turn."""
+        if self.value("location.href") != Path(path).as_uri():
+            self.open(path)
+        return self
+
     def resize(self, width, height=900, *, phone=False):
         self(
             "Emulation.setDeviceMetricsOverride",

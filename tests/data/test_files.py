@@ -145,6 +145,7 @@ def test_a_file_that_is_no_parquet_is_one_line(write):
     ("name", "content", "number", "message"),
     [
         ("a.jsonl", '{"a": 1}\n{"a": \n', 2, "broken JSON: Expecting value at column 7"),
+        ("a.jsonl", f'{{"a": {"9" * 5000}}}\n', 1, "broken JSON: a number of too many digits"),
         ("a.jsonl", b'{"a": 1}\n{"a": "\xff"}\n', 2, "not UTF-8: byte 0xff at offset 16"),
         ("a.jsonl", b'\xef\xbb\xbf{"a": "\xff"}\n', 1, "not UTF-8: byte 0xff at offset 10"),
         ("a.jsonl", '{"a": 1}\n[1]\n', 2, "not an object with named columns but one list"),

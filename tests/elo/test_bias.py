@@ -32,10 +32,6 @@ def test_how_often_the_first_position_wins():
     assert found.decided == Share(6, 9)
 
 
-def test_wilsons_interval():
-    assert Share(8, 10).ends == (pytest.approx(0.4901, abs=1e-3), pytest.approx(0.9433, abs=1e-3))
-
-
 def test_the_longer_answer():
     some = [
         verdict(1, "a", "b", 1.0, (20, 10)),

@@ -136,8 +136,11 @@ def test_every_format_tells_the_same(show, tmp_path):
 
 def test_a_result_that_cannot_be_written_says_so(show, tmp_path):
     folder = made.tournament(tmp_path / "r", questions=4)
-    lines = show(folder, "--out", tmp_path)
-    assert lines[-1].startswith(f"anima_exp: Cannot write {tmp_path}: ")
+    out = tmp_path / "out"
+    out.mkdir()
+    said = f"anima_exp: Cannot write {out}: it is a folder. Give another --out FILE."
+    assert show(folder, "--out", out)[-1] == said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "r"]  # no draft is left
 
 
 def test_scores_of_both_kinds_stand_side_by_side(tmp_path):

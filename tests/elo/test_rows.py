@@ -89,7 +89,7 @@ def broken(**changes):
         ({"question_id": 1, "model_1": "a", "model_2": "b", "g1_winner": "A", "g2_winner": "tie"},
          "g1_winner is 'A'; it must be one of model_1, model_2, tie, error"),
         ({"question_id": 1, "model": "a", "score": 7}, "a grade of one answer (model, score)"),
-        ([1], "a JSON object belongs here, not [1]"),
+        ([1], "not an object with named columns but one list"),
     ],
 )  # fmt: skip
 def test_a_bad_row_is_named_by_file_and_row(tmp_path, row, told):
@@ -102,13 +102,13 @@ def test_a_cut_line_is_named(tmp_path):
     path = tmp_path / "a.jsonl"
     whole = json.dumps(made.ours(1, "a", "b", 1))
     path.write_text(f"{whole}\n{whole[:50]}\n")
-    with pytest.raises(DataError, match=r"a\.jsonl, row 2: not JSON \("):
+    with pytest.raises(DataError, match=r"a\.jsonl, row 2: broken JSON: "):
         read([path])
 
 
 @pytest.mark.parametrize(
     "name, told", [("empty.jsonl", "is empty: no verdict"), ("nix", "does not exist"),
-                   ("folder", "holds no"), ("latin.jsonl", "it is not UTF-8")]
+                   ("folder", "holds no"), ("latin.jsonl", "not UTF-8: byte 0xe9")]
 )  # fmt: skip
 def test_what_holds_no_verdicts_is_said(tmp_path, name, told):
     (tmp_path / "empty.jsonl").write_text("\n\n")

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from anima_exp.answers import download
 from anima_exp.config import AnsweringConfig
 from anima_exp.data import files
+from anima_exp.data.file_rows import FileRow, placed
 from anima_exp.errors import DataError
 
 TINY = {"tiny_zh": "zh", "tiny_en": "en"}  # unseen tasks of the embedded world
@@ -45,52 +45,38 @@ def load(place: str, config: AnsweringConfig, *, key: str, cache: Path) -> list[
 
 def _read(file: Path, place: str, config: AnsweringConfig) -> list[Question]:
     try:
-        return _questions(files.rows(file), files.unit(file), place, translated=config.translated)
+        return _questions(placed(file, place), place, translated=config.translated)
     except DataError as error:  # a file from the network is told by its address
         raise DataError(str(error).replace(str(file), place)) from error
 
 
-def _questions(
-    rows: Iterable[files.NumberedRow], unit: str, place: str, *, translated: bool
-) -> list[Question]:
+def _questions(rows: Iterable[FileRow], place: str, *, translated: bool) -> list[Question]:
     found: dict[str, Question] = {}
-    first: dict[str, int] = {}
-    for number, row in rows:
-        where = f"{place}, {unit} {number}"
-        if isinstance(row, DataError):
-            raise DataError(f"{where}: {row}")
-        question = _question(row, where, translated=translated)
+    first: dict[str, str] = {}
+    for row in rows:
+        question = _question(row, translated=translated)
         name = str(question.id)
         if name in found:
             raise DataError(
-                f"{where}: question_id {name} is that of {unit} {first[name]} too. "
+                f"{row.where}: question_id {name} is that of {first[name]} too. "
                 "Give each question an id of its own."
             )
-        found[name], first[name] = question, number
+        found[name], first[name] = question, row.where
     if not found:
         raise DataError(f"{place} holds no question.")
     return list(found.values())
 
 
-def _question(row: Any, where: str, *, translated: bool) -> Question:
+def _question(row: FileRow, *, translated: bool) -> Question:
     key = "translation" if translated else "text"
-    for field in ("question_id", key):
-        if field not in row:
-            hint = " translated=false asks 'text'." if translated and "text" in row else ""
-            raise DataError(
-                f"{where}: no '{field}'; the row has {', '.join(map(str, row)) or 'nothing'}.{hint}"
-            )
-    identity, reference = row["question_id"], row.get("reference")
-    if isinstance(identity, bool) or not isinstance(identity, int | str):
-        raise DataError(f"{where}: question_id={identity} is neither a whole number nor a text.")
-    for field, value in ((key, row[key]), ("reference", reference)):
-        if value is None and field == "reference":
-            continue
-        if not isinstance(value, str) or not value.strip():
-            raise DataError(f"{where}: '{field}' is empty or no text.")
-        if any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise DataError(f"{where}: '{field}' holds half a character (a lone surrogate).")
-    return Question(identity, row[key], str(row.get("category") or ""), reference)
+    if translated and key not in row.values and "text" in row.values:
+        raise DataError(f"{row.where}: no '{key}'. translated=false asks 'text'.")
+    identity, text = row.identifier("question_id"), row.text(key)
+    reference = row.optional("reference")
+    for field, value in ((key, text), ("reference", reference)):
+        if value is not None and not value.strip():
+            raise DataError(f"{row.where}: field '{field}' is empty.")
+    return Question(identity, text, str(row.values.get("category") or ""), reference)
 
 
 def _tiny(count: int, language: str) -> list[Question]:

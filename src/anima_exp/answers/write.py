@@ -12,12 +12,12 @@ from anima_exp.answers.prompts import Prompt, prompt, stops
 from anima_exp.answers.questions import Question
 from anima_exp.config import AnsweringConfig, Precision
 from anima_exp.errors import DataError
-from anima_exp.evals.same import same
 from anima_exp.model.decode import Answer, context, decode
 from anima_exp.model.generate import inference
 from anima_exp.model.sampling import Sampling
 from anima_exp.results import screen
 from anima_exp.results.short_id import short_id
+from anima_exp.same import same
 
 
 @dataclass(frozen=True)

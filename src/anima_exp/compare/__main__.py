@@ -5,33 +5,21 @@ python -m anima_exp.compare runs/sweeps/lora_rank-1f0c  # the cells of a sweep
 """
 
 import argparse
-import io
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from anima_exp.compare.comparison import Comparison, build
+from anima_exp.compare.comparison import build
 from anima_exp.compare.formats import FORMATS
 from anima_exp.compare.later import with_evaluations, with_ratings
 from anima_exp.compare.runs import State, load
-from anima_exp.errors import AnimaError
-
-_PIPED_COLUMNS = 160
+from anima_exp.program import console, status
+from anima_exp.terminal import tell
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # whatever letters a run's files hold
-    try:
-        compare(asked)
-    except AnimaError as error:
-        print(f"anima_exp: {error}", file=sys.stderr)
-        return error.exit_status
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return status(lambda: compare(asked))
 
 
 def compare(asked: argparse.Namespace) -> None:
@@ -48,11 +36,13 @@ def compare(asked: argparse.Namespace) -> None:
         baseline=asked.baseline,
     )
     if asked.format == "table":
-        _show(comparison, top=max(asked.top, 1))
+        from anima_exp.compare.screen import show
+
+        show(comparison, console(), top=max(asked.top, 1))
     else:
         print(FORMATS[asked.format](comparison), end="")
         if missing := comparison.counted(but=[State.done]):
-            print(f"anima_exp: beside the done runs there are {missing}.", file=sys.stderr)
+            tell(f"beside the done runs there are {missing}.")
     if asked.html:
         from anima_exp.compare.page import write_page
 
@@ -62,16 +52,6 @@ def compare(asked: argparse.Namespace) -> None:
         from anima_exp.compare.wandb_report import publish
 
         print(f"W&B: {publish(comparison)}", file=sys.stderr)
-
-
-def _show(comparison: Comparison, *, top: int) -> None:
-    from rich.console import Console
-
-    from anima_exp.compare.screen import show
-
-    free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    console = Console(highlight=False, width=_PIPED_COLUMNS if free else None)
-    show(comparison, console, top=top)
 
 
 def _parser() -> argparse.ArgumentParser:

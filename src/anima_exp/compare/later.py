@@ -1,6 +1,5 @@
 """What was measured after a run had ended -> more of its scores: evaluations and tournaments."""
 
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,6 +9,7 @@ from typing import Any
 from anima_exp.compare.runs import Run, Runs
 from anima_exp.errors import DataError
 from anima_exp.results.files import read_json
+from anima_exp.terminal import tell
 
 _SAME = ("model.source", "model.revision", "quant.", "lora.", "data.", "trainer.precision")
 
@@ -41,11 +41,11 @@ def with_ratings(runs: Runs, file: Path) -> Runs:
     names = {name for run in runs.runs for name in _names(run)}
     if others := sorted(by_player.keys() - names):
         told = f"{len(others)} of {len(by_player)} players are none of these runs"
-        _tell(f"{file}: {told}: {', '.join(others)}.")
+        tell(f"{file}: {told}: {', '.join(others)}.")
     rated = []
     times = Counter(name for run in runs.runs for name in set(_names(run)))
     for name in sorted(name for name in by_player if times[name] > 1):
-        _tell(f"{file}: {times[name]} runs are called {name}; none of them is rated.")
+        tell(f"{file}: {times[name]} runs are called {name}; none of them is rated.")
     for run in runs.runs:
         own = [name for name in _names(run) if name in by_player and times[name] == 1]
         found = by_player[own[0]] if own else {}
@@ -70,14 +70,14 @@ def _evaluated(run: Run) -> Run:
             ):
                 found.append((result["finished"], result))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            _tell(f"{file} is left out, it cannot be read: {error}")
+            tell(f"{file} is left out, it cannot be read: {error}")
     scores: dict[str, float] = {}
     how: dict[str, Any] = {}
     for _, result in sorted(found, key=lambda one: one[0]):
         for name, score in result["scores"].items():
             asked = _asked(name, result["settings"])
             if how.setdefault(name, asked) != asked:
-                _tell(f"{run.folder}: {name} was measured in several ways; the newest counts.")
+                tell(f"{run.folder}: {name} was measured in several ways; the newest counts.")
             scores[name], how[name] = score, asked
     return replace(run, scores=scores | run.scores)
 
@@ -97,7 +97,3 @@ def _asked(score: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in settings.items()
         if key.startswith(start) and not key.endswith(("batch_size", "batch_tokens"))
     }
-
-
-def _tell(text: str) -> None:
-    print(f"anima_exp: {text}", file=sys.stderr)

@@ -18,7 +18,7 @@ class HeldoutConfig:
     """Loss per response token on the rows set aside."""
 
     max_rows: int | None = 1000
-    batch_size: int = 8
+    batch_tokens: int = 4096  # in one forward pass; a longer row stands alone
 
 
 @dataclass

@@ -21,10 +21,15 @@ class Example:
         for name, value in (("prompt", self.prompt), ("response", self.response)):
             if not isinstance(value, str):
                 raise DataError(f"the {name} is not text but {type(value).__name__}")
-            if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            if has_half_a_character(value):
                 raise DataError(f"the {name} holds half a character (a lone surrogate)")
         if not self.response or self.response.isspace():
             raise DataError("the response is empty")
+
+
+def has_half_a_character(text: str) -> bool:
+    """A lone surrogate, which JSON can hold, and neither a tokenizer nor a file in UTF-8."""
+    return not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def missing_column(row: Row, column: str) -> DataError:

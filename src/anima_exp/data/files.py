@@ -18,6 +18,7 @@ from anima_exp.data.example import Row
 from anima_exp.errors import DataError
 
 NumberedRow = tuple[int, Row | DataError]
+Reader = Callable[[Path], Iterator[NumberedRow]]
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -44,8 +45,17 @@ def unit(file: Path) -> str:
 
 def rows(file: Path) -> Iterator[NumberedRow]:
     """Every row with its number, from 1."""
+    yield from _readable(file, _reader(file))
+
+
+def json_lines(file: Path) -> Iterator[NumberedRow]:
+    """Every row of a file of JSON lines, whatever its name ends in."""
+    yield from _readable(file, _jsonl)
+
+
+def _readable(file: Path, reader: Reader) -> Iterator[NumberedRow]:
     try:
-        yield from _reader(file)(file)
+        yield from reader(file)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{file} cannot be read: {reason}.") from error
@@ -86,6 +96,8 @@ def _json_line(line: bytes, start: int) -> Row | DataError:
         return DataError(_not_utf8(error, start))
     except json.JSONDecodeError as error:
         return DataError(f"broken JSON: {error.msg} at column {error.colno}")
+    except ValueError:  # what Python says of it is no advice: raise its limit
+        return DataError("broken JSON: a number of too many digits")
     return row if isinstance(row, dict) else DataError(_not_an_object(row))
 
 
@@ -127,7 +139,7 @@ def _parquet(file: Path) -> Iterator[NumberedRow]:
         raise DataError(f"{file} is not Parquet: {str(error).splitlines()[0]}") from error
 
 
-_READERS: dict[str, Callable[[Path], Iterator[NumberedRow]]] = {
+_READERS: dict[str, Reader] = {
     ".json": _json,
     ".jsonl": _jsonl,
     ".json.gz": _json,
@@ -143,7 +155,7 @@ def ending(file: Path) -> str | None:
     return next((known for known in _READERS if file.name.lower().endswith(known)), None)
 
 
-def _reader(file: Path) -> Callable[[Path], Iterator[NumberedRow]]:
+def _reader(file: Path) -> Reader:
     kind = ending(file)
     assert kind is not None, "find() was not asked"
     # BELLE, and many after it, call JSON lines .json.

@@ -72,9 +72,7 @@ def label_count(row: Row) -> int:
     return int((row["labels"][1:] != IGNORE).sum())
 
 
-def concatenate(
-    rows: Sequence[Row], chosen: Sequence[int], weights: Sequence[float]
-) -> MicroBatch:
+def concatenate(rows: Sequence[Row], chosen: Sequence[int], weights: Sequence[float]) -> MicroBatch:
     """The rows numbered `chosen`, in this order; `weights` are those of all rows of the batch."""
     ids, positions, predicting, labels, counts = [], [], [], [], []
     start, starts = 0, [0]

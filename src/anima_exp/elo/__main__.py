@@ -6,35 +6,21 @@ python -m anima_exp.elo rounds.jsonl --one-pass --initial A=1100 --initial B=900
 """
 
 import argparse
-import io
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from anima_exp.elo.options import DIFFERENT, FORMATS, TIES, UNPARSED, Options
-from anima_exp.errors import AnimaError, ConfigError, RunError
-from anima_exp.terminal import visible
-
-_PIPED_COLUMNS = 160
+from anima_exp.errors import ConfigError
+from anima_exp.program import console, status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # whatever letters a name holds
-    try:
-        rate(asked)
-    except AnimaError as error:
-        told = " ".join(visible(str(error)).split("\n"))  # names come from others' files
-        print(f"anima_exp: {told}", file=sys.stderr)
-        return error.exit_status
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return status(lambda: rate(asked))
 
 
 def rate(asked: argparse.Namespace) -> None:
@@ -55,7 +41,10 @@ def rate(asked: argparse.Namespace) -> None:
     )
     result = tournament(found, options, notes=notes)
     if asked.out:
-        _write(asked.out, WRITERS["json"](result))
+        from anima_exp.results.files import asked_for, write_text
+
+        with asked_for(asked.out, way_out="Give another --out FILE."):
+            write_text(asked.out, WRITERS["json"](result))
         print(f"Result: {asked.out}", file=sys.stderr)
     if asked.html:
         from anima_exp.elo.page import write_page
@@ -63,25 +52,11 @@ def rate(asked: argparse.Namespace) -> None:
         write_page(asked.html, result)
         print(f"Page: {asked.html}", file=sys.stderr)
     if asked.format == "table":
-        from rich.console import Console
-
         from anima_exp.elo.screen import show
 
-        free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-        show(result, Console(highlight=False, width=_PIPED_COLUMNS if free else None))
+        show(result, console())
     else:
         print(WRITERS[asked.format](result), end="")
-
-
-def _write(path: Path, text: str) -> None:
-    from anima_exp.results.files import write_text
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
-    except OSError as error:
-        reason = error.strerror or error
-        raise RunError(f"Cannot write {path}: {reason}. Give another --out FILE.") from error
 
 
 def _options(asked: argparse.Namespace) -> Options:

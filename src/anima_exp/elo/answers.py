@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anima_exp.answers.text import answer_field, answer_in
 from anima_exp.elo.names import short
 from anima_exp.elo.rows import lines
 from anima_exp.errors import DataError
 from anima_exp.results.short_id import short_id
-
-# A model that goes on and plays the human too repeats its own prompt; QLoRA cuts there.
-_PROMPT = "A chat between a curious human and an artificial intelligence"
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,8 @@ def read_answers(paths: Sequence[Path]) -> dict[str, Answer]:
         for number, fields in lines(path):
             text = _text(fields, f"{path}, row {number}")
             models = [short(path.stem), str(fields.get("model_id") or "")]
-            answer = Answer(tuple(filter(None, models)), len(text))
-            found.setdefault(str(fields.get("answer_id") or short_id(text)), answer)
+            key = str(fields.get("answer_id") or short_id(text))
+            found.setdefault(key, Answer(tuple(filter(None, models)), len(text)))
             count += 1
         if not count:
             raise DataError(f"{path} is empty: no answer in it.")
@@ -41,9 +39,7 @@ def read_answers(paths: Sequence[Path]) -> dict[str, Answer]:
 
 
 def _text(fields: dict[str, Any], at: str) -> str:
-    for name in ("generation_truncated", "generation"):
-        if isinstance(fields.get(name), str):
-            return str(fields[name]).split(_PROMPT)[0]
-    if isinstance(fields.get("text"), str):
-        return str(fields["text"])
-    raise DataError(f"{at}: there is no text, generation or generation_truncated.")
+    field = answer_field(fields)
+    if not isinstance(fields.get(field), str):
+        raise DataError(f"{at}: there is no text, generation or generation_truncated.")
+    return answer_in(field, fields[field])

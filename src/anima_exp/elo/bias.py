@@ -1,10 +1,10 @@
 """Verdicts -> how far the judge goes by the position of an answer, and by its length."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anima_exp.elo.verdicts import Verdict
+from anima_exp.wilson import wilson
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,7 @@ class Share:
 
     @property
     def ends(self) -> tuple[float, float]:
-        z, n, p = 1.96, self.total, self.share
-        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return middle - half, middle + half
+        return wilson(self.count, self.total)
 
 
 @dataclass(frozen=True)

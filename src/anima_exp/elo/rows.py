@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anima_exp.data.files import json_lines
 from anima_exp.errors import DataError
 
 _OUTCOMES = {1: 1.0, 2: 0.0, 3: 0.5}  # three-class: the first is better, the second, a tie
@@ -58,22 +59,10 @@ def lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         DataError: the file cannot be read, or a line is not a JSON object.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise DataError(f"Cannot read {path}: {reason or error}.") from error
-    # Not splitlines(): answers hold other line separators, which JSON need not escape.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            fields = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}, row {number}: not JSON ({error}). Mend or drop it.") from None
-        if not isinstance(fields, dict):
-            raise DataError(f"{path}, row {number}: a JSON object belongs here, not {line[:40]}.")
-        yield number, fields
+    for number, fields in json_lines(path):
+        if isinstance(fields, DataError):
+            raise DataError(f"{path}, row {number}: {fields}. Mend or drop it.")
+        yield number, dict(fields)
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

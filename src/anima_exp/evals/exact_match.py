@@ -3,8 +3,8 @@
 from typing import Any
 
 from anima_exp.config import ExactMatchConfig
-from anima_exp.evals.same import same
 from anima_exp.model.generate import greedy
+from anima_exp.same import same
 
 
 def exact_match(model: Any, tokenizer: Any, rows: Any, config: ExactMatchConfig) -> float:

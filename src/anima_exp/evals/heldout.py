@@ -2,15 +2,15 @@
 
 from typing import Any
 
-import torch
-from torch.nn.functional import cross_entropy
-
 from anima_exp.config import HeldoutConfig
-from anima_exp.data.collate import collate
-from anima_exp.data.encode import IGNORE
+from anima_exp.data.micro_batch import concatenate, cut
+from anima_exp.model.attention import keeps_rows_apart, rows_apart
+from anima_exp.model.forward import loss_of
+
+_AT_ONCE = 256  # rows sorted by length whose micro-batches are planned together
 
 
-def heldout_loss(model: Any, tokenizer: Any, rows: Any, config: HeldoutConfig) -> float:
+def heldout_loss(model: Any, rows: Any, config: HeldoutConfig) -> float:
     """Nats per label token, over all label tokens of the first `config.max_rows` rows.
 
     Every token weighs the same: a mean of batch means, as the Trainer gives, would let short
@@ -18,20 +18,13 @@ def heldout_loss(model: Any, tokenizer: Any, rows: Any, config: HeldoutConfig) -
     """
     count = min(len(rows), len(rows) if config.max_rows is None else config.max_rows)
     by_length = sorted(range(count), key=lambda number: -int(rows.lengths[number]))
+    budget = config.batch_tokens if keeps_rows_apart(model) else 1
     total, labelled = 0.0, 0
-    for start in range(0, count, config.batch_size):
-        chosen = by_length[start : start + config.batch_size]
-        batch = collate([rows[number] for number in chosen], pad=tokenizer.pad_token_id)
-        labels = batch.pop("labels")[:, 1:]
-        learnt = (labels != IGNORE).to(model.device)
-        logits = model(**{key: value.to(model.device) for key, value in batch.items()}).logits
-        for row, known, answer in zip(logits, learnt, labels.to(model.device), strict=True):
-            # Row by row: a batch of them in fp32 takes more memory than training does.
-            total += _sum(row[:-1][known], answer[known])
-        labelled += int(learnt.sum())
+    with rows_apart(model):
+        for start in range(0, count, _AT_ONCE):
+            some = [rows[number] for number in by_length[start : start + _AT_ONCE]]
+            for chosen in cut([len(row["input_ids"]) for row in some], budget):
+                batch = concatenate(some, chosen, [1.0] * len(some)).to(model.device)
+                total += float(loss_of(model, batch))
+                labelled += len(batch.labels)
     return total / max(labelled, 1)
-
-
-def _sum(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Summed cross-entropy of `logits` `[L, V]` at the L label positions."""
-    return float(cross_entropy(logits.float(), labels, reduction="sum"))

@@ -75,7 +75,7 @@ def measure(model: Any, evals: Evals) -> Measured:
     except torch.OutOfMemoryError as error:
         raise ModelError(
             f"An evaluation does not fit this GPU: {str(error).splitlines()[0]} Lower "
-            "evals.heldout.batch_size, evals.exact_match.batch_size, or evals.NAME.batch_tokens."
+            "evals.heldout.batch_tokens, evals.exact_match.batch_size, or evals.NAME.batch_tokens."
         ) from error
 
 
@@ -85,7 +85,7 @@ def _measure(model: Any, evals: Evals) -> Measured:
     started = time.perf_counter()
     with inference(model, config.trainer.precision):
         if on.heldout and len(heldout):
-            scores["heldout_loss"] = heldout_loss(model, tokenizer, heldout, on.heldout)
+            scores["heldout_loss"] = heldout_loss(model, heldout, on.heldout)
             _check_finite(scores)  # a model that has diverged has no answers
         if on.exact_match and config.data.exact_answers and len(heldout):
             scores["exact_match"] = exact_match(model, tokenizer, heldout, on.exact_match)

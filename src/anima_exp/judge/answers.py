@@ -9,12 +9,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from anima_exp.answers.text import answer_field, answer_in
+from anima_exp.data.file_rows import FileRow, read
 from anima_exp.errors import DataError
-from anima_exp.judge.rows import FileRow, read
 from anima_exp.results.short_id import short_id
-
-# Where a model begins to write the next chat itself, qlora's eval_gpt_review.py cuts its answer.
-_NEXT_CHAT = "A chat between a curious human and an artificial intelligence"
 
 
 @dataclass(frozen=True)
@@ -73,10 +71,10 @@ def _names(paths: list[str]) -> list[str]:
 
 
 def _answer(row: FileRow, name: str) -> Answer:
-    generated = next((f for f in ("generation_truncated", "generation") if f in row.values), None)
-    text = row.text(generated).split(_NEXT_CHAT)[0] if generated else row.text("text")
+    field = answer_field(row.values)
+    text = answer_in(field, row.text(field))
     question = row.optional("question")
-    if generated and question is None:
+    if field != "text" and question is None:
         question = row.optional("text")
     return Answer(
         model=row.name("model_id") or row.name("model") or name,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any
 
+from anima_exp.data.file_rows import FileRow, read
 from anima_exp.errors import DataError
 from anima_exp.judge.prompts import Message
-from anima_exp.judge.rows import FileRow, read
 
 _TEXTS = ("question", "answer_1", "answer_2")
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from anima_exp.data.file_rows import read
 from anima_exp.errors import DataError
 from anima_exp.judge.answers import Answer
-from anima_exp.judge.rows import read
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ import hashlib
 from dataclasses import dataclass
 
 from anima_exp.errors import DataError
-from anima_exp.evals.same import same
 from anima_exp.judge.calls import Call, key
 from anima_exp.judge.config import Kind
 from anima_exp.judge.matches import Match
 from anima_exp.judge.prompts import Message
 from anima_exp.judge.verdict import Reply
+from anima_exp.same import same
 
 NAME = "reference"
 _RULE = "equal to the reference but for white space and one final full stop"

@@ -1,15 +1,14 @@
 """What the judge says in the terminal: what it would ask, how far it is, what came out."""
 
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from rich import progress
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from anima_exp import program
 from anima_exp.judge.config import Judge, JudgeConfig
 from anima_exp.judge.estimate import HOW, estimate
 from anima_exp.judge.plan import PairPlan, Plan
@@ -19,7 +18,7 @@ from anima_exp.terminal import visible
 _MOST_PAIRS = 40  # rows of a table
 _LINES = 20  # of progress, where there is no terminal
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+console = program.console()
 
 
 def say(text: str) -> None:

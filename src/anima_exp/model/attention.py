@@ -20,8 +20,13 @@ _OWN_BORDERS = ("flash_attention",)  # transformers' own that take the borders a
 
 
 def keeps_rows_apart(model: Any) -> bool:
-    """Whether the architecture takes attention from outside and hands it the row borders."""
-    return bool(getattr(model, "_supports_attention_backend", False))
+    """Whether the architecture takes attention from outside, and one that torch computes.
+
+    Where it does not, a micro-batch is one row, through the architecture's own attention.
+    """
+    bends_scores = getattr(model.config.get_text_config(), "attn_logit_softcapping", None)
+    takes = (getattr(model, f"_supports_{what}", False) for what in ("attention_backend", "sdpa"))
+    return all(takes) and bends_scores is None
 
 
 @contextmanager
@@ -70,9 +75,6 @@ def _attention(
 ) -> tuple[Tensor, None]:
     """`query` [1, heads, T, D], `key` and `value` [1, kv heads, T, D] -> [1, T, heads, D]."""
     assert row_lengths is not None, "a forward pass without row borders"
-    unknown = [name for name in ("softcap", "s_aux") if more.get(name) is not None]
-    if unknown:
-        raise NotImplementedError(f"attention with {unknown[0]}")
     window = sliding_window if sliding_window and sliding_window < max(row_lengths) else None
     if query.is_cuda and not dropout and _varlen_takes(query):
         found = _variable_length(
@@ -96,13 +98,17 @@ def _row_by_row(
         key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
     found = [
         scaled_dot_product_attention(
-            *one,
-            attn_mask=None if window is None else _band(one[0].shape[2], window, query.device),
+            q,
+            k,
+            v,
+            attn_mask=None if window is None else _band(q.shape[2], window, q.device),
             is_causal=window is None,
             dropout_p=dropout,
             scale=scaling,
         )
-        for one in zip(*(x.split(lengths, dim=2) for x in (query, key, value)), strict=True)
+        for q, k, v in zip(
+            *(torch.split(x, list(lengths), 2) for x in (query, key, value)), strict=True
+        )
     ]
     return torch.cat(found, dim=2).transpose(1, 2)
 
@@ -146,6 +152,6 @@ def _variable_length(
         how["scale"] = scaling
     elif scaling is not None:
         query = query * (scaling * query.shape[-1] ** 0.5)
-    flat = (one[0].transpose(0, 1).contiguous() for one in (query, key, value))
-    found: Tensor = varlen_attn(*flat, starts, starts, longest, longest, **how)
-    return found[None]
+    q, k, v = (one[0].transpose(0, 1).contiguous() for one in (query, key, value))
+    found: Any = varlen_attn(q, k, v, starts, starts, longest, longest, **how)
+    return found[None]  # type: ignore[no-any-return]

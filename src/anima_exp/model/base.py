@@ -45,8 +45,8 @@ def load_base(
 ) -> Any:
     """The causal language model of `model.source`, its weights frozen unless `trainable`.
 
-    Linear layers are stored as `quant` says; embeddings, norms and head in `precision`. Weights that are to learn are fp32 throughout: a small update to a
-    bf16 weight rounds to nothing.
+    Linear layers are stored as `quant` says; embeddings, norms and head in `precision`. Weights
+    that are to learn are fp32 throughout: a small update to a bf16 weight rounds to nothing.
 
     Raises:
         ModelError: it cannot be found, loaded, or stored so.

@@ -15,7 +15,7 @@ from torch.nn.functional import linear
 def keep_dequantized(model: nn.Module) -> int:
     """Keep a copy of every 4-bit layer; returns the bytes it takes."""
     from bitsandbytes.functional import dequantize_4bit
-    from bitsandbytes.nn import Linear4bit
+    from bitsandbytes.nn.modules import Linear4bit
 
     total = 0
     for module in model.modules():

@@ -52,7 +52,7 @@ def _forward(layer: Any, x: Tensor, *args: Any, keys: TokenKeys, number: int, **
     flat = x.reshape(-1, x.shape[-1]).to(dtype)
     chance = getattr(layer.lora_dropout[adapter], "p", 0.0) if layer.training else 0.0
     with torch.autocast(kind, enabled=False):
-        found: Tensor = _Update.apply(
+        found: Tensor = _Update.apply(  # type: ignore[no-untyped-call]
             base.reshape(-1, base.shape[-1]).to(dtype),
             flat,
             layer.lora_A[adapter].weight,
@@ -66,7 +66,7 @@ def _forward(layer: Any, x: Tensor, *args: Any, keys: TokenKeys, number: int, **
 
 
 class _Update(torch.autograd.Function):
-    """base [T, out], x [T, in], A [rank, in], B [out, rank] -> base + scaling * dropout(x) A' B'."""
+    """base [T, out], x [T, in], A [rank, in], B [out, rank] -> base + scaling dropout(x) A' B'."""
 
     @staticmethod
     def forward(

@@ -49,7 +49,7 @@ def label_loss(
         weights: [L], fp32.
         dtype: the type to multiply with the head in.
     """
-    loss: Tensor = _LabelLoss.apply(
+    loss: Tensor = _LabelLoss.apply(  # type: ignore[no-untyped-call]
         hidden.to(dtype), head.weight, head.bias, labels, weights, head.scale, head.softcap
     )
     return loss
@@ -76,7 +76,9 @@ class _LabelLoss(torch.autograd.Function):
         relative = weights / heaviest
         d_hidden = torch.empty_like(hidden) if wanted[0] else None
         d_weight = torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else None
-        d_bias = torch.zeros_like(bias, dtype=torch.float32) if wanted[2] else None
+        d_bias = None
+        if bias is not None and wanted[2]:
+            d_bias = torch.zeros_like(bias, dtype=torch.float32)
         loss = weights.new_zeros(())
         size = max(1, _CHUNK_LOGITS // len(weight))
         for start in range(0, len(hidden), size):

@@ -14,13 +14,16 @@ _KEPT = ("mm", "addmm", "bmm", "linear", "gemm_4bit", "matmul_4bit", "attention"
 
 def set_recompute(model: Any, how: Recompute) -> None:
     """Switch it on or off, for the passes from now on."""
+    # transformers 5.2x calls it activation checkpointing and warns about the old name.
+    name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
     if how is Recompute.none:
-        model.gradient_checkpointing_disable()
+        getattr(model, f"{name}_checkpointing_disable")()
         return
     settings: dict[str, Any] = {"use_reentrant": False}
     if how is Recompute.selective:
         settings["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=settings)
+    enable = getattr(model, f"{name}_checkpointing_enable")
+    enable(**{f"{name}_checkpointing_kwargs": settings})
 
 
 def _policy(context: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:

@@ -1,7 +1,6 @@
 """Sections, their data and scripts -> one HTML file that needs nothing but itself."""
 
 import base64
-import errno
 import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
@@ -9,10 +8,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from anima_exp.errors import RunError
 from anima_exp.page.section import Section
 from anima_exp.page.words import embedded, escaped
-from anima_exp.results.files import write_text
+from anima_exp.results.files import asked_for, write_text
 
 _HERE = Path(__file__).parent
 
@@ -23,14 +21,8 @@ def write(path: Path, text: str) -> None:
     Raises:
         RunError: `path` cannot be written.
     """
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with asked_for(path, way_out="Give another --html FILE."):
         write_text(path, text)
-    except OSError as error:
-        reason = error.strerror or error
-        raise RunError(f"Cannot write {path}: {reason}. Give another --html FILE.") from error
 
 
 def page(
@@ -48,13 +40,13 @@ def page(
         title: plain text.
         header: HTML.
         data: what the scripts find as `found`.
-        scripts: JavaScript files, run in this order between page.js, which draws, and start.js,
-            which calls the functions that they list in `parts`.
+        scripts: JavaScript files, run in this order between page.js and field.js, which draw, and
+            start.js, which calls the functions that they list in `parts`.
         program: the module that made the page.
     """
     plotly = files("plotly").joinpath("package_data/plotly.min.js").read_text("utf-8")
-    every = [_HERE / "scripts" / "page.js", *scripts, _HERE / "scripts" / "start.js"]
-    own = "\n".join(path.read_text("utf-8") for path in every)
+    first, field, last = (_HERE / "scripts" / f"{name}.js" for name in ("page", "field", "start"))
+    own = "\n".join(path.read_text("utf-8") for path in [first, field, *scripts, last])
     script = f'(() => {{\n"use strict";\n{own}}})();\n'
     return Template((_HERE / "page.html").read_text("utf-8")).substitute(
         policy=_policy(plotly, script),

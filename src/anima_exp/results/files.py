@@ -3,6 +3,7 @@
 What is moved has reached the disk before, so that this holds after a power cut too.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -28,6 +29,23 @@ def writing(folder: Path) -> Iterator[None]:
             f"Cannot write to {folder}: {reason}. Make room; the same command goes on from the "
             "last checkpoint."
         ) from error
+
+
+@contextmanager
+def asked_for(path: Path, *, way_out: str) -> Iterator[None]:
+    """Around the writing of a file where a user wants it; folders on the way are made.
+
+    Raises:
+        RunError: it cannot be written. `way_out` says what to give instead.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunError(f"Cannot write {path}: {reason}. {way_out}") from error
 
 
 def write_text(path: Path, text: str) -> None:

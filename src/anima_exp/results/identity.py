@@ -38,7 +38,7 @@ _NOT_IN_THE_RESULT = {
     "trainer.log_every",
     "trainer.save_every",
     "trainer.keep_checkpoints",
-    "evals.heldout.batch_size",
+    "evals.heldout.batch_tokens",
     "evals.exact_match.batch_size",
     "evals.answers.batch_size",
     *(f"evals.{name}.batch_tokens" for name in BENCHMARKS),

@@ -7,9 +7,10 @@ from itertools import islice
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from anima_exp.same import same
 from anima_exp.tiny.corpus import guanaco_prompt
 from anima_exp.tiny.multiple_choice import LETTERS, Question
-from anima_exp.tiny.world import Task, is_correct, tasks
+from anima_exp.tiny.world import Task, tasks
 
 BATCH = 100
 LONGEST_ANSWER = 20
@@ -28,8 +29,8 @@ def exact_match(
         batch = asked[start : start + BATCH]
         answers = generate(model, tokenizer, [guanaco_prompt(task.instruction) for task in batch])
         for task, answer in zip(batch, answers, strict=True):
-            right[task.kind].append(is_correct(task.answer, answer))
-            right["all"].append(is_correct(task.answer, answer))
+            right[task.kind].append(same(answer, task.answer))
+            right["all"].append(same(answer, task.answer))
     return {kind: sum(marks) / len(marks) for kind, marks in right.items()}
 
 

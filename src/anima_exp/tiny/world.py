@@ -1,7 +1,6 @@
 """In: a language, a part and a seed; out: small tasks with one right answer each, without end."""
 
 import random
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -66,12 +65,3 @@ def sample_rows(
             "kind": kind,
         }
     return list(rows.values())
-
-
-def is_correct(answer: str, text: str) -> bool:
-    """Exact match, but for whitespace and one final full stop."""
-    return normalise(answer) == normalise(text)
-
-
-def normalise(text: str) -> str:
-    return re.sub(r"[.。]$", "", " ".join(text.split())).rstrip()

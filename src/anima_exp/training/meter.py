@@ -8,6 +8,7 @@ import json
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
+
 _FILE = "meter.json"
 
 

@@ -14,8 +14,8 @@ from anima_exp.config import RunConfig
 from anima_exp.errors import TrainingError
 from anima_exp.model.adapter import cast_adapter
 from anima_exp.model.dropout import TokenKeys
-from anima_exp.results.files import writing
 from anima_exp.results import screen
+from anima_exp.results.files import writing
 from anima_exp.results.provenance import peak_memory_gib
 from anima_exp.training import checkpoint
 from anima_exp.training.arguments import training_arguments
@@ -81,7 +81,7 @@ class QLoraTrainer(Trainer):
             args=training_arguments(config, steps=steps, folder=folder),
             train_dataset=rows,
             processing_class=tokenizer,
-            data_collator=list,  # step.py cuts a batch into micro-batches
+            data_collator=list,  # type: ignore[arg-type]  # step.py cuts rows into micro-batches
             callbacks=[
                 _EvaluateEvery(config.trainer.eval_every, self._pause_for(evaluate)),
                 *callbacks,

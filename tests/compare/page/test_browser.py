@@ -2,10 +2,11 @@
 
 import json
 
+import claims
 import pytest
 import synthetic
+from claims import HOSTILE
 
-HOSTILE = "</script><img src=x onerror=\"document.title='owned'\"><b>bold</b><a href=x>&lt;"
 ON_DISK = "<img src=x onerror=document.title='owned'>"  # a folder's name holds no slash
 DRAWN = "document.querySelectorAll('.plot svg path').length"
 
@@ -33,9 +34,7 @@ def many(tmp_path_factory, written):
 @pytest.fixture
 def shown(browser, grid):
     """The browser, which shows the grid's page; each test uses a part of the page of its own."""
-    if browser.value("location.href") != grid.as_uri():
-        browser.open(grid)
-    return browser
+    return browser.show(grid)
 
 
 def rows(browser, column):
@@ -55,9 +54,7 @@ def choose(browser, name, option):
 
 
 def test_it_draws_without_a_fault_and_asks_for_nothing(browser, grid):
-    browser.open(grid)
-    assert browser.faults() == []
-    assert browser.requests() == [grid.as_uri()]
+    claims.opens_without_a_fault_and_asks_for_nothing(browser, grid)
     empty = "Array.from(document.querySelectorAll('.plot')).filter((p) => !p.querySelector('svg'))"
     assert browser.value(f"({empty}).length") == 0
     assert browser.value(DRAWN) > 50
@@ -127,22 +124,11 @@ def test_answers_of_any_two_runs_stand_side_by_side(shown):
 
 
 def test_no_page_scrolls_sideways(shown):
-    for width in (390, 320, 800):
-        shown.resize(width, phone=True)
-        assert shown.value("document.documentElement.scrollWidth") == width
-        assert shown.value("document.querySelector('#leaderboard .box').clientWidth") < width
-        shown.wait(f"document.querySelector('#training-plot svg').clientWidth < {width}")
-    shown.resize(1400)
+    claims.never_scrolls_sideways(shown, "training-plot")
 
 
 def test_the_plots_follow_the_dark(shown):
-    title = "document.querySelector('#training-plot .xtitle').style.fill"
-    light = shown.value(title)
-    shown.darken(True)
-    shown.wait(f"document.documentElement.dataset.drawn && {title} !== {light!r}")
-    assert shown.value("getComputedStyle(document.body).backgroundColor") == "rgb(19, 23, 26)"
-    shown.darken(False)
-    shown.wait(f"document.documentElement.dataset.drawn && {title} === {light!r}")
+    claims.follows_the_dark(shown, "training-plot")
 
 
 def test_the_run_under_the_pointer_stands_out(shown):
@@ -205,11 +191,7 @@ def test_hostile_texts_are_shown_and_never_run(browser, written, tmp_path):
         tmp_path / "sweep", [(place, [HOSTILE]) for place in places], name=HOSTILE,
         question=HOSTILE, command=HOSTILE, published=table, swept=["lora.target_modules", "seed"],
     )  # fmt: skip
-    browser.open(written(sweep))
-    assert browser.faults() == []
-    # That the title is the question says too that nothing has changed it.
-    assert browser.value("document.title") == HOSTILE
-    assert browser.value("document.querySelectorAll('img, b, main a, svg a').length") == 0
+    claims.shows_hostile_texts_and_runs_none(browser, written(sweep), title=HOSTILE)
     assert browser.value("document.getElementById('question').textContent") == HOSTILE
     assert browser.value("document.querySelector('.said:not(.before)').textContent") == HOSTILE
     drawn = browser.value("document.getElementById('effects').textContent")

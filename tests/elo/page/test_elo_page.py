@@ -3,12 +3,12 @@
 import json
 import re
 
+import claims
 import made
 import pytest
+from claims import HOSTILE
 
 from anima_exp.errors import RunError
-
-HOSTILE = "</script><img src=x onerror=\"document.title='owned'\"><b>bold</b><a href=x>&lt;"
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +23,7 @@ def both(tmp_path_factory, written):
 
 @pytest.fixture
 def shown(browser, both):
-    if browser.value("location.href") != both.as_uri():
-        browser.open(both)
-    return browser
+    return browser.show(both)
 
 
 def sections(path):
@@ -47,9 +45,7 @@ def test_a_page_that_cannot_be_written_says_so(tmp_path, written):
 
 
 def test_it_draws_without_a_fault_and_asks_for_nothing(browser, both):
-    browser.open(both)
-    assert browser.faults() == []
-    assert browser.requests() == [both.as_uri()]
+    claims.opens_without_a_fault_and_asks_for_nothing(browser, both)
     assert browser.value("document.querySelectorAll('.plot svg.main-svg').length") >= 8
     assert browser.value("document.documentElement.dataset.drawn") == "4"
 
@@ -66,21 +62,11 @@ def test_the_matrix_holds_what_the_table_says(shown):
 
 
 def test_no_page_scrolls_sideways(shown):
-    for width in (390, 320, 800):
-        shown.resize(width, phone=True)
-        assert shown.value("document.documentElement.scrollWidth") == width
-        shown.wait(f"document.querySelector('#ratings-plot svg').clientWidth < {width}")
-    shown.resize(1400)
+    claims.never_scrolls_sideways(shown, "ratings-plot")
 
 
 def test_the_plots_follow_the_dark(shown):
-    title = "document.querySelector('#ratings-plot .xtitle').style.fill"
-    light = shown.value(title)
-    shown.darken(True)
-    shown.wait(f"document.documentElement.dataset.drawn && {title} !== {light!r}")
-    shown.darken(False)
-    shown.wait(f"document.documentElement.dataset.drawn && {title} === {light!r}")
-    assert shown.faults() == []
+    claims.follows_the_dark(shown, "ratings-plot")
 
 
 def test_hostile_names_are_shown_and_never_run(browser, written, tmp_path):
@@ -93,10 +79,7 @@ def test_hostile_names_are_shown_and_never_run(browser, written, tmp_path):
     made.write(tmp_path / "r" / "a.jsonl", rows)
     made.write(tmp_path / "r" / "b.jsonl", relative)
     path = written(tmp_path / "r", reference=HOSTILE)
-    browser.open(path)
-    assert browser.faults() == []
-    assert browser.value("document.title") == "A tournament of 2 models"
-    assert browser.value("document.querySelectorAll('img, b, main a, svg a').length") == 0
+    claims.shows_hostile_texts_and_runs_none(browser, path, title="A tournament of 2 models")
     data = json.loads(browser.value("document.getElementById('data').textContent"))
     assert data["reference"] == HOSTILE
     for place in ("ratings", "matrix", "categories", "percents"):

@@ -2,9 +2,7 @@
 
 import random
 
-import pytest
-
-from anima_exp.evals.choice.accuracy import accuracy, wilson
+from anima_exp.evals.choice.accuracy import accuracy
 
 
 def test_macro_weighs_subjects_alike_and_micro_questions():
@@ -19,16 +17,6 @@ def test_macro_weighs_subjects_alike_and_micro_questions():
 
 def test_the_tiny_worlds_subjects_are_of_one_size_and_need_one_mean():
     assert accuracy(["a", "b"], [True, False], {}).scores("choices") == {"choices": 0.5}
-
-
-@pytest.mark.parametrize(
-    ("right", "asked", "low", "high"),
-    [(81, 263, 0.2553, 0.3662), (0, 20, 0.0, 0.1611), (20, 20, 0.8389, 1.0), (1, 1, 0.2065, 1.0)],
-)
-def test_wilsons_interval(right, asked, low, high):
-    """The first is Newcombe's (1998) example, method 3."""
-    found = wilson(right, asked)
-    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_the_macro_interval_holds_the_truth_about_nineteen_times_in_twenty():

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-_Z = 1.959964  # of a normal distribution, 95 %
+from anima_exp.wilson import Z, wilson
 
 
 @dataclass(frozen=True)
@@ -55,21 +55,16 @@ def accuracy(
         by_subject[subject].append(found)
         if subject in categories:
             by_category[categories[subject]].append(found)
-    shares = {subject: wilson(sum(found), len(found)) for subject, found in by_subject.items()}
     return Accuracy(
-        subjects=shares,
-        categories={name: wilson(sum(v), len(v)) for name, v in sorted(by_category.items())},
+        subjects={name: _share(sum(v), len(v)) for name, v in by_subject.items()},
+        categories={name: _share(sum(v), len(v)) for name, v in sorted(by_category.items())},
         macro=_macro(by_subject),
-        micro=wilson(sum(right), len(right)),
+        micro=_share(sum(right), len(right)),
     )
 
 
-def wilson(right: int, asked: int) -> Share:
-    """Wilson's interval of a share: it stays within 0 and 1, and is never empty."""
-    p, z2 = right / asked, _Z**2
-    middle = (p + z2 / (2 * asked)) / (1 + z2 / asked)
-    half = _Z * math.sqrt(p * (1 - p) / asked + z2 / (4 * asked**2)) / (1 + z2 / asked)
-    return Share(p, min(middle - half, p), max(middle + half, p), asked)
+def _share(right: int, asked: int) -> Share:
+    return Share(right / asked, *wilson(right, asked), asked)
 
 
 def _macro(by_subject: Mapping[str, Sequence[bool]]) -> Share:
@@ -81,10 +76,10 @@ def _macro(by_subject: Mapping[str, Sequence[bool]]) -> Share:
     means = [sum(found) / len(found) for found in by_subject.values()]
     variance = 0.0
     for found in by_subject.values():
-        count = len(found) + _Z**2
-        share = (sum(found) + _Z**2 / 2) / count
+        count = len(found) + Z**2
+        share = (sum(found) + Z**2 / 2) / count
         variance += share * (1 - share) / count
     mean = sum(means) / len(means)
-    half = _Z * math.sqrt(variance) / len(means)
+    half = Z * math.sqrt(variance) / len(means)
     asked = sum(map(len, by_subject.values()))
     return Share(mean, max(mean - half, 0.0), min(mean + half, 1.0), asked)

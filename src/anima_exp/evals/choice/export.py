@@ -3,10 +3,9 @@
 import json
 from pathlib import Path
 
-from anima_exp.errors import RunError
 from anima_exp.evals.choice.benchmark import LETTERS
 from anima_exp.evals.choice.measure import Ready
-from anima_exp.results.files import write_text
+from anima_exp.results.files import asked_for, write_text
 
 
 def export(ready: Ready, path: Path) -> None:
@@ -19,8 +18,5 @@ def export(ready: Ready, path: Path) -> None:
         json.dumps({"subject": one.subject, "input": one.text, "output": LETTERS[one.answer]})
         for one in ready.asked
     ]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with asked_for(path, way_out="Give another prompts=FOLDER."):
         write_text(path, "\n".join([*lines, ""]))
-    except OSError as error:
-        raise RunError(f"Cannot write {path}: {error.strerror}.") from error

@@ -53,23 +53,24 @@ const darkness = matchMedia("(prefers-color-scheme: dark)");
 const dark = () => darkness.matches && !page.classList.contains("paper");
 const ink = (name) => getComputedStyle(page).getPropertyValue(`--${name}`).trim();
 const categories = () => dark() ? DARK_CATEGORIES : CATEGORIES;
+const stopsOf = (colours) => colours.map((colour, at) => [at / (colours.length - 1), colour]);
 // Stops of a colour scale that runs from worse to better.
-const scale = () => (dark() ? DARK_SCALE : SCALE).map((colour, at, all) => [
-  at / (all.length - 1), colour,
-]);
+const scale = () => stopsOf(dark() ? DARK_SCALE : SCALE);
 
-// The colour at `share` of the scale; lines start past its palest part, to be seen on paper.
-function along(share, start = 0.3) {
-  const stops = dark() ? DARK_SCALE : SCALE;
-  const place = (start + (1 - start) * share) * (stops.length - 1);
+// The colour at `share` of a scale's stops.
+function between(stops, share) {
+  const place = Math.min(Math.max(share, 0), 1) * (stops.length - 1);
   const at = Math.min(Math.floor(place), stops.length - 2);
-  const part = (stop, from) => parseInt(stops[stop].slice(from, from + 2), 16);
+  const part = (stop, from) => parseInt(stops[stop][1].slice(from, from + 2), 16);
   const parts = [1, 3, 5].map((from) => {
-    const [low, high] = [part(at, from), part(at + 1, from)];
-    return Math.round(low + (high - low) * (place - at));
+    const [left, right] = [part(at, from), part(at + 1, from)];
+    return Math.round(left + (right - left) * (place - at));
   });
   return `rgb(${parts.join(",")})`;
 }
+
+// Lines start past the palest part of the scale, to be seen on paper.
+const along = (share) => between(scale(), 0.3 + 0.7 * share);
 
 // Black or white, whichever is read better on the colour.
 function readable(background) {

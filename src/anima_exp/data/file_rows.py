@@ -1,10 +1,12 @@
-"""A file of JSON rows -> its rows with where each stands, and the fields one may ask them for."""
+"""A file of rows -> its rows with where each stands, and the fields one may ask them for."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from anima_exp.data import files
+from anima_exp.data.example import has_half_a_character
 from anima_exp.errors import DataError
 from anima_exp.terminal import visible
 
@@ -23,8 +25,10 @@ class FileRow:
             found = ", ".join(map(str, self.values)) or "nothing"
             what = f"is {_kind(value)}, not text" if field in self.values else "is missing"
             raise DataError(f"{self.where}: field '{field}' {what}; the row has {found}.")
-        if any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise DataError(f"{self.where}: field '{field}' holds half a character (a surrogate).")
+        if has_half_a_character(value):
+            raise DataError(
+                f"{self.where}: field '{field}' holds half a character (a lone surrogate)."
+            )
         return value
 
     def optional(self, field: str) -> str | None:
@@ -46,21 +50,30 @@ class FileRow:
 
 
 def read(path: str, *, key: str) -> Iterator[FileRow]:
-    """Every row of a JSON or JSON-lines file.
+    """Every row of the file at `path`.
 
     Raises:
-        DataError: no such file, a broken line, or no row at all. `key` is the setting to name.
+        DataError: no such file, a broken row, or no row at all. `key` is the setting to name.
     """
-    file = files.find(path, key=key)
-    unit, empty = files.unit(file), True
+    row = None
+    for row in placed(files.find(path, key=key), path):
+        yield row
+    if row is None:
+        raise DataError(f"{key}={path} holds no rows.")
+
+
+def placed(file: Path, name: str) -> Iterator[FileRow]:
+    """Every row of `file`, which error messages call `name`.
+
+    Raises:
+        DataError: the file cannot be read, or a row is broken.
+    """
+    unit = files.unit(file)
     for number, row in files.rows(file):
-        empty = False
-        where = f"{path}, {unit} {number}"
+        where = f"{name}, {unit} {number}"
         if isinstance(row, DataError):
             raise DataError(f"{where}: {row}.")
         yield FileRow(where, dict(row))
-    if empty:
-        raise DataError(f"{key}={path} holds no rows.")
 
 
 def _kind(value: Any) -> str:

@@ -1,0 +1,143 @@
+"""The fast forward pass against transformers' own, row by row."""
+
+import pytest
+import torch
+from small_models import small, some_rows
+from torch.nn.functional import cross_entropy
+
+from anima_exp.config import LoraConfig, Precision, Recompute, TargetModules
+from anima_exp.data.micro_batch import concatenate, cut, row_weights, token_weights
+from anima_exp.model import lora_update
+from anima_exp.model.adapter import attach
+from anima_exp.model.attention import keeps_rows_apart, rows_apart
+from anima_exp.model.forward import loss_of
+from anima_exp.model.recompute import set_recompute
+
+
+def adapted(model, dropout=0.0):
+    lora = LoraConfig(TargetModules.all_linear, rank=4, alpha=8, dropout=dropout)
+    model = attach(model, lora).train()
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:  # zeros would hide what A does
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def gradients(model):
+    found = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    return found
+
+
+def ours(model, rows, weights, budget):
+    total = 0.0
+    with rows_apart(model):
+        for chosen in cut([len(row["input_ids"]) for row in rows], budget):
+            loss = loss_of(model, concatenate(rows, chosen, weights))
+            loss.backward()
+            total += float(loss.detach())
+    return total, gradients(model)
+
+
+def plain(model, rows, weights):
+    """One row at a time, full logits, PEFT's own forward, the model's own attention and mask."""
+    total = 0.0
+    for row, weight in zip(rows, weights, strict=True):
+        ids, labels = (torch.as_tensor(row[key]) for key in ("input_ids", "labels"))
+        logits = model(input_ids=ids[None], use_cache=False).logits[0, :-1].float()
+        loss = cross_entropy(logits, labels[1:], ignore_index=-100, reduction="sum") * weight
+        loss.backward()
+        total += float(loss.detach())
+    return total, gradients(model)
+
+
+def assert_same(found, expected, tolerance=2e-4):
+    assert found[0] == pytest.approx(expected[0], rel=1e-5)
+    assert found[1].keys() == expected[1].keys() and found[1]
+    for name, gradient in expected[1].items():
+        difference = (found[1][name] - gradient).norm() / gradient.norm()
+        assert difference < tolerance, (name, float(difference))
+
+
+@pytest.mark.parametrize("weigh", [token_weights, row_weights])
+@pytest.mark.parametrize("budget", [1, 30, 1000])
+@pytest.mark.parametrize("family", ["llama", "qwen3", "mistral", "granite", "gemma2"])
+def test_rows_in_one_sequence_have_the_gradients_of_rows_apart(family, budget, weigh):
+    settings = {"mistral": {"sliding_window": 7}, "granite": {"logits_scaling": 3.0}}
+    model = adapted(small(family, **settings.get(family, {})))
+    rows = some_rows()
+    weights = weigh(rows)
+    expected = plain(model, rows, weights)
+    lora_update.use(model)
+    if not keeps_rows_apart(model):
+        assert family == "gemma2"  # whose attention bends its scores
+        budget = 1
+    assert_same(ours(model, rows, weights, budget), expected)
+
+
+def test_a_row_does_not_see_its_neighbours():
+    model = small().eval()
+    rows = some_rows((8, 12))
+    other = [rows[0], some_rows((12,), seed=5)[0]]
+    weights = [1.0, 0.0]
+    with rows_apart(model), torch.no_grad():
+        losses = [loss_of(model, concatenate(two, [1, 0], weights)) for two in (rows, other)]
+    assert torch.equal(losses[0], losses[1])
+
+
+def test_outside_the_models_own_attention_is_back():
+    model = small()
+    with rows_apart(model):
+        assert model.config._attn_implementation == "rows_apart"
+    assert model.config._attn_implementation == "sdpa"
+    assert model(input_ids=torch.ones(2, 5, dtype=torch.long)).logits.shape[:2] == (2, 5)
+
+
+@pytest.mark.parametrize("how", [Recompute.selective, Recompute.full])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_recomputation_changes_memory_and_no_gradient(how, dropout):
+    model = adapted(small(), dropout)
+    keys = lora_update.use(model)
+    rows = some_rows()
+    weights = token_weights(rows)
+    keys.now = torch.arange(sum(len(row["input_ids"]) for row in rows), dtype=torch.int32)
+    sizes, found = [], []
+    for way in (Recompute.none, how):
+        set_recompute(model, way)
+        kept = 0
+
+        def count(tensor):
+            nonlocal kept
+            kept += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            found.append(ours(model, rows, weights, 1000))
+        sizes.append(kept)
+    assert found[1][0] == found[0][0]
+    assert all(torch.equal(found[1][1][name], one) for name, one in found[0][1].items())
+    if how is Recompute.full:
+        assert sizes[1] < sizes[0] / 2
+
+
+def test_a_trained_head_and_embedding_get_their_gradients():
+    model = small(tie_word_embeddings=True).train()
+    model.requires_grad_(True)
+    rows = some_rows()
+    weights = token_weights(rows)
+    expected = plain(model, rows, weights)
+    assert_same(ours(model, rows, weights, 30), expected)
+
+
+@pytest.mark.parametrize("precision", [Precision.bf16])
+def test_products_in_16_bits_differ_by_rounding_only(precision):
+    model = adapted(small().to(torch.bfloat16))
+    rows = some_rows()
+    weights = token_weights(rows)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = plain(model, rows, weights)
+        lora_update.use(model)
+        found = ours(model, rows, weights, 1000)
+    assert found[0] == pytest.approx(expected[0], rel=1e-2)
+    for name, gradient in expected[1].items():
+        assert (found[1][name] - gradient).norm() / gradient.norm() < 0.1, name
