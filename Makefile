@@ -4,7 +4,7 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo story test test-ray check lint types format tiny-base bench bench-gpu bench-choice bench-compare bench-sweep clean
+.PHONY: help demo story test test-ray check lint types format tiny-base bench bench-gpu bench-base bench-choice bench-compare bench-sweep clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | column -t -s '|'
@@ -51,13 +51,16 @@ tiny-base: $(VENV)/.installed  ## pre-train the embedded tiny base again (an hou
 	$(PY) -m anima_exp.tiny.pretrain --out src/anima_exp/tiny/base
 
 bench: $(VENV)/.bench  ## tokens a second: ours, TRL's SFTTrainer, the original's way (FOLDER=..., TOKENIZER=...)
-	$(PY) tests/benchmarks/training_speed.py $(FOLDER) $(TOKENIZER)
+	$(PY) tests/benchmarks/training_speed.py $(FOLDER) $(TOKENIZER) $(if $(PRECISION),--precision $(PRECISION))
 
 bench-gpu: $(VENV)/.bench  ## the same at LLaMA's true shapes, 7B to 65B, random weights, on this GPU
 	$(PY) tests/benchmarks/gpu_speed.py --trl
 
 bench-choice: $(VENV)/.installed  ## five-shot questions: shared beginnings against full prompts (FOLDER=..., TOKENIZER=...)
 	$(PY) tests/benchmarks/five_shot.py $(FOLDER) $(TOKENIZER) 5
+
+bench-base: $(VENV)/.installed  ## seconds and memory to load a base: quantising, and from its snapshot
+	$(PY) tests/benchmarks/base_loading.py
 
 bench-compare: $(VENV)/.installed  ## seconds to compare 500 runs
 	PYTHONPATH=tests/compare $(PY) tests/benchmarks/compare_runs.py

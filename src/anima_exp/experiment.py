@@ -159,12 +159,13 @@ def _load(config: RunConfig) -> Setup:
         config.quant,
         precision=config.trainer.precision,
         trainable=_full(config),
+        cache=paths.cache(config.cache),
     )
     check_context(
         base, max(int(rows.lengths.max(initial=0)) for rows in (data.train, data.heldout))
     )
     check_positions(base, evals)
-    fingerprint = provenance.base_fingerprint(location(config.model.source), base.config)
+    fingerprint = provenance.base_fingerprint(location(config.model.source), config.model.revision)
     model = attach(base, config.lora)
     parameters = count(model)
     keys = lora_update.use(model)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from anima_exp import paths
 from anima_exp.config import ModelConfig, Quantization, TargetModules, UseConfig
 from anima_exp.errors import ConfigError, ModelError, RunError
 from anima_exp.results.record import RECORD, Record
@@ -76,7 +77,9 @@ def load(config: UseConfig) -> tuple[Any, Any]:
     elif config.run:
         adapter = str(Path(config.run) / "adapter")
     tokenizer = load_tokenizer(model)
-    loaded = load_base(model, quant, precision=config.trainer.precision)
+    loaded = load_base(
+        model, quant, precision=config.trainer.precision, cache=paths.cache(config.cache)
+    )
     if adapter:
         loaded = _adapted(loaded, adapter)
     loaded.eval()

@@ -18,7 +18,7 @@ def tiny_base() -> Path:
 
 
 def cache(setting: str | None = None) -> Path:
-    """The folder for things that can always be computed again (token ids).
+    """The folder for things that can always be computed again (token ids, quantised bases).
 
     `setting` (the config's `cache`) wins over ANIMA_EXP_CACHE, which wins over XDG_CACHE_HOME.
     """

@@ -5,6 +5,10 @@ def test_the_same_settings_have_the_same_name(compose):
     assert identity.name(compose()) == identity.name(compose("runs=elsewhere", "tracking=none"))
 
 
+def test_how_a_base_is_kept_is_not_in_the_name(compose):
+    assert identity.name(compose("quant.snapshot=false")) == identity.name(compose())
+
+
 def test_what_changes_the_result_changes_the_name(compose):
     names = {
         identity.name(compose(*overrides))

@@ -20,6 +20,7 @@ _LABELS = {
     "model.device_map",
     "model.max_memory_gib",
     "model.trust_remote_code",
+    "quant.snapshot",
     "data.steps",
     "data.eval_every",
     "data.sample_prompts",

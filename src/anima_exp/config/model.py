@@ -78,6 +78,7 @@ class QuantConfig:
     compute_dtype: Precision = MISSING
     # Keep the 4-bit weights in compute_dtype beside them, for speed; null = where memory allows.
     keep_dequantized: bool | None = None
+    snapshot: bool = True  # keep the quantised base in `cache`, for the next run to load
 
 
 @dataclass

@@ -27,6 +27,6 @@ class RunConfig:
     seed: int = 0  # adapter initialisation, row order, dropout
     runs: str = "runs"  # the folder that run folders are made in
     folder: str | None = None  # this run's own folder; null = named by what it computes
-    cache: str | None = None  # token ids; null = ~/.cache/anima_exp
+    cache: str | None = None  # token ids, quantised bases; null = ~/.cache/anima_exp
     scale: float = 1.0  # shrinks steps and rows alike, for a small rehearsal of a large run
     dry_run: bool = False  # compose and check everything, show what would run, and stop

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 
 from anima_exp.config import ModelConfig, Precision, QuantConfig, Quantization
 from anima_exp.errors import ModelError
+from anima_exp.model.snapshot import snapshot_of
 from anima_exp.model.tokenizer import cannot_load, location
 
 DTYPES = {
@@ -41,12 +44,18 @@ def check_precision(precision: Precision, where: torch.device) -> None:
 
 
 def load_base(
-    model: ModelConfig, quant: QuantConfig, *, precision: Precision, trainable: bool = False
+    model: ModelConfig,
+    quant: QuantConfig,
+    *,
+    precision: Precision,
+    trainable: bool = False,
+    cache: Path | None = None,
 ) -> Any:
     """The causal language model of `model.source`, its weights frozen unless `trainable`.
 
     Linear layers are stored as `quant` says; embeddings, norms and head in `precision`. Weights
     that are to learn are fp32 throughout: a small update to a bf16 weight rounds to nothing.
+    With a `cache`, a base is quantised once (snapshot.py).
 
     Raises:
         ModelError: it cannot be found, loaded, or stored so.
@@ -54,13 +63,17 @@ def load_base(
     where = device()
     check_precision(precision, where)
     dtype = torch.float32 if trainable else DTYPES[precision]
-    loaded = _from_pretrained(
-        model,
-        dtype=dtype,
-        quantization_config=_bitsandbytes(quant),
-        device_map=_device_map(model, quant, where),
-        max_memory=_max_memory(model),
-    )
+    how = {
+        "dtype": dtype,
+        "device_map": _device_map(model, quant, where),
+        "max_memory": _max_memory(model),
+    }
+    snapshot = snapshot_of(model, quant, dtype=dtype, where=where, cache=cache)
+    loaded = snapshot.load(partial(_from_pretrained, model, **how)) if snapshot else None
+    if loaded is None:
+        loaded = _from_pretrained(model, quantization_config=_bitsandbytes(quant), **how)
+        if snapshot:
+            snapshot.keep(loaded)
     keep_cpu_4bit_trainable(loaded)
     loaded.config.use_cache = False
     for parameter in loaded.parameters():
@@ -100,7 +113,7 @@ def norms_in_fp32(model: nn.Module) -> None:
                 parameter.data = parameter.data.to(torch.float32)
 
 
-def _from_pretrained(model: ModelConfig, **how: Any) -> Any:
+def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any) -> Any:
     # Without the optional `kernels` package bitsandbytes logs an error at import that is none.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.CRITICAL)
     from transformers import AutoModelForCausalLM
@@ -111,8 +124,8 @@ def _from_pretrained(model: ModelConfig, **how: Any) -> Any:
     source = location(model.source)
     try:
         return AutoModelForCausalLM.from_pretrained(
-            source,
-            revision=model.revision,
+            snapshot or source,
+            revision=None if snapshot else model.revision,
             attn_implementation=model.attention.value,
             trust_remote_code=model.trust_remote_code,
             **{key: value for key, value in how.items() if value is not None},

@@ -63,16 +63,14 @@ def kept_share(share: float) -> float:
 
 
 def _dropped(x: Tensor, keys: Tensor, layer: int, threshold: int) -> tuple[Tensor, Tensor]:
-    # Two numbers share one hash of 32 bits. The mixing is that of a well-known integer hash
-    # (shifts and odd multipliers); int32 shifts copy the sign, hence the masks.
+    # Two numbers share one hash of 32 bits: multiply, fold the high half down, multiply. The keys
+    # are well mixed already, and every pass over [T, H] costs as much as a narrow product.
     width = (x.shape[1] + 1) // 2
     columns = torch.arange(width, dtype=torch.int32, device=x.device) * -1640531527 + layer
     bits = keys[:, None] ^ columns
-    bits = bits ^ ((bits >> 16) & 0xFFFF)
-    bits = bits * 0x7FEB352D
-    bits = bits ^ ((bits >> 15) & 0x1FFFF)
-    bits = bits * -2073254261
-    bits = bits ^ ((bits >> 16) & 0xFFFF)
+    bits *= 0x7FEB352D
+    bits ^= bits >> 16
+    bits *= -2073254261
     drop = bits.view(torch.int16)[:, : x.shape[1]] < threshold - _RESOLUTION // 2
     return x.masked_fill(drop, 0), drop
 

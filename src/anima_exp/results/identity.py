@@ -25,6 +25,7 @@ _NOT_IN_THE_RESULT = {
     "model.device_map",
     "model.max_memory_gib",
     "model.trust_remote_code",
+    "quant.snapshot",
     "data.name",
     "data.steps",
     "data.eval_every",

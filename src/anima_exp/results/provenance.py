@@ -49,11 +49,18 @@ def hardware() -> dict[str, str]:
     return found
 
 
-def base_fingerprint(source: str, config: Any) -> str:
-    """The hub's commit of a downloaded model; for a folder, a hash over its model files."""
-    if commit := getattr(config, "_commit_hash", None):
-        return f"hub:{commit}"
-    return folder_fingerprint(Path(source))
+def base_fingerprint(source: str, revision: str | None = None) -> str:
+    """For a folder, a hash over its model files; else the hub's commit of `revision`.
+
+    Raises:
+        OSError, ValueError: there is no such folder, and the hub does not have or give it.
+    """
+    if Path(source).is_dir():
+        return folder_fingerprint(Path(source))
+    from huggingface_hub import hf_hub_download
+
+    # In the hub's cache a file lies in a folder named by its commit.
+    return f"hub:{Path(hf_hub_download(source, 'config.json', revision=revision)).parent.name}"
 
 
 def tables_fingerprint(folder: Path) -> str:
