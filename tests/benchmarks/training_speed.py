@@ -22,8 +22,8 @@ from statistics import median
 HERE = Path(__file__).parent / "contenders"
 WARM_UP = 2
 # Of TRL's settings (contenders/trl_contender.py) those that were fastest in fp32 on a CPU. Tried
-# (tokens a second of one core's own time): padded, a pass of 1 row 177, 4 rows 117; padding-free, 2
-# rows 176, 4 rows 182, 16 rows 157; packs of 512 tokens 166, of 256 tokens 188, which cut long rows.
+# (tokens per second of CPU time): padded, a pass of 1 row 177, 4 rows 117; padding-free, 2
+# rows 176, 4 rows 182, 16 rows 157; packs of 512 tokens 166; of 256, which cut long rows, 188.
 # There its loss reads the head at every position, on a GPU at the labels only; no setting changes
 # that. On a CPU padding-free and packed rows are kept apart by transformers' own mask.
 CONTENDERS = {
