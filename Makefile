@@ -4,7 +4,7 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo story test test-ray check lint types format tiny-base bench-base bench-choice bench-compare bench-data bench-start bench-sweep clean
+.PHONY: help demo story test test-ray check lint types format tiny-base bench bench-gpu bench-base bench-choice bench-compare bench-data bench-start bench-sweep clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | column -t -s '|'
@@ -50,6 +50,12 @@ format: $(VENV)/.installed  ## put the code into shape
 tiny-base: $(VENV)/.installed  ## pre-train the embedded tiny base again (an hour on one core)
 	$(PY) -m anima_exp.tiny.pretrain --out src/anima_exp/tiny/base
 
+bench: $(VENV)/.bench  ## tokens a second: ours, TRL's SFTTrainer, the original's way (FOLDER=..., TOKENIZER=...)
+	$(PY) tests/benchmarks/training_speed.py $(FOLDER) $(TOKENIZER) $(if $(PRECISION),--precision $(PRECISION))
+
+bench-gpu: $(VENV)/.bench  ## the same at LLaMA's true shapes, 7B to 65B, random weights, on this GPU
+	$(PY) tests/benchmarks/gpu_speed.py --trl
+
 bench-choice: $(VENV)/.installed  ## five-shot questions: shared beginnings against full prompts (FOLDER=..., TOKENIZER=...)
 	$(PY) tests/benchmarks/five_shot.py $(FOLDER) $(TOKENIZER) 5
 
@@ -70,6 +76,10 @@ $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("anima_exp needs Python 3.11 or newer: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(PY) -m pip install --quiet --editable '.[dev,bench]'
 	@touch $@
 
 bench-sweep: $(VENV)/.installed  ## what a cell of a sweep costs beside its steps, and planning a large grid
