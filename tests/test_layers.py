@@ -6,7 +6,7 @@ from pathlib import Path
 import anima_exp
 
 LAYERS = [
-    {"errors", "paths", "same", "signals", "terminal", "wilson"},
+    {"cpu_memory", "errors", "paths", "same", "signals", "terminal", "wilson"},
     {"config", "lookup", "quiet", "sweep_files"},
     {"checks", "command_line", "messages", "program", "scale"},
     {"tiny"},

@@ -1,6 +1,6 @@
 """RunConfig -> everything a run has in memory before its first step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,10 @@ from transformers import set_seed
 
 from anima_exp import paths
 from anima_exp.config import Recompute, RunConfig, TargetModules
+from anima_exp.cpu_memory import keep_freed_memory
 from anima_exp.data.prepare import Prepared, prepare
 from anima_exp.evals.measure import Evals, check_positions, prepare_evals
-from anima_exp.model import lora_update
+from anima_exp.model import kernels, lora_update
 from anima_exp.model.adapter import attach
 from anima_exp.model.base import check_context, load_base
 from anima_exp.model.dequantized import keep_dequantized
@@ -25,6 +26,8 @@ from anima_exp.plan.shape import from_model
 from anima_exp.results import known_lengths, provenance
 from anima_exp.training.order import row_order
 
+Order = NDArray[np.int64]  # row numbers, [steps * batch_size]
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -34,7 +37,7 @@ class Setup:
     model: Any
     dropout: TokenKeys
     parameters: Parameters
-    order: NDArray[np.int64]  # of the rows, over the whole run
+    order: Order
     steps: int
     execution: Execution
     overhead_gib: float  # in use before the model: on a CPU, by the libraries
@@ -47,6 +50,7 @@ def load(config: RunConfig) -> Setup:
     Raises:
         AnimaError: something cannot be read, loaded, or does not belong together.
     """
+    keep_freed_memory()
     provenance.reset_peak_memory()
     set_seed(config.seed)  # before the adapter draws its first numbers
     cache = paths.cache(config.cache)
@@ -77,11 +81,7 @@ def load(config: RunConfig) -> Setup:
     execution = _execution(config, base, data, order)
     model = attach(base, config.lora)
     parameters = count(model)
-    keys = lora_update.use(model)
-    if execution.keep_dequantized:
-        keep_dequantized(model)
-    if execution.recompute is not Recompute.none:
-        set_recompute(model, execution.recompute)
+    keys = _apply(model, execution, config)
     return Setup(
         tokenizer=tokenizer,
         data=data,
@@ -107,7 +107,7 @@ def total_steps(config: RunConfig, rows: int) -> int:
     return max(1, round(config.trainer.epochs * rows / config.trainer.batch_size))
 
 
-def largest_batch(rows: Any, order: NDArray[np.int64], batch_size: int) -> Rows:
+def largest_batch(rows: Any, order: Order, batch_size: int) -> Rows:
     """What the memory of a run depends on, over all of its batches."""
     tokens, labels = (
         one[order].reshape(-1, batch_size).sum(axis=1, dtype=np.int64)
@@ -117,14 +117,30 @@ def largest_batch(rows: Any, order: NDArray[np.int64], batch_size: int) -> Rows:
     return Rows(longest, int(tokens.max()), int(labels.max()))
 
 
-def _execution(config: RunConfig, base: Any, data: Prepared, order: NDArray[np.int64]) -> Execution:
+def _execution(config: RunConfig, base: Any, data: Prepared, order: Order) -> Execution:
+    gpu = base.device.type == "cuda"
+    liger = kernels.liger_wanted(config.trainer.liger, gpu=gpu)
     return choose(
         from_model(base),
-        config,
+        replace(config, trainer=replace(config.trainer, liger=liger)),
         largest_batch(data.train, order, config.trainer.batch_size),
         available=provenance.free_memory() + count(base).bytes,
-        gpu=base.device.type == "cuda",
+        gpu=gpu,
     )
+
+
+def _apply(model: Any, execution: Execution, config: RunConfig) -> TokenKeys:
+    """Let `model` compute as chosen; returns what its dropout masks come from."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if kernels.liger_wanted(config.trainer.liger, gpu=base.device.type == "cuda"):
+        kernels.use_liger(base)
+    if execution.keep_dequantized:
+        keep_dequantized(model)
+    if execution.recompute is not Recompute.none:
+        set_recompute(model, execution.recompute)
+    if config.trainer.compile:
+        kernels.compile_blocks(base)
+    return lora_update.use(model)
 
 
 def _lengths(data: Prepared) -> known_lengths.Lengths:

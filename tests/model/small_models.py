@@ -23,6 +23,8 @@ def small(family="llama", **settings):
         "eos_token_id": 2,
         "initializer_range": 0.2,  # rows of large logits, so that a mistake shows
     }
+    if family == "gpt2":
+        shape = {"vocab_size": VOCABULARY, "resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0}
     if family == "granite":
         shape.pop("head_dim")  # it divides
     config = getattr(transformers, f"{CONFIGS[family]}Config")(**shape | settings)

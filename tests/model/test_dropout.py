@@ -1,13 +1,20 @@
 import torch
 
-from anima_exp.model.dropout import TokenKeys, dropped, kept_share, layer_key, token_keys
+from anima_exp.model.dropout import (
+    TokenKeys,
+    dropped,
+    kept_share,
+    layer_key,
+    masked,
+    token_keys,
+)
 
 CPU = torch.device("cpu")
 
 
 def mask(step=0, rows=(0,), lengths=(500,), layer="q_proj", width=301, share=0.1, seed=0):
     keys = token_keys(seed, step, rows, lengths, CPU)
-    return dropped(torch.ones(len(keys), width), keys, layer_key(layer), share)[1]
+    return dropped(torch.ones(len(keys), width), keys, layer_key(layer), share)[0] == 0
 
 
 def correlation(a, b):
@@ -27,10 +34,13 @@ def test_about_the_asked_share_is_dropped_in_every_column_and_row():
 
 
 def test_what_is_not_dropped_is_left_as_it_was():
-    x = torch.randn(40, 9)
     keys = token_keys(0, 0, [0], [40], CPU)
-    found, drop = dropped(x, keys, 1, 0.3)
-    assert torch.equal(found, torch.where(drop, 0.0, x))
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        x = torch.randn(40, 9, dtype=dtype)
+        found, mask = dropped(x, keys, 1, 0.3)
+        assert torch.equal(found, torch.where(found == 0, 0.0, x))
+        assert 0 < (found == 0).sum() < 200
+        assert torch.equal(masked(x, mask), found)
     assert kept_share(0.25) == 0.75 and abs(kept_share(0.1) - 0.9) < 1e-5
 
 

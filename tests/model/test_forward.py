@@ -5,11 +5,21 @@ import torch
 from small_models import small, some_rows
 from torch.nn.functional import cross_entropy
 
-from anima_exp.config import LoraConfig, Precision, Recompute, TargetModules
+from anima_exp.config import (
+    LoraConfig,
+    ModelConfig,
+    Precision,
+    QuantConfig,
+    Quantization,
+    Recompute,
+    TargetModules,
+)
 from anima_exp.data.micro_batch import concatenate, cut, row_weights, token_weights
 from anima_exp.model import lora_update
 from anima_exp.model.adapter import attach
 from anima_exp.model.attention import keeps_rows_apart, rows_apart
+from anima_exp.model.base import load_base
+from anima_exp.model.dequantized import keep_dequantized
 from anima_exp.model.forward import loss_of
 from anima_exp.model.recompute import set_recompute
 
@@ -72,6 +82,57 @@ def test_rows_in_one_sequence_have_the_gradients_of_rows_apart(family, budget, w
     if not keeps_rows_apart(model):
         assert family == "gemma2"  # whose attention bends its scores
         budget = 1
+    assert_same(ours(model, rows, weights, budget), expected)
+
+
+@pytest.mark.parametrize(
+    ("storage", "kept", "tolerance"),
+    [
+        ("nf4", False, 2e-4),
+        ("nf4", True, 2e-4),
+        ("fp4", False, 2e-4),
+        ("fp4", True, 2e-4),
+        ("int8", False, 3e-2),
+    ],
+)
+def test_a_quantised_base_gives_what_peft_makes_of_it(tmp_path, storage, kept, tolerance):
+    small(hidden_size=128, head_dim=32).save_pretrained(tmp_path)
+    base = load_base(
+        ModelConfig("small", str(tmp_path)),
+        QuantConfig(Quantization(storage), storage != "int8", Precision.fp32),
+        precision=Precision.fp32,
+    )
+    model = adapted(base)
+    rows = some_rows()
+    weights = token_weights(rows)
+    expected = plain(model, rows, weights)
+    lora_update.use(model)
+    if kept:
+        before = ours(model, rows, weights, 1000)
+        bytes_kept = keep_dequantized(model)
+        assert bytes_kept == 4 * sum(m.out_features * m.in_features for m in four_bits(model))
+        after = ours(model, rows, weights, 1000)
+        assert after[0] == before[0]
+        assert all(torch.equal(after[1][name], one) for name, one in before[1].items())
+    found = ours(model, rows, weights, 1000)
+    assert found[0] == pytest.approx(expected[0], rel=tolerance)
+    for name, gradient in expected[1].items():
+        assert (found[1][name] - gradient).norm() / gradient.norm() < tolerance, name
+
+
+def four_bits(model):
+    from bitsandbytes.nn import Linear4bit
+
+    return [module for module in model.modules() if isinstance(module, Linear4bit)]
+
+
+def test_gpt2_whose_matrices_lie_the_other_way_learns_row_by_row_or_together():
+    model = adapted(small("gpt2", n_embd=64, n_layer=2, n_head=4))
+    rows = some_rows()
+    weights = token_weights(rows)
+    expected = plain(model, rows, weights)
+    lora_update.use(model)
+    budget = 1000 if keeps_rows_apart(model) else 1
     assert_same(ours(model, rows, weights, budget), expected)
 
 

@@ -48,18 +48,22 @@ def rows_apart(model: Any) -> Iterator[None]:
         config._attn_implementation = before
 
 
-def borders(batch: MicroBatch) -> dict[str, Any]:
-    """What a model's forward hands through to its attention, by transformers' names."""
+def borders(model: Any, batch: MicroBatch) -> dict[str, Any]:
+    """What the model's forward is to hand through to its attention."""
+    if model.config.get_text_config()._attn_implementation == _NAME:
+        return {"micro_batch": batch}
+    if not keeps_rows_apart(model):  # and so there is one row
+        return {}
     longest = max(batch.lengths)
-    return {
+    return {  # transformers' names
         "cu_seq_lens_q": batch.starts,
         "cu_seq_lens_k": batch.starts,
         "max_length_q": longest,
         "max_length_k": longest,
-        "row_lengths": batch.lengths,
     }
 
 
+@torch.compiler.disable  # the rows are others each time
 def _attention(
     module: Any,
     query: Tensor,
@@ -70,18 +74,17 @@ def _attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
-    row_lengths: tuple[int, ...] | None = None,
-    **more: Any,
+    micro_batch: MicroBatch | None = None,
+    **_: Any,
 ) -> tuple[Tensor, None]:
     """`query` [1, heads, T, D], `key` and `value` [1, kv heads, T, D] -> [1, T, heads, D]."""
-    assert row_lengths is not None, "a forward pass without row borders"
-    window = sliding_window if sliding_window and sliding_window < max(row_lengths) else None
+    assert micro_batch is not None, "a forward pass without row borders"
+    longest = max(micro_batch.lengths)
+    window = sliding_window if sliding_window and sliding_window < longest else None
     if query.is_cuda and not dropout and _varlen_takes(query):
-        found = _variable_length(
-            query, key, value, more["cu_seq_lens_q"], max(row_lengths), scaling, window
-        )
-        return found, None
-    return _row_by_row(query, key, value, row_lengths, scaling, dropout, window), None
+        starts = micro_batch.starts
+        return _variable_length(query, key, value, starts, longest, scaling, window), None
+    return _row_by_row(query, key, value, micro_batch.lengths, scaling, dropout, window), None
 
 
 def _row_by_row(

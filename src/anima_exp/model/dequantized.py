@@ -14,20 +14,40 @@ from torch.nn.functional import linear
 
 def keep_dequantized(model: nn.Module) -> int:
     """Keep a copy of every 4-bit layer; returns the bytes it takes."""
-    from bitsandbytes.functional import dequantize_4bit
     from bitsandbytes.nn.modules import Linear4bit
 
     total = 0
     for module in model.modules():
         if isinstance(module, Linear4bit):
-            weight: Any = module.weight
-            copy = dequantize_4bit(weight.data, weight.quant_state).to(module.compute_dtype)
-            setattr(module, "forward", partial(_forward, module, copy))  # noqa: B010 - mypy
-            total += copy.numel() * copy.element_size()
+            layer: Any = module
+            layer.dequantized = weight_of(layer, layer.compute_dtype)
+            layer.forward = partial(_forward, layer)
+            total += layer.dequantized.numel() * layer.dequantized.element_size()
     return total
 
 
-def _forward(layer: Any, weight: Tensor, x: Tensor) -> Tensor:
+def weight_of(layer: Any, dtype: torch.dtype) -> Tensor:
+    """[out, in] of a frozen linear layer, however it is stored."""
+    kept: Tensor | None = getattr(layer, "dequantized", None)
+    if kept is not None:
+        return kept.to(dtype)
+    weight, kind = layer.weight, type(layer).__name__
+    if kind == "Linear4bit":
+        from bitsandbytes.functional import dequantize_4bit
+
+        found: Tensor = dequantize_4bit(weight.data, weight.quant_state)
+        return found.to(dtype)
+    if kind == "Linear8bitLt":  # rows of integers, each with its largest number
+        state = layer.state
+        integers, largest = (weight.CB, weight.SCB) if state.CB is None else (state.CB, state.SCB)
+        return integers.to(dtype) * (largest / 127).to(dtype)[:, None]
+    if kind == "Conv1D":
+        weight = weight.T
+    return weight.to(dtype)  # type: ignore[no-any-return]
+
+
+def _forward(layer: Any, x: Tensor) -> Tensor:
+    weight = layer.dequantized
     bias = None if layer.bias is None else layer.bias.to(weight.dtype)
     with torch.autocast(x.device.type, enabled=False):
         return linear(x.to(weight.dtype), weight, bias).to(x.dtype)

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_RESOLUTION = 2**16  # a probability of dropping is rounded to 1/65,536
+_RESOLUTION = 2**15  # a probability of dropping is rounded to 1/32,768
+_AS_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a number
 
 
 class TokenKeys:
@@ -49,13 +50,18 @@ def layer_key(name: str) -> int:
 
 
 def dropped(x: Tensor, keys: Tensor, layer: int, share: float) -> tuple[Tensor, Tensor]:
-    """`x` [T, H] with about `share` of its numbers at zero, and which: [T, H], true where zero.
+    """`x` [T, H] with about `share` of its numbers at zero, and the mask for `masked`.
 
     The rest is not scaled up by 1 / (1 - share): that is left to the smaller product behind it.
     """
     work = _compiled() if x.is_cuda else _dropped
     found: tuple[Tensor, Tensor] = work(x, keys, layer, round(share * _RESOLUTION))
     return found
+
+
+def masked(x: Tensor, mask: Tensor) -> Tensor:
+    """`x` where the mask's bits are all set, zero where none is."""
+    return (x.view(mask.dtype) & mask).view(x.dtype)
 
 
 def kept_share(share: float) -> float:
@@ -71,8 +77,12 @@ def _dropped(x: Tensor, keys: Tensor, layer: int, threshold: int) -> tuple[Tenso
     bits *= 0x7FEB352D
     bits ^= bits >> 16
     bits *= -2073254261
-    drop = bits.view(torch.int16)[:, : x.shape[1]] < threshold - _RESOLUTION // 2
-    return torch.where(drop, x.new_zeros(()), x), drop
+    # No comparison: booleans are what a CPU is slowest at. The sign of a difference becomes all
+    # bits of an integer as wide as x's numbers, and those are let through or not.
+    lanes = bits.view(torch.int16)[:, : x.shape[1]]
+    dropping = ((lanes >> 1) - (threshold - _RESOLUTION // 2)) >> 15
+    mask = dropping.to(_AS_INTEGERS[x.element_size()]).bitwise_not()
+    return masked(x, mask), mask
 
 
 @cache

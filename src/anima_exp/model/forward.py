@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from anima_exp.data.micro_batch import MicroBatch
-from anima_exp.model.attention import borders, keeps_rows_apart
+from anima_exp.model.attention import borders
 from anima_exp.model.loss import head_of, label_loss
 
 
 def loss_of(model: Any, batch: MicroBatch) -> Tensor:
     """The sum over the labels of weight x cross-entropy. Call inside `rows_apart`."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    # A single row needs no borders, so that it goes through any architecture.
-    apart = borders(batch) if keeps_rows_apart(base) else {}
+    apart = borders(base, batch)
     assert apart or len(batch.lengths) == 1
     states = base.get_decoder()(
         input_ids=batch.ids, position_ids=batch.positions, use_cache=False, **apart

@@ -1,25 +1,35 @@
-"""A PEFT LoRA layer -> the same sum, base(x) + scaling * B A dropout(x), with less work and memory.
+"""A PEFT LoRA layer -> the same sum, W x + scaling * B A dropout(x), with less work and memory.
 
 PEFT's own forward keeps dropout(x), its mask, and copies of x in other types for the backward
-pass. This one keeps x, which the layers that read it share, and A x, which is narrow.
+pass. This one keeps x, which the layers that read it share, and A x, which is narrow. It is one
+operation to torch, so that selective recomputation can keep its result and nothing inside it.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 
-from anima_exp.model.dropout import TokenKeys, dropped, kept_share, layer_key
+from anima_exp.model.dequantized import weight_of
+from anima_exp.model.dropout import TokenKeys, dropped, kept_share, layer_key, masked
+
+# An operation of torch takes tensors and numbers; the frozen layer it needs is found here.
+_FROZEN: WeakValueDictionary[int, Any] = WeakValueDictionary()
+_NUMBERS = count()
 
 
 def use(model: Any) -> TokenKeys:
     """Let every LoRA layer of `model` compute so; returns where to put the tokens' keys."""
     keys = TokenKeys()
     for name, layer in _layers(model):
-        layer.forward = partial(_forward, layer, keys=keys, number=layer_key(name))
+        frozen = next(_NUMBERS)
+        _FROZEN[frozen] = layer.base_layer
+        layer.forward = partial(_forward, layer, keys=keys, frozen=frozen, key=layer_key(name))
     return keys
 
 
@@ -42,63 +52,78 @@ def _layers(model: Any) -> list[tuple[str, Any]]:
     ]
 
 
-def _forward(layer: Any, x: Tensor, *args: Any, keys: TokenKeys, number: int, **kwargs: Any) -> Any:
+def _forward(
+    layer: Any, x: Tensor, *args: Any, keys: TokenKeys, frozen: int, key: int, **kwargs: Any
+) -> Any:
     if layer.disable_adapters or layer.merged or len(layer.active_adapters) != 1:
         return type(layer).forward(layer, x, *args, **kwargs)
     adapter = layer.active_adapters[0]
-    base = layer.base_layer(x)
     kind = x.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else base.dtype
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
     flat = x.reshape(-1, x.shape[-1]).to(dtype)
     chance = getattr(layer.lora_dropout[adapter], "p", 0.0) if layer.training else 0.0
     with torch.autocast(kind, enabled=False):
-        found: Tensor = _Update.apply(  # type: ignore[no-untyped-call]
-            base.reshape(-1, base.shape[-1]).to(dtype),
+        found: Tensor = _lora_linear(
             flat,
             layer.lora_A[adapter].weight,
             layer.lora_B[adapter].weight,
+            keys.of(len(flat), x.device) if chance else None,
+            frozen,
             layer.scaling[adapter],
             chance,
-            keys.of(len(flat), x.device) if chance else None,
-            number,
-        )
-    return found.view(base.shape)
+            key,
+        )[0]
+    return found.view(*x.shape[:-1], -1)
 
 
-class _Update(torch.autograd.Function):
-    """base [T, out], x [T, in], A [rank, in], B [out, rank] -> base + scaling dropout(x) A' B'."""
+@torch.library.custom_op("anima_exp::lora_linear", mutates_args=())
+def _lora_linear(
+    x: Tensor,
+    a: Tensor,
+    b: Tensor,
+    keys: Tensor | None,
+    frozen: int,
+    scaling: float,
+    chance: float,
+    key: int,
+) -> tuple[Tensor, Tensor]:
+    """x [T, in], A [rank, in], B [out, rank] -> the layer's result [T, out], and A x [T, rank]."""
+    base = _FROZEN[frozen](x)
+    seen = x if keys is None else dropped(x, keys, key, chance)[0]
+    narrow = seen @ a.to(x.dtype).T
+    factor = _factor(scaling, chance, keys)
+    return torch.addmm(base, narrow, b.to(x.dtype).T, alpha=factor), narrow
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        base: Tensor,
-        x: Tensor,
-        a: Tensor,
-        b: Tensor,
-        scaling: float,
-        chance: float,
-        keys: Tensor | None,
-        number: int,
-    ) -> Tensor:
-        seen = x if keys is None else dropped(x, keys, number, chance)[0]
-        # dropout's 1 / (1 - p) is a factor of the narrow product, where it costs nothing.
-        factor = scaling / (kept_share(chance) if keys is not None else 1.0)
-        narrow = seen @ a.to(x.dtype).T
-        ctx.save_for_backward(x, narrow, a, b, keys)
-        ctx.factor, ctx.chance, ctx.number = factor, chance, number
-        return torch.addmm(base, narrow, b.to(x.dtype).T, alpha=factor)
 
-    @staticmethod
-    def backward(ctx: Any, *outputs: Any) -> Any:
-        x, narrow, a, b, keys = ctx.saved_tensors
-        d_base = outputs[0]
-        d_narrow = (d_base @ b.to(x.dtype)) * ctx.factor
-        seen, drop = (x, None) if keys is None else dropped(x, keys, ctx.number, ctx.chance)
-        d_b = (d_base.T @ narrow).mul_(ctx.factor).to(b.dtype)
-        d_a = (d_narrow.T @ seen).to(a.dtype)
-        d_x = None
-        if ctx.needs_input_grad[1]:
-            d_x = d_narrow @ a.to(x.dtype)
-            if drop is not None:
-                d_x = torch.where(drop, d_x.new_zeros(()), d_x)
-        return d_base, d_x, d_a, d_b, None, None, None, None
+def _factor(scaling: float, chance: float, keys: Tensor | None) -> float:
+    # dropout's 1 / (1 - p) is a factor of the narrow product, where it costs nothing.
+    return scaling / kept_share(chance) if keys is not None else scaling
+
+
+def _remember(ctx: Any, inputs: Any, output: Any) -> None:
+    x, a, b, keys, ctx.frozen, scaling, ctx.chance, ctx.key = inputs
+    ctx.factor = _factor(scaling, ctx.chance, keys)
+    ctx.save_for_backward(x, output[1], a, b, keys)
+
+
+def _backward(ctx: Any, d_found: Tensor, _: Tensor) -> Any:
+    x, narrow, a, b, keys = ctx.saved_tensors
+    d_narrow = (d_found @ b.to(x.dtype)) * ctx.factor
+    seen, mask = (x, None) if keys is None else dropped(x, keys, ctx.key, ctx.chance)
+    d_b = (d_found.T @ narrow).mul_(ctx.factor).to(b.dtype)
+    d_a = (d_narrow.T @ seen).to(a.dtype)
+    d_x = None
+    if ctx.needs_input_grad[0]:
+        d_x = d_narrow @ a.to(x.dtype)
+        if mask is not None:
+            d_x = masked(d_x, mask)
+        d_x.addmm_(d_found, weight_of(_FROZEN[ctx.frozen], x.dtype))
+    return d_x, d_a, d_b, None, None, None, None, None
+
+
+def _shapes(x: Tensor, a: Tensor, b: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    return x.new_empty(len(x), len(b)), x.new_empty(len(x), len(a))
+
+
+_lora_linear.register_autograd(_backward, setup_context=_remember)
+_lora_linear.register_fake(_shapes)

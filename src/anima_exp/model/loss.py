@@ -10,11 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
-# At a vocabulary of 32,000, 131 labels on a CPU, whose cache and allocator like 16 MiB, and 1,048
-# on a GPU, which wants large products.
-CHUNK_LOGITS = {"cpu": 2**22, "cuda": 2**25}
+_CHUNK_LOGITS = 2**24  # 64 MiB in fp32: 524 labels at a vocabulary of 32,000
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,6 @@ class _LabelLoss(torch.autograd.Function):
     ) -> Tensor:
         wanted = ctx.needs_input_grad[:3]
         matrix = weight.to(hidden.dtype)
-        narrow_bias = None if bias is None else bias.to(hidden.dtype)
         # Gradients are kept as if the heaviest label counted 1: in fp16 those of one label among
         # thousands would vanish.
         heaviest = weights.max() if len(weights) else weights.new_ones(())
@@ -82,10 +78,18 @@ class _LabelLoss(torch.autograd.Function):
         if bias is not None and wanted[2]:
             d_bias = torch.zeros_like(bias, dtype=torch.float32)
         loss = weights.new_zeros(())
-        size = max(1, CHUNK_LOGITS.get(hidden.device.type, 2**25) // len(weight))
+        size = max(1, _CHUNK_LOGITS // len(weight))
+        # One room for all chunks: on a CPU fresh memory costs more than the numbers in it.
+        room = weights.new_empty(min(size, len(hidden)), len(weight))
         for start in range(0, len(hidden), size):
             part = slice(start, start + size)
-            logits = linear(hidden[part], matrix, narrow_bias).float()
+            logits = room[: len(hidden[part])]
+            if hidden.dtype is torch.float32:
+                torch.mm(hidden[part], matrix.T, out=logits)
+            else:
+                logits.copy_(hidden[part] @ matrix.T)
+            if bias is not None:
+                logits += bias
             if scale != 1.0:
                 logits *= scale
             bend = None
@@ -93,7 +97,6 @@ class _LabelLoss(torch.autograd.Function):
                 bent = torch.tanh_(logits.div_(softcap))
                 bend = 1 - bent.square()
                 logits = bent.mul_(softcap)
-            # In place from here on: a fresh tensor of this size costs a CPU more than its numbers.
             logits -= logits.amax(dim=-1, keepdim=True)
             chosen = logits.gather(1, labels[part, None])
             sums = logits.exp_().sum(dim=-1, keepdim=True)

@@ -9,7 +9,7 @@ from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint
 from anima_exp.config import Recompute
 
 # What selective recomputation keeps: results that took many operations a byte.
-_KEPT = ("mm", "addmm", "bmm", "linear", "gemm_4bit", "matmul_4bit", "attention", "varlen_attn")
+_KEPT = ("lora_linear", "mm", "addmm", "bmm", "gemm_4bit", "attention", "varlen_attn")
 
 
 def set_recompute(model: Any, how: Recompute) -> None:

@@ -54,12 +54,10 @@ def _kept_by_block(
 
 
 def _products(shape: Shape, block: Block, config: RunConfig) -> int:
-    """What selective recomputation keeps of matrix products: with an adapter, three of them."""
+    """What selective recomputation keeps of matrix products: with an adapter, A x too."""
     width, rank = WIDTH[config.trainer.precision], config.lora.rank
-    adapted = _adapted(shape, block, config)
     products = sum(one.outputs for one in block.linears)
-    products += sum(one.outputs + rank for one in adapted)
-    return width * products
+    return width * (products + rank * len(_adapted(shape, block, config)))
 
 
 def _whole(shape: Shape, block: Block, config: RunConfig, gpu: bool) -> int:

@@ -14,6 +14,7 @@ GB = 10**9
 
 # Head and loss see this many logits at a time: model/loss.py.
 CHUNK_LOGITS = 2**24
+_NARROW = {4: 0, 2: 2}  # by the width of precision: bytes of a logit beside fp32
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ class Needs:
         one = self._of_token[recompute]
         copied = keep_dequantized and in_4_bits(self.config)
         labels, vocab = self.rows.labels(token_budget), self.shape.vocab
-        stream = self.shape.hidden * WIDTH[self.config.trainer.precision]
+        width = WIDTH[self.config.trainer.precision]
+        stream = self.shape.hidden * width
         chunk = min(labels, max(1, CHUNK_LOGITS // vocab))
         return Memory(
             weights=self.weights,
@@ -85,8 +87,8 @@ class Needs:
             trained=self.trained,
             activations=Activations(one.kept * token_budget, one.working * token_budget),
             states=2 * labels * stream,
-            # Logits and their exponentials in fp32, beside what the last norm has given.
-            logits=chunk * vocab * (4 + 4) + token_budget * stream,
+            # Logits in fp32 and, in 16 bits, as they came, beside what the last norm has given.
+            logits=chunk * vocab * (4 + _NARROW[width]) + token_budget * stream,
             buffer=0 if copied else self._buffer,
         )
 

@@ -1,0 +1,39 @@
+"""Faster ways to compute the same decoder blocks: liger-kernel's fused kernels, torch.compile."""
+
+from importlib.util import find_spec
+from typing import Any
+
+from anima_exp.errors import ModelError
+
+
+def liger_wanted(wanted: bool | None, *, gpu: bool) -> bool:
+    """Whether to use them: null means, where there are a GPU and the package.
+
+    Raises:
+        ModelError: they are asked for and cannot run here.
+    """
+    there = find_spec("liger_kernel") is not None
+    if wanted and not gpu:
+        raise ModelError("trainer.liger=true needs a GPU. Leave it at null.")
+    if wanted and not there:
+        raise ModelError("trainer.liger=true needs liger-kernel: pip install 'anima-exp[gpu]'.")
+    return gpu and there and wanted is not False
+
+
+def use_liger(model: Any) -> None:
+    """Norms, SwiGLU and rotary positions each in one kernel; the loss stays ours (loss.py).
+
+    It knows some families, and leaves others as they are.
+    """
+    from liger_kernel.transformers import _apply_liger_kernel_to_instance
+
+    _apply_liger_kernel_to_instance(
+        model=model, cross_entropy=False, fused_linear_cross_entropy=False
+    )
+
+
+def compile_blocks(model: Any) -> None:
+    """Compile every decoder block for any number of tokens; attention stays as it is."""
+    decoder = model.get_decoder()
+    for block in decoder.layers:
+        block.compile(dynamic=True)
