@@ -138,8 +138,6 @@ def _apply(model: Any, execution: Execution, config: RunConfig) -> TokenKeys:
         keep_dequantized(model)
     if execution.recompute is not Recompute.none:
         set_recompute(model, execution.recompute)
-    if config.trainer.compile:
-        kernels.compile_blocks(base)
     return lora_update.use(model)
 
 

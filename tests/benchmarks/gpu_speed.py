@@ -4,7 +4,7 @@ python tests/benchmarks/gpu_speed.py --shapes 7b 13b --lengths alpaca 512 --budg
     --recompute none full [--trl] [--profile] [key=value ...]
 
 A line of the table is a whole run of this project, in which the weights are random, the rows
-synthetic (true_shapes.py) and nothing is saved; key=value are its settings (trainer.compile=true).
+synthetic (true_shapes.py) and nothing is saved; key=value are its settings.
 The share of the peak counts what training needs, not what is computed again. Without a GPU:
 --device cpu --shapes small, where a peak is that of the process so far.
 """

@@ -2,14 +2,10 @@ import sys
 import types
 
 import pytest
-import torch
-from small_models import small, some_rows
+from small_models import small
 
-from anima_exp.data.micro_batch import concatenate, token_weights
 from anima_exp.errors import ModelError
 from anima_exp.model import kernels
-from anima_exp.model.attention import rows_apart
-from anima_exp.model.forward import loss_of
 
 
 @pytest.fixture
@@ -45,21 +41,3 @@ def test_the_loss_stays_ours(liger):
     model = small()
     kernels.use_liger(model)
     assert liger == [{"model": model, "cross_entropy": False, "fused_linear_cross_entropy": False}]
-
-
-@pytest.mark.slow
-def test_compiled_blocks_give_the_same_loss_and_gradients_for_other_lengths_too():
-    model = small().train()
-    model.requires_grad_(True)
-    found = []
-    for compiled in (False, True):
-        if compiled:
-            kernels.compile_blocks(model)
-        for rows in (some_rows(), some_rows((31, 7, 12)), some_rows((20,))):
-            with rows_apart(model):
-                loss = loss_of(model, concatenate(rows, range(len(rows)), token_weights(rows)))
-                loss.backward()
-            norm = torch.stack([p.grad.norm() for p in model.parameters()]).norm()
-            model.zero_grad()
-            found.append((float(loss), float(norm)))
-    assert found[3:] == [pytest.approx(one, rel=1e-4) for one in found[:3]]

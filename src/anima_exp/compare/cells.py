@@ -35,7 +35,6 @@ _LABELS = {
     "trainer.token_budget",
     "trainer.recompute",
     "trainer.liger",
-    "trainer.compile",
     "evals.exact_match.batch_size",
     "evals.answers.batch_size",
     *(f"evals.{name}.batch_tokens" for name in BENCHMARKS),

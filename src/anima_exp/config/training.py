@@ -61,7 +61,6 @@ class TrainerConfig:
     token_budget: int | None = None  # tokens in one forward pass; null = what free memory allows
     recompute: Recompute | None = None  # null = as little as free memory allows
     liger: bool | None = None  # fused kernels of liger-kernel; null = on a GPU that has them
-    compile: bool = False  # torch.compile, block by block: a minute's start for faster steps
     precision: Precision = MISSING
     group_by_length: bool = True  # batches of similar length: less padding, a saw-tooth loss curve
     log_every: int = 10  # steps

@@ -63,7 +63,6 @@ def borders(model: Any, batch: MicroBatch) -> dict[str, Any]:
     }
 
 
-@torch.compiler.disable  # the rows are others each time
 def _attention(
     module: Any,
     query: Tensor,

@@ -9,6 +9,7 @@ again instead of remembering it.
 import zlib
 from collections.abc import Callable, Sequence
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,11 @@ def dropped(x: Tensor, keys: Tensor, layer: int, share: float) -> tuple[Tensor, 
     The rest is not scaled up by 1 / (1 - share): that is left to the smaller product behind it.
     """
     work = _compiled() if x.is_cuda else _dropped
-    found: tuple[Tensor, Tensor] = work(x, keys, layer, round(share * _RESOLUTION))
+    # Two numbers share one hash of 32 bits.
+    columns = torch.arange((x.shape[1] + 1) // 2, dtype=torch.int32, device=x.device)
+    found: tuple[Tensor, Tensor] = work(
+        x, keys, columns * -1640531527 + layer, round(share * _RESOLUTION)
+    )
     return found
 
 
@@ -68,11 +73,9 @@ def kept_share(share: float) -> float:
     return 1 - round(share * _RESOLUTION) / _RESOLUTION
 
 
-def _dropped(x: Tensor, keys: Tensor, layer: int, threshold: int) -> tuple[Tensor, Tensor]:
-    # Two numbers share one hash of 32 bits: multiply, fold the high half down, multiply. The keys
-    # are well mixed already, and every pass over [T, H] costs as much as a narrow product.
-    width = (x.shape[1] + 1) // 2
-    columns = torch.arange(width, dtype=torch.int32, device=x.device) * -1640531527 + layer
+def _dropped(x: Tensor, keys: Tensor, columns: Tensor, threshold: int) -> tuple[Tensor, Tensor]:
+    # Multiply, fold the high half down, multiply: the keys are well mixed already, and every pass
+    # over [T, H] costs as much as a narrow product.
     bits = keys[:, None] ^ columns
     bits *= 0x7FEB352D
     bits ^= bits >> 16
@@ -87,8 +90,8 @@ def _dropped(x: Tensor, keys: Tensor, layer: int, threshold: int) -> tuple[Tenso
 
 @cache
 def _compiled() -> Callable[..., Any]:
-    """One kernel instead of ten, on a GPU."""
-    return torch.compile(_dropped, dynamic=True)
+    """One kernel instead of ten, on a GPU whose torch has a compiler."""
+    return torch.compile(_dropped, dynamic=True) if find_spec("triton") else _dropped
 
 
 def _mix(number: Any) -> Any:

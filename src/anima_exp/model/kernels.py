@@ -1,4 +1,4 @@
-"""Faster ways to compute the same decoder blocks: liger-kernel's fused kernels, torch.compile."""
+"""liger-kernel's fused kernels -> the same decoder blocks, faster, where a GPU and they are."""
 
 from importlib.util import find_spec
 from typing import Any
@@ -25,15 +25,10 @@ def use_liger(model: Any) -> None:
 
     It knows some families, and leaves others as they are.
     """
-    from liger_kernel.transformers import _apply_liger_kernel_to_instance
+    from liger_kernel.transformers import (  # type: ignore[import-not-found]
+        _apply_liger_kernel_to_instance,
+    )
 
     _apply_liger_kernel_to_instance(
         model=model, cross_entropy=False, fused_linear_cross_entropy=False
     )
-
-
-def compile_blocks(model: Any) -> None:
-    """Compile every decoder block for any number of tokens; attention stays as it is."""
-    decoder = model.get_decoder()
-    for block in decoder.layers:
-        block.compile(dynamic=True)

@@ -35,7 +35,6 @@ _NOT_IN_THE_RESULT = {
     "trainer.token_budget",
     "trainer.recompute",
     "trainer.liger",
-    "trainer.compile",
     "trainer.log_every",
     "trainer.save_every",
     "trainer.keep_checkpoints",
