@@ -15,7 +15,9 @@ from anima_exp.paths import shipped
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-COMMANDS = sorted(set(re.findall(r"python -m anima_exp\.(train|data|plan) ([^`\n|]*)", README)))
+COMMANDS = sorted(
+    set(re.findall(r"python -m anima_exp\.(train|data|plan|self_check) ([^`\n|]*)", README))
+)
 assert len(COMMANDS) >= 5, "README has lost its commands: this test would pass by checking nothing"
 
 

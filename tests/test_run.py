@@ -49,7 +49,7 @@ def test_a_run_leaves_an_adapter_metrics_and_a_record(config, capsys):
         "LoRA on all_linear, rank 64, alpha 16, dropout 0.05, in fp32",
         "64 rows to learn from, 8 set aside, none truncated",
         "6 of 8 rows, 0.75 passes, about",
-        "GiB: weights",
+        "tokens at once, recomputing none, the base dequantised beside it; about",
         "adapter  ",
         "next     ",
     ):
@@ -171,6 +171,20 @@ def test_micro_batches_of_any_size_learn_the_same_with_dropout_too(config, tmp_p
     run(config(f"folder={tmp_path}/whole", "trainer.token_budget=100000", *dry))
     run(config(f"folder={tmp_path}/rows", "trainer.token_budget=1", *dry))
     assert losses(tmp_path / "rows") == pytest.approx(losses(tmp_path / "whole"), rel=1e-5)
+
+
+def test_a_processor_without_bf16_products_is_told_of(monkeypatch):
+    from anima_exp.config import Precision
+    from anima_exp.model.base import slow_precision
+
+    for there, precision, told in ((False, "bf16", True), (True, "bf16", False),
+                                   (False, "fp32", False)):  # fmt: skip
+        monkeypatch.setattr(
+            torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda there=there: there, raising=False
+        )
+        said = slow_precision(Precision(precision), torch.device("cpu"))
+        assert bool(said) is told
+    assert slow_precision(Precision.bf16, torch.device("cuda", 0)) is None
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_why(config):

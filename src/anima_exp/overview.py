@@ -23,6 +23,8 @@ def show(run: Overview) -> None:
 
 def lines(run: Overview) -> dict[str, str]:
     """What to say, by its heading."""
+    from anima_exp.model.base import slow_precision
+
     config = run.config
     trainer, optimizer = config.trainer, config.optimizer
     rows = run.setup.steps * trainer.batch_size
@@ -46,6 +48,8 @@ def lines(run: Overview) -> dict[str, str]:
         "measures": ", ".join(_evals(run)) or "nothing",
         "executes": _execution(run),
     }
+    if slow := slow_precision(config.trainer.precision, run.setup.model.device):
+        told["slow"] = slow
     return told
 
 

@@ -43,6 +43,14 @@ def check_precision(precision: Precision, where: torch.device) -> None:
         )
 
 
+def slow_precision(precision: Precision, where: torch.device) -> str | None:
+    """What to say of bf16 on a processor that has no instructions for it; None elsewhere."""
+    known = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    if where.type != "cpu" or precision is not Precision.bf16 or known is None or known():
+        return None
+    return "this processor has no bf16 products: trainer.precision=fp32 is many times as fast"
+
+
 def load_base(
     model: ModelConfig,
     quant: QuantConfig,

@@ -20,7 +20,7 @@ def show_grid(cells: Sequence[tuple[str, RunConfig]]) -> None:
     columns, left_out = terminal.fitting(_columns(costs), console.width)
     console.print(terminal.table(columns, bold=[min(len(costs), _ROWS)]))
     if left_out:
-        terminal.say(console, f"no room for: {', '.join(left_out)}", style="dim")
+        terminal.say(console, f"the terminal is too narrow for: {', '.join(left_out)}", style="dim")
     if len(costs) > _ROWS:
         terminal.say(console, f"{len(costs) - _ROWS} more cells are in the sum, but not shown.")
     console.print()

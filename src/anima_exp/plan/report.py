@@ -33,7 +33,7 @@ def _titled(console: Console, title: str, columns: list[Column]) -> None:
     kept, left_out = terminal.fitting(columns, console.width)
     console.print(terminal.table(kept))
     if left_out:
-        terminal.say(console, f"no room for: {', '.join(left_out)}", style="dim")
+        terminal.say(console, f"the terminal is too narrow for: {', '.join(left_out)}", style="dim")
     console.print()
 
 

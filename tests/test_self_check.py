@@ -1,0 +1,45 @@
+import pytest
+import torch
+
+from anima_exp.errors import TrainingError
+from anima_exp.self_check import self_check
+
+FEW = ("data.rows=64", "data.heldout_rows=8", "trainer.batch_size=8", "trainer.steps=2",
+       "evals=[]", "tracking=none")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "how", [(), ("trainer.loss_average=row",), ("quant=int8",), ("trainer.precision=bf16",)]
+)
+def test_both_ways_of_computing_a_batch_agree(compose, capsys, how):
+    self_check(compose(*FEW, *how))
+    said = capsys.readouterr().out
+    assert "8 rows, " in said and "dropout off" in said
+    assert said.rstrip().endswith("the same, to rounding")
+
+
+def test_a_wrong_gradient_would_be_seen(compose, monkeypatch):
+    from anima_exp.model import lora_update
+
+    right = lora_update._forward
+
+    def wrong(layer, x, *args, **kwargs):
+        return right(layer, x, *args, **kwargs) * 1.01
+
+    monkeypatch.setattr(lora_update, "_forward", wrong)
+    with pytest.raises(TrainingError, match=r"differ by .* of their length, more than rounding"):
+        self_check(compose(*FEW))
+
+
+def test_rows_that_see_each_other_would_be_seen(compose, monkeypatch):
+    from anima_exp.model import attention
+
+    def together(query, key, value, lengths, scaling, dropout, window):
+        found = torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, is_causal=True, scale=scaling
+        )
+        return found.transpose(1, 2)
+
+    monkeypatch.setattr(attention, "_row_by_row", together)
+    with pytest.raises(TrainingError, match="more than rounding explains"):
+        self_check(compose(*FEW))
