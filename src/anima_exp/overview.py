@@ -110,8 +110,13 @@ def _evals(run: Overview) -> list[str]:
 
 def _execution(run: Overview) -> str:
     """How a batch is computed, and the memory that this is thought to need."""
+    from anima_exp.model.attention import keeps_rows_apart
+
     how = run.setup.execution
-    parts = [f"at most {how.token_budget:,} tokens at once", f"recomputing {how.recompute.value}"]
+    together = keeps_rows_apart(run.setup.model)
+    alone = "row by row, as this architecture would let rows see each other"
+    parts = [f"at most {how.token_budget:,} tokens at once" if together else alone]
+    parts.append(f"recomputing {how.recompute.value}")
     if how.keep_dequantized:
         parts.append("the base dequantised beside it")
     if how.paged:

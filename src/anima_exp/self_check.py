@@ -2,8 +2,8 @@
 
 python -m anima_exp.self_check model=llama7b data=alpaca      # any settings of anima_exp.train
 
-One batch is computed twice: as a run does it, rows one behind the other, and row by row through
-transformers' and PEFT's own code. Without dropout the two differ by rounding alone.
+One batch is computed twice: as a run does it, rows one behind the other, and row by row with full
+logits, transformers' attention and PEFT's layers. Without dropout they differ by rounding alone.
 """
 
 from dataclasses import replace

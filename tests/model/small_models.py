@@ -25,7 +25,7 @@ def small(family="llama", **settings):
     }
     if family == "gpt2":
         shape = {"vocab_size": VOCABULARY, "resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0}
-    if family == "granite":
+    if family in ("granite", "falcon_h1", "lfm2"):
         shape.pop("head_dim")  # it divides
     config = getattr(transformers, f"{CONFIGS[family]}Config")(**shape | settings)
     attention = "eager" if family == "gemma2" else "sdpa"
@@ -41,6 +41,8 @@ CONFIGS = {
     "gemma2": "Gemma2",
     "granite": "Granite",
     "gpt2": "GPT2",
+    "falcon_h1": "FalconH1",
+    "lfm2": "Lfm2",
 }
 
 

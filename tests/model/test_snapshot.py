@@ -146,7 +146,7 @@ def test_an_adapter_on_it_learns_the_same(cache, untied):
 def test_a_run_keeps_it_and_whoever_asks_its_model_loads_it(compose, cache, tmp_path, capsys):
     config = compose(
         "data.rows=64", "data.heldout_rows=8", "trainer.steps=1", "trainer.batch_size=2",
-        "trainer.micro_batch_size=2", "evals=[heldout]", "tracking=none", f"cache={cache}",
+        "evals=[heldout]", "tracking=none", f"cache={cache}",
         f"folder={tmp_path / 'run'}",
     )  # fmt: skip
     run(config)

@@ -62,7 +62,7 @@ class TrainerConfig:
     recompute: Recompute | None = None  # null = as little as free memory allows
     liger: bool | None = None  # fused kernels of liger-kernel; null = on a GPU that has them
     precision: Precision = MISSING
-    group_by_length: bool = True  # batches of similar length: less padding, a saw-tooth loss curve
+    group_by_length: bool = True  # batches of similar length: as QLoRA, a saw-tooth loss curve
     log_every: int = 10  # steps
     eval_every: int | None = None  # steps; null = before and after training only
     eval_at_start: bool = True  # the "before" figure

@@ -7,6 +7,7 @@ key-value cache it ignores them. So the borders are handed to a function of our 
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from anima_exp.data.micro_batch import MicroBatch
 
 _NAME = "rows_apart"
+_ALONE = "_rows_see_each_other"
 _OWN_BORDERS = ("flash_attention",)  # transformers' own that take the borders as they are
 
 
@@ -24,9 +26,21 @@ def keeps_rows_apart(model: Any) -> bool:
 
     Where it does not, a micro-batch is one row, through the architecture's own attention.
     """
-    bends_scores = getattr(model.config.get_text_config(), "attn_logit_softcapping", None)
+    config = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ())
+    unlike = ("attn_logit_softcapping", "attention_chunk_size")
     takes = (getattr(model, f"_supports_{what}", False) for what in ("attention_backend", "sdpa"))
-    return all(takes) and bends_scores is None
+    return (
+        all(takes)
+        and not any(getattr(config, what, None) for what in unlike)
+        and kinds <= {"full_attention", "sliding_attention"}
+        and not getattr(model, _ALONE, False)
+    )
+
+
+def keep_alone(model: Any) -> None:
+    """Let every row be a micro-batch, from here on: something beside attention mixes tokens."""
+    setattr(model, _ALONE, True)
 
 
 @contextmanager
@@ -80,7 +94,7 @@ def _attention(
     assert micro_batch is not None, "a forward pass without row borders"
     longest = max(micro_batch.lengths)
     window = sliding_window if sliding_window and sliding_window < longest else None
-    if query.is_cuda and not dropout and _varlen_takes(query):
+    if not dropout and _varlen_takes(query, value, window):
         starts = micro_batch.starts
         return _variable_length(query, key, value, starts, longest, scaling, window), None
     return _row_by_row(query, key, value, micro_batch.lengths, scaling, dropout, window), None
@@ -112,7 +126,7 @@ def _row_by_row(
             *(torch.split(x, list(lengths), 2) for x in (query, key, value)), strict=True
         )
     ]
-    return torch.cat(found, dim=2).transpose(1, 2)
+    return torch.cat(found, dim=2).transpose(1, 2).contiguous()
 
 
 def _band(length: int, window: int, device: torch.device) -> Tensor:
@@ -122,8 +136,29 @@ def _band(length: int, window: int, device: torch.device) -> Tensor:
     return (behind >= 0) & (behind < window)
 
 
-def _varlen_takes(query: Tensor) -> bool:
-    return query.dtype in (torch.bfloat16, torch.float16) and query.shape[-1] <= 256
+def _varlen_takes(query: Tensor, value: Tensor, window: int | None) -> bool:
+    """Whether torch's FlashAttention is there for these: an Ampere or newer GPU, in 16 bits."""
+    width = query.shape[-1]
+    return (
+        query.is_cuda
+        and query.dtype in (torch.bfloat16, torch.float16)
+        and width == value.shape[-1]
+        and width % 8 == 0
+        and width <= 256
+        and torch.cuda.get_device_capability(query.device) >= (8, 0)
+        and bool(_varlen_options())
+        and (window is None or "window_size" in _varlen_options())
+    )
+
+
+@cache
+def _varlen_options() -> frozenset[str]:
+    """The parameters of torch's function, which differ between its releases; none before 2.10."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return frozenset()
+    return frozenset(inspect.signature(varlen_attn).parameters)
 
 
 def _variable_length(
@@ -138,13 +173,12 @@ def _variable_length(
     """torch's FlashAttention over rows of different lengths, on a GPU."""
     from torch.nn.attention.varlen import varlen_attn
 
-    known = inspect.signature(varlen_attn).parameters  # they differ between torch's releases
+    known = _varlen_options()
     groups = query.shape[1] // key.shape[1]
     how: dict[str, Any] = {}
     if "window_size" in known:
         how["window_size"] = (-1 if window is None else window - 1, 0)
     else:
-        assert window is None, "this torch has no sliding window for rows of different lengths"
         how["is_causal"] = True
     if groups > 1 and "enable_gqa" in known:
         how["enable_gqa"] = True

@@ -13,6 +13,7 @@ from anima_exp.config import ModelConfig, Precision, QuantConfig, Quantization
 from anima_exp.errors import ModelError
 from anima_exp.model.snapshot import snapshot_of
 from anima_exp.model.tokenizer import cannot_load, location
+from anima_exp.model.trial import try_architecture
 
 DTYPES = {
     Precision.bf16: torch.bfloat16,
@@ -89,6 +90,7 @@ def load_base(
             parameter.requires_grad = trainable
     if model.norms_in_fp32:
         norms_in_fp32(loaded)
+    try_architecture(loaded, rounds_together=quant.type is Quantization.int8)
     return loaded
 
 

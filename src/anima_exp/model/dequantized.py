@@ -40,8 +40,8 @@ def weight_of(layer: Any, dtype: torch.dtype) -> Tensor:
     if kind == "Linear8bitLt":  # rows of integers, each with its largest number
         state = layer.state
         integers, largest = (weight.CB, weight.SCB) if state.CB is None else (state.CB, state.SCB)
-        rows: Tensor = integers.to(dtype) * (largest / 127).to(dtype)[:, None]
-        return rows
+        rows: Tensor = integers * (largest / 127)[:, None]
+        return rows.to(dtype)
     if kind == "Conv1D":
         weight = weight.T
     return weight.to(dtype)  # type: ignore[no-any-return]

@@ -27,9 +27,9 @@ class TokenKeys:
         self.now: Tensor | None = None
 
     def of(self, tokens: int, device: torch.device) -> Tensor:
-        """[T] int32. Where nobody has set them, new ones from torch's generator."""
+        """[T] int32. Where none are set, or for other tokens (as an expert sees), random ones."""
         if self.now is not None and len(self.now) == tokens:
-            return self.now
+            return self.now.to(device)
         return torch.randint(-(2**31), 2**31 - 1, (tokens,), dtype=torch.int32, device=device)
 
 

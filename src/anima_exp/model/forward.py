@@ -15,15 +15,29 @@ from anima_exp.model.loss import head_of, label_loss
 
 def loss_of(model: Any, batch: MicroBatch) -> Tensor:
     """The sum over the labels of weight x cross-entropy. Call inside `rows_apart`."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    apart = borders(base, batch)
-    assert apart or len(batch.lengths) == 1
-    states = base.get_decoder()(
-        input_ids=batch.ids, position_ids=batch.positions, use_cache=False, **apart
-    ).last_hidden_state
+    states = decode(model, batch)
+    head = head_of(_base(model))
+    # The head may lie on another GPU than the first block: model.device_map=auto.
+    states, batch = states.to(head.weight.device), batch.to(head.weight.device)
     kind = states.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
     with torch.autocast(kind, enabled=False):
-        return label_loss(
-            states[0, batch.predicting], batch.labels, batch.weights, head_of(base), dtype
-        )
+        return label_loss(states[0, batch.predicting], batch.labels, batch.weights, head, dtype)
+
+
+def decode(model: Any, batch: MicroBatch) -> Tensor:
+    """[1, T, H]: what the head sees of the micro-batch. Call inside `rows_apart`."""
+    base = _base(model)
+    apart = borders(base, batch)
+    assert apart or len(batch.lengths) == 1
+    decoder = base.get_decoder()
+    if decoder is base:  # where the architecture's own answer is the whole model
+        decoder = base.base_model
+    states: Tensor = decoder(
+        input_ids=batch.ids, position_ids=batch.positions, use_cache=False, **apart
+    ).last_hidden_state
+    return states
+
+
+def _base(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -25,16 +25,27 @@ class Head:
 
 
 def head_of(model: Any) -> Head:
-    """The head of a transformers model, with the two things that some families do to logits."""
+    """The head of a transformers model, with what some families do to logits."""
     module, config = model.get_output_embeddings(), model.config.get_text_config()
     divide = getattr(config, "logits_scaling", None)  # Granite
     multiply = getattr(config, "logit_scale", None)  # Cohere
+    multiply = multiply or getattr(config, "lm_head_multiplier", None)  # Falcon H1
     return Head(
         weight=module.weight,
         bias=getattr(module, "bias", None),
         scale=(multiply or 1.0) / (divide or 1.0),
         softcap=getattr(config, "final_logit_softcapping", None),  # Gemma
     )
+
+
+def logits_of(hidden: Tensor, head: Head) -> Tensor:
+    """[T, H] -> [T, V] in fp32: for a few tokens."""
+    hidden = hidden.to(head.weight.device)
+    logits = (hidden.to(head.weight.dtype) @ head.weight.T).float()
+    if head.bias is not None:
+        logits += head.bias
+    logits *= head.scale
+    return logits if head.softcap is None else head.softcap * torch.tanh(logits / head.softcap)
 
 
 def label_loss(
@@ -124,7 +135,10 @@ class _LabelLoss(torch.autograd.Function):
     def backward(ctx: Any, *outputs: Any) -> Any:
         d_hidden, d_weight, d_bias, heaviest = ctx.saved_tensors
         factor = outputs[0] * heaviest
-        found = [None if one is None else one * factor for one in (d_hidden, d_weight, d_bias)]
-        if found[1] is not None:
-            found[1] = found[1].to(ctx.weight_dtype)
-        return *found, None, None, None, None
+        if d_hidden is not None:  # in fp32, in which the factor is: fp16's scale is beyond fp16
+            d_hidden = (d_hidden.float() * factor).to(d_hidden.dtype)
+        if d_weight is not None:
+            d_weight = (d_weight * factor).to(ctx.weight_dtype)
+        if d_bias is not None:
+            d_bias = (d_bias * factor).to(ctx.weight_dtype)
+        return d_hidden, d_weight, d_bias, None, None, None, None

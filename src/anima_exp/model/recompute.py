@@ -3,13 +3,13 @@
 from functools import partial
 from typing import Any
 
-import torch
 from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
 
 from anima_exp.config import Recompute
 
 # What selective recomputation keeps: results that took many operations a byte.
-_KEPT = ("lora_linear", "mm", "addmm", "bmm", "gemm_4bit", "attention", "varlen_attn")
+_KEPT = ("lora_linear", "mm", "addmm", "bmm", "baddbmm", "gemm_4bit", "_varlen_attn")
+_KEPT_BEGINNINGS = ("_scaled_dot_product", "_flash_attention")
 
 
 def set_recompute(model: Any, how: Recompute) -> None:
@@ -27,6 +27,6 @@ def set_recompute(model: Any, how: Recompute) -> None:
 
 
 def _policy(context: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
-    name = str(getattr(operation, "_opname", operation))
-    keep = isinstance(operation, torch._ops.OpOverload) and any(part in name for part in _KEPT)
+    name = getattr(operation, "_opname", "")
+    keep = name in _KEPT or name.startswith(_KEPT_BEGINNINGS)
     return CheckpointPolicy.MUST_SAVE if keep else CheckpointPolicy.PREFER_RECOMPUTE

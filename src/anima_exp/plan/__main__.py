@@ -9,9 +9,11 @@ from anima_exp.config import RunConfig
 
 
 def plan(config: RunConfig) -> None:
+    from anima_exp.experiment import check_inputs
     from anima_exp.plan.cost import cost
     from anima_exp.plan.report import show
 
+    check_inputs(config)
     show(cost(config))
 
 

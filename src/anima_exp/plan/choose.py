@@ -55,7 +55,7 @@ def choose(
             peak = needs.memory(budget, recompute, keep_dequantized=keep).peak
             found = min(peak, available) / GIB
             return Execution(budget, recompute, keep, found, fits=True, paged=bool(away))
-    budget = config.trainer.token_budget or rows.longest
+    budget = max(config.trainer.token_budget or 0, rows.longest)
     recompute = config.trainer.recompute or Recompute.full
     keep = bool(config.quant.keep_dequantized)
     peak = needs.memory(budget, recompute, keep_dequantized=keep).peak - pageable
@@ -83,7 +83,9 @@ def _largest(needs: Needs, recompute: Recompute, keep: bool, available: float) -
         return needed(needs.memory(budget, recompute, keep_dequantized=keep)) <= available
 
     given, rows = needs.config.trainer.token_budget, needs.rows
-    least, most = (given, given) if given else (rows.longest, max(rows.longest, rows.batch_tokens))
+    least, most = rows.longest, max(rows.longest, rows.batch_tokens)
+    if given:  # a longer row stands alone, and no batch is larger than it is
+        least = most = min(max(given, least), most)
     if fits(most):
         return most
     if not fits(least):

@@ -51,8 +51,7 @@ def _from_hub(model: ModelConfig) -> Path:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
             f"model.source={model.source}: no such folder, and the hub gave no config.json: "
-            f"{reason} Plan with model.source=FOLDER, or give the figures as "
-            "'model.shape={hidden_size: 4096, ...}' (the keys of conf/model/llama7b.yaml)."
+            f"{reason} Plan with model.source=FOLDER, whose config.json is all that is read."
         ) from error
 
 

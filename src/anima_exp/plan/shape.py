@@ -137,7 +137,7 @@ def from_model(model: Any) -> Shape:
     from anima_exp.model.layers import in_block, linear_layers
 
     text = model.config.get_text_config()
-    heads = text.num_attention_heads
+    heads = getattr(text, "num_attention_heads", None) or 1  # a model without attention
     linears: dict[str, list[Linear]] = {}
     layers = linear_layers(model)
     for one in layers:

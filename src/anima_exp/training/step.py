@@ -98,7 +98,7 @@ class Step:
         for chosen in cuts:
             batch = concatenate(rows, chosen, weights).to(device)
             self.keys.now = token_keys(self.seed, number, chosen, batch.lengths, device)
-            total += self._one(batch)
+            total += self._one(batch).to(device)
         self.keys.now = None
         return total
 
@@ -119,5 +119,6 @@ def autocast(device: torch.device, precision: Precision) -> Any:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    # On a CPU torch says so in a plain RuntimeError.
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    # On a CPU, and in CUDA's libraries, torch says so in a plain RuntimeError.
+    known = ("can't allocate memory", "CUDA error: out of memory", "_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(one in str(error) for one in known)
