@@ -82,6 +82,17 @@ def test_what_the_user_gave_stays_whatever_the_memory(chosen, budget, recompute,
         assert got == (budget, recompute, keep == "true")
 
 
+def test_a_budget_beyond_the_largest_batch_needs_no_more_than_that_batch(chosen):
+    whole = ROWS.batch_tokens
+    given = [chosen(f"trainer.token_budget={n}", gib=500) for n in (whole, 100 * whole)]
+    assert given[0].predicted_peak_gib == given[1].predicted_peak_gib
+
+
+def test_a_budget_below_the_longest_row_needs_as_much_as_that_row(chosen):
+    given = [chosen(f"trainer.token_budget={n}", gib=500) for n in (1, ROWS.longest)]
+    assert given[0].predicted_peak_gib == given[1].predicted_peak_gib
+
+
 def test_where_nothing_fits_the_least_is_said_and_not_raised(chosen):
     found = chosen(gib=1)
     assert not found.fits

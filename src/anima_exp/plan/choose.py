@@ -54,12 +54,14 @@ def choose(
             _, budget, recompute, keep = min(fitting, key=lambda way: way[0])
             peak = needs.memory(budget, recompute, keep_dequantized=keep).peak
             found = min(peak, available) / GIB
-            return Execution(budget, recompute, keep, found, fits=True, paged=bool(away))
+            told = config.trainer.token_budget or budget
+            return Execution(told, recompute, keep, found, fits=True, paged=bool(away))
     budget = max(config.trainer.token_budget or 0, rows.longest)
     recompute = config.trainer.recompute or Recompute.full
     keep = bool(config.quant.keep_dequantized)
     peak = needs.memory(budget, recompute, keep_dequantized=keep).peak - pageable
-    return Execution(budget, recompute, keep, peak / GIB, fits=False, paged=bool(pageable))
+    told = config.trainer.token_budget or budget
+    return Execution(told, recompute, keep, peak / GIB, fits=False, paged=bool(pageable))
 
 
 def needed(found: Memory) -> float:
