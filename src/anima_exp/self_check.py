@@ -55,8 +55,9 @@ def _compare(config: RunConfig, setup: Any, rows: list[Any]) -> tuple[float, flo
 
     from anima_exp.config import LossAverage
     from anima_exp.data.micro_batch import row_weights, token_weights
+    from anima_exp.model.base import autocast
     from anima_exp.model.plain import plain_gradients
-    from anima_exp.training.step import Step, autocast
+    from anima_exp.training.step import Step
 
     model = setup.model.train()
     for name, parameter in model.named_parameters():

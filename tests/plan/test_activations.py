@@ -9,14 +9,13 @@ from anima_exp.data.micro_batch import concatenate, token_weights
 from anima_exp.model import lora_update
 from anima_exp.model.adapter import attach
 from anima_exp.model.attention import rows_apart
-from anima_exp.model.base import load_base
+from anima_exp.model.base import autocast, load_base
 from anima_exp.model.dequantized import keep_dequantized
 from anima_exp.model.dropout import token_keys
 from anima_exp.model.forward import loss_of
 from anima_exp.model.recompute import set_recompute
 from anima_exp.plan.find_shape import find_shape
 from anima_exp.plan.memory import Needs, Rows
-from anima_exp.training.step import autocast
 
 LLAMA = {
     "model_type": "llama",

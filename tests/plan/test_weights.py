@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 import torch
+from bitsandbytes.nn import Linear8bitLt
 
 from anima_exp.model.adapter import attach
 from anima_exp.model.base import load_base
@@ -57,8 +58,9 @@ def bytes_in_memory(model):
             found += bytes_of(state.absmax)
             if state.nested:
                 found += bytes_of(state.state2.absmax, state.offset)
-        scales = getattr(parameter, "SCB", None)
-        if scales is not None:
+    for module in model.modules():
+        if isinstance(module, Linear8bitLt):  # after its first use they lie elsewhere
+            scales = module.weight.SCB if module.state.SCB is None else module.state.SCB
             found += bytes_of(scales)
     return found
 

@@ -31,6 +31,12 @@ def device() -> torch.device:
     )
 
 
+def autocast(where: torch.device, precision: Precision) -> torch.autocast:
+    """Products in `precision`."""
+    on = precision is not Precision.fp32
+    return torch.autocast(where.type, dtype=DTYPES[precision] if on else None, enabled=on)
+
+
 def check_precision(precision: Precision, where: torch.device) -> None:
     """Raise ModelError where the device cannot compute in `precision`, before a model is loaded."""
     if where.type != "cuda":
@@ -90,7 +96,8 @@ def load_base(
             parameter.requires_grad = trainable
     if model.norms_in_fp32:
         norms_in_fp32(loaded)
-    try_architecture(loaded, rounds_together=quant.type is Quantization.int8)
+    with autocast(where, precision):
+        try_architecture(loaded, rounds_together=quant.type is Quantization.int8)
     return loaded
 
 

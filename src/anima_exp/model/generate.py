@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from anima_exp.config import Precision
-from anima_exp.model.base import DTYPES
+from anima_exp.model.base import autocast
 from anima_exp.model.decode import decode
 from anima_exp.model.sampling import Sampling
 
@@ -17,11 +17,8 @@ def inference(model: Any, precision: Precision) -> Iterator[None]:
     """Evaluation mode, no gradients, products in `precision`; the mode before is restored."""
     training = model.training
     model.eval()
-    autocast = torch.autocast(
-        model.device.type, dtype=DTYPES[precision], enabled=precision is not Precision.fp32
-    )
     try:
-        with torch.no_grad(), autocast:
+        with torch.no_grad(), autocast(model.device, precision):
             yield
     finally:
         model.train(training)

@@ -1,7 +1,6 @@
 """One optimizer batch -> its loss and the gradients, in as few micro-batches as memory allows."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from anima_exp.data.micro_batch import (
 )
 from anima_exp.errors import TrainingError
 from anima_exp.model.attention import keeps_rows_apart, rows_apart
-from anima_exp.model.base import DTYPES
+from anima_exp.model.base import autocast
 from anima_exp.model.dropout import TokenKeys, token_keys
 from anima_exp.model.forward import loss_of
 
@@ -109,13 +108,6 @@ class Step:
                 loss = loss_of(self.model, batch)
             self.backward(loss)
         return loss.detach()
-
-
-def autocast(device: torch.device, precision: Precision) -> Any:
-    """Products in `precision`."""
-    if precision is Precision.fp32:
-        return nullcontext()
-    return torch.autocast(device.type, dtype=DTYPES[precision])
 
 
 def _out_of_memory(error: Exception) -> bool:
