@@ -78,16 +78,29 @@ def load(config: RunConfig) -> Setup:
         seed=config.seed,
         group_by_length=config.trainer.group_by_length,
     )
-    execution = _execution(config, base, data, order)
+    gpu = base.device.type == "cuda"
+    liger = kernels.liger_wanted(config.trainer.liger, gpu=gpu)
+    execution = choose(
+        from_model(base),
+        replace(config, trainer=replace(config.trainer, liger=liger)),
+        largest_batch(data.train, order, config.trainer.batch_size),
+        available=provenance.free_memory() + count(base).bytes,
+        gpu=gpu,
+    )
+    if liger:
+        kernels.use_liger(base)
     model = attach(base, config.lora)
     parameters = count(model)
-    keys = _apply(model, execution, config)
+    if execution.keep_dequantized:
+        keep_dequantized(model)
+    if execution.recompute is not Recompute.none:
+        set_recompute(model, execution.recompute)
     return Setup(
         tokenizer=tokenizer,
         data=data,
         evals=evals,
         model=model,
-        dropout=keys,
+        dropout=lora_update.use(model),
         parameters=parameters,
         order=order,
         steps=steps,
@@ -115,30 +128,6 @@ def largest_batch(rows: Any, order: Order, batch_size: int) -> Rows:
     )
     longest = int(rows.lengths[np.unique(order)].max())
     return Rows(longest, int(tokens.max()), int(labels.max()))
-
-
-def _execution(config: RunConfig, base: Any, data: Prepared, order: Order) -> Execution:
-    gpu = base.device.type == "cuda"
-    liger = kernels.liger_wanted(config.trainer.liger, gpu=gpu)
-    return choose(
-        from_model(base),
-        replace(config, trainer=replace(config.trainer, liger=liger)),
-        largest_batch(data.train, order, config.trainer.batch_size),
-        available=provenance.free_memory() + count(base).bytes,
-        gpu=gpu,
-    )
-
-
-def _apply(model: Any, execution: Execution, config: RunConfig) -> TokenKeys:
-    """Let `model` compute as chosen; returns what its dropout masks come from."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if kernels.liger_wanted(config.trainer.liger, gpu=base.device.type == "cuda"):
-        kernels.use_liger(base)
-    if execution.keep_dequantized:
-        keep_dequantized(model)
-    if execution.recompute is not Recompute.none:
-        set_recompute(model, execution.recompute)
-    return lora_update.use(model)
 
 
 def _lengths(data: Prepared) -> known_lengths.Lengths:

@@ -53,8 +53,7 @@ def self_check(config: RunConfig) -> None:
 def _compare(config: RunConfig, setup: Any, rows: list[Any]) -> tuple[float, float, float]:
     import torch
 
-    from anima_exp.config import LossAverage
-    from anima_exp.data.micro_batch import row_weights, token_weights
+    from anima_exp.data.micro_batch import label_weights
     from anima_exp.model.base import autocast
     from anima_exp.model.plain import plain_gradients
     from anima_exp.training.step import Step
@@ -76,9 +75,8 @@ def _compare(config: RunConfig, setup: Any, rows: list[Any]) -> tuple[float, flo
     )
     fast = float(step(rows, number=0))
     found = _flat(model)
-    average = token_weights if trainer.loss_average is LossAverage.token else row_weights
     with autocast(model.device, trainer.precision):
-        plain = plain_gradients(model, rows, average(rows))
+        plain = plain_gradients(model, rows, label_weights(rows, trainer.loss_average))
     expected = _flat(model)
     return fast, plain, float((found - expected).norm() / expected.norm())
 

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from small_models import small, some_rows
-from torch.nn.functional import cross_entropy
 
 from anima_exp.config import (
     LoraConfig,
@@ -21,6 +20,7 @@ from anima_exp.model.attention import keeps_rows_apart, rows_apart
 from anima_exp.model.base import load_base
 from anima_exp.model.dequantized import keep_dequantized
 from anima_exp.model.forward import loss_of
+from anima_exp.model.plain import plain_gradients
 from anima_exp.model.recompute import set_recompute
 
 
@@ -51,14 +51,7 @@ def ours(model, rows, weights, budget):
 
 def plain(model, rows, weights):
     """One row at a time, full logits, PEFT's own forward, the model's own attention and mask."""
-    total = 0.0
-    for row, weight in zip(rows, weights, strict=True):
-        ids, labels = (torch.as_tensor(row[key]) for key in ("input_ids", "labels"))
-        logits = model(input_ids=ids[None], use_cache=False).logits[0, :-1].float()
-        loss = cross_entropy(logits, labels[1:], ignore_index=-100, reduction="sum") * weight
-        loss.backward()
-        total += float(loss.detach())
-    return total, gradients(model)
+    return plain_gradients(model, rows, weights), gradients(model)
 
 
 def assert_same(found, expected, tolerance=2e-4):

@@ -1,12 +1,13 @@
 """Rows of an optimizer batch -> micro-batches: rows one behind the other, without padding."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from anima_exp.config import LossAverage
 from anima_exp.data.encode import IGNORE
 
 Row = Mapping[str, Any]  # input_ids and labels of one example
@@ -26,12 +27,12 @@ class MicroBatch:
     rows: tuple[int, ...]  # their numbers in the batch
 
     def to(self, device: torch.device) -> "MicroBatch":
-        moved = {
+        moved: dict[str, Any] = {
             name: value.to(device, non_blocking=True)
             for name, value in vars(self).items()
             if isinstance(value, Tensor)
         }
-        return MicroBatch(**{**vars(self), **moved})
+        return replace(self, **moved)
 
 
 def cut(lengths: Sequence[int], budget: int) -> list[list[int]]:
@@ -52,6 +53,11 @@ def cut(lengths: Sequence[int], budget: int) -> list[list[int]]:
         bins[number].append(row)
         room[number] -= lengths[row]
     return bins
+
+
+def label_weights(rows: Sequence[Row], average: LossAverage) -> list[float]:
+    """By row of a batch, what one of its labels counts in the loss."""
+    return (token_weights if average is LossAverage.token else row_weights)(rows)
 
 
 def token_weights(rows: Sequence[Row]) -> list[float]:

@@ -36,7 +36,11 @@ def use(model: Any) -> TokenKeys:
 @contextmanager
 def peft_own(model: Any) -> Iterator[None]:
     """Inside, PEFT's own forward is used: to compare with."""
-    ours = {layer: layer.__dict__.pop("forward") for _, layer in _layers(model)}
+    ours = {
+        layer: layer.__dict__.pop("forward")
+        for _, layer in _layers(model)
+        if "forward" in layer.__dict__
+    }
     try:
         yield
     finally:

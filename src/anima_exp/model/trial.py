@@ -4,6 +4,7 @@ Architectures are many, and some mix tokens beside attention or do more to their
 product. Guessing by name would train some of them on wrong numbers without a word.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -41,12 +42,11 @@ def _rows_see_each_other(model: Any) -> bool:
     one = _batch(model, *_LENGTHS)
     ids = one.ids.clone()
     ids[0, :first] = ids[0, :first].flip(0)
-    other = MicroBatch(**{**vars(one), "ids": ids})
-    states = []
     with rows_apart(model):
-        for batch in (one, other):
-            states.append(decode(model, batch)[0, first:length].float())
-    apart = (states[0] - states[1]).norm(dim=-1) / states[0].norm(dim=-1).clamp_min(1e-6)
+        before, after = (
+            decode(model, batch)[0, first:length].float() for batch in (one, replace(one, ids=ids))
+        )
+    apart = (before - after).norm(dim=-1) / before.norm(dim=-1).clamp_min(1e-6)
     return bool(apart.max() > _LEAK)
 
 

@@ -12,8 +12,7 @@ from anima_exp.data.micro_batch import (
     Row,
     concatenate,
     cut,
-    row_weights,
-    token_weights,
+    label_weights,
 )
 from anima_exp.errors import TrainingError
 from anima_exp.model.attention import keeps_rows_apart, rows_apart
@@ -90,8 +89,7 @@ class Step:
         return cut([len(row["input_ids"]) for row in rows], self.budget)
 
     def _gradients(self, rows: Sequence[Row], cuts: list[list[int]], number: int) -> Tensor:
-        weigh = token_weights if self.average is LossAverage.token else row_weights
-        weights = weigh(rows)
+        weights = label_weights(rows, self.average)
         device = self.model.device
         total = torch.zeros((), device=device)
         for chosen in cuts:
