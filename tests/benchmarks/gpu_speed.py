@@ -105,8 +105,8 @@ def ours(options, shape, rows, settings):
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        patch("anima_exp.model.base.load_base", load_base),
-        patch("anima_exp.data.prepare.prepare", prepare),
+        patch("anima_exp.load.load_base", load_base),
+        patch("anima_exp.load.prepare", prepare),
         patch("anima_exp.training.save.save"),
         patch.object(QLoraTrainer, "_save_checkpoint"),
         patch.object(QLoraTrainer, "train", profiled(QLoraTrainer.train, options.profile)),
