@@ -36,4 +36,5 @@ class LauncherConfig:
 
     jobs: int | None = None  # at once; null = one a GPU, or one on a CPU
     jobs_per_gpu: int = 1
+    gpus_per_job: int = 1  # a run of several processes, one a GPU
     warm: bool = True  # fork jobs from a process that has imported torch; false = a fresh one each

@@ -35,6 +35,8 @@ _NOT_IN_THE_RESULT = {
     "trainer.token_budget",
     "trainer.recompute",
     "trainer.liger",
+    "trainer.gpus",
+    "trainer.shard_base",
     "trainer.log_every",
     "trainer.save_every",
     "trainer.keep_checkpoints",
