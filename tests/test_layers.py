@@ -6,7 +6,8 @@ from pathlib import Path
 import anima_exp
 
 LAYERS = [
-    {"cpu_memory", "errors", "paths", "same", "signals", "terminal", "wilson"},
+    {"errors"},
+    {"cpu_memory", "parallel", "paths", "same", "signals", "terminal", "wilson"},
     {"config", "lookup", "quiet", "sweep_files"},
     {"checks", "command_line", "messages", "program", "scale"},
     {"tiny"},
@@ -20,12 +21,12 @@ LAYERS = [
     {"page"},
     {"elo"},
     {"compare"},
-    {"overview", "load"},
+    {"launch", "overview", "load"},
     {"experiment", "evaluation"},
     {"compose"},
     {"judge"},
     {"sweep"},
-    {"train", "evaluate", "generate", "self_check"},
+    {"train", "launched", "evaluate", "generate", "self_check"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # `python -m anima_exp.data` is an entry point that happens to live inside a stage.

@@ -98,7 +98,8 @@ def command(
     def mistake(error: Exception, cell: str = "") -> None:
         if full_error:
             traceback.print_exception(error)
-        print(f"anima_exp: {cell}{explain(error)}", file=sys.stderr)
+        if not getattr(error, "told", False):
+            print(f"anima_exp: {cell}{explain(error)}", file=sys.stderr)
         failed.append(getattr(error, "exit_status", 1))
 
     def task(cfg: DictConfig) -> Any:

@@ -9,14 +9,22 @@
   - TrainingError    training cannot go on: no gradient, a loss that is not finite
   - SweepError       a sweep ended, and some of its cells failed
   - Stopped          Ctrl-C or SIGTERM: a checkpoint was written and the same command goes on
+  - LostContact      another process of the same run is gone; it says why, if it could
   - Paused           the step was reached that the run was asked to go to; a sweep goes on later
 """
 
 
 class AnimaError(Exception):
-    """Base class: `except AnimaError` catches a user's mistake, never a bug."""
+    """Base class: `except AnimaError` catches a user's mistake, never a bug.
+
+    `told` is set where another process of the run has said it already.
+    """
 
     exit_status = 1
+
+    def __init__(self, message: str, *, told: bool = False) -> None:
+        super().__init__(message)
+        self.told = told
 
 
 class ConfigError(AnimaError):
@@ -57,3 +65,7 @@ class Stopped(AnimaError):
     def __init__(self, message: str, *, exit_status: int) -> None:
         super().__init__(message)
         self.exit_status = exit_status
+
+
+class LostContact(AnimaError):
+    pass

@@ -1,7 +1,7 @@
 """One run from its config to its record: data, model, training, evaluation. Read this second."""
 
-import os
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +11,16 @@ from anima_exp.answers import of_run
 from anima_exp.checks import check_length
 from anima_exp.config import DataConfig, RunConfig, TargetModules
 from anima_exp.data import recipes, source, templates
-from anima_exp.errors import AnimaError, ConfigError, Paused, Stopped
+from anima_exp.errors import AnimaError, ConfigError, LostContact, Paused, Stopped
+from anima_exp.launch import launch
 from anima_exp.lookup import function
+from anima_exp.parallel.join import joined
+from anima_exp.parallel.place import Place, place
+from anima_exp.parallel.world import World
 from anima_exp.quiet import quiet_libraries
 from anima_exp.results import identity, provenance, screen
 from anima_exp.results.folder import RunFolder
-from anima_exp.results.journal import Journal
+from anima_exp.results.journal import Journal, NoJournal
 from anima_exp.results.record import Record
 from anima_exp.results.tracking import Tracker
 
@@ -27,28 +31,36 @@ from anima_exp.results.tracking import Tracker
 def run(config: RunConfig, *, until: int | None = None) -> float | None:
     """Train and evaluate what `config` says, or go on where it stopped, or say that it is done.
 
+    Under torchrun, or with trainer.gpus, several processes do this together: the first of them
+    writes and speaks.
+
     Args:
         until: stop after this step, evaluated and with a checkpoint, if the run is longer.
 
     Returns:
-        The held-out loss after training, for a sweeper to minimise; None without held-out rows.
+        The held-out loss after training, for a sweeper to minimise; None without held-out rows,
+        and in the other processes.
 
     Raises:
         Paused: `until` was reached.
         AnimaError: a user's mistake, or a stop on request. The folder says why in failure.txt.
     """
     check_length(config)
-    check_one_process()
-    check_inputs(config)
-    with RunFolder(config) as folder:
-        if folder.done:
-            record = Record.load(folder.path)
-            screen.say(f"Already done, nothing to do: {folder.path}")
-            screen.show_scores(record.scores_before, record.scores)
-            return record.scores.get("heldout_loss")
+    here = place()
+    processes = check_processes(config, here)
+    folder = RunFolder(config)
+    if here.size == 1 and processes > 1 and not folder.done:
+        check_inputs(config)
+        return launch(config, processes, until=until)
+    with joined(here) as world, ExitStack() as claims:
+        if not world.leads:
+            screen.be_silent()
+        world.agree(_told(config))
+        if world.share(lambda: _claim(config, folder, claims)):
+            return _show_done(folder) if world.leads else None
         try:
-            return _run(config, folder, until=until).scores.get("heldout_loss")
-        except (Stopped, Paused):
+            return _run(config, folder, world, until=until).get("heldout_loss")
+        except (Stopped, Paused, LostContact):
             raise
         except AnimaError as error:
             folder.failed(str(error))
@@ -58,7 +70,30 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
             raise
 
 
-def _run(config: RunConfig, folder: RunFolder, *, until: int | None) -> Record:
+def _told(config: RunConfig) -> dict[str, Any]:
+    """What all processes of a run must have in common; a cache may be each machine's own."""
+    settings = {key: value for key, value in identity.flatten(config).items() if key != "cache"}
+    versions = {key: value for key, value in provenance.versions().items() if key != "python"}
+    return settings | versions
+
+
+def _claim(config: RunConfig, folder: RunFolder, claims: ExitStack) -> bool:
+    """Take the folder; True if there is nothing to do in it."""
+    check_inputs(config)
+    return claims.enter_context(folder).done
+
+
+def _show_done(folder: RunFolder) -> float | None:
+    record = Record.load(folder.path)
+    screen.say(f"Already done, nothing to do: {folder.path}")
+    screen.show_scores(record.scores_before, record.scores)
+    return record.scores.get("heldout_loss")
+
+
+def _run(
+    config: RunConfig, folder: RunFolder, world: World, *, until: int | None
+) -> dict[str, float]:
+    """The scores after training."""
     from anima_exp.evals.measure import measure
     from anima_exp.load import load
     from anima_exp.overview import Overview, show
@@ -66,60 +101,70 @@ def _run(config: RunConfig, folder: RunFolder, *, until: int | None) -> Record:
     from anima_exp.training.save import save
 
     quiet_libraries()
-    setup = load(config)
-    folder.check_inputs(
-        data=setup.data.train.tokens.folder.name,  # the key of all that the token ids depend on
-        base=setup.base_fingerprint,
-    )
+    setup = load(config, world)
+    inputs = {
+        "data": setup.data.train.tokens.folder.name,  # the key of all that the token ids depend on
+        "base": setup.base_fingerprint,
+    }
+    world.agree(inputs)
+    world.share(lambda: folder.check_inputs(**inputs))
     of_run.check_prompts(config, setup)
-    resume = checkpoint.newest(folder.checkpoints)
+    newest = world.share(lambda: str(checkpoint.newest(folder.checkpoints) or ""))
+    resume = Path(newest) if newest else None
     resumed_at = checkpoint.step(resume) if resume else None
-    show(Overview(config, folder.path, setup, resumed_at))
-    starts = folder.count_start()
-    tracker = Tracker(config, folder.path)
-    journal = Journal(folder.path, tracker=tracker, steps=setup.steps, resumed_at=resumed_at)
+    show(Overview(config, folder.path, setup, resumed_at, world.size))
+    starts = folder.count_start() if world.leads else 0
+    journal: Journal | NoJournal = NoJournal()
+    if world.leads:
+        tracker = Tracker(config, folder.path, processes=world.size)
+        journal = Journal(folder.path, tracker=tracker, steps=setup.steps, resumed_at=resumed_at)
 
     def evaluate(step: int) -> None:
-        found = measure(setup.model, setup.evals)
+        found = measure(setup.model, setup.evals, setup.evaluators)
         if step == setup.steps and config.evals.answers:
-            same = step == resumed_at
-            found = of_run.added(found, config, setup, folder.path, same_weights=same)
+            found = of_run.added(found, config, setup, folder.path, same_weights=step == resumed_at)
         accuracies = {name: one.rows() for name, one in found.accuracies.items()}
         journal.evaluated(step, found.scores, found.generations, found.seconds, accuracies)
 
+    trained = folder.path / ("model" if trains_every_weight(config) else "adapter")
     try:
         if config.trainer.eval_at_start and not resume:
             evaluate(0)
-        meter = _train(
-            config, folder, setup, journal, evaluate=evaluate, resume=resume, until=until
+        meter, tokens = _train(
+            config, folder, setup, journal, world, evaluate=evaluate, resume=resume, until=until
         )
         evaluate(setup.steps)
-        trained = folder.path / ("model" if trains_every_weight(config) else "adapter")
-        save(setup.model, setup.tokenizer, trained)
+        if world.leads:
+            save(setup.model, setup.tokenizer, trained)
     except BaseException as error:
-        journal.close()
-        tracker.finish(failed=not isinstance(error, Stopped | Paused))
+        journal.failed(orderly=isinstance(error, Stopped | Paused))
         raise
-    tracker.finish(journal.scores(setup.steps))
-    record = _record(config, setup, journal, meter=meter, starts=starts)
-    record.save(folder.path)
-    screen.show_summary(
-        record, trained, before=journal.answers(0), after=journal.answers(record.steps)
-    )
-    return record
+    tokens_by_process = world.of_each(tokens)
+    peak = max(world.of_each(provenance.peak_memory_gib()))
+    scores = journal.finish(setup.steps)
+    if isinstance(journal, Journal):
+        record = _record(
+            config, setup, journal, meter, tokens_by_process, peak_memory_gib=peak, starts=starts
+        )
+        record.save(folder.path)
+        screen.show_summary(
+            record, trained, before=journal.answers(0), after=journal.answers(record.steps)
+        )
+    return scores
 
 
 def _train(
     config: RunConfig,
     folder: RunFolder,
     setup: Any,
-    journal: Journal,
+    journal: Journal | NoJournal,
+    world: World,
     *,
     evaluate: Any,
     resume: Path | None,
     until: int | None,
-) -> Any:
-    """Train to the last step; the meter says how much.
+) -> tuple[Any, int]:
+    """Train to the last step: the meter says how much, the number what this process did of it.
 
     Raises:
         Stopped: on Ctrl-C or SIGTERM.
@@ -129,7 +174,7 @@ def _train(
     from anima_exp.training.stop import PauseAt, StopOnSignal
     from anima_exp.training.trainer import QLoraTrainer
 
-    stop = StopOnSignal()
+    stop = StopOnSignal(world)
     resumed_at = checkpoint.step(resume) if resume else None
     trainer = QLoraTrainer(
         model=setup.model,
@@ -139,6 +184,8 @@ def _train(
         config=config,
         keys=setup.dropout,
         token_budget=setup.execution.token_budget,
+        world=world,
+        in_step=setup.evaluators.lockstep,
         folder=folder.checkpoints,
         log=journal.trained,
         evaluate=evaluate,
@@ -159,13 +206,22 @@ def _train(
             exit_status=128 + stop.received,
         )
     if done < setup.steps:
-        if not journal.scores(done):
+        if not world.share(lambda: bool(journal.scores(done))):
             evaluate(done)
         raise Paused(f"Paused at step {done} of {setup.steps}: {folder.path}")
-    return trainer.meter
+    return trainer.meter, trainer.step.tokens
 
 
-def _record(config: RunConfig, setup: Any, journal: Journal, *, meter: Any, starts: int) -> Record:
+def _record(
+    config: RunConfig,
+    setup: Any,
+    journal: Journal,
+    meter: Any,
+    tokens_by_process: list[int],
+    *,
+    peak_memory_gib: float,
+    starts: int,
+) -> Record:
     return Record(
         name=identity.name(config),
         settings=identity.flatten(config),
@@ -183,7 +239,7 @@ def _record(config: RunConfig, setup: Any, journal: Journal, *, meter: Any, star
             "keep_dequantized": setup.execution.keep_dequantized,
             "out_of_memory": meter.out_of_memory,
         },
-        peak_memory_gib=provenance.peak_memory_gib(),
+        peak_memory_gib=peak_memory_gib,
         predicted_memory_gib=setup.execution.predicted_peak_gib + setup.overhead_gib,
         starts=starts,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -192,6 +248,8 @@ def _record(config: RunConfig, setup: Any, journal: Journal, *, meter: Any, star
         versions=provenance.versions(),
         git=provenance.git_state(),
         hardware=provenance.hardware(),
+        processes=len(tokens_by_process),
+        tokens_by_process=tokens_by_process,
         wandb=journal.tracker.note,
     )
 
@@ -214,13 +272,30 @@ def _check_data(data: DataConfig) -> None:
         source.heldout(data)
 
 
-def check_one_process() -> None:
-    """Raise ConfigError under torchrun and the like: each rank would train the same run."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+def check_processes(config: RunConfig, here: Place) -> int:
+    """How many processes the run asks for.
+
+    Raises:
+        ConfigError: they are not those that were started, or too many to share a batch.
+    """
+    wanted = config.trainer.gpus or config.launcher.gpus_per_job
+    started = here.size if here.size > 1 else wanted
+    if here.size > 1 and config.trainer.gpus not in (None, here.size):
         raise ConfigError(
-            f"WORLD_SIZE={os.environ['WORLD_SIZE']}, but a run is one process. Start it without "
-            "torchrun; model.device_map=auto spreads one model over several GPUs."
+            f"trainer.gpus={config.trainer.gpus}, but {here.size} processes were started. Leave "
+            "one of the two out."
         )
+    if started > config.trainer.batch_size:
+        raise ConfigError(
+            f"trainer.batch_size={config.trainer.batch_size} has not a row for each of {started} "
+            "processes. Use fewer, or a larger batch."
+        )
+    if started > 1 and config.model.device_map:
+        raise ConfigError(
+            f"model.device_map={config.model.device_map} spreads a model over the GPUs of one "
+            f"process, and there are {started}. trainer.shard_base=true spreads it over these."
+        )
+    return wanted
 
 
 def trains_every_weight(config: RunConfig) -> bool:

@@ -20,11 +20,13 @@ from anima_exp.model.dropout import TokenKeys
 from anima_exp.model.parameters import Parameters, count
 from anima_exp.model.recompute import set_recompute
 from anima_exp.model.tokenizer import load_tokenizer, location
+from anima_exp.parallel.world import ALONE, World
 from anima_exp.plan.choose import Execution, choose
 from anima_exp.plan.memory import Rows
 from anima_exp.plan.shape import from_model
 from anima_exp.results import known_lengths, provenance
 from anima_exp.training.order import row_order
+from anima_exp.training.shares import shares
 
 Order = NDArray[np.int64]  # row numbers, [steps * batch_size]
 
@@ -40,12 +42,15 @@ class Setup:
     order: Order
     steps: int
     execution: Execution
+    evaluators: World  # as it is to share evaluations
     overhead_gib: float  # in use before the model: on a CPU, by the libraries
     base_fingerprint: str
 
 
-def load(config: RunConfig) -> Setup:
+def load(config: RunConfig, world: World = ALONE) -> Setup:
     """Data first, so that a mistake in it need not wait for the model.
+
+    Of several processes one on each machine comes first where something is kept for the others.
 
     Raises:
         AnimaError: something cannot be read, loaded, or does not belong together.
@@ -55,16 +60,19 @@ def load(config: RunConfig) -> Setup:
     set_seed(config.seed)  # before the adapter draws its first numbers
     cache = paths.cache(config.cache)
     tokenizer = load_tokenizer(config.model)
-    data = prepare(config.data, tokenizer, cache=cache)
-    evals = prepare_evals(config, tokenizer, data.heldout)
-    known_lengths.remember(config, _lengths(data), cache=cache)
+    data = world.in_turn(lambda: prepare(config.data, tokenizer, cache=cache))
+    evals = world.in_turn(lambda: prepare_evals(config, tokenizer, data.heldout))
+    if world.leads:
+        known_lengths.remember(config, _lengths(data), cache=cache)
     overhead = provenance.memory_in_use_gib()
-    base = load_base(
-        config.model,
-        config.quant,
-        precision=config.trainer.precision,
-        trainable=config.lora.target_modules is TargetModules.none,
-        cache=cache,
+    base = world.in_turn(
+        lambda: load_base(
+            config.model,
+            config.quant,
+            precision=config.trainer.precision,
+            trainable=config.lora.target_modules is TargetModules.none,
+            cache=cache,
+        )
     )
     check_context(
         base, max(int(rows.lengths.max(initial=0)) for rows in (data.train, data.heldout))
@@ -80,16 +88,18 @@ def load(config: RunConfig) -> Setup:
     )
     gpu = base.device.type == "cuda"
     liger = kernels.liger_wanted(config.trainer.liger, gpu=gpu)
+    free = provenance.free_memory() // (1 if gpu else world.local_size)
     execution = choose(
         from_model(base),
         replace(config, trainer=replace(config.trainer, liger=liger)),
-        largest_batch(data.train, order, config.trainer.batch_size),
-        available=provenance.free_memory() + count(base).bytes,
+        largest_batch(data.train, order, config.trainer.batch_size, world.size),
+        available=world.least(free + count(base).bytes),
         gpu=gpu,
     )
     if liger:
         kernels.use_liger(base)
     model = attach(base, config.lora)
+    world.copy_from_first([one for one in model.parameters() if one.requires_grad])
     parameters = count(model)
     if execution.keep_dequantized:
         keep_dequantized(model)
@@ -105,6 +115,7 @@ def load(config: RunConfig) -> Setup:
         order=order,
         steps=steps,
         execution=execution,
+        evaluators=world,
         overhead_gib=overhead,
         base_fingerprint=provenance.base_fingerprint(
             location(config.model.source), config.model.revision
@@ -120,11 +131,15 @@ def total_steps(config: RunConfig, rows: int) -> int:
     return max(1, round(config.trainer.epochs * rows / config.trainer.batch_size))
 
 
-def largest_batch(rows: Any, order: Order, batch_size: int) -> Rows:
-    """What the memory of a run depends on, over all of its batches."""
+def largest_batch(rows: Any, order: Order, batch_size: int, processes: int = 1) -> Rows:
+    """What the memory of a process depends on, over its shares of all batches."""
+    lengths, label_counts = (
+        one[order].reshape(-1, batch_size) for one in (rows.lengths, rows.label_counts)
+    )
+    whose = shares(lengths, processes)
     tokens, labels = (
-        one[order].reshape(-1, batch_size).sum(axis=1, dtype=np.int64)
-        for one in (rows.lengths, np.maximum(rows.label_counts, 0))
+        np.stack([np.where(whose == n, one, 0).sum(axis=1) for n in range(processes)])
+        for one in (lengths.astype(np.int64), np.maximum(label_counts, 0).astype(np.int64))
     )
     longest = int(rows.lengths[np.unique(order)].max())
     return Rows(longest, int(tokens.max()), int(labels.max()))

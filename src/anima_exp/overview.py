@@ -15,6 +15,7 @@ class Overview:
     folder: Path
     setup: Any  # load.Setup
     resumed_at: int | None
+    processes: int = 1
 
 
 def show(run: Overview) -> None:
@@ -117,6 +118,8 @@ def _execution(run: Overview) -> str:
     alone = "row by row, as this architecture would let rows see each other"
     parts = [f"at most {how.token_budget:,} tokens at once" if together else alone]
     parts.append(f"recomputing {how.recompute.value}")
+    if run.processes > 1:
+        parts.insert(0, f"{run.processes} processes share a batch, each with a base of its own")
     if how.keep_dequantized:
         parts.append("the base dequantised beside it")
     if how.paged:

@@ -42,16 +42,17 @@ def added(found: Any, config: RunConfig, setup: Any, folder: Path, *, same_weigh
     """`found` (evals.measure.Measured), with the answers' score and the time they took.
 
     Args:
-        setup: of experiment.py; its model and tokenizer are asked.
+        setup: of load.py; its model and tokenizer are asked, by all of its evaluators.
         same_weights: answers that an earlier start left are this model's; else they go.
     """
     from anima_exp.answers.write import report, write
 
     assert config.evals.answers is not None
     path = folder / FILE
-    if not same_weights:
+    if not same_weights and setup.evaluators.leads:
         path.unlink(missing_ok=True)
-    written = write(setup.model, setup.tokenizer, _questions(config), _asked(config), path)
+    questions = _questions(config)
+    written = write(setup.model, setup.tokenizer, questions, _asked(config), path, setup.evaluators)
     report(written, path, config.evals.answers.max_new_tokens)
     scores = {} if written.match is None else {"answers_match": written.match}
     return replace(found, scores=found.scores | scores, seconds=found.seconds + written.seconds)

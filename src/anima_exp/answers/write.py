@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from anima_exp.errors import DataError
 from anima_exp.model.decode import Answer, context, decode
 from anima_exp.model.generate import inference
 from anima_exp.model.sampling import Sampling
+from anima_exp.parallel.world import ALONE, World
 from anima_exp.results import screen
 from anima_exp.results.short_id import short_id
 from anima_exp.same import same
@@ -65,9 +67,14 @@ class Written:
 
 
 def write(
-    model: Any, tokenizer: Any, questions: Sequence[Question], asked: Asked, path: Path
+    model: Any,
+    tokenizer: Any,
+    questions: Sequence[Question],
+    asked: Asked,
+    path: Path,
+    world: World = ALONE,
 ) -> Written:
-    """Answer every question that `path` does not answer yet.
+    """Answer every question that `path` does not answer yet, of several processes each a share.
 
     Raises:
         DataError: a question leaves no room in the model's context.
@@ -76,32 +83,36 @@ def write(
     started = time.perf_counter()
     settings, how = asked.settings(), asked.sampling()
     prompts = {question.id: ask(model, tokenizer, question, asked) for question in questions}
-    with file.claimed(path):
-        rows = file.earlier(path, questions, settings)
+
+    def answer(batch: Sequence[Question]) -> list[file.Row]:
+        with inference(model, asked.precision):
+            found = decode(
+                model,
+                tokenizer,
+                [prompts[question.id].ids for question in batch],
+                how,
+                seeds=[seed(asked.config.sampling_seed, question.id) for question in batch],
+            )
+        return [
+            _row(question, answer, prompts[question.id], asked, settings)
+            for question, answer in zip(batch, found, strict=True)
+        ]
+
+    with ExitStack() as stack:
+        rows = world.share(lambda: _earlier(stack, path, questions, settings))
         there = len(rows)
         if there:
             screen.say(f"{there} of {len(questions)} answers are there: {path}")
         done = {str(row["question_id"]) for row in rows}
         missing = [question for question in questions if str(question.id) not in done]
         progress = _Progress(len(questions), there)
-        size = asked.config.batch_size
-        for start in range(0, len(missing), size):
-            batch = missing[start : start + size]
-            with inference(model, asked.precision):
-                found = decode(
-                    model,
-                    tokenizer,
-                    [prompts[question.id].ids for question in batch],
-                    how,
-                    seeds=[seed(asked.config.sampling_seed, question.id) for question in batch],
-                )
-            new = [
-                _row(question, answer, prompts[question.id], asked, settings)
-                for question, answer in zip(batch, found, strict=True)
-            ]
-            file.append(path, new)
+        at_once = asked.config.batch_size * world.workers
+        for start in range(0, len(missing), at_once):
+            new = world.spread(missing[start : start + at_once], answer)
+            if world.leads:
+                file.append(path, new)
             rows += new
-            progress.line(len(rows), sum(answer.tokens for answer in found))
+            progress.line(len(rows), sum(row["tokens"] for row in new))
     return Written(
         answers=len(rows),
         new=len(rows) - there,
@@ -110,6 +121,13 @@ def write(
         match=_match(rows),
         seconds=time.perf_counter() - started,
     )
+
+
+def _earlier(
+    stack: ExitStack, path: Path, questions: Sequence[Question], settings: dict[str, Any]
+) -> list[file.Row]:
+    stack.enter_context(file.claimed(path))
+    return file.earlier(path, questions, settings)
 
 
 def report(written: Written, path: Path, most: int) -> None:

@@ -61,7 +61,8 @@ class TrainerConfig:
     token_budget: int | None = None  # tokens in one forward pass; null = what free memory allows
     recompute: Recompute | None = None  # null = as little as free memory allows
     liger: bool | None = None  # fused kernels of liger-kernel; null = on a GPU that has them
-    gpus: int | None = None  # processes that share a batch, one a GPU; null = as it was launched
+    # Processes that share a batch, one a GPU; null = launcher.gpus_per_job, or as torchrun says.
+    gpus: int | None = None
     shard_base: bool | None = None  # the base split over them; null = where one GPU cannot hold it
     precision: Precision = MISSING
     group_by_length: bool = True  # batches of similar length: as QLoRA, a saw-tooth loss curve

@@ -4,10 +4,13 @@ from typing import Any
 
 from anima_exp.config import ExactMatchConfig
 from anima_exp.model.generate import greedy
+from anima_exp.parallel.world import ALONE, World
 from anima_exp.same import same
 
 
-def exact_match(model: Any, tokenizer: Any, rows: Any, config: ExactMatchConfig) -> float:
+def exact_match(
+    model: Any, tokenizer: Any, rows: Any, config: ExactMatchConfig, world: World = ALONE
+) -> float:
     """Share (0 to 1) of the first `config.max_rows` rows answered right; inside `inference`."""
     count = min(len(rows), len(rows) if config.max_rows is None else config.max_rows)
     answers = greedy(
@@ -16,6 +19,7 @@ def exact_match(model: Any, tokenizer: Any, rows: Any, config: ExactMatchConfig)
         [rows.prompt_ids(number) for number in range(count)],
         max_new_tokens=config.max_new_tokens,
         batch_size=config.batch_size,
+        world=world,
     )
     references = [tokenizer.decode(rows.response_ids(number)) for number in range(count)]
     right = sum(

@@ -16,6 +16,7 @@ from anima_exp.evals.exact_match import exact_match
 from anima_exp.evals.heldout import heldout_loss
 from anima_exp.evals.samples import samples
 from anima_exp.model.generate import inference
+from anima_exp.parallel.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,15 @@ def check_positions(model: Any, evals: Evals) -> None:
             )
 
 
-def measure(model: Any, evals: Evals) -> Measured:
-    """Run the evals that are on.
+def measure(model: Any, evals: Evals, world: World = ALONE) -> Measured:
+    """Run the evals that are on, of several processes each its share; all get the scores.
 
     Raises:
         TrainingError: a score is not finite.
         ModelError: an eval does not fit the GPU.
     """
     try:
-        return _measure(model, evals)
+        return _measure(model, evals, world)
     except torch.OutOfMemoryError as error:
         raise ModelError(
             f"An evaluation does not fit this GPU: {str(error).splitlines()[0]} Lower "
@@ -79,22 +80,27 @@ def measure(model: Any, evals: Evals) -> Measured:
         ) from error
 
 
-def _measure(model: Any, evals: Evals) -> Measured:
+def _measure(model: Any, evals: Evals, world: World) -> Measured:
     config, tokenizer, heldout = evals.config, evals.tokenizer, evals.heldout
     on, scores, generations = config.evals, {}, []
     started = time.perf_counter()
     with inference(model, config.trainer.precision):
         if on.heldout and len(heldout):
-            scores["heldout_loss"] = heldout_loss(model, heldout, on.heldout)
+            scores["heldout_loss"] = heldout_loss(model, heldout, on.heldout, world)
             _check_finite(scores)  # a model that has diverged has no answers
         if on.exact_match and config.data.exact_answers and len(heldout):
-            scores["exact_match"] = exact_match(model, tokenizer, heldout, on.exact_match)
+            scores["exact_match"] = exact_match(model, tokenizer, heldout, on.exact_match, world)
         if on.samples and on.samples.prompts:
             generations = samples(
-                model, tokenizer, on.samples, template=config.data.prompt_template
+                model,
+                tokenizer,
+                on.samples,
+                template=config.data.prompt_template,
+                world=world,
             )
         accuracies = {
-            name: multiple_choice(model, ready).accuracy for name, ready in evals.benchmarks.items()
+            name: multiple_choice(model, ready, world).accuracy
+            for name, ready in evals.benchmarks.items()
         }
     for name, found in accuracies.items():
         scores |= found.scores(name)

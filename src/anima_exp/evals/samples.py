@@ -6,10 +6,16 @@ from anima_exp.config import SamplesConfig
 from anima_exp.data import templates
 from anima_exp.lookup import function
 from anima_exp.model.generate import greedy
+from anima_exp.parallel.world import ALONE, World
 
 
 def samples(
-    model: Any, tokenizer: Any, config: SamplesConfig, *, template: str
+    model: Any,
+    tokenizer: Any,
+    config: SamplesConfig,
+    *,
+    template: str,
+    world: World = ALONE,
 ) -> list[tuple[str, str]]:
     """(question, answer) pairs, greedy, in the prompt format `template`; inside `inference`."""
     ask = function(template, among=templates, key="data.prompt_template")
@@ -24,6 +30,7 @@ def samples(
         prompts,
         max_new_tokens=config.max_new_tokens,
         batch_size=len(prompts) or 1,
+        world=world,
     )
     return [
         (question, answer.strip()) for question, answer in zip(config.prompts, answers, strict=True)

@@ -10,6 +10,7 @@ from anima_exp.config import Precision
 from anima_exp.model.base import autocast
 from anima_exp.model.decode import decode
 from anima_exp.model.sampling import Sampling
+from anima_exp.parallel.world import ALONE, World
 
 
 @contextmanager
@@ -31,6 +32,7 @@ def greedy(
     *,
     max_new_tokens: int,
     batch_size: int,
+    world: World = ALONE,
 ) -> list[str]:
     """The most likely continuation of each prompt, up to its end-of-sequence token.
 
@@ -40,11 +42,14 @@ def greedy(
         ModelError: a prompt leaves no room in the model's context.
     """
     how = Sampling(max_new_tokens)
-    answers = [""] * len(prompts)
+
+    def answered(numbers: Sequence[int]) -> list[str]:
+        texts = []
+        for start in range(0, len(numbers), batch_size):
+            chosen = [prompts[number] for number in numbers[start : start + batch_size]]
+            texts += [answer.text for answer in decode(model, tokenizer, chosen, how)]
+        return texts
+
     by_length = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
-    for start in range(0, len(prompts), batch_size):
-        chosen = by_length[start : start + batch_size]
-        found = decode(model, tokenizer, [prompts[number] for number in chosen], how)
-        for number, answer in zip(chosen, found, strict=True):
-            answers[number] = answer.text
-    return answers
+    texts = dict(zip(by_length, world.spread(by_length, answered), strict=True))
+    return [texts[number] for number in range(len(prompts))]

@@ -65,6 +65,17 @@ class Journal:
     def close(self) -> None:
         self._progress.close()
 
+    def failed(self, *, orderly: bool) -> None:
+        """The run ends before its last step; `orderly` if it is to go on later."""
+        self.close()
+        self.tracker.finish(failed=not orderly)
+
+    def finish(self, step: int) -> dict[str, float]:
+        """The scores of the last evaluation, told to W&B as the run's."""
+        scores = self.scores(step)
+        self.tracker.finish(scores)
+        return scores
+
     def answers(self, step: int) -> list[tuple[str, str]]:
         rows = [row for row in self._generations.rows() if row["step"] == step]
         return [(row["prompt"], row["response"]) for row in rows]
@@ -78,3 +89,30 @@ class Journal:
     @property
     def eval_seconds(self) -> float:
         return float(sum(row.get("eval_seconds", 0.0) for row in self._metrics.rows()))
+
+
+class NoJournal:
+    """What a process keeps that shares a run with the one that writes: nothing."""
+
+    eval_seconds = 0.0
+
+    def trained(self, row: dict[str, Any]) -> None:
+        pass
+
+    def evaluated(self, *_: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def failed(self, *, orderly: bool) -> None:
+        pass
+
+    def finish(self, step: int) -> dict[str, float]:
+        return {}
+
+    def answers(self, step: int) -> list[tuple[str, str]]:
+        return []
+
+    def scores(self, step: int) -> dict[str, float]:
+        return {}

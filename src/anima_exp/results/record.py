@@ -35,6 +35,8 @@ class Record:
     hardware: dict[str, str] = field(default_factory=dict)
     predicted_memory_gib: float | None = None  # of training's peak, before the first step
     execution: dict[str, Any] = field(default_factory=dict)  # token_budget, recompute, ...
+    processes: int = 1  # that shared each batch
+    tokens_by_process: list[int] = field(default_factory=list)  # since the last start, by rank
     wandb: str | None = None  # the run's page, or the command that syncs it
 
     def save(self, folder: Path) -> None:

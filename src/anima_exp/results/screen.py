@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from anima_exp.results.record import Record
-from anima_exp.terminal import visible
+from anima_exp.terminal import tell, visible
 
 console = Console(stderr=False, highlight=False)
 
@@ -26,6 +26,19 @@ def show_plan(lines: Mapping[str, str]) -> None:
 
 def say(text: str) -> None:
     console.print(escape(text), soft_wrap=True)
+
+
+def be_silent() -> None:
+    """Of several processes of a run one speaks; what another must say goes to its stderr."""
+    console.quiet = True
+
+
+def say_anyway(text: str) -> None:
+    """What is true of this process alone, and is to be heard."""
+    if console.quiet:
+        tell(text)
+    else:
+        say(text)
 
 
 class Progress:

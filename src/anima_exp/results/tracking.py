@@ -24,7 +24,8 @@ class Tracker:
     `note` says in one line where the run can be seen, or how to sync it later.
     """
 
-    def __init__(self, config: RunConfig, folder: Path) -> None:
+    def __init__(self, config: RunConfig, folder: Path, *, processes: int = 1) -> None:
+        self.processes = processes
         self.note: str | None = None
         self._run: Any = None
         if config.tracking.mode is TrackingMode.disabled:
@@ -92,7 +93,7 @@ class Tracker:
             "id": _run_id(folder),
             "name": name,
             "resume": "allow",
-            "config": identity.flatten(config),
+            "config": {**identity.flatten(config), "processes": self.processes},
             # W&B's own process may be one that a parent started, in another folder.
             "dir": str(folder.resolve()),
         }

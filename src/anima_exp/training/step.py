@@ -1,8 +1,12 @@
-"""One optimizer batch -> its loss and the gradients, in as few micro-batches as memory allows."""
+"""One optimizer batch -> its loss and the gradients, in as few micro-batches as memory allows.
+
+Of several processes each computes its share of the rows; then all have the gradients of the whole.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +23,8 @@ from anima_exp.model.attention import keeps_rows_apart, rows_apart
 from anima_exp.model.base import autocast
 from anima_exp.model.dropout import TokenKeys, token_keys
 from anima_exp.model.forward import loss_of
+from anima_exp.parallel.world import ALONE, World
+from anima_exp.training.shares import shares
 
 
 class Step:
@@ -29,6 +35,9 @@ class Step:
         budget: tokens of one micro-batch.
         backward: takes a micro-batch's loss and adds its gradients.
         say: takes a line for the user.
+        world: the processes that share a batch.
+        in_step: every process must make as many passes as the others: each holds but a part of
+            the base, which all put together for every pass (model/sharded.py).
     """
 
     def __init__(
@@ -42,20 +51,35 @@ class Step:
         seed: int,
         backward: Callable[[Tensor], None],
         say: Callable[[str], None],
+        world: World = ALONE,
+        in_step: bool = False,
     ) -> None:
         self.model, self.keys, self.budget = model, keys, budget
         self.out_of_memory = 0  # how often
         self.precision, self.average, self.seed = precision, average, seed
         self.backward, self.say = backward, say
+        self.world, self.in_step = world, in_step
+        self.learnt = [one for one in model.parameters() if one.requires_grad]
+        self.tokens = 0  # that this process has computed
 
     def __call__(self, rows: Sequence[Row], *, number: int) -> Tensor:
         """Gradients of batch `number` (steps done before it); returns its loss, in fp32.
 
-        Out of memory, the batch is done again with half the budget: its loss and gradients are
-        the same, as dropout does not depend on how a batch is cut.
-
         Raises:
             TrainingError: not even one row at a time fits.
+            LostContact: another process is gone.
+        """
+        loss = self._own_share(rows, number)
+        if self.world.size == 1:
+            return loss
+        self.world.sum_gradients(self.learnt)
+        return loss.new_tensor(self.world.total(float(loss))[0])
+
+    def _own_share(self, rows: Sequence[Row], number: int) -> Tensor:
+        """Loss and gradients of this process's rows, weighed as parts of the whole batch's.
+
+        Out of memory, they are done again with half the budget: loss and gradients are the same,
+        as dropout does not depend on how a batch is cut.
         """
         while True:
             cuts = self._cut(rows)
@@ -65,12 +89,8 @@ class Step:
                 if not _out_of_memory(error):
                     raise
                 longest = max(len(row["input_ids"]) for row in rows)
-                if all(len(one) == 1 for one in cuts):
-                    raise TrainingError(
-                        f"Step {number + 1}: out of memory with a single row of {longest} tokens. "
-                        "Lower data.max_prompt_tokens, data.max_response_tokens or lora.rank, or "
-                        "use trainer.recompute=full, quant.keep_dequantized=false, quant=nf4."
-                    ) from error
+                if self.in_step or all(len(one) <= 1 for one in cuts):
+                    raise TrainingError(self._does_not_fit(number, longest)) from error
                 # Of the budget or, where the batch never filled it, of what was really tried.
                 tried = max(sum(len(rows[r]["input_ids"]) for r in one) for one in cuts)
                 self.budget = max(min(self.budget, tried) // 2, 1)
@@ -83,20 +103,50 @@ class Step:
                 f"trainer.token_budget={self.budget}."
             )
 
+    def _does_not_fit(self, number: int, longest: int) -> str:
+        if self.in_step:
+            return (
+                f"Step {number + 1}: out of memory with {self.budget} tokens at once. With the "
+                f"base in parts a step cannot be done again: give trainer.token_budget="
+                f"{self.budget // 2}; the same command goes on from the last checkpoint."
+            )
+        return (
+            f"Step {number + 1}: out of memory with a single row of {longest} tokens. "
+            "Lower data.max_prompt_tokens, data.max_response_tokens or lora.rank, or "
+            "use trainer.recompute=full, quant.keep_dequantized=false, quant=nf4."
+        )
+
     def _cut(self, rows: Sequence[Row]) -> list[list[int]]:
-        if not keeps_rows_apart(self.model):
-            return [[number] for number in range(len(rows))]
-        return cut([len(row["input_ids"]) for row in rows], self.budget)
+        """The numbers of this process's rows, by micro-batch."""
+        lengths = np.array([len(row["input_ids"]) for row in rows])
+        whose = shares(lengths, self.world.size)
+        budget = self.budget if keeps_rows_apart(self.model) else 1
+        cuts = [
+            [[int(own[place]) for place in one] for one in cut(lengths[own].tolist(), budget)]
+            for own in (np.flatnonzero(whose == rank) for rank in range(self.world.size))
+        ]
+        mine = cuts[self.world.rank]
+        if self.in_step:
+            # A pass over no row is one over the batch's shortest, of which no label counts.
+            mine += [[]] * (max(map(len, cuts)) - len(mine))
+        return mine
 
     def _gradients(self, rows: Sequence[Row], cuts: list[list[int]], number: int) -> Tensor:
         weights = label_weights(rows, self.average)
         device = self.model.device
         total = torch.zeros((), device=device)
+        shortest = min(range(len(rows)), key=lambda row: len(rows[row]["input_ids"]))
+        tokens = 0
         for chosen in cuts:
-            batch = concatenate(rows, chosen, weights).to(device)
-            self.keys.now = token_keys(self.seed, number, chosen, batch.lengths, device)
+            nothing = not chosen
+            batch = concatenate(
+                rows, chosen or [shortest], [0.0] * len(rows) if nothing else weights
+            ).to(device)
+            self.keys.now = token_keys(self.seed, number, batch.rows, batch.lengths, device)
             total += self._one(batch).to(device)
+            tokens += 0 if nothing else sum(batch.lengths)
         self.keys.now = None
+        self.tokens += tokens
         return total
 
     def _one(self, batch: MicroBatch) -> Tensor:

@@ -10,13 +10,18 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from anima_exp.parallel.world import World
 from anima_exp.signals import FROM_CLUSTER
 
 
 class StopOnSignal(TrainerCallback):
-    """`with stop: trainer.train()`; afterwards `stop.received` is the signal, or None."""
+    """`with stop: trainer.train()`; afterwards `stop.received` is the signal, or None.
 
-    def __init__(self) -> None:
+    Of several processes all stop after the same step, whichever was told to.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
         self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
 
@@ -39,13 +44,17 @@ class StopOnSignal(TrainerCallback):
         if self.received is not None:
             sys.exit(128 + number)
         self.received = signal.Signals(number)
-        print(
-            f"\n{self.received.name}: saving a checkpoint after this step; once more ends at once.",
-            file=sys.stderr,
-            flush=True,
-        )
+        if self.world.leads:
+            print(
+                f"\n{self.received.name}: saving a checkpoint after this step; "
+                "once more ends at once.",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        number = max(self.world.of_each(self.received or 0))
+        self.received = signal.Signals(number) if number else None
         if self.received is not None and state.global_step < state.max_steps:
             control.should_save = True
             control.should_training_stop = True

@@ -1,4 +1,9 @@
-"""transformers' Trainer with our row order, log lines, evaluations and whole checkpoints."""
+"""transformers' Trainer with our row order, log lines, evaluations and whole checkpoints.
+
+Of several processes that share a run, each has a Trainer that thinks itself alone and is given
+every batch whole: step.py computes a share of it and sums the gradients. So checkpoints are those
+of one process, and a run goes on with any number of them.
+"""
 
 import math
 from collections.abc import Callable
@@ -14,6 +19,7 @@ from anima_exp.config import RunConfig
 from anima_exp.errors import TrainingError
 from anima_exp.model.adapter import cast_adapter
 from anima_exp.model.dropout import TokenKeys
+from anima_exp.parallel.world import World
 from anima_exp.results import screen
 from anima_exp.results.files import writing
 from anima_exp.results.provenance import peak_memory_gib
@@ -34,6 +40,8 @@ class QLoraTrainer(Trainer):
         order: row numbers, `[steps * batch_size]` (training/order.py).
         keys: what the model's dropout masks come from (model/dropout.py).
         token_budget: tokens of one forward pass, to begin with.
+        world: the processes that share the run; the first writes.
+        in_step: see step.py.
         folder: where checkpoints go.
         log: takes a dict with `step` and what was measured.
         evaluate: takes the step; measures the model as it stands.
@@ -52,12 +60,15 @@ class QLoraTrainer(Trainer):
         config: RunConfig,
         keys: TokenKeys,
         token_budget: int,
+        world: World,
+        in_step: bool,
         folder: Path,
         log: Log,
         evaluate: Callable[[int], None],
         callbacks: list[TrainerCallback],
     ) -> None:
         self.order = order
+        self.world = world
         self.folder = folder
         self.keep_checkpoints = config.trainer.keep_checkpoints
         self.lora_dtype = config.lora.dtype
@@ -73,7 +84,9 @@ class QLoraTrainer(Trainer):
             average=config.trainer.loss_average,
             seed=config.seed,
             backward=self._backward,
-            say=screen.say,
+            say=screen.say_anyway,
+            world=world,
+            in_step=in_step,
         )
         steps = len(order) // config.trainer.batch_size
         super().__init__(
@@ -91,7 +104,8 @@ class QLoraTrainer(Trainer):
 
     def train_from(self, resume: Path | None) -> None:
         """Train to the last step, from the checkpoint `resume` or from the beginning."""
-        checkpoint.clear_drafts(self.folder)
+        if self.world.leads:
+            checkpoint.clear_drafts(self.folder)
         if resume:
             self.meter = Meter.load(resume)
             self.step.out_of_memory = self.meter.out_of_memory
@@ -168,6 +182,9 @@ class QLoraTrainer(Trainer):
         return str(self.folder / checkpoint.DRAFT)
 
     def _save_checkpoint(self, model: Any, trial: Any = None) -> None:
+        if not self.world.leads:
+            self.meter.start_clock()
+            return
         with writing(self.folder):
             super()._save_checkpoint(model, trial)
             self._publish()

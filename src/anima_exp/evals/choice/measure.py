@@ -12,6 +12,7 @@ from anima_exp.evals.choice.accuracy import Accuracy, accuracy
 from anima_exp.evals.choice.benchmark import Benchmark
 from anima_exp.evals.choice.fit import Asked, fit
 from anima_exp.evals.choice.read import read
+from anima_exp.parallel.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,17 @@ def make_ready(name: str, config: MultipleChoiceConfig, tokenizer: Any) -> Ready
     return Ready(benchmark, config, fit(benchmark, config, tokenizer))
 
 
-def multiple_choice(model: Any, ready: Ready) -> Found:
+def multiple_choice(model: Any, ready: Ready, world: World = ALONE) -> Found:
     """Accuracy of the likeliest choice; inside `inference`."""
-    chosen = [0] * len(ready.asked)
     # Questions with the same examples before them share the most.
-    for _, group in groupby(
-        sorted(range(len(ready.asked)), key=lambda n: _shared(ready.asked[n])),
-        key=lambda n: _shared(ready.asked[n]),
-    ):
-        numbers = list(group)
-        best = _best(model, [ready.asked[n] for n in numbers], ready.config)
+    in_order = sorted(range(len(ready.asked)), key=lambda n: _shared(ready.asked[n]))
+    groups = [list(g) for _, g in groupby(in_order, key=lambda n: _shared(ready.asked[n]))]
+
+    def answered(some: Sequence[list[int]]) -> list[list[int]]:
+        return [_best(model, [ready.asked[n] for n in numbers], ready.config) for numbers in some]
+
+    chosen = [0] * len(ready.asked)
+    for numbers, best in zip(groups, world.spread(groups, answered), strict=True):
         for number, choice in zip(numbers, best, strict=True):
             chosen[number] = choice
     right = [one.answer == choice for one, choice in zip(ready.asked, chosen, strict=True)]

@@ -1,0 +1,41 @@
+"""One of several processes of a run, started by launch.py: not a command for users."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any, NoReturn
+
+from anima_exp.errors import AnimaError, InUse, Paused
+from anima_exp.launch import IN_USE, PAUSED, read
+from anima_exp.terminal import tell
+
+
+def main(settings: str, until: str) -> int:
+    signal.signal(signal.SIGTERM, _stopped)  # training/stop.py takes over during the steps
+    signal.signal(signal.SIGINT, _stopped)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    from anima_exp.experiment import run
+
+    try:
+        run(read(Path(settings)), until=int(until) or None)
+    except AnimaError as error:
+        if not error.told and not isinstance(error, Paused):
+            tell(str(error))
+        return {Paused: PAUSED, InUse: IN_USE}.get(type(error), error.exit_status)
+    return 0
+
+
+def _end_with_parent() -> None:
+    """Stop with a checkpoint when the parent is gone: its end of the pipe closes with it."""
+    os.read(0, 1)  # not sys.stdin, whose lock a thread must not hold when Python ends
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _stopped(number: int, _: Any) -> NoReturn:
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,200 @@
+"""The processes that compute one run together: what they share, sum, and agree on.
+
+To torch, transformers and accelerate each of them is a process with one GPU; only the sum of
+gradients (training/step.py) and what is said here makes them one run. What they tell one another
+is JSON in tensors.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from anima_exp.errors import ConfigError, LostContact
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+_BUCKET_BYTES = 64 * 2**20  # of gradients in one sum
+
+
+@dataclass(frozen=True)
+class World:
+    """All processes of a run, seen from one of them. Every method is called by all, in one order.
+
+    Raises:
+        LostContact: from any method, when another process is gone.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0  # among those on this machine
+    local_size: int = 1
+    lockstep: bool = False  # all compute the same: a base in parts is only whole for all at once
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes and speaks."""
+        return self.rank == 0
+
+    @property
+    def workers(self) -> int:
+        """Among how many the work of `spread` is divided."""
+        return 1 if self.lockstep else self.size
+
+    def share(self, work: Callable[[], Value]) -> Value:
+        """What the first process finds, JSON; a mistake that it makes ends the others too."""
+        if self.size == 1:
+            return work()
+        if not self.leads:
+            found = self._gather(None)[0]
+            if not found["well"]:
+                raise LostContact("The first process of this run has stopped.", told=True)
+            return found["value"]  # type: ignore[no-any-return]
+        try:
+            value = work()
+        except BaseException:
+            self._gather({"well": False})
+            raise
+        self._gather({"well": True, "value": value})
+        return value
+
+    def spread(
+        self, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Value]]
+    ) -> list[Value]:
+        """`work` of all items, a JSON value for each; each process does its part of them."""
+        if self.size == 1 or self.lockstep:
+            return list(work(items))
+        parts = self._gather(list(work(items[self.rank :: self.size])))
+        found: list[Any] = [None] * len(items)
+        for rank, part in enumerate(parts):
+            found[rank :: self.size] = part
+        return found
+
+    def mine(self, items: Sequence[Item]) -> Sequence[Item]:
+        """This process's part of what `total` will sum."""
+        return items if self.lockstep else items[self.rank :: self.size]
+
+    def total(self, *numbers: float) -> list[float]:
+        """The sums over all processes of what each found of its part."""
+        if self.size == 1 or self.lockstep:
+            return list(numbers)
+        return [sum(column) for column in zip(*self._gather(list(numbers)), strict=True)]
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is so in any process."""
+        return flag if self.size == 1 else any(self._gather(flag))
+
+    def least(self, number: int) -> int:
+        return number if self.size == 1 else min(self._gather(number))
+
+    def of_each(self, value: Value) -> list[Value]:
+        """The values of all processes, by rank."""
+        return [value] if self.size == 1 else self._gather(value)
+
+    def agree(self, what: Mapping[str, Any]) -> None:
+        """Raise ConfigError, told by one process, unless all were given the same."""
+        first, *others = self.of_each(dict(what))
+        for rank, theirs in enumerate(others, start=1):
+            differ = [key for key in {**first, **theirs} if first.get(key) != theirs.get(key)]
+            if differ:
+                key = differ[0]
+                more = f" (and {len(differ) - 1} more)" if differ[1:] else ""
+                raise ConfigError(
+                    f"The processes of this run disagree: {key}={first.get(key)} on process 0, "
+                    f"{theirs.get(key)} on process {rank}{more}. Start all with one command, the "
+                    "same files and the same versions.",
+                    told=not self.leads,
+                )
+
+    def in_turn(self, work: Callable[[], Value]) -> Value:
+        """`work` of one process on each machine, then of the others: those find it cached."""
+        if self.size == 1:
+            return work()
+        found = [work()] if self.local_rank == 0 else []
+        self.wait()
+        found = found or [work()]
+        self.wait()
+        return found[0]
+
+    def wait(self) -> None:
+        """Until all are here."""
+        self.any(False)
+
+    def sum_gradients(self, parameters: Sequence[Any]) -> None:
+        """Replace each gradient by its sum over all processes; None where none has one."""
+        if self.size == 1:
+            return
+        import torch
+        from torch import distributed
+
+        with _contact():
+            has = torch.tensor([one.grad is not None for one in parameters], dtype=torch.uint8)
+            distributed.all_reduce(has, op=distributed.ReduceOp.MAX)
+            learnt = [one for one, there in zip(parameters, has.tolist(), strict=True) if there]
+            for one in learnt:
+                if one.grad is None:
+                    one.grad = torch.zeros_like(one)
+            for some in _buckets([one.grad for one in learnt]):
+                flat = torch.cat([one.reshape(-1) for one in some])
+                distributed.all_reduce(flat)
+                parts = torch.split(flat, [one.numel() for one in some])
+                for one, part in zip(some, parts, strict=True):
+                    one.copy_(part.view_as(one))
+
+    def copy_from_first(self, tensors: Sequence[Any]) -> None:
+        """Write the first process's values into those of all."""
+        if self.size == 1:
+            return
+        from torch import distributed
+
+        with _contact():
+            for one in tensors:
+                distributed.broadcast(one.data, src=0)
+
+    def _gather(self, value: Any) -> list[Any]:
+        import torch
+        from torch import distributed
+
+        text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+        with _contact():
+            lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+            distributed.all_gather(lengths, torch.tensor([len(text)]))
+            longest = max(int(length) for length in lengths)
+            padded = torch.zeros(longest, dtype=torch.uint8)
+            padded[: len(text)] = text
+            texts = [torch.zeros_like(padded) for _ in range(self.size)]
+            distributed.all_gather(texts, padded)
+        whole = zip(texts, lengths, strict=True)
+        return [json.loads(bytes(one[: int(length)].tolist())) for one, length in whole]
+
+
+ALONE = World()
+
+
+def _buckets(gradients: Sequence[Any]) -> Iterator[list[Any]]:
+    """Neighbours of one type and device, together at most _BUCKET_BYTES."""
+    bucket: list[Any] = []
+    held = 0
+    for one in gradients:
+        alike = not bucket or (one.dtype, one.device) == (bucket[0].dtype, bucket[0].device)
+        if bucket and (not alike or held + one.nbytes > _BUCKET_BYTES):
+            yield bucket
+            bucket, held = [], 0
+        bucket.append(one)
+        held += one.nbytes
+    if bucket:
+        yield bucket
+
+
+@contextmanager
+def _contact() -> Iterator[None]:
+    # torch says all that can happen to the others in plain RuntimeErrors.
+    try:
+        yield
+    except RuntimeError as error:
+        raise LostContact(
+            "Another process of this run is gone. The same command goes on from the last "
+            f"checkpoint. ({str(error).splitlines()[0][:200]})"
+        ) from error
