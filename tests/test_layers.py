@@ -21,7 +21,7 @@ LAYERS = [
     {"page"},
     {"elo"},
     {"compare"},
-    {"launch", "overview", "load"},
+    {"launch", "overview", "load", "run_checks"},
     {"experiment", "evaluation"},
     {"compose"},
     {"judge"},

@@ -13,9 +13,9 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from anima_exp.compose import install
-from anima_exp.experiment import check_inputs
 from anima_exp.paths import shipped
 from anima_exp.results.identity import flatten
+from anima_exp.run_checks import check_inputs
 from anima_exp.sweep.composition import Composer
 from anima_exp.sweep.expand import expand
 from anima_exp.sweep.grid import compose_grid

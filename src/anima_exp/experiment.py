@@ -2,20 +2,18 @@
 
 import sys
 from contextlib import ExitStack
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from anima_exp.answers import of_run
 from anima_exp.checks import check_length
-from anima_exp.config import DataConfig, RunConfig, TargetModules
-from anima_exp.data import recipes, source, templates
-from anima_exp.errors import AnimaError, ConfigError, LostContact, Paused, Stopped
+from anima_exp.config import RunConfig, TargetModules
+from anima_exp.errors import AnimaError, LostContact, Paused, Stopped
 from anima_exp.launch import launch
-from anima_exp.lookup import function
 from anima_exp.parallel.join import joined
-from anima_exp.parallel.place import Place, place
+from anima_exp.parallel.place import place
 from anima_exp.parallel.world import World
 from anima_exp.quiet import quiet_libraries
 from anima_exp.results import identity, provenance, screen
@@ -23,6 +21,7 @@ from anima_exp.results.folder import RunFolder
 from anima_exp.results.journal import Journal, NoJournal
 from anima_exp.results.record import Record
 from anima_exp.results.tracking import Tracker
+from anima_exp.run_checks import check_inputs, check_processes
 
 # torch and transformers take ten seconds to import, which a done run or a mistake need not wait
 # for: whatever needs them is imported where it is used.
@@ -252,50 +251,6 @@ def _record(
         tokens_by_process=tokens_by_process,
         wandb=journal.tracker.note,
     )
-
-
-def check_inputs(config: RunConfig) -> None:
-    """Raise for a recipe, file or question that is not there, before torch is imported."""
-    _check_data(config.data)
-    for name in (field.name for field in fields(config.evals)):
-        place = getattr(getattr(config.evals, name), "path", None)
-        if place and not Path(place).expanduser().is_dir():
-            raise ConfigError(f"evals.{name}.path={place}: there is no such folder.")
-    of_run.check(config)
-
-
-def _check_data(data: DataConfig) -> None:
-    function(data.recipe, among=recipes, key="data.recipe")
-    function(data.prompt_template, among=templates, key="data.prompt_template")
-    if data.path:
-        source.training(data)
-        source.heldout(data)
-
-
-def check_processes(config: RunConfig, here: Place) -> int:
-    """How many processes the run asks for.
-
-    Raises:
-        ConfigError: they are not those that were started, or too many to share a batch.
-    """
-    wanted = config.trainer.gpus or config.launcher.gpus_per_job
-    started = here.size if here.size > 1 else wanted
-    if here.size > 1 and config.trainer.gpus not in (None, here.size):
-        raise ConfigError(
-            f"trainer.gpus={config.trainer.gpus}, but {here.size} processes were started. Leave "
-            "one of the two out."
-        )
-    if started > config.trainer.batch_size:
-        raise ConfigError(
-            f"trainer.batch_size={config.trainer.batch_size} has not a row for each of {started} "
-            "processes. Use fewer, or a larger batch."
-        )
-    if started > 1 and config.model.device_map:
-        raise ConfigError(
-            f"model.device_map={config.model.device_map} spreads a model over the GPUs of one "
-            f"process, and there are {started}. trainer.shard_base=true spreads it over these."
-        )
-    return wanted
 
 
 def trains_every_weight(config: RunConfig) -> bool:

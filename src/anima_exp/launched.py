@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any, NoReturn
 
-from anima_exp.errors import AnimaError, InUse, Paused
+from anima_exp.errors import AnimaError, InUse, LostContact, Paused
 from anima_exp.launch import IN_USE, PAUSED, read
 from anima_exp.terminal import tell
 
@@ -21,7 +21,8 @@ def main(settings: str, until: str) -> int:
     try:
         run(read(Path(settings)), until=int(until) or None)
     except AnimaError as error:
-        if not error.told and not isinstance(error, Paused):
+        # A pause is the parent's wish, and of a lost process it can tell how it ended.
+        if not error.told and not isinstance(error, Paused | LostContact):
             tell(str(error))
         return {Paused: PAUSED, InUse: IN_USE}.get(type(error), error.exit_status)
     return 0

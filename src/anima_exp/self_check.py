@@ -24,9 +24,9 @@ def self_check(config: RunConfig) -> None:
     Raises:
         TrainingError: further than rounding explains.
     """
-    from anima_exp.experiment import check_inputs
     from anima_exp.quiet import quiet_libraries
     from anima_exp.results.screen import say
+    from anima_exp.run_checks import check_inputs
 
     check_length(config)
     check_inputs(config)

@@ -6,6 +6,7 @@ is JSON in tensors.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -196,5 +197,10 @@ def _contact() -> Iterator[None]:
     except RuntimeError as error:
         raise LostContact(
             "Another process of this run is gone. The same command goes on from the last "
-            f"checkpoint. ({str(error).splitlines()[0][:200]})"
+            f"checkpoint. ({_short(str(error))})"
         ) from error
+
+
+def _short(text: str) -> str:
+    # gloo opens with the place in its source.
+    return re.sub(r"^\[[^\]]*\] ", "", text.splitlines()[0])[:80]

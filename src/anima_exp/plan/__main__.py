@@ -9,9 +9,9 @@ from anima_exp.config import RunConfig
 
 
 def plan(config: RunConfig) -> None:
-    from anima_exp.experiment import check_inputs
     from anima_exp.plan.cost import cost
     from anima_exp.plan.report import show
+    from anima_exp.run_checks import check_inputs
 
     check_inputs(config)
     show(cost(config))

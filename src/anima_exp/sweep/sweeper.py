@@ -14,8 +14,8 @@ from rich.progress import track
 
 from anima_exp.config import EarlyStopping, RunConfig
 from anima_exp.errors import ConfigError, SweepError
-from anima_exp.experiment import check_inputs
 from anima_exp.results import screen
+from anima_exp.run_checks import check_inputs
 from anima_exp.sweep import summary
 from anima_exp.sweep.cell import Cell, State
 from anima_exp.sweep.composition import Composer

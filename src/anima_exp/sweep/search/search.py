@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from anima_exp.config import EarlyStopping, RunConfig
 from anima_exp.errors import AnimaError, ConfigError, SweepError
-from anima_exp.experiment import check_inputs
 from anima_exp.results import identity
+from anima_exp.run_checks import check_inputs
 from anima_exp.sweep.cell import Cell, State
 from anima_exp.sweep.composition import Composer
 from anima_exp.sweep.expand import Point
