@@ -16,6 +16,9 @@ from anima_exp.errors import ConfigError
 from anima_exp.evals.choice.export import export
 from anima_exp.evals.measure import Evals, Measured, check_positions, measure, prepare_evals
 from anima_exp.finished import load, name, record
+from anima_exp.parallel.join import joined
+from anima_exp.parallel.place import place
+from anima_exp.parallel.world import World
 from anima_exp.quiet import quiet_libraries
 from anima_exp.results import identity, provenance, screen
 from anima_exp.results.files import asked_for, write_json
@@ -27,10 +30,19 @@ def run(config: EvaluateConfig) -> None:
     """Measure, show, and keep the result where `compare` finds it.
 
     With `prompts=FOLDER` only the prompts of the benchmarks are written, and no model is loaded.
+    Under torchrun every process measures a share.
 
     Raises:
         AnimaError: a user's mistake.
     """
+    with joined(place()) as world:
+        if not world.leads:
+            screen.be_silent()
+        world.agree(identity.flatten(config))
+        _run(config, world)
+
+
+def _run(config: EvaluateConfig, world: World) -> None:
     from anima_exp.data.prepare import prepare
     from anima_exp.model.tokenizer import load_tokenizer
 
@@ -39,15 +51,21 @@ def run(config: EvaluateConfig) -> None:
     heldout: Any = ()
     tokenizer = load_tokenizer(config.model)
     if config.evals.heldout or (config.evals.exact_match and config.data.exact_answers):
-        heldout = prepare(config.data, tokenizer, cache=paths.cache(config.cache)).heldout
-    evals = prepare_evals(config, tokenizer, heldout)
+        cache = paths.cache(config.cache)
+        heldout = world.in_turn(lambda: prepare(config.data, tokenizer, cache=cache)).heldout
+    evals = world.in_turn(lambda: prepare_evals(config, tokenizer, heldout))
     if config.prompts:
-        _export(evals, Path(config.prompts))
+        world.share(lambda: _export(evals, Path(str(config.prompts))))
         return
     screen.show_plan(_plan(config, evals))
-    model, _ = load(config)
+    model, _ = world.in_turn(lambda: load(config))
     check_positions(model, evals)
-    found = measure(model, evals)
+    found = measure(model, evals, world)
+    if world.leads:
+        _tell(config, found)
+
+
+def _tell(config: EvaluateConfig, found: Measured) -> None:
     for benchmark, accuracy in found.accuracies.items():
         _show(benchmark, accuracy.rows(), config.subjects)
     screen.show_scores(None, found.scores)
