@@ -4,7 +4,7 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo story test test-ray check lint types format tiny-base bench bench-gpu bench-base bench-choice bench-compare bench-data bench-start bench-sweep clean
+.PHONY: help demo story test test-ray check lint types format tiny-base bench bench-gpu bench-processes bench-base bench-choice bench-compare bench-data bench-start bench-sweep clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | column -t -s '|'
@@ -55,6 +55,9 @@ bench: $(VENV)/.bench  ## tokens a second: ours, TRL's SFTTrainer, the original'
 
 bench-gpu: $(VENV)/.bench  ## the same at LLaMA's true shapes, 7B to 65B, random weights, on this GPU
 	$(PY) tests/benchmarks/gpu_speed.py --trl
+
+bench-processes: $(VENV)/.installed  ## tokens a second of two processes that share a batch, against one
+	$(PY) tests/benchmarks/several_processes.py
 
 bench-choice: $(VENV)/.installed  ## five-shot questions: shared beginnings against full prompts (FOLDER=..., TOKENIZER=...)
 	$(PY) tests/benchmarks/five_shot.py $(FOLDER) $(TOKENIZER) 5
