@@ -20,7 +20,7 @@ LAYERS = [
     {"page"},
     {"elo"},
     {"compare"},
-    {"overview", "load"},
+    {"overview", "load", "card"},
     {"experiment", "evaluation"},
     {"compose"},
     {"judge"},

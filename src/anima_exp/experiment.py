@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
 
 
 def _run(config: RunConfig, folder: RunFolder, *, until: int | None) -> Record:
+    from anima_exp.card.of_run import of_run as card_of
     from anima_exp.evals.measure import measure
     from anima_exp.load import load
     from anima_exp.overview import Overview, show
@@ -94,14 +95,16 @@ def _run(config: RunConfig, folder: RunFolder, *, until: int | None) -> Record:
             config, folder, setup, journal, evaluate=evaluate, resume=resume, until=until
         )
         evaluate(setup.steps)
+        record = _record(config, setup, journal, meter=meter, starts=starts)
         trained = folder.path / ("model" if trains_every_weight(config) else "adapter")
-        save(setup.model, setup.tokenizer, trained)
+        card = card_of(record, journal, setup.model, setup.tokenizer)
+        save(setup.model, setup.tokenizer, trained, card=card)
     except BaseException as error:
         journal.close()
         tracker.finish(failed=not isinstance(error, Stopped | Paused))
         raise
     tracker.finish(journal.scores(setup.steps))
-    record = _record(config, setup, journal, meter=meter, starts=starts)
+    record = replace(record, wandb=tracker.note)  # W&B may have broken as it finished
     record.save(folder.path)
     screen.show_summary(
         record, trained, before=journal.answers(0), after=journal.answers(record.steps)

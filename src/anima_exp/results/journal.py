@@ -69,6 +69,10 @@ class Journal:
         rows = [row for row in self._generations.rows() if row["step"] == step]
         return [(row["prompt"], row["response"]) for row in rows]
 
+    def accuracies(self, step: int) -> list[dict[str, Any]]:
+        """Of every benchmark, by subject, category and mean."""
+        return [row for row in self._accuracies.rows() if row["step"] == step]
+
     def scores(self, step: int) -> dict[str, float]:
         """What the evaluation at `step` found; {} if there was none."""
         found = [r for r in self._metrics.rows() if r["step"] == step and "eval_seconds" in r]
