@@ -23,7 +23,7 @@ LAYERS = [
     {"overview", "load", "card"},
     {"experiment", "evaluation"},
     {"compose"},
-    {"judge"},
+    {"judge", "publish"},
     {"sweep"},
     {"train", "evaluate", "generate", "self_check"},
 ]
