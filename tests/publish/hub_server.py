@@ -20,6 +20,7 @@ class Hub:
     def __init__(self):
         self.repositories, self.objects, self.fails, self.asked = {}, {}, {}, []
         self.commits = []  # (repository, message, names)
+        self.lost = False  # answers that a commit was made, and all after it
 
     def add(self, name, *, private, files=()):
         self.repositories[name] = {"private": private, "files": dict(files), "sha": "a" * 40}
@@ -47,6 +48,8 @@ class Hub:
         name, _, action = name.partition("/commit/")
         if action:
             return self._commit(name, [json.loads(line) for line in body.splitlines()])
+        if self.lost and method == "GET" and self.commits:
+            return 400, {}
         if name not in self.repositories:
             return 404, {"error": "Repository not found"}
         found = self.repositories[name]
@@ -81,7 +84,14 @@ class Hub:
             found["files"][value["path"]] = content
         self.commits.append((name, head["summary"], sorted(names)))
         oid = f"{len(self.commits):040x}"
-        return 200, {"success": True, "commitOid": oid, "commitUrl": f"{self.url}/{name}/{oid}"}
+        found["sha"] = oid
+        if self.lost:
+            return 400, {}
+        return 200, {
+            "success": True,
+            "commitOid": oid,
+            "commitUrl": f"{self.url}/{name}/commit/{oid}",
+        }
 
 
 def _objects(body):

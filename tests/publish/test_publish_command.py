@@ -46,7 +46,7 @@ def test_a_dry_run_lists_everything_and_asks_nobody(hub, tmp_path):
     for told in (
         f"from    {folder}",
         f"to      me/name on {hub.url}, private",
-        "in all  4 files, 20.5 kB, one commit",
+        "in all  4 files, 20.4 kB, one commit",
         "adapter_model.safetensors  20.1 kB",
         "base_model           huggyllama/llama-7b",
         "The card names no licence: choose one in the head of README.md",
@@ -127,11 +127,11 @@ def test_a_public_repository_is_not_written_to_by_default(hub, tmp_path):
     [
         ("me/name", {"GET /api/models": 401}, "does not accept the token. Run `hf auth login`"),
         ("others/name", {}, "the token may not write there. It needs the permission"),
-        ("me/name", {"POST /api/models/me/name/commit": 403}, "me/name was made and is empty."),
+        ("me/name", {"POST /api/models/me/name/commit": 403}, "No file was sent."),
         ("me/name", {"POST /api/models/me/name/commit": 412}, "it was changed meanwhile."),
         ("me/name", {"POST /api/repos/create": 409}, "somebody else is writing there."),
-        ("me/name", {"PUT /objects": 400}, "me/name was made and is empty."),
-        ("me/name", {"POST /me/name.git/info/lfs": 413}, "me/name was made and is empty."),
+        ("me/name", {"PUT /objects": 400}, "No file was sent."),
+        ("me/name", {"POST /me/name.git/info/lfs": 413}, "No file was sent."),
     ],
 )
 def test_a_refusal_is_one_line_and_nothing_is_half_sent(hub, tmp_path, push, fails, says):
@@ -143,6 +143,14 @@ def test_a_refusal_is_one_line_and_nothing_is_half_sent(hub, tmp_path, push, fai
     assert says in err
     assert hub.commits == []
     assert not any(one["files"] for one in hub.repositories.values())
+
+
+def test_a_commit_whose_answer_is_lost_is_not_told_as_failed(hub, tmp_path):
+    hub.lost = True
+    words = (f"folder={adapter(tmp_path / 'mine')}", "push=me/name", "dry_run=false")
+    status, _, err = publish(*words, url=hub.url)
+    assert (status, err.count("\n")) == (1, 1), err
+    assert f"Whether anything arrived is not known: look at {hub.url}/me/name." in err
 
 
 def test_a_wrong_token_no_token_and_no_network_are_one_line_each(hub, tmp_path):

@@ -48,7 +48,7 @@ def clean(files: Sequence[File], *, push: str, base: str | None) -> list[File]:
 def check_hub_id(name: str, *, key: str) -> None:
     """Raise ConfigError for what cannot be a name on the hub."""
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(name)

@@ -1,6 +1,6 @@
 """Checked files -> one commit in a repository of the hub, or a reason in one line and none."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -41,28 +41,22 @@ def send(files: Sequence[File], push: str, *, private: bool, message: str) -> Se
             "There is no token for the hub. Run `hf auth login` once, or set HF_TOKEN."
         )
     api = HfApi(token=token)
-    with _told(push, token, "Nothing was sent"):
+    with _told(push, token):
         there = _repository(api, push)
-    if there is None:
-        with _told(push, token, "Nothing was sent"):
+        if there is None:
             api.create_repo(push, private=private)
-    elif private and not there.private:
+            there = api.repo_info(push)
+    if private and not there.private:
         raise ConfigError(
             f"push={push} is there already and public, so that everyone could read what is sent. "
             "Nothing was sent. Give private=false, or another name."
         )
-    left = "No file was sent" if there else f"{push} was made and is empty"
-    with _told(push, token, left):
-        operations = [CommitOperationAdd(f.name, _source(f)) for f in files]
-        api.create_commit(
-            push,
-            operations,
-            commit_message=message,
-            parent_commit=there.sha if there else None,
-        )
-    before = {one.rfilename for one in there.siblings or ()} if there else set()
+    with _told(push, token, left=lambda: _left(api, push, there.sha)):
+        operations = [CommitOperationAdd(file.name, _source(file)) for file in files]
+        api.create_commit(push, operations, commit_message=message, parent_commit=there.sha)
+    before = {one.rfilename for one in there.siblings or ()}
     kept = sorted(before - {file.name for file in files} - {".gitattributes"})
-    return Sent(f"{api.endpoint}/{push}", bool(there.private) if there else private, kept)
+    return Sent(f"{api.endpoint}/{push}", bool(there.private), kept)
 
 
 def _repository(api: Any, push: str) -> Any:
@@ -76,12 +70,23 @@ def _repository(api: Any, push: str) -> Any:
         return None
 
 
+def _left(api: Any, push: str, before: str) -> str:
+    """What a failed commit has left there."""
+    try:
+        after = api.repo_info(push).sha
+    except Exception:
+        return f"Whether anything arrived is not known: look at {api.endpoint}/{push}"
+    return "No file was sent" if after == before else f"{api.endpoint}/{push} has a new commit"
+
+
 def _source(file: File) -> Any:
     return str(file.path) if file.content is None else file.content
 
 
 @contextmanager
-def _told(push: str, token: str, left: str) -> Iterator[None]:
+def _told(
+    push: str, token: str, left: Callable[[], str] = lambda: "Nothing was sent"
+) -> Iterator[None]:
     """Turn whatever a server, a proxy or a cable can raise into one line without the token."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -96,4 +101,4 @@ def _told(push: str, token: str, left: str) -> Iterator[None]:
         else:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
             reason = f"{first}."
-        raise RunError(f"push={push}: {reason.replace(token, '***')} {left}.") from None
+        raise RunError(f"push={push}: {reason.replace(token, '***')} {left()}.") from None

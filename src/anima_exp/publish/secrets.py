@@ -8,7 +8,7 @@ from anima_exp.errors import ConfigError
 
 _SHAPES = {
     "a token of the Hugging Face hub": r"\bhf_[A-Za-z0-9]{30,}\b",
-    "a key of Weights & Biases": r"(?i:wandb|api_key|WANDB_API_KEY)\W{0,10}[0-9a-f]{40}\b"
+    "a key of Weights & Biases": r"(?i:wandb|api_?key)\b.{0,20}?\b[0-9a-f]{40}\b"
     r"|\bwandb_v1_\w{30,}",
     "a key of OpenAI or the like": r"\bsk-[A-Za-z0-9_-]{20,}",
     "a token of GitHub": r"\b(?:gh[opsu]_[A-Za-z0-9]{36}|github_pat_\w{40,})",
@@ -16,7 +16,7 @@ _SHAPES = {
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
     "a password in an address": r"\bhttps?://[^/\s:@\"']+:[^/\s:@\"']+@",
 }
-_NAMES = re.compile(r"TOKEN|SECRET|PASSWORD|API_?KEY|ACCESS_?KEY", re.IGNORECASE)
+_NAMES = re.compile(r"TOKEN(?!I)|SECRET|PASSWORD|API_?KEY|ACCESS_?KEY", re.IGNORECASE)
 _SHORTEST = 12  # characters; HF_TOKEN=x would be found everywhere
 
 
