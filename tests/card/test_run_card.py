@@ -7,6 +7,7 @@ import pytest
 
 from anima_exp.card.front_matter import read
 from anima_exp.card.loading import THE_BASE, THIS
+from anima_exp.card.of_run import of_folder
 from anima_exp.experiment import run
 from anima_exp.paths import tiny_base
 from anima_exp.results.record import Record
@@ -41,6 +42,8 @@ def test_a_run_leaves_a_card_with_its_figures_and_lines_that_load_it(
     assert record.base_fingerprint in text and record.data_fingerprint in text
     assert read(text)["library_name"] == {"adapter": "peft", "model": "transformers"}[made]
     assert str(tmp_path) not in text and str(tiny_base()) not in text
+
+    assert of_folder(folder, folder / made) == text  # for a run that has no card of ours
 
     (code,) = re.findall(r"(?ms)^```python\n(.*?)^```$", text)
     code = code.replace(THE_BASE, str(tiny_base())).replace(THIS, str(folder / made))

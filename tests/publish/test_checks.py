@@ -11,7 +11,7 @@ from anima_exp.card.front_matter import read as read_head
 from anima_exp.errors import ConfigError
 from anima_exp.publish import secrets
 from anima_exp.publish.clean import clean, head
-from anima_exp.publish.files import read
+from anima_exp.publish.files import read, with_card
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 
@@ -157,6 +157,10 @@ def test_pefts_empty_form_is_no_card(tmp_path):
     folder = adapter(tmp_path / "folder")
     (folder / "README.md").write_text("**License:** [More Information Needed]")
     assert "is PEFT's empty form" in refused(folder)
+    for before in read(folder), [file for file in read(folder) if file.name != "README.md"]:
+        assert with_card(before, lambda: "# ours")[0].text == "# ours"
+    (folder / "README.md").write_text("# mine")
+    assert with_card(read(folder), lambda: "# ours")[0].text == "# mine"
 
 
 def test_a_head_that_is_no_yaml_is_refused(tmp_path):

@@ -73,23 +73,28 @@ def test_it_is_sent_whole_in_one_commit_and_private(hub, tmp_path):
     assert len(hub.objects) == 1  # the weights, by LFS
 
 
-def test_a_run_publishes_what_it_trained(hub, tmp_path):
-    for name, made, target in (("a", adapter, "all_linear"), ("m", model, "none")):
-        run = tmp_path / name
-        made(run / {"a": "adapter", "m": "model"}[name])
-        record = {key: {} for key in ("scores", "scores_before", "rows", "parameters")}
-        record |= {key: 0 for key in ("steps", "tokens", "starts", "train_seconds")}
-        record |= {"eval_seconds": 0, "peak_memory_gib": 0, "finished": "", "name": name}
-        record |= {"data_fingerprint": "", "base_fingerprint": ""}
-        settings = {"lora.target_modules": target}
-        (run / "record.json").write_text(json.dumps(record | {"settings": settings}))
-        words = (f"run={run}", f"push=me/{name}", "private=false", "dry_run=false")
-        status, out, err = publish(*words, url=hub.url)
-        assert (status, err) == (0, "")
-        assert "public: everyone can read it" in out
-        assert hub.repositories[f"me/{name}"]["private"] is False
+@pytest.mark.parametrize(
+    ("made", "target", "name"), [(adapter, "all_linear", "adapter"), (model, "none", "model")]
+)
+def test_a_run_publishes_what_it_trained(hub, tmp_path, made, target, name):
+    folder = made(tmp_path / "run" / name)
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    empty = {"scores": {}, "scores_before": {}, "rows": {}, "parameters": {}, "steps": 0}
+    times = {"tokens": 0, "starts": 1, "train_seconds": 0, "eval_seconds": 0, "finished": ""}
+    rest = {"peak_memory_gib": 0, "name": "x", "data_fingerprint": "", "base_fingerprint": ""}
+    record = empty | times | rest | {"settings": {"lora.target_modules": target}}
+    (tmp_path / "run" / "record.json").write_text(json.dumps(record))
+    words = (f"run={tmp_path}/run", "push=me/name", "private=false", "dry_run=false")
+    status, out, err = publish(*words, url=hub.url)
+    assert (status, err) == (0, "")
+    assert "public: everyone can read it" in out
+    assert hub.repositories["me/name"]["private"] is False
+    assert set(hub.repositories["me/name"]["files"]) == {path.name for path in folder.iterdir()}
+
+
+def test_a_model_without_a_card_is_told_of(tmp_path):
+    out = publish(f"folder={model(tmp_path / 'merged')}", "push=me/name")[1]
     assert "There is no card: README.md is missing" in out
-    assert len(hub.commits) == 2
 
 
 def test_a_local_base_is_named_by_the_hub_in_what_is_sent(hub, tmp_path):

@@ -79,7 +79,7 @@ def cost(record: Record) -> Facts:
     )  # fmt: skip
     starts = f", in {record.starts} starts" if record.starts > 1 else ""
     return [
-        ("trained on", machine),
+        ("machine", machine),
         ("training", f"{duration(record.train_seconds)}, {record.tokens:,} tokens{starts}"),
         ("evaluation", duration(record.eval_seconds)),
         ("peak memory", f"{record.peak_memory_gib:.2f} GiB"),
@@ -112,14 +112,14 @@ def _schedule(settings: dict[str, Any]) -> str:
 
 def _steps(record: Record) -> str:
     passes = record.steps * record.settings["trainer.batch_size"] / record.rows["train"]
-    return f"{record.steps:,}: {passes:.3g} passes over the examples"
+    return f"{record.steps:,}, which is {passes:.3g} epochs"
 
 
 def _commit(git: dict[str, Any]) -> Facts:
     if not git:
         return []
     changed = ", with changes" if git.get("dirty") else ""
-    return [("anima-exp at", f"commit {git['commit']}{changed}")]
+    return [("anima-exp", f"commit {git['commit']}{changed}")]
 
 
 def _licence(name: str, of: str) -> str:

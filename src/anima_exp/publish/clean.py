@@ -10,10 +10,9 @@ from anima_exp.card.front_matter import read, with_base
 from anima_exp.card.loading import THE_BASE, THIS
 from anima_exp.errors import ConfigError
 from anima_exp.publish import secrets
-from anima_exp.publish.files import ADAPTER, CARD, File, json_of
+from anima_exp.publish.files import ADAPTER, CARD, EMPTY_FORM, File, json_of
 
 _BASE = "base_model_name_or_path"
-_EMPTY_FORM = "[More Information Needed]"
 # Vocabularies, where any text may stand; and what is not read as text.
 _NOT_OURS = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "added_tokens.json")
 _LOCAL = re.compile(
@@ -40,7 +39,7 @@ def clean(files: Sequence[File], *, push: str, base: str | None) -> list[File]:
             raise ConfigError(f"{file.path} holds {kind}. Nothing was sent; take it out.")
         if file.name not in _NOT_OURS and (path := _local_path(file.text, here)):
             raise ConfigError(f"{file.path} names a place on this machine, {path}. Take it out.")
-        if file.name == CARD and _EMPTY_FORM in file.text:
+        if file.name == CARD and EMPTY_FORM in file.text:
             raise ConfigError(f"{file.path} is PEFT's empty form. Write what is to be known.")
     return sent
 

@@ -1,6 +1,7 @@
 """A folder -> the files of a model in it, all of them and nothing else."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from anima_exp.errors import ConfigError
 
 CARD = "README.md"
 ADAPTER = "adapter_config.json"
+EMPTY_FORM = "[More Information Needed]"  # of PEFT's template
 _WEIGHTS = ".safetensors"
 _TEXTS = (".json", ".txt", ".md", ".jinja", ".model")
 _NAMES = ("LICENSE", "NOTICE")  # some licences ask for them
@@ -63,6 +65,15 @@ def read(folder: Path) -> list[File]:
                 f"{folder / name} is damaged or cut short: it is no safetensors file."
             )
     return files
+
+
+def with_card(files: Sequence[File], write: Callable[[], str] | None) -> list[File]:
+    """The same files; a card that is missing, or the empty form that PEFT leaves, is written."""
+    own = [f for f in files if f.name == CARD and EMPTY_FORM not in f.text]
+    if own or write is None:
+        return list(files)
+    card = File(CARD, files[0].path.with_name(CARD), write().encode())
+    return [card, *(file for file in files if file.name != CARD)]
 
 
 def json_of(file: File) -> Any:

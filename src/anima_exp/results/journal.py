@@ -8,6 +8,8 @@ from anima_exp.results.lines import StepLines
 from anima_exp.results.screen import Progress
 from anima_exp.results.tracking import Tracker
 
+ACCURACIES = "accuracies.jsonl"
+
 
 class Journal:
     """Opened at step 0, or at the checkpoint that the run resumes from (`resumed_at`)."""
@@ -18,7 +20,7 @@ class Journal:
         self.tracker = tracker
         self._metrics = StepLines(folder / "metrics.jsonl")
         self._generations = StepLines(folder / "generations.jsonl")
-        self._accuracies = StepLines(folder / "accuracies.jsonl")
+        self._accuracies = StepLines(folder / ACCURACIES)
 
         def still_true(row: dict[str, Any]) -> bool:
             # What a crashed run did past its checkpoint is done again; so is the evaluation of
