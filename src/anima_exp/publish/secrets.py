@@ -6,15 +6,21 @@ from collections.abc import Iterable, Sequence
 
 from anima_exp.errors import ConfigError
 
+# Each begins with letters to look for, so that a vocabulary of megabytes is searched at once.
 _SHAPES = {
-    "a token of the Hugging Face hub": r"\bhf_[A-Za-z0-9]{30,}\b",
-    "a key of Weights & Biases": r"(?i:wandb|api_?key)\b.{0,20}?\b[0-9a-f]{40}\b"
-    r"|\bwandb_v1_\w{30,}",
-    "a key of OpenAI or the like": r"\bsk-[A-Za-z0-9_-]{20,}",
-    "a token of GitHub": r"\b(?:gh[opsu]_[A-Za-z0-9]{36}|github_pat_\w{40,})",
-    "a key of AWS": r"\bAKIA[0-9A-Z]{16}\b",
-    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
-    "a password in an address": r"\bhttps?://[^/\s:@\"']+:[^/\s:@\"']+@",
+    "a token of the Hugging Face hub": (r"hf_[A-Za-z0-9]{30,}",),
+    "a key of Weights & Biases": (
+        r"wandb_v1_\w{30,}",
+        *(
+            rf"{name}\b.{{0,20}}?\b[0-9a-f]{{40}}\b"
+            for name in ("wandb", "WANDB", "WANDB_API_KEY", "api_key", "apiKey", "API_KEY")
+        ),
+    ),
+    "a key of OpenAI or the like": (r"sk-(?<!\wsk-)[A-Za-z0-9_-]{20,}",),
+    "a token of GitHub": (r"gh[opsu]_[A-Za-z0-9]{36}", r"github_pat_\w{40,}"),
+    "a key of AWS": (r"AKIA[0-9A-Z]{16}",),
+    "a private key": (r"-----BEGIN [A-Z ]*PRIVATE KEY-----",),
+    "a password in an address": (r"://[^/\s:@\"']+:[^/\s:@\"']+@",),
 }
 _NAMES = re.compile(r"TOKEN(?!I)|SECRET|PASSWORD|API_?KEY|ACCESS_?KEY", re.IGNORECASE)
 _SHORTEST = 12  # characters; HF_TOKEN=x would be found everywhere
@@ -22,8 +28,8 @@ _SHORTEST = 12  # characters; HF_TOKEN=x would be found everywhere
 
 def found_in(text: str, *, own: Iterable[str] = ()) -> str | None:
     """What kind of secret the text holds; `own` are secrets that must be in no text."""
-    for kind, shape in _SHAPES.items():
-        if re.search(shape, text):
+    for kind, shapes in _SHAPES.items():
+        if any(re.search(shape, text) for shape in shapes):
             return kind
     if any(secret in text for secret in own):
         return "a secret of this machine's environment"
