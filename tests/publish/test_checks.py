@@ -10,7 +10,7 @@ from model_folders import CARD, adapter, model, weights
 from anima_exp.card.front_matter import read as read_head
 from anima_exp.errors import ConfigError
 from anima_exp.publish import secrets
-from anima_exp.publish.clean import clean, head
+from anima_exp.publish.clean import _local_path, clean, head
 from anima_exp.publish.files import read, with_card
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"
@@ -152,6 +152,12 @@ def test_this_very_folder_is_known_wherever_it_lies(tmp_path, monkeypatch):
     monkeypatch.chdir(os.sep)
     (folder / "notes.txt").write_text(f"see {folder}")
     assert str(tmp_path) in refused(folder)
+
+
+def test_an_address_is_no_place_on_this_machine():
+    here = {"/app", "/data"}
+    assert _local_path("https://hf.co/apple/x and hf.co/data/x, read/write, 1/2", here) is None
+    assert _local_path("from /app/run", here) == "/app"
 
 
 def test_pefts_empty_form_is_no_card(tmp_path):

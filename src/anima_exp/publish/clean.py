@@ -93,7 +93,9 @@ def _on_the_hub(name: str) -> bool:
 
 
 def _local_path(text: str, here: set[str]) -> str | None:
-    named = next((place for place in sorted(here) if place in text), None)
+    # Whole names only: in a container home may be /app, and a card speak of hf.co/apple.
+    whole = (rf"(?<![\w.]){re.escape(place)}(?![\w.-])" for place in sorted(here))
+    named = next((one[0] for place in whole if (one := re.search(place, text))), None)
     found = _LOCAL.search(text)
     return named or (found[0] if found else None)
 
