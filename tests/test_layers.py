@@ -21,10 +21,10 @@ LAYERS = [
     {"page"},
     {"elo"},
     {"compare"},
-    {"launch", "overview", "load", "run_checks"},
+    {"launch", "overview", "load", "run_checks", "card"},
     {"experiment", "evaluation"},
     {"compose"},
-    {"judge"},
+    {"judge", "publish"},
     {"sweep"},
     {"train", "launched", "evaluate", "generate", "self_check"},
 ]

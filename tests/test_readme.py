@@ -12,6 +12,7 @@ from anima_exp.compose import install, parse
 from anima_exp.config import EvaluateConfig, GenerateConfig
 from anima_exp.judge.config import JudgeConfig
 from anima_exp.paths import shipped
+from anima_exp.publish.config import PublishConfig
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -31,9 +32,14 @@ def test_every_command_composes(compose, program, arguments):
     compose(*[word.replace("...", "x") for word in single])
 
 
-OTHERS = {"evaluate": EvaluateConfig, "generate": GenerateConfig, "judge": JudgeConfig}
+OTHERS = {
+    "evaluate": EvaluateConfig,
+    "generate": GenerateConfig,
+    "judge": JudgeConfig,
+    "publish": PublishConfig,
+}
 USES = sorted(
-    set(re.findall(r"python -m anima_exp\.(evaluate|generate|judge) ([^`\n|#]*)", README))
+    set(re.findall(r"python -m anima_exp\.(evaluate|generate|judge|publish) ([^`\n|#]*)", README))
 )
 assert {program for program, _ in USES} == set(OTHERS)
 

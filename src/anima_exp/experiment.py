@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,7 @@ def _run(
     config: RunConfig, folder: RunFolder, world: World, *, until: int | None
 ) -> dict[str, float]:
     """The scores after training."""
+    from anima_exp.card.of_run import of_run as card_of
     from anima_exp.evals.measure import measure
     from anima_exp.load import load
     from anima_exp.overview import Overview, show
@@ -133,18 +134,18 @@ def _run(
             config, folder, setup, journal, world, evaluate=evaluate, resume=resume, until=until
         )
         evaluate(setup.steps)
-        if world.leads:
-            save(setup.model, setup.tokenizer, trained)
+        tokens_by_process = world.of_each(tokens)
+        peak = max(world.of_each(provenance.peak_memory_gib()))
+        if isinstance(journal, Journal):
+            record = _record(config, setup, journal, meter, tokens_by_process, peak, starts)
+            card = card_of(record, journal, setup.model, setup.tokenizer)
+            save(setup.model, setup.tokenizer, trained, card=card)
     except BaseException as error:
         journal.failed(orderly=isinstance(error, Stopped | Paused))
         raise
-    tokens_by_process = world.of_each(tokens)
-    peak = max(world.of_each(provenance.peak_memory_gib()))
     scores = journal.finish(setup.steps)
     if isinstance(journal, Journal):
-        record = _record(
-            config, setup, journal, meter, tokens_by_process, peak_memory_gib=peak, starts=starts
-        )
+        record = replace(record, wandb=journal.tracker.note)  # W&B may have broken as it finished
         record.save(folder.path)
         screen.show_summary(
             record, trained, before=journal.answers(0), after=journal.answers(record.steps)
@@ -217,7 +218,6 @@ def _record(
     journal: Journal,
     meter: Any,
     tokens_by_process: list[int],
-    *,
     peak_memory_gib: float,
     starts: int,
 ) -> Record:

@@ -8,6 +8,8 @@ from anima_exp.results.lines import StepLines
 from anima_exp.results.screen import Progress
 from anima_exp.results.tracking import Tracker
 
+ACCURACIES = "accuracies.jsonl"
+
 
 class Journal:
     """Opened at step 0, or at the checkpoint that the run resumes from (`resumed_at`)."""
@@ -18,7 +20,7 @@ class Journal:
         self.tracker = tracker
         self._metrics = StepLines(folder / "metrics.jsonl")
         self._generations = StepLines(folder / "generations.jsonl")
-        self._accuracies = StepLines(folder / "accuracies.jsonl")
+        self._accuracies = StepLines(folder / ACCURACIES)
 
         def still_true(row: dict[str, Any]) -> bool:
             # What a crashed run did past its checkpoint is done again; so is the evaluation of
@@ -79,6 +81,10 @@ class Journal:
     def answers(self, step: int) -> list[tuple[str, str]]:
         rows = [row for row in self._generations.rows() if row["step"] == step]
         return [(row["prompt"], row["response"]) for row in rows]
+
+    def accuracies(self, step: int) -> list[dict[str, Any]]:
+        """Of every benchmark, by subject, category and mean."""
+        return [row for row in self._accuracies.rows() if row["step"] == step]
 
     def scores(self, step: int) -> dict[str, float]:
         """What the evaluation at `step` found; {} if there was none."""

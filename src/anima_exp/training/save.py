@@ -6,9 +6,13 @@ from typing import Any
 
 from anima_exp.results.files import publish_folder, writing
 
+CARD = "README.md"
 
-def save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write the adapter, or with lora=none the whole model, and its tokenizer: whole or absent.
+
+def save(model: Any, tokenizer: Any, folder: Path, *, card: str) -> None:
+    """Write the adapter, or with lora=none the whole model, its tokenizer and its model card.
+
+    All of it is there or nothing. The card stands in place of the empty form that PEFT writes.
 
     Safetensors only; `AutoTokenizer.from_pretrained(folder)` is the tokenizer trained with.
 
@@ -21,5 +25,6 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
     with writing(folder):
         model.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
+        (draft / CARD).write_text(card, encoding="utf-8")
         publish_folder(draft, folder)
     model.config.use_cache = False

@@ -1,0 +1,127 @@
+"""A run's record -> what a card tells of base, data, training and cost: names and texts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from anima_exp.card import known, origin
+from anima_exp.card.front_matter import trains_every_weight
+from anima_exp.results.record import Record
+from anima_exp.results.screen import duration
+
+Facts = list[tuple[str, str]]
+
+
+def base(record: Record) -> Facts:
+    found, settings = origin.base(record), record.settings
+    facts = [("base", found.told)]
+    if found.commit:
+        facts.append(("commit", found.commit))
+    if settings["model.revision"] and settings["model.revision"] != found.commit:
+        facts.append(("asked for as", str(settings["model.revision"])))
+    return [*facts, ("stored as", _storage(settings)), ("licence", _licence(found.name, "base"))]
+
+
+def data(record: Record) -> Facts:
+    settings, rows, found = record.settings, record.rows, origin.data(record)
+    facts = [("data", found.told)]
+    if found.hub_id:
+        facts.append(("revision", str(settings["data.revision"] or "the newest then; not pinned")))
+    return [
+        *facts,
+        ("fingerprint", f"sha256:{record.data_fingerprint}"),
+        ("rows read", f"{rows['rows']:,}, of which {rows['skipped']:,} were left out"),
+        ("trained on", f"{rows['train']:,} examples of {rows['train_tokens']:,} tokens"),
+        ("learnt from", f"{rows['label_tokens']:,} of these tokens"),
+        ("set aside", f"{rows['heldout']:,} examples, {origin.heldout(record)}"),
+        (
+            "cut short",
+            f"{rows['truncated_prompts']:,} prompts at {settings['data.max_prompt_tokens']:,} "
+            f"tokens, {rows['truncated_responses']:,} responses at "
+            f"{settings['data.max_response_tokens']:,}",
+        ),
+        ("licence", _licence(found.name, "data")),
+    ]
+
+
+def training(record: Record, modules: Sequence[str]) -> Facts:
+    settings = record.settings
+    parameters = record.parameters
+    adapter: Facts = [("method", "every weight was trained")]
+    if not trains_every_weight(record):
+        adapter = [
+            ("method", "LoRA"),
+            ("layers", f"{settings['lora.target_modules']}: {', '.join(modules)}"),
+            ("rank, alpha", f"{settings['lora.rank']}, {settings['lora.alpha']:g}"),
+            ("dropout", f"{settings['lora.dropout']:g}"),
+            ("adapter weights", str(settings["lora.dtype"])),
+        ]
+    return [
+        *adapter,
+        ("parameters", f"{parameters['trainable']:,} trained of {parameters['total']:,}"),
+        ("precision", str(settings["trainer.precision"])),
+        ("optimizer", _optimizer(settings)),
+        ("learning rate", f"{settings['optimizer.learning_rate']:g}"),
+        ("schedule", _schedule(settings)),
+        ("batch", f"{settings['trainer.batch_size']} rows, loss averaged by "
+                  f"{settings['trainer.loss_average']}"),
+        ("steps", _steps(record)),
+        ("loss on", "prompt and response" if settings["data.train_on_source"] else "the response"),
+        ("rows in order of", "length" if settings["trainer.group_by_length"] else "chance"),
+        ("seed", str(settings["seed"])),
+    ]  # fmt: skip
+
+
+def cost(record: Record) -> Facts:
+    hardware = record.hardware
+    card = hardware.get("gpu")
+    machine = f"{hardware.get('gpus', '1')} x {card}" if card else (
+        f"no GPU: {hardware.get('cpu_threads', '?')} threads, {hardware.get('machine', '?')}"
+    )  # fmt: skip
+    starts = f", in {record.starts} starts" if record.starts > 1 else ""
+    return [
+        ("machine", machine),
+        ("training", f"{duration(record.train_seconds)}, {record.tokens:,} tokens{starts}"),
+        ("evaluation", duration(record.eval_seconds)),
+        ("peak memory", f"{record.peak_memory_gib:.2f} GiB"),
+        ("finished", record.finished),
+        ("versions", ", ".join(f"{name} {found}" for name, found in record.versions.items())),
+        *_commit(record.git),
+    ]
+
+
+def _storage(settings: dict[str, Any]) -> str:
+    kind = settings["quant.type"]
+    if kind == "none":
+        return str(settings["trainer.precision"])
+    double = ", double quantisation" if settings["quant.double_quant"] else ""
+    return f"{kind}{double}, computed in {settings['quant.compute_dtype']}"
+
+
+def _optimizer(settings: dict[str, Any]) -> str:
+    shown = {"beta1": "beta1", "beta2": "beta2", "epsilon": "epsilon",
+             "weight_decay": "weight decay", "max_grad_norm": "gradient norm at most"}  # fmt: skip
+    told = (f"{name} {settings[f'optimizer.{key}']:g}" for key, name in shown.items())
+    return f"{settings['optimizer.name']}: {', '.join(told)}"
+
+
+def _schedule(settings: dict[str, Any]) -> str:
+    share = settings["optimizer.warmup_ratio"]
+    warmup = f", the first {share:.1%} of the steps as warm-up" if share else ""
+    return f"{settings['optimizer.schedule']}{warmup}"
+
+
+def _steps(record: Record) -> str:
+    passes = record.steps * record.settings["trainer.batch_size"] / record.rows["train"]
+    return f"{record.steps:,}, which is {passes:.3g} epochs"
+
+
+def _commit(git: dict[str, Any]) -> Facts:
+    if not git:
+        return []
+    changed = ", with changes" if git.get("dirty") else ""
+    return [("anima-exp", f"commit {git['commit']}{changed}")]
+
+
+def _licence(name: str, of: str) -> str:
+    found = known.of_base(name) if of == "base" else known.of_data(name)
+    return found.licence if found else f"check the licence of {name}"

@@ -1,0 +1,89 @@
+"""A run's record -> the lines of plain transformers and PEFT that load and ask what it trained."""
+
+import json
+from typing import Any
+
+from anima_exp.card import origin
+from anima_exp.card.front_matter import trains_every_weight
+from anima_exp.results.record import Record
+
+THE_BASE = "FOLDER_OR_HUB_ID_OF_THE_BASE"  # where the card must not say, or cannot know
+THIS = "FOLDER_OR_HUB_ID_OF_THIS"
+_DTYPES = {"bf16": "torch.bfloat16", "fp16": "torch.float16", "fp32": "torch.float32"}
+
+
+def code(record: Record, prompt: str) -> str:
+    whole = trains_every_weight(record)
+    quantised = not whole and record.settings["quant.type"] != "none"
+    names = [
+        "AutoModelForCausalLM",
+        "AutoTokenizer",
+        *(["BitsAndBytesConfig"] if quantised else []),
+    ]
+    lines = [
+        "import torch",
+        *([] if whole else ["from peft import PeftModel"]),
+        f"from transformers import {', '.join(names)}",
+        "",
+        *(_whole(record) if whole else _adapted(record, quantised=quantised)),
+        f"tokenizer = AutoTokenizer.from_pretrained({'model_id' if whole else 'adapter'})",
+        f"prompt = {_quoted(prompt)}",
+        'ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt").to(model.device)',
+        "answer = model.generate(**ids, max_new_tokens=100)[0, ids.input_ids.shape[1] :]",
+        "print(tokenizer.decode(answer, skip_special_tokens=True))",
+    ]
+    return "\n".join(lines)
+
+
+def _whole(record: Record) -> list[str]:
+    more = _dtype(record) | _remote_code(record)
+    return [
+        f"model_id = {_quoted(THIS)}",
+        f"model = AutoModelForCausalLM.from_pretrained(model_id, {_arguments(more)}).eval()",
+    ]
+
+
+def _adapted(record: Record, *, quantised: bool) -> list[str]:
+    base = origin.base(record)
+    more = ({"revision": _quoted(base.commit)} if base.commit else {}) | _dtype(record)
+    if quantised:
+        more["quantization_config"] = "stored"
+    return [
+        f"base, adapter = {_quoted(base.hub_id or THE_BASE)}, {_quoted(THIS)}",
+        *(_storage(record) if quantised else []),
+        "model = AutoModelForCausalLM.from_pretrained(",
+        f"    base, {_arguments(more | _remote_code(record))}",
+        ")",
+        "model = PeftModel.from_pretrained(model, adapter).eval()",
+    ]
+
+
+def _storage(record: Record) -> list[str]:
+    settings = record.settings
+    if settings["quant.type"] == "int8":
+        return ["stored = BitsAndBytesConfig(load_in_8bit=True)"]
+    return [
+        "stored = BitsAndBytesConfig(",
+        "    load_in_4bit=True,",
+        f"    bnb_4bit_quant_type={_quoted(settings['quant.type'])},",
+        f"    bnb_4bit_use_double_quant={bool(settings['quant.double_quant'])},",
+        f"    bnb_4bit_compute_dtype={_DTYPES[settings['quant.compute_dtype']]},",
+        ")",
+    ]
+
+
+def _dtype(record: Record) -> dict[str, str]:
+    return {"dtype": _DTYPES[record.settings["trainer.precision"]]}
+
+
+def _remote_code(record: Record) -> dict[str, str]:
+    return {"trust_remote_code": "True"} if record.settings["model.trust_remote_code"] else {}
+
+
+def _arguments(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in values.items())
+
+
+def _quoted(text: str) -> str:
+    """As Python writes it too: whatever a name holds, it stays one string."""
+    return json.dumps(text, ensure_ascii=False)

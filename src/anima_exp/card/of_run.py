@@ -1,0 +1,56 @@
+"""A run -> its model card: as it has just been measured, or from what it left in its folder."""
+
+from pathlib import Path
+from typing import Any
+
+from anima_exp.card.scores import Measured, Rows
+from anima_exp.card.text import card
+from anima_exp.results.files import read_json
+from anima_exp.results.journal import ACCURACIES, Journal
+from anima_exp.results.lines import StepLines
+from anima_exp.results.record import Record
+
+
+def of_run(record: Record, journal: Journal, model: Any, tokenizer: Any) -> str:
+    """`model` has an adapter, or is trained whole."""
+    adapters = getattr(model, "peft_config", {})
+    named = {name for one in adapters.values() for name in one.target_modules}
+    return card(
+        record,
+        before=Measured(record.scores_before, journal.accuracies(0)),
+        after=Measured(record.scores, journal.accuracies(record.steps)),
+        modules=_last_parts(named),
+        begin=tokenizer.bos_token or "",
+        end=tokenizer.eos_token,
+    )
+
+
+def of_folder(run: Path, trained: Path) -> str:
+    """The same card, of a finished run; `trained` is the folder of its adapter or model."""
+    record = Record.load(run)
+    rows = StepLines(run / ACCURACIES).rows()
+    tokenizer = read_json(trained / "tokenizer_config.json")
+    adapter = trained / "adapter_config.json"
+    named = read_json(adapter)["target_modules"] if adapter.exists() else ()
+    return card(
+        record,
+        before=Measured(record.scores_before, _at(0, rows)),
+        after=Measured(record.scores, _at(record.steps, rows)),
+        modules=_last_parts(named),
+        begin=_text(tokenizer.get("bos_token")),
+        end=_text(tokenizer.get("eos_token")),
+    )
+
+
+def _at(step: int, rows: Rows) -> Rows:
+    return [row for row in rows if row["step"] == step]
+
+
+def _last_parts(names: Any) -> list[str]:
+    """q_proj, v_proj, ..."""
+    return sorted({name.rpartition(".")[2] for name in names})
+
+
+def _text(token: Any) -> str:
+    """A special token as its configuration holds it: null, a text, or an object with one."""
+    return str(token["content"] if isinstance(token, dict) else token or "")

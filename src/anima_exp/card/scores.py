@@ -1,0 +1,74 @@
+"""Scores before and after training -> a table, with 95 % intervals where they are shares."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anima_exp.results.record import Record
+from anima_exp.results.screen import number
+from anima_exp.tables.column import Column
+from anima_exp.wilson import wilson
+
+Rows = Sequence[Mapping[str, Any]]  # of accuracies.jsonl, of one evaluation
+_MICRO = "_micro"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One evaluation."""
+
+    scores: Mapping[str, float]
+    accuracies: Rows
+
+
+def columns(record: Record, *, before: Measured, after: Measured) -> list[Column]:
+    names = list(after.scores)
+    return [
+        Column("score", names, right=False),
+        Column("before", [_told(record, name, before) for name in names]),
+        Column("after", [_told(record, name, after) for name in names]),
+        Column("measured on", [_asked(record, name, after) for name in names], right=False),
+    ]
+
+
+def interval(record: Record, name: str, measured: Measured) -> tuple[float, float] | None:
+    """95 %, of a share whose number of questions is known; None of all else."""
+    value = measured.scores[name]
+    if row := _accuracy(name, measured.accuracies):
+        return float(row["low"]), float(row["high"])
+    if name == "exact_match" and (rows := _first_rows(record, name)):
+        return wilson(round(value * rows), rows)
+    return None
+
+
+def _told(record: Record, name: str, measured: Measured) -> str:
+    if name not in measured.scores:
+        return "-"
+    text = number(name, measured.scores[name])
+    ends = interval(record, name, measured)
+    return f"{text} ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})" if ends else text
+
+
+def _asked(record: Record, name: str, measured: Measured) -> str:
+    if row := _accuracy(name, measured.accuracies):
+        benchmark = name.removesuffix(_MICRO)
+        shots = record.settings[f"evals.{benchmark}.shots"] or "no"
+        mean = "questions" if name.endswith(_MICRO) else "subjects"
+        return f"{row['asked']:,} questions, {shots} examples each; mean over {mean}"
+    if name == "heldout_loss":
+        return f"{_first_rows(record, 'heldout'):,} rows set aside; nats per response token"
+    if name == "exact_match":
+        return f"{_first_rows(record, name):,} rows set aside, greedy"
+    return ""
+
+
+def _accuracy(name: str, rows: Rows) -> Mapping[str, Any] | None:
+    which = "micro" if name.endswith(_MICRO) else "macro"
+    wanted = (name.removesuffix(_MICRO), "mean", which)
+    return next((row for row in rows if (row["benchmark"], row["of"], row["name"]) == wanted), None)
+
+
+def _first_rows(record: Record, name: str) -> int:
+    most = record.settings[f"evals.{name}.max_rows"]
+    heldout = record.rows["heldout"]
+    return heldout if most is None else min(heldout, int(most))

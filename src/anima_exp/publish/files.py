@@ -1,0 +1,125 @@
+"""A folder -> the files of a model in it, all of them and nothing else."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anima_exp.errors import ConfigError
+
+CARD = "README.md"
+ADAPTER = "adapter_config.json"
+EMPTY_FORM = "[More Information Needed]"  # of PEFT's template
+_WEIGHTS = ".safetensors"
+_TEXTS = (".json", ".txt", ".md", ".jinja", ".model")
+_NAMES = ("LICENSE", "NOTICE")  # some licences ask for them
+_INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True)
+class File:
+    """What is sent as `name`: weights from their path, all else as it was when it was checked."""
+
+    name: str
+    path: Path
+    content: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size if self.content is None else len(self.content)
+
+    @property
+    def text(self) -> str:
+        return (self.content or b"").decode("utf-8", errors="replace")
+
+
+def read(folder: Path) -> list[File]:
+    """By name.
+
+    Raises:
+        ConfigError: something is missing, cut short, or does not belong there.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder.")
+    files = [_file(path) for path in sorted(folder.iterdir())]
+    names = {file.name for file in files}
+    if ADAPTER in names:
+        expected = {"adapter_model.safetensors"}
+    elif "config.json" in names:
+        expected = _shards(folder) if _INDEX in names else {"model.safetensors"}
+    else:
+        raise ConfigError(
+            f"{folder} holds neither an adapter ({ADAPTER}) nor a model (config.json)."
+        )
+    weights = {name for name in names if name.endswith(_WEIGHTS)}
+    if missing := sorted(expected - weights):
+        raise ConfigError(f"{folder} is not whole: {', '.join(missing)} is missing.")
+    if strange := sorted(weights - expected):
+        raise ConfigError(
+            f"{folder} holds {', '.join(strange)}, which is no part of its model. Remove it."
+        )
+    for name in sorted(weights):
+        if not _is_whole(folder / name):
+            raise ConfigError(
+                f"{folder / name} is damaged or cut short: it is no safetensors file."
+            )
+    return files
+
+
+def with_card(files: Sequence[File], write: Callable[[], str] | None) -> list[File]:
+    """The same files; a card that is missing, or the empty form that PEFT leaves, is written."""
+    own = [f for f in files if f.name == CARD and EMPTY_FORM not in f.text]
+    if own or write is None:
+        return list(files)
+    card = File(CARD, files[0].path.with_name(CARD), write().encode())
+    return [card, *(file for file in files if file.name != CARD)]
+
+
+def json_of(file: File) -> Any:
+    """Raises ConfigError: it is no JSON."""
+    try:
+        return json.loads(file.content or b"")
+    except ValueError as error:
+        raise ConfigError(f"{file.path} is no JSON: {error}") from error
+
+
+def _file(path: Path) -> File:
+    if path.name.startswith("."):
+        raise ConfigError(f"{path} is hidden: nobody would see that it is sent. Remove it.")
+    if path.is_symlink() or not path.is_file():
+        raise ConfigError(
+            f"{path} is {'a link' if path.is_symlink() else 'no file'}. A folder to publish holds "
+            "the files of one model and nothing else."
+        )
+    if path.suffix == _WEIGHTS:
+        return File(path.name, path)
+    if path.suffix in _TEXTS or path.name in _NAMES:
+        return File(path.name, path, path.read_bytes())
+    raise ConfigError(
+        f"{path} is not sent: only {_WEIGHTS}, {', '.join(_TEXTS)} are. Remove it; weights of "
+        "another kind (.bin, .pt, .pkl) can run code when they are loaded."
+    )
+
+
+def _shards(folder: Path) -> set[str]:
+    try:
+        named = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values()
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ConfigError(f"{folder / _INDEX} names no files: {error}") from error
+    return set(named)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a safetensors file is as long as its own header says."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 0 < length <= size - 8:
+            return False
+        try:
+            header = json.loads(file.read(length))
+            ends = [one["data_offsets"][1] for name, one in header.items() if name[:2] != "__"]
+            return size == 8 + length + max(ends, default=0)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            return False

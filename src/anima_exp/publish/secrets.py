@@ -1,0 +1,60 @@
+"""Text -> whether a key or token is in it, without ever repeating it."""
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+
+from anima_exp.errors import ConfigError
+
+# Each begins with letters to look for, so that a vocabulary of megabytes is searched at once.
+_SHAPES = {
+    "a token of the Hugging Face hub": (r"hf_[A-Za-z0-9]{30,}",),
+    "a key of Weights & Biases": (
+        r"wandb_v1_\w{30,}",
+        *(
+            rf"{name}\b.{{0,20}}?\b[0-9a-f]{{40}}\b"
+            for name in ("wandb", "WANDB", "WANDB_API_KEY", "api_key", "apiKey", "API_KEY")
+        ),
+    ),
+    "a key of OpenAI or the like": (r"sk-(?<!\wsk-)[A-Za-z0-9_-]{20,}",),
+    "a token of GitHub": (r"gh[opsu]_[A-Za-z0-9]{36}", r"github_pat_\w{40,}"),
+    "a key of AWS": (r"AKIA[0-9A-Z]{16}",),
+    "a private key": (r"-----BEGIN [A-Z ]*PRIVATE KEY-----",),
+    "a password in an address": (r"://[^/\s:@\"']+:[^/\s:@\"']+@",),
+}
+_NAMES = re.compile(r"TOKEN(?!I)|SECRET|PASSWORD|API_?KEY|ACCESS_?KEY", re.IGNORECASE)
+_SHORTEST = 12  # characters; HF_TOKEN=x would be found everywhere
+
+
+def found_in(text: str, *, own: Iterable[str] = ()) -> str | None:
+    """What kind of secret the text holds; `own` are secrets that must be in no text."""
+    for kind, shapes in _SHAPES.items():
+        if any(re.search(shape, text) for shape in shapes):
+            return kind
+    if any(secret in text for secret in own):
+        return "a secret of this machine's environment"
+    return None
+
+
+def of_this_machine() -> list[str]:
+    """Values of environment variables that are named like secrets, and the hub's token."""
+    from huggingface_hub import get_token
+
+    values = [value for name, value in os.environ.items() if _NAMES.search(name)]
+    return [value for value in [*values, get_token() or ""] if len(value) >= _SHORTEST]
+
+
+def refuse_in_arguments(arguments: Sequence[str]) -> list[str]:
+    """The same arguments.
+
+    Raises:
+        ConfigError: one of them is a token, which others could read in the list of processes.
+    """
+    for argument in arguments:
+        key = argument.partition("=")[0].lstrip("+~")
+        if _NAMES.search(key) or found_in(argument):
+            raise ConfigError(
+                "A token is in no setting, where other users and the shell's history could read "
+                "it. Run `hf auth login` once, or put it into the environment: HF_TOKEN."
+            )
+    return list(arguments)
