@@ -25,7 +25,7 @@ def run_together(folder, commands, *, seconds=120):
             with log.open("w") as file:
                 started.append(subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT))
         patience = time.monotonic() + seconds
-        while any((ended := [process.poll() for process in started])) or None in ended:
+        while None in (ended := [process.poll() for process in started]) or any(ended):
             logged = "\n".join(log.read_text() for log in logs)
             assert not any(ended), logged
             assert time.monotonic() < patience, f"after {seconds} s still running\n{logged}"
