@@ -77,8 +77,9 @@ def test_answers_are_the_same(found, storage):
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_the_adapter_is_saved_whole(found, storage):
-    assert all(one[storage]["adapter"] for one in found)
+def test_the_adapter_is_saved_and_loaded_whole(found, storage):
+    for one in (processes[storage] for processes in found):
+        assert one["adapter saved"] and one["adapter loaded"]
 
 
 def test_nothing_frozen_and_a_second_copy_are_refused(found):

@@ -22,6 +22,7 @@ def shard_base(model: Any, group: Any = None) -> int:
 
     Call it with the adapter attached and before the first pass of training. A model on the CPU is
     moved to this process's GPU block by block, so that it never needs to fit there as a whole.
+    Nothing is sent: processes may load and split in turn, where memory holds only one whole base.
 
     Args:
         group: the processes, all of which call this; null means every process there is.
@@ -44,7 +45,8 @@ def shard_base(model: Any, group: Any = None) -> int:
     decoder, where = decoder_of(base_of(model)), device()
     blocks = _blocks(decoder)
     _check(model, blocks)
-    mesh = DeviceMesh.from_group(group or distributed.group.WORLD, where.type)
+    processes: Any = group or distributed.group.WORLD
+    mesh = DeviceMesh.from_group(processes, where.type)
     _keep_constants(model, where)
     learning = {parameter for parameter in model.parameters() if parameter.requires_grad}
     for block in blocks:
