@@ -35,7 +35,9 @@ def weight_of(layer: Any, dtype: torch.dtype) -> Tensor:
     if kind == "Linear4bit":
         from bitsandbytes.functional import dequantize_4bit
 
-        found: Tensor = dequantize_4bit(weight.data, weight.quant_state)
+        # A sharded weight, put together again (sharded.py), comes without its constants.
+        state = getattr(weight, "quant_state", None) or layer.quant_state
+        found: Tensor = dequantize_4bit(weight.data, state)
         return found.to(dtype)
     if kind == "Linear8bitLt":  # rows of integers, each with its largest number
         state = layer.state

@@ -16,7 +16,7 @@ from anima_exp.model.loss import head_of, label_loss
 def loss_of(model: Any, batch: MicroBatch) -> Tensor:
     """The sum over the labels of weight x cross-entropy. Call inside `rows_apart`."""
     states = decode(model, batch)
-    head = head_of(_base(model))
+    head = head_of(base_of(model))
     # The head may lie on another GPU than the first block: model.device_map=auto.
     states, batch = states.to(head.weight.device), batch.to(head.weight.device)
     kind = states.device.type
@@ -27,17 +27,22 @@ def loss_of(model: Any, batch: MicroBatch) -> Tensor:
 
 def decode(model: Any, batch: MicroBatch) -> Tensor:
     """[1, T, H]: what the head sees of the micro-batch. Call inside `rows_apart`."""
-    base = _base(model)
+    base = base_of(model)
     apart = borders(base, batch)
     assert apart or len(batch.lengths) == 1
-    decoder = base.get_decoder()
-    if decoder is base:  # where the architecture's own answer is the whole model
-        decoder = base.base_model
-    states: Tensor = decoder(
+    states: Tensor = decoder_of(base)(
         input_ids=batch.ids, position_ids=batch.positions, use_cache=False, **apart
     ).last_hidden_state
     return states
 
 
-def _base(model: Any) -> Any:
+def base_of(model: Any) -> Any:
+    """`model` without what PEFT put around it."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def decoder_of(base: Any) -> Any:
+    """What comes before the head."""
+    decoder = base.get_decoder()
+    # Some architectures' own answer is the whole model.
+    return base.base_model if decoder is base else decoder

@@ -1,0 +1,120 @@
+"""A frozen base, whole in each of N processes -> an N-th of every decoder block in each.
+
+A block's weights are put together for its forward pass, let go, and put together again for its
+backward pass (torch's FSDP2). So all processes must make the same passes in the same order: one
+that makes fewer leaves the others waiting. What learns stays whole in every process, as do
+embeddings, head and quantisation constants. Not yet run on a GPU.
+"""
+
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anima_exp.errors import ModelError
+from anima_exp.model.base import device
+from anima_exp.model.forward import base_of, decoder_of
+
+
+def shard_base(model: Any, group: Any = None) -> int:
+    """Keep this process's part of every frozen weight in `model`'s blocks, and free the rest.
+
+    Call it with the adapter attached and before the first pass of training. A model on the CPU is
+    moved to this process's GPU block by block, so that it never needs to fit there as a whole.
+    Nothing is sent: processes may load and split in turn, where memory holds only one whole base.
+
+    Args:
+        group: the processes, all of which call this; null means every process there is.
+
+    Returns:
+        The bytes of frozen weights that stay here, quantisation constants not counted.
+
+    Raises:
+        ModelError: there is one process, or nothing to split.
+    """
+    from torch import distributed
+    from torch.distributed.device_mesh import DeviceMesh
+    from torch.distributed.fsdp import fully_shard
+
+    if not distributed.is_initialized() or distributed.get_world_size(group) < 2:
+        raise ModelError(
+            "trainer.shard_base=true splits the base over several processes, but this run is one. "
+            "Set trainer.gpus to their number, or leave trainer.shard_base at null."
+        )
+    decoder, where = decoder_of(base_of(model)), device()
+    blocks = _blocks(decoder)
+    _check(model, blocks)
+    processes: Any = group or distributed.group.WORLD
+    mesh = DeviceMesh.from_group(processes, where.type)
+    _keep_constants(model, where)
+    learning = {parameter for parameter in model.parameters() if parameter.requires_grad}
+    for block in blocks:
+        fully_shard(block, mesh=mesh, reshard_after_forward=True, ignored_params=learning)
+    # The root has no weights of its own: it knows the blocks' order, to fetch the next one early.
+    fully_shard(decoder, mesh=mesh, ignored_params=set(decoder.parameters()))
+    with torch.no_grad():
+        for tensor in chain(model.parameters(), model.buffers()):
+            if tensor.device.type != where.type:
+                tensor.data = tensor.to(where)
+    return frozen_bytes(model)
+
+
+def frozen_bytes(model: nn.Module) -> int:
+    """Bytes of frozen weights in this process."""
+    return sum(_here(one).nbytes for one in model.parameters() if not one.requires_grad)
+
+
+def _here(parameter: Any) -> Tensor:
+    local: Tensor = parameter.to_local() if hasattr(parameter, "to_local") else parameter
+    return local
+
+
+def _blocks(decoder: nn.Module) -> list[nn.Module]:
+    """The numbered modules, but none inside another: an expert belongs to its block."""
+    found = []
+    for name, module in decoder.named_modules():
+        *outer, own = name.split(".")
+        if own.isdigit() and not any(part.isdigit() for part in outer):
+            found.append(module)
+    return found
+
+
+def _check(model: Any, blocks: list[nn.Module]) -> None:
+    frozen = [one for block in blocks for one in block.parameters() if not one.requires_grad]
+    if not frozen:
+        raise ModelError(
+            "trainer.shard_base=true splits the frozen weights of decoder blocks, and "
+            f"{type(base_of(model)).__name__} has none (with lora=none every weight learns). "
+            "Leave trainer.shard_base at null."
+        )
+    if any(hasattr(module, "dequantized") for module in model.modules()):
+        raise ModelError(
+            "quant.keep_dequantized=true keeps a whole copy of the base in every process, so "
+            "trainer.shard_base=true would save nothing. Set one of them to false."
+        )
+
+
+def _keep_constants(model: nn.Module, where: torch.device) -> None:
+    """Let layers hold their quantisation constants: a weight loses them when it is split."""
+    from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
+
+    for module in model.modules():
+        layer: Any = module
+        if isinstance(module, Linear4bit):
+            layer.quant_state = layer.weight.quant_state  # bitsandbytes takes it from there
+        if isinstance(module, Linear8bitLt):
+            if layer.state.CB is None:
+                layer.init_8bit_state()
+            layer.state.CB, layer.state.SCB = None, layer.state.SCB.to(where)
+            layer.register_forward_pre_hook(_find_integers)
+
+
+def _find_integers(layer: Any, _: Any) -> None:
+    """Before a Linear8bitLt computes: it reads no weight, but the integers in its state.
+
+    They are the memory that FSDP2 fills and frees, always the same, so once is enough.
+    """
+    if layer.state.CB is None:
+        layer.state.CB = layer.weight.data
+    layer.weight.CB = None  # on a weight not yet seen, they would be taken from here
