@@ -141,3 +141,20 @@ def test_an_override_beats_an_experiment(compose):
 def test_epochs_replace_steps(compose):
     config = compose("trainer.epochs=3")
     assert (config.trainer.steps, config.trainer.epochs) == (None, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "template"),
+    [("alpaca", "alpaca"), ("guanaco", "guanaco"), ("hh_rlhf", "hh_rlhf"), ("mine.rows", "plain")],
+)
+def test_a_file_of_ones_own_is_asked_as_its_recipe_taught(compose, recipe, template):
+    data = compose("data=local", "data.path=x", f"data.recipe={recipe}").data
+    assert data.prompt_template == template
+
+
+def test_the_format_of_a_recipe_is_the_same_wherever_it_is_used(compose):
+    from anima_exp.compose import _TEMPLATES
+
+    for name in sorted(path.stem for path in shipped("conf/data").glob("*.yaml")):
+        data = compose(f"data={name}", *NEEDS.get(("data", name), [])).data
+        assert _TEMPLATES.get(data.recipe, "plain") == data.prompt_template, name

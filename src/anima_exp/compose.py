@@ -32,6 +32,12 @@ OmegaConf.register_new_resolver(
     "unless", lambda given, otherwise: otherwise if given is None else None, replace=True
 )
 
+# ${template_of:${data.recipe}}: how a bare question is put to a model that this recipe has taught.
+_TEMPLATES = {"alpaca": "alpaca", "guanaco": "guanaco", "oasst1": "guanaco", "hh_rlhf": "hh_rlhf"}
+OmegaConf.register_new_resolver(
+    "template_of", lambda recipe: _TEMPLATES.get(recipe, "plain"), replace=True
+)
+
 
 # Hydra copies its sources, and with them this store, for each line of --help: a second and more
 # for what nobody changes.
