@@ -1,11 +1,11 @@
 """Shape and RunConfig -> the bytes of the base's weights, kind by kind."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anima_exp.config import Precision, Quantization, RunConfig, TargetModules
 from anima_exp.model.layer_sets import Linear
-from anima_exp.plan.shape import Shape
+from anima_exp.plan.shape import Block, Shape
 
 # bitsandbytes: one constant for 64 weights; double quantisation packs 256 of these anew.
 _WEIGHTS_A_CONSTANT = 64
@@ -47,6 +47,14 @@ def base_weights(shape: Shape, config: RunConfig) -> list[Stored]:
         Stored("other", other, other * width),
     ]
     return [kind for kind in kinds if kind.elements]
+
+
+def block_bytes(shape: Shape, block: Block, config: RunConfig) -> int:
+    """Of the weights of one such block."""
+    alone = replace(
+        shape, blocks=(replace(block, count=1),), embeddings=0, head=0, norms=0, other=0
+    )
+    return sum(kind.total for kind in base_weights(alone, config))
 
 
 def dequantized_copy(shape: Shape, config: RunConfig) -> int:
