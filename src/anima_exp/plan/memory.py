@@ -68,9 +68,13 @@ class Memory:
         return self.activations.kept + self.states + max(self.activations.working, self.logits)
 
     @property
+    def learning(self) -> int:
+        """What learns, with gradients and optimizer states."""
+        return self.trained.weights + self.trained.gradients + self.trained.optimizer
+
+    @property
     def resident(self) -> int:
-        learns = self.trained
-        return self.base + self.copy + learns.weights + learns.gradients + learns.optimizer
+        return self.base + self.copy + self.learning
 
     @property
     def peak(self) -> int:

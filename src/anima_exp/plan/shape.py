@@ -1,7 +1,7 @@
 """A config.json, or a model in memory -> the shape that memory and speed depend on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -53,6 +53,11 @@ class Shape:
         )
         outside = self.embeddings + self.head + self.norms + self.other
         return self.linear_weights + inside + outside
+
+    def only(self, block: Block) -> "Shape":
+        """The shape of one such block, without anything around it."""
+        one = replace(block, count=1)
+        return replace(self, blocks=(one,), embeddings=0, head=0, norms=0, other=0)
 
     def adapted(self, which: TargetModules) -> list[tuple[Linear, int]]:
         """The layers that get an adapter, each with the number of blocks that it is in.

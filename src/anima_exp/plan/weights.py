@@ -1,7 +1,7 @@
 """Shape and RunConfig -> the bytes of the base's weights, kind by kind."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from anima_exp.config import Precision, Quantization, RunConfig, TargetModules
 from anima_exp.model.layer_sets import Linear
@@ -51,10 +51,7 @@ def base_weights(shape: Shape, config: RunConfig) -> list[Stored]:
 
 def block_bytes(shape: Shape, block: Block, config: RunConfig) -> int:
     """Of the weights of one such block."""
-    alone = replace(
-        shape, blocks=(replace(block, count=1),), embeddings=0, head=0, norms=0, other=0
-    )
-    return sum(kind.total for kind in base_weights(alone, config))
+    return sum(kind.total for kind in base_weights(shape.only(block), config))
 
 
 def dequantized_copy(shape: Shape, config: RunConfig) -> int:
