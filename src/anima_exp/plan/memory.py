@@ -14,6 +14,7 @@ from anima_exp.plan.weights import (
     base_weights,
     block_bytes,
     dequantized_copy,
+    inside_bytes,
 )
 
 GIB = 2**30
@@ -120,14 +121,8 @@ class Needs:
         if self.shards == 1:
             return whole
         largest = max(block_bytes(self.shape, block, self.config) for block in self.shape.blocks)
-        return whole - self.inside + ceil(self.inside / self.shards) + _GATHERED * largest
-
-    @cached_property
-    def inside(self) -> int:
-        """Bytes of all blocks of the base, on however many devices they are."""
-        return sum(
-            block.count * block_bytes(self.shape, block, self.config) for block in self.shape.blocks
-        )
+        inside = inside_bytes(self.shape, self.config)
+        return whole - inside + ceil(inside / self.shards) + _GATHERED * largest
 
     @cached_property
     def trained(self) -> Trained:

@@ -54,6 +54,11 @@ def block_bytes(shape: Shape, block: Block, config: RunConfig) -> int:
     return sum(kind.total for kind in base_weights(shape.only(block), config))
 
 
+def inside_bytes(shape: Shape, config: RunConfig) -> int:
+    """Of the weights of all blocks."""
+    return sum(block.count * block_bytes(shape, block, config) for block in shape.blocks)
+
+
 def dequantized_copy(shape: Shape, config: RunConfig) -> int:
     """Bytes of all 4-bit matrices in the type that they are computed in."""
     return shape.linear_weights * WIDTH[config.quant.compute_dtype]
