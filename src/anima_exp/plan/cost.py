@@ -9,7 +9,7 @@ from anima_exp.plan.find_shape import find_shape
 from anima_exp.plan.flops import Flops
 from anima_exp.plan.lengths import Lengths, lengths
 from anima_exp.plan.memory import Needs
-from anima_exp.plan.several import Ways, fewest, one_card, ways
+from anima_exp.plan.several import Ways, by_processes, fewest, ways
 from anima_exp.plan.shape import Shape
 from anima_exp.plan.speed import OnCard, flops_of
 
@@ -25,7 +25,6 @@ class Cost:
     steps: int | None
     cards: int  # that one run uses
     on_cards: list[OnCard]  # of each kind
-    several: list[Ways]  # of each kind, where a run uses more than one
 
     @property
     def tokens_per_step(self) -> float:
@@ -48,6 +47,13 @@ class Cost:
 
     def flops(self, recompute: Recompute) -> Flops:
         return flops_of(self.shape, self.config, self.lengths, recompute)
+
+    @cached_property
+    def several(self) -> list[Ways]:
+        """Where a run uses several cards: of each kind."""
+        if self.cards == 1:
+            return []
+        return [ways(self.shape, self.config, self.lengths, card, self.cards) for card in CARDS]
 
     @cached_property
     def fewest(self) -> list[OnCard]:
@@ -73,10 +79,5 @@ def cost(config: RunConfig) -> Cost:
     """Raises ModelError: the model's shape cannot be found."""
     shape, found = find_shape(config.model), lengths(config)
     cards = config.trainer.gpus or config.launcher.gpus_per_job
-    several: list[Ways] = []
-    if cards == 1:
-        on_cards = one_card(shape, config, found)
-    else:
-        several = [ways(shape, config, found, card, cards) for card in CARDS]
-        on_cards = [one.taken for one in several]
-    return Cost(config, shape, found, found.steps(config), cards, on_cards, several)
+    on_cards = [by_processes(shape, config, found, card, cards) for card in CARDS]
+    return Cost(config, shape, found, found.steps(config), cards, on_cards)

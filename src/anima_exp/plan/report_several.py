@@ -11,8 +11,7 @@ _NAMES = {"whole": "a copy on each", "sharded": "sharded", "spread": "device map
 
 def every_way(cost: Cost) -> list[Column]:
     """Memory of a card and hours for each way to use so many, and what the run would do."""
-    found = cost.several
-    taken = [one.taken for one in found]
+    found, taken = cost.several, cost.on_cards
     return [
         Column("", [one.card.name for one in taken], right=False),
         Column("GB", [f"{one.card.memory_gb}" for one in taken]),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from anima_exp.config import RunConfig
-from anima_exp.plan.cards import CARDS, Card
+from anima_exp.plan.cards import Card
 from anima_exp.plan.choose import Execution, can_shard, choose
 from anima_exp.plan.lengths import Lengths
 from anima_exp.plan.shape import Shape
@@ -20,22 +20,33 @@ class Ways:
     copies: OnCard  # every process has a base of its own
     sharded: OnCard | None  # they share one; None where the settings do not allow it
     spread: OnCard  # one process has a part of the base on each card: a device map
-    taken: OnCard  # by the processes, as the settings are
 
 
 def ways(shape: Shape, config: RunConfig, found: Lengths, card: Card, cards: int) -> Ways:
-    """All the ways to use `cards` of a kind for one run."""
-    share = found.largest.share(config.trainer.batch_size, cards)
-
-    def processes(shard: bool | None) -> OnCard:
-        how = choose(shape, config, share, available=card.available, shares=cards, shard=shard)
-        return _timed(shape, config, found, card, how, cards, processes=cards)
-
-    taken = processes(None)
-    sharded = processes(True) if can_shard(config) else None
+    """Of using so many of a kind for one run."""
     how = choose_spread(shape, config, found.largest, available=[card.available] * cards)
-    spread = _timed(shape, config, found, card, how, cards, processes=1)
-    return Ways(processes(False), sharded, spread, taken)
+    return Ways(
+        copies=by_processes(shape, config, found, card, cards, shard=False),
+        sharded=by_processes(shape, config, found, card, cards, shard=True)
+        if can_shard(config)
+        else None,
+        spread=_timed(shape, config, found, card, how, cards, processes=1),
+    )
+
+
+def by_processes(
+    shape: Shape,
+    config: RunConfig,
+    found: Lengths,
+    card: Card,
+    cards: int,
+    *,
+    shard: bool | None = None,
+) -> OnCard:
+    """One on each card; by default as the run would choose."""
+    rows = found.largest.share(config.trainer.batch_size, cards)
+    how = choose(shape, config, rows, available=card.available, shares=cards, shard=shard)
+    return _timed(shape, config, found, card, how, cards, processes=cards)
 
 
 def fewest(shape: Shape, config: RunConfig, found: Lengths, card: Card) -> list[OnCard]:
@@ -47,15 +58,6 @@ def fewest(shape: Shape, config: RunConfig, found: Lengths, card: Card) -> list[
             if one and one.execution.fits:
                 fitting.setdefault(one.execution.placement.value, one)
     return list(fitting.values())
-
-
-def one_card(shape: Shape, config: RunConfig, found: Lengths) -> list[OnCard]:
-    """One card of each kind."""
-    executions = (choose(shape, config, found.largest, available=c.available) for c in CARDS)
-    return [
-        _timed(shape, config, found, card, how, 1, processes=1)
-        for card, how in zip(CARDS, executions, strict=True)
-    ]
 
 
 def _timed(
