@@ -1,6 +1,6 @@
 """Shape, RunConfig and how it is executed -> the memory at its highest point, part by part."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
 
@@ -12,9 +12,8 @@ from anima_exp.plan.weights import (
     WIDTH,
     Stored,
     base_weights,
-    block_bytes,
     dequantized_copy,
-    inside_bytes,
+    split_bytes,
 )
 
 GIB = 2**30
@@ -120,9 +119,10 @@ class Needs:
         whole = sum(kind.total for kind in self.weights)
         if self.shards == 1:
             return whole
-        largest = max(block_bytes(self.shape, block, self.config) for block in self.shape.blocks)
-        inside = inside_bytes(self.shape, self.config)
-        return whole - inside + ceil(inside / self.shards) + _GATHERED * largest
+        split = split_bytes(self.shape, self.config)
+        alone = (replace(block, count=1) for block in self.shape.blocks)
+        largest = max(split_bytes(self.shape, self.config, block) for block in alone)
+        return whole - split + ceil(split / self.shards) + _GATHERED * largest
 
     @cached_property
     def trained(self) -> Trained:

@@ -11,7 +11,7 @@ from anima_exp.plan.lengths import Lengths
 from anima_exp.plan.memory import GIB, in_4_bits
 from anima_exp.plan.shape import Shape
 from anima_exp.plan.trained import trained
-from anima_exp.plan.weights import WIDTH, inside_bytes
+from anima_exp.plan.weights import WIDTH, split_bytes
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def seconds_per_step(
         paged=2 * learns.pageable if execution.paged else 0,
     )
     if execution.sharded:  # the next block arrives while one is computed
-        gathering = passes * card.gathering(inside_bytes(shape, config), processes)
+        gathering = passes * card.gathering(split_bytes(shape, config), processes)
         seconds = max(seconds, gathering)
     return seconds + card.summing(learns.gradients, processes)
 

@@ -54,9 +54,12 @@ def block_bytes(shape: Shape, block: Block, config: RunConfig) -> int:
     return sum(kind.total for kind in base_weights(shape.only(block), config))
 
 
-def inside_bytes(shape: Shape, config: RunConfig) -> int:
-    """Of the weights of all blocks."""
-    return sum(block.count * block_bytes(shape, block, config) for block in shape.blocks)
+def split_bytes(shape: Shape, config: RunConfig, *blocks: Block) -> int:
+    """Of these blocks, or all: what processes split. Each keeps all quantisation constants."""
+    return sum(
+        block.count * sum(kind.values for kind in base_weights(shape.only(block), config))
+        for block in blocks or shape.blocks
+    )
 
 
 def dequantized_copy(shape: Shape, config: RunConfig) -> int:
