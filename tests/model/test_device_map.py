@@ -90,3 +90,17 @@ def test_a_model_that_is_not_there_is_one_line(compose):
     gone = compose("model=local", "model.source=/no/such/folder").model
     with pytest.raises(ModelError, match="no such folder"):
         without_weights(gone)
+
+
+def test_a_base_loads_by_the_map_as_it_does_without_one(compose):
+    from anima_exp.model.base import load_base
+
+    config = compose("model=tiny")
+    modules = modules_of(without_weights(config.model))
+    places = dict.fromkeys(modules.on([0] * len(modules.blocks)), "cpu")
+    how = {"precision": config.trainer.precision}
+    one, other = (
+        load_base(config.model, config.quant, **how, **given)(torch.arange(9)[None]).logits
+        for given in ({}, {"device_map": places})
+    )
+    assert torch.equal(one, other)
