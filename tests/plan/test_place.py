@@ -31,7 +31,9 @@ def large(tmp_path_factory):
 def placed(compose, large):
     def _placed(*overrides, gib, **how):
         config = compose("model=llama65b", f"model.source={large}", *overrides)
-        return place(config, ROWS, available=[one * GIB for one in gib], **how)
+        every = [one * GIB for one in gib]
+        gpus = (lambda: every) if len(every) > 1 else None
+        return place(config, ROWS, available=every[0], gpus=gpus, **how)
 
     return _placed
 
@@ -46,6 +48,16 @@ def test_one_process_on_one_card_has_it_whole_whether_it_fits_or_not(placed):
 
 def test_one_process_that_sees_several_cards_uses_one_where_that_holds_it(placed):
     assert placed(gib=[80, 80]).device_map is None
+
+
+def test_other_cards_are_left_alone_where_they_are_not_needed(compose, large):
+    config = compose("model=llama65b", f"model.source={large}")
+
+    def gpus():
+        raise AssertionError("asking takes memory on each")
+
+    found = place(config, ROWS, available=80 * GIB, gpus=gpus)
+    assert found.device_map is None
 
 
 def test_one_process_spreads_what_one_card_does_not_hold(placed):

@@ -64,7 +64,7 @@ def test_what_does_not_fit_has_less_than_no_room():
     assert found.cards == [0] * 10 + [1] * 10
 
 
-def test_65b_trains_on_two_cards_of_24_gb_where_one_is_too_small(spread, compose):
+def test_65b_trains_on_three_cards_of_24_gb_where_one_is_too_small(spread, compose):
     config = compose("model=llama65b")
     assert not choose(find_shape(config.model), config, ROWS, available=22 * GIB).fits
     found = spread("model=llama65b", gib=[22, 22, 22])

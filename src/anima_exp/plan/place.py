@@ -1,6 +1,6 @@
 """RunConfig, its rows and the memory of its GPUs -> where the base will be, before it is loaded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from anima_exp.config import RunConfig
@@ -25,30 +25,34 @@ def place(
     config: RunConfig,
     rows: Rows,
     *,
-    available: Sequence[float],
+    available: float,
+    gpus: Callable[[], Sequence[float]] | None = None,
     processes: int = 1,
     gpu: bool = True,
 ) -> Place:
-    """Whole if that fits; of several processes sharded, of one spread over its GPUs.
+    """Whole if that fits; of several processes sharded, of one spread over the GPUs it sees.
 
     What trainer.shard_base and model.device_map say is done whether it is needed or not.
 
     Args:
         rows: of the data that is trained on; with several processes, the largest share of one.
-        available: free bytes of each device of this process. Several processes have one each,
-            and must all give the least of theirs, or they choose differently.
+        available: free bytes of this process's device. Several processes must all give the least
+            that one of them has, or they choose differently.
+        gpus: the free bytes of every GPU that this process sees, where it sees several; asked
+            only if it may use them.
+        processes: that divide the rows of a batch.
 
     Raises:
         ModelError: the blocks fit no division over the GPUs, or their names cannot be found.
     """
     shape = find_shape(config.model)
-    whole = choose(shape, config, rows, available=available[0], gpu=gpu, shares=processes)
-    if not gpu or processes > 1 or len(available) == 1:
-        return Place(whole)
+    whole = choose(shape, config, rows, available=available, gpu=gpu, shares=processes)
     wanted = config.model.device_map
+    if not gpu or gpus is None or processes > 1:
+        return Place(whole)
     if wanted != _AUTO and (wanted is not None or whole.fits):
         return Place(whole)
-    return _spread(config, rows, available)
+    return _spread(config, rows, gpus())
 
 
 def _spread(config: RunConfig, rows: Rows, available: Sequence[float]) -> Place:
