@@ -161,6 +161,7 @@ def test_processes_that_were_told_different_things_stop_with_one_line(tmp_path):
         (("trainer.gpus=2", "trainer.batch_size=1"), Place(), "trainer.batch_size=1 has not a row"),
         (("trainer.batch_size=3",), Place(0, 4), "for each of 4 processes"),
         (("trainer.gpus=2",), Place(0, 4), "but 4 processes were started"),
+        (("trainer.shard_base=true",), Place(), r"there is one. Add trainer\.gpus=2"),
         (("trainer.gpus=2", "model.device_map=auto"), Place(), r"model\.device_map=auto spreads"),
     ],
 )

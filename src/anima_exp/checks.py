@@ -21,6 +21,7 @@ def check(config: RunConfig) -> None:
     _data(config)
     _adapter(config)
     _schedule(config)
+    _several_gpus(config)
     if config.evals.answers:
         _answering(config.evals.answers, "evals.answers.")
     if isinstance(config, AnsweringConfig):
@@ -58,6 +59,7 @@ def _numbers(config: RunConfig) -> None:
         "trainer.epochs": config.trainer.epochs,
         "trainer.batch_size": config.trainer.batch_size,
         "trainer.token_budget": config.trainer.token_budget,
+        "trainer.gpus": config.trainer.gpus,
         "trainer.log_every": config.trainer.log_every,
         "trainer.eval_every": config.trainer.eval_every,
         "trainer.save_every": config.trainer.save_every,
@@ -65,6 +67,7 @@ def _numbers(config: RunConfig) -> None:
         "model.max_memory_gib": config.model.max_memory_gib,
         "launcher.jobs": config.launcher.jobs,
         "launcher.jobs_per_gpu": config.launcher.jobs_per_gpu,
+        "launcher.gpus_per_job": config.launcher.gpus_per_job,
         "sweep.rungs": config.sweep.rungs,
         "scale": config.scale,
     }
@@ -173,6 +176,31 @@ def _schedule(config: RunConfig) -> None:
         raise ConfigError(
             f"optimizer.warmup_ratio={optimizer.warmup_ratio} does nothing with "
             "optimizer.schedule=constant. Use optimizer.schedule=constant_with_warmup."
+        )
+
+
+def _several_gpus(config: RunConfig) -> None:
+    launcher, trainer = config.launcher, config.trainer
+    if launcher.jobs_per_gpu > 1 and launcher.gpus_per_job > 1:
+        raise ConfigError(
+            f"launcher.jobs_per_gpu={launcher.jobs_per_gpu} and launcher.gpus_per_job="
+            f"{launcher.gpus_per_job} contradict: cells share a GPU, or a cell has several."
+        )
+    if config.model.device_map and (trainer.gpus or 1) > 1:
+        raise ConfigError(
+            f"model.device_map={config.model.device_map} spreads one process over the GPUs, but "
+            f"trainer.gpus={trainer.gpus} starts one on each. Use trainer.shard_base=true, or set "
+            "one of the two to null."
+        )
+    if trainer.shard_base and config.quant.keep_dequantized:
+        raise ConfigError(
+            "trainer.shard_base=true splits the base, but quant.keep_dequantized=true keeps a "
+            "copy of all of it. Set one of them to null."
+        )
+    if trainer.shard_base and config.lora.target_modules is TargetModules.none:
+        raise ConfigError(
+            "trainer.shard_base=true splits a frozen base, but lora=none trains every weight. "
+            "Keep an adapter, or use model.device_map=auto."
         )
 
 

@@ -8,22 +8,17 @@ from numpy.typing import NDArray
 from transformers import set_seed
 
 from anima_exp import paths
-from anima_exp.config import Recompute, RunConfig, TargetModules
+from anima_exp.config import RunConfig
 from anima_exp.cpu_memory import keep_freed_memory
 from anima_exp.data.prepare import Prepared, prepare
 from anima_exp.evals.measure import Evals, check_positions, prepare_evals
-from anima_exp.model import kernels, lora_update
-from anima_exp.model.adapter import attach
-from anima_exp.model.base import check_context, load_base
-from anima_exp.model.dequantized import keep_dequantized
+from anima_exp.load_model import load_model
 from anima_exp.model.dropout import TokenKeys
-from anima_exp.model.parameters import Parameters, count
-from anima_exp.model.recompute import set_recompute
+from anima_exp.model.parameters import Parameters
 from anima_exp.model.tokenizer import load_tokenizer, location
 from anima_exp.parallel.world import ALONE, World
-from anima_exp.plan.choose import Execution, choose
+from anima_exp.plan.choose import Execution
 from anima_exp.plan.memory import Rows
-from anima_exp.plan.shape import from_model
 from anima_exp.results import known_lengths, provenance
 from anima_exp.training.order import row_order
 from anima_exp.training.shares import shares
@@ -65,19 +60,6 @@ def load(config: RunConfig, world: World = ALONE) -> Setup:
     if world.leads:
         known_lengths.remember(config, _lengths(data), cache=cache)
     overhead = provenance.memory_in_use_gib()
-    base = world.in_turn(
-        lambda: load_base(
-            config.model,
-            config.quant,
-            precision=config.trainer.precision,
-            trainable=config.lora.target_modules is TargetModules.none,
-            cache=cache,
-        )
-    )
-    check_context(
-        base, max(int(rows.lengths.max(initial=0)) for rows in (data.train, data.heldout))
-    )
-    check_positions(base, evals)
     steps = total_steps(config, len(data.train))
     order = row_order(
         data.train.lengths,
@@ -86,36 +68,25 @@ def load(config: RunConfig, world: World = ALONE) -> Setup:
         seed=config.seed,
         group_by_length=config.trainer.group_by_length,
     )
-    gpu = base.device.type == "cuda"
-    liger = kernels.liger_wanted(config.trainer.liger, gpu=gpu)
-    free = provenance.free_memory() // (1 if gpu else world.local_size)
-    execution = choose(
-        from_model(base),
-        replace(config, trainer=replace(config.trainer, liger=liger)),
-        largest_batch(data.train, order, config.trainer.batch_size, world.size),
-        available=world.least(free + count(base).bytes),
-        gpu=gpu,
+    loaded = load_model(
+        config,
+        largest_share(data.train, order, config.trainer.batch_size, world.size),
+        world,
+        cache=cache,
+        longest=max(int(rows.lengths.max(initial=0)) for rows in (data.train, data.heldout)),
     )
-    if liger:
-        kernels.use_liger(base)
-    model = attach(base, config.lora)
-    world.copy_from_first([one for one in model.parameters() if one.requires_grad])
-    parameters = count(model)
-    if execution.keep_dequantized:
-        keep_dequantized(model)
-    if execution.recompute is not Recompute.none:
-        set_recompute(model, execution.recompute)
+    check_positions(loaded.model, evals)
     return Setup(
         tokenizer=tokenizer,
         data=data,
         evals=evals,
-        model=model,
-        dropout=lora_update.use(model),
-        parameters=parameters,
+        model=loaded.model,
+        dropout=loaded.dropout,
+        parameters=loaded.parameters,
         order=order,
         steps=steps,
-        execution=execution,
-        evaluators=world,
+        execution=loaded.execution,
+        evaluators=replace(world, lockstep=loaded.execution.sharded),
         overhead_gib=overhead,
         base_fingerprint=provenance.base_fingerprint(
             location(config.model.source), config.model.revision
@@ -131,7 +102,7 @@ def total_steps(config: RunConfig, rows: int) -> int:
     return max(1, round(config.trainer.epochs * rows / config.trainer.batch_size))
 
 
-def largest_batch(rows: Any, order: Order, batch_size: int, processes: int = 1) -> Rows:
+def largest_share(rows: Any, order: Order, batch_size: int, processes: int = 1) -> Rows:
     """What the memory of a process depends on, over its shares of all batches."""
     lengths, label_counts = (
         one[order].reshape(-1, batch_size) for one in (rows.lengths, rows.label_counts)

@@ -6,6 +6,7 @@ from typing import Any
 
 from anima_exp.config import Quantization, RunConfig, TargetModules
 from anima_exp.model.parameters import Parameters
+from anima_exp.plan.choose import Execution, Placement
 from anima_exp.results import screen
 
 
@@ -119,14 +120,27 @@ def _execution(run: Overview) -> str:
     parts = [f"at most {how.token_budget:,} tokens at once" if together else alone]
     parts.append(f"recomputing {how.recompute.value}")
     if run.processes > 1:
-        parts.insert(0, f"{run.processes} processes share a batch, each with a base of its own")
+        own = "" if how.sharded else ", each with a base of its own"
+        parts.insert(0, f"{run.processes} processes share a batch{own}")
+    parts += where(run.config, how)
     if how.keep_dequantized:
         parts.append("the base dequantised beside it")
     if how.paged:
         parts.append("optimizer states paged")
     need = how.predicted_peak_gib + run.setup.overhead_gib
     fits = "" if how.fits else ", which does not fit: see python -m anima_exp.plan"
-    return f"{', '.join(parts)}; about {need:.2f} GiB{fits}"
+    which = " on each GPU" if how.cards > 1 else ""
+    return f"{', '.join(parts)}; about {need:.2f} GiB{which}{fits}"
+
+
+def where(config: RunConfig, how: Execution) -> list[str]:
+    """What to say of a base that is not whole on one device."""
+    needed = "" if config.model.device_map else ", as no single one holds it"
+    told = {
+        Placement.sharded: f"the base split over {how.cards} processes",
+        Placement.spread: f"the base spread over {how.cards} GPUs{needed}, one computing at a time",
+    }
+    return [told[how.placement]] if how.placement in told else []
 
 
 def _millions(count: int) -> str:

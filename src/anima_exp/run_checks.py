@@ -52,4 +52,9 @@ def check_processes(config: RunConfig, here: Place) -> int:
             f"model.device_map={config.model.device_map} spreads a model over the GPUs of one "
             f"process, and there are {started}. trainer.shard_base=true spreads it over these."
         )
+    if config.trainer.shard_base and started == 1:
+        raise ConfigError(
+            "trainer.shard_base=true splits the base over several processes, and there is one. "
+            "Add trainer.gpus=2 (or 4, 8), or leave it at null."
+        )
     return wanted

@@ -105,7 +105,7 @@ def ours(options, shape, rows, settings):
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        patch("anima_exp.load.load_base", load_base),
+        patch("anima_exp.load_model.load_base", load_base),
         patch("anima_exp.load.prepare", prepare),
         patch("anima_exp.training.save.save"),
         patch.object(QLoraTrainer, "_save_checkpoint"),

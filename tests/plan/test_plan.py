@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from anima_exp.plan.choose import Placement
 from anima_exp.plan.cost import cost
 from anima_exp.plan.grid import show_grid
 from anima_exp.plan.report import show
@@ -50,6 +51,70 @@ def test_what_the_user_gave_is_what_is_shown(compose, capsys):
     told = capsys.readouterr().out
     assert "With 2,048 tokens at once (trainer.token_budget)" in told
     assert "selective" not in told
+
+
+def test_several_cards_are_shown_way_by_way(compose, capsys):
+    show(cost(compose("model=llama65b", "data=oasst1", "trainer.gpus=2")))
+    told = capsys.readouterr().out
+    head, small, large, *_ = told.split("memory of each, and training\n")[1].splitlines()
+    for heading in ("a copy on each", "sharded", "device map", "chosen", "tokens/s"):
+        assert heading in head
+    assert small.count("does not fit") == 2, "two of 24 GB hold it as a device map only"
+    assert large.count(" GiB, ") == 3
+    assert "assumed is that they reach 50% of their link" in told
+    assert "On a card" not in told
+
+
+def test_cards_too_small_alone_are_shown_with_as_many_as_it_takes(compose, capsys):
+    show(cost(compose("model=llama65b", "data=oasst1")))
+    told = capsys.readouterr().out.split("On several cards, where one is too small\n")[1]
+    assert "2 x RTX 4090" in told
+    assert "4 x RTX 4090" in told
+    assert "L40S  48" not in told, "one of these does"
+    show(cost(compose("model=llama7b", "data=oasst1")))
+    assert "On several cards" not in capsys.readouterr().out
+
+
+def test_a_way_that_the_user_chose_is_the_one_that_is_told(compose):
+    def placements(*given):
+        found = cost(compose("model=llama33b", "data=oasst1", "trainer.gpus=2", *given))
+        return {one.execution.placement for one in found.on_cards}
+
+    assert placements() == {Placement.whole}
+    assert placements("trainer.shard_base=true") == {Placement.sharded}
+
+
+def test_two_cards_are_faster_than_one_and_not_more_than_twice_as_fast(compose):
+    def seconds(*how):
+        found = cost(
+            compose(
+                "model=llama33b",
+                "data=oasst1",
+                "trainer.token_budget=2048",
+                "trainer.recompute=full",
+                "quant.keep_dequantized=false",
+                *how,
+            )
+        )
+        return found.on_cards[-1].seconds_per_step  # fmt: skip
+
+    assert 0.5 <= seconds("trainer.gpus=2") / seconds() < 0.6
+    assert seconds("trainer.gpus=32") == pytest.approx(seconds("trainer.gpus=16"), rel=0.01)
+
+
+def test_a_device_map_is_as_fast_as_one_card(compose):
+    given = ("trainer.token_budget=2048", "trainer.recompute=full", "quant.keep_dequantized=false")
+    one = cost(compose("model=llama33b", "data=oasst1", *given)).on_cards[-1]
+    two = cost(compose("model=llama33b", "data=oasst1", *given, "trainer.gpus=2")).several[-1]
+    assert two.spread.seconds_per_step == one.seconds_per_step
+    assert two.spread.peak < one.peak
+
+
+def test_a_cell_of_several_gpus_is_costed_as_such(compose, capsys):
+    show_grid([("a", compose("model=llama65b", "data=oasst1", "launcher.gpus_per_job=4"))])
+    told = capsys.readouterr().out
+    assert "does not fit" not in told
+    assert "Hours on 4 cards a cell (trainer.gpus, launcher.gpus_per_job)" in told
 
 
 def test_a_run_that_fits_no_card_says_so(compose, capsys):

@@ -13,6 +13,11 @@ import sys
 import time
 
 import pytest
+from omegaconf import OmegaConf
+
+from anima_exp.compose import command
+from anima_exp.paths import shipped
+from anima_exp.sweep import launch, sweeper
 
 HERE = "hydra/launcher=submitit_local"
 
@@ -57,13 +62,45 @@ def test_a_cell_gets_one_gpu_and_can_go_on_in_another_job(tmp_path, launcher):
     wanted = {
         "slurm": [
             "SlurmLauncher",
-            "gpus_per_node: 1",
+            "gpus_per_node: ${launcher.gpus_per_job}",
             "max_num_timeout: 50",
             "signal_delay_s: 300",
         ],
-        "ray": ["RayLauncher", "num_gpus: 1", "max_retries: 3"],
+        "ray": ["RayLauncher", "num_gpus: ${launcher.gpus_per_job}", "max_retries: 3"],
     }
     assert [text for text in wanted[launcher] if text not in shown] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "gpus"),
+    [
+        ([], 1),
+        (["launcher.gpus_per_job=2"], 2),
+        (["launcher.gpus_per_job=2", "hydra.launcher.gpus_per_node=4"], 4),
+    ],
+)
+def test_slurm_is_asked_for_as_many_gpus_as_a_cell_has(monkeypatch, given, gpus):
+    if not importlib.util.find_spec(PLUG_INS["slurm"]):
+        pytest.skip("pip install 'anima-exp[slurm]'")
+    found = {}
+
+    def launcher(master, context, task):
+        found.update(launch.launcher_of(master, context, task).params)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(sweeper, "launcher_of", launcher)
+    monkeypatch.setattr(sys, "argv", ["train", "-m", "hydra/launcher=slurm", "seed=1", *given])
+    with pytest.raises(SystemExit):
+        command(lambda config: None)
+    assert found["gpus_per_node"] == gpus
+
+
+def test_ray_is_asked_for_as_many_gpus_as_a_cell_has():
+    written = (shipped("conf") / "hydra/launcher/ray.yaml").read_text()
+    node = OmegaConf.create(
+        {"launcher": {"gpus_per_job": 2}, "hydra": {"launcher": OmegaConf.create(written)}}
+    )
+    assert node.hydra.launcher.ray.remote.num_gpus == 2
 
 
 def test_a_failing_cell_shows_its_reason_and_a_done_one_is_not_handed_over_again(sweeps):

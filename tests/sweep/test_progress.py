@@ -11,7 +11,7 @@ from anima_exp.sweep.board import Board, Status
 from anima_exp.sweep.cell import Cell
 from anima_exp.sweep.job import Job, Outcome
 from anima_exp.sweep.progress import Progress
-from anima_exp.sweep.slots import Slot
+from anima_exp.sweep.slots import Place, Slot
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def told(monkeypatch):
 def test_a_log_gets_a_line_for_each_thing_that_happens(cell, told):
     file = told(terminal=False)
     with Board([cell], metric="heldout_loss") as board:
-        board.started(Job(cell), Slot("cpu0", None, 1))
+        board.started(Job(cell), Place((Slot("cpu0", None, 1),)))
         lines(cell).append({"step": 20, "heldout_loss": 0.5, "eval_seconds": 0})
         progress = Progress(cell)
         progress._read = 0
@@ -92,7 +92,7 @@ def test_a_terminal_too_short_for_all_shows_running_cells_first(compose, tmp_pat
     cells = [Cell(i, (), f"seed={i}", config, f"c{i}", tmp_path / f"c{i}") for i in range(40)]
     with Board(cells, metric="heldout_loss") as board:
         board.set(cells[0], Status.done)
-        board.started(Job(cells[37]), Slot("GPU-aaaa.0", "GPU-aaaa", 1))
+        board.started(Job(cells[37]), Place((Slot("GPU-aaaa.0", "GPU-aaaa", 1),)))
         board.show({cells[37].name: Progress(cells[37])})
         drawn = file.getvalue()
     assert "seed=37" in drawn

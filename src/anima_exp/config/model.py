@@ -81,7 +81,9 @@ class ModelConfig:
     revision: str | None = None  # hub commit, branch or tag
     tokenizer: str | None = None  # hub id or folder; null = the model's own
     attention: Attention = Attention.sdpa
-    device_map: str | None = None  # null = one device; auto = spread over the GPUs, as Anima did
+    device_map: str | None = (
+        None  # auto = over all GPUs, as Anima did; null = where one is too small
+    )
     max_memory_gib: float | None = None  # per GPU, with device_map=auto
     norms_in_fp32: bool = False  # keep normalisation weights in fp32, as qlora.py does
     trust_remote_code: bool = False

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,23 +66,27 @@ def load_base(
     precision: Precision,
     trainable: bool = False,
     cache: Path | None = None,
+    device_map: Mapping[str, int] | None = None,
+    to_be_split: bool = False,
 ) -> Any:
     """The causal language model of `model.source`, its weights frozen unless `trainable`.
 
     Linear layers are stored as `quant` says; embeddings, norms and head in `precision`. Weights
     that are to learn are fp32 throughout: a small update to a bf16 weight rounds to nothing.
-    With a `cache`, a base is quantised once (snapshot.py).
+    With a `cache`, a base is quantised once (snapshot.py). With a `device_map`, its modules are on
+    the GPUs that it says; else on the device of this process, or where `model.device_map` has
+    accelerate put them. One that is `to_be_split` (sharded.py) stays in CPU memory, untried.
 
     Raises:
         ModelError: it cannot be found, loaded, or stored so.
     """
-    where = device()
-    check_precision(precision, where)
+    check_precision(precision, device())
+    where = torch.device("cpu") if to_be_split else device()
     dtype = torch.float32 if trainable else DTYPES[precision]
-    how = {
+    how: dict[str, Any] = {
         "dtype": dtype,
-        "device_map": _device_map(model, quant, where),
-        "max_memory": _max_memory(model),
+        "device_map": dict(device_map) if device_map else _device_map(model, where),
+        "max_memory": None if device_map else _max_memory(model),
     }
     snapshot = snapshot_of(model, quant, dtype=dtype, where=where, cache=cache)
     loaded = snapshot.load(partial(_from_pretrained, model, **how)) if snapshot else None
@@ -96,8 +101,9 @@ def load_base(
             parameter.requires_grad = trainable
     if model.norms_in_fp32:
         norms_in_fp32(loaded)
-    with autocast(where, precision):
-        try_architecture(loaded, rounds_together=quant.type is Quantization.int8)
+    if not to_be_split:
+        with autocast(where, precision):
+            try_architecture(loaded, rounds_together=quant.type is Quantization.int8)
     return loaded
 
 
@@ -171,7 +177,7 @@ def _bitsandbytes(quant: QuantConfig) -> Any:
     )
 
 
-def _device_map(model: ModelConfig, quant: QuantConfig, where: torch.device) -> Any:
+def _device_map(model: ModelConfig, where: torch.device) -> Any:
     if model.device_map and where.type == "cuda":
         return model.device_map
     return {"": where.index if where.type == "cuda" else "cpu"}

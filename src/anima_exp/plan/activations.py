@@ -23,7 +23,7 @@ def activations(
     """For each token of a micro-batch. The loss is not in it."""
     width = WIDTH[config.trainer.precision]
     kept = sum(
-        block.count * _kept_by_block(shape, block, config, recompute, gpu) for block in shape.blocks
+        block.count * kept_by_block(shape, block, config, recompute, gpu) for block in shape.blocks
     )
     kept += 2 * width * shape.head_dim  # the rotations of queries and keys
     learns_all = config.lora.target_modules is TargetModules.none
@@ -39,10 +39,10 @@ def activations(
     return Activations(kept, max(again, 0) + _gradients(shape, width))
 
 
-def _kept_by_block(
+def kept_by_block(
     shape: Shape, block: Block, config: RunConfig, recompute: Recompute, gpu: bool
 ) -> int:
-    """Bytes a token."""
+    """Bytes a token, of one such block."""
     if recompute is Recompute.none:
         return _whole(shape, block, config, gpu)
     width = WIDTH[config.trainer.precision]

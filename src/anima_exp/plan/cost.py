@@ -2,28 +2,19 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
 
-from anima_exp.config import Precision, Recompute, RunConfig
-from anima_exp.plan.cards import CARDS, Card
-from anima_exp.plan.choose import Execution, choose
+from anima_exp.config import Recompute, RunConfig
+from anima_exp.plan.cards import CARDS
 from anima_exp.plan.find_shape import find_shape
-from anima_exp.plan.flops import Flops, flops
+from anima_exp.plan.flops import Flops
 from anima_exp.plan.lengths import Lengths, lengths
-from anima_exp.plan.memory import Needs, in_4_bits
+from anima_exp.plan.memory import Needs
+from anima_exp.plan.several import Ways, by_processes, fewest, ways
 from anima_exp.plan.shape import Shape
-from anima_exp.plan.trained import trained
-from anima_exp.plan.weights import WIDTH
+from anima_exp.plan.speed import OnCard, flops_of
 
 # 16-bit weights and gradients, and two moments in fp32: what the paper's 780 GB for 65B are.
 _FULL_BYTES_A_PARAMETER = 2 + 2 + 8
-
-
-@dataclass(frozen=True)
-class OnCard:
-    card: Card
-    execution: Execution
-    seconds_per_step: float
 
 
 @dataclass(frozen=True)
@@ -32,7 +23,8 @@ class Cost:
     shape: Shape
     lengths: Lengths
     steps: int | None
-    on_cards: list[OnCard]
+    cards: int  # that one run uses
+    on_cards: list[OnCard]  # of each kind
 
     @property
     def tokens_per_step(self) -> float:
@@ -54,7 +46,23 @@ class Cost:
         return self.steps * card.seconds_per_step / 3600
 
     def flops(self, recompute: Recompute) -> Flops:
-        return _flops(self.shape, self.config, self.lengths, recompute)
+        return flops_of(self.shape, self.config, self.lengths, recompute)
+
+    @cached_property
+    def several(self) -> list[Ways]:
+        """Where a run uses several cards: of each kind."""
+        if self.cards == 1:
+            return []
+        return [ways(self.shape, self.config, self.lengths, card, self.cards) for card in CARDS]
+
+    @cached_property
+    def fewest(self) -> list[OnCard]:
+        """Where a run uses one card: of each kind that is too small, as many as would do."""
+        small = [one.card for one in self.on_cards if not one.execution.fits]
+        if self.cards > 1:
+            return []
+        found = (fewest(self.shape, self.config, self.lengths, card) for card in small)
+        return [one for each in found for one in each]
 
     @cached_property
     def needs(self) -> Needs:
@@ -70,36 +78,6 @@ class Cost:
 def cost(config: RunConfig) -> Cost:
     """Raises ModelError: the model's shape cannot be found."""
     shape, found = find_shape(config.model), lengths(config)
-    on_cards = []
-    for card in CARDS:
-        execution = choose(shape, config, found.largest, available=card.available)
-        on_cards.append(OnCard(card, execution, _seconds(shape, config, found, card, execution)))
-    return Cost(config, shape, found, found.steps(config), on_cards)
-
-
-def _seconds(
-    shape: Shape, config: RunConfig, found: Lengths, card: Card, execution: Execution
-) -> float:
-    """Of one optimizer step."""
-    tokens = found.mean_tokens * config.trainer.batch_size
-    moved = 0.0
-    if in_4_bits(config) and not execution.keep_dequantized:
-        passes = 3 if execution.recompute is Recompute.full else 2
-        read_and_written = shape.linear_weights * (0.5 + WIDTH[config.quant.compute_dtype])
-        moved = ceil(tokens / execution.token_budget) * passes * read_and_written
-    return card.seconds(
-        tokens * _flops(shape, config, found, execution.recompute).total,
-        in_fp32=config.trainer.precision is Precision.fp32,
-        moved=moved,
-        paged=2 * trained(shape, config).pageable if execution.paged else 0,
-    )
-
-
-def _flops(shape: Shape, config: RunConfig, found: Lengths, recompute: Recompute) -> Flops:
-    return flops(
-        shape,
-        config,
-        row_tokens=found.mean_tokens,
-        label_share=found.mean_labels / found.mean_tokens,
-        recompute=recompute,
-    )
+    cards = config.trainer.gpus or config.launcher.gpus_per_job
+    on_cards = [by_processes(shape, config, found, card, cards) for card in CARDS]
+    return Cost(config, shape, found, found.steps(config), cards, on_cards)

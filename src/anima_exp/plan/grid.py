@@ -45,6 +45,14 @@ def _columns(costs: list[tuple[str, Cost]]) -> list[Column]:
     return columns
 
 
+def _which(costs: list[tuple[str, Cost]]) -> str:
+    numbers = sorted({one.cards for _, one in costs})
+    if numbers == [1]:
+        return "one card"
+    told = " or ".join(map(str, numbers))
+    return f"{told} cards a cell (trainer.gpus, launcher.gpus_per_job)"
+
+
 def _hours(one: Cost, place: int) -> str:
     if not one.on_cards[place].execution.fits:
         return "does not fit"
@@ -68,7 +76,7 @@ def _notes(costs: list[tuple[str, Cost]]) -> list[str]:
             "they are in no sum."
         )
     notes.append(
-        f"Hours on one card, of training alone; an assumption until measured: {UTILISATION:.0%} "
-        "of its bf16 arithmetic."
+        f"Hours on {_which(costs)}, of training alone; an assumption until measured: "
+        f"{UTILISATION:.0%} of its bf16 arithmetic."
     )
     return notes

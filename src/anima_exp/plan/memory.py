@@ -1,19 +1,29 @@
 """Shape, RunConfig and how it is executed -> the memory at its highest point, part by part."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from math import ceil
 
 from anima_exp.config import Quantization, Recompute, RunConfig, TargetModules
 from anima_exp.plan.activations import Activations, activations
 from anima_exp.plan.shape import Shape
 from anima_exp.plan.trained import Trained, trained
-from anima_exp.plan.weights import WIDTH, Stored, base_weights, dequantized_copy
+from anima_exp.plan.weights import (
+    WIDTH,
+    Stored,
+    base_weights,
+    dequantized_copy,
+    split_bytes,
+)
 
 GIB = 2**30
 GB = 10**9
 
 # Head and loss see this many logits at a time: model/loss.py.
 CHUNK_LOGITS = 2**24
+# Blocks of a sharded base that lie whole on a card at once: the one that is computed, the next one
+# as it arrives, and for a moment the copy that it is taken apart from.
+_GATHERED = 3
 _NARROW = {4: 0, 2: 2}  # by the width of precision: bytes of a logit beside fp32
 
 
@@ -29,22 +39,24 @@ class Rows:
         """The most label tokens that a micro-batch can have."""
         return min(budget, self.batch_labels)
 
+    def share(self, batch_size: int, processes: int) -> "Rows":
+        """Of one process, when they divide the rows of a batch."""
+        part = ceil(batch_size / processes) / batch_size
+        tokens = max(self.longest, ceil(self.batch_tokens * part))
+        return Rows(self.longest, tokens, min(tokens, ceil(self.batch_labels * part)))
+
 
 @dataclass(frozen=True)
 class Memory:
     """Bytes of tensors on the device."""
 
-    weights: list[Stored]
+    base: int
     copy: int  # of the 4-bit weights, dequantised
     trained: Trained
     activations: Activations
     states: int  # at the labels, and their gradient
     logits: int  # one chunk, before anything goes backward
     buffer: int  # matrices in another type for a moment
-
-    @property
-    def base(self) -> int:
-        return sum(kind.total for kind in self.weights)
 
     @property
     def adapter(self) -> int:
@@ -56,9 +68,13 @@ class Memory:
         return self.activations.kept + self.states + max(self.activations.working, self.logits)
 
     @property
+    def learning(self) -> int:
+        """What learns, with gradients and optimizer states."""
+        return self.trained.weights + self.trained.gradients + self.trained.optimizer
+
+    @property
     def resident(self) -> int:
-        learns = self.trained
-        return self.base + self.copy + learns.weights + learns.gradients + learns.optimizer
+        return self.base + self.copy + self.learning
 
     @property
     def peak(self) -> int:
@@ -72,7 +88,8 @@ class Needs:
     shape: Shape
     config: RunConfig
     rows: Rows
-    gpu: bool = True
+    gpu: bool = True  # attention is one kernel, and a paged optimizer can move its states
+    shards: int = 1  # devices that the blocks of the base are split over
 
     def memory(self, token_budget: int, recompute: Recompute, *, keep_dequantized: bool) -> Memory:
         one = self._of_token[recompute]
@@ -82,7 +99,7 @@ class Needs:
         stream = self.shape.hidden * width
         chunk = min(labels, max(1, CHUNK_LOGITS // vocab))
         return Memory(
-            weights=self.weights,
+            base=self.base,
             copy=self._copy if copied else 0,
             trained=self.trained,
             activations=Activations(one.kept * token_budget, one.working * token_budget),
@@ -95,6 +112,17 @@ class Needs:
     @cached_property
     def weights(self) -> list[Stored]:
         return base_weights(self.shape, self.config)
+
+    @cached_property
+    def base(self) -> int:
+        """Bytes of it on one device."""
+        whole = sum(kind.total for kind in self.weights)
+        if self.shards == 1:
+            return whole
+        split = split_bytes(self.shape, self.config)
+        alone = (replace(block, count=1) for block in self.shape.blocks)
+        largest = max(split_bytes(self.shape, self.config, block) for block in alone)
+        return whole - split + ceil(split / self.shards) + _GATHERED * largest
 
     @cached_property
     def trained(self) -> Trained:

@@ -7,8 +7,11 @@ from rich.console import Console
 from anima_exp.config import Recompute, TargetModules
 from anima_exp.plan import cards
 from anima_exp.plan.choose import FRAGMENTED
-from anima_exp.plan.cost import Cost, OnCard
+from anima_exp.plan.cost import Cost
 from anima_exp.plan.memory import GB, GIB, in_4_bits
+from anima_exp.plan.report_several import as_many_as_it_takes, every_way
+from anima_exp.plan.report_several import notes as notes_of_several
+from anima_exp.plan.speed import OnCard
 from anima_exp.plan.words import hours, many, size
 from anima_exp.results import screen
 from anima_exp.tables import terminal
@@ -23,7 +26,12 @@ def show(cost: Cost) -> None:
     for budget in cost.budgets:
         _titled(console, f"With {budget:,} tokens at once ({_which(cost, budget)})",
                 _passing(cost, budget))  # fmt: skip
-    _titled(console, "On a card", _cards(cost))
+    if cost.several:
+        _titled(console, f"On {cost.cards} cards: memory of each, and training", every_way(cost))
+    else:
+        _titled(console, "On a card", _cards(cost))
+    if cost.fewest:
+        _titled(console, "On several cards, where one is too small", as_many_as_it_takes(cost))
     for line in _notes(cost):
         terminal.say(console, line)
 
@@ -143,7 +151,7 @@ def _cards(cost: Cost) -> list[Column]:
         Column("tokens at once", budgets),
         Column("recompute", ways, right=False),
         Column("dequantised copy", copies, right=False, dropped=2),
-        Column("peak", [_peak(one) for one in found]),
+        Column("peak", [size(one.peak) for one in found]),
         Column("tokens/s", speeds, dropped=1),
         Column("training", [hours(cost.hours(one)) for one in found]),
     ]
@@ -164,10 +172,6 @@ def _fits(one: OnCard) -> str:
     return "yes, paged" if one.execution.paged else "yes"
 
 
-def _peak(one: OnCard) -> str:
-    return size((one.execution.predicted_peak_gib + cards.CONTEXT_GIB) * GIB)
-
-
 def _notes(cost: Cost) -> list[str]:
     whole = cost.full_fine_tuning / GB
     notes = [
@@ -179,5 +183,6 @@ def _notes(cost: Cost) -> list[str]:
         f"{FRAGMENTED:.0%} of what grows with the tokens is kept in reserve.",
     ]
     if not any(one.execution.fits for one in cost.on_cards):
-        notes.insert(0, "It fits none of these cards, whatever is recomputed.")
-    return notes
+        several = f"{cost.cards} of them" if cost.several else "these cards"
+        notes.insert(0, f"It fits none of {several}, whatever is recomputed.")
+    return notes + notes_of_several(cost)

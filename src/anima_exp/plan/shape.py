@@ -1,8 +1,8 @@
 """A config.json, or a model in memory -> the shape that memory and speed depend on."""
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 from anima_exp.config import TargetModules
@@ -12,7 +12,7 @@ from anima_exp.model.layer_sets import Linear, in_set
 
 @dataclass(frozen=True)
 class Block:
-    """Decoder blocks that are all alike."""
+    """Decoder blocks behind each other that are all alike."""
 
     count: int
     linears: tuple[Linear, ...]  # in the model's order: query, key, value, out, gate, up, down
@@ -53,6 +53,11 @@ class Shape:
         )
         outside = self.embeddings + self.head + self.norms + self.other
         return self.linear_weights + inside + outside
+
+    def only(self, block: Block) -> "Shape":
+        """The shape of one such block, without anything around it."""
+        one = replace(block, count=1)
+        return replace(self, blocks=(one,), embeddings=0, head=0, norms=0, other=0)
 
     def adapted(self, which: TargetModules) -> list[tuple[Linear, int]]:
         """The layers that get an adapter, each with the number of blocks that it is in.
@@ -156,8 +161,7 @@ def from_model(model: Any) -> Shape:
     output = model.get_output_embeddings()
     tied = output is None or any(output.weight is table for table in tables)
     head = 0 if tied else output.weight.numel()
-    alike = Counter((tuple(linears[b]), rest[b].norms, rest[b].head_norms, rest[b].other)
-                    for b in linears)  # fmt: skip
+    each = ((tuple(linears[b]), rest[b].norms, rest[b].head_norms, rest[b].other) for b in linears)
     return Shape(
         hidden=text.hidden_size,
         heads=heads,
@@ -165,8 +169,8 @@ def from_model(model: Any) -> Shape:
         head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
         vocab=text.vocab_size,
         blocks=tuple(
-            Block(count, same, norms, head_norms, other)
-            for (same, norms, head_norms, other), count in alike.items()
+            Block(sum(1 for _ in alike), same, norms, head_norms, other)
+            for (same, norms, head_norms, other), alike in groupby(each)
         ),
         embeddings=embeddings,
         head=head,

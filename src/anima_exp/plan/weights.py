@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from anima_exp.config import Precision, Quantization, RunConfig, TargetModules
 from anima_exp.model.layer_sets import Linear
-from anima_exp.plan.shape import Shape
+from anima_exp.plan.shape import Block, Shape
 
 # bitsandbytes: one constant for 64 weights; double quantisation packs 256 of these anew.
 _WEIGHTS_A_CONSTANT = 64
@@ -47,6 +47,19 @@ def base_weights(shape: Shape, config: RunConfig) -> list[Stored]:
         Stored("other", other, other * width),
     ]
     return [kind for kind in kinds if kind.elements]
+
+
+def block_bytes(shape: Shape, block: Block, config: RunConfig) -> int:
+    """Of the weights of one such block."""
+    return sum(kind.total for kind in base_weights(shape.only(block), config))
+
+
+def split_bytes(shape: Shape, config: RunConfig, *blocks: Block) -> int:
+    """Of these blocks, or all: what processes split. Each keeps all quantisation constants."""
+    return sum(
+        block.count * sum(kind.values for kind in base_weights(shape.only(block), config))
+        for block in blocks or shape.blocks
+    )
 
 
 def dequantized_copy(shape: Shape, config: RunConfig) -> int:

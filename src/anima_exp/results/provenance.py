@@ -132,12 +132,19 @@ def memory_in_use_gib() -> float:
     return float(psutil.Process().memory_info().rss) / 2**30
 
 
-def free_memory() -> int:
-    """Bytes that this process can still take on its GPU, or on a machine without one."""
+def free_memory(gpu: int | None = None) -> int:
+    """Bytes that this process can still take on its GPU or another, or on a machine without one."""
     import psutil
     import torch
 
     if torch.cuda.is_available():
-        cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        return int(torch.cuda.mem_get_info()[0]) + cached
+        cached = torch.cuda.memory_reserved(gpu) - torch.cuda.memory_allocated(gpu)
+        return int(torch.cuda.mem_get_info(gpu)[0]) + cached
     return int(psutil.virtual_memory().available)
+
+
+def free_memories() -> list[int]:
+    """Of every GPU that this process sees; asking takes some memory on each."""
+    import torch
+
+    return [free_memory(gpu) for gpu in range(torch.cuda.device_count())]

@@ -13,7 +13,7 @@ from anima_exp.results.screen import console, duration, number
 from anima_exp.sweep.cell import Cell
 from anima_exp.sweep.job import Job, Outcome
 from anima_exp.sweep.progress import Progress
-from anima_exp.sweep.slots import Slot
+from anima_exp.sweep.slots import Place
 from anima_exp.terminal import visible
 
 
@@ -78,8 +78,8 @@ class Board:
     def set(self, cell: Cell, status: Status) -> None:
         self.status[cell.name] = status
 
-    def started(self, job: Job, slot: Slot) -> None:
-        self._places[job.cell.name] = slot.gpu or "cpu"
+    def started(self, job: Job, place: Place) -> None:
+        self._places[job.cell.name] = place.gpus or "cpu"
         self.status[job.cell.name] = Status.running
         self._tell(job.cell, f"started on {self._places[job.cell.name]}")
 
@@ -154,7 +154,8 @@ class Board:
         status, seen = self.status[cell.name], self._seen.get(cell.name)
         state = status.value
         if status is Status.running and self._places.get(cell.name, "cpu") != "cpu":
-            state += f" {self._places[cell.name][:12]}"
+            first, *more = self._places[cell.name].split(",")
+            state += f" {first[:12]}" + f" +{len(more)}" * bool(more)
         label = escape(visible(cell.label))
         if seen is None:
             return (str(cell.number), label, state, "", "", "", "")

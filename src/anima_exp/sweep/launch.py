@@ -16,7 +16,7 @@ from anima_exp.sweep.cell import Cell, State
 from anima_exp.sweep.file import SweepFile
 from anima_exp.sweep.patience import every_job_awaited, last_words
 from anima_exp.sweep.pool import Pool, Schedule
-from anima_exp.sweep.slots import slots
+from anima_exp.sweep.slots import slots, slots_of_a_job
 
 
 def run_here(file: SweepFile, schedule: Schedule, settings: RunConfig) -> None:
@@ -30,6 +30,7 @@ def run_here(file: SweepFile, schedule: Schedule, settings: RunConfig) -> None:
     """
     cells = file.grid.cells
     places = slots(settings.launcher)
+    of_a_job = slots_of_a_job(settings.launcher, places)
     board = Board(cells, metric=settings.sweep.metric)
     given_up = schedule.stopped()
     for cell in cells:
@@ -39,7 +40,8 @@ def run_here(file: SweepFile, schedule: Schedule, settings: RunConfig) -> None:
             board.set(cell, Status.given_up)
     pool = Pool(
         places,
-        at_once=settings.launcher.jobs or len(places),
+        of_a_job=of_a_job,
+        at_once=settings.launcher.jobs or len(places) // of_a_job,
         warm=settings.launcher.warm,
         board=board,
         work=worker.train,

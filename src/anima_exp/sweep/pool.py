@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
@@ -17,7 +17,7 @@ from anima_exp.sweep.board import Board
 from anima_exp.sweep.cell import Cell, State
 from anima_exp.sweep.job import Job, Outcome
 from anima_exp.sweep.progress import Progress
-from anima_exp.sweep.slots import Slot
+from anima_exp.sweep.slots import Place, Slot, free_place
 
 PRELOAD = ["anima_exp.sweep.warm"]  # by the process that jobs are forked from
 _SERVER_GONE = 255  # what multiprocessing says of a child when the server that forked it is gone
@@ -48,7 +48,7 @@ class Schedule(Protocol):
 @dataclass
 class _Running:
     job: Job
-    slot: Slot
+    place: Place
     process: BaseProcess
     progress: Progress
     asked_to_stop: bool = False
@@ -63,6 +63,7 @@ class Pool:
     """
 
     slots: list[Slot]
+    of_a_job: int  # slots that one job takes
     at_once: int
     warm: bool
     board: Board
@@ -98,33 +99,34 @@ class Pool:
             if elsewhere := _elsewhere(job.cell):
                 schedule.ended(job, elsewhere)
                 self.board.ended(job, elsewhere, Progress.whole(job.cell))
-            elif slot := self._free_slot():
-                self._spawn(job, slot)
+            elif place := self._free_place():
+                self._spawn(job, place)
             else:
                 schedule.ended(job, Outcome.no_slot)
                 return
 
-    def _spawn(self, job: Job, slot: Slot) -> None:
+    def _spawn(self, job: Job, place: Place) -> None:
         cell = job.cell
         (cell.folder / FAILURE).unlink(missing_ok=True)  # what it says from here on is news
         process = self._context.Process(
             target=worker.main,
-            args=(self.work, cell.config, job.until, slot, cell.log, self.first_line(cell)),
+            args=(self.work, cell.config, job.until, place, cell.log, self.first_line(cell)),
         )
         process.start()
-        self._running.append(_Running(job, slot, process, Progress(cell)))
-        self.board.started(job, slot)
+        self._running.append(_Running(job, place, process, Progress(cell)))
+        self.board.started(job, place)
 
-    def _free_slot(self) -> Slot | None:
-        used = {running.slot.name for running in self._running}
+    def _free_place(self) -> Place | None:
+        used = {slot.name for running in self._running for slot in running.place.slots}
         now = time.monotonic()
-        for slot in self.slots:
-            if slot.name in used or self._taken.get(slot.name, 0) > now:
-                continue
-            if slot.free:
-                return slot
-            self._taken[slot.name] = now + _SLOT_TAKEN_SECONDS
-        return None
+        left = (s for s in self.slots if s.name not in used and self._taken.get(s.name, 0) <= now)
+        found, taken = free_place(left, self.of_a_job)
+        self._leave_alone(taken)
+        return found
+
+    def _leave_alone(self, slots: Iterable[Slot]) -> None:
+        until = time.monotonic() + _SLOT_TAKEN_SECONDS
+        self._taken |= {slot.name: until for slot in slots}
 
     def _reap(self, schedule: Schedule) -> None:
         connection.wait([r.process.sentinel for r in self._running], timeout=_LOOK_SECONDS)
@@ -136,7 +138,7 @@ class Pool:
             running.asked_to_stop |= bool(self.signals)
             outcome = _outcome(running)
             if outcome is Outcome.no_slot:
-                self._taken[running.slot.name] = time.monotonic() + _SLOT_TAKEN_SECONDS
+                self._leave_alone(running.place.slots)
             elif outcome is Outcome.bad_fork and self.warm:
                 self.warm = False
                 self._context = _context(self.slots, warm=False)

@@ -2,18 +2,19 @@
 
 A slot of a GPU is leased by the job itself, with a lock on a file that the system lets go of when
 the job ends, however it ends: so two sweeps on one machine share its GPUs, and a job whose sweep
-was killed keeps its own until it is gone.
+was killed keeps its own until it is gone. A job of several GPUs leases all of them or none.
 """
 
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from anima_exp.config import LauncherConfig
+from anima_exp.config import LauncherConfig, RunConfig
 from anima_exp.errors import ConfigError
 
 _DEVICES = ("/dev/nvidia0", "/dev/kfd")
@@ -23,7 +24,7 @@ _DEVICES = ("/dev/nvidia0", "/dev/kfd")
 class Slot:
     name: str
     gpu: str | None  # for CUDA_VISIBLE_DEVICES
-    threads: int  # of the CPU, for one job
+    threads: int  # of the CPU, for one process
 
     @property
     def lease(self) -> FileLock | None:
@@ -43,27 +44,103 @@ class Slot:
             return False
 
 
+@dataclass(frozen=True)
+class Place:
+    """The slots of one job: a GPU each, or the CPU."""
+
+    slots: tuple[Slot, ...]
+
+    @property
+    def gpus(self) -> str | None:
+        """For CUDA_VISIBLE_DEVICES."""
+        return ",".join(slot.gpu for slot in self.slots if slot.gpu) or None
+
+    @property
+    def threads(self) -> int:
+        return self.slots[0].threads
+
+    def take(self) -> list[FileLock]:
+        """The locks of all slots, for as long as they are kept.
+
+        Nobody waits for one while holding another, and all take them in the same order: of jobs
+        that want the same GPUs at the same time, one gets them.
+
+        Raises:
+            Timeout: another process has one of them, and none is held.
+        """
+        held: list[FileLock] = []
+        try:
+            for lock in (slot.lease for slot in sorted(self.slots, key=lambda slot: slot.name)):
+                if lock is not None:
+                    lock.acquire(timeout=0)
+                    held.append(lock)
+        except Timeout:
+            for lock in held:
+                lock.release()
+            raise
+        return held
+
+
+def free_place(slots: Iterable[Slot], count: int) -> tuple[Place | None, list[Slot]]:
+    """The first `count` of these that are free, if so many are; and those seen to be taken."""
+    free: list[Slot] = []
+    taken: list[Slot] = []
+    for slot in slots:
+        (free if slot.free else taken).append(slot)
+        if len(free) == count:
+            return Place(tuple(free)), taken
+    return None, taken
+
+
+def check_gpus(config: RunConfig) -> None:
+    """Raise ConfigError where the cells of a sweep would use other GPUs than they get."""
+    wanted, given = config.trainer.gpus, config.launcher.gpus_per_job
+    if wanted is not None and wanted != given:
+        raise ConfigError(
+            f"trainer.gpus={wanted}, but a cell gets launcher.gpus_per_job={given}. In a sweep "
+            f"give launcher.gpus_per_job={wanted} alone: a cell uses what it gets."
+        )
+
+
 def slots(settings: LauncherConfig) -> list[Slot]:
-    """As many as jobs may run at once on this machine.
+    """All of this machine: those of a GPU, or on a CPU as many as jobs may run at once.
 
     Raises:
-        ConfigError: launcher.jobs asks for more than launcher.jobs_per_gpu allows.
+        ConfigError: there are too few GPUs for launcher.jobs, jobs_per_gpu and gpus_per_job.
     """
-    cores, devices = _cores(), gpus()
+    cores, devices, each = _cores(), gpus(), settings.gpus_per_job
     if not devices:
         jobs = settings.jobs or 1
-        return [Slot(f"cpu{i}", None, max(1, cores // jobs)) for i in range(jobs)]
+        threads = max(1, cores // (jobs * each))  # a job of several processes divides its own
+        return [Slot(f"cpu{i}", None, threads) for i in range(jobs)]
+    if each > len(devices):
+        found = f"{len(devices)} GPU{'s' * (len(devices) > 1)}"
+        raise ConfigError(
+            f"launcher.gpus_per_job={each}, but this machine has {found}. Lower it, or use a "
+            "cluster: hydra/launcher=slurm."
+        )
     # All first places come first, so that jobs spread over the GPUs before they share one.
     places = [(gpu, place) for place in range(settings.jobs_per_gpu) for gpu in devices]
-    jobs = settings.jobs or len(places)
-    if jobs > len(places):
+    most = len(places) // each
+    jobs = settings.jobs or most
+    if jobs > most and each > 1:
+        raise ConfigError(
+            f"launcher.jobs={jobs}, but {len(devices)} GPUs with launcher.gpus_per_job={each} "
+            f"hold {most}. Lower launcher.jobs or launcher.gpus_per_job."
+        )
+    if jobs > most:
         raise ConfigError(
             f"launcher.jobs={jobs}, but {len(devices)} GPUs with launcher.jobs_per_gpu="
-            f"{settings.jobs_per_gpu} hold {len(places)}. Raise launcher.jobs_per_gpu."
+            f"{settings.jobs_per_gpu} hold {most}. Raise launcher.jobs_per_gpu."
         )
-    threads = max(1, cores // jobs)
+    threads = max(1, cores // (jobs * each))
     # Every place stays in the list, for another sweep may hold the first ones.
     return [Slot(f"{gpu}.{place}".replace("/", "_"), gpu, threads) for gpu, place in places]
+
+
+def slots_of_a_job(settings: LauncherConfig, found: list[Slot]) -> int:
+    """How many of these one job takes; on a CPU its processes share one."""
+    return settings.gpus_per_job if found[0].gpu else 1
 
 
 def gpus() -> list[str]:

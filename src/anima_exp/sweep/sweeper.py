@@ -24,6 +24,7 @@ from anima_exp.sweep.file import SweepFile
 from anima_exp.sweep.grid import Grid, compose_grid, swept_keys
 from anima_exp.sweep.launch import hand_over, launcher_of, run_here
 from anima_exp.sweep.schedules import schedule_for
+from anima_exp.sweep.slots import check_gpus
 from anima_exp.sweep_files import question
 
 _LONG = 200  # cells from which composing shows its progress
@@ -61,6 +62,7 @@ def sweep(
         published=OmegaConf.to_container(published) if published else None,
     )
     settings = grid.cells[0].config
+    check_gpus(settings)
     schedule = schedule_for(grid.cells)  # says what early stopping lacks, before a dry run ends
     summary.before(file)
     if settings.dry_run:

@@ -15,7 +15,7 @@ from filelock import Timeout
 from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, InUse, Paused, Stopped
 from anima_exp.sweep.job import Outcome
-from anima_exp.sweep.slots import Slot
+from anima_exp.sweep.slots import Place
 
 Work = Callable[[RunConfig, int | None], Any]
 
@@ -28,26 +28,25 @@ def train(config: RunConfig, until: int | None) -> None:
 
 
 def main(
-    work: Work, config: RunConfig, until: int | None, slot: Slot, log: Path, first_line: str
+    work: Work, config: RunConfig, until: int | None, place: Place, log: Path, first_line: str
 ) -> None:
     """Do one job and leave with the exit status of its Outcome."""
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # a terminal's Ctrl-C is the sweep's alone, which passes it on once
     signal.signal(signal.SIGTERM, _stopped)  # training/stop.py takes over during the steps
     _end_with_parent()
-    lease = slot.lease
     try:
-        if lease is not None:
-            lease.acquire(timeout=0)
+        leases = place.take()
     except Timeout:
         _leave(Outcome.no_slot)
     if _forked_too_late():
         _leave(Outcome.bad_fork)
-    _take(slot)
+    _use(place)
     _write_to(log)
     print(first_line, flush=True)
     outcome = _outcome(work, config, until)
-    _leave(outcome)  # the lease goes with the process, and so does its memory on the GPU
+    assert all(lease.is_locked for lease in leases)
+    _leave(outcome)  # the leases go with the process, and so does its memory on the GPU
 
 
 def _outcome(work: Work, config: RunConfig, until: int | None) -> Outcome:
@@ -76,12 +75,12 @@ def _forked_too_late() -> bool:
     return bool(torch and torch.cuda._is_in_bad_fork())
 
 
-def _take(slot: Slot) -> None:
-    if slot.gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = slot.gpu
-    os.environ["OMP_NUM_THREADS"] = str(slot.threads)
+def _use(place: Place) -> None:
+    if place.gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = place.gpus
+    os.environ["OMP_NUM_THREADS"] = str(place.threads)
     if torch := sys.modules.get("torch"):  # a warm process has read the variable already
-        torch.set_num_threads(slot.threads)
+        torch.set_num_threads(place.threads)
 
 
 def _write_to(log: Path) -> None:

@@ -1,0 +1,164 @@
+"""A model, and the memory of one process's cards -> which card holds which blocks.
+
+The blocks keep their order, so that a batch passes from card to card once, and are divided such
+that the fullest card has as much room left as possible: embeddings are on the first, norm and head
+on the last one. One card computes at a time.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+
+from anima_exp.config import Recompute, RunConfig, TargetModules
+from anima_exp.model.layer_sets import in_set
+from anima_exp.plan.activations import kept_by_block
+from anima_exp.plan.choose import FRAGMENTED, Execution, Placement, fastest
+from anima_exp.plan.memory import Needs, Rows
+from anima_exp.plan.shape import Block, Shape
+from anima_exp.plan.trained import trained
+from anima_exp.plan.weights import block_bytes, dequantized_copy
+
+_GROWING = 1 + FRAGMENTED  # what grows with the tokens
+_EXACT = 2**20  # bytes, to which the room on the fullest card is looked for
+
+
+def choose_spread(
+    shape: Shape, config: RunConfig, rows: Rows, *, available: Sequence[float]
+) -> Execution:
+    """The fastest way that fits, with the blocks divided over cards that have so many bytes free.
+
+    Where nothing fits, it is the way that needs least, with `fits=False`.
+    """
+    cards = SeveralCards(Needs(shape, config, rows), tuple(available))
+    return fastest(cards, config, placement=Placement.spread, cards=len(available))
+
+
+@dataclass(frozen=True)
+class SeveralCards:
+    """Of one process, each with some of the blocks."""
+
+    needs: Needs
+    cards: tuple[float, ...]  # bytes that tensors may take on each
+
+    @property
+    def available(self) -> float:
+        return max(self.cards)
+
+    def lacks(self, budget: int, recompute: Recompute, keep: bool, *, paged: bool) -> float:
+        return -self.division(budget, recompute, keep, paged=paged).room
+
+    def peak(self, budget: int, recompute: Recompute, keep: bool, *, paged: bool) -> float:
+        return max(self.division(budget, recompute, keep, paged=paged).taken)
+
+    def division(self, budget: int, recompute: Recompute, keep: bool, *, paged: bool) -> "Division":
+        return divide(self._parts(budget, recompute, keep, paged), self.cards)
+
+    def _parts(self, budget: int, recompute: Recompute, keep: bool, paged: bool) -> "Parts":
+        needs, shape = self.needs, self.needs.shape
+        whole = needs.memory(budget, recompute, keep_dequantized=keep)
+        loss = whole.states + max(0, whole.logits - whole.activations.working)
+        blocks: list[float] = []
+        kept = 0
+        resident = whole.resident - (needs.trained.pageable if paged else 0)
+        for one in self._blocks:
+            own = one.resident + (one.copy if whole.copy else 0) - (one.pageable if paged else 0)
+            passing = budget * kept_by_block(shape, one.block, needs.config, recompute, needs.gpu)
+            cast = whole.buffer * one.weights / shape.linear_weights if self._full else 0
+            blocks += [own + cast + _GROWING * passing] * one.block.count
+            kept += passing * one.block.count
+            resident -= own * one.block.count
+        tables = shape.embeddings + shape.other + shape.head + shape.norms
+        behind = resident * (shape.head + shape.norms) / tables
+        first, last = resident - behind + _GROWING * (whole.activations.kept - kept), behind
+        if shape.head:  # else it is the embeddings themselves, and the loss is computed with them
+            last += _GROWING * loss
+        else:
+            first += _GROWING * loss
+        everywhere = _GROWING * whole.activations.working + (0 if self._full else whole.buffer)
+        return Parts(first, blocks, last, everywhere)
+
+    @cached_property
+    def _full(self) -> bool:
+        return self.needs.config.lora.target_modules is TargetModules.none
+
+    @cached_property
+    def _blocks(self) -> list["_OfBlock"]:
+        shape, config, found = self.needs.shape, self.needs.config, []
+        for block in shape.blocks:
+            only = shape.only(block)
+            resident = block_bytes(shape, block, config)
+            pageable = 0
+            if self._full or in_set(block.linears, config.lora.target_modules, hidden=shape.hidden):
+                learns = trained(only, config)
+                resident += learns.weights + learns.gradients + learns.optimizer
+                pageable = learns.pageable
+            copy = dequantized_copy(only, config)
+            found.append(_OfBlock(block, only.linear_weights, resident, copy, pageable))
+        return found
+
+
+@dataclass(frozen=True)
+class _OfBlock:
+    """Bytes of one such block."""
+
+    block: Block
+    weights: int  # elements of its matrices
+    resident: int  # its weights and what learns in it, with gradients and optimizer states
+    copy: int  # its 4-bit weights, dequantised
+    pageable: int  # of what is resident
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the cards divide. Bytes."""
+
+    first: float  # what is before the blocks
+    blocks: list[float]
+    last: float  # what is behind them
+    everywhere: float  # what every card needs while it computes
+
+
+@dataclass(frozen=True)
+class Division:
+    """Which card has what."""
+
+    cards: list[int]  # of each block: its card
+    taken: list[float]  # bytes on each card
+    room: float  # that the fullest has left; less than none where it does not fit
+
+
+def divide(parts: Parts, available: Sequence[float]) -> Division:
+    """Onto cards in their order, the least room left on one as large as can be."""
+    # The embeddings stay with the first block, the head with the last.
+    units = list(parts.blocks)
+    units[0] += parts.first
+    units[-1] += parts.last
+    sums = [0.0, *accumulate(units)]
+
+    def ends(room: float) -> list[int]:
+        """Of each card, the block behind its last one."""
+        found, at = [], 0
+        for free in available:
+            most = sums[at] + free - parts.everywhere - room
+            at = max(at, bisect_right(sums, most) - 1)
+            found.append(at)
+        return found
+
+    most, least = max(available), min(available) - sums[-1] - parts.everywhere - _EXACT
+    while most - least > _EXACT:
+        middle = (most + least) / 2
+        if ends(middle)[-1] == len(units):
+            least = middle
+        else:
+            most = middle
+    until = ends(least)
+    begins = [0, *until[:-1]]
+    places = [n for n, (a, b) in enumerate(zip(begins, until, strict=True)) for _ in range(b - a)]
+    taken = [
+        sums[b] - sums[a] + parts.everywhere if b > a else 0.0
+        for a, b in zip(begins, until, strict=True)
+    ]
+    room = min(free - own for free, own in zip(available, taken, strict=True) if own)
+    return Division(places, taken, room)
