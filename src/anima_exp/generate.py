@@ -62,8 +62,12 @@ def check(config: GenerateConfig) -> None:
             "itself: the same command with another run or adapter."
         )
     whole = config.run and config.lora.target_modules is TargetModules.none
-    for key, given in (("compare=true", config.compare), ("beside", config.beside)):
-        if given and (whole or not (config.run or config.adapter)):
+    for key, wanted in (("compare=true", config.compare), ("beside", config.beside)):
+        if wanted and whole:
+            raise ConfigError(
+                f"{key} needs an adapter, but run={config.run} trained every weight: it has none."
+            )
+        if wanted and not (config.run or config.adapter):
             raise ConfigError(f"{key} needs an adapter: give run=FOLDER or adapter=FOLDER.")
 
 

@@ -1,13 +1,14 @@
 """beside=[...] -> the adapters that share the base in memory, or one line why they cannot."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from anima_exp.answers import formats
 from anima_exp.config import GenerateConfig
 from anima_exp.errors import ConfigError
-from anima_exp.finished import record, run_of
+from anima_exp.finished import name, record, run_of
+from anima_exp.model import adapter_files
 from anima_exp.results.identity import flatten
 from anima_exp.results.record import RECORD
 
@@ -39,7 +40,23 @@ def others(config: GenerateConfig) -> list[Other]:
     Raises:
         ConfigError: one was trained on another base, or has no adapter, or no known format.
     """
-    return [_other(place, config) for place in config.beside]
+    found = [_other(place, config) for place in config.beside]
+    main = str(Path(config.run) / "adapter") if config.run else config.adapter or ""
+    seen = {_real(main): name(config)}
+    for place, other in zip(config.beside, found, strict=True):
+        if _real(other.adapter) in seen:
+            raise ConfigError(f"beside={place} is asked already: name each adapter once.")
+        seen[_real(other.adapter)] = other.name
+    names = list(seen.values())
+    return [
+        replace(other, name=place) if names.count(other.name) > 1 else other
+        for place, other in zip(config.beside, found, strict=True)
+    ]
+
+
+def _real(adapter: str) -> str:
+    folder = adapter_files.folder_of(adapter)
+    return str(folder.resolve()) if folder else adapter
 
 
 def _other(place: str, config: GenerateConfig) -> Other:

@@ -6,6 +6,7 @@ from pathlib import Path
 from anima_exp.config import GenerateConfig
 from anima_exp.errors import ConfigError
 from anima_exp.finished import record, run_of
+from anima_exp.model import adapter_files
 from anima_exp.terminal import tell
 
 # QLoRA's adapters are named by what they were trained on; conf/data says how each set is put.
@@ -41,6 +42,7 @@ def of_place(place: str, run: Path | None, *, given: str | None) -> str:
 
 
 def _of_foreign(place: str, *, key: str) -> str:
+    adapter_files.files(place, key=key)  # which raises where there is none
     name = Path(place).name
     for pattern, template in _PUBLISHED.items():
         if re.fullmatch(pattern, name, re.IGNORECASE):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,21 +127,27 @@ def _from_hub(place: str, name: str, *, where: str) -> Path | None:
             "(`hf auth login`). Check the id."
         ) from error
     except Exception as error:  # each release of the library has others for a missing network
-        reason = "offline (HF_HUB_OFFLINE)" if isinstance(error, OfflineModeIsEnabled) else "silent"
-        if isinstance(error, HfHubHTTPError):
-            reason = f"in trouble ({str(error).strip().splitlines()[0]})"
+        reason = "the hub cannot be reached"
+        if isinstance(error, OfflineModeIsEnabled):
+            reason = "HF_HUB_OFFLINE is set"
+        elif isinstance(error, HfHubHTTPError):
+            reason = f"the hub is in trouble ({str(error).strip().splitlines()[0]})"
         try:
             found = Path(hf_hub_download(place, name, local_files_only=True))
         except LocalEntryNotFoundError:
             if _cached(place):
                 return None
             raise ModelError(
-                f"{where}: no such folder, and the hub is {reason}. "
-                "Give a folder, or the same command with a network."
+                f"{where}: no such folder, and {reason}. Give a folder, or try with a network."
             ) from error
-        if reason != "offline (HF_HUB_OFFLINE)" and name == SETTINGS:
-            tell(f"{where}: the hub is {reason}; the copy of an earlier download is used.")
+        if name == SETTINGS:
+            _once(f"{where}: {reason}; the copy of an earlier download is used.")
         return found
+
+
+@cache
+def _once(text: str) -> None:
+    tell(text)
 
 
 def _cached(place: str) -> bool:
