@@ -80,7 +80,7 @@ def test_safetensors_win_over_a_pickle(folder):
 
 
 def test_damaged_or_missing_files_are_one_line(folder):
-    with pytest.raises(ModelError, match="holds no weights: neither adapter_model.safetensors"):
+    with pytest.raises(ModelError, match="holds no weights: neither adapter_model"):
         adapter_files.weights(str(folder))
     (folder / "adapter_model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0nonsense")
     with pytest.raises(ModelError, match=r"^beside=\S+: its weights cannot be read: "):

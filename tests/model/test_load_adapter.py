@@ -1,4 +1,4 @@
-"""Any adapter of plain PEFT computes here what it computes there; one of another base is refused."""
+"""An adapter of plain PEFT computes here what it does there; one of another base is refused."""
 
 import json
 

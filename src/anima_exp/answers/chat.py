@@ -124,14 +124,14 @@ class Chat:
         return 0, None
 
     def _greet(self) -> None:
-        several = len(self.adapters) > 1
-        for place, speaker in enumerate(self.adapters or self.everyone, start=1):
+        speakers = self.adapters or self.everyone
+        for place, speaker in enumerate(speakers, start=1):
             template = speaker.asked.template
             memory = (
                 "" if has_turns(template) else ", which has no turns: each question stands alone"
             )
-            who = f"{f'{place}  ' if several else ''}{speaker.asked.model_id}"
-            self._tell(f"{who}, prompt format {template}{memory}{'' if several else '.'}")
+            number = f"{place}  " if len(speakers) > 1 else ""
+            self._tell(f"{number}{speaker.asked.model_id}, prompt format {template}{memory}")
         self._tell("/help lists commands; Ctrl-D leaves.")
 
     def _tell(self, text: str) -> None:

@@ -29,7 +29,7 @@ def of_config(config: GenerateConfig) -> str:
         return config.prompt_template
     if config.adapter and not run_of(config.adapter):
         return _of_foreign(config.adapter, key="adapter")
-    if not config.run and not config.adapter:
+    if not config.run and not config.adapter and config.model.source != "tiny":
         _told(config.model.name, config.data.prompt_template)
     return config.data.prompt_template
 
