@@ -131,13 +131,13 @@ def test_a_copy_of_before_is_told_where_the_hub_is_silent(monkeypatch, hub, caps
     adapter_files.settings("org/known")
     adapter_files.settings("org/known")
     told = capsys.readouterr().err
-    assert told.count("the copy of an earlier download is used") == 1
+    assert told.count("an earlier download is used") == 1
 
 
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (errors.RepositoryNotFoundError, "the hub has no such adapter, or it is private"),
+        (errors.RepositoryNotFoundError, "the hub has no such repository, or it is private"),
         (errors.GatedRepoError, "accept its licence on the hub"),
         (errors.RemoteEntryNotFoundError, "is no adapter: it holds no adapter_config.json"),
     ],

@@ -6,7 +6,7 @@ from pathlib import Path
 from anima_exp.command_line import written
 from anima_exp.errors import ConfigError
 from anima_exp.messages import choices
-from anima_exp.model import adapter_files
+from anima_exp.model import adapter_files, hub
 from anima_exp.paths import shipped, tiny_base
 from anima_exp.terminal import tell
 
@@ -28,7 +28,7 @@ def overrides(place: str, *, key: str = "adapter") -> list[str]:
             "Add model=NAME, or model=local model.source=FOLDER_OR_HUB_ID."
         )
     base = source(named)
-    if base != "tiny" and not Path(base).is_dir() and not adapter_files.is_hub_id(base):
+    if base != "tiny" and not Path(base).is_dir() and not hub.is_id(base):
         raise ConfigError(
             f"{key}={place} was trained on {named}, a folder that is not here. "
             "Add model=local model.source=FOLDER, or model=NAME."

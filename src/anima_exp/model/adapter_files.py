@@ -1,20 +1,17 @@
 """An adapter's folder or hub id -> its settings and weights; nothing in its files is run."""
 
 import json
-import re
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anima_exp.errors import ModelError
-from anima_exp.terminal import tell
+from anima_exp.model import hub
 
 if TYPE_CHECKING:
     import torch
 
 SETTINGS = "adapter_config.json"
 _SAFE, _PICKLED = "adapter_model.safetensors", "adapter_model.bin"
-_SECONDS = 10.0  # for the hub's first answer
 
 
 def settings(place: str, *, key: str = "adapter") -> dict[str, Any]:
@@ -87,73 +84,13 @@ def folder_of(place: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def is_hub_id(place: str) -> bool:
-    return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", place) is not None
-
-
 def _file(place: str, name: str, *, key: str) -> Path | None:
     """The file `name` of an adapter, on this machine; None if the adapter has no such file."""
     if folder := folder_of(place):
         return folder / name if (folder / name).is_file() else None
-    if not is_hub_id(place):
+    if not hub.is_id(place):
         raise ModelError(f"{key}={place}: there is no such folder, and it is no hub id.")
-    return _from_hub(place, name, where=f"{key}={place}")
-
-
-def _from_hub(place: str, name: str, *, where: str) -> Path | None:
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-    )
-
-    try:
-        # One question and no second: hf_hub_download by itself asks for half a minute.
-        get_hf_file_metadata(hf_hub_url(place, name), timeout=_SECONDS)
-        return Path(hf_hub_download(place, name))
-    except EntryNotFoundError:
-        return None
-    except GatedRepoError as error:
-        raise ModelError(
-            f"{where} asks for your consent: accept its licence on the hub and run `hf auth login`."
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            f"{where}: no such folder, and the hub has no such adapter, or it is private "
-            "(`hf auth login`). Check the id."
-        ) from error
-    except Exception as error:  # each release of the library has others for a missing network
-        reason = "the hub cannot be reached"
-        if isinstance(error, OfflineModeIsEnabled):
-            reason = "HF_HUB_OFFLINE is set"
-        elif isinstance(error, HfHubHTTPError):
-            reason = f"the hub is in trouble ({str(error).strip().splitlines()[0]})"
-        try:
-            found = Path(hf_hub_download(place, name, local_files_only=True))
-        except LocalEntryNotFoundError:
-            if _cached(place):
-                return None
-            raise ModelError(
-                f"{where}: no such folder, and {reason}. Give a folder, or try with a network."
-            ) from error
-        if name == SETTINGS:
-            _once(f"{where}: {reason}; the copy of an earlier download is used.")
-        return found
-
-
-@cache
-def _once(text: str) -> None:
-    tell(text)
-
-
-def _cached(place: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(place, SETTINGS), str)
+    return hub.file(place, name, where=f"{key}={place}")
 
 
 def _hint(place: str, key: str) -> str:
