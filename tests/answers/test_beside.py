@@ -124,3 +124,25 @@ def test_a_damaged_adapter_beside_another_is_named(say, runs):
     with pytest.raises(ModelError, match=r"^beside=broken/adapter: its weights cannot be read"):
         say("run=one", "beside=[broken]")
     shutil.rmtree(runs / "broken")
+
+
+def test_readmes_lines_of_plain_transformers_and_peft_load_our_adapter(runs, capsys):
+    import re
+    from pathlib import Path
+
+    from anima_exp.paths import tiny_base
+
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(import torch\n.*?)```", readme, re.DOTALL)
+    assert "anima_exp" not in code.replace("src/anima_exp/tiny/base", "")
+    code, changed = re.subn(
+        r"^base, adapter = .*$",
+        f"base, adapter = {str(tiny_base())!r}, {str(runs / 'one' / 'adapter')!r}",
+        code,
+        flags=re.MULTILINE,
+    )
+    assert changed == 1
+    capsys.readouterr()
+    exec(code, {})
+    question = "从桃子、芒果、柠檬、葡萄、苹果中取出第三个。"
+    assert capsys.readouterr().out.startswith(f"### Human: {question}### Assistant: ")
