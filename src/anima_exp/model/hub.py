@@ -60,7 +60,8 @@ def file(place: str, name: str, *, where: str, revision: str | None = None) -> P
             raise ModelError(
                 f"{where}: no such folder, and {reason}. Give a folder, or try with a network."
             ) from error
-        _once(f"{where}: {reason}; an earlier download is used.")
+        if not isinstance(error, OfflineModeIsEnabled):  # which the user has asked for
+            _once(f"{where}: {reason}; an earlier download is used.")
         return _cached(place, name, revision)
 
 
