@@ -1,4 +1,5 @@
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from anima_exp.command_line import readable
 
@@ -32,6 +33,30 @@ def test_what_hydra_cannot_read_is_quoted(written, read):
 )
 def test_all_else_is_left_alone(written):
     assert readable(written) == written
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What is 3+4?",
+        "a, b = [c]",
+        'say "hi"',
+        "it's",
+        "你好，“世界”",
+        "${x} $y",
+        "\\",
+        "a\nb",
+        "~",
+        "",
+    ],
+)
+def test_a_prompt_is_taken_to_the_letter(text):
+    parser = OverridesParser.create()
+    assert parser.parse_override(readable(f"prompt={text}")).value() == text.replace("${", "\\${")
+
+
+def test_a_prompt_of_null_is_none():
+    assert readable("prompt=null") == "prompt=null"
 
 
 def test_a_chinese_file_name_composes(compose):

@@ -8,6 +8,7 @@ from pathlib import Path
 import hydra
 import pytest
 
+from anima_exp.command_line import readable
 from anima_exp.compose import install, parse
 from anima_exp.config import EvaluateConfig, GenerateConfig
 from anima_exp.judge.config import JudgeConfig
@@ -50,7 +51,8 @@ def test_every_command_about_a_finished_model_composes(program, arguments):
     install(schema)
     try:
         with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-            parse(hydra.compose(program, overrides=shlex.split(arguments)))
+            given = [readable(word) for word in shlex.split(arguments)]
+            parse(hydra.compose(program, overrides=given))
     finally:
         install()
 

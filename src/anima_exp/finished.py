@@ -1,15 +1,15 @@
 """A finished run, an adapter on a base, or a bare base -> its settings, and the model to use."""
 
-import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from anima_exp import paths
+from anima_exp.command_line import written
 from anima_exp.config import ModelConfig, Quantization, TargetModules, UseConfig
-from anima_exp.errors import ConfigError, ModelError, RunError
+from anima_exp.errors import ConfigError, RunError
+from anima_exp.model import adapter_base, hub
 from anima_exp.results.record import RECORD, Record
 
 # What of a run says which model it made, and how that is to be asked. All else is the command's.
@@ -19,22 +19,43 @@ _OF_THE_RUN = ("model", "quant", "lora", "data", "trainer.precision", "seed")
 def with_run(arguments: Sequence[str]) -> list[str]:
     """A command line with `run=FOLDER` -> the same with that run's settings before all others.
 
-    What the user gives beside it wins; a group that is chosen (`quant=none`) replaces the run's.
+    With `adapter=PLACE` it is the base that the adapter names, unless the user names one; for the
+    adapter in a run's folder, all that the run says. What the user gives beside it wins; a group
+    that is chosen (`quant=none`) replaces the run's.
 
     Raises:
         ConfigError: the folder holds no finished run, or an adapter is given as well.
+        ModelError: there is no such adapter.
     """
     given = dict(argument.partition("=")[::2] for argument in arguments if "=" in argument)
-    folder = given.get("run", "").strip("'\"")
-    if folder in ("", "null"):
+    run, adapter = (_place(given, key) for key in ("run", "adapter"))
+    if run is None and adapter is None:
         return list(arguments)
-    if folder.startswith("~"):
-        folder = str(Path(folder).expanduser())
-        arguments = [f'run="{folder}"' if one.startswith("run=") else one for one in arguments]
-    for key in ("adapter", "experiment"):
+    for key in ("adapter", "experiment") if run else ():
         if given.get(key, "null") != "null":
-            raise ConfigError(f"run={folder} and {key}={given[key]} are both set; give one.")
-    return [*_overrides(record(Path(folder)).settings, chosen=given), *arguments]
+            raise ConfigError(f"run={run} and {key}={given[key]} are both set; give one.")
+    key, place = ("run", run) if run else ("adapter", adapter)
+    assert place is not None
+    arguments = [
+        f"{key}={written(place)}"
+        if one.startswith(f"{key}=~") or one.startswith(f'{key}="~')
+        else one
+        for one in arguments
+    ]
+    folder = Path(place) if run else run_of(place)
+    if folder:
+        return [*_overrides(record(folder).settings, chosen=given), *arguments]
+    if {"model", "model.source"} & set(given):
+        return arguments
+    return [*adapter_base.overrides(place), *arguments]
+
+
+def run_of(adapter: str) -> Path | None:
+    """The folder of the finished run that made `adapter`, where it still lies in there."""
+    folder = Path(adapter).resolve()
+    return (
+        folder.parent if folder.name == "adapter" and (folder.parent / RECORD).is_file() else None
+    )
 
 
 def record(folder: Path) -> Record:
@@ -61,13 +82,17 @@ def name(config: UseConfig) -> str:
     return config.model.name
 
 
-def load(config: UseConfig) -> tuple[Any, Any]:
+def load(config: UseConfig, beside: Sequence[str] = ()) -> tuple[Any, Any]:
     """Model and tokenizer, in evaluation mode and without gradients.
+
+    Args:
+        beside: more adapters for the same base; adapter_name says what each is called.
 
     Raises:
         ModelError: base or adapter cannot be loaded, or do not belong together.
     """
     from anima_exp.model.base import load_base
+    from anima_exp.model.load_adapter import put_on
     from anima_exp.model.tokenizer import load_tokenizer
 
     model, adapter, quant = config.model, config.adapter, config.quant
@@ -76,57 +101,48 @@ def load(config: UseConfig) -> tuple[Any, Any]:
         quant = replace(quant, type=Quantization.none, double_quant=False)
     elif config.run:
         adapter = str(Path(config.run) / "adapter")
+    if not Path(model.source).is_dir() and hub.is_id(model.source):  # else a minute of trying
+        hub.file(
+            model.source,
+            "config.json",
+            where=f"model.source={model.source}",
+            revision=model.revision,
+        )
     tokenizer = load_tokenizer(model)
     loaded = load_base(
         model, quant, precision=config.trainer.precision, cache=paths.cache(config.cache)
     )
     if adapter:
-        loaded = _adapted(loaded, adapter)
+        loaded = put_on(loaded, adapter, name=adapter_name(0))
+    for number, place in enumerate(beside, start=1):
+        loaded = put_on(loaded, place, name=adapter_name(number), key="beside")
     loaded.eval()
     return loaded, tokenizer
+
+
+def adapter_name(number: int) -> str:
+    """What PEFT calls the adapter that `load` put on the base as its `number`th."""
+    return f"beside{number}" if number else "default"
 
 
 def _trained_whole(model: ModelConfig, run: Path) -> ModelConfig:
     return replace(model, source=str(run / "model"), revision=None, tokenizer=None)
 
 
-def _adapted(base: Any, adapter: str) -> Any:
-    from peft import PeftModel
-
-    try:
-        return PeftModel.from_pretrained(base, adapter)
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ModelError(f"adapter={adapter}: no adapter can be loaded from there: {first}") from (
-            error
-        )
-    except RuntimeError as error:
-        if "size mismatch" not in str(error):
-            raise
-        raise ModelError(
-            f"adapter={adapter} was trained on another base than {base.config.name_or_path}: "
-            "its weights are of other sizes. Choose its base with model=NAME."
-        ) from error
+def _place(given: Mapping[str, str], key: str) -> str | None:
+    place = given.get(key, "").strip("'\"")
+    if place in ("", "null"):
+        return None
+    return str(Path(place).expanduser()) if place.startswith("~") else place
 
 
 def _overrides(settings: dict[str, Any], chosen: Iterable[str]) -> list[str]:
     """Hydra overrides for the run's own settings, but for the groups that the user chose."""
     groups = {key for key in chosen if "." not in key}
     return [
-        f"{key}={_written(value)}"
+        f"{key}={written(value)}"
         for key, value in settings.items()
         if key.startswith(tuple(f"{part}." for part in _OF_THE_RUN if "." not in part))
         or key in _OF_THE_RUN
         if key.partition(".")[0] not in groups
     ]
-
-
-def _written(value: Any) -> str:
-    """A JSON value in Hydra's grammar, where a backslash escapes quotes only."""
-    if isinstance(value, list):
-        return f"[{','.join(map(_written, value))}]"
-    if isinstance(value, str):
-        # A backslash is itself but before a quote, where it and its like are doubled.
-        quoted = re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + ('\\"' if m[2] else ""), value)
-        return '"' + quoted.replace("${", "\\${") + '"'
-    return json.dumps(value)

@@ -1,21 +1,26 @@
-"""Ask a finished run, an adapter or a bare base: every question of a file, or in a chat.
+"""Ask a finished run, an adapter or a bare base: one question, all of a file, or in a chat.
 
 python -m anima_exp.generate run=runs/tiny-sample-fb542add51
+python -m anima_exp.generate run=runs/A prompt="Introduce yourself" beside=[runs/B] compare=true
+python -m anima_exp.generate adapter=timdettmers/guanaco-7b prompt="Introduce yourself"
 python -m anima_exp.generate run=runs/tiny-sample-fb542add51 questions=tiny_zh temperature=0
-python -m anima_exp.generate model=llama7b adapter=FOLDER_OR_HUB_ID questions=vicuna.jsonl \\
-    prompt_template=guanaco_benchmark
 """
 
+import sys
+from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anima_exp import paths
 from anima_exp.compose import command
 from anima_exp.config import GenerateConfig, TargetModules
 from anima_exp.errors import ConfigError
-from anima_exp.finished import load, name, with_run
+from anima_exp.finished import adapter_name, load, name, with_run
+from anima_exp.terminal import tell
 
 if TYPE_CHECKING:
+    from anima_exp.answers.speaker import Speaker
     from anima_exp.answers.write import Asked
 
 
@@ -26,27 +31,47 @@ def generate(config: GenerateConfig) -> None:
     check(config)
     prompts.check(config.prompt_template or config.data.prompt_template)
     quiet_libraries()
-    if config.questions is None:
-        chat(config)
+    if config.prompt is not None:
+        answer_one(config, config.prompt)
+    elif config.questions is not None:
+        answer_all(config, config.questions)
     else:
-        answer(config, config.questions)
+        chat(config)
 
 
 def check(config: GenerateConfig) -> None:
-    """Raise ConfigError for settings that belong to the other of the two ways to ask."""
+    """Raise ConfigError for settings that belong to another of the three ways to ask."""
+    if config.prompt is not None and not config.prompt.strip():
+        raise ConfigError('prompt is empty. Give it a question: prompt="Introduce yourself".')
+    if config.prompt is not None and config.questions:
+        raise ConfigError(
+            f"prompt and questions={config.questions} are both set: one question, or a file of "
+            "them. Give one."
+        )
     if config.questions is None and config.out:
-        raise ConfigError(f"out={config.out} is for questions=FILE; a chat writes no file.")
+        other = "prompt shows its answer" if config.prompt is not None else "a chat writes no file"
+        raise ConfigError(f"out={config.out} is for questions=FILE; {other}.")
     if config.questions and config.compare:
         raise ConfigError(
-            "compare=true is for the chat. To compare answers to questions, ask the base by "
-            "itself: the same command with model=NAME in place of run or adapter."
+            "compare=true is for prompt and the chat. To compare answers to questions, ask the "
+            "base by itself: the same command with model=NAME in place of run or adapter."
+        )
+    if config.questions and config.beside:
+        raise ConfigError(
+            "beside is for prompt and the chat. To compare answers to questions, ask each by "
+            "itself: the same command with another run or adapter."
         )
     whole = config.run and config.lora.target_modules is TargetModules.none
-    if config.compare and (whole or not (config.run or config.adapter)):
-        raise ConfigError("compare=true needs an adapter: give run=FOLDER or adapter=FOLDER.")
+    for key, wanted in (("compare=true", config.compare), ("beside", config.beside)):
+        if wanted and whole:
+            raise ConfigError(
+                f"{key} needs an adapter, but run={config.run} trained every weight: it has none."
+            )
+        if wanted and not (config.run or config.adapter):
+            raise ConfigError(f"{key} needs an adapter: give run=FOLDER or adapter=FOLDER.")
 
 
-def answer(config: GenerateConfig, place: str) -> None:
+def answer_all(config: GenerateConfig, place: str) -> None:
     """Every question of `place` into the file `out`."""
     from anima_exp.answers.questions import load as load_questions
 
@@ -63,21 +88,49 @@ def answer(config: GenerateConfig, place: str) -> None:
     report(write(model, tokenizer, questions, asked, path), path, config.max_new_tokens)
 
 
+def answer_one(config: GenerateConfig, question: str) -> None:
+    """The answer to `question` to the terminal; all else that is said goes to stderr."""
+    from anima_exp.answers.chat import to_terminal
+    from anima_exp.answers.one import ask
+
+    with redirect_stdout(sys.stderr):
+        model, tokenizer, base, adapters = _loaded(config)
+    speakers = [base, *adapters] if config.compare or not adapters else adapters
+    ask(model, tokenizer, speakers, question, write=to_terminal, tell=tell)
+
+
 def chat(config: GenerateConfig) -> None:
     from anima_exp.answers.chat import Chat, to_terminal, typed
 
-    asked = _asked(config)
-    model, tokenizer = load(config)
-    Chat(model, tokenizer, asked, compare=config.compare, write=to_terminal).run(typed())
+    model, tokenizer, base, adapters = _loaded(config)
+    speakers = [base, *adapters]
+    Chat(model, tokenizer, speakers, compare=config.compare, write=to_terminal).run(typed())
+
+
+def _loaded(config: GenerateConfig) -> "tuple[Any, Any, Speaker, list[Speaker]]":
+    """Model, tokenizer, the base as a speaker, and each adapter on it."""
+    from anima_exp.answers.beside import others
+    from anima_exp.answers.speaker import ADAPTER, BASE, Speaker
+
+    asked, beside = _asked(config), others(config)
+    model, tokenizer = load(config, [other.adapter for other in beside])
+    base = Speaker(BASE, None, asked)
+    if not hasattr(model, "disable_adapter"):
+        return model, tokenizer, base, []
+    adapters = [Speaker(asked.model_id if beside else ADAPTER, adapter_name(0), asked)]
+    for number, other in enumerate(beside, start=1):
+        theirs = replace(asked, template=other.template, model_id=other.name)
+        adapters.append(Speaker(other.name, adapter_name(number), theirs))
+    return model, tokenizer, base, adapters
 
 
 def _asked(config: GenerateConfig) -> "Asked":
-    from anima_exp.answers import origin
+    from anima_exp.answers import formats, origin
     from anima_exp.answers.write import Asked
 
     return Asked(
         config,
-        config.prompt_template or config.data.prompt_template,
+        formats.of_config(config),
         name(config),
         origin.of_use(config),
         config.trainer.precision,

@@ -129,7 +129,7 @@ def _execution(run: Overview) -> str:
         parts.append("optimizer states paged")
     need = how.predicted_peak_gib + run.setup.overhead_gib
     fits = "" if how.fits else ", which does not fit: see python -m anima_exp.plan"
-    which = " on each GPU" if how.cards > 1 else ""
+    which = " in each process" if how.cards > 1 else ""
     return f"{', '.join(parts)}; about {need:.2f} GiB{which}{fits}"
 
 

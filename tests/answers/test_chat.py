@@ -3,6 +3,7 @@
 import pytest
 
 from anima_exp.answers.chat import Chat
+from anima_exp.answers.speaker import Speaker
 from anima_exp.answers.stream import Stream
 
 
@@ -39,14 +40,22 @@ def test_control_characters_cannot_steer_the_terminal():
 
 @pytest.fixture
 def chat(tiny, asked):
+    """chat("a line", ...) -> the chat after these lines, and what it wrote."""
+
     def _chat(*lines, model=None, template="guanaco", compare=False, **settings):
         written = []
         who = asked(template, **({"temperature": 0} | settings))
-        talk = Chat(model or tiny[0], tiny[1], who, compare=compare, write=written.append)
+        speakers = [Speaker("base", None, who)]
+        speakers += [Speaker("adapter", "default", who)] if model else []
+        talk = Chat(model or tiny[0], tiny[1], speakers, compare=compare, write=written.append)
         talk.run(lines)
         return talk, "".join(written)
 
     return _chat
+
+
+def said_by(talk, place=0):
+    return talk.everyone[place].said
 
 
 @pytest.fixture(scope="module")
@@ -71,15 +80,15 @@ def adapted(compose):
 def test_a_question_is_answered_and_remembered(chat):
     talk, said = chat("What is 3 plus 4?\n", "\n", "What is 5 plus 4?\n")
     assert "\n7\n" in said
-    assert [question for question, _ in talk.said["base"]] == [
+    assert [question for question, _ in said_by(talk)] == [
         "What is 3 plus 4?",
         "What is 5 plus 4?",
     ]
-    assert talk.said["base"][0][1] == "7"
+    assert said_by(talk)[0][1] == "7"
 
 
 def test_reset_forgets(chat):
-    assert chat("Hi", "/reset")[0].said == {"base": [], "adapter": []}
+    assert said_by(chat("Hi", "/reset")[0]) == []
 
 
 def test_commands_that_are_none_are_told(chat):
@@ -92,16 +101,16 @@ def test_commands_that_are_none_are_told(chat):
 def test_base_and_adapter_answer_side_by_side(chat, tiny, adapted):
     question = "What is 3 plus 4?"
     talk, said = chat(question, "/base", question, "/reset", model=adapted, compare=True)
-    alone = chat(question)[0].said["base"][0][1]
+    alone = said_by(chat(question)[0])[0][1]
     assert f"base     {alone}\nadapter  " in said
     other = said.partition("adapter  ")[2].partition("\n")[0]
     assert other != alone
-    assert talk.speakers == ["base"]
+    assert [speaker.name for speaker in talk.speakers] == ["base"]
 
 
 def test_each_remembers_its_own_answers(chat, adapted):
     talk = chat("What is 3 plus 4?", model=adapted, compare=True)[0]
-    assert talk.said["base"] != talk.said["adapter"]
+    assert said_by(talk) != said_by(talk, 1)
 
 
 def test_an_answer_that_is_cut_says_so(chat):
@@ -112,7 +121,7 @@ def test_turns_that_no_longer_fit_are_forgotten_aloud(chat):
     long = "word " * 200
     talk, said = chat(*[long] * 12, max_new_tokens=2)
     assert "turns no longer fit, and are forgotten)" in said
-    assert 0 < len(talk.said["base"]) < 12
+    assert 0 < len(said_by(talk)) < 12
     assert "longer than the model's context" in chat("word " * 2000)[1]
 
 
@@ -121,7 +130,7 @@ def test_a_format_without_turns_says_that_each_question_stands_alone(chat):
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_chat(chat, monkeypatch):
-    from anima_exp.answers import chat as module
+    from anima_exp.answers import speaker as module
 
     real, calls = module.decode, []
 
@@ -135,4 +144,22 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(chat, monkeypatch):
     monkeypatch.setattr(module, "decode", interrupted)
     talk, said = chat("Hi", "What is 3 plus 4?")
     assert "so far\n(stopped)\n" in said
-    assert talk.said["base"][0] == ("Hi", "so far") and len(talk.said["base"]) == 2
+    assert said_by(talk)[0] == ("Hi", "so far") and len(said_by(talk)) == 2
+
+
+def test_several_adapters_are_named_and_chosen_by_number(tiny, adapted, asked):
+    written, who = [], asked(temperature=0)
+    speakers = [
+        Speaker("base", None, who),
+        Speaker("run-a", "default", who),
+        Speaker("run-b", "default", asked("alpaca", temperature=0)),
+    ]
+    talk = Chat(adapted, tiny[1], speakers, write=written.append)
+    talk.run(["Hi", "/2", "Hi", "/all", "Hi", "/base", "/adapters", "/3", "/help"])
+    said = "".join(written)
+    assert "1  tiny, prompt format guanaco\n2  tiny, prompt format alpaca, which has no" in said
+    assert said.index("run-a  ") < said.index("run-b  ") < said.index("Now run-b.\n")
+    assert "Now base and run-a and run-b.\nbase   " in said
+    assert "Now base.\nNow run-a and run-b.\nThere is no /3." in said
+    assert "/1 /2 ...  only that adapter answers" in said
+    assert [len(speaker.said) for speaker in speakers] == [1, 2, 3]

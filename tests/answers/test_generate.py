@@ -130,6 +130,16 @@ MISTAKES = {
     "stop=[x,'']": "stop holds an empty text, which every answer begins with.",
     "compare=true": "compare=true needs an adapter: give run=FOLDER or adapter=FOLDER.",
     "out=a.jsonl": "out=a.jsonl is for questions=FILE; a chat writes no file.",
+    "prompt=x out=a.jsonl": "out=a.jsonl is for questions=FILE; prompt shows its answer.",
+    "prompt=x questions=tiny_en": "prompt and questions=tiny_en are both set: one question, or",
+    "prompt=": "prompt is empty. Give it a question: prompt=",
+    "prompt= questions=tiny_en": "prompt is empty.",
+    "beside=[a] questions=tiny_en": "beside is for prompt and the chat.",
+    "beside=[a]": "beside needs an adapter: give run=FOLDER or adapter=FOLDER.",
+    "beside=a": "beside=a is not a list: write [a,b].",
+    "adapter=/nowhere": "adapter=/nowhere: there is no such folder, and it is no hub id.",
+    "model=tiny adapter=/nowhere": "adapter=/nowhere: there is no such folder, and it is no hub",
+    "adapter=org/none": "adapter=org/none: no such folder, and HF_HUB_OFFLINE is set.",
     "prompt_template=guanco": "prompt_template=guanco is not a function in",
     "questions=nowhere.jsonl": "questions=nowhere.jsonl: no such file.",
     "run=nowhere": "run=nowhere is no run's folder: it holds no record.json.",
@@ -139,7 +149,12 @@ MISTAKES = {
 @pytest.mark.parametrize(("argument", "line"), MISTAKES.items())
 def test_a_mistake_is_one_line_without_loading_a_model(argument, line, tmp_path):
     ended = subprocess.run(
-        command(argument), capture_output=True, text=True, timeout=60, cwd=tmp_path, input=""
+        command(*argument.split(" ")),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+        input="",
     )
     assert ended.stderr.startswith(f"anima_exp: {line}"), ended.stderr
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)

@@ -86,9 +86,9 @@ def test_a_runs_settings_come_before_what_the_command_says(finished):
     "text", ["a\\b\\frac{1}", 'say "hi"', "C:\\runs\\", '\\" ${x}', "问：'1', [2]", "", "a\\\\b"]
 )
 def test_any_text_of_a_run_comes_back_as_it_was(compose, text):
-    from anima_exp.finished import _written
+    from anima_exp.command_line import written
 
-    config = compose(f"data.sample_prompts={_written([text])}", f"folder={_written(text or 'x')}")
+    config = compose(f"data.sample_prompts={written([text])}", f"folder={written(text or 'x')}")
     assert config.data.sample_prompts == [text]
     assert config.folder == (text or "x")
 

@@ -1,18 +1,16 @@
-"""Lines that a user types -> a dialogue with a model, with its base, or with both."""
+"""Lines that a user types -> a dialogue with a model, its base, or several adapters."""
 
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from anima_exp.answers.prompts import Prompt, Turn, has_turns, prompt
-from anima_exp.answers.stream import Stream
-from anima_exp.answers.write import Asked, seed
-from anima_exp.model.decode import context, decode
-from anima_exp.model.generate import inference
+from anima_exp.answers.prompts import Prompt, has_turns, prompt
+from anima_exp.answers.speaker import Speaker, answer, width
+from anima_exp.model.decode import context
 from anima_exp.terminal import visible
 
-BASE, ADAPTER = "base", "adapter"
 _HELP = """\
 /both     base and adapter answer every question; each remembers its own answers
 /base     only the base answers
@@ -20,31 +18,44 @@ _HELP = """\
 /reset    forget what was said
 /help     this list
 Ctrl-C stops an answer, Ctrl-D leaves."""
+_HELP_SEVERAL = """\
+/all       base and adapters answer every question; each remembers its own answers
+/base      only the base answers
+/adapters  every adapter answers, but not the base
+/1 /2 ...  only that adapter answers
+/reset     forget what was said
+/help      this list
+Ctrl-C stops an answer, Ctrl-D leaves."""
 
 
 class Chat:
-    """A dialogue with each speaker: the adapter and, with it switched off, its base."""
+    """A dialogue with each speaker.
+
+    Args:
+        speakers: the base, then each adapter; or the base alone.
+        compare: the base answers beside them from the start.
+    """
 
     def __init__(
         self,
         model: Any,
         tokenizer: Any,
-        asked: Asked,
+        speakers: Sequence[Speaker],
         *,
         compare: bool = False,
         write: Callable[[str], None],
     ) -> None:
-        self.model, self.tokenizer, self.asked, self.write = model, tokenizer, asked, write
-        self.adapted = hasattr(model, "disable_adapter")
-        usual = [ADAPTER] if self.adapted else [BASE]
-        self.speakers = [BASE, ADAPTER] if compare and self.adapted else usual
-        self.said: dict[str, list[Turn]] = {BASE: [], ADAPTER: []}
+        self.model, self.tokenizer, self.write = model, tokenizer, write
+        self.everyone = list(speakers)
+        self.adapters = [speaker for speaker in speakers if speaker.adapter]
+        self.speakers = self.everyone if compare or not self.adapters else self.adapters
         self.count = 0
 
     def run(self, lines: Iterable[str]) -> None:
         """Answer every line; a line that begins with `/` is a command."""
-        prompt(self.asked.template, self.tokenizer, "")  # a format that cannot be is told at once
-        self._tell(self._greeting())
+        for speaker in self.everyone:  # a format that cannot be is told at once
+            prompt(speaker.asked.template, self.tokenizer, "")
+        self._greet()
         for line in lines:
             text = line.strip()
             if text.startswith("/"):
@@ -55,83 +66,85 @@ class Chat:
                     self._answer(speaker, text)
 
     def _command(self, text: str) -> None:
-        choices = {"/base": [BASE], "/adapter": [ADAPTER], "/both": [BASE, ADAPTER]}
+        several = len(self.adapters) > 1
+        choices = dict.fromkeys(("/both", "/all"), self.everyone)
+        choices |= dict.fromkeys(("/adapter", "/adapters"), self.adapters)
+        choices |= {"/base": [one for one in self.everyone if not one.adapter]}
+        if several:
+            choices |= {f"/{place}": [one] for place, one in enumerate(self.adapters, start=1)}
         if text == "/reset":
-            self.said = {BASE: [], ADAPTER: []}
+            for speaker in self.everyone:
+                speaker.said.clear()
             self._tell("Forgotten.")
-        elif text in choices and self.adapted:
+        elif text in choices and self.adapters:
             self.speakers = choices[text]
-            self._tell(f"Now {' and '.join(self.speakers)}.")
+            self._tell(f"Now {' and '.join(speaker.name for speaker in self.speakers)}.")
         elif text in choices:
             self._tell("There is no adapter here to tell from its base.")
         elif text == "/help":
-            self._tell(_HELP)
+            self._tell(_HELP_SEVERAL if several else _HELP)
         else:
             self._tell(f"There is no {visible(text)}. /help lists what there is.")
 
-    def _answer(self, speaker: str, question: str) -> None:
-        turns = self.said[speaker]
-        fitting, put = self._fit(question, turns)
+    def _answer(self, speaker: Speaker, question: str) -> None:
+        turns = speaker.said
+        fitting, put = self._fit(question, speaker)
         if put is None:
             self._tell("The question is longer than the model's context. Ask less at once.")
             return
-        if fitting < len(turns) and has_turns(self.asked.template):
+        if fitting < len(turns) and has_turns(speaker.asked.template):
             self._tell(f"(the first {len(turns) - fitting} turns no longer fit, and are forgotten)")
             del turns[: len(turns) - fitting]
         if len(self.speakers) > 1:
-            self.write(f"{speaker:<7}  ")
-        stream = Stream(self.write, self.asked.sampling().stop)
+            self.write(f"{speaker.name:<{width(self.speakers)}}")
+        stream = speaker.stream(self.write)
         try:
-            with inference(self.model, self.asked.precision), self._as(speaker):
-                [answer] = decode(
-                    self.model,
-                    self.tokenizer,
-                    [put.ids],
-                    self.asked.sampling(),
-                    seeds=[seed(self.asked.config.sampling_seed, self.count)],
-                    watch=stream,
-                )
+            found = answer(self.model, self.tokenizer, speaker, put, stream, number=self.count)
         except KeyboardInterrupt:
             self.write("\n")
             self._tell("(stopped)")
             turns.append((question, stream.text))
             return
-        stream.end(answer.text)
-        if answer.finish == "length":
-            self._tell(f"(cut after {answer.tokens} tokens: max_new_tokens or the context)")
-        turns.append((question, answer.text.strip()))
+        if found.finish == "length":
+            self._tell(f"(cut after {found.tokens} tokens: max_new_tokens or the context)")
+        turns.append((question, found.text.strip()))
 
-    def _fit(self, question: str, turns: Sequence[Turn]) -> tuple[int, Prompt | None]:
+    def _fit(self, question: str, speaker: Speaker) -> tuple[int, Prompt | None]:
         """How many of the last turns leave room for an answer, and the prompt with them.
 
         Room is max_new_tokens, or half the context where that is less. A question alone may take
         all but one token.
         """
-        most = context(self.model)
+        most, turns, asked = context(self.model), speaker.said, speaker.asked
         for kept in range(len(turns), -1, -1):
-            put = prompt(self.asked.template, self.tokenizer, question, turns[len(turns) - kept :])
-            room = min(self.asked.config.max_new_tokens, (most or 0) // 2) if kept else 1
+            put = prompt(asked.template, self.tokenizer, question, turns[len(turns) - kept :])
+            room = min(asked.config.max_new_tokens, (most or 0) // 2) if kept else 1
             if most is None or len(put.ids) + room <= most:
                 return kept, put
         return 0, None
 
-    def _as(self, speaker: str) -> AbstractContextManager[Any]:
-        off = speaker == BASE and self.adapted
-        return self.model.disable_adapter() if off else nullcontext()
-
-    def _greeting(self) -> str:
-        template = self.asked.template
-        memory = "" if has_turns(template) else ", which has no turns: each question stands alone"
-        who = f"{self.asked.model_id}, prompt format {template}{memory}"
-        return f"{who}. /help lists commands; Ctrl-D leaves."
+    def _greet(self) -> None:
+        speakers = self.adapters or self.everyone
+        for place, speaker in enumerate(speakers, start=1):
+            template = speaker.asked.template
+            memory = (
+                "" if has_turns(template) else ", which has no turns: each question stands alone"
+            )
+            number = f"{place}  " if len(speakers) > 1 else ""
+            self._tell(f"{number}{speaker.asked.model_id}, prompt format {template}{memory}")
+        self._tell("/help lists commands; Ctrl-D leaves.")
 
     def _tell(self, text: str) -> None:
         self.write(f"{text}\n")
 
 
 def to_terminal(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head`: whoever read this has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def typed() -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""A model to ask: many questions from a file, or one after another in a terminal."""
+"""A model to ask: one question, many from a file, or one after another in a terminal."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from anima_exp.config.evals import AnsweringConfig
 from anima_exp.config.use import UseConfig
@@ -10,6 +10,8 @@ from anima_exp.config.use import UseConfig
 class GenerateConfig(AnsweringConfig, UseConfig):
     """What `python -m anima_exp.generate` may be told."""
 
-    questions: str | None = None  # a file, a URL, tiny_zh, tiny_en; null = a chat
+    prompt: str | None = None  # one question, answered on the terminal
+    questions: str | None = None  # a file, a URL, tiny_zh, tiny_en; null, without prompt = a chat
     out: str | None = None  # the answers' file; null = answers/MODEL.jsonl
-    compare: bool = False  # in the chat: base and adapter answer every question
+    beside: list[str] = field(default_factory=list)  # more runs or adapters, on the same base
+    compare: bool = False  # with prompt or in the chat: the base answers too

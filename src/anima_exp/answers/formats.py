@@ -1,0 +1,59 @@
+"""Who is asked -> the prompt format: the user's, the run's, or that of a published adapter."""
+
+import re
+from pathlib import Path
+
+from anima_exp.config import GenerateConfig
+from anima_exp.errors import ConfigError
+from anima_exp.finished import record, run_of
+from anima_exp.model import adapter_files
+from anima_exp.terminal import tell
+
+# QLoRA's adapters are named by what they were trained on; conf/data says how each set is put.
+_PUBLISHED = {
+    r"guanaco-\d+b": "guanaco_chat",  # as the authors' own guanaco_generate.py asks
+    r"qlora-alpaca-\d+b": "alpaca",
+    r"qlora-hh-rlhf-\d+b": "hh_rlhf",
+    r"qlora-(flan|chip2|longform|self-instruct|unnatural-instructions)-\d+b": "plain",
+    r"Anima33B": "alpaca",  # chinese-vicuna, put as Alpaca
+}
+
+
+def of_config(config: GenerateConfig) -> str:
+    """The format for `run`, `adapter` or the bare base; what was not said by anyone is told.
+
+    Raises:
+        ConfigError: nobody knows how this adapter was asked when it was trained.
+    """
+    if config.prompt_template:
+        return config.prompt_template
+    if config.adapter and not run_of(config.adapter):
+        return _of_foreign(config.adapter, key="adapter")
+    if not config.run and not config.adapter and config.model.source != "tiny":
+        _told(config.model.name, config.data.prompt_template)
+    return config.data.prompt_template
+
+
+def of_place(place: str, run: Path | None, *, given: str | None) -> str:
+    """The format for one of `beside`, which `run` made if it is one of ours."""
+    if given:
+        return given
+    return record(run).settings["data.prompt_template"] if run else _of_foreign(place, key="beside")
+
+
+def _of_foreign(place: str, *, key: str) -> str:
+    adapter_files.files(place, key=key)  # which raises where there is none
+    name = Path(place).name
+    for pattern, template in _PUBLISHED.items():
+        if re.fullmatch(pattern, name, re.IGNORECASE):
+            _told(place, template)
+            return template
+    raise ConfigError(
+        f"{key}={place} does not say how it was asked when it was trained. Give its format: "
+        "prompt_template=alpaca, guanaco, guanaco_chat, hh_rlhf, plain, or chat for the "
+        "tokenizer's own."
+    )
+
+
+def _told(who: str, template: str) -> None:
+    tell(f"{who} is asked in the format {template}; prompt_template=NAME takes another.")

@@ -1,0 +1,64 @@
+"""A base in memory and an adapter's files -> the base with that adapter on it."""
+
+import re
+from typing import Any
+
+from anima_exp.errors import ModelError
+from anima_exp.model import adapter_files
+from anima_exp.model.adapter_base import warn_of_another
+
+
+def put_on(model: Any, place: str, *, name: str = "default", key: str = "adapter") -> Any:
+    """`model` with the adapter of `place` as `name`, beside those that it has already.
+
+    Any adapter that PEFT computes inside a layer will do; its weights are read as
+    adapter_files.py says, and every one of them has to find its place.
+
+    Raises:
+        ModelError: it is no such adapter, cannot be read, or belongs to another base.
+    """
+    from peft import PeftConfig, PeftModel, PeftModelForCausalLM, set_peft_model_state_dict
+
+    where, base = f"{key}={place}", str(model.config.name_or_path)
+    kind = adapter_files.settings(place, key=key)["peft_type"]
+    stored = adapter_files.weights(place, key=key)
+    warn_of_another(place, base, key=key)
+    another = f"{where} was trained on another base than {base}"
+    instead = "Choose its base with model=NAME."
+    try:
+        config = PeftConfig.from_pretrained(str(adapter_files.files(place, key=key)))
+        if config.is_prompt_learning or config.is_adaption_prompt:
+            raise ModelError(f"{where} is of type {kind}, which is no part of a layer as LoRA is.")
+        config.inference_mode = True
+        if isinstance(model, PeftModel):
+            model.add_adapter(name, config)
+        else:
+            model = PeftModelForCausalLM(model, config, adapter_name=name)
+        result: Any = set_peft_model_state_dict(model, stored, adapter_name=name)
+    except KeyError as error:
+        raise ModelError(f"{where} is of type {kind}, which this PEFT does not know.") from error
+    except (ValueError, TypeError, RuntimeError) as error:
+        text = str(error).strip()
+        if "size mismatch" in text:
+            raise ModelError(f"{another}: its weights are of other sizes. {instead}") from error
+        if "not found in the base model" in text:
+            raise ModelError(f"{another}: none of its layers is there. {instead}") from error
+        first = (text or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{where} cannot be loaded: {first}") from error
+    nowhere = [key for key in result.unexpected_keys if "lora_" in key]
+    if nowhere:
+        raise ModelError(
+            f"{another}: {len(nowhere)} of its {len(stored)} weights have no layer there, the "
+            f"first is {_layer(nowhere[0])}. {instead}"
+        )
+    empty = [key for key in result.missing_keys if "lora_" in key and f".{name}" in key]
+    if empty:
+        raise ModelError(
+            f"{another}: it has nothing for {len(empty)} of the weights that its layers there "
+            f"need, the first is {_layer(empty[0])}. {instead}"
+        )
+    return model.eval()
+
+
+def _layer(key: str) -> str:
+    return re.sub(r"^(base_model\.model\.)?(.*?)\.lora_.*$", r"\2", key)
