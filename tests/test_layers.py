@@ -23,7 +23,7 @@ LAYERS = [
     {"overview", "load"},
     {"experiment", "evaluation"},
     {"compose"},
-    {"judge"},
+    {"judge", "merge"},
     {"sweep"},
     {"train", "evaluate", "generate", "self_check"},
 ]

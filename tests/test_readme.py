@@ -9,7 +9,7 @@ import hydra
 import pytest
 
 from anima_exp.compose import install, parse
-from anima_exp.config import EvaluateConfig, GenerateConfig
+from anima_exp.config import EvaluateConfig, GenerateConfig, MergeConfig
 from anima_exp.judge.config import JudgeConfig
 from anima_exp.paths import shipped
 
@@ -31,9 +31,14 @@ def test_every_command_composes(compose, program, arguments):
     compose(*[word.replace("...", "x") for word in single])
 
 
-OTHERS = {"evaluate": EvaluateConfig, "generate": GenerateConfig, "judge": JudgeConfig}
+OTHERS = {
+    "evaluate": EvaluateConfig,
+    "generate": GenerateConfig,
+    "judge": JudgeConfig,
+    "merge": MergeConfig,
+}
 USES = sorted(
-    set(re.findall(r"python -m anima_exp\.(evaluate|generate|judge) ([^`\n|#]*)", README))
+    set(re.findall(r"python -m anima_exp\.(evaluate|generate|judge|merge) ([^`\n|#]*)", README))
 )
 assert {program for program, _ in USES} == set(OTHERS)
 
