@@ -111,22 +111,23 @@ def show_proof(config: MergeConfig, found: Proved, dtype: str) -> None:
     say("")
     console.print(table)
     say("divergence: from the model as trained, in nats per token")
-    if found.again and found.again.divergence > verdict.allowed(config):
-        _warn(config, found, found.again)
-
-
-def _warn(config: MergeConfig, found: Proved, again: Measured) -> None:
-    kind = config.quant.type.value
-    lost = verdict.lost(found, again)
-    told = "" if lost is None else f", {100 * lost:.0f} % of what was learnt"
-    console.print(
-        f"\n[bold yellow]warning[/]  Quantising this folder to {kind} again loses "
-        f"{again.divergence:.4f} nats per token{told}. In {kind} use the base with its adapter "
-        "instead.",
-        soft_wrap=True,
-    )
+    if (share := verdict.kept(found, found.merged)) is not None:
+        told = f"of what was learnt (the fall in loss) the merged model keeps {100 * share:.0f} %"
+        if found.again and (rest := verdict.kept(found, found.again)) is not None:
+            told += f", in {kind} again {100 * rest:.0f} %"
+        say(told)
+    if found.again and verdict.warns(config, found, found.again):
+        console.print(
+            f"\n[bold yellow]warning[/]  Quantised to {kind} again this folder is "
+            f"{found.again.divergence:.3f} nats per token away from the trained model. "
+            f"For use in {kind} keep the base with its adapter.",
+            soft_wrap=True,
+        )
 
 
 def show_end(merging: Plan, out: Path) -> None:
     say(f"\nmerged   {out}")
-    say(f"next     python -m anima_exp.generate model=local model.source={out} quant=none")
+    say(
+        f"next     python -m anima_exp.generate model=local model.source={out} quant=none "
+        f"prompt_template={merging.config.data.prompt_template}"
+    )

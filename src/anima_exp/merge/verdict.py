@@ -7,6 +7,7 @@ from anima_exp.merge.prove import Proved
 
 # Measured on the tiny base; conf/merge.yaml has the figures.
 _ALLOWED = {Onto.base: 0.1, Onto.dequantized: 0.01}
+_WORTH_KEEPING = 0.9  # of what was learnt: a light fine-tune can drown in a small divergence
 
 
 def allowed(config: MergeConfig) -> float:
@@ -25,10 +26,17 @@ def refuse(config: MergeConfig, merged: Measured, base: Measured) -> None:
     )
 
 
-def lost(found: Proved, measured: Measured) -> float | None:
-    """Share of the fall in loss that is gone again; None if training made no fall."""
-    gain = found.base.loss - found.trained.loss
-    return (measured.loss - found.trained.loss) / gain if gain > 0 else None
+def kept(found: Proved, measured: Measured) -> float | None:
+    """Share of the fall in held-out loss that is still there; None if training made no fall."""
+    fall = found.base.loss - found.trained.loss
+    return (found.base.loss - measured.loss) / fall if fall > 0 else None
+
+
+def warns(config: MergeConfig, found: Proved, again: Measured) -> bool:
+    """Whether rounding the merged model anew would cost what a user should know of."""
+    share = kept(found, again)
+    limit = _ALLOWED[Onto.base] if config.max_divergence is None else config.max_divergence
+    return not again.divergence <= limit or (share is not None and share < _WORTH_KEEPING)
 
 
 def _way_out(config: MergeConfig) -> str:
