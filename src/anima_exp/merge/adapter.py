@@ -66,7 +66,7 @@ class Adapter:
             if found := _PART.match(inside):
                 parts.setdefault(found["module"], {})[found["part"]] = name
             else:
-                whole[inside] = name
+                whole[inside.replace(".base_layer.", ".")] = name  # biases of layers with LoRA
         updates = {
             module: _update(place, module, one, config, tensors) for module, one in parts.items()
         }
