@@ -232,3 +232,16 @@ def test_a_damaged_file_is_one_line(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"{}")
     with pytest.raises(ModelError, match=r"model\.safetensors: the weights cannot be read"):
         Tensors([tmp_path / "model.safetensors"])
+
+
+def test_a_log_tells_how_far_a_large_merge_is(monkeypatch, capsys):
+    from types import SimpleNamespace
+
+    from anima_exp.merge.screen import Writing
+
+    with Writing(SimpleNamespace(bytes=5_000_000_000)) as writing:
+        for _ in range(50):
+            writing.more(100_000_000)
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 10
+    assert told[0] == "merged   500.0 MB of 5.0 GB"

@@ -1,8 +1,6 @@
 """A run and what was merged from it -> the proof's figures: one model in memory at a time."""
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ from typing import Any
 import torch
 
 from anima_exp import finished, paths
-from anima_exp.config import MergeConfig, ModelConfig, Precision, QuantConfig, Quantization
+from anima_exp.config import MergeConfig, Precision, QuantConfig, Quantization
 from anima_exp.data.prepare import prepare
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.merge.proof import Measured, Proof
@@ -46,18 +44,17 @@ def heldout_rows(config: MergeConfig) -> Any:
 
 def trained(config: MergeConfig, proof: Proof) -> tuple[Measured, Measured]:
     """The base, and the model as trained, which `proof` remembers."""
-    with _loaded(finished.load(config)[0]) as model:
-        check_context(model, max(max(batch.lengths) for batch in proof.batches))
-        found = proof.remember(model, config.trainer.precision)
-        with model.disable_adapter():
-            return proof.measure(model, config.trainer.precision), found
+    model, _ = finished.load(config)
+    check_context(model, max(max(batch.lengths) for batch in proof.batches))
+    found = proof.remember(model, config.trainer.precision)
+    with model.disable_adapter():
+        return proof.measure(model, config.trainer.precision), found
 
 
 def merged(config: MergeConfig, proof: Proof, folder: Path, stored: torch.dtype) -> Measured:
     """The merged model in `folder`, as it is."""
     precision = computed_in(config.trainer.precision, stored)
-    with _loaded(load_base(_of(config, folder), NOT_QUANTIZED, precision=precision)) as model:
-        return proof.measure(model, precision)
+    return proof.measure(_load(config, folder, NOT_QUANTIZED, precision), precision)
 
 
 def again(config: MergeConfig, proof: Proof, folder: Path) -> Measured | None:
@@ -65,8 +62,7 @@ def again(config: MergeConfig, proof: Proof, folder: Path) -> Measured | None:
     if config.quant.type is Quantization.none:
         return None
     precision = config.trainer.precision
-    with _loaded(load_base(_of(config, folder), config.quant, precision=precision)) as model:
-        return proof.measure(model, precision)
+    return proof.measure(_load(config, folder, config.quant, precision), precision)
 
 
 def computed_in(precision: Precision, stored: torch.dtype) -> Precision:
@@ -94,16 +90,9 @@ def check_memory(config: MergeConfig, numbers: int, stored: torch.dtype) -> None
         )
 
 
-def _of(config: MergeConfig, folder: Path) -> ModelConfig:
-    return replace(config.model, source=str(folder.resolve()), revision=None, tokenizer=None)
-
-
-@contextmanager
-def _loaded(model: Any) -> Iterator[Any]:
-    """A model that is gone from memory afterwards, but for the caller's name of it."""
-    model.eval()
-    yield model
-    del model
-    gc.collect()
+def _load(config: MergeConfig, folder: Path, quant: QuantConfig, precision: Precision) -> Any:
+    gc.collect()  # of the model before this one
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    model = replace(config.model, source=str(folder.resolve()), revision=None, tokenizer=None)
+    return load_base(model, quant, precision=precision).eval()

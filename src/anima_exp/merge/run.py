@@ -46,10 +46,11 @@ def run(config: MergeConfig) -> None:
     screen.show_plan(merging, name(config), out)
     with _draft(out) as draft:
         about = _merge(merging, rows, draft, out)
-        write_json(draft / MERGED, about)
-        if out.is_dir():
-            out.rmdir()  # empty: checked
-        publish_folder(draft, out)
+        with _asked_for(out):
+            write_json(draft / MERGED, about)
+            if out.is_dir():
+                out.rmdir()  # empty: checked
+            publish_folder(draft, out)
     screen.show_end(merging, out)
 
 
@@ -79,13 +80,13 @@ def check(config: MergeConfig) -> Path:
     out = Path(config.out).expanduser()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ConfigError(f"out={config.out} exists already, and nothing is written over it.")
-    return out
+    return out.resolve() if out.exists() else out  # a link, or the folder one stands in
 
 
 def _check_base(config: MergeConfig, base: Base, adapter: Adapter) -> None:
     """Raise ConfigError for a base that the adapter is known not to belong on."""
     before = file(config.model, MERGED)
-    if before and read_json(before)["adapter"]["weights"] == _weights(adapter):
+    if before and read_json(before).get("adapter", {}).get("weights") == _weights(adapter):
         raise ConfigError(
             f"model.source={config.model.source} was made by merging this adapter already."
         )
@@ -196,8 +197,10 @@ def _draft(out: Path) -> Iterator[Path]:
 def _asked_for(out: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except Exception as error:
+        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
         raise RunError(
             f"Cannot write out={out}: {reason}. Make room there, or give another."
         ) from (error)

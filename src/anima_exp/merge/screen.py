@@ -35,6 +35,9 @@ def show_plan(merging: Plan, name: str, out: Path) -> None:
     )
 
 
+_SECONDS = 1e9  # bytes; what takes longer to write is told in a log
+
+
 def size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
@@ -59,11 +62,11 @@ class Writing:
             self._bar.start()
         return self
 
-    def more(self, size: int) -> None:
-        self._done += size
+    def more(self, count: int) -> None:
+        self._done += count
         if console.is_terminal:
-            self._bar.advance(self._task, size)
-        elif (tenth := 10 * self._done // self._total) > self._told and self._total > 1e9:
+            self._bar.advance(self._task, count)
+        elif (tenth := 10 * self._done // self._total) > self._told and self._total > _SECONDS:
             self._told = tenth
             say(f"merged   {size(self._done)} of {size(self._total)}")
 
@@ -88,10 +91,11 @@ def say_unproved() -> None:
 
 
 def show_proof(config: MergeConfig, found: Proved, dtype: str) -> None:
-    kind = "16 bits" if config.quant.type is Quantization.none else config.quant.type.value
+    kind = config.quant.type.value
+    base = "base" if config.quant.type is Quantization.none else f"base in {kind}"
     rows = {
-        f"base in {kind}": found.base,
-        f"base in {kind} + adapter, as trained": found.trained,
+        base: found.base,
+        f"{base} + adapter, as trained": found.trained,
         f"merged, {dtype}": found.merged,
     }
     if found.again:

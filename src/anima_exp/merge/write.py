@@ -14,8 +14,8 @@ from anima_exp.model.tokenizer import load_tokenizer, location
 from anima_exp.results.files import write_json
 
 _INDEX = "model.safetensors.index.json"
-# What else of the base belongs to a model: sentencepiece's file is what llama.cpp converts from.
-_BESIDE = ("generation_config.json", "tokenizer.model")
+_GENERATION = "generation_config.json"
+_SENTENCEPIECE = "tokenizer.model"
 
 
 def write(plan: Plan, folder: Path, written: Callable[[int], None]) -> None:
@@ -29,7 +29,8 @@ def write(plan: Plan, folder: Path, written: Callable[[int], None]) -> None:
     write_json(folder / "config.json", _config(plan))
     _write_weights(plan, folder, written)
     model = plan.config.model
-    for name in _BESIDE:
+    # Of tokenizers that have sentencepiece's file, llama.cpp's converter reads that.
+    for name in (_GENERATION, *([] if model.tokenizer else [_SENTENCEPIECE])):
         if found := file(model, name):
             shutil.copyfile(found, folder / name)
     if model.trust_remote_code and Path(location(model.source)).is_dir():
