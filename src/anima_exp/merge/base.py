@@ -15,6 +15,7 @@ from anima_exp.merge.tensors import Tensors
 from anima_exp.model.tokenizer import cannot_load, location
 from anima_exp.results.files import read_json
 
+FOUR_BITS = (Quantization.nf4, Quantization.fp4)
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _OLDER = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
@@ -80,7 +81,7 @@ class Base:
         transposed = {name for name, one in modules.items() if type(one).__name__ == "Conv1D"}
         parameters = frozenset(model.state_dict())
         quantized: set[str] = set()
-        if quant.type in (Quantization.nf4, Quantization.fp4):
+        if quant.type in FOUR_BITS:
             from transformers import BitsAndBytesConfig
             from transformers.quantizers.auto import AutoHfQuantizer
 

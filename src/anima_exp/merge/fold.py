@@ -26,7 +26,7 @@ def folded(
         magnitude: [out], DoRA's.
     """
     full = weight.float().T if transposed else weight.float()
-    full = torch.addmm(full, b.float(), a.float(), alpha=scale)  # no copy more than it takes
+    full = torch.addmm(full, b.float(), a.float(), alpha=scale)  # one new matrix, not two
     if magnitude is not None:
         full *= (magnitude.float() / torch.linalg.vector_norm(full, dim=1))[:, None]
     return full.T if transposed else full

@@ -6,7 +6,7 @@ divergence between the two distributions of the next token, in nats.
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -97,8 +97,6 @@ class Proof:
 
 
 def _first_labels(batch: MicroBatch, count: int) -> MicroBatch:
-    from dataclasses import replace
-
     if len(batch.labels) <= count:
         return batch
     return replace(

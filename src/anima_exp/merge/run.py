@@ -11,12 +11,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from anima_exp.config import MergeConfig, Onto, Quantization, TargetModules
+from anima_exp.config import MergeConfig, Onto, TargetModules
 from anima_exp.errors import ConfigError, InUse, RunError, Stopped
 from anima_exp.finished import name, record
 from anima_exp.merge import prove, screen, verdict
 from anima_exp.merge.adapter import Adapter
-from anima_exp.merge.base import Base, file
+from anima_exp.merge.base import FOUR_BITS, Base, file
 from anima_exp.merge.plan import Plan, plan, short, store_in
 from anima_exp.merge.proof import Proof
 from anima_exp.merge.write import write
@@ -63,10 +63,7 @@ def check(config: MergeConfig) -> Path:
             f"run={config.run} has no adapter, for lora=none trained every weight: the whole model "
             f"is {config.run}/model (model=local model.source={config.run}/model)."
         )
-    if config.onto is Onto.dequantized and config.quant.type not in (
-        Quantization.nf4,
-        Quantization.fp4,
-    ):
+    if config.onto is Onto.dequantized and config.quant.type not in FOUR_BITS:
         raise ConfigError(
             f"onto=dequantized is for a base in 4 bits, and quant.type={config.quant.type.value}. "
             "Use onto=base."

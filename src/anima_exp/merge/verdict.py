@@ -2,6 +2,7 @@
 
 from anima_exp.config import MergeConfig, Onto
 from anima_exp.errors import ModelError
+from anima_exp.merge.base import FOUR_BITS
 from anima_exp.merge.proof import Measured
 from anima_exp.merge.prove import Proved
 
@@ -41,7 +42,7 @@ def warns(config: MergeConfig, found: Proved, again: Measured) -> bool:
 
 def _way_out(config: MergeConfig) -> str:
     raised = "a higher max_divergence accepts it."
-    if config.onto is Onto.base and config.quant.type is not config.quant.type.none:
+    if config.onto is Onto.base and config.quant.type in FOUR_BITS:
         return (
             "If its adapter leans on the rounding that it was trained with, onto=dequantized "
             f"keeps that; {raised}"
