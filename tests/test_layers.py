@@ -25,7 +25,7 @@ LAYERS = [
     {"load"},
     {"experiment", "evaluation"},
     {"compose"},
-    {"judge", "publish"},
+    {"judge", "merge", "publish"},
     {"sweep"},
     {"train", "launched", "evaluate", "generate", "self_check"},
 ]

@@ -10,7 +10,7 @@ import pytest
 
 from anima_exp.command_line import readable
 from anima_exp.compose import install, parse
-from anima_exp.config import EvaluateConfig, GenerateConfig
+from anima_exp.config import EvaluateConfig, GenerateConfig, MergeConfig
 from anima_exp.judge.config import JudgeConfig
 from anima_exp.paths import shipped
 from anima_exp.publish.config import PublishConfig
@@ -37,10 +37,15 @@ OTHERS = {
     "evaluate": EvaluateConfig,
     "generate": GenerateConfig,
     "judge": JudgeConfig,
+    "merge": MergeConfig,
     "publish": PublishConfig,
 }
 USES = sorted(
-    set(re.findall(r"python -m anima_exp\.(evaluate|generate|judge|publish) ([^`\n|#]*)", README))
+    set(
+        re.findall(
+            r"python -m anima_exp\.(evaluate|generate|judge|merge|publish) ([^`\n|#]*)", README
+        )
+    )
 )
 assert {program for program, _ in USES} == set(OTHERS)
 

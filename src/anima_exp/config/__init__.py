@@ -22,6 +22,7 @@ from anima_exp.config.evals import (
     SamplesConfig,
 )
 from anima_exp.config.generate import GenerateConfig
+from anima_exp.config.merge import MergeConfig, Onto
 from anima_exp.config.model import (
     Attention,
     LoraConfig,
@@ -74,8 +75,10 @@ __all__ = [
     "LauncherConfig",
     "LoraConfig",
     "LossAverage",
+    "MergeConfig",
     "ModelConfig",
     "MultipleChoiceConfig",
+    "Onto",
     "OptimizerConfig",
     "OptimizerName",
     "Precision",

@@ -1,0 +1,19 @@
+"""Fold a run's adapter, or any adapter, into its base: a folder for plain transformers.
+
+python -m anima_exp.merge run=runs/tiny-sample-61186a1f32 out=merged
+python -m anima_exp.merge model=llama7b adapter=FOLDER_OR_HUB_ID out=merged onto=dequantized
+"""
+
+from anima_exp.compose import command
+from anima_exp.config import MergeConfig
+from anima_exp.finished import with_run
+
+
+def merge(config: MergeConfig) -> None:
+    from anima_exp.merge.run import run  # the first import of torch
+
+    run(config)
+
+
+if __name__ == "__main__":
+    command(merge, schema=MergeConfig, config_name="merge", expand=with_run)

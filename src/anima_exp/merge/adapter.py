@@ -1,0 +1,131 @@
+"""An adapter's folder -> the updates it holds: low-rank ones by layer, and whole tensors by name.
+
+Read from its files and not through PEFT, so that the proof compares two readings of them.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anima_exp.errors import ModelError
+from anima_exp.merge.tensors import Tensors
+from anima_exp.results.files import read_json
+
+_INSIDE_PEFT = "base_model.model."
+_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+_PART = re.compile(r"^(?P<module>.+)\.(?P<part>lora_\w+?)(\.weight)?$")
+_A, _B, _MAGNITUDE = "lora_A", "lora_B", "lora_magnitude_vector"
+# What makes an adapter more, or other, than W + scale * B @ A. Some starts change the base too.
+_UNKNOWN = (
+    "layer_replication", "trainable_token_indices", "target_parameters", "lora_bias",
+    "alora_invocation_tokens", "use_qalora", "use_bdlora", "arrow_config", "kasa_config",
+    "monteclora_config", "velora_config",
+)  # fmt: skip
+_STARTS_BESIDE_THE_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
+
+
+@dataclass(frozen=True)
+class Update:
+    """W + scale * B @ A, and with DoRA every row of that scaled to the length `magnitude`."""
+
+    a: str  # the tensors' names in the adapter's file: [rank, in]
+    b: str  # [out, rank]
+    scale: float
+    magnitude: str | None = None  # [out]
+
+
+@dataclass(frozen=True)
+class Adapter:
+    place: str
+    file: Path
+    tensors: Tensors
+    updates: dict[str, Update]  # by module
+    whole: dict[str, str]  # a parameter (trained biases, modules_to_save) -> its name in the file
+
+    @classmethod
+    def of(cls, place: str) -> "Adapter":
+        """Raises ModelError: it cannot be read, or is of a kind that cannot be folded in."""
+        folder = _folder(place)
+        try:
+            config = read_json(folder / "adapter_config.json")
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"adapter={place}: no adapter can be read from there: {error}"
+            ) from error
+        _refuse(place, config)
+        file = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
+        if file is None:
+            raise ModelError(f"adapter={place} holds none of {', '.join(_WEIGHTS)}.")
+        tensors = Tensors([file])
+        parts: dict[str, dict[str, str]] = {}
+        whole: dict[str, str] = {}
+        for name in tensors.entries:
+            inside = name.removeprefix(_INSIDE_PEFT)
+            if found := _PART.match(inside):
+                parts.setdefault(found["module"], {})[found["part"]] = name
+            else:
+                whole[inside.replace(".base_layer.", ".")] = name  # biases of layers with LoRA
+        updates = {
+            module: _update(place, module, one, config, tensors) for module, one in parts.items()
+        }
+        if not updates:
+            raise ModelError(f"adapter={place} holds no low-rank update.")
+        return cls(place, file, tensors, updates, whole)
+
+
+def _folder(place: str) -> Path:
+    path = Path(place).expanduser()
+    if path.is_dir() or path.is_absolute() or place.startswith(".") or place.count("/") != 1:
+        return path
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(place, allow_patterns=["adapter_config.json", *_WEIGHTS]))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"adapter={place}: no such folder, and the hub gave no adapter: {reason}"
+        ) from error
+
+
+def _refuse(place: str, config: dict[str, Any]) -> None:
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        raise ModelError(f"adapter={place} is of type {kind}; only LORA folds into weights.")
+    for key in _UNKNOWN:
+        if config.get(key):
+            raise ModelError(
+                f"adapter={place} was made with {key}, which merging does not know; "
+                "PEFT's merge_and_unload may."
+            )
+    start = config.get("init_lora_weights")
+    if isinstance(start, str) and start.lower().startswith(_STARTS_BESIDE_THE_BASE):
+        raise ModelError(
+            f"adapter={place} started with init_lora_weights={start}, which changes the base too. "
+            "Convert it first (PEFT's path_initial_model_for_weight_conversion)."
+        )
+
+
+def _update(
+    place: str, module: str, parts: dict[str, str], config: dict[str, Any], tensors: Tensors
+) -> Update:
+    known = {_A, _B} | ({_MAGNITUDE} if config.get("use_dora") else set())
+    if set(parts) != known:
+        raise ModelError(
+            f"adapter={place}: layer {module} has {', '.join(sorted(parts))}, not "
+            f"{', '.join(sorted(known))}; merging knows linear layers only."
+        )
+    rank = tensors.entries[parts[_A]].shape[0]
+    alpha = _by_pattern(config.get("alpha_pattern"), module, config["lora_alpha"])
+    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    return Update(parts[_A], parts[_B], scale, parts.get(_MAGNITUDE))
+
+
+def _by_pattern(patterns: dict[str, float] | None, module: str, otherwise: float) -> float:
+    """PEFT's rule: the first pattern that the module's name ends with."""
+    for pattern, value in (patterns or {}).items():
+        if re.match(rf"(.*\.)?({pattern})$", module):
+            return value
+    return otherwise

@@ -1,0 +1,144 @@
+"""ModelConfig -> the base's files: its weights, its config.json, and what its layers are."""
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anima_exp.config import ModelConfig, QuantConfig, Quantization
+from anima_exp.errors import ModelError
+from anima_exp.merge.tensors import Tensors
+from anima_exp.model.tokenizer import cannot_load, location
+from anima_exp.results.files import read_json
+
+FOUR_BITS = (Quantization.nf4, Quantization.fp4)
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+_OLDER = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What a base's modules are called in memory, and what training made of them."""
+
+    modules: frozenset[str]
+    parameters: frozenset[str]
+    transposed: frozenset[str]  # modules that keep [in, out], as GPT-2's
+    quantized: frozenset[str]  # modules that a run in 4 bits had in 4 bits
+    prefix: str  # `model`: files written from the inner model lack it
+
+
+@dataclass(frozen=True)
+class Base:
+    model: ModelConfig
+    tensors: Tensors
+
+    @classmethod
+    def of(cls, model: ModelConfig) -> "Base":
+        """Raises ModelError: there are no such files, or they are quantised already."""
+        base = cls(model, Tensors(_weights(model)))
+        if "quantization_config" in base.config:
+            raise ModelError(
+                f"model.source={model.source} is quantised already, and rounding twice would lose "
+                "what was learnt. Give the 16-bit model that it was made from: model.source=..."
+            )
+        if file(model, "adapter_config.json"):
+            raise ModelError(
+                f"model.source={model.source} has an adapter of its own beside its weights; "
+                "merge that one first, on the bare base."
+            )
+        return base
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        path = file(self.model, "config.json")
+        if path is None:
+            raise ModelError(f"model.source={self.model.source} holds no config.json.")
+        found: dict[str, Any] = read_json(path)
+        return found
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """The type of most of its numbers; a few tensors may have another on purpose."""
+        count: Counter[torch.dtype] = Counter()
+        for entry in self.tensors.entries.values():
+            if entry.dtype.is_floating_point:
+                count[entry.dtype] += entry.numbers
+        return count.most_common(1)[0][0]
+
+    @property
+    def vocabulary(self) -> int:
+        config = self.config.get("text_config", self.config)
+        return int(config["vocab_size"])
+
+    def layers(self, quant: QuantConfig) -> Layers:
+        """Read from a model without weights, as transformers would build and quantise it."""
+        model = _without_weights(self.model)
+        modules = dict(model.named_modules())
+        transposed = {name for name, one in modules.items() if type(one).__name__ == "Conv1D"}
+        parameters = frozenset(model.state_dict())
+        quantized: set[str] = set()
+        if quant.type in FOUR_BITS:
+            from transformers import BitsAndBytesConfig
+            from transformers.quantizers.auto import AutoHfQuantizer
+
+            four_bits = BitsAndBytesConfig(load_in_4bit=True)
+            quantizer = AutoHfQuantizer.from_config(four_bits, pre_quantized=False)
+            quantizer.preprocess_model(model=model, device_map={"": "cpu"})
+            quantized = {
+                name for name, one in model.named_modules() if type(one).__name__ == "Linear4bit"
+            }
+        return Layers(
+            frozenset(modules),
+            parameters,
+            frozenset(transposed),
+            frozenset(quantized),
+            str(model.base_model_prefix),
+        )
+
+
+def file(model: ModelConfig, name: str) -> Path | None:
+    """A file of the base, from its folder or the hub; None if it has none of that name."""
+    from transformers.utils.hub import cached_file
+
+    source = location(model.source)
+    try:
+        found = cached_file(
+            source,
+            name,
+            revision=model.revision,
+            _raise_exceptions_for_missing_entries=False,
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(cannot_load("model.source", source, error, what="model")) from error
+    return None if found is None else Path(found)
+
+
+def _weights(model: ModelConfig) -> list[Path]:
+    for whole, index in (_WEIGHTS, _OLDER):
+        if found := file(model, whole):
+            return [found]
+        if listed := file(model, index):
+            names = sorted(set(read_json(listed)["weight_map"].values()))
+            return [file(model, name) or listed.with_name(name) for name in names]
+    raise ModelError(
+        f"model.source={model.source} holds no weights to merge into: none of "
+        f"{', '.join((*_WEIGHTS, *_OLDER))}."
+    )
+
+
+def _without_weights(model: ModelConfig) -> Any:
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.CRITICAL)
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    source = location(model.source)
+    how = {"trust_remote_code": model.trust_remote_code}
+    try:
+        config = AutoConfig.from_pretrained(source, revision=model.revision, **how)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, **how)
+    except (OSError, ValueError, ImportError) as error:
+        raise ModelError(cannot_load("model.source", source, error, what="model")) from error

@@ -1,0 +1,61 @@
+"""A weight and its update -> the merged weight, in fp32."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anima_exp.config import QuantConfig
+
+
+def folded(
+    weight: Tensor,
+    a: Tensor,
+    b: Tensor,
+    scale: float,
+    *,
+    magnitude: Tensor | None = None,
+    transposed: bool = False,
+) -> Tensor:
+    """W + scale * B @ A; with a `magnitude` every output's row is then given that length.
+
+    Args:
+        weight: [out, in], or [in, out] if `transposed`, as is what returns.
+        a: [rank, in].
+        b: [out, rank].
+        magnitude: [out], DoRA's.
+    """
+    full = weight.float().T if transposed else weight.float()
+    full = torch.addmm(full, b.float(), a.float(), alpha=scale)  # one new matrix, not two
+    if magnitude is not None:
+        full *= (magnitude.float() / torch.linalg.vector_norm(full, dim=1))[:, None]
+    return full.T if transposed else full
+
+
+def dequantized(
+    weight: Tensor,
+    quant: QuantConfig,
+    *,
+    dtype: torch.dtype,
+    where: torch.device,
+    transposed: bool = False,
+) -> Tensor:
+    """What a run computes with in place of `weight`: rounded to 4 bits, and back in `dtype`.
+
+    Args:
+        dtype: the type that the run loads its base in before it rounds.
+        where: the run's kind of device, for each quantises with a kernel of its own.
+    """
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn.modules import Params4bit
+
+    full = weight.T if transposed else weight
+    packed: Any = Params4bit(
+        full.to(dtype).contiguous(),
+        requires_grad=False,
+        compress_statistics=quant.double_quant,
+        quant_type=quant.type.value,
+    )
+    packed = packed.to(where)
+    back: Tensor = dequantize_4bit(packed.data, packed.quant_state).cpu()
+    return back.T if transposed else back

@@ -1,0 +1,203 @@
+"""MergeConfig -> a proved folder at `out`, or none: the order of the whole command."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from anima_exp.config import MergeConfig, Onto, TargetModules
+from anima_exp.errors import ConfigError, InUse, RunError, Stopped
+from anima_exp.finished import name, record
+from anima_exp.merge import prove, screen, verdict
+from anima_exp.merge.adapter import Adapter
+from anima_exp.merge.base import FOUR_BITS, Base, file
+from anima_exp.merge.plan import Plan, plan, short, store_in
+from anima_exp.merge.proof import Proof
+from anima_exp.merge.write import write
+from anima_exp.model.tokenizer import location
+from anima_exp.quiet import quiet_libraries
+from anima_exp.results import identity, provenance
+from anima_exp.results.files import publish_folder, read_json, write_json
+
+MERGED = "merge.json"
+_SPARE_BYTES = 100_000_000  # tokenizer, config, and what a disk wants for itself
+
+
+def run(config: MergeConfig) -> None:
+    """Raises AnimaError: a user's mistake, or a merged model that is not the trained one."""
+    out = check(config)
+    quiet_libraries()
+    adapter = Adapter.of(config.adapter or str(Path(str(config.run)) / "adapter"))
+    base = Base.of(config.model)
+    _check_base(config, base, adapter)
+    merging = plan(config, base, adapter)
+    rows: Any = ()
+    if config.prove:
+        stored = store_in(config, base.dtype)
+        prove.check_memory(config, sum(e.numbers for e in base.tensors.entries.values()), stored)
+        rows = prove.heldout_rows(config)
+    _check_disk(merging, out, rows)
+    screen.show_plan(merging, name(config), out)
+    with _draft(out) as draft:
+        about = _merge(merging, rows, draft, out)
+        with _asked_for(out):
+            write_json(draft / MERGED, about)
+            if out.is_dir():
+                out.rmdir()  # empty: checked
+            publish_folder(draft, out)
+    screen.show_end(merging, out)
+
+
+def check(config: MergeConfig) -> Path:
+    """The folder to make. Raises ConfigError for settings that go with nothing or not together."""
+    if not (config.run or config.adapter):
+        raise ConfigError("Which adapter? Give run=FOLDER, or adapter=FOLDER with model=NAME.")
+    if config.run and config.lora.target_modules is TargetModules.none:
+        raise ConfigError(
+            f"run={config.run} has no adapter, for lora=none trained every weight: the whole model "
+            f"is {config.run}/model (model=local model.source={config.run}/model)."
+        )
+    if config.onto is Onto.dequantized and config.quant.type not in FOUR_BITS:
+        raise ConfigError(
+            f"onto=dequantized is for a base in 4 bits, and quant.type={config.quant.type.value}. "
+            "Use onto=base."
+        )
+    for key in ("shard_gib", "proof_rows", "proof_tokens", "max_divergence"):
+        value = getattr(config, key)
+        if value is not None and not value > 0:
+            raise ConfigError(f"{key}={value} must be greater than 0.")
+    if not config.out:
+        raise ConfigError("Where to? Give out=FOLDER, which must not exist yet.")
+    out = Path(config.out).expanduser()
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ConfigError(f"out={config.out} exists already, and nothing is written over it.")
+    return out.resolve() if out.exists() else out  # a link, or the folder one stands in
+
+
+def _check_base(config: MergeConfig, base: Base, adapter: Adapter) -> None:
+    """Raise ConfigError for a base that the adapter is known not to belong on."""
+    before = file(config.model, MERGED)
+    if before and read_json(before).get("adapter", {}).get("weights") == _weights(adapter):
+        raise ConfigError(
+            f"model.source={config.model.source} was made by merging this adapter already."
+        )
+    if not config.run:
+        return
+    was = record(Path(config.run)).base_fingerprint
+    found = provenance.base_fingerprint(location(config.model.source), config.model.revision)
+    if was.partition(":")[0] == found.partition(":")[0] and was != found:
+        raise ConfigError(
+            f"run={config.run} was trained on another base: the files of "
+            f"model.source={config.model.source} are not those of then. To merge onto them all the "
+            f"same: adapter={config.run}/adapter model=local model.source={config.model.source}"
+        )
+
+
+def _check_disk(merging: Plan, out: Path, rows: Any) -> None:
+    config = merging.config
+    needed = merging.bytes + _SPARE_BYTES
+    if config.prove:
+        labels = int(rows.label_counts[: config.proof_rows].clip(min=0).sum())
+        needed += min(labels, config.proof_tokens) * 4 * merging.base.vocabulary
+    with _asked_for(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(out.parent).free
+    if free < needed:
+        raise RunError(
+            f"out={out} needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free there. "
+            "Make room, or give a folder on another disk."
+        )
+
+
+def _merge(merging: Plan, rows: Any, draft: Path, out: Path) -> dict[str, Any]:
+    """Write and measure; what is to be known of it later."""
+    config = merging.config
+    if not config.prove:
+        with screen.Writing(merging) as writing, _asked_for(out):
+            write(merging, draft, writing.more)
+        screen.say_unproved()
+        return _about(merging, None)
+    stored = store_in(config, merging.base.dtype)
+    with Proof(
+        rows, most_rows=config.proof_rows, most_tokens=config.proof_tokens, room=out.parent
+    ) as proof:
+        with _asked_for(out):
+            bare, trained = prove.trained(config, proof)
+        screen.say_reference(proof.labels, trained)
+        with screen.Writing(merging) as writing, _asked_for(out):
+            write(merging, draft, writing.more)
+        merged = prove.merged(config, proof, draft, stored)
+        verdict.refuse(config, merged, bare)
+        again = prove.again(config, proof, draft)
+        found = prove.Proved(proof.labels, bare, trained, merged, again)
+    screen.show_proof(config, found, short(stored))
+    return _about(merging, found)
+
+
+def _about(merging: Plan, found: prove.Proved | None) -> dict[str, Any]:
+    config, adapter = merging.config, merging.adapter
+    return {
+        "adapter": {"of": name(config), "place": adapter.place, "weights": _weights(adapter)},
+        "base": {
+            "source": config.model.source,
+            "fingerprint": provenance.base_fingerprint(
+                location(config.model.source), config.model.revision
+            ),
+        },
+        "onto": config.onto.value,
+        "dtype": short(store_in(config, merging.base.dtype)),
+        "proof": asdict(found) if found else None,
+        "max_divergence": verdict.allowed(config),
+        "settings": identity.flatten(config),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": provenance.versions(),
+        "git": provenance.git_state(),
+        "hardware": provenance.hardware(),
+    }
+
+
+def _weights(adapter: Adapter) -> str:
+    return identity.content(str(adapter.file))
+
+
+@contextmanager
+def _draft(out: Path) -> Iterator[Path]:
+    """A place beside `out` for what is being made; nothing is left there, however it ends."""
+    draft = out.with_name(f".{out.name}.part")
+    lock = FileLock(out.with_name(f".{out.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InUse(f"out={out} is being written by another process.") from None
+    try:
+        shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
+        yield draft
+    except KeyboardInterrupt:
+        raise Stopped(
+            f"stopped; nothing was written to {out}, the same command begins again.",
+            exit_status=130,
+        ) from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        lock.release()
+        with suppress(OSError):
+            os.unlink(lock.lock_file)
+
+
+@contextmanager
+def _asked_for(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise RunError(
+            f"Cannot write out={out}: {reason}. Make room there, or give another."
+        ) from (error)
