@@ -99,8 +99,8 @@ def test_a_base_in_parts_gives_what_a_whole_one_gives(alone, tmp_path):
 
 def test_a_finished_run_is_measured_and_asked_by_several(alone, tmp_path):
     def ask(program, *overrides):
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone",
-                   "--nproc-per-node", "2", "-m", f"anima_exp.{program}", f"run={alone}"]  # fmt: skip
+        torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        command = [sys.executable, "-m", *torchrun, "-m", f"anima_exp.{program}", f"run={alone}"]
         found = subprocess.run([*command, *overrides], capture_output=True, text=True, timeout=300)
         assert found.returncode == 0, found.stderr
         return found.stdout
