@@ -96,7 +96,8 @@ def command(
     install(schema)
     # The plug-in's own config has the name of conf/hydra/launcher/ray.yaml, which is complete.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against ConfigStore")
-    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    given = os.environ.get("HYDRA_FULL_ERROR")
+    full_error = given == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
     signal.signal(signal.SIGTERM, _terminated)
     failed: list[int] = []  # exit statuses; the errors themselves would keep a model alive
@@ -136,6 +137,11 @@ def command(
     except KeyboardInterrupt:  # outside training, where training/stop.py is in charge
         print("anima_exp: stopped; the same command goes on.", file=sys.stderr)
         sys.exit(130)
+    finally:
+        if given is None:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = given
     if failed:
         sys.exit(failed[0])
 
