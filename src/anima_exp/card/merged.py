@@ -1,4 +1,4 @@
-"""An adapter folded into its base -> what that model's card says, and a whole card without a run."""
+"""An adapter folded into its base -> what that model's card says, or without a run all of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
