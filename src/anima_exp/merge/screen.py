@@ -7,12 +7,13 @@ from rich import progress
 from rich.markup import escape
 
 from anima_exp.config import MergeConfig
+from anima_exp.finished import run_of
 from anima_exp.merge import findings
 from anima_exp.merge.plan import Plan, short, store_in
 from anima_exp.merge.proof import Measured
 from anima_exp.merge.prove import Proved
 from anima_exp.results import screen
-from anima_exp.results.screen import console, say
+from anima_exp.results.screen import console, file_size, say
 from anima_exp.tables import terminal
 
 
@@ -24,17 +25,13 @@ def show_plan(merging: Plan, name: str, out: Path) -> None:
         {
             "adapter": f"{name}, {len(merging.adapter.updates)} layers",
             "onto": f"{config.model.source}, {findings.ONTO[config.onto]}",
-            "out": f"{out}, {size(merging.bytes)} in {dtype}, "
+            "out": f"{out}, {file_size(merging.bytes)} in {dtype}, "
             f"{files} {'file' if files == 1 else 'files'}",
         }
     )
 
 
 _SECONDS = 1e9  # bytes; what takes longer to write is told in a log
-
-
-def size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 class Writing:
@@ -63,7 +60,7 @@ class Writing:
             self._bar.advance(self._task, count)
         elif (tenth := 10 * self._done // self._total) > self._told and self._total > _SECONDS:
             self._told = tenth
-            say(f"merged   {size(self._done)} of {size(self._total)}")
+            say(f"merged   {file_size(self._done)} of {file_size(self._total)}")
 
     def __exit__(
         self,
@@ -96,8 +93,12 @@ def show_proof(config: MergeConfig, found: Proved, dtype: str) -> None:
 
 
 def show_end(merging: Plan, out: Path) -> None:
+    config = merging.config
+    ours = config.run or (config.adapter and run_of(config.adapter))
+    template = config.data.prompt_template if ours else "NAME"  # of another's, nobody has said
     say(f"\nmerged   {out}")
     say(
         f"next     python -m anima_exp.generate model=local model.source={out} quant=none "
-        f"prompt_template={merging.config.data.prompt_template}"
+        f"prompt_template={template}"
     )
+    say(f"         python -m anima_exp.publish folder={out} push=user/name")
