@@ -85,6 +85,39 @@ def test_losses_and_scores_are_those_of_one_process_to_rounding(alone, together)
         assert lines(together[0], name) == lines(alone, name)
 
 
+def test_a_base_in_parts_gives_what_a_whole_one_gives(alone, tmp_path):
+    process = start(tmp_path / "run", "trainer.gpus=2", "trainer.shard_base=true", "tracking=none")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "the base split over 2 processes" in out
+    for theirs, ours in zip(
+        lines(tmp_path / "run", "metrics.jsonl"), lines(alone, "metrics.jsonl"), strict=True
+    ):
+        assert theirs == pytest.approx(ours, rel=1e-4)
+    assert lines(tmp_path / "run", "generations.jsonl") == lines(alone, "generations.jsonl")
+
+
+def test_a_finished_run_is_measured_and_asked_by_several(alone, tmp_path):
+    def ask(program, *overrides):
+        torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        command = [sys.executable, "-m", *torchrun, "-m", f"anima_exp.{program}", f"run={alone}"]
+        found = subprocess.run([*command, *overrides], capture_output=True, text=True, timeout=300)
+        assert found.returncode == 0, found.stderr
+        return found.stdout
+
+    assert ask("evaluate", "evals=[heldout]").count("heldout_loss") == 1
+    (found,) = (alone / "evaluations").iterdir()
+    expected = Record.load(alone).scores["heldout_loss"]
+    assert json.loads(found.read_text())["scores"]["heldout_loss"] == pytest.approx(expected)
+    ask("generate", "questions=tiny_zh", "max_questions=5", "max_new_tokens=8",
+        f"out={tmp_path}/a.jsonl")  # fmt: skip
+
+    def texts(file):
+        return [json.loads(line)["text"] for line in file.read_text().splitlines()]
+
+    assert texts(tmp_path / "a.jsonl") == texts(alone / "answers.jsonl")
+
+
 def test_answers_are_those_of_one_process(alone, together):
     def answers(folder):
         rows = map(json.loads, (folder / "answers.jsonl").read_text().splitlines())

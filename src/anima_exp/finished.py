@@ -9,7 +9,7 @@ from anima_exp import paths
 from anima_exp.command_line import written
 from anima_exp.config import ModelConfig, Quantization, TargetModules, UseConfig
 from anima_exp.errors import ConfigError, RunError
-from anima_exp.model import adapter_base, hub
+from anima_exp.model import adapter_base
 from anima_exp.results.record import RECORD, Record
 
 # What of a run says which model it made, and how that is to be asked. All else is the command's.
@@ -101,13 +101,6 @@ def load(config: UseConfig, beside: Sequence[str] = ()) -> tuple[Any, Any]:
         quant = replace(quant, type=Quantization.none, double_quant=False)
     elif config.run:
         adapter = str(Path(config.run) / "adapter")
-    if not Path(model.source).is_dir() and hub.is_id(model.source):  # else a minute of trying
-        hub.file(
-            model.source,
-            "config.json",
-            where=f"model.source={model.source}",
-            revision=model.revision,
-        )
     tokenizer = load_tokenizer(model)
     loaded = load_base(
         model, quant, precision=config.trainer.precision, cache=paths.cache(config.cache)

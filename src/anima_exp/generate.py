@@ -71,21 +71,29 @@ def check(config: GenerateConfig) -> None:
             raise ConfigError(f"{key} needs an adapter: give run=FOLDER or adapter=FOLDER.")
 
 
-def answer_all(config: GenerateConfig, place: str) -> None:
-    """Every question of `place` into the file `out`."""
+def answer_all(config: GenerateConfig, source: str) -> None:
+    """Every question of `source` into the file `out`."""
     from anima_exp.answers.questions import load as load_questions
 
-    questions = load_questions(place, config, key="questions", cache=paths.cache(config.cache))
+    questions = load_questions(source, config, key="questions", cache=paths.cache(config.cache))
     path = Path(config.out or f"answers/{name(config)}.jsonl").expanduser()
     if path.is_dir():
         raise ConfigError(f"out={path} is a folder. Give a file, for example {path}/answers.jsonl.")
     from anima_exp.answers import file
     from anima_exp.answers.write import report, write
+    from anima_exp.parallel.join import joined
+    from anima_exp.parallel.place import place
+    from anima_exp.results import screen
 
     asked = _asked(config)
     file.check(path, questions, asked.settings())  # before a large model is loaded for nothing
-    model, tokenizer = load(config)
-    report(write(model, tokenizer, questions, asked, path), path, config.max_new_tokens)
+    with joined(place()) as world:  # under torchrun each process answers a share
+        if not world.leads:
+            screen.be_silent()
+        world.agree(asked.settings())
+        model, tokenizer = world.in_turn(lambda: load(config))
+        written = write(model, tokenizer, questions, asked, path, world)
+        report(written, path, config.max_new_tokens)
 
 
 def answer_one(config: GenerateConfig, question: str) -> None:

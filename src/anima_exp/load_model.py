@@ -13,7 +13,7 @@ import torch
 
 from anima_exp.config import Quantization, Recompute, RunConfig, TargetModules
 from anima_exp.model import kernels, lora_update
-from anima_exp.model.adapter import attach
+from anima_exp.model.adapter import attach, name_base
 from anima_exp.model.base import check_context, device, load_base
 from anima_exp.model.dequantized import keep_dequantized
 from anima_exp.model.dropout import TokenKeys
@@ -112,6 +112,7 @@ def _with_adapter(base: Any, config: RunConfig) -> tuple[Any, Parameters]:
     if config.trainer.liger:
         kernels.use_liger(base)
     model = attach(base, config.lora)
+    name_base(model, config.model)
     return model, count(model)
 
 

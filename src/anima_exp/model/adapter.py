@@ -1,10 +1,12 @@
 """A base model -> the same model with a fresh LoRA adapter, the only part that learns."""
 
+from pathlib import Path
 from typing import Any
 
-from anima_exp.config import LoraConfig, Precision, TargetModules
+from anima_exp.config import LoraConfig, ModelConfig, Precision, TargetModules
 from anima_exp.model.base import DTYPES
 from anima_exp.model.layers import target_modules
+from anima_exp.model.tokenizer import location
 
 
 def attach(model: Any, lora: LoraConfig) -> Any:
@@ -30,6 +32,15 @@ def attach(model: Any, lora: LoraConfig) -> Any:
     adapted = get_peft_model(model, settings)
     cast_adapter(adapted, lora.dtype)
     return adapted
+
+
+def name_base(model: Any, base: ModelConfig) -> None:
+    """Let the adapter's own settings say which base it belongs on, to whoever loads it later."""
+    source = location(base.source)
+    for settings in getattr(model, "peft_config", {}).values():
+        folder = Path(source)
+        settings.base_model_name_or_path = str(folder.resolve()) if folder.is_dir() else source
+        settings.revision = base.revision
 
 
 def cast_adapter(model: Any, dtype: Precision) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError
+from anima_exp.model import hub
 from anima_exp.paths import tiny_base
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def load_tokenizer(model: ModelConfig) -> "PreTrainedTokenizerBase":
     if model.tokenizer:  # of another repository, which has revisions of its own
         key, revision = "model.tokenizer", None
     source = location(model.tokenizer or model.source)
+    if not Path(source).is_dir() and hub.is_id(source):  # by itself transformers tries for a minute
+        hub.file(source, "config.json", where=f"{key}={source}", revision=revision)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             source, revision=revision, trust_remote_code=model.trust_remote_code
