@@ -1,9 +1,9 @@
 """Ask a finished run, an adapter or a bare base: one question, all of a file, or in a chat.
 
-python -m anima_exp.generate run=runs/tiny-sample-fb542add51
+python -m anima_exp.generate run=runs/NAME
 python -m anima_exp.generate run=runs/A prompt="Introduce yourself" beside=[runs/B] compare=true
 python -m anima_exp.generate adapter=timdettmers/guanaco-7b prompt="Introduce yourself"
-python -m anima_exp.generate run=runs/tiny-sample-fb542add51 questions=tiny_zh temperature=0
+python -m anima_exp.generate run=runs/NAME questions=tiny_zh temperature=0
 """
 
 import sys

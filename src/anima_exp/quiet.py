@@ -1,5 +1,6 @@
 """The libraries' warnings that would worry a user without cause, each with the reason."""
 
+import logging
 import warnings
 
 
@@ -9,5 +10,9 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated")
     # Paging moves optimizer states from a full GPU; on a CPU there is nothing to move.
     warnings.filterwarnings("ignore", message="Paged optimizers are not supported on CPU")
-    # LLM.int8() rounds bf16 and fp32 inputs to fp16, which is how the method works.
+    # LLM.int8() rounds bf16 and fp32 inputs to fp16, which is how the method works. Older
+    # bitsandbytes warn of it, newer ones log it, at every layer.
     warnings.filterwarnings("ignore", message="MatMul8bitLt: inputs will be cast")
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    # Without the optional `kernels` package bitsandbytes logs an error at import that is none.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.CRITICAL)

@@ -168,13 +168,20 @@ def test_ctrl_c_leaves_nothing(runs, merge, tmp_path, monkeypatch, where):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["out=x"], "Which adapter? Give run=FOLDER, or adapter=FOLDER with model=NAME."),
+        (["out=x"], "Which adapter? Give run=FOLDER, or adapter=FOLDER_OR_HUB_ID."),
         (["run=nowhere", "out=x"], "run=nowhere is no run's folder: it holds no record.json."),
-        (["adapter=./nowhere", "out=x"], "adapter=./nowhere: no adapter can be read from there:"),
-        (["adapter=x"], "Where to? Give out=FOLDER, which must not exist yet."),
-        (["adapter=x", "out=x", "shard_gib=0"], "shard_gib=0.0 must be greater than 0."),
         (
-            ["adapter=x", "out=x", "quant=int8", "onto=dequantized"],
+            ["adapter=./nowhere", "out=x"],
+            "adapter=./nowhere: there is no such folder, and it is no hub id.",
+        ),
+        (["adapter=no/where", "model=tiny", "out=x"], "adapter=no/where: no such folder, and "),
+        (["adapter=x", "model=tiny"], "Where to? Give out=FOLDER, which must not exist yet."),
+        (
+            ["adapter=x", "model=tiny", "out=x", "shard_gib=0"],
+            "shard_gib=0.0 must be greater than 0.",
+        ),
+        (
+            ["adapter=x", "model=tiny", "out=x", "quant=int8", "onto=dequantized"],
             "onto=dequantized is for a base",
         ),
     ],
@@ -196,7 +203,7 @@ def test_the_program_prints_one_line(tmp_path):
 
 
 def test_a_run_of_every_weight_has_nothing_to_merge(settings):
-    config = settings("adapter=x", "out=x", "lora=none", "quant=none")
+    config = settings("adapter=x", "model=tiny", "out=x", "lora=none", "quant=none")
     config.run, config.adapter = "runs/full", None
     with pytest.raises(ConfigError, match=r"the whole model is runs/full/model"):
         command.check(config)

@@ -62,7 +62,7 @@ def figures(trained, again, divergence):
 
 
 def test_what_rounding_anew_would_lose_is_a_warning_not_a_refusal(settings, capsys):
-    config = settings("adapter=x", "onto=dequantized")
+    config = settings("adapter=x", "model=tiny", "onto=dequantized")
     harmless, far, drowned = (
         figures(1.0, 1.05, 0.05),
         figures(1.0, 1.05, 0.2),
@@ -77,17 +77,17 @@ def test_what_rounding_anew_would_lose_is_a_warning_not_a_refusal(settings, caps
 
 
 def test_a_model_that_learnt_nothing_has_nothing_to_keep(settings, capsys):
-    show_proof(settings("adapter=x"), figures(2.1, 2.1, 0.05), "fp16")
+    show_proof(settings("adapter=x", "model=tiny"), figures(2.1, 2.1, 0.05), "fp16")
     assert "learnt" not in capsys.readouterr().out
 
 
 def test_a_divergence_that_is_no_number_is_refused(settings):
     with pytest.raises(ModelError, match="it is nan nats per token away"):
-        refuse(settings("adapter=x"), Measured(1.0, math.nan), Measured(2.0, 1.0))
+        refuse(settings("adapter=x", "model=tiny"), Measured(1.0, math.nan), Measured(2.0, 1.0))
 
 
 def test_a_proof_needs_held_out_rows(settings):
-    config = settings("adapter=x", "data.heldout_rows=0")
+    config = settings("adapter=x", "model=tiny", "data.heldout_rows=0")
     with pytest.raises(
         ConfigError, match=r"data=sample has no held-out rows to prove .* Give data"
     ):

@@ -11,6 +11,7 @@ from huggingface_hub import errors
 
 from anima_exp.errors import ModelError
 from anima_exp.model import adapter_files
+from anima_exp.model import hub as hub_files
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -154,3 +155,10 @@ def test_what_the_hub_answers_is_told(monkeypatch, hub, error, line):
 def test_settings_are_what_the_file_says(folder):
     (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 3}))
     assert adapter_files.settings(str(folder))["r"] == 3
+
+
+def test_what_can_be_no_name_on_the_hub_is_one_line():
+    with pytest.raises(
+        ModelError, match=r"^model\.source=\./x: there is no such folder, and it is"
+    ):
+        hub_files.file("./x", "config.json", where="model.source=./x")

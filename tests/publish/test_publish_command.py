@@ -1,36 +1,12 @@
 """`python -m anima_exp.publish` against a hub on this machine."""
 
 import json
-import os
 import subprocess
 import sys
 
 import pytest
-from hub_server import TOKEN, serving
+from hub_server import TOKEN, publish, serving
 from model_folders import adapter, model
-
-
-def publish(*words, url="http://127.0.0.1:9", token=TOKEN, **environment):
-    """(exit status, stdout, stderr)"""
-    own = {
-        "HF_ENDPOINT": url,
-        "HF_HUB_OFFLINE": "0",
-        "HF_HUB_DISABLE_XET": "1",  # its protocol is a library's own; LFS is the hub's other way
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_TOKEN": token,
-        "HF_TOKEN_PATH": "/nowhere",
-        "NO_PROXY": "127.0.0.1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "anima_exp.publish", *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env=os.environ | own | environment,
-        timeout=60,
-    )
-    assert TOKEN not in done.stdout + done.stderr
-    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """A run's record -> what a card tells of base, data, training and cost: names and texts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anima_exp.card import known, origin
@@ -12,17 +12,23 @@ Facts = list[tuple[str, str]]
 
 
 def base(record: Record) -> Facts:
-    found, settings = origin.base(record), record.settings
+    settings = record.settings
+    named = base_named(settings, origin.base(settings, record.base_fingerprint))
+    return [*named[:-1], ("stored as", _storage(settings)), named[-1]]
+
+
+def base_named(settings: Mapping[str, Any], found: origin.Base) -> Facts:
+    """Which base it is, and last its licence."""
     facts = [("base", found.told)]
     if found.commit:
         facts.append(("commit", found.commit))
     if settings["model.revision"] and settings["model.revision"] != found.commit:
         facts.append(("asked for as", str(settings["model.revision"])))
-    return [*facts, ("stored as", _storage(settings)), ("licence", _licence(found.name, "base"))]
+    return [*facts, ("licence", _licence(found.name, "base"))]
 
 
 def data(record: Record) -> Facts:
-    settings, rows, found = record.settings, record.rows, origin.data(record)
+    settings, rows, found = record.settings, record.rows, origin.data(record.settings)
     facts = [("data", found.told)]
     if found.hub_id:
         facts.append(("revision", str(settings["data.revision"] or "the newest then; not pinned")))
@@ -32,7 +38,7 @@ def data(record: Record) -> Facts:
         ("rows read", f"{rows['rows']:,}, of which {rows['skipped']:,} were left out"),
         ("trained on", f"{rows['train']:,} examples of {rows['train_tokens']:,} tokens"),
         ("learnt from", f"{rows['label_tokens']:,} of these tokens"),
-        ("set aside", f"{rows['heldout']:,} examples, {origin.heldout(record)}"),
+        ("set aside", f"{rows['heldout']:,} examples, {origin.heldout(settings)}"),
         (
             "cut short",
             f"{rows['truncated_prompts']:,} prompts at {settings['data.max_prompt_tokens']:,} "

@@ -1,4 +1,7 @@
-"""A run's record -> the YAML that the hub reads at the head of a model card; and changes to it."""
+"""A run's record -> the YAML that the hub reads at the head of a model card; and changes to it.
+
+A merged adapter is `finetune` to the hub, whose `merge` means several models mixed.
+"""
 
 import re
 from typing import Any
@@ -13,20 +16,17 @@ _FOUR_BITS = ("nf4", "fp4")
 UNDECIDED = "other"
 
 
-def front_matter(record: Record) -> str:
-    """Between two lines of dashes. What is not known is left out, and the licence is `other`."""
+def front_matter(record: Record, *, merged: bool = False) -> str:
+    """Between two lines of dashes. What is not known is left out, and the licence is `other`.
+
+    Args:
+        merged: the run's adapter has been folded into its base.
+    """
     settings = record.settings
-    whole = trains_every_weight(record)
-    base, data = origin.base(record), origin.data(record)
+    whole = merged or trains_every_weight(record)
+    data = origin.data(settings)
     known_data = known.of_data(data.name)
-    head: dict[str, Any] = {}
-    if base.hub_id:
-        head |= _of_base(base.hub_id, whole=whole)
-    head |= {
-        "library_name": "transformers" if whole else "peft",
-        "pipeline_tag": "text-generation",
-        "license": licence(record),
-    }
+    head = _begun(origin.base(settings, record.base_fingerprint), licence(record), whole=whole)
     if known_data and known_data.language:
         head["language"] = [known_data.language]
     if data.hub_id:
@@ -34,6 +34,11 @@ def front_matter(record: Record) -> str:
     four_bits = settings["quant.type"] in _FOUR_BITS
     head["tags"] = ["anima-exp", *([] if whole else ["lora"]), *(["qlora"] if four_bits else [])]
     return _written(head)
+
+
+def of_merged_adapter(base: origin.Base) -> str:
+    """The same where nothing is known of the adapter's training."""
+    return _written(_begun(base, UNDECIDED, whole=True) | {"tags": ["anima-exp"]})
 
 
 def with_base(card: str, hub_id: str) -> str:
@@ -60,12 +65,24 @@ def read(card: str) -> dict[str, Any]:
 
 def licence(record: Record) -> str:
     """As the hub writes it; only of what is made of nothing but ours is it known."""
-    ours = (record.settings["model.source"], origin.data(record).name) == ("tiny", "sample")
+    ours = (record.settings["model.source"], origin.data(record.settings).name) == (
+        "tiny",
+        "sample",
+    )
     return "apache-2.0" if ours else UNDECIDED
 
 
 def trains_every_weight(record: Record) -> bool:
     return bool(record.settings["lora.target_modules"] == "none")
+
+
+def _begun(base: origin.Base, chosen: str, *, whole: bool) -> dict[str, Any]:
+    return {
+        **(_of_base(base.hub_id, whole=whole) if base.hub_id else {}),
+        "library_name": "transformers" if whole else "peft",
+        "pipeline_tag": "text-generation",
+        "license": chosen,
+    }
 
 
 def _of_base(hub_id: str, *, whole: bool) -> dict[str, Any]:

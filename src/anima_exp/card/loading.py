@@ -9,52 +9,58 @@ from anima_exp.results.record import Record
 
 THE_BASE = "FOLDER_OR_HUB_ID_OF_THE_BASE"  # where the card must not say, or cannot know
 THIS = "FOLDER_OR_HUB_ID_OF_THIS"
+_REMOTE_CODE = "model.trust_remote_code"
 _DTYPES = {"bf16": "torch.bfloat16", "fp16": "torch.float16", "fp32": "torch.float32"}
 
 
 def code(record: Record, prompt: str) -> str:
-    whole = trains_every_weight(record)
-    quantised = not whole and record.settings["quant.type"] != "none"
-    names = [
-        "AutoModelForCausalLM",
-        "AutoTokenizer",
-        *(["BitsAndBytesConfig"] if quantised else []),
-    ]
+    if trains_every_weight(record):
+        precision, remote = (record.settings[key] for key in ("trainer.precision", _REMOTE_CODE))
+        return of_model(prompt, dtype=precision, remote_code=remote)
+    quantised = record.settings["quant.type"] != "none"
+    base = origin.base(record.settings, record.base_fingerprint)
+    more = ({"revision": _quoted(base.commit)} if base.commit else {}) | {"dtype": _dtype(record)}
+    if quantised:
+        more["quantization_config"] = "stored"
+    more |= _remote_code(record.settings[_REMOTE_CODE])
+    names = ["AutoModelForCausalLM", "AutoTokenizer", *(["BitsAndBytesConfig"] * quantised)]
     lines = [
         "import torch",
-        *([] if whole else ["from peft import PeftModel"]),
+        "from peft import PeftModel",
         f"from transformers import {', '.join(names)}",
         "",
-        *(_whole(record) if whole else _adapted(record, quantised=quantised)),
-        f"tokenizer = AutoTokenizer.from_pretrained({'model_id' if whole else 'adapter'})",
-        f"prompt = {_quoted(prompt)}",
-        'ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt").to(model.device)',
-        "answer = model.generate(**ids, max_new_tokens=100)[0, ids.input_ids.shape[1] :]",
-        "print(tokenizer.decode(answer, skip_special_tokens=True))",
+        f"base, adapter = {_quoted(base.hub_id or THE_BASE)}, {_quoted(THIS)}",
+        *(_storage(record) if quantised else []),
+        "model = AutoModelForCausalLM.from_pretrained(",
+        f"    base, {_arguments(more)}",
+        ")",
+        "model = PeftModel.from_pretrained(model, adapter).eval()",
+        *_asked("adapter", prompt),
     ]
     return "\n".join(lines)
 
 
-def _whole(record: Record) -> list[str]:
-    more = _dtype(record) | _remote_code(record)
-    return [
+def of_model(prompt: str, *, dtype: str, remote_code: bool = False) -> str:
+    """The same of a model that needs no adapter."""
+    more = {"dtype": _DTYPES[dtype]} | _remote_code(remote_code)
+    lines = [
+        "import torch",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
         f"model_id = {_quoted(THIS)}",
         f"model = AutoModelForCausalLM.from_pretrained(model_id, {_arguments(more)}).eval()",
+        *_asked("model_id", prompt),
     ]
+    return "\n".join(lines)
 
 
-def _adapted(record: Record, *, quantised: bool) -> list[str]:
-    base = origin.base(record)
-    more = ({"revision": _quoted(base.commit)} if base.commit else {}) | _dtype(record)
-    if quantised:
-        more["quantization_config"] = "stored"
+def _asked(tokenizer: str, prompt: str) -> list[str]:
     return [
-        f"base, adapter = {_quoted(base.hub_id or THE_BASE)}, {_quoted(THIS)}",
-        *(_storage(record) if quantised else []),
-        "model = AutoModelForCausalLM.from_pretrained(",
-        f"    base, {_arguments(more | _remote_code(record))}",
-        ")",
-        "model = PeftModel.from_pretrained(model, adapter).eval()",
+        f"tokenizer = AutoTokenizer.from_pretrained({tokenizer})",
+        f"prompt = {_quoted(prompt)}",
+        'ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt").to(model.device)',
+        "answer = model.generate(**ids, max_new_tokens=100)[0, ids.input_ids.shape[1] :]",
+        "print(tokenizer.decode(answer, skip_special_tokens=True))",
     ]
 
 
@@ -72,12 +78,12 @@ def _storage(record: Record) -> list[str]:
     ]
 
 
-def _dtype(record: Record) -> dict[str, str]:
-    return {"dtype": _DTYPES[record.settings["trainer.precision"]]}
+def _dtype(record: Record) -> str:
+    return _DTYPES[record.settings["trainer.precision"]]
 
 
-def _remote_code(record: Record) -> dict[str, str]:
-    return {"trust_remote_code": "True"} if record.settings["model.trust_remote_code"] else {}
+def _remote_code(trusted: bool) -> dict[str, str]:
+    return {"trust_remote_code": "True"} if trusted else {}
 
 
 def _arguments(values: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from anima_exp.card.merged import Merged
 from anima_exp.card.scores import Measured, Rows
 from anima_exp.card.text import card
 from anima_exp.results.files import read_json
@@ -25,8 +26,13 @@ def of_run(record: Record, journal: Journal, model: Any, tokenizer: Any) -> str:
     )
 
 
-def of_folder(run: Path, trained: Path) -> str:
-    """The same card, of a finished run; `trained` is the folder of its adapter or model."""
+def of_folder(run: Path, trained: Path, merge: Merged | None = None) -> str:
+    """The same card, of a finished run.
+
+    Args:
+        trained: the folder of its adapter or model.
+        merge: how that adapter was folded into its base: then it is the card of what came of it.
+    """
     record = Record.load(run)
     rows = StepLines(run / ACCURACIES).rows()
     tokenizer = read_json(trained / "tokenizer_config.json")
@@ -39,6 +45,7 @@ def of_folder(run: Path, trained: Path) -> str:
         modules=_last_parts(named),
         begin=_text(tokenizer.get("bos_token")),
         end=_text(tokenizer.get("eos_token")),
+        merge=merge,
     )
 
 

@@ -1,12 +1,12 @@
-"""A run's record -> what it was made from, as strangers may know it: no path of this machine."""
+"""Settings and fingerprints -> what was used, as strangers may know it: no path of this machine."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anima_exp.results.record import Record
-
 _HUB = "hub:"
+_PLACES = ("model.source", "model.tokenizer", "data.path", "data.heldout_path")
 
 
 @dataclass(frozen=True)
@@ -26,18 +26,17 @@ class Data:
     told: str
 
 
-def base(record: Record) -> Base:
-    source, found = str(record.settings["model.source"]), record.base_fingerprint
-    if found.startswith(_HUB):
-        return Base(source, source, found.removeprefix(_HUB), source)
+def base(settings: Mapping[str, Any], fingerprint: str) -> Base:
+    source = str(settings["model.source"])
+    if fingerprint.startswith(_HUB):
+        return Base(source, source, fingerprint.removeprefix(_HUB), source)
     if source == "tiny":
-        return Base(source, None, None, f"the tiny base embedded in anima-exp ({found})")
+        return Base(source, None, None, f"the tiny base embedded in anima-exp ({fingerprint})")
     name = _last(source)
-    return Base(name, None, None, f"a local folder named {name} ({found})")
+    return Base(name, None, None, f"a local folder named {name} ({fingerprint})")
 
 
-def data(record: Record) -> Data:
-    settings = record.settings
+def data(settings: Mapping[str, Any]) -> Data:
     if path := settings["data.path"]:
         return Data(_last(path), None, f"a local file named {_last(path)}")
     source = str(settings["data.source"])
@@ -47,9 +46,8 @@ def data(record: Record) -> Data:
     return Data(source, source, f"{', '.join(parts)}, split {settings['data.split']}")
 
 
-def heldout(record: Record) -> str:
+def heldout(settings: Mapping[str, Any]) -> str:
     """Where the rows set aside came from."""
-    settings = record.settings
     if path := settings["data.heldout_path"]:
         return f"from a local file named {_last(path)}"
     if split := settings["data.heldout_split"]:
@@ -57,9 +55,22 @@ def heldout(record: Record) -> str:
     return f"taken off the rows read, seed {settings['data.heldout_seed']}"
 
 
+def without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The same settings; of a file or folder of this machine its name alone is left."""
+    return {
+        key: _last(value) if key in _PLACES and value and _is_local(value) else value
+        for key, value in settings.items()
+    }
+
+
+def _is_local(place: str) -> bool:
+    path = Path(place).expanduser()
+    return path.is_absolute() or place.startswith(".") or path.exists()
+
+
 def _last(path: str) -> str:
     return Path(path).expanduser().resolve().name
 
 
-def _given(settings: dict[str, Any], *keys: str) -> list[str]:
+def _given(settings: Mapping[str, Any], *keys: str) -> list[str]:
     return [str(settings[key]) for key in keys if settings[key]]

@@ -1,20 +1,14 @@
 """A run's record -> its model card: all that a stranger needs to judge and to load the result."""
 
-import re
 from collections.abc import Sequence
 
-from anima_exp.card import facts, loading, prompt
-from anima_exp.card.front_matter import (
-    UNDECIDED,
-    front_matter,
-    licence,
-    trains_every_weight,
-)
+from anima_exp.card import facts, loading, merged, prompt
+from anima_exp.card.front_matter import UNDECIDED, front_matter, licence, trains_every_weight
+from anima_exp.card.markup import code, fenced, plain, section
+from anima_exp.card.merged import Merged
 from anima_exp.card.scores import Measured, columns
 from anima_exp.results.record import Record
 from anima_exp.tables import markdown
-from anima_exp.tables.column import Column
-from anima_exp.terminal import visible
 
 FILE = "README.md"
 
@@ -27,6 +21,7 @@ def card(
     modules: Sequence[str],
     begin: str,
     end: str,
+    merge: Merged | None = None,
 ) -> str:
     """Markdown, the same for the same record.
 
@@ -34,28 +29,27 @@ def card(
         before, after: the evaluations at step 0 and at the last one.
         modules: names of the layers that have an adapter.
         begin, end: the texts of BOS (may be empty) and EOS.
+        merge: how the run's adapter was folded into its base; None: it was not.
     """
     asked = prompt.example(record.settings, begin=begin)
-    what = "fine-tuned model" if trains_every_weight(record) else "LoRA adapter"
+    lines = merge.loading(asked) if merge else loading.code(record, asked)
     parts = [
-        f"# {_plain(record.name)}\n",
-        f"A {what}, trained and measured by anima-exp.\n",
-        _section("Base", facts.base(record)),
-        _section("Data", facts.data(record)),
-        f"## Scores\n\n{_scores(record, before, after)}",
+        *(merged.opening(record.name, merge) if merge else _opening(record)),
+        section("Base", facts.base(record)),
+        section("Data", facts.data(record)),
+        f"## Scores{' before the merge' * bool(merge)}\n\n{_scores(record, before, after)}",
         f"## How to ask it\n\n{_how_to_ask(record, asked, end)}",
-        f"## How to load it\n\n{_fenced(loading.code(record, asked), 'python')}",
-        _section("Training", facts.training(record, modules)),
-        _section("Cost", facts.cost(record)),
+        f"## How to load it\n\n{fenced(lines, 'python')}",
+        section("Training", facts.training(record, modules)),
+        section("Cost", facts.cost(record)),
         f"## Licence\n\n{_licence(record)}",
     ]
-    return front_matter(record) + "\n" + "\n".join(parts)
+    return front_matter(record, merged=merge is not None) + "\n" + "\n".join(parts)
 
 
-def _section(title: str, told: facts.Facts) -> str:
-    names, texts = zip(*told, strict=True)
-    pair = [Column("", list(names), right=False), Column("", _visible(texts), right=False)]
-    return f"## {title}\n\n{markdown.table(pair)}"
+def _opening(record: Record) -> list[str]:
+    what = "fine-tuned model" if trains_every_weight(record) else "LoRA adapter"
+    return [f"# {plain(record.name)}\n", f"A {what}, trained and measured by anima-exp.\n"]
 
 
 def _scores(record: Record, before: Measured, after: Measured) -> str:
@@ -69,14 +63,14 @@ def _scores(record: Record, before: Measured, after: Measured) -> str:
 
 
 def _how_to_ask(record: Record, asked: str, end: str) -> str:
-    template = _code(prompt.template(record.settings))
-    told = f"In the format {template}, to the letter; an answer was taught to end in {_code(end)}."
+    template = code(prompt.template(record.settings))
+    told = f"In the format {template}, to the letter; an answer was taught to end in {code(end)}."
     if prompt.written_by_others(record.settings):
         told = (
-            f"The training rows were written by {_code(record.settings['data.recipe'])}, which is "
+            f"The training rows were written by {code(record.settings['data.recipe'])}, which is "
             f"not part of this. Beside it, the format {template} was set for questions."
         )
-    return f"{told}\n\n{_fenced(asked, 'text')}"
+    return f"{told}\n\n{fenced(asked, 'text')}"
 
 
 def _licence(record: Record) -> str:
@@ -85,30 +79,5 @@ def _licence(record: Record) -> str:
     base, data = (dict(told)["licence"] for told in (facts.base(record), facts.data(record)))
     return (
         "Not chosen yet: the head of this file says `other` until whoever publishes it chooses. "
-        f"It may allow no more than base ({_plain(base)}) and data ({_plain(data)}) do.\n"
+        f"It may allow no more than base ({plain(base)}) and data ({plain(data)}) do.\n"
     )
-
-
-def _fenced(text: str, language: str) -> str:
-    fence = "`" * max(3, _longest_run(text) + 1)
-    return f"{fence}{language}\n{visible(text)}\n{fence}\n"
-
-
-def _code(text: str) -> str:
-    """On one line, in as many backticks as it takes that none of its own ends it."""
-    line = visible(" ".join(text.split()))
-    fence = "`" * (_longest_run(line) + 1)
-    space = " " if line.startswith("`") or line.endswith("`") else ""
-    return f"{fence}{space}{line}{space}{fence}"
-
-
-def _longest_run(text: str) -> int:
-    return max((len(run) for run in re.findall("`+", text)), default=0)
-
-
-def _plain(text: str) -> str:
-    return markdown.written_plainly(visible(text))
-
-
-def _visible(texts: Sequence[str]) -> list[str]:
-    return [visible(text) for text in texts]

@@ -1,6 +1,6 @@
 """An adapter's folder -> the updates it holds: low-rank ones by layer, and whole tensors by name.
 
-Read from its files and not through PEFT, so that the proof compares two readings of them.
+Read lazily and not through PEFT, so that the proof compares two readings of its files.
 """
 
 import math
@@ -11,10 +11,9 @@ from typing import Any
 
 from anima_exp.errors import ModelError
 from anima_exp.merge.tensors import Tensors
-from anima_exp.results.files import read_json
+from anima_exp.model import adapter_files
 
 _INSIDE_PEFT = "base_model.model."
-_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _PART = re.compile(r"^(?P<module>.+)\.(?P<part>lora_\w+?)(\.weight)?$")
 _A, _B, _MAGNITUDE = "lora_A", "lora_B", "lora_magnitude_vector"
 # What makes an adapter more, or other, than W + scale * B @ A. Some starts change the base too.
@@ -47,17 +46,9 @@ class Adapter:
     @classmethod
     def of(cls, place: str) -> "Adapter":
         """Raises ModelError: it cannot be read, or is of a kind that cannot be folded in."""
-        folder = _folder(place)
-        try:
-            config = read_json(folder / "adapter_config.json")
-        except (OSError, ValueError) as error:
-            raise ModelError(
-                f"adapter={place}: no adapter can be read from there: {error}"
-            ) from error
+        config = adapter_files.settings(place)
         _refuse(place, config)
-        file = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
-        if file is None:
-            raise ModelError(f"adapter={place} holds none of {', '.join(_WEIGHTS)}.")
+        file = adapter_files.weights_file(place)
         tensors = Tensors([file])
         parts: dict[str, dict[str, str]] = {}
         whole: dict[str, str] = {}
@@ -73,21 +64,6 @@ class Adapter:
         if not updates:
             raise ModelError(f"adapter={place} holds no low-rank update.")
         return cls(place, file, tensors, updates, whole)
-
-
-def _folder(place: str) -> Path:
-    path = Path(place).expanduser()
-    if path.is_dir() or path.is_absolute() or place.startswith(".") or place.count("/") != 1:
-        return path
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(place, allow_patterns=["adapter_config.json", *_WEIGHTS]))
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f"adapter={place}: no such folder, and the hub gave no adapter: {reason}"
-        ) from error
 
 
 def _refuse(place: str, config: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """ModelConfig -> the base's files: its weights, its config.json, and what its layers are."""
 
-import logging
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ import torch
 from anima_exp.config import ModelConfig, QuantConfig, Quantization
 from anima_exp.errors import ModelError
 from anima_exp.merge.tensors import Tensors
+from anima_exp.model import hub
 from anima_exp.model.tokenizer import cannot_load, location
 from anima_exp.results.files import read_json
 
@@ -102,19 +102,10 @@ class Base:
 
 def file(model: ModelConfig, name: str) -> Path | None:
     """A file of the base, from its folder or the hub; None if it has none of that name."""
-    from transformers.utils.hub import cached_file
-
     source = location(model.source)
-    try:
-        found = cached_file(
-            source,
-            name,
-            revision=model.revision,
-            _raise_exceptions_for_missing_entries=False,
-        )
-    except (OSError, ValueError) as error:
-        raise ModelError(cannot_load("model.source", source, error, what="model")) from error
-    return None if found is None else Path(found)
+    if Path(source).is_dir():
+        return found if (found := Path(source) / name).is_file() else None
+    return hub.file(source, name, where=f"model.source={source}", revision=model.revision)
 
 
 def _weights(model: ModelConfig) -> list[Path]:
@@ -131,7 +122,6 @@ def _weights(model: ModelConfig) -> list[Path]:
 
 
 def _without_weights(model: ModelConfig) -> Any:
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.CRITICAL)
     from transformers import AutoConfig, AutoModelForCausalLM
 
     source = location(model.source)

@@ -4,8 +4,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from filelock import FileLock, Timeout
 from anima_exp.config import MergeConfig, Onto, TargetModules
 from anima_exp.errors import ConfigError, InUse, RunError, Stopped
 from anima_exp.finished import name, record
-from anima_exp.merge import prove, screen, verdict
+from anima_exp.merge import about, prove, screen, verdict
 from anima_exp.merge.adapter import Adapter
 from anima_exp.merge.base import FOUR_BITS, Base, file
 from anima_exp.merge.plan import Plan, plan, short, store_in
@@ -22,10 +20,9 @@ from anima_exp.merge.proof import Proof
 from anima_exp.merge.write import write
 from anima_exp.model.tokenizer import location
 from anima_exp.quiet import quiet_libraries
-from anima_exp.results import identity, provenance
-from anima_exp.results.files import publish_folder, read_json, write_json
+from anima_exp.results import provenance
+from anima_exp.results.files import publish_folder, read_json
 
-MERGED = "merge.json"
 _SPARE_BYTES = 100_000_000  # tokenizer, config, and what a disk wants for itself
 
 
@@ -45,9 +42,9 @@ def run(config: MergeConfig) -> None:
     _check_disk(merging, out, rows)
     screen.show_plan(merging, name(config), out)
     with _draft(out) as draft:
-        about = _merge(merging, rows, draft, out)
+        found = _merge(merging, rows, draft, out)
         with _asked_for(out):
-            write_json(draft / MERGED, about)
+            about.write(merging, found, draft)
             if out.is_dir():
                 out.rmdir()  # empty: checked
             publish_folder(draft, out)
@@ -57,7 +54,7 @@ def run(config: MergeConfig) -> None:
 def check(config: MergeConfig) -> Path:
     """The folder to make. Raises ConfigError for settings that go with nothing or not together."""
     if not (config.run or config.adapter):
-        raise ConfigError("Which adapter? Give run=FOLDER, or adapter=FOLDER with model=NAME.")
+        raise ConfigError("Which adapter? Give run=FOLDER, or adapter=FOLDER_OR_HUB_ID.")
     if config.run and config.lora.target_modules is TargetModules.none:
         raise ConfigError(
             f"run={config.run} has no adapter, for lora=none trained every weight: the whole model "
@@ -82,8 +79,8 @@ def check(config: MergeConfig) -> Path:
 
 def _check_base(config: MergeConfig, base: Base, adapter: Adapter) -> None:
     """Raise ConfigError for a base that the adapter is known not to belong on."""
-    before = file(config.model, MERGED)
-    if before and read_json(before).get("adapter", {}).get("weights") == _weights(adapter):
+    before = file(config.model, about.MERGED)
+    if before and read_json(before).get("adapter", {}).get("weights") == about.weights(adapter):
         raise ConfigError(
             f"model.source={config.model.source} was made by merging this adapter already."
         )
@@ -115,14 +112,14 @@ def _check_disk(merging: Plan, out: Path, rows: Any) -> None:
         )
 
 
-def _merge(merging: Plan, rows: Any, draft: Path, out: Path) -> dict[str, Any]:
-    """Write and measure; what is to be known of it later."""
+def _merge(merging: Plan, rows: Any, draft: Path, out: Path) -> prove.Proved | None:
+    """Write and measure."""
     config = merging.config
     if not config.prove:
         with screen.Writing(merging) as writing, _asked_for(out):
             write(merging, draft, writing.more)
         screen.say_unproved()
-        return _about(merging, None)
+        return None
     stored = store_in(config, merging.base.dtype)
     with Proof(
         rows, most_rows=config.proof_rows, most_tokens=config.proof_tokens, room=out.parent
@@ -137,33 +134,7 @@ def _merge(merging: Plan, rows: Any, draft: Path, out: Path) -> dict[str, Any]:
         again = prove.again(config, proof, draft)
         found = prove.Proved(proof.labels, bare, trained, merged, again)
     screen.show_proof(config, found, short(stored))
-    return _about(merging, found)
-
-
-def _about(merging: Plan, found: prove.Proved | None) -> dict[str, Any]:
-    config, adapter = merging.config, merging.adapter
-    return {
-        "adapter": {"of": name(config), "place": adapter.place, "weights": _weights(adapter)},
-        "base": {
-            "source": config.model.source,
-            "fingerprint": provenance.base_fingerprint(
-                location(config.model.source), config.model.revision
-            ),
-        },
-        "onto": config.onto.value,
-        "dtype": short(store_in(config, merging.base.dtype)),
-        "proof": asdict(found) if found else None,
-        "max_divergence": verdict.allowed(config),
-        "settings": identity.flatten(config),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": provenance.versions(),
-        "git": provenance.git_state(),
-        "hardware": provenance.hardware(),
-    }
-
-
-def _weights(adapter: Adapter) -> str:
-    return identity.content(str(adapter.file))
+    return found
 
 
 @contextmanager

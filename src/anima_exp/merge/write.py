@@ -61,6 +61,7 @@ def _config(plan: Plan) -> dict[str, Any]:
     """The base's own config.json with the type of the new weights."""
     model = plan.config.model
     config: dict[str, Any] = json.loads(json.dumps(plan.base.config))
+    config.pop("_name_or_path", None)  # where somebody once loaded it from
     dtype = str(store_in(plan.config, plan.base.dtype)).removeprefix("torch.")
     inner = [one for one in config.values() if isinstance(one, dict)]
     for part in (config, *inner):

@@ -48,12 +48,10 @@ def weights(place: str, *, key: str = "adapter") -> "dict[str, torch.Tensor]":
     from safetensors.torch import load_file
 
     where = f"{key}={place}"
+    file = weights_file(place, key=key)
     try:
-        if file := _file(place, _SAFE, key=key):
+        if file.name == _SAFE:
             return load_file(file)
-        file = _file(place, _PICKLED, key=key)
-        if file is None:
-            raise ModelError(f"{where} holds no weights: neither {_SAFE} nor {_PICKLED}.")
         found = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
@@ -68,6 +66,18 @@ def weights(place: str, *, key: str = "adapter") -> "dict[str, torch.Tensor]":
     ):
         raise ModelError(f"{where}: {_PICKLED} holds something else than named weights.")
     return found
+
+
+def weights_file(place: str, *, key: str = "adapter") -> Path:
+    """The file of its weights on this machine, safetensors before PEFT's older .bin.
+
+    Raises:
+        ModelError: there is neither.
+    """
+    for name in (_SAFE, _PICKLED):
+        if file := _file(place, name, key=key):
+            return file
+    raise ModelError(f"{key}={place} holds no weights: neither {_SAFE} nor {_PICKLED}.")
 
 
 def files(place: str, *, key: str = "adapter") -> Path:

@@ -1,6 +1,5 @@
 """RunConfig -> the base model in memory: quantised, frozen, ready for an adapter."""
 
-import logging
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -137,8 +136,6 @@ def norms_in_fp32(model: nn.Module) -> None:
 
 
 def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any) -> Any:
-    # Without the optional `kernels` package bitsandbytes logs an error at import that is none.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.CRITICAL)
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 

@@ -28,6 +28,7 @@ def file(place: str, name: str, *, where: str, revision: str | None = None) -> P
         EntryNotFoundError,
         GatedRepoError,
         HfHubHTTPError,
+        HFValidationError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
         RevisionNotFoundError,
@@ -39,6 +40,8 @@ def file(place: str, name: str, *, where: str, revision: str | None = None) -> P
         return Path(hf_hub_download(place, name, revision=revision))
     except EntryNotFoundError:
         return None
+    except HFValidationError as error:
+        raise ModelError(f"{where}: there is no such folder, and it is no hub id.") from error
     except GatedRepoError as error:
         raise ModelError(
             f"{where} asks for your consent: accept its licence on the hub and run `hf auth login`."

@@ -7,7 +7,7 @@ from anima_exp.card.front_matter import UNDECIDED
 from anima_exp.program import console
 from anima_exp.publish.files import CARD, File
 from anima_exp.publish.hub import Sent
-from anima_exp.results.screen import show_plan
+from anima_exp.results.screen import file_size, show_plan
 from anima_exp.tables import terminal
 from anima_exp.tables.column import Column
 from anima_exp.terminal import visible
@@ -24,15 +24,16 @@ def show(
     from huggingface_hub import constants
 
     who = "private" if private else "public: everyone can read it"
+    size = file_size(sum(file.size for file in files))
     show_plan(
         {
             "from": str(folder),
             "to": f"{push} on {constants.ENDPOINT}, {who}",
-            "in all": f"{len(files)} files, {_size(sum(file.size for file in files))}, one commit",
+            "in all": f"{len(files)} files, {size}, one commit",
         }
     )
     names = Column("file", [file.name for file in files], right=False)
-    sizes = Column("size", [_size(file.size) for file in files])
+    sizes = Column("size", [file_size(file.size) for file in files])
     console().print(terminal.table([names, sizes]))
     say("")
     _show_head(head)
@@ -60,10 +61,3 @@ def _show_head(head: Mapping[str, object] | None) -> None:
 
 def _told(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _size(count: int) -> str:
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count} B"

@@ -24,6 +24,13 @@ def show_plan(lines: Mapping[str, str]) -> None:
     console.print()
 
 
+def file_size(count: int) -> str:
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} B"
+
+
 def say(text: str) -> None:
     console.print(escape(text), soft_wrap=True)
 
