@@ -16,6 +16,7 @@ def main(folder: Path) -> None:
     with joined(here) as world:
         found["seen"] = place().size  # by the libraries, from here on
         found["spread"] = world.spread("abcdefg", lambda some: [f"{a}{world.rank}" for a in some])
+        found["fewer"] = world.spread("a", lambda some: [f"{some[0]}{world.rank}"])
         found["nothing"] = world.spread([], list)
         found["total"] = world.total(1.5, world.rank)
         found["least"] = world.least(10 - world.rank)

@@ -64,10 +64,11 @@ class World:
     def spread(
         self, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Value]]
     ) -> list[Value]:
-        """`work` of all items, a JSON value for each; each process does its part of them."""
+        """`work` of all items, a JSON value for each; a process does its part, if there is one."""
         if self.size == 1 or self.lockstep:
-            return list(work(items))
-        parts = self._gather(list(work(items[self.rank :: self.size])))
+            return list(work(items)) if items else []
+        own = items[self.rank :: self.size]
+        parts = self._gather(list(work(own)) if own else [])
         found: list[Any] = [None] * len(items)
         for rank, part in enumerate(parts):
             found[rank :: self.size] = part
@@ -178,7 +179,7 @@ class World:
             texts = [torch.zeros_like(padded) for _ in range(self.size)]
             distributed.all_gather(texts, padded)
         whole = zip(texts, lengths, strict=True)
-        return [json.loads(bytes(one[: int(length)].tolist())) for one, length in whole]
+        return [json.loads(one[: int(length)].numpy().tobytes()) for one, length in whole]
 
 
 ALONE = World()
@@ -202,8 +203,12 @@ def _buckets(gradients: Sequence[Any]) -> Iterator[list[Any]]:
 @contextmanager
 def _contact() -> Iterator[None]:
     # torch says all that can happen to the others in plain RuntimeErrors.
+    import torch
+
     try:
         yield
+    except torch.OutOfMemoryError:  # it is our own
+        raise
     except RuntimeError as error:
         raise LostContact(
             "Another process of this run is gone. The same command goes on from the last "
