@@ -165,10 +165,11 @@ def test_the_record_tells_processes_and_the_tokens_of_each(alone, together):
     assert one.tokens_by_process == [one.tokens]
 
 
-def test_a_stop_reaches_all_and_leaves_a_checkpoint(tmp_path):
+def test_a_stop_told_to_all_and_passed_on_leaves_a_checkpoint(tmp_path):
     process = start(tmp_path / "run", "trainer.gpus=2", "trainer.steps=2000", "tracking=none")
     wait_for(tmp_path / "run" / "checkpoints" / "checkpoint-4", process)
-    process.send_signal(signal.SIGTERM)
+    for one in (process.pid, *children(process)):  # as Slurm does
+        os.kill(one, signal.SIGTERM)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM
     assert err.count("anima_exp: Stopped by SIGTERM at step") == 1

@@ -51,6 +51,7 @@ def test_work_is_divided_and_comes_back_in_order(found):
 
 def test_the_first_speaks_for_all(found):
     assert [one["shared"] for one in found] == ["from 0"] * 3
+    assert [one["led"] for one in found] == [[0, 0], [1, 0], [2, 0]]  # alone, and in lockstep
     assert [one["copied"] for one in found] == [[0.0, 0.0]] * 3
 
 

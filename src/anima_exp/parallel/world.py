@@ -91,6 +91,10 @@ class World:
     def least(self, number: int) -> int:
         return number if self.size == 1 else min(self._gather(number))
 
+    def led(self, value: Value) -> Value:
+        """In lockstep the first process's value, so that none goes another way; else one's own."""
+        return self._gather(value)[0] if self.lockstep and self.size > 1 else value
+
     def of_each(self, value: Value) -> list[Value]:
         """The values of all processes, by rank."""
         return [value] if self.size == 1 else self._gather(value)
