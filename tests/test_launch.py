@@ -12,12 +12,12 @@ KILLED, STOPPED = -signal.SIGKILL, 128 + signal.SIGTERM
 
 @pytest.fixture
 def ended(compose, tmp_path):
-    def _ended(*statuses, failure=None):
+    def _ended(*statuses, failure=None, asked=()):
         config = compose(f"folder={tmp_path}")
         if failure:
             (tmp_path / "failure.txt").write_text(failure)
         with pytest.raises(AnimaError) as found:
-            _outcome(config, statuses)
+            _outcome(config, statuses, asked=asked)
         return found.value
 
     return _ended
@@ -53,6 +53,11 @@ def test_the_lost_process_is_named_with_what_ended_it(ended):
 
 def test_a_failure_that_was_written_down_is_the_reason(ended):
     assert str(ended(LOST, 1, failure="TrainingError: diverged")) == "TrainingError: diverged"
+
+
+def test_whatever_became_of_processes_that_were_told_to_stop_it_is_a_stop(ended):
+    error = ended(-signal.SIGINT, LOST, asked=(signal.SIGINT, signal.SIGINT))
+    assert (type(error), error.exit_status, error.told) == (Stopped, 130, False)
 
 
 def test_a_stop_keeps_the_status_of_its_signal(ended):

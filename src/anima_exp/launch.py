@@ -30,6 +30,8 @@ PAUSED, IN_USE, LOST = 70, 71, 72
 _GRACE_SECONDS = 30  # for the others to end too, when one has failed or a user insists
 _LOOK_SECONDS = 0.1
 
+_Came = tuple[float, int]  # a signal: when, and its number
+
 
 def launch(config: RunConfig, processes: int, *, until: int | None) -> float | None:
     """Run `config` in so many processes of this machine; see experiment.run.
@@ -51,7 +53,8 @@ def launch(config: RunConfig, processes: int, *, until: int | None) -> float | N
                 _wait(started, signalled)
         finally:
             _end(started)
-    return _outcome(config, [process.returncode for process in started])
+    statuses = [process.returncode for process in started]
+    return _outcome(config, statuses, asked=[number for _, number in signalled])
 
 
 def read(settings: Path) -> RunConfig:
@@ -90,12 +93,12 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _signals_to(started: "Sequence[subprocess.Popen[bytes]]") -> Iterator[list[float]]:
-    """Pass signals on; the list says when any came."""
-    signalled: list[float] = []
+def _signals_to(started: "Sequence[subprocess.Popen[bytes]]") -> Iterator[list[_Came]]:
+    """Pass signals on; the list says which came, and when."""
+    signalled: list[_Came] = []
 
     def pass_on(number: int, _: Any) -> None:
-        signalled.append(time.monotonic())
+        signalled.append((time.monotonic(), number))
         for process in started:
             if process.poll() is None:
                 process.send_signal(number)
@@ -111,11 +114,11 @@ def _signals_to(started: "Sequence[subprocess.Popen[bytes]]") -> Iterator[list[f
             signal.signal(number, handler)
 
 
-def _wait(started: "Sequence[subprocess.Popen[bytes]]", signalled: Sequence[float]) -> None:
+def _wait(started: "Sequence[subprocess.Popen[bytes]]", signalled: Sequence[_Came]) -> None:
     """Until all have ended, or _GRACE_SECONDS after one failed or a signal came twice."""
     hurried_at: float | None = None
     while any(process.poll() is None for process in started):
-        again = signalled and signalled[-1] - signalled[0] > SAME_WISH_SECONDS
+        again = signalled and signalled[-1][0] - signalled[0][0] > SAME_WISH_SECONDS
         if hurried_at is None and (again or any(_broke(one.returncode) for one in started)):
             hurried_at = time.monotonic()
         if hurried_at is not None and time.monotonic() - hurried_at > _GRACE_SECONDS:
@@ -147,7 +150,10 @@ def _end(started: "Sequence[subprocess.Popen[bytes]]") -> None:
             process.stdin.close()
 
 
-def _outcome(config: RunConfig, statuses: Sequence[int]) -> float | None:
+def _outcome(
+    config: RunConfig, statuses: Sequence[int], *, asked: Sequence[int] = ()
+) -> float | None:
+    """What all of them come to; `asked` are the signals that were passed on to them."""
     folder, first = run_folder(config), statuses[0]  # the first process has written all there is
     if first == 0:
         return Record.load(folder).scores.get("heldout_loss")
@@ -159,9 +165,10 @@ def _outcome(config: RunConfig, statuses: Sequence[int]) -> float | None:
         failure = folder / FAILURE
         why = failure.read_text(encoding="utf-8").strip() if failure.is_file() else ""
         raise AnimaError(why or f"The run failed: {folder}", told=1 in statuses)
-    if first > 128:
-        error = Stopped(f"Stopped; the same command goes on: {folder}", exit_status=first)
-        error.told = True
+    if first > 128 or asked:  # one that is interrupted twice may not end in good order
+        status = first if first > 128 else 128 + asked[0]
+        error = Stopped(f"Stopped; the same command goes on: {folder}", exit_status=status)
+        error.told = first > 128
         raise error
     raise LostContact(
         f"{_who_ended(statuses)} The same command goes on from the last checkpoint: {folder}"
