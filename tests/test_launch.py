@@ -1,11 +1,13 @@
 """How the processes of a run ended -> what is said of the run."""
 
 import signal
+import subprocess
 
 import pytest
 
+from anima_exp import launch
 from anima_exp.errors import AnimaError, InUse, LostContact, Paused, Stopped
-from anima_exp.launch import IN_USE, LOST, PAUSED, _outcome
+from anima_exp.launch import IN_USE, LOST, PAUSED, _end, _outcome, _wait
 
 KILLED, STOPPED = -signal.SIGKILL, 128 + signal.SIGTERM
 
@@ -62,3 +64,12 @@ def test_whatever_became_of_processes_that_were_told_to_stop_it_is_a_stop(ended)
 
 def test_a_stop_keeps_the_status_of_its_signal(ended):
     assert ended(128 + signal.SIGUSR1, LOST).exit_status == 128 + signal.SIGUSR1
+
+
+def test_who_waits_for_one_that_is_gone_is_not_waited_for_long(monkeypatch):
+    monkeypatch.setattr(launch, "_GRACE_SECONDS", 0.2)
+    commands = ("exec sleep 600", f"exit {STOPPED}")
+    started = [subprocess.Popen(["sh", "-c", command]) for command in commands]
+    assert _wait(started, []) == [LOST, STOPPED]
+    _end(started)
+    assert started[0].returncode == KILLED

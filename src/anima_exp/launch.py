@@ -27,7 +27,7 @@ from anima_exp.signals import FROM_CLUSTER, SAME_WISH_SECONDS
 
 # Exit statuses that a process of ours gives besides 0, 1 and 128 + the signal it was stopped by.
 PAUSED, IN_USE, LOST = 70, 71, 72
-_GRACE_SECONDS = 30  # for the others to end too, when one has failed or a user insists
+_GRACE_SECONDS = 60  # for the others to end too, when one is gone or a user insists
 _LOOK_SECONDS = 0.1
 
 _Came = tuple[float, int]  # a signal: when, and its number
@@ -50,10 +50,9 @@ def launch(config: RunConfig, processes: int, *, until: int | None) -> float | N
         ]
         try:
             with _signals_to(started) as signalled:
-                _wait(started, signalled)
+                statuses = _wait(started, signalled)
         finally:
             _end(started)
-    statuses = [process.returncode for process in started]
     return _outcome(config, statuses, asked=[number for _, number in signalled])
 
 
@@ -114,21 +113,18 @@ def _signals_to(started: "Sequence[subprocess.Popen[bytes]]") -> Iterator[list[_
             signal.signal(number, handler)
 
 
-def _wait(started: "Sequence[subprocess.Popen[bytes]]", signalled: Sequence[_Came]) -> None:
-    """Until all have ended, or _GRACE_SECONDS after one failed or a signal came twice."""
+def _wait(started: "Sequence[subprocess.Popen[bytes]]", signalled: Sequence[_Came]) -> list[int]:
+    """The statuses of all, LOST for one that has not ended in time: see _GRACE_SECONDS."""
     hurried_at: float | None = None
     while any(process.poll() is None for process in started):
         again = signalled and signalled[-1][0] - signalled[0][0] > SAME_WISH_SECONDS
-        if hurried_at is None and (again or any(_broke(one.returncode) for one in started)):
+        gone = any(process.returncode not in (None, 0, PAUSED) for process in started)
+        if hurried_at is None and (again or gone):
             hurried_at = time.monotonic()
         if hurried_at is not None and time.monotonic() - hurried_at > _GRACE_SECONDS:
-            return
+            break
         time.sleep(_LOOK_SECONDS)
-
-
-def _broke(status: int | None) -> bool:
-    """Whether a process ended against its will: the others cannot go on."""
-    return status is not None and (status < 0 or status == LOST or _failed(status))
+    return [LOST if one.returncode is None else one.returncode for one in started]
 
 
 def _failed(status: int) -> bool:

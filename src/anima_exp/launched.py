@@ -19,10 +19,11 @@ def main(settings: str, until: str) -> int:
     leads = os.environ["RANK"] == "0"
 
     def stopped(number: int, _: Any) -> NoReturn:
+        # Not sys.exit: libraries swallow or rename what is raised while they are imported.
         if leads:
             with suppress(OSError):  # of a terminal that is gone
                 tell("stopped; the same command goes on.")
-        sys.exit(128 + number)
+        os._exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM, *FROM_CLUSTER):
         signal.signal(number, stopped)  # training/stop.py takes over during the steps
