@@ -116,15 +116,15 @@ def _signals_to(started: "Sequence[subprocess.Popen[bytes]]") -> Iterator[list[_
 def _wait(started: "Sequence[subprocess.Popen[bytes]]", signalled: Sequence[_Came]) -> list[int]:
     """The statuses of all, LOST for one that has not ended in time: see _GRACE_SECONDS."""
     hurried_at: float | None = None
-    while any(process.poll() is None for process in started):
+    while None in (statuses := [process.poll() for process in started]):
         again = signalled and signalled[-1][0] - signalled[0][0] > SAME_WISH_SECONDS
-        gone = any(process.returncode not in (None, 0, PAUSED) for process in started)
+        gone = any(status not in (None, 0, PAUSED) for status in statuses)
         if hurried_at is None and (again or gone):
             hurried_at = time.monotonic()
         if hurried_at is not None and time.monotonic() - hurried_at > _GRACE_SECONDS:
             break
         time.sleep(_LOOK_SECONDS)
-    return [LOST if one.returncode is None else one.returncode for one in started]
+    return [LOST if status is None else status for status in statuses]
 
 
 def _failed(status: int) -> bool:
