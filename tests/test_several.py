@@ -26,6 +26,14 @@ SETTINGS = (
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module", autouse=True)
+def a_device_for_each():
+    import torch
+
+    if 0 < torch.cuda.device_count() < 3:
+        pytest.skip("three processes need three GPUs, or none")
+
+
 @pytest.fixture(scope="module")
 def alone(compose, tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone") / "run"

@@ -27,6 +27,7 @@ def environments(processes):
         numbers = {
             "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes,
             "LOCAL_WORLD_SIZE": processes, "MASTER_PORT": port, "MASTER_ADDR": "127.0.0.1",
+            "CUDA_VISIBLE_DEVICES": "",
         }  # fmt: skip
         yield {**os.environ, **{key: str(value) for key, value in numbers.items()}}
 
