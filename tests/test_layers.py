@@ -7,7 +7,7 @@ import anima_exp
 
 LAYERS = [
     {"errors"},
-    {"cpu_memory", "parallel", "paths", "same", "signals", "terminal", "wilson"},
+    {"cores", "cpu_memory", "parallel", "paths", "same", "signals", "terminal", "wilson"},
     {"config", "lookup", "quiet", "sweep_files"},
     {"checks", "command_line", "messages", "program", "scale"},
     {"tiny"},

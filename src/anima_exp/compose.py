@@ -5,7 +5,8 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import hydra
@@ -22,6 +23,7 @@ from anima_exp.command_line import readable
 from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, ConfigError, Stopped
 from anima_exp.messages import explain, known_mistake, speak_of, unknown_setting
+from anima_exp.parallel.place import place
 from anima_exp.paths import shipped
 from anima_exp.scale import scaled
 from anima_exp.signals import FROM_CLUSTER
@@ -114,7 +116,9 @@ def command(
         if cell:
             print(f"\n{cell}", flush=True)
         try:
-            return work(parse(cfg))
+            with _made_by_all():
+                config = parse(cfg)
+            return work(config)
         except Stopped as error:  # all of it is to stop, not this cell alone
             mistake(error)
             _pass_on(error.exit_status - 128)
@@ -124,10 +128,10 @@ def command(
             return None
 
     try:
-        sys.argv[1:] = expand([readable(argument) for argument in sys.argv[1:]])
-        hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name=config_name)(
-            task
-        )()
+        with _made_by_all():
+            sys.argv[1:] = expand([readable(argument) for argument in sys.argv[1:]])
+            folder = str(shipped("conf"))
+            hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
     except (AnimaError, HydraException, OmegaConfBaseException) as error:
         mistake(error)
     except (ValueError, AssertionError) as error:  # Hydra's answers to a few overrides
@@ -144,6 +148,16 @@ def command(
             os.environ["HYDRA_FULL_ERROR"] = given
     if failed:
         sys.exit(failed[0])
+
+
+@contextmanager
+def _made_by_all() -> Iterator[None]:
+    """A mistake that all processes under torchrun make alike is told by one on each machine."""
+    try:
+        yield
+    except (AnimaError, HydraException, OmegaConfBaseException) as error:
+        error.told = place().local_rank > 0  # type: ignore[union-attr]
+        raise
 
 
 def _pass_on(number: int) -> None:

@@ -111,6 +111,8 @@ def _run(
     of_run.check_prompts(config, setup)
     newest = world.share(lambda: str(checkpoint.newest(folder.checkpoints) or ""))
     resume = Path(newest) if newest else None
+    if resume:
+        world.agree({f"{resume} is there": resume.is_dir()})  # on every machine
     resumed_at = checkpoint.step(resume) if resume else None
     show(Overview(config, folder.path, setup, resumed_at, world.size))
     starts = folder.count_start() if world.leads else 0

@@ -26,9 +26,17 @@ if TYPE_CHECKING:
 
 def generate(config: GenerateConfig) -> None:
     from anima_exp.answers import prompts
+    from anima_exp.parallel.place import place
     from anima_exp.quiet import quiet_libraries
 
     check(config)
+    here = place()
+    if here.size > 1 and config.questions is None:
+        raise ConfigError(
+            f"{here.size} processes share questions=FILE. One question and a chat are for one: "
+            "start it without torchrun.",
+            told=here.rank > 0,
+        )
     prompts.check(config.prompt_template or config.data.prompt_template)
     quiet_libraries()
     if config.prompt is not None:

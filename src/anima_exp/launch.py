@@ -18,15 +18,19 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from anima_exp.config import RunConfig
+from anima_exp.cores import cores
 from anima_exp.errors import AnimaError, InUse, LostContact, Paused, Stopped
+from anima_exp.parallel.place import without_launcher
 from anima_exp.results.folder import FAILURE, run_folder
 from anima_exp.results.record import Record
-from anima_exp.signals import FROM_CLUSTER
+from anima_exp.signals import FROM_CLUSTER, SAME_WISH_SECONDS
 
 # Exit statuses that a process of ours gives besides 0, 1 and 128 + the signal it was stopped by.
-PAUSED, IN_USE = 70, 71
-_GRACE_SECONDS = 30  # for the others to finish a checkpoint, when one has failed
+PAUSED, IN_USE, LOST = 70, 71, 72
+_GRACE_SECONDS = 60  # for the others to end too, when one is gone or a user insists
 _LOOK_SECONDS = 0.1
+
+_Came = tuple[float, int]  # a signal: when, and its number
 
 
 def launch(config: RunConfig, processes: int, *, until: int | None) -> float | None:
@@ -45,11 +49,11 @@ def launch(config: RunConfig, processes: int, *, until: int | None) -> float | N
             for rank in range(processes)
         ]
         try:
-            with _signals_to(started):
-                _wait(started)
+            with _signals_to(started) as signalled:
+                statuses = _wait(started, signalled)
         finally:
             _end(started)
-    return _outcome(config, [process.returncode for process in started])
+    return _outcome(config, statuses, asked=[number for _, number in signalled])
 
 
 def read(settings: Path) -> RunConfig:
@@ -64,7 +68,7 @@ def read(settings: Path) -> RunConfig:
 def _start(
     settings: Path, until: int | None, rank: int, processes: int, port: int
 ) -> "subprocess.Popen[bytes]":
-    threads = max(1, (os.cpu_count() or 1) // processes)
+    threads = max(1, cores() // processes)
     place = {
         "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes,
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
@@ -73,7 +77,7 @@ def _start(
         [sys.executable, "-m", "anima_exp.launched", str(settings), str(until or 0)],
         env={
             "OMP_NUM_THREADS": str(threads),
-            **os.environ,
+            **without_launcher(os.environ),
             **{key: str(value) for key, value in place.items()},
         },
         stdin=subprocess.PIPE,  # closed when this process is gone, which ends them too
@@ -88,8 +92,12 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _signals_to(started: "Sequence[subprocess.Popen[bytes]]") -> Iterator[None]:
+def _signals_to(started: "Sequence[subprocess.Popen[bytes]]") -> Iterator[list[_Came]]:
+    """Pass signals on; the list says which came, and when."""
+    signalled: list[_Came] = []
+
     def pass_on(number: int, _: Any) -> None:
+        signalled.append((time.monotonic(), number))
         for process in started:
             if process.poll() is None:
                 process.send_signal(number)
@@ -99,25 +107,35 @@ def _signals_to(started: "Sequence[subprocess.Popen[bytes]]") -> Iterator[None]:
         for number in (signal.SIGINT, signal.SIGTERM, *FROM_CLUSTER)
     }
     try:
-        yield
+        yield signalled
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _wait(started: "Sequence[subprocess.Popen[bytes]]") -> None:
-    """Until all have ended, or _GRACE_SECONDS after one failed."""
-    failed_at: float | None = None
-    while any(process.poll() is None for process in started):
-        if failed_at is None and any(_failed(process.returncode) for process in started):
-            failed_at = time.monotonic()
-        if failed_at is not None and time.monotonic() - failed_at > _GRACE_SECONDS:
-            return
+def _wait(started: "Sequence[subprocess.Popen[bytes]]", signalled: Sequence[_Came]) -> list[int]:
+    """The statuses of all, LOST for one that has not ended in time: see _GRACE_SECONDS."""
+    hurried_at: float | None = None
+    while None in (statuses := [process.poll() for process in started]):
+        again = signalled and signalled[-1][0] - signalled[0][0] > SAME_WISH_SECONDS
+        gone = any(status not in (None, 0, PAUSED) for status in statuses)
+        if hurried_at is None and (again or gone):
+            hurried_at = time.monotonic()
+        if hurried_at is not None and time.monotonic() - hurried_at > _GRACE_SECONDS:
+            break
         time.sleep(_LOOK_SECONDS)
+    return [LOST if status is None else status for status in statuses]
 
 
-def _failed(status: int | None) -> bool:
-    return status is not None and status != 0 and not 70 <= status <= 71 and status < 128
+def _failed(status: int) -> bool:
+    """Whether it ended by a mistake or a bug of its own."""
+    return status not in (0, PAUSED, IN_USE, LOST) and _signal(status) is None
+
+
+def _signal(status: int) -> signal.Signals | None:
+    """That ended it, at once or after it had tidied up."""
+    number = -status if status < 0 else status - 128
+    return next((one for one in signal.Signals if one == number), None)
 
 
 def _end(started: "Sequence[subprocess.Popen[bytes]]") -> None:
@@ -128,27 +146,37 @@ def _end(started: "Sequence[subprocess.Popen[bytes]]") -> None:
             process.stdin.close()
 
 
-def _outcome(config: RunConfig, statuses: Sequence[int]) -> float | None:
-    folder = run_folder(config)
-    killed = [rank for rank, status in enumerate(statuses) if status < 0]
-    first = statuses[0]
-    if any(map(_failed, statuses)):
-        told = [status for status in statuses if status == 1]
-        if killed and not (folder / FAILURE).is_file():
-            name = signal.Signals(-statuses[killed[0]]).name
-            raise LostContact(
-                f"Process {killed[0]} of {len(statuses)} was ended by {name}, and the others with "
-                f"it. The same command goes on from the last checkpoint: {folder}"
-            )
-        failure = folder / FAILURE
-        why = failure.read_text(encoding="utf-8").strip() if failure.is_file() else ""
-        raise AnimaError(why or f"The run failed: {folder}", told=bool(told))
+def _outcome(
+    config: RunConfig, statuses: Sequence[int], *, asked: Sequence[int] = ()
+) -> float | None:
+    """What all of them come to; `asked` are the signals that were passed on to them."""
+    folder, first = run_folder(config), statuses[0]  # the first process has written all there is
+    if first == 0:
+        return Record.load(folder).scores.get("heldout_loss")
     if first == PAUSED:
         raise Paused(f"Paused at the step that was asked for: {folder}", told=True)
     if first == IN_USE:
         raise InUse(f"{folder} is in use by another process.", told=True)
-    if first:
-        error = Stopped(f"Stopped; the same command goes on: {folder}", exit_status=first)
-        error.told = True
+    if any(map(_failed, statuses)):
+        failure = folder / FAILURE
+        why = failure.read_text(encoding="utf-8").strip() if failure.is_file() else ""
+        raise AnimaError(why or f"The run failed: {folder}", told=1 in statuses)
+    if first > 128 or asked:  # one that is interrupted twice may not end in good order
+        status = first if first > 128 else 128 + asked[0]
+        error = Stopped(f"Stopped; the same command goes on: {folder}", exit_status=status)
+        error.told = first > 128
         raise error
-    return Record.load(folder).scores.get("heldout_loss")
+    raise LostContact(
+        f"{_who_ended(statuses)} The same command goes on from the last checkpoint: {folder}"
+    )
+
+
+def _who_ended(statuses: Sequence[int]) -> str:
+    # Of several, one that had no time to tidy up: it was there before what was done about it.
+    for rank in sorted(range(len(statuses)), key=lambda rank: statuses[rank] > 0):
+        if ended_by := _signal(statuses[rank]):
+            return (
+                f"Process {rank} of {len(statuses)} was ended by {ended_by.name}, and the others "
+                "with it."
+            )
+    return f"The {len(statuses)} processes of this run lost contact with one another."

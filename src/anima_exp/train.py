@@ -11,9 +11,11 @@ from anima_exp.config import RunConfig
 
 def train(config: RunConfig) -> float | None:
     if config.dry_run:
+        from anima_exp.parallel.place import place
         from anima_exp.sweep import summary
 
-        summary.alone(config)
+        if place().rank == 0:
+            summary.alone(config)
         return None
     from anima_exp.experiment import run  # the first import of torch
 

@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch.distributed import HashStore
 
-from anima_exp.errors import ConfigError
+from anima_exp.errors import ConfigError, DataError, LostContact
+from anima_exp.parallel.join import _first_to_tell, joined
 from anima_exp.parallel.place import place, take_gpu
 from anima_exp.parallel.world import ALONE, World, _buckets
 
@@ -25,6 +27,7 @@ def environments(processes):
         numbers = {
             "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes,
             "LOCAL_WORLD_SIZE": processes, "MASTER_PORT": port, "MASTER_ADDR": "127.0.0.1",
+            "CUDA_VISIBLE_DEVICES": "",
         }  # fmt: skip
         yield {**os.environ, **{key: str(value) for key, value in numbers.items()}}
 
@@ -41,6 +44,7 @@ def found(tmp_path_factory):
 def test_work_is_divided_and_comes_back_in_order(found):
     for one in found:
         assert one["spread"] == ["a0", "b1", "c2", "d0", "e1", "f2", "g0"]
+        assert one["fewer"] == ["a0"]  # the others have nothing to do
         assert one["nothing"] == []
         assert one["total"] == [4.5, 3.0]
         assert one["least"] == 8
@@ -48,6 +52,7 @@ def test_work_is_divided_and_comes_back_in_order(found):
 
 def test_the_first_speaks_for_all(found):
     assert [one["shared"] for one in found] == ["from 0"] * 3
+    assert [one["led"] for one in found] == [[0, 0], [1, 0], [2, 0]]  # alone, and in lockstep
     assert [one["copied"] for one in found] == [[0.0, 0.0]] * 3
 
 
@@ -126,6 +131,25 @@ def test_of_the_visible_gpus_it_takes_its_own(launcher, visible, taken):
     assert os.environ["CUDA_VISIBLE_DEVICES"] == taken
 
 
+def test_of_a_launcher_nothing_is_left_for_the_libraries(launcher):
+    launcher(RANK=0, WORLD_SIZE=1, LOCAL_RANK=0, LOCAL_WORLD_SIZE=1, HOME="/home/ada",
+             ACCELERATE_MIXED_PRECISION="bf16")  # fmt: skip
+    with joined(place()) as world:
+        assert world is ALONE
+        left = set(LAUNCHER) | {"ACCELERATE_MIXED_PRECISION", "HOME"}
+        assert left & os.environ.keys() == {"HOME"}
+
+
+def test_a_lost_process_is_told_of_only_where_nobody_says_why():
+    store = HashStore()
+    assert _first_to_tell(store, LostContact("gone (by peer 1)"))
+    assert not _first_to_tell(store, LostContact("gone (by peer 2)"))
+    store = HashStore()
+    assert _first_to_tell(store, DataError("no such file"))
+    assert not _first_to_tell(store, DataError("no such file"))
+    assert not _first_to_tell(store, LostContact("gone"))
+
+
 def test_more_processes_than_gpus_are_refused(launcher):
     launcher(RANK=2, WORLD_SIZE=3, LOCAL_RANK=2, CUDA_VISIBLE_DEVICES="0,1")
     with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=0,1 shows 2 GPUs"):
@@ -136,6 +160,6 @@ def test_a_launch_that_would_split_the_model_by_itself_is_refused(launcher):
     launcher(RANK=0, WORLD_SIZE=2, ACCELERATE_USE_FSDP="true")
     with pytest.raises(ConfigError, match=r"trainer\.shard_base"):
         place()
-    launcher(RANK=0, WORLD_SIZE="two")
+    launcher(WORLD_SIZE="two")
     with pytest.raises(ConfigError, match="WORLD_SIZE=two is no number"):
         place()

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,8 +17,10 @@ def main(folder: Path) -> None:
     with joined(here) as world:
         found["seen"] = place().size  # by the libraries, from here on
         found["spread"] = world.spread("abcdefg", lambda some: [f"{a}{world.rank}" for a in some])
+        found["fewer"] = world.spread("a", lambda some: [f"{some[0]}{world.rank}"])
         found["nothing"] = world.spread([], list)
         found["total"] = world.total(1.5, world.rank)
+        found["led"] = [world.led(world.rank), replace(world, lockstep=True).led(world.rank)]
         found["least"] = world.least(10 - world.rank)
         found["shared"] = world.share(lambda: f"from {world.rank}")
         found["turns"] = in_turn(world, folder / "turns.txt")

@@ -95,7 +95,7 @@ def test_more_jobs_than_places_is_a_mistake(two_gpus):
 
 def test_cores_are_shared_out_between_jobs_on_a_cpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr("anima_exp.sweep.slots._cores", lambda: 8)
+    monkeypatch.setattr("anima_exp.sweep.slots.cores", lambda: 8)
     assert [slot.threads for slot in slots(LauncherConfig())] == [8]
     assert [slot.threads for slot in slots(LauncherConfig(jobs=3))] == [2, 2, 2]
 
@@ -155,7 +155,7 @@ def test_leases_are_taken_in_one_order_however_a_job_names_them(eight_gpus):
 
 
 def test_threads_are_shared_out_between_the_processes_of_all_jobs(eight_gpus, monkeypatch):
-    monkeypatch.setattr("anima_exp.sweep.slots._cores", lambda: 32)
+    monkeypatch.setattr("anima_exp.sweep.slots.cores", lambda: 32)
     assert slots(LauncherConfig(gpus_per_job=2))[0].threads == 4
     assert slots(LauncherConfig(gpus_per_job=2, jobs=1))[0].threads == 16
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

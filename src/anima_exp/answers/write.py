@@ -92,6 +92,7 @@ def write(
                 [prompts[question.id].ids for question in batch],
                 how,
                 seeds=[seed(asked.config.sampling_seed, question.id) for question in batch],
+                world=world,
             )
         return [
             _row(question, answer, prompts[question.id], asked, settings)

@@ -10,6 +10,7 @@ import torch
 
 from anima_exp.errors import ModelError
 from anima_exp.model.sampling import Sampling, choose
+from anima_exp.parallel.world import ALONE, World
 
 Watch = Callable[[str], None]
 
@@ -29,6 +30,7 @@ def decode(
     *,
     seeds: Sequence[int] | None = None,
     watch: Watch | None = None,
+    world: World = ALONE,
 ) -> list[Answer]:
     """Continue each prompt until the model ends it, a stop string comes, or there is no room.
 
@@ -39,6 +41,8 @@ def decode(
     Args:
         seeds: of each row's dice; not needed when greedy.
         watch: called with the text so far after every token; for one prompt only.
+        world: in lockstep, all processes take the tokens of the first: two kinds of GPU round
+            differently, and one that ends an answer earlier leaves the others waiting.
 
     Raises:
         ModelError: a prompt leaves no room in the model's context, or the batch none in memory.
@@ -51,7 +55,7 @@ def decode(
         for most, seed in zip(room, seeds or [0] * len(prompts), strict=True)
     ]
     try:
-        for _ in _steps(model, prompts, rows, how, pad=tokenizer.pad_token_id):
+        for _ in _steps(model, prompts, rows, how, world, pad=tokenizer.pad_token_id):
             if watch:
                 watch(rows[0].text())
     except torch.OutOfMemoryError as error:
@@ -63,7 +67,13 @@ def decode(
 
 
 def _steps(
-    model: Any, prompts: Sequence[Sequence[int]], rows: "list[_Row]", how: Sampling, *, pad: int
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    rows: "list[_Row]",
+    how: Sampling,
+    world: World,
+    *,
+    pad: int,
 ) -> Any:
     """Give every row its next token, and yield; until all rows have ended."""
     ids, mask = (side.to(model.device) for side in left_padded(prompts, pad))
@@ -80,7 +90,7 @@ def _steps(
             **only_last,
         )
         past = out.past_key_values
-        tokens = choose(out.logits[:, -1].float(), how, [row.dice for row in here])
+        tokens = world.led(choose(out.logits[:, -1].float(), how, [row.dice for row in here]))
         for row, token in zip(here, tokens, strict=True):
             row.add(token)
         yield

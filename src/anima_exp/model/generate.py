@@ -47,7 +47,7 @@ def greedy(
         texts = []
         for start in range(0, len(numbers), batch_size):
             chosen = [prompts[number] for number in numbers[start : start + batch_size]]
-            texts += [answer.text for answer in decode(model, tokenizer, chosen, how)]
+            texts += [answer.text for answer in decode(model, tokenizer, chosen, how, world=world)]
         return texts
 
     by_length = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))

@@ -6,18 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
-from anima_exp.errors import AnimaError, ConfigError
-from anima_exp.parallel.place import Place, take_gpu
+from anima_exp.errors import AnimaError, ConfigError, LostContact
+from anima_exp.parallel.place import Place, take_gpu, without_launcher
 from anima_exp.parallel.world import ALONE, World
 
 _TO_MEET = timedelta(minutes=30)
 _TO_WAIT = timedelta(hours=2)  # while one process tokenises, quantises or writes for all
-# With these gone, the libraries below take the process for one that is alone with its GPU.
-_OF_THE_LAUNCHER = (
-    "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK",
-    "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_USE_AGENT_STORE",
-)  # fmt: skip
 
 
 @contextmanager
@@ -30,6 +26,7 @@ def joined(place: Place) -> Iterator[World]:
         ConfigError: they do not meet, or there is no GPU for this one.
     """
     if place.size == 1:
+        _hide_launcher()
         yield ALONE
         return
     take_gpu(place)
@@ -38,7 +35,12 @@ def joined(place: Place) -> Iterator[World]:
     from torch.distributed.rendezvous import rendezvous
 
     gpu = torch.cuda.is_available()
-    if not gpu and any(os.path.exists(device) for device in ("/dev/nvidia0", "/dev/kfd")):
+    wanted = os.environ["CUDA_VISIBLE_DEVICES"] not in ("", "-1")
+    if (
+        wanted
+        and not gpu
+        and any(os.path.exists(device) for device in ("/dev/nvidia0", "/dev/kfd"))
+    ):
         raise ConfigError(
             f"Process {place.rank} of {place.size} finds no GPU of its own "
             f"(CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']}). Start one process a GPU."
@@ -57,22 +59,56 @@ def joined(place: Place) -> Iterator[World]:
             f"Process {place.rank} of {place.size} does not reach the others: "
             f"{str(error).splitlines()[0]} Start all of them with one torchrun command."
         ) from error
-    for name in _OF_THE_LAUNCHER:
-        os.environ.pop(name, None)
+    _hide_launcher()
     # transformers warns of a process group that its Trainer knows nothing of, which is meant.
     logging.getLogger("transformers.training_args").setLevel(logging.ERROR)
+    world = World(place.rank, place.size, place.local_rank, place.local_size)
     try:
-        yield World(place.rank, place.size, place.local_rank, place.local_size)
+        if gpu:
+            _check_gpus(world)
+        yield world
     except AnimaError as error:
-        error.told = error.told or not _first_to_tell(store, str(error))
+        error.told = error.told or not _first_to_tell(store, error)
         raise
     finally:
         distributed.destroy_process_group()
 
 
-def _first_to_tell(store: object, text: str) -> bool:
-    key = hashlib.sha256(text.encode()).hexdigest()
+def _hide_launcher() -> None:
+    for name in os.environ.keys() - without_launcher(os.environ).keys():
+        del os.environ[name]
+
+
+def _check_gpus(world: World) -> None:
+    """Raise ConfigError unless each process has a GPU of its own, and they reach one another."""
+    import torch
+    from torch import distributed
+
+    own = getattr(torch.cuda.get_device_properties(0), "uuid", None)  # not in every build of torch
+    gpus = world.of_each(str(own or world.rank))
+    for rank, gpu in enumerate(gpus):
+        if (first := gpus.index(gpu)) < rank:
+            raise ConfigError(
+                f"Processes {first} and {rank} have the same GPU. Start one process a GPU, and "
+                "let CUDA_VISIBLE_DEVICES show them all or be unset."
+            )
     try:
-        return bool(store.add(f"told-{key}", 1) == 1)  # type: ignore[attr-defined]
+        distributed.all_reduce(torch.zeros(1, device="cuda"))
+        torch.cuda.synchronize()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"The GPUs of this run do not reach one another: {str(error).splitlines()[-1]} "
+            "NCCL_DEBUG=INFO says more."
+        ) from error
+
+
+def _first_to_tell(store: Any, error: AnimaError) -> bool:
+    """Of a mistake that several make alike; of lost contact only where nobody says why."""
+    digest = hashlib.sha256(str(error).encode()).hexdigest()
+    try:
+        if isinstance(error, LostContact):
+            return not store.check(["why"]) and store.add("lost", 1) == 1
+        store.set("why", "told")
+        return bool(store.add(f"told-{digest}", 1) == 1)
     except RuntimeError:  # it was kept by a process that is gone: better twice than not at all
         return True

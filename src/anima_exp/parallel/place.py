@@ -1,11 +1,19 @@
 """The environment that torchrun, accelerate or start.py makes -> a process's place in its run."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from anima_exp.errors import ConfigError
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+# With these gone, the libraries take a process for one that is alone with its GPU, and for one
+# that was not told by accelerate's own settings what the run's say.
+_OF_LAUNCHERS = {
+    "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE",
+    "ROLE_RANK", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_USE_AGENT_STORE",
+    "ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND",
+}  # fmt: skip
 # Other ways to split a model, which accelerate would switch on behind the run's own settings.
 _REFUSED = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
 
@@ -37,6 +45,11 @@ def place() -> Place:
     return Place(
         rank, size, _number("LOCAL_RANK", rank), _number("LOCAL_WORLD_SIZE", size)
     )  # fmt: skip
+
+
+def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a launcher did not add."""
+    return {name: value for name, value in environment.items() if name not in _OF_LAUNCHERS}
 
 
 def take_gpu(place: Place) -> None:

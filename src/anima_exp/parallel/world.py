@@ -64,10 +64,11 @@ class World:
     def spread(
         self, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Value]]
     ) -> list[Value]:
-        """`work` of all items, a JSON value for each; each process does its part of them."""
+        """`work` of all items, a JSON value for each; a process does its part, if there is one."""
         if self.size == 1 or self.lockstep:
-            return list(work(items))
-        parts = self._gather(list(work(items[self.rank :: self.size])))
+            return list(work(items)) if items else []
+        own = items[self.rank :: self.size]
+        parts = self._gather(list(work(own)) if own else [])
         found: list[Any] = [None] * len(items)
         for rank, part in enumerate(parts):
             found[rank :: self.size] = part
@@ -89,6 +90,10 @@ class World:
 
     def least(self, number: int) -> int:
         return number if self.size == 1 else min(self._gather(number))
+
+    def led(self, value: Value) -> Value:
+        """In lockstep the first process's value, so that none goes another way; else one's own."""
+        return self._gather(value)[0] if self.lockstep and self.size > 1 else value
 
     def of_each(self, value: Value) -> list[Value]:
         """The values of all processes, by rank."""
@@ -178,7 +183,7 @@ class World:
             texts = [torch.zeros_like(padded) for _ in range(self.size)]
             distributed.all_gather(texts, padded)
         whole = zip(texts, lengths, strict=True)
-        return [json.loads(bytes(one[: int(length)].tolist())) for one, length in whole]
+        return [json.loads(one[: int(length)].numpy().tobytes()) for one, length in whole]
 
 
 ALONE = World()
@@ -202,8 +207,12 @@ def _buckets(gradients: Sequence[Any]) -> Iterator[list[Any]]:
 @contextmanager
 def _contact() -> Iterator[None]:
     # torch says all that can happen to the others in plain RuntimeErrors.
+    import torch
+
     try:
         yield
+    except torch.OutOfMemoryError:  # it is our own
+        raise
     except RuntimeError as error:
         raise LostContact(
             "Another process of this run is gone. The same command goes on from the last "

@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from anima_exp.config import LauncherConfig, RunConfig
+from anima_exp.cores import cores
 from anima_exp.errors import ConfigError
 
 _DEVICES = ("/dev/nvidia0", "/dev/kfd")
@@ -108,10 +109,10 @@ def slots(settings: LauncherConfig) -> list[Slot]:
     Raises:
         ConfigError: there are too few GPUs for launcher.jobs, jobs_per_gpu and gpus_per_job.
     """
-    cores, devices, each = _cores(), gpus(), settings.gpus_per_job
+    devices, each = gpus(), settings.gpus_per_job
     if not devices:
         jobs = settings.jobs or 1
-        threads = max(1, cores // (jobs * each))  # a job of several processes divides its own
+        threads = max(1, cores() // (jobs * each))  # a job of several processes divides its own
         return [Slot(f"cpu{i}", None, threads) for i in range(jobs)]
     if each > len(devices):
         found = f"{len(devices)} GPU{'s' * (len(devices) > 1)}"
@@ -133,7 +134,7 @@ def slots(settings: LauncherConfig) -> list[Slot]:
             f"launcher.jobs={jobs}, but {len(devices)} GPUs with launcher.jobs_per_gpu="
             f"{settings.jobs_per_gpu} hold {most}. Raise launcher.jobs_per_gpu."
         )
-    threads = max(1, cores // (jobs * each))
+    threads = max(1, cores() // (jobs * each))
     # Every place stays in the list, for another sweep may hold the first ones.
     return [Slot(f"{gpu}.{place}".replace("/", "_"), gpu, threads) for gpu, place in places]
 
@@ -187,13 +188,6 @@ def _listed() -> tuple[list[str], bool]:
     pairs = [line.partition(",") for line in listed.stdout.splitlines()]
     found = [(uuid.strip(), name.strip()) for uuid, _, name in pairs if uuid.startswith("GPU-")]
     return [uuid for uuid, _ in found], len({name for _, name in found}) <= 1
-
-
-def _cores() -> int:
-    """Those that this process may use: a cluster's job has a share of the machine's."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _leases() -> Path:

@@ -14,6 +14,7 @@ from rich.progress import track
 
 from anima_exp.config import EarlyStopping, RunConfig
 from anima_exp.errors import ConfigError, SweepError
+from anima_exp.parallel.place import place
 from anima_exp.results import screen
 from anima_exp.run_checks import check_inputs
 from anima_exp.sweep import summary
@@ -48,6 +49,12 @@ def sweep(
         SweepError: cells failed; all others were run.
         Stopped: Ctrl-C or SIGTERM.
     """
+    if (here := place()).size > 1:
+        raise ConfigError(
+            f"-m starts the cells of a sweep by itself, and {here.size} processes were started. "
+            "Leave torchrun out; launcher.gpus_per_job=2 gives each cell two GPUs.",
+            told=here.rank > 0,
+        )
     launcher = launcher_of(master, hydra_context, task_function)
     name = sweep_name(master, arguments)
     grid = composed(

@@ -5,13 +5,14 @@ The signals are Ctrl-C and SIGTERM, and those of signals.py.
 
 import signal
 import sys
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
 from transformers import TrainerCallback
 
 from anima_exp.parallel.world import World
-from anima_exp.signals import FROM_CLUSTER
+from anima_exp.signals import FROM_CLUSTER, SAME_WISH_SECONDS
 
 
 class StopOnSignal(TrainerCallback):
@@ -22,7 +23,9 @@ class StopOnSignal(TrainerCallback):
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.received: signal.Signals | None = None
+        self.received: signal.Signals | None = None  # by any process, as all of them know
+        self._heard: signal.Signals | None = None  # by this one
+        self._heard_at = 0.0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopOnSignal":
@@ -39,25 +42,37 @@ class StopOnSignal(TrainerCallback):
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if kind is None and self._heard and not self.received:  # after all had agreed to go on
+            signal.raise_signal(self._heard)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        if self.received is not None:
-            sys.exit(128 + number)
-        self.received = signal.Signals(number)
+        now = time.monotonic()
+        if self._heard is not None:
+            if now - self._heard_at > SAME_WISH_SECONDS:
+                sys.exit(128 + number)
+            return
+        self._heard, self._heard_at = signal.Signals(number), now
         if self.world.leads:
             print(
-                f"\n{self.received.name}: saving a checkpoint after this step; "
+                f"\n{self._heard.name}: saving a checkpoint after this step; "
                 "once more ends at once.",
                 file=sys.stderr,
                 flush=True,
             )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        number = max(self.world.of_each(self.received or 0))
-        self.received = signal.Signals(number) if number else None
+        self._agree()
         if self.received is not None and state.global_step < state.max_steps:
             control.should_save = True
             control.should_training_stop = True
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        self._agree()  # on what came while a last checkpoint was written
+
+    def _agree(self) -> None:
+        # What this process hears meanwhile counts after the next step.
+        if number := max(self.world.of_each(self._heard or 0)):
+            self.received = signal.Signals(number)
 
 
 class PauseAt(TrainerCallback):

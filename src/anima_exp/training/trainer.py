@@ -182,9 +182,10 @@ class QLoraTrainer(Trainer):
         return str(self.folder / checkpoint.DRAFT)
 
     def _save_checkpoint(self, model: Any, trial: Any = None) -> None:
-        if not self.world.leads:
-            self.meter.start_clock()
-            return
+        self.world.share(lambda: self._write_checkpoint(model, trial))
+        self.meter.start_clock()
+
+    def _write_checkpoint(self, model: Any, trial: Any) -> None:
         with writing(self.folder):
             super()._save_checkpoint(model, trial)
             self._publish()
@@ -194,7 +195,6 @@ class QLoraTrainer(Trainer):
         self.meter.save(draft)
         (draft / "training_args.bin").unlink(missing_ok=True)  # a pickle that nobody reads
         checkpoint.publish(draft, self.folder, keep=self.keep_checkpoints)
-        self.meter.start_clock()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
