@@ -138,6 +138,8 @@ def _run(
         evaluate(setup.steps)
         tokens_by_process = world.of_each(tokens)
         peak = max(world.of_each(provenance.peak_memory_gib()))
+        meter.out_of_memory = sum(world.of_each(meter.out_of_memory))
+        meter.token_limit = world.least(meter.token_limit or sys.maxsize)
         if isinstance(journal, Journal):
             record = _record(config, setup, journal, meter, tokens_by_process, peak, starts)
             card = card_of(record, journal, setup.model, setup.tokenizer)
@@ -235,7 +237,7 @@ def _record(
         train_seconds=meter.train_seconds,
         eval_seconds=journal.eval_seconds,
         execution={
-            "token_budget": min(setup.execution.token_budget, meter.token_limit or sys.maxsize),
+            "token_budget": min(setup.execution.token_budget, meter.token_limit),
             "recompute": setup.execution.recompute.value,
             "keep_dequantized": setup.execution.keep_dequantized,
             "out_of_memory": meter.out_of_memory,

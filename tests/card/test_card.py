@@ -276,3 +276,20 @@ def test_settings_survive_the_way_through_record_json(record):
     made = record("model=llama7b")
     again = replace(made, settings=json.loads(json.dumps(made.settings)))
     assert written(again) == written(made)
+
+
+@pytest.mark.parametrize(
+    ("hardware", "processes", "told"),
+    [
+        ({"gpu": "H100", "gpus": "1"}, 4, "4 x H100"),
+        ({"gpu": "H100", "gpus": "2"}, 1, "2 x H100"),
+        ({"cpu_threads": "1", "machine": "arm64"}, 2, "no GPU: 2 processes of 1 thread, arm64"),
+        ({"cpu_threads": "8", "machine": "arm64"}, 1, "no GPU: 8 threads, arm64"),
+    ],
+)
+def test_a_card_tells_how_many_computed(hardware, processes, told):
+    from types import SimpleNamespace
+
+    from anima_exp.card.facts import _machine
+
+    assert _machine(SimpleNamespace(hardware=hardware, processes=processes)) == told

@@ -78,14 +78,9 @@ def training(record: Record, modules: Sequence[str]) -> Facts:
 
 
 def cost(record: Record) -> Facts:
-    hardware = record.hardware
-    card = hardware.get("gpu")
-    machine = f"{hardware.get('gpus', '1')} x {card}" if card else (
-        f"no GPU: {hardware.get('cpu_threads', '?')} threads, {hardware.get('machine', '?')}"
-    )  # fmt: skip
     starts = f", in {record.starts} starts" if record.starts > 1 else ""
     return [
-        ("machine", machine),
+        ("machine", _machine(record)),
         ("training", f"{duration(record.train_seconds)}, {record.tokens:,} tokens{starts}"),
         ("evaluation", duration(record.eval_seconds)),
         ("peak memory", f"{record.peak_memory_gib:.2f} GiB"),
@@ -93,6 +88,16 @@ def cost(record: Record) -> Facts:
         ("versions", ", ".join(f"{name} {found}" for name, found in record.versions.items())),
         *_commit(record.git),
     ]
+
+
+def _machine(record: Record) -> str:
+    hardware, processes = record.hardware, record.processes
+    if card := hardware.get("gpu"):  # each of several processes sees its own alone
+        return f"{processes if processes > 1 else hardware.get('gpus', '1')} x {card}"
+    threads = hardware.get("cpu_threads", "?")
+    plural = "" if threads == "1" else "s"
+    each = f"{processes} processes of " if processes > 1 else ""
+    return f"no GPU: {each}{threads} thread{plural}, {hardware.get('machine', '?')}"
 
 
 def _storage(settings: dict[str, Any]) -> str:
@@ -118,7 +123,7 @@ def _schedule(settings: dict[str, Any]) -> str:
 
 def _steps(record: Record) -> str:
     passes = record.steps * record.settings["trainer.batch_size"] / record.rows["train"]
-    return f"{record.steps:,}, which is {passes:.3g} epochs"
+    return f"{record.steps:,}, which is {passes:.3g} epoch{'' if f'{passes:.3g}' == '1' else 's'}"
 
 
 def _commit(git: dict[str, Any]) -> Facts:

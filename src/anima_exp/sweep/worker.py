@@ -62,7 +62,8 @@ def _outcome(work: Work, config: RunConfig, until: int | None) -> Outcome:
     except SystemExit:
         return Outcome.stopped
     except AnimaError as error:
-        print(f"anima_exp: {error}")
+        if not error.told:  # by a process of the run's own, into the same log
+            print(f"anima_exp: {error}")
         return Outcome.failed
     except Exception:  # a bug, whose traceback belongs in the log
         traceback.print_exc()
