@@ -108,7 +108,8 @@ def test_gradients_travel_in_buckets_of_one_type():
 def launcher(monkeypatch):
     def _launcher(**values):
         for name in (*LAUNCHER, "CUDA_VISIBLE_DEVICES"):
-            monkeypatch.delenv(name, raising=False)
+            monkeypatch.setenv(name, "")  # so that what is set later is undone
+            monkeypatch.delenv(name)
         for name, value in values.items():
             monkeypatch.setenv(name, str(value))
 
