@@ -24,7 +24,7 @@ from anima_exp.model.recompute import set_recompute
 from anima_exp.model.sharded import shard_base
 from anima_exp.model.trial import try_architecture
 from anima_exp.parallel.world import World
-from anima_exp.plan.choose import Execution, Placement, choose
+from anima_exp.plan.choose import Execution, choose
 from anima_exp.plan.memory import Rows
 from anima_exp.plan.placing import Placed, place_base
 from anima_exp.plan.shape import from_model
@@ -54,19 +54,18 @@ def load_model(config: RunConfig, rows: Rows, world: World, *, cache: Path, long
     config = replace(config, trainer=replace(config.trainer, liger=liger))
     placed = _placed(config, rows, world, gpu=gpu)
     if placed and placed.execution.sharded:
+        execution = placed.execution
         model, parameters = world.one_by_one(lambda: _part(config, cache, longest))
         _try(model, config)
     else:
         device_map = placed.device_map if placed else None
         base = world.in_turn(lambda: _base(config, cache, longest, device_map=device_map))
-        if not device_map:
+        if placed and device_map:
+            execution = placed.execution
+        else:  # whole by now, whatever the memory that is left would suggest
             free = world.least(_free(world, gpu=gpu) + count(base).bytes)
-            execution = choose(
-                from_model(base), config, rows, available=free, gpu=gpu, shares=world.size
-            )
+            execution = choose(from_model(base), config, rows, available=free, gpu=gpu)
         model, parameters = _with_adapter(base, config)
-    if placed and placed.execution.placement is not Placement.whole:
-        execution = placed.execution
     world.copy_from_first([one for one in model.parameters() if one.requires_grad])
     if execution.keep_dequantized:
         keep_dequantized(model)

@@ -12,7 +12,8 @@ from anima_exp.config import ModelConfig, QuantConfig, Quantization
 from anima_exp.errors import ModelError
 from anima_exp.merge.tensors import Tensors
 from anima_exp.model import hub
-from anima_exp.model.tokenizer import cannot_load, location
+from anima_exp.model.device_map import without_weights
+from anima_exp.model.tokenizer import location
 from anima_exp.results.files import read_json
 
 FOUR_BITS = (Quantization.nf4, Quantization.fp4)
@@ -76,7 +77,7 @@ class Base:
 
     def layers(self, quant: QuantConfig) -> Layers:
         """Read from a model without weights, as transformers would build and quantise it."""
-        model = _without_weights(self.model)
+        model = without_weights(self.model)
         modules = dict(model.named_modules())
         transposed = {name for name, one in modules.items() if type(one).__name__ == "Conv1D"}
         parameters = frozenset(model.state_dict())
@@ -119,16 +120,3 @@ def _weights(model: ModelConfig) -> list[Path]:
         f"model.source={model.source} holds no weights to merge into: none of "
         f"{', '.join((*_WEIGHTS, *_OLDER))}."
     )
-
-
-def _without_weights(model: ModelConfig) -> Any:
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    source = location(model.source)
-    how = {"trust_remote_code": model.trust_remote_code}
-    try:
-        config = AutoConfig.from_pretrained(source, revision=model.revision, **how)
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, **how)
-    except (OSError, ValueError, ImportError) as error:
-        raise ModelError(cannot_load("model.source", source, error, what="model")) from error

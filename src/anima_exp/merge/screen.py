@@ -1,7 +1,7 @@
 """What a merge says in the terminal: its plan, its progress, and the table of its proof."""
 
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 from rich import progress
 from rich.markup import escape
@@ -62,12 +62,7 @@ class Writing:
             self._told = tenth
             say(f"merged   {file_size(self._done)} of {file_size(self._total)}")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: Any) -> None:
         if console.is_terminal:
             self._bar.stop()
 
