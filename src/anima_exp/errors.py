@@ -69,3 +69,8 @@ class Stopped(AnimaError):
 
 class LostContact(AnimaError):
     pass
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of the text of `error`, or its type's name if it has no text."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from anima_exp import sweep_files
 from anima_exp.config import RunConfig
-from anima_exp.errors import AnimaError
+from anima_exp.errors import AnimaError, first_line
 from anima_exp.paths import shipped
 
 
@@ -24,7 +24,7 @@ def explain(error: BaseException) -> str:
     for pattern, answer in _ANSWERS:
         if found := re.search(pattern, text, re.DOTALL):
             return answer(text, found)
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return first_line(error)
 
 
 def known_mistake(error: Exception) -> bool:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from anima_exp.errors import RunError
+from anima_exp.errors import RunError, first_line
 from anima_exp.results.files import read_json
 from anima_exp.results.lines import StepLines
 from anima_exp.results.record import RECORD, Record
@@ -119,7 +119,7 @@ def read_run(
             settings = _table(read_json(folder / "settings.json"))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         file = RECORD if (folder / RECORD).is_file() else "settings.json"
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         failure, state = f"{file} cannot be read: {reason}", State.failed
     if state is State.unfinished and stopped:
         state = State.stopped
@@ -202,7 +202,7 @@ def _read_sweep(folder: Path) -> tuple[Sweep, list[Run]]:
     except KeyError as error:
         raise RunError(f"{folder / SWEEP} has no {error}. {_AGAIN}") from error
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise RunError(f"{folder / SWEEP} cannot be read: {reason}. {_AGAIN}") from error
     return sweep, cells
 

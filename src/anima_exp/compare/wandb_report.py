@@ -8,7 +8,7 @@ from typing import Any
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.runs import Run
 from anima_exp.compare.settings import short
-from anima_exp.errors import ConfigError, RunError
+from anima_exp.errors import ConfigError, RunError, first_line
 
 
 def publish(comparison: Comparison) -> str:
@@ -28,7 +28,7 @@ def publish(comparison: Comparison) -> str:
     try:
         return _save(comparison, entity=entity, project=project)
     except Exception as error:  # whatever W&B answers; nothing is lost
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise RunError(
             f"W&B did not take the comparison: {reason} --html FILE shows the same offline."
         ) from error

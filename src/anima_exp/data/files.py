@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from anima_exp.data.example import Row
-from anima_exp.errors import DataError
+from anima_exp.errors import DataError, first_line
 
 NumberedRow = tuple[int, Row | DataError]
 Reader = Callable[[Path], Iterator[NumberedRow]]
@@ -136,7 +136,7 @@ def _parquet(file: Path) -> Iterator[NumberedRow]:
                     number += 1
                     yield number, row
     except ArrowException as error:
-        raise DataError(f"{file} is not Parquet: {str(error).splitlines()[0]}") from error
+        raise DataError(f"{file} is not Parquet: {first_line(error)}") from error
 
 
 _READERS: dict[str, Reader] = {

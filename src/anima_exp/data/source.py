@@ -11,7 +11,7 @@ from typing import Any
 from anima_exp.config import DataConfig
 from anima_exp.data import files
 from anima_exp.data.files import NumberedRow
-from anima_exp.errors import DataError
+from anima_exp.errors import DataError, first_line
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _hub(config: DataConfig, split: str, *, most: int | None) -> Source:
 
 
 def _no_answer(config: DataConfig, split: str, error: Exception) -> DataError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    reason = first_line(error).rstrip(".")
     return DataError(
         f"data.source={config.source} (split {split}) cannot be loaded: {reason}. "
         "Check the id, data.subset and data.split; for a gated set run `hf auth login`; offline "

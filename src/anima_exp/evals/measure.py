@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from anima_exp.config import BENCHMARKS, RunConfig
-from anima_exp.errors import ConfigError, ModelError, TrainingError
+from anima_exp.errors import ConfigError, ModelError, TrainingError, first_line
 from anima_exp.evals.choice.accuracy import Accuracy
 from anima_exp.evals.choice.measure import Ready, make_ready, multiple_choice
 from anima_exp.evals.exact_match import exact_match
@@ -75,7 +75,7 @@ def measure(model: Any, evals: Evals, world: World = ALONE) -> Measured:
         return _measure(model, evals, world)
     except torch.OutOfMemoryError as error:
         raise ModelError(
-            f"An evaluation does not fit this GPU: {str(error).splitlines()[0]} Lower "
+            f"An evaluation does not fit this GPU: {first_line(error)} Lower "
             "evals.heldout.batch_tokens, evals.exact_match.batch_size, or evals.NAME.batch_tokens."
         ) from error
 

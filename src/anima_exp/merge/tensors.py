@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anima_exp.errors import ModelError
+from anima_exp.errors import ModelError, first_line
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def _open(file: Path) -> Any:
     except FileNotFoundError as error:
         raise ModelError(f"{file}: an index names this file, but it is not there.") from error
     except Exception as error:  # each library has errors of its own for a damaged file
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise ModelError(f"{file}: the weights cannot be read: {reason}") from error
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anima_exp.errors import ModelError
+from anima_exp.errors import ModelError, first_line
 from anima_exp.model import hub
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def weights(place: str, *, key: str = "adapter") -> "dict[str, torch.Tensor]":
             f"program here. Nothing of it was run. Ask its author for {_SAFE}."
         ) from error
     except (OSError, SafetensorError, RuntimeError, EOFError) as error:
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+        reason = first_line(error)
         raise ModelError(f"{where}: its weights cannot be read: {reason}") from error
     if not isinstance(found, dict) or not all(
         isinstance(value, torch.Tensor) for value in found.values()

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from anima_exp.config import ModelConfig, Precision, QuantConfig, Quantization
-from anima_exp.errors import ModelError
+from anima_exp.errors import ModelError, first_line
 from anima_exp.model.snapshot import snapshot_of
 from anima_exp.model.tokenizer import cannot_load, location
 from anima_exp.model.trial import try_architecture
@@ -152,7 +152,7 @@ def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any
         )
     except torch.OutOfMemoryError as error:
         raise ModelError(
-            f"model.source={source} does not fit this GPU: {str(error).splitlines()[0]} "
+            f"model.source={source} does not fit this GPU: {first_line(error)} "
             "Use a smaller model, quant=nf4, or model.device_map=auto over several GPUs."
         ) from error
     except (OSError, ValueError, ImportError) as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from anima_exp.errors import ModelError
+from anima_exp.errors import ModelError, first_line
 from anima_exp.model.sampling import Sampling, choose
 from anima_exp.parallel.world import ALONE, World
 
@@ -60,7 +60,7 @@ def decode(
                 watch(rows[0].text())
     except torch.OutOfMemoryError as error:
         raise ModelError(
-            f"{len(prompts)} answers at once do not fit this GPU: {str(error).splitlines()[0]} "
+            f"{len(prompts)} answers at once do not fit this GPU: {first_line(error)} "
             "Lower batch_size or max_new_tokens."
         ) from error
     return [row.answer() for row in rows]

@@ -4,7 +4,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from anima_exp.errors import ModelError
+from anima_exp.errors import ModelError, first_line
 from anima_exp.terminal import tell
 
 _SECONDS = 10.0  # for the hub's first answer
@@ -58,7 +58,7 @@ def file(place: str, name: str, *, where: str, revision: str | None = None) -> P
         if isinstance(error, OfflineModeIsEnabled):
             reason = "HF_HUB_OFFLINE is set"
         elif isinstance(error, HfHubHTTPError):
-            reason = f"the hub is in trouble ({str(error).strip().splitlines()[0]})"
+            reason = f"the hub is in trouble ({first_line(error)})"
         if not any(_cached(place, known, revision) for known in (name, *_KNOWN)):
             raise ModelError(
                 f"{where}: no such folder, and {reason}. Give a folder, or try with a network."

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from anima_exp.errors import ModelError
+from anima_exp.errors import ModelError, first_line
 from anima_exp.model import adapter_files
 from anima_exp.model.adapter_base import warn_of_another
 
@@ -43,7 +43,7 @@ def put_on(model: Any, place: str, *, name: str = "default", key: str = "adapter
             raise ModelError(f"{another}: its weights are of other sizes. {instead}") from error
         if "not found in the base model" in text:
             raise ModelError(f"{another}: none of its layers is there. {instead}") from error
-        first = (text or type(error).__name__).splitlines()[0]
+        first = first_line(error)
         raise ModelError(f"{where} cannot be loaded: {first}") from error
     nowhere = [key for key in result.unexpected_keys if "lora_" in key]
     if nowhere:

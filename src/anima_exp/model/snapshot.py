@@ -26,6 +26,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from anima_exp.config import ModelConfig, QuantConfig, Quantization
+from anima_exp.errors import first_line
 from anima_exp.model.tokenizer import location
 from anima_exp.results.files import publish_folder, read_json, remove_folder, write_json
 from anima_exp.results.provenance import base_fingerprint, folder_fingerprint
@@ -74,7 +75,7 @@ class Snapshot:
                         "(quant.snapshot=false keeps none)"
                     )
         except Exception as error:  # a run does not end for want of a cache
-            reason = (str(error) or type(error).__name__).splitlines()[0]
+            reason = first_line(error)
             say(f"base     no snapshot is kept, the next run quantises again: {reason}")
 
     def _whole(self) -> bool:

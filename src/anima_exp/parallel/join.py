@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from anima_exp.errors import AnimaError, ConfigError, LostContact
+from anima_exp.errors import AnimaError, ConfigError, LostContact, first_line
 from anima_exp.parallel.place import Place, take_gpu, without_launcher
 from anima_exp.parallel.world import ALONE, World
 
@@ -57,7 +57,7 @@ def joined(place: Place) -> Iterator[World]:
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
             f"Process {place.rank} of {place.size} does not reach the others: "
-            f"{str(error).splitlines()[0]} Start all of them with one torchrun command."
+            f"{first_line(error)} Start all of them with one torchrun command."
         ) from error
     _hide_launcher()
     # transformers warns of a process group that its Trainer knows nothing of, which is meant.

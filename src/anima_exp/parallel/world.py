@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from anima_exp.errors import ConfigError, LostContact
+from anima_exp.errors import ConfigError, LostContact, first_line
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -216,10 +216,10 @@ def _contact() -> Iterator[None]:
     except RuntimeError as error:
         raise LostContact(
             "Another process of this run is gone. The same command goes on from the last "
-            f"checkpoint. ({_short(str(error))})"
+            f"checkpoint. ({_short(first_line(error))})"
         ) from error
 
 
 def _short(text: str) -> str:
     # gloo opens with the place in its source.
-    return re.sub(r"^\[[^\]]*\] ", "", text.splitlines()[0])[:80]
+    return re.sub(r"^\[[^\]]*\] ", "", text)[:80]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.config import ModelConfig
-from anima_exp.errors import ModelError
+from anima_exp.errors import ModelError, first_line
 from anima_exp.paths import tiny_base
 from anima_exp.plan.shape import FAMILIES, Shape, from_config, from_model
 
@@ -48,7 +48,7 @@ def _from_hub(model: ModelConfig) -> Path:
     try:
         return Path(hf_hub_download(model.source, "config.json", revision=model.revision))
     except (OSError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise ModelError(
             f"model.source={model.source}: no such folder, and the hub gave no config.json: "
             f"{reason} Plan with model.source=FOLDER, whose config.json is all that is read."
@@ -65,7 +65,7 @@ def _without_weights(model: ModelConfig, found: dict[str, Any]) -> Shape:
         with torch.device("meta"):
             return from_model(AutoModelForCausalLM.from_config(config))
     except (ValueError, KeyError, AttributeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise ModelError(
             f"model.source={model.source}: its kind '{kind}' cannot be planned: {reason}"
         ) from error

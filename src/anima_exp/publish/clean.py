@@ -8,7 +8,7 @@ from pathlib import Path
 
 from anima_exp.card.front_matter import read, with_base
 from anima_exp.card.loading import THE_BASE, THIS
-from anima_exp.errors import ConfigError
+from anima_exp.errors import ConfigError, first_line
 from anima_exp.publish import secrets
 from anima_exp.publish.files import ADAPTER, CARD, EMPTY_FORM, File, json_of
 
@@ -52,7 +52,7 @@ def check_hub_id(name: str, *, key: str) -> None:
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise ConfigError(f"{key}={name} is no name on the hub: {reason}.") from error
     if name.count("/") != 1:
         raise ConfigError(f"{key}={name} is no name on the hub. Write {key}=user/name.")
@@ -112,5 +112,5 @@ def head(files: Sequence[File]) -> dict[str, object] | None:
     try:
         return read(card.text) if card else None
     except yaml.YAMLError as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ConfigError(f"{CARD}: the part between the dashes is no YAML: {reason}.") from error

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from anima_exp.errors import ConfigError, RunError
+from anima_exp.errors import ConfigError, RunError, first_line
 from anima_exp.publish.files import File
 
 _REFUSED = {
@@ -99,6 +99,6 @@ def _told(
         elif status in _REFUSED:
             reason = _REFUSED[status]
         else:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            first = first_line(error).rstrip(".")
             reason = f"{first}."
         raise RunError(f"push={push}: {reason.replace(token, '***')} {left()}.") from None

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from anima_exp.errors import RunError
+from anima_exp.errors import RunError, first_line
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def writing(folder: Path) -> Iterator[None]:
         of_a_library = type(error).__name__ == "SafetensorError" or "StreamWriter" in str(error)
         if not isinstance(error, OSError) and not of_a_library:
             raise
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise RunError(
             f"Cannot write to {folder}: {reason}. Make room; the same command goes on from the "
             "last checkpoint."

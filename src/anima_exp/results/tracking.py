@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from anima_exp.config import RunConfig, TrackingMode
+from anima_exp.errors import first_line
 from anima_exp.results import identity
 from anima_exp.results.files import write_text
 
@@ -112,7 +113,7 @@ class Tracker:
             self.note = f"W&B offline; later: wandb sync {Path(self._run.dir).parent}"
 
     def _give_up(self, error: Exception) -> None:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         self.note = f"W&B is off: {reason} The run goes on; metrics.jsonl has everything."
         self._run = None
 

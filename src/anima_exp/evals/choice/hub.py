@@ -3,7 +3,7 @@
 from typing import Any
 
 from anima_exp.config import MultipleChoiceConfig
-from anima_exp.errors import DataError
+from anima_exp.errors import DataError, first_line
 from anima_exp.evals.choice.benchmark import LETTERS, Question
 from anima_exp.evals.choice.read import Parts, question
 
@@ -43,7 +43,7 @@ def read_hub(config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
     except DataError:
         raise
     except Exception as error:  # whatever a server, a proxy or a broken archive can raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise DataError(
             f"{key}.source={config.source} cannot be loaded: {reason}. Without a network give a "
             f"folder with dev/ and {config.split}/ of CSV files: {key}.path=FOLDER."
