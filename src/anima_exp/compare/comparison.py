@@ -9,11 +9,12 @@ from anima_exp.compare.cells import Cell, cells, differing
 from anima_exp.compare.effects import Effects, main_effects
 from anima_exp.compare.leaderboard import Row, leaderboard
 from anima_exp.compare.metric import Metric, choose_metric
+from anima_exp.compare.named import as_named
 from anima_exp.compare.published import Beside, side_by_side
 from anima_exp.compare.runs import Run, Runs, State
 from anima_exp.compare.settings import condition, known, parse
 from anima_exp.compare.verdict import verdict
-from anima_exp.compare.yardstick import caution
+from anima_exp.compare.yardstick import caution, pooled, repeated
 from anima_exp.errors import ConfigError
 
 _WORDS = {State.stopped: "stopped early"}
@@ -34,6 +35,7 @@ class Comparison:
     best_per: str | None = None
     unscored: list[Run] = field(default_factory=list)  # done, but without this score
     caution: str | None = None  # why these scores should not be compared
+    repeated: str | None = None  # that seeds have several runs
 
     def counted(self, *, but: Collection[State] = ()) -> str:
         """`12 done, 1 failed`."""
@@ -62,10 +64,12 @@ def build(
     """
     if filters:
         runs = _filtered(runs, filters)
+    runs = replace(runs, runs=as_named(runs.runs))
     chosen = choose_metric(runs, metric)
     keys = differing(runs)
     found = cells(runs.done(), keys)
     rows = leaderboard(found, chosen, best_per=best_per, sort=sort) if found else []
+    cautions = (caution(runs.done(), chosen), pooled(found, chosen))
     commands = {sweep.command for sweep in runs.sweeps}
     return Comparison(
         runs=runs,
@@ -80,7 +84,8 @@ def build(
         counts=runs.counts(),
         best_per=best_per,
         unscored=[run for run in runs.done() if chosen.name not in run.scores],
-        caution=caution(runs.done(), chosen),
+        caution=" ".join(filter(None, cautions)) or None,
+        repeated=repeated(found, chosen),
     )
 
 

@@ -18,7 +18,7 @@ from anima_exp.tables.markdown import table, written_plainly
 
 def markdown(comparison: Comparison) -> str:
     """The leaderboard as a table, and the verdict."""
-    said = " ".join(filter(None, [comparison.verdict, comparison.caution]))
+    said = " ".join(filter(None, [comparison.verdict, comparison.repeated, comparison.caution]))
     return f"{table(columns(comparison, comparison.shown))}\n{written_plainly(said)}\n"
 
 
@@ -79,6 +79,7 @@ def json_text(comparison: Comparison) -> str:
         "leaderboard": [_row(row) for row in one.shown],
         "verdict": one.verdict,
         "caution": one.caution,
+        "repeated": one.repeated,
         "effects": asdict(one.effects),
         "baseline": asdict(one.baseline) if one.baseline else None,
         "published": [
@@ -162,6 +163,7 @@ def _row(row: Row) -> dict[str, Any]:
         "hours": row.hours,
         "memory_gib": row.memory_gib,
         "runs": {run.name: run.seed for run in row.cell.runs},
+        "folders": [str(run.folder) for run in row.cell.runs],
     }
 
 

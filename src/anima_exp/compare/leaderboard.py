@@ -6,7 +6,8 @@ from statistics import fmean
 from typing import Any
 
 from anima_exp.compare.cells import Cell
-from anima_exp.compare.metric import Metric, metric
+from anima_exp.compare.metric import Metric
+from anima_exp.compare.metric import metric as other
 from anima_exp.compare.settings import comparable, full_name, known, order
 from anima_exp.compare.statistics import Interval, mean_interval
 
@@ -68,9 +69,7 @@ def _row(cell: Cell, metric: Metric) -> Row:
         steps=round(fmean(record.steps for record in records)),
         best=False,
         others={
-            name: mean_interval([run.scores[name] for run in runs if name in run.scores])
-            for name in names
-            if name != metric.name
+            name: mean_interval(cell.values(other(name))) for name in names if name != metric.name
         },
     )
 
@@ -85,7 +84,7 @@ def _sorting(sort: str, rows: Sequence[Row], settings: Sequence[str]) -> Callabl
     if sort in costs:
         return costs[sort]
     if any(sort in row.others for row in rows):
-        worse_by, worst = metric(sort).worse_by, float("inf")
+        worse_by, worst = other(sort).worse_by, float("inf")
         return lambda row: worse_by(row.others[sort].mean) if sort in row.others else worst
     key = full_name(sort, settings, option="--sort")
     return lambda row: order(row.cell.runs[0].settings.get(key))

@@ -34,6 +34,7 @@ class Run:
     record: Record | None
     failure: str | None
     overrides: tuple[str, ...] = ()  # what its sweep set
+    identity: dict[str, Any] | None = None  # what its name is a hash of; None: not known
 
     @property
     def seed(self) -> Any:
@@ -110,13 +111,15 @@ def read_run(
 ) -> Run:
     """The run in `folder`, which need not exist; a file that is broken makes it a failed one."""
     settings: dict[str, Any] = {}
+    identity: dict[str, Any] | None = None
     record, failure, state = None, None, State.unfinished
     try:
         if (folder / RECORD).is_file():
             record = _record(folder)
             state, settings = State.done, record.settings
+            identity = _identity(folder)
         elif (folder / "settings.json").is_file():
-            settings = _table(read_json(folder / "settings.json"))
+            settings = identity = _table(read_json(folder / "settings.json"))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         file = RECORD if (folder / RECORD).is_file() else "settings.json"
         reason = first_line(error)
@@ -135,6 +138,7 @@ def read_run(
         record=record,
         failure=failure,
         overrides=tuple(overrides),
+        identity=identity,
     )
 
 
@@ -228,6 +232,14 @@ def _record(folder: Path) -> Record:
         if not number or not math.isfinite(score):
             raise ValueError(f"its {name} is {json.dumps(score)}, not a number")
     return record
+
+
+def _identity(folder: Path) -> dict[str, Any] | None:
+    """Return settings.json, or None: the record is enough to compare a done run by."""
+    try:
+        return _table(read_json(folder / "settings.json"))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _table(values: Any) -> dict[str, Any]:

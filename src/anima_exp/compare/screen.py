@@ -67,6 +67,8 @@ def _leaderboard(comparison: Comparison, console: Console, *, top: int) -> None:
         notes.append(f"{more} more below: --top {len(comparison.shown)} shows all")
     if others := len(comparison.rows) - len(comparison.shown):
         notes.append(f"{others} left out, not the best of their {comparison.best_per}")
+    if comparison.repeated:
+        notes.append(comparison.repeated.rstrip("."))
     if left_out:
         notes.append(f"no room for {', '.join(left_out)}")
     if notes:

@@ -108,8 +108,13 @@ def written(value: Any) -> str:
 
 
 def short(key: str) -> str:
-    """`lora.rank` -> `rank`, but `model.name` -> `model` and `quant.type` -> `quant`."""
+    """`lora.rank` -> `rank`, but `model.name` -> `model` and `quant.type` -> `quant`.
+
+    An eval keeps its whole name: `mmlu` is a score.
+    """
     group, _, last = key.rpartition(".")
+    if group == "evals":
+        return key
     return group if group and last in ("name", "type") else last
 
 

@@ -53,6 +53,8 @@ def _leaderboard_lead(comparison: Comparison) -> str:
         told.append("The line is the 95 % confidence interval of the mean over the seeds.")
     if any(row.score.n == 1 for row in rows):
         told.append("A hollow dot is a single run, of which nobody knows how lucky it was.")
+    if comparison.repeated:
+        told.append(escaped(comparison.repeated))
     if len(rows) > ROWS:
         told.append(f"The first {ROWS:,} of {len(rows):,} rows.")
     if comparison.unscored:
