@@ -68,6 +68,7 @@ def build(
     chosen = choose_metric(runs, metric)
     keys = differing(runs)
     found = cells(runs.done(), keys)
+    chosen = chosen.in_column(score for cell in found for score in cell.values(chosen))
     rows = leaderboard(found, chosen, best_per=best_per, sort=sort) if found else []
     cautions = (caution(runs.done(), chosen), pooled(found, chosen))
     commands = {sweep.command for sweep in runs.sweeps}

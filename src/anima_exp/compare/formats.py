@@ -73,7 +73,7 @@ def json_text(comparison: Comparison) -> str:
     """Everything there is."""
     one = comparison
     found = {
-        "metric": asdict(one.metric),
+        "metric": {"name": one.metric.name, "direction": one.metric.direction},
         "counts": dict(one.counts),
         "settings": one.keys,
         "leaderboard": [_row(row) for row in one.shown],

@@ -84,4 +84,5 @@ def _on(run: Run) -> set[str]:
 def _evals(runs: Sequence[Run]) -> list[str]:
     """Return the evals that some of the runs had and others had not."""
     on = [_on(run) for run in runs if run.settings]
-    return sorted(set().union(*on) - set.intersection(*on)) if on else []
+    some: set[str] = set().union(*on)
+    return sorted(name for name in some if not all(name in one for one in on))

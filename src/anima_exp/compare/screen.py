@@ -150,7 +150,8 @@ def _published(beside: Beside, metric: Metric, console: Console) -> None:
         Column(names[key], [written(row.get(key)) for row, _, _ in beside.rows], right=False)
         for key in keys
     ]
-    found.append(Column("published", [f"{value:g}" for _, value, _ in beside.rows]))
+    digits = max(len(f"{value:g}".partition(".")[2]) for _, value, _ in beside.rows)
+    found.append(Column("published", [f"{value:.{digits}f}" for _, value, _ in beside.rows]))
     found.append(Column(f"our {metric.name}", ours))
     notes = [paper.note] if paper.note else []
     if not paper.confirmed:
