@@ -11,6 +11,7 @@ from anima_exp.compare.leaderboard import Row, leaderboard
 from anima_exp.compare.metric import Metric, choose_metric
 from anima_exp.compare.named import as_named
 from anima_exp.compare.published import Beside, side_by_side
+from anima_exp.compare.repeat import repeat
 from anima_exp.compare.runs import Run, Runs, State
 from anima_exp.compare.settings import condition, known, parse
 from anima_exp.compare.verdict import verdict
@@ -71,7 +72,6 @@ def build(
     chosen = chosen.in_column(score for cell in found for score in cell.values(chosen))
     rows = leaderboard(found, chosen, best_per=best_per, sort=sort) if found else []
     cautions = (caution(runs.done(), chosen), pooled(found, chosen))
-    commands = {sweep.command for sweep in runs.sweeps}
     return Comparison(
         runs=runs,
         metric=chosen,
@@ -80,7 +80,7 @@ def build(
         rows=rows,
         effects=main_effects(found, keys, chosen),
         baseline=against(found, keys, chosen, baseline) if baseline and found else None,
-        verdict=verdict(rows, chosen, command=commands.pop() if len(commands) == 1 else None),
+        verdict=verdict(rows, chosen, repeat=repeat(rows, runs.sweeps)),
         published=[side_by_side(s.published, found, chosen) for s in runs.sweeps if s.published],
         counts=runs.counts(),
         best_per=best_per,

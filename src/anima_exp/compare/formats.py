@@ -12,6 +12,7 @@ from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.leaderboard import Row
 from anima_exp.compare.settings import written
 from anima_exp.compare.statistics import Interval
+from anima_exp.compare.verdict import leaders
 from anima_exp.tables.column import Column
 from anima_exp.tables.markdown import table, written_plainly
 
@@ -23,16 +24,22 @@ def markdown(comparison: Comparison) -> str:
 
 
 def latex(comparison: Comparison) -> str:
-    """The leaderboard as a tabular with booktabs' rules; the best row is bold."""
+    """The leaderboard as a tabular with booktabs' rules.
+
+    Bold are the best and all that cannot be told from it, unless that is every row.
+    """
     found = columns(comparison, comparison.shown)
+    best = {id(row) for row in leaders(comparison.rows, comparison.metric)}
+    bold = "the best and all that cannot be told from it" if best else "nothing: no row stands out"
     lines = [
         "% \\usepackage{booktabs}",
+        f"% Bold: {bold} (95 %, corrected for the number of rows).",
         f"\\begin{{tabular}}{{{''.join('r' if column.right else 'l' for column in found)}}}",
         "\\toprule",
         _latex_line([column.heading for column in found]),
         "\\midrule",
         *(
-            _latex_line(texts, bold=row.rank == 1)
+            _latex_line(texts, bold=id(row) in best)
             for texts, row in zip(_lines(found), comparison.shown, strict=True)
         ),
         "\\bottomrule",

@@ -9,7 +9,7 @@ from anima_exp.compare.cells import Cell
 from anima_exp.compare.metric import Metric
 from anima_exp.compare.metric import metric as other
 from anima_exp.compare.settings import comparable, full_name, known, order
-from anima_exp.compare.statistics import Interval, mean_interval
+from anima_exp.compare.statistics import Interval, apart, mean_interval
 
 COSTS = ("steps", "tokens", "hours", "memory")
 
@@ -46,9 +46,12 @@ def leaderboard(
     rows = [_row(cell, metric) for cell in cells if cell.values(metric)]
     rows.sort(key=lambda row: metric.worse_by(row.score.mean))
     seen: set[Any] = set()
+    rank = 1
     for place, row in enumerate(rows):
+        if place and apart(row.score.mean, rows[place - 1].score.mean):
+            rank = place + 1  # equal scores share a rank
         group = comparable(row.cell.runs[0].settings.get(key)) if key else None
-        rows[place] = replace(row, rank=place + 1, best=group not in seen)
+        rows[place] = replace(row, rank=rank, best=group not in seen)
         seen.add(group)
     if sort and sort != metric.name:
         rows.sort(key=_sorting(sort, rows, settings))

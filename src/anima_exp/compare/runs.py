@@ -14,6 +14,7 @@ from anima_exp.results.lines import StepLines
 from anima_exp.results.record import RECORD, Record
 
 SWEEP = "sweep.json"
+STUDY = "study.jsonl"  # a search's, beside it
 
 
 class State(StrEnum):
@@ -64,6 +65,7 @@ class Sweep:
     stopped: dict[str, dict[str, Any]]  # by run name: step, metric, value, reason
     folder: Path
     runs: tuple[str, ...]  # names of its runs
+    is_search: bool = False  # Optuna chose its cells
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ def _read_sweep(folder: Path) -> tuple[Sweep, list[Run]]:
             stopped=stopped,
             folder=folder,
             runs=tuple(run.name for run in cells),
+            is_search=(folder / STUDY).is_file(),
         )
     except KeyError as error:
         raise RunError(f"{folder / SWEEP} has no {error}. {_AGAIN}") from error

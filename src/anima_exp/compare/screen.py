@@ -126,7 +126,6 @@ def _share(share: float) -> str:
 
 
 def _baseline(baseline: Baseline, metric: Metric, console: Console) -> None:
-    words = {True: "better", False: "worse", None: "no clear difference"}
     found = baseline.differences
     told = [difference(metric, one.score) if one.score else "-" for one in found]
     made = table(
@@ -134,12 +133,12 @@ def _baseline(baseline: Baseline, metric: Metric, console: Console) -> None:
             Column(f"against {baseline.label}", [one.label for one in found], right=False),
             Column(f"difference in {metric.name}", told),
             Column("pairs", [str(one.pairs) for one in found]),
-            Column("", [words[one.better] if one.pairs > 1 else "" for one in found], right=False),
+            Column("", [one.word for one in found], right=False),
         ]
     )
     console.print()
     console.print(made)
-    say(console, f"The two runs of a pair have {baseline.pairing} in common.", style="dim")
+    say(console, baseline.told, style="dim")
 
 
 def _published(beside: Beside, metric: Metric, console: Console) -> None:

@@ -26,7 +26,7 @@ def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
         body = _FILTER + leaderboard(comparison)
         yield Section("leaderboard", "Leaderboard", "Leaderboard", lead, body)
     if found := comparison.baseline:
-        lead = f"Mean difference; the two runs of a pair have {escaped(found.pairing)} in common."
+        lead = f"Mean difference. {escaped(found.told)}"
         body = tables.baseline(found, metric)
         yield Section("baseline", "Baseline", f"Against {found.label}", lead, body)
     for number, beside in enumerate(comparison.published):

@@ -20,14 +20,13 @@ FAILURES = 500  # a grid whose every cell failed says the same again and again
 def baseline(found: Baseline, metric: Metric) -> str:
     columns = [Column("Against it", "value"), Column("Difference", "number")]
     columns += [Column("Pairs", "number"), Column("")]
-    words = {True: "better", False: "worse", None: "no clear difference"}
     lines = [
         Line(
             [
                 Value(one.label),
                 Value(difference(metric, one.score) if one.score else "no pair"),
                 Value(one.pairs),
-                Value(words[one.better] if one.pairs > 1 else ""),
+                Value(one.word),
             ]
         )
         for one in found.differences
