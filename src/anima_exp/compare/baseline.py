@@ -41,6 +41,8 @@ class Baseline:
     @property
     def told(self) -> str:
         """How the differences were made, in a sentence or two."""
+        if not self.differences:
+            return f"There is nothing to compare with {self.label}."
         several = sum(one.pairs > 1 for one in self.differences)
         said = f"The two runs of a pair have {self.pairing} in common."
         if several > 1:
@@ -67,14 +69,44 @@ def against(cells: Sequence[Cell], keys: Sequence[str], metric: Metric, asked: s
         )
     runs = [run for cell in cells for run in cell.runs]
     wanted = condition(asked, known(runs), option="--baseline")
-    levels = in_order(cell.settings.get(wanted.key) for cell in cells)
-    if wanted.key not in keys or wanted.sign != "=" or not any(map(wanted.holds, levels)):
-        if wanted.key not in keys:
-            levels = in_order(run.settings.get(wanted.key) for run in runs)
+    if wanted.sign != "=":
+        raise ConfigError(f"--baseline {asked}: a baseline is one value. Write SETTING=VALUE.")
+    levels = in_order(run.settings.get(wanted.key) for run in runs)
+    base = next((level for level in levels if wanted.holds(level)), None)
+    if not any(map(wanted.holds, levels)):
+        chosen = [cell for cell in cells if asked in cell.runs[0].overrides]
+        if len(chosen) == 1:  # the file of a group, which has other values than its name
+            return _against_cell(chosen[0], cells, metric)
         values = ", ".join(map(written, levels))
         raise ConfigError(f"--baseline {asked}: the runs have {wanted.key} = {values}.")
-    base = next(level for level in levels if wanted.holds(level))
-    return _against_setting(wanted.key, base, cells, keys, metric)
+    if len(levels) == 1:
+        raise ConfigError(
+            f"--baseline {asked}: all runs have it, so there is nothing to compare it with. "
+            f"They differ in {', '.join(keys) or 'their seeds only'}."
+        )
+    return _against_setting(*_column(wanted.key, base, cells, keys), cells, keys, metric)
+
+
+def _column(key: str, value: Any, cells: Sequence[Cell], keys: Sequence[str]) -> tuple[str, Any]:
+    """A setting and its value; or, for one without a column, those that it always goes with.
+
+    Raises:
+        ConfigError: it goes with several settings together.
+    """
+    if key in keys:
+        return key, value
+    values = [comparable(cell.runs[0].settings.get(key)) for cell in cells]
+    for other in keys:
+        pairs = set(
+            zip(values, (comparable(cell.settings.get(other)) for cell in cells), strict=True)
+        )
+        if len(pairs) == len(set(values)) == len({theirs for _, theirs in pairs}):
+            at = values.index(comparable(value))
+            return other, cells[at].settings.get(other)
+    raise ConfigError(
+        f"--baseline {key}={written(value)}: {key} changes only with other settings. "
+        f"Give one of {', '.join(keys)}, or a row of the table."
+    )
 
 
 def _against_cell(base: Cell, cells: Sequence[Cell], metric: Metric) -> Baseline:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from anima_exp.compare.baseline import Baseline
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.leaderboard import Row
 from anima_exp.compare.metric import Metric, metric
@@ -63,6 +64,18 @@ def difference(metric: Metric, interval: Interval) -> str:
         return metric.difference(interval.mean)
     mean, half = metric.bare_difference(interval.mean), metric.bare(interval.half)
     return f"{mean} ± {half}{metric.difference_unit}"
+
+
+def differences(baseline: Baseline, metric: Metric) -> list[Column]:
+    """A row for each that was compared with the baseline."""
+    found = baseline.differences
+    texts = [difference(metric, one.score) if one.score else "-" for one in found]
+    return [
+        Column(f"against {baseline.label}", [one.label for one in found], right=False),
+        Column(f"difference in {metric.name}", texts),
+        Column("pairs", [str(one.pairs) for one in found]),
+        Column("", [one.word for one in found], right=False),
+    ]
 
 
 def in_column(metric: Metric, intervals: Iterable[Interval]) -> Metric:

@@ -34,6 +34,8 @@ class Comparison:
     published: list[Beside]
     counts: dict[State, int]
     best_per: str | None = None
+    top: int | None = None
+    filtered: bool = False  # whether some of the runs were left out before
     unscored: list[Run] = field(default_factory=list)  # done, but without this score
     caution: str | None = None  # why these scores should not be compared
     repeated: str | None = None  # that seeds have several runs
@@ -44,9 +46,24 @@ class Comparison:
         return ", ".join(f"{n} {_WORDS.get(state, state.value)}" for state, n in told)
 
     @property
-    def shown(self) -> list[Row]:
-        """The rows of the table: all, or with --best-per the best ones."""
+    def wanted(self) -> list[Row]:
+        """All rows, or with --best-per the best ones."""
         return [row for row in self.rows if row.best] if self.best_per else self.rows
+
+    @property
+    def shown(self) -> list[Row]:
+        """The rows of the table: with --top the first ones."""
+        return self.wanted[: self.top]
+
+    @property
+    def left_out(self) -> str | None:
+        """One sentence where the table has not all rows."""
+        told = []
+        if others := len(self.rows) - len(self.wanted):
+            told.append(f"{others} that are not the best of their {self.best_per}")
+        if more := len(self.wanted) - len(self.shown):
+            told.append(f"{more} more below")
+        return f"Left out: {', and '.join(told)}." if told else None
 
 
 def build(
@@ -57,6 +74,7 @@ def build(
     sort: str | None = None,
     best_per: str | None = None,
     baseline: str | None = None,
+    top: int | None = None,
 ) -> Comparison:
     """Compare the done runs among `runs`.
 
@@ -70,7 +88,7 @@ def build(
     keys = differing(runs)
     found = cells(runs.done(), keys)
     chosen = chosen.in_column(score for cell in found for score in cell.values(chosen))
-    rows = leaderboard(found, chosen, best_per=best_per, sort=sort) if found else []
+    rows = leaderboard(found, chosen, best_per=best_per, sort=sort, keys=keys) if found else []
     cautions = (caution(runs.done(), chosen), pooled(found, chosen))
     return Comparison(
         runs=runs,
@@ -84,6 +102,8 @@ def build(
         published=[side_by_side(s.published, found, chosen) for s in runs.sweeps if s.published],
         counts=runs.counts(),
         best_per=best_per,
+        top=top,
+        filtered=bool(filters),
         unscored=[run for run in runs.done() if chosen.name not in run.scores],
         caution=" ".join(filter(None, cautions)) or None,
         repeated=repeated(found, chosen),

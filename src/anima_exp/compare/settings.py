@@ -19,6 +19,7 @@ _OPERATORS = {
     "<": operator.lt,
     ">": operator.gt,
 }
+_CHOICES = ("name", "type", "target_modules")
 _CONDITION = re.compile(r"^\s*(?P<key>[\w.]+)\s*(?P<sign>!=|<=|>=|==?|<|>)\s*(?P<value>.*?)\s*$")
 
 
@@ -52,9 +53,15 @@ def condition(text: str, known: Collection[str], *, option: str) -> Condition:
 
 
 def full_name(name: str, known: Collection[str], *, option: str) -> str:
-    """`rank` or `lora.rank` -> `lora.rank`, where only one setting of the runs can be meant."""
+    """`rank` or `lora.rank` -> `lora.rank`, where only one setting of the runs can be meant.
+
+    A group stands for the setting that says which of its files was chosen: `lora`, `quant`.
+    """
     if name in known:
         return name
+    for last in _CHOICES:
+        if f"{name}.{last}" in known:
+            return f"{name}.{last}"
     meant = [key for key in known if name in (short(key), key.rpartition(".")[2])]
     if len(meant) == 1:
         return meant[0]

@@ -55,6 +55,8 @@ def _leaderboard_lead(comparison: Comparison) -> str:
         told.append("A hollow dot is a single run, of which nobody knows how lucky it was.")
     if comparison.repeated:
         told.append(escaped(comparison.repeated))
+    if comparison.left_out:
+        told.append(escaped(comparison.left_out))
     if len(rows) > ROWS:
         told.append(f"The first {ROWS:,} of {len(rows):,} rows.")
     if comparison.unscored:
