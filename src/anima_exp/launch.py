@@ -37,8 +37,8 @@ def launch(config: RunConfig, processes: int, *, until: int | None) -> float | N
     """Run `config` in so many processes of this machine; see experiment.run.
 
     Raises:
-        LostContact: one was killed.
-        AnimaError: the run failed, was stopped or paused; it has been told.
+        RunEnded: it was stopped or paused, or one process was killed.
+        AnimaError: the run failed; it has been told.
     """
     with tempfile.TemporaryDirectory() as scratch:
         settings = Path(scratch) / "config.yaml"
