@@ -79,7 +79,9 @@ def _forked_too_late() -> bool:
 def _use(place: Place) -> None:
     if place.gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = place.gpus
-    os.environ["OMP_NUM_THREADS"] = str(place.threads)
+    if place.threads is None:  # the user has chosen, and the environment says so
+        return
+    os.environ["OMP_NUM_THREADS"] = str(place.threads)  # for the processes that this one starts
     if torch := sys.modules.get("torch"):  # a warm process has read the variable already
         torch.set_num_threads(place.threads)
 

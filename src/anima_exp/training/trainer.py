@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from anima_exp.config import RunConfig
 from anima_exp.data.micro_batch import label_count
@@ -26,6 +25,7 @@ from anima_exp.results.files import writing
 from anima_exp.results.provenance import peak_memory_gib
 from anima_exp.training import checkpoint
 from anima_exp.training.arguments import training_arguments
+from anima_exp.training.libraries import PrinterCallback, Trainer, TrainerCallback
 from anima_exp.training.meter import Meter
 from anima_exp.training.order import FixedOrder
 from anima_exp.training.step import Step
