@@ -56,8 +56,8 @@ def test_no_process_of_any_command_does(fast_processor):
     for command in (
         ["train", *TINY],
         ["train", *TINY[:-1], "trainer.gpus=2"],
-        ["train", "-m", *TINY[:-1], "seed=0,1", "launcher.jobs=2"],
-        ["train", "-m", *TINY[:-1], "seed=2", "launcher.warm=false"],
+        ["train", "-m", *TINY[:-1], "seed=1,2", "launcher.jobs=2"],
+        ["train", "-m", *TINY[:-1], "seed=3", "launcher.warm=false"],
         ["evaluate", "run=run", "evals=[heldout]"],
         ["generate", "run=run", "prompt=1", "max_new_tokens=2"],
         ["merge", "run=run", "out=merged", "proof_rows=4", "max_divergence=1"],
