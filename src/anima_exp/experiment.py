@@ -10,7 +10,7 @@ from typing import Any
 from anima_exp.answers import of_run
 from anima_exp.checks import check_length
 from anima_exp.config import RunConfig, TargetModules
-from anima_exp.errors import AnimaError, LostContact, Paused, Stopped
+from anima_exp.errors import AnimaError, Paused, RunEnded, Stopped
 from anima_exp.launch import launch
 from anima_exp.parallel.join import joined
 from anima_exp.parallel.place import place
@@ -42,7 +42,8 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
 
     Raises:
         Paused: `until` was reached.
-        AnimaError: a user's mistake, or a stop on request. The folder says why in failure.txt.
+        RunEnded: a stop on request, or another process of the run is gone.
+        AnimaError: a user's mistake. The folder says why in failure.txt.
     """
     check_length(config)
     here = place()
@@ -59,7 +60,7 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
             return _show_done(folder) if world.leads else None
         try:
             return _run(config, folder, world, until=until).get("heldout_loss")
-        except (Stopped, Paused, LostContact):
+        except RunEnded:
             raise
         except AnimaError as error:
             folder.failed(str(error))

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import set_seed
 
 from anima_exp import paths
 from anima_exp.config import RunConfig
@@ -20,6 +19,7 @@ from anima_exp.parallel.world import ALONE, World
 from anima_exp.plan.choose import Execution
 from anima_exp.plan.memory import Rows
 from anima_exp.results import known_lengths, provenance
+from anima_exp.training.libraries import set_seed
 from anima_exp.training.order import row_order
 from anima_exp.training.shares import shares
 

@@ -14,6 +14,7 @@ from anima_exp.merge.tensors import Tensors
 from anima_exp.model import hub
 from anima_exp.model.device_map import without_weights
 from anima_exp.model.tokenizer import location
+from anima_exp.quiet import import_bitsandbytes
 from anima_exp.results.files import read_json
 
 FOUR_BITS = (Quantization.nf4, Quantization.fp4)
@@ -83,6 +84,7 @@ class Base:
         parameters = frozenset(model.state_dict())
         quantized: set[str] = set()
         if quant.type in FOUR_BITS:
+            import_bitsandbytes()
             from transformers import BitsAndBytesConfig
             from transformers.quantizers.auto import AutoHfQuantizer
 

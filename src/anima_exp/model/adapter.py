@@ -7,6 +7,7 @@ from anima_exp.config import LoraConfig, ModelConfig, Precision, TargetModules
 from anima_exp.model.base import DTYPES
 from anima_exp.model.layers import target_modules
 from anima_exp.model.tokenizer import location
+from anima_exp.quiet import import_bitsandbytes
 
 
 def attach(model: Any, lora: LoraConfig) -> Any:
@@ -18,6 +19,7 @@ def attach(model: Any, lora: LoraConfig) -> Any:
     """
     if lora.target_modules is TargetModules.none:
         return model
+    import_bitsandbytes()
     from peft import LoraConfig as PeftLoraConfig
     from peft import get_peft_model
 

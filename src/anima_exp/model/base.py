@@ -14,6 +14,7 @@ from anima_exp.errors import ModelError, first_line
 from anima_exp.model.snapshot import snapshot_of
 from anima_exp.model.tokenizer import cannot_load, location
 from anima_exp.model.trial import try_architecture
+from anima_exp.quiet import import_bitsandbytes
 
 DTYPES = {
     Precision.bf16: torch.bfloat16,
@@ -136,6 +137,7 @@ def norms_in_fp32(model: nn.Module) -> None:
 
 
 def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any) -> Any:
+    import_bitsandbytes()
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 

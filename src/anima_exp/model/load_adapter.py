@@ -6,6 +6,7 @@ from typing import Any
 from anima_exp.errors import ModelError, first_line
 from anima_exp.model import adapter_files
 from anima_exp.model.adapter_base import warn_of_another
+from anima_exp.quiet import import_bitsandbytes
 
 
 def put_on(model: Any, place: str, *, name: str = "default", key: str = "adapter") -> Any:
@@ -17,6 +18,7 @@ def put_on(model: Any, place: str, *, name: str = "default", key: str = "adapter
     Raises:
         ModelError: it is no such adapter, cannot be read, or belongs to another base.
     """
+    import_bitsandbytes()
     from peft import PeftConfig, PeftModel, PeftModelForCausalLM, set_peft_model_state_dict
 
     where, base = f"{key}={place}", str(model.config.name_or_path)
