@@ -9,6 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from anima_exp import paths
 from anima_exp.config import MergeConfig, Onto, TargetModules
 from anima_exp.errors import ConfigError, InUse, RunError, Stopped
 from anima_exp.finished import name, record
@@ -87,7 +88,9 @@ def _check_base(config: MergeConfig, base: Base, adapter: Adapter) -> None:
     if not config.run:
         return
     was = record(Path(config.run)).base_fingerprint
-    found = provenance.base_fingerprint(location(config.model.source), config.model.revision)
+    found = provenance.base_fingerprint(
+        location(config.model.source), config.model.revision, cache=paths.cache(config.cache)
+    )
     if was.partition(":")[0] == found.partition(":")[0] and was != found:
         raise ConfigError(
             f"run={config.run} was trained on another base: the files of "

@@ -135,7 +135,7 @@ def snapshot_of(
         return None
     source = location(model.source)
     try:
-        base = base_fingerprint(source, model.revision)
+        base = base_fingerprint(source, model.revision, cache=cache)
     except (OSError, ValueError):  # whoever loads it will say what is wrong
         return None
     of = {
