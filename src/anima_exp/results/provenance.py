@@ -3,8 +3,8 @@
 import hashlib
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
