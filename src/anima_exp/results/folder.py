@@ -8,6 +8,7 @@ settings.json   what it computes; other settings never overwrite it
 """
 
 import os
+import re
 import socket
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -19,12 +20,15 @@ from filelock import FileLock, Timeout
 from anima_exp.config import RunConfig
 from anima_exp.errors import InUse, RunError
 from anima_exp.results import identity
-from anima_exp.results.files import read_json, write_json, write_text
+from anima_exp.results.files import read_json, write_json, write_text, writing
 from anima_exp.results.record import RECORD
+from anima_exp.results.screen import say
 
 LOG = "log.txt"
 LOCK = ".lock"
+STARTS = "starts.txt"
 FAILURE = "failure.txt"
+_TIME = re.compile(rb"\d{4}-\d\d-\d\dT[\d:]{8}\+00:00")
 
 
 def run_folder(config: RunConfig) -> Path:
@@ -80,12 +84,22 @@ class RunFolder:
         with suppress(OSError):  # a full disk has been told already
             write_text(self.path / FAILURE, reason + "\n")
 
-    def count_start(self) -> int:
-        """Note this start; 1 for a run that was never interrupted."""
-        with (self.path / "starts.txt").open("a+", encoding="utf-8") as file:
-            file.write(datetime.now(UTC).isoformat(timespec="seconds") + "\n")
-            file.seek(0)
-            return len(file.readlines())
+    def count_start(self, *, again: bool = False) -> int:
+        """Note this start; 1 for a run that was never interrupted.
+
+        Args:
+            again: the run resumes, so there must have been a start before.
+        """
+        file = self.path / STARTS
+        before = file.read_bytes().splitlines() if file.exists() else []
+        whole = [line for line in before if _TIME.fullmatch(line)]
+        if len(whole) < len(before) or (again and not before):
+            lost = f"{len(before) - len(whole)} lines are damaged" if before else "it is missing"
+            say(f"starts   {file}: {lost}, so the number of starts in the record is too low")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with writing(self.path):
+            write_text(file, "".join(f"{line}\n" for line in [*map(bytes.decode, whole), now]))
+        return len(whole) + 1
 
     def check_inputs(self, **inputs: str) -> None:
         """Refuse to go on with another base or other data than the run began with.
@@ -102,7 +116,8 @@ class RunFolder:
                 "are the same, but what they name has changed. Nothing was changed. "
                 "Pin model.revision or data.revision, or start anew with another folder=..."
             )
-        write_json(file, inputs)
+        with writing(self.path):
+            write_json(file, inputs)
 
     def _refuse_foreign(self) -> None:
         if not self.path.exists():
