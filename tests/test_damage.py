@@ -5,6 +5,7 @@ import json
 import os
 import pkgutil
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -121,14 +122,14 @@ def test_training_resumes_from_the_newest_whole_checkpoint(compose, whole, unfin
     assert expected in capsys.readouterr().out
     assert curve(unfinished) == curve(whole)
     assert adapter(unfinished) == adapter(whole)
-    assert checkpoint.newest(saved) == saved / "checkpoint-8"  # made anew
+    assert checkpoint.newest_whole(saved, print) == saved / "checkpoint-8"  # made anew
 
 
 def test_without_a_whole_checkpoint_training_starts_again(tmp_path):
     for step in (1, 2):
         (tmp_path / f"checkpoint-{step}").mkdir()
     said = []
-    assert checkpoint.newest(tmp_path, said.append) is None
+    assert checkpoint.newest_whole(tmp_path, said.append) is None
     assert said == [
         f"resume   {tmp_path}/checkpoint-2 cannot be used: its weights are missing",
         f"resume   {tmp_path}/checkpoint-1 cannot be used: its weights are missing",
@@ -145,7 +146,7 @@ def test_a_checkpoint_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypat
 
     monkeypatch.setattr(manifest, "problem", refuse)
     with pytest.raises(RunError, match=r"^Cannot read optimizer.pt: Permission denied\. Make it"):
-        checkpoint.newest(tmp_path)
+        checkpoint.newest_whole(tmp_path, print)
 
 
 def test_a_damaged_checkpoint_does_not_push_out_a_whole_one(tmp_path):
@@ -258,22 +259,21 @@ class FullDisk:
 CHECKPOINT, ADAPTER = ".draft/checkpoint-1", ".adapter.part"
 ONE_OF_EACH_LIBRARY = (
     f"{CHECKPOINT}/adapter_model.safetensors", f"{CHECKPOINT}/optimizer.pt",
-    f"{CHECKPOINT}/tokenizer.json", f"{CHECKPOINT}/manifest.json", f"{ADAPTER}/README.md",
-    "run/record.json", "run/metrics.jsonl",
+    f"{CHECKPOINT}/tokenizer.json", "run/record.json",
 )  # fmt: skip
 ALL_OTHERS = (
     *(
         f"{CHECKPOINT}/{name}"
         for name in (
             "adapter_config.json", "README.md", "tokenizer_config.json", "scheduler.pt",
-            "rng_state.pth", "trainer_state.json", "meter.json",
+            "rng_state.pth", "trainer_state.json", "meter.json", "manifest.json",
         )
     ),
     *(
         f"{ADAPTER}/{name}"
-        for name in ("adapter_model.safetensors", "adapter_config.json", "tokenizer.json")
+        for name in ("adapter_model.safetensors", "tokenizer.json", "README.md")
     ),
-    "run/starts.txt", "run/inputs.json",
+    "run/starts.txt", "run/inputs.json", "run/metrics.jsonl",
 )  # fmt: skip
 
 
@@ -296,3 +296,22 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
     assert "\n" not in str(error.value)
     assert [path for path in folder.rglob("*") if path.name.endswith((".part", ".draft"))] == []
     assert (folder / "failure.txt").read_text() == f"{error.value}\n"
+
+
+@pytest.mark.slow
+def test_on_a_disk_that_is_full_a_run_stops_with_one_line_and_resumes_with_room(compose, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=7m", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("cannot mount a small disk here")
+    config = compose(*SHORT, f"folder={disk}/run")
+    try:
+        with pytest.raises(RunError, match=f"^Cannot write to {disk}/run/checkpoints: not every"):
+            run(config)
+        assert list((disk / "run" / "checkpoints").iterdir()) == []
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        run(config)
+        assert len(curve(disk / "run")) == 6
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -110,7 +110,7 @@ def _run(
     world.agree(inputs)
     world.share(lambda: folder.check_inputs(**inputs))
     of_run.check_prompts(config, setup)
-    newest = world.share(lambda: str(checkpoint.newest(folder.checkpoints, screen.say) or ""))
+    newest = world.share(lambda: str(checkpoint.newest_whole(folder.checkpoints, screen.say) or ""))
     resume = Path(newest) if newest else None
     if resume:
         world.agree({f"{resume} is there": resume.is_dir()})  # on every machine

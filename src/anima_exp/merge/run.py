@@ -22,7 +22,7 @@ from anima_exp.merge.write import write
 from anima_exp.model.tokenizer import location
 from anima_exp.quiet import quiet_libraries
 from anima_exp.results import provenance
-from anima_exp.results.files import publish_folder, read_json
+from anima_exp.results.files import publish_folder, read_json, why_not_written
 
 _SPARE_BYTES = 100_000_000  # tokenizer, config, and what a disk wants for itself
 
@@ -169,9 +169,9 @@ def _asked_for(out: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
+        reason = why_not_written(error)
+        if reason is None:
             raise
-        reason = getattr(error, "strerror", None) or str(error)
         raise RunError(
             f"Cannot write out={out}: {reason}. Make room there, or give another."
         ) from (error)

@@ -17,11 +17,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from anima_exp import json_text
 from anima_exp.config import RunConfig
-from anima_exp.errors import InUse, RunError
+from anima_exp.errors import InUse, RunError, first_line
 from anima_exp.results import identity
-from anima_exp.results.files import read_json, write_json, write_text, writing
-from anima_exp.results.record import RECORD
+from anima_exp.results.files import write_json, write_text, writing
+from anima_exp.results.record import RECORD, Record
 from anima_exp.results.screen import say
 
 LOG = "log.txt"
@@ -77,7 +78,22 @@ class RunFolder:
 
     @property
     def done(self) -> bool:
-        return (self.path / RECORD).is_file()
+        """Whether the run has a record; one that is damaged does not count, and one line says so.
+
+        Raises:
+            RunError: the record cannot be read.
+        """
+        if not (self.path / RECORD).is_file():
+            return False
+        try:
+            Record.load(self.path)
+        except OSError as error:
+            file = self.path / RECORD
+            raise RunError(f"Cannot read {file}: {error.strerror}. Make it readable.") from error
+        except ValueError as error:
+            say(f"record   {self.path / RECORD} is damaged and will be made anew: {error}")
+            return False
+        return True
 
     def failed(self, reason: str) -> None:
         """Leave word of why the run stopped; the next start removes it."""
@@ -108,7 +124,7 @@ class RunFolder:
         known only now; `inputs` are fingerprints by name.
         """
         file = self.path / "inputs.json"
-        then = read_json(file) if file.exists() and self._computed() else inputs
+        then = self._read(file) if file.exists() and self._computed() else inputs
         differ = [name for name, value in inputs.items() if then.get(name, value) != value]
         if differ:
             raise RunError(
@@ -156,7 +172,7 @@ class RunFolder:
         file, now = self.path / "settings.json", identity.relevant(self.config)
         if not file.exists() or not self._computed():
             return
-        then = read_json(file)
+        then = self._read(file)
         differ = [key for key in {**now, **then} if now.get(key) != then.get(key)]
         if differ:
             pairs = [f"{key}={now.get(key)} here, {then.get(key)} there" for key in differ[:3]]
@@ -165,6 +181,17 @@ class RunFolder:
                 f"{self.path} holds a run with other settings: {'; '.join(pairs)}{more}. "
                 "Nothing was changed. Give another folder=..., or none: then the settings name it."
             )
+
+    def _read(self, file: Path) -> dict[str, Any]:
+        try:
+            return json_text.read_table(file)
+        except OSError as error:
+            raise RunError(f"Cannot read {file}: {error.strerror}. Make it readable.") from error
+        except ValueError as error:
+            raise RunError(
+                f"{file} is damaged: {first_line(error)}. It says what the run computes, so the "
+                "run cannot resume without it. Restore the file, or give another folder=..."
+            ) from error
 
     def _computed(self) -> bool:
         """Whether there is anything to lose: a start that failed at once leaves nothing."""

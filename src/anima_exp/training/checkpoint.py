@@ -21,8 +21,15 @@ def all_checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=step)
 
 
-def newest(folder: Path, say: Callable[[str], None] = lambda line: None) -> Path | None:
+def newest(folder: Path) -> Path | None:
+    """Return the newest checkpoint by its name alone, whole or not."""
+    return max(all_checkpoints(folder), key=step, default=None)
+
+
+def newest_whole(folder: Path, say: Callable[[str], None]) -> Path | None:
     """Return the newest checkpoint that is whole. `say` takes one line for each that is not.
+
+    Every byte is read, which takes about 1 ms per MiB.
 
     Raises:
         RunError: a checkpoint cannot be read.
