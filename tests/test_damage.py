@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from anima_exp.card.of_run import of_folder
 from anima_exp.errors import RunError
 from anima_exp.experiment import run
+from anima_exp.finished import with_run
 from anima_exp.results.journal import Journal
 from anima_exp.results.lines import StepLines
+from anima_exp.results.record import Record
 from anima_exp.training import checkpoint, manifest
 
 SHORT = (
@@ -227,6 +230,38 @@ def test_what_a_checkpoint_or_record_relies_on_is_on_the_disk_before_it(
     made = names.index("-> checkpoints/.draft/checkpoint-4/manifest.json")
     assert all(name in names[:made] for name in saved)
     assert any(name.startswith(".adapter.part/") for name in names[: names.index("-> adapter")])
+
+
+@pytest.mark.parametrize("content", ['{"name": ', "", "{}", "[]", "\0", "[" * 100_000])
+def test_every_command_has_one_line_for_a_damaged_record(unfinished, content):
+    (unfinished / "record.json").write_text(content)
+    (unfinished / "adapter").mkdir()
+    reads = (
+        lambda: with_run([f"run={unfinished}"]),  # evaluate, generate and merge
+        lambda: with_run([f"adapter={unfinished}/adapter"]),
+        lambda: of_folder(unfinished, unfinished / "adapter"),  # merge and publish
+    )
+    for read in reads:
+        with pytest.raises(RunError) as error:
+            read()
+        assert str(error.value).startswith(f"{unfinished}/record.json is damaged: ")
+        assert str(error.value).endswith(". The command that trained the run makes it anew.")
+        assert "\n" not in str(error.value)
+
+
+def test_the_same_command_makes_a_damaged_record_anew(compose, whole, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    record = folder / "record.json"
+    record.write_bytes(record.read_bytes()[:200])
+    for name in ("metrics.jsonl", "starts.txt"):
+        with (folder / name).open("ab") as file:
+            file.write(b"\xff\0{")
+    run(compose(*SHORT, f"folder={folder}"))
+    said = capsys.readouterr().out
+    assert f"record   {folder}/record.json is damaged and will be made anew: Expecting" in said
+    assert curve(folder) == curve(whole) and adapter(folder) == adapter(whole)
+    assert Record.load(folder).scores == Record.load(whole).scores
 
 
 class FullDisk:

@@ -8,8 +8,8 @@ from anima_exp import json_text
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("[" * 100_000, "nested too deeply"),
-        ('{"a":' * 100_000, "nested too deeply"),
+        ("[" * 100_000, "values that are nested too deeply"),
+        ('{"a":' * 100_000, "values that are nested too deeply"),
         ("1" * 5000, "a number of too many digits"),
         (b"\xff\x00", "not UTF-8: byte 0xff at position 0"),
         ("", "Expecting value: line 1 column 1 (char 0)"),

@@ -26,7 +26,7 @@ def parse(text: str | bytes) -> Any:
     except json.JSONDecodeError:
         raise
     except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+        raise ValueError("values that are nested too deeply") from error
     except ValueError as error:
         raise ValueError("a number of too many digits") from error
 

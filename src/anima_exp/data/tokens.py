@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from anima_exp import json_text
+
 _SHOWN = 5  # places kept of rows that were left out
 _DRAFT = ".draft-"
 _ABANDONED_SECONDS = 24 * 3600  # nothing takes a day to tokenise: its process was killed
@@ -74,7 +76,7 @@ def open_tokens(folder: Path) -> Tokens:
         OSError, ValueError: the folder is missing or damaged.
     """
     try:
-        meta = Meta(**json.loads((folder / "meta.json").read_text(encoding="utf-8")))
+        meta = Meta(**json_text.read(folder / "meta.json"))
         ids, starts, prompts, rows = (
             np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             for name in ("ids", "starts", "prompts", "rows")

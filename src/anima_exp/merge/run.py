@@ -15,14 +15,14 @@ from anima_exp.errors import ConfigError, InUse, RunError, Stopped
 from anima_exp.finished import name, record
 from anima_exp.merge import about, prove, screen, verdict
 from anima_exp.merge.adapter import Adapter
-from anima_exp.merge.base import FOUR_BITS, Base, file
+from anima_exp.merge.base import FOUR_BITS, Base, file, table
 from anima_exp.merge.plan import Plan, plan, short, store_in
 from anima_exp.merge.proof import Proof
 from anima_exp.merge.write import write
 from anima_exp.model.tokenizer import location
 from anima_exp.quiet import quiet_libraries
 from anima_exp.results import provenance
-from anima_exp.results.files import publish_folder, read_json, why_not_written
+from anima_exp.results.files import publish_folder, why_not_written
 
 _SPARE_BYTES = 100_000_000  # tokenizer, config, and what a disk wants for itself
 
@@ -81,7 +81,8 @@ def check(config: MergeConfig) -> Path:
 def _check_base(config: MergeConfig, base: Base, adapter: Adapter) -> None:
     """Raise ConfigError for a base that the adapter is known not to belong on."""
     before = file(config.model, about.MERGED)
-    if before and read_json(before).get("adapter", {}).get("weights") == about.weights(adapter):
+    merged = table(config.model, before).get("adapter") if before else None
+    if isinstance(merged, dict) and merged.get("weights") == about.weights(adapter):
         raise ConfigError(
             f"model.source={config.model.source} was made by merging this adapter already."
         )

@@ -1,9 +1,9 @@
 """An adapter's folder or hub id -> its settings and weights; nothing in its files is run."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anima_exp import json_text
 from anima_exp.errors import ModelError, first_line
 from anima_exp.model import hub
 
@@ -25,7 +25,7 @@ def settings(place: str, *, key: str = "adapter") -> dict[str, Any]:
     """
     file = files(place, key=key) / SETTINGS
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json_text.read(file)
     except (OSError, ValueError) as error:
         raise ModelError(f"{key}={place}: its {SETTINGS} cannot be read: {error}") from error
     if not isinstance(found, dict) or not isinstance(found.get("peft_type"), str):

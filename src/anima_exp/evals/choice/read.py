@@ -1,12 +1,12 @@
 """Where a benchmark is kept -> its subjects: a folder of CSV files, the hub, or the tiny world."""
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from anima_exp import json_text
 from anima_exp.config import MultipleChoiceConfig
 from anima_exp.errors import DataError
 from anima_exp.evals.choice.benchmark import LETTERS, Benchmark, Question, Subject
@@ -130,13 +130,13 @@ def _mapping(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     if not file.is_file():
         return {}, {}
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json_text.read(file)
         titles = {subject: entry["name"] for subject, entry in found.items()}
         categories = {
             subject: re.sub(r"\W+", "_", entry["category"].lower())
             for subject, entry in found.items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f'{file} must hold {{"SUBJECT": {{"name": ..., "category": ...}}, ...}}.'
         ) from error
