@@ -65,8 +65,8 @@ def record(folder: Path) -> Record:
         ConfigError: there is none.
     """
     try:
-        if not (folder / RECORD).is_file():
-            begun = (folder / "settings.json").is_file()
+        if not paths.is_file(folder / RECORD):
+            begun = paths.is_file(folder / "settings.json")
             what = "has not finished" if begun else "is no run's folder"
             raise ConfigError(f"run={folder} {what}: it holds no {RECORD}.")
         return Record.load(folder)

@@ -17,6 +17,7 @@ from typing import IO, Any, cast
 from anima_exp import json_text
 from anima_exp.data.example import Row
 from anima_exp.errors import DataError, first_line
+from anima_exp.paths import is_file, is_folder
 
 NumberedRow = tuple[int, Row | DataError]
 Reader = Callable[[Path], Iterator[NumberedRow]]
@@ -27,9 +28,9 @@ _BOM = b"\xef\xbb\xbf"
 def find(path: str, *, key: str) -> Path:
     """The file at `path`, its ending known. `key` (data.path) opens the error message."""
     file = Path(path).expanduser()
-    if file.is_dir():
+    if is_folder(file):
         raise DataError(f"{key}={path} is a folder. Give one of its files.")
-    if not file.is_file():
+    if not is_file(file):
         raise DataError(f"{key}={path}: no such file. {_close_name(file)}")
     if ending(file) is None:
         raise DataError(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from anima_exp import json_text
 from anima_exp.errors import ModelError, first_line
 from anima_exp.model import hub
+from anima_exp.paths import is_file, is_folder
 
 if TYPE_CHECKING:
     import torch
@@ -91,13 +92,13 @@ def files(place: str, *, key: str = "adapter") -> Path:
 def folder_of(place: str) -> Path | None:
     """The local folder that `place` names, if there is one: it wins over a hub id."""
     folder = Path(place).expanduser()
-    return folder if folder.is_dir() else None
+    return folder if is_folder(folder) else None
 
 
 def _file(place: str, name: str, *, key: str) -> Path | None:
     """The file `name` of an adapter, on this machine; None if the adapter has no such file."""
     if folder := folder_of(place):
-        return folder / name if (folder / name).is_file() else None
+        return folder / name if is_file(folder / name) else None
     if not hub.is_id(place):
         raise ModelError(f"{key}={place}: there is no such folder, and it is no hub id.")
     return hub.file(place, name, where=f"{key}={place}")

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from anima_exp import json_text
 from anima_exp.config import RunConfig
 from anima_exp.errors import InUse, RunError, first_line
+from anima_exp.paths import is_file
 from anima_exp.results import identity
 from anima_exp.results.files import write_json, write_text, writing
 from anima_exp.results.record import RECORD, Record
@@ -83,7 +84,7 @@ class RunFolder:
         Raises:
             RunError: the record cannot be read.
         """
-        if not (self.path / RECORD).is_file():
+        if not is_file(self.path / RECORD):
             return False
         try:
             Record.load(self.path)
@@ -140,7 +141,7 @@ class RunFolder:
             return
         if not self.path.is_dir():
             raise RunError(f"folder={self.path} is a file. Give a folder.")
-        if (self.path / "settings.json").exists():
+        if is_file(self.path / "settings.json"):
             return
         others = sorted(
             name
