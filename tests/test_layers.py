@@ -7,8 +7,18 @@ import anima_exp
 
 LAYERS = [
     {"errors"},
-    {"cores", "cpu_memory", "parallel", "paths", "same", "signals", "terminal", "wilson"},
-    {"config", "lookup", "quiet", "sweep_files"},
+    {
+        "cores",
+        "cpu_memory",
+        "json_text",
+        "parallel",
+        "paths",
+        "same",
+        "signals",
+        "terminal",
+        "wilson",
+    },
+    {"config", "file_hashes", "lookup", "quiet", "sweep_files"},
     {"checks", "command_line", "messages", "program", "scale"},
     {"tiny"},
     {"tables"},

@@ -14,6 +14,9 @@
   - Paused           the step was reached that the run was asked to go to; a sweep goes on later
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class _Said(Exception):
     """An exception that a command prints in one line before it exits with `exit_status`.
@@ -81,6 +84,20 @@ class Stopped(RunEnded):
 
 class LostContact(RunEnded):
     pass
+
+
+@contextmanager
+def permissions() -> Iterator[None]:
+    """Turn a file or folder that this user may not use into a RunError of one line."""
+    try:
+        yield
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        raise RunError(
+            f"{error.filename}: {error.strerror}. Change its permissions, or those of the folders "
+            "above it, or give another place."
+        ) from error
 
 
 def first_line(error: BaseException) -> str:

@@ -1,9 +1,9 @@
 """How far a running cell is: read from the metrics that it writes, as any onlooker could."""
 
-import json
 import time
 from typing import Any
 
+from anima_exp import json_text
 from anima_exp.sweep.cell import Cell
 
 
@@ -87,7 +87,7 @@ class Progress:
 def _row(line: bytes) -> dict[str, Any] | None:
     """None for a line that a crash or a full disk cut short."""
     try:
-        row = json.loads(line)
+        row = json_text.parse(line)
     except ValueError:
         return None
     return row if isinstance(row, dict) and "step" in row else None
