@@ -147,7 +147,7 @@ def from_model(model: Any) -> Shape:
     linears: dict[str, list[Linear]] = {}
     layers = linear_layers(model)
     for one in layers:
-        inside = Linear(one.inside, one.inputs, one.outputs, one.attention, one.bias)
+        inside = Linear(one.inside, one.inputs, one.outputs, one.attention, one.bias, seen=one.seen)
         linears.setdefault(one.block, []).append(inside)
     if not linears:
         raise ModelError(f"{type(model).__name__} has no blocks of linear layers to train.")
