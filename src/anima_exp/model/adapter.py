@@ -1,5 +1,6 @@
 """A base model -> the same model with a fresh LoRA adapter, the only part that learns."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,14 @@ def attach(model: Any, lora: LoraConfig) -> Any:
     which = f"lora.target_modules={lora.target_modules.value}"
     name, another = type(model).__name__, "Try another set, as lora=attention."
     try:
-        adapted = get_peft_model(model, settings)
+        with warnings.catch_warnings():
+            # PEFT's own patterns for experts that such a model does not have.
+            warnings.filterwarnings("ignore", message=r"The following \w+_pattern keys")
+            adapted = get_peft_model(model, settings)
     except ValueError as error:  # PEFT refuses some layers of some families
         if "ParamWrapper" not in str(error):
-            raise ModelError(f"{which} of {name}: {first_line(error)} {another}") from error
+            reason = first_line(error).partition(". ")[0]  # what follows names PEFT's arguments
+            raise ModelError(f"{which} of {name}: {reason}. {another}") from error
         raise ModelError(_EXPERTS.format(which, name, another)) from error
     if any(type(module).__name__ == "ParamWrapper" for module in adapted.modules()):
         raise ModelError(_EXPERTS.format(which, name, another))
