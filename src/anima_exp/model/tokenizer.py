@@ -24,15 +24,19 @@ def location(source: str) -> str:
     return str(Path(source).expanduser()) if source.startswith("~") else source
 
 
-def load_tokenizer(model: ModelConfig) -> "PreTrainedTokenizerBase":
+def load_tokenizer(model: ModelConfig, *, to_copy: bool = False) -> "PreTrainedTokenizerBase":
     """The model's own fast tokenizer, right-padded, with EOS and a padding token.
 
     No token is ever added: qlora.py adds [PAD] and grows the embeddings, which then differ from
     the published base and are not saved with the adapter. A token that exists serves as well,
     because nothing here tells padding from text by its id.
 
+    Args:
+        to_copy: it is only written next to a model, so it need not fit the base's embeddings.
+
     Raises:
-        ModelError: there is no such tokenizer, or it has no end-of-sequence token.
+        ModelError: there is no such tokenizer, or it has no end-of-sequence token, or it does not
+            fit the base.
     """
     from transformers import AutoTokenizer
 
@@ -54,7 +58,7 @@ def load_tokenizer(model: ModelConfig) -> "PreTrainedTokenizerBase":
             f"The tokenizer of {source} has no fast version (tokenizer.json). "
             "Give another one with model.tokenizer=FOLDER_OR_HUB_ID."
         )
-    _special_tokens(tokenizer, source, embeddings_of(model))
+    _special_tokens(tokenizer, source, None if to_copy else embeddings_of(model))
     tokenizer.padding_side = "right"
     return tokenizer
 
