@@ -12,6 +12,7 @@ from anima_exp.checks import check_length
 from anima_exp.config import RunConfig, TargetModules
 from anima_exp.errors import AnimaError, Paused, RunEnded, Stopped
 from anima_exp.launch import launch
+from anima_exp.model.base_files import check_base_files
 from anima_exp.parallel.join import joined
 from anima_exp.parallel.place import place
 from anima_exp.parallel.world import World
@@ -52,6 +53,7 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
     folder = RunFolder(config)
     if here.size == 1 and processes > 1 and not folder.done:
         check_inputs(config)
+        check_base_files(config.model, config.quant)
         return launch(config, processes, until=until)
     with joined(here) as world, ExitStack() as claims:
         if not world.leads:
@@ -81,6 +83,8 @@ def _told(config: RunConfig) -> dict[str, Any]:
 def _claim(config: RunConfig, folder: RunFolder, claims: ExitStack) -> bool:
     """Take the folder; True if there is nothing to do in it."""
     check_inputs(config)
+    if not folder.done:
+        check_base_files(config.model, config.quant)
     return claims.enter_context(folder).done
 
 
