@@ -8,7 +8,7 @@ import anima_exp
 LAYERS = [
     {"errors"},
     {"cores", "cpu_memory", "parallel", "paths", "same", "signals", "terminal", "wilson"},
-    {"config", "lookup", "quiet", "sweep_files"},
+    {"config", "hub", "lookup", "quiet", "sweep_files"},
     {"checks", "command_line", "messages", "program", "scale"},
     {"tiny"},
     {"tables"},

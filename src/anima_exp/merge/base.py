@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from anima_exp import hub
 from anima_exp.config import ModelConfig, QuantConfig, Quantization
 from anima_exp.errors import ModelError
 from anima_exp.merge.tensors import Tensors
-from anima_exp.model import hub
 from anima_exp.model.device_map import without_weights
 from anima_exp.model.tokenizer import location
 from anima_exp.results.files import read_json

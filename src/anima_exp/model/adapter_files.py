@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anima_exp import hub
 from anima_exp.errors import ModelError, first_line
-from anima_exp.model import hub
 
 if TYPE_CHECKING:
     import torch

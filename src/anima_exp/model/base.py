@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from anima_exp import hub
 from anima_exp.config import ModelConfig, Precision, QuantConfig, Quantization
 from anima_exp.errors import ModelError, first_line
 from anima_exp.model.snapshot import snapshot_of
@@ -143,13 +144,14 @@ def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any
         transformers_logging.disable_progress_bar()
     source = location(model.source)
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            snapshot or source,
-            revision=None if snapshot else model.revision,
-            attn_implementation=model.attention.value,
-            trust_remote_code=model.trust_remote_code,
-            **{key: value for key, value in how.items() if value is not None},
-        )
+        with hub.no_retries(snapshot or source):
+            return AutoModelForCausalLM.from_pretrained(
+                snapshot or source,
+                revision=None if snapshot else model.revision,
+                attn_implementation=model.attention.value,
+                trust_remote_code=model.trust_remote_code,
+                **{key: value for key, value in how.items() if value is not None},
+            )
     except torch.OutOfMemoryError as error:
         raise ModelError(
             f"model.source={source} does not fit this GPU: {first_line(error)} "

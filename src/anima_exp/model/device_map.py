@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anima_exp import hub
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError
 from anima_exp.model.tokenizer import cannot_load, location
@@ -39,7 +40,8 @@ def without_weights(model: ModelConfig) -> Any:
     source = location(model.source)
     code = {"trust_remote_code": model.trust_remote_code}
     try:
-        config = AutoConfig.from_pretrained(source, revision=model.revision, **code)
+        with hub.no_retries(source):
+            config = AutoConfig.from_pretrained(source, revision=model.revision, **code)
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, **code)
     except (OSError, ValueError, ImportError) as error:

@@ -136,7 +136,7 @@ def snapshot_of(
     source = location(model.source)
     try:
         base = base_fingerprint(source, model.revision)
-    except (OSError, ValueError):  # whoever loads it will say what is wrong
+    except (OSError, ValueError, ModelError):  # whoever loads it will say what is wrong
         return None
     of = {
         "format": _FORMAT,

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anima_exp import hub
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError
-from anima_exp.model import hub
 from anima_exp.paths import tiny_base
 
 if TYPE_CHECKING:
@@ -41,9 +41,10 @@ def load_tokenizer(model: ModelConfig) -> "PreTrainedTokenizerBase":
     if not Path(source).is_dir() and hub.is_id(source):  # by itself transformers tries for a minute
         hub.file(source, "config.json", where=f"{key}={source}", revision=revision)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            source, revision=revision, trust_remote_code=model.trust_remote_code
-        )
+        with hub.no_retries(source):
+            tokenizer = AutoTokenizer.from_pretrained(
+                source, revision=revision, trust_remote_code=model.trust_remote_code
+            )
     except (OSError, ValueError, ImportError) as error:
         raise ModelError(cannot_load(key, source, error, what="tokenizer")) from error
     if not tokenizer.is_fast:

@@ -7,6 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from anima_exp import hub
+from anima_exp.errors import ModelError
+
 _PACKAGES = (
     "anima-exp", "torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets",
     "tokenizers", "wandb",
@@ -53,14 +56,15 @@ def base_fingerprint(source: str, revision: str | None = None) -> str:
     """For a folder, a hash over its model files; else the hub's commit of `revision`.
 
     Raises:
-        OSError, ValueError: there is no such folder, and the hub does not have or give it.
+        ModelError: there is no such folder, and the hub does not have or give it.
     """
     if Path(source).is_dir():
         return folder_fingerprint(Path(source))
-    from huggingface_hub import hf_hub_download
-
+    found = hub.file(source, "config.json", where=f"model.source={source}", revision=revision)
+    if found is None:
+        raise ModelError(f"model.source={source} holds no config.json.")
     # In the hub's cache a file lies in a folder named by its commit.
-    return f"hub:{Path(hf_hub_download(source, 'config.json', revision=revision)).parent.name}"
+    return f"hub:{found.parent.name}"
 
 
 def tables_fingerprint(folder: Path) -> str:
