@@ -8,11 +8,13 @@ from anima_exp.config import DataConfig, RunConfig
 from anima_exp.data import recipes, source, templates
 from anima_exp.errors import ConfigError
 from anima_exp.lookup import function
+from anima_exp.model.base_files import check_base_files
 from anima_exp.parallel.place import Place
 
 
 def check_inputs(config: RunConfig) -> None:
-    """Raise for a recipe, file or question that is not there, before torch is imported."""
+    """Raise for a base, recipe, file or question that is not there, before torch is imported."""
+    check_base_files(config.model, config.quant)
     _check_data(config.data)
     for name in (field.name for field in fields(config.evals)):
         place = getattr(getattr(config.evals, name), "path", None)

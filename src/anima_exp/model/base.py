@@ -12,9 +12,15 @@ from torch import nn
 from anima_exp import hub
 from anima_exp.config import ModelConfig, Precision, QuantConfig, Quantization
 from anima_exp.errors import ModelError, first_line
+from anima_exp.model import loading
+from anima_exp.model.base_config import attention_of, context_length, read_config
+from anima_exp.model.base_files import check_base_files
+from anima_exp.model.experts import check_experts
 from anima_exp.model.snapshot import snapshot_of
+from anima_exp.model.stored_type import check_stored_type
 from anima_exp.model.tokenizer import cannot_load, location
 from anima_exp.model.trial import try_architecture
+from anima_exp.results.screen import say
 
 DTYPES = {
     Precision.bf16: torch.bfloat16,
@@ -81,10 +87,22 @@ def load_base(
         ModelError: it cannot be found, loaded, or stored so.
     """
     check_precision(precision, device())
+    check_base_files(model, quant)
+    config = read_config(model)
+    stored = check_stored_type(model.source, config.to_dict(), quant)
+    if quant.type is not Quantization.none and not stored:
+        check_experts(model, quant)
+    attention = attention_of(config, model.attention)
+    if attention is not model.attention:
+        say(
+            f"base     {config.model_type} does not support model.attention="
+            f"{model.attention.value} in transformers: it is computed with {attention.value}"
+        )
     where = torch.device("cpu") if to_be_split else device()
     dtype = torch.float32 if trainable else DTYPES[precision]
     how: dict[str, Any] = {
         "dtype": dtype,
+        "attn_implementation": attention.value,
         "device_map": dict(device_map) if device_map else _device_map(model, where),
         "max_memory": None if device_map else _max_memory(model),
     }
@@ -94,6 +112,9 @@ def load_base(
         loaded = _from_pretrained(model, quantization_config=_bitsandbytes(quant), **how)
         if snapshot:
             snapshot.keep(loaded)
+    if stored:
+        _use_stored(loaded, model, quant)
+    loading.check_finite(loaded)
     keep_cpu_4bit_trainable(loaded)
     loaded.config.use_cache = False
     for parameter in loaded.parameters():
@@ -109,7 +130,7 @@ def load_base(
 
 def check_context(model: Any, longest: int) -> None:
     """Raise ModelError if a row is longer than the positions that the model was trained on."""
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    positions = context_length(model.config)
     if positions and longest > positions:
         raise ModelError(
             f"The longest row has {longest} tokens, but {model.config.name_or_path} reads at most "
@@ -144,12 +165,13 @@ def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any
         transformers_logging.disable_progress_bar()
     source = location(model.source)
     try:
-        with hub.no_retries(snapshot or source):
-            return AutoModelForCausalLM.from_pretrained(
+        with loading.without_report(), hub.no_retries(snapshot or source):
+            found: Any = AutoModelForCausalLM.from_pretrained(
                 snapshot or source,
                 revision=None if snapshot else model.revision,
-                attn_implementation=model.attention.value,
                 trust_remote_code=model.trust_remote_code,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # the report lists them, and they are refused below
                 **{key: value for key, value in how.items() if value is not None},
             )
     except torch.OutOfMemoryError as error:
@@ -157,8 +179,23 @@ def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any
             f"model.source={source} does not fit this GPU: {first_line(error)} "
             "Use a smaller model, quant=nf4, or model.device_map=auto over several GPUs."
         ) from error
-    except (OSError, ValueError, ImportError) as error:
-        raise ModelError(cannot_load("model.source", source, error, what="model")) from error
+    except Exception as error:  # each format, and each class of models, has errors of its own
+        hint = loading.attention_hint(error, model.attention)
+        line = cannot_load("model.source", source, error, what="model")
+        raise ModelError(f"{line}{hint}") from error
+    loaded, report = found
+    loading.check_report(loaded, report, source)
+    return loaded
+
+
+def _use_stored(loaded: Any, model: ModelConfig, quant: QuantConfig) -> None:
+    """Report a base that was quantised before it was saved, and compute in the run's own type."""
+    say(f"base     the files of {model.source} are in {quant.type.value} already, and stay so")
+    if quant.type is not Quantization.int8:
+        for module in loaded.modules():
+            if hasattr(module, "compute_dtype"):
+                setattr(module, "compute_dtype", DTYPES[quant.compute_dtype])  # noqa: B010 - mypy
+    check_experts(model, quant, loaded=loaded)
 
 
 def _bitsandbytes(quant: QuantConfig) -> Any:

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from anima_exp.errors import ModelError, first_line
+from anima_exp.model.base_config import context_length
 from anima_exp.model.sampling import Sampling, choose
+from anima_exp.model.tokenizer import check_ids
 from anima_exp.parallel.world import ALONE, World
 
 Watch = Callable[[str], None]
@@ -48,6 +50,7 @@ def decode(
         ModelError: a prompt leaves no room in the model's context, or the batch none in memory.
     """
     assert watch is None or len(prompts) == 1
+    check_ids(prompts, model.config.get_text_config().vocab_size)
     room = _room(model, prompts, how.max_new_tokens)
     ends = end_tokens(model, tokenizer)
     rows = [
@@ -102,12 +105,18 @@ def _steps(
         # Of a row that has ended, the last place: what is fed to it is not read.
         ended = torch.tensor([[row.finish is not None] for row in here], device=mask.device)
         positions = torch.where(ended, positions[:, -1:], positions[:, -1:] + 1)
-        if 2 * len(going) <= len(here) and hasattr(past, "batch_select_indices"):
+        if 2 * len(going) <= len(here) and _can_drop_rows(past):
             chosen = torch.tensor(going, device=mask.device)
             past.batch_select_indices(chosen)
             mask, last, positions = mask[chosen], last[chosen], positions[chosen]
             here = [here[number] for number in going]
         ids = last
+
+
+def _can_drop_rows(cache: Any) -> bool:
+    """Whether rows can leave the batch: layers of linear attention or convolution cannot yet."""
+    parts = [cache, *(getattr(cache, "layers", None) or ())]
+    return all(hasattr(part, "batch_select_indices") for part in parts)
 
 
 class _Row:
@@ -148,11 +157,6 @@ class _Row:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
 
-def context(model: Any) -> int | None:
-    """How many tokens the model reads at most, prompt and answer together; None = unknown."""
-    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
-
-
 def end_tokens(model: Any, tokenizer: Any) -> set[int]:
     """The tokenizer's end of sequence, and those that the base's own settings name besides.
 
@@ -175,7 +179,7 @@ def left_padded(prompts: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tenso
 
 
 def _room(model: Any, prompts: Sequence[Sequence[int]], most: int) -> list[int]:
-    limit = context(model)
+    limit = context_length(model.config)
     longest = max(len(prompt) for prompt in prompts)
     if limit is not None and longest >= limit:
         raise ModelError(

@@ -7,6 +7,7 @@ from typing import Any
 
 from anima_exp.config import TargetModules
 from anima_exp.errors import ModelError
+from anima_exp.model.base_config import context_length
 from anima_exp.model.layer_sets import Linear, in_set
 
 
@@ -127,7 +128,7 @@ def _from_config(config: Mapping[str, Any]) -> Shape:
         embeddings=table,
         head=0 if config.get("tie_word_embeddings") else table,
         norms=hidden,
-        positions=config.get("max_position_embeddings"),
+        positions=context_length(config),
     )
 
 
@@ -176,7 +177,7 @@ def from_model(model: Any) -> Shape:
         head=head,
         norms=rest[""].norms,
         other=rest[""].other - embeddings - head,
-        positions=getattr(text, "max_position_embeddings", None),
+        positions=context_length(text),
     )
 
 

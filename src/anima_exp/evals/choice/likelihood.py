@@ -15,6 +15,7 @@ from transformers.cache_utils import DynamicLayer
 
 from anima_exp.errors import ModelError
 from anima_exp.model.decode import keep_last
+from anima_exp.model.tokenizer import check_ids
 
 _ALIKE = 0.8  # of the longest in a batch
 _ENOUGH = 512  # tokens at once, from which on a large model is busy
@@ -58,6 +59,7 @@ def _last_logits(
     model: Any, rows: Sequence[np.ndarray], *, keep: int, batch_tokens: int
 ) -> Iterator[tuple[list[int], torch.Tensor]]:
     """(numbers of a batch's rows, logits [rows, keep, V] of their last positions)."""
+    check_ids(rows, model.config.get_text_config().vocab_size)
     prefix = shared_prefix(rows, keep=keep)
     # Reading it apart pays where it is read again.
     known = _read(model, rows[0][:prefix]) if prefix >= _WORTH and len(rows) > 1 else None
