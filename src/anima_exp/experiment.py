@@ -21,7 +21,7 @@ from anima_exp.results.folder import RunFolder
 from anima_exp.results.journal import Journal, NoJournal
 from anima_exp.results.record import Record
 from anima_exp.results.tracking import Tracker
-from anima_exp.run_checks import check_inputs, check_processes
+from anima_exp.run_checks import check_inputs, check_machine, check_processes
 
 # torch and transformers take ten seconds to import, which a done run or a mistake need not wait
 # for: whatever needs them is imported where it is used.
@@ -50,6 +50,7 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
     folder = RunFolder(config)
     if here.size == 1 and processes > 1 and not folder.done:
         check_inputs(config)
+        check_machine(config)
         return launch(config, processes, until=until)
     with joined(here) as world, ExitStack() as claims:
         if not world.leads:
@@ -79,6 +80,8 @@ def _told(config: RunConfig) -> dict[str, Any]:
 def _claim(config: RunConfig, folder: RunFolder, claims: ExitStack) -> bool:
     """Take the folder; True if there is nothing to do in it."""
     check_inputs(config)
+    if not folder.done:
+        check_machine(config)
     return claims.enter_context(folder).done
 
 

@@ -64,7 +64,7 @@ def unreachable() -> str | None:
 def _ask(limit: float) -> str | None:
     """Return why the hub's server does not answer, or None: any answer will do."""
     from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
     try:
         session: Any = get_session()

@@ -9,9 +9,9 @@ import pytest
 import torch
 from huggingface_hub import errors
 
+from anima_exp import hub as hub_files
 from anima_exp.errors import ModelError
 from anima_exp.model import adapter_files
-from anima_exp import hub as hub_files
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

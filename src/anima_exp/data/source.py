@@ -63,12 +63,11 @@ def heldout(config: DataConfig) -> Source | None:
 
 def check_hub(config: DataConfig) -> None:
     """Raise DataError if the hub has no such data set, before the library for it is imported."""
-    if config.path or config.source == "sample" or Path(config.source).is_dir():
-        return
-    if hub.is_id(config.source):
+    place = config.source or ""
+    if not config.path and hub.is_id(place) and not Path(place).is_dir():
         hub.check_data_set(
-            config.source,
-            where=f"data.source={config.source}",
+            place,
+            where=f"data.source={place}",
             way_out="Give data=local data.path=FILE, or try with a network.",
             revision=config.revision,
         )
@@ -126,14 +125,14 @@ def _hub(config: DataConfig, split: str, *, most: int | None) -> Source:
     def read() -> Iterator[NumberedRow]:
         # The first rows of a large set are streamed: FLAN v2 would be a download of 15M rows.
         try:
-            with hub.no_retries(config.source):
+            with hub.no_retries(str(config.source)):
                 rows = load_dataset(**chosen, split=split, streaming=most is not None)
                 yield from enumerate(islice(rows, most), start=1)
         except Exception as error:  # whatever a server, a proxy or a broken archive can raise
             raise _no_answer(config, split, error) from error
 
     try:
-        with hub.no_retries(config.source):
+        with hub.no_retries(str(config.source)):
             builder = load_dataset_builder(**chosen)
     except Exception as error:
         raise _no_answer(config, split, error) from error
