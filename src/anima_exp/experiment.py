@@ -256,6 +256,7 @@ def _record(
         hardware=provenance.hardware(),
         processes=len(tokens_by_process),
         tokens_by_process=tokens_by_process,
+        places=identity.places(config),
         wandb=journal.tracker.note,
     )
 
