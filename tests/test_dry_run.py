@@ -54,7 +54,7 @@ def test_rows_of_a_file_are_read_as_the_run_would(compose, rows):
     local = ["data=local", f"data.path={rows}"]
     check_dry([compose(*local, "data.heldout_rows=9")])
     assert "there are 10 rows" in refused(compose, *local, "data.heldout_rows=10")
-    broken = json.loads(rows.read_text()) + [{"instruction": "no output"}]
+    broken = [*json.loads(rows.read_text()), {"instruction": "no output"}]
     rows.write_text(json.dumps(broken))
     assert "rows.json, row 11: " in refused(compose, *local, "data.heldout_rows=5")
     check_dry([compose(*local, "data.heldout_rows=5", "data.on_bad_row=skip")])
