@@ -12,6 +12,7 @@ from anima_exp import hub
 from anima_exp.config import ModelConfig, QuantConfig, Quantization
 from anima_exp.errors import ModelError
 from anima_exp.merge.tensors import Tensors
+from anima_exp.model.base_files import check_base_files
 from anima_exp.model.device_map import without_weights
 from anima_exp.model.tokenizer import location
 from anima_exp.results.files import read_json
@@ -40,6 +41,7 @@ class Base:
     @classmethod
     def of(cls, model: ModelConfig) -> "Base":
         """Raises ModelError: there are no such files, or they are quantised already."""
+        check_base_files(model)
         base = cls(model, Tensors(_weights(model)))
         if "quantization_config" in base.config:
             raise ModelError(

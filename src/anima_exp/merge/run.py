@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from anima_exp.config import MergeConfig, Onto, TargetModules
-from anima_exp.errors import ConfigError, InUse, RunError, Stopped
+from anima_exp.errors import ConfigError, InUse, RunError, Stopped, first_line
 from anima_exp.finished import name, record
 from anima_exp.merge import about, prove, screen, verdict
 from anima_exp.merge.adapter import Adapter
@@ -168,7 +168,7 @@ def _asked_for(out: Path) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
             raise
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise RunError(
             f"Cannot write out={out}: {reason}. Make room there, or give another."
         ) from (error)

@@ -14,7 +14,8 @@ from anima_exp.config import ModelConfig, Precision, QuantConfig, Quantization
 from anima_exp.errors import ModelError, first_line
 from anima_exp.model import loading
 from anima_exp.model.base_config import attention_of, context_length, read_config
-from anima_exp.model.base_files import check_base_files
+from anima_exp.model.base_files import check_base_files, check_sizes
+from anima_exp.model.device_map import without_weights
 from anima_exp.model.experts import check_experts
 from anima_exp.model.snapshot import snapshot_of
 from anima_exp.model.stored_type import check_stored_type
@@ -86,8 +87,8 @@ def load_base(
     check_base_files(model, quant)
     config = read_config(model)
     stored = check_stored_type(model.source, config.to_dict(), quant)
-    if quant.type is not Quantization.none and not stored:
-        check_experts(model, quant)
+    if not stored and not model.trust_remote_code:  # their own code may need real weights
+        _check_empty(model, quant)
     attention = attention_of(config, model.attention)
     if attention is not model.attention:
         say(
@@ -167,7 +168,6 @@ def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any
                 revision=None if snapshot else model.revision,
                 trust_remote_code=model.trust_remote_code,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # the report lists them, and they are refused below
                 **{key: value for key, value in how.items() if value is not None},
             )
     except torch.OutOfMemoryError as error:
@@ -176,9 +176,8 @@ def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any
             "Use a smaller model, quant=nf4, or model.device_map=auto over several GPUs."
         ) from error
     except Exception as error:  # each format, and each class of models, has errors of its own
-        hint = loading.attention_hint(error, model.attention)
-        line = cannot_load("model.source", source, error, what="model")
-        raise ModelError(f"{line}{hint}") from error
+        reason = loading.reason(error, model.attention)
+        raise ModelError(cannot_load("model.source", source, reason, what="model")) from error
     loaded, report = found
     loading.check_report(loaded, report, source)
     return loaded
@@ -191,7 +190,16 @@ def _use_stored(loaded: Any, model: ModelConfig, quant: QuantConfig) -> None:
         for module in loaded.modules():
             if hasattr(module, "compute_dtype"):
                 setattr(module, "compute_dtype", DTYPES[quant.compute_dtype])  # noqa: B010 - mypy
-    check_experts(model, quant, loaded=loaded)
+    check_experts(model, quant, loaded)
+
+
+def _check_empty(model: ModelConfig, quant: QuantConfig) -> None:
+    """Raise ModelError for what a model's sizes tell already, before its weights are loaded."""
+    empty = without_weights(model)
+    sizes = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
+    check_sizes(model, sizes, str(empty.base_model_prefix))
+    if quant.type is not Quantization.none:
+        check_experts(model, quant, empty)
 
 
 def _bitsandbytes(quant: QuantConfig) -> Any:

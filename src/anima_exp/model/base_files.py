@@ -66,6 +66,35 @@ def check_base_files(model: ModelConfig, quant: QuantConfig | None = None) -> No
     check_tokenizer_files(model)
 
 
+def check_sizes(model: ModelConfig, sizes: Mapping[str, tuple[int, ...]], prefix: str) -> None:
+    """Raise ModelError if a safetensors file has a weight of another size than config.json says.
+
+    transformers finds this out only after loading, and for weights that it quantises not at all.
+
+    Args:
+        sizes: of the weights that config.json describes, by name.
+        prefix: of the names in memory that a file written from the inner model lacks.
+    """
+    folder = tiny_base() if model.source == "tiny" else Path(model.source).expanduser()
+    where = f"model.source={model.source}"
+    first = next((name for name in (*_WHOLE, *_INDEXES) if (folder / name).is_file()), "")
+    if not first.startswith("model.safetensors"):
+        return
+    odd = []
+    for file in _weight_files(folder, first, where):
+        for name, one in (_header(folder / file) or (0, {}))[1].items():
+            wanted = sizes.get(name, sizes.get(f"{prefix}.{name}"))
+            if wanted is not None and tuple(one["shape"]) != wanted:
+                odd.append((name, tuple(one["shape"]), wanted))
+    if odd:
+        name, stored, wanted = min(odd)
+        raise ModelError(
+            f"{where}: {len(odd)} weights have other sizes than config.json says; the first is "
+            f"{name} with {_by(stored)} numbers, not {_by(wanted)}. Its config.json belongs to "
+            f"another model, or was edited. {_AGAIN}"
+        )
+
+
 def check_tokenizer_files(model: ModelConfig) -> None:
     """Raise ModelError if a file of the tokenizer's folder is empty or a Git LFS pointer."""
     source = model.tokenizer or model.source
@@ -87,6 +116,10 @@ def read_object(file: Path, where: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ModelError(f"{where}: {file.name} holds no JSON object.")
     return found
+
+
+def _by(sizes: tuple[int, ...]) -> str:
+    return " x ".join(map(str, sizes))
 
 
 def _foreign(names: Iterable[str]) -> str | None:

@@ -10,6 +10,7 @@ import torch
 
 from anima_exp.errors import ModelError, first_line
 from anima_exp.model.base_config import context_length
+from anima_exp.model.padding import masks_padding
 from anima_exp.model.sampling import Sampling, choose
 from anima_exp.model.tokenizer import check_ids
 from anima_exp.parallel.world import ALONE, World
@@ -50,6 +51,11 @@ def decode(
         ModelError: a prompt leaves no room in the model's context, or the batch none in memory.
     """
     assert watch is None or len(prompts) == 1
+    if len({len(prompt) for prompt in prompts}) > 1 and not masks_padding(model):
+        return [
+            decode(model, tokenizer, [prompt], how, seeds=[seed], world=world)[0]
+            for prompt, seed in zip(prompts, seeds or [0] * len(prompts), strict=True)
+        ]
     check_ids(prompts, model.config.get_text_config().vocab_size)
     room = _room(model, prompts, how.max_new_tokens)
     ends = end_tokens(model, tokenizer)
@@ -92,7 +98,7 @@ def _steps(
             use_cache=True,
             **only_last,
         )
-        past = out.past_key_values
+        past = getattr(out, "past_key_values", None)
         tokens = world.led(choose(out.logits[:, -1].float(), how, [row.dice for row in here]))
         for row, token in zip(here, tokens, strict=True):
             row.add(token)
@@ -105,12 +111,16 @@ def _steps(
         # Of a row that has ended, the last place: what is fed to it is not read.
         ended = torch.tensor([[row.finish is not None] for row in here], device=mask.device)
         positions = torch.where(ended, positions[:, -1:], positions[:, -1:] + 1)
-        if 2 * len(going) <= len(here) and _can_drop_rows(past):
+        if past is not None and 2 * len(going) <= len(here) and _can_drop_rows(past):
             chosen = torch.tensor(going, device=mask.device)
             past.batch_select_indices(chosen)
             mask, last, positions = mask[chosen], last[chosen], positions[chosen]
             here = [here[number] for number in going]
-        ids = last
+        if past is None:  # a family without such a cache (Mamba, RWKV) reads all of it again
+            ids = torch.cat([ids, last], dim=1)
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        else:
+            ids = last
 
 
 def _can_drop_rows(cache: Any) -> bool:

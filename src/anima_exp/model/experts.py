@@ -9,7 +9,6 @@ from typing import Any
 
 from anima_exp.config import ModelConfig, QuantConfig
 from anima_exp.errors import ModelError
-from anima_exp.model.device_map import without_weights
 from anima_exp.model.layers import in_block, linear_layers
 
 _LEAST = 0.9  # of the matrices in decoder blocks
@@ -25,14 +24,13 @@ class Share:
     stacked: bool  # whether most of the rest is no linear layer
 
 
-def check_experts(model: ModelConfig, quant: QuantConfig, *, loaded: Any = None) -> None:
-    """Raise ModelError if quantisation would leave a model's experts as they are.
+def check_experts(model: ModelConfig, quant: QuantConfig, built: Any) -> None:
+    """Raise ModelError if quantisation leaves, or would leave, a model's experts as they are.
 
     Args:
-        loaded: the model in memory, if it is; otherwise only its sizes are built, so that a large
-            model is not loaded for nothing.
+        built: the model in memory, or the same without weights, which tells before it is loaded.
     """
-    share = quantised_share(without_weights(model) if loaded is None else loaded)
+    share = quantised_share(built)
     if share.quantised < _LEAST and share.stacked:
         raise ModelError(
             f"quant={quant.type.value} would quantise only {100 * share.quantised:.0f} % of the "

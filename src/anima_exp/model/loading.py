@@ -6,12 +6,13 @@ A weight that the files lack starts at random, and transformers goes on with a t
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
 from anima_exp.config import Attention
-from anima_exp.errors import ModelError
+from anima_exp.errors import ModelError, first_line
 from anima_exp.results.screen import say
 
 _AGAIN = "Download the model again, or give the folder of the whole model."
@@ -54,13 +55,6 @@ def check_report(model: Any, report: Mapping[str, Any], source: str) -> None:
             f"{where} lacks {len(missing)} of the {count} weights of {name}, "
             f"which would start at random: {_first(missing)}.{besides} {_AGAIN}"
         )
-    if mismatched := sorted(report["mismatched_keys"], key=lambda one: str(one[0])):
-        key, stored, wanted = mismatched[0]
-        raise ModelError(
-            f"{where}: {len(mismatched)} weights have other sizes than config.json says; the first "
-            f"is {key} with {_by(stored)}, not {_by(wanted)}. Its config.json belongs to another "
-            f"model, or was edited. {_AGAIN}"
-        )
     if surplus:
         say(f"base     {name} has no place for {_some(surplus)} of {source}")
 
@@ -85,10 +79,19 @@ def check_finite(model: Any) -> None:
 _PLAIN = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
-def attention_hint(error: Exception, attention: Attention) -> str:
-    """Name our setting where transformers names its argument."""
-    about = "attention" in str(error).lower() and attention is not Attention.eager
-    return f" Use model.attention={Attention.eager.value}." if about else ""
+def reason(error: Exception, attention: Attention) -> Exception:
+    """Return the error with our words where transformers or torch gives advice of its own."""
+    text = str(error)
+    if isinstance(error, UnpicklingError) or "weights_only" in text:
+        return ValueError(
+            "a .bin file is damaged, or holds more than weights, which could run a program here. "
+            "Nothing of it was run. Ask its author for safetensors."
+        )
+    if "ignore_mismatched_sizes" in text:
+        return ValueError("weights have other sizes than its config.json says.")
+    if "attention" in text.lower() and attention is not Attention.eager:
+        return ValueError(f"{first_line(error)} Use model.attention={Attention.eager.value}.")
+    return error
 
 
 def _some(names: list[str]) -> str:
@@ -98,7 +101,3 @@ def _some(names: list[str]) -> str:
 def _first(names: list[str]) -> str:
     shown = ", ".join(names[:3])
     return f"{shown}, ..." if len(names) > 3 else shown
-
-
-def _by(sizes: Any) -> str:
-    return " x ".join(map(str, sizes))
