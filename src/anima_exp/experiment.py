@@ -12,7 +12,6 @@ from anima_exp.checks import check_length
 from anima_exp.config import RunConfig, TargetModules
 from anima_exp.errors import AnimaError, Paused, RunEnded, Stopped
 from anima_exp.launch import launch
-from anima_exp.model.base_files import check_base_files
 from anima_exp.parallel.join import joined
 from anima_exp.parallel.place import place
 from anima_exp.parallel.world import World
@@ -23,7 +22,7 @@ from anima_exp.results.folder import RunFolder
 from anima_exp.results.journal import Journal, NoJournal
 from anima_exp.results.record import Record
 from anima_exp.results.tracking import Tracker
-from anima_exp.run_checks import check_inputs, check_processes
+from anima_exp.run_checks import check_inputs, check_machine, check_processes
 
 # torch and transformers take ten seconds to import, which a done run or a mistake need not wait
 # for: whatever needs them is imported where it is used.
@@ -53,7 +52,7 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
     folder = RunFolder(config)
     if here.size == 1 and processes > 1 and not folder.done:
         check_inputs(config)
-        check_base_files(config.model, config.quant)
+        check_machine(config)
         return launch(config, processes, until=until)
     with joined(here) as world, ExitStack() as claims:
         if not world.leads:
@@ -84,7 +83,7 @@ def _claim(config: RunConfig, folder: RunFolder, claims: ExitStack) -> bool:
     """Take the folder; True if there is nothing to do in it."""
     check_inputs(config)
     if not folder.done:
-        check_base_files(config.model, config.quant)
+        check_machine(config)
     return claims.enter_context(folder).done
 
 
@@ -268,6 +267,7 @@ def _record(
         hardware=provenance.hardware(),
         processes=len(tokens_by_process),
         tokens_by_process=tokens_by_process,
+        places=identity.places(config),
         wandb=journal.tracker.note,
     )
 

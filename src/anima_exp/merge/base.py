@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 
-from anima_exp import json_text
+from anima_exp import hub, json_text
 from anima_exp.config import ModelConfig, QuantConfig, Quantization
 from anima_exp.errors import ModelError, first_line
 from anima_exp.merge.tensors import Tensors
-from anima_exp.model import hub
 from anima_exp.model.base_files import check_base_files
 from anima_exp.model.device_map import without_weights
 from anima_exp.model.tokenizer import location

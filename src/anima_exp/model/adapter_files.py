@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anima_exp import json_text
+from anima_exp import hub, json_text
 from anima_exp.errors import ModelError, first_line
-from anima_exp.model import hub
 from anima_exp.paths import is_file, is_folder
 
 if TYPE_CHECKING:

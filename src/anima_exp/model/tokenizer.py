@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anima_exp import json_text
+from anima_exp import hub, json_text
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError
-from anima_exp.model import hub
 from anima_exp.model.base_files import check_tokenizer_files
 from anima_exp.paths import tiny_base
 
@@ -50,9 +49,10 @@ def load_tokenizer(model: ModelConfig, *, to_copy: bool = False) -> "PreTrainedT
         hub.file(source, "config.json", where=f"{key}={source}", revision=revision)
     _check_settings(key, source)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            source, revision=revision, trust_remote_code=model.trust_remote_code
-        )
+        with hub.no_retries(source):
+            tokenizer = AutoTokenizer.from_pretrained(
+                source, revision=revision, trust_remote_code=model.trust_remote_code
+            )
     except Exception as error:  # the tokenizers library raises plain ones
         raise ModelError(cannot_load(key, source, error, what="tokenizer")) from error
     if not tokenizer.is_fast:
