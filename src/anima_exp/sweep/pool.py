@@ -44,6 +44,9 @@ class Schedule(Protocol):
     def stopped(self) -> dict[str, dict[str, Any]]:
         """The cells that were given up before their last step: where, and why, by their names."""
 
+    def reached(self) -> dict[str, list[dict[str, Any]]]:
+        """By name of a cell, the rungs that it has reached: rung (from 1), step, value there."""
+
 
 @dataclass
 class _Running:

@@ -52,6 +52,9 @@ class Queue:
     def stopped(self) -> dict[str, dict[str, Any]]:
         return {}
 
+    def reached(self) -> dict[str, list[dict[str, Any]]]:
+        return {}
+
 
 class Elsewhere:
     """Jobs whose cells another process has, to be looked at again in a while."""
