@@ -150,7 +150,7 @@ def test_the_seeds_of_a_setting_never_compete(seeds):
     last = ends(seeds)
     assert all(len(steps) == 3 and len(set(steps)) == 1 for steps in last.values()), last
     assert set(last[max(last)]) == {27}, "the best by its mean, whatever luck its seeds had"
-    assert sum(steps[0] == 27 for steps in last.values()) <= 3
+    assert sum(steps[0] == 27 for steps in last.values()) <= 4
     worst = [c for c in seeds if c.config.optimizer.learning_rate == min(last)]
     mean = sum(value(cell.config, 3) for cell in worst) / 3
     for cell in worst:
