@@ -7,7 +7,17 @@ import anima_exp
 
 LAYERS = [
     {"errors"},
-    {"cores", "cpu_memory", "parallel", "paths", "same", "signals", "terminal", "wilson"},
+    {
+        "child_process",
+        "cores",
+        "cpu_memory",
+        "parallel",
+        "paths",
+        "same",
+        "signals",
+        "terminal",
+        "wilson",
+    },
     {"config", "lookup", "quiet", "sweep_files"},
     {"checks", "command_line", "messages", "program", "scale"},
     {"tiny"},

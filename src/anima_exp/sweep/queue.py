@@ -37,7 +37,7 @@ class Queue:
         return self._jobs.popleft() if self._jobs else None
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        if outcome in (Outcome.no_slot, Outcome.bad_fork):
+        if outcome in (Outcome.no_slot, Outcome.bad_fork, Outcome.server_gone):
             self._jobs.appendleft(job)
         elif outcome is Outcome.in_use:
             self._elsewhere.add(job)
