@@ -22,6 +22,7 @@ from anima_exp.sweep.slots import Place, Slot, free_place
 
 PRELOAD = ["anima_exp.sweep.warm"]  # by the process that jobs are forked from
 _SERVER_GONE = 255  # what multiprocessing says of a child when the server that forked it is gone
+_SERVER_ENDS_SECONDS = 1.0
 _TRIES_WITHOUT_SERVER = 1  # of a job whose server was ended before it began
 _LOOK_SECONDS = 0.2  # how often jobs, slots and signals are looked at
 _SLOT_TAKEN_SECONDS = 5.0  # how long a slot is left alone that another sweep has
@@ -133,6 +134,9 @@ class Pool:
     def _server_gone(self, job: Job) -> Outcome:
         """The server was ended while the job began: it begins again, once, with a new server."""
         cell = job.cell
+        time.sleep(
+            _SERVER_ENDS_SECONDS
+        )  # a start before it has let go of its socket would fail too
         self._without_server[cell.name] += 1
         if self._without_server[cell.name] <= _TRIES_WITHOUT_SERVER:
             return Outcome.server_gone
