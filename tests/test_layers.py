@@ -8,6 +8,7 @@ import anima_exp
 LAYERS = [
     {"errors"},
     {
+        "child_process",
         "cores",
         "cpu_memory",
         "json_text",

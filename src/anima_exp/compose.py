@@ -5,7 +5,8 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import hydra
@@ -26,6 +27,7 @@ from anima_exp.parallel.place import place
 from anima_exp.paths import shipped
 from anima_exp.scale import scaled
 from anima_exp.signals import FROM_CLUSTER
+from hydra_plugins import _anima_exp
 
 # ${unless:${trainer.epochs},${data.steps}}: data.steps, unless trainer.epochs has a value.
 # Registered on import: a cluster's process is handed a config to resolve and calls nothing first.
@@ -40,14 +42,10 @@ OmegaConf.register_new_resolver(
 )
 
 
-# Hydra copies its sources, and with them this store, for each line of --help: a second and more
-# for what nobody changes.
-ConfigStore.__deepcopy__ = lambda store, _: store  # type: ignore[attr-defined]
-
-
 def install(schema: type = RunConfig) -> None:
-    """Give Hydra the schema and the group `sweep`. Call before it composes anything."""
+    """Give Hydra the schema, our plug-ins and the group `sweep`. Call before it composes."""
     speak_of(schema)
+    _anima_exp.offer()
     ConfigStore.instance().store(name="schema", node=schema)
     if issubclass(schema, RunConfig):
         sweep_files.offer()
@@ -133,7 +131,8 @@ def command(
     try:
         sys.argv[1:] = expand([readable(argument) for argument in sys.argv[1:]])
         folder = str(shipped("conf"))
-        hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
+        with _store_not_copied():
+            hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
     except (AnimaError, RunEnded, HydraException, OmegaConfBaseException) as error:
         mistake(error, told=_told_by_another())
     except (ValueError, AssertionError) as error:  # Hydra's answers to a few overrides
@@ -150,6 +149,21 @@ def command(
             os.environ["HYDRA_FULL_ERROR"] = given
     if failed:
         sys.exit(failed[0])
+
+
+@contextmanager
+def _store_not_copied() -> Iterator[None]:
+    """Let Hydra share its ConfigStore where it copies it, which costs more than a second.
+
+    It copies its config sources, and with them the store, for each line of --help. Nothing changes
+    the store meanwhile. Another Hydra program of this process keeps its copies.
+    """
+    store: Any = ConfigStore
+    store.__deepcopy__ = lambda shared, _: shared
+    try:
+        yield
+    finally:
+        del store.__deepcopy__
 
 
 def _told_by_another() -> bool:

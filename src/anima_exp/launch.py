@@ -17,6 +17,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from anima_exp.child_process import Exit
 from anima_exp.config import RunConfig
 from anima_exp.cores import cores, threads_are_chosen
 from anima_exp.errors import AnimaError, InUse, LostContact, Paused, Stopped
@@ -25,8 +26,7 @@ from anima_exp.results.folder import FAILURE, run_folder
 from anima_exp.results.record import Record
 from anima_exp.signals import FROM_CLUSTER, SAME_WISH_SECONDS
 
-# Exit statuses that a process of ours gives besides 0, 1 and 128 + the signal it was stopped by.
-PAUSED, IN_USE, LOST = 70, 71, 72
+PAUSED, IN_USE, LOST = Exit.paused, Exit.in_use, Exit.lost
 _GRACE_SECONDS = 60  # for the others to end too, when one is gone or a user insists
 _LOOK_SECONDS = 0.1
 

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from anima_exp.sweep.slots import Place, Slot, free_place
 
 PRELOAD = ["anima_exp.sweep.warm"]  # by the process that jobs are forked from
 _SERVER_GONE = 255  # what multiprocessing says of a child when the server that forked it is gone
+_SERVER_ENDS_SECONDS = 1.0
+_TRIES_WITHOUT_SERVER = 1  # of a job whose server was ended before it began
 _LOOK_SECONDS = 0.2  # how often jobs, slots and signals are looked at
 _SLOT_TAKEN_SECONDS = 5.0  # how long a slot is left alone that another sweep has
 
@@ -44,6 +47,9 @@ class Schedule(Protocol):
 
     def stopped(self) -> dict[str, dict[str, Any]]:
         """The cells that were given up before their last step: where, and why, by their names."""
+
+    def reached(self) -> dict[str, list[dict[str, Any]]]:
+        """By name of a cell, the rungs that it has reached: rung (from 1), step, value there."""
 
 
 @dataclass
@@ -74,6 +80,7 @@ class Pool:
     _context: Any = None
     _running: list[_Running] = field(default_factory=list)
     _taken: dict[str, float] = field(default_factory=dict)  # slot -> until when
+    _without_server: Counter[str] = field(default_factory=Counter)  # by name of a cell
 
     def run(self, schedule: Schedule) -> None:
         before = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
@@ -101,12 +108,12 @@ class Pool:
                 schedule.ended(job, elsewhere)
                 self.board.ended(job, elsewhere, Progress.whole(job.cell))
             elif place := self._free_place():
-                self._spawn(job, place)
+                self._spawn(job, place, schedule)
             else:
                 schedule.ended(job, Outcome.no_slot)
                 return
 
-    def _spawn(self, job: Job, place: Place) -> None:
+    def _spawn(self, job: Job, place: Place, schedule: Schedule) -> None:
         cell = job.cell
         (cell.folder / FAILURE).unlink(missing_ok=True)  # what it says from here on is news
         process = self._context.Process(
@@ -114,10 +121,34 @@ class Pool:
             args=(self.work, cell.config, job.until, place, cell.log, self.first_line(cell)),
         )
         server = self._context.get_start_method() == "forkserver"
-        with _environment(_variables(self.slots[0], server=server)):  # which starts at first use
-            process.start()
+        try:
+            with _environment(_variables(self.slots[0], server=server)):  # it starts at first use
+                process.start()
+        except (OSError, EOFError):  # of a server that was ended a moment ago
+            if not server:
+                raise
+            outcome = self._server_gone(job)
+            schedule.ended(job, outcome)
+            self.board.ended(job, outcome, Progress(cell))
+            return
         self._running.append(_Running(job, place, process, Progress(cell)))
         self.board.started(job, place)
+
+    def _server_gone(self, job: Job) -> Outcome:
+        """The server was ended while the job began: it begins again, once, with a new server."""
+        cell = job.cell
+        time.sleep(
+            _SERVER_ENDS_SECONDS
+        )  # a start before it has let go of its socket would fail too
+        self._without_server[cell.name] += 1
+        if self._without_server[cell.name] <= _TRIES_WITHOUT_SERVER:
+            return Outcome.server_gone
+        _leave_word(
+            cell,
+            "the process that starts jobs was ended twice while this job began, as the system "
+            "does when memory runs out. launcher.warm=false starts jobs without it",
+        )
+        return Outcome.failed
 
     def _free_place(self) -> Place | None:
         used = {slot.name for running in self._running for slot in running.place.slots}
@@ -140,6 +171,8 @@ class Pool:
             running.progress.read()
             running.asked_to_stop |= bool(self.signals)
             outcome = _outcome(running)
+            if outcome is Outcome.server_gone:
+                outcome = self._server_gone(running.job)
             if outcome is Outcome.no_slot:
                 self._leave_alone(running.place.slots)
             elif outcome is Outcome.bad_fork and self.warm:
@@ -224,8 +257,11 @@ def _outcome(running: _Running) -> Outcome:
         return Outcome.given_up
     if running.asked_to_stop:
         return Outcome.stopped
-    if status == _SERVER_GONE and cell.busy:  # the server died, the job it had forked lives on
-        return Outcome.in_use
+    if status == _SERVER_GONE:
+        if cell.busy:  # the server died, the job it had forked lives on
+            return Outcome.in_use
+        if cell.state is not State.failed:
+            return Outcome.server_gone
     known = {outcome.value: outcome for outcome in Outcome}
     outcome = known.get(status or 0, Outcome.failed)
     if outcome in (Outcome.done, Outcome.stopped):  # neither asked for, nor is there a record
@@ -237,15 +273,19 @@ def _outcome(running: _Running) -> Outcome:
 
 def _say_why(cell: Cell, status: int | None) -> None:
     """Leave word for a process that could not do so itself."""
-    if (cell.folder / FAILURE).exists() or not cell.folder.is_dir():
-        return
     reason = _last_words(cell) or f"the process ended with status {status}"
     if status is not None and status < 0:
         name = signal.Signals(-status).name
         reason = f"the process was ended by {name}"
         if name == "SIGKILL":
             reason += ", as the system does when memory runs out"
-    write_text(cell.folder / FAILURE, reason + "\n")
+    _leave_word(cell, reason)
+
+
+def _leave_word(cell: Cell, reason: str) -> None:
+    if not (cell.folder / FAILURE).exists():
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        write_text(cell.folder / FAILURE, reason + "\n")
 
 
 def _last_words(cell: Cell) -> str:

@@ -1,6 +1,7 @@
 """How far a running cell is: read from the metrics that it writes, as any onlooker could."""
 
 import time
+from math import ceil
 from typing import Any
 
 from anima_exp import json_text
@@ -67,7 +68,8 @@ class Progress:
             self.loss = row["loss"]
             if self._steps is None and row.get("epoch"):
                 epochs = self.cell.config.trainer.epochs or 0.0
-                self._steps = round(row["step"] * epochs / row["epoch"])
+                # The last batch may be short, so that the last step counts as one all the same.
+                self._steps = ceil(round(row["step"] * epochs / row["epoch"], 6))
         else:
             self.scores = {k: v for k, v in row.items() if k not in ("step", "eval_seconds")}
 

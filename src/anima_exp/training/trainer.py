@@ -38,7 +38,7 @@ class QLoraTrainer(Trainer):
 
     Args:
         rows: indexable; each item holds `input_ids` and `labels` of one row.
-        order: row numbers, `[steps * batch_size]` (training/order.py).
+        order: row numbers, `[steps * batch_size]` or fewer: the last batch may be short.
         keys: what the model's dropout masks come from (model/dropout.py).
         token_budget: tokens of one forward pass, to begin with.
         world: the processes that share the run; the first writes.
@@ -73,6 +73,7 @@ class QLoraTrainer(Trainer):
         self.order = order
         self.world = world
         self.folder = folder
+        self.batch_size = config.trainer.batch_size
         self.keep_checkpoints = config.trainer.keep_checkpoints
         self.lora_dtype = config.lora.dtype
         self.rows_seen_once = len(rows)
@@ -92,7 +93,7 @@ class QLoraTrainer(Trainer):
             world=world,
             in_step=in_step,
         )
-        steps = len(order) // config.trainer.batch_size
+        steps = math.ceil(len(order) / config.trainer.batch_size)
         super().__init__(
             model=model,
             args=training_arguments(config, steps=steps, folder=folder),
@@ -164,7 +165,7 @@ class QLoraTrainer(Trainer):
         step = self.state.global_step
         row = {
             "step": step,
-            "epoch": step * len(self.order) / self.state.max_steps / self.rows_seen_once,
+            "epoch": min(step * self.batch_size, len(self.order)) / self.rows_seen_once,
             **self.meter.drain(),
             "grad_norm": logs["grad_norm"],
             "learning_rate": logs["learning_rate"],
