@@ -39,7 +39,7 @@ def runs(tmp_path_factory):
 def output(runs, tmp_path, capsys, monkeypatch):
     """output("latex", "--top", 1) -> (exit status, what was written, what stderr says)."""
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("anima_exp.results.tracking.has_key", lambda: True)
+    monkeypatch.setattr("anima_exp.results.wandb_account.has_key", lambda: True)
     saved = []
 
     def save(comparison, **_):

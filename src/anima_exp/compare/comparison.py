@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from anima_exp.compare.answer import Answer, answer
 from anima_exp.compare.baseline import Baseline, against
 from anima_exp.compare.cells import Cell, cells, differing
 from anima_exp.compare.effects import Effects, main_effects
@@ -30,7 +31,8 @@ class Comparison:
     rows: list[Row]
     effects: Effects
     baseline: Baseline | None
-    verdict: str
+    answer: Answer | None  # to the question that the runs ask, from all of them
+    verdict: str  # on the best cell
     published: list[Beside]
     counts: dict[State, int]
     best_per: str | None = None
@@ -44,6 +46,19 @@ class Comparison:
         """`12 done, 1 failed`."""
         told = ((state, n) for state, n in self.counts.items() if n and state not in but)
         return ", ".join(f"{n} {_WORDS.get(state, state.value)}" for state, n in told)
+
+    @property
+    def conclusion(self) -> list[str]:
+        """The sweep's question answered, if the runs answer it; then what is known of the best."""
+        if self.answer is None:
+            return [self.verdict]
+        if self.keys != [self.answer.key]:
+            return [self.answer.sentence, self.verdict]
+        # The cells are the values that the answer has compared: the verdict would do it again.
+        best = min(self.rows, key=lambda row: row.rank)
+        score = f"{self.metric.name} {self.metric.number(best.score.mean)}"
+        seeds = f"{best.score.n} seed{'' if best.score.n == 1 else 's'}"
+        return [self.answer.sentence, f"The best cell is {best.cell.label}: {score}, {seeds}."]
 
     @property
     def wanted(self) -> list[Row]:
@@ -90,14 +105,16 @@ def build(
     chosen = chosen.in_column(score for cell in found for score in cell.values(chosen))
     rows = leaderboard(found, chosen, best_per=best_per, sort=sort, keys=keys) if found else []
     cautions = (caution(runs.done(), chosen), pooled(found, chosen))
+    effects = main_effects(found, keys, chosen)
     return Comparison(
         runs=runs,
         metric=chosen,
         keys=keys,
         cells=found,
         rows=rows,
-        effects=main_effects(found, keys, chosen),
+        effects=effects,
         baseline=against(found, keys, chosen, baseline) if baseline and found else None,
+        answer=answer(found, keys, chosen, effects, about=_about(runs)),
         verdict=verdict(rows, chosen, repeat=repeat(rows, runs.sweeps)),
         published=[side_by_side(s.published, found, chosen) for s in runs.sweeps if s.published],
         counts=runs.counts(),
@@ -108,6 +125,12 @@ def build(
         caution=" ".join(filter(None, cautions)) or None,
         repeated=repeated(found, chosen),
     )
+
+
+def _about(runs: Runs) -> str | None:
+    """Return the setting that the question is about, if all sweeps ask about the same one."""
+    settings = {sweep.about for sweep in runs.sweeps}
+    return settings.pop() if len(settings) == 1 else None
 
 
 def _filtered(runs: Runs, filters: Sequence[str]) -> Runs:

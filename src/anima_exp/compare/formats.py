@@ -30,7 +30,7 @@ def markdown(comparison: Comparison) -> str:
         if one.baseline.differences:
             parts.append(table(differences(one.baseline, one.metric)))
         parts.append(f"{written_plainly(one.baseline.told)}\n")
-    said = " ".join(filter(None, [one.verdict, one.repeated, one.caution]))
+    said = " ".join(filter(None, [*one.conclusion, one.repeated, one.caution]))
     return "\n".join([*parts, f"{written_plainly(said)}\n"])
 
 
@@ -114,6 +114,7 @@ def json_text(comparison: Comparison) -> str:
         "settings": one.keys,
         "leaderboard": [_row(row) for row in one.shown],
         "left_out": one.left_out,
+        "answer": asdict(one.answer) if one.answer else None,
         "verdict": one.verdict,
         "caution": one.caution,
         "repeated": one.repeated,
