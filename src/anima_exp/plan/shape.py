@@ -182,10 +182,7 @@ def from_model(model: Any) -> Shape:
         kv_heads=getattr(text, "num_key_value_heads", None) or heads,
         head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
         vocab=text.vocab_size,
-        blocks=tuple(
-            Block(sum(1 for _ in alike), *same)
-            for same, alike in groupby(each)
-        ),
+        blocks=tuple(Block(sum(1 for _ in alike), *same) for same, alike in groupby(each)),
         embeddings=embeddings,
         head=head,
         norms=rest[""].norms,
