@@ -7,8 +7,19 @@ import anima_exp
 
 LAYERS = [
     {"errors"},
-    {"cores", "cpu_memory", "parallel", "paths", "same", "signals", "terminal", "wilson"},
-    {"config", "hub", "lookup", "quiet", "sweep_files"},
+    {
+        "child_process",
+        "cores",
+        "cpu_memory",
+        "json_text",
+        "parallel",
+        "paths",
+        "same",
+        "signals",
+        "terminal",
+        "wilson",
+    },
+    {"config", "file_hashes", "hub", "lookup", "quiet", "sweep_files"},
     {"checks", "command_line", "machine", "messages", "program", "scale"},
     {"tiny"},
     {"tables"},

@@ -31,9 +31,7 @@ print("done", flush=True)
 """
 
 
-def check_patterns(
-    settings: Mapping[str, Any], names: Iterable[str], where: str, *, seconds: float = _SECONDS
-) -> None:
+def check_patterns(settings: Mapping[str, Any], names: Iterable[str], where: str) -> None:
     """Raise ModelError if a pattern of an adapter's config is invalid, or takes too long.
 
     Args:
@@ -47,7 +45,7 @@ def check_patterns(
     command = [sys.executable, "-I", "-c", _TRY]
     try:
         said = subprocess.run(
-            command, input=given, capture_output=True, text=True, timeout=seconds
+            command, input=given, capture_output=True, text=True, timeout=_SECONDS
         ).stdout
     except subprocess.TimeoutExpired as error:
         output = error.stdout or b""
@@ -57,7 +55,7 @@ def check_patterns(
         return
     bad = last.startswith("bad ")
     number = int(said.split("\n")[-3] if bad else last)
-    reason = f"is invalid: {last[4:]}" if bad else f"takes more than {seconds:g} s to match"
+    reason = f"is invalid: {last[4:]}" if bad else f"takes more than {_SECONDS:g} s to match"
     raise ModelError(
         f"{where}: the pattern {patterns[number][0]!r} in its adapter_config.json {reason}. "
         "Replace it by a list of module names."

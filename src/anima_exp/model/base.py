@@ -16,11 +16,12 @@ from anima_exp.model import loading
 from anima_exp.model.base_config import attention_of, context_length, read_config
 from anima_exp.model.base_files import check_base_files, check_sizes
 from anima_exp.model.device_map import without_weights
-from anima_exp.model.experts import check_experts
+from anima_exp.model.experts import check_experts, experts_line
 from anima_exp.model.snapshot import snapshot_of
 from anima_exp.model.stored_type import check_stored_type
 from anima_exp.model.tokenizer import cannot_load, location
 from anima_exp.model.trial import try_architecture
+from anima_exp.quiet import import_bitsandbytes
 from anima_exp.results.screen import say
 
 DTYPES = {
@@ -88,7 +89,7 @@ def load_base(
     config = read_config(model)
     stored = check_stored_type(model.source, config.to_dict(), quant)
     if not stored and not model.trust_remote_code:  # their own code may need real weights
-        _check_empty(model, quant)
+        _check_empty(model, quant, trainable=trainable)
     attention = attention_of(config, model.attention)
     if attention is not model.attention:
         say(
@@ -106,7 +107,8 @@ def load_base(
     snapshot = snapshot_of(model, quant, dtype=dtype, where=where, cache=cache)
     loaded = snapshot.load(partial(_from_pretrained, model, **how)) if snapshot else None
     if loaded is None:
-        loaded = _from_pretrained(model, quantization_config=_bitsandbytes(quant), **how)
+        wanted = None if stored else _bitsandbytes(quant)
+        loaded = _from_pretrained(model, quantization_config=wanted, **how)
         if snapshot:
             snapshot.keep(loaded)
     if stored:
@@ -155,6 +157,7 @@ def norms_in_fp32(model: nn.Module) -> None:
 
 
 def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any) -> Any:
+    import_bitsandbytes()
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
@@ -193,13 +196,15 @@ def _use_stored(loaded: Any, model: ModelConfig, quant: QuantConfig) -> None:
     check_experts(model, quant, loaded)
 
 
-def _check_empty(model: ModelConfig, quant: QuantConfig) -> None:
+def _check_empty(model: ModelConfig, quant: QuantConfig, *, trainable: bool) -> None:
     """Raise ModelError for what a model's sizes tell already, before its weights are loaded."""
     empty = without_weights(model)
     sizes = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
     check_sizes(model, sizes, str(empty.base_model_prefix))
     if quant.type is not Quantization.none:
         check_experts(model, quant, empty)
+    elif not trainable and (line := experts_line(empty)):
+        say(f"base     {line}")
 
 
 def _bitsandbytes(quant: QuantConfig) -> Any:

@@ -40,6 +40,17 @@ def check_experts(model: ModelConfig, quant: QuantConfig, built: Any) -> None:
         )
 
 
+def experts_line(built: Any) -> str | None:
+    """Say how much of a 16-bit model is experts, which no adapter reaches; None without them."""
+    share = quantised_share(built)
+    if share.quantised >= _LEAST or not share.stacked:
+        return None
+    return (
+        f"{100 - 100 * share.quantised:.0f} % of the weights in blocks are stacked experts "
+        f"({share.largest}), which LoRA does not adapt here"
+    )
+
+
 def quantised_share(model: Any) -> Share:
     """Count matrices in blocks; of a model that is not quantised, linear layers would be."""
     linear = {f"{one.name}.weight" for one in linear_layers(model)}

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anima_exp import hub
+from anima_exp import hub, json_text
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError
 from anima_exp.model.base_files import check_tokenizer_files
@@ -24,15 +24,19 @@ def location(source: str) -> str:
     return str(Path(source).expanduser()) if source.startswith("~") else source
 
 
-def load_tokenizer(model: ModelConfig) -> "PreTrainedTokenizerBase":
+def load_tokenizer(model: ModelConfig, *, to_copy: bool = False) -> "PreTrainedTokenizerBase":
     """The model's own fast tokenizer, right-padded, with EOS and a padding token.
 
     No token is ever added: qlora.py adds [PAD] and grows the embeddings, which then differ from
     the published base and are not saved with the adapter. A token that exists serves as well,
     because nothing here tells padding from text by its id.
 
+    Args:
+        to_copy: it is only written next to a model, so it need not fit the base's embeddings.
+
     Raises:
-        ModelError: there is no such tokenizer, or it has no end-of-sequence token.
+        ModelError: there is no such tokenizer, or it has no end-of-sequence token, or it does not
+            fit the base.
     """
     from transformers import AutoTokenizer
 
@@ -43,6 +47,7 @@ def load_tokenizer(model: ModelConfig) -> "PreTrainedTokenizerBase":
     check_tokenizer_files(model)
     if not Path(source).is_dir() and hub.is_id(source):  # by itself transformers tries for a minute
         hub.file(source, "config.json", where=f"{key}={source}", revision=revision)
+    _check_settings(key, source)
     try:
         with hub.no_retries(source):
             tokenizer = AutoTokenizer.from_pretrained(
@@ -55,9 +60,21 @@ def load_tokenizer(model: ModelConfig) -> "PreTrainedTokenizerBase":
             f"The tokenizer of {source} has no fast version (tokenizer.json). "
             "Give another one with model.tokenizer=FOLDER_OR_HUB_ID."
         )
-    _special_tokens(tokenizer, source, embeddings_of(model))
+    _special_tokens(tokenizer, source, None if to_copy else embeddings_of(model))
     tokenizer.padding_side = "right"
     return tokenizer
+
+
+def _check_settings(key: str, source: str) -> None:
+    """Raise ModelError for settings of a local model that transformers has no message for."""
+    for name in ("config.json", "tokenizer_config.json"):
+        file = Path(source) / name
+        try:
+            if file.is_file():
+                json_text.read_table(file)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ModelError(f"{key}={source}: {name} cannot be read: {reason}") from error
 
 
 def cannot_load(key: str, source: str, error: Exception, *, what: str) -> str:
