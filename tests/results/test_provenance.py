@@ -25,8 +25,8 @@ def checkout(tmp_path, monkeypatch):
 
 def use(monkeypatch, package):
     monkeypatch.setattr(provenance, "_PACKAGE", package)
-    provenance.code_hash.cache_clear()
-    monkeypatch.setattr(provenance, "code_hash", provenance.code_hash.__wrapped__)
+    uncached = getattr(provenance.code_hash, "__wrapped__", provenance.code_hash)
+    monkeypatch.setattr(provenance, "code_hash", uncached)
 
 
 def git(folder, *arguments):
