@@ -18,7 +18,6 @@ from typing import Any
 from anima_exp.config import Direction, SweepConfig
 from anima_exp.errors import ConfigError
 from anima_exp.results import identity
-from anima_exp.results.lines import StepLines
 from anima_exp.sweep.cell import Cell, State
 from anima_exp.sweep.job import Job, Outcome
 from anima_exp.sweep.metric import check_metric
@@ -187,17 +186,17 @@ class Halving:
         That is what it logged last up to the rung. A cell that ran past it in an earlier sweep
         without looking counts with what it saw next; a done one does not count there.
         """
-        metric, found = self._settings.metric, []
-        rows = StepLines(cell.folder / "metrics.jsonl").rows()
-        furthest = max((row["step"] for row in rows), default=0)
+        found: list[float] = []
+        values = cell.measured(self._settings.metric)
+        furthest = max((row["step"] for row in cell.logged()), default=0)
         last = 0
         for step in self._rungs[cell.name]:
-            here = [row[metric] for row in rows if metric in row and last < row["step"] <= step]
+            here = [value for at, value in values if last < at <= step]
             if not here and cell.state is not State.done:
-                here = [row[metric] for row in rows if metric in row and row["step"] > step][:1]
+                here = [value for at, value in values if at > step][:1]
             if not here or furthest < step:
                 break
-            found.append(float(here[-1]))
+            found.append(here[-1])
             last = step
         return found
 
@@ -236,5 +235,6 @@ def rungs(cell: Cell, settings: SweepConfig) -> list[int]:
 
 
 def _logged(cell: Cell) -> list[str]:
-    rows = StepLines(cell.folder / "metrics.jsonl").rows()
-    return sorted({key for row in rows for key in row if key not in ("step", "eval_seconds")})
+    return sorted(
+        {key for row in cell.logged() for key in row if key not in ("step", "eval_seconds")}
+    )

@@ -14,7 +14,7 @@ from anima_exp.config import RunConfig
 from anima_exp.paths import shipped
 from anima_exp.results import identity, known_lengths, screen
 from anima_exp.results.folder import run_folder
-from anima_exp.results.record import Record
+from anima_exp.results.record import RECORD, Record
 from anima_exp.sweep.cell import Cell, State
 from anima_exp.sweep.file import SweepFile
 from anima_exp.terminal import visible
@@ -43,6 +43,20 @@ def before(file: SweepFile) -> None:
         told["tokens"] = _tokens(left)
     told["folder"] = f"{file.folder}"
     screen.show_plan(told)
+    damaged([cell for cell in left if cell.damage])
+
+
+def damaged(cells: list[Cell]) -> None:
+    """Cells whose record is there and says nothing: each in one line, with what happens now."""
+    for cell in cells[:_FAILURES]:
+        screen.say(
+            visible(
+                f"damaged  #{cell.number} {cell.label}: {cell.folder / RECORD} cannot be read "
+                f"({cell.damage}). The cell continues from its last checkpoint and writes it again."
+            )
+        )
+    if len(cells) > _FAILURES:
+        screen.say(f"         and {len(cells) - _FAILURES} more")
 
 
 def table(cells: list[Cell]) -> None:
