@@ -21,7 +21,7 @@ from anima_exp import sweep_files
 from anima_exp.checks import check
 from anima_exp.command_line import readable
 from anima_exp.config import RunConfig
-from anima_exp.errors import AnimaError, ConfigError, Stopped
+from anima_exp.errors import AnimaError, ConfigError, Stopped, permissions
 from anima_exp.messages import explain, known_mistake, speak_of, unknown_setting
 from anima_exp.parallel.place import place
 from anima_exp.paths import shipped
@@ -92,6 +92,7 @@ def command(
     smuggle a typo in. So its errors are taken whole (HYDRA_FULL_ERROR) and said in one line;
     a bug still shows its traceback. In a sweep one cell's mistake does not stop the others.
     """
+    work, expand = permissions()(work), permissions()(expand)
     install(schema)
     # The plug-in's own config has the name of conf/hydra/launcher/ray.yaml, which is complete.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against ConfigStore")

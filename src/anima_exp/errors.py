@@ -13,6 +13,9 @@
   - Paused           the step was reached that the run was asked to go to; a sweep goes on later
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class AnimaError(Exception):
     """Base class: `except AnimaError` catches a user's mistake, never a bug.
@@ -69,6 +72,20 @@ class Stopped(AnimaError):
 
 class LostContact(AnimaError):
     pass
+
+
+@contextmanager
+def permissions() -> Iterator[None]:
+    """Turn a file or folder that this user may not use into a RunError of one line."""
+    try:
+        yield
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        raise RunError(
+            f"{error.filename}: {error.strerror}. Change its permissions, or those of the folders "
+            "above it, or give another place."
+        ) from error
 
 
 def first_line(error: BaseException) -> str:

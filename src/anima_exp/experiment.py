@@ -17,6 +17,7 @@ from anima_exp.parallel.place import place
 from anima_exp.parallel.world import World
 from anima_exp.quiet import quiet_libraries
 from anima_exp.results import identity, provenance, screen
+from anima_exp.results.files import writing
 from anima_exp.results.folder import RunFolder
 from anima_exp.results.journal import Journal, NoJournal
 from anima_exp.results.record import Record
@@ -97,7 +98,7 @@ def _run(
     from anima_exp.evals.measure import measure
     from anima_exp.load import load
     from anima_exp.overview import Overview, show
-    from anima_exp.training import checkpoint
+    from anima_exp.training import checkpoint, manifest
     from anima_exp.training.save import save
 
     quiet_libraries()
@@ -109,17 +110,23 @@ def _run(
     world.agree(inputs)
     world.share(lambda: folder.check_inputs(**inputs))
     of_run.check_prompts(config, setup)
-    newest = world.share(lambda: str(checkpoint.newest(folder.checkpoints) or ""))
+    newest = world.share(lambda: str(checkpoint.newest_whole(folder.checkpoints, screen.say) or ""))
     resume = Path(newest) if newest else None
     if resume:
         world.agree({f"{resume} is there": resume.is_dir()})  # on every machine
     resumed_at = checkpoint.step(resume) if resume else None
     show(Overview(config, folder.path, setup, resumed_at, world.size))
-    starts = folder.count_start() if world.leads else 0
+    starts = folder.count_start(again=bool(resume)) if world.leads else 0
     journal: Journal | NoJournal = NoJournal()
     if world.leads:
         tracker = Tracker(config, folder.path, processes=world.size)
-        journal = Journal(folder.path, tracker=tracker, steps=setup.steps, resumed_at=resumed_at)
+        journal = Journal(
+            folder.path,
+            tracker=tracker,
+            steps=setup.steps,
+            resumed_at=resumed_at,
+            vouched=manifest.journal(resume) if resume else None,
+        )
 
     def evaluate(step: int) -> None:
         found = measure(setup.model, setup.evals, setup.evaluators)
@@ -150,7 +157,9 @@ def _run(
     scores = journal.finish(setup.steps)
     if isinstance(journal, Journal):
         record = replace(record, wandb=journal.tracker.note)  # W&B may have broken as it finished
-        record.save(folder.path)
+        with writing(folder.path):
+            journal.vouch()
+            record.save(folder.path)
         screen.show_summary(
             record, trained, before=journal.answers(0), after=journal.answers(record.steps)
         )
@@ -192,6 +201,7 @@ def _train(
         in_step=setup.evaluators.lockstep,
         folder=folder.checkpoints,
         log=journal.trained,
+        vouch=journal.vouch,
         evaluate=evaluate,
         callbacks=[stop, PauseAt(until)],
     )

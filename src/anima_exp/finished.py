@@ -8,7 +8,7 @@ from typing import Any
 from anima_exp import paths
 from anima_exp.command_line import written
 from anima_exp.config import ModelConfig, Quantization, TargetModules, UseConfig
-from anima_exp.errors import ConfigError, RunError
+from anima_exp.errors import ConfigError, RunError, first_line
 from anima_exp.model import adapter_base
 from anima_exp.results.record import RECORD, Record
 
@@ -64,13 +64,21 @@ def record(folder: Path) -> Record:
     Raises:
         ConfigError: there is none.
     """
-    if not (folder / RECORD).is_file():
-        what = "has not finished" if (folder / "settings.json").is_file() else "is no run's folder"
-        raise ConfigError(f"run={folder} {what}: it holds no {RECORD}.")
     try:
+        if not paths.is_file(folder / RECORD):
+            begun = paths.is_file(folder / "settings.json")
+            what = "has not finished" if begun else "is no run's folder"
+            raise ConfigError(f"run={folder} {what}: it holds no {RECORD}.")
         return Record.load(folder)
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"Cannot read {folder / RECORD}: {error}") from error
+    except OSError as error:
+        raise RunError(f"Cannot read {folder / RECORD}: {error.strerror}. Make it readable.") from (
+            error
+        )
+    except ValueError as error:
+        raise RunError(
+            f"{folder / RECORD} is damaged: {first_line(error)}. The command that trained the run "
+            "makes it anew."
+        ) from error
 
 
 def name(config: UseConfig) -> str:

@@ -89,7 +89,7 @@ def load(config: RunConfig, world: World = ALONE) -> Setup:
         evaluators=replace(world, lockstep=loaded.execution.sharded),
         overhead_gib=overhead,
         base_fingerprint=provenance.base_fingerprint(
-            location(config.model.source), config.model.revision
+            location(config.model.source), config.model.revision, cache=cache
         ),
     )
 

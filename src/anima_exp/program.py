@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from anima_exp.errors import AnimaError
+from anima_exp.errors import AnimaError, permissions
 from anima_exp.terminal import tell
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ def status(work: Callable[[], None]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # whatever letters others' files hold
     try:
-        work()
+        with permissions():
+            work()
     except AnimaError as error:
         tell(str(error))
         return error.exit_status

@@ -5,12 +5,17 @@ source text of the modules it is written in. Lengths, labels and the split are a
 tokens are read, so that they cost nothing to change.
 """
 
+import atexit
+import errno
 import hashlib
 import inspect
 import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,6 +33,8 @@ _FORMAT = 1  # raise it when the files' layout changes
 _BATCH = 1000  # examples tokenised in one call, which spreads them over the cores
 _LARGE = 20_000  # examples after which a progress bar appears
 
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+
 Recipe = Callable[[Row], Example | list[Example]]
 
 
@@ -44,9 +51,12 @@ def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path)
     try:
         tokens = open_tokens(place)
     except (OSError, ValueError):
+        build = partial(_build, source, recipe, tokenizer, stop_at_bad_row=stop_at_bad_row)
         try:
-            tokens = _build(source, recipe, tokenizer, place=place, stop_at_bad_row=stop_at_bad_row)
+            tokens = build(place=place)
         except OSError as error:  # reading raises DataError, so this was writing
+            if error.errno in _READ_ONLY:
+                return build(place=_for_this_process(cache) / place.name)
             raise DataError(
                 f"Token ids cannot be kept in {cache}: {error.strerror or error}. "
                 "Give another folder with cache=FOLDER, or ANIMA_EXP_CACHE."
@@ -54,6 +64,18 @@ def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path)
     if stop_at_bad_row and tokens.meta.skipped:  # kept by a run that skips
         raise _bad_row(tokens.meta.shown[0])
     return tokens
+
+
+def _for_this_process(cache: Path) -> Path:
+    """A folder that lasts as long as the process, in place of a cache that cannot be written."""
+    folder = Path(tempfile.mkdtemp(prefix="anima_exp-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    print(
+        f"data     {cache} cannot be written: the token ids are kept for this run only",
+        file=sys.stderr,
+        flush=True,
+    )
+    return folder / "tokens"
 
 
 def _build(

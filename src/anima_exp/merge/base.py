@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
+from anima_exp import json_text
 from anima_exp.config import ModelConfig, QuantConfig, Quantization
-from anima_exp.errors import ModelError
+from anima_exp.errors import ModelError, first_line
 from anima_exp.merge.tensors import Tensors
 from anima_exp.model import hub
 from anima_exp.model.device_map import without_weights
 from anima_exp.model.tokenizer import location
-from anima_exp.results.files import read_json
 
 FOUR_BITS = (Quantization.nf4, Quantization.fp4)
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -58,8 +58,7 @@ class Base:
         path = file(self.model, "config.json")
         if path is None:
             raise ModelError(f"model.source={self.model.source} holds no config.json.")
-        found: dict[str, Any] = read_json(path)
-        return found
+        return table(self.model, path)
 
     @cached_property
     def dtype(self) -> torch.dtype:
@@ -101,6 +100,16 @@ class Base:
         )
 
 
+def table(model: ModelConfig, path: Path) -> dict[str, Any]:
+    try:
+        return json_text.read_table(path)
+    except (OSError, ValueError) as error:
+        reason = first_line(error)
+        raise ModelError(
+            f"model.source={model.source}: {path.name} cannot be read: {reason}"
+        ) from error
+
+
 def file(model: ModelConfig, name: str) -> Path | None:
     """A file of the base, from its folder or the hub; None if it has none of that name."""
     source = location(model.source)
@@ -114,7 +123,7 @@ def _weights(model: ModelConfig) -> list[Path]:
         if found := file(model, whole):
             return [found]
         if listed := file(model, index):
-            names = sorted(set(read_json(listed)["weight_map"].values()))
+            names = sorted(set(table(model, listed).get("weight_map", {}).values()))
             return [file(model, name) or listed.with_name(name) for name in names]
     raise ModelError(
         f"model.source={model.source} holds no weights to merge into: none of "

@@ -155,7 +155,7 @@ def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any
             f"model.source={source} does not fit this GPU: {first_line(error)} "
             "Use a smaller model, quant=nf4, or model.device_map=auto over several GPUs."
         ) from error
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, RecursionError) as error:
         raise ModelError(cannot_load("model.source", source, error, what="model")) from error
 
 

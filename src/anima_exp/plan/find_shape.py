@@ -1,10 +1,10 @@
 """ModelConfig -> its shape: from conf/model, a folder's config.json, or the hub's."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from anima_exp import json_text
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError, first_line
 from anima_exp.paths import tiny_base
@@ -34,7 +34,7 @@ def _config(model: ModelConfig) -> dict[str, Any]:
 
 def _read(model: ModelConfig, file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json_text.read(file)
     except (OSError, ValueError) as error:
         raise ModelError(f"model.source={model.source}: no config.json to read: {error}") from error
     if not isinstance(found, dict):

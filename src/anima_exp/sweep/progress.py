@@ -1,10 +1,10 @@
 """How far a running cell is: read from the metrics that it writes, as any onlooker could."""
 
-import json
 import time
 from math import ceil
 from typing import Any
 
+from anima_exp import json_text
 from anima_exp.sweep.cell import Cell
 
 
@@ -89,7 +89,7 @@ class Progress:
 def _row(line: bytes) -> dict[str, Any] | None:
     """None for a line that a crash or a full disk cut short."""
     try:
-        row = json.loads(line)
+        row = json_text.parse(line)
     except ValueError:
         return None
     if not isinstance(row, dict) or type(row.get("step")) is not int:

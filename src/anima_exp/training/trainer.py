@@ -44,6 +44,7 @@ class QLoraTrainer(Trainer):
         in_step: see step.py.
         folder: where checkpoints go.
         log: takes a dict with `step` and what was measured.
+        vouch: brings the journal to the disk, and returns what a checkpoint is to know of it.
         evaluate: takes the step; measures the model as it stands.
 
     Raises:
@@ -64,6 +65,7 @@ class QLoraTrainer(Trainer):
         in_step: bool,
         folder: Path,
         log: Log,
+        vouch: Callable[[], dict[str, Any]],
         evaluate: Callable[[int], None],
         callbacks: list[TrainerCallback],
     ) -> None:
@@ -75,6 +77,7 @@ class QLoraTrainer(Trainer):
         self.lora_dtype = config.lora.dtype
         self.rows_seen_once = len(rows)
         self.write_log = log
+        self.vouch = vouch
         self._last: tuple[Tensor, int]  # loss and tokens of the step that is computed
         self.meter = Meter()
         self.step = Step(
@@ -187,15 +190,20 @@ class QLoraTrainer(Trainer):
         self.meter.start_clock()
 
     def _write_checkpoint(self, model: Any, trial: Any) -> None:
-        with writing(self.folder):
-            super()._save_checkpoint(model, trial)
-            self._publish()
+        try:
+            with writing(self.folder):
+                journal = self.vouch()
+                super()._save_checkpoint(model, trial)
+                self._publish(journal)
+        except BaseException:
+            checkpoint.clear_drafts(self.folder)  # half of one would take the missing room
+            raise
 
-    def _publish(self) -> None:
+    def _publish(self, journal: dict[str, Any]) -> None:
         draft = self.folder / checkpoint.DRAFT / f"checkpoint-{self.state.global_step}"
         self.meter.save(draft)
         (draft / "training_args.bin").unlink(missing_ok=True)  # a pickle that nobody reads
-        checkpoint.publish(draft, self.folder, keep=self.keep_checkpoints)
+        checkpoint.publish(draft, self.folder, keep=self.keep_checkpoints, journal=journal)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
