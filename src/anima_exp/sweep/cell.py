@@ -1,6 +1,8 @@
 """One cell of a grid, and what its folder says about it."""
 
+import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -11,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from anima_exp.config import RunConfig
 from anima_exp.errors import first_line
+from anima_exp.results import identity
 from anima_exp.results.folder import LOCK, LOG
 from anima_exp.results.lines import StepLines
 from anima_exp.results.record import RECORD, Record
@@ -94,6 +97,15 @@ class Cell:
         except OSError:
             return "no reason was left" if self.folder.is_dir() else "its job never began"
         return text.strip().split("\n")[0] or "no reason was left"
+
+
+def by_setting(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """The cells that differ in nothing but the seed, together."""
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        settings = {k: v for k, v in identity.relevant(cell.config).items() if k != "seed"}
+        found.setdefault(json.dumps(settings, sort_keys=True), []).append(cell)
+    return list(found.values())
 
 
 @lru_cache(maxsize=2**15)

@@ -10,15 +10,13 @@ their mean at the rung. Otherwise each rung would pick lucky seeds, and a settin
 would be left with fewer repeats than it was given.
 """
 
-import json
 from collections import Counter
 from statistics import fmean
 from typing import Any
 
 from anima_exp.config import Direction, SweepConfig
 from anima_exp.errors import ConfigError
-from anima_exp.results import identity
-from anima_exp.sweep.cell import Cell, State
+from anima_exp.sweep.cell import Cell, State, by_setting
 from anima_exp.sweep.job import Job, Outcome
 from anima_exp.sweep.metric import check_metric
 from anima_exp.sweep.queue import Elsewhere
@@ -35,7 +33,7 @@ class Halving:
         for cell in cells:
             check_metric(cell.config)
         self._rungs = {cell.name: rungs(cell, settings) for cell in cells}
-        self._groups = _by_setting(cells)
+        self._groups = [tuple(cell.name for cell in group) for group in by_setting(cells)]
         self._group_of = {name: group for group in self._groups for name in group}
         self._promoted: Counter[Setting] = Counter()  # the rung that it was let past in this start
         self._values: dict[str, list[float]] = {c.name: self._read(c) for c in cells}
@@ -199,15 +197,6 @@ class Halving:
             found.append(here[-1])
             last = step
         return found
-
-
-def _by_setting(cells: list[Cell]) -> list[Setting]:
-    """The cells that differ in nothing but the seed, together."""
-    found: dict[str, list[str]] = {}
-    for cell in cells:
-        settings = {k: v for k, v in identity.relevant(cell.config).items() if k != "seed"}
-        found.setdefault(json.dumps(settings, sort_keys=True), []).append(cell.name)
-    return [tuple(names) for names in found.values()]
 
 
 def _hash(name: str) -> str:
