@@ -15,7 +15,8 @@ _ANY = f"python -m anima_exp.train -m ... {SEEDS}"
 def repeat(rows: Sequence[Row], sweeps: Sequence[Sweep]) -> str:
     """Return the sweep's command with three seeds; of a search, those of its two best trials.
 
-    As a grid, with seeds that the trials have not had. A search would take the seeds for one more setting to choose from, and look for a lucky one.
+    A search would take the seeds for one more setting to choose from, and look for a lucky one. So
+    its trials are repeated as grids, with seeds that they have not had.
     """
     if len({sweep.command for sweep in sweeps}) != 1:
         return _ANY
