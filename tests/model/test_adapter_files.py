@@ -9,9 +9,9 @@ import pytest
 import torch
 from huggingface_hub import errors
 
+from anima_exp import hub as hub_files
 from anima_exp.errors import ModelError
 from anima_exp.model import adapter_files
-from anima_exp.model import hub as hub_files
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -116,6 +116,7 @@ def test_without_a_network_it_is_one_line_at_once(monkeypatch, hub):
     def unreachable(*_, **__):
         raise OSError("Name or service not known")
 
+    monkeypatch.setattr(hub_files, "unreachable", lambda: None)
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", unreachable)
     begun = time.monotonic()
     with pytest.raises(ModelError, match=r"^adapter=org/none: no such folder, and the hub cannot"):
@@ -128,6 +129,7 @@ def test_a_copy_of_before_is_told_where_the_hub_is_silent(monkeypatch, hub, caps
         raise OSError("Name or service not known")
 
     hub("org/known")
+    monkeypatch.setattr(hub_files, "unreachable", lambda: None)
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", unreachable)
     adapter_files.settings("org/known")
     adapter_files.settings("org/known")
@@ -147,6 +149,7 @@ def test_what_the_hub_answers_is_told(monkeypatch, hub, error, line):
     def answers(*_, **__):
         raise error.__new__(error)
 
+    monkeypatch.setattr(hub_files, "unreachable", lambda: None)
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", answers)
     with pytest.raises(ModelError, match=line):
         adapter_files.settings("org/name")

@@ -84,6 +84,31 @@ def test_the_real_tokenizers(shared_data):
     assert qwen.eos_token_id == 151643 or qwen.eos_token == "<|im_end|>"
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[" * 100_000, "values that are nested too deeply"),
+        ('{"a": ' + "1" * 5000 + "}", "a number of too many digits"),
+        ("[]", "it holds a list and no object"),
+        ('{"a": ', "Expecting value: line 1 column 7 (char 6)"),
+    ],
+    ids=["nested", "digits", "a list", "cut"],
+)
+def test_damaged_settings_of_a_model_are_one_line(tmp_path, name, content, reason):
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ModelError) as error:
+        load(tmp_path)
+    assert str(error.value) == f"model.source={tmp_path}: {name} cannot be read: {reason}"
+
+
+def test_a_tokenizer_that_is_nested_too_deeply_is_one_line(tmp_path):
+    (tmp_path / "tokenizer.json").write_text("[" * 100_000)
+    with pytest.raises(ModelError, match="the folder gives no tokenizer: maximum recursion depth"):
+        load(tmp_path)
+
+
 @pytest.fixture
 def with_base(tmp_path):
     """with_base(300) -> the same folder as a base with so many embeddings, its tokenizer loaded."""

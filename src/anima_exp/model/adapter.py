@@ -9,6 +9,7 @@ from anima_exp.errors import ModelError, first_line
 from anima_exp.model.base import DTYPES
 from anima_exp.model.layers import target_modules
 from anima_exp.model.tokenizer import location
+from anima_exp.quiet import import_bitsandbytes
 
 
 def attach(model: Any, lora: LoraConfig) -> Any:
@@ -20,6 +21,7 @@ def attach(model: Any, lora: LoraConfig) -> Any:
     """
     if lora.target_modules is TargetModules.none:
         return model
+    import_bitsandbytes()
     from peft import LoraConfig as PeftLoraConfig
     from peft import get_peft_model
 

@@ -1,13 +1,13 @@
 """An adapter's folder or hub id -> its settings and weights; nothing in its files is run."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anima_exp import hub, json_text
 from anima_exp.errors import ModelError, first_line
-from anima_exp.model import hub
+from anima_exp.paths import is_file, is_folder
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ def settings(place: str, *, key: str = "adapter") -> dict[str, Any]:
     """
     file = files(place, key=key) / SETTINGS
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json_text.read(file)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"{key}={place}: its {SETTINGS} cannot be read: {first_line(error)}"
@@ -148,13 +148,13 @@ def files(place: str, *, key: str = "adapter") -> Path:
 def folder_of(place: str) -> Path | None:
     """The local folder that `place` names, if there is one: it wins over a hub id."""
     folder = Path(place).expanduser()
-    return folder if folder.is_dir() else None
+    return folder if is_folder(folder) else None
 
 
 def _file(place: str, name: str, *, key: str) -> Path | None:
     """The file `name` of an adapter, on this machine; None if the adapter has no such file."""
     if folder := folder_of(place):
-        return folder / name if (folder / name).is_file() else None
+        return folder / name if is_file(folder / name) else None
     if not hub.is_id(place):
         raise ModelError(f"{key}={place}: there is no such folder, and it is no hub id.")
     return hub.file(place, name, where=f"{key}={place}")

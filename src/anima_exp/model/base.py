@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from anima_exp import hub, machine
 from anima_exp.config import ModelConfig, Precision, QuantConfig, Quantization
 from anima_exp.errors import ModelError, first_line
 from anima_exp.model import loading
@@ -20,6 +21,7 @@ from anima_exp.model.snapshot import snapshot_of
 from anima_exp.model.stored_type import check_stored_type
 from anima_exp.model.tokenizer import cannot_load, location
 from anima_exp.model.trial import try_architecture
+from anima_exp.quiet import import_bitsandbytes
 from anima_exp.results.screen import say
 
 DTYPES = {
@@ -47,14 +49,10 @@ def autocast(where: torch.device, precision: Precision) -> torch.autocast:
 def check_precision(precision: Precision, where: torch.device) -> None:
     """Raise ModelError where the device cannot compute in `precision`, before a model is loaded."""
     if where.type != "cuda":
-        if precision is Precision.fp16:
-            raise ModelError("trainer.precision=fp16 needs a GPU. On a CPU use fp32 or bf16.")
-        return
-    if precision is Precision.bf16 and not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise ModelError(
-            f"trainer.precision=bf16, but {torch.cuda.get_device_name()} cannot compute in it. "
-            "Use trainer.precision=fp16, and expect some runs to diverge, or fp32."
-        )
+        machine.refuse_precision(precision, gpu=None, bf16=True)
+    elif precision is Precision.bf16:
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        machine.refuse_precision(precision, gpu=torch.cuda.get_device_name(), bf16=bf16)
 
 
 def slow_precision(precision: Precision, where: torch.device) -> str | None:
@@ -159,6 +157,7 @@ def norms_in_fp32(model: nn.Module) -> None:
 
 
 def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any) -> Any:
+    import_bitsandbytes()
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
@@ -166,7 +165,7 @@ def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any
         transformers_logging.disable_progress_bar()
     source = location(model.source)
     try:
-        with loading.without_report():
+        with loading.without_report(), hub.no_retries(snapshot or source):
             found: Any = AutoModelForCausalLM.from_pretrained(
                 snapshot or source,
                 revision=None if snapshot else model.revision,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from anima_exp import hub
 from anima_exp.config import Attention, ModelConfig
 from anima_exp.errors import ModelError
 
@@ -25,9 +26,10 @@ def read_config(model: ModelConfig) -> Any:
 
     source = location(model.source)
     try:
-        return AutoConfig.from_pretrained(
-            source, revision=model.revision, trust_remote_code=model.trust_remote_code
-        )
+        with hub.no_retries(source):
+            return AutoConfig.from_pretrained(
+                source, revision=model.revision, trust_remote_code=model.trust_remote_code
+            )
     except Exception as error:  # a config.json may hold anything, and each class checks its own
         raise ModelError(cannot_load("model.source", source, error, what="model")) from error
 

@@ -8,6 +8,7 @@ from anima_exp.errors import ModelError, first_line
 from anima_exp.model import adapter_files
 from anima_exp.model.adapter_base import warn_of_another
 from anima_exp.model.adapter_patterns import check_patterns
+from anima_exp.quiet import import_bitsandbytes
 
 
 def put_on(model: Any, place: str, *, name: str = "default", key: str = "adapter") -> Any:
@@ -19,6 +20,7 @@ def put_on(model: Any, place: str, *, name: str = "default", key: str = "adapter
     Raises:
         ModelError: it is no such adapter, cannot be read, or belongs to another base.
     """
+    import_bitsandbytes()
     from peft import PeftConfig, PeftModel, PeftModelForCausalLM, set_peft_model_state_dict
 
     where, base = f"{key}={place}", str(model.config.name_or_path)

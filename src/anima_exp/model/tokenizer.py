@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anima_exp import hub, json_text
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError
-from anima_exp.model import hub
 from anima_exp.model.base_files import check_tokenizer_files
 from anima_exp.paths import tiny_base
 
@@ -47,10 +47,12 @@ def load_tokenizer(model: ModelConfig, *, to_copy: bool = False) -> "PreTrainedT
     check_tokenizer_files(model)
     if not Path(source).is_dir() and hub.is_id(source):  # by itself transformers tries for a minute
         hub.file(source, "config.json", where=f"{key}={source}", revision=revision)
+    _check_settings(key, source)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            source, revision=revision, trust_remote_code=model.trust_remote_code
-        )
+        with hub.no_retries(source):
+            tokenizer = AutoTokenizer.from_pretrained(
+                source, revision=revision, trust_remote_code=model.trust_remote_code
+            )
     except Exception as error:  # the tokenizers library raises plain ones
         raise ModelError(cannot_load(key, source, error, what="tokenizer")) from error
     if not tokenizer.is_fast:
@@ -61,6 +63,18 @@ def load_tokenizer(model: ModelConfig, *, to_copy: bool = False) -> "PreTrainedT
     _special_tokens(tokenizer, source, None if to_copy else embeddings_of(model))
     tokenizer.padding_side = "right"
     return tokenizer
+
+
+def _check_settings(key: str, source: str) -> None:
+    """Raise ModelError for settings of a local model that transformers has no message for."""
+    for name in ("config.json", "tokenizer_config.json"):
+        file = Path(source) / name
+        try:
+            if file.is_file():
+                json_text.read_table(file)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ModelError(f"{key}={source}: {name} cannot be read: {reason}") from error
 
 
 def cannot_load(key: str, source: str, error: Exception, *, what: str) -> str:
