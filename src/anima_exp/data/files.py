@@ -77,7 +77,9 @@ def _check_format(file: Path, reader: Reader) -> None:
     with _open(file) as stream:
         seen = stream.read(_SEEN_BYTES)
     if not seen.removeprefix(_BOM).strip():
-        raise DataError(f"{file} is empty.")
+        if reader is _json:
+            raise DataError(f"{file} is empty.")
+        return  # a file of no rows
     if seen.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in seen[:4]:
         raise DataError(f"{file} is UTF-16, not UTF-8. Save it as UTF-8.")
     text = seen.removeprefix(_BOM).lstrip()
