@@ -7,7 +7,7 @@ import pytest
 
 from anima_exp import launch
 from anima_exp.child_process import Exit
-from anima_exp.errors import AnimaError, InUse, LostContact, Paused, Stopped
+from anima_exp.errors import AnimaError, InUse, LostContact, Paused, RunEnded, Stopped
 from anima_exp.launch import IN_USE, LOST, PAUSED, _end, _outcome, _wait
 from anima_exp.sweep.job import Outcome
 
@@ -20,7 +20,7 @@ def ended(compose, tmp_path):
         config = compose(f"folder={tmp_path}")
         if failure:
             (tmp_path / "failure.txt").write_text(failure)
-        with pytest.raises(AnimaError) as found:
+        with pytest.raises((AnimaError, RunEnded)) as found:
             _outcome(config, statuses, asked=asked)
         return found.value
 

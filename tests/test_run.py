@@ -199,7 +199,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_why(config):
     wanted = config("optimizer.learning_rate=1e18", "optimizer.max_grad_norm=0")
     with pytest.raises(
         TrainingError,
-        match=r"Step \d+: the (loss is|gradient is not finite).*optimizer\.learning_rate",
+        # Which of the three a processor comes to depends on how it rounds.
+        match=r"Step \d+: (the loss is|the gradient is not finite|every gradient is exactly 0).*"
+        r"diverged: lower optimizer\.learning_rate",
     ):
         run(wanted)
     assert "diverged" in (folder_of(wanted) / "failure.txt").read_text()

@@ -21,7 +21,7 @@ from anima_exp import sweep_files
 from anima_exp.checks import check
 from anima_exp.command_line import readable
 from anima_exp.config import RunConfig
-from anima_exp.errors import AnimaError, ConfigError, Stopped, permissions
+from anima_exp.errors import AnimaError, ConfigError, RunEnded, Stopped, permissions
 from anima_exp.messages import explain, known_mistake, speak_of, unknown_setting
 from anima_exp.parallel.place import place
 from anima_exp.paths import shipped
@@ -102,10 +102,10 @@ def command(
     signal.signal(signal.SIGTERM, _terminated)
     failed: list[int] = []  # exit statuses; the errors themselves would keep a model alive
 
-    def mistake(error: Exception, cell: str = "") -> None:
+    def mistake(error: Exception, cell: str = "", *, told: bool = False) -> None:
         if full_error:
             traceback.print_exception(error)
-        if not getattr(error, "told", False):
+        if not (told or getattr(error, "told", False)):
             print(f"anima_exp: {cell}{explain(error)}", file=sys.stderr)
         failed.append(getattr(error, "exit_status", 1))
 
@@ -114,29 +114,31 @@ def command(
         if cell:
             print(f"\n{cell}", flush=True)
         try:
-            with _made_by_all():
-                config = parse(cfg)
+            config = parse(cfg)
+        except AnimaError as error:
+            mistake(error, f"{cell}: " if cell else "", told=_told_by_another())
+            return None
+        try:
             return work(config)
         except Stopped as error:  # all of it is to stop, not this cell alone
             mistake(error)
             _pass_on(error.exit_status - 128)
             sys.exit(error.exit_status)
-        except AnimaError as error:
+        except (AnimaError, RunEnded) as error:
             mistake(error, f"{cell}: " if cell else "")
             return None
 
     try:
-        with _made_by_all():
-            sys.argv[1:] = expand([readable(argument) for argument in sys.argv[1:]])
-            folder = str(shipped("conf"))
-            with _store_not_copied():
-                hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
-    except (AnimaError, HydraException, OmegaConfBaseException) as error:
-        mistake(error)
+        sys.argv[1:] = expand([readable(argument) for argument in sys.argv[1:]])
+        folder = str(shipped("conf"))
+        with _store_not_copied():
+            hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
+    except (AnimaError, RunEnded, HydraException, OmegaConfBaseException) as error:
+        mistake(error, told=_told_by_another())
     except (ValueError, AssertionError) as error:  # Hydra's answers to a few overrides
         if not known_mistake(error):
             raise
-        mistake(error)
+        mistake(error, told=_told_by_another())
     except KeyboardInterrupt:  # outside training, where training/stop.py is in charge
         print("anima_exp: stopped; the same command goes on.", file=sys.stderr)
         sys.exit(130)
@@ -164,14 +166,15 @@ def _store_not_copied() -> Iterator[None]:
         del store.__deepcopy__
 
 
-@contextmanager
-def _made_by_all() -> Iterator[None]:
-    """A mistake that all processes under torchrun make alike is told by one on each machine."""
+def _told_by_another() -> bool:
+    """Whether another process prints a mistake in the settings, which all of them make.
+
+    Under torchrun one process on each machine does.
+    """
     try:
-        yield
-    except (AnimaError, HydraException, OmegaConfBaseException) as error:
-        error.told = place().local_rank > 0  # type: ignore[union-attr]
-        raise
+        return place().local_rank > 0
+    except ConfigError:  # what the launcher says cannot be, and that is the mistake
+        return False
 
 
 def _pass_on(number: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from anima_exp.answers import of_run
 from anima_exp.checks import check_length
 from anima_exp.config import RunConfig, TargetModules
-from anima_exp.errors import AnimaError, LostContact, Paused, Stopped
+from anima_exp.errors import AnimaError, Paused, RunEnded, Stopped
 from anima_exp.launch import launch
 from anima_exp.parallel.join import joined
 from anima_exp.parallel.place import place
@@ -22,7 +22,7 @@ from anima_exp.results.folder import RunFolder
 from anima_exp.results.journal import Journal, NoJournal
 from anima_exp.results.record import Record
 from anima_exp.results.tracking import Tracker
-from anima_exp.run_checks import check_inputs, check_processes
+from anima_exp.run_checks import check_inputs, check_machine, check_processes
 
 # torch and transformers take ten seconds to import, which a done run or a mistake need not wait
 # for: whatever needs them is imported where it is used.
@@ -43,7 +43,8 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
 
     Raises:
         Paused: `until` was reached.
-        AnimaError: a user's mistake, or a stop on request. The folder says why in failure.txt.
+        RunEnded: a stop on request, or another process of the run is gone.
+        AnimaError: a user's mistake. The folder says why in failure.txt.
     """
     check_length(config)
     here = place()
@@ -51,6 +52,7 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
     folder = RunFolder(config)
     if here.size == 1 and processes > 1 and not folder.done:
         check_inputs(config)
+        check_machine(config)
         return launch(config, processes, until=until)
     with joined(here) as world, ExitStack() as claims:
         if not world.leads:
@@ -60,7 +62,7 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
             return _show_done(folder) if world.leads else None
         try:
             return _run(config, folder, world, until=until).get("heldout_loss")
-        except (Stopped, Paused, LostContact):
+        except RunEnded:
             raise
         except AnimaError as error:
             folder.failed(str(error))
@@ -80,6 +82,8 @@ def _told(config: RunConfig) -> dict[str, Any]:
 def _claim(config: RunConfig, folder: RunFolder, claims: ExitStack) -> bool:
     """Take the folder; True if there is nothing to do in it."""
     check_inputs(config)
+    if not folder.done:
+        check_machine(config)
     return claims.enter_context(folder).done
 
 
@@ -263,6 +267,7 @@ def _record(
         hardware=provenance.hardware(),
         processes=len(tokens_by_process),
         tokens_by_process=tokens_by_process,
+        places=identity.places(config),
         wandb=journal.tracker.note,
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from anima_exp.child_process import end_with_parent
-from anima_exp.errors import AnimaError, InUse, LostContact, Paused
+from anima_exp.errors import AnimaError, InUse, LostContact, Paused, RunEnded
 from anima_exp.launch import IN_USE, LOST, PAUSED, read
 from anima_exp.signals import FROM_CLUSTER
 from anima_exp.terminal import tell
@@ -33,7 +33,7 @@ def main(settings: str, until: str) -> int:
 
     try:
         run(read(Path(settings)), until=int(until) or None)
-    except AnimaError as error:
+    except (AnimaError, RunEnded) as error:
         # A pause is the parent's wish, and of a lost process it can tell how it ended.
         if not error.told and not isinstance(error, Paused | LostContact):
             tell(str(error))

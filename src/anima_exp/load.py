@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import set_seed
 
 from anima_exp import paths
 from anima_exp.config import RunConfig
@@ -15,12 +14,19 @@ from anima_exp.evals.measure import Evals, check_positions, prepare_evals
 from anima_exp.load_model import load_model
 from anima_exp.model.dropout import TokenKeys
 from anima_exp.model.parameters import Parameters
-from anima_exp.model.tokenizer import load_tokenizer, location
+from anima_exp.model.tokenizer import (
+    check_ids,
+    embeddings_of,
+    largest_id,
+    load_tokenizer,
+    location,
+)
 from anima_exp.parallel.world import ALONE, World
 from anima_exp.plan.choose import Execution
 from anima_exp.plan.lengths import optimizer_steps, rows_in_all
 from anima_exp.plan.memory import Rows
 from anima_exp.results import known_lengths, provenance
+from anima_exp.training.libraries import set_seed
 from anima_exp.training.order import row_order
 from anima_exp.training.shares import shares
 
@@ -57,6 +63,7 @@ def load(config: RunConfig, world: World = ALONE) -> Setup:
     cache = paths.cache(config.cache)
     tokenizer = load_tokenizer(config.model)
     data = world.in_turn(lambda: prepare(config.data, tokenizer, cache=cache))
+    _check_ids(config, tokenizer, data)
     evals = world.in_turn(lambda: prepare_evals(config, tokenizer, data.heldout))
     if world.leads:
         known_lengths.remember(config, _lengths(data), cache=cache)
@@ -92,6 +99,15 @@ def load(config: RunConfig, world: World = ALONE) -> Setup:
             location(config.model.source), config.model.revision, cache=cache
         ),
     )
+
+
+def _check_ids(config: RunConfig, tokenizer: Any, data: Prepared) -> None:
+    """Raise ModelError if a row holds a token that only the tokenizer knows."""
+    embeddings = embeddings_of(config.model)
+    if embeddings is None or largest_id(tokenizer) < embeddings:
+        return
+    for rows in (data.train, data.heldout):
+        check_ids((rows[number]["input_ids"] for number in range(len(rows))), embeddings)
 
 
 def largest_share(rows: Any, order: Order, batch_size: int, processes: int = 1) -> Rows:

@@ -26,6 +26,7 @@ def show(run: Overview) -> None:
 def lines(run: Overview) -> dict[str, str]:
     """What to say, by its heading."""
     from anima_exp.model.base import slow_precision
+    from anima_exp.model.dropout import own_dropout
 
     config = run.config
     trainer, optimizer = config.trainer, config.optimizer
@@ -52,6 +53,11 @@ def lines(run: Overview) -> dict[str, str]:
         "measures": ", ".join(_evals(run)) or "nothing",
         "executes": _execution(run),
     }
+    if chance := own_dropout(run.setup.model):
+        told["dropout"] = (
+            f"the base has dropout of its own, up to {chance:g}, which stays on in training as in "
+            "qlora.py; unlike LoRA's it changes with trainer.token_budget"
+        )
     if slow := slow_precision(config.trainer.precision, run.setup.model.device):
         told["slow"] = slow
     return told

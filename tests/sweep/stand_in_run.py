@@ -32,6 +32,7 @@ def run(config, until=None):
             return
         starts = folder.count_start()
         (folder.path / "pids.txt").open("a").write(f"{os.getpid()}\n")
+        (folder.path / "threads.txt").write_text(os.environ.get("OMP_NUM_THREADS", ""))
         stop, begun_at = [], time.time()
         signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
         begun = _newest(folder.checkpoints)

@@ -24,7 +24,8 @@ from anima_exp.config import BadRow, DataConfig
 from anima_exp.data import example, recipes, templates
 from anima_exp.data.encode import special_ids
 from anima_exp.data.example import Example, Row, missing_column
-from anima_exp.data.source import Source
+from anima_exp.data.source import Source, heldout, training
+from anima_exp.data.split import check_heldout
 from anima_exp.data.tokens import Draft, Meta, Tokens, open_tokens
 from anima_exp.errors import DataError
 from anima_exp.lookup import function
@@ -76,6 +77,42 @@ def _for_this_process(cache: Path) -> Path:
         flush=True,
     )
     return folder / "tokens"
+
+
+def check_rows(config: DataConfig) -> None:
+    """Raise DataError for what training would refuse in the rows of a file, without a tokenizer.
+
+    A set on the hub is not read.
+    """
+    if not config.path and config.source != "sample":
+        return
+    main, own = training(config), heldout(config)
+    usable = _usable(main, config)
+    if own is None:
+        check_heldout(config.heldout_rows, of=usable)
+    else:
+        _usable(own, config)
+
+
+_counted: dict[tuple[str, str, BadRow], int] = {}  # the cells of a sweep read a file once
+
+
+def _usable(of: Source, config: DataConfig) -> int:
+    """Return how many rows give an example."""
+    key = (of.fingerprint, config.recipe, config.on_bad_row)
+    if key not in _counted:
+        recipe: Recipe = function(config.recipe, among=recipes, key="data.recipe")
+        stop = config.on_bad_row is BadRow.error
+        meta, used, last = Meta(), 0, 0
+        with _progress(of) as advance:
+            for number, _ in _pairs(of, recipe, meta, stop_at_bad_row=stop):
+                used += number != last
+                last = number
+                advance(1)
+        if not used:
+            raise _nothing(of, meta)
+        _counted[key] = used
+    return _counted[key]
 
 
 def _build(

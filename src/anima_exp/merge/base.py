@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
-from anima_exp import json_text
+from anima_exp import hub, json_text
 from anima_exp.config import ModelConfig, QuantConfig, Quantization
 from anima_exp.errors import ModelError, first_line
 from anima_exp.merge.tensors import Tensors
-from anima_exp.model import hub
+from anima_exp.model.base_files import check_base_files
 from anima_exp.model.device_map import without_weights
 from anima_exp.model.tokenizer import location
+from anima_exp.quiet import import_bitsandbytes
 
 FOUR_BITS = (Quantization.nf4, Quantization.fp4)
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -40,6 +41,7 @@ class Base:
     @classmethod
     def of(cls, model: ModelConfig) -> "Base":
         """Raises ModelError: there are no such files, or they are quantised already."""
+        check_base_files(model)
         base = cls(model, Tensors(_weights(model)))
         if "quantization_config" in base.config:
             raise ModelError(
@@ -82,6 +84,7 @@ class Base:
         parameters = frozenset(model.state_dict())
         quantized: set[str] = set()
         if quant.type in FOUR_BITS:
+            import_bitsandbytes()
             from transformers import BitsAndBytesConfig
             from transformers.quantizers.auto import AutoHfQuantizer
 

@@ -26,7 +26,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from anima_exp.config import ModelConfig, QuantConfig, Quantization
-from anima_exp.errors import first_line
+from anima_exp.errors import ModelError, first_line
 from anima_exp.model.tokenizer import location
 from anima_exp.results.files import publish_folder, read_json, remove_folder, write_json
 from anima_exp.results.provenance import base_fingerprint, folder_fingerprint
@@ -143,7 +143,7 @@ def snapshot_of(
     source = location(model.source)
     try:
         base = base_fingerprint(source, model.revision, cache=cache)
-    except (OSError, ValueError):  # whoever loads it will say what is wrong
+    except (OSError, ValueError, ModelError):  # whoever loads it will say what is wrong
         return None
     of = {
         "format": _FORMAT,

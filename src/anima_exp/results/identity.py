@@ -72,6 +72,21 @@ def flatten(config: RunConfig) -> dict[str, Any]:
     return flat
 
 
+def places(config: RunConfig) -> dict[str, str]:
+    """The full paths of what settings name by a path relative to the folder of the start."""
+    settings = flatten(config)
+    keys = ["data.path", "data.heldout_path", "model.source", "model.tokenizer"]
+    keys += ["evals.answers.questions", *(f"evals.{name}.path" for name in BENCHMARKS)]
+    found = {}
+    for key in keys:
+        value = settings.get(key)
+        if value and value not in _EMBEDDED and not Path(value).expanduser().is_absolute():
+            path = Path(value)
+            if path.exists():  # else it is a hub id
+                found[key] = str(path.resolve())
+    return found
+
+
 def relevant(config: RunConfig) -> dict[str, Any]:
     """The settings that the result depends on.
 

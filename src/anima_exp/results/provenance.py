@@ -8,7 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from anima_exp import file_hashes
+from anima_exp import file_hashes, hub
+from anima_exp.errors import ModelError
 
 _PACKAGES = (
     "anima-exp", "torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets",
@@ -58,14 +59,15 @@ def base_fingerprint(source: str, revision: str | None = None, *, cache: Path | 
         cache: the cache folder, which remembers the hashes of large files.
 
     Raises:
-        OSError, ValueError: there is no such folder, and the hub does not have or give it.
+        ModelError: there is no such folder, and the hub does not have or give it.
     """
     if Path(source).is_dir():
         return folder_fingerprint(Path(source), cache=cache)
-    from huggingface_hub import hf_hub_download
-
+    found = hub.file(source, "config.json", where=f"model.source={source}", revision=revision)
+    if found is None:
+        raise ModelError(f"model.source={source} holds no config.json.")
     # In the hub's cache a file lies in a folder named by its commit.
-    return f"hub:{Path(hf_hub_download(source, 'config.json', revision=revision)).parent.name}"
+    return f"hub:{found.parent.name}"
 
 
 def tables_fingerprint(folder: Path) -> str:

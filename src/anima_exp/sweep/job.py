@@ -6,6 +6,9 @@ from enum import Enum
 from anima_exp.child_process import Exit
 from anima_exp.sweep.cell import Cell
 
+# In the environment of the process that jobs are forked from, while it starts: `cpu` or `gpu`.
+WARM_FOR = "ANIMA_EXP_WARM_FOR"
+
 
 @dataclass(frozen=True)
 class Job:

@@ -5,7 +5,8 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
@@ -16,7 +17,7 @@ from anima_exp.results.folder import FAILURE
 from anima_exp.sweep import worker
 from anima_exp.sweep.board import Board
 from anima_exp.sweep.cell import Cell, State
-from anima_exp.sweep.job import Job, Outcome
+from anima_exp.sweep.job import WARM_FOR, Job, Outcome
 from anima_exp.sweep.progress import Progress
 from anima_exp.sweep.slots import Place, Slot, free_place
 
@@ -83,7 +84,7 @@ class Pool:
 
     def run(self, schedule: Schedule) -> None:
         before = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
-        self._context = _context(self.slots, warm=self.warm)
+        self._context = _context(warm=self.warm)
         try:
             with self.board:
                 while self._running or (schedule.waiting and not self.signals):
@@ -119,10 +120,12 @@ class Pool:
             target=worker.main,
             args=(self.work, cell.config, job.until, place, cell.log, self.first_line(cell)),
         )
+        server = self._context.get_start_method() == "forkserver"
         try:
-            process.start()
+            with _environment(_variables(self.slots[0], server=server)):  # it starts at first use
+                process.start()
         except (OSError, EOFError):  # of a server that was ended a moment ago
-            if self._context.get_start_method() != "forkserver":
+            if not server:
                 raise
             outcome = self._server_gone(job)
             schedule.ended(job, outcome)
@@ -174,7 +177,7 @@ class Pool:
                 self._leave_alone(running.place.slots)
             elif outcome is Outcome.bad_fork and self.warm:
                 self.warm = False
-                self._context = _context(self.slots, warm=False)
+                self._context = _context(warm=False)
                 self.board.say(
                     "A library has touched the GPU before its time: from here on every "
                     "job imports its own (launcher.warm=false)."
@@ -203,20 +206,39 @@ class Pool:
         self.board.stopping(signal.Signals(number).name)
 
 
-def _context(slots: list[Slot], *, warm: bool) -> Any:
-    """Where processes come from: a server that has imported everything, or nowhere.
-
-    Set in the environment, for both read it before any module of ours could tell them.
-    """
-    os.environ["OMP_NUM_THREADS"] = str(slots[0].threads)
-    # Else `torch.cuda.is_available()` would initialise CUDA in the server.
-    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
-    os.environ["ANIMA_EXP_WARM_FOR"] = "gpu" if slots[0].gpu else "cpu"
+def _context(*, warm: bool) -> Any:
+    """Where processes come from: a server that has imported everything, or nowhere."""
     if not warm or "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     return context
+
+
+def _variables(slot: Slot, *, server: bool) -> dict[str, str]:
+    """What a new process must find in its environment, before it imports any module of ours."""
+    # Otherwise `torch.cuda.is_available()` would initialise CUDA in the server.
+    found = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+    if server:
+        found[WARM_FOR] = "gpu" if slot.gpu else "cpu"
+    if slot.threads is not None:
+        found["OMP_NUM_THREADS"] = str(slot.threads)
+    return found
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Inside, processes start with these variables; afterwards all are as they were."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _elsewhere(cell: Cell) -> Outcome | None:

@@ -14,7 +14,7 @@ from filelock import Timeout
 
 from anima_exp.child_process import end_with_parent
 from anima_exp.config import RunConfig
-from anima_exp.errors import AnimaError, InUse, Paused, Stopped
+from anima_exp.errors import AnimaError, InUse, Paused, RunEnded, Stopped
 from anima_exp.sweep.job import Outcome
 from anima_exp.sweep.slots import Place
 
@@ -63,7 +63,7 @@ def _outcome(work: Work, config: RunConfig, until: int | None) -> Outcome:
         return Outcome.stopped
     except SystemExit:
         return Outcome.stopped
-    except AnimaError as error:
+    except (AnimaError, RunEnded) as error:
         if not error.told:  # by a process of the run's own, into the same log
             print(f"anima_exp: {error}")
         return Outcome.failed
@@ -81,7 +81,9 @@ def _forked_too_late() -> bool:
 def _use(place: Place) -> None:
     if place.gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = place.gpus
-    os.environ["OMP_NUM_THREADS"] = str(place.threads)
+    if place.threads is None:  # the user has chosen, and the environment says so
+        return
+    os.environ["OMP_NUM_THREADS"] = str(place.threads)  # for the processes that this one starts
     if torch := sys.modules.get("torch"):  # a warm process has read the variable already
         torch.set_num_threads(place.threads)
 
