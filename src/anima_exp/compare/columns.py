@@ -1,8 +1,9 @@
 """Rows of the leaderboard -> columns of text, the same for the terminal, Markdown and LaTeX."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from anima_exp.compare.baseline import Baseline
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.leaderboard import Row
 from anima_exp.compare.metric import Metric, metric
@@ -32,14 +33,14 @@ def columns(comparison: Comparison, rows: Sequence[Row], *, brief: bool = False)
     if any(row.score.n > 1 for row in rows):
         found.append(Column("seeds", [str(row.score.n) for row in rows], dropped=1))
     for place, name in enumerate(dict.fromkeys(name for row in rows for name in row.others)):
-        other = metric(name)
+        other = in_column(metric(name), [row.others[name] for row in rows if name in row.others])
         texts = [score(other, row.others[name]) if name in row.others else "-" for row in rows]
         found.append(Column(name, texts, dropped=5 + place))
     return [
         *found,
         Column("tokens", [count(row.tokens) for row in rows], dropped=4),
         Column("time", [duration(3600 * row.hours) for row in rows], dropped=2),
-        Column("GiB", [f"{row.memory_gib:.3g}" for row in rows], dropped=3),
+        Column("GiB", [f"{row.memory_gib:.2f}" for row in rows], dropped=3),
     ]
 
 
@@ -50,22 +51,40 @@ def _setting(name: str, values: Sequence[Any]) -> Column:
 
 def score(metric: Metric, interval: Interval) -> str:
     """`0.5477 ± 0.0123`, `46.0 ± 1.2 %`; without repeats the value alone."""
-    mean = metric.number(interval.mean)
+    metric = _fixed(metric, interval)
     if interval.half is None:
-        return mean
-    unit = " %" if mean.endswith(" %") else ""
-    half = metric.number(interval.half).removesuffix(" %")
-    return f"{mean.removesuffix(' %')} ± {half}{unit}"
+        return metric.number(interval.mean)
+    return f"{metric.bare(interval.mean)} ± {metric.bare(interval.half)}{metric.form.unit}"
 
 
 def difference(metric: Metric, interval: Interval) -> str:
     """`-0.0312 ± 0.0050`, `+3.1 ± 0.4 pp`."""
-    mean = metric.difference(interval.mean)
+    metric = _fixed(metric, interval)
     if interval.half is None:
-        return mean
-    unit = " pp" if mean.endswith(" pp") else ""
-    half = metric.difference(interval.half).lstrip("+").removesuffix(" pp")
-    return f"{mean.removesuffix(' pp')} ± {half}{unit}"
+        return metric.difference(interval.mean)
+    mean, half = metric.bare_difference(interval.mean), metric.bare(interval.half)
+    return f"{mean} ± {half}{metric.difference_unit}"
+
+
+def differences(baseline: Baseline, metric: Metric) -> list[Column]:
+    """A row for each that was compared with the baseline."""
+    found = baseline.differences
+    texts = [difference(metric, one.score) if one.score else "-" for one in found]
+    return [
+        Column(f"against {baseline.label}", [one.label for one in found], right=False),
+        Column(f"difference in {metric.name}", texts),
+        Column("pairs", [str(one.pairs) for one in found]),
+        Column("", [one.word for one in found], right=False),
+    ]
+
+
+def in_column(metric: Metric, intervals: Iterable[Interval]) -> Metric:
+    """Return `metric` so that all of these scores have one number of decimals."""
+    return metric.in_column(interval.mean for interval in intervals)
+
+
+def _fixed(metric: Metric, interval: Interval) -> Metric:
+    return in_column(metric, [interval]) if metric.column is None else metric
 
 
 def count(number: float) -> str:

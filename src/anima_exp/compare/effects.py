@@ -61,12 +61,7 @@ class Effects:
 
 def main_effects(cells: Sequence[Cell], keys: Sequence[str], metric: Metric) -> Effects:
     """`keys` are the settings that tell the cells apart; see the top of this file."""
-    found = [
-        (cell, run.seed, run.scores[metric.name])
-        for cell in cells
-        for run in cell.runs
-        if metric.name in run.scores
-    ]
+    found = [(cell, seed, score) for cell in cells for seed, score in cell.by_seed(metric).items()]
     columns = {key: [cell.settings.get(key) for cell, _, _ in found] for key in keys}
     skipped = tuple(key for key in keys if _is_a_range(columns[key]))
     factors, together = _told_apart({k: v for k, v in columns.items() if k not in skipped})

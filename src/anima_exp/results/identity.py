@@ -76,6 +76,14 @@ def flatten(config: RunConfig) -> dict[str, Any]:
     return flat
 
 
+def enters_name(key: str) -> bool:
+    """Return whether a run's name depends on the setting `key`, whatever the other settings are.
+
+    `model.name` and `data.name` label a run: its name begins with them, and its hash ignores them.
+    """
+    return key not in _NOT_IN_THE_RESULT and not key.startswith(_GROUPS_NOT_IN_THE_RESULT)
+
+
 def places(config: RunConfig) -> dict[str, str]:
     """The full paths of what settings name by a path relative to the folder of the start."""
     settings = flatten(config)
@@ -102,8 +110,7 @@ def relevant(config: RunConfig) -> dict[str, Any]:
     settings = {
         key: value
         for key, value in flatten(config).items()
-        if key not in _NOT_IN_THE_RESULT
-        and not key.startswith(_GROUPS_NOT_IN_THE_RESULT)
+        if enters_name(key)
         and not (key.startswith("evals.") and value is None and key.count(".") == 1)
         and not (full and key.startswith("lora.") and key != "lora.target_modules")
     }

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from anima_exp.results.metric import metric
 from anima_exp.results.record import Record
 from anima_exp.terminal import tell, visible
 
@@ -142,8 +143,8 @@ def show_summary(
 
 
 def number(name: str, value: float) -> str:
-    """Losses with four digits, shares as per cent."""
-    return f"{value:.4f}" if name.endswith("loss") else f"{100 * value:.1f} %"
+    """Write a score or a logged value with its unit."""
+    return metric(name).number(value)
 
 
 def duration(seconds: float) -> str:
