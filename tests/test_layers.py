@@ -7,9 +7,11 @@ import anima_exp
 
 LAYERS = [
     {"errors"},
-    {"cores", "cpu_memory", "parallel", "paths", "same", "signals", "terminal", "wilson"},
-    {"config", "lookup", "quiet", "sweep_files"},
-    {"checks", "command_line", "messages", "program", "scale"},
+    {"cores", "cpu_memory", "limits", "parallel", "paths", "same", "signals", "terminal", "wilson"},
+    {"yaml_files"},
+    {"config", "lookup", "other_names", "quiet", "sweep_files"},
+    {"checks", "messages", "program", "scale"},
+    {"command_line"},
     {"tiny"},
     {"tables"},
     {"data", "results"},

@@ -1,6 +1,7 @@
 """Command line -> RunConfig: the schema, sweeps/ as a group, and one line for a user's mistake."""
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -17,16 +18,18 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from anima_exp import sweep_files
+from anima_exp import sweep_files, yaml_files
 from anima_exp.checks import check
-from anima_exp.command_line import readable
+from anima_exp.command_line import composable, divided, refuse_lists
 from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, ConfigError, Stopped
+from anima_exp.limits import check_limits
 from anima_exp.messages import explain, known_mistake, speak_of, unknown_setting
 from anima_exp.parallel.place import place
 from anima_exp.paths import shipped
 from anima_exp.scale import scaled
 from anima_exp.signals import FROM_CLUSTER
+from anima_exp.terminal import take_any_letter
 
 # ${unless:${trainer.epochs},${data.steps}}: data.steps, unless trainer.epochs has a value.
 # Registered on import: a cluster's process is handed a config to resolve and calls nothing first.
@@ -72,6 +75,7 @@ def finish(cfg: DictConfig) -> Any:
         config = OmegaConf.to_object(cfg)
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
+    check_limits(config)
     if isinstance(config, RunConfig):
         config = scaled(config)
         check(config)
@@ -95,6 +99,7 @@ def command(
     smuggle a typo in. So its errors are taken whole (HYDRA_FULL_ERROR) and said in one line;
     a bug still shows its traceback. In a sweep one cell's mistake does not stop the others.
     """
+    take_any_letter()
     install(schema)
     # The plug-in's own config has the name of conf/hydra/launcher/ray.yaml, which is complete.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against ConfigStore")
@@ -108,7 +113,7 @@ def command(
         if full_error:
             traceback.print_exception(error)
         if not getattr(error, "told", False):
-            print(f"anima_exp: {cell}{explain(error)}", file=sys.stderr)
+            print(f"anima_exp: {cell}{_with_file(explain(error))}", file=sys.stderr)
         failed.append(getattr(error, "exit_status", 1))
 
     def task(cfg: DictConfig) -> Any:
@@ -117,6 +122,8 @@ def command(
             print(f"\n{cell}", flush=True)
         try:
             with _made_by_all():
+                chosen = HydraConfig.get()
+                refuse_lists(chosen.runtime.choices, chosen.overrides.task)
                 config = parse(cfg)
             return work(config)
         except Stopped as error:  # all of it is to stop, not this cell alone
@@ -129,7 +136,8 @@ def command(
 
     try:
         with _made_by_all():
-            sys.argv[1:] = expand([readable(argument) for argument in sys.argv[1:]])
+            options, settings = divided(expand(composable(sys.argv[1:])))
+            sys.argv[1:] = [*options, *settings]
             folder = str(shipped("conf"))
             hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
     except (AnimaError, HydraException, OmegaConfBaseException) as error:
@@ -148,6 +156,25 @@ def command(
             os.environ["HYDRA_FULL_ERROR"] = given
     if failed:
         sys.exit(failed[0])
+
+
+_ABOUT = re.compile(
+    r"^(?P<cell> *(?:#\d+(?: and \d+ more)?: )?)"
+    r"(?=(?P<key>[\w.]+)(?:[=:]| refers to)|There is no setting '(?P<unknown>[\w.]+)')",
+    re.MULTILINE,
+)
+
+
+def _with_file(message: str) -> str:
+    """The message, after "In FILE: " where a file of the user made the mistake."""
+    given = {argument.lstrip("+").partition("=")[0] for argument in sys.argv[1:]}
+
+    def place(found: re.Match[str]) -> str:
+        key = found["key"] or found["unknown"]
+        file = None if key in given else yaml_files.setting(key)
+        return f"{found['cell']}In {file}: " if file else found["cell"]
+
+    return _ABOUT.sub(place, message)
 
 
 @contextmanager

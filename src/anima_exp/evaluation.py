@@ -19,6 +19,7 @@ from anima_exp.finished import load, name, record
 from anima_exp.parallel.join import joined
 from anima_exp.parallel.place import place
 from anima_exp.parallel.world import World
+from anima_exp.paths import expanded
 from anima_exp.quiet import quiet_libraries
 from anima_exp.results import identity, provenance, screen
 from anima_exp.results.files import asked_for, write_json
@@ -55,7 +56,7 @@ def _run(config: EvaluateConfig, world: World) -> None:
         heldout = world.in_turn(lambda: prepare(config.data, tokenizer, cache=cache)).heldout
     evals = world.in_turn(lambda: prepare_evals(config, tokenizer, heldout))
     if config.prompts:
-        world.share(lambda: _export(evals, Path(str(config.prompts))))
+        world.share(lambda: _export(evals, expanded(str(config.prompts), "prompts")))
         return
     screen.show_plan(_plan(config, evals))
     model, _ = world.in_turn(lambda: load(config))
@@ -152,7 +153,7 @@ def _place(config: EvaluateConfig) -> Path:
         or key in ("run", "adapter")
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
-    home = Path(config.run) if config.run else Path(config.runs)
+    home = Path(config.run) if config.run else expanded(config.runs, "runs")
     return home / "evaluations" / f"{name(config)}-{digest}.json"
 
 

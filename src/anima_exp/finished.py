@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp import paths
-from anima_exp.command_line import written
+from anima_exp.command_line import said, written
 from anima_exp.config import ModelConfig, Quantization, TargetModules, UseConfig
 from anima_exp.errors import ConfigError, RunError
 from anima_exp.model import adapter_base
@@ -123,10 +123,10 @@ def _trained_whole(model: ModelConfig, run: Path) -> ModelConfig:
 
 
 def _place(given: Mapping[str, str], key: str) -> str | None:
-    place = given.get(key, "").strip("'\"")
-    if place in ("", "null"):
+    place = said(given.get(key, ""))
+    if not place:
         return None
-    return str(Path(place).expanduser()) if place.startswith("~") else place
+    return str(paths.expanded(place, key)) if place.startswith("~") else place
 
 
 def _overrides(settings: dict[str, Any], chosen: Iterable[str]) -> list[str]:

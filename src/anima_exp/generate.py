@@ -9,7 +9,6 @@ python -m anima_exp.generate run=runs/NAME questions=tiny_zh temperature=0
 import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anima_exp import paths
@@ -84,7 +83,7 @@ def answer_all(config: GenerateConfig, source: str) -> None:
     from anima_exp.answers.questions import load as load_questions
 
     questions = load_questions(source, config, key="questions", cache=paths.cache(config.cache))
-    path = Path(config.out or f"answers/{name(config)}.jsonl").expanduser()
+    path = paths.expanded(config.out or f"answers/{name(config)}.jsonl", "out")
     if path.is_dir():
         raise ConfigError(f"out={path} is a folder. Give a file, for example {path}/answers.jsonl.")
     from anima_exp.answers import file

@@ -12,10 +12,11 @@ from typing import Any, NoReturn
 from anima_exp.errors import AnimaError, InUse, LostContact, Paused
 from anima_exp.launch import IN_USE, LOST, PAUSED, read
 from anima_exp.signals import FROM_CLUSTER
-from anima_exp.terminal import tell
+from anima_exp.terminal import take_any_letter, tell
 
 
 def main(settings: str, until: str) -> int:
+    take_any_letter()
     leads = os.environ["RANK"] == "0"
 
     def stopped(number: int, _: Any) -> NoReturn:

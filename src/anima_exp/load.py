@@ -12,6 +12,7 @@ from anima_exp.config import RunConfig
 from anima_exp.cpu_memory import keep_freed_memory
 from anima_exp.data.prepare import Prepared, prepare
 from anima_exp.evals.measure import Evals, check_positions, prepare_evals
+from anima_exp.limits import check_rows_seen
 from anima_exp.load_model import load_model
 from anima_exp.model.dropout import TokenKeys
 from anima_exp.model.parameters import Parameters
@@ -61,6 +62,7 @@ def load(config: RunConfig, world: World = ALONE) -> Setup:
         known_lengths.remember(config, _lengths(data), cache=cache)
     overhead = provenance.memory_in_use_gib()
     steps = total_steps(config, len(data.train))
+    check_rows_seen(steps, config.trainer.batch_size, key=f"trainer.epochs={config.trainer.epochs}")
     order = row_order(
         data.train.lengths,
         rows=steps * config.trainer.batch_size,

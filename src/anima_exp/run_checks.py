@@ -1,7 +1,6 @@
 """A run's config -> what can be known to be wrong with it before torch is imported."""
 
 from dataclasses import fields
-from pathlib import Path
 
 from anima_exp.answers import of_run
 from anima_exp.config import DataConfig, RunConfig
@@ -9,6 +8,7 @@ from anima_exp.data import recipes, source, templates
 from anima_exp.errors import ConfigError
 from anima_exp.lookup import function
 from anima_exp.parallel.place import Place
+from anima_exp.paths import expanded
 
 
 def check_inputs(config: RunConfig) -> None:
@@ -16,7 +16,7 @@ def check_inputs(config: RunConfig) -> None:
     _check_data(config.data)
     for name in (field.name for field in fields(config.evals)):
         place = getattr(getattr(config.evals, name), "path", None)
-        if place and not Path(place).expanduser().is_dir():
+        if place and not expanded(place, f"evals.{name}.path").is_dir():
             raise ConfigError(f"evals.{name}.path={place}: there is no such folder.")
     of_run.check(config)
 

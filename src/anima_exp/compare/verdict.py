@@ -1,6 +1,6 @@
 """The leaderboard's first rows -> one sentence: is the winner better, or only ahead?"""
 
-import re
+import shlex
 from collections.abc import Sequence
 
 from anima_exp.compare.leaderboard import Row
@@ -8,7 +8,6 @@ from anima_exp.compare.metric import Metric
 from anima_exp.compare.statistics import Interval, paired, welch
 
 _REPEAT = "python -m anima_exp.train -m ..."
-_SEED = r" seed=\S+"
 
 
 def verdict(rows: Sequence[Row], metric: Metric, *, command: str | None = None) -> str:
@@ -30,7 +29,7 @@ def verdict(rows: Sequence[Row], metric: Metric, *, command: str | None = None) 
         alone = (
             "Each has one seed" if first.score.n == second.score.n else "One of them has one seed"
         )
-        again = f"{re.sub(_SEED, '', command or _REPEAT)} seed=0,1,2"
+        again = with_seeds(command) if command else f"{_REPEAT} seed=0,1,2"
         return (
             f"{names} by {gap}. {alone}, which cannot tell a better setting from a lucky run. "
             f"Repeat: {again}"
@@ -58,6 +57,12 @@ def verdict(rows: Sequence[Row], metric: Metric, *, command: str | None = None) 
         f"{first.cell.label} is better than {second.cell.label} ({how}), "
         f"but cannot be told from {names}{rest}, whose scores vary more or were not repeated."
     )
+
+
+def with_seeds(command: str) -> str:
+    """A sweep's command, quoted for a shell, with three seeds in place of its own."""
+    words = [word for word in shlex.split(command) if not word.startswith("seed=")]
+    return shlex.join([*words, "seed=0,1,2"])
 
 
 def _difference(first: Row, other: Row, metric: Metric, level: float) -> Interval | None:

@@ -52,4 +52,4 @@ def report(config: RunConfig) -> None:
 
 
 if __name__ == "__main__":
-    command(report)
+    command(report, config_name="data")

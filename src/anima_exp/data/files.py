@@ -16,6 +16,7 @@ from typing import IO, Any, cast
 
 from anima_exp.data.example import Row
 from anima_exp.errors import DataError, first_line
+from anima_exp.paths import expanded
 
 NumberedRow = tuple[int, Row | DataError]
 Reader = Callable[[Path], Iterator[NumberedRow]]
@@ -25,7 +26,7 @@ _BOM = b"\xef\xbb\xbf"
 
 def find(path: str, *, key: str) -> Path:
     """The file at `path`, its ending known. `key` (data.path) opens the error message."""
-    file = Path(path).expanduser()
+    file = expanded(path, key)
     if file.is_dir():
         raise DataError(f"{key}={path} is a folder. Give one of its files.")
     if not file.is_file():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError
 from anima_exp.model import hub
-from anima_exp.paths import tiny_base
+from anima_exp.paths import expanded, tiny_base
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -19,7 +19,7 @@ def location(source: str) -> str:
     """A hub id or folder as transformers takes it: `tiny` is the embedded base."""
     if source == "tiny":
         return str(tiny_base())
-    return str(Path(source).expanduser()) if source.startswith("~") else source
+    return str(expanded(source, "model.source")) if source.startswith("~") else source
 
 
 def load_tokenizer(model: ModelConfig) -> "PreTrainedTokenizerBase":

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from anima_exp.config import RunConfig
 from anima_exp.errors import InUse, RunError
+from anima_exp.paths import expanded
 from anima_exp.results import identity
 from anima_exp.results.files import read_json, write_json, write_text
 from anima_exp.results.record import RECORD
@@ -29,7 +30,9 @@ FAILURE = "failure.txt"
 
 def run_folder(config: RunConfig) -> Path:
     """Where a run lives: `folder`, or in `runs` under the name of what it computes."""
-    return Path(config.folder or Path(config.runs) / identity.name(config)).expanduser()
+    if config.folder:
+        return expanded(config.folder, "folder")
+    return expanded(config.runs, "runs") / identity.name(config)
 
 
 class RunFolder:

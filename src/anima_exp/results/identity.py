@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.config import BENCHMARKS, RunConfig, TargetModules
+from anima_exp.paths import expanded
 from anima_exp.results.provenance import folder_fingerprint, tables_fingerprint
 
 # Settings that change where a run is written, shown or saved, but not what comes out of it;
@@ -89,7 +90,7 @@ def relevant(config: RunConfig) -> dict[str, Any]:
     places = ["data.path", "data.heldout_path", "model.source", "model.tokenizer"]
     for key in [*places, "evals.answers.questions"]:
         if settings.get(key) and settings[key] not in _EMBEDDED:  # whatever lies here
-            settings[key] = content(settings[key])
+            settings[key] = content(settings[key], key)
     code = ["data.recipe", "data.prompt_template", "evals.answers.prompt_template"]
     for name in BENCHMARKS:
         if settings.get(f"evals.{name}.path"):
@@ -102,7 +103,7 @@ def relevant(config: RunConfig) -> dict[str, Any]:
 
 
 def _tables(place: str) -> str:
-    folder = Path(place).expanduser()
+    folder = expanded(place)
     if not folder.is_dir():
         return place  # a mistake that the reader of it will name
     state = max(path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")])
@@ -125,9 +126,9 @@ def _with_code(name: str) -> str:
     return f"{name} {content(module.origin)}" if module and module.origin else name
 
 
-def content(place: str) -> str:
+def content(place: str, key: str = "") -> str:
     """A file or folder by a hash of what it holds; what is neither, by its name."""
-    path = Path(place).expanduser()
+    path = expanded(place, key)
     if path.is_dir():
         return folder_fingerprint(path)
     try:

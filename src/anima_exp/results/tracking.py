@@ -6,6 +6,7 @@ Keys come from WANDB_API_KEY or `wandb login` alone; nothing here reads or write
 import netrc
 import os
 import secrets
+import shlex
 import warnings
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,9 @@ class Tracker:
         if mode == "online":
             self.note = f"W&B: {self._run.url}"
         else:
-            self.note = f"W&B offline; later: wandb sync {Path(self._run.dir).parent}"
+            self.note = (
+                f"W&B offline; later: wandb sync {shlex.quote(str(Path(self._run.dir).parent))}"
+            )
 
     def _give_up(self, error: Exception) -> None:
         reason = first_line(error)

@@ -1,6 +1,7 @@
 """A sweep's params, rows and factors, and the command line -> the overrides of every cell."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
+from anima_exp.command_line import readable
 from anima_exp.errors import ConfigError
 
 
@@ -37,7 +39,7 @@ def expand(
     """
     given = _choices(parser, list(arguments))
     params = {k: v for k, v in (params or {}).items() if k not in given}
-    swept = _choices(parser, [f"{k}={as_text(v)}" for k, v in params.items()])
+    swept = _choices(parser, [_param(k, v) for k, v in params.items()])
     paired = [_row(row, given) for row in rows or []]
     _refuse_twice(paired, swept)
     multiples = {k: _numbers(k, v) for k, v in (factors or {}).items() if k not in given}
@@ -68,8 +70,17 @@ def _values(override: Override) -> list[str]:
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
+def _param(key: str, value: Any) -> str:
+    return readable(f"{key}={as_text(value)}")
+
+
 def _row(row: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(f"{key}={as_text(value)}" for key, value in row.items() if key not in given)
+    if not isinstance(row, Mapping):
+        raise ConfigError(
+            f"hydra.sweeper.rows: {row} is not a row, as in {{lora.rank: 8, seed: 1}}."
+        )
+    texts = (f"{key}={as_text(value)}" for key, value in row.items() if key not in given)
+    return tuple(readable(text, several=False) for text in texts)
 
 
 def _refuse_twice(rows: Sequence[Sequence[str]], swept: Mapping[str, Any]) -> None:
@@ -85,8 +96,8 @@ def _numbers(key: str, factors: Any) -> list[float]:
         numbers = [float(text) for text in texts]
     except ValueError as error:
         raise ConfigError(f"factors of {key}: {factors} are not numbers, as in 0.5,1,2.") from error
-    if not numbers or min(numbers) <= 0:
-        raise ConfigError(f"factors of {key}: {factors} must be greater than 0.")
+    if not numbers or min(numbers) <= 0 or not all(map(math.isfinite, numbers)):
+        raise ConfigError(f"factors of {key}: {factors} must be finite and greater than 0.")
     return numbers
 
 

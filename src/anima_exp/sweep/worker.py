@@ -16,6 +16,7 @@ from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, InUse, Paused, Stopped
 from anima_exp.sweep.job import Outcome
 from anima_exp.sweep.slots import Place
+from anima_exp.terminal import take_any_letter
 
 Work = Callable[[RunConfig, int | None], Any]
 
@@ -91,6 +92,7 @@ def _write_to(log: Path) -> None:
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
+    take_any_letter("utf-8")  # whatever the terminal of the sweep writes: the board reads the log
 
 
 def _end_with_parent() -> None:
