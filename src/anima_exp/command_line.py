@@ -208,7 +208,7 @@ def said(value: str) -> str | None:
 
 
 def _texts(value: str) -> str:
-    if _FUNCTION.match(value):
+    if _FUNCTION.match(value) or isinstance(_read(value), list | dict):
         return value
     return ",".join(map(_text, _split(value)))
 

@@ -78,6 +78,19 @@ def check(config: GenerateConfig) -> None:
             raise ConfigError(f"{key} needs an adapter: give run=FOLDER or adapter=FOLDER.")
 
 
+def with_template(arguments: list[str]) -> list[str]:
+    """`data.prompt_template=NAME` of the user -> `prompt_template=NAME`, unless that is given.
+
+    It is how a question is put in every command. Without this, an adapter of unknown origin would
+    ask for a format that the user has given.
+    """
+    given = dict(argument.partition("=")[::2] for argument in arguments)
+    template = given.get("data.prompt_template")
+    if template and "prompt_template" not in given:
+        arguments = [*arguments, f"prompt_template={template}"]
+    return with_run(arguments)
+
+
 def answer_all(config: GenerateConfig, source: str) -> None:
     """Every question of `source` into the file `out`."""
     from anima_exp.answers.questions import load as load_questions
@@ -153,4 +166,4 @@ def _asked(config: GenerateConfig) -> "Asked":
 
 
 if __name__ == "__main__":
-    command(generate, schema=GenerateConfig, config_name="generate", expand=with_run)
+    command(generate, schema=GenerateConfig, config_name="generate", expand=with_template)

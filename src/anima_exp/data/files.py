@@ -213,7 +213,8 @@ def _close_name(file: Path) -> str:
     if not file.parent.is_dir():
         return f"There is no folder {file.parent} either."
     names = sorted(entry.name for entry in file.parent.iterdir() if ending(entry))
-    close = get_close_matches(file.name, names, n=1)
+    stems = {name.partition(".")[0]: name for name in names}  # all endings are alike
+    close = get_close_matches(file.name.partition(".")[0], stems, n=1, cutoff=0.75)
     if close:
-        return f"Did you mean '{close[0]}'?"
+        return f"Did you mean '{stems[close[0]]}'?"
     return f"That folder has {', '.join(names[:5])}." if names else "That folder has no data files."
