@@ -1,56 +1,48 @@
-"""Paths of the user: one function expands `~`, and says in one line what it cannot."""
+"""What this user may not see is not taken for what is not there."""
 
-import re
+import os
 from pathlib import Path
 
 import pytest
 
-import anima_exp
-from anima_exp import paths
-from anima_exp.errors import ConfigError
+from anima_exp.data import files
+from anima_exp.errors import RunError
+from anima_exp.finished import record
+from anima_exp.model import adapter_files
+from anima_exp.paths import is_file, is_folder
 
 
 @pytest.fixture
-def no_home(monkeypatch):
-    monkeypatch.delenv("HOME")
-    monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
-    for name in ("ANIMA_EXP_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
+def closed(tmp_path):
+    """A folder with files in it that this process may not search."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    for name in ("a.json", "record.json", "adapter_config.json"):
+        (folder / name).write_text("{}")
+    folder.chmod(0)
+    root = os.geteuid() == 0
+    if root:  # who may search every folder
+        os.seteuid(65534)
+    yield folder
+    if root:
+        os.seteuid(0)
+    folder.chmod(0o755)
 
 
-def test_a_home_is_expanded(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/mine")
-    assert paths.expanded("~/runs") == Path("/home/mine/runs")
-    assert paths.expanded("runs/~a") == Path("runs/~a")
+def test_a_folder_that_cannot_be_searched_is_not_one_without_files(closed):
+    for look in (is_file, is_folder):
+        with pytest.raises(PermissionError):
+            look(closed / "a.json")
+    with pytest.raises(RunError, match=r"Cannot read .*record.json: Permission denied\. Make it"):
+        record(closed)
+    with pytest.raises(PermissionError):
+        files.find(str(closed / "a.json"), key="data.path")
+    with pytest.raises(PermissionError):
+        adapter_files.settings(str(closed))
 
 
-def test_a_file_whose_name_begins_so_is_a_file():
-    assert paths.expanded("./~draft.json") == Path("~draft.json")
-
-
-def test_a_user_that_does_not_exist_is_one_line():
-    line = (
-        r"^runs=~nobody9/r: there is no user 'nobody9'\. Write the path in full; a file named ~NAME "
-        r"is \./~NAME\.$"
-    )
-    with pytest.raises(ConfigError, match=line):
-        paths.expanded("~nobody9/r", "runs")
-
-
-def test_without_a_home_a_path_and_the_cache_are_one_line(no_home):
-    with pytest.raises(ConfigError, match=r"^runs=~/r: there is no home folder\."):
-        paths.expanded("~/r", "runs")
-    with pytest.raises(ConfigError, match=r"^There is no home folder for the cache\. Give cache="):
-        paths.cache()
-    assert paths.cache("somewhere") == Path("somewhere")
-
-
-def test_a_path_that_a_file_names_is_no_mistake_of_the_user(no_home):
-    assert paths.known_path("~/model") == Path("~/model")
-
-
-def test_nothing_else_expands_a_path():
-    files = list(Path(anima_exp.__file__).parent.rglob("*.py"))
-    assert len(files) > 100
-    users = {f.name for f in files if re.search(r"\bexpanduser\(", f.read_text(encoding="utf-8"))}
-    assert users == {"paths.py"}
+def test_what_is_not_there_is_no_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "absent", tmp_path / "file" / "inside", Path("zero\0byte")):
+        assert not is_file(path) and not is_folder(path)
+    assert is_file(tmp_path / "file") and is_folder(tmp_path)

@@ -177,7 +177,8 @@ def _schedule(config: RunConfig) -> None:
             "set one of them to null."
         )
     if trainer.steps is not None:
-        check_rows_seen(trainer.steps, trainer.batch_size, key=f"trainer.steps={trainer.steps}")
+        rows = trainer.steps * trainer.batch_size
+        check_rows_seen(rows, key=f"trainer.steps={trainer.steps}")
     if optimizer.schedule is Schedule.constant_with_warmup and not optimizer.warmup_ratio:
         raise ConfigError(
             "optimizer.schedule=constant_with_warmup needs optimizer.warmup_ratio, say 0.03."

@@ -22,7 +22,7 @@ from anima_exp import sweep_files, yaml_files
 from anima_exp.checks import check
 from anima_exp.command_line import composable, divided, refuse_lists
 from anima_exp.config import RunConfig
-from anima_exp.errors import AnimaError, ConfigError, Stopped
+from anima_exp.errors import AnimaError, ConfigError, RunEnded, Stopped, permissions
 from anima_exp.limits import check_limits
 from anima_exp.messages import explain, known_mistake, speak_of, unknown_setting
 from anima_exp.parallel.place import place
@@ -30,6 +30,7 @@ from anima_exp.paths import shipped
 from anima_exp.scale import scaled
 from anima_exp.signals import FROM_CLUSTER
 from anima_exp.terminal import take_any_letter
+from hydra_plugins import _anima_exp
 
 # ${unless:${trainer.epochs},${data.steps}}: data.steps, unless trainer.epochs has a value.
 # Registered on import: a cluster's process is handed a config to resolve and calls nothing first.
@@ -44,14 +45,10 @@ OmegaConf.register_new_resolver(
 )
 
 
-# Hydra copies its sources, and with them this store, for each line of --help: a second and more
-# for what nobody changes.
-ConfigStore.__deepcopy__ = lambda store, _: store  # type: ignore[attr-defined]
-
-
 def install(schema: type = RunConfig) -> None:
-    """Give Hydra the schema and the group `sweep`. Call before it composes anything."""
+    """Give Hydra the schema, our plug-ins and the group `sweep`. Call before it composes."""
     speak_of(schema)
+    _anima_exp.offer()
     ConfigStore.instance().store(name="schema", node=schema)
     if issubclass(schema, RunConfig):
         sweep_files.offer()
@@ -100,6 +97,7 @@ def command(
     a bug still shows its traceback. In a sweep one cell's mistake does not stop the others.
     """
     take_any_letter()
+    work, expand = permissions()(work), permissions()(expand)
     install(schema)
     # The plug-in's own config has the name of conf/hydra/launcher/ray.yaml, which is complete.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against ConfigStore")
@@ -109,10 +107,10 @@ def command(
     signal.signal(signal.SIGTERM, _terminated)
     failed: list[int] = []  # exit statuses; the errors themselves would keep a model alive
 
-    def mistake(error: Exception, cell: str = "") -> None:
+    def mistake(error: Exception, cell: str = "", *, told: bool = False) -> None:
         if full_error:
             traceback.print_exception(error)
-        if not getattr(error, "told", False):
+        if not (told or getattr(error, "told", False)):
             print(f"anima_exp: {cell}{_with_file(explain(error))}", file=sys.stderr)
         failed.append(getattr(error, "exit_status", 1))
 
@@ -121,31 +119,34 @@ def command(
         if cell:
             print(f"\n{cell}", flush=True)
         try:
-            with _made_by_all():
-                chosen = HydraConfig.get()
-                refuse_lists(chosen.runtime.choices, chosen.overrides.task)
-                config = parse(cfg)
+            chosen = HydraConfig.get()
+            refuse_lists(chosen.runtime.choices, chosen.overrides.task)
+            config = parse(cfg)
+        except AnimaError as error:
+            mistake(error, f"{cell}: " if cell else "", told=_told_by_another())
+            return None
+        try:
             return work(config)
         except Stopped as error:  # all of it is to stop, not this cell alone
             mistake(error)
             _pass_on(error.exit_status - 128)
             sys.exit(error.exit_status)
-        except AnimaError as error:
+        except (AnimaError, RunEnded) as error:
             mistake(error, f"{cell}: " if cell else "")
             return None
 
     try:
-        with _made_by_all():
-            options, settings = divided(expand(composable(sys.argv[1:])))
-            sys.argv[1:] = [*options, *settings]
-            folder = str(shipped("conf"))
+        options, settings = divided(expand(composable(sys.argv[1:])))
+        sys.argv[1:] = [*options, *settings]
+        folder = str(shipped("conf"))
+        with _store_not_copied():
             hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
-    except (AnimaError, HydraException, OmegaConfBaseException) as error:
-        mistake(error)
+    except (AnimaError, RunEnded, HydraException, OmegaConfBaseException) as error:
+        mistake(error, told=_told_by_another())
     except (ValueError, AssertionError) as error:  # Hydra's answers to a few overrides
         if not known_mistake(error):
             raise
-        mistake(error)
+        mistake(error, told=_told_by_another())
     except KeyboardInterrupt:  # outside training, where training/stop.py is in charge
         print("anima_exp: stopped; the same command goes on.", file=sys.stderr)
         sys.exit(130)
@@ -178,13 +179,29 @@ def _with_file(message: str) -> str:
 
 
 @contextmanager
-def _made_by_all() -> Iterator[None]:
-    """A mistake that all processes under torchrun make alike is told by one on each machine."""
+def _store_not_copied() -> Iterator[None]:
+    """Let Hydra share its ConfigStore where it copies it, which costs more than a second.
+
+    It copies its config sources, and with them the store, for each line of --help. Nothing changes
+    the store meanwhile. Another Hydra program of this process keeps its copies.
+    """
+    store: Any = ConfigStore
+    store.__deepcopy__ = lambda shared, _: shared
     try:
         yield
-    except (AnimaError, HydraException, OmegaConfBaseException) as error:
-        error.told = place().local_rank > 0  # type: ignore[union-attr]
-        raise
+    finally:
+        del store.__deepcopy__
+
+
+def _told_by_another() -> bool:
+    """Whether another process prints a mistake in the settings, which all of them make.
+
+    Under torchrun one process on each machine does.
+    """
+    try:
+        return place().local_rank > 0
+    except ConfigError:  # what the launcher says cannot be, and that is the mistake
+        return False
 
 
 def _pass_on(number: int) -> None:

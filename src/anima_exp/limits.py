@@ -49,12 +49,12 @@ def check_limits(config: Any) -> None:
             raise ConfigError(f"{key}={value} must be at most {largest:,}.")
 
 
-def check_rows_seen(steps: int, batch_size: int, *, key: str) -> None:
+def check_rows_seen(rows: int, *, key: str) -> None:
     """Raise ConfigError if a run would see more rows than their order has room for."""
-    if steps * batch_size > MOST_ROWS_SEEN:
+    if rows > MOST_ROWS_SEEN:
         raise ConfigError(
-            f"{key}: {steps:,} steps of trainer.batch_size={batch_size} see {steps * batch_size:,} "
-            f"rows. A run sees at most {MOST_ROWS_SEEN:,}."
+            f"{key}: the run would train on {rows:,} rows, every pass counted. It can train on "
+            f"{MOST_ROWS_SEEN:,}."
         )
 
 

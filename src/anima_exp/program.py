@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from anima_exp.errors import AnimaError
+from anima_exp.errors import AnimaError, RunEnded, permissions
 from anima_exp.terminal import take_any_letter, tell
 
 if TYPE_CHECKING:
@@ -15,11 +15,12 @@ _PIPED_COLUMNS = 160
 
 
 def status(work: Callable[[], None]) -> int:
-    """Do the work; 0, or the exit status of the mistake that was told."""
+    """Do the work; 0, or the exit status of the mistake or the stop that was told."""
     take_any_letter()
     try:
-        work()
-    except AnimaError as error:
+        with permissions():
+            work()
+    except (AnimaError, RunEnded) as error:
         tell(str(error))
         return error.exit_status
     except BrokenPipeError:  # `| head` has seen enough

@@ -66,3 +66,25 @@ def test_each_format_ends_where_the_next_speaker_begins():
     assert stops("hh_rlhf", None) == ("\n\nHuman:",)
     assert stops("plain", None) == stops("chat", None) == stops("guanaco", []) == ()
     assert stops("guanaco", ["END"]) == ("END",)
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ raise_exception('Roles must alternate') }}", "Roles must alternate"),
+        ("{% for m in messages %}{{ m.role ", "unexpected end of template"),
+        ("{{ messages[9].content.x }}", "list object has no element 9"),
+        ({"tool_use": "x"}, "This model has multiple chat templates with no default"),
+    ],
+)
+def test_a_template_that_fails_is_one_line(compose, template, reason):
+    from anima_exp.model.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(compose().model)
+    tokenizer.chat_template = template
+    with pytest.raises(ModelError) as error:
+        prompt("chat", tokenizer, "Q")
+    line = str(error.value)
+    assert line.startswith("prompt_template=chat: the chat template of ")
+    assert reason in line
+    assert "\n" not in line

@@ -55,6 +55,17 @@ def test_every_kind_of_file_gives_the_same_rows(write, name, content):
     assert [row for _, row in read(write(name, content))] == ROWS
 
 
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [("[" * 100_000, "values that are nested too deeply"), ("1" * 5000, "a number of too many")],
+)
+def test_json_that_python_cannot_hold_is_one_line(write, value, reason):
+    with pytest.raises(DataError, match=rf"^.*a.json cannot be read: it holds {reason}"):
+        read(write("a.json", f'[{{"a": {value}'))
+    ((_, error),) = read(write("a.jsonl", f'{{"a": {value}'))
+    assert str(error).startswith(f"broken JSON: {reason}")
+
+
 def test_parquet_gives_them_too(tmp_path):
     import pyarrow
     from pyarrow import parquet

@@ -1,10 +1,13 @@
 """What is tokenised once, when it is used again, and when it must not be."""
 
+import errno
+import json
 import multiprocessing
 import os
 import pickle
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,9 +127,50 @@ def test_a_damaged_set_is_written_again(tokens_of, cache, name, size):
     assert len(folders(cache)) == 1
 
 
+@pytest.mark.parametrize("name", ["ids", "starts", "prompts", "rows"])
+def test_a_flipped_bit_is_noticed_and_the_set_written_again(tokens_of, name):
+    file = tokens_of(*pairs(3)).folder / f"{name}.npy"
+    content = file.read_bytes()
+    file.write_bytes(content[:-4] + bytes([content[-4] ^ 1]) + content[-3:])
+    with pytest.raises(ValueError, match=r"its bytes have changed|do not belong together"):
+        open_tokens(file.parent)
+    assert tokens_of(*pairs(3)).response(2).tolist() == [*b"a2", EOS]
+    assert file.read_bytes() == content
+
+
+def test_a_set_of_an_earlier_version_has_no_checksum_and_is_read(tokens_of):
+    file = tokens_of(*pairs(3)).folder / "meta.json"
+    kept = json.loads(file.read_text())
+    del kept["sha256"]
+    file.write_text(json.dumps(kept))
+    tokens_of(*pairs(3))
+    assert json.loads(file.read_text()) == kept
+
+
+def test_a_read_only_cache_keeps_nothing_and_is_no_hindrance(tokens_of, cache, monkeypatch, capsys):
+    def refuse(self, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    mkdir = Path.mkdir
+    monkeypatch.setattr(
+        Path, "mkdir", lambda self, **how: (refuse if cache in self.parents else mkdir)(self, **how)
+    )
+    tokens = tokens_of(*pairs(3))
+    assert tokens.response(2).tolist() == [*b"a2", EOS]
+    assert not cache.exists() and cache not in tokens.folder.parents
+    assert capsys.readouterr().err == (
+        f"data     {cache} cannot be written: the token ids are kept for this run only\n"
+    )
+
+
 def test_files_of_two_sets_mixed_up_are_noticed(tokens_of):
     small, large = tokens_of(*pairs(3)).folder, tokens_of(*pairs(5)).folder
     (small / "prompts.npy").write_bytes((large / "prompts.npy").read_bytes())
+    with pytest.raises(ValueError, match="its bytes have changed"):
+        open_tokens(small)
+    kept = json.loads((small / "meta.json").read_text())
+    del kept["sha256"]  # as of an earlier version
+    (small / "meta.json").write_text(json.dumps(kept))
     with pytest.raises(ValueError, match="do not belong together"):
         open_tokens(small)
     assert len(tokens_of(*pairs(3))) == 3

@@ -122,7 +122,10 @@ def _schedule(settings: dict[str, Any]) -> str:
 
 
 def _steps(record: Record) -> str:
-    passes = record.steps * record.settings["trainer.batch_size"] / record.rows["train"]
+    rows, epochs = record.rows["train"], record.settings["trainer.epochs"]
+    passes = record.steps * record.settings["trainer.batch_size"] / rows
+    if epochs is not None:  # whose last batch may be short
+        passes = min(passes, max(epochs, 1 / rows))
     return f"{record.steps:,}, which is {passes:.3g} epoch{'' if f'{passes:.3g}' == '1' else 's'}"
 
 

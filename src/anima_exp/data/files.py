@@ -14,9 +14,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any, cast
 
+from anima_exp import json_text
 from anima_exp.data.example import Row
 from anima_exp.errors import DataError, first_line
-from anima_exp.paths import expanded
+from anima_exp.paths import expanded, is_file, is_folder
 
 NumberedRow = tuple[int, Row | DataError]
 Reader = Callable[[Path], Iterator[NumberedRow]]
@@ -27,9 +28,9 @@ _BOM = b"\xef\xbb\xbf"
 def find(path: str, *, key: str) -> Path:
     """The file at `path`, its ending known. `key` (data.path) opens the error message."""
     file = expanded(path, key)
-    if file.is_dir():
+    if is_folder(file):
         raise DataError(f"{key}={path} is a folder. Give one of its files.")
-    if not file.is_file():
+    if not is_file(file):
         raise DataError(f"{key}={path}: no such file. {_close_name(file)}")
     if ending(file) is None:
         raise DataError(
@@ -64,10 +65,12 @@ def _readable(file: Path, reader: Reader) -> Iterator[NumberedRow]:
 
 def _json(file: Path) -> Iterator[NumberedRow]:
     try:
-        found = json.loads(_decode(_read(file), file))
+        found = json_text.parse(_decode(_read(file), file))
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise DataError(f"{file} is not JSON: {error.msg} at {where}.") from error
+    except ValueError as error:  # it may be JSON, but none that Python can hold
+        raise DataError(f"{file} cannot be read: it holds {error}.") from error
     if not isinstance(found, list):
         lists = [k for k, v in found.items() if isinstance(v, list)] if type(found) is dict else []
         hint = f" Save the list under '{lists[0]}' as a file of its own." if lists else ""
@@ -92,13 +95,13 @@ def _jsonl(file: Path) -> Iterator[NumberedRow]:
 
 def _json_line(line: bytes, start: int) -> Row | DataError:
     try:
-        row = json.loads(line.decode("utf-8").rstrip("\r\n"))
+        row = json_text.parse(line.decode("utf-8").rstrip("\r\n"))
     except UnicodeDecodeError as error:
         return DataError(_not_utf8(error, start))
     except json.JSONDecodeError as error:
         return DataError(f"broken JSON: {error.msg} at column {error.colno}")
-    except ValueError:  # what Python says of it is no advice: raise its limit
-        return DataError("broken JSON: a number of too many digits")
+    except ValueError as error:
+        return DataError(f"broken JSON: {error}")
     return row if isinstance(row, dict) else DataError(_not_an_object(row))
 
 

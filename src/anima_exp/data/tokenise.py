@@ -5,12 +5,17 @@ source text of the modules it is written in. Lengths, labels and the split are a
 tokens are read, so that they cost nothing to change.
 """
 
+import atexit
+import errno
 import hashlib
 import inspect
 import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +24,8 @@ from anima_exp.config import BadRow, DataConfig
 from anima_exp.data import example, recipes, templates
 from anima_exp.data.encode import special_ids
 from anima_exp.data.example import Example, Row, missing_column
-from anima_exp.data.source import Source
+from anima_exp.data.source import Source, heldout, training
+from anima_exp.data.split import check_heldout
 from anima_exp.data.tokens import Draft, Meta, Tokens, open_tokens
 from anima_exp.errors import DataError
 from anima_exp.lookup import function
@@ -27,6 +33,8 @@ from anima_exp.lookup import function
 _FORMAT = 1  # raise it when the files' layout changes
 _BATCH = 1000  # examples tokenised in one call, which spreads them over the cores
 _LARGE = 20_000  # examples after which a progress bar appears
+
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 Recipe = Callable[[Row], Example | list[Example]]
 
@@ -44,9 +52,12 @@ def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path)
     try:
         tokens = open_tokens(place)
     except (OSError, ValueError):
+        build = partial(_build, source, recipe, tokenizer, stop_at_bad_row=stop_at_bad_row)
         try:
-            tokens = _build(source, recipe, tokenizer, place=place, stop_at_bad_row=stop_at_bad_row)
+            tokens = build(place=place)
         except OSError as error:  # reading raises DataError, so this was writing
+            if error.errno in _READ_ONLY:
+                return build(place=_for_this_process(cache) / place.name)
             raise DataError(
                 f"Token ids cannot be kept in {cache}: {error.strerror or error}. "
                 "Give another folder with cache=FOLDER, or ANIMA_EXP_CACHE."
@@ -54,6 +65,54 @@ def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path)
     if stop_at_bad_row and tokens.meta.skipped:  # kept by a run that skips
         raise _bad_row(tokens.meta.shown[0])
     return tokens
+
+
+def _for_this_process(cache: Path) -> Path:
+    """A folder that lasts as long as the process, in place of a cache that cannot be written."""
+    folder = Path(tempfile.mkdtemp(prefix="anima_exp-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    print(
+        f"data     {cache} cannot be written: the token ids are kept for this run only",
+        file=sys.stderr,
+        flush=True,
+    )
+    return folder / "tokens"
+
+
+def check_rows(config: DataConfig) -> None:
+    """Raise DataError for what training would refuse in the rows of a file, without a tokenizer.
+
+    A set on the hub is not read.
+    """
+    if not config.path and config.source != "sample":
+        return
+    main, own = training(config), heldout(config)
+    usable = _usable(main, config)
+    if own is None:
+        check_heldout(config.heldout_rows, of=usable)
+    else:
+        _usable(own, config)
+
+
+_counted: dict[tuple[str, str, BadRow], int] = {}  # the cells of a sweep read a file once
+
+
+def _usable(of: Source, config: DataConfig) -> int:
+    """Return how many rows give an example."""
+    key = (of.fingerprint, config.recipe, config.on_bad_row)
+    if key not in _counted:
+        recipe: Recipe = function(config.recipe, among=recipes, key="data.recipe")
+        stop = config.on_bad_row is BadRow.error
+        meta, used, last = Meta(), 0, 0
+        with _progress(of) as advance:
+            for number, _ in _pairs(of, recipe, meta, stop_at_bad_row=stop):
+                used += number != last
+                last = number
+                advance(1)
+        if not used:
+            raise _nothing(of, meta)
+        _counted[key] = used
+    return _counted[key]
 
 
 def _build(

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from anima_exp import paths
 from anima_exp.card import merged, of_run, origin
 from anima_exp.card.text import FILE
 from anima_exp.finished import name
@@ -25,7 +26,8 @@ def write(merging: Plan, found: Proved | None, folder: Path) -> None:
     """`found` is None where nothing was measured. Nothing tells of this machine's folders."""
     config, settings = merging.config, identity.flatten(merging.config)
     source, revision = config.model.source, config.model.revision
-    fingerprint = provenance.base_fingerprint(location(source), revision)
+    cache = paths.cache(config.cache)
+    fingerprint = provenance.base_fingerprint(location(source), revision, cache=cache)
     named = origin.without_places(settings)
     write_json(
         folder / MERGED,

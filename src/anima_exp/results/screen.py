@@ -20,7 +20,7 @@ def show_plan(lines: Mapping[str, str]) -> None:
     """What the run is about to do, before the first step."""
     width = max(map(len, lines))
     for key, value in lines.items():
-        console.print(f"[dim]{escape(key):<{width}}[/]  {escape(value)}", soft_wrap=True)
+        console.print(f"[dim]{escape(key):<{width}}[/]  {escape(visible(value))}", soft_wrap=True)
     console.print()
 
 
@@ -32,7 +32,7 @@ def file_size(count: int) -> str:
 
 
 def say(text: str) -> None:
-    console.print(escape(text), soft_wrap=True)
+    console.print(escape(visible(text)), soft_wrap=True)
 
 
 def be_silent() -> None:

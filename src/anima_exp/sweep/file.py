@@ -26,6 +26,8 @@ class SweepFile:
     grid: Grid
     published: Any = None
     stopped: dict[str, dict[str, Any]] = field(default_factory=dict)  # by early stopping
+    # The rungs of early stopping that each cell has reached, with the metric there.
+    reached: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     key: str | None = None  # what the folder is named by, if not by the cells
 
     @property
@@ -56,6 +58,7 @@ class SweepFile:
                 "cells": [self._cell(cell) for cell in self.grid.cells],
                 "published": self.published,
                 "stopped": self.stopped,
+                "reached": self.reached,
             },
         )
 

@@ -16,7 +16,7 @@ from anima_exp.config import EarlyStopping, RunConfig
 from anima_exp.errors import ConfigError, SweepError
 from anima_exp.parallel.place import place
 from anima_exp.results import screen
-from anima_exp.run_checks import check_inputs
+from anima_exp.run_checks import check_dry, check_hubs, check_inputs
 from anima_exp.sweep import summary
 from anima_exp.sweep.cell import Cell, State
 from anima_exp.sweep.composition import Composer
@@ -73,8 +73,10 @@ def sweep(
     schedule = schedule_for(grid.cells)  # says what early stopping lacks, before a dry run ends
     summary.before(file)
     if settings.dry_run:
+        check_dry([cell.config for cell in grid.cells], here=launcher is None)
         summary.table(grid.cells)
         return
+    check_hubs([cell.config for cell in grid.cells if cell.state is not State.done])
     file.save()
     lost: list[Cell] = []
     if launcher is None:

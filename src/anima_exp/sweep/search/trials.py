@@ -97,6 +97,9 @@ class Trials:
             if trial.state is TrialState.PRUNED
         }
 
+    def reached(self) -> dict[str, list[dict[str, Any]]]:
+        return {}  # a trial has no rungs
+
     @property
     def failed(self) -> list[Cell]:
         """The cells that no trial has brought to an end."""
