@@ -92,4 +92,4 @@ def _flat(model: Any) -> Any:
 
 
 if __name__ == "__main__":
-    command(self_check)
+    command(self_check, config_name="self_check")

@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 from anima_exp import json_text
 from anima_exp.data.example import Row
 from anima_exp.errors import DataError, first_line
-from anima_exp.paths import is_file, is_folder
+from anima_exp.paths import expanded, is_file, is_folder
 
 NumberedRow = tuple[int, Row | DataError]
 Reader = Callable[[Path], Iterator[NumberedRow]]
@@ -27,7 +27,7 @@ _BOM = b"\xef\xbb\xbf"
 
 def find(path: str, *, key: str) -> Path:
     """The file at `path`, its ending known. `key` (data.path) opens the error message."""
-    file = Path(path).expanduser()
+    file = expanded(path, key)
     if is_folder(file):
         raise DataError(f"{key}={path} is a folder. Give one of its files.")
     if not is_file(file):
@@ -284,7 +284,8 @@ def _close_name(file: Path) -> str:
     if not file.parent.is_dir():
         return f"There is no folder {file.parent} either."
     names = sorted(entry.name for entry in file.parent.iterdir() if ending(entry))
-    close = get_close_matches(file.name, names, n=1)
+    stems = {name.partition(".")[0]: name for name in names}  # all endings are alike
+    close = get_close_matches(file.name.partition(".")[0], stems, n=1, cutoff=0.75)
     if close:
-        return f"Did you mean '{close[0]}'?"
+        return f"Did you mean '{stems[close[0]]}'?"
     return f"That folder has {', '.join(names[:5])}." if names else "That folder has no data files."
