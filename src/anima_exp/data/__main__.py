@@ -43,7 +43,7 @@ def report(config: RunConfig) -> None:
         tokenizer_name=config.model.tokenizer or config.model.source,
         rows=TokenRows(tokens, np.arange(len(tokens)), limits(data)),
         meta=tokens.meta,
-        faults=faults(tokens, special_ids=tokenizer.all_special_ids, before_prompt=before_prompt),
+        faults=faults(tokens, before_prompt=before_prompt),
         heldout=heldout,
         leaked=overlap,
         split_error=split_error,

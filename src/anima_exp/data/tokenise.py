@@ -11,21 +11,23 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from anima_exp.config import BadRow, DataConfig
 from anima_exp.data import example, recipes, templates
+from anima_exp.data.columns import Watched
 from anima_exp.data.encode import special_ids
 from anima_exp.data.example import Example, Row, missing_column
 from anima_exp.data.source import Source
+from anima_exp.data.special_tokens import TextEncoder
 from anima_exp.data.tokens import Draft, Meta, Tokens, open_tokens
 from anima_exp.errors import DataError
 from anima_exp.lookup import function
 
-_FORMAT = 1  # raise it when the files' layout changes
+_FORMAT = 2  # raise it when the files' layout changes, or the ids of some text
 _BATCH = 1000  # examples tokenised in one call, which spreads them over the cores
+_BATCH_LETTERS = 4_000_000  # and their text: a tokenizer takes about 70 bytes for each letter
 _LARGE = 20_000  # examples after which a progress bar appears
 
 Recipe = Callable[[Row], Example | list[Example]]
@@ -59,19 +61,13 @@ def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path)
 def _build(
     source: Source, recipe: Recipe, tokenizer: Any, *, place: Path, stop_at_bad_row: bool
 ) -> Tokens:
-    begin, end = special_ids(tokenizer)
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
+    encoder = TextEncoder(tokenizer)
     with Draft(place) as draft, _progress(source) as advance:
-        pairs = _pairs(source, recipe, draft.meta, stop_at_bad_row=stop_at_bad_row)
-        while batch := list(islice(pairs, _BATCH)):
-            texts = [pair.prompt for _, pair in batch] + [pair.response for _, pair in batch]
-            ids = [
-                found.ids for found in backend.encode_batch_fast(texts, add_special_tokens=False)
-            ]
+        pairs = _pairs(source, recipe, draft.meta, encoder, stop_at_bad_row=stop_at_bad_row)
+        for batch in _batches(pairs):
+            ids = _ids(encoder, batch)
             draft.add(
-                (row, begin + prompt, response + end)
+                (row, encoder.begin + prompt, response + encoder.end)
                 for (row, _), prompt, response in zip(
                     batch, ids[: len(batch)], ids[len(batch) :], strict=True
                 )
@@ -82,15 +78,44 @@ def _build(
         return draft.publish()
 
 
+def _batches(pairs: Iterator[tuple[int, Example]]) -> Iterator[list[tuple[int, Example]]]:
+    batch: list[tuple[int, Example]] = []
+    letters = 0
+    for row, pair in pairs:
+        batch.append((row, pair))
+        letters += len(pair.prompt) + len(pair.response)
+        if len(batch) == _BATCH or letters > _BATCH_LETTERS:
+            yield batch
+            batch, letters = [], 0
+    if batch:
+        yield batch
+
+
+def _ids(encoder: TextEncoder, batch: list[tuple[int, Example]]) -> list[list[int]]:
+    """The ids of all prompts, then those of all responses."""
+    texts = [pair.prompt for _, pair in batch] + [pair.response for _, pair in batch]
+    meant = [pair.special_tokens for _, pair in batch] * 2
+    if not any(meant):
+        return encoder.encode(texts)
+    ids: dict[int, list[int]] = {}
+    for special in (False, True):
+        places = [place for place, one in enumerate(meant) if one is special]
+        found = encoder.encode([texts[place] for place in places], special_tokens=special)
+        ids |= zip(places, found, strict=True)
+    return [ids[place] for place in range(len(texts))]
+
+
 def _pairs(
-    source: Source, recipe: Recipe, meta: Meta, *, stop_at_bad_row: bool
+    source: Source, recipe: Recipe, meta: Meta, encoder: TextEncoder, *, stop_at_bad_row: bool
 ) -> Iterator[tuple[int, Example]]:
     for number, row in source.read():
         meta.read += 1
         try:
             if isinstance(row, DataError):
                 raise row
-            found = _apply(recipe, row)
+            watched = Watched(row)
+            said = _apply(recipe, watched)
+            found = [encoder.once(pair) for pair in said]
         except DataError as error:
             if stop_at_bad_row:
                 raise _bad_row(f"{source.place(number)}: {error}") from error
@@ -99,7 +124,14 @@ def _pairs(
         except Exception as error:  # a fault in the recipe: its traceback, and where it happened
             error.add_note(f"data.recipe at {source.place(number)}")
             raise
-        for pair in found:
+        watched.count_unread(meta.unread)
+        for pair, before in zip(found, said, strict=True):
+            meta.ends += pair is not before
+            if not pair.special_tokens:
+                token = encoder.spelled(pair.prompt) or encoder.spelled(pair.response)
+                if token:
+                    meta.first_spelled = meta.first_spelled or f"{source.place(number)}: {token}"
+                    meta.spelled += 1
             yield number, pair
 
 
