@@ -43,7 +43,7 @@ def notes(metas: Iterable[Meta], *, examples: int, recipe: str) -> dict[str, str
     others = [column for column in unread if column not in CONVERSATION]
     if others:
         more = f" and {len(others) - _MOST_NAMES} more" if len(others) > _MOST_NAMES else ""
-        names = ", ".join(map(str, others[:_MOST_NAMES]))
+        names = ", ".join(str(name) or "one without a name" for name in others[:_MOST_NAMES])
         said["unread"] = f"other columns that data.recipe={recipe} does not read: {names}{more}"
     return said
 
