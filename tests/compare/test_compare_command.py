@@ -33,7 +33,10 @@ def test_a_leaderboard_shows_what_differs_the_score_and_the_cost(show, tmp_path)
         "2     8  1.0000 ± 0.0000      3  46.0 ± 0.0 %     6 k  50 s  0.68",
         "",
     ]
-    assert lines[-1] == "rank=64 is better than rank=8 (0.1000 ± 0.0000, paired over 3 seeds)."
+    assert lines[-2:] == [
+        "rank=64 is better than 8 (64 against 8: 0.1000 ± 0.0000, paired over 3 runs of each).",
+        "The best cell is rank=64: heldout_loss 0.9000, 3 seeds.",
+    ]
 
 
 @pytest.mark.parametrize("columns", [80, 160])

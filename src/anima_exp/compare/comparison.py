@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from anima_exp.compare.answer import Answer, answer
 from anima_exp.compare.baseline import Baseline, against
 from anima_exp.compare.cells import Cell, cells, differing
 from anima_exp.compare.effects import Effects, main_effects
@@ -28,7 +29,8 @@ class Comparison:
     rows: list[Row]
     effects: Effects
     baseline: Baseline | None
-    verdict: str
+    answer: Answer | None  # to the question that the runs ask, from all of them
+    verdict: str  # on the best cell
     published: list[Beside]
     counts: dict[State, int]
     best_per: str | None = None
@@ -39,6 +41,19 @@ class Comparison:
         """`12 done, 1 failed`."""
         told = ((state, n) for state, n in self.counts.items() if n and state not in but)
         return ", ".join(f"{n} {_WORDS.get(state, state.value)}" for state, n in told)
+
+    @property
+    def conclusion(self) -> list[str]:
+        """The sweep's question answered, if the runs answer it; then what is known of the best."""
+        if self.answer is None:
+            return [self.verdict]
+        if self.keys != [self.answer.key]:
+            return [self.answer.sentence, self.verdict]
+        # The cells are the values that the answer has compared: the verdict would do it again.
+        best = min(self.rows, key=lambda row: row.rank)
+        score = f"{self.metric.name} {self.metric.number(best.score.mean)}"
+        seeds = f"{best.score.n} seed{'' if best.score.n == 1 else 's'}"
+        return [self.answer.sentence, f"The best cell is {best.cell.label}: {score}, {seeds}."]
 
     @property
     def shown(self) -> list[Row]:
@@ -66,6 +81,7 @@ def build(
     keys = differing(runs)
     found = cells(runs.done(), keys)
     rows = leaderboard(found, chosen, best_per=best_per, sort=sort) if found else []
+    effects = main_effects(found, keys, chosen)
     commands = {sweep.command for sweep in runs.sweeps}
     return Comparison(
         runs=runs,
@@ -73,8 +89,9 @@ def build(
         keys=keys,
         cells=found,
         rows=rows,
-        effects=main_effects(found, keys, chosen),
+        effects=effects,
         baseline=against(found, keys, chosen, baseline) if baseline and found else None,
+        answer=answer(found, keys, chosen, effects, about=_about(runs)),
         verdict=verdict(rows, chosen, command=commands.pop() if len(commands) == 1 else None),
         published=[side_by_side(s.published, found, chosen) for s in runs.sweeps if s.published],
         counts=runs.counts(),
@@ -82,6 +99,12 @@ def build(
         unscored=[run for run in runs.done() if chosen.name not in run.scores],
         caution=caution(runs.done(), chosen),
     )
+
+
+def _about(runs: Runs) -> str | None:
+    """Return the setting that the question is about, if all sweeps ask about the same one."""
+    settings = {sweep.about for sweep in runs.sweeps}
+    return settings.pop() if len(settings) == 1 else None
 
 
 def _filtered(runs: Runs, filters: Sequence[str]) -> Runs:

@@ -18,7 +18,7 @@ from anima_exp.tables.markdown import table, written_plainly
 
 def markdown(comparison: Comparison) -> str:
     """The leaderboard as a table, and the verdict."""
-    said = " ".join(filter(None, [comparison.verdict, comparison.caution]))
+    said = " ".join(filter(None, [*comparison.conclusion, comparison.caution]))
     return f"{table(columns(comparison, comparison.shown))}\n{written_plainly(said)}\n"
 
 
@@ -77,6 +77,7 @@ def json_text(comparison: Comparison) -> str:
         "counts": dict(one.counts),
         "settings": one.keys,
         "leaderboard": [_row(row) for row in one.shown],
+        "answer": asdict(one.answer) if one.answer else None,
         "verdict": one.verdict,
         "caution": one.caution,
         "effects": asdict(one.effects),

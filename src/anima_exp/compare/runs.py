@@ -55,6 +55,7 @@ class Published:
 class Sweep:
     name: str
     question: str | None
+    about: str | None  # the setting that the question is about, if it is about one
     command: str
     swept: tuple[str, ...]
     metric: str | None
@@ -190,6 +191,7 @@ def _read_sweep(folder: Path) -> tuple[Sweep, list[Run]]:
         sweep = Sweep(
             name=values["name"],
             question=values.get("question"),
+            about=values.get("about"),
             command=values["command"],
             swept=tuple(values["swept"]),
             metric=values.get("metric"),

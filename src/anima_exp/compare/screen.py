@@ -39,7 +39,8 @@ def _tables(comparison: Comparison, console: Console, *, top: int) -> None:
     for beside in comparison.published:
         _published(beside, comparison.metric, console)
     console.print()
-    say(console, comparison.verdict)
+    for sentence in comparison.conclusion:
+        say(console, sentence)
     if comparison.caution:
         say(console, comparison.caution, style="yellow")
 

@@ -1,6 +1,7 @@
 """The page as a reader meets it, in a real browser."""
 
 import json
+from itertools import product
 
 import claims
 import pytest
@@ -64,14 +65,134 @@ def test_it_draws_without_a_fault_and_asks_for_nothing(browser, grid):
 def test_the_leaderboard_sorts_by_click_and_by_keyboard(shown):
     ranks = rows(shown, 0)
     head = "document.querySelectorAll('#leaderboard-table thead button')"
-    shown.value(f"{head}[1].click()")
-    shown.value(f"{head}[1].click()")  # the other way round
+    score = "document.querySelector('#leaderboard-table thead th.score button')"
+    shown.value(f"{score}.click()")
+    shown.value(f"{score}.click()")  # the other way round
     assert rows(shown, 0) == ranks[::-1]
     sorting = "document.querySelector('[aria-sort]')"
     assert shown.value(f"{sorting}.getAttribute('aria-sort')") == "descending"
     shown.value(f"{head}[0].focus()")
     shown.press("Enter", "\r")
     assert rows(shown, 0) == ranks
+
+
+def test_a_phone_shows_the_settings_of_a_row_first(shown):
+    shown.resize(390, phone=True)
+    heads = shown.value(
+        "Array.from(document.querySelectorAll('#leaderboard-table thead th'))"
+        ".filter((head) => head.offsetWidth).map((head) => head.textContent)"
+    )
+    shown.resize(1400)
+    assert heads[:4] == ["Rank", "rank", "dropout", "heldout_loss ± 95 %"]
+
+
+def test_every_score_has_the_interval_that_the_terminal_shows(shown):
+    heads = shown.value(
+        "Array.from(document.querySelectorAll('#leaderboard-table thead th'), (h) => h.textContent)"
+    )
+    assert rows(shown, heads.index("exact_match")) == ["46.0 ± 0.0 %"] * 4
+
+
+def test_a_command_is_copied_or_selected_by_its_button(shown):
+    shown.value("document.querySelector('button.copy').click()")
+    told = "document.querySelector('button.copy').textContent"
+    shown.wait(f"{told} !== 'Copy'", seconds=5)
+    assert shown.value(told) in ("Copied", "Selected")
+    chosen = shown.value("getSelection().toString()")
+    assert chosen == "python -m anima_exp.train -m sweep=lora_search"
+
+
+OVERLAPS = """(() => {
+  const names = ".xtitle, .ytitle, .xtick text, .ytick text, .annotation-text, .cbaxis text";
+  const turned = (text) => /rotate\\((?!0)/.test(text.getAttribute("transform") || "");
+  const bad = [];
+  for (const plot of document.querySelectorAll(".plot")) {
+    const texts = Array.from(plot.querySelectorAll(names))
+      .filter((text) => text.textContent.trim())
+      .map((text) => [text, text.getBoundingClientRect()]);
+    texts.forEach(([one, a], at) => texts.slice(at + 1).forEach(([other, b]) => {
+      if (turned(one) && turned(other)) return; // their boxes overlap where they do not
+      if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1
+          && b.top < a.bottom - 1) bad.push(`${plot.id}: ${one.textContent}, ${other.textContent}`);
+    }));
+  }
+  return bad;
+})()"""
+
+
+@pytest.mark.parametrize("width", [1400, 390, 320])
+def test_no_text_of_a_plot_covers_another(browser, written, tmp_path, width):
+    """Long names, long values and many of them, on a screen and on a phone."""
+    layers = ("all_linear", "attention", "ffn", "key_query", "attention_ffn_out")
+    for place, (layer, model) in enumerate(product(layers, ("llama7b", "mistral_7b_v0.3"))):
+        for seed in (0, 1):
+            synthetic.run(
+                tmp_path / "runs" / f"r{place}-{seed}", loss=1 + 0.1 * place, seed=seed,
+                **{"lora.target_modules": layer, "model.name": model, "model.source": model,
+                   "optimizer.learning_rate": (1e-4, 2e-4, 5e-5)[place % 3]},
+            )  # fmt: skip
+    browser.open(written(tmp_path / "runs"), width=width, phone=width < 500)
+    assert browser.value("document.querySelectorAll('.xtitle, .annotation-text').length") > 5
+    assert browser.value(OVERLAPS) == []
+
+
+CONTRASTS = """(() => {
+  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const light = (colour) => parts(colour).slice(0, 3).map((part) => part / 255)
+    .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
+  const ratio = (a, b) => (Math.max(light(a), light(b)) + 0.05)
+    / (Math.min(light(a), light(b)) + 0.05);
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = getComputedStyle(at).backgroundColor;
+      if ((parts(colour)[3] ?? 1) > 0.99) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const low = [];
+  const check = (element, colour, least) => {
+    if (ratio(colour, behind(element)) < least) low.push(`${element.tagName}.${
+      element.getAttribute("class")} ${element.textContent.slice(0, 20)}: ${colour}`);
+  };
+  for (const element of document.querySelectorAll("body *:not(script, style, svg *)")) {
+    const own = Array.from(element.childNodes).some((n) => n.nodeType === 3 && n.data.trim());
+    if (own && element.offsetWidth) check(element, getComputedStyle(element).color, 4.5);
+  }
+  for (const text of document.querySelectorAll(".xtitle, .ytitle, .xtick text, .ytick text")) {
+    check(text, getComputedStyle(text).fill, 4.5);
+  }
+  for (const line of document.querySelectorAll("#training-plot .js-line")) {
+    check(line, getComputedStyle(line).stroke, 3);
+  }
+  return low;
+})()"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_text_and_line_can_be_read_on_its_background(browser, grid, dark):
+    """WCAG 2: text has a contrast of 4.5:1 or more, lines of 3:1."""
+    browser.open(grid, dark=dark)
+    assert browser.value("document.querySelectorAll('#training-plot .js-line').length") > 1
+    assert browser.value(CONTRASTS) == []
+    browser.darken(False)
+
+
+def test_the_guard_against_low_contrast_would_notice(browser, grid, tmp_path):
+    pale = tmp_path / "pale.html"
+    pale.write_text(grid.read_text().replace("--soft: #57616b", "--soft: #a0a8b0"))
+    browser.open(pale)
+    assert len(browser.value(CONTRASTS)) > 5
+
+
+def test_numbers_in_a_heat_map_can_be_read_on_every_colour(shown):
+    """`readable` takes black or white, whichever has more contrast: 4.5:1 on any colour."""
+    labels = shown.value(
+        "(() => { const [cells, texts] = document.getElementById('heat-plot').data;"
+        "return [texts.text, texts.textfont.color, cells.z.flat().length]; })()"
+    )
+    assert len(labels[0]) == labels[2] == 4
+    assert set(labels[1]) == {"#000000", "#ffffff"}
 
 
 def test_the_filter_takes_words_and_whole_values(shown):

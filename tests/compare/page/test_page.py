@@ -88,11 +88,14 @@ def test_half_a_character_can_be_written():
 
 def test_a_section_with_nothing_to_show_is_left_out(tmp_path, written):
     synthetic.run(tmp_path / "one" / "a")
-    assert Reader(written(tmp_path / "one")).sections == ["leaderboard", "curves", "generations"]
+    assert Reader(written(tmp_path / "one")).sections == [
+        "leaderboard", "curves", "generations", "setup",
+    ]  # fmt: skip
     synthetic.grid(tmp_path / "grid")
     synthetic.run(tmp_path / "grid" / "failed", failure="no room")
     assert Reader(written(tmp_path / "grid", baseline="lora.rank=8")).sections == [
         "leaderboard", "baseline", "curves", "effects", "pairs", "paths", "generations", "failures",
+        "setup",
     ]  # fmt: skip
 
 

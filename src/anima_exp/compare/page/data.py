@@ -9,7 +9,7 @@ from anima_exp.compare.metric import Metric
 from anima_exp.compare.page import thin
 from anima_exp.compare.page.answers import Answers
 from anima_exp.compare.runs import Run, State, curves, generations
-from anima_exp.compare.settings import comparable, in_order, order, written
+from anima_exp.compare.settings import comparable, headings, in_order, order, written
 from anima_exp.compare.statistics import Interval
 from anima_exp.page.words import shown
 
@@ -30,6 +30,7 @@ def plotted(comparison: Comparison) -> Plotted:
     def at(settings: dict[str, Any]) -> list[int | None]:
         return [places[key].get(comparable(settings.get(key))) for key in comparison.keys]
 
+    names = headings(comparison.keys)
     rows = sorted(comparison.rows, key=lambda row: row.rank)
     labels = {run.folder: cell.label for cell in comparison.cells for run in cell.runs}
     chosen = drawn_runs(comparison)
@@ -43,6 +44,7 @@ def plotted(comparison: Comparison) -> Plotted:
         "settings": [
             {
                 "key": shown(key),
+                "short": shown(names[key]),
                 "levels": [shown(written(value)) for value in values],
                 "ordered": _ordered(values),
                 "numbers": values if _ordered(values) else None,

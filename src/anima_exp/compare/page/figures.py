@@ -115,7 +115,7 @@ def _paths(plotted: Plotted, *, axes: int) -> Section:
     lead = _PATHS_LEAD
     if drawn < cells:
         lead += f" {drawn:,} of {cells:,} cells, evenly over the ranking."
-    body = _PATHS.format(wide=8 * axes)  # rem; the box scrolls where that is too much
+    body = _PATHS.format(wide=9 * axes)  # rem; the box scrolls where that is too much
     return Section("paths", "All settings", "All settings at once", lead, body)
 
 
@@ -125,8 +125,8 @@ _PAIRS = """<div class="controls">
 <figure><div class="plot" id="heat-plot" role="img" aria-label="Heat map of two settings"></div>
 </figure>"""
 _PATHS_LEAD = (
-    "Each line is a cell on its way through the settings to its score, the better end up; of one "
-    "level, the better lines are the upper ones. The best tenth is orange."
+    "Each line is one cell, from its settings to its score (best at the top). Cells with the same "
+    "value stand next to each other, the better ones above. The best tenth is orange."
 )
 _PATHS = """<figure class="sideways" tabindex="0" role="region" aria-label="All settings at once">
 <div class="plot" id="parallel-plot" style="min-width: {wide}rem" role="img"

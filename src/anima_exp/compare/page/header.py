@@ -23,23 +23,37 @@ def title(comparison: Comparison) -> str:
 
 
 def header(comparison: Comparison, now: datetime) -> str:
-    answer, rest = _parts(comparison.verdict if comparison.rows else "Nothing is done yet.")
-    parts = [f"<h1>{escaped(title(comparison))}</h1>", f'<p class="verdict">{escaped(answer)}</p>']
-    if rest:
-        parts.append(f'<p class="more">{escaped(rest)}</p>')
+    first, *more, command = _said(comparison)
+    parts = [f"<h1>{escaped(title(comparison))}</h1>", f'<p class="verdict">{escaped(first)}</p>']
+    parts += [f'<p class="more">{escaped(sentence)}</p>' for sentence in more]
+    if command:
+        parts.append(f'<div class="sweep"><p>Repeat with more seeds:</p>{_command(command)}</div>')
     if comparison.caution:
         parts.append(f'<p class="note">{escaped(comparison.caution)}</p>')
     several = len(comparison.runs.sweeps) > 1
     for sweep in comparison.runs.sweeps:
         question = f"<p>{escaped(sweep.question or sweep.name)}</p>" if several else ""
-        parts.append(
-            f'<div class="sweep">{question}'
-            f'<pre class="command" tabindex="0" aria-label="Command">{escaped(sweep.command)}</pre>'
-            "</div>"
-        )
+        parts.append(f'<div class="sweep">{question}{_command(sweep.command)}</div>')
     parts.append(_counts(comparison))
     parts.append(f'<p class="soft dates">{escaped(_dates(comparison, now))}</p>')
     return "\n".join(parts)
+
+
+def _said(comparison: Comparison) -> list[str]:
+    """Return the headline, the sentences below it, and last the command that repeats, or ""."""
+    if not comparison.rows:
+        return ["Nothing is done yet.", ""]
+    text = " ".join(comparison.conclusion)
+    said, _, command = text.partition(" Repeat: ")
+    first = comparison.conclusion[0].partition(" Repeat: ")[0]
+    return [*filter(None, [*_parts(first), said.removeprefix(first).strip()]), command]
+
+
+def _command(text: str) -> str:
+    return (
+        '<div class="copied"><pre class="command" tabindex="0" aria-label="Command">'
+        f'{escaped(text)}</pre><button type="button" class="copy" hidden>Copy</button></div>'
+    )
 
 
 def _parts(verdict: str) -> tuple[str, str]:
@@ -51,7 +65,7 @@ def _parts(verdict: str) -> tuple[str, str]:
     return _HOW.sub("", first), " ".join([*said, *([rest] if rest else [])])
 
 
-_HOW = re.compile(r" \(([^()]* seeds[^()]*)\)")  # "(-0.0131 ± 0.0020, paired over 3 seeds)"
+_HOW = re.compile(r" \(([^()]* ±[^()]*)\)")  # "(-0.0131 ± 0.0020, paired over 3 seeds)"
 
 
 def _counts(comparison: Comparison) -> str:

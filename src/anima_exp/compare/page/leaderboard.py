@@ -19,12 +19,12 @@ Filled = tuple[Column, list[Value]]
 
 
 def leaderboard(comparison: Comparison) -> str:
-    """The score comes first: on a phone it is all that is seen before scrolling."""
+    """The settings come first, as in the terminal: a score means nothing without them."""
     rows = comparison.shown[:ROWS]
     filled = [
         (Column("Rank"), [Value(row.rank, key=row.rank, html=_rank(row)) for row in rows]),
-        *_scores(rows, comparison.metric),
         *_settings(rows, comparison.keys),
+        *_scores(rows, comparison.metric),
         *_others(rows),
         *_costs(rows),
     ]
@@ -55,7 +55,7 @@ def _scores(rows: Sequence[Row], metric: Metric) -> list[Filled]:
             Column(metric.name + (" ± 95 %" if repeated else ""), "number score"),
             [Value(score(metric, row.score), key=row.score.mean) for row in rows],
         ),
-        (Column(""), [Value(html=html) for html in drawn]),
+        (Column("", "drawn"), [Value(html=html) for html in drawn]),
     ]
 
 
@@ -77,7 +77,7 @@ def _others(rows: Sequence[Row]) -> list[Filled]:
     for name in dict.fromkeys(name for row in rows for name in row.others):
         other = metric(name)
         cells = [
-            Value(other.number(row.others[name].mean), key=row.others[name].mean)
+            Value(score(other, row.others[name]), key=row.others[name].mean)
             if name in row.others
             else Value("–", key="")
             for row in rows

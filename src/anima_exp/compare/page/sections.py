@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from anima_exp.compare.comparison import Comparison
-from anima_exp.compare.page import costs, figures, tables
+from anima_exp.compare.page import costs, figures, setup, tables
 from anima_exp.compare.page.data import Plotted
 from anima_exp.compare.page.leaderboard import ROWS, leaderboard
 from anima_exp.compare.published import Beside
@@ -38,6 +38,8 @@ def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
     if unhappy := tables.unhappy(comparison):
         body = tables.failures(comparison)
         yield Section("failures", "Failures", _states(unhappy), _failures_lead(unhappy), body)
+    if comparison.runs.done():
+        yield setup.section(comparison)
 
 
 def _leaderboard_lead(comparison: Comparison) -> str:
@@ -52,7 +54,7 @@ def _leaderboard_lead(comparison: Comparison) -> str:
     if any(row.score.n > 1 for row in rows):
         told.append("The line is the 95 % confidence interval of the mean over the seeds.")
     if any(row.score.n == 1 for row in rows):
-        told.append("A hollow dot is a single run, of which nobody knows how lucky it was.")
+        told.append("A hollow dot is a single run: without repeats its uncertainty is unknown.")
     if len(rows) > ROWS:
         told.append(f"The first {ROWS:,} of {len(rows):,} rows.")
     if comparison.unscored:

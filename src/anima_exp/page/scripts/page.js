@@ -41,9 +41,9 @@ function fill(select, texts, chosen = 0) {
   select.value = chosen;
 }
 
-// Colours. Categories: Okabe and Ito's, which colour-blind readers can tell apart; their yellow
-// and black are moved towards the middle so that they are seen on white and on black.
-const CATEGORIES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7f7f7f"];
+// Colours. Categories: Okabe and Ito's, which colour-blind readers can tell apart; their yellow,
+// sky blue and black are moved towards the middle: 3:1 or more on white and on black.
+const CATEGORIES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#3f97cf", "#7f7f7f"];
 const DARK_CATEGORIES = [
   "#56b4e9", "#f08a3c", "#2fc79c", "#e39bc4", "#e3c34b", "#8aa7ff", "#a0a0a0",
 ];
@@ -69,13 +69,14 @@ function between(stops, share) {
   return `rgb(${parts.join(",")})`;
 }
 
-// Lines start past the palest part of the scale, to be seen on paper.
-const along = (share) => between(scale(), 0.3 + 0.7 * share);
+// Lines start past the palest part of the scale: at 3:1 or more against what they are drawn on.
+const along = (share) => between(scale(), 0.55 + 0.45 * share);
 
-// Black or white, whichever is read better on the colour.
+// Black or white, whichever has more contrast with the colour: 4.5:1 or more on any (WCAG 2).
 function readable(background) {
-  const [red, green, blue] = background.match(/\d+/g).map((part) => (part / 255) ** 2.2);
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#0b1318" : "#ffffff";
+  const [red, green, blue] = background.match(/\d+/g).map(Number).map((part) => part / 255)
+    .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000000" : "#ffffff";
 }
 
 // Drawing: each plot has a task of its own, so that the page answers while it fills.

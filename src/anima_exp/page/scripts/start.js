@@ -9,6 +9,21 @@ for (const part of parts) {
 }
 if (plots.size === 0) page.dataset.drawn = 0;
 
+// A command can be copied; where the browser does not allow it, the command is selected.
+for (const button of document.querySelectorAll("button.copy")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const command = button.previousElementSibling;
+    getSelection().selectAllChildren(command);
+    try {
+      await navigator.clipboard.writeText(command.textContent);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Selected";
+    }
+  });
+}
+
 // The part being read is marked in the contents.
 const links = new Map(Array.from(
   document.querySelectorAll("nav.contents a"), (link) => [link.hash.slice(1), link],

@@ -47,7 +47,7 @@ function pairs(row, column) {
     },
   });
   layout.height = Math.min(Math.max(300, layout.height + 10), 900);
-  layout.xaxis.title = { text: plain(columns.key) };
-  layout.yaxis.title = { text: plain(rows.key) };
+  layout.xaxis.title = { text: plain(columns.short) };
+  layout.yaxis.title = { text: plain(rows.short) };
   return { data, layout };
 }

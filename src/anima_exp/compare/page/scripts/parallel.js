@@ -73,20 +73,23 @@ function axes(settings, [low, high], cut) {
   const head = (x, text) => label(x, 1.04, text, {
     yanchor: "bottom", font: { size: 13, color: ink("ink") },
   });
+  // A head may be as long as the way to the next axis, of which half lies on each side.
+  const room = (byId("parallel-plot").clientWidth - 208) / settings.length;
+  const headed = Math.max(Math.floor(room / 7.5) - 1, 6);
   const notes = settings.flatMap((setting, at) => {
     const every = Math.ceil(setting.count / 14);
     const names = [...setting.levels, "not set"].slice(0, setting.count);
     return [
-      head(at, short(setting.key, 26)),
+      head(at, short(setting.short, headed)),
       ...names.flatMap((name, level) => level % every ? [] : [
-        label(at, (level + 0.5) / setting.count, short(name, 18), {
+        label(at, (level + 0.5) / setting.count, short(name, at ? Math.min(headed - 1, 18) : 16), {
           xanchor: "right", xshift: -6, bgcolor: ink("card"), opacity: 0.92,
         }),
       ]),
     ];
   });
   const last = settings.length;
-  notes.push(head(last, metric.name));
+  notes.push(head(last, short(metric.name, headed)));
   for (const part of [0, 0.25, 0.5, 0.75, 1]) {
     const value = metric.minimize ? high - part * (high - low) : low + part * (high - low);
     const beyond = part > 0 || !cut ? "" : metric.minimize ? "from " : "to ";

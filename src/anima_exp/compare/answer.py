@@ -1,0 +1,160 @@
+"""Answer the question that a sweep asks, from all of its runs and not from its best cell alone.
+
+A question about one setting ("does a higher rank help?") is answered by its levels, compared
+pairwise: the runs of a pair differ in nothing but that setting, wherever such pairs exist. A
+question about several settings is answered by how much of the variance each one explains.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from statistics import fmean
+from typing import Any
+
+from anima_exp.compare.cells import Cell
+from anima_exp.compare.effects import Effects
+from anima_exp.compare.metric import Metric
+from anima_exp.compare.settings import comparable, headings, short, written
+from anima_exp.compare.statistics import Interval, paired, welch
+
+Scores = dict[Any, float]  # (the other settings, seed) -> score
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two levels of a setting. The better one, by its mean, comes first."""
+
+    first: Any
+    second: Any
+    difference: Interval | None  # of the scores, first - second; None if it cannot be estimated
+    pairs: int  # pairs of runs that differ in nothing else; 0: the levels were compared unpaired
+
+    @property
+    def differs(self) -> bool:
+        return self.difference is not None and self.difference.excludes_zero
+
+
+@dataclass(frozen=True)
+class Answer:
+    sentence: str
+    key: str | None = None  # the setting that the question is about, if it is about one
+    pairs: list[Pair] = field(default_factory=list)
+
+
+def answer(
+    cells: Sequence[Cell],
+    keys: Sequence[str],
+    metric: Metric,
+    effects: Effects,
+    *,
+    about: str | None = None,
+) -> Answer | None:
+    """Return the answer, or None if the runs give none.
+
+    Args:
+        keys: the settings that differ between `cells`.
+        about: the one of them that the question is about; by default the only one that differs.
+    """
+    key = about if about in keys else keys[0] if len(keys) == 1 else None
+    if key is not None:
+        return _levels(cells, keys, key, metric)
+    return _shares(effects, metric)
+
+
+def _levels(cells: Sequence[Cell], keys: Sequence[str], key: str, metric: Metric) -> Answer | None:
+    values, scores = _by_level(cells, keys, key, metric)
+    ranked = sorted(scores, key=lambda level: metric.worse_by(fmean(scores[level].values())))
+    if len(ranked) < 2:
+        return None
+    comparisons = len(ranked) * (len(ranked) - 1) // 2
+    level = 1 - 0.05 / comparisons  # Bonferroni: any of the pairs could differ by chance
+    pairs = [
+        Pair(values[a], values[b], *_difference(scores[a], scores[b], level=level))
+        for a, b in combinations(ranked, 2)
+    ]
+    if not any(pair.difference for pair in pairs):
+        return None  # one run at each level: verdict.py says how to repeat them
+    return Answer(_sentence(key, pairs, metric), key, pairs)
+
+
+def _by_level(
+    cells: Sequence[Cell], keys: Sequence[str], key: str, metric: Metric
+) -> tuple[dict[Any, Any], dict[Any, Scores]]:
+    rest = [other for other in keys if other != key]
+    values: dict[Any, Any] = {}
+    scores: dict[Any, Scores] = {}
+    for cell in cells:
+        level = comparable(cell.settings.get(key))
+        same = tuple(comparable(cell.settings.get(other)) for other in rest)
+        found = {(same, seed): score for seed, score in cell.by_seed(metric).items()}
+        if found:
+            values[level] = cell.settings.get(key)
+            scores.setdefault(level, {}).update(found)
+    return values, scores
+
+
+def _difference(a: Scores, b: Scores, *, level: float) -> tuple[Interval | None, int]:
+    shared = [pair for pair in a if pair in b]
+    if len(shared) > 1:
+        return paired([a[s] for s in shared], [b[s] for s in shared], level=level), len(shared)
+    if min(len(a), len(b)) > 1:
+        return welch(list(a.values()), list(b.values()), level=level), 0
+    return None, 0
+
+
+def _sentence(key: str, pairs: Sequence[Pair], metric: Metric) -> str:
+    name, best = short(key), pairs[0].first
+    against = [pair for pair in pairs if pair.first is best]
+    better = [written(pair.second) for pair in against if pair.differs]
+    alike = [written(pair.second) for pair in against if not pair.differs]
+    deciding = next((pair for pair in [*against, *pairs] if pair.differs), against[-1])
+    how = f"({_size(deciding, len(pairs), metric)})"
+    if not deciding.differs:
+        levels = _listed([written(best), *alike])
+        return f"No two values of {name} can be told apart: {levels} {how}."
+    if not alike:
+        return f"{name}={written(best)} is better than {_listed(better)} {how}."
+    ahead = f"{name}={written(best)} is ahead, but cannot be told from {_listed(alike)}"
+    if better:
+        return f"{ahead}; it is better than {_listed(better)} {how}."
+    rest = f"{written(deciding.first)} is better than {written(deciding.second)}"
+    return f"{ahead}; {rest} {how}."
+
+
+def _size(pair: Pair, comparisons: int, metric: Metric) -> str:
+    """Return how large a difference is, without its sign, and how it was estimated."""
+    estimate = pair.difference
+    if estimate is None or estimate.half is None:
+        return "one run at a value"
+    size, half = (
+        metric.difference(value).lstrip("+") for value in (abs(estimate.mean), estimate.half)
+    )
+    unit = " pp" if half.endswith(" pp") else ""
+    how = f"paired over {pair.pairs} runs of each" if pair.pairs else "unpaired"
+    if comparisons > 1:
+        how += f", corrected for {comparisons} comparisons"
+    levels = f"{written(pair.first)} against {written(pair.second)}"
+    return f"{levels}: {size.removesuffix(unit)} ± {half}, {how}"
+
+
+def _listed(names: Sequence[str], *, at_most: int = 5) -> str:
+    """Return `8`, `8 and 16`, or `8, 16 and 32`; of many, the first few and how many more."""
+    if len(names) > at_most:
+        names = [*names[: at_most - 1], f"{len(names) - at_most + 1} more"]
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _shares(effects: Effects, metric: Metric) -> Answer | None:
+    found = [effect for effect in effects.effects if effect.key != "seed"]
+    if effects.saturated or len(found) < 2:
+        return None
+    names = headings([effect.key for effect in found])
+    shares = [f"{names[effect.key]} {100 * effect.share:.1f} %" for effect in found]
+    if found[0].share <= effects.residual:
+        rest = f"interactions and chance {100 * effects.residual:.1f} %"
+        return Answer(
+            f"No setting stands out: of the variance of {metric.name}, "
+            f"{_listed([*shares, rest], at_most=7)}."
+        )
+    first = f"{names[found[0].key]} matters most: it explains {100 * found[0].share:.1f} % of the "
+    return Answer(f"{first}variance of {metric.name}; {_listed(shares[1:])}.")
