@@ -27,6 +27,7 @@ from anima_exp.parallel.place import place
 from anima_exp.paths import shipped
 from anima_exp.scale import scaled
 from anima_exp.signals import FROM_CLUSTER
+from anima_exp.terminal import tell, write
 
 # ${unless:${trainer.epochs},${data.steps}}: data.steps, unless trainer.epochs has a value.
 # Registered on import: a cluster's process is handed a config to resolve and calls nothing first.
@@ -108,13 +109,13 @@ def command(
         if full_error:
             traceback.print_exception(error)
         if not getattr(error, "told", False):
-            print(f"anima_exp: {cell}{explain(error)}", file=sys.stderr)
+            tell(f"{cell}{explain(error)}")
         failed.append(getattr(error, "exit_status", 1))
 
     def task(cfg: DictConfig) -> Any:
         cell = _cell()
         if cell:
-            print(f"\n{cell}", flush=True)
+            write(f"\n{cell}\n")
         try:
             with _made_by_all():
                 config = parse(cfg)
@@ -139,7 +140,7 @@ def command(
             raise
         mistake(error)
     except KeyboardInterrupt:  # outside training, where training/stop.py is in charge
-        print("anima_exp: stopped; the same command goes on.", file=sys.stderr)
+        tell("stopped; the same command goes on.")
         sys.exit(130)
     finally:
         if given is None:
@@ -167,7 +168,7 @@ def _pass_on(number: int) -> None:
 
 
 def _terminated(number: int, _: Any) -> NoReturn:
-    print("anima_exp: terminated; the same command goes on.", file=sys.stderr, flush=True)
+    tell("terminated; the same command goes on.")
     sys.exit(128 + number)
 
 

@@ -120,6 +120,9 @@ def test_brackets_in_the_data_are_text_not_style(report):
 
 def test_the_data_cannot_steer_the_terminal(report):
     assert "\x1b" not in report(row("\x1b[2J", "x"))[0]
+    strange = {"col\x1b[2J": "x", "history": "\x1b"}
+    text, _ = report(row("a", "b") | strange, recipe="prompt_response")
+    assert "\x1b" not in text and "not read: col\\x1b[2J\n" in text
     assert visible("\x1b[2J\ta\n\x07") == "\\x1b[2J\ta\n\\x07"
 
 

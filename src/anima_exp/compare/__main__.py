@@ -14,7 +14,7 @@ from anima_exp.compare.formats import FORMATS
 from anima_exp.compare.later import with_evaluations, with_ratings
 from anima_exp.compare.runs import State, load
 from anima_exp.program import console, status
-from anima_exp.terminal import tell
+from anima_exp.terminal import note, tell, write
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,18 +40,18 @@ def compare(asked: argparse.Namespace) -> None:
 
         show(comparison, console(), top=max(asked.top, 1))
     else:
-        print(FORMATS[asked.format](comparison), end="")
+        write(FORMATS[asked.format](comparison))
         if missing := comparison.counted(but=[State.done]):
             tell(f"beside the done runs there are {missing}.")
     if asked.html:
         from anima_exp.compare.page import write_page
 
         write_page(asked.html, comparison)
-        print(f"Page: {asked.html}", file=sys.stderr)
+        note(f"Page: {asked.html}")
     if asked.wandb:
         from anima_exp.compare.wandb_report import publish
 
-        print(f"W&B: {publish(comparison)}", file=sys.stderr)
+        note(f"W&B: {publish(comparison)}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,11 +8,11 @@ from dataclasses import replace
 from anima_exp import paths
 from anima_exp.compose import command
 from anima_exp.config import BadRow, RunConfig
+from anima_exp.terminal import console
 
 
 def report(config: RunConfig) -> None:
     import numpy as np
-    from rich.console import Console
 
     from anima_exp.data import source
     from anima_exp.data.encode import limits, special_ids
@@ -48,7 +48,7 @@ def report(config: RunConfig) -> None:
         leaked=overlap,
         split_error=split_error,
     )
-    show(found, tokenizer, Console())
+    show(found, tokenizer, console())
 
 
 if __name__ == "__main__":

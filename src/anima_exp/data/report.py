@@ -47,9 +47,9 @@ def show(found: Found, tokenizer: Any, console: Console) -> None:
     console.print(_cuts(rows))
     console.print(_faults(found))
     for heading, line in notes([meta], examples=len(rows), recipe=found.recipe).items():
-        console.print(Text(f"{heading}: {line}"))
+        console.print(Text(visible(f"{heading}: {line}")))
     for line in meta.shown:
-        console.print(Text(line, style="dim"))
+        console.print(Text(visible(line), style="dim"))
     if found.split_error:
         console.print(Text(found.split_error))
     console.print(_recommendation(rows))
@@ -97,7 +97,7 @@ def _faults(found: Found) -> Table:
     table = _table("Faults")
     table.add_column("rows", justify="right")
     for reason, count in sorted(found.meta.reasons.items(), key=lambda item: -item[1])[:10]:
-        table.add_row(Text(f"left out: {reason}"), f"{count:,}")
+        table.add_row(Text(visible(f"left out: {reason}")), f"{count:,}")
     without_labels = int((rows.label_counts <= 0).sum())
     table.add_row("repeat an earlier row word for word", f"{faults.repeated:,}")
     table.add_row("same prompt as another row, other response", f"{faults.contradicted:,}")

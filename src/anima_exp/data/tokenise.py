@@ -24,6 +24,7 @@ from anima_exp.data.special_tokens import TextEncoder
 from anima_exp.data.tokens import Draft, Meta, Tokens, open_tokens
 from anima_exp.errors import DataError
 from anima_exp.lookup import function
+from anima_exp.terminal import console
 
 _FORMAT = 2  # raise it when the files' layout changes, or the ids of some text
 _BATCH = 1000  # examples tokenised in one call, which spreads them over the cores
@@ -186,15 +187,13 @@ def _progress(source: Source) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield lambda count: None
         return
-    from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     shown = TextColumn(
         "tokenising {task.description}: {task.completed:,.0f} examples", markup=False
     )
-    console = Console(stderr=True)
     with Progress(
-        SpinnerColumn(), shown, TimeElapsedColumn(), console=console, transient=True
+        SpinnerColumn(), shown, TimeElapsedColumn(), console=console(stderr=True), transient=True
     ) as bar:
         task = bar.add_task(source.name, total=None, visible=False)
 

@@ -16,6 +16,7 @@ from typing import Any
 from anima_exp.elo.options import DIFFERENT, FORMATS, TIES, UNPARSED, Options
 from anima_exp.errors import ConfigError
 from anima_exp.program import console, status
+from anima_exp.terminal import note, write
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,18 +46,18 @@ def rate(asked: argparse.Namespace) -> None:
 
         with asked_for(asked.out, way_out="Give another --out FILE."):
             write_text(asked.out, WRITERS["json"](result))
-        print(f"Result: {asked.out}", file=sys.stderr)
+        note(f"Result: {asked.out}")
     if asked.html:
         from anima_exp.elo.page import write_page
 
         write_page(asked.html, result)
-        print(f"Page: {asked.html}", file=sys.stderr)
+        note(f"Page: {asked.html}")
     if asked.format == "table":
         from anima_exp.elo.screen import show
 
         show(result, console())
     else:
-        print(WRITERS[asked.format](result), end="")
+        write(WRITERS[asked.format](result))
 
 
 def _options(asked: argparse.Namespace) -> Options:
