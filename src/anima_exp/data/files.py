@@ -65,9 +65,8 @@ def _readable(file: Path, reader: Reader) -> Iterator[NumberedRow]:
 
 
 def _json(file: Path) -> Iterator[NumberedRow]:
-    twice: list[str] = []
     try:
-        found = json_text.parse(_decode(_read(file), file), twice)
+        found = json_text.parse(_decode(_read(file), file))
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise DataError(f"{file} is not JSON: {error.msg} at {where}.") from error
@@ -78,7 +77,7 @@ def _json(file: Path) -> Iterator[NumberedRow]:
         hint = f" Save the list under '{lists[0]}' as a file of its own." if lists else ""
         raise DataError(f"{file} must hold a list of objects, not one {_kind(found)}.{hint}")
     for number, row in enumerate(found, start=1):
-        if twice and (name := json_text.named_twice(row)) is not None:
+        if (name := json_text.named_twice(row)) is not None:
             yield number, DataError(json_text.twice(name))
         else:
             yield number, row if isinstance(row, dict) else DataError(_not_an_object(row))
@@ -111,17 +110,16 @@ def _lines(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 def _json_line(line: bytes, start: int) -> Row | DataError:
-    twice: list[str] = []
     try:
-        row = json_text.parse(line.decode("utf-8").rstrip("\r\n"), twice)
+        row = json_text.parse(line.decode("utf-8").rstrip("\r\n"))
     except UnicodeDecodeError as error:
         return DataError(_not_utf8(error, start))
     except json.JSONDecodeError as error:
         return DataError(f"broken JSON: {error.msg} at column {error.colno}")
     except (ValueError, RecursionError) as error:
         return DataError(f"broken JSON: {json_text.beyond(error)}")
-    if twice:
-        return DataError(json_text.twice(twice[0]))
+    if (name := json_text.named_twice(row)) is not None:
+        return DataError(json_text.twice(name))
     return row if isinstance(row, dict) else DataError(_not_an_object(row))
 
 

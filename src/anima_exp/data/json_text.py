@@ -10,27 +10,39 @@ class _Twice(dict[str, Any]):
     name = ""
 
 
-def parse(text: str, names_twice: list[str]) -> Any:
-    """The value of a JSON text; the names that an object holds twice are added to `names_twice`."""
+def _made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    names = [name for name, _ in pairs]
+    marked = _Twice(found)
+    marked.name = next(name for name in names if names.count(name) > 1)
+    return marked
 
-    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) == len(pairs):
-            return found
-        names = [name for name, _ in pairs]
-        marked = _Twice(found)
-        marked.name = next(name for name in names if names.count(name) > 1)
-        names_twice.append(marked.name)
-        return marked
 
-    return json.loads(text, object_pairs_hook=made)
+_DECODER = json.JSONDecoder(object_pairs_hook=_made)
+
+
+def parse(text: str) -> Any:
+    """The value of a JSON text; `named_twice` tells of objects in it that hold a name twice.
+
+    Raises:
+        json.JSONDecodeError: it is no JSON.
+        ValueError, RecursionError: it is, but Python does not read it (see `beyond`).
+    """
+    return _DECODER.decode(text)
 
 
 def named_twice(value: Any) -> str | None:
-    if isinstance(value, _Twice):
-        return value.name
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return next((name for one in inner if (name := named_twice(one)) is not None), None)
+    """The name that stands twice in an object inside `value`, or None."""
+    waiting = [value]
+    while waiting:  # no recursion: what json has read may be as deep as Python allows
+        one = waiting.pop()
+        if isinstance(one, _Twice):
+            return one.name
+        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        waiting += [part for part in inner if isinstance(part, dict | list)]
+    return None
 
 
 def twice(name: str) -> str:

@@ -28,19 +28,20 @@ def rate(asked: argparse.Namespace) -> None:
     """Raises AnimaError: a path, a row or an option is not what it should be."""
     from anima_exp.elo.answers import read_answers
     from anima_exp.elo.formats import WRITERS
+    from anima_exp.elo.progress import Progress
     from anima_exp.elo.rows import read
     from anima_exp.elo.tournament import tournament
     from anima_exp.elo.verdicts import verdicts
 
-    options = _options(asked)
+    options, progress = _options(asked), Progress()
     found, notes = verdicts(
-        read([Path(path) for path in asked.paths]),
+        read([Path(path) for path in asked.paths], say=progress.stage("verdicts read")),
         answers=read_answers([Path(path) for path in asked.answers]),
         questions=asked.questions,
         different=asked.different_questions,
         trust_names=asked.trust_names,
     )
-    result = tournament(found, options, notes=notes)
+    result = tournament(found, options, notes=notes, progress=progress.stage)
     if asked.out:
         from anima_exp.results.files import asked_for, write_text
 
