@@ -29,7 +29,7 @@ from anima_exp.parallel.place import place
 from anima_exp.paths import shipped
 from anima_exp.scale import scaled
 from anima_exp.signals import FROM_CLUSTER
-from anima_exp.terminal import take_any_letter
+from anima_exp.terminal import take_any_letter, tell, write
 from hydra_plugins import _anima_exp
 
 # ${unless:${trainer.epochs},${data.steps}}: data.steps, unless trainer.epochs has a value.
@@ -111,13 +111,13 @@ def command(
         if full_error:
             traceback.print_exception(error)
         if not (told or getattr(error, "told", False)):
-            print(f"anima_exp: {cell}{_with_file(explain(error))}", file=sys.stderr)
+            tell(f"{cell}{_with_file(explain(error))}")
         failed.append(getattr(error, "exit_status", 1))
 
     def task(cfg: DictConfig) -> Any:
         cell = _cell()
         if cell:
-            print(f"\n{cell}", flush=True)
+            write(f"\n{cell}\n")
         try:
             chosen = HydraConfig.get()
             refuse_lists(chosen.runtime.choices, chosen.overrides.task)
@@ -148,7 +148,7 @@ def command(
             raise
         mistake(error, told=_told_by_another())
     except KeyboardInterrupt:  # outside training, where training/stop.py is in charge
-        print("anima_exp: stopped; the same command goes on.", file=sys.stderr)
+        tell("stopped; the same command goes on.")
         sys.exit(130)
     finally:
         if given is None:
@@ -211,7 +211,7 @@ def _pass_on(number: int) -> None:
 
 
 def _terminated(number: int, _: Any) -> NoReturn:
-    print("anima_exp: terminated; the same command goes on.", file=sys.stderr, flush=True)
+    tell("terminated; the same command goes on.")
     sys.exit(128 + number)
 
 

@@ -5,24 +5,33 @@ handed on in the row's place, so that the caller may count it and go on.
 """
 
 import csv
-import gzip
 import json
 import sys
 import zlib
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from anima_exp import json_text
+from anima_exp.data import file_text
 from anima_exp.data.example import Row
+from anima_exp.data.file_text import (
+    BOM,
+    decode,
+    kind,
+    not_an_object,
+    not_utf8,
+    open_bytes,
+    over,
+    read_bytes,
+    too_large,
+)
 from anima_exp.errors import DataError, first_line
 from anima_exp.paths import expanded, is_file, is_folder
 
 NumberedRow = tuple[int, Row | DataError]
 Reader = Callable[[Path], Iterator[NumberedRow]]
-
-_BOM = b"\xef\xbb\xbf"
 
 
 def find(path: str, *, key: str) -> Path:
@@ -47,7 +56,8 @@ def unit(file: Path) -> str:
 
 def rows(file: Path) -> Iterator[NumberedRow]:
     """Every row with its number, from 1."""
-    yield from _readable(file, _reader(file))
+    for number, row in _readable(file, _reader(file)):
+        yield number, row if isinstance(row, DataError) or not too_large(row) else over()
 
 
 def json_lines(file: Path) -> Iterator[NumberedRow]:
@@ -74,15 +84,15 @@ def _check_format(file: Path, reader: Reader) -> None:
     """
     if reader is _parquet:
         return
-    with _open(file) as stream:
+    with open_bytes(file) as stream:
         seen = stream.read(_SEEN_BYTES)
-    if not seen.removeprefix(_BOM).strip():
+    if not seen.removeprefix(BOM).strip():
         if reader is _json:
             raise DataError(f"{file} is empty.")
         return  # a file of no rows
-    if seen.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in seen[:4]:
+    if seen.startswith((b"\xff\xfe", b"\xfe\xff")) or (seen[:1] == b"\0") != (seen[1:2] == b"\0"):
         raise DataError(f"{file} is UTF-16, not UTF-8. Save it as UTF-8.")
-    text = seen.removeprefix(_BOM).lstrip()
+    text = seen.removeprefix(BOM).lstrip()
     first, _, rest = text.partition(b"\n")
     if reader is _jsonl:
         if text.startswith(b"[") and not _is_json(first):
@@ -133,7 +143,7 @@ def _is_several_lines(text: bytes) -> bool:
 
 def _json(file: Path) -> Iterator[NumberedRow]:
     try:
-        found = json_text.parse(_decode(_read(file), file))
+        found = json_text.parse(decode(read_bytes(file), file))
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise DataError(f"{file} is not JSON: {error.msg} at {where}.") from error
@@ -142,45 +152,64 @@ def _json(file: Path) -> Iterator[NumberedRow]:
     if not isinstance(found, list):
         lists = [k for k, v in found.items() if isinstance(v, list)] if type(found) is dict else []
         hint = f" Save the list under '{lists[0]}' as a file of its own." if lists else ""
-        raise DataError(f"{file} must hold a list of objects, not one {_kind(found)}.{hint}")
+        raise DataError(f"{file} must hold a list of objects, not one {kind(found)}.{hint}")
     for number, row in enumerate(found, start=1):
-        yield number, row if isinstance(row, dict) else DataError(_not_an_object(row))
+        if (name := json_text.named_twice(row)) is not None:
+            yield number, DataError(json_text.twice(name))
+        else:
+            yield number, row if isinstance(row, dict) else DataError(not_an_object(row))
 
 
 def _jsonl(file: Path) -> Iterator[NumberedRow]:
     # Read as bytes: a file of bytes splits at "\n" alone, while str.splitlines also splits at
     # U+2028 and others, which are legal inside a JSON text.
-    with _open(file) as lines:
+    with open_bytes(file) as lines:
         offset = 0
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(_lines(lines), start=1):
             start = offset
             offset += len(line)
-            if number == 1 and line.startswith(_BOM):
-                line, start = line.removeprefix(_BOM), len(_BOM)
+            if len(line) > file_text.MOST_BYTES:
+                yield number, over()
+                continue
+            if number == 1 and line.startswith(BOM):
+                line, start = line.removeprefix(BOM), len(BOM)
             if line.strip():
                 yield number, _json_line(line, start)
+
+
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file; of one that is too long, only as much as shows that it is."""
+    while line := stream.readline(file_text.MOST_BYTES + 1):
+        rest = line
+        while len(rest) > file_text.MOST_BYTES and not rest.endswith(b"\n"):
+            rest = stream.readline(file_text.MOST_BYTES + 1)
+        yield line
 
 
 def _json_line(line: bytes, start: int) -> Row | DataError:
     try:
         row = json_text.parse(line.decode("utf-8").rstrip("\r\n"))
     except UnicodeDecodeError as error:
-        return DataError(_not_utf8(error, start))
+        return DataError(not_utf8(error, start))
     except json.JSONDecodeError as error:
         return DataError(f"broken JSON: {error.msg} at column {error.colno}")
     except ValueError as error:
         return DataError(f"broken JSON: {error}")
-    return row if isinstance(row, dict) else DataError(_not_an_object(row))
+    if (name := json_text.named_twice(row)) is not None:
+        return DataError(json_text.twice(name))
+    return row if isinstance(row, dict) else DataError(not_an_object(row))
 
 
 def _csv(file: Path, delimiter: str = ",") -> Iterator[NumberedRow]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # its default refuses texts above 128 KiB
-    text = _decode(_read(file), file)
+    text = decode(read_bytes(file), file)
     # Cut at "\n" with the ends kept, so that a quoted field keeps its own line breaks.
     lines = (line + "\n" for line in text.split("\n"))
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         header = next(reader, [])
+        if twice := [name for name in header if name and header.count(name) > 1]:
+            raise DataError(f"{file}: the header names the column '{twice[0]}' twice.")
         start = reader.line_num + 1
         for fields in reader:
             if fields and len(fields) == len(header):
@@ -214,10 +243,14 @@ def _parquet(file: Path) -> Iterator[NumberedRow]:
 _READERS: dict[str, Reader] = {
     ".json": _json,
     ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
     ".json.gz": _json,
     ".jsonl.gz": _jsonl,
+    ".ndjson.gz": _jsonl,
     ".csv": _csv,
     ".tsv": _tsv,
+    ".csv.gz": _csv,
+    ".tsv.gz": _tsv,
     ".parquet": _parquet,
 }
 
@@ -237,47 +270,15 @@ def _reader(file: Path) -> Reader:
 def _holds_lines(file: Path) -> bool:
     """Is the first line a whole object, and not the last?"""
     try:
-        with _open(file) as stream:
-            if stream.read(4).removeprefix(_BOM)[:1] != b"{":
+        with open_bytes(file) as stream:
+            if stream.read(4).removeprefix(BOM)[:1] != b"{":
                 return False
             stream.seek(0)
-            first = stream.readline()
-            more = stream.readline().strip()
+            lines = _lines(stream)
+            first, more = next(lines, b""), next(lines, b"").strip()
     except (OSError, EOFError, zlib.error):
         return False  # rows() will meet the same fault, and say so
-    return bool(more) and isinstance(_json_line(first.removeprefix(_BOM), 0), dict)
-
-
-def _open(file: Path) -> IO[bytes]:
-    if file.name.lower().endswith(".gz"):
-        return cast(IO[bytes], gzip.open(file, "rb"))
-    return file.open("rb")
-
-
-def _read(file: Path) -> bytes:
-    with _open(file) as stream:
-        return stream.read()
-
-
-def _decode(content: bytes, file: Path) -> str:
-    try:
-        return content.removeprefix(_BOM).decode("utf-8")
-    except UnicodeDecodeError as error:
-        start = len(_BOM) if content.startswith(_BOM) else 0
-        raise DataError(f"{file} is {_not_utf8(error, start)}. Save it as UTF-8.") from error
-
-
-def _not_utf8(error: UnicodeDecodeError, start: int) -> str:
-    return f"not UTF-8: byte 0x{error.object[error.start]:02x} at offset {start + error.start}"
-
-
-def _not_an_object(value: Any) -> str:
-    return f"not an object with named columns but one {_kind(value)}"
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "object", list: "list", str: "text", type(None): "null"}
-    return names.get(type(value), "number")
+    return bool(more) and isinstance(_json_line(first.removeprefix(BOM), 0), dict)
 
 
 def _close_name(file: Path) -> str:

@@ -38,7 +38,7 @@ def show(cost: Cost) -> None:
 
 
 def _titled(console: Console, title: str, columns: list[Column]) -> None:
-    console.print(f"[bold]{terminal.safe(title)}[/]")
+    console.print(terminal.safe(title), style="bold")
     kept, left_out = terminal.fitting(columns, console.width)
     console.print(terminal.table(kept))
     if left_out:
