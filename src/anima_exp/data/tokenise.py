@@ -102,18 +102,26 @@ def _usable(of: Source, config: DataConfig) -> int:
     """Return how many rows give an example."""
     key = (of.fingerprint, config.recipe, config.on_bad_row)
     if key not in _counted:
-        recipe: Recipe = function(config.recipe, among=recipes, key="data.recipe")
-        stop = config.on_bad_row is BadRow.error
-        meta, used, last = Meta(), 0, 0
-        with _progress(of) as advance:
-            for number, _ in _pairs(of, recipe, meta, None, stop_at_bad_row=stop):
-                used += number != last
-                last = number
-                advance(1)
-        if not used:
-            raise _nothing(of, meta)
-        _counted[key] = used
+        _counted[key] = len({number for number, _ in examples(of, config)})
     return _counted[key]
+
+
+def examples(of: Source, config: DataConfig) -> Iterator[tuple[int, Example]]:
+    """Every example with its row, untokenised.
+
+    Raises:
+        DataError: no row can be used, or one cannot and data.on_bad_row=error.
+    """
+    recipe: Recipe = function(config.recipe, among=recipes, key="data.recipe")
+    meta, any_used = Meta(), False
+    with _progress(of) as advance:
+        stop = config.on_bad_row is BadRow.error
+        for pair in _pairs(of, recipe, meta, None, stop_at_bad_row=stop):
+            any_used = True
+            yield pair
+            advance(1)
+    if not any_used:
+        raise _nothing(of, meta)
 
 
 def _build(
