@@ -92,7 +92,6 @@ def command(
     smuggle a typo in. So its errors are taken whole (HYDRA_FULL_ERROR) and said in one line;
     a bug still shows its traceback. In a sweep one cell's mistake does not stop the others.
     """
-    work, expand = permissions()(work), permissions()(expand)
     install(schema)
     # The plug-in's own config has the name of conf/hydra/launcher/ray.yaml, which is complete.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against ConfigStore")
@@ -119,7 +118,8 @@ def command(
             mistake(error, f"{cell}: " if cell else "", told=_told_by_another())
             return None
         try:
-            return work(config)
+            with permissions():
+                return work(config)
         except Stopped as error:  # all of it is to stop, not this cell alone
             mistake(error)
             _pass_on(error.exit_status - 128)
@@ -129,7 +129,8 @@ def command(
             return None
 
     try:
-        sys.argv[1:] = expand([readable(argument) for argument in sys.argv[1:]])
+        with permissions():
+            sys.argv[1:] = expand([readable(argument) for argument in sys.argv[1:]])
         folder = str(shipped("conf"))
         with _store_not_copied():
             hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
