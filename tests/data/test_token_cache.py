@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import re
+import resource
 import sys
 from pathlib import Path
 
@@ -163,6 +164,21 @@ def test_a_read_only_cache_keeps_nothing_and_is_no_hindrance(tokens_of, cache, m
     )
 
 
+def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path, cache):
+    path = write_rows(tmp_path / "a.jsonl", *pairs(200))  # they fit a buffer of Python
+    config = local(path)
+    rows = source.training(config)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))  # no file may grow beyond
+    try:
+        with pytest.raises(DataError) as caught:
+            tokenise.tokenise(rows, config, byte_tokenizer(), cache=cache)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(caught.value).startswith(f"Token ids cannot be kept in {cache}: File too large. ")
+    assert folders(cache) == []
+
+
 def test_files_of_two_sets_mixed_up_are_noticed(tokens_of):
     small, large = tokens_of(*pairs(3)).folder, tokens_of(*pairs(5)).folder
     (small / "prompts.npy").write_bytes((large / "prompts.npy").read_bytes())
@@ -267,7 +283,7 @@ def test_ids_kept_by_a_run_that_skips_do_not_hide_a_bad_row_from_one_that_does_n
 
 
 def test_a_set_without_a_usable_row_shows_the_first_reason(tokens_of):
-    with pytest.raises(DataError, match=r"a.jsonl holds no rows\.$"):
+    with pytest.raises(DataError, match=r"a.jsonl is empty\.$"):
         tokens_of()
     message = r"^None of the 2 rows can be used. The first: .*a.jsonl, line 1: no column 'prompt'"
     with pytest.raises(DataError, match=message):

@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -32,6 +32,7 @@ from anima_exp.lookup import function
 
 _FORMAT = 1  # raise it when the files' layout changes
 _BATCH = 1000  # examples tokenised in one call, which spreads them over the cores
+_LOOKED_AT = 100  # rows, before skipping is advised
 _LARGE = 20_000  # examples after which a progress bar appears
 
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -146,13 +147,19 @@ def _pairs(
 ) -> Iterator[tuple[int, Example]]:
     for number, row in source.read():
         meta.read += 1
+        before = meta.read > 1
         try:
             if isinstance(row, DataError):
                 raise row
             found = _apply(recipe, row)
         except DataError as error:
             if stop_at_bad_row:
-                raise _bad_row(f"{source.place(number)}: {error}") from error
+                what = f"{source.place(number)}: {error}"
+                if not before and not _any_usable(source, recipe):
+                    raise DataError(
+                        f"{what}. The next rows are no better: is data.recipe the right one?"
+                    ) from error
+                raise _bad_row(what) from error
             meta.leave_out(source.place(number), str(error))
             continue
         except Exception as error:  # a fault in the recipe: its traceback, and where it happened
@@ -160,6 +167,15 @@ def _pairs(
             raise
         for pair in found:
             yield number, pair
+
+
+def _any_usable(source: Source, recipe: Recipe) -> bool:
+    """Whether a row near the beginning can be used: else skipping bad rows would leave none."""
+    for _, row in islice(source.read(), _LOOKED_AT):
+        with suppress(Exception):
+            if not isinstance(row, DataError) and _apply(recipe, row):
+                return True
+    return False
 
 
 def _apply(recipe: Recipe, row: Row) -> list[Example]:

@@ -14,6 +14,10 @@ from anima_exp.config import BENCHMARKS, RunConfig, TargetModules
 from anima_exp.errors import ConfigError
 from anima_exp.results.provenance import folder_fingerprint, tables_fingerprint
 
+# Raise it by one when a change of the code changes what the same settings compute. From 2 on it is
+# a part of every name, so that results of before and after are never taken for seeds of one cell.
+RESULTS_VERSION = 1
+
 # Settings that change where a run is written, shown or saved, but not what comes out of it;
 # names, which only label; and what counts only where another setting took it: recommendations,
 # and `scale`, which has been multiplied into steps and rows by now.
@@ -115,6 +119,8 @@ def relevant(config: RunConfig) -> dict[str, Any]:
     for key in code:
         if settings.get(key):
             settings[key] = _with_code(settings[key])
+    if RESULTS_VERSION > 1:
+        settings["results_version"] = RESULTS_VERSION
     return settings
 
 
