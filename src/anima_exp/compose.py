@@ -97,7 +97,6 @@ def command(
     a bug still shows its traceback. In a sweep one cell's mistake does not stop the others.
     """
     take_any_letter()
-    work, expand = permissions()(work), permissions()(expand)
     install(schema)
     # The plug-in's own config has the name of conf/hydra/launcher/ray.yaml, which is complete.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against ConfigStore")
@@ -126,7 +125,8 @@ def command(
             mistake(error, f"{cell}: " if cell else "", told=_told_by_another())
             return None
         try:
-            return work(config)
+            with permissions():
+                return work(config)
         except Stopped as error:  # all of it is to stop, not this cell alone
             mistake(error)
             _pass_on(error.exit_status - 128)
@@ -136,7 +136,8 @@ def command(
             return None
 
     try:
-        options, settings = divided(expand(composable(sys.argv[1:])))
+        with permissions():
+            options, settings = divided(expand(composable(sys.argv[1:])))
         sys.argv[1:] = [*options, *settings]
         folder = str(shipped("conf"))
         with _store_not_copied():
