@@ -28,7 +28,7 @@ from anima_exp.messages import explain, known_mistake, speak_of, unknown_setting
 from anima_exp.parallel.place import place
 from anima_exp.paths import shipped
 from anima_exp.scale import scaled
-from anima_exp.signals import FROM_CLUSTER
+from anima_exp.signals import FROM_CLUSTER, handle
 from anima_exp.terminal import take_any_letter, tell, write
 from hydra_plugins import _anima_exp
 
@@ -103,7 +103,7 @@ def command(
     given = os.environ.get("HYDRA_FULL_ERROR")
     full_error = given == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    signal.signal(signal.SIGTERM, _terminated)
+    handle([signal.SIGTERM], _terminated)
     failed: list[int] = []  # exit statuses; the errors themselves would keep a model alive
 
     def mistake(error: Exception, cell: str = "", *, told: bool = False) -> None:
