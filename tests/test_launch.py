@@ -6,8 +6,10 @@ import subprocess
 import pytest
 
 from anima_exp import launch
-from anima_exp.errors import AnimaError, InUse, LostContact, Paused, Stopped
+from anima_exp.child_process import Exit
+from anima_exp.errors import AnimaError, InUse, LostContact, Paused, RunEnded, Stopped
 from anima_exp.launch import IN_USE, LOST, PAUSED, _end, _outcome, _wait
+from anima_exp.sweep.job import Outcome
 
 KILLED, STOPPED = -signal.SIGKILL, 128 + signal.SIGTERM
 
@@ -18,7 +20,7 @@ def ended(compose, tmp_path):
         config = compose(f"folder={tmp_path}")
         if failure:
             (tmp_path / "failure.txt").write_text(failure)
-        with pytest.raises(AnimaError) as found:
+        with pytest.raises((AnimaError, RunEnded)) as found:
             _outcome(config, statuses, asked=asked)
         return found.value
 
@@ -73,3 +75,9 @@ def test_who_waits_for_one_that_is_gone_is_not_waited_for_long(monkeypatch):
     assert _wait(started, []) == [LOST, STOPPED]
     _end(started)
     assert started[0].returncode == KILLED
+
+
+def test_an_exit_status_has_one_meaning_for_every_parent():
+    assert {PAUSED, IN_USE, LOST} <= set(Exit)
+    assert (Outcome.paused.value, Outcome.in_use.value) == (PAUSED, IN_USE)
+    assert LOST not in [outcome.value for outcome in Outcome]

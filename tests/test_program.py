@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from anima_exp.errors import DataError
 from anima_exp.program import console, status
 
@@ -18,6 +20,25 @@ def test_a_mistake_is_one_line_that_cannot_steer_the_terminal(capsys):
 
     assert status(mistaken) == 1
     assert capsys.readouterr().err == "anima_exp: no player \\x1b[2J of that name\n"
+
+
+def test_a_file_that_may_not_be_read_is_one_line(capsys):
+    def refused():
+        raise PermissionError(13, "Permission denied", "/data/a.json")
+
+    assert status(refused) == 1
+    assert capsys.readouterr().err == (
+        "anima_exp: /data/a.json: Permission denied. Change its permissions, or those of the "
+        "folders above it, or give another place.\n"
+    )
+
+
+def test_a_bug_in_permissions_stays_a_bug():
+    def refused():
+        raise PermissionError(1, "Operation not permitted")  # no file: of a signal, say
+
+    with pytest.raises(PermissionError):
+        status(refused)
 
 
 def test_a_reader_who_has_seen_enough_is_no_mistake():

@@ -1,7 +1,7 @@
 """What the libraries say of choices that we made knowingly is not shown."""
 
-import subprocess
-import sys
+import pytest
+from processor import Processor
 
 INT8 = """
 import sys
@@ -20,8 +20,53 @@ model = load_base(
 )
 model(input_ids=torch.tensor([[1, 17, 30]]))
 """
+TINY = (
+    "trainer.steps=1", "trainer.batch_size=2", "data.rows=16", "data.heldout_rows=4",
+    "evals=[heldout]", "tracking=none", "folder=run",
+)  # fmt: skip
 
 
-def test_a_forward_pass_in_int8_prints_nothing():
-    done = subprocess.run([sys.executable, "-c", INT8], capture_output=True, text=True)
+@pytest.fixture
+def fast_processor(tmp_path):
+    """One for which bitsandbytes has a faster kernel on a hub, and `kernels`, which loads it."""
+    return Processor(tmp_path, avx512_bf16=True)
+
+
+def test_a_forward_pass_in_int8_prints_nothing(fast_processor):
+    done = fast_processor.run("-c", INT8)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_run_fetches_no_kernel_and_speaks_of_none(fast_processor):
+    done = fast_processor.run("-m", "anima_exp.train", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "kernel" not in done.stdout
+    assert fast_processor.fetched == []
+
+
+def test_the_stand_in_would_notice(fast_processor):
+    done = fast_processor.run("-c", "import bitsandbytes")
+    assert fast_processor.fetched == ["kernels-community/quantization-bitsandbytes"]
+    assert "Failed to load CPU gemm_4bit_forward" in done.stderr
+
+
+@pytest.mark.slow  # eight processes that load a model
+def test_no_process_of_any_command_does(fast_processor):
+    for command in (
+        ["train", *TINY],
+        ["train", *TINY[:-1], "trainer.gpus=2"],
+        ["train", "-m", *TINY[:-1], "seed=1,2", "launcher.jobs=2"],
+        ["train", "-m", *TINY[:-1], "seed=3", "launcher.warm=false"],
+        ["evaluate", "run=run", "evals=[heldout]"],
+        ["generate", "run=run", "prompt=1", "max_new_tokens=2"],
+        ["merge", "run=run", "out=merged", "proof_rows=4", "max_divergence=1"],
+        ["self_check", *TINY],
+    ):
+        done = fast_processor.run("-m", f"anima_exp.{command[0]}", *command[1:])
+        assert done.returncode == 0, (command, done.stderr)
+        assert "kernel" not in done.stdout + done.stderr, command
+    logs = list(fast_processor.folder.glob("runs/*/log.txt"))
+    assert len(logs) == 3
+    assert [log for log in logs if "kernel" in log.read_text()] == []
+    assert fast_processor.fetched == []

@@ -155,7 +155,7 @@ def test_a_run_killed_after_its_last_step_only_evaluates_and_records(
         ("lora=none", "quant=none", "optimizer.learning_rate=1e-4"),
         ("quant=int8", "optimizer=paged_adamw_8bit"),
         ("optimizer=adamw", "optimizer.schedule=cosine", "optimizer.warmup_ratio=0.3"),
-        ("trainer.steps=null", "trainer.epochs=2.5", "trainer.recompute=full"),
+        ("trainer.steps=null", "trainer.epochs=2.47", "trainer.recompute=full"),
     ],
     ids=" ".join,
 )

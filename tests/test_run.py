@@ -165,6 +165,14 @@ def test_every_way_of_training_lowers_the_loss(config, overrides):
         assert record.parameters["trainable"] == record.parameters["total"]
 
 
+def test_scores_before_and_after_are_computed_alike(config):
+    """A run that changes no weight changes no score, to the last bit."""
+    wanted = config("optimizer.learning_rate=1e-30", "trainer.steps=2", "trainer.precision=bf16")
+    run(wanted)
+    record = Record.load(folder_of(wanted))
+    assert record.scores == record.scores_before
+
+
 @pytest.mark.parametrize("average", ["token", "row"])
 def test_micro_batches_of_any_size_learn_the_same_with_dropout_too(config, tmp_path, average):
     dry = ("lora.dropout=0.5", f"trainer.loss_average={average}", "evals=[]", "trainer.steps=3")
@@ -191,7 +199,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_why(config):
     wanted = config("optimizer.learning_rate=1e18", "optimizer.max_grad_norm=0")
     with pytest.raises(
         TrainingError,
-        match=r"Step \d+: the (loss is|gradient is not finite).*optimizer\.learning_rate",
+        # Which of the three a processor comes to depends on how it rounds.
+        match=r"Step \d+: (the loss is|the gradient is not finite|every gradient is exactly 0).*"
+        r"diverged: lower optimizer\.learning_rate",
     ):
         run(wanted)
     assert "diverged" in (folder_of(wanted) / "failure.txt").read_text()

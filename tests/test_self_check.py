@@ -44,3 +44,18 @@ def test_rows_that_see_each_other_would_be_seen(compose, monkeypatch):
     monkeypatch.setattr(trial, "_rows_see_each_other", lambda model: False)  # else it helps itself
     with pytest.raises(TrainingError, match="more than rounding explains"):
         self_check(compose(*FEW))
+
+
+def test_the_base_s_own_dropout_is_off(compose, tmp_path, capsys):
+    import shutil
+
+    from small_models import small
+
+    from anima_exp.paths import tiny_base
+
+    own = {"dropout": 0.1, "layerdrop": 0.1, "max_position_embeddings": 512}
+    small("opt", vocab_size=1024, **own).save_pretrained(tmp_path)
+    for file in tiny_base().glob("tokenizer*"):
+        shutil.copy(file, tmp_path)
+    self_check(compose(*FEW, "model=local", f"model.source={tmp_path}", "trainer.precision=fp32"))
+    assert capsys.readouterr().out.rstrip().endswith("the same, to rounding")

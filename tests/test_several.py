@@ -18,7 +18,8 @@ from anima_exp.results.record import Record
 from anima_exp.run_checks import check_processes
 
 SETTINGS = (
-    "data.rows=64", "data.heldout_rows=24", "trainer.steps=12", "trainer.batch_size=6",
+    "data.rows=64", "data.heldout_rows=24", "trainer.batch_size=6",
+    "trainer.epochs=1.046875",  # 12 steps, and the last has one row for all processes
     "trainer.log_every=1", "trainer.eval_every=6", "trainer.save_every=4", "lora.dropout=0.1",
     "evals=[heldout,exact_match,samples,choices,answers]", "evals.exact_match.max_rows=5",
     "evals.choices.max_questions=3", "evals.answers.max_questions=5",

@@ -1,9 +1,15 @@
 """`--help` and `--cfg job` answer at once: nothing heavy is imported before it is needed."""
 
+import copy
+import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
+from hydra.core.config_store import ConfigStore
+
+from anima_exp.compose import command
 
 HEAVY = ("torch", "transformers", "datasets", "peft", "bitsandbytes", "wandb", "numpy", "rich")
 
@@ -109,3 +115,53 @@ def test_help_lists_groups_sweeps_and_examples():
     )
     for word in ("model: ", "guanaco33b", "sweep: ", "sweep=demo", "data=belle_merge"):
         assert word in run.stdout
+
+
+OTHER = """
+import copy
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+
+@hydra.main(version_base="1.3", config_path=None)
+def app(cfg):
+    store = ConfigStore.instance()
+    print("copied", copy.deepcopy(store) is not store)
+    print("choices", *store.list("hydra/sweeper"), *store.list("hydra/launcher"))
+    known = Plugins.instance().discover(Sweeper) + Plugins.instance().discover(Launcher)
+    print("ours", *(one.__name__ for one in known if "anima" in one.__module__))
+
+app()
+"""
+
+
+def test_another_hydra_program_sees_nothing_of_ours(tmp_path):
+    """Even if it imports the module that our own commands start with."""
+    (tmp_path / "app.py").write_text(f"import anima_exp.compose\n{OTHER}")
+
+    def start(*arguments):
+        command = [sys.executable, "app.py", "hydra.run.dir=.", "hydra.output_subdir=null"]
+        return subprocess.run(
+            [*command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+    plain = start()
+    assert plain.stderr == ""
+    copied, choices, ours = plain.stdout.splitlines()
+    assert copied == "copied True"
+    assert "basic.yaml" in choices
+    assert not {"grid.yaml", "plan.yaml", "pool.yaml"} & set(choices.split())
+    assert ours == "ours"
+    if find_spec("hydra_plugins.hydra_optuna_sweeper") is None:
+        assert "Could not find 'hydra/sweeper/optuna'" in start("hydra/sweeper=optuna").stderr
+
+
+def test_hydras_store_is_copied_again_after_our_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train", "--cfg=job"])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    command(lambda config: None)
+    assert "learning_rate" in capsys.readouterr().out
+    store = ConfigStore.instance()
+    assert copy.deepcopy(store) is not store

@@ -42,7 +42,7 @@ def test_the_wheel_holds_settings_sweeps_and_the_tiny_base(installed):
         "tiny/base/model.safetensors",
         "page/page.html",
         "elo/page/scripts/fields.js",
-        "../hydra_plugins/anima_exp.py",
+        "../hydra_plugins/_anima_exp.py",
     ):
         assert (package / part).is_file(), part
     inside = {p.relative_to(package / "conf") for p in (package / "conf").rglob("*.yaml")}

@@ -21,13 +21,14 @@ from anima_exp import sweep_files
 from anima_exp.checks import check
 from anima_exp.command_line import readable
 from anima_exp.config import RunConfig
-from anima_exp.errors import AnimaError, ConfigError, Stopped
+from anima_exp.errors import AnimaError, ConfigError, RunEnded, Stopped, permissions
 from anima_exp.messages import explain, known_mistake, speak_of, unknown_setting
 from anima_exp.parallel.place import place
 from anima_exp.paths import shipped
 from anima_exp.scale import scaled
 from anima_exp.signals import FROM_CLUSTER
 from anima_exp.terminal import tell, write
+from hydra_plugins import _anima_exp
 
 # ${unless:${trainer.epochs},${data.steps}}: data.steps, unless trainer.epochs has a value.
 # Registered on import: a cluster's process is handed a config to resolve and calls nothing first.
@@ -42,14 +43,10 @@ OmegaConf.register_new_resolver(
 )
 
 
-# Hydra copies its sources, and with them this store, for each line of --help: a second and more
-# for what nobody changes.
-ConfigStore.__deepcopy__ = lambda store, _: store  # type: ignore[attr-defined]
-
-
 def install(schema: type = RunConfig) -> None:
-    """Give Hydra the schema and the group `sweep`. Call before it composes anything."""
+    """Give Hydra the schema, our plug-ins and the group `sweep`. Call before it composes."""
     speak_of(schema)
+    _anima_exp.offer()
     ConfigStore.instance().store(name="schema", node=schema)
     if issubclass(schema, RunConfig):
         sweep_files.offer()
@@ -96,6 +93,7 @@ def command(
     smuggle a typo in. So its errors are taken whole (HYDRA_FULL_ERROR) and said in one line;
     a bug still shows its traceback. In a sweep one cell's mistake does not stop the others.
     """
+    work, expand = permissions()(work), permissions()(expand)
     install(schema)
     # The plug-in's own config has the name of conf/hydra/launcher/ray.yaml, which is complete.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against ConfigStore")
@@ -105,10 +103,10 @@ def command(
     signal.signal(signal.SIGTERM, _terminated)
     failed: list[int] = []  # exit statuses; the errors themselves would keep a model alive
 
-    def mistake(error: Exception, cell: str = "") -> None:
+    def mistake(error: Exception, cell: str = "", *, told: bool = False) -> None:
         if full_error:
             traceback.print_exception(error)
-        if not getattr(error, "told", False):
+        if not (told or getattr(error, "told", False)):
             tell(f"{cell}{explain(error)}")
         failed.append(getattr(error, "exit_status", 1))
 
@@ -117,28 +115,31 @@ def command(
         if cell:
             write(f"\n{cell}\n")
         try:
-            with _made_by_all():
-                config = parse(cfg)
+            config = parse(cfg)
+        except AnimaError as error:
+            mistake(error, f"{cell}: " if cell else "", told=_told_by_another())
+            return None
+        try:
             return work(config)
         except Stopped as error:  # all of it is to stop, not this cell alone
             mistake(error)
             _pass_on(error.exit_status - 128)
             sys.exit(error.exit_status)
-        except AnimaError as error:
+        except (AnimaError, RunEnded) as error:
             mistake(error, f"{cell}: " if cell else "")
             return None
 
     try:
-        with _made_by_all():
-            sys.argv[1:] = expand([readable(argument) for argument in sys.argv[1:]])
-            folder = str(shipped("conf"))
+        sys.argv[1:] = expand([readable(argument) for argument in sys.argv[1:]])
+        folder = str(shipped("conf"))
+        with _store_not_copied():
             hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
-    except (AnimaError, HydraException, OmegaConfBaseException) as error:
-        mistake(error)
+    except (AnimaError, RunEnded, HydraException, OmegaConfBaseException) as error:
+        mistake(error, told=_told_by_another())
     except (ValueError, AssertionError) as error:  # Hydra's answers to a few overrides
         if not known_mistake(error):
             raise
-        mistake(error)
+        mistake(error, told=_told_by_another())
     except KeyboardInterrupt:  # outside training, where training/stop.py is in charge
         tell("stopped; the same command goes on.")
         sys.exit(130)
@@ -152,13 +153,29 @@ def command(
 
 
 @contextmanager
-def _made_by_all() -> Iterator[None]:
-    """A mistake that all processes under torchrun make alike is told by one on each machine."""
+def _store_not_copied() -> Iterator[None]:
+    """Let Hydra share its ConfigStore where it copies it, which costs more than a second.
+
+    It copies its config sources, and with them the store, for each line of --help. Nothing changes
+    the store meanwhile. Another Hydra program of this process keeps its copies.
+    """
+    store: Any = ConfigStore
+    store.__deepcopy__ = lambda shared, _: shared
     try:
         yield
-    except (AnimaError, HydraException, OmegaConfBaseException) as error:
-        error.told = place().local_rank > 0  # type: ignore[union-attr]
-        raise
+    finally:
+        del store.__deepcopy__
+
+
+def _told_by_another() -> bool:
+    """Whether another process prints a mistake in the settings, which all of them make.
+
+    Under torchrun one process on each machine does.
+    """
+    try:
+        return place().local_rank > 0
+    except ConfigError:  # what the launcher says cannot be, and that is the mistake
+        return False
 
 
 def _pass_on(number: int) -> None:

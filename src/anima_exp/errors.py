@@ -1,4 +1,4 @@
-"""Every error this package raises on purpose.
+"""Every exception this package raises on purpose.
 
 * AnimaError
   - ConfigError      a setting is unknown, missing, of the wrong type, or contradicts another
@@ -8,16 +8,20 @@
     - InUse          another process has it now
   - TrainingError    training cannot go on: no gradient, a loss that is not finite
   - SweepError       a sweep ended, and some of its cells failed
+* RunEnded           a run ended early, and nobody made a mistake
   - Stopped          Ctrl-C or SIGTERM: a checkpoint was written and the same command goes on
   - LostContact      another process of the same run is gone; it says why, if it could
   - Paused           the step was reached that the run was asked to go to; a sweep goes on later
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-class AnimaError(Exception):
-    """Base class: `except AnimaError` catches a user's mistake, never a bug.
 
-    `told` is set where another process of the run has said it already.
+class _Said(Exception):
+    """An exception that a command prints in one line before it exits with `exit_status`.
+
+    `told` is true if another process of the run has printed it already.
     """
 
     exit_status = 1
@@ -25,6 +29,10 @@ class AnimaError(Exception):
     def __init__(self, message: str, *, told: bool = False) -> None:
         super().__init__(message)
         self.told = told
+
+
+class AnimaError(_Said):
+    """Base class: `except AnimaError` catches a user's mistake, never a bug and never a stop."""
 
 
 class ConfigError(AnimaError):
@@ -55,11 +63,18 @@ class SweepError(AnimaError):
     pass
 
 
-class Paused(AnimaError):
+class RunEnded(_Said):
+    """Base class: the run ended early, and the same command resumes it.
+
+    It is control flow, no mistake, so `except AnimaError` lets it pass.
+    """
+
+
+class Paused(RunEnded):
     pass
 
 
-class Stopped(AnimaError):
+class Stopped(RunEnded):
     """The user or the scheduler asked the run to stop; nothing is lost."""
 
     def __init__(self, message: str, *, exit_status: int) -> None:
@@ -67,8 +82,22 @@ class Stopped(AnimaError):
         self.exit_status = exit_status
 
 
-class LostContact(AnimaError):
+class LostContact(RunEnded):
     pass
+
+
+@contextmanager
+def permissions() -> Iterator[None]:
+    """Turn a file or folder that this user may not use into a RunError of one line."""
+    try:
+        yield
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        raise RunError(
+            f"{error.filename}: {error.strerror}. Change its permissions, or those of the folders "
+            "above it, or give another place."
+        ) from error
 
 
 def first_line(error: BaseException) -> str:

@@ -7,10 +7,15 @@ python -m anima_exp.evaluate model=llama7b quant=none evals=[mmlu] evals.mmlu.pa
 
 from anima_exp.compose import command
 from anima_exp.config import EvaluateConfig
-from anima_exp.finished import with_run
+from anima_exp.finished import check_base, with_run
 
 
 def evaluate(config: EvaluateConfig) -> None:
+    check_base(config)
+    if config.evals.heldout or (config.evals.exact_match and config.data.exact_answers):
+        from anima_exp.heldout_check import check_heldout
+
+        check_heldout(config)
     from anima_exp.evaluation import run  # the first import of torch
 
     run(config)

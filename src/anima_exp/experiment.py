@@ -10,18 +10,19 @@ from typing import Any
 from anima_exp.answers import of_run
 from anima_exp.checks import check_length
 from anima_exp.config import RunConfig, TargetModules
-from anima_exp.errors import AnimaError, LostContact, Paused, Stopped
+from anima_exp.errors import AnimaError, Paused, RunEnded, Stopped
 from anima_exp.launch import launch
 from anima_exp.parallel.join import joined
 from anima_exp.parallel.place import place
 from anima_exp.parallel.world import World
 from anima_exp.quiet import quiet_libraries
 from anima_exp.results import identity, provenance, screen
+from anima_exp.results.files import writing
 from anima_exp.results.folder import RunFolder
 from anima_exp.results.journal import Journal, NoJournal
 from anima_exp.results.record import Record
 from anima_exp.results.tracking import Tracker
-from anima_exp.run_checks import check_inputs, check_processes
+from anima_exp.run_checks import check_inputs, check_machine, check_processes
 
 # torch and transformers take ten seconds to import, which a done run or a mistake need not wait
 # for: whatever needs them is imported where it is used.
@@ -42,7 +43,8 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
 
     Raises:
         Paused: `until` was reached.
-        AnimaError: a user's mistake, or a stop on request. The folder says why in failure.txt.
+        RunEnded: a stop on request, or another process of the run is gone.
+        AnimaError: a user's mistake. The folder says why in failure.txt.
     """
     check_length(config)
     here = place()
@@ -50,6 +52,7 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
     folder = RunFolder(config)
     if here.size == 1 and processes > 1 and not folder.done:
         check_inputs(config)
+        check_machine(config)
         return launch(config, processes, until=until)
     with joined(here) as world, ExitStack() as claims:
         if not world.leads:
@@ -59,7 +62,7 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
             return _show_done(folder) if world.leads else None
         try:
             return _run(config, folder, world, until=until).get("heldout_loss")
-        except (Stopped, Paused, LostContact):
+        except RunEnded:
             raise
         except AnimaError as error:
             folder.failed(str(error))
@@ -79,14 +82,35 @@ def _told(config: RunConfig) -> dict[str, Any]:
 def _claim(config: RunConfig, folder: RunFolder, claims: ExitStack) -> bool:
     """Take the folder; True if there is nothing to do in it."""
     check_inputs(config)
+    if not folder.done:
+        check_machine(config)
     return claims.enter_context(folder).done
 
 
 def _show_done(folder: RunFolder) -> float | None:
     record = Record.load(folder.path)
     screen.say(f"Already done, nothing to do: {folder.path}")
+    if differs := _code_differs(record):
+        screen.say(f"code differs from the run's: {differs}; folder=NAME trains anew")
     screen.show_scores(record.scores_before, record.scores)
     return record.scores.get("heldout_loss")
+
+
+def _code_differs(record: Record) -> str | None:
+    """Say what code the run was made with, and what code this is, if they are not the same."""
+    if not record.code or record.code == provenance.code_hash():
+        return None
+    then, now = record.versions.get("anima-exp"), provenance.versions().get("anima-exp")
+    if then != now:
+        return f"version {then} then, {now} now"
+    was, state = record.git, provenance.git_state()
+    if was and state:
+        return f"{_commit(was)} then, {_commit(state)} now"
+    return f"files of version {now} were edited"
+
+
+def _commit(git: dict[str, Any]) -> str:
+    return f"commit {git['commit'][:8]}{' with changes' * bool(git.get('dirty'))}"
 
 
 def _run(
@@ -97,7 +121,7 @@ def _run(
     from anima_exp.evals.measure import measure
     from anima_exp.load import load
     from anima_exp.overview import Overview, show
-    from anima_exp.training import checkpoint
+    from anima_exp.training import checkpoint, manifest
     from anima_exp.training.save import save
 
     quiet_libraries()
@@ -109,17 +133,23 @@ def _run(
     world.agree(inputs)
     world.share(lambda: folder.check_inputs(**inputs))
     of_run.check_prompts(config, setup)
-    newest = world.share(lambda: str(checkpoint.newest(folder.checkpoints) or ""))
+    newest = world.share(lambda: str(checkpoint.newest_whole(folder.checkpoints, screen.say) or ""))
     resume = Path(newest) if newest else None
     if resume:
         world.agree({f"{resume} is there": resume.is_dir()})  # on every machine
     resumed_at = checkpoint.step(resume) if resume else None
     show(Overview(config, folder.path, setup, resumed_at, world.size))
-    starts = folder.count_start() if world.leads else 0
+    starts = folder.count_start(again=bool(resume)) if world.leads else 0
     journal: Journal | NoJournal = NoJournal()
     if world.leads:
         tracker = Tracker(config, folder.path, processes=world.size)
-        journal = Journal(folder.path, tracker=tracker, steps=setup.steps, resumed_at=resumed_at)
+        journal = Journal(
+            folder.path,
+            tracker=tracker,
+            steps=setup.steps,
+            resumed_at=resumed_at,
+            vouched=manifest.journal(resume) if resume else None,
+        )
 
     def evaluate(step: int) -> None:
         found = measure(setup.model, setup.evals, setup.evaluators)
@@ -150,7 +180,9 @@ def _run(
     scores = journal.finish(setup.steps)
     if isinstance(journal, Journal):
         record = replace(record, wandb=journal.tracker.note)  # W&B may have broken as it finished
-        record.save(folder.path)
+        with writing(folder.path):
+            journal.vouch()
+            record.save(folder.path)
         screen.show_summary(
             record, trained, before=journal.answers(0), after=journal.answers(record.steps)
         )
@@ -192,6 +224,7 @@ def _train(
         in_step=setup.evaluators.lockstep,
         folder=folder.checkpoints,
         log=journal.trained,
+        vouch=journal.vouch,
         evaluate=evaluate,
         callbacks=[stop, PauseAt(until)],
     )
@@ -253,6 +286,9 @@ def _record(
         hardware=provenance.hardware(),
         processes=len(tokens_by_process),
         tokens_by_process=tokens_by_process,
+        code=provenance.code_hash(),
+        results_version=identity.RESULTS_VERSION,
+        places=identity.places(config),
         wandb=journal.tracker.note,
     )
 

@@ -1,15 +1,17 @@
 """A finished run, an adapter on a base, or a bare base -> its settings, and the model to use."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from anima_exp import paths
+from anima_exp import hub, paths
 from anima_exp.command_line import written
 from anima_exp.config import ModelConfig, Quantization, TargetModules, UseConfig
-from anima_exp.errors import ConfigError, RunError
-from anima_exp.model import adapter_base
+from anima_exp.errors import ConfigError, ModelError, RunError, first_line
+from anima_exp.model import adapter_base, adapter_files
+from anima_exp.model import place as model_place
 from anima_exp.results.record import RECORD, Record
 
 # What of a run says which model it made, and how that is to be asked. All else is the command's.
@@ -44,10 +46,47 @@ def with_run(arguments: Sequence[str]) -> list[str]:
     ]
     folder = Path(place) if run else run_of(place)
     if folder:
-        return [*_overrides(record(folder).settings, chosen=given), *arguments]
+        settings = absolute(record(folder))
+        if not {"model", "model.source"} & set(given):
+            _check_base_folder(key, place, folder, settings)
+        return [*_overrides(settings, chosen=given), *arguments]
     if {"model", "model.source"} & set(given):
         return arguments
     return [*adapter_base.overrides(place), *arguments]
+
+
+def absolute(found: Record) -> dict[str, Any]:
+    """The run's settings, with paths that hold in any folder: it may have been given `./base`."""
+    return found.settings | found.places
+
+
+def _check_base_folder(key: str, place: str, run: Path, settings: dict[str, Any]) -> None:
+    """Raise ConfigError if the run's base was a local folder that does not exist now."""
+    if settings["lora.target_modules"] == TargetModules.none.value:
+        return  # the run's folder holds the whole model
+    named = str(settings["model.source"])
+    if named == "tiny" or Path(named).expanduser().is_dir():
+        return
+    with suppress(ModelError):  # without an adapter, its loader says so
+        adapter = adapter_files.settings(str(run / "adapter"))
+        known = str(adapter.get("base_model_name_or_path"))
+        if Path(known).is_dir():  # of a record without `places`
+            settings["model.source"] = known
+            return
+    if hub.is_id(named) or (not named.startswith((".", "/", "~")) and "/" not in named):
+        return
+    raise ConfigError(
+        f"{key}={place} was trained on model.source={named}: there is no such folder now. "
+        "Add model.source=FOLDER, where the base is."
+    )
+
+
+def check_base(config: UseConfig) -> None:
+    """Raise ModelError if the base does not exist, before torch is imported."""
+    if config.run and config.lora.target_modules is TargetModules.none:
+        return
+    model_place.check_folders(config.model)
+    model_place.check_hub(config.model)
 
 
 def run_of(adapter: str) -> Path | None:
@@ -64,13 +103,21 @@ def record(folder: Path) -> Record:
     Raises:
         ConfigError: there is none.
     """
-    if not (folder / RECORD).is_file():
-        what = "has not finished" if (folder / "settings.json").is_file() else "is no run's folder"
-        raise ConfigError(f"run={folder} {what}: it holds no {RECORD}.")
     try:
+        if not paths.is_file(folder / RECORD):
+            begun = paths.is_file(folder / "settings.json")
+            what = "has not finished" if begun else "is no run's folder"
+            raise ConfigError(f"run={folder} {what}: it holds no {RECORD}.")
         return Record.load(folder)
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"Cannot read {folder / RECORD}: {error}") from error
+    except OSError as error:
+        raise RunError(f"Cannot read {folder / RECORD}: {error.strerror}. Make it readable.") from (
+            error
+        )
+    except ValueError as error:
+        raise RunError(
+            f"{folder / RECORD} is damaged: {first_line(error)}. The command that trained the run "
+            "makes it anew."
+        ) from error
 
 
 def name(config: UseConfig) -> str:

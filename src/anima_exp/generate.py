@@ -16,7 +16,7 @@ from anima_exp import paths
 from anima_exp.compose import command
 from anima_exp.config import GenerateConfig, TargetModules
 from anima_exp.errors import ConfigError
-from anima_exp.finished import adapter_name, load, name, with_run
+from anima_exp.finished import adapter_name, check_base, load, name, with_run
 from anima_exp.terminal import tell
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def generate(config: GenerateConfig) -> None:
     from anima_exp.quiet import quiet_libraries
 
     check(config)
+    check_base(config)
     here = place()
     if here.size > 1 and config.questions is None:
         raise ConfigError(

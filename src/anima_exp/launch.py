@@ -17,16 +17,16 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from anima_exp.child_process import Exit
 from anima_exp.config import RunConfig
-from anima_exp.cores import cores
+from anima_exp.cores import cores, threads_are_chosen
 from anima_exp.errors import AnimaError, InUse, LostContact, Paused, Stopped
 from anima_exp.parallel.place import without_launcher
 from anima_exp.results.folder import FAILURE, run_folder
 from anima_exp.results.record import Record
 from anima_exp.signals import FROM_CLUSTER, SAME_WISH_SECONDS
 
-# Exit statuses that a process of ours gives besides 0, 1 and 128 + the signal it was stopped by.
-PAUSED, IN_USE, LOST = 70, 71, 72
+PAUSED, IN_USE, LOST = Exit.paused, Exit.in_use, Exit.lost
 _GRACE_SECONDS = 60  # for the others to end too, when one is gone or a user insists
 _LOOK_SECONDS = 0.1
 
@@ -37,8 +37,8 @@ def launch(config: RunConfig, processes: int, *, until: int | None) -> float | N
     """Run `config` in so many processes of this machine; see experiment.run.
 
     Raises:
-        LostContact: one was killed.
-        AnimaError: the run failed, was stopped or paused; it has been told.
+        RunEnded: it was stopped or paused, or one process was killed.
+        AnimaError: the run failed; it has been told.
     """
     with tempfile.TemporaryDirectory() as scratch:
         settings = Path(scratch) / "config.yaml"
@@ -68,7 +68,6 @@ def read(settings: Path) -> RunConfig:
 def _start(
     settings: Path, until: int | None, rank: int, processes: int, port: int
 ) -> "subprocess.Popen[bytes]":
-    threads = max(1, cores() // processes)
     place = {
         "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes,
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
@@ -76,13 +75,20 @@ def _start(
     return subprocess.Popen(
         [sys.executable, "-m", "anima_exp.launched", str(settings), str(until or 0)],
         env={
-            "OMP_NUM_THREADS": str(threads),
+            **_threads(processes),
             **without_launcher(os.environ),
             **{key: str(value) for key, value in place.items()},
         },
         stdin=subprocess.PIPE,  # closed when this process is gone, which ends them too
         process_group=0,  # a terminal's Ctrl-C reaches this process, which passes it on once
     )
+
+
+def _threads(processes: int) -> dict[str, str]:
+    """The cores, divided among the processes; nothing if the user has chosen how many threads."""
+    if threads_are_chosen(os.environ):
+        return {}
+    return {"OMP_NUM_THREADS": str(max(1, cores() // processes))}
 
 
 def _free_port() -> int:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import set_seed
 
 from anima_exp import paths
 from anima_exp.config import RunConfig
@@ -15,15 +14,23 @@ from anima_exp.evals.measure import Evals, check_positions, prepare_evals
 from anima_exp.load_model import load_model
 from anima_exp.model.dropout import TokenKeys
 from anima_exp.model.parameters import Parameters
-from anima_exp.model.tokenizer import load_tokenizer, location
+from anima_exp.model.tokenizer import (
+    check_ids,
+    embeddings_of,
+    largest_id,
+    load_tokenizer,
+    location,
+)
 from anima_exp.parallel.world import ALONE, World
 from anima_exp.plan.choose import Execution
+from anima_exp.plan.lengths import optimizer_steps, rows_in_all
 from anima_exp.plan.memory import Rows
 from anima_exp.results import known_lengths, provenance
+from anima_exp.training.libraries import set_seed
 from anima_exp.training.order import row_order
 from anima_exp.training.shares import shares
 
-Order = NDArray[np.int64]  # row numbers, [steps * batch_size]
+Order = NDArray[np.int64]  # row numbers, [steps * batch_size]; epochs may end in a short batch
 
 
 @dataclass(frozen=True)
@@ -56,14 +63,14 @@ def load(config: RunConfig, world: World = ALONE) -> Setup:
     cache = paths.cache(config.cache)
     tokenizer = load_tokenizer(config.model)
     data = world.in_turn(lambda: prepare(config.data, tokenizer, cache=cache))
+    _check_ids(config, tokenizer, data)
     evals = world.in_turn(lambda: prepare_evals(config, tokenizer, data.heldout))
     if world.leads:
         known_lengths.remember(config, _lengths(data), cache=cache)
     overhead = provenance.memory_in_use_gib()
-    steps = total_steps(config, len(data.train))
     order = row_order(
         data.train.lengths,
-        rows=steps * config.trainer.batch_size,
+        rows=rows_in_all(config.trainer, len(data.train)),
         batch_size=config.trainer.batch_size,
         seed=config.seed,
         group_by_length=config.trainer.group_by_length,
@@ -84,28 +91,32 @@ def load(config: RunConfig, world: World = ALONE) -> Setup:
         dropout=loaded.dropout,
         parameters=loaded.parameters,
         order=order,
-        steps=steps,
+        steps=optimizer_steps(config.trainer, len(data.train)),
         execution=loaded.execution,
         evaluators=replace(world, lockstep=loaded.execution.sharded),
         overhead_gib=overhead,
         base_fingerprint=provenance.base_fingerprint(
-            location(config.model.source), config.model.revision
+            location(config.model.source), config.model.revision, cache=cache
         ),
     )
 
 
-def total_steps(config: RunConfig, rows: int) -> int:
-    """Optimizer steps of the whole run; the last pass of `trainer.epochs` may end mid-batch."""
-    if config.trainer.steps is not None:
-        return config.trainer.steps
-    assert config.trainer.epochs is not None
-    return max(1, round(config.trainer.epochs * rows / config.trainer.batch_size))
+def _check_ids(config: RunConfig, tokenizer: Any, data: Prepared) -> None:
+    """Raise ModelError if a row holds a token that only the tokenizer knows."""
+    embeddings = embeddings_of(config.model)
+    if embeddings is None or largest_id(tokenizer) < embeddings:
+        return
+    for rows in (data.train, data.heldout):
+        check_ids((rows[number]["input_ids"] for number in range(len(rows))), embeddings)
 
 
 def largest_share(rows: Any, order: Order, batch_size: int, processes: int = 1) -> Rows:
     """What the memory of a process depends on, over its shares of all batches."""
+    # Rows of no tokens fill the last batch: they are dealt last, and change no share.
+    short = -len(order) % batch_size
     lengths, label_counts = (
-        one[order].reshape(-1, batch_size) for one in (rows.lengths, rows.label_counts)
+        np.pad(one[order], (0, short)).reshape(-1, batch_size)
+        for one in (rows.lengths, rows.label_counts)
     )
     whose = shares(lengths, processes)
     tokens, labels = (

@@ -20,7 +20,7 @@ from anima_exp.model.dropout import TokenKeys
 from anima_exp.model.forward import base_of
 from anima_exp.model.generate import inference
 from anima_exp.model.parameters import Parameters, count
-from anima_exp.model.recompute import set_recompute
+from anima_exp.model.recompute import selective_works, set_recompute
 from anima_exp.model.sharded import shard_base
 from anima_exp.model.trial import try_architecture
 from anima_exp.parallel.world import World
@@ -29,6 +29,7 @@ from anima_exp.plan.memory import Rows
 from anima_exp.plan.placing import Placed, place_base
 from anima_exp.plan.shape import from_model
 from anima_exp.results import provenance
+from anima_exp.results.screen import say
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,19 @@ def load_model(config: RunConfig, rows: Rows, world: World, *, cache: Path, long
     world.copy_from_first([one for one in model.parameters() if one.requires_grad])
     if execution.keep_dequantized:
         keep_dequantized(model)
+    keys = lora_update.use(model)
     if execution.recompute is not Recompute.none:
         set_recompute(model, execution.recompute)
-    return Loaded(model, parameters, lora_update.use(model), execution)
+    selective = execution.recompute is Recompute.selective
+    if selective and not selective_works(model, config.trainer.precision):
+        say(
+            f"trainer.recompute=selective does not work with {type(base_of(model)).__name__}, "
+            "which changes results in place: trainer.recompute=full is used"
+        )
+        execution = replace(execution, recompute=Recompute.full)
+        set_recompute(model, Recompute.none)
+        set_recompute(model, execution.recompute)
+    return Loaded(model, parameters, keys, execution)
 
 
 def _placed(config: RunConfig, rows: Rows, world: World, *, gpu: bool) -> Placed | None:

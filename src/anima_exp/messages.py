@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from anima_exp import sweep_files
 from anima_exp.config import RunConfig
-from anima_exp.errors import AnimaError, first_line
+from anima_exp.errors import AnimaError, RunEnded, first_line
 from anima_exp.paths import shipped
 
 
@@ -18,7 +18,7 @@ def explain(error: BaseException) -> str:
 
     An error of our own is already one line; one that we do not know keeps its first line.
     """
-    if isinstance(error, AnimaError):
+    if isinstance(error, AnimaError | RunEnded):
         return str(error)
     text = _whole_text(error)
     for pattern, answer in _ANSWERS:

@@ -26,10 +26,10 @@ def show(run: Overview) -> None:
 def lines(run: Overview) -> dict[str, str]:
     """What to say, by its heading."""
     from anima_exp.model.base import slow_precision
+    from anima_exp.model.dropout import own_dropout
 
     config = run.config
     trainer, optimizer = config.trainer, config.optimizer
-    rows = run.setup.steps * trainer.batch_size
     told = {
         "run": f"{run.folder}" + (f", from step {run.resumed_at}" if run.resumed_at else ""),
         "base": (
@@ -39,10 +39,13 @@ def lines(run: Overview) -> dict[str, str]:
         "learns": _learns(config, run.setup.parameters),
         "data": _data(run),
         **_notes(run),
-        "steps": (
-            f"{run.setup.steps:,} of {trainer.batch_size} rows, "
-            f"{rows / len(run.setup.data.train):.2f} passes, about {_tokens(run):,} tokens"
-        ),
+        "steps": steps(
+            run.setup.steps,
+            trainer.batch_size,
+            used=len(run.setup.order),
+            rows=len(run.setup.data.train),
+        )
+        + f", about {_tokens(run):,} tokens",
         "optimizer": (
             f"{optimizer.name.value}, learning rate {optimizer.learning_rate:g} "
             f"{optimizer.schedule.value}, clipping at {optimizer.max_grad_norm:g}, "
@@ -51,9 +54,29 @@ def lines(run: Overview) -> dict[str, str]:
         "measures": ", ".join(_evals(run)) or "nothing",
         "executes": _execution(run),
     }
+    if chance := own_dropout(run.setup.model):
+        told["dropout"] = (
+            f"the base has dropout of its own, up to {chance:g}, which stays on in training as in "
+            "qlora.py; unlike LoRA's it changes with trainer.token_budget"
+        )
     if slow := slow_precision(config.trainer.precision, run.setup.model.device):
         told["slow"] = slow
     return told
+
+
+def steps(count: int, batch_size: int, *, used: int, rows: int) -> str:
+    """Say how many steps a run takes, and how often it uses each of its `rows` rows.
+
+    Args:
+        used: rows of all steps together, repeats counted.
+    """
+    last = used - (count - 1) * batch_size
+    short = f" (the last of {last})" if last < batch_size else ""
+    told = f"{count:,} of {batch_size} rows{short}, {used / rows:.2f} passes"
+    least, rest = divmod(used, rows)
+    if used <= rows:
+        return told
+    return f"{told} (each row {least} {f'or {least + 1} ' if rest else ''}times)"
 
 
 def _storage(config: RunConfig) -> str:
@@ -97,7 +120,7 @@ def _notes(run: Overview) -> dict[str, str]:
 
 def _tokens(run: Overview) -> int:
     mean = float(run.setup.data.train.lengths.mean())
-    return int(mean * run.setup.steps * run.config.trainer.batch_size)
+    return int(mean * len(run.setup.order))
 
 
 def _evals(run: Overview) -> list[str]:

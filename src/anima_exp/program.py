@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from anima_exp import terminal
-from anima_exp.errors import AnimaError
+from anima_exp.errors import AnimaError, RunEnded, permissions
 from anima_exp.terminal import tell
 
 if TYPE_CHECKING:
@@ -17,12 +17,13 @@ _PIPED_COLUMNS = 160
 
 
 def status(work: Callable[[], None]) -> int:
-    """Do the work; 0, or the exit status of the mistake that was told."""
+    """Do the work; 0, or the exit status of the mistake or the stop that was told."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # whatever letters others' files hold
     try:
-        work()
-    except AnimaError as error:
+        with permissions():
+            work()
+    except (AnimaError, RunEnded) as error:
         tell(str(error))
         return error.exit_status
     except BrokenPipeError:  # `| head` has seen enough

@@ -1,24 +1,97 @@
 """A run's config -> what can be known to be wrong with it before torch is imported."""
 
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
+from anima_exp import hub, machine
 from anima_exp.answers import of_run
-from anima_exp.config import DataConfig, RunConfig
-from anima_exp.data import recipes, source, templates
-from anima_exp.errors import ConfigError
+from anima_exp.config import BENCHMARKS, DataConfig, RunConfig
+from anima_exp.data import recipes, source, templates, tokenise
+from anima_exp.errors import AnimaError, ConfigError
+from anima_exp.evals.choice import hub as benchmarks
 from anima_exp.lookup import function
+from anima_exp.model import place
+from anima_exp.model.base_files import check_base_files, check_has_tokenizer
 from anima_exp.parallel.place import Place
+from anima_exp.terminal import tell
 
 
 def check_inputs(config: RunConfig) -> None:
-    """Raise for a recipe, file or question that is not there, before torch is imported."""
+    """Raise for a base, recipe, file or question that is not there, before torch is imported."""
+    place.check_folders(config.model)
+    check_base_files(config.model, config.quant)
+    check_has_tokenizer(config.model)
+    check_files(config)
+
+
+def check_files(config: RunConfig) -> None:
+    """Raise for a recipe, data file or benchmark folder that is not there: what a plan needs."""
     _check_data(config.data)
     for name in (field.name for field in fields(config.evals)):
         place = getattr(getattr(config.evals, name), "path", None)
         if place and not Path(place).expanduser().is_dir():
             raise ConfigError(f"evals.{name}.path={place}: there is no such folder.")
     of_run.check(config)
+
+
+def check_machine(config: RunConfig) -> None:
+    """Raise for a precision that this machine cannot do, or a hub id that cannot be loaded.
+
+    Raises:
+        ModelError, DataError: the hub does not have it, or it cannot be reached.
+    """
+    machine.check_precision(config.trainer.precision)
+    check_hub(config)
+
+
+def check_hub(config: RunConfig) -> None:
+    """Raise for a base, data set or benchmark that the hub does not have or does not give."""
+    place.check_hub(config.model)
+    source.check_hub(config.data)
+    for name in BENCHMARKS:
+        benchmark = getattr(config.evals, name)
+        if benchmark is not None:
+            benchmarks.check_hub(benchmark, f"evals.{name}")
+
+
+def check_hubs(configs: Iterable[RunConfig]) -> None:
+    """`check_hub` for the cells of a sweep: each id is asked for once."""
+    for config in _different(configs):
+        check_hub(config)
+
+
+def check_dry(configs: Iterable[RunConfig], *, here: bool = True) -> None:
+    """Raise for all that a run would refuse and that is known without torch: for a dry run.
+
+    Without a network the hub's ids stay unchecked, which one line says.
+
+    Args:
+        here: whether the runs would be on this machine, so that it must be able to compute them.
+    """
+    unchecked: str | None = None
+    for config in _different(configs):
+        if here:
+            machine.check_precision(config.trainer.precision)
+        tokenise.check_rows(config.data)
+        try:
+            check_hub(config)
+        except AnimaError:
+            unchecked = hub.unreachable()
+            if unchecked is None:
+                raise
+    if unchecked:
+        tell(f"ids on the hub were not checked: {unchecked}.")
+
+
+def _different(configs: Iterable[RunConfig]) -> list[RunConfig]:
+    """One of all that check the same."""
+    found: dict[str, RunConfig] = {}
+    for config in configs:
+        evals = [getattr(config.evals, name) for name in BENCHMARKS]
+        key = repr((config.data, config.model, evals, config.trainer.precision))
+        found.setdefault(key, config)
+    return list(found.values())
 
 
 def _check_data(data: DataConfig) -> None:

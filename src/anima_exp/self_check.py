@@ -24,12 +24,14 @@ def self_check(config: RunConfig) -> None:
     Raises:
         TrainingError: further than rounding explains.
     """
+    from anima_exp.model.base_files import check_base_files
     from anima_exp.quiet import quiet_libraries
     from anima_exp.results.screen import say
     from anima_exp.run_checks import check_inputs
 
     check_length(config)
     check_inputs(config)
+    check_base_files(config.model, config.quant)
     quiet_libraries()
     from anima_exp.load import load  # the first import of torch
 
@@ -55,10 +57,12 @@ def _compare(config: RunConfig, setup: Any, rows: list[Any]) -> tuple[float, flo
 
     from anima_exp.data.micro_batch import label_weights
     from anima_exp.model.base import autocast
+    from anima_exp.model.dropout import switch_off_own_dropout
     from anima_exp.model.plain import plain_gradients
     from anima_exp.training.step import Step
 
     model = setup.model.train()
+    switch_off_own_dropout(model)  # its masks are drawn anew in every pass
     for name, parameter in model.named_parameters():
         if "lora_B" in name:  # zeros at first, which would hide A's gradients
             torch.nn.init.normal_(parameter, std=0.02)

@@ -12,9 +12,13 @@ from anima_exp.config import RunConfig
 def train(config: RunConfig) -> float | None:
     if config.dry_run:
         from anima_exp.parallel.place import place
+        from anima_exp.run_checks import check_dry, check_inputs, check_processes
         from anima_exp.sweep import summary
 
-        if place().rank == 0:
+        if (here := place()).rank == 0:
+            check_processes(config, here)
+            check_inputs(config)
+            check_dry([config])
             summary.alone(config)
         return None
     from anima_exp.experiment import run  # the first import of torch

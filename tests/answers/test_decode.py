@@ -133,3 +133,22 @@ def test_tokens_are_drawn_as_often_as_their_share_of_what_is_kept():
 def test_broken_weights_are_told():
     with pytest.raises(ModelError, match="not a number"):
         choose(torch.tensor([[0.0, float("nan")]]), Sampling(1), [random.Random(0)])
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("lfm2", {"layer_types": ["conv", "full_attention"]}),  # a part of its cache drops no row
+        ("mamba2", {}),  # it has no such cache
+        ("rwkv", {}),  # nor a mask
+    ],
+)
+def test_families_with_other_caches_answer_in_a_batch_as_alone(tiny, family, settings):
+    from small_models import small
+
+    model = small(family, vocab_size=1024, **settings).eval()
+    prompts = [[1, *range(start, start + count)] for start, count in ((5, 120), (9, 7), (40, 118))]
+    with inference(model, Precision.fp32):
+        alone = [decode(model, tiny[1], [one], Sampling(12))[0] for one in prompts]
+        assert decode(model, tiny[1], prompts, Sampling(12)) == alone
+    assert all(answer.tokens for answer in alone)

@@ -26,6 +26,10 @@ def command(*arguments):
     return [sys.executable, "-m", "anima_exp.generate", *arguments]
 
 
+def json_lines(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+
+
 def generate(*arguments, said=""):
     return subprocess.run(
         command(*arguments), input=said, capture_output=True, text=True, timeout=120
@@ -42,7 +46,7 @@ def trained(compose, tmp_path_factory):
 
 def test_a_run_that_is_told_to_leaves_its_answers(trained):
     folder = trained[1]
-    rows = StepLines(folder / "answers.jsonl").rows()
+    rows = json_lines(folder / "answers.jsonl")
     record = Record.load(folder)
     assert [row["question_id"] for row in rows] == list(range(1, 11))
     assert {row["model_id"] for row in rows} == {"run"}, "the name of its folder"
@@ -74,7 +78,7 @@ def test_a_finished_run_gives_the_same_answers_again(trained, tmp_path):
     how = ("questions=tiny_zh", "max_questions=10", "max_new_tokens=24", "batch_size=3")
     ended = generate(f"run={folder}", f"out={out}", *how)
     assert ended.returncode == 0, ended.stderr
-    rows, theirs = (StepLines(path).rows() for path in (out, folder / "answers.jsonl"))
+    rows, theirs = map(json_lines, (out, folder / "answers.jsonl"))
     assert [row["text"] for row in rows] == [row["text"] for row in theirs]
     assert [row["metadata"] for row in rows] == [row["metadata"] for row in theirs]
     assert {row["model_id"] for row in rows} == {folder.name}
@@ -114,7 +118,7 @@ def test_a_killed_command_goes_on_and_ends_like_an_undisturbed_one(tiny, asked, 
     whole = AnsweringConfig(max_questions=60)
     questions = load("tiny_en", whole, key="questions", cache=tmp_path)
     write(*tiny, questions, asked(max_new_tokens=40), tmp_path / "whole.jsonl")
-    rows, theirs = (StepLines(path).rows() for path in (out, tmp_path / "whole.jsonl"))
+    rows, theirs = map(json_lines, (out, tmp_path / "whole.jsonl"))
     assert [row["text"] for row in rows] == [row["text"] for row in theirs]
     assert [row["answer_id"] for row in rows] == [row["answer_id"] for row in theirs]
     refused = generate(*how, f"out={out}", "temperature=0")

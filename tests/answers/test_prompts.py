@@ -75,3 +75,25 @@ def test_a_token_that_a_question_spells_is_text(tiny):
     assert put.ids[0] == tokenizer.bos_token_id
     assert special.isdisjoint(put.ids[1:])
     assert tokenizer.decode(put.ids[1:]) == put.text
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ raise_exception('Roles must alternate') }}", "Roles must alternate"),
+        ("{% for m in messages %}{{ m.role ", "unexpected end of template"),
+        ("{{ messages[9].content.x }}", "list object has no element 9"),
+        ({"tool_use": "x"}, "This model has multiple chat templates with no default"),
+    ],
+)
+def test_a_template_that_fails_is_one_line(compose, template, reason):
+    from anima_exp.model.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(compose().model)
+    tokenizer.chat_template = template
+    with pytest.raises(ModelError) as error:
+        prompt("chat", tokenizer, "Q")
+    line = str(error.value)
+    assert line.startswith("prompt_template=chat: the chat template of ")
+    assert reason in line
+    assert "\n" not in line

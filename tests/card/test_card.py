@@ -102,6 +102,8 @@ def test_every_figure_is_the_records(record):
     assert told["parameters"] == "159,907,840 trained of 6,898,323,456"
     assert told["learning rate"] == "0.0002"
     assert told["steps"] == "1,875, which is 3.4 epochs"
+    twice = record("trainer.epochs=2", steps=1103)  # of 8,822 rows, the last batch of 12
+    assert cells(written(twice))["steps"] == "1,103, which is 2 epochs"
     assert told["seed"] == "3"
     assert told["training"] == "1 h 23 min, 10,123,456 tokens, in 2 starts"
     assert told["peak memory"] == "11.38 GiB"

@@ -86,12 +86,12 @@ def told(comparison, error=ConfigError):
 
 @pytest.fixture
 def key(monkeypatch):
-    monkeypatch.setattr("anima_exp.results.tracking.has_key", lambda: True)
+    monkeypatch.setattr("anima_exp.results.wandb_account.has_key", lambda: True)
 
 
 def test_without_the_library_or_a_key_it_says_what_to_do(tmp_path, monkeypatch):
     comparison = tracked(tmp_path)
-    monkeypatch.setattr("anima_exp.results.tracking.has_key", lambda: False)
+    monkeypatch.setattr("anima_exp.results.wandb_account.has_key", lambda: False)
     assert told(comparison) == ("--wandb needs a W&B key, and there is none. Run wandb login once.")
     monkeypatch.setattr(wandb_report, "find_spec", lambda _: None)
     assert told(comparison) == (

@@ -1,10 +1,14 @@
 """What is tokenised once, when it is used again, and when it must not be."""
 
+import errno
+import json
 import multiprocessing
 import os
 import pickle
 import re
+import resource
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,9 +128,65 @@ def test_a_damaged_set_is_written_again(tokens_of, cache, name, size):
     assert len(folders(cache)) == 1
 
 
+@pytest.mark.parametrize("name", ["ids", "starts", "prompts", "rows"])
+def test_a_flipped_bit_is_noticed_and_the_set_written_again(tokens_of, name):
+    file = tokens_of(*pairs(3)).folder / f"{name}.npy"
+    content = file.read_bytes()
+    file.write_bytes(content[:-4] + bytes([content[-4] ^ 1]) + content[-3:])
+    with pytest.raises(ValueError, match=r"its bytes have changed|do not belong together"):
+        open_tokens(file.parent)
+    assert tokens_of(*pairs(3)).response(2).tolist() == [*b"a2", EOS]
+    assert file.read_bytes() == content
+
+
+def test_a_set_of_an_earlier_version_has_no_checksum_and_is_read(tokens_of):
+    file = tokens_of(*pairs(3)).folder / "meta.json"
+    kept = json.loads(file.read_text())
+    del kept["sha256"]
+    file.write_text(json.dumps(kept))
+    tokens_of(*pairs(3))
+    assert json.loads(file.read_text()) == kept
+
+
+def test_a_read_only_cache_keeps_nothing_and_is_no_hindrance(tokens_of, cache, monkeypatch, capsys):
+    def refuse(self, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    mkdir = Path.mkdir
+    monkeypatch.setattr(
+        Path, "mkdir", lambda self, **how: (refuse if cache in self.parents else mkdir)(self, **how)
+    )
+    tokens = tokens_of(*pairs(3))
+    assert tokens.response(2).tolist() == [*b"a2", EOS]
+    assert not cache.exists() and cache not in tokens.folder.parents
+    assert capsys.readouterr().err == (
+        f"data     {cache} cannot be written: the token ids are kept for this run only\n"
+    )
+
+
+def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path, cache):
+    path = write_rows(tmp_path / "a.jsonl", *pairs(200))  # they fit a buffer of Python
+    config = local(path)
+    rows = source.training(config)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))  # no file may grow beyond
+    try:
+        with pytest.raises(DataError) as caught:
+            tokenise.tokenise(rows, config, byte_tokenizer(), cache=cache)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(caught.value).startswith(f"Token ids cannot be kept in {cache}: File too large. ")
+    assert folders(cache) == []
+
+
 def test_files_of_two_sets_mixed_up_are_noticed(tokens_of):
     small, large = tokens_of(*pairs(3)).folder, tokens_of(*pairs(5)).folder
     (small / "prompts.npy").write_bytes((large / "prompts.npy").read_bytes())
+    with pytest.raises(ValueError, match="its bytes have changed"):
+        open_tokens(small)
+    kept = json.loads((small / "meta.json").read_text())
+    del kept["sha256"]  # as of an earlier version
+    (small / "meta.json").write_text(json.dumps(kept))
     with pytest.raises(ValueError, match="do not belong together"):
         open_tokens(small)
     assert len(tokens_of(*pairs(3))) == 3
@@ -223,7 +283,7 @@ def test_ids_kept_by_a_run_that_skips_do_not_hide_a_bad_row_from_one_that_does_n
 
 
 def test_a_set_without_a_usable_row_shows_the_first_reason(tokens_of):
-    with pytest.raises(DataError, match=r"a.jsonl holds no rows\.$"):
+    with pytest.raises(DataError, match=r"a.jsonl is empty\.$"):
         tokens_of()
     message = r"^None of the 2 rows can be used. The first: .*a.jsonl, line 1: no column 'prompt'"
     with pytest.raises(DataError, match=message):

@@ -27,6 +27,7 @@ def base_of(tmp_path):
 
     def _base_of(family, *, inner=False, **settings):
         folder = tmp_path / family
+        settings = {"vocab_size": 1024} | settings  # the tokenizer's
         if family == "gpt2":
             settings |= {"n_layer": 2, "n_embd": 64, "n_head": 4, "n_positions": 64}
         model = small(family, **settings)
@@ -182,7 +183,9 @@ def test_a_base_that_is_not_bare_is_refused(change, base_of, adapter_for, merged
         (base / "config.json").write_text(json.dumps(config | {change: {"load_in_4bit": True}}))
     else:
         shutil.copy(adapter / change, base)
-    with pytest.raises(ModelError, match=r"is quantised already|has an adapter of its own"):
+    with pytest.raises(
+        ModelError, match=r"is quantised already|holds an adapter next to its weights"
+    ):
         merged(base, adapter)
 
 
@@ -194,3 +197,45 @@ def _move(adapter, ending):
     save_file(
         {name: one + 0.5 if name.endswith(ending) else one for name, one in weights.items()}, file
     )
+
+
+def test_names_that_other_trainers_leave_are_peft_s_own(base_of, adapter_for, merged):
+    base = base_of("llama")
+    adapter = adapter_for(base)
+    wanted = by_peft(base, adapter)
+    file = adapter / "adapter_model.safetensors"
+    weights = load_file(file)
+    left = (name.replace(".weight", ".default.weight") for name in weights)
+    left = (name.replace("base_model.model.", "base_model.model._orig_mod.") for name in left)
+    save_file(dict(zip(left, weights.values(), strict=True)), file)
+    torch.testing.assert_close(logits(merged(base, adapter)), logits(wanted), atol=1e-5, rtol=1e-4)
+
+
+def test_added_tokens_are_said_as_such(base_of, adapter_for, merged):
+    base = base_of("llama")
+    adapter = adapter_for(base)
+    file = adapter / "adapter_model.safetensors"
+    head = {"base_model.model.lm_head.weight": torch.zeros(1026, 64)}
+    save_file(load_file(file) | head, file)
+    said = r"^adapter=.* holds embeddings for 1,026 tokens, and its base .* has 1,024: its trainer"
+    with pytest.raises(ModelError, match=said):
+        merged(base, adapter)
+
+
+def test_a_program_in_an_adapter_is_not_recommended(base_of, adapter_for, merged):
+    import os
+
+    class Program:
+        def __reduce__(self):
+            return os.mkdir, (str(adapter / "was_run"),)
+
+    base = base_of("llama")
+    adapter = adapter_for(base)
+    weights = load_file(adapter / "adapter_model.safetensors")
+    (adapter / "adapter_model.safetensors").unlink()
+    torch.save(weights | {"x": Program()}, adapter / "adapter_model.bin")
+    with pytest.raises(ModelError) as error:
+        merged(base, adapter)
+    assert "Nothing of it was run." in str(error.value)
+    assert "weights_only" not in str(error.value)
+    assert not (adapter / "was_run").exists()

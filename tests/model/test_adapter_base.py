@@ -97,19 +97,65 @@ def test_the_same_base_by_another_path_is_no_warning(naming, tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_an_adapter_in_its_runs_folder_is_asked_as_the_run(tmp_path, composed, compose):
+def recorded(folder, config, **more):
+    """A run's folder with a record of `config`."""
     from anima_exp.results.identity import flatten
     from anima_exp.results.record import Record
 
-    settings = flatten(compose("quant=fp4", "data.prompt_template=alpaca"))
     none = {"scores": {}, "scores_before": {}, "rows": {}, "parameters": {}}
     rest = dict.fromkeys(
         ("steps", "tokens", "train_seconds", "eval_seconds", "peak_memory_gib", "starts"), 0
     )
     texts = dict.fromkeys(("finished", "data_fingerprint", "base_fingerprint"), "")
-    Record(name="a", settings=settings, **none, **rest, **texts).save(tmp_path)
+    folder.mkdir(exist_ok=True)
+    Record(name="a", settings=flatten(config), **none, **rest, **texts, **more).save(folder)
+
+
+def test_an_adapter_in_its_runs_folder_is_asked_as_the_run(tmp_path, composed, compose):
+    recorded(tmp_path, compose("quant=fp4", "data.prompt_template=alpaca"))
     (tmp_path / "adapter").mkdir()
     config = composed(f"adapter={tmp_path}/adapter")
     assert (config.model.name, config.quant.type) == ("tiny", "fp4")
     assert config.data.prompt_template == "alpaca"
     assert composed(f"adapter={tmp_path}/adapter", "quant=none").quant.type == "none"
+
+
+@pytest.mark.parametrize("with_places", [True, False], ids=["recorded", "an older record"])
+def test_a_runs_relative_paths_hold_in_another_folder(
+    tmp_path, composed, compose, monkeypatch, with_places
+):
+    from anima_exp.results.identity import places
+
+    a, b = tmp_path / "A", tmp_path / "B"
+    for folder in (a, b, a / "models", a / "models/base", a / "run"):
+        folder.mkdir()
+    (a / "d.json").write_text("[]")
+    monkeypatch.chdir(a)
+    local = ("model=local", "model.source=models/base", "data=local", "data.path=d.json")
+    config = compose(*local)
+    known = places(config)
+    assert known == {"model.source": str(a / "models/base"), "data.path": str(a / "d.json")}
+    recorded(a / "run", config, places=known if with_places else {})
+    (a / "run/adapter").mkdir()
+    settings = {"peft_type": "LORA", "base_model_name_or_path": str(a / "models/base")}
+    (a / "run/adapter/adapter_config.json").write_text(json.dumps(settings))
+    monkeypatch.chdir(b)
+    found = composed("run=../A/run")
+    assert found.model.source == str(a / "models/base")
+    assert found.data.path == (str(a / "d.json") if with_places else "d.json")
+    if with_places:
+        a.rename(tmp_path / "C")
+        with pytest.raises(ConfigError) as told:
+            composed("run=../C/run")
+        assert str(told.value) == (
+            f"run=../C/run was trained on model.source={a}/models/base: there is no such folder "
+            "now. Add model.source=FOLDER, where the base is."
+        )
+        here = f"model.source={tmp_path}/C/models/base"
+        assert composed("run=../C/run", here).model.source == here.partition("=")[2]
+
+
+def test_what_is_no_relative_path_has_no_place(compose):
+    from anima_exp.results.identity import places
+
+    assert places(compose("model=smollm2_135m", "data=oasst1")) == {}

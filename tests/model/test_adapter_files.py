@@ -9,9 +9,9 @@ import pytest
 import torch
 from huggingface_hub import errors
 
+from anima_exp import hub as hub_files
 from anima_exp.errors import ModelError
 from anima_exp.model import adapter_files
-from anima_exp.model import hub as hub_files
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -116,6 +116,7 @@ def test_without_a_network_it_is_one_line_at_once(monkeypatch, hub):
     def unreachable(*_, **__):
         raise OSError("Name or service not known")
 
+    monkeypatch.setattr(hub_files, "unreachable", lambda: None)
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", unreachable)
     begun = time.monotonic()
     with pytest.raises(ModelError, match=r"^adapter=org/none: no such folder, and the hub cannot"):
@@ -128,6 +129,7 @@ def test_a_copy_of_before_is_told_where_the_hub_is_silent(monkeypatch, hub, caps
         raise OSError("Name or service not known")
 
     hub("org/known")
+    monkeypatch.setattr(hub_files, "unreachable", lambda: None)
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", unreachable)
     adapter_files.settings("org/known")
     adapter_files.settings("org/known")
@@ -147,6 +149,7 @@ def test_what_the_hub_answers_is_told(monkeypatch, hub, error, line):
     def answers(*_, **__):
         raise error.__new__(error)
 
+    monkeypatch.setattr(hub_files, "unreachable", lambda: None)
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", answers)
     with pytest.raises(ModelError, match=line):
         adapter_files.settings("org/name")
@@ -162,3 +165,37 @@ def test_what_can_be_no_name_on_the_hub_is_one_line():
         ModelError, match=r"^model\.source=\./x: there is no such folder, and it is"
     ):
         hub_files.file("./x", "config.json", where="model.source=./x")
+
+
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [
+        (torch.zeros(0), "1 of its 2 weights are empty, as DeepSpeed ZeRO-3 leaves them"),
+        (torch.zeros(2, dtype=torch.int8), "x is of type int8, not floating-point numbers."),
+        (torch.zeros(2, dtype=torch.complex64), "x is of type complex64, not floating-point"),
+        (torch.zeros(2, device="meta"), "x has no numbers (it was saved from the meta device)."),
+        (torch.tensor([1, float("nan")]), "x holds NaN or infinite numbers"),
+        (torch.tensor([1, float("-inf")]).half(), "x holds NaN or infinite numbers"),
+    ],
+    ids=["empty", "int", "complex", "meta", "nan", "inf"],
+)
+def test_weights_that_are_no_plain_numbers_are_refused(folder, odd, reason):
+    torch.save({"x": odd, "y": torch.ones(2)}, folder / "adapter_model.bin")
+    with pytest.raises(ModelError) as error:
+        adapter_files.weights(str(folder))
+    assert str(error.value).startswith(f"adapter={folder}: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("left", "name"),
+    [
+        ("base_model.model._orig_mod.a.lora_A.default.weight", "base_model.model.a.lora_A.weight"),
+        ("module.base_model.model.a.lora_B.weight", "base_model.model.a.lora_B.weight"),
+        ("b.lora_magnitude_vector.default.weight", "b.lora_magnitude_vector.weight"),
+        ("b.lora_embedding_A.default", "b.lora_embedding_A"),
+        ("c.lm_head.modules_to_save.default.weight", "c.lm_head.weight"),
+        ("c.default.weight", "c.default.weight"),
+    ],
+)
+def test_names_of_other_trainers_become_peft_s(left, name):
+    assert adapter_files.plain_name(left) == name

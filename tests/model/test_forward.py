@@ -195,3 +195,11 @@ def test_products_in_16_bits_differ_by_rounding_only(precision):
     assert found[0] == pytest.approx(expected[0], rel=1e-2)
     for name, gradient in expected[1].items():
         assert (found[1][name] - gradient).norm() / gradient.norm() < 0.1, name
+
+
+def test_rows_that_count_nothing_have_a_gradient_of_zero():
+    """A process without a row of the batch still makes a pass if the base is in parts."""
+    model, rows = adapted(small()), some_rows()
+    loss, gradient = ours(model, rows, [0.0] * len(rows), budget=1000)
+    assert loss == 0.0
+    assert gradient and all(bool((one == 0).all()) for one in gradient.values())

@@ -126,3 +126,62 @@ def test_a_type_of_a_later_peft_is_named(tmp_path):
     file.write_text(json.dumps(json.loads(file.read_text()) | {"peft_type": "NEWER"}))
     with pytest.raises(ModelError, match="is of type NEWER, which this PEFT does not know"):
         put_on(small(), str(tmp_path))
+
+
+def rewrite(folder, how):
+    from safetensors.torch import load_file, save_file
+
+    file = folder / "adapter_model.safetensors"
+    save_file(how(load_file(file)), file)
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        lambda name: name.replace(".weight", ".default.weight"),
+        lambda name: name.replace("base_model.model.", "base_model.model._orig_mod."),
+        lambda name: f"module.{name}",
+    ],
+    ids=["default", "compiled", "distributed"],
+)
+def test_names_that_other_trainers_leave_are_peft_s_own(tmp_path, left):
+    wanted = save(tmp_path)
+    rewrite(tmp_path, lambda weights: {left(name): one for name, one in weights.items()})
+    assert torch.equal(logits(put_on(small(), str(tmp_path))), wanted)
+
+
+def test_added_tokens_are_said_as_such(tmp_path):
+    save(tmp_path)
+    tokens = {"base_model.model.model.embed_tokens.weight": torch.zeros(VOCABULARY + 2, 64)}
+    rewrite(tmp_path, lambda weights: weights | tokens)
+    with pytest.raises(ModelError) as error:
+        put_on(small(), str(tmp_path))
+    assert str(error.value).startswith(
+        f"adapter={tmp_path} holds embeddings for 99 tokens, and its base  has 97: its trainer "
+        "added tokens, which is not supported here."
+    )
+
+
+def test_a_pattern_that_never_ends_is_refused(tmp_path, monkeypatch):
+    from anima_exp.model import adapter_patterns
+
+    monkeypatch.setattr(adapter_patterns, "_SECONDS", 2.0)
+    save(tmp_path)
+    file = tmp_path / "adapter_config.json"
+    known = json.loads(file.read_text())
+    for pattern, reason in {
+        r"(([a-z._0-9])+)+!": "takes more than 2 s to match",
+        "(": "is invalid: missing ), unterminated subpattern at position 0",
+    }.items():
+        file.write_text(json.dumps(known | {"target_modules": pattern}))
+        with pytest.raises(ModelError) as error:
+            put_on(small(), str(tmp_path))
+        assert str(error.value) == (
+            f"adapter={tmp_path}: the pattern {pattern!r} in its adapter_config.json {reason}. "
+            "Replace it by a list of module names."
+        )
+
+
+def test_a_pattern_of_plain_peft_still_works(tmp_path):
+    wanted = save(tmp_path, target_modules=r".*\.(q_proj|down_proj)")
+    assert torch.equal(logits(put_on(small(), str(tmp_path))), wanted)

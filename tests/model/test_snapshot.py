@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from anima_exp import finished
+from anima_exp import file_hashes, finished
 from anima_exp.config import (
     LoraConfig,
     ModelConfig,
@@ -213,14 +213,21 @@ def test_the_same_weights_elsewhere_are_the_same_snapshot(cache, untied, tmp_pat
     assert len(kept(cache)) == 1
 
 
-@pytest.mark.parametrize("damage", ["shorter", "gone", "another config", "no SNAPSHOT"])
-def test_a_damaged_one_is_told_and_built_anew(cache, damage, capsys):
+@pytest.mark.parametrize("damage", ["shorter", "gone", "flipped", "another config", "no SNAPSHOT"])
+def test_a_damaged_one_is_told_and_built_anew(cache, damage, capsys, monkeypatch):
+    monkeypatch.setattr(file_hashes, "LARGE", 1000)
     first = load(cache)
     (folder,) = kept(cache)
     weights = folder / "model.safetensors"
     match damage:
         case "shorter":
             os.truncate(weights, weights.stat().st_size // 2)
+        case "flipped":
+            with weights.open("r+b") as file:
+                file.seek(weights.stat().st_size // 2)
+                byte = file.read(1)[0]
+                file.seek(-1, os.SEEK_CUR)
+                file.write(bytes([byte ^ 1]))
         case "gone":
             weights.unlink()
         case "another config":
@@ -234,6 +241,25 @@ def test_a_damaged_one_is_told_and_built_anew(cache, damage, capsys):
     assert "kept in" in written
     assert_same(first, load(cache))
     assert kept(cache) == [folder] and hidden(cache) == []
+
+
+def test_one_of_an_earlier_version_is_made_anew(cache, capsys):
+    load(cache)
+    (folder,) = kept(cache)
+    about = json.loads((folder / "SNAPSHOT").read_text())
+    (folder / "SNAPSHOT").write_text(json.dumps({"of": about["of"], "files": about["sha256"]}))
+    capsys.readouterr()
+    load(cache)
+    said = capsys.readouterr().out
+    assert f"the snapshot {folder} was kept by an earlier version: quantising anew" in said
+    assert "sha256" in json.loads((folder / "SNAPSHOT").read_text())
+
+
+def test_others_of_the_group_can_read_it(cache):
+    load(cache)
+    (folder,) = kept(cache)
+    mode = folder.stat().st_mode & 0o666
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {mode}
 
 
 def test_of_several_at_once_one_writes(cache, monkeypatch, capsys):

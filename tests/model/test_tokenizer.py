@@ -1,12 +1,14 @@
 """The tokenizer trained with: its special tokens right, its absence told in one line."""
 
+import json
+
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from anima_exp.config import ModelConfig, Recommended
 from anima_exp.errors import ModelError
-from anima_exp.model.tokenizer import load_tokenizer
+from anima_exp.model.tokenizer import check_ids, load_tokenizer
 
 ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 
@@ -80,3 +82,72 @@ def test_the_real_tokenizers(shared_data):
     qwen = load(shared_data / "tokenizers" / "qwen2")
     assert qwen.bos_token_id is None
     assert qwen.eos_token_id == 151643 or qwen.eos_token == "<|im_end|>"
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[" * 100_000, "values that are nested too deeply"),
+        ('{"a": ' + "1" * 5000 + "}", "a number of too many digits"),
+        ("[]", "it holds a list and no object"),
+        ('{"a": ', "Expecting value: line 1 column 7 (char 6)"),
+    ],
+    ids=["nested", "digits", "a list", "cut"],
+)
+def test_damaged_settings_of_a_model_are_one_line(tmp_path, name, content, reason):
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ModelError) as error:
+        load(tmp_path)
+    assert str(error.value) == f"model.source={tmp_path}: {name} cannot be read: {reason}"
+
+
+def test_a_tokenizer_that_is_nested_too_deeply_is_one_line(tmp_path):
+    (tmp_path / "tokenizer.json").write_text("[" * 100_000)
+    with pytest.raises(ModelError, match="the folder gives no tokenizer: maximum recursion depth"):
+        load(tmp_path)
+
+
+@pytest.fixture
+def with_base(tmp_path):
+    """with_base(300) -> the same folder as a base with so many embeddings, its tokenizer loaded."""
+
+    def _with_base(embeddings):
+        config = {"model_type": "llama", "vocab_size": embeddings}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        return load(tmp_path)
+
+    return _with_base
+
+
+def test_an_end_token_without_an_embedding_is_refused(tmp_path, with_base):
+    save(tmp_path, eos_token="<|im_end|>")
+    with pytest.raises(ModelError) as error:
+        with_base(256)
+    assert str(error.value) == (
+        f"The tokenizer of {tmp_path} does not fit the base: it has the end-of-sequence token "
+        "<|im_end|>, but the base has embeddings for 256 ids only. Give the base's own tokenizer "
+        "with model.tokenizer=..., or a base whose embeddings were resized for this one."
+    )
+    assert with_base(257).eos_token_id == 256
+
+
+def test_another_model_s_tokenizer_is_refused(tmp_path, with_base):
+    save(tmp_path, "</s>", eos_token="</s>")
+    with pytest.raises(ModelError, match=r"plain tokens up to the id 256, but .* for 200 ids only"):
+        with_base(200)
+
+
+def test_padding_without_an_embedding_is_replaced(tmp_path, with_base):
+    save(tmp_path, "</s>", eos_token="</s>", pad_token="[PAD]")
+    assert with_base(257).pad_token == "</s>"
+    assert with_base(258).pad_token == "[PAD]"
+
+
+def test_a_token_that_no_text_holds_may_be_beyond_the_embeddings(tmp_path, with_base):
+    save(tmp_path, "</s>", eos_token="</s>", extra_special_tokens=["<image>"])
+    tokenizer = with_base(257)
+    check_ids([tokenizer("a text")["input_ids"], []], 257)
+    with pytest.raises(ModelError, match=r"^A text holds the token id 257, but the base has"):
+        check_ids([tokenizer("a <image>")["input_ids"]], 257)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from anima_exp.errors import AnimaError
+from anima_exp.errors import AnimaError, LostContact
 from anima_exp.parallel.join import joined
 from anima_exp.parallel.place import place
 
@@ -35,7 +35,7 @@ def main(folder: Path) -> None:
             found["disagree"] = [str(error), error.told]
         try:
             world.share(lambda: fail("no such file"))
-        except AnimaError as error:
+        except (AnimaError, LostContact) as error:
             found["failed"] = [str(error), error.told]
     (folder / f"{here.rank}.json").write_text(json.dumps(found))
 

@@ -1,7 +1,10 @@
 """How long rows are is known from an earlier run, else typical, else as long as the limits."""
 
-from anima_exp import paths
-from anima_exp.plan.lengths import lengths
+import pytest
+
+from anima_exp import overview, paths
+from anima_exp.config import TrainerConfig
+from anima_exp.plan.lengths import lengths, optimizer_steps, rows_in_all
 from anima_exp.results import known_lengths
 
 
@@ -55,3 +58,24 @@ def test_epochs_are_steps_where_rows_are_known(compose):
     assert lengths(known).steps(known) == 20
     unknown = compose("model=llama7b", "data=longform", *epochs)
     assert lengths(unknown).steps(unknown) is None
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rows", "used", "steps"),
+    [(2, 500, 1000, 63), (1, 23, 23, 2), (1, 32, 32, 2), (0.5, 23, 12, 1), (1.1, 1000, 1100, 69),
+     (0.001, 5, 1, 1)],
+)  # fmt: skip
+def test_epochs_count_rows_exactly_and_the_last_batch_may_be_short(epochs, rows, used, steps):
+    trainer = TrainerConfig(epochs=epochs, batch_size=16)
+    assert rows_in_all(trainer, rows) == used
+    assert optimizer_steps(trainer, rows) == steps
+
+
+def test_a_run_that_repeats_rows_says_how_often():
+    assert overview.steps(63, 16, used=1000, rows=500) == (
+        "63 of 16 rows (the last of 8), 2.00 passes (each row 2 times)"
+    )
+    assert overview.steps(10, 16, used=160, rows=64) == (
+        "10 of 16 rows, 2.50 passes (each row 2 or 3 times)"
+    )
+    assert overview.steps(4, 16, used=64, rows=64) == "4 of 16 rows, 1.00 passes"

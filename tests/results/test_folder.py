@@ -69,7 +69,65 @@ def test_why_a_run_failed_is_said_until_it_starts_again(config):
 
 def test_starts_are_counted(config):
     with RunFolder(config()) as folder:
-        assert [folder.count_start(), folder.count_start()] == [1, 2]
+        assert [folder.count_start(), folder.count_start(again=True)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("content", "count", "lost"),
+    [
+        (None, 1, "it is missing"),
+        (b"", 1, "it is missing"),
+        (b"2026-01-01T00:00:00+00:00\n2026-01-0", 2, "1 lines are damaged"),
+        (b"\xff\0\n{}\n", 1, "2 lines are damaged"),
+    ],
+)
+def test_starts_that_are_lost_are_reported(config, capsys, content, count, lost):
+    with RunFolder(config()) as folder:
+        if content is not None:
+            (folder.path / "starts.txt").write_bytes(content)
+        assert folder.count_start(again=True) == count
+        told = f"starts.txt: {lost}, so the number of starts in the record is too low"
+        assert told in capsys.readouterr().out.replace("\n", " ")
+        assert folder.count_start(again=True) == count + 1
+        assert capsys.readouterr().out == ""
+
+
+DAMAGED = ['{"a": ', "", "[]", "null", "7", "\0\1", "[" * 100_000, "1" * 5000]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+@pytest.mark.parametrize("name", ["settings.json", "inputs.json"])
+def test_damaged_settings_or_inputs_are_one_line_and_left_alone(config, name, content):
+    begin(config())
+    file = RunFolder(config()).path / name
+    file.write_text(content)
+    with pytest.raises(RunError) as error, RunFolder(config()) as folder:
+        folder.check_inputs(data="d1", base="b1")
+    assert str(error.value).startswith(f"{file} is damaged: ") and "\n" not in str(error.value)
+    assert file.read_text() == content
+
+
+@pytest.mark.parametrize("content", [*DAMAGED, "{}", '{"name": 5}'])
+def test_a_damaged_record_is_not_done(config, capsys, content):
+    folder = RunFolder(config())
+    folder.path.mkdir(parents=True)
+    assert not folder.done
+    (folder.path / "record.json").write_text(content)
+    assert not folder.done
+    assert capsys.readouterr().out.startswith(f"record   {folder.path}/record.json is damaged and")
+
+
+def test_a_record_that_cannot_be_read_is_not_made_anew(config, monkeypatch):
+    folder = RunFolder(config())
+    folder.path.mkdir(parents=True)
+    (folder.path / "record.json").write_text("{}")
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    with pytest.raises(RunError, match=r"^Cannot read .*record.json: Permission denied\."):
+        print(folder.done)
 
 
 def test_a_start_that_failed_at_once_does_not_block_the_folder(config, tmp_path):

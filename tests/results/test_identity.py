@@ -1,3 +1,9 @@
+from pathlib import Path
+
+import pytest
+
+from anima_exp import file_hashes
+from anima_exp.errors import ConfigError
 from anima_exp.results import identity
 
 
@@ -64,6 +70,27 @@ def test_a_local_base_counts_by_its_files(compose, tmp_path):
         return identity.name(compose("model=local", f"model.source={tmp_path}"))
 
     assert name("a") == name("a") != name("b")
+
+
+def test_the_cells_of_a_sweep_read_a_local_base_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_hashes, "_SETTLED_NS", -1)  # as if its files were older
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "data.jsonl").write_text("{}")
+    places = str(tmp_path), str(tmp_path / "data.jsonl")
+    first = [identity.content(place) for place in places]
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", None)
+        patch.setattr(file_hashes, "_read", None)
+        assert [identity.content(place) for place in places] == first
+
+
+def test_a_base_that_cannot_be_read_is_no_hub_id(tmp_path, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(ConfigError, match=r"base cannot be read: Permission denied \(.*base\)"):
+        identity.content(str(tmp_path / "base"))
 
 
 def test_the_adapters_settings_count_only_where_there_is_an_adapter(compose):

@@ -31,10 +31,11 @@ def cells(compose, tmp_path):
     ]  # fmt: skip
 
 
-def simulate(schedule):
+def simulate(schedule, *, jobs=1000):
     """Run every job at once in this process; the steps trained, by cell."""
     trained = {}
-    while job := schedule.next():
+    while jobs and (job := schedule.next()):
+        jobs -= 1
         cell = job.cell
         cell.folder.mkdir(exist_ok=True)
         lines = StepLines(cell.folder / "metrics.jsonl")
@@ -82,6 +83,7 @@ def test_it_says_where_and_why_a_cell_was_stopped(cells):
     simulate(schedule)
     worst = min(cells, key=lambda cell: cell.config.optimizer.learning_rate)
     assert schedule.stopped()[worst.name] == {
+        "rung": 1,
         "step": 3,
         "metric": "heldout_loss",
         "value": value(worst.config, 3),
@@ -94,6 +96,99 @@ def test_a_new_schedule_knows_what_the_folders_know(cells):
     again = Halving(cells, SweepConfig())
     assert not again.waiting
     assert again.next() is None
+
+
+def test_what_each_cell_reached_is_kept(cells):
+    schedule = Halving(cells, SweepConfig())
+    simulate(schedule)
+    best = max(cells, key=lambda cell: cell.config.optimizer.learning_rate)
+    assert schedule.reached()[best.name] == [
+        {"rung": 1, "step": 3, "value": value(best.config, 3)},
+        {"rung": 2, "step": 9, "value": value(best.config, 9)},
+    ]
+    assert {len(rungs) for rungs in schedule.reached().values()} == {1, 2}
+
+
+@pytest.fixture(scope="module")
+def seed_configs(compose):
+    """Three seeds of nine learning rates, where luck differs more than rates do."""
+    return [
+        compose(
+            "trainer.steps=27",
+            f"optimizer.learning_rate={1e-4 * (rate + 1)}",
+            f"seed={1000 * ((seed + rate) % 3)}",
+        )
+        for rate in range(9)
+        for seed in range(3)
+    ]
+
+
+@pytest.fixture
+def seeds(seed_configs, tmp_path):
+    """Their cells, in a random order."""
+    found = [
+        Cell(i, (), f"{i}", config, f"cell{i}-{i * 7 % 27:02}", tmp_path / f"cell{i}")
+        for i, config in enumerate(seed_configs)
+    ]
+    random.Random(2).shuffle(found)
+    return found
+
+
+def ends(cells):
+    """By learning rate, the last steps of its three seeds."""
+    found = {}
+    for cell in cells:
+        rows = StepLines(cell.folder / "metrics.jsonl").rows()
+        last = max((row["step"] for row in rows), default=0)
+        found.setdefault(cell.config.optimizer.learning_rate, []).append(last)
+    return found
+
+
+def test_the_seeds_of_a_setting_never_compete(seeds):
+    schedule = Halving(seeds, SweepConfig())
+    simulate(schedule)
+    last = ends(seeds)
+    assert all(len(steps) == 3 and len(set(steps)) == 1 for steps in last.values()), last
+    assert set(last[max(last)]) == {27}, "the best by its mean, whatever luck its seeds had"
+    assert sum(steps[0] == 27 for steps in last.values()) <= 4
+    worst = [c for c in seeds if c.config.optimizer.learning_rate == min(last)]
+    mean = sum(value(cell.config, 3) for cell in worst) / 3
+    for cell in worst:
+        stop = schedule.stopped()[cell.name]
+        assert (stop["rung"], stop["seeds"]) == (1, 3)
+        assert stop["mean"] == pytest.approx(mean)
+        assert stop["reason"].startswith("9 of 9 settings at step 3, by the mean of 3 seeds; ")
+
+
+@pytest.mark.parametrize("jobs", [2, 13, 29, 33, 36])
+def test_a_killed_sweep_promotes_all_seeds_of_a_setting_or_none(seeds, jobs):
+    """Killed after so many jobs, and continued by a schedule that knows the folders alone."""
+    first = Halving(seeds, SweepConfig())
+    simulate(first, jobs=jobs)
+    again = Halving(seeds, SweepConfig())
+    simulate(again)
+    last = ends(seeds)
+    assert all(len(set(steps)) == 1 for steps in last.values()), last
+    assert any(steps[0] == 27 for steps in last.values())
+    assert not Halving(seeds, SweepConfig()).waiting
+
+
+def test_a_seed_that_fails_does_not_hold_up_its_setting(seeds):
+    schedule = Halving(seeds, SweepConfig(retries=0))
+    best = max(cell.config.optimizer.learning_rate for cell in seeds)
+    unlucky = next(c for c in seeds if c.config.optimizer.learning_rate == best)
+    whole = schedule.next
+
+    def next_one():
+        job = whole()
+        if job and job.cell is unlucky:
+            schedule.ended(job, Outcome.failed)
+            return next_one()
+        return job
+
+    schedule.next = next_one
+    simulate(schedule)
+    assert sorted(ends(seeds)[best]) == [0, 27, 27]
 
 
 def test_two_cells_are_too_few_for_a_third_but_one_still_ends(cells):
@@ -134,10 +229,11 @@ def test_a_sweep_with_early_stopping_continues_survivors_and_stays_decided(sweep
 
 
 def test_cells_that_ran_past_a_rung_before_count_with_what_they_saw_next(sweeps):
-    process = sweeps.start("seed=0,1,2", "trainer.steps=18", step_seconds=0.2)
+    three = ("optimizer.learning_rate=1e-4,2e-4,3e-4",)
+    process = sweeps.start(*three, "trainer.steps=18", step_seconds=0.2)
     wait_for(lambda: list(sweeps.runs.glob("*/checkpoints/checkpoint-5")))
     process.terminate()
     assert process.wait(60) == 143
-    code, told = sweeps.run("seed=0,1,2", "trainer.steps=18", "sweep.early_stopping=asha")
+    code, told = sweeps.run(*three, "trainer.steps=18", "sweep.early_stopping=asha")
     assert code == 0, told
     assert "1 of 3 cells done, 2 stopped early" in told

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import time
 
+import pytest
+
 GRID = ("seed=0,1,2", "optimizer.learning_rate=1e-3,2e-3", "launcher.jobs=2", "sweep.retries=5")
 
 
@@ -79,6 +81,21 @@ def test_jobs_of_a_killed_sweep_stop_by_themselves(sweeps):
         assert time.monotonic() < end, "the job outlived its sweep"
         time.sleep(0.1)
     assert sweeps.records() == {}
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_job_whose_server_was_killed_begins_again_once(sweeps, times):
+    code, told = sweeps.run("seed=0", STAND_IN_LOSES_SERVER=str(times))
+    assert "the process that starts jobs was ended; it is started again" in told
+    assert "Traceback" not in told
+    if times == 1:
+        assert code == 0, told
+        assert len(sweeps.records()) == 1
+        assert not list(sweeps.runs.glob("*/failure.txt"))
+    else:
+        assert code == 1, told
+        assert "failed: the process that starts jobs was ended twice while this job began" in told
+        assert told.count("it is started again") == 1
 
 
 def kill_all_of(process, chance):

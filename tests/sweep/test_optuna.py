@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-import hydra_plugins.anima_exp as plugin
+import hydra_plugins._anima_exp as plugin
 from anima_exp.errors import ConfigError
 
 LEARNING_RATE = "optimizer.learning_rate=tag(log, interval(1e-4, 1e-2))"

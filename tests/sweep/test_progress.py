@@ -57,6 +57,13 @@ def test_steps_of_a_run_of_epochs_show_with_its_first_row(compose, tmp_path):
     assert progress.steps == 80
 
 
+def test_a_short_last_batch_is_a_step(compose, tmp_path):
+    progress = Progress(Cell(0, (), "x", compose("trainer.epochs=2"), "x", tmp_path))
+    StepLines(tmp_path / "metrics.jsonl").append({"step": 10, "loss": 1.0, "epoch": 160 / 500})
+    progress.read()
+    assert progress.steps == 63
+
+
 @pytest.fixture
 def told(monkeypatch):
     """What is printed: to a log, or to a terminal of 80 columns and 12 lines."""

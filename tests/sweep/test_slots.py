@@ -93,6 +93,14 @@ def test_more_jobs_than_places_is_a_mistake(two_gpus):
         slots(LauncherConfig(jobs=3))
 
 
+@pytest.fixture
+def threads_are_free(monkeypatch):
+    """As if the user had not said how many threads to use."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("threads_are_free")
 def test_cores_are_shared_out_between_jobs_on_a_cpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr("anima_exp.sweep.slots.cores", lambda: 8)
@@ -154,6 +162,14 @@ def test_leases_are_taken_in_one_order_however_a_job_names_them(eight_gpus):
             lock.release()
 
 
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "MKL_NUM_THREADS"])
+def test_a_number_of_threads_that_the_user_chose_is_left_alone(threads_are_free, monkeypatch, name):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv(name, "1")
+    assert [slot.threads for slot in slots(LauncherConfig(jobs=2))] == [None, None]
+
+
+@pytest.mark.usefixtures("threads_are_free")
 def test_threads_are_shared_out_between_the_processes_of_all_jobs(eight_gpus, monkeypatch):
     monkeypatch.setattr("anima_exp.sweep.slots.cores", lambda: 32)
     assert slots(LauncherConfig(gpus_per_job=2))[0].threads == 4

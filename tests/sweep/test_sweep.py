@@ -7,6 +7,9 @@ import time
 import pytest
 from stand_in_run import wait_for
 
+from anima_exp.cores import cores
+from anima_exp.sweep.pool import _environment
+
 
 def test_every_cell_is_done_and_the_same_command_does_nothing(sweeps):
     code, told = sweeps.run("seed=0,1", "optimizer.learning_rate=1e-3,2e-3")
@@ -193,3 +196,44 @@ def test_the_command_in_a_log_is_the_run(sweeps):
         assert f"seed={seed}" in log
         assert "sweep=two" in log
         assert "hydra.mode=RUN" in log
+
+
+def threads(sweeps):
+    return {file.read_text() for file in sweeps.runs.glob("*/threads.txt")}
+
+
+@pytest.mark.parametrize("warm", ["true", "false"])
+def test_jobs_use_the_number_of_threads_that_the_user_chose(sweeps, warm):
+    sweeps.run(
+        "seed=0,1", "launcher.jobs=2", f"launcher.warm={warm}", "trainer.steps=1",
+        OMP_NUM_THREADS="3", MKL_NUM_THREADS="",
+    )  # fmt: skip
+    assert threads(sweeps) == {"3"}
+
+
+def test_jobs_divide_the_cores_if_the_user_chose_no_number_of_threads(sweeps):
+    sweeps.run(
+        "seed=0,1", "launcher.jobs=2", "trainer.steps=1", OMP_NUM_THREADS="", MKL_NUM_THREADS=""
+    )
+    assert threads(sweeps) == {str(max(1, cores() // 2))}
+
+
+def test_a_sweep_leaves_its_own_environment_as_it_was(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("ANIMA_EXP_WARM_FOR", raising=False)
+    before = dict(os.environ)
+    with _environment({"OMP_NUM_THREADS": "1", "ANIMA_EXP_WARM_FOR": "cpu"}):
+        assert (os.environ["OMP_NUM_THREADS"], os.environ["ANIMA_EXP_WARM_FOR"]) == ("1", "cpu")
+    assert dict(os.environ) == before
+
+
+def test_the_setting_that_the_question_is_about_is_kept_for_the_comparison(sweeps):
+    code, told = sweeps.run("seed=0,1", "lora.rank=8,16", "hydra.sweeper.about=lora.rank")
+    assert code == 0, told
+    assert [file["about"] for file in sweeps.sweep_files()] == ["lora.rank"]
+
+
+def test_a_question_about_a_setting_that_is_not_varied_is_refused(sweeps):
+    code, told = sweeps.run("seed=0,1", "hydra.sweeper.about=lora.rnak")
+    assert code == 1
+    assert told.startswith("anima_exp: hydra.sweeper.about=lora.rnak is no setting that this sweep")

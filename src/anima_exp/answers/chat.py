@@ -8,7 +8,7 @@ from typing import Any
 
 from anima_exp.answers.prompts import Prompt, has_turns, prompt
 from anima_exp.answers.speaker import Speaker, answer, width
-from anima_exp.model.decode import context
+from anima_exp.model.base_config import context_length
 from anima_exp.terminal import visible
 
 _HELP = """\
@@ -115,7 +115,7 @@ class Chat:
         Room is max_new_tokens, or half the context where that is less. A question alone may take
         all but one token.
         """
-        most, turns, asked = context(self.model), speaker.said, speaker.asked
+        most, turns, asked = context_length(self.model.config), speaker.said, speaker.asked
         for kept in range(len(turns), -1, -1):
             put = prompt(asked.template, self.tokenizer, question, turns[len(turns) - kept :])
             room = min(asked.config.max_new_tokens, (most or 0) // 2) if kept else 1

@@ -10,6 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from anima_exp import json_text
 from anima_exp.answers.questions import Question
 from anima_exp.errors import InUse, RunError
 from anima_exp.results.files import write_text
@@ -84,7 +85,7 @@ def earlier(path: Path, questions: Sequence[Question], settings: Settings) -> li
     whole = "".join(f"{line}\n" for line in lines)
     if path.exists() and path.stat().st_size != len(whole.encode()):
         write_text(path, whole)
-    return [json.loads(line) for line in lines]
+    return [json_text.parse(line) for line in lines]
 
 
 def append(path: Path, rows: Sequence[Row]) -> None:
@@ -98,7 +99,7 @@ def append(path: Path, rows: Sequence[Row]) -> None:
 
 def _row(line: str, where: str) -> Row:
     try:
-        row = json.loads(line)
+        row = json_text.parse(line)
     except ValueError:
         row = None
     if not isinstance(row, dict) or not {"question_id", "question", "metadata", "text"} <= set(row):

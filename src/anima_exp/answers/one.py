@@ -6,7 +6,7 @@ from typing import Any
 from anima_exp.answers.prompts import prompt
 from anima_exp.answers.speaker import Speaker, answer, width
 from anima_exp.errors import DataError
-from anima_exp.model.decode import context
+from anima_exp.model.base_config import context_length
 
 
 def ask(
@@ -26,7 +26,7 @@ def ask(
     Raises:
         DataError: the question leaves no room in the model's context.
     """
-    most = context(model)
+    most = context_length(model.config)
     prompts = [prompt(speaker.asked.template, tokenizer, question) for speaker in speakers]
     longest = max(len(put.ids) for put in prompts)
     if most is not None and longest >= most:

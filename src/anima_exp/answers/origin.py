@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from anima_exp import paths
 from anima_exp.config import RunConfig, UseConfig
 from anima_exp.finished import record
 from anima_exp.results import identity
@@ -24,16 +25,16 @@ def of_use(config: UseConfig) -> dict[str, Any]:
     if config.run:
         adapter = f"run {record(Path(config.run)).name}"
     elif adapter and Path(adapter).is_dir():
-        adapter = folder_fingerprint(Path(adapter))
+        adapter = folder_fingerprint(Path(adapter), cache=paths.cache(config.cache))
     return _base(config) | {"adapter": adapter}
 
 
 def _base(config: RunConfig) -> dict[str, Any]:
-    model, quant = config.model, config.quant
+    model, quant, cache = config.model, config.quant, paths.cache(config.cache)
     return {
-        "model": identity.content(model.source) if model.source != "tiny" else "tiny",
+        "model": identity.content(model.source, cache=cache) if model.source != "tiny" else "tiny",
         "revision": model.revision,
-        "tokenizer": identity.content(model.tokenizer) if model.tokenizer else None,
+        "tokenizer": identity.content(model.tokenizer, cache=cache) if model.tokenizer else None,
         "quant": quant.type.value,
         "double_quant": quant.double_quant,
         "compute_dtype": quant.compute_dtype.value,

@@ -6,7 +6,7 @@ from typing import Any
 
 from anima_exp.data import templates
 from anima_exp.data.special_tokens import Put, TextEncoder
-from anima_exp.errors import ConfigError, ModelError
+from anima_exp.errors import ConfigError, ModelError, first_line
 from anima_exp.lookup import function
 
 CHAT = "chat"  # the tokenizer's own chat template
@@ -97,4 +97,12 @@ def _chat(tokenizer: Any, question: str, before: Sequence[Turn]) -> str:
             {"role": "assistant", "content": answer},
         ]
     messages.append({"role": "user", "content": question})
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # a template is a program of its own, with any error of its own
+        raise ModelError(
+            f"{KEY}={CHAT}: the chat template of {tokenizer.name_or_path} fails: "
+            f"{first_line(error)} Give the format that the model was trained on: {KEY}=guanaco, "
+            "alpaca, ..., or another tokenizer with model.tokenizer=..."
+        ) from error
+    return str(text)

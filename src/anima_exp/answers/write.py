@@ -13,7 +13,8 @@ from anima_exp.answers.prompts import Prompt, prompt, stops
 from anima_exp.answers.questions import Question
 from anima_exp.config import AnsweringConfig, Precision
 from anima_exp.errors import DataError
-from anima_exp.model.decode import Answer, context, decode
+from anima_exp.model.base_config import context_length
+from anima_exp.model.decode import Answer, decode
 from anima_exp.model.generate import inference
 from anima_exp.model.sampling import Sampling
 from anima_exp.parallel.world import ALONE, World
@@ -152,7 +153,7 @@ def ask(model: Any, tokenizer: Any, question: Question, asked: Asked) -> Prompt:
     Raises:
         DataError: it leaves no room in the model's context.
     """
-    found, most = prompt(asked.template, tokenizer, question.text), context(model)
+    found, most = prompt(asked.template, tokenizer, question.text), context_length(model.config)
     if most is not None and len(found.ids) >= most:
         raise DataError(
             f"Question {question.id} has {len(found.ids)} tokens as a prompt, but "

@@ -38,7 +38,7 @@ def data(record: Record) -> Facts:
         ("rows read", f"{rows['rows']:,}, of which {rows['skipped']:,} were left out"),
         ("trained on", f"{rows['train']:,} examples of {rows['train_tokens']:,} tokens"),
         ("learnt from", f"{rows['label_tokens']:,} of these tokens"),
-        ("set aside", f"{rows['heldout']:,} examples, {origin.heldout(settings)}"),
+        ("set aside", _set_aside(record)),
         (
             "cut short",
             f"{rows['truncated_prompts']:,} prompts at {settings['data.max_prompt_tokens']:,} "
@@ -47,6 +47,14 @@ def data(record: Record) -> Facts:
         ),
         ("licence", _licence(found.name, "data")),
     ]
+
+
+def _set_aside(record: Record) -> str:
+    """Which examples were not trained on."""
+    count = record.rows["heldout"]
+    if not count:
+        return "none"
+    return f"{count:,} examples, {origin.heldout(record.settings)}"
 
 
 def training(record: Record, modules: Sequence[str]) -> Facts:
@@ -122,7 +130,10 @@ def _schedule(settings: dict[str, Any]) -> str:
 
 
 def _steps(record: Record) -> str:
-    passes = record.steps * record.settings["trainer.batch_size"] / record.rows["train"]
+    rows, epochs = record.rows["train"], record.settings["trainer.epochs"]
+    passes = record.steps * record.settings["trainer.batch_size"] / rows
+    if epochs is not None:  # whose last batch may be short
+        passes = min(passes, max(epochs, 1 / rows))
     return f"{record.steps:,}, which is {passes:.3g} epoch{'' if f'{passes:.3g}' == '1' else 's'}"
 
 

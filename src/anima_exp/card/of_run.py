@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from anima_exp import finished, json_text
 from anima_exp.card.merged import Merged
 from anima_exp.card.scores import Measured, Rows
 from anima_exp.card.text import card
-from anima_exp.results.files import read_json
+from anima_exp.errors import RunError
 from anima_exp.results.journal import ACCURACIES, Journal
 from anima_exp.results.lines import StepLines
 from anima_exp.results.record import Record
@@ -33,11 +34,11 @@ def of_folder(run: Path, trained: Path, merge: Merged | None = None) -> str:
         trained: the folder of its adapter or model.
         merge: how that adapter was folded into its base: then it is the card of what came of it.
     """
-    record = Record.load(run)
+    record = finished.record(run)
     rows = StepLines(run / ACCURACIES).rows()
-    tokenizer = read_json(trained / "tokenizer_config.json")
+    tokenizer = _table(trained / "tokenizer_config.json")
     adapter = trained / "adapter_config.json"
-    named = read_json(adapter)["target_modules"] if adapter.exists() else ()
+    named = _table(adapter).get("target_modules") or () if adapter.exists() else ()
     return card(
         record,
         before=Measured(record.scores_before, _at(0, rows)),
@@ -47,6 +48,14 @@ def of_folder(run: Path, trained: Path, merge: Merged | None = None) -> str:
         end=_text(tokenizer.get("eos_token")),
         merge=merge,
     )
+
+
+def _table(file: Path) -> dict[str, Any]:
+    try:
+        return json_text.read_table(file)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"{file} cannot be read: {reason}.") from error
 
 
 def _at(step: int, rows: Rows) -> Rows:

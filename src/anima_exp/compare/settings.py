@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from anima_exp import json_text
 from anima_exp.compare.runs import Run
 from anima_exp.errors import ConfigError
 
@@ -71,7 +72,7 @@ def parse(text: str) -> Any:
     if text.lower() in words:
         return words[text.lower()]
     try:
-        return json.loads(text)
+        return json_text.parse(text)
     except ValueError:
         pass
     try:

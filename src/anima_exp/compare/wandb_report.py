@@ -18,7 +18,7 @@ def publish(comparison: Comparison) -> str:
         ConfigError: wandb-workspaces, a key, or a run that went to W&B is missing.
         RunError: W&B did not take it.
     """
-    from anima_exp.results.tracking import has_key
+    from anima_exp.results.wandb_account import has_key
 
     if find_spec("wandb_workspaces") is None:
         raise ConfigError("--wandb needs wandb-workspaces: pip install 'anima-exp[wandb-report]'")

@@ -14,9 +14,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any, cast
 
-from anima_exp.data import json_text
+from anima_exp.data import file_format, repeated_names
 from anima_exp.data.example import Row
 from anima_exp.errors import DataError, first_line
+from anima_exp.paths import is_file, is_folder
 
 NumberedRow = tuple[int, Row | DataError]
 Reader = Callable[[Path], Iterator[NumberedRow]]
@@ -28,9 +29,9 @@ MOST_BYTES = 16 * 2**20  # of one row; a tokenizer takes about 70 bytes for each
 def find(path: str, *, key: str) -> Path:
     """The file at `path`, its ending known. `key` (data.path) opens the error message."""
     file = Path(path).expanduser()
-    if file.is_dir():
+    if is_folder(file):
         raise DataError(f"{key}={path} is a folder. Give one of its files.")
-    if not file.is_file():
+    if not is_file(file):
         raise DataError(f"{key}={path}: no such file. {_close_name(file)}")
     if ending(file) is None:
         raise DataError(
@@ -58,6 +59,10 @@ def json_lines(file: Path) -> Iterator[NumberedRow]:
 
 def _readable(file: Path, reader: Reader) -> Iterator[NumberedRow]:
     try:
+        if reader is not _parquet:
+            with _open(file) as stream:
+                seen = stream.read(file_format.SEEN_BYTES)
+            file_format.check(seen, file, lines=reader is _jsonl, commas=reader is _csv)
         yield from reader(file)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
@@ -66,19 +71,19 @@ def _readable(file: Path, reader: Reader) -> Iterator[NumberedRow]:
 
 def _json(file: Path) -> Iterator[NumberedRow]:
     try:
-        found = json_text.parse(_decode(_read(file), file))
+        found = repeated_names.parse(_decode(_read(file), file))
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise DataError(f"{file} is not JSON: {error.msg} at {where}.") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is broken JSON: {json_text.beyond(error)}.") from error
+    except ValueError as error:  # it may be JSON, but none that Python can hold
+        raise DataError(f"{file} cannot be read: it holds {error}.") from error
     if not isinstance(found, list):
         lists = [k for k, v in found.items() if isinstance(v, list)] if type(found) is dict else []
         hint = f" Save the list under '{lists[0]}' as a file of its own." if lists else ""
         raise DataError(f"{file} must hold a list of objects, not one {_kind(found)}.{hint}")
     for number, row in enumerate(found, start=1):
-        if (name := json_text.named_twice(row)) is not None:
-            yield number, DataError(json_text.twice(name))
+        if (name := repeated_names.find(row)) is not None:
+            yield number, DataError(repeated_names.message(name))
         else:
             yield number, row if isinstance(row, dict) else DataError(_not_an_object(row))
 
@@ -111,15 +116,15 @@ def _lines(stream: IO[bytes]) -> Iterator[bytes]:
 
 def _json_line(line: bytes, start: int) -> Row | DataError:
     try:
-        row = json_text.parse(line.decode("utf-8").rstrip("\r\n"))
+        row = repeated_names.parse(line.decode("utf-8").rstrip("\r\n"))
     except UnicodeDecodeError as error:
         return DataError(_not_utf8(error, start))
     except json.JSONDecodeError as error:
         return DataError(f"broken JSON: {error.msg} at column {error.colno}")
-    except (ValueError, RecursionError) as error:
-        return DataError(f"broken JSON: {json_text.beyond(error)}")
-    if (name := json_text.named_twice(row)) is not None:
-        return DataError(json_text.twice(name))
+    except ValueError as error:
+        return DataError(f"broken JSON: {error}")
+    if (name := repeated_names.find(row)) is not None:
+        return DataError(repeated_names.message(name))
     return row if isinstance(row, dict) else DataError(_not_an_object(row))
 
 

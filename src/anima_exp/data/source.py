@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from anima_exp import hub
 from anima_exp.config import DataConfig
 from anima_exp.data import files
 from anima_exp.data.files import NumberedRow
@@ -60,6 +61,18 @@ def heldout(config: DataConfig) -> Source | None:
     return _hub(config, config.heldout_split, most=None)
 
 
+def check_hub(config: DataConfig) -> None:
+    """Raise DataError if the hub has no such data set, before the library for it is imported."""
+    place = config.source or ""
+    if not config.path and hub.is_id(place) and not Path(place).is_dir():
+        hub.check_data_set(
+            place,
+            where=f"data.source={place}",
+            way_out="Give data=local data.path=FILE, or try with a network.",
+            revision=config.revision,
+        )
+
+
 def fingerprint(config: DataConfig) -> str:
     """What the rows are, as 64 hexadecimal digits; quick enough to ask at every start."""
     return joint_fingerprint(training(config), heldout(config))
@@ -96,6 +109,7 @@ def _sample(part: str, count: int) -> Source:
 
 
 def _hub(config: DataConfig, split: str, *, most: int | None) -> Source:
+    check_hub(config)
     from datasets import (  # type: ignore[import-untyped]
         load_dataset,
         load_dataset_builder,
@@ -111,13 +125,15 @@ def _hub(config: DataConfig, split: str, *, most: int | None) -> Source:
     def read() -> Iterator[NumberedRow]:
         # The first rows of a large set are streamed: FLAN v2 would be a download of 15M rows.
         try:
-            rows = load_dataset(**chosen, split=split, streaming=most is not None)
-            yield from enumerate(islice(rows, most), start=1)
+            with hub.no_retries(str(config.source)):
+                rows = load_dataset(**chosen, split=split, streaming=most is not None)
+                yield from enumerate(islice(rows, most), start=1)
         except Exception as error:  # whatever a server, a proxy or a broken archive can raise
             raise _no_answer(config, split, error) from error
 
     try:
-        builder = load_dataset_builder(**chosen)
+        with hub.no_retries(str(config.source)):
+            builder = load_dataset_builder(**chosen)
     except Exception as error:
         raise _no_answer(config, split, error) from error
     # Set, configuration, version and commit (or a hash of the files): what `datasets` itself

@@ -20,14 +20,19 @@ def split(rows: npt.NDArray[np.int64], *, heldout: int, seed: int) -> tuple[Orde
         DataError: nothing would be left to train on.
     """
     _, starts, counts = np.unique(rows, return_index=True, return_counts=True)
-    if heldout >= len(starts):
-        raise DataError(
-            f"data.heldout_rows={heldout} leaves nothing to train on: "
-            f"there are {len(starts)} rows. "
-            f"Hold out fewer, for example data.heldout_rows={max(1, len(starts) // 10)}."
-        )
+    check_heldout(heldout, of=len(starts))
     order = shuffled(len(starts), seed=seed)
     return _examples(order[heldout:], starts, counts), _examples(order[:heldout], starts, counts)
+
+
+def check_heldout(heldout: int, *, of: int) -> None:
+    """Raise DataError if nothing would be left to train on."""
+    if heldout >= of:
+        raise DataError(
+            f"data.heldout_rows={heldout} leaves nothing to train on: "
+            f"there are {of} rows. "
+            f"Hold out fewer, for example data.heldout_rows={max(1, of // 10)}."
+        )
 
 
 def _examples(order: Order, starts: Order, counts: Order) -> Order:

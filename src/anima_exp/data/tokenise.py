@@ -5,12 +5,18 @@ source text of the modules it is written in. Lengths, labels and the split are a
 tokens are read, so that they cost nothing to change.
 """
 
+import atexit
+import errno
 import hashlib
 import inspect
 import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +25,21 @@ from anima_exp.data import example, recipes, templates
 from anima_exp.data.columns import Watched
 from anima_exp.data.encode import special_ids
 from anima_exp.data.example import Example, Row, missing_column
-from anima_exp.data.source import Source
+from anima_exp.data.source import Source, heldout, training
 from anima_exp.data.special_tokens import TextEncoder
+from anima_exp.data.split import check_heldout
 from anima_exp.data.tokens import Draft, Meta, Tokens, open_tokens
 from anima_exp.errors import DataError
 from anima_exp.lookup import function
-from anima_exp.terminal import console
+from anima_exp.terminal import console, note
 
 _FORMAT = 2  # raise it when the files' layout changes, or the ids of some text
 _BATCH = 1000  # examples tokenised in one call, which spreads them over the cores
 _BATCH_LETTERS = 4_000_000  # and their text: a tokenizer takes about 70 bytes for each letter
+_LOOKED_AT = 100  # rows, before skipping is advised
 _LARGE = 20_000  # examples after which a progress bar appears
+
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 Recipe = Callable[[Row], Example | list[Example]]
 
@@ -47,9 +57,12 @@ def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path)
     try:
         tokens = open_tokens(place)
     except (OSError, ValueError):
+        build = partial(_build, source, recipe, tokenizer, stop_at_bad_row=stop_at_bad_row)
         try:
-            tokens = _build(source, recipe, tokenizer, place=place, stop_at_bad_row=stop_at_bad_row)
+            tokens = build(place=place)
         except OSError as error:  # reading raises DataError, so this was writing
+            if error.errno in _READ_ONLY:
+                return build(place=_for_this_process(cache) / place.name)
             raise DataError(
                 f"Token ids cannot be kept in {cache}: {error.strerror or error}. "
                 "Give another folder with cache=FOLDER, or ANIMA_EXP_CACHE."
@@ -57,6 +70,50 @@ def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path)
     if stop_at_bad_row and tokens.meta.skipped:  # kept by a run that skips
         raise _bad_row(tokens.meta.shown[0])
     return tokens
+
+
+def _for_this_process(cache: Path) -> Path:
+    """A folder that lasts as long as the process, in place of a cache that cannot be written."""
+    folder = Path(tempfile.mkdtemp(prefix="anima_exp-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    note(f"data     {cache} cannot be written: the token ids are kept for this run only")
+    return folder / "tokens"
+
+
+def check_rows(config: DataConfig) -> None:
+    """Raise DataError for what training would refuse in the rows of a file, without a tokenizer.
+
+    A set on the hub is not read.
+    """
+    if not config.path and config.source != "sample":
+        return
+    main, own = training(config), heldout(config)
+    usable = _usable(main, config)
+    if own is None:
+        check_heldout(config.heldout_rows, of=usable)
+    else:
+        _usable(own, config)
+
+
+_counted: dict[tuple[str, str, BadRow], int] = {}  # the cells of a sweep read a file once
+
+
+def _usable(of: Source, config: DataConfig) -> int:
+    """Return how many rows give an example."""
+    key = (of.fingerprint, config.recipe, config.on_bad_row)
+    if key not in _counted:
+        recipe: Recipe = function(config.recipe, among=recipes, key="data.recipe")
+        stop = config.on_bad_row is BadRow.error
+        meta, used, last = Meta(), 0, 0
+        with _progress(of) as advance:
+            for number, _ in _pairs(of, recipe, meta, None, stop_at_bad_row=stop):
+                used += number != last
+                last = number
+                advance(1)
+        if not used:
+            raise _nothing(of, meta)
+        _counted[key] = used
+    return _counted[key]
 
 
 def _build(
@@ -107,33 +164,54 @@ def _ids(encoder: TextEncoder, batch: list[tuple[int, Example]]) -> list[list[in
 
 
 def _pairs(
-    source: Source, recipe: Recipe, meta: Meta, encoder: TextEncoder, *, stop_at_bad_row: bool
+    source: Source,
+    recipe: Recipe,
+    meta: Meta,
+    encoder: TextEncoder | None,
+    *,
+    stop_at_bad_row: bool,
 ) -> Iterator[tuple[int, Example]]:
+    """Every example and the number of its row; without an encoder, as the recipe gives it."""
     for number, row in source.read():
         meta.read += 1
+        before = meta.read > 1
         try:
             if isinstance(row, DataError):
                 raise row
             watched = Watched(row)
             said = _apply(recipe, watched)
-            found = [encoder.once(pair) for pair in said]
+            found = [encoder.once(pair) for pair in said] if encoder else said
         except DataError as error:
             if stop_at_bad_row:
-                raise _bad_row(f"{source.place(number)}: {error}") from error
+                what = f"{source.place(number)}: {error}"
+                if not before and not _any_usable(source, recipe):
+                    raise DataError(
+                        f"{what}. The next rows are no better: is data.recipe the right one?"
+                    ) from error
+                raise _bad_row(what) from error
             meta.leave_out(source.place(number), str(error))
             continue
         except Exception as error:  # a fault in the recipe: its traceback, and where it happened
             error.add_note(f"data.recipe at {source.place(number)}")
             raise
         watched.count_unread(meta.unread)
-        for pair, before in zip(found, said, strict=True):
-            meta.ends += pair is not before
-            if not pair.special_tokens:
+        for pair, as_said in zip(found, said, strict=True):
+            meta.ends += pair is not as_said
+            if encoder and not pair.special_tokens:
                 token = encoder.spelled(pair.prompt) or encoder.spelled(pair.response)
                 if token:
                     meta.first_spelled = meta.first_spelled or f"{source.place(number)}: {token}"
                     meta.spelled += 1
             yield number, pair
+
+
+def _any_usable(source: Source, recipe: Recipe) -> bool:
+    """Whether a row near the beginning can be used: else skipping bad rows would leave none."""
+    for _, row in islice(source.read(), _LOOKED_AT):
+        with suppress(Exception):
+            if not isinstance(row, DataError) and _apply(recipe, row):
+                return True
+    return False
 
 
 def _apply(recipe: Recipe, row: Row) -> list[Example]:

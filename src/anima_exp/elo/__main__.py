@@ -6,13 +6,13 @@ python -m anima_exp.elo rounds.jsonl --one-pass --initial A=1100 --initial B=900
 """
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from anima_exp import json_text
 from anima_exp.elo.options import DIFFERENT, FORMATS, TIES, UNPARSED, Options
 from anima_exp.errors import ConfigError
 from anima_exp.program import console, status
@@ -98,9 +98,9 @@ def _initial(given: Sequence[str]) -> dict[str, float]:
             if equals:
                 found[name] = _finite(text)
             else:
-                read = json.loads(Path(one).read_text(encoding="utf-8"))
+                read = json_text.read(Path(one))
                 found |= {str(name): _finite(value) for name, value in read.items()}
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, OverflowError, TypeError, AttributeError):
             raise ConfigError(
                 f'--initial {one}: give NAME=RATING, or a JSON file of {{"NAME": RATING}}.'
             ) from None

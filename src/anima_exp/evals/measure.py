@@ -15,6 +15,7 @@ from anima_exp.evals.choice.measure import Ready, make_ready, multiple_choice
 from anima_exp.evals.exact_match import exact_match
 from anima_exp.evals.heldout import heldout_loss
 from anima_exp.evals.samples import samples
+from anima_exp.model.base_config import context_length
 from anima_exp.model.generate import inference
 from anima_exp.parallel.world import ALONE, World
 
@@ -54,7 +55,7 @@ def prepare_evals(config: RunConfig, tokenizer: Any, heldout: Any) -> Evals:
 
 def check_positions(model: Any, evals: Evals) -> None:
     """Raise ConfigError if a prompt is longer than the positions that the model was trained on."""
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    positions = context_length(model.config)
     for name, ready in evals.benchmarks.items():
         if positions and ready.longest > positions:
             raise ConfigError(

@@ -1,7 +1,6 @@
 """One call to an OpenAI-compatible server: tried again while that may help, and never logged."""
 
 import asyncio
-import json
 import os
 import random
 from collections.abc import AsyncIterator
@@ -11,6 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from anima_exp import json_text
 from anima_exp.errors import ConfigError
 from anima_exp.judge.calls import Call
 from anima_exp.judge.check import check_address
@@ -109,7 +109,7 @@ class Client:
 
     def _reply(self, body: str) -> Reply:
         try:
-            content = json.loads(body)
+            content = json_text.parse(body)
             choice = content["choices"][0]
             text = choice["message"]["content"] or ""
             if not isinstance(text, str):

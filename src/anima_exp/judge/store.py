@@ -13,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from anima_exp import json_text
 from anima_exp.errors import DataError, InUse, RunError
 
 Row = dict[str, Any]
@@ -93,7 +94,7 @@ class Store:
             if not line.strip():
                 continue
             try:
-                self._know(json.loads(line))
+                self._know(json_text.parse(line))
             except (ValueError, TypeError, KeyError) as error:
                 raise DataError(
                     f"{self.path}, line {number}: no verdict can be read there. Delete the line; "
@@ -109,7 +110,7 @@ def read_only(folder: Path) -> dict[str, Row]:
     path, rows = Store(folder).path, {}
     for line in path.read_bytes().split(b"\n") if path.is_file() else []:
         try:
-            row = json.loads(line)
+            row = json_text.parse(line)
             rows[row["key"]] = row
         except (ValueError, TypeError, KeyError):
             continue

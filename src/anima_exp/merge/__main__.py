@@ -6,10 +6,11 @@ python -m anima_exp.merge adapter=FOLDER_OR_HUB_ID out=merged onto=dequantized
 
 from anima_exp.compose import command
 from anima_exp.config import MergeConfig
-from anima_exp.finished import with_run
+from anima_exp.finished import check_base, with_run
 
 
 def merge(config: MergeConfig) -> None:
+    check_base(config)
     from anima_exp.merge.run import run  # the first import of torch
 
     run(config)

@@ -12,6 +12,7 @@ from typing import Any
 from anima_exp.errors import ModelError
 from anima_exp.merge.tensors import Tensors
 from anima_exp.model import adapter_files
+from anima_exp.model.adapter_patterns import check_patterns
 
 _INSIDE_PEFT = "base_model.model."
 _PART = re.compile(r"^(?P<module>.+)\.(?P<part>lora_\w+?)(\.weight)?$")
@@ -49,15 +50,17 @@ class Adapter:
         config = adapter_files.settings(place)
         _refuse(place, config)
         file = adapter_files.weights_file(place)
+        adapter_files.weights(place)  # which raises for what is no plain, finite number
         tensors = Tensors([file])
         parts: dict[str, dict[str, str]] = {}
         whole: dict[str, str] = {}
         for name in tensors.entries:
-            inside = name.removeprefix(_INSIDE_PEFT)
+            inside = adapter_files.plain_name(name).removeprefix(_INSIDE_PEFT)
             if found := _PART.match(inside):
                 parts.setdefault(found["module"], {})[found["part"]] = name
             else:
                 whole[inside.replace(".base_layer.", ".")] = name  # biases of layers with LoRA
+        check_patterns(config, parts, f"adapter={place}")
         updates = {
             module: _update(place, module, one, config, tensors) for module, one in parts.items()
         }

@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
+from anima_exp import hub, json_text
 from anima_exp.config import ModelConfig, QuantConfig, Quantization
-from anima_exp.errors import ModelError
+from anima_exp.errors import ModelError, first_line
 from anima_exp.merge.tensors import Tensors
-from anima_exp.model import hub
+from anima_exp.model.base_files import check_base_files
 from anima_exp.model.device_map import without_weights
 from anima_exp.model.tokenizer import location
-from anima_exp.results.files import read_json
+from anima_exp.quiet import import_bitsandbytes
 
 FOUR_BITS = (Quantization.nf4, Quantization.fp4)
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -40,6 +41,7 @@ class Base:
     @classmethod
     def of(cls, model: ModelConfig) -> "Base":
         """Raises ModelError: there are no such files, or they are quantised already."""
+        check_base_files(model)
         base = cls(model, Tensors(_weights(model)))
         if "quantization_config" in base.config:
             raise ModelError(
@@ -58,8 +60,7 @@ class Base:
         path = file(self.model, "config.json")
         if path is None:
             raise ModelError(f"model.source={self.model.source} holds no config.json.")
-        found: dict[str, Any] = read_json(path)
-        return found
+        return table(self.model, path)
 
     @cached_property
     def dtype(self) -> torch.dtype:
@@ -83,6 +84,7 @@ class Base:
         parameters = frozenset(model.state_dict())
         quantized: set[str] = set()
         if quant.type in FOUR_BITS:
+            import_bitsandbytes()
             from transformers import BitsAndBytesConfig
             from transformers.quantizers.auto import AutoHfQuantizer
 
@@ -101,6 +103,16 @@ class Base:
         )
 
 
+def table(model: ModelConfig, path: Path) -> dict[str, Any]:
+    try:
+        return json_text.read_table(path)
+    except (OSError, ValueError) as error:
+        reason = first_line(error)
+        raise ModelError(
+            f"model.source={model.source}: {path.name} cannot be read: {reason}"
+        ) from error
+
+
 def file(model: ModelConfig, name: str) -> Path | None:
     """A file of the base, from its folder or the hub; None if it has none of that name."""
     source = location(model.source)
@@ -114,7 +126,7 @@ def _weights(model: ModelConfig) -> list[Path]:
         if found := file(model, whole):
             return [found]
         if listed := file(model, index):
-            names = sorted(set(read_json(listed)["weight_map"].values()))
+            names = sorted(set(table(model, listed).get("weight_map", {}).values()))
             return [file(model, name) or listed.with_name(name) for name in names]
     raise ModelError(
         f"model.source={model.source} holds no weights to merge into: none of "

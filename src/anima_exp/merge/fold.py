@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from anima_exp.config import QuantConfig
+from anima_exp.quiet import import_bitsandbytes
 
 
 def folded(
@@ -46,6 +47,7 @@ def dequantized(
         dtype: the type that the run loads its base in before it rounds.
         where: the run's kind of device, for each quantises with a kernel of its own.
     """
+    import_bitsandbytes()
     from bitsandbytes.functional import dequantize_4bit
     from bitsandbytes.nn.modules import Params4bit
 

@@ -11,6 +11,7 @@ from anima_exp.errors import ModelError
 from anima_exp.merge.adapter import Adapter, Update
 from anima_exp.merge.base import Base, Layers
 from anima_exp.merge.fold import dequantized, folded
+from anima_exp.model.adapter_files import added_tokens
 from anima_exp.model.base import DTYPES, device
 
 _HEAD_OR_EMBEDDINGS = ("embed_tokens.weight", "lm_head.weight", "wte.weight")
@@ -156,6 +157,10 @@ def _check(
         if ours != theirs:
             raise _another_base(adapter, base, f"{module} is {_by(ours)} there, {_by(theirs)} here")
     for name, key in adapter.whole.items():
+        rows = of_adapter[key][0] if of_adapter[key] else 0
+        vocabulary, where = base.vocabulary, f"adapter={adapter.place}"
+        if error := added_tokens(f".{name}", rows, vocabulary, where, base.model.source):
+            raise error
         if of_adapter[key] != shape[name]:
             difference = f"{name} is {_by(of_adapter[key])} there, {_by(shape[name])} here"
             raise _another_base(adapter, base, difference)

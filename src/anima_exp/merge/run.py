@@ -9,19 +9,20 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from anima_exp import paths
 from anima_exp.config import MergeConfig, Onto, TargetModules
 from anima_exp.errors import ConfigError, InUse, RunError, Stopped
 from anima_exp.finished import name, record
 from anima_exp.merge import about, prove, screen, verdict
 from anima_exp.merge.adapter import Adapter
-from anima_exp.merge.base import FOUR_BITS, Base, file
+from anima_exp.merge.base import FOUR_BITS, Base, file, table
 from anima_exp.merge.plan import Plan, plan, short, store_in
 from anima_exp.merge.proof import Proof
 from anima_exp.merge.write import write
 from anima_exp.model.tokenizer import location
 from anima_exp.quiet import quiet_libraries
 from anima_exp.results import provenance
-from anima_exp.results.files import publish_folder, read_json
+from anima_exp.results.files import publish_folder, why_not_written
 
 _SPARE_BYTES = 100_000_000  # tokenizer, config, and what a disk wants for itself
 
@@ -80,14 +81,17 @@ def check(config: MergeConfig) -> Path:
 def _check_base(config: MergeConfig, base: Base, adapter: Adapter) -> None:
     """Raise ConfigError for a base that the adapter is known not to belong on."""
     before = file(config.model, about.MERGED)
-    if before and read_json(before).get("adapter", {}).get("weights") == about.weights(adapter):
+    merged = table(config.model, before).get("adapter") if before else None
+    if isinstance(merged, dict) and merged.get("weights") == about.weights(adapter):
         raise ConfigError(
             f"model.source={config.model.source} was made by merging this adapter already."
         )
     if not config.run:
         return
     was = record(Path(config.run)).base_fingerprint
-    found = provenance.base_fingerprint(location(config.model.source), config.model.revision)
+    found = provenance.base_fingerprint(
+        location(config.model.source), config.model.revision, cache=paths.cache(config.cache)
+    )
     if was.partition(":")[0] == found.partition(":")[0] and was != found:
         raise ConfigError(
             f"run={config.run} was trained on another base: the files of "
@@ -166,9 +170,9 @@ def _asked_for(out: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
+        reason = why_not_written(error)
+        if reason is None:
             raise
-        reason = getattr(error, "strerror", None) or str(error)
         raise RunError(
             f"Cannot write out={out}: {reason}. Make room there, or give another."
         ) from (error)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -51,6 +52,11 @@ def _open(file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError as error:
         raise ModelError(f"{file}: an index names this file, but it is not there.") from error
+    except UnpicklingError as error:  # torch's own text advises to run what is in there
+        raise ModelError(
+            f"{file} is damaged, or holds more than weights, which could run a program here. "
+            "Nothing of it was run. Ask its author for safetensors."
+        ) from error
     except Exception as error:  # each library has errors of its own for a damaged file
         reason = first_line(error)
         raise ModelError(f"{file}: the weights cannot be read: {reason}") from error

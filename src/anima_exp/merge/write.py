@@ -36,7 +36,7 @@ def write(plan: Plan, folder: Path, written: Callable[[int], None]) -> None:
     if model.trust_remote_code and Path(location(model.source)).is_dir():
         for code in Path(location(model.source)).glob("*.py"):
             shutil.copyfile(code, folder / code.name)
-    load_tokenizer(model).save_pretrained(folder)
+    load_tokenizer(model, to_copy=True).save_pretrained(folder)
 
 
 def _write_weights(plan: Plan, folder: Path, written: Callable[[int], None]) -> None:

@@ -1,12 +1,15 @@
 """A base model -> the same model with a fresh LoRA adapter, the only part that learns."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 from anima_exp.config import LoraConfig, ModelConfig, Precision, TargetModules
+from anima_exp.errors import ModelError, first_line
 from anima_exp.model.base import DTYPES
 from anima_exp.model.layers import target_modules
 from anima_exp.model.tokenizer import location
+from anima_exp.quiet import import_bitsandbytes
 
 
 def attach(model: Any, lora: LoraConfig) -> Any:
@@ -18,6 +21,7 @@ def attach(model: Any, lora: LoraConfig) -> Any:
     """
     if lora.target_modules is TargetModules.none:
         return model
+    import_bitsandbytes()
     from peft import LoraConfig as PeftLoraConfig
     from peft import get_peft_model
 
@@ -29,9 +33,26 @@ def attach(model: Any, lora: LoraConfig) -> Any:
         bias="none",
         task_type="CAUSAL_LM",
     )
-    adapted = get_peft_model(model, settings)
+    which = f"lora.target_modules={lora.target_modules.value}"
+    name, another = type(model).__name__, "Try another set, as lora=attention."
+    try:
+        with warnings.catch_warnings():
+            # PEFT's own patterns for experts that such a model does not have.
+            warnings.filterwarnings("ignore", message=r"The following \w+_pattern keys")
+            adapted = get_peft_model(model, settings)
+    except ValueError as error:  # PEFT refuses some layers of some families
+        if "ParamWrapper" not in str(error):
+            reason = first_line(error).partition(". ")[0]  # what follows names PEFT's arguments
+            raise ModelError(f"{which} of {name}: {reason}. {another}") from error
+        raise ModelError(_EXPERTS.format(which, name, another)) from error
+    if any(type(module).__name__ == "ParamWrapper" for module in adapted.modules()):
+        raise ModelError(_EXPERTS.format(which, name, another))
     cast_adapter(adapted, lora.dtype)
     return adapted
+
+
+# PEFT 0.19 and later take the names of dense layers for those of experts in one stacked tensor.
+_EXPERTS = "{} of {}: PEFT would adapt its experts too, which training here does not support. {}"
 
 
 def name_base(model: Any, base: ModelConfig) -> None:

@@ -3,10 +3,11 @@
 from functools import cache
 from pathlib import Path
 
+from anima_exp import hub
 from anima_exp.command_line import written
 from anima_exp.errors import ConfigError
 from anima_exp.messages import choices
-from anima_exp.model import adapter_files, hub
+from anima_exp.model import adapter_files
 from anima_exp.paths import shipped, tiny_base
 from anima_exp.terminal import tell
 

@@ -1,11 +1,13 @@
 """An adapter's folder or hub id -> its settings and weights; nothing in its files is run."""
 
-import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anima_exp import hub, json_text
 from anima_exp.errors import ModelError, first_line
-from anima_exp.model import hub
+from anima_exp.paths import is_file, is_folder
 
 if TYPE_CHECKING:
     import torch
@@ -25,9 +27,11 @@ def settings(place: str, *, key: str = "adapter") -> dict[str, Any]:
     """
     file = files(place, key=key) / SETTINGS
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json_text.read(file)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{key}={place}: its {SETTINGS} cannot be read: {error}") from error
+        raise ModelError(
+            f"{key}={place}: its {SETTINGS} cannot be read: {first_line(error)}"
+        ) from error
     if not isinstance(found, dict) or not isinstance(found.get("peft_type"), str):
         raise ModelError(f"{key}={place}: its {SETTINGS} names no peft_type, so it is not PEFT's.")
     return found
@@ -51,7 +55,7 @@ def weights(place: str, *, key: str = "adapter") -> "dict[str, torch.Tensor]":
     file = weights_file(place, key=key)
     try:
         if file.name == _SAFE:
-            return load_file(file)
+            return _checked(load_file(file), where)
         found = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
@@ -65,7 +69,60 @@ def weights(place: str, *, key: str = "adapter") -> "dict[str, torch.Tensor]":
         isinstance(value, torch.Tensor) for value in found.values()
     ):
         raise ModelError(f"{where}: {_PICKLED} holds something else than named weights.")
-    return found
+    return _checked(found, where)
+
+
+def plain_name(name: str) -> str:
+    """Return a weight's name as PEFT writes it, without what other trainers leave in it.
+
+    torch.compile adds `_orig_mod.`, DistributedDataParallel `module.`, and a state dict that was
+    saved without PEFT keeps the adapter's name: `lora_A.default.weight`.
+    """
+    name = name.replace("_orig_mod.", "").removeprefix("module.")
+    name = re.sub(r"\.(lora_\w+|modules_to_save)\.default(\.weight|\.bias|$)", r".\1\2", name)
+    return name.replace(".modules_to_save.", ".")
+
+
+def check_weights(weights: "Mapping[str, torch.Tensor]", where: str) -> None:
+    """Raise ModelError for tensors that are empty, no plain numbers, or not finite."""
+    empty = [name for name, one in weights.items() if not one.numel()]
+    if empty:
+        raise ModelError(
+            f"{where}: {len(empty)} of its {len(weights)} weights are empty, as DeepSpeed ZeRO-3 "
+            "leaves them when they are saved without being gathered. Convert the checkpoint with "
+            "zero_to_fp32.py, or save it with stage3_gather_16bit_weights_on_model_save."
+        )
+    for name, one in weights.items():
+        if one.is_meta:
+            raise ModelError(f"{where}: {name} has no numbers (it was saved from the meta device).")
+        if not one.is_floating_point():
+            kind = str(one.dtype).removeprefix("torch.")
+            raise ModelError(f"{where}: {name} is of type {kind}, not floating-point numbers.")
+        if not one.float().isfinite().all():
+            raise ModelError(
+                f"{where}: {name} holds NaN or infinite numbers: its training diverged, or the "
+                "file is damaged."
+            )
+
+
+def added_tokens(
+    name: str, rows: int, vocabulary: int, where: str, base: str
+) -> "ModelError | None":
+    """Return the error for embeddings or a head of another vocabulary; None for another weight."""
+    if not name.endswith((".embed_tokens.weight", ".lm_head.weight", ".wte.weight")):
+        return None
+    if rows == vocabulary:
+        return None
+    return ModelError(
+        f"{where} holds embeddings for {rows:,} tokens, and its base {base} has {vocabulary:,}: "
+        "its trainer added tokens, which is not supported here. Let that trainer or PEFT merge it "
+        "into a whole model, and give that with model.source=FOLDER."
+    )
+
+
+def _checked(weights: "dict[str, torch.Tensor]", where: str) -> "dict[str, torch.Tensor]":
+    check_weights(weights, where)
+    return {plain_name(name): one for name, one in weights.items()}
 
 
 def weights_file(place: str, *, key: str = "adapter") -> Path:
@@ -91,13 +148,13 @@ def files(place: str, *, key: str = "adapter") -> Path:
 def folder_of(place: str) -> Path | None:
     """The local folder that `place` names, if there is one: it wins over a hub id."""
     folder = Path(place).expanduser()
-    return folder if folder.is_dir() else None
+    return folder if is_folder(folder) else None
 
 
 def _file(place: str, name: str, *, key: str) -> Path | None:
     """The file `name` of an adapter, on this machine; None if the adapter has no such file."""
     if folder := folder_of(place):
-        return folder / name if (folder / name).is_file() else None
+        return folder / name if is_file(folder / name) else None
     if not hub.is_id(place):
         raise ModelError(f"{key}={place}: there is no such folder, and it is no hub id.")
     return hub.file(place, name, where=f"{key}={place}")

@@ -21,6 +21,10 @@ _ALONE = "_rows_see_each_other"
 _OWN_BORDERS = ("flash_attention",)  # transformers' own that take the borders as they are
 
 
+class BordersLost(Exception):
+    """The architecture hands no argument of the forward pass on to its attention."""
+
+
 def keeps_rows_apart(model: Any) -> bool:
     """Whether the architecture takes attention from outside, and one that torch computes.
 
@@ -91,7 +95,8 @@ def _attention(
     **_: Any,
 ) -> tuple[Tensor, None]:
     """`query` [1, heads, T, D], `key` and `value` [1, kv heads, T, D] -> [1, T, heads, D]."""
-    assert micro_batch is not None, "a forward pass without row borders"
+    if micro_batch is None:
+        raise BordersLost
     longest = max(micro_batch.lengths)
     window = sliding_window if sliding_window and sliding_window < longest else None
     if not dropout and _varlen_takes(query, value, window):

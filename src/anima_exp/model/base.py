@@ -9,11 +9,20 @@ from typing import Any
 import torch
 from torch import nn
 
+from anima_exp import hub, machine
 from anima_exp.config import ModelConfig, Precision, QuantConfig, Quantization
 from anima_exp.errors import ModelError, first_line
+from anima_exp.model import loading
+from anima_exp.model.base_config import attention_of, context_length, read_config
+from anima_exp.model.base_files import check_base_files, check_sizes
+from anima_exp.model.device_map import without_weights
+from anima_exp.model.experts import check_experts, experts_line
 from anima_exp.model.snapshot import snapshot_of
+from anima_exp.model.stored_type import check_stored_type
 from anima_exp.model.tokenizer import cannot_load, location
 from anima_exp.model.trial import try_architecture
+from anima_exp.quiet import import_bitsandbytes
+from anima_exp.results.screen import say
 
 DTYPES = {
     Precision.bf16: torch.bfloat16,
@@ -40,14 +49,10 @@ def autocast(where: torch.device, precision: Precision) -> torch.autocast:
 def check_precision(precision: Precision, where: torch.device) -> None:
     """Raise ModelError where the device cannot compute in `precision`, before a model is loaded."""
     if where.type != "cuda":
-        if precision is Precision.fp16:
-            raise ModelError("trainer.precision=fp16 needs a GPU. On a CPU use fp32 or bf16.")
-        return
-    if precision is Precision.bf16 and not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise ModelError(
-            f"trainer.precision=bf16, but {torch.cuda.get_device_name()} cannot compute in it. "
-            "Use trainer.precision=fp16, and expect some runs to diverge, or fp32."
-        )
+        machine.refuse_precision(precision, gpu=None, bf16=True)
+    elif precision is Precision.bf16:
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        machine.refuse_precision(precision, gpu=torch.cuda.get_device_name(), bf16=bf16)
 
 
 def slow_precision(precision: Precision, where: torch.device) -> str | None:
@@ -80,19 +85,35 @@ def load_base(
         ModelError: it cannot be found, loaded, or stored so.
     """
     check_precision(precision, device())
+    check_base_files(model, quant)
+    config = read_config(model)
+    stored = check_stored_type(model.source, config.to_dict(), quant)
+    if not stored and not model.trust_remote_code:  # their own code may need real weights
+        _check_empty(model, quant, trainable=trainable)
+    attention = attention_of(config, model.attention)
+    if attention is not model.attention:
+        say(
+            f"base     {config.model_type} does not support model.attention="
+            f"{model.attention.value} in transformers: it is computed with {attention.value}"
+        )
     where = torch.device("cpu") if to_be_split else device()
     dtype = torch.float32 if trainable else DTYPES[precision]
     how: dict[str, Any] = {
         "dtype": dtype,
+        "attn_implementation": attention.value,
         "device_map": dict(device_map) if device_map else _device_map(model, where),
         "max_memory": None if device_map else _max_memory(model),
     }
     snapshot = snapshot_of(model, quant, dtype=dtype, where=where, cache=cache)
     loaded = snapshot.load(partial(_from_pretrained, model, **how)) if snapshot else None
     if loaded is None:
-        loaded = _from_pretrained(model, quantization_config=_bitsandbytes(quant), **how)
+        wanted = None if stored else _bitsandbytes(quant)
+        loaded = _from_pretrained(model, quantization_config=wanted, **how)
         if snapshot:
             snapshot.keep(loaded)
+    if stored:
+        _use_stored(loaded, model, quant)
+    loading.check_finite(loaded)
     keep_cpu_4bit_trainable(loaded)
     loaded.config.use_cache = False
     for parameter in loaded.parameters():
@@ -108,7 +129,7 @@ def load_base(
 
 def check_context(model: Any, longest: int) -> None:
     """Raise ModelError if a row is longer than the positions that the model was trained on."""
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    positions = context_length(model.config)
     if positions and longest > positions:
         raise ModelError(
             f"The longest row has {longest} tokens, but {model.config.name_or_path} reads at most "
@@ -136,6 +157,7 @@ def norms_in_fp32(model: nn.Module) -> None:
 
 
 def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any) -> Any:
+    import_bitsandbytes()
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
@@ -143,20 +165,46 @@ def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any
         transformers_logging.disable_progress_bar()
     source = location(model.source)
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            snapshot or source,
-            revision=None if snapshot else model.revision,
-            attn_implementation=model.attention.value,
-            trust_remote_code=model.trust_remote_code,
-            **{key: value for key, value in how.items() if value is not None},
-        )
+        with loading.without_report(), hub.no_retries(snapshot or source):
+            found: Any = AutoModelForCausalLM.from_pretrained(
+                snapshot or source,
+                revision=None if snapshot else model.revision,
+                trust_remote_code=model.trust_remote_code,
+                output_loading_info=True,
+                **{key: value for key, value in how.items() if value is not None},
+            )
     except torch.OutOfMemoryError as error:
         raise ModelError(
             f"model.source={source} does not fit this GPU: {first_line(error)} "
             "Use a smaller model, quant=nf4, or model.device_map=auto over several GPUs."
         ) from error
-    except (OSError, ValueError, ImportError) as error:
-        raise ModelError(cannot_load("model.source", source, error, what="model")) from error
+    except Exception as error:  # each format, and each class of models, has errors of its own
+        reason = loading.reason(error, model.attention)
+        raise ModelError(cannot_load("model.source", source, reason, what="model")) from error
+    loaded, report = found
+    loading.check_report(loaded, report, source)
+    return loaded
+
+
+def _use_stored(loaded: Any, model: ModelConfig, quant: QuantConfig) -> None:
+    """Report a base that was quantised before it was saved, and compute in the run's own type."""
+    say(f"base     the files of {model.source} are in {quant.type.value} already, and stay so")
+    if quant.type is not Quantization.int8:
+        for module in loaded.modules():
+            if hasattr(module, "compute_dtype"):
+                setattr(module, "compute_dtype", DTYPES[quant.compute_dtype])  # noqa: B010 - mypy
+    check_experts(model, quant, loaded)
+
+
+def _check_empty(model: ModelConfig, quant: QuantConfig, *, trainable: bool) -> None:
+    """Raise ModelError for what a model's sizes tell already, before its weights are loaded."""
+    empty = without_weights(model)
+    sizes = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
+    check_sizes(model, sizes, str(empty.base_model_prefix))
+    if quant.type is not Quantization.none:
+        check_experts(model, quant, empty)
+    elif not trainable and (line := experts_line(empty)):
+        say(f"base     {line}")
 
 
 def _bitsandbytes(quant: QuantConfig) -> Any:

@@ -9,7 +9,10 @@ from typing import Any
 import torch
 
 from anima_exp.errors import ModelError, first_line
+from anima_exp.model.base_config import context_length
+from anima_exp.model.padding import masks_padding
 from anima_exp.model.sampling import Sampling, choose
+from anima_exp.model.tokenizer import check_ids
 from anima_exp.parallel.world import ALONE, World
 
 Watch = Callable[[str], None]
@@ -48,6 +51,12 @@ def decode(
         ModelError: a prompt leaves no room in the model's context, or the batch none in memory.
     """
     assert watch is None or len(prompts) == 1
+    if len({len(prompt) for prompt in prompts}) > 1 and not masks_padding(model):
+        return [
+            decode(model, tokenizer, [prompt], how, seeds=[seed], world=world)[0]
+            for prompt, seed in zip(prompts, seeds or [0] * len(prompts), strict=True)
+        ]
+    check_ids(prompts, model.config.get_text_config().vocab_size)
     room = _room(model, prompts, how.max_new_tokens)
     ends = end_tokens(model, tokenizer)
     rows = [
@@ -89,7 +98,7 @@ def _steps(
             use_cache=True,
             **only_last,
         )
-        past = out.past_key_values
+        past = getattr(out, "past_key_values", None)
         tokens = world.led(choose(out.logits[:, -1].float(), how, [row.dice for row in here]))
         for row, token in zip(here, tokens, strict=True):
             row.add(token)
@@ -102,12 +111,22 @@ def _steps(
         # Of a row that has ended, the last place: what is fed to it is not read.
         ended = torch.tensor([[row.finish is not None] for row in here], device=mask.device)
         positions = torch.where(ended, positions[:, -1:], positions[:, -1:] + 1)
-        if 2 * len(going) <= len(here) and hasattr(past, "batch_select_indices"):
+        if past is not None and 2 * len(going) <= len(here) and _can_drop_rows(past):
             chosen = torch.tensor(going, device=mask.device)
             past.batch_select_indices(chosen)
             mask, last, positions = mask[chosen], last[chosen], positions[chosen]
             here = [here[number] for number in going]
-        ids = last
+        if past is None:  # a family without such a cache (Mamba, RWKV) reads all of it again
+            ids = torch.cat([ids, last], dim=1)
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        else:
+            ids = last
+
+
+def _can_drop_rows(cache: Any) -> bool:
+    """Whether rows can leave the batch: layers of linear attention or convolution cannot yet."""
+    parts = [cache, *(getattr(cache, "layers", None) or ())]
+    return all(hasattr(part, "batch_select_indices") for part in parts)
 
 
 class _Row:
@@ -148,11 +167,6 @@ class _Row:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
 
-def context(model: Any) -> int | None:
-    """How many tokens the model reads at most, prompt and answer together; None = unknown."""
-    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
-
-
 def end_tokens(model: Any, tokenizer: Any) -> set[int]:
     """The tokenizer's end of sequence, and those that the base's own settings name besides.
 
@@ -175,7 +189,7 @@ def left_padded(prompts: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tenso
 
 
 def _room(model: Any, prompts: Sequence[Sequence[int]], most: int) -> list[int]:
-    limit = context(model)
+    limit = context_length(model.config)
     longest = max(len(prompt) for prompt in prompts)
     if limit is not None and longest >= limit:
         raise ModelError(

@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from anima_exp.quiet import import_bitsandbytes
+
 
 def keep_dequantized(model: nn.Module) -> int:
     """Keep a copy of every 4-bit layer; returns the bytes it takes."""
+    import_bitsandbytes()
     from bitsandbytes.nn.modules import Linear4bit
 
     total = 0

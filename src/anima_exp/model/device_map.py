@@ -7,6 +7,7 @@ from typing import Any
 
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError
+from anima_exp.model.base_config import read_config
 from anima_exp.model.tokenizer import cannot_load, location
 
 _BLOCK = re.compile(r"^(?:.*?\.)?\d+(?=\.)")
@@ -34,15 +35,16 @@ def without_weights(model: ModelConfig) -> Any:
         ModelError: its config.json cannot be found or read.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     source = location(model.source)
-    code = {"trust_remote_code": model.trust_remote_code}
+    config = read_config(model)
     try:
-        config = AutoConfig.from_pretrained(source, revision=model.revision, **code)
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, **code)
-    except (OSError, ValueError, ImportError) as error:
+            return AutoModelForCausalLM.from_config(
+                config, trust_remote_code=model.trust_remote_code
+            )
+    except Exception as error:  # each class of models has errors of its own
         raise ModelError(cannot_load("model.source", source, error, what="model")) from error
 
 

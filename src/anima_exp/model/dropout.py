@@ -7,7 +7,7 @@ again instead of remembering it.
 """
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -31,6 +31,33 @@ class TokenKeys:
         if self.now is not None and len(self.now) == tokens:
             return self.now.to(device)
         return torch.randint(-(2**31), 2**31 - 1, (tokens,), dtype=torch.int32, device=device)
+
+
+def own_dropout(model: Any) -> float:
+    """Return the highest probability of the base's own dropouts; LoRA's is not one of them."""
+    return max((getattr(holder, name) for holder, name in _own(model)), default=0.0)
+
+
+def switch_off_own_dropout(model: Any) -> None:
+    """Set the base's own dropouts to 0, those of layers (OPT's layerdrop) included."""
+    for holder, name in _own(model):
+        setattr(holder, name, 0.0)
+
+
+def _own(model: Any) -> Iterator[tuple[Any, str]]:
+    """Modules, each with the name of an attribute that is a probability of dropping.
+
+    Families keep it in a module for dropout, or in a number that they hand to torch's function.
+    """
+    for path, module in model.named_modules():
+        if "lora_dropout" in path:
+            continue
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+            yield module, "p"
+            continue
+        for name, value in vars(module).items():
+            if "drop" in name and isinstance(value, float) and value > 0:
+                yield module, name
 
 
 def token_keys(

@@ -43,6 +43,6 @@ def base_of(model: Any) -> Any:
 
 def decoder_of(base: Any) -> Any:
     """What comes before the head."""
-    decoder = base.get_decoder()
-    # Some architectures' own answer is the whole model.
-    return base.base_model if decoder is base else decoder
+    # Some architectures' own answer is the whole model, and Llama 4's is so twice.
+    candidates = (base.get_decoder(), base.base_model, getattr(base, "model", None))
+    return next(one for one in candidates if one is not None and one is not base)

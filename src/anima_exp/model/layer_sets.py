@@ -24,6 +24,7 @@ class Linear:
     outputs: int
     attention: bool  # else feed-forward
     bias: bool = False
+    seen: bool = True  # by text: the layers of a vision or audio tower are not
 
     @property
     def holder(self) -> str:
@@ -44,7 +45,11 @@ L = TypeVar("L", bound=Linear)
 
 
 def in_set(layers: Sequence[L], which: TargetModules, *, hidden: int) -> list[L]:
-    """The layers of set `which` (QLoRA, Appendix A.1), in their order."""
+    """The layers of set `which` (QLoRA, Appendix A.1), in their order.
+
+    Text trains no layer of a vision or audio tower, so those get no adapter.
+    """
+    layers = [layer for layer in layers if layer.seen]
     outputs = _feed_forward_outputs(layers, hidden=hidden)
     sets: dict[TargetModules, Callable[[L], object]] = {
         TargetModules.all_linear: lambda layer: True,

@@ -4,10 +4,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from anima_exp.config import TargetModules
 from anima_exp.errors import ModelError
+from anima_exp.model.forward import base_of, decoder_of
 from anima_exp.model.layer_sets import Linear, in_set
 
 _BLOCK = re.compile(r"^(?P<block>(?:.*\.)?\d+\.)(?P<inside>.+)$")
@@ -26,6 +28,7 @@ class LinearModule(Linear):
 def linear_layers(model: nn.Module) -> list[LinearModule]:
     """Every linear layer of the decoder blocks, in the model's order; the head is outside them."""
     found = []
+    text = _text_part(model)
     for name, module in model.named_modules():
         block, inside = in_block(name)
         if block and _is_linear(module):
@@ -37,12 +40,23 @@ def linear_layers(model: nn.Module) -> list[LinearModule]:
                     outputs,
                     attention=bool(_ATTENTION.search(inside.rpartition(".")[0] or inside)),
                     bias=getattr(module, "bias", None) is not None,
+                    seen=name.startswith(text),
                     module=module,
                     block=block,
                     inside=inside,
                 )
             )
     return found
+
+
+def _text_part(model: Any) -> str:
+    """The beginning of the names of all modules that text passes through; "" for a text model."""
+    base = base_of(model)
+    config = getattr(base, "config", None)
+    if config is None or config.get_text_config() is config:
+        return ""
+    decoder = decoder_of(base)
+    return next((f"{name}." for name, one in model.named_modules() if one is decoder), "")
 
 
 def in_block(name: str) -> tuple[str, str]:
@@ -72,7 +86,18 @@ def target_modules(model: nn.Module, which: TargetModules) -> list[str]:
 
 def _is_linear(module: nn.Module) -> bool:
     # bitsandbytes' Linear4bit and Linear8bitLt are subclasses; GPT-2 keeps its matrices in Conv1D.
-    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+    if type(module).__name__ == "Conv1D":
+        return True
+    own = type(module).forward is not nn.Linear.forward
+    library = type(module).__module__.startswith("bitsandbytes")
+    return isinstance(module, nn.Linear) and (library or not own or _gives_tensor(module))
+
+
+def _gives_tensor(module: nn.Linear) -> bool:
+    """False for a router that is built on nn.Linear and returns more than a product (Llama 4)."""
+    weight = module.weight
+    with torch.no_grad():
+        return isinstance(module(weight.new_zeros(1, module.in_features)), torch.Tensor)
 
 
 def _sizes(module: Any) -> tuple[int, int]:

@@ -1,11 +1,14 @@
 """A base in memory and an adapter's files -> the base with that adapter on it."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from anima_exp.errors import ModelError, first_line
 from anima_exp.model import adapter_files
 from anima_exp.model.adapter_base import warn_of_another
+from anima_exp.model.adapter_patterns import check_patterns
+from anima_exp.quiet import import_bitsandbytes
 
 
 def put_on(model: Any, place: str, *, name: str = "default", key: str = "adapter") -> Any:
@@ -17,12 +20,16 @@ def put_on(model: Any, place: str, *, name: str = "default", key: str = "adapter
     Raises:
         ModelError: it is no such adapter, cannot be read, or belongs to another base.
     """
+    import_bitsandbytes()
     from peft import PeftConfig, PeftModel, PeftModelForCausalLM, set_peft_model_state_dict
 
     where, base = f"{key}={place}", str(model.config.name_or_path)
-    kind = adapter_files.settings(place, key=key)["peft_type"]
+    settings = adapter_files.settings(place, key=key)
+    kind = settings["peft_type"]
+    check_patterns(settings, (path for path, _ in model.named_modules()), where)
     stored = adapter_files.weights(place, key=key)
     warn_of_another(place, base, key=key)
+    _check_added_tokens(model, stored, where)
     another = f"{where} was trained on another base than {base}"
     instead = "Choose its base with model=NAME."
     try:
@@ -58,6 +65,14 @@ def put_on(model: Any, place: str, *, name: str = "default", key: str = "adapter
             f"need, the first is {_layer(empty[0])}. {instead}"
         )
     return model.eval()
+
+
+def _check_added_tokens(model: Any, stored: Mapping[str, Any], where: str) -> None:
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    for name, tensor in stored.items():
+        base = str(model.config.name_or_path)
+        if error := adapter_files.added_tokens(name, len(tensor), vocabulary, where, base):
+            raise error
 
 
 def _layer(key: str) -> str:

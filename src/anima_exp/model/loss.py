@@ -81,7 +81,9 @@ class _LabelLoss(torch.autograd.Function):
         matrix = weight.to(hidden.dtype)
         # Gradients are kept as if the heaviest label counted 1: in fp16 those of one label among
         # thousands would vanish.
+        # If all weights are 0, as in a process without a row of the batch, any divisor will do.
         heaviest = weights.max() if len(weights) else weights.new_ones(())
+        heaviest = torch.where(heaviest > 0, heaviest, 1.0)
         relative = weights / heaviest
         d_hidden = torch.empty_like(hidden) if wanted[0] else None
         d_weight = torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else None

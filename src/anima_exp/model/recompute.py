@@ -3,9 +3,14 @@
 from functools import partial
 from typing import Any
 
+import torch
 from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
 
-from anima_exp.config import Recompute
+from anima_exp.config import Precision, Recompute
+from anima_exp.model.attention import rows_apart
+from anima_exp.model.base import autocast
+from anima_exp.model.forward import loss_of
+from anima_exp.model.trial import short_batch
 
 # What selective recomputation keeps: results that took many operations a byte.
 _KEPT = ("lora_linear", "mm", "addmm", "bmm", "baddbmm", "gemm_4bit", "_varlen_attn")
@@ -24,6 +29,30 @@ def set_recompute(model: Any, how: Recompute) -> None:
         settings["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
     enable = getattr(model, f"{name}_checkpointing_enable")
     enable(**{f"{name}_checkpointing_kwargs": settings})
+
+
+def selective_works(model: Any, precision: Precision) -> bool:
+    """Whether selective recomputation, which is switched on, gets through one short row.
+
+    Families that change a kept result in place (Falcon) do not. No random number is drawn.
+    """
+    batch = short_batch(model, 5)
+    training, where = model.training, model.device
+    gpus = [where] if where.type == "cuda" else []
+    model.train()
+    try:
+        with torch.random.fork_rng(devices=gpus), rows_apart(model):
+            with autocast(where, precision):
+                loss = loss_of(model, batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        if "has been mutated" not in str(error):
+            raise
+        return False
+    finally:
+        model.zero_grad()
+        model.train(training)
+    return True
 
 
 def _policy(context: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from anima_exp.errors import ModelError
 from anima_exp.model.base import device
 from anima_exp.model.forward import base_of, decoder_of
+from anima_exp.quiet import import_bitsandbytes
 
 
 def shard_base(model: Any, group: Any = None) -> int:
@@ -97,6 +98,7 @@ def _check(model: Any, blocks: list[nn.Module]) -> None:
 
 def _keep_constants(model: nn.Module, where: torch.device) -> None:
     """Let layers hold their quantisation constants: a weight loses them when it is split."""
+    import_bitsandbytes()
     from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
 
     for module in model.modules():

@@ -26,7 +26,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from anima_exp.config import ModelConfig, QuantConfig, Quantization
-from anima_exp.errors import first_line
+from anima_exp.errors import ModelError, first_line
 from anima_exp.model.tokenizer import location
 from anima_exp.results.files import publish_folder, read_json, remove_folder, write_json
 from anima_exp.results.provenance import base_fingerprint, folder_fingerprint
@@ -52,8 +52,8 @@ class Snapshot:
         """`load(folder)`, named as the original; None without a whole snapshot."""
         if not self.folder.is_dir():
             return None
-        if not self._whole():
-            say(f"base     the snapshot {self.folder} is damaged: quantising anew")
+        if problem := self._problem():
+            say(f"base     the snapshot {self.folder} {problem}: quantising anew")
             return None
         model = load(str(self.folder))
         model.name_or_path = model.config.name_or_path = self.source
@@ -78,12 +78,19 @@ class Snapshot:
             reason = first_line(error)
             say(f"base     no snapshot is kept, the next run quantises again: {reason}")
 
-    def _whole(self) -> bool:
+    def _problem(self) -> str | None:
+        """Why it cannot be loaded; every byte counts (results/provenance.py)."""
         try:
             about = read_json(self.folder / _ABOUT)
-            return bool(about["files"] == folder_fingerprint(self.folder))
+            if "sha256" not in about:
+                return "was kept by an earlier version"
+            cache = self.folder.parents[1]
+            same = about["sha256"] == folder_fingerprint(self.folder, cache=cache)
+            return None if same else "is damaged"
+        except PermissionError as error:
+            return f"cannot be read ({first_line(error)})"
         except (OSError, ValueError, KeyError, TypeError):
-            return False
+            return "is damaged"
 
     @contextmanager
     def _writing(self) -> Iterator[Path | None]:
@@ -99,7 +106,7 @@ class Snapshot:
         try:
             _remove_abandoned(self.folder.parent)
             shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
-            whole = self._whole()
+            whole = self.folder.is_dir() and self._problem() is None
             if self.folder.exists() and not whole:
                 remove_folder(self.folder)  # a damaged one takes no room from the next
             yield None if whole else draft
@@ -116,7 +123,7 @@ class Snapshot:
         dtype = model.config.dtype
         model.save_pretrained(draft, max_shard_size=_SHARD)
         model.config.dtype = dtype  # saving turns it into a text
-        write_json(draft / _ABOUT, {"of": self.of, "files": folder_fingerprint(draft)})
+        write_json(draft / _ABOUT, {"of": self.of, "sha256": folder_fingerprint(draft)})
         publish_folder(draft, self.folder)
 
 
@@ -135,8 +142,8 @@ def snapshot_of(
         return None
     source = location(model.source)
     try:
-        base = base_fingerprint(source, model.revision)
-    except (OSError, ValueError):  # whoever loads it will say what is wrong
+        base = base_fingerprint(source, model.revision, cache=cache)
+    except (OSError, ValueError, ModelError):  # whoever loads it will say what is wrong
         return None
     of = {
         "format": _FORMAT,

@@ -1,11 +1,13 @@
 """ModelConfig -> the tokenizer to train with, its special tokens right."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anima_exp import hub, json_text
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError
-from anima_exp.model import hub
+from anima_exp.model.base_files import check_has_tokenizer, check_tokenizer_files
 from anima_exp.paths import tiny_base
 
 if TYPE_CHECKING:
@@ -22,15 +24,19 @@ def location(source: str) -> str:
     return str(Path(source).expanduser()) if source.startswith("~") else source
 
 
-def load_tokenizer(model: ModelConfig) -> "PreTrainedTokenizerBase":
+def load_tokenizer(model: ModelConfig, *, to_copy: bool = False) -> "PreTrainedTokenizerBase":
     """The model's own fast tokenizer, right-padded, with EOS and a padding token.
 
     No token is ever added: qlora.py adds [PAD] and grows the embeddings, which then differ from
     the published base and are not saved with the adapter. A token that exists serves as well,
     because nothing here tells padding from text by its id.
 
+    Args:
+        to_copy: it is only written next to a model, so it need not fit the base's embeddings.
+
     Raises:
-        ModelError: there is no such tokenizer, or it has no end-of-sequence token.
+        ModelError: there is no such tokenizer, or it has no end-of-sequence token, or it does not
+            fit the base.
     """
     from transformers import AutoTokenizer
 
@@ -38,28 +44,50 @@ def load_tokenizer(model: ModelConfig) -> "PreTrainedTokenizerBase":
     if model.tokenizer:  # of another repository, which has revisions of its own
         key, revision = "model.tokenizer", None
     source = location(model.tokenizer or model.source)
+    check_tokenizer_files(model)
+    check_has_tokenizer(model)
     if not Path(source).is_dir() and hub.is_id(source):  # by itself transformers tries for a minute
         hub.file(source, "config.json", where=f"{key}={source}", revision=revision)
+    _check_settings(key, source)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            source, revision=revision, trust_remote_code=model.trust_remote_code
-        )
-    except (OSError, ValueError, ImportError) as error:
+        with hub.no_retries(source):
+            tokenizer = AutoTokenizer.from_pretrained(
+                source, revision=revision, trust_remote_code=model.trust_remote_code
+            )
+    except Exception as error:  # the tokenizers library raises plain ones
         raise ModelError(cannot_load(key, source, error, what="tokenizer")) from error
     if not tokenizer.is_fast:
         raise ModelError(
             f"The tokenizer of {source} has no fast version (tokenizer.json). "
             "Give another one with model.tokenizer=FOLDER_OR_HUB_ID."
         )
-    _special_tokens(tokenizer, source)
+    _special_tokens(tokenizer, source, None if to_copy else embeddings_of(model))
     tokenizer.padding_side = "right"
     return tokenizer
+
+
+def _check_settings(key: str, source: str) -> None:
+    """Raise ModelError for settings of a local model that transformers has no message for."""
+    for name in ("config.json", "tokenizer_config.json"):
+        file = Path(source) / name
+        try:
+            if file.is_file():
+                json_text.read_table(file)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ModelError(f"{key}={source}: {name} cannot be read: {reason}") from error
 
 
 def cannot_load(key: str, source: str, error: Exception, *, what: str) -> str:
     """One line for a model or tokenizer that transformers could not load."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     reason = " ".join(lines[:3]) if lines[0].endswith(":") else lines[0]
+    if "trust_remote_code" in str(error):  # the library names its argument, not our setting
+        return (
+            f"{key}={source}: the {what} needs Python code that its author put next to it, and "
+            "loading would run that code. Read it first. If you trust it, add "
+            "model.trust_remote_code=true."
+        )
     folder = Path(source)
     if folder.is_dir():
         return f"{key}={source}: the folder gives no {what}: {reason}"
@@ -74,7 +102,70 @@ def cannot_load(key: str, source: str, error: Exception, *, what: str) -> str:
     )
 
 
-def _special_tokens(tokenizer: Any, source: str) -> None:
+def embeddings_of(model: ModelConfig) -> int | None:
+    """Return how many token ids the base has embeddings for; None if its config cannot be read.
+
+    An error is left to whatever loads the model.
+    """
+    from transformers import AutoConfig
+
+    source = location(model.source)
+    try:
+        file: Path | None = Path(source) / "config.json"
+        if not Path(source).is_dir():
+            file = hub.file(
+                source, "config.json", where=f"model.source={source}", revision=model.revision
+            )
+        config = AutoConfig.from_pretrained(str(file.parent), trust_remote_code=False)  # type: ignore[union-attr]
+        return int(config.get_text_config().vocab_size)
+    except Exception:
+        return None
+
+
+def largest_id(tokenizer: Any) -> int:
+    return max(tokenizer.get_vocab().values(), default=-1)
+
+
+def check_ids(rows: Iterable[Any], embeddings: int) -> None:
+    """Raise ModelError if a row holds an id that the base has no embedding for."""
+    import numpy as np
+
+    for row in rows:
+        highest = int(np.max(row)) if len(row) else 0
+        if highest >= embeddings:
+            raise ModelError(
+                f"A text holds the token id {highest}, but the base has embeddings for "
+                f"{embeddings:,} ids only: its tokenizer knows tokens that the base does not. "
+                "Remove them from the text, or give another tokenizer with model.tokenizer=..."
+            )
+
+
+def _check_vocabulary(tokenizer: Any, source: str, embeddings: int) -> None:
+    """Raise ModelError if every text, or plain text, could hold ids without an embedding.
+
+    Other added tokens may be beyond the embeddings (Gemma 3 1B has one for images, which no text
+    holds): check_ids looks for those.
+    """
+    known = tokenizer.get_vocab()
+    if max(known.values(), default=-1) < embeddings:
+        return
+    added = tokenizer.get_added_vocab()
+    plain = max((number for token, number in known.items() if token not in added), default=-1)
+    beyond = {
+        f"plain tokens up to the id {plain}": plain,
+        f"the end-of-sequence token {tokenizer.eos_token}": tokenizer.eos_token_id,
+        f"the beginning-of-sequence token {tokenizer.bos_token}": tokenizer.bos_token_id,
+    }
+    for what, number in beyond.items():
+        if number is not None and number >= embeddings:
+            raise ModelError(
+                f"The tokenizer of {source} does not fit the base: it has {what}, but the base has "
+                f"embeddings for {embeddings:,} ids only. Give the base's own tokenizer with "
+                "model.tokenizer=..., or a base whose embeddings were resized for this one."
+            )
+
+
+def _special_tokens(tokenizer: Any, source: str, embeddings: int | None) -> None:
     # Only tokens that were added as such: Qwen's vocabulary has "<s>" as a piece of ordinary text.
     special = tokenizer.get_added_vocab()
     # Old LLaMA conversions leave bos_token and eos_token empty, though the tokens are there.
@@ -86,6 +177,11 @@ def _special_tokens(tokenizer: Any, source: str) -> None:
             f"The tokenizer of {source} has no end-of-sequence token, so no answer could ever end. "
             "Give another one with model.tokenizer=FOLDER_OR_HUB_ID."
         )
+    if embeddings is not None:
+        _check_vocabulary(tokenizer, source, embeddings)
+        special = {token: number for token, number in special.items() if number < embeddings}
+        if tokenizer.pad_token_id is not None and tokenizer.pad_token_id >= embeddings:
+            tokenizer.pad_token = None  # a trainer added it and kept the base's embeddings
     if tokenizer.pad_token_id is None:
         found = next((token for token in _RESERVED_FOR_PADDING if token in special), None)
         tokenizer.pad_token = found or tokenizer.eos_token

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from anima_exp.errors import AnimaError, ConfigError, LostContact, first_line
+from anima_exp.errors import AnimaError, ConfigError, LostContact, RunEnded, first_line
 from anima_exp.parallel.place import Place, take_gpu, without_launcher
 from anima_exp.parallel.world import ALONE, World
 
@@ -67,7 +67,7 @@ def joined(place: Place) -> Iterator[World]:
         if gpu:
             _check_gpus(world)
         yield world
-    except AnimaError as error:
+    except (AnimaError, RunEnded) as error:
         error.told = error.told or not _first_to_tell(store, error)
         raise
     finally:
@@ -102,7 +102,7 @@ def _check_gpus(world: World) -> None:
         ) from error
 
 
-def _first_to_tell(store: Any, error: AnimaError) -> bool:
+def _first_to_tell(store: Any, error: AnimaError | RunEnded) -> bool:
     """Of a mistake that several make alike; of lost contact only where nobody says why."""
     digest = hashlib.sha256(str(error).encode()).hexdigest()
     try:

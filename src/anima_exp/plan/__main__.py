@@ -11,9 +11,9 @@ from anima_exp.config import RunConfig
 def plan(config: RunConfig) -> None:
     from anima_exp.plan.cost import cost
     from anima_exp.plan.report import show
-    from anima_exp.run_checks import check_inputs
+    from anima_exp.run_checks import check_files
 
-    check_inputs(config)
+    check_files(config)
     show(cost(config))
 
 

@@ -7,7 +7,7 @@ from anima_exp.config import Recompute, RunConfig
 from anima_exp.plan.cards import CARDS
 from anima_exp.plan.find_shape import find_shape
 from anima_exp.plan.flops import Flops
-from anima_exp.plan.lengths import Lengths, lengths
+from anima_exp.plan.lengths import Lengths, lengths, rows_in_all
 from anima_exp.plan.memory import Needs
 from anima_exp.plan.several import Ways, by_processes, fewest, ways
 from anima_exp.plan.shape import Shape
@@ -32,7 +32,11 @@ class Cost:
 
     @property
     def tokens(self) -> float | None:
-        return None if self.steps is None else self.steps * self.tokens_per_step
+        if self.steps is None:
+            return None
+        if self.lengths.rows is None:
+            return self.steps * self.tokens_per_step
+        return rows_in_all(self.config.trainer, self.lengths.rows) * self.lengths.mean_tokens
 
     @property
     def full_fine_tuning(self) -> int:

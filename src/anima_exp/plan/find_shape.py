@@ -1,10 +1,10 @@
 """ModelConfig -> its shape: from conf/model, a folder's config.json, or the hub's."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from anima_exp import hub, json_text
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError, first_line
 from anima_exp.paths import tiny_base
@@ -29,30 +29,24 @@ def _config(model: ModelConfig) -> dict[str, Any]:
         return _read(model, folder / "config.json")
     if model.shape is not None:
         return asdict(model.shape)
-    return _read(model, _from_hub(model))
+    where = f"model.source={model.source}"
+    found = hub.file(model.source, "config.json", where=where, revision=model.revision)
+    if found is None:
+        raise ModelError(
+            f"{where}: the hub's repository has no config.json. Plan with model.source=FOLDER, "
+            "whose config.json is all that is read."
+        )
+    return _read(model, found)
 
 
 def _read(model: ModelConfig, file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json_text.read(file)
     except (OSError, ValueError) as error:
         raise ModelError(f"model.source={model.source}: no config.json to read: {error}") from error
     if not isinstance(found, dict):
         raise ModelError(f"model.source={model.source}: its config.json is not an object.")
     return found
-
-
-def _from_hub(model: ModelConfig) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(model.source, "config.json", revision=model.revision))
-    except (OSError, ValueError) as error:
-        reason = first_line(error)
-        raise ModelError(
-            f"model.source={model.source}: no such folder, and the hub gave no config.json: "
-            f"{reason} Plan with model.source=FOLDER, whose config.json is all that is read."
-        ) from error
 
 
 def _without_weights(model: ModelConfig, found: dict[str, Any]) -> Shape:

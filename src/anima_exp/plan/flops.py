@@ -31,7 +31,7 @@ def flops(
         label_share: of the tokens, those that the head is computed for.
     """
     full = config.lora.target_modules is TargetModules.none
-    weights = shape.linear_weights
+    weights = shape.linear_weights + shape.active_experts
     learning = sum(
         config.lora.rank * (one.inputs + one.outputs) * count
         for one, count in shape.adapted(config.lora.target_modules)

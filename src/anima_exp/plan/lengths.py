@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from anima_exp import paths
-from anima_exp.config import RunConfig
+from anima_exp.config import RunConfig, TrainerConfig
 from anima_exp.plan.memory import Rows
 from anima_exp.results import known_lengths
 
@@ -25,9 +25,25 @@ class Lengths:
         trainer = config.trainer
         if trainer.steps is not None:
             return trainer.steps
-        if self.rows is None or trainer.epochs is None:
-            return None
-        return max(1, round(trainer.epochs * self.rows / trainer.batch_size))
+        return None if self.rows is None else optimizer_steps(trainer, self.rows)
+
+
+def rows_in_all(trainer: TrainerConfig, rows: int) -> int:
+    """Return how many rows a run trains on, repeats counted, if there are `rows` of them.
+
+    `trainer.epochs` counts rows exactly: with epochs=2 every row is used twice, and the last
+    batch is short if the batches do not come out even.
+    """
+    if trainer.steps is not None:
+        return trainer.steps * trainer.batch_size
+    assert trainer.epochs is not None
+    # Rounded first: 1.1 x 1000 is a little more than 1100 in binary.
+    return max(1, ceil(round(trainer.epochs * rows, 6)))
+
+
+def optimizer_steps(trainer: TrainerConfig, rows: int) -> int:
+    """Return the number of optimizer steps of a run over `rows` rows."""
+    return ceil(rows_in_all(trainer, rows) / trainer.batch_size)
 
 
 def lengths(config: RunConfig) -> Lengths:

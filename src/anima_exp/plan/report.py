@@ -8,6 +8,7 @@ from anima_exp.config import Recompute, TargetModules
 from anima_exp.plan import cards
 from anima_exp.plan.choose import FRAGMENTED
 from anima_exp.plan.cost import Cost
+from anima_exp.plan.lengths import rows_in_all
 from anima_exp.plan.memory import GB, GIB, in_4_bits
 from anima_exp.plan.report_several import as_many_as_it_takes, every_way
 from anima_exp.plan.report_several import notes as notes_of_several
@@ -68,7 +69,7 @@ def _facts(cost: Cost) -> dict[str, str]:
     if cost.tokens is not None:
         told["tokens"] = many(cost.tokens)
         if rows.rows:
-            passes = (cost.steps or 0) * config.trainer.batch_size / rows.rows
+            passes = rows_in_all(config.trainer, rows.rows) / rows.rows
             told["tokens"] += f", {passes:.2f} passes over {rows.rows:,} rows"
     kept, again = (cost.flops(how).total for how in (Recompute.none, Recompute.full))
     told["GFLOP"] = f"{kept / 1e9:,.1f} a token, {again / 1e9:,.1f} with full recomputation"

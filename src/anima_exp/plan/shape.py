@@ -7,6 +7,7 @@ from typing import Any
 
 from anima_exp.config import TargetModules
 from anima_exp.errors import ModelError
+from anima_exp.model.base_config import context_length
 from anima_exp.model.layer_sets import Linear, in_set
 
 
@@ -18,7 +19,8 @@ class Block:
     linears: tuple[Linear, ...]  # in the model's order: query, key, value, out, gate, up, down
     norms: int  # elements of one block's normalisation weights
     head_norms: bool = False  # queries and keys are normalised too, as in Qwen3
-    other: int = 0  # elements of all else
+    other: int = 0  # elements of all else, experts included
+    active: float = 0.0  # of these, elements of the experts that one token passes through
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Shape:
     def linear_weights(self) -> int:
         """Elements of all matrices of the blocks, which are what is quantised."""
         return sum(b.count * sum(one.weights for one in b.linears) for b in self.blocks)
+
+    @property
+    def active_experts(self) -> float:
+        """Elements of the stacked experts that one token passes through: they are multiplied."""
+        return sum(block.count * block.active for block in self.blocks)
 
     @property
     def parameters(self) -> int:
@@ -127,7 +134,7 @@ def _from_config(config: Mapping[str, Any]) -> Shape:
         embeddings=table,
         head=0 if config.get("tie_word_embeddings") else table,
         norms=hidden,
-        positions=config.get("max_position_embeddings"),
+        positions=context_length(config),
     )
 
 
@@ -146,38 +153,54 @@ def from_model(model: Any) -> Shape:
     linears: dict[str, list[Linear]] = {}
     layers = linear_layers(model)
     for one in layers:
-        inside = Linear(one.inside, one.inputs, one.outputs, one.attention, one.bias)
+        inside = Linear(one.inside, one.inputs, one.outputs, one.attention, one.bias, seen=one.seen)
         linears.setdefault(one.block, []).append(inside)
     if not linears:
         raise ModelError(f"{type(model).__name__} has no blocks of linear layers to train.")
     rest = {block: _Rest() for block in ("", *linears)}
     counted = {f"{one.name}.{kind}" for one in layers for kind in ("weight", "bias")}
+    share = expert_share(text)
     for name, parameter in model.named_parameters():
         if name not in counted:
             block, _ = in_block(name)
-            rest[block if block in linears else ""].add(name, parameter.numel())
+            place = rest[block if block in linears else ""]
+            place.add(name, parameter.numel())
+            if block in linears and parameter.ndim >= 3 and "expert" in name:
+                place.active += share * parameter.numel()
     tables = [one.weight for one in model.modules() if isinstance(one, nn.Embedding)]
     embeddings = sum(table.numel() for table in tables)
     output = model.get_output_embeddings()
     tied = output is None or any(output.weight is table for table in tables)
     head = 0 if tied else output.weight.numel()
-    each = ((tuple(linears[b]), rest[b].norms, rest[b].head_norms, rest[b].other) for b in linears)
+    each = (
+        (tuple(linears[b]), rest[b].norms, rest[b].head_norms, rest[b].other, rest[b].active)
+        for b in linears
+    )
     return Shape(
         hidden=text.hidden_size,
         heads=heads,
         kv_heads=getattr(text, "num_key_value_heads", None) or heads,
         head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
         vocab=text.vocab_size,
-        blocks=tuple(
-            Block(sum(1 for _ in alike), same, norms, head_norms, other)
-            for (same, norms, head_norms, other), alike in groupby(each)
-        ),
+        blocks=tuple(Block(sum(1 for _ in alike), *same) for same, alike in groupby(each)),
         embeddings=embeddings,
         head=head,
         norms=rest[""].norms,
         other=rest[""].other - embeddings - head,
-        positions=getattr(text, "max_position_embeddings", None),
+        positions=context_length(text),
     )
+
+
+def expert_share(config: Any) -> float:
+    """Return the share of a mixture's experts that one token passes through; 1 without experts.
+
+    Args:
+        config: transformers' config of the text model.
+    """
+    chosen = getattr(config, "num_experts_per_tok", None) or getattr(config, "moe_k", None)
+    names = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+    experts = next((found for name in names if (found := getattr(config, name, None))), None)
+    return min(1.0, chosen / experts) if chosen and experts else 1.0
 
 
 @dataclass
@@ -187,6 +210,7 @@ class _Rest:
     norms: int = 0
     other: int = 0
     head_norms: bool = False
+    active: float = 0.0  # elements of experts that one token passes through
 
     def add(self, name: str, elements: int) -> None:
         holder = name.rpartition(".")[0].rpartition(".")[2]

@@ -1,11 +1,11 @@
 """A folder -> the files of a model in it, all of them and nothing else."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anima_exp import json_text
 from anima_exp.errors import ConfigError
 
 CARD = "README.md"
@@ -79,7 +79,7 @@ def with_card(files: Sequence[File], write: Callable[[], str] | None) -> list[Fi
 def json_of(file: File) -> Any:
     """Raises ConfigError: it is no JSON."""
     try:
-        return json.loads(file.content or b"")
+        return json_text.parse(file.content or b"")
     except ValueError as error:
         raise ConfigError(f"{file.path} is no JSON: {error}") from error
 
@@ -104,7 +104,7 @@ def _file(path: Path) -> File:
 
 def _shards(folder: Path) -> set[str]:
     try:
-        named = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values()
+        named = json_text.read(folder / _INDEX)["weight_map"].values()
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise ConfigError(f"{folder / _INDEX} names no files: {error}") from error
     return set(named)
@@ -118,7 +118,7 @@ def _is_whole(path: Path) -> bool:
         if not 0 < length <= size - 8:
             return False
         try:
-            header = json.loads(file.read(length))
+            header = json_text.parse(file.read(length))
             ends = [one["data_offsets"][1] for name, one in header.items() if name[:2] != "__"]
             return size == 8 + length + max(ends, default=0)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):

@@ -8,6 +8,7 @@ settings.json   what it computes; other settings never overwrite it
 """
 
 import os
+import re
 import socket
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,15 +17,20 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from anima_exp import json_text
 from anima_exp.config import RunConfig
-from anima_exp.errors import InUse, RunError
+from anima_exp.errors import InUse, RunError, first_line
+from anima_exp.paths import is_file
 from anima_exp.results import identity
-from anima_exp.results.files import read_json, write_json, write_text
-from anima_exp.results.record import RECORD
+from anima_exp.results.files import write_json, write_text, writing
+from anima_exp.results.record import RECORD, Record
+from anima_exp.results.screen import say
 
 LOG = "log.txt"
 LOCK = ".lock"
+STARTS = "starts.txt"
 FAILURE = "failure.txt"
+_TIME = re.compile(rb"\d{4}-\d\d-\d\dT[\d:]{8}\+00:00")
 
 
 def run_folder(config: RunConfig) -> Path:
@@ -73,19 +79,44 @@ class RunFolder:
 
     @property
     def done(self) -> bool:
-        return (self.path / RECORD).is_file()
+        """Whether the run has a record; one that is damaged does not count, and one line says so.
+
+        Raises:
+            RunError: the record cannot be read.
+        """
+        if not is_file(self.path / RECORD):
+            return False
+        try:
+            Record.load(self.path)
+        except OSError as error:
+            file = self.path / RECORD
+            raise RunError(f"Cannot read {file}: {error.strerror}. Make it readable.") from error
+        except ValueError as error:
+            say(f"record   {self.path / RECORD} is damaged and will be made anew: {error}")
+            return False
+        return True
 
     def failed(self, reason: str) -> None:
         """Leave word of why the run stopped; the next start removes it."""
         with suppress(OSError):  # a full disk has been told already
             write_text(self.path / FAILURE, reason + "\n")
 
-    def count_start(self) -> int:
-        """Note this start; 1 for a run that was never interrupted."""
-        with (self.path / "starts.txt").open("a+", encoding="utf-8") as file:
-            file.write(datetime.now(UTC).isoformat(timespec="seconds") + "\n")
-            file.seek(0)
-            return len(file.readlines())
+    def count_start(self, *, again: bool = False) -> int:
+        """Note this start; 1 for a run that was never interrupted.
+
+        Args:
+            again: the run resumes, so there must have been a start before.
+        """
+        file = self.path / STARTS
+        before = file.read_bytes().splitlines() if file.exists() else []
+        whole = [line for line in before if _TIME.fullmatch(line)]
+        if len(whole) < len(before) or (again and not before):
+            lost = f"{len(before) - len(whole)} lines are damaged" if before else "it is missing"
+            say(f"starts   {file}: {lost}, so the number of starts in the record is too low")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with writing(self.path):
+            write_text(file, "".join(f"{line}\n" for line in [*map(bytes.decode, whole), now]))
+        return len(whole) + 1
 
     def check_inputs(self, **inputs: str) -> None:
         """Refuse to go on with another base or other data than the run began with.
@@ -94,7 +125,7 @@ class RunFolder:
         known only now; `inputs` are fingerprints by name.
         """
         file = self.path / "inputs.json"
-        then = read_json(file) if file.exists() and self._computed() else inputs
+        then = self._read(file) if file.exists() and self._computed() else inputs
         differ = [name for name, value in inputs.items() if then.get(name, value) != value]
         if differ:
             raise RunError(
@@ -102,14 +133,15 @@ class RunFolder:
                 "are the same, but what they name has changed. Nothing was changed. "
                 "Pin model.revision or data.revision, or start anew with another folder=..."
             )
-        write_json(file, inputs)
+        with writing(self.path):
+            write_json(file, inputs)
 
     def _refuse_foreign(self) -> None:
         if not self.path.exists():
             return
         if not self.path.is_dir():
             raise RunError(f"folder={self.path} is a file. Give a folder.")
-        if (self.path / "settings.json").exists():
+        if is_file(self.path / "settings.json"):
             return
         others = sorted(
             name
@@ -141,7 +173,7 @@ class RunFolder:
         file, now = self.path / "settings.json", identity.relevant(self.config)
         if not file.exists() or not self._computed():
             return
-        then = read_json(file)
+        then = self._read(file)
         differ = [key for key in {**now, **then} if now.get(key) != then.get(key)]
         if differ:
             pairs = [f"{key}={now.get(key)} here, {then.get(key)} there" for key in differ[:3]]
@@ -150,6 +182,17 @@ class RunFolder:
                 f"{self.path} holds a run with other settings: {'; '.join(pairs)}{more}. "
                 "Nothing was changed. Give another folder=..., or none: then the settings name it."
             )
+
+    def _read(self, file: Path) -> dict[str, Any]:
+        try:
+            return json_text.read_table(file)
+        except OSError as error:
+            raise RunError(f"Cannot read {file}: {error.strerror}. Make it readable.") from error
+        except ValueError as error:
+            raise RunError(
+                f"{file} is damaged: {first_line(error)}. It says what the run computes, so the "
+                "run cannot resume without it. Restore the file, or give another folder=..."
+            ) from error
 
     def _computed(self) -> bool:
         """Whether there is anything to lose: a start that failed at once leaves nothing."""

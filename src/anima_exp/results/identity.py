@@ -9,8 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from anima_exp import file_hashes, paths
 from anima_exp.config import BENCHMARKS, RunConfig, TargetModules
+from anima_exp.errors import ConfigError
 from anima_exp.results.provenance import folder_fingerprint, tables_fingerprint
+
+# Raise it by one when a change of the code changes what the same settings compute. From 2 on it is
+# a part of every name, so that results of before and after are never taken for seeds of one cell.
+RESULTS_VERSION = 1
 
 # Settings that change where a run is written, shown or saved, but not what comes out of it;
 # names, which only label; and what counts only where another setting took it: recommendations,
@@ -70,6 +76,21 @@ def flatten(config: RunConfig) -> dict[str, Any]:
     return flat
 
 
+def places(config: RunConfig) -> dict[str, str]:
+    """The full paths of what settings name by a path relative to the folder of the start."""
+    settings = flatten(config)
+    keys = ["data.path", "data.heldout_path", "model.source", "model.tokenizer"]
+    keys += ["evals.answers.questions", *(f"evals.{name}.path" for name in BENCHMARKS)]
+    found = {}
+    for key in keys:
+        value = settings.get(key)
+        if value and value not in _EMBEDDED and not Path(value).expanduser().is_absolute():
+            path = Path(value)
+            if path.exists():  # else it is a hub id
+                found[key] = str(path.resolve())
+    return found
+
+
 def relevant(config: RunConfig) -> dict[str, Any]:
     """The settings that the result depends on.
 
@@ -89,7 +110,7 @@ def relevant(config: RunConfig) -> dict[str, Any]:
     places = ["data.path", "data.heldout_path", "model.source", "model.tokenizer"]
     for key in [*places, "evals.answers.questions"]:
         if settings.get(key) and settings[key] not in _EMBEDDED:  # whatever lies here
-            settings[key] = content(settings[key])
+            settings[key] = content(settings[key], cache=paths.cache(config.cache))
     code = ["data.recipe", "data.prompt_template", "evals.answers.prompt_template"]
     for name in BENCHMARKS:
         if settings.get(f"evals.{name}.path"):
@@ -98,6 +119,8 @@ def relevant(config: RunConfig) -> dict[str, Any]:
     for key in code:
         if settings.get(key):
             settings[key] = _with_code(settings[key])
+    if RESULTS_VERSION > 1:
+        settings["results_version"] = RESULTS_VERSION
     return settings
 
 
@@ -125,23 +148,35 @@ def _with_code(name: str) -> str:
     return f"{name} {content(module.origin)}" if module and module.origin else name
 
 
-def content(place: str) -> str:
-    """A file or folder by a hash of what it holds; what is neither, by its name."""
+def content(place: str, *, cache: Path | None = None) -> str:
+    """A file or folder by a hash of what it holds; what is neither, by its name.
+
+    Args:
+        cache: the cache folder, which remembers the hashes of large files.
+
+    Raises:
+        ConfigError: it is there and cannot be read.
+    """
     path = Path(place).expanduser()
-    if path.is_dir():
-        return folder_fingerprint(path)
     try:
-        state = path.stat()
+        if path.is_dir():
+            return folder_fingerprint(path, cache=cache)
+        path.stat()
+    except PermissionError as error:
+        raise _unreadable(place, error) from error
     except OSError:
         return place  # a hub id, or a mistake that the reader of it will name
-    return _sha256(path, state.st_size, state.st_mtime_ns)
+    try:
+        return f"sha256:{file_hashes.sha256(path, cache=cache)}"
+    except OSError as error:
+        raise _unreadable(place, error) from error
 
 
-@lru_cache
-def _sha256(path: Path, _size: int, _changed: int) -> str:
-    # Kept per size and time of change, so that the cells of a sweep read a file once.
-    with path.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+def _unreadable(place: str, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{place} cannot be read: {error.strerror or error} ({error.filename}). "
+        "Its hash is part of the run's name."
+    )
 
 
 def name(config: RunConfig) -> str:

@@ -4,23 +4,38 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from anima_exp.results.files import flush
+from anima_exp.results.folder import STARTS
 from anima_exp.results.lines import StepLines
-from anima_exp.results.screen import Progress
+from anima_exp.results.screen import Progress, say
 from anima_exp.results.tracking import Tracker
 
 ACCURACIES = "accuracies.jsonl"
 
 
 class Journal:
-    """Opened at step 0, or at the checkpoint that the run resumes from (`resumed_at`)."""
+    """Opened at step 0, or at the checkpoint that the run resumes from (`resumed_at`).
+
+    Args:
+        vouched: what `vouch` returned when that checkpoint was written; None if that is unknown.
+    """
 
     def __init__(
-        self, folder: Path, *, tracker: Tracker, steps: int, resumed_at: int | None = None
+        self,
+        folder: Path,
+        *,
+        tracker: Tracker,
+        steps: int,
+        resumed_at: int | None = None,
+        vouched: dict[str, Any] | None = None,
     ) -> None:
         self.tracker = tracker
         self._metrics = StepLines(folder / "metrics.jsonl")
         self._generations = StepLines(folder / "generations.jsonl")
         self._accuracies = StepLines(folder / ACCURACIES)
+
+        marks = {one: mark for one in self._files if (mark := (vouched or {}).get(one.path.name))}
+        damaged = {one: mark for one, mark in marks.items() if not one.intact(mark)}
 
         def still_true(row: dict[str, Any]) -> bool:
             # What a crashed run did past its checkpoint is done again; so is the evaluation of
@@ -35,7 +50,37 @@ class Journal:
         self._metrics.keep(still_true)
         self._generations.keep(still_true)
         self._accuracies.keep(still_true)
+        if resumed_at:
+            self._report(damaged, resumed_at, known=vouched is not None)
         self._progress = Progress(steps, first=resumed_at or 0)
+
+    def vouch(self) -> dict[str, Any]:
+        """Bring every line to the disk, and return by file what a checkpoint relies on."""
+        marks = {lines.path.name: lines.vouch() for lines in self._files}
+        starts = self._metrics.path.parent / STARTS
+        if starts.exists():
+            flush(starts)
+        flush(self._metrics.path.parent)  # which holds the names of new files
+        return {name: mark for name, mark in marks.items() if mark}
+
+    def _report(self, damaged: dict[StepLines, Any], step: int, *, known: bool) -> None:
+        """Say what is missing of the lines up to the checkpoint."""
+        gaps = []
+        if not known and not any("loss" in row for row in self._metrics.rows()):
+            gaps.append(f"{self._metrics.path.name} holds no loss")
+        for lines, mark in damaged.items():
+            left, then = len(lines.rows()), mark["lines"]
+            what = f"{left:,} of the {then:,} lines" if left < then else "other lines than those"
+            gaps.append(f"{lines.path.name} holds {what}")
+        for gap in gaps:
+            say(
+                f"journal  {gap} that the run wrote up to step {step}: the run resumes, but its "
+                "curves and scores have a gap there. Use another folder=... to train it anew."
+            )
+
+    @property
+    def _files(self) -> tuple[StepLines, ...]:
+        return self._metrics, self._generations, self._accuracies
 
     def trained(self, row: dict[str, Any]) -> None:
         """One log line of the training loop: step, loss, tokens, ..."""
@@ -80,7 +125,7 @@ class Journal:
 
     def answers(self, step: int) -> list[tuple[str, str]]:
         rows = [row for row in self._generations.rows() if row["step"] == step]
-        return [(row["prompt"], row["response"]) for row in rows]
+        return [(str(row.get("prompt")), str(row.get("response"))) for row in rows]
 
     def accuracies(self, step: int) -> list[dict[str, Any]]:
         """Of every benchmark, by subject, category and mean."""
@@ -90,17 +135,26 @@ class Journal:
         """What the evaluation at `step` found; {} if there was none."""
         found = [r for r in self._metrics.rows() if r["step"] == step and "eval_seconds" in r]
         last = found[-1] if found else {}
-        return {k: v for k, v in last.items() if k not in ("step", "eval_seconds")}
+        scores = {k: v for k, v in last.items() if k not in ("step", "eval_seconds")}
+        return {k: v for k, v in scores.items() if _is_number(v)}
 
     @property
     def eval_seconds(self) -> float:
-        return float(sum(row.get("eval_seconds", 0.0) for row in self._metrics.rows()))
+        seconds = (row.get("eval_seconds", 0.0) for row in self._metrics.rows())
+        return float(sum(one for one in seconds if _is_number(one)))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class NoJournal:
     """What a process keeps that shares a run with the one that writes: nothing."""
 
     eval_seconds = 0.0
+
+    def vouch(self) -> dict[str, Any]:
+        return {}
 
     def trained(self, row: dict[str, Any]) -> None:
         pass

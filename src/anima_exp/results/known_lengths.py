@@ -6,6 +6,7 @@ read the same data with the same tokenizer before.
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,12 +25,16 @@ class Lengths:
 
 
 def remember(config: RunConfig, lengths: Lengths, *, cache: Path) -> None:
-    """Keep what a run has found. With data.max_train_samples it has not seen every row."""
+    """Keep what a run has found. With data.max_train_samples it has not seen every row.
+
+    Nothing is kept, and nothing is lost but a plan's figure, if the cache cannot be written.
+    """
     if config.data.max_train_samples is not None and recall(config, cache=cache):
         return
     file = _file(config, cache)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_json(file, asdict(lengths))
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, asdict(lengths))
 
 
 def recall(config: RunConfig, *, cache: Path) -> Lengths | None:

@@ -1,11 +1,13 @@
 """metrics.jsonl and generations.jsonl: one line for each thing seen, in the order of the steps."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from anima_exp.results.files import write_text
+from anima_exp import json_text
+from anima_exp.results.files import flush, write_text, writing
 
 
 class StepLines:
@@ -15,26 +17,48 @@ class StepLines:
         self.path = path
 
     def append(self, row: dict[str, Any]) -> None:
+        """Add one line, which is on the disk after the next `vouch`.
+
+        Raises:
+            RunError: the disk is full.
+        """
         line = json.dumps(row, ensure_ascii=False, allow_nan=False)
-        with self.path.open("a", encoding="utf-8") as file:
+        with writing(self.path.parent), self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Every whole line; a line cut short by a crash is left out."""
-        if not self.path.exists():
-            return []
+        """Every whole line; one that a crash cut short, or that is no such line, is left out."""
         rows = []
-        for line in self.path.read_text(encoding="utf-8").split("\n"):
+        for line in self._bytes().split(b"\n"):
             try:
-                rows.append(json.loads(line))
+                row = json_text.parse(line)
             except ValueError:
                 continue
+            if isinstance(row, dict) and type(row.get("step")) is int:
+                rows.append(row)
         return rows
 
     def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
         """Drop every line that is not `wanted`, and one cut short by a crash."""
         kept = [row for row in self.rows() if wanted(row)]
         if self.path.exists():
-            write_text(
-                self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
-            )
+            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
+            with writing(self.path.parent):
+                write_text(self.path, text)
+
+    def vouch(self) -> dict[str, Any] | None:
+        """Bring all lines to the disk; return what `intact` compares later. None without a file."""
+        if not self.path.exists():
+            return None
+        flush(self.path)
+        content = self._bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        return {"lines": content.count(b"\n"), "bytes": len(content), "sha256": digest}
+
+    def intact(self, mark: dict[str, Any]) -> bool:
+        """Whether the lines are still there that were there when `vouch` returned `mark`."""
+        content = self._bytes()[: mark["bytes"]]
+        return bool(hashlib.sha256(content).hexdigest() == mark["sha256"])
+
+    def _bytes(self) -> bytes:
+        return self.path.read_bytes() if self.path.exists() else b""

@@ -1,18 +1,26 @@
 """Where a result comes from: versions, git state, hardware, and hashes of the base model."""
 
 import hashlib
+import os
 import platform
 import subprocess
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from anima_exp import file_hashes, hub
+from anima_exp.errors import ModelError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+# Set in a hook of another repository, and naming that one.
+_OF_ANOTHER = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
+_NOT_IN_A_RUN = ("compare", "elo", "judge", "merge", "page", "publish", "sweep")  # other commands
 _PACKAGES = (
     "anima-exp", "torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets",
     "tokenizers", "wandb",
 )  # fmt: skip
-_WHOLE_FILE = 64 * 2**20  # larger files are hashed by size, first and last MiB
-_MIB = 2**20
+_OF_A_MODEL = {".safetensors", ".bin", ".json", ".model", ".txt"}
 
 
 def versions() -> dict[str, str]:
@@ -26,16 +34,32 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of the anima_exp checkout, and whether files differ from it; {} without one."""
-    here = Path(__file__).resolve().parent
+    """Return the commit of the anima_exp checkout, and whether the package differs from it.
+
+    It is {} without a checkout. Changed tests or documents do not count; a new module does.
+    """
+    if {"site-packages", "dist-packages"} & set(_PACKAGE.parts):
+        return {}  # a package that was installed into somebody else's repository
     try:
-        commit = _git(here, "rev-parse", "HEAD")
-        tracked = _git(here, "ls-files", str(Path(__file__).resolve()))
-        if not tracked:  # installed into a folder of somebody else's repository
+        if not _git(_PACKAGE, "ls-files", str(_PACKAGE / "__init__.py")):
             return {}
-        return {"commit": commit, "dirty": bool(_git(here, "status", "--porcelain", "-uno"))}
+        commit = _git(_PACKAGE, "rev-parse", "HEAD")
+        changed = _git(_PACKAGE, "status", "--porcelain", "--untracked-files=all", "--", ".")
+        return {"commit": commit, "dirty": bool(changed)}
     except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return {}
+
+
+@cache
+def code_hash() -> str:
+    """Return a hash over the modules of this package that a run may use."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        name = path.relative_to(_PACKAGE)
+        if name.parts[0] not in _NOT_IN_A_RUN:
+            digest.update(f"{name.as_posix()}:{path.stat().st_size}:".encode())
+            digest.update(path.read_bytes())
+    return f"sha256:{digest.hexdigest()}"
 
 
 def hardware() -> dict[str, str]:
@@ -49,18 +73,22 @@ def hardware() -> dict[str, str]:
     return found
 
 
-def base_fingerprint(source: str, revision: str | None = None) -> str:
+def base_fingerprint(source: str, revision: str | None = None, *, cache: Path | None = None) -> str:
     """For a folder, a hash over its model files; else the hub's commit of `revision`.
 
+    Args:
+        cache: the cache folder, which remembers the hashes of large files.
+
     Raises:
-        OSError, ValueError: there is no such folder, and the hub does not have or give it.
+        ModelError: there is no such folder, and the hub does not have or give it.
     """
     if Path(source).is_dir():
-        return folder_fingerprint(Path(source))
-    from huggingface_hub import hf_hub_download
-
+        return folder_fingerprint(Path(source), cache=cache)
+    found = hub.file(source, "config.json", where=f"model.source={source}", revision=revision)
+    if found is None:
+        raise ModelError(f"model.source={source} holds no config.json.")
     # In the hub's cache a file lies in a folder named by its commit.
-    return f"hub:{Path(hf_hub_download(source, 'config.json', revision=revision)).parent.name}"
+    return f"hub:{found.parent.name}"
 
 
 def tables_fingerprint(folder: Path) -> str:
@@ -72,22 +100,34 @@ def tables_fingerprint(folder: Path) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def folder_fingerprint(folder: Path) -> str:
-    """A hash over the model files of a folder; of large ones, over size, first and last MiB."""
+def folder_fingerprint(folder: Path, *, cache: Path | None = None) -> str:
+    """A hash over every byte of the model files of a folder.
+
+    Args:
+        cache: the cache folder, which remembers the hashes of large files.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    paths = (path for path in sorted(folder.iterdir()) if path.suffix in _OF_A_MODEL)
+    files = tuple((path, file_hashes.State.of(path.stat())) for path in paths if path.is_file())
+    # Kept for a process, so that the cells of a sweep read a folder once.
+    hashed = _settled_folder if all(state.settled for _, state in files) else _folder
+    return hashed(files, cache)
+
+
+def _folder(files: tuple[tuple[Path, file_hashes.State], ...], cache: Path | None) -> str:
+    large = [path for path, state in files if state.size > file_hashes.LARGE]
+    hashes = dict(zip(large, file_hashes.sha256_of_all(large, cache=cache), strict=True))
     digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix not in {".safetensors", ".bin", ".json", ".model", ".txt"}:
-            continue
-        size = path.stat().st_size
-        digest.update(f"{path.name}:{size}:".encode())
-        with path.open("rb") as file:
-            if size <= _WHOLE_FILE:
-                digest.update(file.read())
-            else:
-                digest.update(file.read(_MIB))
-                file.seek(-_MIB, 2)
-                digest.update(file.read(_MIB))
+    for path, state in files:
+        digest.update(f"{path.name}:{state.size}:".encode())
+        # The text of a hash takes the place of a large file, whose size says which of both it is.
+        digest.update(hashes[path].encode() if path in hashes else path.read_bytes())
     return f"sha256:{digest.hexdigest()}"
+
+
+_settled_folder = lru_cache(_folder)
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -97,6 +137,7 @@ def _git(folder: Path, *arguments: str) -> str:
         capture_output=True,
         text=True,
         timeout=10,
+        env={key: value for key, value in os.environ.items() if key not in _OF_ANOTHER},
     )
     return run.stdout.strip()
 

@@ -1,10 +1,12 @@
 """What a finished run leaves behind: record.json, written last, so that it exists means done."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin
 
-from anima_exp.results.files import read_json, write_json
+from anima_exp import json_text
+from anima_exp.results.files import write_json
 
 RECORD = "record.json"
 
@@ -37,6 +39,9 @@ class Record:
     execution: dict[str, Any] = field(default_factory=dict)  # token_budget, recompute, ...
     processes: int = 1  # that shared each batch
     tokens_by_process: list[int] = field(default_factory=list)  # since the last start, by rank
+    code: str = ""  # a hash over the package's modules
+    results_version: int = 1  # identity.RESULTS_VERSION
+    places: dict[str, str] = field(default_factory=dict)  # relative paths of settings, in full
     wandb: str | None = None  # the run's page, or the command that syncs it
 
     def save(self, folder: Path) -> None:
@@ -44,6 +49,29 @@ class Record:
 
     @classmethod
     def load(cls, folder: Path) -> "Record":
+        """Raises OSError, or ValueError if the file holds no record."""
+        values = json_text.read_table(folder / RECORD)
+        for one in fields(cls):
+            if one.name not in values:
+                if one.default is MISSING and one.default_factory is MISSING:
+                    raise ValueError(f"its {one.name} is missing")
+            elif not _fits(values[one.name], one.type):
+                raise ValueError(f"its {one.name} is {json_text.kind(values[one.name])}")
         known = {field.name for field in fields(cls)}
-        values = read_json(folder / RECORD)
         return cls(**{key: value for key, value in values.items() if key in known})
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a JSON value is of the type that a field has."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return True
+    if origin is UnionType:
+        return any(_fits(value, one) for one in inner)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(one, inner[1]) for one in value.values())
+    if origin is list:
+        return isinstance(value, list) and all(_fits(one, inner[0]) for one in value)
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)

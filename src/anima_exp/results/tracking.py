@@ -3,20 +3,21 @@
 Keys come from WANDB_API_KEY or `wandb login` alone; nothing here reads or writes one.
 """
 
-import netrc
-import os
 import secrets
+import shlex
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 from anima_exp.config import RunConfig, TrackingMode
 from anima_exp.errors import first_line
-from anima_exp.results import identity
+from anima_exp.results import identity, wandb_account
 from anima_exp.results.files import write_text
 
 _FIRST_CONTACT_SECONDS = 30
+_LAST_CONTACT_SECONDS = 60  # for what is still to be sent at the end
+_GRACE_SECONDS = 15  # until W&B's own process must have noticed that its time is over
 
 
 class Tracker:
@@ -64,10 +65,35 @@ class Tracker:
         try:
             for key, value in (scores or {}).items():
                 self._run.summary[key] = value
-            self._run.finish(exit_code=int(failed))
+            self._finish(int(failed))
         except Exception as error:
             self._give_up(error)
         self._run = None
+
+    def _finish(self, exit_code: int) -> None:
+        """Finish the W&B run, and wait for a limited time only."""
+        offline = bool(self._run.offline)
+        folder = Path(self._run.dir).parent
+        errors: list[Exception] = []
+
+        def finish() -> None:
+            try:
+                self._run.finish(exit_code=exit_code)
+            except Exception as error:
+                errors.append(error)
+
+        finishing = threading.Thread(target=finish, daemon=True)
+        finishing.start()
+        finishing.join(_LAST_CONTACT_SECONDS + _GRACE_SECONDS)
+        if finishing.is_alive() or any(isinstance(one, TimeoutError) for one in errors):
+            self.note = (
+                f"W&B did not accept everything within {_LAST_CONTACT_SECONDS:g} s; later: "
+                f"wandb sync {shlex.quote(str(folder))}"
+            )
+        elif errors:
+            raise errors[0]
+        elif offline:
+            self.note = _how_to_sync(folder.parent, str(self._run.id))
 
     def _start(self, config: RunConfig, folder: Path) -> None:
         import wandb
@@ -85,6 +111,8 @@ class Tracker:
             "disable_code": True,
             "x_save_requirements": False,  # record.json names the versions that matter
         }
+        if "finish_timeout" in wandb.Settings.model_fields:
+            settings |= {"finish_timeout": _LAST_CONTACT_SECONDS, "finish_timeout_raises": True}
         tags = [config.model.name, config.data.name, config.quant.type.value, *config.tracking.tags]
         how: dict[str, Any] = {
             "project": config.tracking.project,
@@ -105,15 +133,18 @@ class Tracker:
             except Exception:
                 if mode != "online" or config.tracking.mode is TrackingMode.online:
                     raise
+                if wandb.run is not None:  # the caller's own, which a teardown would end
+                    raise
                 mode = "offline"
+                wandb.teardown()  # else its process keeps the id of the run that did not begin
                 self._run = wandb.init(mode=mode, settings=wandb.Settings(**settings), **how)
         if mode == "online":
             self.note = f"W&B: {self._run.url}"
         else:
-            self.note = f"W&B offline; later: wandb sync {Path(self._run.dir).parent}"
+            self.note = _how_to_sync(Path(self._run.dir).parents[1], str(self._run.id))
 
     def _give_up(self, error: Exception) -> None:
-        reason = first_line(error)
+        reason = wandb_account.without_keys(first_line(error))
         self.note = f"W&B is off: {reason} The run goes on; metrics.jsonl has everything."
         self._run = None
 
@@ -126,21 +157,22 @@ def _run_id(folder: Path) -> str:
     return file.read_text(encoding="utf-8").strip()
 
 
+def _how_to_sync(folder: Path, run_id: str) -> str:
+    """The command that sends what was kept offline: each start of a run has a folder of its own."""
+    parts = sorted(
+        part for part in folder.glob(f"offline-run-*-{run_id}") if not any(part.glob("*.synced"))
+    )
+    return f"W&B offline; later: wandb sync {' '.join(shlex.quote(str(part)) for part in parts)}"
+
+
 def _mode(wanted: TrackingMode) -> Any:
-    """Online where a key is at hand; whether the network is, W&B finds out."""
+    """Online where there is a key and its server answers."""
     if wanted is not TrackingMode.auto:
         return wanted.value
-    if chosen := os.environ.get("WANDB_MODE"):
+    if chosen := wandb_account.chosen_mode():
         return chosen
-    return "online" if has_key() else "offline"
+    if not wandb_account.has_key():
+        return "offline"
+    import wandb
 
-
-def has_key() -> bool:
-    """Whether `wandb login` or the environment left a key; its value is not looked at."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+    return "offline" if wandb_account.unreachable(wandb.Settings().base_url) else "online"

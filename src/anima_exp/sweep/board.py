@@ -41,6 +41,7 @@ _AFTER = {
     Outcome.in_use: Status.elsewhere,
     Outcome.no_slot: Status.waiting,
     Outcome.bad_fork: Status.waiting,
+    Outcome.server_gone: Status.waiting,
     Outcome.stopped: Status.waiting,
     Outcome.given_up: Status.given_up,
 }
@@ -94,6 +95,7 @@ class Board:
             Outcome.failed: f"failed: {job.cell.failure}",
             Outcome.paused: f"paused at step {progress.step}, {self._score(progress)}",
             Outcome.in_use: "in another process's hands",
+            Outcome.server_gone: "the process that starts jobs was ended; it is started again",
             Outcome.stopped: f"stopped at step {progress.step}",
             Outcome.given_up: f"given up at step {progress.step}, {self._score(progress)}",
         }

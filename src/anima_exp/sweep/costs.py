@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from anima_exp.plan.grid import show_grid
 from anima_exp.results import screen
+from anima_exp.run_checks import check_files
 from anima_exp.sweep.sweeper import composed, sweep_name
 from anima_exp.sweep_files import question
 
@@ -20,13 +21,14 @@ def show_costs(
     params: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     factors: Mapping[str, Any],
+    about: str | None,
     published: Any,
 ) -> None:
-    """Raises ConfigError: a cell cannot run, though its files may be missing."""
+    """Raises ConfigError: a cell cannot run; the base alone may be missing here."""
     name = sweep_name(master, arguments)
     grid = composed(
         master, arguments, loader=loader, params=params, rows=rows, factors=factors,
-        check_inputs=lambda config: None,
+        check_inputs=check_files,
     )  # fmt: skip
     asked = question(name, master)
     screen.say(name + (f": {asked}" if asked else ""))

@@ -23,8 +23,11 @@ class SweepFile:
     question: str | None
     command: str
     grid: Grid
+    about: str | None = None  # the swept key that the question is about
     published: Any = None
     stopped: dict[str, dict[str, Any]] = field(default_factory=dict)  # by early stopping
+    # The rungs of early stopping that each cell has reached, with the metric there.
+    reached: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     key: str | None = None  # what the folder is named by, if not by the cells
 
     @property
@@ -48,6 +51,7 @@ class SweepFile:
             {
                 "name": self.name,
                 "question": self.question,
+                "about": _setting(self.about) if self.about else None,
                 "command": self.command,
                 "swept": [_setting(key) for key in self.grid.swept],
                 "metric": settings.metric,
@@ -55,6 +59,7 @@ class SweepFile:
                 "cells": [self._cell(cell) for cell in self.grid.cells],
                 "published": self.published,
                 "stopped": self.stopped,
+                "reached": self.reached,
             },
         )
 

@@ -4,22 +4,28 @@ Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", arXiv 1
 Algorithm 2. A cell pauses at each rung with a checkpoint and goes on from it when it is promoted;
 nothing is trained twice. Everything is read from the run folders, so that a killed sweep goes on
 with the same knowledge.
+
+What competes are settings, not runs: the seeds of one setting are promoted or dropped together, by
+their mean at the rung. Otherwise each rung would pick lucky seeds, and a setting that survives
+would be left with fewer repeats than it was given.
 """
 
 from collections import Counter
+from statistics import fmean
 from typing import Any
 
 from anima_exp.config import Direction, SweepConfig
 from anima_exp.errors import ConfigError
-from anima_exp.results.lines import StepLines
-from anima_exp.sweep.cell import Cell, State
+from anima_exp.sweep.cell import Cell, State, by_setting
 from anima_exp.sweep.job import Job, Outcome
 from anima_exp.sweep.metric import check_metric
 from anima_exp.sweep.queue import Elsewhere
 
+Setting = tuple[str, ...]  # the names of its cells, one for each seed
+
 
 class Halving:
-    """The schedule: promotes a paused cell where it can, else begins a new one."""
+    """The schedule: promotes a paused setting where it can, else begins a new one."""
 
     def __init__(self, cells: list[Cell], settings: SweepConfig) -> None:
         self._cells = {cell.name: cell for cell in cells}
@@ -27,6 +33,9 @@ class Halving:
         for cell in cells:
             check_metric(cell.config)
         self._rungs = {cell.name: rungs(cell, settings) for cell in cells}
+        self._groups = [tuple(cell.name for cell in group) for group in by_setting(cells)]
+        self._group_of = {name: group for group in self._groups for name in group}
+        self._promoted: Counter[Setting] = Counter()  # the rung that it was let past in this start
         self._values: dict[str, list[float]] = {c.name: self._read(c) for c in cells}
         self._done = {cell.name for cell in cells if cell.state is State.done}
         self._busy: set[str] = set()  # running, or in another process's hands
@@ -44,6 +53,8 @@ class Halving:
             return None
         self._busy.add(name)
         level = len(self._values[name])
+        group = self._group_of[name]
+        self._promoted[group] = max(level, self._promoted[group])
         steps = self._rungs[name]
         return Job(self._cells[name], until=steps[level] if level < len(steps) else None)
 
@@ -71,52 +82,101 @@ class Halving:
         found = {}
         for level in range(1, self._settings.rungs + 1):
             ranks = self._best(level)
-            for rank, name in enumerate(ranks, start=1):
-                values = self._values[name]
-                if len(values) > level or name in self._done or self._failed(name):
+            for rank, group in enumerate(ranks, start=1):
+                if self._past(group, level):
                     continue
-                step = self._rungs[name][level - 1]
-                found[name] = {
-                    "step": step,
-                    "metric": self._settings.metric,
-                    "value": values[-1],
-                    "reason": f"{rank} of {len(ranks)} at step {step}; "
-                    f"one in {self._settings.reduction_factor} went on",
-                }
+                for name in group:
+                    if len(self._values[name]) != level or not self._live(name):
+                        continue
+                    step = self._rungs[name][level - 1]
+                    found[name] = {
+                        "rung": level,
+                        "step": step,
+                        "metric": self._settings.metric,
+                        "value": self._values[name][-1],
+                        "reason": f"{rank} of {len(ranks)} at step {step}; "
+                        f"one in {self._settings.reduction_factor} went on",
+                    }
+                    if len(group) > 1:
+                        scores = self._scores(group, level)
+                        found[name] |= {"seeds": len(scores), "mean": fmean(scores)}
+                        found[name]["reason"] = (
+                            f"{rank} of {len(ranks)} settings at step {step}, by the mean of "
+                            f"{len(scores)} seed{'s' * (len(scores) > 1)}; "
+                            f"one in {self._settings.reduction_factor} went on"
+                        )
         return found
+
+    def reached(self) -> dict[str, list[dict[str, Any]]]:
+        return {
+            name: [
+                {"rung": level, "step": self._rungs[name][level - 1], "value": value}
+                for level, value in enumerate(values, start=1)
+            ]
+            for name, values in self._values.items()
+            if values
+        }
 
     def _choose(self) -> str | None:
         """A paused cell that may go on, of the highest rung; else a new one; else the last hope."""
-        free = {
-            name
-            for name in self._cells.keys() - self._done - self._busy
-            if self._failures[name] <= self._settings.retries
-        }
+        free = {name for name in self._cells.keys() - self._busy if self._live(name)}
         for level in range(self._settings.rungs, 0, -1):
             ranks = self._best(level)
-            for name in ranks[: len(ranks) // self._settings.reduction_factor]:
-                if len(self._values[name]) == level and name in free:
-                    return name
+            best = ranks[: len(ranks) // self._settings.reduction_factor]
+            # The other seeds of a setting follow one that was let past the rung.
+            follow = [group for group in self._groups if self._past(group, level)]
+            for group in [*follow, *best]:
+                for name in group:
+                    if len(self._values[name]) == level and name in free:
+                        return name
         if fresh := [name for name in free if not self._values[name]]:
             # In the order of their hashes, for a grid's own order often goes from bad to good, and
-            # then every cell would be the best so far.
-            return min(fresh, key=lambda name: name.rpartition("-")[2])
+            # then every cell would be the best so far. A setting that has begun comes first: it is
+            # judged when all its seeds are at the rung.
+            return min(fresh, key=self._turn)
         if free and not self._done and not self._busy:
-            # Too few cells for a share of them to be one: the best of the highest rung goes on.
-            return max(free, key=lambda n: (len(self._values[n]), self._better(n)))
+            # Too few settings for a share of them to be one: the best of the highest rung goes on.
+            return self._last_hope(free)
         return None
 
-    def _best(self, level: int) -> list[str]:
-        """The cells that have reached rung `level` (from 1), the best first."""
-        there = [name for name, values in self._values.items() if len(values) >= level]
-        return sorted(there, key=lambda name: self._better(name, level), reverse=True)
+    def _turn(self, name: str) -> tuple[bool, str, str]:
+        group = self._group_of[name]
+        begun = any(self._values[other] or other in self._busy for other in group)
+        return not begun, min(map(_hash, group)), _hash(name)
 
-    def _better(self, name: str, level: int = 0) -> float:
-        value = self._values[name][level - 1]
+    def _last_hope(self, free: set[str]) -> str:
+        level = max(len(self._values[name]) for name in free)
+        group = next(one for one in self._best(level) if free.intersection(one))
+        return next(name for name in group if name in free)
+
+    def _best(self, level: int) -> list[Setting]:
+        """The settings that have reached rung `level` (from 1) with all seeds, the best first."""
+        there = [group for group in self._groups if self._is_at(group, level)]
+        return sorted(there, key=lambda group: self._better(group, level), reverse=True)
+
+    def _is_at(self, group: Setting, level: int) -> bool:
+        # A seed that failed, or was done before without a look there, has no say.
+        return bool(self._scores(group, level)) and all(
+            len(self._values[name]) >= level for name in group if self._live(name)
+        )
+
+    def _past(self, group: Setting, level: int) -> bool:
+        """Whether a seed was let past the rung: then all are."""
+        return self._promoted[group] >= level or any(
+            len(values) > level or (len(values) == level and name in self._done)
+            for name in group
+            for values in [self._values[name]]
+        )
+
+    def _scores(self, group: Setting, level: int) -> list[float]:
+        return [self._values[n][level - 1] for n in group if len(self._values[n]) >= level]
+
+    def _better(self, group: Setting, level: int) -> float:
+        value = fmean(self._scores(group, level))
         return -value if self._settings.direction is Direction.minimize else value
 
-    def _failed(self, name: str) -> bool:
-        return self._failures[name] > self._settings.retries
+    def _live(self, name: str) -> bool:
+        return name not in self._done and self._failures[name] <= self._settings.retries
 
     def _read(self, cell: Cell) -> list[float]:
         """The metric at each rung that the cell has reached, the lowest first.
@@ -124,19 +184,23 @@ class Halving:
         That is what it logged last up to the rung. A cell that ran past it in an earlier sweep
         without looking counts with what it saw next; a done one does not count there.
         """
-        metric, found = self._settings.metric, []
-        rows = StepLines(cell.folder / "metrics.jsonl").rows()
-        furthest = max((row["step"] for row in rows), default=0)
+        found: list[float] = []
+        values = cell.measured(self._settings.metric)
+        furthest = max((row["step"] for row in cell.logged()), default=0)
         last = 0
         for step in self._rungs[cell.name]:
-            here = [row[metric] for row in rows if metric in row and last < row["step"] <= step]
+            here = [value for at, value in values if last < at <= step]
             if not here and cell.state is not State.done:
-                here = [row[metric] for row in rows if metric in row and row["step"] > step][:1]
+                here = [value for at, value in values if at > step][:1]
             if not here or furthest < step:
                 break
-            found.append(float(here[-1]))
+            found.append(here[-1])
             last = step
         return found
+
+
+def _hash(name: str) -> str:
+    return name.rpartition("-")[2]
 
 
 def rungs(cell: Cell, settings: SweepConfig) -> list[int]:
@@ -160,5 +224,6 @@ def rungs(cell: Cell, settings: SweepConfig) -> list[int]:
 
 
 def _logged(cell: Cell) -> list[str]:
-    rows = StepLines(cell.folder / "metrics.jsonl").rows()
-    return sorted({key for row in rows for key in row if key not in ("step", "eval_seconds")})
+    return sorted(
+        {key for row in cell.logged() for key in row if key not in ("step", "eval_seconds")}
+    )

@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from anima_exp.child_process import Exit
 from anima_exp.sweep.cell import Cell
+
+# In the environment of the process that jobs are forked from, while it starts: `cpu` or `gpu`.
+WARM_FOR = "ANIMA_EXP_WARM_FOR"
 
 
 @dataclass(frozen=True)
@@ -15,13 +19,14 @@ class Job:
 
 
 class Outcome(Enum):
-    """The value is the exit status that tells it, where one does."""
+    """How a job ended; the value is the exit status that says so, if one does."""
 
-    done = 0
-    failed = 1  # and any other status
-    paused = 70  # reached `until`
-    in_use = 71  # another process runs this cell
-    no_slot = 72  # another sweep took the GPU first
-    bad_fork = 74  # the warm process has initialised CUDA, which a fork of it cannot use
-    stopped = 73  # Ctrl-C, SIGTERM: a checkpoint was written if there was anything to save
-    given_up = 75  # the same, because the schedule thought it hopeless; no exit status
+    done = Exit.done
+    failed = Exit.failed
+    paused = Exit.paused
+    in_use = Exit.in_use
+    no_slot = Exit.no_slot
+    bad_fork = Exit.bad_fork
+    stopped = Exit.stopped
+    given_up = "given up"  # stopped, because the schedule thought it hopeless
+    server_gone = "server gone"  # the process it is forked from was ended, before the job began

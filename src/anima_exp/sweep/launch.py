@@ -51,6 +51,7 @@ def run_here(file: SweepFile, schedule: Schedule, settings: RunConfig) -> None:
         pool.run(schedule)
     if not pool.signals:  # else nothing is decided
         file.stopped = schedule.stopped()
+    file.reached = schedule.reached()
     if cells:
         file.save()
     if pool.signals:

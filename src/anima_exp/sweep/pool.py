@@ -4,7 +4,9 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
@@ -15,12 +17,14 @@ from anima_exp.results.folder import FAILURE
 from anima_exp.sweep import worker
 from anima_exp.sweep.board import Board
 from anima_exp.sweep.cell import Cell, State
-from anima_exp.sweep.job import Job, Outcome
+from anima_exp.sweep.job import WARM_FOR, Job, Outcome
 from anima_exp.sweep.progress import Progress
 from anima_exp.sweep.slots import Place, Slot, free_place
 
 PRELOAD = ["anima_exp.sweep.warm"]  # by the process that jobs are forked from
 _SERVER_GONE = 255  # what multiprocessing says of a child when the server that forked it is gone
+_SERVER_ENDS_SECONDS = 1.0
+_TRIES_WITHOUT_SERVER = 1  # of a job whose server was ended before it began
 _LOOK_SECONDS = 0.2  # how often jobs, slots and signals are looked at
 _SLOT_TAKEN_SECONDS = 5.0  # how long a slot is left alone that another sweep has
 
@@ -43,6 +47,9 @@ class Schedule(Protocol):
 
     def stopped(self) -> dict[str, dict[str, Any]]:
         """The cells that were given up before their last step: where, and why, by their names."""
+
+    def reached(self) -> dict[str, list[dict[str, Any]]]:
+        """By name of a cell, the rungs that it has reached: rung (from 1), step, value there."""
 
 
 @dataclass
@@ -73,10 +80,11 @@ class Pool:
     _context: Any = None
     _running: list[_Running] = field(default_factory=list)
     _taken: dict[str, float] = field(default_factory=dict)  # slot -> until when
+    _without_server: Counter[str] = field(default_factory=Counter)  # by name of a cell
 
     def run(self, schedule: Schedule) -> None:
         before = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
-        self._context = _context(self.slots, warm=self.warm)
+        self._context = _context(warm=self.warm)
         try:
             with self.board:
                 while self._running or (schedule.waiting and not self.signals):
@@ -100,21 +108,47 @@ class Pool:
                 schedule.ended(job, elsewhere)
                 self.board.ended(job, elsewhere, Progress.whole(job.cell))
             elif place := self._free_place():
-                self._spawn(job, place)
+                self._spawn(job, place, schedule)
             else:
                 schedule.ended(job, Outcome.no_slot)
                 return
 
-    def _spawn(self, job: Job, place: Place) -> None:
+    def _spawn(self, job: Job, place: Place, schedule: Schedule) -> None:
         cell = job.cell
         (cell.folder / FAILURE).unlink(missing_ok=True)  # what it says from here on is news
         process = self._context.Process(
             target=worker.main,
             args=(self.work, cell.config, job.until, place, cell.log, self.first_line(cell)),
         )
-        process.start()
+        server = self._context.get_start_method() == "forkserver"
+        try:
+            with _environment(_variables(self.slots[0], server=server)):  # it starts at first use
+                process.start()
+        except (OSError, EOFError):  # of a server that was ended a moment ago
+            if not server:
+                raise
+            outcome = self._server_gone(job)
+            schedule.ended(job, outcome)
+            self.board.ended(job, outcome, Progress(cell))
+            return
         self._running.append(_Running(job, place, process, Progress(cell)))
         self.board.started(job, place)
+
+    def _server_gone(self, job: Job) -> Outcome:
+        """The server was ended while the job began: it begins again, once, with a new server."""
+        cell = job.cell
+        time.sleep(
+            _SERVER_ENDS_SECONDS
+        )  # a start before it has let go of its socket would fail too
+        self._without_server[cell.name] += 1
+        if self._without_server[cell.name] <= _TRIES_WITHOUT_SERVER:
+            return Outcome.server_gone
+        _leave_word(
+            cell,
+            "the process that starts jobs was ended twice while this job began, as the system "
+            "does when memory runs out. launcher.warm=false starts jobs without it",
+        )
+        return Outcome.failed
 
     def _free_place(self) -> Place | None:
         used = {slot.name for running in self._running for slot in running.place.slots}
@@ -137,11 +171,13 @@ class Pool:
             running.progress.read()
             running.asked_to_stop |= bool(self.signals)
             outcome = _outcome(running)
+            if outcome is Outcome.server_gone:
+                outcome = self._server_gone(running.job)
             if outcome is Outcome.no_slot:
                 self._leave_alone(running.place.slots)
             elif outcome is Outcome.bad_fork and self.warm:
                 self.warm = False
-                self._context = _context(self.slots, warm=False)
+                self._context = _context(warm=False)
                 self.board.say(
                     "A library has touched the GPU before its time: from here on every "
                     "job imports its own (launcher.warm=false)."
@@ -170,20 +206,39 @@ class Pool:
         self.board.stopping(signal.Signals(number).name)
 
 
-def _context(slots: list[Slot], *, warm: bool) -> Any:
-    """Where processes come from: a server that has imported everything, or nowhere.
-
-    Set in the environment, for both read it before any module of ours could tell them.
-    """
-    os.environ["OMP_NUM_THREADS"] = str(slots[0].threads)
-    # Else `torch.cuda.is_available()` would initialise CUDA in the server.
-    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
-    os.environ["ANIMA_EXP_WARM_FOR"] = "gpu" if slots[0].gpu else "cpu"
+def _context(*, warm: bool) -> Any:
+    """Where processes come from: a server that has imported everything, or nowhere."""
     if not warm or "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     return context
+
+
+def _variables(slot: Slot, *, server: bool) -> dict[str, str]:
+    """What a new process must find in its environment, before it imports any module of ours."""
+    # Otherwise `torch.cuda.is_available()` would initialise CUDA in the server.
+    found = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+    if server:
+        found[WARM_FOR] = "gpu" if slot.gpu else "cpu"
+    if slot.threads is not None:
+        found["OMP_NUM_THREADS"] = str(slot.threads)
+    return found
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Inside, processes start with these variables; afterwards all are as they were."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _elsewhere(cell: Cell) -> Outcome | None:
@@ -202,8 +257,11 @@ def _outcome(running: _Running) -> Outcome:
         return Outcome.given_up
     if running.asked_to_stop:
         return Outcome.stopped
-    if status == _SERVER_GONE and cell.busy:  # the server died, the job it had forked lives on
-        return Outcome.in_use
+    if status == _SERVER_GONE:
+        if cell.busy:  # the server died, the job it had forked lives on
+            return Outcome.in_use
+        if cell.state is not State.failed:
+            return Outcome.server_gone
     known = {outcome.value: outcome for outcome in Outcome}
     outcome = known.get(status or 0, Outcome.failed)
     if outcome in (Outcome.done, Outcome.stopped):  # neither asked for, nor is there a record
@@ -215,15 +273,19 @@ def _outcome(running: _Running) -> Outcome:
 
 def _say_why(cell: Cell, status: int | None) -> None:
     """Leave word for a process that could not do so itself."""
-    if (cell.folder / FAILURE).exists() or not cell.folder.is_dir():
-        return
     reason = _last_words(cell) or f"the process ended with status {status}"
     if status is not None and status < 0:
         name = signal.Signals(-status).name
         reason = f"the process was ended by {name}"
         if name == "SIGKILL":
             reason += ", as the system does when memory runs out"
-    write_text(cell.folder / FAILURE, reason + "\n")
+    _leave_word(cell, reason)
+
+
+def _leave_word(cell: Cell, reason: str) -> None:
+    if not (cell.folder / FAILURE).exists():
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        write_text(cell.folder / FAILURE, reason + "\n")
 
 
 def _last_words(cell: Cell) -> str:

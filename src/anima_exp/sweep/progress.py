@@ -1,9 +1,10 @@
 """How far a running cell is: read from the metrics that it writes, as any onlooker could."""
 
-import json
 import time
+from math import ceil
 from typing import Any
 
+from anima_exp import json_text
 from anima_exp.sweep.cell import Cell
 
 
@@ -67,7 +68,8 @@ class Progress:
             self.loss = row["loss"]
             if self._steps is None and row.get("epoch"):
                 epochs = self.cell.config.trainer.epochs or 0.0
-                self._steps = round(row["step"] * epochs / row["epoch"])
+                # The last batch may be short, so that the last step counts as one all the same.
+                self._steps = ceil(round(row["step"] * epochs / row["epoch"], 6))
         else:
             self.scores = {k: v for k, v in row.items() if k not in ("step", "eval_seconds")}
 
@@ -87,7 +89,9 @@ class Progress:
 def _row(line: bytes) -> dict[str, Any] | None:
     """None for a line that a crash or a full disk cut short."""
     try:
-        row = json.loads(line)
+        row = json_text.parse(line)
     except ValueError:
         return None
-    return row if isinstance(row, dict) and "step" in row else None
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        return None
+    return {key: value for key, value in row.items() if isinstance(value, int | float)}

@@ -37,7 +37,7 @@ class Queue:
         return self._jobs.popleft() if self._jobs else None
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        if outcome in (Outcome.no_slot, Outcome.bad_fork):
+        if outcome in (Outcome.no_slot, Outcome.bad_fork, Outcome.server_gone):
             self._jobs.appendleft(job)
         elif outcome is Outcome.in_use:
             self._elsewhere.add(job)
@@ -50,6 +50,9 @@ class Queue:
         return False
 
     def stopped(self) -> dict[str, dict[str, Any]]:
+        return {}
+
+    def reached(self) -> dict[str, list[dict[str, Any]]]:
         return {}
 
 

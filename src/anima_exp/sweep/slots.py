@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from anima_exp.config import LauncherConfig, RunConfig
-from anima_exp.cores import cores
+from anima_exp.cores import cores, threads_are_chosen
 from anima_exp.errors import ConfigError
 
 _DEVICES = ("/dev/nvidia0", "/dev/kfd")
@@ -25,7 +25,7 @@ _DEVICES = ("/dev/nvidia0", "/dev/kfd")
 class Slot:
     name: str
     gpu: str | None  # for CUDA_VISIBLE_DEVICES
-    threads: int  # of the CPU, for one process
+    threads: int | None  # of the CPU, for one process; None if the user's environment says it
 
     @property
     def lease(self) -> FileLock | None:
@@ -57,7 +57,7 @@ class Place:
         return ",".join(slot.gpu for slot in self.slots if slot.gpu) or None
 
     @property
-    def threads(self) -> int:
+    def threads(self) -> int | None:
         return self.slots[0].threads
 
     def take(self) -> list[FileLock]:
@@ -112,7 +112,7 @@ def slots(settings: LauncherConfig) -> list[Slot]:
     devices, each = gpus(), settings.gpus_per_job
     if not devices:
         jobs = settings.jobs or 1
-        threads = max(1, cores() // (jobs * each))  # a job of several processes divides its own
+        threads = _threads(jobs * each)
         return [Slot(f"cpu{i}", None, threads) for i in range(jobs)]
     if each > len(devices):
         found = f"{len(devices)} GPU{'s' * (len(devices) > 1)}"
@@ -134,9 +134,14 @@ def slots(settings: LauncherConfig) -> list[Slot]:
             f"launcher.jobs={jobs}, but {len(devices)} GPUs with launcher.jobs_per_gpu="
             f"{settings.jobs_per_gpu} hold {most}. Raise launcher.jobs_per_gpu."
         )
-    threads = max(1, cores() // (jobs * each))
+    threads = _threads(jobs * each)
     # Every place stays in the list, for another sweep may hold the first ones.
     return [Slot(f"{gpu}.{place}".replace("/", "_"), gpu, threads) for gpu, place in places]
+
+
+def _threads(processes: int) -> int | None:
+    """Threads of each of so many processes; None if the user has chosen a number."""
+    return None if threads_are_chosen(os.environ) else max(1, cores() // processes)
 
 
 def slots_of_a_job(settings: LauncherConfig, found: list[Slot]) -> int:

@@ -16,7 +16,7 @@ from anima_exp.config import EarlyStopping, RunConfig
 from anima_exp.errors import ConfigError, SweepError
 from anima_exp.parallel.place import place
 from anima_exp.results import screen
-from anima_exp.run_checks import check_inputs
+from anima_exp.run_checks import check_dry, check_hubs, check_inputs
 from anima_exp.sweep import summary
 from anima_exp.sweep.cell import Cell, State
 from anima_exp.sweep.composition import Composer
@@ -40,6 +40,7 @@ def sweep(
     params: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     factors: Mapping[str, Any],
+    about: str | None,
     published: Any,
 ) -> None:
     """Do what is missing of a grid.
@@ -66,6 +67,7 @@ def sweep(
         question=question(name, master),
         command=typed(),
         grid=grid,
+        about=_about(about, grid, params=params, rows=rows, factors=factors),
         published=OmegaConf.to_container(published) if published else None,
     )
     settings = grid.cells[0].config
@@ -73,8 +75,10 @@ def sweep(
     schedule = schedule_for(grid.cells)  # says what early stopping lacks, before a dry run ends
     summary.before(file)
     if settings.dry_run:
+        check_dry([cell.config for cell in grid.cells], here=launcher is None)
         summary.table(grid.cells)
         return
+    check_hubs([cell.config for cell in grid.cells if cell.state is not State.done])
     file.save()
     lost: list[Cell] = []
     if launcher is None:
@@ -112,6 +116,28 @@ def composed(
         check_inputs=check_inputs,
         progress=_progress,
     )
+
+
+def _about(
+    about: str | None,
+    grid: Grid,
+    *,
+    params: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    factors: Mapping[str, Any],
+) -> str | None:
+    """Return the key that the question is about, or None if the command line fixed its value.
+
+    Raises:
+        ConfigError: the sweep does not vary it.
+    """
+    varied = {*grid.swept, *params, *factors, *(key for row in rows for key in row)}
+    if about is not None and about not in varied:
+        raise ConfigError(
+            f"hydra.sweeper.about={about} is no setting that this sweep varies. "
+            f"Give one of {', '.join(sorted(varied))}, or leave it out."
+        )
+    return about if about in grid.swept else None
 
 
 def _on_a_cluster(cells: list[Cell], launcher: Launcher, master: DictConfig) -> list[Cell]:

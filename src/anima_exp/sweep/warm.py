@@ -1,6 +1,8 @@
 """What every job imports, imported once: the process that jobs are forked from loads this module.
 
-No device may be touched and no thread started here, for neither survives a fork.
+Importing it has no effect in any other process: only the pool (pool.py) sets WARM_FOR, while it
+starts that process. No device may be touched and no thread started here, for neither survives a
+fork.
 """
 
 import gc
@@ -9,9 +11,9 @@ import signal
 from contextlib import suppress
 from importlib import import_module
 
-from anima_exp.quiet import quiet_libraries
+from anima_exp.quiet import import_bitsandbytes, quiet_libraries
+from anima_exp.sweep.job import WARM_FOR
 
-WARM_FOR = "ANIMA_EXP_WARM_FOR"  # `cpu` or `gpu`, in the environment of the process
 _FOR_ALL = (
     "torch",
     "transformers.models.llama.modeling_llama",
@@ -37,9 +39,12 @@ _WITHOUT_GPU = (
 _LATE = ("transformers.modeling_utils", "wandb.sdk.launch")
 
 
-def load() -> None:
+def load(kind: str) -> None:
+    """Import all that the jobs of a sweep need, on machines with a `gpu` or with a `cpu` alone."""
     quiet_libraries()
-    cpu = os.environ.get(WARM_FOR) == "cpu"
+    cpu = kind == "cpu"
+    if cpu:
+        import_bitsandbytes()
     for module in [*_FOR_ALL, *(_WITHOUT_GPU if cpu else []), *_LATE]:
         with suppress(Exception):  # the job that needs it will say what is wrong with it
             import_module(module)
@@ -52,4 +57,6 @@ def load() -> None:
     gc.freeze()
 
 
-load()
+# The variable is removed, since the jobs inherit this process's environment.
+if kind := os.environ.pop(WARM_FOR, None):
+    load(kind)

@@ -3,17 +3,18 @@
 import os
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any, NoReturn
 
 from filelock import Timeout
 
+from anima_exp.child_process import end_with_parent
 from anima_exp.config import RunConfig
-from anima_exp.errors import AnimaError, InUse, Paused, Stopped
+from anima_exp.errors import AnimaError, InUse, Paused, RunEnded, Stopped
 from anima_exp.sweep.job import Outcome
 from anima_exp.sweep.slots import Place
 from anima_exp.terminal import write
@@ -35,7 +36,8 @@ def main(
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # a terminal's Ctrl-C is the sweep's alone, which passes it on once
     signal.signal(signal.SIGTERM, _stopped)  # training/stop.py takes over during the steps
-    _end_with_parent()
+    if parent := parent_process():  # nobody would take note of this job's end without it
+        end_with_parent(partial(connection.wait, [parent.sentinel]))
     try:
         leases = place.take()
     except Timeout:
@@ -62,7 +64,7 @@ def _outcome(work: Work, config: RunConfig, until: int | None) -> Outcome:
         return Outcome.stopped
     except SystemExit:
         return Outcome.stopped
-    except AnimaError as error:
+    except (AnimaError, RunEnded) as error:
         if not error.told:  # by a process of the run's own, into the same log
             write(f"anima_exp: {error}\n")
         return Outcome.failed
@@ -80,7 +82,9 @@ def _forked_too_late() -> bool:
 def _use(place: Place) -> None:
     if place.gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = place.gpus
-    os.environ["OMP_NUM_THREADS"] = str(place.threads)
+    if place.threads is None:  # the user has chosen, and the environment says so
+        return
+    os.environ["OMP_NUM_THREADS"] = str(place.threads)  # for the processes that this one starts
     if torch := sys.modules.get("torch"):  # a warm process has read the variable already
         torch.set_num_threads(place.threads)
 
@@ -92,19 +96,6 @@ def _write_to(log: Path) -> None:
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
-
-
-def _end_with_parent() -> None:
-    """Stop with a checkpoint when the sweep is gone; nobody would take note of this job's end."""
-    parent = parent_process()
-    if parent is None:
-        return
-
-    def wait() -> None:
-        connection.wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _stopped(number: int, _: Any) -> NoReturn:

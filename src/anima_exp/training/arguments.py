@@ -5,9 +5,9 @@ import math
 from pathlib import Path
 
 import torch
-from transformers import TrainingArguments
 
 from anima_exp.config import OptimizerName, Precision, RunConfig
+from anima_exp.training.libraries import TrainingArguments
 
 _OPTIMIZERS = {
     OptimizerName.paged_adamw_32bit: "paged_adamw_32bit",

@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from anima_exp import json_text
+
 _FILE = "meter.json"
 
 
@@ -56,4 +58,4 @@ class Meter:
 
     @classmethod
     def load(cls, folder: Path) -> "Meter":
-        return cls(**json.loads((folder / _FILE).read_text(encoding="utf-8")))
+        return cls(**json_text.read_table(folder / _FILE))

@@ -20,7 +20,7 @@ def row_order(
 
     Args:
         lengths: tokens of each row, `[N]`.
-        rows: how many rows the run sees in all: steps x batch_size.
+        rows: how many rows the run sees in all (plan/lengths.py).
         batch_size: examples per optimizer step; with `group_by_length` those of one batch are of
             similar length. 50 shuffled batches are sorted at a time, and each pass begins with
             its longest row, so that a run too large for memory fails at once.

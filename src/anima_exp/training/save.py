@@ -22,9 +22,12 @@ def save(model: Any, tokenizer: Any, folder: Path, *, card: str) -> None:
     draft = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     model.config.use_cache = True  # off for training only
-    with writing(folder):
-        model.save_pretrained(draft)
-        tokenizer.save_pretrained(draft)
-        (draft / CARD).write_text(card, encoding="utf-8")
-        publish_folder(draft, folder)
+    try:
+        with writing(folder):
+            model.save_pretrained(draft)
+            tokenizer.save_pretrained(draft)
+            (draft / CARD).write_text(card, encoding="utf-8")
+            publish_folder(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)  # half of it would take the missing room
     model.config.use_cache = False

@@ -9,11 +9,10 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-from transformers import TrainerCallback
-
 from anima_exp.parallel.world import World
 from anima_exp.signals import FROM_CLUSTER, SAME_WISH_SECONDS
 from anima_exp.terminal import note
+from anima_exp.training.libraries import TrainerCallback
 
 
 class StopOnSignal(TrainerCallback):

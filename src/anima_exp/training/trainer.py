@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from anima_exp.config import RunConfig
+from anima_exp.data.micro_batch import label_count
 from anima_exp.errors import TrainingError
 from anima_exp.model.adapter import cast_adapter
 from anima_exp.model.dropout import TokenKeys
@@ -25,6 +25,7 @@ from anima_exp.results.files import writing
 from anima_exp.results.provenance import peak_memory_gib
 from anima_exp.training import checkpoint
 from anima_exp.training.arguments import training_arguments
+from anima_exp.training.libraries import PrinterCallback, Trainer, TrainerCallback
 from anima_exp.training.meter import Meter
 from anima_exp.training.order import FixedOrder
 from anima_exp.training.step import Step
@@ -37,13 +38,14 @@ class QLoraTrainer(Trainer):
 
     Args:
         rows: indexable; each item holds `input_ids` and `labels` of one row.
-        order: row numbers, `[steps * batch_size]` (training/order.py).
+        order: row numbers, `[steps * batch_size]` or fewer: the last batch may be short.
         keys: what the model's dropout masks come from (model/dropout.py).
         token_budget: tokens of one forward pass, to begin with.
         world: the processes that share the run; the first writes.
         in_step: see step.py.
         folder: where checkpoints go.
         log: takes a dict with `step` and what was measured.
+        vouch: brings the journal to the disk, and returns what a checkpoint is to know of it.
         evaluate: takes the step; measures the model as it stands.
 
     Raises:
@@ -64,17 +66,20 @@ class QLoraTrainer(Trainer):
         in_step: bool,
         folder: Path,
         log: Log,
+        vouch: Callable[[], dict[str, Any]],
         evaluate: Callable[[int], None],
         callbacks: list[TrainerCallback],
     ) -> None:
         self.order = order
         self.world = world
         self.folder = folder
+        self.batch_size = config.trainer.batch_size
         self.keep_checkpoints = config.trainer.keep_checkpoints
         self.lora_dtype = config.lora.dtype
         self.rows_seen_once = len(rows)
         self.write_log = log
-        self._last: tuple[Tensor, int]  # loss and tokens of the step that is computed
+        self.vouch = vouch
+        self._last: tuple[Tensor, int, bool]  # of this step: loss, tokens, whether it has labels
         self.meter = Meter()
         self.step = Step(
             model,
@@ -88,7 +93,7 @@ class QLoraTrainer(Trainer):
             world=world,
             in_step=in_step,
         )
-        steps = len(order) // config.trainer.batch_size
+        steps = math.ceil(len(order) / config.trainer.batch_size)
         super().__init__(
             model=model,
             args=training_arguments(config, steps=steps, folder=folder),
@@ -134,7 +139,8 @@ class QLoraTrainer(Trainer):
         if self.step.out_of_memory:
             self.meter.token_limit = self.step.budget
             self.meter.out_of_memory = self.step.out_of_memory
-        self._last = loss, sum(len(row["input_ids"]) for row in inputs)
+        tokens = sum(len(row["input_ids"]) for row in inputs)
+        self._last = loss, tokens, any(label_count(row) for row in inputs)
         return loss
 
     def _backward(self, loss: Tensor) -> None:
@@ -146,21 +152,11 @@ class QLoraTrainer(Trainer):
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> float:
         # Called once before each optimizer step, with gradients still there.
         norm = float(super()._get_grad_norm(model, grad_norm))  # type: ignore[no-untyped-call]
-        step, loss, tokens = self.state.global_step + 1, float(self._last[0]), self._last[1]
+        loss_now, tokens, labels = self._last
+        step, loss = self.state.global_step + 1, float(loss_now)
         self.meter.step(loss, tokens=tokens)
-        if not math.isfinite(loss):
-            raise TrainingError(f"Step {step}: the loss is {loss}. {_DIVERGED}")
-        if self.args.fp16:  # the loss scaler skips steps whose gradients overflow
-            return norm
-        if not math.isfinite(norm):
-            raise TrainingError(
-                f"Step {step}: the gradient is not finite (norm {norm}). {_DIVERGED}"
-            )
-        if norm == 0.0:
-            raise TrainingError(
-                f"Step {step}: no trained weight has a gradient. Either no row of the batch has a "
-                "label (see python -m anima_exp.data), or the adapter is cut off from the loss."
-            )
+        # With fp16 the loss scaler skips steps whose gradients overflow.
+        check_step(step, loss, norm=None if self.args.fp16 else norm, labels=labels)
         return norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -169,7 +165,7 @@ class QLoraTrainer(Trainer):
         step = self.state.global_step
         row = {
             "step": step,
-            "epoch": step * len(self.order) / self.state.max_steps / self.rows_seen_once,
+            "epoch": min(step * self.batch_size, len(self.order)) / self.rows_seen_once,
             **self.meter.drain(),
             "grad_norm": logs["grad_norm"],
             "learning_rate": logs["learning_rate"],
@@ -186,15 +182,20 @@ class QLoraTrainer(Trainer):
         self.meter.start_clock()
 
     def _write_checkpoint(self, model: Any, trial: Any) -> None:
-        with writing(self.folder):
-            super()._save_checkpoint(model, trial)
-            self._publish()
+        try:
+            with writing(self.folder):
+                journal = self.vouch()
+                super()._save_checkpoint(model, trial)
+                self._publish(journal)
+        except BaseException:
+            checkpoint.clear_drafts(self.folder)  # half of one would take the missing room
+            raise
 
-    def _publish(self) -> None:
+    def _publish(self, journal: dict[str, Any]) -> None:
         draft = self.folder / checkpoint.DRAFT / f"checkpoint-{self.state.global_step}"
         self.meter.save(draft)
         (draft / "training_args.bin").unlink(missing_ok=True)  # a pickle that nobody reads
-        checkpoint.publish(draft, self.folder, keep=self.keep_checkpoints)
+        checkpoint.publish(draft, self.folder, keep=self.keep_checkpoints, journal=journal)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -204,6 +205,36 @@ class QLoraTrainer(Trainer):
 _DIVERGED = (
     "The run has diverged: lower optimizer.learning_rate, or use trainer.precision=bf16 or fp32."
 )
+
+
+def check_step(step: int, loss: float, *, norm: float | None, labels: bool) -> None:
+    """Raise TrainingError if step number `step` (from 1) has nothing to learn from.
+
+    Args:
+        norm: of all gradients; None if the optimizer may skip the step.
+        labels: whether any row of the batch has a label.
+    """
+    if not math.isfinite(loss):
+        raise TrainingError(f"Step {step}: the loss is {loss}. {_DIVERGED}")
+    if norm is None or (norm and math.isfinite(norm)):
+        return
+    if norm:
+        raise TrainingError(f"Step {step}: the gradient is not finite (norm {norm}). {_DIVERGED}")
+    if not labels:
+        raise TrainingError(
+            f"Step {step}: no row of the batch has a label, so no trained weight has a gradient. "
+            "See python -m anima_exp.data."
+        )
+    if step > 1:
+        # The adapter is connected, since the step before had a gradient. If its weights are huge,
+        # a normalisation layer divides by infinity: its output and all gradients are exactly 0.
+        # Whether it comes to that or to a loss of nan depends on the processor.
+        raise TrainingError(
+            f"Step {step}: every gradient is exactly 0, unlike in the step before. {_DIVERGED}"
+        )
+    raise TrainingError(
+        f"Step {step}: no trained weight has a gradient: the adapter is cut off from the loss."
+    )
 
 
 class _EvaluateEvery(TrainerCallback):

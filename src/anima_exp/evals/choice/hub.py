@@ -1,7 +1,9 @@
 """A benchmark on the hub -> its subjects: one configuration each, or a column that names them."""
 
+from pathlib import Path
 from typing import Any
 
+from anima_exp import hub
 from anima_exp.config import MultipleChoiceConfig
 from anima_exp.errors import DataError, first_line
 from anima_exp.evals.choice.benchmark import LETTERS, Question
@@ -10,22 +12,35 @@ from anima_exp.evals.choice.read import Parts, question
 _SPLITS = {"val": ("val", "validation"), "dev": ("dev", "train")}  # other names of the same
 
 
+def check_hub(config: MultipleChoiceConfig, key: str) -> None:
+    """Raise DataError if the hub has no such benchmark, before the library for it is imported."""
+    if not config.path and hub.is_id(config.source) and not Path(config.source).is_dir():
+        hub.check_data_set(
+            config.source,
+            where=f"{key}.source={config.source}",
+            way_out=f"Give a folder of CSV files, {key}.path=FOLDER, or try with a network.",
+        )
+
+
 def read_hub(config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
     """Raise DataError where the hub gives none, or its rows are no questions."""
+    check_hub(config, key)
     from datasets import (  # type: ignore[import-untyped]
         get_dataset_config_names,
         load_dataset,
     )
 
     try:
-        names = get_dataset_config_names(config.source)
+        with hub.no_retries(config.source):
+            names = get_dataset_config_names(config.source)
         # A configuration with all subjects is one download instead of 57.
         wanted = ["all"] if "all" in names else [n for n in names if n != "auxiliary_train"]
         if config.subjects and wanted != ["all"]:
             wanted = [name for name in wanted if name in config.subjects]
         found: dict[str, tuple[list[Question], list[Question]]] = {}
         for name in wanted:
-            splits = load_dataset(config.source, name)
+            with hub.no_retries(config.source):
+                splits = load_dataset(config.source, name)
             for place, split in enumerate((config.split, "dev")):
                 actual = next((s for s in _SPLITS.get(split, (split,)) if s in splits), None)
                 if actual is None:

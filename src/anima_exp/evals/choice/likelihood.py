@@ -15,9 +15,13 @@ from transformers.cache_utils import DynamicLayer
 
 from anima_exp.errors import ModelError
 from anima_exp.model.decode import keep_last
+from anima_exp.model.forward import base_of
+from anima_exp.model.padding import masks_padding, same_logits, some_ids
+from anima_exp.model.tokenizer import check_ids
 
 _ALIKE = 0.8  # of the longest in a batch
 _ENOUGH = 512  # tokens at once, from which on a large model is busy
+_KNOWN = "_shares_prefix"
 _WORTH = 8  # tokens; a shorter common beginning is cheaper read again
 
 
@@ -58,11 +62,15 @@ def _last_logits(
     model: Any, rows: Sequence[np.ndarray], *, keep: int, batch_tokens: int
 ) -> Iterator[tuple[list[int], torch.Tensor]]:
     """(numbers of a batch's rows, logits [rows, keep, V] of their last positions)."""
+    check_ids(rows, model.config.get_text_config().vocab_size)
     prefix = shared_prefix(rows, keep=keep)
     # Reading it apart pays where it is read again.
-    known = _read(model, rows[0][:prefix]) if prefix >= _WORTH and len(rows) > 1 else None
+    shared = prefix >= _WORTH and len(rows) > 1 and _shares_prefix(model)
+    known = _read(model, rows[0][:prefix]) if shared else None
     prefix = prefix if known else 0
-    for chosen in _batches([len(row) - prefix for row in rows], prefix, batch_tokens):
+    lengths = [len(row) - prefix for row in rows]
+    alike = len(set(lengths)) > 1 and not masks_padding(model)
+    for chosen in _batches(lengths, prefix, batch_tokens, alike=alike):
         rests = [rows[number][prefix:] for number in chosen]
         yield chosen, _continue(model, known, prefix, rests, keep)
 
@@ -79,11 +87,14 @@ def shared_prefix(rows: Sequence[np.ndarray], *, keep: int = 1) -> int:
     return max(min(common, min(map(len, rows)) - keep), 0)
 
 
-def _batches(lengths: Sequence[int], prefix: int, batch_tokens: int) -> Iterator[list[int]]:
+def _batches(
+    lengths: Sequence[int], prefix: int, batch_tokens: int, *, alike: bool = False
+) -> Iterator[list[int]]:
     """Numbers of rows of similar length: what they read, padding and prefix are `batch_tokens`.
 
     Args:
         lengths: of what each row has behind the prefix.
+        alike: rows of one length only, for a model whose output depends on padding.
     """
     batch: list[int] = []
     for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
@@ -91,12 +102,31 @@ def _batches(lengths: Sequence[int], prefix: int, batch_tokens: int) -> Iterator
         full = (len(batch) + 1) * (prefix + longest) > batch_tokens
         # A much shorter row would be mostly padding; but a GPU is not to be left idle either.
         shorter = lengths[number] < _ALIKE * longest and len(batch) * longest >= _ENOUGH
-        if batch and (full or shorter):
+        if batch and (full or shorter or (alike and lengths[number] != longest)):
             yield batch
             batch = []
         batch.append(number)
     if batch:
         yield batch
+
+
+def _shares_prefix(model: Any) -> bool:
+    """Whether rows may go on from one prefix, with padding between; tried once for a model.
+
+    MPT counts the distance between tokens in the cache, where padding counts too.
+    """
+    base = base_of(model)
+    if not hasattr(base, _KNOWN):
+        row, rest = (ids.numpy() for ids in some_ids(model, (24, 30)))
+        prefix = len(row) // 2
+        rows = [row, np.concatenate([row[:prefix], rest[: len(rest) // 2]]), row[: prefix + 2]]
+        kept = _read(model, row[:prefix])
+        found = bool(kept) and same_logits(
+            _continue(model, kept, prefix, [one[prefix:] for one in rows], 1)[:, -1],
+            torch.cat([_continue(model, None, 0, [one], 1)[:, -1] for one in rows]),
+        )
+        setattr(base, _KNOWN, found)
+    return bool(getattr(base, _KNOWN))
 
 
 Kept = list[tuple[torch.Tensor, torch.Tensor]]  # keys and values of each layer [1, heads, T, d]
@@ -105,7 +135,8 @@ Kept = list[tuple[torch.Tensor, torch.Tensor]]  # keys and values of each layer 
 def _read(model: Any, prefix: np.ndarray) -> Kept | None:
     """What attention keeps of `prefix`; None for a model that does not keep all of it."""
     ids = torch.as_tensor(prefix[None], dtype=torch.long, device=model.device)
-    found = model(input_ids=ids, use_cache=True, **keep_last(model, 1)).past_key_values
+    found = model(input_ids=ids, use_cache=True, **keep_last(model, 1))
+    found = getattr(found, "past_key_values", None)
     layers: list[Any] = found.layers if isinstance(found, DynamicCache) else []
     if any(type(layer) is not DynamicLayer for layer in layers):  # a sliding window forgets
         return None

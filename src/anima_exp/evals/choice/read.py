@@ -1,16 +1,17 @@
 """Where a benchmark is kept -> its subjects: a folder of CSV files, the hub, or the tiny world."""
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from anima_exp import json_text
 from anima_exp.config import MultipleChoiceConfig
 from anima_exp.errors import DataError
 from anima_exp.evals.choice.benchmark import LETTERS, Benchmark, Question, Subject
 from anima_exp.evals.choice.mmlu_categories import MMLU_CATEGORIES
+from anima_exp.paths import is_file, is_folder
 
 _DEV = ("dev", "validation_dev")  # what splits with worked examples are called
 _QUESTION, _ANSWER = ("question", "input"), ("answer", "target", "label")  # what headers say
@@ -47,7 +48,7 @@ Parts = tuple[tuple[Question, ...], tuple[Question, ...]]  # questions, worked e
 
 
 def _folder(folder: Path, config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise DataError(f"{key}.path={config.path}: there is no such folder.")
     place = folder / config.split
     files = sorted(place.glob("*.csv"))
@@ -157,16 +158,16 @@ def _unnamed(row: list[str]) -> dict[str, str]:
 def _mapping(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     """mapping.json, as LLaMA-Factory's copies have it: subject -> its title and category."""
     file = folder / "mapping.json"
-    if not file.is_file():
+    if not is_file(file):
         return {}, {}
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json_text.read(file)
         titles = {subject: entry["name"] for subject, entry in found.items()}
         categories = {
             subject: re.sub(r"\W+", "_", entry["category"].lower())
             for subject, entry in found.items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f'{file} must hold {{"SUBJECT": {{"name": ..., "category": ...}}, ...}}.'
         ) from error

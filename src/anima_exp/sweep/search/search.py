@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from anima_exp.config import EarlyStopping, RunConfig
 from anima_exp.errors import AnimaError, ConfigError, SweepError
 from anima_exp.results import identity
-from anima_exp.run_checks import check_inputs
+from anima_exp.run_checks import check_dry, check_hubs, check_inputs
 from anima_exp.sweep.cell import Cell, State
 from anima_exp.sweep.composition import Composer
 from anima_exp.sweep.expand import Point
@@ -75,9 +75,11 @@ def search(
     steps = _steps(first, chosen)
     asks = question(name, master)
     if first.dry_run:
+        check_dry(corners, here=launcher is None)
         summary.before(name, asks, folder, space, chosen, trials=[])
         summary.not_started()
         return
+    check_hubs(corners)
 
     def cell(trial: Trial) -> Cell:
         overrides, config = compose(space.overrides(trial.values))

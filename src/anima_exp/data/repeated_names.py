@@ -1,7 +1,9 @@
-"""JSON of strangers: an object that names something twice, and what Python does not read."""
+"""JSON objects that hold a name twice: Python keeps the last value, and says nothing."""
 
 import json
 from typing import Any
+
+from anima_exp import json_text
 
 
 class _Twice(dict[str, Any]):
@@ -24,17 +26,12 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_made)
 
 
 def parse(text: str) -> Any:
-    """The value of a JSON text; `named_twice` tells of objects in it that hold a name twice.
-
-    Raises:
-        json.JSONDecodeError: it is no JSON.
-        ValueError, RecursionError: it is, but Python does not read it (see `beyond`).
-    """
-    return _DECODER.decode(text)
+    """Return the value of a JSON text as json_text.parse does, ready for `find`."""
+    return json_text.parse(text, decode=_DECODER.decode)
 
 
-def named_twice(value: Any) -> str | None:
-    """The name that stands twice in an object inside `value`, or None."""
+def find(value: Any) -> str | None:
+    """Return a name that an object inside `value` holds twice, or None."""
     waiting = [value]
     while waiting:  # no recursion: what json has read may be as deep as Python allows
         one = waiting.pop()
@@ -45,12 +42,5 @@ def named_twice(value: Any) -> str | None:
     return None
 
 
-def twice(name: str) -> str:
+def message(name: str) -> str:
     return f"the column '{name}' stands twice in it"
-
-
-def beyond(error: Exception) -> str:
-    # What Python says of it is no advice: raise its limit.
-    if isinstance(error, RecursionError):
-        return "lists or objects nested too deep"
-    return "a number of too many digits"

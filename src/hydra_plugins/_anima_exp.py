@@ -1,6 +1,8 @@
-"""Where Hydra looks for sweepers and launchers; the work is in anima_exp.sweep.
+"""Our sweepers and our launcher, as Hydra's plug-ins; the work is in anima_exp.sweep.
 
-Hydra imports this file at every start, so it imports nothing heavy.
+Hydra accepts plug-ins only from modules of `hydra_plugins`, and imports all of them in every Hydra
+program of the environment, except those whose names begin with an underscore. So no other program
+sees these: our own commands offer them (compose.py), at every start. Import nothing heavy here.
 """
 
 from collections.abc import Sequence
@@ -9,6 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -20,10 +23,11 @@ from omegaconf import DictConfig
 class GridConf:
     """params x rows x factors; what the command line sets wins over the same key here."""
 
-    _target_: str = "hydra_plugins.anima_exp.GridSweeper"
+    _target_: str = "hydra_plugins._anima_exp.GridSweeper"
     params: dict[str, Any] = field(default_factory=dict)  # lora.rank: 8,16,64
     rows: list[Any] = field(default_factory=list)  # - {model: llama7b, trainer.steps: 1875}
     factors: dict[str, Any] = field(default_factory=dict)  # trainer.steps: 0.5,1,2
+    about: str | None = None  # the one of them that the question is about, as lora.rank
     published: Any = None  # a paper's figures, which the comparison shows beside ours
 
 
@@ -31,14 +35,14 @@ class GridConf:
 class PlanConf(GridConf):
     """A grid that is not run: only what it would cost is shown."""
 
-    _target_: str = "hydra_plugins.anima_exp.PlanSweeper"
+    _target_: str = "hydra_plugins._anima_exp.PlanSweeper"
 
 
 @dataclass
 class OptunaConf:
     """Settings that Optuna draws: choices, ranges, interval(...), tag(log, interval(...))."""
 
-    _target_: str = "hydra_plugins.anima_exp.OptunaSweeper"
+    _target_: str = "hydra_plugins._anima_exp.OptunaSweeper"
     params: dict[str, Any] = field(default_factory=dict)  # lora.rank: int(interval(8, 64))
     n_trials: int = 30  # in all, those of earlier starts included: raise it to go on
     sampler: str = "tpe"  # or random
@@ -52,14 +56,18 @@ class OptunaConf:
 
 @dataclass
 class PoolConf:
-    _target_: str = "hydra_plugins.anima_exp.PoolLauncher"
+    _target_: str = "hydra_plugins._anima_exp.PoolLauncher"
 
 
-store = ConfigStore.instance()
-store.store(group="hydra/sweeper", name="grid", node=GridConf, provider="anima_exp")
-store.store(group="hydra/sweeper", name="plan", node=PlanConf, provider="anima_exp")
-store.store(group="hydra/sweeper", name="optuna", node=OptunaConf, provider="anima_exp")
-store.store(group="hydra/launcher", name="pool", node=PoolConf, provider="anima_exp")
+def offer() -> None:
+    """Register all of this with Hydra, in this program alone. Call before it composes anything."""
+    # First Hydra's own scan, so that `optuna` means ours even if hydra-optuna-sweeper is installed.
+    plugins, store = Plugins.instance(), ConfigStore.instance()
+    for plugin in (GridSweeper, PlanSweeper, OptunaSweeper, PoolLauncher):
+        plugins.register(plugin)
+    for name, node in (("grid", GridConf), ("plan", PlanConf), ("optuna", OptunaConf)):
+        store.store(group="hydra/sweeper", name=name, node=node, provider="anima_exp")
+    store.store(group="hydra/launcher", name="pool", node=PoolConf, provider="anima_exp")
 
 
 class GridSweeper(Sweeper):

@@ -1,0 +1,266 @@
+"""Check the files of a base model in a local folder before a library reads them.
+
+Libraries fail late and in many words on damaged or foreign files, or do not fail at all. This
+module reads JSON files and the headers of weight files only, and imports no torch, so that `train`
+can refuse a folder within a second.
+"""
+
+import json
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from anima_exp.config import ModelConfig, QuantConfig
+from anima_exp.errors import ModelError, first_line
+from anima_exp.model.stored_type import check_stored_type
+from anima_exp.paths import tiny_base
+
+_WHOLE = ("model.safetensors", "pytorch_model.bin")
+_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_TOKENIZER = (
+    "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
+    "added_tokens.json", "vocab.json", "merges.txt",
+)  # fmt: skip
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "tekken.json")
+_POINTER = b"version https://git-lfs"
+_MOST_HEADER_BYTES = 100_000_000  # the safetensors format allows no more
+_AGAIN = "Download the model again."
+
+
+def check_base_files(model: ModelConfig, quant: QuantConfig | None = None) -> None:
+    """Raise ModelError if `model.source` is a folder that holds no whole base model.
+
+    A hub id is not checked: the hub's library compares what it downloads with its hash.
+
+    Args:
+        quant: how the run claims to store the base; it must not contradict the files.
+    """
+    folder = tiny_base() if model.source == "tiny" else Path(model.source).expanduser()
+    if not folder.is_dir():
+        return
+    where = f"model.source={model.source}"
+    names = {path.name for path in folder.iterdir()}
+    weights = [name for name in (*_WHOLE, *_INDEXES) if name in names]
+    if "adapter_config.json" in names and not weights:
+        raise ModelError(
+            f"{where} is an adapter, not a base model. Give the base that it was trained on with "
+            f"model=NAME or model.source=..., and the adapter with adapter={model.source} where "
+            "the command takes one."
+        )
+    if "config.json" not in names:
+        raise ModelError(f"{where}: {_foreign(names) or _elsewhere(folder, names)}")
+    config = read_object(folder / "config.json", where)
+    if not weights:
+        none = "the folder holds no weights: neither model.safetensors nor pytorch_model.bin."
+        raise ModelError(f"{where}: {_foreign(names) or none}")
+    if "adapter_config.json" in names:
+        raise ModelError(
+            f"{where} holds an adapter next to its weights (adapter_config.json), and transformers "
+            "would load both as one. Move the adapter's files to another folder, or merge it first."
+        )
+    if quant is not None:
+        check_stored_type(model.source, config, quant)
+    quantised = "quantization_config" in config
+    for name in _weight_files(folder, weights[0], where):
+        _check_weights(folder / name, where, quantised=quantised)
+    check_tokenizer_files(model)
+
+
+def check_sizes(model: ModelConfig, sizes: Mapping[str, tuple[int, ...]], prefix: str) -> None:
+    """Raise ModelError if a safetensors file has a weight of another size than config.json says.
+
+    transformers finds this out only after loading, and for weights that it quantises not at all.
+
+    Args:
+        sizes: of the weights that config.json describes, by name.
+        prefix: of the names in memory that a file written from the inner model lacks.
+    """
+    folder = tiny_base() if model.source == "tiny" else Path(model.source).expanduser()
+    where = f"model.source={model.source}"
+    first = next((name for name in (*_WHOLE, *_INDEXES) if (folder / name).is_file()), "")
+    if not first.startswith("model.safetensors"):
+        return
+    odd = []
+    for file in _weight_files(folder, first, where):
+        for name, one in (_header(folder / file) or (0, {}))[1].items():
+            wanted = sizes.get(name, sizes.get(f"{prefix}.{name}"))
+            if wanted is not None and tuple(one["shape"]) != wanted:
+                odd.append((name, tuple(one["shape"]), wanted))
+    if odd:
+        name, stored, wanted = min(odd)
+        raise ModelError(
+            f"{where}: {len(odd)} weights have other sizes than config.json says; the first is "
+            f"{name} with {_by(stored)} numbers, not {_by(wanted)}. Its config.json belongs to "
+            f"another model, or was edited. {_AGAIN}"
+        )
+
+
+def check_tokenizer_files(model: ModelConfig) -> None:
+    """Raise ModelError if a file of the tokenizer's folder is empty or a Git LFS pointer."""
+    source = model.tokenizer or model.source
+    folder = tiny_base() if source == "tiny" else Path(source).expanduser()
+    key = "model.tokenizer" if model.tokenizer else "model.source"
+    for name in _TOKENIZER:
+        if (folder / name).is_file():
+            _check_content(folder / name, f"{key}={source}")
+
+
+def check_has_tokenizer(model: ModelConfig) -> None:
+    """Raise ModelError if the folder that the tokenizer is to come from holds none."""
+    source = model.tokenizer or model.source
+    folder = Path(source).expanduser()
+    if source == "tiny" or model.trust_remote_code or not folder.is_dir():
+        return
+    names = {path.name for path in folder.iterdir()}
+    if not any(name in _VOCABULARIES or name.endswith((".model", ".tiktoken")) for name in names):
+        key = "model.tokenizer" if model.tokenizer else "model.source"
+        raise ModelError(
+            f"{key}={source}: the folder holds no tokenizer.json and no other vocabulary. Download "
+            "the tokenizer's files too, or give model.tokenizer=FOLDER_OR_HUB_ID."
+        )
+
+
+def _elsewhere(folder: Path, names: Iterable[str]) -> str:
+    """Say where the model is that a folder without config.json should have been."""
+    if not names:
+        return "the folder is empty."
+    inside = sorted(
+        path.parent.relative_to(folder).as_posix()
+        for pattern in ("*/config.json", "snapshots/*/config.json")
+        for path in folder.glob(pattern)
+    )
+    if not inside:
+        return "the folder holds no config.json."
+    several = f", one of {len(inside)} such folders in it" if len(inside) > 1 else ""
+    return (
+        f"the folder holds no config.json, but {inside[0]} in it does{several}. Give "
+        f"model.source={folder / inside[0]}."
+    )
+
+
+def read_object(file: Path, where: str) -> dict[str, Any]:
+    """Read the JSON object in `file`, or raise ModelError."""
+    _check_content(file, where)
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = first_line(error)
+        raise ModelError(f"{where}: {file.name} cannot be read: {reason}.") from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{where}: {file.name} holds no JSON object.")
+    return found
+
+
+def _by(sizes: tuple[int, ...]) -> str:
+    return " x ".join(map(str, sizes))
+
+
+def _foreign(names: Iterable[str]) -> str | None:
+    """Say what a folder holds in place of a model that transformers can load and train."""
+    names = sorted(names)
+    if any(name.endswith(".gguf") for name in names):
+        return (
+            "the folder holds GGUF files, which are made for inference with llama.cpp and cannot "
+            "be trained here. Give the Hugging Face model that they were converted from."
+        )
+    if "params.json" in names or any(
+        name.startswith("consolidated.") or (name.endswith(".pth") and name[0].isdigit())
+        for name in names
+    ):
+        return (
+            "the folder holds an original checkpoint (params.json, consolidated.*), not the "
+            "Hugging Face format. Convert it with transformers' script, or give the hub's "
+            "converted model."
+        )
+    if any(name.endswith(".onnx") for name in names) or "onnx" in names:
+        return (
+            "the folder holds an ONNX export, which cannot be trained. Give the PyTorch model "
+            "that it was exported from."
+        )
+    return None
+
+
+def _weight_files(folder: Path, first: str, where: str) -> list[str]:
+    """Return the names of the files that hold weights, all of which are there."""
+    if first in _WHOLE:
+        return [first]
+    listed = read_object(folder / first, where).get("weight_map")
+    if not isinstance(listed, Mapping) or not listed:
+        raise ModelError(f"{where}: {first} names no files. {_AGAIN}")
+    files = sorted({str(name) for name in listed.values()})
+    gone = [name for name in files if not (folder / name).is_file()]
+    if gone:
+        raise ModelError(
+            f"{where}: {first} names {len(files)} files, of which {len(gone)} are missing; the "
+            f"first is {gone[0]}. {_AGAIN}"
+        )
+    return files
+
+
+def _check_weights(file: Path, where: str, *, quantised: bool) -> None:
+    _check_content(file, where)
+    if file.suffix != ".safetensors":  # torch checks its own format as it loads
+        return
+    header = _header(file)
+    if header is None:
+        raise ModelError(
+            f"{where}: {file.name} does not begin as a safetensors file does. {_AGAIN}"
+        )
+    start, tensors = header
+    try:
+        end = start + max((int(one["data_offsets"][1]) for one in tensors.values()), default=0)
+        kinds = {name: str(one["dtype"]) for name, one in tensors.items()}
+    except (LookupError, TypeError, ValueError) as error:
+        raise ModelError(f"{where}: the header of {file.name} is damaged. {_AGAIN}") from error
+    size = file.stat().st_size
+    if size != end:
+        raise ModelError(
+            f"{where}: {file.name} has {size:,} bytes, but its header describes {end:,}. {_AGAIN}"
+        )
+    odd = [
+        name for name, kind in kinds.items()
+        if name.endswith(".weight") and not kind.startswith(("F", "BF"))
+    ]  # fmt: skip
+    if odd and not quantised:
+        raise ModelError(
+            f"{where}: {len(odd)} weights of {file.name} are not floating-point numbers; the first "
+            f"is {odd[0]} of type {kinds[odd[0]]}. Its config.json names no quantisation that "
+            "would explain them."
+        )
+
+
+def _header(file: Path) -> tuple[int, dict[str, Any]] | None:
+    """Return where the numbers of a safetensors file begin, and its tensors by name."""
+    with file.open("rb") as opened:
+        beginning = opened.read(8)
+        if len(beginning) < 8:
+            return None
+        (length,) = struct.unpack("<Q", beginning)
+        if length > min(_MOST_HEADER_BYTES, file.stat().st_size - 8):
+            return None
+        try:
+            found = json.loads(opened.read(length))
+        except (ValueError, RecursionError):
+            return None
+    if not isinstance(found, dict):
+        return None
+    found.pop("__metadata__", None)
+    return 8 + length, found
+
+
+def _check_content(file: Path, where: str) -> None:
+    """Raise ModelError for a file that is empty, or only stands for the real one."""
+    try:
+        with file.open("rb") as opened:
+            beginning = opened.read(len(_POINTER))
+    except OSError as error:
+        reason = error.strerror or first_line(error)
+        raise ModelError(f"{where}: {file.name} cannot be read: {reason}.") from error
+    if not beginning:
+        raise ModelError(f"{where}: {file.name} is empty. {_AGAIN}")
+    if beginning == _POINTER:
+        raise ModelError(
+            f"{where}: {file.name} is a Git LFS pointer, not the file itself. Run `git lfs pull` "
+            "in that folder, or download the model again."
+        )

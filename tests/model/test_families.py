@@ -1,0 +1,153 @@
+"""Families that differ from Llama: they compute what transformers computes, or are refused."""
+
+import numpy as np
+import pytest
+import torch
+from small_models import VOCABULARY, small, some_rows
+
+from anima_exp.config import LoraConfig, LossAverage, Precision, Recompute, TargetModules
+from anima_exp.data.micro_batch import label_weights
+from anima_exp.errors import ModelError
+from anima_exp.evals.choice.likelihood import letters
+from anima_exp.model import lora_update
+from anima_exp.model.adapter import attach
+from anima_exp.model.attention import keeps_rows_apart
+from anima_exp.model.dropout import own_dropout, switch_off_own_dropout
+from anima_exp.model.generate import inference
+from anima_exp.model.layers import linear_layers, target_modules
+from anima_exp.model.padding import masks_padding
+from anima_exp.model.plain import plain_gradients
+from anima_exp.model.recompute import selective_works, set_recompute
+from anima_exp.model.trial import try_architecture
+from anima_exp.plan.shape import from_model
+from anima_exp.training.step import Step
+
+
+def adapted(model, which=TargetModules.all_linear, dropout=0.0):
+    try_architecture(model)
+    model = attach(model, LoraConfig(target_modules=which, rank=4, dropout=dropout))
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    return model
+
+
+def gradients(model):
+    found = [p.grad.flatten().double() for p in model.parameters() if p.grad is not None]
+    model.zero_grad()
+    return torch.cat(found)
+
+
+def assert_plain_gradients(model):
+    rows, keys = some_rows(), lora_update.use(model)
+    step = Step(
+        model, keys, budget=1000, precision=Precision.fp32, average=LossAverage.token, seed=0,
+        backward=torch.Tensor.backward, say=print,
+    )  # fmt: skip
+    fast, ours = float(step(rows, number=0)), gradients(model)
+    plain = plain_gradients(model, rows, label_weights(rows, LossAverage.token))
+    theirs = gradients(model)
+    assert fast == pytest.approx(plain, rel=1e-5)
+    assert float((ours - theirs).norm() / theirs.norm()) < 1e-4
+
+
+@pytest.mark.parametrize("family", ["nemotron", "llama4", "mpt"])
+def test_a_family_that_takes_no_borders_trains_row_by_row(family):
+    model = adapted(small(family).eval())
+    assert not keeps_rows_apart(model.get_base_model())
+    assert_plain_gradients(model.train())
+
+
+def test_a_router_that_is_a_linear_layer_gets_no_adapter():
+    names = target_modules(small("llama4"), TargetModules.all_linear)
+    assert names
+    assert not any("router" in name for name in names)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_experts_that_peft_would_adapt_are_one_line(dropout):
+    with pytest.raises(ModelError) as error:
+        adapted(small("deepseek_v3").eval(), dropout=dropout)
+    assert str(error.value) == (
+        "lora.target_modules=all_linear of DeepseekV3ForCausalLM: PEFT would adapt its experts "
+        "too, which training here does not support. Try another set, as lora=attention."
+    )
+    adapted(small("deepseek_v3").eval(), TargetModules.attention, dropout)
+
+
+def test_layers_that_peft_refuses_are_one_line():
+    with pytest.raises(ModelError, match=r"^lora\.target_modules=all_linear of Mamba2.*out_proj"):
+        adapted(small("mamba2").eval())
+
+
+def test_text_trains_no_layer_of_a_vision_tower():
+    import transformers
+
+    text = {
+        "vocab_size": VOCABULARY, "hidden_size": 64, "intermediate_size": 96, "head_dim": 16,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "query_pre_attn_scalar": 16,
+    }  # fmt: skip
+    vision = {
+        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "image_size": 28,
+        "num_attention_heads": 2, "patch_size": 14,
+    }  # fmt: skip
+    config = transformers.Gemma3Config(
+        text_config=text, vision_config=vision, mm_tokens_per_image=4, boi_token_index=90,
+        eoi_token_index=91, image_token_index=92,
+    )  # fmt: skip
+    model = transformers.Gemma3ForConditionalGeneration(config).requires_grad_(False)
+    assert any("vision" in layer.name for layer in linear_layers(model))
+    count = sum(each for _, each in from_model(model).adapted(TargetModules.all_linear))
+    assert count == 14 == len(target_modules(model, TargetModules.all_linear))
+    model = adapted(model.eval())
+    assert not any("vision" in n for n, p in model.named_parameters() if p.requires_grad)
+
+
+def test_selective_recomputation_is_tried_and_falcon_does_not_stand_it():
+    for family, works in {"llama": True, "falcon": False}.items():
+        model = adapted(small(family).eval())
+        lora_update.use(model)
+        set_recompute(model, Recompute.selective)
+        state = torch.random.get_rng_state()
+        assert selective_works(model, Precision.fp32) is works
+        assert torch.equal(state, torch.random.get_rng_state())
+        assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("gpt2", {"resid_pdrop": 0.1, "attn_pdrop": 0.1, "n_layer": 2, "n_embd": 48}),
+        ("opt", {"layerdrop": 0.1, "dropout": 0.1}),
+        ("starcoder2", {"residual_dropout": 0.1, "embedding_dropout": 0.1}),
+    ],
+)
+def test_a_base_s_own_dropout_is_seen_and_can_be_switched_off(family, settings):
+    model = adapted(small(family, **settings).eval(), dropout=0.5)
+    assert own_dropout(model) == 0.1
+    switch_off_own_dropout(model)
+    assert own_dropout(model) == 0
+    assert any(getattr(m, "p", 0) == 0.5 for m in model.modules()), "LoRA's was to stay"
+    for module in model.modules():
+        if "lora_dropout" in vars(module).get("_modules", {}):
+            module.lora_dropout["default"].p = 0.0
+    assert_plain_gradients(model.train())
+
+
+@pytest.mark.parametrize(
+    ("family", "padded"),
+    [("llama", True), ("opt", True), ("mpt", True), ("falcon", True),
+     ("mamba2", True), ("rwkv", False)],
+)  # fmt: skip
+def test_a_shared_beginning_changes_no_logit_of_any_family(family, padded):
+    model = small(family).eval()
+    random = np.random.default_rng(0)
+    beginning = random.integers(3, VOCABULARY, 24)
+    rows = [np.concatenate([beginning, random.integers(3, VOCABULARY, n)]) for n in (1, 4, 30, 4)]
+    ids = list(range(VOCABULARY))
+    with inference(model, Precision.fp32):
+        assert masks_padding(model) is padded
+        found = letters(model, rows, ids, batch_tokens=100_000)
+        alone = torch.cat([letters(model, [row], ids, batch_tokens=1) for row in rows])
+    assert torch.allclose(found, alone, atol=1e-4)
