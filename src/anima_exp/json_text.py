@@ -5,31 +5,16 @@ number of more than 4,300 digits it advises to raise a limit of the interpreter.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
-class _Twice(dict[str, Any]):
-    """An object that names something twice; `name` says what."""
+def parse(text: str | bytes, *, decode: Callable[[str], Any] = json.loads) -> Any:
+    """Return the value of a JSON text; bytes must be UTF-8.
 
-    name = ""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    names = [name for name, _ in pairs]
-    marked = _Twice(found)
-    marked.name = next(name for name in names if names.count(name) > 1)
-    return marked
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object)
-
-
-def parse(text: str | bytes) -> Any:
-    """Return the value of a JSON text; bytes must be UTF-8. `named_twice` looks into it.
+    Args:
+        decode: a decoder's method, where objects are to be made in another way.
 
     Raises:
         ValueError: it is no JSON (then a JSONDecodeError), or none that Python can hold.
@@ -41,7 +26,7 @@ def parse(text: str | bytes) -> Any:
             byte = error.object[error.start]
             raise ValueError(f"not UTF-8: byte 0x{byte:02x} at position {error.start}") from error
     try:
-        return _DECODER.decode(text)
+        return decode(text)
     except json.JSONDecodeError:
         raise
     except RecursionError as error:
@@ -72,19 +57,3 @@ def kind(value: Any) -> str:
     """Name the JSON type of a value in a few words."""
     names = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
     return "null" if value is None else names.get(type(value), "a number")
-
-
-def named_twice(value: Any) -> str | None:
-    """The name that stands twice in an object inside `value`, or None."""
-    waiting = [value]
-    while waiting:  # no recursion: what json has read may be as deep as Python allows
-        one = waiting.pop()
-        if isinstance(one, _Twice):
-            return one.name
-        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
-        waiting += [part for part in inner if isinstance(part, dict | list)]
-    return None
-
-
-def twice(name: str) -> str:
-    return f"the column '{name}' stands twice in it"

@@ -132,16 +132,6 @@ def test_an_unknown_ending_lists_the_known_ones(write):
         ("a.json", b'["\xff"]', "{path} is not UTF-8: byte 0xff at offset 2. Save it as UTF-8."),
         ("a.csv", b"q,a\n\xe4,b", "{path} is not UTF-8: byte 0xe4 at offset 4. Save it as UTF-8."),
         ("a.csv", "q,a,q\n1,2,3\n", "{path}: the header names the column 'q' twice."),
-        (
-            "a.json",
-            f"[{'9' * 5000}]",
-            "{path} cannot be read: it holds a number of too many digits.",
-        ),
-        (
-            "a.json",
-            "[" * 99_999,
-            "{path} cannot be read: it holds values that are nested too deeply.",
-        ),
         ("a.csv", 'q,a\n1,2\n"open,3\n', "{path}, line 3: broken quotes: unexpected end of data."),
     ],
 )
@@ -174,12 +164,6 @@ def test_a_file_that_is_no_parquet_is_one_line(write):
         ("a.jsonl", f'{{"a": {"9" * 5000}}}\n', 1, "broken JSON: a number of too many digits"),
         ("a.jsonl", '{"a": 1, "a": 2}\n{"a": 3}\n', 1, "the column 'a' stands twice in it"),
         ("a.json", '[{"a": 1}, {"b": [{"a": 1, "a": 2}]}]', 2, "the column 'a' stands twice in it"),
-        (
-            "a.jsonl",
-            '{"a": 1}\n' + "[" * 99_999,
-            2,
-            "broken JSON: values that are nested too deeply",
-        ),
         ("a.jsonl", b'{"a": 1}\n{"a": "\xff"}\n', 2, "not UTF-8: byte 0xff at offset 16"),
         ("a.jsonl", b'\xef\xbb\xbf{"a": "\xff"}\n', 1, "not UTF-8: byte 0xff at offset 10"),
         ("a.jsonl", '{"a": 1}\n[1]\n', 2, "not an object with named columns but one list"),
@@ -196,7 +180,7 @@ def test_one_broken_row_does_not_hide_the_others(write, name, content, number, m
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv"])
 def test_a_row_beyond_a_sensible_size_is_no_row(write, name, monkeypatch):
-    monkeypatch.setattr(files.file_text, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(files, "MOST_BYTES", 2**20)
     text = "x" * (2**20 + 1)
     contents = {
         "a.jsonl": f'{{"a": "{text}"}}\n{{"a": "b"}}',
@@ -211,6 +195,7 @@ def test_a_row_beyond_a_sensible_size_is_no_row(write, name, monkeypatch):
 def test_a_line_that_is_too_long_is_not_held_in_memory(tmp_path):
     path = tmp_path / "a.jsonl"
     with path.open("wb") as stream:
+        stream.write(b'{"a": "')
         stream.truncate(200 * 2**20)  # zeros that take no room on the disk
     tracemalloc.start()
     try:
