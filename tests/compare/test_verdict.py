@@ -89,7 +89,12 @@ def searched(folder, command):
     cells = []
     for rate, loss in ((0.001, 0.6), (0.00023, 0.5), (0.004, 0.55)):
         run = synthetic.run(folder / f"lr{rate}", loss=loss, **{"optimizer.learning_rate": rate})
-        cells.append((run, ["tracking=none", "seed=5", f"optimizer.learning_rate={rate}"]))
+        cells.append(
+            (
+                run,
+                ["sweep=lora_search", "tracking=none", "seed=0", f"optimizer.learning_rate={rate}"],
+            )
+        )
     sweep = synthetic.sweep(
         folder / "sweeps/s", cells, command=command, swept=["optimizer.learning_rate"]
     )
@@ -104,7 +109,7 @@ def test_a_search_is_repeated_as_a_grid_of_seeds_and_never_over_seeds(tmp_path):
     )
     start = "python -m anima_exp.train --config-dir cd -m tracking=none optimizer.learning_rate="
     assert searched(tmp_path, command).endswith(
-        f"Repeat: {start}0.00023 seed=0,1,2 and {start}0.004 seed=0,1,2"
+        f"Repeat: {start}0.00023 seed=1,2,3 and {start}0.004 seed=1,2,3"
     )
 
 

@@ -75,7 +75,7 @@ def test_the_comparison_and_its_page_write_it(run, name):
 @pytest.mark.parametrize("name", WRITTEN)
 def test_a_sweep_and_a_search_write_it_at_their_end(run, name, compose, capsys):
     config = compose(f"sweep.metric={name}")
-    cell = SimpleNamespace(name="run", folder=run, label="rank=8", config=config)
+    cell = SimpleNamespace(name="run", folder=run, label="rank=8", config=config, overrides=())
     file = SimpleNamespace(grid=SimpleNamespace(cells=[cell]))
     summary._best(file, [cell])
     best = SimpleNamespace(value=VALUE, user_attrs={"cell": "run"})

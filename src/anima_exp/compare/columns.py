@@ -7,6 +7,7 @@ from anima_exp.compare.baseline import Baseline
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.leaderboard import Row
 from anima_exp.compare.metric import Metric, metric
+from anima_exp.compare.reached import Reached
 from anima_exp.compare.settings import headings, written
 from anima_exp.compare.statistics import Interval
 from anima_exp.results.screen import duration
@@ -76,6 +77,25 @@ def differences(baseline: Baseline, metric: Metric) -> list[Column]:
         Column("pairs", [str(one.pairs) for one in found]),
         Column("", [one.word for one in found], right=False),
     ]
+
+
+def stages(found: Sequence[Reached], metric: Metric) -> list[Column]:
+    """A row for each cell of a sweep with early stopping: its settings, its step, its score."""
+    keys = list(dict.fromkeys(key for one in found for key in one.settings))
+    names = headings(keys)
+    metric = in_column(metric, [one.score for one in found if one.score])
+    steps = ["-" if one.step is None else f"{one.step:,}" for one in found]
+    return [
+        *(Column(names[key], [one.settings.get(key, "") for one in found]) for key in keys),
+        Column("state", [one.state for one in found], right=False),
+        Column("step", steps),
+        Column(metric.name, [score(metric, one.score) if one.score else "-" for one in found]),
+        Column("seeds", [str(one.score.n if one.score else 0) for one in found]),
+    ]
+
+
+def stages_told(metric: Metric) -> str:
+    return f"Every cell at the step that it has reached; {metric.name} compares at equal steps only"
 
 
 def in_column(metric: Metric, intervals: Iterable[Interval]) -> Metric:

@@ -12,6 +12,7 @@ from anima_exp.compare.leaderboard import Row, leaderboard
 from anima_exp.compare.metric import Metric, choose_metric
 from anima_exp.compare.named import as_named
 from anima_exp.compare.published import Beside, side_by_side
+from anima_exp.compare.reached import Reached, reached
 from anima_exp.compare.repeat import repeat
 from anima_exp.compare.runs import Run, Runs, State
 from anima_exp.compare.settings import condition, known, parse
@@ -37,6 +38,7 @@ class Comparison:
     counts: dict[State, int]
     best_per: str | None = None
     top: int | None = None
+    reached: list[Reached] = field(default_factory=list)  # by every cell, if some stopped early
     filtered: bool = False  # whether some of the runs were left out before
     unscored: list[Run] = field(default_factory=list)  # done, but without this score
     caution: str | None = None  # why these scores should not be compared
@@ -120,6 +122,7 @@ def build(
         counts=runs.counts(),
         best_per=best_per,
         top=top,
+        reached=reached(runs, chosen),
         filtered=bool(filters),
         unscored=[run for run in runs.done() if chosen.name not in run.scores],
         caution=" ".join(filter(None, cautions)) or None,

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from anima_exp.compare.baseline import Baseline
-from anima_exp.compare.columns import columns, differences
+from anima_exp.compare.columns import columns, differences, stages, stages_told
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.leaderboard import Row
 from anima_exp.compare.settings import written
@@ -30,6 +30,9 @@ def markdown(comparison: Comparison) -> str:
         if one.baseline.differences:
             parts.append(table(differences(one.baseline, one.metric)))
         parts.append(f"{written_plainly(one.baseline.told)}\n")
+    if one.reached:
+        parts.append(f"{written_plainly(stages_told(one.metric))}:\n")
+        parts.append(table(stages(one.reached[: one.top], one.metric)))
     said = " ".join(filter(None, [*one.conclusion, one.repeated, one.caution]))
     return "\n".join([*parts, f"{written_plainly(said)}\n"])
 
@@ -120,6 +123,7 @@ def json_text(comparison: Comparison) -> str:
         "repeated": one.repeated,
         "effects": asdict(one.effects),
         "baseline": _baseline(one.baseline) if one.baseline else None,
+        "reached": [asdict(one) for one in one.reached],
         "published": [
             {
                 "source": table.table.source,

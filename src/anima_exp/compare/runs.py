@@ -68,6 +68,7 @@ class Sweep:
     folder: Path
     runs: tuple[str, ...]  # names of its runs
     is_search: bool = False  # Optuna chose its cells
+    reached: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # rungs, by run name
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,7 @@ def _read_sweep(folder: Path) -> tuple[Sweep, list[Run]]:
             folder=folder,
             runs=tuple(run.name for run in cells),
             is_search=(folder / STUDY).is_file(),
+            reached={run: list(found) for run, found in (values.get("reached") or {}).items()},
         )
     except KeyError as error:
         raise RunError(f"{folder / SWEEP} has no {error}. {_AGAIN}") from error

@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from anima_exp.compare.baseline import Baseline
-from anima_exp.compare.columns import columns, differences, score
+from anima_exp.compare.columns import columns, differences, score, stages, stages_told
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.effects import Effects
 from anima_exp.compare.metric import Metric
@@ -23,6 +23,7 @@ def show(comparison: Comparison, console: Console, *, top: int) -> None:
     counted = comparison.counted()
     if not comparison.counts[State.done]:
         say(console, f"Nothing is done yet: {counted}.")
+        _stages(comparison, console, top=top)
     else:
         say(console, f"{counted}; {_yardstick(comparison)}", style="dim")
         _tables(comparison, console, top=top)
@@ -36,6 +37,7 @@ def _tables(comparison: Comparison, console: Console, *, top: int) -> None:
         _effects(comparison.effects, comparison.metric, console)
     if comparison.baseline:
         _baseline(comparison.baseline, comparison.metric, console)
+    _stages(comparison, console, top=top)
     for beside in comparison.published:
         _published(beside, comparison.metric, console)
     console.print()
@@ -79,6 +81,10 @@ def _leaderboard(comparison: Comparison, console: Console, *, top: int) -> None:
 def _effects(effects: Effects, metric: Metric, console: Console) -> None:
     # One setting, one run each: its share is all there is, and says nothing.
     if len(effects.effects) + len(effects.skipped) < 2:
+        return
+    if effects.unstated:
+        console.print()
+        say(console, effects.unstated, style="dim")
         return
     if effects.saturated:
         told = "Too many settings differ among too few runs to tell what matters: use --filter."
@@ -131,6 +137,16 @@ def _baseline(baseline: Baseline, metric: Metric, console: Console) -> None:
     if baseline.differences:
         console.print(table(differences(baseline, metric)))
     say(console, baseline.told, style="dim")
+
+
+def _stages(comparison: Comparison, console: Console, *, top: int) -> None:
+    if not comparison.reached:
+        return
+    console.print()
+    say(console, stages_told(comparison.metric), style="bold")
+    console.print(table(stages(comparison.reached[:top], comparison.metric)))
+    if (more := len(comparison.reached) - top) > 0:
+        say(console, f"{more} more below: --top {len(comparison.reached)} shows all", style="dim")
 
 
 def _published(beside: Beside, metric: Metric, console: Console) -> None:
