@@ -29,7 +29,7 @@ from anima_exp.parallel.place import place
 from anima_exp.paths import shipped
 from anima_exp.scale import scaled
 from anima_exp.signals import FROM_CLUSTER, handle
-from anima_exp.terminal import take_any_letter, tell, write
+from anima_exp.terminal import take_any_letter, tell, tell_lines, write
 from hydra_plugins import _anima_exp
 
 # ${unless:${trainer.epochs},${data.steps}}: data.steps, unless trainer.epochs has a value.
@@ -110,7 +110,7 @@ def command(
         if full_error:
             traceback.print_exception(error)
         if not (told or getattr(error, "told", False)):
-            tell(f"{cell}{_with_file(explain(error))}")
+            tell_lines(f"{cell}{_with_file(explain(error))}")
         failed.append(getattr(error, "exit_status", 1))
 
     def task(cfg: DictConfig) -> Any:

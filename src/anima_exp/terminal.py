@@ -44,6 +44,11 @@ def tell(text: str) -> None:
     note(f"anima_exp: {text}")
 
 
+def tell_lines(text: str) -> None:
+    """Print a message of ours to stderr that may have several lines, one for each mistake."""
+    print(visible(f"anima_exp: {text}"), file=sys.stderr, flush=True)
+
+
 def note(text: str) -> None:
     """Print one line to stderr, next to the output of a command."""
     print(visible(text).replace("\n", " "), file=sys.stderr, flush=True)
