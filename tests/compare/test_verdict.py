@@ -30,6 +30,12 @@ def test_a_sweep_is_repeated_by_its_own_command(tmp_path):
     assert told.endswith("Repeat: train -m lora.rank=8,64 seed=0,1,2")
 
 
+def test_the_repeat_of_a_sweep_runs_as_it_is_printed(tmp_path):
+    command = "train -m 'seed=range(1)' 'data.path=my rows.json' lora.rank=8,64"
+    told = verdict(tmp_path, {8: {0: 1.0}, 64: {0: 0.9}}, command=command)
+    assert told.endswith("Repeat: train -m 'data.path=my rows.json' lora.rank=8,64 seed=0,1,2")
+
+
 def test_paired_seeds_tell_what_unpaired_ones_cannot(tmp_path):
     # Seeds differ by 1, the settings by 0.1 at every seed.
     steady = {8: {0: 1.0, 1: 2.0, 2: 3.0}, 64: {0: 0.9, 1: 1.9, 2: 2.9}}

@@ -15,7 +15,7 @@ from anima_exp.compare.later import with_evaluations, with_ratings
 from anima_exp.compare.runs import State, load
 from anima_exp.errors import ConfigError
 from anima_exp.program import console, status
-from anima_exp.terminal import tell
+from anima_exp.terminal import note, tell, write
 
 _ROWS = 30  # in the terminal
 
@@ -45,22 +45,22 @@ def compare(asked: argparse.Namespace) -> None:
 
         show(comparison, console(), top=asked.top or _ROWS)
     else:
-        print(FORMATS[asked.format](comparison), end="")
+        write(FORMATS[asked.format](comparison))
         if missing := comparison.counted(but=[State.done]):
             tell(f"beside the done runs there are {missing}.")
         if asked.format in ("csv", "latex"):  # which hold nothing but their rows
             notes = (comparison.left_out, comparison.repeated, comparison.caution)
-            for note in filter(None, notes):
-                tell(note)
+            for sentence in filter(None, notes):
+                tell(sentence)
     if asked.html:
         from anima_exp.compare.page import write_page
 
         write_page(asked.html, comparison)
-        print(f"Page: {asked.html}", file=sys.stderr)
+        note(f"Page: {asked.html}")
     if asked.wandb:
         from anima_exp.compare.wandb_report import publish
 
-        print(f"W&B: {publish(comparison)}", file=sys.stderr)
+        note(f"W&B: {publish(comparison)}")
 
 
 def _check(asked: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.errors import RunError, first_line
+from anima_exp.paths import expanded
 from anima_exp.results.files import read_json
 from anima_exp.results.lines import StepLines
 from anima_exp.results.record import RECORD, Record
@@ -97,7 +98,7 @@ def load(paths: Sequence[Path]) -> Runs:
     sweeps: dict[Path, Sweep] = {}
     for path in paths:
         try:
-            places = list(_places(path.expanduser()))
+            places = list(_places(expanded(path)))
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}.") from error
         for place in places:

@@ -68,7 +68,7 @@ def full_name(name: str, known: Collection[str], *, option: str) -> str:
         return meant[0]
     if meant:
         raise ConfigError(f"{option} {name} may be {' or '.join(sorted(meant))}. Give one of them.")
-    close = get_close_matches(name, known, n=1)
+    close = get_close_matches(name, known, n=1, cutoff=0.75)
     hint = f"Did you mean '{close[0]}'?" if close else "See settings.json of a run."
     raise ConfigError(f"{option}: no run has a setting '{name}'. {hint}")
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -97,7 +98,9 @@ def json_text(found: Tournament) -> str:
         "length": {"known": found.length.known, "longer_wins": _share(found.length.longer)},
         "advantages": {name: asdict(one) for name, one in found.advantages.items()},
     }
-    return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
+    # JSON escapes the control characters below 32; a terminal obeys these as well.
+    return re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
 WRITERS: dict[str, Callable[[Tournament], str]] = {
