@@ -8,6 +8,8 @@ import unicodedata
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from anima_exp.addresses import without_password
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
@@ -30,7 +32,7 @@ def tell(text: str) -> None:
 
 def note(text: str) -> None:
     """Print one line to stderr, next to the output of a command."""
-    print(visible(text).replace("\n", " "), file=sys.stderr, flush=True)
+    print(visible(without_password(text)).replace("\n", " "), file=sys.stderr, flush=True)
 
 
 def write(text: str) -> None:
