@@ -1,6 +1,5 @@
 """The work of a command without Hydra -> its exit status; one line for a user's mistake."""
 
-import io
 import os
 import sys
 from collections.abc import Callable
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from anima_exp import terminal
 from anima_exp.errors import AnimaError, RunEnded, permissions
-from anima_exp.terminal import tell
+from anima_exp.terminal import take_any_letter, tell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,8 +17,7 @@ _PIPED_COLUMNS = 160
 
 def status(work: Callable[[], None]) -> int:
     """Do the work; 0, or the exit status of the mistake or the stop that was told."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # whatever letters others' files hold
+    take_any_letter()
     try:
         with permissions():
             work()

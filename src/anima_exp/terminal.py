@@ -3,8 +3,10 @@
 All that the commands print goes through the functions of this module or a console that it makes.
 """
 
+import io
 import sys
 import unicodedata
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +27,28 @@ def visible(text: str) -> str:
     )
 
 
+def take_any_letter(encoding: str | None = None) -> None:
+    """Let stdout and stderr write letters that their encoding lacks, as \\uXXXX.
+
+    A terminal of Latin-1 would end a run by UnicodeEncodeError at its first Chinese answer.
+
+    Args:
+        encoding: of both from here on; None keeps the terminal's.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            with suppress(OSError):  # what stands behind it has changed, from a file to a pipe
+                stream.reconfigure(encoding=encoding, errors="backslashreplace")
+
+
 def tell(text: str) -> None:
     """Print one line of ours to stderr."""
     note(f"anima_exp: {text}")
+
+
+def tell_lines(text: str) -> None:
+    """Print a message of ours to stderr that may have several lines, one for each mistake."""
+    print(visible(f"anima_exp: {without_password(text)}"), file=sys.stderr, flush=True)
 
 
 def note(text: str) -> None:

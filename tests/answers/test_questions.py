@@ -52,13 +52,16 @@ def test_only_the_first_questions(load, tmp_path):
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        ({"text": "Q"}, "line 3: field 'question_id' is missing; give a number or"),
+        ({"text": "Q"}, "line 3: field 'question_id' is missing; give a whole number or"),
         ({"question_id": 3}, "line 3: field 'text' is missing; the row has question_id."),
         ({"question_id": 1, "text": "Q"}, "line 3: question_id 1 is that of FILE, line 1 too."),
         ({"question_id": "1", "text": "Q"}, "line 3: question_id 1 is that of FILE, line 1 too."),
         ({"question_id": 3, "text": " "}, "line 3: field 'text' is empty."),
         ({"question_id": 3, "text": "\ud800"}, "line 3: field 'text' holds half a character"),
-        ({"question_id": [3], "text": "Q"}, "line 3: field 'question_id' is a list; give a number"),
+        (
+            {"question_id": [3], "text": "Q"},
+            "line 3: field 'question_id' is a list; give a whole number",
+        ),
         ([3], "line 3: not an object with named columns but one list"),
     ],
 )

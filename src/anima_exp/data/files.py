@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 from anima_exp.data import file_format, repeated_names
 from anima_exp.data.example import Row
 from anima_exp.errors import DataError, first_line
-from anima_exp.paths import is_file, is_folder
+from anima_exp.paths import expanded, is_file, is_folder
 
 NumberedRow = tuple[int, Row | DataError]
 Reader = Callable[[Path], Iterator[NumberedRow]]
@@ -28,7 +28,7 @@ MOST_BYTES = 16 * 2**20  # of one row; a tokenizer takes about 70 bytes for each
 
 def find(path: str, *, key: str) -> Path:
     """The file at `path`, its ending known. `key` (data.path) opens the error message."""
-    file = Path(path).expanduser()
+    file = expanded(path, key)
     if is_folder(file):
         raise DataError(f"{key}={path} is a folder. Give one of its files.")
     if not is_file(file):

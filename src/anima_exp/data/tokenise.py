@@ -35,8 +35,8 @@ from anima_exp.terminal import console, note
 
 _FORMAT = 2  # raise it when the files' layout changes, or the ids of some text
 _BATCH = 1000  # examples tokenised in one call, which spreads them over the cores
-_BATCH_LETTERS = 4_000_000  # and their text: a tokenizer takes about 70 bytes for each letter
 _LOOKED_AT = 100  # rows, before skipping is advised
+_BATCH_LETTERS = 4_000_000  # and their text: a tokenizer takes about 70 bytes for each letter
 _LARGE = 20_000  # examples after which a progress bar appears
 
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -102,18 +102,26 @@ def _usable(of: Source, config: DataConfig) -> int:
     """Return how many rows give an example."""
     key = (of.fingerprint, config.recipe, config.on_bad_row)
     if key not in _counted:
-        recipe: Recipe = function(config.recipe, among=recipes, key="data.recipe")
-        stop = config.on_bad_row is BadRow.error
-        meta, used, last = Meta(), 0, 0
-        with _progress(of) as advance:
-            for number, _ in _pairs(of, recipe, meta, None, stop_at_bad_row=stop):
-                used += number != last
-                last = number
-                advance(1)
-        if not used:
-            raise _nothing(of, meta)
-        _counted[key] = used
+        _counted[key] = len({number for number, _ in examples(of, config)})
     return _counted[key]
+
+
+def examples(of: Source, config: DataConfig) -> Iterator[tuple[int, Example]]:
+    """Every example with its row, untokenised.
+
+    Raises:
+        DataError: no row can be used, or one cannot and data.on_bad_row=error.
+    """
+    recipe: Recipe = function(config.recipe, among=recipes, key="data.recipe")
+    meta, any_used = Meta(), False
+    with _progress(of) as advance:
+        stop = config.on_bad_row is BadRow.error
+        for pair in _pairs(of, recipe, meta, None, stop_at_bad_row=stop):
+            any_used = True
+            yield pair
+            advance(1)
+    if not any_used:
+        raise _nothing(of, meta)
 
 
 def _build(
@@ -171,7 +179,7 @@ def _pairs(
     *,
     stop_at_bad_row: bool,
 ) -> Iterator[tuple[int, Example]]:
-    """Every example and the number of its row; without an encoder, as the recipe gives it."""
+    """Yield each example with the number of its row; without an encoder, as the recipe gives it."""
     for number, row in source.read():
         meta.read += 1
         before = meta.read > 1
@@ -195,8 +203,8 @@ def _pairs(
             error.add_note(f"data.recipe at {source.place(number)}")
             raise
         watched.count_unread(meta.unread)
-        for pair, as_said in zip(found, said, strict=True):
-            meta.ends += pair is not as_said
+        for pair, given in zip(found, said, strict=True):
+            meta.ends += pair is not given
             if encoder and not pair.special_tokens:
                 token = encoder.spelled(pair.prompt) or encoder.spelled(pair.response)
                 if token:

@@ -13,6 +13,7 @@ from anima_exp.elo.bias import Share
 from anima_exp.elo.scores import scores
 from anima_exp.elo.tournament import Tournament
 from anima_exp.tables import markdown as md
+from anima_exp.tables.csv import harmless
 
 VERSION = 1  # of the JSON; the comparison reads it
 
@@ -45,7 +46,7 @@ def csv_table(found: Tournament) -> str:
     )
     others = [name for name in percents if name not in strengths]
     for rank, player in enumerate([*found.players, *others], start=1):
-        values: list[Any] = [rank if player in strengths else None, player]
+        values: list[Any] = [rank if player in strengths else None, harmless(player)]
         strength, rating, percent = strengths.get(player), elo.get(player), percents.get(player)
         values += [strength.rating, strength.low, strength.high] if strength else [None] * 3
         values += [rating.mean, rating.half, rating.deviation] if rating else [None] * 3

@@ -164,7 +164,7 @@ def _one_pass(played: Matches, options: Options, names: Sequence[str]) -> dict[s
 def known(name: str, names: Sequence[str], *, option: str) -> None:
     """Raises ConfigError: nobody is called `name`."""
     if name not in names:
-        close = get_close_matches(name, names, n=1)
+        close = get_close_matches(name, names, n=1, cutoff=0.75)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise ConfigError(f"{option} {name}: no such player.{hint} There are {', '.join(names)}.")
 

@@ -6,6 +6,7 @@ from typing import Any
 from rich import progress
 from rich.text import Text
 
+from anima_exp.command_line import pasted
 from anima_exp.config import MergeConfig
 from anima_exp.finished import run_of
 from anima_exp.merge import findings
@@ -93,8 +94,12 @@ def show_end(merging: Plan, out: Path) -> None:
     ours = config.run or (config.adapter and run_of(config.adapter))
     template = config.data.prompt_template if ours else "NAME"  # of another's, nobody has said
     say(f"\nmerged   {out}")
-    say(
-        f"next     python -m anima_exp.generate model=local model.source={out} quant=none "
-        f"prompt_template={template}"
+    ask = pasted(
+        "generate",
+        "model=local",
+        ("model.source", out),
+        "quant=none",
+        ("prompt_template", template),
     )
-    say(f"         python -m anima_exp.publish folder={out} push=user/name")
+    say(f"next     {ask}")
+    say(f"         {pasted('publish', ('folder', out), 'push=user/name')}")

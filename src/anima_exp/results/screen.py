@@ -11,6 +11,7 @@ from rich.text import Text
 
 from anima_exp import terminal
 from anima_exp.addresses import without_password
+from anima_exp.results.metric import metric
 from anima_exp.results.record import Record
 from anima_exp.terminal import tell, visible
 
@@ -145,8 +146,8 @@ def show_summary(
 
 
 def number(name: str, value: float) -> str:
-    """Losses with four digits, shares as per cent."""
-    return f"{value:.4f}" if name.endswith("loss") else f"{100 * value:.1f} %"
+    """Write a score or a logged value with its unit."""
+    return metric(name).number(value)
 
 
 def duration(seconds: float) -> str:

@@ -17,7 +17,7 @@ from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, InUse, Paused, RunEnded, Stopped
 from anima_exp.sweep.job import Outcome
 from anima_exp.sweep.slots import Place
-from anima_exp.terminal import write
+from anima_exp.terminal import take_any_letter, write
 
 Work = Callable[[RunConfig, int | None], Any]
 
@@ -96,6 +96,7 @@ def _write_to(log: Path) -> None:
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
+    take_any_letter("utf-8")  # whatever the terminal of the sweep writes: the board reads the log
 
 
 def _stopped(number: int, _: Any) -> NoReturn:

@@ -22,7 +22,7 @@ def table(found: Sequence[Column]) -> str:
 
 def written_plainly(text: str) -> str:
     """On one line, with every letter that Markdown would read as a mark escaped."""
-    one_line = visible(" ".join(text.split()))
+    one_line = " ".join(visible(text).split())
     return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", one_line)
 
 

@@ -11,7 +11,7 @@ from anima_exp.config import MultipleChoiceConfig
 from anima_exp.errors import DataError
 from anima_exp.evals.choice.benchmark import LETTERS, Benchmark, Question, Subject
 from anima_exp.evals.choice.mmlu_categories import MMLU_CATEGORIES
-from anima_exp.paths import is_file, is_folder
+from anima_exp.paths import expanded, is_file, is_folder
 
 _DEV = ("dev", "validation_dev")  # what splits with worked examples are called
 _QUESTION, _ANSWER = ("question", "input"), ("answer", "target", "label")  # what headers say
@@ -26,14 +26,14 @@ def read(name: str, config: MultipleChoiceConfig) -> Benchmark:
     """
     key = f"evals.{name}"
     if config.path:
-        found = _folder(Path(config.path).expanduser(), config, key)
+        found = _folder(expanded(config.path, f"{key}.path"), config, key)
     elif config.source.startswith("tiny"):
         found = _tiny(config, key)
     else:
         from anima_exp.evals.choice.hub import read_hub
 
         found = read_hub(config, key)
-    titles, categories = _mapping(Path(config.path).expanduser()) if config.path else ({}, {})
+    titles, categories = _mapping(expanded(config.path)) if config.path else ({}, {})
     if not categories and set(found) <= set(MMLU_CATEGORIES):
         categories = MMLU_CATEGORIES
     subjects = [
