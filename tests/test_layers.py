@@ -6,6 +6,7 @@ from pathlib import Path
 import anima_exp
 
 LAYERS = [
+    {"addresses"},
     {"errors"},
     {
         "child_process",

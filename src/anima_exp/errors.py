@@ -17,6 +17,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from anima_exp.addresses import without_password
+
 
 class _Said(Exception):
     """An exception that a command prints in one line before it exits with `exit_status`.
@@ -27,7 +29,7 @@ class _Said(Exception):
     exit_status = 1
 
     def __init__(self, message: str, *, told: bool = False) -> None:
-        super().__init__(message)
+        super().__init__(without_password(message))  # it may reach failure.txt and a page
         self.told = told
 
 

@@ -10,6 +10,8 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from anima_exp.addresses import without_password
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
@@ -46,12 +48,12 @@ def tell(text: str) -> None:
 
 def tell_lines(text: str) -> None:
     """Print a message of ours to stderr that may have several lines, one for each mistake."""
-    print(visible(f"anima_exp: {text}"), file=sys.stderr, flush=True)
+    print(visible(f"anima_exp: {without_password(text)}"), file=sys.stderr, flush=True)
 
 
 def note(text: str) -> None:
     """Print one line to stderr, next to the output of a command."""
-    print(visible(text).replace("\n", " "), file=sys.stderr, flush=True)
+    print(visible(without_password(text)).replace("\n", " "), file=sys.stderr, flush=True)
 
 
 def write(text: str) -> None:

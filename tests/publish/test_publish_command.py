@@ -4,9 +4,12 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from hub_server import TOKEN, publish, serving
 from model_folders import adapter, model
+from safetensors import safe_open
+from safetensors.numpy import load, save_file
 
 
 @pytest.fixture
@@ -66,6 +69,25 @@ def test_a_run_publishes_what_it_trained(hub, tmp_path, made, target, name):
     assert "public: everyone can read it" in out
     assert hub.repositories["me/name"]["private"] is False
     assert set(hub.repositories["me/name"]["files"]) == {path.name for path in folder.iterdir()}
+
+
+def test_metadata_of_weights_is_not_sent(hub, tmp_path):
+    folder = adapter(tmp_path / "mine")
+    weights = folder / "adapter_model.safetensors"
+    numbers = {"a": np.arange(5000, dtype=np.float32)}
+    save_file(numbers, weights, metadata={"format": "pt", "ss_base": "http://ada:secret@host/x"})
+    before = weights.read_bytes()
+    words = (f"folder={folder}", "push=me/name", "dry_run=false")
+    status, out, err = publish(*words, url=hub.url)
+    assert (status, err) == (0, "")
+    assert "Metadata of adapter_model.safetensors that is not sent: ss_base." in out
+    sent = hub.repositories["me/name"]["files"]["adapter_model.safetensors"]
+    assert b"secret" not in sent and weights.read_bytes() == before
+    assert np.array_equal(load(sent)["a"], numbers["a"])
+    copy = tmp_path / "sent.safetensors"
+    copy.write_bytes(sent)
+    with safe_open(copy, "np") as opened:
+        assert opened.metadata() == {"format": "pt"}
 
 
 def test_a_model_without_a_card_is_told_of(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp import hub
+from anima_exp.addresses import without_password
 from anima_exp.config import DataConfig
 from anima_exp.data import files
 from anima_exp.data.files import NumberedRow
@@ -140,7 +141,7 @@ def _hub(config: DataConfig, split: str, *, most: int | None) -> Source:
     # caches by, known without a download.
     identity = Path(builder.cache_dir).parts[-4:]
     return Source(
-        name=f"{config.source} ({split})",
+        name=without_password(f"{config.source} ({split})"),
         unit="row",
         fingerprint=_digest(identity, split, most),
         read=read,

@@ -1,5 +1,7 @@
 """A folder -> the files of a model in it, all of them and nothing else."""
 
+import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ _WEIGHTS = ".safetensors"
 _TEXTS = (".json", ".txt", ".md", ".jinja", ".model")
 _NAMES = ("LICENSE", "NOTICE")  # some licences ask for them
 _INDEX = "model.safetensors.index.json"
+_FORMAT = "format"  # pt: what transformers asks for before it reads the weights
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class File:
     name: str
     path: Path
     content: bytes | None = None
+    header: bytes | None = None  # of weights: what stands before their numbers in what is sent
+    dropped: tuple[str, ...] = ()  # what the file's own header says besides, which is not sent
 
     @property
     def size(self) -> int:
@@ -93,7 +98,8 @@ def _file(path: Path) -> File:
             "the files of one model and nothing else."
         )
     if path.suffix == _WEIGHTS:
-        return File(path.name, path)
+        header, dropped = _without_metadata(path)
+        return File(path.name, path, header=header, dropped=dropped)
     if path.suffix in _TEXTS or path.name in _NAMES:
         return File(path.name, path, path.read_bytes())
     raise ConfigError(
@@ -110,16 +116,50 @@ def _shards(folder: Path) -> set[str]:
     return set(named)
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a safetensors file is as long as its own header says."""
-    size = path.stat().st_size
+def _header(path: Path) -> tuple[int, Any]:
+    """How long a safetensors file's header is, its 8 bytes of length included, and what it says.
+
+    (0, None) if the file has none.
+    """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if not 0 < length <= size - 8:
-            return False
+        if not 0 < length <= path.stat().st_size - 8:
+            return 0, None
         try:
-            header = json_text.parse(file.read(length))
-            ends = [one["data_offsets"][1] for name, one in header.items() if name[:2] != "__"]
-            return size == 8 + length + max(ends, default=0)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-            return False
+            return 8 + length, json_text.parse(file.read(length))
+        except ValueError:
+            return 0, None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a safetensors file is as long as its own header says."""
+    length, header = _header(path)
+    try:
+        ends = [one["data_offsets"][1] for name, one in header.items() if name[:2] != "__"]
+        return path.stat().st_size == length + max(ends, default=0)
+    except (KeyError, TypeError, AttributeError, IndexError):
+        return False
+
+
+def _without_metadata(path: Path) -> tuple[bytes | None, tuple[str, ...]]:
+    """A header that says the format and the tensors alone, and the names of what else stood there.
+
+    None if the file's own header is so already. Trainers write commands and paths into it.
+    """
+    _, header = _header(path)
+    said = header.get("__metadata__") if isinstance(header, dict) else None
+    if not isinstance(said, dict) or set(said) <= {_FORMAT}:
+        return None, ()
+    header["__metadata__"] = {key: value for key, value in said.items() if key == _FORMAT}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the numbers behind it begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text, tuple(set(said) - {_FORMAT})
+
+
+def write_sent(file: File, path: Path) -> None:
+    """Write the weights of `file` to `path` as they are sent, with the header that it has there."""
+    length, _ = _header(file.path)
+    with file.path.open("rb") as source, path.open("wb") as target:
+        source.seek(length)
+        target.write(file.header or b"")
+        shutil.copyfileobj(source, target, 2**24)

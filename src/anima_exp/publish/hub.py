@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from anima_exp.errors import ConfigError, RunError, first_line
-from anima_exp.publish.files import File
+from anima_exp.publish.files import File, write_sent
 
 _REFUSED = {
     401: "the hub does not accept the token. Run `hf auth login`, or set HF_TOKEN anew.",
@@ -51,8 +53,8 @@ def send(files: Sequence[File], push: str, *, private: bool, message: str) -> Se
             f"push={push} is there already and public, so that everyone could read what is sent. "
             "Nothing was sent. Give private=false, or another name."
         )
-    with _told(push, token, left=lambda: _left(api, push, there.sha)):
-        operations = [CommitOperationAdd(file.name, _source(file)) for file in files]
+    with _told(push, token, left=lambda: _left(api, push, there.sha)), TemporaryDirectory() as made:
+        operations = [CommitOperationAdd(file.name, _source(file, Path(made))) for file in files]
         api.create_commit(push, operations, commit_message=message, parent_commit=there.sha)
     before = {one.rfilename for one in there.siblings or ()}
     kept = sorted(before - {file.name for file in files} - {".gitattributes"})
@@ -79,7 +81,10 @@ def _left(api: Any, push: str, before: str) -> str:
     return "No file was sent" if after == before else f"{api.endpoint}/{push} has a new commit"
 
 
-def _source(file: File) -> Any:
+def _source(file: File, copies: Path) -> Any:
+    if file.header is not None:
+        write_sent(file, copies / file.name)
+        return str(copies / file.name)
     return str(file.path) if file.content is None else file.content
 
 

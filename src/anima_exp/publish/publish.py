@@ -63,6 +63,10 @@ def publish(
         screen.say(
             "README.md is written anew, from the run's record: the folder holds none of ours."
         )
+    for file in files:
+        if file.dropped:
+            names = ", ".join(sorted(map(str, file.dropped)))
+            screen.say(f"Metadata of {file.name} that is not sent: {names}.")
     if dry_run:
         screen.say("Nothing was sent. The same command with dry_run=false sends it.")
         return

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp import json_text
+from anima_exp.addresses import without_passwords
 from anima_exp.errors import RunError
 
 
@@ -121,6 +122,8 @@ def remove_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Replace `path` by `value` as JSON, without the passwords that addresses in it may hold."""
+    value = without_passwords(value)
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 

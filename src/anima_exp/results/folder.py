@@ -18,6 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from anima_exp import json_text
+from anima_exp.addresses import without_password
 from anima_exp.config import RunConfig
 from anima_exp.errors import InUse, RunError, first_line
 from anima_exp.paths import expanded, is_file
@@ -101,7 +102,7 @@ class RunFolder:
     def failed(self, reason: str) -> None:
         """Leave word of why the run stopped; the next start removes it."""
         with suppress(OSError):  # a full disk has been told already
-            write_text(self.path / FAILURE, reason + "\n")
+            write_text(self.path / FAILURE, without_password(reason) + "\n")
 
     def count_start(self, *, again: bool = False) -> int:
         """Note this start; 1 for a run that was never interrupted.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp import file_hashes, paths
+from anima_exp.addresses import without_passwords
 from anima_exp.config import BENCHMARKS, RunConfig, TargetModules
 from anima_exp.errors import ConfigError
 from anima_exp.paths import expanded
@@ -60,7 +61,8 @@ _GROUPS_NOT_IN_THE_RESULT = ("tracking.", "sweep.", "launcher.", "model.recommen
 def flatten(config: RunConfig) -> dict[str, Any]:
     """Every setting by its dotted key, in the order of config/run.py, as JSON values.
 
-    What describes a model or a data set for the planner sets nothing, and is left out.
+    What describes a model or a data set for the planner sets nothing, and is left out, as are the
+    passwords in addresses.
     """
     flat: dict[str, Any] = {}
 
@@ -71,7 +73,7 @@ def flatten(config: RunConfig) -> dict[str, Any]:
                 if inside not in _DESCRIBES:
                     walk(inner, inside)
         else:
-            flat[key] = value.value if isinstance(value, Enum) else value
+            flat[key] = value.value if isinstance(value, Enum) else without_passwords(value)
 
     walk(asdict(config), "")
     return flat

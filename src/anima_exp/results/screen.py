@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from anima_exp import terminal
+from anima_exp.addresses import without_password
 from anima_exp.results.metric import metric
 from anima_exp.results.record import Record
 from anima_exp.terminal import tell, visible
@@ -22,7 +23,8 @@ def show_plan(lines: Mapping[str, str]) -> None:
     width = max(map(len, lines))
     for key, value in lines.items():
         heading = (f"{visible(key):<{width}}", "dim")
-        console.print(Text.assemble(heading, f"  {visible(value)}"), soft_wrap=True)
+        told = visible(without_password(value))
+        console.print(Text.assemble(heading, f"  {told}"), soft_wrap=True)
     console.print()
 
 
@@ -34,7 +36,7 @@ def file_size(count: int) -> str:
 
 
 def say(text: str) -> None:
-    console.print(visible(text), soft_wrap=True)
+    console.print(visible(without_password(text)), soft_wrap=True)
 
 
 def be_silent() -> None:
