@@ -22,7 +22,7 @@ def check(seen: bytes, file: Path, *, lines: bool, commas: bool) -> None:
         commas: its name says cells between commas.
     """
     if not seen.removeprefix(_BOM).strip():
-        raise DataError(f"{file} is empty.")
+        return  # nothing to tell it by: its reader knows whether such a file has no rows
     if seen.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in seen[:4]:
         raise DataError(f"{file} is UTF-16, not UTF-8. Save it as UTF-8.")
     text = seen.removeprefix(_BOM).lstrip()

@@ -73,6 +73,8 @@ def _json(file: Path) -> Iterator[NumberedRow]:
     try:
         found = repeated_names.parse(_decode(_read(file), file))
     except json.JSONDecodeError as error:
+        if not error.doc.strip():
+            raise DataError(f"{file} is empty.") from error
         where = f"line {error.lineno}, column {error.colno}"
         raise DataError(f"{file} is not JSON: {error.msg} at {where}.") from error
     except ValueError as error:  # it may be JSON, but none that Python can hold
