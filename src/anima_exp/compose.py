@@ -28,8 +28,8 @@ from anima_exp.messages import explain, known_mistake, speak_of, unknown_setting
 from anima_exp.parallel.place import place
 from anima_exp.paths import shipped
 from anima_exp.scale import scaled
-from anima_exp.signals import FROM_CLUSTER
-from anima_exp.terminal import take_any_letter
+from anima_exp.signals import FROM_CLUSTER, handle
+from anima_exp.terminal import take_any_letter, tell, tell_lines, write
 from hydra_plugins import _anima_exp
 
 # ${unless:${trainer.epochs},${data.steps}}: data.steps, unless trainer.epochs has a value.
@@ -97,27 +97,26 @@ def command(
     a bug still shows its traceback. In a sweep one cell's mistake does not stop the others.
     """
     take_any_letter()
-    work, expand = permissions()(work), permissions()(expand)
     install(schema)
     # The plug-in's own config has the name of conf/hydra/launcher/ray.yaml, which is complete.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against ConfigStore")
     given = os.environ.get("HYDRA_FULL_ERROR")
     full_error = given == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    signal.signal(signal.SIGTERM, _terminated)
+    handle([signal.SIGTERM], _terminated)
     failed: list[int] = []  # exit statuses; the errors themselves would keep a model alive
 
     def mistake(error: Exception, cell: str = "", *, told: bool = False) -> None:
         if full_error:
             traceback.print_exception(error)
         if not (told or getattr(error, "told", False)):
-            print(f"anima_exp: {cell}{_with_file(explain(error))}", file=sys.stderr)
+            tell_lines(f"{cell}{_with_file(explain(error))}")
         failed.append(getattr(error, "exit_status", 1))
 
     def task(cfg: DictConfig) -> Any:
         cell = _cell()
         if cell:
-            print(f"\n{cell}", flush=True)
+            write(f"\n{cell}\n")
         try:
             chosen = HydraConfig.get()
             refuse_lists(chosen.runtime.choices, chosen.overrides.task)
@@ -126,7 +125,8 @@ def command(
             mistake(error, f"{cell}: " if cell else "", told=_told_by_another())
             return None
         try:
-            return work(config)
+            with permissions():
+                return work(config)
         except Stopped as error:  # all of it is to stop, not this cell alone
             mistake(error)
             _pass_on(error.exit_status - 128)
@@ -136,7 +136,8 @@ def command(
             return None
 
     try:
-        options, settings = divided(expand(composable(sys.argv[1:])))
+        with permissions():
+            options, settings = divided(expand(composable(sys.argv[1:])))
         sys.argv[1:] = [*options, *settings]
         folder = str(shipped("conf"))
         with _store_not_copied():
@@ -148,7 +149,7 @@ def command(
             raise
         mistake(error, told=_told_by_another())
     except KeyboardInterrupt:  # outside training, where training/stop.py is in charge
-        print("anima_exp: stopped; the same command goes on.", file=sys.stderr)
+        tell("stopped; the same command goes on.")
         sys.exit(130)
     finally:
         if given is None:
@@ -211,7 +212,7 @@ def _pass_on(number: int) -> None:
 
 
 def _terminated(number: int, _: Any) -> NoReturn:
-    print("anima_exp: terminated; the same command goes on.", file=sys.stderr, flush=True)
+    tell("terminated; the same command goes on.")
     sys.exit(128 + number)
 
 

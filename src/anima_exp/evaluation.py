@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from anima_exp import paths
 from anima_exp.config import EvaluateConfig
@@ -25,6 +25,7 @@ from anima_exp.paths import expanded
 from anima_exp.quiet import quiet_libraries
 from anima_exp.results import identity, provenance, screen
 from anima_exp.results.files import asked_for, write_json
+from anima_exp.terminal import visible
 
 _MEANS = {"macro": "mean over subjects", "micro": "mean over questions"}
 
@@ -137,7 +138,7 @@ def _show(benchmark: str, rows: list[dict[str, Any]], subjects: bool) -> None:
         if row["of"] == "subject" and not subjects:
             continue
         table.add_row(
-            escape(_MEANS.get(row["name"], row["name"])),
+            Text(visible(_MEANS.get(row["name"], row["name"]))),
             f"{100 * row['mean']:.1f} %",
             f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %",
             f"{row['asked']:,}",

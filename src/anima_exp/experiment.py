@@ -90,8 +90,27 @@ def _claim(config: RunConfig, folder: RunFolder, claims: ExitStack) -> bool:
 def _show_done(folder: RunFolder) -> float | None:
     record = Record.load(folder.path)
     screen.say(f"Already done, nothing to do: {folder.path}")
+    if differs := _code_differs(record):
+        screen.say(f"code differs from the run's: {differs}; folder=NAME trains anew")
     screen.show_scores(record.scores_before, record.scores)
     return record.scores.get("heldout_loss")
+
+
+def _code_differs(record: Record) -> str | None:
+    """Say what code the run was made with, and what code this is, if they are not the same."""
+    if not record.code or record.code == provenance.code_hash():
+        return None
+    then, now = record.versions.get("anima-exp"), provenance.versions().get("anima-exp")
+    if then != now:
+        return f"version {then} then, {now} now"
+    was, state = record.git, provenance.git_state()
+    if was and state:
+        return f"{_commit(was)} then, {_commit(state)} now"
+    return f"files of version {now} were edited"
+
+
+def _commit(git: dict[str, Any]) -> str:
+    return f"commit {git['commit'][:8]}{' with changes' * bool(git.get('dirty'))}"
 
 
 def _run(
@@ -267,6 +286,8 @@ def _record(
         hardware=provenance.hardware(),
         processes=len(tokens_by_process),
         tokens_by_process=tokens_by_process,
+        code=provenance.code_hash(),
+        results_version=identity.RESULTS_VERSION,
         places=identity.places(config),
         wandb=journal.tracker.note,
     )

@@ -8,10 +8,11 @@ from typing import Any
 
 from anima_exp import hub, paths
 from anima_exp.command_line import said, written
-from anima_exp.config import ModelConfig, Quantization, TargetModules, UseConfig
+from anima_exp.config import MergeConfig, ModelConfig, Quantization, TargetModules, UseConfig
 from anima_exp.errors import ConfigError, ModelError, RunError, first_line
 from anima_exp.model import adapter_base, adapter_files
 from anima_exp.model import place as model_place
+from anima_exp.model.base_files import check_base_files
 from anima_exp.results.record import RECORD, Record
 
 # What of a run says which model it made, and how that is to be asked. All else is the command's.
@@ -82,10 +83,13 @@ def _check_base_folder(key: str, place: str, run: Path, settings: dict[str, Any]
 
 
 def check_base(config: UseConfig) -> None:
-    """Raise ModelError if the base does not exist, before torch is imported."""
+    """Raise ModelError if there is no base, or no whole one, before torch is imported."""
     if config.run and config.lora.target_modules is TargetModules.none:
         return
     model_place.check_folders(config.model)
+    if not getattr(config, "prompts", None):  # for those the tokenizer is enough
+        merging = isinstance(config, MergeConfig)  # which has a line of its own for such a base
+        check_base_files(config.model, None if merging else config.quant)
     model_place.check_hub(config.model)
 
 

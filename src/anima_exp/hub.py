@@ -221,6 +221,16 @@ def _trouble(
 _KNOWN = ("adapter_config.json", "config.json")  # one of them tells that there was a download
 
 
+def downloaded(place: str, name: str, revision: str | None = None) -> Path | None:
+    """Return a file of a repository if it was downloaded before; the hub is not asked."""
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return _cached(place, name, revision)
+    except HFValidationError:
+        return None
+
+
 def _cached(place: str, name: str, revision: str | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from anima_exp import terminal
 from anima_exp.errors import AnimaError, RunEnded, permissions
 from anima_exp.terminal import take_any_letter, tell
 
@@ -30,7 +31,5 @@ def status(work: Callable[[], None]) -> int:
 
 def console() -> "Console":
     """As wide as the terminal or as COLUMNS says; in a pipe, with room for a wide table."""
-    from rich.console import Console
-
     free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(highlight=False, width=_PIPED_COLUMNS if free else None)
+    return terminal.console(width=_PIPED_COLUMNS if free else None)

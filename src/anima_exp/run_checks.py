@@ -11,7 +11,7 @@ from anima_exp.errors import AnimaError, ConfigError
 from anima_exp.evals.choice import hub as benchmarks
 from anima_exp.lookup import function
 from anima_exp.model import place
-from anima_exp.model.base_files import check_base_files
+from anima_exp.model.base_files import check_base_files, check_has_tokenizer
 from anima_exp.parallel.place import Place
 from anima_exp.paths import expanded
 from anima_exp.terminal import tell
@@ -21,6 +21,7 @@ def check_inputs(config: RunConfig) -> None:
     """Raise for a base, recipe, file or question that is not there, before torch is imported."""
     place.check_folders(config.model)
     check_base_files(config.model, config.quant)
+    check_has_tokenizer(config.model)
     check_files(config)
 
 

@@ -24,14 +24,12 @@ def self_check(config: RunConfig) -> None:
     Raises:
         TrainingError: further than rounding explains.
     """
-    from anima_exp.model.base_files import check_base_files
     from anima_exp.quiet import quiet_libraries
     from anima_exp.results.screen import say
     from anima_exp.run_checks import check_inputs
 
     check_length(config)
     check_inputs(config)
-    check_base_files(config.model, config.quant)
     quiet_libraries()
     from anima_exp.load import load  # the first import of torch
 

@@ -27,6 +27,7 @@ class GridConf:
     params: dict[str, Any] = field(default_factory=dict)  # lora.rank: 8,16,64
     rows: list[Any] = field(default_factory=list)  # - {model: llama7b, trainer.steps: 1875}
     factors: dict[str, Any] = field(default_factory=dict)  # trainer.steps: 0.5,1,2
+    about: str | None = None  # the one of them that the question is about, as lora.rank
     published: Any = None  # a paper's figures, which the comparison shows beside ours
 
 

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import re
+import resource
 import sys
 from pathlib import Path
 
@@ -161,6 +162,21 @@ def test_a_read_only_cache_keeps_nothing_and_is_no_hindrance(tokens_of, cache, m
     assert capsys.readouterr().err == (
         f"data     {cache} cannot be written: the token ids are kept for this run only\n"
     )
+
+
+def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path, cache):
+    path = write_rows(tmp_path / "a.jsonl", *pairs(200))  # they fit a buffer of Python
+    config = local(path)
+    rows = source.training(config)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))  # no file may grow beyond
+    try:
+        with pytest.raises(DataError) as caught:
+            tokenise.tokenise(rows, config, byte_tokenizer(), cache=cache)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(caught.value).startswith(f"Token ids cannot be kept in {cache}: File too large. ")
+    assert folders(cache) == []
 
 
 def test_files_of_two_sets_mixed_up_are_noticed(tokens_of):

@@ -62,7 +62,8 @@ def test_a_merged_run_has_a_card_with_its_proof_and_lines_that_load_it(
     proof = said["proof"]
     for row in ("base", "trained", "merged", "again"):
         assert f"| {proof[row]['loss']:.4f} |" in card
-    assert f"On {proof['labels']:,} response tokens set aside" in card
+    assert f"Measured on {proof['labels']:,} response tokens of the Chinese half" in card
+    assert "may have been trained on" not in card
     assert "## Scores before the merge" in card and "| seed | 0 |" in card
     (code,) = re.findall(r"(?ms)^```python\n(.*?)^```$", card)
     assert "peft" not in code

@@ -225,3 +225,15 @@ def test_a_sweep_leaves_its_own_environment_as_it_was(monkeypatch):
     with _environment({"OMP_NUM_THREADS": "1", "ANIMA_EXP_WARM_FOR": "cpu"}):
         assert (os.environ["OMP_NUM_THREADS"], os.environ["ANIMA_EXP_WARM_FOR"]) == ("1", "cpu")
     assert dict(os.environ) == before
+
+
+def test_the_setting_that_the_question_is_about_is_kept_for_the_comparison(sweeps):
+    code, told = sweeps.run("seed=0,1", "lora.rank=8,16", "hydra.sweeper.about=lora.rank")
+    assert code == 0, told
+    assert [file["about"] for file in sweeps.sweep_files()] == ["lora.rank"]
+
+
+def test_a_question_about_a_setting_that_is_not_varied_is_refused(sweeps):
+    code, told = sweeps.run("seed=0,1", "hydra.sweeper.about=lora.rnak")
+    assert code == 1
+    assert told.startswith("anima_exp: hydra.sweeper.about=lora.rnak is no setting that this sweep")

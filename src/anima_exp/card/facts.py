@@ -38,7 +38,7 @@ def data(record: Record) -> Facts:
         ("rows read", f"{rows['rows']:,}, of which {rows['skipped']:,} were left out"),
         ("trained on", f"{rows['train']:,} examples of {rows['train_tokens']:,} tokens"),
         ("learnt from", f"{rows['label_tokens']:,} of these tokens"),
-        ("set aside", f"{rows['heldout']:,} examples, {origin.heldout(settings)}"),
+        ("set aside", _set_aside(record)),
         (
             "cut short",
             f"{rows['truncated_prompts']:,} prompts at {settings['data.max_prompt_tokens']:,} "
@@ -47,6 +47,14 @@ def data(record: Record) -> Facts:
         ),
         ("licence", _licence(found.name, "data")),
     ]
+
+
+def _set_aside(record: Record) -> str:
+    """Which examples were not trained on."""
+    count = record.rows["heldout"]
+    if not count:
+        return "none"
+    return f"{count:,} examples, {origin.heldout(record.settings)}"
 
 
 def training(record: Record, modules: Sequence[str]) -> Facts:

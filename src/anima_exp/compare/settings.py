@@ -20,6 +20,7 @@ _OPERATORS = {
     "<": operator.lt,
     ">": operator.gt,
 }
+_CHOICES = ("name", "type", "target_modules")
 _CONDITION = re.compile(r"^\s*(?P<key>[\w.]+)\s*(?P<sign>!=|<=|>=|==?|<|>)\s*(?P<value>.*?)\s*$")
 
 
@@ -53,9 +54,15 @@ def condition(text: str, known: Collection[str], *, option: str) -> Condition:
 
 
 def full_name(name: str, known: Collection[str], *, option: str) -> str:
-    """`rank` or `lora.rank` -> `lora.rank`, where only one setting of the runs can be meant."""
+    """`rank` or `lora.rank` -> `lora.rank`, where only one setting of the runs can be meant.
+
+    A group stands for the setting that says which of its files was chosen: `lora`, `quant`.
+    """
     if name in known:
         return name
+    for last in _CHOICES:
+        if f"{name}.{last}" in known:
+            return f"{name}.{last}"
     meant = [key for key in known if name in (short(key), key.rpartition(".")[2])]
     if len(meant) == 1:
         return meant[0]
@@ -109,8 +116,13 @@ def written(value: Any) -> str:
 
 
 def short(key: str) -> str:
-    """`lora.rank` -> `rank`, but `model.name` -> `model` and `quant.type` -> `quant`."""
+    """`lora.rank` -> `rank`, but `model.name` -> `model` and `quant.type` -> `quant`.
+
+    An eval keeps its whole name: `mmlu` is a score.
+    """
     group, _, last = key.rpartition(".")
+    if group == "evals":
+        return key
     return group if group and last in ("name", "type") else last
 
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from anima_exp import paths
 from anima_exp.compose import command
 from anima_exp.config import BadRow, RunConfig
+from anima_exp.terminal import console
 
 
 def report(config: RunConfig) -> None:
     import numpy as np
-    from rich.console import Console
 
     from anima_exp.data import source, templates
     from anima_exp.data.encode import limits, special_ids
@@ -45,12 +45,12 @@ def report(config: RunConfig) -> None:
         tokenizer_name=config.model.tokenizer or config.model.source,
         rows=TokenRows(tokens, np.arange(len(tokens)), limits(data)),
         meta=tokens.meta,
-        faults=faults(tokens, special_ids=tokenizer.all_special_ids, before_prompt=before_prompt),
+        faults=faults(tokens, before_prompt=before_prompt),
         heldout=heldout,
         leaked=overlap,
         split_error=split_error,
     )
-    show(found, tokenizer, Console())
+    show(found, tokenizer, console())
 
 
 if __name__ == "__main__":

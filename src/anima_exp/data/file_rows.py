@@ -43,9 +43,13 @@ class FileRow:
 
     def identifier(self, field: str) -> int | str:
         value = self.values.get(field)
+        if isinstance(value, float) and value.is_integer():  # as pandas writes a column with gaps
+            value = int(value)
         if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
             what = f"is {_kind(value)}" if field in self.values else "is missing"
-            raise DataError(f"{self.where}: field '{field}' {what}; give a number or a text.")
+            if isinstance(value, float):
+                what = f"is {value:g}"
+            raise DataError(f"{self.where}: field '{field}' {what}; give a whole number or a text.")
         return value if isinstance(value, int) else str(self.name(field))
 
 

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any, cast
 
-from anima_exp import json_text
+from anima_exp.data import file_format, repeated_names
 from anima_exp.data.example import Row
 from anima_exp.errors import DataError, first_line
 from anima_exp.paths import expanded, is_file, is_folder
@@ -23,6 +23,7 @@ NumberedRow = tuple[int, Row | DataError]
 Reader = Callable[[Path], Iterator[NumberedRow]]
 
 _BOM = b"\xef\xbb\xbf"
+MOST_BYTES = 16 * 2**20  # of one row; a tokenizer takes about 70 bytes for each of them
 
 
 def find(path: str, *, key: str) -> Path:
@@ -47,7 +48,8 @@ def unit(file: Path) -> str:
 
 def rows(file: Path) -> Iterator[NumberedRow]:
     """Every row with its number, from 1."""
-    yield from _readable(file, _reader(file))
+    for number, row in _readable(file, _reader(file)):
+        yield number, row if isinstance(row, DataError) or not _too_large(row) else _over()
 
 
 def json_lines(file: Path) -> Iterator[NumberedRow]:
@@ -57,6 +59,10 @@ def json_lines(file: Path) -> Iterator[NumberedRow]:
 
 def _readable(file: Path, reader: Reader) -> Iterator[NumberedRow]:
     try:
+        if reader is not _parquet:
+            with _open(file) as stream:
+                seen = stream.read(file_format.SEEN_BYTES)
+            file_format.check(seen, file, lines=reader is _jsonl, commas=reader is _csv)
         yield from reader(file)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
@@ -65,7 +71,7 @@ def _readable(file: Path, reader: Reader) -> Iterator[NumberedRow]:
 
 def _json(file: Path) -> Iterator[NumberedRow]:
     try:
-        found = json_text.parse(_decode(_read(file), file))
+        found = repeated_names.parse(_decode(_read(file), file))
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise DataError(f"{file} is not JSON: {error.msg} at {where}.") from error
@@ -76,7 +82,10 @@ def _json(file: Path) -> Iterator[NumberedRow]:
         hint = f" Save the list under '{lists[0]}' as a file of its own." if lists else ""
         raise DataError(f"{file} must hold a list of objects, not one {_kind(found)}.{hint}")
     for number, row in enumerate(found, start=1):
-        yield number, row if isinstance(row, dict) else DataError(_not_an_object(row))
+        if (name := repeated_names.find(row)) is not None:
+            yield number, DataError(repeated_names.message(name))
+        else:
+            yield number, row if isinstance(row, dict) else DataError(_not_an_object(row))
 
 
 def _jsonl(file: Path) -> Iterator[NumberedRow]:
@@ -84,24 +93,38 @@ def _jsonl(file: Path) -> Iterator[NumberedRow]:
     # U+2028 and others, which are legal inside a JSON text.
     with _open(file) as lines:
         offset = 0
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(_lines(lines), start=1):
             start = offset
             offset += len(line)
+            if len(line) > MOST_BYTES:
+                yield number, _over()
+                continue
             if number == 1 and line.startswith(_BOM):
                 line, start = line.removeprefix(_BOM), len(_BOM)
             if line.strip():
                 yield number, _json_line(line, start)
 
 
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file; of one that is too long, only as much as shows that it is."""
+    while line := stream.readline(MOST_BYTES + 1):
+        rest = line
+        while len(rest) > MOST_BYTES and not rest.endswith(b"\n"):
+            rest = stream.readline(MOST_BYTES + 1)
+        yield line
+
+
 def _json_line(line: bytes, start: int) -> Row | DataError:
     try:
-        row = json_text.parse(line.decode("utf-8").rstrip("\r\n"))
+        row = repeated_names.parse(line.decode("utf-8").rstrip("\r\n"))
     except UnicodeDecodeError as error:
         return DataError(_not_utf8(error, start))
     except json.JSONDecodeError as error:
         return DataError(f"broken JSON: {error.msg} at column {error.colno}")
     except ValueError as error:
         return DataError(f"broken JSON: {error}")
+    if (name := repeated_names.find(row)) is not None:
+        return DataError(repeated_names.message(name))
     return row if isinstance(row, dict) else DataError(_not_an_object(row))
 
 
@@ -113,6 +136,8 @@ def _csv(file: Path, delimiter: str = ",") -> Iterator[NumberedRow]:
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         header = next(reader, [])
+        if twice := [name for name in header if name and header.count(name) > 1]:
+            raise DataError(f"{file}: the header names the column '{twice[0]}' twice.")
         start = reader.line_num + 1
         for fields in reader:
             if fields and len(fields) == len(header):
@@ -146,10 +171,14 @@ def _parquet(file: Path) -> Iterator[NumberedRow]:
 _READERS: dict[str, Reader] = {
     ".json": _json,
     ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
     ".json.gz": _json,
     ".jsonl.gz": _jsonl,
+    ".ndjson.gz": _jsonl,
     ".csv": _csv,
     ".tsv": _tsv,
+    ".csv.gz": _csv,
+    ".tsv.gz": _tsv,
     ".parquet": _parquet,
 }
 
@@ -173,8 +202,8 @@ def _holds_lines(file: Path) -> bool:
             if stream.read(4).removeprefix(_BOM)[:1] != b"{":
                 return False
             stream.seek(0)
-            first = stream.readline()
-            more = stream.readline().strip()
+            lines = _lines(stream)
+            first, more = next(lines, b""), next(lines, b"").strip()
     except (OSError, EOFError, zlib.error):
         return False  # rows() will meet the same fault, and say so
     return bool(more) and isinstance(_json_line(first.removeprefix(_BOM), 0), dict)
@@ -199,6 +228,14 @@ def _decode(content: bytes, file: Path) -> str:
         raise DataError(f"{file} is {_not_utf8(error, start)}. Save it as UTF-8.") from error
 
 
+def _too_large(row: Row) -> bool:
+    return sum(len(value) for value in row.values() if isinstance(value, str)) > MOST_BYTES
+
+
+def _over() -> DataError:
+    return DataError(f"it has more than {MOST_BYTES / 2**20:.0f} MiB, too much for one row")
+
+
 def _not_utf8(error: UnicodeDecodeError, start: int) -> str:
     return f"not UTF-8: byte 0x{error.object[error.start]:02x} at offset {start + error.start}"
 
@@ -216,8 +253,7 @@ def _close_name(file: Path) -> str:
     if not file.parent.is_dir():
         return f"There is no folder {file.parent} either."
     names = sorted(entry.name for entry in file.parent.iterdir() if ending(entry))
-    stems = {name.partition(".")[0]: name for name in names}  # all endings are alike
-    close = get_close_matches(file.name.partition(".")[0], stems, n=1, cutoff=0.75)
+    close = get_close_matches(file.name, names, n=1)
     if close:
-        return f"Did you mean '{stems[close[0]]}'?"
+        return f"Did you mean '{close[0]}'?"
     return f"That folder has {', '.join(names[:5])}." if names else "That folder has no data files."

@@ -110,5 +110,7 @@ def _value(row: Row, column: str) -> Any:
 def _kind(value: Any) -> str:
     if value is None:
         return "null"
+    if isinstance(value, float) and value != value:
+        return "NaN, a missing value"
     names = {bool: "true or false", int: "a number", float: "a number", dict: "an object"}
     return names.get(type(value), "a list" if isinstance(value, list) else type(value).__name__)

@@ -8,7 +8,10 @@ from typing import Any
 from anima_exp import paths
 from anima_exp.card import merged, of_run, origin
 from anima_exp.card.text import FILE
-from anima_exp.finished import name
+from anima_exp.config import MergeConfig
+from anima_exp.errors import DataError
+from anima_exp.finished import name, run_of
+from anima_exp.heldout_check import check_heldout
 from anima_exp.merge import findings, verdict
 from anima_exp.merge.adapter import Adapter
 from anima_exp.merge.plan import Plan, short, store_in
@@ -62,15 +65,26 @@ def _dtype(merging: Plan) -> str:
     return short(store_in(merging.config, merging.base.dtype))
 
 
+def _trained_on(config: MergeConfig) -> list[str]:
+    """Say so if the adapter may have been trained on the rows of the proof."""
+    unknown = not config.run and run_of(config.adapter or "") is None
+    try:
+        check_heldout(config)
+    except DataError:
+        unknown = True
+    return ["The adapter may have been trained on some of these rows."] * unknown
+
+
 def _merged(
     merging: Plan, found: Proved | None, settings: dict[str, Any], fingerprint: str
 ) -> merged.Merged:
     config, dtype = merging.config, _dtype(merging)
     sentences = ["Nobody has measured that this is the trained model (prove=false)."]
     if found:
-        data = origin.data(settings).told
+        rows = f"{origin.data(settings).told} ({origin.heldout(settings)})"
         sentences = [
-            f"On {found.labels:,} response tokens set aside, of {data}.",
+            f"Measured on {found.labels:,} response tokens of {rows}.",
+            *_trained_on(config),
             *(f"{one[0].upper()}{one[1:]}." for one in findings.sentences(config, found)),
         ]
         if warning := findings.warning(config, found):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import progress
-from rich.markup import escape
+from rich.text import Text
 
 from anima_exp.command_line import pasted
 from anima_exp.config import MergeConfig
@@ -41,7 +41,7 @@ class Writing:
     def __init__(self, merging: Plan) -> None:
         self._total, self._done, self._told = max(merging.bytes, 1), 0, 0
         self._bar = progress.Progress(
-            progress.TextColumn("merging"),
+            progress.TextColumn("merging", markup=False),
             progress.BarColumn(24),
             progress.DownloadColumn(),
             progress.TimeRemainingColumn(),
@@ -85,7 +85,8 @@ def show_proof(config: MergeConfig, found: Proved, dtype: str) -> None:
     for sentence in findings.sentences(config, found):
         say(sentence)
     if warning := findings.warning(config, found):
-        console.print(f"\n[bold yellow]warning[/]  {escape(warning)}", soft_wrap=True)
+        heading = ("warning", "bold yellow")
+        console.print(Text.assemble("\n", heading, f"  {warning}"), soft_wrap=True)
 
 
 def show_end(merging: Plan, out: Path) -> None:

@@ -22,6 +22,7 @@ _TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
     "added_tokens.json", "vocab.json", "merges.txt",
 )  # fmt: skip
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "tekken.json")
 _POINTER = b"version https://git-lfs"
 _MOST_HEADER_BYTES = 100_000_000  # the safetensors format allows no more
 _AGAIN = "Download the model again."
@@ -48,7 +49,7 @@ def check_base_files(model: ModelConfig, quant: QuantConfig | None = None) -> No
             "the command takes one."
         )
     if "config.json" not in names:
-        raise ModelError(f"{where}: {_foreign(names) or 'the folder holds no config.json.'}")
+        raise ModelError(f"{where}: {_foreign(names) or _elsewhere(folder, names)}")
     config = read_object(folder / "config.json", where)
     if not weights:
         none = "the folder holds no weights: neither model.safetensors nor pytorch_model.bin."
@@ -103,6 +104,39 @@ def check_tokenizer_files(model: ModelConfig) -> None:
     for name in _TOKENIZER:
         if (folder / name).is_file():
             _check_content(folder / name, f"{key}={source}")
+
+
+def check_has_tokenizer(model: ModelConfig) -> None:
+    """Raise ModelError if the folder that the tokenizer is to come from holds none."""
+    source = model.tokenizer or model.source
+    folder = Path(source).expanduser()
+    if source == "tiny" or model.trust_remote_code or not folder.is_dir():
+        return
+    names = {path.name for path in folder.iterdir()}
+    if not any(name in _VOCABULARIES or name.endswith((".model", ".tiktoken")) for name in names):
+        key = "model.tokenizer" if model.tokenizer else "model.source"
+        raise ModelError(
+            f"{key}={source}: the folder holds no tokenizer.json and no other vocabulary. Download "
+            "the tokenizer's files too, or give model.tokenizer=FOLDER_OR_HUB_ID."
+        )
+
+
+def _elsewhere(folder: Path, names: Iterable[str]) -> str:
+    """Say where the model is that a folder without config.json should have been."""
+    if not names:
+        return "the folder is empty."
+    inside = sorted(
+        path.parent.relative_to(folder).as_posix()
+        for pattern in ("*/config.json", "snapshots/*/config.json")
+        for path in folder.glob(pattern)
+    )
+    if not inside:
+        return "the folder holds no config.json."
+    several = f", one of {len(inside)} such folders in it" if len(inside) > 1 else ""
+    return (
+        f"the folder holds no config.json, but {inside[0]} in it does{several}. Give "
+        f"model.source={folder / inside[0]}."
+    )
 
 
 def read_object(file: Path, where: str) -> dict[str, Any]:

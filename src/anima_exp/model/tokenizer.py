@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from anima_exp import hub, json_text
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError
-from anima_exp.model.base_files import check_tokenizer_files
+from anima_exp.model.base_files import check_has_tokenizer, check_tokenizer_files
 from anima_exp.paths import expanded, tiny_base
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def load_tokenizer(model: ModelConfig, *, to_copy: bool = False) -> "PreTrainedT
         key, revision = "model.tokenizer", None
     source = location(model.tokenizer or model.source)
     check_tokenizer_files(model)
+    check_has_tokenizer(model)
     if not Path(source).is_dir() and hub.is_id(source):  # by itself transformers tries for a minute
         hub.file(source, "config.json", where=f"{key}={source}", revision=revision)
     _check_settings(key, source)

@@ -15,6 +15,10 @@ from anima_exp.errors import ConfigError
 from anima_exp.paths import expanded
 from anima_exp.results.provenance import folder_fingerprint, tables_fingerprint
 
+# Raise it by one when a change of the code changes what the same settings compute. From 2 on it is
+# a part of every name, so that results of before and after are never taken for seeds of one cell.
+RESULTS_VERSION = 1
+
 # Settings that change where a run is written, shown or saved, but not what comes out of it;
 # names, which only label; and what counts only where another setting took it: recommendations,
 # and `scale`, which has been multiplied into steps and rows by now.
@@ -73,6 +77,14 @@ def flatten(config: RunConfig) -> dict[str, Any]:
     return flat
 
 
+def enters_name(key: str) -> bool:
+    """Return whether a run's name depends on the setting `key`, whatever the other settings are.
+
+    `model.name` and `data.name` label a run: its name begins with them, and its hash ignores them.
+    """
+    return key not in _NOT_IN_THE_RESULT and not key.startswith(_GROUPS_NOT_IN_THE_RESULT)
+
+
 def places(config: RunConfig) -> dict[str, str]:
     """The full paths of what settings name by a path relative to the folder of the start."""
     settings = flatten(config)
@@ -99,8 +111,7 @@ def relevant(config: RunConfig) -> dict[str, Any]:
     settings = {
         key: value
         for key, value in flatten(config).items()
-        if key not in _NOT_IN_THE_RESULT
-        and not key.startswith(_GROUPS_NOT_IN_THE_RESULT)
+        if enters_name(key)
         and not (key.startswith("evals.") and value is None and key.count(".") == 1)
         and not (full and key.startswith("lora.") and key != "lora.target_modules")
     }
@@ -116,6 +127,8 @@ def relevant(config: RunConfig) -> dict[str, Any]:
     for key in code:
         if settings.get(key):
             settings[key] = _with_code(settings[key])
+    if RESULTS_VERSION > 1:
+        settings["results_version"] = RESULTS_VERSION
     return settings
 
 

@@ -1,9 +1,10 @@
 """Where a result comes from: versions, git state, hardware, and hashes of the base model."""
 
 import hashlib
+import os
 import platform
 import subprocess
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ from typing import Any
 from anima_exp import file_hashes, hub
 from anima_exp.errors import ModelError
 
+_PACKAGE = Path(__file__).resolve().parents[1]
+# Set in a hook of another repository, and naming that one.
+_OF_ANOTHER = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
+_NOT_IN_A_RUN = ("compare", "elo", "judge", "merge", "page", "publish", "sweep")  # other commands
 _PACKAGES = (
     "anima-exp", "torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets",
     "tokenizers", "wandb",
@@ -29,16 +34,32 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of the anima_exp checkout, and whether files differ from it; {} without one."""
-    here = Path(__file__).resolve().parent
+    """Return the commit of the anima_exp checkout, and whether the package differs from it.
+
+    It is {} without a checkout. Changed tests or documents do not count; a new module does.
+    """
+    if {"site-packages", "dist-packages"} & set(_PACKAGE.parts):
+        return {}  # a package that was installed into somebody else's repository
     try:
-        commit = _git(here, "rev-parse", "HEAD")
-        tracked = _git(here, "ls-files", str(Path(__file__).resolve()))
-        if not tracked:  # installed into a folder of somebody else's repository
+        if not _git(_PACKAGE, "ls-files", str(_PACKAGE / "__init__.py")):
             return {}
-        return {"commit": commit, "dirty": bool(_git(here, "status", "--porcelain", "-uno"))}
+        commit = _git(_PACKAGE, "rev-parse", "HEAD")
+        changed = _git(_PACKAGE, "status", "--porcelain", "--untracked-files=all", "--", ".")
+        return {"commit": commit, "dirty": bool(changed)}
     except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return {}
+
+
+@cache
+def code_hash() -> str:
+    """Return a hash over the modules of this package that a run may use."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        name = path.relative_to(_PACKAGE)
+        if name.parts[0] not in _NOT_IN_A_RUN:
+            digest.update(f"{name.as_posix()}:{path.stat().st_size}:".encode())
+            digest.update(path.read_bytes())
+    return f"sha256:{digest.hexdigest()}"
 
 
 def hardware() -> dict[str, str]:
@@ -116,6 +137,7 @@ def _git(folder: Path, *arguments: str) -> str:
         capture_output=True,
         text=True,
         timeout=10,
+        env={key: value for key, value in os.environ.items() if key not in _OF_ANOTHER},
     )
     return run.stdout.strip()
 

@@ -39,6 +39,8 @@ class Record:
     execution: dict[str, Any] = field(default_factory=dict)  # token_budget, recompute, ...
     processes: int = 1  # that shared each batch
     tokens_by_process: list[int] = field(default_factory=list)  # since the last start, by rank
+    code: str = ""  # a hash over the package's modules
+    results_version: int = 1  # identity.RESULTS_VERSION
     places: dict[str, str] = field(default_factory=dict)  # relative paths of settings, in full
     wandb: str | None = None  # the run's page, or the command that syncs it
 

@@ -21,6 +21,7 @@ def show_costs(
     params: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     factors: Mapping[str, Any],
+    about: str | None,
     published: Any,
 ) -> None:
     """Raises ConfigError: a cell cannot run; the base alone may be missing here."""

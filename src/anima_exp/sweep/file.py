@@ -24,6 +24,7 @@ class SweepFile:
     question: str | None
     command: str
     grid: Grid
+    about: str | None = None  # the swept key that the question is about
     published: Any = None
     stopped: dict[str, dict[str, Any]] = field(default_factory=dict)  # by early stopping
     # The rungs of early stopping that each cell has reached, with the metric there.
@@ -51,6 +52,7 @@ class SweepFile:
             {
                 "name": self.name,
                 "question": self.question,
+                "about": _setting(self.about) if self.about else None,
                 "command": self.command,
                 "swept": [_setting(key) for key in self.grid.swept],
                 "metric": settings.metric,

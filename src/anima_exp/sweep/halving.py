@@ -10,16 +10,13 @@ their mean at the rung. Otherwise each rung would pick lucky seeds, and a settin
 would be left with fewer repeats than it was given.
 """
 
-import json
 from collections import Counter
 from statistics import fmean
 from typing import Any
 
 from anima_exp.config import Direction, SweepConfig
 from anima_exp.errors import ConfigError
-from anima_exp.results import identity
-from anima_exp.results.lines import StepLines
-from anima_exp.sweep.cell import Cell, State
+from anima_exp.sweep.cell import Cell, State, by_setting
 from anima_exp.sweep.job import Job, Outcome
 from anima_exp.sweep.metric import check_metric
 from anima_exp.sweep.queue import Elsewhere
@@ -36,7 +33,7 @@ class Halving:
         for cell in cells:
             check_metric(cell.config)
         self._rungs = {cell.name: rungs(cell, settings) for cell in cells}
-        self._groups = _by_setting(cells)
+        self._groups = [tuple(cell.name for cell in group) for group in by_setting(cells)]
         self._group_of = {name: group for group in self._groups for name in group}
         self._promoted: Counter[Setting] = Counter()  # the rung that it was let past in this start
         self._values: dict[str, list[float]] = {c.name: self._read(c) for c in cells}
@@ -187,28 +184,19 @@ class Halving:
         That is what it logged last up to the rung. A cell that ran past it in an earlier sweep
         without looking counts with what it saw next; a done one does not count there.
         """
-        metric, found = self._settings.metric, []
-        rows = StepLines(cell.folder / "metrics.jsonl").rows()
-        furthest = max((row["step"] for row in rows), default=0)
+        found: list[float] = []
+        values = cell.measured(self._settings.metric)
+        furthest = max((row["step"] for row in cell.logged()), default=0)
         last = 0
         for step in self._rungs[cell.name]:
-            here = [row[metric] for row in rows if metric in row and last < row["step"] <= step]
+            here = [value for at, value in values if last < at <= step]
             if not here and cell.state is not State.done:
-                here = [row[metric] for row in rows if metric in row and row["step"] > step][:1]
+                here = [value for at, value in values if at > step][:1]
             if not here or furthest < step:
                 break
-            found.append(float(here[-1]))
+            found.append(here[-1])
             last = step
         return found
-
-
-def _by_setting(cells: list[Cell]) -> list[Setting]:
-    """The cells that differ in nothing but the seed, together."""
-    found: dict[str, list[str]] = {}
-    for cell in cells:
-        settings = {k: v for k, v in identity.relevant(cell.config).items() if k != "seed"}
-        found.setdefault(json.dumps(settings, sort_keys=True), []).append(cell.name)
-    return [tuple(names) for names in found.values()]
 
 
 def _hash(name: str) -> str:
@@ -236,5 +224,6 @@ def rungs(cell: Cell, settings: SweepConfig) -> list[int]:
 
 
 def _logged(cell: Cell) -> list[str]:
-    rows = StepLines(cell.folder / "metrics.jsonl").rows()
-    return sorted({key for row in rows for key in row if key not in ("step", "eval_seconds")})
+    return sorted(
+        {key for row in cell.logged() for key in row if key not in ("step", "eval_seconds")}
+    )

@@ -92,4 +92,6 @@ def _row(line: bytes) -> dict[str, Any] | None:
         row = json_text.parse(line)
     except ValueError:
         return None
-    return row if isinstance(row, dict) and "step" in row else None
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        return None
+    return {key: value for key, value in row.items() if isinstance(value, int | float)}

@@ -4,9 +4,10 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from statistics import fmean
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from anima_exp import paths
 from anima_exp.checks import check_length
@@ -14,8 +15,8 @@ from anima_exp.config import RunConfig
 from anima_exp.paths import shipped
 from anima_exp.results import identity, known_lengths, screen
 from anima_exp.results.folder import run_folder
-from anima_exp.results.record import Record
-from anima_exp.sweep.cell import Cell, State
+from anima_exp.results.record import RECORD, Record
+from anima_exp.sweep.cell import Cell, State, by_setting
 from anima_exp.sweep.file import SweepFile
 from anima_exp.terminal import visible
 
@@ -43,6 +44,20 @@ def before(file: SweepFile) -> None:
         told["tokens"] = _tokens(left)
     told["folder"] = f"{file.folder}"
     screen.show_plan(told)
+    damaged([cell for cell in left if cell.damage])
+
+
+def damaged(cells: list[Cell]) -> None:
+    """Cells whose record is there and says nothing: each in one line, with what happens now."""
+    for cell in cells[:_FAILURES]:
+        screen.say(
+            visible(
+                f"damaged  #{cell.number} {cell.label}: {cell.folder / RECORD} cannot be read "
+                f"({cell.damage}). The cell continues from its last checkpoint and writes it again."
+            )
+        )
+    if len(cells) > _FAILURES:
+        screen.say(f"         and {len(cells) - _FAILURES} more")
 
 
 def table(cells: list[Cell]) -> None:
@@ -54,8 +69,8 @@ def table(cells: list[Cell]) -> None:
     for cell in cells[:_ROWS]:
         trainer = cell.config.trainer
         steps = f"{trainer.steps:,}" if trainer.steps else f"{trainer.epochs:g} epochs"
-        label = escape(visible(cell.label))
-        shown.add_row(str(cell.number), label, _WORDS[cell.state], steps, escape(cell.name))
+        label = Text(visible(cell.label))
+        shown.add_row(str(cell.number), label, _WORDS[cell.state], steps, Text(cell.name))
     screen.console.print(shown)
     if len(cells) > _ROWS:
         screen.say(f"and {len(cells) - _ROWS} more")
@@ -107,6 +122,27 @@ def how_to_compare(file: SweepFile) -> None:
 
 def command(cell: Cell) -> str:
     """The cell alone, as one would type it."""
+    return shlex.join([*_start(), *_alone(cell)])
+
+
+def repeats(cell: Cell) -> str:
+    """The command that repeats the settings of `cell` with new seeds: as a grid, not as a search.
+
+    The seed of the cell is not among them. Of many cells the best one is the best partly by luck,
+    which only seeds that were not chosen by their score can show.
+    """
+    own = [override for override in _alone(cell) if not override.startswith("seed=")]
+    seeds = [cell.config.seed + more for more in (1, 2, 3)]
+    if "hydra.mode=RUN" in own:  # a file of the user's own, which -m would sweep over
+        return shlex.join([*_start(), *own, f"seed={seeds[0]}"]) + ", and the same with more seeds"
+    return shlex.join([*_start(), "-m", *own, f"seed={','.join(map(str, seeds))}"])
+
+
+def _start() -> list[str]:
+    return ["python", "-m", "anima_exp.train", *_config_dir()]
+
+
+def _alone(cell: Cell) -> list[str]:
     own = list(cell.overrides)
     for override in cell.overrides:
         name = override.removeprefix("sweep=")
@@ -116,7 +152,7 @@ def command(cell: Cell) -> str:
             own.remove(override)
         else:
             own.append("hydra.mode=RUN")
-    return shlex.join(["python", "-m", "anima_exp.train", *_config_dir(), *own])
+    return own
 
 
 def _config_dir() -> list[str]:
@@ -131,14 +167,20 @@ def _config_dir() -> list[str]:
 
 def _best(file: SweepFile, done: list[Cell]) -> None:
     settings = file.grid.cells[0].config.sweep
-    scores = {cell.name: Record.load(cell.folder).scores.get(settings.metric) for cell in done}
-    known = [cell for cell in done if scores[cell.name] is not None]
-    if not known:
+    found = {cell.name: Record.load(cell.folder).scores.get(settings.metric) for cell in done}
+    scores = {name: score for name, score in found.items() if score is not None}
+    groups = by_setting([cell for cell in done if cell.name in scores])
+    if not groups:
         return
     pick = min if settings.direction == "minimize" else max
-    best = pick(known, key=lambda cell: scores[cell.name] or 0.0)
-    value = screen.number(settings.metric, scores[best.name] or 0.0)
-    screen.say(visible(f"best     {settings.metric} {value}: {best.label} ({best.folder})"))
+    best = pick(groups, key=lambda cells: fmean(scores[cell.name] for cell in cells))
+    value = screen.number(settings.metric, fmean(scores[cell.name] for cell in best))
+    told, first = f"best     {settings.metric} {value}", best[0]
+    if len(best) > 1:
+        label = " ".join(word for word in first.label.split(" ") if not word.startswith("seed="))
+        screen.say(visible(f"{told}, the mean of {len(best)} seeds: {label or 'every cell'}"))
+    else:
+        screen.say(visible(f"{told}: {first.label} ({first.folder})"))
 
 
 def _tokens(cells: list[Cell]) -> str:

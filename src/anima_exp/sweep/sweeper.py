@@ -40,6 +40,7 @@ def sweep(
     params: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     factors: Mapping[str, Any],
+    about: str | None,
     published: Any,
 ) -> None:
     """Do what is missing of a grid.
@@ -66,6 +67,7 @@ def sweep(
         question=question(name, master),
         command=typed(),
         grid=grid,
+        about=_about(about, grid, params=params, rows=rows, factors=factors),
         published=OmegaConf.to_container(published) if published else None,
     )
     settings = grid.cells[0].config
@@ -114,6 +116,28 @@ def composed(
         check_inputs=check_inputs,
         progress=_progress,
     )
+
+
+def _about(
+    about: str | None,
+    grid: Grid,
+    *,
+    params: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    factors: Mapping[str, Any],
+) -> str | None:
+    """Return the key that the question is about, or None if the command line fixed its value.
+
+    Raises:
+        ConfigError: the sweep does not vary it.
+    """
+    varied = {*grid.swept, *params, *factors, *(key for row in rows for key in row)}
+    if about is not None and about not in varied:
+        raise ConfigError(
+            f"hydra.sweeper.about={about} is no setting that this sweep varies. "
+            f"Give one of {', '.join(sorted(varied))}, or leave it out."
+        )
+    return about if about in grid.swept else None
 
 
 def _on_a_cluster(cells: list[Cell], launcher: Launcher, master: DictConfig) -> list[Cell]:

@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 
 from anima_exp.config import Direction
-from anima_exp.errors import InUse
+from anima_exp.errors import InUse, RunError, first_line
 from anima_exp.sweep.search.settings import PRUNERS, SAMPLERS, Search, Steps
 from anima_exp.sweep.search.space import Space, Values
 
@@ -67,14 +67,25 @@ class Study:
             ) from error
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # what happens is on our own screen
         file = self.folder / JOURNAL
-        _cut_half_line(file)
-        self._study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(file), _Held(str(file)))),
-            study_name="search",
-            direction="minimize" if self._direction is Direction.minimize else "maximize",
-            pruner=self._pruner,
-            load_if_exists=True,
-        )
+        try:
+            _cut_half_line(file)
+            self._study = optuna.create_study(
+                storage=JournalStorage(JournalFileBackend(str(file), _Held(str(file)))),
+                study_name="search",
+                direction="minimize" if self._direction is Direction.minimize else "maximize",
+                pruner=self._pruner,
+                load_if_exists=True,
+            )
+            _ = self.trials
+        except Exception as error:  # Optuna trusts the file, so any error can come of a bad line
+            self._lock.release()
+            if isinstance(error, OSError):
+                raise RunError(f"Cannot read or write {file}: {error.strerror}.") from error
+            raise RunError(
+                f"{file} is damaged: {first_line(error) or type(error).__name__}. It holds the "
+                "trials of this search. Restore it, or move it away: the search then starts "
+                "again, and its finished runs are not trained twice."
+            ) from error
         return self
 
     def __exit__(self, *_: Any) -> None:

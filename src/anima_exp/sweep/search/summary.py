@@ -39,6 +39,11 @@ def before(
         "folder": f"{folder}",
     }
     screen.show_plan(told)
+    if "seed" in space.searched:
+        screen.say(
+            "seed     is searched like a setting, so the best trial will be one with a lucky seed. "
+            "Leave it out and repeat the best trial with other seeds afterwards."
+        )
 
 
 def not_started() -> None:
@@ -79,7 +84,10 @@ def _best(file: SweepFile, study: Study) -> None:
     metric = cell.config.sweep.metric
     value = screen.number(metric, best.value)
     screen.say(visible(f"best     {metric} {value}: {cell.label} ({cell.folder})"))
-    if sum(trial.state is TrialState.COMPLETE for trial in study.trials) >= _ENOUGH_TO_COMPARE:
+    screen.say(visible(f"repeat   {summary.repeats(cell)}"))
+    done = sum(trial.state is TrialState.COMPLETE for trial in study.trials)
+    if done >= _ENOUGH_TO_COMPARE:
         shares = sorted(study.importance().items(), key=lambda item: -item[1])
         told = ", ".join(f"{key} {share:.0%}" for key, share in shares)
-        screen.say(f"matters  {told}")
+        # One model of all that was searched, ranges too; but it takes chance for an effect.
+        screen.say(f"matters  {told} (fANOVA over {done} trials: an estimate, chance included)")

@@ -11,7 +11,6 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from anima_exp.errors import AnimaError, ConfigError
-from anima_exp.results.lines import StepLines
 from anima_exp.results.record import Record
 from anima_exp.sweep.cell import Cell
 from anima_exp.sweep.job import Job, Outcome
@@ -165,11 +164,10 @@ class Trials:
             ConfigError: it has measured no such thing, as no trial will.
         """
         scores = Record.load(cell.folder).scores
-        rows = StepLines(cell.folder / "metrics.jsonl").rows()
-        logged = [row[self._metric] for row in rows if self._metric in row]
+        logged = [value for _, value in cell.measured(self._metric)]
         if self._metric in scores or logged:
             return float(scores.get(self._metric, logged[-1] if logged else math.nan))
-        known = {key for row in rows for key in row} - {"step", "eval_seconds"}
+        known = {key for row in cell.logged() for key in row} - {"step", "eval_seconds"}
         raise ConfigError(
             f"sweep.metric={self._metric} is not among what {cell.folder} measured: "
             f"{', '.join(sorted(known | set(scores))) or 'nothing'}."

@@ -1,0 +1,76 @@
+"""Common slips with data files: the line names what is wrong with the file, not with its rows."""
+
+import json
+import re
+
+import pytest
+from stand_in import local
+
+from anima_exp.data import files, tokenise
+from anima_exp.data.file_rows import FileRow
+from anima_exp.errors import DataError
+
+ROWS = [{"prompt": f"q{n}", "response": f"a{n}"} for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("a.jsonl", json.dumps(ROWS), "holds one JSON list, but a file of JSON lines has one obj"),
+        ("a.jsonl", json.dumps(ROWS, indent=1), "holds one JSON list, but a file of JSON lines"),
+        ("a.jsonl", "\n".join(json.dumps(row, indent=1) for row in ROWS),
+         "has objects over several lines, but a file of JSON lines has one object on each line."),
+        ("a.jsonl", "\n".join(map(json.dumps, ROWS)).encode("utf-16"), "is UTF-16, not UTF-8."),
+        ("a.csv", "prompt;response\nq;a\n", "its header is separated by semicolons, not by commas"),
+        ("a.csv", "prompt\tresponse\nq\ta\n", "its header is separated by tabs, not by commas."),
+        ("a.json", "", "is empty."),
+        ("a.json", "\ufeff \n", "is empty."),
+    ],
+)  # fmt: skip
+def test_a_file_of_another_kind_is_named_as_a_whole(tmp_path, name, content, line):
+    file = tmp_path / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=rf"^{re.escape(str(file))}:? {re.escape(line)}") as told:
+        list(files.rows(file))
+    assert "on_bad_row" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", '{"a": 1}\n[1, 2]\n'),
+        ("a.jsonl", "\n\n" + json.dumps(ROWS[0])),
+        ("a.csv", "a;b,c\n1,2\n"),
+        ("a.csv", "text\nx\n"),
+    ],
+)
+def test_what_is_no_slip_is_read_row_by_row(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    assert list(files.rows(tmp_path / name))
+
+
+def test_skipping_is_advised_only_where_it_leaves_rows(tmp_path):
+    file = tmp_path / "a.jsonl"
+    nan = {"prompt": float("nan"), "response": "x"}
+
+    def refused(*rows):
+        file.write_text("\n".join(map(json.dumps, rows)))
+        with pytest.raises(DataError) as told:
+            tokenise.check_rows(local(file))
+        return str(told.value)
+
+    all_bad = refused(nan, nan)
+    assert all_bad.endswith(
+        "line 1: column 'prompt' is not text but NaN, a missing value. The next rows are no "
+        "better: is data.recipe the right one?"
+    )
+    for rows in ((nan, ROWS[0]), (ROWS[0], nan)):
+        assert refused(*rows).endswith("data.on_bad_row=skip leaves such rows out and counts them.")
+
+
+def test_a_whole_number_may_be_written_as_pandas_does():
+    assert FileRow("f, line 1", {"id": 3.0}).identifier("id") == 3
+    with pytest.raises(DataError, match=r"field 'id' is 3\.5; give a whole number or a text\.$"):
+        FileRow("f, line 1", {"id": 3.5}).identifier("id")
+    with pytest.raises(DataError, match=r"field 'id' is nan; give a whole number"):
+        FileRow("f, line 1", {"id": float("nan")}).identifier("id")
