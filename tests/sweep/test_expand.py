@@ -5,6 +5,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from anima_exp.errors import ConfigError
 from anima_exp.sweep.expand import Point, expand
+from anima_exp.sweep.search.space import search_space
 
 PARSER = OverridesParser.create()
 
@@ -82,7 +83,35 @@ def test_a_key_in_rows_and_params_is_a_mistake():
         overrides(rows=[{"seed": 1}], params={"seed": "1,2"})
 
 
-@pytest.mark.parametrize("factors", ["a,b", "0,1", "-1"])
+@pytest.mark.parametrize("factors", ["a,b", "0,1", "-1", "inf,1", "nan"])
 def test_factors_are_positive_numbers(factors):
     with pytest.raises(ConfigError, match=r"factors of trainer\.steps"):
         overrides(factors={"trainer.steps": factors})
+
+
+ENDLESS = {
+    "seed=range(0,100000000000000000000)": "the range has 100,000,000,000,000,000,000 values, and "
+    "a setting can have 100,000. Give a shorter range or a larger step.",
+    "lora.dropout=range(0,inf)": "a range needs finite numbers and a step that is not 0, as "
+    "range(0, 10, 2).",
+    "lora.dropout=range(nan,1)": "a range needs finite",
+    "lora.dropout=range(0,1,0.0)": "a range needs finite",
+    "lora.dropout=range(0,1,1e-30)": "values, and a setting can have 100,000.",
+}
+
+
+@pytest.mark.parametrize("argument", ENDLESS)
+def test_a_range_without_end_is_refused_before_it_is_listed(argument):
+    for listed in (overrides, lambda text: search_space(PARSER, [text], {})):
+        with pytest.raises(ConfigError) as error:
+            listed(argument)
+        assert str(error.value).startswith(f"{argument}: ")
+        assert ENDLESS[argument] in str(error.value)
+
+
+def test_a_grid_of_a_thousand_million_cells_is_refused_before_it_is_composed():
+    with pytest.raises(ConfigError, match=r"^The sweep has 1,000,000,000 cells, and one sweep"):
+        overrides("seed=range(0,1000)", "lora.rank=range(0,1000)", "lora.alpha=range(0,1000)")
+    with pytest.raises(ConfigError, match=r"^The sweep has 200,000 cells, and one sweep"):
+        overrides("seed=range(0,100000)", factors={"trainer.steps": "1,2"})
+    assert len(overrides("seed=range(0,100000)")) == 100_000

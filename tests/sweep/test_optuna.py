@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import time
 
@@ -86,6 +87,29 @@ def test_a_search_leaves_a_sweep_that_can_be_compared(sweeps):
     best = r"best     loss 0\.\d+: optimizer\.learning_rate=0\.0\d+ lora\.rank=\d+ \(runs/"
     assert re.search(best, told)
     assert "compare  python -m anima_exp.compare runs/sweeps/by_hand-" in told
+
+
+def test_a_search_says_how_to_repeat_its_best_trial_and_the_command_is_right(sweeps):
+    told = done(search(sweeps, "lora.rank=8,16", "seed=5", n_trials=2))
+    [line] = re.findall(r"^repeat   (.*)$", told, re.MULTILINE)
+    command = shlex.split(line)
+    assert command[:4] == ["python", "-m", "anima_exp.train", "-m"]
+    trials = sweeps.records()
+    best = min(trials.values(), key=lambda record: record["scores"]["heldout_loss"])["settings"]
+    code, told = sweeps.run(*command[4:])  # which is given `-m trainer.steps=9` anyhow
+    assert code == 0, told
+    again = [record for name, record in sweeps.records().items() if name not in trials]
+    assert sorted(record["settings"]["seed"] for record in again) == [6, 7, 8]
+    for record in again:
+        assert record["settings"] | {"seed": 5, "tracking.group": None} == best | {
+            "tracking.group": None
+        }
+    assert "the mean of 3 seeds: every cell" in told
+
+
+def test_a_searched_seed_is_said_to_be_luck(sweeps):
+    told = done(search(sweeps, "seed=0,1", "dry_run=true", n_trials=2))
+    assert "seed     is searched like a setting, so the best trial will be one with a lucky" in told
 
 
 def test_failed_trials_end_with_their_reasons(sweeps):

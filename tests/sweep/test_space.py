@@ -6,6 +6,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from anima_exp.errors import ConfigError
+from anima_exp.sweep.search.settings import Search
 from anima_exp.sweep.search.space import search_space
 
 LEARNING_RATE = "optimizer.learning_rate=tag(log, interval(1e-4, 1e-2))"
@@ -47,6 +48,30 @@ def test_a_drawn_number_has_four_digits_and_stays_inside():
     space = space_of("lora.dropout=interval(0.123443, 0.2)")
     assert space.overrides({"lora.dropout": 0.15678912}) == ("lora.dropout=0.1568",)
     assert space.overrides({"lora.dropout": 0.123443}) == ("lora.dropout=0.123443",)
+
+
+@pytest.mark.parametrize("ends", ["0, inf", "nan, 1", "1e-5, 1e309", "1, 100000000000000000000"])
+def test_an_interval_has_ends(ends):
+    written = f"lora.dropout=interval({ends})"
+    message = f"{written}: an interval needs finite ends, at most 1e+15, as interval(1e-4, 1)."
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        space_of(written)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("n_trials", 10**20, "n_trials=100000000000000000000 must be from 1 to 100,000."),
+        ("batch_size", 0, "batch_size=0 must be from 1 to 100,000."),
+        ("seed", 2**32, "seed=4294967296 must be from 0 to 4294967295."),
+        ("seed", -1, "seed=-1 must be from 0 to 4294967295."),
+    ],
+)
+def test_numbers_of_a_search_have_limits(key, value, message):
+    settings = {"n_trials": 9, "sampler": "tpe", "pruner": "none", "seed": 0, "batch_size": 8}
+    Search(**settings).check()
+    with pytest.raises(ConfigError, match=f"^{re.escape(f'hydra.sweeper.{message}')}$"):
+        Search(**settings | {key: value}).check()
 
 
 @pytest.mark.parametrize(

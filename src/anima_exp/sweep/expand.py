@@ -3,12 +3,16 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite, prod
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, RangeSweep
 
+from anima_exp.command_line import readable
 from anima_exp.errors import ConfigError
+
+MOST_VALUES = 100_000  # of a setting, and cells of a grid: composing so many takes minutes
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,17 @@ def expand(
     """
     given = _choices(parser, list(arguments))
     params = {k: v for k, v in (params or {}).items() if k not in given}
-    swept = _choices(parser, [f"{k}={as_text(v)}" for k, v in params.items()])
+    swept = _choices(parser, [_param(k, v) for k, v in params.items()])
     paired = [_row(row, given) for row in rows or []]
     _refuse_twice(paired, swept)
     multiples = {k: _numbers(k, v) for k, v in (factors or {}).items() if k not in given}
+    values = [*swept.values(), *given.values()]
+    count = len(paired or [()]) * prod(map(len, values)) * prod(map(len, multiples.values()))
+    if count > MOST_VALUES:
+        raise ConfigError(
+            f"The sweep has {count:,} cells, and one sweep can have {MOST_VALUES:,}. Give its "
+            "settings fewer values, or search them with hydra/sweeper=optuna."
+        )
     return [
         Point((*row, *overrides), tuple(zip(multiples, chosen, strict=True)))
         for row in dict.fromkeys(paired or [()])  # rows that the command line made equal are one
@@ -65,11 +76,39 @@ def _values(override: Override) -> list[str]:
             f"{override.input_line}: an interval has no list of values. List them, as in "
             f"{key}=1e-4,2e-4, or search it with hydra/sweeper=optuna."
         )
+    check_range(override)
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
+def check_range(override: Override) -> None:
+    """Raise ConfigError for a range of too many values, before they are listed one by one."""
+    value, line = override.value(), override.input_line
+    if not isinstance(value, RangeSweep):
+        return
+    start, stop, step = value.start or 0, value.stop or 0, value.step
+    if not all(map(isfinite, (start, stop, step))) or step == 0:
+        raise ConfigError(
+            f"{line}: a range needs finite numbers and a step that is not 0, as range(0, 10, 2)."
+        )
+    count = int(-((start - stop) // step))
+    if count > MOST_VALUES:
+        raise ConfigError(
+            f"{line}: the range has {count:,} values, and a setting can have {MOST_VALUES:,}. "
+            "Give a shorter range or a larger step."
+        )
+
+
+def _param(key: str, value: Any) -> str:
+    return readable(f"{key}={as_text(value)}")
+
+
 def _row(row: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(f"{key}={as_text(value)}" for key, value in row.items() if key not in given)
+    if not isinstance(row, Mapping):
+        raise ConfigError(
+            f"hydra.sweeper.rows: {row} is not a row, as in {{lora.rank: 8, seed: 1}}."
+        )
+    texts = (f"{key}={as_text(value)}" for key, value in row.items() if key not in given)
+    return tuple(readable(text, several=False) for text in texts)
 
 
 def _refuse_twice(rows: Sequence[Sequence[str]], swept: Mapping[str, Any]) -> None:
@@ -85,6 +124,8 @@ def _numbers(key: str, factors: Any) -> list[float]:
         numbers = [float(text) for text in texts]
     except ValueError as error:
         raise ConfigError(f"factors of {key}: {factors} are not numbers, as in 0.5,1,2.") from error
+    if not all(map(isfinite, numbers)):
+        raise ConfigError(f"factors of {key}: {factors} must be finite numbers.")
     if not numbers or min(numbers) <= 0:
         raise ConfigError(f"factors of {key}: {factors} must be greater than 0.")
     return numbers

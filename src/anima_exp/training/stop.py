@@ -11,6 +11,7 @@ from typing import Any
 
 from anima_exp.parallel.world import World
 from anima_exp.signals import FROM_CLUSTER, SAME_WISH_SECONDS, Handlers, give_back, handle
+from anima_exp.terminal import note
 from anima_exp.training.libraries import TrainerCallback
 
 
@@ -51,11 +52,9 @@ class StopOnSignal(TrainerCallback):
             return
         self._heard, self._heard_at = signal.Signals(number), now
         if self.world.leads:
-            print(
-                f"\n{self._heard.name}: saving a checkpoint after this step; "
-                "once more ends at once.",
-                file=sys.stderr,
-                flush=True,
+            note("")  # below the letters of Ctrl-C
+            note(
+                f"{self._heard.name}: saving a checkpoint after this step; once more ends at once."
             )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

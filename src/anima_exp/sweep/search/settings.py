@@ -9,6 +9,9 @@ from optuna.samplers import BaseSampler
 
 from anima_exp.errors import ConfigError
 
+_MOST = 100_000  # trials: suggesting one takes longer with each that is known
+_LARGEST_SEED = 2**32 - 1  # NumPy's limit
+
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
@@ -54,5 +57,7 @@ class Search:
             if value not in known:
                 raise ConfigError(f"hydra.sweeper.{key}={value} is not one of {', '.join(known)}.")
         for key, number in (("n_trials", self.n_trials), ("batch_size", self.batch_size)):
-            if number < 1:
-                raise ConfigError(f"hydra.sweeper.{key}={number} must be at least 1.")
+            if not 1 <= number <= _MOST:
+                raise ConfigError(f"hydra.sweeper.{key}={number} must be from 1 to {_MOST:,}.")
+        if not 0 <= self.seed <= _LARGEST_SEED:
+            raise ConfigError(f"hydra.sweeper.seed={self.seed} must be from 0 to {_LARGEST_SEED}.")

@@ -6,6 +6,7 @@ between, `int(interval(8, 64))` any whole one, `tag(log, ...)` searches orders o
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, get_args
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -19,7 +20,9 @@ from optuna.distributions import (
 
 from anima_exp.errors import ConfigError
 from anima_exp.messages import settings
-from anima_exp.sweep.expand import as_text
+from anima_exp.sweep.expand import as_text, check_range
+
+_LARGEST = 1e15  # beyond it neighbouring whole numbers are one float
 
 Values = dict[str, Any]  # drawn by Optuna: {"lora.rank": "8", "optimizer.learning_rate": 2.1e-4}
 
@@ -78,9 +81,11 @@ def _distribution(override: Override) -> BaseDistribution:
     log = "log" in tags
     try:
         if isinstance(value, IntervalSweep):
+            _refuse_endless(line, value)
             _refuse_fractions(key, value)
             return _between(value.start, value.end, log=log)
         if isinstance(value, RangeSweep):
+            check_range(override)
             numbers = [float(text) for text in override.sweep_string_iterator()]
             if value.shuffle or not numbers:
                 raise ValueError(
@@ -98,6 +103,15 @@ def _distribution(override: Override) -> BaseDistribution:
     if not choices:
         raise ConfigError(f"{line}: there is nothing to choose from.")
     return CategoricalDistribution(choices)
+
+
+def _refuse_endless(line: str | None, value: IntervalSweep) -> None:
+    """Raise ConfigError for ends that Optuna cannot draw between."""
+    ends = (value.start or 0, value.end or 0)
+    if not all(map(isfinite, (*ends, ends[1] - ends[0]))) or max(map(abs, ends)) > _LARGEST:
+        raise ConfigError(
+            f"{line}: an interval needs finite ends, at most {_LARGEST:.0e}, as interval(1e-4, 1)."
+        )
 
 
 def _refuse_fractions(key: str, value: IntervalSweep) -> None:
