@@ -52,7 +52,7 @@ import_bitsandbytes()
 import peft, transformers.trainer
 for name in every:
     look(name)
-import hydra_plugins.anima_exp
+import hydra_plugins._anima_exp
 print(json.dumps([len(every), len(light), heavy, changed]))
 """
 

@@ -12,7 +12,8 @@ MISTAKES = {
     "model=lama7b": "model=lama7b: no such choice. Did you mean 'llama7b'? --help lists all.",
     "evals=[heldut]": "evals=heldut: no such choice. Did you mean 'heldout'? --help lists all.",
     "experiment=table9/7b": (
-        "experiment=table9/7b: no such choice. Did you mean 'table9/7b_all'? --help lists all."
+        "experiment=table9/7b: no such choice. Did you mean one of table9/7b_all, "
+        "table9/7b_hh_rlhf, table9/7b_longform, table9/7b_oasst1?"
     ),
     "modle=tiny": "There is no setting 'modle'. Did you mean 'model'?",
     "+modle=tiny": "There is no setting 'modle'. Did you mean 'model'?",

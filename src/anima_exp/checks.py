@@ -12,6 +12,7 @@ from anima_exp.config import (
     TargetModules,
 )
 from anima_exp.errors import ConfigError
+from anima_exp.limits import check_rows_seen
 
 
 def check(config: RunConfig) -> None:
@@ -43,6 +44,9 @@ _POSITIVE_IN_EVALS = (
     "max_prompt_tokens",
     "batch_tokens",
 )
+
+
+_MOST_SAMPLE_ROWS = 10_000_000
 
 
 def _numbers(config: RunConfig) -> None:
@@ -117,6 +121,11 @@ def _data(config: RunConfig) -> None:
             f"data.path={data.path} and data.source={data.source} are both set; a run has one "
             "source. For a file use data=local data.path=..."
         )
+    if data.source == "sample" and (data.rows or 0) > _MOST_SAMPLE_ROWS:
+        raise ConfigError(
+            f"data.rows={data.rows} must be at most {_MOST_SAMPLE_ROWS:,} for data=sample, which "
+            "generates its rows in memory."
+        )
     if not data.path and not data.source:
         raise ConfigError(
             "data=local needs a file: add data.path=FILE (json, jsonl, csv, tsv, parquet)."
@@ -167,6 +176,9 @@ def _schedule(config: RunConfig) -> None:
             f"trainer.steps={trainer.steps} and trainer.epochs={trainer.epochs} contradict: "
             "set one of them to null."
         )
+    if trainer.steps is not None:
+        rows = trainer.steps * trainer.batch_size
+        check_rows_seen(rows, key=f"trainer.steps={trainer.steps}")
     if optimizer.schedule is Schedule.constant_with_warmup and not optimizer.warmup_ratio:
         raise ConfigError(
             "optimizer.schedule=constant_with_warmup needs optimizer.warmup_ratio, say 0.03."

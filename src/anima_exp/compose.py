@@ -1,6 +1,7 @@
 """Command line -> RunConfig: the schema, sweeps/ as a group, and one line for a user's mistake."""
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -17,16 +18,18 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from anima_exp import sweep_files
+from anima_exp import sweep_files, yaml_files
 from anima_exp.checks import check
-from anima_exp.command_line import readable
+from anima_exp.command_line import composable, divided, refuse_lists
 from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, ConfigError, RunEnded, Stopped, permissions
+from anima_exp.limits import check_limits
 from anima_exp.messages import explain, known_mistake, speak_of, unknown_setting
 from anima_exp.parallel.place import place
 from anima_exp.paths import shipped
 from anima_exp.scale import scaled
-from anima_exp.signals import FROM_CLUSTER
+from anima_exp.signals import FROM_CLUSTER, handle
+from anima_exp.terminal import take_any_letter, tell, tell_lines, write
 from hydra_plugins import _anima_exp
 
 # ${unless:${trainer.epochs},${data.steps}}: data.steps, unless trainer.epochs has a value.
@@ -69,6 +72,7 @@ def finish(cfg: DictConfig) -> Any:
         config = OmegaConf.to_object(cfg)
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
+    check_limits(config)
     if isinstance(config, RunConfig):
         config = scaled(config)
         check(config)
@@ -92,27 +96,30 @@ def command(
     smuggle a typo in. So its errors are taken whole (HYDRA_FULL_ERROR) and said in one line;
     a bug still shows its traceback. In a sweep one cell's mistake does not stop the others.
     """
+    take_any_letter()
     install(schema)
     # The plug-in's own config has the name of conf/hydra/launcher/ray.yaml, which is complete.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against ConfigStore")
     given = os.environ.get("HYDRA_FULL_ERROR")
     full_error = given == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    signal.signal(signal.SIGTERM, _terminated)
+    handle([signal.SIGTERM], _terminated)
     failed: list[int] = []  # exit statuses; the errors themselves would keep a model alive
 
     def mistake(error: Exception, cell: str = "", *, told: bool = False) -> None:
         if full_error:
             traceback.print_exception(error)
         if not (told or getattr(error, "told", False)):
-            print(f"anima_exp: {cell}{explain(error)}", file=sys.stderr)
+            tell_lines(f"{cell}{_with_file(explain(error))}")
         failed.append(getattr(error, "exit_status", 1))
 
     def task(cfg: DictConfig) -> Any:
         cell = _cell()
         if cell:
-            print(f"\n{cell}", flush=True)
+            write(f"\n{cell}\n")
         try:
+            chosen = HydraConfig.get()
+            refuse_lists(chosen.runtime.choices, chosen.overrides.task)
             config = parse(cfg)
         except AnimaError as error:
             mistake(error, f"{cell}: " if cell else "", told=_told_by_another())
@@ -130,7 +137,8 @@ def command(
 
     try:
         with permissions():
-            sys.argv[1:] = expand([readable(argument) for argument in sys.argv[1:]])
+            options, settings = divided(expand(composable(sys.argv[1:])))
+        sys.argv[1:] = [*options, *settings]
         folder = str(shipped("conf"))
         with _store_not_copied():
             hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
@@ -141,7 +149,7 @@ def command(
             raise
         mistake(error, told=_told_by_another())
     except KeyboardInterrupt:  # outside training, where training/stop.py is in charge
-        print("anima_exp: stopped; the same command goes on.", file=sys.stderr)
+        tell("stopped; the same command goes on.")
         sys.exit(130)
     finally:
         if given is None:
@@ -150,6 +158,25 @@ def command(
             os.environ["HYDRA_FULL_ERROR"] = given
     if failed:
         sys.exit(failed[0])
+
+
+_ABOUT = re.compile(
+    r"^(?P<cell> *(?:#\d+(?: and \d+ more)?: )?)"
+    r"(?=(?P<key>[\w.]+)(?:[=:]| refers to)|There is no setting '(?P<unknown>[\w.]+)')",
+    re.MULTILINE,
+)
+
+
+def _with_file(message: str) -> str:
+    """The message, after "In FILE: " where a file of the user made the mistake."""
+    given = {argument.lstrip("+").partition("=")[0] for argument in sys.argv[1:]}
+
+    def place(found: re.Match[str]) -> str:
+        key = found["key"] or found["unknown"]
+        file = None if key in given else yaml_files.setting(key)
+        return f"{found['cell']}In {file}: " if file else found["cell"]
+
+    return _ABOUT.sub(place, message)
 
 
 @contextmanager
@@ -185,7 +212,7 @@ def _pass_on(number: int) -> None:
 
 
 def _terminated(number: int, _: Any) -> NoReturn:
-    print("anima_exp: terminated; the same command goes on.", file=sys.stderr, flush=True)
+    tell("terminated; the same command goes on.")
     sys.exit(128 + number)
 
 

@@ -7,21 +7,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from anima_exp import paths
 from anima_exp.config import EvaluateConfig
+from anima_exp.data import templates
 from anima_exp.errors import ConfigError
 from anima_exp.evals.choice.export import export
 from anima_exp.evals.measure import Evals, Measured, check_positions, measure, prepare_evals
 from anima_exp.finished import load, name, record
+from anima_exp.lookup import function
 from anima_exp.parallel.join import joined
 from anima_exp.parallel.place import place
 from anima_exp.parallel.world import World
+from anima_exp.paths import expanded
 from anima_exp.quiet import quiet_libraries
 from anima_exp.results import identity, provenance, screen
 from anima_exp.results.files import asked_for, write_json
+from anima_exp.terminal import visible
 
 _MEANS = {"macro": "mean over subjects", "micro": "mean over questions"}
 
@@ -48,6 +52,7 @@ def _run(config: EvaluateConfig, world: World) -> None:
     from anima_exp.model.tokenizer import load_tokenizer
 
     _refuse(config)
+    function(config.data.prompt_template, among=templates, key="data.prompt_template")
     quiet_libraries()
     heldout: Any = ()
     tokenizer = load_tokenizer(config.model)
@@ -56,7 +61,7 @@ def _run(config: EvaluateConfig, world: World) -> None:
         heldout = world.in_turn(lambda: prepare(config.data, tokenizer, cache=cache)).heldout
     evals = world.in_turn(lambda: prepare_evals(config, tokenizer, heldout))
     if config.prompts:
-        world.share(lambda: _export(evals, Path(str(config.prompts))))
+        world.share(lambda: _export(evals, expanded(str(config.prompts), "prompts")))
         return
     screen.show_plan(_plan(config, evals))
     model, _ = world.in_turn(lambda: load(config))
@@ -137,7 +142,7 @@ def _show(benchmark: str, rows: list[dict[str, Any]], subjects: bool) -> None:
         if row["of"] == "subject" and not subjects:
             continue
         table.add_row(
-            escape(_MEANS.get(row["name"], row["name"])),
+            Text(visible(_MEANS.get(row["name"], row["name"]))),
             f"{100 * row['mean']:.1f} %",
             f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %",
             f"{row['asked']:,}",
@@ -156,7 +161,7 @@ def _place(config: EvaluateConfig) -> Path:
         or key in ("run", "adapter")
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
-    home = Path(config.run) if config.run else Path(config.runs)
+    home = Path(config.run) if config.run else expanded(config.runs, "runs")
     return home / "evaluations" / f"{name(config)}-{digest}.json"
 
 

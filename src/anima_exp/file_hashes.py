@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from anima_exp import json_text
 from anima_exp.cores import cores
 from anima_exp.paths import cache as default_cache
+from anima_exp.terminal import console, note
 
 LARGE = 64 * 2**20  # bytes; smaller files take less than 0.2 s and are hashed at every start
 _CHUNK = 2**20
@@ -198,14 +199,13 @@ def _progress(places: Sequence[str], folder: Path) -> Iterator[Callable[[int], N
     where = os.path.dirname(places[0])
     told = f"hashing the {total / 1e9:.1f} GB of {where} (once: {folder} remembers the hashes)"
     if not sys.stderr.isatty():
-        print(told, file=sys.stderr, flush=True)
+        note(told)
         yield lambda count: None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+    screen = console(stderr=True)
+    with Progress(*columns, TimeRemainingColumn(), console=screen, transient=True) as bar:
         task = bar.add_task(told, total=total)
         yield lambda count: bar.advance(task, count)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp import hub, paths
-from anima_exp.command_line import written
-from anima_exp.config import ModelConfig, Quantization, TargetModules, UseConfig
+from anima_exp.command_line import said, written
+from anima_exp.config import MergeConfig, ModelConfig, Quantization, TargetModules, UseConfig
 from anima_exp.errors import ConfigError, ModelError, RunError, first_line
 from anima_exp.model import adapter_base, adapter_files
 from anima_exp.model import place as model_place
+from anima_exp.model.base_files import check_base_files
 from anima_exp.results.record import RECORD, Record
 
 # What of a run says which model it made, and how that is to be asked. All else is the command's.
@@ -65,7 +66,7 @@ def _check_base_folder(key: str, place: str, run: Path, settings: dict[str, Any]
     if settings["lora.target_modules"] == TargetModules.none.value:
         return  # the run's folder holds the whole model
     named = str(settings["model.source"])
-    if named == "tiny" or Path(named).expanduser().is_dir():
+    if named == "tiny" or paths.known_path(named).is_dir():
         return
     with suppress(ModelError):  # without an adapter, its loader says so
         adapter = adapter_files.settings(str(run / "adapter"))
@@ -82,10 +83,13 @@ def _check_base_folder(key: str, place: str, run: Path, settings: dict[str, Any]
 
 
 def check_base(config: UseConfig) -> None:
-    """Raise ModelError if the base does not exist, before torch is imported."""
+    """Raise ModelError if there is no base, or no whole one, before torch is imported."""
     if config.run and config.lora.target_modules is TargetModules.none:
         return
     model_place.check_folders(config.model)
+    if not getattr(config, "prompts", None):  # for those the tokenizer is enough
+        merging = isinstance(config, MergeConfig)  # which has a line of its own for such a base
+        check_base_files(config.model, None if merging else config.quant)
     model_place.check_hub(config.model)
 
 
@@ -170,10 +174,10 @@ def _trained_whole(model: ModelConfig, run: Path) -> ModelConfig:
 
 
 def _place(given: Mapping[str, str], key: str) -> str | None:
-    place = given.get(key, "").strip("'\"")
-    if place in ("", "null"):
+    place = said(given.get(key, ""))
+    if not place:
         return None
-    return str(Path(place).expanduser()) if place.startswith("~") else place
+    return str(paths.expanded(place, key)) if place.startswith("~") else place
 
 
 def _overrides(settings: dict[str, Any], chosen: Iterable[str]) -> list[str]:

@@ -9,7 +9,6 @@ python -m anima_exp.generate run=runs/NAME questions=tiny_zh temperature=0
 import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anima_exp import paths
@@ -80,12 +79,25 @@ def check(config: GenerateConfig) -> None:
             raise ConfigError(f"{key} needs an adapter: give run=FOLDER or adapter=FOLDER.")
 
 
+def with_template(arguments: list[str]) -> list[str]:
+    """`data.prompt_template=NAME` of the user -> `prompt_template=NAME`, unless that is given.
+
+    It is how a question is put in every command. Without this, an adapter of unknown origin would
+    ask for a format that the user has given.
+    """
+    given = dict(argument.partition("=")[::2] for argument in arguments)
+    template = given.get("data.prompt_template")
+    if template and "prompt_template" not in given:
+        arguments = [*arguments, f"prompt_template={template}"]
+    return with_run(arguments)
+
+
 def answer_all(config: GenerateConfig, source: str) -> None:
     """Every question of `source` into the file `out`."""
     from anima_exp.answers.questions import load as load_questions
 
     questions = load_questions(source, config, key="questions", cache=paths.cache(config.cache))
-    path = Path(config.out or f"answers/{name(config)}.jsonl").expanduser()
+    path = paths.expanded(config.out or f"answers/{name(config)}.jsonl", "out")
     if path.is_dir():
         raise ConfigError(f"out={path} is a folder. Give a file, for example {path}/answers.jsonl.")
     from anima_exp.answers import file
@@ -155,4 +167,4 @@ def _asked(config: GenerateConfig) -> "Asked":
 
 
 if __name__ == "__main__":
-    command(generate, schema=GenerateConfig, config_name="generate", expand=with_run)
+    command(generate, schema=GenerateConfig, config_name="generate", expand=with_template)

@@ -13,6 +13,7 @@ from anima_exp.config import UseConfig
 from anima_exp.data import source
 from anima_exp.errors import DataError
 from anima_exp.finished import absolute, record, run_of
+from anima_exp.paths import known_path
 from anima_exp.results import identity
 from anima_exp.results.record import Record
 from anima_exp.terminal import tell
@@ -67,7 +68,7 @@ def _same(config: UseConfig, then: Record) -> bool:
 
 def _file(settings: Mapping[str, Any], key: str) -> str | None:
     path = settings[key]
-    return str(Path(path).expanduser().resolve()) if path else None
+    return str(known_path(path).resolve()) if path else None
 
 
 def _name(settings: Mapping[str, Any]) -> str:

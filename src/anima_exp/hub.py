@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.errors import AnimaError, DataError, ModelError, first_line
+from anima_exp.paths import known_path
 from anima_exp.terminal import tell
 
 _REACH_SECONDS = 3.0  # for the first question: name resolution, connection and answer together
@@ -220,6 +221,16 @@ def _trouble(
 _KNOWN = ("adapter_config.json", "config.json")  # one of them tells that there was a download
 
 
+def downloaded(place: str, name: str, revision: str | None = None) -> Path | None:
+    """Return a file of a repository if it was downloaded before; the hub is not asked."""
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return _cached(place, name, revision)
+    except HFValidationError:
+        return None
+
+
 def _cached(place: str, name: str, revision: str | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
@@ -232,7 +243,7 @@ def _data_set_cached(place: str) -> bool:
     from huggingface_hub import constants
 
     given = os.environ.get("HF_DATASETS_CACHE")
-    folder = Path(given).expanduser() if given else Path(constants.HF_HOME) / "datasets"
+    folder = known_path(given) if given else Path(constants.HF_HOME) / "datasets"
     wanted = _plain(place.replace("/", "___"))
     try:
         return any(_plain(one.name) == wanted for one in folder.iterdir() if one.is_dir())

@@ -5,12 +5,16 @@ number of more than 4,300 digits it advises to raise a limit of the interpreter.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
-def parse(text: str | bytes) -> Any:
+def parse(text: str | bytes, *, decode: Callable[[str], Any] = json.loads) -> Any:
     """Return the value of a JSON text; bytes must be UTF-8.
+
+    Args:
+        decode: a decoder's method, where objects are to be made in another way.
 
     Raises:
         ValueError: it is no JSON (then a JSONDecodeError), or none that Python can hold.
@@ -22,7 +26,7 @@ def parse(text: str | bytes) -> Any:
             byte = error.object[error.start]
             raise ValueError(f"not UTF-8: byte 0x{byte:02x} at position {error.start}") from error
     try:
-        return json.loads(text)
+        return decode(text)
     except json.JSONDecodeError:
         raise
     except RecursionError as error:

@@ -24,7 +24,7 @@ from anima_exp.errors import AnimaError, InUse, LostContact, Paused, Stopped
 from anima_exp.parallel.place import without_launcher
 from anima_exp.results.folder import FAILURE, run_folder
 from anima_exp.results.record import Record
-from anima_exp.signals import FROM_CLUSTER, SAME_WISH_SECONDS
+from anima_exp.signals import FROM_CLUSTER, SAME_WISH_SECONDS, give_back, handle
 
 PAUSED, IN_USE, LOST = Exit.paused, Exit.in_use, Exit.lost
 _GRACE_SECONDS = 60  # for the others to end too, when one is gone or a user insists
@@ -108,15 +108,11 @@ def _signals_to(started: "Sequence[subprocess.Popen[bytes]]") -> Iterator[list[_
             if process.poll() is None:
                 process.send_signal(number)
 
-    before = {
-        number: signal.signal(number, pass_on)
-        for number in (signal.SIGINT, signal.SIGTERM, *FROM_CLUSTER)
-    }
+    before = handle((signal.SIGINT, signal.SIGTERM, *FROM_CLUSTER), pass_on)
     try:
         yield signalled
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        give_back(before)
 
 
 def _wait(started: "Sequence[subprocess.Popen[bytes]]", signalled: Sequence[_Came]) -> list[int]:

@@ -11,10 +11,11 @@ from anima_exp.child_process import end_with_parent
 from anima_exp.errors import AnimaError, InUse, LostContact, Paused, RunEnded
 from anima_exp.launch import IN_USE, LOST, PAUSED, read
 from anima_exp.signals import FROM_CLUSTER
-from anima_exp.terminal import tell
+from anima_exp.terminal import take_any_letter, tell
 
 
 def main(settings: str, until: str) -> int:
+    take_any_letter()
     leads = os.environ["RANK"] == "0"
 
     def stopped(number: int, _: Any) -> NoReturn:

@@ -11,6 +11,7 @@ from anima_exp.config import RunConfig
 from anima_exp.cpu_memory import keep_freed_memory
 from anima_exp.data.prepare import Prepared, prepare
 from anima_exp.evals.measure import Evals, check_positions, prepare_evals
+from anima_exp.limits import check_rows_seen
 from anima_exp.load_model import load_model
 from anima_exp.model.dropout import TokenKeys
 from anima_exp.model.parameters import Parameters
@@ -68,9 +69,11 @@ def load(config: RunConfig, world: World = ALONE) -> Setup:
     if world.leads:
         known_lengths.remember(config, _lengths(data), cache=cache)
     overhead = provenance.memory_in_use_gib()
+    seen = rows_in_all(config.trainer, len(data.train))
+    check_rows_seen(seen, key=f"trainer.epochs={config.trainer.epochs}")
     order = row_order(
         data.train.lengths,
-        rows=rows_in_all(config.trainer, len(data.train)),
+        rows=seen,
         batch_size=config.trainer.batch_size,
         seed=config.seed,
         group_by_length=config.trainer.group_by_length,

@@ -56,7 +56,7 @@ def _of_your_own(path: str, *, key: str) -> Callable[..., Any]:
 
 
 def _hint(name: str, known: dict[str, Any]) -> str:
-    close = get_close_matches(name, known, n=1)
+    close = get_close_matches(name, known, n=1, cutoff=0.75)
     if close:
         return f"Did you mean '{close[0]}'?"
     return f"Known: {', '.join(sorted(known))}." if known else "That module defines no function."

@@ -1,13 +1,14 @@
 """Hydra's and OmegaConf's errors -> one line: the setting, its value, and the way out."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
+from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from anima_exp import sweep_files
+from anima_exp import other_names, sweep_files, yaml_files
 from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, RunEnded, first_line
 from anima_exp.paths import shipped
@@ -29,25 +30,15 @@ def explain(error: BaseException) -> str:
 
 def known_mistake(error: Exception) -> bool:
     """Whether an error that is not Hydra's own class is its answer to a bad override."""
-    return any(re.search(pattern, str(error)) for pattern in (_GROUP_AS_NUMBER, _INSIDE_NULL))
+    patterns = (_GROUP_AS_NUMBER, _INSIDE_NULL, _NO_LIST, _NO_SUCH_PAIR)
+    return any(re.search(pattern, str(error)) for pattern in patterns)
 
 
 def unknown_setting(key: str) -> str:
     """`lora.rnak` -> "There is no setting 'lora.rnak'. Did you mean 'lora.rank'?" """
-    if instead := _CALLED_OTHERWISE.get(key.rpartition(".")[2]):
-        return f"There is no setting '{key}'. {instead}"
-    return f"There is no setting '{key}'. {_suggest_setting(key)}"
+    instead = None if key.startswith("evals.") else other_names.answer(key, settings())
+    return f"There is no setting '{key}'. {instead or _suggest_setting(key)}"
 
-
-# What other trainers call what ours calls otherwise.
-_BUDGET = "A batch is cut by tokens, not rows: see trainer.token_budget."
-_CALLED_OTHERWISE = {
-    "micro_batch_size": _BUDGET,
-    "per_device_train_batch_size": _BUDGET,
-    "gradient_accumulation_steps": _BUDGET,
-    "gradient_checkpointing": "It is trainer.recompute=full, or none.",
-    "packing": "Rows are always concatenated: see trainer.token_budget.",
-}
 
 _schema: list[type] = [RunConfig]  # of the program that speaks
 
@@ -66,6 +57,11 @@ def settings(schema: Any = None, path: str = "") -> dict[str, Any]:
             if is_dataclass(inner):
                 known |= settings(inner, f"{path}{name}.")
     return known
+
+
+def takes_one_file(group: str) -> bool:
+    """Whether a group of the schema is one file of conf/, not several as evals=[heldout,mmlu]."""
+    return is_dataclass(settings().get(group)) and group != "evals" and bool(choices(group))
 
 
 def choices(group: str) -> list[str]:
@@ -89,58 +85,97 @@ def _whole_text(error: BaseException) -> str:
     return "\n".join(parts)
 
 
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The one of `known` that `name` is a slip of the pen for; None where that is a guess."""
+    found = get_close_matches(name, list(known), n=1, cutoff=_CLOSE)
+    return found[0] if found else None
+
+
+_CLOSE = 0.75  # two letters of eight; below it what is suggested is rarely what was meant
+_DEFAULTS = ("model.recommended.", "model.shape.", "data.typical.")  # other groups take these
+
+
 def _suggest_setting(key: str) -> str:
-    known = list(settings())
+    known = [k for k in settings() if not k.startswith(_DEFAULTS) or key.startswith(_DEFAULTS)]
+    if key.startswith("hydra.sweeper."):
+        return "A sweep has params, rows and factors; hydra/sweeper=optuna has n_trials as well."
     if key.startswith("hydra."):
         return "It would be one of Hydra's own: see --hydra-help."
     group, _, name = key.rpartition(".")
     # First among the settings of the same group, by the last part of the key; then anywhere.
     siblings = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == group}
-    close = get_close_matches(name, siblings, n=1)
-    if close:
-        return f"Did you mean '{siblings[close[0]]}'?"
-    if close := get_close_matches(key, known, n=1):
-        return f"Did you mean '{close[0]}'?"
+    if close := closest(name, siblings):
+        return f"Did you mean '{siblings[close]}'?"
+    groups = {k.rpartition(".")[0] for k in known}
+    if (other := closest(group, groups)) and f"{other}.{name}" in known:
+        return f"Did you mean '{other}.{name}'?"
     elsewhere = [k for k in known if k.rpartition(".")[2] == name]
-    if elsewhere:
+    if len(elsewhere) == 1:
         return f"Did you mean '{elsewhere[0]}'?"
-    if siblings:
+    if elsewhere:
+        return f"Did you mean one of {', '.join(elsewhere)}?"
+    everywhere = {k.rpartition(".")[2]: k for k in known}
+    if not siblings and (close := closest(name, everywhere)):
+        return f"Did you mean '{everywhere[close]}'?"
+    if siblings and group:
         return f"Known here: {', '.join(sorted(siblings))}."
     return f"Known: {', '.join(f.name for f in fields(_schema[0]))}."
 
 
-def _no_choice(_: str, found: re.Match[str]) -> str:
+def _no_choice(text: str, found: re.Match[str]) -> str:
     group, _, name = found["choice"].rpartition("/")
-    # `experiment/table9/7b` is choice table9/7b of group experiment.
+    if group.startswith("hydra/"):
+        return f"{group}={name}: no such choice. --hydra-help lists all."
+    # `experiment/table9/7b` is choice table9/7b of group experiment, `model/a/b` a hub id.
     group, _, folder = group.partition("/")
     name = f"{folder}/{name}" if folder else name
     known = choices(group)
     if not known:
-        return f"There is no group '{group}'. {_suggest_setting(group)}"
-    close = get_close_matches(name, known, n=1)
-    hint = (
-        f"Did you mean '{close[0]}'? --help lists all."
-        if close
-        else f"There are: {', '.join(known)}."
-    )
-    return f"{group}={name}: no such choice. {hint}"
+        return f"{_where(text)}{_no_group(group)}"
+    return f"{_where(text)}{group}={name}: no such choice. {_suggest_choice(group, name, known)}"
+
+
+def _no_group(group: str) -> str:
+    return f"There is no group '{group}'. {_suggest_setting(group)}"
+
+
+def _suggest_choice(group: str, name: str, known: list[str]) -> str:
+    beginning = [one for one in known if one.startswith(name)]
+    if len(beginning) > 1:
+        return f"Did you mean one of {', '.join(beginning)}?"
+    if close := (beginning[0] if beginning else closest(name, known)):
+        return f"Did you mean '{close}'? --help lists all."
+    own = {"model": "model.source=FOLDER_OR_HUB_ID", "data": "data.path=FILE"}
+    yours = f" Your own: {group}=local {own[group]}." if group in own else ""
+    return f"There are: {', '.join(known)}.{yours}"
+
+
+def _where(text: str) -> str:
+    """The file in which Hydra found the mistake; nothing for a mistake of the command line."""
+    source = re.search(r"In '([^']+)'", text)
+    path = yaml_files.path_of(source[1]) if source else ""
+    return f"In {path}: " if path and path != f"conf/{_root_of_ours(path)}.yaml" else ""
+
+
+def _root_of_ours(path: str) -> str:
+    return Path(path).stem  # Hydra blames conf/train.yaml for a group that was chosen by hand
 
 
 def _no_override(text: str, found: re.Match[str]) -> str:
-    key = re.search(r"full_key: (\S+)", text)
-    source = re.search(r"In '([^']+)'", text)
-    line = unknown_setting(key[1] if key else found["key"])
-    return f"In conf/{source[1]}.yaml: {line}" if source else line
+    full = re.search(r"full_key: (\S+)", text)
+    key = full[1] if full else found["key"]
+    if key in settings():  # a file with `lora.rank: 8`
+        group, _, name = key.rpartition(".")
+        return f"{_where(text)}{key} is nested in a file: '{group}:', and '{name}: ...' below it."
+    return _where(text) + unknown_setting(key)
 
 
 def _wrong_type(text: str, found: re.Match[str]) -> str:
     key = re.search(r"full_key: (\S+)", text)
-    source = re.search(r"In '([^']+)'", text)
     name = key[1] if key else "a setting"
     hint = settings().get(name)
     value = found["value"] if "value" in found.re.groupindex else "null"
-    where = f"In conf/{source[1]}.yaml: " if source else ""
-    return f"{where}{name}={value} is not {_describe(hint)}."
+    return f"{_where(text)}{name}={value} is not {_describe(hint)}."
 
 
 def _describe(hint: Any) -> str:
@@ -201,9 +236,23 @@ def _inside_null(_: str, __: re.Match[str]) -> str:
 
 
 def _bad_value(_: str, found: re.Match[str]) -> str:
-    return f"{found['key']}={found['value']} is not {_describe(settings().get(found['key']))}."
+    value = found["value"].strip("\"'")
+    return f"{found['key']}={value} is not {_describe(settings().get(found['key']))}."
 
 
+def _wrong_kind(text: str, found: re.Match[str]) -> str:
+    kinds = {"list": "a list", "List": "a list", "str": "a text"}
+    given = kinds.get(found["given"], f"of type {found['given']}")
+    return f"{_where(text)}a group of settings is {given}. Write KEY: VALUE below its name."
+
+
+def _bad_defaults(text: str, found: re.Match[str]) -> str:
+    path = yaml_files.path_of(found["file"])
+    return f"In {path}: defaults is a mapping. Write it as a list: '- GROUP: NAME' on each line."
+
+
+_NO_LIST = r"Invalid defaults list in '(?P<file>[^']+)', defaults must be a list"
+_NO_SUCH_PAIR = r"flag can only be used in conjunction|Only one of --run, --multirun"
 _GROUP_AS_NUMBER = "Config group override must be a string or a list"
 _INSIDE_NULL = "Unexpected type for root: NoneType"
 
@@ -214,8 +263,12 @@ def no_plug_in(launcher: str) -> str:
 
 _ANSWERS: list[tuple[str, Callable[[str, re.Match[str]], str]]] = [
     (r"Could not (?:find|load) 'hydra/launcher/submitit_slurm'", lambda t, f: no_plug_in("slurm")),
-    (r"Could not (?:find|load) '(?P<choice>[\w./-]+)'", _no_choice),
+    (r"Could not (?:find|load) '(?P<choice>[^']+)'", _no_choice),
     (_GROUP_AS_NUMBER, _not_a_group),
+    (_NO_LIST, _bad_defaults),
+    (r"Cannot merge DictConfig with (?P<given>List)Config", _wrong_kind),
+    (r"LexerNoViableAltException: (?P<override>[^\n]*)", _unreadable),
+    (r"Merge error: (?P<given>\w+) is not a subclass of", _wrong_kind),
     (_INSIDE_NULL, _inside_null),
     (r"Error merging override (?P<key>[\w.]+)=(?P<value>\S+)", _bad_value),
     (
@@ -237,4 +290,8 @@ _ANSWERS: list[tuple[str, Callable[[str, re.Match[str]], str]]] = [
     (r"Key '(?P<key>[\w.]+)' (?:not in|is not in struct)", _no_override),
     (r"[Mm](?:issing mandatory|andatory) value: (?P<key>[\w.]+)", _missing),
     (r"Interpolation key '(?P<target>[\w.]+)' not found", _broken_reference),
+    (
+        r"In '[^']+': \w+ raised while composing config:\n(?P<what>[^\n]+)",
+        lambda t, f: _where(t) + f["what"],
+    ),
 ]

@@ -38,6 +38,7 @@ def lines(run: Overview) -> dict[str, str]:
         ),
         "learns": _learns(config, run.setup.parameters),
         "data": _data(run),
+        **_notes(run),
         "steps": steps(
             run.setup.steps,
             trainer.batch_size,
@@ -108,6 +109,13 @@ def _data(run: Overview) -> str:
         parts.append(f"{counts.skipped:,} skipped")
     parts.append(f"{cut:,} truncated" if cut else "none truncated")
     return f"{run.config.data.name}: {', '.join(parts)}"
+
+
+def _notes(run: Overview) -> dict[str, str]:
+    notes: dict[str, str] = run.setup.data.notes
+    if run.config.data.path is None and run.config.data.source == "sample":
+        return {}  # our own rows: a column that is not read there is none of the user's
+    return notes
 
 
 def _tokens(run: Overview) -> int:

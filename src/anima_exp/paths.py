@@ -4,6 +4,8 @@ import os
 import stat
 from pathlib import Path
 
+from anima_exp.errors import ConfigError
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -18,17 +20,53 @@ def tiny_base() -> Path:
     return _PACKAGE / "tiny" / "base"
 
 
+def expanded(path: str | Path, key: str = "") -> Path:
+    """`~/runs` -> the folder in the user's home; any other path as it is.
+
+    Args:
+        key: the setting that gave the path (`data.path`), which opens the error message.
+
+    Raises:
+        ConfigError: this process has no home folder, or `~name` names no user.
+    """
+    if not str(path).startswith("~"):  # Path drops the ./ of ./~draft.json, which keeps it a name
+        return Path(path)
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        user = str(path).partition("/")[0][1:]
+        what = f"there is no user '{user}'" if user else "there is no home folder"
+        given = f"{key}={path}" if key else f"{path}"
+        raise ConfigError(
+            f"{given}: {what}. Write the path in full; a file named ~NAME is ./~NAME."
+        ) from error
+
+
+def known_path(place: str) -> Path:
+    """A path that some file names; `~name` stays as it is where there is no such user here."""
+    try:
+        return expanded(place)
+    except ConfigError:
+        return Path(place)
+
+
 def cache(setting: str | None = None) -> Path:
     """The folder for things that can always be computed again (token ids, quantised bases).
 
     `setting` (the config's `cache`) wins over ANIMA_EXP_CACHE, which wins over XDG_CACHE_HOME.
     """
     if setting:
-        return Path(setting).expanduser()
+        return expanded(setting, "cache")
     if own := os.environ.get("ANIMA_EXP_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "anima_exp"
+        return expanded(own, "ANIMA_EXP_CACHE")
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return expanded(base, "XDG_CACHE_HOME") / "anima_exp"
+    try:
+        return Path("~/.cache/anima_exp").expanduser()
+    except RuntimeError as error:
+        raise ConfigError(
+            "There is no home folder for the cache. Give cache=FOLDER, or set ANIMA_EXP_CACHE."
+        ) from error
 
 
 def is_file(path: Path) -> bool:

@@ -1,13 +1,13 @@
 """The work of a command without Hydra -> its exit status; one line for a user's mistake."""
 
-import io
 import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from anima_exp import terminal
 from anima_exp.errors import AnimaError, RunEnded, permissions
-from anima_exp.terminal import tell
+from anima_exp.terminal import take_any_letter, tell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,8 +17,7 @@ _PIPED_COLUMNS = 160
 
 def status(work: Callable[[], None]) -> int:
     """Do the work; 0, or the exit status of the mistake or the stop that was told."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # whatever letters others' files hold
+    take_any_letter()
     try:
         with permissions():
             work()
@@ -32,7 +31,5 @@ def status(work: Callable[[], None]) -> int:
 
 def console() -> "Console":
     """As wide as the terminal or as COLUMNS says; in a pipe, with room for a wide table."""
-    from rich.console import Console
-
     free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(highlight=False, width=_PIPED_COLUMNS if free else None)
+    return terminal.console(width=_PIPED_COLUMNS if free else None)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import fields
-from pathlib import Path
 
 from anima_exp import hub, machine
 from anima_exp.answers import of_run
@@ -14,6 +13,7 @@ from anima_exp.lookup import function
 from anima_exp.model import place
 from anima_exp.model.base_files import check_base_files, check_has_tokenizer
 from anima_exp.parallel.place import Place
+from anima_exp.paths import expanded
 from anima_exp.terminal import tell
 
 
@@ -30,7 +30,7 @@ def check_files(config: RunConfig) -> None:
     _check_data(config.data)
     for name in (field.name for field in fields(config.evals)):
         place = getattr(getattr(config.evals, name), "path", None)
-        if place and not Path(place).expanduser().is_dir():
+        if place and not expanded(place, f"evals.{name}.path").is_dir():
             raise ConfigError(f"evals.{name}.path={place}: there is no such folder.")
     of_run.check(config)
 

@@ -24,14 +24,12 @@ def self_check(config: RunConfig) -> None:
     Raises:
         TrainingError: further than rounding explains.
     """
-    from anima_exp.model.base_files import check_base_files
     from anima_exp.quiet import quiet_libraries
     from anima_exp.results.screen import say
     from anima_exp.run_checks import check_inputs
 
     check_length(config)
     check_inputs(config)
-    check_base_files(config.model, config.quant)
     quiet_libraries()
     from anima_exp.load import load  # the first import of torch
 
@@ -94,4 +92,4 @@ def _flat(model: Any) -> Any:
 
 
 if __name__ == "__main__":
-    command(self_check)
+    command(self_check, config_name="self_check")

@@ -13,6 +13,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
+from anima_exp import yaml_files
 from anima_exp.paths import shipped
 
 BY_HAND = "by_hand"  # -m seed=1,2,3: a sweep that no file describes
@@ -25,25 +26,31 @@ def names() -> list[str]:
 
 def offer() -> None:
     """Give Hydra the group, in this program alone. Call before it composes anything."""
+    yaml_files.offer()
     for plugin in (SweepFiles, SweepFilesOnPath):
         Plugins.instance().register(plugin)
 
 
 def question(sweep: str, cfg: DictConfig) -> str | None:
     """The first line of a sweep's file, which says what it asks; None for a sweep by hand."""
+    file = file_of(sweep, cfg)
+    if file is None:
+        return None
+    lines = file.read_text(encoding="utf-8").splitlines()
+    comments = (line.lstrip("# ") for line in lines if line.startswith("# "))
+    first = next((line for line in comments if not line.startswith("@")), None)
+    return first and re.sub(r" +\d+ jobs\.$", "", first)
+
+
+def file_of(sweep: str, cfg: DictConfig) -> Path | None:
+    """The file that describes a sweep; None for a sweep by hand."""
     folders = [
         Path(source.path) / "sweep"  # --config-dir FOLDER
         for source in cfg.hydra.runtime.config_sources
         if source.schema == "file"
     ]
-    for folder in (*folders, shipped("sweeps")):
-        file = folder / f"{sweep}.yaml"
-        if file.is_file():
-            lines = file.read_text(encoding="utf-8").splitlines()
-            comments = (line.lstrip("# ") for line in lines if line.startswith("# "))
-            first = next((line for line in comments if not line.startswith("@")), None)
-            return first and re.sub(r" +\d+ jobs\.$", "", first)
-    return None
+    files = (folder / f"{sweep}.yaml" for folder in (*folders, shipped("sweeps")))
+    return next((file for file in files if file.is_file()), None)
 
 
 class SweepFiles(ConfigSource):
@@ -65,12 +72,13 @@ class SweepFiles(ConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         name = Path(config_path).stem
+        file = shipped("sweeps") / f"{name}.yaml"
+        with yaml_files.mistakes_in(file):
+            config = OmegaConf.create() if name == BY_HAND else OmegaConf.load(file)
         return ConfigResult(
             provider=self.provider,
             path=self.full_path(),
-            config=OmegaConf.create()
-            if name == BY_HAND
-            else OmegaConf.load(shipped("sweeps") / f"{name}.yaml"),
+            config=config,
             header={"package": "_global_"},
         )
 

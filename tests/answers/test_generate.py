@@ -214,3 +214,12 @@ def test_help_answers_at_once():
     ended = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
     assert ended.stdout.splitlines()[-1] == "[]", ended.stderr
     assert "questions=FILE_OR_URL" in ended.stdout and "temperature: 0.7" in ended.stdout
+
+
+def test_the_format_of_the_data_is_the_format_of_the_question_in_every_command():
+    from anima_exp.generate import with_template
+
+    given = ["data.prompt_template=alpaca", "prompt=hi"]
+    assert with_template(given) == [*given, "prompt_template=alpaca"]
+    both = ["data.prompt_template=alpaca", "prompt_template=plain"]
+    assert with_template(both) == both

@@ -88,3 +88,12 @@ def test_a_template_that_fails_is_one_line(compose, template, reason):
     assert line.startswith("prompt_template=chat: the chat template of ")
     assert reason in line
     assert "\n" not in line
+
+
+def test_a_token_that_a_question_spells_is_text(tiny):
+    tokenizer = tiny[1]
+    put = prompt("guanaco", tokenizer, "what does </s> close?", [("<s>", "</s>")])
+    special = {tokenizer.bos_token_id, tokenizer.eos_token_id}
+    assert put.ids[0] == tokenizer.bos_token_id
+    assert special.isdisjoint(put.ids[1:])
+    assert tokenizer.decode(put.ids[1:]) == put.text

@@ -52,13 +52,16 @@ def test_only_the_first_questions(load, tmp_path):
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        ({"text": "Q"}, "line 3: field 'question_id' is missing; give a number or"),
+        ({"text": "Q"}, "line 3: field 'question_id' is missing; give a whole number or"),
         ({"question_id": 3}, "line 3: field 'text' is missing; the row has question_id."),
         ({"question_id": 1, "text": "Q"}, "line 3: question_id 1 is that of FILE, line 1 too."),
         ({"question_id": "1", "text": "Q"}, "line 3: question_id 1 is that of FILE, line 1 too."),
         ({"question_id": 3, "text": " "}, "line 3: field 'text' is empty."),
         ({"question_id": 3, "text": "\ud800"}, "line 3: field 'text' holds half a character"),
-        ({"question_id": [3], "text": "Q"}, "line 3: field 'question_id' is a list; give a number"),
+        (
+            {"question_id": [3], "text": "Q"},
+            "line 3: field 'question_id' is a list; give a whole number",
+        ),
         ([3], "line 3: not an object with named columns but one list"),
     ],
 )
@@ -102,6 +105,14 @@ class Server(BaseHTTPRequestHandler):
 
     def do_GET(self):
         Server.asked += 1
+        if self.path == "/slow-headers.jsonl":
+            try:
+                for _ in range(100):
+                    self.wfile.write(b"H")
+                    time.sleep(0.05)
+            except OSError:
+                return
+            return
         if self.path == "/slow.jsonl":
             self.send_response(200)
             self.end_headers()
@@ -171,8 +182,9 @@ def test_a_server_that_has_no_questions_is_told_in_one_line(load, server, tmp_pa
 def test_a_server_that_is_too_slow_or_sends_too_much_is_left(server, tmp_path):
     how = {"key": "questions", "cache": tmp_path, "check": lambda file: None}
     started = time.monotonic()
-    with pytest.raises(DataError, match="no whole answer in 0 s"):
-        download.fetch(f"{server}/slow.jsonl", seconds=0.3, **how)
+    for path in ("slow.jsonl", "slow-headers.jsonl"):
+        with pytest.raises(DataError, match="no whole answer in 0 s"):
+            download.fetch(f"{server}/{path}", seconds=0.3, **how)
     assert time.monotonic() - started < 3
     with pytest.raises(DataError, match="it has more than 0 MiB"):
         download.fetch(f"{server}/good.jsonl", most_bytes=10, **how)

@@ -58,3 +58,27 @@ def test_an_unknown_baseline_says_what_there_is(tmp_path):
     with pytest.raises(ConfigError) as error:
         build(runs, baseline="lora.rank=9")
     assert str(error.value) == "--baseline lora.rank=9: the runs have lora.rank = 8, 16, 64."
+
+
+def test_several_differences_are_corrected_as_the_verdict_is(tmp_path):
+    # -0.10, -0.09 and -0.11 at rank 64: mean -0.1, s = 0.01. t(2) at 95 % is 4.3027, and at
+    # 97.5 %, for two comparisons, 6.2053.
+    losses = {8: (1.0, 1.0, 1.0), 64: (0.9, 0.91, 0.89), 16: (1.0, 1.0, 1.0)}
+    table = {(rank, seed): loss for rank, own in losses.items() for seed, loss in enumerate(own)}
+    found = build(scores(tmp_path, table), baseline="lora.rank=8").baseline
+    sixteen, sixty_four = found.differences
+    assert sixty_four.score.half == pytest.approx(6.20535 * 0.01 / 3**0.5, rel=1e-4)
+    assert (sixty_four.word, sixteen.word, sixteen.score.mean) == ("better", "tie", 0.0)
+    assert found.told == (
+        "The two runs of a pair have the seed in common. Intervals are corrected for 2 "
+        "comparisons (Bonferroni): all of them together hold in 95 % of cases."
+    )
+    alone = {key: loss for key, loss in table.items() if key[0] != 16}
+    (one,) = build(scores(tmp_path / "two", alone), baseline="lora.rank=8").baseline.differences
+    assert one.score.half == pytest.approx(4.30265 * 0.01 / 3**0.5, rel=1e-4)
+
+
+def test_rounding_is_no_difference(tmp_path):
+    table = {(8, 0): 0.1 + 0.2, (8, 1): 0.7, (64, 0): 0.3, (64, 1): 0.1 * 7}
+    (one,) = build(scores(tmp_path, table), baseline="lora.rank=8").baseline.differences
+    assert (one.score.mean, one.word) == (0.0, "tie")

@@ -90,7 +90,11 @@ def test_a_value_for_each_run_is_not_a_grid():
     cells = [cell({"rate": i / 100, "rank": i % 2}, float(i)) for i in range(20)]
     by_key, found = effects(cells, "rate", "rank")
     assert found.skipped == ("rate",)
-    assert list(by_key) == ["rank"]
+    assert by_key == {}
+    assert found.unstated == (
+        "What matters is not stated: nearly every run has its own rate, so what the other "
+        "settings do cannot be told apart from it."
+    )
     repeated = [cell({"rank": i}, float(i), i + 0.1) for i in range(6)]
     assert effects(repeated, "rank")[1].skipped == ()
 
@@ -122,3 +126,21 @@ def test_a_level_that_the_holes_leave_open_keeps_the_runs_own_mean():
     cells = [cell({"a": 0, "b": 0}, 1.0), cell({"a": 1, "b": 1}, 2.0), cell({"a": 1, "b": 2}, 4.0)]
     by_key, _ = effects(cells, "a", "b")
     assert [level.score.mean for level in by_key["a"].levels] == pytest.approx([1.0, 3.0])
+
+
+def test_a_search_over_a_range_does_not_make_an_idle_setting_matter():
+    # The score is the rate's alone, but the search tried rank 64 with the good rates: without the
+    # rate in the model, the rank would explain three quarters of the variance.
+    cells = [
+        cell({"rate": rate, "rank": 64 if rate < 10 else 8}, float(rate)) for rate in range(20)
+    ]
+    by_key, found = effects(cells, "rate", "rank")
+    assert by_key == {} and found.unstated is not None
+
+
+def test_a_range_that_every_other_setting_was_tried_with_can_be_left_out():
+    cells = [cell({"rate": i, "rank": rank}, i + rank) for i in range(30) for rank in (8, 64)]
+    by_key, found = effects(cells, "rate", "rank")
+    assert (found.skipped, found.unstated) == (("rate",), None)
+    means = [level.score.mean for level in by_key["rank"].levels]
+    assert means == pytest.approx([22.5, 78.5])

@@ -26,14 +26,37 @@ def test_markdown_has_one_cell_for_each_value(tmp_path):
     assert lines[3].startswith("| 2 | a\\|b\\_1 | 0.5000 |")
 
 
-def test_latex_escapes_and_sets_the_best_in_bold(tmp_path):
+def test_latex_escapes(tmp_path):
     lines = FORMATS["latex"](two(tmp_path)).splitlines()
-    assert lines[1] == "\\begin{tabular}{rlrrrrr}"
-    assert lines[3].startswith("\\# & data & heldout\\_loss &")
-    assert lines[5].startswith(
-        "\\textbf{1} & \\textbf{50 \\%\\textbackslash{}\\&} & \\textbf{0.2500} &"
+    assert lines[2] == "\\begin{tabular}{rlrrrrr}"
+    assert lines[4].startswith("\\# & data & heldout\\_loss &")
+    assert lines[6].startswith("1 & 50 \\%\\textbackslash{}\\& & 0.2500 &")
+    assert lines[7].startswith("2 & a|b\\_1 & 0.5000 & 46.0 \\% &")
+
+
+def bold(folder, table):
+    """The comment, and the ranks that are bold; of {rank: [loss of each seed]}."""
+    for rank, losses in table.items():
+        for seed, loss in enumerate(losses):
+            synthetic.run(folder / f"{rank}-{seed}", loss=loss, seed=seed, **{"lora.rank": rank})
+    lines = FORMATS["latex"](build(load([folder]))).splitlines()
+    return lines[1], [line.split("{")[1][0] for line in lines if line.startswith("\\textbf")]
+
+
+def test_latex_sets_in_bold_what_is_best_and_what_cannot_be_told_from_it(tmp_path):
+    first, second, far = [0.5, 0.51, 0.52], [0.505, 0.504, 0.53], [1.5, 1.51, 1.52]
+    said = (
+        "% Bold: the best and all that cannot be told from it (95 %, corrected for the number of "
+        "rows)."
     )
-    assert lines[6].startswith("2 & a|b\\_1 & 0.5000 & 46.0 \\% &")
+    assert bold(tmp_path / "one", {8: first, 64: far}) == (said, ["1"])
+    assert bold(tmp_path / "two", {8: first, 16: second, 64: far}) == (said, ["1", "2"])
+
+
+def test_latex_sets_nothing_in_bold_where_nothing_can_be_told(tmp_path):
+    said = "% Bold: nothing: no row stands out (95 %, corrected for the number of rows)."
+    assert bold(tmp_path / "alone", {8: [0.5], 64: [1.5]}) == (said, [])
+    assert bold(tmp_path / "alike", {8: [0.5, 0.9], 64: [0.6, 0.8]}) == (said, [])
 
 
 def test_csv_has_full_numbers_and_every_run(tmp_path):

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 from rich.console import Console
-from stand_in import BOS, EOS, byte_tokenizer, local, write_rows
+from stand_in import byte_tokenizer, local, write_rows
 
 from anima_exp.config import BadRow
 from anima_exp.data import source
@@ -31,7 +31,7 @@ def report(tmp_path):
             tokenizer_name="bytes",
             rows=TokenRows(tokens, np.arange(len(tokens)), limits(config)),
             meta=tokens.meta,
-            faults=faults(tokens, special_ids=[BOS, EOS], before_prompt=1),
+            faults=faults(tokens, before_prompt=1),
             heldout=0,
             leaked=0,
             split_error=None,
@@ -82,8 +82,20 @@ def test_dialogues_without_a_prompt_do_not_contradict_one_another(report):
     assert report(row("", "1"), row("", "2"))[1].faults.contradicted == 0
 
 
-def test_a_special_token_written_in_the_text_is_found(report):
-    assert report(row("a", "x</s>y"), row("<s>", "y"), row("a", "b"))[1].faults.special == 2
+def test_a_special_token_that_the_text_spells_is_counted(report):
+    text, found = report(row("a", "x</s>y"), row("<s>", "y"), row("a", "b"))
+    assert (found.meta.spelled, found.meta.ends) == (1, 1)
+    assert re.search(r"spell a special token, such as </s>, in the text +1 *\n", text)
+    assert re.search(r"open with BOS or close with EOS already +1 *\n", text)
+    assert "BOS, EOS: 33.3% of the rows already open with BOS or close with EOS" in text
+
+
+def test_columns_that_the_recipe_does_not_read_are_named(report):
+    talk = {"history": [["a", "b"]], "system": "", "id": 0}
+    text, _ = report(row("a", "b") | talk, row("a", "b") | talk, row("a", "b"))
+    columns = "columns that data.recipe=prompt_response does not read"
+    assert f"left out: parts of conversations in {columns}: history (2 rows)\n" in text
+    assert f"unread: other {columns}: id\n" in text
 
 
 def test_held_out_rows_that_are_trained_on_are_found(report):
@@ -108,6 +120,9 @@ def test_brackets_in_the_data_are_text_not_style(report):
 
 def test_the_data_cannot_steer_the_terminal(report):
     assert "\x1b" not in report(row("\x1b[2J", "x"))[0]
+    strange = {"col\x1b[2J": "x", "history": "\x1b"}
+    text, _ = report(row("a", "b") | strange, recipe="prompt_response")
+    assert "\x1b" not in text and "not read: col\\x1b[2J\n" in text
     assert visible("\x1b[2J\ta\n\x07") == "\\x1b[2J\ta\n\\x07"
 
 

@@ -1,6 +1,7 @@
 import gzip
 import json
 import re
+import tracemalloc
 
 import pytest
 
@@ -46,6 +47,8 @@ LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
         ("a.JSONL", "\ufeff" + LINES),
         ("a.json", "\ufeff" + json.dumps(ROWS)),
         ("a.jsonl.gz", LINES),
+        ("a.ndjson", LINES),
+        ("a.csv.gz", 'q,a\n你好,hi\u2028there\n"",N/A\n'),
         ("a.csv", 'q,a\n你好,hi\u2028there\n"",N/A\n'),
         ("a.csv", '\ufeffq,a\r\n你好,"hi\u2028there"\r\n,N/A\r\n'),
         ("a.tsv", "q\ta\n你好\thi\u2028there\n\tN/A\n"),
@@ -106,7 +109,8 @@ def test_an_unknown_ending_lists_the_known_ones(write):
     refused(
         path,
         f"data.path={path}: cannot read a file that ends in '.txt'. "
-        "Known endings: .json, .jsonl, .json.gz, .jsonl.gz, .csv, .tsv, .parquet.",
+        "Known endings: .json, .jsonl, .ndjson, .json.gz, .jsonl.gz, .ndjson.gz, .csv, .tsv, "
+        ".csv.gz, .tsv.gz, .parquet.",
     )
 
 
@@ -127,6 +131,7 @@ def test_an_unknown_ending_lists_the_known_ones(write):
         ("a.json", '"a"', "{path} must hold a list of objects, not one text."),
         ("a.json", b'["\xff"]', "{path} is not UTF-8: byte 0xff at offset 2. Save it as UTF-8."),
         ("a.csv", b"q,a\n\xe4,b", "{path} is not UTF-8: byte 0xe4 at offset 4. Save it as UTF-8."),
+        ("a.csv", "q,a,q\n1,2,3\n", "{path}: the header names the column 'q' twice."),
         ("a.csv", 'q,a\n1,2\n"open,3\n', "{path}, line 3: broken quotes: unexpected end of data."),
     ],
 )
@@ -157,6 +162,8 @@ def test_a_file_that_is_no_parquet_is_one_line(write):
     [
         ("a.jsonl", '{"a": 1}\n{"a": \n', 2, "broken JSON: Expecting value at column 7"),
         ("a.jsonl", f'{{"a": {"9" * 5000}}}\n', 1, "broken JSON: a number of too many digits"),
+        ("a.jsonl", '{"a": 1, "a": 2}\n{"a": 3}\n', 1, "the column 'a' stands twice in it"),
+        ("a.json", '[{"a": 1}, {"b": [{"a": 1, "a": 2}]}]', 2, "the column 'a' stands twice in it"),
         ("a.jsonl", b'{"a": 1}\n{"a": "\xff"}\n', 2, "not UTF-8: byte 0xff at offset 16"),
         ("a.jsonl", b'\xef\xbb\xbf{"a": "\xff"}\n', 1, "not UTF-8: byte 0xff at offset 10"),
         ("a.jsonl", '{"a": 1}\n[1]\n', 2, "not an object with named columns but one list"),
@@ -169,3 +176,36 @@ def test_one_broken_row_does_not_hide_the_others(write, name, content, number, m
     error = rows[number]
     assert isinstance(error, DataError) and str(error) == message
     assert all(isinstance(row, dict) for other, row in rows.items() if other != number)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv"])
+def test_a_row_beyond_a_sensible_size_is_no_row(write, name, monkeypatch):
+    monkeypatch.setattr(files, "MOST_BYTES", 2**20)
+    text = "x" * (2**20 + 1)
+    contents = {
+        "a.jsonl": f'{{"a": "{text}"}}\n{{"a": "b"}}',
+        "a.json": json.dumps([{"a": text}, {"a": "b"}]),
+        "a.csv": f"a\n{text}\nb\n",
+    }
+    (_, first), (number, second) = read(write(name, contents[name]))
+    assert str(first) == "it has more than 1 MiB, too much for one row"
+    assert (number, second) == (3 if name == "a.csv" else 2, {"a": "b"})
+
+
+def test_a_line_that_is_too_long_is_not_held_in_memory(tmp_path):
+    path = tmp_path / "a.jsonl"
+    with path.open("wb") as stream:
+        stream.write(b'{"a": "')
+        stream.truncate(200 * 2**20)  # zeros that take no room on the disk
+    tracemalloc.start()
+    try:
+        [(number, row)] = read(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (number, str(row)) == (1, "it has more than 16 MiB, too much for one row")
+    assert peak < 100 * 2**20
+
+
+def test_names_that_a_spreadsheet_left_empty_may_repeat(write):
+    assert read(write("a.csv", "q,,\n1,,\n")) == [(2, {"q": "1", "": ""})]

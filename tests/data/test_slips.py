@@ -24,8 +24,7 @@ ROWS = [{"prompt": f"q{n}", "response": f"a{n}"} for n in range(3)]
         ("a.csv", "prompt;response\nq;a\n", "its header is separated by semicolons, not by commas"),
         ("a.csv", "prompt\tresponse\nq\ta\n", "its header is separated by tabs, not by commas."),
         ("a.json", "", "is empty."),
-        ("a.jsonl", "\ufeff \n", "is empty."),
-        ("a.csv", "", "is empty."),
+        ("a.json", "\ufeff \n", "is empty."),
     ],
 )  # fmt: skip
 def test_a_file_of_another_kind_is_named_as_a_whole(tmp_path, name, content, line):

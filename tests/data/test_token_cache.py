@@ -283,7 +283,7 @@ def test_ids_kept_by_a_run_that_skips_do_not_hide_a_bad_row_from_one_that_does_n
 
 
 def test_a_set_without_a_usable_row_shows_the_first_reason(tokens_of):
-    with pytest.raises(DataError, match=r"a.jsonl is empty\.$"):
+    with pytest.raises(DataError, match=r"a.jsonl holds no rows\.$"):
         tokens_of()
     message = r"^None of the 2 rows can be used. The first: .*a.jsonl, line 1: no column 'prompt'"
     with pytest.raises(DataError, match=message):

@@ -2,10 +2,13 @@ import itertools
 from statistics import fmean, stdev
 
 import made
+import numpy as np
 import pytest
 
-from anima_exp.elo.matches import matches
+from anima_exp.elo import ratings
+from anima_exp.elo.matches import Matches, matches
 from anima_exp.elo.one_pass import one_pass
+from anima_exp.elo.progress import Progress
 from anima_exp.elo.ratings import elo
 from anima_exp.elo.rows import read
 from anima_exp.elo.verdicts import Verdict, verdicts
@@ -73,3 +76,50 @@ def test_what_ties_and_the_unparsed_count_for():
     assert matches(some, unparsed="drop").points.tolist() == [0.5, 1.0]
     assert matches(some, ties="drop").points.tolist() == [1.0]
     assert matches(some, ties="drop").dropped == 2
+
+
+def many(count, players):
+    generator = np.random.default_rng(0)
+    first = generator.integers(0, players, count)
+    second = (first + generator.integers(1, players, count)) % players
+    points = generator.choice([0.0, 0.5, 1.0], count, p=[0.2, 0.2, 0.6])
+    names = [f"p{at}" for at in range(players)]
+    return Matches(names, first, second, points, np.arange(count), [], 0)
+
+
+def test_of_many_matches_only_the_last_are_remembered(monkeypatch):
+    played = many(4000, 4)
+    whole = elo(played, orders=2000)
+    monkeypatch.setattr(ratings, "_MANY", 1000)
+    assert ratings._remembered(played, 4000, 32.0, 1000.0, 0) <= 2000
+    found = {one.player: one for one in elo(played, orders=2000)}
+    for one in whole:
+        assert found[one.player].mean == pytest.approx(one.mean, abs=4 * one.half / 1.96)
+        assert found[one.player].deviation == pytest.approx(one.deviation, rel=0.1)
+
+
+def test_a_player_of_few_matches_is_not_forgotten(monkeypatch):
+    played = many(4000, 4)
+    rare = Matches(
+        [*played.players, "rare"],
+        np.append(played.first, [4, 4]),
+        np.append(played.second, [0, 1]),
+        np.append(played.points, [1.0, 1.0]),
+        np.append(played.question, [0, 1]),
+        [],
+        0,
+    )
+    monkeypatch.setattr(ratings, "_MANY", 1000)
+    assert ratings._remembered(rare, 4002, 32.0, 1000.0, 0) == 4002
+    won_both = next(one for one in elo(rare, orders=50) if one.player == "rare")
+    assert won_both.low > 1020 and won_both.high < 1040  # two wins of about 16 points
+
+
+def test_a_long_computation_gives_signs_of_life(monkeypatch):
+    written, now = [], [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    say = Progress(written.append).stage("ratings")
+    for second in range(9):
+        now[0] = float(second)
+        say(10 * second, 100)
+    assert written == ["ratings: 20%, 8 s left", "ratings: 70%, 3 s left"]

@@ -103,7 +103,7 @@ GOOD = {"question_id": 1, "text": "x", "question": "Q?"}
 BAD_ROWS = {
     "no text": ({"question_id": 1}, "field 'text' is missing; the row has question_id."),
     "null": ({"question_id": 1, "text": None}, "field 'text' is null, not text;"),
-    "no id": ({"text": "x"}, "field 'question_id' is missing; give a number or a text."),
+    "no id": ({"text": "x"}, "field 'question_id' is missing; give a whole number or a text."),
     "odd id": ({"text": "x", "question_id": [1]}, "field 'question_id' is a list;"),
     "two lines": (GOOD | {"model_id": "a\nb"}, "field 'model_id' holds a line end"),
     "half a letter": ({"question_id": 1, "text": "\ud83d"}, "'text' holds half a character"),

@@ -8,6 +8,7 @@ from judge_files import answers, config, stored, verdicts
 from judge_server import RELATIVE, completion, refusal, serving
 
 from anima_exp.errors import ConfigError, RunError
+from anima_exp.judge import client
 from anima_exp.judge.run import judge
 
 FAULTS = {
@@ -199,3 +200,19 @@ def test_temperature_null_and_the_other_name_of_the_limit_are_sent_so(tmp_path):
     with serving() as server:
         judge(config(tmp_path, server.url, **settings))
     assert server.bodies[0].keys() == {"model", "messages", "max_completion_tokens"}
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_reply_without_an_end_is_not_read_to_its_end(tmp_path, monkeypatch, status):
+    monkeypatch.setattr(client, "_MOST_BYTES", 2**20)
+    endless = completion("x" * 2 * 2**20)
+
+    def script(prompt, _):
+        return (status, {}, endless) if "alpha says 1" in prompt else RELATIVE
+
+    with serving(script) as server:
+        with pytest.raises(RunError) as error:
+            judge(config(tmp_path, server.url, retries=2))
+        assert "2 of 4 calls failed; the last: a reply of more than 1 MiB." in str(error.value)
+        assert set(server.asked.values()) == {1}  # another try would give no other
+    assert len(verdicts(tmp_path)) == 2

@@ -159,3 +159,18 @@ def test_the_files_of_another_tokenizer_are_checked_too(base):
 )
 def test_the_context_is_known_by_all_its_names(config, length):
     assert context_length(config) == length
+
+
+def test_generate_and_evaluate_say_it_before_they_load_a_tokenizer(tmp_path):
+    from types import SimpleNamespace
+
+    from anima_exp.finished import check_base
+
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    quant = QuantConfig(type=Quantization.nf4, compute_dtype=Precision.fp32)
+    model = ModelConfig(name="m", source=str(tmp_path))
+    config = SimpleNamespace(run=None, model=model, quant=quant, prompts=None)
+    with pytest.raises(ModelError, match="holds GGUF files"):
+        check_base(config)
+    config.prompts = str(tmp_path / "prompts")  # for which the tokenizer is enough
+    check_base(config)

@@ -55,7 +55,9 @@ def test_a_tokenizer_that_cannot_end_an_answer_is_refused(tmp_path):
 def test_a_folder_without_a_tokenizer_is_told_in_one_line(tmp_path):
     with pytest.raises(ModelError) as error:
         load(tmp_path)
-    assert str(error.value).startswith(f"model.source={tmp_path}: the folder gives no tokenizer: ")
+    assert str(error.value).startswith(
+        f"model.source={tmp_path}: the folder holds no tokenizer.json"
+    )
     assert "\n" not in str(error.value)
 
 

@@ -56,6 +56,11 @@ def test_the_first_speaks_for_all(found):
     assert [one["copied"] for one in found] == [[0.0, 0.0]] * 3
 
 
+def test_the_same_processes_meet_again_for_another_run(found):
+    assert [one["environment"] for one in found] == [True] * 3
+    assert [one["again"] for one in found] == [[3, [3, 3], rank > 0] for rank in range(3)]
+
+
 def test_what_is_cached_is_made_by_one_before_the_others(found):
     assert [one["turns"] for one in found] == [False, True, True]
 

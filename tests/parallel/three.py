@@ -1,6 +1,7 @@
 """What each of three processes finds; test_world.py starts them and reads what they write."""
 
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from anima_exp.parallel.place import place
 
 def main(folder: Path) -> None:
     here, found = place(), {}
+    before = dict(os.environ)
     with joined(here) as world:
         found["seen"] = place().size  # by the libraries, from here on
         found["spread"] = world.spread("abcdefg", lambda some: [f"{a}{world.rank}" for a in some])
@@ -37,6 +39,13 @@ def main(folder: Path) -> None:
             world.share(lambda: fail("no such file"))
         except (AnimaError, LostContact) as error:
             found["failed"] = [str(error), error.told]
+    found["environment"] = dict(os.environ) == before
+    with joined(place()) as world:  # another run of the same processes
+        found["again"] = [world.size, world.total(1, world.rank)]
+        try:
+            world.share(lambda: fail("no such file"))
+        except (AnimaError, LostContact) as error:
+            found["again"].append(error.told)
     (folder / f"{here.rank}.json").write_text(json.dumps(found))
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from anima_exp import overview, paths
 from anima_exp.config import TrainerConfig
+from anima_exp.errors import DataError
 from anima_exp.plan.lengths import lengths, optimizer_steps, rows_in_all
 from anima_exp.results import known_lengths
 
@@ -28,6 +29,44 @@ def test_what_a_run_has_read_wins(compose):
     known_lengths.remember(config, known, cache=paths.cache(config.cache))
     found = lengths(config)
     assert (found.rows, found.mean_tokens, found.mean_labels) == (777, 50.0, 20.0)
+
+
+def test_the_rows_of_a_local_file_are_read_by_the_plan_itself(compose, tmp_path):
+    import json
+
+    from tokenizers import Tokenizer
+
+    from anima_exp.data.recipes import alpaca
+
+    rows = [{"instruction": f"Add {n}.", "input": "", "output": "7" * (n + 1)} for n in range(20)]
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps(rows), encoding="utf-8")
+    config = compose(
+        "data=local", f"data.path={file}", "data.heldout_rows=5", "data.max_response_tokens=8",
+        "trainer.steps=null", "trainer.epochs=2", "trainer.batch_size=4",
+    )  # fmt: skip
+    count = Tokenizer.from_file(str(paths.tiny_base() / "tokenizer.json")).encode
+    pairs = [alpaca(row) for row in rows]
+    prompts, responses = (
+        [1 + len(count(getattr(pair, part), add_special_tokens=False)) for pair in pairs]
+        for part in ("prompt", "response")
+    )
+    cut = [min(8, one) for one in responses]
+    found = lengths(config)
+    assert (found.rows, found.told, found.steps(config)) == (15, "read from the file", 8)
+    assert found.mean_tokens == pytest.approx(sum(prompts + cut) / 20)
+    assert found.mean_labels == pytest.approx(sum(cut) / 20)
+    file.write_text("[]", encoding="utf-8")  # the settings that name it are other ones now
+    with pytest.raises(DataError, match="holds no rows"):
+        lengths(config)
+    file.write_text(json.dumps(rows), encoding="utf-8")
+    assert lengths(config).told == "read by an earlier run"
+
+
+def test_a_local_file_without_a_tokenizer_here_stays_unknown(compose, tmp_path):
+    (tmp_path / "rows.json").write_text("[]")
+    config = compose("model=llama7b", "data=local", f"data.path={tmp_path / 'rows.json'}")
+    assert "unknown" in lengths(config).told
 
 
 def test_no_row_is_longer_than_the_limits(compose):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -77,3 +78,14 @@ def test_a_second_signal_ends_at_once_unless_it_is_the_same_wish_passed_on(monke
         os.kill(os.getpid(), signal.SIGTERM)
     assert now[0] == 105.5
     assert ended.value.code == 128 + signal.SIGTERM
+
+
+def test_in_another_thread_no_handler_is_set():
+    before = signal.getsignal(signal.SIGTERM)
+
+    def work():
+        with StopOnSignal(ALONE) as stop:
+            return step(stop), signal.getsignal(signal.SIGTERM)
+
+    with ThreadPoolExecutor() as threads:
+        assert threads.submit(work).result() == (False, before)

@@ -9,6 +9,7 @@ from anima_exp.config import GenerateConfig
 from anima_exp.errors import ConfigError
 from anima_exp.finished import name, record, run_of
 from anima_exp.model import adapter_files
+from anima_exp.paths import expanded
 from anima_exp.results.identity import flatten
 from anima_exp.results.record import RECORD
 
@@ -60,7 +61,7 @@ def _real(adapter: str) -> str:
 
 
 def _other(place: str, config: GenerateConfig) -> Other:
-    folder = Path(place).expanduser()
+    folder = expanded(place, "beside")
     if (folder / "settings.json").is_file() and not (folder / RECORD).is_file():
         raise ConfigError(f"beside={place} has not finished: it holds no {RECORD}.")
     run = folder if (folder / RECORD).is_file() else run_of(place)

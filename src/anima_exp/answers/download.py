@@ -8,6 +8,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,7 +48,7 @@ def fetch(
     if file.is_file():
         return file
     try:
-        content = _content(url, seconds=seconds, most_bytes=most_bytes)
+        content = _in_time(url, seconds=seconds, most_bytes=most_bytes)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise DataError(
             f"{key}={url} cannot be fetched: {_reason(error, seconds)}. "
@@ -71,6 +73,30 @@ def fetch(
     finally:
         draft.unlink(missing_ok=True)
     return file
+
+
+def _in_time(url: str, *, seconds: float, most_bytes: int) -> bytes:
+    """The content of `url`, or TimeoutError after `seconds`.
+
+    In a thread of its own: the timeout of a socket is one of silence, and a server that sends its
+    headers letter by letter is never silent.
+    """
+    ended: SimpleQueue[bytes | Exception] = SimpleQueue()
+
+    def work() -> None:
+        try:
+            ended.put(_content(url, seconds=seconds, most_bytes=most_bytes))
+        except Exception as error:
+            ended.put(error)
+
+    Thread(target=work, daemon=True).start()
+    try:
+        found = ended.get(timeout=seconds)
+    except Empty as error:
+        raise TimeoutError from error
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def _content(url: str, *, seconds: float, most_bytes: int) -> bytes:

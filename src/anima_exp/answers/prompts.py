@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anima_exp.data import templates
-from anima_exp.data.encode import special_ids
+from anima_exp.data.special_tokens import Put, TextEncoder
 from anima_exp.errors import ConfigError, ModelError, first_line
 from anima_exp.lookup import function
 
@@ -57,14 +57,15 @@ def prompt(template: str, tokenizer: Any, question: str, before: Sequence[Turn] 
         ModelError: `chat`, and the tokenizer has no chat template.
     """
     before = before if has_turns(template) else ()
-    if template == CHAT:
-        text = _chat(tokenizer, question, before)
-    else:
-        text = _dialogue(template, question, before)
-    bos = special_ids(tokenizer)[0]
-    if bos and text.startswith(tokenizer.bos_token):  # a chat template writes it itself
-        bos = []
-    return Prompt(text, bos + tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def render(put: Put) -> str:
+        turns = [(put(said), put(answer)) for said, answer in before]
+        if template == CHAT:
+            return _chat(tokenizer, put(question), turns)
+        return _dialogue(template, put(question), turns)
+
+    [ids] = TextEncoder(tokenizer).prompts([render])
+    return Prompt(render(str), ids)
 
 
 def _dialogue(template: str, question: str, before: Sequence[Turn]) -> str:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from anima_exp.paths import known_path
 
 _HUB = "hub:"
 _PLACES = ("model.source", "model.tokenizer", "data.path", "data.heldout_path")
@@ -64,12 +65,12 @@ def without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_local(place: str) -> bool:
-    path = Path(place).expanduser()
+    path = known_path(place)
     return path.is_absolute() or place.startswith(".") or path.exists()
 
 
 def _last(path: str) -> str:
-    return Path(path).expanduser().resolve().name
+    return known_path(path).resolve().name
 
 
 def _given(settings: Mapping[str, Any], *keys: str) -> list[str]:

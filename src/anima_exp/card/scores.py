@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anima_exp.results.metric import metric
 from anima_exp.results.record import Record
-from anima_exp.results.screen import number
 from anima_exp.tables.column import Column
 from anima_exp.wilson import wilson
 
@@ -44,9 +44,10 @@ def interval(record: Record, name: str, measured: Measured) -> tuple[float, floa
 def _told(record: Record, name: str, measured: Measured) -> str:
     if name not in measured.scores:
         return "-"
-    text = number(name, measured.scores[name])
+    one = metric(name)
+    text = one.number(measured.scores[name])
     ends = interval(record, name, measured)
-    return f"{text} ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})" if ends else text
+    return f"{text} ({one.bare(ends[0])} to {one.bare(ends[1])})" if ends else text
 
 
 def _asked(record: Record, name: str, measured: Measured) -> str:

@@ -13,8 +13,11 @@ from anima_exp.compare.comparison import build
 from anima_exp.compare.formats import FORMATS
 from anima_exp.compare.later import with_evaluations, with_ratings
 from anima_exp.compare.runs import State, load
+from anima_exp.errors import ConfigError
 from anima_exp.program import console, status
-from anima_exp.terminal import tell
+from anima_exp.terminal import note, tell, write
+
+_ROWS = 30  # in the terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def compare(asked: argparse.Namespace) -> None:
     """Raises AnimaError: a path, an option or W&B is not what it should be."""
+    _check(asked)
     runs = with_evaluations(load([Path(path) for path in asked.paths]))
     if asked.ratings:
         runs = with_ratings(runs, asked.ratings)
@@ -34,24 +38,40 @@ def compare(asked: argparse.Namespace) -> None:
         sort=asked.sort,
         best_per=asked.best_per,
         baseline=asked.baseline,
+        top=asked.top,
     )
     if asked.format == "table":
         from anima_exp.compare.screen import show
 
-        show(comparison, console(), top=max(asked.top, 1))
+        show(comparison, console(), top=asked.top or _ROWS)
     else:
-        print(FORMATS[asked.format](comparison), end="")
+        write(FORMATS[asked.format](comparison))
         if missing := comparison.counted(but=[State.done]):
             tell(f"beside the done runs there are {missing}.")
+        if asked.format in ("csv", "latex"):  # which hold nothing but their rows
+            notes = (comparison.left_out, comparison.repeated, comparison.caution)
+            for sentence in filter(None, notes):
+                tell(sentence)
     if asked.html:
         from anima_exp.compare.page import write_page
 
         write_page(asked.html, comparison)
-        print(f"Page: {asked.html}", file=sys.stderr)
+        note(f"Page: {asked.html}")
     if asked.wandb:
         from anima_exp.compare.wandb_report import publish
 
-        print(f"W&B: {publish(comparison)}", file=sys.stderr)
+        note(f"W&B: {publish(comparison)}")
+
+
+def _check(asked: argparse.Namespace) -> None:
+    """Raise ConfigError for an option that its output cannot follow."""
+    if asked.top is not None and asked.top < 1:
+        raise ConfigError(f"--top {asked.top} leaves no row. Give 1 or more.")
+    if asked.baseline and asked.format == "csv":
+        raise ConfigError(
+            "--baseline has a table of its own, and --format csv holds one table only. "
+            "Give --format json, markdown or latex."
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="a run's folder, a sweep's, or a folder of runs")
     add("--metric", help="the score to compare by (default: the sweep's, else heldout_loss)")
-    add("--sort", metavar="COLUMN", help="a score, a setting, steps, tokens, hours or memory")
+    add("--sort", metavar="COLUMN", help="the word at the head of a column, or any setting")
     add(
         "--filter",
         action="append",
@@ -73,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--best-per", metavar="SETTING", help="only the best row for each value of a setting")
     add("--baseline", metavar="RUN|SETTING=VALUE", help="paired differences from this one")
     add("--ratings", type=Path, metavar="FILE", help="of a tournament: anima_exp.elo --out FILE")
-    add("--top", type=int, default=30, metavar="N", help="rows in the terminal (default: 30)")
+    add("--top", type=int, metavar="N", help="only the first N rows (in the terminal 30)")
     add("--format", choices=["table", *FORMATS], default="table")
     add("--html", type=Path, metavar="FILE", help="write one self-contained page with plots")
     add("--wandb", action="store_true", help="save the comparison as a W&B workspace")

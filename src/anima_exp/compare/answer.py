@@ -15,7 +15,7 @@ from anima_exp.compare.cells import Cell
 from anima_exp.compare.effects import Effects
 from anima_exp.compare.metric import Metric
 from anima_exp.compare.settings import comparable, headings, short, written
-from anima_exp.compare.statistics import Interval, paired, welch
+from anima_exp.compare.statistics import Interval, corrected, paired, welch
 
 Scores = dict[Any, float]  # (the other settings, seed) -> score
 
@@ -67,7 +67,7 @@ def _levels(cells: Sequence[Cell], keys: Sequence[str], key: str, metric: Metric
     if len(ranked) < 2:
         return None
     comparisons = len(ranked) * (len(ranked) - 1) // 2
-    level = 1 - 0.05 / comparisons  # Bonferroni: any of the pairs could differ by chance
+    level = corrected(comparisons)  # any of the pairs could differ by chance
     pairs = [
         Pair(values[a], values[b], *_difference(scores[a], scores[b], level=level))
         for a, b in combinations(ranked, 2)
@@ -126,15 +126,12 @@ def _size(pair: Pair, comparisons: int, metric: Metric) -> str:
     estimate = pair.difference
     if estimate is None or estimate.half is None:
         return "one run at a value"
-    size, half = (
-        metric.difference(value).lstrip("+") for value in (abs(estimate.mean), estimate.half)
-    )
-    unit = " pp" if half.endswith(" pp") else ""
+    size, half = metric.bare(abs(estimate.mean)), metric.bare(estimate.half)
     how = f"paired over {pair.pairs} runs of each" if pair.pairs else "unpaired"
     if comparisons > 1:
         how += f", corrected for {comparisons} comparisons"
     levels = f"{written(pair.first)} against {written(pair.second)}"
-    return f"{levels}: {size.removesuffix(unit)} ± {half}, {how}"
+    return f"{levels}: {size} ± {half}{metric.difference_unit}, {how}"
 
 
 def _listed(names: Sequence[str], *, at_most: int = 5) -> str:

@@ -3,43 +3,15 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from anima_exp.compare.metric import Metric
 from anima_exp.compare.runs import Run, Runs
 from anima_exp.compare.settings import comparable, headings, written
-from anima_exp.config import BENCHMARKS
+from anima_exp.results import identity
 
-# Where a run is written, shown or computed: no reason for another score. The names of model and
-# data set are labels too, but the ones by which people know what they compare.
-_LABELS = {
-    "seed",
-    "runs",
-    "folder",
-    "cache",
-    "model.device_map",
-    "model.max_memory_gib",
-    "model.trust_remote_code",
-    "quant.snapshot",
-    "data.steps",
-    "data.eval_every",
-    "data.sample_prompts",
-    "data.on_bad_row",
-    "trainer.log_every",
-    "trainer.save_every",
-    "trainer.keep_checkpoints",
-    "trainer.eval_every",
-    "trainer.eval_at_start",
-    "evals.heldout.batch_tokens",
-    "quant.keep_dequantized",
-    "trainer.token_budget",
-    "trainer.recompute",
-    "trainer.liger",
-    "evals.exact_match.batch_size",
-    "evals.answers.batch_size",
-    *(f"evals.{name}.batch_tokens" for name in BENCHMARKS),
-}
-_GROUPS_OF_LABELS = ("tracking.", "model.recommended.", "evals.samples.")
+# The labels of model and data set open a run's name, and are what people know a run by.
 _NAMES = ("model.name", "data.name")
 _LONGEST_LABEL = 80
 
@@ -48,18 +20,24 @@ _LONGEST_LABEL = 80
 class Cell:
     label: str
     settings: dict[str, Any]  # the differing ones only
-    runs: list[Run]  # its seeds
+    runs: list[Run]  # of its seeds; a seed may have several
+
+    def scored(self, metric: Metric) -> list[Run]:
+        return [run for run in self.runs if metric.name in run.scores]
 
     def values(self, metric: Metric) -> list[float]:
-        return [run.scores[metric.name] for run in self.runs if metric.name in run.scores]
+        """Return one score for each seed."""
+        return list(self.by_seed(metric).values())
 
     def by_seed(self, metric: Metric) -> dict[Any, float]:
-        """Seed -> score; the mean of runs of one seed (the same run on two machines)."""
+        """Return the score of each seed: the mean over its runs, if several folders hold it.
+
+        A second run of a seed, or a copy of its folder, says nothing about another seed.
+        """
         found: dict[Any, list[float]] = {}
-        for run in self.runs:
-            if metric.name in run.scores:
-                found.setdefault(run.seed, []).append(run.scores[metric.name])
-        return {seed: sum(scores) / len(scores) for seed, scores in found.items()}
+        for run in self.scored(metric):
+            found.setdefault(comparable(run.seed), []).append(run.scores[metric.name])
+        return {seed: fmean(scores) for seed, scores in found.items()}
 
 
 def differing(runs: Runs) -> list[str]:
@@ -131,11 +109,8 @@ def _columns(runs: Sequence[Run]) -> dict[str, _Column]:
 
 
 def _varies(key: str, column: _Column) -> bool:
-    return (
-        key not in _LABELS
-        and not key.startswith(_GROUPS_OF_LABELS)
-        and len(set(column) - {_ABSENT}) > 1
-    )
+    counts = key != "seed" and (key in _NAMES or identity.enters_name(key))
+    return counts and len(set(column) - {_ABSENT}) > 1
 
 
 def _swept_first(values: dict[str, _Column], swept: Sequence[str]) -> list[str]:

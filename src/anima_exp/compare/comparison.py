@@ -10,11 +10,14 @@ from anima_exp.compare.cells import Cell, cells, differing
 from anima_exp.compare.effects import Effects, main_effects
 from anima_exp.compare.leaderboard import Row, leaderboard
 from anima_exp.compare.metric import Metric, choose_metric
+from anima_exp.compare.named import as_named
 from anima_exp.compare.published import Beside, side_by_side
+from anima_exp.compare.reached import Reached, reached
+from anima_exp.compare.repeat import repeat
 from anima_exp.compare.runs import Run, Runs, State
 from anima_exp.compare.settings import condition, known, parse
 from anima_exp.compare.verdict import verdict
-from anima_exp.compare.yardstick import caution
+from anima_exp.compare.yardstick import caution, pooled, repeated
 from anima_exp.errors import ConfigError
 
 _WORDS = {State.stopped: "stopped early"}
@@ -34,8 +37,12 @@ class Comparison:
     published: list[Beside]
     counts: dict[State, int]
     best_per: str | None = None
+    top: int | None = None
+    reached: list[Reached] = field(default_factory=list)  # by every cell, if some stopped early
+    filtered: bool = False  # whether some of the runs were left out before
     unscored: list[Run] = field(default_factory=list)  # done, but without this score
     caution: str | None = None  # why these scores should not be compared
+    repeated: str | None = None  # that seeds have several runs
 
     def counted(self, *, but: Collection[State] = ()) -> str:
         """`12 done, 1 failed`."""
@@ -56,9 +63,24 @@ class Comparison:
         return [self.answer.sentence, f"The best cell is {best.cell.label}: {score}, {seeds}."]
 
     @property
-    def shown(self) -> list[Row]:
-        """The rows of the table: all, or with --best-per the best ones."""
+    def wanted(self) -> list[Row]:
+        """All rows, or with --best-per the best ones."""
         return [row for row in self.rows if row.best] if self.best_per else self.rows
+
+    @property
+    def shown(self) -> list[Row]:
+        """The rows of the table: with --top the first ones."""
+        return self.wanted[: self.top]
+
+    @property
+    def left_out(self) -> str | None:
+        """One sentence where the table has not all rows."""
+        told = []
+        if others := len(self.rows) - len(self.wanted):
+            told.append(f"{others} that are not the best of their {self.best_per}")
+        if more := len(self.wanted) - len(self.shown):
+            told.append(f"{more} more below")
+        return f"Left out: {', and '.join(told)}." if told else None
 
 
 def build(
@@ -69,6 +91,7 @@ def build(
     sort: str | None = None,
     best_per: str | None = None,
     baseline: str | None = None,
+    top: int | None = None,
 ) -> Comparison:
     """Compare the done runs among `runs`.
 
@@ -77,12 +100,14 @@ def build(
     """
     if filters:
         runs = _filtered(runs, filters)
+    runs = replace(runs, runs=as_named(runs.runs))
     chosen = choose_metric(runs, metric)
     keys = differing(runs)
     found = cells(runs.done(), keys)
-    rows = leaderboard(found, chosen, best_per=best_per, sort=sort) if found else []
+    chosen = chosen.in_column(score for cell in found for score in cell.values(chosen))
+    rows = leaderboard(found, chosen, best_per=best_per, sort=sort, keys=keys) if found else []
+    cautions = (caution(runs.done(), chosen), pooled(found, chosen))
     effects = main_effects(found, keys, chosen)
-    commands = {sweep.command for sweep in runs.sweeps}
     return Comparison(
         runs=runs,
         metric=chosen,
@@ -92,12 +117,16 @@ def build(
         effects=effects,
         baseline=against(found, keys, chosen, baseline) if baseline and found else None,
         answer=answer(found, keys, chosen, effects, about=_about(runs)),
-        verdict=verdict(rows, chosen, command=commands.pop() if len(commands) == 1 else None),
+        verdict=verdict(rows, chosen, repeat=repeat(rows, runs.sweeps)),
         published=[side_by_side(s.published, found, chosen) for s in runs.sweeps if s.published],
         counts=runs.counts(),
         best_per=best_per,
+        top=top,
+        reached=reached(runs, chosen),
+        filtered=bool(filters),
         unscored=[run for run in runs.done() if chosen.name not in run.scores],
-        caution=caution(runs.done(), chosen),
+        caution=" ".join(filter(None, cautions)) or None,
+        repeated=repeated(found, chosen),
     )
 
 

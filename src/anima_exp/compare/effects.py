@@ -7,6 +7,7 @@ squared, and the shares and the residual add up to 1. On another the settings ov
 counts what no other setting explains, and they may add up to less than 1 (or, rarely, to more).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,7 @@ class Effects:
     balanced: bool  # whether the shares add up to 1
     skipped: tuple[str, ...] = ()  # searched over a range, not a few values: a plot tells more
     saturated: bool = False  # as many terms as runs, and no whole grid: the shares say nothing
+    unstated: str | None = None  # why there are none
 
     @property
     def overlap(self) -> float:
@@ -61,12 +63,7 @@ class Effects:
 
 def main_effects(cells: Sequence[Cell], keys: Sequence[str], metric: Metric) -> Effects:
     """`keys` are the settings that tell the cells apart; see the top of this file."""
-    found = [
-        (cell, run.seed, run.scores[metric.name])
-        for cell in cells
-        for run in cell.runs
-        if metric.name in run.scores
-    ]
+    found = [(cell, seed, score) for cell in cells for seed, score in cell.by_seed(metric).items()]
     columns = {key: [cell.settings.get(key) for cell, _, _ in found] for key in keys}
     skipped = tuple(key for key in keys if _is_a_range(columns[key]))
     factors, together = _told_apart({k: v for k, v in columns.items() if k not in skipped})
@@ -75,6 +72,8 @@ def main_effects(cells: Sequence[Cell], keys: Sequence[str], metric: Metric) -> 
         factors["seed"] = seeds
     if len(found) < 2 or not factors:
         return Effects([], 0.0, True, skipped)
+    if skipped and not _crossed([columns[key] for key in skipped], list(factors.values())):
+        return Effects([], 0.0, True, skipped, unstated=_unstated(skipped))
     scores = np.array([score for _, _, score in found])
     terms = {key: _Term(values) for key, values in factors.items()}
     variance = float(((scores - scores.mean()) ** 2).sum())
@@ -148,6 +147,25 @@ def _is_a_range(values: Sequence[Any]) -> bool:
     """Whether a setting was searched over a range: it has nearly as many values as runs."""
     levels = len(set(map(comparable, values)))
     return levels > _FEW_LEVELS and (levels > _MANY_LEVELS or 4 * levels > 3 * len(values))
+
+
+def _crossed(ranges: Sequence[Sequence[Any]], factors: Sequence[Sequence[Any]]) -> bool:
+    """Whether every value of the ranges was tried with every combination of the rest, as often.
+
+    Only then can a range be left out of the model without its effect going to other settings. A
+    search tries what did well more often: whatever was tried with a good rate would look good.
+    """
+    ours = [tuple(map(comparable, row)) for row in zip(*ranges, strict=True)]
+    others = [tuple(map(comparable, row)) for row in zip(*factors, strict=True)]
+    counts = Counter(zip(ours, others, strict=True))
+    return len(counts) == len(set(ours)) * len(set(others)) and len(set(counts.values())) == 1
+
+
+def _unstated(ranges: Sequence[str]) -> str:
+    return (
+        f"What matters is not stated: nearly every run has its own {' and '.join(ranges)}, so "
+        "what the other settings do cannot be told apart from it."
+    )
 
 
 def _told_apart(

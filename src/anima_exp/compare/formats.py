@@ -7,49 +7,87 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from anima_exp.compare.columns import columns
+from anima_exp.compare.baseline import Baseline
+from anima_exp.compare.columns import columns, differences, stages, stages_told
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.leaderboard import Row
 from anima_exp.compare.settings import written
 from anima_exp.compare.statistics import Interval
+from anima_exp.compare.verdict import leaders
 from anima_exp.tables.column import Column
+from anima_exp.tables.csv import harmless
 from anima_exp.tables.markdown import table, written_plainly
+from anima_exp.terminal import visible
 
 
 def markdown(comparison: Comparison) -> str:
-    """The leaderboard as a table, and the verdict."""
-    said = " ".join(filter(None, [*comparison.conclusion, comparison.caution]))
-    return f"{table(columns(comparison, comparison.shown))}\n{written_plainly(said)}\n"
+    """The leaderboard as a table, the differences from the baseline, and the verdict."""
+    one = comparison
+    parts = [table(columns(one, one.shown))]
+    if one.left_out:
+        parts.append(f"{written_plainly(one.left_out)}\n")
+    if one.baseline:
+        if one.baseline.differences:
+            parts.append(table(differences(one.baseline, one.metric)))
+        parts.append(f"{written_plainly(one.baseline.told)}\n")
+    if one.reached:
+        parts.append(f"{written_plainly(stages_told(one.metric))}:\n")
+        parts.append(table(stages(one.reached[: one.top], one.metric)))
+    said = " ".join(filter(None, [*one.conclusion, one.repeated, one.caution]))
+    return "\n".join([*parts, f"{written_plainly(said)}\n"])
 
 
 def latex(comparison: Comparison) -> str:
-    """The leaderboard as a tabular with booktabs' rules; the best row is bold."""
+    """The leaderboard as a tabular with booktabs' rules; the baseline's differences as another.
+
+    Bold are the best and all that cannot be told from it, unless that is every row.
+    """
     found = columns(comparison, comparison.shown)
+    best = {id(row) for row in leaders(comparison.rows, comparison.metric)}
+    bold = "the best and all that cannot be told from it" if best else "nothing: no row stands out"
     lines = [
         "% \\usepackage{booktabs}",
+        f"% Bold: {bold} (95 %, corrected for the number of rows).",
+    ]
+    if comparison.left_out:
+        lines.append(f"% {_one_line(comparison.left_out)}")
+    lines += _tabular(found, [id(row) in best for row in comparison.shown])
+    if one := comparison.baseline:
+        lines += ["", f"% {_one_line(one.told)}"]
+        if one.differences:
+            table = differences(one, comparison.metric)
+            lines += _tabular(table, [False] * len(one.differences))
+    return "\n".join(lines) + "\n"
+
+
+def _tabular(found: Sequence[Column], bold: Sequence[bool]) -> list[str]:
+    return [
         f"\\begin{{tabular}}{{{''.join('r' if column.right else 'l' for column in found)}}}",
         "\\toprule",
         _latex_line([column.heading for column in found]),
         "\\midrule",
         *(
-            _latex_line(texts, bold=row.rank == 1)
-            for texts, row in zip(_lines(found), comparison.shown, strict=True)
+            _latex_line(texts, bold=strong)
+            for texts, strong in zip(_lines(found), bold, strict=True)
         ),
         "\\bottomrule",
         "\\end{tabular}",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def csv_table(comparison: Comparison) -> str:
-    """One line a row of the leaderboard, in full digits, hours and GiB."""
+    """One line a row of the leaderboard, in full digits, hours and GiB.
+
+    What would begin a formula in a spreadsheet has an apostrophe in front.
+    """
     others = list(dict.fromkeys(name for row in comparison.rows for name in row.others))
     scores = [comparison.metric.name, *others]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     parts = [f"{name}{part}" for name in scores for part in ("", "_low", "_high", "_n")]
     costs = ["steps", "tokens", "hours", "memory_gib"]
-    writer.writerow(["rank", *comparison.keys, *parts, *costs, "runs"])
+    heads = ["rank", *comparison.keys, *parts, *costs, "runs"]
+    writer.writerow(map(harmless, heads))
     for row in comparison.shown:
         values: list[Any] = [row.rank]
         values += [_plain(row.cell.settings[key]) for key in comparison.keys]
@@ -65,7 +103,8 @@ def csv_table(comparison: Comparison) -> str:
                 ]
             )
         values += [row.steps, row.tokens, row.hours, row.memory_gib]
-        writer.writerow([*values, " ".join(run.name for run in row.cell.runs)])
+        values.append(" ".join(run.name for run in row.cell.runs))
+        writer.writerow(map(harmless, values))
     return buffer.getvalue()
 
 
@@ -73,15 +112,18 @@ def json_text(comparison: Comparison) -> str:
     """Everything there is."""
     one = comparison
     found = {
-        "metric": asdict(one.metric),
+        "metric": {"name": one.metric.name, "direction": one.metric.direction},
         "counts": dict(one.counts),
         "settings": one.keys,
         "leaderboard": [_row(row) for row in one.shown],
+        "left_out": one.left_out,
         "answer": asdict(one.answer) if one.answer else None,
         "verdict": one.verdict,
         "caution": one.caution,
+        "repeated": one.repeated,
         "effects": asdict(one.effects),
-        "baseline": asdict(one.baseline) if one.baseline else None,
+        "baseline": _baseline(one.baseline) if one.baseline else None,
+        "reached": [asdict(one) for one in one.reached],
         "published": [
             {
                 "source": table.table.source,
@@ -135,13 +177,19 @@ _LATEX = {
     "±": r"$\pm$",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "[": "{[}",  # at the start of a row it would belong to the end of the row before
+    "]": "{]}",
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
 }
 
 
 def _latex_line(texts: Sequence[str], *, bold: bool = False) -> str:
-    safe = ["".join(_LATEX.get(letter, letter) for letter in " ".join(t.split())) for t in texts]
+    safe = ["".join(_LATEX.get(letter, letter) for letter in _one_line(t)) for t in texts]
     return " & ".join(f"\\textbf{{{t}}}" if bold else t for t in safe) + r" \\"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(visible(text).split())
 
 
 def _plain(value: Any) -> Any:
@@ -163,7 +211,15 @@ def _row(row: Row) -> dict[str, Any]:
         "hours": row.hours,
         "memory_gib": row.memory_gib,
         "runs": {run.name: run.seed for run in row.cell.runs},
+        "folders": [str(run.folder) for run in row.cell.runs],
     }
+
+
+def _baseline(baseline: Baseline) -> dict[str, Any]:
+    found = asdict(baseline) | {"told": baseline.told}
+    for one, difference in zip(found["differences"], baseline.differences, strict=True):
+        one["word"] = difference.word
+    return found
 
 
 def _interval(interval: Interval | None) -> dict[str, Any] | None:

@@ -6,11 +6,10 @@ from statistics import fmean
 from typing import Any
 
 from anima_exp.compare.cells import Cell
-from anima_exp.compare.metric import Metric, metric
-from anima_exp.compare.settings import comparable, full_name, known, order
-from anima_exp.compare.statistics import Interval, mean_interval
-
-COSTS = ("steps", "tokens", "hours", "memory")
+from anima_exp.compare.metric import Metric
+from anima_exp.compare.metric import metric as other
+from anima_exp.compare.settings import comparable, full_name, headings, known, order
+from anima_exp.compare.statistics import Interval, apart, mean_interval
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,12 @@ def leaderboard(
     *,
     best_per: str | None = None,
     sort: str | None = None,
+    keys: Sequence[str] = (),
 ) -> list[Row]:
-    """The cells that have the score, best first, or by `sort`: a score, a setting or a cost.
+    """The cells that have the score, best first, or by `sort`: the head of a column, or a setting.
+
+    Args:
+        keys: the settings that have columns.
 
     Raises:
         ConfigError: `best_per` or `sort` names nothing that the runs have.
@@ -45,12 +48,15 @@ def leaderboard(
     rows = [_row(cell, metric) for cell in cells if cell.values(metric)]
     rows.sort(key=lambda row: metric.worse_by(row.score.mean))
     seen: set[Any] = set()
+    rank = 1
     for place, row in enumerate(rows):
+        if place and apart(row.score.mean, rows[place - 1].score.mean):
+            rank = place + 1  # equal scores share a rank
         group = comparable(row.cell.runs[0].settings.get(key)) if key else None
-        rows[place] = replace(row, rank=place + 1, best=group not in seen)
+        rows[place] = replace(row, rank=rank, best=group not in seen)
         seen.add(group)
-    if sort and sort != metric.name:
-        rows.sort(key=_sorting(sort, rows, settings))
+    if sort and sort.removesuffix(" ± 95 %") not in ("#", metric.name):
+        rows.sort(key=_sorting(sort, rows, settings, keys))
     return rows
 
 
@@ -68,24 +74,34 @@ def _row(cell: Cell, metric: Metric) -> Row:
         steps=round(fmean(record.steps for record in records)),
         best=False,
         others={
-            name: mean_interval([run.scores[name] for run in runs if name in run.scores])
-            for name in names
-            if name != metric.name
+            name: mean_interval(cell.values(other(name))) for name in names if name != metric.name
         },
     )
 
 
-def _sorting(sort: str, rows: Sequence[Row], settings: Sequence[str]) -> Callable[[Row], Any]:
-    costs: dict[str, Callable[[Row], Any]] = {
-        "steps": lambda row: row.steps,
-        "tokens": lambda row: row.tokens,
-        "hours": lambda row: row.hours,
-        "memory": lambda row: row.memory_gib,
-    }
-    if sort in costs:
-        return costs[sort]
-    if any(sort in row.others for row in rows):
-        worse_by, worst = metric(sort).worse_by, float("inf")
-        return lambda row: worse_by(row.others[sort].mean) if sort in row.others else worst
-    key = full_name(sort, settings, option="--sort")
+_BY_COST: dict[str, Callable[[Row], float]] = {
+    "steps": lambda row: row.steps,
+    "tokens": lambda row: row.tokens,
+    "hours": lambda row: row.hours,
+    "time": lambda row: row.hours,
+    "memory": lambda row: row.memory_gib,
+    "gib": lambda row: row.memory_gib,
+    "seeds": lambda row: row.score.n,
+}
+
+
+def _sorting(
+    sort: str, rows: Sequence[Row], settings: Sequence[str], keys: Sequence[str]
+) -> Callable[[Row], Any]:
+    """What the word `sort` means at the head of a column; else any setting of the runs."""
+    heads = {name: key for key, name in headings(keys).items()}
+    if sort not in heads:
+        if any(sort in row.others for row in rows):
+            worse_by, worst = other(sort).worse_by, float("inf")
+            return lambda row: worse_by(row.others[sort].mean) if sort in row.others else worst
+        if sort.lower() in _BY_COST:
+            return _BY_COST[sort.lower()]
+        if sort.lower() in ("run", "settings"):
+            return lambda row: row.cell.label
+    key = heads.get(sort) or full_name(sort, settings, option="--sort")
     return lambda row: order(row.cell.runs[0].settings.get(key))

@@ -1,47 +1,12 @@
-"""Which score the runs are compared by, which way is better, and how it is written."""
-
-from dataclasses import dataclass
+"""Which score the runs are compared by."""
 
 from anima_exp.compare.runs import Runs
 from anima_exp.errors import ConfigError
+from anima_exp.results.metric import Metric, metric
 
-_SMALLER_IS_BETTER = ("loss", "perplexity", "error", "seconds", "bits_per_byte")
-_SHARES = ("exact_match", "accuracy", "choices", "mmlu", "ceval", "micro", "share", "rate", "match")
+__all__ = ["Metric", "choose_metric", "metric"]
+
 _DEFAULT = "heldout_loss"
-
-
-@dataclass(frozen=True)
-class Metric:
-    name: str
-    direction: str  # minimize, maximize
-
-    @property
-    def minimize(self) -> bool:
-        return self.direction == "minimize"
-
-    @property
-    def is_share(self) -> bool:
-        return self.name.endswith(_SHARES)
-
-    def worse_by(self, value: float) -> float:
-        """For sorting: smaller is better, whatever the direction."""
-        return value if self.minimize else -value
-
-    def number(self, value: float) -> str:
-        """As results/screen.py writes it; a score that is neither loss nor share in four digits."""
-        if self.name.endswith("loss"):
-            return f"{value:.4f}"
-        return f"{100 * value:.1f} %" if self.is_share else f"{value:.4g}"
-
-    def difference(self, value: float) -> str:
-        """The same with its sign; differences of shares are percentage points."""
-        if self.name.endswith("loss"):
-            return f"{value:+.4f}"
-        return f"{100 * value:+.1f} pp" if self.is_share else f"{value:+.4g}"
-
-
-def metric(name: str) -> Metric:
-    return Metric(name, "minimize" if name.endswith(_SMALLER_IS_BETTER) else "maximize")
 
 
 def choose_metric(runs: Runs, asked: str | None) -> Metric:

@@ -32,7 +32,13 @@ def side_by_side(published: Published, cells: Sequence[Cell], metric: Metric) ->
     A setting counts as replaced where all our runs have one value and the table does not have it:
     one small data set in place of the paper's eight.
     """
-    runs = [run for cell in cells for run in cell.runs if metric.name in run.scores]
+    # One run stands for a seed's repetitions, which have the same settings.
+    firsts = [
+        (score, next(run for run in cell.scored(metric) if comparable(run.seed) == seed))
+        for cell in cells
+        for seed, score in cell.by_seed(metric).items()
+    ]
+    runs = [run for _, run in firsts]
     settings = [{k: v for k, v in row.items() if k != "value"} for row in published.rows]
     matched = []
     for key in dict.fromkeys(key for row in settings for key in row):
@@ -44,8 +50,8 @@ def side_by_side(published: Published, cells: Sequence[Cell], metric: Metric) ->
     for row, published_row in zip(settings, published.rows, strict=True):
         keys = [key for key in matched if key in row]
         values = [
-            run.scores[metric.name]
-            for run in runs
+            score
+            for score, run in firsts
             if keys and all(_same(run, key, row[key]) for key in keys)
         ]
         value = float(published_row["value"])

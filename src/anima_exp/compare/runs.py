@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.errors import RunError, first_line
+from anima_exp.paths import expanded
 from anima_exp.results.files import read_json
 from anima_exp.results.lines import StepLines
 from anima_exp.results.record import RECORD, Record
 
 SWEEP = "sweep.json"
+STUDY = "study.jsonl"  # a search's, beside it
 
 
 class State(StrEnum):
@@ -34,6 +36,7 @@ class Run:
     record: Record | None
     failure: str | None
     overrides: tuple[str, ...] = ()  # what its sweep set
+    identity: dict[str, Any] | None = None  # what its name is a hash of; None: not known
 
     @property
     def seed(self) -> Any:
@@ -64,6 +67,8 @@ class Sweep:
     stopped: dict[str, dict[str, Any]]  # by run name: step, metric, value, reason
     folder: Path
     runs: tuple[str, ...]  # names of its runs
+    is_search: bool = False  # Optuna chose its cells
+    reached: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # rungs, by run name
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ def load(paths: Sequence[Path]) -> Runs:
     sweeps: dict[Path, Sweep] = {}
     for path in paths:
         try:
-            places = list(_places(path.expanduser()))
+            places = list(_places(expanded(path)))
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}.") from error
         for place in places:
@@ -111,13 +116,15 @@ def read_run(
 ) -> Run:
     """The run in `folder`, which need not exist; a file that is broken makes it a failed one."""
     settings: dict[str, Any] = {}
+    identity: dict[str, Any] | None = None
     record, failure, state = None, None, State.unfinished
     try:
         if (folder / RECORD).is_file():
             record = _record(folder)
             state, settings = State.done, record.settings
+            identity = _identity(folder)
         elif (folder / "settings.json").is_file():
-            settings = _table(read_json(folder / "settings.json"))
+            settings = identity = _table(read_json(folder / "settings.json"))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         file = RECORD if (folder / RECORD).is_file() else "settings.json"
         reason = first_line(error)
@@ -136,6 +143,7 @@ def read_run(
         record=record,
         failure=failure,
         overrides=tuple(overrides),
+        identity=identity,
     )
 
 
@@ -200,6 +208,8 @@ def _read_sweep(folder: Path) -> tuple[Sweep, list[Run]]:
             stopped=stopped,
             folder=folder,
             runs=tuple(run.name for run in cells),
+            is_search=(folder / STUDY).is_file(),
+            reached={run: list(found) for run, found in (values.get("reached") or {}).items()},
         )
     except KeyError as error:
         raise RunError(f"{folder / SWEEP} has no {error}. {_AGAIN}") from error
@@ -230,6 +240,14 @@ def _record(folder: Path) -> Record:
         if not number or not math.isfinite(score):
             raise ValueError(f"its {name} is {json.dumps(score)}, not a number")
     return record
+
+
+def _identity(folder: Path) -> dict[str, Any] | None:
+    """Return settings.json, or None: the record is enough to compare a done run by."""
+    try:
+        return _table(read_json(folder / "settings.json"))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _table(values: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from anima_exp.compare.baseline import Baseline
-from anima_exp.compare.columns import columns, difference, score
+from anima_exp.compare.columns import columns, differences, score, stages, stages_told
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.effects import Effects
 from anima_exp.compare.metric import Metric
@@ -23,6 +23,7 @@ def show(comparison: Comparison, console: Console, *, top: int) -> None:
     counted = comparison.counted()
     if not comparison.counts[State.done]:
         say(console, f"Nothing is done yet: {counted}.")
+        _stages(comparison, console, top=top)
     else:
         say(console, f"{counted}; {_yardstick(comparison)}", style="dim")
         _tables(comparison, console, top=top)
@@ -34,8 +35,9 @@ def _tables(comparison: Comparison, console: Console, *, top: int) -> None:
     _leaderboard(comparison, console, top=top)
     if len(comparison.rows) > 1:
         _effects(comparison.effects, comparison.metric, console)
-        if comparison.baseline:
-            _baseline(comparison.baseline, comparison.metric, console)
+    if comparison.baseline:
+        _baseline(comparison.baseline, comparison.metric, console)
+    _stages(comparison, console, top=top)
     for beside in comparison.published:
         _published(beside, comparison.metric, console)
     console.print()
@@ -57,17 +59,19 @@ def _yardstick(comparison: Comparison) -> str:
 
 
 def _leaderboard(comparison: Comparison, console: Console, *, top: int) -> None:
-    rows = comparison.shown[:top]
+    rows = comparison.wanted[:top]
     found = columns(comparison, rows)
     if not fits([column for column in found if not column.dropped], console.width):
         found = columns(comparison, rows, brief=True)
     shown, left_out = fitting(found, console.width)
     console.print(table(shown, bold=[place for place, row in enumerate(rows) if row.rank == 1]))
     notes = []
-    if more := len(comparison.shown) - len(rows):
-        notes.append(f"{more} more below: --top {len(comparison.shown)} shows all")
-    if others := len(comparison.rows) - len(comparison.shown):
+    if more := len(comparison.wanted) - len(rows):
+        notes.append(f"{more} more below: --top {len(comparison.wanted)} shows all")
+    if others := len(comparison.rows) - len(comparison.wanted):
         notes.append(f"{others} left out, not the best of their {comparison.best_per}")
+    if comparison.repeated:
+        notes.append(comparison.repeated.rstrip("."))
     if left_out:
         notes.append(f"no room for {', '.join(left_out)}")
     if notes:
@@ -77,6 +81,10 @@ def _leaderboard(comparison: Comparison, console: Console, *, top: int) -> None:
 def _effects(effects: Effects, metric: Metric, console: Console) -> None:
     # One setting, one run each: its share is all there is, and says nothing.
     if len(effects.effects) + len(effects.skipped) < 2:
+        return
+    if effects.unstated:
+        console.print()
+        say(console, effects.unstated, style="dim")
         return
     if effects.saturated:
         told = "Too many settings differ among too few runs to tell what matters: use --filter."
@@ -125,20 +133,20 @@ def _share(share: float) -> str:
 
 
 def _baseline(baseline: Baseline, metric: Metric, console: Console) -> None:
-    words = {True: "better", False: "worse", None: "no clear difference"}
-    found = baseline.differences
-    told = [difference(metric, one.score) if one.score else "-" for one in found]
-    made = table(
-        [
-            Column(f"against {baseline.label}", [one.label for one in found], right=False),
-            Column(f"difference in {metric.name}", told),
-            Column("pairs", [str(one.pairs) for one in found]),
-            Column("", [words[one.better] if one.pairs > 1 else "" for one in found], right=False),
-        ]
-    )
     console.print()
-    console.print(made)
-    say(console, f"The two runs of a pair have {baseline.pairing} in common.", style="dim")
+    if baseline.differences:
+        console.print(table(differences(baseline, metric)))
+    say(console, baseline.told, style="dim")
+
+
+def _stages(comparison: Comparison, console: Console, *, top: int) -> None:
+    if not comparison.reached:
+        return
+    console.print()
+    say(console, stages_told(comparison.metric), style="bold")
+    console.print(table(stages(comparison.reached[:top], comparison.metric)))
+    if (more := len(comparison.reached) - top) > 0:
+        say(console, f"{more} more below: --top {len(comparison.reached)} shows all", style="dim")
 
 
 def _published(beside: Beside, metric: Metric, console: Console) -> None:
@@ -149,7 +157,8 @@ def _published(beside: Beside, metric: Metric, console: Console) -> None:
         Column(names[key], [written(row.get(key)) for row, _, _ in beside.rows], right=False)
         for key in keys
     ]
-    found.append(Column("published", [f"{value:g}" for _, value, _ in beside.rows]))
+    digits = max(len(f"{value:g}".partition(".")[2]) for _, value, _ in beside.rows)
+    found.append(Column("published", [f"{value:.{digits}f}" for _, value, _ in beside.rows]))
     found.append(Column(f"our {metric.name}", ours))
     notes = [paper.note] if paper.note else []
     if not paper.confirmed:

@@ -20,6 +20,7 @@ _OPERATORS = {
     "<": operator.lt,
     ">": operator.gt,
 }
+_CHOICES = ("name", "type", "target_modules")
 _CONDITION = re.compile(r"^\s*(?P<key>[\w.]+)\s*(?P<sign>!=|<=|>=|==?|<|>)\s*(?P<value>.*?)\s*$")
 
 
@@ -53,15 +54,21 @@ def condition(text: str, known: Collection[str], *, option: str) -> Condition:
 
 
 def full_name(name: str, known: Collection[str], *, option: str) -> str:
-    """`rank` or `lora.rank` -> `lora.rank`, where only one setting of the runs can be meant."""
+    """`rank` or `lora.rank` -> `lora.rank`, where only one setting of the runs can be meant.
+
+    A group stands for the setting that says which of its files was chosen: `lora`, `quant`.
+    """
     if name in known:
         return name
+    for last in _CHOICES:
+        if f"{name}.{last}" in known:
+            return f"{name}.{last}"
     meant = [key for key in known if name in (short(key), key.rpartition(".")[2])]
     if len(meant) == 1:
         return meant[0]
     if meant:
         raise ConfigError(f"{option} {name} may be {' or '.join(sorted(meant))}. Give one of them.")
-    close = get_close_matches(name, known, n=1)
+    close = get_close_matches(name, known, n=1, cutoff=0.75)
     hint = f"Did you mean '{close[0]}'?" if close else "See settings.json of a run."
     raise ConfigError(f"{option}: no run has a setting '{name}'. {hint}")
 
@@ -109,8 +116,13 @@ def written(value: Any) -> str:
 
 
 def short(key: str) -> str:
-    """`lora.rank` -> `rank`, but `model.name` -> `model` and `quant.type` -> `quant`."""
+    """`lora.rank` -> `rank`, but `model.name` -> `model` and `quant.type` -> `quant`.
+
+    An eval keeps its whole name: `mmlu` is a score.
+    """
     group, _, last = key.rpartition(".")
+    if group == "evals":
+        return key
     return group if group and last in ("name", "type") else last
 
 

@@ -6,6 +6,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from statistics import fmean, variance
 
+FALSE_POSITIVES = 0.05
+
+
+def corrected(comparisons: int) -> float:
+    """The level of each of several intervals, so that all together hold in 95 % (Bonferroni)."""
+    return 1 - FALSE_POSITIVES / max(comparisons, 1)
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -36,7 +43,12 @@ def mean_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
 
 def paired(a: Sequence[float], b: Sequence[float], *, level: float = 0.95) -> Interval:
     """a - b, position by position: what both share (a seed, a grid's other settings) cancels."""
-    return mean_interval([x - y for x, y in zip(a, b, strict=True)], level=level)
+    return mean_interval([apart(x, y) for x, y in zip(a, b, strict=True)], level=level)
+
+
+def apart(x: float, y: float) -> float:
+    """x - y, and exactly 0 where they differ by rounding alone."""
+    return 0.0 if math.isclose(x, y, rel_tol=1e-12) else x - y
 
 
 def welch(a: Sequence[float], b: Sequence[float], *, level: float = 0.95) -> Interval:
@@ -45,7 +57,7 @@ def welch(a: Sequence[float], b: Sequence[float], *, level: float = 0.95) -> Int
     degrees = len(a) + len(b) - 2.0
     if u + v > 0:
         degrees = (u + v) ** 2 / (u**2 / (len(a) - 1) + v**2 / (len(b) - 1))
-    difference = fmean(a) - fmean(b)
+    difference = apart(fmean(a), fmean(b))
     return around(difference, math.sqrt(u + v), degrees, n=len(a) + len(b), level=level)
 
 

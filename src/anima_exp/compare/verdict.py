@@ -1,42 +1,41 @@
 """The leaderboard's first rows -> one sentence: is the winner better, or only ahead?"""
 
-import re
 from collections.abc import Sequence
 
 from anima_exp.compare.leaderboard import Row
 from anima_exp.compare.metric import Metric
-from anima_exp.compare.statistics import Interval, paired, welch
-
-_REPEAT = "python -m anima_exp.train -m ..."
-_SEED = r" seed=\S+"
+from anima_exp.compare.statistics import Interval, apart, corrected, paired, welch
 
 
-def verdict(rows: Sequence[Row], metric: Metric, *, command: str | None = None) -> str:
+def verdict(rows: Sequence[Row], metric: Metric, *, repeat: str) -> str:
     """Whether the first row can be told from the others, by their repeats.
 
     To name a wrong winner, chance must lift it above the truly best of k cells, which any of the
     k - 1 others could be: so each comparison is made at 1 - 0.05 / (k - 1) (Bonferroni).
 
     Args:
-        command: the sweep's; it is what should be run with more seeds.
+        repeat: the command that gives them more seeds.
     """
     ranked = sorted(rows, key=lambda row: row.rank)
     if len(ranked) < 2:
         return "There is nothing to compare it with." if ranked else "There is nothing to compare."
     first, second, *_ = ranked
+    between = apart(first.score.mean, second.score.mean)
+    gap = metric.difference(abs(between)).lstrip("+")
+    tied = [row.cell.label for row in ranked if not apart(first.score.mean, row.score.mean)]
     names = f"{first.cell.label} is ahead of {second.cell.label}"
-    gap = metric.difference(abs(first.score.mean - second.score.mean)).lstrip("+")
+    if between == 0:
+        names = f"{_listed(tied)} tie at {metric.number(first.score.mean)}"
     if first.score.n < 2 or second.score.n < 2:
         alone = (
             "Each has one seed" if first.score.n == second.score.n else "One of them has one seed"
         )
-        again = f"{re.sub(_SEED, '', command or _REPEAT)} seed=0,1,2"
+        by = "" if between == 0 else f" by {gap}"
         return (
-            f"{names} by {gap}. {alone}, which cannot tell a better setting from a lucky run. "
-            f"Repeat: {again}"
+            f"{names}{by}. {alone}, which cannot tell a better setting from a lucky run. "
+            f"Repeat: {repeat}"
         )
-    level = 1 - 0.05 / (len(ranked) - 1)
-    compared = [(row, _difference(first, row, metric, level)) for row in ranked[1:]]
+    compared = _compared(ranked, metric)
     alike = [row for row, found in compared if not (found and found.excludes_zero)]
     found = compared[0][1]
     assert found is not None and found.high is not None  # both have repeats
@@ -48,16 +47,42 @@ def verdict(rows: Sequence[Row], metric: Metric, *, command: str | None = None) 
         others = "" if len(ranked) == 2 else f" and the {len(ranked) - 2} below it"
         return f"{first.cell.label} is better than {second.cell.label}{others} ({how})."
     if second in alike:
-        more, beaten = len(alike) - 1, len(compared) - len(alike)
-        others = f" Nor can it be told from {more} more." if more else ""
-        others += f" It is better than the other {beaten}." if beaten else ""
-        return f"{names}, but cannot be told from it ({how}).{others}"
+        more, beaten = len(alike) - max(len(tied) - 1, 1), len(compared) - len(alike)
+        if between == 0:
+            said, who = f"{names} ({how}).", first.cell.label
+        else:
+            said, who = f"{names}, but cannot be told from it ({how}).", "it"
+        said += f" Nor can {who} be told from {more} more." if more else ""
+        who = who if between == 0 else "It"
+        return said + (f" {who} is better than the other {beaten}." if beaten else "")
     names = ", ".join(row.cell.label for row in alike[:3])
     rest = f" and {len(alike) - 3} more" if len(alike) > 3 else ""
     return (
         f"{first.cell.label} is better than {second.cell.label} ({how}), "
         f"but cannot be told from {names}{rest}, whose scores vary more or were not repeated."
     )
+
+
+def _listed(labels: Sequence[str]) -> str:
+    """`a and b`, `a, b and 3 more`."""
+    if len(labels) > 3:
+        labels = [*labels[:2], f"{len(labels) - 2} more"]
+    return f"{', '.join(labels[:-1])} and {labels[-1]}"
+
+
+def leaders(rows: Sequence[Row], metric: Metric) -> list[Row]:
+    """Return the best row and all that cannot be told from it; none if that is every row."""
+    ranked = sorted(rows, key=lambda row: row.rank)
+    found = [
+        row for row, one in _compared(ranked, metric) if not (one is not None and one.excludes_zero)
+    ]
+    return [*ranked[:1], *found] if len(found) < len(ranked) - 1 else []
+
+
+def _compared(ranked: Sequence[Row], metric: Metric) -> list[tuple[Row, Interval | None]]:
+    """The difference of the first row from each other, corrected for their number."""
+    level = corrected(len(ranked) - 1)
+    return [(row, _difference(ranked[0], row, metric, level)) for row in ranked[1:]]
 
 
 def _difference(first: Row, other: Row, metric: Metric, level: float) -> Interval | None:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from anima_exp.compare.comparison import Comparison
+from anima_exp.compare.formats import markdown
 from anima_exp.compare.runs import Run
 from anima_exp.compare.settings import short
 from anima_exp.errors import ConfigError, RunError, first_line
@@ -25,6 +26,13 @@ def publish(comparison: Comparison) -> str:
     if not has_key():
         raise ConfigError("--wandb needs a W&B key, and there is none. Run wandb login once.")
     entity, project = where(comparison)
+    name = comparison.metric.name
+    known = {name for run in comparison.runs.done() if run.record for name in run.record.scores}
+    if name not in known:
+        raise ConfigError(
+            f"--wandb: {name} was measured after training, so the runs in W&B do not have it. "
+            f"Give --metric one of: {', '.join(sorted(known))}; or --html FILE instead of --wandb."
+        )
     try:
         return _save(comparison, entity=entity, project=project)
     except Exception as error:  # whatever W&B answers; nothing is lost
@@ -76,14 +84,20 @@ def workspace(comparison: Comparison, *, entity: str, project: str) -> Any:
         panels.ParameterImportancePlot(with_respect_to=metric.name),
         panels.RunComparer(diff_only="split"),
     ]
-    sections = {"Learning curves": curves, "Settings": settings, "Everything": everything}
+    told = panels.MarkdownPanel(markdown=markdown(comparison))
+    sections = {
+        "Comparison": [told],
+        "Learning curves": curves,
+        "Settings": settings,
+        "Everything": everything,
+    }
     return ws.Workspace(
         entity=entity,
         project=project,
         name=_title(comparison),
         sections=[ws.Section(name, panels=p, is_open=True) for name, p in sections.items() if p],
         runset_settings=ws.RunsetSettings(
-            filters=_filters(runs),
+            filters=_filters(runs, whole=not comparison.filtered),
             # Seeds of one cell fold into one line.
             groupby=[ws.Config(_stored(key)) for key in keys] if several_seeds else [],
             order=[ws.Ordering(ws.Summary(metric.name), ascending=metric.minimize)],
@@ -109,11 +123,11 @@ def _title(comparison: Comparison) -> str:
     return " and ".join(names) if names else f"{comparison.metric.name} of {len(comparison.cells)}"
 
 
-def _filters(runs: list[Run]) -> Any:
-    """The sweep's group where all runs are in one; else the runs by name."""
+def _filters(runs: list[Run], *, whole: bool) -> Any:
+    """The sweep's group where all of it is compared; else the runs by name."""
     ws = _library("workspaces")
     groups = {run.settings.get("tracking.group") for run in runs}
-    if len(groups) == 1 and (group := groups.pop()):
+    if whole and len(groups) == 1 and (group := groups.pop()):
         return ws.And(ws.Metric("Group") == group)
     return ws.And(ws.Metric("Name").isin([run.record.name for run in runs if run.record]))
 

@@ -29,7 +29,7 @@ class DataConfig:
     name: str = MISSING
     recipe: str = MISSING  # a function in anima_exp.data.recipes, or a dotted path of your own
     source: str | None = None  # hub id, or `sample` for the generated world
-    path: str | None = None  # a local .json, .jsonl, .csv, .tsv or .parquet file instead
+    path: str | None = None  # a local .json, .jsonl, .ndjson, .csv, .tsv or .parquet file
     subset: str | None = None  # the hub's configuration name
     data_files: str | None = None  # a file inside the hub repository
     split: str = "train"

@@ -8,13 +8,13 @@ from dataclasses import replace
 from anima_exp import paths
 from anima_exp.compose import command
 from anima_exp.config import BadRow, RunConfig
+from anima_exp.terminal import console
 
 
 def report(config: RunConfig) -> None:
     import numpy as np
-    from rich.console import Console
 
-    from anima_exp.data import source
+    from anima_exp.data import source, templates
     from anima_exp.data.encode import limits, special_ids
     from anima_exp.data.faults import faults, leaked
     from anima_exp.data.prepare import divide
@@ -22,8 +22,10 @@ def report(config: RunConfig) -> None:
     from anima_exp.data.rows import TokenRows
     from anima_exp.data.tokenise import tokenise
     from anima_exp.errors import DataError
+    from anima_exp.lookup import function
     from anima_exp.model.tokenizer import load_tokenizer
 
+    function(config.data.prompt_template, among=templates, key="data.prompt_template")
     # Bad rows are what the report is for: it counts them and goes on.
     data = replace(config.data, on_bad_row=BadRow.skip)
     main = source.training(data)
@@ -43,13 +45,13 @@ def report(config: RunConfig) -> None:
         tokenizer_name=config.model.tokenizer or config.model.source,
         rows=TokenRows(tokens, np.arange(len(tokens)), limits(data)),
         meta=tokens.meta,
-        faults=faults(tokens, special_ids=tokenizer.all_special_ids, before_prompt=before_prompt),
+        faults=faults(tokens, before_prompt=before_prompt),
         heldout=heldout,
         leaked=overlap,
         split_error=split_error,
     )
-    show(found, tokenizer, Console())
+    show(found, tokenizer, console())
 
 
 if __name__ == "__main__":
-    command(report)
+    command(report, config_name="data")

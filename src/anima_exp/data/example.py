@@ -18,6 +18,7 @@ class Example:
 
     prompt: str
     response: str
+    special_tokens: bool = False  # a special token that the text spells becomes that token
 
     def __post_init__(self) -> None:
         # A recipe of the user's own may hand over anything; a tokenizer fails without a row number.

@@ -1,4 +1,4 @@
-"""Tokens -> how many examples repeat, contradict one another, leak, or hold special tokens."""
+"""Tokens -> how many examples repeat, contradict one another, or leak."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,9 @@ Hashes = npt.NDArray[np.int64]
 class Faults:
     repeated: int  # examples that say exactly what an earlier one says
     contradicted: int  # examples whose prompt has another response elsewhere
-    special: int  # examples with a special token inside the text, such as </s>
 
 
-def faults(tokens: Tokens, *, special_ids: list[int], before_prompt: int) -> Faults:
+def faults(tokens: Tokens, *, before_prompt: int) -> Faults:
     """`before_prompt` is how many ids BOS takes: 1, or 0 where there is none."""
     prompts, pairs = hashes(tokens)
     unique, first, times = np.unique(pairs, return_index=True, return_counts=True)
@@ -29,7 +28,6 @@ def faults(tokens: Tokens, *, special_ids: list[int], before_prompt: int) -> Fau
     return Faults(
         repeated=len(pairs) - len(unique),
         contradicted=int(times[several].sum()),
-        special=_with_special_tokens(tokens, special_ids, before_prompt),
     )
 
 
@@ -47,10 +45,3 @@ def hashes(tokens: Tokens) -> tuple[Hashes, Hashes]:
         prompt, response = tokens.prompt(i).tobytes(), tokens.response(i).tobytes()
         prompts[i], pairs[i] = hash(prompt), hash((prompt, response))
     return prompts, pairs
-
-
-def _with_special_tokens(tokens: Tokens, special_ids: list[int], before_prompt: int) -> int:
-    # Counted up to each position, so that an example's share is a difference of two.
-    upto = np.concatenate([[0], np.cumsum(np.isin(tokens.ids, special_ids))])
-    counted = upto[tokens.starts[1:]] - upto[tokens.starts[:-1]]
-    return int((counted > before_prompt + 1).sum())

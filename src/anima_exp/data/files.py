@@ -14,20 +14,21 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any, cast
 
-from anima_exp import json_text
+from anima_exp.data import file_format, repeated_names
 from anima_exp.data.example import Row
 from anima_exp.errors import DataError, first_line
-from anima_exp.paths import is_file, is_folder
+from anima_exp.paths import expanded, is_file, is_folder
 
 NumberedRow = tuple[int, Row | DataError]
 Reader = Callable[[Path], Iterator[NumberedRow]]
 
 _BOM = b"\xef\xbb\xbf"
+MOST_BYTES = 16 * 2**20  # of one row; a tokenizer takes about 70 bytes for each of them
 
 
 def find(path: str, *, key: str) -> Path:
     """The file at `path`, its ending known. `key` (data.path) opens the error message."""
-    file = Path(path).expanduser()
+    file = expanded(path, key)
     if is_folder(file):
         raise DataError(f"{key}={path} is a folder. Give one of its files.")
     if not is_file(file):
@@ -47,7 +48,8 @@ def unit(file: Path) -> str:
 
 def rows(file: Path) -> Iterator[NumberedRow]:
     """Every row with its number, from 1."""
-    yield from _readable(file, _reader(file))
+    for number, row in _readable(file, _reader(file)):
+        yield number, row if isinstance(row, DataError) or not _too_large(row) else _over()
 
 
 def json_lines(file: Path) -> Iterator[NumberedRow]:
@@ -57,81 +59,19 @@ def json_lines(file: Path) -> Iterator[NumberedRow]:
 
 def _readable(file: Path, reader: Reader) -> Iterator[NumberedRow]:
     try:
-        _check_format(file, reader)
+        if reader is not _parquet:
+            with _open(file) as stream:
+                seen = stream.read(file_format.SEEN_BYTES)
+            file_format.check(seen, file, lines=reader is _jsonl, commas=reader is _csv)
         yield from reader(file)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{file} cannot be read: {reason}.") from error
 
 
-_SEEN_BYTES = 2**20  # of a file's beginning
-
-
-def _check_format(file: Path, reader: Reader) -> None:
-    """Raise DataError for a file that is of another kind than its name says, as a whole.
-
-    Row by row every row would be bad, and each for a reason that leads astray.
-    """
-    if reader is _parquet:
-        return
-    with _open(file) as stream:
-        seen = stream.read(_SEEN_BYTES)
-    if not seen.removeprefix(_BOM).strip():
-        raise DataError(f"{file} is empty.")
-    if seen.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in seen[:4]:
-        raise DataError(f"{file} is UTF-16, not UTF-8. Save it as UTF-8.")
-    text = seen.removeprefix(_BOM).lstrip()
-    first, _, rest = text.partition(b"\n")
-    if reader is _jsonl:
-        if text.startswith(b"[") and not _is_json(first):
-            list_of_rows = True
-        else:
-            list_of_rows = isinstance(_parsed(first), list) and not rest.strip()
-        if list_of_rows:
-            raise DataError(
-                f"{file} holds one JSON list, but a file of JSON lines has one object on each "
-                "line. Rename it to .json."
-            )
-        if text.startswith(b"{") and not _is_json(first) and _is_several_lines(text):
-            raise DataError(
-                f"{file} has objects over several lines, but a file of JSON lines has one object "
-                "on each line. Write each row on one line, or all rows as one list in a .json file."
-            )
-    for mark, name in ((b";", "semicolons"), (b"\t", "tabs")):
-        if reader is _csv and mark in first and b"," not in first:
-            raise DataError(
-                f"{file}: its header is separated by {name}, not by commas. Save it with commas as "
-                "separators" + (", or name it .tsv." if mark == b"\t" else ".")
-            )
-
-
-def _parsed(text: bytes) -> Any:
-    try:
-        return json_text.parse(text)
-    except ValueError:
-        return None
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        json_text.parse(text)
-        return True
-    except ValueError:
-        return False
-
-
-def _is_several_lines(text: bytes) -> bool:
-    """Whether the text begins with one whole object that goes on behind its first line."""
-    try:
-        _, end = json.JSONDecoder().raw_decode(text.decode("utf-8", errors="ignore"))
-    except (ValueError, RecursionError):
-        return False
-    return "\n" in text.decode("utf-8", errors="ignore")[:end]
-
-
 def _json(file: Path) -> Iterator[NumberedRow]:
     try:
-        found = json_text.parse(_decode(_read(file), file))
+        found = repeated_names.parse(_decode(_read(file), file))
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise DataError(f"{file} is not JSON: {error.msg} at {where}.") from error
@@ -142,7 +82,10 @@ def _json(file: Path) -> Iterator[NumberedRow]:
         hint = f" Save the list under '{lists[0]}' as a file of its own." if lists else ""
         raise DataError(f"{file} must hold a list of objects, not one {_kind(found)}.{hint}")
     for number, row in enumerate(found, start=1):
-        yield number, row if isinstance(row, dict) else DataError(_not_an_object(row))
+        if (name := repeated_names.find(row)) is not None:
+            yield number, DataError(repeated_names.message(name))
+        else:
+            yield number, row if isinstance(row, dict) else DataError(_not_an_object(row))
 
 
 def _jsonl(file: Path) -> Iterator[NumberedRow]:
@@ -150,24 +93,38 @@ def _jsonl(file: Path) -> Iterator[NumberedRow]:
     # U+2028 and others, which are legal inside a JSON text.
     with _open(file) as lines:
         offset = 0
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(_lines(lines), start=1):
             start = offset
             offset += len(line)
+            if len(line) > MOST_BYTES:
+                yield number, _over()
+                continue
             if number == 1 and line.startswith(_BOM):
                 line, start = line.removeprefix(_BOM), len(_BOM)
             if line.strip():
                 yield number, _json_line(line, start)
 
 
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file; of one that is too long, only as much as shows that it is."""
+    while line := stream.readline(MOST_BYTES + 1):
+        rest = line
+        while len(rest) > MOST_BYTES and not rest.endswith(b"\n"):
+            rest = stream.readline(MOST_BYTES + 1)
+        yield line
+
+
 def _json_line(line: bytes, start: int) -> Row | DataError:
     try:
-        row = json_text.parse(line.decode("utf-8").rstrip("\r\n"))
+        row = repeated_names.parse(line.decode("utf-8").rstrip("\r\n"))
     except UnicodeDecodeError as error:
         return DataError(_not_utf8(error, start))
     except json.JSONDecodeError as error:
         return DataError(f"broken JSON: {error.msg} at column {error.colno}")
     except ValueError as error:
         return DataError(f"broken JSON: {error}")
+    if (name := repeated_names.find(row)) is not None:
+        return DataError(repeated_names.message(name))
     return row if isinstance(row, dict) else DataError(_not_an_object(row))
 
 
@@ -179,6 +136,8 @@ def _csv(file: Path, delimiter: str = ",") -> Iterator[NumberedRow]:
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         header = next(reader, [])
+        if twice := [name for name in header if name and header.count(name) > 1]:
+            raise DataError(f"{file}: the header names the column '{twice[0]}' twice.")
         start = reader.line_num + 1
         for fields in reader:
             if fields and len(fields) == len(header):
@@ -212,10 +171,14 @@ def _parquet(file: Path) -> Iterator[NumberedRow]:
 _READERS: dict[str, Reader] = {
     ".json": _json,
     ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
     ".json.gz": _json,
     ".jsonl.gz": _jsonl,
+    ".ndjson.gz": _jsonl,
     ".csv": _csv,
     ".tsv": _tsv,
+    ".csv.gz": _csv,
+    ".tsv.gz": _tsv,
     ".parquet": _parquet,
 }
 
@@ -239,8 +202,8 @@ def _holds_lines(file: Path) -> bool:
             if stream.read(4).removeprefix(_BOM)[:1] != b"{":
                 return False
             stream.seek(0)
-            first = stream.readline()
-            more = stream.readline().strip()
+            lines = _lines(stream)
+            first, more = next(lines, b""), next(lines, b"").strip()
     except (OSError, EOFError, zlib.error):
         return False  # rows() will meet the same fault, and say so
     return bool(more) and isinstance(_json_line(first.removeprefix(_BOM), 0), dict)
@@ -263,6 +226,14 @@ def _decode(content: bytes, file: Path) -> str:
     except UnicodeDecodeError as error:
         start = len(_BOM) if content.startswith(_BOM) else 0
         raise DataError(f"{file} is {_not_utf8(error, start)}. Save it as UTF-8.") from error
+
+
+def _too_large(row: Row) -> bool:
+    return sum(len(value) for value in row.values() if isinstance(value, str)) > MOST_BYTES
+
+
+def _over() -> DataError:
+    return DataError(f"it has more than {MOST_BYTES / 2**20:.0f} MiB, too much for one row")
 
 
 def _not_utf8(error: UnicodeDecodeError, start: int) -> str:

@@ -1,6 +1,6 @@
 """DataConfig and a tokenizer -> the rows to train on, the rows held out, and what was counted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from anima_exp.config import DataConfig
 from anima_exp.data import encode, source, split
+from anima_exp.data.notes import notes
 from anima_exp.data.rows import TokenRows
 from anima_exp.data.source import Source
 from anima_exp.data.tokenise import tokenise
@@ -33,6 +34,7 @@ class Prepared:
     heldout: TokenRows
     counts: Counts
     fingerprint: str  # of the source rows alone
+    notes: dict[str, str] = field(default_factory=dict)  # heading -> what was done to the rows
 
 
 def prepare(config: DataConfig, tokenizer: Any, *, cache: Path) -> Prepared:
@@ -50,6 +52,7 @@ def prepare(config: DataConfig, tokenizer: Any, *, cache: Path) -> Prepared:
         heldout=heldout,
         counts=_count(train, heldout, metas),
         fingerprint=source.joint_fingerprint(main, own),
+        notes=notes(metas, examples=_examples(train, heldout), recipe=config.recipe),
     )
 
 
@@ -69,6 +72,11 @@ def divide(
         metas = [tokens.meta, held_tokens.meta]
     train = TokenRows(tokens, split.first(order, config.max_train_samples), limits)
     return train, TokenRows(held_tokens, held_order, limits), metas
+
+
+def _examples(train: TokenRows, heldout: TokenRows) -> int:
+    apart = heldout.tokens is not train.tokens
+    return len(train.tokens) + (len(heldout.tokens) if apart else 0)
 
 
 def _count(train: TokenRows, heldout: TokenRows, metas: list[Meta]) -> Counts:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from anima_exp.data import lengths
 from anima_exp.data.faults import Faults
+from anima_exp.data.notes import notes
 from anima_exp.data.rows import TokenRows
 from anima_exp.data.source import Source
 from anima_exp.data.tokens import Meta
@@ -45,8 +46,10 @@ def show(found: Found, tokenizer: Any, console: Console) -> None:
     console.print(_quantiles(rows))
     console.print(_cuts(rows))
     console.print(_faults(found))
+    for heading, line in notes([meta], examples=len(rows), recipe=found.recipe).items():
+        console.print(Text(visible(f"{heading}: {line}")))
     for line in meta.shown:
-        console.print(Text(line, style="dim"))
+        console.print(Text(visible(line), style="dim"))
     if found.split_error:
         console.print(Text(found.split_error))
     console.print(_recommendation(rows))
@@ -94,11 +97,12 @@ def _faults(found: Found) -> Table:
     table = _table("Faults")
     table.add_column("rows", justify="right")
     for reason, count in sorted(found.meta.reasons.items(), key=lambda item: -item[1])[:10]:
-        table.add_row(Text(f"left out: {reason}"), f"{count:,}")
+        table.add_row(Text(visible(f"left out: {reason}")), f"{count:,}")
     without_labels = int((rows.label_counts <= 0).sum())
     table.add_row("repeat an earlier row word for word", f"{faults.repeated:,}")
     table.add_row("same prompt as another row, other response", f"{faults.contradicted:,}")
-    table.add_row("special tokens inside the text, such as </s>", f"{faults.special:,}")
+    table.add_row("spell a special token, such as </s>, in the text", f"{found.meta.spelled:,}")
+    table.add_row("open with BOS or close with EOS already", f"{found.meta.ends:,}")
     table.add_row("nothing to learn from: no token has a label", f"{without_labels:,}")
     if found.split_error is None:
         held = f"held out ({found.heldout:,}), yet trained on word for word"

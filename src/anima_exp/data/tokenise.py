@@ -22,17 +22,21 @@ from typing import Any
 
 from anima_exp.config import BadRow, DataConfig
 from anima_exp.data import example, recipes, templates
+from anima_exp.data.columns import Watched
 from anima_exp.data.encode import special_ids
 from anima_exp.data.example import Example, Row, missing_column
 from anima_exp.data.source import Source, heldout, training
+from anima_exp.data.special_tokens import TextEncoder
 from anima_exp.data.split import check_heldout
 from anima_exp.data.tokens import Draft, Meta, Tokens, open_tokens
 from anima_exp.errors import DataError
 from anima_exp.lookup import function
+from anima_exp.terminal import console, note
 
-_FORMAT = 1  # raise it when the files' layout changes
+_FORMAT = 2  # raise it when the files' layout changes, or the ids of some text
 _BATCH = 1000  # examples tokenised in one call, which spreads them over the cores
 _LOOKED_AT = 100  # rows, before skipping is advised
+_BATCH_LETTERS = 4_000_000  # and their text: a tokenizer takes about 70 bytes for each letter
 _LARGE = 20_000  # examples after which a progress bar appears
 
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -72,11 +76,7 @@ def _for_this_process(cache: Path) -> Path:
     """A folder that lasts as long as the process, in place of a cache that cannot be written."""
     folder = Path(tempfile.mkdtemp(prefix="anima_exp-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    print(
-        f"data     {cache} cannot be written: the token ids are kept for this run only",
-        file=sys.stderr,
-        flush=True,
-    )
+    note(f"data     {cache} cannot be written: the token ids are kept for this run only")
     return folder / "tokens"
 
 
@@ -102,36 +102,38 @@ def _usable(of: Source, config: DataConfig) -> int:
     """Return how many rows give an example."""
     key = (of.fingerprint, config.recipe, config.on_bad_row)
     if key not in _counted:
-        recipe: Recipe = function(config.recipe, among=recipes, key="data.recipe")
-        stop = config.on_bad_row is BadRow.error
-        meta, used, last = Meta(), 0, 0
-        with _progress(of) as advance:
-            for number, _ in _pairs(of, recipe, meta, stop_at_bad_row=stop):
-                used += number != last
-                last = number
-                advance(1)
-        if not used:
-            raise _nothing(of, meta)
-        _counted[key] = used
+        _counted[key] = len({number for number, _ in examples(of, config)})
     return _counted[key]
+
+
+def examples(of: Source, config: DataConfig) -> Iterator[tuple[int, Example]]:
+    """Every example with its row, untokenised.
+
+    Raises:
+        DataError: no row can be used, or one cannot and data.on_bad_row=error.
+    """
+    recipe: Recipe = function(config.recipe, among=recipes, key="data.recipe")
+    meta, any_used = Meta(), False
+    with _progress(of) as advance:
+        stop = config.on_bad_row is BadRow.error
+        for pair in _pairs(of, recipe, meta, None, stop_at_bad_row=stop):
+            any_used = True
+            yield pair
+            advance(1)
+    if not any_used:
+        raise _nothing(of, meta)
 
 
 def _build(
     source: Source, recipe: Recipe, tokenizer: Any, *, place: Path, stop_at_bad_row: bool
 ) -> Tokens:
-    begin, end = special_ids(tokenizer)
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
+    encoder = TextEncoder(tokenizer)
     with Draft(place) as draft, _progress(source) as advance:
-        pairs = _pairs(source, recipe, draft.meta, stop_at_bad_row=stop_at_bad_row)
-        while batch := list(islice(pairs, _BATCH)):
-            texts = [pair.prompt for _, pair in batch] + [pair.response for _, pair in batch]
-            ids = [
-                found.ids for found in backend.encode_batch_fast(texts, add_special_tokens=False)
-            ]
+        pairs = _pairs(source, recipe, draft.meta, encoder, stop_at_bad_row=stop_at_bad_row)
+        for batch in _batches(pairs):
+            ids = _ids(encoder, batch)
             draft.add(
-                (row, begin + prompt, response + end)
+                (row, encoder.begin + prompt, response + encoder.end)
                 for (row, _), prompt, response in zip(
                     batch, ids[: len(batch)], ids[len(batch) :], strict=True
                 )
@@ -142,16 +144,51 @@ def _build(
         return draft.publish()
 
 
+def _batches(pairs: Iterator[tuple[int, Example]]) -> Iterator[list[tuple[int, Example]]]:
+    batch: list[tuple[int, Example]] = []
+    letters = 0
+    for row, pair in pairs:
+        batch.append((row, pair))
+        letters += len(pair.prompt) + len(pair.response)
+        if len(batch) == _BATCH or letters > _BATCH_LETTERS:
+            yield batch
+            batch, letters = [], 0
+    if batch:
+        yield batch
+
+
+def _ids(encoder: TextEncoder, batch: list[tuple[int, Example]]) -> list[list[int]]:
+    """The ids of all prompts, then those of all responses."""
+    texts = [pair.prompt for _, pair in batch] + [pair.response for _, pair in batch]
+    meant = [pair.special_tokens for _, pair in batch] * 2
+    if not any(meant):
+        return encoder.encode(texts)
+    ids: dict[int, list[int]] = {}
+    for special in (False, True):
+        places = [place for place, one in enumerate(meant) if one is special]
+        found = encoder.encode([texts[place] for place in places], special_tokens=special)
+        ids |= zip(places, found, strict=True)
+    return [ids[place] for place in range(len(texts))]
+
+
 def _pairs(
-    source: Source, recipe: Recipe, meta: Meta, *, stop_at_bad_row: bool
+    source: Source,
+    recipe: Recipe,
+    meta: Meta,
+    encoder: TextEncoder | None,
+    *,
+    stop_at_bad_row: bool,
 ) -> Iterator[tuple[int, Example]]:
+    """Yield each example with the number of its row; without an encoder, as the recipe gives it."""
     for number, row in source.read():
         meta.read += 1
         before = meta.read > 1
         try:
             if isinstance(row, DataError):
                 raise row
-            found = _apply(recipe, row)
+            watched = Watched(row)
+            said = _apply(recipe, watched)
+            found = [encoder.once(pair) for pair in said] if encoder else said
         except DataError as error:
             if stop_at_bad_row:
                 what = f"{source.place(number)}: {error}"
@@ -165,7 +202,14 @@ def _pairs(
         except Exception as error:  # a fault in the recipe: its traceback, and where it happened
             error.add_note(f"data.recipe at {source.place(number)}")
             raise
-        for pair in found:
+        watched.count_unread(meta.unread)
+        for pair, given in zip(found, said, strict=True):
+            meta.ends += pair is not given
+            if encoder and not pair.special_tokens:
+                token = encoder.spelled(pair.prompt) or encoder.spelled(pair.response)
+                if token:
+                    meta.first_spelled = meta.first_spelled or f"{source.place(number)}: {token}"
+                    meta.spelled += 1
             yield number, pair
 
 
@@ -229,15 +273,13 @@ def _progress(source: Source) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield lambda count: None
         return
-    from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     shown = TextColumn(
         "tokenising {task.description}: {task.completed:,.0f} examples", markup=False
     )
-    console = Console(stderr=True)
     with Progress(
-        SpinnerColumn(), shown, TimeElapsedColumn(), console=console, transient=True
+        SpinnerColumn(), shown, TimeElapsedColumn(), console=console(stderr=True), transient=True
     ) as bar:
         task = bar.add_task(source.name, total=None, visible=False)
 

@@ -37,6 +37,10 @@ class Meta:
     skipped: int = 0
     reasons: dict[str, int] = field(default_factory=dict)  # why, and how often
     shown: list[str] = field(default_factory=list)  # the first few, each with file and row
+    ends: int = 0  # examples whose text opened with BOS or closed with EOS itself
+    spelled: int = 0  # examples whose text spells a special token, which stays text
+    first_spelled: str = ""  # the first of them: file, row and token
+    unread: dict[str, int] = field(default_factory=dict)  # column -> rows that fill it in vain
 
     def leave_out(self, place: str, reason: str) -> None:
         self.skipped += 1

@@ -16,6 +16,7 @@ from anima_exp import json_text
 from anima_exp.elo.options import DIFFERENT, FORMATS, TIES, UNPARSED, Options
 from anima_exp.errors import ConfigError
 from anima_exp.program import console, status
+from anima_exp.terminal import note, write
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,36 +28,37 @@ def rate(asked: argparse.Namespace) -> None:
     """Raises AnimaError: a path, a row or an option is not what it should be."""
     from anima_exp.elo.answers import read_answers
     from anima_exp.elo.formats import WRITERS
+    from anima_exp.elo.progress import Progress
     from anima_exp.elo.rows import read
     from anima_exp.elo.tournament import tournament
     from anima_exp.elo.verdicts import verdicts
 
-    options = _options(asked)
+    options, progress = _options(asked), Progress()
     found, notes = verdicts(
-        read([Path(path) for path in asked.paths]),
+        read([Path(path) for path in asked.paths], say=progress.stage("verdicts read")),
         answers=read_answers([Path(path) for path in asked.answers]),
         questions=asked.questions,
         different=asked.different_questions,
         trust_names=asked.trust_names,
     )
-    result = tournament(found, options, notes=notes)
+    result = tournament(found, options, notes=notes, progress=progress.stage)
     if asked.out:
         from anima_exp.results.files import asked_for, write_text
 
         with asked_for(asked.out, way_out="Give another --out FILE."):
             write_text(asked.out, WRITERS["json"](result))
-        print(f"Result: {asked.out}", file=sys.stderr)
+        note(f"Result: {asked.out}")
     if asked.html:
         from anima_exp.elo.page import write_page
 
         write_page(asked.html, result)
-        print(f"Page: {asked.html}", file=sys.stderr)
+        note(f"Page: {asked.html}")
     if asked.format == "table":
         from anima_exp.elo.screen import show
 
         show(result, console())
     else:
-        print(WRITERS[asked.format](result), end="")
+        write(WRITERS[asked.format](result))
 
 
 def _options(asked: argparse.Namespace) -> Options:

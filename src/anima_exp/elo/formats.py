@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -12,6 +13,7 @@ from anima_exp.elo.bias import Share
 from anima_exp.elo.scores import scores
 from anima_exp.elo.tournament import Tournament
 from anima_exp.tables import markdown as md
+from anima_exp.tables.csv import harmless
 
 VERSION = 1  # of the JSON; the comparison reads it
 
@@ -44,7 +46,7 @@ def csv_table(found: Tournament) -> str:
     )
     others = [name for name in percents if name not in strengths]
     for rank, player in enumerate([*found.players, *others], start=1):
-        values: list[Any] = [rank if player in strengths else None, player]
+        values: list[Any] = [rank if player in strengths else None, harmless(player)]
         strength, rating, percent = strengths.get(player), elo.get(player), percents.get(player)
         values += [strength.rating, strength.low, strength.high] if strength else [None] * 3
         values += [rating.mean, rating.half, rating.deviation] if rating else [None] * 3
@@ -96,7 +98,9 @@ def json_text(found: Tournament) -> str:
         "length": {"known": found.length.known, "longer_wins": _share(found.length.longer)},
         "advantages": {name: asdict(one) for name, one in found.advantages.items()},
     }
-    return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
+    # JSON escapes the control characters below 32; a terminal obeys these as well.
+    return re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
 WRITERS: dict[str, Callable[[Tournament], str]] = {

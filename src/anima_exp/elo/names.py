@@ -1,6 +1,7 @@
 """The name of a file of verdicts -> the names of its two players."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 from anima_exp.errors import DataError
@@ -37,6 +38,7 @@ def same(one: str, other: str) -> bool:
     return key(one) == key(other)
 
 
+@cache
 def key(name: str) -> str:
     folded = short(name).casefold()
     return "".join(letter for letter in folded if letter.isalnum()) or folded

@@ -2,14 +2,19 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anima_exp.elo.matches import Matches
+from anima_exp.elo.progress import Say, quiet
 
 SCALE = 400.0  # 400 points more are 10 to 1 odds
 _AT_ONCE = 100_000_000  # bytes of places held at a time: 10,000 orders of 5,000 matches
+_MANY = 20_000  # matches beyond which it is worth finding out how many are remembered
+_TRIALS = 16  # orders in which that is found out
+_SAME = 1e-6  # points
 
 
 @dataclass(frozen=True)
@@ -30,18 +35,20 @@ def elo(
     k: float = 32.0,
     start: float = 1000.0,
     seed: int = 0,
+    say: Say = quiet,
 ) -> list[Rating]:
     """Every order starts anew and plays `per_order` matches drawn without replacement.
 
     Args:
         per_order: all where None. The published ratings of Table 1 need about 500 of the 4,480:
             found by trying, the paper does not say.
+        say: called now and then while this is computed.
 
     Returns:
         The best first.
     """
     length = min(per_order or len(matches.points), len(matches.points))
-    ratings = _play(matches, orders, length, k, start, seed)
+    ratings = _play(matches, orders, length, k, start, seed, say)
     deviations = ratings.std(axis=1, ddof=1) if orders > 1 else np.zeros(len(ratings))
     low, high = np.quantile(ratings, [0.025, 0.975], axis=1)
     found = [
@@ -59,12 +66,16 @@ def elo(
 
 
 def _play(
-    matches: Matches, orders: int, length: int, k: float, start: float, seed: int
+    matches: Matches, orders: int, length: int, k: float, start: float, seed: int, say: Say
 ) -> NDArray[np.float64]:
     """Final ratings, [P, R]: P players, R orders. All orders take a step at a time together."""
     total, players = len(matches.points), len(matches.players)
     if not total:
         return np.full((players, orders), start)
+    if length > _MANY:
+        last = _remembered(matches, length, k, start, seed)
+        if last <= length // 2:
+            return _play_last(matches, orders, last, k, start, seed, say)
     places: type[np.unsignedinteger] = np.uint16 if total < 2**16 else np.uint32
     chunk = max(1, min(orders, _AT_ONCE // (total * np.dtype(places).itemsize)))
     generator, done = np.random.default_rng(seed), []
@@ -78,13 +89,73 @@ def _play(
             other = generator.integers(step, total, size=width) * width + across
             match = drawn[other]
             drawn[other] = drawn[step * width : (step + 1) * width]
-            first = matches.first[match] * width + across
-            second = matches.second[match] * width + across
-            ours, theirs = ratings[first], ratings[second]
-            change = np.exp((theirs - ours) * (math.log(10) / SCALE))
-            change += 1
-            change = k * (matches.points[match] - 1 / change)
-            ratings[first] = ours + change
-            ratings[second] = theirs - change
+            _update(ratings, matches, match, across, k)
+            say(begun * length + step * width, orders * length)
         done.append(ratings.reshape(players, width))
     return np.concatenate(done, axis=1)
+
+
+def _play_last(
+    matches: Matches, orders: int, last: int, k: float, start: float, seed: int, say: Say
+) -> NDArray[np.float64]:
+    """As `_play`, of the last matches of each order alone."""
+    total, players = len(matches.points), len(matches.players)
+    chunk = max(1, min(orders, _AT_ONCE // (last * np.dtype(np.uint32).itemsize)))
+    generator, done = np.random.default_rng(seed), []
+    for begun in range(0, orders, chunk):
+        width = min(chunk, orders - begun)
+        drawn = np.empty((last, width), dtype=np.uint32)
+        for order in range(width):
+            drawn[:, order] = generator.choice(total, last, replace=False)
+            say((begun + order / 2) * last, orders * last)
+        across = np.arange(width)
+        ratings = np.full(players * width, start)
+        for step in range(last):
+            _update(ratings, matches, drawn[step], across, k)
+            say((begun + width / 2) * last + step * width / 2, orders * last)
+        done.append(ratings.reshape(players, width))
+    return np.concatenate(done, axis=1)
+
+
+def _update(
+    ratings: NDArray[np.float64],
+    matches: Matches,
+    match: NDArray[Any],
+    across: NDArray[np.int64],
+    k: float,
+) -> None:
+    """One match in each order: `match` and `across` are [R], `ratings` is [P * R]."""
+    width = len(across)
+    first = matches.first[match] * width + across
+    second = matches.second[match] * width + across
+    ours, theirs = ratings[first], ratings[second]
+    change = np.exp((theirs - ours) * (math.log(10) / SCALE))
+    change += 1
+    change = k * (matches.points[match] - 1 / change)
+    ratings[first] = ours + change
+    ratings[second] = theirs - change
+
+
+def _remembered(matches: Matches, length: int, k: float, start: float, seed: int) -> int:
+    """How many of an order's last matches its ratings depend on.
+
+    Each match brings ratings that started apart closer together, so the first of many matches are
+    forgotten. In a few whole orders the last matches alone, played from `start`, have to give the
+    same ratings; twice as many of them are kept, since the difference shrinks by a factor a match.
+    """
+    total, players = len(matches.points), len(matches.players)
+    generator, across = np.random.default_rng([seed, 1]), np.arange(_TRIALS)
+    drawn = np.stack([generator.permutation(total)[:length] for _ in across], axis=1)
+
+    def played(last: int) -> NDArray[np.float64]:
+        ratings = np.full(players * _TRIALS, start)
+        for match in drawn[length - last :]:
+            _update(ratings, matches, match, across, k)
+        return ratings
+
+    whole, last = played(length), _MANY // 16
+    while 2 * last < length:
+        if np.abs(played(last) - whole).max() < _SAME:
+            return 2 * last
+        last *= 2
+    return length

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.data.files import json_lines
+from anima_exp.elo.progress import Say, quiet
 from anima_exp.errors import DataError
 
 _OUTCOMES = {1: 1.0, 2: 0.0, 3: 0.5}  # three-class: the first is better, the second, a tie
@@ -38,15 +39,18 @@ class Row:
     judge: str
 
 
-def read(paths: Sequence[Path]) -> list[Row]:
+def read(paths: Sequence[Path], *, say: Say = quiet) -> list[Row]:
     """Every row of the files, and of the *.jsonl in the folders, in the order given.
 
     Raises:
         DataError: a path is not there, or a row is not what one of the three forms says.
     """
-    found = []
+    found: list[Row] = []
     for path in _files(paths):
-        rows = [row for line, fields in lines(path) for row in _rows(path, line, fields)]
+        rows: list[Row] = []
+        for line, fields in lines(path):
+            rows += _rows(path, line, fields)
+            say(len(found) + len(rows), None)
         if not rows:
             raise DataError(f"{path} is empty: no verdict in it. Leave it out or judge again.")
         found += rows

@@ -1,6 +1,6 @@
 """Verdicts and options -> everything that the terminal, the files and the page show."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -13,6 +13,7 @@ from anima_exp.elo.matches import Matches, matches
 from anima_exp.elo.one_pass import one_pass
 from anima_exp.elo.options import Options
 from anima_exp.elo.percent import Percent, percents
+from anima_exp.elo.progress import Say, quiet
 from anima_exp.elo.ratings import Rating, elo
 from anima_exp.elo.verdicts import Verdict
 from anima_exp.elo.win_matrix import Record, win_matrix, win_rates
@@ -53,7 +54,11 @@ class Tournament:
 
 
 def tournament(
-    verdicts: Sequence[Verdict], options: Options, *, notes: Iterable[str] = ()
+    verdicts: Sequence[Verdict],
+    options: Options,
+    *,
+    notes: Iterable[str] = (),
+    progress: Callable[[str], Say] = lambda name: quiet,
 ) -> Tournament:
     """Rate all players.
 
@@ -82,7 +87,11 @@ def tournament(
     if not len(played.points):
         raise DataError(f"None of the {len(verdicts):,} verdicts is left to rate by.")
     strengths = bradley_terry(
-        played, start=options.start, samples=options.samples, seed=options.seed
+        played,
+        start=options.start,
+        samples=options.samples,
+        seed=options.seed,
+        say=progress("samples of the questions"),
     )
     notes += _eased(strengths)
     matrix = win_matrix(rated)
@@ -102,6 +111,7 @@ def tournament(
             k=options.k,
             start=options.start,
             seed=options.seed,
+            say=progress("ratings over random orders"),
         ),
         one_pass=_one_pass(played, options, names) if options.one_pass else {},
         bradley_terry=strengths,
@@ -154,7 +164,7 @@ def _one_pass(played: Matches, options: Options, names: Sequence[str]) -> dict[s
 def known(name: str, names: Sequence[str], *, option: str) -> None:
     """Raises ConfigError: nobody is called `name`."""
     if name not in names:
-        close = get_close_matches(name, names, n=1)
+        close = get_close_matches(name, names, n=1, cutoff=0.75)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise ConfigError(f"{option} {name}: no such player.{hint} There are {', '.join(names)}.")
 

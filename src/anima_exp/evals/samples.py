@@ -4,6 +4,7 @@ from typing import Any
 
 from anima_exp.config import SamplesConfig
 from anima_exp.data import templates
+from anima_exp.data.special_tokens import TextEncoder
 from anima_exp.lookup import function
 from anima_exp.model.generate import greedy
 from anima_exp.parallel.world import ALONE, World
@@ -19,11 +20,10 @@ def samples(
 ) -> list[tuple[str, str]]:
     """(question, answer) pairs, greedy, in the prompt format `template`; inside `inference`."""
     ask = function(template, among=templates, key="data.prompt_template")
-    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    prompts = [
-        bos + tokenizer(ask(question), add_special_tokens=False)["input_ids"]
+    prompts = TextEncoder(tokenizer).prompts(
+        lambda put, question=question: str(ask(put(question)))  # type: ignore[misc]
         for question in config.prompts
-    ]
+    )
     answers = greedy(
         model,
         tokenizer,

@@ -3,8 +3,10 @@
 import asyncio
 import os
 import random
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,12 +23,17 @@ from anima_exp.terminal import visible
 _LONGEST_BACKOFF_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 600.0  # that a server may ask for; beyond it the call fails for now
 _AGAIN = (408, 409, 425, 429)  # and 5xx
+_MOST_BYTES = 4 * 2**20  # of a reply; a verdict has kilobytes
 
 
 class _TryAgain(Exception):
     def __init__(self, reason: str, wait_seconds: float | None = None) -> None:
         super().__init__(reason)
         self.wait_seconds = wait_seconds
+
+
+class _TooLong(Exception):
+    pass
 
 
 @dataclass
@@ -82,7 +89,9 @@ class Client:
                 body = raw.text
         except (TimeoutError, openai.APITimeoutError) as error:
             raise _TryAgain(f"no reply within {seconds:g} s") from error
-        except openai.APIConnectionError as error:
+        except (_TooLong, openai.APIConnectionError) as error:
+            if _TooLong in (type(error), type(error.__cause__)):  # as the library's version has it
+                raise Failed(f"a reply of more than {_MOST_BYTES / 2**20:g} MiB") from None
             raise _TryAgain(f"the connection failed ({_cause(error)})") from error
         except openai.APIStatusError as error:
             # `from None`: the library's error holds the request, and with it the key.
@@ -127,9 +136,11 @@ class Client:
 
     def open(self) -> None:
         """Load the library, which takes a second, and make its client."""
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         self._openai = AsyncOpenAI(
+            http_client=DefaultAsyncHttpxClient(event_hooks={"response": [_bound]}),
+            default_headers={"Accept-Encoding": "identity"},  # so that what is counted is all
             api_key=self.key,
             base_url=self.address,
             timeout=self.config.timeout_seconds,
@@ -142,6 +153,27 @@ class Client:
     def hidden(self, text: str) -> str:
         """`text` without the key, which a server may send back."""
         return text.replace(self.key, "***") if len(self.key) > 5 else text
+
+
+async def _bound(response: Any) -> None:
+    """Let the reading of a reply fail where it is too long; httpx calls this before it reads."""
+    # openai brings httpx, or its own copy of it under another name.
+    library = import_module(type(response).__module__.partition(".")[0])
+    whole = response.stream
+
+    class Bounded(library.AsyncByteStream):  # type: ignore[name-defined, misc]
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            left = _MOST_BYTES
+            async for piece in whole:
+                left -= len(piece)
+                if left < 0:
+                    raise _TooLong
+                yield piece
+
+        async def aclose(self) -> None:
+            await whole.aclose()
+
+    response.stream = Bounded()
 
 
 def address_of(config: JudgeConfig) -> str | None:

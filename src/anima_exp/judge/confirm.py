@@ -5,6 +5,7 @@ import sys
 from anima_exp.errors import ConfigError
 from anima_exp.judge.config import JudgeConfig
 from anima_exp.judge.estimate import Estimate
+from anima_exp.terminal import write
 
 
 def confirm(estimate: Estimate, config: JudgeConfig) -> None:
@@ -30,7 +31,7 @@ def confirm(estimate: Estimate, config: JudgeConfig) -> None:
             f"max_calls={estimate.calls} to allow so many, or yes=true."
         )
     if over:
-        print(f"{' and '.join(over)}.")
+        write(f"{' and '.join(over)}.\n")
     if not _agreed():
         raise ConfigError("Nothing was asked.")
 

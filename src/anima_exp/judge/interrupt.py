@@ -2,9 +2,10 @@
 
 import asyncio
 import signal
-import threading
 from collections.abc import Coroutine
 from typing import Any
+
+from anima_exp.signals import in_main_thread
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -13,7 +14,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     A handler that exits at once, as compose.py's, would do so in the midst of a task, and asyncio
     would print what it was about.
     """
-    if threading.current_thread() is not threading.main_thread():  # where no handler can be set
+    if not in_main_thread():  # where no handler can be set
         asyncio.run(work)
         return
     terminated: list[int] = []

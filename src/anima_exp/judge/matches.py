@@ -56,7 +56,7 @@ def _find(wanted: str, names: list[str]) -> str:
         return wanted
     if wanted == "first":
         return names[0]
-    close = get_close_matches(wanted, names, n=1)
+    close = get_close_matches(wanted, names, n=1, cutoff=0.75)
     hint = f"Did you mean '{close[0]}'?" if close else f"There are: first, {', '.join(names)}."
     raise ConfigError(f"reference_player={wanted} is none of the models. {hint}")
 

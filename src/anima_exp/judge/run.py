@@ -1,7 +1,5 @@
 """Files of answers -> a verdict on every match, stored and written by pair."""
 
-from pathlib import Path
-
 from anima_exp.errors import RunError
 from anima_exp.judge import calls, reference, screen
 from anima_exp.judge.answers import read_answers
@@ -20,6 +18,7 @@ from anima_exp.judge.prompts import Prompt, own
 from anima_exp.judge.questions import read_questions
 from anima_exp.judge.store import Store, read_only
 from anima_exp.judge.verdict import Reply, verdict
+from anima_exp.paths import expanded
 
 
 def judge(config: JudgeConfig) -> None:
@@ -48,7 +47,7 @@ def judge(config: JudgeConfig) -> None:
             return reference.call(match, config.kind)
         return calls.call(match, prompts, config)
 
-    out = Path(config.out).expanduser()
+    out = expanded(config.out, "out")
     again = config.again_unparsed
     if config.dry_run:
         planned = plan(found, call, stored=read_only(out), again_unparsed=again)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich import progress
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from anima_exp import program
 from anima_exp.judge.config import Judge, JudgeConfig
@@ -22,7 +22,7 @@ console = program.console()
 
 
 def say(text: str) -> None:
-    console.print(escape(visible(text)), soft_wrap=True)
+    console.print(visible(text), soft_wrap=True)
 
 
 def show_plan(plan: Plan, config: JudgeConfig, *, address: str | None) -> None:
@@ -111,7 +111,7 @@ class Progress:
         self._started = time.monotonic()
         self._bar = progress.Progress(
             progress.BarColumn(24),
-            progress.TextColumn("{task.description}"),
+            progress.TextColumn("{task.description}", markup=False),
             console=console,
             transient=True,
         )
@@ -147,8 +147,8 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _name(pair: PairPlan) -> str:
-    return escape(visible(" / ".join(pair.pair.models)))
+def _name(pair: PairPlan) -> Text:
+    return Text(visible(" / ".join(pair.pair.models)))
 
 
 def _count(number: int) -> str:

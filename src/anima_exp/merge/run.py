@@ -20,6 +20,7 @@ from anima_exp.merge.plan import Plan, plan, short, store_in
 from anima_exp.merge.proof import Proof
 from anima_exp.merge.write import write
 from anima_exp.model.tokenizer import location
+from anima_exp.paths import expanded
 from anima_exp.quiet import quiet_libraries
 from anima_exp.results import provenance
 from anima_exp.results.files import publish_folder, why_not_written
@@ -72,7 +73,7 @@ def check(config: MergeConfig) -> Path:
             raise ConfigError(f"{key}={value} must be greater than 0.")
     if not config.out:
         raise ConfigError("Where to? Give out=FOLDER, which must not exist yet.")
-    out = Path(config.out).expanduser()
+    out = expanded(config.out, "out")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ConfigError(f"out={config.out} exists already, and nothing is written over it.")
     return out.resolve() if out.exists() else out  # a link, or the folder one stands in

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from rich import progress
-from rich.markup import escape
+from rich.text import Text
 
+from anima_exp.command_line import pasted
 from anima_exp.config import MergeConfig
 from anima_exp.finished import run_of
 from anima_exp.merge import findings
@@ -40,7 +41,7 @@ class Writing:
     def __init__(self, merging: Plan) -> None:
         self._total, self._done, self._told = max(merging.bytes, 1), 0, 0
         self._bar = progress.Progress(
-            progress.TextColumn("merging"),
+            progress.TextColumn("merging", markup=False),
             progress.BarColumn(24),
             progress.DownloadColumn(),
             progress.TimeRemainingColumn(),
@@ -84,7 +85,8 @@ def show_proof(config: MergeConfig, found: Proved, dtype: str) -> None:
     for sentence in findings.sentences(config, found):
         say(sentence)
     if warning := findings.warning(config, found):
-        console.print(f"\n[bold yellow]warning[/]  {escape(warning)}", soft_wrap=True)
+        heading = ("warning", "bold yellow")
+        console.print(Text.assemble("\n", heading, f"  {warning}"), soft_wrap=True)
 
 
 def show_end(merging: Plan, out: Path) -> None:
@@ -92,8 +94,12 @@ def show_end(merging: Plan, out: Path) -> None:
     ours = config.run or (config.adapter and run_of(config.adapter))
     template = config.data.prompt_template if ours else "NAME"  # of another's, nobody has said
     say(f"\nmerged   {out}")
-    say(
-        f"next     python -m anima_exp.generate model=local model.source={out} quant=none "
-        f"prompt_template={template}"
+    ask = pasted(
+        "generate",
+        "model=local",
+        ("model.source", out),
+        "quant=none",
+        ("prompt_template", template),
     )
-    say(f"         python -m anima_exp.publish folder={out} push=user/name")
+    say(f"next     {ask}")
+    say(f"         {pasted('publish', ('folder', out), 'push=user/name')}")

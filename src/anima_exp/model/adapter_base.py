@@ -8,7 +8,7 @@ from anima_exp.command_line import written
 from anima_exp.errors import ConfigError
 from anima_exp.messages import choices
 from anima_exp.model import adapter_files
-from anima_exp.paths import shipped, tiny_base
+from anima_exp.paths import known_path, shipped, tiny_base
 from anima_exp.terminal import tell
 
 
@@ -57,7 +57,7 @@ def source(named: str) -> str:
     parts = Path(named).parts
     if named == "tiny" or parts[-3:] == tiny_base().parts[-3:]:
         return "tiny"
-    folder = Path(named).expanduser()
+    folder = known_path(named)
     return str(folder.resolve()) if folder.is_dir() else named
 
 

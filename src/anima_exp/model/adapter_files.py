@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from anima_exp import hub, json_text
 from anima_exp.errors import ModelError, first_line
-from anima_exp.paths import is_file, is_folder
+from anima_exp.paths import expanded, is_file, is_folder
 
 if TYPE_CHECKING:
     import torch
@@ -147,7 +147,7 @@ def files(place: str, *, key: str = "adapter") -> Path:
 
 def folder_of(place: str) -> Path | None:
     """The local folder that `place` names, if there is one: it wins over a hub id."""
-    folder = Path(place).expanduser()
+    folder = expanded(place, "adapter")
     return folder if is_folder(folder) else None
 
 
@@ -161,7 +161,7 @@ def _file(place: str, name: str, *, key: str) -> Path | None:
 
 
 def _hint(place: str, key: str) -> str:
-    folder = Path(place).expanduser()
+    folder = expanded(place, key)
     if (folder / "adapter" / SETTINGS).is_file():
         way = f"run={place} or {key}={place}/adapter" if key == "adapter" else f"{place}/adapter"
         return f" Give {way}."

@@ -14,7 +14,7 @@ from typing import Any
 from anima_exp.config import ModelConfig, QuantConfig
 from anima_exp.errors import ModelError, first_line
 from anima_exp.model.stored_type import check_stored_type
-from anima_exp.paths import tiny_base
+from anima_exp.paths import expanded, tiny_base
 
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -36,7 +36,7 @@ def check_base_files(model: ModelConfig, quant: QuantConfig | None = None) -> No
     Args:
         quant: how the run claims to store the base; it must not contradict the files.
     """
-    folder = tiny_base() if model.source == "tiny" else Path(model.source).expanduser()
+    folder = tiny_base() if model.source == "tiny" else expanded(model.source, "model.source")
     if not folder.is_dir():
         return
     where = f"model.source={model.source}"
@@ -76,7 +76,7 @@ def check_sizes(model: ModelConfig, sizes: Mapping[str, tuple[int, ...]], prefix
         sizes: of the weights that config.json describes, by name.
         prefix: of the names in memory that a file written from the inner model lacks.
     """
-    folder = tiny_base() if model.source == "tiny" else Path(model.source).expanduser()
+    folder = tiny_base() if model.source == "tiny" else expanded(model.source, "model.source")
     where = f"model.source={model.source}"
     first = next((name for name in (*_WHOLE, *_INDEXES) if (folder / name).is_file()), "")
     if not first.startswith("model.safetensors"):
@@ -99,8 +99,8 @@ def check_sizes(model: ModelConfig, sizes: Mapping[str, tuple[int, ...]], prefix
 def check_tokenizer_files(model: ModelConfig) -> None:
     """Raise ModelError if a file of the tokenizer's folder is empty or a Git LFS pointer."""
     source = model.tokenizer or model.source
-    folder = tiny_base() if source == "tiny" else Path(source).expanduser()
     key = "model.tokenizer" if model.tokenizer else "model.source"
+    folder = tiny_base() if source == "tiny" else expanded(source, key)
     for name in _TOKENIZER:
         if (folder / name).is_file():
             _check_content(folder / name, f"{key}={source}")

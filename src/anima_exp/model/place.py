@@ -8,6 +8,7 @@ from pathlib import Path
 from anima_exp import hub
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError
+from anima_exp.paths import expanded
 
 
 def check_folders(model: ModelConfig) -> None:
@@ -16,8 +17,8 @@ def check_folders(model: ModelConfig) -> None:
     A name that can be a hub id is left to `check_hub`.
     """
     for key, place in _places(model):
-        if _names_folder(place) and not Path(place).expanduser().is_dir():
-            here = "" if Path(place).expanduser().is_absolute() else f" in {Path.cwd()}"
+        if _names_folder(place) and not expanded(place, key).is_dir():
+            here = "" if expanded(place, key).is_absolute() else f" in {Path.cwd()}"
             raise ModelError(f"{key}={place}: there is no such folder{here}.")
 
 
@@ -27,7 +28,7 @@ def check_hub(model: ModelConfig) -> None:
     An earlier download is enough.
     """
     for key, place in _places(model):
-        if _names_folder(place) or Path(place).expanduser().is_dir():
+        if _names_folder(place) or expanded(place, key).is_dir():
             continue
         own = key == "model.source"
         name = "config.json" if own else "tokenizer_config.json"

@@ -8,7 +8,7 @@ from anima_exp import hub, json_text
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError
 from anima_exp.model.base_files import check_has_tokenizer, check_tokenizer_files
-from anima_exp.paths import tiny_base
+from anima_exp.paths import expanded, tiny_base
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,7 +21,7 @@ def location(source: str) -> str:
     """A hub id or folder as transformers takes it: `tiny` is the embedded base."""
     if source == "tiny":
         return str(tiny_base())
-    return str(Path(source).expanduser()) if source.startswith("~") else source
+    return str(expanded(source, "model.source")) if source.startswith("~") else source
 
 
 def load_tokenizer(model: ModelConfig, *, to_copy: bool = False) -> "PreTrainedTokenizerBase":

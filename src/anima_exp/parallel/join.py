@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 from anima_exp.errors import AnimaError, ConfigError, LostContact, RunEnded, first_line
@@ -14,6 +15,9 @@ from anima_exp.parallel.world import ALONE, World
 
 _TO_MEET = timedelta(minutes=30)
 _TO_WAIT = timedelta(hours=2)  # while one process tokenises, quantises or writes for all
+# Where the processes of a launcher meet, by its address, and how often they have. It is kept, for
+# a process that makes several runs: one that closed it could do so as another meets it again.
+_MET: dict[tuple[str | None, ...], tuple[Any, Iterator[int]]] = {}
 
 
 @contextmanager
@@ -26,13 +30,12 @@ def joined(place: Place) -> Iterator[World]:
         ConfigError: they do not meet, or there is no GPU for this one.
     """
     if place.size == 1:
-        _hide_launcher()
-        yield ALONE
+        with _launcher_hidden():
+            yield ALONE
         return
     take_gpu(place)
     import torch
     from torch import distributed
-    from torch.distributed.rendezvous import rendezvous
 
     gpu = torch.cuda.is_available()
     wanted = os.environ["CUDA_VISIBLE_DEVICES"] not in ("", "-1")
@@ -46,12 +49,12 @@ def joined(place: Place) -> Iterator[World]:
             f"(CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']}). Start one process a GPU."
         )
     try:
-        store, rank, size = next(rendezvous("env://", timeout=_TO_MEET))
+        store = _meet()
         distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if gpu else "gloo",
             store=store,
-            rank=rank,
-            world_size=size,
+            rank=place.rank,
+            world_size=place.size,
             timeout=_TO_WAIT,
         )
     except (RuntimeError, ValueError) as error:
@@ -59,14 +62,14 @@ def joined(place: Place) -> Iterator[World]:
             f"Process {place.rank} of {place.size} does not reach the others: "
             f"{first_line(error)} Start all of them with one torchrun command."
         ) from error
-    _hide_launcher()
     # transformers warns of a process group that its Trainer knows nothing of, which is meant.
     logging.getLogger("transformers.training_args").setLevel(logging.ERROR)
     world = World(place.rank, place.size, place.local_rank, place.local_size)
     try:
         if gpu:
             _check_gpus(world)
-        yield world
+        with _launcher_hidden():
+            yield world
     except (AnimaError, RunEnded) as error:
         error.told = error.told or not _first_to_tell(store, error)
         raise
@@ -74,9 +77,28 @@ def joined(place: Place) -> Iterator[World]:
         distributed.destroy_process_group()
 
 
-def _hide_launcher() -> None:
-    for name in os.environ.keys() - without_launcher(os.environ).keys():
-        del os.environ[name]
+def _meet() -> Any:
+    """Return a store that this run shares with no other run of the same processes."""
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    address = tuple(os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT"))
+    if address not in _MET:
+        _MET[address] = next(rendezvous("env://", timeout=_TO_MEET))[0], count()
+    store, runs = _MET[address]
+    return PrefixStore(f"run-{next(runs)}", store)
+
+
+@contextmanager
+def _launcher_hidden() -> Iterator[None]:
+    """Inside, the libraries take this process for one that is alone; see place.py."""
+    hidden = {
+        name: os.environ.pop(name) for name in {*os.environ} - {*without_launcher(os.environ)}
+    }
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _check_gpus(world: World) -> None:

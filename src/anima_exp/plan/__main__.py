@@ -6,6 +6,7 @@ python -m anima_exp.plan -m sweep=lora_search
 
 from anima_exp.compose import command
 from anima_exp.config import RunConfig
+from anima_exp.errors import ConfigError
 
 
 def plan(config: RunConfig) -> None:
@@ -19,11 +20,11 @@ def plan(config: RunConfig) -> None:
 
 def with_sweeper(arguments: list[str]) -> list[str]:
     """A grid is shown, not run."""
-    # Beside another override: argparse wants all of them in one place, be -m before or behind.
-    place = next((n for n, one in enumerate(arguments) if "=" in one and one[0] != "-"), None)
-    place = len(arguments) if place is None else place
-    return [*arguments[:place], "hydra/sweeper=plan", *arguments[place:]]
+    for argument in arguments:
+        if argument.startswith("hydra/sweeper=") and argument != "hydra/sweeper=plan":
+            raise ConfigError(f"{argument}: plan shows a grid, and starts no other sweeper.")
+    return [*arguments, "hydra/sweeper=plan"]
 
 
 if __name__ == "__main__":
-    command(plan, expand=with_sweeper)
+    command(plan, config_name="plan", expand=with_sweeper)

@@ -7,6 +7,7 @@ from anima_exp.config import Recompute, RunConfig
 from anima_exp.plan.cards import CARDS
 from anima_exp.plan.find_shape import find_shape
 from anima_exp.plan.flops import Flops
+from anima_exp.plan.here import this_machine
 from anima_exp.plan.lengths import Lengths, lengths, rows_in_all
 from anima_exp.plan.memory import Needs
 from anima_exp.plan.several import Ways, by_processes, fewest, ways
@@ -25,6 +26,7 @@ class Cost:
     steps: int | None
     cards: int  # that one run uses
     on_cards: list[OnCard]  # of each kind
+    here: OnCard | None = None  # this machine, if what it has is known
 
     @property
     def tokens_per_step(self) -> float:
@@ -45,7 +47,7 @@ class Cost:
 
     def hours(self, card: OnCard) -> float | None:
         """Training alone; evaluations are not in it. None where it does not fit."""
-        if self.steps is None or not card.execution.fits:
+        if self.steps is None or not card.execution.fits or card.seconds_per_step is None:
             return None
         return self.steps * card.seconds_per_step / 3600
 
@@ -84,4 +86,5 @@ def cost(config: RunConfig) -> Cost:
     shape, found = find_shape(config.model), lengths(config)
     cards = config.trainer.gpus or config.launcher.gpus_per_job
     on_cards = [by_processes(shape, config, found, card, cards) for card in CARDS]
-    return Cost(config, shape, found, found.steps(config), cards, on_cards)
+    here = this_machine(shape, config, found) if cards == 1 else None
+    return Cost(config, shape, found, found.steps(config), cards, on_cards, here)

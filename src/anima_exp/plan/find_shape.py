@@ -7,7 +7,7 @@ from typing import Any
 from anima_exp import hub, json_text
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError, first_line
-from anima_exp.paths import tiny_base
+from anima_exp.paths import expanded, tiny_base
 from anima_exp.plan.shape import FAMILIES, Shape, from_config, from_model
 
 
@@ -24,7 +24,7 @@ def find_shape(model: ModelConfig) -> Shape:
 
 
 def _config(model: ModelConfig) -> dict[str, Any]:
-    folder = tiny_base() if model.source == "tiny" else Path(model.source).expanduser()
+    folder = tiny_base() if model.source == "tiny" else expanded(model.source, "model.source")
     if folder.is_dir():
         return _read(model, folder / "config.json")
     if model.shape is not None:

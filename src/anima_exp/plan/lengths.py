@@ -6,6 +6,7 @@ from math import ceil
 from anima_exp import paths
 from anima_exp.config import RunConfig, TrainerConfig
 from anima_exp.plan.memory import Rows
+from anima_exp.plan.read_lengths import read_lengths
 from anima_exp.results import known_lengths
 
 # The largest of thousands of random batches, in mean ones. An assumption.
@@ -47,13 +48,25 @@ def optimizer_steps(trainer: TrainerConfig, rows: int) -> int:
 
 
 def lengths(config: RunConfig) -> Lengths:
-    """From a run that read the same data; else conf/data's typical rows; else the limits."""
+    """From a run that read the same data; else from a local file; else what is typical of the set.
+
+    If nothing is known, rows are as long as the limits.
+
+    Raises:
+        DataError: a row of the file cannot be used.
+    """
     data = config.data
     most = data.max_prompt_tokens + data.max_response_tokens
-    known = known_lengths.recall(config, cache=paths.cache(config.cache))
+    cache = paths.cache(config.cache)
+    known = known_lengths.recall(config, cache=cache)
+    told = "read by an earlier run"
+    if known is None and (known := read_lengths(config)):
+        known_lengths.remember(config, known, cache=cache)
+        told = "read from the file"
+    rows: int | None
+    labels: float | None
     if known is not None:
-        told, rows, mean = "read by an earlier run", known.rows, known.mean_tokens
-        labels = known.mean_label_tokens
+        rows, mean, labels = known.rows, known.mean_tokens, known.mean_label_tokens
     elif data.typical is not None:
         told = "typical of the set" + ("" if data.source == "sample" else ", in LLaMA's tokens")
         rows, mean = data.typical.rows, data.typical.mean_tokens

@@ -4,16 +4,17 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from anima_exp.config import Recompute, TargetModules
+from anima_exp.config import Quantization, Recompute, TargetModules
 from anima_exp.plan import cards
 from anima_exp.plan.choose import FRAGMENTED
 from anima_exp.plan.cost import Cost
+from anima_exp.plan.here import what_it_has
 from anima_exp.plan.lengths import rows_in_all
-from anima_exp.plan.memory import GB, GIB, in_4_bits
+from anima_exp.plan.memory import GIB, in_4_bits
 from anima_exp.plan.report_several import as_many_as_it_takes, every_way
 from anima_exp.plan.report_several import notes as notes_of_several
 from anima_exp.plan.speed import OnCard
-from anima_exp.plan.words import hours, many, size
+from anima_exp.plan.words import decimal_size, hours, many, size
 from anima_exp.results import screen
 from anima_exp.tables import terminal
 from anima_exp.tables.column import Column
@@ -38,7 +39,7 @@ def show(cost: Cost) -> None:
 
 
 def _titled(console: Console, title: str, columns: list[Column]) -> None:
-    console.print(f"[bold]{terminal.safe(title)}[/]")
+    console.print(terminal.safe(title), style="bold")
     kept, left_out = terminal.fitting(columns, console.width)
     console.print(terminal.table(kept))
     if left_out:
@@ -72,7 +73,8 @@ def _facts(cost: Cost) -> dict[str, str]:
             passes = rows_in_all(config.trainer, rows.rows) / rows.rows
             told["tokens"] += f", {passes:.2f} passes over {rows.rows:,} rows"
     kept, again = (cost.flops(how).total for how in (Recompute.none, Recompute.full))
-    told["GFLOP"] = f"{kept / 1e9:,.1f} a token, {again / 1e9:,.1f} with full recomputation"
+    unit, power = ("GFLOP", 1e9) if kept >= 1e8 else ("MFLOP", 1e6)
+    told[unit] = f"{kept / power:,.1f} a token, {again / power:,.1f} with full recomputation"
     return told
 
 
@@ -142,7 +144,7 @@ def _passing(cost: Cost, budget: int) -> list[Column]:
 
 
 def _cards(cost: Cost) -> list[Column]:
-    found = cost.on_cards
+    found = [*cost.on_cards, *([cost.here] if cost.here else [])]
     rows = [_on_card(cost, one) for one in found]
     budgets, ways, copies, speeds = (list(texts) for texts in zip(*rows, strict=True))
     return [
@@ -163,8 +165,14 @@ def _on_card(cost: Cost, one: OnCard) -> tuple[str, str, str, str]:
     if not how.fits:
         return ("-", "-", "-", "-")
     copy = "yes" if how.keep_dequantized else "no"
-    speed = cost.tokens_per_step / one.seconds_per_step
-    return (f"{how.token_budget:,}", how.recompute.value, copy, f"{speed:,.0f}")
+    speed = "-"
+    if one.seconds_per_step is not None and not one.by_launches:
+        speed = f"{cost.tokens_per_step / one.seconds_per_step:,.0f}"
+    return (f"{how.token_budget:,}", how.recompute.value, copy, speed)
+
+
+def _quantises(cost: Cost) -> bool:
+    return cost.config.quant.type is not Quantization.none
 
 
 def _fits(one: OnCard) -> str:
@@ -174,15 +182,31 @@ def _fits(one: OnCard) -> str:
 
 
 def _notes(cost: Cost) -> list[str]:
-    whole = cost.full_fine_tuning / GB
     notes = [
-        f"For comparison: fine-tuning every weight in 16 bits needs {whole:,.0f} GB before any "
+        "For comparison: fine-tuning every weight in 16 bits needs "
+        f"{decimal_size(cost.full_fine_tuning)} before any "
         "activation (12 bytes a parameter).",
         f"Hours are of training alone and rest on an assumption until measured: "
         f"{cards.UTILISATION:.0%} of the card's bf16 arithmetic and "
         f"{cards.BANDWIDTH_SHARE:.0%} of its bandwidth. Where a budget is chosen, "
         f"{FRAGMENTED:.0%} of what grows with the tokens is kept in reserve.",
     ]
+    if cost.here and cost.here.seconds_per_step is None:
+        notes.append(
+            f"The speed of this machine ({what_it_has()}) is unknown: the planner knows only that "
+            "of the GPUs above it."
+        )
+    if any(one.by_launches for one in cost.on_cards if one.execution.fits):
+        notes.append(
+            "Where no tokens/s is given, the model is so small that starting kernels takes longer "
+            "than computing them; the time is a lower bound."
+        )
+    if cost.shape.active_experts and _quantises(cost):
+        notes.insert(
+            0,
+            f"The experts are stacked tensors, which quant={cost.config.quant.type.value} cannot "
+            "quantise: they are counted in 16 bits, and a run refuses such a base. Use quant=none.",
+        )
     if not any(one.execution.fits for one in cost.on_cards):
         several = f"{cost.cards} of them" if cost.several else "these cards"
         notes.insert(0, f"It fits none of {several}, whatever is recomputed.")

@@ -7,7 +7,7 @@ from anima_exp.plan.cards import Card
 from anima_exp.plan.choose import Execution, can_shard, choose
 from anima_exp.plan.lengths import Lengths
 from anima_exp.plan.shape import Shape
-from anima_exp.plan.speed import OnCard, seconds_per_step
+from anima_exp.plan.speed import OnCard, launching, seconds_per_step
 from anima_exp.plan.spread import choose_spread
 
 MACHINES = (2, 4, 8)  # cards of one machine
@@ -71,4 +71,5 @@ def _timed(
     processes: int,
 ) -> OnCard:
     seconds = seconds_per_step(shape, config, found, card, how, processes=processes)
-    return OnCard(card, cards, how, seconds)
+    least = launching(shape, config, found, how)
+    return OnCard(card, cards, how, max(seconds, least), by_launches=least > seconds)

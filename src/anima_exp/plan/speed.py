@@ -13,6 +13,10 @@ from anima_exp.plan.shape import Shape
 from anima_exp.plan.trained import trained
 from anima_exp.plan.weights import WIDTH, split_bytes
 
+# Kernels of one pass through one block, and the time to start one. Assumptions.
+_KERNELS_A_BLOCK = 40
+_LAUNCH_SECONDS = 5e-6
+
 
 @dataclass(frozen=True)
 class OnCard:
@@ -21,12 +25,14 @@ class OnCard:
     card: Card
     cards: int
     execution: Execution
-    seconds_per_step: float
+    seconds_per_step: float | None  # None: of a machine whose speed is not known
+    by_launches: bool = False  # the time is that of starting kernels
+    context_gib: float = CONTEXT_GIB  # taken by CUDA and its libraries
 
     @property
     def peak(self) -> float:
         """Bytes on each card, or on the fullest, with what CUDA takes."""
-        return (self.execution.predicted_peak_gib + CONTEXT_GIB) * GIB
+        return (self.execution.predicted_peak_gib + self.context_gib) * GIB
 
 
 def seconds_per_step(
@@ -56,6 +62,13 @@ def seconds_per_step(
         gathering = passes * card.gathering(split_bytes(shape, config), processes)
         seconds = max(seconds, gathering)
     return seconds + card.summing(learns.gradients, processes)
+
+
+def launching(shape: Shape, config: RunConfig, found: Lengths, execution: Execution) -> float:
+    """Return the seconds that a step takes at least, however small the model: to start kernels."""
+    passes = 3 if execution.recompute is Recompute.full else 2
+    batches = ceil(found.mean_tokens * config.trainer.batch_size / execution.token_budget)
+    return passes * batches * shape.layers * _KERNELS_A_BLOCK * _LAUNCH_SECONDS
 
 
 def flops_of(shape: Shape, config: RunConfig, found: Lengths, recompute: Recompute) -> Flops:

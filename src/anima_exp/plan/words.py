@@ -9,6 +9,14 @@ def size(count: float) -> str:
     return f"{count:,.0f} B"
 
 
+def decimal_size(count: float) -> str:
+    """Bytes as they are sold: 390 GB."""
+    for unit, power in (("GB", 9), ("MB", 6), ("kB", 3)):
+        if count >= 10**power:
+            return f"{count / 10**power:,.{_digits(count / 10**power)}f} {unit}"
+    return f"{count:,.0f} B"
+
+
 def many(count: float) -> str:
     """A large count: 43.5 M."""
     for unit, power in (("T", 12), ("B", 9), ("M", 6)):

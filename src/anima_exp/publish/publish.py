@@ -7,6 +7,7 @@ from pathlib import Path
 from anima_exp.card.of_run import of_folder
 from anima_exp.errors import ConfigError
 from anima_exp.finished import record
+from anima_exp.paths import expanded
 from anima_exp.publish import clean, hub, screen
 from anima_exp.publish.config import PublishConfig
 from anima_exp.publish.files import read, with_card
@@ -18,9 +19,9 @@ def of_config(config: PublishConfig) -> None:
         raise ConfigError("Give run=FOLDER, a finished run's, or folder=FOLDER; one of the two.")
     if not config.push:
         raise ConfigError("push=null: where to? Give push=user/name.")
-    folder, card = Path(config.folder or "").expanduser(), None
+    folder, card = expanded(config.folder or "", "folder"), None
     if config.run:
-        folder, card = _of_run(Path(config.run).expanduser())
+        folder, card = _of_run(expanded(config.run, "run"))
     publish(
         folder,
         config.push,

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from anima_exp import json_text
 from anima_exp.config import RunConfig
 from anima_exp.errors import InUse, RunError, first_line
-from anima_exp.paths import is_file
+from anima_exp.paths import expanded, is_file
 from anima_exp.results import identity
 from anima_exp.results.files import write_json, write_text, writing
 from anima_exp.results.record import RECORD, Record
@@ -35,7 +35,9 @@ _TIME = re.compile(rb"\d{4}-\d\d-\d\dT[\d:]{8}\+00:00")
 
 def run_folder(config: RunConfig) -> Path:
     """Where a run lives: `folder`, or in `runs` under the name of what it computes."""
-    return Path(config.folder or Path(config.runs) / identity.name(config)).expanduser()
+    if config.folder:
+        return expanded(config.folder, "folder")
+    return expanded(config.runs, "runs") / identity.name(config)
 
 
 class RunFolder:

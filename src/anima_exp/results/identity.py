@@ -12,6 +12,7 @@ from typing import Any
 from anima_exp import file_hashes, paths
 from anima_exp.config import BENCHMARKS, RunConfig, TargetModules
 from anima_exp.errors import ConfigError
+from anima_exp.paths import expanded
 from anima_exp.results.provenance import folder_fingerprint, tables_fingerprint
 
 # Raise it by one when a change of the code changes what the same settings compute. From 2 on it is
@@ -76,6 +77,14 @@ def flatten(config: RunConfig) -> dict[str, Any]:
     return flat
 
 
+def enters_name(key: str) -> bool:
+    """Return whether a run's name depends on the setting `key`, whatever the other settings are.
+
+    `model.name` and `data.name` label a run: its name begins with them, and its hash ignores them.
+    """
+    return key not in _NOT_IN_THE_RESULT and not key.startswith(_GROUPS_NOT_IN_THE_RESULT)
+
+
 def places(config: RunConfig) -> dict[str, str]:
     """The full paths of what settings name by a path relative to the folder of the start."""
     settings = flatten(config)
@@ -84,7 +93,7 @@ def places(config: RunConfig) -> dict[str, str]:
     found = {}
     for key in keys:
         value = settings.get(key)
-        if value and value not in _EMBEDDED and not Path(value).expanduser().is_absolute():
+        if value and value not in _EMBEDDED and not paths.known_path(value).is_absolute():
             path = Path(value)
             if path.exists():  # else it is a hub id
                 found[key] = str(path.resolve())
@@ -102,15 +111,14 @@ def relevant(config: RunConfig) -> dict[str, Any]:
     settings = {
         key: value
         for key, value in flatten(config).items()
-        if key not in _NOT_IN_THE_RESULT
-        and not key.startswith(_GROUPS_NOT_IN_THE_RESULT)
+        if enters_name(key)
         and not (key.startswith("evals.") and value is None and key.count(".") == 1)
         and not (full and key.startswith("lora.") and key != "lora.target_modules")
     }
     places = ["data.path", "data.heldout_path", "model.source", "model.tokenizer"]
     for key in [*places, "evals.answers.questions"]:
         if settings.get(key) and settings[key] not in _EMBEDDED:  # whatever lies here
-            settings[key] = content(settings[key], cache=paths.cache(config.cache))
+            settings[key] = content(settings[key], key, cache=paths.cache(config.cache))
     code = ["data.recipe", "data.prompt_template", "evals.answers.prompt_template"]
     for name in BENCHMARKS:
         if settings.get(f"evals.{name}.path"):
@@ -125,7 +133,7 @@ def relevant(config: RunConfig) -> dict[str, Any]:
 
 
 def _tables(place: str) -> str:
-    folder = Path(place).expanduser()
+    folder = expanded(place)
     if not folder.is_dir():
         return place  # a mistake that the reader of it will name
     state = max(path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")])
@@ -148,16 +156,17 @@ def _with_code(name: str) -> str:
     return f"{name} {content(module.origin)}" if module and module.origin else name
 
 
-def content(place: str, *, cache: Path | None = None) -> str:
+def content(place: str, key: str = "", *, cache: Path | None = None) -> str:
     """A file or folder by a hash of what it holds; what is neither, by its name.
 
     Args:
+        key: the setting that names it, for the error message.
         cache: the cache folder, which remembers the hashes of large files.
 
     Raises:
         ConfigError: it is there and cannot be read.
     """
-    path = Path(place).expanduser()
+    path = expanded(place, key)
     try:
         if path.is_dir():
             return folder_fingerprint(path, cache=cache)

@@ -6,21 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from rich import progress
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from anima_exp import terminal
+from anima_exp.results.metric import metric
 from anima_exp.results.record import Record
 from anima_exp.terminal import tell, visible
 
-console = Console(stderr=False, highlight=False)
+console = terminal.console()
 
 
 def show_plan(lines: Mapping[str, str]) -> None:
     """What the run is about to do, before the first step."""
     width = max(map(len, lines))
     for key, value in lines.items():
-        console.print(f"[dim]{escape(key):<{width}}[/]  {escape(visible(value))}", soft_wrap=True)
+        heading = (f"{visible(key):<{width}}", "dim")
+        console.print(Text.assemble(heading, f"  {visible(value)}"), soft_wrap=True)
     console.print()
 
 
@@ -32,7 +34,7 @@ def file_size(count: int) -> str:
 
 
 def say(text: str) -> None:
-    console.print(escape(visible(text)), soft_wrap=True)
+    console.print(visible(text), soft_wrap=True)
 
 
 def be_silent() -> None:
@@ -56,7 +58,7 @@ class Progress:
         self._started = time.monotonic()
         self._bar = progress.Progress(
             progress.BarColumn(24),
-            progress.TextColumn("{task.description}"),
+            progress.TextColumn("{task.description}", markup=False),
             console=console,
             auto_refresh=False,  # no thread beside the training loop
             transient=True,
@@ -97,10 +99,10 @@ def show_scores(before: Mapping[str, float] | None, after: Mapping[str, float]) 
     columns = ("score", "") if before is None else ("score", "before", "after")
     table = Table(*columns, box=None, pad_edge=False, header_style="dim")
     for name, value in after.items():
-        cells = [f"[bold]{number(name, value)}[/]"]
+        cells = [Text(number(name, value), style="bold")]
         if before is not None:
-            cells.insert(0, number(name, before[name]) if name in before else "-")
-        table.add_row(name, *cells)
+            cells.insert(0, Text(number(name, before[name]) if name in before else "-"))
+        table.add_row(Text(visible(name)), *cells)
     console.print(table)
 
 
@@ -110,10 +112,10 @@ def show_answers(
     """The same questions before and after training."""
     was = dict(before)
     for question, answer in after[:at_most]:
-        console.print(f"\n[dim]asked [/] {escape(_short(question))}")
+        console.print(Text.assemble("\n", ("asked ", "dim"), f" {_short(question)}"))
         if question in was:
-            console.print(f"[dim]before[/] {escape(_short(was[question]))}")
-        console.print(f"[dim]after [/] [bold]{escape(_short(answer))}[/]")
+            console.print(Text.assemble(("before", "dim"), f" {_short(was[question])}"))
+        console.print(Text.assemble(("after ", "dim"), " ", (_short(answer), "bold")))
 
 
 def show_summary(
@@ -142,8 +144,8 @@ def show_summary(
 
 
 def number(name: str, value: float) -> str:
-    """Losses with four digits, shares as per cent."""
-    return f"{value:.4f}" if name.endswith("loss") else f"{100 * value:.1f} %"
+    """Write a score or a logged value with its unit."""
+    return metric(name).number(value)
 
 
 def duration(seconds: float) -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from anima_exp.paths import known_path
+
 # W&B's own cloud, by all its names: a key for one is a key for all.
 _CLOUD = ("api.wandb.ai", "api.forge.coreweave.com", "forge.coreweave.com")
 _REACH_SECONDS = 5.0
@@ -87,16 +89,16 @@ def _machines() -> list[str]:
 
 def _netrc_file() -> Path:
     if given := os.environ.get("NETRC"):
-        return Path(given).expanduser()
-    files = [Path("~/.netrc").expanduser(), Path("~/_netrc").expanduser()]
+        return known_path(given)
+    files = [known_path("~/.netrc"), known_path("~/_netrc")]
     return next((file for file in files if file.exists()), files[0])
 
 
 def _setting(key: str) -> str | None:
     """Return a setting from W&B's own files, of the folder of the start before the user's."""
     folder = os.environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb"
-    own = Path(os.environ.get("WANDB_DIR") or ".").expanduser()
-    for file in (own / "wandb" / "settings", Path(folder).expanduser() / "settings"):
+    own = known_path(os.environ.get("WANDB_DIR") or ".")
+    for file in (own / "wandb" / "settings", known_path(folder) / "settings"):
         parser = configparser.ConfigParser(interpolation=None)
         try:
             parser.read(file, encoding="utf-8")

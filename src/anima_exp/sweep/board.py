@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from anima_exp.results.screen import console, duration, number
 from anima_exp.sweep.cell import Cell
@@ -115,7 +115,7 @@ class Board:
 
     def say(self, text: str) -> None:
         self._note = text
-        console.print(escape(text), soft_wrap=True)
+        console.print(visible(text), soft_wrap=True)
 
     def counts(self) -> str:
         """`3 running, 12 done, 75 waiting`"""
@@ -125,7 +125,7 @@ class Board:
     def _tell(self, cell: Cell, text: str) -> None:
         if not console.is_terminal:
             line = f"#{cell.number} {cell.label}: {text}"
-            console.print(escape(visible(line)), soft_wrap=True)
+            console.print(visible(line), soft_wrap=True)
 
     def _score(self, progress: Progress) -> str:
         value = progress.scores.get(self.metric)
@@ -140,7 +140,7 @@ class Board:
         table = Table(
             "", "cell", "state", "step", "loss", self.metric, "left",
             box=None, pad_edge=False, header_style="dim",
-            caption=f"{self._note or self._rest(len(order) - len(shown))}",
+            caption=Text(visible(self._note or self._rest(len(order) - len(shown)))),
             caption_justify="left",
         )  # fmt: skip
         for column in (0, 3, 4, 5, 6):
@@ -152,13 +152,13 @@ class Board:
     def _rest(self, hidden: int) -> str:
         return self.counts() + (f"; {hidden} of them not shown" if hidden else "")
 
-    def _row(self, cell: Cell) -> tuple[str, ...]:
+    def _row(self, cell: Cell) -> tuple[str | Text, ...]:
         status, seen = self.status[cell.name], self._seen.get(cell.name)
         state = status.value
         if status is Status.running and self._places.get(cell.name, "cpu") != "cpu":
             first, *more = self._places[cell.name].split(",")
             state += f" {first[:12]}" + f" +{len(more)}" * bool(more)
-        label = escape(visible(cell.label))
+        label = Text(visible(cell.label))
         if seen is None:
             return (str(cell.number), label, state, "", "", "", "")
         left = seen.seconds_left() if status is Status.running else None

@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from anima_exp.command_line import refuse_lists
 from anima_exp.compose import finish, reject_unknown
 from anima_exp.config import RunConfig
 from anima_exp.errors import ConfigError
@@ -96,6 +97,7 @@ class Composer:
 
     def _load(self, overrides: tuple[str, ...]) -> DictConfig:
         cfg = self._loader.load_sweep_config(self._master, list(overrides))
+        refuse_lists(cfg.hydra.runtime.choices, cfg.hydra.overrides.task)
         with open_dict(cfg):
             del cfg["hydra"]
         return cfg

@@ -9,6 +9,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 
+from anima_exp.command_line import readable
 from anima_exp.errors import ConfigError
 
 MOST_VALUES = 100_000  # of a setting, and cells of a grid: composing so many takes minutes
@@ -40,7 +41,7 @@ def expand(
     """
     given = _choices(parser, list(arguments))
     params = {k: v for k, v in (params or {}).items() if k not in given}
-    swept = _choices(parser, [f"{k}={as_text(v)}" for k, v in params.items()])
+    swept = _choices(parser, [_param(k, v) for k, v in params.items()])
     paired = [_row(row, given) for row in rows or []]
     _refuse_twice(paired, swept)
     multiples = {k: _numbers(k, v) for k, v in (factors or {}).items() if k not in given}
@@ -97,8 +98,17 @@ def check_range(override: Override) -> None:
         )
 
 
+def _param(key: str, value: Any) -> str:
+    return readable(f"{key}={as_text(value)}")
+
+
 def _row(row: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(f"{key}={as_text(value)}" for key, value in row.items() if key not in given)
+    if not isinstance(row, Mapping):
+        raise ConfigError(
+            f"hydra.sweeper.rows: {row} is not a row, as in {{lora.rank: 8, seed: 1}}."
+        )
+    texts = (f"{key}={as_text(value)}" for key, value in row.items() if key not in given)
+    return tuple(readable(text, several=False) for text in texts)
 
 
 def _refuse_twice(rows: Sequence[Sequence[str]], swept: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.errors import RunError
+from anima_exp.paths import expanded
 from anima_exp.results.files import write_json
 from anima_exp.sweep.cell import Cell
 from anima_exp.sweep.grid import Grid
@@ -73,7 +74,7 @@ class SweepFile:
 
 def sweep_folder(runs: str, name: str, key: str) -> Path:
     digest = hashlib.sha256(key.encode()).hexdigest()[:6]
-    return Path(runs).expanduser() / "sweeps" / f"{name}-{digest}"
+    return expanded(runs, "runs") / "sweeps" / f"{name}-{digest}"
 
 
 def _setting(key: str) -> str:

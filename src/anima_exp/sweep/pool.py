@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from anima_exp.results.files import write_text
 from anima_exp.results.folder import FAILURE
+from anima_exp.signals import give_back, handle
 from anima_exp.sweep import worker
 from anima_exp.sweep.board import Board
 from anima_exp.sweep.cell import Cell, State
@@ -83,7 +84,7 @@ class Pool:
     _without_server: Counter[str] = field(default_factory=Counter)  # by name of a cell
 
     def run(self, schedule: Schedule) -> None:
-        before = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+        before = handle((signal.SIGINT, signal.SIGTERM), self._on_signal)
         self._context = _context(warm=self.warm)
         try:
             with self.board:
@@ -95,8 +96,7 @@ class Pool:
         finally:
             for running in self._running:  # after a bug of ours: they save what they have
                 running.process.terminate()
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            give_back(before)
 
     def _start(self, schedule: Schedule) -> None:
         while len(self._running) < self.at_once:

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from anima_exp import paths
 from anima_exp.checks import check_length
@@ -69,8 +69,8 @@ def table(cells: list[Cell]) -> None:
     for cell in cells[:_ROWS]:
         trainer = cell.config.trainer
         steps = f"{trainer.steps:,}" if trainer.steps else f"{trainer.epochs:g} epochs"
-        label = escape(visible(cell.label))
-        shown.add_row(str(cell.number), label, _WORDS[cell.state], steps, escape(cell.name))
+        label = Text(visible(cell.label))
+        shown.add_row(str(cell.number), label, _WORDS[cell.state], steps, Text(cell.name))
     screen.console.print(shown)
     if len(cells) > _ROWS:
         screen.say(f"and {len(cells) - _ROWS} more")

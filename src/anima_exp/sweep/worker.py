@@ -17,6 +17,7 @@ from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, InUse, Paused, RunEnded, Stopped
 from anima_exp.sweep.job import Outcome
 from anima_exp.sweep.slots import Place
+from anima_exp.terminal import take_any_letter, write
 
 Work = Callable[[RunConfig, int | None], Any]
 
@@ -45,7 +46,7 @@ def main(
         _leave(Outcome.bad_fork)
     _use(place)
     _write_to(log)
-    print(first_line, flush=True)
+    write(f"{first_line}\n")
     outcome = _outcome(work, config, until)
     assert all(lease.is_locked for lease in leases)
     _leave(outcome)  # the leases go with the process, and so does its memory on the GPU
@@ -59,13 +60,13 @@ def _outcome(work: Work, config: RunConfig, until: int | None) -> Outcome:
     except InUse:
         return Outcome.in_use
     except (Stopped, KeyboardInterrupt) as error:
-        print(f"anima_exp: {error}")
+        write(f"anima_exp: {error}\n")
         return Outcome.stopped
     except SystemExit:
         return Outcome.stopped
     except (AnimaError, RunEnded) as error:
         if not error.told:  # by a process of the run's own, into the same log
-            print(f"anima_exp: {error}")
+            write(f"anima_exp: {error}\n")
         return Outcome.failed
     except Exception:  # a bug, whose traceback belongs in the log
         traceback.print_exc()
@@ -95,6 +96,7 @@ def _write_to(log: Path) -> None:
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
+    take_any_letter("utf-8")  # whatever the terminal of the sweep writes: the board reads the log
 
 
 def _stopped(number: int, _: Any) -> NoReturn:

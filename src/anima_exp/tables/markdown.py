@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from anima_exp.tables.column import Column
+from anima_exp.terminal import visible
 
 
 def table(found: Sequence[Column]) -> str:
@@ -21,7 +22,7 @@ def table(found: Sequence[Column]) -> str:
 
 def written_plainly(text: str) -> str:
     """On one line, with every letter that Markdown would read as a mark escaped."""
-    one_line = " ".join(text.split())
+    one_line = " ".join(visible(text).split())
     return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", one_line)
 
 

@@ -4,8 +4,8 @@ from collections.abc import Collection, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from anima_exp.tables.column import Column
 from anima_exp.terminal import visible
@@ -62,8 +62,9 @@ def say(console: Console, text: str, *, style: str | None = None) -> None:
     console.print(safe(text), style=style, soft_wrap=not console.is_terminal)
 
 
-def safe(text: str) -> str:
-    return escape(visible(text))
+def safe(text: str) -> Text:
+    """Text in which neither control characters nor rich's markup mean anything."""
+    return Text(visible(text))
 
 
 def _width(column: Column) -> int:

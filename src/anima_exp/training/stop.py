@@ -10,14 +10,16 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from anima_exp.parallel.world import World
-from anima_exp.signals import FROM_CLUSTER, SAME_WISH_SECONDS
+from anima_exp.signals import FROM_CLUSTER, SAME_WISH_SECONDS, Handlers, give_back, handle
+from anima_exp.terminal import note
 from anima_exp.training.libraries import TrainerCallback
 
 
 class StopOnSignal(TrainerCallback):
     """`with stop: trainer.train()`; afterwards `stop.received` is the signal, or None.
 
-    Of several processes all stop after the same step, whichever was told to.
+    Of several processes all stop after the same step, whichever was told to. In any other thread
+    than the main one no signal is handled.
     """
 
     def __init__(self, world: World) -> None:
@@ -25,12 +27,11 @@ class StopOnSignal(TrainerCallback):
         self.received: signal.Signals | None = None  # by any process, as all of them know
         self._heard: signal.Signals | None = None  # by this one
         self._heard_at = 0.0
-        self._before: dict[signal.Signals, Any] = {}
+        self._before: Handlers = {}
 
     def __enter__(self) -> "StopOnSignal":
         asked = [n for n in FROM_CLUSTER if callable(signal.getsignal(n))]
-        for number in (signal.SIGINT, signal.SIGTERM, *asked):
-            self._before[number] = signal.signal(number, self._on_signal)
+        self._before = handle((signal.SIGINT, signal.SIGTERM, *asked), self._on_signal)
         return self
 
     def __exit__(
@@ -39,8 +40,7 @@ class StopOnSignal(TrainerCallback):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        give_back(self._before)
         if kind is None and self._heard and not self.received:  # after all had agreed to go on
             signal.raise_signal(self._heard)
 
@@ -52,11 +52,9 @@ class StopOnSignal(TrainerCallback):
             return
         self._heard, self._heard_at = signal.Signals(number), now
         if self.world.leads:
-            print(
-                f"\n{self._heard.name}: saving a checkpoint after this step; "
-                "once more ends at once.",
-                file=sys.stderr,
-                flush=True,
+            note("")  # below the letters of Ctrl-C
+            note(
+                f"{self._heard.name}: saving a checkpoint after this step; once more ends at once."
             )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

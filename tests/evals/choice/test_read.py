@@ -29,7 +29,14 @@ def settings(folder, **how):
     return MultipleChoiceConfig(source="", path=str(folder), prompt="mmlu", **{"shots": 1, **how})
 
 
-@pytest.mark.parametrize("text", [PLAIN, NAMED, C_EVAL], ids=["MMLU", "CMMLU", "C-Eval"])
+OPTIONS = "Question,option_a,option_b,option_c,option_d,target\nWhat is 1+1?,1,2,3,4,B\n,,,,,\n\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [PLAIN, PLAIN + "\n", NAMED, C_EVAL, OPTIONS],
+    ids=["MMLU", "MMLU and an empty line", "CMMLU", "C-Eval", "option_a"],
+)
 @pytest.mark.parametrize("ending", [True, False])
 def test_every_published_form_gives_the_same_question(folder, text, ending):
     for split in ("dev", "val"):
@@ -82,11 +89,32 @@ def mistakes(folder):
         "two": (PLAIN + "no,1,2,3,4,E\n", f"{where}, row 2: the answer is 'E', not one of A to D."),
         "empty": (PLAIN + "no,1,2,3,4,\n", f"{where}, row 2 has no answer. {unpublished}"),
         "short": ("a,b\n", f"{where}, row 1 has no question."),
+        "comma": (
+            PLAIN + "What, then, is 2+2?,1,2,3,4,D\n",
+            f"{where}, row 2 has 8 cells, but row 1 has 6. Put cells that hold a comma in quotes.",
+        ),
+        "comma below a header": (
+            NAMED + "1,What, then?,1,2,3,4,D\n",
+            f"{where}, row 3 has 8 cells, but the header has 7. "
+            "Put cells that hold a comma in quotes.",
+        ),
+        "header": (
+            "question,choices,answer\n",
+            f"{where}, row 1 is a header without the columns question, A, B, C, ... and answer. "
+            "It has: question, choices, answer.",
+        ),
+        "twice": (
+            "question,A,B,A,answer\n",
+            f"{where}, row 1: the header names the column A twice.",
+        ),
         "quote": ('"open,1,2,3,4,A\n', f"{where} cannot be read as CSV: unexpected end of data."),
     }
 
 
-@pytest.mark.parametrize("case", ["two", "empty", "short", "quote"])
+@pytest.mark.parametrize(
+    "case",
+    ["two", "empty", "short", "comma", "comma below a header", "header", "twice", "quote"],
+)
 def test_a_bad_row_is_named(folder, case):
     text, line = mistakes(folder)[case]
     write(folder, "val", "sums", text)

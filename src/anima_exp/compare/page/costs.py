@@ -22,7 +22,7 @@ COSTS = (
     Cost("Steps", lambda row: row.steps, lambda value: f"{value:,.0f}"),
     Cost("Tokens", lambda row: row.tokens, columns.count),
     Cost("Time", lambda row: 3600 * row.hours, duration),
-    Cost("GiB", lambda row: row.memory_gib, lambda value: f"{value:.3g}"),
+    Cost("GiB", lambda row: row.memory_gib, lambda value: f"{value:.2f}"),
 )
 
 

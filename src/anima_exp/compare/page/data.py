@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from anima_exp.compare.comparison import Comparison
-from anima_exp.compare.metric import Metric
 from anima_exp.compare.page import thin
 from anima_exp.compare.page.answers import Answers
 from anima_exp.compare.runs import Run, State, curves, generations
@@ -39,7 +38,10 @@ def plotted(comparison: Comparison) -> Plotted:
         "metric": {
             "name": shown(comparison.metric.name),
             "minimize": comparison.metric.minimize,
-            "kind": _kind(comparison.metric),
+            "decimals": comparison.metric.column,
+            "unit": comparison.metric.form.unit,
+            "factor": comparison.metric.form.factor,
+            "grouped": comparison.metric.form.grouped,
         },
         "settings": [
             {
@@ -143,7 +145,3 @@ def _ordered(values: Sequence[Any]) -> bool:
 
 def _interval(score: Interval) -> dict[str, Any]:
     return {"mean": score.mean, "low": score.low, "high": score.high, "n": score.n}
-
-
-def _kind(metric: Metric) -> str:
-    return "loss" if metric.name.endswith("loss") else "share" if metric.is_share else "other"

@@ -66,9 +66,12 @@ def _effects(comparison: Comparison) -> Iterator[Section]:
         if effect.key != "seed" and not effects.saturated
     ]
     lead = " ".join(_effects_lead(comparison)) if plots else ""
+    numbers = bool(lead)
+    if effects.unstated and effects.skipped:
+        lead = escaped(effects.unstated)
     plots += [_scatter(comparison.keys.index(key), key) for key in effects.skipped]
     body = f'<div class="plots small">{"".join(plots)}</div>'
-    if lead:
+    if numbers:
         levels = tables.levels(effects, comparison.metric)
         body += f"\n<details><summary>The numbers</summary>\n{levels}</details>"
     if plots:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from anima_exp.compare.columns import score
+from anima_exp.compare.columns import in_column, score
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.leaderboard import Row
 from anima_exp.compare.metric import Metric, metric
@@ -75,7 +75,7 @@ def _settings(rows: Sequence[Row], keys: Sequence[str]) -> list[Filled]:
 def _others(rows: Sequence[Row]) -> list[Filled]:
     found = []
     for name in dict.fromkeys(name for row in rows for name in row.others):
-        other = metric(name)
+        other = in_column(metric(name), [row.others[name] for row in rows if name in row.others])
         cells = [
             Value(score(other, row.others[name]), key=row.others[name].mean)
             if name in row.others

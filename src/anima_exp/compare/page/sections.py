@@ -26,7 +26,7 @@ def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
         body = _FILTER + leaderboard(comparison)
         yield Section("leaderboard", "Leaderboard", "Leaderboard", lead, body)
     if found := comparison.baseline:
-        lead = f"Mean difference; the two runs of a pair have {escaped(found.pairing)} in common."
+        lead = f"Mean difference. {escaped(found.told)}"
         body = tables.baseline(found, metric)
         yield Section("baseline", "Baseline", f"Against {found.label}", lead, body)
     for number, beside in enumerate(comparison.published):
@@ -55,6 +55,10 @@ def _leaderboard_lead(comparison: Comparison) -> str:
         told.append("The line is the 95 % confidence interval of the mean over the seeds.")
     if any(row.score.n == 1 for row in rows):
         told.append("A hollow dot is a single run: without repeats its uncertainty is unknown.")
+    if comparison.repeated:
+        told.append(escaped(comparison.repeated))
+    if comparison.left_out:
+        told.append(escaped(comparison.left_out))
     if len(rows) > ROWS:
         told.append(f"The first {ROWS:,} of {len(rows):,} rows.")
     if comparison.unscored:

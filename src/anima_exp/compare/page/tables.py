@@ -5,6 +5,7 @@ from anima_exp.compare.columns import difference, score
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.effects import Effects
 from anima_exp.compare.metric import Metric
+from anima_exp.compare.metric import metric as named
 from anima_exp.compare.page.data import stop_reason
 from anima_exp.compare.published import Beside
 from anima_exp.compare.runs import Run, State
@@ -19,14 +20,13 @@ FAILURES = 500  # a grid whose every cell failed says the same again and again
 def baseline(found: Baseline, metric: Metric) -> str:
     columns = [Column("Against it", "value"), Column("Difference", "number")]
     columns += [Column("Pairs", "number"), Column("")]
-    words = {True: "better", False: "worse", None: "no clear difference"}
     lines = [
         Line(
             [
                 Value(one.label),
                 Value(difference(metric, one.score) if one.score else "no pair"),
                 Value(one.pairs),
-                Value(words[one.better] if one.pairs > 1 else ""),
+                Value(one.word),
             ]
         )
         for one in found.differences
@@ -120,5 +120,6 @@ def _why(run: Run, comparison: Comparison) -> str:
     step, value = (found[0].get(key) if found else None for key in ("step", "value"))
     at = [] if step is None else [f"step {step}"]
     if isinstance(value, int | float):
-        at.append(f"{found[0].get('metric') or comparison.metric.name} {value:.4g}")
+        name = found[0].get("metric") or comparison.metric.name
+        at.append(f"{name} {named(name).number(value)}")
     return ": ".join(part for part in (", ".join(at), reason) if part)

@@ -1,11 +1,14 @@
 """Right or wrong for every question -> accuracies with their 95 % intervals."""
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from anima_exp.wilson import Z, wilson
+from anima_exp.wilson import wilson, wilson_of_share
+
+# The weights of what stands in for an unknown variance; see macro_interval.
+_POOLED = 4.0  # questions
+_AS_ONE = 2.0  # subjects
 
 
 @dataclass(frozen=True)
@@ -68,18 +71,39 @@ def _share(right: int, asked: int) -> Share:
 
 
 def _macro(by_subject: Mapping[str, Sequence[bool]]) -> Share:
-    """The mean of the subjects' shares; their questions vary, the choice of subjects does not.
+    right = [sum(found) for found in by_subject.values()]
+    asked = [len(found) for found in by_subject.values()]
+    mean = sum(r / n for r, n in zip(right, asked, strict=True)) / len(asked)
+    return Share(mean, *macro_interval(right, asked), sum(asked))
 
-    A subject's variance is that of its share drawn towards one half (Agresti and Coull), so that a
-    subject with all answers right is not taken for a certain one.
+
+def macro_interval(right: Sequence[int], asked: Sequence[int]) -> tuple[float, float]:
+    """Return the 95 % interval of the mean over subjects of `right` / `asked`.
+
+    The questions of a subject vary, the choice of subjects does not: the variance of the mean is
+    the sum of the variances within subjects. Few questions tell little about their own subject's,
+    so each is drawn towards the pooled one with the weight of four questions, and the pooled one
+    towards that of a single subject in place of all with the weight of two subjects. All are
+    unbiased: p (1 - p) / (n - 1), not / n. The interval is Wilson's at as many questions as give
+    a plain share this variance (Korn and Graubard 1998). With one subject it is Wilson's own.
+
+    It holds the true mean in 94 to 96 % of cases: at 9, 20 and 57 subjects of 2, 5 and 30
+    questions, with accuracies from 20 to 50 %, 25 to 95 % and 80 to 100 %, as the tests repeat.
+    Of few subjects near 100 % where some have one question, it holds it in about 90 %.
     """
-    means = [sum(found) / len(found) for found in by_subject.values()]
-    variance = 0.0
-    for found in by_subject.values():
-        count = len(found) + Z**2
-        share = (sum(found) + Z**2 / 2) / count
-        variance += share * (1 - share) / count
-    mean = sum(means) / len(means)
-    half = Z * math.sqrt(variance) / len(means)
-    asked = sum(map(len, by_subject.values()))
-    return Share(mean, max(mean - half, 0.0), min(mean + half, 1.0), asked)
+    subjects, total = len(asked), sum(asked)
+    if subjects == 1:
+        return wilson(right[0], asked[0])
+    shares = [r / n for r, n in zip(right, asked, strict=True)]
+    mean = sum(shares) / subjects
+    of_one = mean * (1 - mean)  # the variance of one answer, if all subjects were one
+    if of_one == 0:  # all right or all wrong
+        return wilson_of_share(mean, subjects**2 / sum(1 / n for n in asked))
+    seen = [n * p * (1 - p) for p, n in zip(shares, asked, strict=True)]
+    pooled = sum(seen) / (total - subjects) if total > subjects else of_one
+    weight = _AS_ONE / (subjects + _AS_ONE)
+    pooled = (1 - weight) * pooled + weight * of_one
+    variance = sum(
+        (own + _POOLED * pooled) / (n - 1 + _POOLED) / n for own, n in zip(seen, asked, strict=True)
+    )
+    return wilson_of_share(mean, of_one * subjects**2 / variance)

@@ -8,7 +8,7 @@ import numpy as np
 
 from anima_exp.config import ChoiceScore, MultipleChoiceConfig
 from anima_exp.data import templates
-from anima_exp.data.encode import special_ids
+from anima_exp.data.special_tokens import TextEncoder
 from anima_exp.errors import DataError, ModelError
 from anima_exp.evals.choice import prompts
 from anima_exp.evals.choice.benchmark import LETTERS, Benchmark, Question, Subject
@@ -40,23 +40,23 @@ def fit(benchmark: Benchmark, config: MultipleChoiceConfig, tokenizer: Any) -> l
     key = f"evals.{benchmark.name}"
     style: Style = function(config.prompt, among=prompts, key=f"{key}.prompt")()
     wrap = config.template and function(config.template, among=templates, key=f"{key}.template")
-    options = _options(tokenizer, style, config.score, in_dialogue=bool(wrap))
-    bos = special_ids(tokenizer)[0]
+    encoder = TextEncoder(tokenizer)
+    options = _options(encoder, style, config.score, in_dialogue=bool(wrap))
 
     pairs = [(subject, one) for subject in benchmark.subjects for one in subject.questions]
     shots = [config.shots] * len(pairs)
     done: dict[int, Asked] = {}
     while waiting := [number for number in range(len(pairs)) if number not in done]:
         texts = [_text(style, *pairs[number], shots[number]) for number in waiting]
+        encoded = _encode(encoder, texts, wrap or None)
         texts = [wrap(text) for text in texts] if wrap else texts
-        encoded = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         for number, text, ids in zip(waiting, texts, encoded, strict=True):
             subject, asked = pairs[number]
             following = options(asked)
             # A letter takes the place after the prompt; a whole answer must have room as well.
-            length = len(bos) + len(ids) + max(map(len, following)) - 1
+            length = len(ids) + max(map(len, following)) - 1
             if length <= config.max_prompt_tokens:
-                whole = np.asarray([*bos, *ids], dtype=np.int32)
+                whole = np.asarray(ids, dtype=np.int32)
                 done[number] = Asked(
                     subject.name, text, whole, following, asked.answer, shots[number]
                 )
@@ -75,8 +75,17 @@ def _text(style: Style, subject: Subject, asked: Question, shots: int) -> str:
     return f"{style.header(subject)}{examples}{style.ask(asked)}"
 
 
+def _encode(
+    encoder: TextEncoder, texts: list[str], wrap: Callable[[str], str] | None
+) -> list[list[int]]:
+    """The ids of each prompt, BOS first."""
+    if wrap is None:
+        return [encoder.begin + ids for ids in encoder.encode(texts)]
+    return encoder.prompts(lambda put, text=text: wrap(put(text)) for text in texts)  # type: ignore[misc]
+
+
 def _options(
-    tokenizer: Any, style: Style, score: ChoiceScore, *, in_dialogue: bool
+    encoder: TextEncoder, style: Style, score: ChoiceScore, *, in_dialogue: bool
 ) -> Callable[[Question], tuple[np.ndarray, ...]]:
     """A question -> the token ids of what is scored: a letter each, or the whole answers.
 
@@ -85,7 +94,7 @@ def _options(
     cue, space = ("", "") if in_dialogue else (style.cue, style.before_answer)
 
     def encode(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        return encoder.encode([text])[0]
 
     def following(text: str, space: str = space) -> np.ndarray:
         before, whole = encode(cue) if cue else [], encode(cue + space + text)

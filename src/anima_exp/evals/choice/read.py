@@ -11,9 +11,11 @@ from anima_exp.config import MultipleChoiceConfig
 from anima_exp.errors import DataError
 from anima_exp.evals.choice.benchmark import LETTERS, Benchmark, Question, Subject
 from anima_exp.evals.choice.mmlu_categories import MMLU_CATEGORIES
-from anima_exp.paths import is_file, is_folder
+from anima_exp.paths import expanded, is_file, is_folder
 
 _DEV = ("dev", "validation_dev")  # what splits with worked examples are called
+_QUESTION, _ANSWER = ("question", "input"), ("answer", "target", "label")  # what headers say
+_CHOICE = re.compile(r"(?:option|choice)?[ _-]?([a-j])")
 
 
 def read(name: str, config: MultipleChoiceConfig) -> Benchmark:
@@ -24,14 +26,14 @@ def read(name: str, config: MultipleChoiceConfig) -> Benchmark:
     """
     key = f"evals.{name}"
     if config.path:
-        found = _folder(Path(config.path).expanduser(), config, key)
+        found = _folder(expanded(config.path, f"{key}.path"), config, key)
     elif config.source.startswith("tiny"):
         found = _tiny(config, key)
     else:
         from anima_exp.evals.choice.hub import read_hub
 
         found = read_hub(config, key)
-    titles, categories = _mapping(Path(config.path).expanduser()) if config.path else ({}, {})
+    titles, categories = _mapping(expanded(config.path)) if config.path else ({}, {})
     if not categories and set(found) <= set(MMLU_CATEGORIES):
         categories = MMLU_CATEGORIES
     subjects = [
@@ -74,19 +76,33 @@ def _dev_files(folder: Path, subject: str) -> Iterable[Path]:
 def questions_of(file: Path) -> list[Question]:
     """The rows of a CSV file: MMLU's without a header, or with columns named as in CMMLU, C-Eval.
 
-    Cells are plain text: the answers "None" and "N/A" are words.
+    Cells are plain text: the answers "None" and "N/A" are words. Empty rows are no questions.
+
+    Raises:
+        DataError: a row has other cells than the header or, without one, than the first row.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             rows = list(csv.reader(stream, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file} cannot be read as CSV: {error}.") from error
-    columns = _columns(rows[0]) if rows else None
-    start = 1 if columns else 0
+    numbered = [
+        (number, row) for number, row in enumerate(rows, start=1) if any(map(str.strip, row))
+    ]
+    if not numbered:
+        return []
+    first, head = numbered[0]
+    columns = _columns(head, f"{file}, row {first}")
     questions = []
-    for number, row in enumerate(rows[start:], start=start + 1):
-        cells = _named(row, columns) if columns else _unnamed(row)
-        questions.append(question(cells, f"{file}, row {number}"))
+    for number, row in numbered[1:] if columns else numbered:
+        where = f"{file}, row {number}"
+        if len(row) != len(head):
+            raise DataError(
+                f"{where} has {len(row)} cells, but {'the header' if columns else f'row {first}'} "
+                f"has {len(head)}. Put cells that hold a comma in quotes."
+            )
+        cells = dict(zip(columns, row, strict=True)) if columns else _unnamed(row)
+        questions.append(question(cells, where))
     return questions
 
 
@@ -109,14 +125,28 @@ def question(cells: Mapping[str, str], where: str) -> Question:
     return Question(cells["question"], tuple(choices), LETTERS.index(answer))
 
 
-def _columns(first: list[str]) -> list[str] | None:
+def _columns(first: list[str], where: str) -> list[str] | None:
     """The names in a header, small but for letters; None for a row that is a question already."""
-    names = [cell.strip() if cell.strip() in LETTERS else cell.strip().lower() for cell in first]
-    return names if {"question", "A", "B"} <= set(names) else None
+    names = [_column(cell.strip().lower()) for cell in first]
+    if {"question", "A", "B"} <= set(names):
+        if twice := [name for name in names if name and names.count(name) > 1]:
+            raise DataError(f"{where}: the header names the column {twice[0]} twice.")
+        return names
+    if names[-1] == "answer" or {"question", "answer"} <= set(names):
+        raise DataError(
+            f"{where} is a header without the columns question, A, B, C, ... and answer. It has: "
+            f"{', '.join(first)}."
+        )
+    return None
 
 
-def _named(row: list[str], columns: list[str]) -> dict[str, str]:
-    return dict(zip(columns, row, strict=False))
+def _column(name: str) -> str:
+    if name in _QUESTION:
+        return "question"
+    if name in _ANSWER:
+        return "answer"
+    choice = _CHOICE.fullmatch(name)
+    return choice[1].upper() if choice else name
 
 
 def _unnamed(row: list[str]) -> dict[str, str]:

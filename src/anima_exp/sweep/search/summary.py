@@ -85,7 +85,9 @@ def _best(file: SweepFile, study: Study) -> None:
     value = screen.number(metric, best.value)
     screen.say(visible(f"best     {metric} {value}: {cell.label} ({cell.folder})"))
     screen.say(visible(f"repeat   {summary.repeats(cell)}"))
-    if sum(trial.state is TrialState.COMPLETE for trial in study.trials) >= _ENOUGH_TO_COMPARE:
+    done = sum(trial.state is TrialState.COMPLETE for trial in study.trials)
+    if done >= _ENOUGH_TO_COMPARE:
         shares = sorted(study.importance().items(), key=lambda item: -item[1])
         told = ", ".join(f"{key} {share:.0%}" for key, share in shares)
-        screen.say(f"matters  {told}")
+        # One model of all that was searched, ranges too; but it takes chance for an effect.
+        screen.say(f"matters  {told} (fANOVA over {done} trials: an estimate, chance included)")

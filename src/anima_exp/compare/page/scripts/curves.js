@@ -104,7 +104,7 @@ function joined(group, which, many) {
     line: { color: group.colour, width: many ? 1 : 1.75 },
     marker: { size: 4 }, opacity: many ? 0.55 : 0.9,
     hovertemplate: `%{text}<br>step %{x}: %{y:${
-      which === "evaluations" ? FORMAT : ".4f"}}<extra></extra>`,
+      which === "evaluations" ? `${FORMAT}}${share ? "" : metric.unit}` : ".4f}"}<extra></extra>`,
   };
 }
 

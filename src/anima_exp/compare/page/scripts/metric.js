@@ -2,11 +2,15 @@
 
 const metric = found.metric;
 
-// A share as per cent, a loss with four digits; as the terminal writes them.
-const number = (value) => metric.kind === "share" ? `${(100 * value).toFixed(1)} %`
-  : metric.kind === "loss" ? value.toFixed(4) : String(Number(value.toPrecision(4)));
-const FORMAT = { share: ".1%", loss: ".4f", other: ".4~g" }[metric.kind];
-const TICKS = metric.kind === "share" ? ".0%" : "";
+// As the terminal writes them: results/metric.py describes each metric.
+const number = (value) => (metric.factor * value).toLocaleString("en-US", {
+  minimumFractionDigits: metric.decimals,
+  maximumFractionDigits: metric.decimals,
+  useGrouping: metric.grouped,
+}) + metric.unit;
+const share = metric.factor === 100;
+const FORMAT = share ? `.${metric.decimals}%` : `.${metric.decimals}f`;
+const TICKS = share ? ".0%" : "";
 const axis = () => ({ title: { text: plain(metric.name) }, tickformat: TICKS });
 const better = (a, b) => metric.minimize ? a - b : b - a;
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;

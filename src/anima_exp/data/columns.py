@@ -1,0 +1,63 @@
+"""Which columns of a row a recipe reads, and which of the others hold something."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from anima_exp.data.example import Row
+
+# Columns in which the known formats keep a part of the conversation.
+CONVERSATION = frozenset(
+    {"history", "system", "system_prompt", "messages", "conversation", "conversations"}
+)
+_MOST_COLUMNS = 100  # that are counted by name, besides those of a conversation
+
+
+class Watched(dict[str, Any]):
+    """A row that remembers which of its columns were read."""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__(row)
+        self._read: set[Any] = set()
+
+    def __getitem__(self, column: str) -> Any:
+        self._read.add(column)
+        return super().__getitem__(column)
+
+    def get(self, column: str, default: Any = None) -> Any:
+        self._read.add(column)
+        return super().get(column, default)
+
+    def pop(self, column: str, *default: Any) -> Any:
+        self._read.add(column)
+        return super().pop(column, *default)
+
+    def __iter__(self) -> Iterator[str]:
+        self._read |= dict.keys(self)
+        return super().__iter__()
+
+    def keys(self) -> Any:
+        self._read |= dict.keys(self)
+        return super().keys()
+
+    def values(self) -> Any:
+        self._read |= dict.keys(self)
+        return super().values()
+
+    def items(self) -> Any:
+        self._read |= dict.keys(self)
+        return super().items()
+
+    def copy(self) -> dict[str, Any]:
+        return dict(self.items())
+
+    def count_unread(self, unread: dict[str, int]) -> None:
+        """Add one for each column that holds something and was not read."""
+        for column, value in dict.items(self):
+            if column in self._read or not _holds_something(value):
+                continue
+            if column in unread or column in CONVERSATION or len(unread) < _MOST_COLUMNS:
+                unread[column] = unread.get(column, 0) + 1
+
+
+def _holds_something(value: Any) -> bool:
+    return bool(value.strip() if isinstance(value, str) else value) or value == 0

@@ -1,0 +1,74 @@
+"""Tell whether a text file is of the kind that its name says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from anima_exp import json_text
+from anima_exp.errors import DataError
+
+_BOM = b"\xef\xbb\xbf"
+SEEN_BYTES = 2**20  # of a file's beginning
+
+
+def check(seen: bytes, file: Path, *, lines: bool, commas: bool) -> None:
+    """Raise DataError for a file that is of another kind than its name says, as a whole.
+
+    Row by row every row would be bad, and each for a reason that leads astray.
+
+    Args:
+        seen: how the file begins.
+        lines: its name says JSON lines.
+        commas: its name says cells between commas.
+    """
+    if not seen.removeprefix(_BOM).strip():
+        raise DataError(f"{file} is empty.")
+    if seen.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in seen[:4]:
+        raise DataError(f"{file} is UTF-16, not UTF-8. Save it as UTF-8.")
+    text = seen.removeprefix(_BOM).lstrip()
+    first, _, rest = text.partition(b"\n")
+    if lines:
+        if text.startswith(b"[") and not _is_json(first):
+            list_of_rows = True
+        else:
+            list_of_rows = isinstance(_parsed(first), list) and not rest.strip()
+        if list_of_rows:
+            raise DataError(
+                f"{file} holds one JSON list, but a file of JSON lines has one object on each "
+                "line. Rename it to .json."
+            )
+        if text.startswith(b"{") and not _is_json(first) and _is_several_lines(text):
+            raise DataError(
+                f"{file} has objects over several lines, but a file of JSON lines has one object "
+                "on each line. Write each row on one line, or all rows as one list in a .json file."
+            )
+    for mark, name in ((b";", "semicolons"), (b"\t", "tabs")):
+        if commas and mark in first and b"," not in first:
+            raise DataError(
+                f"{file}: its header is separated by {name}, not by commas. Save it with commas as "
+                "separators" + (", or name it .tsv." if mark == b"\t" else ".")
+            )
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json_text.parse(text)
+    except ValueError:
+        return None
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json_text.parse(text)
+        return True
+    except ValueError:
+        return False
+
+
+def _is_several_lines(text: bytes) -> bool:
+    """Whether the text begins with one whole object that goes on behind its first line."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(text.decode("utf-8", errors="ignore"))
+    except (ValueError, RecursionError):
+        return False
+    return "\n" in text.decode("utf-8", errors="ignore")[:end]

@@ -1,0 +1,52 @@
+"""What was done to the rows of a data set besides encoding them, as one line a heading."""
+
+from collections.abc import Iterable
+
+from anima_exp.data.columns import CONVERSATION
+from anima_exp.data.tokens import Meta
+
+_MOST_NAMES = 10
+
+
+def notes(metas: Iterable[Meta], *, examples: int, recipe: str) -> dict[str, str]:
+    """Return the lines to print, by their heading; none if there is nothing to say.
+
+    Args:
+        examples: how many examples the sources gave in all.
+    """
+    metas = list(metas)
+    ends = sum(meta.ends for meta in metas)
+    spelled = sum(meta.spelled for meta in metas)
+    first = next((meta.first_spelled for meta in metas if meta.first_spelled), "")
+    unread: dict[str, int] = {}
+    for meta in metas:
+        for column, rows in meta.unread.items():
+            unread[column] = unread.get(column, 0) + rows
+    said: dict[str, str] = {}
+    if ends:
+        said["BOS, EOS"] = (
+            f"{ends / examples:.1%} of the rows already open with BOS or close with EOS; "
+            "each row gets both once"
+        )
+    if spelled:
+        said["text"] = (
+            f"{spelled:,} {_rows(spelled)} ({spelled / examples:.1%}) spell a special token, which "
+            f"stays text (first: {first}); a recipe of your own can return "
+            "Example(..., special_tokens=True)"
+        )
+    talk = {column: rows for column, rows in unread.items() if column in CONVERSATION}
+    if talk:
+        columns = ", ".join(f"{name} ({rows:,} {_rows(rows)})" for name, rows in talk.items())
+        said["left out"] = (
+            f"parts of conversations in columns that data.recipe={recipe} does not read: {columns}"
+        )
+    others = [column for column in unread if column not in CONVERSATION]
+    if others:
+        more = f" and {len(others) - _MOST_NAMES} more" if len(others) > _MOST_NAMES else ""
+        names = ", ".join(str(name) or "one without a name" for name in others[:_MOST_NAMES])
+        said["unread"] = f"other columns that data.recipe={recipe} does not read: {names}{more}"
+    return said
+
+
+def _rows(count: int) -> str:
+    return "row" if count == 1 else "rows"

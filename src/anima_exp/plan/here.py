@@ -1,0 +1,55 @@
+"""Plan a run for the machine that the command runs on: its GPU, or its processor and memory."""
+
+from dataclasses import replace
+
+import psutil  # type: ignore[import-untyped]
+
+from anima_exp import machine
+from anima_exp.config import RunConfig
+from anima_exp.plan.cards import CARDS, Card
+from anima_exp.plan.choose import choose
+from anima_exp.plan.lengths import Lengths
+from anima_exp.plan.memory import GB, GIB
+from anima_exp.plan.several import by_processes
+from anima_exp.plan.shape import Shape
+from anima_exp.plan.speed import OnCard
+
+_NAME = "this machine"
+
+
+def what_it_has() -> str:
+    """Return the name of this machine's first GPU, or of its processor."""
+    gpus = machine.gpus()
+    return gpus[0].name if gpus else machine.cpu()
+
+
+def this_machine(shape: Shape, config: RunConfig, found: Lengths) -> OnCard | None:
+    """Return how a run would use this machine; None if it has a GPU that nothing describes.
+
+    Its speed is known only for a GPU of the list.
+    """
+    gpus = machine.gpus()
+    if gpus is None:
+        return None
+    if not gpus:
+        memory = psutil.virtual_memory()
+        card = Card(_NAME, round(memory.total / GB), memory.total / GIB, 1, 1, 1)
+        how = choose(shape, config, found.largest, available=memory.available, gpu=False)
+        return OnCard(card, 1, how, None, context_gib=0.0)
+    gpu = gpus[0]
+    known = next((one for one in CARDS if _same(one.name, gpu.name)), None)
+    size = round(gpu.memory_gib * GIB / GB)
+    card = replace(
+        known or CARDS[0],
+        name=_NAME,
+        memory_gb=size,
+        visible_gib=gpu.memory_gib,
+    )
+    one = by_processes(shape, config, found, card, 1)
+    return one if known else replace(one, seconds_per_step=None, by_launches=False)
+
+
+def _same(listed: str, found: str) -> bool:
+    """Whether `NVIDIA A100-SXM4-80GB` is an `A100`."""
+    words = found.replace("-", " ").split()
+    return all(word in words for word in listed.split())
