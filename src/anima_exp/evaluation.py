@@ -48,6 +48,7 @@ def run(config: EvaluateConfig) -> None:
 
 def _run(config: EvaluateConfig, world: World) -> None:
     from anima_exp.data.prepare import prepare
+    from anima_exp.model import lora_update
     from anima_exp.model.tokenizer import load_tokenizer
 
     _refuse(config)
@@ -64,6 +65,9 @@ def _run(config: EvaluateConfig, world: World) -> None:
         return
     screen.show_plan(_plan(config, evals))
     model, _ = world.in_turn(lambda: load(config))
+    if config.run:
+        # As in training, whose forward pass rounds bf16 in other places than PEFT's own.
+        lora_update.use(model)
     check_positions(model, evals)
     found = measure(model, evals, world)
     if world.leads:
