@@ -4,8 +4,9 @@ import pytest
 import torch
 from bitsandbytes.nn import modules
 
-from anima_exp.config import ModelConfig, Precision, QuantConfig, Quantization
-from anima_exp.model import base
+from anima_exp.config import Attention, ModelConfig, Precision, QuantConfig, Quantization
+from anima_exp.errors import ModelError
+from anima_exp.model import base, base_config
 from anima_exp.model.generate import inference
 
 IDS = torch.tensor([[1, 17, 30, 8]])
@@ -47,3 +48,13 @@ def test_the_check_would_notice_the_other_kernel(logits, monkeypatch):
     monkeypatch.setattr(base, "keep_cpu_4bit_trainable", lambda model: None)
     with pytest.raises(AssertionError, match="repacked"):
         logits(True)
+
+
+def test_flash_attention_without_its_package_is_refused_and_nothing_is_fetched(monkeypatch):
+    monkeypatch.setattr(base_config, "find_spec", lambda name: None)
+    with pytest.raises(ModelError) as error:
+        base_config.attention_of(None, Attention.flash_attention_2)
+    assert str(error.value) == (
+        "model.attention=flash_attention_2 needs the package flash-attn, which is not installed. "
+        "Install it, or use model.attention=sdpa."
+    )
