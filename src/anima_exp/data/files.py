@@ -62,7 +62,8 @@ def _readable(file: Path, reader: Reader) -> Iterator[NumberedRow]:
         if reader is not _parquet:
             with _open(file) as stream:
                 seen = stream.read(file_format.SEEN_BYTES)
-            file_format.check(seen, file, lines=reader is _jsonl, commas=reader is _csv)
+            kinds = {"listed": reader is _json, "lines": reader is _jsonl, "commas": reader is _csv}
+            file_format.check(seen, file, **kinds)
         yield from reader(file)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
