@@ -39,6 +39,16 @@ def test_a_file_of_lines_or_a_list(load, tmp_path, name):
     assert (second.id, second.text, second.category, second.reference) == ("b", "A\u2028B", "", "C")
 
 
+def test_of_several_turns_the_first_is_asked_and_that_is_told(load, tmp_path, capsys):
+    rows = [{"question_id": n, "turns": [f"Write {n}.", "Shorter."]} for n in (1, 2)]
+    (tmp_path / "a.jsonl").write_text(lines([*rows, {"question_id": 3, "turns": ["Alone."]}]))
+    assert [q.text for q in load(tmp_path / "a.jsonl")] == ["Write 1.", "Write 2.", "Alone."]
+    assert capsys.readouterr().err == (
+        f"anima_exp: questions={tmp_path}/a.jsonl: 2 rows have several turns; only the first turn "
+        "of each is used.\n"
+    )
+
+
 def test_a_translation_is_asked_to_the_letter(load, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(ROWS), encoding="utf-8")
     assert [q.text for q in load(tmp_path / "a.json", translated=True)] == ["问题：为什么？", "乙"]
@@ -62,6 +72,11 @@ def test_only_the_first_questions(load, tmp_path):
             {"question_id": [3], "text": "Q"},
             "line 3: field 'question_id' is a list; give a whole number",
         ),
+        (
+            {"question_id": 3, "turns": [3]},
+            "line 3: field 'text' is missing; the row has question_id",
+        ),
+        ({"question_id": 3, "text": "Q", "category": 3}, "line 3: field 'category' is a number"),
         ([3], "line 3: not an object with named columns but one list"),
     ],
 )

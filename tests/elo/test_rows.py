@@ -4,7 +4,9 @@ import re
 import made
 import pytest
 
+from anima_exp.elo.answers import read_answers
 from anima_exp.elo.rows import read
+from anima_exp.elo.verdicts import verdicts
 from anima_exp.errors import DataError
 
 
@@ -87,9 +89,25 @@ def broken(**changes):
         (broken(score=[1, float("nan")]), "score is [1, NaN]; it must be"),
         (broken(model2="a"), "both answers are of a"),
         ({"question_id": 1, "model_1": "a", "model_2": "b", "g1_winner": "A", "g2_winner": "tie"},
-         "g1_winner is 'A'; it must be one of model_1, model_2, tie, error"),
+         'g1_winner is "A"; it must be one of model_1, model_2, tie, error'),
         ({"question_id": 1, "model": "a", "score": 7}, "a grade of one answer (model, score)"),
         ([1], "not an object with named columns but one list"),
+        (broken(model1=3), "model1 is 3; it must be a name."),
+        (broken(model1=["a"]), 'model1 is ["a"]; it must be a name.'),
+        (broken(model2=" "), 'model2 is " "; it must be a name.'),
+        (broken(question_id=[1]), "question_id is [1]; it must be a number or a text."),
+        (broken(question_id=True), "question_id is true; it must be a number or a text."),
+        (broken(answer1_id={"a": 1}), 'answer1_id is {"a": 1}; it must be a number or a text.'),
+        (broken(category=7), "category is 7; it must be a text."),
+        (broken(judge=["gpt-4"]), 'judge is ["gpt-4"]; it must be a text.'),
+        (broken(parsed="false"), 'parsed is "false"; it must be true or false.'),
+        (broken(length1=-1), "length1 is -1; it must be a number of characters."),
+        (broken(score=10**400), f"score is {'1' + '0' * 59}...; it must be two numbers"),
+        ({"model_a": "a", "model_b": "b", "winner": "a"},
+         'winner is "a"; it must be one of model_a, model_b, tie, tie (bothbad).'),
+        ({"model_a": "a", "model_b": False, "winner": "tie"}, "model_b is false; it must be a"),
+        ({"question_id": 1, "model_1": "a", "model_2": "b", "g1_winner": "tie", "g2_winner": "tie",
+          "turn": True}, "turn is true; it must be 1, 2, ..."),
     ],
 )  # fmt: skip
 def test_a_bad_row_is_named_by_file_and_row(tmp_path, row, told):
@@ -116,3 +134,47 @@ def test_what_holds_no_verdicts_is_said(tmp_path, name, told):
     (tmp_path / "folder").mkdir()
     with pytest.raises(DataError, match=f"{name}.* {told}"):
         read([tmp_path / name])
+
+
+BATTLES = [
+    {"model_a": "a", "model_b": "b", "winner": winner, "turn": 3, "tstamp": 1e9, "judge": f"u{n}"}
+    for n, winner in enumerate(["model_a", "model_b", "tie", "tie (bothbad)"])
+]
+
+
+@pytest.mark.parametrize("name", ["battles.jsonl", "battles.json"])
+def test_battles_of_the_arena_are_verdicts_each_on_a_question_of_its_own(tmp_path, name):
+    path = made.write(tmp_path / name, BATTLES)
+    if name.endswith(".json"):
+        path.write_text(json.dumps(BATTLES))
+    rows = read([path])
+    assert [row.outcome for row in rows] == [1.0, 0.0, 0.5, 0.5]
+    assert {row.models for row in rows} == {("a", "b")}
+    assert len({row.question for row in rows}) == 4
+    assert {row.turn for row in rows} == {1} and {row.judge for row in rows} == {""}
+    # Other models met on other questions, and that is no mistake here.
+    more = made.write(tmp_path / "more.jsonl", [{**BATTLES[0], "model_b": "c"}])
+    found, notes = verdicts(read([path, more]), answers={})
+    assert (len(found), notes) == (5, [])
+
+
+def test_answers_of_present_fastchat_files_are_their_first_turn(tmp_path):
+    row = {"question_id": 1, "answer_id": "x", "model_id": "m", "tstamp": 1.0}
+    row["choices"] = [{"index": 0, "turns": ["one", "two"]}]
+    found = read_answers([made.write(tmp_path / "m.jsonl", [row])])
+    assert found["x"].length == len("one")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"model_id": 3}, "model_id is 3; it must be a text."),
+        ({"answer_id": [1]}, "answer_id is [1]; it must be a number or a text."),
+        ({"text": ["a"]}, "there is no text, generation or generation_truncated."),
+    ],
+)
+def test_an_answer_of_a_strange_type_is_one_line(tmp_path, changes, told):
+    row = {"answer_id": "x", "model_id": "m", "text": "a"} | changes
+    path = made.write(tmp_path / "m.jsonl", [row])
+    with pytest.raises(DataError, match=re.escape(f"{path}, row 1: {told}")):
+        read_answers([path])

@@ -8,6 +8,7 @@ from judge_files import answers, config, write
 from anima_exp.errors import AnimaError, ConfigError, DataError
 from anima_exp.judge.answers import read_answers
 from anima_exp.judge.matches import pairs
+from anima_exp.judge.questions import read_questions
 from anima_exp.judge.run import judge
 from anima_exp.results.short_id import short_id
 
@@ -167,3 +168,24 @@ def test_settings_that_cannot_be_are_one_line(tmp_path, key):
         judge(config(tmp_path, None, **{key: value}))
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_fastchats_present_files_are_read_by_their_first_turns(tmp_path, capsys):
+    questions = [{"question_id": n, "turns": [f"Write {n}.", "Shorter."]} for n in (1, 2)]
+    files = [
+        write(
+            tmp_path / f"{m}.jsonl",
+            [
+                {"question_id": n, "answer_id": f"{m}{n}", "model_id": m,
+                 "choices": [{"index": 0, "turns": [f"{m} {n}", "two"]}]}
+                for n in (1, 2)
+            ],
+        )
+        for m in "xy"
+    ]  # fmt: skip
+    known = read_questions(str(write(tmp_path / "q.jsonl", questions)))
+    players = read_answers([str(file) for file in files])
+    assert {key: one.text for key, one in known.items()} == {"1": "Write 1.", "2": "Write 2."}
+    assert [one.text for one in players["x"].values()] == ["x 1", "x 2"]
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 3 and all("2 rows have several turns" in line for line in told)

@@ -1,5 +1,6 @@
 """A verdict that was given is kept: nothing is asked twice, nothing overwritten, nothing torn."""
 
+import json
 from io import FileIO
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from judge_server import RELATIVE, serving
 from anima_exp.errors import DataError, InUse, RunError
 from anima_exp.judge.config import Kind
 from anima_exp.judge.run import judge
-from anima_exp.judge.store import Store
+from anima_exp.judge.store import Store, read_only
 
 
 def test_a_second_run_asks_nothing(tmp_path):
@@ -160,3 +161,16 @@ def test_names_that_no_file_can_have(tmp_path):
         judge(config(tmp_path, server.url, files, judge_model="org/judge"))
     assert len(verdicts(tmp_path)) == 4
     assert {row["model1"] for row in verdicts(tmp_path)} == {"org/a:7b 中文", "org/b:7b 中文"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"parsed": "yes"}, {"score": True}, {"score": [1]}, {"text": ["a"]}, {"key": 3}]
+)
+def test_a_stored_verdict_of_strange_types_is_one_line(tmp_path, change):
+    row = {"key": "k", "parsed": True, "score": 1, "text": "a"}
+    path = tmp_path / "store" / "verdicts.jsonl"
+    path.parent.mkdir()
+    path.write_text(f"{json.dumps(row)}\n{json.dumps(row | change)}\n")
+    with pytest.raises(DataError, match=r"verdicts\.jsonl, line 2: no verdict can be read there"):
+        Store(tmp_path).__enter__()
+    assert list(read_only(tmp_path)) == ["k"]

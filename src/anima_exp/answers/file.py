@@ -104,6 +104,9 @@ def _row(line: str, where: str) -> Row:
         row = None
     if not isinstance(row, dict) or not {"question_id", "question", "metadata", "text"} <= set(row):
         raise RunError(f"{where} is no answer that was written here. {_ANOTHER}")
+    kinds = {"question_id": int | str, "text": str, "tokens": int, "finish": str}
+    if any(key in row and not isinstance(row[key], kind) for key, kind in kinds.items()):
+        raise RunError(f"{where} is no answer that was written here. {_ANOTHER}")
     return row
 
 

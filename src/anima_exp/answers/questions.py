@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anima_exp.answers import download
+from anima_exp.answers.text import first_turn, first_turn_alone
 from anima_exp.config import AnsweringConfig
 from anima_exp.data import files
 from anima_exp.data.file_rows import FileRow, placed
 from anima_exp.errors import DataError
+from anima_exp.terminal import tell
 
 TINY = {"tiny_zh": "zh", "tiny_en": "en"}  # unseen tasks of the embedded world
 TINY_QUESTIONS = 80  # as many as Vicuna's
@@ -21,6 +23,7 @@ class Question:
     text: str  # as it is asked, to the letter
     category: str = ""
     reference: str | None = None  # the one right answer, where there is one
+    turns: bool = False  # it has more turns, which are not asked
 
 
 def load(place: str, config: AnsweringConfig, *, key: str, cache: Path) -> list[Question]:
@@ -40,7 +43,10 @@ def load(place: str, config: AnsweringConfig, *, key: str, cache: Path) -> list[
         file = download.fetch(place, key=key, cache=cache, check=lambda f: _read(f, place, config))
     else:
         file = files.find(place, key=key)
-    return _read(file, place, config)[:most]
+    found = _read(file, place, config)[:most]
+    if turns := sum(question.turns for question in found):
+        tell(first_turn_alone(turns, f"{key}={place}"))
+    return found
 
 
 def _read(file: Path, place: str, config: AnsweringConfig) -> list[Question]:
@@ -68,6 +74,8 @@ def _questions(rows: Iterable[FileRow], place: str, *, translated: bool) -> list
 
 
 def _question(row: FileRow, *, translated: bool) -> Question:
+    values, turns = first_turn(row.values)
+    row = FileRow(row.where, values)
     key = "translation" if translated else "text"
     if translated and key not in row.values and "text" in row.values:
         raise DataError(f"{row.where}: no '{key}'. translated=false asks 'text'.")
@@ -76,7 +84,7 @@ def _question(row: FileRow, *, translated: bool) -> Question:
     for field, value in ((key, text), ("reference", reference)):
         if value is not None and not value.strip():
             raise DataError(f"{row.where}: field '{field}' is empty.")
-    return Question(identity, text, str(row.values.get("category") or ""), reference)
+    return Question(identity, text, row.optional("category") or "", reference, turns)
 
 
 def _tiny(count: int, language: str) -> list[Question]:

@@ -11,18 +11,21 @@ _BOM = b"\xef\xbb\xbf"
 SEEN_BYTES = 2**20  # of a file's beginning
 
 
-def check(seen: bytes, file: Path, *, lines: bool, commas: bool) -> None:
+def check(seen: bytes, file: Path, *, listed: bool, lines: bool, commas: bool) -> None:
     """Raise DataError for a file that is of another kind than its name says, as a whole.
 
     Row by row every row would be bad, and each for a reason that leads astray.
 
     Args:
         seen: how the file begins.
+        listed: its name says one JSON list.
         lines: its name says JSON lines.
         commas: its name says cells between commas.
     """
     if not seen.removeprefix(_BOM).strip():
-        return  # nothing to tell it by: its reader knows whether such a file has no rows
+        if listed:
+            raise DataError(f"{file} is empty.")
+        return  # a file of no rows
     if seen.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in seen[:4]:
         raise DataError(f"{file} is UTF-16, not UTF-8. Save it as UTF-8.")
     text = seen.removeprefix(_BOM).lstrip()

@@ -62,7 +62,8 @@ def _readable(file: Path, reader: Reader) -> Iterator[NumberedRow]:
         if reader is not _parquet:
             with _open(file) as stream:
                 seen = stream.read(file_format.SEEN_BYTES)
-            file_format.check(seen, file, lines=reader is _jsonl, commas=reader is _csv)
+            kinds = {"listed": reader is _json, "lines": reader is _jsonl, "commas": reader is _csv}
+            file_format.check(seen, file, **kinds)
         yield from reader(file)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
@@ -73,8 +74,6 @@ def _json(file: Path) -> Iterator[NumberedRow]:
     try:
         found = repeated_names.parse(_decode(_read(file), file))
     except json.JSONDecodeError as error:
-        if not error.doc.strip():
-            raise DataError(f"{file} is empty.") from error
         where = f"line {error.lineno}, column {error.colno}"
         raise DataError(f"{file} is not JSON: {error.msg} at {where}.") from error
     except ValueError as error:  # it may be JSON, but none that Python can hold

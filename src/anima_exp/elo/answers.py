@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anima_exp.answers.text import answer_field, answer_in
+from anima_exp.answers.text import answer_field, answer_in, first_turn
+from anima_exp.elo.fields import identifier, text_of
 from anima_exp.elo.names import short
 from anima_exp.elo.rows import lines
 from anima_exp.errors import DataError
@@ -28,9 +29,10 @@ def read_answers(paths: Sequence[Path]) -> dict[str, Answer]:
     for path in paths:
         count = 0
         for number, fields in lines(path):
-            text = _text(fields, f"{path}, row {number}")
-            models = [short(path.stem), str(fields.get("model_id") or "")]
-            key = str(fields.get("answer_id") or short_id(text))
+            at = f"{path}, row {number}"
+            text = _text(first_turn(fields)[0], at)
+            models = [short(path.stem), text_of(fields, "model_id", at) or ""]
+            key = identifier(fields, "answer_id", at) or short_id(text)
             found.setdefault(key, Answer(tuple(filter(None, models)), len(text)))
             count += 1
         if not count:

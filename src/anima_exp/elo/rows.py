@@ -1,20 +1,21 @@
 """Files of verdicts -> rows of one shape, whichever program wrote them.
 
-Three forms are read, one JSON object a line:
+Four forms are read, one JSON object a line or a list of them in a .json file:
 
 * ours, of `python -m anima_exp.judge`: names its players as `model1` and `model2`;
 * QLoRA's released ratings and FastChat's reviews: know answers by id, players by the file's name;
-* FastChat's pair judgments of MT-bench: both orders in one row, `g1_winner` and `g2_winner`.
+* FastChat's pair judgments of MT-bench: both orders in one row, `g1_winner` and `g2_winner`;
+* battles of Chatbot Arena: `model_a`, `model_b` and `winner`, each on a question of its own.
 """
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anima_exp.data.files import json_lines
+from anima_exp.data import files
+from anima_exp.elo.fields import count, field, name, needed, shown, text_of
 from anima_exp.elo.progress import Say, quiet
 from anima_exp.errors import DataError
 
@@ -37,13 +38,14 @@ class Row:
     relative: bool  # two scores were asked for, not one of three classes
     lengths: tuple[int, int] | None  # characters
     judge: str
+    battle: bool = False  # its question is asked of these two models alone
 
 
 def read(paths: Sequence[Path], *, say: Say = quiet) -> list[Row]:
     """Every row of the files, and of the *.jsonl in the folders, in the order given.
 
     Raises:
-        DataError: a path is not there, or a row is not what one of the three forms says.
+        DataError: a path is not there, or a row is not what one of the four forms says.
     """
     found: list[Row] = []
     for path in _files(paths):
@@ -63,7 +65,8 @@ def lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         DataError: the file cannot be read, or a line is not a JSON object.
     """
-    for number, fields in json_lines(path):
+    listed = path.name.lower().endswith((".json", ".json.gz"))
+    for number, fields in (files.rows if listed else files.json_lines)(path):
         if isinstance(fields, DataError):
             raise DataError(f"{path}, row {number}: {fields}. Mend or drop it.")
         yield number, dict(fields)
@@ -89,69 +92,101 @@ def _rows(path: Path, line: int, fields: dict[str, Any]) -> Iterator[Row]:
     if "g1_winner" in fields:
         yield from _both_orders(path, line, fields)
         return
+    if "model_a" in fields and "winner" in fields:
+        yield _battle(path, line, fields)
+        return
     if "score" in fields and "model" in fields and "answer1_id" not in fields:
         raise DataError(
             f"{at}: a grade of one answer (model, score) has no opponent. Give pair judgments."
         )
     models = None
     if "model1" in fields or "model2" in fields:
-        models = (_name(_field(fields, "model1", at)), _name(_field(fields, "model2", at)))
+        models = (name(fields, "model1", at), name(fields, "model2", at))
     yield _one(path, line, fields, models=models)
 
 
 def _one(path: Path, line: int, fields: dict[str, Any], *, models: tuple[str, str] | None) -> Row:
     at = f"{path}, row {line}"
-    scores, outcome, relative = _score(_field(fields, "score", at), at)
+    scores, outcome, relative = _score(field(fields, "score", at), at)
+    if not isinstance(fields.get("parsed", True), bool):
+        raise DataError(f"{at}: parsed is {shown(fields['parsed'])}; it must be true or false.")
     if fields.get("parsed") is False:
         scores, outcome = None, None
     ids = None
     if models is None or "answer1_id" in fields:
-        ids = (str(_field(fields, "answer1_id", at)), str(_field(fields, "answer2_id", at)))
+        ids = (needed(fields, "answer1_id", at), needed(fields, "answer2_id", at))
     if models:
         _two(*models, at)
-    lengths = (fields.get("length1"), fields.get("length2"))
-    whole = all(isinstance(length, int) for length in lengths)
+    lengths = count(fields, "length1", at), count(fields, "length2", at)
     return Row(
         file=path,
         line=line,
         question=_question(fields, at),
         turn=1,
-        category=_text(fields.get("category")),
+        category=text_of(fields, "category", at),
         ids=ids,
         models=models,
         scores=scores,
         outcome=outcome,
         relative=relative,
-        lengths=lengths if whole else None,  # type: ignore[arg-type]
-        judge=str(fields.get("judge") or ""),
+        lengths=None if None in lengths else lengths,  # type: ignore[arg-type]
+        judge=text_of(fields, "judge", at) or "",
+    )
+
+
+def _battle(path: Path, line: int, fields: dict[str, Any]) -> Row:
+    """A person asked two models and chose; Arena's `turn` counts the turns of the talk."""
+    at = f"{path}, row {line}"
+    first, second = name(fields, "model_a", at), name(fields, "model_b", at)
+    _two(first, second, at)
+    won = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5, "tie (bothbad)": 0.5}
+    winner = fields["winner"]
+    if not isinstance(winner, str) or winner not in won:
+        raise DataError(f"{at}: winner is {shown(winner)}; it must be one of {', '.join(won)}.")
+    return Row(
+        file=path,
+        line=line,
+        question=f"{path}:{line}",
+        turn=1,
+        category=text_of(fields, "category", at),
+        ids=None,
+        models=(first, second),
+        scores=None,
+        outcome=won[winner],
+        relative=False,
+        lengths=None,
+        judge="",  # each voter has a name of its own
+        battle=True,
     )
 
 
 def _both_orders(path: Path, line: int, fields: dict[str, Any]) -> Iterator[Row]:
     """FastChat shows model_1 first in game 1 and second in game 2; winners are named as models."""
     at = f"{path}, row {line}"
-    first, second = (_name(_field(fields, name, at)) for name in ("model_1", "model_2"))
+    first, second = name(fields, "model_1", at), name(fields, "model_2", at)
     _two(first, second, at)
     won = {"model_1": 1.0, "model_2": 0.0, "tie": 0.5, "error": None}
     for game, swapped in (("g1_winner", False), ("g2_winner", True)):
-        winner = _field(fields, game, at)
+        winner = field(fields, game, at)
         if not isinstance(winner, str) or winner not in won:
-            raise DataError(f"{at}: {game} is {winner!r}; it must be one of {', '.join(won)}.")
+            raise DataError(f"{at}: {game} is {shown(winner)}; it must be one of {', '.join(won)}.")
         outcome = won[winner]
         judge = fields.get("judge")
+        if isinstance(judge, list) and judge:  # the model and the name of its prompt
+            judge = judge[0]
         yield Row(
             file=path,
             line=line,
             question=_question(fields, at),
             turn=_turn(fields, at),
-            category=_text(fields.get("category")),
+            category=text_of(fields, "category", at),
             ids=None,
             models=(second, first) if swapped else (first, second),
             scores=None,
             outcome=1 - outcome if swapped and outcome is not None else outcome,
             relative=False,
             lengths=None,
-            judge=str(judge[0] if isinstance(judge, list) and judge else judge or ""),
+            judge=text_of({"judge": judge}, "judge", at) or "",
         )
 
 
@@ -165,21 +200,14 @@ def _score(value: Any, at: str) -> tuple[tuple[float, float] | None, float | Non
     if _is_number(value) and value in (-1, *_OUTCOMES):
         return None, _OUTCOMES.get(int(value)), False
     raise DataError(
-        f"{at}: score is {json.dumps(value)[:60]}; it must be two numbers ([-1, -1] where the "
+        f"{at}: score is {shown(value)}; it must be two numbers ([-1, -1] where the "
         "verdict was not parsed), or 1, 2, 3 or -1."
     )
 
 
-def _field(fields: dict[str, Any], name: str, at: str) -> Any:
-    if fields.get(name) is None:
-        raise DataError(f"{at}: there is no {name}. The row has {', '.join(fields) or 'nothing'}.")
-    return fields[name]
-
-
 def _question(fields: dict[str, Any], at: str) -> str:
     # Open Assistant's benchmark knows its questions as messages.
-    name = "message_id" if "message_id" in fields else "question_id"
-    return _name(_field(fields, name, at))
+    return needed(fields, "message_id" if "message_id" in fields else "question_id", at)
 
 
 def _two(first: str, second: str, at: str) -> None:
@@ -189,19 +217,15 @@ def _two(first: str, second: str, at: str) -> None:
 
 def _turn(fields: dict[str, Any], at: str) -> int:
     turn = fields.get("turn", 1)
-    if not isinstance(turn, int):
-        raise DataError(f"{at}: turn is {turn!r}; it must be 1, 2, ...")
+    if not isinstance(turn, int) or isinstance(turn, bool):
+        raise DataError(f"{at}: turn is {shown(turn)}; it must be 1, 2, ...")
     return turn
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else _name(value)
-
-
-def _name(value: Any) -> str:
-    """Halves of characters, which JSON can hold and no file can, are spelled out."""
-    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of more than 300 digits
+        return False

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anima_exp.elo.answers import Answer
+from anima_exp.elo.fields import needed, text_of
 from anima_exp.elo.identity import identify
 from anima_exp.elo.rows import Row, lines
 from anima_exp.errors import DataError
@@ -101,7 +102,7 @@ def _same_questions(
     rows: Sequence[Row], players: Sequence[tuple[str, str]], *, different: str
 ) -> list[int]:
     """Places of the rows to keep."""
-    if different == "keep":
+    if different == "keep" or all(row.battle for row in rows):
         return list(range(len(rows)))
     asked: dict[tuple[object, ...], dict[tuple[str, int], Row]] = {}
     for row, pair in zip(rows, players, strict=True):
@@ -127,11 +128,12 @@ def _same_questions(
 
 
 def _categories(path: Path) -> dict[str, str]:
-    return {
-        str(fields.get("question_id")): str(fields["category"])
-        for _, fields in lines(path)
-        if fields.get("category") is not None
-    }
+    found = {}
+    for number, fields in lines(path):
+        at = f"{path}, row {number}"
+        if category := text_of(fields, "category", at):
+            found[needed(fields, "question_id", at)] = category
+    return found
 
 
 def _lengths(row: Row, answers: Mapping[str, Answer]) -> tuple[int, int] | None:

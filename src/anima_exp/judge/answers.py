@@ -1,6 +1,6 @@
 """Files of answers -> who answered which question, and how.
 
-A row is FastChat's (question_id, text, model_id, answer_id), a generation of QLoRA's
+A row is FastChat's (question_id, text or choices, model_id, answer_id), a generation of QLoRA's
 (question_id, text = the question, generation or generation_truncated), or ours: FastChat's with
 question, category and reference.
 """
@@ -9,10 +9,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from anima_exp.answers.text import answer_field, answer_in
+from anima_exp.answers.text import answer_field, answer_in, first_turn, first_turn_alone
 from anima_exp.data.file_rows import FileRow, read
 from anima_exp.errors import DataError
 from anima_exp.results.short_id import short_id
+from anima_exp.terminal import tell
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,10 @@ def read_answers(paths: list[str]) -> dict[str, Player]:
     """
     players: dict[str, Player] = {}
     for path, name in zip(paths, _names(paths), strict=True):
+        turns = 0
         for row in read(path, key="answers"):
+            values, more = first_turn(row.values)
+            turns, row = turns + more, FileRow(row.where, values)
             answer = _answer(row, name)
             own = players.setdefault(answer.model, {})
             if before := own.get(str(answer.question_id)):
@@ -51,6 +55,8 @@ def read_answers(paths: list[str]) -> dict[str, Player]:
                     "them different model_id."
                 )
             own[str(answer.question_id)] = answer
+        if turns:
+            tell(first_turn_alone(turns, f"answers={path}"))
     if len(players) < 2:
         raise DataError(
             f"answers={','.join(paths)} are all of one model, '{next(iter(players))}'; "

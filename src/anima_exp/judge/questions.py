@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from anima_exp.data.file_rows import read
+from anima_exp.answers.text import first_turn, first_turn_alone
+from anima_exp.data.file_rows import FileRow, read
 from anima_exp.errors import DataError
 from anima_exp.judge.answers import Answer
+from anima_exp.terminal import tell
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,10 @@ class Question:
 def read_questions(path: str) -> dict[str, Question]:
     """Raises DataError: the file or a row cannot be read, or an id stands twice."""
     found: dict[str, Question] = {}
+    turns = 0
     for row in read(path, key="questions"):
+        values, more = first_turn(row.values)
+        turns, row = turns + more, FileRow(row.where, values)
         question = Question(
             question_id=row.identifier("question_id"),
             text=row.text("text"),
@@ -29,6 +34,8 @@ def read_questions(path: str) -> dict[str, Question]:
         if str(question.question_id) in found:
             raise DataError(f"{row.where}: question_id {question.question_id} stands there twice.")
         found[str(question.question_id)] = question
+    if turns:
+        tell(first_turn_alone(turns, f"questions={path}"))
     return found
 
 

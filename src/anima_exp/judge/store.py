@@ -80,7 +80,7 @@ class Store:
         self._know(row)
 
     def _know(self, row: Row) -> None:
-        _ = row["parsed"], row["score"], row["text"]  # or it is no verdict
+        _check(row)
         self.rows[row["key"]] = row
 
     def _load(self) -> None:
@@ -111,10 +111,21 @@ def read_only(folder: Path) -> dict[str, Row]:
     for line in path.read_bytes().split(b"\n") if path.is_file() else []:
         try:
             row = json_text.parse(line)
+            _check(row)
             rows[row["key"]] = row
         except (ValueError, TypeError, KeyError):
             continue
     return rows
+
+
+def _check(row: Any) -> None:
+    """Raises ValueError, TypeError or KeyError: it is no verdict as this program stores it."""
+    key, parsed, score, text = row["key"], row["parsed"], row["score"], row["text"]
+    if not isinstance(key, str) or not isinstance(parsed, bool) or not isinstance(text, str):
+        raise TypeError
+    for one in score if isinstance(score, list) and len(score) == 2 else [score]:
+        if isinstance(one, bool) or not isinstance(one, int | float):
+            raise TypeError
 
 
 def not_written(folder: Path, error: OSError) -> RunError:
