@@ -144,7 +144,9 @@ def test_other_faults_of_files_are_one_line(tmp_path):
             matches(list(paths))
         assert told in str(error.value), paths
         assert "\n" not in str(error.value)
-    with pytest.raises(ConfigError, match=r"reference_player=aa is none of the models\. There are: first, a, b\.$"):
+    with pytest.raises(
+        ConfigError, match=r"reference_player=aa is none of the models\. There are: first, a, b\.$"
+    ):
         matches([a, b], reference_player="aa")
 
 
