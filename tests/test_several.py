@@ -218,3 +218,37 @@ def test_as_many_processes_as_were_asked_for(compose):
     assert check_processes(compose("trainer.gpus=3"), Place()) == 3
     assert check_processes(compose("launcher.gpus_per_job=2"), Place()) == 2
     assert check_processes(compose("trainer.gpus=4"), Place(1, 4)) == 4
+
+
+TWO_RUNS = """
+import os, sys
+import hydra
+from anima_exp.compose import install, parse
+from anima_exp.experiment import run
+from anima_exp.paths import shipped
+
+install()
+before = dict(os.environ)
+for folder in ("first", "second"):
+    with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
+        config = parse(hydra.compose("train", overrides=[*sys.argv[1:], f"folder={folder}"]))
+    run(config)
+    for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"):
+        assert os.environ[name] == before[name]
+"""
+
+
+@pytest.mark.slow  # two processes that load a model
+def test_the_processes_of_torchrun_make_a_second_run_together(tmp_path):
+    (tmp_path / "two_runs.py").write_text(TWO_RUNS)
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    few = ["trainer.steps=2", "trainer.batch_size=4", "data.rows=32", "evals=[heldout]"]
+    done = subprocess.run(
+        [sys.executable, "-m", *torchrun, "two_runs.py", *few, "tracking=none"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    records = [Record.load(tmp_path / folder) for folder in ("first", "second")]
+    assert [record.processes for record in records] == [2, 2]
+    assert [record.starts for record in records] == [1, 1]
+    assert records[0].scores == pytest.approx(records[1].scores)

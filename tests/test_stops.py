@@ -118,7 +118,7 @@ def test_one_of_several_processes_leaves_with_what_became_of_it(
 ):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(launched, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(launched, "end_with_parent", lambda _: None)
     monkeypatch.setattr(launched, "read", lambda _: None)
     monkeypatch.setattr(experiment, "run", raises(error))
     assert launched.main("config.yaml", "0") == code

@@ -50,6 +50,7 @@ def grid(sweep, *arguments):
     parser, composer = hydras()
     settings = OmegaConf.to_container(OmegaConf.load(FILES[sweep]).hydra.sweeper)
     settings.pop("published", None)
+    settings.pop("about", None)
     points = expand(parser, arguments, **settings)
     return compose_grid(points, composer, group=sweep, check_inputs=check_inputs)
 
@@ -185,3 +186,11 @@ def test_a_run_that_two_sweeps_want_is_one_run():
 def test_full_fine_tuning_and_adapters_see_equally_many_examples():
     trainers = [cell.config.trainer for cell in grid("full_vs_lora").cells]
     assert {trainer.steps * trainer.batch_size for trainer in trainers} == {160_000}
+
+
+@pytest.mark.parametrize("sweep", FILES)
+def test_a_question_is_about_a_setting_that_the_sweep_varies(sweep):
+    settings = OmegaConf.to_container(OmegaConf.load(FILES[sweep]).hydra.sweeper)
+    rows = [key for row in settings.get("rows", []) for key in row]
+    varied = {*settings.get("params", {}), *settings.get("factors", {}), *rows}
+    assert settings.get("about") in {None, *varied}

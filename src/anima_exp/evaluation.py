@@ -16,7 +16,7 @@ from anima_exp.data import templates
 from anima_exp.errors import ConfigError
 from anima_exp.evals.choice.export import export
 from anima_exp.evals.measure import Evals, Measured, check_positions, measure, prepare_evals
-from anima_exp.finished import load, name, record
+from anima_exp.finished import load, name, record, run_of
 from anima_exp.lookup import function
 from anima_exp.parallel.join import joined
 from anima_exp.parallel.place import place
@@ -48,6 +48,7 @@ def run(config: EvaluateConfig) -> None:
 
 def _run(config: EvaluateConfig, world: World) -> None:
     from anima_exp.data.prepare import prepare
+    from anima_exp.model import lora_update
     from anima_exp.model.tokenizer import load_tokenizer
 
     _refuse(config)
@@ -64,6 +65,9 @@ def _run(config: EvaluateConfig, world: World) -> None:
         return
     screen.show_plan(_plan(config, evals))
     model, _ = world.in_turn(lambda: load(config))
+    if config.run or (config.adapter and run_of(config.adapter)):
+        # As in training, whose forward pass rounds bf16 in other places than PEFT's own.
+        lora_update.use(model)
     check_positions(model, evals)
     found = measure(model, evals, world)
     if world.leads:

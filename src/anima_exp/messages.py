@@ -106,6 +106,9 @@ def _suggest_setting(key: str) -> str:
     siblings = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == group}
     if close := closest(name, siblings):
         return f"Did you mean '{siblings[close]}'?"
+    longer = [k for part, k in siblings.items() if name in part.split("_")]  # model, judge_model
+    if len(longer) == 1:
+        return f"Did you mean '{longer[0]}'?"
     groups = {k.rpartition(".")[0] for k in known}
     if (other := closest(group, groups)) and f"{other}.{name}" in known:
         return f"Did you mean '{other}.{name}'?"

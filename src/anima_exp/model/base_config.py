@@ -1,6 +1,7 @@
 """Read a base's config through transformers, and find in it what families call differently."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from anima_exp import hub
@@ -53,7 +54,16 @@ def attention_of(config: Any, wanted: Attention) -> Attention:
 
     `sdpa` is the default of model.attention, so a family without it (Gemma 2, GPT-OSS, BLOOM, MPT)
     gets the one that it has. Any other choice is the user's.
+
+    Raises:
+        ModelError: `wanted` needs a package that is not installed.
     """
+    if wanted is Attention.flash_attention_2 and find_spec("flash_attn") is None:
+        # transformers would say so, or, with the package `kernels`, fetch a kernel from the hub.
+        raise ModelError(
+            "model.attention=flash_attention_2 needs the package flash-attn, which is not "
+            "installed. Install it, or use model.attention=sdpa."
+        )
     if wanted is not Attention.sdpa:
         return wanted
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING

@@ -109,7 +109,7 @@ def check_tokenizer_files(model: ModelConfig) -> None:
 def check_has_tokenizer(model: ModelConfig) -> None:
     """Raise ModelError if the folder that the tokenizer is to come from holds none."""
     source = model.tokenizer or model.source
-    folder = Path(source).expanduser()
+    folder = expanded(source)
     if source == "tiny" or model.trust_remote_code or not folder.is_dir():
         return
     names = {path.name for path in folder.iterdir()}

@@ -10,27 +10,58 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
 from torch import Tensor
 
+from anima_exp.errors import ModelError
 from anima_exp.model.dequantized import weight_of
 from anima_exp.model.dropout import TokenKeys, dropped, kept_share, layer_key, masked
 
-# An operation of torch takes tensors and numbers; the frozen layer it needs is found here.
+# An operation of torch takes tensors and numbers; the frozen layer it needs is found here, by a
+# number that it gets when it first computes. So a copy of a model computes with its own layers.
 _FROZEN: WeakValueDictionary[int, Any] = WeakValueDictionary()
-_NUMBERS = count()
+_NUMBERS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+_next_number = count()
 
 
 def use(model: Any) -> TokenKeys:
-    """Let every LoRA layer of `model` compute so; returns where to put the tokens' keys."""
+    """Let every LoRA layer of `model` compute so; returns where to put the tokens' keys.
+
+    Raises:
+        ModelError: a layer computes more than W x + scaling * B A dropout(x).
+    """
     keys = TokenKeys()
-    for name, layer in _layers(model):
-        frozen = next(_NUMBERS)
-        _FROZEN[frozen] = layer.base_layer
-        layer.forward = partial(_forward, layer, keys=keys, frozen=frozen, key=layer_key(name))
+    layers = _layers(model)
+    for name, layer in layers:
+        _refuse_variant(name, layer)
+    for name, layer in layers:
+        layer.forward = partial(_forward, layer, keys=keys, key=layer_key(name))
     return keys
+
+
+def _refuse_variant(name: str, layer: Any) -> None:
+    """Raise ModelError for DoRA and other variants of PEFT, which a run would not compute."""
+    present = (
+        ("lora_variant", layer.lora_variant),
+        ("lora_magnitude_vector", layer.lora_magnitude_vector),
+        ("lora_bias", [one for one in layer.lora_bias.values() if one]),
+    )
+    found = [attribute for attribute, value in present if len(value)]
+    if found:
+        raise ModelError(
+            f"The adapter's layer {name} has {' and '.join(found)}: it is a variant of LoRA, as "
+            "DoRA is, and training computes plain LoRA alone. Attach an adapter without it."
+        )
+
+
+def _number(frozen: Any) -> int:
+    """Of a frozen layer, in _FROZEN."""
+    if frozen not in _NUMBERS:
+        _NUMBERS[frozen] = next(_next_number)
+        _FROZEN[_NUMBERS[frozen]] = frozen
+    return _NUMBERS[frozen]
 
 
 @contextmanager
@@ -56,9 +87,7 @@ def _layers(model: Any) -> list[tuple[str, Any]]:
     ]
 
 
-def _forward(
-    layer: Any, x: Tensor, *args: Any, keys: TokenKeys, frozen: int, key: int, **kwargs: Any
-) -> Any:
+def _forward(layer: Any, x: Tensor, *args: Any, keys: TokenKeys, key: int, **kwargs: Any) -> Any:
     if layer.disable_adapters or layer.merged or len(layer.active_adapters) != 1:
         return type(layer).forward(layer, x, *args, **kwargs)
     adapter = layer.active_adapters[0]
@@ -72,7 +101,7 @@ def _forward(
             layer.lora_A[adapter].weight,
             layer.lora_B[adapter].weight,
             keys.of(len(flat), x.device) if chance else None,
-            frozen,
+            _number(layer.base_layer),
             layer.scaling[adapter],
             chance,
             key,

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
 
-from anima_exp.config import Quantization, Recompute, RunConfig, TargetModules
+from anima_exp.config import Precision, Quantization, Recompute, RunConfig, TargetModules
+from anima_exp.cpu_memory import KEPT_KERNELS, KERNEL_BYTES
 from anima_exp.plan.activations import Activations, activations
 from anima_exp.plan.shape import Shape
 from anima_exp.plan.trained import Trained, trained
@@ -57,6 +58,7 @@ class Memory:
     states: int  # at the labels, and their gradient
     logits: int  # one chunk, before anything goes backward
     buffer: int  # matrices in another type for a moment
+    kernels: int = 0  # on a CPU: what torch has compiled for products in bf16 (cpu_memory.py)
 
     @property
     def adapter(self) -> int:
@@ -78,7 +80,7 @@ class Memory:
 
     @property
     def peak(self) -> int:
-        return self.resident + self.passing + self.buffer
+        return self.resident + self.passing + self.buffer + self.kernels
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class Needs:
             # Logits in fp32 and, in 16 bits, as they came, beside what the last norm has given.
             logits=chunk * vocab * (4 + _NARROW[width]) + token_budget * stream,
             buffer=0 if copied else self._buffer,
+            kernels=self._kernels,
         )
 
     @cached_property
@@ -131,6 +134,11 @@ class Needs:
     @cached_property
     def _copy(self) -> int:
         return dequantized_copy(self.shape, self.config)
+
+    @property
+    def _kernels(self) -> int:
+        types = (self.config.trainer.precision, self.config.quant.compute_dtype)
+        return 0 if self.gpu or Precision.bf16 not in types else 2 * KEPT_KERNELS * KERNEL_BYTES
 
     @cached_property
     def _buffer(self) -> int:

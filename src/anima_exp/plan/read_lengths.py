@@ -15,7 +15,7 @@ from anima_exp.config import ModelConfig, RunConfig
 from anima_exp.data import source, split
 from anima_exp.data.source import Source
 from anima_exp.data.tokenise import examples
-from anima_exp.paths import tiny_base
+from anima_exp.paths import expanded, tiny_base
 from anima_exp.results.known_lengths import Lengths
 
 _BATCH = 1000  # examples tokenised in one call
@@ -87,7 +87,7 @@ def _count(rows: Source, config: RunConfig, file: Path) -> Counts:
 def _tokenizer_file(model: ModelConfig) -> Path | None:
     """Return the tokenizer.json of a local folder, or of a model that was downloaded before."""
     place = model.tokenizer or model.source
-    folder = tiny_base() if place == "tiny" else Path(place).expanduser()
+    folder = tiny_base() if place == "tiny" else expanded(place, "model.source")
     if folder.is_dir():
         file = folder / "tokenizer.json"
         return file if file.is_file() else None

@@ -1,0 +1,71 @@
+"""What our LoRA layers compute: of their own model, and plain LoRA alone."""
+
+import copy
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from small_models import small
+
+from anima_exp.errors import ModelError
+from anima_exp.model import lora_update
+
+IDS = torch.tensor([[1, 5, 9, 2]])
+
+
+def adapted(**more):
+    model = get_peft_model(small(), LoraConfig(r=4, target_modules=["q_proj", "v_proj"], **more))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def gradients(model):
+    model(input_ids=IDS).logits.square().mean().backward()
+    found = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    model.zero_grad()
+    return found
+
+
+def test_a_copy_of_a_model_computes_with_its_own_layers():
+    model = adapted()
+    lora_update.use(model)
+    expected = model(input_ids=IDS).logits, gradients(model)
+    copied = copy.deepcopy(model)
+    for _, layer in lora_update._layers(model):
+        torch.nn.init.zeros_(layer.base_layer.weight)
+    assert torch.equal(copied(input_ids=IDS).logits, expected[0])
+    for found, wanted in zip(gradients(copied), expected[1], strict=True):
+        assert torch.equal(found, wanted)
+
+
+def test_a_copy_outlives_its_original():
+    model = adapted()
+    lora_update.use(model)
+    expected = model(input_ids=IDS).logits
+    copied = copy.deepcopy(model)
+    del model
+    assert torch.equal(copied(input_ids=IDS).logits, expected)
+
+
+@pytest.mark.parametrize(
+    ("variant", "attributes"),
+    [
+        ({"use_dora": True}, "lora_variant and lora_magnitude_vector"),
+        ({"lora_bias": True}, "lora_bias"),
+    ],
+)
+def test_a_variant_of_lora_is_refused_and_nothing_is_changed(variant, attributes):
+    model = get_peft_model(
+        small(attention_bias=True), LoraConfig(r=4, target_modules=["q_proj", "v_proj"], **variant)
+    )
+    before = model(input_ids=IDS).logits
+    with pytest.raises(ModelError) as error:
+        lora_update.use(model)
+    assert str(error.value) == (
+        f"The adapter's layer base_model.model.model.layers.0.self_attn.q_proj has {attributes}: "
+        "it is a variant of LoRA, as DoRA is, and training computes plain LoRA alone. "
+        "Attach an adapter without it."
+    )
+    assert torch.equal(model(input_ids=IDS).logits, before)
