@@ -22,7 +22,7 @@ console = program.console()
 
 
 def say(text: str) -> None:
-    console.print(visible(text), soft_wrap=True)
+    console.print(Text(visible(text)), soft_wrap=True)
 
 
 def show_plan(plan: Plan, config: JudgeConfig, *, address: str | None) -> None:

@@ -36,7 +36,7 @@ def file_size(count: int) -> str:
 
 
 def say(text: str) -> None:
-    console.print(visible(without_password(text)), soft_wrap=True)
+    console.print(Text(visible(without_password(text))), soft_wrap=True)
 
 
 def be_silent() -> None:

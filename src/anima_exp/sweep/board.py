@@ -115,7 +115,7 @@ class Board:
 
     def say(self, text: str) -> None:
         self._note = text
-        console.print(visible(text), soft_wrap=True)
+        console.print(Text(visible(text)), soft_wrap=True)
 
     def counts(self) -> str:
         """`3 running, 12 done, 75 waiting`"""
@@ -125,7 +125,7 @@ class Board:
     def _tell(self, cell: Cell, text: str) -> None:
         if not console.is_terminal:
             line = f"#{cell.number} {cell.label}: {text}"
-            console.print(visible(line), soft_wrap=True)
+            console.print(Text(visible(line)), soft_wrap=True)
 
     def _score(self, progress: Progress) -> str:
         value = progress.scores.get(self.metric)
