@@ -175,7 +175,13 @@ def test_the_record_tells_processes_and_the_tokens_of_each(alone, together):
 
 
 def test_a_stop_told_to_all_and_passed_on_leaves_a_checkpoint(tmp_path):
-    process = start(tmp_path / "run", "trainer.gpus=2", "trainer.steps=2000", "tracking=none")
+    process = start(
+        tmp_path / "run",
+        "trainer.gpus=2",
+        "trainer.epochs=null",
+        "trainer.steps=2000",
+        "tracking=none",
+    )
     wait_for(tmp_path / "run" / "checkpoints" / "checkpoint-4", process)
     for one in (process.pid, *children(process)):  # as Slurm does
         os.kill(one, signal.SIGTERM)
