@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins import file_config_source
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
@@ -26,7 +26,7 @@ _read: dict[str, Path] = {}  # by Hydra's name of it, `lora/mine`
 def offer() -> None:
     """Let Hydra read files through this module. Call before it composes anything."""
     Plugins.instance()  # which registers Hydra's own source of files
-    SourcesRegistry.instance().types[Files.scheme()] = Files
+    SourcesRegistry.instance().types[FileConfigSource.scheme()] = FileConfigSource
 
 
 def path_of(name: str) -> str:
@@ -83,8 +83,12 @@ def shown(path: Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-class Files(FileConfigSource):
-    """Hydra's source of files, which says what is wrong with one."""
+class FileConfigSource(file_config_source.FileConfigSource):
+    """Hydra's source of files, which says what is wrong with one.
+
+    It has the name of Hydra's own: a cluster's job restores this registration first and then
+    registers Hydra's source, which Hydra refuses under another name.
+    """
 
     def load_config(self, config_path: str) -> ConfigResult:
         name = config_path.removesuffix(".yaml")
