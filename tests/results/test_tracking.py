@@ -33,8 +33,11 @@ def silent():
             except OSError:
                 pass
 
-        threading.Thread(target=accept, daemon=True).start()
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)  # which ends accept()
+        thread.join()
         for connection in accepted:
             connection.close()
 
