@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import socket
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,6 +75,28 @@ def browser() -> Iterator[Any]:
     browser = Browser(program)
     yield browser
     browser.close()
+
+
+@pytest.fixture
+def silent() -> Iterator[tuple[str, list[socket.socket]]]:
+    """The address of a server that accepts and never answers, and what it has accepted."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        accepted: list[socket.socket] = []
+
+        def accept() -> None:
+            try:
+                while True:
+                    accepted.append(server.accept()[0])
+            except OSError:
+                pass
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", accepted
+        server.shutdown(socket.SHUT_RDWR)  # which ends accept()
+        thread.join()
+        for connection in accepted:
+            connection.close()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -45,28 +45,6 @@ def refusing():
 
 
 @pytest.fixture
-def silent():
-    """A server that accepts and never answers, and the connections that it has accepted."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        accepted = []
-
-        def accept():
-            try:
-                while True:
-                    accepted.append(server.accept()[0])
-            except OSError:
-                pass
-
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}", accepted
-        server.shutdown(socket.SHUT_RDWR)  # which ends accept()
-        thread.join()
-        for connection in accepted:
-            connection.close()
-
-
-@pytest.fixture
 def answering():
     """A hub on which nothing exists but org/gated, which asks for consent."""
 

@@ -1,5 +1,4 @@
 import socket
-import threading
 import time
 
 import pytest
@@ -18,28 +17,6 @@ def no_key(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setattr(wandb_account, "unreachable", lambda default="": None)
     return tmp_path / "netrc"
-
-
-@pytest.fixture
-def silent():
-    """The address of a server that accepts and never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        accepted = []
-
-        def accept():
-            try:
-                while True:
-                    accepted.append(server.accept()[0])
-            except OSError:
-                pass
-
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
-        server.shutdown(socket.SHUT_RDWR)  # which ends accept()
-        thread.join()
-        for connection in accepted:
-            connection.close()
 
 
 def test_without_a_key_it_is_offline_by_itself(no_key):
@@ -121,7 +98,7 @@ def test_a_run_folder_keeps_one_wandb_run(tmp_path):
 def online(no_key, monkeypatch, silent):
     """A key, and a server that answers the question whether it is there, and nothing else."""
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    monkeypatch.setenv("WANDB_BASE_URL", silent)
+    monkeypatch.setenv("WANDB_BASE_URL", silent[0])
     monkeypatch.setattr(tracking, "_FIRST_CONTACT_SECONDS", 1)
     import wandb
 
@@ -144,7 +121,7 @@ def test_a_server_that_never_answers_leaves_the_run_offline(online, compose, tmp
 
 def test_whether_a_server_answers_is_known_in_time(silent, monkeypatch):
     monkeypatch.setattr(wandb_account, "_REACH_SECONDS", 0.3)
-    monkeypatch.setenv("WANDB_BASE_URL", silent)
+    monkeypatch.setenv("WANDB_BASE_URL", silent[0])
     begun = time.monotonic()
     assert wandb_account.unreachable()
     with socket.create_server(("127.0.0.1", 0)) as server:

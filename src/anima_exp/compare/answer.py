@@ -11,7 +11,7 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any
 
-from anima_exp.compare.cells import Cell
+from anima_exp.compare.cells import Cell, scores_by_level
 from anima_exp.compare.effects import Effects
 from anima_exp.compare.metric import Metric
 from anima_exp.compare.settings import comparable, headings, short, written
@@ -62,7 +62,9 @@ def answer(
 
 
 def _levels(cells: Sequence[Cell], keys: Sequence[str], key: str, metric: Metric) -> Answer | None:
-    values, scores = _by_level(cells, keys, key, metric)
+    values = {comparable(cell.settings.get(key)): cell.settings.get(key) for cell in cells}
+    found = scores_by_level(cells, key, keys, metric)
+    scores = {level: pairs for level, pairs in found.items() if pairs}
     ranked = sorted(scores, key=lambda level: metric.worse_by(fmean(scores[level].values())))
     if len(ranked) < 2:
         return None
@@ -75,22 +77,6 @@ def _levels(cells: Sequence[Cell], keys: Sequence[str], key: str, metric: Metric
     if not any(pair.difference for pair in pairs):
         return None  # one run at each level: verdict.py says how to repeat them
     return Answer(_sentence(key, pairs, metric), key, pairs)
-
-
-def _by_level(
-    cells: Sequence[Cell], keys: Sequence[str], key: str, metric: Metric
-) -> tuple[dict[Any, Any], dict[Any, Scores]]:
-    rest = [other for other in keys if other != key]
-    values: dict[Any, Any] = {}
-    scores: dict[Any, Scores] = {}
-    for cell in cells:
-        level = comparable(cell.settings.get(key))
-        same = tuple(comparable(cell.settings.get(other)) for other in rest)
-        found = {(same, seed): score for seed, score in cell.by_seed(metric).items()}
-        if found:
-            values[level] = cell.settings.get(key)
-            scores.setdefault(level, {}).update(found)
-    return values, scores
 
 
 def _difference(a: Scores, b: Scores, *, level: float) -> tuple[Interval | None, int]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anima_exp.compare.cells import Cell
+from anima_exp.compare.cells import Cell, scores_by_level
 from anima_exp.compare.metric import Metric
 from anima_exp.compare.settings import comparable, condition, in_order, known, written
 from anima_exp.compare.statistics import Interval, corrected, paired
@@ -122,19 +122,14 @@ def _against_cell(base: Cell, cells: Sequence[Cell], metric: Metric) -> Baseline
 def _against_setting(
     key: str, base: Any, cells: Sequence[Cell], keys: Sequence[str], metric: Metric
 ) -> Baseline:
-    rest = [other for other in keys if other != key]
-    scores: dict[Any, dict[Any, float]] = {}  # level -> (the other settings, seed) -> score
-    for cell in cells:
-        same = tuple(comparable(cell.settings.get(other)) for other in rest)
-        level = scores.setdefault(comparable(cell.settings.get(key)), {})
-        level |= {(same, seed): score for seed, score in cell.by_seed(metric).items()}
+    scores = scores_by_level(cells, key, keys, metric)
     compared = [
         (f"{key}={written(level)}", scores[comparable(level)])
         for level in in_order(cell.settings.get(key) for cell in cells)
         if comparable(level) != comparable(base)
     ]
     found = _differences(compared, scores[comparable(base)], metric)
-    pairing = "all other settings and the seed" if rest else "the seed"
+    pairing = "all other settings and the seed" if len(keys) > 1 else "the seed"
     return Baseline(f"{key}={written(base)}", pairing, found)
 
 

@@ -85,6 +85,22 @@ def cells(runs: Sequence[Run], keys: Sequence[str]) -> list[Cell]:
     return [replace(cell, label=label) for cell, label in zip(found, labels, strict=True)]
 
 
+def scores_by_level(
+    cells: Sequence[Cell], key: str, keys: Sequence[str], metric: Metric
+) -> dict[Any, dict[Any, float]]:
+    """Return {value of `key`: {(values of the other keys, seed): score}}, values comparable.
+
+    Two scores under one inner key differ in nothing but `key`: they are a pair.
+    """
+    rest = [other for other in keys if other != key]
+    found: dict[Any, dict[Any, float]] = {}
+    for cell in cells:
+        same = tuple(comparable(cell.settings.get(other)) for other in rest)
+        level = found.setdefault(comparable(cell.settings.get(key)), {})
+        level |= {(same, seed): score for seed, score in cell.by_seed(metric).items()}
+    return found
+
+
 def _label(settings: dict[str, Any], usual: dict[str, Any] | None = None) -> str:
     """`rank=8 dropout=0.1`; of many settings only those that are not as in most cells."""
     names = headings(settings)
