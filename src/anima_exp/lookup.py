@@ -1,6 +1,6 @@
 """A name in a YAML file -> the Python function it names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import getmembers, isfunction
@@ -55,8 +55,13 @@ def _of_your_own(path: str, *, key: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
+def closest(name: str, known: Iterable[str], *, cutoff: float = 0.75) -> str | None:
+    """Return the one of `known` that `name` seems to misspell, or None if none is close enough."""
+    # Two letters of eight: below it, what is suggested is rarely what was meant.
+    return next(iter(get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
+
+
 def _hint(name: str, known: dict[str, Any]) -> str:
-    close = get_close_matches(name, known, n=1, cutoff=0.75)
-    if close:
-        return f"Did you mean '{close[0]}'?"
+    if close := closest(name, known):
+        return f"Did you mean '{close}'?"
     return f"Known: {', '.join(sorted(known))}." if known else "That module defines no function."

@@ -1,9 +1,8 @@
 """Hydra's and OmegaConf's errors -> one line: the setting, its value, and the way out."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -11,6 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from anima_exp import other_names, sweep_files, yaml_files
 from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, RunEnded, first_line
+from anima_exp.lookup import closest
 from anima_exp.paths import shipped
 
 
@@ -85,13 +85,6 @@ def _whole_text(error: BaseException) -> str:
     return "\n".join(parts)
 
 
-def closest(name: str, known: Iterable[str]) -> str | None:
-    """The one of `known` that `name` is a slip of the pen for; None where that is a guess."""
-    found = get_close_matches(name, list(known), n=1, cutoff=_CLOSE)
-    return found[0] if found else None
-
-
-_CLOSE = 0.75  # two letters of eight; below it what is suggested is rarely what was meant
 _DEFAULTS = ("model.recommended.", "model.shape.", "data.typical.")  # other groups take these
 
 

@@ -209,3 +209,16 @@ def test_a_line_that_is_too_long_is_not_held_in_memory(tmp_path):
 
 def test_names_that_a_spreadsheet_left_empty_may_repeat(write):
     assert read(write("a.csv", "q,,\n1,,\n")) == [(2, {"q": "1", "": ""})]
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("trian.jsonl", "Did you mean 'train.jsonl'?"),
+        ("z.jsonl", "That folder has train.jsonl."),  # only the ending is alike
+    ],
+)
+def test_a_file_is_suggested_only_if_its_name_is_close(tmp_path, given, hint):
+    (tmp_path / "train.jsonl").write_text("{}")
+    with pytest.raises(DataError, match=re.escape(f"no such file. {hint}")):
+        files.find(str(tmp_path / given), key="data.path")

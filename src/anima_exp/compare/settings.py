@@ -5,12 +5,12 @@ import operator
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from anima_exp import json_text
 from anima_exp.compare.runs import Run
 from anima_exp.errors import ConfigError
+from anima_exp.lookup import closest
 
 _OPERATORS = {
     "!=": operator.ne,
@@ -68,8 +68,8 @@ def full_name(name: str, known: Collection[str], *, option: str) -> str:
         return meant[0]
     if meant:
         raise ConfigError(f"{option} {name} may be {' or '.join(sorted(meant))}. Give one of them.")
-    close = get_close_matches(name, known, n=1, cutoff=0.75)
-    hint = f"Did you mean '{close[0]}'?" if close else "See settings.json of a run."
+    close = closest(name, known)
+    hint = f"Did you mean '{close}'?" if close else "See settings.json of a run."
     raise ConfigError(f"{option}: no run has a setting '{name}'. {hint}")
 
 

@@ -10,13 +10,13 @@ import json
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any, cast
 
 from anima_exp.data import file_format, repeated_names
 from anima_exp.data.example import Row
 from anima_exp.errors import DataError, first_line
+from anima_exp.lookup import closest
 from anima_exp.paths import expanded, is_file, is_folder
 
 NumberedRow = tuple[int, Row | DataError]
@@ -254,7 +254,8 @@ def _close_name(file: Path) -> str:
     if not file.parent.is_dir():
         return f"There is no folder {file.parent} either."
     names = sorted(entry.name for entry in file.parent.iterdir() if ending(entry))
-    close = get_close_matches(file.name, names, n=1)
-    if close:
-        return f"Did you mean '{close[0]}'?"
+    stems = {name.partition(".")[0]: name for name in names}  # all endings are alike
+    # `bb` may be `b` with a letter too many: names of files are short.
+    if close := closest(file.name.partition(".")[0], stems, cutoff=0.66):
+        return f"Did you mean '{stems[close]}'?"
     return f"That folder has {', '.join(names[:5])}." if names else "That folder has no data files."

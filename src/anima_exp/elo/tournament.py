@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from anima_exp.elo import bias
 from anima_exp.elo.advantage import Advantage, advantages
@@ -18,6 +17,7 @@ from anima_exp.elo.ratings import Rating, elo
 from anima_exp.elo.verdicts import Verdict
 from anima_exp.elo.win_matrix import Record, win_matrix, win_rates
 from anima_exp.errors import ConfigError, DataError
+from anima_exp.lookup import closest
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,8 @@ def _one_pass(played: Matches, options: Options, names: Sequence[str]) -> dict[s
 def known(name: str, names: Sequence[str], *, option: str) -> None:
     """Raises ConfigError: nobody is called `name`."""
     if name not in names:
-        close = get_close_matches(name, names, n=1, cutoff=0.75)
-        hint = f" Did you mean {close[0]}?" if close else ""
+        close = closest(name, names)
+        hint = f" Did you mean {close}?" if close else ""
         raise ConfigError(f"{option} {name}: no such player.{hint} There are {', '.join(names)}.")
 
 

@@ -1,12 +1,12 @@
 """Models and their answers -> the matches: every pair, every common question, both orders."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import combinations
 
 from anima_exp.errors import ConfigError, DataError
 from anima_exp.judge.answers import Answer, Player
 from anima_exp.judge.questions import Question, of_answers
+from anima_exp.lookup import closest
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def _find(wanted: str, names: list[str]) -> str:
         return wanted
     if wanted == "first":
         return names[0]
-    close = get_close_matches(wanted, names, n=1, cutoff=0.75)
-    hint = f"Did you mean '{close[0]}'?" if close else f"There are: first, {', '.join(names)}."
+    close = closest(wanted, names)
+    hint = f"Did you mean '{close}'?" if close else f"There are: first, {', '.join(names)}."
     raise ConfigError(f"reference_player={wanted} is none of the models. {hint}")
 
 
