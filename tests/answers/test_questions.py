@@ -99,7 +99,7 @@ def test_no_file_and_no_question(load, tmp_path):
     (tmp_path / "a.jsonl").write_text("\n")
     with pytest.raises(DataError, match=r"holds no question"):
         load(tmp_path / "a.jsonl")
-    with pytest.raises(DataError, match=r"questions=.*b\.jsonl: no such file\. Did you mean"):
+    with pytest.raises(DataError, match=r"b\.jsonl: no such file\. That folder has a\.jsonl\.$"):
         load(tmp_path / "b.jsonl")
 
 
