@@ -23,6 +23,7 @@ from anima_exp.checks import check
 from anima_exp.command_line import composable, divided, refuse_lists
 from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, ConfigError, RunEnded, Stopped, permissions
+from anima_exp.events import listening
 from anima_exp.limits import check_limits
 from anima_exp.messages import explain, known_mistake, speak_of, unknown_setting
 from anima_exp.parallel.place import place
@@ -30,24 +31,32 @@ from anima_exp.paths import shipped
 from anima_exp.scale import scaled
 from anima_exp.signals import FROM_CLUSTER, handle
 from anima_exp.terminal import take_any_letter, tell, tell_lines, write
+from anima_exp.terminal_view import TerminalView
 from hydra_plugins import _anima_exp
 
+
 # ${unless:${trainer.epochs},${data.steps}}: data.steps, unless trainer.epochs has a value.
-# Registered on import: a cluster's process is handed a config to resolve and calls nothing first.
-OmegaConf.register_new_resolver(
-    "unless", lambda given, otherwise: otherwise if given is None else None, replace=True
-)
+def _unless(given: Any, otherwise: Any) -> Any:
+    return otherwise if given is None else None
+
 
 # ${template_of:${data.recipe}}: how a bare question is put to a model that this recipe has taught.
 _TEMPLATES = {"alpaca": "alpaca", "guanaco": "guanaco", "oasst1": "guanaco", "hh_rlhf": "hh_rlhf"}
-OmegaConf.register_new_resolver(
-    "template_of", lambda recipe: _TEMPLATES.get(recipe, "plain"), replace=True
-)
+
+
+def _template_of(recipe: str) -> str:
+    return _TEMPLATES.get(recipe, "plain")
+
+
+def _offer_resolvers() -> None:
+    OmegaConf.register_new_resolver("unless", _unless, replace=True)
+    OmegaConf.register_new_resolver("template_of", _template_of, replace=True)
 
 
 def install(schema: type = RunConfig) -> None:
     """Give Hydra the schema, our plug-ins and the group `sweep`. Call before it composes."""
     speak_of(schema)
+    _offer_resolvers()
     _anima_exp.offer()
     ConfigStore.instance().store(name="schema", node=schema)
     if issubclass(schema, RunConfig):
@@ -114,6 +123,7 @@ def command(
         failed.append(getattr(error, "exit_status", 1))
 
     def task(cfg: DictConfig) -> Any:
+        _offer_resolvers()  # a cluster's process is handed a config and calls nothing else first
         cell = _cell()
         if cell:
             write(f"\n{cell}\n")
@@ -125,7 +135,7 @@ def command(
             mistake(error, f"{cell}: " if cell else "", told=_told_by_another())
             return None
         try:
-            with permissions():
+            with permissions(), listening(TerminalView()):
                 return work(config)
         except Stopped as error:  # all of it is to stop, not this cell alone
             mistake(error)
@@ -136,11 +146,11 @@ def command(
             return None
 
     try:
-        with permissions():
+        with permissions(), listening(TerminalView()):
             options, settings = divided(expand(composable(sys.argv[1:])))
         sys.argv[1:] = [*options, *settings]
         folder = str(shipped("conf"))
-        with _store_not_copied():
+        with _store_not_copied(), listening(TerminalView()):
             hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
     except (AnimaError, RunEnded, HydraException, OmegaConfBaseException) as error:
         mistake(error, told=_told_by_another())
@@ -148,7 +158,7 @@ def command(
         if not known_mistake(error):
             raise
         mistake(error, told=_told_by_another())
-    except KeyboardInterrupt:  # outside training, where training/stop.py is in charge
+    except KeyboardInterrupt:  # outside training: see stop_on_signals
         tell("stopped; the same command goes on.")
         sys.exit(130)
     finally:

@@ -7,41 +7,38 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
-from anima_exp import paths
+from anima_exp import events, paths
 from anima_exp.config import EvaluateConfig
 from anima_exp.data import templates
 from anima_exp.errors import ConfigError
 from anima_exp.evals.choice.export import export
 from anima_exp.evals.measure import Evals, Measured, check_positions, measure, prepare_evals
+from anima_exp.events import emit, following, listening, say
 from anima_exp.finished import load, name, record, run_of
 from anima_exp.lookup import function
 from anima_exp.parallel.join import joined
 from anima_exp.parallel.place import place
 from anima_exp.parallel.world import World
 from anima_exp.paths import expanded
-from anima_exp.quiet import quiet_libraries
-from anima_exp.results import identity, provenance, screen
+from anima_exp.process_state import borrowed
+from anima_exp.results import identity, provenance
 from anima_exp.results.files import asked_for, write_json
-from anima_exp.terminal import visible
-
-_MEANS = {"macro": "mean over subjects", "micro": "mean over questions"}
+from anima_exp.results.screen import duration
 
 
-def run(config: EvaluateConfig) -> None:
-    """Measure, show, and keep the result where `compare` finds it.
+def run(config: EvaluateConfig, *, listen: events.Listener | None = None) -> None:
+    """Measure, and keep the result where `compare` finds it.
 
     With `prompts=FOLDER` only the prompts of the benchmarks are written, and no model is loaded.
     Under torchrun every process measures a share.
 
+    Args:
+        listen: hears the events; by default who listens already (events.py).
+
     Raises:
         AnimaError: a user's mistake.
     """
-    with joined(place()) as world:
-        if not world.leads:
-            screen.be_silent()
+    with listening(listen), borrowed(), joined(place()) as world, following(world.leads):
         world.agree(identity.flatten(config))
         _run(config, world)
 
@@ -53,7 +50,6 @@ def _run(config: EvaluateConfig, world: World) -> None:
 
     _refuse(config)
     function(config.data.prompt_template, among=templates, key="data.prompt_template")
-    quiet_libraries()
     heldout: Any = ()
     tokenizer = load_tokenizer(config.model)
     if config.evals.heldout or (config.evals.exact_match and config.data.exact_answers):
@@ -63,7 +59,7 @@ def _run(config: EvaluateConfig, world: World) -> None:
     if config.prompts:
         world.share(lambda: _export(evals, expanded(str(config.prompts), "prompts")))
         return
-    screen.show_plan(_plan(config, evals))
+    emit(events.Plan(_plan(config, evals)))
     model, _ = world.in_turn(lambda: load(config))
     if config.run or (config.adapter and run_of(config.adapter)):
         # As in training, whose forward pass rounds bf16 in other places than PEFT's own.
@@ -75,14 +71,12 @@ def _run(config: EvaluateConfig, world: World) -> None:
 
 
 def _tell(config: EvaluateConfig, found: Measured) -> None:
-    for benchmark, accuracy in found.accuracies.items():
-        _show(benchmark, accuracy.rows(), config.subjects)
-    screen.show_scores(None, found.scores)
-    screen.show_answers([], found.generations, at_most=len(found.generations))
+    accuracies = {benchmark: one.rows() for benchmark, one in found.accuracies.items()}
+    emit(events.Measured(found.scores, accuracies, found.generations, config.subjects))
     place = _place(config)
     with asked_for(place, way_out="Make room, or make its folder writable."):
         write_json(place, _result(config, found))
-    screen.say(f"\n{screen.duration(found.seconds)}; kept in {place}")
+    say(f"\n{duration(found.seconds)}; kept in {place}")
 
 
 def _refuse(config: EvaluateConfig) -> None:
@@ -108,7 +102,7 @@ def _export(evals: Evals, folder: Path) -> None:
     for benchmark, ready in evals.benchmarks.items():
         file = folder / f"{benchmark}_{ready.config.split}_{ready.config.shots}_shots.jsonl"
         export(ready, file)
-        screen.say(f"{len(ready.asked):,} prompts in {file}")
+        say(f"{len(ready.asked):,} prompts in {file}")
         _say_dropped(benchmark, evals)
 
 
@@ -116,7 +110,7 @@ def _say_dropped(benchmark: str, evals: Evals) -> None:
     ready = evals.benchmarks[benchmark]
     for shots in range(ready.config.shots - 1, -1, -1):
         if count := sum(one.shots == shots for one in ready.asked):
-            screen.say(f"{count:,} of them have room for {shots} examples only")
+            say(f"{count:,} of them have room for {shots} examples only")
 
 
 def _plan(config: EvaluateConfig, evals: Evals) -> dict[str, str]:
@@ -129,27 +123,6 @@ def _plan(config: EvaluateConfig, evals: Evals) -> dict[str, str]:
             f"; {fewer:,} have room for fewer" if fewer else ""
         )
     return told
-
-
-def _show(benchmark: str, rows: list[dict[str, Any]], subjects: bool) -> None:
-    table = Table(
-        benchmark, "right", "95 % interval", "questions",
-        box=None, pad_edge=False, header_style="dim",
-    )  # fmt: skip
-    for column in (1, 3):
-        table.columns[column].justify = "right"
-    for row in rows:
-        if row["of"] == "subject" and not subjects:
-            continue
-        table.add_row(
-            Text(visible(_MEANS.get(row["name"], row["name"]))),
-            f"{100 * row['mean']:.1f} %",
-            f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %",
-            f"{row['asked']:,}",
-            style="bold" if row["name"] == "macro" else "",
-        )
-    screen.console.print(table)
-    screen.say("")
 
 
 def _place(config: EvaluateConfig) -> Path:

@@ -11,31 +11,45 @@ from anima_exp.answers import of_run
 from anima_exp.checks import check_length
 from anima_exp.config import RunConfig, TargetModules
 from anima_exp.errors import AnimaError, Paused, RunEnded, Stopped
+from anima_exp.events import AlreadyDone, Done, Listener, emit, following, listening, say
 from anima_exp.launch import launch
 from anima_exp.parallel.join import joined
 from anima_exp.parallel.place import place
 from anima_exp.parallel.world import World
-from anima_exp.quiet import quiet_libraries
-from anima_exp.results import identity, provenance, screen
+from anima_exp.process_state import borrowed
+from anima_exp.results import identity, provenance
 from anima_exp.results.files import writing
 from anima_exp.results.folder import RunFolder
 from anima_exp.results.journal import Journal, NoJournal
 from anima_exp.results.record import Record
 from anima_exp.results.tracking import Tracker
 from anima_exp.run_checks import check_inputs, check_machine, check_processes
+from anima_exp.stop_request import StopRequest, stopped
 
 # torch and transformers take ten seconds to import, which a done run or a mistake need not wait
 # for: whatever needs them is imported where it is used.
 
 
-def run(config: RunConfig, *, until: int | None = None) -> float | None:
+def run(
+    config: RunConfig,
+    *,
+    until: int | None = None,
+    listen: Listener | None = None,
+    stop: StopRequest | None = None,
+) -> float | None:
     """Train and evaluate what `config` says, or go on where it stopped, or say that it is done.
 
     Under torchrun, or with trainer.gpus, several processes do this together: the first of them
-    writes and speaks.
+    writes and speaks. It may be called from any thread and any number of times; of several calls
+    at the same time in one process one computes, and the others wait.
+
+    Nothing is printed, and no signal handler is set: Ctrl-C is a KeyboardInterrupt. To have it save
+    a checkpoint, see signals.stop_on_signals.
 
     Args:
         until: stop after this step, evaluated and with a checkpoint, if the run is longer.
+        listen: hears the events; by default who listens already (events.py).
+        stop: a request of another thread to stop with a checkpoint.
 
     Returns:
         The held-out loss after training, for a sweeper to minimise; None without held-out rows,
@@ -46,22 +60,27 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
         RunEnded: a stop on request, or another process of the run is gone.
         AnimaError: a user's mistake. The folder says why in failure.txt.
     """
+    with listening(listen):
+        return _listened_to(config, until=until, stop=stop or StopRequest())
+
+
+def _listened_to(config: RunConfig, *, until: int | None, stop: StopRequest) -> float | None:
     check_length(config)
     here = place()
     processes = check_processes(config, here)
     folder = RunFolder(config)
+    if here.size == 1:
+        stop.check(f"before it began: {folder.path}")
     if here.size == 1 and processes > 1 and not folder.done:
         check_inputs(config)
         check_machine(config)
-        return launch(config, processes, until=until)
-    with joined(here) as world, ExitStack() as claims:
-        if not world.leads:
-            screen.be_silent()
+        return launch(config, processes, until=until, stop=stop)
+    with borrowed(stop), joined(here) as world, following(world.leads), ExitStack() as claims:
         world.agree(_told(config))
         if world.share(lambda: _claim(config, folder, claims)):
             return _show_done(folder) if world.leads else None
         try:
-            return _run(config, folder, world, until=until).get("heldout_loss")
+            return _run(config, folder, world, until=until, stop=stop).get("heldout_loss")
         except RunEnded:
             raise
         except AnimaError as error:
@@ -89,32 +108,12 @@ def _claim(config: RunConfig, folder: RunFolder, claims: ExitStack) -> bool:
 
 def _show_done(folder: RunFolder) -> float | None:
     record = Record.load(folder.path)
-    screen.say(f"Already done, nothing to do: {folder.path}")
-    if differs := _code_differs(record):
-        screen.say(f"code differs from the run's: {differs}; folder=NAME trains anew")
-    screen.show_scores(record.scores_before, record.scores)
+    emit(AlreadyDone(record, folder.path, provenance.code_differs(record)))
     return record.scores.get("heldout_loss")
 
 
-def _code_differs(record: Record) -> str | None:
-    """Say what code the run was made with, and what code this is, if they are not the same."""
-    if not record.code or record.code == provenance.code_hash():
-        return None
-    then, now = record.versions.get("anima-exp"), provenance.versions().get("anima-exp")
-    if then != now:
-        return f"version {then} then, {now} now"
-    was, state = record.git, provenance.git_state()
-    if was and state:
-        return f"{_commit(was)} then, {_commit(state)} now"
-    return f"files of version {now} were edited"
-
-
-def _commit(git: dict[str, Any]) -> str:
-    return f"commit {git['commit'][:8]}{' with changes' * bool(git.get('dirty'))}"
-
-
 def _run(
-    config: RunConfig, folder: RunFolder, world: World, *, until: int | None
+    config: RunConfig, folder: RunFolder, world: World, *, until: int | None, stop: StopRequest
 ) -> dict[str, float]:
     """The scores after training."""
     from anima_exp.card.of_run import of_run as card_of
@@ -124,8 +123,9 @@ def _run(
     from anima_exp.training import checkpoint, manifest
     from anima_exp.training.save import save
 
-    quiet_libraries()
     setup = load(config, world)
+    if number := next(filter(None, world.of_each(stop.number)), 0):
+        raise stopped(number, f"before it trained; run it again to resume: {folder.path}")
     inputs = {
         "data": setup.data.train.tokens.folder.name,  # the key of all that the token ids depend on
         "base": setup.base_fingerprint,
@@ -133,7 +133,7 @@ def _run(
     world.agree(inputs)
     world.share(lambda: folder.check_inputs(**inputs))
     of_run.check_prompts(config, setup)
-    newest = world.share(lambda: str(checkpoint.newest_whole(folder.checkpoints, screen.say) or ""))
+    newest = world.share(lambda: str(checkpoint.newest_whole(folder.checkpoints, say) or ""))
     resume = Path(newest) if newest else None
     if resume:
         world.agree({f"{resume} is there": resume.is_dir()})  # on every machine
@@ -163,8 +163,9 @@ def _run(
         if config.trainer.eval_at_start and not resume:
             evaluate(0)
         meter, tokens = _train(
-            config, folder, setup, journal, world, evaluate=evaluate, resume=resume, until=until
-        )
+            config, folder, setup, journal, world,
+            evaluate=evaluate, resume=resume, until=until, stop=stop,
+        )  # fmt: skip
         evaluate(setup.steps)
         tokens_by_process = world.of_each(tokens)
         peak = max(world.of_each(provenance.peak_memory_gib()))
@@ -183,9 +184,7 @@ def _run(
         with writing(folder.path):
             journal.vouch()
             record.save(folder.path)
-        screen.show_summary(
-            record, trained, before=journal.answers(0), after=journal.answers(record.steps)
-        )
+        emit(Done(record, trained, journal.answers(0), journal.answers(record.steps)))
     return scores
 
 
@@ -199,6 +198,7 @@ def _train(
     evaluate: Any,
     resume: Path | None,
     until: int | None,
+    stop: StopRequest,
 ) -> tuple[Any, int]:
     """Train to the last step: the meter says how much, the number what this process did of it.
 
@@ -207,10 +207,10 @@ def _train(
         Paused: at `until`.
     """
     from anima_exp.training import checkpoint
-    from anima_exp.training.stop import PauseAt, StopOnSignal
+    from anima_exp.training.stop import PauseAt, StopAfterStep
     from anima_exp.training.trainer import QLoraTrainer
 
-    stop = StopOnSignal(world)
+    stopping = StopAfterStep(world, stop)
     resumed_at = checkpoint.step(resume) if resume else None
     trainer = QLoraTrainer(
         model=setup.model,
@@ -226,21 +226,20 @@ def _train(
         log=journal.trained,
         vouch=journal.vouch,
         evaluate=evaluate,
-        callbacks=[stop, PauseAt(until)],
+        callbacks=[stopping, PauseAt(until)],
     )
     done = resumed_at or 0
     if resume and until is not None and done >= until:  # only the pause's evaluation is missing
         trainer.load_weights(resume)
     else:
-        with stop:
+        with stopping:
             trainer.train_from(resume)
         done = trainer.state.global_step
     journal.close()
-    if stop.received and done < setup.steps:
-        raise Stopped(
-            f"Stopped by {stop.received.name} at step {done} of {setup.steps}; "
-            f"the same command goes on from there: {folder.path}",
-            exit_status=128 + stop.received,
+    if stopping.received and done < setup.steps:
+        raise stopped(
+            stopping.received,
+            f"at step {done} of {setup.steps}; the same command goes on from there: {folder.path}",
         )
     if done < setup.steps:
         if not world.share(lambda: bool(journal.scores(done))):

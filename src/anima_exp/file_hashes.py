@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import secrets
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +23,8 @@ from filelock import FileLock, Timeout
 
 from anima_exp import json_text
 from anima_exp.cores import cores
+from anima_exp.events import working
 from anima_exp.paths import cache as default_cache
-from anima_exp.terminal import console, note
 
 LARGE = 64 * 2**20  # bytes; smaller files take less than 0.2 s and are hashed at every start
 _CHUNK = 2**20
@@ -191,21 +190,12 @@ def _one_process(entry: Path) -> Iterator[None]:
 
 @contextmanager
 def _progress(places: Sequence[str], folder: Path) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal's stderr, else one line, if it takes seconds."""
+    """Emit how far it is, if it takes seconds."""
     total = sum(os.stat(place).st_size for place in places)
     if total < _LONG:
         yield lambda count: None
         return
     where = os.path.dirname(places[0])
-    told = f"hashing the {total / 1e9:.1f} GB of {where} (once: {folder} remembers the hashes)"
-    if not sys.stderr.isatty():
-        note(told)
-        yield lambda count: None
-        return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
-    screen = console(stderr=True)
-    with Progress(*columns, TimeRemainingColumn(), console=screen, transient=True) as bar:
-        task = bar.add_task(told, total=total)
-        yield lambda count: bar.advance(task, count)
+    text = f"hashing the {total / 1e9:.1f} GB of {where} (once: {folder} remembers the hashes)"
+    with working("hashing", text, total) as advance:
+        yield advance

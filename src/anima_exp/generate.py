@@ -15,6 +15,7 @@ from anima_exp import paths
 from anima_exp.compose import command
 from anima_exp.config import GenerateConfig, TargetModules
 from anima_exp.errors import ConfigError
+from anima_exp.events import following
 from anima_exp.finished import adapter_name, check_base, load, name, with_run
 from anima_exp.terminal import tell
 
@@ -104,13 +105,11 @@ def answer_all(config: GenerateConfig, source: str) -> None:
     from anima_exp.answers.write import report, write
     from anima_exp.parallel.join import joined
     from anima_exp.parallel.place import place
-    from anima_exp.results import screen
 
     asked = _asked(config)
     file.check(path, questions, asked.settings())  # before a large model is loaded for nothing
-    with joined(place()) as world:  # under torchrun each process answers a share
-        if not world.leads:
-            screen.be_silent()
+    # Under torchrun each process answers a share.
+    with joined(place()) as world, following(world.leads):
         world.agree(asked.settings())
         model, tokenizer = world.in_turn(lambda: load(config))
         written = write(model, tokenizer, questions, asked, path, world)

@@ -12,11 +12,11 @@ from typing import Any
 from anima_exp.config import UseConfig
 from anima_exp.data import source
 from anima_exp.errors import DataError
+from anima_exp.events import warn
 from anima_exp.finished import absolute, record, run_of
 from anima_exp.paths import known_path
 from anima_exp.results import identity
 from anima_exp.results.record import Record
-from anima_exp.terminal import tell
 
 _SAME_DATA = ("data.source", "data.subset", "data.data_files", "data.split")
 _SAME_DRAW = ("data.rows", "data.revision", "data.heldout_seed")
@@ -39,7 +39,7 @@ def check_heldout(config: UseConfig) -> None:
     if now["data.heldout_path"] or now["data.heldout_split"]:
         if _own(now) == _own(absolute(then)) and not _same(config, then):
             key = "data.heldout_path" if now["data.heldout_path"] else "data.heldout_split"
-            tell(
+            warn(
                 f"{_name(now)} has changed since {run} was trained. Its held-out rows have a "
                 f"place of their own ({key}={now[key]}); compare scores only if that is the same."
             )

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.errors import AnimaError, DataError, ModelError, first_line
+from anima_exp.events import warn
 from anima_exp.paths import known_path
-from anima_exp.terminal import tell
 
 _REACH_SECONDS = 3.0  # for the first question: name resolution, connection and answer together
 _SECONDS = 10.0  # for an answer of a hub that can be reached
@@ -259,4 +259,4 @@ def _plain(name: str) -> str:
 
 @cache
 def _once(text: str) -> None:
-    tell(text)
+    warn(text)

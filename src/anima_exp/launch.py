@@ -10,10 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import Pipe
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from omegaconf import OmegaConf
 
@@ -21,24 +24,30 @@ from anima_exp.child_process import Exit
 from anima_exp.config import RunConfig
 from anima_exp.cores import cores, threads_are_chosen
 from anima_exp.errors import AnimaError, InUse, LostContact, Paused, Stopped
+from anima_exp.events import emit
 from anima_exp.parallel.place import without_launcher
 from anima_exp.results.folder import FAILURE, run_folder
 from anima_exp.results.record import Record
-from anima_exp.signals import FROM_CLUSTER, SAME_WISH_SECONDS, give_back, handle
+from anima_exp.stop_request import ON_REQUEST, StopRequest, exit_status
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 PAUSED, IN_USE, LOST = Exit.paused, Exit.in_use, Exit.lost
 _GRACE_SECONDS = 60  # for the others to end too, when one is gone or a user insists
 _LOOK_SECONDS = 0.1
 
-_Came = tuple[float, int]  # a signal: when, and its number
 
-
-def launch(config: RunConfig, processes: int, *, until: int | None) -> float | None:
+def launch(
+    config: RunConfig, processes: int, *, until: int | None, stop: StopRequest
+) -> float | None:
     """Run `config` in so many processes of this machine; see experiment.run.
+
+    What they emit is emitted here, and a request to stop is passed on to them.
 
     Raises:
         RunEnded: it was stopped or paused, or one process was killed.
-        AnimaError: the run failed; it has been told.
+        AnimaError: the run failed; a process of it has emitted why.
     """
     with tempfile.TemporaryDirectory() as scratch:
         settings = Path(scratch) / "config.yaml"
@@ -49,11 +58,13 @@ def launch(config: RunConfig, processes: int, *, until: int | None) -> float | N
             for rank in range(processes)
         ]
         try:
-            with _signals_to(started) as signalled:
-                statuses = _wait(started, signalled)
+            with stop.watch(partial(_pass_on, started), passes_on=True):
+                if stop.number:  # requested before there was anyone to stop
+                    _pass_on(started, stop.number)
+                statuses = _wait(started, stop)
         finally:
             _end(started)
-    return _outcome(config, statuses, asked=[number for _, number in signalled])
+    return _outcome(config, statuses, asked=stop.number)
 
 
 def read(settings: Path) -> RunConfig:
@@ -65,23 +76,40 @@ def read(settings: Path) -> RunConfig:
     return found
 
 
-def _start(
-    settings: Path, until: int | None, rank: int, processes: int, port: int
-) -> "subprocess.Popen[bytes]":
+@dataclass(frozen=True)
+class _Started:
+    process: "subprocess.Popen[bytes]"
+    events: "Connection"  # what it emits
+
+    def hear(self) -> None:
+        """Emit what it has emitted since the last look."""
+        with suppress(EOFError, OSError):  # it is gone
+            while self.events.poll():
+                emit(self.events.recv())
+
+
+def _start(settings: Path, until: int | None, rank: int, processes: int, port: int) -> _Started:
     place = {
         "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes,
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
     }  # fmt: skip
-    return subprocess.Popen(
-        [sys.executable, "-m", "anima_exp.launched", str(settings), str(until or 0)],
+    here, there = Pipe(duplex=False)
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "anima_exp.launched",
+            str(settings), str(until or 0), str(there.fileno()),
+        ],
         env={
             **_threads(processes),
             **without_launcher(os.environ),
             **{key: str(value) for key, value in place.items()},
         },
         stdin=subprocess.PIPE,  # closed when this process is gone, which ends them too
+        pass_fds=[there.fileno()],
         process_group=0,  # a terminal's Ctrl-C reaches this process, which passes it on once
-    )
+    )  # fmt: skip
+    there.close()
+    return _Started(process, here)
 
 
 def _threads(processes: int) -> dict[str, str]:
@@ -97,35 +125,26 @@ def _free_port() -> int:
         return int(one.getsockname()[1])
 
 
-@contextmanager
-def _signals_to(started: "Sequence[subprocess.Popen[bytes]]") -> Iterator[list[_Came]]:
-    """Pass signals on; the list says which came, and when."""
-    signalled: list[_Came] = []
-
-    def pass_on(number: int, _: Any) -> None:
-        signalled.append((time.monotonic(), number))
-        for process in started:
-            if process.poll() is None:
-                process.send_signal(number)
-
-    before = handle((signal.SIGINT, signal.SIGTERM, *FROM_CLUSTER), pass_on)
-    try:
-        yield signalled
-    finally:
-        give_back(before)
+def _pass_on(started: Sequence[_Started], number: int) -> None:
+    for one in started:
+        if one.process.poll() is None:
+            one.process.send_signal(signal.SIGTERM if number == ON_REQUEST else number)
 
 
-def _wait(started: "Sequence[subprocess.Popen[bytes]]", signalled: Sequence[_Came]) -> list[int]:
+def _wait(started: Sequence[_Started], stop: StopRequest) -> list[int]:
     """The statuses of all, LOST for one that has not ended in time: see _GRACE_SECONDS."""
     hurried_at: float | None = None
-    while None in (statuses := [process.poll() for process in started]):
-        again = signalled and signalled[-1][0] - signalled[0][0] > SAME_WISH_SECONDS
+    while None in (statuses := [one.process.poll() for one in started]):
+        for one in started:
+            one.hear()
         gone = any(status not in (None, 0, PAUSED) for status in statuses)
-        if hurried_at is None and (again or gone):
+        if hurried_at is None and (stop.insists or gone):
             hurried_at = time.monotonic()
         if hurried_at is not None and time.monotonic() - hurried_at > _GRACE_SECONDS:
             break
         time.sleep(_LOOK_SECONDS)
+    for one in started:
+        one.hear()
     return [LOST if status is None else status for status in statuses]
 
 
@@ -140,18 +159,17 @@ def _signal(status: int) -> signal.Signals | None:
     return next((one for one in signal.Signals if one == number), None)
 
 
-def _end(started: "Sequence[subprocess.Popen[bytes]]") -> None:
-    for process in started:
-        process.kill()
-        process.wait()
-        if process.stdin:
-            process.stdin.close()
+def _end(started: Sequence[_Started]) -> None:
+    for one in started:
+        one.process.kill()
+        one.process.wait()
+        if one.process.stdin:
+            one.process.stdin.close()
+        one.events.close()
 
 
-def _outcome(
-    config: RunConfig, statuses: Sequence[int], *, asked: Sequence[int] = ()
-) -> float | None:
-    """What all of them come to; `asked` are the signals that were passed on to them."""
+def _outcome(config: RunConfig, statuses: Sequence[int], *, asked: int = 0) -> float | None:
+    """What all of them come to; `asked` is the request to stop that was passed on to them."""
     folder, first = run_folder(config), statuses[0]  # the first process has written all there is
     if first == 0:
         return Record.load(folder).scores.get("heldout_loss")
@@ -164,7 +182,7 @@ def _outcome(
         why = failure.read_text(encoding="utf-8").strip() if failure.is_file() else ""
         raise AnimaError(why or f"The run failed: {folder}", told=1 in statuses)
     if first > 128 or asked:  # one that is interrupted twice may not end in good order
-        status = first if first > 128 else 128 + asked[0]
+        status = first if first > 128 else exit_status(asked)
         error = Stopped(f"Stopped; the same command goes on: {folder}", exit_status=status)
         error.told = first > 128
         raise error

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from anima_exp import paths
 from anima_exp.config import RunConfig
-from anima_exp.cpu_memory import keep_freed_memory
 from anima_exp.data.prepare import Prepared, prepare
 from anima_exp.evals.measure import Evals, check_positions, prepare_evals
 from anima_exp.limits import check_rows_seen
@@ -58,7 +57,6 @@ def load(config: RunConfig, world: World = ALONE) -> Setup:
     Raises:
         AnimaError: something cannot be read, loaded, or does not belong together.
     """
-    keep_freed_memory()
     provenance.reset_peak_memory()
     set_seed(config.seed)  # before the adapter draws its first numbers
     cache = paths.cache(config.cache)

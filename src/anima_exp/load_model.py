@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from anima_exp.config import Quantization, Recompute, RunConfig, TargetModules
+from anima_exp.events import say
 from anima_exp.model import kernels, lora_update
 from anima_exp.model.adapter import attach, name_base
 from anima_exp.model.base import check_context, device, load_base
@@ -29,7 +30,6 @@ from anima_exp.plan.memory import Rows
 from anima_exp.plan.placing import Placed, place_base
 from anima_exp.plan.shape import from_model
 from anima_exp.results import provenance
-from anima_exp.results.screen import say
 
 
 @dataclass(frozen=True)

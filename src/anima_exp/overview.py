@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.config import Quantization, RunConfig, TargetModules
+from anima_exp.events import Plan, emit
 from anima_exp.model.parameters import Parameters
 from anima_exp.plan.choose import Execution, Placement
-from anima_exp.results import screen
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Overview:
 
 
 def show(run: Overview) -> None:
-    screen.show_plan(lines(run))
+    emit(Plan(lines(run)))
 
 
 def lines(run: Overview) -> dict[str, str]:

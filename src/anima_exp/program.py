@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from anima_exp import terminal
 from anima_exp.errors import AnimaError, RunEnded, permissions
+from anima_exp.events import listening
 from anima_exp.terminal import take_any_letter, tell
+from anima_exp.terminal_view import TerminalView
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +21,7 @@ def status(work: Callable[[], None]) -> int:
     """Do the work; 0, or the exit status of the mistake or the stop that was told."""
     take_any_letter()
     try:
-        with permissions():
+        with permissions(), listening(TerminalView()):
             work()
     except (AnimaError, RunEnded) as error:
         tell(str(error))

@@ -7,9 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 
+_INT8 = "bitsandbytes.autograd._functions"
+_SILENCED = (_INT8, "transformers.trainer", "transformers.training_args")
+
 
 def quiet_libraries() -> None:
-    """Ignore warnings about things that we chose knowingly; all others are shown."""
+    """Ignore warnings about things that we chose knowingly; all others are shown.
+
+    For the rest of the process: commands call this, and process_state.py for a call from Python.
+    """
     # peft asks transformers by a name that transformers is about to drop.
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated")
     # Paging moves optimizer states from a full GPU; on a CPU there is nothing to move.
@@ -17,7 +23,19 @@ def quiet_libraries() -> None:
     # LLM.int8() rounds bf16 and fp32 inputs to fp16, which is how the method works. Older
     # bitsandbytes warn of it, newer ones log it, at every layer.
     warnings.filterwarnings("ignore", message="MatMul8bitLt: inputs will be cast")
-    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    logging.getLogger(_INT8).setLevel(logging.ERROR)
+
+
+@contextmanager
+def log_levels_restored() -> Iterator[None]:
+    """Afterwards the loggers that we or our libraries silence have the levels of before."""
+    loggers = [logging.getLogger(name) for name in _SILENCED]
+    levels = [logger.level for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def import_bitsandbytes() -> None:

@@ -9,12 +9,12 @@ from anima_exp.config import BENCHMARKS, DataConfig, RunConfig
 from anima_exp.data import recipes, source, templates, tokenise
 from anima_exp.errors import AnimaError, ConfigError
 from anima_exp.evals.choice import hub as benchmarks
+from anima_exp.events import warn
 from anima_exp.lookup import function
 from anima_exp.model import place
 from anima_exp.model.base_files import check_base_files, check_has_tokenizer
 from anima_exp.parallel.place import Place
 from anima_exp.paths import expanded
-from anima_exp.terminal import tell
 
 
 def check_inputs(config: RunConfig) -> None:
@@ -81,7 +81,7 @@ def check_dry(configs: Iterable[RunConfig], *, here: bool = True) -> None:
             if unchecked is None:
                 raise
     if unchecked:
-        tell(f"ids on the hub were not checked: {unchecked}.")
+        warn(f"ids on the hub were not checked: {unchecked}.")
 
 
 def _different(configs: Iterable[RunConfig]) -> list[RunConfig]:

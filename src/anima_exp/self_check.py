@@ -24,6 +24,7 @@ def self_check(config: RunConfig) -> None:
     Raises:
         TrainingError: further than rounding explains.
     """
+    from anima_exp.cpu_memory import keep_freed_memory
     from anima_exp.quiet import quiet_libraries
     from anima_exp.results.screen import say
     from anima_exp.run_checks import check_inputs
@@ -31,6 +32,7 @@ def self_check(config: RunConfig) -> None:
     check_length(config)
     check_inputs(config)
     quiet_libraries()
+    keep_freed_memory()
     from anima_exp.load import load  # the first import of torch
 
     dry = replace(config, lora=replace(config.lora, dropout=0.0))

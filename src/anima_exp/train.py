@@ -7,6 +7,8 @@ python -m anima_exp.train -m seed=0,1,2 lora.rank=8,64         # six runs, each 
 
 from anima_exp.compose import command
 from anima_exp.config import RunConfig
+from anima_exp.cpu_memory import keep_freed_memory
+from anima_exp.signals import stop_on_signals
 
 
 def train(config: RunConfig) -> float | None:
@@ -21,9 +23,11 @@ def train(config: RunConfig) -> float | None:
             check_dry([config])
             summary.alone(config)
         return None
+    keep_freed_memory()
     from anima_exp.experiment import run  # the first import of torch
 
-    return run(config)
+    with stop_on_signals() as stop:
+        return run(config, stop=stop)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from anima_exp.config import GenerateConfig
 from anima_exp.errors import ConfigError
+from anima_exp.events import warn
 from anima_exp.finished import record, run_of
 from anima_exp.model import adapter_files
-from anima_exp.terminal import tell
 
 # QLoRA's adapters are named by what they were trained on; conf/data says how each set is put.
 _PUBLISHED = {
@@ -56,4 +56,4 @@ def _of_foreign(place: str, *, key: str) -> str:
 
 
 def _told(who: str, template: str) -> None:
-    tell(f"{who} is asked in the format {template}; prompt_template=NAME takes another.")
+    warn(f"{who} is asked in the format {template}; prompt_template=NAME takes another.")

@@ -10,7 +10,7 @@ from anima_exp.config import AnsweringConfig
 from anima_exp.data import files
 from anima_exp.data.file_rows import FileRow, placed
 from anima_exp.errors import DataError
-from anima_exp.terminal import tell
+from anima_exp.events import warn
 
 TINY = {"tiny_zh": "zh", "tiny_en": "en"}  # unseen tasks of the embedded world
 TINY_QUESTIONS = 80  # as many as Vicuna's
@@ -45,7 +45,7 @@ def load(place: str, config: AnsweringConfig, *, key: str, cache: Path) -> list[
         file = files.find(place, key=key)
     found = _read(file, place, config)[:most]
     if turns := sum(question.turns for question in found):
-        tell(first_turn_alone(turns, f"{key}={place}"))
+        warn(first_turn_alone(turns, f"{key}={place}"))
     return found
 
 

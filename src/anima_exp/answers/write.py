@@ -13,12 +13,13 @@ from anima_exp.answers.prompts import Prompt, prompt, stops
 from anima_exp.answers.questions import Question
 from anima_exp.config import AnsweringConfig, Precision
 from anima_exp.errors import DataError
+from anima_exp.events import Answering, emit, say
 from anima_exp.model.base_config import context_length
 from anima_exp.model.decode import Answer, decode
 from anima_exp.model.generate import inference
 from anima_exp.model.sampling import Sampling
 from anima_exp.parallel.world import ALONE, World
-from anima_exp.results import screen
+from anima_exp.results.metric import metric
 from anima_exp.results.short_id import short_id
 from anima_exp.same import same
 
@@ -104,7 +105,7 @@ def write(
         rows = world.share(lambda: _earlier(stack, path, questions, settings))
         there = len(rows)
         if there:
-            screen.say(f"{there} of {len(questions)} answers are there: {path}")
+            say(f"{there} of {len(questions)} answers are there: {path}")
         done = {str(row["question_id"]) for row in rows}
         missing = [question for question in questions if str(question.id) not in done]
         progress = _Progress(len(questions), there)
@@ -134,17 +135,17 @@ def _earlier(
 
 def report(written: Written, path: Path, most: int) -> None:
     """One line for the file, one for what was cut or left empty, one for what was right."""
-    screen.say(f"answers  {path}: {written.answers} ({written.new} new)")
+    say(f"answers  {path}: {written.answers} ({written.new} new)")
     if written.cut:
-        screen.say(
+        say(
             f'         {written.cut} were cut ("finish": "length"): max_new_tokens={most}, or the '
             "model's context, gave no more room"
         )
     if written.empty:
-        screen.say(f"         {written.empty} are empty")
+        say(f"         {written.empty} are empty")
     if written.match is not None:
-        share = screen.number("answers_match", written.match)
-        screen.say(f"         {share} equal the reference answer")
+        share = metric("answers_match").number(written.match)
+        say(f"         {share} equal the reference answer")
 
 
 def ask(model: Any, tokenizer: Any, question: Question, asked: Asked) -> Prompt:
@@ -214,7 +215,4 @@ class _Progress:
             return
         self.told, taken = now, max(now - self.started, 1e-9)
         left = taken / (done - self.there) * (self.total - done)
-        screen.say(
-            f"{done}/{self.total} answers  {self.tokens / taken:,.0f} tokens/s  "
-            f"{screen.duration(left)} left"
-        )
+        emit(Answering(done, self.total, self.tokens / taken, left))

@@ -11,10 +11,9 @@ import hashlib
 import inspect
 import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -30,14 +29,13 @@ from anima_exp.data.special_tokens import TextEncoder
 from anima_exp.data.split import check_heldout
 from anima_exp.data.tokens import Draft, Meta, Tokens, open_tokens
 from anima_exp.errors import DataError
+from anima_exp.events import Noted, emit, working
 from anima_exp.lookup import function
-from anima_exp.terminal import console, note
 
 _FORMAT = 2  # raise it when the files' layout changes, or the ids of some text
 _BATCH = 1000  # examples tokenised in one call, which spreads them over the cores
 _LOOKED_AT = 100  # rows, before skipping is advised
 _BATCH_LETTERS = 4_000_000  # and their text: a tokenizer takes about 70 bytes for each letter
-_LARGE = 20_000  # examples after which a progress bar appears
 
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -76,7 +74,7 @@ def _for_this_process(cache: Path) -> Path:
     """A folder that lasts as long as the process, in place of a cache that cannot be written."""
     folder = Path(tempfile.mkdtemp(prefix="anima_exp-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    note(f"data     {cache} cannot be written: the token ids are kept for this run only")
+    emit(Noted(f"data     {cache} cannot be written: the token ids are kept for this run only"))
     return folder / "tokens"
 
 
@@ -114,7 +112,7 @@ def examples(of: Source, config: DataConfig) -> Iterator[tuple[int, Example]]:
     """
     recipe: Recipe = function(config.recipe, among=recipes, key="data.recipe")
     meta, any_used = Meta(), False
-    with _progress(of) as advance:
+    with working("tokenising", of.name) as advance:
         stop = config.on_bad_row is BadRow.error
         for pair in _pairs(of, recipe, meta, None, stop_at_bad_row=stop):
             any_used = True
@@ -128,7 +126,7 @@ def _build(
     source: Source, recipe: Recipe, tokenizer: Any, *, place: Path, stop_at_bad_row: bool
 ) -> Tokens:
     encoder = TextEncoder(tokenizer)
-    with Draft(place) as draft, _progress(source) as advance:
+    with Draft(place) as draft, working("tokenising", source.name) as advance:
         pairs = _pairs(source, recipe, draft.meta, encoder, stop_at_bad_row=stop_at_bad_row)
         for batch in _batches(pairs):
             ids = _ids(encoder, batch)
@@ -265,26 +263,3 @@ def _key(source: Source, recipe: Recipe, tokenizer: Any) -> str:
 def _file_of(module: Any) -> Path | None:
     file = getattr(module, "__file__", None)
     return Path(file) if file and file.endswith(".py") else None
-
-
-@contextmanager
-def _progress(source: Source) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal's stderr once the set turns out to be large; else nothing."""
-    if not sys.stderr.isatty():
-        yield lambda count: None
-        return
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    shown = TextColumn(
-        "tokenising {task.description}: {task.completed:,.0f} examples", markup=False
-    )
-    with Progress(
-        SpinnerColumn(), shown, TimeElapsedColumn(), console=console(stderr=True), transient=True
-    ) as bar:
-        task = bar.add_task(source.name, total=None, visible=False)
-
-        def advance(count: int) -> None:
-            bar.advance(task, count)
-            bar.update(task, visible=bar.tasks[0].completed > _LARGE)
-
-        yield advance

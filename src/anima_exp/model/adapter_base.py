@@ -6,10 +6,10 @@ from pathlib import Path
 from anima_exp import hub
 from anima_exp.command_line import written
 from anima_exp.errors import ConfigError
+from anima_exp.events import warn
 from anima_exp.messages import choices
 from anima_exp.model import adapter_files
 from anima_exp.paths import known_path, shipped, tiny_base
-from anima_exp.terminal import tell
 
 
 def overrides(place: str, *, key: str = "adapter") -> list[str]:
@@ -46,7 +46,7 @@ def warn_of_another(place: str, used: str, *, key: str = "adapter") -> None:
     """
     named = adapter_files.settings(place, key=key).get("base_model_name_or_path")
     if named and source(named) != source(used):
-        tell(
+        warn(
             f"{key}={place} names {named} as its base, and is put on {used}: unless both are the "
             "same weights, what it says means nothing."
         )

@@ -13,6 +13,7 @@ from anima_exp import hub, machine
 from anima_exp.config import ModelConfig, Precision, QuantConfig, Quantization
 from anima_exp.cpu_memory import bound_kernel_caches
 from anima_exp.errors import ModelError, first_line
+from anima_exp.events import say
 from anima_exp.model import loading
 from anima_exp.model.base_config import attention_of, context_length, read_config
 from anima_exp.model.base_files import check_base_files, check_sizes
@@ -23,7 +24,6 @@ from anima_exp.model.stored_type import check_stored_type
 from anima_exp.model.tokenizer import cannot_load, location
 from anima_exp.model.trial import try_architecture
 from anima_exp.quiet import import_bitsandbytes
-from anima_exp.results.screen import say
 
 DTYPES = {
     Precision.bf16: torch.bfloat16,

@@ -13,7 +13,7 @@ import torch
 
 from anima_exp.config import Attention
 from anima_exp.errors import ModelError, first_line
-from anima_exp.results.screen import say
+from anima_exp.events import say
 
 _AGAIN = "Download the model again, or give the folder of the whole model."
 

@@ -27,10 +27,10 @@ from filelock import FileLock, Timeout
 
 from anima_exp.config import ModelConfig, QuantConfig, Quantization
 from anima_exp.errors import ModelError, first_line
+from anima_exp.events import say
 from anima_exp.model.tokenizer import location
 from anima_exp.results.files import publish_folder, read_json, remove_folder, write_json
 from anima_exp.results.provenance import base_fingerprint, folder_fingerprint
-from anima_exp.results.screen import say
 
 _FORMAT = 1
 _WORTH_BYTES = 100_000_000  # below, quantising costs a few seconds: make bench-base

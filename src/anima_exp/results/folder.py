@@ -21,11 +21,11 @@ from anima_exp import json_text
 from anima_exp.addresses import without_password
 from anima_exp.config import RunConfig
 from anima_exp.errors import InUse, RunError, first_line
+from anima_exp.events import say
 from anima_exp.paths import expanded, is_file
 from anima_exp.results import identity
 from anima_exp.results.files import write_json, write_text, writing
 from anima_exp.results.record import RECORD, Record
-from anima_exp.results.screen import say
 
 LOG = "log.txt"
 LOCK = ".lock"

@@ -1,13 +1,13 @@
-"""Everything a run measures, told to its files, to W&B and to the terminal."""
+"""Everything a run measures, told to its files, to W&B and to who listens."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from anima_exp.events import Began, Ended, Evaluated, Logged, emit, say
 from anima_exp.results.files import flush
 from anima_exp.results.folder import STARTS
 from anima_exp.results.lines import StepLines
-from anima_exp.results.screen import Progress, say
 from anima_exp.results.tracking import Tracker
 
 ACCURACIES = "accuracies.jsonl"
@@ -52,7 +52,7 @@ class Journal:
         self._accuracies.keep(still_true)
         if resumed_at:
             self._report(damaged, resumed_at, known=vouched is not None)
-        self._progress = Progress(steps, first=resumed_at or 0)
+        emit(Began(steps, resumed_at or 0))
 
     def vouch(self) -> dict[str, Any]:
         """Bring every line to the disk, and return by file what a checkpoint relies on."""
@@ -86,7 +86,7 @@ class Journal:
         """One log line of the training loop: step, loss, tokens, ..."""
         self._metrics.append(row)
         self.tracker.log(row)
-        self._progress.line(row)
+        emit(Logged(row))
 
     def evaluated(
         self,
@@ -107,10 +107,10 @@ class Journal:
                 self._accuracies.append({"step": step, "benchmark": benchmark, **found})
         if answers:
             self.tracker.log_generations(step, answers)
-        self._progress.scores(step, scores)
+        emit(Evaluated(step, scores, answers))
 
     def close(self) -> None:
-        self._progress.close()
+        emit(Ended())
 
     def failed(self, *, orderly: bool) -> None:
         """The run ends before its last step; `orderly` if it is to go on later."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from anima_exp import file_hashes, hub
 from anima_exp.errors import ModelError
+from anima_exp.results.record import Record
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Set in a hook of another repository, and naming that one.
@@ -60,6 +61,23 @@ def code_hash() -> str:
             digest.update(f"{name.as_posix()}:{path.stat().st_size}:".encode())
             digest.update(path.read_bytes())
     return f"sha256:{digest.hexdigest()}"
+
+
+def code_differs(record: Record) -> str | None:
+    """Say what code the run was made with, and what code this is, if they are not the same."""
+    if not record.code or record.code == code_hash():
+        return None
+    then, now = record.versions.get("anima-exp"), versions().get("anima-exp")
+    if then != now:
+        return f"version {then} then, {now} now"
+    was, state = record.git, git_state()
+    if was and state:
+        return f"{_commit(was)} then, {_commit(state)} now"
+    return f"files of version {now} were edited"
+
+
+def _commit(git: dict[str, Any]) -> str:
+    return f"commit {git['commit'][:8]}{' with changes' * bool(git.get('dirty'))}"
 
 
 def hardware() -> dict[str, str]:

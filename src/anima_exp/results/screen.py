@@ -1,7 +1,7 @@
 """What a run says in the terminal: its plan, its progress, and one screen of summary."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from anima_exp import terminal
 from anima_exp.addresses import without_password
 from anima_exp.results.metric import metric
 from anima_exp.results.record import Record
-from anima_exp.terminal import tell, visible
+from anima_exp.terminal import visible
 
 console = terminal.console()
+
+_MEANS = {"macro": "mean over subjects", "micro": "mean over questions"}
 
 
 def show_plan(lines: Mapping[str, str]) -> None:
@@ -37,19 +39,6 @@ def file_size(count: int) -> str:
 
 def say(text: str) -> None:
     console.print(Text(visible(without_password(text))), soft_wrap=True)
-
-
-def be_silent() -> None:
-    """Of several processes of a run one speaks; what another must say goes to its stderr."""
-    console.quiet = True
-
-
-def say_anyway(text: str) -> None:
-    """What is true of this process alone, and is to be heard."""
-    if console.quiet:
-        tell(text)
-    else:
-        say(text)
 
 
 class Progress:
@@ -106,6 +95,28 @@ def show_scores(before: Mapping[str, float] | None, after: Mapping[str, float]) 
             cells.insert(0, Text(number(name, before[name]) if name in before else "-"))
         table.add_row(Text(visible(name)), *cells)
     console.print(table)
+
+
+def show_accuracies(benchmark: str, rows: Sequence[Mapping[str, Any]], *, subjects: bool) -> None:
+    """The means of one benchmark, with `subjects` those of every subject too."""
+    table = Table(
+        benchmark, "right", "95 % interval", "questions",
+        box=None, pad_edge=False, header_style="dim",
+    )  # fmt: skip
+    for column in (1, 3):
+        table.columns[column].justify = "right"
+    for row in rows:
+        if row["of"] == "subject" and not subjects:
+            continue
+        table.add_row(
+            Text(visible(_MEANS.get(row["name"], row["name"]))),
+            f"{100 * row['mean']:.1f} %",
+            f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %",
+            f"{row['asked']:,}",
+            style="bold" if row["name"] == "macro" else "",
+        )
+    console.print(table)
+    say("")
 
 
 def show_answers(

@@ -14,19 +14,25 @@ from filelock import Timeout
 
 from anima_exp.child_process import end_with_parent
 from anima_exp.config import RunConfig
+from anima_exp.cpu_memory import keep_freed_memory
 from anima_exp.errors import AnimaError, InUse, Paused, RunEnded, Stopped
+from anima_exp.events import listening
+from anima_exp.signals import stop_on_signals
 from anima_exp.sweep.job import Outcome
 from anima_exp.sweep.slots import Place
 from anima_exp.terminal import take_any_letter, write
+from anima_exp.terminal_view import TerminalView
 
 Work = Callable[[RunConfig, int | None], Any]
 
 
 def train(config: RunConfig, until: int | None) -> None:
     """One cell, in the process that runs it."""
+    keep_freed_memory()
     from anima_exp.experiment import run
 
-    run(config, until=until)
+    with listening(TerminalView()), stop_on_signals() as stop:
+        run(config, until=until, stop=stop)
 
 
 def main(
@@ -35,7 +41,7 @@ def main(
     """Do one job and leave with the exit status of its Outcome."""
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # a terminal's Ctrl-C is the sweep's alone, which passes it on once
-    signal.signal(signal.SIGTERM, _stopped)  # training/stop.py takes over during the steps
+    signal.signal(signal.SIGTERM, _stopped)  # stop_on_signals takes over during the steps
     if parent := parent_process():  # nobody would take note of this job's end without it
         end_with_parent(partial(connection.wait, [parent.sentinel]))
     try:

@@ -1,37 +1,28 @@
-"""A signal or a given step -> a checkpoint and a clean end; a second signal ends at once.
+"""A request to stop or a given step -> a checkpoint and a clean end."""
 
-The signals are Ctrl-C and SIGTERM, and those of signals.py.
-"""
-
-import signal
-import sys
-import time
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
+from anima_exp.events import Stopping, emit
 from anima_exp.parallel.world import World
-from anima_exp.signals import FROM_CLUSTER, SAME_WISH_SECONDS, Handlers, give_back, handle
-from anima_exp.terminal import note
+from anima_exp.stop_request import StopRequest, name
 from anima_exp.training.libraries import TrainerCallback
 
 
-class StopOnSignal(TrainerCallback):
-    """`with stop: trainer.train()`; afterwards `stop.received` is the signal, or None.
+class StopAfterStep(TrainerCallback):
+    """`with stop: trainer.train()`; afterwards `stop.received` is what requested it, or 0.
 
-    Of several processes all stop after the same step, whichever was told to. In any other thread
-    than the main one no signal is handled.
+    Of several processes all stop after the same step, whichever was requested to.
     """
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.received: signal.Signals | None = None  # by any process, as all of them know
-        self._heard: signal.Signals | None = None  # by this one
-        self._heard_at = 0.0
-        self._before: Handlers = {}
+    def __init__(self, world: World, request: StopRequest) -> None:
+        self.world, self.request = world, request
+        self.received = 0  # as stop_request.py numbers it; by any process, as all of them know
+        self._said = False
+        self._watching = request.watch(self._heard)
 
-    def __enter__(self) -> "StopOnSignal":
-        asked = [n for n in FROM_CLUSTER if callable(signal.getsignal(n))]
-        self._before = handle((signal.SIGINT, signal.SIGTERM, *asked), self._on_signal)
+    def __enter__(self) -> "StopAfterStep":
+        self._watching.__enter__()
         return self
 
     def __exit__(
@@ -40,26 +31,18 @@ class StopOnSignal(TrainerCallback):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        give_back(self._before)
-        if kind is None and self._heard and not self.received:  # after all had agreed to go on
-            signal.raise_signal(self._heard)
+        self._watching.__exit__(kind, error, trace)
+        if kind is None and not self.received:
+            self.request.unserved()  # it came after all had agreed to go on
 
-    def _on_signal(self, number: int, _: FrameType | None) -> None:
-        now = time.monotonic()
-        if self._heard is not None:
-            if now - self._heard_at > SAME_WISH_SECONDS:
-                sys.exit(128 + number)
-            return
-        self._heard, self._heard_at = signal.Signals(number), now
-        if self.world.leads:
-            note("")  # below the letters of Ctrl-C
-            note(
-                f"{self._heard.name}: saving a checkpoint after this step; once more ends at once."
-            )
+    def _heard(self, number: int) -> None:
+        if self.world.leads and not self._said:
+            self._said = True
+            emit(Stopping(name(number)))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._agree()
-        if self.received is not None and state.global_step < state.max_steps:
+        if self.received and state.global_step < state.max_steps:
             control.should_save = True
             control.should_training_stop = True
 
@@ -68,8 +51,10 @@ class StopOnSignal(TrainerCallback):
 
     def _agree(self) -> None:
         # What this process hears meanwhile counts after the next step.
-        if number := max(self.world.of_each(self._heard or 0)):
-            self.received = signal.Signals(number)
+        mine = self.request.number
+        if mine:
+            self._heard(mine)  # of another thread
+        self.received = next(filter(None, self.world.of_each(mine)), 0)
 
 
 class PauseAt(TrainerCallback):

@@ -17,10 +17,10 @@ from torch import Tensor
 from anima_exp.config import RunConfig
 from anima_exp.data.micro_batch import label_count
 from anima_exp.errors import TrainingError
+from anima_exp.events import say_anyway
 from anima_exp.model.adapter import cast_adapter
 from anima_exp.model.dropout import TokenKeys
 from anima_exp.parallel.world import World
-from anima_exp.results import screen
 from anima_exp.results.files import writing
 from anima_exp.results.provenance import peak_memory_gib
 from anima_exp.training import checkpoint
@@ -89,7 +89,7 @@ class QLoraTrainer(Trainer):
             average=config.trainer.loss_average,
             seed=config.seed,
             backward=self._backward,
-            say=screen.say_anyway,
+            say=say_anyway,
             world=world,
             in_step=in_step,
         )
