@@ -27,8 +27,10 @@ from omegaconf.errors import OmegaConfBaseException
 from anima_exp.compose import install, parse
 from anima_exp.config import RunConfig
 from anima_exp.errors import ConfigError
+from anima_exp.events import listening
 from anima_exp.messages import explain
 from anima_exp.paths import shipped
+from anima_exp.terminal_view import TerminalView
 
 install()
 pytest.register_assert_rewrite("claims")  # tests/browser/claims.py: a failure shows its values
@@ -51,6 +53,13 @@ def compose() -> Callable[..., RunConfig]:
             raise ConfigError(explain(error)) from error
 
     return _compose
+
+
+@pytest.fixture
+def shown() -> Iterator[None]:
+    """What is emitted is printed, as under a command."""
+    with listening(TerminalView()):
+        yield
 
 
 @pytest.fixture(scope="session")

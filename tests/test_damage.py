@@ -19,6 +19,8 @@ from anima_exp.results.lines import StepLines
 from anima_exp.results.record import Record
 from anima_exp.training import checkpoint, manifest
 
+pytestmark = pytest.mark.usefixtures("shown")
+
 SHORT = (
     "data.rows=64", "data.heldout_rows=8", "trainer.steps=8", "trainer.batch_size=8",
     "trainer.log_every=3", "trainer.eval_every=3", "trainer.save_every=4", "tracking=none",

@@ -11,6 +11,8 @@ from anima_exp.config import Precision
 from anima_exp.errors import ConfigError, DataError, ModelError
 from anima_exp.run_checks import check_dry, check_files, check_inputs
 
+pytestmark = pytest.mark.usefixtures("shown")
+
 HEAVY = ("torch", "transformers", "datasets", "peft", "bitsandbytes")
 
 

@@ -11,6 +11,8 @@ import pytest
 from anima_exp import file_hashes
 from anima_exp.results.provenance import folder_fingerprint
 
+pytestmark = pytest.mark.usefixtures("shown")
+
 
 @pytest.fixture(autouse=True)
 def small_is_large(monkeypatch):

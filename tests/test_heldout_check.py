@@ -11,6 +11,8 @@ from anima_exp.heldout_check import check_heldout
 from anima_exp.results import identity
 from anima_exp.results.record import Record
 
+pytestmark = pytest.mark.usefixtures("shown")
+
 
 @pytest.fixture
 def file(tmp_path, monkeypatch):

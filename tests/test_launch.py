@@ -2,13 +2,15 @@
 
 import signal
 import subprocess
+from multiprocessing import Pipe
 
 import pytest
 
 from anima_exp import launch
 from anima_exp.child_process import Exit
 from anima_exp.errors import AnimaError, InUse, LostContact, Paused, RunEnded, Stopped
-from anima_exp.launch import IN_USE, LOST, PAUSED, _end, _outcome, _wait
+from anima_exp.launch import IN_USE, LOST, PAUSED, _end, _outcome, _Started, _wait
+from anima_exp.stop_request import StopRequest
 from anima_exp.sweep.job import Outcome
 
 KILLED, STOPPED = -signal.SIGKILL, 128 + signal.SIGTERM
@@ -16,7 +18,7 @@ KILLED, STOPPED = -signal.SIGKILL, 128 + signal.SIGTERM
 
 @pytest.fixture
 def ended(compose, tmp_path):
-    def _ended(*statuses, failure=None, asked=()):
+    def _ended(*statuses, failure=None, asked=0):
         config = compose(f"folder={tmp_path}")
         if failure:
             (tmp_path / "failure.txt").write_text(failure)
@@ -60,7 +62,7 @@ def test_a_failure_that_was_written_down_is_the_reason(ended):
 
 
 def test_whatever_became_of_processes_that_were_told_to_stop_it_is_a_stop(ended):
-    error = ended(-signal.SIGINT, LOST, asked=(signal.SIGINT, signal.SIGINT))
+    error = ended(-signal.SIGINT, LOST, asked=signal.SIGINT)
     assert (type(error), error.exit_status, error.told) == (Stopped, 130, False)
 
 
@@ -71,10 +73,13 @@ def test_a_stop_keeps_the_status_of_its_signal(ended):
 def test_who_waits_for_one_that_is_gone_is_not_waited_for_long(monkeypatch):
     monkeypatch.setattr(launch, "_GRACE_SECONDS", 0.2)
     commands = ("exec sleep 600", f"exit {STOPPED}")
-    started = [subprocess.Popen(["sh", "-c", command]) for command in commands]
-    assert _wait(started, []) == [LOST, STOPPED]
+    started = [
+        _Started(subprocess.Popen(["sh", "-c", command]), Pipe(duplex=False)[0])
+        for command in commands
+    ]
+    assert _wait(started, StopRequest()) == [LOST, STOPPED]
     _end(started)
-    assert started[0].returncode == KILLED
+    assert started[0].process.returncode == KILLED
 
 
 def test_an_exit_status_has_one_meaning_for_every_parent():

@@ -7,7 +7,8 @@ import anima_exp
 
 LAYERS = [
     {"addresses"},
-    {"errors"},
+    {"errors", "events"},
+    {"stop_request"},
     {
         "child_process",
         "cores",
@@ -23,11 +24,13 @@ LAYERS = [
     },
     {"yaml_files"},
     {"config", "file_hashes", "hub", "lookup", "other_names", "quiet", "sweep_files"},
-    {"checks", "machine", "messages", "program", "scale"},
+    {"checks", "machine", "messages", "process_state", "scale"},
     {"command_line"},
     {"tiny"},
     {"tables"},
     {"data", "results"},
+    {"terminal_view"},
+    {"program"},
     {"model"},
     {"plan"},
     {"training"},

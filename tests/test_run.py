@@ -12,6 +12,8 @@ from anima_exp.results import identity
 from anima_exp.results.lines import StepLines
 from anima_exp.results.record import Record
 
+pytestmark = pytest.mark.usefixtures("shown")
+
 FEW = (
     "data.rows=64", "data.heldout_rows=8", "trainer.steps=6", "trainer.batch_size=8",
     "trainer.log_every=1", "trainer.eval_every=3",

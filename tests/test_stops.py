@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -114,12 +115,12 @@ def test_a_job_leaves_with_what_became_of_it(error, outcome, said, capsys):
     ],
 )
 def test_one_of_several_processes_leaves_with_what_became_of_it(
-    error, code, said, monkeypatch, capsys
+    error, code, said, monkeypatch, shown, capsys
 ):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(launched, "end_with_parent", lambda _: None)
     monkeypatch.setattr(launched, "read", lambda _: None)
     monkeypatch.setattr(experiment, "run", raises(error))
-    assert launched.main("config.yaml", "0") == code
+    assert launched.work(Path("config.yaml"), None) == code
     assert capsys.readouterr().err == said

@@ -21,8 +21,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 
+class Event:
+    """Base class. A listener ignores the kinds that it does not know: there will be more."""
+
+
 @dataclass(frozen=True)
-class Said:
+class Said(Event):
     """A line about the run."""
 
     text: str
@@ -30,39 +34,39 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Noted:
+class Noted(Event):
     """A line that stands next to the output of a command."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Warned:
+class Warned(Event):
     """A line that the user should act on, or know of a result."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Working:
+class Working(Event):
     """A long piece of work has begun, got further by `count`, or ended."""
 
-    kind: Literal["hashing", "tokenising"]
+    kind: Literal["hashing", "tokenising", "merging"]
     text: str
-    total: int | None = None  # bytes to hash; None if it is unknown
-    count: int = 0  # bytes hashed, or examples tokenised, since the event before
+    total: int | None = None  # bytes to hash or write; None if it is unknown
+    count: int = 0  # bytes, or examples tokenised, since the event before
     ended: bool = False
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Event):
     """What is about to be done, by heading."""
 
     lines: Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Began:
+class Began(Event):
     """The steps `first` + 1 to `steps` are about to be trained."""
 
     steps: int
@@ -70,14 +74,14 @@ class Began:
 
 
 @dataclass(frozen=True)
-class Logged:
+class Logged(Event):
     """A line of metrics.jsonl about training: step, loss, learning_rate, tokens_per_second, ..."""
 
     row: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class Evaluated(Event):
     """The model was measured after `step` steps."""
 
     step: int
@@ -86,19 +90,19 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Stopping:
+class Stopping(Event):
     """A stop was requested: a checkpoint follows after this step."""
 
     by: str
 
 
 @dataclass(frozen=True)
-class Ended:
+class Ended(Event):
     """No further step is trained, whether the last one was reached or not."""
 
 
 @dataclass(frozen=True)
-class Answering:
+class Answering(Event):
     """So many of `total` questions have an answer in the file."""
 
     done: int
@@ -108,7 +112,7 @@ class Answering:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measured(Event):
     """What an evaluation of a finished model measured; by benchmark the rows of its accuracies."""
 
     scores: Mapping[str, float]
@@ -118,7 +122,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class AlreadyDone:
+class AlreadyDone(Event):
     """The run has a record, and nothing was computed."""
 
     record: Any  # results.record.Record
@@ -127,7 +131,7 @@ class AlreadyDone:
 
 
 @dataclass(frozen=True)
-class Done:
+class Done(Event):
     """A run has its record."""
 
     record: Any  # results.record.Record
@@ -136,10 +140,6 @@ class Done:
     after: Sequence[tuple[str, str]] = field(default=())
 
 
-Event = (
-    Said | Noted | Warned | Working | Plan | Began | Logged | Evaluated | Stopping | Ended
-    | Answering | Measured | AlreadyDone | Done
-)  # fmt: skip
 Listener = Callable[[Event], None]
 
 _listener: ContextVar[Listener | None] = ContextVar("anima_exp_listener", default=None)
@@ -153,6 +153,11 @@ def emit(event: Event) -> None:
 def emitter() -> Listener:
     """Return what calls this context's listener, from any thread."""
     return _listener.get() or _nobody
+
+
+def heard() -> bool:
+    """Return whether anybody listens."""
+    return _listener.get() is not None
 
 
 def say(text: str) -> None:
@@ -194,13 +199,13 @@ def following(leads: bool) -> Iterator[None]:
     if leads:
         yield
         return
-    heard = emitter()
+    outer = emitter()
 
     def own(event: Event) -> None:
         if isinstance(event, Said) and event.own:
-            heard(Warned(event.text))
+            outer(Warned(event.text))
         elif isinstance(event, Noted | Warned):
-            heard(event)
+            outer(event)
 
     with listening(own):
         yield
@@ -208,18 +213,18 @@ def following(leads: bool) -> Iterator[None]:
 
 @contextmanager
 def working(
-    kind: Literal["hashing", "tokenising"], text: str, total: int | None = None
+    kind: Literal["hashing", "tokenising", "merging"], text: str, total: int | None = None
 ) -> Iterator[Callable[[int], None]]:
     """Emit that work begins and ends; inside, the function tells how much more is done.
 
     Any thread may call it.
     """
-    heard = emitter()
-    heard(Working(kind, text, total))
+    tell = emitter()
+    tell(Working(kind, text, total))
     try:
-        yield lambda count: heard(Working(kind, text, total, count))
+        yield lambda count: tell(Working(kind, text, total, count))
     finally:
-        heard(Working(kind, text, total, ended=True))
+        tell(Working(kind, text, total, ended=True))
 
 
 def _nobody(_: Event) -> None:

@@ -50,10 +50,11 @@ class ToParent:
 def main(settings: str, until: str, pipe: str) -> int:
     take_any_letter()
     with listening(ToParent(int(pipe))):
-        return _main(Path(settings), int(until) or None)
+        return work(Path(settings), int(until) or None)
 
 
-def _main(settings: Path, until: int | None) -> int:
+def work(settings: Path, until: int | None) -> int:
+    """Do this process's part of the run; return its exit status."""
     leads = os.environ["RANK"] == "0"
 
     def stopped(number: int, _: Any) -> NoReturn:

@@ -57,6 +57,8 @@ class TerminalView:
 
     def _working(self, event: Working) -> None:
         """A bar on a terminal's stderr; in a log a line for what takes seconds, else nothing."""
+        if event.kind == "merging":  # merge/screen.py shows it
+            return
         bar = self._work.get(event.text)
         if bar is None and not event.ended:
             bar = self._work[event.text] = _bar(event)

@@ -9,6 +9,8 @@ from anima_exp.compose import install
 from anima_exp.errors import AnimaError, ConfigError, ModelError
 from anima_exp.experiment import run
 
+pytestmark = pytest.mark.usefixtures("shown")
+
 SETTINGS = (
     "data.rows=300", "data.heldout_rows=8", "trainer.batch_size=8", "trainer.eval_every=null",
     "trainer.steps=6", "tracking=none", "evals=[heldout]", "optimizer.learning_rate=1e-2",

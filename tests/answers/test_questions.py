@@ -11,6 +11,8 @@ from anima_exp.answers import download, questions
 from anima_exp.config import AnsweringConfig
 from anima_exp.errors import DataError
 
+pytestmark = pytest.mark.usefixtures("shown")
+
 ROWS = [
     {"question_id": 1, "text": "Why?", "category": "generic", "translation": "问题：为什么？"},
     {"question_id": "b", "text": "A\u2028B", "translation": "乙", "reference": "C"},

@@ -12,6 +12,8 @@ from anima_exp.config import AnsweringConfig
 from anima_exp.errors import DataError, InUse, RunError
 from anima_exp.results.short_id import short_id
 
+pytestmark = pytest.mark.usefixtures("shown")
+
 
 @pytest.fixture
 def path(tmp_path):

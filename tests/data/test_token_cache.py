@@ -19,6 +19,8 @@ from anima_exp.data import source, tokenise
 from anima_exp.data.tokens import Draft, open_tokens
 from anima_exp.errors import DataError
 
+pytestmark = pytest.mark.usefixtures("shown")
+
 
 @pytest.fixture
 def cache(tmp_path):

@@ -9,6 +9,7 @@ from anima_exp.compose import install, parse
 from anima_exp.config import MergeConfig
 from anima_exp.finished import with_run
 from anima_exp.merge import run as command
+from anima_exp.merge.screen import MergeView
 from anima_exp.paths import shipped, tiny_base
 
 FEW = (
@@ -47,7 +48,7 @@ def settings():
 @pytest.fixture(scope="session")
 def merge(settings):
     """merge("run=...", "out=...") does what the command does."""
-    return lambda *arguments: command.run(settings(*arguments))
+    return lambda *arguments: command.run(settings(*arguments), listen=MergeView())
 
 
 @pytest.fixture

@@ -242,11 +242,9 @@ def test_a_damaged_file_is_one_line(tmp_path):
 
 
 def test_a_log_tells_how_far_a_large_merge_is(monkeypatch, capsys):
-    from types import SimpleNamespace
-
     from anima_exp.merge.screen import Writing
 
-    with Writing(SimpleNamespace(bytes=5_000_000_000)) as writing:
+    with Writing(5_000_000_000) as writing:
         for _ in range(50):
             writing.more(100_000_000)
     told = capsys.readouterr().out.splitlines()

@@ -13,6 +13,8 @@ from anima_exp import hub as hub_files
 from anima_exp.errors import ModelError
 from anima_exp.model import adapter_files
 
+pytestmark = pytest.mark.usefixtures("shown")
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 

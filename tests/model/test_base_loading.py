@@ -14,6 +14,8 @@ from anima_exp.errors import ModelError
 from anima_exp.model.base import load_base
 from anima_exp.paths import tiny_base
 
+pytestmark = pytest.mark.usefixtures("shown")
+
 
 @pytest.fixture
 def base(tmp_path):

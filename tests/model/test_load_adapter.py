@@ -10,6 +10,8 @@ from small_models import VOCABULARY, small
 from anima_exp.errors import ModelError
 from anima_exp.model.load_adapter import put_on
 
+pytestmark = pytest.mark.usefixtures("shown")
+
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj", "down_proj"]}
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from anima_exp.model.adapter import attach
 from anima_exp.model.base import load_base
 from anima_exp.model.generate import inference
 from anima_exp.paths import tiny_base
+
+pytestmark = pytest.mark.usefixtures("shown")
 
 NF4 = QuantConfig(Q.nf4, double_quant=True, compute_dtype=Precision.fp32)
 IDS = torch.arange(5, 45)[None]
@@ -277,7 +280,8 @@ def test_of_several_at_once_one_writes(cache, monkeypatch, capsys):
 
     monkeypatch.setattr(type(model), "save_pretrained", slowly)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(place.keep, [model] * 4))
+        for done in [pool.submit(copy_context().run, place.keep, model) for _ in range(4)]:
+            done.result()
     assert len(writers) == 1
     place.keep(model)  # it is there already
     assert len(writers) == 1 and "no snapshot" not in capsys.readouterr().out

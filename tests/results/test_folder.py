@@ -5,6 +5,8 @@ import pytest
 from anima_exp.errors import RunError
 from anima_exp.results.folder import RunFolder
 
+pytestmark = pytest.mark.usefixtures("shown")
+
 
 @pytest.fixture
 def config(compose, tmp_path):

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from anima_exp import experiment
 from anima_exp.results import identity, provenance
 from anima_exp.results.record import Record
 
@@ -101,20 +100,20 @@ def record(**changes):
 
 def test_other_code_than_the_runs_is_named(checkout):
     made = record(code=provenance.code_hash(), git=provenance.git_state())
-    assert experiment._code_differs(made) is None
-    assert experiment._code_differs(record()) is None, "of a record that knows no code"
+    assert provenance.code_differs(made) is None
+    assert provenance.code_differs(record()) is None, "of a record that knows no code"
     (checkout / "loss.py").write_text("x = 1")
     head = made.git["commit"][:8]
-    said = experiment._code_differs(made)
+    said = provenance.code_differs(made)
     assert said == f"commit {head} then, commit {head} with changes now"
     commit(checkout.parents[1])
     new = git(checkout, "rev-parse", "HEAD")[:8]
-    assert experiment._code_differs(made) == f"commit {head} then, commit {new} now"
+    assert provenance.code_differs(made) == f"commit {head} then, commit {new} now"
     older = replace(made, versions={"anima-exp": "0.0.1"})
     now = provenance.versions()["anima-exp"]
-    assert experiment._code_differs(older) == f"version 0.0.1 then, {now} now"
+    assert provenance.code_differs(older) == f"version 0.0.1 then, {now} now"
     installed = replace(made, git={})
-    assert experiment._code_differs(installed) == f"files of version {now} were edited"
+    assert provenance.code_differs(installed) == f"files of version {now} were edited"
 
 
 def test_a_version_of_the_results_enters_names_from_two_on(compose, monkeypatch):

@@ -12,6 +12,8 @@ from anima_exp.results.lines import StepLines
 from anima_exp.results.record import Record
 from anima_exp.training import step as step_module
 
+pytestmark = pytest.mark.usefixtures("shown")
+
 FEW = (
     "data.rows=64", "data.heldout_rows=8", "trainer.steps=6", "trainer.batch_size=8",
     "trainer.log_every=1", "trainer.save_every=3", "trainer.token_budget=1000", "evals=[]",

@@ -1,16 +1,20 @@
-"""Signals during training: one stops after a step, a second at once, none is lost."""
+"""A request to stop: one stops after a step, a second signal at once, none is lost."""
 
 import os
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
 
+from anima_exp import stop_request
+from anima_exp.events import Stopping, listening
 from anima_exp.parallel.world import ALONE
-from anima_exp.training import stop as module
-from anima_exp.training.stop import StopOnSignal
+from anima_exp.signals import FROM_CLUSTER, stop_on_signals
+from anima_exp.stop_request import ON_REQUEST, StopRequest
+from anima_exp.training.stop import StopAfterStep
 
 
 @dataclass(frozen=True)
@@ -30,47 +34,81 @@ def step(stop, *, number=1, last=10):
     return control.should_training_stop
 
 
+@pytest.fixture
+def terminated():
+    """What SIGTERM does outside of training: it is noted here."""
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("terminated"))
+    yield heard
+    signal.signal(signal.SIGTERM, before)
+
+
 def test_a_signal_stops_after_the_step():
-    stop = StopOnSignal(ALONE)
-    with stop:
+    with stop_on_signals() as request, StopAfterStep(ALONE, request) as stop:
         assert not step(stop)
         os.kill(os.getpid(), signal.SIGTERM)
         assert step(stop)
-    assert stop.received is signal.SIGTERM
+    assert stop.received == signal.SIGTERM
 
 
 def test_a_signal_that_comes_while_processes_talk_counts_after_the_next_step():
-    stop = StopOnSignal(Meanwhile())
-    with stop:
+    with stop_on_signals() as request, StopAfterStep(Meanwhile(), request) as stop:
         assert not step(stop, number=1)  # the other does not know of it
         assert step(stop, number=2)
-    assert stop.received is signal.SIGTERM
+    assert stop.received == signal.SIGTERM
 
 
 def test_a_signal_during_the_last_checkpoint_is_agreed_on_at_the_end():
-    stop = StopOnSignal(ALONE)
-    with stop:
+    with stop_on_signals() as request, StopAfterStep(ALONE, request) as stop:
         step(stop)
         os.kill(os.getpid(), signal.SIGTERM)
         stop.on_train_end(None, None, None)
-    assert stop.received is signal.SIGTERM
+    assert stop.received == signal.SIGTERM
 
 
-def test_what_comes_after_that_is_for_who_listened_before(monkeypatch):
-    heard = []
-    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("before"))
-    try:
-        with StopOnSignal(ALONE):
-            os.kill(os.getpid(), signal.SIGTERM)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert heard == ["before"]
+def test_what_comes_after_that_is_for_who_listened_before(terminated):
+    with stop_on_signals() as request, StopAfterStep(ALONE, request):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert terminated == []
+    assert terminated == ["terminated"]
+
+
+def test_before_and_after_training_a_signal_does_what_it_did_before(terminated):
+    with stop_on_signals() as request:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with StopAfterStep(ALONE, request):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert (terminated, request.number) == (["terminated"] * 2, 0)
+
+
+@pytest.mark.skipif(not FROM_CLUSTER, reason="this system has no USR1")
+@pytest.mark.parametrize("passes_on", [True, False])
+def test_a_signal_that_nothing_handled_ends_the_process_unless_it_is_for_others(passes_on):
+    killed = []
+    number = FROM_CLUSTER[0]
+    with stop_on_signals() as request, request.watch(killed.append, passes_on=passes_on):
+        if passes_on:
+            os.kill(os.getpid(), number)
+            assert (request.number, killed) == (number, [number])
+            return
+        child = os.fork()
+        if child == 0:
+            os.kill(os.getpid(), number)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -number
 
 
 def test_a_second_signal_ends_at_once_unless_it_is_the_same_wish_passed_on(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    with pytest.raises(SystemExit) as ended, StopOnSignal(ALONE):
+    monkeypatch.setattr(stop_request.time, "monotonic", lambda: now[0])
+    with (
+        pytest.raises(SystemExit) as ended,
+        stop_on_signals() as request,
+        StopAfterStep(ALONE, request),
+    ):
         os.kill(os.getpid(), signal.SIGINT)
         now[0] += 0.5
         os.kill(os.getpid(), signal.SIGTERM)  # as torchrun and Slurm do
@@ -84,8 +122,25 @@ def test_in_another_thread_no_handler_is_set():
     before = signal.getsignal(signal.SIGTERM)
 
     def work():
-        with StopOnSignal(ALONE) as stop:
+        with stop_on_signals() as request, StopAfterStep(ALONE, request) as stop:
             return step(stop), signal.getsignal(signal.SIGTERM)
 
     with ThreadPoolExecutor() as threads:
         assert threads.submit(work).result() == (False, before)
+
+
+def test_a_request_of_another_thread_stops_after_the_step_and_is_said_by_the_run_s_own():
+    request, said = StopRequest(), []
+
+    def listen(event):
+        said.append((event, threading.get_ident()))
+
+    with listening(listen), StopAfterStep(ALONE, request) as stop:
+        other = threading.Thread(target=request.request)
+        other.start()
+        other.join()
+        assert said == []
+        assert step(stop)
+        assert step(stop)
+    assert said == [(Stopping("Stop requested"), threading.get_ident())]
+    assert stop.received == ON_REQUEST

@@ -12,8 +12,9 @@ from anima_exp.finished import check_base, with_run
 def merge(config: MergeConfig) -> None:
     check_base(config)
     from anima_exp.merge.run import run  # the first import of torch
+    from anima_exp.merge.screen import MergeView
 
-    run(config)
+    run(config, listen=MergeView())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,16 @@
 """A proof -> its table and what is to be said of it, for the terminal and for the card."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
+from anima_exp.command_line import pasted
 from anima_exp.config import MergeConfig, Onto, Quantization
+from anima_exp.events import Event
+from anima_exp.finished import run_of
 from anima_exp.merge import verdict
+from anima_exp.merge.plan import Plan, short, store_in
 from anima_exp.merge.prove import Proved
+from anima_exp.results.screen import file_size
 from anima_exp.tables.column import Column
 
 ONTO = {
@@ -54,3 +62,41 @@ def warning(config: MergeConfig, found: Proved) -> str | None:
         f"Quantised to {kind} again this folder is {found.again.divergence:.3f} nats per token "
         f"away from the trained model. For use in {kind} keep the base with its adapter."
     )
+
+
+@dataclass(frozen=True)
+class Found(Event):
+    """The proof has ended well."""
+
+    config: MergeConfig
+    found: Proved
+    dtype: str
+
+
+def plan(merging: Plan, name: str, out: Path) -> dict[str, str]:
+    """What is about to be merged, by heading."""
+    config = merging.config
+    dtype = short(store_in(config, merging.base.dtype))
+    files = len(merging.shards)
+    return {
+        "adapter": f"{name}, {len(merging.adapter.updates)} layers",
+        "onto": f"{config.model.source}, {ONTO[config.onto]}",
+        "out": f"{out}, {file_size(merging.bytes)} in {dtype}, "
+        f"{files} {'file' if files == 1 else 'files'}",
+    }
+
+
+def end(merging: Plan, out: Path) -> list[str]:
+    """Where the merged model is, and what to do with it next."""
+    config = merging.config
+    ours = config.run or (config.adapter and run_of(config.adapter))
+    template = config.data.prompt_template if ours else "NAME"  # of another's, nobody has said
+    ask = pasted(
+        "generate",
+        "model=local",
+        ("model.source", out),
+        "quant=none",
+        ("prompt_template", template),
+    )
+    publish = pasted("publish", ("folder", out), "push=user/name")
+    return [f"\nmerged   {out}", f"next     {ask}", f"         {publish}"]

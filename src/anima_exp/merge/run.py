@@ -12,8 +12,10 @@ from filelock import FileLock, Timeout
 from anima_exp import paths
 from anima_exp.config import MergeConfig, Onto, TargetModules
 from anima_exp.errors import ConfigError, InUse, RunError, Stopped
+from anima_exp.events import Listener, emit, listening, say, working
+from anima_exp.events import Plan as Planned
 from anima_exp.finished import name, record
-from anima_exp.merge import about, prove, screen, verdict
+from anima_exp.merge import about, findings, prove, verdict
 from anima_exp.merge.adapter import Adapter
 from anima_exp.merge.base import FOUR_BITS, Base, file, table
 from anima_exp.merge.plan import Plan, plan, short, store_in
@@ -21,17 +23,28 @@ from anima_exp.merge.proof import Proof
 from anima_exp.merge.write import write
 from anima_exp.model.tokenizer import location
 from anima_exp.paths import expanded
-from anima_exp.quiet import quiet_libraries
+from anima_exp.process_state import borrowed
 from anima_exp.results import provenance
 from anima_exp.results.files import publish_folder, why_not_written
 
 _SPARE_BYTES = 100_000_000  # tokenizer, config, and what a disk wants for itself
 
 
-def run(config: MergeConfig) -> None:
-    """Raises AnimaError: a user's mistake, or a merged model that is not the trained one."""
+def run(config: MergeConfig, *, listen: Listener | None = None) -> None:
+    """Merge, and prove it.
+
+    Args:
+        listen: hears the events; by default who listens already (events.py).
+
+    Raises:
+        AnimaError: a user's mistake, or a merged model that is not the trained one.
+    """
+    with listening(listen), borrowed():
+        _run(config)
+
+
+def _run(config: MergeConfig) -> None:
     out = check(config)
-    quiet_libraries()
     adapter = Adapter.of(config.adapter or str(Path(str(config.run)) / "adapter"))
     base = Base.of(config.model)
     _check_base(config, base, adapter)
@@ -42,7 +55,7 @@ def run(config: MergeConfig) -> None:
         prove.check_memory(config, sum(e.numbers for e in base.tensors.entries.values()), stored)
         rows = prove.heldout_rows(config)
     _check_disk(merging, out, rows)
-    screen.show_plan(merging, name(config), out)
+    emit(Planned(findings.plan(merging, name(config), out)))
     with _draft(out) as draft:
         found = _merge(merging, rows, draft, out)
         with _asked_for(out):
@@ -50,7 +63,8 @@ def run(config: MergeConfig) -> None:
             if out.is_dir():
                 out.rmdir()  # empty: checked
             publish_folder(draft, out)
-    screen.show_end(merging, out)
+    for line in findings.end(merging, out):
+        say(line)
 
 
 def check(config: MergeConfig) -> Path:
@@ -121,9 +135,9 @@ def _merge(merging: Plan, rows: Any, draft: Path, out: Path) -> prove.Proved | N
     """Write and measure."""
     config = merging.config
     if not config.prove:
-        with screen.Writing(merging) as writing, _asked_for(out):
-            write(merging, draft, writing.more)
-        screen.say_unproved()
+        with working("merging", f"{out}", merging.bytes) as more, _asked_for(out):
+            write(merging, draft, more)
+        say("proof    none (prove=false): nobody has measured that this is the trained model")
         return None
     stored = store_in(config, merging.base.dtype)
     with Proof(
@@ -131,14 +145,17 @@ def _merge(merging: Plan, rows: Any, draft: Path, out: Path) -> prove.Proved | N
     ) as proof:
         with _asked_for(out):
             bare, trained = prove.trained(config, proof)
-        screen.say_reference(proof.labels, trained)
-        with screen.Writing(merging) as writing, _asked_for(out):
-            write(merging, draft, writing.more)
+        say(
+            f"proof    {proof.labels:,} held-out response tokens; as trained their loss is "
+            f"{trained.loss:.4f}"
+        )
+        with working("merging", f"{out}", merging.bytes) as more, _asked_for(out):
+            write(merging, draft, more)
         merged = prove.merged(config, proof, draft, stored)
         verdict.refuse(config, merged, bare)
         again = prove.again(config, proof, draft)
         found = prove.Proved(proof.labels, bare, trained, merged, again)
-    screen.show_proof(config, found, short(stored))
+    emit(findings.Found(config, found, short(stored)))
     return found
 
 

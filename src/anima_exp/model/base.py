@@ -13,7 +13,7 @@ from anima_exp import hub, machine
 from anima_exp.config import ModelConfig, Precision, QuantConfig, Quantization
 from anima_exp.cpu_memory import bound_kernel_caches
 from anima_exp.errors import ModelError, first_line
-from anima_exp.events import say
+from anima_exp.events import heard, say
 from anima_exp.model import loading
 from anima_exp.model.base_config import attention_of, context_length, read_config
 from anima_exp.model.base_files import check_base_files, check_sizes
@@ -165,13 +165,12 @@ def norms_in_fp32(model: nn.Module) -> None:
 def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any) -> Any:
     import_bitsandbytes()
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging as transformers_logging
 
-    if not sys.stderr.isatty():  # a log file wants no progress bar
-        transformers_logging.disable_progress_bar()
     source = location(model.source)
+    # A log file wants no progress bar, and nobody wants one of a call that is silent.
+    bar = sys.stderr.isatty() and heard()
     try:
-        with loading.without_report(), hub.no_retries(snapshot or source):
+        with loading.without_report(bar=bar), hub.no_retries(snapshot or source):
             found: Any = AutoModelForCausalLM.from_pretrained(
                 snapshot or source,
                 revision=None if snapshot else model.revision,

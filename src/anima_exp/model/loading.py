@@ -19,18 +19,27 @@ _AGAIN = "Download the model again, or give the folder of the whole model."
 
 
 @contextmanager
-def without_report() -> Iterator[None]:
-    """Keep transformers' table of missing and surplus weights out of the log: see check_report."""
+def without_report(*, bar: bool) -> Iterator[None]:
+    """Keep transformers' table of missing and surplus weights out of the log: see check_report.
+
+    Without a `bar`, its progress bars too.
+    """
+    from transformers.utils import logging as transformers_logging
 
     def no_table(record: logging.LogRecord) -> bool:
         return "LOAD REPORT" not in record.getMessage()
 
     logger = logging.getLogger("transformers.modeling_utils")
     logger.addFilter(no_table)
+    hidden = not bar and transformers_logging.is_progress_bar_enabled()
+    if hidden:
+        transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         logger.removeFilter(no_table)
+        if hidden:
+            transformers_logging.enable_progress_bar()
 
 
 def check_report(model: Any, report: Mapping[str, Any], source: str) -> None:

@@ -1,0 +1,108 @@
+"""Nothing below a command prints, sets signal handlers, or changes environment and warnings."""
+
+import ast
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+import anima_exp
+
+PACKAGE = Path(anima_exp.__file__).parent
+# The commands, and the modules that are only their screens. All other modules are for Python too.
+COMMANDS = (
+    "compose", "train", "launched", "evaluate", "generate", "self_check", "program",
+    "terminal", "terminal_view", "signals", "results/screen", "tables/terminal",
+    "*/__main__", "*/screen", "sweep/*", "judge/*", "elo/*", "compare/*", "publish/*",
+    "plan/report", "plan/grid", "data/report", "answers/chat", "tiny/pretrain",
+)  # fmt: skip
+# These change the process and give it back: process_state.py restores what the last two change.
+RESTORED = {
+    "process_state": "environment",
+    "parallel/join": "environment",
+    "parallel/place": "environment",
+    "cpu_memory": "environment",
+    "quiet": "warnings",
+}
+PRINTING = {"tell", "tell_lines", "note", "write", "console"}  # of terminal.py
+FORMATS = {"number", "duration", "file_size"}  # of results/screen.py: they print nothing
+CHANGES = {"update", "setdefault", "pop", "clear", "popitem"}
+
+
+def forbidden(source):
+    """What the module does that only a command may, in words."""
+    tree = ast.parse(source)
+    restored = {
+        id(inner)
+        for one in ast.walk(tree)
+        if isinstance(one, ast.With) and any("catch_warnings" in ast.unparse(i) for i in one.items)
+        for inner in ast.walk(one)
+    }
+    for node in ast.walk(tree):
+        text = ast.unparse(node) if isinstance(node, ast.Call | ast.Subscript) else ""
+        name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        if name in ("print", "Console", "sys.stdout.write", "sys.stderr.write") or (
+            isinstance(node, ast.ImportFrom) and prints(node)
+        ):
+            yield "printing"
+        if name in ("signal.signal", "signal.set_wakeup_fd", "handle", "stop_on_signals"):
+            yield "signals"
+        if name.endswith(("filterwarnings", "simplefilter")) and id(node) not in restored:
+            yield "warnings"
+        if text.startswith("os.environ[") and not isinstance(node.ctx, ast.Load):
+            yield "environment"
+        if name in {f"os.environ.{one}" for one in CHANGES} | {"os.putenv", "os.unsetenv"}:
+            yield "environment"
+
+
+def prints(node):
+    names = {one.name for one in node.names}
+    return (
+        (node.module == "anima_exp.terminal" and names & PRINTING)
+        or (node.module == "anima_exp.results.screen" and names - FORMATS)
+        or (node.module == "anima_exp.results" and "screen" in names)
+        or (node.module == "rich.console" and "Console" in names)
+    )
+
+
+def test_only_commands_print_and_change_the_process():
+    found = []
+    for path in PACKAGE.rglob("*.py"):
+        module = path.relative_to(PACKAGE).with_suffix("").as_posix()
+        if any(fnmatch(module, one) for one in COMMANDS):
+            continue
+        done = set(forbidden(path.read_text(encoding="utf-8"))) - {RESTORED.get(module)}
+        found += [f"{module}: {one}" for one in sorted(done)]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("print('x')", "printing"),
+        ("from anima_exp.terminal import note, visible", "printing"),
+        ("from anima_exp.results.screen import say", "printing"),
+        ("from anima_exp.results import identity, screen", "printing"),
+        ("import signal\nsignal.signal(2, f)", "signals"),
+        ("os.environ['A'] = 'b'", "environment"),
+        ("os.environ.setdefault('A', 'b')", "environment"),
+        ("del os.environ['A']", "environment"),
+        ("warnings.filterwarnings('ignore')", "warnings"),
+        ("warnings.simplefilter('ignore')", "warnings"),
+    ],
+)
+def test_the_check_would_notice(source, why):
+    assert list(forbidden(source)) == [why]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from anima_exp.terminal import visible",
+        "from anima_exp.results.screen import duration, number",
+        "os.environ['A']\nos.environ.get('A')",
+        "with warnings.catch_warnings():\n    warnings.simplefilter('ignore')",
+    ],
+)
+def test_the_check_lets_pass_what_changes_nothing(source):
+    assert list(forbidden(source)) == []
