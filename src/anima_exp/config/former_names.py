@@ -35,10 +35,21 @@ class FormerNames:
 
     def key(self, old: str) -> str:
         """Return today's key of a setting or group; one that was never renamed is its own."""
-        new = self.former.get(old, old)
+        if old in self.known:
+            return old
+        new = self.former.get(old) or self._in_renamed_group(old)
         if new != old:
             self._say_once(f"{old} is called {new} now.")
         return new
+
+    def _in_renamed_group(self, key: str) -> str:
+        group, _, last = key.rpartition(".")
+        while group:
+            if group in self.former:
+                return f"{self.former[group]}.{last}"
+            group, _, more = group.rpartition(".")
+            last = f"{more}.{last}"
+        return key
 
     def value(self, key: str, old: Any) -> Any:
         """Return today's name of a value of the setting `key`."""
