@@ -11,7 +11,7 @@ import anima_exp
 PACKAGE = Path(anima_exp.__file__).parent
 # The commands, and the modules that are only their screens. All other modules are for Python too.
 COMMANDS = (
-    "compose", "train", "launched", "evaluate", "generate", "self_check", "program",
+    "compose", "train", "launched", "evaluate", "generate", "self_check", "program", "help_text",
     "terminal", "terminal_view", "signals", "results/screen", "tables/terminal",
     "*/__main__", "*/screen", "sweep/*", "judge/*", "elo/*", "compare/*", "publish/*",
     "plan/report", "plan/grid", "data/report", "answers/chat", "tiny/pretrain",

@@ -26,6 +26,9 @@ def state():
         "environment": dict(os.environ),
         "filters": str(warnings.filters),
         "threads": threading.active_count(),
+        "resolvers": [name for name in ("unless", "template_of")
+                      if "omegaconf" in sys.modules
+                      and sys.modules["omegaconf"].OmegaConf.has_resolver(name)],
     }
 
 def names(package):

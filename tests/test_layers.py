@@ -8,7 +8,7 @@ import anima_exp
 LAYERS = [
     {"addresses"},
     {"errors", "events"},
-    {"stop_request"},
+    {"config", "stop_request"},
     {
         "child_process",
         "cores",
@@ -22,10 +22,11 @@ LAYERS = [
         "terminal",
         "wilson",
     },
+    {"program_settings"},
     {"yaml_files"},
-    {"config", "file_hashes", "hub", "lookup", "other_names", "quiet", "sweep_files"},
+    {"file_hashes", "hub", "lookup", "other_names", "quiet", "sweep_files"},
     {"checks", "machine", "messages", "process_state", "scale"},
-    {"command_line"},
+    {"command_line", "help_text"},
     {"tiny"},
     {"tables"},
     {"data", "results"},

@@ -170,6 +170,10 @@ def say_anyway(text: str) -> None:
     emit(Said(text, own=True))
 
 
+def note(text: str) -> None:
+    emit(Noted(text))
+
+
 def warn(text: str) -> None:
     emit(Warned(text))
 

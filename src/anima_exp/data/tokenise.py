@@ -29,7 +29,7 @@ from anima_exp.data.special_tokens import TextEncoder
 from anima_exp.data.split import check_heldout
 from anima_exp.data.tokens import Draft, Meta, Tokens, open_tokens
 from anima_exp.errors import DataError
-from anima_exp.events import Noted, emit, working
+from anima_exp.events import note, working
 from anima_exp.lookup import function
 
 _FORMAT = 2  # raise it when the files' layout changes, or the ids of some text
@@ -74,7 +74,7 @@ def _for_this_process(cache: Path) -> Path:
     """A folder that lasts as long as the process, in place of a cache that cannot be written."""
     folder = Path(tempfile.mkdtemp(prefix="anima_exp-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    emit(Noted(f"data     {cache} cannot be written: the token ids are kept for this run only"))
+    note(f"data     {cache} cannot be written: the token ids are kept for this run only")
     return folder / "tokens"
 
 
