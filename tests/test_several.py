@@ -5,17 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 from safetensors.numpy import load_file
 
-from anima_exp.errors import ConfigError
+from anima_exp import events
+from anima_exp.errors import ConfigError, Stopped
 from anima_exp.experiment import run
 from anima_exp.parallel.place import Place
 from anima_exp.results.lines import StepLines
 from anima_exp.results.record import Record
 from anima_exp.run_checks import check_processes
+from anima_exp.stop_request import StopRequest
 
 SETTINGS = (
     "data.rows=64", "data.heldout_rows=24", "trainer.batch_size=6",
@@ -224,6 +227,33 @@ def test_as_many_processes_as_were_asked_for(compose):
     assert check_processes(compose("trainer.gpus=3"), Place()) == 3
     assert check_processes(compose("launcher.gpus_per_job=2"), Place()) == 2
     assert check_processes(compose("trainer.gpus=4"), Place(1, 4)) == 4
+
+
+@pytest.mark.slow  # two processes that load a model
+def test_from_python_the_processes_are_heard_and_stopped_and_nothing_is_printed(
+    compose, tmp_path, capfd
+):
+    stop, heard = StopRequest(), []
+    config = compose(
+        "data.rows=64", "data.heldout_rows=8", "trainer.batch_size=6", "trainer.log_every=1",
+        "trainer.steps=2000", "trainer.gpus=2", "evals=[heldout]", "tracking=none",
+        f"folder={tmp_path}/run",
+    )  # fmt: skip
+
+    def listen(event):
+        heard.append(event)
+        if isinstance(event, events.Logged) and event.row["step"] == 3:
+            threading.Thread(target=stop.request).start()
+
+    with pytest.raises(Stopped):
+        run(config, listen=listen, stop=stop)
+    kinds = [type(event).__name__ for event in heard]
+    assert kinds.count("Plan") == kinds.count("Began") == kinds.count("Stopping") == 1
+    assert [one.row["step"] for one in heard if isinstance(one, events.Logged)][:3] == [1, 2, 3]
+    (said,) = [one.text for one in heard if isinstance(one, events.Warned)]
+    assert said.startswith("Stopped by SIGTERM at step ")
+    assert list((tmp_path / "run" / "checkpoints").glob("checkpoint-*"))
+    assert capfd.readouterr() == ("", "")
 
 
 TWO_RUNS = """

@@ -187,7 +187,7 @@ def test_early_stopping_stays_with_this_machine(sweeps):
 
 @pytest.mark.slow  # half a minute
 def test_slurms_warning_before_the_time_limit_saves_a_checkpoint_and_the_job_goes_on(tmp_path):
-    # A real run: training/stop.py takes the signal, and then submitit has the job queued again.
+    # A real run: stop_on_signals takes the signal, and then submitit has the job queued again.
     sweep = subprocess.Popen(
         [
             sys.executable, "-m", "anima_exp.train", "-m", HERE, "seed=1", "lora.rank=2",

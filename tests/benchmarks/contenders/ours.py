@@ -11,12 +11,14 @@ from pathlib import Path
 
 from material import BATCH, batches, composed, ours, report
 
+from anima_exp.cpu_memory import keep_freed_memory
 from anima_exp.experiment import run
 
 
 def main(place, out, precision, settings="{}"):
     settings = {"dropout": 0.1} | json.loads(settings)
     settings["lora.dropout"] = settings.pop("dropout")
+    keep_freed_memory()  # as the command does
     with tempfile.TemporaryDirectory() as folder:
         run(
             composed(
