@@ -80,7 +80,7 @@ def test_what_contradicts_the_adapter_in_a_file_is_refused_before_training(compo
         config = compose(place, *given)
         with pytest.raises(ConfigError, match=f"^{said}"):
             further.check(config.model, config.lora)
-    with pytest.raises(ConfigError, match="^lora=none trains every weight, but model.adapter="):
+    with pytest.raises(ConfigError, match=r"^lora=none trains every weight, but model.adapter="):
         compose(place, "lora=none", "quant=none")
 
 
