@@ -5,7 +5,7 @@ import math
 import pytest
 
 from anima_exp.errors import TrainingError
-from anima_exp.training.trainer import check_step
+from anima_exp.training.loop import check_step
 
 DIVERGED = "The run has diverged: lower optimizer.learning_rate"
 
