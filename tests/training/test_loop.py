@@ -1,11 +1,18 @@
-"""A step that nothing can be learnt from ends the run, with the reason that is the case."""
+"""What the loop computes; a step that nothing can be learnt from ends it, with the reason."""
 
 import math
+from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from anima_exp.errors import TrainingError
+from anima_exp.experiment import run
+from anima_exp.load import load
+from anima_exp.results.lines import StepLines
 from anima_exp.training.loop import check_step
+from anima_exp.training.step import Step
 
 DIVERGED = "The run has diverged: lower optimizer.learning_rate"
 
@@ -32,3 +39,52 @@ def test_a_step_without_a_use_says_why(step, loss, norm, labels, message):
 def test_a_step_that_teaches_passes():
     check_step(1, 3.9, norm=1.0, labels=True)
     check_step(2, 3.9, norm=None, labels=True)  # fp16: the loss scaler may skip it
+
+
+SEVEN_STEPS = (
+    "data.rows=64", "data.heldout_rows=8", "trainer.steps=7", "trainer.batch_size=4", "evals=[]",
+    "trainer.log_every=1", "tracking=none", "optimizer=adamw", "optimizer.schedule=linear",
+    "optimizer.warmup_ratio=0.4", "optimizer.weight_decay=0.1", "optimizer.beta2=0.98",
+    "optimizer.max_grad_norm=0.5",
+)  # fmt: skip
+
+
+def test_seven_steps_are_those_written_by_hand_to_the_last_bit(compose, tmp_path):
+    config = compose(*SEVEN_STEPS, f"folder={tmp_path}/run")
+    run(config)
+    rows = StepLines(tmp_path / "run" / "metrics.jsonl").rows()
+    curve = [row for row in rows if "loss" in row]
+
+    setup = load(config)
+    model = setup.model.train()
+    gradients = Step(
+        model,
+        setup.dropout,
+        budget=setup.execution.token_budget,
+        precision=config.trainer.precision,
+        average=config.trainer.loss_average,
+        seed=config.seed,
+        backward=torch.Tensor.backward,
+        say=print,
+    )
+    learn = [weight for weight in model.parameters() if weight.requires_grad]
+    adamw = torch.optim.AdamW(
+        learn, betas=(0.9, 0.98), eps=1e-8, weight_decay=0.1, lr=0.0, fused=True
+    )
+    for step in range(7):
+        batch = [setup.data.train[row] for row in setup.order[4 * step : 4 * step + 4]]
+        loss = gradients(batch, number=step)
+        norm = torch.nn.utils.clip_grad_norm_(learn, 0.5)
+        up, down = step / 3, (7 - step) / 4  # three steps up from 0, four down
+        adamw.param_groups[0]["lr"] = config.optimizer.learning_rate * min(up, down)
+        found = curve[step]
+        assert (found["step"], found["loss"], found["grad_norm"], found["learning_rate"]) == (
+            step + 1, float(loss), float(norm), adamw.param_groups[0]["lr"],
+        )  # fmt: skip
+        adamw.step()
+        adamw.zero_grad()
+    trained = load_file(Path(config.folder) / "adapter" / "adapter_model.safetensors")
+    ours = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    assert len(ours) == len(trained) > 0
+    for name, weight in ours.items():
+        assert torch.equal(trained[name.replace(".default", "")], weight)
