@@ -26,7 +26,7 @@ LAYERS = [
     {"yaml_files"},
     {"file_hashes", "hub", "lookup", "other_names", "quiet", "sweep_files"},
     {"checks", "machine", "messages", "program", "scale"},
-    {"command_line"},
+    {"command_line", "help_text"},
     {"tiny"},
     {"tables"},
     {"data", "results"},
