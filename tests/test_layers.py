@@ -35,7 +35,7 @@ LAYERS = [
     {"model"},
     {"plan"},
     {"training"},
-    {"evals", "finished"},
+    {"evals", "finished", "further"},
     {"answers"},
     {"page"},
     {"elo"},

@@ -33,12 +33,11 @@ def config(compose, tmp_path_factory):
 
 
 def state():
-    transformers = logging.getLogger("transformers.trainer")
     return {
         "signals": [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)],
         "environment": dict(os.environ),
         "filters": [*warnings.filters],
-        "levels": [transformers.level, logging.getLogger("bitsandbytes.autograd._functions").level],
+        "level": logging.getLogger("bitsandbytes.autograd._functions").level,
     }
 
 
@@ -180,3 +179,12 @@ def test_who_waits_for_its_turn_can_be_stopped():
         with pytest.raises(Stopped, match="before it began"), process_state.borrowed(stop):
             pass
         assert not holding.done()
+
+
+def test_products_of_fp32_numbers_are_exact_again_after_a_run():
+    import torch
+
+    before = torch.backends.fp32_precision
+    with process_state.borrowed():
+        torch.backends.fp32_precision = "tf32"  # as the training loop on a GPU
+    assert torch.backends.fp32_precision == before != "tf32"

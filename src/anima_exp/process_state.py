@@ -5,14 +5,15 @@ process. So of several calls of one process, each in a thread of its own, one co
 """
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from warnings import catch_warnings
+from typing import Any
 
 from anima_exp.errors import RunError
 from anima_exp.events import say
-from anima_exp.quiet import log_levels_restored, quiet_libraries
+from anima_exp.quiet import libraries_quiet
 from anima_exp.stop_request import StopRequest
 
 # Written by us or by a library of ours; read once, by what is imported or computed first.
@@ -42,8 +43,7 @@ def borrowed(stop: StopRequest | None = None) -> Iterator[None]:
     _whose = threading.get_ident()
     before = {name: os.environ.get(name) for name in _VARIABLES}
     try:
-        with catch_warnings(), log_levels_restored():
-            quiet_libraries()
+        with libraries_quiet(), _products_restored():
             yield
     finally:
         for name, value in before.items():
@@ -53,6 +53,21 @@ def borrowed(stop: StopRequest | None = None) -> Iterator[None]:
                 os.environ[name] = value
         _whose = None
         _turn.release()
+
+
+@contextmanager
+def _products_restored() -> Iterator[None]:
+    """Afterwards torch computes products of fp32 numbers as before: a run lets them be TF32."""
+
+    def backends() -> Any:
+        return getattr(sys.modules.get("torch"), "backends", None)
+
+    before = getattr(backends(), "fp32_precision", "none")
+    try:
+        yield
+    finally:
+        if getattr(backends(), "fp32_precision", before) != before:
+            backends().fp32_precision = before
 
 
 def _wait_for_turn(stop: StopRequest | None) -> None:

@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from importlib import import_module
 
 _INT8 = "bitsandbytes.autograd._functions"
-_SILENCED = (_INT8, "transformers.trainer", "transformers.training_args")
 
 
 def quiet_libraries() -> None:
     """Ignore warnings about things that we chose knowingly; all others are shown.
 
-    For the rest of the process: commands call this, and process_state.py for a call from Python.
+    For the rest of the process, so that commands alone call this.
     """
     # peft asks transformers by a name that transformers is about to drop.
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated")
@@ -27,14 +26,15 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def log_levels_restored() -> Iterator[None]:
-    """Afterwards the loggers that we or our libraries silence have the levels of before."""
-    loggers = [logging.getLogger(name) for name in _SILENCED]
-    levels = [logger.level for logger in loggers]
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
+def libraries_quiet() -> Iterator[None]:
+    """The same inside; afterwards filters and log levels are as before."""
+    logger = logging.getLogger(_INT8)
+    level = logger.level
+    with warnings.catch_warnings():
+        try:
+            quiet_libraries()
+            yield
+        finally:
             logger.setLevel(level)
 
 

@@ -5,7 +5,6 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import pytest
 
@@ -28,12 +27,6 @@ class Meanwhile:
         return [value, 0]
 
 
-def step(stop, *, number=1, last=10):
-    control = SimpleNamespace(should_save=False, should_training_stop=False)
-    stop.on_step_end(None, SimpleNamespace(global_step=number, max_steps=last), control)
-    return control.should_training_stop
-
-
 @pytest.fixture
 def terminated():
     """What SIGTERM does outside of training: it is noted here."""
@@ -45,24 +38,24 @@ def terminated():
 
 def test_a_signal_stops_after_the_step():
     with stop_on_signals() as request, StopAfterStep(ALONE, request) as stop:
-        assert not step(stop)
+        assert not stop.wanted()
         os.kill(os.getpid(), signal.SIGTERM)
-        assert step(stop)
+        assert stop.wanted()
     assert stop.received == signal.SIGTERM
 
 
 def test_a_signal_that_comes_while_processes_talk_counts_after_the_next_step():
     with stop_on_signals() as request, StopAfterStep(Meanwhile(), request) as stop:
-        assert not step(stop, number=1)  # the other does not know of it
-        assert step(stop, number=2)
+        assert not stop.wanted()  # the other does not know of it
+        assert stop.wanted()
     assert stop.received == signal.SIGTERM
 
 
 def test_a_signal_during_the_last_checkpoint_is_agreed_on_at_the_end():
     with stop_on_signals() as request, StopAfterStep(ALONE, request) as stop:
-        step(stop)
+        stop.wanted()
         os.kill(os.getpid(), signal.SIGTERM)
-        stop.on_train_end(None, None, None)
+        stop.wanted()
     assert stop.received == signal.SIGTERM
 
 
@@ -123,7 +116,7 @@ def test_in_another_thread_no_handler_is_set():
 
     def work():
         with stop_on_signals() as request, StopAfterStep(ALONE, request) as stop:
-            return step(stop), signal.getsignal(signal.SIGTERM)
+            return stop.wanted(), signal.getsignal(signal.SIGTERM)
 
     with ThreadPoolExecutor() as threads:
         assert threads.submit(work).result() == (False, before)
@@ -140,7 +133,7 @@ def test_a_request_of_another_thread_stops_after_the_step_and_is_said_by_the_run
         other.start()
         other.join()
         assert said == []
-        assert step(stop)
-        assert step(stop)
+        assert stop.wanted()
+        assert stop.wanted()
     assert said == [(Stopping("Stop requested"), threading.get_ident())]
     assert stop.received == ON_REQUEST

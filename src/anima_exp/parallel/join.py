@@ -1,7 +1,6 @@
 """A process's place -> its World: the connection to the others, for as long as the run lasts."""
 
 import hashlib
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,8 +61,6 @@ def joined(place: Place) -> Iterator[World]:
             f"Process {place.rank} of {place.size} does not reach the others: "
             f"{first_line(error)} Start all of them with one torchrun command."
         ) from error
-    # transformers warns of a process group that its Trainer knows nothing of, which is meant.
-    logging.getLogger("transformers.training_args").setLevel(logging.ERROR)
     world = World(place.rank, place.size, place.local_rank, place.local_size)
     try:
         if gpu:
