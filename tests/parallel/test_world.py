@@ -12,8 +12,8 @@ import pytest
 from torch.distributed import HashStore
 
 from anima_exp.errors import ConfigError, DataError, LostContact
-from anima_exp.parallel.join import _first_to_tell, joined
-from anima_exp.parallel.place import place, take_gpu
+from anima_exp.parallel.join import _first_to_tell, _launcher_hidden, joined
+from anima_exp.parallel.place import Place, place, take_gpu
 from anima_exp.parallel.world import ALONE, World, _buckets
 
 LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
@@ -142,8 +142,18 @@ def test_of_a_launcher_nothing_is_left_for_the_libraries(launcher):
              ACCELERATE_MIXED_PRECISION="bf16")  # fmt: skip
     with joined(place()) as world:
         assert world is ALONE
+        assert place() == Place()
         left = set(LAUNCHER) | {"ACCELERATE_MIXED_PRECISION", "HOME"}
         assert left & os.environ.keys() == {"HOME"}
+
+
+def test_another_thread_is_in_its_place_while_a_run_hides_the_launcher(launcher):
+    launcher(RANK=1, WORLD_SIZE=2, LOCAL_RANK=1, LOCAL_WORLD_SIZE=2)
+    before = place()
+    with _launcher_hidden():
+        assert "RANK" not in os.environ
+        assert place() == before == Place(1, 2, 1, 2)
+    assert place() == before
 
 
 def test_a_lost_process_is_told_of_only_where_nobody_says_why():

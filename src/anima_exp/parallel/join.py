@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 
 from anima_exp.errors import AnimaError, ConfigError, LostContact, RunEnded, first_line
-from anima_exp.parallel.place import Place, take_gpu, without_launcher
+from anima_exp.parallel.place import Place, hidden, take_gpu, without_launcher
 from anima_exp.parallel.world import ALONE, World
 
 _TO_MEET = timedelta(minutes=30)
@@ -89,13 +89,16 @@ def _meet() -> Any:
 @contextmanager
 def _launcher_hidden() -> Iterator[None]:
     """Inside, the libraries take this process for one that is alone; see place.py."""
-    hidden = {
-        name: os.environ.pop(name) for name in {*os.environ} - {*without_launcher(os.environ)}
-    }
+    own = {name: os.environ[name] for name in {*os.environ} - {*without_launcher(os.environ)}}
+    hidden.update(own)
+    for name in own:
+        del os.environ[name]
     try:
         yield
     finally:
-        os.environ.update(hidden)
+        os.environ.update(own)
+        for name in own:
+            del hidden[name]
 
 
 def _check_gpus(world: World) -> None:

@@ -17,6 +17,10 @@ _OF_LAUNCHERS = {
 # Other ways to split a model, which accelerate would switch on behind the run's own settings.
 _REFUSED = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
 
+# What join.py has taken out of the environment for as long as a run lasts: another thread of this
+# process is in the same place meanwhile.
+hidden: dict[str, str] = {}
+
 
 @dataclass(frozen=True)
 class Place:
@@ -76,7 +80,7 @@ def take_gpu(place: Place) -> None:
 
 
 def _number(name: str, default: int) -> int:
-    text = os.environ.get(name, "").strip()
+    text = (os.environ.get(name) or hidden.get(name, "")).strip()
     if not text:
         return default
     if not text.isdigit():
