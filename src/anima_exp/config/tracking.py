@@ -20,3 +20,8 @@ class TrackingConfig:
     entity: str | None = None
     group: str | None = None
     tags: list[str] = field(default_factory=list)
+    tensorboard: bool = False
+    mlflow: bool = False
+    mlflow_uri: str | None = None
+    trackio: bool = False
+    trackio_space: str | None = None
