@@ -4,11 +4,15 @@ A library that is not installed is replaced by a stand-in, which holds what it i
 """
 
 import json
+import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections import defaultdict
+from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -171,13 +175,27 @@ class TensorBoardFiles:
         return values["lora.rank"].number_value, values["data.name"].string_value
 
 
+@cache
+def empty_database():
+    """A database with MLflow's tables, which take seconds to create."""
+    from mlflow.tracking import MlflowClient
+
+    file = Path(tempfile.mkdtemp()) / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()
+    return file
+
+
 class MLflowStore:
     name = "mlflow"
 
     def __init__(self, folder, monkeypatch):
         self.uri = f"sqlite:///{folder}/runs/mlflow/mlflow.db"
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        if not find_spec("mlflow"):
+        if find_spec("mlflow"):
+            database = folder / "runs" / "mlflow" / "mlflow.db"
+            database.parent.mkdir(parents=True)
+            shutil.copy(empty_database(), database)
+        else:
             for name, module in stand_in_mlflow().items():
                 monkeypatch.setitem(sys.modules, name, module)
 
@@ -352,7 +370,7 @@ def setting(compose, tmp_path, monkeypatch):
         stores = [STORES[name](tmp_path, monkeypatch) for name in names]
         config = compose(f"tracking=[{','.join(names)}]", f"runs={tmp_path}/runs")
         folder = tmp_path / "runs" / "run"
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for store in stores:
             store.run_name = identity.name(config)
         return config, folder, stores

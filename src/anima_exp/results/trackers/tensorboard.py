@@ -1,6 +1,7 @@
 """Write metrics and generations as TensorBoard's event files, in the run folder."""
 
 import json
+import logging
 import shlex
 import time
 import warnings
@@ -10,6 +11,7 @@ from typing import Any
 from anima_exp.results.trackers.base import Pairs, Row, TrackedRun
 
 FOLDER = "tensorboard"
+_TEXTS = "generations"
 
 
 class TensorBoard:
@@ -20,6 +22,7 @@ class TensorBoard:
         self._run = run
         self._folder = run.folder / FOLDER
         self._new = True
+        self._texts: set[int] = set()  # the steps of the texts that are there
         # The folder above shows the runs next to each other.
         self.note: str | None = (
             f"TensorBoard: tensorboard --logdir {shlex.quote(str(run.folder.absolute().parent))}"
@@ -34,6 +37,7 @@ class TensorBoard:
             self._new = not earlier
             if earlier:
                 _wait_for_a_later_name(earlier[-1])
+                self._texts = self._earlier_texts()
             # TensorBoard hides what an earlier start wrote from this step on.
             purge = None if self._new else self._run.redo_from
             self._writer: Any = SummaryWriter(str(self._folder), purge_step=purge)
@@ -54,11 +58,13 @@ class TensorBoard:
         self._writer.flush()  # a run that is killed keeps every row that it logged
 
     def log_generations(self, step: int, pairs: Pairs) -> None:
+        if step in self._texts:
+            return
         text = "\n\n---\n\n".join(
             f"**prompt**\n\n{_verbatim(prompt)}\n\n**response**\n\n{_verbatim(response)}"
             for prompt, response in pairs
         )
-        self._writer.add_text("generations", text, step)
+        self._writer.add_text(_TEXTS, text, step)
         self._writer.flush()
 
     def finish(self, scores: Mapping[str, float] | None, *, failed: bool) -> None:
@@ -68,6 +74,22 @@ class TensorBoard:
             *_, end = hparams({}, {})  # type: ignore[no-untyped-call]
             self._writer.file_writer.add_summary(end)
         self._writer.close()
+
+    def _earlier_texts(self) -> set[int]:
+        """Return the steps of the texts of earlier starts, which `purge_step` does not hide."""
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        logger = logging.getLogger("tensorboard")
+        level = logger.level
+        logger.setLevel(logging.ERROR)  # it would tell of each start before
+        try:
+            found = EventAccumulator(str(self._folder), size_guidance={"tensors": 0})
+            found.Reload()
+        finally:
+            logger.setLevel(level)
+        tag = f"{_TEXTS}/text_summary"
+        known = tag in found.Tags()["tensors"]
+        return {event.step for event in found.Tensors(tag)} if known else set()
 
     def _log_settings(self) -> None:
         """Log the settings for the HPARAMS page, and as a text."""
