@@ -319,7 +319,7 @@ def stand_in_trackio():
 
     class Run:
         def __init__(self, project, name, config):
-            self.project, self.name, self.id = project, name, f"{len(configs):032}"
+            self.project, self.name, self.id = project, name, f"{len(logs):032}"
             self._next_step = 0
             configs[name] = config
             assert logs[self.id] == []
