@@ -141,16 +141,12 @@ def _mix(group: str) -> str:
 def refuse_none_with_others(given: str, names: Sequence[str]) -> None:
     """Raise ConfigError for `tracking=[none,wandb]`; `given` is how the user writes it."""
     if "none" in names and len(names) > 1:
-        raise ConfigError(
-            f"{given}: none stands for no tracker, so it excludes the others. Remove none, or "
-            "write tracking=none."
-        )
+        why = "none stands for no tracker, so it excludes the others."
+        raise ConfigError(f"{given}: {why} Remove none, or write tracking=none.")
 
 
 def refuse_lists(chosen: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """Raise ConfigError if a defaults list in a file of the user chooses several of one group.
-
-    It may choose several trackers, but not `none` with others.
 
     Args:
         chosen: hydra.runtime.choices, which leave out a group of several.

@@ -292,8 +292,6 @@ def _record(
         code=provenance.code_hash(),
         results_version=identity.RESULTS_VERSION,
         places=identity.places(config),
-        wandb=journal.tracker.notes.get("wandb"),
-        tracking=journal.tracker.notes,
     )
 
 
