@@ -22,6 +22,7 @@ from anima_exp import sweep_files, yaml_files
 from anima_exp.checks import check
 from anima_exp.command_line import composable, divided, refuse_lists
 from anima_exp.config import RunConfig
+from anima_exp.data import formats
 from anima_exp.errors import AnimaError, ConfigError, RunEnded, Stopped, permissions
 from anima_exp.limits import check_limits
 from anima_exp.messages import explain, known_mistake, speak_of, unknown_setting
@@ -39,10 +40,7 @@ OmegaConf.register_new_resolver(
 )
 
 # ${template_of:${data.recipe}}: how a bare question is put to a model that this recipe has taught.
-_TEMPLATES = {"alpaca": "alpaca", "guanaco": "guanaco", "oasst1": "guanaco", "hh_rlhf": "hh_rlhf"}
-OmegaConf.register_new_resolver(
-    "template_of", lambda recipe: _TEMPLATES.get(recipe, "plain"), replace=True
-)
+OmegaConf.register_new_resolver("template_of", formats.asked_as, replace=True)
 
 
 def install(schema: type = RunConfig) -> None:

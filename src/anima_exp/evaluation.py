@@ -12,12 +12,11 @@ from rich.text import Text
 
 from anima_exp import paths
 from anima_exp.config import EvaluateConfig
-from anima_exp.data import templates
+from anima_exp.data import formats
 from anima_exp.errors import ConfigError
 from anima_exp.evals.choice.export import export
 from anima_exp.evals.measure import Evals, Measured, check_positions, measure, prepare_evals
 from anima_exp.finished import load, name, record, run_of
-from anima_exp.lookup import function
 from anima_exp.parallel.join import joined
 from anima_exp.parallel.place import place
 from anima_exp.parallel.world import World
@@ -52,7 +51,7 @@ def _run(config: EvaluateConfig, world: World) -> None:
     from anima_exp.model.tokenizer import load_tokenizer
 
     _refuse(config)
-    function(config.data.prompt_template, among=templates, key="data.prompt_template")
+    formats.template(config.data.prompt_template)
     quiet_libraries()
     heldout: Any = ()
     tokenizer = load_tokenizer(config.model)

@@ -6,10 +6,9 @@ from dataclasses import fields
 from anima_exp import hub, machine
 from anima_exp.answers import of_run
 from anima_exp.config import BENCHMARKS, DataConfig, RunConfig
-from anima_exp.data import recipes, source, templates, tokenise
+from anima_exp.data import formats, source, tokenise
 from anima_exp.errors import AnimaError, ConfigError
 from anima_exp.evals.choice import hub as benchmarks
-from anima_exp.lookup import function
 from anima_exp.model import place
 from anima_exp.model.base_files import check_base_files, check_has_tokenizer
 from anima_exp.parallel.place import Place
@@ -95,8 +94,8 @@ def _different(configs: Iterable[RunConfig]) -> list[RunConfig]:
 
 
 def _check_data(data: DataConfig) -> None:
-    function(data.recipe, among=recipes, key="data.recipe")
-    function(data.prompt_template, among=templates, key="data.prompt_template")
+    formats.recipe(data.recipe)
+    formats.template(data.prompt_template)
     if data.path:
         source.training(data)
         source.heldout(data)

@@ -144,7 +144,7 @@ MISTAKES = {
     "adapter=/nowhere": "adapter=/nowhere: there is no such folder, and it is no hub id.",
     "model=tiny adapter=/nowhere": "adapter=/nowhere: there is no such folder, and it is no hub",
     "adapter=org/none": "adapter=org/none: no such folder, and HF_HUB_OFFLINE is set.",
-    "prompt_template=guanco": "prompt_template=guanco is not a function in",
+    "prompt_template=guanco": "prompt_template=guanco: there is no such prompt template.",
     "questions=nowhere.jsonl": "questions=nowhere.jsonl: no such file.",
     "run=nowhere": "run=nowhere is no run's folder: it holds no record.json.",
 }

@@ -21,16 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.config import BadRow, DataConfig
-from anima_exp.data import example, recipes, templates
+from anima_exp.data import example, formats, recipes, templates
 from anima_exp.data.columns import Watched
 from anima_exp.data.encode import special_ids
 from anima_exp.data.example import Example, Row, missing_column
+from anima_exp.data.formats import Recipe
 from anima_exp.data.source import Source, heldout, training
 from anima_exp.data.special_tokens import TextEncoder
 from anima_exp.data.split import check_heldout
 from anima_exp.data.tokens import Draft, Meta, Tokens, open_tokens
 from anima_exp.errors import DataError
-from anima_exp.lookup import function
 from anima_exp.terminal import console, note
 
 _FORMAT = 2  # raise it when the files' layout changes, or the ids of some text
@@ -41,8 +41,6 @@ _LARGE = 20_000  # examples after which a progress bar appears
 
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
-Recipe = Callable[[Row], Example | list[Example]]
-
 
 def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path) -> Tokens:
     """The token ids of every row, from the cache or, the first time, from the tokenizer.
@@ -51,7 +49,7 @@ def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path)
         DataError: no row can be used, or one cannot and data.on_bad_row=error.
         ConfigError: there is no such recipe.
     """
-    recipe: Recipe = function(config.recipe, among=recipes, key="data.recipe")
+    recipe = formats.recipe(config.recipe)
     place = cache / "tokens" / _key(source, recipe, tokenizer)
     stop_at_bad_row = config.on_bad_row is BadRow.error
     try:
@@ -112,7 +110,7 @@ def examples(of: Source, config: DataConfig) -> Iterator[tuple[int, Example]]:
     Raises:
         DataError: no row can be used, or one cannot and data.on_bad_row=error.
     """
-    recipe: Recipe = function(config.recipe, among=recipes, key="data.recipe")
+    recipe = formats.recipe(config.recipe)
     meta, any_used = Meta(), False
     with _progress(of) as advance:
         stop = config.on_bad_row is BadRow.error

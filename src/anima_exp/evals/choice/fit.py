@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from anima_exp.config import ChoiceScore, MultipleChoiceConfig
-from anima_exp.data import templates
+from anima_exp.data import formats
 from anima_exp.data.special_tokens import TextEncoder
 from anima_exp.errors import DataError, ModelError
 from anima_exp.evals.choice import prompts
@@ -39,7 +39,7 @@ def fit(benchmark: Benchmark, config: MultipleChoiceConfig, tokenizer: Any) -> l
     """
     key = f"evals.{benchmark.name}"
     style: Style = function(config.prompt, among=prompts, key=f"{key}.prompt")()
-    wrap = config.template and function(config.template, among=templates, key=f"{key}.template")
+    wrap = config.template and formats.template(config.template, key=f"{key}.template")
     encoder = TextEncoder(tokenizer)
     options = _options(encoder, style, config.score, in_dialogue=bool(wrap))
 
