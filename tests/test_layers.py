@@ -24,7 +24,7 @@ LAYERS = [
     {"yaml_files"},
     {"config", "file_hashes", "hub", "lookup", "other_names", "quiet", "sweep_files"},
     {"checks", "machine", "messages", "program", "scale"},
-    {"command_line"},
+    {"command_line", "own_evals"},
     {"tiny"},
     {"tables"},
     {"data", "results"},

@@ -81,6 +81,10 @@ def _numbers(config: RunConfig) -> None:
         not_negative[f"evals.{name}.shots"] = getattr(settings, "shots", 0)
         for key in _POSITIVE_IN_EVALS:
             positive[f"evals.{name}.{key}"] = getattr(settings, key, None)
+    for name, benchmark in config.evals.benchmarks.items():
+        not_negative[f"evals.benchmarks.{name}.shots"] = benchmark.shots
+        for key in ("max_questions", "max_prompt_tokens", "batch_tokens"):
+            positive[f"evals.benchmarks.{name}.{key}"] = getattr(benchmark, key)
     for key, value in positive.items():
         if value is not None and not value > 0:
             raise ConfigError(f"{key}={value} must be greater than 0.")

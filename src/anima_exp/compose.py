@@ -26,6 +26,7 @@ from anima_exp.data import formats
 from anima_exp.errors import AnimaError, ConfigError, RunEnded, Stopped, permissions
 from anima_exp.limits import check_limits
 from anima_exp.messages import explain, known_mistake, speak_of, unknown_setting
+from anima_exp.own_evals import with_own_evals
 from anima_exp.parallel.place import place
 from anima_exp.paths import shipped
 from anima_exp.scale import scaled
@@ -47,9 +48,17 @@ def install(schema: type = RunConfig) -> None:
     """Give Hydra the schema, our plug-ins and the group `sweep`. Call before it composes."""
     speak_of(schema)
     _anima_exp.offer()
-    ConfigStore.instance().store(name="schema", node=schema)
+    ConfigStore.instance().store(name="schema", node=_open(schema))
     if issubclass(schema, RunConfig):
         sweep_files.offer()
+
+
+def _open(schema: type) -> DictConfig:
+    """Return the schema as a config whose tables by name, as evals.custom, take new names."""
+    node: DictConfig = OmegaConf.structured(schema)
+    for key in ("evals.custom", "evals.benchmarks") if issubclass(schema, RunConfig) else ():
+        OmegaConf.set_struct(OmegaConf.select(node, key), False)
+    return node
 
 
 def parse(cfg: DictConfig) -> Any:
@@ -72,7 +81,7 @@ def finish(cfg: DictConfig) -> Any:
         raise ConfigError(explain(error)) from error
     check_limits(config)
     if isinstance(config, RunConfig):
-        config = scaled(config)
+        config = scaled(with_own_evals(config))
         check(config)
     return config
 

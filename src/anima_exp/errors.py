@@ -102,6 +102,11 @@ def permissions() -> Iterator[None]:
         ) from error
 
 
+def with_notes(error: BaseException) -> str:
+    """Return the type and the text of a bug, and where it came from, if a note says so."""
+    return " ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of the text of `error`, or its type's name if it has no text."""
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

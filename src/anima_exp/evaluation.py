@@ -14,6 +14,7 @@ from anima_exp import paths
 from anima_exp.config import EvaluateConfig
 from anima_exp.data import formats
 from anima_exp.errors import ConfigError
+from anima_exp.evals.choice.benchmark import MACRO, MICRO
 from anima_exp.evals.choice.export import export
 from anima_exp.evals.measure import Evals, Measured, check_positions, measure, prepare_evals
 from anima_exp.finished import load, name, record, run_of
@@ -26,7 +27,7 @@ from anima_exp.results import identity, provenance, screen
 from anima_exp.results.files import asked_for, write_json
 from anima_exp.terminal import visible
 
-_MEANS = {"macro": "mean over subjects", "micro": "mean over questions"}
+_MEANS = {MACRO: "mean over subjects", MICRO: "mean over questions"}
 
 
 def run(config: EvaluateConfig) -> None:
@@ -76,7 +77,7 @@ def _run(config: EvaluateConfig, world: World) -> None:
 def _tell(config: EvaluateConfig, found: Measured) -> None:
     for benchmark, accuracy in found.accuracies.items():
         _show(benchmark, accuracy.rows(), config.subjects)
-    screen.show_scores(None, found.scores)
+    screen.show_scores(None, found.scores, found.metrics)
     screen.show_answers([], found.generations, at_most=len(found.generations))
     place = _place(config)
     with asked_for(place, way_out="Make room, or make its folder writable."):
@@ -145,7 +146,7 @@ def _show(benchmark: str, rows: list[dict[str, Any]], subjects: bool) -> None:
             f"{100 * row['mean']:.1f} %",
             f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %",
             f"{row['asked']:,}",
-            style="bold" if row["name"] == "macro" else "",
+            style="bold" if row["name"] == MACRO else "",
         )
     screen.console.print(table)
     screen.say("")
@@ -170,6 +171,7 @@ def _result(config: EvaluateConfig, found: Measured) -> dict[str, Any]:
         "trained": record(Path(config.run)).finished if config.run else None,
         "settings": identity.flatten(config),
         "scores": found.scores,
+        "metrics": found.metrics,
         "accuracies": {key: one.rows() for key, one in found.accuracies.items()},
         "generations": [
             {"prompt": question, "response": answer} for question, answer in found.generations

@@ -8,6 +8,7 @@ from typing import Any
 
 from anima_exp.compare.runs import Run, Runs
 from anima_exp.errors import DataError
+from anima_exp.evals.scores import group
 from anima_exp.results.files import read_json
 from anima_exp.terminal import tell
 
@@ -73,13 +74,15 @@ def _evaluated(run: Run) -> Run:
             tell(f"{file} is left out, it cannot be read: {error}")
     scores: dict[str, float] = {}
     how: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     for _, result in sorted(found, key=lambda one: one[0]):
+        metrics |= result.get("metrics") or {}
         for name, score in result["scores"].items():
             asked = _asked(name, result["settings"])
             if how.setdefault(name, asked) != asked:
                 tell(f"{run.folder}: {name} was measured in several ways; the newest counts.")
             scores[name], how[name] = score, asked
-    return replace(run, scores=scores | run.scores)
+    return replace(run, scores=scores | run.scores, metrics=metrics | run.metrics)
 
 
 def _same_model(measured: Mapping[str, Any], trained: Mapping[str, Any]) -> bool:
@@ -90,8 +93,7 @@ def _same_model(measured: Mapping[str, Any], trained: Mapping[str, Any]) -> bool
 
 def _asked(score: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the eval that gives a score: evals.mmlu.* of mmlu_micro."""
-    eval_name = score.removesuffix("_micro").removesuffix("_loss")
-    start = f"evals.{eval_name}."
+    start = f"{group(score, settings)}."
     return {
         key: value
         for key, value in settings.items()

@@ -37,6 +37,7 @@ class Run:
     failure: str | None
     overrides: tuple[str, ...] = ()  # what its sweep set
     identity: dict[str, Any] | None = None  # what its name is a hash of; None: not known
+    metrics: dict[str, Any] = field(default_factory=dict)  # descriptions of scores, by name
 
     @property
     def seed(self) -> Any:
@@ -81,6 +82,14 @@ class Runs:
 
     def counts(self) -> dict[State, int]:
         return {state: sum(run.state is state for run in self.runs) for state in State}
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What the done runs say of their scores; of several descriptions the first."""
+        found: dict[str, Any] = {}
+        for run in self.done():
+            found = run.metrics | found
+        return found
 
     @property
     def swept(self) -> list[str]:
@@ -144,6 +153,7 @@ def read_run(
         failure=failure,
         overrides=tuple(overrides),
         identity=identity,
+        metrics=record.metrics if record else {},
     )
 
 

@@ -1,7 +1,9 @@
 """What is measured, each with its own settings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -95,3 +97,21 @@ class EvalsConfig:
     mmlu: MultipleChoiceConfig | None = None
     cmmlu: MultipleChoiceConfig | None = None
     ceval: MultipleChoiceConfig | None = None
+    # Of your own, by name: settings of MultipleChoiceConfig. source may be a dotted path.
+    benchmarks: dict[str, Any] = field(default_factory=dict)
+    # Of your own, by name: a dotted path to a function, or `function` and its options.
+    custom: dict[str, Any] = field(default_factory=dict)
+
+
+FUNCTION = "function"  # the key in evals.custom.NAME that names the function; others are options
+
+
+def benchmark_key(name: str) -> str:
+    """The group of settings of a benchmark: evals.mmlu, evals.benchmarks.my_law."""
+    return f"evals.{name}" if name in BENCHMARKS else f"evals.benchmarks.{name}"
+
+
+def benchmarks_of(evals: EvalsConfig) -> Mapping[str, MultipleChoiceConfig]:
+    """The benchmarks that are on, by name."""
+    ours = {name: getattr(evals, name) for name in BENCHMARKS}
+    return {name: one for name, one in {**ours, **evals.benchmarks}.items() if one is not None}

@@ -24,7 +24,7 @@ class SweepConfig:
 
     retries: int = 0  # more tries for a cell that failed, before the sweep ends
     metric: str = "heldout_loss"  # a score or a logged value: what early stopping and Optuna go by
-    direction: Direction = Direction.minimize
+    direction: Direction | None = None  # null = as the metric is better: a loss when smaller
     early_stopping: EarlyStopping = EarlyStopping.none
     reduction_factor: int = 3  # at each rung one cell in so many goes on
     rungs: int = 2  # pauses before the last step, at steps / 9 and steps / 3 for a factor of 3

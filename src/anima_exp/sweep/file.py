@@ -14,6 +14,7 @@ from anima_exp.paths import expanded
 from anima_exp.results.files import write_json
 from anima_exp.sweep.cell import Cell
 from anima_exp.sweep.grid import Grid
+from anima_exp.sweep.metric import metric
 
 FILE = "sweep.json"
 
@@ -56,7 +57,7 @@ class SweepFile:
                 "command": self.command,
                 "swept": [_setting(key) for key in self.grid.swept],
                 "metric": settings.metric,
-                "direction": settings.direction.value,
+                "direction": metric(self.grid.cells[0].config).direction,
                 "cells": [self._cell(cell) for cell in self.grid.cells],
                 "published": self.published,
                 "stopped": self.stopped,
