@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from anima_exp.config import BENCHMARKS, MultipleChoiceConfig, RunConfig
 from anima_exp.config.evals import FUNCTION
 from anima_exp.errors import ConfigError
+from anima_exp.limits import check_limits
 from anima_exp.lookup import closest
 from anima_exp.messages import explain
 
@@ -102,4 +103,5 @@ def _benchmark(name: str, given: Any) -> MultipleChoiceConfig:
         found: MultipleChoiceConfig = OmegaConf.to_object(OmegaConf.merge(begun, given))  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise ConfigError(f"{key}.{explain(error)}") from error
+    check_limits(found, inside=f"{key}.")
     return found
