@@ -90,7 +90,7 @@ def train(*overrides):
         ("+lora.rnak=8", "anima_exp: There is no setting 'lora.rnak'."),
         ("trainer.steps=null", "anima_exp: A run needs an end: give trainer.steps=1000 or"),
         ("data.recipe=alpca", "anima_exp: data.recipe=alpca: there is no such recipe."),
-        ("data.prompt_template=alpca", "anima_exp: data.prompt_template=alpca is not a function"),
+        ("data.prompt_template=alpca", "anima_exp: data.prompt_template=alpca: there is no such"),
         ("lora=none", "anima_exp: lora=none trains every weight"),
         ("~lora.rnak", "anima_exp: There is no setting 'lora.rnak'. Did you mean 'lora.rank'?"),
         ("~trainer.epochs", "anima_exp: ~trainer.epochs: a setting cannot be removed."),
