@@ -26,7 +26,7 @@ LAYERS = [
     {"yaml_files"},
     {"file_hashes", "hub", "lookup", "other_names", "quiet", "sweep_files"},
     {"checks", "machine", "messages", "program", "scale"},
-    {"command_line", "own_evals"},
+    {"command_line", "help_text", "own_evals"},
     {"tiny"},
     {"tables"},
     {"data", "results"},

@@ -56,7 +56,8 @@ def _run(config: EvaluateConfig, world: World) -> None:
     quiet_libraries()
     heldout: Any = ()
     tokenizer = load_tokenizer(config.model)
-    if config.evals.heldout or (config.evals.exact_match and config.data.exact_answers):
+    on = config.evals
+    if on.heldout or on.custom or (on.exact_match and config.data.exact_answers):
         cache = paths.cache(config.cache)
         heldout = world.in_turn(lambda: prepare(config.data, tokenizer, cache=cache)).heldout
     evals = world.in_turn(lambda: prepare_evals(config, tokenizer, heldout))

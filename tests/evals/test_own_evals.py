@@ -192,9 +192,7 @@ def test_a_mistake_is_one_line_before_torch_is_imported(mine, compose, overrides
 def test_a_plan_looks_for_the_module_and_does_not_import_it(mine, compose):
     check_files(compose("evals.custom.letters=my_evals.letters"))
     assert "my_evals" not in sys.modules
-    with pytest.raises(
-        ConfigError, match=r"a=my_eval\.f cannot be imported: No mod"
-    ):
+    with pytest.raises(ConfigError, match=r"a=my_eval\.f cannot be imported: No mod"):
         check_files(compose("evals.custom.a=my_eval.f"))
 
 
