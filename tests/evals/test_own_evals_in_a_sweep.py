@@ -95,6 +95,7 @@ def test_the_model_card_lists_it_with_its_unit_and_its_place(swept):
     assert "| 2 questions, no examples each; mean over subjects |" in card
 
 
+@pytest.mark.slow
 def test_measured_again_the_run_has_the_same_scores(swept):
     folder, _ = swept
     run = winner(folder)
