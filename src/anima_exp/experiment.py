@@ -130,6 +130,8 @@ def _run(
         "data": setup.data.train.tokens.folder.name,  # the key of all that the token ids depend on
         "base": setup.base_fingerprint,
     }
+    if setup.adapter_fingerprint:
+        inputs["adapter"] = setup.adapter_fingerprint
     world.agree(inputs)
     world.share(lambda: folder.check_inputs(**inputs))
     of_run.check_prompts(config, setup)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from anima_exp import hub, machine
+from anima_exp import further, hub, machine
 from anima_exp.answers import of_run
 from anima_exp.config import DataConfig, RunConfig, benchmark_key, benchmarks_of
 from anima_exp.config.evals import FUNCTION
@@ -24,6 +24,7 @@ def check_inputs(config: RunConfig) -> None:
     place.check_folders(config.model)
     check_base_files(config.model, config.quant)
     check_has_tokenizer(config.model)
+    further.check(config.model, config.lora)
     check_files(config)
     custom.load(config)  # which imports the modules of the user's own evaluations
 
