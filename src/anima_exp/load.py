@@ -28,8 +28,8 @@ from anima_exp.plan.choose import Execution
 from anima_exp.plan.lengths import optimizer_steps, rows_in_all
 from anima_exp.plan.memory import Rows
 from anima_exp.results import known_lengths, provenance
-from anima_exp.training.libraries import set_seed
 from anima_exp.training.order import row_order
+from anima_exp.training.seed import set_seed
 from anima_exp.training.shares import shares
 
 Order = NDArray[np.int64]  # row numbers, [steps * batch_size]; epochs may end in a short batch

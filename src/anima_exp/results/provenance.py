@@ -103,13 +103,25 @@ def adapter_fingerprint(folder: Path, *, cache: Path | None = None) -> str:
     Raises:
         OSError, ValueError: a file is missing or cannot be read.
     """
-    settings = json_text.read_table(folder / "adapter_config.json")
-    kept = {k: v for k, v in settings.items() if k not in ("base_model_name_or_path", "revision")}
     names = ("adapter_model.safetensors", "adapter_model.bin")
     weights = next((path for path in map(folder.joinpath, names) if path.is_file()), folder)
+    paths = (folder / "adapter_config.json", weights)
+    files = tuple((path, file_hashes.State.of(path.stat())) for path in paths)
+    # Kept for a process, so that the cells of a sweep read an adapter once.
+    hashed = _settled_adapter if all(state.settled for _, state in files) else _adapter
+    return hashed(files, cache)
+
+
+def _adapter(files: tuple[tuple[Path, file_hashes.State], ...], cache: Path | None) -> str:
+    (settings, _), (weights, _) = files
+    said = json_text.read_table(settings)
+    kept = {k: v for k, v in said.items() if k not in ("base_model_name_or_path", "revision")}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
     digest.update(file_hashes.sha256(weights, cache=cache).encode())
     return f"sha256:{digest.hexdigest()}"
+
+
+_settled_adapter = lru_cache(_adapter)
 
 
 def tables_fingerprint(folder: Path) -> str:
