@@ -104,7 +104,7 @@ def permissions() -> Iterator[None]:
 
 def with_notes(error: BaseException) -> str:
     """Return the type and the text of a bug, and where it came from, if a note says so."""
-    return " ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+    return "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
 
 
 def first_line(error: BaseException) -> str:

@@ -112,10 +112,19 @@ def test_random_numbers_are_the_same_each_time_and_leave_training_alone(mine, co
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("nan", "returned nan, which cannot be compared. Let it return a finite number, or raise"),
-        ("text", "returned the text '0.5'. It must return a number, or a dict of numbers."),
-        ("yes", "returned True. It must return a number, or a dict of numbers."),
-        ("nothing", "returned nothing (None). It must return a number, or a dict of numbers."),
+        (
+            "nan",
+            "returned nan at step 40, which cannot be compared. Let it return",
+        ),
+        (
+            "text",
+            "returned the text '0.5' at step 40. It must return a number, or",
+        ),
+        ("yes", "returned True at step 40. It must return a number, or"),
+        (
+            "nothing",
+            "returned nothing (None) at step 40. It must return a number, or",
+        ),
         ("key", "returned the key 'a b'. A key of its dict becomes part of the name of a score"),
     ],
 )

@@ -122,7 +122,7 @@ class Custom:
                     f"{self.key}={self.path} gives the score {name}, which another evaluation "
                     "gives already. Rename one of them."
                 )
-            found[name] = self._number(value, part)
+            found[name] = self._number(value, f"{part}=" if part else "", at)
         first: dict[str, float] = context.world.of_each(found)[0]
         return first
 
@@ -136,18 +136,18 @@ class Custom:
             )
         return f"{self.name}_{part}"
 
-    def _number(self, value: Any, part: Any) -> float:
-        what = f"{self.key}={self.path} returned {f'{part}=' if part else ''}"
+    def _number(self, value: Any, part: str, at: str) -> float:
+        what = f"{self.key}={self.path} returned {part}"
         if getattr(value, "ndim", None) == 0:  # a number of NumPy's or torch's
             value = value.item()
         if isinstance(value, bool) or not isinstance(value, Real):
             raise ConfigError(
-                f"{what}{_shown(value)}. It must return a number, or a dict of numbers."
+                f"{what}{_shown(value)}{at}. It must return a number, or a dict of numbers."
             )
         number = float(value)
         if not math.isfinite(number):
             raise TrainingError(
-                f"{what}{number}, which cannot be compared. Let it return a finite number, or "
+                f"{what}{number}{at}, which cannot be compared. Let it return a finite number, or "
                 "raise an error that says why there is none."
             )
         return number
