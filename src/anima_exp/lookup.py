@@ -14,7 +14,7 @@ from typing import Any
 from anima_exp.errors import ConfigError, first_line
 
 _START = "Start in the folder that holds the module, or add that folder to PYTHONPATH."
-_OWN = "To use your own, give its dotted path (my_package.my_module.my_{what})."
+_OWN = "To use your own, give its dotted path (my_package.my_module.my_function)."
 
 
 def function(name: str, *, among: ModuleType, key: str) -> Callable[..., Any]:
@@ -30,10 +30,7 @@ def function(name: str, *, among: ModuleType, key: str) -> Callable[..., Any]:
     known = functions(among)
     if name not in known:
         hint = _hint(name, known)
-        raise ConfigError(
-            f"{key}={name} is not a function in {among.__name__}. {hint} "
-            f"{_OWN.format(what='function')}"
-        )
+        raise ConfigError(f"{key}={name} is not a function in {among.__name__}. {hint} {_OWN}")
     return known[name]
 
 
@@ -50,9 +47,7 @@ def entry(name: str, *, among: Mapping[str, Any], what: str, key: str) -> Any:
     if "." in name:
         return own(name, key=key)
     if name not in among:
-        raise ConfigError(
-            f"{key}={name}: there is no such {what}. {_hint(name, among)} {_OWN.format(what=what)}"
-        )
+        raise ConfigError(f"{key}={name}: there is no such {what}. {_hint(name, among)} {_OWN}")
     return among[name]
 
 
