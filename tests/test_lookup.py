@@ -16,7 +16,10 @@ def test_a_name_is_a_function_of_the_module():
 
 
 def test_a_misspelt_recipe_names_the_key_the_value_and_the_fix():
-    message = "data.recipe=alpca: there is no such recipe. Did you mean 'alpaca'?"
+    message = (
+        "data.recipe=alpca: there is no such recipe. Did you mean 'alpaca'? "
+        "To use your own, give its dotted path (my_package.my_module.my_function)."
+    )
     with pytest.raises(ConfigError, match=re.escape(message)):
         recipe("alpca")
 
