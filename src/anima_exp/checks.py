@@ -20,6 +20,7 @@ def check(config: RunConfig) -> None:
     _adapter(config)
     _schedule(config)
     _several_gpus(config)
+    _tracking(config)
     if config.evals.answers:
         _answering(config.evals.answers, "evals.answers.")
     if isinstance(config, AnsweringConfig):
@@ -155,6 +156,17 @@ def _several_gpus(config: RunConfig) -> None:
             "trainer.shard_base=true splits a frozen base, but lora=none trains every weight. "
             "Keep an adapter, or use model.device_map=auto."
         )
+
+
+def _tracking(config: RunConfig) -> None:
+    tracking = config.tracking
+    for name in ("mlflow_uri", "trackio_space"):
+        value, tracker = getattr(tracking, name), name.partition("_")[0]
+        if value and not getattr(tracking, tracker):
+            raise ConfigError(
+                f"tracking.{name}={value} has no effect, because {tracker} is off. Choose it with "
+                f"tracking={tracker}, or with others: tracking=[wandb,{tracker}]."
+            )
 
 
 def _answering(config: AnsweringConfig, group: str) -> None:
