@@ -173,7 +173,7 @@ def _result(config: EvaluateConfig, found: Measured) -> dict[str, Any]:
         "settings": identity.flatten(config),
         "scores": found.scores,
         "metrics": found.metrics,
-        "accuracies": {key: one.rows() for key, one in found.accuracies.items()},
+        "accuracies": found.rows(),
         "generations": [
             {"prompt": question, "response": answer} for question, answer in found.generations
         ],

@@ -160,8 +160,7 @@ def _run(
         found = measure(setup.model, setup.evals, setup.evaluators, step=step)
         if step == setup.steps and config.evals.answers:
             found = of_run.added(found, config, setup, folder.path, same_weights=step == resumed_at)
-        accuracies = {name: one.rows() for name, one in found.accuracies.items()}
-        about = (found.seconds, accuracies, found.metrics)
+        about = (found.seconds, found.rows(), found.metrics)
         journal.evaluated(step, found.scores, found.generations, *about)
 
     trained = folder.path / ("model" if trains_every_weight(config) else "adapter")

@@ -44,6 +44,10 @@ class Measured:
     seconds: float = 0.0
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)  # descriptions, by score
 
+    def rows(self) -> dict[str, list[dict[str, object]]]:
+        """The accuracies of each benchmark as rows: one for each subject, category and mean."""
+        return {name: one.rows() for name, one in self.accuracies.items()}
+
 
 def prepare_evals(config: RunConfig, tokenizer: Any, heldout: Any) -> Evals:
     """Read and tokenise what the evals ask, before a model is loaded.
