@@ -21,7 +21,7 @@ LAYERS = [
         "terminal",
         "wilson",
     },
-    {"yaml_files"},
+    {"schema_version", "yaml_files"},
     {"config", "file_hashes", "hub", "lookup", "other_names", "quiet", "sweep_files"},
     {"checks", "machine", "messages", "program", "scale"},
     {"command_line"},

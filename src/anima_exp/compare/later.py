@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from anima_exp import schema_version
 from anima_exp.compare.runs import Run, Runs
 from anima_exp.errors import DataError
 from anima_exp.results.files import read_json
@@ -30,9 +31,11 @@ def with_ratings(runs: Runs, file: Path) -> Runs:
 
     Raises:
         DataError: the file is not such a one.
+        NewerFile: a later version of anima-exp wrote it.
     """
     try:
-        scores: dict[str, dict[str, float]] = read_json(file)["scores"]
+        values = schema_version.read(read_json(file), file, schema_version.RATINGS)
+        scores: dict[str, dict[str, float]] = values["scores"]
         by_player = {player: dict(found) for player, found in scores.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
@@ -64,12 +67,12 @@ def _evaluated(run: Run) -> Run:
     found: list[tuple[str, dict[str, Any]]] = []
     for file in sorted(folder.glob("*.json")):
         try:
-            result = read_json(file)
+            result = schema_version.read(read_json(file), file, schema_version.EVALUATION)
             if result["trained"] == run.record.finished and _same_model(
                 result["settings"], run.settings
             ):
                 found.append((result["finished"], result))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             tell(f"{file} is left out, it cannot be read: {error}")
     scores: dict[str, float] = {}
     how: dict[str, Any] = {}

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from anima_exp import schema_version
 from anima_exp.errors import RunError, first_line
 from anima_exp.paths import expanded
 from anima_exp.results.files import read_json
@@ -92,7 +93,8 @@ def load(paths: Sequence[Path]) -> Runs:
     """Every run in `paths`, each once.
 
     Raises:
-        RunError: a path is no run, no sweep and no folder of runs, or a sweep cannot be read.
+        RunError: a path is no run, no sweep and no folder of runs, a sweep cannot be read, or a
+            later version of anima-exp wrote a file.
     """
     runs: dict[Path, Run] = {}
     sweeps: dict[Path, Sweep] = {}
@@ -124,7 +126,7 @@ def read_run(
             state, settings = State.done, record.settings
             identity = _identity(folder)
         elif (folder / "settings.json").is_file():
-            settings = identity = _table(read_json(folder / "settings.json"))
+            settings = identity = _settings(folder)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         file = RECORD if (folder / RECORD).is_file() else "settings.json"
         reason = first_line(error)
@@ -184,7 +186,8 @@ def _is_sweep(folder: Path) -> bool:
 
 def _read_sweep(folder: Path) -> tuple[Sweep, list[Run]]:
     try:
-        values = _table(read_json(folder / SWEEP))
+        file = folder / SWEEP
+        values = schema_version.read(_table(read_json(file)), file, schema_version.SWEEP)
         stopped = {run: _table(stop) for run, stop in (values.get("stopped") or {}).items()}
         cells = [
             read_run(
@@ -245,9 +248,14 @@ def _record(folder: Path) -> Record:
 def _identity(folder: Path) -> dict[str, Any] | None:
     """Return settings.json, or None: the record is enough to compare a done run by."""
     try:
-        return _table(read_json(folder / "settings.json"))
+        return _settings(folder)
     except (OSError, ValueError, TypeError):
         return None
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    file = folder / "settings.json"
+    return schema_version.read(_table(read_json(file)), file, schema_version.SETTINGS)
 
 
 def _table(values: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
 
-from anima_exp import json_text
+from anima_exp import json_text, schema_version
 from anima_exp.results.files import write_json
 
 RECORD = "record.json"
@@ -45,12 +45,19 @@ class Record:
     wandb: str | None = None  # the run's page, or the command that syncs it
 
     def save(self, folder: Path) -> None:
-        write_json(folder / RECORD, asdict(self))
+        write_json(folder / RECORD, schema_version.stamp(asdict(self), schema_version.RECORD))
 
     @classmethod
     def load(cls, folder: Path) -> "Record":
-        """Raises OSError, or ValueError if the file holds no record."""
-        values = json_text.read_table(folder / RECORD)
+        """Read the record of any version up to now.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it holds no record.
+            NewerFile: a later version of anima-exp wrote it.
+        """
+        file = folder / RECORD
+        values = schema_version.read(json_text.read_table(file), file, schema_version.RECORD)
         for one in fields(cls):
             if one.name not in values:
                 if one.default is MISSING and one.default_factory is MISSING:
