@@ -8,6 +8,7 @@ import anima_exp
 LAYERS = [
     {"addresses"},
     {"errors"},
+    {"config"},
     {
         "child_process",
         "cores",
@@ -21,8 +22,9 @@ LAYERS = [
         "terminal",
         "wilson",
     },
+    {"program_settings"},
     {"schema_version", "yaml_files"},
-    {"config", "file_hashes", "hub", "lookup", "other_names", "quiet", "sweep_files"},
+    {"file_hashes", "hub", "lookup", "other_names", "quiet", "sweep_files"},
     {"checks", "machine", "messages", "program", "scale"},
     {"command_line"},
     {"tiny"},

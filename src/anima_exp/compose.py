@@ -24,9 +24,10 @@ from anima_exp.command_line import composable, divided, refuse_lists
 from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, ConfigError, RunEnded, Stopped, permissions
 from anima_exp.limits import check_limits
-from anima_exp.messages import explain, known_mistake, speak_of, unknown_setting
+from anima_exp.messages import explain, known_mistake, unknown_setting
 from anima_exp.parallel.place import place
 from anima_exp.paths import shipped
+from anima_exp.program_settings import speak_of
 from anima_exp.scale import scaled
 from anima_exp.signals import FROM_CLUSTER, handle
 from anima_exp.terminal import take_any_letter, tell, tell_lines, write

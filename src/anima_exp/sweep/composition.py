@@ -23,7 +23,8 @@ from anima_exp.command_line import refuse_lists
 from anima_exp.compose import finish, reject_unknown
 from anima_exp.config import RunConfig
 from anima_exp.errors import ConfigError
-from anima_exp.messages import explain, known_mistake, settings
+from anima_exp.messages import explain, known_mistake
+from anima_exp.program_settings import settings
 from anima_exp.sweep.expand import Point
 
 

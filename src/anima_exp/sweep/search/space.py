@@ -19,7 +19,7 @@ from optuna.distributions import (
 )
 
 from anima_exp.errors import ConfigError
-from anima_exp.messages import settings
+from anima_exp.program_settings import settings
 from anima_exp.sweep.expand import as_text, check_range
 
 _LARGEST = 1e15  # beyond it neighbouring whole numbers are one float
