@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import make_dataclass, replace
 
 import pytest
 import synthetic
@@ -12,7 +12,10 @@ from anima_exp import file_hashes, finished, schema_version
 from anima_exp.answers import file as answers_file
 from anima_exp.answers.questions import Question
 from anima_exp.compare import later
+from anima_exp.compare import runs as runs_module
 from anima_exp.compare.runs import generations, load
+from anima_exp.config import former_names
+from anima_exp.config.setting import setting
 from anima_exp.data import source, tokenise
 from anima_exp.elo.answers import read_answers
 from anima_exp.elo.rows import read as read_verdicts
@@ -370,3 +373,55 @@ def test_newer_hashes_are_not_used_and_stay_and_older_ones_are_used(tmp_path, mo
     assert read() == sha
     assert file.read_bytes() == before
     assert schema_version.not_used(file) in capsys.readouterr().err.replace("\n", "")
+
+
+# Settings
+
+
+@pytest.fixture
+def of_tomorrow(monkeypatch):
+    """A schema in which a setting has another name, a value too, and a third one is new."""
+    tomorrow = make_dataclass(
+        "Tomorrow",
+        [
+            ("pace", float, setting(1.0, "Rate.", formerly=("optimizer.learning_rate",))),
+            ("base", str, setting("t", "Base.", formerly=("model.name",), former_values=RENAMED)),
+            ("nap", str, setting("long", "Nap.", since="9.9", as_before="none")),
+            ("bed", str | None, setting("soft", "Bed.", since="9.9", in_name=False)),
+            ("sofa", str, setting("soft", "Sofa.", since="9.9", in_name=False)),
+        ],
+    )
+    for module in (former_names, runs_module):
+        monkeypatch.setattr(module, "RunConfig", tomorrow)
+
+
+RENAMED = {"tiny": "small"}
+
+
+def test_records_are_read_under_todays_names_with_what_was_before(run, of_tomorrow):
+    settings = Record.load(run).settings
+    assert settings["pace"] == 2e-3
+    assert settings["base"] == "small"
+    assert settings["nap"] == "none"
+    assert settings["bed"] is None
+    assert "sofa" not in settings, "the record does not say what it was"
+    assert not {"optimizer.learning_rate", "model.name"} & set(settings)
+    assert load([run]).runs[0].settings == settings
+
+
+def test_sweeps_and_unfinished_runs_are_read_under_todays_names(tmp_path, of_tomorrow):
+    begun = synthetic.run(tmp_path / "runs" / "one", done=False)
+    folder = synthetic.sweep(
+        tmp_path / "runs" / "sweeps" / "s",
+        [(begun, ["optimizer.learning_rate=2e-3", "seed=0"])],
+        swept=["optimizer.learning_rate", "seed"],
+        about="optimizer.learning_rate",
+        published={"source": "s", "metric": "m", "rows": [{"model.name": "tiny", "value": 1.0}]},
+    )
+    found = load([folder])
+    [sweep], [one] = found.sweeps, found.runs
+    assert (sweep.swept, sweep.about) == (("pace", "seed"), "pace")
+    assert one.overrides == ("pace=2e-3", "seed=0")
+    assert one.settings["pace"] == 2e-3
+    assert one.identity["optimizer.learning_rate"] == 2e-3, "names are hashes of the first names"
+    assert sweep.published.rows == ({"value": 1.0, "base": "small"},)

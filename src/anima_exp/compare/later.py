@@ -8,6 +8,7 @@ from typing import Any
 
 from anima_exp import schema_version
 from anima_exp.compare.runs import Run, Runs
+from anima_exp.config.former_names import todays
 from anima_exp.errors import DataError
 from anima_exp.results.files import read_json
 from anima_exp.terminal import tell
@@ -69,7 +70,7 @@ def _evaluated(run: Run) -> Run:
         try:
             result = schema_version.read(read_json(file), file, schema_version.EVALUATION)
             if result["trained"] == run.record.finished and _same_model(
-                result["settings"], run.settings
+                todays(result["settings"]), run.settings
             ):
                 found.append((result["finished"], result))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -78,7 +79,7 @@ def _evaluated(run: Run) -> Run:
     how: dict[str, Any] = {}
     for _, result in sorted(found, key=lambda one: one[0]):
         for name, score in result["scores"].items():
-            asked = _asked(name, result["settings"])
+            asked = _asked(name, todays(result["settings"]))
             if how.setdefault(name, asked) != asked:
                 tell(f"{run.folder}: {name} was measured in several ways; the newest counts.")
             scores[name], how[name] = score, asked

@@ -169,4 +169,25 @@ def _put(node: dict[Any, Any], key: str, value: Any) -> None:
 
 def todays(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a run's record under today's names, without a line about it."""
-    return FormerNames(RunConfig).settings(flat)
+    names = FormerNames(RunConfig)
+    return names.settings(flat) if names.any else dict(flat)
+
+
+def whole(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a whole record under today's names, with those that came later.
+
+    A setting that is younger than the record has its value "as before", if it says which.
+    """
+    found = todays(flat)
+    for key, entry in catalogue(RunConfig).items():
+        if entry.later and key not in found and (entry.optional or entry.group is None):
+            off = any(found.get(above, key) is None for above in _groups_above(key))
+            known = entry.setting.as_before is not None or entry.optional
+            if known and not off and not any(one.startswith(f"{key}.") for one in found):
+                found[key] = entry.setting.as_before
+    return found
+
+
+def _groups_above(key: str) -> list[str]:
+    parts = key.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]

@@ -6,6 +6,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin
 
 from anima_exp import json_text, schema_version
+from anima_exp.config.former_names import todays, whole
 from anima_exp.results.files import write_json
 
 RECORD = "record.json"
@@ -49,7 +50,7 @@ class Record:
 
     @classmethod
     def load(cls, folder: Path) -> "Record":
-        """Read the record of any version up to now.
+        """Read the record of any version up to now, with its settings under today's names.
 
         Raises:
             OSError: the file cannot be read.
@@ -65,6 +66,8 @@ class Record:
             elif not _fits(values[one.name], one.type):
                 raise ValueError(f"its {one.name} is {json_text.kind(values[one.name])}")
         known = {field.name for field in fields(cls)}
+        values["settings"] = whole(values["settings"])
+        values["places"] = todays(values.get("places", {}))
         return cls(**{key: value for key, value in values.items() if key in known})
 
 
