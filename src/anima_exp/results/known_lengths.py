@@ -51,9 +51,9 @@ def recall(config: RunConfig, *, cache: Path) -> Lengths | None:
         return None
 
 
-def tokens(config: RunConfig, *, cache: Path) -> int | None:
+def tokens(config: RunConfig, known: Lengths | None) -> int | None:
     """About how many tokens a run trains on; None where nobody has read its data before."""
-    known, trainer = recall(config, cache=cache), config.trainer
+    trainer = config.trainer
     if known is None:
         return None
     if trainer.steps is not None:
