@@ -75,6 +75,22 @@ def _adapter(config: RunConfig) -> None:
             f"lora=none trains every weight, but quant={config.quant.type.value} freezes them. "
             "Use lora=none quant=none, or keep an adapter."
         )
+    named = config.lora.target_modules is TargetModules.named
+    if named and not config.lora.layers:
+        raise ConfigError(
+            "lora.target_modules=named names no layer. Give lora.layers=[q_proj,v_proj], or choose "
+            "a set: lora=all_linear."
+        )
+    if config.lora.layers is not None and not named:
+        raise ConfigError(
+            f"lora.layers={config.lora.layers} does nothing with lora.target_modules="
+            f"{config.lora.target_modules.value}. Use lora.target_modules=named."
+        )
+    if config.model.adapter and full:
+        raise ConfigError(
+            f"lora=none trains every weight, but model.adapter={config.model.adapter} is an "
+            "adapter. Leave one of them out, or merge it first: python -m anima_exp.merge"
+        )
     if config.lora.dtype is Precision.fp16 and config.trainer.precision is Precision.fp16:
         raise ConfigError(
             "lora.dtype=fp16 leaves nothing to unscale gradients in; with trainer.precision=fp16 "

@@ -23,6 +23,7 @@ from anima_exp.checks import check
 from anima_exp.command_line import composable, divided, refuse_lists
 from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, ConfigError, RunEnded, Stopped, permissions
+from anima_exp.help_text import sentences_beside_values
 from anima_exp.limits import check_limits
 from anima_exp.messages import explain, known_mistake, unknown_setting
 from anima_exp.parallel.place import place
@@ -141,7 +142,7 @@ def command(
             options, settings = divided(expand(composable(sys.argv[1:])))
         sys.argv[1:] = [*options, *settings]
         folder = str(shipped("conf"))
-        with _store_not_copied():
+        with _store_not_copied(), sentences_beside_values(options, schema):
             hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
     except (AnimaError, RunEnded, HydraException, OmegaConfBaseException) as error:
         mistake(error, told=_told_by_another())

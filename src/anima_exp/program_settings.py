@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import catalogue
@@ -38,7 +38,7 @@ def _former_names(schema: type) -> FormerNames:
     return FormerNames(schema, note)
 
 
-def todays_file(node: DictConfig, package: str) -> tuple[DictConfig, str]:
+def todays_file(node: Any, package: str) -> tuple[Any, str]:
     """Rename the settings of a YAML file to what they are called today.
 
     Args:

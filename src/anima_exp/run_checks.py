@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import fields
 
-from anima_exp import hub, machine
+from anima_exp import further, hub, machine
 from anima_exp.answers import of_run
 from anima_exp.config import BENCHMARKS, DataConfig, RunConfig
 from anima_exp.data import recipes, source, templates, tokenise
@@ -22,6 +22,7 @@ def check_inputs(config: RunConfig) -> None:
     place.check_folders(config.model)
     check_base_files(config.model, config.quant)
     check_has_tokenizer(config.model)
+    further.check(config.model, config.lora)
     check_files(config)
 
 
