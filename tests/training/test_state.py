@@ -10,7 +10,7 @@ import pytest
 import torch
 from bitsandbytes import optim
 
-from anima_exp.errors import NewerFile, Paused
+from anima_exp.errors import NewerFile, Paused, RunError
 from anima_exp.experiment import run
 from anima_exp.results.lines import StepLines
 from anima_exp.training import manifest, old_state, state
