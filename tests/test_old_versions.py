@@ -22,6 +22,7 @@ from anima_exp.compose import install, parse
 from anima_exp.config import EvaluateConfig
 from anima_exp.finished import with_run
 from anima_exp.paths import shipped
+from anima_exp.results import known_lengths
 
 OLD = Path(__file__).parent / "old_versions" / "0.1"
 RUN = "runs/tiny-sample-5dcc90e916"
@@ -88,6 +89,12 @@ def test_a_comparison_of_the_old_cells_has_the_old_means(old):
     assert means == {1: 2.160784657796224, 4: 2.162354914347331, 2: 2.1684923807779946}
     assert {row["score"]["n"] for row in found["leaderboard"]} == {2}
     assert found["settings"] == ["lora.rank"]
+
+
+def test_a_plan_knows_the_lengths_that_an_old_run_left(old, compose):
+    config = compose("data.rows=64", "data.heldout_rows=16", "trainer.steps=4", "lora.rank=8")
+    known = known_lengths.recall(config, cache=old / "cache")
+    assert known == known_lengths.Lengths(64, 21.640625, 3.4375)
 
 
 def test_the_old_adapter_is_measured_as_then_on_the_old_token_ids(old):
