@@ -23,7 +23,7 @@ LAYERS = [
         "wilson",
     },
     {"program_settings"},
-    {"yaml_files"},
+    {"schema_version", "yaml_files"},
     {"file_hashes", "hub", "lookup", "other_names", "quiet", "sweep_files"},
     {"checks", "machine", "messages", "program", "scale"},
     {"command_line", "help_text", "own_evals"},

@@ -6,6 +6,7 @@
   - ModelError       a base model or tokenizer cannot be loaded, or is not what a setting needs
   - RunError         a run folder belongs to other settings, or cannot be written
     - InUse          another process has it now
+    - NewerFile      a later version of anima-exp wrote a file that this one cannot read
   - TrainingError    training cannot go on: no gradient, a loss that is not finite
   - SweepError       a sweep ended, and some of its cells failed
 * RunEnded           a run ended early, and nobody made a mistake
@@ -54,6 +55,10 @@ class RunError(AnimaError):
 
 
 class InUse(RunError):
+    pass
+
+
+class NewerFile(RunError):
     pass
 
 

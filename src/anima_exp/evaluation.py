@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from anima_exp import paths
+from anima_exp import paths, schema_version
 from anima_exp.config import EvaluateConfig
 from anima_exp.data import formats
 from anima_exp.errors import ConfigError
@@ -82,7 +82,7 @@ def _tell(config: EvaluateConfig, found: Measured) -> None:
     screen.show_answers([], found.generations, at_most=len(found.generations))
     place = _place(config)
     with asked_for(place, way_out="Make room, or make its folder writable."):
-        write_json(place, _result(config, found))
+        write_json(place, schema_version.stamp(_result(config, found), schema_version.EVALUATION))
     screen.say(f"\n{screen.duration(found.seconds)}; kept in {place}")
 
 

@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from anima_exp import schema_version
 from anima_exp.compare.runs import Run, Runs
+from anima_exp.config.former_names import todays
 from anima_exp.errors import DataError
 from anima_exp.evals.scores import group
 from anima_exp.results.files import read_json
@@ -31,9 +33,11 @@ def with_ratings(runs: Runs, file: Path) -> Runs:
 
     Raises:
         DataError: the file is not such a one.
+        NewerFile: a later version of anima-exp wrote it.
     """
     try:
-        scores: dict[str, dict[str, float]] = read_json(file)["scores"]
+        values = schema_version.read(read_json(file), file, schema_version.RATINGS)
+        scores: dict[str, dict[str, float]] = values["scores"]
         by_player = {player: dict(found) for player, found in scores.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
@@ -65,12 +69,12 @@ def _evaluated(run: Run) -> Run:
     found: list[tuple[str, dict[str, Any]]] = []
     for file in sorted(folder.glob("*.json")):
         try:
-            result = read_json(file)
+            result = schema_version.read(read_json(file), file, schema_version.EVALUATION)
             if result["trained"] == run.record.finished and _same_model(
-                result["settings"], run.settings
+                todays(result["settings"]), run.settings
             ):
                 found.append((result["finished"], result))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             tell(f"{file} is left out, it cannot be read: {error}")
     scores: dict[str, float] = {}
     how: dict[str, Any] = {}
@@ -78,7 +82,7 @@ def _evaluated(run: Run) -> Run:
     for _, result in sorted(found, key=lambda one: one[0]):
         metrics |= result.get("metrics") or {}
         for name, score in result["scores"].items():
-            asked = _asked(name, result["settings"])
+            asked = _asked(name, todays(result["settings"]))
             if how.setdefault(name, asked) != asked:
                 tell(f"{run.folder}: {name} was measured in several ways; the newest counts.")
             scores[name], how[name] = score, asked

@@ -187,7 +187,14 @@ def _best(file: SweepFile, done: list[Cell]) -> None:
 
 def _tokens(cells: list[Cell]) -> str:
     """Exact but for the order of the rows, where a run has read the same data before."""
-    found = [known_lengths.tokens(c.config, cache=paths.cache(c.config.cache)) for c in cells]
+    lengths: dict[str, known_lengths.Lengths | None] = {}  # of each model and data set
+    found = []
+    for cell in cells:
+        config = cell.config
+        key = repr((config.model, config.data, config.cache))
+        if key not in lengths:
+            lengths[key] = known_lengths.recall(config, cache=paths.cache(config.cache))
+        found.append(known_lengths.tokens(config, lengths[key]))
     known = [count for count in found if count is not None]
     told = [f"about {sum(known):,} to train on"] * bool(known)
     if unknown := len(found) - len(known):
