@@ -22,11 +22,13 @@ from anima_exp import sweep_files, yaml_files
 from anima_exp.checks import check
 from anima_exp.command_line import composable, divided, refuse_lists
 from anima_exp.config import RunConfig
+from anima_exp.data import formats
 from anima_exp.errors import AnimaError, ConfigError, RunEnded, Stopped, permissions
 from anima_exp.events import listening
 from anima_exp.help_text import sentences_beside_values
 from anima_exp.limits import check_limits
 from anima_exp.messages import explain, known_mistake, unknown_setting
+from anima_exp.own_evals import with_own_evals
 from anima_exp.parallel.place import place
 from anima_exp.paths import shipped
 from anima_exp.program_settings import speak_of
@@ -42,17 +44,10 @@ def _unless(given: Any, otherwise: Any) -> Any:
     return otherwise if given is None else None
 
 
-# ${template_of:${data.recipe}}: how a bare question is put to a model that this recipe has taught.
-_TEMPLATES = {"alpaca": "alpaca", "guanaco": "guanaco", "oasst1": "guanaco", "hh_rlhf": "hh_rlhf"}
-
-
-def _template_of(recipe: str) -> str:
-    return _TEMPLATES.get(recipe, "plain")
-
-
 def _offer_resolvers() -> None:
     OmegaConf.register_new_resolver("unless", _unless, replace=True)
-    OmegaConf.register_new_resolver("template_of", _template_of, replace=True)
+    # ${template_of:${data.recipe}}: how a bare question is put to a model that it has taught.
+    OmegaConf.register_new_resolver("template_of", formats.asked_as, replace=True)
 
 
 def install(schema: type = RunConfig) -> None:
@@ -60,9 +55,17 @@ def install(schema: type = RunConfig) -> None:
     speak_of(schema)
     _offer_resolvers()
     _anima_exp.offer()
-    ConfigStore.instance().store(name="schema", node=schema)
+    ConfigStore.instance().store(name="schema", node=_open(schema))
     if issubclass(schema, RunConfig):
         sweep_files.offer()
+
+
+def _open(schema: type) -> DictConfig:
+    """Return the schema as a config whose tables by name, as evals.custom, take new names."""
+    node: DictConfig = OmegaConf.structured(schema)
+    for key in ("evals.custom", "evals.benchmarks") if issubclass(schema, RunConfig) else ():
+        OmegaConf.set_struct(OmegaConf.select(node, key), False)
+    return node
 
 
 def parse(cfg: DictConfig) -> Any:
@@ -85,7 +88,7 @@ def finish(cfg: DictConfig) -> Any:
         raise ConfigError(explain(error)) from error
     check_limits(config)
     if isinstance(config, RunConfig):
-        config = scaled(config)
+        config = scaled(with_own_evals(config))
         check(config)
     return config
 

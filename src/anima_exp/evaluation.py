@@ -7,15 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from anima_exp import events, paths
+from anima_exp import events, paths, schema_version
 from anima_exp.config import EvaluateConfig
-from anima_exp.data import templates
+from anima_exp.data import formats
 from anima_exp.errors import ConfigError
 from anima_exp.evals.choice.export import export
 from anima_exp.evals.measure import Evals, Measured, check_positions, measure, prepare_evals
 from anima_exp.events import emit, following, listening, say
 from anima_exp.finished import load, name, record, run_of
-from anima_exp.lookup import function
 from anima_exp.parallel.join import joined
 from anima_exp.parallel.place import place
 from anima_exp.parallel.world import World
@@ -49,10 +48,11 @@ def _run(config: EvaluateConfig, world: World) -> None:
     from anima_exp.model.tokenizer import load_tokenizer
 
     _refuse(config)
-    function(config.data.prompt_template, among=templates, key="data.prompt_template")
+    formats.template(config.data.prompt_template)
     heldout: Any = ()
     tokenizer = load_tokenizer(config.model)
-    if config.evals.heldout or (config.evals.exact_match and config.data.exact_answers):
+    on = config.evals
+    if on.heldout or on.custom or (on.exact_match and config.data.exact_answers):
         cache = paths.cache(config.cache)
         heldout = world.in_turn(lambda: prepare(config.data, tokenizer, cache=cache)).heldout
     evals = world.in_turn(lambda: prepare_evals(config, tokenizer, heldout))
@@ -71,11 +71,11 @@ def _run(config: EvaluateConfig, world: World) -> None:
 
 
 def _tell(config: EvaluateConfig, found: Measured) -> None:
-    accuracies = {benchmark: one.rows() for benchmark, one in found.accuracies.items()}
-    emit(events.Measured(found.scores, accuracies, found.generations, config.subjects))
+    shown = (found.rows(), found.generations, config.subjects, found.metrics)
+    emit(events.Measured(found.scores, *shown))
     place = _place(config)
     with asked_for(place, way_out="Make room, or make its folder writable."):
-        write_json(place, _result(config, found))
+        write_json(place, schema_version.stamp(_result(config, found), schema_version.EVALUATION))
     say(f"\n{duration(found.seconds)}; kept in {place}")
 
 
@@ -144,7 +144,8 @@ def _result(config: EvaluateConfig, found: Measured) -> dict[str, Any]:
         "trained": record(Path(config.run)).finished if config.run else None,
         "settings": identity.flatten(config),
         "scores": found.scores,
-        "accuracies": {key: one.rows() for key, one in found.accuracies.items()},
+        "metrics": found.metrics,
+        "accuracies": found.rows(),
         "generations": [
             {"prompt": question, "response": answer} for question, answer in found.generations
         ],

@@ -87,6 +87,7 @@ class Evaluated(Event):
     step: int
     scores: Mapping[str, float]
     answers: Sequence[tuple[str, str]] = ()  # to the sample questions
+    metrics: Mapping[str, Any] | None = None  # descriptions by score, where it has one of its own
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ class Measured(Event):
     accuracies: Mapping[str, Sequence[Mapping[str, Any]]]
     answers: Sequence[tuple[str, str]]
     subjects: bool = False  # whether each subject of a benchmark is to be shown
+    metrics: Mapping[str, Any] | None = None  # descriptions by score
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from anima_exp.answers import of_run
 from anima_exp.checks import check_length
 from anima_exp.config import RunConfig, TargetModules
-from anima_exp.errors import AnimaError, Paused, RunEnded, Stopped
+from anima_exp.errors import AnimaError, Paused, RunEnded, Stopped, with_notes
 from anima_exp.events import AlreadyDone, Done, Listener, emit, following, listening, say
 from anima_exp.launch import launch
 from anima_exp.parallel.join import joined
@@ -87,7 +87,7 @@ def _listened_to(config: RunConfig, *, until: int | None, stop: StopRequest) -> 
             folder.failed(str(error))
             raise
         except Exception as error:
-            folder.failed(f"{type(error).__name__}: {error}")
+            folder.failed(with_notes(error))
             raise
 
 
@@ -157,11 +157,11 @@ def _run(
             journal.resume_tracking()
 
     def evaluate(step: int) -> None:
-        found = measure(setup.model, setup.evals, setup.evaluators)
+        found = measure(setup.model, setup.evals, setup.evaluators, step=step)
         if step == setup.steps and config.evals.answers:
             found = of_run.added(found, config, setup, folder.path, same_weights=step == resumed_at)
-        accuracies = {name: one.rows() for name, one in found.accuracies.items()}
-        journal.evaluated(step, found.scores, found.generations, found.seconds, accuracies)
+        about = (found.seconds, found.rows(), found.metrics)
+        journal.evaluated(step, found.scores, found.generations, *about)
 
     trained = folder.path / ("model" if trains_every_weight(config) else "adapter")
     try:
@@ -291,6 +291,7 @@ def _record(
         code=provenance.code_hash(),
         results_version=identity.RESULTS_VERSION,
         places=identity.places(config),
+        metrics=setup.evals.described(journal.scores(setup.steps)),
     )
 
 

@@ -16,14 +16,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from anima_exp import json_text
+from anima_exp import json_text, schema_version
 from anima_exp.cores import cores
-from anima_exp.events import working
+from anima_exp.errors import NewerFile
+from anima_exp.events import note, working
 from anima_exp.paths import cache as default_cache
 
 LARGE = 64 * 2**20  # bytes; smaller files take less than 0.2 s and are hashed at every start
@@ -98,7 +100,14 @@ def _hash_all(places: list[str], folder: Path) -> list[str]:
             return [_hash(places[0], folder, stop, advance)]
         with ThreadPoolExecutor(min(_THREADS, cores())) as pool:
             try:
-                return list(pool.map(lambda one: _hash(one, folder, stop, advance), places))
+                # In copies of this context, so that what they emit is heard.
+                return list(
+                    pool.map(
+                        lambda one, context: context.run(_hash, one, folder, stop, advance),
+                        places,
+                        [copy_context() for _ in places],
+                    )
+                )
             finally:
                 stop.set()  # after an error or Ctrl-C the other threads stop within a MiB
 
@@ -134,8 +143,9 @@ def _recall(place: str, state: State, folder: Path) -> str | None:
     if state.size <= LARGE:
         return None
     try:
-        entry = json_text.read_table(_entry(place, state.device, folder))
-    except (OSError, ValueError):
+        file = _entry(place, state.device, folder)
+        entry = schema_version.read(json_text.read_table(file), file, schema_version.HASHES)
+    except (OSError, ValueError, NewerFile):
         return None
     sha = entry.get("sha256")
     if not isinstance(sha, str) or entry != _content(place, state, sha):
@@ -149,11 +159,15 @@ def _remember(place: str, state: State, sha: str, folder: Path) -> None:
     if state.size <= LARGE:
         return
     entry = _entry(place, state.device, folder)
+    if schema_version.is_newer(entry, schema_version.HASHES):
+        note(schema_version.not_used(entry))
+        return
     # A name of its own: processes on several machines may share this folder.
     draft = entry.with_name(f".{entry.stem}.{secrets.token_hex(8)}.part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(_content(place, state, sha)), encoding="utf-8")
+        content = schema_version.stamp(_content(place, state, sha), schema_version.HASHES)
+        draft.write_text(json.dumps(content), encoding="utf-8")
         draft.replace(entry)
     except OSError:  # a cache that is read-only or full: the next start hashes again
         with suppress(OSError):

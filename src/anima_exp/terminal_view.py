@@ -50,8 +50,8 @@ class TerminalView:
         match event:
             case events.Logged(row):
                 self._progress.line(row)
-            case events.Evaluated(step, scores):
-                self._progress.scores(step, scores)
+            case events.Evaluated(step, scores, _, metrics):
+                self._progress.scores(step, scores, metrics)
             case events.Ended():
                 self._progress.close()
 
@@ -117,15 +117,15 @@ def _print(event: Event) -> None:
             screen.say(
                 f"{done}/{total} answers  {speed:,.0f} tokens/s  {screen.duration(left)} left"
             )
-        case events.Measured(scores, accuracies, answers, subjects):
+        case events.Measured(scores, accuracies, answers, subjects, metrics):
             for benchmark, rows in accuracies.items():
                 screen.show_accuracies(benchmark, rows, subjects=subjects)
-            screen.show_scores(None, scores)
+            screen.show_scores(None, scores, metrics)
             screen.show_answers([], [*answers], at_most=len(answers))
         case events.AlreadyDone(record, folder, differs):
             screen.say(f"Already done, nothing to do: {folder}")
             if differs:
                 screen.say(f"code differs from the run's: {differs}; folder=NAME trains anew")
-            screen.show_scores(record.scores_before, record.scores)
+            screen.show_scores(record.scores_before, record.scores, record.metrics)
         case events.Done(record, trained, before, after):
             screen.show_summary(record, trained, before=[*before], after=[*after])
