@@ -35,6 +35,8 @@ from anima_exp.sweep.progress import Progress
 from anima_exp.training import checkpoint
 from anima_exp.training.meter import Meter
 
+pytestmark = pytest.mark.usefixtures("shown")
+
 LATER = 99
 
 
