@@ -21,6 +21,7 @@ LAYERS = [
         "terminal",
         "wilson",
     },
+    {"libraries"},
     {"yaml_files"},
     {"config", "file_hashes", "hub", "lookup", "other_names", "quiet", "sweep_files"},
     {"checks", "machine", "messages", "program", "scale"},

@@ -238,8 +238,9 @@ _UNREADABLE, _SEVERAL = object(), object()
 
 def _read(value: str) -> Any:
     """What Hydra takes a value for; _UNREADABLE, or _SEVERAL for a sweep."""
-    from hydra.core.override_parser.types import Sweep
     from hydra.errors import HydraException
+
+    from anima_exp.libraries.hydra_internals import Sweep
 
     try:
         read = _parser().parse_override(f"key={value}").value()
@@ -281,6 +282,6 @@ def _kinds() -> dict[str, type]:
 
 @cache
 def _parser() -> Any:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from anima_exp.libraries.hydra_internals import overrides_parser
 
-    return OverridesParser.create()
+    return overrides_parser()
