@@ -6,10 +6,10 @@ from typing import Any
 
 from anima_exp.config import LoraConfig, ModelConfig, Precision, TargetModules
 from anima_exp.errors import ModelError, first_line
+from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
 from anima_exp.model.base import DTYPES
 from anima_exp.model.layers import target_modules
 from anima_exp.model.tokenizer import location
-from anima_exp.quiet import import_bitsandbytes
 
 
 def attach(model: Any, lora: LoraConfig) -> Any:

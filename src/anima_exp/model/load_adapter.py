@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from anima_exp.errors import ModelError, first_line
+from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
 from anima_exp.model import adapter_files
 from anima_exp.model.adapter_base import warn_of_another
 from anima_exp.model.adapter_patterns import check_patterns
-from anima_exp.quiet import import_bitsandbytes
 
 
 def put_on(model: Any, place: str, *, name: str = "default", key: str = "adapter") -> Any:

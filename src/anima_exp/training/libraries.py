@@ -1,6 +1,6 @@
 """What the training loop takes from transformers, whose Trainer imports peft and bitsandbytes."""
 
-from anima_exp.quiet import import_bitsandbytes
+from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
 
 import_bitsandbytes()
 
