@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anima_exp.libraries.peft_internals import is_adapter_dropout
 from anima_exp.libraries.torch_internals import is_dropout
 
 _RESOLUTION = 2**15  # a probability of dropping is rounded to 1/32,768
@@ -52,7 +53,7 @@ def _own(model: Any) -> Iterator[tuple[Any, str]]:
     Families keep it in a module for dropout, or in a number that they hand to torch's function.
     """
     for path, module in model.named_modules():
-        if "lora_dropout" in path:
+        if is_adapter_dropout(path):
             continue
         if is_dropout(module):
             yield module, "p"
