@@ -4,7 +4,7 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo story test contracts test-ray check lint types format tiny-base bench bench-gpu bench-processes bench-base bench-choice bench-compare bench-data bench-start bench-sweep clean
+.PHONY: help reference demo story test contracts test-ray check lint types format tiny-base bench bench-gpu bench-processes bench-base bench-choice bench-compare bench-data bench-start bench-sweep clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | column -t -s '|'
@@ -46,6 +46,9 @@ lint: $(VENV)/.installed  ## ruff: format and rules
 
 types: $(VENV)/.installed  ## mypy --strict
 	$(VENV)/bin/mypy
+
+reference: $(VENV)/.installed  ## write docs/settings.md and the JSON Schema for editors from the settings
+	$(PY) -m anima_exp.config.reference docs
 
 format: $(VENV)/.installed  ## put the code into shape
 	$(VENV)/bin/ruff format .

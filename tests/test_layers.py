@@ -8,6 +8,7 @@ import anima_exp
 LAYERS = [
     {"addresses"},
     {"errors"},
+    {"config"},
     {
         "child_process",
         "cores",
@@ -21,11 +22,11 @@ LAYERS = [
         "terminal",
         "wilson",
     },
-    {"libraries"},
+    {"libraries", "program_settings"},
     {"yaml_files"},
-    {"config", "file_hashes", "hub", "lookup", "other_names", "quiet", "sweep_files"},
+    {"file_hashes", "hub", "lookup", "other_names", "quiet", "sweep_files"},
     {"checks", "machine", "messages", "program", "scale"},
-    {"command_line"},
+    {"command_line", "help_text"},
     {"tiny"},
     {"tables"},
     {"data", "results"},

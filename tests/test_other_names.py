@@ -5,10 +5,11 @@ from dataclasses import is_dataclass
 
 import pytest
 
-from anima_exp import messages, other_names
+from anima_exp import other_names, program_settings
 from anima_exp.config import EvaluateConfig, GenerateConfig, MergeConfig, RunConfig
 from anima_exp.judge.config import JudgeConfig
-from anima_exp.messages import choices, settings, unknown_setting
+from anima_exp.messages import choices, unknown_setting
+from anima_exp.program_settings import settings
 
 SCHEMAS = (RunConfig, EvaluateConfig, GenerateConfig, MergeConfig)
 TABLES = (other_names._TRAINING_NAMES, other_names._ANSWERS_NAMES, other_names._OUT_NAMES)
@@ -17,7 +18,7 @@ ANSWERS = sorted({answer for table in TABLES for answer in table.values()})
 
 @pytest.fixture
 def of_schema(monkeypatch):
-    return lambda schema: monkeypatch.setattr(messages, "_schema", [schema])
+    return lambda schema: monkeypatch.setattr(program_settings, "_schema", [schema])
 
 
 def known_settings():

@@ -1,7 +1,6 @@
 """Rules that span two settings: a run that contradicts itself stops before anything is loaded."""
 
 import re
-from dataclasses import fields
 
 from anima_exp.config import (
     AnsweringConfig,
@@ -17,8 +16,6 @@ from anima_exp.limits import check_rows_seen
 
 def check(config: RunConfig) -> None:
     """Raise ConfigError at the first rule the settings break, in the words of the command line."""
-    _numbers(config)
-    _sweep(config)
     _data(config)
     _adapter(config)
     _schedule(config)
@@ -36,79 +33,7 @@ def check_length(config: RunConfig) -> None:
         raise ConfigError("A run needs an end: give trainer.steps=1000 or trainer.epochs=3.")
 
 
-_POSITIVE_IN_EVALS = (
-    "max_rows",
-    "batch_size",
-    "max_new_tokens",
-    "max_questions",
-    "max_prompt_tokens",
-    "batch_tokens",
-)
-
-
 _MOST_SAMPLE_ROWS = 10_000_000
-
-
-def _numbers(config: RunConfig) -> None:
-    positive: dict[str, float | None] = {
-        "lora.rank": config.lora.rank,
-        "lora.alpha": config.lora.alpha,
-        "optimizer.learning_rate": config.optimizer.learning_rate,
-        "optimizer.epsilon": config.optimizer.epsilon,
-        "data.rows": config.data.rows,
-        "data.max_prompt_tokens": config.data.max_prompt_tokens,
-        "data.max_response_tokens": config.data.max_response_tokens,
-        "data.max_train_samples": config.data.max_train_samples,
-        "trainer.steps": config.trainer.steps,
-        "trainer.epochs": config.trainer.epochs,
-        "trainer.batch_size": config.trainer.batch_size,
-        "trainer.token_budget": config.trainer.token_budget,
-        "trainer.gpus": config.trainer.gpus,
-        "trainer.log_every": config.trainer.log_every,
-        "trainer.eval_every": config.trainer.eval_every,
-        "trainer.save_every": config.trainer.save_every,
-        "trainer.keep_checkpoints": config.trainer.keep_checkpoints,
-        "model.max_memory_gib": config.model.max_memory_gib,
-        "launcher.jobs": config.launcher.jobs,
-        "launcher.jobs_per_gpu": config.launcher.jobs_per_gpu,
-        "launcher.gpus_per_job": config.launcher.gpus_per_job,
-        "sweep.rungs": config.sweep.rungs,
-        "scale": config.scale,
-    }
-    not_negative = {}
-    for name in (field.name for field in fields(config.evals)):
-        settings = getattr(config.evals, name)
-        not_negative[f"evals.{name}.shots"] = getattr(settings, "shots", 0)
-        for key in _POSITIVE_IN_EVALS:
-            positive[f"evals.{name}.{key}"] = getattr(settings, key, None)
-    for key, value in positive.items():
-        if value is not None and not value > 0:
-            raise ConfigError(f"{key}={value} must be greater than 0.")
-    shares = {
-        "lora.dropout": config.lora.dropout,
-        "optimizer.warmup_ratio": config.optimizer.warmup_ratio,
-        "optimizer.beta1": config.optimizer.beta1,
-        "optimizer.beta2": config.optimizer.beta2,
-    }
-    for key, value in shares.items():
-        if not 0 <= value < 1:
-            raise ConfigError(f"{key}={value} must be at least 0 and less than 1.")
-    not_negative |= {
-        "data.heldout_rows": config.data.heldout_rows,
-        "optimizer.weight_decay": config.optimizer.weight_decay,
-        "optimizer.max_grad_norm": config.optimizer.max_grad_norm,
-        "seed": config.seed,
-        "sweep.retries": config.sweep.retries,
-    }
-    for key, value in not_negative.items():
-        if value < 0:
-            raise ConfigError(f"{key}={value} must not be negative.")
-
-
-def _sweep(config: RunConfig) -> None:
-    factor = config.sweep.reduction_factor
-    if factor < 2:
-        raise ConfigError(f"sweep.reduction_factor={factor} must be at least 2.")
 
 
 def _data(config: RunConfig) -> None:
@@ -217,14 +142,5 @@ def _several_gpus(config: RunConfig) -> None:
 
 
 def _answering(config: AnsweringConfig, group: str) -> None:
-    for key in ("max_questions", "max_new_tokens", "batch_size"):
-        value = getattr(config, key)
-        if value is not None and value < 1:
-            raise ConfigError(f"{group}{key}={value} must be greater than 0.")
-    for key in ("temperature", "sampling_seed"):
-        if getattr(config, key) < 0:
-            raise ConfigError(f"{group}{key}={getattr(config, key)} must not be negative.")
-    if not 0 < config.top_p <= 1:
-        raise ConfigError(f"{group}top_p={config.top_p} must be greater than 0 and at most 1.")
     if config.stop and "" in config.stop:
         raise ConfigError(f"{group}stop holds an empty text, which every answer begins with.")

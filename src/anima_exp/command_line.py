@@ -12,7 +12,8 @@ from functools import cache
 from typing import Any, get_args, get_origin
 
 from anima_exp.errors import ConfigError
-from anima_exp.messages import settings, takes_one_file, unknown_setting
+from anima_exp.messages import takes_one_file, unknown_setting
+from anima_exp.program_settings import former_names, settings
 
 _OVERRIDE = re.compile(r"^(?P<key>[+~]{0,2}[\w./@-]+)=(?P<value>.*)$", re.DOTALL)
 _TO_THE_LETTER = {"prompt"}  # settings that take what a user writes to the letter
@@ -93,6 +94,7 @@ def composable(arguments: Sequence[str]) -> list[str]:
         ConfigError: an argument is no setting, or a group of one file is given a list.
     """
     options, own = divided(arguments)
+    own = [former_names().override(argument) for argument in own]
     several = any(one == "-m" or (one > "--m" and "--multirun".startswith(one)) for one in options)
     for argument in own:
         _refuse(argument)

@@ -22,12 +22,14 @@ from anima_exp.checks import check
 from anima_exp.command_line import composable, divided, refuse_lists
 from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, ConfigError, RunEnded, Stopped, permissions
+from anima_exp.help_text import sentences_beside_values
 from anima_exp.libraries.hydra_errors import answers_an_override
 from anima_exp.libraries.hydra_internals import store_not_copied
 from anima_exp.limits import check_limits
-from anima_exp.messages import explain, speak_of, unknown_setting
+from anima_exp.messages import explain, unknown_setting
 from anima_exp.parallel.place import place
 from anima_exp.paths import shipped
+from anima_exp.program_settings import speak_of
 from anima_exp.scale import scaled
 from anima_exp.signals import FROM_CLUSTER, handle
 from anima_exp.terminal import take_any_letter, tell, tell_lines, write
@@ -141,7 +143,7 @@ def command(
             options, settings = divided(expand(composable(sys.argv[1:])))
         sys.argv[1:] = [*options, *settings]
         folder = str(shipped("conf"))
-        with store_not_copied():
+        with store_not_copied(), sentences_beside_values(options, schema):
             hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
     except (AnimaError, RunEnded, HydraException, OmegaConfBaseException) as error:
         mistake(error, told=_told_by_another())

@@ -4,15 +4,15 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 from anima_exp import other_names, sweep_files, yaml_files
-from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, RunEnded, first_line
 from anima_exp.libraries import hydra_errors
 from anima_exp.libraries.hydra_errors import Kind, Mistake
 from anima_exp.lookup import closest
 from anima_exp.paths import shipped
+from anima_exp.program_settings import schema, settings
 
 
 def explain(error: BaseException) -> str:
@@ -31,25 +31,6 @@ def unknown_setting(key: str) -> str:
     """`lora.rnak` -> "There is no setting 'lora.rnak'. Did you mean 'lora.rank'?" """
     instead = None if key.startswith("evals.") else other_names.answer(key, settings())
     return f"There is no setting '{key}'. {instead or _suggest_setting(key)}"
-
-
-_schema: list[type] = [RunConfig]  # of the program that speaks
-
-
-def speak_of(schema: type) -> None:
-    """From here on suggestions and types are those of `schema`'s settings."""
-    _schema[:] = [schema]
-
-
-def settings(schema: Any = None, path: str = "") -> dict[str, Any]:
-    """Every dotted key the program knows -> its type, groups included."""
-    known: dict[str, Any] = {}
-    for name, hint in get_type_hints(schema or _schema[0]).items():
-        known[f"{path}{name}"] = hint
-        for inner in (hint, *get_args(hint)):
-            if is_dataclass(inner):
-                known |= settings(inner, f"{path}{name}.")
-    return known
 
 
 def takes_one_file(group: str) -> bool:
@@ -97,7 +78,7 @@ def _suggest_setting(key: str) -> str:
         return f"Did you mean '{everywhere[close]}'?"
     if siblings and group:
         return f"Known here: {', '.join(sorted(siblings))}."
-    return f"Known: {', '.join(f.name for f in fields(_schema[0]))}."
+    return f"Known: {', '.join(f.name for f in fields(schema()))}."
 
 
 def _no_choice(found: Mistake) -> str:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from anima_exp import yaml_files
 from anima_exp.paths import shipped
+from anima_exp.program_settings import todays_file
 
 BY_HAND = "by_hand"  # -m seed=1,2,3: a sweep that no file describes
 
@@ -75,6 +76,7 @@ class SweepFiles(ConfigSource):
         file = shipped("sweeps") / f"{name}.yaml"
         with yaml_files.mistakes_in(file):
             config = OmegaConf.create() if name == BY_HAND else OmegaConf.load(file)
+        config, _ = todays_file(config, "")
         return ConfigResult(
             provider=self.provider,
             path=self.full_path(),

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
 from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig
 
 from anima_exp.errors import ConfigError, first_line
 from anima_exp.libraries import hydra_internals
 from anima_exp.paths import shipped
+from anima_exp.program_settings import todays_file
 
 _LARGEST_BYTES = 4 << 20  # sweeps of ten thousand rows have one
 _MOST_VALUES = 1_000_000  # with each alias counted as what it names
@@ -97,7 +99,19 @@ class FileConfigSource(hydra_internals.FileConfigSource):
             found = super().load_config(config_path)
         if name.startswith("sweep/") and found.header["package"] is None:
             found.header["package"] = "_global_"  # as in sweeps/: a sweep may set anything
+        return renamed(found, name) if path in _read.values() else found
+
+
+def renamed(found: ConfigResult, name: str) -> ConfigResult:
+    """Give the settings of a file their names of today."""
+    given = found.header["package"]
+    if given not in (None, "_global_", "_group_") or not isinstance(found.config, DictConfig):
         return found
+    group = "" if given == "_global_" else name.rpartition("/")[0].replace("/", ".")
+    found.config, package = todays_file(found.config, group)
+    if group and not package:
+        found.header["package"] = "_global_"
+    return found
 
 
 def check(path: Path) -> None:

@@ -128,7 +128,7 @@ def test_a_killed_command_goes_on_and_ends_like_an_undisturbed_one(tiny, asked, 
 
 MISTAKES = {
     "temprature=0": "There is no setting 'temprature'. Did you mean 'temperature'?",
-    "temperature=-1": "temperature=-1.0 must not be negative.",
+    "temperature=-1": "temperature=-1.0 must be at least 0.",
     "top_p=0": "top_p=0.0 must be greater than 0 and at most 1.",
     "batch_size=0": "batch_size=0 must be greater than 0.",
     "stop=[x,'']": "stop holds an empty text, which every answer begins with.",

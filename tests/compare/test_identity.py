@@ -118,6 +118,13 @@ def test_equal_names_up_to_the_seed_are_one_cell_and_others_are_two(base, tmp_pa
     assert 2 < len(expected) < 60
 
 
+def test_an_eval_that_is_on_in_some_runs_makes_cells_as_it_makes_names(compose, tmp_path):
+    with_and_without = ("evals=[heldout]", "evals=[heldout,mmlu]", "evals=[heldout,choices]")
+    configs = [compose(evals, f"seed={seed}") for evals in with_and_without for seed in (0, 1)]
+    folders = [write(tmp_path / str(place), config) for place, config in enumerate(configs)]
+    assert cells(folders) == by_name(configs) == {frozenset(p) for p in ("01", "23", "45")}
+
+
 def test_what_is_not_in_a_name_does_not_split_the_seeds_of_a_cell(base, tmp_path):
     flat = identity.flatten(base)
     labels = [key for key in flat if not identity.enters_name(key)]

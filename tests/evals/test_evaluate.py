@@ -137,7 +137,7 @@ def test_another_bases_adapter_is_one_line(finished, tmp_path, compose):
         (["evals=[]"], "evals=[] measures nothing."),
         (["evals=[exact_match]", "data.exact_answers=false"], "evals=[exact_match] measures noth"),
         (["evals=[mmlu]", "evals.mmlu.path=nowhere"], "evals.mmlu.path=nowhere: there is no such"),
-        (["evals=[mmlu]", "evals.mmlu.shots=-1"], "evals.mmlu.shots=-1 must not be negative."),
+        (["evals=[mmlu]", "evals.mmlu.shots=-1"], "evals.mmlu.shots=-1 must be at least 0."),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(arguments, line, tmp_path):

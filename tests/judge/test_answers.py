@@ -154,7 +154,7 @@ SETTINGS = {
     "answers": ([], "answers=[] names no file."),
     "judge_model": (None, "judge_model=null: which model is to judge?"),
     "concurrency": (0, "concurrency=0 must be greater than 0."),
-    "retries": (-1, "retries=-1 must not be negative."),
+    "retries": (-1, "retries=-1 must be at least 0."),
     "reviewers": ("r.jsonl", "reviewers=r.jsonl choose among prompts: give prompts=FILE."),
     "prompts": ("my_threeclass.jsonl", "Add kind=threeclass, or rename the file."),
     "max_cost": (1.0, "max_cost=1.0 needs price_per_million_input_tokens"),

@@ -9,6 +9,8 @@ from typing import Any
 from anima_exp.compare.metric import Metric
 from anima_exp.compare.runs import Run, Runs
 from anima_exp.compare.settings import comparable, headings, written
+from anima_exp.config import RunConfig
+from anima_exp.config.catalogue import catalogue
 from anima_exp.results import identity
 
 # The labels of model and data set open a run's name, and are what people know a run by.
@@ -71,9 +73,9 @@ def cells(runs: Sequence[Run], keys: Sequence[str]) -> list[Cell]:
     """`runs` grouped by their values of `keys`."""
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
-        groups.setdefault(tuple(comparable(run.settings.get(k)) for k in keys), []).append(run)
+        groups.setdefault(tuple(comparable(value_of(run, k)) for k in keys), []).append(run)
     found = [
-        Cell(group[0].name, {key: group[0].settings.get(key) for key in keys}, group)
+        Cell(group[0].name, {key: value_of(group[0], key) for key in keys}, group)
         for group in groups.values()
     ]
     if not keys:
@@ -83,6 +85,23 @@ def cells(runs: Sequence[Run], keys: Sequence[str]) -> list[Cell]:
         usual = {key: _most_common([cell.settings[key] for cell in found]) for key in keys}
         labels = [_label(cell.settings, usual) or "as most" for cell in found]
     return [replace(cell, label=label) for cell, label in zip(found, labels, strict=True)]
+
+
+def value_of(run: Run, key: str) -> Any:
+    """Return a setting of a run; for one that is younger than the run, its value "as before".
+
+    A group that may be off, as `evals.mmlu`, is null or on.
+    """
+    found = run.settings.get(key, _ABSENT)
+    if found is not _ABSENT:
+        return found
+    entry = catalogue(RunConfig).get(key)
+    if entry is None:
+        return None
+    if entry.later:
+        return entry.setting.as_before
+    on = entry.group is not None and any(one.startswith(f"{key}.") for one in run.settings)
+    return "on" if on else None
 
 
 def scores_by_level(
@@ -116,12 +135,23 @@ def _most_common(values: Sequence[Any]) -> Any:
 
 
 _Column = list[Any]  # one value a run
-_ABSENT = "\0absent"  # an older run, from before the setting; or the setting's group is off
+_ABSENT = "\0absent"  # a setting of an older run, or of a group that is off
 
 
 def _columns(runs: Sequence[Run]) -> dict[str, _Column]:
     keys = dict.fromkeys(key for run in runs for key in run.settings)
-    return {key: [comparable(run.settings.get(key, _ABSENT)) for run in runs] for key in keys}
+    return {key: [_in_column(run, key) for run in runs] for key in keys}
+
+
+def _in_column(run: Run, key: str) -> Any:
+    value = value_of(run, key)
+    absent = value is None and key not in run.settings and not _is_later(key)
+    return _ABSENT if absent else comparable(value)
+
+
+def _is_later(key: str) -> bool:
+    entry = catalogue(RunConfig).get(key)
+    return entry is not None and entry.later
 
 
 def _varies(key: str, column: _Column) -> bool:

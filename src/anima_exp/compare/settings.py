@@ -9,6 +9,8 @@ from typing import Any
 
 from anima_exp import json_text
 from anima_exp.compare.runs import Run
+from anima_exp.config import RunConfig
+from anima_exp.config.catalogue import catalogue
 from anima_exp.errors import ConfigError
 from anima_exp.lookup import closest
 
@@ -116,14 +118,15 @@ def written(value: Any) -> str:
 
 
 def short(key: str) -> str:
-    """`lora.rank` -> `rank`, but `model.name` -> `model` and `quant.type` -> `quant`.
+    """`lora.rank` -> `rank`; a setting may have a label of its own: `model.name` -> `model`.
 
     An eval keeps its whole name: `mmlu` is a score.
     """
     group, _, last = key.rpartition(".")
     if group == "evals":
         return key
-    return group if group and last in ("name", "type") else last
+    entry = catalogue(RunConfig).get(key)
+    return entry.label if entry else last
 
 
 def headings(keys: Collection[str]) -> dict[str, str]:

@@ -1,9 +1,11 @@
 """Where rows come from and how one becomes a training example."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from omegaconf import MISSING
+
+from anima_exp.config.setting import LARGEST_SEED, setting
 
 
 class BadRow(StrEnum):
@@ -17,37 +19,94 @@ class BadRow(StrEnum):
 class TypicalRows:
     """What rows are like, cut at the file's limits, in tokens of LLaMA's tokenizer: for plans."""
 
-    rows: int = MISSING  # to learn from
-    mean_tokens: float = MISSING  # of one of them
-    mean_label_tokens: float = MISSING  # of these, tokens that the loss is taken on
+    rows: int = setting(MISSING, "Rows to train on.", unit="rows", above=0)
+    mean_tokens: float = setting(MISSING, "Mean length of a row.", unit="tokens", above=0)
+    mean_label_tokens: float = setting(
+        MISSING, "Mean number of a row's tokens that the loss is taken on.", unit="tokens", above=0
+    )
 
 
 @dataclass
 class DataConfig:
     """Where rows come from and how one becomes a training example."""
 
-    name: str = MISSING
-    recipe: str = MISSING  # a function in anima_exp.data.recipes, or a dotted path of your own
-    source: str | None = None  # hub id, or `sample` for the generated world
-    path: str | None = None  # a local .json, .jsonl, .ndjson, .csv, .tsv or .parquet file
-    subset: str | None = None  # the hub's configuration name
-    data_files: str | None = None  # a file inside the hub repository
-    split: str = "train"
-    revision: str | None = None
-    rows: int | None = None  # read only the first rows (and how many `sample` generates)
-    max_prompt_tokens: int = MISSING  # BOS included; the start is kept
-    max_response_tokens: int = MISSING  # EOS included; the start is kept
-    train_on_source: bool = False  # take the loss on the prompt too
-    eos_when_truncated: bool = False  # end a response with EOS even where it was cut short
-    heldout_rows: int = 1024  # set aside for evaluation; 0 = none
-    heldout_split: str | None = None  # take them from this split instead of from `split`
-    heldout_path: str | None = None  # or from this file
-    heldout_seed: int = 42  # which rows: the same for every run seed, so that runs compare
-    max_train_samples: int | None = None  # after the split; smaller sets nest in larger ones
-    on_bad_row: BadRow = BadRow.error
-    prompt_template: str = MISSING  # how a bare question is put: a name in anima_exp.data.templates
-    sample_prompts: list[str] = field(default_factory=list)  # questions that evals.samples asks
-    exact_answers: bool = False  # one right answer a row, so that evals.exact_match has a meaning
-    steps: int | None = None  # recommended optimizer steps; trainer.steps takes it
-    eval_every: int | None = None  # recommended; trainer.eval_every takes it
-    typical: TypicalRows | None = None  # null = the planner assumes rows as long as the limits
+    name: str = setting(
+        MISSING, "Label of the data set, a part of the run's name.", in_name=False, label="data"
+    )
+    recipe: str = setting(
+        MISSING,
+        "How a row becomes an example: a name in anima_exp.data.recipes, or a dotted path of your "
+        "own function.",
+    )
+    source: str | None = setting(None, "Hub id of the data set, or sample for the generated tasks.")
+    path: str | None = setting(
+        None, "A local .json, .jsonl, .ndjson, .csv, .tsv or .parquet file instead of source."
+    )
+    subset: str | None = setting(None, "The hub's configuration name.")
+    data_files: str | None = setting(None, "A file inside the hub repository.")
+    split: str = setting("train", "The split to read.")
+    revision: str | None = setting(None, "Commit, branch or tag of the hub repository.")
+    rows: int | None = setting(
+        None, "Read only the first rows; for sample also how many are made.", unit="rows", above=0
+    )
+    max_prompt_tokens: int = setting(
+        MISSING,
+        "Longest prompt, BOS included; a longer one keeps its start.",
+        unit="tokens",
+        above=0,
+    )
+    max_response_tokens: int = setting(
+        MISSING,
+        "Longest response, EOS included; a longer one keeps its start.",
+        unit="tokens",
+        above=0,
+    )
+    train_on_source: bool = setting(False, "Take the loss on the prompt too.")
+    eos_when_truncated: bool = setting(False, "End a response with EOS even if it was cut short.")
+    heldout_rows: int = setting(
+        1024, "Rows set aside for evaluation; 0 sets none aside.", unit="rows", at_least=0
+    )
+    heldout_split: str | None = setting(None, "Take the held-out rows from this split.")
+    heldout_path: str | None = setting(None, "Take the held-out rows from this file.")
+    heldout_seed: int = setting(
+        42,
+        "Which rows are held out: the same for every run seed, so that runs compare.",
+        at_least=0,
+        at_most=LARGEST_SEED,
+    )
+    max_train_samples: int | None = setting(
+        None,
+        "Train on at most this many rows, chosen after the split; smaller sets are parts of larger "
+        "ones.",
+        unit="rows",
+        above=0,
+    )
+    on_bad_row: BadRow = setting(
+        BadRow.error, "What to do with a row that cannot become an example.", in_name=False
+    )
+    prompt_template: str = setting(
+        MISSING, "How a bare question is put to the model: a name in anima_exp.data.templates."
+    )
+    sample_prompts: list[str] = setting(list, "Questions that evals.samples asks.", in_name=False)
+    exact_answers: bool = setting(
+        False, "Whether each row has one right answer, which evals.exact_match needs."
+    )
+    steps: int | None = setting(
+        None,
+        "Recommended optimizer steps; trainer.steps takes it.",
+        unit="steps",
+        above=0,
+        in_name=False,
+    )
+    eval_every: int | None = setting(
+        None,
+        "Recommended interval; trainer.eval_every takes it.",
+        unit="steps",
+        above=0,
+        in_name=False,
+    )
+    typical: TypicalRows | None = setting(
+        None,
+        "What rows are like, for plans; null assumes rows as long as the limits.",
+        in_name=False,
+    )

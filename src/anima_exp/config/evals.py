@@ -1,9 +1,11 @@
 """What is measured, each with its own settings."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from omegaconf import MISSING
+
+from anima_exp.config.setting import LARGEST_SEED, setting
 
 
 class ChoiceScore(StrEnum):
@@ -17,25 +19,31 @@ class ChoiceScore(StrEnum):
 class HeldoutConfig:
     """Loss per response token on the rows set aside."""
 
-    max_rows: int | None = 1000
-    batch_tokens: int = 4096  # in one forward pass; a longer row stands alone
+    max_rows: int | None = setting(1000, "Measure at most this many rows.", unit="rows", above=0)
+    batch_tokens: int = setting(
+        4096,
+        "Tokens of one forward pass; a longer row is a pass of its own.",
+        unit="tokens",
+        above=0,
+        in_name=False,
+    )
 
 
 @dataclass
 class ExactMatchConfig:
     """Share of greedy answers equal to the reference, on rows set aside (data.exact_answers)."""
 
-    max_rows: int | None = 200
-    max_new_tokens: int = 32
-    batch_size: int = 64
+    max_rows: int | None = setting(200, "Answer at most this many rows.", unit="rows", above=0)
+    max_new_tokens: int = setting(32, "Longest answer.", unit="tokens", above=0)
+    batch_size: int = setting(64, "Answers at once.", above=0, in_name=False)
 
 
 @dataclass
 class SamplesConfig:
     """What the model writes to a few fixed prompts, greedily."""
 
-    prompts: list[str] = MISSING
-    max_new_tokens: int = 70
+    prompts: list[str] = setting(MISSING, "The questions.")
+    max_new_tokens: int = setting(70, "Longest answer.", unit="tokens", above=0)
 
 
 BENCHMARKS = ("choices", "mmlu", "cmmlu", "ceval")  # the fields of EvalsConfig of this kind:
@@ -45,39 +53,80 @@ BENCHMARKS = ("choices", "mmlu", "cmmlu", "ceval")  # the fields of EvalsConfig 
 class MultipleChoiceConfig:
     """Share of multiple-choice questions answered right, by subject."""
 
-    source: str = MISSING  # hub id, `tiny_en` or `tiny_zh`
-    path: str | None = None  # or a folder with dev/ and val/ or test/ of CSV files, one a subject
-    split: str = "val"
-    subjects: list[str] = field(default_factory=list)  # empty = all
-    max_questions: int | None = None  # of each subject
-    shots: int = 5  # worked examples before a question
-    prompt: str = MISSING  # how it is asked: a name in anima_exp.evals.choice.prompts
-    template: str | None = None  # puts that into a dialogue: a name in anima_exp.data.templates
-    score: ChoiceScore = ChoiceScore.letter
-    max_prompt_tokens: int = 2048  # BOS included; examples are dropped until a question fits
-    batch_tokens: int = 16384  # prompts, examples and padding at once
+    source: str = setting(MISSING, "Hub id, or tiny_en or tiny_zh for the generated tasks.")
+    path: str | None = setting(
+        None, "A folder with dev/ and val/ or test/ of CSV files, one a subject, instead of source."
+    )
+    split: str = setting("val", "The split whose questions are asked.")
+    subjects: list[str] = setting(list, "The subjects; an empty list means all.")
+    max_questions: int | None = setting(
+        None, "Ask at most this many questions of each subject.", unit="questions", above=0
+    )
+    shots: int = setting(5, "Worked examples before a question.", unit="examples", at_least=0)
+    prompt: str = setting(
+        MISSING, "How a question is asked: a name in anima_exp.evals.choice.prompts."
+    )
+    template: str | None = setting(
+        None, "Puts the question into a dialogue: a name in anima_exp.data.templates."
+    )
+    score: ChoiceScore = setting(ChoiceScore.letter, "What of a question is scored.")
+    max_prompt_tokens: int = setting(
+        2048,
+        "Longest prompt, BOS included; examples are dropped until a question fits.",
+        unit="tokens",
+        above=0,
+    )
+    batch_tokens: int = setting(
+        16384,
+        "Tokens of one forward pass, padding included.",
+        unit="tokens",
+        above=0,
+        in_name=False,
+    )
 
 
 @dataclass
 class AnsweringConfig:
     """How a model is asked: the prompt, and how each next token is chosen."""
 
-    translated: bool = False  # ask each question's `translation`, which is Chinese, not its `text`
-    max_questions: int | None = None  # only the first so many
-    prompt_template: str | None = None  # null = data.prompt_template; chat = the tokenizer's own
-    max_new_tokens: int = 1024
-    temperature: float = 0.7  # 0 = greedy: always the most likely token
-    top_p: float = 0.9  # draw from the likeliest tokens that make up this share; 1 = from all
-    sampling_seed: int = 0  # with the question's id it seeds the draws of that answer
-    stop: list[str] | None = None  # texts that end an answer; null = the prompt format's own
-    batch_size: int = 8  # answers at once; does not change them (in fp32)
+    translated: bool = setting(False, "Ask each question's Chinese translation, not its text.")
+    max_questions: int | None = setting(
+        None, "Ask only the first questions.", unit="questions", above=0
+    )
+    prompt_template: str | None = setting(
+        None, "null = data.prompt_template; chat = the tokenizer's own chat template."
+    )
+    max_new_tokens: int = setting(1024, "Longest answer.", unit="tokens", above=0)
+    temperature: float = setting(
+        0.7, "Sampling temperature; 0 always takes the most likely token.", at_least=0
+    )
+    top_p: float = setting(
+        0.9,
+        "Sample from the likeliest tokens that make up this share; 1 samples from all.",
+        above=0,
+        at_most=1,
+    )
+    sampling_seed: int = setting(
+        0,
+        "Seeds the draws of each answer, with the question's id.",
+        at_least=0,
+        at_most=LARGEST_SEED,
+    )
+    stop: list[str] | None = setting(
+        None, "Texts that end an answer; null = the prompt format's own."
+    )
+    batch_size: int = setting(
+        8, "Answers at once; in fp32 they do not depend on it.", above=0, in_name=False
+    )
 
 
 @dataclass
 class AnswersConfig(AnsweringConfig):
     """Answers to a list of questions, written once, by the trained model."""
 
-    questions: str = "tiny_zh"  # a file, a URL, or unseen tasks: tiny_zh, tiny_en
+    questions: str = setting(
+        "tiny_zh", "A file, a URL, or tiny_zh or tiny_en for unseen generated tasks."
+    )
 
 
 @dataclass
@@ -87,11 +136,17 @@ class EvalsConfig:
     An eval that is null is off.
     """
 
-    heldout: HeldoutConfig | None = None
-    exact_match: ExactMatchConfig | None = None
-    samples: SamplesConfig | None = None
-    answers: AnswersConfig | None = None
-    choices: MultipleChoiceConfig | None = None  # of the tiny world
-    mmlu: MultipleChoiceConfig | None = None
-    cmmlu: MultipleChoiceConfig | None = None
-    ceval: MultipleChoiceConfig | None = None
+    heldout: HeldoutConfig | None = setting(None, "Loss on the rows set aside.")
+    exact_match: ExactMatchConfig | None = setting(
+        None, "Share of greedy answers equal to the reference."
+    )
+    samples: SamplesConfig | None = setting(None, "What the model writes to a few prompts.")
+    answers: AnswersConfig | None = setting(
+        None, "Answers to a list of questions, after training, for a judge."
+    )
+    choices: MultipleChoiceConfig | None = setting(
+        None, "Multiple-choice questions of the generated tasks."
+    )
+    mmlu: MultipleChoiceConfig | None = setting(None, "MMLU.")
+    cmmlu: MultipleChoiceConfig | None = setting(None, "CMMLU, in Chinese.")
+    ceval: MultipleChoiceConfig | None = setting(None, "C-Eval, in Chinese.")

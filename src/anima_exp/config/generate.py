@@ -1,8 +1,9 @@
 """A model to ask: one question, many from a file, or one after another in a terminal."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from anima_exp.config.evals import AnsweringConfig
+from anima_exp.config.setting import setting
 from anima_exp.config.use import UseConfig
 
 
@@ -10,8 +11,10 @@ from anima_exp.config.use import UseConfig
 class GenerateConfig(AnsweringConfig, UseConfig):
     """What `python -m anima_exp.generate` may be told."""
 
-    prompt: str | None = None  # one question, answered on the terminal
-    questions: str | None = None  # a file, a URL, tiny_zh, tiny_en; null, without prompt = a chat
-    out: str | None = None  # the answers' file; null = answers/MODEL.jsonl
-    beside: list[str] = field(default_factory=list)  # more runs or adapters, on the same base
-    compare: bool = False  # with prompt or in the chat: the base answers too
+    prompt: str | None = setting(None, "One question, answered on the terminal.")
+    questions: str | None = setting(
+        None, "A file, a URL, tiny_zh or tiny_en; null without prompt starts a chat."
+    )
+    out: str | None = setting(None, "File for the answers; null = answers/MODEL.jsonl.")
+    beside: list[str] = setting(list, "More runs or adapters to ask, on the same base.")
+    compare: bool = setting(False, "The base answers too, with prompt or in the chat.")

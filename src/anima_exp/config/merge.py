@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from anima_exp.config.model import Precision
+from anima_exp.config.setting import setting
 from anima_exp.config.use import UseConfig
 
 
@@ -18,11 +19,27 @@ class Onto(StrEnum):
 class MergeConfig(UseConfig):
     """What `python -m anima_exp.merge` may be told."""
 
-    out: str | None = None  # the folder to make
-    onto: Onto = Onto.base
-    dtype: Precision | None = None  # of the weights; null = the base's own, if that has 16 bits
-    shard_gib: float = 4.0  # of one file; a merge holds one of them in memory
-    prove: bool = True  # measure the merged model before it is moved to `out`
-    proof_rows: int = 256  # held-out rows to measure on, at most
-    proof_tokens: int = 2048  # label tokens of these, at most; each keeps a whole distribution
-    max_divergence: float | None = None  # nats per token; null = see conf/merge.yaml
+    out: str | None = setting(None, "The folder to make.")
+    onto: Onto = setting(Onto.base, "Which weights of the base the adapter is added to.")
+    dtype: Precision | None = setting(
+        None, "Type of the merged weights; null = the base's own, if that has 16 bits."
+    )
+    shard_gib: float = setting(
+        4.0, "Size of one file; a merge holds one of them in memory.", unit="GiB", above=0
+    )
+    prove: bool = setting(True, "Measure the merged model before it is moved to out.")
+    proof_rows: int = setting(
+        256, "Measure on at most this many held-out rows.", unit="rows", above=0
+    )
+    proof_tokens: int = setting(
+        2048,
+        "Measure on at most this many label tokens; each keeps a whole distribution.",
+        unit="tokens",
+        above=0,
+    )
+    max_divergence: float | None = setting(
+        None,
+        "Largest divergence from the trained model; null = see conf/merge.yaml.",
+        unit="nats per token",
+        above=0,
+    )

@@ -1,9 +1,11 @@
 """The base model, how its weights are stored, and the adapter on top of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from omegaconf import MISSING
+
+from anima_exp.config.setting import setting
 
 
 class Precision(StrEnum):
@@ -46,11 +48,11 @@ class Attention(StrEnum):
 class Recommended:
     """What is known to work at this model's size; other groups take these by interpolation."""
 
-    learning_rate: float = MISSING
-    lora_dropout: float = MISSING
-    batch_size: int = 16  # examples per optimizer step
-    group_by_length: bool = True
-    precision: Precision = Precision.bf16
+    learning_rate: float = setting(MISSING, "optimizer.learning_rate takes it.", above=0)
+    lora_dropout: float = setting(MISSING, "lora.dropout takes it.", at_least=0, below=1)
+    batch_size: int = setting(16, "trainer.batch_size takes it.", unit="examples", above=0)
+    group_by_length: bool = setting(True, "trainer.group_by_length takes it.")
+    precision: Precision = setting(Precision.bf16, "trainer.precision takes it.")
 
 
 @dataclass
@@ -60,55 +62,93 @@ class ShapeConfig:
     What is trained reads its own config.json.
     """
 
-    model_type: str = "llama"
-    hidden_size: int = MISSING
-    num_hidden_layers: int = MISSING
-    num_attention_heads: int = MISSING
-    num_key_value_heads: int | None = None  # null = as many as attention heads
-    head_dim: int | None = None  # null = hidden_size / num_attention_heads
-    intermediate_size: int = MISSING
-    vocab_size: int = MISSING
-    tie_word_embeddings: bool = False
-    max_position_embeddings: int | None = None
+    model_type: str = setting("llama", "The architecture's name.")
+    hidden_size: int = setting(MISSING, "Width of the residual stream.", above=0)
+    num_hidden_layers: int = setting(MISSING, "Decoder blocks.", above=0)
+    num_attention_heads: int = setting(MISSING, "Attention heads.", above=0)
+    num_key_value_heads: int | None = setting(
+        None, "Heads of keys and values; null = as many as attention heads.", above=0
+    )
+    head_dim: int | None = setting(
+        None, "Width of a head; null = hidden_size / num_attention_heads.", above=0
+    )
+    intermediate_size: int = setting(MISSING, "Width of the feed-forward layer.", above=0)
+    vocab_size: int = setting(MISSING, "Tokens in the vocabulary.", above=0)
+    tie_word_embeddings: bool = setting(False, "Whether input and output embeddings are one.")
+    max_position_embeddings: int | None = setting(
+        None, "Longest sequence the model was made for.", unit="tokens", above=0
+    )
 
 
 @dataclass
 class ModelConfig:
     """A base model, before any adapter."""
 
-    name: str = MISSING  # the file's name; it opens the run folder's name
-    source: str = MISSING  # hub id, local folder, or `tiny`
-    revision: str | None = None  # hub commit, branch or tag
-    tokenizer: str | None = None  # hub id or folder; null = the model's own
-    attention: Attention = Attention.sdpa
-    device_map: str | None = (
-        None  # auto = over all GPUs, as Anima did; null = where one is too small
+    name: str = setting(
+        MISSING, "Label of the model; the run's name begins with it.", in_name=False, label="model"
     )
-    max_memory_gib: float | None = None  # per GPU, with device_map=auto
-    norms_in_fp32: bool = False  # keep normalisation weights in fp32, as qlora.py does
-    trust_remote_code: bool = False
-    recommended: Recommended = field(default_factory=Recommended)
-    shape: ShapeConfig | None = None  # null = read from the folder, or from the hub
+    source: str = setting(MISSING, "Hub id, local folder, or tiny for the embedded model.")
+    revision: str | None = setting(None, "Hub commit, branch or tag.")
+    tokenizer: str | None = setting(
+        None, "Hub id or folder of another tokenizer; null = the model's own."
+    )
+    attention: Attention = setting(Attention.sdpa, "Implementation of attention.")
+    device_map: str | None = setting(
+        None,
+        "auto spreads the model over all GPUs, as Anima did; null does so only if one GPU is too "
+        "small.",
+        in_name=False,
+    )
+    max_memory_gib: float | None = setting(
+        None, "Memory per GPU with device_map=auto.", unit="GiB", above=0, in_name=False
+    )
+    norms_in_fp32: bool = setting(
+        False, "Keep the weights of normalisation layers in fp32, as qlora.py does."
+    )
+    trust_remote_code: bool = setting(
+        False, "Run Python code that the model's repository brings.", in_name=False
+    )
+    recommended: Recommended = setting(
+        Recommended,
+        "What is known to work at this model's size; other groups take it.",
+        in_name=False,
+    )
+    shape: ShapeConfig | None = setting(
+        None, "Sizes for plans; null = read from the folder or from the hub.", in_name=False
+    )
 
 
 @dataclass
 class QuantConfig:
     """How the frozen base is stored, and the type its products are computed in."""
 
-    type: Quantization = MISSING
-    double_quant: bool = False  # quantise the quantisation constants too (4 bits only)
-    compute_dtype: Precision = MISSING
-    # Keep the 4-bit weights in compute_dtype beside them, for speed; null = where memory allows.
-    keep_dequantized: bool | None = None
-    snapshot: bool = True  # keep the quantised base in `cache`, for the next run to load
+    type: Quantization = setting(
+        MISSING, "How the frozen weights of the base are stored.", label="quant"
+    )
+    double_quant: bool = setting(False, "Quantise the quantisation constants too (4 bits only).")
+    compute_dtype: Precision = setting(MISSING, "The type of matrix products with the base.")
+    keep_dequantized: bool | None = setting(
+        None,
+        "Keep the 4-bit weights in compute_dtype beside them, for speed; null = if memory allows.",
+        in_name=False,
+    )
+    snapshot: bool = setting(
+        True, "Keep the quantised base in cache, for the next run to load.", in_name=False
+    )
 
 
 @dataclass
 class LoraConfig:
     """The low-rank update: W + (alpha / rank) * B @ A."""
 
-    target_modules: TargetModules = MISSING
-    rank: int = 64
-    alpha: float = 16.0
-    dropout: float = MISSING
-    dtype: Precision = Precision.fp32  # of the adapter's own weights
+    target_modules: TargetModules = setting(
+        MISSING, "Which linear layers get an adapter; none trains every weight."
+    )
+    rank: int = setting(64, "Rank of the update.", above=0, largest=65_536)
+    alpha: float = setting(
+        16.0, "Scale: the update is multiplied by alpha / rank.", above=0, largest=1e6
+    )
+    dropout: float = setting(
+        MISSING, "Share of the adapter's inputs that dropout sets to 0.", at_least=0, below=1
+    )
+    dtype: Precision = setting(Precision.fp32, "Type of the adapter's own weights.")

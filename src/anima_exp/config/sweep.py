@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from anima_exp.config.setting import setting
+
 
 class Direction(StrEnum):
     """Which way a metric is better."""
@@ -22,19 +24,36 @@ class EarlyStopping(StrEnum):
 class SweepConfig:
     """How a grid is searched. What a cell computes does not depend on it."""
 
-    retries: int = 0  # more tries for a cell that failed, before the sweep ends
-    metric: str = "heldout_loss"  # a score or a logged value: what early stopping and Optuna go by
-    direction: Direction = Direction.minimize
-    early_stopping: EarlyStopping = EarlyStopping.none
-    reduction_factor: int = 3  # at each rung one cell in so many goes on
-    rungs: int = 2  # pauses before the last step, at steps / 9 and steps / 3 for a factor of 3
+    retries: int = setting(
+        0, "More tries for a cell that failed, before the sweep ends.", at_least=0, largest=1000
+    )
+    metric: str = setting(
+        "heldout_loss", "A score or a logged value that early stopping and Optuna go by."
+    )
+    direction: Direction = setting(Direction.minimize, "Which way the metric is better.")
+    early_stopping: EarlyStopping = setting(
+        EarlyStopping.none, "Whether losing cells end before their last step."
+    )
+    reduction_factor: int = setting(3, "At each rung one cell in this many goes on.", at_least=2)
+    rungs: int = setting(
+        2,
+        "Pauses before the last step: at steps / 9 and steps / 3 for a factor of 3.",
+        above=0,
+        largest=20,
+    )
 
 
 @dataclass
 class LauncherConfig:
     """Where the cells of a sweep run on this machine."""
 
-    jobs: int | None = None  # at once; null = one a GPU, or one on a CPU
-    jobs_per_gpu: int = 1
-    gpus_per_job: int = 1  # a run of several processes, one a GPU
-    warm: bool = True  # fork jobs from a process that has imported torch; false = a fresh one each
+    jobs: int | None = setting(
+        None, "Cells at once; null = one a GPU, or one on a CPU.", above=0, largest=10_000
+    )
+    jobs_per_gpu: int = setting(1, "Cells that share a GPU.", above=0, largest=1000)
+    gpus_per_job: int = setting(
+        1, "GPUs of one cell, with one process on each.", above=0, largest=4096
+    )
+    warm: bool = setting(
+        True, "Fork cells from a process that has imported torch; false starts each afresh."
+    )

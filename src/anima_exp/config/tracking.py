@@ -1,7 +1,9 @@
 """Weights & Biases."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+
+from anima_exp.config.setting import setting
 
 
 class TrackingMode(StrEnum):
@@ -15,8 +17,10 @@ class TrackingMode(StrEnum):
 class TrackingConfig:
     """Weights & Biases. Keys come from the environment or `wandb login`, never from here."""
 
-    mode: TrackingMode = TrackingMode.disabled
-    project: str = "anima_exp"
-    entity: str | None = None
-    group: str | None = None
-    tags: list[str] = field(default_factory=list)
+    mode: TrackingMode = setting(
+        TrackingMode.disabled, "auto is online with a key and a network, else offline."
+    )
+    project: str = setting("anima_exp", "The project.")
+    entity: str | None = setting(None, "The user or team; null = your default one.")
+    group: str | None = setting(None, "The group that the runs are put in.")
+    tags: list[str] = setting(list, "Tags of the run, beside those of model and data.")

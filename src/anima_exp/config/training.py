@@ -6,6 +6,7 @@ from enum import StrEnum
 from omegaconf import MISSING
 
 from anima_exp.config.model import Precision
+from anima_exp.config.setting import setting
 
 
 class OptimizerName(StrEnum):
@@ -40,34 +41,87 @@ class Recompute(StrEnum):
 
 @dataclass
 class OptimizerConfig:
-    name: OptimizerName = MISSING
-    learning_rate: float = MISSING
-    schedule: Schedule = Schedule.constant
-    warmup_ratio: float = 0.0  # share of the steps over which the rate rises from 0
-    weight_decay: float = 0.0
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    max_grad_norm: float = 0.3
+    """The optimizer, its learning rate and how that moves."""
+
+    name: OptimizerName = setting(MISSING, "The optimizer.", label="optimizer")
+    learning_rate: float = setting(MISSING, "Largest learning rate.", above=0, largest=1e3)
+    schedule: Schedule = setting(Schedule.constant, "How the learning rate moves over the run.")
+    warmup_ratio: float = setting(
+        0.0, "Share of the steps over which the rate rises from 0.", at_least=0, below=1
+    )
+    weight_decay: float = setting(0.0, "AdamW's weight decay.", at_least=0)
+    beta1: float = setting(0.9, "Decay of the gradients' mean.", at_least=0, below=1)
+    beta2: float = setting(0.999, "Decay of the squared gradients' mean.", at_least=0, below=1)
+    epsilon: float = setting(1e-8, "Added to the denominator of the update.", above=0)
+    max_grad_norm: float = setting(
+        0.3, "Gradients are scaled down to this norm; 0 leaves them.", at_least=0
+    )
 
 
 @dataclass
 class TrainerConfig:
-    steps: int | None = None  # optimizer steps; null = trainer.epochs decides
-    epochs: float | None = None  # passes over the training rows; null = trainer.steps decides
-    batch_size: int = MISSING  # examples per optimizer step, over all devices
-    loss_average: LossAverage = LossAverage.token
+    """How long to train, how much at once, and how often to look and to save."""
+
+    steps: int | None = setting(
+        None,
+        "Optimizer steps; null = trainer.epochs decides.",
+        unit="steps",
+        above=0,
+        largest=10**9,
+    )
+    epochs: float | None = setting(
+        None,
+        "Passes over the training rows; null = trainer.steps decides.",
+        unit="passes",
+        above=0,
+        largest=1e6,
+    )
+    batch_size: int = setting(
+        MISSING,
+        "Examples per optimizer step, over all devices.",
+        unit="examples",
+        above=0,
+        largest=10**6,
+    )
+    loss_average: LossAverage = setting(LossAverage.token, "What weighs the same in a batch.")
     # How a batch is executed, which changes its speed and memory but not its gradient:
-    token_budget: int | None = None  # tokens in one forward pass; null = what free memory allows
-    recompute: Recompute | None = None  # null = as little as free memory allows
-    liger: bool | None = None  # fused kernels of liger-kernel; null = on a GPU that has them
-    # Processes that share a batch, one a GPU; null = launcher.gpus_per_job, or as torchrun says.
-    gpus: int | None = None
-    shard_base: bool | None = None  # the base split over them; null = where one GPU cannot hold it
-    precision: Precision = MISSING
-    group_by_length: bool = True  # batches of similar length: as QLoRA, a saw-tooth loss curve
-    log_every: int = 10  # steps
-    eval_every: int | None = None  # steps; null = before and after training only
-    eval_at_start: bool = True  # the "before" figure
-    save_every: int = 250  # steps
-    keep_checkpoints: int = 2  # the newest; older ones are deleted
+    token_budget: int | None = setting(
+        None,
+        "Tokens of one forward pass; null = what free memory allows.",
+        unit="tokens",
+        above=0,
+        in_name=False,
+    )
+    recompute: Recompute | None = setting(
+        None,
+        "What the backward pass computes again; null = as little as free memory allows.",
+        in_name=False,
+    )
+    liger: bool | None = setting(
+        None, "Fused kernels of liger-kernel; null = on a GPU if it is installed.", in_name=False
+    )
+    gpus: int | None = setting(
+        None,
+        "Processes that share a batch, one a GPU; null = launcher.gpus_per_job, or as torchrun "
+        "says.",
+        above=0,
+        largest=4096,
+        in_name=False,
+    )
+    shard_base: bool | None = setting(
+        None, "Split the base over the GPUs; null = if one GPU cannot hold it.", in_name=False
+    )
+    precision: Precision = setting(MISSING, "The type that matrix products are computed in.")
+    group_by_length: bool = setting(
+        True, "Batches of similar length, as QLoRA; the loss curve then is a saw-tooth."
+    )
+    log_every: int = setting(10, "Interval of log lines.", unit="steps", above=0, in_name=False)
+    eval_every: int | None = setting(
+        None,
+        "Interval of evaluations; null = before and after training only.",
+        unit="steps",
+        above=0,
+    )
+    eval_at_start: bool = setting(True, "Evaluate before training.")
+    save_every: int = setting(250, "Interval of checkpoints.", unit="steps", above=0, in_name=False)
+    keep_checkpoints: int = setting(2, "Checkpoints kept, the newest ones.", above=0, in_name=False)

@@ -6,11 +6,12 @@ from urllib.parse import urlsplit
 
 from anima_exp.errors import ConfigError
 from anima_exp.judge.config import Judge, JudgeConfig, Kind
+from anima_exp.limits import check_limits
 
 
 def check(config: JudgeConfig) -> None:
     """Raise ConfigError at the first rule the settings break; never with a secret in it."""
-    _numbers(config)
+    check_limits(config)
     if not config.answers:
         raise ConfigError("answers=[] names no file. Give answers=[a.jsonl,b.jsonl].")
     if config.reviewers and not config.prompts:
@@ -50,33 +51,6 @@ def _kind_of_prompts(prompts: str, kind: Kind) -> None:
                 f"prompts={prompts} asks for {other.value} verdicts by its name, which "
                 f"kind={kind.value} cannot read. Add kind={other.value}, or rename the file."
             )
-
-
-def _numbers(config: JudgeConfig) -> None:
-    positive = (
-        "concurrency",
-        "max_questions",
-        "max_tokens",
-        "requests_per_minute",
-        "timeout_seconds",
-    )
-    not_negative = (
-        "backoff_seconds",
-        "max_calls",
-        "max_cost",
-        "price_per_million_input_tokens",
-        "price_per_million_output_tokens",
-        "retries",
-        "temperature",
-    )
-    for key in positive:
-        value = getattr(config, key)
-        if value is not None and not value > 0:
-            raise ConfigError(f"{key}={value} must be greater than 0.")
-    for key in not_negative:
-        value = getattr(config, key)
-        if value is not None and not value >= 0:
-            raise ConfigError(f"{key}={value} must not be negative.")
 
 
 def check_address(base_url: str, *, name: str) -> None:

@@ -1,7 +1,9 @@
 """What a judge may be told; the values and their sources are in conf/judge.yaml."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+
+from anima_exp.config.setting import setting
 
 
 class Kind(StrEnum):
@@ -29,33 +31,61 @@ class TokenLimit(StrEnum):
 class JudgeConfig:
     """Every setting of `python -m anima_exp.judge`."""
 
-    answers: list[str] = field(default_factory=list)  # files, one model or more in each
-    questions: str | None = None  # file with the texts and categories of the questions
-    out: str = "ratings"
-    kind: Kind = Kind.relative
-    reference_player: str | None = None  # null = every pair; a model's name or "first"
-    max_questions: int | None = None  # of each pair, the first so many
+    answers: list[str] = setting(list, "Files of answers, one model or more in each.")
+    questions: str | None = setting(None, "File with the questions' texts and categories.")
+    out: str = setting("ratings", "Folder for the verdicts.")
+    kind: Kind = setting(Kind.relative, "What a verdict is.")
+    reference_player: str | None = setting(
+        None, "Judge every model against this one, a name or first; null judges every pair."
+    )
+    max_questions: int | None = setting(
+        None, "Judge only the first questions of each pair.", unit="questions", above=0
+    )
 
-    judge: Judge = Judge.openai
-    judge_model: str | None = None  # not `model`: that is a group of conf/
-    base_url: str | None = None  # null = OpenAI
-    api_key_env: str = "OPENAI_API_KEY"  # the variable's name; a key is in no setting
-    temperature: float | None = 0.2  # null = the server's own
-    max_tokens: int = 1024  # of a verdict
-    token_limit: TokenLimit = TokenLimit.max_tokens
-    prompts: str | None = None  # FastChat's form; null = our own wording
-    reviewers: str | None = None  # FastChat's form: prompt, temperature, length by category
+    judge: Judge = setting(Judge.openai, "Who gives the verdicts.")
+    # Not `model`, which is a group of conf/.
+    judge_model: str | None = setting(None, "The judge's model name at its server.")
+    base_url: str | None = setting(None, "Address of the server; null = OpenAI.")
+    api_key_env: str = setting(
+        "OPENAI_API_KEY", "Environment variable with the key; a key is in no setting."
+    )
+    temperature: float | None = setting(
+        0.2, "Sampling temperature; null = the server's own.", at_least=0
+    )
+    max_tokens: int = setting(1024, "Longest verdict.", unit="tokens", above=0)
+    token_limit: TokenLimit = setting(
+        TokenLimit.max_tokens, "What the server calls the limit of a verdict's length."
+    )
+    prompts: str | None = setting(
+        None, "File of prompts in FastChat's form; null = our own wording."
+    )
+    reviewers: str | None = setting(
+        None, "File in FastChat's form: prompt, temperature and length by category."
+    )
 
-    concurrency: int = 8  # calls under way at once
-    requests_per_minute: float | None = None
-    timeout_seconds: float = 120.0
-    retries: int = 6  # after the first try of a call
-    backoff_seconds: float = 1.0  # before the first retry; doubled each time, at most 60
+    concurrency: int = setting(8, "Calls at once.", above=0)
+    requests_per_minute: float | None = setting(None, "Calls started per minute.", above=0)
+    timeout_seconds: float = setting(120.0, "Longest call.", unit="seconds", above=0)
+    retries: int = setting(6, "More tries of a call that failed.", at_least=0)
+    backoff_seconds: float = setting(
+        1.0,
+        "Wait before the first retry; doubled each time, at most 60.",
+        unit="seconds",
+        at_least=0,
+    )
 
-    dry_run: bool = False
-    yes: bool = False
-    max_calls: int | None = None  # up to so many need no confirmation; more are refused
-    max_cost: float | None = None  # the same, in the money of the prices
-    price_per_million_input_tokens: float | None = None
-    price_per_million_output_tokens: float | None = None
-    again_unparsed: bool = False
+    dry_run: bool = setting(False, "Show what would be judged and what it costs, and stop.")
+    yes: bool = setting(False, "Judge without asking.")
+    max_calls: int | None = setting(
+        None, "Up to this many calls need no confirmation; more are refused.", at_least=0
+    )
+    max_cost: float | None = setting(
+        None, "Up to this cost needs no confirmation; more is refused.", at_least=0
+    )
+    price_per_million_input_tokens: float | None = setting(
+        None, "Price, in the money of max_cost.", at_least=0
+    )
+    price_per_million_output_tokens: float | None = setting(
+        None, "Price, in the money of max_cost.", at_least=0
+    )
+    again_unparsed: bool = setting(False, "Ask again for verdicts that could not be read.")

@@ -67,10 +67,6 @@ def check(config: MergeConfig) -> Path:
             f"onto=dequantized is for a base in 4 bits, and quant.type={config.quant.type.value}. "
             "Use onto=base."
         )
-    for key in ("shard_gib", "proof_rows", "proof_tokens", "max_divergence"):
-        value = getattr(config, key)
-        if value is not None and not value > 0:
-            raise ConfigError(f"{key}={value} must be greater than 0.")
     if not config.out:
         raise ConfigError("Where to? Give out=FOLDER, which must not exist yet.")
     out = expanded(config.out, "out")

@@ -12,6 +12,7 @@ from typing import Any
 from anima_exp import file_hashes, paths
 from anima_exp.addresses import without_passwords
 from anima_exp.config import BENCHMARKS, RunConfig, TargetModules
+from anima_exp.config.catalogue import catalogue
 from anima_exp.errors import ConfigError
 from anima_exp.paths import expanded
 from anima_exp.results.provenance import folder_fingerprint, tables_fingerprint
@@ -20,42 +21,8 @@ from anima_exp.results.provenance import folder_fingerprint, tables_fingerprint
 # a part of every name, so that results of before and after are never taken for seeds of one cell.
 RESULTS_VERSION = 1
 
-# Settings that change where a run is written, shown or saved, but not what comes out of it;
-# names, which only label; and what counts only where another setting took it: recommendations,
-# and `scale`, which has been multiplied into steps and rows by now.
-_NOT_IN_THE_RESULT = {
-    "runs",
-    "folder",
-    "cache",
-    "scale",
-    "dry_run",
-    "model.name",
-    "model.device_map",
-    "model.max_memory_gib",
-    "model.trust_remote_code",
-    "quant.snapshot",
-    "data.name",
-    "data.steps",
-    "data.eval_every",
-    "data.sample_prompts",
-    "data.on_bad_row",
-    "quant.keep_dequantized",
-    "trainer.token_budget",
-    "trainer.recompute",
-    "trainer.liger",
-    "trainer.gpus",
-    "trainer.shard_base",
-    "trainer.log_every",
-    "trainer.save_every",
-    "trainer.keep_checkpoints",
-    "evals.heldout.batch_tokens",
-    "evals.exact_match.batch_size",
-    "evals.answers.batch_size",
-    *(f"evals.{name}.batch_tokens" for name in BENCHMARKS),
-}
 _DESCRIBES = ("model.shape", "data.typical")
 _EMBEDDED = ("tiny", "tiny_zh", "tiny_en")
-_GROUPS_NOT_IN_THE_RESULT = ("tracking.", "sweep.", "launcher.", "model.recommended.")
 
 
 def flatten(config: RunConfig) -> dict[str, Any]:
@@ -83,8 +50,12 @@ def enters_name(key: str) -> bool:
     """Return whether a run's name depends on the setting `key`, whatever the other settings are.
 
     `model.name` and `data.name` label a run: its name begins with them, and its hash ignores them.
+    A key that this version does not know counts, unless it is in a group that does not.
     """
-    return key not in _NOT_IN_THE_RESULT and not key.startswith(_GROUPS_NOT_IN_THE_RESULT)
+    known = catalogue(RunConfig)
+    while key and key not in known:
+        key = key.rpartition(".")[0]
+    return not key or known[key].in_name
 
 
 def places(config: RunConfig) -> dict[str, str]:
@@ -103,18 +74,21 @@ def places(config: RunConfig) -> dict[str, str]:
 
 
 def relevant(config: RunConfig) -> dict[str, Any]:
-    """The settings that the result depends on.
+    """The settings that the result depends on, as the hash of the name takes them.
 
     Files, local models and recipes of the user's own count by their content, not by their place.
     What is evaluated, and when, belongs to the result: it is in the record. An eval that is off
     does not, or every run would get another name whenever there is one eval more to choose.
+
+    A name survives upgrades: settings and values go by the names that they were born with, and a
+    setting of a later version counts only if it differs from its value "as before".
     """
     full = config.lora.target_modules is TargetModules.none
     settings = {
         key: value
         for key, value in flatten(config).items()
         if enters_name(key)
-        and not (key.startswith("evals.") and value is None and key.count(".") == 1)
+        and not _as_before(key, value)
         and not (full and key.startswith("lora.") and key != "lora.target_modules")
     }
     places = ["data.path", "data.heldout_path", "model.source", "model.tokenizer"]
@@ -129,9 +103,27 @@ def relevant(config: RunConfig) -> dict[str, Any]:
     for key in code:
         if settings.get(key):
             settings[key] = _with_code(settings[key])
+    settings = dict(_first_named(key, value) for key, value in settings.items())
     if RESULTS_VERSION > 1:
         settings["results_version"] = RESULTS_VERSION
     return settings
+
+
+def _as_before(key: str, value: Any) -> bool:
+    """Return whether a setting says what runs did before it existed."""
+    entry = catalogue(RunConfig).get(key)
+    if entry is None:
+        return False
+    off = value is None and entry.group is not None  # an eval, for example
+    return off or (entry.later and value == entry.setting.as_before)
+
+
+def _first_named(key: str, value: Any) -> tuple[str, Any]:
+    entry = catalogue(RunConfig).get(key)
+    if entry is None:
+        return key, value
+    renamed = {today: old for old, today in (entry.setting.former_values or {}).items()}
+    return entry.first_key, renamed.get(value, value) if isinstance(value, str) else value
 
 
 def _tables(place: str) -> str:

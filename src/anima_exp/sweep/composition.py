@@ -23,7 +23,8 @@ from anima_exp.config import RunConfig
 from anima_exp.errors import ConfigError
 from anima_exp.libraries.hydra_errors import answers_an_override
 from anima_exp.libraries.hydra_internals import Override, overrides_parser, sweep_config
-from anima_exp.messages import explain, settings
+from anima_exp.messages import explain
+from anima_exp.program_settings import settings
 from anima_exp.sweep.expand import Point
 
 

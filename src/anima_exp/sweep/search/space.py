@@ -23,7 +23,7 @@ from anima_exp.libraries.hydra_internals import (
     OverridesParser,
     RangeSweep,
 )
-from anima_exp.messages import settings
+from anima_exp.program_settings import settings
 from anima_exp.sweep.expand import as_text, check_range
 
 _LARGEST = 1e15  # beyond it neighbouring whole numbers are one float

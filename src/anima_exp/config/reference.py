@@ -1,0 +1,105 @@
+"""A schema's dataclasses -> the reference page: every setting with its sentence and its values.
+
+python -m anima_exp.config.reference docs      # settings.md and settings.schema.json
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_origin
+
+from anima_exp.config.catalogue import Entry, catalogue, kinds
+from anima_exp.config.json_schema import json_schema
+from anima_exp.config.run import RunConfig
+
+_NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+
+
+def values(entry: Entry) -> str:
+    """Return what a setting may be: `number greater than 0, tokens; or null`."""
+    parts = [_kind(entry)]
+    if text := entry.setting.range_text():
+        parts[0] += text.removeprefix("must be").rstrip(".")
+    if entry.setting.unit:
+        parts.append(entry.setting.unit)
+    return ", ".join(parts) + ("; or null" if entry.optional else "")
+
+
+def _kind(entry: Entry) -> str:
+    if entry.choices:
+        return " or ".join(filter(None, [", ".join(entry.choices[:-1]), entry.choices[-1]]))
+    kind = kinds(entry.hint)[0] if get_origin(entry.hint) not in (list, dict) else entry.hint
+    if get_origin(kind) is list or get_origin(entry.hint) is list:
+        inner = next((one for one in get_args(kind) if one is not NoneType), str)
+        return f"list of {_NAMES.get(inner, 'value')}s"
+    if get_origin(kind) is dict:
+        return "names with values"
+    return _NAMES.get(kind, "value")
+
+
+def reference_page(schema: type = RunConfig) -> str:
+    """Return the page in Markdown: a section for each group, a row for each setting."""
+    return "\n".join(_lines(schema)) + "\n"
+
+
+def _lines(schema: type) -> Iterator[str]:
+    yield "# Settings"
+    yield ""
+    yield (
+        "Give a setting as `key=value` on the command line, or in a file of `conf/`. "
+        "The values of `conf/` come first, and they say where they come from; the defaults below "
+        "apply to what `conf/` leaves open. A setting marked with * does not enter a run's name, "
+        "because the results do not depend on it."
+    )
+    entries = catalogue(schema)
+    groups = ["", *(key for key, entry in entries.items() if entry.group)]
+    for group in groups:
+        inside = [
+            entry
+            for key, entry in entries.items()
+            if key.rpartition(".")[0] == group and not entry.group
+        ]
+        if not inside:
+            continue
+        yield ""
+        yield f"## {group or 'The run itself'}"
+        if group:
+            yield ""
+            yield entries[group].setting.about
+        yield ""
+        yield "| setting | values | default | |"
+        yield "| --- | --- | --- | --- |"
+        yield from map(_row, inside)
+
+
+def _row(entry: Entry) -> str:
+    star = "" if entry.in_name else " *"
+    former = entry.setting.formerly
+    about = entry.setting.about + (f" Formerly {', '.join(former)}." if former else "")
+    cells = [f"`{entry.key}`{star}", values(entry), _default(entry.default), about]
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value == "???" else str(value)
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    folder.mkdir(exist_ok=True)
+    (folder / "settings.md").write_text(reference_page(), encoding="utf-8")
+    text = json.dumps(json_schema(RunConfig), indent=1, ensure_ascii=False)
+    (folder / "settings.schema.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

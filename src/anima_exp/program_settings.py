@@ -1,0 +1,83 @@
+"""The settings of the program that runs: their types, and what earlier versions called them."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from anima_exp.config import RunConfig
+from anima_exp.config.catalogue import catalogue
+from anima_exp.config.former_names import FormerNames
+from anima_exp.terminal import note
+
+_schema: list[type] = [RunConfig]
+
+
+def speak_of(schema: type) -> None:
+    """From here on suggestions, types and former names are those of `schema`'s settings."""
+    _schema[:] = [schema]
+
+
+def schema() -> type:
+    return _schema[0]
+
+
+def settings(of: type | None = None) -> dict[str, Any]:
+    """Every dotted key of the program, or of another schema -> its type, groups included."""
+    return {key: entry.hint for key, entry in catalogue(of or schema()).items()}
+
+
+def former_names() -> FormerNames:
+    """The earlier names of the program's settings; each is reported on stderr, once."""
+    return _former_names(schema())
+
+
+@cache
+def _former_names(schema: type) -> FormerNames:
+    return FormerNames(schema, note)
+
+
+def todays_file(node: Any, package: str) -> tuple[Any, str]:
+    """Rename the settings of a YAML file to what they are called today.
+
+    Args:
+        node: the file's content.
+        package: the group that the file's settings belong to; empty for all settings.
+
+    Returns:
+        The content and its package, which is empty if a setting has moved to another group.
+    """
+    names = former_names()
+    if not names.any:
+        return node, package
+    content: Any = OmegaConf.to_container(node, resolve=False)
+    if not isinstance(content, dict):
+        return node, package
+    defaults = content.pop("defaults", None)
+    groups = package.split(".") if package else []
+    whole: Any = content
+    for group in reversed(groups):
+        whole = {group: whole}
+    whole = names.tree(whole)
+    inner = whole
+    for group in groups:
+        if list(inner) != [group]:
+            inner, package = whole, ""
+            break
+        inner = inner[group]
+    if isinstance(defaults, list):
+        inner = {"defaults": [_default(one, names) for one in defaults], **inner}
+    return OmegaConf.create(inner), package
+
+
+def _default(entry: Any, names: FormerNames) -> Any:
+    """`{"override /old": "name"}` -> `{"override /new": "name"}`"""
+    if not isinstance(entry, Mapping):
+        return entry
+    found = {}
+    for key, value in entry.items():
+        *before, group = str(key).rpartition(" ")
+        slash = "/" * group.startswith("/")
+        found["".join([*before, slash, names.key(group.lstrip("/"))])] = value
+    return found
