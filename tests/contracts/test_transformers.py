@@ -3,7 +3,14 @@
 import pytest
 import torch
 from tiny_llama import tiny_llama
-from transformers import DynamicCache, GPT2Config, LlamaConfig, MambaConfig, PretrainedConfig
+from transformers import (
+    DynamicCache,
+    GPT2Config,
+    LlamaConfig,
+    MambaConfig,
+    MambaForCausalLM,
+    PretrainedConfig,
+)
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.pytorch_utils import Conv1D
 
@@ -15,6 +22,12 @@ IDS = torch.tensor([[1, 5, 9, 2]])
 @pytest.fixture(scope="module")
 def llama():
     return tiny_llama()
+
+
+def cache_of(model, ids):
+    found = internals.cache_in(model(input_ids=ids, use_cache=True))
+    assert found is not None
+    return found
 
 
 def test_a_model_says_that_it_takes_attention_from_outside(llama):
@@ -80,8 +93,27 @@ def test_a_forward_pass_can_leave_out_early_logits(llama):
     assert llama(input_ids=IDS, logits_to_keep=1).logits.shape == (1, 1, 31)
 
 
+def test_a_forward_pass_takes_and_gives_the_cache_by_the_name_that_it_has(llama):
+    with torch.no_grad():
+        whole = llama(input_ids=IDS).logits
+        cache = cache_of(llama, IDS[:, :3])
+        last = llama(input_ids=IDS[:, 3:], **{internals.cache_argument(llama): cache}).logits
+    assert torch.allclose(last, whole[:, 3:], atol=1e-5)
+
+
+def test_the_cache_of_a_family_without_attention_is_left_out():
+    config = MambaConfig(vocab_size=31, hidden_size=16, num_hidden_layers=1, state_size=2)
+    output = MambaForCausalLM(config)(input_ids=IDS, use_cache=True)
+    assert {"cache", "cache_params"} & {*output}
+    assert internals.cache_in(output) is None
+
+
+def test_a_forward_pass_without_a_cache_gives_none(llama):
+    assert internals.cache_in(llama(input_ids=IDS, use_cache=False)) is None
+
+
 def test_rows_leave_a_cache_in_all_of_its_layers(llama):
-    cache = llama(input_ids=IDS.repeat(3, 1), use_cache=True).past_key_values
+    cache = cache_of(llama, IDS.repeat(3, 1))
     assert internals.can_drop_rows(cache)
     internals.keep_rows(cache, torch.tensor([0, 2]))
     assert [layer.keys.shape[0] for layer in cache.layers] == [2, 2]
@@ -97,7 +129,7 @@ def test_a_layer_that_cannot_drop_rows_lacks_the_method():
 
 
 def test_a_cache_holds_keys_and_values_layer_by_layer(llama):
-    cache = llama(input_ids=IDS, use_cache=True).past_key_values
+    cache = cache_of(llama, IDS)
     assert isinstance(cache, DynamicCache)
     kept = internals.kept_by(cache)
     assert [(keys.shape, values.shape) for keys, values in kept] == [((1, 1, 4, 16),) * 2] * 2
@@ -112,20 +144,20 @@ def test_a_layer_with_a_window_is_of_another_class():
             num_attention_heads=2, num_key_value_heads=1, sliding_window=2,
         )
     )  # fmt: skip
-    assert internals.kept_by(model(input_ids=IDS, use_cache=True).past_key_values) is None
+    assert internals.kept_by(cache_of(model, IDS)) is None
 
 
 def test_a_cache_of_our_layers_goes_on_from_a_prefix_for_every_row(llama):
     rests = torch.tensor([[9, 2], [7, 3]])
     with torch.no_grad():
         prefix = IDS[:, :2]
-        kept = internals.kept_by(llama(input_ids=prefix, use_cache=True).past_key_values)
+        kept = internals.kept_by(cache_of(llama, prefix))
         found = llama(
             input_ids=rests,
             attention_mask=torch.ones(2, 4),
             position_ids=torch.tensor([[2, 3]]).expand(2, -1),
-            past_key_values=internals.cache_behind(kept),
             use_cache=True,
+            **{internals.cache_argument(llama): internals.cache_behind(kept)},
         ).logits
         whole = llama(input_ids=torch.cat([prefix.expand(2, -1), rests], dim=1)).logits
     assert torch.allclose(found, whole[:, 2:], atol=1e-5)

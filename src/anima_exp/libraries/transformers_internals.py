@@ -6,7 +6,7 @@ have a file of their own (transformers_loading.py).
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -92,6 +92,35 @@ def keeps_logits(base: Any) -> bool:
     It is looked up among the parameters of `forward`, since families differ.
     """
     return "logits_to_keep" in inspect.signature(base.forward).parameters
+
+
+def cache_argument(base: Any) -> str:
+    """Return the name by which a forward pass takes the cache: `cache` since transformers 5.24.
+
+    It was `past_key_values` before, of which newer releases warn. A model with code of its own
+    may have either.
+    """
+    known = inspect.signature(base.forward).parameters
+    return "cache" if "cache" in known else "past_key_values"
+
+
+def cache_in(output: Any) -> Any:
+    """Return the cache that a forward pass gives back; None without one for attention.
+
+    Its name is that of `cache_argument`. Since 5.24 the cache of a family without attention
+    (Mamba) has the same name. It was called `cache_params` and is left out as before: rows of
+    different lengths cannot go on from it.
+    """
+    if not isinstance(output, Mapping):  # of code of the model's own
+        return getattr(output, "past_key_values", None)
+    if "cache" not in output:
+        return output.get("past_key_values")  # as an attribute it would log a warning in 5.24
+    from transformers.cache_utils import CacheLayerMixin
+
+    found = output["cache"]
+    layers = getattr(found, "layers", None) or ()
+    attends = not layers or any(isinstance(layer, CacheLayerMixin) for layer in layers)
+    return found if attends else None
 
 
 def can_drop_rows(cache: Any) -> bool:

@@ -8,8 +8,15 @@ from typing import Any
 import torch
 
 from anima_exp.errors import ModelError, first_line
-from anima_exp.libraries.transformers_internals import can_drop_rows, keep_rows, keeps_logits
+from anima_exp.libraries.transformers_internals import (
+    cache_argument,
+    cache_in,
+    can_drop_rows,
+    keep_rows,
+    keeps_logits,
+)
 from anima_exp.model.base_config import context_length
+from anima_exp.model.forward import base_of
 from anima_exp.model.padding import masks_padding
 from anima_exp.model.sampling import Sampling, choose
 from anima_exp.model.tokenizer import check_ids
@@ -88,17 +95,18 @@ def _steps(
     ids, mask = (side.to(model.device) for side in left_padded(prompts, pad))
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     only_last = keep_last(model, 1)
+    as_cache = cache_argument(base_of(model))
     past, here = None, rows  # the rows in the cache; one that has ended is fed padding
     while True:
         out = model(
             input_ids=ids,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=past,
             use_cache=True,
+            **{as_cache: past},
             **only_last,
         )
-        past = getattr(out, "past_key_values", None)
+        past = cache_in(out)
         tokens = world.led(choose(out.logits[:, -1].float(), how, [row.dice for row in here]))
         for row, token in zip(here, tokens, strict=True):
             row.add(token)
@@ -195,5 +203,4 @@ def _room(model: Any, prompts: Sequence[Sequence[int]], most: int) -> list[int]:
 
 def keep_last(model: Any, count: int) -> dict[str, int]:
     """Logits of the last positions alone, where a model can: those of whole prompts are large."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return {"logits_to_keep": count} if keeps_logits(base) else {}
+    return {"logits_to_keep": count} if keeps_logits(base_of(model)) else {}

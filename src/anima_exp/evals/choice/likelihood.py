@@ -12,7 +12,13 @@ import numpy as np
 import torch
 
 from anima_exp.errors import ModelError
-from anima_exp.libraries.transformers_internals import Kept, cache_behind, kept_by
+from anima_exp.libraries.transformers_internals import (
+    Kept,
+    cache_argument,
+    cache_behind,
+    cache_in,
+    kept_by,
+)
 from anima_exp.model.decode import keep_last
 from anima_exp.model.forward import base_of
 from anima_exp.model.padding import masks_padding, same_logits, some_ids
@@ -132,7 +138,7 @@ def _read(model: Any, prefix: np.ndarray) -> Kept | None:
     """What attention keeps of `prefix`; None for a model that does not keep all of it."""
     ids = torch.as_tensor(prefix[None], dtype=torch.long, device=model.device)
     found = model(input_ids=ids, use_cache=True, **keep_last(model, 1))
-    return kept_by(getattr(found, "past_key_values", None))
+    return kept_by(cache_in(found))
 
 
 def _continue(
@@ -154,8 +160,8 @@ def _continue(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
         position_ids=places.to(model.device),
-        past_key_values=cache,
         use_cache=cache is not None,
+        **{cache_argument(base_of(model)): cache},
         **keep_last(model, keep),
     ).logits[:, -keep:]
     if logits.isnan().any():  # else the first choice would be the likeliest, and look like chance
