@@ -19,6 +19,7 @@ from anima_exp.results.lines import StepLines
 from anima_exp.results.record import Record
 from anima_exp.training import checkpoint, manifest
 
+OLD = Path(__file__).parent / "training" / "old_checkpoint"  # as written before state.json
 SHORT = (
     "data.rows=64", "data.heldout_rows=8", "trainer.steps=8", "trainer.batch_size=8",
     "trainer.log_every=3", "trainer.eval_every=3", "trainer.save_every=4", "tracking=none",
@@ -72,6 +73,10 @@ def other_losses(path):
     path.write_text(path.read_text().replace('"loss": ', '"loss": 1'))
 
 
+NEEDED = {
+    "optimizer.safetensors", "adapter_model.safetensors", "meter.json", "random.safetensors",
+    "state.json",
+}  # fmt: skip
 DAMAGES = {"removed": Path.unlink, "cut": cut, "flipped": flip}
 
 
@@ -79,7 +84,7 @@ DAMAGES = {"removed": Path.unlink, "cut": cut, "flipped": flip}
 def test_every_damage_to_any_file_of_a_checkpoint_is_noticed(whole, tmp_path, damage):
     saved = whole / "checkpoints" / "checkpoint-8"
     names = [path.name for path in saved.iterdir() if path.name != manifest.FILE]
-    assert {"optimizer.pt", "adapter_model.safetensors", "meter.json", "rng_state.pth"} <= {*names}
+    assert {*names} >= NEEDED
     assert manifest.problem(saved, step=8) is None
     for name in names:
         copy = tmp_path / name / "checkpoint-8"
@@ -98,29 +103,37 @@ def test_a_damaged_manifest_is_a_damaged_checkpoint(whole, tmp_path, content):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_checkpoint_without_manifest_counts_if_it_looks_complete(whole, tmp_path, damage):
-    copy = tmp_path / "checkpoint-8"
-    shutil.copytree(whole / "checkpoints" / "checkpoint-8", copy)
+def test_an_old_checkpoint_without_manifest_counts_if_it_looks_complete(tmp_path, damage):
+    copy = tmp_path / "checkpoint-4"
+    shutil.copytree(OLD / "checkpoint-4", copy)
     (copy / manifest.FILE).unlink()
-    assert manifest.problem(copy, step=8) is None
+    assert manifest.problem(copy, step=4) is None
     needed = {"optimizer.pt", "scheduler.pt", "rng_state.pth", "meter.json", "adapter_config.json"}
     for name in {"optimizer.pt"} if damage == "flipped" else needed:  # others have no checksum
         content = (copy / name).read_bytes()
         DAMAGES[damage](copy / name)
-        problem = manifest.problem(copy, step=8)
+        problem = manifest.problem(copy, step=4)
         assert problem is not None and problem.startswith(name)
         (copy / name).write_bytes(content)
     if damage != "flipped":
         DAMAGES[damage](copy / "adapter_model.safetensors")
-        assert "weights" in manifest.problem(copy, step=8).replace("adapter_model", "weights")
+        assert "weights" in manifest.problem(copy, step=4).replace("adapter_model", "weights")
+
+
+def test_a_checkpoint_of_today_without_manifest_is_not_whole(whole, tmp_path):
+    copy = tmp_path / "checkpoint-8"
+    shutil.copytree(whole / "checkpoints" / "checkpoint-8", copy)
+    (copy / manifest.FILE).unlink()
+    assert manifest.problem(copy, step=8) == "manifest.json is missing"
 
 
 def test_training_resumes_from_the_newest_whole_checkpoint(compose, whole, unfinished, capsys):
     saved = unfinished / "checkpoints"
-    flip(saved / "checkpoint-8" / "optimizer.pt")
+    flip(saved / "checkpoint-8" / "optimizer.safetensors")
     run(compose(*SHORT, f"folder={unfinished}"))
     expected = (
-        f"resume   {saved}/checkpoint-8 cannot be used: the bytes of optimizer.pt have changed\n"
+        f"resume   {saved}/checkpoint-8 cannot be used: "
+        "the bytes of optimizer.safetensors have changed\n"
     )
     assert expected in capsys.readouterr().out
     assert curve(unfinished) == curve(whole)
@@ -142,13 +155,13 @@ def test_without_a_whole_checkpoint_training_starts_again(tmp_path):
 
 def test_a_checkpoint_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
     (tmp_path / "checkpoint-1").mkdir()
-    refusal = PermissionError(errno.EACCES, "Permission denied", "optimizer.pt")
+    refusal = PermissionError(errno.EACCES, "Permission denied", "state.json")
 
     def refuse(*_, **__):
         raise refusal
 
     monkeypatch.setattr(manifest, "problem", refuse)
-    with pytest.raises(RunError, match=r"^Cannot read optimizer.pt: Permission denied\. Make it"):
+    with pytest.raises(RunError, match=r"^Cannot read state.json: Permission denied\. Make it"):
         checkpoint.newest_whole(tmp_path, print)
 
 
@@ -226,7 +239,7 @@ def test_what_a_checkpoint_or_record_relies_on_is_on_the_disk_before_it(
         assert ("metrics.jsonl", expected) in events[:until]
         assert "starts.txt" in names[since:until] and "." in names[since:until]
         since = until
-    saved = [f"checkpoints/.draft/checkpoint-4/{name}" for name in ("optimizer.pt", "meter.json")]
+    saved = [f"checkpoints/.draft/checkpoint-4/{name}" for name in NEEDED]
     made = names.index("-> checkpoints/.draft/checkpoint-4/manifest.json")
     assert all(name in names[:made] for name in saved)
     assert any(name.startswith(".adapter.part/") for name in names[: names.index("-> adapter")])
@@ -271,7 +284,6 @@ class FullDisk:
         self.part, self.failed = part, []
         self._patch(monkeypatch, "builtins.open", OSError(errno.ENOSPC, "No space left on device"))
         self._patch(monkeypatch, "io.open", OSError(errno.ENOSPC, "No space left on device"))
-        self._patch(monkeypatch, "torch.save", RuntimeError("unexpected pos 640 vs 598"), path=1)
         rust = Exception("No space left on device (os error 28)")
         self._patch(monkeypatch, "safetensors.torch.serialize_file", rust, path=1)
         save = "transformers.PreTrainedTokenizerBase.save_pretrained"
@@ -293,15 +305,15 @@ class FullDisk:
 
 CHECKPOINT, ADAPTER = ".draft/checkpoint-1", ".adapter.part"
 ONE_OF_EACH_LIBRARY = (
-    f"{CHECKPOINT}/adapter_model.safetensors", f"{CHECKPOINT}/optimizer.pt",
+    f"{CHECKPOINT}/adapter_model.safetensors", f"{CHECKPOINT}/state.json",
     f"{CHECKPOINT}/tokenizer.json", "run/record.json",
 )  # fmt: skip
 ALL_OTHERS = (
     *(
         f"{CHECKPOINT}/{name}"
         for name in (
-            "adapter_config.json", "README.md", "tokenizer_config.json", "scheduler.pt",
-            "rng_state.pth", "trainer_state.json", "meter.json", "manifest.json",
+            "adapter_config.json", "README.md", "tokenizer_config.json", "optimizer.safetensors",
+            "random.safetensors", "meter.json", "manifest.json",
         )
     ),
     *(

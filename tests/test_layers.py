@@ -33,7 +33,7 @@ LAYERS = [
     {"model"},
     {"plan"},
     {"training"},
-    {"evals", "finished"},
+    {"evals", "finished", "further"},
     {"answers"},
     {"page"},
     {"elo"},

@@ -20,6 +20,7 @@ def check(config: RunConfig) -> None:
     _adapter(config)
     _schedule(config)
     _several_gpus(config)
+    _tracking(config)
     if config.evals.answers:
         _answering(config.evals.answers, "evals.answers.")
     if isinstance(config, AnsweringConfig):
@@ -74,6 +75,22 @@ def _adapter(config: RunConfig) -> None:
         raise ConfigError(
             f"lora=none trains every weight, but quant={config.quant.type.value} freezes them. "
             "Use lora=none quant=none, or keep an adapter."
+        )
+    named = config.lora.target_modules is TargetModules.named
+    if named and not config.lora.layers:
+        raise ConfigError(
+            "lora.target_modules=named names no layer. Give lora.layers=[q_proj,v_proj], or choose "
+            "a set: lora=all_linear."
+        )
+    if config.lora.layers is not None and not named:
+        raise ConfigError(
+            f"lora.layers={config.lora.layers} does nothing with lora.target_modules="
+            f"{config.lora.target_modules.value}. Use lora.target_modules=named."
+        )
+    if config.model.adapter and full:
+        raise ConfigError(
+            f"lora=none trains every weight, but model.adapter={config.model.adapter} is an "
+            "adapter. Leave one of them out, or merge it first: python -m anima_exp.merge"
         )
     if config.lora.dtype is Precision.fp16 and config.trainer.precision is Precision.fp16:
         raise ConfigError(
@@ -139,6 +156,17 @@ def _several_gpus(config: RunConfig) -> None:
             "trainer.shard_base=true splits a frozen base, but lora=none trains every weight. "
             "Keep an adapter, or use model.device_map=auto."
         )
+
+
+def _tracking(config: RunConfig) -> None:
+    tracking = config.tracking
+    for name in ("mlflow_uri", "trackio_space"):
+        value, tracker = getattr(tracking, name), name.partition("_")[0]
+        if value and not getattr(tracking, tracker):
+            raise ConfigError(
+                f"tracking.{name}={value} has no effect, because {tracker} is off. Choose it with "
+                f"tracking={tracker}, or with others: tracking=[wandb,{tracker}]."
+            )
 
 
 def _answering(config: AnsweringConfig, group: str) -> None:

@@ -130,6 +130,8 @@ def _run(
         "data": setup.data.train.tokens.folder.name,  # the key of all that the token ids depend on
         "base": setup.base_fingerprint,
     }
+    if setup.adapter_fingerprint:
+        inputs["adapter"] = setup.adapter_fingerprint
     world.agree(inputs)
     world.share(lambda: folder.check_inputs(**inputs))
     of_run.check_prompts(config, setup)
@@ -142,7 +144,8 @@ def _run(
     starts = folder.count_start(again=bool(resume)) if world.leads else 0
     journal: Journal | NoJournal = NoJournal()
     if world.leads:
-        tracker = Tracker(config, folder.path, processes=world.size)
+        redo_from = 0 if resumed_at is None else min(resumed_at + 1, setup.steps)
+        tracker = Tracker(config, folder.path, processes=world.size, redo_from=redo_from)
         journal = Journal(
             folder.path,
             tracker=tracker,
@@ -150,6 +153,8 @@ def _run(
             resumed_at=resumed_at,
             vouched=manifest.journal(resume) if resume else None,
         )
+        if resume:
+            journal.resume_tracking()
 
     def evaluate(step: int) -> None:
         found = measure(setup.model, setup.evals, setup.evaluators)
@@ -179,7 +184,8 @@ def _run(
         raise
     scores = journal.finish(setup.steps)
     if isinstance(journal, Journal):
-        record = replace(record, wandb=journal.tracker.note)  # W&B may have broken as it finished
+        notes = journal.tracker.notes  # a tracker may have broken as it finished
+        record = replace(record, wandb=notes.get("wandb"), tracking=notes)
         with writing(folder.path):
             journal.vouch()
             record.save(folder.path)
@@ -207,12 +213,11 @@ def _train(
         Paused: at `until`.
     """
     from anima_exp.training import checkpoint
-    from anima_exp.training.stop import PauseAt, StopOnSignal
-    from anima_exp.training.trainer import QLoraTrainer
+    from anima_exp.training.loop import Loop
+    from anima_exp.training.stop import StopOnSignal
 
     stop = StopOnSignal(world)
-    resumed_at = checkpoint.step(resume) if resume else None
-    trainer = QLoraTrainer(
+    loop = Loop(
         model=setup.model,
         tokenizer=setup.tokenizer,
         rows=setup.data.train,
@@ -226,15 +231,13 @@ def _train(
         log=journal.trained,
         vouch=journal.vouch,
         evaluate=evaluate,
-        callbacks=[stop, PauseAt(until)],
     )
-    done = resumed_at or 0
-    if resume and until is not None and done >= until:  # only the pause's evaluation is missing
-        trainer.load_weights(resume)
+    if resume and until is not None and checkpoint.step(resume) >= until:
+        loop.load_weights(resume)  # only the pause's evaluation is missing
     else:
         with stop:
-            trainer.train_from(resume)
-        done = trainer.state.global_step
+            loop.train(resume, stop, until=until)
+    done = loop.done
     journal.close()
     if stop.received and done < setup.steps:
         raise Stopped(
@@ -246,7 +249,7 @@ def _train(
         if not world.share(lambda: bool(journal.scores(done))):
             evaluate(done)
         raise Paused(f"Paused at step {done} of {setup.steps}: {folder.path}")
-    return trainer.meter, trainer.step.tokens
+    return loop.meter, loop.step.tokens
 
 
 def _record(
@@ -289,7 +292,6 @@ def _record(
         code=provenance.code_hash(),
         results_version=identity.RESULTS_VERSION,
         places=identity.places(config),
-        wandb=journal.tracker.note,
     )
 
 

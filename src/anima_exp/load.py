@@ -13,6 +13,7 @@ from anima_exp.data.prepare import Prepared, prepare
 from anima_exp.evals.measure import Evals, check_positions, prepare_evals
 from anima_exp.limits import check_rows_seen
 from anima_exp.load_model import load_model
+from anima_exp.model import adapter_files
 from anima_exp.model.dropout import TokenKeys
 from anima_exp.model.parameters import Parameters
 from anima_exp.model.tokenizer import (
@@ -27,8 +28,8 @@ from anima_exp.plan.choose import Execution
 from anima_exp.plan.lengths import optimizer_steps, rows_in_all
 from anima_exp.plan.memory import Rows
 from anima_exp.results import known_lengths, provenance
-from anima_exp.training.libraries import set_seed
 from anima_exp.training.order import row_order
+from anima_exp.training.seed import set_seed
 from anima_exp.training.shares import shares
 
 Order = NDArray[np.int64]  # row numbers, [steps * batch_size]; epochs may end in a short batch
@@ -48,6 +49,7 @@ class Setup:
     evaluators: World  # as it is to share evaluations
     overhead_gib: float  # in use before the model: on a CPU, by the libraries
     base_fingerprint: str
+    adapter_fingerprint: str | None  # of model.adapter
 
 
 def load(config: RunConfig, world: World = ALONE) -> Setup:
@@ -101,7 +103,15 @@ def load(config: RunConfig, world: World = ALONE) -> Setup:
         base_fingerprint=provenance.base_fingerprint(
             location(config.model.source), config.model.revision, cache=cache
         ),
+        adapter_fingerprint=_adapter_fingerprint(config),
     )
+
+
+def _adapter_fingerprint(config: RunConfig) -> str | None:
+    if config.model.adapter is None:
+        return None
+    folder = adapter_files.files(config.model.adapter, key="model.adapter")
+    return provenance.adapter_fingerprint(folder, cache=paths.cache(config.cache))
 
 
 def _check_ids(config: RunConfig, tokenizer: Any, data: Prepared) -> None:

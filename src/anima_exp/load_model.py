@@ -19,6 +19,7 @@ from anima_exp.model.dequantized import keep_dequantized
 from anima_exp.model.dropout import TokenKeys
 from anima_exp.model.forward import base_of
 from anima_exp.model.generate import inference
+from anima_exp.model.load_adapter import put_on
 from anima_exp.model.parameters import Parameters, count
 from anima_exp.model.recompute import selective_works, set_recompute
 from anima_exp.model.sharded import shard_base
@@ -121,7 +122,10 @@ def _base(config: RunConfig, cache: Path, longest: int, **where: Any) -> Any:
 def _with_adapter(base: Any, config: RunConfig) -> tuple[Any, Parameters]:
     if config.trainer.liger:
         kernels.use_liger(base)
-    model = attach(base, config.lora)
+    if place := config.model.adapter:
+        model = put_on(base, place, key="model.adapter", trained_with=config.lora)
+    else:
+        model = attach(base, config.lora)
     name_base(model, config.model)
     return model, count(model)
 

@@ -95,8 +95,11 @@ def _learns(config: RunConfig, parameters: Parameters) -> str:
     if config.lora.target_modules is TargetModules.none:
         return f"every weight: {share}"
     lora = config.lora
+    layers = ", ".join(lora.layers or [lora.target_modules.value])
+    adapter = config.model.adapter
+    begun = f"{adapter} trained further, " if adapter else ""
     return (
-        f"LoRA on {lora.target_modules.value}, rank {lora.rank}, alpha {lora.alpha:g}, "
+        f"{begun}LoRA on {layers}, rank {lora.rank}, alpha {lora.alpha:g}, "
         f"dropout {lora.dropout:g}, in {lora.dtype.value}: {share}"
     )
 

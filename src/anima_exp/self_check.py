@@ -13,6 +13,7 @@ from anima_exp.checks import check_length
 from anima_exp.compose import command
 from anima_exp.config import Precision, RunConfig
 from anima_exp.errors import TrainingError
+from anima_exp.further import with_adapter
 
 # Largest difference of the gradients, of their own length, that rounding explains.
 _ROUNDING = {Precision.fp32: 1e-3, Precision.bf16: 5e-2, Precision.fp16: 2e-2}
@@ -92,4 +93,4 @@ def _flat(model: Any) -> Any:
 
 
 if __name__ == "__main__":
-    command(self_check, config_name="self_check")
+    command(self_check, config_name="self_check", expand=with_adapter)

@@ -7,6 +7,7 @@ python -m anima_exp.train -m seed=0,1,2 lora.rank=8,64         # six runs, each 
 
 from anima_exp.compose import command
 from anima_exp.config import RunConfig
+from anima_exp.further import with_adapter
 
 
 def train(config: RunConfig) -> float | None:
@@ -27,4 +28,4 @@ def train(config: RunConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    command(train)
+    command(train, expand=with_adapter)

@@ -92,7 +92,7 @@ def ours(options, shape, rows, settings):
     from anima_exp.experiment import run
     from anima_exp.model.base import DTYPES, device
     from anima_exp.results.record import Record
-    from anima_exp.training.trainer import QLoraTrainer
+    from anima_exp.training.loop import Loop
 
     def load_base(*_, precision, **__):
         return random_base(shape, device=device(), dtype=DTYPES[precision])
@@ -108,8 +108,8 @@ def ours(options, shape, rows, settings):
         patch("anima_exp.load_model.load_base", load_base),
         patch("anima_exp.load.prepare", prepare),
         patch("anima_exp.training.save.save"),
-        patch.object(QLoraTrainer, "_save_checkpoint"),
-        patch.object(QLoraTrainer, "train", profiled(QLoraTrainer.train, options.profile)),
+        patch.object(Loop, "_save"),
+        patch.object(Loop, "_optimizer_step", profiled(Loop._optimizer_step, options.profile)),
     ):
         config = composed(
             [
@@ -148,27 +148,18 @@ def trl(options, shape, rows, settings):
     return found, sum(one.numel() for one in model.parameters() if one.requires_grad)
 
 
-def profiled(train, wanted):
-    """A Trainer's `train` that profiles its last step and lists the ten largest kernels."""
+def profiled(optimizer_step, wanted):
+    """The loop's step, of which the last one is profiled and its ten largest kernels listed."""
     from torch.profiler import profile
-    from transformers import TrainerCallback
 
-    class Profile(TrainerCallback):
-        def on_step_begin(self, args, state, control, **_):
-            if state.global_step == state.max_steps - 1:
-                self.profile = profile()
-                self.profile.start()
-
-        def on_train_end(self, args, state, control, **_):
-            self.profile.stop()
-            order = f"self_{args.device.type}_time_total"
-            table = self.profile.key_averages().table(sort_by=order, row_limit=10)
-            print(table, file=sys.stderr)
-
-    def with_profile(trainer, **how):
-        if wanted:
-            trainer.add_callback(Profile())
-        return train(trainer, **how)
+    def with_profile(loop, batch):
+        if not wanted or loop.done < loop.steps - 1:
+            return optimizer_step(loop, batch)
+        with profile() as found:
+            result = optimizer_step(loop, batch)
+        order = f"self_{loop.model.device.type}_time_total"
+        print(found.key_averages().table(sort_by=order, row_limit=10), file=sys.stderr)
+        return result
 
     return with_profile
 

@@ -164,6 +164,26 @@ def test_a_paged_optimizer_pages_tensors_of_100_000_numbers():
     assert "p.numel() < 1e5" in inspect.getsource(bitsandbytes.optim.optimizer.Optimizer8bit)
 
 
+def test_an_optimizer_loads_states_without_moving_them_and_names_them_state1_and_state2():
+    parameter = torch.nn.Parameter(torch.ones(5000))
+    optimizer = bitsandbytes.optim.AdamW8bit([parameter])
+    parameter.grad = torch.ones(5000)
+    optimizer.step()
+    assert internals.has_own_states(optimizer)
+    assert {"state1", "state2"} <= optimizer.state[parameter].keys()
+    again = bitsandbytes.optim.AdamW8bit([parameter])
+    internals.load_into_pages(again, optimizer.state_dict())
+    assert torch.equal(again.state[parameter]["state1"], optimizer.state[parameter]["state1"])
+    assert "dtype" in inspect.signature(optimizer.get_state_buffer).parameters
+
+
+def test_the_table_of_exceptions_of_a_process_can_be_emptied():
+    exceptions = internals.new_exceptions()
+    exceptions.register_module_override(torch.nn.Embedding(2, 2), "weight", {"optim_bits": 32})
+    assert exceptions.module_weight_config_triple
+    assert not internals.new_exceptions().module_weight_config_triple
+
+
 def test_the_product_by_4bit_weights_is_one_operation_of_that_name():
     assert hasattr(torch.ops.bitsandbytes, internals.PRODUCT_IN_4_BITS)
 

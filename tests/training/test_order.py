@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from anima_exp.training.order import FixedOrder, row_order
+from anima_exp.training.order import row_order
 
 LENGTHS = np.random.default_rng(0).integers(5, 500, size=1000).astype(np.int32)
 
@@ -45,7 +45,3 @@ def test_the_longest_row_comes_first_so_that_a_run_too_large_fails_at_once():
 def test_fewer_rows_than_a_batch_still_make_batches():
     seen = order(rows=12, lengths=LENGTHS[:3])
     assert sorted(seen[:3]) == [0, 1, 2] and len(seen) == 12
-
-
-def test_the_sampler_gives_the_order():
-    assert list(FixedOrder(np.array([2, 0, 1]))) == [2, 0, 1]

@@ -4,7 +4,6 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import pytest
 
@@ -24,35 +23,29 @@ class Meanwhile:
         return [value, 0]
 
 
-def step(stop, *, number=1, last=10):
-    control = SimpleNamespace(should_save=False, should_training_stop=False)
-    stop.on_step_end(None, SimpleNamespace(global_step=number, max_steps=last), control)
-    return control.should_training_stop
-
-
 def test_a_signal_stops_after_the_step():
     stop = StopOnSignal(ALONE)
     with stop:
-        assert not step(stop)
+        assert not stop.wanted()
         os.kill(os.getpid(), signal.SIGTERM)
-        assert step(stop)
+        assert stop.wanted()
     assert stop.received is signal.SIGTERM
 
 
 def test_a_signal_that_comes_while_processes_talk_counts_after_the_next_step():
     stop = StopOnSignal(Meanwhile())
     with stop:
-        assert not step(stop, number=1)  # the other does not know of it
-        assert step(stop, number=2)
+        assert not stop.wanted()  # the other does not know of it
+        assert stop.wanted()
     assert stop.received is signal.SIGTERM
 
 
 def test_a_signal_during_the_last_checkpoint_is_agreed_on_at_the_end():
     stop = StopOnSignal(ALONE)
     with stop:
-        step(stop)
+        stop.wanted()
         os.kill(os.getpid(), signal.SIGTERM)
-        stop.on_train_end(None, None, None)
+        stop.wanted()
     assert stop.received is signal.SIGTERM
 
 
@@ -85,7 +78,7 @@ def test_in_another_thread_no_handler_is_set():
 
     def work():
         with StopOnSignal(ALONE) as stop:
-            return step(stop), signal.getsignal(signal.SIGTERM)
+            return stop.wanted(), signal.getsignal(signal.SIGTERM)
 
     with ThreadPoolExecutor() as threads:
         assert threads.submit(work).result() == (False, before)

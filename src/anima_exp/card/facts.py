@@ -61,9 +61,11 @@ def training(record: Record, modules: Sequence[str]) -> Facts:
     settings = record.settings
     parameters = record.parameters
     adapter: Facts = [("method", "every weight was trained")]
+    further = settings.get("model.adapter")
     if not trains_every_weight(record):
         adapter = [
             ("method", "LoRA"),
+            *([("trained further", str(further))] if further else []),
             ("layers", f"{settings['lora.target_modules']}: {', '.join(modules)}"),
             ("rank, alpha", f"{settings['lora.rank']}, {settings['lora.alpha']:g}"),
             ("dropout", f"{settings['lora.dropout']:g}"),

@@ -33,6 +33,7 @@ class TargetModules(StrEnum):
     key_query = "key_query"
     ffn = "ffn"
     attention_ffn_out = "attention_ffn_out"
+    named = "named"  # those that lora.layers names
     none = "none"  # no adapter: every weight is trained
 
 
@@ -92,6 +93,11 @@ class ModelConfig:
     tokenizer: str | None = setting(
         None, "Hub id or folder of another tokenizer; null = the model's own."
     )
+    adapter: str | None = setting(
+        None,
+        "Folder or hub id of a LoRA adapter to train further; rank, alpha and layers are its own.",
+        since="0.2",
+    )
     attention: Attention = setting(Attention.sdpa, "Implementation of attention.")
     device_map: str | None = setting(
         None,
@@ -143,6 +149,11 @@ class LoraConfig:
 
     target_modules: TargetModules = setting(
         MISSING, "Which linear layers get an adapter; none trains every weight."
+    )
+    layers: list[str] | None = setting(
+        None,
+        "Names of layers, as q_proj or mlp.down_proj, with target_modules=named.",
+        since="0.2",
     )
     rank: int = setting(64, "Rank of the update.", above=0, largest=65_536)
     alpha: float = setting(

@@ -174,6 +174,37 @@ def _find_integers(layer: Any, _: Any) -> None:
     layer.weight.CB = None  # on a weight not yet seen, they would be taken from here
 
 
+def has_own_states(optimizer: Any) -> bool:
+    """Whether an optimizer is one of bitsandbytes', by its method `get_state_buffer`."""
+    return hasattr(optimizer, "get_state_buffer")
+
+
+def load_into_pages(optimizer: Any, values: dict[str, Any]) -> None:
+    """Load states into pages again, which bitsandbytes leaves where they are read.
+
+    It uses `load_state_dict(..., move_to_device=False)`, `get_state_buffer` and the names state1
+    and state2. The first step moves what is small, and in no page, to the GPU.
+    """
+    optimizer.load_state_dict(values, move_to_device=False)
+    for parameter, found in optimizer.state.items():
+        for name in {"state1", "state2"} & found.keys():
+            if parameter.device.type == "cuda":
+                loaded = found[name]
+                found[name] = optimizer.get_state_buffer(parameter, dtype=loaded.dtype)
+                found[name].copy_(loaded)
+
+
+def new_exceptions() -> Any:
+    """Return the table of weights whose optimizer states are not in 8 bits, empty.
+
+    bitsandbytes keeps one GlobalOptimManager for a whole process: `initialize` drops those of
+    another run.
+    """
+    exceptions: Any = import_module("bitsandbytes.optim").GlobalOptimManager.get_instance()
+    exceptions.initialize()
+    return exceptions
+
+
 @contextmanager
 def _missing(name: str) -> Iterator[None]:
     """Inside, Python does not find the package `name`."""

@@ -6,6 +6,7 @@ it uses and what a change of it would break; tests/contracts/test_hydra.py check
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
@@ -22,7 +23,7 @@ from omegaconf import DictConfig
 # classes of the grammar say what an override is: without them a sweep cannot list its values.
 __all__ = [
     "FileConfigSource", "IntervalSweep", "Override", "OverridesParser", "RangeSweep", "Sweep",
-    "overrides_parser", "read_files_with", "store_not_copied", "sweep_config",
+    "overrides_parser", "plain_parser", "read_files_with", "store_not_copied", "sweep_config",
 ]  # fmt: skip
 
 
@@ -35,6 +36,12 @@ def overrides_parser(loader: ConfigLoader | None = None) -> OverridesParser:
         loader: resolves `glob(...)`, which lists the files of a group.
     """
     return OverridesParser.create(config_loader=loader)
+
+
+@cache
+def plain_parser() -> OverridesParser:
+    """Return the parser that knows no files, for single values."""
+    return overrides_parser()
 
 
 def sweep_config(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]) -> DictConfig:

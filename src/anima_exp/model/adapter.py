@@ -34,7 +34,7 @@ def attach(model: Any, lora: LoraConfig) -> Any:
         r=lora.rank,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft says int, qlora.py gives a float
         lora_dropout=lora.dropout,
-        target_modules=_short(target_modules(model, lora.target_modules), model),
+        target_modules=_short(target_modules(model, lora.target_modules, lora.layers), model),
         bias="none",
         task_type="CAUSAL_LM",
     )

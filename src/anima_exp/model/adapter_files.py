@@ -72,6 +72,25 @@ def weights(place: str, *, key: str = "adapter") -> "dict[str, torch.Tensor]":
     return _checked(found, where)
 
 
+def layer_names(place: str, *, key: str = "adapter") -> list[str]:
+    """Return the full names of the layers that the adapter has weights for. No torch.
+
+    Raises:
+        ModelError: its weights are no safetensors file, or that is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    file = weights_file(place, key=key)
+    try:
+        if file.name != _SAFE:
+            raise ModelError(f"{key}={place} has a pickle, {_PICKLED}. Convert it to {_SAFE}.")
+        with safe_open(file, framework="np") as opened:
+            names = [plain_name(name) for name in opened.keys()]  # noqa: SIM118 - no mapping
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{key}={place}: {file.name} cannot be read: {error}") from error
+    return sorted({name.partition(".lora_")[0] for name in names if ".lora_" in name})
+
+
 def plain_name(name: str) -> str:
     """Return a weight's name as PEFT writes it, without what other trainers leave in it.
 

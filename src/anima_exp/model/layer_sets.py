@@ -44,10 +44,19 @@ class Linear:
 L = TypeVar("L", bound=Linear)
 
 
-def in_set(layers: Sequence[L], which: TargetModules, *, hidden: int) -> list[L]:
+def in_set(
+    layers: Sequence[L],
+    which: TargetModules,
+    *,
+    hidden: int,
+    names: Sequence[str] | None = None,
+) -> list[L]:
     """The layers of set `which` (QLoRA, Appendix A.1), in their order.
 
     Text trains no layer of a vision or audio tower, so those get no adapter.
+
+    Args:
+        names: of `TargetModules.named`: ends of names, as `q_proj` or `self_attn.q_proj`.
     """
     layers = [layer for layer in layers if layer.seen]
     outputs = _feed_forward_outputs(layers, hidden=hidden)
@@ -57,9 +66,15 @@ def in_set(layers: Sequence[L], which: TargetModules, *, hidden: int) -> list[L]
         TargetModules.key_query: lambda layer: layer.attention and _KEY_OR_QUERY.match(layer.leaf),
         TargetModules.ffn: lambda layer: not layer.attention,
         TargetModules.attention_ffn_out: lambda layer: layer.attention or layer.name in outputs,
+        TargetModules.named: lambda layer: any(is_named(layer.name, one) for one in names or ()),
         TargetModules.none: lambda layer: False,
     }
     return [layer for layer in layers if sets[which](layer)]
+
+
+def is_named(layer: str, name: str) -> bool:
+    """Return whether `q_proj` or `self_attn.q_proj` names the layer `0.self_attn.q_proj`."""
+    return f".{layer}".endswith(f".{name}")
 
 
 def _feed_forward_outputs(layers: Sequence[Linear], *, hidden: int) -> set[str]:

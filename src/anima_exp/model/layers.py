@@ -1,6 +1,7 @@
 """A model -> its linear layers, and the names of those that a layer set of the paper stands for."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from anima_exp.errors import ModelError
 from anima_exp.libraries.bitsandbytes_internals import is_own_layer
 from anima_exp.libraries.transformers_internals import is_conv1d
 from anima_exp.model.forward import base_of, decoder_of
-from anima_exp.model.layer_sets import Linear, in_set
+from anima_exp.model.layer_sets import Linear, in_set, is_named
 
 _BLOCK = re.compile(r"^(?P<block>(?:.*\.)?\d+\.)(?P<inside>.+)$")
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
@@ -67,21 +68,29 @@ def in_block(name: str) -> tuple[str, str]:
     return (found["block"], found["inside"]) if found else ("", name)
 
 
-def target_modules(model: nn.Module, which: TargetModules) -> list[str]:
+def target_modules(
+    model: nn.Module, which: TargetModules, names: Sequence[str] | None = None
+) -> list[str]:
     """The full names of the layers of set `which` (QLoRA, Appendix A.1), in the model's order.
 
     Raises:
         ModelError: the architecture has no such layers, e.g. key and query in one matrix.
     """
     layers = linear_layers(model)
+    for name in names or ():
+        if not any(is_named(layer.name, name) for layer in layers):
+            leaves = ", ".join(sorted({layer.leaf for layer in layers}))
+            raise ModelError(
+                f"lora.layers: no layer is called {name}; the linear layers are {leaves}."
+            )
     text: Any = model.config
     hidden = int(text.get_text_config().hidden_size)
-    chosen = [layer.name for layer in in_set(layers, which, hidden=hidden)]
+    chosen = [layer.name for layer in in_set(layers, which, hidden=hidden, names=names)]
     if not chosen:
-        leaves = sorted({layer.leaf for layer in layers})
+        leaves = ", ".join(sorted({layer.leaf for layer in layers}))
         raise ModelError(
             f"lora.target_modules={which.value} finds no layer in {type(model).__name__}, "
-            f"whose linear layers are {', '.join(leaves) or 'none'}. Use lora=all_linear."
+            f"whose linear layers are {leaves or 'none'}. Use lora=all_linear."
         )
     return chosen
 

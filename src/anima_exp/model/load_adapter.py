@@ -3,19 +3,32 @@
 from collections.abc import Mapping
 from typing import Any
 
+from anima_exp.config import LoraConfig
 from anima_exp.errors import ModelError, first_line
 from anima_exp.libraries import peft_internals
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
 from anima_exp.model import adapter_files
+from anima_exp.model.adapter import cast_adapter
 from anima_exp.model.adapter_base import warn_of_another
 from anima_exp.model.adapter_patterns import check_patterns
 
 
-def put_on(model: Any, place: str, *, name: str = "default", key: str = "adapter") -> Any:
+def put_on(
+    model: Any,
+    place: str,
+    *,
+    name: str = "default",
+    key: str = "adapter",
+    trained_with: LoraConfig | None = None,
+) -> Any:
     """`model` with the adapter of `place` as `name`, beside those that it has already.
 
     Any adapter that PEFT computes inside a layer will do; its weights are read as
     adapter_files.py says, and every one of them has to find its place.
+
+    Args:
+        key: the setting that names `place`; it opens the error message.
+        trained_with: how it is to be trained further; None if it is only used.
 
     Raises:
         ModelError: it is no such adapter, cannot be read, or belongs to another base.
@@ -36,7 +49,9 @@ def put_on(model: Any, place: str, *, name: str = "default", key: str = "adapter
         config = PeftConfig.from_pretrained(str(adapter_files.files(place, key=key)))
         if config.is_prompt_learning or config.is_adaption_prompt:
             raise ModelError(f"{where} is of type {kind}, which is no part of a layer as LoRA is.")
-        config.inference_mode = True
+        config.inference_mode = trained_with is None
+        if trained_with is not None:
+            config.lora_dropout = trained_with.dropout
         if isinstance(model, PeftModel):
             model.add_adapter(name, config)
         else:
@@ -63,7 +78,10 @@ def put_on(model: Any, place: str, *, name: str = "default", key: str = "adapter
             f"{another}: it has nothing for {len(empty)} of the weights that its layers there "
             f"need, the first is {peft_internals.layer_of(empty[0])}. {instead}"
         )
-    return model.eval()
+    if trained_with is None:
+        return model.eval()
+    cast_adapter(model, trained_with.dtype)
+    return model
 
 
 def _check_added_tokens(model: Any, stored: Mapping[str, Any], where: str) -> None:

@@ -93,7 +93,8 @@ def _norm_width(config: RunConfig) -> int:
 
 
 def _adapted(shape: Shape, block: Block, config: RunConfig) -> list[Linear]:
-    return in_set(block.linears, config.lora.target_modules, hidden=shape.hidden)
+    lora = config.lora
+    return in_set(block.linears, lora.target_modules, hidden=shape.hidden, names=lora.layers)
 
 
 def _inputs(block: Block, learning: Sequence[Linear], one_kernel: bool) -> int:

@@ -34,7 +34,7 @@ def flops(
     weights = shape.linear_weights + shape.active_experts
     learning = sum(
         config.lora.rank * (one.inputs + one.outputs) * count
-        for one, count in shape.adapted(config.lora.target_modules)
+        for one, count in shape.adapted(config.lora.target_modules, config.lora.layers)
     )
     # Forward: queries with keys, then with values. Backward: twice that.
     attention = 2 * 2 * (row_tokens / 2) * shape.heads * shape.head_dim * shape.layers

@@ -1,6 +1,6 @@
 """A config.json, or a model in memory -> the shape that memory and speed depend on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from anima_exp.config import TargetModules
 from anima_exp.errors import ModelError
 from anima_exp.model.base_config import context_length
-from anima_exp.model.layer_sets import Linear, in_set
+from anima_exp.model.layer_sets import Linear, in_set, is_named
 
 
 @dataclass(frozen=True)
@@ -66,21 +66,29 @@ class Shape:
         one = replace(block, count=1)
         return replace(self, blocks=(one,), embeddings=0, head=0, norms=0, other=0)
 
-    def adapted(self, which: TargetModules) -> list[tuple[Linear, int]]:
+    def adapted(
+        self, which: TargetModules, names: Sequence[str] | None = None
+    ) -> list[tuple[Linear, int]]:
         """The layers that get an adapter, each with the number of blocks that it is in.
 
         Raises:
             ModelError: the architecture has no such layers.
         """
+        every = [one for block in self.blocks for one in block.linears]
+        leaves = ", ".join(sorted({one.leaf for one in every}))
+        for name in names or ():
+            if not any(is_named(one.name, name) for one in every):
+                raise ModelError(
+                    f"lora.layers: no layer is called {name}; the linear layers are {leaves}."
+                )
         found = [
             (linear, block.count)
             for block in self.blocks
-            for linear in in_set(block.linears, which, hidden=self.hidden)
+            for linear in in_set(block.linears, which, hidden=self.hidden, names=names)
         ]
         if not found and which is not TargetModules.none:
-            leaves = sorted({one.leaf for block in self.blocks for one in block.linears})
             raise ModelError(
-                f"lora.target_modules={which.value} finds no layer among {', '.join(leaves)}. "
+                f"lora.target_modules={which.value} finds no layer among {leaves}. "
                 "Use lora=all_linear."
             )
         return found

@@ -90,7 +90,13 @@ class SeveralCards:
             only = shape.only(block)
             resident = block_bytes(shape, block, config)
             pageable = 0
-            if self._full or in_set(block.linears, config.lora.target_modules, hidden=shape.hidden):
+            adapted = in_set(
+                block.linears,
+                config.lora.target_modules,
+                hidden=shape.hidden,
+                names=config.lora.layers,
+            )
+            if self._full or adapted:
                 learns = trained(only, config)
                 resident += learns.weights + learns.gradients + learns.optimizer
                 pageable = learns.pageable

@@ -43,7 +43,7 @@ def trained(shape: Shape, config: RunConfig) -> Trained:
 def _tensors_of_adapter(shape: Shape, config: RunConfig) -> Counter[int]:
     """Elements of a tensor -> how many tensors have so many."""
     sizes: Counter[int] = Counter()
-    for linear, count in shape.adapted(config.lora.target_modules):
+    for linear, count in shape.adapted(config.lora.target_modules, config.lora.layers):
         sizes[config.lora.rank * linear.inputs] += count
         sizes[linear.outputs * config.lora.rank] += count
     return sizes

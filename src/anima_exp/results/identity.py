@@ -15,7 +15,11 @@ from anima_exp.config import BENCHMARKS, RunConfig, TargetModules
 from anima_exp.config.catalogue import catalogue
 from anima_exp.errors import ConfigError
 from anima_exp.paths import expanded
-from anima_exp.results.provenance import folder_fingerprint, tables_fingerprint
+from anima_exp.results.provenance import (
+    adapter_fingerprint,
+    folder_fingerprint,
+    tables_fingerprint,
+)
 
 # Raise it by one when a change of the code changes what the same settings compute. From 2 on it is
 # a part of every name, so that results of before and after are never taken for seeds of one cell.
@@ -61,7 +65,7 @@ def enters_name(key: str) -> bool:
 def places(config: RunConfig) -> dict[str, str]:
     """The full paths of what settings name by a path relative to the folder of the start."""
     settings = flatten(config)
-    keys = ["data.path", "data.heldout_path", "model.source", "model.tokenizer"]
+    keys = ["data.path", "data.heldout_path", "model.source", "model.tokenizer", "model.adapter"]
     keys += ["evals.answers.questions", *(f"evals.{name}.path" for name in BENCHMARKS)]
     found = {}
     for key in keys:
@@ -95,6 +99,8 @@ def relevant(config: RunConfig) -> dict[str, Any]:
     for key in [*places, "evals.answers.questions"]:
         if settings.get(key) and settings[key] not in _EMBEDDED:  # whatever lies here
             settings[key] = content(settings[key], key, cache=paths.cache(config.cache))
+    if adapter := settings.get("model.adapter"):
+        settings["model.adapter"] = _adapter(adapter, cache=paths.cache(config.cache))
     code = ["data.recipe", "data.prompt_template", "evals.answers.prompt_template"]
     for name in BENCHMARKS:
         if settings.get(f"evals.{name}.path"):
@@ -107,6 +113,19 @@ def relevant(config: RunConfig) -> dict[str, Any]:
     if RESULTS_VERSION > 1:
         settings["results_version"] = RESULTS_VERSION
     return settings
+
+
+def _adapter(place: str, *, cache: Path) -> str:
+    """An adapter in a folder by what it holds; one of the hub by its id."""
+    folder = expanded(place, "model.adapter")
+    if not folder.is_dir():
+        return place
+    try:
+        return adapter_fingerprint(folder, cache=cache)
+    except ValueError:
+        return place  # damaged: the reader of it will say so
+    except OSError as error:
+        raise _unreadable(place, error) from error
 
 
 def _as_before(key: str, value: Any) -> bool:

@@ -1,6 +1,7 @@
 """Where a result comes from: versions, git state, hardware, and hashes of the base model."""
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -9,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from anima_exp import file_hashes, hub
+from anima_exp import file_hashes, hub, json_text
 from anima_exp.errors import ModelError
 from anima_exp.libraries.huggingface_hub_internals import commit_of
 
@@ -89,6 +90,38 @@ def base_fingerprint(source: str, revision: str | None = None, *, cache: Path | 
     if found is None:
         raise ModelError(f"model.source={source} holds no config.json.")
     return f"hub:{commit_of(found)}"
+
+
+def adapter_fingerprint(folder: Path, *, cache: Path | None = None) -> str:
+    """Return a hash over the weights and the settings of an adapter in a folder.
+
+    Where its base lies has no part in it: that path differs from machine to machine.
+
+    Args:
+        cache: the cache folder, which remembers the hashes of large files.
+
+    Raises:
+        OSError, ValueError: a file is missing or cannot be read.
+    """
+    names = ("adapter_model.safetensors", "adapter_model.bin")
+    weights = next((path for path in map(folder.joinpath, names) if path.is_file()), folder)
+    paths = (folder / "adapter_config.json", weights)
+    files = tuple((path, file_hashes.State.of(path.stat())) for path in paths)
+    # Kept for a process, so that the cells of a sweep read an adapter once.
+    hashed = _settled_adapter if all(state.settled for _, state in files) else _adapter
+    return hashed(files, cache)
+
+
+def _adapter(files: tuple[tuple[Path, file_hashes.State], ...], cache: Path | None) -> str:
+    (settings, _), (weights, _) = files
+    said = json_text.read_table(settings)
+    kept = {k: v for k, v in said.items() if k not in ("base_model_name_or_path", "revision")}
+    digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
+    digest.update(file_hashes.sha256(weights, cache=cache).encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
+_settled_adapter = lru_cache(_adapter)
 
 
 def tables_fingerprint(folder: Path) -> str:

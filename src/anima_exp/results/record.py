@@ -43,6 +43,7 @@ class Record:
     results_version: int = 1  # identity.RESULTS_VERSION
     places: dict[str, str] = field(default_factory=dict)  # relative paths of settings, in full
     wandb: str | None = None  # the run's page, or the command that syncs it
+    tracking: dict[str, str] = field(default_factory=dict)  # the same by tracker, wandb among them
 
     def save(self, folder: Path) -> None:
         write_json(folder / RECORD, asdict(self))

@@ -27,12 +27,13 @@ _FOR_ALL = (
     "anima_exp.model.tokenizer",
     "anima_exp.overview",
 )
-# The Trainer imports peft, peft bitsandbytes, and that asks CUDA which GPU there is: no fork could
-# use one afterwards. With GPUs each job imports these itself, a few seconds.
+# peft imports bitsandbytes, and that asks CUDA which GPU there is: no fork could use one
+# afterwards. With GPUs each job imports these itself, a few seconds.
 _WITHOUT_GPU = (
-    "transformers.trainer",
+    "peft",
+    "transformers.optimization",
     "transformers.integrations.bitsandbytes",
-    "anima_exp.training.trainer",
+    "anima_exp.training.loop",
     "anima_exp.training.save",
     "anima_exp.model.adapter",
     "anima_exp.evals.measure",

@@ -18,6 +18,7 @@ from anima_exp.errors import first_line
 from anima_exp.results.files import flush, write_json
 
 FILE = "manifest.json"
+STATE = "state.json"  # of the loop: training/state.py
 _WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
 
 
@@ -55,6 +56,8 @@ def problem(folder: Path, *, step: int) -> str | None:
     """
     try:
         if not (folder / FILE).exists():
+            if (folder / STATE).exists():
+                return f"{FILE} is missing"
             return _problem_without_manifest(folder, step)
         return _problem(folder, json_text.read_table(folder / FILE), step)
     except PermissionError:

@@ -4,11 +4,8 @@ The order is one fixed list, a pure function of the seed. So a run that was inte
 the row where it stopped, and two runs with one seed see the same batches.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Sampler
 
 _BATCHES_IN_A_GROUP = 50  # transformers' LengthGroupedSampler, which QLoRA used
 
@@ -46,16 +43,3 @@ def _grouped(
     first = int(np.argmax([lengths[group[0]] for group in groups]))
     groups[0][0], groups[first][0] = groups[first][0], groups[0][0]
     return np.concatenate(groups)
-
-
-class FixedOrder(Sampler[int]):
-    """The whole run's order, as torch's DataLoader takes it: one epoch, however many passes."""
-
-    def __init__(self, order: NDArray[np.int64]) -> None:
-        self.order = order
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.order.tolist())
-
-    def __len__(self) -> int:
-        return len(self.order)

@@ -1,4 +1,4 @@
-"""A signal or a given step -> a checkpoint and a clean end; a second signal ends at once.
+"""A signal -> the wish to stop after this step; a second signal ends at once.
 
 The signals are Ctrl-C and SIGTERM, and those of signals.py.
 """
@@ -7,16 +7,14 @@ import signal
 import sys
 import time
 from types import FrameType, TracebackType
-from typing import Any
 
 from anima_exp.parallel.world import World
 from anima_exp.signals import FROM_CLUSTER, SAME_WISH_SECONDS, Handlers, give_back, handle
 from anima_exp.terminal import note
-from anima_exp.training.libraries import TrainerCallback
 
 
-class StopOnSignal(TrainerCallback):
-    """`with stop: trainer.train()`; afterwards `stop.received` is the signal, or None.
+class StopOnSignal:
+    """`with stop: ...`, `stop.wanted()` after each step; `stop.received` is the signal, or None.
 
     Of several processes all stop after the same step, whichever was told to. In any other thread
     than the main one no signal is handled.
@@ -44,6 +42,15 @@ class StopOnSignal(TrainerCallback):
         if kind is None and self._heard and not self.received:  # after all had agreed to go on
             signal.raise_signal(self._heard)
 
+    def wanted(self) -> bool:
+        """Whether any process has received a signal. All processes call this together.
+
+        What this process hears meanwhile counts at the next call.
+        """
+        if number := max(self.world.of_each(self._heard or 0)):
+            self.received = signal.Signals(number)
+        return self.received is not None
+
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         now = time.monotonic()
         if self._heard is not None:
@@ -56,29 +63,3 @@ class StopOnSignal(TrainerCallback):
             note(
                 f"{self._heard.name}: saving a checkpoint after this step; once more ends at once."
             )
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._agree()
-        if self.received is not None and state.global_step < state.max_steps:
-            control.should_save = True
-            control.should_training_stop = True
-
-    def on_train_end(self, *_: Any, **__: Any) -> None:
-        self._agree()  # on what came while a last checkpoint was written
-
-    def _agree(self) -> None:
-        # What this process hears meanwhile counts after the next step.
-        if number := max(self.world.of_each(self._heard or 0)):
-            self.received = signal.Signals(number)
-
-
-class PauseAt(TrainerCallback):
-    """Ends training after step `until`, so that a sweep can decide whether it is worth going on."""
-
-    def __init__(self, until: int | None) -> None:
-        self.until = until
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.until is not None and self.until <= state.global_step < state.max_steps:
-            control.should_save = True
-            control.should_training_stop = True

@@ -1,0 +1,253 @@
+"""The training loop: batches in the planned order, one optimizer step each, and what is due after.
+
+Of several processes that share a run each goes through this loop with every batch whole: step.py
+computes a share of it and sums the gradients. So all take the same optimizer steps, checkpoints
+are those of one process, and a run resumes with any number of them.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from anima_exp.config import Precision, RunConfig
+from anima_exp.data.micro_batch import Row, label_count
+from anima_exp.errors import TrainingError
+from anima_exp.model.dropout import TokenKeys
+from anima_exp.parallel.world import World
+from anima_exp.results import screen
+from anima_exp.results.files import writing
+from anima_exp.results.provenance import peak_memory_gib
+from anima_exp.training import checkpoint, old_state, state, weights
+from anima_exp.training.meter import Meter
+from anima_exp.training.optimizer import make_optimizer, make_schedule
+from anima_exp.training.seed import set_seed
+from anima_exp.training.step import Step
+from anima_exp.training.stop import StopOnSignal
+
+
+class Loop:
+    """Trains `model` on `rows` in `order`; calls `log` with each line, `evaluate` when it is due.
+
+    Args:
+        rows: indexable; each item holds `input_ids` and `labels` of one row.
+        order: row numbers, `[steps * batch_size]` or fewer: the last batch may be short.
+        keys: what the model's dropout masks come from (model/dropout.py).
+        token_budget: tokens of one forward pass, to begin with.
+        world: the processes that share the run; the first writes.
+        in_step: see step.py.
+        folder: where checkpoints go.
+        log: takes a dict with `step` and what was measured.
+        vouch: brings the journal to the disk, and returns what a checkpoint is to know of it.
+        evaluate: takes the step; measures the model as it stands.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: Any,
+        tokenizer: Any,
+        rows: Any,
+        order: NDArray[np.int64],
+        config: RunConfig,
+        keys: TokenKeys,
+        token_budget: int,
+        world: World,
+        in_step: bool,
+        folder: Path,
+        log: Callable[[dict[str, Any]], None],
+        vouch: Callable[[], dict[str, Any]],
+        evaluate: Callable[[int], None],
+    ) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self.rows, self.order = rows, order
+        self.config, self.world, self.folder = config, world, folder
+        self.log, self.vouch, self.evaluate = log, vouch, evaluate
+        self.steps = math.ceil(len(order) / config.trainer.batch_size)
+        self.done = 0  # optimizer steps
+        self.meter = Meter()
+        self.fp16 = config.trainer.precision is Precision.fp16
+        # Gradients of fp16 are too small for it, so that the loss is multiplied by a large number.
+        self.scaler = torch.amp.GradScaler(model.device.type, enabled=self.fp16)
+        self.step = Step(
+            model,
+            keys,
+            budget=token_budget,
+            precision=config.trainer.precision,
+            average=config.trainer.loss_average,
+            seed=config.seed,
+            backward=lambda loss: self.scaler.scale(loss).backward(),  # type: ignore[no-untyped-call]
+            say=screen.say_anyway,
+            world=world,
+            in_step=in_step,
+        )
+        set_seed(config.seed)
+        _use_tf32()
+        model.config.use_cache = False
+
+    def train(self, resume: Path | None, stop: StopOnSignal, *, until: int | None) -> None:
+        """Take optimizer steps to the last one, to step `until`, or until `stop` is wanted.
+
+        Args:
+            resume: a whole checkpoint to continue from.
+
+        Raises:
+            TrainingError: a loss or gradient that is not finite, or a step without any gradient.
+        """
+        trainer = self.config.trainer
+        if self.world.leads:
+            checkpoint.clear_drafts(self.folder)
+        if resume:
+            weights.load(self.model, resume)
+        self.optimizer = make_optimizer(self.model, self.config.optimizer)
+        self.schedule = make_schedule(self.optimizer, self.config.optimizer, steps=self.steps)
+        # torch's DataLoader, which earlier versions used, drew a number at its start. Bases with
+        # dropout of their own draw after it, and shall draw the same.
+        torch.empty((), dtype=torch.int64).random_()
+        if resume:
+            self._resume(resume)
+        self.meter.start_clock()
+        while self.done < self.steps:
+            norm, rate = self._optimizer_step(self._batch(self.done))
+            self.done += 1
+            last = self.done == self.steps
+            if trainer.eval_every and self.done % trainer.eval_every == 0 and not last:
+                self.evaluate(self.done)
+                self.meter.start_clock()
+            # The evaluation after the last step is the run's own (experiment.py).
+            ends = stop.wanted() or last or (until is not None and until <= self.done)
+            if self.done % trainer.log_every == 0:
+                self._log(norm, rate)
+            if self.done % trainer.save_every == 0 or ends:
+                self._save()
+            if ends:
+                break
+        stop.wanted()  # what came while a last checkpoint was written
+
+    def load_weights(self, resume: Path) -> None:
+        """Load the trained weights of a checkpoint alone, to measure them."""
+        weights.load(self.model, resume)
+        self.done = checkpoint.step(resume)
+
+    def _batch(self, number: int) -> list[Row]:
+        size = self.config.trainer.batch_size
+        return [self.rows[int(row)] for row in self.order[number * size : (number + 1) * size]]
+
+    def _optimizer_step(self, batch: list[Row]) -> tuple[float, float]:
+        """Learn from one batch; return the norm of its gradient, and the learning rate."""
+        optimizer = self.config.optimizer
+        self.model.train()
+        loss_here = self.step(batch, number=self.done)
+        if self.step.out_of_memory:
+            self.meter.token_limit = self.step.budget
+            self.meter.out_of_memory = self.step.out_of_memory
+        self.scaler.unscale_(self.optimizer)
+        norm_here: Tensor = clip_grad_norm_(self.step.learnt, optimizer.max_grad_norm or math.inf)
+        norm, loss = float(norm_here), float(loss_here)
+        self.meter.step(loss, tokens=sum(len(row["input_ids"]) for row in batch))
+        check_step(
+            self.done + 1,
+            loss,
+            norm=None if self.fp16 else norm,  # the scaler skips steps whose gradients overflow
+            labels=any(label_count(row) for row in batch),
+        )
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.scaler.get_scale() >= scale:  # else the step was skipped
+            self.schedule.step()
+        self.optimizer.zero_grad()
+        return norm, rate
+
+    def _log(self, norm: float, rate: float) -> None:
+        seen = min(self.done * self.config.trainer.batch_size, len(self.order))
+        self.log(
+            {
+                "step": self.done,
+                "epoch": seen / len(self.rows),
+                **self.meter.drain(),
+                "grad_norm": norm,
+                "learning_rate": rate,
+                "memory_gib": peak_memory_gib(),
+            }
+        )
+
+    def _save(self) -> None:
+        self.world.share(self._write_checkpoint)
+        self.meter.start_clock()
+
+    def _write_checkpoint(self) -> None:
+        try:
+            with writing(self.folder):
+                journal = self.vouch()
+                draft = self.folder / checkpoint.DRAFT / f"checkpoint-{self.done}"
+                draft.mkdir(parents=True)
+                weights.save(self.model, draft)
+                self.tokenizer.save_pretrained(draft)
+                now = state.state_of(self.optimizer, self.schedule, self.scaler)
+                state.save(draft, now, state.RandomState.now())
+                self.meter.save(draft)
+                keep = self.config.trainer.keep_checkpoints
+                checkpoint.publish(draft, self.folder, keep=keep, journal=journal)
+        except BaseException:
+            checkpoint.clear_drafts(self.folder)  # half of one would take the missing room
+            raise
+
+    def _resume(self, folder: Path) -> None:
+        read = state.load if (folder / state.FILE).exists() else old_state.load
+        found, random = read(folder)
+        state.restore(found, self.optimizer, self.schedule, self.scaler)
+        random.restore()
+        self.done = checkpoint.step(folder)
+        self.meter = Meter.load(folder)
+        self.step.out_of_memory = self.meter.out_of_memory
+        if self.meter.token_limit is not None:
+            self.step.budget = min(self.step.budget, self.meter.token_limit)
+
+
+_DIVERGED = (
+    "The run has diverged: lower optimizer.learning_rate, or use trainer.precision=bf16 or fp32."
+)
+
+
+def check_step(step: int, loss: float, *, norm: float | None, labels: bool) -> None:
+    """Raise TrainingError if step number `step` (from 1) has nothing to learn from.
+
+    Args:
+        norm: of all gradients; None if the optimizer may skip the step.
+        labels: whether any row of the batch has a label.
+    """
+    if not math.isfinite(loss):
+        raise TrainingError(f"Step {step}: the loss is {loss}. {_DIVERGED}")
+    if norm is None or (norm and math.isfinite(norm)):
+        return
+    if norm:
+        raise TrainingError(f"Step {step}: the gradient is not finite (norm {norm}). {_DIVERGED}")
+    if not labels:
+        raise TrainingError(
+            f"Step {step}: no row of the batch has a label, so no trained weight has a gradient. "
+            "See python -m anima_exp.data."
+        )
+    if step > 1:
+        # The adapter is connected, since the step before had a gradient. If its weights are huge,
+        # a normalisation layer divides by infinity: its output and all gradients are exactly 0.
+        # Whether it comes to that or to a loss of nan depends on the processor.
+        raise TrainingError(
+            f"Step {step}: every gradient is exactly 0, unlike in the step before. {_DIVERGED}"
+        )
+    raise TrainingError(
+        f"Step {step}: no trained weight has a gradient: the adapter is cut off from the loss."
+    )
+
+
+def _use_tf32() -> None:
+    """Let products of fp32 numbers be TF32 on GPUs that have it, as qlora.py."""
+    if torch.cuda.is_available() and torch.cuda.get_device_capability()[0] >= 8:
+        setattr(torch.backends, "fp32_precision", "tf32")  # noqa: B010 - mypy

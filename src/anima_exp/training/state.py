@@ -1,0 +1,197 @@
+"""What a checkpoint keeps beside weights: optimizer, schedule, loss scale, random numbers.
+
+state.json               numbers, and the names of tensors
+optimizer*.safetensors   the optimizer's tensors, in files of about a GiB
+random.safetensors       the states of the random number generators
+
+Reading these files runs no code that they hold. Checkpoints of earlier versions: old_state.py.
+"""
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anima_exp import json_text
+from anima_exp.errors import RunError
+from anima_exp.libraries.bitsandbytes_internals import has_own_states, load_into_pages
+from anima_exp.training import manifest
+
+FILE = manifest.STATE
+_SCHEMA = 1
+_FILE_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class State:
+    optimizer: dict[int, Any]  # by number of a parameter: tensors and numbers by name, nested
+    learning_rates: list[float]  # of the optimizer's groups
+    schedule: int  # the steps that it has made; with fp16 the optimizer may skip some
+    scaler: dict[str, Any]  # of the loss with fp16, else empty
+
+
+@dataclass(frozen=True)
+class RandomState:
+    """What the generators of Python, NumPy, torch and of each GPU will draw next."""
+
+    python: Any
+    numpy: Any
+    torch: Tensor
+    cuda: list[Tensor]
+
+    @classmethod
+    def now(cls) -> "RandomState":
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return cls(random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda)
+
+    def restore(self) -> None:
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
+        torch.set_rng_state(self.torch)
+        if torch.cuda.is_available():
+            for gpu, one in enumerate(self.cuda[: torch.cuda.device_count()]):
+                torch.cuda.set_rng_state(one, gpu)
+
+
+def state_of(
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    scaler: torch.amp.GradScaler,
+) -> State:
+    rates = [float(group["lr"]) for group in optimizer.param_groups]
+    return State(optimizer.state_dict()["state"], rates, schedule.last_epoch, scaler.state_dict())
+
+
+def restore(
+    state: State,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    scaler: torch.amp.GradScaler,
+) -> None:
+    """Continue where `state` was taken. All settings stay those of the run."""
+    values = optimizer.state_dict()
+    for group, rate in zip(values["param_groups"], state.learning_rates, strict=True):
+        group["lr"] = rate
+    values["state"] = state.optimizer
+    if has_own_states(optimizer):
+        load_into_pages(optimizer, values)
+    else:
+        optimizer.load_state_dict(values)
+    schedule.last_epoch = state.schedule
+    if state.scaler:
+        scaler.load_state_dict(state.scaler)
+
+
+def save(folder: Path, state: State, numbers: RandomState) -> None:
+    """Write `state` and `numbers` to `folder`."""
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Tensor] = {}
+    written = _without_tensors(state.optimizer, tensors, "", {})
+    for count, some in enumerate(_files(tensors)):
+        save_file(some, folder / f"optimizer{f'-{count}' if count else ''}.safetensors")
+    version, keys, gauss = numbers.python
+    kind, words, *rest = numbers.numpy
+    generators = {
+        "torch": numbers.torch,
+        "python": torch.tensor(keys, dtype=torch.int64),
+        "numpy": torch.from_numpy(words.astype(np.int64)),
+        **{f"cuda.{gpu}": one for gpu, one in enumerate(numbers.cuda)},
+    }
+    save_file(generators, folder / "random.safetensors")
+    values = {
+        "schema_version": _SCHEMA,
+        "optimizer": written,
+        "learning_rates": state.learning_rates,
+        "schedule": state.schedule,
+        "scaler": state.scaler,
+        "random": {"python": [version, gauss], "numpy": [kind, *rest]},
+    }
+    (folder / FILE).write_text(json.dumps(values), encoding="utf-8")
+
+
+def load(folder: Path) -> tuple[State, RandomState]:
+    """Return what `save` has written to `folder`.
+
+    Raises:
+        RunError: a newer version of anima_exp wrote it.
+    """
+    values = json_text.read_table(folder / FILE)
+    if values["schema_version"] > _SCHEMA:
+        raise RunError(
+            f"{folder} was written by a newer version of anima_exp. Finish the run with that "
+            "version; or give this run another folder=... to train it anew."
+        )
+    tensors: dict[str, Tensor] = {}
+    for path in sorted(folder.glob("optimizer*.safetensors")):
+        tensors |= _read(path)
+    optimizer = _with_tensors(values["optimizer"], tensors)
+    generators = _read(folder / "random.safetensors")
+    (version, gauss), (kind, *rest) = values["random"]["python"], values["random"]["numpy"]
+    cuda = sum(name.startswith("cuda.") for name in generators)
+    numbers = RandomState(
+        python=(version, tuple(generators["python"].tolist()), gauss),
+        numpy=(kind, generators["numpy"].numpy().astype(np.uint32), *rest),
+        torch=generators["torch"],
+        cuda=[generators[f"cuda.{gpu}"] for gpu in range(cuda)],
+    )
+    state = State(
+        {int(number): one for number, one in optimizer.items()},
+        values["learning_rates"],
+        values["schedule"],
+        values["scaler"],
+    )
+    return state, numbers
+
+
+def _without_tensors(
+    value: Any, tensors: dict[str, Tensor], name: str, seen: dict[Any, str]
+) -> Any:
+    """`value` with the name of a tensor in place of each; those are added to `tensors`.
+
+    8-bit optimizers share one table between all weights: it is written once.
+    """
+    if isinstance(value, dict):
+        return {
+            str(key): _without_tensors(one, tensors, f"{name}.{key}".strip("."), seen)
+            for key, one in value.items()
+        }
+    if not isinstance(value, Tensor):
+        return value
+    same = value.data_ptr(), value.device, value.dtype, value.shape, value.stride()
+    if same not in seen:
+        seen[same] = name
+        tensors[name] = value.contiguous()
+    return seen[same]
+
+
+def _with_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_tensors(one, tensors) for key, one in value.items()}
+    return tensors[value] if isinstance(value, str) else value
+
+
+def _files(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """What goes into one file each: safetensors copies all of a file from the GPU at once."""
+    some: dict[str, Tensor] = {}
+    for name, one in tensors.items():
+        if some and sum(other.nbytes for other in some.values()) + one.nbytes > _FILE_BYTES:
+            yield some
+            some = {}
+        some[name] = one
+    if some:
+        yield some
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        # Copies: the file is deleted when newer checkpoints are there.
+        return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
