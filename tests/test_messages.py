@@ -89,8 +89,8 @@ def train(*overrides):
         ("lora.rnak=8", "anima_exp: There is no setting 'lora.rnak'."),
         ("+lora.rnak=8", "anima_exp: There is no setting 'lora.rnak'."),
         ("trainer.steps=null", "anima_exp: A run needs an end: give trainer.steps=1000 or"),
-        ("data.recipe=alpca", "anima_exp: data.recipe=alpca is not a function in"),
-        ("data.prompt_template=alpca", "anima_exp: data.prompt_template=alpca is not a function"),
+        ("data.recipe=alpca", "anima_exp: data.recipe=alpca: there is no such recipe."),
+        ("data.prompt_template=alpca", "anima_exp: data.prompt_template=alpca: there is no such"),
         ("lora=none", "anima_exp: lora=none trains every weight"),
         (
             "~lora.rank",
