@@ -17,6 +17,7 @@ from anima_exp.config import RunConfig
 from anima_exp.cpu_memory import keep_freed_memory
 from anima_exp.errors import AnimaError, InUse, Paused, RunEnded, Stopped
 from anima_exp.events import listening
+from anima_exp.libraries.torch_internals import lost_gpu_in_fork
 from anima_exp.signals import stop_on_signals
 from anima_exp.sweep.job import Outcome
 from anima_exp.sweep.slots import Place
@@ -81,8 +82,7 @@ def _outcome(work: Work, config: RunConfig, until: int | None) -> Outcome:
 
 
 def _forked_too_late() -> bool:
-    torch = sys.modules.get("torch")
-    return bool(torch and torch.cuda._is_in_bad_fork())
+    return "torch" in sys.modules and lost_gpu_in_fork()
 
 
 def _use(place: Place) -> None:
