@@ -17,7 +17,7 @@ class Record:
 
     name: str
     settings: dict[str, Any]  # every setting, flattened: {"lora.rank": 64, ...}
-    scores: dict[str, float]  # after training: heldout_loss, exact_match, ...
+    scores: dict[str, float]  # of the weights that the run leaves: heldout_loss, exact_match, ...
     scores_before: dict[str, float]  # the same at step 0
     steps: int
     tokens: int  # trained on, padding left out
@@ -43,6 +43,16 @@ class Record:
     results_version: int = 1  # identity.RESULTS_VERSION
     places: dict[str, str] = field(default_factory=dict)  # relative paths of settings, in full
     wandb: str | None = None  # the run's page, or the command that syncs it
+    best: dict[str, Any] = field(
+        default_factory=dict
+    )  # with trainer.keep_best: metric, value, step
+    scores_last: dict[str, float] = field(default_factory=dict)  # of the last step, likewise
+    ended: str = ""  # why before the planned last step
+
+    @property
+    def left_at(self) -> int:
+        """The step whose weights the run leaves."""
+        return int(self.best.get("step", self.steps))
 
     def save(self, folder: Path) -> None:
         write_json(folder / RECORD, asdict(self))
