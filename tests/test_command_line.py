@@ -170,6 +170,11 @@ def test_info_takes_a_setting_for_none_of_its_words():
             "one run for each.",
         ),
         (["model=[tiny]"], "model=[tiny]: model takes one name, not a list. Write model=tiny."),
+        (
+            ["tracking=[none, wandb]"],
+            "tracking=[none,wandb]: none stands for no tracker, so it excludes the others. Remove "
+            "none, or write tracking=none.",
+        ),
         (["lora.ränk=3"], "There is no setting 'lora.ränk'. Did you mean 'lora.rank'?"),
     ],
 )
@@ -179,8 +184,11 @@ def test_a_mistake_in_the_words_is_one_line(arguments, line):
     assert str(error.value) == line
 
 
-def test_several_evals_are_a_list():
-    assert composable(["evals=[heldout,mmlu]"]) == ["evals=[heldout,mmlu]"]
+@pytest.mark.parametrize(
+    "one", ["evals=[heldout,mmlu]", "tracking=[wandb,tensorboard]", "tracking=[none]"]
+)
+def test_several_evals_or_trackers_are_a_list(one):
+    assert composable([one]) == [one]
 
 
 @pytest.mark.parametrize("text", [one for one in ODD if one.strip() == one])

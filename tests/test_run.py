@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -318,11 +319,16 @@ def test_no_key_reaches_a_file(config, monkeypatch):
     secret = "0123456789abcdef0123456789abcdef01234567"
     monkeypatch.setenv("WANDB_API_KEY", secret)
     monkeypatch.setenv("HF_TOKEN", f"hf_{secret}")
-    wanted = config("tracking=wandb", "trainer.steps=1")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", secret)
+    monkeypatch.setenv("TRACKIO_WRITE_TOKEN", secret)
+    installed = [name for name in ("wandb", "tensorboard", "mlflow") if find_spec(name)]
+    wanted = config(f"tracking=[{','.join(installed)}]", "trainer.steps=1")
     run(wanted)
     record = json.loads((folder_of(wanted) / "record.json").read_text())
     assert record["wandb"].startswith("W&B offline; later: wandb sync ")
-    files = [path for path in folder_of(wanted).rglob("*") if path.is_file()]
+    assert list(record["tracking"]) == installed
+    assert record["tracking"]["wandb"] == record["wandb"]
+    files = [path for path in folder_of(wanted).parent.rglob("*") if path.is_file()]
     assert any(path.suffix == ".wandb" for path in files)
     assert [path for path in files if secret.encode() in path.read_bytes()] == []
 

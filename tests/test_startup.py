@@ -11,7 +11,8 @@ from hydra.core.config_store import ConfigStore
 
 from anima_exp.compose import command
 
-HEAVY = ("torch", "transformers", "datasets", "peft", "bitsandbytes", "wandb", "numpy", "rich")
+TRACKERS = ("wandb", "tensorboard", "mlflow", "trackio")
+HEAVY = ("torch", "transformers", "datasets", "peft", "bitsandbytes", "numpy", "rich", *TRACKERS)
 
 
 def loaded_by(code, of=HEAVY):
@@ -53,7 +54,8 @@ import anima_exp.sweep.launch
 runpy.run_module("anima_exp.train", run_name="__main__")
 """
     heavy = set(loaded_by(code))
-    assert not heavy & {"torch", "transformers", "datasets", "peft", "bitsandbytes"}
+    unused = {"torch", "transformers", "datasets", "peft", "bitsandbytes", *TRACKERS}
+    assert not heavy & unused
 
 
 def test_the_tiny_run_loads_nothing_that_it_does_not_use(tmp_path):
@@ -64,7 +66,7 @@ sys.argv = ["train", "runs={tmp_path}", "tracking=none", "trainer.steps=1", "eva
 runpy.run_module("anima_exp.train", run_name="__main__")
 """
     unused = (
-        "wandb",
+        *TRACKERS,
         "plotly",
         "openai",
         "optuna",

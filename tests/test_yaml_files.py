@@ -176,3 +176,21 @@ def test_nan_among_the_factors_is_refused(own, command):
     status, said, _ = command("-m", "sweep=far", "dry_run=true")
     assert (status, said.count("\n")) == (1, 1)
     assert "factors of trainer.steps: 1,nan must be finite numbers." in said
+
+
+def test_a_file_may_choose_several_trackers_but_not_none_with_others(command, own, monkeypatch):
+    header = "# @package _global_\ndefaults:\n  - override /tracking: "
+    own("experiment/two.yaml", f"{header}[wandb, trackio]\n")
+    own("experiment/odd.yaml", f"{header}[none, wandb]\n")
+    words = ["train", "--config-dir", "own", "experiment=two"]
+    monkeypatch.setattr(sys, "argv", words)
+    configs = []
+    compose.command(configs.append)
+    assert configs[0].tracking.trackio
+    assert configs[0].tracking.mode.value == "auto"
+    status, said, _ = command("experiment=odd")
+    assert (status, said) == (
+        1,
+        "anima_exp: In own/experiment/odd.yaml: tracking: [none, wandb]: none stands for no "
+        "tracker, so it excludes the others. Remove none, or write tracking=none.\n",
+    )

@@ -22,6 +22,7 @@ def check(config: RunConfig) -> None:
     _schedule(config)
     _best(config)
     _several_gpus(config)
+    _tracking(config)
     if config.evals.answers:
         _answering(config.evals.answers, "evals.answers.")
     if isinstance(config, AnsweringConfig):
@@ -206,6 +207,17 @@ def _several_gpus(config: RunConfig) -> None:
             "trainer.shard_base=true splits a frozen base, but lora=none trains every weight. "
             "Keep an adapter, or use model.device_map=auto."
         )
+
+
+def _tracking(config: RunConfig) -> None:
+    tracking = config.tracking
+    for name in ("mlflow_uri", "trackio_space"):
+        value, tracker = getattr(tracking, name), name.partition("_")[0]
+        if value and not getattr(tracking, tracker):
+            raise ConfigError(
+                f"tracking.{name}={value} has no effect, because {tracker} is off. Choose it with "
+                f"tracking={tracker}, or with others: tracking=[wandb,{tracker}]."
+            )
 
 
 def _answering(config: AnsweringConfig, group: str) -> None:

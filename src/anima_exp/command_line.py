@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, get_args, get_origin
 
+from anima_exp import yaml_files
 from anima_exp.errors import ConfigError
 from anima_exp.messages import takes_one_file, unknown_setting
 from anima_exp.program_settings import former_names, settings
@@ -118,6 +119,8 @@ def _refuse_list(group: str, names: Sequence[str]) -> None:
     Hydra would lay one file over the other: the rows of one data set with the limits, held-out
     split and answers of another.
     """
+    if group == "tracking":
+        refuse_none_with_others(f"{group}=[{','.join(names)}]", names)
     if not names[0] or not takes_one_file(group):
         return
     given = f"{group}=[{','.join(names)}]: {group} takes one name, not a list."
@@ -135,6 +138,13 @@ def _mix(group: str) -> str:
     return " To train on several sets in one run, join their rows in a file: data.path=FILE."
 
 
+def refuse_none_with_others(given: str, names: Sequence[str]) -> None:
+    """Raise ConfigError for `tracking=[none,wandb]`; `given` is how the user writes it."""
+    if "none" in names and len(names) > 1:
+        why = "none stands for no tracker, so it excludes the others."
+        raise ConfigError(f"{given}: {why} Remove none, or write tracking=none.")
+
+
 def refuse_lists(chosen: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """Raise ConfigError if a defaults list in a file of the user chooses several of one group.
 
@@ -142,7 +152,9 @@ def refuse_lists(chosen: Mapping[str, Any], overrides: Sequence[str]) -> None:
         chosen: hydra.runtime.choices, which leave out a group of several.
         overrides: hydra.overrides.task, where `~tracking` removes a group.
     """
-    for group in ("model", "data", "quant", "lora", "optimizer", "trainer", "tracking"):
+    for file, names in yaml_files.lists("tracking"):
+        refuse_none_with_others(f"In {file}: tracking: [{', '.join(names)}]", names)
+    for group in ("model", "data", "quant", "lora", "optimizer", "trainer"):
         if takes_one_file(group) and group not in chosen and f"~{group}" not in overrides:
             raise ConfigError(
                 f"{group}: a defaults list gives several names, but {group} takes one.{_mix(group)}"

@@ -145,7 +145,8 @@ def _run(
     starts = folder.count_start(again=bool(resume)) if world.leads else 0
     journal: Journal | NoJournal = NoJournal()
     if world.leads:
-        tracker = Tracker(config, folder.path, processes=world.size)
+        redo_from = 0 if resumed_at is None else min(resumed_at + 1, setup.steps)
+        tracker = Tracker(config, folder.path, processes=world.size, redo_from=redo_from)
         journal = Journal(
             folder.path,
             tracker=tracker,
@@ -153,6 +154,8 @@ def _run(
             resumed_at=resumed_at,
             vouched=manifest.journal(resume) if resume else None,
         )
+        if resume:
+            journal.resume_tracking()
 
     best = Best.of(config.trainer)
 
@@ -196,7 +199,8 @@ def _run(
         raise
     journal.finish(ending.scores)
     if isinstance(journal, Journal):
-        record = replace(record, wandb=journal.tracker.note)  # W&B may have broken as it finished
+        notes = journal.tracker.notes  # a tracker may have broken as it finished
+        record = replace(record, wandb=notes.get("wandb"), tracking=notes)
         with writing(folder.path):
             journal.vouch()
             record.save(folder.path)

@@ -42,7 +42,8 @@ def unknown_setting(key: str) -> str:
 
 def takes_one_file(group: str) -> bool:
     """Whether a group of the schema is one file of conf/, not several as evals=[heldout,mmlu]."""
-    return is_dataclass(settings().get(group)) and group != "evals" and bool(choices(group))
+    several = group in ("evals", "tracking")
+    return is_dataclass(settings().get(group)) and not several and bool(choices(group))
 
 
 def choices(group: str) -> list[str]:

@@ -148,9 +148,13 @@ It is model.revision.
     model_revision revision_of_model
 It is model.max_memory_gib, with model.device_map=auto.
     max_memory_mb max_memory
-It is tracking=wandb or tracking=none.
-    report_to use_wandb wandb wandb_mode logger tensorboard use_tensorboard mlflow swanlab
-    use_swanlab logging_dir wandb_log_model wandb_watch
+It is tracking=wandb, tensorboard, mlflow, trackio or none; several: tracking=[wandb,tensorboard].
+    report_to use_wandb wandb wandb_mode logger tensorboard use_tensorboard mlflow use_mlflow
+    trackio use_trackio swanlab use_swanlab logging_dir tensorboard_dir wandb_log_model wandb_watch
+It is tracking.mlflow_uri.
+    mlflow_tracking_uri
+It is tracking.trackio_space.
+    trackio_space_id
 It is tracking.project.
     wandb_project project_name
 It is tracking.entity.

@@ -14,6 +14,7 @@ from anima_exp.model import place
 from anima_exp.model.base_files import check_base_files, check_has_tokenizer
 from anima_exp.parallel.place import Place
 from anima_exp.paths import expanded
+from anima_exp.results.tracking import check_installed, chosen
 from anima_exp.terminal import tell
 
 
@@ -39,10 +40,13 @@ def check_files(config: RunConfig) -> None:
 def check_machine(config: RunConfig) -> None:
     """Raise for a precision that this machine cannot do, or a hub id that cannot be loaded.
 
+    The library of a tracker that is not installed is a mistake too.
+
     Raises:
         ModelError, DataError: the hub does not have it, or it cannot be reached.
     """
     machine.check_precision(config.trainer.precision)
+    check_installed(config)
     check_hub(config)
 
 
@@ -59,6 +63,7 @@ def check_hub(config: RunConfig) -> None:
 def check_hubs(configs: Iterable[RunConfig]) -> None:
     """`check_hub` for the cells of a sweep: each id is asked for once."""
     for config in _different(configs):
+        check_installed(config)
         check_hub(config)
 
 
@@ -75,6 +80,7 @@ def check_dry(configs: Iterable[RunConfig], *, here: bool = True) -> None:
         if here:
             machine.check_precision(config.trainer.precision)
         tokenise.check_rows(config.data)
+        check_installed(config)
         try:
             check_hub(config)
         except AnimaError:
@@ -90,7 +96,7 @@ def _different(configs: Iterable[RunConfig]) -> list[RunConfig]:
     found: dict[str, RunConfig] = {}
     for config in configs:
         evals = [getattr(config.evals, name) for name in BENCHMARKS]
-        key = repr((config.data, config.model, evals, config.trainer.precision))
+        key = repr((config.data, config.model, evals, config.trainer.precision, chosen(config)))
         found.setdefault(key, config)
     return list(found.values())
 

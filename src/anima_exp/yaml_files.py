@@ -6,6 +6,7 @@ ten lines can fill any memory. So a file is checked before it is read.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
@@ -48,6 +49,27 @@ def setting(key: str) -> str | None:
         if not _is_ours(path) and path.is_file() and key in _keys(name, path):
             found = shown(path)
     return found
+
+
+def lists(group: str) -> Iterator[tuple[str, list[str]]]:
+    """Each list that a defaults list of the user's files gives a group, after the file."""
+    for path in _read.values():
+        if not _is_ours(path) and path.is_file():
+            for chosen, names in _chosen_lists(path, path.stat().st_mtime_ns):
+                if chosen == group:
+                    yield shown(path), names
+
+
+@cache
+def _chosen_lists(path: Path, _changed: int) -> list[tuple[str, list[str]]]:
+    data = yaml.safe_load(path.read_bytes())
+    entries = data.get("defaults") if isinstance(data, dict) else None
+    return [
+        (str(key).rpartition(" ")[2].strip("/"), [str(one) for one in value])
+        for entry in (entries if isinstance(entries, list) else [])
+        for key, value in (entry.items() if isinstance(entry, dict) else [])
+        if isinstance(value, list)
+    ]
 
 
 def _keys(name: str, path: Path) -> set[str]:

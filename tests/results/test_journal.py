@@ -7,7 +7,7 @@ from anima_exp.results.tracking import Tracker
 @pytest.fixture
 def journal(compose, tmp_path):
     tracker = Tracker(compose("tracking=none"), tmp_path)
-    assert tracker.note is None
+    assert tracker.notes == {}
 
     def _journal(resumed_at=None):
         return Journal(tmp_path, tracker=tracker, steps=4, resumed_at=resumed_at)

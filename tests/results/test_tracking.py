@@ -4,8 +4,11 @@ import time
 import pytest
 
 from anima_exp.config import TrackingMode
-from anima_exp.results import tracking, wandb_account
-from anima_exp.results.tracking import Tracker, _mode, _run_id
+from anima_exp.results import wandb_account
+from anima_exp.results.trackers import wandb as tracking
+from anima_exp.results.trackers.base import TrackedRun
+from anima_exp.results.trackers.wandb import WandB, _mode, _run_id
+from anima_exp.results.tracking import Tracker
 from anima_exp.results.wandb_account import has_key, without_keys
 
 
@@ -84,7 +87,7 @@ def test_a_tracker_that_is_off_does_nothing(compose, tmp_path, monkeypatch, over
     tracker = Tracker(compose(override), tmp_path)
     tracker.log({"step": 1, "loss": 2.0})
     tracker.finish({"heldout_loss": 1.0})
-    assert tracker.note is None
+    assert tracker.notes == {}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -114,7 +117,7 @@ def test_a_server_that_never_answers_leaves_the_run_offline(online, compose, tmp
     tracker.finish({"heldout_loss": 1.0})
     assert time.monotonic() - begun < 15
     (kept,) = (tmp_path / "wandb").glob("offline-run-*")
-    assert tracker.note == f"W&B offline; later: wandb sync {kept}"
+    assert tracker.notes["wandb"] == f"W&B offline; later: wandb sync {kept}"
     assert list(kept.glob("*.wandb"))
     assert "0" * 40 not in "".join(capfd.readouterr())
 
@@ -138,7 +141,7 @@ def test_a_resumed_run_names_all_that_was_kept_offline(no_key, compose, tmp_path
         tracker.finish()
         time.sleep(1.1)  # W&B names a folder by the second
     first, second = sorted((tmp_path / "wandb").glob("offline-run-*"))
-    assert tracker.note == f"W&B offline; later: wandb sync {first} {second}"
+    assert tracker.notes["wandb"] == f"W&B offline; later: wandb sync {first} {second}"
     next(first.glob("*.wandb")).with_suffix(".wandb.synced").touch()
     assert tracking._how_to_sync(tmp_path / "wandb", _run_id(tmp_path)) == (
         f"W&B offline; later: wandb sync {second}"
@@ -152,13 +155,13 @@ def test_an_end_that_the_network_holds_up_is_waited_for_in_bounds(no_key, compos
         def finish(self, exit_code):
             time.sleep(5)
 
-    tracker = Tracker(compose("tracking.mode=disabled"), tmp_path)
+    tracker = WandB(TrackedRun(compose("tracking.mode=offline"), tmp_path, "name", {}))
     tracker._run = Stuck()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tracking, "_LAST_CONTACT_SECONDS", 0.2)
         patch.setattr(tracking, "_GRACE_SECONDS", 0.1)
         begun = time.monotonic()
-        tracker.finish()
+        tracker.finish(None, failed=False)
     assert time.monotonic() - begun < 2
     assert tracker.note == (
         f"W&B did not accept everything within 0.2 s; later: wandb sync {tmp_path}/run-1"

@@ -1,4 +1,4 @@
-"""Everything a run measures, told to its files, to W&B and to the terminal."""
+"""Everything a run measures, told to its files, to the trackers and to the terminal."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,6 +109,12 @@ class Journal:
             self.tracker.log_generations(step, answers)
         self._progress.scores(step, scores)
 
+    def resume_tracking(self) -> None:
+        """Log what earlier starts computed, where a tracker does not have it."""
+        rows = self._metrics.rows()
+        steps = sorted({row["step"] for row in self._generations.rows()})
+        self.tracker.resume(rows, [(step, self.answers(step)) for step in steps])
+
     def close(self) -> None:
         self._progress.close()
 
@@ -118,7 +124,7 @@ class Journal:
         self.tracker.finish(failed=not orderly)
 
     def finish(self, scores: dict[str, float]) -> None:
-        """Tell W&B the scores of the weights that the run leaves."""
+        """Tell the trackers the scores of the weights that the run leaves."""
         self.tracker.finish(scores)
 
     def answers(self, step: int) -> list[tuple[str, str]]:

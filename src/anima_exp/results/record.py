@@ -43,10 +43,11 @@ class Record:
     results_version: int = 1  # identity.RESULTS_VERSION
     places: dict[str, str] = field(default_factory=dict)  # relative paths of settings, in full
     wandb: str | None = None  # the run's page, or the command that syncs it
-    best: dict[str, Any] = field(
-        default_factory=dict
-    )  # with trainer.keep_best: metric, value, step
-    scores_last: dict[str, float] = field(default_factory=dict)  # of the last step, likewise
+    tracking: dict[str, str] = field(default_factory=dict)  # the same by tracker, wandb among them
+    # With trainer.keep_best: the metric, its best value and the step whose weights are left; and
+    # the scores of the last step.
+    best: dict[str, Any] = field(default_factory=dict)
+    scores_last: dict[str, float] = field(default_factory=dict)
     ended: str = ""  # why before the planned last step
 
     @property

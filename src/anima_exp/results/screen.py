@@ -145,8 +145,8 @@ def show_summary(
         )
     say(f"run      {trained.parent}")
     say(f"{trained.name:<8} {trained}")
-    if record.wandb:
-        say(f"track    {record.wandb}")
+    for note in record.tracking.values():
+        say(f"track    {note}")
     say("next     the same command with -m seed=1,2,3 shows how much of this is chance")
     if record.settings["model.source"] == "tiny":
         say("         python -m anima_exp.train -m sweep=demo")

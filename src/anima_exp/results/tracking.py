@@ -1,178 +1,143 @@
-"""Metrics and generations -> Weights & Biases, which may fail without the run noticing.
+"""Log a run to all trackers that it chose; no error of one of them stops the run.
 
-Keys come from WANDB_API_KEY or `wandb login` alone; nothing here reads or writes one.
+    tracking=wandb   tracking=[wandb,tensorboard]   tracking=none
+
+Each tracker gets the same metrics under the same names. Keys come from each library's own
+environment variables or login: no setting holds one.
 """
 
-import secrets
-import shlex
-import threading
-import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from anima_exp.config import RunConfig, TrackingMode
-from anima_exp.errors import first_line
-from anima_exp.results import identity, wandb_account
-from anima_exp.results.files import write_text
+from anima_exp.errors import ConfigError, first_line
+from anima_exp.results import identity, screen
+from anima_exp.results.trackers import mlflow, tensorboard, trackio, wandb
+from anima_exp.results.trackers.background import InBackground
+from anima_exp.results.trackers.base import (
+    Pairs,
+    Row,
+    RunTracker,
+    TrackedRun,
+    metrics,
+    without_secrets,
+)
 
-_FIRST_CONTACT_SECONDS = 30
-_LAST_CONTACT_SECONDS = 60  # for what is still to be sent at the end
-_GRACE_SECONDS = 15  # until W&B's own process must have noticed that its time is over
+# Those that may wait for a server run in a thread of their own; W&B has a process for that.
+_TRACKERS: dict[str, Callable[[TrackedRun], RunTracker]] = {
+    "wandb": wandb.WandB,
+    "tensorboard": tensorboard.TensorBoard,
+    "mlflow": lambda run: InBackground(mlflow.MLflow(run)),
+    "trackio": lambda run: InBackground(trackio.Trackio(run)),
+}
+_LABELS = dict(zip(_TRACKERS, ("W&B", "TensorBoard", "MLflow", "trackio"), strict=True))
+
+
+def chosen(config: RunConfig) -> list[str]:
+    """Return the names of the trackers that the settings switch on."""
+    on = {
+        "wandb": config.tracking.mode is not TrackingMode.disabled,
+        "tensorboard": config.tracking.tensorboard,
+        "mlflow": config.tracking.mlflow,
+        "trackio": config.tracking.trackio,
+    }
+    return [name for name in _TRACKERS if on[name]]
+
+
+def check_installed(config: RunConfig) -> None:
+    """Raise ConfigError for a tracker whose library is not installed, before anything is loaded."""
+    for name in chosen(config):
+        needed = {name}
+        if name == "mlflow" and mlflow.needs_database(config):
+            needed |= {"sqlalchemy", "alembic"}  # mlflow-skinny comes without them
+        if name != "wandb" and (missing := [one for one in sorted(needed) if not find_spec(one)]):
+            raise ConfigError(
+                f"tracking={name} needs {missing[0]}, which is not installed: "
+                f"pip install 'anima-exp[{name}]'"
+            )
 
 
 class Tracker:
-    """One W&B run, or none (`tracking=none`, W&B broken): then every call does nothing.
+    """All trackers of a run. One that raises is dropped, with a line that says why.
 
-    `note` says in one line where the run can be seen, or how to sync it later.
+    `notes` has a line for each tracker: where the run can be seen, or why it is not there.
+
+    Args:
+        redo_from: the first step that this start computes again; 0 if the run starts anew.
     """
 
-    def __init__(self, config: RunConfig, folder: Path, *, processes: int = 1) -> None:
-        self.processes = processes
-        self.note: str | None = None
-        self._run: Any = None
-        if config.tracking.mode is TrackingMode.disabled:
+    def __init__(
+        self, config: RunConfig, folder: Path, *, processes: int = 1, redo_from: int = 0
+    ) -> None:
+        self.notes: dict[str, str] = {}
+        self._on: dict[str, RunTracker] = {}
+        names = chosen(config)
+        if not names:
             return
-        try:
-            self._start(config, folder)
-        except Exception as error:  # whatever W&B does, the run goes on
-            self._give_up(error)
-
-    def log(self, row: dict[str, Any]) -> None:
-        if self._run is None:
-            return
-        try:
-            values = {k: v for k, v in row.items() if k != "step" and isinstance(v, int | float)}
-            self._run.log(values, step=row["step"])
-        except Exception as error:
-            self._give_up(error)
-
-    def log_generations(self, step: int, generations: list[tuple[str, str]]) -> None:
-        """(prompt, response) pairs as a W&B table."""
-        if self._run is None:
-            return
-        try:
-            import wandb
-
-            rows = [[step, prompt, response] for prompt, response in generations]
-            table = wandb.Table(columns=["step", "prompt", "response"], data=rows)
-            self._run.log({"generations": table}, step=step)
-        except Exception as error:
-            self._give_up(error)
-
-    def finish(self, scores: dict[str, float] | None = None, *, failed: bool = False) -> None:
-        if self._run is None:
-            return
-        try:
-            for key, value in (scores or {}).items():
-                self._run.summary[key] = value
-            self._finish(int(failed))
-        except Exception as error:
-            self._give_up(error)
-        self._run = None
-
-    def _finish(self, exit_code: int) -> None:
-        """Finish the W&B run, and wait for a limited time only."""
-        offline = bool(self._run.offline)
-        folder = Path(self._run.dir).parent
-        errors: list[Exception] = []
-
-        def finish() -> None:
+        settings = {**identity.flatten(config), "processes": processes}
+        run = TrackedRun(config, folder, identity.name(config), settings, redo_from)
+        for name in names:
             try:
-                self._run.finish(exit_code=exit_code)
-            except Exception as error:
-                errors.append(error)
+                tracker = _TRACKERS[name](run)
+                tracker.start()
+            except Exception as error:  # whatever the library does, the run continues
+                self._drop(name, error)
+            else:
+                self._on[name] = tracker
+                if tracker.live and tracker.note:
+                    screen.say(f"track    {tracker.note}")
+        self._take_notes()
 
-        finishing = threading.Thread(target=finish, daemon=True)
-        finishing.start()
-        finishing.join(_LAST_CONTACT_SECONDS + _GRACE_SECONDS)
-        if finishing.is_alive() or any(isinstance(one, TimeoutError) for one in errors):
-            self.note = (
-                f"W&B did not accept everything within {_LAST_CONTACT_SECONDS:g} s; later: "
-                f"wandb sync {shlex.quote(str(folder))}"
-            )
-        elif errors:
-            raise errors[0]
-        elif offline:
-            self.note = _how_to_sync(folder.parent, str(self._run.id))
+    def resume(
+        self, rows: Iterable[Mapping[str, Any]], generations: Iterable[tuple[int, Pairs]]
+    ) -> None:
+        """Log what earlier starts computed, where a tracker does not have it."""
+        known, texts = [metrics(row) for row in rows], list(generations)
+        self._each(lambda tracker: tracker.resume(known, texts))
 
-    def _start(self, config: RunConfig, folder: Path) -> None:
-        import wandb
+    def log(self, row: Mapping[str, Any]) -> None:
+        rows: Sequence[Row] = [metrics(row)]
+        self._each(lambda tracker: tracker.log(rows))
 
-        mode: Any = _mode(config.tracking.mode)
-        if mode == "disabled":
-            return
-        name = identity.name(config)
-        settings: dict[str, Any] = {
-            "silent": True,
-            "console": "off",
-            "init_timeout": _FIRST_CONTACT_SECONDS,
-            "x_disable_machine_info": True,
-            "disable_git": True,
-            "disable_code": True,
-            "x_save_requirements": False,  # record.json names the versions that matter
-        }
-        if "finish_timeout" in wandb.Settings.model_fields:
-            settings |= {"finish_timeout": _LAST_CONTACT_SECONDS, "finish_timeout_raises": True}
-        tags = [config.model.name, config.data.name, config.quant.type.value, *config.tracking.tags]
-        how: dict[str, Any] = {
-            "project": config.tracking.project,
-            "entity": config.tracking.entity,
-            "group": config.tracking.group,
-            "tags": sorted(set(tags)),
-            "id": _run_id(folder),
-            "name": name,
-            "resume": "allow",
-            "config": {**identity.flatten(config), "processes": self.processes},
-            # W&B's own process may be one that a parent started, in another folder.
-            "dir": str(folder.resolve()),
-        }
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # W&B's own, about its own dependencies
-            try:
-                self._run = wandb.init(mode=mode, settings=wandb.Settings(**settings), **how)
-            except Exception:
-                if mode != "online" or config.tracking.mode is TrackingMode.online:
-                    raise
-                if wandb.run is not None:  # the caller's own, which a teardown would end
-                    raise
-                mode = "offline"
-                wandb.teardown()  # else its process keeps the id of the run that did not begin
-                self._run = wandb.init(mode=mode, settings=wandb.Settings(**settings), **how)
-        if mode == "online":
-            self.note = f"W&B: {self._run.url}"
-        else:
-            self.note = _how_to_sync(Path(self._run.dir).parents[1], str(self._run.id))
+    def log_generations(self, step: int, generations: Pairs) -> None:
+        """Log (prompt, response) pairs."""
+        self._each(lambda tracker: tracker.log_generations(step, generations))
 
-    def _give_up(self, error: Exception) -> None:
-        reason = wandb_account.without_keys(first_line(error))
-        self.note = f"W&B is off: {reason} The run goes on; metrics.jsonl has everything."
-        self._run = None
+    def finish(self, scores: Mapping[str, float] | None = None, *, failed: bool = False) -> None:
+        """Close the run in each tracker. `scores` is None if it ends before its last step."""
+        threads = [
+            # At the same time: each may wait for its server until its own limit.
+            Thread(target=self._one, args=(name, lambda one: one.finish(scores, failed=failed)))
+            for name in self._on
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self._take_notes()
+        self._on = {}
 
+    def _each(self, action: Callable[[RunTracker], None]) -> None:
+        for name in list(self._on):
+            self._one(name, action)
 
-def _run_id(folder: Path) -> str:
-    """Kept in the run folder, so that an interrupted run goes on in the same W&B run."""
-    file = folder / "wandb_id.txt"
-    if not file.exists():
-        write_text(file, secrets.token_hex(8))
-    return file.read_text(encoding="utf-8").strip()
+    def _one(self, name: str, action: Callable[[RunTracker], None]) -> None:
+        try:
+            action(self._on[name])
+        except Exception as error:  # whatever the library does, the run continues
+            self._drop(name, error)
 
+    def _drop(self, name: str, error: Exception) -> None:
+        self._on.pop(name, None)
+        reason = without_secrets(first_line(error)).rstrip(".")
+        self.notes[name] = (
+            f"{_LABELS[name]} is off: {reason}. The run continues, and metrics.jsonl has every "
+            "value."
+        )
+        screen.say(f"track    {self.notes[name]}")
 
-def _how_to_sync(folder: Path, run_id: str) -> str:
-    """The command that sends what was kept offline: each start of a run has a folder of its own."""
-    parts = sorted(
-        part for part in folder.glob(f"offline-run-*-{run_id}") if not any(part.glob("*.synced"))
-    )
-    return f"W&B offline; later: wandb sync {' '.join(shlex.quote(str(part)) for part in parts)}"
-
-
-def _mode(wanted: TrackingMode) -> Any:
-    """Online where there is a key and its server answers."""
-    if wanted is not TrackingMode.auto:
-        return wanted.value
-    if chosen := wandb_account.chosen_mode():
-        return chosen
-    if not wandb_account.has_key():
-        return "offline"
-    import wandb
-
-    return "offline" if wandb_account.unreachable(wandb.Settings().base_url) else "online"
+    def _take_notes(self) -> None:
+        self.notes |= {name: one.note for name, one in self._on.items() if one.note}
