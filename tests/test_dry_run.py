@@ -34,8 +34,8 @@ def refused(compose, *overrides):
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        (["data.recipe=alpcaa"], "data.recipe=alpcaa is not a function in"),
-        (["data.prompt_template=alpcaa"], "data.prompt_template=alpcaa is not a function in"),
+        (["data.recipe=alpcaa"], "data.recipe=alpcaa: there is no such recipe."),
+        (["data.prompt_template=alpcaa"], "data.prompt_template=alpcaa: there is no such prompt"),
         (["trainer.precision=fp16"], "trainer.precision=fp16 needs a GPU. On a CPU use fp32 or"),
         (["evals=[mmlu]", "evals.mmlu.path=/none"], "evals.mmlu.path=/none: there is no such fol"),
         (["model=local", "model.source=/none"], "model.source=/none: there is no such folder."),

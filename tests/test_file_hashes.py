@@ -5,6 +5,7 @@ import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -130,3 +131,36 @@ def test_hashing_many_bytes_is_announced_once(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == (
         f"hashing the 0.0 GB of {tmp_path} (once: {tmp_path}/cache/hashes remembers the hashes)\n"
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.safetensors", "pytorch_model.bin", "config.json", "tokenizer.model", "merges.txt"],
+)
+@pytest.mark.parametrize("size", [600, 3000])  # hashed with the folder, and by itself
+def test_two_models_that_differ_in_one_byte_anywhere_have_two_names(
+    tmp_path, monkeypatch, name, size
+):
+    monkeypatch.setattr(file_hashes, "_SETTLED_NS", 10**15)  # written within one clock tick
+    seen = set()
+    for place in (None, 0, size // 2, size - 1):
+        content = bytearray(size)
+        if place is not None:
+            content[place] = 1
+        (tmp_path / name).write_bytes(content)
+        seen.add(folder_fingerprint(tmp_path, cache=tmp_path / "cache"))
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("field", ["size", "mtime_ns", "inode"])
+def test_a_remembered_hash_counts_only_for_the_same_state(tmp_path, monkeypatch, reads, field):
+    path = large(tmp_path)
+    one = file_hashes.sha256(path, cache=tmp_path / "cache")
+    [entry] = (tmp_path / "cache" / "hashes").glob("*.json")
+    state = file_hashes.State.of(path.stat())
+    other = replace(state, **{field: getattr(state, field) + 1})
+    content = file_hashes._content(str(path), other, "0" * 64)  # of another file in its place
+    entry.write_text(json.dumps(content))
+    forget(monkeypatch)
+    assert file_hashes.sha256(path, cache=tmp_path / "cache") == one
+    assert len(reads) == 2

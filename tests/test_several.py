@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
@@ -24,6 +25,7 @@ SETTINGS = (
     "evals=[heldout,exact_match,samples,choices,answers]", "evals.exact_match.max_rows=5",
     "evals.choices.max_questions=3", "evals.answers.max_questions=5",
     "evals.answers.max_new_tokens=8", "evals.exact_match.max_new_tokens=8",
+    "evals.custom.answered=measured.answered",
 )  # fmt: skip
 
 
@@ -59,6 +61,7 @@ def together(tmp_path_factory):
 
 def start(folder, *overrides, env=None):
     command = [sys.executable, "-m", "anima_exp.train", *SETTINGS, f"folder={folder}", *overrides]
+    env = (env or os.environ) | {"PYTHONPATH": str(Path(__file__).parent / "parallel")}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
     )

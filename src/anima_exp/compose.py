@@ -22,10 +22,12 @@ from anima_exp import sweep_files, yaml_files
 from anima_exp.checks import check
 from anima_exp.command_line import composable, divided, refuse_lists
 from anima_exp.config import RunConfig
+from anima_exp.data import formats
 from anima_exp.errors import AnimaError, ConfigError, RunEnded, Stopped, permissions
 from anima_exp.help_text import sentences_beside_values
 from anima_exp.limits import check_limits
 from anima_exp.messages import explain, known_mistake, unknown_setting
+from anima_exp.own_evals import with_own_evals
 from anima_exp.parallel.place import place
 from anima_exp.paths import shipped
 from anima_exp.program_settings import speak_of
@@ -41,19 +43,24 @@ OmegaConf.register_new_resolver(
 )
 
 # ${template_of:${data.recipe}}: how a bare question is put to a model that this recipe has taught.
-_TEMPLATES = {"alpaca": "alpaca", "guanaco": "guanaco", "oasst1": "guanaco", "hh_rlhf": "hh_rlhf"}
-OmegaConf.register_new_resolver(
-    "template_of", lambda recipe: _TEMPLATES.get(recipe, "plain"), replace=True
-)
+OmegaConf.register_new_resolver("template_of", formats.asked_as, replace=True)
 
 
 def install(schema: type = RunConfig) -> None:
     """Give Hydra the schema, our plug-ins and the group `sweep`. Call before it composes."""
     speak_of(schema)
     _anima_exp.offer()
-    ConfigStore.instance().store(name="schema", node=schema)
+    ConfigStore.instance().store(name="schema", node=_open(schema))
     if issubclass(schema, RunConfig):
         sweep_files.offer()
+
+
+def _open(schema: type) -> DictConfig:
+    """Return the schema as a config whose tables by name, as evals.custom, take new names."""
+    node: DictConfig = OmegaConf.structured(schema)
+    for key in ("evals.custom", "evals.benchmarks") if issubclass(schema, RunConfig) else ():
+        OmegaConf.set_struct(OmegaConf.select(node, key), False)
+    return node
 
 
 def parse(cfg: DictConfig) -> Any:
@@ -76,7 +83,7 @@ def finish(cfg: DictConfig) -> Any:
         raise ConfigError(explain(error)) from error
     check_limits(config)
     if isinstance(config, RunConfig):
-        config = scaled(config)
+        config = scaled(with_own_evals(config))
         check(config)
     return config
 

@@ -102,6 +102,7 @@ def record_of(
         code=provenance.code_hash(),
         results_version=identity.RESULTS_VERSION,
         places=identity.places(config),
+        metrics=setup.evals.described(ending.scores),
         best=ending.best.summary(),
         scores_last=ending.scores_last,
         ended=ending.best.reason if ending.best.exhausted else "",

@@ -6,6 +6,7 @@
   - ModelError       a base model or tokenizer cannot be loaded, or is not what a setting needs
   - RunError         a run folder belongs to other settings, or cannot be written
     - InUse          another process has it now
+    - NewerFile      a later version of anima-exp wrote a file that this one cannot read
   - TrainingError    training cannot go on: no gradient, a loss that is not finite
   - SweepError       a sweep ended, and some of its cells failed
 * RunEnded           a run ended early, and nobody made a mistake
@@ -57,6 +58,10 @@ class InUse(RunError):
     pass
 
 
+class NewerFile(RunError):
+    pass
+
+
 class TrainingError(AnimaError):
     pass
 
@@ -100,6 +105,11 @@ def permissions() -> Iterator[None]:
             f"{error.filename}: {error.strerror}. Change its permissions, or those of the folders "
             "above it, or give another place."
         ) from error
+
+
+def with_notes(error: BaseException) -> str:
+    """Return the type and the text of a bug, and where it came from, if a note says so."""
+    return "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
 
 
 def first_line(error: BaseException) -> str:

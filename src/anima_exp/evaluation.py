@@ -10,14 +10,14 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from anima_exp import paths
+from anima_exp import paths, schema_version
 from anima_exp.config import EvaluateConfig
-from anima_exp.data import templates
+from anima_exp.data import formats
 from anima_exp.errors import ConfigError
+from anima_exp.evals.choice.benchmark import MACRO, MICRO
 from anima_exp.evals.choice.export import export
 from anima_exp.evals.measure import Evals, Measured, check_positions, measure, prepare_evals
 from anima_exp.finished import load, name, record, run_of
-from anima_exp.lookup import function
 from anima_exp.parallel.join import joined
 from anima_exp.parallel.place import place
 from anima_exp.parallel.world import World
@@ -27,7 +27,7 @@ from anima_exp.results import identity, provenance, screen
 from anima_exp.results.files import asked_for, write_json
 from anima_exp.terminal import visible
 
-_MEANS = {"macro": "mean over subjects", "micro": "mean over questions"}
+_MEANS = {MACRO: "mean over subjects", MICRO: "mean over questions"}
 
 
 def run(config: EvaluateConfig) -> None:
@@ -52,11 +52,12 @@ def _run(config: EvaluateConfig, world: World) -> None:
     from anima_exp.model.tokenizer import load_tokenizer
 
     _refuse(config)
-    function(config.data.prompt_template, among=templates, key="data.prompt_template")
+    formats.template(config.data.prompt_template)
     quiet_libraries()
     heldout: Any = ()
     tokenizer = load_tokenizer(config.model)
-    if config.evals.heldout or (config.evals.exact_match and config.data.exact_answers):
+    on = config.evals
+    if on.heldout or on.custom or (on.exact_match and config.data.exact_answers):
         cache = paths.cache(config.cache)
         heldout = world.in_turn(lambda: prepare(config.data, tokenizer, cache=cache)).heldout
     evals = world.in_turn(lambda: prepare_evals(config, tokenizer, heldout))
@@ -77,11 +78,11 @@ def _run(config: EvaluateConfig, world: World) -> None:
 def _tell(config: EvaluateConfig, found: Measured) -> None:
     for benchmark, accuracy in found.accuracies.items():
         _show(benchmark, accuracy.rows(), config.subjects)
-    screen.show_scores(None, found.scores)
+    screen.show_scores(None, found.scores, found.metrics)
     screen.show_answers([], found.generations, at_most=len(found.generations))
     place = _place(config)
     with asked_for(place, way_out="Make room, or make its folder writable."):
-        write_json(place, _result(config, found))
+        write_json(place, schema_version.stamp(_result(config, found), schema_version.EVALUATION))
     screen.say(f"\n{screen.duration(found.seconds)}; kept in {place}")
 
 
@@ -146,7 +147,7 @@ def _show(benchmark: str, rows: list[dict[str, Any]], subjects: bool) -> None:
             f"{100 * row['mean']:.1f} %",
             f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %",
             f"{row['asked']:,}",
-            style="bold" if row["name"] == "macro" else "",
+            style="bold" if row["name"] == MACRO else "",
         )
     screen.console.print(table)
     screen.say("")
@@ -171,7 +172,8 @@ def _result(config: EvaluateConfig, found: Measured) -> dict[str, Any]:
         "trained": record(Path(config.run)).finished if config.run else None,
         "settings": identity.flatten(config),
         "scores": found.scores,
-        "accuracies": {key: one.rows() for key, one in found.accuracies.items()},
+        "metrics": found.metrics,
+        "accuracies": found.rows(),
         "generations": [
             {"prompt": question, "response": answer} for question, answer in found.generations
         ],

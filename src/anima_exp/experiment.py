@@ -10,7 +10,7 @@ from anima_exp.answers import of_run
 from anima_exp.checks import check_length
 from anima_exp.config import RunConfig, TargetModules
 from anima_exp.ending import end, record_of
-from anima_exp.errors import AnimaError, Paused, RunEnded, Stopped
+from anima_exp.errors import AnimaError, Paused, RunEnded, Stopped, with_notes
 from anima_exp.launch import launch
 from anima_exp.parallel.join import joined
 from anima_exp.parallel.place import place
@@ -68,7 +68,7 @@ def run(config: RunConfig, *, until: int | None = None) -> float | None:
             folder.failed(str(error))
             raise
         except Exception as error:
-            folder.failed(f"{type(error).__name__}: {error}")
+            folder.failed(with_notes(error))
             raise
 
 
@@ -92,7 +92,7 @@ def _show_done(folder: RunFolder) -> float | None:
     screen.say(f"Already done, nothing to do: {folder.path}")
     if differs := _code_differs(record):
         screen.say(f"code differs from the run's: {differs}; folder=NAME trains anew")
-    screen.show_scores(record.scores_before, record.scores)
+    screen.show_scores(record.scores_before, record.scores, record.metrics)
     return record.scores.get("heldout_loss")
 
 
@@ -157,14 +157,14 @@ def _run(
         if resume:
             journal.resume_tracking()
 
-    best = Best.of(config.trainer)
+    best = Best.of(config.trainer, setup.evals.described)
 
     def evaluate(step: int) -> dict[str, float]:
-        found = measure(setup.model, setup.evals, setup.evaluators)
+        found = measure(setup.model, setup.evals, setup.evaluators, step=step)
         if step == setup.steps and config.evals.answers and not best.metric:  # else see ending.py
             found = of_run.added(found, config, setup, folder.path, same_weights=step == resumed_at)
-        accuracies = {name: one.rows() for name, one in found.accuracies.items()}
-        journal.evaluated(step, found.scores, found.generations, found.seconds, accuracies)
+        about = (found.seconds, found.rows(), found.metrics)
+        journal.evaluated(step, found.scores, found.generations, *about)
         return found.scores
 
     trained = folder.path / ("model" if trains_every_weight(config) else "adapter")

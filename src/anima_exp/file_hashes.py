@@ -22,8 +22,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from anima_exp import json_text
+from anima_exp import json_text, schema_version
 from anima_exp.cores import cores
+from anima_exp.errors import NewerFile
 from anima_exp.paths import cache as default_cache
 from anima_exp.terminal import console, note
 
@@ -135,8 +136,9 @@ def _recall(place: str, state: State, folder: Path) -> str | None:
     if state.size <= LARGE:
         return None
     try:
-        entry = json_text.read_table(_entry(place, state.device, folder))
-    except (OSError, ValueError):
+        file = _entry(place, state.device, folder)
+        entry = schema_version.read(json_text.read_table(file), file, schema_version.HASHES)
+    except (OSError, ValueError, NewerFile):
         return None
     sha = entry.get("sha256")
     if not isinstance(sha, str) or entry != _content(place, state, sha):
@@ -150,11 +152,15 @@ def _remember(place: str, state: State, sha: str, folder: Path) -> None:
     if state.size <= LARGE:
         return
     entry = _entry(place, state.device, folder)
+    if schema_version.is_newer(entry, schema_version.HASHES):
+        note(schema_version.not_used(entry))
+        return
     # A name of its own: processes on several machines may share this folder.
     draft = entry.with_name(f".{entry.stem}.{secrets.token_hex(8)}.part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(_content(place, state, sha)), encoding="utf-8")
+        content = schema_version.stamp(_content(place, state, sha), schema_version.HASHES)
+        draft.write_text(json.dumps(content), encoding="utf-8")
         draft.replace(entry)
     except OSError:  # a cache that is read-only or full: the next start hashes again
         with suppress(OSError):

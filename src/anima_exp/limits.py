@@ -19,15 +19,19 @@ MOST_ROWS_SEEN = 10**9  # by one run; their order is one list, 8 GB of it
 _UNKNOWN = Setting("A number in a table of the user's own.")
 
 
-def check_limits(config: Any) -> None:
+def check_limits(config: Any, *, inside: str = "") -> None:
     """Raise ConfigError for a number that is not finite, or outside the range of its setting.
 
     Example: `optimizer.learning_rate=inf must be a finite number.`
+
+    Args:
+        inside: the group that the config is, with its dot, for the message.
     """
     schema: type = type(config)
     known = catalogue(schema)
     for key, value in numbers(config):
         setting = known[key].setting if key in known else _UNKNOWN
+        key = f"{inside}{key}"
         if not math.isfinite(value):
             raise ConfigError(f"{key}={value} must be a finite number.")
         if not setting.allows(value):

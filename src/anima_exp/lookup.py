@@ -1,13 +1,20 @@
-"""A name in a YAML file -> the Python function it names."""
+"""A name in a YAML file -> the Python function or object it names."""
 
-from collections.abc import Callable, Iterable
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.util import find_spec
 from inspect import getmembers, isfunction
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from anima_exp.errors import ConfigError
+from anima_exp.errors import ConfigError, first_line
+
+_START = "Start in the folder that holds the module, or add that folder to PYTHONPATH."
+_OWN = "To use your own, give its dotted path (my_package.my_module.my_function)."
 
 
 def function(name: str, *, among: ModuleType, key: str) -> Callable[..., Any]:
@@ -19,15 +26,29 @@ def function(name: str, *, among: ModuleType, key: str) -> Callable[..., Any]:
         ConfigError: there is no such function, or the module cannot be found.
     """
     if "." in name:
-        return _of_your_own(name, key=key)
+        return _callable(own(name, key=key), name, key=key)
     known = functions(among)
     if name not in known:
         hint = _hint(name, known)
-        raise ConfigError(
-            f"{key}={name} is not a function in {among.__name__}. {hint} "
-            "To use your own, give its dotted path (my_package.my_module.my_function)."
-        )
+        raise ConfigError(f"{key}={name} is not a function in {among.__name__}. {hint} {_OWN}")
     return known[name]
+
+
+def entry(name: str, *, among: Mapping[str, Any], what: str, key: str) -> Any:
+    """Return the entry `name` of `among`, or the object at a dotted path of your own.
+
+    Args:
+        what: what such an entry is called, in the error message: `format`.
+        key: the setting that names it.
+
+    Raises:
+        ConfigError: there is no such entry, or the module cannot be imported.
+    """
+    if "." in name:
+        return own(name, key=key)
+    if name not in among:
+        raise ConfigError(f"{key}={name}: there is no such {what}. {_hint(name, among)} {_OWN}")
+    return among[name]
 
 
 def functions(module: ModuleType) -> dict[str, Callable[..., Any]]:
@@ -39,20 +60,57 @@ def functions(module: ModuleType) -> dict[str, Callable[..., Any]]:
     }
 
 
-def _of_your_own(path: str, *, key: str) -> Callable[..., Any]:
+def own(path: str, *, key: str) -> Any:
+    """Import the module of a dotted path and return the object that the path names.
+
+    Raises:
+        ConfigError: the module cannot be imported, or it has no such object.
+    """
     name, _, attribute = path.rpartition(".")
     try:
         module = import_module(name)
     except (ImportError, ValueError) as error:
+        raise ConfigError(f"{key}={path} cannot be imported: {error}. {_START}") from error
+    except Exception as error:  # a mistake in the module itself, whatever it is
         raise ConfigError(
-            f"{key}={path} cannot be imported: {error}. "
-            "Start in the folder that holds the module, or add that folder to PYTHONPATH."
+            f"{key}={path} cannot be imported: {_fault(error)}. Correct the module."
         ) from error
-    found = getattr(module, attribute, None)
+    if not hasattr(module, attribute):
+        raise ConfigError(f"{key}={path} does not exist. {_hint(attribute, functions(module))}")
+    return getattr(module, attribute)
+
+
+def check_found(path: str, *, key: str) -> None:
+    """Raise ConfigError if the module of a dotted path does not exist; import only its parents."""
+    name, _, attribute = path.rpartition(".")
+    try:
+        found = find_spec(name) if name and attribute else None
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f"{key}={path} cannot be imported: {error}. {_START}") from error
+    except Exception as error:
+        raise ConfigError(
+            f"{key}={path} cannot be imported: {_fault(error)}. Correct the module."
+        ) from error
+    if found is None and name not in sys.modules:
+        what = f"No module named '{name}'" if name else "a dotted path is MODULE.FUNCTION"
+        raise ConfigError(f"{key}={path} cannot be imported: {what}. {_START}")
+
+
+def _callable(found: Any, path: str, *, key: str) -> Callable[..., Any]:
     if not callable(found):
-        what = "is not a function" if hasattr(module, attribute) else "does not exist"
-        raise ConfigError(f"{key}={path} {what}. {_hint(attribute, functions(module))}")
+        name, _, attribute = path.rpartition(".")
+        hint = _hint(attribute, functions(sys.modules[name]))
+        raise ConfigError(f"{key}={path} is not a function. {hint}")
     return found  # type: ignore[no-any-return]
+
+
+def _fault(error: Exception) -> str:
+    """`NameError: name 'x' is not defined (my_module.py, line 3)`."""
+    told = f"{type(error).__name__}: {first_line(error)}".rstrip(".")
+    if isinstance(error, SyntaxError):  # whose text names the file and the line
+        return told
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{told} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
 
 
 def closest(name: str, known: Iterable[str], *, cutoff: float = 0.75) -> str | None:
@@ -61,7 +119,7 @@ def closest(name: str, known: Iterable[str], *, cutoff: float = 0.75) -> str | N
     return next(iter(get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
 
 
-def _hint(name: str, known: dict[str, Any]) -> str:
+def _hint(name: str, known: Mapping[str, Any]) -> str:
     if close := closest(name, known):
         return f"Did you mean '{close}'?"
     return f"Known: {', '.join(sorted(known))}." if known else "That module defines no function."

@@ -1,15 +1,17 @@
 """A run's config -> what can be known to be wrong with it before torch is imported."""
 
 from collections.abc import Iterable
-from dataclasses import fields
 
 from anima_exp import further, hub, machine
 from anima_exp.answers import of_run
-from anima_exp.config import BENCHMARKS, DataConfig, RunConfig
-from anima_exp.data import recipes, source, templates, tokenise
+from anima_exp.config import DataConfig, RunConfig, benchmark_key, benchmarks_of
+from anima_exp.config.evals import FUNCTION
+from anima_exp.data import formats, source, tokenise
 from anima_exp.errors import AnimaError, ConfigError
+from anima_exp.evals import custom
 from anima_exp.evals.choice import hub as benchmarks
-from anima_exp.lookup import function
+from anima_exp.evals.choice.read import is_own
+from anima_exp.lookup import check_found
 from anima_exp.model import place
 from anima_exp.model.base_files import check_base_files, check_has_tokenizer
 from anima_exp.parallel.place import Place
@@ -25,15 +27,20 @@ def check_inputs(config: RunConfig) -> None:
     check_has_tokenizer(config.model)
     further.check(config.model, config.lora)
     check_files(config)
+    custom.load(config)  # which imports the modules of the user's own evaluations
 
 
 def check_files(config: RunConfig) -> None:
     """Raise for a recipe, data file or benchmark folder that is not there: what a plan needs."""
     _check_data(config.data)
-    for name in (field.name for field in fields(config.evals)):
-        place = getattr(getattr(config.evals, name), "path", None)
-        if place and not expanded(place, f"evals.{name}.path").is_dir():
-            raise ConfigError(f"evals.{name}.path={place}: there is no such folder.")
+    for name, benchmark in benchmarks_of(config.evals).items():
+        place, key = benchmark.path, benchmark_key(name)
+        if place and not expanded(place, f"{key}.path").is_dir():
+            raise ConfigError(f"{key}.path={place}: there is no such folder.")
+        if not place and is_own(benchmark.source):
+            check_found(benchmark.source, key=f"{key}.source")
+    for name, table in config.evals.custom.items():
+        check_found(table[FUNCTION], key=f"evals.custom.{name}")
     of_run.check(config)
 
 
@@ -54,10 +61,8 @@ def check_hub(config: RunConfig) -> None:
     """Raise for a base, data set or benchmark that the hub does not have or does not give."""
     place.check_hub(config.model)
     source.check_hub(config.data)
-    for name in BENCHMARKS:
-        benchmark = getattr(config.evals, name)
-        if benchmark is not None:
-            benchmarks.check_hub(benchmark, f"evals.{name}")
+    for name, benchmark in benchmarks_of(config.evals).items():
+        benchmarks.check_hub(benchmark, benchmark_key(name))
 
 
 def check_hubs(configs: Iterable[RunConfig]) -> None:
@@ -95,15 +100,15 @@ def _different(configs: Iterable[RunConfig]) -> list[RunConfig]:
     """One of all that check the same."""
     found: dict[str, RunConfig] = {}
     for config in configs:
-        evals = [getattr(config.evals, name) for name in BENCHMARKS]
+        evals = [*benchmarks_of(config.evals).items()]
         key = repr((config.data, config.model, evals, config.trainer.precision, chosen(config)))
         found.setdefault(key, config)
     return list(found.values())
 
 
 def _check_data(data: DataConfig) -> None:
-    function(data.recipe, among=recipes, key="data.recipe")
-    function(data.prompt_template, among=templates, key="data.prompt_template")
+    formats.recipe(data.recipe)
+    formats.template(data.prompt_template)
     if data.path:
         source.training(data)
         source.heldout(data)

@@ -144,7 +144,7 @@ MISTAKES = {
     "adapter=/nowhere": "adapter=/nowhere: there is no such folder, and it is no hub id.",
     "model=tiny adapter=/nowhere": "adapter=/nowhere: there is no such folder, and it is no hub",
     "adapter=org/none": "adapter=org/none: no such folder, and HF_HUB_OFFLINE is set.",
-    "prompt_template=guanco": "prompt_template=guanco is not a function in",
+    "prompt_template=guanco": "prompt_template=guanco: there is no such prompt template.",
     "questions=nowhere.jsonl": "questions=nowhere.jsonl: no such file.",
     "run=nowhere": "run=nowhere is no run's folder: it holds no record.json.",
 }
@@ -171,7 +171,7 @@ def test_a_mistake_in_a_run_is_told_before_training(compose, tmp_path):
         compose(*RUN, "evals.answers.top_p=2")
     with pytest.raises(DataError, match=r"evals\.answers\.questions=none\.jsonl: no such file"):
         run(compose(*RUN, "evals.answers.questions=none.jsonl", f"folder={tmp_path}/a"))
-    with pytest.raises(ConfigError, match=r"evals\.answers\.prompt_template=alpca is not"):
+    with pytest.raises(ConfigError, match=r"evals\.answers\.prompt_template=alpca: there is no"):
         run(compose(*RUN, "evals.answers.prompt_template=alpca", f"folder={tmp_path}/a"))
     (tmp_path / "long.jsonl").write_text(json.dumps({"question_id": 1, "text": "word " * 2000}))
     with pytest.raises(DataError, match=r"Question 1 has \d+ tokens as a prompt"):

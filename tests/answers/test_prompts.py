@@ -57,7 +57,7 @@ def test_the_tokenizers_own_template(compose):
 
 
 def test_an_unknown_format_is_told(tiny):
-    with pytest.raises(ConfigError, match=r"prompt_template=guanco is not .* 'guanaco'"):
+    with pytest.raises(ConfigError, match=r"prompt_template=guanco: there is no .* 'guanaco'"):
         prompt("guanco", tiny[1], "Q")
 
 

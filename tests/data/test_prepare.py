@@ -111,7 +111,7 @@ def test_the_fingerprint_is_the_datas_not_the_settings(prepared):
 def test_faults_of_the_settings_name_them(prepared):
     with pytest.raises(DataError, match=r"data\.heldout_rows=9 leaves nothing to train on"):
         prepared(*pairs(5), heldout_rows=9)
-    with pytest.raises(ConfigError, match=r"data\.recipe=prompt_respose is not a function"):
+    with pytest.raises(ConfigError, match=r"data\.recipe=prompt_respose: there is no such recipe"):
         prepared(*pairs(5), recipe="prompt_respose")
 
 

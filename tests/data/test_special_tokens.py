@@ -9,7 +9,7 @@ from stand_in import BOS, EOS, byte_tokenizer, local, pairs, write_rows
 from tokenizers import Tokenizer, models
 
 from anima_exp.config import BadRow, DataConfig, ModelConfig
-from anima_exp.data import source, tokenise
+from anima_exp.data import source, token_key, tokenise
 from anima_exp.data.columns import Watched
 from anima_exp.data.example import Example
 from anima_exp.data.notes import notes
@@ -96,7 +96,7 @@ def test_a_recipe_may_mean_the_special_tokens_that_it_writes(tokens_of, tmp_path
 
 
 def test_ids_kept_before_text_stayed_text_are_not_used(tokens_of, monkeypatch):
-    monkeypatch.setattr(tokenise, "_FORMAT", 1)
+    monkeypatch.setattr(token_key, "_FORMAT", 1)
     old = tokens_of(*pairs(3)).folder
     monkeypatch.undo()
     assert tokens_of(*pairs(3)).folder != old

@@ -255,6 +255,22 @@ def test_one_of_an_earlier_version_is_made_anew(cache, capsys):
     assert "sha256" in json.loads((folder / "SNAPSHOT").read_text())
 
 
+def test_one_of_a_later_version_is_not_used_and_not_touched(cache, capsys):
+    load(cache)
+    (folder,) = kept(cache)
+    about = json.loads((folder / "SNAPSHOT").read_text())
+    assert about["schema_version"] == 1
+    (folder / "SNAPSHOT").write_text(json.dumps({**about, "schema_version": 99}))
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    capsys.readouterr()
+    load(cache)
+    said = capsys.readouterr().out
+    why = "was kept by a later version of anima-exp: quantising anew"
+    assert f"the snapshot {folder} {why}" in said
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert kept(cache) == [folder] and hidden(cache) == []
+
+
 def test_others_of_the_group_can_read_it(cache):
     load(cache)
     (folder,) = kept(cache)

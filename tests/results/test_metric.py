@@ -1,6 +1,6 @@
 import pytest
 
-from anima_exp.results.metric import Metric, metric
+from anima_exp.results.metric import Described, Metric, metric
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,28 @@ def test_all_values_of_a_column_have_one_number_of_decimals():
 
 def test_a_description_is_the_same_metric_in_every_column():
     assert metric("something").in_column([1.0]) == Metric("something", "maximize")
+
+
+@pytest.mark.parametrize(
+    ("described", "written", "minimize"),
+    [
+        (Described("minimize", unit="ms", decimals=0), "1,250 ms", True),
+        (Described("maximize", percent=True), "125025.0 %", False),
+        (Described("minimize"), "1250", True),
+    ],
+)
+def test_a_score_is_written_as_its_maker_describes_it(described, written, minimize):
+    one = metric("edit_rate", {"edit_rate": described.to_json()})
+    assert one.number(1250.25).replace(",", "") == written.replace(",", "")
+    assert one.in_column([1250.25]).number(1250.25) == one.number(1250.25)
+    assert one.minimize is minimize
+
+
+@pytest.mark.parametrize("table", [None, 3, {}, {"direction": "up"}, {"unit": "ms"}])
+def test_a_description_that_cannot_be_read_leaves_what_the_name_suggests(table):
+    assert metric("edit_rate", {"edit_rate": table}) == metric("edit_rate")
+
+
+def test_a_direction_is_one_of_two():
+    with pytest.raises(ValueError, match="direction='down' is neither minimize nor maximize"):
+        Described("down")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from bitsandbytes import optim
 
-from anima_exp.errors import Paused, RunError
+from anima_exp.errors import NewerFile, Paused, RunError
 from anima_exp.experiment import run
 from anima_exp.results.lines import StepLines
 from anima_exp.training import manifest, old_state, state, tensors
@@ -84,7 +84,7 @@ def test_a_state_of_a_newer_version_is_refused_in_one_line(tmp_path):
     state.save(tmp_path, State({}, [], 0, {}), RandomState.now())
     values = json.loads((tmp_path / state.FILE).read_text())
     (tmp_path / state.FILE).write_text(json.dumps(values | {"schema_version": 99}))
-    with pytest.raises(RunError, match=r"was written by a newer version of anima_exp\. Finish"):
+    with pytest.raises(NewerFile, match=r"^\S+/state.json has schema version 99, but this version"):
         state.load(tmp_path)
 
 

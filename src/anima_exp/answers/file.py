@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from anima_exp import json_text
+from anima_exp import json_text, schema_version
 from anima_exp.answers.questions import Question
 from anima_exp.errors import InUse, RunError
 from anima_exp.results.files import write_text
@@ -55,7 +55,7 @@ def check(path: Path, questions: Sequence[Question], settings: Settings) -> list
 
     Raises:
         RunError: the file holds something else, or answers under other settings or to other
-            questions. It is left as it is.
+            questions, or a later version of anima-exp wrote it. It is left as it is.
     """
     if not path.exists():
         return []
@@ -104,6 +104,7 @@ def _row(line: str, where: str) -> Row:
         row = None
     if not isinstance(row, dict) or not {"question_id", "question", "metadata", "text"} <= set(row):
         raise RunError(f"{where} is no answer that was written here. {_ANOTHER}")
+    schema_version.refuse_newer(row, where, schema_version.ANSWERS)
     kinds = {"question_id": int | str, "text": str, "tokens": int, "finish": str}
     if any(key in row and not isinstance(row[key], kind) for key, kind in kinds.items()):
         raise RunError(f"{where} is no answer that was written here. {_ANOTHER}")

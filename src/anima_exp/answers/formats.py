@@ -1,22 +1,13 @@
 """Who is asked -> the prompt format: the user's, the run's, or that of a published adapter."""
 
-import re
 from pathlib import Path
 
 from anima_exp.config import GenerateConfig
+from anima_exp.data import formats
 from anima_exp.errors import ConfigError
 from anima_exp.finished import record, run_of
 from anima_exp.model import adapter_files
 from anima_exp.terminal import tell
-
-# QLoRA's adapters are named by what they were trained on; conf/data says how each set is put.
-_PUBLISHED = {
-    r"guanaco-\d+b": "guanaco_chat",  # as the authors' own guanaco_generate.py asks
-    r"qlora-alpaca-\d+b": "alpaca",
-    r"qlora-hh-rlhf-\d+b": "hh_rlhf",
-    r"qlora-(flan|chip2|longform|self-instruct|unnatural-instructions)-\d+b": "plain",
-    r"Anima33B": "alpaca",  # chinese-vicuna, put as Alpaca
-}
 
 
 def of_config(config: GenerateConfig) -> str:
@@ -43,11 +34,9 @@ def of_place(place: str, run: Path | None, *, given: str | None) -> str:
 
 def _of_foreign(place: str, *, key: str) -> str:
     adapter_files.files(place, key=key)  # which raises where there is none
-    name = Path(place).name
-    for pattern, template in _PUBLISHED.items():
-        if re.fullmatch(pattern, name, re.IGNORECASE):
-            _told(place, template)
-            return template
+    if template := formats.of_published(Path(place).name):
+        _told(place, template)
+        return template
     raise ConfigError(
         f"{key}={place} does not say how it was asked when it was trained. Give its format: "
         "prompt_template=alpaca, guanaco, guanaco_chat, hh_rlhf, plain, or chat for the "

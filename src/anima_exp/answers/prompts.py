@@ -4,23 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anima_exp.data import templates
+from anima_exp.data.formats import CHAT, Format, for_answers
 from anima_exp.data.special_tokens import Put, TextEncoder
 from anima_exp.errors import ConfigError, ModelError, first_line
-from anima_exp.lookup import function
 
-CHAT = "chat"  # the tokenizer's own chat template
 KEY = "prompt_template"
-
-# Formats that were trained on dialogues, and the text at which the other speaker's turn begins.
-_NEXT_TURN = {
-    "guanaco": "###",
-    "guanaco_chat": "###",
-    "guanaco_benchmark": "###",
-    "hh_rlhf": "\n\nHuman:",
-}
-# Alpaca has no turns, but its next section begins so; QLoRA cuts every answer there.
-_STOPS = {**_NEXT_TURN, "alpaca": "###"}
 
 Turn = tuple[str, str]  # question, answer
 
@@ -33,20 +21,17 @@ class Prompt:
 
 def stops(template: str, given: Sequence[str] | None) -> tuple[str, ...]:
     """The texts that end an answer: those given, else the format's own."""
-    if given is not None:
-        return tuple(given)
-    return (_STOPS[template],) if template in _STOPS else ()
+    return for_answers(template, key=KEY).stops if given is None else tuple(given)
 
 
 def has_turns(template: str) -> bool:
     """Whether the format can hold what was said before; else each question stands alone."""
-    return template == CHAT or template in _NEXT_TURN
+    return for_answers(template, key=KEY).has_turns
 
 
 def check(template: str, *, key: str = KEY) -> None:
     """Raise ConfigError unless there is such a format; `key` is the setting that names it."""
-    if template != CHAT:
-        function(template, among=templates, key=key)
+    for_answers(template, key=key)
 
 
 def prompt(template: str, tokenizer: Any, question: str, before: Sequence[Turn] = ()) -> Prompt:
@@ -56,29 +41,28 @@ def prompt(template: str, tokenizer: Any, question: str, before: Sequence[Turn] 
         ConfigError: there is no such format.
         ModelError: `chat`, and the tokenizer has no chat template.
     """
-    before = before if has_turns(template) else ()
+    form = for_answers(template, key=KEY)
+    before = before if form.has_turns else ()
 
     def render(put: Put) -> str:
         turns = [(put(said), put(answer)) for said, answer in before]
-        if template == CHAT:
+        if form.tokenizers_own:
             return _chat(tokenizer, put(question), turns)
-        return _dialogue(template, put(question), turns)
+        return _dialogue(form, put(question), turns)
 
     [ids] = TextEncoder(tokenizer).prompts([render])
     return Prompt(render(str), ids)
 
 
-def _dialogue(template: str, question: str, before: Sequence[Turn]) -> str:
-    ask = function(template, among=templates, key=KEY)
+def _dialogue(form: Format, question: str, before: Sequence[Turn]) -> str:
+    assert form.prompt is not None
     text = ""
     for number, (said, answer) in enumerate([*before, (question, "")]):
-        turn = ask(said)
+        turn = form.prompt(said)
         if not isinstance(turn, str):
-            raise ConfigError(f"{KEY}={template} gives no text but {type(turn).__name__}.")
+            raise ConfigError(f"{KEY}={form.name} gives no text but {type(turn).__name__}.")
         if number:
-            turn = turn.removeprefix(templates.GUANACO_SYSTEM)  # which opens a dialogue once
-            if template == "guanaco_benchmark":
-                turn = f" {turn}"
+            turn = form.between + turn.removeprefix(form.opening)
         space = "" if turn.endswith((" ", "\n")) or not answer else " "
         text += f"{turn}{space}{answer}"
     return text

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anima_exp import schema_version
 from anima_exp.answers import file
 from anima_exp.answers.prompts import Prompt, prompt, stops
 from anima_exp.answers.questions import Question
@@ -185,6 +186,7 @@ def _row(
         "tokens": answer.tokens,
         "settings": file.digest(settings),
         "metadata": settings,
+        schema_version.KEY: schema_version.ANSWERS,
     }
     if question.reference is not None:
         row["reference"] = question.reference

@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anima_exp.config import benchmark_key
+from anima_exp.config.evals import FUNCTION
+from anima_exp.evals.choice.benchmark import MICRO, of_score
+from anima_exp.evals.scores import group
 from anima_exp.results.metric import metric
 from anima_exp.results.record import Record
 from anima_exp.tables.column import Column
 from anima_exp.wilson import wilson
 
 Rows = Sequence[Mapping[str, Any]]  # of accuracies.jsonl, of one evaluation
-_MICRO = "_micro"
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def interval(record: Record, name: str, measured: Measured) -> tuple[float, floa
 def _told(record: Record, name: str, measured: Measured) -> str:
     if name not in measured.scores:
         return "-"
-    one = metric(name)
+    one = metric(name, record.metrics)
     text = one.number(measured.scores[name])
     ends = interval(record, name, measured)
     return f"{text} ({one.bare(ends[0])} to {one.bare(ends[1])})" if ends else text
@@ -52,20 +55,22 @@ def _told(record: Record, name: str, measured: Measured) -> str:
 
 def _asked(record: Record, name: str, measured: Measured) -> str:
     if row := _accuracy(name, measured.accuracies):
-        benchmark = name.removesuffix(_MICRO)
-        shots = record.settings[f"evals.{benchmark}.shots"] or "no"
-        mean = "questions" if name.endswith(_MICRO) else "subjects"
+        shots = record.settings[f"{benchmark_key(row['benchmark'])}.shots"] or "no"
+        mean = "questions" if row["name"] == MICRO else "subjects"
         return f"{row['asked']:,} questions, {shots} examples each; mean over {mean}"
     if name == "heldout_loss":
         return f"{_first_rows(record, 'heldout'):,} rows set aside; nats per response token"
     if name == "exact_match":
         return f"{_first_rows(record, name):,} rows set aside, greedy"
-    return ""
+    path = record.settings.get(f"{group(name, record.settings)}.{FUNCTION}")
+    return f"{path}, a function that is not part of anima-exp" if path else ""
 
 
 def _accuracy(name: str, rows: Rows) -> Mapping[str, Any] | None:
-    which = "micro" if name.endswith(_MICRO) else "macro"
-    wanted = (name.removesuffix(_MICRO), "mean", which)
+    found = of_score(name, dict.fromkeys(row["benchmark"] for row in rows))
+    if not found:
+        return None
+    wanted = (found.name, "mean", found.scores[name])
     return next((row for row in rows if (row["benchmark"], row["of"], row["name"]) == wanted), None)
 
 

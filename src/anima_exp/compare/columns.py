@@ -6,7 +6,7 @@ from typing import Any
 from anima_exp.compare.baseline import Baseline
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.leaderboard import Row
-from anima_exp.compare.metric import Metric, metric
+from anima_exp.compare.metric import Metric
 from anima_exp.compare.reached import Reached
 from anima_exp.compare.settings import headings, written
 from anima_exp.compare.statistics import Interval
@@ -34,7 +34,8 @@ def columns(comparison: Comparison, rows: Sequence[Row], *, brief: bool = False)
     if any(row.score.n > 1 for row in rows):
         found.append(Column("seeds", [str(row.score.n) for row in rows], dropped=1))
     for place, name in enumerate(dict.fromkeys(name for row in rows for name in row.others)):
-        other = in_column(metric(name), [row.others[name] for row in rows if name in row.others])
+        values = [row.others[name] for row in rows if name in row.others]
+        other = in_column(comparison.described(name), values)
         texts = [score(other, row.others[name]) if name in row.others else "-" for row in rows]
         found.append(Column(name, texts, dropped=5 + place))
     return [

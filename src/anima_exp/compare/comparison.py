@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from anima_exp.compare import metric as metrics
 from anima_exp.compare.answer import Answer, answer
 from anima_exp.compare.baseline import Baseline, against
 from anima_exp.compare.cells import Cell, cells, differing
@@ -43,6 +44,10 @@ class Comparison:
     unscored: list[Run] = field(default_factory=list)  # done, but without this score
     caution: str | None = None  # why these scores should not be compared
     repeated: str | None = None  # that seeds have several runs
+
+    def described(self, score: str) -> Metric:
+        """What the runs say of any of their scores."""
+        return metrics.metric(score, self.runs.metrics)
 
     def counted(self, *, but: Collection[State] = ()) -> str:
         """`12 done, 1 failed`."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from anima_exp import schema_version
 from anima_exp.compare.baseline import Baseline
 from anima_exp.compare.columns import columns, differences, stages, stages_told
 from anima_exp.compare.comparison import Comparison
@@ -112,6 +113,7 @@ def json_text(comparison: Comparison) -> str:
     """Everything there is."""
     one = comparison
     found = {
+        schema_version.KEY: schema_version.COMPARISON,
         "metric": {"name": one.metric.name, "direction": one.metric.direction},
         "counts": dict(one.counts),
         "settings": one.keys,

@@ -6,8 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from anima_exp import schema_version
 from anima_exp.compare.runs import Run, Runs
+from anima_exp.config.former_names import todays
 from anima_exp.errors import DataError
+from anima_exp.evals.scores import group
 from anima_exp.results.files import read_json
 from anima_exp.terminal import tell
 
@@ -30,9 +33,11 @@ def with_ratings(runs: Runs, file: Path) -> Runs:
 
     Raises:
         DataError: the file is not such a one.
+        NewerFile: a later version of anima-exp wrote it.
     """
     try:
-        scores: dict[str, dict[str, float]] = read_json(file)["scores"]
+        values = schema_version.read(read_json(file), file, schema_version.RATINGS)
+        scores: dict[str, dict[str, float]] = values["scores"]
         by_player = {player: dict(found) for player, found in scores.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
@@ -64,22 +69,24 @@ def _evaluated(run: Run) -> Run:
     found: list[tuple[str, dict[str, Any]]] = []
     for file in sorted(folder.glob("*.json")):
         try:
-            result = read_json(file)
+            result = schema_version.read(read_json(file), file, schema_version.EVALUATION)
             if result["trained"] == run.record.finished and _same_model(
-                result["settings"], run.settings
+                todays(result["settings"]), run.settings
             ):
                 found.append((result["finished"], result))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             tell(f"{file} is left out, it cannot be read: {error}")
     scores: dict[str, float] = {}
     how: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     for _, result in sorted(found, key=lambda one: one[0]):
+        metrics |= result.get("metrics") or {}
         for name, score in result["scores"].items():
-            asked = _asked(name, result["settings"])
+            asked = _asked(name, todays(result["settings"]))
             if how.setdefault(name, asked) != asked:
                 tell(f"{run.folder}: {name} was measured in several ways; the newest counts.")
             scores[name], how[name] = score, asked
-    return replace(run, scores=scores | run.scores)
+    return replace(run, scores=scores | run.scores, metrics=metrics | run.metrics)
 
 
 def _same_model(measured: Mapping[str, Any], trained: Mapping[str, Any]) -> bool:
@@ -90,8 +97,7 @@ def _same_model(measured: Mapping[str, Any], trained: Mapping[str, Any]) -> bool
 
 def _asked(score: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the eval that gives a score: evals.mmlu.* of mmlu_micro."""
-    eval_name = score.removesuffix("_micro").removesuffix("_loss")
-    start = f"evals.{eval_name}."
+    start = f"{group(score, settings)}."
     return {
         key: value
         for key, value in settings.items()

@@ -14,6 +14,7 @@ from anima_exp.compare.settings import comparable
 from anima_exp.results.identity import enters_name
 
 _ABSENT = object()
+_TABLES = ("benchmarks", "custom")  # in evals: of the user's own, by name
 
 
 def as_named(runs: Sequence[Run]) -> list[Run]:
@@ -78,7 +79,7 @@ def _start(counted: Any) -> str:
 def _on(run: Run) -> set[str]:
     """Return the evals that measured the run: `evals.mmlu`."""
     inside = (key.split(".") for key in run.settings if key.startswith("evals."))
-    return {f"evals.{parts[1]}" for parts in inside if len(parts) > 2}
+    return {".".join(parts[: 3 if parts[1] in _TABLES else 2]) for parts in inside if parts[2:]}
 
 
 def _evals(runs: Sequence[Run]) -> list[str]:

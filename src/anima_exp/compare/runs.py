@@ -8,6 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from anima_exp import schema_version
+from anima_exp.config import RunConfig
+from anima_exp.config.former_names import FormerNames, todays
 from anima_exp.errors import RunError, first_line
 from anima_exp.paths import expanded
 from anima_exp.results.files import read_json
@@ -37,6 +40,7 @@ class Run:
     failure: str | None
     overrides: tuple[str, ...] = ()  # what its sweep set
     identity: dict[str, Any] | None = None  # what its name is a hash of; None: not known
+    metrics: dict[str, Any] = field(default_factory=dict)  # descriptions of scores, by name
 
     @property
     def seed(self) -> Any:
@@ -83,6 +87,14 @@ class Runs:
         return {state: sum(run.state is state for run in self.runs) for state in State}
 
     @property
+    def metrics(self) -> dict[str, Any]:
+        """What the done runs say of their scores; of several descriptions the first."""
+        found: dict[str, Any] = {}
+        for run in self.done():
+            found = run.metrics | found
+        return found
+
+    @property
     def swept(self) -> list[str]:
         """What the sweeps varied, each setting once."""
         return list(dict.fromkeys(key for sweep in self.sweeps for key in sweep.swept))
@@ -92,7 +104,8 @@ def load(paths: Sequence[Path]) -> Runs:
     """Every run in `paths`, each once.
 
     Raises:
-        RunError: a path is no run, no sweep and no folder of runs, or a sweep cannot be read.
+        RunError: a path is no run, no sweep and no folder of runs, a sweep cannot be read, or a
+            later version of anima-exp wrote a file.
     """
     runs: dict[Path, Run] = {}
     sweeps: dict[Path, Sweep] = {}
@@ -124,7 +137,8 @@ def read_run(
             state, settings = State.done, record.settings
             identity = _identity(folder)
         elif (folder / "settings.json").is_file():
-            settings = identity = _table(read_json(folder / "settings.json"))
+            identity = _settings(folder)
+            settings = todays(identity)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         file = RECORD if (folder / RECORD).is_file() else "settings.json"
         reason = first_line(error)
@@ -144,6 +158,7 @@ def read_run(
         failure=failure,
         overrides=tuple(overrides),
         identity=identity,
+        metrics=record.metrics if record else {},
     )
 
 
@@ -184,24 +199,27 @@ def _is_sweep(folder: Path) -> bool:
 
 def _read_sweep(folder: Path) -> tuple[Sweep, list[Run]]:
     try:
-        values = _table(read_json(folder / SWEEP))
+        file = folder / SWEEP
+        values = schema_version.read(_table(read_json(file)), file, schema_version.SWEEP)
+        names = FormerNames(RunConfig)
         stopped = {run: _table(stop) for run, stop in (values.get("stopped") or {}).items()}
         cells = [
             read_run(
                 (folder / cell["folder"]).resolve(),
                 name=cell["run"],
-                overrides=cell.get("overrides", ()),
+                overrides=[names.override(one) for one in cell.get("overrides", ())],
                 stopped=cell["run"] in stopped,
             )
             for cell in values["cells"]
         ]
         table = values.get("published")
+        about = values.get("about")
         sweep = Sweep(
             name=values["name"],
             question=values.get("question"),
-            about=values.get("about"),
+            about=names.key(about) if about else None,
             command=values["command"],
-            swept=tuple(values["swept"]),
+            swept=tuple(map(names.key, values["swept"])),
             metric=values.get("metric"),
             direction=values.get("direction"),
             published=_published(table) if table else None,
@@ -227,7 +245,7 @@ def _published(values: dict[str, Any]) -> Published:
         source=values["source"],
         metric=values["metric"],
         confirmed=values.get("confirmed", False),
-        rows=tuple({"value": row["value"], **row} for row in values["rows"]),
+        rows=tuple({"value": row["value"], **todays(row)} for row in values["rows"]),
         note=values.get("note") or "",
     )
 
@@ -245,9 +263,14 @@ def _record(folder: Path) -> Record:
 def _identity(folder: Path) -> dict[str, Any] | None:
     """Return settings.json, or None: the record is enough to compare a done run by."""
     try:
-        return _table(read_json(folder / "settings.json"))
+        return _settings(folder)
     except (OSError, ValueError, TypeError):
         return None
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    file = folder / "settings.json"
+    return schema_version.read(_table(read_json(file)), file, schema_version.SETTINGS)
 
 
 def _table(values: Any) -> dict[str, Any]:

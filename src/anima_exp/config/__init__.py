@@ -20,6 +20,8 @@ from anima_exp.config.evals import (
     HeldoutConfig,
     MultipleChoiceConfig,
     SamplesConfig,
+    benchmark_key,
+    benchmarks_of,
 )
 from anima_exp.config.generate import GenerateConfig
 from anima_exp.config.merge import MergeConfig, Onto
@@ -97,4 +99,6 @@ __all__ = [
     "TrainerConfig",
     "TypicalRows",
     "UseConfig",
+    "benchmark_key",
+    "benchmarks_of",
 ]

@@ -35,8 +35,8 @@ class DataConfig:
     )
     recipe: str = setting(
         MISSING,
-        "How a row becomes an example: a name in anima_exp.data.recipes, or a dotted path of your "
-        "own function.",
+        "How a row becomes an example: a name in anima_exp.data.recipes, or a dotted path to your "
+        "own function or Format.",
     )
     source: str | None = setting(None, "Hub id of the data set, or sample for the generated tasks.")
     path: str | None = setting(
@@ -85,7 +85,9 @@ class DataConfig:
         BadRow.error, "What to do with a row that cannot become an example.", in_name=False
     )
     prompt_template: str = setting(
-        MISSING, "How a bare question is put to the model: a name in anima_exp.data.templates."
+        MISSING,
+        "How a bare question is put to the model: a name in anima_exp.data.templates, or a dotted "
+        "path to your own function or Format.",
     )
     sample_prompts: list[str] = setting(list, "Questions that evals.samples asks.", in_name=False)
     exact_answers: bool = setting(

@@ -1,7 +1,9 @@
 """What is measured, each with its own settings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -53,7 +55,10 @@ BENCHMARKS = ("choices", "mmlu", "cmmlu", "ceval")  # the fields of EvalsConfig 
 class MultipleChoiceConfig:
     """Share of multiple-choice questions answered right, by subject."""
 
-    source: str = setting(MISSING, "Hub id, or tiny_en or tiny_zh for the generated tasks.")
+    source: str = setting(
+        MISSING,
+        "Hub id, tiny_en or tiny_zh for the generated tasks, or a dotted path to a Benchmark.",
+    )
     path: str | None = setting(
         None, "A folder with dev/ and val/ or test/ of CSV files, one a subject, instead of source."
     )
@@ -64,10 +69,10 @@ class MultipleChoiceConfig:
     )
     shots: int = setting(5, "Worked examples before a question.", unit="examples", at_least=0)
     prompt: str = setting(
-        MISSING, "How a question is asked: a name in anima_exp.evals.choice.prompts."
+        MISSING, "How a question is asked: a name in evals.choice.prompts, or a dotted path."
     )
     template: str | None = setting(
-        None, "Puts the question into a dialogue: a name in anima_exp.data.templates."
+        None, "The format whose prompt the question is put in, or a dotted path."
     )
     score: ChoiceScore = setting(ChoiceScore.letter, "What of a question is scored.")
     max_prompt_tokens: int = setting(
@@ -150,3 +155,29 @@ class EvalsConfig:
     mmlu: MultipleChoiceConfig | None = setting(None, "MMLU.")
     cmmlu: MultipleChoiceConfig | None = setting(None, "CMMLU, in Chinese.")
     ceval: MultipleChoiceConfig | None = setting(None, "C-Eval, in Chinese.")
+    benchmarks: dict[str, Any] = setting(
+        dict,
+        "Multiple-choice benchmarks of your own, by name, with the settings of mmlu.",
+        since="0.2",
+        as_before={},
+    )
+    custom: dict[str, Any] = setting(
+        dict,
+        "Evaluations of your own, by name: a dotted path, or `function` and its options.",
+        since="0.2",
+        as_before={},
+    )
+
+
+FUNCTION = "function"  # the key in evals.custom.NAME that names the function; others are options
+
+
+def benchmark_key(name: str) -> str:
+    """The group of settings of a benchmark: evals.mmlu, evals.benchmarks.my_law."""
+    return f"evals.{name}" if name in BENCHMARKS else f"evals.benchmarks.{name}"
+
+
+def benchmarks_of(evals: EvalsConfig) -> Mapping[str, MultipleChoiceConfig]:
+    """The benchmarks that are on, by name."""
+    ours = {name: getattr(evals, name) for name in BENCHMARKS}
+    return {name: one for name, one in {**ours, **evals.benchmarks}.items() if one is not None}

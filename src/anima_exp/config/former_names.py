@@ -7,9 +7,10 @@ files, sweeps, records. Each old name is reported once.
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
-from anima_exp.config.catalogue import catalogue, former_keys
+from anima_exp.config.catalogue import Entry, catalogue, former_keys
 from anima_exp.config.run import RunConfig
 from anima_exp.errors import ConfigError
 
@@ -169,4 +170,34 @@ def _put(node: dict[Any, Any], key: str, value: Any) -> None:
 
 def todays(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a run's record under today's names, without a line about it."""
-    return FormerNames(RunConfig).settings(flat)
+    names = FormerNames(RunConfig)
+    return names.settings(flat) if names.any else dict(flat)
+
+
+def whole(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a whole record under today's names, with those that came later.
+
+    A setting that is younger than the record has its value "as before", if it says which.
+    """
+    found = todays(flat)
+    for key, entry in _younger(RunConfig).items():
+        off = any(found.get(above, key) is None for above in _groups_above(key))
+        if key not in found and not off and not any(one.startswith(f"{key}.") for one in found):
+            found[key] = entry.setting.as_before
+    return found
+
+
+@cache
+def _younger(schema: type) -> Mapping[str, Entry]:
+    """Return the settings after the first version whose value "as before" is known."""
+    return {
+        key: entry
+        for key, entry in catalogue(schema).items()
+        if entry.later
+        and (entry.optional or (entry.group is None and entry.setting.as_before is not None))
+    }
+
+
+def _groups_above(key: str) -> list[str]:
+    parts = key.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]

@@ -30,7 +30,9 @@ class SweepConfig:
     metric: str = setting(
         "heldout_loss", "A score or a logged value that early stopping and Optuna go by."
     )
-    direction: Direction = setting(Direction.minimize, "Which way the metric is better.")
+    direction: Direction | None = setting(
+        None, "Which way the metric is better; null = as the metric says: a loss when smaller."
+    )
     early_stopping: EarlyStopping = setting(
         EarlyStopping.none, "Whether losing cells end before their last step."
     )

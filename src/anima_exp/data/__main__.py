@@ -14,7 +14,7 @@ from anima_exp.terminal import console
 def report(config: RunConfig) -> None:
     import numpy as np
 
-    from anima_exp.data import source, templates
+    from anima_exp.data import formats, source
     from anima_exp.data.encode import limits, special_ids
     from anima_exp.data.faults import faults, leaked
     from anima_exp.data.prepare import divide
@@ -22,10 +22,9 @@ def report(config: RunConfig) -> None:
     from anima_exp.data.rows import TokenRows
     from anima_exp.data.tokenise import tokenise
     from anima_exp.errors import DataError
-    from anima_exp.lookup import function
     from anima_exp.model.tokenizer import load_tokenizer
 
-    function(config.data.prompt_template, among=templates, key="data.prompt_template")
+    formats.template(config.data.prompt_template)
     # Bad rows are what the report is for: it counts them and goes on.
     data = replace(config.data, on_bad_row=BadRow.skip)
     main = source.training(data)

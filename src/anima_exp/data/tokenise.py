@@ -7,9 +7,6 @@ tokens are read, so that they cost nothing to change.
 
 import atexit
 import errno
-import hashlib
-import inspect
-import json
 import shutil
 import sys
 import tempfile
@@ -20,28 +17,26 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from anima_exp import schema_version
 from anima_exp.config import BadRow, DataConfig
-from anima_exp.data import example, recipes, templates
+from anima_exp.data import formats
 from anima_exp.data.columns import Watched
-from anima_exp.data.encode import special_ids
 from anima_exp.data.example import Example, Row, missing_column
+from anima_exp.data.formats import Recipe
 from anima_exp.data.source import Source, heldout, training
 from anima_exp.data.special_tokens import TextEncoder
 from anima_exp.data.split import check_heldout
-from anima_exp.data.tokens import Draft, Meta, Tokens, open_tokens
-from anima_exp.errors import DataError
-from anima_exp.lookup import function
+from anima_exp.data.token_key import key
+from anima_exp.data.tokens import META, Draft, Meta, Tokens, open_tokens
+from anima_exp.errors import DataError, NewerFile
 from anima_exp.terminal import console, note
 
-_FORMAT = 2  # raise it when the files' layout changes, or the ids of some text
 _BATCH = 1000  # examples tokenised in one call, which spreads them over the cores
 _LOOKED_AT = 100  # rows, before skipping is advised
 _BATCH_LETTERS = 4_000_000  # and their text: a tokenizer takes about 70 bytes for each letter
 _LARGE = 20_000  # examples after which a progress bar appears
 
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-Recipe = Callable[[Row], Example | list[Example]]
 
 
 def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path) -> Tokens:
@@ -51,18 +46,24 @@ def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path)
         DataError: no row can be used, or one cannot and data.on_bad_row=error.
         ConfigError: there is no such recipe.
     """
-    recipe: Recipe = function(config.recipe, among=recipes, key="data.recipe")
-    place = cache / "tokens" / _key(source, recipe, tokenizer)
+    recipe = formats.recipe(config.recipe)
+    place = cache / "tokens" / key(source.fingerprint, recipe, tokenizer)
     stop_at_bad_row = config.on_bad_row is BadRow.error
     try:
         tokens = open_tokens(place)
-    except (OSError, ValueError):
+    except (OSError, ValueError, NewerFile) as problem:
         build = partial(_build, source, recipe, tokenizer, stop_at_bad_row=stop_at_bad_row)
+        if isinstance(problem, NewerFile):
+            note(schema_version.not_used(place / META))
+            return build(place=_for_this_process() / place.name)
         try:
             tokens = build(place=place)
         except OSError as error:  # reading raises DataError, so this was writing
             if error.errno in _READ_ONLY:
-                return build(place=_for_this_process(cache) / place.name)
+                note(
+                    f"data     {cache} cannot be written: the token ids are kept for this run only"
+                )
+                return build(place=_for_this_process() / place.name)
             raise DataError(
                 f"Token ids cannot be kept in {cache}: {error.strerror or error}. "
                 "Give another folder with cache=FOLDER, or ANIMA_EXP_CACHE."
@@ -72,11 +73,10 @@ def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path)
     return tokens
 
 
-def _for_this_process(cache: Path) -> Path:
+def _for_this_process() -> Path:
     """A folder that lasts as long as the process, in place of a cache that cannot be written."""
     folder = Path(tempfile.mkdtemp(prefix="anima_exp-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    note(f"data     {cache} cannot be written: the token ids are kept for this run only")
     return folder / "tokens"
 
 
@@ -112,7 +112,7 @@ def examples(of: Source, config: DataConfig) -> Iterator[tuple[int, Example]]:
     Raises:
         DataError: no row can be used, or one cannot and data.on_bad_row=error.
     """
-    recipe: Recipe = function(config.recipe, among=recipes, key="data.recipe")
+    recipe = formats.recipe(config.recipe)
     meta, any_used = Meta(), False
     with _progress(of) as advance:
         stop = config.on_bad_row is BadRow.error
@@ -243,28 +243,6 @@ def _nothing(source: Source, meta: Meta) -> DataError:
     if not meta.shown:
         return DataError(f"{source.name} holds no rows.")
     return DataError(f"None of the {meta.read} rows can be used. The first: {meta.shown[0]}.")
-
-
-def _key(source: Source, recipe: Recipe, tokenizer: Any) -> str:
-    module = inspect.getmodule(recipe)
-    files = {path for m in (example, recipes, templates, module) if (path := _file_of(m))}
-    parts = [
-        str(_FORMAT),
-        source.fingerprint,
-        tokenizer.backend_tokenizer.to_str(),
-        json.dumps(special_ids(tokenizer)),
-        f"{recipe.__module__}.{recipe.__qualname__}",
-        *(path.read_text(encoding="utf-8") for path in sorted(files)),
-    ]
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(hashlib.sha256(part.encode()).digest())
-    return digest.hexdigest()[:32]
-
-
-def _file_of(module: Any) -> Path | None:
-    file = getattr(module, "__file__", None)
-    return Path(file) if file and file.endswith(".py") else None
 
 
 @contextmanager

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anima_exp import file_hashes, json_text
+from anima_exp import file_hashes, json_text, schema_version
 
+META = "meta.json"
 _ARRAYS = ("ids", "starts", "prompts", "rows")
 _SHOWN = 5  # places kept of rows that were left out
 _DRAFT = ".draft-"
@@ -80,9 +81,11 @@ def open_tokens(folder: Path) -> Tokens:
 
     Raises:
         OSError, ValueError: the folder is missing or damaged.
+        NewerFile: a later version of anima-exp wrote it.
     """
+    file = folder / META
     try:
-        kept = json_text.read_table(folder / "meta.json")
+        kept = schema_version.read(json_text.read_table(file), file, schema_version.TOKENS)
         sums = kept.pop("sha256", None)  # sets of earlier versions have none
         meta = Meta(**kept)
         ids, starts, prompts, rows = (
@@ -147,8 +150,9 @@ class Draft:
         np.save(self.folder / "prompts.npy", np.array(self._prompts, dtype=np.int32))
         np.save(self.folder / "rows.npy", np.array(self._rows, dtype=np.int64))
         kept = {**asdict(self.meta), "sha256": _sums(self.folder)}
+        kept = schema_version.stamp(kept, schema_version.TOKENS)
         meta = json.dumps(kept, ensure_ascii=False, indent=2)
-        (self.folder / "meta.json").write_text(meta, encoding="utf-8")
+        (self.folder / META).write_text(meta, encoding="utf-8")
         try:
             return open_tokens(self.place)
         except (OSError, ValueError):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anima_exp import schema_version
 from anima_exp.answers.text import answer_field, answer_in, first_turn
 from anima_exp.elo.fields import identifier, text_of
 from anima_exp.elo.names import short
@@ -30,6 +31,7 @@ def read_answers(paths: Sequence[Path]) -> dict[str, Answer]:
         count = 0
         for number, fields in lines(path):
             at = f"{path}, row {number}"
+            schema_version.refuse_newer(fields, at, schema_version.ANSWERS)
             text = _text(first_turn(fields)[0], at)
             models = [short(path.stem), text_of(fields, "model_id", at) or ""]
             key = identifier(fields, "answer_id", at) or short_id(text)

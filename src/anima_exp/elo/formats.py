@@ -8,14 +8,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from anima_exp import schema_version
 from anima_exp.elo import texts
 from anima_exp.elo.bias import Share
 from anima_exp.elo.scores import scores
 from anima_exp.elo.tournament import Tournament
 from anima_exp.tables import markdown as md
 from anima_exp.tables.csv import harmless
-
-VERSION = 1  # of the JSON; the comparison reads it
 
 
 def markdown(found: Tournament) -> str:
@@ -62,7 +61,7 @@ def csv_table(found: Tournament) -> str:
 def json_text(found: Tournament) -> str:
     """Everything there is; `scores` holds by player what other programs want."""
     told = {
-        "version": VERSION,
+        schema_version.KEY: schema_version.RATINGS,
         "conclusion": found.conclusion,
         "notes": found.notes,
         "options": asdict(found.options),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anima_exp import schema_version
 from anima_exp.data import files
 from anima_exp.elo.fields import count, field, name, needed, shown, text_of
 from anima_exp.elo.progress import Say, quiet
@@ -89,6 +90,7 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 
 def _rows(path: Path, line: int, fields: dict[str, Any]) -> Iterator[Row]:
     at = f"{path}, row {line}"
+    schema_version.refuse_newer(fields, at, schema_version.VERDICTS)
     if "g1_winner" in fields:
         yield from _both_orders(path, line, fields)
         return

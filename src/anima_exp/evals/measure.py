@@ -2,16 +2,17 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from anima_exp.config import BENCHMARKS, RunConfig
+from anima_exp.config import RunConfig, benchmark_key, benchmarks_of
 from anima_exp.errors import ConfigError, ModelError, TrainingError, first_line
 from anima_exp.evals.choice.accuracy import Accuracy
 from anima_exp.evals.choice.measure import Ready, make_ready, multiple_choice
+from anima_exp.evals.custom import Custom, EvalContext, described, load
 from anima_exp.evals.exact_match import exact_match
 from anima_exp.evals.heldout import heldout_loss
 from anima_exp.evals.samples import samples
@@ -28,6 +29,11 @@ class Evals:
     tokenizer: Any
     heldout: Any  # data.rows.TokenRows, set aside
     benchmarks: Mapping[str, Ready]
+    custom: Mapping[str, Custom] = field(default_factory=dict)
+
+    def described(self, scores: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """What is known of the scores that are of the user's own making, for results/metric.py."""
+        return described(self.config, scores)
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,11 @@ class Measured:
     generations: list[tuple[str, str]] = field(default_factory=list)  # (question, answer)
     accuracies: dict[str, Accuracy] = field(default_factory=dict)  # by benchmark
     seconds: float = 0.0
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)  # descriptions, by score
+
+    def rows(self) -> dict[str, list[dict[str, object]]]:
+        """The accuracies of each benchmark as rows: one for each subject, category and mean."""
+        return {name: one.rows() for name, one in self.accuracies.items()}
 
 
 def prepare_evals(config: RunConfig, tokenizer: Any, heldout: Any) -> Evals:
@@ -44,13 +55,12 @@ def prepare_evals(config: RunConfig, tokenizer: Any, heldout: Any) -> Evals:
     Raises:
         DataError, ConfigError, ModelError: a benchmark cannot be read or asked so.
     """
-    chosen = {name: getattr(config.evals, name) for name in BENCHMARKS}
+    custom = load(config)
     ready = {
         name: make_ready(name, settings, tokenizer)
-        for name, settings in chosen.items()
-        if settings is not None
+        for name, settings in benchmarks_of(config.evals).items()
     }
-    return Evals(config, tokenizer, heldout, ready)
+    return Evals(config, tokenizer, heldout, ready, custom)
 
 
 def check_positions(model: Any, evals: Evals) -> None:
@@ -58,22 +68,27 @@ def check_positions(model: Any, evals: Evals) -> None:
     positions = context_length(model.config)
     for name, ready in evals.benchmarks.items():
         if positions and ready.longest > positions:
+            key = benchmark_key(name)
             raise ConfigError(
-                f"evals.{name} asks with up to {ready.longest} tokens, but "
+                f"{key} asks with up to {ready.longest} tokens, but "
                 f"{evals.config.model.source} reads at most {positions}. Give "
-                f"evals.{name}.max_prompt_tokens={positions}."
+                f"{key}.max_prompt_tokens={positions}."
             )
 
 
-def measure(model: Any, evals: Evals, world: World = ALONE) -> Measured:
+def measure(model: Any, evals: Evals, world: World = ALONE, *, step: int | None = None) -> Measured:
     """Run the evals that are on, of several processes each its share; all get the scores.
+
+    Args:
+        step: where in training the model is; None: it is not in training.
 
     Raises:
         TrainingError: a score is not finite.
+        ConfigError: an evaluation of the user's own returned no number.
         ModelError: an eval does not fit the GPU.
     """
     try:
-        return _measure(model, evals, world)
+        return _measure(model, evals, world, step)
     except torch.OutOfMemoryError as error:
         raise ModelError(
             f"An evaluation does not fit this GPU: {first_line(error)} Lower "
@@ -81,7 +96,7 @@ def measure(model: Any, evals: Evals, world: World = ALONE) -> Measured:
         ) from error
 
 
-def _measure(model: Any, evals: Evals, world: World) -> Measured:
+def _measure(model: Any, evals: Evals, world: World, step: int | None) -> Measured:
     config, tokenizer, heldout = evals.config, evals.tokenizer, evals.heldout
     on, scores, generations = config.evals, {}, []
     started = time.perf_counter()
@@ -103,10 +118,14 @@ def _measure(model: Any, evals: Evals, world: World) -> Measured:
             name: multiple_choice(model, ready, world).accuracy
             for name, ready in evals.benchmarks.items()
         }
-    for name, found in accuracies.items():
-        scores |= found.scores(name)
-    _check_finite(scores)
-    return Measured(scores, generations, accuracies, time.perf_counter() - started)
+        for name, found in accuracies.items():
+            scores |= found.scores(evals.benchmarks[name].benchmark.scores)
+        _check_finite(scores)
+        context = EvalContext(model, tokenizer, config, step, heldout, world)
+        for one in evals.custom.values():
+            scores |= one.scores(context, taken=scores)
+    seconds = time.perf_counter() - started
+    return Measured(scores, generations, accuracies, seconds, evals.described(scores))
 
 
 def _check_finite(scores: Mapping[str, float]) -> None:

@@ -3,9 +3,8 @@
 from typing import Any
 
 from anima_exp.config import SamplesConfig
-from anima_exp.data import templates
+from anima_exp.data import formats
 from anima_exp.data.special_tokens import TextEncoder
-from anima_exp.lookup import function
 from anima_exp.model.generate import greedy
 from anima_exp.parallel.world import ALONE, World
 
@@ -19,7 +18,7 @@ def samples(
     world: World = ALONE,
 ) -> list[tuple[str, str]]:
     """(question, answer) pairs, greedy, in the prompt format `template`; inside `inference`."""
-    ask = function(template, among=templates, key="data.prompt_template")
+    ask = formats.template(template)
     prompts = TextEncoder(tokenizer).prompts(
         lambda put, question=question: str(ask(put(question)))  # type: ignore[misc]
         for question in config.prompts

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from anima_exp import schema_version
 from anima_exp.answers.text import answer_field, answer_in, first_turn, first_turn_alone
 from anima_exp.data.file_rows import FileRow, read
 from anima_exp.errors import DataError
@@ -77,6 +78,7 @@ def _names(paths: list[str]) -> list[str]:
 
 
 def _answer(row: FileRow, name: str) -> Answer:
+    schema_version.refuse_newer(row.values, row.where, schema_version.ANSWERS)
     field = answer_field(row.values)
     text = answer_in(field, row.text(field))
     question = row.optional("question")

@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from anima_exp import json_text
+from anima_exp import json_text, schema_version
 from anima_exp.errors import DataError, InUse, RunError
 
 Row = dict[str, Any]
@@ -94,8 +94,11 @@ class Store:
             if not line.strip():
                 continue
             try:
-                self._know(json_text.parse(line))
-            except (ValueError, TypeError, KeyError) as error:
+                row = json_text.parse(line)
+                where = f"{self.path}, line {number}"
+                schema_version.refuse_newer(row, where, schema_version.VERDICTS)
+                self._know(row)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise DataError(
                     f"{self.path}, line {number}: no verdict can be read there. Delete the line; "
                     "the same command asks for it again."
@@ -108,12 +111,15 @@ def read_only(folder: Path) -> dict[str, Row]:
     A line that cannot be read is left out here; the run itself names it.
     """
     path, rows = Store(folder).path, {}
-    for line in path.read_bytes().split(b"\n") if path.is_file() else []:
+    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    for number, line in enumerate(lines, start=1):
         try:
             row = json_text.parse(line)
+            where = f"{path}, line {number}"
+            schema_version.refuse_newer(row, where, schema_version.VERDICTS)
             _check(row)
             rows[row["key"]] = row
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             continue
     return rows
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from anima_exp import schema_version
 from anima_exp.judge.calls import Call
 from anima_exp.judge.parse import parse, parsed
 from anima_exp.results.short_id import short_id
@@ -61,4 +62,5 @@ def row(call: Call, reply: Mapping[str, Any]) -> dict[str, Any]:
         "length1": len(first.text),
         "length2": len(second.text),
         **{name: reply.get(name) for name in _OF_THE_REPLY},
+        schema_version.KEY: schema_version.VERDICTS,
     }

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from anima_exp import paths
+from anima_exp import paths, schema_version
 from anima_exp.card import merged, of_run, origin
 from anima_exp.card.text import FILE
 from anima_exp.config import MergeConfig
@@ -32,22 +32,20 @@ def write(merging: Plan, found: Proved | None, folder: Path) -> None:
     cache = paths.cache(config.cache)
     fingerprint = provenance.base_fingerprint(location(source), revision, cache=cache)
     named = origin.without_places(settings)
-    write_json(
-        folder / MERGED,
-        {
-            "adapter": {"of": name(config), "weights": weights(merging.adapter)},
-            "base": {"source": named["model.source"], "fingerprint": fingerprint},
-            "onto": config.onto.value,
-            "dtype": _dtype(merging),
-            "proof": asdict(found) if found else None,
-            "max_divergence": verdict.allowed(config),
-            "settings": {key: one for key, one in named.items() if key.startswith(_DECIDE)},
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": provenance.versions(),
-            "git": provenance.git_state(),
-            "hardware": provenance.hardware(),
-        },
-    )
+    values = {
+        "adapter": {"of": name(config), "weights": weights(merging.adapter)},
+        "base": {"source": named["model.source"], "fingerprint": fingerprint},
+        "onto": config.onto.value,
+        "dtype": _dtype(merging),
+        "proof": asdict(found) if found else None,
+        "max_divergence": verdict.allowed(config),
+        "settings": {key: one for key, one in named.items() if key.startswith(_DECIDE)},
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": provenance.versions(),
+        "git": provenance.git_state(),
+        "hardware": provenance.hardware(),
+    }
+    write_json(folder / MERGED, schema_version.stamp(values, schema_version.MERGE))
     merge = _merged(merging, found, settings, fingerprint)
     if config.run:
         run = Path(config.run)

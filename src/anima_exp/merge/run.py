@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from anima_exp import paths
+from anima_exp import paths, schema_version
 from anima_exp.config import MergeConfig, Onto, TargetModules
 from anima_exp.errors import ConfigError, InUse, RunError, Stopped
 from anima_exp.finished import name, record
@@ -78,7 +78,10 @@ def check(config: MergeConfig) -> Path:
 def _check_base(config: MergeConfig, base: Base, adapter: Adapter) -> None:
     """Raise ConfigError for a base that the adapter is known not to belong on."""
     before = file(config.model, about.MERGED)
-    merged = table(config.model, before).get("adapter") if before else None
+    values = table(config.model, before) if before else {}
+    with suppress(ValueError):  # of a number that is none; the check goes on without it
+        values = schema_version.read(values, before or "", schema_version.MERGE)
+    merged = values.get("adapter")
     if isinstance(merged, dict) and merged.get("weights") == about.weights(adapter):
         raise ConfigError(
             f"model.source={config.model.source} was made by merging this adapter already."

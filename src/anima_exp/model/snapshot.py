@@ -25,8 +25,9 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from anima_exp import schema_version
 from anima_exp.config import ModelConfig, QuantConfig, Quantization
-from anima_exp.errors import ModelError, first_line
+from anima_exp.errors import ModelError, NewerFile, first_line
 from anima_exp.model.tokenizer import location
 from anima_exp.results.files import publish_folder, read_json, remove_folder, write_json
 from anima_exp.results.provenance import base_fingerprint, folder_fingerprint
@@ -81,7 +82,8 @@ class Snapshot:
     def _problem(self) -> str | None:
         """Why it cannot be loaded; every byte counts (results/provenance.py)."""
         try:
-            about = read_json(self.folder / _ABOUT)
+            file = self.folder / _ABOUT
+            about = schema_version.read(read_json(file), file, schema_version.SNAPSHOT)
             if "sha256" not in about:
                 return "was kept by an earlier version"
             cache = self.folder.parents[1]
@@ -89,7 +91,9 @@ class Snapshot:
             return None if same else "is damaged"
         except PermissionError as error:
             return f"cannot be read ({first_line(error)})"
-        except (OSError, ValueError, KeyError, TypeError):
+        except NewerFile:
+            return "was kept by a later version of anima-exp"
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return "is damaged"
 
     @contextmanager
@@ -107,6 +111,7 @@ class Snapshot:
             _remove_abandoned(self.folder.parent)
             shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
             whole = self.folder.is_dir() and self._problem() is None
+            whole |= schema_version.is_newer(self.folder / _ABOUT, schema_version.SNAPSHOT)
             if self.folder.exists() and not whole:
                 remove_folder(self.folder)  # a damaged one takes no room from the next
             yield None if whole else draft
@@ -123,7 +128,8 @@ class Snapshot:
         dtype = model.config.dtype
         model.save_pretrained(draft, max_shard_size=_SHARD)
         model.config.dtype = dtype  # saving turns it into a text
-        write_json(draft / _ABOUT, {"of": self.of, "sha256": folder_fingerprint(draft)})
+        about = {"of": self.of, "sha256": folder_fingerprint(draft)}
+        write_json(draft / _ABOUT, schema_version.stamp(about, schema_version.SNAPSHOT))
         publish_folder(draft, self.folder)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from anima_exp import json_text
+from anima_exp import json_text, schema_version
 from anima_exp.addresses import without_password
 from anima_exp.config import RunConfig
 from anima_exp.errors import InUse, RunError, first_line
@@ -31,14 +31,19 @@ LOG = "log.txt"
 LOCK = ".lock"
 STARTS = "starts.txt"
 FAILURE = "failure.txt"
+SETTINGS = "settings.json"
 _TIME = re.compile(rb"\d{4}-\d\d-\d\dT[\d:]{8}\+00:00")
 
 
-def run_folder(config: RunConfig) -> Path:
-    """Where a run lives: `folder`, or in `runs` under the name of what it computes."""
+def run_folder(config: RunConfig, name: str | None = None) -> Path:
+    """Where a run lives: `folder`, or in `runs` under the name of what it computes.
+
+    Args:
+        name: the run's name, if the caller knows it: computing one takes 1 ms.
+    """
     if config.folder:
         return expanded(config.folder, "folder")
-    return expanded(config.runs, "runs") / identity.name(config)
+    return expanded(config.runs, "runs") / (name or identity.name(config))
 
 
 class RunFolder:
@@ -85,7 +90,7 @@ class RunFolder:
         """Whether the run has a record; one that is damaged does not count, and one line says so.
 
         Raises:
-            RunError: the record cannot be read.
+            RunError: the record cannot be read, or a later version of anima-exp wrote it.
         """
         if not is_file(self.path / RECORD):
             return False
@@ -137,7 +142,7 @@ class RunFolder:
                 "Pin model.revision or data.revision, or start anew with another folder=..."
             )
         with writing(self.path):
-            write_json(file, inputs)
+            write_json(file, schema_version.stamp(inputs, schema_version.SETTINGS))
 
     def _refuse_foreign(self) -> None:
         if not self.path.exists():
@@ -166,17 +171,19 @@ class RunFolder:
             for draft in self.path.glob("*.part"):  # of a process that was killed as it wrote
                 if draft.is_file():
                     draft.unlink(missing_ok=True)
-            write_json(self.path / "settings.json", identity.relevant(self.config))
+            if not self._known():
+                settings = identity.relevant(self.config)
+                values = schema_version.stamp(settings, schema_version.SETTINGS)
+                write_json(self.path / SETTINGS, values)
             write_text(self._owner_file, f"process {os.getpid()} on {socket.gethostname()}")
         except BaseException:
             self._lock.release()
             raise
 
     def _refuse_other_settings(self) -> None:
-        file, now = self.path / "settings.json", identity.relevant(self.config)
-        if not file.exists() or not self._computed():
+        if not self._known():
             return
-        then = self._read(file)
+        now, then = identity.relevant(self.config), self._read(self.path / SETTINGS)
         differ = [key for key in {**now, **then} if now.get(key) != then.get(key)]
         if differ:
             pairs = [f"{key}={now.get(key)} here, {then.get(key)} there" for key in differ[:3]]
@@ -188,7 +195,7 @@ class RunFolder:
 
     def _read(self, file: Path) -> dict[str, Any]:
         try:
-            return json_text.read_table(file)
+            return schema_version.read(json_text.read_table(file), file, schema_version.SETTINGS)
         except OSError as error:
             raise RunError(f"Cannot read {file}: {error.strerror}. Make it readable.") from error
         except ValueError as error:
@@ -196,6 +203,10 @@ class RunFolder:
                 f"{file} is damaged: {first_line(error)}. It says what the run computes, so the "
                 "run cannot resume without it. Restore the file, or give another folder=..."
             ) from error
+
+    def _known(self) -> bool:
+        """Whether settings.json says what was computed here; then it is never written again."""
+        return (self.path / SETTINGS).exists() and self._computed()
 
     def _computed(self) -> bool:
         """Whether there is anything to lose: a start that failed at once leaves nothing."""

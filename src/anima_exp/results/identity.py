@@ -11,7 +11,7 @@ from typing import Any
 
 from anima_exp import file_hashes, paths
 from anima_exp.addresses import without_passwords
-from anima_exp.config import BENCHMARKS, RunConfig, TargetModules
+from anima_exp.config import BENCHMARKS, RunConfig, TargetModules, benchmark_key
 from anima_exp.config.catalogue import catalogue
 from anima_exp.errors import ConfigError
 from anima_exp.paths import expanded
@@ -66,7 +66,7 @@ def places(config: RunConfig) -> dict[str, str]:
     """The full paths of what settings name by a path relative to the folder of the start."""
     settings = flatten(config)
     keys = ["data.path", "data.heldout_path", "model.source", "model.tokenizer", "model.adapter"]
-    keys += ["evals.answers.questions", *(f"evals.{name}.path" for name in BENCHMARKS)]
+    keys += ["evals.answers.questions", *(f"{key}.path" for key in _benchmarks(config))]
     found = {}
     for key in keys:
         value = settings.get(key)
@@ -102,10 +102,12 @@ def relevant(config: RunConfig) -> dict[str, Any]:
     if adapter := settings.get("model.adapter"):
         settings["model.adapter"] = _adapter(adapter, cache=paths.cache(config.cache))
     code = ["data.recipe", "data.prompt_template", "evals.answers.prompt_template"]
-    for name in BENCHMARKS:
-        if settings.get(f"evals.{name}.path"):
-            settings[f"evals.{name}.path"] = _tables(settings[f"evals.{name}.path"])
-        code += [f"evals.{name}.prompt", f"evals.{name}.template"]
+    for benchmark in _benchmarks(config):
+        if settings.get(f"{benchmark}.path"):
+            settings[f"{benchmark}.path"] = _tables(settings[f"{benchmark}.path"])
+        code += [f"{benchmark}.prompt", f"{benchmark}.template", f"{benchmark}.source"]
+        settings.pop(f"{benchmark}.batch_tokens", None)
+    code += [f"evals.custom.{name}.function" for name in config.evals.custom]
     for key in code:
         if settings.get(key):
             settings[key] = _with_code(settings[key])
@@ -113,6 +115,10 @@ def relevant(config: RunConfig) -> dict[str, Any]:
     if RESULTS_VERSION > 1:
         settings["results_version"] = RESULTS_VERSION
     return settings
+
+
+def _benchmarks(config: RunConfig) -> list[str]:
+    return [*map(benchmark_key, (*BENCHMARKS, *config.evals.benchmarks))]
 
 
 def _adapter(place: str, *, cache: Path) -> str:
@@ -160,7 +166,7 @@ def _tables_of(folder: Path, _changed: int) -> str:
 
 def _with_code(name: str) -> str:
     """A dotted path with the hash of the module it names."""
-    if "." not in name:
+    if "." not in name or "/" in name:  # a name of ours; a hub id
         return name
     try:
         module = find_spec(name.rpartition(".")[0])

@@ -95,8 +95,13 @@ class Journal:
         answers: list[tuple[str, str]],
         seconds: float,
         accuracies: Mapping[str, list[dict[str, Any]]] | None = None,
+        metrics: Mapping[str, Any] | None = None,
     ) -> None:
-        """One evaluation: scores, (question, answer) pairs, and by benchmark the accuracies."""
+        """One evaluation: scores, (question, answer) pairs, and by benchmark the accuracies.
+
+        Args:
+            metrics: descriptions by score, as of results/metric.py.
+        """
         row = {"step": step, **scores, "eval_seconds": seconds}
         self._metrics.append(row)
         self.tracker.log(row)
@@ -107,7 +112,7 @@ class Journal:
                 self._accuracies.append({"step": step, "benchmark": benchmark, **found})
         if answers:
             self.tracker.log_generations(step, answers)
-        self._progress.scores(step, scores)
+        self._progress.scores(step, scores, metrics)
 
     def resume_tracking(self) -> None:
         """Log what earlier starts computed, where a tracker does not have it."""

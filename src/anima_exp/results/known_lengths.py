@@ -10,9 +10,12 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from anima_exp import schema_version
 from anima_exp.config import RunConfig
+from anima_exp.errors import NewerFile
 from anima_exp.results import identity
 from anima_exp.results.files import read_json, write_json
+from anima_exp.terminal import note
 
 _NOT_IN_THE_LENGTH = {"data.max_train_samples", "data.train_on_source"}
 
@@ -32,21 +35,25 @@ def remember(config: RunConfig, lengths: Lengths, *, cache: Path) -> None:
     if config.data.max_train_samples is not None and recall(config, cache=cache):
         return
     file = _file(config, cache)
+    if schema_version.is_newer(file, schema_version.LENGTHS):
+        note(schema_version.not_used(file))
+        return
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, asdict(lengths))
+        write_json(file, schema_version.stamp(asdict(lengths), schema_version.LENGTHS))
 
 
 def recall(config: RunConfig, *, cache: Path) -> Lengths | None:
+    file = _file(config, cache)
     try:
-        return Lengths(**read_json(_file(config, cache)))
-    except (OSError, ValueError, TypeError):
+        return Lengths(**schema_version.read(read_json(file), file, schema_version.LENGTHS))
+    except (OSError, ValueError, TypeError, AttributeError, NewerFile):
         return None
 
 
-def tokens(config: RunConfig, *, cache: Path) -> int | None:
+def tokens(config: RunConfig, known: Lengths | None) -> int | None:
     """About how many tokens a run trains on; None where nobody has read its data before."""
-    known, trainer = recall(config, cache=cache), config.trainer
+    trainer = config.trainer
     if known is None:
         return None
     if trainer.steps is not None:

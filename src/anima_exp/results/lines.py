@@ -1,4 +1,7 @@
-"""metrics.jsonl and generations.jsonl: one line for each thing seen, in the order of the steps."""
+"""metrics.jsonl and generations.jsonl: one line for each thing seen, in the order of the steps.
+
+The first line holds the schema version of its file too. No caller gives or gets it.
+"""
 
 import hashlib
 import json
@@ -6,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from anima_exp import json_text
+from anima_exp import json_text, schema_version
 from anima_exp.results.files import flush, write_text, writing
 
 
@@ -22,12 +25,17 @@ class StepLines:
         Raises:
             RunError: the disk is full.
         """
-        line = json.dumps(row, ensure_ascii=False, allow_nan=False)
         with writing(self.path.parent), self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+            if file.tell() == 0:
+                row = schema_version.stamp(row, schema_version.LINES)
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Every whole line; one that a crash cut short, or that is no such line, is left out."""
+        """Every whole line; one that a crash cut short, or that is no such line, is left out.
+
+        Raises:
+            NewerFile: a later version of anima-exp wrote the file.
+        """
         rows = []
         for line in self._bytes().split(b"\n"):
             try:
@@ -36,11 +44,20 @@ class StepLines:
                 continue
             if isinstance(row, dict) and type(row.get("step")) is int:
                 rows.append(row)
+        if rows:
+            rows[0] = self._unstamped(rows[0])
         return rows
+
+    def _unstamped(self, row: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return schema_version.read(row, self.path, schema_version.LINES)
+        except ValueError:  # a damaged number; the line itself is whole
+            return {key: value for key, value in row.items() if key != schema_version.KEY}
 
     def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
         """Drop every line that is not `wanted`, and one cut short by a crash."""
         kept = [row for row in self.rows() if wanted(row)]
+        kept[:1] = [schema_version.stamp(row, schema_version.LINES) for row in kept[:1]]
         if self.path.exists():
             text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
             with writing(self.path.parent):

@@ -5,11 +5,17 @@ page, the model card.
 """
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from anima_exp.config import BENCHMARKS
 
 _DIGITS = 4  # significant, of a metric that nothing is known about
 _HUGE = 1e7  # of a run that diverged: its digits say nothing
+
+
+_DIRECTIONS = ("minimize", "maximize")
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,41 @@ _FORMS = {
 # The last words of their names.
 _LOSSES = ("loss",)
 _SHARES = (
-    "exact_match", "accuracy", "choices", "mmlu", "cmmlu", "ceval", "micro", "share", "rate",
-    "match",
+    *BENCHMARKS, "exact_match", "accuracy", "micro", "share", "rate", "match",
 )  # fmt: skip
 _SMALLER_IS_BETTER = (
     "loss", "perplexity", "error", "seconds", "bits_per_byte", "grad_norm", "memory_gib",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Described:
+    """What its maker says of a score: which way is better, and how it is written.
+
+    `Described("minimize", unit="edits", decimals=1)` is written as `3.5 edits`.
+    """
+
+    direction: str  # minimize, maximize
+    unit: str = ""
+    decimals: int | None = None  # None: four significant digits
+    percent: bool = False  # a share from 0 to 1, written as 46.0 %
+
+    def __post_init__(self) -> None:
+        if self.direction not in _DIRECTIONS:
+            raise ValueError(f"direction={self.direction!r} is neither minimize nor maximize")
+        if self.decimals is not None and not 0 <= self.decimals <= 20:
+            raise ValueError(f"decimals={self.decimals} is not between 0 and 20")
+
+    @property
+    def form(self) -> Form:
+        if self.percent:
+            return Form(
+                _SHARE.decimals if self.decimals is None else self.decimals, " %", " pp", 100.0
+            )
+        return Form(self.decimals, f" {self.unit.strip()}" if self.unit.strip() else "")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -54,6 +89,7 @@ class Metric:
     name: str
     direction: str  # minimize, maximize
     column: int | None = field(default=None, compare=False)  # decimals of the column it stands in
+    described: Form | None = None  # by its maker; None: as its name suggests
 
     @property
     def minimize(self) -> bool:
@@ -61,6 +97,8 @@ class Metric:
 
     @property
     def form(self) -> Form:
+        if self.described is not None:
+            return self.described
         if self.name in _FORMS:
             return _FORMS[self.name]
         if _ends(self.name, _LOSSES):
@@ -82,7 +120,7 @@ class Metric:
 
     def in_column(self, values: Iterable[float]) -> "Metric":
         """Return this metric so that it writes all of `values` with one number of decimals."""
-        return Metric(self.name, self.direction, self.decimals(values))
+        return replace(self, column=self.decimals(values))
 
     def number(self, value: float) -> str:
         return self.bare(value) + self.form.unit
@@ -111,9 +149,31 @@ class Metric:
         return f"{shown:{sign}{',' * self.form.grouped}.{decimals}f}"
 
 
-def metric(name: str) -> Metric:
-    """Return the metric `name`, with the direction that its name suggests."""
+def metric(name: str, described: Mapping[str, Any] | None = None) -> Metric:
+    """Return the metric `name`, as its maker describes it, else as its name suggests.
+
+    Args:
+        described: descriptions by score, as `record.json` holds them in `metrics`.
+    """
+    if found := _described(described.get(name) if described else None):
+        return Metric(name, found.direction, described=found.form)
     return Metric(name, "minimize" if _ends(name, _SMALLER_IS_BETTER) else "maximize")
+
+
+def _described(table: Any) -> Described | None:
+    """Read a description; what another version or an editor has left there may be none."""
+    if not isinstance(table, Mapping):
+        return None
+    unit, decimals = table.get("unit"), table.get("decimals")
+    try:
+        return Described(
+            str(table["direction"]),
+            unit=unit if isinstance(unit, str) else "",
+            decimals=decimals if isinstance(decimals, int) else None,
+            percent=table.get("percent") is True,
+        )
+    except (KeyError, ValueError):
+        return None
 
 
 def _ends(name: str, words: Iterable[str]) -> bool:

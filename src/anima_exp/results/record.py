@@ -5,7 +5,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
 
-from anima_exp import json_text
+from anima_exp import json_text, schema_version
+from anima_exp.config.former_names import todays, whole
 from anima_exp.results.files import write_json
 
 RECORD = "record.json"
@@ -44,6 +45,7 @@ class Record:
     places: dict[str, str] = field(default_factory=dict)  # relative paths of settings, in full
     wandb: str | None = None  # the run's page, or the command that syncs it
     tracking: dict[str, str] = field(default_factory=dict)  # the same by tracker, wandb among them
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)  # descriptions, by own score
     # With trainer.keep_best: the metric, its best value and the step whose weights are left; and
     # the scores of the last step.
     best: dict[str, Any] = field(default_factory=dict)
@@ -56,12 +58,19 @@ class Record:
         return int(self.best.get("step", self.steps))
 
     def save(self, folder: Path) -> None:
-        write_json(folder / RECORD, asdict(self))
+        write_json(folder / RECORD, schema_version.stamp(asdict(self), schema_version.RECORD))
 
     @classmethod
     def load(cls, folder: Path) -> "Record":
-        """Raises OSError, or ValueError if the file holds no record."""
-        values = json_text.read_table(folder / RECORD)
+        """Read the record of any version up to now, with its settings under today's names.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it holds no record.
+            NewerFile: a later version of anima-exp wrote it.
+        """
+        file = folder / RECORD
+        values = schema_version.read(json_text.read_table(file), file, schema_version.RECORD)
         for one in fields(cls):
             if one.name not in values:
                 if one.default is MISSING and one.default_factory is MISSING:
@@ -69,6 +78,8 @@ class Record:
             elif not _fits(values[one.name], one.type):
                 raise ValueError(f"its {one.name} is {json_text.kind(values[one.name])}")
         known = {field.name for field in fields(cls)}
+        values["settings"] = whole(values["settings"])
+        values["places"] = todays(values.get("places", {}))
         return cls(**{key: value for key, value in values.items() if key in known})
 
 

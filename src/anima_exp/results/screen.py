@@ -81,8 +81,10 @@ class Progress:
         else:
             console.print(text)
 
-    def scores(self, step: int, scores: Mapping[str, float]) -> None:
-        told = "  ".join(f"{name} {number(name, value)}" for name, value in scores.items())
+    def scores(
+        self, step: int, scores: Mapping[str, float], metrics: Mapping[str, Any] | None = None
+    ) -> None:
+        told = "  ".join(f"{name} {number(name, value, metrics)}" for name, value in scores.items())
         if told:
             console.print(f"{self._step(step)}  {told}")
 
@@ -94,16 +96,20 @@ class Progress:
         return f"step {step:>{len(str(self.steps))}}/{self.steps}"
 
 
-def show_scores(before: Mapping[str, float] | None, after: Mapping[str, float]) -> None:
-    """`before` is None where there is nothing to compare with."""
+def show_scores(
+    before: Mapping[str, float] | None,
+    after: Mapping[str, float],
+    metrics: Mapping[str, Any] | None = None,
+) -> None:
+    """`before` is None where there is nothing to compare with; `metrics` describes scores."""
     if not after:
         return
     columns = ("score", "") if before is None else ("score", "before", "after")
     table = Table(*columns, box=None, pad_edge=False, header_style="dim")
     for name, value in after.items():
-        cells = [Text(number(name, value), style="bold")]
+        cells = [Text(number(name, value, metrics), style="bold")]
         if before is not None:
-            cells.insert(0, Text(number(name, before[name]) if name in before else "-"))
+            cells.insert(0, Text(number(name, before[name], metrics) if name in before else "-"))
         table.add_row(Text(visible(name)), *cells)
     console.print(table)
 
@@ -129,7 +135,7 @@ def show_summary(
 ) -> None:
     """A run that has just ended; `trained` is the folder of its adapter, or of the whole model."""
     say("")
-    show_scores(record.scores_before, record.scores)
+    show_scores(record.scores_before, record.scores, record.metrics)
     show_answers(before, after)
     training, measuring = map(duration, (record.train_seconds, record.eval_seconds))
     say(
@@ -152,9 +158,9 @@ def show_summary(
         say("         python -m anima_exp.train -m sweep=demo")
 
 
-def number(name: str, value: float) -> str:
-    """Write a score or a logged value with its unit."""
-    return metric(name).number(value)
+def number(name: str, value: float, metrics: Mapping[str, Any] | None = None) -> str:
+    """Write a score or a logged value with its unit; `metrics` describes those of the user's."""
+    return metric(name, metrics).number(value)
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from anima_exp.results.screen import console, duration, number
+from anima_exp.results.metric import Metric
+from anima_exp.results.screen import console, duration
 from anima_exp.sweep.cell import Cell
 from anima_exp.sweep.job import Job, Outcome
 from anima_exp.sweep.progress import Progress
@@ -51,10 +52,10 @@ _FRAME_LINES = 6  # of the screen, for what is not a cell
 class Board:
     """In a terminal a table that is drawn anew; in a log one line whenever something happens."""
 
-    def __init__(self, cells: list[Cell], *, metric: str) -> None:
+    def __init__(self, cells: list[Cell], *, metric: Metric) -> None:
         self.cells = {cell.name: cell for cell in cells}
         self.status = {cell.name: Status.waiting for cell in cells}
-        self.metric = metric
+        self.metric, self._described = metric.name, metric
         self._places: dict[str, str] = {}
         self._seen: dict[str, Progress] = {}
         self._note = ""
@@ -130,7 +131,7 @@ class Board:
     def _score(self, progress: Progress) -> str:
         value = progress.scores.get(self.metric)
         if value is not None:
-            return f"{self.metric} {number(self.metric, value)}"
+            return f"{self.metric} {self._described.number(value)}"
         return f"loss {progress.loss:.4f}" if progress.loss is not None else "nothing measured"
 
     def _table(self) -> Table:
@@ -169,6 +170,6 @@ class Board:
             state,
             f"{seen.step}/{seen.steps or '?'}",
             f"{seen.loss:.4f}" if seen.loss is not None else "",
-            number(self.metric, score) if score is not None else "",
+            self._described.number(score) if score is not None else "",
             duration(left) if left is not None else "",
         )

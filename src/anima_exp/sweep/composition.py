@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, is_dataclass
 from functools import cache
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -140,7 +140,8 @@ def _plain_settings() -> frozenset[str]:
     return frozenset(
         key
         for key, hint in settings().items()
-        if not any(is_dataclass(kind) for kind in (hint, *get_args(hint)))
+        if get_origin(hint) is not dict  # a table: setting it again would merge two cells'
+        and not any(is_dataclass(kind) for kind in (hint, *get_args(hint)))
     )
 
 

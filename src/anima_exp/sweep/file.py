@@ -5,15 +5,18 @@ It lies in runs/sweeps/NAME-HASH/. The hash is of its cells: the same command fi
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from anima_exp import json_text, schema_version
 from anima_exp.errors import RunError
 from anima_exp.paths import expanded
 from anima_exp.results.files import write_json
 from anima_exp.sweep.cell import Cell
 from anima_exp.sweep.grid import Grid
+from anima_exp.sweep.metric import metric
 
 FILE = "sweep.json"
 
@@ -37,6 +40,14 @@ class SweepFile:
         return sweep_folder(self.grid.cells[0].config.runs, self.name, key)
 
     def save(self) -> None:
+        """Write the file.
+
+        Raises:
+            RunError: it cannot be written, or a later version of anima-exp has written it.
+        """
+        with suppress(OSError, ValueError):  # it is not there, or damaged
+            file = self.folder / FILE
+            schema_version.read(json_text.read_table(file), file, schema_version.SWEEP)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._write()
@@ -47,22 +58,20 @@ class SweepFile:
 
     def _write(self) -> None:
         settings = self.grid.cells[0].config.sweep
-        write_json(
-            self.folder / FILE,
-            {
-                "name": self.name,
-                "question": self.question,
-                "about": _setting(self.about) if self.about else None,
-                "command": self.command,
-                "swept": [_setting(key) for key in self.grid.swept],
-                "metric": settings.metric,
-                "direction": settings.direction.value,
-                "cells": [self._cell(cell) for cell in self.grid.cells],
-                "published": self.published,
-                "stopped": self.stopped,
-                "reached": self.reached,
-            },
-        )
+        values = {
+            "name": self.name,
+            "question": self.question,
+            "about": _setting(self.about) if self.about else None,
+            "command": self.command,
+            "swept": [_setting(key) for key in self.grid.swept],
+            "metric": settings.metric,
+            "direction": metric(self.grid.cells[0].config).direction,
+            "cells": [self._cell(cell) for cell in self.grid.cells],
+            "published": self.published,
+            "stopped": self.stopped,
+            "reached": self.reached,
+        }
+        write_json(self.folder / FILE, schema_version.stamp(values, schema_version.SWEEP))
 
     def _cell(self, cell: Cell) -> dict[str, Any]:
         return {

@@ -80,7 +80,7 @@ def make_cell(
         label=" ".join(o for o in overrides if _key(o) in swept) or name,
         config=config,
         name=name,
-        folder=run_folder(config),
+        folder=run_folder(config, name),
     )
 
 

@@ -11,14 +11,15 @@ would be left with fewer repeats than it was given.
 """
 
 from collections import Counter
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
-from anima_exp.config import Direction, SweepConfig
+from anima_exp.config import SweepConfig
 from anima_exp.errors import ConfigError
 from anima_exp.sweep.cell import Cell, State, by_setting
 from anima_exp.sweep.job import Job, Outcome
-from anima_exp.sweep.metric import check_metric
+from anima_exp.sweep.metric import check_metric, metric
 from anima_exp.sweep.queue import Elsewhere
 
 Setting = tuple[str, ...]  # the names of its cells, one for each seed
@@ -32,6 +33,7 @@ class Halving:
         self._settings = settings
         for cell in cells:
             check_metric(cell.config)
+        self._metric = metric(replace(cells[0].config, sweep=settings))
         self._rungs = {cell.name: rungs(cell, settings) for cell in cells}
         self._groups = [tuple(cell.name for cell in group) for group in by_setting(cells)]
         self._group_of = {name: group for group in self._groups for name in group}
@@ -172,8 +174,7 @@ class Halving:
         return [self._values[n][level - 1] for n in group if len(self._values[n]) >= level]
 
     def _better(self, group: Setting, level: int) -> float:
-        value = fmean(self._scores(group, level))
-        return -value if self._settings.direction is Direction.minimize else value
+        return -self._metric.worse_by(fmean(self._scores(group, level)))
 
     def _live(self, name: str) -> bool:
         return name not in self._done and self._failures[name] <= self._settings.retries

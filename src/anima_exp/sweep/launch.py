@@ -14,6 +14,7 @@ from anima_exp.sweep import summary, worker
 from anima_exp.sweep.board import Board, Status
 from anima_exp.sweep.cell import Cell, State
 from anima_exp.sweep.file import SweepFile
+from anima_exp.sweep.metric import metric
 from anima_exp.sweep.patience import every_job_awaited, last_words
 from anima_exp.sweep.pool import Pool, Schedule
 from anima_exp.sweep.slots import slots, slots_of_a_job
@@ -31,7 +32,7 @@ def run_here(file: SweepFile, schedule: Schedule, settings: RunConfig) -> None:
     cells = file.grid.cells
     places = slots(settings.launcher)
     of_a_job = slots_of_a_job(settings.launcher, places)
-    board = Board(cells, metric=settings.sweep.metric)
+    board = Board(cells, metric=metric(settings))
     given_up = schedule.stopped()
     for cell in cells:
         if cell.state is State.done:

@@ -1,13 +1,18 @@
-"""sweep.metric: whether the runs of a sweep will measure it at all."""
+"""sweep.metric: whether the runs of a sweep will measure it at all, and which way is better."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from typing import Any
 
 from anima_exp import paths
 from anima_exp.answers.download import is_url
 from anima_exp.answers.of_run import KEY
 from anima_exp.answers.questions import load
-from anima_exp.config import RunConfig
+from anima_exp.config import Direction, RunConfig, benchmarks_of
 from anima_exp.errors import ConfigError
+from anima_exp.evals import custom
+from anima_exp.evals.choice.benchmark import entry
+from anima_exp.results.metric import Metric
+from anima_exp.results.metric import metric as metric_of
 
 _LOGGED = {"loss", "grad_norm", "tokens_per_second", "memory_gib"}  # by every run
 # Of an eval, where it is not its name. Whether answers are scored depends on their questions.
@@ -18,19 +23,47 @@ def check_metric(config: RunConfig) -> None:
     """Raise ConfigError unless a run logs `sweep.metric` or one of its evals measures it."""
     metric = config.sweep.metric
     known = _LOGGED | _scores(config)
-    if metric not in known:
+    own = custom.load(config).values()
+    if metric not in known and not any(one.gives(metric) for one in own):
+        measured = ", ".join(sorted(known | {one.name for one in own}))
         raise ConfigError(
             f"sweep.metric={metric} is nothing that these runs measure. They measure "
-            f"{', '.join(sorted(known))}. Other evaluations: evals=[...]."
+            f"{measured}. Other evaluations: evals=[...]."
         )
+
+
+def described(config: RunConfig) -> dict[str, Any]:
+    """Return what the user's own evaluation says of `sweep.metric`, for results/metric.py."""
+    return custom.described(config, [config.sweep.metric])
+
+
+def metric(config: RunConfig) -> Metric:
+    """Return `sweep.metric`, in the direction of `sweep.direction`; null = as the metric says.
+
+    Raises:
+        ConfigError: sweep.direction contradicts the author of the metric.
+    """
+    name, direction, said = config.sweep.metric, config.sweep.direction, described(config)
+    one = metric_of(name, said)
+    if direction is None:
+        return one
+    direction = Direction(direction)
+    if said and one.direction != direction.value:
+        raise ConfigError(
+            f"sweep.direction={direction.value} contradicts the function of {name}, which says "
+            f"{one.direction}. Leave sweep.direction out."
+        )
+    return replace(one, direction=direction.value)
 
 
 def _scores(config: RunConfig) -> set[str]:
     chosen = [f.name for f in fields(config.evals) if getattr(config.evals, f.name) is not None]
     if not config.data.exact_answers:
         chosen = [name for name in chosen if name != "exact_match"]
-    found = {score for name in chosen if (score := _SCORES.get(name, name)) is not None}
-    found |= {f"{name}_micro" for name in chosen if name in ("mmlu", "cmmlu", "ceval")}
+    benchmarks = benchmarks_of(config.evals)
+    others = [name for name in chosen if name not in (*benchmarks, "benchmarks", "custom")]
+    found = {score for name in others if (score := _SCORES.get(name, name)) is not None}
+    found |= {score for name in benchmarks for score in entry(name).scores}
     return found | {"answers_match"} if _has_references(config) else found
 
 

@@ -4,7 +4,7 @@ import time
 from math import ceil
 from typing import Any
 
-from anima_exp import json_text
+from anima_exp import json_text, schema_version
 from anima_exp.sweep.cell import Cell
 
 
@@ -94,4 +94,5 @@ def _row(line: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(row, dict) or type(row.get("step")) is not int:
         return None
+    row.pop(schema_version.KEY, None)  # of the file's first line
     return {key: value for key, value in row.items() if isinstance(value, int | float)}

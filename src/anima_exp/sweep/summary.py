@@ -18,6 +18,7 @@ from anima_exp.results.folder import run_folder
 from anima_exp.results.record import RECORD, Record
 from anima_exp.sweep.cell import Cell, State, by_setting
 from anima_exp.sweep.file import SweepFile
+from anima_exp.sweep.metric import metric
 from anima_exp.terminal import visible
 
 _ROWS = 100  # of a table of cells
@@ -167,14 +168,15 @@ def _config_dir() -> list[str]:
 
 def _best(file: SweepFile, done: list[Cell]) -> None:
     settings = file.grid.cells[0].config.sweep
-    found = {cell.name: Record.load(cell.folder).scores.get(settings.metric) for cell in done}
+    records = {cell.name: Record.load(cell.folder) for cell in done}
+    found = {name: record.scores.get(settings.metric) for name, record in records.items()}
     scores = {name: score for name, score in found.items() if score is not None}
     groups = by_setting([cell for cell in done if cell.name in scores])
     if not groups:
         return
-    pick = min if settings.direction == "minimize" else max
-    best = pick(groups, key=lambda cells: fmean(scores[cell.name] for cell in cells))
-    value = screen.number(settings.metric, fmean(scores[cell.name] for cell in best))
+    one = metric(file.grid.cells[0].config)
+    best = min(groups, key=lambda cells: one.worse_by(fmean(scores[cell.name] for cell in cells)))
+    value = one.number(fmean(scores[cell.name] for cell in best))
     told, first = f"best     {settings.metric} {value}", best[0]
     if len(best) > 1:
         label = " ".join(word for word in first.label.split(" ") if not word.startswith("seed="))
@@ -185,7 +187,14 @@ def _best(file: SweepFile, done: list[Cell]) -> None:
 
 def _tokens(cells: list[Cell]) -> str:
     """Exact but for the order of the rows, where a run has read the same data before."""
-    found = [known_lengths.tokens(c.config, cache=paths.cache(c.config.cache)) for c in cells]
+    lengths: dict[str, known_lengths.Lengths | None] = {}  # of each model and data set
+    found = []
+    for cell in cells:
+        config = cell.config
+        key = repr((config.model, config.data, config.cache))
+        if key not in lengths:
+            lengths[key] = known_lengths.recall(config, cache=paths.cache(config.cache))
+        found.append(known_lengths.tokens(config, lengths[key]))
     known = [count for count in found if count is not None]
     told = [f"about {sum(known):,} to train on"] * bool(known)
     if unknown := len(found) - len(known):

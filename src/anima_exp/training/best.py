@@ -12,14 +12,14 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from anima_exp import json_text
+from anima_exp import json_text, schema_version
 from anima_exp.config import TrainerConfig
 from anima_exp.errors import ConfigError
 from anima_exp.results.files import publish_folder, remove_folder, writing
@@ -40,11 +40,19 @@ class Best:
     value: float | None = None
     step: int | None = None  # None: no evaluation so far had a number
     without_gain: int = 0  # evaluations since
+    described: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # as results/metric.py has it
 
     @classmethod
-    def of(cls, trainer: TrainerConfig) -> "Best":
+    def of(
+        cls,
+        trainer: TrainerConfig,
+        describe: Callable[[list[str]], dict[str, dict[str, Any]]] = lambda _: {},
+    ) -> "Best":
+        """Return what the settings ask for; `describe` tells of scores of the user's own making."""
         used = trainer.keep_best or (_USUAL if trainer.patience else "")
-        return cls(used, bool(trainer.keep_best), trainer.patience)
+        return cls(used, bool(trainer.keep_best), trainer.patience, described=describe([used]))
 
     @property
     def exhausted(self) -> bool:
@@ -72,7 +80,7 @@ class Best:
 
     def judge(self, step: int, scores: Mapping[str, float]) -> bool:
         """Count the evaluation of `step`; return whether it is the best so far."""
-        value, kind = scores[self.metric], metric(self.metric)
+        value, kind = scores[self.metric], metric(self.metric, self.described)
         gain = math.isfinite(value) and (
             self.value is None or kind.worse_by(value) < kind.worse_by(self.value)
         )
@@ -92,14 +100,16 @@ class Best:
         if not self.metric:
             return
         values = {"value": self.value, "step": self.step, "without_gain": self.without_gain}
-        (draft / _FILE).write_text(json.dumps(values), encoding="utf-8")
+        stamped = schema_version.stamp(values, schema_version.BEST)
+        (draft / _FILE).write_text(json.dumps(stamped), encoding="utf-8")
         if self.keeps and self.step is not None:
             _copy(checkpoints / FOLDER, draft)
 
     def load(self, checkpoint: Path) -> None:
         """Continue from the state in a checkpoint."""
         if self.metric:
-            values = json_text.read_table(checkpoint / _FILE)
+            file = checkpoint / _FILE
+            values = schema_version.read(json_text.read_table(file), file, schema_version.BEST)
             self.value, self.step = values["value"], values["step"]
             self.without_gain = values["without_gain"]
 

@@ -32,7 +32,7 @@ def newest_whole(folder: Path, say: Callable[[str], None]) -> Path | None:
     Every byte is read, which takes about 1 ms per MiB.
 
     Raises:
-        RunError: a checkpoint cannot be read.
+        RunError: a checkpoint cannot be read, or a later version of anima-exp wrote it.
     """
     found = all_checkpoints(folder)
     for path in reversed(found):

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from anima_exp import file_hashes, json_text
+from anima_exp import file_hashes, json_text, schema_version
 from anima_exp.errors import first_line
 from anima_exp.results.files import flush, write_json
 
@@ -37,14 +37,17 @@ def seal(folder: Path, *, step: int, journal: dict[str, Any]) -> None:
     sizes = [path.stat().st_size for path in files]
     write_json(
         folder / FILE,
-        {
-            "step": step,
-            "files": {
-                path.relative_to(folder).as_posix(): {"size": size, "sha256": sha}
-                for path, size, sha in zip(files, sizes, hashes.result(), strict=True)
+        schema_version.stamp(
+            {
+                "step": step,
+                "files": {
+                    path.relative_to(folder).as_posix(): {"size": size, "sha256": sha}
+                    for path, size, sha in zip(files, sizes, hashes.result(), strict=True)
+                },
+                "journal": journal,
             },
-            "journal": journal,
-        },
+            schema_version.MANIFEST,
+        ),
     )
 
 
@@ -53,13 +56,14 @@ def problem(folder: Path, *, step: int) -> str | None:
 
     Raises:
         PermissionError: a file cannot be read, so that nothing is known.
+        NewerFile: a later version of anima-exp wrote the checkpoint.
     """
     try:
         if not (folder / FILE).exists():
             if (folder / STATE).exists():
                 return f"{FILE} is missing"
             return _problem_without_manifest(folder, step)
-        return _problem(folder, json_text.read_table(folder / FILE), step)
+        return _problem(folder, _read(folder), step)
     except PermissionError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -70,8 +74,13 @@ def journal(folder: Path) -> dict[str, Any] | None:
     """Return what a whole checkpoint relies on of the journal; None for one without manifest."""
     if not (folder / FILE).exists():
         return None
-    found: dict[str, Any] = json_text.read_table(folder / FILE)["journal"]
+    found: dict[str, Any] = _read(folder)["journal"]
     return found
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    file = folder / FILE
+    return schema_version.read(json_text.read_table(file), file, schema_version.MANIFEST)
 
 
 def _problem(folder: Path, values: dict[str, Any], step: int) -> str | None:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from anima_exp import json_text
+from anima_exp import json_text, schema_version
 
 _FILE = "meter.json"
 
@@ -54,8 +54,10 @@ class Meter:
     def save(self, folder: Path) -> None:
         saved = (f for f in fields(self) if not f.name.startswith("_"))
         values = {f.name: getattr(self, f.name) for f in saved}
+        values = schema_version.stamp(values, schema_version.METER)
         (folder / _FILE).write_text(json.dumps(values), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "Meter":
-        return cls(**json_text.read_table(folder / _FILE))
+        file = folder / _FILE
+        return cls(**schema_version.read(json_text.read_table(file), file, schema_version.METER))

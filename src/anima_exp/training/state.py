@@ -17,13 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anima_exp import json_text
-from anima_exp.errors import RunError
+from anima_exp import json_text, schema_version
 from anima_exp.training import manifest
 from anima_exp.training import tensors as tensor_files
 
 FILE = manifest.STATE
-_SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -101,28 +99,24 @@ def save(folder: Path, state: State, numbers: RandomState) -> None:
     }
     tensor_files.save(folder, "random", generators)
     values = {
-        "schema_version": _SCHEMA,
         "optimizer": written,
         "learning_rates": state.learning_rates,
         "schedule": state.schedule,
         "scaler": state.scaler,
         "random": {"python": [version, gauss], "numpy": [kind, *rest]},
     }
-    (folder / FILE).write_text(json.dumps(values), encoding="utf-8")
+    stamped = schema_version.stamp(values, schema_version.STATE)
+    (folder / FILE).write_text(json.dumps(stamped), encoding="utf-8")
 
 
 def load(folder: Path) -> tuple[State, RandomState]:
     """Return what `save` has written to `folder`.
 
     Raises:
-        RunError: a newer version of anima_exp wrote it.
+        NewerFile: a later version of anima-exp wrote it.
     """
-    values = json_text.read_table(folder / FILE)
-    if values["schema_version"] > _SCHEMA:
-        raise RunError(
-            f"{folder} was written by a newer version of anima_exp. Finish the run with that "
-            "version; or give this run another folder=... to train it anew."
-        )
+    file = folder / FILE
+    values = schema_version.read(json_text.read_table(file), file, schema_version.STATE)
     optimizer = _with_tensors(values["optimizer"], tensor_files.load(folder, "optimizer"))
     generators = tensor_files.load(folder, "random")
     (version, gauss), (kind, *rest) = values["random"]["python"], values["random"]["numpy"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from anima_exp.evals.choice.accuracy import accuracy, macro_interval
+from anima_exp.evals.choice.benchmark import ENTRIES
 from anima_exp.wilson import wilson
 
 
@@ -14,11 +15,13 @@ def test_macro_weighs_subjects_alike_and_micro_questions():
         "other": 0.0,
         "stem": 1.0,
     }
-    assert found.scores("mmlu") == {"mmlu": 0.5, "mmlu_micro": 0.8}
+    assert found.scores(ENTRIES["mmlu"].scores) == {"mmlu": 0.5, "mmlu_micro": 0.8}
 
 
 def test_the_tiny_worlds_subjects_are_of_one_size_and_need_one_mean():
-    assert accuracy(["a", "b"], [True, False], {}).scores("choices") == {"choices": 0.5}
+    assert accuracy(["a", "b"], [True, False], {}).scores(ENTRIES["choices"].scores) == {
+        "choices": 0.5
+    }
 
 
 @pytest.mark.parametrize("subjects", [9, 20, 57])

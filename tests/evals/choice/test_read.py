@@ -1,11 +1,14 @@
 """Benchmarks are read from folders of CSV files as they were published, or refused in one line."""
 
 import json
+import sys
 
 import pytest
 
-from anima_exp.config import MultipleChoiceConfig
-from anima_exp.errors import DataError
+from anima_exp.config import BENCHMARKS, MultipleChoiceConfig
+from anima_exp.errors import ConfigError, DataError
+from anima_exp.evals.choice.benchmark import ENTRIES
+from anima_exp.evals.choice.fit import style_of
 from anima_exp.evals.choice.read import read
 
 PLAIN = "What is 1+1?,1,2,3,4,B\n"  # MMLU's, without a header
@@ -188,3 +191,72 @@ def test_the_hubs_form_is_read_from_parquet_too(tmp_path):
     (subject,) = read("mmlu", config).subjects
     assert [question.text for question in subject.examples] == ["dev 0?", "dev 1?"]
     assert [question.answer for question in subject.questions] == [0, 1, 2]
+
+
+LAW = """
+from anima_exp.evals.choice.benchmark import Benchmark, Question, Subject
+from anima_exp.evals.choice.prompts import Style, ceval
+
+CIVIL = Subject("civil", "civil law", (Question("Q?", ("yes", "no"), 1),))
+LAW = Benchmark("law", (CIVIL,), {"civil": "private"})
+STYLE = Style(lambda subject: "", lambda asked: asked.text, lambda asked: asked.text, "?")
+
+def law(): return LAW
+def style(): return STYLE
+def empty(): return Benchmark("law")
+"""
+
+
+@pytest.fixture
+def law(tmp_path, monkeypatch):
+    (tmp_path / "my_law.py").write_text(LAW)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("my_law", None)
+
+
+def own(source, **how):
+    return MultipleChoiceConfig(source=source, prompt="mmlu", **{"shots": 0, **how})
+
+
+def test_every_benchmark_of_the_settings_is_one_entry():
+    assert tuple(ENTRIES) == BENCHMARKS
+    assert ENTRIES["choices"].scores == {"choices": "macro"}
+    assert ENTRIES["mmlu"].scores == {"mmlu": "macro", "mmlu_micro": "micro"}
+
+
+@pytest.mark.parametrize("source", ["my_law.LAW", "my_law.law"])
+def test_a_benchmark_of_your_own_is_named_by_its_dotted_path(law, source):
+    found = read("my_bar_exam", own(source))
+    assert (found.name, found.subjects[0].title) == ("my_bar_exam", "civil law")
+    assert found.categories == {"civil": "private"}
+    assert found.scores == {"my_bar_exam": "macro", "my_bar_exam_micro": "micro"}
+
+
+def test_settings_count_for_a_benchmark_of_your_own(law):
+    with pytest.raises(DataError) as error:
+        read("law", own("my_law.LAW", shots=2))
+    assert str(error.value).startswith(
+        "evals.benchmarks.law.shots=2, but subject civil has 0 worked examples."
+    )
+
+
+def test_a_folder_of_your_own_is_a_benchmark_by_any_name(folder):
+    write(folder, "val", "sums", PLAIN)
+    assert read("bar", settings(folder, shots=0)).key == "evals.benchmarks.bar"
+
+
+@pytest.mark.parametrize("source", ["my_law.CIVIL", "my_law.empty"])
+def test_what_is_no_benchmark_says_what_it_is(law, source):
+    with pytest.raises(ConfigError, match=f"evals.benchmarks.law.source={source} is no Benchmark"):
+        read("law", own(source))
+
+
+@pytest.mark.parametrize("name", ["my_law.STYLE", "my_law.style"])
+def test_a_prompt_of_your_own_is_a_style_or_a_function_that_returns_one(law, name):
+    assert style_of(name, key="evals.mmlu.prompt").cue == "?"
+
+
+def test_what_is_no_prompt_says_what_it_is(law):
+    with pytest.raises(ConfigError, match=r"evals\.mmlu\.prompt=my_law\.LAW is no Style"):
+        style_of("my_law.LAW", key="evals.mmlu.prompt")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from anima_exp.compare.columns import in_column, score
 from anima_exp.compare.comparison import Comparison
 from anima_exp.compare.leaderboard import Row
-from anima_exp.compare.metric import Metric, metric
+from anima_exp.compare.metric import Metric
 from anima_exp.compare.page import costs
 from anima_exp.compare.page.whisker import Whiskers
 from anima_exp.compare.settings import comparable, headings, in_order, written
@@ -25,7 +25,7 @@ def leaderboard(comparison: Comparison) -> str:
         (Column("Rank"), [Value(row.rank, key=row.rank, html=_rank(row)) for row in rows]),
         *_settings(rows, comparison.keys),
         *_scores(rows, comparison.metric),
-        *_others(rows),
+        *_others(rows, comparison),
         *_costs(rows),
     ]
     values = zip(*(column for _, column in filled), strict=True)
@@ -72,10 +72,11 @@ def _settings(rows: Sequence[Row], keys: Sequence[str]) -> list[Filled]:
     return found
 
 
-def _others(rows: Sequence[Row]) -> list[Filled]:
+def _others(rows: Sequence[Row], comparison: Comparison) -> list[Filled]:
     found = []
     for name in dict.fromkeys(name for row in rows for name in row.others):
-        other = in_column(metric(name), [row.others[name] for row in rows if name in row.others])
+        values = [row.others[name] for row in rows if name in row.others]
+        other = in_column(comparison.described(name), values)
         cells = [
             Value(score(other, row.others[name]), key=row.others[name].mean)
             if name in row.others

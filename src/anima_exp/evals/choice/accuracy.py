@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from anima_exp.evals.choice.benchmark import MACRO, MICRO
 from anima_exp.wilson import wilson, wilson_of_share
 
 # The weights of what stands in for an unknown variance; see macro_interval.
@@ -28,18 +29,17 @@ class Accuracy:
     macro: Share  # mean over subjects: QLoRA's
     micro: Share  # mean over questions
 
-    def scores(self, name: str) -> dict[str, float]:
-        """What runs are ranked by: `mmlu` is the macro mean, QLoRA's."""
-        if name == "choices":  # of subjects of one size: both means are one
-            return {name: self.macro.mean}
-        return {name: self.macro.mean, f"{name}_micro": self.micro.mean}
+    def scores(self, names: Mapping[str, str]) -> dict[str, float]:
+        """What runs are ranked by. `names` says of each score which mean it is."""
+        means = {MACRO: self.macro.mean, MICRO: self.micro.mean}
+        return {name: means[mean] for name, mean in names.items()}
 
     def rows(self) -> list[dict[str, object]]:
         """One for each subject, category and mean."""
         named = {
             "subject": self.subjects,
             "category": self.categories,
-            "mean": {"macro": self.macro, "micro": self.micro},
+            "mean": {MACRO: self.macro, MICRO: self.micro},
         }
         return [
             {"of": of, "name": name, **asdict(share)}

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from anima_exp.config import ChoiceScore, MultipleChoiceConfig
-from anima_exp.data import templates
+from anima_exp.data import formats
 from anima_exp.data.special_tokens import TextEncoder
-from anima_exp.errors import DataError, ModelError
+from anima_exp.errors import ConfigError, DataError, ModelError
 from anima_exp.evals.choice import prompts
 from anima_exp.evals.choice.benchmark import LETTERS, Benchmark, Question, Subject
 from anima_exp.evals.choice.prompts import Style
-from anima_exp.lookup import function
+from anima_exp.lookup import function, own
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ def fit(benchmark: Benchmark, config: MultipleChoiceConfig, tokenizer: Any) -> l
         DataError: a question alone is longer than `max_prompt_tokens`.
         ModelError: the tokenizer does not tell the letters apart.
     """
-    key = f"evals.{benchmark.name}"
-    style: Style = function(config.prompt, among=prompts, key=f"{key}.prompt")()
-    wrap = config.template and function(config.template, among=templates, key=f"{key}.template")
+    key = benchmark.key
+    style = style_of(config.prompt, key=f"{key}.prompt")
+    wrap = config.template and formats.template(config.template, key=f"{key}.template")
     encoder = TextEncoder(tokenizer)
     options = _options(encoder, style, config.score, in_dialogue=bool(wrap))
 
@@ -68,6 +68,22 @@ def fit(benchmark: Benchmark, config: MultipleChoiceConfig, tokenizer: Any) -> l
             else:
                 shots[number] -= 1
     return [done[number] for number in range(len(pairs))]
+
+
+def style_of(name: str, *, key: str) -> Style:
+    """How a benchmark asks: a name in prompts.py, or a dotted path to a Style or its function.
+
+    Raises:
+        ConfigError: there is no such prompt.
+    """
+    found = own(name, key=key) if "." in name else function(name, among=prompts, key=key)
+    style = found() if callable(found) else found
+    if not isinstance(style, Style):
+        raise ConfigError(
+            f"{key}={name} is no Style, and no function that returns one. It is "
+            f"{type(style).__name__}. See anima_exp.evals.choice.prompts."
+        )
+    return style
 
 
 def _text(style: Style, subject: Subject, asked: Question, shots: int) -> str:

@@ -3,14 +3,22 @@
 import csv
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from anima_exp import json_text
 from anima_exp.config import MultipleChoiceConfig
-from anima_exp.errors import DataError
-from anima_exp.evals.choice.benchmark import LETTERS, Benchmark, Question, Subject
-from anima_exp.evals.choice.mmlu_categories import MMLU_CATEGORIES
+from anima_exp.errors import ConfigError, DataError
+from anima_exp.evals.choice.benchmark import (
+    ENTRIES,
+    LETTERS,
+    Benchmark,
+    Question,
+    Subject,
+    entry,
+)
+from anima_exp.lookup import own
 from anima_exp.paths import expanded, is_file, is_folder
 
 _DEV = ("dev", "validation_dev")  # what splits with worked examples are called
@@ -19,29 +27,42 @@ _CHOICE = re.compile(r"(?:option|choice)?[ _-]?([a-j])")
 
 
 def read(name: str, config: MultipleChoiceConfig) -> Benchmark:
-    """The benchmark `evals.NAME`.
+    """The benchmark `evals.NAME`, or `evals.benchmarks.NAME`.
 
     Raises:
         DataError: it cannot be read, a row is not a question, or there are too few examples.
+        ConfigError: a dotted path names no Benchmark.
     """
-    key = f"evals.{name}"
+    of = entry(name)
+    key = of.key
+    titles: Mapping[str, str] = {}
+    categories: Mapping[str, str] = {}
     if config.path:
-        found = _folder(expanded(config.path, f"{key}.path"), config, key)
+        place = expanded(config.path, f"{key}.path")
+        found = _folder(place, config, key)
+        titles, categories = _mapping(place)
+    elif is_own(config.source):
+        found, titles, categories = _own(config, key)
     elif config.source.startswith("tiny"):
         found = _tiny(config, key)
     else:
         from anima_exp.evals.choice.hub import read_hub
 
         found = read_hub(config, key)
-    titles, categories = _mapping(expanded(config.path)) if config.path else ({}, {})
-    if not categories and set(found) <= set(MMLU_CATEGORIES):
-        categories = MMLU_CATEGORIES
+    if not categories:  # MMLU's subjects have its categories wherever they are asked
+        known = [one.categories for one in (of, *ENTRIES.values())]
+        categories = next((one for one in known if one and set(found) <= set(one)), {})
     subjects = [
         Subject(subject, titles.get(subject, subject.replace("_", " ")), questions, examples)
         for subject, (questions, examples) in sorted(_chosen(found, config, key).items())
     ]
     _check(subjects, config, key)
-    return Benchmark(name, tuple(subjects), categories)
+    return replace(of, subjects=tuple(subjects), categories=categories)
+
+
+def is_own(source: str) -> bool:
+    """Return whether a source is a dotted path to a Benchmark of the user's own."""
+    return "." in source and "/" not in source
 
 
 Parts = tuple[tuple[Question, ...], tuple[Question, ...]]  # questions, worked examples
@@ -172,6 +193,30 @@ def _mapping(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
             f'{file} must hold {{"SUBJECT": {{"name": ..., "category": ...}}, ...}}.'
         ) from error
     return titles, categories
+
+
+def _own(
+    config: MultipleChoiceConfig, key: str
+) -> tuple[dict[str, Parts], dict[str, str], Mapping[str, str]]:
+    """The subjects of a Benchmark of the user's own, their titles and their categories."""
+    where = f"{key}.source={config.source}"
+    found = own(config.source, key=f"{key}.source")
+    try:
+        benchmark = found() if callable(found) else found
+    except Exception as error:  # a bug of the user's: its traceback tells where
+        error.add_note(f"{where} raised this.")
+        raise
+    if not isinstance(benchmark, Benchmark) or not benchmark.subjects:
+        what = type(benchmark).__name__
+        raise ConfigError(
+            f"{where} is no Benchmark with subjects, and no function that returns one. "
+            f"It is {what}. See anima_exp.evals.choice.benchmark."
+        )
+    return (
+        {one.name: (one.questions, one.examples) for one in benchmark.subjects},
+        {one.name: one.title for one in benchmark.subjects},
+        benchmark.categories,
+    )
 
 
 def _tiny(config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:

@@ -11,7 +11,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from anima_exp.config import EarlyStopping, RunConfig
+from anima_exp.config import Direction, EarlyStopping, RunConfig
 from anima_exp.errors import AnimaError, ConfigError, SweepError
 from anima_exp.results import identity
 from anima_exp.run_checks import check_dry, check_hubs, check_inputs
@@ -22,7 +22,7 @@ from anima_exp.sweep.file import SweepFile, sweep_folder
 from anima_exp.sweep.grid import Grid, compose_cell, make_cell
 from anima_exp.sweep.job import Job, Outcome
 from anima_exp.sweep.launch import hand_over, launcher_of, run_here
-from anima_exp.sweep.metric import check_metric
+from anima_exp.sweep.metric import check_metric, metric
 from anima_exp.sweep.search import summary
 from anima_exp.sweep.search.settings import Search, Steps
 from anima_exp.sweep.search.space import Space, search_space
@@ -90,7 +90,9 @@ def search(
         if schedule.cells:
             file.save()
 
-    with Study(folder, space, chosen, direction=first.sweep.direction, steps=steps) as study:
+    with Study(
+        folder, space, chosen, direction=Direction(metric(first).direction), steps=steps
+    ) as study:
         summary.before(name, asks, folder, space, chosen, study.trials)
         schedule = Trials(
             study, metric=first.sweep.metric, retries=first.sweep.retries, compose=cell, grown=save
@@ -151,7 +153,7 @@ def _key(space: Space, chosen: Search, corners: list[RunConfig]) -> str:
             "sampler": chosen.sampler,
             "seed": chosen.seed,
             "metric": sweep.metric,
-            "direction": sweep.direction.value,
+            "direction": metric(corners[0]).direction,
         }
     )
 

@@ -16,8 +16,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 
+from anima_exp import schema_version
 from anima_exp.config import Direction
-from anima_exp.errors import InUse, RunError, first_line
+from anima_exp.errors import InUse, NewerFile, RunError, first_line
 from anima_exp.sweep.search.settings import PRUNERS, SAMPLERS, Search, Steps
 from anima_exp.sweep.search.space import Space, Values
 
@@ -76,7 +77,10 @@ class Study:
                 pruner=self._pruner,
                 load_if_exists=True,
             )
-            _ = self.trials
+            self._check_version(file)
+        except NewerFile:
+            self._lock.release()
+            raise
         except Exception as error:  # Optuna trusts the file, so any error can come of a bad line
             self._lock.release()
             if isinstance(error, OSError):
@@ -87,6 +91,12 @@ class Study:
                 "again, and its finished runs are not trained twice."
             ) from error
         return self
+
+    def _check_version(self, file: Path) -> None:
+        """Raise NewerFile for a study of a later version; give a new one the version of now."""
+        schema_version.read(self._study.user_attrs, file, schema_version.STUDY)
+        if not self.trials:
+            self._study.set_user_attr(schema_version.KEY, schema_version.STUDY)
 
     def __exit__(self, *_: Any) -> None:
         self._lock.release()

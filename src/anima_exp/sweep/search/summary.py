@@ -10,6 +10,7 @@ from anima_exp.results import screen
 from anima_exp.sweep import summary
 from anima_exp.sweep.cell import Cell
 from anima_exp.sweep.file import SweepFile
+from anima_exp.sweep.metric import metric
 from anima_exp.sweep.search.settings import Search
 from anima_exp.sweep.search.space import Space
 from anima_exp.sweep.search.study import AGAIN, CELL, MISTAKE, Study
@@ -81,9 +82,9 @@ def _best(file: SweepFile, study: Study) -> None:
     if best is None or best.value is None:
         return
     cell = next(cell for cell in file.grid.cells if cell.name == best.user_attrs[CELL])
-    metric = cell.config.sweep.metric
-    value = screen.number(metric, best.value)
-    screen.say(visible(f"best     {metric} {value}: {cell.label} ({cell.folder})"))
+    one = metric(cell.config)
+    value = one.number(best.value)
+    screen.say(visible(f"best     {one.name} {value}: {cell.label} ({cell.folder})"))
     screen.say(visible(f"repeat   {summary.repeats(cell)}"))
     done = sum(trial.state is TrialState.COMPLETE for trial in study.trials)
     if done >= _ENOUGH_TO_COMPARE:

@@ -1,0 +1,103 @@
+"""What an evaluation of the user's own may use: the model, the rows set aside, answers."""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from anima_exp.config import RunConfig
+from anima_exp.parallel.world import ALONE, World
+
+
+@dataclass(frozen=True)
+class HeldoutRow:
+    """A row set aside: its texts, and the ids of its prompt as the model was trained on them."""
+
+    prompt: str
+    response: str
+    prompt_ids: Sequence[int] = field(repr=False)  # begins with BOS
+
+
+@dataclass(frozen=True)
+class EvalContext:
+    """What an evaluation may use. The model is in evaluation mode, without gradients."""
+
+    model: Any
+    tokenizer: Any
+    config: RunConfig  # of the run, or of the evaluate command
+    step: int | None  # None: the model is not in training
+    rows: Any = field(default=(), repr=False)  # data.rows.TokenRows, set aside
+    world: World = ALONE  # the processes of this run; world.leads is true in one of them
+
+    @property
+    def device(self) -> Any:
+        return self.model.device
+
+    @cached_property
+    def heldout(self) -> list[HeldoutRow]:
+        """The rows set aside, in their order; none of them was trained on."""
+        found = []
+        for number in range(len(self.rows)):
+            ids = [int(one) for one in self.rows.prompt_ids(number)]
+            prompt = self.tokenizer.decode(ids, skip_special_tokens=True)
+            response = self.tokenizer.decode(self.rows.response_ids(number))
+            found.append(HeldoutRow(prompt, response, ids))
+        return found
+
+    def generate(
+        self,
+        prompts: Sequence[str | HeldoutRow],
+        *,
+        max_new_tokens: int = 64,
+        batch_size: int = 16,
+    ) -> list[str]:
+        """Return the most likely answer to each prompt; several processes share the work.
+
+        Args:
+            prompts: questions, which are put in the run's prompt format, or rows of `heldout`,
+                whose prompts are given as they stand.
+        """
+        from anima_exp.data.formats import template
+        from anima_exp.data.special_tokens import TextEncoder
+        from anima_exp.model.generate import greedy
+
+        ask = template(self.config.data.prompt_template)
+        asked = [one for one in prompts if isinstance(one, str)]
+        put = iter(
+            TextEncoder(self.tokenizer).prompts(
+                lambda put, question=one: str(ask(put(question)))  # type: ignore[misc]
+                for one in asked
+            )
+        )
+        ids = [next(put) if isinstance(one, str) else one.prompt_ids for one in prompts]
+        return greedy(
+            self.model,
+            self.tokenizer,
+            ids,
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+            world=self.world,
+        )
+
+
+@contextmanager
+def random_numbers_apart(seed: int) -> Iterator[None]:
+    """Seed the generators of random numbers, and restore them: training draws as without it."""
+    import numpy as np
+    import torch
+
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(cpu)
+        if gpus:
+            torch.cuda.set_rng_state_all(gpus)
