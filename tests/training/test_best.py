@@ -147,6 +147,14 @@ def test_a_gain_goes_in_the_direction_of_the_metric(name, values, gains):
     assert [best.judge(step, {name: value}) for step, value in enumerate(values)] == gains
 
 
+def test_the_direction_of_a_score_of_one_s_own_is_what_its_author_says():
+    described = {"distance": {"direction": "minimize"}}
+    best = Best.of(TrainerConfig(keep_best="distance"), lambda names: described)
+    assert [best.judge(step, {"distance": one}) for step, one in enumerate((3.0, 4.0, 2.0))] == [
+        True, False, True,
+    ]  # fmt: skip
+
+
 def test_a_score_that_is_not_measured_is_refused_at_the_first_evaluation(compose, tmp_path):
     config = compose(*FEW, "trainer.keep_best=mmlu", f"folder={tmp_path}/run")
     with pytest.raises(ConfigError) as error:

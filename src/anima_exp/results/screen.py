@@ -145,7 +145,7 @@ def show_summary(
     if record.ended:
         say(f"ended    {record.ended}")
     if record.best:
-        value = number(record.best["metric"], record.best["value"])
+        value = number(record.best["metric"], record.best["value"], record.metrics)
         say(
             f"best     step {record.left_at}: {record.best['metric']} {value}; its weights are kept"
         )

@@ -40,9 +40,7 @@ class Best:
     value: float | None = None
     step: int | None = None  # None: no evaluation so far had a number
     without_gain: int = 0  # evaluations since
-    described: dict[str, dict[str, Any]] = field(
-        default_factory=dict
-    )  # as results/metric.py has it
+    described: dict[str, dict[str, Any]] = field(default_factory=dict)  # for results/metric.py
 
     @classmethod
     def of(
