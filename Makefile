@@ -4,7 +4,7 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help reference demo story test test-ray check lint types format tiny-base bench bench-gpu bench-processes bench-base bench-choice bench-compare bench-data bench-start bench-sweep clean
+.PHONY: help reference demo story test contracts test-ray check lint types format tiny-base bench bench-gpu bench-processes bench-base bench-choice bench-compare bench-data bench-start bench-sweep clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | column -t -s '|'
@@ -29,10 +29,14 @@ MEASURE := evals=[heldout,exact_match,choices,answers] evals.answers.temperature
 test: $(VENV)/.installed  ## the fast tests, on all cores
 	$(PY) -m pytest -n auto --dist loadscope
 
+contracts: $(VENV)/.installed  ## what we use of libraries that they do not promise: does this release have it?
+	$(PY) -m pytest tests/contracts
+
 test-ray:  ## sweeps on a local Ray, in an environment of its own (Ray is 400 MB)
 	$(PYTHON) -m venv $(VENV)-ray
 	$(VENV)-ray/bin/python -m pip install --quiet --editable '.[dev,ray]'
 	$(VENV)-ray/bin/python -m pytest -m slow -k ray tests/sweep/test_clusters.py
+	$(VENV)-ray/bin/python -m pytest tests/contracts/test_ray.py
 
 check: lint types test  ## format, lint, types and the fast tests
 

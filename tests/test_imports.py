@@ -47,7 +47,7 @@ for name in light:
 heavy = [m for m in ("torch", "transformers", "peft", "bitsandbytes") if m in sys.modules]
 for library in ("torch", "transformers.modeling_utils", "datasets"):
     importlib.import_module(library)
-from anima_exp.quiet import import_bitsandbytes
+from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
 import_bitsandbytes()
 import peft, transformers.trainer
 for name in every:

@@ -22,7 +22,7 @@ LAYERS = [
         "terminal",
         "wilson",
     },
-    {"program_settings"},
+    {"libraries", "program_settings"},
     {"schema_version", "yaml_files"},
     {"file_hashes", "hub", "lookup", "other_names", "quiet", "sweep_files"},
     {"checks", "machine", "messages", "program", "scale"},

@@ -92,6 +92,11 @@ def train(*overrides):
         ("data.recipe=alpca", "anima_exp: data.recipe=alpca: there is no such recipe."),
         ("data.prompt_template=alpca", "anima_exp: data.prompt_template=alpca: there is no such"),
         ("lora=none", "anima_exp: lora=none trains every weight"),
+        (
+            "~lora.rank",
+            "anima_exp: ~lora.rank: a setting cannot be removed. Give it a value: lora.rank=...",
+        ),
+        ("lora/mine=x", "anima_exp: There is no setting 'lora/mine'."),
         ("~lora.rnak", "anima_exp: There is no setting 'lora.rnak'. Did you mean 'lora.rank'?"),
         ("~trainer.epochs", "anima_exp: ~trainer.epochs: a setting cannot be removed."),
         ("lora=8", "anima_exp: A group takes the name of a file"),

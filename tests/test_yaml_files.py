@@ -104,6 +104,8 @@ MISTAKES = {
                        "Did you mean 'lora.rank'?"),
     "lora/type.yaml": (f"{ALL}rank: many\n", "In own/lora/type.yaml: lora.rank=many is not a "
                        "whole number."),
+    "lora/empty.yaml": (f"{ALL}rank: null\n", "In own/lora/empty.yaml: lora.rank=null is not a "
+                       "whole number."),
     "lora/base.yaml": ("defaults: [all_linaer]\n", "In own/lora/base.yaml: lora=all_linaer: no "
                        "such choice. Did you mean 'all_linear'? --help lists all."),
     "lora/less.yaml": (f"{ALL}rank: -3\n", "In own/lora/less.yaml: lora.rank=-3 must be greater "

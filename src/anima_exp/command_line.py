@@ -8,7 +8,6 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any, get_args, get_origin
 
 from anima_exp import yaml_files
@@ -252,11 +251,12 @@ _UNREADABLE, _SEVERAL = object(), object()
 
 def _read(value: str) -> Any:
     """What Hydra takes a value for; _UNREADABLE, or _SEVERAL for a sweep."""
-    from hydra.core.override_parser.types import Sweep
     from hydra.errors import HydraException
 
+    from anima_exp.libraries.hydra_internals import Sweep, plain_parser
+
     try:
-        read = _parser().parse_override(f"key={value}").value()
+        read = plain_parser().parse_override(f"key={value}").value()
     except (HydraException, ValueError, AssertionError):  # all that the parser raises
         return _UNREADABLE
     return _SEVERAL if isinstance(read, Sweep) else read
@@ -291,10 +291,3 @@ def _kinds() -> dict[str, type]:
         elif str in hints:
             found[key] = str
     return found
-
-
-@cache
-def _parser() -> Any:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    return OverridesParser.create()

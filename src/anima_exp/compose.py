@@ -6,8 +6,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import hydra
@@ -25,8 +24,10 @@ from anima_exp.config import RunConfig
 from anima_exp.data import formats
 from anima_exp.errors import AnimaError, ConfigError, RunEnded, Stopped, permissions
 from anima_exp.help_text import sentences_beside_values
+from anima_exp.libraries.hydra_errors import answers_an_override
+from anima_exp.libraries.hydra_internals import store_not_copied
 from anima_exp.limits import check_limits
-from anima_exp.messages import explain, known_mistake, unknown_setting
+from anima_exp.messages import explain, unknown_setting
 from anima_exp.own_evals import with_own_evals
 from anima_exp.parallel.place import place
 from anima_exp.paths import shipped
@@ -149,12 +150,12 @@ def command(
             options, settings = divided(expand(composable(sys.argv[1:])))
         sys.argv[1:] = [*options, *settings]
         folder = str(shipped("conf"))
-        with _store_not_copied(), sentences_beside_values(options, schema):
+        with store_not_copied(), sentences_beside_values(options, schema):
             hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
     except (AnimaError, RunEnded, HydraException, OmegaConfBaseException) as error:
         mistake(error, told=_told_by_another())
     except (ValueError, AssertionError) as error:  # Hydra's answers to a few overrides
-        if not known_mistake(error):
+        if not answers_an_override(error):
             raise
         mistake(error, told=_told_by_another())
     except KeyboardInterrupt:  # outside training, where training/stop.py is in charge
@@ -186,21 +187,6 @@ def _with_file(message: str) -> str:
         return f"{found['cell']}In {file}: " if file else found["cell"]
 
     return _ABOUT.sub(place, message)
-
-
-@contextmanager
-def _store_not_copied() -> Iterator[None]:
-    """Let Hydra share its ConfigStore where it copies it, which costs more than a second.
-
-    It copies its config sources, and with them the store, for each line of --help. Nothing changes
-    the store meanwhile. Another Hydra program of this process keeps its copies.
-    """
-    store: Any = ConfigStore
-    store.__deepcopy__ = lambda shared, _: shared
-    try:
-        yield
-    finally:
-        del store.__deepcopy__
 
 
 def _told_by_another() -> bool:

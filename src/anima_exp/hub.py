@@ -6,7 +6,6 @@ a machine without a network is refused after a moment and not after a dozen retr
 
 import os
 import re
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.errors import AnimaError, DataError, ModelError, first_line
-from anima_exp.paths import known_path
+from anima_exp.libraries.datasets_internals import prepared_before
+from anima_exp.libraries.huggingface_hub_internals import offline
 from anima_exp.terminal import tell
 
 _REACH_SECONDS = 3.0  # for the first question: name resolution, connection and answer together
@@ -85,7 +85,6 @@ def _host() -> str:
 def no_retries(place: str) -> Iterator[None]:
     """Let the libraries read `place` from their caches at once if the hub cannot be reached.
 
-    They have one switch for that, which they read from the environment when they are imported.
     A folder asks nothing.
     """
     from huggingface_hub import constants
@@ -93,17 +92,8 @@ def no_retries(place: str) -> Iterator[None]:
     if Path(place).is_dir() or constants.HF_HUB_OFFLINE or unreachable() is None:
         yield
         return
-    switches: list[Any] = [constants]
-    if "datasets.config" in sys.modules:
-        switches.append(sys.modules["datasets.config"])
-    before = [one.HF_HUB_OFFLINE for one in switches]
-    try:
-        for one in switches:
-            one.HF_HUB_OFFLINE = True
+    with offline():
         yield
-    finally:
-        for one, value in zip(switches, before, strict=True):
-            one.HF_HUB_OFFLINE = value
 
 
 def file(place: str, name: str, *, where: str, revision: str | None = None) -> Path | None:
@@ -156,7 +146,7 @@ def check_data_set(place: str, *, where: str, way_out: str, revision: str | None
         return
     if reason is None:
         return
-    if not _data_set_cached(place):
+    if not prepared_before(place):
         raise DataError(f"{where}: no such folder, and {reason}. {way_out}")
     if reason != _OFFLINE:
         _once(f"{where}: {reason}; an earlier download is used.")
@@ -236,25 +226,6 @@ def _cached(place: str, name: str, revision: str | None) -> Path | None:
 
     found = try_to_load_from_cache(place, name, revision=revision)
     return Path(found) if isinstance(found, str) else None
-
-
-def _data_set_cached(place: str) -> bool:
-    """Whether `datasets` has prepared this set on this machine before."""
-    from huggingface_hub import constants
-
-    given = os.environ.get("HF_DATASETS_CACHE")
-    folder = known_path(given) if given else Path(constants.HF_HOME) / "datasets"
-    wanted = _plain(place.replace("/", "___"))
-    try:
-        return any(_plain(one.name) == wanted for one in folder.iterdir() if one.is_dir())
-    except OSError:
-        return False
-
-
-def _plain(name: str) -> str:
-    # `datasets` writes BelleGroup/train_1M as BelleGroup___train_1_m.
-    owner, _, rest = name.partition("___")
-    return f"{owner}/{re.sub('[_-]', '', rest)}".lower()
 
 
 @cache

@@ -1,6 +1,5 @@
 """Hydra's and OmegaConf's errors -> one line: the setting, its value, and the way out."""
 
-import re
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -9,6 +8,8 @@ from typing import Any, get_args, get_origin
 
 from anima_exp import other_names, sweep_files, yaml_files
 from anima_exp.errors import AnimaError, RunEnded, first_line
+from anima_exp.libraries import hydra_errors
+from anima_exp.libraries.hydra_errors import Kind, Mistake
 from anima_exp.lookup import closest
 from anima_exp.paths import shipped
 from anima_exp.program_settings import schema, settings
@@ -21,17 +22,9 @@ def explain(error: BaseException) -> str:
     """
     if isinstance(error, AnimaError | RunEnded):
         return str(error)
-    text = _whole_text(error)
-    for pattern, answer in _ANSWERS:
-        if found := re.search(pattern, text, re.DOTALL):
-            return answer(text, found)
+    if found := hydra_errors.read(error):
+        return _ANSWERS[found.kind](found)
     return first_line(error)
-
-
-def known_mistake(error: Exception) -> bool:
-    """Whether an error that is not Hydra's own class is its answer to a bad override."""
-    patterns = (_GROUP_AS_NUMBER, _INSIDE_NULL, _NO_LIST, _NO_SUCH_PAIR)
-    return any(re.search(pattern, str(error)) for pattern in patterns)
 
 
 def unknown_setting(key: str) -> str:
@@ -54,17 +47,6 @@ def choices(group: str) -> list[str]:
     return sorted(
         path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")
     )
-
-
-def _whole_text(error: BaseException) -> str:
-    parts: list[str] = []
-    seen: BaseException | None = error
-    while seen is not None and len(parts) < 5:
-        parts.append(f"{seen}")
-        if key := getattr(seen, "full_key", None):
-            parts.append(f"full_key: {key}")
-        seen = seen.__cause__ or seen.__context__
-    return "\n".join(parts)
 
 
 _DEFAULTS = ("model.recommended.", "model.shape.", "data.typical.")  # other groups take these
@@ -100,8 +82,8 @@ def _suggest_setting(key: str) -> str:
     return f"Known: {', '.join(f.name for f in fields(schema()))}."
 
 
-def _no_choice(text: str, found: re.Match[str]) -> str:
-    group, _, name = found["choice"].rpartition("/")
+def _no_choice(found: Mistake) -> str:
+    group, _, name = found.parts["choice"].rpartition("/")
     if group.startswith("hydra/"):
         return f"{group}={name}: no such choice. --hydra-help lists all."
     # `experiment/table9/7b` is choice table9/7b of group experiment, `model/a/b` a hub id.
@@ -109,8 +91,8 @@ def _no_choice(text: str, found: re.Match[str]) -> str:
     name = f"{folder}/{name}" if folder else name
     known = choices(group)
     if not known:
-        return f"{_where(text)}{_no_group(group)}"
-    return f"{_where(text)}{group}={name}: no such choice. {_suggest_choice(group, name, known)}"
+        return f"{_where(found)}{_no_group(group)}"
+    return f"{_where(found)}{group}={name}: no such choice. {_suggest_choice(group, name, known)}"
 
 
 def _no_group(group: str) -> str:
@@ -128,10 +110,9 @@ def _suggest_choice(group: str, name: str, known: list[str]) -> str:
     return f"There are: {', '.join(known)}.{yours}"
 
 
-def _where(text: str) -> str:
+def _where(found: Mistake) -> str:
     """The file in which Hydra found the mistake; nothing for a mistake of the command line."""
-    source = re.search(r"In '([^']+)'", text)
-    path = yaml_files.path_of(source[1]) if source else ""
+    path = yaml_files.path_of(found.file) if found.file else ""
     return f"In {path}: " if path and path != f"conf/{_root_of_ours(path)}.yaml" else ""
 
 
@@ -139,21 +120,19 @@ def _root_of_ours(path: str) -> str:
     return Path(path).stem  # Hydra blames conf/train.yaml for a group that was chosen by hand
 
 
-def _no_override(text: str, found: re.Match[str]) -> str:
-    full = re.search(r"full_key: (\S+)", text)
-    key = full[1] if full else found["key"]
+def _no_override(found: Mistake) -> str:
+    key = found.key or found.parts["key"]
     if key in settings():  # a file with `lora.rank: 8`
         group, _, name = key.rpartition(".")
-        return f"{_where(text)}{key} is nested in a file: '{group}:', and '{name}: ...' below it."
-    return _where(text) + unknown_setting(key)
+        return f"{_where(found)}{key} is nested in a file: '{group}:', and '{name}: ...' below it."
+    return _where(found) + unknown_setting(key)
 
 
-def _wrong_type(text: str, found: re.Match[str]) -> str:
-    key = re.search(r"full_key: (\S+)", text)
-    name = key[1] if key else "a setting"
+def _wrong_type(found: Mistake) -> str:
+    name = found.key or "a setting"
     hint = settings().get(name)
-    value = found["value"] if "value" in found.re.groupindex else "null"
-    return f"{_where(text)}{name}={value} is not {_describe(hint)}."
+    value = found.parts.get("value", "null")
+    return f"{_where(found)}{name}={value} is not {_describe(hint)}."
 
 
 def _describe(hint: Any) -> str:
@@ -170,106 +149,82 @@ def _describe(hint: Any) -> str:
     return names.get(kind, "a value of the right type") + optional
 
 
-def _missing(text: str, found: re.Match[str]) -> str:
-    full = re.search(r"full_key: (\S+)", text)
-    key = full[1] if full else found["key"]
+def _missing(found: Mistake) -> str:
+    key = found.key or found.parts["key"]
     return f"{key} has no value. Give it with {key}=..."
 
 
-def _broken_reference(text: str, found: re.Match[str]) -> str:
-    key = re.search(r"full_key: (\S+)", text)
-    return f"{key[1] if key else 'A setting'} refers to '{found['target']}', which does not exist."
+def _broken_reference(found: Mistake) -> str:
+    return f"{found.key or 'A setting'} refers to '{found.parts['target']}', which does not exist."
 
 
-def _several_values(_: str, found: re.Match[str]) -> str:
+def _several_values(found: Mistake) -> str:
     return (
-        f"{found['override']}: several values need a sweep: add -m, "
+        f"{found.parts['override']}: several values need a sweep: add -m, "
         "or quote one list as key=[a,b] or one text as key='\"a,b\"'."
     )
 
 
-def _unreadable(_: str, found: re.Match[str]) -> str:
+def _unreadable(found: Mistake) -> str:
     return (
-        f"Cannot read the command line at '{found['override']}'. "
+        f"Cannot read the command line at '{found.parts['override']}'. "
         "Write key=value, [a,b] for a list, and quotes around odd characters: 'key=\"a = b\"'."
     )
 
 
-def _no_removal(_: str, found: re.Match[str]) -> str:
-    key = found["key"]
+def _no_removal(found: Mistake) -> str:
+    key = found.parts["key"]
     if key not in settings():
         return unknown_setting(key)
     return f"~{key}: a setting cannot be removed. Give it a value: {key}=..."
 
 
-def _not_a_group(_: str, __: re.Match[str]) -> str:
+def _not_a_group(_: Mistake) -> str:
     return "A group takes the name of a file: for example lora=attention, or lora.rank=8."
 
 
-def _inside_null(_: str, __: re.Match[str]) -> str:
+def _inside_null(_: Mistake) -> str:
     return (
         "An override sets something inside a group that is off (null). "
         "For an evaluation, switch it on: evals=[heldout,exact_match,samples,answers]."
     )
 
 
-def _bad_value(_: str, found: re.Match[str]) -> str:
-    value = found["value"].strip("\"'")
-    return f"{found['key']}={value} is not {_describe(settings().get(found['key']))}."
+def _bad_value(found: Mistake) -> str:
+    key, value = found.parts["key"], found.parts["value"].strip("\"'")
+    return f"{key}={value} is not {_describe(settings().get(key))}."
 
 
-def _wrong_kind(text: str, found: re.Match[str]) -> str:
+def _wrong_kind(found: Mistake) -> str:
     kinds = {"list": "a list", "List": "a list", "str": "a text"}
-    given = kinds.get(found["given"], f"of type {found['given']}")
-    return f"{_where(text)}a group of settings is {given}. Write KEY: VALUE below its name."
+    given = kinds.get(found.parts["given"], f"of type {found.parts['given']}")
+    return f"{_where(found)}a group of settings is {given}. Write KEY: VALUE below its name."
 
 
-def _bad_defaults(text: str, found: re.Match[str]) -> str:
-    path = yaml_files.path_of(found["file"])
+def _bad_defaults(found: Mistake) -> str:
+    path = yaml_files.path_of(found.parts["file"])
     return f"In {path}: defaults is a mapping. Write it as a list: '- GROUP: NAME' on each line."
-
-
-_NO_LIST = r"Invalid defaults list in '(?P<file>[^']+)', defaults must be a list"
-_NO_SUCH_PAIR = r"flag can only be used in conjunction|Only one of --run, --multirun"
-_GROUP_AS_NUMBER = "Config group override must be a string or a list"
-_INSIDE_NULL = "Unexpected type for root: NoneType"
 
 
 def no_plug_in(launcher: str) -> str:
     return f"hydra/launcher={launcher} needs a plug-in: pip install 'anima-exp[{launcher}]'"
 
 
-_ANSWERS: list[tuple[str, Callable[[str, re.Match[str]], str]]] = [
-    (r"Could not (?:find|load) 'hydra/launcher/submitit_slurm'", lambda t, f: no_plug_in("slurm")),
-    (r"Could not (?:find|load) '(?P<choice>[^']+)'", _no_choice),
-    (_GROUP_AS_NUMBER, _not_a_group),
-    (_NO_LIST, _bad_defaults),
-    (r"Cannot merge DictConfig with (?P<given>List)Config", _wrong_kind),
-    (r"LexerNoViableAltException: (?P<override>[^\n]*)", _unreadable),
-    (r"Merge error: (?P<given>\w+) is not a subclass of", _wrong_kind),
-    (_INSIDE_NULL, _inside_null),
-    (r"Error merging override (?P<key>[\w.]+)=(?P<value>\S+)", _bad_value),
-    (
-        r"(?:no viable alternative|mismatched input|extraneous input).*? '(?P<override>[^']*)'",
-        _unreadable,
-    ),
-    (
-        r"Could not override '(?P<choice>[\w./-]+)'\.\s*No match in the defaults list",
-        lambda t, f: unknown_setting(f["choice"]),
-    ),
-    (r"Ambiguous value for argument '(?P<override>[^']+)'", _several_values),
-    (r"Value '(?P<value>.*?)' (?:of type|is not|could not)", _wrong_type),
-    (r"Invalid value '(?P<value>.*?)', expected one of", _wrong_type),
-    (r"Cannot assign (?P<value>\S+?)[ =]", _wrong_type),
-    (r"field '(?P<field>\w+)' is not Optional", _wrong_type),
-    (r"Could not delete from config\.\s*'(?P<key>[\w.]+)'", _no_removal),
-    (r"Could not (?:override|append to) config.*?'?(?P<key>[\w.]+)'?", _no_override),
-    (r"Could not override '(?P<key>[\w.]+)'", _no_override),
-    (r"Key '(?P<key>[\w.]+)' (?:not in|is not in struct)", _no_override),
-    (r"[Mm](?:issing mandatory|andatory) value: (?P<key>[\w.]+)", _missing),
-    (r"Interpolation key '(?P<target>[\w.]+)' not found", _broken_reference),
-    (
-        r"In '[^']+': \w+ raised while composing config:\n(?P<what>[^\n]+)",
-        lambda t, f: _where(t) + f["what"],
-    ),
-]
+_ANSWERS: dict[Kind, Callable[[Mistake], str]] = {
+    Kind.no_slurm: lambda found: no_plug_in("slurm"),
+    Kind.no_choice: _no_choice,
+    Kind.group_as_number: _not_a_group,
+    Kind.bad_defaults: _bad_defaults,
+    Kind.wrong_kind: _wrong_kind,
+    Kind.unreadable: _unreadable,
+    Kind.inside_null: _inside_null,
+    Kind.bad_value: _bad_value,
+    Kind.no_group: lambda found: unknown_setting(found.parts["choice"]),
+    Kind.several_values: _several_values,
+    Kind.wrong_type: _wrong_type,
+    Kind.no_removal: _no_removal,
+    Kind.no_override: _no_override,
+    Kind.missing: _missing,
+    Kind.broken_reference: _broken_reference,
+    Kind.while_composing: lambda found: _where(found) + found.parts["what"],
+}

@@ -1,11 +1,9 @@
 """The libraries' warnings that would worry a user without cause, each with the reason."""
 
 import logging
-import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib import import_module
+
+from anima_exp.libraries.bitsandbytes_internals import CAST_LOGGER
 
 
 def quiet_libraries() -> None:
@@ -17,41 +15,4 @@ def quiet_libraries() -> None:
     # LLM.int8() rounds bf16 and fp32 inputs to fp16, which is how the method works. Older
     # bitsandbytes warn of it, newer ones log it, at every layer.
     warnings.filterwarnings("ignore", message="MatMul8bitLt: inputs will be cast")
-    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
-
-
-def import_bitsandbytes() -> None:
-    """Import bitsandbytes without the kernel that it would fetch from the hub.
-
-    Call this before the first import of bitsandbytes, of peft, or of transformers' Trainer, which
-    import it too. On a processor with AVX512-BF16 the import downloads a kernel for 4-bit products
-    if the package `kernels` is installed, and logs a warning otherwise. No run uses that kernel:
-    it computes in bf16 whatever `trainer.precision` says, and has no gradient
-    (model/base.py, keep_cpu_4bit_trainable).
-    """
-    if "bitsandbytes" not in sys.modules:
-        with _missing("kernels"), _silent("bitsandbytes.backends.cpu.ops"):
-            import_module("bitsandbytes")
-
-
-@contextmanager
-def _missing(name: str) -> Iterator[None]:
-    """Inside, Python does not find the package `name`."""
-    modules = {key: sys.modules.pop(key) for key in [*sys.modules] if key.partition(".")[0] == name}
-    sys.modules[name] = None  # type: ignore[assignment]  # how Python marks a missing module
-    try:
-        yield
-    finally:
-        del sys.modules[name]
-        sys.modules.update(modules)
-
-
-@contextmanager
-def _silent(name: str) -> Iterator[None]:
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    logging.getLogger(CAST_LOGGER).setLevel(logging.ERROR)

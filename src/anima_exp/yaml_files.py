@@ -10,13 +10,11 @@ from functools import cache
 from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
-from hydra._internal.core_plugins import file_config_source
-from hydra._internal.sources_registry import SourcesRegistry
-from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig
 
 from anima_exp.errors import ConfigError, first_line
+from anima_exp.libraries import hydra_internals
 from anima_exp.paths import shipped
 from anima_exp.program_settings import todays_file
 
@@ -28,8 +26,7 @@ _read: dict[str, Path] = {}  # by Hydra's name of it, `lora/mine`
 
 def offer() -> None:
     """Let Hydra read files through this module. Call before it composes anything."""
-    Plugins.instance()  # which registers Hydra's own source of files
-    SourcesRegistry.instance().types[FileConfigSource.scheme()] = FileConfigSource
+    hydra_internals.read_files_with(FileConfigSource)
 
 
 def path_of(name: str) -> str:
@@ -107,7 +104,7 @@ def shown(path: Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-class FileConfigSource(file_config_source.FileConfigSource):
+class FileConfigSource(hydra_internals.FileConfigSource):
     """Hydra's source of files, which says what is wrong with one.
 
     It has the name of Hydra's own: a cluster's job restores this registration first and then

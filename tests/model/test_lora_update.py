@@ -8,6 +8,7 @@ from peft import LoraConfig, get_peft_model
 from small_models import small
 
 from anima_exp.errors import ModelError
+from anima_exp.libraries.peft_internals import lora_layers
 from anima_exp.model import lora_update
 
 IDS = torch.tensor([[1, 5, 9, 2]])
@@ -33,7 +34,7 @@ def test_a_copy_of_a_model_computes_with_its_own_layers():
     lora_update.use(model)
     expected = model(input_ids=IDS).logits, gradients(model)
     copied = copy.deepcopy(model)
-    for _, layer in lora_update._layers(model):
+    for _, layer in lora_layers(model):
         torch.nn.init.zeros_(layer.base_layer.weight)
     assert torch.equal(copied(input_ids=IDS).logits, expected[0])
     for found, wanted in zip(gradients(copied), expected[1], strict=True):

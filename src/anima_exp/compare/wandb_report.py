@@ -1,7 +1,5 @@
 """A comparison -> a saved W&B workspace of the runs' project, with the same question in view."""
 
-import warnings
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -10,6 +8,7 @@ from anima_exp.compare.formats import markdown
 from anima_exp.compare.runs import Run
 from anima_exp.compare.settings import short
 from anima_exp.errors import ConfigError, RunError, first_line
+from anima_exp.libraries.wandb_workspaces_internals import axis, library, scatter
 
 
 def publish(comparison: Comparison) -> str:
@@ -61,7 +60,7 @@ def where(comparison: Comparison) -> tuple[str | None, str]:
 
 def workspace(comparison: Comparison, *, entity: str, project: str) -> Any:
     """The workspace, not saved yet: what differs on one side, the metric on the other."""
-    panels, ws = _library("reports.v2"), _library("workspaces")
+    panels, ws = library("reports.v2"), library("workspaces")
     metric, keys = comparison.metric, comparison.keys
     runs = comparison.runs.done()
     score = panels.SummaryMetric(metric.name)
@@ -125,7 +124,7 @@ def _title(comparison: Comparison) -> str:
 
 def _filters(runs: list[Run], *, whole: bool) -> Any:
     """The sweep's group where all of it is compared; else the runs by name."""
-    ws = _library("workspaces")
+    ws = library("workspaces")
     groups = {run.settings.get("tracking.group") for run in runs}
     if whole and len(groups) == 1 and (group := groups.pop()):
         return ws.And(ws.Metric("Group") == group)
@@ -141,33 +140,17 @@ def _stored(key: str) -> str:
 
 
 def _axis(key: str) -> Any:
-    panels = _library("reports.v2")
-    base: Any = panels.ParallelCoordinatesPlotColumn
-
-    class Axis(base):  # type: ignore[misc]
-        def _to_model(self) -> Any:
-            model = super()._to_model()
-            model.accessor = f"config:{_stored(key)}"
-            return model
-
-    return Axis(panels.Config(key), display_name=short(key))
+    config = library("reports.v2").Config(key)
+    return axis(_stored(key), config, display_name=short(key))
 
 
 def _scatter(key: str, score: Any) -> Any:
-    panels = _library("reports.v2")
-    base: Any = panels.ScatterPlot
-
-    class Scatter(base):  # type: ignore[misc]
-        def _to_model(self) -> Any:
-            model = super()._to_model()
-            model.config.x_axis = f"config:{_stored(key)}"
-            return model
-
-    return Scatter(x=panels.Config(key), y=score, title=short(key))
+    config = library("reports.v2").Config(key)
+    return scatter(_stored(key), x=config, y=score, title=short(key))
 
 
 def _bars(key: str, metric: str) -> Any:
-    return _library("reports.v2").BarPlot(
+    return library("reports.v2").BarPlot(
         metrics=[metric], groupby=_stored(key), groupby_aggfunc="mean", title=short(key)
     )
 
@@ -175,9 +158,3 @@ def _bars(key: str, metric: str) -> Any:
 def _numeric(key: str, runs: list[Run]) -> bool:
     values = [run.settings.get(key) for run in runs]
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-
-
-def _library(name: str) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own, about its own dependencies
-        return import_module(f"wandb_workspaces.{name}")

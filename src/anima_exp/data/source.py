@@ -14,6 +14,7 @@ from anima_exp.config import DataConfig
 from anima_exp.data import files
 from anima_exp.data.files import NumberedRow
 from anima_exp.errors import DataError, first_line
+from anima_exp.libraries.datasets_internals import identity_of
 
 
 @dataclass(frozen=True)
@@ -137,9 +138,7 @@ def _hub(config: DataConfig, split: str, *, most: int | None) -> Source:
             builder = load_dataset_builder(**chosen)
     except Exception as error:
         raise _no_answer(config, split, error) from error
-    # Set, configuration, version and commit (or a hash of the files): what `datasets` itself
-    # caches by, known without a download.
-    identity = Path(builder.cache_dir).parts[-4:]
+    identity = identity_of(builder)  # known without a download
     return Source(
         name=without_password(f"{config.source} ({split})"),
         unit="row",

@@ -11,11 +11,12 @@ import torch
 from anima_exp import hub, json_text
 from anima_exp.config import ModelConfig, QuantConfig, Quantization
 from anima_exp.errors import ModelError, first_line
+from anima_exp.libraries.transformers_internals import is_conv1d
+from anima_exp.libraries.transformers_loading import layers_in_4_bits
 from anima_exp.merge.tensors import Tensors
 from anima_exp.model.base_files import check_base_files
 from anima_exp.model.device_map import without_weights
 from anima_exp.model.tokenizer import location
-from anima_exp.quiet import import_bitsandbytes
 
 FOUR_BITS = (Quantization.nf4, Quantization.fp4)
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -80,20 +81,11 @@ class Base:
         """Read from a model without weights, as transformers would build and quantise it."""
         model = without_weights(self.model)
         modules = dict(model.named_modules())
-        transposed = {name for name, one in modules.items() if type(one).__name__ == "Conv1D"}
+        transposed = {name for name, one in modules.items() if is_conv1d(one)}
         parameters = frozenset(model.state_dict())
         quantized: set[str] = set()
         if quant.type in FOUR_BITS:
-            import_bitsandbytes()
-            from transformers import BitsAndBytesConfig
-            from transformers.quantizers.auto import AutoHfQuantizer
-
-            four_bits = BitsAndBytesConfig(load_in_4bit=True)
-            quantizer = AutoHfQuantizer.from_config(four_bits, pre_quantized=False)
-            quantizer.preprocess_model(model=model, device_map={"": "cpu"})
-            quantized = {
-                name for name, one in model.named_modules() if type(one).__name__ == "Linear4bit"
-            }
+            quantized = layers_in_4_bits(model)
         return Layers(
             frozenset(modules),
             parameters,

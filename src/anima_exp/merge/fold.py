@@ -1,12 +1,10 @@
 """A weight and its update -> the merged weight, in fp32."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from anima_exp.config import QuantConfig
-from anima_exp.quiet import import_bitsandbytes
+from anima_exp.libraries.bitsandbytes_internals import rounded_to_4_bits
 
 
 def folded(
@@ -47,17 +45,8 @@ def dequantized(
         dtype: the type that the run loads its base in before it rounds.
         where: the run's kind of device, for each quantises with a kernel of its own.
     """
-    import_bitsandbytes()
-    from bitsandbytes.functional import dequantize_4bit
-    from bitsandbytes.nn.modules import Params4bit
-
     full = weight.T if transposed else weight
-    packed: Any = Params4bit(
-        full.to(dtype).contiguous(),
-        requires_grad=False,
-        compress_statistics=quant.double_quant,
-        quant_type=quant.type.value,
+    back = rounded_to_4_bits(
+        full.to(dtype).contiguous(), quant.type.value, where, double_quant=quant.double_quant
     )
-    packed = packed.to(where)
-    back: Tensor = dequantize_4bit(packed.data, packed.quant_state).cpu()
     return back.T if transposed else back

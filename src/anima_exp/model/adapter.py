@@ -6,10 +6,15 @@ from typing import Any
 
 from anima_exp.config import LoraConfig, ModelConfig, Precision, TargetModules
 from anima_exp.errors import ModelError, first_line
+from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
+from anima_exp.libraries.peft_internals import (
+    adapts_experts,
+    belongs_to_adapter,
+    cannot_adapt_experts,
+)
 from anima_exp.model.base import DTYPES
 from anima_exp.model.layers import target_modules
 from anima_exp.model.tokenizer import location
-from anima_exp.quiet import import_bitsandbytes
 
 
 def attach(model: Any, lora: LoraConfig) -> Any:
@@ -41,11 +46,11 @@ def attach(model: Any, lora: LoraConfig) -> Any:
             warnings.filterwarnings("ignore", message=r"The following \w+_pattern keys")
             adapted = get_peft_model(model, settings)
     except ValueError as error:  # PEFT refuses some layers of some families
-        if "ParamWrapper" not in str(error):
+        if not cannot_adapt_experts(error):
             reason = first_line(error).partition(". ")[0]  # what follows names PEFT's arguments
             raise ModelError(f"{which} of {name}: {reason}. {another}") from error
         raise ModelError(_EXPERTS.format(which, name, another)) from error
-    if any(type(module).__name__ == "ParamWrapper" for module in adapted.modules()):
+    if adapts_experts(adapted):
         raise ModelError(_EXPERTS.format(which, name, another))
     cast_adapter(adapted, lora.dtype)
     return adapted
@@ -67,7 +72,7 @@ def name_base(model: Any, base: ModelConfig) -> None:
 def cast_adapter(model: Any, dtype: Precision) -> None:
     """Keep the adapter's own weights in `dtype`."""
     for name, parameter in model.named_parameters():
-        if "lora_" in name:
+        if belongs_to_adapter(name):
             parameter.data = parameter.data.to(DTYPES[dtype])
 
 

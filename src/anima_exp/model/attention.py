@@ -4,10 +4,8 @@ transformers finds row borders by itself, but then builds a mask of T x T for T 
 key-value cache it ignores them. So the borders are handed to a function of our own.
 """
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import torch
@@ -15,9 +13,15 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from anima_exp.data.micro_batch import MicroBatch
+from anima_exp.libraries.torch_internals import variable_length_attention, varlen_options
+from anima_exp.libraries.transformers_internals import (
+    attention_by,
+    attention_of,
+    takes_attention,
+)
 
 _NAME = "rows_apart"
-_ALONE = "_rows_see_each_other"
+_ALONE = "rows_see_each_other"
 _OWN_BORDERS = ("flash_attention",)  # transformers' own that take the borders as they are
 
 
@@ -33,9 +37,8 @@ def keeps_rows_apart(model: Any) -> bool:
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ())
     unlike = ("attn_logit_softcapping", "attention_chunk_size")
-    takes = (getattr(model, f"_supports_{what}", False) for what in ("attention_backend", "sdpa"))
     return (
-        all(takes)
+        takes_attention(model)
         and not any(getattr(config, what, None) for what in unlike)
         and kinds <= {"full_attention", "sliding_attention"}
         and not getattr(model, _ALONE, False)
@@ -50,25 +53,17 @@ def keep_alone(model: Any) -> None:
 @contextmanager
 def rows_apart(model: Any) -> Iterator[None]:
     """Forward and backward passes inside take MicroBatches (pass `borders` to the forward)."""
-    from transformers import AttentionInterface
-
     config = model.config.get_text_config()
-    before = config._attn_implementation
-    if not keeps_rows_apart(model) or before.startswith(_OWN_BORDERS):
+    if not keeps_rows_apart(model) or attention_of(config).startswith(_OWN_BORDERS):
         yield
         return
-    # Registered as attention, but not as a mask: so transformers builds none.
-    AttentionInterface.register(_NAME, _attention)
-    config._attn_implementation = _NAME
-    try:
+    with attention_by(config, _NAME, _attention):
         yield
-    finally:
-        config._attn_implementation = before
 
 
 def borders(model: Any, batch: MicroBatch) -> dict[str, Any]:
     """What the model's forward is to hand through to its attention."""
-    if model.config.get_text_config()._attn_implementation == _NAME:
+    if attention_of(model.config.get_text_config()) == _NAME:
         return {"micro_batch": batch}
     if not keeps_rows_apart(model):  # and so there is one row
         return {}
@@ -101,7 +96,7 @@ def _attention(
     window = sliding_window if sliding_window and sliding_window < longest else None
     if not dropout and _varlen_takes(query, value, window):
         starts = micro_batch.starts
-        return _variable_length(query, key, value, starts, longest, scaling, window), None
+        return variable_length_attention(query, key, value, starts, longest, scaling, window), None
     return _row_by_row(query, key, value, micro_batch.lengths, scaling, dropout, window), None
 
 
@@ -151,48 +146,6 @@ def _varlen_takes(query: Tensor, value: Tensor, window: int | None) -> bool:
         and width % 8 == 0
         and width <= 256
         and torch.cuda.get_device_capability(query.device) >= (8, 0)
-        and bool(_varlen_options())
-        and (window is None or "window_size" in _varlen_options())
+        and bool(varlen_options())
+        and (window is None or "window_size" in varlen_options())
     )
-
-
-@cache
-def _varlen_options() -> frozenset[str]:
-    """The parameters of torch's function, which differ between its releases; none before 2.10."""
-    try:
-        from torch.nn.attention.varlen import varlen_attn
-    except ImportError:
-        return frozenset()
-    return frozenset(inspect.signature(varlen_attn).parameters)
-
-
-def _variable_length(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    starts: Tensor,
-    longest: int,
-    scaling: float | None,
-    window: int | None,
-) -> Tensor:
-    """torch's FlashAttention over rows of different lengths, on a GPU."""
-    from torch.nn.attention.varlen import varlen_attn
-
-    known = _varlen_options()
-    groups = query.shape[1] // key.shape[1]
-    how: dict[str, Any] = {}
-    if "window_size" in known:
-        how["window_size"] = (-1 if window is None else window - 1, 0)
-    else:
-        how["is_causal"] = True
-    if groups > 1 and "enable_gqa" in known:
-        how["enable_gqa"] = True
-    elif groups > 1:
-        key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
-    if scaling is not None and "scale" in known:
-        how["scale"] = scaling
-    elif scaling is not None:
-        query = query * (scaling * query.shape[-1] ** 0.5)
-    q, k, v = (one[0].transpose(0, 1).contiguous() for one in (query, key, value))
-    found: Any = varlen_attn(q, k, v, starts, starts, longest, longest, **how)
-    return found[None]  # type: ignore[no-any-return]

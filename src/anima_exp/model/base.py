@@ -13,6 +13,13 @@ from anima_exp import hub, machine
 from anima_exp.config import ModelConfig, Precision, QuantConfig, Quantization
 from anima_exp.cpu_memory import bound_kernel_caches
 from anima_exp.errors import ModelError, first_line
+from anima_exp.libraries.bitsandbytes_internals import (
+    import_bitsandbytes,
+    keep_cpu_4bit_trainable,
+    set_compute_type,
+)
+from anima_exp.libraries.torch_internals import processor_has_bf16
+from anima_exp.libraries.transformers_loading import without_report
 from anima_exp.model import loading
 from anima_exp.model.base_config import attention_of, context_length, read_config
 from anima_exp.model.base_files import check_base_files, check_sizes
@@ -22,7 +29,6 @@ from anima_exp.model.snapshot import snapshot_of
 from anima_exp.model.stored_type import check_stored_type
 from anima_exp.model.tokenizer import cannot_load, location
 from anima_exp.model.trial import try_architecture
-from anima_exp.quiet import import_bitsandbytes
 from anima_exp.results.screen import say
 
 DTYPES = {
@@ -60,8 +66,7 @@ def slow_precision(precision: Precision, where: torch.device) -> str | None:
     """Return what bf16 costs on a processor; None for other precisions and on a GPU."""
     if where.type != "cpu" or precision is not Precision.bf16:
         return None
-    known = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    if known is not None and not known():
+    if processor_has_bf16() is False:
         return "this processor has no bf16 products: trainer.precision=fp32 is many times as fast"
     # Measured with AMX: 4.7 and 8.7 ms a token at a width of 512, 5.1 and 9.3 ms at 1024.
     return "on a CPU trainer.precision=fp32 is about twice as fast as bf16, for more memory a token"
@@ -143,17 +148,6 @@ def check_context(model: Any, longest: int) -> None:
         )
 
 
-def keep_cpu_4bit_trainable(model: nn.Module) -> None:
-    """Stop bitsandbytes from repacking 4-bit weights on a CPU at the first evaluation.
-
-    On processors with AVX512-BF16 an evaluation forward replaces each Linear4bit's weight by a
-    packed one whose kernel has no gradient: training goes on with wrong gradients and a warning.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010 - mypy
-
-
 def norms_in_fp32(model: nn.Module) -> None:
     """Keep normalisation layers in fp32, as qlora.py does: they are small and sensitive."""
     for name, module in model.named_modules():
@@ -171,7 +165,7 @@ def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any
         transformers_logging.disable_progress_bar()
     source = location(model.source)
     try:
-        with loading.without_report(), hub.no_retries(snapshot or source):
+        with without_report(), hub.no_retries(snapshot or source):
             found: Any = AutoModelForCausalLM.from_pretrained(
                 snapshot or source,
                 revision=None if snapshot else model.revision,
@@ -196,9 +190,7 @@ def _use_stored(loaded: Any, model: ModelConfig, quant: QuantConfig) -> None:
     """Report a base that was quantised before it was saved, and compute in the run's own type."""
     say(f"base     the files of {model.source} are in {quant.type.value} already, and stay so")
     if quant.type is not Quantization.int8:
-        for module in loaded.modules():
-            if hasattr(module, "compute_dtype"):
-                setattr(module, "compute_dtype", DTYPES[quant.compute_dtype])  # noqa: B010 - mypy
+        set_compute_type(loaded, DTYPES[quant.compute_dtype])
     check_experts(model, quant, loaded)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from anima_exp import hub
 from anima_exp.config import Attention, ModelConfig
 from anima_exp.errors import ModelError
+from anima_exp.libraries.transformers_internals import family_takes_sdpa
 
 # Learnt positions, or the longest row that the family was trained on, by the families' own names.
 _CONTEXT_NAMES = (
@@ -66,15 +67,5 @@ def attention_of(config: Any, wanted: Attention) -> Attention:
         )
     if wanted is not Attention.sdpa:
         return wanted
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
-
-    try:
-        family: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    except KeyError:  # code of the model's own: transformers asks its class
-        return wanted
-    supported = all(getattr(one, "_supports_sdpa", True) for one in _classes(family))
-    return wanted if supported else Attention.eager
-
-
-def _classes(family: Any) -> tuple[Any, ...]:
-    return family if isinstance(family, tuple) else (family,)
+    # None for code of the model's own, whose class transformers asks itself.
+    return Attention.eager if family_takes_sdpa(config) is False else wanted

@@ -1,6 +1,5 @@
 """One batch of prompts -> an answer each, token by token, over a cache of what was read before."""
 
-import inspect
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,15 @@ from typing import Any
 import torch
 
 from anima_exp.errors import ModelError, first_line
+from anima_exp.libraries.transformers_internals import (
+    cache_argument,
+    cache_in,
+    can_drop_rows,
+    keep_rows,
+    keeps_logits,
+)
 from anima_exp.model.base_config import context_length
+from anima_exp.model.forward import base_of
 from anima_exp.model.padding import masks_padding
 from anima_exp.model.sampling import Sampling, choose
 from anima_exp.model.tokenizer import check_ids
@@ -88,17 +95,18 @@ def _steps(
     ids, mask = (side.to(model.device) for side in left_padded(prompts, pad))
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     only_last = keep_last(model, 1)
+    as_cache = cache_argument(base_of(model))
     past, here = None, rows  # the rows in the cache; one that has ended is fed padding
     while True:
         out = model(
             input_ids=ids,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=past,
             use_cache=True,
+            **{as_cache: past},
             **only_last,
         )
-        past = getattr(out, "past_key_values", None)
+        past = cache_in(out)
         tokens = world.led(choose(out.logits[:, -1].float(), how, [row.dice for row in here]))
         for row, token in zip(here, tokens, strict=True):
             row.add(token)
@@ -111,9 +119,9 @@ def _steps(
         # Of a row that has ended, the last place: what is fed to it is not read.
         ended = torch.tensor([[row.finish is not None] for row in here], device=mask.device)
         positions = torch.where(ended, positions[:, -1:], positions[:, -1:] + 1)
-        if past is not None and 2 * len(going) <= len(here) and _can_drop_rows(past):
+        if past is not None and 2 * len(going) <= len(here) and can_drop_rows(past):
             chosen = torch.tensor(going, device=mask.device)
-            past.batch_select_indices(chosen)
+            keep_rows(past, chosen)
             mask, last, positions = mask[chosen], last[chosen], positions[chosen]
             here = [here[number] for number in going]
         if past is None:  # a family without such a cache (Mamba, RWKV) reads all of it again
@@ -121,12 +129,6 @@ def _steps(
             positions = (mask.cumsum(-1) - 1).clamp(min=0)
         else:
             ids = last
-
-
-def _can_drop_rows(cache: Any) -> bool:
-    """Whether rows can leave the batch: layers of linear attention or convolution cannot yet."""
-    parts = [cache, *(getattr(cache, "layers", None) or ())]
-    return all(hasattr(part, "batch_select_indices") for part in parts)
 
 
 class _Row:
@@ -201,6 +203,4 @@ def _room(model: Any, prompts: Sequence[Sequence[int]], most: int) -> list[int]:
 
 def keep_last(model: Any, count: int) -> dict[str, int]:
     """Logits of the last positions alone, where a model can: those of whole prompts are large."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    known = "logits_to_keep" in inspect.signature(base.forward).parameters
-    return {"logits_to_keep": count} if known else {}
+    return {"logits_to_keep": count} if keeps_logits(base_of(model)) else {}

@@ -11,17 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from anima_exp.quiet import import_bitsandbytes
+from anima_exp.libraries.bitsandbytes_internals import dequantised_weight, is_4bit_layer
+from anima_exp.libraries.transformers_internals import is_conv1d
 
 
 def keep_dequantized(model: nn.Module) -> int:
     """Keep a copy of every 4-bit layer; returns the bytes it takes."""
-    import_bitsandbytes()
-    from bitsandbytes.nn.modules import Linear4bit
-
     total = 0
     for module in model.modules():
-        if isinstance(module, Linear4bit):
+        if is_4bit_layer(module):
             layer: Any = module
             layer.dequantized = weight_of(layer, layer.compute_dtype)
             layer.forward = partial(_forward, layer)
@@ -34,22 +32,11 @@ def weight_of(layer: Any, dtype: torch.dtype) -> Tensor:
     kept: Tensor | None = getattr(layer, "dequantized", None)
     if kept is not None:
         return kept.to(dtype)
-    weight, kind = layer.weight, type(layer).__name__
-    if kind == "Linear4bit":
-        from bitsandbytes.functional import dequantize_4bit
-
-        # A sharded weight, put together again (sharded.py), comes without its constants.
-        state = getattr(weight, "quant_state", None) or layer.quant_state
-        found: Tensor = dequantize_4bit(weight.data, state)
-        return found.to(dtype)
-    if kind == "Linear8bitLt":  # rows of integers, each with its largest number
-        state = layer.state
-        integers, largest = (weight.CB, weight.SCB) if state.CB is None else (state.CB, state.SCB)
-        rows: Tensor = integers * (largest / 127)[:, None]
-        return rows.to(dtype)
-    if kind == "Conv1D":
-        weight = weight.T
-    return weight.to(dtype)  # type: ignore[no-any-return]
+    quantised = dequantised_weight(layer)
+    if quantised is not None:
+        return quantised.to(dtype)
+    weight: Tensor = layer.weight.T if is_conv1d(layer) else layer.weight
+    return weight.to(dtype)
 
 
 def _forward(layer: Any, x: Tensor) -> Tensor:

@@ -16,6 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anima_exp.libraries.peft_internals import is_adapter_dropout
+from anima_exp.libraries.torch_internals import is_dropout
+
 _RESOLUTION = 2**15  # a probability of dropping is rounded to 1/32,768
 _AS_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a number
 
@@ -50,9 +53,9 @@ def _own(model: Any) -> Iterator[tuple[Any, str]]:
     Families keep it in a module for dropout, or in a number that they hand to torch's function.
     """
     for path, module in model.named_modules():
-        if "lora_dropout" in path:
+        if is_adapter_dropout(path):
             continue
-        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+        if is_dropout(module):
             yield module, "p"
             continue
         for name, value in vars(module).items():

@@ -9,10 +9,10 @@ from typing import Any
 
 from anima_exp.config import ModelConfig, QuantConfig
 from anima_exp.errors import ModelError
+from anima_exp.libraries.bitsandbytes_internals import elements, is_quantised
 from anima_exp.model.layers import in_block, linear_layers
 
 _LEAST = 0.9  # of the matrices in decoder blocks
-_QUANTISED = ("Params4bit", "Int8Params")
 
 
 @dataclass(frozen=True)
@@ -55,26 +55,21 @@ def quantised_share(model: Any) -> Share:
     """Count matrices in blocks; of a model that is not quantised, linear layers would be."""
     linear = {f"{one.name}.weight" for one in linear_layers(model)}
     inside = [
-        (name, _elements(parameter), type(parameter).__name__ in _QUANTISED)
+        (name, elements(parameter), is_quantised(parameter))
         for name, parameter in model.named_parameters()
-        if in_block(name)[0] and (parameter.ndim >= 2 or type(parameter).__name__ in _QUANTISED)
+        if in_block(name)[0] and (parameter.ndim >= 2 or is_quantised(parameter))
     ]
     quantised_already = any(quantised for *_, quantised in inside)
-    total = sum(elements for _, elements, _ in inside)
+    total = sum(count for _, count, _ in inside)
     rest = [
-        (elements, name)
-        for name, elements, quantised in inside
+        (count, name)
+        for name, count, quantised in inside
         if not (quantised if quantised_already else name in linear)
     ]
-    left = sum(elements for elements, _ in rest)
-    stacked = sum(elements for elements, name in rest if name not in linear)
+    left = sum(count for count, _ in rest)
+    stacked = sum(count for count, name in rest if name not in linear)
     return Share(
         quantised=1 - left / total if total else 1.0,
         largest=max(rest)[1] if rest else "",
         stacked=2 * stacked > left,
     )
-
-
-def _elements(parameter: Any) -> int:
-    state = getattr(parameter, "quant_state", None)
-    return int(state.shape.numel() if state is not None else parameter.numel())

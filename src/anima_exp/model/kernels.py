@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from anima_exp.errors import ModelError
+from anima_exp.libraries.liger_internals import use_kernels
 
 
 def liger_wanted(wanted: bool | None, *, gpu: bool) -> bool:
@@ -25,10 +26,4 @@ def use_liger(model: Any) -> None:
 
     It knows some families, and leaves others as they are.
     """
-    from liger_kernel.transformers import (  # type: ignore[import-not-found]
-        _apply_liger_kernel_to_instance,
-    )
-
-    _apply_liger_kernel_to_instance(
-        model=model, cross_entropy=False, fused_linear_cross_entropy=False
-    )
+    use_kernels(model)

@@ -10,6 +10,8 @@ from torch import nn
 
 from anima_exp.config import TargetModules
 from anima_exp.errors import ModelError
+from anima_exp.libraries.bitsandbytes_internals import is_own_layer
+from anima_exp.libraries.transformers_internals import is_conv1d
 from anima_exp.model.forward import base_of, decoder_of
 from anima_exp.model.layer_sets import Linear, in_set, is_named
 
@@ -95,10 +97,10 @@ def target_modules(
 
 def _is_linear(module: nn.Module) -> bool:
     # bitsandbytes' Linear4bit and Linear8bitLt are subclasses; GPT-2 keeps its matrices in Conv1D.
-    if type(module).__name__ == "Conv1D":
+    if is_conv1d(module):
         return True
     own = type(module).forward is not nn.Linear.forward
-    library = type(module).__module__.startswith("bitsandbytes")
+    library = is_own_layer(module)
     return isinstance(module, nn.Linear) and (library or not own or _gives_tensor(module))
 
 

@@ -1,16 +1,16 @@
 """A base in memory and an adapter's files -> the base with that adapter on it."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from anima_exp.config import LoraConfig
 from anima_exp.errors import ModelError, first_line
+from anima_exp.libraries import peft_internals
+from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
 from anima_exp.model import adapter_files
 from anima_exp.model.adapter import cast_adapter
 from anima_exp.model.adapter_base import warn_of_another
 from anima_exp.model.adapter_patterns import check_patterns
-from anima_exp.quiet import import_bitsandbytes
 
 
 def put_on(
@@ -60,24 +60,23 @@ def put_on(
     except KeyError as error:
         raise ModelError(f"{where} is of type {kind}, which this PEFT does not know.") from error
     except (ValueError, TypeError, RuntimeError) as error:
-        text = str(error).strip()
-        if "size mismatch" in text:
+        if peft_internals.says_other_sizes(error):
             raise ModelError(f"{another}: its weights are of other sizes. {instead}") from error
-        if "not found in the base model" in text:
+        if peft_internals.says_no_layer(error):
             raise ModelError(f"{another}: none of its layers is there. {instead}") from error
         first = first_line(error)
         raise ModelError(f"{where} cannot be loaded: {first}") from error
-    nowhere = [key for key in result.unexpected_keys if "lora_" in key]
+    nowhere = peft_internals.without_layer(result.unexpected_keys)
     if nowhere:
         raise ModelError(
             f"{another}: {len(nowhere)} of its {len(stored)} weights have no layer there, the "
-            f"first is {_layer(nowhere[0])}. {instead}"
+            f"first is {peft_internals.layer_of(nowhere[0])}. {instead}"
         )
-    empty = [key for key in result.missing_keys if "lora_" in key and f".{name}" in key]
+    empty = peft_internals.without_weight(result.missing_keys, name)
     if empty:
         raise ModelError(
             f"{another}: it has nothing for {len(empty)} of the weights that its layers there "
-            f"need, the first is {_layer(empty[0])}. {instead}"
+            f"need, the first is {peft_internals.layer_of(empty[0])}. {instead}"
         )
     if trained_with is None:
         return model.eval()
@@ -91,7 +90,3 @@ def _check_added_tokens(model: Any, stored: Mapping[str, Any], where: str) -> No
         base = str(model.config.name_or_path)
         if error := adapter_files.added_tokens(name, len(tensor), vocabulary, where, base):
             raise error
-
-
-def _layer(key: str) -> str:
-    return re.sub(r"^(base_model\.model\.)?(.*?)\.lora_.*$", r"\2", key)

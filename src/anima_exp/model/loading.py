@@ -3,9 +3,7 @@
 A weight that the files lack starts at random, and transformers goes on with a table in the log.
 """
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pickle import UnpicklingError
 from typing import Any
 
@@ -13,24 +11,12 @@ import torch
 
 from anima_exp.config import Attention
 from anima_exp.errors import ModelError, first_line
+from anima_exp.libraries.bitsandbytes_internals import block_maxima
+from anima_exp.libraries.torch_internals import says_weights_only
+from anima_exp.libraries.transformers_loading import holds_adapter, says_other_sizes
 from anima_exp.results.screen import say
 
 _AGAIN = "Download the model again, or give the folder of the whole model."
-
-
-@contextmanager
-def without_report() -> Iterator[None]:
-    """Keep transformers' table of missing and surplus weights out of the log: see check_report."""
-
-    def no_table(record: logging.LogRecord) -> bool:
-        return "LOAD REPORT" not in record.getMessage()
-
-    logger = logging.getLogger("transformers.modeling_utils")
-    logger.addFilter(no_table)
-    try:
-        yield
-    finally:
-        logger.removeFilter(no_table)
 
 
 def check_report(model: Any, report: Mapping[str, Any], source: str) -> None:
@@ -41,7 +27,7 @@ def check_report(model: Any, report: Mapping[str, Any], source: str) -> None:
             no part of the files, are not in it.
     """
     where = f"model.source={source}"
-    if getattr(model, "_hf_peft_config_loaded", False):
+    if holds_adapter(model):
         raise ModelError(
             f"{where} holds an adapter (adapter_config.json), and transformers has loaded it as a "
             "part of the base. Give the bare base, or merge the adapter first."
@@ -62,10 +48,8 @@ def check_report(model: Any, report: Mapping[str, Any], source: str) -> None:
 def check_finite(model: Any) -> None:
     """Raise ModelError if a weight is NaN or infinite, or has no numbers at all."""
     for name, parameter in model.named_parameters():
-        found = parameter.detach()
-        state = getattr(parameter, "quant_state", None)
-        if state is not None:  # the largest number of each block stands for all in it
-            found = state.state2.absmax if state.nested else state.absmax
+        maxima = block_maxima(parameter)  # each stands for all of its block
+        found = parameter.detach() if maxima is None else maxima
         if found.is_meta or not found.numel() or found.dtype not in _PLAIN:
             continue
         low, high = torch.aminmax(found)
@@ -82,12 +66,12 @@ _PLAIN = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 def reason(error: Exception, attention: Attention) -> Exception:
     """Return the error with our words where transformers or torch gives advice of its own."""
     text = str(error)
-    if isinstance(error, UnpicklingError) or "weights_only" in text:
+    if isinstance(error, UnpicklingError) or says_weights_only(error):
         return ValueError(
             "a .bin file is damaged, or holds more than weights, which could run a program here. "
             "Nothing of it was run. Ask its author for safetensors."
         )
-    if "ignore_mismatched_sizes" in text:
+    if says_other_sizes(error):
         return ValueError("weights have other sizes than its config.json says.")
     if "attention" in text.lower() and attention is not Attention.eager:
         return ValueError(f"{first_line(error)} Use model.attention={Attention.eager.value}.")

@@ -16,6 +16,14 @@ import torch
 from torch import Tensor
 
 from anima_exp.errors import ModelError
+from anima_exp.libraries.peft_internals import (
+    base_layer,
+    dropout_of,
+    lora_layers,
+    plain_adapter,
+    update_of,
+    variant_of,
+)
 from anima_exp.model.dequantized import weight_of
 from anima_exp.model.dropout import TokenKeys, dropped, kept_share, layer_key, masked
 
@@ -33,7 +41,7 @@ def use(model: Any) -> TokenKeys:
         ModelError: a layer computes more than W x + scaling * B A dropout(x).
     """
     keys = TokenKeys()
-    layers = _layers(model)
+    layers = lora_layers(model)
     for name, layer in layers:
         _refuse_variant(name, layer)
     for name, layer in layers:
@@ -43,13 +51,7 @@ def use(model: Any) -> TokenKeys:
 
 def _refuse_variant(name: str, layer: Any) -> None:
     """Raise ModelError for DoRA and other variants of PEFT, which a run would not compute."""
-    present = (
-        ("lora_variant", layer.lora_variant),
-        ("lora_magnitude_vector", layer.lora_magnitude_vector),
-        ("lora_bias", [one for one in layer.lora_bias.values() if one]),
-    )
-    found = [attribute for attribute, value in present if len(value)]
-    if found:
+    if found := variant_of(layer):
         raise ModelError(
             f"The adapter's layer {name} has {' and '.join(found)}: it is a variant of LoRA, as "
             "DoRA is, and training computes plain LoRA alone. Attach an adapter without it."
@@ -69,7 +71,7 @@ def peft_own(model: Any) -> Iterator[None]:
     """Inside, PEFT's own forward is used: to compare with."""
     ours = {
         layer: layer.__dict__.pop("forward")
-        for _, layer in _layers(model)
+        for _, layer in lora_layers(model)
         if "forward" in layer.__dict__
     }
     try:
@@ -79,30 +81,23 @@ def peft_own(model: Any) -> Iterator[None]:
             layer.forward = forward
 
 
-def _layers(model: Any) -> list[tuple[str, Any]]:
-    from peft.tuners.lora import LoraLayer
-
-    return [
-        (name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)
-    ]
-
-
 def _forward(layer: Any, x: Tensor, *args: Any, keys: TokenKeys, key: int, **kwargs: Any) -> Any:
-    if layer.disable_adapters or layer.merged or len(layer.active_adapters) != 1:
+    adapter = plain_adapter(layer)
+    if adapter is None:
         return type(layer).forward(layer, x, *args, **kwargs)
-    adapter = layer.active_adapters[0]
+    a, b, scaling = update_of(layer, adapter)
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
     flat = x.reshape(-1, x.shape[-1]).to(dtype)
-    chance = getattr(layer.lora_dropout[adapter], "p", 0.0) if layer.training else 0.0
+    chance = dropout_of(layer, adapter) if layer.training else 0.0
     with torch.autocast(kind, enabled=False):
         found: Tensor = _lora_linear(
             flat,
-            layer.lora_A[adapter].weight,
-            layer.lora_B[adapter].weight,
+            a,
+            b,
             keys.of(len(flat), x.device) if chance else None,
-            _number(layer.base_layer),
-            layer.scaling[adapter],
+            _number(base_layer(layer)),
+            scaling,
             chance,
             key,
         )[0]

@@ -12,7 +12,7 @@ import torch
 from anima_exp.model.base_config import context_length
 from anima_exp.model.forward import base_of
 
-_KNOWN = "_masks_padding"
+_KNOWN = "masks_padding"
 _SHORT, _LONG = 8, 32  # tokens of the two rows
 _ROUNDING = 5e-2  # of the length of the centred logits; a wrong position changes several times that
 

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
+
+from anima_exp.libraries.bitsandbytes_internals import elements
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,9 @@ def count(model: nn.Module) -> Parameters:
     trainable = total = stored = 0
     sizes: Counter[str] = Counter()
     for parameter in model.parameters():
-        elements = parameter.numel()
-        stored += elements
-        sizes[str(parameter.dtype).removeprefix("torch.")] += elements * parameter.element_size()
-        trainable += elements if parameter.requires_grad else 0
-        total += _weights(parameter)
+        numbers = parameter.numel()
+        stored += numbers
+        sizes[str(parameter.dtype).removeprefix("torch.")] += numbers * parameter.element_size()
+        trainable += numbers if parameter.requires_grad else 0
+        total += elements(parameter)
     return Parameters(trainable, total, stored, dict(sizes))
-
-
-def _weights(parameter: Any) -> int:
-    # bitsandbytes packs two 4-bit weights into each stored byte.
-    if type(parameter).__name__ != "Params4bit":
-        return int(parameter.numel())
-    state = getattr(parameter, "quant_state", None)
-    return int(state.shape.numel()) if state is not None else 2 * parameter.numel()

@@ -7,28 +7,32 @@ import torch
 from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
 
 from anima_exp.config import Precision, Recompute
+from anima_exp.libraries.bitsandbytes_internals import PRODUCT_IN_4_BITS
+from anima_exp.libraries.torch_internals import (
+    ATTENTIONS,
+    PRODUCTS,
+    operation_name,
+    says_changed_in_place,
+)
+from anima_exp.libraries.transformers_internals import set_activation_checkpointing
 from anima_exp.model.attention import rows_apart
 from anima_exp.model.base import autocast
 from anima_exp.model.forward import loss_of
 from anima_exp.model.trial import short_batch
 
 # What selective recomputation keeps: results that took many operations a byte.
-_KEPT = ("lora_linear", "mm", "addmm", "bmm", "baddbmm", "gemm_4bit", "_varlen_attn")
-_KEPT_BEGINNINGS = ("_scaled_dot_product", "_flash_attention")
+_KEPT = ("lora_linear", *PRODUCTS, PRODUCT_IN_4_BITS)
 
 
 def set_recompute(model: Any, how: Recompute) -> None:
     """Switch it on or off, for the passes from now on."""
-    # transformers 5.2x calls it activation checkpointing and warns about the old name.
-    name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
     if how is Recompute.none:
-        getattr(model, f"{name}_checkpointing_disable")()
+        set_activation_checkpointing(model, None)
         return
     settings: dict[str, Any] = {"use_reentrant": False}
     if how is Recompute.selective:
         settings["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
-    enable = getattr(model, f"{name}_checkpointing_enable")
-    enable(**{f"{name}_checkpointing_kwargs": settings})
+    set_activation_checkpointing(model, settings)
 
 
 def selective_works(model: Any, precision: Precision) -> bool:
@@ -46,7 +50,7 @@ def selective_works(model: Any, precision: Precision) -> bool:
                 loss = loss_of(model, batch)
             loss.backward()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
-        if "has been mutated" not in str(error):
+        if not says_changed_in_place(error):
             raise
         return False
     finally:
@@ -56,6 +60,6 @@ def selective_works(model: Any, precision: Precision) -> bool:
 
 
 def _policy(context: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
-    name = getattr(operation, "_opname", "")
-    keep = name in _KEPT or name.startswith(_KEPT_BEGINNINGS)
+    name = operation_name(operation)
+    keep = name in _KEPT or name.startswith(ATTENTIONS)
     return CheckpointPolicy.MUST_SAVE if keep else CheckpointPolicy.PREFER_RECOMPUTE

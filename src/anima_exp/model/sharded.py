@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from anima_exp.errors import ModelError
+from anima_exp.libraries.bitsandbytes_internals import hold_constants
 from anima_exp.model.base import device
 from anima_exp.model.forward import base_of, decoder_of
-from anima_exp.quiet import import_bitsandbytes
 
 
 def shard_base(model: Any, group: Any = None) -> int:
@@ -48,7 +48,7 @@ def shard_base(model: Any, group: Any = None) -> int:
     _check(model, blocks)
     processes: Any = group or distributed.group.WORLD
     mesh = DeviceMesh.from_group(processes, where.type)
-    _keep_constants(model, where)
+    hold_constants(model, where)
     learning = {parameter for parameter in model.parameters() if parameter.requires_grad}
     for block in blocks:
         fully_shard(block, mesh=mesh, reshard_after_forward=True, ignored_params=learning)
@@ -94,29 +94,3 @@ def _check(model: Any, blocks: list[nn.Module]) -> None:
             "quant.keep_dequantized=true keeps a whole copy of the base in every process, so "
             "trainer.shard_base=true would save nothing. Set one of them to false."
         )
-
-
-def _keep_constants(model: nn.Module, where: torch.device) -> None:
-    """Let layers hold their quantisation constants: a weight loses them when it is split."""
-    import_bitsandbytes()
-    from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
-
-    for module in model.modules():
-        layer: Any = module
-        if isinstance(module, Linear4bit):
-            layer.quant_state = layer.weight.quant_state  # bitsandbytes takes it from there
-        if isinstance(module, Linear8bitLt):
-            if layer.state.CB is None:
-                layer.init_8bit_state()
-            layer.state.CB, layer.state.SCB = None, layer.state.SCB.to(where)
-            layer.register_forward_pre_hook(_find_integers)
-
-
-def _find_integers(layer: Any, _: Any) -> None:
-    """Before a Linear8bitLt computes: it reads no weight, but the integers in its state.
-
-    They are the memory that FSDP2 fills and frees, always the same, so once is enough.
-    """
-    if layer.state.CB is None:
-        layer.state.CB = layer.weight.data
-    layer.weight.CB = None  # on a weight not yet seen, they would be taken from here

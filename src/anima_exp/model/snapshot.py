@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 from anima_exp import schema_version
 from anima_exp.config import ModelConfig, QuantConfig, Quantization
 from anima_exp.errors import ModelError, NewerFile, first_line
+from anima_exp.libraries.transformers_loading import holds_adapter, stored_quantised
 from anima_exp.model.tokenizer import location
 from anima_exp.results.files import publish_folder, read_json, remove_folder, write_json
 from anima_exp.results.provenance import base_fingerprint, folder_fingerprint
@@ -167,8 +168,8 @@ def snapshot_of(
 
 
 def _worth_keeping(model: Any) -> bool:
-    as_published = model.hf_quantizer.pre_quantized  # its own files load as fast
-    adapted = getattr(model, "_hf_peft_config_loaded", False)  # saving would write no base
+    as_published = stored_quantised(model)  # its own files load as fast
+    adapted = holds_adapter(model)  # saving would write no base
     return not as_published and not adapted and model.get_memory_footprint() >= _WORTH_BYTES
 
 

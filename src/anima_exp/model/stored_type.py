@@ -9,6 +9,7 @@ from typing import Any
 
 from anima_exp.config import QuantConfig, Quantization
 from anima_exp.errors import ModelError
+from anima_exp.libraries.transformers_loading import stored_type
 
 
 def check_stored_type(source: str, config: Mapping[str, Any], quant: QuantConfig) -> str | None:
@@ -25,7 +26,8 @@ def check_stored_type(source: str, config: Mapping[str, Any], quant: QuantConfig
         return None
     where = f"model.source={source} is stored"
     sixteen = "the 16-bit model that it was made from"
-    kind = _bitsandbytes_type(stored)
+    named = stored_type(stored)
+    kind = Quantization(named) if named else None
     if kind is None:
         method = stored.get("quant_method") or "an unknown type"
         raise ModelError(
@@ -45,14 +47,3 @@ def check_stored_type(source: str, config: Mapping[str, Any], quant: QuantConfig
             f"quant.double_quant={str(double).lower()}, or give {sixteen}."
         )
     return kind.value
-
-
-def _bitsandbytes_type(stored: Mapping[str, Any]) -> Quantization | None:
-    if stored.get("quant_method", "bitsandbytes") != "bitsandbytes":
-        return None
-    if stored.get("load_in_8bit") or stored.get("_load_in_8bit"):
-        return Quantization.int8
-    if stored.get("load_in_4bit") or stored.get("_load_in_4bit"):
-        named = stored.get("bnb_4bit_quant_type", "fp4")  # bitsandbytes' own default
-        return {"nf4": Quantization.nf4, "fp4": Quantization.fp4}.get(str(named))
-    return None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from anima_exp import hub, json_text
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError
+from anima_exp.libraries.transformers_loading import asks_to_trust_code
 from anima_exp.model.base_files import check_has_tokenizer, check_tokenizer_files
 from anima_exp.paths import expanded, tiny_base
 
@@ -82,7 +83,7 @@ def cannot_load(key: str, source: str, error: Exception, *, what: str) -> str:
     """One line for a model or tokenizer that transformers could not load."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     reason = " ".join(lines[:3]) if lines[0].endswith(":") else lines[0]
-    if "trust_remote_code" in str(error):  # the library names its argument, not our setting
+    if asks_to_trust_code(error):  # the library names its argument, not our setting
         return (
             f"{key}={source}: the {what} needs Python code that its author put next to it, and "
             "loading would run that code. Read it first. If you trust it, add "

@@ -4,13 +4,13 @@ from collections import Counter
 from dataclasses import dataclass
 
 from anima_exp.config import OptimizerName, Precision, RunConfig, TargetModules
+from anima_exp.libraries.bitsandbytes_internals import (
+    LEAST_IN_8_BITS,
+    LEAST_PAGED,
+    STATES_A_CONSTANT,
+)
 from anima_exp.plan.shape import Shape
 from anima_exp.plan.weights import WIDTH
-
-# bitsandbytes: smaller tensors keep 32-bit states, and only larger ones are paged.
-_LEAST_IN_8_BITS = 4096
-_LEAST_PAGED = 100_000
-_STATES_A_CONSTANT = 256
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def trained(shape: Shape, config: RunConfig) -> Trained:
         weights=0 if full else elements * WIDTH[dtype],
         gradients=elements * WIDTH[dtype],
         optimizer=sum(states.values()),
-        pageable=sum(n for size, n in states.items() if paged and size >= _LEAST_PAGED),
+        pageable=sum(n for size, n in states.items() if paged and size >= LEAST_PAGED),
     )
 
 
@@ -67,6 +67,6 @@ def _states(size: int, config: RunConfig, dtype: Precision) -> int:
     name = config.optimizer.name
     if name is OptimizerName.adamw:
         return 2 * size * WIDTH[dtype]
-    if name is OptimizerName.paged_adamw_32bit or size < _LEAST_IN_8_BITS:
+    if name is OptimizerName.paged_adamw_32bit or size < LEAST_IN_8_BITS:
         return 2 * size * 4
-    return 2 * (size + 4 * -(-size // _STATES_A_CONSTANT))
+    return 2 * (size + 4 * -(-size // STATES_A_CONSTANT))

@@ -4,12 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from anima_exp.config import Precision, Quantization, RunConfig, TargetModules
+from anima_exp.libraries.bitsandbytes_internals import CONSTANTS_A_CONSTANT, WEIGHTS_A_CONSTANT
 from anima_exp.model.layer_sets import Linear
 from anima_exp.plan.shape import Block, Shape
-
-# bitsandbytes: one constant for 64 weights; double quantisation packs 256 of these anew.
-_WEIGHTS_A_CONSTANT = 64
-_CONSTANTS_A_CONSTANT = 256
 
 WIDTH = {Precision.fp32: 4, Precision.bf16: 2, Precision.fp16: 2}  # bytes
 
@@ -87,8 +84,8 @@ def _stored(matrix: Linear, config: RunConfig, width: int) -> tuple[int, int, in
     if quant.type is Quantization.int8:
         return matrix.weights, 4 * matrix.outputs, 0  # a scale for each row
     values = -(-matrix.weights // 2)
-    constants = -(-matrix.weights // _WEIGHTS_A_CONSTANT)
+    constants = -(-matrix.weights // WEIGHTS_A_CONSTANT)
     if not quant.double_quant:
         return values, 4 * constants, 0
     # Of the constants their mean is taken off first; it is one number more.
-    return values, constants, 4 * -(-constants // _CONSTANTS_A_CONSTANT) + 4
+    return values, constants, 4 * -(-constants // CONSTANTS_A_CONSTANT) + 4

@@ -12,6 +12,7 @@ from typing import Any
 
 from anima_exp import file_hashes, hub, json_text
 from anima_exp.errors import ModelError
+from anima_exp.libraries.huggingface_hub_internals import commit_of
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Set in a hook of another repository, and naming that one.
@@ -88,8 +89,7 @@ def base_fingerprint(source: str, revision: str | None = None, *, cache: Path | 
     found = hub.file(source, "config.json", where=f"model.source={source}", revision=revision)
     if found is None:
         raise ModelError(f"model.source={source} holds no config.json.")
-    # In the hub's cache a file lies in a folder named by its commit.
-    return f"hub:{found.parent.name}"
+    return f"hub:{commit_of(found)}"
 
 
 def adapter_fingerprint(folder: Path, *, cache: Path | None = None) -> str:

@@ -13,8 +13,6 @@ from functools import cache
 from typing import Any, get_args, get_origin
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -23,7 +21,9 @@ from anima_exp.command_line import refuse_lists
 from anima_exp.compose import finish, reject_unknown
 from anima_exp.config import RunConfig
 from anima_exp.errors import ConfigError
-from anima_exp.messages import explain, known_mistake
+from anima_exp.libraries.hydra_errors import answers_an_override
+from anima_exp.libraries.hydra_internals import Override, overrides_parser, sweep_config
+from anima_exp.messages import explain
 from anima_exp.program_settings import settings
 from anima_exp.sweep.expand import Point
 
@@ -42,7 +42,7 @@ class Composer:
         self._loader = loader
         self._master = master
         self._bases: dict[Any, _Base] = {}
-        parser = OverridesParser.create(config_loader=loader)
+        parser = overrides_parser(loader)
 
         @cache
         def parsed(override: str) -> Override:
@@ -74,7 +74,7 @@ class Composer:
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(explain(error)) from error
         except (ValueError, AssertionError) as error:  # Hydra's answers to a few overrides
-            if not known_mistake(error):
+            if not answers_an_override(error):
                 raise
             raise ConfigError(explain(error)) from error
 
@@ -97,7 +97,7 @@ class Composer:
         return self._bases[groups, keys]
 
     def _load(self, overrides: tuple[str, ...]) -> DictConfig:
-        cfg = self._loader.load_sweep_config(self._master, list(overrides))
+        cfg = sweep_config(self._loader, self._master, overrides)
         refuse_lists(cfg.hydra.runtime.choices, cfg.hydra.overrides.task)
         with open_dict(cfg):
             del cfg["hydra"]

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from math import isfinite, prod
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, RangeSweep
-
 from anima_exp.command_line import readable
 from anima_exp.errors import ConfigError
+from anima_exp.libraries.hydra_internals import Override, OverridesParser, RangeSweep
 
 MOST_VALUES = 100_000  # of a setting, and cells of a grid: composing so many takes minutes
 

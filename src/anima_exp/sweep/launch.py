@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from anima_exp.config import RunConfig
 from anima_exp.errors import ConfigError, Stopped
+from anima_exp.libraries.hydra_errors import says_no_plug_in
 from anima_exp.messages import no_plug_in
 from anima_exp.results import screen
 from anima_exp.results.files import write_text
@@ -76,7 +77,7 @@ def launcher_of(master: DictConfig, context: HydraContext, task: TaskFunction) -
             hydra_context=context, task_function=task, config=master
         )
     except RuntimeError as error:
-        if not str(error).startswith("Unknown plugin class"):
+        if not says_no_plug_in(error):
             raise
         raise ConfigError(no_plug_in(master.hydra.runtime.choices["hydra/launcher"])) from error
 

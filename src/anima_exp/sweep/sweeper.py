@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -14,6 +13,7 @@ from rich.progress import track
 
 from anima_exp.config import EarlyStopping, RunConfig
 from anima_exp.errors import ConfigError, SweepError
+from anima_exp.libraries.hydra_internals import overrides_parser
 from anima_exp.parallel.place import place
 from anima_exp.results import screen
 from anima_exp.run_checks import check_dry, check_hubs, check_inputs
@@ -107,7 +107,7 @@ def composed(
     Raises:
         ConfigError: a cell cannot run.
     """
-    parser = OverridesParser.create(config_loader=loader)
+    parser = overrides_parser(loader)
     points = expand(parser, arguments, params=params, rows=rows, factors=factors)
     return compose_grid(
         points,

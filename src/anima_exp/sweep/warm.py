@@ -11,7 +11,9 @@ import signal
 from contextlib import suppress
 from importlib import import_module
 
-from anima_exp.quiet import import_bitsandbytes, quiet_libraries
+from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
+from anima_exp.libraries.transformers_internals import prepare_conversions
+from anima_exp.quiet import quiet_libraries
 from anima_exp.sweep.job import WARM_FOR
 
 _FOR_ALL = (
@@ -50,7 +52,7 @@ def load(kind: str) -> None:
         with suppress(Exception):  # the job that needs it will say what is wrong with it
             import_module(module)
     with suppress(Exception):  # a thousand patterns, compiled once and kept
-        import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("llama")
+        prepare_conversions()
     # A signal to the whole process group must not take the server from jobs that still save.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # A million objects that live as long as the process: no job need look at them, nor copy them.

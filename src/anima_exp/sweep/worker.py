@@ -15,6 +15,7 @@ from filelock import Timeout
 from anima_exp.child_process import end_with_parent
 from anima_exp.config import RunConfig
 from anima_exp.errors import AnimaError, InUse, Paused, RunEnded, Stopped
+from anima_exp.libraries.torch_internals import lost_gpu_in_fork
 from anima_exp.sweep.job import Outcome
 from anima_exp.sweep.slots import Place
 from anima_exp.terminal import take_any_letter, write
@@ -75,8 +76,7 @@ def _outcome(work: Work, config: RunConfig, until: int | None) -> Outcome:
 
 
 def _forked_too_late() -> bool:
-    torch = sys.modules.get("torch")
-    return bool(torch and torch.cuda._is_in_bad_fork())
+    return "torch" in sys.modules and lost_gpu_in_fork()
 
 
 def _use(place: Place) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from anima_exp.config import OptimizerConfig, OptimizerName, Schedule
-from anima_exp.quiet import import_bitsandbytes
+from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes, new_exceptions
 
 _NEVER_DECAYED = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)")
 
@@ -32,9 +32,7 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Opt
     bitsandbytes: Any = import_module("bitsandbytes.optim")
 
     bits = 8 if config.name is OptimizerName.paged_adamw_8bit else 32
-    # bitsandbytes keeps one table of exceptions for a whole process: those of another run go.
-    exceptions = bitsandbytes.GlobalOptimManager.get_instance()
-    exceptions.initialize()
+    exceptions = new_exceptions()
     if bits == 8:
         for module in model.modules():
             # Rows of rare tokens have few, large gradients, which 8 bits would round away.

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from anima_exp import json_text, schema_version
+from anima_exp.libraries.bitsandbytes_internals import has_own_states, load_into_pages
 from anima_exp.training import manifest
 from anima_exp.training import tensors as tensor_files
 
@@ -75,8 +76,8 @@ def restore(
     for group, rate in zip(values["param_groups"], state.learning_rates, strict=True):
         group["lr"] = rate
     values["state"] = state.optimizer
-    if hasattr(optimizer, "get_state_buffer"):  # bitsandbytes'
-        _load_paged(optimizer, values)
+    if has_own_states(optimizer):
+        load_into_pages(optimizer, values)
     else:
         optimizer.load_state_dict(values)
     schedule.last_epoch = state.schedule
@@ -161,17 +162,3 @@ def _with_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, dict):
         return {key: _with_tensors(one, tensors) for key, one in value.items()}
     return tensors[value] if isinstance(value, str) else value
-
-
-def _load_paged(optimizer: Any, values: dict[str, Any]) -> None:
-    """Load states into pages again, which bitsandbytes leaves where they are read.
-
-    The first step moves what is small, and in no page, to the GPU.
-    """
-    optimizer.load_state_dict(values, move_to_device=False)
-    for parameter, found in optimizer.state.items():
-        for name in {"state1", "state2"} & found.keys():
-            if parameter.device.type == "cuda":
-                loaded = found[name]
-                found[name] = optimizer.get_state_buffer(parameter, dtype=loaded.dtype)
-                found[name].copy_(loaded)

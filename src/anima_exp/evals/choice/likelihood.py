@@ -10,10 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from anima_exp.errors import ModelError
+from anima_exp.libraries.transformers_internals import (
+    Kept,
+    cache_argument,
+    cache_behind,
+    cache_in,
+    kept_by,
+)
 from anima_exp.model.decode import keep_last
 from anima_exp.model.forward import base_of
 from anima_exp.model.padding import masks_padding, same_logits, some_ids
@@ -21,7 +26,7 @@ from anima_exp.model.tokenizer import check_ids
 
 _ALIKE = 0.8  # of the longest in a batch
 _ENOUGH = 512  # tokens at once, from which on a large model is busy
-_KNOWN = "_shares_prefix"
+_KNOWN = "shares_prefix"
 _WORTH = 8  # tokens; a shorter common beginning is cheaper read again
 
 
@@ -129,34 +134,11 @@ def _shares_prefix(model: Any) -> bool:
     return bool(getattr(base, _KNOWN))
 
 
-Kept = list[tuple[torch.Tensor, torch.Tensor]]  # keys and values of each layer [1, heads, T, d]
-
-
 def _read(model: Any, prefix: np.ndarray) -> Kept | None:
     """What attention keeps of `prefix`; None for a model that does not keep all of it."""
     ids = torch.as_tensor(prefix[None], dtype=torch.long, device=model.device)
     found = model(input_ids=ids, use_cache=True, **keep_last(model, 1))
-    found = getattr(found, "past_key_values", None)
-    layers: list[Any] = found.layers if isinstance(found, DynamicCache) else []
-    if any(type(layer) is not DynamicLayer for layer in layers):  # a sliding window forgets
-        return None
-    return [(layer.keys, layer.values) for layer in layers]
-
-
-class _Shared(DynamicLayer):
-    """A prefix that every row of a batch begins with: read, never written or kept in copies."""
-
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.lazy_initialization(keys, values)
-        self.keys, self.values = keys, values
-        self._known = keys, values
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        keys, values = (one.expand(key_states.shape[0], -1, -1, -1) for one in self._known)
-        return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
+    return kept_by(cache_in(found))
 
 
 def _continue(
@@ -173,16 +155,13 @@ def _continue(
         ids[number, padding:] = torch.as_tensor(rest, dtype=torch.long)
         mask[number, prefix : prefix + padding] = 0
         places[number, padding:] = torch.arange(prefix, prefix + len(rest))
-    cache = None
-    if known:
-        cache = DynamicCache()
-        cache.layers = [_Shared(keys, values) for keys, values in known]
+    cache = cache_behind(known) if known else None
     logits: torch.Tensor = model(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
         position_ids=places.to(model.device),
-        past_key_values=cache,
         use_cache=cache is not None,
+        **{cache_argument(base_of(model)): cache},
         **keep_last(model, keep),
     ).logits[:, -keep:]
     if logits.isnan().any():  # else the first choice would be the likeliest, and look like chance

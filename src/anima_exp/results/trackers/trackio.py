@@ -1,22 +1,18 @@
 """Log metrics and generations to trackio: on this machine, in a Space, or on a server.
 
 A Space needs `hf auth login`; a server of one's own TRACKIO_SERVER_URL and TRACKIO_WRITE_TOKEN.
-Nothing here reads a token. What is private of trackio is used in `_held` and `_quiet` only.
+Nothing here reads a token.
 """
 
 import os
 import shlex
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from anima_exp.libraries.trackio_internals import logs_of, next_step, quiet
 from anima_exp.results.files import write_text
 from anima_exp.results.trackers.base import Held, Pairs, Row, TrackedRun, without_secrets
-
-_speaking = threading.Lock()
 
 
 class Trackio:
@@ -35,7 +31,7 @@ class Trackio:
     def start(self) -> None:
         known = self._id_file.read_text(encoding="utf-8").strip() if self._id_file.exists() else ""
         self._new = not known
-        with _quiet():
+        with quiet():
             import trackio
 
             self._tracked: Any = trackio.init(
@@ -77,7 +73,7 @@ class Trackio:
         self._tracked.log({"generations": table}, step=step)
 
     def finish(self, scores: Mapping[str, float] | None, *, failed: bool) -> None:
-        with _quiet() as problems:
+        with quiet() as problems:
             self._tracked.finish()
         if problems:
             self.note = f"trackio: {without_secrets(problems[0]).lstrip('* ')}"
@@ -101,42 +97,10 @@ def _held(run: Any) -> Held:
     not which metrics it has: that one step may be logged twice.
     """
     try:
-        from trackio.sqlite_storage import SQLiteStorage
-
-        logs = SQLiteStorage.get_logs(run.project, run.name, run_id=run.id)
         last: dict[str, int] = {}
-        for row in logs:
+        for row in logs_of(run):
             for key in row.keys() - {"step", "timestamp"}:
                 last[key] = max(row["step"], last.get(key, row["step"]))
-        return Held(last, before=-1 if last else run._next_step - 1)
+        return Held(last, before=-1 if last else next_step(run) - 1)
     except (ImportError, AttributeError, TypeError):  # another version of trackio
         return Held()
-
-
-@contextmanager
-def _quiet() -> Iterator[list[str]]:
-    """Silence what trackio prints, and collect its warnings, which are all that it raises.
-
-    sys.stdout and the warning filters belong to the whole process, and the run goes on printing
-    while this thread waits for a server. So trackio's modules are given names of their own.
-    """
-    problems: list[str] = []
-    modules = [import_module(name) for name in ("trackio", "trackio.run", "trackio.utils")]
-    names = {
-        "print": lambda *_, **__: None,
-        "_emit_nonfatal_warning": lambda message, *_, **__: problems.append(str(message)),
-    }
-    with _speaking:
-        before = [
-            (module, {name: vars(module)[name] for name in names if name in vars(module)})
-            for module in modules
-        ]
-        try:
-            for module in modules:
-                vars(module).update(names)
-            yield problems
-        finally:
-            for module, had in before:
-                for name in names:
-                    vars(module).pop(name, None)
-                vars(module).update(had)

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from anima_exp.config import Direction, EarlyStopping, RunConfig
 from anima_exp.errors import AnimaError, ConfigError, SweepError
+from anima_exp.libraries.hydra_internals import overrides_parser
 from anima_exp.results import identity
 from anima_exp.run_checks import check_dry, check_hubs, check_inputs
 from anima_exp.sweep.cell import Cell, State
@@ -60,7 +60,7 @@ def search(
     launcher = launcher_of(master, hydra_context, task_function)
     _refuse_grid(rows, factors)
     name = sweep_name(master, arguments)
-    parser = OverridesParser.create(config_loader=hydra_context.config_loader)
+    parser = overrides_parser(hydra_context.config_loader)
     space = search_space(parser, arguments, params)
     composer = Composer(hydra_context.config_loader, master)
 

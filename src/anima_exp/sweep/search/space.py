@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, get_args
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -19,6 +17,12 @@ from optuna.distributions import (
 )
 
 from anima_exp.errors import ConfigError
+from anima_exp.libraries.hydra_internals import (
+    IntervalSweep,
+    Override,
+    OverridesParser,
+    RangeSweep,
+)
 from anima_exp.program_settings import settings
 from anima_exp.sweep.expand import as_text, check_range
 

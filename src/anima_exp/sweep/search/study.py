@@ -13,12 +13,13 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from anima_exp import schema_version
 from anima_exp.config import Direction
 from anima_exp.errors import InUse, NewerFile, RunError, first_line
+from anima_exp.libraries.optuna_internals import NoLock, enqueued_values, trial_again
 from anima_exp.sweep.search.settings import PRUNERS, SAMPLERS, Search, Steps
 from anima_exp.sweep.search.space import Space, Values
 
@@ -71,7 +72,7 @@ class Study:
         try:
             _cut_half_line(file)
             self._study = optuna.create_study(
-                storage=JournalStorage(JournalFileBackend(str(file), _Held(str(file)))),
+                storage=JournalStorage(JournalFileBackend(str(file), NoLock(str(file)))),
                 study_name="search",
                 direction="minimize" if self._direction is Direction.minimize else "maximize",
                 pruner=self._pruner,
@@ -126,15 +127,13 @@ class Study:
         """The trials that an earlier start left running; a kill may have cut a suggestion short."""
         left = [trial for trial in self.trials if trial.state is TrialState.RUNNING]
         self._study.sampler = self._sampler(self.search.seed)
-        return [self._begin(optuna.Trial(self._study, trial._trial_id)) for trial in left]
+        return [self._begin(trial_again(self._study, trial)) for trial in left]
 
     def try_failed_again(self) -> None:
         """Enqueue what ran and failed at an earlier start, each cell once."""
         last = {t.user_attrs[CELL]: t for t in self.trials if CELL in t.user_attrs}
         queued = [
-            trial.system_attrs.get("fixed_params")
-            for trial in self.trials
-            if trial.state is TrialState.WAITING
+            enqueued_values(trial) for trial in self.trials if trial.state is TrialState.WAITING
         ]
         for trial in last.values():
             if trial.state is TrialState.FAIL and trial.params not in queued:
@@ -196,13 +195,3 @@ def _cut_half_line(file: Path) -> None:
         with file.open("rb+") as journal:
             whole, newline, _ = journal.read().rpartition(b"\n")
             journal.truncate(len(whole) + len(newline))
-
-
-class _Held(JournalFileSymlinkLock):
-    """Optuna's lock around each write, where the whole file is ours."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass

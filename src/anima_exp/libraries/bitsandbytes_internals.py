@@ -1,0 +1,228 @@
+"""The parts of bitsandbytes that we use although its documentation does not promise them.
+
+They were read in bitsandbytes 0.49 and 0.50. Each function says what it uses and what a change of
+it would break; tests/contracts/test_bitsandbytes.py checks every one. Layers and weights are told
+by the names of their classes, so that a model in memory can be looked at without an import.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+# Of its optimizers: smaller tensors keep 32-bit states, and only larger ones are paged; one
+# constant for so many 8-bit states. Only the plan uses them, whose bytes would be wrong.
+LEAST_IN_8_BITS = 4096
+LEAST_PAGED = 100_000
+STATES_A_CONSTANT = 256
+# Of 4-bit weights: one constant for so many, and for so many constants if these are packed anew.
+WEIGHTS_A_CONSTANT = 64
+CONSTANTS_A_CONSTANT = 256
+# The operation of torch that multiplies by 4-bit weights. Under another name selective activation
+# checkpointing computes it twice.
+PRODUCT_IN_4_BITS = "gemm_4bit"
+# It logs that LLM.int8() rounds its inputs, at every layer.
+CAST_LOGGER = "bitsandbytes.autograd._functions"
+
+
+def import_bitsandbytes() -> None:
+    """Import bitsandbytes without the kernel that it would fetch from the hub.
+
+    Call this before the first import of bitsandbytes, of peft, or of transformers' Trainer, which
+    import it too. On a processor with AVX512-BF16 the import downloads a kernel for 4-bit products
+    if the package `kernels` is installed, and logs a warning otherwise, by the logger of the module
+    `backends.cpu.ops`. No run uses that kernel: it computes in bf16 whatever `trainer.precision`
+    says, and has no gradient (keep_cpu_4bit_trainable).
+    """
+    if "bitsandbytes" not in sys.modules:
+        with _missing("kernels"), _silent("bitsandbytes.backends.cpu.ops"):
+            import_module("bitsandbytes")
+
+
+def keep_cpu_4bit_trainable(model: "torch.nn.Module") -> None:
+    """Stop bitsandbytes from repacking 4-bit weights on a CPU at the first evaluation.
+
+    On processors with AVX512-BF16 an evaluation forward replaces each Linear4bit's weight by a
+    packed one whose kernel has no gradient: training goes on with wrong gradients and a warning.
+    The flag `support_avx512bf16_for_cpu` of each layer turns that off. Under another name it
+    comes back, on such processors alone.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010 - mypy
+
+
+def set_compute_type(model: "torch.nn.Module", dtype: "torch.dtype") -> None:
+    """Let every 4-bit layer multiply in `dtype`: the attribute `compute_dtype` of Linear4bit."""
+    for module in model.modules():
+        if hasattr(module, "compute_dtype"):
+            setattr(module, "compute_dtype", dtype)  # noqa: B010 - mypy
+
+
+def is_4bit_layer(module: Any) -> bool:
+    """Whether a layer is a Linear4bit; PEFT's layer around it has the same name."""
+    return type(module).__name__ == "Linear4bit" and is_own_layer(module)
+
+
+def is_own_layer(module: Any) -> bool:
+    """Whether a layer is one of bitsandbytes', whatever it does in its forward pass."""
+    return type(module).__module__.startswith("bitsandbytes")
+
+
+def is_quantised(parameter: Any) -> bool:
+    """Whether a parameter is stored in 4 or 8 bits: of class Params4bit or Int8Params."""
+    return type(parameter).__name__ in ("Params4bit", "Int8Params")
+
+
+def elements(parameter: Any) -> int:
+    """Return how many weights a parameter stands for; two in 4 bits share each stored byte.
+
+    The true shape is `Params4bit.quant_state.shape`, which a weight without numbers lacks.
+    """
+    if type(parameter).__name__ != "Params4bit":
+        return int(parameter.numel())
+    state = getattr(parameter, "quant_state", None)
+    return int(state.shape.numel()) if state is not None else 2 * int(parameter.numel())
+
+
+def block_maxima(parameter: Any) -> "torch.Tensor | None":
+    """Return the largest number of each block of a 4-bit weight; None for any other parameter.
+
+    It is `QuantState.absmax`, or with double quantisation that of `QuantState.state2`.
+    """
+    state = getattr(parameter, "quant_state", None)
+    if state is None:
+        return None
+    found: torch.Tensor = state.state2.absmax if state.nested else state.absmax
+    return found
+
+
+def dequantised_weight(layer: Any) -> "torch.Tensor | None":
+    """Return [out, in] of a 4-bit or 8-bit layer as numbers; None for any other layer.
+
+    It uses `quant_state` of a Linear4bit's weight, and of a Linear8bitLt the rows of integers CB
+    and each row's largest number SCB, which move from its weight to `layer.state` at the first
+    forward pass. Another meaning of them gives wrong gradients.
+    """
+    weight, kind = layer.weight, type(layer).__name__
+    if kind == "Linear4bit":
+        from bitsandbytes.functional import dequantize_4bit
+
+        # A sharded weight, put together again (model/sharded.py), comes without its constants.
+        state = getattr(weight, "quant_state", None) or layer.quant_state
+        found: torch.Tensor = dequantize_4bit(weight.data, state)
+        return found
+    if kind == "Linear8bitLt":
+        state = layer.state
+        integers, largest = (weight.CB, weight.SCB) if state.CB is None else (state.CB, state.SCB)
+        rows: torch.Tensor = integers * (largest / 127)[:, None]
+        return rows
+    return None
+
+
+def rounded_to_4_bits(
+    weight: "torch.Tensor", kind: str, where: "torch.device", *, double_quant: bool
+) -> "torch.Tensor":
+    """Return `weight` as a 4-bit layer on `where` computes with it, on the CPU.
+
+    Params4bit quantises when it is moved to a device, as transformers has it do at loading.
+    """
+    import_bitsandbytes()
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn.modules import Params4bit
+
+    packed: Any = Params4bit(
+        weight, requires_grad=False, compress_statistics=double_quant, quant_type=kind
+    )
+    packed = packed.to(where)
+    found: torch.Tensor = dequantize_4bit(packed.data, packed.quant_state).cpu()
+    return found
+
+
+def hold_constants(model: "torch.nn.Module", where: "torch.device") -> None:
+    """Let layers hold their quantisation constants: a weight loses them when FSDP2 splits it.
+
+    Linear4bit takes them from `layer.quant_state` if its weight has none, and Linear8bitLt reads
+    no weight but the integers in `layer.state`.
+    """
+    import_bitsandbytes()
+    from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
+
+    for module in model.modules():
+        layer: Any = module
+        if isinstance(module, Linear4bit):
+            layer.quant_state = layer.weight.quant_state
+        if isinstance(module, Linear8bitLt):
+            if layer.state.CB is None:
+                layer.init_8bit_state()
+            layer.state.CB, layer.state.SCB = None, layer.state.SCB.to(where)
+            layer.register_forward_pre_hook(_find_integers)
+
+
+def _find_integers(layer: Any, _: Any) -> None:
+    """Before a Linear8bitLt computes: it reads no weight, but the integers in its state.
+
+    They are the memory that FSDP2 fills and frees, always the same, so once is enough.
+    """
+    if layer.state.CB is None:
+        layer.state.CB = layer.weight.data
+    layer.weight.CB = None  # on a weight not yet seen, they would be taken from here
+
+
+def has_own_states(optimizer: Any) -> bool:
+    """Whether an optimizer is one of bitsandbytes', by its method `get_state_buffer`."""
+    return hasattr(optimizer, "get_state_buffer")
+
+
+def load_into_pages(optimizer: Any, values: dict[str, Any]) -> None:
+    """Load states into pages again, which bitsandbytes leaves where they are read.
+
+    It uses `load_state_dict(..., move_to_device=False)`, `get_state_buffer` and the names state1
+    and state2. The first step moves what is small, and in no page, to the GPU.
+    """
+    optimizer.load_state_dict(values, move_to_device=False)
+    for parameter, found in optimizer.state.items():
+        for name in {"state1", "state2"} & found.keys():
+            if parameter.device.type == "cuda":
+                loaded = found[name]
+                found[name] = optimizer.get_state_buffer(parameter, dtype=loaded.dtype)
+                found[name].copy_(loaded)
+
+
+def new_exceptions() -> Any:
+    """Return the table of weights whose optimizer states are not in 8 bits, empty.
+
+    bitsandbytes keeps one GlobalOptimManager for a whole process: `initialize` drops those of
+    another run.
+    """
+    exceptions: Any = import_module("bitsandbytes.optim").GlobalOptimManager.get_instance()
+    exceptions.initialize()
+    return exceptions
+
+
+@contextmanager
+def _missing(name: str) -> Iterator[None]:
+    """Inside, Python does not find the package `name`."""
+    modules = {key: sys.modules.pop(key) for key in [*sys.modules] if key.partition(".")[0] == name}
+    sys.modules[name] = None  # type: ignore[assignment]  # how Python marks a missing module
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        sys.modules.update(modules)
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

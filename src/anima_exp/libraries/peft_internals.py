@@ -1,0 +1,112 @@
+"""The parts of PEFT that we use although its documentation does not promise them.
+
+They were read in PEFT 0.19 to 0.21. Each function says what it uses and what a change of it would
+break; tests/contracts/test_peft.py checks every one.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def lora_layers(model: "nn.Module") -> list[tuple[str, Any]]:
+    """Return every LoRA layer of a model by its full name: an instance of `LoraLayer`."""
+    from peft.tuners.lora import LoraLayer
+
+    return [
+        (name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)
+    ]
+
+
+def variant_of(layer: Any) -> list[str]:
+    """Return the attributes of a LoRA layer that say it computes more than W x + s B A x.
+
+    DoRA and its like are in `lora_variant` and `lora_magnitude_vector`, biases in `lora_bias`. A
+    variant that a release keeps elsewhere would be trained as plain LoRA.
+    """
+    present = (
+        ("lora_variant", layer.lora_variant),
+        ("lora_magnitude_vector", layer.lora_magnitude_vector),
+        ("lora_bias", [one for one in layer.lora_bias.values() if one]),
+    )
+    return [attribute for attribute, value in present if len(value)]
+
+
+def plain_adapter(layer: Any) -> str | None:
+    """Return the one adapter that a LoRA layer adds to its base now.
+
+    None: the adapters are off or merged, or there are several, which is left to PEFT.
+    """
+    if layer.disable_adapters or layer.merged or len(layer.active_adapters) != 1:
+        return None
+    return str(layer.active_adapters[0])
+
+
+def base_layer(layer: Any) -> Any:
+    """Return the frozen layer that computes W x."""
+    return layer.base_layer
+
+
+def update_of(layer: Any, adapter: str) -> tuple["Tensor", "Tensor", float]:
+    """Return A [rank, in], B [out, rank] and s of the sum W x + s B A x."""
+    return layer.lora_A[adapter].weight, layer.lora_B[adapter].weight, layer.scaling[adapter]
+
+
+def dropout_of(layer: Any, adapter: str) -> float:
+    """Return the probability of dropping an input of A; no dropout is another module without p."""
+    return float(getattr(layer.lora_dropout[adapter], "p", 0.0))
+
+
+def belongs_to_adapter(name: str) -> bool:
+    """Whether the name of a weight is that of an adapter's own: `lora_A`, `lora_embedding_B`."""
+    return "lora_" in name
+
+
+def is_adapter_dropout(name: str) -> bool:
+    """Whether the name of a module is that of an adapter's dropout."""
+    return "lora_dropout" in name
+
+
+def adapts_experts(model: "nn.Module") -> bool:
+    """Whether PEFT has adapted tensors that are no layers: experts, by its class ParamWrapper."""
+    return any(type(module).__name__ == "ParamWrapper" for module in model.modules())
+
+
+def cannot_adapt_experts(error: ValueError) -> bool:
+    """Whether PEFT refused to adapt such tensors: the error names its class."""
+    return "ParamWrapper" in str(error)
+
+
+def says_other_sizes(error: Exception) -> bool:
+    """Whether an adapter's weights have other sizes than its layers, in torch's words."""
+    return "size mismatch" in str(error)
+
+
+def says_no_layer(error: Exception) -> bool:
+    """Whether none of the layers that an adapter names is in the base."""
+    return "not found in the base model" in str(error)
+
+
+def without_layer(unexpected: Iterable[str]) -> list[str]:
+    """Return the adapter's weights for which the model has no layer.
+
+    `set_peft_model_state_dict` returns torch's `unexpected_keys`, weights of the base among them.
+    """
+    return [key for key in unexpected if belongs_to_adapter(key)]
+
+
+def without_weight(missing: Iterable[str], adapter: str) -> list[str]:
+    """Return the weights of the layers of `adapter` that were not given.
+
+    `set_peft_model_state_dict` returns torch's `missing_keys`: those of the base, which no adapter
+    has, and those of other adapters.
+    """
+    return [key for key in missing if belongs_to_adapter(key) and f".{adapter}" in key]
+
+
+def layer_of(key: str) -> str:
+    """Return the name that a base has for the layer of an adapter's weight."""
+    return re.sub(r"^(base_model\.model\.)?(.*?)\.lora_.*$", r"\2", key)

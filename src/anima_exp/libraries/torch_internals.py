@@ -1,0 +1,111 @@
+"""The parts of torch that we use although its documentation does not promise them.
+
+They were read in torch 2.9 to 2.13. Each function says what it uses and what a change of it would
+break; tests/contracts/test_torch.py checks those that need no GPU.
+"""
+
+import inspect
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Names of operations that take many steps a byte of their result, which selective activation
+# checkpointing keeps. A product by another name is computed twice. ATTENTIONS are beginnings.
+PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "_varlen_attn")
+ATTENTIONS = ("_scaled_dot_product", "_flash_attention")
+
+
+def operation_name(operation: Any) -> str:
+    """Return what PRODUCTS and ATTENTIONS are matched with: `OpOverload._opname`.
+
+    If it is gone, selective checkpointing keeps nothing, and costs as much as a full one.
+    """
+    return str(getattr(operation, "_opname", ""))
+
+
+def says_changed_in_place(error: RuntimeError) -> bool:
+    """Whether selective checkpointing met a result that was kept and then changed in place."""
+    return "has been mutated" in str(error)
+
+
+def says_weights_only(error: Exception) -> bool:
+    """Whether `torch.load` refused a file that holds more than weights: it names its argument."""
+    return "weights_only" in str(error)
+
+
+def processor_has_bf16() -> bool | None:
+    """Whether oneDNN multiplies in bf16 on this processor; None if torch does not tell.
+
+    It is an operation of `torch.ops.mkldnn`, on which one line of advice depends.
+    """
+    import torch
+
+    known = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return None if known is None else bool(known())
+
+
+def lost_gpu_in_fork() -> bool:
+    """Whether this process was forked from one that had used CUDA, and so cannot use it.
+
+    torch says so only when CUDA is used, by `torch.cuda._is_in_bad_fork`.
+    """
+    import torch
+
+    return bool(torch.cuda._is_in_bad_fork())
+
+
+def is_dropout(module: Any) -> bool:
+    """Whether a module is dropout of any shape: all share the base class `_DropoutNd`."""
+    from torch.nn.modules.dropout import _DropoutNd
+
+    return isinstance(module, _DropoutNd)
+
+
+@cache
+def varlen_options() -> frozenset[str]:
+    """Return the parameters of torch's `varlen_attn`, which differ between its releases.
+
+    It has none before torch 2.10. It is a prototype by torch's own words.
+    """
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return frozenset()
+    return frozenset(inspect.signature(varlen_attn).parameters)
+
+
+def variable_length_attention(
+    query: "Tensor",
+    key: "Tensor",
+    value: "Tensor",
+    starts: "Tensor",
+    longest: int,
+    scaling: float | None,
+    window: int | None,
+) -> "Tensor":
+    """Compute torch's FlashAttention over rows of different lengths, on a GPU: `varlen_attn`.
+
+    `query` [1, heads, T, D], `key` and `value` [1, kv heads, T, D] -> [1, T, heads, D].
+    """
+    from torch.nn.attention.varlen import varlen_attn
+
+    known = varlen_options()
+    groups = query.shape[1] // key.shape[1]
+    how: dict[str, Any] = {}
+    if "window_size" in known:
+        how["window_size"] = (-1 if window is None else window - 1, 0)
+    else:
+        how["is_causal"] = True
+    if groups > 1 and "enable_gqa" in known:
+        how["enable_gqa"] = True
+    elif groups > 1:
+        key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
+    if scaling is not None and "scale" in known:
+        how["scale"] = scaling
+    elif scaling is not None:
+        query = query * (scaling * query.shape[-1] ** 0.5)
+    q, k, v = (one[0].transpose(0, 1).contiguous() for one in (query, key, value))
+    found: Any = varlen_attn(q, k, v, starts, starts, longest, longest, **how)
+    return found[None]  # type: ignore[no-any-return]

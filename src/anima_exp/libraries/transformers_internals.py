@@ -1,0 +1,198 @@
+"""The parts of transformers' models that we use although its documentation does not promise them.
+
+They are the same from transformers 5.17 to 5.24. Each function says what it uses and what a change
+of it would break; tests/contracts/test_transformers.py checks every one. Loading and quantising
+have a file of their own (transformers_loading.py).
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+Kept = list[tuple["torch.Tensor", "torch.Tensor"]]  # keys, values of each layer [1, heads, T, d]
+
+
+def takes_attention(model: Any) -> bool:
+    """Whether a model computes attention by a function from outside, and by torch's.
+
+    Each class says so by `_supports_attention_backend` and `_supports_sdpa`. Without them every
+    row is computed alone, which is slow and not wrong.
+    """
+    return all(
+        getattr(model, name, False) for name in ("_supports_attention_backend", "_supports_sdpa")
+    )
+
+
+def family_takes_sdpa(config: Any) -> bool | None:
+    """Whether all classes of a config's family compute torch's attention; None if it has none.
+
+    The family is looked up in MODEL_FOR_CAUSAL_LM_MAPPING: AutoModelForCausalLM, which is
+    documented, tells no class before it has built a model.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    try:
+        family: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    except KeyError:  # code of the model's own
+        return None
+    classes = family if isinstance(family, tuple) else (family,)
+    return all(getattr(one, "_supports_sdpa", True) for one in classes)
+
+
+def attention_of(config: Any) -> str:
+    """Return the name of the attention that a model with this config computes."""
+    return str(config._attn_implementation)
+
+
+@contextmanager
+def attention_by(config: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Inside, models with this config compute attention by `function`, without a mask.
+
+    It is registered as attention and not as a mask, so that transformers builds none; and chosen
+    by `_attn_implementation`, which every layer reads at each forward pass. If it is not read,
+    rows see each other, which model/trial.py notices.
+    """
+    from transformers import AttentionInterface
+
+    before = config._attn_implementation
+    AttentionInterface.register(name, function)
+    config._attn_implementation = name
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+def set_activation_checkpointing(model: Any, settings: dict[str, Any] | None) -> None:
+    """Switch it on with torch's `settings`, or off.
+
+    transformers 5.2x has it by two names, and warns about the older one, gradient checkpointing.
+    """
+    name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+    if settings is None:
+        getattr(model, f"{name}_checkpointing_disable")()
+        return
+    enable = getattr(model, f"{name}_checkpointing_enable")
+    enable(**{f"{name}_checkpointing_kwargs": settings})
+
+
+def is_conv1d(module: Any) -> bool:
+    """Whether a layer is GPT-2's, whose weight is [in, out]; it is told by its class's name."""
+    return type(module).__name__ == "Conv1D"
+
+
+def keeps_logits(base: Any) -> bool:
+    """Whether a forward pass can leave out logits of early positions, as `logits_to_keep` says.
+
+    It is looked up among the parameters of `forward`, since families differ.
+    """
+    return "logits_to_keep" in inspect.signature(base.forward).parameters
+
+
+def cache_argument(base: Any) -> str:
+    """Return the name by which a forward pass takes the cache: `cache` since transformers 5.24.
+
+    It was `past_key_values` before, of which newer releases warn. A model with code of its own
+    may have either.
+    """
+    known = inspect.signature(base.forward).parameters
+    return "cache" if "cache" in known else "past_key_values"
+
+
+def cache_in(output: Any) -> Any:
+    """Return the cache that a forward pass gives back; None without one for attention.
+
+    Its name is that of `cache_argument`. Since 5.24 the cache of a family without attention
+    (Mamba) has the same name. It was called `cache_params` and is left out as before: rows of
+    different lengths cannot go on from it.
+    """
+    if not isinstance(output, Mapping):  # of code of the model's own
+        return getattr(output, "past_key_values", None)
+    if "cache" not in output:
+        return output.get("past_key_values")  # as an attribute it would log a warning in 5.24
+    from transformers.cache_utils import CacheLayerMixin
+
+    found = output["cache"]
+    layers = getattr(found, "layers", None) or ()
+    attends = not layers or any(isinstance(layer, CacheLayerMixin) for layer in layers)
+    return found if attends else None
+
+
+def can_drop_rows(cache: Any) -> bool:
+    """Whether rows can leave a batch: layers of linear attention or convolution cannot yet.
+
+    The method `batch_select_indices` is on the cache and on each of its `layers` that can.
+    """
+    parts = [cache, *(getattr(cache, "layers", None) or ())]
+    return all(hasattr(part, "batch_select_indices") for part in parts)
+
+
+def keep_rows(cache: Any, chosen: "torch.Tensor") -> None:
+    """Keep the `chosen` rows of a batch in its cache, which `can_drop_rows`."""
+    cache.batch_select_indices(chosen)
+
+
+def kept_by(cache: Any) -> Kept | None:
+    """Return the keys and values that full attention has kept; None for any other cache.
+
+    They are `keys` and `values` of each DynamicLayer in `DynamicCache.layers`. A layer of any other
+    class may have forgotten some, as one with a sliding window.
+    """
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    layers: list[Any] = cache.layers if isinstance(cache, DynamicCache) else []
+    if any(type(layer) is not DynamicLayer for layer in layers):
+        return None
+    return [(layer.keys, layer.values) for layer in layers]
+
+
+def cache_behind(kept: Kept) -> Any:
+    """Return a cache from which every row of a batch goes on, for one forward pass.
+
+    Its layers are set by `DynamicCache.layers`; each is a DynamicLayer whose `update` writes
+    nothing and returns `kept` in front of the new keys and values.
+    """
+    from transformers import DynamicCache
+
+    cache = DynamicCache()
+    cache.layers = [_shared_layer()(keys, values) for keys, values in kept]
+    return cache
+
+
+@cache
+def _shared_layer() -> Any:
+    import torch
+    from transformers.cache_utils import DynamicLayer
+
+    class Shared(DynamicLayer):
+        """A prefix that every row of a batch begins with: read, never written or copied."""
+
+        def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]
+            self.lazy_initialization(keys, values)
+            self.keys, self.values = keys, values
+            self.prefix = keys, values
+
+        def update(
+            self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            keys, values = (one.expand(key_states.shape[0], -1, -1, -1) for one in self.prefix)
+            return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
+
+    return Shared
+
+
+def prepare_conversions() -> None:
+    """Compile the thousand patterns by which transformers renames old weights; it keeps them.
+
+    Processes that are forked later need not do so. It may fail without any effect.
+    """
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    get_checkpoint_conversion_mapping("llama")

@@ -1,0 +1,85 @@
+"""What transformers does to load and quantise a model, beyond what its documentation promises.
+
+It is the same from transformers 5.17 to 5.24. Each function says what it uses and what a change of
+it would break; tests/contracts/test_transformers_loading.py checks every one.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes, is_4bit_layer
+
+
+@contextmanager
+def without_report() -> Iterator[None]:
+    """Keep the table of missing and surplus weights out of the log.
+
+    It is one record of the logger of `modeling_utils`. If it changes, the log holds the table.
+    """
+
+    def no_table(record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+    logger = logging.getLogger("transformers.modeling_utils")
+    logger.addFilter(no_table)
+    try:
+        yield
+    finally:
+        logger.removeFilter(no_table)
+
+
+def holds_adapter(model: Any) -> bool:
+    """Whether transformers found an adapter among a base's files and loaded it with them.
+
+    It then sets `_hf_peft_config_loaded`. Under another name such a base is trained unnoticed.
+    """
+    return bool(getattr(model, "_hf_peft_config_loaded", False))
+
+
+def stored_quantised(model: Any) -> bool:
+    """Whether the files of a model in 4 or 8 bits were so already: `hf_quantizer.pre_quantized`."""
+    return bool(model.hf_quantizer.pre_quantized)
+
+
+def layers_in_4_bits(model: Any) -> set[str]:
+    """Return the names of the layers of a model without weights that would be in 4 bits.
+
+    The layers are replaced, as `from_pretrained` does it: by the method `preprocess_model` of the
+    quantiser that AutoHfQuantizer makes. Without it, merging onto a dequantized base does not
+    know which layers were rounded.
+    """
+    import_bitsandbytes()
+    from transformers import BitsAndBytesConfig
+    from transformers.quantizers.auto import AutoHfQuantizer
+
+    four_bits = BitsAndBytesConfig(load_in_4bit=True)
+    quantizer = AutoHfQuantizer.from_config(four_bits, pre_quantized=False)
+    quantizer.preprocess_model(model=model, device_map={"": "cpu"})
+    return {name for name, one in model.named_modules() if is_4bit_layer(one)}
+
+
+def stored_type(quantization: Mapping[str, Any]) -> str | None:
+    """Return nf4, fp4 or int8 for the `quantization_config` of a config.json; else None.
+
+    transformers writes the fields of its BitsAndBytesConfig, two of them with an underscore.
+    """
+    if quantization.get("quant_method", "bitsandbytes") != "bitsandbytes":
+        return None
+    if quantization.get("load_in_8bit") or quantization.get("_load_in_8bit"):
+        return "int8"
+    if quantization.get("load_in_4bit") or quantization.get("_load_in_4bit"):
+        named = str(quantization.get("bnb_4bit_quant_type", "fp4"))  # bitsandbytes' own default
+        return named if named in ("nf4", "fp4") else None
+    return None
+
+
+def says_other_sizes(error: Exception) -> bool:
+    """Whether weights have other sizes than the config says: the error names an argument."""
+    return "ignore_mismatched_sizes" in str(error)
+
+
+def asks_to_trust_code(error: Exception) -> bool:
+    """Whether a model needs code of its own: the error names the argument that allows it."""
+    return "trust_remote_code" in str(error)

@@ -1,0 +1,143 @@
+"""PEFT still has what libraries/peft_internals.py uses; a test names each part."""
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+from peft.tuners.lora import layer as peft_layer
+from tiny_llama import tiny_llama
+
+from anima_exp.libraries import peft_internals
+
+QUERY = "base_model.model.model.layers.0.self_attn.q_proj"
+
+
+def adapted(**settings):
+    chosen = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]} | settings
+    model = get_peft_model(tiny_llama(), LoraConfig(**chosen))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+@pytest.fixture
+def layer():
+    return dict(peft_internals.lora_layers(adapted()))[QUERY]
+
+
+def test_every_adapted_layer_is_a_lora_layer_with_its_full_name():
+    names = [name for name, _ in peft_internals.lora_layers(adapted())]
+    assert names == [
+        f"base_model.model.model.layers.{block}.self_attn.{projection}"
+        for block in (0, 1)
+        for projection in ("q_proj", "v_proj")
+    ]
+
+
+def test_a_plain_lora_layer_computes_w_x_plus_scaling_b_a_x(layer):
+    x = torch.randn(3, layer.in_features)
+    a, b, scaling = peft_internals.update_of(layer, "default")
+    ours = peft_internals.base_layer(layer)(x) + scaling * (x @ a.T @ b.T)
+    assert scaling == 2.0
+    assert torch.allclose(layer(x), ours, atol=1e-6)
+
+
+def test_a_plain_lora_layer_has_no_variant(layer):
+    assert peft_internals.variant_of(layer) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "attributes"),
+    [
+        ({"use_dora": True}, ["lora_variant", "lora_magnitude_vector"]),
+        ({"lora_bias": True}, ["lora_bias"]),
+    ],
+)
+def test_a_variant_of_lora_says_so(settings, attributes):
+    model = get_peft_model(
+        tiny_llama(attention_bias=True), LoraConfig(r=4, target_modules=["q_proj"], **settings)
+    )
+    layer = peft_internals.lora_layers(model)[0][1]
+    assert peft_internals.variant_of(layer) == attributes
+
+
+def test_a_lora_layer_knows_the_adapter_that_it_adds(layer):
+    assert peft_internals.plain_adapter(layer) == "default"
+
+
+def test_a_lora_layer_whose_adapters_are_off_adds_none():
+    model = adapted()
+    layer = dict(peft_internals.lora_layers(model))[QUERY]
+    with model.disable_adapter():
+        assert peft_internals.plain_adapter(layer) is None
+    assert peft_internals.plain_adapter(layer) == "default"
+
+
+def test_a_lora_layer_that_is_merged_adds_none():
+    model = adapted()
+    layer = dict(peft_internals.lora_layers(model))[QUERY]
+    model.merge_adapter()
+    assert peft_internals.plain_adapter(layer) is None
+
+
+def test_a_lora_layer_with_several_active_adapters_is_left_to_peft():
+    model = adapted()
+    model.add_adapter("other", LoraConfig(r=4, target_modules=["q_proj", "v_proj"]))
+    layer = dict(peft_internals.lora_layers(model))[QUERY]
+    assert peft_internals.plain_adapter(layer) == "default"
+    model.base_model.set_adapter(["default", "other"])
+    assert peft_internals.plain_adapter(layer) is None
+
+
+def test_a_lora_layer_has_its_dropout_by_adapter(layer):
+    assert peft_internals.dropout_of(layer, "default") == 0.0
+    with_dropout = dict(peft_internals.lora_layers(adapted(lora_dropout=0.1)))[QUERY]
+    assert peft_internals.dropout_of(with_dropout, "default") == 0.1
+
+
+def test_an_adapters_weights_and_dropouts_are_told_by_their_names():
+    model = adapted(lora_dropout=0.1)
+    trained = {name for name, one in model.named_parameters() if one.requires_grad}
+    assert trained
+    assert trained == {
+        name for name, _ in model.named_parameters() if peft_internals.belongs_to_adapter(name)
+    }
+    dropouts = [name for name, one in model.named_modules() if isinstance(one, torch.nn.Dropout)]
+    assert len(dropouts) == 4
+    assert all(map(peft_internals.is_adapter_dropout, dropouts))
+
+
+def test_peft_wraps_experts_in_one_tensor_in_a_class_called_param_wrapper():
+    assert hasattr(peft_layer, "ParamWrapper")
+
+
+def test_an_adapter_of_other_sizes_is_refused_in_torchs_words():
+    model = adapted()
+    name = f"{QUERY}.lora_A.weight"
+    with pytest.raises(RuntimeError) as error:
+        set_peft_model_state_dict(model, {name: torch.zeros(4, 7)})
+    assert peft_internals.says_other_sizes(error.value)
+
+
+def test_an_adapter_none_of_whose_layers_is_there_is_refused_in_known_words():
+    with pytest.raises(ValueError) as error:
+        get_peft_model(tiny_llama(), LoraConfig(r=4, target_modules=["c_attn"]))
+    assert peft_internals.says_no_layer(error.value)
+
+
+def test_peft_lists_the_weights_that_have_no_layer():
+    found = set_peft_model_state_dict(
+        adapted(), {"base_model.model.model.layers.7.self_attn.q_proj.lora_A.weight": torch.ones(4)}
+    )
+    (key,) = peft_internals.without_layer(found.unexpected_keys)
+    assert peft_internals.layer_of(key) == "model.layers.7.self_attn.q_proj"
+
+
+def test_peft_lists_the_weights_that_a_layer_still_needs():
+    model = adapted()
+    found = set_peft_model_state_dict(
+        model, {f"{QUERY}.lora_A.weight": torch.zeros(4, 32)}, adapter_name="default"
+    )
+    missing = peft_internals.without_weight(found.missing_keys, "default")
+    assert len(missing) == 7
+    assert "model.layers.0.self_attn.q_proj" in map(peft_internals.layer_of, missing)
