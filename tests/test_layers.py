@@ -40,7 +40,7 @@ LAYERS = [
     {"page"},
     {"elo"},
     {"compare"},
-    {"launch", "load_model", "overview", "run_checks", "heldout_check", "card"},
+    {"launch", "load_model", "overview", "run_checks", "heldout_check", "card", "ending"},
     {"load"},
     {"experiment", "evaluation"},
     {"compose"},

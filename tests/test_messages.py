@@ -47,9 +47,9 @@ MISTAKES = {
     "lora.rank=-1": "lora.rank=-1 must be greater than 0.",
     "lora.dropout=1": "lora.dropout=1.0 must be at least 0 and less than 1.",
     "trainer.token_budget=0": "trainer.token_budget=0 must be greater than 0.",
-    "optimizer.warmup_ratio=0.03": (
-        "optimizer.warmup_ratio=0.03 does nothing with optimizer.schedule=constant. "
-        "Use optimizer.schedule=constant_with_warmup."
+    "optimizer.decay_ratio=0.3": (
+        "optimizer.decay_ratio=0.3 does nothing with optimizer.schedule=constant. "
+        "Use optimizer.schedule=warmup_stable_decay."
     ),
 }
 

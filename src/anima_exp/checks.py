@@ -4,6 +4,7 @@ import re
 
 from anima_exp.config import (
     AnsweringConfig,
+    OptimizerConfig,
     Precision,
     Quantization,
     RunConfig,
@@ -19,6 +20,7 @@ def check(config: RunConfig) -> None:
     _data(config)
     _adapter(config)
     _schedule(config)
+    _best(config)
     _several_gpus(config)
     _tracking(config)
     if config.evals.answers:
@@ -121,15 +123,64 @@ def _schedule(config: RunConfig) -> None:
     if trainer.steps is not None:
         rows = trainer.steps * trainer.batch_size
         check_rows_seen(rows, key=f"trainer.steps={trainer.steps}")
-    if optimizer.schedule is Schedule.constant_with_warmup and not optimizer.warmup_ratio:
+    if optimizer.warmup_ratio and optimizer.warmup_steps is not None:
         raise ConfigError(
-            "optimizer.schedule=constant_with_warmup needs optimizer.warmup_ratio, say 0.03."
+            f"optimizer.warmup_ratio={optimizer.warmup_ratio} and optimizer.warmup_steps="
+            f"{optimizer.warmup_steps} contradict: set optimizer.warmup_ratio=0 or "
+            "optimizer.warmup_steps=null."
         )
-    if optimizer.schedule is Schedule.constant and optimizer.warmup_ratio:
-        # qlora.py passes warmup_ratio 0.03 with a constant schedule, which ignores it.
+    warmup = optimizer.warmup_steps or 0
+    if trainer.steps is not None and warmup > trainer.steps:
         raise ConfigError(
-            f"optimizer.warmup_ratio={optimizer.warmup_ratio} does nothing with "
-            "optimizer.schedule=constant. Use optimizer.schedule=constant_with_warmup."
+            f"optimizer.warmup_steps={warmup} is more than trainer.steps={trainer.steps}: the rate "
+            "would never reach optimizer.learning_rate. Lower optimizer.warmup_steps."
+        )
+    schedule = optimizer.schedule
+    if schedule is Schedule.constant_with_warmup and not (optimizer.warmup_ratio or warmup):
+        raise ConfigError(
+            "optimizer.schedule=constant_with_warmup needs optimizer.warmup_ratio, say 0.03, or "
+            "optimizer.warmup_steps."
+        )
+    if optimizer.min_learning_rate_ratio and schedule not in _WITH_A_FLOOR:
+        raise ConfigError(
+            f"optimizer.min_learning_rate_ratio={optimizer.min_learning_rate_ratio} does nothing "
+            f"with optimizer.schedule={schedule.value}. Use optimizer.schedule=cosine or "
+            "warmup_stable_decay."
+        )
+    if schedule is Schedule.warmup_stable_decay:
+        share = optimizer.decay_ratio + (warmup / trainer.steps if trainer.steps else 0)
+        if share + optimizer.warmup_ratio > 1:
+            raise ConfigError(
+                f"optimizer.decay_ratio={optimizer.decay_ratio} and the warm-up take more than all "
+                "steps of optimizer.schedule=warmup_stable_decay. Lower one of them."
+            )
+    elif optimizer.decay_ratio != OptimizerConfig.decay_ratio:
+        raise ConfigError(
+            f"optimizer.decay_ratio={optimizer.decay_ratio} does nothing with optimizer.schedule="
+            f"{schedule.value}. Use optimizer.schedule=warmup_stable_decay."
+        )
+    if optimizer.lora_plus_ratio and config.lora.target_modules is TargetModules.none:
+        raise ConfigError(
+            f"optimizer.lora_plus_ratio={optimizer.lora_plus_ratio} is a learning rate of LoRA's "
+            "B, but lora=none has no LoRA. Set optimizer.lora_plus_ratio=null, or keep an adapter."
+        )
+
+
+_WITH_A_FLOOR = (Schedule.cosine, Schedule.warmup_stable_decay)
+
+
+def _best(config: RunConfig) -> None:
+    trainer = config.trainer
+    for key in ("keep_best", "patience"):
+        if (value := getattr(trainer, key)) is not None and trainer.eval_every is None:
+            raise ConfigError(
+                f"trainer.{key}={value} compares evaluations during training, but "
+                "trainer.eval_every=null makes none. Set trainer.eval_every, say 50."
+            )
+    if trainer.patience and not trainer.keep_best and not config.evals.heldout:
+        raise ConfigError(
+            f"trainer.patience={trainer.patience} looks at heldout_loss, which evals does not "
+            "measure. Set trainer.keep_best to another score, or add evals=[heldout]."
         )
 
 

@@ -2,14 +2,14 @@
 
 import sys
 from contextlib import ExitStack
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from anima_exp.answers import of_run
 from anima_exp.checks import check_length
 from anima_exp.config import RunConfig, TargetModules
+from anima_exp.ending import end, record_of
 from anima_exp.errors import AnimaError, Paused, RunEnded, Stopped, with_notes
 from anima_exp.events import AlreadyDone, Done, Listener, emit, following, listening, say
 from anima_exp.launch import launch
@@ -121,6 +121,7 @@ def _run(
     from anima_exp.load import load
     from anima_exp.overview import Overview, show
     from anima_exp.training import checkpoint, manifest
+    from anima_exp.training.best import Best
     from anima_exp.training.save import save
 
     setup = load(config, world)
@@ -156,42 +157,48 @@ def _run(
         if resume:
             journal.resume_tracking()
 
-    def evaluate(step: int) -> None:
+    best = Best.of(config.trainer, setup.evals.described)
+
+    def evaluate(step: int) -> dict[str, float]:
         found = measure(setup.model, setup.evals, setup.evaluators, step=step)
-        if step == setup.steps and config.evals.answers:
+        if step == setup.steps and config.evals.answers and not best.metric:  # else see ending.py
             found = of_run.added(found, config, setup, folder.path, same_weights=step == resumed_at)
         about = (found.seconds, found.rows(), found.metrics)
         journal.evaluated(step, found.scores, found.generations, *about)
+        return found.scores
 
     trained = folder.path / ("model" if trains_every_weight(config) else "adapter")
     try:
         if config.trainer.eval_at_start and not resume:
-            evaluate(0)
-        meter, tokens = _train(
+            scores = evaluate(0)
+            world.share(lambda: best.checked(scores))
+        loop = _train(
             config, folder, setup, journal, world,
-            evaluate=evaluate, resume=resume, until=until, stop=stop,
+            evaluate=evaluate, best=best, resume=resume, until=until, stop=stop,
         )  # fmt: skip
-        evaluate(setup.steps)
-        tokens_by_process = world.of_each(tokens)
+        ending = end(config, folder, setup, loop, journal, evaluate=evaluate, resumed_at=resumed_at)
+        meter, tokens_by_process = loop.meter, world.of_each(loop.step.tokens)
         peak = max(world.of_each(provenance.peak_memory_gib()))
         meter.out_of_memory = sum(world.of_each(meter.out_of_memory))
         meter.token_limit = world.least(meter.token_limit or sys.maxsize)
         if isinstance(journal, Journal):
-            record = _record(config, setup, journal, meter, tokens_by_process, peak, starts)
+            record = record_of(
+                config, setup, journal, meter, tokens_by_process, peak, starts, ending=ending
+            )
             card = card_of(record, journal, setup.model, setup.tokenizer)
             save(setup.model, setup.tokenizer, trained, card=card)
     except BaseException as error:
         journal.failed(orderly=isinstance(error, Stopped | Paused))
         raise
-    scores = journal.finish(setup.steps)
+    journal.finish(ending.scores)
     if isinstance(journal, Journal):
         notes = journal.tracker.notes  # a tracker may have broken as it finished
         record = replace(record, wandb=notes.get("wandb"), tracking=notes)
         with writing(folder.path):
             journal.vouch()
             record.save(folder.path)
-        emit(Done(record, trained, journal.answers(0), journal.answers(record.steps)))
-    return scores
+        emit(Done(record, trained, journal.answers(0), journal.answers(record.left_at)))
+    return ending.scores
 
 
 def _train(
@@ -202,11 +209,12 @@ def _train(
     world: World,
     *,
     evaluate: Any,
+    best: Any,
     resume: Path | None,
     until: int | None,
     stop: StopRequest,
-) -> tuple[Any, int]:
-    """Train to the last step: the meter says how much, the number what this process did of it.
+) -> Any:
+    """Train to the last step, and return the loop (training/loop.py).
 
     Raises:
         Stopped: on Ctrl-C or SIGTERM.
@@ -231,6 +239,7 @@ def _train(
         log=journal.trained,
         vouch=journal.vouch,
         evaluate=evaluate,
+        best=best,
     )
     if resume and until is not None and checkpoint.step(resume) >= until:
         loop.load_weights(resume)  # only the pause's evaluation is missing
@@ -244,55 +253,11 @@ def _train(
             stopping.received,
             f"at step {done} of {setup.steps}; the same command goes on from there: {folder.path}",
         )
-    if done < setup.steps:
+    if done < setup.steps and not best.exhausted:
         if not world.share(lambda: bool(journal.scores(done))):
             evaluate(done)
         raise Paused(f"Paused at step {done} of {setup.steps}: {folder.path}")
-    return loop.meter, loop.step.tokens
-
-
-def _record(
-    config: RunConfig,
-    setup: Any,
-    journal: Journal,
-    meter: Any,
-    tokens_by_process: list[int],
-    peak_memory_gib: float,
-    starts: int,
-) -> Record:
-    return Record(
-        name=identity.name(config),
-        settings=identity.flatten(config),
-        scores=journal.scores(setup.steps),
-        scores_before=journal.scores(0),
-        steps=setup.steps,
-        tokens=meter.total_tokens,
-        rows=asdict(setup.data.counts),
-        parameters={"trainable": setup.parameters.trainable, "total": setup.parameters.total},
-        train_seconds=meter.train_seconds,
-        eval_seconds=journal.eval_seconds,
-        execution={
-            "token_budget": min(setup.execution.token_budget, meter.token_limit),
-            "recompute": setup.execution.recompute.value,
-            "keep_dequantized": setup.execution.keep_dequantized,
-            "out_of_memory": meter.out_of_memory,
-        },
-        peak_memory_gib=peak_memory_gib,
-        predicted_memory_gib=setup.execution.predicted_peak_gib + setup.overhead_gib,
-        starts=starts,
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        data_fingerprint=setup.data.fingerprint,
-        base_fingerprint=setup.base_fingerprint,
-        versions=provenance.versions(),
-        git=provenance.git_state(),
-        hardware=provenance.hardware(),
-        processes=len(tokens_by_process),
-        tokens_by_process=tokens_by_process,
-        code=provenance.code_hash(),
-        results_version=identity.RESULTS_VERSION,
-        places=identity.places(config),
-        metrics=setup.evals.described(journal.scores(setup.steps)),
-    )
+    return loop
 
 
 def trains_every_weight(config: RunConfig) -> bool:

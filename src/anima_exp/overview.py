@@ -49,7 +49,7 @@ def lines(run: Overview) -> dict[str, str]:
         "optimizer": (
             f"{optimizer.name.value}, learning rate {optimizer.learning_rate:g} "
             f"{optimizer.schedule.value}, clipping at {optimizer.max_grad_norm:g}, "
-            f"seed {config.seed}"
+            f"{_optimizer_more(config)}seed {config.seed}"
         ),
         "measures": ", ".join(_evals(run)) or "nothing",
         "executes": _execution(run),
@@ -77,6 +77,11 @@ def steps(count: int, batch_size: int, *, used: int, rows: int) -> str:
     if used <= rows:
         return told
     return f"{told} (each row {least} {f'or {least + 1} ' if rest else ''}times)"
+
+
+def _optimizer_more(config: RunConfig) -> str:
+    ratio = config.optimizer.lora_plus_ratio
+    return f"LoRA+ with {ratio:g} times the rate for B, " if ratio else ""
 
 
 def _storage(config: RunConfig) -> str:
@@ -140,6 +145,10 @@ def _evals(run: Overview) -> list[str]:
     names += run.setup.evals.custom
     if names and config.trainer.eval_every:
         names[-1] += f"; every {config.trainer.eval_every} steps"
+        if config.trainer.keep_best:
+            names[-1] += f", of which the best {config.trainer.keep_best} is kept"
+        if config.trainer.patience:
+            names[-1] += f"; {config.trainer.patience} without a gain end the run"
     if config.evals.answers:
         names.append(f"answers to {config.evals.answers.questions} at the end")
     return names

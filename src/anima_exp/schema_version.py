@@ -25,6 +25,7 @@ LINES = 1  # metrics.jsonl, generations.jsonl, accuracies.jsonl
 MANIFEST = 1  # manifest.json of a checkpoint
 METER = 1  # meter.json of a checkpoint
 STATE = 1  # state.json of a checkpoint
+BEST = 1  # best.json of a checkpoint
 SWEEP = 1  # sweep.json
 STUDY = 1  # what we keep in study.jsonl, whose form is Optuna's
 EVALUATION = 1  # evaluations/*.json

@@ -1,11 +1,16 @@
-"""Which weights decay, and which states of an 8-bit optimizer have 32 bits."""
+"""What the optimizer does with which weights, and how its learning rate moves."""
+
+import math
+from dataclasses import replace
 
 import pytest
 import torch
 from small_models import small
 
-from anima_exp.config import OptimizerConfig, OptimizerName
-from anima_exp.training.optimizer import make_optimizer
+from anima_exp.config import OptimizerConfig, OptimizerName, Schedule
+from anima_exp.errors import ConfigError
+from anima_exp.results import identity
+from anima_exp.training.optimizer import make_optimizer, make_schedule
 
 
 def config(name=OptimizerName.adamw, **settings):
@@ -52,3 +57,118 @@ def test_embeddings_keep_states_of_32_bits_and_the_next_run_does_not_inherit_tha
     other = small()
     other.model.layers[0].mlp.up_proj.requires_grad_()  # the first of its group, as embeddings were
     assert states(other) == {"model.layers.0.mlp.up_proj.weight": torch.uint8}
+
+
+def rates(steps=10, **settings):
+    """The learning rates of a run of ten steps whose largest is 1."""
+    weight = torch.nn.Parameter(torch.zeros(1))
+    wanted = replace(config(), learning_rate=1.0, **settings)
+    optimizer = make_optimizer(torch.nn.ParameterList([weight]), wanted)
+    schedule = make_schedule(optimizer, wanted, steps=steps)
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        weight.grad = torch.zeros(1)
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+def half_cosine(done):
+    return (1 + math.cos(math.pi * done)) / 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"schedule": "constant"}, [1.0] * 10),
+        ({"schedule": "constant", "warmup_steps": 2}, [0, 0.5] + [1.0] * 8),
+        ({"schedule": "constant", "warmup_ratio": 0.2}, [0, 0.5] + [1.0] * 8),
+        ({"schedule": "constant_with_warmup", "warmup_ratio": 0.2}, [0, 0.5] + [1.0] * 8),
+        ({"schedule": "linear", "warmup_steps": 2}, [0, 0.5] + [1 - n / 8 for n in range(8)]),
+        (
+            {"schedule": "cosine", "warmup_steps": 2},
+            [0, 0.5] + [half_cosine(n / 8) for n in range(8)],
+        ),
+        (
+            {"schedule": "cosine", "min_learning_rate_ratio": 0.1},
+            [0.1 + 0.9 * half_cosine(n / 10) for n in range(10)],
+        ),
+        (
+            {"schedule": "warmup_stable_decay", "warmup_ratio": 0.2, "decay_ratio": 0.4},
+            [0, 0.5, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25],
+        ),
+    ],
+    ids=str,
+)
+def test_the_learning_rate_moves_as_its_schedule_says(settings, expected):
+    assert rates(**settings | {"schedule": Schedule(settings["schedule"])}) == pytest.approx(
+        expected
+    )
+
+
+def test_lora_plus_lets_b_learn_faster_and_only_b():
+    model = torch.nn.ModuleDict(
+        {name: torch.nn.Linear(2, 2, bias=False) for name in ("lora_A", "lora_B")}
+    )
+    optimizer = make_optimizer(model, config(lora_plus_ratio=16, weight_decay=0.1))
+    by_weight = {w: group for group in optimizer.param_groups for w in group["params"]}
+    a, b = by_weight[model["lora_A"].weight], by_weight[model["lora_B"].weight]
+    assert (a["lr"], b["lr"]) == (0.01, 0.16)
+    assert a["weight_decay"] == b["weight_decay"] == 0.1
+
+
+NEVER = ["trainer.eval_every=null"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (
+            ["optimizer.schedule=cosine", "optimizer.warmup_ratio=0.1", "optimizer.warmup_steps=5"],
+            "optimizer.warmup_ratio=0.1 and optimizer.warmup_steps=5 contradict",
+        ),
+        (["optimizer.warmup_steps=999"], "optimizer.warmup_steps=999 is more than trainer.steps=2"),
+        (["optimizer.min_learning_rate_ratio=0.1"], "does nothing with optimizer.schedule=const"),
+        (
+            ["optimizer.schedule=warmup_stable_decay", "optimizer.decay_ratio=0.8",
+             "optimizer.warmup_ratio=0.3"],
+            "optimizer.decay_ratio=0.8 and the warm-up take more than all steps",
+        ),
+        (
+            ["optimizer.lora_plus_ratio=16", "lora=none", "quant=none"],
+            "optimizer.lora_plus_ratio=16.0 is a learning rate of LoRA's B, but lora=none",
+        ),
+        (["trainer.patience=3", *NEVER], "trainer.patience=3 compares evaluations during training"),
+        (["trainer.keep_best=mmlu", *NEVER], "trainer.keep_best=mmlu compares evaluations during"),
+        (
+            ["trainer.patience=3", "trainer.eval_every=5", "evals=[samples]"],
+            "trainer.patience=3 looks at heldout_loss, which evals does not measure",
+        ),
+    ],
+)  # fmt: skip
+def test_settings_that_contradict_are_refused(compose, overrides, line):
+    with pytest.raises(ConfigError) as error:
+        compose(*overrides)
+    assert line in str(error.value)
+
+
+def test_new_settings_at_their_old_values_rename_nothing(compose):
+    default = identity.name(compose())
+    same = (
+        "optimizer.warmup_steps=null", "optimizer.min_learning_rate_ratio=0",
+        "optimizer.decay_ratio=0.1", "optimizer.lora_plus_ratio=null", "trainer.keep_best=null",
+        "trainer.patience=null",
+    )  # fmt: skip
+    assert identity.name(compose(*same)) == default
+    others = [
+        identity.name(compose(*one))
+        for one in (
+            ["optimizer.warmup_steps=5"],
+            ["optimizer.lora_plus_ratio=16"],
+            ["trainer.eval_every=5"],
+            ["trainer.eval_every=5", "trainer.keep_best=heldout_loss"],
+            ["trainer.eval_every=5", "trainer.patience=3"],
+        )
+    ]
+    assert len({default, *others}) == 6

@@ -13,7 +13,7 @@ from bitsandbytes import optim
 from anima_exp.errors import NewerFile, Paused, RunError
 from anima_exp.experiment import run
 from anima_exp.results.lines import StepLines
-from anima_exp.training import manifest, old_state, state
+from anima_exp.training import manifest, old_state, state, tensors
 from anima_exp.training.state import RandomState, State
 
 OLD = Path(__file__).parent / "old_checkpoint" / "checkpoint-4"
@@ -41,7 +41,7 @@ def eight_bit():
 
 @pytest.mark.parametrize("file_bytes", [2**30, 7000], ids=["one file", "several files"])
 def test_an_8_bit_optimizer_is_read_back_as_it_was(tmp_path, monkeypatch, file_bytes):
-    monkeypatch.setattr(state, "_FILE_BYTES", file_bytes)
+    monkeypatch.setattr(tensors, "_FILE_BYTES", file_bytes)
     optimizer = eight_bit()
     kept = State(optimizer.state_dict()["state"], [0.1, 1e-5 / 3], 3, {"scale": 1024.0})
     state.save(tmp_path, kept, RandomState.now())

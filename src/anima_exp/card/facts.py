@@ -122,13 +122,19 @@ def _optimizer(settings: dict[str, Any]) -> str:
     shown = {"beta1": "beta1", "beta2": "beta2", "epsilon": "epsilon",
              "weight_decay": "weight decay", "max_grad_norm": "gradient norm at most"}  # fmt: skip
     told = (f"{name} {settings[f'optimizer.{key}']:g}" for key, name in shown.items())
-    return f"{settings['optimizer.name']}: {', '.join(told)}"
+    ratio = settings.get("optimizer.lora_plus_ratio")
+    plus = f", LoRA+ with {ratio:g} times the rate for B" if ratio else ""
+    return f"{settings['optimizer.name']}: {', '.join(told)}{plus}"
 
 
 def _schedule(settings: dict[str, Any]) -> str:
-    share = settings["optimizer.warmup_ratio"]
+    share, steps = settings["optimizer.warmup_ratio"], settings.get("optimizer.warmup_steps")
     warmup = f", the first {share:.1%} of the steps as warm-up" if share else ""
-    return f"{settings['optimizer.schedule']}{warmup}"
+    if steps:
+        warmup = f", the first {steps:,} steps as warm-up"
+    floor = settings.get("optimizer.min_learning_rate_ratio")
+    lowest = f", down to {floor:.1%} of the largest rate" if floor else ""
+    return f"{settings['optimizer.schedule']}{warmup}{lowest}"
 
 
 def _steps(record: Record) -> str:
@@ -136,7 +142,13 @@ def _steps(record: Record) -> str:
     passes = record.steps * record.settings["trainer.batch_size"] / rows
     if epochs is not None:  # whose last batch may be short
         passes = min(passes, max(epochs, 1 / rows))
-    return f"{record.steps:,}, which is {passes:.3g} epoch{'' if f'{passes:.3g}' == '1' else 's'}"
+    told = f"{record.steps:,}, which is {passes:.3g} epoch{'' if f'{passes:.3g}' == '1' else 's'}"
+    if record.ended:
+        told += f"; ended early ({record.ended})"
+    if record.best:
+        best = record.best["metric"]
+        told += f"; the weights are those of step {record.left_at:,}, the best by {best}"
+    return told
 
 
 def _commit(git: dict[str, Any]) -> Facts:

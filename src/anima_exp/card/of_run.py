@@ -20,7 +20,7 @@ def of_run(record: Record, journal: Journal, model: Any, tokenizer: Any) -> str:
     return card(
         record,
         before=Measured(record.scores_before, journal.accuracies(0)),
-        after=Measured(record.scores, journal.accuracies(record.steps)),
+        after=Measured(record.scores, journal.accuracies(record.left_at)),
         modules=_last_parts(named),
         begin=tokenizer.bos_token or "",
         end=tokenizer.eos_token,
@@ -42,7 +42,7 @@ def of_folder(run: Path, trained: Path, merge: Merged | None = None) -> str:
     return card(
         record,
         before=Measured(record.scores_before, _at(0, rows)),
-        after=Measured(record.scores, _at(record.steps, rows)),
+        after=Measured(record.scores, _at(record.left_at, rows)),
         modules=_last_parts(named),
         begin=_text(tokenizer.get("bos_token")),
         end=_text(tokenizer.get("eos_token")),

@@ -22,6 +22,7 @@ class Schedule(StrEnum):
     constant_with_warmup = "constant_with_warmup"
     linear = "linear"
     cosine = "cosine"
+    warmup_stable_decay = "warmup_stable_decay"
 
 
 class LossAverage(StrEnum):
@@ -48,6 +49,37 @@ class OptimizerConfig:
     schedule: Schedule = setting(Schedule.constant, "How the learning rate moves over the run.")
     warmup_ratio: float = setting(
         0.0, "Share of the steps over which the rate rises from 0.", at_least=0, below=1
+    )
+    warmup_steps: int | None = setting(
+        None,
+        "Steps over which the rate rises from 0; null = optimizer.warmup_ratio decides.",
+        unit="steps",
+        at_least=0,
+        largest=10**9,
+        since="0.2",
+    )
+    min_learning_rate_ratio: float = setting(
+        0.0,
+        "Share of the largest rate that cosine and warmup_stable_decay end at.",
+        at_least=0,
+        below=1,
+        since="0.2",
+        as_before=0.0,
+    )
+    decay_ratio: float = setting(
+        0.1,
+        "Share of the steps over which warmup_stable_decay lowers the rate at the end.",
+        above=0,
+        at_most=1,
+        since="0.2",
+        as_before=0.1,
+    )
+    lora_plus_ratio: float | None = setting(
+        None,
+        "LoRA+: the learning rate of B as a multiple of that of A; null = the same rate.",
+        above=0,
+        largest=1e6,
+        since="0.2",
     )
     weight_decay: float = setting(0.0, "AdamW's weight decay.", at_least=0)
     beta1: float = setting(0.9, "Decay of the gradients' mean.", at_least=0, below=1)
@@ -121,6 +153,21 @@ class TrainerConfig:
         "Interval of evaluations; null = before and after training only.",
         unit="steps",
         above=0,
+    )
+    keep_best: str | None = setting(
+        None,
+        "Score whose best evaluation's weights the run leaves; null = the weights of the last "
+        "step.",
+        since="0.2",
+    )
+    patience: int | None = setting(
+        None,
+        "Evaluations without a gain in trainer.keep_best, or in heldout_loss, that end the run; "
+        "null = none do.",
+        unit="evaluations",
+        above=0,
+        largest=10**6,
+        since="0.2",
     )
     eval_at_start: bool = setting(True, "Evaluate before training.")
     save_every: int = setting(250, "Interval of checkpoints.", unit="steps", above=0, in_name=False)

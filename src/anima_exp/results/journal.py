@@ -128,11 +128,9 @@ class Journal:
         self.close()
         self.tracker.finish(failed=not orderly)
 
-    def finish(self, step: int) -> dict[str, float]:
-        """The scores of the last evaluation, told to the trackers as the run's."""
-        scores = self.scores(step)
+    def finish(self, scores: dict[str, float]) -> None:
+        """Tell the trackers the scores of the weights that the run leaves."""
         self.tracker.finish(scores)
-        return scores
 
     def answers(self, step: int) -> list[tuple[str, str]]:
         rows = [row for row in self._generations.rows() if row["step"] == step]
@@ -145,8 +143,8 @@ class Journal:
     def scores(self, step: int) -> dict[str, float]:
         """What the evaluation at `step` found; {} if there was none."""
         found = [r for r in self._metrics.rows() if r["step"] == step and "eval_seconds" in r]
-        last = found[-1] if found else {}
-        scores = {k: v for k, v in last.items() if k not in ("step", "eval_seconds")}
+        merged = {k: v for row in found for k, v in row.items()}  # answers are measured apart
+        scores = {k: v for k, v in merged.items() if k not in ("step", "eval_seconds")}
         return {k: v for k, v in scores.items() if _is_number(v)}
 
     @property
@@ -179,8 +177,8 @@ class NoJournal:
     def failed(self, *, orderly: bool) -> None:
         pass
 
-    def finish(self, step: int) -> dict[str, float]:
-        return {}
+    def finish(self, scores: dict[str, float]) -> None:
+        pass
 
     def answers(self, step: int) -> list[tuple[str, str]]:
         return []

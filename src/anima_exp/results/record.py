@@ -18,7 +18,7 @@ class Record:
 
     name: str
     settings: dict[str, Any]  # every setting, flattened: {"lora.rank": 64, ...}
-    scores: dict[str, float]  # after training: heldout_loss, exact_match, ...
+    scores: dict[str, float]  # of the weights that the run leaves: heldout_loss, exact_match, ...
     scores_before: dict[str, float]  # the same at step 0
     steps: int
     tokens: int  # trained on, padding left out
@@ -46,6 +46,16 @@ class Record:
     wandb: str | None = None  # the run's page, or the command that syncs it
     tracking: dict[str, str] = field(default_factory=dict)  # the same by tracker, wandb among them
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)  # descriptions, by own score
+    # With trainer.keep_best: the metric, its best value and the step whose weights are left; and
+    # the scores of the last step.
+    best: dict[str, Any] = field(default_factory=dict)
+    scores_last: dict[str, float] = field(default_factory=dict)
+    ended: str = ""  # why before the planned last step
+
+    @property
+    def left_at(self) -> int:
+        """The step whose weights the run leaves."""
+        return int(self.best.get("step", self.steps))
 
     def save(self, folder: Path) -> None:
         write_json(folder / RECORD, schema_version.stamp(asdict(self), schema_version.RECORD))

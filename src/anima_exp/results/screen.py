@@ -153,6 +153,13 @@ def show_summary(
         f"\n{record.steps} steps, {record.tokens:,} tokens in {training} (and {measuring} of "
         f"evaluation), peak memory {record.peak_memory_gib:.1f} GiB"
     )
+    if record.ended:
+        say(f"ended    {record.ended}")
+    if record.best:
+        value = number(record.best["metric"], record.best["value"], record.metrics)
+        say(
+            f"best     step {record.left_at}: {record.best['metric']} {value}; its weights are kept"
+        )
     say(f"run      {trained.parent}")
     say(f"{trained.name:<8} {trained}")
     for note in record.tracking.values():

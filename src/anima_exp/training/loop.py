@@ -25,6 +25,7 @@ from anima_exp.parallel.world import World
 from anima_exp.results.files import writing
 from anima_exp.results.provenance import peak_memory_gib
 from anima_exp.training import checkpoint, old_state, state, weights
+from anima_exp.training.best import Best, take_back, write_weights
 from anima_exp.training.meter import Meter
 from anima_exp.training.optimizer import make_optimizer, make_schedule
 from anima_exp.training.seed import set_seed
@@ -45,7 +46,8 @@ class Loop:
         folder: where checkpoints go.
         log: takes a dict with `step` and what was measured.
         vouch: brings the journal to the disk, and returns what a checkpoint is to know of it.
-        evaluate: takes the step; measures the model as it stands.
+        evaluate: takes the step; measures the model as it stands, and returns the scores.
+        best: the best evaluation so far, if the settings ask for it.
     """
 
     def __init__(
@@ -63,12 +65,13 @@ class Loop:
         folder: Path,
         log: Callable[[dict[str, Any]], None],
         vouch: Callable[[], dict[str, Any]],
-        evaluate: Callable[[int], None],
+        evaluate: Callable[[int], dict[str, float]],
+        best: Best,
     ) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.rows, self.order = rows, order
         self.config, self.world, self.folder = config, world, folder
-        self.log, self.vouch, self.evaluate = log, vouch, evaluate
+        self.log, self.vouch, self.evaluate, self.best = log, vouch, evaluate, best
         self.steps = math.ceil(len(order) / config.trainer.batch_size)
         self.done = 0  # optimizer steps
         self.meter = Meter()
@@ -94,6 +97,8 @@ class Loop:
     def train(self, resume: Path | None, stop: StopAfterStep, *, until: int | None) -> None:
         """Take optimizer steps to the last one, to step `until`, or until `stop` is wanted.
 
+        A run whose evaluations gain nothing any more (trainer.patience) ends early.
+
         Args:
             resume: a whole checkpoint to continue from.
 
@@ -113,15 +118,16 @@ class Loop:
         if resume:
             self._resume(resume)
         self.meter.start_clock()
-        while self.done < self.steps:
+        while self.done < self.steps and not self.best.exhausted:
             norm, rate = self._optimizer_step(self._batch(self.done))
             self.done += 1
             last = self.done == self.steps
             if trainer.eval_every and self.done % trainer.eval_every == 0 and not last:
-                self.evaluate(self.done)
+                self.judge(self.evaluate(self.done))
                 self.meter.start_clock()
             # The evaluation after the last step is the run's own (experiment.py).
-            ends = stop.wanted() or last or (until is not None and until <= self.done)
+            paused = until is not None and until <= self.done
+            ends = stop.wanted() or last or paused or self.best.exhausted
             if self.done % trainer.log_every == 0:
                 self._log(norm, rate)
             if self.done % trainer.save_every == 0 or ends:
@@ -134,6 +140,14 @@ class Loop:
         """Load the trained weights of a checkpoint alone, to measure them."""
         weights.load(self.model, resume)
         self.done = checkpoint.step(resume)
+
+    def judge(self, scores: dict[str, float]) -> None:
+        """Count an evaluation of the model as it stands; keep its weights if it is the best."""
+        if not self.best.metric:
+            return
+        scores = self.world.share(lambda: self.best.checked(scores))
+        if self.best.judge(self.done, scores) and self.best.keeps:
+            self.world.share(lambda: write_weights(self.model, self.folder))
 
     def _batch(self, number: int) -> list[Row]:
         size = self.config.trainer.batch_size
@@ -194,6 +208,7 @@ class Loop:
                 now = state.state_of(self.optimizer, self.schedule, self.scaler)
                 state.save(draft, now, state.RandomState.now())
                 self.meter.save(draft)
+                self.best.save(self.folder, draft)
                 keep = self.config.trainer.keep_checkpoints
                 checkpoint.publish(draft, self.folder, keep=keep, journal=journal)
         except BaseException:
@@ -207,6 +222,9 @@ class Loop:
         random.restore()
         self.done = checkpoint.step(folder)
         self.meter = Meter.load(folder)
+        self.best.load(folder)
+        if self.best.keeps:
+            self.world.share(lambda: take_back(folder))
         self.step.out_of_memory = self.meter.out_of_memory
         if self.meter.token_limit is not None:
             self.step.budget = min(self.step.budget, self.meter.token_limit)

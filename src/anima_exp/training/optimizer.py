@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from anima_exp.config import OptimizerConfig, OptimizerName
+from anima_exp.config import OptimizerConfig, OptimizerName, Schedule
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes, new_exceptions
 
 _NEVER_DECAYED = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)")
@@ -17,7 +17,8 @@ _NEVER_DECAYED = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
     """AdamW over all weights that learn; weight decay leaves biases and norms out.
 
-    The states of a paged optimizer move to CPU memory when the GPU is full.
+    With optimizer.lora_plus_ratio LoRA's B learns faster than A by that factor (LoRA+). The states
+    of a paged optimizer move to CPU memory when the GPU is full.
     """
     groups = _groups(model, config)
     settings: dict[str, Any] = {
@@ -49,11 +50,27 @@ def make_schedule(
     """How the learning rate moves over `steps` optimizer steps."""
     from transformers import get_scheduler
 
+    warmup = config.warmup_steps
+    if warmup is None:
+        warmup = math.ceil(config.warmup_ratio * steps)
+    kind, floor = config.schedule.value, config.min_learning_rate_ratio
+    settings: dict[str, Any] = {}
+    if config.schedule is Schedule.constant and warmup:
+        kind = "constant_with_warmup"
+    if config.schedule is Schedule.cosine and floor:
+        kind, settings = "cosine_with_min_lr", {"min_lr_rate": floor}
+    if config.schedule is Schedule.warmup_stable_decay:
+        settings = {
+            "num_decay_steps": math.ceil(config.decay_ratio * steps),
+            "decay_type": "linear",
+            "min_lr_ratio": floor,
+        }
     schedule: torch.optim.lr_scheduler.LRScheduler = get_scheduler(
-        config.schedule.value,
+        kind,
         optimizer,
-        num_warmup_steps=math.ceil(config.warmup_ratio * steps),
+        num_warmup_steps=warmup,
         num_training_steps=steps,
+        scheduler_specific_kwargs=settings,
     )
     return schedule
 
@@ -67,11 +84,18 @@ def _groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
     }
     decayed: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
+    faster: list[nn.Parameter] = []  # LoRA+
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and config.lora_plus_ratio and "lora_B" in name:
+            faster.append(parameter)
+        elif parameter.requires_grad:
             never = name in in_norms or _NEVER_DECAYED.search(name.lower())
             (others if never else decayed).append(parameter)
-    return [
+    groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
+    if config.lora_plus_ratio:
+        rate = config.lora_plus_ratio * config.learning_rate
+        groups.append({"params": faster, "weight_decay": config.weight_decay, "lr": rate})
+    return groups

@@ -9,7 +9,6 @@ Reading these files runs no code that they hold. Checkpoints of earlier versions
 
 import json
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,9 @@ from torch import Tensor
 from anima_exp import json_text, schema_version
 from anima_exp.libraries.bitsandbytes_internals import has_own_states, load_into_pages
 from anima_exp.training import manifest
+from anima_exp.training import tensors as tensor_files
 
 FILE = manifest.STATE
-_FILE_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -88,12 +87,9 @@ def restore(
 
 def save(folder: Path, state: State, numbers: RandomState) -> None:
     """Write `state` and `numbers` to `folder`."""
-    from safetensors.torch import save_file
-
     tensors: dict[str, Tensor] = {}
     written = _without_tensors(state.optimizer, tensors, "", {})
-    for count, some in enumerate(_files(tensors)):
-        save_file(some, folder / f"optimizer{f'-{count}' if count else ''}.safetensors")
+    tensor_files.save(folder, "optimizer", tensors)
     version, keys, gauss = numbers.python
     kind, words, *rest = numbers.numpy
     generators = {
@@ -102,7 +98,7 @@ def save(folder: Path, state: State, numbers: RandomState) -> None:
         "numpy": torch.from_numpy(words.astype(np.int64)),
         **{f"cuda.{gpu}": one for gpu, one in enumerate(numbers.cuda)},
     }
-    save_file(generators, folder / "random.safetensors")
+    tensor_files.save(folder, "random", generators)
     values = {
         "optimizer": written,
         "learning_rates": state.learning_rates,
@@ -122,11 +118,8 @@ def load(folder: Path) -> tuple[State, RandomState]:
     """
     file = folder / FILE
     values = schema_version.read(json_text.read_table(file), file, schema_version.STATE)
-    tensors: dict[str, Tensor] = {}
-    for path in sorted(folder.glob("optimizer*.safetensors")):
-        tensors |= _read(path)
-    optimizer = _with_tensors(values["optimizer"], tensors)
-    generators = _read(folder / "random.safetensors")
+    optimizer = _with_tensors(values["optimizer"], tensor_files.load(folder, "optimizer"))
+    generators = tensor_files.load(folder, "random")
     (version, gauss), (kind, *rest) = values["random"]["python"], values["random"]["numpy"]
     cuda = sum(name.startswith("cuda.") for name in generators)
     numbers = RandomState(
@@ -169,23 +162,3 @@ def _with_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, dict):
         return {key: _with_tensors(one, tensors) for key, one in value.items()}
     return tensors[value] if isinstance(value, str) else value
-
-
-def _files(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """What goes into one file each: safetensors copies all of a file from the GPU at once."""
-    some: dict[str, Tensor] = {}
-    for name, one in tensors.items():
-        if some and sum(other.nbytes for other in some.values()) + one.nbytes > _FILE_BYTES:
-            yield some
-            some = {}
-        some[name] = one
-    if some:
-        yield some
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        # Copies: the file is deleted when newer checkpoints are there.
-        return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
