@@ -46,11 +46,16 @@ It is lora.alpha.
     lora_alpha alpha
 It is lora.dropout.
     lora_dropout
-Choose the layers by name: lora=all_linear, attention, key_query, ffn or attention_ffn_out.
+Name the layers with lora.target_modules=named lora.layers=[q_proj,v_proj], or choose a set with
+lora=all_linear, attention, key_query, ffn or attention_ffn_out.
     target_modules lora_target lora_target_modules lora_target_linear lora_modules targets peft
     peft_type use_peft lora_layers
+It is model.adapter=FOLDER_OR_HUB_ID, which is trained further.
+    adapter_name_or_path lora_model_dir peft_model_id adapter_path pretrained_adapter lora_weights
+It is optimizer.lora_plus_ratio.
+    loraplus_lr_ratio lora_plus loraplus
 There is none, because runs train plain LoRA only.
-    use_dora dora use_rslora rslora loraplus_lr_ratio loraplus_lr lora_bias bias modules_to_save
+    use_dora dora use_rslora rslora loraplus_lr lora_bias bias modules_to_save
     lora_modules_to_save init_lora_weights pissa pissa_init peft_use_dora peft_use_rslora
     peft_init_lora_weights layers_to_transform rank_pattern alpha_pattern relora galore use_galore
     prompt_tuning
@@ -67,14 +72,13 @@ It is quant.double_quant.
     use_double_quant
 Full fine-tuning is lora=none quant=none.
     full_finetune full_finetuning full_fine_tuning finetuning_type freeze
-It is optimizer.warmup_ratio, a share of the steps, for optimizer.schedule=linear, cosine or
-constant_with_warmup.
+It is optimizer.warmup_steps, or optimizer.warmup_ratio as a share of the steps.
     warmup_steps num_warmup_steps warmup lr_warmup_steps warmup_iters
 It is optimizer.warmup_ratio.
     warmup_ratio warmup_fraction
-It is optimizer.schedule=constant, constant_with_warmup, linear or cosine.
+It is optimizer.schedule=constant, linear, cosine or warmup_stable_decay.
     lr_scheduler_type lr_scheduler scheduler lr_schedule schedule
-There is none, because a decaying schedule ends at 0.
+It is optimizer.min_learning_rate_ratio, a share of optimizer.learning_rate.
     min_lr min_learning_rate min_lr_ratio cosine_min_lr_ratio lr_scheduler_kwargs lr_min eta_min
 It is optimizer=paged_adamw_32bit, paged_adamw_8bit or adamw.
     optim optimiser optimizer_type optimizer_name adam8bit opt
@@ -185,10 +189,9 @@ There is none, because torch.compile is not used.
     torch_compile compile use_compile
 There is none, because the kernels of a run are its own.
     use_unsloth unsloth
-There is none for a single run. sweep.early_stopping=asha stops the weak cells of a sweep.
+It is trainer.patience, in evaluations. sweep.early_stopping=asha stops the weak cells of a sweep.
     early_stopping early_stopping_patience early_stopping_threshold early_stop patience
-There is none, because a run keeps the adapter of its last step. For a sweep, sweep.metric names
-what its cells are compared by.
+It is trainer.keep_best=SCORE, as trainer.keep_best=heldout_loss.
     load_best load_best_model_at_end load_best_model metric_for_best_model greater_is_better
     save_best save_best_model keep_best
 There is none, because the loss is the plain cross-entropy of the labels.
