@@ -8,7 +8,7 @@ from anima_exp.config import DataConfig, RunConfig, benchmark_key, benchmarks_of
 from anima_exp.config.evals import FUNCTION
 from anima_exp.data import formats, source, tokenise
 from anima_exp.errors import AnimaError, ConfigError
-from anima_exp.evals import custom
+from anima_exp.evals import expected
 from anima_exp.evals.choice import hub as benchmarks
 from anima_exp.evals.choice.read import is_own
 from anima_exp.events import warn
@@ -27,7 +27,7 @@ def check_inputs(config: RunConfig) -> None:
     check_has_tokenizer(config.model)
     further.check(config.model, config.lora)
     check_files(config)
-    custom.load(config)  # which imports the modules of the user's own evaluations
+    expected.check_keep_best(config)  # which imports the modules of the user's own evaluations
 
 
 def check_files(config: RunConfig) -> None:

@@ -44,7 +44,9 @@ def curve(folder):
     return [{key: value for key, value in row.items() if key not in timed} for row in rows]
 
 
-def test_the_best_weights_are_left_and_the_record_has_both(compose, losses, tmp_path, capsys):
+def test_the_best_weights_are_left_and_the_record_has_both(
+    compose, losses, tmp_path, capsys, shown
+):
     config = compose(*FEW, "trainer.keep_best=heldout_loss", f"folder={tmp_path}/run")
     losses(*LOSSES)
     assert run(config) == 3.0
@@ -155,12 +157,23 @@ def test_the_direction_of_a_score_of_one_s_own_is_what_its_author_says():
     ]  # fmt: skip
 
 
-def test_a_score_that_is_not_measured_is_refused_at_the_first_evaluation(compose, tmp_path):
+def test_a_score_that_is_not_measured_is_refused_before_anything_is_loaded(compose, tmp_path):
     config = compose(*FEW, "trainer.keep_best=mmlu", f"folder={tmp_path}/run")
     with pytest.raises(ConfigError) as error:
         run(config)
     assert str(error.value) == (
-        "trainer.keep_best=mmlu is not among the scores of this run's evaluations: heldout_loss. "
+        "trainer.keep_best=mmlu is no score of this run's evaluations, which measure heldout_loss. "
+        "Choose one of them, or add an evaluation with evals=[...]."
+    )
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_a_part_of_a_score_of_one_s_own_that_never_comes_is_refused_at_the_first_evaluation():
+    best = Best.of(TrainerConfig(keep_best="qa_f1"))
+    assert best.checked({"qa_f1": 0.5, "qa_em": 0.1}) == {"qa_f1": 0.5, "qa_em": 0.1}
+    with pytest.raises(ConfigError) as error:
+        best.checked({"qa_em": 0.1})
+    assert str(error.value) == (
+        "trainer.keep_best=qa_f1 is not among the scores of this run's evaluations: qa_em. "
         "Choose one of them, or add its evaluation with evals=[...]."
     )
-    assert [row["step"] for row in curve(tmp_path / "run")] == [0]

@@ -1,22 +1,19 @@
 """sweep.metric: whether the runs of a sweep will measure it at all, and which way is better."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from anima_exp import paths
 from anima_exp.answers.download import is_url
 from anima_exp.answers.of_run import KEY
 from anima_exp.answers.questions import load
-from anima_exp.config import Direction, RunConfig, benchmarks_of
+from anima_exp.config import Direction, RunConfig
 from anima_exp.errors import ConfigError
-from anima_exp.evals import custom
-from anima_exp.evals.choice.benchmark import entry
+from anima_exp.evals import custom, expected
 from anima_exp.results.metric import Metric
 from anima_exp.results.metric import metric as metric_of
 
 _LOGGED = {"loss", "grad_norm", "tokens_per_second", "memory_gib"}  # by every run
-# Of an eval, where it is not its name. Whether answers are scored depends on their questions.
-_SCORES = {"heldout": "heldout_loss", "samples": None, "answers": None}
 
 
 def check_metric(config: RunConfig) -> None:
@@ -57,13 +54,7 @@ def metric(config: RunConfig) -> Metric:
 
 
 def _scores(config: RunConfig) -> set[str]:
-    chosen = [f.name for f in fields(config.evals) if getattr(config.evals, f.name) is not None]
-    if not config.data.exact_answers:
-        chosen = [name for name in chosen if name != "exact_match"]
-    benchmarks = benchmarks_of(config.evals)
-    others = [name for name in chosen if name not in (*benchmarks, "benchmarks", "custom")]
-    found = {score for name in others if (score := _SCORES.get(name, name)) is not None}
-    found |= {score for name in benchmarks for score in entry(name).scores}
+    found = expected.scores(config)
     return found | {"answers_match"} if _has_references(config) else found
 
 
