@@ -57,7 +57,7 @@ os.environ["RANK"] = "0"
 anima_exp.experiment.run = lambda *a, **k: print("数据")
 launched.read = lambda path: None
 launched.end_with_parent = lambda wait: None  # which ends it when stdin does
-launched.main("none", "0")
+launched.main("none", "0", str(os.pipe()[1]))
 """
     ended = run(code)
     assert (ended.returncode, ended.stdout) == (0, b"\\u6570\\u636e\n"), ended.stderr

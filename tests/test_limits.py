@@ -80,6 +80,7 @@ def test_a_number_without_measure_is_refused(schema, name, kind):
 @pytest.mark.parametrize(
     ("override", "line"),
     [
+        (f"trainer.steps={'1' * 400}", f"trainer.steps={'1' * 400} must be at most 1,000,000,000."),
         ("seed=4294967296", "seed=4294967296 must be from 0 to 4294967295."),
         ("seed=-1", "seed=-1 must be from 0 to 4294967295."),
         ("data.heldout_seed=99999999999", "data.heldout_seed=99999999999 must be from 0 to 42949"),

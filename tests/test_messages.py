@@ -44,6 +44,8 @@ MISTAKES = {
         "lora=none trains every weight, but quant=nf4 freezes them. "
         "Use lora=none quant=none, or keep an adapter."
     ),
+    "+lora.rank=8": "+lora.rank: the setting is there already. Write lora.rank=... without the "
+    "plus sign.",
     "lora.rank=-1": "lora.rank=-1 must be greater than 0.",
     "lora.dropout=1": "lora.dropout=1.0 must be at least 0 and less than 1.",
     "trainer.token_budget=0": "trainer.token_budget=0 must be greater than 0.",

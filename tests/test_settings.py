@@ -55,6 +55,14 @@ def test_every_default_is_inside_its_range(schema):
             assert entry.setting.largest is None or value <= entry.setting.largest, key
 
 
+def test_every_setting_of_a_later_group_is_a_later_setting():
+    known = catalogue(RunConfig)
+    for key, entry in known.items():
+        group = known.get(key.rpartition(".")[0])
+        if group and group.later and not group.optional:
+            assert entry.later, key
+
+
 def test_a_later_setting_says_what_was_before():
     for key, entry in catalogue(RunConfig).items():
         if entry.later and entry.in_name and not entry.optional:
@@ -142,6 +150,18 @@ def test_a_new_setting_counts_only_if_it_is_not_as_before(of_tomorrow, value, co
     assert identity._as_before("trainer.nap", value) is not counts
 
 
+def test_a_swept_former_name_is_renamed_behind_hydras_own_key(of_tomorrow):
+    names = todays(of_tomorrow)
+    assert names.override("hydra.sweeper.params.trainer.steps=1,2") == (
+        "hydra.sweeper.params.trainer.max_steps=1,2"
+    )
+
+
+def test_a_setting_cannot_move_into_a_group_that_is_no_table(of_tomorrow):
+    with pytest.raises(ConfigError, match=r"^solver.arithmetic: solver is 'mine' here"):
+        todays(of_tomorrow).tree({"trainer": {"precision": "bf16"}, "solver": "mine"})
+
+
 def test_each_former_name_is_reported_once_in_one_line(of_tomorrow):
     lines = []
     names = FormerNames(of_tomorrow, lines.append)
@@ -192,9 +212,6 @@ def test_a_file_is_read_under_todays_names(of_tomorrow):
 def test_one_setting_under_two_names_is_refused(of_tomorrow):
     with pytest.raises(ConfigError, match=r"^trainer.max_steps is set twice"):
         todays(of_tomorrow).tree({"trainer": {"steps": 1, "max_steps": 2}})
-
-
-RENAMED = setting("runs", "Folder.", in_name=False, formerly=("runs",))
 
 
 def test_a_command_takes_a_former_name_from_the_command_line_and_from_files(

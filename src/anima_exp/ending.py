@@ -54,7 +54,7 @@ def end(
     if config.evals.answers and best.metric:
         same = step == resumed_at and not best.keeps
         asked = of_run.added(Measured(), config, setup, folder.path, same_weights=same)
-        journal.evaluated(step, asked.scores, [], asked.seconds)
+        journal.evaluated(step, asked.scores, [], asked.seconds, part="answers")
         scores |= asked.scores
     return Ending(step, best, scores, last if best.keeps else {})
 
@@ -105,5 +105,5 @@ def record_of(
         metrics=setup.evals.described(ending.scores),
         best=ending.best.summary(),
         scores_last=ending.scores_last,
-        ended=ending.best.reason if ending.best.exhausted else "",
+        ended=ending.best.reason if ending.step < setup.steps else "",
     )

@@ -32,6 +32,8 @@ def with_run(arguments: Sequence[str]) -> list[str]:
     """
     given = dict(argument.partition("=")[::2] for argument in arguments if "=" in argument)
     run, adapter = (_place(given, key) for key in ("run", "adapter"))
+    if given.get("model.adapter", "null") != "null":
+        raise _not_to_use(given["model.adapter"])
     if run is None and adapter is None:
         return list(arguments)
     for key in ("adapter", "experiment") if run else ():
@@ -54,6 +56,13 @@ def with_run(arguments: Sequence[str]) -> list[str]:
     if {"model", "model.source"} & set(given):
         return arguments
     return [*adapter_base.overrides(place), *arguments]
+
+
+def _not_to_use(adapter: str) -> ConfigError:
+    return ConfigError(
+        f"model.adapter={adapter} is an adapter that a run trains further. To use one, give "
+        f"adapter={adapter}."
+    )
 
 
 def absolute(found: Record) -> dict[str, Any]:
@@ -84,6 +93,8 @@ def _check_base_folder(key: str, place: str, run: Path, settings: dict[str, Any]
 
 def check_base(config: UseConfig) -> None:
     """Raise ModelError if there is no base, or no whole one, before torch is imported."""
+    if config.model.adapter and not (config.run or config.adapter):
+        raise _not_to_use(config.model.adapter)
     if config.run and config.lora.target_modules is TargetModules.none:
         return
     model_place.check_folders(config.model)

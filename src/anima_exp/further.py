@@ -45,7 +45,7 @@ def with_adapter(arguments: Sequence[str]) -> list[str]:
         ConfigError: the user gives the same settings another value, or several adapters.
         ModelError: there is no such adapter, or one that cannot be trained further.
     """
-    given = dict(argument.partition("=")[::2] for argument in arguments if "=" in argument)
+    given = dict(a.lstrip("+").partition("=")[::2] for a in arguments if "=" in a)
     place = said(given.get(KEY, ""))
     if not place:
         return list(arguments)
@@ -79,13 +79,12 @@ def check(model: ModelConfig, lora: LoraConfig) -> None:
         return
     found = read(model.adapter)
     if lora.rank != found.rank:
-        raise _contradiction(model.adapter, f"lora.rank={lora.rank}", f"rank {found.rank}")
+        raise _in_a_file(model.adapter, f"lora.rank={lora.rank}", found)
     if lora.alpha != found.alpha:
-        raise _contradiction(model.adapter, f"lora.alpha={lora.alpha:g}", f"alpha {found.alpha:g}")
+        raise _in_a_file(model.adapter, f"lora.alpha={lora.alpha:g}", found)
     if lora.target_modules is not TargetModules.named or {*(lora.layers or ())} != {*found.layers}:
-        layers = f"the layers {', '.join(found.layers)}"
         what = f"lora.target_modules={lora.target_modules.value}"
-        raise _contradiction(model.adapter, what, layers)
+        raise _in_a_file(model.adapter, what, found)
 
 
 def read(place: str) -> Adapter:
@@ -127,6 +126,14 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def _in_a_file(place: str, given: str, found: Adapter) -> ConfigError:
+    """The command line is completed by `with_adapter`; a file that names an adapter is not."""
+    return ConfigError(
+        f"{given} contradicts {KEY}={place}. Give {KEY} on the command line, which takes these "
+        f"settings from the adapter, or write them next to it: {' '.join(found.overrides())}"
+    )
 
 
 def _contradiction(place: str, given: str, own: str) -> ConfigError:

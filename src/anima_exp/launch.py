@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import Pipe
@@ -83,9 +82,14 @@ class _Started:
 
     def hear(self) -> None:
         """Emit what it has emitted since the last look."""
-        with suppress(EOFError, OSError):  # it is gone
-            while self.events.poll():
-                emit(self.events.recv())
+        while True:
+            try:
+                if not self.events.poll():
+                    return
+                event = self.events.recv()
+            except (EOFError, OSError):  # it is gone
+                return
+            emit(event)
 
 
 def _start(settings: Path, until: int | None, rank: int, processes: int, port: int) -> _Started:

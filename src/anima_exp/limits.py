@@ -32,7 +32,7 @@ def check_limits(config: Any, *, inside: str = "") -> None:
     for key, value in numbers(config):
         setting = known[key].setting if key in known else _UNKNOWN
         key = f"{inside}{key}"
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{key}={value} must be a finite number.")
         if not setting.allows(value):
             raise ConfigError(f"{key}={value} {setting.range_text()}.")
@@ -51,10 +51,19 @@ def check_rows_seen(rows: int, *, key: str) -> None:
 
 
 def numbers(config: Any, path: str = "") -> Iterator[tuple[str, int | float]]:
-    """Every number of a config with its dotted key; those that are null are left out."""
+    """Every number of a config with its dotted key, also in tables and lists of the user's own."""
     for field in fields(config):
-        value = getattr(config, field.name)
-        if is_dataclass(value):
-            yield from numbers(value, f"{path}{field.name}.")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield f"{path}{field.name}", value
+        yield from _numbers_in(getattr(config, field.name), f"{path}{field.name}")
+
+
+def _numbers_in(value: Any, key: str) -> Iterator[tuple[str, int | float]]:
+    if is_dataclass(value):
+        yield from numbers(value, f"{key}.")
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _numbers_in(inner, f"{key}.{name}")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _numbers_in(inner, f"{key}[{number}]")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield key, value

@@ -172,6 +172,11 @@ def _unreadable(found: Mistake) -> str:
     )
 
 
+def _needless_plus(found: Mistake) -> str:
+    key = found.parts["key"]
+    return f"+{key}: the setting is there already. Write {key}=... without the plus sign."
+
+
 def _no_removal(found: Mistake) -> str:
     key = found.parts["key"]
     if key not in settings():
@@ -224,6 +229,7 @@ _ANSWERS: dict[Kind, Callable[[Mistake], str]] = {
     Kind.wrong_type: _wrong_type,
     Kind.no_removal: _no_removal,
     Kind.no_override: _no_override,
+    Kind.needless_plus: _needless_plus,
     Kind.missing: _missing,
     Kind.broken_reference: _broken_reference,
     Kind.while_composing: lambda found: _where(found) + found.parts["what"],

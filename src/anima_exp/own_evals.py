@@ -11,20 +11,12 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from anima_exp.config import BENCHMARKS, MultipleChoiceConfig, RunConfig
-from anima_exp.config.evals import FUNCTION
+from anima_exp.config import MultipleChoiceConfig, RunConfig
+from anima_exp.config.evals import FUNCTION, TAKEN
 from anima_exp.errors import ConfigError
 from anima_exp.limits import check_limits
 from anima_exp.lookup import closest
 from anima_exp.messages import explain
-
-# Names that a row of metrics.jsonl or a table of scores holds already.
-_TAKEN = (
-    *("step", "loss", "heldout_loss", "exact_match", "answers_match", "eval_seconds", "tokens"),
-    *("grad_norm", "learning_rate", "tokens_per_second", "memory_gib", "seconds", "epoch"),
-    *BENCHMARKS,
-    *(f"{name}_micro" for name in BENCHMARKS),
-)
 
 
 def with_own_evals(config: RunConfig) -> RunConfig:
@@ -58,7 +50,7 @@ def _check_name(group: str, name: str) -> None:
             f"{group}.{name}: the name of a score has letters, digits and '_', and begins with a "
             "letter. Rename it."
         )
-    if name in _TAKEN:
+    if name in TAKEN:
         raise ConfigError(
             f"{group}.{name}: the name {name} belongs to a score of every run. Rename it."
         )

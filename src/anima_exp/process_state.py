@@ -40,9 +40,10 @@ def borrowed(stop: StopRequest | None = None) -> Iterator[None]:
     """
     global _whose
     _wait_for_turn(stop)
-    _whose = threading.get_ident()
-    before = {name: os.environ.get(name) for name in _VARIABLES}
+    before: dict[str, str | None] = {}
     try:
+        _whose = threading.get_ident()
+        before = {name: os.environ.get(name) for name in _VARIABLES}
         with libraries_quiet(), _products_restored():
             yield
     finally:

@@ -4,7 +4,12 @@ from dataclasses import replace
 
 from anima_exp.config import RunConfig
 
-SCALED = ("trainer.steps", "trainer.eval_every", "data.max_train_samples")
+SCALED = (
+    "trainer.steps",
+    "trainer.eval_every",
+    "optimizer.warmup_steps",
+    "data.max_train_samples",
+)
 
 
 def times(value: int, scale: float) -> int:
@@ -33,4 +38,5 @@ def scaled(config: RunConfig) -> RunConfig:
         eval_every=small(config.trainer.eval_every),
     )
     data = replace(config.data, max_train_samples=small(samples))
-    return replace(config, trainer=trainer, data=data)
+    optimizer = replace(config.optimizer, warmup_steps=small(config.optimizer.warmup_steps))
+    return replace(config, trainer=trainer, optimizer=optimizer, data=data)

@@ -127,9 +127,12 @@ class FileConfigSource(hydra_internals.FileConfigSource):
 def renamed(found: ConfigResult, name: str) -> ConfigResult:
     """Give the settings of a file their names of today."""
     given = found.header["package"]
-    if given not in (None, "_global_", "_group_") or not isinstance(found.config, DictConfig):
+    if not isinstance(found.config, DictConfig):
         return found
-    group = "" if given == "_global_" else name.rpartition("/")[0].replace("/", ".")
+    groups = {"_global_": "", "_group_": None}
+    group = groups.get(given or "_group_", given)
+    if group is None:
+        group = name.rpartition("/")[0].replace("/", ".")
     found.config, package = todays_file(found.config, group)
     if group and not package:
         found.header["package"] = "_global_"

@@ -115,3 +115,13 @@ def test_a_published_adapter_is_found_by_its_name():
 
 def test_two_formats_are_equal_by_what_they_hold():
     assert Format("a") == Format("a")
+
+
+def test_a_format_that_leads_back_to_itself_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "looped.py").write_text(
+        "from anima_exp.data.formats import Format\n"
+        "LOOP = Format('loop', recipe=dict, asked_as='looped.LOOP')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"leads back to itself, so no prompt is found"):
+        formats.template("looped.LOOP")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from stand_in import byte_tokenizer
@@ -49,7 +50,9 @@ def tokenizer():
 
 @pytest.mark.parametrize("recipe", NAMES)
 def test_a_set_of_0_1_0_is_still_used(tokenizer, recipe):
-    assert token_key.key("f" * 64, getattr(recipes, recipe), tokenizer) == NAMES[recipe]
+    assert (
+        token_key.key("f" * 64, getattr(recipes, recipe), tokenizer, named=recipe) == NAMES[recipe]
+    )
 
 
 def test_a_shipped_recipe_that_gives_other_examples_renames_its_sets():
@@ -63,3 +66,22 @@ def test_a_shipped_recipe_that_gives_other_examples_renames_its_sets():
                 found[f"{name} {row['input']}"] = [vars(pair) for pair in pairs]
     text = json.dumps(found, sort_keys=True)
     assert hashlib.sha256(text.encode()).hexdigest() == EXAMPLES
+
+
+def test_two_recipes_that_one_function_has_made_have_two_keys(tokenizer):
+    def made(answer):
+        def recipe(row):
+            return answer
+
+        return recipe
+
+    first, second = made("a"), made("b")
+    key = token_key.key("rows", first, tokenizer, named="json.A")
+    assert key != token_key.key("rows", second, tokenizer, named="json.B")
+    assert key == token_key.key("rows", first, tokenizer, named="json.A")
+
+
+def test_an_object_may_be_a_recipe(tokenizer):
+    row = partial(dict, answer=1)
+    names = ("json.ROW", "json.OTHER")
+    assert len({token_key.key("rows", row, tokenizer, named=name) for name in names}) == 2

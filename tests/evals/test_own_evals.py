@@ -139,6 +139,32 @@ def test_a_score_that_another_evaluation_gives_is_refused(mine, compose, context
         one(compose, "heldout").scores(context, taken=["heldout_loss"])
 
 
+@pytest.mark.parametrize(
+    ("name", "part"), [("answers", "match"), ("eval", "seconds"), ("memory", "gib")]
+)
+def test_a_score_cannot_have_the_name_of_a_value_that_every_run_has(compose, context, name, part):
+    mine = custom.Custom(name, "mine.f", lambda context: {part: 1.0}, {})
+    with pytest.raises(ConfigError) as error:
+        mine.scores(context)
+    assert str(error.value) == (
+        f"evals.custom.{name}=mine.f gives the score {name}_{part}, which is the name of a value "
+        "that runs have already. Rename the evaluation or the key of its dict."
+    )
+
+
+def test_an_option_cannot_have_the_name_of_the_context():
+    def takes_any(context, **options):
+        return 1.0
+
+    with pytest.raises(ConfigError, match=r"^evals.custom.x.context: mine.f is given its Eval"):
+        custom._check_options(takes_any, {"context": 1}, "mine.f", "evals.custom.x")
+
+
+def test_an_option_that_is_not_finite_is_refused(mine, compose):
+    with pytest.raises(ConfigError, match=r"^evals.custom.x.extra=inf must be a finite number"):
+        compose("+evals.custom.x={function: my_evals.letters, extra: inf}")
+
+
 def test_a_bug_keeps_its_traceback_and_names_the_setting(mine, compose, context):
     with pytest.raises(IndexError) as error:
         one(compose, "broken").scores(context)

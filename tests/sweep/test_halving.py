@@ -191,6 +191,24 @@ def test_a_seed_that_fails_does_not_hold_up_its_setting(seeds):
     assert sorted(ends(seeds)[best]) == [0, 27, 27]
 
 
+def test_a_seed_that_ended_at_a_rung_by_itself_does_not_let_the_others_past(seeds):
+    worst = max(seeds, key=lambda cell: value(cell.config, 3)).config.optimizer.learning_rate
+    of_worst = [cell for cell in seeds if cell.config.optimizer.learning_rate == worst]
+    ended, *others = of_worst
+    ended.folder.mkdir()
+    loss = value(ended.config, 3)
+    StepLines(ended.folder / "metrics.jsonl").append(
+        {"step": 3, "heldout_loss": loss, "exact_match": -loss, "eval_seconds": 0}
+    )
+    record(ended.config, ended.folder, starts=1).save(ended.folder)
+    simulate(Halving(seeds, SweepConfig(metric="heldout_loss")))
+    furthest = {
+        cell.name: max(row["step"] for row in StepLines(cell.folder / "metrics.jsonl").rows())
+        for cell in others
+    }
+    assert set(furthest.values()) == {3}
+
+
 def test_two_cells_are_too_few_for_a_third_but_one_still_ends(cells):
     trained = simulate(Halving(cells[:2], SweepConfig()))
     assert [spans[-1][1] for spans in trained.values()].count(27) == 1

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from anima_exp.results.lines import StepLines
+from anima_exp.results.metric import metric
 from anima_exp.sweep import board as board_module
 from anima_exp.sweep.board import Board, Status
 from anima_exp.sweep.cell import Cell
@@ -79,7 +80,7 @@ def told(monkeypatch):
 
 def test_a_log_gets_a_line_for_each_thing_that_happens(cell, told):
     file = told(terminal=False)
-    with Board([cell], metric="heldout_loss") as board:
+    with Board([cell], metric=metric("heldout_loss")) as board:
         board.started(Job(cell), Place((Slot("cpu0", None, 1),)))
         lines(cell).append({"step": 20, "heldout_loss": 0.5, "eval_seconds": 0})
         progress = Progress(cell)
@@ -97,7 +98,7 @@ def test_a_terminal_too_short_for_all_shows_running_cells_first(compose, tmp_pat
     file = told(terminal=True)
     config = compose("trainer.steps=20")
     cells = [Cell(i, (), f"seed={i}", config, f"c{i}", tmp_path / f"c{i}") for i in range(40)]
-    with Board(cells, metric="heldout_loss") as board:
+    with Board(cells, metric=metric("heldout_loss")) as board:
         board.set(cells[0], Status.done)
         board.started(Job(cells[37]), Place((Slot("GPU-aaaa.0", "GPU-aaaa", 1),)))
         board.show({cells[37].name: Progress(cells[37])})

@@ -120,6 +120,37 @@ def test_a_run_that_was_killed_after_it_ended_early_only_records(compose, losses
     assert Record.load(folder).steps == 4 and curve(folder) == before
 
 
+def test_a_run_that_trained_all_its_steps_did_not_end_early(compose, losses, tmp_path):
+    config = compose(*FEW, "trainer.patience=2", "trainer.steps=6", f"folder={tmp_path}/run")
+    losses(1.0, 3.0, 4.0, 5.0)
+    run(config)
+    record = Record.load(tmp_path / "run")
+    assert (record.steps, record.ended) == (6, "")
+
+
+def test_answers_of_the_best_weights_are_measured_once_more_if_the_record_is_missing(
+    compose, losses, tmp_path, monkeypatch
+):
+    few = [one for one in FEW if not one.startswith("evals")]
+    config = compose(
+        *few, "evals=[heldout,answers]", "evals.answers.max_questions=2",
+        "evals.answers.max_new_tokens=2", "trainer.keep_best=heldout_loss", "trainer.patience=1",
+        f"folder={tmp_path}/run",
+    )  # fmt: skip
+    losses(9.0, 3.0, 4.0)
+    run(config)
+    first = Record.load(tmp_path / "run")
+    assert first.scores.keys() == {"heldout_loss", "answers_match"}
+    (tmp_path / "run" / "record.json").unlink()
+    losses()
+    run(config)
+    again = Record.load(tmp_path / "run")
+    assert (again.scores, again.scores_last) == (first.scores, first.scores_last)
+    assert again.scores_last == {"heldout_loss": 4.0}
+    rows = StepLines(tmp_path / "run" / "metrics.jsonl").rows()
+    assert sum("answers_match" in row for row in rows) == 1
+
+
 def test_all_weights_of_a_model_can_be_the_best(compose, losses, tmp_path):
     from safetensors.torch import load_file
     from torch import equal

@@ -172,3 +172,23 @@ def test_new_settings_at_their_old_values_rename_nothing(compose):
         )
     ]
     assert len({default, *others}) == 6
+
+
+@pytest.mark.parametrize(("steps", "warmup", "decay"), [(10, 0.25, 0.75), (3, 0.5, 0.5)])
+def test_warm_up_and_decay_that_fill_the_run_still_reach_the_full_rate(steps, warmup, decay):
+    stable = Schedule.warmup_stable_decay
+    settings = config(schedule=stable, warmup_ratio=warmup, decay_ratio=decay)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = make_schedule(optimizer, settings, steps=steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert max(rates) == 1.0
+
+
+def test_a_warm_up_longer_than_the_run_is_refused_where_epochs_decide_its_steps():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    with pytest.raises(ConfigError, match=r"^optimizer.warmup_steps=30 is more than the 20 steps"):
+        make_schedule(optimizer, config(warmup_steps=30), steps=20)

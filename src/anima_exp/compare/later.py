@@ -8,7 +8,7 @@ from typing import Any
 
 from anima_exp import schema_version
 from anima_exp.compare.runs import Run, Runs
-from anima_exp.config.former_names import todays
+from anima_exp.config.former_names import whole
 from anima_exp.errors import DataError
 from anima_exp.evals.scores import group
 from anima_exp.results.files import read_json
@@ -71,7 +71,7 @@ def _evaluated(run: Run) -> Run:
         try:
             result = schema_version.read(read_json(file), file, schema_version.EVALUATION)
             if result["trained"] == run.record.finished and _same_model(
-                todays(result["settings"]), run.settings
+                whole(result["settings"]), run.settings
             ):
                 found.append((result["finished"], result))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -82,7 +82,7 @@ def _evaluated(run: Run) -> Run:
     for _, result in sorted(found, key=lambda one: one[0]):
         metrics |= result.get("metrics") or {}
         for name, score in result["scores"].items():
-            asked = _asked(name, todays(result["settings"]))
+            asked = _asked(name, whole(result["settings"]))
             if how.setdefault(name, asked) != asked:
                 tell(f"{run.folder}: {name} was measured in several ways; the newest counts.")
             scores[name], how[name] = score, asked

@@ -86,7 +86,7 @@ def _pairs(overrides: Sequence[str]) -> dict[str, str]:
 def _end(run: Run, sweep: Sweep, metric: Metric) -> tuple[int | None, float | None]:
     """Return the last step of a run, or its last rung, and the score there."""
     if run.record is not None:
-        return run.record.left_at, run.scores.get(metric.name)
+        return run.record.steps, run.scores.get(metric.name)
     rungs = sweep.reached.get(run.name) or []
     last: Mapping[str, Any] = rungs[-1] if rungs else sweep.stopped.get(run.name, {})
     step, value = last.get("step"), last.get("value")

@@ -136,9 +136,10 @@ def read_run(
             record = _record(folder)
             state, settings = State.done, record.settings
             identity = _identity(folder)
+            identity = None if identity is None else todays(identity)
         elif (folder / "settings.json").is_file():
-            identity = _settings(folder)
-            settings = todays(identity)
+            identity = todays(_settings(folder))
+            settings = identity
     except (OSError, ValueError, TypeError, AttributeError) as error:
         file = RECORD if (folder / RECORD).is_file() else "settings.json"
         reason = first_line(error)

@@ -50,6 +50,14 @@ class SamplesConfig:
 
 BENCHMARKS = ("choices", "mmlu", "cmmlu", "ceval")  # the fields of EvalsConfig of this kind:
 
+# Names that a row of metrics.jsonl or a table of scores of every run may hold.
+TAKEN = (
+    *("step", "loss", "heldout_loss", "exact_match", "answers_match", "eval_seconds", "tokens"),
+    *("grad_norm", "learning_rate", "tokens_per_second", "memory_gib", "seconds", "epoch"),
+    *BENCHMARKS,
+    *(f"{name}_micro" for name in BENCHMARKS),
+)
+
 
 @dataclass
 class MultipleChoiceConfig:

@@ -66,10 +66,12 @@ class FormerNames:
         found = re.match(r"^(?P<sign>[+~]{0,2})(?P<key>[\w./]+)(?P<rest>=.*)?$", text, re.DOTALL)
         if not found:
             return text
-        key, rest = self.key(found["key"]), found["rest"] or ""
+        swept = re.match(r"hydra\.sweeper\.(params|factors)\.", found["key"])
+        before = swept[0] if swept else ""
+        key, rest = self.key(found["key"].removeprefix(before)), found["rest"] or ""
         if rest.startswith("="):
             rest = f"={self._text(key, rest[1:])}"
-        return f"{found['sign']}{key}{rest}"
+        return f"{found['sign']}{before}{key}{rest}"
 
     def settings(self, flat: Mapping[str, Any]) -> dict[str, Any]:
         """Return the flattened settings of a record under today's names."""
@@ -158,6 +160,11 @@ def _put(node: dict[Any, Any], key: str, value: Any) -> None:
         inner = node.get(name)
         if inner is None:
             inner = node[name] = {}
+        if not isinstance(inner, dict):
+            raise ConfigError(
+                f"{key}: {name} is {inner!r} here, which has no settings of its own. Set {key} in "
+                "another file or on the command line."
+            )
         node = inner
     if last in node and not (isinstance(node[last], dict) and isinstance(value, dict)):
         raise ConfigError(f"{key} is set twice, once under a former name. Keep one.")

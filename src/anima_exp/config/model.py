@@ -135,7 +135,7 @@ class QuantConfig:
     compute_dtype: Precision = setting(MISSING, "The type of matrix products with the base.")
     keep_dequantized: bool | None = setting(
         None,
-        "Keep the 4-bit weights in compute_dtype beside them, for speed; null = if memory allows.",
+        "Keep a copy of the 4-bit weights in compute_dtype, for speed; null = if memory allows.",
         in_name=False,
     )
     snapshot: bool = setting(

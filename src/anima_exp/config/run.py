@@ -23,7 +23,7 @@ class RunConfig:
     trainer: TrainerConfig = setting(TrainerConfig, "How long, how much at once, how often.")
     evals: EvalsConfig = setting(EvalsConfig, "What is measured.")
     tracking: TrackingConfig = setting(
-        TrackingConfig, "Where metrics are sent beside the run folder.", in_name=False
+        TrackingConfig, "Where metrics are sent, in addition to the run folder.", in_name=False
     )
     sweep: SweepConfig = setting(SweepConfig, "How a grid is searched.", in_name=False)
     launcher: LauncherConfig = setting(

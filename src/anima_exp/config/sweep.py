@@ -36,7 +36,7 @@ class SweepConfig:
     early_stopping: EarlyStopping = setting(
         EarlyStopping.none, "Whether losing cells end before their last step."
     )
-    reduction_factor: int = setting(3, "At each rung one cell in this many goes on.", at_least=2)
+    reduction_factor: int = setting(3, "At each rung one cell in this many continues.", at_least=2)
     rungs: int = setting(
         2,
         "Pauses before the last step: at steps / 9 and steps / 3 for a factor of 3.",

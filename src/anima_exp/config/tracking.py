@@ -27,7 +27,7 @@ class TrackingConfig:
     project: str = setting("anima_exp", "The project, or MLflow's experiment.")
     entity: str | None = setting(None, "The user or team in Weights & Biases; null = your default.")
     group: str | None = setting(None, "The group that the runs are put in.")
-    tags: list[str] = setting(list, "Tags of the run, beside those of model and data.")
+    tags: list[str] = setting(list, "Tags of the run, in addition to those of model and data.")
     tensorboard: bool = setting(
         False,
         "Whether to write TensorBoard's event files in the run folder.",

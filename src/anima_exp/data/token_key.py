@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,20 @@ _PACKAGE = Path(str(anima_exp.__file__)).parent
 _SHIPPED = "anima_exp.data.recipes"
 
 
-def key(fingerprint: str, recipe: Callable[..., Any], tokenizer: Any) -> str:
-    """Return 32 hex digits for the rows of `fingerprint`, read by `recipe` and tokenised."""
-    file = getattr(inspect.getmodule(recipe), "__file__", None)
+def key(fingerprint: str, recipe: Callable[..., Any], tokenizer: Any, *, named: str) -> str:
+    """Return 32 hex digits for the rows of `fingerprint`, read by `recipe` and tokenised.
+
+    Args:
+        named: data.recipe, which tells apart two functions that one function has made.
+    """
+    name, file = _place(recipe, named)
     shipped = file is not None and _PACKAGE in Path(file).parents
     parts = [
         str(_FORMAT),
         fingerprint,
         tokenizer.backend_tokenizer.to_str(),
         json.dumps(special_ids(tokenizer)),
-        f"{_SHIPPED if shipped else recipe.__module__}.{recipe.__qualname__}",
+        f"{_SHIPPED}.{recipe.__qualname__}" if shipped else name,
     ]
     hashes = [_sha256(part) for part in parts]
     code = [*_RECIPES]
@@ -45,6 +50,16 @@ def key(fingerprint: str, recipe: Callable[..., Any], tokenizer: Any) -> str:
         own = _sha256(Path(file).read_text(encoding="utf-8"))
         code.insert(0 if Path(file) < _PACKAGE / "data" else len(code), own)
     return hashlib.sha256(b"".join(map(bytes.fromhex, hashes + code))).hexdigest()[:32]
+
+
+def _place(recipe: Callable[..., Any], named: str) -> tuple[str, str | None]:
+    """Return the full name of a recipe and the file that it is in."""
+    name = getattr(recipe, "__qualname__", None)
+    if name and "<" not in name:
+        return f"{recipe.__module__}.{name}", getattr(inspect.getmodule(recipe), "__file__", None)
+    # A lambda, a function inside a function, or an object: only its dotted path is its own.
+    module = find_spec(named.rpartition(".")[0])
+    return named, module.origin if module else None
 
 
 def _sha256(text: str) -> str:

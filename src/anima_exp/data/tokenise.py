@@ -45,7 +45,7 @@ def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path)
         ConfigError: there is no such recipe.
     """
     recipe = formats.recipe(config.recipe)
-    place = cache / "tokens" / key(source.fingerprint, recipe, tokenizer)
+    place = cache / "tokens" / key(source.fingerprint, recipe, tokenizer, named=config.recipe)
     stop_at_bad_row = config.on_bad_row is BadRow.error
     try:
         tokens = open_tokens(place)

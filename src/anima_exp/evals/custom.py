@@ -24,7 +24,7 @@ from numbers import Real
 from typing import Any, TypeVar
 
 from anima_exp.config import RunConfig
-from anima_exp.config.evals import FUNCTION
+from anima_exp.config.evals import FUNCTION, TAKEN
 from anima_exp.errors import AnimaError, ConfigError, ModelError, TrainingError, first_line
 from anima_exp.evals.context import EvalContext, HeldoutRow, random_numbers_apart
 from anima_exp.lookup import closest, own
@@ -122,6 +122,11 @@ class Custom:
                     f"{self.key}={self.path} gives the score {name}, which another evaluation "
                     "gives already. Rename one of them."
                 )
+            if name in TAKEN:
+                raise ConfigError(
+                    f"{self.key}={self.path} gives the score {name}, which is the name of a value "
+                    "that runs have already. Rename the evaluation or the key of its dict."
+                )
             found[name] = self._number(value, f"{part}=" if part else "", at)
         first: dict[str, float] = context.world.of_each(found)[0]
         return first
@@ -217,6 +222,11 @@ def _check_options(function: Any, options: Mapping[str, Any], path: str, key: st
             known = f"It takes: {', '.join(named)}." if named else "It takes none."
             hint = f"Did you mean '{key}.{close}'?" if close else known
             raise ConfigError(f"{key}.{option}: {path} has no such option. {hint}")
+    if parameters[0].name in options:
+        raise ConfigError(
+            f"{key}.{parameters[0].name}: {path} is given its EvalContext under that name. Rename "
+            "the option."
+        )
     for name, one in named.items():
         if one.default is kinds.empty and name not in options:
             raise ConfigError(

@@ -28,6 +28,7 @@ class Kind(Enum):
     wrong_type = auto()  # value, if the text has it
     no_removal = auto()  # key
     no_override = auto()  # key
+    needless_plus = auto()  # key
     missing = auto()  # key
     broken_reference = auto()  # target
     while_composing = auto()  # what: the first line of the error inside
@@ -109,6 +110,7 @@ _PATTERNS = (
     (r"field '\w+' is not Optional|Incompatible value 'None' for field", Kind.wrong_type),
     (r"Could not delete from config\.\s*'(?P<key>[\w.]+)'", Kind.no_removal),
     (r"Error merging override ~(?P<key>[\w.]+)", Kind.no_removal),
+    (r"Could not append to config\. An item is already at '(?P<key>[\w.]+)'", Kind.needless_plus),
     (r"Could not (?:override|append to) config.*?'?(?P<key>[\w.]+)'?", Kind.no_override),
     (r"Could not override '(?P<key>[\w./-]+)'", Kind.no_override),
     (r"Key '(?P<key>[\w.]+)' (?:not in|is not in struct)", Kind.no_override),

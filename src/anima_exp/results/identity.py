@@ -101,6 +101,8 @@ def relevant(config: RunConfig) -> dict[str, Any]:
             settings[key] = content(settings[key], key, cache=paths.cache(config.cache))
     if adapter := settings.get("model.adapter"):
         settings["model.adapter"] = _adapter(adapter, cache=paths.cache(config.cache))
+    if layers := settings.get("lora.layers"):
+        settings["lora.layers"] = sorted(layers)  # their order changes nothing
     code = ["data.recipe", "data.prompt_template", "evals.answers.prompt_template"]
     for benchmark in _benchmarks(config):
         if settings.get(f"{benchmark}.path"):

@@ -11,6 +11,7 @@ from anima_exp.results.lines import StepLines
 from anima_exp.results.tracking import Tracker
 
 ACCURACIES = "accuracies.jsonl"
+PART = "part"  # of a row of metrics.jsonl: what was measured apart, after the last evaluation
 
 
 class Journal:
@@ -30,6 +31,7 @@ class Journal:
         vouched: dict[str, Any] | None = None,
     ) -> None:
         self.tracker = tracker
+        self._closed = False
         self._metrics = StepLines(folder / "metrics.jsonl")
         self._generations = StepLines(folder / "generations.jsonl")
         self._accuracies = StepLines(folder / ACCURACIES)
@@ -43,6 +45,7 @@ class Journal:
             trained = "loss" in row
             return (
                 resumed_at is not None
+                and PART not in row
                 and row["step"] <= resumed_at
                 and (trained or row["step"] < steps)
             )
@@ -96,13 +99,18 @@ class Journal:
         seconds: float,
         accuracies: Mapping[str, list[dict[str, Any]]] | None = None,
         metrics: Mapping[str, Any] | None = None,
+        *,
+        part: str | None = None,
     ) -> None:
         """One evaluation: scores, (question, answer) pairs, and by benchmark the accuracies.
 
         Args:
             metrics: descriptions by score, as of results/metric.py.
+            part: what was measured apart, at the end; a run that resumes measures it again.
         """
-        row = {"step": step, **scores, "eval_seconds": seconds}
+        row: dict[str, Any] = {"step": step, **scores, "eval_seconds": seconds}
+        if part:
+            row[PART] = part
         self._metrics.append(row)
         self.tracker.log(row)
         for question, answer in answers:
@@ -121,7 +129,9 @@ class Journal:
         self.tracker.resume(rows, [(step, self.answers(step)) for step in steps])
 
     def close(self) -> None:
-        emit(Ended())
+        if not self._closed:
+            emit(Ended())
+        self._closed = True
 
     def failed(self, *, orderly: bool) -> None:
         """The run ends before its last step; `orderly` if it is to go on later."""
@@ -168,7 +178,7 @@ class NoJournal:
     def trained(self, row: dict[str, Any]) -> None:
         pass
 
-    def evaluated(self, *_: Any) -> None:
+    def evaluated(self, *_: Any, **__: Any) -> None:
         pass
 
     def close(self) -> None:

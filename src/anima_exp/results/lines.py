@@ -57,7 +57,9 @@ class StepLines:
     def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
         """Drop every line that is not `wanted`, and one cut short by a crash."""
         kept = [row for row in self.rows() if wanted(row)]
-        kept[:1] = [schema_version.stamp(row, schema_version.LINES) for row in kept[:1]]
+        # A file of the first version stays without the number: its checkpoints know its bytes.
+        if f'"{schema_version.KEY}"'.encode() in self._bytes().partition(b"\n")[0]:
+            kept[:1] = [schema_version.stamp(row, schema_version.LINES) for row in kept[:1]]
         if self.path.exists():
             text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
             with writing(self.path.parent):

@@ -38,6 +38,7 @@ class Halving:
         self._groups = [tuple(cell.name for cell in group) for group in by_setting(cells)]
         self._group_of = {name: group for group in self._groups for name in group}
         self._promoted: Counter[Setting] = Counter()  # the rung that it was let past in this start
+        self._furthest: dict[str, int] = {}  # the last step that each has logged
         self._values: dict[str, list[float]] = {c.name: self._read(c) for c in cells}
         self._done = {cell.name for cell in cells if cell.state is State.done}
         self._busy: set[str] = set()  # running, or in another process's hands
@@ -165,10 +166,14 @@ class Halving:
     def _past(self, group: Setting, level: int) -> bool:
         """Whether a seed was let past the rung: then all are."""
         return self._promoted[group] >= level or any(
-            len(values) > level or (len(values) == level and name in self._done)
+            len(values) > level or (len(values) == level and self._done_beyond(name, level))
             for name in group
             for values in [self._values[name]]
         )
+
+    def _done_beyond(self, name: str, level: int) -> bool:
+        # A run that trainer.patience has ended at the rung was not let past it.
+        return name in self._done and self._furthest[name] > self._rungs[name][level - 1]
 
     def _scores(self, group: Setting, level: int) -> list[float]:
         return [self._values[n][level - 1] for n in group if len(self._values[n]) >= level]
@@ -188,6 +193,7 @@ class Halving:
         found: list[float] = []
         values = cell.measured(self._settings.metric)
         furthest = max((row["step"] for row in cell.logged()), default=0)
+        self._furthest[cell.name] = furthest
         last = 0
         for step in self._rungs[cell.name]:
             here = [value for at, value in values if last < at <= step]

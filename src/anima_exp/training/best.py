@@ -21,7 +21,7 @@ import torch
 
 from anima_exp import json_text, schema_version
 from anima_exp.config import TrainerConfig
-from anima_exp.errors import ConfigError
+from anima_exp.errors import ConfigError, RunError
 from anima_exp.results.files import publish_folder, remove_folder, writing
 from anima_exp.results.metric import metric
 from anima_exp.training import tensors
@@ -137,16 +137,26 @@ def take_back(checkpoint: Path) -> None:
     if tensors.files(checkpoint, _WEIGHTS):
         draft = checkpoint.parent / _DRAFT
         shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir()
-        _copy(checkpoint, draft)
-        publish_folder(draft, kept)
+        with writing(checkpoint.parent):
+            draft.mkdir()
+            _copy(checkpoint, draft)
+            publish_folder(draft, kept)
 
 
 def load_weights(model: Any, checkpoints: Path) -> None:
-    """Let `model` have the best weights."""
-    stored = tensors.load(checkpoints / FOLDER, _WEIGHTS)
+    """Let `model` have the best weights.
+
+    Raises:
+        RunError: they are not there.
+    """
+    stored, wanted = tensors.load(checkpoints / FOLDER, _WEIGHTS), dict(_learnt(model))
+    if missing := [name for name in wanted if name not in stored]:
+        raise RunError(
+            f"{checkpoints / FOLDER} does not hold the best weights: {missing[0]} is missing. "
+            "Give this run another folder=... to train it anew."
+        )
     with torch.no_grad():
-        for name, one in _learnt(model):
+        for name, one in wanted.items():
             one.copy_(stored[name])
 
 

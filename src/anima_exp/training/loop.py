@@ -182,12 +182,14 @@ class Loop:
 
     def _log(self, norm: float, rate: float) -> None:
         seen = min(self.done * self.config.trainer.batch_size, len(self.order))
+        # With fp16 the gradient of a step that the scaler skips has no norm.
+        norms = {"grad_norm": norm} if math.isfinite(norm) else {}
         self.log(
             {
                 "step": self.done,
                 "epoch": seen / len(self.rows),
                 **self.meter.drain(),
-                "grad_norm": norm,
+                **norms,
                 "learning_rate": rate,
                 "memory_gib": peak_memory_gib(),
             }
