@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from anima_exp import further
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.experiment import run
+from anima_exp.finished import with_run
 from anima_exp.results import identity
 from anima_exp.results.record import Record
 
@@ -142,3 +143,12 @@ def test_a_fresh_adapter_may_name_its_layers(compose, tmp_path):
         compose("lora.target_modules=named")
     with pytest.raises(ConfigError, match=r"^lora.layers=\['q_proj'\] does nothing with"):
         compose("lora.layers=[q_proj]")
+
+
+def test_an_adapter_to_train_further_is_not_one_to_use():
+    with pytest.raises(ConfigError) as error:
+        with_run(["model.adapter=some/adapter"])
+    assert str(error.value) == (
+        "model.adapter=some/adapter is an adapter that a run trains further. To use one, give "
+        "adapter=some/adapter."
+    )

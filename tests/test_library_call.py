@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from anima_exp import events, process_state
-from anima_exp.errors import RunError, Stopped
+from anima_exp.errors import Paused, RunError, Stopped
 from anima_exp.experiment import run
 from anima_exp.results.record import Record
 from anima_exp.stop_request import StopRequest
@@ -94,6 +94,13 @@ def test_a_listener_hears_the_whole_run_in_order_and_nothing_is_printed(config, 
     (only,) = again
     assert isinstance(only, events.AlreadyDone) and only.record == kept
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_run_that_pauses_says_once_that_its_steps_have_ended(config, silent):
+    heard = []
+    with pytest.raises(Paused):
+        run(config("pausing"), until=1, listen=heard.append)
+    assert [type(event).__name__ for event in heard].count("Ended") == 1
 
 
 def test_a_stop_from_another_thread_ends_a_run_in_a_thread_with_a_checkpoint(config, silent):

@@ -125,3 +125,33 @@ def test_the_old_adapter_is_measured_as_then_on_the_old_token_ids(old):
 
 # The SHA-256 of the tiny tokenizer as tokenizers 0.23 writes it. Others may write other text.
 TOKENIZER = "a5fdf7b6491205873196cffa7a28063187e6528a625b308d39b20f5fda99ee58"
+
+
+def test_after_a_renamed_setting_the_old_cells_are_still_three(old, monkeypatch):
+    """Of a schema in which lora.rank is called lora.r."""
+    from dataclasses import MISSING, field, fields, make_dataclass
+
+    from anima_exp.config import LoraConfig, RunConfig, former_names
+    from anima_exp.config.setting import setting
+    from anima_exp.results import identity
+
+    def rebuilt(schema, **changed):
+        def again(one):
+            how = "default" if one.default is not MISSING else "default_factory"
+            return field(**{how: getattr(one, how)}, metadata=one.metadata)
+
+        kept = [(f.name, f.type, again(f)) for f in fields(schema) if f.name not in changed]
+        return make_dataclass(schema.__name__, [*kept, *(v for v in changed.values() if v)])
+
+    renamed = setting(64, "Rank.", formerly=("rank",))
+    lora = rebuilt(LoraConfig, rank=None, r=("r", int, renamed))
+    schema = rebuilt(RunConfig, lora=("lora", lora, setting(lora, "The adapter.")))
+    for module in (former_names, identity):
+        monkeypatch.setattr(module, "RunConfig", schema)
+    for module in ("cells", "settings"):
+        monkeypatch.setattr(f"anima_exp.compare.{module}.RunConfig", schema)
+    before = {2.1608, 2.1624, 2.1685}
+    found = build(load([Path("sweep_runs")]))
+    assert found.keys == ["lora.r"]
+    assert {round(row.score.mean, 4) for row in found.rows} == before
+    assert [row.score.n for row in found.rows] == [2, 2, 2]

@@ -28,3 +28,14 @@ def test_text_keeps_its_line_separators(tmp_path):
     file = lines(tmp_path)
     file.append({"step": 1, "response": "a\u2028b\nc"})
     assert file.rows() == [{"step": 1, "response": "a\u2028b\nc"}]
+
+
+def test_a_file_of_the_first_version_keeps_its_bytes_when_its_lines_are_kept(tmp_path):
+    """A checkpoint of that version knows them by their hash."""
+    lines = StepLines(tmp_path / "metrics.jsonl")
+    lines.path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n')
+    mark = lines.vouch()
+    lines.keep(lambda row: True)
+    assert lines.intact(mark)
+    lines.append({"step": 3, "loss": 0.5})
+    assert lines.intact(mark)
