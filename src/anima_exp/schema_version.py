@@ -17,7 +17,7 @@ from anima_exp.errors import NewerFile
 
 KEY = "schema_version"
 
-# The newest version of each file. Whoever changes the form of one raises its number and adds a
+# The newest version of each file. A change of the form raises the number and adds a
 # migration where the file is read.
 RECORD = 1  # record.json
 SETTINGS = 1  # settings.json and inputs.json

@@ -1,8 +1,8 @@
 """Settings under the names of earlier versions -> under today's.
 
-A renamed setting keeps its earlier names in its description (config/setting.py). Whoever reads
-settings that a user or an earlier version wrote passes them through here: the command line, YAML
-files, sweeps, records. Each old name is reported once.
+A renamed setting keeps its earlier names in its description (config/setting.py). All settings that
+a user or an earlier version wrote pass through here: the command line, YAML files, sweeps, records.
+Each old name is reported once.
 """
 
 import re

@@ -1,8 +1,8 @@
 """The training loop: batches in the planned order, one optimizer step each, and what is due after.
 
-Of several processes that share a run each goes through this loop with every batch whole: step.py
-computes a share of it and sums the gradients. So all take the same optimizer steps, checkpoints
-are those of one process, and a run resumes with any number of them.
+If several processes share a run, each one executes this loop and receives every batch in full.
+step.py computes this process's share and sums the gradients. So all processes take the same
+optimizer steps, a checkpoint looks like that of one process, and a run resumes with any number.
 """
 
 import math

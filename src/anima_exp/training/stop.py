@@ -10,7 +10,7 @@ from anima_exp.stop_request import StopRequest, name
 class StopAfterStep:
     """`with stop: ...`, `stop.wanted()` after each step; `stop.received` is who requested it, or 0.
 
-    Of several processes all stop after the same step, whichever was requested to.
+    All processes of a run stop after the same step, even if only one received the request.
     """
 
     def __init__(self, world: World, request: StopRequest) -> None:
