@@ -15,6 +15,7 @@ LAYERS = [
         "cpu_memory",
         "json_text",
         "limits",
+        "log_level",
         "parallel",
         "paths",
         "same",

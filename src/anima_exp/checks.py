@@ -29,6 +29,20 @@ def check(config: RunConfig) -> None:
         _answering(config, "")
 
 
+def check_warmup(optimizer: OptimizerConfig, steps: int, named: str) -> None:
+    """Raise ConfigError if the warm-up is longer than a run of `steps` optimizer steps.
+
+    Args:
+        named: the steps as the message calls them.
+    """
+    warmup = optimizer.warmup_steps or 0
+    if warmup > steps:
+        raise ConfigError(
+            f"optimizer.warmup_steps={warmup} is more than {named}: the rate would never reach "
+            "optimizer.learning_rate. Lower optimizer.warmup_steps."
+        )
+
+
 def check_length(config: RunConfig) -> None:
     """Raise ConfigError unless the settings say how long to train."""
     trainer = config.trainer
@@ -129,12 +143,9 @@ def _schedule(config: RunConfig) -> None:
             f"{optimizer.warmup_steps} contradict: set optimizer.warmup_ratio=0 or "
             "optimizer.warmup_steps=null."
         )
+    if trainer.steps is not None:
+        check_warmup(optimizer, trainer.steps, f"trainer.steps={trainer.steps}")
     warmup = optimizer.warmup_steps or 0
-    if trainer.steps is not None and warmup > trainer.steps:
-        raise ConfigError(
-            f"optimizer.warmup_steps={warmup} is more than trainer.steps={trainer.steps}: the rate "
-            "would never reach optimizer.learning_rate. Lower optimizer.warmup_steps."
-        )
     schedule = optimizer.schedule
     if schedule is Schedule.constant_with_warmup and not (optimizer.warmup_ratio or warmup):
         raise ConfigError(

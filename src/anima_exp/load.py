@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anima_exp import paths
+from anima_exp.checks import check_warmup
 from anima_exp.config import RunConfig
 from anima_exp.data.prepare import Prepared, prepare
 from anima_exp.evals.measure import Evals, check_positions, prepare_evals
@@ -71,6 +72,8 @@ def load(config: RunConfig, world: World = ALONE) -> Setup:
     overhead = provenance.memory_in_use_gib()
     seen = rows_in_all(config.trainer, len(data.train))
     check_rows_seen(seen, key=f"trainer.epochs={config.trainer.epochs}")
+    steps = optimizer_steps(config.trainer, len(data.train))
+    check_warmup(config.optimizer, steps, f"the {steps} steps of the run")
     order = row_order(
         data.train.lengths,
         rows=seen,
@@ -94,7 +97,7 @@ def load(config: RunConfig, world: World = ALONE) -> Setup:
         dropout=loaded.dropout,
         parameters=loaded.parameters,
         order=order,
-        steps=optimizer_steps(config.trainer, len(data.train)),
+        steps=steps,
         execution=loaded.execution,
         evaluators=replace(world, lockstep=loaded.execution.sharded),
         overhead_gib=overhead,

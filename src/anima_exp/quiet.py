@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from anima_exp.libraries.bitsandbytes_internals import CAST_LOGGER
+from anima_exp.log_level import log_level
 
 
 def quiet_libraries() -> None:
@@ -26,11 +27,6 @@ def quiet_libraries() -> None:
 @contextmanager
 def libraries_quiet() -> Iterator[None]:
     """The same inside; afterwards filters and log levels are as before."""
-    logger = logging.getLogger(CAST_LOGGER)
-    level = logger.level
-    with warnings.catch_warnings():
-        try:
-            quiet_libraries()
-            yield
-        finally:
-            logger.setLevel(level)
+    with warnings.catch_warnings(), log_level(CAST_LOGGER):
+        quiet_libraries()
+        yield

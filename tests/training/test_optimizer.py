@@ -9,6 +9,7 @@ from small_models import small
 
 from anima_exp.config import OptimizerConfig, OptimizerName, Schedule
 from anima_exp.errors import ConfigError
+from anima_exp.load import load
 from anima_exp.results import identity
 from anima_exp.training.optimizer import make_optimizer, make_schedule
 
@@ -188,7 +189,7 @@ def test_warm_up_and_decay_that_fill_the_run_still_reach_the_full_rate(steps, wa
     assert max(rates) == 1.0
 
 
-def test_a_warm_up_longer_than_the_run_is_refused_where_epochs_decide_its_steps():
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+def test_a_warm_up_longer_than_the_run_is_refused_where_epochs_decide_its_steps(compose):
+    few = ("trainer.steps=null", "trainer.epochs=1", "data.rows=80", "trainer.batch_size=4")
     with pytest.raises(ConfigError, match=r"^optimizer.warmup_steps=30 is more than the 20 steps"):
-        make_schedule(optimizer, config(warmup_steps=30), steps=20)
+        load(compose(*few, "optimizer.warmup_steps=30", "evals=[]"))

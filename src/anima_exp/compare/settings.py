@@ -11,7 +11,7 @@ from anima_exp import json_text
 from anima_exp.compare.runs import Run
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import catalogue
-from anima_exp.config.former_names import FormerNames
+from anima_exp.config.former_names import of_runs
 from anima_exp.errors import ConfigError
 from anima_exp.lookup import closest
 
@@ -61,7 +61,7 @@ def full_name(name: str, known: Collection[str], *, option: str) -> str:
 
     A group stands for the setting that says which of its files was chosen: `lora`, `quant`.
     """
-    name = FormerNames(RunConfig).key(name)
+    name = of_runs().key(name)
     if name in known:
         return name
     for last in _CHOICES:

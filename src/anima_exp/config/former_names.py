@@ -177,8 +177,18 @@ def _put(node: dict[Any, Any], key: str, value: Any) -> None:
 
 def todays(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a run's record under today's names, without a line about it."""
-    names = FormerNames(RunConfig)
+    names = of_runs()
     return names.settings(flat) if names.any else dict(flat)
+
+
+def of_runs() -> FormerNames:
+    """Return the earlier names of a run's settings, which reports nothing."""
+    return _silent(RunConfig)
+
+
+@cache
+def _silent(schema: type) -> FormerNames:
+    return FormerNames(schema)
 
 
 def whole(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from anima_exp.log_level import log_level
+
 if TYPE_CHECKING:
     import torch
 
@@ -40,7 +42,7 @@ def import_bitsandbytes() -> None:
     says, and has no gradient (keep_cpu_4bit_trainable).
     """
     if "bitsandbytes" not in sys.modules:
-        with _missing("kernels"), _silent("bitsandbytes.backends.cpu.ops"):
+        with _missing("kernels"), log_level("bitsandbytes.backends.cpu.ops", logging.CRITICAL):
             import_module("bitsandbytes")
 
 
@@ -215,14 +217,3 @@ def _missing(name: str) -> Iterator[None]:
     finally:
         del sys.modules[name]
         sys.modules.update(modules)
-
-
-@contextmanager
-def _silent(name: str) -> Iterator[None]:
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from anima_exp.config import OptimizerConfig, OptimizerName, Schedule
-from anima_exp.errors import ConfigError
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes, new_exceptions
 
 _NEVER_DECAYED = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)")
@@ -54,11 +53,6 @@ def make_schedule(
     warmup = config.warmup_steps
     if warmup is None:
         warmup = math.ceil(config.warmup_ratio * steps)
-    if warmup > steps:
-        raise ConfigError(
-            f"optimizer.warmup_steps={warmup} is more than the {steps} steps of the run: the rate "
-            "would never reach optimizer.learning_rate. Lower optimizer.warmup_steps."
-        )
     kind, floor = config.schedule.value, config.min_learning_rate_ratio
     settings: dict[str, Any] = {}
     if config.schedule is Schedule.constant and warmup:

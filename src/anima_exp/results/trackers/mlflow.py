@@ -9,13 +9,14 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from anima_exp.addresses import without_password
 from anima_exp.config import RunConfig
+from anima_exp.log_level import log_level
 from anima_exp.paths import expanded
 from anima_exp.results.files import write_text
 from anima_exp.results.trackers.base import Held, Pairs, Row, TrackedRun, without_secrets
@@ -175,13 +176,6 @@ def _parameter(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> AbstractContextManager[None]:
     """Silence MLflow's lines about the tables of a new database."""
-    logger = logging.getLogger("mlflow.store.db")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    return log_level("mlflow.store.db", logging.WARNING)

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from anima_exp.log_level import log_level
 from anima_exp.results.trackers.base import Pairs, Row, TrackedRun
 
 FOLDER = "tensorboard"
@@ -79,14 +80,9 @@ class TensorBoard:
         """Return the steps of the texts of earlier starts, which `purge_step` does not hide."""
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-        logger = logging.getLogger("tensorboard")
-        level = logger.level
-        logger.setLevel(logging.ERROR)  # it would tell of each start before
-        try:
+        with log_level("tensorboard", logging.ERROR):  # it would tell of each start before
             found = EventAccumulator(str(self._folder), size_guidance={"tensors": 0})
             found.Reload()
-        finally:
-            logger.setLevel(level)
         tag = f"{_TEXTS}/text_summary"
         known = tag in found.Tags()["tensors"]
         return {event.step for event in found.Tensors(tag)} if known else set()
