@@ -45,9 +45,7 @@ def build(site, folder):
     libraries = {}
     for name, sources in SOURCES.items():
         soname = WITHOUT_VERSION.get(name) or soname_of(name, imported)
-        text = "".join(
-            (HERE / "driver" / f"{source}.cpp").read_text("utf-8") for source in sources
-        )
+        text = "".join((HERE / "driver" / f"{source}.cpp").read_text("utf-8") for source in sources)
         stubs = sorted(
             one
             for one in {*symbols_of(name, soname, imported), *LOOKED_UP.get(name, ())}
@@ -61,7 +59,7 @@ def build(site, folder):
         tag = "HOLLOW" if name in WITHOUT_VERSION else soname
         version_file.write_text(f"{tag} {{ global: *; }};\n", "utf-8")
         run(
-            *"g++ -std=c++17 -O1 -shared -fPIC -w".split(), *include, f"-I{HERE / 'driver'}",
+            "g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-w", *include, f"-I{HERE / 'driver'}",
             f"-Wl,-soname,{soname}", f"-Wl,--version-script={version_file}",
             *(HERE / "driver" / f"{source}.cpp" for source in sources), stub_file,
             *([libraries["cudart"]] if libraries else []), "-ldl", "-o", folder / soname,
