@@ -156,7 +156,8 @@ class Loop:
     def _optimizer_step(self, batch: list[Row]) -> tuple[float, float]:
         """Learn from one batch; return the norm of its gradient, and the learning rate."""
         optimizer = self.config.optimizer
-        self.model.train()
+        if not self.model.training:  # setting it walks over all modules
+            self.model.train()
         loss_here = self.step(batch, number=self.done)
         if self.step.out_of_memory:
             self.meter.token_limit = self.step.budget
