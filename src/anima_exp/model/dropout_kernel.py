@@ -1,5 +1,7 @@
 """The mask of model/dropout.py on a GPU: hash, comparison and zeros in one kernel of Triton."""
 
+from contextlib import nullcontext
+
 import torch
 import triton  # type: ignore[import-not-found, import-untyped, unused-ignore]
 import triton.language as tl  # type: ignore[import-not-found, import-untyped, unused-ignore]
@@ -23,7 +25,8 @@ def drop(x: Tensor, keys: Tensor, layer: int, threshold: int, out: Tensor) -> Te
         return out
     grid = (tokens, triton.cdiv(width, 2 * _PAIRS))
     # A kernel runs on the current GPU; with a device map x can be on another.
-    with torch.cuda.device(x.device):
+    here = not x.is_cuda or x.device.index == torch.cuda.current_device()
+    with nullcontext() if here else torch.cuda.device(x.device):
         _drop[grid](
             x, keys, out, width, layer, threshold - RESOLUTION // 2,
             COLUMN=COLUMN, FIRST=FIRST, SECOND=SECOND, PAIRS=_PAIRS,

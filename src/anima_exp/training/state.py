@@ -75,14 +75,38 @@ def restore(
     values = optimizer.state_dict()
     for group, rate in zip(values["param_groups"], state.learning_rates, strict=True):
         group["lr"] = rate
-    values["state"] = state.optimizer
     if has_own_states(optimizer):
+        values["state"] = {key: _of_bitsandbytes(one) for key, one in state.optimizer.items()}
         load_into_pages(optimizer, values)
     else:
+        values["state"] = {key: _of_torch(one) for key, one in state.optimizer.items()}
         optimizer.load_state_dict(values)
     schedule.last_epoch = state.schedule
     if state.scaler:
         scaler.load_state_dict(state.scaler)
+
+
+# A checkpoint may come from a machine where the same settings took the other library's AdamW.
+_OF_TORCH = {"exp_avg": "state1", "exp_avg_sq": "state2"}  # to bitsandbytes' names, both in fp32
+
+
+def _of_bitsandbytes(states: dict[str, Any]) -> dict[str, Any]:
+    """The states of one weight under bitsandbytes' names."""
+    if "exp_avg" not in states:
+        return states
+    return {_OF_TORCH.get(name, name): one for name, one in states.items()} | {
+        "step": int(states["step"])
+    }
+
+
+def _of_torch(states: dict[str, Any]) -> dict[str, Any]:
+    """The states of one weight under torch's names."""
+    if "state1" not in states:
+        return states
+    names = {theirs: ours for ours, theirs in _OF_TORCH.items()}
+    return {names.get(name, name): one for name, one in states.items()} | {
+        "step": torch.tensor(float(states["step"]))
+    }
 
 
 def save(folder: Path, state: State, numbers: RandomState) -> None:
