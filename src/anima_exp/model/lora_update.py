@@ -23,7 +23,7 @@ from anima_exp.libraries.peft_internals import (
     update_of,
     variant_of,
 )
-from anima_exp.model.dequantized import weight_of
+from anima_exp.model.dequantized import add_input_gradient
 from anima_exp.model.dropout import Mask, TokenKeys, kept_share, layer_key
 from anima_exp.model.lora_weights import cast
 
@@ -147,7 +147,7 @@ def _gradients(ctx: Any, d_found: Tensor) -> tuple[Tensor | None, Tensor, Tensor
         d_x = d_narrow @ a
         if mask is not None:
             d_x = mask.apply_(d_x)
-        d_x.addmm_(d_found, weight_of(_FROZEN[ctx.frozen], x.dtype))
+        add_input_gradient(d_x, d_found, _FROZEN[ctx.frozen])
     return d_x, d_a, d_b
 
 

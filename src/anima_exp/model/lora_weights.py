@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from anima_exp.libraries.peft_internals import lora_layers, plain_adapter, update_of
+from anima_exp.libraries.torch_internals import copy_all
 
 
 def lora_weights(model: Any) -> list[Tensor]:
@@ -51,6 +52,6 @@ def _copies(weights: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
         room = torch.empty(sum(sizes), dtype=dtype, device=device)
         flat = torch.split(room, sizes)
         parts = [part.view(weight.shape) for part, weight in zip(flat, here, strict=True)]
-        torch._foreach_copy_(parts, here)
+        copy_all(parts, here)
         found |= {weight.data_ptr(): part for weight, part in zip(here, parts, strict=True)}
     return [found[weight.data_ptr()] for weight in weights]

@@ -87,7 +87,7 @@ def make_schedule(
 def _on_gpus(groups: list[dict[str, Any]]) -> bool:
     """Whether all weights are on GPUs, in fp32: torch keeps states in the type of the weight."""
     weights = [weight for group in groups for weight in group["params"]]
-    return all(one.is_cuda and one.dtype is torch.float32 for one in weights)
+    return bool(weights) and all(one.is_cuda and one.dtype is torch.float32 for one in weights)
 
 
 def _groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:

@@ -18,7 +18,12 @@ import torch
 from torch import Tensor
 
 from anima_exp import json_text, schema_version
-from anima_exp.libraries.bitsandbytes_internals import has_own_states, load_into_pages
+from anima_exp.libraries.bitsandbytes_internals import (
+    has_own_states,
+    load_into_pages,
+    own_names,
+    torchs_names,
+)
 from anima_exp.training import manifest
 from anima_exp.training import tensors as tensor_files
 
@@ -76,37 +81,14 @@ def restore(
     for group, rate in zip(values["param_groups"], state.learning_rates, strict=True):
         group["lr"] = rate
     if has_own_states(optimizer):
-        values["state"] = {key: _of_bitsandbytes(one) for key, one in state.optimizer.items()}
+        values["state"] = {key: own_names(one) for key, one in state.optimizer.items()}
         load_into_pages(optimizer, values)
     else:
-        values["state"] = {key: _of_torch(one) for key, one in state.optimizer.items()}
+        values["state"] = {key: torchs_names(one) for key, one in state.optimizer.items()}
         optimizer.load_state_dict(values)
     schedule.last_epoch = state.schedule
     if state.scaler:
         scaler.load_state_dict(state.scaler)
-
-
-# A checkpoint may come from a machine where the same settings took the other library's AdamW.
-_OF_TORCH = {"exp_avg": "state1", "exp_avg_sq": "state2"}  # to bitsandbytes' names, both in fp32
-
-
-def _of_bitsandbytes(states: dict[str, Any]) -> dict[str, Any]:
-    """The states of one weight under bitsandbytes' names."""
-    if "exp_avg" not in states:
-        return states
-    return {_OF_TORCH.get(name, name): one for name, one in states.items()} | {
-        "step": int(states["step"])
-    }
-
-
-def _of_torch(states: dict[str, Any]) -> dict[str, Any]:
-    """The states of one weight under torch's names."""
-    if "state1" not in states:
-        return states
-    names = {theirs: ours for ours, theirs in _OF_TORCH.items()}
-    return {names.get(name, name): one for name, one in states.items()} | {
-        "step": torch.tensor(float(states["step"]))
-    }
 
 
 def save(folder: Path, state: State, numbers: RandomState) -> None:
