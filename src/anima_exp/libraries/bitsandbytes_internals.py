@@ -229,10 +229,13 @@ def torchs_names(states: dict[str, Any]) -> dict[str, Any]:
     """The same for torch's optimizer."""
     import torch
 
-    if "state1" not in (states := states | states.get(_WRAPPED, {})):
+    states = states | states.get(_WRAPPED, {})
+    if "state1" not in states:
         return states
     names = {own: torchs for torchs, own in _AVERAGES.items()}
-    found = {names.get(name, name): one for name, one in states.items() if name != _WRAPPED}
+    found: dict[str, Any] = {
+        names.get(name, name): one for name, one in states.items() if name != _WRAPPED
+    }
     found["step"] = torch.tensor(float(states["step"]))
     return found
 
