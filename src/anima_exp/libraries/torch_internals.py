@@ -5,6 +5,8 @@ break; tests/contracts/test_torch.py checks those that need no GPU.
 """
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +56,36 @@ def lost_gpu_in_fork() -> bool:
     import torch
 
     return bool(torch.cuda._is_in_bad_fork())
+
+
+@contextmanager
+def integers_can_be_sharded() -> Iterator[None]:
+    """Let `fully_shard` split frozen integer weights, which it cannot before torch 2.12.
+
+    `FSDPParam._init_sharded_param` makes the parameter of a shard with `requires_grad=True` there
+    and copies the flag of the whole weight afterwards. An integer tensor refuses the first step.
+    So the module's `nn` is replaced inside, by one whose Parameter asks the tensor's type first.
+    Where torch passes the flag itself, this changes nothing.
+    """
+    from torch import nn
+    from torch.distributed.fsdp._fully_shard import _fsdp_param
+
+    def parameter(data: Any, requires_grad: bool = True) -> Any:
+        learns = requires_grad and (data.is_floating_point() or data.is_complex())
+        return nn.Parameter(data, requires_grad=learns)
+
+    class Modules:
+        Parameter = staticmethod(parameter)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(nn, name)
+
+    before = _fsdp_param.nn
+    setattr(_fsdp_param, "nn", Modules())  # noqa: B010 - mypy
+    try:
+        yield
+    finally:
+        setattr(_fsdp_param, "nn", before)  # noqa: B010 - mypy
 
 
 def is_dropout(module: Any) -> bool:
