@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def integers_can_be_sharded() -> Iterator[None]:
     Where torch passes the flag itself, this changes nothing.
     """
     from torch import nn
-    from torch.distributed.fsdp._fully_shard import _fsdp_param
+    from torch.distributed.fsdp._fully_shard import _fsdp_param as module
 
     def parameter(data: Any, requires_grad: bool = True) -> Any:
         learns = requires_grad and (data.is_floating_point() or data.is_complex())
@@ -80,12 +81,13 @@ def integers_can_be_sharded() -> Iterator[None]:
         def __getattr__(self, name: str) -> Any:
             return getattr(nn, name)
 
-    before = _fsdp_param.nn
-    setattr(_fsdp_param, "nn", Modules())  # noqa: B010 - mypy
+    changed: Any = module
+    before = changed.nn
+    changed.nn = Modules()
     try:
         yield
     finally:
-        setattr(_fsdp_param, "nn", before)  # noqa: B010 - mypy
+        changed.nn = before
 
 
 def is_dropout(module: Any) -> bool:
@@ -108,6 +110,16 @@ def varlen_options() -> frozenset[str]:
     return frozenset(inspect.signature(varlen_attn).parameters)
 
 
+def repeats_kv_heads() -> bool:
+    """Whether attention in 16 bits on a GPU repeats keys and values for each head of a query.
+
+    It does where torch has no `varlen_attn`, before release 2.10: rows are computed one by one
+    there. torch is not imported for it, and no parameter of `varlen_attn` is looked at.
+    """
+    major, minor, *_ = version("torch").split(".")
+    return (int(major), int(minor)) < (2, 10)
+
+
 def variable_length_attention(
     query: "Tensor",
     key: "Tensor",
@@ -120,6 +132,10 @@ def variable_length_attention(
     """Compute torch's FlashAttention over rows of different lengths, on a GPU: `varlen_attn`.
 
     `query` [1, heads, T, D], `key` and `value` [1, kv heads, T, D] -> [1, T, heads, D].
+
+    Several heads of a query may share one of keys and values. The kernel takes that by itself in
+    every release: its host code asks only that one number divides the other, and sums the
+    gradients of a group. Since torch 2.12 the Python function asks for `enable_gqa`.
     """
     from torch.nn.attention.varlen import varlen_attn
 
@@ -132,8 +148,6 @@ def variable_length_attention(
         how["is_causal"] = True
     if groups > 1 and "enable_gqa" in known:
         how["enable_gqa"] = True
-    elif groups > 1:
-        key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
     if scaling is not None and "scale" in known:
         how["scale"] = scaling
     elif scaling is not None:
