@@ -26,7 +26,10 @@ def liger_wanted(wanted: bool | None, *, gpu: bool) -> bool:
         return False
     problem = triton_problem()
     if problem and wanted:
-        raise ModelError(f"trainer.liger=true cannot run: {problem}. Or leave it at null.")
+        raise ModelError(
+            f"trainer.liger=true needs Triton, which cannot run here: {problem}. "
+            "Or leave trainer.liger at null."
+        )
     if problem:
         say(f"base     liger-kernel's kernels are not used: {problem}")
     return problem is None

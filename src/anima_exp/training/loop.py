@@ -94,7 +94,6 @@ class Loop:
             in_step=in_step,
         )
         set_seed(config.seed)
-        _use_tf32()
         model.config.use_cache = False
 
     def train(self, resume: Path | None, stop: StopAfterStep, *, until: int | None) -> None:
@@ -269,9 +268,3 @@ def check_step(step: int, loss: float, *, norm: float | None, labels: bool) -> N
     raise TrainingError(
         f"Step {step}: no trained weight has a gradient: the adapter is cut off from the loss."
     )
-
-
-def _use_tf32() -> None:
-    """Let products of fp32 numbers be TF32 on GPUs that have it, as qlora.py."""
-    if torch.cuda.is_available() and torch.cuda.get_device_capability()[0] >= 8:
-        setattr(torch.backends, "fp32_precision", "tf32")  # noqa: B010 - mypy
