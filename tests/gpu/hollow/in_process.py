@@ -5,6 +5,7 @@
 A line of JSON on stdout for each case: name, seconds, and the reason why it failed, if it did.
 """
 
+import gc
 import json
 import os
 import shutil
@@ -98,11 +99,18 @@ def _train(case, runs):
             except Paused as pause:
                 print(pause)
             print("--- the same command again")
+            _free()
         run(config)
-    torch.cuda.empty_cache()
+    _free()
     if warnings:
         return f"it warns: {warnings[0]}"
     return _unlike(Record.load(folder), case)
+
+
+def _free():
+    """Give back the memory of a run, as the end of its process would."""
+    gc.collect()  # a training loop and its step refer to each other
+    torch.cuda.empty_cache()
 
 
 def _unlike(record, case):
