@@ -89,6 +89,11 @@ def test_a_log_with_a_traceback_or_a_warning_is_a_failure(hollow, log, found):
     assert hollow("log_check").complaint(log) == found
 
 
+def test_other_complaints_are_counted_and_one_that_is_repeated_is_not(hollow):
+    log = "a: UserWarning: x\na: UserWarning: x\n[W a.cpp:1] y\nop z could not be imported\n"
+    assert hollow("log_check").complaint(log) == "a: UserWarning: x (and 2 others)"
+
+
 def test_a_log_without_an_expected_text_is_a_failure(hollow):
     missing = hollow("log_check").missing
     assert missing("base kept in x", ("kept in",)) == ""

@@ -16,19 +16,20 @@ LONGEST = 200
 
 
 def complaint(log):
-    """Return the first line of `log` that holds a complaint, shortened; empty if none does.
+    """Return the first complaint in `log`, and how many other ones follow; empty without any."""
+    found = list(dict.fromkeys(_complaints(log.splitlines())))
+    others = f" (and {len(found) - 1} others)" if len(found) > 1 else ""
+    return f"{found[0]}{others}" if found else ""
 
-    Of a traceback, the last line of the error is returned, as it says what happened.
-    """
-    lines = log.splitlines()
+
+def _complaints(lines):
     for number, line in enumerate(lines):
         if not _COMPLAINT.search(line):
             continue
-        if line.startswith("Traceback"):
+        if line.startswith("Traceback"):  # the line of the error says what happened
             ends = (one for one in lines[number + 1 :] if one and not one[0].isspace())
             line = next(ends, line)
-        return line.strip()[:LONGEST]
-    return ""
+        yield line.strip()[:LONGEST]
 
 
 def missing(log, texts):
