@@ -37,6 +37,8 @@ def main():
         counts.setdefault("step", {})[name] = with_whole(step["counts"])
         if arguments.kernels:
             _print_kernels(step["kernels"])
+            for where, count in step["waits"].items():
+                print(f"{count:6} waits: {where}")
         if not arguments.set:
             counts.setdefault("decode", {})[name] = _count("decode", name, arguments)["counts"]
     print(markdown(counts), "\n")
@@ -48,7 +50,11 @@ def _arguments():
     parser.add_argument("models", nargs="*", default=MODELS, metavar="|".join(MODELS))
     parser.add_argument("--driver", type=Path, required=True, help="what build_driver.py wrote")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="other settings")
-    parser.add_argument("--kernels", action="store_true", help="list the kernels of each phase")
+    parser.add_argument(
+        "--kernels",
+        action="store_true",
+        help="and the lines that wait",
+    )
     parser.add_argument("--write", action="store_true", help="keep these counts in counts.json")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args()

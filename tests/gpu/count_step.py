@@ -96,7 +96,7 @@ def count_step(name, counter, *settings):
     anima_exp.load_model.load_base = lambda *_, precision, **__: random_base(
         name, device=device(), dtype=DTYPES[precision]
     )
-    order = np.arange(BATCH)
+    order, waits = np.arange(BATCH), Tally()
     loaded = load_model(
         config,
         largest_share(rows, order, BATCH),
@@ -109,7 +109,10 @@ def count_step(name, counter, *settings):
     def begin(step):
         phases.enter("forward and loss")
         phases.counting = step == WARM_STEPS
+        if phases.counting:
+            counter.watch_waits()
         if step > WARM_STEPS:
+            waits.update(counter.waits)
             raise _Counted
 
     with tempfile.TemporaryDirectory() as folder, _watched(phases, loaded.model):
@@ -140,7 +143,7 @@ def count_step(name, counter, *settings):
         f"{name}: {BATCH} rows, {tokens} tokens, {loaded.execution}; "
         f"allocated {peak:.2f} GiB, reserved {reserved:.2f} GiB"
     )
-    return {"about": about, "counts": phases.counts, "kernels": phases.kernels}
+    return {"about": about, "counts": phases.counts, "kernels": phases.kernels, "waits": waits}
 
 
 @contextlib.contextmanager

@@ -8,7 +8,9 @@ import ctypes
 import json
 import os
 import sys
+from collections import Counter as Tally
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
@@ -82,9 +84,32 @@ class Counter:
         runtime = next(one for one in os.environ["LD_PRELOAD"].split() if "libcudart" in one)
         self.library = ctypes.CDLL(runtime)
         self.library.hollow_report.restype = ctypes.c_char_p
+        self.waits: Tally[str] = Tally()  # why and where, since watch_waits
+        self._callback: Any = None  # the library keeps a pointer to it
+
+    def watch_waits(self) -> None:
+        """Note from now on which Python lines make the host wait for the GPU."""
+
+        @ctypes.CFUNCTYPE(None, ctypes.c_char_p)
+        def waited(why: bytes) -> None:
+            self.waits[f"{why.decode()} at {' < '.join(_own_lines(sys._getframe(1)))}"] += 1
+
+        self._callback = waited
+        self.library.hollow_on_wait(waited)
 
     def take(self) -> dict[str, Any]:
         """Return the counts since the last call, and begin again at 0."""
         found: dict[str, Any] = json.loads(self.library.hollow_report())
         self.library.hollow_reset()
         return found
+
+
+def _own_lines(frame: FrameType | None) -> list[str]:
+    """Return the innermost lines of the package that led to `frame`."""
+    lines = []
+    while frame is not None:
+        _, found, path = frame.f_code.co_filename.partition("anima_exp/")
+        if found:
+            lines.append(f"{path}:{frame.f_lineno}")
+        frame = frame.f_back
+    return lines[:3]
