@@ -121,6 +121,7 @@ def count_step(name, counter, *settings):
             config=config,
             keys=loaded.dropout,
             token_budget=loaded.execution.token_budget,
+            paged=loaded.execution.paged,
             world=ALONE,
             in_step=False,
             folder=Path(folder),
