@@ -60,9 +60,8 @@ def test_an_operation_of_ours_has_its_own_name():
     layer = torch.nn.Linear(3, 2)
     number = lora_update._number(layer)
     with Watch(), torch.no_grad():
-        lora_update._lora_linear(
-            torch.ones(1, 3), torch.ones(1, 3), torch.ones(2, 1), None, number, 1.0, 0.0, 0
-        )
+        a, b = torch.ones(1, 3), torch.ones(2, 1)
+        lora_update._lora_linear(torch.ones(1, 3), a, b, a, b, None, number, 1.0, 0.0, 0)
     assert "lora_linear" in names
 
 

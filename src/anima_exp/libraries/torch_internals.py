@@ -155,3 +155,13 @@ def variable_length_attention(
     q, k, v = (one[0].transpose(0, 1).contiguous() for one in (query, key, value))
     found: Any = varlen_attn(q, k, v, starts, starts, longest, longest, **how)
     return found[None]  # type: ignore[no-any-return]
+
+
+def copy_all(targets: "list[Tensor]", sources: "list[Tensor]") -> None:
+    """Copy tensors, and cast them, by a few kernels for all: `torch._foreach_copy_`.
+
+    Without it each tensor would take a kernel of its own.
+    """
+    import torch
+
+    torch._foreach_copy_(targets, sources)

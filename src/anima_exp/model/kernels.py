@@ -35,6 +35,12 @@ def liger_wanted(wanted: bool | None, *, gpu: bool) -> bool:
     return problem is None
 
 
+def say_if_dropout_is_slow() -> None:
+    """One line where a GPU computes the masks of dropout without the kernel of our own."""
+    if problem := triton_problem():
+        say(f"base     dropout takes ten kernels a layer instead of one: {problem}")
+
+
 def use_liger(model: Any) -> None:
     """Norms, SwiGLU and rotary positions each in one kernel; the loss stays ours (loss.py).
 
