@@ -6,6 +6,7 @@ break; tests/contracts/test_torch.py checks those that need no GPU.
 
 import inspect
 from functools import cache
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -74,6 +75,16 @@ def varlen_options() -> frozenset[str]:
     except ImportError:
         return frozenset()
     return frozenset(inspect.signature(varlen_attn).parameters)
+
+
+def repeats_kv_heads() -> bool:
+    """Whether attention in 16 bits on a GPU repeats keys and values for each head of a query.
+
+    It does where torch has no `varlen_attn`, before release 2.10: rows are computed one by one
+    there. torch is not imported for it, and no parameter of `varlen_attn` is looked at.
+    """
+    major, minor, *_ = version("torch").split(".")
+    return (int(major), int(minor)) < (2, 10)
 
 
 def variable_length_attention(

@@ -10,10 +10,10 @@ from anima_exp.config import Recompute, RunConfig, TargetModules
 from anima_exp.plan.cards import MIDDLING, Card
 from anima_exp.plan.memory import GIB, Memory, Needs, Rows, in_4_bits
 from anima_exp.plan.shape import Shape
-from anima_exp.plan.step_time import Work, step_time
+from anima_exp.plan.step_time import StepTime, Work, step_time
 
-# Estimated times that differ by less say nothing: then the larger token budget is taken, which
-# depends less on the time to launch kernels.
+# Estimated times that differ by less say nothing. Then the processor's time decides, as it is the
+# least certain part of the estimate.
 _ALIKE = 0.02
 # Time on a CPU, in forward passes of one token through the same weights. Assumptions; only their
 # order matters, which decides between settings that all fit. For a GPU see step_time.py.
@@ -144,11 +144,9 @@ def fastest(
             if (budget := _largest(device, recompute, keep, paged)) is not None
         ]
         if fitting:
-            least, _ = min(time for time, *_ in fitting)
-            alike = least * (1 + _ALIKE if needs.gpu else 1)
-            _, budget, recompute, keep = min(
-                (way for way in fitting if way[0][0] <= alike), key=lambda way: way[0][::-1]
-            )
+            least = min(time.total for time, *_ in fitting)
+            alike = [way for way in fitting if way[0].total <= least * (1 + _ALIKE)]
+            _, budget, recompute, keep = min(alike if needs.gpu else fitting, key=_preferred)
             peak = device.peak(budget, recompute, keep, paged=False)
             found = min(peak, device.available) / GIB
             told = config.trainer.token_budget or budget
@@ -164,6 +162,11 @@ def fastest(
 def needed(found: Memory, unused: float) -> float:
     """Bytes that a device must have free for it; see Needs.unused."""
     return found.peak + unused * found.passing
+
+
+def _preferred(way: tuple[StepTime, int, Recompute, bool]) -> tuple[float, float, int]:
+    step, budget, *_ = way
+    return step.host, step.total, -budget
 
 
 def _ways(config: RunConfig, placement: Placement) -> Iterator[tuple[Recompute, bool]]:
@@ -198,14 +201,15 @@ def _largest(device: Device, recompute: Recompute, keep: bool, paged: bool) -> i
 
 def time_of_batch(
     needs: Needs, budget: int, recompute: Recompute, keep: bool, card: Card = MIDDLING
-) -> tuple[float, int]:
-    """Of the largest batch; then the budget, the larger the better."""
+) -> StepTime:
+    """Estimate the time of the largest batch: on a GPU in seconds."""
     rows = needs.rows
     tokens = max(rows.batch_tokens, rows.longest)
     if not needs.gpu:
-        return _time_on_cpu(needs, tokens, budget, recompute, keep), -budget
+        time = _time_on_cpu(needs, tokens, budget, recompute, keep)
+        return StepTime(device=time, host=0.0, end=0.0)
     work = Work(tokens, tokens / needs.config.trainer.batch_size, rows.batch_labels / tokens)
-    step = step_time(
+    return step_time(
         needs.shape,
         needs.config,
         work,
@@ -216,7 +220,6 @@ def time_of_batch(
         sharded=needs.shards > 1,
         processes=needs.shards,
     )
-    return step.total, -budget
 
 
 def _time_on_cpu(needs: Needs, tokens: int, budget: int, recompute: Recompute, keep: bool) -> float:
