@@ -24,7 +24,8 @@ GB = 10**9
 # What torch reserves and no tensor takes, as a share of what grows with the tokens. Measured with
 # torch's allocator and rows of 40 to 1,024 tokens, from 7B on 24 GB to 65B on 141 GB: in pieces of
 # memory that grow 1 to 8 %, and at most 3 % more than predicted (19 % of the little that grows with
-# full recomputation, and less than predicted); in pieces of a fixed size 8 to 17 %, where a reserve of 5 % was too little for most of these runs. On a CPU it is an assumption.
+# full recomputation, and less than predicted). In pieces of a fixed size it was 8 to 17 %, where a
+# reserve of 5 % was too little for most of these runs. On a CPU it is an assumption.
 UNUSED = 0.05
 UNUSED_IF_FIXED = 0.15
 # Blocks of a sharded base that lie whole on a card at once: the one that is computed, the next one
