@@ -175,6 +175,16 @@ def test_a_paged_optimizer_pages_tensors_of_100_000_numbers():
     assert "p.numel() < 1e5" in inspect.getsource(bitsandbytes.optim.optimizer.Optimizer8bit)
 
 
+def test_what_is_paged_carries_a_mark():
+    """It needs a GPU, so its source is read."""
+    assert ".is_paged = True" in inspect.getsource(bitsandbytes.functional.get_paged)
+    parameter = torch.nn.Parameter(torch.ones(5000))
+    optimizer = bitsandbytes.optim.AdamW([parameter])
+    parameter.grad = torch.ones(5000)
+    optimizer.step()
+    assert internals.paged_bytes(optimizer) == {}
+
+
 def test_an_optimizer_loads_states_without_moving_them_and_names_them_state1_and_state2():
     parameter = torch.nn.Parameter(torch.ones(5000))
     optimizer = bitsandbytes.optim.AdamW8bit([parameter])
