@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
-from anima_exp.libraries.peft_internals import base_layer, lora_layers, update_of
+from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes, rounded_to_4_bits
+from anima_exp.libraries.peft_internals import lora_layers, update_of
 from anima_exp.model import lora_update
-from anima_exp.model.dequantized import keep_dequantized, weight_of
+from anima_exp.model.dequantized import keep_dequantized
 from anima_exp.model.dropout import kept_share, layer_key, token_keys
 from check import dropout
 from check.rows import Row, Rows
@@ -65,7 +65,8 @@ def compared(case: Case, device: str) -> Row:
     (name, layer), *_ = lora_layers(model)
     a, b, scaling = update_of(layer, "default")
     torch.manual_seed(1)
-    nn.init.normal_(b, std=0.1)
+    for one in (a, b):  # drawn by the CPU, also where the GPU computes nothing
+        one.data.copy_(torch.randn(one.shape) / 10)
     cpu = torch.device("cpu")
     token = token_keys(0, 3, [0, 1], [TOKENS - 77, 77], cpu)
     keys.now = token.to(device)
@@ -76,7 +77,7 @@ def compared(case: Case, device: str) -> Row:
         result = model(here)
     result.backward(gradient.to(device))
 
-    frozen = weight_of(base_layer(layer), torch.float32).detach().cpu()
+    frozen = _frozen(case)
     right = [one.detach().float().cpu().clone().requires_grad_() for one in (x, a, b)]
     seen = right[0]
     if case.dropout:
@@ -93,12 +94,27 @@ def compared(case: Case, device: str) -> Row:
     }
 
 
+def _weight() -> Tensor:
+    torch.manual_seed(0)
+    return torch.randn(OUT, WIDTH) / WIDTH**0.5
+
+
+def _frozen(case: Case) -> Tensor:
+    """[out, in] of the base as the CPU rounds it, in fp32."""
+    weight = _weight()
+    if case.quant == "nf4":
+        return rounded_to_4_bits(weight, "nf4", torch.device("cpu"), double_quant=True).float()
+    if case.quant == "int8":
+        largest = weight.half().float().abs().amax(dim=1, keepdim=True) / 127
+        return (weight.half().float() / largest).round() * largest
+    return weight.to(case.dtype).float()
+
+
 def _adapted(case: Case, device: str) -> Any:
     from bitsandbytes.nn import Int8Params, Linear4bit, Linear8bitLt, Params4bit
     from peft import LoraConfig, get_peft_model
 
-    torch.manual_seed(0)
-    weight = torch.randn(OUT, WIDTH) / WIDTH**0.5
+    weight = _weight()
     linear: Any
     if case.quant == "nf4":
         linear = Linear4bit(WIDTH, OUT, bias=False, compute_dtype=case.dtype, quant_type="nf4")

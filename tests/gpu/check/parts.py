@@ -14,7 +14,6 @@ from check.rows import PART, Rows
 
 LOG = "log.txt"
 HERE = Path(__file__).resolve().parent
-_TOO_LITTLE = 15  # seconds: a part that cannot even import its libraries is not begun
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,13 @@ Command = Callable[[Part], Sequence[str]]
 
 
 def run_parts(
-    parts: Sequence[Part], command: Command, *, out: Path, seconds: float, patience: float = 1.0
+    parts: Sequence[Part],
+    command: Command,
+    *,
+    out: Path,
+    seconds: float,
+    patience: float = 1.0,
+    least: float = 15,
 ) -> None:
     """Run `parts` one after the other. One that fails or hangs does not stop the others.
 
@@ -51,13 +56,14 @@ def run_parts(
         out: the folder of rows and log.
         seconds: for all of them.
         patience: a factor of each part's limit, for slow machines.
+        least: seconds; a part that could not even import its libraries is not begun.
     """
     out.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
     for part in parts:
         left = seconds - (time.monotonic() - begun)
         rows = Rows(out, part.name)
-        if left < min(_TOO_LITTLE, seconds):
+        if left < least:
             rows.add(PART, state="left out", why=f"{max(left, 0):.0f} of {seconds:.0f} s were left")
             continue
         limit = part.limit_seconds * patience

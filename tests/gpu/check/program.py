@@ -38,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"anima_exp: {NO_GPU}")
         return 2
     if options.part:
+        from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
+
+        import_bitsandbytes()  # before anything else does
         work = Path(options.work)
         for name in MODULES[options.part]:
             import_module(f"check.{name}").measure(Rows(out, options.part), work)

@@ -28,7 +28,8 @@ def written(rows: list[Row], *, rehearsal: bool = False) -> tuple[str, bool]:
 def _verdict(judged: list[Judged], *, rehearsal: bool) -> str:
     count = {state: [one for one in judged if one.state is state] for state in State}
     if count[State.wrong]:
-        line = f"**{len(count[State.wrong])} things are wrong.**"
+        many = len(count[State.wrong])
+        line = f"**{many} {'thing is' if many == 1 else 'things are'} wrong.**"
     elif rehearsal:
         line = "**The rehearsal ran to its end. No number was computed, so none was judged.**"
     elif count[State.right]:
@@ -38,7 +39,7 @@ def _verdict(judged: list[Judged], *, rehearsal: bool) -> str:
     lines = [line]
     for state in (State.wrong, State.slow, State.missing, State.right, State.hollow):
         if count[state]:
-            lines.append(f"{state.value.capitalize()} ({len(count[state])}):\n")
+            lines.append(f"{state.value[0].upper()}{state.value[1:]} ({len(count[state])}):\n")
             lines[-1] += "\n".join(f"\n- {one.text}" for one in count[state]).replace("\n\n", "\n")
     return "\n\n".join(lines)
 

@@ -21,7 +21,7 @@ class Rows:
     def __init__(self, out: Path, part: str) -> None:
         self.file, self.part = out / FILE, part
 
-    def add(self, name: str, **values: Any) -> None:
+    def add(self, name: str, /, **values: Any) -> None:
         """Write one row and wait until the disk has it."""
         line = json.dumps({"part": self.part, "row": name, **values}, default=str)
         # One write: a row of a process that is killed meanwhile is whole or absent.

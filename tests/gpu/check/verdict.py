@@ -1,7 +1,9 @@
 """Rows and what is expected of them: what is right, what is wrong, and what was not measured."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import mean
 from typing import Any
 
 from check.expected import EXPECTED, Expected
@@ -101,16 +103,15 @@ def _of_values(expected: Expected, rows: list[Row], *, rehearsal: bool) -> list[
 def derived(rows: list[Row]) -> list[Row]:
     """Return the rows with what only several of them together say."""
     runs = {(row["part"], row["run"]): row for row in rows if row["row"] == "run"}
-    ours = [row for row in rows if row["row"] == "training"]
     theirs = [row for row in rows if row["row"] == "trl" and "tokens_a_second" in row]
     found = []
     for row in rows:
         row = dict(row)
         if row["row"] == "run":
             _compare(row, runs.get((row["part"], row["compared_with"]), {}))
-        if row in ours and row.get("predicted_gib") and row.get("allocated_gib"):
+        if row["row"] == "training" and row.get("predicted_gib") and row.get("allocated_gib"):
             row["peak_of_predicted"] = row["allocated_gib"] / row["predicted_gib"]
-        if row in ours or row["row"] == "training":
+        if row["row"] == "training":
             _beside_trl(row, theirs)
         found.append(row)
     return found
@@ -120,13 +121,19 @@ def _compare(row: Row, other: Row) -> None:
     here, there = row.get("losses"), other.get("losses")
     if here and there:
         alike = len(here) == len(there)
-        apart = [abs(a - b) / abs(b) if b else abs(a) for a, b in zip(here, there, strict=False)]
-        row["loss_apart"] = max(apart) if alike else float("inf")
+        steps = [_apart(*pair) for pair in zip(here, there, strict=False)]
+        row["first_apart"] = steps[0]  # before anything was learned: rounding alone
+        row["step_apart"] = max(steps)
+        row["loss_apart"] = _apart(mean(here), mean(there)) if alike else math.inf
     before, after = row.get("heldout_before"), row.get("heldout_after")
     if before is not None and after is not None:
         row["heldout_gain"] = before - after
     if other.get("paged_bytes"):
         row["paged_share"] = (row.get("paged_bytes") or 0) / other["paged_bytes"]
+
+
+def _apart(one: float, other: float) -> float:
+    return abs(one - other) / abs(other) if other else abs(one)
 
 
 def _beside_trl(row: Row, theirs: list[Row]) -> None:
