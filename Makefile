@@ -4,7 +4,7 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help reference demo story test contracts test-ray check lint types format tiny-base bench bench-gpu bench-processes bench-base bench-choice bench-compare bench-data bench-start bench-sweep clean
+.PHONY: help reference demo story test contracts test-ray check lint types format tiny-base bench bench-gpu gpu-check gpu-check-rehearsal bench-processes bench-base bench-choice bench-compare bench-data bench-start bench-sweep clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | column -t -s '|'
@@ -60,8 +60,14 @@ tiny-base: $(VENV)/.installed  ## pre-train the embedded tiny base again (an hou
 bench: $(VENV)/.bench  ## tokens a second: ours, TRL's SFTTrainer, the original's way (FOLDER=..., TOKENIZER=...)
 	$(PY) tests/benchmarks/training_speed.py $(FOLDER) $(TOKENIZER) $(if $(PRECISION),--precision $(PRECISION))
 
-bench-gpu: $(VENV)/.bench  ## the same at LLaMA's true shapes, 7B to 65B, random weights, on this GPU
-	$(PY) tests/benchmarks/gpu_speed.py --trl
+bench-gpu: $(VENV)/.gpu  ## the same at LLaMA's true shapes, 7B to 65B, random weights, on this GPU
+	$(PY) tests/gpu/check --parts machine speed trl large
+
+gpu-check: $(VENV)/.gpu  ## is everything right on this GPU, and how fast is it? (PARTS="machine kernels", OUT=folder)
+	$(PY) tests/gpu/check $(if $(PARTS),--parts $(PARTS))
+
+gpu-check-rehearsal: $(HOLLOW)  ## the same on a GPU that computes nothing: does every line run?
+	$(HOLLOW_PY) tests/gpu/check/rehearse.py $(HOLLOW)/driver $(if $(PARTS),--parts $(PARTS))
 
 bench-processes: $(VENV)/.installed  ## tokens a second of two processes that share a batch, against one
 	$(PY) tests/benchmarks/several_processes.py
@@ -90,6 +96,10 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.bench: $(VENV)/.installed
 	$(PY) -m pip install --quiet --editable '.[dev,bench]'
+	@touch $@
+
+$(VENV)/.gpu: $(VENV)/.bench
+	$(PY) -m pip install --quiet --editable '.[dev,bench,gpu]'
 	@touch $@
 
 bench-sweep: $(VENV)/.installed  ## what a cell of a sweep costs beside its steps, and planning a large grid

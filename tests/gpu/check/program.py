@@ -37,11 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not _has_gpu():
         print(f"anima_exp: {NO_GPU}")
         return 2
-    if options.part:
+    if options.part or options.training:
         from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
 
         import_bitsandbytes()  # before anything else does
-        work = Path(options.work)
+        work = Path(options.work or out / "work")
+        if options.training:
+            return _training(out, work, *options.training)
         for name in MODULES[options.part]:
             import_module(f"check.{name}").measure(Rows(out, options.part), work)
         return 0
@@ -56,6 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             patience=options.patience,
         )
     return _report(out, [out / FILE], rehearsal=options.rehearsal)
+
+
+def _training(out: Path, work: Path, shape: str, lengths: str, *settings: str) -> int:
+    from check import speed
+
+    out.mkdir(parents=True, exist_ok=True)
+    speed.training(Rows(out, "speed"), work, shape, lengths, settings, kernels=True)
+    return 0
 
 
 def _report(out: Path, files: Sequence[Path], *, rehearsal: bool) -> int:
@@ -94,5 +104,11 @@ def _parser() -> argparse.ArgumentParser:
         help="the GPU computes nothing (tests/gpu/hollow): judge no number",
     )
     add("--report", nargs="+", metavar="ROWS", help="measure nothing: report these rows")
+    add(
+        "--training",
+        nargs="+",
+        metavar="VALUE",
+        help="measure one setting alone: SHAPE LENGTHS key=value ..., as 7b 512 lora.dropout=0",
+    )
     add("--part", choices=names, help=argparse.SUPPRESS)  # one part, in this process
     return parser
