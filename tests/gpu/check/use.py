@@ -21,7 +21,11 @@ def measure(rows: Rows, work: Path) -> None:
     if not (run / "record.json").exists():
         train(run, [*TINY, "trainer.precision=bf16"])
     for name, settings in {
-        "generate": ("temperature=0", "prompt=从桃子、芒果、柠檬、葡萄、苹果中取出第三个。"),
+        "generate": (
+            "temperature=0",
+            "max_new_tokens=32",
+            "prompt=从桃子、芒果、柠檬、葡萄、苹果中取出第三个。",
+        ),
         "evaluate": ("evals=[heldout,choices]",),
         "merge": (f"out={work / 'runs' / 'merged'}",),
     }.items():
