@@ -126,6 +126,17 @@ def test_an_8bit_parameter_holds_integers_and_the_largest_number_of_each_row(in_
     assert torch.allclose(in_8_bits.weight.SCB, weight().abs().amax(dim=1), rtol=1e-2)
 
 
+def test_an_8bit_weight_is_its_integer_times_its_rows_maximum_over_127(in_8_bits):
+    assert internals.LARGEST_INTEGER == 127
+    integers, maxima = internals.integers_and_maxima(in_8_bits)
+    assert integers.abs().amax(dim=1).tolist() == [127] * OUTPUTS
+    step = maxima[:, None] / 127
+    assert ((integers * step - weight()).abs() <= 0.51 * step).all()
+    in_8_bits(torch.randn(3, INPUTS))  # which moves them to the layer's state
+    assert internals.integers_and_maxima(in_8_bits)[0] is integers
+    assert internals.integers_and_maxima(torch.nn.Linear(2, 2)) is None
+
+
 def test_an_8bit_layer_moves_its_numbers_to_its_state_at_the_first_pass(in_8_bits):
     before = internals.dequantised_weight(in_8_bits)
     assert (before - weight()).norm() < 0.02 * weight().norm()

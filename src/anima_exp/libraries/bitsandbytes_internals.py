@@ -25,6 +25,8 @@ STATES_A_CONSTANT = 256
 # Of 4-bit weights: one constant for so many, and for so many constants if these are packed anew.
 WEIGHTS_A_CONSTANT = 64
 CONSTANTS_A_CONSTANT = 256
+# Of 8-bit weights: the integer that stands for the largest weight of a row.
+LARGEST_INTEGER = 127
 # The operation of torch that multiplies by 4-bit weights. Under another name selective activation
 # checkpointing computes it twice.
 PRODUCT_IN_4_BITS = "gemm_4bit"
@@ -107,24 +109,34 @@ def block_maxima(parameter: Any) -> "torch.Tensor | None":
 def dequantised_weight(layer: Any) -> "torch.Tensor | None":
     """Return [out, in] of a 4-bit or 8-bit layer as numbers; None for any other layer.
 
-    It uses `quant_state` of a Linear4bit's weight, and of a Linear8bitLt the rows of integers CB
-    and each row's largest number SCB, which move from its weight to `layer.state` at the first
-    forward pass. Another meaning of them gives wrong gradients.
+    It uses `quant_state` of a Linear4bit's weight.
     """
-    weight, kind = layer.weight, type(layer).__name__
-    if kind == "Linear4bit":
+    weight = layer.weight
+    if type(layer).__name__ == "Linear4bit":
         from bitsandbytes.functional import dequantize_4bit
 
         # A sharded weight, put together again (model/sharded.py), comes without its constants.
         state = getattr(weight, "quant_state", None) or layer.quant_state
         found: torch.Tensor = dequantize_4bit(weight.data, state)
         return found
-    if kind == "Linear8bitLt":
-        state = layer.state
-        integers, largest = (weight.CB, weight.SCB) if state.CB is None else (state.CB, state.SCB)
-        rows: torch.Tensor = integers * (largest / 127)[:, None]
+    if (stored := integers_and_maxima(layer)) is not None:
+        integers, largest = stored
+        rows: torch.Tensor = integers * (largest / LARGEST_INTEGER)[:, None]
         return rows
     return None
+
+
+def integers_and_maxima(layer: Any) -> "tuple[torch.Tensor, torch.Tensor] | None":
+    """Return an 8-bit layer's integers [out, in] and each row's maximum [out]; None for others.
+
+    A weight is its integer times its row's maximum / LARGEST_INTEGER. They are CB and SCB of a
+    Linear8bitLt's weight, which move to `layer.state` at the first forward pass. Another meaning
+    of them gives wrong gradients.
+    """
+    if type(layer).__name__ != "Linear8bitLt":
+        return None
+    holder = layer.weight if layer.state.CB is None else layer.state
+    return holder.CB, holder.SCB
 
 
 def rounded_to_4_bits(
@@ -194,6 +206,38 @@ def load_into_pages(optimizer: Any, values: dict[str, Any]) -> None:
                 loaded = found[name]
                 found[name] = optimizer.get_state_buffer(parameter, dtype=loaded.dtype)
                 found[name].copy_(loaded)
+
+
+# The averages of AdamW in 32 bits, by torch's names: the numbers are the same. `state_dict` puts
+# bitsandbytes' own into a table below this name.
+_AVERAGES = {"exp_avg": "state1", "exp_avg_sq": "state2"}
+_WRAPPED = "__bnb_optimizer_quant_state__"
+
+
+def own_names(states: dict[str, Any]) -> dict[str, Any]:
+    """Return a weight's states of AdamW, of torch's optimizer or of bitsandbytes', for the latter.
+
+    A checkpoint may come from a machine where the same settings use the other optimizer.
+    """
+    if "exp_avg" not in states:
+        return states
+    found = {_AVERAGES.get(name, name): one for name, one in states.items()}
+    return found | {"step": int(states["step"])}
+
+
+def torchs_names(states: dict[str, Any]) -> dict[str, Any]:
+    """The same for torch's optimizer."""
+    import torch
+
+    states = states | states.get(_WRAPPED, {})
+    if "state1" not in states:
+        return states
+    names = {own: torchs for torchs, own in _AVERAGES.items()}
+    found: dict[str, Any] = {
+        names.get(name, name): one for name, one in states.items() if name != _WRAPPED
+    }
+    found["step"] = torch.tensor(float(states["step"]))
+    return found
 
 
 def new_exceptions() -> Any:

@@ -11,7 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from anima_exp.libraries.bitsandbytes_internals import dequantised_weight, is_4bit_layer
+from anima_exp.libraries.bitsandbytes_internals import (
+    LARGEST_INTEGER,
+    dequantised_weight,
+    integers_and_maxima,
+    is_4bit_layer,
+)
 from anima_exp.libraries.transformers_internals import is_conv1d
 
 
@@ -37,6 +42,41 @@ def weight_of(layer: Any, dtype: torch.dtype) -> Tensor:
         return quantised.to(dtype)
     weight: Tensor = layer.weight.T if is_conv1d(layer) else layer.weight
     return weight.to(dtype)
+
+
+def add_input_gradient(d_x: Tensor | None, d_out: Tensor, layer: Any) -> Tensor:
+    """Return `d_x` + `d_out` @ W of a frozen linear layer; `d_x` is changed in place.
+
+    Args:
+        d_x: [T, in], or None for zeros.
+        d_out: [T, out], the gradient of the layer's result, in the type to multiply in.
+        layer: the frozen layer, however its weight is stored.
+    """
+    stored = integers_and_maxima(layer)
+    if stored is None:
+        weight = weight_of(layer, d_out.dtype)
+    else:
+        # The rows' factors go to the gradient: a matrix in fp32 would be written and read for
+        # nothing, 11 bytes moved for each weight instead of 3.
+        integers, maxima = stored
+        row_factors, unit = _row_factors(layer, maxima)
+        weight = integers * unit.to(d_out.dtype)
+        d_out = torch.mul(d_out, row_factors, out=torch.empty_like(d_out))
+    return d_out @ weight if d_x is None else d_x.addmm_(d_out, weight)
+
+
+def _row_factors(layer: Any, maxima: Tensor) -> tuple[Tensor, Tensor]:
+    """Each row's factor [out], at most 1, and a power of two []: W = factor * (integer * power).
+
+    The power of two makes no rounding error, and it keeps the scaled gradient within the range of
+    fp16. The layer keeps both, as they are the same in every pass.
+    """
+    kept = getattr(layer, "row_factors", None)
+    if kept is None or kept[0] is not maxima:
+        _, exponent = torch.frexp(maxima.max() / LARGEST_INTEGER)
+        unit = torch.ldexp(torch.ones_like(maxima[0]), exponent)
+        kept = layer.row_factors = (maxima, maxima / (LARGEST_INTEGER * unit), unit)
+    return kept[1], kept[2]
 
 
 def _forward(layer: Any, x: Tensor) -> Tensor:
