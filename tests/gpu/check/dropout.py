@@ -31,19 +31,23 @@ def measure(rows: Rows, work: Path, device: str = "cuda") -> None:
 
 
 def mask(x: torch.Tensor, keys: torch.Tensor, layer: int, share: float) -> torch.Tensor:
-    """Return `x` with zeros as a training step puts them."""
-    return dropout.dropped(x, keys, layer, share)[0]
+    """Return a copy of `x` with zeros as a training step puts them."""
+    return dropout.Mask(keys, layer, share).of(x)
 
 
 def dropped(x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     return mask(x, keys, LAYER, SHARE)
 
 
+def in_place(x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    """Return the same, written over a copy of `x`, as the backward pass does it."""
+    return dropout.Mask(keys, LAYER, SHARE).apply_(x.clone())
+
+
 def eager(x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     """Return the same by torch's own operations on the device of `x`."""
-    columns = torch.arange((x.shape[1] + 1) // 2, dtype=torch.int32, device=x.device)
-    threshold = round(SHARE * 2**15)
-    return dropout._dropped(x, keys, columns * -1640531527 + LAYER, threshold)[0]
+    bits = dropout._bits(x, keys, LAYER, round(SHARE * dropout.RESOLUTION))
+    return (x.view(bits.dtype) & bits).view(x.dtype)
 
 
 def compared(tokens: int, width: int, dtype: torch.dtype, device: str) -> Row:
@@ -54,10 +58,13 @@ def compared(tokens: int, width: int, dtype: torch.dtype, device: str) -> Row:
     keys = dropout.token_keys(0, 3, range(len(lengths)), lengths, torch.device("cpu"))
     here, there = x.to(device), keys.to(device)
     by_kernel, by_torch = dropped(here, there).cpu(), eager(here, there).cpu()
+    backward = in_place(here, there).cpu()
     by_cpu = dropped(x, keys)
     return {
         "as_cpu": bool(torch.equal(by_kernel, by_cpu)),
         "as_eager": bool(torch.equal(by_kernel, by_torch)),
+        "in_place_as_cpu": bool(torch.equal(backward, by_cpu)),
+        "by_triton": dropout._kernel(here) is not None,
         "zeros": float((by_kernel == 0).float().mean()),
     }
 

@@ -76,7 +76,8 @@ _MASK_SPEED = (
 
 _ALIKE = (
     "GPU bf16, a row a pass", "GPU bf16, recompute full", "GPU bf16, recompute selective",
-    "GPU bf16, adamw", "GPU bf16, 8-bit optimizer", "killed and resumed",
+    "GPU bf16, adamw", "GPU bf16, 8-bit optimizer", "GPU bf16, rank 512, not paged",
+    "killed and resumed",
 )  # fmt: skip
 
 EXPECTED = [
@@ -97,6 +98,9 @@ EXPECTED = [
     *_in_fp32("attention", "dtype", _ATTENTION, 1e-5),
     Expected("kernels", "mask", "as_cpu", _BIT, least=1, most=1),
     Expected("kernels", "mask", "as_eager", _BIT, least=1, most=1),
+    Expected("kernels", "mask", "in_place_as_cpu", _BIT, least=1, most=1),
+    Expected("kernels", "mask", "by_triton", "Without Triton or a C compiler the mask takes ten "
+             "kernels in place of one.", least=1, about_time=True),
     Expected("kernels", "mask speed", "copies", _MASK_SPEED, most=2, about_time=True),
     *[
         Expected("kernels", "lora layer", value, _BF16, most=0.01,

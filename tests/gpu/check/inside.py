@@ -1,6 +1,6 @@
 """Run `python -m anima_exp.train` with something done to it, and measure inside its process.
 
-python inside.py REPORT [--cap-gib N] [--kill-after-save] -- key=value ...
+python inside.py REPORT [--cap-gib N] [--kill-after-save] [--paged] -- key=value ...
 
 REPORT gets what the allocator reserved at most and how much of the optimizer is paged.
 """
@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("report", type=Path)
     parser.add_argument("--cap-gib", type=float, help="GPU memory that torch may reserve")
     parser.add_argument("--kill-after-save", action="store_true")
+    parser.add_argument("--paged", action="store_true", help="as if the GPU could become full")
     options = parser.parse_args(sys.argv[1:split])
     sys.argv = ["train", *sys.argv[split + 1 :]]
 
@@ -34,7 +35,7 @@ def main() -> None:
     if options.kill_after_save:
         _kill_after_save(loop)
     optimizers: list[Any] = []
-    _remember(loop, optimizers)
+    _remember(loop, optimizers, paged=options.paged)
     try:
         runpy.run_module("anima_exp.train", run_name="__main__")
     finally:
@@ -56,11 +57,11 @@ def _kill_after_save(loop: Any) -> None:
     loop.Loop._write_checkpoint = save
 
 
-def _remember(loop: Any, optimizers: list[Any]) -> None:
+def _remember(loop: Any, optimizers: list[Any], *, paged: bool) -> None:
     real = loop.make_optimizer
 
     def make_optimizer(*arguments: Any, **more: Any) -> Any:
-        optimizers.append(real(*arguments, **more))
+        optimizers.append(real(*arguments, **{**more, "paged": paged or more["paged"]}))
         return optimizers[-1]
 
     loop.make_optimizer = make_optimizer

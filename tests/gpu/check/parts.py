@@ -48,6 +48,7 @@ def run_parts(
     seconds: float,
     patience: float = 1.0,
     least: float = 15,
+    after: Callable[[], object] = lambda: None,
 ) -> None:
     """Run `parts` one after the other. One that fails or hangs does not stop the others.
 
@@ -56,6 +57,7 @@ def run_parts(
         out: the folder of rows and log.
         seconds: for all of them.
         patience: a factor of each part's limit, for slow machines.
+        after: called after each part.
         least: seconds; a part that could not even import its libraries is not begun.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -69,6 +71,7 @@ def run_parts(
         limit = part.limit_seconds * patience
         rows.add(PART, state="begun", limit_seconds=round(limit, 1))
         _run(command(part), rows, out / LOG, limit=limit, left=left)
+        after()
 
 
 def _run(command: Sequence[str], rows: Rows, log: Path, *, limit: float, left: float) -> None:

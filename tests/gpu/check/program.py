@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Sequence
 from importlib import import_module
@@ -47,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in MODULES[options.part]:
             import_module(f"check.{name}").measure(Rows(out, options.part), work)
         return 0
+    # A job that is stopped stops its part too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parts = [one for one in PARTS if one.name in (options.parts or [p.name for p in PARTS])]
     with tempfile.TemporaryDirectory(prefix="anima-gpu-check-") as folder:
         work = options.work or folder
@@ -56,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             out=out,
             seconds=options.seconds,
             patience=options.patience,
+            after=lambda: _write(out, [out / FILE], rehearsal=options.rehearsal),
         )
     return _report(out, [out / FILE], rehearsal=options.rehearsal)
 
@@ -69,12 +74,17 @@ def _training(out: Path, work: Path, shape: str, lengths: str, *settings: str) -
 
 
 def _report(out: Path, files: Sequence[Path], *, rehearsal: bool) -> int:
-    text, wrong = report.written(read(*files), rehearsal=rehearsal)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / report.FILE).write_text(text, encoding="utf-8")
+    text, wrong = _write(out, files, rehearsal=rehearsal)
     print(text)
     print(f"This report is in {out / report.FILE}, its rows are in {', '.join(map(str, files))}.")
     return 1 if wrong else 0
+
+
+def _write(out: Path, files: Sequence[Path], *, rehearsal: bool) -> tuple[str, bool]:
+    text, wrong = report.written(read(*files), rehearsal=rehearsal)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / report.FILE).write_text(text, encoding="utf-8")
+    return text, wrong
 
 
 def _has_gpu() -> bool:

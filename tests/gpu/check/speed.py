@@ -26,7 +26,7 @@ SETTINGS: list[tuple[str, tuple[str, ...]]] = [
     ("512", (NO_COPY, "trainer.recompute=full")),
     ("512", (NO_COPY, "trainer.recompute=selective")),
     ("512", ("trainer.liger=false",)),
-    ("512", ("optimizer=adamw",)),
+    ("512", ("optimizer=paged_adamw_8bit",)),
 ]
 
 
@@ -133,6 +133,7 @@ def _steps(
         "token_budget": execution.token_budget,
         "recompute": execution.recompute.value,
         "copy": execution.keep_dequantized,
+        "paged": execution.paged,
         "out_of_memory": loop.meter.out_of_memory,
         "build_seconds": built,
     }
@@ -182,6 +183,7 @@ def _loop(
         config=config,
         keys=loaded.dropout,
         token_budget=loaded.execution.token_budget,
+        paged=loaded.execution.paged,
         world=ALONE,
         in_step=False,
         folder=work,

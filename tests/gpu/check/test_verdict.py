@@ -109,9 +109,9 @@ def test_a_curve_of_another_length_is_wrong():
 
 def test_states_that_are_not_paged_after_a_kill_are_wrong():
     def pages(after):
-        whole = run("GPU bf16, rank 512", [2.0], paged_bytes=100)
+        whole = run("GPU bf16, rank 512, paged", [2.0], paged_bytes=100)
         killed = run("killed and resumed", [2.0], paged_bytes=after, starts=2)
-        killed["compared_with"] = "GPU bf16, rank 512"
+        killed["compared_with"] = "GPU bf16, rank 512, paged"
         return [one for one in texts(judge(ended("tiny", whole, killed)), State.wrong)
                 if "paged share" in one]  # fmt: skip
 

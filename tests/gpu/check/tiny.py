@@ -14,6 +14,7 @@ BF16 = "trainer.precision=bf16"
 _BY_PASSES = (BF16, "quant.keep_dequantized=false")
 # Its states are large enough to be paged.
 _LARGE = (BF16, "lora.rank=512", "optimizer=paged_adamw_32bit")
+_PAGED = ("--paged",)
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Run:
     settings: tuple[str, ...]
     compared_with: str = "GPU bf16"
     gpu: bool = True
+    inside: tuple[str, ...] = ()  # options of inside.py
 
 
 RUNS = [
@@ -36,7 +38,8 @@ RUNS = [
     Run("GPU bf16, 8-bit optimizer", (BF16, "optimizer=paged_adamw_8bit")),
     Run("GPU bf16, int8 base", (BF16, "quant=int8")),
     Run("GPU bf16, fp4 base", (BF16, "quant=fp4"), ""),
-    Run("GPU bf16, rank 512", _LARGE, ""),
+    Run("GPU bf16, rank 512, paged", _LARGE, "", inside=_PAGED),
+    Run("GPU bf16, rank 512, not paged", _LARGE, "GPU bf16, rank 512, paged"),
 ]
 
 
@@ -50,7 +53,7 @@ def measure(rows: Rows, work: Path) -> None:
         for run, one in zip(RUNS, done, strict=True):
             case: dict[str, Any] = {"run": run.name, "compared_with": run.compared_with}
             rows.attempt("run", case, lambda one: found(one.result()), one)
-        case = {"run": "killed and resumed", "compared_with": "GPU bf16, rank 512"}
+        case = {"run": "killed and resumed", "compared_with": "GPU bf16, rank 512, paged"}
         rows.attempt("run", case, lambda: found(killed.result()))
 
 
@@ -60,15 +63,17 @@ def place(work: Path, name: str) -> Path:
 
 
 def _train(work: Path, run: Run, threads: int) -> Done:
-    return train(place(work, run.name), [*TINY, *run.settings], gpu=run.gpu, threads=threads)
+    settings = [*TINY, *run.settings]
+    folder = place(work, run.name)
+    return train(folder, settings, gpu=run.gpu, threads=threads, inside=run.inside)
 
 
 def _killed_and_resumed(work: Path, threads: int) -> Done:
     folder, settings = place(work, "killed"), [*TINY, *_LARGE]
-    first = train(folder, settings, threads=threads, inside=["--kill-after-save"])
+    first = train(folder, settings, threads=threads, inside=[*_PAGED, "--kill-after-save"])
     if first.status != -9:
         raise RuntimeError(f"the run was not killed, status {first.status}: {first.said}")
-    return train(folder, settings, threads=threads)
+    return train(folder, settings, threads=threads, inside=_PAGED)
 
 
 def found(done: Done) -> Row:
