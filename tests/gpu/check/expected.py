@@ -19,6 +19,7 @@ class Expected:
     most: float | None = None
     where: Mapping[str, Any] = field(default_factory=dict)  # of these rows alone
     optional: bool = False  # rows without it are no gap
+    on_hollow: bool = False  # real also on a hollow GPU, whose memory and limits are
     about_time: bool = False  # a processor that is busy can spoil it: said, but never "wrong"
 
     def applies(self, row: Row) -> bool:
@@ -48,7 +49,7 @@ _BF16 = (
     "bf16 rounds to 1/256 at most, 0.2 % on average. The same comparison on a CPU in bf16 differs "
     "by 0.002 to 0.004."
 )
-_FP32 = "fp32 rounds to 1e-7, and sums differ in their order. TF32 would be 1e-3 and show."
+_FP32 = "fp32 rounds to 1e-7, and sums differ in their order. TF32 would be 2e-4 and show."
 _CURVE = "It is the mean loss of all steps beside that of the CPU's run in fp32."
 _FIRST = "Before the first update only rounding differs."
 _SIXTEEN = ("torch.bfloat16", "torch.float16")
@@ -91,11 +92,13 @@ EXPECTED = [
              "number that rounding puts on a border may differ: one in 10,000 is generous.",
              least=0.9999),
     Expected("kernels", "packing", "unpacked_apart", "The same bytes and constants mean the same "
-             "numbers: a product of two in fp32, rounded.", most=1e-6),
+             "numbers: a product of two in fp32.", most=1e-6, where={"of": "torch.float32"}),
+    Expected("kernels", "packing", "unpacked_apart", "The same product, rounded to bf16.",
+             most=0.004, where={"of": "torch.bfloat16"}),
     Expected("kernels", "packing", "rounding", "A CPU rounds these weights by 0.092 (NF4) and "
              "0.122 (FP4) of their length.", least=0.08, most=0.13),
     *_in_16_bits("attention", "dtype", _ATTENTION),
-    *_in_fp32("attention", "dtype", _ATTENTION, 1e-5),
+    *_in_fp32("attention", "dtype", _ATTENTION, 5e-5),
     Expected("kernels", "mask", "as_cpu", _BIT, least=1, most=1),
     Expected("kernels", "mask", "as_eager", _BIT, least=1, most=1),
     Expected("kernels", "mask", "in_place_as_cpu", _BIT, least=1, most=1),
@@ -107,7 +110,7 @@ EXPECTED = [
                  where={"dtype": _SIXTEEN, "quant": ("nf4", "none")})
         for value in _LORA
     ],
-    *_in_fp32("lora layer", "dtype", _LORA, 1e-5),
+    *_in_fp32("lora layer", "dtype", _LORA, 5e-5),
     Expected("kernels", "lora layer", "result", "LLM.int8() rounds inputs to 1/127 of the largest "
              "of their row: about 0.8 % on average.", most=0.03, where={"quant": "int8"}),
     *[
@@ -118,14 +121,14 @@ EXPECTED = [
     Expected("kernels", "loss", "loss_apart", "Sums are in fp32 in every precision; on a CPU in "
              "bf16 it differs by 1e-5.", most=1e-3),
     *_in_16_bits("loss", "type", ("d_hidden",)),
-    *_in_fp32("loss", "type", ("d_hidden",), 1e-5),
+    *_in_fp32("loss", "type", ("d_hidden",), 5e-5),
     Expected("kernels", "optimizer", "large_apart", "AdamW in fp32 has one result to rounding.",
              most=1e-4, where={"optimizer": ("adamw", "paged_adamw_32bit")}),
     Expected("kernels", "optimizer", "large_apart", "States in 8 bits: 0.016 with bitsandbytes on "
              "a CPU, at three times that something else is wrong.", most=0.05,
              where={"optimizer": "paged_adamw_8bit"}),
-    Expected("kernels", "optimizer", "small_apart", "Small weights have states in fp32.",
-             most=1e-4),
+    Expected("kernels", "optimizer", "small_apart", "Small weights have states in fp32. "
+             "They are about 1, and 20 steps move them by 0.004 only.", most=1e-3),
     Expected("tiny", "run", "first_apart", f"{_FIRST} TF32 rounds to 1/2048.", most=0.001,
              where={"run": "GPU fp32"}),
     Expected("tiny", "run", "loss_apart", f"{_CURVE} Products are in TF32, which rounds to 1/2048.",
@@ -143,22 +146,25 @@ EXPECTED = [
     Expected("tiny", "run", "loss_apart", "Another rounding of the base learns a little "
              "differently: 0.017 on a CPU.", most=0.05, where={"run": "GPU bf16, int8 base"}),
     Expected("tiny", "run", "heldout_gain", "Twelve steps lower the held-out loss.", least=0.01),
+    Expected("tiny", "run", "beyond_plan_gib", "Workspaces of cuBLAS are 0.03 GiB or so, and "
+             "blocks of the allocator are rounded up.", least=-0.1, most=0.15),
     Expected("tiny", "run", "starts", "The killed run went on from its checkpoint.", least=2,
              where={"run": "killed and resumed"}),
     Expected("tiny", "run", "paged_share", "A resumed run pages as much as one that was never "
              "killed.", least=1, most=1, where={"run": "killed and resumed"}),
     Expected("memory", "run", "out_of_memory", "A GPU that is too small is noticed and counted.",
-             least=1, where={"run": ("80% of that memory", "50% of that memory")}),
+             least=1, where={"run": ("80% of that memory", "50% of that memory")}, on_hollow=True),
     Expected("memory", "run", "loss_apart", "A step that is done again in smaller passes has the "
              "same gradient, but for the order of sums in bf16.", most=0.01,
              where={"run": ("80% of that memory", "50% of that memory")}),
     *[
         Expected(part, "training", "peak_of_predicted", "The plan decides by this number what "
-                 "fits: 10 % is what it keeps free.", least=0.9, most=1.1)
+                 "fits.", least=0.9, most=1.1, on_hollow=True)
         for part in ("speed", "large")
     ],
     *[
-        Expected(part, "training", "out_of_memory", "What the plan lets begin must fit.", most=0)
+        Expected(part, "training", "out_of_memory", "What the plan lets begin must fit.", most=0,
+                 on_hollow=True)
         for part in ("speed", "large")
     ],
     Expected("speed", "training", "share_of_peak", "By arithmetic, 53 % of the peak with 16 x 512 "

@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from torch.autograd import DeviceType
 
 from check.rows import Row
 
@@ -83,9 +84,16 @@ class Profile:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self._profile.__exit__(*error)
-        time_of = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+        gpu = torch.cuda.is_available()
+        kind = DeviceType.CUDA if gpu else DeviceType.CPU
+        time_of = "self_device_time_total" if gpu else "self_cpu_time_total"
+        # Rows of the host, and marks such as "Optimizer.step", hold the time of kernels again.
         self.kernels = sorted(
-            ((one.key, getattr(one, time_of), one.count) for one in self._profile.key_averages()),
+            (
+                (one.key, getattr(one, time_of), one.count)
+                for one in self._profile.key_averages()
+                if one.device_type == kind and not getattr(one, "is_user_annotation", False)
+            ),
             key=lambda one: -one[1],
         )
 

@@ -56,3 +56,27 @@ def test_a_step_at_a_true_shape_is_measured_on_a_cpu_too(tmp_path, monkeypatch):
     measured, *kernels = rows.read(tmp_path / rows.FILE)
     assert measured["tokens_a_second"] > 0 and measured["passes_host_seconds"] > 0
     assert len(kernels) == 25 and kernels[0]["milliseconds"] >= kernels[1]["milliseconds"]
+
+
+@pytest.mark.slow
+def test_answers_are_timed_on_a_cpu_too(tmp_path, monkeypatch):
+    root = Path(__file__).resolve().parents[3]
+    for place in ("tests/benchmarks", "tests/benchmarks/contenders"):
+        monkeypatch.syspath_prepend(str(root / place))
+    from check import use
+
+    monkeypatch.setattr(use, "NEW_TOKENS", 4)
+    use._answers(rows.Rows(tmp_path, "use"), "small")
+    found = rows.read(tmp_path / rows.FILE)
+    assert [row["batch"] for row in found] == [1, 16] * 3
+    assert all(row["tokens"] == 4 * row["batch"] for row in found)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_after_a_checkpoint_learns_the_same(tmp_path):
+    from check import tiny
+
+    resumed = tiny.found(tiny._killed_and_resumed(tmp_path, 1))
+    whole = next(run for run in tiny.RUNS if run.name == "GPU bf16, rank 512, paged")
+    assert resumed["starts"] == 2
+    assert resumed["losses"] == tiny.found(tiny._train(tmp_path, whole, 1))["losses"]

@@ -53,7 +53,7 @@ def test_what_is_no_number_is_wrong(value):
 
 def test_a_limit_holds_for_its_own_rows_alone():
     judged = judge(ended("kernels", loss("float32", 0.002)))
-    assert "at most 1e-05" in texts(judged, State.wrong)[0]  # fine in bf16
+    assert "at most 5e-05" in texts(judged, State.wrong)[0]  # fine in bf16
 
 
 def test_a_row_with_an_error_is_wrong_and_what_it_lacks_is_not_measured():

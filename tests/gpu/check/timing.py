@@ -25,6 +25,12 @@ def device_seconds(work: Callable[[], Any], times: int = 10) -> float:
     return float(begin.elapsed_time(end)) / times / 1e3
 
 
+def wait() -> None:
+    """Wait until the GPU has done all that was asked of it."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 def host_seconds(work: Callable[[], Any], times: int) -> float:
     """Return the seconds that the host needs to start `work` once. The GPU may still compute."""
     begun = time.perf_counter()

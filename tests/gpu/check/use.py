@@ -12,6 +12,7 @@ import torch
 from check.rows import Row, Rows
 from check.runs import TINY, Done, command, train
 from check.speed import GIB, clean
+from check.timing import wait
 
 NEW_TOKENS = 48
 
@@ -77,10 +78,10 @@ def _speed(model: Any, tokenizer: Any, batch: int, context: Any) -> Row:
     tokens = 0
     with inference(model, Precision.bf16), context():
         for _ in range(2):
-            torch.cuda.synchronize()
+            wait()
             begun = time.perf_counter()
             answers = decode(model, tokenizer, prompts, Sampling(NEW_TOKENS))
-            torch.cuda.synchronize()
+            wait()
             seconds.append(time.perf_counter() - begun)
             tokens = sum(answer.tokens for answer in answers)
     return {
@@ -88,7 +89,9 @@ def _speed(model: Any, tokenizer: Any, batch: int, context: Any) -> Row:
         "first_seconds": seconds[0],
         "again_seconds": seconds[1],
         "tokens": tokens,
-        "allocated_gib": torch.cuda.max_memory_allocated() / GIB,
+        "allocated_gib": torch.cuda.max_memory_allocated() / GIB
+        if model.device.type == "cuda"
+        else None,
     }
 
 

@@ -79,7 +79,8 @@ def _of_values(expected: Expected, rows: list[Row], *, rehearsal: bool) -> list[
     if where := ", ".join(map(_text, expected.where.values())):
         what += f" ({where})"
     have = [row for row in about if row.get(expected.value) is not None]
-    if rehearsal and (have or expected.about_time or expected.optional):
+    computed = not rehearsal or expected.on_hollow
+    if not computed and (have or expected.about_time or expected.optional):
         return [Judged(State.hollow, what)]
     if not have:
         state = State.wrong if rehearsal else State.missing
@@ -128,6 +129,8 @@ def _compare(row: Row, other: Row) -> None:
     before, after = row.get("heldout_before"), row.get("heldout_after")
     if before is not None and after is not None:
         row["heldout_gain"] = before - after
+    if row.get("paged_bytes") is not None and row.get("predicted_gib"):  # a run on a GPU
+        row["beyond_plan_gib"] = row["peak_gib"] - row["predicted_gib"]
     if other.get("paged_bytes"):
         row["paged_share"] = (row.get("paged_bytes") or 0) / other["paged_bytes"]
 
