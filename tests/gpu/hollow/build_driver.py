@@ -26,11 +26,12 @@ SOURCES = {
 WITHOUT_VERSION = {"cuda": "libcuda.so.1", "nccl": "libnccl.so.2", "nvidia-ml": "libnvidia-ml.so.1"}
 # Triton and torch look these up by name, so that no list of imported symbols holds them.
 LOOKED_UP = {
-    "cuda": (
-        "cuCtxSetCurrent cuCtxPushCurrent_v2 cuCtxSetLimit cuCtxSynchronize cuModuleUnload "
-        "cuFuncSetAttribute cuFuncSetCacheConfig cuTensorMapEncodeTiled cuTensorMapEncodeIm2col "
-        "cuMemMap cuMemUnmap cuMemSetAccess cuStreamSynchronize"
-    ).split(),
+    "cuda": [
+        *("cuCtxSetCurrent", "cuCtxPushCurrent_v2", "cuCtxSetLimit", "cuCtxSynchronize"),
+        *("cuModuleUnload", "cuFuncSetAttribute", "cuFuncSetCacheConfig", "cuStreamSynchronize"),
+        *("cuTensorMapEncodeTiled", "cuTensorMapEncodeIm2col"),
+        *("cuMemMap", "cuMemUnmap", "cuMemSetAccess"),
+    ],
     "nvidia-ml": ["nvmlErrorString"],
 }
 

@@ -121,7 +121,7 @@ CASES = [
          "trainer.recompute=selective", process="base"),
     # torch's own allocator, which gives up at the limit: the step is done again in smaller passes.
     _run("out-of-memory", BF16, NO_COPY, "trainer.recompute=none", "trainer.token_budget=60000",
-         "trainer.batch_size=600", "evals=[]", "trainer.eval_at_start=false", "data.rows=700",
+         "trainer.batch_size=400", "evals=[]", "trainer.eval_at_start=false", "data.rows=500",
          process="memory", memory_mib=1500, context_mib=1340, reuse_memory=True,
          record={"execution.out_of_memory": range(1, 9)}, log=("Out of memory at step",)),
     # Two GPUs.
