@@ -18,6 +18,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "packed": {"packs": 2048, "micro": 1},
     "packed, checkpointing": {"packs": 2048, "micro": 1, "gradient_checkpointing": True},
     "padded": {},
+    # Last: liger changes transformers' classes for the whole process.
+    "packed, liger": {"packs": 2048, "micro": 1, "use_liger_kernel": True},
 }
 
 
@@ -25,9 +27,11 @@ def measure(rows: Rows, work: Path) -> None:
     if find_spec("trl") is None:
         rows.add("trl", note="TRL is not installed, so nothing was compared with it.")
         return
-    for lengths in ("512", "alpaca"):
-        for name, settings in SETTINGS.items():
-            case = {"shape": "7b", "rows": f"{BATCH} x {lengths}", "setting": name}
+    for name, settings in SETTINGS.items():
+        for lengths in ("512", "alpaca"):
+            # A mistake of TRL's, or of a setting that it does not know, is none of ours.
+            case: Row = {"shape": "7b", "rows": f"{BATCH} x {lengths}", "setting": name}
+            case["may_fail"] = True
             rows.attempt("trl", case, trained, "7b", lengths, settings)
 
 
