@@ -123,6 +123,7 @@ def count_step(name, counter, *settings):
             token_budget=loaded.execution.token_budget,
             world=ALONE,
             in_step=False,
+            paged=loaded.execution.paged,
             folder=Path(folder),
             log=lambda line: None,
             vouch=dict,

@@ -31,7 +31,7 @@ class Case:
     Args:
         settings: overrides of a training run, or the arguments of `command`.
         process: the process that it shares with other runs.
-        command: a module of anima_exp, for a process of its own.
+        command: a module of anima_exp, or pytest, for a process of its own.
         after: the case whose folder it reads.
         pause_at: stop after this step and start again.
         gpus, memory_mib, context_mib, reuse_memory: see hollow_gpu.environment.
@@ -141,4 +141,7 @@ CASES = [
                       "evals.choices.max_questions=3"), command="evaluate", after="nf4"),
     Case("merge", ("run={runs}/nf4", "out={runs}/merged"), command="merge", after="nf4",
          files=("merged/config.json",)),
+    # The tests that need a GPU, up to their first assertion about a number.
+    Case("gpu-tests", ("-m", "gpu", "tests/test_run.py", "-p", "hollow_pytest", "-p",
+                       "no:cacheprovider", "--tb=short"), command="pytest"),
 ]  # fmt: skip

@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from hollow_cases import CASES  # noqa: E402
-from hollow_gpu import environment  # noqa: E402
+from hollow_gpu import REPOSITORY, environment  # noqa: E402
 from log_check import complaint, missing  # noqa: E402
 
 LIMIT = 600  # seconds of a process without a result: it hangs
@@ -39,7 +39,7 @@ def main():
     if any("{base}" in " ".join(case.settings) for case in cases):
         subprocess.run([sys.executable, HERE / "make_base.py", runs / "base"], check=True,
                        stderr=subprocess.DEVNULL,
-                       env={**os.environ, "PYTHONPATH": str(HERE.parents[2] / "src")})  # fmt: skip
+                       env={**os.environ, "PYTHONPATH": str(REPOSITORY / "src")})  # fmt: skip
     failed = 0
     with ThreadPoolExecutor(chosen.jobs) as pool:
         # First what needs no other case; what shares a process is one piece of work.
@@ -108,7 +108,8 @@ def _command(cases, runs, driver):
         for old in runs.glob(pattern):
             old.unlink()
     began = time.perf_counter()
-    words = ["-m", f"anima_exp.{case.command}", *arguments]
+    module = case.command if case.command == "pytest" else f"anima_exp.{case.command}"
+    words = ["-m", module, *arguments]
     process = _start(case, driver, words, stderr=subprocess.STDOUT)
     with _limited(process, LIMIT):
         text = process.stdout.read()
@@ -141,6 +142,7 @@ def _start(case, driver, words, *, stderr):
         stderr=stderr,
         text=True,
         errors="replace",
+        cwd=REPOSITORY,
         start_new_session=True,  # so that _limited ends its children too
     )
 

@@ -33,11 +33,7 @@ def _without_effect(check):
 
 
 def _change(module):
-    if module.__name__ == "transformers":  # cuDNN, which has no stand-in, asks the real driver
-        import torch
-
-        torch.backends.cuda.enable_cudnn_sdp(False)
-    for name in CHECKS_OF_NUMBERS.get(module.__name__, []):
+    for name in CHECKS_OF_NUMBERS[module.__name__]:
         if not hasattr(module, name):
             raise AttributeError(
                 f"{__file__} changes {module.__name__}.{name}, which does not exist any more. "
@@ -50,7 +46,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     """Finds the modules that are to change, and changes them once they are executed."""
 
     def find_spec(self, name, path=None, target=None):
-        if name not in {*CHECKS_OF_NUMBERS, "transformers"}:
+        if name not in CHECKS_OF_NUMBERS:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         if spec and spec.loader:
