@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--rehearsal",
         action="store_true",
-        help="the GPU computes nothing (tests/gpu/hollow): judge no number",
+        help="the GPU computes nothing (tests/gpu/hollow): judge no number but memory",
     )
     add("--report", nargs="+", metavar="ROWS", help="measure nothing: report these rows")
     add(

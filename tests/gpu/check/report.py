@@ -31,7 +31,7 @@ def _verdict(judged: list[Judged], *, rehearsal: bool) -> str:
         many = len(count[State.wrong])
         line = f"**{many} {'thing is' if many == 1 else 'things are'} wrong.**"
     elif rehearsal:
-        line = "**The rehearsal ran to its end. No number was computed, so none was judged.**"
+        line = "**The rehearsal ran to its end. Of the numbers only memory is real, and judged.**"
     elif count[State.right]:
         line = "**Nothing that was measured is wrong.**"
     else:
