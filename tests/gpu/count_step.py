@@ -124,6 +124,7 @@ def count_step(name, counter, *settings):
             paged=loaded.execution.paged,
             world=ALONE,
             in_step=False,
+            paged=loaded.execution.paged,
             folder=Path(folder),
             log=lambda line: None,
             vouch=dict,

@@ -26,11 +26,12 @@ SOURCES = {
 WITHOUT_VERSION = {"cuda": "libcuda.so.1", "nccl": "libnccl.so.2", "nvidia-ml": "libnvidia-ml.so.1"}
 # Triton and torch look these up by name, so that no list of imported symbols holds them.
 LOOKED_UP = {
-    "cuda": (
-        "cuCtxSetCurrent cuCtxPushCurrent_v2 cuCtxSetLimit cuCtxSynchronize cuModuleUnload "
-        "cuFuncSetAttribute cuFuncSetCacheConfig cuTensorMapEncodeTiled cuTensorMapEncodeIm2col "
-        "cuMemMap cuMemUnmap cuMemSetAccess cuStreamSynchronize"
-    ).split(),
+    "cuda": [
+        *("cuCtxSetCurrent", "cuCtxPushCurrent_v2", "cuCtxSetLimit", "cuCtxSynchronize"),
+        *("cuModuleUnload", "cuFuncSetAttribute", "cuFuncSetCacheConfig", "cuStreamSynchronize"),
+        *("cuTensorMapEncodeTiled", "cuTensorMapEncodeIm2col"),
+        *("cuMemMap", "cuMemUnmap", "cuMemSetAccess"),
+    ],
     "nvidia-ml": ["nvmlErrorString"],
 }
 
@@ -45,9 +46,7 @@ def build(site, folder):
     libraries = {}
     for name, sources in SOURCES.items():
         soname = WITHOUT_VERSION.get(name) or soname_of(name, imported)
-        text = "".join(
-            (HERE / "driver" / f"{source}.cpp").read_text("utf-8") for source in sources
-        )
+        text = "".join((HERE / "driver" / f"{source}.cpp").read_text("utf-8") for source in sources)
         stubs = sorted(
             one
             for one in {*symbols_of(name, soname, imported), *LOOKED_UP.get(name, ())}
@@ -61,7 +60,7 @@ def build(site, folder):
         tag = "HOLLOW" if name in WITHOUT_VERSION else soname
         version_file.write_text(f"{tag} {{ global: *; }};\n", "utf-8")
         run(
-            *"g++ -std=c++17 -O1 -shared -fPIC -w".split(), *include, f"-I{HERE / 'driver'}",
+            "g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-w", *include, f"-I{HERE / 'driver'}",
             f"-Wl,-soname,{soname}", f"-Wl,--version-script={version_file}",
             *(HERE / "driver" / f"{source}.cpp" for source in sources), stub_file,
             *([libraries["cudart"]] if libraries else []), "-ldl", "-o", folder / soname,

@@ -1,46 +1,52 @@
 """Python runs this at its start: what must differ where no kernel computes anything.
 
-Every gradient on a hollow GPU is 0 and memory holds zeros or stale bytes. Our checks would rightly
-refuse that, so those that judge numbers are switched off here. Nothing in the project knows of it.
+Every gradient on a hollow GPU is 0, and memory holds zeros or stale bytes. Our checks of numbers
+would rightly refuse that. So they are called, and what they find is ignored. Nothing in the package
+knows of it.
 """
 
+import contextlib
+import functools
 import importlib.abc
 import importlib.machinery
 import os
 import sys
 
-# Module -> functions that do nothing on a hollow GPU.
+# Module -> functions that judge numbers. Each raises an AnimaError, or returns True, if it finds
+# something.
 CHECKS_OF_NUMBERS = {
     "anima_exp.model.loading": ["check_finite"],
-    "anima_exp.model.trial": ["_check_head"],
+    "anima_exp.model.trial": ["_check_head", "_rows_see_each_other"],
     "anima_exp.training.loop": ["check_step"],
 }
-_MODULES = {*CHECKS_OF_NUMBERS, "transformers"}
 
 
-def _nothing(*_, **__):
-    return None
+def _without_effect(check):
+    from anima_exp.errors import AnimaError
+
+    @functools.wraps(check)
+    def called(*args, **kwargs):
+        with contextlib.suppress(AnimaError):
+            check(*args, **kwargs)
+
+    return called
 
 
-def _switch_off(module):
-    if module.__name__ == "transformers":  # cuDNN, which has no stand-in, asks the real driver
-        import torch
-
-        torch.backends.cuda.enable_cudnn_sdp(False)
-    for name in CHECKS_OF_NUMBERS.get(module.__name__, []):
+def _change(module):
+    for name in CHECKS_OF_NUMBERS[module.__name__]:
         if not hasattr(module, name):
             raise AttributeError(
-                f"{__file__} switches off {module.__name__}.{name}, which does not exist any more. "
+                f"{__file__} changes {module.__name__}.{name}, which does not exist any more. "
                 "Name there the function that checks numbers now."
             )
-        setattr(module, name, _nothing)
+        setattr(module, name, _without_effect(getattr(module, name)))
 
 
 class _Finder(importlib.abc.MetaPathFinder):
     """Finds the modules that are to change, and changes them once they are executed."""
 
     def find_spec(self, name, path=None, target=None):
-        if name not in _MODULES:
+        if name not in CHECKS_OF_NUMBERS:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         if spec and spec.loader:
@@ -48,7 +54,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
             def exec_module(module):
                 execute(module)
-                _switch_off(module)
+                _change(module)
 
             spec.loader.exec_module = exec_module
         return spec
