@@ -124,7 +124,6 @@ def count_step(name, counter, *settings):
             paged=loaded.execution.paged,
             world=ALONE,
             in_step=False,
-            paged=loaded.execution.paged,
             folder=Path(folder),
             log=lambda line: None,
             vouch=dict,
