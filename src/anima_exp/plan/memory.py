@@ -6,6 +6,7 @@ from math import ceil
 
 from anima_exp.config import Precision, Quantization, Recompute, RunConfig, TargetModules
 from anima_exp.cpu_memory import KEPT_KERNELS, KERNEL_BYTES
+from anima_exp.model.loss_chunk import chunk_logits
 from anima_exp.plan.activations import Activations, activations
 from anima_exp.plan.shape import Shape
 from anima_exp.plan.trained import Trained, trained
@@ -20,8 +21,6 @@ from anima_exp.plan.weights import (
 GIB = 2**30
 GB = 10**9
 
-# Head and loss see this many logits at a time: model/loss.py.
-CHUNK_LOGITS = 2**24
 # Blocks of a sharded base that lie whole on a card at once: the one that is computed, the next one
 # as it arrives, and for a moment the copy that it is taken apart from.
 _GATHERED = 3
@@ -99,7 +98,7 @@ class Needs:
         labels, vocab = self.rows.labels(token_budget), self.shape.vocab
         width = WIDTH[self.config.trainer.precision]
         stream = self.shape.hidden * width
-        chunk = min(labels, max(1, CHUNK_LOGITS // vocab))
+        chunk = min(labels, max(1, chunk_logits(gpu=self.gpu) // vocab))
         return Memory(
             base=self.base,
             copy=self._copy if copied else 0,
