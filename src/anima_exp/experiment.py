@@ -233,6 +233,7 @@ def _train(
         config=config,
         keys=setup.dropout,
         token_budget=setup.execution.token_budget,
+        paged=setup.execution.paged,
         world=world,
         in_step=setup.evaluators.lockstep,
         folder=folder.checkpoints,

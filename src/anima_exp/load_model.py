@@ -72,6 +72,8 @@ def load_model(config: RunConfig, rows: Rows, world: World, *, cache: Path, long
     if execution.keep_dequantized:
         keep_dequantized(model)
     keys = lora_update.use(model)
+    if gpu and config.lora.dropout:
+        kernels.say_if_dropout_is_slow()
     if execution.recompute is not Recompute.none:
         set_recompute(model, execution.recompute)
     selective = execution.recompute is Recompute.selective

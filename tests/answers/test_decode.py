@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from anima_exp.config import Precision
 from anima_exp.errors import ModelError
@@ -128,6 +129,21 @@ def test_tokens_are_drawn_as_often_as_their_share_of_what_is_kept():
     assert found[1] / 20_000 == pytest.approx(2 / 3, abs=0.015)
     hot = draws(logits, Sampling(1, 0.5, 1.0), count=20_000)  # shares are squared
     assert hot[1] / 20_000 == pytest.approx(0.25 / 0.345, abs=0.015)
+
+
+@pytest.mark.parametrize("how", [Sampling(1), LIVELY])
+def test_a_gpu_is_waited_for_once_a_token_however_many_rows(how):
+    class Reads(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            self.count += operation is torch.ops.aten._local_scalar_dense.default
+            return operation(*args, **(kwargs or {}))
+
+    with Reads() as reads:
+        found = choose(torch.eye(4) * 99, how, [random.Random(0)] * 4)
+    assert found == [0, 1, 2, 3]
+    assert reads.count == 0  # numbers read one by one; what is left is one list
 
 
 def test_broken_weights_are_told():

@@ -6,6 +6,8 @@ import pickle
 
 import pytest
 import torch
+from torch import distributed
+from torch.distributed.fsdp import fully_shard
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import (
@@ -58,9 +60,8 @@ def test_an_operation_of_ours_has_its_own_name():
     layer = torch.nn.Linear(3, 2)
     number = lora_update._number(layer)
     with Watch(), torch.no_grad():
-        lora_update._lora_linear(
-            torch.ones(1, 3), torch.ones(1, 3), torch.ones(2, 1), None, number, 1.0, 0.0, 0
-        )
+        a, b = torch.ones(1, 3), torch.ones(2, 1)
+        lora_update._lora_linear(torch.ones(1, 3), a, b, a, b, None, number, 1.0, 0.0, 0)
     assert "lora_linear" in names
 
 
@@ -109,3 +110,53 @@ def test_attention_over_rows_of_different_lengths_takes_their_borders():
     names = list(inspect.signature(varlen_attn).parameters)
     assert names[:7] == ["query", "key", "value", "cu_seq_q", "cu_seq_k", "max_q", "max_k"]
     assert {"window_size", "is_causal"} & internals.varlen_options()
+
+
+@pytest.fixture
+def alone():
+    """A group of one process."""
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield distributed.init_device_mesh("cpu", (1,))
+    distributed.destroy_process_group()
+
+
+@pytest.fixture
+def torch_2_11(monkeypatch):
+    """Make the parameter of a shard as torch 2.9 to 2.11 do: it asks for gradients at first."""
+    from torch.distributed.fsdp._fully_shard import _fsdp_param
+
+    class Modules:
+        Module = torch.nn.Module
+
+        def Parameter(self, data, requires_grad=None):
+            return torch.nn.Parameter(data)
+
+    monkeypatch.setattr(_fsdp_param, "nn", Modules())
+    return _fsdp_param
+
+
+def frozen_integers():
+    module = torch.nn.Module()
+    weight = torch.arange(8, dtype=torch.uint8)
+    module.weight = torch.nn.Parameter(weight, requires_grad=False)
+    return module
+
+
+def test_torch_2_11_splits_no_integers_by_itself(alone, torch_2_11):
+    with pytest.raises(RuntimeError, match="only Tensors of floating point dtype can require"):
+        fully_shard(frozen_integers(), mesh=alone)
+
+
+def test_frozen_integers_are_split_by_every_torch(alone, torch_2_11):
+    module, before = frozen_integers(), torch_2_11.nn
+    with internals.integers_can_be_sharded():
+        fully_shard(module, mesh=alone)
+    assert module.weight.to_local().tolist() == list(range(8))
+    assert not module.weight.requires_grad
+    assert torch_2_11.nn is before
+
+
+def test_what_learns_is_split_as_before(alone):
+    with internals.integers_can_be_sharded():
+        module = fully_shard(torch.nn.Linear(2, 2), mesh=alone)
+    assert all(one.requires_grad for one in module.parameters())

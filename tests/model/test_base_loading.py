@@ -11,6 +11,7 @@ from small_models import small
 
 from anima_exp.config import ModelConfig, Precision, QuantConfig, Quantization
 from anima_exp.errors import ModelError
+from anima_exp.model import base as model_base
 from anima_exp.model.base import load_base
 from anima_exp.paths import tiny_base
 
@@ -155,3 +156,17 @@ def test_code_of_the_model_s_own_is_named_by_our_setting(base):
     file.write_text(json.dumps(known | own))
     (base / "own.py").write_text("raise SystemExit(9)")
     assert "If you trust it, add model.trust_remote_code=true." in refusal(base)
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((8, 0), "tf32"), ((7, 5), "none")])
+def test_training_and_evaluations_multiply_alike_since_every_load_sets_tf32(
+    base, monkeypatch, capability, expected
+):
+    monkeypatch.setattr(torch.backends, "fp32_precision", "none")  # and restore it afterwards
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda where: capability)
+    load(base)
+    assert torch.backends.fp32_precision == "none"
+    set_for = model_base.use_tf32
+    monkeypatch.setattr(model_base, "use_tf32", lambda where: set_for(torch.device("cuda")))
+    load(base)
+    assert torch.backends.fp32_precision == expected

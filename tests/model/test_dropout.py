@@ -1,20 +1,13 @@
 import torch
 
-from anima_exp.model.dropout import (
-    TokenKeys,
-    dropped,
-    kept_share,
-    layer_key,
-    masked,
-    token_keys,
-)
+from anima_exp.model.dropout import Mask, TokenKeys, kept_share, layer_key, token_keys
 
 CPU = torch.device("cpu")
 
 
 def mask(step=0, rows=(0,), lengths=(500,), layer="q_proj", width=301, share=0.1, seed=0):
     keys = token_keys(seed, step, rows, lengths, CPU)
-    return dropped(torch.ones(len(keys), width), keys, layer_key(layer), share)[0] == 0
+    return Mask(keys, layer_key(layer), share).of(torch.ones(len(keys), width)) == 0
 
 
 def correlation(a, b):
@@ -37,10 +30,11 @@ def test_what_is_not_dropped_is_left_as_it_was():
     keys = token_keys(0, 0, [0], [40], CPU)
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         x = torch.randn(40, 9, dtype=dtype)
-        found, mask = dropped(x, keys, 1, 0.3)
+        mask = Mask(keys, 1, 0.3)
+        found = mask.of(x)
         assert torch.equal(found, torch.where(found == 0, 0.0, x))
         assert 0 < (found == 0).sum() < 200
-        assert torch.equal(masked(x, mask), found)
+        assert mask.apply_(x) is x and torch.equal(x, found)
     assert kept_share(0.25) == 0.75 and abs(kept_share(0.1) - 0.9) < 1e-5
 
 
@@ -67,14 +61,3 @@ def test_keys_that_nobody_set_follow_torchs_seed():
     torch.manual_seed(3)
     assert torch.equal(other.of(8, CPU), first)
     assert not torch.equal(first, second)
-
-
-def test_the_compiled_mask_would_be_the_same():
-    """On a GPU the hash is one compiled kernel; here its integers are computed by the compiler."""
-    from anima_exp.model import dropout
-
-    keys = token_keys(0, 3, [0], [33], CPU)
-    columns = torch.arange(10, dtype=torch.int32) * 77777
-    eager = dropout._dropped(torch.ones(33, 20), keys, columns, 3277)
-    traced = torch.compile(dropout._dropped, dynamic=True, backend="aot_eager")
-    assert torch.equal(traced(torch.ones(33, 20), keys, columns, 3277)[1], eager[1])

@@ -5,6 +5,7 @@ import pytest
 from small_models import small
 
 from anima_exp.errors import ModelError
+from anima_exp.events import Said, listening
 from anima_exp.model import kernels
 
 
@@ -18,6 +19,7 @@ def liger(monkeypatch):
     monkeypatch.setitem(sys.modules, "liger_kernel", package)
     monkeypatch.setitem(sys.modules, "liger_kernel.transformers", module)
     monkeypatch.setattr(kernels, "find_spec", lambda name: package.__spec__)
+    monkeypatch.setattr(kernels, "triton_problem", lambda: None)
     return calls
 
 
@@ -35,6 +37,24 @@ def test_without_the_package_or_a_gpu_they_cannot_be_asked_for(monkeypatch):
         kernels.liger_wanted(True, gpu=False)
     with pytest.raises(ModelError, match=r"needs liger-kernel: pip install 'anima-exp\[gpu\]'"):
         kernels.liger_wanted(True, gpu=True)
+
+
+def test_without_a_compiler_for_triton_they_are_left_out_with_a_line(liger, monkeypatch):
+    monkeypatch.setattr(kernels, "triton_problem", lambda: "no compiler (install one)")
+    heard = []
+    with listening(heard.append):
+        assert not kernels.liger_wanted(None, gpu=True)
+        assert not kernels.liger_wanted(False, gpu=True)
+        assert not kernels.liger_wanted(None, gpu=False)
+    assert heard == [
+        Said("base     liger-kernel's kernels are not used: no compiler (install one)")
+    ]
+    with pytest.raises(ModelError) as error:
+        kernels.liger_wanted(True, gpu=True)
+    assert str(error.value) == (
+        "trainer.liger=true needs Triton, which cannot run here: no compiler (install one). "
+        "Or leave trainer.liger at null."
+    )
 
 
 def test_the_loss_stays_ours(liger):

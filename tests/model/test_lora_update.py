@@ -14,8 +14,10 @@ from anima_exp.model import lora_update
 IDS = torch.tensor([[1, 5, 9, 2]])
 
 
-def adapted(**more):
-    model = get_peft_model(small(), LoraConfig(r=4, target_modules=["q_proj", "v_proj"], **more))
+def adapted(dtype=torch.float32, **more):
+    model = get_peft_model(
+        small().to(dtype), LoraConfig(r=4, target_modules=["q_proj", "v_proj"], **more)
+    )
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
@@ -48,6 +50,20 @@ def test_a_copy_outlives_its_original():
     copied = copy.deepcopy(model)
     del model
     assert torch.equal(copied(input_ids=IDS).logits, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_one_operation_of_torch_computes_the_same(dtype):
+    model = adapted(dtype, lora_dropout=0.3)
+    keys = lora_update.use(model)
+    keys.now = torch.arange(4, dtype=torch.int32)
+    found = []
+    for wanted in (False, True):
+        lora_update.be_one_operation(model, wanted)
+        with torch.autocast("cpu", dtype, enabled=dtype is not torch.float32):
+            found.append((model(input_ids=IDS).logits, *gradients(model)))
+    assert len(found[0]) == 9
+    assert all(map(torch.equal, *found))
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,32 @@ def test_embeddings_keep_states_of_32_bits_and_the_next_run_does_not_inherit_tha
     assert states(other) == {"model.layers.0.mlp.up_proj.weight": torch.uint8}
 
 
+@pytest.mark.parametrize(
+    ("name", "paged", "dtype", "expected"),
+    [
+        ("paged_adamw_32bit", False, torch.float32, "torch"),
+        ("paged_adamw_32bit", True, torch.float32, "bitsandbytes"),
+        ("paged_adamw_32bit", False, torch.bfloat16, "bitsandbytes"),
+        ("paged_adamw_8bit", False, torch.float32, "bitsandbytes"),
+        ("adamw", True, torch.float32, "torch"),
+    ],
+)
+def test_a_gpu_with_room_for_all_states_takes_torchs_optimizer(name, paged, dtype, expected):
+    from torch._subclasses import FakeTensorMode
+
+    with FakeTensorMode():  # no kernel runs, and no GPU is needed
+        weight = torch.empty(400, 400, dtype=dtype, device="cuda")
+    model = torch.nn.ParameterList([weight])
+    optimizer = make_optimizer(model, config(OptimizerName(name)), paged=paged)
+    assert type(optimizer).__module__.startswith(expected)
+
+
+def test_a_cpu_keeps_the_optimizer_of_the_settings():
+    model = small().requires_grad_()
+    optimizer = make_optimizer(model, config(OptimizerName.paged_adamw_32bit), paged=False)
+    assert type(optimizer).__module__.startswith("bitsandbytes")
+
+
 def rates(steps=10, **settings):
     """The learning rates of a run of ten steps whose largest is 1."""
     weight = torch.nn.Parameter(torch.zeros(1))

@@ -121,6 +121,43 @@ def test_states_of_a_paged_optimizer_are_paged_again():
     assert schedule.last_epoch == 7
 
 
+@pytest.mark.parametrize("begun_by", ["bitsandbytes", "torch"])
+def test_the_other_librarys_adamw_goes_on_with_the_same_states(begun_by, tmp_path):
+    """Of one run bitsandbytes' pages states on a small GPU, torch's is faster on a large one."""
+    import bitsandbytes
+
+    def weights():
+        torch.manual_seed(0)
+        return [torch.nn.Parameter(torch.randn(8, 600)), torch.nn.Parameter(torch.randn(3))]
+
+    def step(parameters, optimizer, number):
+        generator = torch.Generator().manual_seed(number)
+        for one in parameters:
+            one.grad = torch.randn(one.shape, generator=generator)
+        optimizer.step()
+
+    libraries = {
+        "bitsandbytes": lambda of: bitsandbytes.optim.AdamW(of, lr=0.01, is_paged=True),
+        "torch": lambda of: torch.optim.AdamW(of, lr=0.01, weight_decay=0.01, fused=True),
+    }
+    begun, other = weights(), weights()
+    first = libraries.pop(begun_by)(begun)
+    second = libraries.popitem()[1](other)
+    for number in range(3):
+        step(begun, first, number)
+    schedule = torch.optim.lr_scheduler.ConstantLR(first)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    state.save(tmp_path, state.state_of(first, schedule, scaler), state.RandomState.now())
+    state.restore(state.load(tmp_path)[0], second, schedule, scaler)
+    for one, there in zip(other, begun, strict=True):
+        one.data.copy_(there)
+    for number in range(3, 6):
+        step(begun, first, number)
+        step(other, second, number)
+    for one, expected in zip(other, begun, strict=True):
+        assert torch.allclose(one, expected, rtol=0, atol=1e-6)
+
+
 def test_an_old_checkpoint_holds_what_it_held():
     found, numbers = old_state.load(OLD)
     assert found.schedule == 4 and found.scaler == {}

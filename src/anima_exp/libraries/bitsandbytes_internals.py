@@ -208,6 +208,38 @@ def load_into_pages(optimizer: Any, values: dict[str, Any]) -> None:
                 found[name].copy_(loaded)
 
 
+# The averages of AdamW in 32 bits, by torch's names: the numbers are the same. `state_dict` puts
+# bitsandbytes' own into a table below this name.
+_AVERAGES = {"exp_avg": "state1", "exp_avg_sq": "state2"}
+_WRAPPED = "__bnb_optimizer_quant_state__"
+
+
+def own_names(states: dict[str, Any]) -> dict[str, Any]:
+    """Return a weight's states of AdamW, of torch's optimizer or of bitsandbytes', for the latter.
+
+    A checkpoint may come from a machine where the same settings use the other optimizer.
+    """
+    if "exp_avg" not in states:
+        return states
+    found = {_AVERAGES.get(name, name): one for name, one in states.items()}
+    return found | {"step": int(states["step"])}
+
+
+def torchs_names(states: dict[str, Any]) -> dict[str, Any]:
+    """The same for torch's optimizer."""
+    import torch
+
+    states = states | states.get(_WRAPPED, {})
+    if "state1" not in states:
+        return states
+    names = {own: torchs for torchs, own in _AVERAGES.items()}
+    found: dict[str, Any] = {
+        names.get(name, name): one for name, one in states.items() if name != _WRAPPED
+    }
+    found["step"] = torch.tensor(float(states["step"]))
+    return found
+
+
 def new_exceptions() -> Any:
     """Return the table of weights whose optimizer states are not in 8 bits, empty.
 

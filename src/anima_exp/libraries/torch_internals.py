@@ -5,7 +5,10 @@ break; tests/contracts/test_torch.py checks those that need no GPU.
 """
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,6 +59,37 @@ def lost_gpu_in_fork() -> bool:
     return bool(torch.cuda._is_in_bad_fork())
 
 
+@contextmanager
+def integers_can_be_sharded() -> Iterator[None]:
+    """Let `fully_shard` split frozen integer weights, which it cannot before torch 2.12.
+
+    `FSDPParam._init_sharded_param` makes the parameter of a shard with `requires_grad=True` there
+    and copies the flag of the whole weight afterwards. An integer tensor refuses the first step.
+    So the module's `nn` is replaced inside, by one whose Parameter asks the tensor's type first.
+    Where torch passes the flag itself, this changes nothing.
+    """
+    from torch import nn
+    from torch.distributed.fsdp._fully_shard import _fsdp_param as module
+
+    def parameter(data: Any, requires_grad: bool = True) -> Any:
+        learns = requires_grad and (data.is_floating_point() or data.is_complex())
+        return nn.Parameter(data, requires_grad=learns)
+
+    class Modules:
+        Parameter = staticmethod(parameter)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(nn, name)
+
+    changed: Any = module
+    before = changed.nn
+    changed.nn = Modules()
+    try:
+        yield
+    finally:
+        changed.nn = before
+
+
 def is_dropout(module: Any) -> bool:
     """Whether a module is dropout of any shape: all share the base class `_DropoutNd`."""
     from torch.nn.modules.dropout import _DropoutNd
@@ -76,6 +110,16 @@ def varlen_options() -> frozenset[str]:
     return frozenset(inspect.signature(varlen_attn).parameters)
 
 
+def repeats_kv_heads() -> bool:
+    """Whether attention in 16 bits on a GPU repeats keys and values for each head of a query.
+
+    It does where torch has no `varlen_attn`, before release 2.10: rows are computed one by one
+    there. torch is not imported for it, and no parameter of `varlen_attn` is looked at.
+    """
+    major, minor, *_ = version("torch").split(".")
+    return (int(major), int(minor)) < (2, 10)
+
+
 def variable_length_attention(
     query: "Tensor",
     key: "Tensor",
@@ -88,6 +132,10 @@ def variable_length_attention(
     """Compute torch's FlashAttention over rows of different lengths, on a GPU: `varlen_attn`.
 
     `query` [1, heads, T, D], `key` and `value` [1, kv heads, T, D] -> [1, T, heads, D].
+
+    Several heads of a query may share one of keys and values. The kernel takes that by itself in
+    every release: its host code asks only that one number divides the other, and sums the
+    gradients of a group. Since torch 2.12 the Python function asks for `enable_gqa`.
     """
     from torch.nn.attention.varlen import varlen_attn
 
@@ -100,8 +148,6 @@ def variable_length_attention(
         how["is_causal"] = True
     if groups > 1 and "enable_gqa" in known:
         how["enable_gqa"] = True
-    elif groups > 1:
-        key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
     if scaling is not None and "scale" in known:
         how["scale"] = scaling
     elif scaling is not None:
@@ -109,3 +155,13 @@ def variable_length_attention(
     q, k, v = (one[0].transpose(0, 1).contiguous() for one in (query, key, value))
     found: Any = varlen_attn(q, k, v, starts, starts, longest, longest, **how)
     return found[None]  # type: ignore[no-any-return]
+
+
+def copy_all(targets: "list[Tensor]", sources: "list[Tensor]") -> None:
+    """Copy tensors, and cast them, by a few kernels for all: `torch._foreach_copy_`.
+
+    Without it each tensor would take a kernel of its own.
+    """
+    import torch
+
+    torch._foreach_copy_(targets, sources)

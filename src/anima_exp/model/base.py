@@ -22,6 +22,7 @@ from anima_exp.libraries.bitsandbytes_internals import (
 from anima_exp.libraries.torch_internals import processor_has_bf16
 from anima_exp.libraries.transformers_loading import progress_bars, without_report
 from anima_exp.model import loading
+from anima_exp.model.attention import without_cudnn_attention
 from anima_exp.model.base_config import attention_of, context_length, read_config
 from anima_exp.model.base_files import check_base_files, check_sizes
 from anima_exp.model.device_map import without_weights
@@ -51,6 +52,16 @@ def autocast(where: torch.device, precision: Precision) -> torch.autocast:
     """Products in `precision`."""
     on = precision is not Precision.fp32
     return torch.autocast(where.type, dtype=DTYPES[precision] if on else None, enabled=on)
+
+
+def use_tf32(where: torch.device) -> None:
+    """Let products of fp32 numbers be TF32 on a GPU that has it, as qlora.py does.
+
+    A setting of the process: training and every evaluation compute alike, since each of them
+    loads a base first.
+    """
+    if where.type == "cuda" and torch.cuda.get_device_capability(where)[0] >= 8:
+        setattr(torch.backends, "fp32_precision", "tf32")  # noqa: B010 - mypy
 
 
 def check_precision(precision: Precision, where: torch.device) -> None:
@@ -94,6 +105,7 @@ def load_base(
         ModelError: it cannot be found, loaded, or stored so.
     """
     check_precision(precision, device())
+    use_tf32(device())
     if Precision.bf16 in (precision, quant.compute_dtype):
         bound_kernel_caches()
     check_base_files(model, quant)
@@ -133,7 +145,7 @@ def load_base(
     if model.norms_in_fp32:
         norms_in_fp32(loaded)
     if not to_be_split:
-        with autocast(where, precision):
+        with autocast(where, precision), without_cudnn_attention(where):
             try_architecture(loaded, rounds_together=quant.type is Quantization.int8)
     return loaded
 

@@ -18,7 +18,7 @@ from anima_exp.libraries.transformers_internals import (
 from anima_exp.model.base_config import context_length
 from anima_exp.model.forward import base_of
 from anima_exp.model.padding import masks_padding
-from anima_exp.model.sampling import Sampling, choose
+from anima_exp.model.sampling import Sampling, choose, on_device
 from anima_exp.model.tokenizer import check_ids
 from anima_exp.parallel.world import ALONE, World
 
@@ -92,15 +92,23 @@ def _steps(
     pad: int,
 ) -> Any:
     """Give every row its next token, and yield; until all rows have ended."""
-    ids, mask = (side.to(model.device) for side in left_padded(prompts, pad))
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    ids, mask = left_padded(prompts, pad)
+    length = ids.shape[1]
+    # transformers looks into every mask that it gets, for which a GPU must be waited for.
+    unpadded = bool(mask.all())
+    # The mask of the longest answer there can be: each step takes a longer part of it.
+    most = max(row.room for row in rows)
+    mask = torch.cat([mask, mask.new_ones(len(rows), most)], dim=1).to(model.device)
+    ids = ids.to(model.device)
+    positions = (mask[:, :length].cumsum(-1) - 1).clamp(min=0)
+    ends_at = [len(prompt) - 1 for prompt in prompts]  # the position of each row's last token
     only_last = keep_last(model, 1)
     as_cache = cache_argument(base_of(model))
     past, here = None, rows  # the rows in the cache; one that has ended is fed padding
     while True:
         out = model(
             input_ids=ids,
-            attention_mask=mask,
+            attention_mask=None if unpadded else mask[:, :length],
             position_ids=positions,
             use_cache=True,
             **{as_cache: past},
@@ -114,21 +122,21 @@ def _steps(
         going = [number for number, row in enumerate(here) if row.finish is None]
         if not going:
             return
-        mask = torch.cat([mask, mask.new_ones(len(here), 1)], dim=1)
-        last = ids.new_tensor([[pad if row.finish else row.ids[-1]] for row in here])
+        length += 1
         # Of a row that has ended, the last place: what is fed to it is not read.
-        ended = torch.tensor([[row.finish is not None] for row in here], device=mask.device)
-        positions = torch.where(ended, positions[:, -1:], positions[:, -1:] + 1)
+        ends_at = [at + (row.finish is None) for at, row in zip(ends_at, here, strict=True)]
         if past is not None and 2 * len(going) <= len(here) and can_drop_rows(past):
-            chosen = torch.tensor(going, device=mask.device)
+            chosen = on_device(going, ids)
             keep_rows(past, chosen)
-            mask, last, positions = mask[chosen], last[chosen], positions[chosen]
+            mask = mask[chosen]
             here = [here[number] for number in going]
+            ends_at = [ends_at[number] for number in going]
+        last = [pad if row.finish else row.ids[-1] for row in here]
         if past is None:  # a family without such a cache (Mamba, RWKV) reads all of it again
-            ids = torch.cat([ids, last], dim=1)
-            positions = (mask.cumsum(-1) - 1).clamp(min=0)
+            ids = torch.cat([ids, on_device(last, ids)[:, None]], dim=1)
+            positions = (mask[:, :length].cumsum(-1) - 1).clamp(min=0)
         else:
-            ids = last
+            ids, positions = on_device([last, ends_at], ids)[..., None]
 
 
 class _Row:

@@ -8,8 +8,6 @@ again instead of remembering it.
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -18,8 +16,11 @@ from torch import Tensor
 
 from anima_exp.libraries.peft_internals import is_adapter_dropout
 from anima_exp.libraries.torch_internals import is_dropout
+from anima_exp.libraries.triton_internals import triton_problem
 
-_RESOLUTION = 2**15  # a probability of dropping is rounded to 1/32,768
+RESOLUTION = 2**15  # a probability of dropping is rounded to 1/32,768
+# Of the hash, which the kernel computes too.
+COLUMN, FIRST, SECOND = -1640531527, 0x7FEB352D, -2073254261
 _AS_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a number
 
 
@@ -80,48 +81,72 @@ def layer_key(name: str) -> int:
     return int(_mix(np.uint32(zlib.crc32(name.encode()))).view(np.int32))
 
 
-def dropped(x: Tensor, keys: Tensor, layer: int, share: float) -> tuple[Tensor, Tensor]:
-    """`x` [T, H] with about `share` of its numbers at zero, and the mask for `masked`.
+class Mask:
+    """Which numbers of x [T, H] one layer drops: about `share` of them.
 
-    The rest is not scaled up by 1 / (1 - share): that is left to the smaller product behind it.
+    What is kept is not scaled up by 1 / (1 - share): the smaller product behind it does that.
     """
-    work = _compiled() if x.is_cuda else _dropped
-    # Two numbers share one hash of 32 bits.
-    columns = torch.arange((x.shape[1] + 1) // 2, dtype=torch.int32, device=x.device)
-    found: tuple[Tensor, Tensor] = work(
-        x, keys, columns * -1640531527 + layer, round(share * _RESOLUTION)
-    )
-    return found
+
+    def __init__(self, keys: Tensor, layer: int, share: float) -> None:
+        self._keys, self._layer = keys, layer
+        self._threshold = round(share * RESOLUTION)
+        self._bits: Tensor | None = None
+
+    def of(self, x: Tensor) -> Tensor:
+        """A copy of `x` with zeros."""
+        if drop := _kernel(x):
+            return drop(x, self._keys, self._layer, self._threshold, torch.empty_like(x))
+        return (_as_integers(x) & self._bits_of(x)).view(x.dtype)
+
+    def apply_(self, x: Tensor) -> Tensor:
+        """`x` itself, with zeros."""
+        if drop := _kernel(x):
+            return drop(x, self._keys, self._layer, self._threshold, x)
+        _as_integers(x).bitwise_and_(self._bits_of(x))
+        return x
+
+    def _bits_of(self, x: Tensor) -> Tensor:
+        # Without a kernel of our own the hash is ten operations: the second use finds it here.
+        if self._bits is None or self._bits.dtype is not _AS_INTEGERS[x.element_size()]:
+            self._bits = _bits(x, self._keys, self._layer, self._threshold)
+        return self._bits
 
 
-def masked(x: Tensor, mask: Tensor) -> Tensor:
-    """`x` where the mask's bits are all set, zero where none is."""
-    return (x.view(mask.dtype) & mask).view(x.dtype)
+def _kernel(x: Tensor) -> Callable[..., Tensor] | None:
+    """dropout_kernel.drop where it can run: on a GPU, if Triton can compile there."""
+    if not x.is_cuda or triton_problem():
+        return None
+    from anima_exp.model.dropout_kernel import drop
+
+    return drop
 
 
 def kept_share(share: float) -> float:
-    return 1 - round(share * _RESOLUTION) / _RESOLUTION
+    return 1 - round(share * RESOLUTION) / RESOLUTION
 
 
-def _dropped(x: Tensor, keys: Tensor, columns: Tensor, threshold: int) -> tuple[Tensor, Tensor]:
+def _as_integers(x: Tensor) -> Tensor:
+    return x.view(_AS_INTEGERS[x.element_size()])
+
+
+def _bits(x: Tensor, keys: Tensor, layer: int, threshold: int) -> Tensor:
+    """[T, H] of integers as wide as x's numbers: all bits set where a number is kept, else none.
+
+    model/dropout_kernel.py computes the same on a GPU.
+    """
+    # Two numbers share one hash of 32 bits.
+    columns = torch.arange((x.shape[1] + 1) // 2, dtype=torch.int32, device=x.device)
     # Multiply, fold the high half down, multiply: the keys are well mixed already, and every pass
     # over [T, H] costs as much as a narrow product.
-    bits = keys[:, None] ^ columns
-    bits *= 0x7FEB352D
+    bits = keys[:, None] ^ (columns * COLUMN + layer)
+    bits *= FIRST
     bits ^= bits >> 16
-    bits *= -2073254261
+    bits *= SECOND
     # No comparison: booleans are what a CPU is slowest at. The sign of a difference becomes all
     # bits of an integer as wide as x's numbers, and those are let through or not.
     lanes = bits.view(torch.int16)[:, : x.shape[1]]
-    dropping = ((lanes >> 1) - (threshold - _RESOLUTION // 2)) >> 15
-    mask = dropping.to(_AS_INTEGERS[x.element_size()]).bitwise_not()
-    return masked(x, mask), mask
-
-
-@cache
-def _compiled() -> Callable[..., Any]:
-    """One kernel instead of ten, on a GPU whose torch has a compiler."""
-    return torch.compile(_dropped, dynamic=True) if find_spec("triton") else _dropped
+    dropping = ((lanes >> 1) - (threshold - RESOLUTION // 2)) >> 15
+    return dropping.to(_AS_INTEGERS[x.element_size()]).bitwise_not()
 
 
 def _mix(number: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from anima_exp.config import Precision
+from anima_exp.model.attention import without_cudnn_attention
 from anima_exp.model.base import autocast
 from anima_exp.model.decode import decode
 from anima_exp.model.sampling import Sampling
@@ -15,11 +16,15 @@ from anima_exp.parallel.world import ALONE, World
 
 @contextmanager
 def inference(model: Any, precision: Precision) -> Iterator[None]:
-    """Evaluation mode, no gradients, products in `precision`; the mode before is restored."""
+    """Evaluation mode, no gradients, products in `precision`; the mode before is restored.
+
+    Attention takes any length without preparation (attention.py).
+    """
     training = model.training
     model.eval()
     try:
-        with torch.no_grad(), autocast(model.device, precision):
+        where = model.device
+        with torch.no_grad(), autocast(where, precision), without_cudnn_attention(where):
             yield
     finally:
         model.train(training)

@@ -1,8 +1,7 @@
 """A PEFT LoRA layer -> the same sum, W x + scaling * B A dropout(x), with less work and memory.
 
 PEFT's own forward keeps dropout(x), its mask, and copies of x in other types for the backward
-pass. This one keeps x, which the layers that read it share, and A x, which is narrow. It is one
-operation to torch, so that selective recomputation can keep its result and nothing inside it.
+pass. This one keeps x, which the layers that read it share, and s A x, which is narrow.
 """
 
 from collections.abc import Iterator
@@ -24,8 +23,9 @@ from anima_exp.libraries.peft_internals import (
     update_of,
     variant_of,
 )
-from anima_exp.model.dequantized import weight_of
-from anima_exp.model.dropout import TokenKeys, dropped, kept_share, layer_key, masked
+from anima_exp.model.dequantized import add_input_gradient
+from anima_exp.model.dropout import Mask, TokenKeys, kept_share, layer_key
+from anima_exp.model.lora_weights import cast
 
 # An operation of torch takes tensors and numbers; the frozen layer it needs is found here, by a
 # number that it gets when it first computes. So a copy of a model computes with its own layers.
@@ -47,6 +47,16 @@ def use(model: Any) -> TokenKeys:
     for name, layer in layers:
         layer.forward = partial(_forward, layer, keys=keys, key=layer_key(name))
     return keys
+
+
+def be_one_operation(model: Any, wanted: bool) -> None:
+    """Let every LoRA layer be one operation of torch, or not.
+
+    Selective recomputation needs it, to keep the result of a layer and nothing inside it. It costs
+    more to call, and the backward pass fills a gradient of the narrow product that nobody reads.
+    """
+    for _, layer in lora_layers(model):
+        layer.one_operation = wanted
 
 
 def _refuse_variant(name: str, layer: Any) -> None:
@@ -90,18 +100,80 @@ def _forward(layer: Any, x: Tensor, *args: Any, keys: TokenKeys, key: int, **kwa
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
     flat = x.reshape(-1, x.shape[-1]).to(dtype)
     chance = dropout_of(layer, adapter) if layer.training else 0.0
+    operation: Any = _one_operation if getattr(layer, "one_operation", False) else _LoraLinear.apply
     with torch.autocast(kind, enabled=False):
-        found: Tensor = _lora_linear(
+        found: Tensor = operation(
             flat,
             a,
             b,
+            cast(a, dtype),
+            cast(b, dtype),
             keys.of(len(flat), x.device) if chance else None,
             _number(base_layer(layer)),
-            scaling,
+            # dropout's 1 / (1 - p) is a factor of the narrow product, where it costs nothing.
+            scaling / kept_share(chance) if chance else scaling,
             chance,
             key,
-        )[0]
+        )
     return found.view(*x.shape[:-1], -1)
+
+
+def _compute(
+    x: Tensor,
+    a: Tensor,
+    b: Tensor,
+    keys: Tensor | None,
+    frozen: int,
+    factor: float,
+    chance: float,
+    key: int,
+) -> tuple[Tensor, Tensor]:
+    """x [T, in], A [rank, in], B [out, rank], all of one type -> the layer's result, and s A x."""
+    found = _FROZEN[frozen](x)
+    seen = x if keys is None else Mask(keys, key, chance).of(x)
+    narrow = _scaled(seen, a.T, factor)
+    return found.addmm_(narrow, b.T), narrow
+
+
+def _gradients(ctx: Any, d_found: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Of x, A and B."""
+    x, narrow, a, b, keys = ctx.saved_tensors
+    mask = None if keys is None else Mask(keys, ctx.key, ctx.chance)
+    d_narrow = _scaled(d_found, b, ctx.factor)
+    d_b = _product(d_found.T, narrow, ctx.full)
+    d_a = _product(d_narrow.T, x if mask is None else mask.of(x), ctx.full)
+    d_x = None
+    if ctx.needs_input_grad[0]:
+        d_x = d_narrow @ a
+        if mask is not None:
+            d_x = mask.apply_(d_x)
+        add_input_gradient(d_x, d_found, _FROZEN[ctx.frozen])
+    return d_x, d_a, d_b
+
+
+def _scaled(left: Tensor, right: Tensor, factor: float) -> Tensor:
+    """factor * left @ right: the scale is part of the product."""
+    room = left.new_empty(left.shape[0], right.shape[1])
+    return torch.addmm(room, left, right, beta=0, alpha=factor, out=room)
+
+
+def _product(left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
+    """left @ right in `dtype`, which on a GPU the product writes itself, unrounded."""
+    if left.is_cuda and dtype is torch.float32 and left.dtype is not dtype:
+        return torch.mm(left, right, out_dtype=dtype)
+    return (left @ right).to(dtype)
+
+
+class _LoraLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, a: Tensor, b: Tensor, *inputs: Any) -> Tensor:
+        found, narrow = _compute(x, *inputs)
+        _remember(ctx, (x, a, b, *inputs), (found, narrow))
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Any) -> Any:
+        return *_gradients(ctx, outputs[0]), *[None] * 7
 
 
 @torch.library.custom_op("anima_exp::lora_linear", mutates_args=())
@@ -109,44 +181,31 @@ def _lora_linear(
     x: Tensor,
     a: Tensor,
     b: Tensor,
+    a_cast: Tensor,
+    b_cast: Tensor,
     keys: Tensor | None,
     frozen: int,
-    scaling: float,
+    factor: float,
     chance: float,
     key: int,
 ) -> tuple[Tensor, Tensor]:
-    """x [T, in], A [rank, in], B [out, rank] -> the layer's result [T, out], and A x [T, rank]."""
-    base = _FROZEN[frozen](x)
-    seen = x if keys is None else dropped(x, keys, key, chance)[0]
-    narrow = seen @ a.to(x.dtype).T
-    factor = _factor(scaling, chance, keys)
-    return torch.addmm(base, narrow, b.to(x.dtype).T, alpha=factor), narrow
+    """See be_one_operation."""
+    return _compute(x, a_cast, b_cast, keys, frozen, factor, chance, key)
 
 
-def _factor(scaling: float, chance: float, keys: Tensor | None) -> float:
-    # dropout's 1 / (1 - p) is a factor of the narrow product, where it costs nothing.
-    return scaling / kept_share(chance) if keys is not None else scaling
+def _one_operation(*inputs: Any) -> Tensor:
+    found: Tensor = _lora_linear(*inputs)[0]
+    return found
 
 
 def _remember(ctx: Any, inputs: Any, output: Any) -> None:
-    x, a, b, keys, ctx.frozen, scaling, ctx.chance, ctx.key = inputs
-    ctx.factor = _factor(scaling, ctx.chance, keys)
-    ctx.save_for_backward(x, output[1], a, b, keys)
+    x, a, _, a_cast, b_cast, keys, ctx.frozen, ctx.factor, ctx.chance, ctx.key = inputs
+    ctx.full = a.dtype
+    ctx.save_for_backward(x, output[1], a_cast, b_cast, keys)
 
 
 def _backward(ctx: Any, d_found: Tensor, _: Tensor) -> Any:
-    x, narrow, a, b, keys = ctx.saved_tensors
-    d_narrow = (d_found @ b.to(x.dtype)) * ctx.factor
-    seen, mask = (x, None) if keys is None else dropped(x, keys, ctx.key, ctx.chance)
-    d_b = (d_found.T @ narrow).mul_(ctx.factor).to(b.dtype)
-    d_a = (d_narrow.T @ seen).to(a.dtype)
-    d_x = None
-    if ctx.needs_input_grad[0]:
-        d_x = d_narrow @ a.to(x.dtype)
-        if mask is not None:
-            d_x = masked(d_x, mask)
-        d_x.addmm_(d_found, weight_of(_FROZEN[ctx.frozen], x.dtype))
-    return d_x, d_a, d_b, None, None, None, None, None
+    return *_gradients(ctx, d_found), *[None] * 7
 
 
 def _shapes(x: Tensor, a: Tensor, b: Tensor, *_: Any) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ from anima_exp.libraries.transformers_internals import set_activation_checkpoint
 from anima_exp.model.attention import rows_apart
 from anima_exp.model.base import autocast
 from anima_exp.model.forward import loss_of
+from anima_exp.model.lora_update import be_one_operation
 from anima_exp.model.trial import short_batch
 
 # What selective recomputation keeps: results that took many operations a byte.
@@ -26,6 +27,7 @@ _KEPT = ("lora_linear", *PRODUCTS, PRODUCT_IN_4_BITS)
 
 def set_recompute(model: Any, how: Recompute) -> None:
     """Switch it on or off, for the passes from now on."""
+    be_one_operation(model, how is Recompute.selective)
     if how is Recompute.none:
         set_activation_checkpointing(model, None)
         return

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from anima_exp.errors import ModelError
 from anima_exp.libraries.bitsandbytes_internals import hold_constants
+from anima_exp.libraries.torch_internals import integers_can_be_sharded
 from anima_exp.model.base import device
 from anima_exp.model.forward import base_of, decoder_of
 
@@ -50,10 +51,11 @@ def shard_base(model: Any, group: Any = None) -> int:
     mesh = DeviceMesh.from_group(processes, where.type)
     hold_constants(model, where)
     learning = {parameter for parameter in model.parameters() if parameter.requires_grad}
-    for block in blocks:
-        fully_shard(block, mesh=mesh, reshard_after_forward=True, ignored_params=learning)
-    # The root has no weights of its own: it knows the blocks' order, to fetch the next one early.
-    fully_shard(decoder, mesh=mesh, ignored_params=set(decoder.parameters()))
+    with integers_can_be_sharded():
+        for block in blocks:
+            fully_shard(block, mesh=mesh, reshard_after_forward=True, ignored_params=learning)
+        # The root has no weights of its own. It knows the blocks' order, to fetch the next early.
+        fully_shard(decoder, mesh=mesh, ignored_params=set(decoder.parameters()))
     with torch.no_grad():
         for tensor in chain(model.parameters(), model.buffers()):
             if tensor.device.type != where.type:

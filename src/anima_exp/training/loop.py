@@ -41,6 +41,7 @@ class Loop:
         order: row numbers, `[steps * batch_size]` or fewer: the last batch may be short.
         keys: what the model's dropout masks come from (model/dropout.py).
         token_budget: tokens of one forward pass, to begin with.
+        paged: whether optimizer states may have to leave the GPU (optimizer.py).
         world: the processes that share the run; the first writes.
         in_step: see step.py.
         folder: where checkpoints go.
@@ -60,6 +61,7 @@ class Loop:
         config: RunConfig,
         keys: TokenKeys,
         token_budget: int,
+        paged: bool,
         world: World,
         in_step: bool,
         folder: Path,
@@ -71,6 +73,7 @@ class Loop:
         self.model, self.tokenizer = model, tokenizer
         self.rows, self.order = rows, order
         self.config, self.world, self.folder = config, world, folder
+        self.paged = paged
         self.log, self.vouch, self.evaluate, self.best = log, vouch, evaluate, best
         self.steps = math.ceil(len(order) / config.trainer.batch_size)
         self.done = 0  # optimizer steps
@@ -91,7 +94,6 @@ class Loop:
             in_step=in_step,
         )
         set_seed(config.seed)
-        _use_tf32()
         model.config.use_cache = False
 
     def train(self, resume: Path | None, stop: StopAfterStep, *, until: int | None) -> None:
@@ -110,7 +112,7 @@ class Loop:
             checkpoint.clear_drafts(self.folder)
         if resume:
             weights.load(self.model, resume)
-        self.optimizer = make_optimizer(self.model, self.config.optimizer)
+        self.optimizer = make_optimizer(self.model, self.config.optimizer, paged=self.paged)
         self.schedule = make_schedule(self.optimizer, self.config.optimizer, steps=self.steps)
         # torch's DataLoader, which earlier versions used, drew a number at its start. Bases with
         # dropout of their own draw after it, and shall draw the same.
@@ -156,7 +158,8 @@ class Loop:
     def _optimizer_step(self, batch: list[Row]) -> tuple[float, float]:
         """Learn from one batch; return the norm of its gradient, and the learning rate."""
         optimizer = self.config.optimizer
-        self.model.train()
+        if not self.model.training:  # setting it walks over all modules
+            self.model.train()
         loss_here = self.step(batch, number=self.done)
         if self.step.out_of_memory:
             self.meter.token_limit = self.step.budget
@@ -265,9 +268,3 @@ def check_step(step: int, loss: float, *, norm: float | None, labels: bool) -> N
     raise TrainingError(
         f"Step {step}: no trained weight has a gradient: the adapter is cut off from the loss."
     )
-
-
-def _use_tf32() -> None:
-    """Let products of fp32 numbers be TF32 on GPUs that have it, as qlora.py."""
-    if torch.cuda.is_available() and torch.cuda.get_device_capability()[0] >= 8:
-        setattr(torch.backends, "fp32_precision", "tf32")  # noqa: B010 - mypy

@@ -14,11 +14,18 @@ from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes, new_
 _NEVER_DECAYED = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)")
 
 
-def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+def make_optimizer(
+    model: nn.Module, config: OptimizerConfig, *, paged: bool = True
+) -> torch.optim.Optimizer:
     """AdamW over all weights that learn; weight decay leaves biases and norms out.
 
     With optimizer.lora_plus_ratio LoRA's B learns faster than A by that factor (LoRA+). The states
     of a paged optimizer move to CPU memory when the GPU is full.
+
+    Args:
+        paged: whether the GPU can become full. Where it cannot, torch's AdamW takes the place of
+            bitsandbytes' in 32 bits: the same arithmetic in another order, but one kernel for many
+            weights, where bitsandbytes waits for the GPU after every weight.
     """
     groups = _groups(model, config)
     settings: dict[str, Any] = {
@@ -26,7 +33,8 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Opt
         "betas": (config.beta1, config.beta2),
         "eps": config.epsilon,
     }
-    if config.name is OptimizerName.adamw:
+    unpaged = config.name is OptimizerName.paged_adamw_32bit and not paged and _on_gpus(groups)
+    if config.name is OptimizerName.adamw or unpaged:
         return torch.optim.AdamW(groups, **settings, fused=True)
     import_bitsandbytes()
     bitsandbytes: Any = import_module("bitsandbytes.optim")
@@ -74,6 +82,12 @@ def make_schedule(
         scheduler_specific_kwargs=settings,
     )
     return schedule
+
+
+def _on_gpus(groups: list[dict[str, Any]]) -> bool:
+    """Whether all weights are on GPUs, in fp32: torch keeps states in the type of the weight."""
+    weights = [weight for group in groups for weight in group["params"]]
+    return bool(weights) and all(one.is_cuda and one.dtype is torch.float32 for one in weights)
 
 
 def _groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:

@@ -18,7 +18,12 @@ import torch
 from torch import Tensor
 
 from anima_exp import json_text, schema_version
-from anima_exp.libraries.bitsandbytes_internals import has_own_states, load_into_pages
+from anima_exp.libraries.bitsandbytes_internals import (
+    has_own_states,
+    load_into_pages,
+    own_names,
+    torchs_names,
+)
 from anima_exp.training import manifest
 from anima_exp.training import tensors as tensor_files
 
@@ -75,10 +80,11 @@ def restore(
     values = optimizer.state_dict()
     for group, rate in zip(values["param_groups"], state.learning_rates, strict=True):
         group["lr"] = rate
-    values["state"] = state.optimizer
     if has_own_states(optimizer):
+        values["state"] = {key: own_names(one) for key, one in state.optimizer.items()}
         load_into_pages(optimizer, values)
     else:
+        values["state"] = {key: torchs_names(one) for key, one in state.optimizer.items()}
         optimizer.load_state_dict(values)
     schedule.last_epoch = state.schedule
     if state.scaler:

@@ -20,9 +20,10 @@ from anima_exp.data.micro_batch import (
 )
 from anima_exp.errors import TrainingError
 from anima_exp.model.attention import keeps_rows_apart, rows_apart
-from anima_exp.model.base import autocast
+from anima_exp.model.base import DTYPES, autocast
 from anima_exp.model.dropout import TokenKeys, token_keys
 from anima_exp.model.forward import loss_of
+from anima_exp.model.lora_weights import cast_once, lora_weights
 from anima_exp.parallel.world import ALONE, World
 from anima_exp.training.shares import shares
 
@@ -60,6 +61,7 @@ class Step:
         self.backward, self.say = backward, say
         self.world, self.in_step = world, in_step
         self.learnt = [one for one in model.parameters() if one.requires_grad]
+        self.lora_weights = lora_weights(model)
         self.tokens = 0  # that this process has computed
 
     def __call__(self, rows: Sequence[Row], *, number: int) -> Tensor:
@@ -137,14 +139,15 @@ class Step:
         total = torch.zeros((), device=device)
         shortest = min(range(len(rows)), key=lambda row: len(rows[row]["input_ids"]))
         tokens = 0
-        for chosen in cuts:
-            nothing = not chosen
-            batch = concatenate(
-                rows, chosen or [shortest], [0.0] * len(rows) if nothing else weights
-            ).to(device)
-            self.keys.now = token_keys(self.seed, number, batch.rows, batch.lengths, device)
-            total += self._one(batch).to(device)
-            tokens += 0 if nothing else sum(batch.lengths)
+        with cast_once(self.lora_weights, DTYPES[self.precision]):
+            for chosen in cuts:
+                nothing = not chosen
+                batch = concatenate(
+                    rows, chosen or [shortest], [0.0] * len(rows) if nothing else weights
+                ).to(device)
+                self.keys.now = token_keys(self.seed, number, batch.rows, batch.lengths, device)
+                total += self._one(batch).to(device)
+                tokens += 0 if nothing else sum(batch.lengths)
         self.keys.now = None
         self.tokens += tokens
         return total

@@ -1,0 +1,62 @@
+"""The mask of model/dropout.py on a GPU: hash, comparison and zeros in one kernel of Triton."""
+
+from contextlib import nullcontext
+
+import torch
+import triton  # type: ignore[import-not-found, import-untyped, unused-ignore]
+import triton.language as tl  # type: ignore[import-not-found, import-untyped, unused-ignore]
+from torch import Tensor
+
+from anima_exp.model.dropout import COLUMN, FIRST, RESOLUTION, SECOND
+
+_PAIRS = 1024  # of columns that one program computes; two share a hash
+
+
+def drop(x: Tensor, keys: Tensor, layer: int, threshold: int, out: Tensor) -> Tensor:
+    """Write `x` [T, H] to `out`, which may be x, with zeros where the mask drops; return `out`.
+
+    Args:
+        keys: [T] int32, on the device of x.
+        threshold: the probability of dropping, in parts of RESOLUTION.
+    """
+    assert x.is_contiguous() and out.is_contiguous()
+    tokens, width = x.shape
+    if not tokens:
+        return out
+    grid = (tokens, triton.cdiv(width, 2 * _PAIRS))
+    # A kernel runs on the current GPU; with a device map x can be on another.
+    here = not x.is_cuda or x.device.index == torch.cuda.current_device()
+    with nullcontext() if here else torch.cuda.device(x.device):
+        _drop[grid](
+            x, keys, out, width, layer, threshold - RESOLUTION // 2,
+            COLUMN=COLUMN, FIRST=FIRST, SECOND=SECOND, PAIRS=_PAIRS,
+        )  # fmt: skip
+    return out
+
+
+@triton.jit(do_not_specialize=["layer", "least"])  # type: ignore[untyped-decorator, unused-ignore]
+def _drop(  # type: ignore[no-untyped-def]
+    x,
+    keys,
+    out,
+    width,
+    layer,
+    least,
+    COLUMN: tl.constexpr,
+    FIRST: tl.constexpr,
+    SECOND: tl.constexpr,
+    PAIRS: tl.constexpr,
+):
+    row = tl.program_id(0).to(tl.int64)
+    pairs = tl.program_id(1) * PAIRS + tl.arange(0, PAIRS)
+    bits = tl.load(keys + row) ^ (pairs * COLUMN + layer)
+    bits = bits * FIRST
+    bits = bits ^ (bits >> 16)
+    bits = bits * SECOND
+    # The low half belongs to the even column, the high one to the odd column behind it.
+    lanes = tl.interleave((bits << 16) >> 16, bits >> 16)
+    columns = tl.program_id(1) * 2 * PAIRS + tl.arange(0, 2 * PAIRS)
+    inside = columns < width
+    numbers = tl.load(x + row * width + columns, inside)
+    kept = (lanes >> 1) >= least
+    tl.store(out + row * width + columns, tl.where(kept, numbers, 0.0), inside)
