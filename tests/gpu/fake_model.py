@@ -84,7 +84,7 @@ def in_4_bits(linear: nn.Linear, dtype: torch.dtype) -> nn.Module:
         )
     maxima = -(-count // 64)
     second = QuantState(
-        absmax=torch.empty(-(-maxima // 256)),
+        absmax=torch.empty(-(-maxima // 256), dtype=torch.float32),
         blocksize=256,
         code=torch.empty(256, dtype=torch.float32),
         dtype=torch.float32,

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 HERE = Path(__file__).parent
 CASES = [
@@ -23,6 +24,7 @@ LORA_LAYERS = 7  # of each block
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the fake CUDA device is made on Linux"),
     pytest.mark.skipif(not shutil.which("g++"), reason="no g++ for the fake CUDA device"),
+    pytest.mark.skipif(torch.backends.cuda.is_built(), reason="this torch has CUDA itself"),
 ]
 
 

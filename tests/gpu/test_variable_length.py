@@ -41,7 +41,7 @@ def documented(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale, wi
 def of_torch_2_10(
     query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, is_causal=False, return_aux=None
 ):
-    assert query.shape[1] == key.shape[1]
+    assert query.shape[1] % key.shape[1] == 0  # it says nothing of it, and its kernel takes it
     borders = cu_seq_q, cu_seq_k, max_q, max_k
     window = (-1, 0) if is_causal else (-1, -1)
     return documented(query, key, value, *borders, scale=None, window=window)
@@ -60,7 +60,7 @@ def of_torch_2_11(
     scale=None,
     window_size=(-1, -1),
 ):
-    assert query.shape[1] == key.shape[1]
+    assert query.shape[1] % key.shape[1] == 0  # it says nothing of it, and its kernel takes it
     borders = cu_seq_q, cu_seq_k, max_q, max_k
     return documented(query, key, value, *borders, scale=scale, window=window_size)
 
