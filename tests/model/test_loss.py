@@ -46,7 +46,7 @@ def test_chunks_of_any_size_have_the_loss_and_gradient_of_all_logits(
     with Operations() as operations:
         found = label_loss(hidden, labels, weights, head, torch.float32)
     assert operations.names.count("mm") == 2 * -(-LABELS // rows_a_chunk)
-    assert float(found) == pytest.approx(float(expected), rel=1e-6)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
     ours, theirs = (torch.autograd.grad(one, hidden)[0] for one in (found, expected))
     assert torch.allclose(ours, theirs, atol=1e-8, rtol=1e-4)
 
