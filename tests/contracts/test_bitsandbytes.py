@@ -131,7 +131,7 @@ def test_an_8bit_weight_is_its_integer_times_its_rows_maximum_over_127(in_8_bits
     integers, maxima = internals.integers_and_maxima(in_8_bits)
     assert integers.abs().amax(dim=1).tolist() == [127] * OUTPUTS
     step = maxima[:, None] / 127
-    assert ((integers * step - weight()).abs() <= 0.51 * step).all()
+    assert ((integers * step - weight()).abs() <= 0.6 * step).all()  # fp16 before
     in_8_bits(torch.randn(3, INPUTS))  # which moves them to the layer's state
     assert internals.integers_and_maxima(in_8_bits)[0] is integers
     assert internals.integers_and_maxima(torch.nn.Linear(2, 2)) is None
