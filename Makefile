@@ -4,7 +4,7 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help reference demo story test contracts test-ray check gpu-hollow gpu-count lint types format tiny-base bench bench-gpu bench-processes bench-base bench-choice bench-compare bench-data bench-start bench-sweep clean
+.PHONY: help reference demo story test contracts test-ray check gpu-hollow gpu-count gpu-check gpu-check-rehearsal lint types format tiny-base bench bench-gpu bench-processes bench-base bench-choice bench-compare bench-data bench-start bench-sweep clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | column -t -s '|'
@@ -50,6 +50,12 @@ gpu-hollow: $(GPU_DRIVER)/built  ## the whole product on a GPU that computes not
 gpu-count: $(GPU_DRIVER)/built  ## launches, waits and copies of a training step, against tests/gpu/counts.json (MODELS="7B 33B Qwen3-8B")
 	$(GPU_PY) tests/gpu/count_launches.py --driver $(GPU_DRIVER) $(MODELS)
 
+gpu-check: $(VENV)/.gpu  ## is everything right on this GPU, and how fast is it? (PARTS="machine kernels", OUT=folder)
+	$(PY) tests/gpu/check $(if $(PARTS),--parts $(PARTS))
+
+gpu-check-rehearsal: $(GPU_DRIVER)/built  ## the same on a GPU that computes nothing: does every line run?
+	$(GPU_PY) tests/gpu/check/rehearse.py $(GPU_DRIVER) $(if $(PARTS),--parts $(PARTS))
+
 $(GPU_DRIVER)/built: $(wildcard tests/gpu/hollow/driver/*) tests/gpu/hollow/build_driver.py | $(GPU_PY)
 	$(GPU_PY) tests/gpu/hollow/build_driver.py $(GPU_DRIVER)
 	@touch $@
@@ -81,8 +87,9 @@ tiny-base: $(VENV)/.installed  ## pre-train the embedded tiny base again (an hou
 bench: $(VENV)/.bench  ## tokens a second: ours, TRL's SFTTrainer, the original's way (FOLDER=..., TOKENIZER=...)
 	$(PY) tests/benchmarks/training_speed.py $(FOLDER) $(TOKENIZER) $(if $(PRECISION),--precision $(PRECISION))
 
-bench-gpu: $(VENV)/.bench  ## the same at LLaMA's true shapes, 7B to 65B, random weights, on this GPU
-	$(PY) tests/benchmarks/gpu_speed.py --trl
+bench-gpu: $(VENV)/.gpu  ## the same at LLaMA's true shapes, 7B to 65B, random weights, on this GPU
+	$(PY) tests/gpu/check --parts machine speed trl large
+
 
 bench-processes: $(VENV)/.installed  ## tokens a second of two processes that share a batch, against one
 	$(PY) tests/benchmarks/several_processes.py
@@ -111,6 +118,10 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.bench: $(VENV)/.installed
 	$(PY) -m pip install --quiet --editable '.[dev,bench]'
+	@touch $@
+
+$(VENV)/.gpu: $(VENV)/.bench
+	$(PY) -m pip install --quiet --editable '.[dev,bench,gpu]'
 	@touch $@
 
 bench-sweep: $(VENV)/.installed  ## what a cell of a sweep costs beside its steps, and planning a large grid

@@ -22,6 +22,7 @@ RESTORED = {
     "parallel/join": "environment",
     "parallel/place": "environment",
     "cpu_memory": "environment",
+    "gpu_memory": "environment",
     "quiet": "warnings",
 }
 PRINTING = {"tell", "tell_lines", "note", "write", "console"}  # of terminal.py

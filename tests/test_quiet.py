@@ -1,7 +1,13 @@
 """What the libraries say of choices that we made knowingly is not shown."""
 
+import logging
+import warnings
+
 import pytest
 from processor import Processor
+
+from anima_exp.libraries.liger_internals import BACKENDS_LOGGER
+from anima_exp.quiet import libraries_quiet
 
 INT8 = """
 import sys
@@ -24,6 +30,20 @@ TINY = (
     "trainer.steps=1", "trainer.batch_size=2", "data.rows=16", "data.heldout_rows=4",
     "evals=[heldout]", "tracking=none", "folder=run",
 )  # fmt: skip
+
+
+def test_kernels_that_nobody_installed_and_views_of_a_sharded_base_are_not_spoken_of_inside():
+    def view():
+        warnings.warn("FSDP2-wrapped module (FSDPLlamaModel) returned a view tensor.", stacklevel=2)
+
+    logger = logging.getLogger(BACKENDS_LOGGER)
+    with libraries_quiet():
+        assert not logger.isEnabledFor(logging.WARNING)
+        assert logger.isEnabledFor(logging.ERROR)
+        view()
+    assert logger.isEnabledFor(logging.WARNING)
+    with pytest.warns(UserWarning, match="returned a view"):
+        view()
 
 
 @pytest.fixture

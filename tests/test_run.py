@@ -345,16 +345,3 @@ def test_a_broken_tracker_never_stops_training(config, monkeypatch):
     wanted = config("tracking=wandb", "trainer.steps=1")
     run(wanted)
     assert "the tracker is on fire" in Record.load(folder_of(wanted)).wandb
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("quant", ["nf4", "fp4", "int8", "none"])
-def test_on_a_gpu_a_run_trains_resumes_and_measures_its_memory(config, quant):
-    wanted = config("trainer.precision=bf16", f"quant={quant}", "trainer.recompute=full")
-    run(wanted)
-    record = Record.load(folder_of(wanted))
-    assert record.scores["heldout_loss"] < record.scores_before["heldout_loss"]
-    assert record.hardware["gpu"] and 0 < record.peak_memory_gib < 4
-    (folder_of(wanted) / "record.json").unlink()
-    run(wanted)
-    assert Record.load(folder_of(wanted)).starts == 2

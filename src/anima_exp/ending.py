@@ -65,12 +65,16 @@ def record_of(
     journal: Journal,
     meter: Any,
     tokens_by_process: list[int],
-    peak_memory_gib: float,
+    peak_gib: tuple[float, float | None],
     starts: int,
     *,
     ending: Ending,
 ) -> Record:
-    """Return all that a finished run says of itself, but what only its end can tell."""
+    """Return all that a finished run says of itself, but what only its end can tell.
+
+    Args:
+        peak_gib: of memory, and of what torch had reserved for it on a GPU.
+    """
     return Record(
         name=identity.name(config),
         settings=identity.flatten(config),
@@ -88,7 +92,8 @@ def record_of(
             "keep_dequantized": setup.execution.keep_dequantized,
             "out_of_memory": meter.out_of_memory,
         },
-        peak_memory_gib=peak_memory_gib,
+        peak_memory_gib=peak_gib[0],
+        peak_reserved_gib=peak_gib[1],
         predicted_memory_gib=setup.execution.predicted_peak_gib + setup.overhead_gib,
         starts=starts,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -14,7 +14,7 @@ from anima_exp.errors import ConfigError
 from anima_exp.evals.choice.export import export
 from anima_exp.evals.measure import Evals, Measured, check_positions, measure, prepare_evals
 from anima_exp.events import emit, following, listening, say
-from anima_exp.finished import load, name, record, run_of
+from anima_exp.finished import load, name, record
 from anima_exp.parallel.join import joined
 from anima_exp.parallel.place import place
 from anima_exp.parallel.world import World
@@ -44,7 +44,6 @@ def run(config: EvaluateConfig, *, listen: events.Listener | None = None) -> Non
 
 def _run(config: EvaluateConfig, world: World) -> None:
     from anima_exp.data.prepare import prepare
-    from anima_exp.model import lora_update
     from anima_exp.model.tokenizer import load_tokenizer
 
     _refuse(config)
@@ -61,9 +60,6 @@ def _run(config: EvaluateConfig, world: World) -> None:
         return
     emit(events.Plan(_plan(config, evals)))
     model, _ = world.in_turn(lambda: load(config))
-    if config.run or (config.adapter and run_of(config.adapter)):
-        # As in training, whose forward pass rounds bf16 in other places than PEFT's own.
-        lora_update.use(model)
     check_positions(model, evals)
     found = measure(model, evals, world)
     if world.leads:

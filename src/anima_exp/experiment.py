@@ -178,13 +178,16 @@ def _run(
         )  # fmt: skip
         ending = end(config, folder, setup, loop, journal, evaluate=evaluate, resumed_at=resumed_at)
         meter, tokens_by_process = loop.meter, world.of_each(loop.step.tokens)
-        peak = max(world.of_each(provenance.peak_memory_gib()))
+        paged = loop.paged_bytes()
+        peak = max(world.of_each(provenance.peak_memory_gib(paged)))
+        reserved = max(world.of_each(provenance.peak_reserved_gib(paged) or 0.0)) or None
         meter.out_of_memory = sum(world.of_each(meter.out_of_memory))
         meter.token_limit = world.least(meter.token_limit or sys.maxsize)
         if isinstance(journal, Journal):
             record = record_of(
-                config, setup, journal, meter, tokens_by_process, peak, starts, ending=ending
-            )
+                config, setup, journal, meter, tokens_by_process, (peak, reserved), starts,
+                ending=ending,
+            )  # fmt: skip
             card = card_of(record, journal, setup.model, setup.tokenizer)
             save(setup.model, setup.tokenizer, trained, card=card)
     except BaseException as error:

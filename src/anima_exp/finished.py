@@ -153,6 +153,7 @@ def load(config: UseConfig, beside: Sequence[str] = ()) -> tuple[Any, Any]:
     Raises:
         ModelError: base or adapter cannot be loaded, or do not belong together.
     """
+    from anima_exp.model import lora_update
     from anima_exp.model.base import load_base
     from anima_exp.model.load_adapter import put_on
     from anima_exp.model.tokenizer import load_tokenizer
@@ -171,6 +172,9 @@ def load(config: UseConfig, beside: Sequence[str] = ()) -> tuple[Any, Any]:
         loaded = put_on(loaded, adapter, name=adapter_name(0))
     for number, place in enumerate(beside, start=1):
         loaded = put_on(loaded, place, name=adapter_name(number), key="beside")
+    if adapter:
+        # As in training: PEFT rounds to bf16 in other places, and casts A and B for every token.
+        lora_update.use_if_plain(loaded)
     loaded.eval()
     return loaded, tokenizer
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 def generate(config: GenerateConfig) -> None:
     from anima_exp.answers import prompts
+    from anima_exp.gpu_memory import use_expandable_segments
     from anima_exp.parallel.place import place
     from anima_exp.quiet import quiet_libraries
 
@@ -40,6 +41,7 @@ def generate(config: GenerateConfig) -> None:
         )
     prompts.check(config.prompt_template or config.data.prompt_template)
     quiet_libraries()
+    use_expandable_segments()
     if config.prompt is not None:
         answer_one(config, config.prompt)
     elif config.questions is not None:

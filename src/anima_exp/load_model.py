@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from anima_exp import gpu_memory
 from anima_exp.config import Quantization, Recompute, RunConfig, TargetModules
 from anima_exp.events import say
 from anima_exp.model import kernels, lora_update
@@ -26,6 +27,7 @@ from anima_exp.model.recompute import selective_works, set_recompute
 from anima_exp.model.sharded import shard_base
 from anima_exp.model.trial import try_architecture
 from anima_exp.parallel.world import World
+from anima_exp.plan.cards import MIDDLING, Card, card_named
 from anima_exp.plan.choose import Execution, choose
 from anima_exp.plan.memory import Rows
 from anima_exp.plan.placing import Placed, place_base
@@ -66,7 +68,8 @@ def load_model(config: RunConfig, rows: Rows, world: World, *, cache: Path, long
             execution = placed.execution
         else:  # whole by now, whatever the memory that is left would suggest
             free = world.least(_free(world, gpu=gpu) + count(base).bytes)
-            execution = choose(from_model(base), config, rows, available=free, gpu=gpu)
+            shape = from_model(base)
+            execution = choose(shape, config, rows, available=free, gpu=gpu, card=_card(world, gpu))
         model, parameters = _with_adapter(base, config)
     world.copy_from_first([one for one in model.parameters() if one.requires_grad])
     if execution.keep_dequantized:
@@ -100,7 +103,17 @@ def _placed(config: RunConfig, rows: Rows, world: World, *, gpu: bool) -> Placed
         gpus=provenance.free_memories if several else None,
         processes=world.size,
         gpu=gpu,
+        card=_card(world, gpu),
     )
+
+
+def _card(world: World, gpu: bool) -> Card:
+    """The card of this process, or of several the first one's, so that all choose alike."""
+    if not gpu:
+        return MIDDLING
+    known = world.share(lambda: torch.cuda.get_device_name())
+    fixed = world.any(not gpu_memory.expandable())
+    return replace(card_named(known) or MIDDLING, expandable=not fixed)
 
 
 def _free(world: World, *, gpu: bool) -> int:

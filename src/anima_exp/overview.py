@@ -25,6 +25,7 @@ def show(run: Overview) -> None:
 
 def lines(run: Overview) -> dict[str, str]:
     """What to say, by its heading."""
+    from anima_exp.model.attention import slow_attention
     from anima_exp.model.base import slow_precision
     from anima_exp.model.dropout import own_dropout
 
@@ -59,8 +60,10 @@ def lines(run: Overview) -> dict[str, str]:
             f"the base has dropout of its own, up to {chance:g}, which stays on in training as in "
             "qlora.py; unlike LoRA's it changes with trainer.token_budget"
         )
-    if slow := slow_precision(config.trainer.precision, run.setup.model.device):
-        told["slow"] = slow
+    where = run.setup.model.device
+    slow = (slow_precision(config.trainer.precision, where), slow_attention(where))
+    if any(slow):
+        told["slow"] = "; ".join(filter(None, slow))
     return told
 
 

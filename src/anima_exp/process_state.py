@@ -13,6 +13,8 @@ from typing import Any
 
 from anima_exp.errors import RunError
 from anima_exp.events import say
+from anima_exp.gpu_memory import VARIABLES as OF_GPU_MEMORY
+from anima_exp.gpu_memory import use_expandable_segments
 from anima_exp.quiet import libraries_quiet
 from anima_exp.stop_request import StopRequest
 
@@ -23,6 +25,7 @@ _VARIABLES = (
     "LRU_CACHE_CAPACITY",
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY",
     "TORCHINDUCTOR_CACHE_DIR",
+    *OF_GPU_MEMORY,
 )
 _LOOK_SECONDS = 0.2
 
@@ -44,6 +47,7 @@ def borrowed(stop: StopRequest | None = None) -> Iterator[None]:
     try:
         _whose = threading.get_ident()
         before = {name: os.environ.get(name) for name in _VARIABLES}
+        use_expandable_segments()
         with libraries_quiet(), _products_restored():
             yield
     finally:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from anima_exp.libraries.bitsandbytes_internals import CAST_LOGGER
+from anima_exp.libraries.liger_internals import BACKENDS_LOGGER
 from anima_exp.log_level import log_level
 
 
@@ -22,11 +23,17 @@ def quiet_libraries() -> None:
     # bitsandbytes warn of it, newer ones log it, at every layer.
     warnings.filterwarnings("ignore", message="MatMul8bitLt: inputs will be cast")
     logging.getLogger(CAST_LOGGER).setLevel(logging.ERROR)
+    # liger-kernel tries the kernels of every maker at the first use, and warns of each that is
+    # not installed. If none can be used, it raises an error.
+    logging.getLogger(BACKENDS_LOGGER).setLevel(logging.ERROR)
+    # torch warns of a change in place of what a sharded base returns. liger-kernel's norm returns
+    # a view, and model/forward.py only indexes it.
+    warnings.filterwarnings("ignore", message=r"FSDP2-wrapped module .* returned a view tensor")
 
 
 @contextmanager
 def libraries_quiet() -> Iterator[None]:
     """The same inside; afterwards filters and log levels are as before."""
-    with warnings.catch_warnings(), log_level(CAST_LOGGER):
+    with warnings.catch_warnings(), log_level(CAST_LOGGER), log_level(BACKENDS_LOGGER):
         quiet_libraries()
         yield

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -105,3 +106,21 @@ def test_code_of_a_models_own_is_refused_with_the_argument_that_allows_it(stored
     with pytest.raises(ValueError) as error:
         AutoConfig.from_pretrained(stored, trust_remote_code=False)
     assert loading.asks_to_trust_code(error.value)
+
+
+@pytest.mark.parametrize(("gib", "left_out"), [((0.6,), True), ((24, 1), True), ((5, 80), False)])
+def test_a_base_is_not_allocated_beforehand_on_a_gpu_without_room_for_it(
+    monkeypatch, gib, left_out
+):
+    from transformers import modeling_utils
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(gib))
+    sizes = [SimpleNamespace(total_memory=int(one * 2**30)) for one in gib]
+    monkeypatch.setattr(torch.cuda, "get_device_properties", sizes.__getitem__)
+    before = modeling_utils.caching_allocator_warmup
+    with loading.no_warmup_on_small_gpus():
+        assert (modeling_utils.caching_allocator_warmup is not before) is left_out
+        if left_out:
+            modeling_utils.caching_allocator_warmup(None, {"": 0}, None)
+    assert modeling_utils.caching_allocator_warmup is before

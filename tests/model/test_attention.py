@@ -137,3 +137,13 @@ def test_each_release_of_torch_computes_rows_as_if_alone_and_repeats_no_keys(
 def test_keys_are_repeated_only_by_a_torch_without_that_kernel(monkeypatch, release, repeats):
     monkeypatch.setattr(torch_internals, "version", lambda package: release)
     assert torch_internals.repeats_kv_heads() is repeats
+
+
+def test_an_old_torch_says_that_it_computes_rows_one_by_one_on_a_gpu(monkeypatch):
+    assert attention.slow_attention(GPU) is None
+    monkeypatch.setattr(attention, "varlen_options", frozenset)
+    assert attention.slow_attention(CPU) is None
+    assert attention.slow_attention(GPU) == (
+        "this torch has no attention over rows of different lengths, and computes them one by "
+        "one: torch>=2.10 is faster"
+    )

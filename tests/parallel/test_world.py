@@ -5,13 +5,18 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import distributed
 from torch.distributed import HashStore
 
 from anima_exp.errors import ConfigError, DataError, LostContact
+from anima_exp.parallel import join
 from anima_exp.parallel.join import _first_to_tell, _launcher_hidden, joined
 from anima_exp.parallel.place import Place, place, take_gpu
 from anima_exp.parallel.world import ALONE, World, _buckets
@@ -179,3 +184,26 @@ def test_a_launch_that_would_split_the_model_by_itself_is_refused(launcher):
     launcher(WORLD_SIZE="two")
     with pytest.raises(ConfigError, match="WORLD_SIZE=two is no number"):
         place()
+
+
+def test_an_error_is_shown_even_if_the_connection_to_the_others_cannot_be_closed(monkeypatch):
+    for name in LAUNCHER:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    never, asked = threading.Event(), []
+
+    def hanging():
+        asked.append("to close")
+        never.wait(60)
+
+    monkeypatch.setattr(join, "_TO_LEAVE_SECONDS", 0.1)
+    monkeypatch.setattr(join, "_meet", HashStore)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(distributed, "init_process_group", lambda *_, **__: None)
+    monkeypatch.setattr(distributed, "destroy_process_group", hanging)
+    began = time.monotonic()
+    with pytest.raises(LostContact), joined(Place(rank=1, size=2, local_rank=1, local_size=2)):
+        raise LostContact("gone")
+    never.set()
+    assert asked == ["to close"]
+    assert time.monotonic() - began < 30

@@ -4,7 +4,7 @@ import pytest
 import torch
 from live_bytes import LiveBytes
 
-from anima_exp.config import TargetModules
+from anima_exp.config import Recompute, TargetModules
 from anima_exp.data.micro_batch import concatenate, token_weights
 from anima_exp.model import lora_update
 from anima_exp.model.adapter import attach
@@ -14,6 +14,7 @@ from anima_exp.model.dequantized import keep_dequantized
 from anima_exp.model.dropout import token_keys
 from anima_exp.model.forward import loss_of
 from anima_exp.model.recompute import set_recompute
+from anima_exp.plan.activations import activations
 from anima_exp.plan.find_shape import find_shape
 from anima_exp.plan.memory import Needs, Rows
 
@@ -135,3 +136,21 @@ def test_the_count_of_live_bytes_goes_up_and_down():
         assert live.now == 8000
         del second
         assert (live.now, live.peak) == (4000, 8000)
+
+
+def test_torch_without_attention_over_rows_keeps_keys_and_values_of_every_head(
+    compose, monkeypatch
+):
+    from anima_exp.libraries import torch_internals
+
+    config = compose("model=qwen3_8b", "trainer.precision=bf16")
+    shape = find_shape(config.model)
+
+    def kept(torch):
+        monkeypatch.setattr(torch_internals, "version", lambda _: torch)
+        return activations(shape, config, recompute=Recompute.none).kept
+
+    repeated = 2 * (shape.heads - shape.kv_heads) * shape.head_dim * shape.layers
+    output = shape.heads * shape.head_dim * shape.layers  # its copy for the layer behind it
+    assert kept("2.9.1+cu128") - kept("2.10.0") == 2 * (repeated + output)
+    assert kept("2.10.0") == kept("2.13.0+cu130")

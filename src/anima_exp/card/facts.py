@@ -93,11 +93,18 @@ def cost(record: Record) -> Facts:
         ("machine", _machine(record)),
         ("training", f"{duration(record.train_seconds)}, {record.tokens:,} tokens{starts}"),
         ("evaluation", duration(record.eval_seconds)),
-        ("peak memory", f"{record.peak_memory_gib:.2f} GiB"),
+        ("peak memory", _memory(record)),
         ("finished", record.finished),
         ("versions", ", ".join(f"{name} {found}" for name, found in record.versions.items())),
         *_commit(record.git),
     ]
+
+
+def _memory(record: Record) -> str:
+    told = f"{record.peak_memory_gib:.2f} GiB"
+    if record.peak_reserved_gib is None:
+        return told
+    return f"{told}, {record.peak_reserved_gib:.2f} GiB reserved"
 
 
 def _machine(record: Record) -> str:

@@ -48,6 +48,21 @@ def import_bitsandbytes() -> None:
             import_module("bitsandbytes")
 
 
+def paged_bytes(optimizer: Any) -> dict[int, int]:
+    """Return GPU -> bytes of optimizer states that the driver moves between it and CPU memory.
+
+    They are managed memory, which no figure of torch counts. bitsandbytes marks such tensors by an
+    attribute `is_paged`; under another name they would be missing from the peak memory of a run.
+    """
+    found: dict[int, int] = {}
+    for parameter, states in optimizer.state.items():
+        paged = [one for one in states.values() if getattr(one, "is_paged", False)]
+        if paged:
+            gpu = parameter.device.index or 0
+            found[gpu] = found.get(gpu, 0) + sum(one.nbytes for one in paged)
+    return found
+
+
 def keep_cpu_4bit_trainable(model: "torch.nn.Module") -> None:
     """Stop bitsandbytes from repacking 4-bit weights on a CPU at the first evaluation.
 

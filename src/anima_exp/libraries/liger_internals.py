@@ -1,9 +1,13 @@
-"""The part of liger-kernel that we use although its documentation does not promise it.
+"""The parts of liger-kernel that we use although its documentation does not promise them.
 
-It is the same in liger-kernel 0.8; tests/contracts/test_liger.py checks it where it is installed.
+They are the same in liger-kernel 0.8; tests/contracts/test_liger.py checks them where it is
+installed.
 """
 
 from typing import Any
+
+# It warns of every kernel that cannot be imported. If it is renamed, its lines are shown again.
+BACKENDS_LOGGER = "liger_kernel.backends.registry"
 
 
 def use_kernels(model: Any) -> None:

@@ -5,6 +5,7 @@ break; tests/contracts/test_peft.py checks every one.
 """
 
 import re
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 
 def lora_layers(model: "nn.Module") -> list[tuple[str, Any]]:
     """Return every LoRA layer of a model by its full name: an instance of `LoraLayer`."""
-    from peft.tuners.lora import LoraLayer
-
-    return [
-        (name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)
-    ]
+    peft = sys.modules.get("peft.tuners.lora")
+    if peft is None:  # nobody has put an adapter on a model
+        return []
+    layer = peft.LoraLayer
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, layer)]
 
 
 def variant_of(layer: Any) -> list[str]:

@@ -45,6 +45,30 @@ def progress_bars(shown: bool) -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
+@contextmanager
+def no_warmup_on_small_gpus() -> Iterator[None]:
+    """Let a base be loaded onto a GPU of less than 1.2 GiB, as a slice of a larger one can be.
+
+    `caching_allocator_warmup` allocates the base in one piece before it is read, but at most the
+    GPU's memory less 1.2 GiB: it asks for a negative size there. It only saves time, so that it
+    is left out inside if any GPU is as small. Under another name it would fail as before.
+    """
+    import torch
+    from transformers import modeling_utils
+
+    gpus = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    if all(torch.cuda.get_device_properties(gpu).total_memory > 1.5 * 2**30 for gpu in gpus):
+        yield
+        return
+    changed: Any = modeling_utils
+    before = changed.caching_allocator_warmup
+    changed.caching_allocator_warmup = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        changed.caching_allocator_warmup = before
+
+
 def holds_adapter(model: Any) -> bool:
     """Whether transformers found an adapter among a base's files and loaded it with them.
 

@@ -6,6 +6,7 @@ the early, clear line: the first kernel would then fail with Triton's own error.
 
 import os
 import shutil
+import subprocess
 import sys
 import sysconfig
 from functools import cache
@@ -62,6 +63,8 @@ def _driver_problem() -> str | None:
         from triton.runtime import driver  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
         driver.active.get_current_target()
+    except subprocess.CalledProcessError as error:  # its text is the whole command
+        return f"Triton's compiler {error.cmd[0]} fails, with the message above (repair it)"
     except Exception as error:
         return f"Triton does not start: {type(error).__name__}: {first_line(error).rstrip('.')}"
     return None

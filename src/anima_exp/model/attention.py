@@ -96,6 +96,16 @@ def borders(model: Any, batch: MicroBatch) -> dict[str, Any]:
     }
 
 
+def slow_attention(where: torch.device) -> str | None:
+    """Return what an old torch costs on a GPU; None otherwise."""
+    if where.type != "cuda" or varlen_options():
+        return None
+    return (
+        "this torch has no attention over rows of different lengths, and computes them one by one: "
+        "torch>=2.10 is faster"
+    )
+
+
 def _attention(
     module: Any,
     query: Tensor,

@@ -20,7 +20,11 @@ from anima_exp.libraries.bitsandbytes_internals import (
     set_compute_type,
 )
 from anima_exp.libraries.torch_internals import processor_has_bf16
-from anima_exp.libraries.transformers_loading import progress_bars, without_report
+from anima_exp.libraries.transformers_loading import (
+    no_warmup_on_small_gpus,
+    progress_bars,
+    without_report,
+)
 from anima_exp.model import loading
 from anima_exp.model.attention import without_cudnn_attention
 from anima_exp.model.base_config import attention_of, context_length, read_config
@@ -176,7 +180,7 @@ def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any
     # A log file wants no progress bar, and nobody wants one of a call that is silent.
     bars = progress_bars(sys.stderr.isatty() and heard())
     try:
-        with without_report(), bars, hub.no_retries(snapshot or source):
+        with without_report(), bars, no_warmup_on_small_gpus(), hub.no_retries(snapshot or source):
             found: Any = AutoModelForCausalLM.from_pretrained(
                 snapshot or source,
                 revision=None if snapshot else model.revision,

@@ -8,8 +8,9 @@ import torch
 
 from anima_exp.config import Precision
 from anima_exp.model.attention import without_cudnn_attention
-from anima_exp.model.base import autocast
+from anima_exp.model.base import DTYPES, autocast
 from anima_exp.model.decode import decode
+from anima_exp.model.lora_weights import cast_once, lora_weights
 from anima_exp.model.sampling import Sampling
 from anima_exp.parallel.world import ALONE, World
 
@@ -20,11 +21,15 @@ def inference(model: Any, precision: Precision) -> Iterator[None]:
 
     Attention takes any length without preparation (attention.py).
     """
-    training = model.training
+    training, where = model.training, model.device
     model.eval()
     try:
-        where = model.device
-        with torch.no_grad(), autocast(where, precision), without_cudnn_attention(where):
+        with (
+            torch.no_grad(),
+            autocast(where, precision),
+            without_cudnn_attention(where),
+            cast_once(lora_weights(model), DTYPES[precision]),
+        ):
             yield
     finally:
         model.train(training)

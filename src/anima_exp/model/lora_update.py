@@ -49,6 +49,12 @@ def use(model: Any) -> TokenKeys:
     return keys
 
 
+def use_if_plain(model: Any) -> None:
+    """The same for a finished adapter, but leave one that is a variant of LoRA to PEFT."""
+    if not any(variant_of(layer) for _, layer in lora_layers(model)):
+        use(model)
+
+
 def be_one_operation(model: Any, wanted: bool) -> None:
     """Let every LoRA layer be one operation of torch, or not.
 

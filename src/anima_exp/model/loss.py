@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_CHUNK_LOGITS = 2**24  # 64 MiB in fp32: 524 labels at a vocabulary of 32,000
+from anima_exp.model.loss_chunk import chunk_logits
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class _LabelLoss(torch.autograd.Function):
         if bias is not None and wanted[2]:
             d_bias = torch.zeros_like(bias, dtype=torch.float32)
         loss = weights.new_zeros(())
-        size = max(1, _CHUNK_LOGITS // len(weight))
+        size = max(1, chunk_logits(gpu=hidden.is_cuda) // len(weight))
         # One room for all chunks: on a CPU fresh memory costs more than the numbers in it.
         room = weights.new_empty(min(size, len(hidden)), len(weight))
         for start in range(0, len(hidden), size):
@@ -99,6 +99,8 @@ class _LabelLoss(torch.autograd.Function):
             logits = room[: len(hidden[part])]
             if hidden.dtype is torch.float32:
                 torch.mm(hidden[part], matrix.T, out=logits)
+            elif hidden.is_cuda:  # cuBLAS adds in fp32, so that its sums need no rounding
+                torch.mm(hidden[part], matrix.T, out_dtype=torch.float32, out=logits)
             else:
                 logits.copy_(hidden[part] @ matrix.T)
             if bias is not None:
@@ -137,8 +139,10 @@ class _LabelLoss(torch.autograd.Function):
     def backward(ctx: Any, *outputs: Any) -> Any:
         d_hidden, d_weight, d_bias, heaviest = ctx.saved_tensors
         factor = outputs[0] * heaviest
-        if d_hidden is not None:  # in fp32, in which the factor is: fp16's scale is beyond fp16
-            d_hidden = (d_hidden.float() * factor).to(d_hidden.dtype)
+        if d_hidden is not None:
+            # The factor is fp16's scale, which is beyond fp16. A vector of one number, unlike a
+            # number, makes the product fp32; only the result is rounded.
+            d_hidden = torch.mul(d_hidden, factor.view(1), out=torch.empty_like(d_hidden))
         if d_weight is not None:
             d_weight = (d_weight * factor).to(ctx.weight_dtype)
         if d_bias is not None:

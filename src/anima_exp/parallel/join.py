@@ -2,8 +2,9 @@
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -14,6 +15,7 @@ from anima_exp.parallel.world import ALONE, World
 
 _TO_MEET = timedelta(minutes=30)
 _TO_WAIT = timedelta(hours=2)  # while one process tokenises, quantises or writes for all
+_TO_LEAVE_SECONDS = 30.0  # after an error
 # Where the processes of a launcher meet, by its address, and how often they have. It is kept, for
 # a process that makes several runs: one that closed it could do so as another meets it again.
 _MET: dict[tuple[str | None, ...], tuple[Any, Iterator[int]]] = {}
@@ -67,11 +69,29 @@ def joined(place: Place) -> Iterator[World]:
             _check_gpus(world)
         with _launcher_hidden():
             yield world
-    except (AnimaError, RunEnded) as error:
-        error.told = error.told or not _first_to_tell(store, error)
+    except BaseException as error:
+        if isinstance(error, AnimaError | RunEnded):
+            error.told = error.told or not _first_to_tell(store, error)
+        _leave_after_error()
         raise
-    finally:
-        distributed.destroy_process_group()
+    distributed.destroy_process_group()
+
+
+def _leave_after_error() -> None:
+    """Close the connection to the others, who may be gone.
+
+    NCCL can wait for a process that is gone, for ever. So this gives up after a while, and the
+    process ends with the connection open: its error is what the user needs.
+    """
+    from torch import distributed
+
+    def close() -> None:
+        with suppress(Exception):  # the error before it is the one to show
+            distributed.destroy_process_group()
+
+    closing = threading.Thread(target=close, name="leave", daemon=True)
+    closing.start()
+    closing.join(_TO_LEAVE_SECONDS)
 
 
 def _meet() -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anima_exp.config import Precision, Recompute, RunConfig, TargetModules
+from anima_exp.libraries.torch_internals import repeats_kv_heads
 from anima_exp.model.layer_sets import Linear, in_set
 from anima_exp.plan.shape import Block, Shape
 from anima_exp.plan.weights import WIDTH
@@ -66,7 +67,8 @@ def _whole(shape: Shape, block: Block, config: RunConfig, gpu: bool) -> int:
     adapted = _adapted(shape, block, config)
     learns_all = config.lora.target_modules is TargetModules.none
     fused = bool(config.trainer.liger)
-    one_kernel = gpu and width == 2  # attention over rows of different lengths
+    # Attention over rows of different lengths; before torch 2.10 it is computed row by row.
+    one_kernel = gpu and width == 2 and not repeats_kv_heads()
     if learns_all and width == 2:  # autocast gives each layer a copy of its input
         kept = width * sum(one.inputs for one in block.linears)
     else:

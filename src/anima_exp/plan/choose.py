@@ -1,21 +1,24 @@
 """A shape, a config, rows and free memory -> how to execute a batch: as fast as fits."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import ceil
 from typing import Protocol
 
 from anima_exp.config import Recompute, RunConfig, TargetModules
+from anima_exp.plan.cards import MIDDLING, Card
 from anima_exp.plan.memory import GIB, Memory, Needs, Rows, in_4_bits
 from anima_exp.plan.shape import Shape
+from anima_exp.plan.step_time import StepTime, Work, step_time
 
-# Of what grows with the tokens: the allocator cannot use every gap. An assumption.
-FRAGMENTED = 0.05
-# Time, in forward passes of one token through the same weights. Assumptions, good for a GPU of
-# the last years; only their order matters, which decides between settings that all fit.
+# Estimated times that differ by less say nothing. Then the processor's time decides, as it is the
+# least certain part of the estimate.
+_ALIKE = 0.02
+# Time on a CPU, in forward passes of one token through the same weights. Assumptions; only their
+# order matters, which decides between settings that all fit. For a GPU see step_time.py.
 _DEQUANTISING = 250  # the matrices of one pass once
-_LAUNCHING = 50  # one pass, however short
+_STARTING = 50  # one pass, however short
 _GATHERING = 400  # the parts of a sharded base, for one pass
 _EXTRA = {Recompute.none: 0.0, Recompute.selective: 0.1, Recompute.full: 1.0}
 _STEP = 64  # of a token budget that is less than the whole batch
@@ -71,7 +74,7 @@ class OneCard:
 
     def lacks(self, budget: int, recompute: Recompute, keep: bool, *, paged: bool) -> float:
         found = self.needs.memory(budget, recompute, keep_dequantized=keep)
-        return needed(found) - self.available - self._away(paged)
+        return needed(found, self.needs.unused) - self.available - self._away(paged)
 
     def peak(self, budget: int, recompute: Recompute, keep: bool, *, paged: bool) -> float:
         found = self.needs.memory(budget, recompute, keep_dequantized=keep)
@@ -90,6 +93,7 @@ def choose(
     gpu: bool = True,
     shares: int = 1,
     shard: bool | None = None,
+    card: Card = MIDDLING,
 ) -> Execution:
     """The fastest way that fits, with every setting that the user gave kept.
 
@@ -100,17 +104,19 @@ def choose(
         gpu: where a paged optimizer can move its states elsewhere, and attention is one kernel.
         shares: processes with a device each.
         shard: the base over them; None = what trainer.shard_base says, else where only that fits.
+        card: whose speed decides, if `gpu`; how much memory it is sold with does not matter.
 
     Where nothing fits, it is the way that needs least, with `fits=False`.
     """
     shard = config.trainer.shard_base if shard is None else shard
-    whole = fastest(OneCard(Needs(shape, config, rows, gpu), available), config)
+    needs = Needs(shape, config, rows, gpu, card.expandable)
+    whole = fastest(OneCard(needs, available), config, card=card)
     if shares == 1 or shard is False or not can_shard(config):
         return whole
     if shard is None and whole.fits:
         return whole
-    split = OneCard(Needs(shape, config, rows, gpu, shards=shares), available)
-    found = fastest(split, config, placement=Placement.sharded, cards=shares)
+    split = OneCard(replace(needs, shards=shares), available)
+    found = fastest(split, config, card=card, placement=Placement.sharded, cards=shares)
     return found if shard or found.fits else whole
 
 
@@ -124,6 +130,7 @@ def fastest(
     device: Device,
     config: RunConfig,
     *,
+    card: Card = MIDDLING,
     placement: Placement = Placement.whole,
     cards: int = 1,
 ) -> Execution:
@@ -132,12 +139,14 @@ def fastest(
     pageable = needs.gpu and needs.trained.pageable > 0
     for paged in (False, True) if pageable else (False,):
         fitting = [
-            (time_of_batch(needs, budget, recompute, keep), budget, recompute, keep)
+            (time_of_batch(needs, budget, recompute, keep, card), budget, recompute, keep)
             for recompute, keep in _ways(config, placement)
             if (budget := _largest(device, recompute, keep, paged)) is not None
         ]
         if fitting:
-            _, budget, recompute, keep = min(fitting, key=lambda way: way[0])
+            least = min(time.total for time, *_ in fitting)
+            alike = [way for way in fitting if way[0].total <= least * (1 + _ALIKE)]
+            _, budget, recompute, keep = min(alike if needs.gpu else fitting, key=_preferred)
             peak = device.peak(budget, recompute, keep, paged=False)
             found = min(peak, device.available) / GIB
             told = config.trainer.token_budget or budget
@@ -150,9 +159,14 @@ def fastest(
     return Execution(told, recompute, keep, peak / GIB, False, pageable, placement, cards)
 
 
-def needed(found: Memory) -> float:
-    """Bytes that a device must have free for it."""
-    return found.peak + FRAGMENTED * found.passing
+def needed(found: Memory, unused: float) -> float:
+    """Bytes that a device must have free for it; see Needs.unused."""
+    return found.peak + unused * found.passing
+
+
+def _preferred(way: tuple[StepTime, int, Recompute, bool]) -> tuple[float, float, int]:
+    step, budget, *_ = way
+    return step.host, step.total, -budget
 
 
 def _ways(config: RunConfig, placement: Placement) -> Iterator[tuple[Recompute, bool]]:
@@ -185,12 +199,33 @@ def _largest(device: Device, recompute: Recompute, keep: bool, paged: bool) -> i
     return max(least // _STEP * _STEP, rows.longest)
 
 
-def time_of_batch(needs: Needs, budget: int, recompute: Recompute, keep: bool) -> tuple[float, int]:
-    """Of one batch, in forward passes of a token; then the budget, the larger the better."""
-    tokens = max(needs.rows.batch_tokens, needs.rows.longest)
+def time_of_batch(
+    needs: Needs, budget: int, recompute: Recompute, keep: bool, card: Card = MIDDLING
+) -> StepTime:
+    """Estimate the time of the largest batch: on a GPU in seconds."""
+    rows = needs.rows
+    tokens = max(rows.batch_tokens, rows.longest)
+    if not needs.gpu:
+        time = _time_on_cpu(needs, tokens, budget, recompute, keep)
+        return StepTime(device=time, host=0.0, end=0.0)
+    work = Work(tokens, tokens / needs.config.trainer.batch_size, rows.batch_labels / tokens)
+    return step_time(
+        needs.shape,
+        needs.config,
+        work,
+        card,
+        token_budget=budget,
+        recompute=recompute,
+        keep_dequantized=keep,
+        sharded=needs.shards > 1,
+        processes=needs.shards,
+    )
+
+
+def _time_on_cpu(needs: Needs, tokens: int, budget: int, recompute: Recompute, keep: bool) -> float:
+    """In forward passes of one token."""
     passes = 3 if recompute is Recompute.full else 2  # of these each reads the weights
     reading = _DEQUANTISING if in_4_bits(needs.config) and not keep else 0
     passes *= ceil(tokens / budget)
     gathering = _GATHERING if needs.shards > 1 else 0
-    time = tokens * (2 + _EXTRA[recompute]) + passes * (reading + gathering + _LAUNCHING)
-    return time, -budget
+    return tokens * (2 + _EXTRA[recompute]) + passes * (reading + gathering + _STARTING)

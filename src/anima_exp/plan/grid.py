@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from anima_exp.config import RunConfig
-from anima_exp.plan.cards import CARDS, UTILISATION
+from anima_exp.plan.cards import CARDS, PRODUCT_SHARE
 from anima_exp.plan.cost import Cost, cost
 from anima_exp.plan.words import hours, many
 from anima_exp.results import screen
@@ -76,7 +76,8 @@ def _notes(costs: list[tuple[str, Cost]]) -> list[str]:
             "they are in no sum."
         )
     notes.append(
-        f"Hours on {_which(costs)}, of training alone; an assumption until measured: "
-        f"{UTILISATION:.0%} of its bf16 arithmetic."
+        f"Hours on {_which(costs)}, of training alone. They are estimates, not measured: products "
+        f"reach {PRODUCT_SHARE:.0%} of the card's bf16 arithmetic; python -m anima_exp.plan of one "
+        "run says more."
     )
     return notes

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import psutil  # type: ignore[import-untyped]
 
-from anima_exp import machine
+from anima_exp import gpu_memory, machine
 from anima_exp.config import RunConfig
-from anima_exp.plan.cards import CARDS, Card
+from anima_exp.plan.cards import MIDDLING, Card, card_named
 from anima_exp.plan.choose import choose
 from anima_exp.plan.lengths import Lengths
 from anima_exp.plan.memory import GB, GIB
@@ -37,19 +37,14 @@ def this_machine(shape: Shape, config: RunConfig, found: Lengths) -> OnCard | No
         how = choose(shape, config, found.largest, available=memory.available, gpu=False)
         return OnCard(card, 1, how, None, context_gib=0.0)
     gpu = gpus[0]
-    known = next((one for one in CARDS if _same(one.name, gpu.name)), None)
+    known = card_named(gpu.name)
     size = round(gpu.memory_gib * GIB / GB)
     card = replace(
-        known or CARDS[0],
+        known or MIDDLING,
         name=_NAME,
         memory_gb=size,
         visible_gib=gpu.memory_gib,
+        expandable=gpu_memory.works_here() or gpu_memory.expandable(),
     )
     one = by_processes(shape, config, found, card, 1)
-    return one if known else replace(one, seconds_per_step=None, by_launches=False)
-
-
-def _same(listed: str, found: str) -> bool:
-    """Whether `NVIDIA A100-SXM4-80GB` is an `A100`."""
-    words = found.replace("-", " ").split()
-    return all(word in words for word in listed.split())
+    return one if known else replace(one, step=None)

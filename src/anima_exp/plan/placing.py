@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from anima_exp.config import RunConfig
 from anima_exp.errors import ModelError
 from anima_exp.model.device_map import modules_of, without_weights
+from anima_exp.plan.cards import MIDDLING, Card
 from anima_exp.plan.choose import Execution, choose
 from anima_exp.plan.find_shape import find_shape
 from anima_exp.plan.memory import GIB, Needs, Rows
-from anima_exp.plan.shape import Shape, from_model
+from anima_exp.plan.shape import from_model
 from anima_exp.plan.spread import SeveralCards, choose_spread
 
 _AUTO = "auto"
@@ -29,6 +30,7 @@ def place_base(
     gpus: Callable[[], Sequence[float]] | None = None,
     processes: int = 1,
     gpu: bool = True,
+    card: Card = MIDDLING,
 ) -> Placed:
     """Whole if that fits; of several processes sharded, of one spread over the GPUs it sees.
 
@@ -41,21 +43,22 @@ def place_base(
         gpus: the free bytes of every GPU that this process sees, where it sees several; asked
             only if it may use them.
         processes: that divide the rows of a batch.
+        card: whose speed decides; how much memory it is sold with does not matter.
 
     Raises:
         ModelError: the blocks fit no division over the GPUs, or their names cannot be found.
     """
     shape = find_shape(config.model)
-    whole = choose(shape, config, rows, available=available, gpu=gpu, shares=processes)
+    whole = choose(shape, config, rows, available=available, gpu=gpu, shares=processes, card=card)
     wanted = config.model.device_map
     if not gpu or gpus is None or processes > 1:
         return Placed(whole)
     if wanted != _AUTO and (wanted is not None or whole.fits):
         return Placed(whole)
-    return _spread(config, rows, gpus())
+    return _spread(config, rows, gpus(), card)
 
 
-def _spread(config: RunConfig, rows: Rows, available: Sequence[float]) -> Placed:
+def _spread(config: RunConfig, rows: Rows, available: Sequence[float], card: Card) -> Placed:
     limit = (config.model.max_memory_gib or float("inf")) * GIB
     cards = tuple(min(free, limit) for free in available)
     model = without_weights(config.model)
@@ -65,17 +68,16 @@ def _spread(config: RunConfig, rows: Rows, available: Sequence[float]) -> Placed
             f"model.device_map=auto: {type(model).__name__} is not made of blocks in one row. "
             "Use model.device_map=balanced, which is accelerate's way."
         )
-    found = choose_spread(shape, config, rows, available=cards)
+    found = choose_spread(shape, config, rows, available=cards, card=card)
     if not found.fits:
         raise ModelError(_too_large(config, found, cards))
-    return Placed(found, modules.on(_cards(shape, config, rows, cards, found)))
+    needs = Needs(shape, config, rows, expandable=card.expandable)
+    return Placed(found, modules.on(_cards(SeveralCards(needs, cards), found)))
 
 
-def _cards(
-    shape: Shape, config: RunConfig, rows: Rows, cards: tuple[float, ...], how: Execution
-) -> list[int]:
+def _cards(several: SeveralCards, how: Execution) -> list[int]:
     """Of each block its card, when a batch is executed so."""
-    several = SeveralCards(Needs(shape, config, rows), cards)
+    rows = several.needs.rows
     budget = min(max(how.token_budget, rows.longest), max(rows.batch_tokens, rows.longest))
     divided = several.division(budget, how.recompute, how.keep_dequantized, paged=how.paged)
     return divided.cards

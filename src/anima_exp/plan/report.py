@@ -6,14 +6,14 @@ from rich.console import Console
 
 from anima_exp.config import Quantization, Recompute, TargetModules
 from anima_exp.plan import cards
-from anima_exp.plan.choose import FRAGMENTED
 from anima_exp.plan.cost import Cost
 from anima_exp.plan.here import what_it_has
 from anima_exp.plan.lengths import rows_in_all
-from anima_exp.plan.memory import GIB, in_4_bits
+from anima_exp.plan.memory import GIB, UNUSED, in_4_bits
 from anima_exp.plan.report_several import as_many_as_it_takes, every_way
 from anima_exp.plan.report_several import notes as notes_of_several
 from anima_exp.plan.speed import OnCard
+from anima_exp.plan.step_time import LAUNCH_SECONDS
 from anima_exp.plan.words import decimal_size, hours, many, size
 from anima_exp.results import screen
 from anima_exp.tables import terminal
@@ -112,6 +112,8 @@ def _resident(cost: Cost) -> list[Column]:
         parts[f"LoRA, {many(learns.parameters)} parameters in {config.lora.dtype.value}"] = (
             learns.weights
         )
+    if learns.copies:
+        parts[f"its copy in {config.trainer.precision.value}, during a step"] = learns.copies
     parts["gradients"] = learns.gradients
     name = f"optimizer state, {config.optimizer.name.value}"
     if learns.pageable:
@@ -166,7 +168,7 @@ def _on_card(cost: Cost, one: OnCard) -> tuple[str, str, str, str]:
         return ("-", "-", "-", "-")
     copy = "yes" if how.keep_dequantized else "no"
     speed = "-"
-    if one.seconds_per_step is not None and not one.by_launches:
+    if one.seconds_per_step is not None:
         speed = f"{cost.tokens_per_step / one.seconds_per_step:,.0f}"
     return (f"{how.token_budget:,}", how.recompute.value, copy, speed)
 
@@ -186,20 +188,21 @@ def _notes(cost: Cost) -> list[str]:
         "For comparison: fine-tuning every weight in 16 bits needs "
         f"{decimal_size(cost.full_fine_tuning)} before any "
         "activation (12 bytes a parameter).",
-        f"Hours are of training alone and rest on an assumption until measured: "
-        f"{cards.UTILISATION:.0%} of the card's bf16 arithmetic and "
-        f"{cards.BANDWIDTH_SHARE:.0%} of its bandwidth. Where a budget is chosen, "
-        f"{FRAGMENTED:.0%} of what grows with the tokens is kept in reserve.",
+        "Hours are of training alone. They and tokens/s are estimates, not measured: products "
+        f"reach {cards.PRODUCT_SHARE:.0%} of the card's bf16 arithmetic, all else "
+        f"{cards.BANDWIDTH_SHARE:.0%} of its bandwidth, and the processor launches a kernel in "
+        f"{LAUNCH_SECONDS * 1e6:.0f} microseconds. Where a budget is chosen, "
+        f"{UNUSED:.0%} of what grows with the tokens is kept in reserve.",
     ]
     if cost.here and cost.here.seconds_per_step is None:
         notes.append(
             f"The speed of this machine ({what_it_has()}) is unknown: the planner knows only that "
             "of the GPUs above it."
         )
-    if any(one.by_launches for one in cost.on_cards if one.execution.fits):
+    if waiting := [one.card.name for one in cost.on_cards if one.by_launches]:
         notes.append(
-            "Where no tokens/s is given, the model is so small that starting kernels takes longer "
-            "than computing them; the time is a lower bound."
+            f"The processor takes longer to launch the kernels of a step than the card to compute "
+            f"them ({', '.join(waiting)}): more tokens at once would take no more time there."
         )
     if cost.shape.active_experts and _quantises(cost):
         notes.insert(

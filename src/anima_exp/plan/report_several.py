@@ -85,6 +85,6 @@ def _recompute(one: OnCard) -> str:
 
 def _speed(cost: Cost, one: OnCard) -> str:
     fits = one.execution.fits
-    if not fits or one.by_launches or one.seconds_per_step is None:
+    if not fits or one.seconds_per_step is None:
         return "-"
     return f"{cost.tokens_per_step / one.seconds_per_step:,.0f}"

@@ -7,7 +7,7 @@ from anima_exp.plan.cards import Card
 from anima_exp.plan.choose import Execution, can_shard, choose
 from anima_exp.plan.lengths import Lengths
 from anima_exp.plan.shape import Shape
-from anima_exp.plan.speed import OnCard, launching, seconds_per_step
+from anima_exp.plan.speed import OnCard, time_of_step
 from anima_exp.plan.spread import choose_spread
 
 MACHINES = (2, 4, 8)  # cards of one machine
@@ -24,7 +24,8 @@ class Ways:
 
 def ways(shape: Shape, config: RunConfig, found: Lengths, card: Card, cards: int) -> Ways:
     """Of using so many of a kind for one run."""
-    how = choose_spread(shape, config, found.largest, available=[card.available] * cards)
+    free = [card.available] * cards
+    how = choose_spread(shape, config, found.largest, available=free, card=card)
     return Ways(
         copies=by_processes(shape, config, found, card, cards, shard=False),
         sharded=by_processes(shape, config, found, card, cards, shard=True)
@@ -45,7 +46,9 @@ def by_processes(
 ) -> OnCard:
     """One on each card; by default as the run would choose."""
     rows = found.largest.share(config.trainer.batch_size, cards)
-    how = choose(shape, config, rows, available=card.available, shares=cards, shard=shard)
+    how = choose(
+        shape, config, rows, available=card.available, shares=cards, shard=shard, card=card
+    )
     return _timed(shape, config, found, card, how, cards, processes=cards)
 
 
@@ -70,6 +73,5 @@ def _timed(
     *,
     processes: int,
 ) -> OnCard:
-    seconds = seconds_per_step(shape, config, found, card, how, processes=processes)
-    least = launching(shape, config, found, how)
-    return OnCard(card, cards, how, max(seconds, least), by_launches=least > seconds)
+    step = time_of_step(shape, config, found, card, how, processes=processes)
+    return OnCard(card, cards, how, step)

@@ -3,19 +3,14 @@
 from dataclasses import dataclass
 from math import ceil
 
-from anima_exp.config import Precision, Recompute, RunConfig
+from anima_exp.config import Recompute, RunConfig
 from anima_exp.plan.cards import CONTEXT_GIB, Card
 from anima_exp.plan.choose import Execution
 from anima_exp.plan.flops import Flops, flops
 from anima_exp.plan.lengths import Lengths
-from anima_exp.plan.memory import GIB, in_4_bits
+from anima_exp.plan.memory import GIB
 from anima_exp.plan.shape import Shape
-from anima_exp.plan.trained import trained
-from anima_exp.plan.weights import WIDTH, split_bytes
-
-# Kernels of one pass through one block, and the time to start one. Assumptions.
-_KERNELS_A_BLOCK = 40
-_LAUNCH_SECONDS = 5e-6
+from anima_exp.plan.step_time import StepTime, Work, step_time
 
 
 @dataclass(frozen=True)
@@ -25,8 +20,7 @@ class OnCard:
     card: Card
     cards: int
     execution: Execution
-    seconds_per_step: float | None  # None: of a machine whose speed is not known
-    by_launches: bool = False  # the time is that of starting kernels
+    step: StepTime | None  # None: of a machine whose speed is not known
     context_gib: float = CONTEXT_GIB  # taken by CUDA and its libraries
 
     @property
@@ -34,8 +28,17 @@ class OnCard:
         """Bytes on each card, or on the fullest, with what CUDA takes."""
         return (self.execution.predicted_peak_gib + self.context_gib) * GIB
 
+    @property
+    def seconds_per_step(self) -> float | None:
+        return self.step.total if self.step else None
 
-def seconds_per_step(
+    @property
+    def by_launches(self) -> bool:
+        """Whether the card waits for the processor to launch its kernels."""
+        return self.execution.fits and self.step is not None and self.step.by_launches
+
+
+def time_of_step(
     shape: Shape,
     config: RunConfig,
     found: Lengths,
@@ -43,32 +46,24 @@ def seconds_per_step(
     execution: Execution,
     *,
     processes: int = 1,
-) -> float:
+) -> StepTime:
     """Of the slowest process, with the rows of a batch divided over all of them."""
-    tokens = found.mean_tokens * ceil(config.trainer.batch_size / processes)
-    passes = 3 if execution.recompute is Recompute.full else 2
-    passes *= ceil(tokens / execution.token_budget)
-    moved = 0.0
-    if in_4_bits(config) and not execution.keep_dequantized:
-        moved = passes * shape.linear_weights * (0.5 + WIDTH[config.quant.compute_dtype])
-    learns = trained(shape, config)
-    seconds = card.seconds(
-        tokens * flops_of(shape, config, found, execution.recompute).total,
-        in_fp32=config.trainer.precision is Precision.fp32,
-        moved=moved,
-        paged=2 * learns.pageable if execution.paged else 0,
+    return step_time(
+        shape,
+        config,
+        Work(
+            tokens=found.mean_tokens * ceil(config.trainer.batch_size / processes),
+            row_tokens=found.mean_tokens,
+            label_share=found.mean_labels / found.mean_tokens,
+        ),
+        card,
+        token_budget=execution.token_budget,
+        recompute=execution.recompute,
+        keep_dequantized=execution.keep_dequantized,
+        paged=execution.paged,
+        sharded=execution.sharded,
+        processes=processes,
     )
-    if execution.sharded:  # the next block arrives while one is computed
-        gathering = passes * card.gathering(split_bytes(shape, config), processes)
-        seconds = max(seconds, gathering)
-    return seconds + card.summing(learns.gradients, processes)
-
-
-def launching(shape: Shape, config: RunConfig, found: Lengths, execution: Execution) -> float:
-    """Return the seconds that a step takes at least, however small the model: to start kernels."""
-    passes = 3 if execution.recompute is Recompute.full else 2
-    batches = ceil(found.mean_tokens * config.trainer.batch_size / execution.token_budget)
-    return passes * batches * shape.layers * _KERNELS_A_BLOCK * _LAUNCH_SECONDS
 
 
 def flops_of(shape: Shape, config: RunConfig, found: Lengths, recompute: Recompute) -> Flops:

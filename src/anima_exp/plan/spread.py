@@ -14,25 +14,31 @@ from itertools import accumulate
 from anima_exp.config import Recompute, RunConfig, TargetModules
 from anima_exp.model.layer_sets import in_set
 from anima_exp.plan.activations import kept_by_block
-from anima_exp.plan.choose import FRAGMENTED, Execution, Placement, fastest
+from anima_exp.plan.cards import MIDDLING, Card
+from anima_exp.plan.choose import Execution, Placement, fastest
 from anima_exp.plan.memory import Needs, Rows
 from anima_exp.plan.shape import Block, Shape
 from anima_exp.plan.trained import trained
 from anima_exp.plan.weights import block_bytes, dequantized_copy
 
-_GROWING = 1 + FRAGMENTED  # what grows with the tokens
 _EXACT = 2**20  # bytes, to which the room on the fullest card is looked for
 
 
 def choose_spread(
-    shape: Shape, config: RunConfig, rows: Rows, *, available: Sequence[float]
+    shape: Shape,
+    config: RunConfig,
+    rows: Rows,
+    *,
+    available: Sequence[float],
+    card: Card = MIDDLING,
 ) -> Execution:
     """The fastest way that fits, with the blocks divided over cards that have so many bytes free.
 
     Where nothing fits, it is the way that needs least, with `fits=False`.
     """
-    cards = SeveralCards(Needs(shape, config, rows), tuple(available))
-    return fastest(cards, config, placement=Placement.spread, cards=len(available))
+    needs = Needs(shape, config, rows, expandable=card.expandable)
+    cards = SeveralCards(needs, tuple(available))
+    return fastest(cards, config, card=card, placement=Placement.spread, cards=len(available))
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class SeveralCards:
 
     def _parts(self, budget: int, recompute: Recompute, keep: bool, paged: bool) -> "Parts":
         needs, shape = self.needs, self.needs.shape
+        growing = 1 + needs.unused
         whole = needs.memory(budget, recompute, keep_dequantized=keep)
         loss = whole.states + max(0, whole.logits - whole.activations.working)
         blocks: list[float] = []
@@ -66,17 +73,17 @@ class SeveralCards:
             own = one.resident + (one.copy if whole.copy else 0) - (one.pageable if paged else 0)
             passing = budget * kept_by_block(shape, one.block, needs.config, recompute, needs.gpu)
             cast = whole.buffer * one.weights / shape.linear_weights if self._full else 0
-            blocks += [own + cast + _GROWING * passing] * one.block.count
+            blocks += [own + cast + growing * passing] * one.block.count
             kept += passing * one.block.count
             resident -= own * one.block.count
         tables = shape.embeddings + shape.other + shape.head + shape.norms
         behind = resident * (shape.head + shape.norms) / tables
-        first, last = resident - behind + _GROWING * (whole.activations.kept - kept), behind
+        first, last = resident - behind + growing * (whole.activations.kept - kept), behind
         if shape.head:  # else it is the embeddings themselves, and the loss is computed with them
-            last += _GROWING * loss
+            last += growing * loss
         else:
-            first += _GROWING * loss
-        everywhere = _GROWING * whole.activations.working + (0 if self._full else whole.buffer)
+            first += growing * loss
+        everywhere = growing * whole.activations.working + (0 if self._full else whole.buffer)
         return Parts(first, blocks, last, everywhere)
 
     @cached_property
@@ -98,7 +105,7 @@ class SeveralCards:
             )
             if self._full or adapted:
                 learns = trained(only, config)
-                resident += learns.weights + learns.gradients + learns.optimizer
+                resident += learns.total
                 pageable = learns.pageable
             copy = dequantized_copy(only, config)
             found.append(_OfBlock(block, only.linear_weights, resident, copy, pageable))

@@ -18,22 +18,31 @@ class Trained:
     """What learns. Bytes."""
 
     parameters: int
+    tensors: int
     weights: int  # beside the base's: of the adapter; 0 where the base itself learns
+    copies: int  # of A and B in the type of the products, if that is another, during a step
     gradients: int
     optimizer: int  # of these `pageable` move to CPU memory when the device is full
     pageable: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.copies + self.gradients + self.optimizer
 
 
 def trained(shape: Shape, config: RunConfig) -> Trained:
     full = config.lora.target_modules is TargetModules.none
     dtype = Precision.fp32 if full else config.lora.dtype
+    product = config.trainer.precision
     sizes = _tensors_of_base(shape) if full else _tensors_of_adapter(shape, config)
     elements = sum(size * count for size, count in sizes.items())
     states = {size: count * _states(size, config, dtype) for size, count in sizes.items()}
     paged = config.optimizer.name is not OptimizerName.adamw
     return Trained(
         parameters=elements,
+        tensors=sizes.total(),
         weights=0 if full else elements * WIDTH[dtype],
+        copies=0 if full or dtype is product else elements * WIDTH[product],
         gradients=elements * WIDTH[dtype],
         optimizer=sum(states.values()),
         pageable=sum(n for size, n in states.items() if paged and size >= LEAST_PAGED),

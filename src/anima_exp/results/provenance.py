@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -198,20 +199,52 @@ def reset_peak_memory() -> None:
     import torch
 
     if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        for gpu in range(torch.cuda.device_count()):
+            torch.cuda.reset_peak_memory_stats(gpu)
 
 
-def peak_memory_gib() -> float:
-    """The GPU's peak since `reset_peak_memory` if there is one, else the process's so far."""
+def peak_memory_gib(paged: Mapping[int, int] | None = None) -> float:
+    """The peak of the fullest GPU since `reset_peak_memory`; without one, the process's so far.
+
+    Args:
+        paged: GPU -> bytes of optimizer states that may move to CPU memory, which torch does not
+            count. They count as far as the GPU has room for them.
+    """
     import resource
     import sys
 
     import torch
 
     if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**30
+        return _of_fullest_gpu(torch.cuda.max_memory_allocated, paged)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def peak_reserved_gib(paged: Mapping[int, int] | None = None) -> float | None:
+    """Return what torch had taken of the fullest GPU at its peak, with what lay unused in it.
+
+    This is what must fit, and other programs cannot have it. None without a GPU.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    return _of_fullest_gpu(torch.cuda.max_memory_reserved, paged)
+
+
+def _of_fullest_gpu(taken: Callable[[int], int], paged: Mapping[int, int] | None) -> float:
+    import torch
+
+    def on_card(gpu: int) -> int:
+        states = (paged or {}).get(gpu, 0)
+        if not states:
+            return taken(gpu)
+        whole = torch.cuda.get_device_properties(gpu).total_memory
+        return taken(gpu) + max(0, min(states, whole - torch.cuda.max_memory_reserved(gpu)))
+
+    return max(map(on_card, range(torch.cuda.device_count()))) / 2**30
 
 
 def memory_in_use_gib() -> float:
@@ -220,7 +253,7 @@ def memory_in_use_gib() -> float:
     import torch
 
     if torch.cuda.is_available():
-        return torch.cuda.memory_allocated() / 2**30
+        return _of_fullest_gpu(torch.cuda.memory_allocated, None)
     return float(psutil.Process().memory_info().rss) / 2**30
 
 

@@ -36,6 +36,7 @@ class Record:
     versions: dict[str, str] = field(default_factory=dict)
     git: dict[str, Any] = field(default_factory=dict)  # of the anima_exp checkout, if it is one
     hardware: dict[str, str] = field(default_factory=dict)
+    peak_reserved_gib: float | None = None  # of the GPU, with what lay unused between tensors
     predicted_memory_gib: float | None = None  # of training's peak, before the first step
     execution: dict[str, Any] = field(default_factory=dict)  # token_budget, recompute, ...
     processes: int = 1  # that shared each batch

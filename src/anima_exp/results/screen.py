@@ -152,6 +152,7 @@ def show_summary(
     say(
         f"\n{record.steps} steps, {record.tokens:,} tokens in {training} (and {measuring} of "
         f"evaluation), peak memory {record.peak_memory_gib:.1f} GiB"
+        + (f" of {record.peak_reserved_gib:.1f} reserved" if record.peak_reserved_gib else "")
     )
     if record.ended:
         say(f"ended    {record.ended}")

@@ -20,6 +20,7 @@ from anima_exp.config import Precision, RunConfig
 from anima_exp.data.micro_batch import Row, label_count
 from anima_exp.errors import TrainingError
 from anima_exp.events import say_anyway
+from anima_exp.libraries.bitsandbytes_internals import paged_bytes
 from anima_exp.model.dropout import TokenKeys
 from anima_exp.parallel.world import World
 from anima_exp.results.files import writing
@@ -194,9 +195,14 @@ class Loop:
                 **self.meter.drain(),
                 **norms,
                 "learning_rate": rate,
-                "memory_gib": peak_memory_gib(),
+                "memory_gib": peak_memory_gib(self.paged_bytes()),
             }
         )
+
+    def paged_bytes(self) -> dict[int, int]:
+        """Return GPU -> bytes of optimizer states on it that may move to CPU memory."""
+        optimizer = getattr(self, "optimizer", None)  # it has none before it trains
+        return paged_bytes(optimizer) if optimizer else {}
 
     def _save(self) -> None:
         self.world.share(self._write_checkpoint)

@@ -1,0 +1,14 @@
+"""The number of logits that `model/loss.py` computes at a time; the planner reads it too.
+
+This module does not import torch, so that `python -m anima_exp.plan` starts fast.
+"""
+
+_ON_A_CPU = 2**24  # 64 MiB in fp32: 524 labels at a vocabulary of 32,000
+# A chunk reads the whole head. At a vocabulary of 151,936 a chunk of 2**24 logits has only 110
+# labels, so that the reads take longer than the products. 2**26 are 441 labels, and 256 MiB.
+_ON_A_GPU = 2**26
+
+
+def chunk_logits(*, gpu: bool) -> int:
+    """Return how many logits (labels times vocabulary) one chunk has at most."""
+    return _ON_A_GPU if gpu else _ON_A_CPU

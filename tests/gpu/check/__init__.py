@@ -1,0 +1,1 @@
+"""The GPU check: is everything right on this GPU, and how fast is it? See docs/gpu.md."""

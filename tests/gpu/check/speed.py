@@ -1,0 +1,233 @@
+"""Training steps at LLaMA's true shapes with random weights: speed, its limits, and memory."""
+
+import gc
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from check.parts import python
+from check.rows import Row, Rows, error_text
+from check.stopwatch import WARM_UP, Profile, Watch
+
+MEASURED = 4  # steps after those to warm up; the last of them is profiled
+GIB = 2**30
+NO_COPY = "quant.keep_dequantized=false"
+SETTINGS: list[tuple[str, tuple[str, ...]]] = [
+    ("alpaca", ()),
+    ("512", ()),
+    ("512", ("lora.dropout=0",)),
+    ("512", (NO_COPY,)),
+    ("512", (NO_COPY, "trainer.recompute=full")),
+    ("512", (NO_COPY, "trainer.recompute=selective")),
+    ("512", ("optimizer=paged_adamw_8bit",)),
+]
+# liger changes transformers' classes, and so every model that a process builds after its first.
+WITHOUT_LIGER = ("512", "trainer.liger=false")
+
+
+def measure(rows: Rows, work: Path) -> None:
+    for number, (lengths, settings) in enumerate(SETTINGS):
+        training(rows, work, "7b", lengths, settings, kernels=number < 2)
+    clean()
+    where = ("--out", str(rows.file.parent), "--work", str(work))
+    done = subprocess.run(python(*where, "--training", "7b", *WITHOUT_LIGER))
+    if done.returncode:
+        case = {"shape": "7b", "settings": WITHOUT_LIGER[1]}
+        rows.add("training", **case, error=f"its process ended with status {done.returncode}")
+
+
+def training(
+    rows: Rows,
+    work: Path,
+    shape: str,
+    lengths: str,
+    settings: Sequence[str],
+    *,
+    kernels: bool = False,
+    cap_gib: float | None = None,
+    batch: int = 16,
+) -> None:
+    """Measure steps of one setting: a row of speed and memory, and with `kernels` the largest."""
+    case = {"shape": shape, "rows": f"{batch} x {lengths}", "settings": " ".join(settings)}
+    if cap_gib:
+        case["cap_gib"] = str(cap_gib)
+    try:
+        with capped(cap_gib):
+            found, profile = _steps(work, shape, lengths, settings, batch)
+    except Exception as error:
+        rows.add("training", **case, error=error_text(error))
+        return
+    rows.add("training", **case, **found)
+    if kernels:
+        for kernel in profile.largest(25):
+            rows.add("kernel", **case, **kernel)
+
+
+@contextmanager
+def capped(gib: float | None) -> Iterator[None]:
+    """Inside, torch may reserve `gib` of the GPU, and the planner believes in no more."""
+    from anima_exp.results import provenance
+
+    clean()
+    if not gib or not torch.cuda.is_available():
+        yield
+        return
+    real = provenance.free_memory
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(gib * GIB / total, 1.0))
+
+    def free_memory(gpu: int | None = None) -> int:
+        return min(real(gpu), int(gib * GIB) - torch.cuda.memory_allocated(gpu))
+
+    try:
+        with patch.object(provenance, "free_memory", free_memory):
+            yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def clean() -> None:
+    """Give the memory of earlier measurements back."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _steps(
+    work: Path, shape: str, lengths: str, settings: Sequence[str], batch: int
+) -> tuple[Row, Profile]:
+    from true_shapes import flops, peak_tflops, synthetic_rows
+
+    steps = WARM_UP + MEASURED
+    rows = synthetic_rows(lengths, batch * steps)
+    begun = time.perf_counter()
+    loop, loaded, lines = _loop(work, shape, rows, batch, settings)
+    built = time.perf_counter() - begun
+    watch, profile = Watch(), Profile()
+    _train(loop, watch, profile, lines, steps)
+    # The step that is profiled is slower.
+    speed = median(line["tokens_per_second"] for line in lines[WARM_UP : steps - 1])
+    tokens = int(rows.lengths.sum()) / steps
+    trained = loaded.parameters.trainable
+    needed = (
+        flops(shape, lora_parameters=trained, lengths=rows.lengths, label_counts=rows.label_counts)
+        / steps
+    )
+    gpu = torch.cuda.is_available()
+    peak = peak_tflops(torch.cuda.get_device_name()) if gpu else None
+    execution = loaded.execution
+    found = {
+        "tokens_a_second": round(speed),
+        "share_of_peak": needed / tokens * speed / (peak * 1e12) if peak else None,
+        "tokens_a_step": round(tokens),
+        "step_seconds": tokens / speed,
+        "busy_share": profile.seconds / (tokens / speed) if gpu else None,
+        "kernels_a_step": profile.count,
+        "passes_host_seconds": watch.host(watch.passes),
+        "passes_device_seconds": watch.device(watch.passes),
+        "optimizer_host_seconds": watch.host(watch.optimizer),
+        "optimizer_device_seconds": watch.device(watch.optimizer),
+        "allocated_gib": torch.cuda.max_memory_allocated() / GIB if gpu else None,
+        "reserved_gib": torch.cuda.max_memory_reserved() / GIB if gpu else None,
+        "predicted_gib": execution.predicted_peak_gib,
+        "token_budget": execution.token_budget,
+        "recompute": execution.recompute.value,
+        "copy": execution.keep_dequantized,
+        "paged": execution.paged,
+        "out_of_memory": loop.meter.out_of_memory,
+        "build_seconds": built,
+    }
+    return found, profile
+
+
+def _loop(
+    work: Path, shape: str, rows: Any, batch: int, settings: Sequence[str]
+) -> tuple[Any, Any, list[dict[str, Any]]]:
+    """Return the project's own training loop over `rows`, what was loaded, and its log lines."""
+    from material import composed
+    from true_shapes import random_base
+
+    from anima_exp.load import largest_share
+    from anima_exp.load_model import load_model
+    from anima_exp.model.base import DTYPES, device
+    from anima_exp.parallel.world import ALONE
+    from anima_exp.training.best import Best
+    from anima_exp.training.loop import Loop
+
+    def load_base(*_: Any, precision: Any, **__: Any) -> Any:
+        return random_base(shape, device=device(), dtype=DTYPES[precision])
+
+    config = composed(
+        [
+            "trainer.precision=bf16", "lora.dropout=0.1", f"trainer.batch_size={batch}",
+            "trainer.log_every=1", "trainer.eval_every=null", "trainer.save_every=1000",
+            f"cache={work / 'cache'}", *settings,
+        ]
+    )  # fmt: skip
+    order = np.arange(len(rows))
+    with patch("anima_exp.load_model.load_base", load_base):
+        loaded = load_model(
+            config,
+            largest_share(rows, order, batch),
+            ALONE,
+            cache=work / "cache",
+            longest=int(rows.lengths.max()),
+        )
+    clean()
+    lines: list[dict[str, Any]] = []
+    loop = Loop(
+        model=loaded.model,
+        tokenizer=None,
+        rows=rows,
+        order=order,
+        config=config,
+        keys=loaded.dropout,
+        token_budget=loaded.execution.token_budget,
+        paged=loaded.execution.paged,
+        world=ALONE,
+        in_step=False,
+        folder=work,
+        log=lines.append,
+        vouch=dict,
+        evaluate=lambda step: {},
+        best=Best.of(config.trainer),
+    )
+    return loop, loaded, lines
+
+
+def _train(loop: Any, watch: Watch, profile: Profile, lines: list[Any], steps: int) -> None:
+    from anima_exp.parallel.world import ALONE
+    from anima_exp.stop_request import StopRequest
+    from anima_exp.training import loop as module
+    from anima_exp.training.step import Step
+    from anima_exp.training.stop import StopAfterStep
+
+    real = module.make_optimizer
+
+    def make_optimizer(*arguments: Any, **more: Any) -> Any:
+        optimizer = real(*arguments, **more)
+        watch.around_optimizer(optimizer)
+        return optimizer
+
+    def log(line: dict[str, Any]) -> None:
+        lines.append(line)
+        if len(lines) == steps - 1:
+            profile.__enter__()
+
+    loop.log = log
+    with (
+        patch.object(module, "make_optimizer", make_optimizer),
+        patch.object(Step, "__call__", watch.around_passes(Step.__call__)),
+        patch.object(loop, "_save"),
+    ):
+        loop.train(None, StopAfterStep(ALONE, StopRequest()), until=None)
+    profile.__exit__(None, None, None)
