@@ -5,6 +5,7 @@ whole on the device of this process, spread over the GPUs that it sees, or split
 processes. How a batch is executed follows from the memory that is then left.
 """
 
+import gc
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ def load_model(config: RunConfig, rows: Rows, world: World, *, cache: Path, long
         ModelError: it cannot be loaded, does not fit, or cannot read such rows.
     """
     gpu = device().type == "cuda"
+    if gpu:
+        gc.collect()  # an earlier run of this process is held by cycles, with its GPU memory
     liger = kernels.liger_wanted(config.trainer.liger, gpu=gpu)
     config = replace(config, trainer=replace(config.trainer, liger=liger))
     placed = _placed(config, rows, world, gpu=gpu)

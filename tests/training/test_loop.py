@@ -41,6 +41,22 @@ def test_a_step_that_teaches_passes():
     check_step(2, 3.9, norm=None, labels=True)  # fp16: the loss scaler may skip it
 
 
+@pytest.mark.parametrize("words", ["CUDA error: out of memory", "something else"])
+def test_no_memory_for_the_optimizers_states_is_one_line(compose, tmp_path, monkeypatch, words):
+    def step(self, closure=None):
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    config = compose(*SEVEN_STEPS, "trainer.steps=1", f"folder={tmp_path}/run")
+    with pytest.raises(RuntimeError if "else" in words else TrainingError) as error:
+        run(config)
+    if "else" not in words:
+        assert str(error.value) == (
+            "Step 1: out of memory for the states of the optimizer. "
+            "Use optimizer=paged_adamw_8bit, or lower lora.rank."
+        )
+
+
 SEVEN_STEPS = (
     "data.rows=64", "data.heldout_rows=8", "trainer.steps=7", "trainer.batch_size=4", "evals=[]",
     "trainer.log_every=1", "tracking=none", "optimizer=adamw", "optimizer.schedule=linear",

@@ -16,9 +16,7 @@ def use_kernels(model: Any) -> None:
     It is `_apply_liger_kernel_to_instance`, the only function that takes a model in memory; the
     documented ones change a whole family before it is loaded.
     """
-    from liger_kernel.transformers import (  # type: ignore[import-not-found]
-        _apply_liger_kernel_to_instance,
-    )
+    from liger_kernel.transformers import _apply_liger_kernel_to_instance
 
     _apply_liger_kernel_to_instance(
         model=model, cross_entropy=False, fused_linear_cross_entropy=False

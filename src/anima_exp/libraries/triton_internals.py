@@ -60,7 +60,7 @@ def _driver_problem() -> str | None:
     programs, a compiler that does not work. Each has an error of its own.
     """
     try:
-        from triton.runtime import driver  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        from triton.runtime import driver
 
         driver.active.get_current_target()
     except subprocess.CalledProcessError as error:  # its text is the whole command

@@ -3,8 +3,8 @@
 from contextlib import nullcontext
 
 import torch
-import triton  # type: ignore[import-not-found, import-untyped, unused-ignore]
-import triton.language as tl  # type: ignore[import-not-found, import-untyped, unused-ignore]
+import triton
+import triton.language as tl
 from torch import Tensor
 
 from anima_exp.model.dropout import COLUMN, FIRST, RESOLUTION, SECOND

@@ -30,7 +30,7 @@ from anima_exp.training.best import Best, take_back, write_weights
 from anima_exp.training.meter import Meter
 from anima_exp.training.optimizer import make_optimizer, make_schedule
 from anima_exp.training.seed import set_seed
-from anima_exp.training.step import Step
+from anima_exp.training.step import Step, out_of_memory
 from anima_exp.training.stop import StopAfterStep
 
 
@@ -177,12 +177,23 @@ class Loop:
         )
         rate = float(self.optimizer.param_groups[0]["lr"])
         scale = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)
+        self._apply_gradients()
         self.scaler.update()
         if self.scaler.get_scale() >= scale:  # else the step was skipped
             self.schedule.step()
         self.optimizer.zero_grad()
         return norm, rate
+
+    def _apply_gradients(self) -> None:
+        try:
+            self.scaler.step(self.optimizer)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            raise TrainingError(
+                f"Step {self.done + 1}: out of memory for the states of the optimizer. Use "
+                "optimizer=paged_adamw_8bit, or lower lora.rank."
+            ) from error
 
     def _log(self, norm: float, rate: float) -> None:
         seen = min(self.done * self.config.trainer.batch_size, len(self.order))

@@ -88,7 +88,7 @@ class Step:
             try:
                 return self._gradients(rows, cuts, number)
             except RuntimeError as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 longest = max(len(row["input_ids"]) for row in rows)
                 if self.in_step or all(len(one) <= 1 for one in cuts):
@@ -161,7 +161,8 @@ class Step:
         return loss.detach()
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
+    """Whether torch or a library of CUDA has found no memory."""
     # On a CPU, and in CUDA's libraries, torch says so in a plain RuntimeError.
     known = ("can't allocate memory", "CUDA error: out of memory", "_ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or any(one in str(error) for one in known)
