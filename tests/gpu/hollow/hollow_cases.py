@@ -78,6 +78,9 @@ NO_COPY = "quant.keep_dequantized=false"
 FULL_FINE_TUNING = ("lora=none", "quant=none", "optimizer.learning_rate=1e-5")
 
 CASES = [
+    # The tests that need a GPU, up to their first assertion about a number.
+    Case("gpu-tests", ("-m", "gpu", "tests/gpu", "-p", "hollow_pytest", "-p",
+                       "no:cacheprovider", "--tb=short"), command="pytest"),
     # How the base is stored, what the backward pass computes again, which optimizer.
     _run("nf4", BF16, process="storage"),
     _run("nf4-selective", BF16, NO_COPY, "trainer.recompute=selective", process="storage"),
@@ -142,7 +145,4 @@ CASES = [
                       "evals.choices.max_questions=3"), command="evaluate", after="nf4"),
     Case("merge", ("run={runs}/nf4", "out={runs}/merged"), command="merge", after="nf4",
          files=("merged/config.json",)),
-    # The tests that need a GPU, up to their first assertion about a number.
-    Case("gpu-tests", ("-m", "gpu", "tests/test_run.py", "-p", "hollow_pytest", "-p",
-                       "no:cacheprovider", "--tb=short"), command="pytest"),
 ]  # fmt: skip
