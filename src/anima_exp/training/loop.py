@@ -167,7 +167,8 @@ class Loop:
             self.meter.out_of_memory = self.step.out_of_memory
         self.scaler.unscale_(self.optimizer)
         norm_here: Tensor = clip_grad_norm_(self.step.learnt, optimizer.max_grad_norm or math.inf)
-        norm, loss = float(norm_here), float(loss_here)
+        # Read together: each reading waits for the GPU.
+        norm, loss = torch.stack([norm_here, loss_here.to(norm_here.device)]).tolist()
         self.meter.step(loss, tokens=sum(len(row["input_ids"]) for row in batch))
         check_step(
             self.done + 1,
