@@ -171,3 +171,7 @@ def test_the_patterns_of_old_weights_are_compiled_by_one_call():
 def test_a_family_of_state_space_models_is_in_the_mapping():
     assert internals.family_takes_sdpa(MambaConfig()) in (True, False)
     assert internals.family_takes_sdpa(GPT2Config()) is True
+
+
+def test_frequencies_of_rotary_positions_are_known_by_their_name(llama):
+    assert internals.rotary_parts(llama) == [llama.model.rotary_emb]

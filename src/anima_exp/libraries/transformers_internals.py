@@ -188,6 +188,19 @@ def _shared_layer() -> Any:
     return Shared
 
 
+def rotary_parts(model: Any) -> list[Any]:
+    """Return the modules that compute the angles of rotary positions, for all layers at once.
+
+    They hold the frequencies in a buffer whose name ends with `inv_freq`. Older releases (5.17)
+    compute the angles by a matrix product. Under another name it may be in TF32 (model/tf32.py).
+    """
+    return [
+        module
+        for module in model.modules()
+        if any(name.endswith("inv_freq") for name, _ in module.named_buffers(recurse=False))
+    ]
+
+
 def prepare_conversions() -> None:
     """Compile the thousand patterns by which transformers renames old weights; it keeps them.
 
