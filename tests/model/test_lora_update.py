@@ -120,3 +120,14 @@ def test_what_is_no_linear_layer_with_this_adapter_is_left_to_peft(build):
     with inference(model, Precision.fp32):
         assert torch.allclose(model(input_ids=IDS).logits, expected, atol=1e-6)
     assert lora_weights(model)
+
+
+def test_an_expert_that_sees_no_token_computes_nothing_and_has_gradients_of_zero():
+    model = adapted(lora_dropout=0.3)
+    lora_update.use(model)
+    layer = dict(lora_layers(model))["base_model.model.model.layers.0.self_attn.v_proj"]
+    x = torch.zeros(1, 0, 64, requires_grad=True)
+    found = layer(x)
+    assert found.shape == (1, 0, 32)
+    found.sum().backward()
+    assert x.grad.shape == x.shape and not layer.lora_B["default"].weight.grad.any()

@@ -133,8 +133,14 @@ def can_drop_rows(cache: Any) -> bool:
 
 
 def keep_rows(cache: Any, chosen: "torch.Tensor") -> None:
-    """Keep the `chosen` rows of a batch in its cache, which `can_drop_rows`."""
-    cache.batch_select_indices(chosen)
+    """Keep the `chosen` rows of a batch in its cache, which `can_drop_rows`.
+
+    With a device map the `keys` of its `layers` may be on several GPUs, and torch takes an index
+    from the same GPU only. The cache of a decoder alone (Bart's) has no `layers`, and one device.
+    """
+    for part in getattr(cache, "layers", None) or (cache,):
+        keys = getattr(part, "keys", None)
+        part.batch_select_indices(chosen if keys is None else chosen.to(keys.device))
 
 
 def kept_by(cache: Any) -> Kept | None:
