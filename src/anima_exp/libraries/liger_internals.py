@@ -16,7 +16,7 @@ def use_kernels(model: Any) -> None:
     It is `_apply_liger_kernel_to_instance`, the only function that takes a model in memory; the
     documented ones change a whole family before it is loaded.
     """
-    from liger_kernel.transformers import (  # type: ignore[import-not-found]
+    from liger_kernel.transformers import (  # type: ignore[import-not-found, import-untyped, unused-ignore]
         _apply_liger_kernel_to_instance,
     )
 
