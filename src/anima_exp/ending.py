@@ -90,6 +90,7 @@ def record_of(
             "token_budget": min(setup.execution.token_budget, meter.token_limit),
             "recompute": setup.execution.recompute.value,
             "keep_dequantized": setup.execution.keep_dequantized,
+            "paged": setup.execution.paged,
             "out_of_memory": meter.out_of_memory,
         },
         peak_memory_gib=peak_gib[0],

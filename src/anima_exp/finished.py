@@ -172,7 +172,7 @@ def load(config: UseConfig, beside: Sequence[str] = ()) -> tuple[Any, Any]:
         loaded = put_on(loaded, adapter, name=adapter_name(0))
     for number, place in enumerate(beside, start=1):
         loaded = put_on(loaded, place, name=adapter_name(number), key="beside")
-    if adapter:
+    if adapter or beside:
         # As in training: PEFT rounds to bf16 in other places, and casts A and B for every token.
         lora_update.use_if_plain(loaded)
     loaded.eval()

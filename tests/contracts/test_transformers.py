@@ -171,3 +171,23 @@ def test_the_patterns_of_old_weights_are_compiled_by_one_call():
 def test_a_family_of_state_space_models_is_in_the_mapping():
     assert internals.family_takes_sdpa(MambaConfig()) in (True, False)
     assert internals.family_takes_sdpa(GPT2Config()) is True
+
+
+def test_frequencies_of_rotary_positions_are_known_by_their_name(llama):
+    assert internals.rotary_parts(llama) == [llama.model.rotary_emb]
+
+
+def test_rows_leave_a_cache_whose_layers_are_on_several_devices(llama):
+    cache, seen = cache_of(llama, IDS.repeat(3, 1)), []
+    second = cache.layers[1]
+    second.keys, second.values = (one.to("meta") for one in (second.keys, second.values))
+    select = second.batch_select_indices
+
+    def watched(indices):
+        seen.append(indices.device.type)
+        select(indices)
+
+    second.batch_select_indices = watched
+    internals.keep_rows(cache, torch.tensor([0, 2]))
+    assert seen == ["meta"]
+    assert [len(layer.keys) for layer in cache.layers] == [2, 2]

@@ -170,3 +170,22 @@ def test_training_and_evaluations_multiply_alike_since_every_load_sets_tf32(
     monkeypatch.setattr(model_base, "use_tf32", lambda where: set_for(torch.device("cuda")))
     load(base)
     assert torch.backends.fp32_precision == expected
+
+
+def test_angles_of_rotary_positions_are_no_tf32_products(base, monkeypatch):
+    model = load(base)
+    rotary = model.model.rotary_emb
+    seen, compute = [], rotary.forward
+
+    def watched(*inputs, **more):
+        seen.append(torch.backends.fp32_precision)
+        return compute(*inputs, **more)
+
+    monkeypatch.setattr(rotary, "forward", watched)
+    monkeypatch.setattr(torch.backends, "fp32_precision", "tf32")
+    model(input_ids=torch.tensor([[3, 4]]))
+    assert seen == ["ieee"] and torch.backends.fp32_precision == "tf32"
+    monkeypatch.setattr(rotary, "forward", None)
+    with pytest.raises(TypeError):
+        model(input_ids=torch.tensor([[3, 4]]))
+    assert torch.backends.fp32_precision == "tf32"

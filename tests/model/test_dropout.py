@@ -1,5 +1,6 @@
 import torch
 
+from anima_exp.model import dropout
 from anima_exp.model.dropout import Mask, TokenKeys, kept_share, layer_key, token_keys
 
 CPU = torch.device("cpu")
@@ -61,3 +62,15 @@ def test_keys_that_nobody_set_follow_torchs_seed():
     torch.manual_seed(3)
     assert torch.equal(other.of(8, CPU), first)
     assert not torch.equal(first, second)
+
+
+def test_the_kernel_gets_numbers_in_order_whatever_the_layer_was_given(monkeypatch):
+    def drop(x, keys, layer, threshold, out):
+        assert x.is_contiguous() and out.is_contiguous()
+        return out.copy_(x)
+
+    monkeypatch.setattr(dropout, "_kernel", lambda x: drop)
+    keys = token_keys(0, 0, [0], [4], CPU)
+    wide = torch.randn(6, 10)
+    for x in (wide[:4, :5], wide.T[:4]):
+        assert torch.equal(Mask(keys, 1, 0.3).of(x), x)

@@ -7,9 +7,12 @@ import torch
 from peft import LoraConfig, get_peft_model
 from small_models import small
 
+from anima_exp.config import Precision
 from anima_exp.errors import ModelError
 from anima_exp.libraries.peft_internals import lora_layers
 from anima_exp.model import lora_update
+from anima_exp.model.generate import inference
+from anima_exp.model.lora_weights import lora_weights
 
 IDS = torch.tensor([[1, 5, 9, 2]])
 
@@ -86,3 +89,45 @@ def test_a_variant_of_lora_is_refused_and_nothing_is_changed(variant, attributes
         "Attach an adapter without it."
     )
     assert torch.equal(model(input_ids=IDS).logits, before)
+
+
+def embeddings_too():
+    return get_peft_model(small(), LoraConfig(r=4, target_modules=["q_proj", "embed_tokens"]))
+
+
+def other_layers_than_the_one_beside_it():
+    model = get_peft_model(small(), LoraConfig(r=4, target_modules=["q_proj"]))
+    model.add_adapter("beside1", LoraConfig(r=4, target_modules=["v_proj"]))
+    return model
+
+
+def experts():
+    return get_peft_model(
+        small("mixtral"),
+        LoraConfig(r=4, target_modules=["q_proj"], target_parameters=["mlp.experts.down_proj"]),
+    )
+
+
+@pytest.mark.parametrize("build", [embeddings_too, other_layers_than_the_one_beside_it, experts])
+def test_what_is_no_linear_layer_with_this_adapter_is_left_to_peft(build):
+    model = build().eval()
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    with torch.no_grad():
+        expected = model(input_ids=IDS).logits
+    lora_update.use_if_plain(model)
+    with inference(model, Precision.fp32):
+        assert torch.allclose(model(input_ids=IDS).logits, expected, atol=1e-6)
+    assert lora_weights(model)
+
+
+def test_an_expert_that_sees_no_token_computes_nothing_and_has_gradients_of_zero():
+    model = adapted(lora_dropout=0.3)
+    lora_update.use(model)
+    layer = dict(lora_layers(model))["base_model.model.model.layers.0.self_attn.v_proj"]
+    x = torch.zeros(1, 0, 64, requires_grad=True)
+    found = layer(x)
+    assert found.shape == (1, 0, 32)
+    found.sum().backward()
+    assert x.grad.shape == x.shape and not layer.lora_B["default"].weight.grad.any()

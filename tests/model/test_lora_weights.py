@@ -35,6 +35,22 @@ def test_an_error_inside_leaves_no_copy():
     assert not hasattr(weight, "kept_copy")
 
 
+def test_a_second_use_inside_leaves_the_copies_of_the_first():
+    weight = torch.nn.Parameter(torch.randn(3, 5))
+    with cast_once([weight, weight], torch.bfloat16):
+        kept = cast(weight, torch.bfloat16)
+        with cast_once([weight], torch.bfloat16):
+            assert cast(weight, torch.bfloat16) is kept
+        assert cast(weight, torch.bfloat16) is kept
+    assert not hasattr(weight, "kept_copy")
+
+
+def test_empty_weights_of_several_shapes_have_copies_of_their_own():
+    several = [torch.nn.Parameter(torch.randn(shape)) for shape in ((0, 5), (7, 0))]
+    with cast_once(several, torch.bfloat16):
+        assert [cast(one, torch.bfloat16).shape for one in several] == [(0, 5), (7, 0)]
+
+
 def test_only_loras_weights_are_cast():
     model = get_peft_model(small(), LoraConfig(r=4, target_modules=["q_proj"]))
     model.get_output_embeddings().weight.requires_grad_()

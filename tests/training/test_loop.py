@@ -57,6 +57,21 @@ def test_no_memory_for_the_optimizers_states_is_one_line(compose, tmp_path, monk
         )
 
 
+def test_every_part_of_the_model_trains_though_nothing_was_evaluated_before(
+    compose, tmp_path, monkeypatch
+):
+    modes, step = [], Step.__call__
+
+    def watched(self, *batch, **more):
+        modes.append({part.training for part in self.model.modules()})
+        return step(self, *batch, **more)
+
+    monkeypatch.setattr(Step, "__call__", watched)
+    settings = (*SEVEN_STEPS, "trainer.steps=1", "trainer.eval_at_start=false")
+    run(compose(*settings, f"folder={tmp_path}/run"))
+    assert modes == [{True}]
+
+
 SEVEN_STEPS = (
     "data.rows=64", "data.heldout_rows=8", "trainer.steps=7", "trainer.batch_size=4", "evals=[]",
     "trainer.log_every=1", "tracking=none", "optimizer=adamw", "optimizer.schedule=linear",

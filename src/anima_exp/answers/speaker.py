@@ -43,7 +43,7 @@ def answer(
 ) -> Answer:
     """What `speaker` says to `put`, the conversation's question `number`, shown as it grows."""
     how = speaker.asked.sampling()
-    with inference(model, speaker.asked.precision), _as(speaker, model):
+    with _as(speaker, model), inference(model, speaker.asked.precision):
         [found] = decode(
             model,
             tokenizer,

@@ -44,7 +44,11 @@ class Recompute(StrEnum):
 class OptimizerConfig:
     """The optimizer, its learning rate and how that moves."""
 
-    name: OptimizerName = setting(MISSING, "The optimizer.", label="optimizer")
+    name: OptimizerName = setting(
+        MISSING,
+        "The optimizer. On a GPU with room for all states torch computes paged_adamw_32bit.",
+        label="optimizer",
+    )
     learning_rate: float = setting(MISSING, "Largest learning rate.", above=0, largest=1e3)
     schedule: Schedule = setting(Schedule.constant, "How the learning rate moves over the run.")
     warmup_ratio: float = setting(

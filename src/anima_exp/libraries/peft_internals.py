@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+# PEFT's layers that have a linear A, around a base that is no linear layer.
+_NOT_LINEAR = ("Conv1d", "Conv2d", "Conv3d", "MultiheadAttention", "ParamWrapper")
+
 
 def lora_layers(model: "nn.Module") -> list[tuple[str, Any]]:
     """Return every LoRA layer of a model by its full name: an instance of `LoraLayer`."""
@@ -39,11 +42,17 @@ def variant_of(layer: Any) -> list[str]:
 def plain_adapter(layer: Any) -> str | None:
     """Return the one adapter that a LoRA layer adds to its base now.
 
-    None: the adapters are off or merged, or there are several, which is left to PEFT.
+    None: the adapters are off or merged, there are several, or the one is not in this layer. Nor
+    is it plain where the base is no linear layer: embeddings keep their A elsewhere, convolutions
+    have another, attention takes three inputs, and a `ParamWrapper` adapts a tensor of experts.
+    All these are left to PEFT.
     """
     if layer.disable_adapters or layer.merged or len(layer.active_adapters) != 1:
         return None
-    return str(layer.active_adapters[0])
+    name = str(layer.active_adapters[0])
+    if name not in layer.lora_A or type(layer).__name__ in _NOT_LINEAR:
+        return None
+    return name
 
 
 def base_layer(layer: Any) -> Any:

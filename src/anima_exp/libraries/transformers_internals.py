@@ -133,8 +133,14 @@ def can_drop_rows(cache: Any) -> bool:
 
 
 def keep_rows(cache: Any, chosen: "torch.Tensor") -> None:
-    """Keep the `chosen` rows of a batch in its cache, which `can_drop_rows`."""
-    cache.batch_select_indices(chosen)
+    """Keep the `chosen` rows of a batch in its cache, which `can_drop_rows`.
+
+    With a device map the `keys` of its `layers` may be on several GPUs, and torch takes an index
+    from the same GPU only. The cache of a decoder alone (Bart's) has no `layers`, and one device.
+    """
+    for part in getattr(cache, "layers", None) or (cache,):
+        keys = getattr(part, "keys", None)
+        part.batch_select_indices(chosen if keys is None else chosen.to(keys.device))
 
 
 def kept_by(cache: Any) -> Kept | None:
@@ -186,6 +192,19 @@ def _shared_layer() -> Any:
             return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
 
     return Shared
+
+
+def rotary_parts(model: Any) -> list[Any]:
+    """Return the modules that compute the angles of rotary positions, for all layers at once.
+
+    They hold the frequencies in a buffer whose name ends with `inv_freq`. Older releases (5.17)
+    compute the angles by a matrix product. Under another name it may be in TF32 (model/tf32.py).
+    """
+    return [
+        module
+        for module in model.modules()
+        if any(name.endswith("inv_freq") for name, _ in module.named_buffers(recurse=False))
+    ]
 
 
 def prepare_conversions() -> None:

@@ -33,6 +33,7 @@ from anima_exp.model.device_map import without_weights
 from anima_exp.model.experts import check_experts, experts_line
 from anima_exp.model.snapshot import snapshot_of
 from anima_exp.model.stored_type import check_stored_type
+from anima_exp.model.tf32 import keep_angles_exact, use_tf32
 from anima_exp.model.tokenizer import cannot_load, location
 from anima_exp.model.trial import try_architecture
 
@@ -56,16 +57,6 @@ def autocast(where: torch.device, precision: Precision) -> torch.autocast:
     """Products in `precision`."""
     on = precision is not Precision.fp32
     return torch.autocast(where.type, dtype=DTYPES[precision] if on else None, enabled=on)
-
-
-def use_tf32(where: torch.device) -> None:
-    """Let products of fp32 numbers be TF32 on a GPU that has it, as qlora.py does.
-
-    A setting of the process: training and every evaluation compute alike, since each of them
-    loads a base first.
-    """
-    if where.type == "cuda" and torch.cuda.get_device_capability(where)[0] >= 8:
-        setattr(torch.backends, "fp32_precision", "tf32")  # noqa: B010 - mypy
 
 
 def check_precision(precision: Precision, where: torch.device) -> None:
@@ -142,6 +133,7 @@ def load_base(
         _use_stored(loaded, model, quant)
     loading.check_finite(loaded)
     keep_cpu_4bit_trainable(loaded)
+    keep_angles_exact(loaded)
     loaded.config.use_cache = False
     for parameter in loaded.parameters():
         if parameter.is_floating_point():  # 8-bit weights can't have the flag set

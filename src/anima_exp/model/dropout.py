@@ -95,6 +95,7 @@ class Mask:
     def of(self, x: Tensor) -> Tensor:
         """A copy of `x` with zeros."""
         if drop := _kernel(x):
+            x = x.contiguous()  # Mamba, for one, hands over a part or another order of a tensor
             return drop(x, self._keys, self._layer, self._threshold, torch.empty_like(x))
         return (_as_integers(x) & self._bits_of(x)).view(x.dtype)
 

@@ -121,7 +121,7 @@ def _forward(layer: Any, x: Tensor, *args: Any, keys: TokenKeys, key: int, **kwa
             chance,
             key,
         )
-    return found.view(*x.shape[:-1], -1)
+    return found.view(*x.shape[:-1], found.shape[-1])
 
 
 def _compute(

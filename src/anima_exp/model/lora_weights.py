@@ -25,16 +25,22 @@ def lora_weights(model: Any) -> list[Tensor]:
 def cast_once(weights: Sequence[Tensor], dtype: torch.dtype) -> Iterator[None]:
     """Inside, `cast` returns one copy of each weight, however often it is called.
 
-    The weights must not change inside: the copies would be those from before.
+    The weights must not change inside: the copies would be those from before. A second call inside
+    copies no weight again.
     """
-    others = [one for one in weights if one.dtype is not dtype]
-    for weight, copy in zip(others, _copies(others, dtype), strict=True):
-        weight.kept_copy = copy  # type: ignore[attr-defined]
+    others = [
+        one
+        for one in dict.fromkeys(weights)
+        if one.dtype is not dtype and getattr(one, "kept_copy", None) is None
+    ]
+    copies = _copies(others, dtype)
     try:
+        for weight, copy in zip(others, copies, strict=True):
+            weight.kept_copy = copy  # type: ignore[attr-defined]
         yield
     finally:
         for weight in others:
-            del weight.kept_copy  # type: ignore[attr-defined]
+            weight.__dict__.pop("kept_copy", None)
 
 
 def cast(weight: Tensor, dtype: torch.dtype) -> Tensor:
@@ -45,13 +51,13 @@ def cast(weight: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _copies(weights: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
     """Cast all weights of a device by few kernels, into one piece of memory."""
-    found: dict[int, Tensor] = {}
+    found: dict[Tensor, Tensor] = {}
     for device in {weight.device for weight in weights}:
-        here = [weight.detach() for weight in weights if weight.device == device]
+        here = [weight for weight in weights if weight.device == device]
         sizes = [weight.numel() for weight in here]
         room = torch.empty(sum(sizes), dtype=dtype, device=device)
         flat = torch.split(room, sizes)
         parts = [part.view(weight.shape) for part, weight in zip(flat, here, strict=True)]
-        copy_all(parts, here)
-        found |= {weight.data_ptr(): part for weight, part in zip(here, parts, strict=True)}
-    return [found[weight.data_ptr()] for weight in weights]
+        copy_all(parts, [weight.detach() for weight in here])
+        found |= zip(here, parts, strict=True)
+    return [found[weight] for weight in weights]

@@ -120,6 +120,9 @@ class Loop:
         torch.empty((), dtype=torch.int64).random_()
         if resume:
             self._resume(resume)
+        # The mode of the model as a whole says nothing of its parts: PEFT puts an adapter that
+        # trains around a base that does not. Evaluations leave all parts as they were.
+        self.model.train()
         self.meter.start_clock()
         while self.done < self.steps and not self.best.exhausted:
             norm, rate = self._optimizer_step(self._batch(self.done))
@@ -159,8 +162,6 @@ class Loop:
     def _optimizer_step(self, batch: list[Row]) -> tuple[float, float]:
         """Learn from one batch; return the norm of its gradient, and the learning rate."""
         optimizer = self.config.optimizer
-        if not self.model.training:  # setting it walks over all modules
-            self.model.train()
         loss_here = self.step(batch, number=self.done)
         if self.step.out_of_memory:
             self.meter.token_limit = self.step.budget
