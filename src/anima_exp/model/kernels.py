@@ -5,7 +5,7 @@ from typing import Any
 
 from anima_exp.errors import ModelError
 from anima_exp.events import say
-from anima_exp.libraries.liger_internals import use_kernels
+from anima_exp.libraries.liger_internals import undo_kernels, use_kernels
 from anima_exp.libraries.triton_internals import triton_problem
 
 
@@ -47,3 +47,8 @@ def use_liger(model: Any) -> None:
     It knows some families, and leaves others as they are.
     """
     use_kernels(model)
+
+
+def undo_liger() -> None:
+    """Let the models that are loaded from now on be transformers' own, until liger is used again."""
+    undo_kernels()

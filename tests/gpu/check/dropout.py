@@ -24,7 +24,7 @@ def measure(rows: Rows, work: Path, device: str = "cuda") -> None:
     for tokens, width, dtype in SHAPES:
         case = {"tokens": tokens, "width": width, "type": dtype}
         rows.attempt("mask", case, compared, tokens, width, dtype, device)
-    tokens = 8192 if device == "cuda" else 64
+    tokens = 32_768 if device == "cuda" else 64
     for width in (4096, 11008):
         case = {"tokens": tokens, "width": width}
         rows.attempt("mask speed", case, _speed, tokens, width, device)

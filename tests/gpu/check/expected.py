@@ -88,7 +88,7 @@ EXPECTED = [
              least=50, about_time=True),
     Expected("machine", "host", "microseconds", "A launch takes 3 to 10 us on an idle host; a step "
              "of 7B has thousands of them.", most=25, about_time=True),
-    Expected("kernels", "packing", "bytes_alike", "GPU and CPU compare with the same borders. A "
+    Expected("kernels", "packing", "levels_alike", "GPU and CPU compare with the same borders. A "
              "number that rounding puts on a border may differ: one in 10,000 is generous.",
              least=0.9999),
     Expected("kernels", "packing", "unpacked_apart", "The same bytes and constants mean the same "
