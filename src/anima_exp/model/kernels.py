@@ -50,5 +50,5 @@ def use_liger(model: Any) -> None:
 
 
 def undo_liger() -> None:
-    """Let the models that are loaded from now on be transformers' own, until liger is used again."""
+    """Load the next models without liger's kernels, until `use_liger` is called again."""
     undo_kernels()

@@ -102,6 +102,7 @@ EXPECTED = [
     Expected("kernels", "mask", "as_cpu", _BIT, least=1, most=1),
     Expected("kernels", "mask", "as_eager", _BIT, least=1, most=1),
     Expected("kernels", "mask", "in_place_as_cpu", _BIT, least=1, most=1),
+    Expected("kernels", "mask", "zeros", "One number in ten is dropped.", least=0.08, most=0.12),
     Expected("kernels", "mask", "by_triton", "Without Triton or a C compiler the mask takes ten "
              "kernels in place of one.", least=1, about_time=True),
     Expected("kernels", "mask speed", "copies", _MASK_SPEED, most=2, about_time=True),

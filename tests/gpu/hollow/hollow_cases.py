@@ -107,7 +107,10 @@ CASES = [
          process="optimizers"),
     # Interrupted runs; optimizer states that lie in paged memory lie there again.
     _run("resume", BF16, "lora.rank=512", process="optimizers", pause_at=1, record={"starts": 2},
-         paged=True),
+         paged=False),
+    # The planner pages states in 32 bits only where they would not fit otherwise.
+    _run("resume-paged", BF16, "lora.rank=2048", process="paging", pause_at=1, record={"starts": 2},
+         memory_mib=1740, context_mib=1340, paged=True),
     _run("resume-8-bit", BF16, "optimizer=paged_adamw_8bit", "lora.rank=512", process="optimizers",
          pause_at=1, record={"starts": 2}, paged=True),
     _run("resume-adamw-fp16", "trainer.precision=fp16", "optimizer=adamw", "lora.rank=512",
@@ -142,6 +145,6 @@ CASES = [
     Case("merge", ("run={runs}/nf4", "out={runs}/merged"), command="merge", after="nf4",
          files=("merged/config.json",)),
     # The tests that need a GPU, up to their first assertion about a number.
-    Case("gpu-tests", ("-m", "gpu", "tests/test_run.py", "-p", "hollow_pytest", "-p",
-                       "no:cacheprovider", "--tb=short"), command="pytest"),
+    Case("gpu-tests", ("-m", "gpu", "tests/gpu", "-p", "hollow_pytest", "-p", "no:cacheprovider",
+                       "--tb=short"), command="pytest", gpus=2),
 ]  # fmt: skip
