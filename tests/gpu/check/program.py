@@ -40,8 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"anima_exp: {NO_GPU}")
         return 2
     if options.part or options.training:
+        from anima_exp.gpu_memory import use_expandable_segments
         from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
 
+        use_expandable_segments()  # as every command does, before CUDA starts
         import_bitsandbytes()  # before anything else does
         work = Path(options.work or out / "work")
         if options.training:

@@ -66,6 +66,10 @@ def training(
     except Exception as error:
         rows.add("training", **case, error=error_text(error))
         return
+    if cap_gib:
+        # This GPU has room for all paged states. On one of this size some would be in CPU memory.
+        for key in ("allocated_gib", "reserved_gib"):
+            found[key] = min(found[key] or 0, cap_gib)
     rows.add("training", **case, **found)
     if kernels:
         for kernel in profile.largest(25):
