@@ -50,8 +50,8 @@ gpu-hollow: $(GPU_DRIVER)/built  ## the whole product on a GPU that computes not
 gpu-count: $(GPU_DRIVER)/built  ## launches, waits and copies of a training step, against tests/gpu/counts.json (MODELS="7B 33B Qwen3-8B")
 	$(GPU_PY) tests/gpu/count_launches.py --driver $(GPU_DRIVER) $(MODELS)
 
-gpu-check: $(VENV)/.gpu  ## is everything right on this GPU, and how fast is it? (PARTS="machine kernels", OUT=folder)
-	$(PY) tests/gpu/check $(if $(PARTS),--parts $(PARTS))
+gpu-check: $(VENV)/.gpu  ## is everything right on this GPU, and how fast is it? (PARTS="machine kernels", OUT=folder, PATIENCE=3 on a slow one)
+	$(PY) tests/gpu/check $(if $(PARTS),--parts $(PARTS)) $(if $(PATIENCE),--patience $(PATIENCE))
 
 gpu-check-rehearsal: $(GPU_DRIVER)/built  ## the same on a GPU that computes nothing: does every line run?
 	$(GPU_PY) tests/gpu/check/rehearse.py $(GPU_DRIVER) $(if $(PARTS),--parts $(PARTS))

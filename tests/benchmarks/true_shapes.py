@@ -39,17 +39,24 @@ def llama_config(shape):
 
 
 def random_base(shape, *, device, dtype):
-    """As load_base gives it: frozen, its blocks' linear layers in NF4 with double quantisation."""
-    torch.manual_seed(0)
+    """Return a LLaMA of one of SHAPES; see quantised_model."""
     config = llama_config(shape)
+    return quantised_model(
+        config, LlamaForCausalLM, LlamaDecoderLayer, device=device, dtype=dtype
+    )  # fmt: skip
+
+
+def quantised_model(config, model_class, block_class, *, device, dtype):
+    """Return a model as load_base does: frozen, the linear layers of its blocks in NF4."""
+    torch.manual_seed(0)
     blocks, config.num_hidden_layers = config.num_hidden_layers, 0
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
         with torch.device(device):
-            model = LlamaForCausalLM(config)
+            model = model_class(config)
             for index in range(blocks):
-                block = LlamaDecoderLayer(config, index)
+                block = block_class(config, index)
                 quantise(block, device=device, dtype=dtype)
                 model.model.layers.append(block)
     finally:

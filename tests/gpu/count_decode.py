@@ -1,7 +1,7 @@
 """Count what the decoding of one token asks of a GPU, by batch."""
 
 from count_models import random_base
-from count_step import composed
+from random_training import composed
 
 import anima_exp.model.lora_update
 from anima_exp.config import Precision

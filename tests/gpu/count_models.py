@@ -3,16 +3,13 @@
 import sys
 from pathlib import Path
 
-import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from true_shapes import quantise
-
-from anima_exp.model.base import keep_cpu_4bit_trainable
+from true_shapes import quantised_model
 
 
 def _llama(hidden, feed_forward, blocks, heads):
@@ -23,6 +20,7 @@ def _llama(hidden, feed_forward, blocks, heads):
         num_hidden_layers=blocks,
         num_attention_heads=heads,
         max_position_embeddings=2048,
+        attn_implementation="sdpa",
         use_cache=False,
     )
     return config, LlamaForCausalLM, LlamaDecoderLayer
@@ -39,6 +37,7 @@ def _qwen3_8b():
         head_dim=128,
         max_position_embeddings=40_960,
         tie_word_embeddings=False,
+        attn_implementation="sdpa",
         use_cache=False,
     )
     return config, Qwen3ForCausalLM, Qwen3DecoderLayer
@@ -54,21 +53,4 @@ MODELS = {
 def random_base(name, *, device, dtype):
     """Return the base as load_base does: frozen, the linear layers of its blocks in NF4."""
     config, model_class, block_class = MODELS[name]()
-    config._attn_implementation = "sdpa"
-    blocks, config.num_hidden_layers = config.num_hidden_layers, 0
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        with torch.device(device):
-            model = model_class(config)
-            for index in range(blocks):
-                block = block_class(config, index)
-                quantise(block, device=device, dtype=dtype)
-                model.model.layers.append(block)
-    finally:
-        torch.set_default_dtype(before)
-    config.num_hidden_layers = blocks
-    model.is_loaded_in_4bit = True  # as transformers marks it, for PEFT
-    model.requires_grad_(False)
-    keep_cpu_4bit_trainable(model)
-    return model
+    return quantised_model(config, model_class, block_class, device=device, dtype=dtype)

@@ -5,34 +5,25 @@ calls the model's embedding, torch.autograd.backward, and the optimizer.
 """
 
 import contextlib
-import sys
 import tempfile
 import time
 from collections import Counter as Tally
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from count_models import random_base
+from random_training import loaded_run, loop_over
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "contenders"))
-
-from count_models import random_base
-from material import composed
 from true_shapes import synthetic_rows
 
-import anima_exp.load_model
-from anima_exp.load import largest_share
-from anima_exp.load_model import load_model
-from anima_exp.model.base import DTYPES, device
 from anima_exp.parallel.world import ALONE
 from anima_exp.plan.memory import GIB
 from anima_exp.stop_request import StopRequest
-from anima_exp.training.best import Best
-from anima_exp.training.loop import Loop
 from anima_exp.training.stop import StopAfterStep
 
 PHASES = ("forward and loss", "backward", "clip", "optimizer", "rest")
@@ -89,22 +80,10 @@ def count_step(name, counter, *settings):
     """Return what one step of model `name` asks for: counts and kernels by phase, in a dict."""
     phases = Phases(counter)
     rows = synthetic_rows("alpaca", BATCH)
-    config = composed(
-        ["trainer.precision=bf16", "lora.dropout=0.1", f"trainer.batch_size={BATCH}", *settings]
+    config, loaded = loaded_run(
+        partial(random_base, name), rows, settings, batch=BATCH, cache=Path("none")
     )
-    load_base = anima_exp.load_model.load_base
-    anima_exp.load_model.load_base = lambda *_, precision, **__: random_base(
-        name, device=device(), dtype=DTYPES[precision]
-    )
-    order, waits = np.arange(BATCH), Tally()
-    loaded = load_model(
-        config,
-        largest_share(rows, order, BATCH),
-        ALONE,
-        cache=Path("none"),
-        longest=int(rows.lengths.max()),
-    )
-    anima_exp.load_model.load_base = load_base
+    waits = Tally()
 
     def begin(step):
         phases.enter("forward and loss")
@@ -116,23 +95,9 @@ def count_step(name, counter, *settings):
             raise _Counted
 
     with tempfile.TemporaryDirectory() as folder, _watched(phases, loaded.model):
-        loop = Loop(
-            model=loaded.model,
-            tokenizer=None,  # used in checkpoints only
-            rows=_Rows(rows, begin),
-            order=np.arange(BATCH * (WARM_STEPS + 2)),
-            config=config,
-            keys=loaded.dropout,
-            token_budget=loaded.execution.token_budget,
-            paged=loaded.execution.paged,
-            world=ALONE,
-            in_step=False,
-            folder=Path(folder),
-            log=lambda line: None,
-            vouch=dict,
-            evaluate=lambda step: {},
-            best=Best.of(config.trainer),
-        )
+        order = np.arange(BATCH * (WARM_STEPS + 2))
+        again = _Rows(rows, begin)
+        loop = loop_over(again, order, config, loaded, folder=Path(folder), log=lambda line: None)
         with contextlib.suppress(_Counted):
             loop.train(None, StopAfterStep(ALONE, StopRequest()), until=None)
     tokens = int(rows.lengths.sum())

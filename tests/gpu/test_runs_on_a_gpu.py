@@ -41,7 +41,8 @@ def command(name, *arguments, before="", **environment):
         env={**os.environ, **environment},
         timeout=300,
     )
-    assert found.returncode == 0, found.stdout[-2000:] + found.stderr[-4000:]
+    if found.returncode:  # no assertion about numbers, which a hollow GPU would forgive
+        raise RuntimeError(found.stdout[-2000:] + found.stderr[-4000:])
     return found.stdout
 
 
@@ -111,13 +112,14 @@ def test_a_step_that_is_out_of_memory_is_done_again_with_the_same_losses(tmp_pat
         "trainer.token_budget=100000",
         "trainer.recompute=none", "quant.keep_dequantized=false",
     )  # fmt: skip
+    grows = "from anima_exp.gpu_memory import use_expandable_segments as use; use()"
     at_exit = (
-        "import atexit, torch; atexit.register(lambda: print('reserved', "
-        "torch.cuda.max_memory_reserved() / torch.cuda.get_device_properties(0).total_memory))"
+        "import atexit, torch; atexit.register(lambda: print('allocated', "
+        "torch.cuda.max_memory_allocated() / torch.cuda.get_device_properties(0).total_memory))"
     )
     said = command("train", *large, f"folder={tmp_path}/whole", before=at_exit)
-    share = float(said.split("reserved ")[-1])
-    little = f"import torch; torch.cuda.set_per_process_memory_fraction({0.7 * share})"
+    share = float(said.split("allocated ")[-1])
+    little = f"{grows}; import torch; torch.cuda.set_per_process_memory_fraction({0.7 * share})"
     command("train", *large, f"folder={tmp_path}/short", before=little)
     execution = Record.load(tmp_path / "short").execution
     assert execution["out_of_memory"] > 0 and execution["token_budget"] < 100_000

@@ -40,6 +40,7 @@ def test_the_dropout_kernel_has_the_mask_of_a_cpu_bit_for_bit():
     assert dropped == pytest.approx(0.3, abs=0.02)
 
 
+@pytest.mark.slow  # it imports torch, transformers and all of liger
 @pytest.mark.skipif(find_spec("liger_kernel") is None, reason="pip install 'anima-exp[gpu]'")
 def test_ligers_kernels_compute_the_formulas_that_they_stand_for():
     found = run("interpreted_kernels.py", "liger", TRITON_INTERPRET="1")

@@ -17,6 +17,7 @@ GPU, CPU = torch.device("cuda"), torch.device("cpu")
 def model_on(device):
     return SimpleNamespace(
         device=device, training=False, eval=lambda: None, train=lambda mode: None,
+        named_modules=list,
         config=SimpleNamespace(get_text_config=lambda: SimpleNamespace()),
     )  # fmt: skip
 

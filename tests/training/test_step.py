@@ -85,10 +85,35 @@ def test_the_budget_that_memory_taught_survives_an_interruption(config, monkeypa
     assert "Out of memory" not in capsys.readouterr().out
 
 
-def test_a_single_row_that_does_not_fit_ends_the_run_with_the_ways_out(config, monkeypatch):
+LOWER = "Lower data.max_prompt_tokens, data.max_response_tokens or lora.rank"
+
+
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        (
+            ["quant=none", "trainer.recompute=none"],
+            f"{LOWER}, or use trainer.recompute=full, quant=nf4.",
+        ),
+        (
+            ["quant.keep_dequantized=true", "trainer.recompute=selective"],
+            f"{LOWER}, or use trainer.recompute=full, quant.keep_dequantized=false.",
+        ),
+        (["quant.keep_dequantized=false", "trainer.recompute=full"], f"{LOWER}."),
+        (
+            ["lora=none", "quant=none", "trainer.recompute=full"],
+            "Lower data.max_prompt_tokens or data.max_response_tokens, or use lora=all_linear.",
+        ),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
+)
+def test_a_single_row_that_does_not_fit_ends_the_run_with_what_can_still_help(
+    config, monkeypatch, settings, advice
+):
     memory_for(monkeypatch, 5, NO_MEMORY[0])
-    with pytest.raises(TrainingError, match=r"a single row of \d+ tokens\. Lower data\.max_prompt"):
-        run(config("none"))
+    with pytest.raises(TrainingError, match=r"a single row of \d+ tokens\.") as refused:
+        run(config("none", *settings))
+    assert str(refused.value).endswith(f" tokens. {advice}")
 
 
 def test_another_error_is_not_taken_for_it(config, monkeypatch):

@@ -31,6 +31,7 @@ from anima_exp.model.base_config import attention_of, context_length, read_confi
 from anima_exp.model.base_files import check_base_files, check_sizes
 from anima_exp.model.device_map import without_weights
 from anima_exp.model.experts import check_experts, experts_line
+from anima_exp.model.kernels import undo_liger
 from anima_exp.model.snapshot import snapshot_of
 from anima_exp.model.stored_type import check_stored_type
 from anima_exp.model.tf32 import keep_angles_exact, use_tf32
@@ -101,6 +102,7 @@ def load_base(
     """
     check_precision(precision, device())
     use_tf32(device())
+    undo_liger()  # an earlier run of this process may have used it
     if Precision.bf16 in (precision, quant.compute_dtype):
         bound_kernel_caches()
     check_base_files(model, quant)

@@ -5,7 +5,7 @@ from typing import Any
 
 from anima_exp.errors import ModelError
 from anima_exp.events import say
-from anima_exp.libraries.liger_internals import use_kernels
+from anima_exp.libraries.liger_internals import undo_kernels, use_kernels
 from anima_exp.libraries.triton_internals import triton_problem
 
 
@@ -47,3 +47,8 @@ def use_liger(model: Any) -> None:
     It knows some families, and leaves others as they are.
     """
     use_kernels(model)
+
+
+def undo_liger() -> None:
+    """Load the next models without liger's kernels, until `use_liger` is called again."""
+    undo_kernels()

@@ -25,8 +25,12 @@ from anima_exp.model.trial import short_batch
 _KEPT = ("lora_linear", *PRODUCTS, PRODUCT_IN_4_BITS)
 
 
+_SET = "anima_exp_recompute"  # an attribute of the model
+
+
 def set_recompute(model: Any, how: Recompute) -> None:
     """Switch it on or off, for the passes from now on."""
+    setattr(model, _SET, how)
     be_one_operation(model, how is Recompute.selective)
     if how is Recompute.none:
         set_activation_checkpointing(model, None)
@@ -35,6 +39,12 @@ def set_recompute(model: Any, how: Recompute) -> None:
     if how is Recompute.selective:
         settings["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
     set_activation_checkpointing(model, settings)
+
+
+def recompute_of(model: Any) -> Recompute:
+    """Return what `set_recompute` has set last."""
+    found: Recompute = getattr(model, _SET, Recompute.none)
+    return found
 
 
 def selective_works(model: Any, precision: Precision) -> bool:

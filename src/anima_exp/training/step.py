@@ -24,6 +24,7 @@ from anima_exp.model.base import DTYPES, autocast
 from anima_exp.model.dropout import TokenKeys, token_keys
 from anima_exp.model.forward import loss_of
 from anima_exp.model.lora_weights import cast_once, lora_weights
+from anima_exp.model.memory_advice import memory_advice
 from anima_exp.parallel.world import ALONE, World
 from anima_exp.training.shares import shares
 
@@ -114,8 +115,7 @@ class Step:
             )
         return (
             f"Step {number + 1}: out of memory with a single row of {longest} tokens. "
-            "Lower data.max_prompt_tokens, data.max_response_tokens or lora.rank, or "
-            "use trainer.recompute=full, quant.keep_dequantized=false, quant=nf4."
+            f"{memory_advice(self.model)}"
         )
 
     def _cut(self, rows: Sequence[Row]) -> list[list[int]]:

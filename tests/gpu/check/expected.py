@@ -88,7 +88,7 @@ EXPECTED = [
              least=50, about_time=True),
     Expected("machine", "host", "microseconds", "A launch takes 3 to 10 us on an idle host; a step "
              "of 7B has thousands of them.", most=25, about_time=True),
-    Expected("kernels", "packing", "bytes_alike", "GPU and CPU compare with the same borders. A "
+    Expected("kernels", "packing", "levels_alike", "GPU and CPU compare with the same borders. A "
              "number that rounding puts on a border may differ: one in 10,000 is generous.",
              least=0.9999),
     Expected("kernels", "packing", "unpacked_apart", "The same bytes and constants mean the same "
@@ -102,6 +102,7 @@ EXPECTED = [
     Expected("kernels", "mask", "as_cpu", _BIT, least=1, most=1),
     Expected("kernels", "mask", "as_eager", _BIT, least=1, most=1),
     Expected("kernels", "mask", "in_place_as_cpu", _BIT, least=1, most=1),
+    Expected("kernels", "mask", "zeros", "One number in ten is dropped.", least=0.08, most=0.12),
     Expected("kernels", "mask", "by_triton", "Without Triton or a C compiler the mask takes ten "
              "kernels in place of one.", least=1, about_time=True),
     Expected("kernels", "mask speed", "copies", _MASK_SPEED, most=2, about_time=True),

@@ -2,7 +2,8 @@
 
 python inside.py REPORT [--cap-gib N] [--kill-after-save] [--paged] -- key=value ...
 
-REPORT gets what the allocator reserved at most and how much of the optimizer is paged.
+REPORT gets what tensors took at most, what the allocator reserved for them, and how much of the
+optimizer is paged.
 """
 
 import argparse
@@ -27,8 +28,11 @@ def main() -> None:
 
     import torch
 
+    from anima_exp.gpu_memory import use_expandable_segments
+    from anima_exp.libraries.bitsandbytes_internals import paged_bytes
     from anima_exp.training import loop
 
+    use_expandable_segments()  # as the command does it; later CUDA has started
     if options.cap_gib:
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(options.cap_gib * 2**30 / total)
@@ -41,8 +45,9 @@ def main() -> None:
     finally:
         if torch.cuda.is_available():
             found = {
+                "allocated_gib": torch.cuda.max_memory_allocated() / 2**30,
                 "reserved_gib": torch.cuda.max_memory_reserved() / 2**30,
-                "paged_bytes": sum(map(paged_bytes, optimizers)),
+                "paged_bytes": sum(sum(paged_bytes(one).values()) for one in optimizers),
             }
             options.report.write_text(json.dumps(found), encoding="utf-8")
 
@@ -65,16 +70,6 @@ def _remember(loop: Any, optimizers: list[Any], *, paged: bool) -> None:
         return optimizers[-1]
 
     loop.make_optimizer = make_optimizer
-
-
-def paged_bytes(optimizer: Any) -> int:
-    """Return the bytes of the optimizer's states in managed memory."""
-    return sum(
-        value.numel() * value.element_size()
-        for states in optimizer.state.values()
-        for value in states.values()
-        if getattr(value, "is_paged", False)
-    )
 
 
 if __name__ == "__main__":

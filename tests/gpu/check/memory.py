@@ -23,7 +23,8 @@ def measure(rows: Rows, work: Path) -> None:
 
 
 def _short(whole: Done, share: float, work: Path) -> Row:
-    cap = share * whole.inside["reserved_gib"]
+    # Of what tensors took. Some of what the allocator reserved was unused and need not be there.
+    cap = share * whole.inside["allocated_gib"]
     folder = work / "runs" / f"short_{share}"
     done = train(folder, SETTINGS, inside=["--cap-gib", f"{cap:.4f}"], caching=True)
     return {"cap_gib": round(cap, 3), **_found(done)}
@@ -37,6 +38,7 @@ def _found(done: Done) -> Row:
         "losses": [round(loss, 5) for loss in done.losses],
         "out_of_memory": execution["out_of_memory"],
         "token_budget": execution["token_budget"],
+        "allocated_gib": round(done.inside["allocated_gib"], 3),
         "reserved_gib": round(done.inside["reserved_gib"], 3),
         "seconds": round(done.seconds, 1),
     }

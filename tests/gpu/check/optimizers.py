@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from anima_exp.config import OptimizerConfig, OptimizerName
+from anima_exp.libraries.bitsandbytes_internals import paged_bytes
 from anima_exp.training.optimizer import make_optimizer
 from check.rows import Row, Rows
 from check.timing import apart, device_seconds
@@ -57,10 +58,5 @@ def compared(name: OptimizerName, device: str) -> Row:
         )
     }
     seconds = device_seconds(ours.step)
-    paged = sum(
-        value.numel() * value.element_size()
-        for states in ours.state.values()
-        for value in states.values()
-        if getattr(value, "is_paged", False)
-    )
+    paged = sum(paged_bytes(ours).values())
     return {**apart_by_name, "microseconds": seconds * 1e6, "paged_bytes": paged}

@@ -40,8 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"anima_exp: {NO_GPU}")
         return 2
     if options.part or options.training:
+        from anima_exp.gpu_memory import use_expandable_segments
         from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
 
+        use_expandable_segments()  # as every command does, before CUDA starts
         import_bitsandbytes()  # before anything else does
         work = Path(options.work or out / "work")
         if options.training:
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parts,
             lambda part: python("--part", part.name, "--out", str(out), "--work", str(work)),
             out=out,
-            seconds=options.seconds,
+            seconds=options.seconds or 590 * options.patience,
             patience=options.patience,
             after=lambda: _write(out, [out / FILE], rehearsal=options.rehearsal),
         )
@@ -105,8 +107,8 @@ def _parser() -> argparse.ArgumentParser:
         default=os.environ.get("OUT", "gpu_check"),
         help="folder of rows.jsonl, report.md and log.txt; by default $OUT, else gpu_check",
     )
-    add("--seconds", type=float, default=590, help="for all parts; default: 590")
-    add("--patience", type=float, default=1, help="a factor of each part's limit")
+    add("--seconds", type=float, help="for all parts; default: 590, times the patience")
+    add("--patience", type=float, default=1, help="a factor of each part's limit, for slow GPUs")
     add("--work", help="folder of runs and caches; by default a temporary one")
     add(
         "--rehearsal",

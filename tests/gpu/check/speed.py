@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -65,6 +66,10 @@ def training(
     except Exception as error:
         rows.add("training", **case, error=error_text(error))
         return
+    if cap_gib:
+        # This GPU has room for all paged states. On one of this size some would be in CPU memory.
+        for key in ("allocated_gib", "reserved_gib"):
+            found[key] = min(found[key] or 0, cap_gib)
     rows.add("training", **case, **found)
     if kernels:
         for kernel in profile.largest(25):
@@ -105,12 +110,21 @@ def clean() -> None:
 def _steps(
     work: Path, shape: str, lengths: str, settings: Sequence[str], batch: int
 ) -> tuple[Row, Profile]:
-    from true_shapes import flops, peak_tflops, synthetic_rows
+    from random_training import loaded_run, loop_over
+    from true_shapes import flops, peak_tflops, random_base, synthetic_rows
+
+    from anima_exp.results.provenance import peak_memory_gib, peak_reserved_gib
 
     steps = WARM_UP + MEASURED
     rows = synthetic_rows(lengths, batch * steps)
     begun = time.perf_counter()
-    loop, loaded, lines = _loop(work, shape, rows, batch, settings)
+    base = partial(random_base, shape)
+    settings = ["trainer.log_every=1", "trainer.eval_every=null", "trainer.save_every=1000",
+                *settings]  # fmt: skip
+    config, loaded = loaded_run(base, rows, settings, batch=batch, cache=work / "cache")
+    clean()
+    lines: list[dict[str, Any]] = []
+    loop = loop_over(rows, np.arange(len(rows)), config, loaded, folder=work, log=lines.append)
     built = time.perf_counter() - begun
     watch, profile = Watch(), Profile()
     _train(loop, watch, profile, lines, steps)
@@ -122,22 +136,25 @@ def _steps(
         flops(shape, lora_parameters=trained, lengths=rows.lengths, label_counts=rows.label_counts)
         / steps
     )
+    of_profiled = int(rows.lengths[-batch:].sum())
     gpu = torch.cuda.is_available()
     peak = peak_tflops(torch.cuda.get_device_name()) if gpu else None
+    paged = loop.paged_bytes()  # torch does not count them
     execution = loaded.execution
     found = {
         "tokens_a_second": round(speed),
         "share_of_peak": needed / tokens * speed / (peak * 1e12) if peak else None,
         "tokens_a_step": round(tokens),
         "step_seconds": tokens / speed,
-        "busy_share": profile.seconds / (tokens / speed) if gpu else None,
+        "busy_share": profile.seconds / (of_profiled / speed) if gpu else None,
         "kernels_a_step": profile.count,
         "passes_host_seconds": watch.host(watch.passes),
         "passes_device_seconds": watch.device(watch.passes),
         "optimizer_host_seconds": watch.host(watch.optimizer),
         "optimizer_device_seconds": watch.device(watch.optimizer),
-        "allocated_gib": torch.cuda.max_memory_allocated() / GIB if gpu else None,
-        "reserved_gib": torch.cuda.max_memory_reserved() / GIB if gpu else None,
+        "allocated_gib": peak_memory_gib(paged) if gpu else None,
+        "reserved_gib": peak_reserved_gib(paged),
+        "paged_gib": sum(paged.values()) / GIB,
         "predicted_gib": execution.predicted_peak_gib,
         "token_budget": execution.token_budget,
         "recompute": execution.recompute.value,
@@ -147,61 +164,6 @@ def _steps(
         "build_seconds": built,
     }
     return found, profile
-
-
-def _loop(
-    work: Path, shape: str, rows: Any, batch: int, settings: Sequence[str]
-) -> tuple[Any, Any, list[dict[str, Any]]]:
-    """Return the project's own training loop over `rows`, what was loaded, and its log lines."""
-    from material import composed
-    from true_shapes import random_base
-
-    from anima_exp.load import largest_share
-    from anima_exp.load_model import load_model
-    from anima_exp.model.base import DTYPES, device
-    from anima_exp.parallel.world import ALONE
-    from anima_exp.training.best import Best
-    from anima_exp.training.loop import Loop
-
-    def load_base(*_: Any, precision: Any, **__: Any) -> Any:
-        return random_base(shape, device=device(), dtype=DTYPES[precision])
-
-    config = composed(
-        [
-            "trainer.precision=bf16", "lora.dropout=0.1", f"trainer.batch_size={batch}",
-            "trainer.log_every=1", "trainer.eval_every=null", "trainer.save_every=1000",
-            f"cache={work / 'cache'}", *settings,
-        ]
-    )  # fmt: skip
-    order = np.arange(len(rows))
-    with patch("anima_exp.load_model.load_base", load_base):
-        loaded = load_model(
-            config,
-            largest_share(rows, order, batch),
-            ALONE,
-            cache=work / "cache",
-            longest=int(rows.lengths.max()),
-        )
-    clean()
-    lines: list[dict[str, Any]] = []
-    loop = Loop(
-        model=loaded.model,
-        tokenizer=None,
-        rows=rows,
-        order=order,
-        config=config,
-        keys=loaded.dropout,
-        token_budget=loaded.execution.token_budget,
-        paged=loaded.execution.paged,
-        world=ALONE,
-        in_step=False,
-        folder=work,
-        log=lines.append,
-        vouch=dict,
-        evaluate=lambda step: {},
-        best=Best.of(config.trainer),
-    )
-    return loop, loaded, lines
 
 
 def _train(loop: Any, watch: Watch, profile: Profile, lines: list[Any], steps: int) -> None:

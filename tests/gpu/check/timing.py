@@ -6,17 +6,23 @@ from typing import Any
 
 import torch
 
+_SLEEP_CYCLES = 20_000_000  # about 10 ms
+
 
 def device_seconds(work: Callable[[], Any], times: int = 10) -> float:
     """Return the seconds of one call of `work` on the GPU, after two calls to warm up.
 
     It is 0 on a hollow GPU. Without a GPU it is one call on the host.
+
+    The GPU sleeps while the host starts the calls. Otherwise a kernel that is shorter than its
+    launch would get the time of the launch.
     """
     if not torch.cuda.is_available():
         return host_seconds(work, 1)
     work()
     work()
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda._sleep(_SLEEP_CYCLES)
     begin.record()
     for _ in range(times):
         work()

@@ -53,7 +53,10 @@ def _of_parts(rows: list[Row]) -> list[Judged]:
             why = f"{part.name}: it ended with status {end['status']}: {''.join(last)}"
             found.append(Judged(State.wrong, why))
         elif end["state"] == "at its limit":
-            why = f"{part.name}: it was stopped at its limit, after {end['seconds']} s."
+            why = (
+                f"{part.name}: it was stopped at its limit, after {end['seconds']} s. The limit is "
+                "for an H200. On a slower GPU use --patience 3 (make gpu-check PATIENCE=3)."
+            )
             found.append(Judged(State.wrong, why))
         elif end["state"] != "ended":
             what = {"begun": "the whole check was killed", "left out": end.get("why", "")}

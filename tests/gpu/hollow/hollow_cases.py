@@ -78,9 +78,6 @@ NO_COPY = "quant.keep_dequantized=false"
 FULL_FINE_TUNING = ("lora=none", "quant=none", "optimizer.learning_rate=1e-5")
 
 CASES = [
-    # The tests that need a GPU, up to their first assertion about a number.
-    Case("gpu-tests", ("-m", "gpu", "tests/gpu", "-p", "hollow_pytest", "-p",
-                       "no:cacheprovider", "--tb=short"), command="pytest"),
     # How the base is stored, what the backward pass computes again, which optimizer.
     _run("nf4", BF16, process="storage"),
     _run("nf4-selective", BF16, NO_COPY, "trainer.recompute=selective", process="storage"),
@@ -108,8 +105,10 @@ CASES = [
          "evals.choices.max_questions=3", "evals.exact_match.max_rows=3",
          "evals.exact_match.max_new_tokens=4", "evals.samples.max_new_tokens=4",
          process="optimizers"),
-    # Interrupted runs. With optimizer states beside the rest the first does not fit this GPU, so
+    # Interrupted runs. With optimizer states beside the rest the second does not fit its GPU, so
     # they are in paged memory, after the interruption too; those of 8 bits always are.
+    _run("resume", BF16, "lora.rank=512", process="optimizers", pause_at=1, record={"starts": 2},
+         paged=False),
     _run("resume-paged", BF16, "lora.rank=2048", process="small", pause_at=1, paged=True,
          memory_mib=1660, context_mib=1340, record={"starts": 2}),
     _run("resume-8-bit", BF16, "optimizer=paged_adamw_8bit", "lora.rank=512", process="optimizers",
@@ -145,4 +144,9 @@ CASES = [
                       "evals.choices.max_questions=3"), command="evaluate", after="nf4"),
     Case("merge", ("run={runs}/nf4", "out={runs}/merged"), command="merge", after="nf4",
          files=("merged/config.json",)),
+    # The tests that need a GPU, up to their first assertion about a number.
+    # Those of two GPUs, and of a finished run in use, are cases above.
+    Case("gpu-tests", ("-m", "gpu", "-k", "not adapter and not later and not merged", "tests/gpu",
+                       "-p", "hollow_pytest", "-p", "no:cacheprovider", "--tb=short"),
+         command="pytest"),
 ]  # fmt: skip
