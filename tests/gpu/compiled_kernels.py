@@ -17,8 +17,8 @@ from anima_exp.model.dropout import COLUMN, FIRST, SECOND
 CAPABILITIES = (75, 80, 89, 90, 100, 120)
 
 
-def compiled_dropout(capability: int, kind: str) -> int:
-    """Return the bytes of the kernel's machine code."""
+def compiled_dropout(capability: int, kind: str, *, also: bool) -> int:
+    """Return the bytes of the kernel's machine code, for one tensor or for two."""
     pairs = dropout_kernel._PAIRS
     source = triton.compiler.ASTSource(
         fn=dropout_kernel._drop,
@@ -26,15 +26,23 @@ def compiled_dropout(capability: int, kind: str) -> int:
             "x": f"*{kind}",
             "keys": "*i32",
             "out": f"*{kind}",
+            "also": f"*{kind}",
             "width": "i32",
             "layer": "i32",
             "least": "i32",
+            "ALSO": "constexpr",
             "COLUMN": "constexpr",
             "FIRST": "constexpr",
             "SECOND": "constexpr",
             "PAIRS": "constexpr",
         },
-        constexprs={"COLUMN": COLUMN, "FIRST": FIRST, "SECOND": SECOND, "PAIRS": pairs},
+        constexprs={
+            "ALSO": also,
+            "COLUMN": COLUMN,
+            "FIRST": FIRST,
+            "SECOND": SECOND,
+            "PAIRS": pairs,
+        },
     )
     return len(triton.compile(source, target=GPUTarget("cuda", capability, 32)).asm["cubin"])
 
@@ -42,5 +50,5 @@ def compiled_dropout(capability: int, kind: str) -> int:
 if __name__ == "__main__":
     for capability in CAPABILITIES:
         kind = "fp16" if capability < 80 else "bf16"
-        code = compiled_dropout(capability, kind)
+        code = min(compiled_dropout(capability, kind, also=one) for one in (False, True))
         print(json.dumps({"case": str(capability), "bytes": code}))

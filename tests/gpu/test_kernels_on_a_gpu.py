@@ -42,10 +42,10 @@ def test_the_mask_of_dropout_is_that_of_a_cpu_bit_for_bit(dtype, width):
     x = torch.randn(77, width, generator=torch.manual_seed(0)).to(dtype)
     keys = dropout.token_keys(0, 3, [0, 1], [70, 7], CPU)
     expected = dropout.Mask(keys, 12345, 0.1).of(x)
-    mask, on_gpu = dropout.Mask(keys.to(GPU), 12345, 0.1), x.to(GPU)
+    mask, on_gpu, also = dropout.Mask(keys.to(GPU), 12345, 0.1), x.to(GPU), x.to(GPU)
     assert torch.equal(mask.of(on_gpu).cpu(), expected)
-    assert mask.apply_(on_gpu) is on_gpu
-    assert torch.equal(on_gpu.cpu(), expected)
+    assert torch.equal(mask.of(on_gpu, also=also).cpu(), expected)
+    assert torch.equal(also.cpu(), expected) and torch.equal(on_gpu.cpu(), x)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

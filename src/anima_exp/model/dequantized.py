@@ -4,6 +4,7 @@ The numbers are those that bitsandbytes would compute anew in every forward and 
 QLoRA's arithmetic at LoRA's speed, for as much memory as the unquantised weights take.
 """
 
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -82,5 +83,8 @@ def _row_factors(layer: Any, maxima: Tensor) -> tuple[Tensor, Tensor]:
 def _forward(layer: Any, x: Tensor) -> Tensor:
     weight = layer.dequantized
     bias = None if layer.bias is None else layer.bias.to(weight.dtype)
-    with torch.autocast(x.device.type, enabled=False):
+    kind = x.device.type
+    # A LoRA layer around this one has it off already, and to enter it costs as much as a launch.
+    off = torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
+    with off:
         return linear(x.to(weight.dtype), weight, bias).to(x.dtype)

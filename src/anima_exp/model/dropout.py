@@ -90,27 +90,16 @@ class Mask:
     def __init__(self, keys: Tensor, layer: int, share: float) -> None:
         self._keys, self._layer = keys, layer
         self._threshold = round(share * RESOLUTION)
-        self._bits: Tensor | None = None
 
-    def of(self, x: Tensor) -> Tensor:
-        """A copy of `x` with zeros."""
+    def of(self, x: Tensor, *, also: Tensor | None = None) -> Tensor:
+        """Return a copy of `x` with zeros; `also`, a tensor like x, gets the same zeros itself."""
         if drop := _kernel(x):
             x = x.contiguous()  # Mamba, for one, hands over a part or another order of a tensor
-            return drop(x, self._keys, self._layer, self._threshold, torch.empty_like(x))
-        return (_as_integers(x) & self._bits_of(x)).view(x.dtype)
-
-    def apply_(self, x: Tensor) -> Tensor:
-        """`x` itself, with zeros."""
-        if drop := _kernel(x):
-            return drop(x, self._keys, self._layer, self._threshold, x)
-        _as_integers(x).bitwise_and_(self._bits_of(x))
-        return x
-
-    def _bits_of(self, x: Tensor) -> Tensor:
-        # Without a kernel of our own the hash is ten operations: the second use finds it here.
-        if self._bits is None or self._bits.dtype is not _AS_INTEGERS[x.element_size()]:
-            self._bits = _bits(x, self._keys, self._layer, self._threshold)
-        return self._bits
+            return drop(x, self._keys, self._layer, self._threshold, also)
+        bits = _bits(x, self._keys, self._layer, self._threshold)
+        if also is not None:
+            _as_integers(also).bitwise_and_(bits)
+        return (_as_integers(x) & bits).view(x.dtype)
 
 
 def _kernel(x: Tensor) -> Callable[..., Tensor] | None:

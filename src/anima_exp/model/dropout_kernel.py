@@ -12,14 +12,16 @@ from anima_exp.model.dropout import COLUMN, FIRST, RESOLUTION, SECOND
 _PAIRS = 1024  # of columns that one program computes; two share a hash
 
 
-def drop(x: Tensor, keys: Tensor, layer: int, threshold: int, out: Tensor) -> Tensor:
-    """Write `x` [T, H] to `out`, which may be x, with zeros where the mask drops; return `out`.
+def drop(x: Tensor, keys: Tensor, layer: int, threshold: int, also: Tensor | None = None) -> Tensor:
+    """Return a copy of `x` [T, H] with zeros where the mask drops.
 
     Args:
         keys: [T] int32, on the device of x.
         threshold: the probability of dropping, in parts of RESOLUTION.
+        also: a tensor like x that gets the same zeros itself.
     """
-    assert x.is_contiguous() and out.is_contiguous()
+    assert x.is_contiguous() and (also is None or also.is_contiguous())
+    out = torch.empty_like(x)
     tokens, width = x.shape
     if not tokens:
         return out
@@ -28,8 +30,8 @@ def drop(x: Tensor, keys: Tensor, layer: int, threshold: int, out: Tensor) -> Te
     here = not x.is_cuda or x.device.index == torch.cuda.current_device()
     with nullcontext() if here else torch.cuda.device(x.device):
         _drop[grid](
-            x, keys, out, width, layer, threshold - RESOLUTION // 2,
-            COLUMN=COLUMN, FIRST=FIRST, SECOND=SECOND, PAIRS=_PAIRS,
+            x, keys, out, x if also is None else also, width, layer, threshold - RESOLUTION // 2,
+            ALSO=also is not None, COLUMN=COLUMN, FIRST=FIRST, SECOND=SECOND, PAIRS=_PAIRS,
         )  # fmt: skip
     return out
 
@@ -39,9 +41,11 @@ def _drop(  # type: ignore[no-untyped-def]
     x,
     keys,
     out,
+    also,
     width,
     layer,
     least,
+    ALSO: tl.constexpr,
     COLUMN: tl.constexpr,
     FIRST: tl.constexpr,
     SECOND: tl.constexpr,
@@ -57,6 +61,8 @@ def _drop(  # type: ignore[no-untyped-def]
     lanes = tl.interleave((bits << 16) >> 16, bits >> 16)
     columns = tl.program_id(1) * 2 * PAIRS + tl.arange(0, 2 * PAIRS)
     inside = columns < width
-    numbers = tl.load(x + row * width + columns, inside)
     kept = (lanes >> 1) >= least
-    tl.store(out + row * width + columns, tl.where(kept, numbers, 0.0), inside)
+    places = row * width + columns
+    tl.store(out + places, tl.where(kept, tl.load(x + places, inside), 0.0), inside)
+    if ALSO:
+        tl.store(also + places, tl.where(kept, tl.load(also + places, inside), 0.0), inside)

@@ -147,12 +147,9 @@ def _gradients(ctx: Any, d_found: Tensor) -> tuple[Tensor | None, Tensor, Tensor
     mask = None if keys is None else Mask(keys, ctx.key, ctx.chance)
     d_narrow = _scaled(d_found, b, ctx.factor)
     d_b = _product(d_found.T, narrow, ctx.full)
-    d_a = _product(d_narrow.T, x if mask is None else mask.of(x), ctx.full)
-    d_x = None
-    if ctx.needs_input_grad[0]:
-        d_x = d_narrow @ a
-        if mask is not None:
-            d_x = mask.apply_(d_x)
+    d_x = d_narrow @ a if ctx.needs_input_grad[0] else None
+    d_a = _product(d_narrow.T, x if mask is None else mask.of(x, also=d_x), ctx.full)
+    if d_x is not None:
         add_input_gradient(d_x, d_found, _FROZEN[ctx.frozen])
     return d_x, d_a, d_b
 

@@ -17,14 +17,14 @@ from anima_exp.plan.shape import Block, Shape
 from anima_exp.plan.trained import trained
 from anima_exp.plan.weights import WIDTH, split_bytes
 
-# An estimate: the 3,600 launches of a 7B step are expected to take 0.1 s of one core of a server,
+# An estimate: the 3,300 launches of a 7B step are expected to take 0.09 s of one core of a server,
 # with Python and autograd around them. Calling the driver alone takes some 5 microseconds.
 LAUNCH_SECONDS = 28e-6
 # Launches of one pass, forward and backward together, as docs/gpu.md counts them.
 _OUTSIDE = 100  # embeddings, last norm, head and loss
 _A_BLOCK = 30  # attention, norms, rotations and additions; 39 if queries and keys have norms
 _A_LAYER = 2  # a frozen linear layer
-_AN_ADAPTER = 9  # in addition: LoRA's products, scaling, mask and gradients
+_AN_ADAPTER = 8  # in addition: LoRA's products, masks and gradients
 _A_DEQUANTISED = 3  # a matrix in 4 bits -> 16 bits: once forward, once backward
 # What recomputing adds to the processor's time of a pass: selective recomputation asks Python
 # about each operation. Measured without a GPU, as a share of a pass without recomputation.

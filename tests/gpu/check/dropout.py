@@ -40,8 +40,10 @@ def dropped(x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
 
 
 def in_place(x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-    """Return the same, written over a copy of `x`, as the backward pass does it."""
-    return dropout.Mask(keys, LAYER, SHARE).apply_(x.clone())
+    """Return the same, written over a copy of `x`, as the backward pass does it to a gradient."""
+    gradient = x.clone()
+    dropout.Mask(keys, LAYER, SHARE).of(x, also=gradient)
+    return gradient
 
 
 def eager(x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
