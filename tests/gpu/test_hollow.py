@@ -94,6 +94,13 @@ def test_other_complaints_are_counted_and_one_that_is_repeated_is_not(hollow):
     assert hollow("log_check").complaint(log) == "a: UserWarning: x (and 2 others)"
 
 
+def test_a_line_that_a_case_cannot_be_without_is_no_failure(hollow):
+    complaint = hollow("log_check").complaint
+    log = "[W1129 01:39 Allocator.cpp:508] no memory\nb: UserWarning: y"
+    assert complaint(log, ("Allocator.cpp",)) == "b: UserWarning: y"
+    assert complaint(log).startswith("[W1129")
+
+
 def test_a_log_without_an_expected_text_is_a_failure(hollow):
     missing = hollow("log_check").missing
     assert missing("base kept in x", ("kept in",)) == ""

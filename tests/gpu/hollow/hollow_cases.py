@@ -38,6 +38,7 @@ class Case:
         record: fields of record.json and what they must be; "execution.recompute" is nested.
         paged: after the last step, whether the optimizer's states are in paged memory.
         log: texts that the log must hold.
+        allowed: texts of lines that the log may hold, although they warn.
         files: paths below {runs} that must exist afterwards.
     """
 
@@ -54,6 +55,7 @@ class Case:
     record: dict[str, Any] = field(default_factory=dict)
     paged: bool | None = None
     log: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
 
     @property
@@ -126,7 +128,9 @@ CASES = [
     _run("out-of-memory", BF16, NO_COPY, "trainer.recompute=none", "trainer.token_budget=60000",
          "trainer.batch_size=400", "evals=[]", "trainer.eval_at_start=false", "data.rows=500",
          process="memory", memory_mib=1500, context_mib=1340, reuse_memory=True,
-         record={"execution.out_of_memory": range(1, 9)}, log=("Out of memory at step",)),
+         record={"execution.out_of_memory": range(1, 9)}, log=("Out of memory at step",),
+         # From 2.13 on torch itself writes a line for each piece of memory that it does not get.
+         allowed=("CUDACachingAllocator.cpp",)),
     # Two GPUs.
     _train("two-processes", BF16, "trainer.gpus=2", gpus=2),
     _run("two-processes-resume", BF16, "trainer.gpus=2", process="launching", gpus=2, pause_at=1,

@@ -15,9 +15,14 @@ _COMPLAINT = re.compile("|".join(f"(?:{one})" for one in COMPLAINTS))
 LONGEST = 200
 
 
-def complaint(log):
-    """Return the first complaint in `log`, and how many other ones follow; empty without any."""
-    found = list(dict.fromkeys(_complaints(log.splitlines())))
+def complaint(log, allowed=()):
+    """Return the first complaint in `log`, and how many other ones follow; empty without any.
+
+    Args:
+        allowed: texts of lines that the case cannot be without.
+    """
+    lines = [line for line in log.splitlines() if not any(text in line for text in allowed)]
+    found = list(dict.fromkeys(_complaints(lines)))
     others = f" (and {len(found) - 1} others)" if len(found) > 1 else ""
     return f"{found[0]}{others}" if found else ""
 

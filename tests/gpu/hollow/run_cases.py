@@ -115,7 +115,7 @@ def _command(cases, runs, driver):
         text = process.stdout.read()
     log = runs / "logs" / f"{case.name}.log"
     log.write_text(text, encoding="utf-8")
-    reason = complaint(text) or missing(text, case.log)
+    reason = complaint(text, case.allowed) or missing(text, case.log)
     if process.returncode and not reason:
         said = text.strip().splitlines()[-1:]
         reason = f"status {process.returncode}: {''.join(said)[:200]}"
