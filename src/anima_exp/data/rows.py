@@ -5,7 +5,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from anima_exp.data.encode import Limits, encode
+from anima_exp.data import encode
+from anima_exp.data.encode import Limits
 from anima_exp.data.split import Order
 from anima_exp.data.tokens import Tokens
 
@@ -26,7 +27,7 @@ class TokenRows:
     def __getitem__(self, index: int) -> dict[str, npt.NDArray[np.int64]]:
         example = self.order[index]
         prompt, response = self.tokens.prompt(example), self.tokens.response(example)
-        ids, labels = encode(prompt, response, self.limits)
+        ids, labels = encode.encode(prompt, response, self.limits)
         return {"input_ids": ids, "labels": labels}
 
     def prompt_ids(self, index: int) -> npt.NDArray[np.int64]:
