@@ -16,7 +16,8 @@ COMMANDS = (
     "*/__main__", "*/screen", "sweep/*", "judge/*", "elo/*", "compare/*", "publish/*",
     "plan/report", "plan/grid", "data/report", "answers/chat", "tiny/pretrain",
 )  # fmt: skip
-# These change the process and give it back: process_state.py restores what the last two change.
+# These change the process and give it back: distributed/process_state.py restores what the last
+# two change.
 RESTORED = {
     "process_state": "environment",
     "parallel/join": "environment",
@@ -25,8 +26,8 @@ RESTORED = {
     "gpu_memory": "environment",
     "quiet": "warnings",
 }
-PRINTING = {"tell", "tell_lines", "note", "write", "console"}  # of terminal.py
-FORMATS = {"number", "duration", "file_size"}  # of results/screen.py: they print nothing
+PRINTING = {"tell", "tell_lines", "note", "write", "console"}  # of display/terminal.py
+FORMATS = {"number", "duration", "file_size"}  # of display/console.py: they print nothing
 CHANGES = {"update", "setdefault", "pop", "clear", "popitem"}
 
 
@@ -59,8 +60,8 @@ def forbidden(source):
 def prints(node):
     names = {one.name for one in node.names}
     return (
-        (node.module == "anima_exp.terminal" and names & PRINTING)
-        or (node.module == "anima_exp.results.screen" and names - FORMATS)
+        (node.module == "anima_exp.display.terminal" and names & PRINTING)
+        or (node.module == "anima_exp.display.console" and names - FORMATS)
         or (node.module == "anima_exp.results" and "screen" in names)
         or (node.module == "rich.console" and "Console" in names)
     )
@@ -81,8 +82,8 @@ def test_only_commands_print_and_change_the_process():
     ("source", "why"),
     [
         ("print('x')", "printing"),
-        ("from anima_exp.terminal import note, visible", "printing"),
-        ("from anima_exp.results.screen import say", "printing"),
+        ("from anima_exp.display.terminal import note, visible", "printing"),
+        ("from anima_exp.display.console import say", "printing"),
         ("from anima_exp.results import identity, screen", "printing"),
         ("import signal\nsignal.signal(2, f)", "signals"),
         ("os.environ['A'] = 'b'", "environment"),
@@ -99,8 +100,8 @@ def test_the_check_would_notice(source, why):
 @pytest.mark.parametrize(
     "source",
     [
-        "from anima_exp.terminal import visible",
-        "from anima_exp.results.screen import duration, number",
+        "from anima_exp.display.terminal import visible",
+        "from anima_exp.display.console import duration, number",
         "os.environ['A']\nos.environ.get('A')",
         "with warnings.catch_warnings():\n    warnings.simplefilter('ignore')",
     ],

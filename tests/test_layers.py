@@ -51,7 +51,7 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # `python -m anima_exp.data` is an entry point that happens to live inside a stage.
-ENTRY_POINTS = {"data/__main__.py", "plan/__main__.py"}
+ENTRY_POINTS = {"inspect_data.py", "plan.py"}
 PACKAGE = Path(anima_exp.__file__).parent
 
 
@@ -82,7 +82,7 @@ def test_imports_point_down():
 
 
 def test_the_check_would_notice(tmp_path):
-    (tmp_path / "module.py").write_text("from anima_exp.experiment import run\n")
+    (tmp_path / "module.py").write_text("from anima_exp.experiment.run import run\n")
     assert upward(tmp_path / "module.py", "data") == ["experiment"]
 
 

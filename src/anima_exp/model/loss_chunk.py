@@ -1,4 +1,4 @@
-"""The number of logits that `model/loss.py` computes at a time; the planner reads it too.
+"""The number of logits that `model/chunked_loss.py` computes at a time; the planner reads it too.
 
 This module does not import torch, so that `python -m anima_exp.plan` starts fast.
 """
