@@ -5,10 +5,10 @@ import json
 import pytest
 
 from anima_exp.display import console
-from anima_exp.display.terminal import tell
 from anima_exp.errors import DataError, without_password
 from anima_exp.results import identity
 from anima_exp.system.atomic import write_json
+from anima_exp.system.terminal import tell
 
 WITH = "https://ada:s3cret@data.org/rows.json?a=b@c"
 WITHOUT = "https://data.org/rows.json?a=b@c"

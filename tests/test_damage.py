@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from anima_exp.cli.saved_run import with_run
 from anima_exp.errors import RunError
 from anima_exp.experiment.run import run
-from anima_exp.inference.saved_model import with_run
 from anima_exp.model_card.card import of_folder
 from anima_exp.results.journal import Journal
 from anima_exp.results.record import Record

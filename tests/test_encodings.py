@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from anima_exp.display.terminal import take_any_letter
+from anima_exp.system.terminal import take_any_letter
 
 
 def run(code_or_module, *arguments, encoding="ascii"):

@@ -7,9 +7,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from anima_exp.cli import adapter_settings
+from anima_exp.cli.saved_run import with_run
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.experiment.run import run
-from anima_exp.inference.saved_model import with_run
 from anima_exp.results import identity
 from anima_exp.results.record import Record
 

@@ -7,6 +7,7 @@ from multiprocessing import Pipe
 import pytest
 
 from anima_exp.errors import AnimaError, InUse, LostContact, Paused, RunEnded, Stopped
+from anima_exp.experiment import process_launcher
 from anima_exp.experiment.process_launcher import (
     IN_USE,
     LOST,
@@ -16,7 +17,6 @@ from anima_exp.experiment.process_launcher import (
     _Started,
     _wait,
 )
-from anima_exp.experiment.run import process_launcher
 from anima_exp.sweeping.cell import Outcome
 from anima_exp.system.child_process import Exit
 from anima_exp.system.signals import StopRequest

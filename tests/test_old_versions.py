@@ -16,11 +16,11 @@ import hydra
 import pytest
 
 from anima_exp.cli.compose import install, parse
+from anima_exp.cli.saved_run import with_run
 from anima_exp.comparison.build import build
 from anima_exp.comparison.export import json_text
 from anima_exp.comparison.runs import load
 from anima_exp.config import EvaluateConfig
-from anima_exp.inference.saved_model import with_run
 from anima_exp.planner import lengths
 from anima_exp.system.paths import shipped
 

@@ -8,6 +8,7 @@ import pytest
 import synthetic
 from stand_in import byte_tokenizer, local, pairs, write_rows
 
+from anima_exp.cli import saved_run
 from anima_exp.comparison import extra_scores
 from anima_exp.comparison import runs as runs_module
 from anima_exp.comparison.runs import generations, load
@@ -17,7 +18,6 @@ from anima_exp.config.setting import setting
 from anima_exp.data import source, tokenise
 from anima_exp.errors import NewerFile
 from anima_exp.inference import answer_file as answers_file
-from anima_exp.inference import saved_model
 from anima_exp.inference.questions import Question
 from anima_exp.judging import matches as judge_answers
 from anima_exp.judging import store
@@ -123,7 +123,7 @@ def test_a_record_without_a_version_is_read(run):
 def test_every_command_that_takes_a_run_names_its_newer_record(run):
     file = age(run / "record.json")
     with refused(file):  # evaluate, generate, merge
-        saved_model.with_run([f"run={run}"])
+        saved_run.with_run([f"run={run}"])
     with refused(file):  # publish
         of_config(PublishConfig(run=str(run), push="user/name"))
     with refused(file):

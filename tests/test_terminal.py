@@ -1,4 +1,4 @@
-"""What strangers wrote cannot steer the terminal, and no module prints past display/terminal.py."""
+"""What strangers wrote cannot steer the terminal, and no module prints past system/terminal.py."""
 
 import ast
 import io
@@ -12,12 +12,12 @@ from rich.live import Live
 from rich.table import Table
 
 import anima_exp
-from anima_exp.display import terminal
+from anima_exp.system import terminal
 
 PACKAGE = Path(anima_exp.__file__).parent
 # The embedded base was trained by hand, and an answer is streamed as visible text.
 PRINT_THEMSELVES = {
-    "display/terminal.py",
+    "system/terminal.py",
     "tiny/pretrain/__main__.py",
     "tiny/pretrain/scores.py",
     "inference/chat.py",
@@ -32,7 +32,7 @@ NEEDS |= {"TextColumn": "markup", "progress.TextColumn": "markup"}
 
 
 def printed(path):
-    """The line of each call that prints without display/terminal.py."""
+    """The line of each call that prints without system/terminal.py."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)

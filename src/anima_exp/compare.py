@@ -14,8 +14,8 @@ from anima_exp.comparison.build import build
 from anima_exp.comparison.export import FORMATS
 from anima_exp.comparison.extra_scores import with_evaluations, with_ratings
 from anima_exp.comparison.runs import State, load
-from anima_exp.display.terminal import note, tell, write
 from anima_exp.errors import ConfigError
+from anima_exp.system.terminal import note, tell, write
 
 _ROWS = 30  # in the terminal
 

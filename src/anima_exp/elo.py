@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.cli.program import console, status
-from anima_exp.display.terminal import note, write
 from anima_exp.errors import ConfigError
 from anima_exp.system import json_files
+from anima_exp.system.terminal import note, write
 from anima_exp.tournament.options import DIFFERENT, FORMATS, TIES, UNPARSED, Options
 
 

@@ -6,8 +6,9 @@ python -m anima_exp.evaluate model=llama7b quant=none evals=[mmlu] evals.mmlu.pa
 """
 
 from anima_exp.cli.compose import command
+from anima_exp.cli.saved_run import with_run
 from anima_exp.config import EvaluateConfig
-from anima_exp.inference.saved_model import check_base, with_run
+from anima_exp.inference.saved_model import check_base
 
 
 def evaluate(config: EvaluateConfig) -> None:

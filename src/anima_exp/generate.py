@@ -12,12 +12,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from anima_exp.cli.compose import command
+from anima_exp.cli.saved_run import with_run
 from anima_exp.config import GenerateConfig, TargetModules
-from anima_exp.display.terminal import tell
 from anima_exp.errors import ConfigError
 from anima_exp.events import following
-from anima_exp.inference.saved_model import adapter_name, check_base, load, name, with_run
+from anima_exp.inference.saved_model import adapter_name, check_base, load, name
 from anima_exp.system import paths
+from anima_exp.system.terminal import tell
 
 if TYPE_CHECKING:
     from anima_exp.inference.answers import Asked

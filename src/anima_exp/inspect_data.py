@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from anima_exp.cli.compose import command
 from anima_exp.config import BadRow, RunConfig
-from anima_exp.display.terminal import console
 from anima_exp.system import paths
+from anima_exp.system.terminal import console
 
 
 def report(config: RunConfig) -> None:

@@ -5,8 +5,9 @@ python -m anima_exp.merge adapter=FOLDER_OR_HUB_ID out=merged onto=dequantized
 """
 
 from anima_exp.cli.compose import command
+from anima_exp.cli.saved_run import with_run
 from anima_exp.config import MergeConfig
-from anima_exp.inference.saved_model import check_base, with_run
+from anima_exp.inference.saved_model import check_base
 
 
 def merge(config: MergeConfig) -> None:

@@ -38,9 +38,9 @@ def say(runs, monkeypatch, capsys):
 
     from anima_exp.cli.compose import parse
     from anima_exp.cli.overrides import readable
+    from anima_exp.cli.saved_run import with_run
     from anima_exp.config import GenerateConfig
     from anima_exp.generate import generate
-    from anima_exp.inference.saved_model import with_run
     from anima_exp.system.paths import shipped
 
     install(GenerateConfig)

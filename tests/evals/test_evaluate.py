@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
+from anima_exp.cli.saved_run import with_run
 from anima_exp.errors import ConfigError
 from anima_exp.experiment.run import run
-from anima_exp.inference.saved_model import with_run
 from anima_exp.results import identity
 from anima_exp.results.record import Record
 from anima_exp.system.json_lines import StepLines

@@ -6,8 +6,8 @@ import hydra
 import pytest
 
 from anima_exp.cli.compose import install, parse
+from anima_exp.cli.saved_run import with_run
 from anima_exp.config import MergeConfig
-from anima_exp.inference.saved_model import with_run
 from anima_exp.merging import run as command
 from anima_exp.merging.console import MergeView
 from anima_exp.system.paths import shipped, tiny_base

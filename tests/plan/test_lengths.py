@@ -4,7 +4,7 @@ import pytest
 
 from anima_exp.config import TrainerConfig
 from anima_exp.errors import DataError
-from anima_exp.experiment.run import overview
+from anima_exp.experiment import overview
 from anima_exp.planner import lengths as known_lengths
 from anima_exp.planner.lengths import lengths, optimizer_steps, rows_in_all
 from anima_exp.system import paths

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anima_exp.cli.overrides import said, written
+from anima_exp.cli.saved_run import overrides
 from anima_exp.config import LoraConfig, ModelConfig, TargetModules
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.model import adapter_files
@@ -64,7 +65,7 @@ def with_adapter(arguments: Sequence[str]) -> list[str]:
     for key, value in own.items():
         if key in given and _number(given[key]) != value:
             raise _contradiction(place, f"{key}={given[key]}", f"{key}={value:g}")
-    base = [] if {"model", "model.source"} & {*given} else adapter_files.overrides(place, key=KEY)
+    base = [] if {"model", "model.source"} & {*given} else overrides(place, key=KEY)
     return [*base, *found.overrides(), *arguments]
 
 

@@ -28,7 +28,6 @@ from anima_exp.config.checks import check
 from anima_exp.config.program_settings import speak_of
 from anima_exp.config.scale import scaled
 from anima_exp.data import formats
-from anima_exp.display.terminal import take_any_letter, tell, tell_lines, write
 from anima_exp.display.terminal_view import TerminalView
 from anima_exp.distributed.environment import place
 from anima_exp.errors import AnimaError, ConfigError, RunEnded, Stopped, permissions
@@ -37,6 +36,7 @@ from anima_exp.libraries.hydra_errors import answers_an_override
 from anima_exp.libraries.hydra_internals import store_not_copied
 from anima_exp.system.paths import shipped
 from anima_exp.system.signals import FROM_CLUSTER, handle
+from anima_exp.system.terminal import take_any_letter, tell, tell_lines, write
 from hydra_plugins import _anima_exp
 
 

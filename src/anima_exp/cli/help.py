@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 
 from anima_exp.config.catalogue import Entry, catalogue, kinds
 from anima_exp.config.reference import values
-from anima_exp.display.terminal import write
+from anima_exp.system.terminal import write
 
 _START = "== Settings"
 _LINE = re.compile(r"^(?P<indent> *)(?P<name>\w+):(?P<value>.*)$")

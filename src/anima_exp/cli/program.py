@@ -5,11 +5,11 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from anima_exp.display import terminal
-from anima_exp.display.terminal import take_any_letter, tell
 from anima_exp.display.terminal_view import TerminalView
 from anima_exp.errors import AnimaError, RunEnded, permissions
 from anima_exp.events import listening
+from anima_exp.system import terminal
+from anima_exp.system.terminal import take_any_letter, tell
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from anima_exp.comparison.runs import Runs
-from anima_exp.display.terminal import tell
 from anima_exp.errors import ConfigError
 from anima_exp.metrics.metric import Metric, metric
+from anima_exp.system.terminal import tell
 
 __all__ = ["Metric", "choose_metric", "metric"]
 

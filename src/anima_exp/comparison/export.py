@@ -14,9 +14,9 @@ from anima_exp.comparison.leaderboard import Row
 from anima_exp.comparison.settings import written
 from anima_exp.comparison.verdict import leaders
 from anima_exp.display.tables import Column, escape_formula, escape_markdown, markdown_table
-from anima_exp.display.terminal import visible
 from anima_exp.metrics.intervals import Interval
 from anima_exp.system import json_files
+from anima_exp.system.terminal import visible
 
 
 def markdown(comparison: Comparison) -> str:

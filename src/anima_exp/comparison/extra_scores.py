@@ -8,11 +8,11 @@ from typing import Any
 
 from anima_exp.comparison.runs import Run, Runs
 from anima_exp.config.former_names import whole
-from anima_exp.display.terminal import tell
 from anima_exp.errors import DataError
 from anima_exp.evals.score_names import group
 from anima_exp.system import json_files
 from anima_exp.system.atomic import read_json
+from anima_exp.system.terminal import tell
 
 _SAME = ("model.source", "model.revision", "quant.", "lora.", "data.", "trainer.precision")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from anima_exp.data import readers
 from anima_exp.data.recipes import has_half_a_character
-from anima_exp.display.terminal import visible
 from anima_exp.errors import DataError
+from anima_exp.system.terminal import visible
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from anima_exp.data.quality import Faults
 from anima_exp.data.rows import Counted, TokenRows
 from anima_exp.data.source import Source
 from anima_exp.data.token_cache import Meta
-from anima_exp.display.terminal import visible
+from anima_exp.system.terminal import visible
 
 # Lengths in tokens -> quantiles, what a limit cuts off, and a limit to recommend.
 #

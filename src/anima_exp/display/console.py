@@ -3,17 +3,19 @@
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import progress
 from rich.table import Table
 from rich.text import Text
 
-from anima_exp.display import terminal
-from anima_exp.display.terminal import visible
 from anima_exp.errors import without_password
 from anima_exp.metrics.metric import metric
-from anima_exp.results.record import Record
+from anima_exp.system import terminal
+from anima_exp.system.terminal import visible
+
+if TYPE_CHECKING:
+    from anima_exp.results.record import Record
 
 console = terminal.console()
 
@@ -138,7 +140,7 @@ def show_answers(
 
 
 def show_summary(
-    record: Record,
+    record: "Record",
     trained: Path,
     *,
     before: list[tuple[str, str]],

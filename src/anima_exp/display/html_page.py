@@ -11,8 +11,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from anima_exp.display.terminal import visible
 from anima_exp.system.atomic import asked_for, write_text
+from anima_exp.system.terminal import visible
 
 # What users and models wrote -> text that is safe to put into the page.
 

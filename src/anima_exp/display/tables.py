@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from anima_exp.display.terminal import visible
+from anima_exp.system.terminal import visible
 
 # One column of a table of text, and what becomes of it where there is no room.
 

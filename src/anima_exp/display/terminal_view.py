@@ -11,8 +11,8 @@ rich is imported with the first event that needs it, so that a command without o
 from typing import Any
 
 from anima_exp import events
-from anima_exp.display.terminal import note, tell
 from anima_exp.events import Event, Working
+from anima_exp.system.terminal import note, tell
 
 _LARGE = 20_000  # examples after which the progress of tokenising appears
 
@@ -82,7 +82,7 @@ def _bar(event: Working) -> Any:
         return None
     from rich import progress
 
-    from anima_exp.display.terminal import console
+    from anima_exp.system.terminal import console
 
     columns: dict[str, Any] = {
         "hashing": (

@@ -10,13 +10,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
-from anima_exp.display.terminal import take_any_letter
 from anima_exp.errors import AnimaError, InUse, LostContact, Paused, RunEnded
 from anima_exp.events import Event, listening, warn
 from anima_exp.experiment.process_launcher import IN_USE, LOST, PAUSED, read
 from anima_exp.system.child_process import end_with_parent
 from anima_exp.system.hardware import keep_freed_memory
 from anima_exp.system.signals import FROM_CLUSTER, stop_on_signals
+from anima_exp.system.terminal import take_any_letter
 
 
 class ToParent:

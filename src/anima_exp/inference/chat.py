@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from anima_exp.data.prompts import Prompt, has_turns, prompt
-from anima_exp.display.terminal import visible
 from anima_exp.inference.speakers import Speaker, answer, width
 from anima_exp.model.base_config import context_length
+from anima_exp.system.terminal import visible
 
 _HELP = """\
 /both     base and adapter answer every question; each remembers its own answers

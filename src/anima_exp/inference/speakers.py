@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anima_exp.data.prompts import Prompt, Turn, prompt
-from anima_exp.display.terminal import visible
 from anima_exp.errors import DataError
 from anima_exp.inference.answers import Asked, seed
 from anima_exp.model.base_config import context_length
 from anima_exp.model.decoding import Answer, decode
 from anima_exp.model.generation import inference
+from anima_exp.system.terminal import visible
 
 # An answer as it grows -> what a terminal may show of it already.
 

@@ -12,13 +12,13 @@ from importlib.util import find_spec
 from typing import Any
 
 from anima_exp.config.commands import JudgeConfig
-from anima_exp.display.terminal import visible
 from anima_exp.errors import ConfigError
 from anima_exp.judging.calls import Call
 from anima_exp.judging.checks import check_address
 from anima_exp.judging.refusal import Failed, failed_alone, refusal
 from anima_exp.judging.verdict import Reply
 from anima_exp.system import json_files
+from anima_exp.system.terminal import visible
 
 # When the next request may start: evenly apart, and not while the server asks to wait.
 

@@ -12,9 +12,9 @@ from rich.text import Text
 from anima_exp.cli import program
 from anima_exp.config.commands import Judge, JudgeConfig
 from anima_exp.display.console import duration
-from anima_exp.display.terminal import visible, write
 from anima_exp.errors import ConfigError
 from anima_exp.judging.calls import HOW, Estimate, PairPlan, Plan, estimate
+from anima_exp.system.terminal import visible, write
 
 _MOST_PAIRS = 40  # rows of a table
 _LINES = 20  # of progress, where there is no terminal

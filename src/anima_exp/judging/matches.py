@@ -8,11 +8,11 @@ from pathlib import Path
 
 from anima_exp.config.lookup import closest
 from anima_exp.data.file_rows import FileRow, read
-from anima_exp.display.terminal import tell
 from anima_exp.errors import ConfigError, DataError
 from anima_exp.inference.questions import answer_field, answer_in, first_turn, first_turn_alone
 from anima_exp.system import json_files
 from anima_exp.system.hashing import short_id
+from anima_exp.system.terminal import tell
 
 # Files of answers -> who answered which question, and how.
 #

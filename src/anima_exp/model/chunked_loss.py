@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anima_exp.model.loss_chunk import chunk_logits
+from anima_exp.model.constants import chunk_logits
 
 
 @dataclass(frozen=True)

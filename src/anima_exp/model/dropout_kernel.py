@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from anima_exp.model.hashed_dropout import COLUMN, FIRST, RESOLUTION, SECOND
+from anima_exp.model.constants import COLUMN, FIRST, RESOLUTION, SECOND
 
 _PAIRS = 1024  # of columns that one program computes; two share a hash
 

@@ -17,10 +17,8 @@ from torch import Tensor
 from anima_exp.libraries.peft_internals import is_adapter_dropout
 from anima_exp.libraries.torch_internals import is_dropout
 from anima_exp.libraries.triton_internals import triton_problem
+from anima_exp.model.constants import COLUMN, FIRST, RESOLUTION, SECOND
 
-RESOLUTION = 2**15  # a probability of dropping is rounded to 1/32,768
-# Of the hash, which the kernel computes too.
-COLUMN, FIRST, SECOND = -1640531527, 0x7FEB352D, -2073254261
 _AS_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a number
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from anima_exp.data import formats
 from anima_exp.display import tables
 from anima_exp.display.tables import Column
-from anima_exp.display.terminal import visible
 from anima_exp.model_card import origin
 from anima_exp.model_card.metadata import trains_every_weight
 from anima_exp.results.record import Record
+from anima_exp.system.terminal import visible
 
 THE_BASE = "FOLDER_OR_HUB_ID_OF_THE_BASE"  # where the card must not say, or cannot know
 THIS = "FOLDER_OR_HUB_ID_OF_THIS"

@@ -5,7 +5,7 @@ from functools import cached_property
 from math import ceil
 
 from anima_exp.config import Precision, Quantization, Recompute, RunConfig, TargetModules
-from anima_exp.model.loss_chunk import chunk_logits
+from anima_exp.model.constants import chunk_logits
 from anima_exp.planner.activations import Activations, activations
 from anima_exp.planner.shape import Shape
 from anima_exp.planner.weights import (

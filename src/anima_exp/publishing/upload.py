@@ -13,7 +13,6 @@ from anima_exp.config.commands import PublishConfig
 from anima_exp.display import tables
 from anima_exp.display.console import file_size, show_plan
 from anima_exp.display.tables import Column
-from anima_exp.display.terminal import visible
 from anima_exp.errors import ConfigError, RunError, first_line
 from anima_exp.inference.saved_model import record
 from anima_exp.model_card.card import of_folder
@@ -21,6 +20,7 @@ from anima_exp.model_card.metadata import UNDECIDED
 from anima_exp.publishing import sanitize
 from anima_exp.publishing.files import CARD, File, read, with_card, write_sent
 from anima_exp.system.paths import expanded
+from anima_exp.system.terminal import visible
 
 # Checked files -> one commit in a repository of the hub, or a reason in one line and none.
 

@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 from filelock import Timeout
 
 from anima_exp.config import RunConfig
-from anima_exp.display.terminal import take_any_letter, write
 from anima_exp.display.terminal_view import TerminalView
 from anima_exp.errors import AnimaError, InUse, Paused, RunEnded, Stopped
 from anima_exp.events import listening
@@ -23,6 +22,7 @@ from anima_exp.sweeping.gpu_leases import Place
 from anima_exp.system.child_process import end_with_parent
 from anima_exp.system.hardware import keep_freed_memory
 from anima_exp.system.signals import stop_on_signals
+from anima_exp.system.terminal import take_any_letter, write
 
 Work = Callable[[RunConfig, int | None], Any]
 

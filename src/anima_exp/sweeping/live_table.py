@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from anima_exp.display.console import console, duration
-from anima_exp.display.terminal import visible
 from anima_exp.metrics.metric import Metric
 from anima_exp.sweeping.cell import Cell, Job, Outcome
 from anima_exp.sweeping.gpu_leases import Place
 from anima_exp.system import json_files
+from anima_exp.system.terminal import visible
 
 # How far a running cell is: read from the metrics that it writes, as any onlooker could.
 

@@ -12,7 +12,6 @@ from rich.text import Text
 from anima_exp.config import RunConfig
 from anima_exp.config.checks import check_length
 from anima_exp.display import console
-from anima_exp.display.terminal import visible
 from anima_exp.planner import lengths as known_lengths
 from anima_exp.results import identity
 from anima_exp.results.folder import run_folder
@@ -22,6 +21,7 @@ from anima_exp.sweeping.checks import metric
 from anima_exp.sweeping.manifest import SweepFile
 from anima_exp.system import paths
 from anima_exp.system.paths import shipped
+from anima_exp.system.terminal import visible
 
 _ROWS = 100  # of a table of cells
 _FAILURES = 20

@@ -14,7 +14,6 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from anima_exp.config import Precision
 from anima_exp.errors import ModelError
 
 _DEVICES = ("/dev/nvidia0", "/dev/kfd")  # a GPU that nvidia-smi may not list
@@ -95,7 +94,7 @@ def _torch_for_cpu() -> bool:
         return False
 
 
-def check_precision(precision: Precision) -> None:
+def check_precision(precision: str) -> None:
     """Raise ModelError if this machine cannot compute in `precision`, as far as it is known."""
     found = gpus()
     if found is None:
@@ -108,16 +107,16 @@ def check_precision(precision: Precision) -> None:
     refuse_precision(precision, gpu=first.name, bf16=bf16)
 
 
-def refuse_precision(precision: Precision, *, gpu: str | None, bf16: bool) -> None:
+def refuse_precision(precision: str, *, gpu: str | None, bf16: bool) -> None:
     """Raise ModelError if the device cannot compute in `precision`.
 
     Args:
         gpu: its name; None = a CPU.
         bf16: whether the GPU has instructions for it.
     """
-    if gpu is None and precision is Precision.fp16:
+    if gpu is None and precision == "fp16":
         raise ModelError("trainer.precision=fp16 needs a GPU. On a CPU use fp32 or bf16.")
-    if gpu is not None and precision is Precision.bf16 and not bf16:
+    if gpu is not None and precision == "bf16" and not bf16:
         raise ModelError(
             f"trainer.precision=bf16, but {gpu} cannot compute in it. "
             "Use trainer.precision=fp16, and expect some runs to diverge, or fp32."

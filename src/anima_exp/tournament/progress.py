@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from anima_exp.display.terminal import note
+from anima_exp.system.terminal import note
 
 Say = Callable[[float, float | None], None]  # how much is done, of how much if that is known
 

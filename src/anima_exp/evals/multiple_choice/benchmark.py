@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from anima_exp.config import benchmark_key
+from anima_exp.errors import DataError
 
 # MMLU's 57 subjects -> its four categories (Hendrycks et al. 2021, arXiv 2009.03300).
 
@@ -107,3 +108,25 @@ def entry(name: str) -> Benchmark:
 def of_score(score: str, names: Iterable[str]) -> Benchmark | None:
     """Return the entry of that benchmark among `names` which gives `score`."""
     return next((one for name in names if score in (one := entry(name)).scores), None)
+
+
+Parts = tuple[tuple[Question, ...], tuple[Question, ...]]  # questions, worked examples
+
+
+def question(cells: Mapping[str, str], where: str) -> Question:
+    """`cells` has question, A, B, ... and answer, a letter."""
+    missing = [name for name in ("question", "A", "B", "answer") if not cells.get(name, "").strip()]
+    if missing:
+        alone = missing == ["answer"]
+        hint = " The test split may have been published without." if alone else ""
+        raise DataError(f"{where} has no {missing[0]}.{hint}")
+    choices = []
+    for letter in LETTERS:
+        if not cells.get(letter, "").strip():
+            break
+        choices.append(cells[letter])
+    answer = cells["answer"].strip().upper()
+    if answer not in LETTERS[: len(choices)] or len(answer) != 1:
+        letters = f"A to {LETTERS[len(choices) - 1]}"
+        raise DataError(f"{where}: the answer is '{cells['answer']}', not one of {letters}.")
+    return Question(cells["question"], tuple(choices), LETTERS.index(answer))

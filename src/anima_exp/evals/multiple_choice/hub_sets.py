@@ -5,8 +5,7 @@ from typing import Any
 
 from anima_exp.config import MultipleChoiceConfig
 from anima_exp.errors import DataError, first_line
-from anima_exp.evals.multiple_choice.benchmark import LETTERS, Question
-from anima_exp.evals.multiple_choice.reading import Parts, question
+from anima_exp.evals.multiple_choice.benchmark import LETTERS, Parts, Question, question
 from anima_exp.libraries import hub
 
 _SPLITS = {"val": ("val", "validation"), "dev": ("dev", "train")}  # other names of the same

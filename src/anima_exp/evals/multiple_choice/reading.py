@@ -14,9 +14,11 @@ from anima_exp.evals.multiple_choice.benchmark import (
     ENTRIES,
     LETTERS,
     Benchmark,
+    Parts,
     Question,
     Subject,
     entry,
+    question,
 )
 from anima_exp.system import json_files
 from anima_exp.system.paths import expanded, is_file, is_folder
@@ -63,9 +65,6 @@ def read(name: str, config: MultipleChoiceConfig) -> Benchmark:
 def is_own(source: str) -> bool:
     """Return whether a source is a dotted path to a Benchmark of the user's own."""
     return "." in source and "/" not in source
-
-
-Parts = tuple[tuple[Question, ...], tuple[Question, ...]]  # questions, worked examples
 
 
 def _folder(folder: Path, config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
@@ -125,25 +124,6 @@ def questions_of(file: Path) -> list[Question]:
         cells = dict(zip(columns, row, strict=True)) if columns else _unnamed(row)
         questions.append(question(cells, where))
     return questions
-
-
-def question(cells: Mapping[str, str], where: str) -> Question:
-    """`cells` has question, A, B, ... and answer, a letter."""
-    missing = [name for name in ("question", "A", "B", "answer") if not cells.get(name, "").strip()]
-    if missing:
-        alone = missing == ["answer"]
-        hint = " The test split may have been published without." if alone else ""
-        raise DataError(f"{where} has no {missing[0]}.{hint}")
-    choices = []
-    for letter in LETTERS:
-        if not cells.get(letter, "").strip():
-            break
-        choices.append(cells[letter])
-    answer = cells["answer"].strip().upper()
-    if answer not in LETTERS[: len(choices)] or len(answer) != 1:
-        letters = f"A to {LETTERS[len(choices) - 1]}"
-        raise DataError(f"{where}: the answer is '{cells['answer']}', not one of {letters}.")
-    return Question(cells["question"], tuple(choices), LETTERS.index(answer))
 
 
 def _columns(first: list[str], where: str) -> list[str] | None:

@@ -7,13 +7,13 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from anima_exp.display import console
-from anima_exp.display.terminal import visible
 from anima_exp.sweeping import summary
 from anima_exp.sweeping.cell import Cell
 from anima_exp.sweeping.checks import metric
 from anima_exp.sweeping.manifest import SweepFile
 from anima_exp.sweeping.search.space import Search, Space
 from anima_exp.sweeping.search.study import AGAIN, CELL, MISTAKE, Study
+from anima_exp.system.terminal import visible
 
 _ENOUGH_TO_COMPARE = 8  # done trials, before the settings are told apart
 _WORDS = {
