@@ -63,7 +63,7 @@ def test_every_command_about_a_finished_model_composes(program, arguments):
 
 @pytest.mark.parametrize("program", ["elo", "compare"])
 def test_every_option_of_a_comparison_exists(program):
-    parser = import_module(f"anima_exp.{program}.__main__")._parser()
+    parser = import_module(f"anima_exp.{program}")._parser()
     lines = re.findall(rf"python -m anima_exp\.{program} ([^`\n|#]*)", README)
     assert lines
     for line in lines:
