@@ -47,7 +47,7 @@ LAYERS = [
     {"compose"},
     {"judge", "merge", "publish"},
     {"sweep"},
-    {"train", "launched", "evaluate", "generate", "self_check"},
+    {"train", "launched", "evaluate", "generate", "self_check", "reference"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # `python -m anima_exp.data` is an entry point that happens to live inside a stage.
