@@ -70,7 +70,7 @@ def _lines(schema: type) -> Iterator[str]:
             yield ""
             yield entries[group].setting.about
         yield ""
-        yield "| setting | values | default | |"
+        yield "| setting | values | default | what it does |"
         yield "| --- | --- | --- | --- |"
         yield from map(setting_row, inside)
 

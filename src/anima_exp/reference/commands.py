@@ -151,7 +151,7 @@ def _section(command: Command) -> Iterator[str]:
         yield f"It takes all [settings of a run](settings.md){more}."
     if own:
         yield ""
-        yield "| setting | values | default | |"
+        yield "| setting | values | default | what it does |"
         yield "| --- | --- | --- | --- |"
         yield from own
 

@@ -213,7 +213,7 @@ def _experiments(gallery: Gallery, entries: Sequence[Entry]) -> Iterator[str]:
                 ", ".join(value for value, _ in published) or "-",
             ]
         )
-    yield from markdown.table(["run", *map(_gpu, _PLACES), "published"], rows, right=4)
+    yield from markdown.table(["run", *map(_heading, _PLACES), "published"], rows, right=4)
     if sources:
         yield ""
         yield f"Published: {'; '.join(sources)}."
@@ -225,6 +225,10 @@ def _experiments(gallery: Gallery, entries: Sequence[Entry]) -> Iterator[str]:
 
 def _gpu(place: int) -> str:
     return f"{CARDS[place].name} ({CARDS[place].memory_gb} GB)"
+
+
+def _heading(place: int) -> str:
+    return _gpu(place).replace(" (", "<br>").rstrip(")")
 
 
 def _on_gpu(planned: Cost, place: int) -> str:

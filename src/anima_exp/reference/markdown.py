@@ -23,7 +23,7 @@ def details(summary: str, lines: Iterable[str]) -> list[str]:
 
 def page(title: str, lines: Iterable[str], *, target: str = "reference") -> str:
     """Return a whole generated page."""
-    return "\n".join([WRITTEN_BY.format(target=target), "", f"# {title}", "", *lines]) + "\n"
+    return "\n".join([f"# {title}", "", WRITTEN_BY.format(target=target), "", *lines]) + "\n"
 
 
 def _row(cells: Sequence[str]) -> str:
