@@ -40,7 +40,7 @@ SCHEMAS = {
 PARSERS = ("elo", "compare")
 
 _FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
-_CALL = re.compile(r"(?:\banima-exp +|-m anima_exp\.)(?P<program>[a-z_]+)(?P<arguments>[^|;&>]*)")
+_CALL = re.compile(r"(?:\banima-exp +|-m anima_exp\.)(?P<program>[a-z_]+)(?P<arguments>.*)")
 _PLACEHOLDER = re.compile(r"^(model|data|sweep|experiment|lora)=[A-Z_]+$")  # model=NAME
 
 
@@ -59,8 +59,23 @@ def commands(page):
     """(program, arguments) of every command that the page shows."""
     for piece in code(page):
         for call in _CALL.finditer(piece):
-            words = shlex.split(call["arguments"].split(" #")[0])
+            words = shell_words(re.split(r'\)"', call["arguments"])[0])  # "$(anima-exp ...)"
             yield call["program"], tuple(word.replace("...", "x") for word in words)
+
+
+def shell_words(text):
+    """The words of a command up to a comment, a pipe or another command."""
+    lexer = shlex.shlex(text, posix=True, punctuation_chars="|;&<>")
+    lexer.whitespace_split = True
+    words = []
+    try:
+        for word in lexer:
+            if set(word) <= set("|;&<>"):
+                break
+            words.append(word)
+    except ValueError as error:  # a quote is not closed
+        return [f"{text}: {error}"]
+    return words
 
 
 EVERY = sorted({command for page in PAGES for command in commands(page)})
