@@ -12,15 +12,14 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
-from anima_exp.command_line import divided, readable
-from anima_exp.compose import install, parse
+from anima_exp.cli.compose import install, parse
+from anima_exp.cli.overrides import divided, readable
 from anima_exp.config import EvaluateConfig, GenerateConfig, MergeConfig, RunConfig
 from anima_exp.config.catalogue import catalogue
-from anima_exp.judge.config import JudgeConfig
-from anima_exp.paths import shipped
-from anima_exp.publish.config import PublishConfig
-from anima_exp.sweep.composition import Composer
-from anima_exp.sweep.expand import Point
+from anima_exp.config.commands import JudgeConfig, PublishConfig
+from anima_exp.sweeping.composer import Composer
+from anima_exp.sweeping.expand import Point
+from anima_exp.system.paths import shipped
 
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"
@@ -28,7 +27,7 @@ FILES = [*sorted(REPOSITORY.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 PAGES = {file.relative_to(REPOSITORY).as_posix(): file.read_text("utf-8") for file in FILES}
 assert {"README.md", "docs/gallery.md", "docs/reference/commands.md"} <= set(PAGES)
 
-A_RUN = ("train", "plan", "data", "check", "self_check")
+A_RUN = ("train", "plan", "data", "inspect_data", "check", "self_check")
 SCHEMAS = {
     **dict.fromkeys(A_RUN, RunConfig),
     "evaluate": EvaluateConfig,
@@ -79,7 +78,12 @@ def shell_words(text):
 
 
 EVERY = sorted({command for page in PAGES for command in commands(page)})
-assert {program for program, _ in EVERY} >= {*SCHEMAS} - {"self_check", "check"} | {*PARSERS}
+assert {program for program, _ in EVERY} >= {*SCHEMAS} - {
+    "data",
+    "inspect_data",
+    "self_check",
+    "check",
+} | {*PARSERS}
 
 
 @cache
@@ -89,7 +93,7 @@ def mistake(program, words):
         return f"there is no command {program}"
     try:
         if program in PARSERS and words:
-            module = import_module(f"anima_exp.{program}.__main__")
+            module = import_module(f"anima_exp.{program}")
             module._parser().parse_args(list(words))
         elif words:
             compose(SCHEMAS[program], program, settings_of(words))
@@ -214,7 +218,7 @@ def test_every_page_is_in_the_navigation_once():
 
 
 def test_the_table_of_groups_names_every_choice():
-    from anima_exp.messages import choices
+    from anima_exp.cli.error_messages import choices
 
     pages = "\n".join(PAGES.values())
     for group in ("data", "quant", "lora", "optimizer", "evals", "tracking"):

@@ -40,8 +40,8 @@ def test_the_wheel_holds_settings_sweeps_and_the_tiny_base(installed):
         "conf/train.yaml",
         "sweeps/demo.yaml",
         "tiny/base/model.safetensors",
-        "page/page.html",
-        "elo/page/scripts/fields.js",
+        "display/assets/page.html",
+        "tournament/page/scripts/fields.js",
         "../hydra_plugins/_anima_exp.py",
     ):
         assert (package / part).is_file(), part

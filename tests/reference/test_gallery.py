@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from anima_exp.paths import shipped
-from anima_exp.plan.words import hours
+from anima_exp.display.units import hours
 from anima_exp.reference.gallery import Gallery, gallery_page
+from anima_exp.system.paths import shipped
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "gallery.md").read_text(encoding="utf-8")

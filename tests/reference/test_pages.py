@@ -58,7 +58,7 @@ def test_every_file_that_the_code_of_a_run_names_is_described():
     """Constants like LOG = "log.txt" in the modules of a run folder."""
     described = [*files.RUN_FOLDER, *files.CHECKPOINT]
     named = set()
-    for module in ("results/folder", "results/record", "results/journal", "training/manifest"):
+    for module in ("results/folder", "results/record", "results/journal", "training/checkpoint"):
         text = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
         named |= set(re.findall(r'"([\w.-]+\.(?:jsonl?|txt|safetensors))"', text))
     assert {"record.json", "failure.txt", "metrics.jsonl"} <= named
@@ -102,5 +102,5 @@ def test_every_module_that_is_a_program_has_a_section():
             parts = path.relative_to(PACKAGE).with_suffix("").parts
             programs.add(".".join(["anima_exp", *(one for one in parts if one != "__main__")]))
     assert len(programs) > 8
-    started_by_another = {"anima_exp.launched"}
-    assert {command.module for command in commands.COMMANDS} == programs - started_by_another
+    others = {"anima_exp.experiment.process_entry", "anima_exp.data"}
+    assert {command.module for command in commands.COMMANDS} == programs - others

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_models import small
+from support.small_models import small
 
 from anima_exp.config import OptimizerConfig, OptimizerName, Schedule
 from anima_exp.errors import ConfigError
-from anima_exp.load import load
+from anima_exp.experiment.setup import load
 from anima_exp.results import identity
 from anima_exp.training.optimizer import make_optimizer, make_schedule
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from anima_exp.config import EvaluateConfig, GenerateConfig, MergeConfig, RunConfig
 from anima_exp.config.catalogue import catalogue
+from anima_exp.config.commands import JudgeConfig, PublishConfig
 from anima_exp.config.reference import setting_row
-from anima_exp.judge.config import JudgeConfig
-from anima_exp.publish.config import PublishConfig
 from anima_exp.reference import markdown
 
 
@@ -43,7 +42,7 @@ COMMANDS = (
     ),
     Command(
         "data",
-        "anima_exp.data",
+        "anima_exp.inspect_data",
         RunConfig,
         "settings of `data`, `model` and `cache_dir`",
         "lengths, truncation, faults and two rows in the terminal",
@@ -171,10 +170,8 @@ def _docstring(command: Command) -> str:
     """Return the docstring of a command's module, without importing it."""
     spec = find_spec(command.module)
     assert spec is not None and spec.origin is not None, command.module
-    file = Path(spec.origin)
-    if file.name == "__init__.py":
-        file = file.with_name("__main__.py")
-    return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    text = Path(spec.origin).read_text(encoding="utf-8")
+    return ast.get_docstring(ast.parse(text)) or ""
 
 
 def _summary(command: Command) -> str:
@@ -184,5 +181,5 @@ def _summary(command: Command) -> str:
 def _examples(command: Command) -> list[str]:
     """Return the examples of a docstring, each as a command of `anima-exp`."""
     lines = [line.strip() for line in _docstring(command).splitlines()]
-    called = re.compile(rf"^python -m {re.escape(command.module)}\b")
+    called = re.compile(rf"^(python -m {re.escape(command.module)}|anima-exp {command.name})\b")
     return [called.sub(f"anima-exp {command.name}", line) for line in lines if called.match(line)]

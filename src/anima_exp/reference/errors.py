@@ -4,8 +4,8 @@ import inspect
 from collections.abc import Iterator
 
 from anima_exp import errors
-from anima_exp.child_process import Exit
 from anima_exp.reference import markdown
+from anima_exp.system.child_process import Exit
 
 # The meanings of a process's exit status, for whoever scripts the commands.
 _STATUSES = {

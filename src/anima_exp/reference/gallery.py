@@ -16,19 +16,19 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from anima_exp.compose import install
+from anima_exp.cli.compose import install
 from anima_exp.config import RunConfig
 from anima_exp.config.former_names import todays
+from anima_exp.display.units import hours
 from anima_exp.libraries.hydra_internals import overrides_parser
-from anima_exp.paths import shipped
-from anima_exp.plan.cards import CARDS
-from anima_exp.plan.cost import Cost, cost
-from anima_exp.plan.words import hours
+from anima_exp.planner.cost import Cost, cost
+from anima_exp.planner.gpus import CARDS
 from anima_exp.reference import markdown
 from anima_exp.results.identity import flatten
-from anima_exp.sweep.composition import Composer
-from anima_exp.sweep.expand import Point, expand
-from anima_exp.sweep.grid import compose_grid
+from anima_exp.sweeping.composer import Composer
+from anima_exp.sweeping.expand import Point, expand
+from anima_exp.sweeping.grid import compose_grid
+from anima_exp.system.paths import shipped
 
 # The GPUs of the tables: one for each size of memory that people have.
 GPUS = ("RTX 4090", "L40S", "A100")

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from anima_exp.config import BENCHMARKS
-from anima_exp.evals.choice.benchmark import entry
+from anima_exp.evals.multiple_choice.benchmark import entry
+from anima_exp.metrics.metric import metric
 from anima_exp.reference import markdown
-from anima_exp.results.metric import metric
 
 # A value of each, for the example of how it is written.
 _LOSS, _PROPORTION = 0.5234, 0.47

@@ -1,0 +1,154 @@
+"""model.adapter: an adapter is trained further, as it is."""
+
+import json
+import shutil
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from anima_exp.cli import adapter_settings
+from anima_exp.cli.saved_run import with_run
+from anima_exp.errors import ConfigError, ModelError
+from anima_exp.experiment.run import run
+from anima_exp.results import identity
+from anima_exp.results.record import Record
+
+FEW = (
+    "data.rows=32", "data.heldout_rows=8", "trainer.steps=3", "trainer.batch_size=4",
+    "evals=heldout", "tracking=none",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def first(compose, tmp_path_factory):
+    """A finished run with an adapter of rank 2 on the attention layers."""
+    folder = tmp_path_factory.mktemp("first") / "run"
+    run(compose(f"folder={folder}", *FEW, "lora=attention", "lora.rank=2", "lora.alpha=3"))
+    return folder
+
+
+@pytest.fixture
+def continued(compose, first):
+    def _continued(*overrides, adapter=None):
+        place = f"model.adapter={adapter or first / 'adapter'}"
+        return compose(*adapter_settings.with_adapter([*FEW, place, *overrides]))
+
+    return _continued
+
+
+def test_training_goes_on_from_the_weights_of_the_adapter(continued, first, tmp_path):
+    config = continued(f"folder={tmp_path / 'second'}")
+    run(config)
+    record = Record.load(tmp_path / "second")
+    assert record.scores_before == Record.load(first).scores
+    assert record.scores["heldout_loss"] < record.scores_before["heldout_loss"]
+    settings = json.loads((tmp_path / "second/adapter/adapter_config.json").read_text())
+    assert (settings["r"], settings["lora_alpha"]) == (2, 3.0)
+    assert sorted(settings["target_modules"]) == ["k_proj", "o_proj", "q_proj", "v_proj"]
+    before = load_file(first / "adapter/adapter_model.safetensors")
+    after = load_file(tmp_path / "second/adapter/adapter_model.safetensors")
+    assert before.keys() == after.keys()
+    assert any((before[name] != after[name]).any() for name in before)
+    assert "trained further" in (tmp_path / "second/adapter/README.md").read_text()
+
+
+def test_rank_alpha_and_layers_are_the_adapters(continued):
+    lora = continued().lora
+    assert (lora.rank, lora.alpha) == (2, 3.0)
+    assert lora.layers == ["k_proj", "o_proj", "q_proj", "v_proj"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("lora.rank=8", r"^lora.rank=8 contradicts model.adapter=.*, which has lora.rank=2\."),
+        ("lora.alpha=16", r"^lora.alpha=16 contradicts model.adapter=.*which has lora.alpha=3\."),
+        ("lora=ffn", r"^lora=ffn contradicts model.adapter=.*\(k_proj, o_proj, q_proj, v_proj\)"),
+    ],
+)
+def test_what_contradicts_the_adapter_is_refused(continued, given, message):
+    with pytest.raises(ConfigError, match=message):
+        continued(given)
+
+
+def test_what_contradicts_the_adapter_in_a_file_is_refused_before_training(compose, first):
+    place = f"model.adapter={first / 'adapter'}"
+    for given, said in (
+        ((), "lora.rank=64 contradicts"),
+        (("lora.rank=2",), "lora.alpha=16 contradicts"),
+        (("lora.rank=2", "lora.alpha=3"), "lora.target_modules=all_linear contradicts"),
+    ):
+        config = compose(place, *given)
+        with pytest.raises(ConfigError, match=f"^{said}"):
+            adapter_settings.check(config.model, config.lora)
+    with pytest.raises(ConfigError, match=r"^lora=none trains every weight, but model.adapter="):
+        compose(place, "lora=none", "quant=none")
+
+
+def test_the_name_counts_the_adapter_by_its_content(continued, first, tmp_path):
+    here = identity.name(continued())
+    copy = tmp_path / "copy"
+    shutil.copytree(first / "adapter", copy)
+    settings = json.loads((copy / "adapter_config.json").read_text())
+    (copy / "adapter_config.json").write_text(
+        json.dumps({**settings, "base_model_name_or_path": "/elsewhere"})
+    )
+    given = ("model=tiny",)
+    assert identity.name(continued(*given, adapter=copy)) == here
+    weights = load_file(copy / "adapter_model.safetensors")
+    weights[min(weights)].view(-1)[0] += 1e-7
+    save_file(weights, copy / "adapter_model.safetensors")
+    assert identity.name(continued(*given, adapter=copy)) != here
+
+
+def changed(first, folder, **settings):
+    shutil.copytree(first / "adapter", folder)
+    file = folder / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"use_dora": True}, "has use_dora, which training here does not compute"),
+        ({"modules_to_save": ["lm_head"]}, "has modules_to_save"),
+        ({"rank_pattern": {"q_proj": 4}}, "has a rank_pattern: its layers differ"),
+        ({"bias": "all"}, "has bias=all, but biases are not trained"),
+        ({"peft_type": "IA3"}, "is of type IA3, and only LoRA is trained further"),
+    ],
+)
+def test_another_kind_of_adapter_is_refused_in_one_line(first, tmp_path, settings, message):
+    place = changed(first, tmp_path / "other", **settings)
+    with pytest.raises(ModelError, match=message):
+        adapter_settings.read(place)
+
+
+def test_layers_given_by_a_pattern_are_read_from_the_weights(first, tmp_path):
+    place = changed(first, tmp_path / "pattern", target_modules=r".*_proj")
+    assert adapter_settings.read(place).layers == ["k_proj", "o_proj", "q_proj", "v_proj"]
+
+
+def test_a_fresh_adapter_may_name_its_layers(compose, tmp_path):
+    named = ("lora.target_modules=named", "lora.rank=2", f"folder={tmp_path / 'named'}", *FEW)
+    run(compose(*named, "lora.layers=[q_proj,mlp.down_proj]"))
+    names = load_file(tmp_path / "named/adapter/adapter_model.safetensors")
+    assert {name.split(".lora_")[0].rpartition(".")[2] for name in names} == {"q_proj", "down_proj"}
+    with pytest.raises(
+        ModelError,
+        match=r"^lora.layers: no layer is called q_prj; the linear layers are down_proj,",
+    ):
+        run(compose(*named[:2], f"folder={tmp_path / 'wrong'}", *FEW, "lora.layers=[q_prj]"))
+    with pytest.raises(ConfigError, match=r"^lora.target_modules=named names no layer"):
+        compose("lora.target_modules=named")
+    with pytest.raises(ConfigError, match=r"^lora.layers=\['q_proj'\] does nothing with"):
+        compose("lora.layers=[q_proj]")
+
+
+def test_an_adapter_to_train_further_is_not_one_to_use():
+    with pytest.raises(ConfigError) as error:
+        with_run(["model.adapter=some/adapter"])
+    assert str(error.value) == (
+        "model.adapter=some/adapter is an adapter that a run trains further. To use one, give "
+        "adapter=some/adapter."
+    )

@@ -1,0 +1,78 @@
+"""What each of three processes finds; test_world.py starts them and reads what they write."""
+
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from anima_exp.distributed.environment import place
+from anima_exp.distributed.process_group import joined
+from anima_exp.errors import AnimaError, LostContact
+
+
+def main(folder: Path) -> None:
+    here, found = place(), {}
+    before = dict(os.environ)
+    with joined(here) as world:
+        found["seen"] = int(os.environ.get("WORLD_SIZE", 1))  # by the libraries, from here on
+        found["spread"] = world.spread("abcdefg", lambda some: [f"{a}{world.rank}" for a in some])
+        found["fewer"] = world.spread("a", lambda some: [f"{some[0]}{world.rank}"])
+        found["nothing"] = world.spread([], list)
+        found["total"] = world.total(1.5, world.rank)
+        found["led"] = [world.led(world.rank), replace(world, lockstep=True).led(world.rank)]
+        found["least"] = world.least(10 - world.rank)
+        found["shared"] = world.share(lambda: f"from {world.rank}")
+        found["turns"] = in_turn(world, folder / "turns.txt")
+        found["gradients"] = gradients(world)
+        first = torch.full((2,), float(world.rank))
+        world.copy_from_first([first])
+        found["copied"] = first.tolist()
+        world.agree({"lora.rank": 8})
+        try:
+            world.agree({"seed": 0, "lora.rank": 8 if world.rank < 2 else 16})
+        except AnimaError as error:
+            found["disagree"] = [str(error), error.told]
+        try:
+            world.share(lambda: fail("no such file"))
+        except (AnimaError, LostContact) as error:
+            found["failed"] = [str(error), error.told]
+    found["environment"] = dict(os.environ) == before
+    with joined(place()) as world:  # another run of the same processes
+        found["again"] = [world.size, world.total(1, world.rank)]
+        try:
+            world.share(lambda: fail("no such file"))
+        except (AnimaError, LostContact) as error:
+            found["again"].append(error.told)
+    (folder / f"{here.rank}.json").write_text(json.dumps(found))
+
+
+def in_turn(world, file):
+    def work():
+        seen = file.exists()
+        file.touch()
+        return seen
+
+    return world.in_turn(work)
+
+
+def gradients(world):
+    """Of weights that all, one, and none of the processes have used; and in two types."""
+    weights = [torch.nn.Parameter(torch.zeros(3)) for _ in range(4)]
+    weights[3].data = weights[3].data.to(torch.bfloat16)
+    weights[0].grad = torch.full((3,), float(world.rank))
+    if world.rank == 1:
+        weights[1].grad = torch.ones(3)
+    weights[3].grad = torch.ones(3, dtype=torch.bfloat16)
+    world.sum_gradients(weights)
+    return [None if one.grad is None else one.grad.tolist() for one in weights]
+
+
+def fail(text):
+    raise AnimaError(text)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,174 @@
+"""What `python -m anima_exp.plan` prints, for a run and for a grid."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from anima_exp.display import console
+from anima_exp.display.units import hours, many, size
+from anima_exp.planner.cost import cost
+from anima_exp.planner.execution import Placement
+from anima_exp.planner.grid import show_grid
+from anima_exp.planner.report import show
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    from rich.console import Console
+
+    monkeypatch.setattr(console, "console", Console(width=150, highlight=False))
+
+
+def plan(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "anima_exp.plan", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "160"},
+    )
+
+
+def test_a_run_is_told_from_its_weights_to_its_hours(compose, capsys):
+    show(cost(compose("model=guanaco33b", "data=belle_merge")))
+    told = capsys.readouterr().out
+    for part in (
+        "32.5 B parameters", "their constants", "LoRA, 488 M parameters", "gradients",
+        "can move to CPU memory", "none", "selective", "full", "loss", "RTX 4090", "H200",
+        "10,000 of 16 rows", "390 GB", "They and tokens/s are estimates, not measured",
+        "its copy in bf16, during a step",
+    ):  # fmt: skip
+        assert part in told
+
+
+def test_65b_in_16_bits_needs_more_than_780_gb(compose):
+    assert cost(compose("model=llama65b")).full_fine_tuning > 780e9
+
+
+def test_what_the_user_gave_is_what_is_shown(compose, capsys):
+    given = ("trainer.token_budget=2048", "trainer.recompute=full")
+    show(cost(compose("model=llama7b", "data=oasst1", *given)))
+    told = capsys.readouterr().out
+    assert "With 2,048 tokens at once (trainer.token_budget)" in told
+    assert "selective" not in told
+
+
+def test_several_cards_are_shown_way_by_way(compose, capsys):
+    show(cost(compose("model=llama65b", "data=oasst1", "trainer.gpus=2")))
+    told = capsys.readouterr().out
+    head, small, large, *_ = told.split("memory of each, and training\n")[1].splitlines()
+    for heading in ("a copy on each", "sharded", "device map", "chosen", "tokens/s"):
+        assert heading in head
+    assert small.count("does not fit") == 2, "two of 24 GB hold it as a device map only"
+    assert large.count(" GiB, ") == 3
+    assert "assumed is that they reach 50% of their link" in told
+    assert "On a card" not in told
+
+
+def test_cards_too_small_alone_are_shown_with_as_many_as_it_takes(compose, capsys):
+    show(cost(compose("model=llama65b", "data=oasst1")))
+    told = capsys.readouterr().out.split("On several cards, where one is too small\n")[1]
+    assert "2 x RTX 4090" in told
+    assert "4 x RTX 4090" in told
+    assert "L40S  48" not in told, "one of these does"
+    show(cost(compose("model=llama7b", "data=oasst1")))
+    assert "On several cards" not in capsys.readouterr().out
+
+
+def test_a_way_that_the_user_chose_is_the_one_that_is_told(compose):
+    def placements(*given):
+        found = cost(compose("model=llama33b", "data=oasst1", "trainer.gpus=2", *given))
+        return {one.execution.placement for one in found.on_cards}
+
+    assert placements() == {Placement.whole}
+    assert placements("trainer.shard_base=true") == {Placement.sharded}
+
+
+def test_two_cards_are_faster_than_one_and_not_more_than_twice_as_fast(compose):
+    def seconds(*how):
+        found = cost(
+            compose(
+                "model=llama33b",
+                "data=oasst1",
+                "trainer.token_budget=2048",
+                "trainer.recompute=full",
+                "quant.keep_dequantized=false",
+                *how,
+            )
+        )
+        return found.on_cards[-1].seconds_per_step  # fmt: skip
+
+    assert 0.5 <= seconds("trainer.gpus=2") / seconds() < 0.6
+    assert seconds("trainer.gpus=32") == pytest.approx(seconds("trainer.gpus=16"), rel=0.01)
+
+
+def test_a_device_map_is_as_fast_as_one_card(compose):
+    given = ("trainer.token_budget=2048", "trainer.recompute=full", "quant.keep_dequantized=false")
+    one = cost(compose("model=llama33b", "data=oasst1", *given)).on_cards[-1]
+    two = cost(compose("model=llama33b", "data=oasst1", *given, "trainer.gpus=2")).several[-1]
+    assert two.spread.seconds_per_step == one.seconds_per_step
+    assert two.spread.peak < one.peak
+
+
+def test_a_cell_of_several_gpus_is_costed_as_such(compose, capsys):
+    show_grid([("a", compose("model=llama65b", "data=oasst1", "launcher.gpus_per_job=4"))])
+    told = capsys.readouterr().out
+    assert "does not fit" not in told
+    assert "Hours on 4 cards a cell (trainer.gpus, launcher.gpus_per_job)" in told
+
+
+def test_a_run_that_fits_no_card_says_so(compose, capsys):
+    show(cost(compose("model=llama65b", "data=alpaca", "lora=none", "quant=none")))
+    assert "fits none of these cards" in capsys.readouterr().out
+
+
+def test_recomputing_and_dequantising_cost_time(compose):
+    def seconds(*how):
+        rows = ("data=oasst1", "trainer.batch_size=32")
+        return cost(compose("model=llama7b", *rows, *how)).on_cards[-1].seconds_per_step
+
+    assert seconds("trainer.recompute=full") > 1.3 * seconds("trainer.recompute=none")
+    assert seconds("quant.keep_dequantized=false") > seconds("quant.keep_dequantized=true")
+    assert seconds("trainer.precision=fp32") > 1.9 * seconds("trainer.precision=bf16")
+
+
+def test_a_grid_has_a_sum_and_names_what_does_not_fit(compose, capsys):
+    cells = [(f"model={m}", compose(f"model={m}", "data=oasst1")) for m in ("llama7b", "llama65b")]
+    show_grid(cells)
+    told = capsys.readouterr().out
+    assert "all 2 cells" in told
+    assert (
+        "RTX 4090, 24 GB: 1 of 2 cells do not fit, and are not in its sum: model=llama65b" in told
+    )
+    both = [cost(config) for _, config in cells]
+    assert hours(sum(one.hours(one.on_cards[-1]) for one in both)) in told
+
+
+def test_the_commands_of_a_run_and_a_grid():
+    run = plan("model=qwen3_8b", "data=alpaca")
+    assert run.returncode == 0, run.stderr
+    assert "8.19 B parameters" in run.stdout
+    grid = plan("-m", "model=llama7b", "data=oasst1", "seed=1,2")
+    assert grid.returncode == 0, grid.stderr
+    assert "all 2 cells" in grid.stdout
+
+
+def test_a_mistake_is_one_line():
+    run = plan("model=local", "model.source=/no/such/folder")
+    assert run.returncode == 1
+    assert run.stderr.startswith("anima_exp: model.source=/no/such/folder")
+    assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (size(0), "0 B"), (size(2**30), "1.00 GiB"), (size(150 * 2**30), "150 GiB"),
+        (many(805_376), "805,376"), (many(32.5e9), "32.5 B"),
+        (hours(None), "-"), (hours(0.5), "30 min"), (hours(0.001), "< 1 min"),
+        (hours(40.7), "40.7 h"),
+    ],
+)  # fmt: skip
+def test_numbers_are_short(written, expected):
+    assert written == expected
