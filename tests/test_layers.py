@@ -17,13 +17,14 @@ LAYERS = [
     {"comparison", "judging", "model_card"},
     {"experiment", "merging", "publishing"},
     {"sweeping"},
+    {"reference"},
     # The commands.
     {"train", "plan", "inspect_data", "evaluate", "generate", "judge", "elo", "compare"},
     {"merge", "publish", "self_check"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # `python -m anima_exp.data` is an entry point that happens to live inside a stage.
-ENTRY_POINTS = {"inspect_data.py", "plan.py"}
+ENTRY_POINTS = {"data/__main__.py"}
 PACKAGE = Path(anima_exp.__file__).parent
 
 

@@ -70,12 +70,13 @@ def _lines(schema: type) -> Iterator[str]:
             yield ""
             yield entries[group].setting.about
         yield ""
-        yield "| setting | values | default | |"
+        yield "| setting | values | default | what it does |"
         yield "| --- | --- | --- | --- |"
-        yield from map(_row, inside)
+        yield from map(setting_row, inside)
 
 
-def _row(entry: Entry) -> str:
+def setting_row(entry: Entry) -> str:
+    """Return the row of one setting: key, values, default, what it does."""
     star = "" if entry.in_name else " *"
     former = entry.setting.formerly
     about = entry.setting.about + (f" Formerly {', '.join(former)}." if former else "")
@@ -94,8 +95,8 @@ def _default(value: Any) -> str:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
-    folder.mkdir(exist_ok=True)
+    folder = Path(sys.argv[1]) / "reference"
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.md").write_text(reference_page(), encoding="utf-8")
     text = json.dumps(json_schema(RunConfig), indent=1, ensure_ascii=False)
     (folder / "settings.schema.json").write_text(text + "\n", encoding="utf-8")
