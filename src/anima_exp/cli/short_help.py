@@ -1,0 +1,91 @@
+"""Print --help of a command on one screen: what it does, examples, and its main settings."""
+
+import textwrap
+from collections.abc import Sequence
+
+from anima_exp.cli import conf_files
+from anima_exp.cli.commands import Command
+from anima_exp.config.catalogue import catalogue
+
+_WIDEST = 120
+_ALL = ("--all", "--help-all")
+
+
+def asks_for_help(arguments: Sequence[str]) -> bool:
+    """Return whether a command line asks for help of any length."""
+    return bool({"--help", "-h", "--help-all"} & {*arguments})
+
+
+def asks_for_all(arguments: Sequence[str]) -> bool:
+    """Return whether a command line asks for the help that lists every setting."""
+    return asks_for_help(arguments) and bool({*_ALL} & {*arguments})
+
+
+def short_help(command: Command, width: int) -> str:
+    """Return the help of a command for a terminal of `width` columns."""
+    from anima_exp.cli.explain import schema_of
+
+    width = min(width, _WIDEST)
+    usage = f"anima-exp {command.name} " + (
+        f"[{command.words.upper()}...] [key=value ...]" if command.words else "[key=value ...]"
+    )
+    lines = [command.what, "", f"  {usage}", ""]
+    lines += _table(
+        [(f"anima-exp {command.name} {words}".rstrip(), what) for words, what in command.examples],
+        width,
+        widest=70,
+    )
+    if command.details:
+        lines += ["", *textwrap.wrap(command.details, width)]
+    if command.groups:
+        lines += ["", "Groups, chosen with group=NAME:"]
+        lines += [_group_line(group, width) for group in command.groups]
+    if command.schema:
+        known = catalogue(schema_of(command))
+        lines += ["", "Settings:" if not command.groups else "Main settings:"]
+        rows = [(key, known[key].setting.about) for key in command.settings if key in known]
+        lines += _table(rows, width, widest=34, shorten=bool(command.groups))
+        lines += ["", *_more(command, width)]
+    return "\n".join(lines)
+
+
+def _more(command: Command, width: int) -> list[str]:
+    key = command.settings[0] if command.settings else "KEY"
+    text = f"anima-exp help {key} explains one setting"
+    if command.groups:
+        text += f", anima-exp help {command.groups[0]} one group"
+    text += f". anima-exp {command.name} --help --all lists everything."
+    return textwrap.wrap(text, width)
+
+
+def _group_line(group: str, width: int) -> str:
+    names = conf_files.choices(group)
+    line = f"  {group:<11} "
+    shown: list[str] = []
+    for name in names:
+        left = len(names) - len(shown) - 1
+        more = f", ... ({len(names)})" if left else ""
+        if len(line + ", ".join([*shown, name]) + more) > width:
+            return f"{line}{', '.join(shown)}, ... ({len(names)})"
+        shown.append(name)
+    return line + ", ".join(shown)
+
+
+def _table(
+    rows: Sequence[tuple[str, str]], width: int, *, widest: int, shorten: bool = False
+) -> list[str]:
+    """Return two columns, the second one wrapped or, if `shorten`, cut to its first sentence."""
+    left = min(max((len(one) for one, _ in rows), default=0), widest)
+    room = max(width - left - 4, 30)
+    lines = []
+    for name, text in rows:
+        wrapped = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
+        if shorten:
+            wrapped = [conf_files.one_line(text, room)]
+        if len(name) > left or (len(name) + len(wrapped[0]) + 4 > width and not shorten):
+            lines.append(f"  {name}")
+            lines += [f"      {line}" for line in textwrap.wrap(text, width - 6)]
+            continue
+        lines.append(f"  {name:<{left}}  {wrapped[0]}".rstrip())
+        lines += [f"  {'':<{left}}  {line}" for line in wrapped[1:]]
+    return lines
