@@ -13,7 +13,7 @@ from dataclasses import MISSING, fields
 from enum import Enum
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from anima_exp.config.catalogue import Entry, catalogue, former_keys, kinds
 from anima_exp.config.former_names import FormerNames
@@ -22,12 +22,14 @@ from anima_exp.events import note
 from anima_exp.limits import check_limits
 from anima_exp.lookup import closest
 
+T = TypeVar("T")
+
 _SETTING = re.compile(r"^(?P<key>[A-Za-z_][\w.]*)=(?P<value>.*)$", re.DOTALL)
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false"}
 _WORDS = {"true": True, "false": False}
 
 
-def parse[T](
+def parse(
     arguments: Sequence[str],
     schema: type[T],
     *,

@@ -49,6 +49,18 @@ def short_help(command: Command, width: int) -> str:
     return "\n".join(lines)
 
 
+def long_help(command: Command, width: int) -> str:
+    """Return the help of a command without Hydra, with every setting, its values and default."""
+    from anima_exp.cli.explain import schema_of
+    from anima_exp.config.reference import values
+
+    lines = [short_help(command, width), "", "All settings:"]
+    for key, entry in catalogue(schema_of(command)).items():
+        lines.append(f"  {key}: {values(entry)}")
+        lines += [f"      {line}" for line in textwrap.wrap(entry.setting.about, width - 6)]
+    return "\n".join(lines)
+
+
 def _more(command: Command, width: int) -> list[str]:
     key = command.settings[0] if command.settings else "KEY"
     text = f"anima-exp help {key} explains one setting"

@@ -28,20 +28,27 @@ _STYLES = {
 _LONGEST = 300  # letters of a value or a note
 
 
-def show_list(runs: Sequence[RunSummary], console: Console, *, more: int = 0) -> None:
+def show_list(
+    runs: Sequence[RunSummary], console: Console, *, every: Sequence[RunSummary], more: int = 0
+) -> None:
     """Print one line for each run, and how many there are of each status.
 
     Args:
+        every: all runs of the folder, for the counts.
         more: how many runs are left out.
     """
+    say(console, counts(every) or "No run yet.", style="dim")
     if not runs:
-        say(console, "No run has this status.")
         return
-    columns = list_columns(runs)
-    columns = [one for one in columns if one.heading != "note" or any(one.texts)]
+    console.print()
+    columns = [one for one in list_columns(runs) if one.heading != "note" or any(one.texts)]
     shown, left_out = fitting(columns, console.width)
     rows = table(shown)
-    _colour(rows, shown, runs)
+    for place, column in enumerate(shown):
+        if column.heading == "status":
+            rows.columns[place]._cells = [
+                Text(run.status.value, style=_STYLES[run.status]) for run in runs
+            ]
     console.print(rows)
     notes = [f"{more} more: limit=null shows all"] * bool(more)
     notes += [f"no room for {', '.join(left_out)}"] * bool(left_out)
@@ -93,26 +100,18 @@ def _score(run: RunSummary, *, alone: bool) -> str:
     return text if alone else f"{run.metric} {text}"
 
 
-def _colour(rows: Any, columns: Sequence[Column], runs: Sequence[RunSummary]) -> None:
-    for place, column in enumerate(columns):
-        if column.heading == "status":
-            rows.columns[place]._cells = [
-                Text(run.status.value, style=_STYLES[run.status]) for run in runs
-            ]
-
-
 def show_run(
     detail: RunDetail,
     console: Console,
     *,
-    settings: Mapping[str, Any],
+    settings: Sequence[str],
     next_steps: Sequence[tuple[str, str]],
     files: bool = True,
 ) -> None:
     """Print one run.
 
     Args:
-        settings: those that differ from the defaults of its model and data.
+        settings: the groups and settings that differ from the defaults, as key=value.
         next_steps: (what for, the command) pairs.
     """
     summary = detail.summary
@@ -130,8 +129,8 @@ def show_run(
             say(console, line, style="red")
     console.print()
     _facts(detail, console)
-    chosen = "  ".join(f"{key}={_cut(written(value))}" for key, value in settings.items())
-    _fact(console, "settings", chosen or "all as the defaults of its model and data")
+    chosen = "  ".join(map(_cut, settings))
+    _fact(console, "settings", chosen or "all have their defaults")
     if detail.scores:
         console.print()
         console.print(table(_scores(detail)))

@@ -25,10 +25,11 @@ def list_as_csv(runs: Sequence[RunSummary]) -> str:
     return _csv(rows, [*_summary_fields()])
 
 
-def run_as_json(detail: RunDetail, settings: dict[str, Any]) -> str:
+def run_as_json(detail: RunDetail, settings: dict[str, Any], overrides: list[str]) -> str:
     """Return one run; `changed_settings` are those that differ from the defaults."""
     values = {
         **_summary(detail.summary),
+        "overrides": overrides,
         "changed_settings": settings,
         "settings": dict(detail.settings),
         "scores": {name: asdict(score) for name, score in detail.scores.items()},

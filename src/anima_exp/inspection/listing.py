@@ -8,7 +8,7 @@ the run has none, `settings.json` and the end of `metrics.jsonl`. Nothing is wri
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -17,9 +17,11 @@ from typing import Any
 
 from anima_exp import json_text, schema_version
 from anima_exp.config.former_names import todays
-from anima_exp.errors import NewerFile, RunError, first_line
+from anima_exp.errors import ConfigError, NewerFile, RunError, first_line
 from anima_exp.inspection.liveness import running_process
+from anima_exp.lookup import closest
 from anima_exp.paths import expanded
+from anima_exp.results.metric import metric
 
 RECORD, SETTINGS, FAILURE, METRICS = "record.json", "settings.json", "failure.txt", "metrics.jsonl"
 SWEEP = "sweep.json"
@@ -70,13 +72,57 @@ def list_runs(folder: Path, *, statuses: Collection[Status] = ()) -> list[RunSum
     Raises:
         RunError: there is no such folder, or it holds neither a run nor a sweep.
     """
-    place = expanded(folder)
-    try:
-        found = [summarize(run, pruned=pruned) for run, pruned in _places(place)]
-    except OSError as error:
-        raise RunError(f"{place} cannot be read: {error.strerror}.") from error
-    found = [run for run in found if not statuses or run.status in statuses]
-    return sorted(found, key=lambda run: (-run.changed, run.name))
+    return [run for run in runs_in([folder]) if not statuses or run.status in statuses]
+
+
+def runs_in(folders: Iterable[Path]) -> list[RunSummary]:
+    """Return the runs of several folders, each once, the one that changed last first.
+
+    Raises:
+        RunError: see `list_runs`.
+    """
+    found: dict[Path, RunSummary] = {}
+    for folder in folders:
+        place = expanded(folder)
+        try:
+            for run, pruned in _places(place):
+                if run not in found:
+                    found[run] = summarize(run, pruned=pruned)
+        except OSError as error:
+            raise RunError(f"{place} cannot be read: {error.strerror}.") from error
+    return ordered(found.values(), "time")
+
+
+def ordered(runs: Iterable[RunSummary], by: str) -> list[RunSummary]:
+    """Return runs sorted by time (the newest first), name, status, or score (the best first)."""
+    keys: dict[str, Callable[[RunSummary], Any]] = {
+        "time": lambda run: (-run.changed, run.name),
+        "name": lambda run: run.name,
+        "status": lambda run: ([*Status].index(run.status), -run.changed),
+        "score": lambda run: (run.score is None, run.metric or "", _worse_by(run)),
+    }
+    return sorted(runs, key=keys[by])
+
+
+def _worse_by(run: RunSummary) -> float:
+    if run.metric is None or run.score is None:
+        return 0.0
+    return metric(run.metric, run.metrics).worse_by(run.score)
+
+
+def statuses(names: Iterable[str]) -> list[Status]:
+    """Return statuses by their names.
+
+    Raises:
+        ConfigError: there is no such status.
+    """
+    known = [status.value for status in Status]
+    for name in names:
+        if name not in known:
+            near = closest(name, known)
+            hint = f"Did you mean {near}?" if near else f"There are {', '.join(known)}."
+            raise ConfigError(f"status={name}: no run can be {name}. {hint}")
+    return [Status(name) for name in names]
 
 
 def summarize(folder: Path, *, pruned: str | None = None) -> RunSummary:
