@@ -7,6 +7,7 @@ that they need.
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,17 @@ class Line:
     value: str  # as the file writes it
     comment: str  # behind the value; empty without one
     file: str  # conf/trainer/default.yaml
+
+    @property
+    def parsed(self) -> Any:
+        """Return the value as Hydra reads it: `2e-3` is a number, which YAML calls a text."""
+        import yaml  # type: ignore[import-untyped]
+
+        found = yaml.safe_load(self.value)
+        if isinstance(found, str):
+            with suppress(ValueError):
+                return float(found)
+        return found
 
 
 def groups() -> list[str]:
@@ -92,7 +104,7 @@ def lines(file: Path, group: str = "") -> Iterator[Line]:
     Args:
         group: the group that its settings belong to; empty for a file of all groups.
     """
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     text = file.read_text(encoding="utf-8")
     if "@package _global_" in text:

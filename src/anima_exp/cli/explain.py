@@ -39,11 +39,13 @@ def explain(name: str, width: int = 80) -> str:
         from anima_exp.cli.short_help import short_help
 
         text = short_help(COMMANDS[FORMER.get(name, name)], width)
-        return f"{text}\n\n{_also_a_group(name)}" if name in conf_files.groups() else text
+        return f"{text}\n\n{_group(name, width)}" if name in conf_files.groups() else text
     if group in conf_files.groups():
         return _group(group, width)
     if found := _settings(name):
-        return "\n\n".join(_setting(key, entry, commands, width) for key, entry, commands in found)
+        texts = [_setting(key, entry, commands, width) for key, entry, commands in found]
+        texts += ["\n".join(_fact("see also", ", ".join(_others(name)), width))]
+        return "\n\n".join(filter(None, texts))
     if text := _metric(name, width):
         return text
     return _former_or_short(name, width)
@@ -65,10 +67,6 @@ def schema_of(command: Command) -> type:
     return made
 
 
-def _also_a_group(name: str) -> str:
-    return f"{name} is a group of settings as well: anima-exp help {name}."
-
-
 def _settings(key: str) -> list[tuple[str, Entry, list[Command]]]:
     """Return the settings with this key; two commands may have different ones of one name."""
     found: list[tuple[str, Entry, list[Command]]] = []
@@ -82,6 +80,12 @@ def _settings(key: str) -> list[tuple[str, Entry, list[Command]]]:
         else:
             found.append((key, entry, list(commands)))
     return found
+
+
+def _others(name: str) -> list[str]:
+    """Return other settings whose last part is `name`: trainer.batch_size of batch_size."""
+    keys = dict.fromkeys(key for schema in schemas() for key in catalogue(schema))
+    return [key for key in keys if key.endswith(f".{name}")][:_MOST_KEYS]
 
 
 def _setting(key: str, entry: Entry, commands: list[Command], width: int) -> str:

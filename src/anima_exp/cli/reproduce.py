@@ -20,7 +20,6 @@ from anima_exp.command_line import written
 from anima_exp.compare.settings import comparable
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import catalogue
-from anima_exp.config.former_names import todays
 from anima_exp.errors import AnimaError
 from anima_exp.paths import shipped
 from anima_exp.results import identity
@@ -97,14 +96,12 @@ def _groups(settings: Mapping[str, Any]) -> list[str]:
 
 def _matches(group: str, choice: str, settings: Mapping[str, Any]) -> int:
     """Return how many plain values of a choice the settings have, less those they contradict."""
-    import yaml  # type: ignore[import-untyped]
-
     score = 0
     for line in conf_files.lines(conf_files.file_of(group, choice), group):
         if "${" in line.value or line.key not in settings:
             continue
-        value = yaml.safe_load(line.value)
-        score += 1 if comparable(value) == comparable(settings[line.key]) else -1
+        same = comparable(line.parsed) == comparable(settings[line.key])
+        score += 1 if same else -1
     return score
 
 
@@ -141,8 +138,3 @@ def place(folder: Path, found: Reproduction) -> list[str]:
     if found.name == folder.name:
         return [] if folder.parent == Path("runs") else [f"runs_dir={written(str(folder.parent))}"]
     return [f"run_dir={written(str(folder))}"]
-
-
-def settings_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings of any version under today's names."""
-    return todays(values)

@@ -12,7 +12,6 @@ from typing import Any
 
 from anima_exp import machine
 from anima_exp.diagnostics.findings import Finding, Level
-from anima_exp.errors import first_line
 
 _PROBE = "anima_exp.diagnostics.probe"
 _PROBE_SECONDS = 180.0  # importing torch and bitsandbytes takes 10 s, on a network disk a minute
@@ -72,15 +71,12 @@ def _package(requirement: str) -> Iterator[Finding]:
 
 def _extras() -> Finding:
     there = [name for module, (name, _, _) in _EXTRAS.items() if find_spec(module)]
-    missing = [
-        f"{name} for {use} (pip install 'anima-exp[{extra}]')"
-        for module, (name, extra, use) in _EXTRAS.items()
-        if not find_spec(module)
-    ]
-    advice = f"Not installed, and only needed for what it says: {'; '.join(missing)}."
-    return Finding(
-        "software", "extras", ", ".join(there) or "none", Level.info, advice if missing else ""
-    )
+    missing = {
+        extra: use for module, (_, extra, use) in _EXTRAS.items() if not find_spec(module)
+    }
+    uses = ", ".join(missing.values())
+    advice = f"For {uses}: pip install 'anima-exp[{','.join(missing)}]'." if missing else ""
+    return Finding("software", "extras", ", ".join(there) or "none", Level.info, advice)
 
 
 def probe(seconds: float = _PROBE_SECONDS) -> Mapping[str, Any]:
@@ -219,8 +215,3 @@ def _processor(torch: Mapping[str, Any]) -> Finding:
         Level.ok if bf16 is not False else Level.info,
         "" if bf16 is not False else advice,
     )
-
-
-def reason(error: BaseException) -> str:
-    """Return an error in one line."""
-    return first_line(error)

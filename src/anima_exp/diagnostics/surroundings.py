@@ -5,12 +5,16 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import psutil  # type: ignore[import-untyped]
 
 from anima_exp import paths
+from anima_exp.addresses import without_password
 from anima_exp.cores import cores
 from anima_exp.diagnostics.findings import Finding, Level
 from anima_exp.errors import ConfigError
@@ -19,6 +23,7 @@ _GIB = 2**30
 _LITTLE_DISK_GIB = 10.0  # a 7B base in 4 bits and a few runs
 _NO_DISK_GIB = 0.2  # the tiny world's run takes 0.02
 _LITTLE_MEMORY_GIB = 2.0  # a run of the tiny world takes 0.6 on a CPU, importing torch included
+_REACH_SECONDS = 3.0
 _SIZING_SECONDS = 3.0  # then the size of a cache is "more than"
 
 
@@ -127,16 +132,17 @@ def accounts() -> Iterator[Finding]:
     found = {
         "Hugging Face token": (
             bool(os.environ.get("HF_TOKEN")) or (hub_home() / "token").is_file(),
-            "for gated models and publish: hf auth login",
+            "Gated models and publish need one: hf auth login",
         ),
-        "W&B key": (has_key(), "without it runs are kept offline: wandb login"),
+        "W&B key": (has_key(), "Without it W&B's runs are kept offline: wandb login"),
         "judge key": (
             bool(os.environ.get("OPENAI_API_KEY")),
-            "for anima-exp judge with OpenAI: set OPENAI_API_KEY",
+            "A judge at OpenAI needs one: set OPENAI_API_KEY.",
         ),
     }
     for name, (there, use) in found.items():
-        yield Finding("accounts", name, "there" if there else "none", Level.info, use * (not there))
+        value = "set" if there else "not set"
+        yield Finding("accounts", name, value, Level.info, "" if there else use)
 
 
 def network(*, ask: bool) -> Iterator[Finding]:
@@ -168,13 +174,29 @@ def _servers() -> dict[str, tuple[Callable[[], str | None], str]]:
     found: dict[str, tuple[Callable[[], str | None], str]] = {
         "hub": (
             hub.unreachable,
-            "Only models and data on this machine can be used: model=tiny data=sample, folders, "
-            "and what is in the hub cache.",
+            "Only what is on this machine can be used: model=tiny data=sample, folders, and the "
+            "hub cache.",
         )
     }
     if wandb_account.has_key() and wandb_account.chosen_mode() not in ("offline", "disabled"):
         found["W&B"] = (wandb_account.unreachable, "Runs are kept offline, to be synced later.")
+    if judge := os.environ.get("OPENAI_BASE_URL"):
+        found["judge server"] = (
+            partial(_unreachable, judge),
+            "anima-exp judge needs it. Start it, or correct OPENAI_BASE_URL.",
+        )
     return found
+
+
+def _unreachable(url: str) -> str | None:
+    """Return why a server does not answer; None if it does, be it with an error."""
+    try:
+        with urlopen(Request(url, method="HEAD"), timeout=_REACH_SECONDS):
+            return None
+    except HTTPError:
+        return None
+    except (OSError, ValueError) as error:
+        return f"{without_password(url)}: {getattr(error, 'reason', None) or error}"
 
 
 def cluster() -> Iterator[Finding]:

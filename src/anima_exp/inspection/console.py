@@ -15,7 +15,7 @@ from anima_exp.inspection.listing import RunSummary, Status
 from anima_exp.results.metric import metric
 from anima_exp.results.screen import duration, file_size
 from anima_exp.tables.column import Column
-from anima_exp.tables.terminal import fitting, safe, say, table
+from anima_exp.tables.terminal import fitting, safe, say, table, width_of
 from anima_exp.terminal import visible
 
 _STYLES = {
@@ -25,6 +25,7 @@ _STYLES = {
     Status.stopped: "yellow",
     Status.pruned: "dim",
 }
+_SHORTEST_NOTE = 20
 _LONGEST = 300  # letters of a value or a note
 
 
@@ -41,8 +42,8 @@ def show_list(
     if not runs:
         return
     console.print()
-    columns = [one for one in list_columns(runs) if one.heading != "note" or any(one.texts)]
-    shown, left_out = fitting(columns, console.width)
+    shown, left_out = fitting(list_columns(runs), console.width)
+    shown += _notes(runs, console.width - width_of(shown))
     rows = table(shown)
     for place, column in enumerate(shown):
         if column.heading == "status":
@@ -73,8 +74,14 @@ def list_columns(runs: Sequence[RunSummary]) -> list[Column]:
         Column("step", [_step(run) for run in runs], whole=True, dropped=1),
         Column("age", [age(now - run.changed) for run in runs], whole=True, dropped=2),
         Column(heading, [_score(run, alone=len(metrics) == 1) for run in runs], whole=True),
-        Column("note", [_cut(run.note, 60) for run in runs], right=False, dropped=3),
     ]
+
+
+def _notes(runs: Sequence[RunSummary], room: int) -> list[Column]:
+    """Return a column of notes that is as wide as there is room; none if nobody could read it."""
+    if room < _SHORTEST_NOTE or not any(run.note for run in runs):
+        return []
+    return [Column("note", [_cut(run.note, room) for run in runs], right=False)]
 
 
 def age(seconds: float) -> str:
