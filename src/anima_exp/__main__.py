@@ -13,8 +13,9 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in ("", "-h", "--help", "--version"):
         from anima_exp.cli import overview
+        from anima_exp.program import status
 
-        overview.show(version=name == "--version")
+        status(lambda: overview.show(version=name == "--version"))
         return
     if name == "complete":  # hidden: what the scripts of `anima-exp completion` call
         from anima_exp.cli.completion import answer
@@ -31,9 +32,9 @@ def main() -> None:
         tell(unknown_command(name))
         sys.exit(2)
     del sys.argv[1]
-    status = import_module(f"anima_exp.{command.module}").main()
-    if status:
-        sys.exit(status)
+    exit_status = import_module(f"anima_exp.{command.module}").main()
+    if exit_status:
+        sys.exit(exit_status)
 
 
 if __name__ == "__main__":

@@ -204,11 +204,14 @@ def pasted(program: str, *words: str | tuple[str, object]) -> str:
     A line for a shell. A pair is a setting and its value, which is taken to the letter whatever
     signs it holds; a text is a word as it is to be typed.
     """
-    typed = (word if isinstance(word, str) else _assigned(*word) for word in words)
+    typed = (word if isinstance(word, str) else assigned(*word) for word in words)
     return shlex.join(["python", "-m", f"anima_exp.{program}", *typed])
 
 
-def _assigned(key: str, value: object) -> str:
+def assigned(key: str, value: object) -> str:
+    """`key=value` as short as Hydra reads it, with a value that is taken to the letter."""
+    if value is None or isinstance(value, bool | int | float | list | dict):
+        return f"{key}={written(value)}"
     plain = f"{key}={value}"
     same = _read(readable(plain, several=False).partition("=")[2]) == str(value)
     return plain if same else f"{key}={written(str(value))}"

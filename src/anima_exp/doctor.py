@@ -6,8 +6,8 @@ anima-exp doctor format=json      # for a program
 
 import sys
 
-from anima_exp.cli.flat_settings import parse
 from anima_exp.cli.flat_command import run_flat
+from anima_exp.cli.flat_settings import parse
 from anima_exp.diagnostics.options import DoctorConfig, DoctorFormat
 
 

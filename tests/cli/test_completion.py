@@ -38,7 +38,7 @@ def test_the_first_word_is_a_command():
         (["train", "evals=[hel"], ["evals=[heldout"]),
         (["train", "sweep=dem"], ["sweep=demo"]),
         (["train", "experiment=table9/7b_o"], ["experiment=table9/7b_oasst1"]),
-        (["train", "trainer.precision="], [f"trainer.precision={one}" for one in ("bf16", "fp16", "fp32")]),
+        (["train", "optimizer.schedule=l"], ["optimizer.schedule=linear"]),
         (["train", "dry_run="], ["dry_run=true", "dry_run=false"]),
         (["train", "--cfg", "j"], ["job"]),
         (["train", "--c"], ["--cfg", "--config-dir"]),

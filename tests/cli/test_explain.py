@@ -92,7 +92,7 @@ def test_a_former_name_leads_to_the_present_one():
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("trainer.batchsize", "Nothing is called 'trainer.batchsize'. Did you mean 'trainer.batch_size'?"),
+        ("lora.rnak", "Nothing is called 'lora.rnak'. Did you mean 'lora.rank'?"),
         ("heldout_los", "Nothing is called 'heldout_los'. Did you mean 'heldout_loss'?"),
         ("lr", "Nothing is called 'lr'. The learning rate is optimizer.learning_rate."),
         ("mistral_7b", "Nothing is called 'mistral_7b'. Did you mean 'model=mistral_7b'?"),

@@ -1,9 +1,9 @@
 """Explain one name: a setting, a group, a choice, a metric or a command.
 
-    explain("trainer.batch_size")     # the sentence, range, default and origin of a setting
-    explain("model")                  # the choices of a group
-    explain("model=guanaco33b")       # what a choice sets
-    explain("heldout_loss")           # a metric
+explain("trainer.batch_size")     # the sentence, range, default and origin of a setting
+explain("model")                  # the choices of a group
+explain("model=guanaco33b")       # what a choice sets
+explain("heldout_loss")           # a metric
 """
 
 import textwrap
@@ -46,8 +46,8 @@ def explain(name: str, width: int = 80) -> str:
         texts = [_setting(key, entry, commands, width) for key, entry, commands in found]
         texts += ["\n".join(_fact("see also", ", ".join(_others(name)), width))]
         return "\n\n".join(filter(None, texts))
-    if text := _metric(name, width):
-        return text
+    if metric_text := _metric(name, width):
+        return metric_text
     return _former_or_short(name, width)
 
 
@@ -275,9 +275,7 @@ def _fact(heading: str, text: str, width: int) -> list[str]:
     """Return `heading   text`, wrapped behind the heading; nothing without a text."""
     if not text:
         return []
-    lines = textwrap.wrap(
-        text, width - _INDENT, break_on_hyphens=False, break_long_words=False
-    )
+    lines = textwrap.wrap(text, width - _INDENT, break_on_hyphens=False, break_long_words=False)
     return [
         f"{heading if number == 0 else '':<{_INDENT}}{line}" for number, line in enumerate(lines)
     ]

@@ -9,7 +9,7 @@ takes its key several times as well. The options of earlier versions, `--metric 
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from enum import Enum
 from pathlib import Path
 from types import NoneType
@@ -194,11 +194,3 @@ def _unquoted(text: str) -> str:
     text = text.strip()
     quoted = len(text) > 1 and text[0] in "\"'" and text[0] == text[-1]
     return text[1:-1] if quoted else text
-
-
-def defaults(schema: type) -> dict[str, Any]:
-    """Return the default of each setting of a flat schema."""
-    return {
-        one.name: one.default_factory() if one.default is MISSING else one.default  # type: ignore[misc]
-        for one in fields(schema)
-    }

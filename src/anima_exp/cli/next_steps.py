@@ -24,7 +24,9 @@ def next_steps(detail: RunDetail, again: Reproduction) -> list[tuple[str, str]]:
     if again.missing:
         found.append(("note", f"Write your file for PATH: {', '.join(again.missing)}."))
     elif detail.checkpoint_step is not None:
-        found.append(("note", f"It continues from the checkpoint of step {detail.checkpoint_step}."))
+        found.append(
+            ("note", f"It continues from the checkpoint of step {detail.checkpoint_step}.")
+        )
     else:
         found.append(("note", "There is no checkpoint, so it starts from the beginning."))
     return found

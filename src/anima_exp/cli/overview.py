@@ -40,7 +40,7 @@ def text(width: int, *, bold: bool = False) -> str:
                 lines.append(f"  {'':<{longest}}  {_dim(example, bold)}")
         lines.append("")
     lines += [
-        "anima-exp COMMAND --help shows a command's settings; anima-exp help KEY explains one.",
+        "anima-exp COMMAND --help shows a command's settings, anima-exp help KEY one.",
         "`python -m anima_exp.train ...` is the same as `anima-exp train ...`.",
     ]
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """Find the command line that computes a run again, from the run's settings alone.
 
-    reproduce({"seed": 1, "lora.rank": 8, ...})
-    # Reproduction(overrides=["seed=1", "lora.rank=8"], ...)
+reproduce({"seed": 1, "lora.rank": 8, ...})
+# Reproduction(overrides=["seed=1", "lora.rank=8"], ...)
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from anima_exp import compose
 from anima_exp.cli import conf_files
-from anima_exp.command_line import written
+from anima_exp.command_line import assigned
 from anima_exp.compare.settings import comparable
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import catalogue
@@ -62,7 +62,7 @@ def reproduce(settings: Mapping[str, Any]) -> Reproduction:
         and not _same(value, base[key])
     }
     missing = tuple(key for key, value in changed.items() if str(value).startswith(_HASH))
-    own = [f"{key}={'PATH' if key in missing else written(value)}" for key, value in changed.items()]
+    own = [assigned(key, "PATH" if key in missing else value) for key, value in changed.items()]
     overrides = (*groups, *own)
     return Reproduction(overrides, changed, "" if missing else _name(overrides), missing)
 
@@ -136,5 +136,5 @@ def _name(overrides: Sequence[str]) -> str:
 def place(folder: Path, found: Reproduction) -> list[str]:
     """Return what a command line needs besides, so that it finds the run's own folder."""
     if found.name == folder.name:
-        return [] if folder.parent == Path("runs") else [f"runs_dir={written(str(folder.parent))}"]
-    return [f"run_dir={written(str(folder))}"]
+        return [] if folder.parent == Path("runs") else [assigned("runs_dir", folder.parent)]
+    return [assigned("run_dir", folder)]

@@ -30,11 +30,7 @@ def short_help(command: Command, width: int) -> str:
         f"[{command.words.upper()}...] [key=value ...]" if command.words else "[key=value ...]"
     )
     lines = [command.what, "", f"  {usage}", ""]
-    lines += _table(
-        [(f"anima-exp {command.name} {words}".rstrip(), what) for words, what in command.examples],
-        width,
-        widest=70,
-    )
+    lines += _examples(command, width)
     if command.details:
         lines += ["", *textwrap.wrap(command.details, width)]
     if command.groups:
@@ -44,7 +40,7 @@ def short_help(command: Command, width: int) -> str:
         known = catalogue(schema_of(command))
         lines += ["", "Settings:" if not command.groups else "Main settings:"]
         rows = [(key, known[key].setting.about) for key in command.settings if key in known]
-        lines += _table(rows, width, widest=34, shorten=bool(command.groups))
+        lines += _table(rows, width, shorten=bool(command.groups))
         lines += ["", *_more(command, width)]
     return "\n".join(lines)
 
@@ -83,21 +79,27 @@ def _group_line(group: str, width: int) -> str:
     return line + ", ".join(shown)
 
 
-def _table(
-    rows: Sequence[tuple[str, str]], width: int, *, widest: int, shorten: bool = False
-) -> list[str]:
-    """Return two columns, the second one wrapped or, if `shorten`, cut to its first sentence."""
-    left = min(max((len(one) for one, _ in rows), default=0), widest)
+def _examples(command: Command, width: int) -> list[str]:
+    """Return the examples, each with what it does behind it, or below it if one has no room."""
+    rows = [
+        (f"anima-exp {command.name} {words}".rstrip(), what) for words, what in command.examples
+    ]
+    left = max(len(line) for line, _ in rows)
+    if left + 4 + max(len(what) for _, what in rows) <= width:
+        return [f"  {line:<{left}}  {what}" for line, what in rows]
+    return [text for line, what in rows for text in (f"  {line}", f"      {what}")]
+
+
+def _table(rows: Sequence[tuple[str, str]], width: int, *, shorten: bool) -> list[str]:
+    """Return two columns, the second one wrapped or, if `shorten`, cut to what fits on a line."""
+    left = max((len(one) for one, _ in rows), default=0)
     room = max(width - left - 4, 30)
     lines = []
     for name, text in rows:
-        wrapped = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
         if shorten:
             wrapped = [conf_files.one_line(text, room)]
-        if len(name) > left or (len(name) + len(wrapped[0]) + 4 > width and not shorten):
-            lines.append(f"  {name}")
-            lines += [f"      {line}" for line in textwrap.wrap(text, width - 6)]
-            continue
-        lines.append(f"  {name:<{left}}  {wrapped[0]}".rstrip())
+        else:
+            wrapped = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
+        lines.append(f"  {name:<{left}}  {wrapped[0]}")
         lines += [f"  {'':<{left}}  {line}" for line in wrapped[1:]]
     return lines

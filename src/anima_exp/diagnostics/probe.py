@@ -105,7 +105,7 @@ def _bitsandbytes() -> dict[str, Any]:
 def _layer() -> dict[str, Any]:
     """Compute one 4-bit layer forward and backward, as every step of training does."""
     import torch
-    from bitsandbytes.nn import Linear4bit
+    from bitsandbytes.nn.modules import Linear4bit
 
     from anima_exp.libraries.bitsandbytes_internals import keep_cpu_4bit_trainable
 

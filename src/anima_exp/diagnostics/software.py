@@ -71,9 +71,7 @@ def _package(requirement: str) -> Iterator[Finding]:
 
 def _extras() -> Finding:
     there = [name for module, (name, _, _) in _EXTRAS.items() if find_spec(module)]
-    missing = {
-        extra: use for module, (_, extra, use) in _EXTRAS.items() if not find_spec(module)
-    }
+    missing = {extra: use for module, (_, extra, use) in _EXTRAS.items() if not find_spec(module)}
     uses = ", ".join(missing.values())
     advice = f"For {uses}: pip install 'anima-exp[{','.join(missing)}]'." if missing else ""
     return Finding("software", "extras", ", ".join(there) or "none", Level.info, advice)
@@ -137,7 +135,9 @@ def _bitsandbytes(found: Mapping[str, Any]) -> Iterator[Finding]:
             Level.broken, "A 4-bit layer cannot be trained. quant=none trains without it.",
         )  # fmt: skip
         return
-    how = f"{bnb['version']}, {library}; a 4-bit layer has gradients on the {layer['device'].upper()}"
+    how = (
+        f"{bnb['version']}, {library}; a 4-bit layer has gradients on the {layer['device'].upper()}"
+    )
     if bnb["avx512_bf16"] and layer["device"] == "cpu":
         how += "; its AVX512-BF16 kernel stays off in training, because it has no gradient"
     yield Finding("software", "bitsandbytes", how)

@@ -86,9 +86,7 @@ class EloConfig:
         None, "Matches per order; null = all. QLoRA's ratings need about 500 (inferred).",
         unit="matches", at_least=1,
     )  # fmt: skip
-    k: float = setting(
-        32.0, "Largest change of a rating by one match.", unit="Elo points", above=0
-    )
+    k: float = setting(32.0, "Largest change of a rating by one match.", unit="Elo points", above=0)
     start: float = setting(1000.0, "Rating before any match.", unit="Elo points")
     seed: int = setting(42, "Seeds the orders and the bootstrap.", at_least=0)
     ties: Ties = setting(Ties.half, "Count a tie as half a win for each, or drop it.")

@@ -1,9 +1,8 @@
 """Show lists of runs, one run, and the difference of two in a terminal of any width."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text

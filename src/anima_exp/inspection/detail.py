@@ -1,7 +1,7 @@
 """Read everything about one run: its settings, scores, costs, files, and why it stopped.
 
-    detail = run_detail(Path("runs/tiny-sample-61186a1f32"))
-    detail.scores["heldout_loss"]  # Score(before=2.1872, after=0.5234)
+detail = run_detail(Path("runs/tiny-sample-61186a1f32"))
+detail.scores["heldout_loss"]  # Score(before=2.1872, after=0.5234)
 """
 
 from collections.abc import Mapping

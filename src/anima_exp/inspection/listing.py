@@ -228,7 +228,7 @@ def _planned(rows: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> 
     for row in reversed([*rows]):
         done = row.get("epoch")
         if isinstance(epochs, int | float) and isinstance(done, int | float) and done > 0:
-            return round(row["step"] * epochs / done)
+            return int(round(row["step"] * epochs / done))
     return None
 
 
