@@ -228,7 +228,8 @@ def _planned(rows: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> 
     for row in reversed([*rows]):
         done = row.get("epoch")
         if isinstance(epochs, int | float) and isinstance(done, int | float) and done > 0:
-            return int(round(row["step"] * epochs / done))
+            planned: float = row["step"] * epochs / done
+            return round(planned)
     return None
 
 
