@@ -24,13 +24,13 @@ import pytest
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from anima_exp.compose import install, parse
+from anima_exp.cli.compose import install, parse
+from anima_exp.cli.error_messages import explain
 from anima_exp.config import RunConfig
+from anima_exp.display.terminal_view import TerminalView
 from anima_exp.errors import ConfigError
 from anima_exp.events import listening
-from anima_exp.messages import explain
-from anima_exp.paths import shipped
-from anima_exp.terminal_view import TerminalView
+from anima_exp.system.paths import shipped
 
 install()
 pytest.register_assert_rewrite("claims")  # tests/browser/claims.py: a failure shows its values

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from anima_exp.addresses import without_password
-from anima_exp.errors import DataError
-from anima_exp.results import identity, screen
-from anima_exp.results.files import write_json
-from anima_exp.terminal import tell
+from anima_exp.display import console
+from anima_exp.errors import DataError, without_password
+from anima_exp.results import identity
+from anima_exp.system.atomic import write_json
+from anima_exp.system.terminal import tell
 
 WITH = "https://ada:s3cret@data.org/rows.json?a=b@c"
 WITHOUT = "https://data.org/rows.json?a=b@c"
@@ -45,7 +45,7 @@ def test_no_error_file_or_line_holds_it(tmp_path, capsys):
     write_json(tmp_path / "a.json", {WITH: [{"a": WITH}], "b": 1})
     assert json.loads((tmp_path / "a.json").read_text()) == {WITHOUT: [{"a": WITHOUT}], "b": 1}
     tell(WITH)
-    screen.show_plan({"measures": f"answers to {WITH}"})
+    console.show_plan({"measures": f"answers to {WITH}"})
     printed = capsys.readouterr()
     assert "s3cret" not in printed.out + printed.err
     assert WITHOUT in printed.err

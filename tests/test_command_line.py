@@ -3,7 +3,7 @@ import shlex
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from anima_exp.command_line import composable, divided, pasted, readable, said
+from anima_exp.cli.overrides import composable, divided, pasted, readable, said
 from anima_exp.errors import ConfigError
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from anima_exp.config import Precision, Quantization
-from anima_exp.paths import shipped
+from anima_exp.system.paths import shipped
 
 CONF = shipped("conf")
 CHOICES = [

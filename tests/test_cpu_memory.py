@@ -7,14 +7,14 @@ import sys
 import pytest
 
 from anima_exp.config import Recompute
-from anima_exp.cpu_memory import KEPT_KERNELS, KERNEL_BYTES, bound_kernel_caches
-from anima_exp.plan.find_shape import find_shape
-from anima_exp.plan.memory import Needs, Rows
+from anima_exp.planner.find_shape import find_shape
+from anima_exp.planner.memory import Needs, Rows
+from anima_exp.system.hardware import KEPT_KERNELS, KERNEL_BYTES, bound_kernel_caches
 
 # A processor that computes bf16 compiles a kernel for each shape; others keep nothing.
 SHAPES = """
 import psutil, torch
-from anima_exp.cpu_memory import bound_kernel_caches
+from anima_exp.system.hardware import bound_kernel_caches
 
 bound_kernel_caches()
 left, right = (torch.zeros(rows, 256, dtype=torch.bfloat16) for rows in (600, 256))

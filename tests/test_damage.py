@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from anima_exp.card.of_run import of_folder
+from anima_exp.cli.saved_run import with_run
 from anima_exp.errors import RunError
-from anima_exp.experiment import run
-from anima_exp.finished import with_run
+from anima_exp.experiment.run import run
+from anima_exp.model_card.card import of_folder
 from anima_exp.results.journal import Journal
-from anima_exp.results.lines import StepLines
 from anima_exp.results.record import Record
-from anima_exp.training import checkpoint, manifest
+from anima_exp.system.json_lines import StepLines
+from anima_exp.training import checkpoint
 
 OLD = Path(__file__).parent / "training" / "old_checkpoint"  # as written before state.json
 pytestmark = pytest.mark.usefixtures("shown")
@@ -85,48 +85,50 @@ DAMAGES = {"removed": Path.unlink, "cut": cut, "flipped": flip}
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_every_damage_to_any_file_of_a_checkpoint_is_noticed(whole, tmp_path, damage):
     saved = whole / "checkpoints" / "checkpoint-8"
-    names = [path.name for path in saved.iterdir() if path.name != manifest.FILE]
+    names = [path.name for path in saved.iterdir() if path.name != checkpoint.FILE]
     assert {*names} >= NEEDED
-    assert manifest.problem(saved, step=8) is None
+    assert checkpoint.checkpoint_problem(saved, step=8) is None
     for name in names:
         copy = tmp_path / name / "checkpoint-8"
         shutil.copytree(saved, copy)
         DAMAGES[damage](copy / name)
-        problem = manifest.problem(copy, step=8)
+        problem = checkpoint.checkpoint_problem(copy, step=8)
         assert problem is not None and name in problem and "\n" not in problem
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "\0\1", "[" * 100_000, '{"step": 8}'])
 def test_a_damaged_manifest_is_a_damaged_checkpoint(whole, tmp_path, content):
     shutil.copytree(whole / "checkpoints" / "checkpoint-8", tmp_path / "checkpoint-8")
-    (tmp_path / "checkpoint-8" / manifest.FILE).write_text(content)
-    problem = manifest.problem(tmp_path / "checkpoint-8", step=8)
-    assert problem is not None and problem.startswith(f"{manifest.FILE}: ")
+    (tmp_path / "checkpoint-8" / checkpoint.FILE).write_text(content)
+    problem = checkpoint.checkpoint_problem(tmp_path / "checkpoint-8", step=8)
+    assert problem is not None and problem.startswith(f"{checkpoint.FILE}: ")
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_an_old_checkpoint_without_manifest_counts_if_it_looks_complete(tmp_path, damage):
     copy = tmp_path / "checkpoint-4"
     shutil.copytree(OLD / "checkpoint-4", copy)
-    (copy / manifest.FILE).unlink()
-    assert manifest.problem(copy, step=4) is None
+    (copy / checkpoint.FILE).unlink()
+    assert checkpoint.checkpoint_problem(copy, step=4) is None
     needed = {"optimizer.pt", "scheduler.pt", "rng_state.pth", "meter.json", "adapter_config.json"}
     for name in {"optimizer.pt"} if damage == "flipped" else needed:  # others have no checksum
         content = (copy / name).read_bytes()
         DAMAGES[damage](copy / name)
-        problem = manifest.problem(copy, step=4)
+        problem = checkpoint.checkpoint_problem(copy, step=4)
         assert problem is not None and problem.startswith(name)
         (copy / name).write_bytes(content)
     if damage != "flipped":
         DAMAGES[damage](copy / "adapter_model.safetensors")
-        assert "weights" in manifest.problem(copy, step=4).replace("adapter_model", "weights")
+        assert "weights" in checkpoint.checkpoint_problem(copy, step=4).replace(
+            "adapter_model", "weights"
+        )
 
 
 def test_a_checkpoint_of_today_without_manifest_is_not_whole(whole, tmp_path):
     copy = tmp_path / "checkpoint-8"
     shutil.copytree(whole / "checkpoints" / "checkpoint-8", copy)
-    (copy / manifest.FILE).unlink()
-    assert manifest.problem(copy, step=8) == "manifest.json is missing"
+    (copy / checkpoint.FILE).unlink()
+    assert checkpoint.checkpoint_problem(copy, step=8) == "manifest.json is missing"
 
 
 def test_training_resumes_from_the_newest_whole_checkpoint(compose, whole, unfinished, capsys):
@@ -162,7 +164,7 @@ def test_a_checkpoint_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypat
     def refuse(*_, **__):
         raise refusal
 
-    monkeypatch.setattr(manifest, "problem", refuse)
+    monkeypatch.setattr(checkpoint, "checkpoint_problem", refuse)
     with pytest.raises(RunError, match=r"^Cannot read state.json: Permission denied\. Make it"):
         checkpoint.newest_whole(tmp_path, print)
 
@@ -191,7 +193,7 @@ def test_a_damaged_checkpoint_does_not_push_out_a_whole_one(tmp_path):
 )
 def test_a_journal_that_lost_lines_is_reported(compose, unfinished, capsys, damage, what):
     damage(unfinished / "metrics.jsonl")
-    mark = manifest.journal(unfinished / "checkpoints" / "checkpoint-8")
+    mark = checkpoint.journal(unfinished / "checkpoints" / "checkpoint-8")
     Journal(unfinished, tracker=None, steps=8, resumed_at=8, vouched=mark).close()
     told = " ".join(capsys.readouterr().out.split())
     assert f"{what} that the run wrote up to step 8: the run resumes, but its curves" in told
@@ -200,7 +202,7 @@ def test_a_journal_that_lost_lines_is_reported(compose, unfinished, capsys, dama
 
 def test_a_journal_that_is_whole_is_not_reported(unfinished, capsys):
     for step in (8, 4):
-        mark = manifest.journal(unfinished / "checkpoints" / f"checkpoint-{step}")
+        mark = checkpoint.journal(unfinished / "checkpoints" / f"checkpoint-{step}")
         assert mark["metrics.jsonl"]["lines"] == {4: 3, 8: 5}[step]
         Journal(unfinished, tracker=None, steps=8, resumed_at=step, vouched=mark).close()
         Journal(unfinished, tracker=None, steps=8, resumed_at=step).close()

@@ -6,10 +6,11 @@ import sys
 
 import pytest
 
-from anima_exp import hub, machine
 from anima_exp.config import Precision
 from anima_exp.errors import ConfigError, DataError, ModelError
-from anima_exp.run_checks import check_dry, check_files, check_inputs
+from anima_exp.experiment.preflight import check_dry, check_files, check_inputs
+from anima_exp.libraries import hub
+from anima_exp.system import hardware
 
 pytestmark = pytest.mark.usefixtures("shown")
 
@@ -48,7 +49,7 @@ def refused(compose, *overrides):
     ],
 )  # fmt: skip
 def test_what_a_run_would_refuse_is_refused(compose, monkeypatch, overrides, line):
-    monkeypatch.setattr(machine, "gpus", lambda: [])
+    monkeypatch.setattr(hardware, "gpus", lambda: [])
     assert refused(compose, *overrides).startswith(line)
 
 
@@ -63,13 +64,13 @@ def test_rows_of_a_file_are_read_as_the_run_would(compose, rows):
 
 
 def test_a_gpu_without_bf16_is_refused(compose, monkeypatch):
-    turing = machine.Gpu("GPU-1", "Tesla T4", 15.0, 7.5)
-    monkeypatch.setattr(machine, "gpus", lambda: [turing])
+    turing = hardware.Gpu("GPU-1", "Tesla T4", 15.0, 7.5)
+    monkeypatch.setattr(hardware, "gpus", lambda: [turing])
     line = refused(compose, "trainer.precision=bf16")
     assert line.startswith("trainer.precision=bf16, but Tesla T4 cannot compute in it.")
-    machine.check_precision(Precision.fp16)
-    monkeypatch.setattr(machine, "gpus", lambda: None)  # a GPU that nothing lists
-    machine.check_precision(Precision.bf16)
+    hardware.check_precision(Precision.fp16)
+    monkeypatch.setattr(hardware, "gpus", lambda: None)  # a GPU that nothing lists
+    hardware.check_precision(Precision.bf16)
 
 
 @pytest.mark.parametrize(
@@ -77,19 +78,19 @@ def test_a_gpu_without_bf16_is_refused(compose, monkeypatch):
     [(None, "AB"), ("1", "B"), ("", ""), ("-1", ""), ("1,0", "BA"), ("GPU-b", "B"), ("0,7", "A")],
 )
 def test_gpus_are_those_that_cuda_would_show(monkeypatch, visible, names):
-    both = tuple(machine.Gpu(f"GPU-{n.lower()}", n, 80.0, 9.0) for n in "AB")
-    monkeypatch.setattr(machine, "_listed", lambda: both)
-    monkeypatch.setattr(machine, "_torch_for_cpu", lambda: False)
+    both = tuple(hardware.Gpu(f"GPU-{n.lower()}", n, 80.0, 9.0) for n in "AB")
+    monkeypatch.setattr(hardware, "_listed", lambda: both)
+    monkeypatch.setattr(hardware, "_torch_for_cpu", lambda: False)
     if visible is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert "".join(gpu.name for gpu in machine.gpus()) == names
+    assert "".join(gpu.name for gpu in hardware.gpus()) == names
 
 
 def test_without_a_network_a_dry_run_says_what_it_could_not_check(compose, monkeypatch, capsys):
     config = compose("model=smollm2_135m")
-    monkeypatch.setattr("anima_exp.model.place.hub.file", _unreachable)
+    monkeypatch.setattr("anima_exp.model.base_config.hub.file", _unreachable)
     check_dry([config, config])
     assert capsys.readouterr().err == (
         "anima_exp: ids on the hub were not checked: HF_HUB_OFFLINE is set.\n"

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from anima_exp.terminal import take_any_letter
+from anima_exp.system.terminal import take_any_letter
 
 
 def run(code_or_module, *arguments, encoding="ascii"):
@@ -41,7 +41,7 @@ def test_every_command_of_settings_prints_in_any_encoding():
 def test_the_log_of_a_job_is_utf_8(tmp_path):
     code = f"""
 from pathlib import Path
-from anima_exp.sweep.worker import _write_to
+from anima_exp.sweeping.job_process import _write_to
 _write_to(Path({str(tmp_path / "log")!r}))
 print("数据", flush=True)
 """
@@ -51,7 +51,7 @@ print("数据", flush=True)
 
 def test_a_process_of_several_prints_in_any_encoding():
     code = """
-import anima_exp.experiment, os
+import anima_exp.experiment.run, os
 from anima_exp import launched
 os.environ["RANK"] = "0"
 anima_exp.experiment.run = lambda *a, **k: print("数据")

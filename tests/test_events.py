@@ -8,9 +8,9 @@ from multiprocessing import Pipe
 import pytest
 
 from anima_exp import events
+from anima_exp.display.terminal_view import TerminalView
 from anima_exp.events import Said, Warned, Working, emit, emitter, following, listening, working
-from anima_exp.launched import ToParent
-from anima_exp.terminal_view import TerminalView
+from anima_exp.experiment.process_entry import ToParent
 
 
 def test_without_a_listener_events_are_dropped(capfd):

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from anima_exp import file_hashes
 from anima_exp.results.provenance import folder_fingerprint
+from anima_exp.system import hashing
 
 pytestmark = pytest.mark.usefixtures("shown")
 
@@ -18,23 +18,23 @@ pytestmark = pytest.mark.usefixtures("shown")
 @pytest.fixture(autouse=True)
 def small_is_large(monkeypatch):
     """Files above 1,000 bytes count as large, and every file as unchanged for some time."""
-    monkeypatch.setattr(file_hashes, "LARGE", 1000)
-    monkeypatch.setattr(file_hashes, "_SETTLED_NS", -1)
+    monkeypatch.setattr(hashing, "LARGE", 1000)
+    monkeypatch.setattr(hashing, "_SETTLED_NS", -1)
     forget(monkeypatch)
 
 
 def forget(monkeypatch):
     """Begin as a new process."""
-    monkeypatch.setattr(file_hashes, "_known", {})
+    monkeypatch.setattr(hashing, "_known", {})
 
 
 @pytest.fixture
 def reads(monkeypatch):
     """The files that are read, in order."""
     found = []
-    read = file_hashes._read
+    read = hashing._read
     monkeypatch.setattr(
-        file_hashes, "_read", lambda place, *rest: (found.append(place), read(place, *rest))[1]
+        hashing, "_read", lambda place, *rest: (found.append(place), read(place, *rest))[1]
     )
     return found
 
@@ -55,14 +55,14 @@ def test_a_change_in_the_middle_of_a_large_file_is_another_model(tmp_path):
 def test_a_change_that_keeps_size_and_time_of_the_file_is_seen(tmp_path):
     path = large(tmp_path)
     before = path.stat()
-    one = file_hashes.sha256(path, cache=tmp_path / "cache")
+    one = hashing.sha256(path, cache=tmp_path / "cache")
     time.sleep(0.02)  # longer than one tick of the file system's clock
     with path.open("r+b") as file:
         file.seek(5000)
         file.write(b"b")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert path.stat().st_mtime_ns == before.st_mtime_ns
-    assert file_hashes.sha256(path, cache=tmp_path / "cache") != one
+    assert hashing.sha256(path, cache=tmp_path / "cache") != one
 
 
 def test_the_fingerprint_of_small_files_is_what_it_always_was(tmp_path):
@@ -79,22 +79,22 @@ def test_a_large_file_is_read_once_by_all_processes(tmp_path, monkeypatch, reads
     expected = hashlib.sha256(path.read_bytes()).hexdigest()
     for _ in range(2):
         forget(monkeypatch)
-        assert file_hashes.sha256(path, cache=tmp_path / "cache") == expected
+        assert hashing.sha256(path, cache=tmp_path / "cache") == expected
     assert reads == [str(path)]
 
 
 def test_a_file_that_has_just_changed_is_not_remembered(tmp_path, monkeypatch, reads):
-    monkeypatch.setattr(file_hashes, "_SETTLED_NS", 10**9)
+    monkeypatch.setattr(hashing, "_SETTLED_NS", 10**9)
     path = large(tmp_path)
     for _ in range(2):
-        file_hashes.sha256(path, cache=tmp_path / "cache")
+        hashing.sha256(path, cache=tmp_path / "cache")
     assert len(reads) == 2
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"sha256": 5}', "flipped", "nested"])
 def test_a_damaged_entry_is_no_hash(tmp_path, monkeypatch, damage):
     path = large(tmp_path)
-    expected = file_hashes.sha256(path, cache=tmp_path / "cache")
+    expected = hashing.sha256(path, cache=tmp_path / "cache")
     (entry,) = (tmp_path / "cache" / "hashes").glob("*.json")
     text = entry.read_text()
     if damage == "flipped":
@@ -102,22 +102,20 @@ def test_a_damaged_entry_is_no_hash(tmp_path, monkeypatch, damage):
         damage = text.replace(expected, other + expected[1:])
     entry.write_text("[" * 100_000 if damage == "nested" else damage)
     forget(monkeypatch)
-    assert file_hashes.sha256(path, cache=tmp_path / "cache") == expected
+    assert hashing.sha256(path, cache=tmp_path / "cache") == expected
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     path = large(tmp_path)
     (tmp_path / "cache").write_text("a file where the folder should be")
     expected = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert file_hashes.sha256(path, cache=tmp_path / "cache") == expected
+    assert hashing.sha256(path, cache=tmp_path / "cache") == expected
 
 
 def test_threads_that_hash_one_file_at_once_read_it_once(tmp_path, reads):
     path = large(tmp_path)
     with ThreadPoolExecutor(8) as pool:
-        found = set(
-            pool.map(lambda _: file_hashes.sha256(path, cache=tmp_path / "cache"), range(16))
-        )
+        found = set(pool.map(lambda _: hashing.sha256(path, cache=tmp_path / "cache"), range(16)))
     assert found == {hashlib.sha256(path.read_bytes()).hexdigest()}
     assert len(reads) == 1
     (entry,) = (tmp_path / "cache" / "hashes").glob("*.json")
@@ -126,10 +124,10 @@ def test_threads_that_hash_one_file_at_once_read_it_once(tmp_path, reads):
 
 
 def test_hashing_many_bytes_is_announced_once(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(file_hashes, "_LONG", 2000)
+    monkeypatch.setattr(hashing, "_LONG", 2000)
     path = large(tmp_path)
     for _ in range(2):
-        file_hashes.sha256(path, cache=tmp_path / "cache")
+        hashing.sha256(path, cache=tmp_path / "cache")
     assert capsys.readouterr().err == (
         f"hashing the 0.0 GB of {tmp_path} (once: {tmp_path}/cache/hashes remembers the hashes)\n"
     )
@@ -143,7 +141,7 @@ def test_hashing_many_bytes_is_announced_once(tmp_path, monkeypatch, capsys):
 def test_two_models_that_differ_in_one_byte_anywhere_have_two_names(
     tmp_path, monkeypatch, name, size
 ):
-    monkeypatch.setattr(file_hashes, "_SETTLED_NS", 10**15)  # written within one clock tick
+    monkeypatch.setattr(hashing, "_SETTLED_NS", 10**15)  # written within one clock tick
     seen = set()
     for place in (None, 0, size // 2, size - 1):
         content = bytearray(size)
@@ -157,12 +155,12 @@ def test_two_models_that_differ_in_one_byte_anywhere_have_two_names(
 @pytest.mark.parametrize("field", ["size", "mtime_ns", "inode"])
 def test_a_remembered_hash_counts_only_for_the_same_state(tmp_path, monkeypatch, reads, field):
     path = large(tmp_path)
-    one = file_hashes.sha256(path, cache=tmp_path / "cache")
+    one = hashing.sha256(path, cache=tmp_path / "cache")
     [entry] = (tmp_path / "cache" / "hashes").glob("*.json")
-    state = file_hashes.State.of(path.stat())
+    state = hashing.State.of(path.stat())
     other = replace(state, **{field: getattr(state, field) + 1})
-    content = file_hashes._content(str(path), other, "0" * 64)  # of another file in its place
+    content = hashing._content(str(path), other, "0" * 64)  # of another file in its place
     entry.write_text(json.dumps(content))
     forget(monkeypatch)
-    assert file_hashes.sha256(path, cache=tmp_path / "cache") == one
+    assert hashing.sha256(path, cache=tmp_path / "cache") == one
     assert len(reads) == 2

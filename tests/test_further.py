@@ -6,10 +6,10 @@ import shutil
 import pytest
 from safetensors.torch import load_file, save_file
 
-from anima_exp import further
+from anima_exp.cli import adapter_settings
+from anima_exp.cli.saved_run import with_run
 from anima_exp.errors import ConfigError, ModelError
-from anima_exp.experiment import run
-from anima_exp.finished import with_run
+from anima_exp.experiment.run import run
 from anima_exp.results import identity
 from anima_exp.results.record import Record
 
@@ -31,7 +31,7 @@ def first(compose, tmp_path_factory):
 def continued(compose, first):
     def _continued(*overrides, adapter=None):
         place = f"model.adapter={adapter or first / 'adapter'}"
-        return compose(*further.with_adapter([*FEW, place, *overrides]))
+        return compose(*adapter_settings.with_adapter([*FEW, place, *overrides]))
 
     return _continued
 
@@ -80,7 +80,7 @@ def test_what_contradicts_the_adapter_in_a_file_is_refused_before_training(compo
     ):
         config = compose(place, *given)
         with pytest.raises(ConfigError, match=f"^{said}"):
-            further.check(config.model, config.lora)
+            adapter_settings.check(config.model, config.lora)
     with pytest.raises(ConfigError, match=r"^lora=none trains every weight, but model.adapter="):
         compose(place, "lora=none", "quant=none")
 
@@ -121,12 +121,12 @@ def changed(first, folder, **settings):
 def test_another_kind_of_adapter_is_refused_in_one_line(first, tmp_path, settings, message):
     place = changed(first, tmp_path / "other", **settings)
     with pytest.raises(ModelError, match=message):
-        further.read(place)
+        adapter_settings.read(place)
 
 
 def test_layers_given_by_a_pattern_are_read_from_the_weights(first, tmp_path):
     place = changed(first, tmp_path / "pattern", target_modules=r".*_proj")
-    assert further.read(place).layers == ["k_proj", "o_proj", "q_proj", "v_proj"]
+    assert adapter_settings.read(place).layers == ["k_proj", "o_proj", "q_proj", "v_proj"]
 
 
 def test_a_fresh_adapter_may_name_its_layers(compose, tmp_path):

@@ -7,10 +7,10 @@ from importlib import metadata
 
 import pytest
 
-from anima_exp import gpu_memory, machine
-from anima_exp.gpu_memory import expandable, use_expandable_segments, works_here
+from anima_exp.system import hardware
+from anima_exp.system.hardware import expandable, use_expandable_segments, works_here
 
-NEW, OLD = gpu_memory.VARIABLES
+NEW, OLD = hardware.VARIABLES
 GROWS = "expandable_segments:True"
 
 
@@ -24,25 +24,25 @@ def on_a_gpu(monkeypatch, tmp_path):
 
     kernel = tmp_path / "osrelease"
     kernel.write_text("6.8.0-45-generic\n")
-    monkeypatch.setattr(gpu_memory, "version", version)
-    monkeypatch.setattr(gpu_memory, "_KERNEL", kernel)
-    monkeypatch.setattr(gpu_memory, "_in_force", False)
-    monkeypatch.setattr(gpu_memory, "_cuda_started", lambda: False)
+    monkeypatch.setattr(hardware, "version", version)
+    monkeypatch.setattr(hardware, "_KERNEL", kernel)
+    monkeypatch.setattr(hardware, "_in_force", False)
+    monkeypatch.setattr(hardware, "_cuda_started", lambda: False)
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(machine, "gpus", lambda: [gpu("NVIDIA H100 80GB HBM3")])
-    for name in gpu_memory.VARIABLES:
+    monkeypatch.setattr(hardware, "gpus", lambda: [gpu("NVIDIA H100 80GB HBM3")])
+    for name in hardware.VARIABLES:
         monkeypatch.delenv(name, raising=False)
     yield
-    for name in gpu_memory.VARIABLES:
+    for name in hardware.VARIABLES:
         os.environ.pop(name, None)
 
 
 def gpu(name):
-    return machine.Gpu("GPU-1", name, 79.1, 9.0)
+    return hardware.Gpu("GPU-1", name, 79.1, 9.0)
 
 
 def given():
-    return {name: os.environ[name] for name in gpu_memory.VARIABLES if name in os.environ}
+    return {name: os.environ[name] for name in hardware.VARIABLES if name in os.environ}
 
 
 def test_pieces_of_memory_grow_on_linux_with_cuda():
@@ -52,7 +52,7 @@ def test_pieces_of_memory_grow_on_linux_with_cuda():
     assert expandable()
 
 
-@pytest.mark.parametrize("name", gpu_memory.VARIABLES)
+@pytest.mark.parametrize("name", hardware.VARIABLES)
 @pytest.mark.parametrize(
     ("value", "grows"),
     [
@@ -70,19 +70,19 @@ def test_what_the_user_has_set_stays_and_is_known(monkeypatch, name, value, grow
 
 
 def test_torch_2_9_reads_the_old_name_and_is_quiet_with_both(monkeypatch):
-    monkeypatch.setattr(gpu_memory, "version", lambda _: "2.9.1+cu128")
+    monkeypatch.setattr(hardware, "version", lambda _: "2.9.1+cu128")
     use_expandable_segments()
     assert given() == {NEW: GROWS, OLD: GROWS}
 
 
 @pytest.mark.parametrize("release", ["5.15.153.1-microsoft-standard-WSL2", "5.15.148-tegra"])
 def test_it_is_left_alone_under_windows_and_on_small_computers(monkeypatch, release):
-    gpu_memory._KERNEL.write_text(f"{release}\n")
+    hardware._KERNEL.write_text(f"{release}\n")
     use_expandable_segments()
     assert given() == {}
     assert not works_here()
     monkeypatch.setattr(sys, "platform", "win32")
-    gpu_memory._KERNEL.write_text("6.8.0-45-generic\n")
+    hardware._KERNEL.write_text("6.8.0-45-generic\n")
     assert not works_here()
 
 
@@ -94,19 +94,19 @@ def test_it_is_left_alone_under_windows_and_on_small_computers(monkeypatch, rele
     ],
 )  # fmt: skip
 def test_it_is_left_alone_on_a_gpu_that_a_hypervisor_divides(monkeypatch, name, works):
-    monkeypatch.setattr(machine, "gpus", lambda: [gpu(name)])
+    monkeypatch.setattr(hardware, "gpus", lambda: [gpu(name)])
     assert works_here() is works
 
 
 @pytest.mark.parametrize("build", ["2.13.0+cpu", "2.11.0+rocm6.4"])
 def test_it_is_left_alone_where_torch_is_not_for_cuda(monkeypatch, build):
-    monkeypatch.setattr(gpu_memory, "version", lambda _: build)
+    monkeypatch.setattr(hardware, "version", lambda _: build)
     use_expandable_segments()
     assert given() == {}
 
 
 def test_nothing_is_set_once_cuda_has_started(monkeypatch):
-    monkeypatch.setattr(gpu_memory, "_cuda_started", lambda: True)
+    monkeypatch.setattr(hardware, "_cuda_started", lambda: True)
     use_expandable_segments()
     assert given() == {}
     assert not expandable()
@@ -122,13 +122,13 @@ def test_a_run_sets_it_before_torch_is_imported_and_gives_the_environment_back()
     code = (
         "import os, sys\n"
         "from anima_exp import gpu_memory\n"
-        "from anima_exp.process_state import borrowed\n"
+        "from anima_exp.distributed.process_state import borrowed\n"
         "gpu_memory.works_here = lambda: True\n"
         "with borrowed():\n"
         "    print('torch' in sys.modules, os.environ.get('PYTORCH_ALLOC_CONF'))\n"
         "print(os.environ.get('PYTORCH_ALLOC_CONF'))\n"
     )
-    environment = {k: v for k, v in os.environ.items() if k not in gpu_memory.VARIABLES}
+    environment = {k: v for k, v in os.environ.items() if k not in hardware.VARIABLES}
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
     )

@@ -7,7 +7,7 @@ import pytest
 from anima_exp.config import UseConfig
 from anima_exp.data import source
 from anima_exp.errors import DataError
-from anima_exp.heldout_check import check_heldout
+from anima_exp.evals.heldout_check import check_heldout
 from anima_exp.results import identity
 from anima_exp.results.record import Record
 

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from anima_exp import compose
+from anima_exp.cli import compose
 from anima_exp.config import EvaluateConfig, GenerateConfig, MergeConfig, RunConfig
-from anima_exp.judge.config import JudgeConfig
-from anima_exp.paths import shipped
-from anima_exp.publish.config import PublishConfig
+from anima_exp.config.commands import JudgeConfig, PublishConfig
+from anima_exp.system.paths import shipped
 
 COMMANDS = {
     "train": RunConfig,
@@ -64,7 +63,7 @@ def test_every_command_is_composed_of_the_file_that_has_its_help():
 
 
 def test_a_plan_starts_no_sweeper_but_its_own():
-    with_sweeper = import_module("anima_exp.plan.__main__").with_sweeper
+    with_sweeper = import_module("anima_exp.plan").with_sweeper
     assert with_sweeper(["-m", "seed=1,2"]) == ["-m", "seed=1,2", "hydra/sweeper=plan"]
     with pytest.raises(Exception, match=r"^hydra/sweeper=optuna: plan shows a grid"):
         with_sweeper(["-m", "hydra/sweeper=optuna"])

@@ -11,22 +11,23 @@ import anima_exp
 PACKAGE = Path(anima_exp.__file__).parent
 # The commands, and the modules that are only their screens. All other modules are for Python too.
 COMMANDS = (
-    "compose", "train", "launched", "evaluate", "generate", "self_check", "program", "help_text",
-    "terminal", "terminal_view", "signals", "results/screen", "tables/terminal",
-    "*/__main__", "*/screen", "sweep/*", "judge/*", "elo/*", "compare/*", "publish/*",
-    "plan/report", "plan/grid", "data/report", "answers/chat", "tiny/pretrain",
+    "train", "plan", "inspect_data", "evaluate", "generate", "judge", "elo", "compare", "merge",
+    "publish", "self_check", "cli/compose", "cli/program", "cli/help", "experiment/process_entry",
+    "system/terminal", "system/signals", "display/*", "*/console", "sweeping/*", "judging/*",
+    "tournament/*", "comparison/*", "publishing/*", "planner/report", "planner/grid",
+    "data/report", "inference/chat", "tiny/pretrain/*", "data/__main__",
 )  # fmt: skip
-# These change the process and give it back: process_state.py restores what the last two change.
+# These change the process and give it back: distributed/process_state.py restores what the last
+# two change.
 RESTORED = {
-    "process_state": "environment",
-    "parallel/join": "environment",
-    "parallel/place": "environment",
-    "cpu_memory": "environment",
-    "gpu_memory": "environment",
-    "quiet": "warnings",
+    "distributed/process_state": "environment",
+    "distributed/process_group": "environment",
+    "distributed/environment": "environment",
+    "system/hardware": "environment",
+    "libraries/quiet": "warnings",
 }
-PRINTING = {"tell", "tell_lines", "note", "write", "console"}  # of terminal.py
-FORMATS = {"number", "duration", "file_size"}  # of results/screen.py: they print nothing
+PRINTING = {"tell", "tell_lines", "note", "write", "console"}  # of system/terminal.py
+FORMATS = {"number", "duration", "file_size"}  # of display/console.py: they print nothing
 CHANGES = {"update", "setdefault", "pop", "clear", "popitem"}
 
 
@@ -59,9 +60,9 @@ def forbidden(source):
 def prints(node):
     names = {one.name for one in node.names}
     return (
-        (node.module == "anima_exp.terminal" and names & PRINTING)
-        or (node.module == "anima_exp.results.screen" and names - FORMATS)
-        or (node.module == "anima_exp.results" and "screen" in names)
+        (node.module == "anima_exp.system.terminal" and names & PRINTING)
+        or (node.module == "anima_exp.display.console" and names - FORMATS)
+        or (node.module == "anima_exp.display" and "console" in names)
         or (node.module == "rich.console" and "Console" in names)
     )
 
@@ -81,9 +82,9 @@ def test_only_commands_print_and_change_the_process():
     ("source", "why"),
     [
         ("print('x')", "printing"),
-        ("from anima_exp.terminal import note, visible", "printing"),
-        ("from anima_exp.results.screen import say", "printing"),
-        ("from anima_exp.results import identity, screen", "printing"),
+        ("from anima_exp.system.terminal import note, visible", "printing"),
+        ("from anima_exp.display.console import say", "printing"),
+        ("from anima_exp.display import console, units", "printing"),
         ("import signal\nsignal.signal(2, f)", "signals"),
         ("os.environ['A'] = 'b'", "environment"),
         ("os.environ.setdefault('A', 'b')", "environment"),
@@ -99,8 +100,8 @@ def test_the_check_would_notice(source, why):
 @pytest.mark.parametrize(
     "source",
     [
-        "from anima_exp.terminal import visible",
-        "from anima_exp.results.screen import duration, number",
+        "from anima_exp.system.terminal import visible",
+        "from anima_exp.display.console import duration, number",
         "os.environ['A']\nos.environ.get('A')",
         "with warnings.catch_warnings():\n    warnings.simplefilter('ignore')",
     ],

@@ -7,11 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from anima_exp import hub
 from anima_exp.config import DataConfig, ModelConfig
 from anima_exp.data import source
 from anima_exp.errors import DataError, ModelError
-from anima_exp.plan.find_shape import find_shape
+from anima_exp.libraries import hub
+from anima_exp.planner.find_shape import find_shape
 from anima_exp.results import provenance
 
 

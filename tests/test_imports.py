@@ -10,8 +10,9 @@ import anima_exp
 
 # These compute, or load what computes. A module that is not listed imports no torch.
 TORCH = (
-    "answers.chat", "answers.one", "answers.speaker", "answers.write", "data.micro_batch",
-    "evals", "evaluation", "load", "load_model", "merge", "model", "overview", "tiny", "training",
+    "inference.chat", "inference.speakers", "inference.answers", "data.micro_batch", "evals",
+    "experiment.setup", "experiment.model_setup", "experiment.overview", "merging", "model",
+    "tiny", "training",
 )  # fmt: skip
 
 LOOK = """

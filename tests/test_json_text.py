@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from anima_exp import json_text
+from anima_exp.system import json_files
 
 
 @pytest.mark.parametrize(
@@ -18,17 +18,17 @@ from anima_exp import json_text
 )
 def test_whatever_is_wrong_with_json_is_a_value_error_of_one_line(tmp_path, text, reason):
     with pytest.raises(ValueError) as error:
-        json_text.parse(text)
+        json_files.parse(text)
     assert str(error.value) == reason
     (tmp_path / "file").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ValueError):
-        json_text.read(tmp_path / "file")
+        json_files.read_file(tmp_path / "file")
 
 
 def test_what_json_can_hold_is_read(tmp_path):
     value = {"a": [1, 2.5, None, True, "ä\u2028"]}
     (tmp_path / "file").write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
-    assert json_text.read_table(tmp_path / "file") == value
+    assert json_files.read_table(tmp_path / "file") == value
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,4 @@ def test_what_json_can_hold_is_read(tmp_path):
 def test_a_table_is_an_object(tmp_path, text, kind):
     (tmp_path / "file").write_text(text)
     with pytest.raises(ValueError, match=f"it holds {kind}"):
-        json_text.read_table(tmp_path / "file")
+        json_files.read_table(tmp_path / "file")

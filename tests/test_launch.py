@@ -6,12 +6,20 @@ from multiprocessing import Pipe
 
 import pytest
 
-from anima_exp import launch
-from anima_exp.child_process import Exit
 from anima_exp.errors import AnimaError, InUse, LostContact, Paused, RunEnded, Stopped
-from anima_exp.launch import IN_USE, LOST, PAUSED, _end, _outcome, _Started, _wait
-from anima_exp.stop_request import StopRequest
-from anima_exp.sweep.job import Outcome
+from anima_exp.experiment import process_launcher
+from anima_exp.experiment.process_launcher import (
+    IN_USE,
+    LOST,
+    PAUSED,
+    _end,
+    _outcome,
+    _Started,
+    _wait,
+)
+from anima_exp.sweeping.cell import Outcome
+from anima_exp.system.child_process import Exit
+from anima_exp.system.signals import StopRequest
 
 KILLED, STOPPED = -signal.SIGKILL, 128 + signal.SIGTERM
 
@@ -71,7 +79,7 @@ def test_a_stop_keeps_the_status_of_its_signal(ended):
 
 
 def test_who_waits_for_one_that_is_gone_is_not_waited_for_long(monkeypatch):
-    monkeypatch.setattr(launch, "_GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(process_launcher, "_GRACE_SECONDS", 0.2)
     commands = ("exec sleep 600", f"exit {STOPPED}")
     started = [
         _Started(subprocess.Popen(["sh", "-c", command]), Pipe(duplex=False)[0])

@@ -6,52 +6,24 @@ from pathlib import Path
 import anima_exp
 
 LAYERS = [
-    {"addresses"},
     {"errors", "events"},
-    {"config", "stop_request"},
-    {
-        "child_process",
-        "cores",
-        "cpu_memory",
-        "json_text",
-        "limits",
-        "log_level",
-        "parallel",
-        "paths",
-        "same",
-        "signals",
-        "terminal",
-        "wilson",
-    },
-    {"libraries", "program_settings"},
-    {"schema_version", "yaml_files"},
-    {"file_hashes", "hub", "lookup", "other_names", "quiet", "sweep_files"},
-    {"checks", "machine", "messages", "scale"},
-    {"command_line", "gpu_memory", "help_text", "own_evals"},
-    {"process_state", "tiny"},
-    {"tables"},
-    {"data", "results"},
-    {"terminal_view"},
-    {"program"},
+    {"config", "system"},
+    {"libraries", "metrics"},
+    {"display", "distributed", "results", "tiny"},
+    {"data"},
     {"model"},
-    {"plan"},
-    {"training"},
-    {"evals", "finished", "further"},
-    {"answers"},
-    {"page"},
-    {"elo"},
-    {"compare"},
-    {"launch", "load_model", "overview", "run_checks", "heldout_check", "card", "ending"},
-    {"load"},
-    {"experiment", "evaluation"},
-    {"compose"},
-    {"judge", "merge", "publish"},
-    {"sweep"},
-    {"train", "launched", "evaluate", "generate", "self_check"},
+    {"inference", "planner", "training"},
+    {"cli", "evals", "tournament"},
+    {"comparison", "judging", "model_card"},
+    {"experiment", "merging", "publishing"},
+    {"sweeping"},
+    # The commands.
+    {"train", "plan", "inspect_data", "evaluate", "generate", "judge", "elo", "compare"},
+    {"merge", "publish", "self_check"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # `python -m anima_exp.data` is an entry point that happens to live inside a stage.
-ENTRY_POINTS = {"data/__main__.py", "plan/__main__.py"}
+ENTRY_POINTS = {"inspect_data.py", "plan.py"}
 PACKAGE = Path(anima_exp.__file__).parent
 
 
@@ -82,7 +54,7 @@ def test_imports_point_down():
 
 
 def test_the_check_would_notice(tmp_path):
-    (tmp_path / "module.py").write_text("from anima_exp.experiment import run\n")
+    (tmp_path / "module.py").write_text("from anima_exp.experiment.run import run\n")
     assert upward(tmp_path / "module.py", "data") == ["experiment"]
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from anima_exp import events, process_state
+from anima_exp import events
+from anima_exp.distributed import process_state
 from anima_exp.errors import Paused, RunError, Stopped
-from anima_exp.experiment import run
+from anima_exp.experiment.run import run
 from anima_exp.results.record import Record
-from anima_exp.stop_request import StopRequest
+from anima_exp.system.signals import StopRequest
 
 TINY = (
     "data.rows=24", "data.heldout_rows=4", "trainer.batch_size=4", "trainer.steps=3",

@@ -26,10 +26,9 @@ from anima_exp.config import (
     TrainerConfig,
     TypicalRows,
 )
+from anima_exp.config.catalogue import check_limits, check_rows_seen
+from anima_exp.config.commands import JudgeConfig, PublishConfig
 from anima_exp.errors import ConfigError
-from anima_exp.judge.config import JudgeConfig
-from anima_exp.limits import check_limits, check_rows_seen
-from anima_exp.publish.config import PublishConfig
 
 SCHEMAS = [
     AnswersConfig, DataConfig, EvaluateConfig, ExactMatchConfig, GenerateConfig, HeldoutConfig,

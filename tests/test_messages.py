@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from anima_exp.cli.error_messages import unknown_setting
 from anima_exp.errors import ConfigError
-from anima_exp.messages import unknown_setting
 
 MISTAKES = {
     "model=lama7b": "model=lama7b: no such choice. Did you mean 'llama7b'? --help lists all.",

@@ -15,14 +15,14 @@ from pathlib import Path
 import hydra
 import pytest
 
-from anima_exp.compare.comparison import build
-from anima_exp.compare.formats import json_text
-from anima_exp.compare.runs import load
-from anima_exp.compose import install, parse
+from anima_exp.cli.compose import install, parse
+from anima_exp.cli.saved_run import with_run
+from anima_exp.comparison.build import build
+from anima_exp.comparison.export import json_text
+from anima_exp.comparison.runs import load
 from anima_exp.config import EvaluateConfig
-from anima_exp.finished import with_run
-from anima_exp.paths import shipped
-from anima_exp.results import known_lengths
+from anima_exp.planner import lengths
+from anima_exp.system.paths import shipped
 
 OLD = Path(__file__).parent / "old_versions" / "0.1"
 RUN = "runs/tiny-sample-5dcc90e916"
@@ -93,12 +93,12 @@ def test_a_comparison_of_the_old_cells_has_the_old_means(old):
 
 def test_a_plan_knows_the_lengths_that_an_old_run_left(old, compose):
     config = compose("data.rows=64", "data.heldout_rows=16", "trainer.steps=4", "lora.rank=8")
-    known = known_lengths.recall(config, cache=old / "cache")
-    assert known == known_lengths.Lengths(64, 21.640625, 3.4375)
+    known = lengths.load_stats(config, cache=old / "cache")
+    assert known == lengths.LengthStats(64, 21.640625, 3.4375)
 
 
 def test_the_old_adapter_is_measured_as_then_on_the_old_token_ids(old):
-    from anima_exp.evaluation import run
+    from anima_exp.evals.report import run
     from anima_exp.model.tokenizer import load_tokenizer
 
     asked = with_run([f"run={RUN}", "evals=[heldout]", "cache=cache"])

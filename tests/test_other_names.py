@@ -5,14 +5,20 @@ from dataclasses import is_dataclass
 
 import pytest
 
-from anima_exp import other_names, program_settings
-from anima_exp.config import EvaluateConfig, GenerateConfig, MergeConfig, RunConfig
-from anima_exp.judge.config import JudgeConfig
-from anima_exp.messages import choices, unknown_setting
-from anima_exp.program_settings import settings
+from anima_exp.cli import foreign_names
+from anima_exp.cli.error_messages import choices, unknown_setting
+from anima_exp.config import (
+    EvaluateConfig,
+    GenerateConfig,
+    MergeConfig,
+    RunConfig,
+    program_settings,
+)
+from anima_exp.config.commands import JudgeConfig
+from anima_exp.config.program_settings import settings
 
 SCHEMAS = (RunConfig, EvaluateConfig, GenerateConfig, MergeConfig)
-TABLES = (other_names._TRAINING_NAMES, other_names._ANSWERS_NAMES, other_names._OUT_NAMES)
+TABLES = (foreign_names._TRAINING_NAMES, foreign_names._ANSWERS_NAMES, foreign_names._OUT_NAMES)
 ANSWERS = sorted({answer for table in TABLES for answer in table.values()})
 
 
@@ -39,16 +45,16 @@ def test_every_setting_that_an_answer_names_exists(answer):
 
 
 def test_choices_that_an_answer_lists_exist():
-    listed = other_names._TRAINING_NAMES["lora_target"].partition("lora=")[2].rstrip(".")
+    listed = foreign_names._TRAINING_NAMES["lora_target"].partition("lora=")[2].rstrip(".")
     assert set(re.split(r", | or ", listed)) == set(choices("lora")) - {"none"}
-    optimizers = other_names._TRAINING_NAMES["optim"].partition("optimizer=")[2].rstrip(".")
+    optimizers = foreign_names._TRAINING_NAMES["optim"].partition("optimizer=")[2].rstrip(".")
     assert set(re.split(r", | or ", optimizers)) == set(choices("optimizer"))
 
 
 def test_no_answer_is_given_to_a_name_of_ours():
     """At the top, where a name of ours would never be unknown."""
     top = {key for key in settings(RunConfig) if "." not in key} - {"seed"}
-    assert top & set(other_names._TRAINING_NAMES) == set()
+    assert top & set(foreign_names._TRAINING_NAMES) == set()
 
 
 @pytest.mark.parametrize("prefix", ["", "trainer.", "training.", "optimizer.", "model."])
@@ -72,7 +78,7 @@ group_by_length"""
 def test_common_names_of_other_programs_have_an_answer(name, prefix):
     line = unknown_setting(prefix + name)
     assert "Known:" not in line
-    answered = other_names.answer(name, settings()) or f"optimizer.{name} trainer.{name}"
+    answered = foreign_names.answer(name, settings()) or f"optimizer.{name} trainer.{name}"
     assert any(word.strip(".'?") in settings() for word in re.split(r"[ =,]", line)) or (
         "There is none" in answered
     )

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from anima_exp.data import files
+from anima_exp.data import readers
 from anima_exp.errors import RunError
-from anima_exp.finished import record
+from anima_exp.inference.saved_model import record
 from anima_exp.model import adapter_files
-from anima_exp.paths import is_file, is_folder
+from anima_exp.system.paths import is_file, is_folder
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_a_folder_that_cannot_be_searched_is_not_one_without_files(closed):
     with pytest.raises(RunError, match=r"Cannot read .*record.json: Permission denied\. Make it"):
         record(closed)
     with pytest.raises(PermissionError):
-        files.find(str(closed / "a.json"), key="data.path")
+        readers.find(str(closed / "a.json"), key="data.path")
     with pytest.raises(PermissionError):
         adapter_files.settings(str(closed))
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from anima_exp.cli.program import console, status
 from anima_exp.errors import DataError
-from anima_exp.program import console, status
 
 
 def test_work_that_ends_is_0(capsys):
@@ -44,7 +44,7 @@ def test_a_bug_in_permissions_stays_a_bug():
 def test_a_reader_who_has_seen_enough_is_no_mistake():
     code = """
 import sys
-from anima_exp.program import status
+from anima_exp.cli.program import status
 sys.exit(status(lambda: print("many lines\\n" * 100_000)))
 """
     with subprocess.Popen(

@@ -7,12 +7,12 @@ import pytest
 from processor import Processor
 
 from anima_exp.libraries.liger_internals import BACKENDS_LOGGER
-from anima_exp.log_level import log_level
-from anima_exp.quiet import libraries_quiet
+from anima_exp.libraries.log_level import log_level
+from anima_exp.libraries.quiet import libraries_quiet
 
 INT8 = """
 import sys
-from anima_exp.quiet import quiet_libraries
+from anima_exp.libraries.quiet import quiet_libraries
 
 quiet_libraries()
 assert "bitsandbytes" not in sys.modules

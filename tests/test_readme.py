@@ -8,12 +8,11 @@ from pathlib import Path
 import hydra
 import pytest
 
-from anima_exp.command_line import readable
-from anima_exp.compose import install, parse
+from anima_exp.cli.compose import install, parse
+from anima_exp.cli.overrides import readable
 from anima_exp.config import EvaluateConfig, GenerateConfig, MergeConfig
-from anima_exp.judge.config import JudgeConfig
-from anima_exp.paths import shipped
-from anima_exp.publish.config import PublishConfig
+from anima_exp.config.commands import JudgeConfig, PublishConfig
+from anima_exp.system.paths import shipped
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -85,7 +84,7 @@ def test_every_file_it_points_to_exists():
 
 
 def test_every_choice_it_names_exists():
-    from anima_exp.messages import choices
+    from anima_exp.cli.error_messages import choices
 
     for group in ("data", "quant", "lora", "optimizer", "evals", "tracking"):
         row = next(line for line in README.splitlines() if line.startswith(f"| `{group}` |"))

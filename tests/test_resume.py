@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from anima_exp.errors import Paused
-from anima_exp.experiment import run
+from anima_exp.experiment.run import run
 from anima_exp.results.journal import Journal
-from anima_exp.results.lines import StepLines
 from anima_exp.results.record import Record
+from anima_exp.system.json_lines import StepLines
 
 # Checkpoints fall between log lines, and an evaluation between both.
 SETTINGS = (

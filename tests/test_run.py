@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from anima_exp.errors import TrainingError
-from anima_exp.experiment import run
+from anima_exp.experiment.run import run
 from anima_exp.results import identity
-from anima_exp.results.lines import StepLines
 from anima_exp.results.record import Record
+from anima_exp.system.json_lines import StepLines
 
 pytestmark = pytest.mark.usefixtures("shown")
 
@@ -104,10 +104,10 @@ def test_the_adapter_loads_with_plain_peft_and_answers_the_same(config):
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-    from anima_exp.data.prepare import prepare
+    from anima_exp.data.dataset import prepare
     from anima_exp.evals.heldout import heldout_loss
     from anima_exp.model.base import keep_cpu_4bit_trainable
-    from anima_exp.paths import cache, tiny_base
+    from anima_exp.system.paths import cache, tiny_base
 
     nf4 = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True
@@ -229,7 +229,7 @@ def test_answers_do_not_inherit_the_habits_of_the_base(config):
 
     from anima_exp.model.adapter import attach
     from anima_exp.model.base import load_base
-    from anima_exp.model.generate import greedy, inference
+    from anima_exp.model.generation import greedy, inference
     from anima_exp.model.tokenizer import load_tokenizer
 
     wanted = config()
@@ -250,11 +250,11 @@ def test_answers_do_not_inherit_the_habits_of_the_base(config):
 
 
 def test_batched_answers_equal_those_one_by_one(config):
-    from anima_exp.data.prepare import prepare
+    from anima_exp.data.dataset import prepare
     from anima_exp.model.base import load_base
-    from anima_exp.model.generate import greedy, inference
+    from anima_exp.model.generation import greedy, inference
     from anima_exp.model.tokenizer import load_tokenizer
-    from anima_exp.paths import cache
+    from anima_exp.system.paths import cache
 
     wanted = config()
     tokenizer = load_tokenizer(wanted.model)
@@ -284,16 +284,16 @@ def test_a_step_without_a_gradient_stops_the_run(config, monkeypatch):
 
 def test_evaluation_leaves_the_gradients_of_4_bit_layers_as_they_were(config):
     """On some CPUs bitsandbytes repacks 4-bit weights in evaluation: no gradient passes them."""
+    from anima_exp.data.dataset import prepare
     from anima_exp.data.micro_batch import concatenate, token_weights
-    from anima_exp.data.prepare import prepare
     from anima_exp.evals.heldout import heldout_loss
     from anima_exp.model.adapter import attach
-    from anima_exp.model.attention import rows_apart
     from anima_exp.model.base import load_base
     from anima_exp.model.forward import loss_of
-    from anima_exp.model.generate import inference
+    from anima_exp.model.generation import inference
     from anima_exp.model.tokenizer import load_tokenizer
-    from anima_exp.paths import cache
+    from anima_exp.model.varlen_attention import rows_apart
+    from anima_exp.system.paths import cache
 
     wanted = config("lora.dropout=0")
     tokenizer = load_tokenizer(wanted.model)

@@ -1,4 +1,4 @@
-from anima_exp.same import same
+from anima_exp.metrics.text_match import same
 
 
 def test_white_space_and_one_full_stop_are_forgiven_and_nothing_else():

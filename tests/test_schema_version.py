@@ -8,30 +8,31 @@ import pytest
 import synthetic
 from stand_in import byte_tokenizer, local, pairs, write_rows
 
-from anima_exp import file_hashes, finished, schema_version
-from anima_exp.answers import file as answers_file
-from anima_exp.answers.questions import Question
-from anima_exp.compare import later
-from anima_exp.compare import runs as runs_module
-from anima_exp.compare.runs import generations, load
+from anima_exp.cli import saved_run
+from anima_exp.comparison import extra_scores
+from anima_exp.comparison import runs as runs_module
+from anima_exp.comparison.runs import generations, load
 from anima_exp.config import former_names
+from anima_exp.config.commands import PublishConfig
 from anima_exp.config.setting import setting
 from anima_exp.data import source, tokenise
-from anima_exp.elo.answers import read_answers
-from anima_exp.elo.rows import read as read_verdicts
 from anima_exp.errors import NewerFile
-from anima_exp.judge import answers as judge_answers
-from anima_exp.judge import store
-from anima_exp.publish.config import PublishConfig
-from anima_exp.publish.publish import of_config
-from anima_exp.results import known_lengths
+from anima_exp.inference import answer_file as answers_file
+from anima_exp.inference.questions import Question
+from anima_exp.judging import matches as judge_answers
+from anima_exp.judging import store
+from anima_exp.planner import lengths as known_lengths
+from anima_exp.publishing.upload import of_config
 from anima_exp.results.folder import RunFolder
-from anima_exp.results.lines import StepLines
 from anima_exp.results.record import Record
-from anima_exp.sweep.cell import Cell, State
-from anima_exp.sweep.file import SweepFile
-from anima_exp.sweep.grid import Grid
-from anima_exp.sweep.progress import Progress
+from anima_exp.sweeping.cell import Cell, State
+from anima_exp.sweeping.grid import Grid
+from anima_exp.sweeping.live_table import Progress
+from anima_exp.sweeping.manifest import SweepFile
+from anima_exp.system import hashing, json_files
+from anima_exp.system.json_lines import StepLines
+from anima_exp.tournament.players import read_answers
+from anima_exp.tournament.reading import read as read_verdicts
 from anima_exp.training import checkpoint
 from anima_exp.training.meter import Meter
 
@@ -76,11 +77,11 @@ def test_each_migration_leads_to_the_next_version():
     def double(values):
         return {"new": 2 * values["new"]}
 
-    steps = [schema_version.unchanged, rename, double]
-    assert schema_version.read({"old": 3}, "f", 3, steps) == {"new": 6}
-    assert schema_version.read(schema_version.stamp({"old": 3}, 1), "f", 3, steps) == {"new": 6}
-    assert schema_version.read(schema_version.stamp({"new": 3}, 2), "f", 3, steps) == {"new": 6}
-    assert schema_version.read(schema_version.stamp({"new": 3}, 3), "f", 3, steps) == {"new": 3}
+    steps = [json_files.unchanged, rename, double]
+    assert json_files.read_versioned({"old": 3}, "f", 3, steps) == {"new": 6}
+    assert json_files.read_versioned(json_files.stamp({"old": 3}, 1), "f", 3, steps) == {"new": 6}
+    assert json_files.read_versioned(json_files.stamp({"new": 3}, 2), "f", 3, steps) == {"new": 6}
+    assert json_files.read_versioned(json_files.stamp({"new": 3}, 3), "f", 3, steps) == {"new": 3}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_each_migration_leads_to_the_next_version():
 )
 def test_a_version_that_is_no_number_is_damage(found, told):
     with pytest.raises(ValueError, match=f"^its schema_version is {told}$"):
-        schema_version.read({"schema_version": found}, "f", 1)
+        json_files.read_versioned({"schema_version": found}, "f", 1)
 
 
 # A run's folder
@@ -122,7 +123,7 @@ def test_a_record_without_a_version_is_read(run):
 def test_every_command_that_takes_a_run_names_its_newer_record(run):
     file = age(run / "record.json")
     with refused(file):  # evaluate, generate, merge
-        finished.with_run([f"run={run}"])
+        saved_run.with_run([f"run={run}"])
     with refused(file):  # publish
         of_config(PublishConfig(run=str(run), push="user/name"))
     with refused(file):
@@ -244,9 +245,8 @@ def test_a_newer_study_is_refused(tmp_path):
     from optuna.storages.journal import JournalFileBackend
 
     from anima_exp.config import Direction
-    from anima_exp.sweep.search.settings import Search
-    from anima_exp.sweep.search.space import Space
-    from anima_exp.sweep.search.study import Study
+    from anima_exp.sweeping.search.space import Search, Space
+    from anima_exp.sweeping.search.study import Study
 
     def study():
         how = {"direction": Direction.minimize, "steps": None}
@@ -267,10 +267,10 @@ def test_a_newer_study_is_refused(tmp_path):
 def test_a_newer_evaluation_and_newer_ratings_are_refused_by_name(run, tmp_path):
     (run / "evaluations").mkdir()
     for file, use in (
-        (run / "evaluations" / "one.json", later.with_evaluations),
+        (run / "evaluations" / "one.json", extra_scores.with_evaluations),
         (
             tmp_path / "ratings.json",
-            lambda runs: later.with_ratings(runs, tmp_path / "ratings.json"),
+            lambda runs: extra_scores.with_ratings(runs, tmp_path / "ratings.json"),
         ),
     ):
         file.write_text('{"scores": {}}')
@@ -340,45 +340,45 @@ def test_newer_token_ids_are_made_again_elsewhere(tmp_path, capsys):
     assert again.folder != first.folder
     assert again.folder.name == first.folder.name, "the run's inputs are the same"
     assert {path: path.read_bytes() for path in first.folder.iterdir()} == before
-    assert schema_version.not_used(file) in capsys.readouterr().err.replace("\n", "")
+    assert json_files.not_used(file) in capsys.readouterr().err.replace("\n", "")
 
 
 def test_newer_lengths_are_not_used_and_stay(compose, tmp_path, capsys):
-    config, lengths = compose(), known_lengths.Lengths(4, 3.0)
-    known_lengths.remember(config, lengths, cache=tmp_path)
-    assert known_lengths.recall(config, cache=tmp_path) == lengths
+    config, lengths = compose(), known_lengths.LengthStats(4, 3.0)
+    known_lengths.save_stats(config, lengths, cache=tmp_path)
+    assert known_lengths.load_stats(config, cache=tmp_path) == lengths
     [file] = (tmp_path / "lengths").iterdir()
     before = age(file).read_bytes()
-    assert known_lengths.recall(config, cache=tmp_path) is None
-    known_lengths.remember(config, replace(lengths, rows=5), cache=tmp_path)
+    assert known_lengths.load_stats(config, cache=tmp_path) is None
+    known_lengths.save_stats(config, replace(lengths, rows=5), cache=tmp_path)
     assert file.read_bytes() == before
-    assert schema_version.not_used(file) in capsys.readouterr().err.replace("\n", "")
+    assert json_files.not_used(file) in capsys.readouterr().err.replace("\n", "")
 
 
 def test_newer_hashes_are_not_used_and_stay_and_older_ones_are_used(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(file_hashes, "LARGE", 10)
-    monkeypatch.setattr(file_hashes, "_SETTLED_NS", -1)
+    monkeypatch.setattr(hashing, "LARGE", 10)
+    monkeypatch.setattr(hashing, "_SETTLED_NS", -1)
     path = tmp_path / "weights"
     path.write_bytes(b"0" * 20)
 
     def read():
-        monkeypatch.setattr(file_hashes, "_known", {})
-        return file_hashes.sha256(path, cache=tmp_path)
+        monkeypatch.setattr(hashing, "_known", {})
+        return hashing.sha256(path, cache=tmp_path)
 
     sha = read()
     [file] = (tmp_path / "hashes").glob("*.json")
     values = json.loads(file.read_text())
     assert values.pop("schema_version") == 1
     file.write_text(json.dumps(values))
-    monkeypatch.setattr(file_hashes, "_read", None)  # nothing is read again
+    monkeypatch.setattr(hashing, "_read", None)  # nothing is read again
     assert read() == sha
     monkeypatch.undo()
-    monkeypatch.setattr(file_hashes, "LARGE", 10)
-    monkeypatch.setattr(file_hashes, "_SETTLED_NS", -1)
+    monkeypatch.setattr(hashing, "LARGE", 10)
+    monkeypatch.setattr(hashing, "_SETTLED_NS", -1)
     before = age(file).read_bytes()
     assert read() == sha
     assert file.read_bytes() == before
-    assert schema_version.not_used(file) in capsys.readouterr().err.replace("\n", "")
+    assert json_files.not_used(file) in capsys.readouterr().err.replace("\n", "")
 
 
 # Settings

@@ -19,20 +19,20 @@ def test_both_ways_of_computing_a_batch_agree(compose, capsys, how):
 
 
 def test_a_wrong_gradient_would_be_seen(compose, monkeypatch):
-    from anima_exp.model import lora_update
+    from anima_exp.model import lora_linear
 
-    right = lora_update._forward
+    right = lora_linear._forward
 
     def wrong(layer, x, *args, **kwargs):
         return right(layer, x, *args, **kwargs) * 1.01
 
-    monkeypatch.setattr(lora_update, "_forward", wrong)
+    monkeypatch.setattr(lora_linear, "_forward", wrong)
     with pytest.raises(TrainingError, match=r"differ by .* of their length, more than rounding"):
         self_check(compose(*FEW))
 
 
 def test_rows_that_see_each_other_would_be_seen(compose, monkeypatch):
-    from anima_exp.model import attention, trial
+    from anima_exp.model import architecture_check, varlen_attention
 
     def together(query, key, value, lengths, scaling, dropout, window):
         found = torch.nn.functional.scaled_dot_product_attention(
@@ -40,8 +40,10 @@ def test_rows_that_see_each_other_would_be_seen(compose, monkeypatch):
         )
         return found.transpose(1, 2)
 
-    monkeypatch.setattr(attention, "_row_by_row", together)
-    monkeypatch.setattr(trial, "_rows_see_each_other", lambda model: False)  # else it helps itself
+    monkeypatch.setattr(varlen_attention, "_row_by_row", together)
+    monkeypatch.setattr(
+        architecture_check, "_rows_see_each_other", lambda model: False
+    )  # else it helps itself
     with pytest.raises(TrainingError, match="more than rounding explains"):
         self_check(compose(*FEW))
 
@@ -51,7 +53,7 @@ def test_the_base_s_own_dropout_is_off(compose, tmp_path, capsys):
 
     from small_models import small
 
-    from anima_exp.paths import tiny_base
+    from anima_exp.system.paths import tiny_base
 
     own = {"dropout": 0.1, "layerdrop": 0.1, "max_position_embeddings": 512}
     small("opt", vocab_size=1024, **own).save_pretrained(tmp_path)

@@ -7,8 +7,8 @@ from dataclasses import fields, make_dataclass, replace
 import hydra
 import pytest
 
-from anima_exp import compose as program
-from anima_exp.command_line import composable
+from anima_exp.cli import compose as program
+from anima_exp.cli.overrides import composable
 from anima_exp.config import (
     EvaluateConfig,
     GenerateConfig,
@@ -19,13 +19,12 @@ from anima_exp.config import (
     TrainerConfig,
 )
 from anima_exp.config.catalogue import catalogue, former_keys
+from anima_exp.config.commands import JudgeConfig, PublishConfig
 from anima_exp.config.former_names import FormerNames
 from anima_exp.config.setting import described, setting
 from anima_exp.errors import ConfigError
-from anima_exp.judge.config import JudgeConfig
-from anima_exp.paths import shipped
-from anima_exp.publish.config import PublishConfig
 from anima_exp.results import identity
+from anima_exp.system.paths import shipped
 
 pytestmark = pytest.mark.usefixtures("shown")
 

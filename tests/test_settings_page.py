@@ -7,12 +7,12 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 from omegaconf import OmegaConf
 
+from anima_exp.cli.help import with_sentences
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import catalogue
 from anima_exp.config.json_schema import json_schema
 from anima_exp.config.reference import reference_page
-from anima_exp.help_text import with_sentences
-from anima_exp.paths import shipped
+from anima_exp.system.paths import shipped
 
 DOCS = Path(__file__).parents[1] / "docs"
 SCHEMA = json_schema(RunConfig)

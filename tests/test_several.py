@@ -13,13 +13,13 @@ import pytest
 from safetensors.numpy import load_file
 
 from anima_exp import events
+from anima_exp.distributed.environment import Place
 from anima_exp.errors import ConfigError, Stopped
-from anima_exp.experiment import run
-from anima_exp.parallel.place import Place
-from anima_exp.results.lines import StepLines
+from anima_exp.experiment.preflight import check_processes
+from anima_exp.experiment.run import run
 from anima_exp.results.record import Record
-from anima_exp.run_checks import check_processes
-from anima_exp.stop_request import StopRequest
+from anima_exp.system.json_lines import StepLines
+from anima_exp.system.signals import StopRequest
 
 SETTINGS = (
     "data.rows=64", "data.heldout_rows=24", "trainer.batch_size=6",
@@ -262,9 +262,9 @@ def test_from_python_the_processes_are_heard_and_stopped_and_nothing_is_printed(
 TWO_RUNS = """
 import os, sys
 import hydra
-from anima_exp.compose import install, parse
-from anima_exp.experiment import run
-from anima_exp.paths import shipped
+from anima_exp.cli.compose import install, parse
+from anima_exp.experiment.run import run
+from anima_exp.system.paths import shipped
 
 install()
 before = dict(os.environ)

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import pytest
 from hydra.core.config_store import ConfigStore
 
-from anima_exp.compose import command
+from anima_exp.cli.compose import command
 
 TRACKERS = ("wandb", "tensorboard", "mlflow", "trackio")
 HEAVY = ("torch", "transformers", "datasets", "peft", "bitsandbytes", "numpy", "rich", *TRACKERS)
@@ -50,7 +50,7 @@ def test_a_sweep_is_checked_and_led_without_torch(tmp_path):
     code = f"""
 import runpy, sys
 sys.argv = ["train", "-m", "seed=0,1", "runs={tmp_path}", "dry_run=true"]
-import anima_exp.sweep.launch
+import anima_exp.sweeping.launchers
 runpy.run_module("anima_exp.train", run_name="__main__")
 """
     heavy = set(loaded_by(code))
@@ -141,7 +141,7 @@ app()
 
 def test_another_hydra_program_sees_nothing_of_ours(tmp_path):
     """Even if it imports the module that our own commands start with."""
-    (tmp_path / "app.py").write_text(f"import anima_exp.compose\n{OTHER}")
+    (tmp_path / "app.py").write_text(f"import anima_exp.cli.compose\n{OTHER}")
 
     def start(*arguments):
         command = [sys.executable, "app.py", "hydra.run.dir=.", "hydra.output_subdir=null"]

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from anima_exp import compose, experiment, launch, launched
+from anima_exp.cli import compose
+from anima_exp.cli.program import status
 from anima_exp.errors import AnimaError, ConfigError, InUse, LostContact, Paused, RunEnded, Stopped
-from anima_exp.program import status
-from anima_exp.sweep.job import Outcome
-from anima_exp.sweep.worker import _outcome
+from anima_exp.experiment import process_entry, process_launcher
+from anima_exp.experiment.run import run
+from anima_exp.sweeping.cell import Outcome
+from anima_exp.sweeping.job_process import _outcome
 
 ENDS = [Paused("paused"), Stopped("stopped", exit_status=143), LostContact("lost")]
 
@@ -107,10 +109,10 @@ def test_a_job_leaves_with_what_became_of_it(error, outcome, said, capsys):
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (Paused("paused"), launch.PAUSED, ""),
+        (Paused("paused"), process_launcher.PAUSED, ""),
         (Stopped("stopped", exit_status=143), 143, "anima_exp: stopped\n"),
-        (LostContact("lost"), launch.LOST, ""),
-        (InUse("in use"), launch.IN_USE, "anima_exp: in use\n"),
+        (LostContact("lost"), process_launcher.LOST, ""),
+        (InUse("in use"), process_launcher.IN_USE, "anima_exp: in use\n"),
         (ConfigError("wrong"), 1, "anima_exp: wrong\n"),
     ],
 )
@@ -119,8 +121,8 @@ def test_one_of_several_processes_leaves_with_what_became_of_it(
 ):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(launched, "end_with_parent", lambda _: None)
-    monkeypatch.setattr(launched, "read", lambda _: None)
-    monkeypatch.setattr(experiment, "run", raises(error))
-    assert launched.work(Path("config.yaml"), None) == code
+    monkeypatch.setattr(process_entry, "end_with_parent", lambda _: None)
+    monkeypatch.setattr(process_entry, "read", lambda _: None)
+    monkeypatch.setattr(run, "run", raises(error))
+    assert process_entry.work(Path("config.yaml"), None) == code
     assert capsys.readouterr().err == said

@@ -12,13 +12,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from anima_exp.compose import install
-from anima_exp.paths import shipped
+from anima_exp.cli.compose import install
+from anima_exp.experiment.preflight import check_inputs
 from anima_exp.results.identity import flatten
-from anima_exp.run_checks import check_inputs
-from anima_exp.sweep.composition import Composer
-from anima_exp.sweep.expand import expand
-from anima_exp.sweep.grid import compose_grid
+from anima_exp.sweeping.composer import Composer
+from anima_exp.sweeping.expand import expand
+from anima_exp.sweeping.grid import compose_grid
+from anima_exp.system.paths import shipped
 
 FILES = {path.stem: path for path in sorted(shipped("sweeps").glob("*.yaml"))}
 SWEEPS = sorted(FILES)

@@ -1,4 +1,4 @@
-"""What strangers wrote cannot steer the terminal, and no module prints past terminal.py."""
+"""What strangers wrote cannot steer the terminal, and no module prints past system/terminal.py."""
 
 import ast
 import io
@@ -12,11 +12,16 @@ from rich.live import Live
 from rich.table import Table
 
 import anima_exp
-from anima_exp import terminal
+from anima_exp.system import terminal
 
 PACKAGE = Path(anima_exp.__file__).parent
 # The embedded base was trained by hand, and an answer is streamed as visible text.
-PRINT_THEMSELVES = {"terminal.py", "tiny/pretrain.py", "tiny/scores.py", "answers/chat.py"}
+PRINT_THEMSELVES = {
+    "system/terminal.py",
+    "tiny/pretrain/__main__.py",
+    "tiny/pretrain/scores.py",
+    "inference/chat.py",
+}
 NAME = "a\x1b[2J[red]b\x9b:smile:"
 SHOWN = "a\\x1b[2J[red]b\\x9b:smile:"
 
@@ -27,7 +32,7 @@ NEEDS |= {"TextColumn": "markup", "progress.TextColumn": "markup"}
 
 
 def printed(path):
-    """The line of each call that prints without terminal.py."""
+    """The line of each call that prints without system/terminal.py."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)

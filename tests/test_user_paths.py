@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import anima_exp
-from anima_exp import paths
 from anima_exp.errors import ConfigError
+from anima_exp.system import paths
 
 
 @pytest.fixture
@@ -53,4 +53,4 @@ def test_nothing_else_expands_a_path():
     files = list(Path(anima_exp.__file__).parent.rglob("*.py"))
     assert len(files) > 100
     users = {f.name for f in files if re.search(r"\bexpanduser\(", f.read_text(encoding="utf-8"))}
-    assert users == {"paths.py"}
+    assert users == {"system/paths.py"}

@@ -41,7 +41,7 @@ def test_the_wheel_holds_settings_sweeps_and_the_tiny_base(installed):
         "sweeps/demo.yaml",
         "tiny/base/model.safetensors",
         "page/page.html",
-        "elo/page/scripts/fields.js",
+        "tournament/page/scripts/fields.js",
         "../hydra_plugins/_anima_exp.py",
     ):
         assert (package / part).is_file(), part

@@ -1,6 +1,6 @@
 import pytest
 
-from anima_exp.wilson import wilson
+from anima_exp.metrics.intervals import wilson
 
 
 @pytest.mark.parametrize(

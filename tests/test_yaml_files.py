@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 from omegaconf import OmegaConf
 
-from anima_exp import compose, yaml_files
+from anima_exp.cli import compose, yaml_files
 from anima_exp.errors import ConfigError
 
 

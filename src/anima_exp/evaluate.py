@@ -5,18 +5,19 @@ python -m anima_exp.evaluate model=llama7b adapter=FOLDER_OR_HUB_ID evals=[mmlu,
 python -m anima_exp.evaluate model=llama7b quant=none evals=[mmlu] evals.mmlu.path=FOLDER
 """
 
-from anima_exp.compose import command
+from anima_exp.cli.compose import command
+from anima_exp.cli.saved_run import with_run
 from anima_exp.config import EvaluateConfig
-from anima_exp.finished import check_base, with_run
+from anima_exp.inference.saved_model import check_base
 
 
 def evaluate(config: EvaluateConfig) -> None:
     check_base(config)
     if config.evals.heldout or (config.evals.exact_match and config.data.exact_answers):
-        from anima_exp.heldout_check import check_heldout
+        from anima_exp.evals.heldout_check import check_heldout
 
         check_heldout(config)
-    from anima_exp.evaluation import run  # the first import of torch
+    from anima_exp.evals.report import run  # the first import of torch
 
     run(config)
 

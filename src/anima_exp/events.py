@@ -1,7 +1,7 @@
 """What a run says while it works: events, and who hears them.
 
 Nothing below a command prints. It emits events, and without a listener they are dropped: a call
-from Python is silent. A command listens with the view of terminal_view.py.
+from Python is silent. A command listens with the view of display/terminal_view.py.
 
     def listen(event: Event) -> None:
         if isinstance(event, Logged):

@@ -11,24 +11,25 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from anima_exp import paths
-from anima_exp.compose import command
+from anima_exp.cli.compose import command
+from anima_exp.cli.saved_run import with_run
 from anima_exp.config import GenerateConfig, TargetModules
 from anima_exp.errors import ConfigError
 from anima_exp.events import following
-from anima_exp.finished import adapter_name, check_base, load, name, with_run
-from anima_exp.terminal import tell
+from anima_exp.inference.saved_model import adapter_name, check_base, load, name
+from anima_exp.system import paths
+from anima_exp.system.terminal import tell
 
 if TYPE_CHECKING:
-    from anima_exp.answers.speaker import Speaker
-    from anima_exp.answers.write import Asked
+    from anima_exp.inference.answers import Asked
+    from anima_exp.inference.speakers import Speaker
 
 
 def generate(config: GenerateConfig) -> None:
-    from anima_exp.answers import prompts
-    from anima_exp.gpu_memory import use_expandable_segments
-    from anima_exp.parallel.place import place
-    from anima_exp.quiet import quiet_libraries
+    from anima_exp.data import prompts
+    from anima_exp.distributed.environment import place
+    from anima_exp.libraries.quiet import quiet_libraries
+    from anima_exp.system.hardware import use_expandable_segments
 
     check(config)
     check_base(config)
@@ -97,19 +98,21 @@ def with_template(arguments: list[str]) -> list[str]:
 
 def answer_all(config: GenerateConfig, source: str) -> None:
     """Every question of `source` into the file `out`."""
-    from anima_exp.answers.questions import load as load_questions
+    from anima_exp.inference.questions import load as load_questions
 
     questions = load_questions(source, config, key="questions", cache=paths.cache(config.cache))
     path = paths.expanded(config.out or f"answers/{name(config)}.jsonl", "out")
     if path.is_dir():
         raise ConfigError(f"out={path} is a folder. Give a file, for example {path}/answers.jsonl.")
-    from anima_exp.answers import file
-    from anima_exp.answers.write import report, write
-    from anima_exp.parallel.join import joined
-    from anima_exp.parallel.place import place
+    from anima_exp.distributed.environment import place
+    from anima_exp.distributed.process_group import joined
+    from anima_exp.inference import answer_file
+    from anima_exp.inference.answers import report, write
 
     asked = _asked(config)
-    file.check(path, questions, asked.settings())  # before a large model is loaded for nothing
+    answer_file.check(
+        path, questions, asked.settings()
+    )  # before a large model is loaded for nothing
     # Under torchrun each process answers a share.
     with joined(place()) as world, following(world.leads):
         world.agree(asked.settings())
@@ -120,8 +123,8 @@ def answer_all(config: GenerateConfig, source: str) -> None:
 
 def answer_one(config: GenerateConfig, question: str) -> None:
     """The answer to `question` to the terminal; all else that is said goes to stderr."""
-    from anima_exp.answers.chat import to_terminal
-    from anima_exp.answers.one import ask
+    from anima_exp.inference.chat import to_terminal
+    from anima_exp.inference.speakers import ask
 
     with redirect_stdout(sys.stderr):
         model, tokenizer, base, adapters = _loaded(config)
@@ -130,7 +133,7 @@ def answer_one(config: GenerateConfig, question: str) -> None:
 
 
 def chat(config: GenerateConfig) -> None:
-    from anima_exp.answers.chat import Chat, to_terminal, typed
+    from anima_exp.inference.chat import Chat, to_terminal, typed
 
     model, tokenizer, base, adapters = _loaded(config)
     speakers = [base, *adapters]
@@ -139,8 +142,8 @@ def chat(config: GenerateConfig) -> None:
 
 def _loaded(config: GenerateConfig) -> "tuple[Any, Any, Speaker, list[Speaker]]":
     """Model, tokenizer, the base as a speaker, and each adapter on it."""
-    from anima_exp.answers.beside import others
-    from anima_exp.answers.speaker import ADAPTER, BASE, Speaker
+    from anima_exp.inference.side_by_side import others
+    from anima_exp.inference.speakers import ADAPTER, BASE, Speaker
 
     asked, beside = _asked(config), others(config)
     model, tokenizer = load(config, [other.adapter for other in beside])
@@ -155,14 +158,14 @@ def _loaded(config: GenerateConfig) -> "tuple[Any, Any, Speaker, list[Speaker]]"
 
 
 def _asked(config: GenerateConfig) -> "Asked":
-    from anima_exp.answers import formats, origin
-    from anima_exp.answers.write import Asked
+    from anima_exp.inference import prompt_format
+    from anima_exp.inference.answers import Asked
 
     return Asked(
         config,
-        formats.of_config(config),
+        prompt_format.of_config(config),
         name(config),
-        origin.of_use(config),
+        prompt_format.of_use(config),
         config.trainer.precision,
     )
 

@@ -9,11 +9,11 @@ logits, transformers' attention and PEFT's layers. Without dropout they differ b
 from dataclasses import replace
 from typing import Any
 
-from anima_exp.checks import check_length
-from anima_exp.compose import command
+from anima_exp.cli.adapter_settings import with_adapter
+from anima_exp.cli.compose import command
 from anima_exp.config import Precision, RunConfig
+from anima_exp.config.checks import check_length
 from anima_exp.errors import TrainingError
-from anima_exp.further import with_adapter
 
 # Largest difference of the gradients, of their own length, that rounding explains.
 _ROUNDING = {Precision.fp32: 1e-3, Precision.bf16: 5e-2, Precision.fp16: 2e-2}
@@ -25,16 +25,16 @@ def self_check(config: RunConfig) -> None:
     Raises:
         TrainingError: further than rounding explains.
     """
-    from anima_exp.cpu_memory import keep_freed_memory
-    from anima_exp.quiet import quiet_libraries
-    from anima_exp.results.screen import say
-    from anima_exp.run_checks import check_inputs
+    from anima_exp.display.console import say
+    from anima_exp.experiment.preflight import check_inputs
+    from anima_exp.libraries.quiet import quiet_libraries
+    from anima_exp.system.hardware import keep_freed_memory
 
     check_length(config)
     check_inputs(config)
     quiet_libraries()
     keep_freed_memory()
-    from anima_exp.load import load  # the first import of torch
+    from anima_exp.experiment.setup import load  # the first import of torch
 
     dry = replace(config, lora=replace(config.lora, dropout=0.0))
     setup = load(dry)
@@ -58,8 +58,8 @@ def _compare(config: RunConfig, setup: Any, rows: list[Any]) -> tuple[float, flo
 
     from anima_exp.data.micro_batch import label_weights
     from anima_exp.model.base import autocast
-    from anima_exp.model.dropout import switch_off_own_dropout
-    from anima_exp.model.plain import plain_gradients
+    from anima_exp.model.hashed_dropout import switch_off_own_dropout
+    from anima_exp.training.gradient_check import plain_gradients
     from anima_exp.training.step import Step
 
     model = setup.model.train()

@@ -5,18 +5,18 @@ python -m anima_exp.train model=guanaco33b data=belle_merge    # Anima's run
 python -m anima_exp.train -m seed=0,1,2 lora.rank=8,64         # six runs, each once
 """
 
-from anima_exp.compose import command
+from anima_exp.cli.adapter_settings import with_adapter
+from anima_exp.cli.compose import command
 from anima_exp.config import RunConfig
-from anima_exp.cpu_memory import keep_freed_memory
-from anima_exp.further import with_adapter
-from anima_exp.signals import stop_on_signals
+from anima_exp.system.hardware import keep_freed_memory
+from anima_exp.system.signals import stop_on_signals
 
 
 def train(config: RunConfig) -> float | None:
     if config.dry_run:
-        from anima_exp.parallel.place import place
-        from anima_exp.run_checks import check_dry, check_inputs, check_processes
-        from anima_exp.sweep import summary
+        from anima_exp.distributed.environment import place
+        from anima_exp.experiment.preflight import check_dry, check_inputs, check_processes
+        from anima_exp.sweeping import summary
 
         if (here := place()).rank == 0:
             check_processes(config, here)
@@ -25,7 +25,7 @@ def train(config: RunConfig) -> float | None:
             summary.alone(config)
         return None
     keep_freed_memory()
-    from anima_exp.experiment import run  # the first import of torch
+    from anima_exp.experiment.run import run  # the first import of torch
 
     with stop_on_signals() as stop:
         return run(config, stop=stop)

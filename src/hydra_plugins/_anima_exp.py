@@ -2,7 +2,7 @@
 
 Hydra accepts plug-ins only from modules of `hydra_plugins`, and imports all of them in every Hydra
 program of the environment, except those whose names begin with an underscore. So no other program
-sees these: our own commands offer them (compose.py), at every start. Import nothing heavy here.
+sees these: our own commands offer them (cli/compose.py), at every start. Import nothing heavy here.
 """
 
 from collections.abc import Sequence
@@ -86,7 +86,7 @@ class GridSweeper(Sweeper):
         self.master = config
 
     def sweep(self, arguments: list[str]) -> Any:
-        from anima_exp.sweep.sweeper import sweep
+        from anima_exp.sweeping.grid_sweep import sweep
 
         sweep(self.master, arguments, **self.setting, **self.grid)
 
@@ -95,7 +95,7 @@ class PlanSweeper(GridSweeper):
     """What the cells of a grid would cost."""
 
     def sweep(self, arguments: list[str]) -> Any:
-        from anima_exp.sweep.costs import show_costs
+        from anima_exp.sweeping.costs import show_costs
 
         loader = self.setting["hydra_context"].config_loader
         show_costs(self.master, arguments, loader=loader, **self.grid)
@@ -109,7 +109,7 @@ class OptunaSweeper(GridSweeper):
 
         if find_spec("optuna") is None:
             raise ConfigError("hydra/sweeper=optuna needs Optuna: pip install 'anima-exp[optuna]'")
-        from anima_exp.sweep.search.search import search
+        from anima_exp.sweeping.search.search import search
 
         search(self.master, arguments, **self.setting, **self.grid)
 

@@ -19,7 +19,7 @@ def tiny(compose):
 @pytest.fixture
 def asked():
     """asked(temperature=0) -> who is asked, and how: in Guanaco's format, briefly."""
-    from anima_exp.answers.write import Asked
+    from anima_exp.inference.answers import Asked
 
     def _asked(template="guanaco", **settings):
         config = AnsweringConfig(**({"max_new_tokens": 24} | settings))
@@ -31,7 +31,7 @@ def asked():
 @pytest.fixture
 def prompts(tiny):
     """Prompts of different lengths, as token ids."""
-    from anima_exp.answers.prompts import prompt
+    from anima_exp.data.prompts import prompt
     from anima_exp.tiny.world import sample_rows
 
     rows = sample_rows(16, language="en", seed=5, part="test")

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from anima_exp.compose import install
+from anima_exp.cli.compose import install
 from anima_exp.errors import AnimaError, ConfigError, ModelError
-from anima_exp.experiment import run
+from anima_exp.experiment.run import run
 
 pytestmark = pytest.mark.usefixtures("shown")
 
@@ -36,12 +36,12 @@ def say(runs, monkeypatch, capsys):
     """say("run=one", ...) -> the lines of the answers, on stdout; asked in the runs' folder."""
     import hydra
 
-    from anima_exp.command_line import readable
-    from anima_exp.compose import parse
+    from anima_exp.cli.compose import parse
+    from anima_exp.cli.overrides import readable
+    from anima_exp.cli.saved_run import with_run
     from anima_exp.config import GenerateConfig
-    from anima_exp.finished import with_run
     from anima_exp.generate import generate
-    from anima_exp.paths import shipped
+    from anima_exp.system.paths import shipped
 
     install(GenerateConfig)
     monkeypatch.chdir(runs)
@@ -101,7 +101,7 @@ def test_one_name_for_two_sets_of_weights_is_no_common_base(say, runs):
 
 
 def test_a_published_adapter_is_asked_in_the_format_it_was_trained_on(say, runs, capsys):
-    from anima_exp.answers import formats
+    from anima_exp.inference import prompt_format
 
     for name, template in {
         "guanaco-7b": "guanaco_chat", "qlora-alpaca-13b": "alpaca", "qlora-flan-7b": "plain",
@@ -109,7 +109,7 @@ def test_a_published_adapter_is_asked_in_the_format_it_was_trained_on(say, runs,
     }.items():  # fmt: skip
         shutil.copytree(runs / "one" / "adapter", runs / "hub" / name)
         capsys.readouterr()
-        assert formats.of_place(str(runs / "hub" / name), None, given=None) == template
+        assert prompt_format.of_place(str(runs / "hub" / name), None, given=None) == template
         told = capsys.readouterr().err
         assert told.endswith(f"{name} is asked in the format {template}; prompt_template=NAME "
                              "takes another.\n")  # fmt: skip
@@ -132,7 +132,7 @@ def test_readmes_lines_of_plain_transformers_and_peft_load_our_adapter(runs, cap
     import re
     from pathlib import Path
 
-    from anima_exp.paths import tiny_base
+    from anima_exp.system.paths import tiny_base
 
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(import torch\n.*?)```", readme, re.DOTALL)

@@ -2,9 +2,8 @@
 
 import pytest
 
-from anima_exp.answers.chat import Chat
-from anima_exp.answers.speaker import Speaker
-from anima_exp.answers.stream import Stream
+from anima_exp.inference.chat import Chat
+from anima_exp.inference.speakers import Speaker, Stream
 
 
 def shown(pieces, stops=("###",)):
@@ -130,7 +129,7 @@ def test_a_format_without_turns_says_that_each_question_stands_alone(chat):
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_chat(chat, monkeypatch):
-    from anima_exp.answers import speaker as module
+    from anima_exp.inference import speakers as module
 
     real, calls = module.decode, []
 

@@ -9,9 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from anima_exp.config import Precision
 from anima_exp.errors import ModelError
-from anima_exp.model.decode import decode, left_padded
-from anima_exp.model.generate import inference
-from anima_exp.model.sampling import Sampling, choose
+from anima_exp.model.decoding import Sampling, choose, decode, left_padded
+from anima_exp.model.generation import inference
 
 LIVELY = Sampling(24, temperature=1.5, top_p=0.95)
 

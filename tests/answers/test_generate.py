@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from anima_exp.answers.questions import load
-from anima_exp.answers.write import write
 from anima_exp.config import AnsweringConfig
-from anima_exp.experiment import run
-from anima_exp.results.lines import StepLines
+from anima_exp.experiment.run import run
+from anima_exp.inference.answers import write
+from anima_exp.inference.questions import load
 from anima_exp.results.record import Record
+from anima_exp.system.json_lines import StepLines
 
 RUN = (
     "data.rows=64", "data.heldout_rows=8", "trainer.steps=4", "trainer.batch_size=8",
@@ -195,7 +195,7 @@ def test_what_is_asked_and_how_belongs_to_the_result_but_the_batch_does_not(comp
 
 def test_a_sweep_may_be_led_by_answers_that_have_references(compose, tmp_path):
     from anima_exp.errors import ConfigError
-    from anima_exp.sweep.metric import check_metric
+    from anima_exp.sweeping.checks import check_metric
 
     check_metric(compose(*RUN, "sweep.metric=answers_match"))
     (tmp_path / "q.jsonl").write_text('{"question_id": 1, "text": "Q"}\n')

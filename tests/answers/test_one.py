@@ -5,9 +5,8 @@ import sys
 
 import pytest
 
-from anima_exp.answers.one import ask
-from anima_exp.answers.speaker import Speaker
 from anima_exp.errors import DataError
+from anima_exp.inference.speakers import Speaker, ask
 
 QUESTION = "What is 3 plus 4?"
 
@@ -46,7 +45,7 @@ def test_a_question_beyond_the_context_is_one_line(said):
 
 
 def test_the_answer_is_that_of_a_chats_first_question(tiny, asked, said):
-    from anima_exp.answers.chat import Chat
+    from anima_exp.inference.chat import Chat
 
     written = []
     speaker = Speaker("base", None, asked(temperature=1.0))

@@ -1,7 +1,7 @@
 import pytest
 
-from anima_exp.answers.prompts import prompt, stops
 from anima_exp.data import templates
+from anima_exp.data.prompts import prompt, stops
 from anima_exp.errors import ConfigError, ModelError
 
 ONE = [("Hi", "Hello.")]

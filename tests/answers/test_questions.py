@@ -7,9 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from anima_exp.answers import download, questions
 from anima_exp.config import AnsweringConfig
+from anima_exp.data import download
 from anima_exp.errors import DataError
+from anima_exp.inference import questions
 
 pytestmark = pytest.mark.usefixtures("shown")
 

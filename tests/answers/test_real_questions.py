@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from anima_exp.answers.questions import load
 from anima_exp.config import AnsweringConfig
 from anima_exp.data import templates
-from anima_exp.results.short_id import short_id
+from anima_exp.inference.questions import load
+from anima_exp.system.hashing import short_id
 
 
 def rows(path):

@@ -5,12 +5,12 @@ import re
 
 import pytest
 
-from anima_exp.answers import file
-from anima_exp.answers.questions import Question, load
-from anima_exp.answers.write import report, write
 from anima_exp.config import AnsweringConfig
 from anima_exp.errors import DataError, InUse, RunError
-from anima_exp.results.short_id import short_id
+from anima_exp.inference import answer_file
+from anima_exp.inference.answers import report, write
+from anima_exp.inference.questions import Question, load
+from anima_exp.system.hashing import short_id
 
 pytestmark = pytest.mark.usefixtures("shown")
 
@@ -127,7 +127,10 @@ def test_a_file_of_something_else_is_never_overwritten(tiny, asked, questions, p
 
 
 def test_two_processes_do_not_write_one_file(tiny, asked, questions, path):
-    with file.claimed(path), pytest.raises(InUse, match="is being written by another process"):
+    with (
+        answer_file.claimed(path),
+        pytest.raises(InUse, match="is being written by another process"),
+    ):
         write(*tiny, questions[:1], asked(), path)
 
 

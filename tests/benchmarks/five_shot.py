@@ -15,7 +15,7 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from anima_exp.config import MultipleChoiceConfig
-from anima_exp.evals.choice.measure import make_ready, multiple_choice
+from anima_exp.evals.multiple_choice.measure import make_ready, multiple_choice
 
 
 def plain(model, ready, **how):

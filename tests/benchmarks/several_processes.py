@@ -25,7 +25,7 @@ def make_base(folder: Path) -> None:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    from anima_exp.paths import tiny_base
+    from anima_exp.system.paths import tiny_base
 
     tokenizer = AutoTokenizer.from_pretrained(str(tiny_base()))
     torch.manual_seed(0)

@@ -28,10 +28,10 @@ def ours(folder, tokenizer_folder, cache, sample):
     """Seconds, CPU seconds, and the ids of the rows of `sample`."""
     import hydra
 
-    from anima_exp.compose import install, parse
-    from anima_exp.data.prepare import prepare
+    from anima_exp.cli.compose import install, parse
+    from anima_exp.data.dataset import prepare
     from anima_exp.model.tokenizer import load_tokenizer
-    from anima_exp.paths import shipped
+    from anima_exp.system.paths import shipped
 
     install()
     with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
@@ -54,7 +54,7 @@ def collator(folder, tokenizer_folder, sample):
     from torch.nn.utils.rnn import pad_sequence
     from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
 
-    from anima_exp.data.files import rows
+    from anima_exp.data.readers import rows
     from anima_exp.data.templates import alpaca
 
     tokenizer = SentencePieceBackend(

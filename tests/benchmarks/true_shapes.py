@@ -13,7 +13,7 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from anima_exp.data.encode import Limits
 from anima_exp.data.rows import TokenRows
-from anima_exp.data.tokens import Meta, Tokens
+from anima_exp.data.token_cache import Meta, Tokens
 from anima_exp.model.base import keep_cpu_4bit_trainable
 
 VOCABULARY = 32_000

@@ -8,16 +8,16 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
-from anima_exp.card import known
-from anima_exp.card.front_matter import read, with_base
-from anima_exp.card.loading import code
-from anima_exp.card.scores import Measured
-from anima_exp.card.text import card
-from anima_exp.paths import shipped
+from anima_exp.display.tables import escape_markdown
+from anima_exp.metrics.intervals import wilson
+from anima_exp.model_card import origin
+from anima_exp.model_card.card import card
+from anima_exp.model_card.metadata import read, with_base
+from anima_exp.model_card.scores import Measured
+from anima_exp.model_card.snippets import loading_code
 from anima_exp.results import identity
 from anima_exp.results.record import Record
-from anima_exp.tables.markdown import written_plainly
-from anima_exp.wilson import wilson
+from anima_exp.system.paths import shipped
 
 COMMIT = "4782ad278652c7c71b72204d462d6d01eaaf7549"
 
@@ -184,7 +184,7 @@ def test_licences_are_those_that_conf_names():
             found[yaml.safe_load(text)["source"]] = licence[1]
     assert len(found) >= 6
     for source, licence in found.items():
-        assert known.of_data(source).licence.startswith(licence), source
+        assert origin.of_data(source).licence.startswith(licence), source
 
 
 def test_the_prompt_is_the_training_rows_to_the_letter(record):
@@ -236,7 +236,7 @@ def test_names_that_would_be_markup_are_text(record, tmp_path):
     outside = re.sub(r"(?ms)^(`{3,})\w+\n.*?^\1$", "", text.partition("\n---\n")[2])
     assert "<script>" not in outside
     assert "\x1b" not in text
-    assert f"# {written_plainly(evil)}\n" in text
+    assert f"# {escape_markdown(evil)}\n" in text
     assert read(text)["base_model"] == evil
     assert read(text)["license"] == "other"
     assert "````text\n<s>### Human: ```\n" in text
@@ -256,7 +256,7 @@ def test_names_that_would_be_markup_are_text(record, tmp_path):
     ids=lambda words: " ".join(words),
 )
 def test_the_lines_that_load_it_are_python(record, overrides):
-    lines = code(record("model=llama7b", *overrides), 'a "prompt"\n')
+    lines = loading_code(record("model=llama7b", *overrides), 'a "prompt"\n')
     compile(lines, "card", "exec")
     assert ("BitsAndBytesConfig" in lines) == ("quant=none" not in overrides)
     assert ("PeftModel" in lines) == ("lora=none" not in overrides)
@@ -292,6 +292,6 @@ def test_settings_survive_the_way_through_record_json(record):
 def test_a_card_tells_how_many_computed(hardware, processes, told):
     from types import SimpleNamespace
 
-    from anima_exp.card.facts import _machine
+    from anima_exp.model_card.facts import _machine
 
     assert _machine(SimpleNamespace(hardware=hardware, processes=processes)) == told

@@ -5,13 +5,13 @@ import re
 
 import pytest
 
-from anima_exp.card.front_matter import read
-from anima_exp.card.loading import THE_BASE, THIS
-from anima_exp.card.of_run import of_folder
-from anima_exp.experiment import run
-from anima_exp.paths import tiny_base
+from anima_exp.display.console import number
+from anima_exp.experiment.run import run
+from anima_exp.model_card.card import of_folder
+from anima_exp.model_card.metadata import read
+from anima_exp.model_card.snippets import THE_BASE, THIS
 from anima_exp.results.record import Record
-from anima_exp.results.screen import number
+from anima_exp.system.paths import tiny_base
 
 FEW = (
     "data.rows=64", "data.heldout_rows=8", "trainer.steps=2", "trainer.eval_every=null",

@@ -2,8 +2,8 @@
 
 import synthetic
 
-from anima_exp.compare.comparison import build
-from anima_exp.compare.runs import load
+from anima_exp.comparison.build import build
+from anima_exp.comparison.runs import load
 
 
 def answer(folder, table, *, metric=None, **fixed):

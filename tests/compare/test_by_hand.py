@@ -5,8 +5,8 @@ import math
 import pytest
 import synthetic
 
-from anima_exp.compare.comparison import build
-from anima_exp.compare.runs import load
+from anima_exp.comparison.build import build
+from anima_exp.comparison.runs import load
 
 LOSSES = {8: (0.61, 0.65, 0.63), 64: (0.58, 0.63, 0.59)}
 T2 = 4.302653  # Student's t at 97.5 % with 2 degrees of freedom

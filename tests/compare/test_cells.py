@@ -1,8 +1,8 @@
 import synthetic
 
-from anima_exp.compare.cells import cells, differing
-from anima_exp.compare.metric import metric
-from anima_exp.compare.runs import load
+from anima_exp.comparison.cells import cells, differing
+from anima_exp.comparison.choose_metric import metric
+from anima_exp.comparison.runs import load
 
 LOSS = metric("heldout_loss")
 

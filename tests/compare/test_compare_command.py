@@ -6,7 +6,7 @@ import sys
 import pytest
 import synthetic
 
-from anima_exp.compare.__main__ import main
+from anima_exp.compare import main
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_nothing_heavy_is_imported(tmp_path):
     synthetic.grid(tmp_path)
     probe = f"""
 import sys
-from anima_exp.compare.__main__ import main
+from anima_exp.compare import main
 main([{str(tmp_path)!r}, "--baseline", "rank=8"])
 print(*[name for name in {HEAVY!r} if name in sys.modules])
 """

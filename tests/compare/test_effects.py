@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from anima_exp.compare.cells import Cell
-from anima_exp.compare.effects import main_effects
-from anima_exp.compare.metric import Metric
-from anima_exp.compare.runs import Run, State
+from anima_exp.comparison.cells import Cell
+from anima_exp.comparison.choose_metric import Metric
+from anima_exp.comparison.effects import main_effects
+from anima_exp.comparison.runs import Run, State
 
 LOSS = Metric("heldout_loss", "minimize")
 T1 = 12.7062  # Student's t at 97.5 % with 1 degree of freedom

@@ -4,9 +4,9 @@ import json
 
 import synthetic
 
-from anima_exp.compare.comparison import build
-from anima_exp.compare.formats import FORMATS
-from anima_exp.compare.runs import load
+from anima_exp.comparison.build import build
+from anima_exp.comparison.export import FORMATS
+from anima_exp.comparison.runs import load
 
 
 def two(folder, first="a|b_1", second="50 %\\&"):

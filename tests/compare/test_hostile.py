@@ -6,10 +6,10 @@ import io
 import pytest
 import synthetic
 
-from anima_exp.compare.comparison import build
-from anima_exp.compare.formats import FORMATS
-from anima_exp.compare.runs import load
-from anima_exp.tables.csv import harmless
+from anima_exp.comparison.build import build
+from anima_exp.comparison.export import FORMATS
+from anima_exp.comparison.runs import load
+from anima_exp.display.tables import escape_formula
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from anima_exp.tables.csv import harmless
     ],
 )
 def test_no_csv_cell_begins_a_formula(value, written):
-    assert harmless(value) == written
+    assert escape_formula(value) == written
 
 
 @pytest.fixture

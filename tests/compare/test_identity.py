@@ -14,8 +14,8 @@ from typing import get_args, get_type_hints
 import pytest
 import synthetic
 
-from anima_exp.compare.comparison import build
-from anima_exp.compare.runs import load
+from anima_exp.comparison.build import build
+from anima_exp.comparison.runs import load
 from anima_exp.config import BENCHMARKS, RunConfig
 from anima_exp.results import identity
 

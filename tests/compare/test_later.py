@@ -5,8 +5,8 @@ import json
 import pytest
 import synthetic
 
-from anima_exp.compare.later import with_evaluations, with_ratings
-from anima_exp.compare.runs import load
+from anima_exp.comparison.extra_scores import with_evaluations, with_ratings
+from anima_exp.comparison.runs import load
 from anima_exp.errors import DataError
 
 

@@ -1,8 +1,8 @@
 import pytest
 import synthetic
 
-from anima_exp.compare.comparison import build
-from anima_exp.compare.runs import load
+from anima_exp.comparison.build import build
+from anima_exp.comparison.runs import load
 from anima_exp.errors import ConfigError
 
 

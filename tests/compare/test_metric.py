@@ -1,10 +1,10 @@
 import pytest
 import synthetic
 
-from anima_exp.compare.metric import Metric, choose_metric, metric
-from anima_exp.compare.runs import load
+from anima_exp.comparison.choose_metric import Metric, choose_metric, metric
+from anima_exp.comparison.runs import load
+from anima_exp.display import console
 from anima_exp.errors import ConfigError
-from anima_exp.results import screen
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_the_name_says_which_way_is_better(name, direction):
 
 def test_numbers_are_written_as_in_a_runs_summary():
     for name, value in (("heldout_loss", 0.54765), ("exact_match", 0.46)):
-        assert metric(name).number(value) == screen.number(name, value)
+        assert metric(name).number(value) == console.number(name, value)
     assert metric("elo").number(1012.3) == "1012"
     assert metric("exact_match").difference(-0.031) == "-3.1 pp"
 

@@ -8,8 +8,8 @@ import re
 import pytest
 import synthetic
 
-from anima_exp.compare import wandb_report
-from anima_exp.compare.__main__ import main
+from anima_exp.compare import main
+from anima_exp.comparison import wandb_report
 from anima_exp.results.record import Record
 
 OUTPUTS = ("table", "markdown", "latex", "csv", "json", "html", "wandb")
@@ -39,7 +39,7 @@ def runs(tmp_path_factory):
 def output(runs, tmp_path, capsys, monkeypatch):
     """output("latex", "--top", 1) -> (exit status, what was written, what stderr says)."""
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("anima_exp.results.wandb_account.has_key", lambda: True)
+    monkeypatch.setattr("anima_exp.results.trackers.wandb_account.has_key", lambda: True)
     saved = []
 
     def save(comparison, **_):

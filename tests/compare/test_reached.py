@@ -3,10 +3,10 @@ import json
 import pytest
 import synthetic
 
-from anima_exp.compare.__main__ import main
-from anima_exp.compare.comparison import build
-from anima_exp.compare.formats import FORMATS
-from anima_exp.compare.runs import load
+from anima_exp.compare import main
+from anima_exp.comparison.build import build
+from anima_exp.comparison.export import FORMATS
+from anima_exp.comparison.runs import load
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import re
 import pytest
 import synthetic
 
-from anima_exp.compare.runs import State, curves, generations, load
+from anima_exp.comparison.runs import State, curves, generations, load
 from anima_exp.errors import RunError
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from anima_exp.compare.settings import condition, headings, in_order, parse, written
+from anima_exp.comparison.settings import condition, headings, in_order, parse, written
 from anima_exp.errors import ConfigError
 
 KNOWN = ["lora.rank", "lora.alpha", "model.name", "data.name", "optimizer.learning_rate"]

@@ -2,7 +2,7 @@ from math import sqrt
 
 import pytest
 
-from anima_exp.compare.statistics import mean_interval, paired, welch
+from anima_exp.metrics.intervals import mean_interval, paired, welch
 
 # Student's t at 97.5 %, from the printed tables.
 T = {1: 12.7062, 2: 4.3027, 4: 2.7764}

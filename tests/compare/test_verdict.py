@@ -1,7 +1,7 @@
 import synthetic
 
-from anima_exp.compare.comparison import build
-from anima_exp.compare.runs import load
+from anima_exp.comparison.build import build
+from anima_exp.comparison.runs import load
 
 
 def verdict(folder, table, **sweep):

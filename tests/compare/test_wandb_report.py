@@ -3,9 +3,9 @@ import re
 import pytest
 import synthetic
 
-from anima_exp.compare import wandb_report
-from anima_exp.compare.comparison import build
-from anima_exp.compare.runs import load
+from anima_exp.comparison import wandb_report
+from anima_exp.comparison.build import build
+from anima_exp.comparison.runs import load
 from anima_exp.errors import ConfigError, RunError
 from anima_exp.results.record import Record
 
@@ -86,12 +86,12 @@ def told(comparison, error=ConfigError):
 
 @pytest.fixture
 def key(monkeypatch):
-    monkeypatch.setattr("anima_exp.results.wandb_account.has_key", lambda: True)
+    monkeypatch.setattr("anima_exp.results.trackers.wandb_account.has_key", lambda: True)
 
 
 def test_without_the_library_or_a_key_it_says_what_to_do(tmp_path, monkeypatch):
     comparison = tracked(tmp_path)
-    monkeypatch.setattr("anima_exp.results.wandb_account.has_key", lambda: False)
+    monkeypatch.setattr("anima_exp.results.trackers.wandb_account.has_key", lambda: False)
     assert told(comparison) == ("--wandb needs a W&B key, and there is none. Run wandb login once.")
     monkeypatch.setattr(wandb_report, "find_spec", lambda _: None)
     assert told(comparison) == (

@@ -10,7 +10,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
-from anima_exp import yaml_files
+from anima_exp.cli import yaml_files
 from anima_exp.libraries import hydra_internals
 from anima_exp.libraries.hydra_internals import IntervalSweep, RangeSweep, Sweep
 

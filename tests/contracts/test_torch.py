@@ -48,7 +48,7 @@ def test_torchs_attention_has_a_name_that_is_kept():
 
 
 def test_an_operation_of_ours_has_its_own_name():
-    from anima_exp.model import lora_update
+    from anima_exp.model import lora_linear
 
     names = []
 
@@ -58,10 +58,10 @@ def test_an_operation_of_ours_has_its_own_name():
             return operation(*args, **(kwargs or {}))
 
     layer = torch.nn.Linear(3, 2)
-    number = lora_update._number(layer)
+    number = lora_linear._number(layer)
     with Watch(), torch.no_grad():
         a, b = torch.ones(1, 3), torch.ones(2, 1)
-        lora_update._lora_linear(torch.ones(1, 3), a, b, a, b, None, number, 1.0, 0.0, 0)
+        lora_linear._lora_linear(torch.ones(1, 3), a, b, a, b, None, number, 1.0, 0.0, 0)
     assert "lora_linear" in names
 
 

@@ -11,7 +11,7 @@ from stand_in import byte_tokenizer, local, write_rows
 from anima_exp.config import BadRow
 from anima_exp.data import source
 from anima_exp.data.encode import limits
-from anima_exp.data.faults import faults, leaked
+from anima_exp.data.quality import faults, leaked
 from anima_exp.data.report import Found, show, visible
 from anima_exp.data.rows import TokenRows
 from anima_exp.data.tokenise import tokenise

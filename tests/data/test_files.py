@@ -5,12 +5,12 @@ import tracemalloc
 
 import pytest
 
-from anima_exp.data import files
+from anima_exp.data import readers
 from anima_exp.errors import DataError
 
 
 def read(path):
-    return list(files.rows(files.find(str(path), key="data.path")))
+    return list(readers.rows(readers.find(str(path), key="data.path")))
 
 
 def refused(path, message):
@@ -82,8 +82,8 @@ def test_rows_are_numbered_as_an_editor_shows_them(write):
     assert [number for number, _ in read(lines)] == [1, 3]
     table = write("a.csv", 'q,a\n"two\nlines",b\nc,d\n')
     assert read(table) == [(2, {"q": "two\nlines", "a": "b"}), (4, {"q": "c", "a": "d"})]
-    assert (files.unit(lines), files.unit(table)) == ("line", "line")
-    assert files.unit(write("b.json", "[]")) == "row"
+    assert (readers.unit(lines), readers.unit(table)) == ("line", "line")
+    assert readers.unit(write("b.json", "[]")) == "row"
 
 
 def test_a_text_above_the_csv_modules_limit_is_read(write):
@@ -180,7 +180,7 @@ def test_one_broken_row_does_not_hide_the_others(write, name, content, number, m
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv"])
 def test_a_row_beyond_a_sensible_size_is_no_row(write, name, monkeypatch):
-    monkeypatch.setattr(files, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(readers, "MOST_BYTES", 2**20)
     text = "x" * (2**20 + 1)
     contents = {
         "a.jsonl": f'{{"a": "{text}"}}\n{{"a": "b"}}',
@@ -221,4 +221,4 @@ def test_names_that_a_spreadsheet_left_empty_may_repeat(write):
 def test_a_file_is_suggested_only_if_its_name_is_close(tmp_path, given, hint):
     (tmp_path / "train.jsonl").write_text("{}")
     with pytest.raises(DataError, match=re.escape(f"no such file. {hint}")):
-        files.find(str(tmp_path / given), key="data.path")
+        readers.find(str(tmp_path / given), key="data.path")

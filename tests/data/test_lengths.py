@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from anima_exp.data.lengths import cut, quantiles, recommended
+from anima_exp.data.report import quantiles, recommended, share_cut
 
 
 def counted(*lengths):
@@ -13,7 +13,7 @@ def test_quantiles_are_interpolated_as_pandas_does_and_end_with_the_longest():
 
 
 def test_a_cut_counts_rows_and_tokens_lost():
-    found = cut(counted(5, 10, 15), 8)
+    found = share_cut(counted(5, 10, 15), 8)
     assert (found.rows, found.tokens) == (2, 9)
     assert (found.share, found.tokens_share) == pytest.approx((2 / 3, 9 / 30))
 

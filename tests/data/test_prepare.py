@@ -5,8 +5,8 @@ import pytest
 from stand_in import BOS, EOS, byte_tokenizer, local, pairs, write_rows
 
 from anima_exp.config import BadRow
+from anima_exp.data.dataset import Counts, prepare
 from anima_exp.data.encode import IGNORE
-from anima_exp.data.prepare import Counts, prepare
 from anima_exp.errors import ConfigError, DataError
 
 

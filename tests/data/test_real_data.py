@@ -5,9 +5,9 @@ import json
 import pytest
 from stand_in import local
 
-from anima_exp.data import files, recipes
+from anima_exp.data import readers, recipes
+from anima_exp.data.dataset import prepare
 from anima_exp.data.encode import IGNORE
-from anima_exp.data.prepare import prepare
 from anima_exp.errors import DataError
 
 SETS = {
@@ -40,7 +40,7 @@ def test_ids_and_labels_are_qloras(recipe, real_tokenizer, shared_data, tmp_path
     path = shared_data / SETS[recipe]
     config = local(path, recipe=recipe, rows=200, max_prompt_tokens=64, max_response_tokens=96)
     train = prepare(config, real_tokenizer, cache=tmp_path).train
-    rows = dict(files.rows(path))
+    rows = dict(readers.rows(path))
     for i in range(len(train)):
         number = int(train.tokens.rows[train.order[i]])
         example = getattr(recipes, recipe)(rows[number])
@@ -52,7 +52,7 @@ def test_ids_and_labels_are_qloras(recipe, real_tokenizer, shared_data, tmp_path
 
 def test_alpaca_has_28_rows_without_an_answer(shared_data):
     empty = 0
-    for _, row in files.rows(shared_data / "instruction/alpaca_en/alpaca_data.json"):
+    for _, row in readers.rows(shared_data / "instruction/alpaca_en/alpaca_data.json"):
         try:
             recipes.alpaca(row)
         except DataError as error:

@@ -6,7 +6,7 @@ import re
 import pytest
 from stand_in import local
 
-from anima_exp.data import files, tokenise
+from anima_exp.data import readers, tokenise
 from anima_exp.data.file_rows import FileRow
 from anima_exp.errors import DataError
 
@@ -31,7 +31,7 @@ def test_a_file_of_another_kind_is_named_as_a_whole(tmp_path, name, content, lin
     file = tmp_path / name
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DataError, match=rf"^{re.escape(str(file))}:? {re.escape(line)}") as told:
-        list(files.rows(file))
+        list(readers.rows(file))
     assert "on_bad_row" not in str(told.value)
 
 
@@ -46,7 +46,7 @@ def test_a_file_of_another_kind_is_named_as_a_whole(tmp_path, name, content, lin
 )
 def test_what_is_no_slip_is_read_row_by_row(tmp_path, name, content):
     (tmp_path / name).write_text(content)
-    assert list(files.rows(tmp_path / name))
+    assert list(readers.rows(tmp_path / name))
 
 
 def test_skipping_is_advised_only_where_it_leaves_rows(tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from anima_exp.data.split import first, shuffled, split
+from anima_exp.data.rows import first, shuffled, split
 from anima_exp.errors import DataError
 
 

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from stand_in import byte_tokenizer
 
-from anima_exp.data import recipes, token_key
+from anima_exp.data import recipes, token_cache
 from anima_exp.errors import DataError
 
 # As version 0.1.0 named them. A run that it began resumes only under the same name.
@@ -51,7 +51,8 @@ def tokenizer():
 @pytest.mark.parametrize("recipe", NAMES)
 def test_a_set_of_0_1_0_is_still_used(tokenizer, recipe):
     assert (
-        token_key.key("f" * 64, getattr(recipes, recipe), tokenizer, named=recipe) == NAMES[recipe]
+        token_cache.key("f" * 64, getattr(recipes, recipe), tokenizer, named=recipe)
+        == NAMES[recipe]
     )
 
 
@@ -76,12 +77,12 @@ def test_two_recipes_that_one_function_has_made_have_two_keys(tokenizer):
         return recipe
 
     first, second = made("a"), made("b")
-    key = token_key.key("rows", first, tokenizer, named="json.A")
-    assert key != token_key.key("rows", second, tokenizer, named="json.B")
-    assert key == token_key.key("rows", first, tokenizer, named="json.A")
+    key = token_cache.key("rows", first, tokenizer, named="json.A")
+    assert key != token_cache.key("rows", second, tokenizer, named="json.B")
+    assert key == token_cache.key("rows", first, tokenizer, named="json.A")
 
 
 def test_an_object_may_be_a_recipe(tokenizer):
     row = partial(dict, answer=1)
     names = ("json.ROW", "json.OTHER")
-    assert len({token_key.key("rows", row, tokenizer, named=name) for name in names}) == 2
+    assert len({token_cache.key("rows", row, tokenizer, named=name) for name in names}) == 2

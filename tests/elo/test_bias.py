@@ -1,8 +1,8 @@
 import pytest
 
-from anima_exp.elo.bias import Share, length, position, swapped
-from anima_exp.elo.verdicts import Verdict
-from anima_exp.elo.win_matrix import win_matrix, win_rates
+from anima_exp.tournament.bias import Share, length, position, swapped
+from anima_exp.tournament.relative_scores import win_matrix, win_rates
+from anima_exp.tournament.verdicts import Verdict
 
 
 def verdict(question, first, second, outcome, lengths=None):

@@ -4,13 +4,12 @@ import made
 import pytest
 from scipy.optimize import minimize
 
-from anima_exp.elo.advantage import advantages
-from anima_exp.elo.bradley_terry import bradley_terry
-from anima_exp.elo.conclusion import conclusion
-from anima_exp.elo.matches import matches
-from anima_exp.elo.rows import read
-from anima_exp.elo.verdicts import Verdict, verdicts
 from anima_exp.errors import DataError
+from anima_exp.tournament.bias import advantages
+from anima_exp.tournament.bradley_terry import bradley_terry, conclusion
+from anima_exp.tournament.elo import matches
+from anima_exp.tournament.reading import read
+from anima_exp.tournament.verdicts import Verdict, verdicts
 
 
 def verdict(question, first, second, outcome, lengths=None):

@@ -9,9 +9,9 @@ import sys
 import made
 import pytest
 
-from anima_exp.elo.__main__ import main
-from anima_exp.elo.scores import scores
-from anima_exp.elo.tournament import Tournament
+from anima_exp.elo import main
+from anima_exp.tournament.export import scores
+from anima_exp.tournament.rate import Tournament
 
 
 @pytest.fixture
@@ -144,10 +144,10 @@ def test_a_result_that_cannot_be_written_says_so(show, tmp_path):
 
 
 def test_scores_of_both_kinds_stand_side_by_side(tmp_path):
-    from anima_exp.elo.options import Options
-    from anima_exp.elo.rows import read
-    from anima_exp.elo.tournament import tournament
-    from anima_exp.elo.verdicts import verdicts
+    from anima_exp.tournament.options import Options
+    from anima_exp.tournament.rate import tournament
+    from anima_exp.tournament.reading import read
+    from anima_exp.tournament.verdicts import verdicts
 
     made.tournament(tmp_path / "a", players=("ada", "bob", "chat"), questions=20)
     made.relative(tmp_path / "b")
@@ -167,7 +167,7 @@ def test_nothing_heavy_is_imported(tmp_path):
     made.tournament(tmp_path, questions=4)
     probe = f"""
 import sys
-from anima_exp.elo.__main__ import main
+from anima_exp.elo import main
 main([{str(tmp_path)!r}, "--orders", "10", "--samples", "10"])
 print(*[name for name in {HEAVY!r} if name in sys.modules])
 """

@@ -3,12 +3,10 @@
 import made
 import pytest
 
-from anima_exp.elo.answers import read_answers
-from anima_exp.elo.identity import identify
-from anima_exp.elo.names import players, same
-from anima_exp.elo.rows import read
 from anima_exp.errors import DataError
-from anima_exp.results.short_id import short_id
+from anima_exp.system.hashing import short_id
+from anima_exp.tournament.players import identify, read_answers
+from anima_exp.tournament.reading import players, read, same
 
 
 def file(folder, name, first, second, score=1, questions=range(6)):

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from anima_exp.elo.percent import percents
-from anima_exp.elo.verdicts import Verdict
+from anima_exp.tournament.relative_scores import percents
+from anima_exp.tournament.verdicts import Verdict
 
 
 def verdict(question, first, second, scores):

@@ -5,13 +5,11 @@ import made
 import numpy as np
 import pytest
 
-from anima_exp.elo import ratings
-from anima_exp.elo.matches import Matches, matches
-from anima_exp.elo.one_pass import one_pass
-from anima_exp.elo.progress import Progress
-from anima_exp.elo.ratings import elo
-from anima_exp.elo.rows import read
-from anima_exp.elo.verdicts import Verdict, verdicts
+from anima_exp.tournament import elo as ratings
+from anima_exp.tournament.elo import Matches, elo, matches, one_pass
+from anima_exp.tournament.progress import Progress
+from anima_exp.tournament.reading import read
+from anima_exp.tournament.verdicts import Verdict, verdicts
 
 
 def verdict(question, first, second, outcome):

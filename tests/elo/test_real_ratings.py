@@ -4,14 +4,12 @@ import time
 
 import pytest
 
-from anima_exp.elo.answers import read_answers
-from anima_exp.elo.bias import position
-from anima_exp.elo.matches import matches
-from anima_exp.elo.percent import percents
-from anima_exp.elo.ratings import elo
-from anima_exp.elo.rows import read
-from anima_exp.elo.verdicts import verdicts
-from anima_exp.elo.win_matrix import win_matrix
+from anima_exp.tournament.bias import position
+from anima_exp.tournament.elo import elo, matches
+from anima_exp.tournament.players import read_answers
+from anima_exp.tournament.reading import read
+from anima_exp.tournament.relative_scores import percents, win_matrix
+from anima_exp.tournament.verdicts import verdicts
 
 # QLoRA, Table 6: ChatGPT vs Sys, Sys vs ChatGPT, mean, 95 % CI.
 TABLE_6 = {

@@ -4,10 +4,10 @@ import re
 import made
 import pytest
 
-from anima_exp.elo.answers import read_answers
-from anima_exp.elo.rows import read
-from anima_exp.elo.verdicts import verdicts
 from anima_exp.errors import DataError
+from anima_exp.tournament.players import read_answers
+from anima_exp.tournament.reading import read
+from anima_exp.tournament.verdicts import verdicts
 
 
 def test_ours_names_its_players_and_knows_lengths(tmp_path):

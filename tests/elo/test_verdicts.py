@@ -1,10 +1,10 @@
 import made
 import pytest
 
-from anima_exp.elo.answers import Answer
-from anima_exp.elo.rows import read
-from anima_exp.elo.verdicts import verdicts
 from anima_exp.errors import DataError
+from anima_exp.tournament.players import Answer
+from anima_exp.tournament.reading import read
+from anima_exp.tournament.verdicts import verdicts
 
 
 def found(folder, **options):

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
+from anima_exp.cli.saved_run import with_run
 from anima_exp.errors import ConfigError
-from anima_exp.experiment import run
-from anima_exp.finished import with_run
+from anima_exp.experiment.run import run
 from anima_exp.results import identity
-from anima_exp.results.lines import StepLines
 from anima_exp.results.record import Record
+from anima_exp.system.json_lines import StepLines
 
 SETTINGS = (
     "data.rows=1200", "data.heldout_rows=40", "trainer.steps=40", "trainer.eval_every=20",
@@ -86,7 +86,7 @@ def test_a_runs_settings_come_before_what_the_command_says(finished):
     "text", ["a\\b\\frac{1}", 'say "hi"', "C:\\runs\\", '\\" ${x}', "问：'1', [2]", "", "a\\\\b"]
 )
 def test_any_text_of_a_run_comes_back_as_it_was(compose, text):
-    from anima_exp.command_line import written
+    from anima_exp.cli.overrides import written
 
     config = compose(f"data.sample_prompts={written([text])}", f"folder={written(text or 'x')}")
     assert config.data.sample_prompts == [text]

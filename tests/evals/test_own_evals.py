@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 
 from anima_exp.errors import ConfigError, TrainingError
-from anima_exp.evals import custom, scores
+from anima_exp.evals import custom, score_names
 from anima_exp.evals.context import EvalContext
+from anima_exp.experiment.preflight import check_files, check_inputs
+from anima_exp.metrics.metric import metric
 from anima_exp.results import identity
-from anima_exp.results.metric import metric
-from anima_exp.run_checks import check_files, check_inputs
-from anima_exp.sweep.metric import check_metric
-from anima_exp.sweep.metric import metric as sweep_metric
+from anima_exp.sweeping.checks import check_metric
+from anima_exp.sweeping.checks import metric as sweep_metric
 
 MINE = """
 import random
@@ -292,4 +292,4 @@ def test_a_score_leads_to_the_settings_of_its_evaluation(score, group):
         "evals.custom.qa.function": "", "evals.custom.qa_hard.function": "",
         "evals.benchmarks.law.path": "", "evals.mmlu.path": "",
     }  # fmt: skip
-    assert scores.group(score, settings) == group
+    assert score_names.group(score, settings) == group

@@ -10,7 +10,7 @@ import pytest
 from anima_exp.results.record import Record
 
 MINE = """
-from anima_exp.evals.choice.benchmark import Benchmark, Question, Subject
+from anima_exp.evals.multiple_choice.benchmark import Benchmark, Question, Subject
 from anima_exp.evals.custom import EvalContext, scored
 
 @scored("minimize", unit="steps away", decimals=2)

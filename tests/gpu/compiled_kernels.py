@@ -11,7 +11,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 
 from anima_exp.model import dropout_kernel
-from anima_exp.model.dropout import COLUMN, FIRST, SECOND
+from anima_exp.model.constants import COLUMN, FIRST, SECOND
 
 # Turing, Ampere, Ada, Hopper, Blackwell of servers and of desktops.
 CAPABILITIES = (75, 80, 89, 90, 100, 120)

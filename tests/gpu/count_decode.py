@@ -3,13 +3,12 @@
 from count_models import random_base
 from random_training import composed
 
-import anima_exp.model.lora_update
+import anima_exp.model.lora_linear
 from anima_exp.config import Precision
 from anima_exp.model.adapter import attach
 from anima_exp.model.base import DTYPES, device
-from anima_exp.model.decode import decode
-from anima_exp.model.generate import inference
-from anima_exp.model.sampling import Sampling
+from anima_exp.model.decoding import Sampling, decode
+from anima_exp.model.generation import inference
 
 FEW, MANY = 4, 12  # tokens of two answers, whose difference is counted
 WAYS = {
@@ -33,7 +32,7 @@ def count_decode(name, counter):
     config = composed(["trainer.precision=bf16"])
     base = random_base(name, device=device(), dtype=DTYPES[Precision.bf16])
     model = attach(base, config.lora)
-    anima_exp.model.lora_update.use(model)
+    anima_exp.model.lora_linear.use(model)
     found = {}
     with inference(model, Precision.bf16):
         for way, (batch, temperature) in WAYS.items():

@@ -21,9 +21,9 @@ from torch.optim.optimizer import (
 )
 from true_shapes import synthetic_rows
 
-from anima_exp.parallel.world import ALONE
-from anima_exp.plan.memory import GIB
-from anima_exp.stop_request import StopRequest
+from anima_exp.distributed.world import ALONE
+from anima_exp.planner.memory import GIB
+from anima_exp.system.signals import StopRequest
 from anima_exp.training.stop import StopAfterStep
 
 PHASES = ("forward and loss", "backward", "clip", "optimizer", "rest")

@@ -16,13 +16,13 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from anima_exp.config import LoraConfig, Precision, Recompute, TargetModules
 from anima_exp.data.micro_batch import concatenate
-from anima_exp.model import lora_update
+from anima_exp.model import lora_linear
+from anima_exp.model.activation_checkpointing import set_recompute
 from anima_exp.model.adapter import attach
-from anima_exp.model.attention import rows_apart
 from anima_exp.model.base import DTYPES, autocast
-from anima_exp.model.dequantized import keep_dequantized
+from anima_exp.model.dequantized_weights import keep_dequantized
 from anima_exp.model.forward import loss_of
-from anima_exp.model.recompute import set_recompute
+from anima_exp.model.varlen_attention import rows_apart
 
 GPU = torch.device("cuda:0")
 ROW, ROWS = 256, 8  # 2,048 tokens, 848 labels
@@ -164,7 +164,7 @@ def run(blocks: int, storage: str, precision: str, recompute: str) -> dict[str, 
         model = adapted(model)
         if storage == "kept":
             keep_dequantized(model)
-        keys = lora_update.use(model)
+        keys = lora_linear.use(model)
         set_recompute(model, Recompute(recompute))
         micro_batch = on_gpu(real)
         keys.now = torch.empty(ROW * ROWS, dtype=torch.int32, device=GPU)

@@ -24,8 +24,8 @@ TOKENS = 5
 
 def dropout() -> Iterator[dict[str, Any]]:
     """Our kernel against the mask of a CPU, bit for bit."""
-    from anima_exp.model.dropout import RESOLUTION, Mask, layer_key, token_keys
     from anima_exp.model.dropout_kernel import drop
+    from anima_exp.model.hashed_dropout import RESOLUTION, Mask, layer_key, token_keys
 
     keys = token_keys(0, 3, [0, 1], [2, TOKENS - 2], torch.device("cpu"))
     dtypes = (torch.bfloat16, torch.float16, torch.float32)

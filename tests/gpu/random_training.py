@@ -13,11 +13,11 @@ sys.path[:0] = [str(_BENCHMARKS), str(_BENCHMARKS / "contenders")]
 
 from material import composed  # noqa: E402
 
-from anima_exp.gpu_memory import use_expandable_segments  # noqa: E402
-from anima_exp.load import largest_share  # noqa: E402
-from anima_exp.load_model import load_model  # noqa: E402
+from anima_exp.distributed.world import ALONE  # noqa: E402
+from anima_exp.experiment.model_setup import load_model  # noqa: E402
+from anima_exp.experiment.setup import largest_share  # noqa: E402
 from anima_exp.model.base import DTYPES, device  # noqa: E402
-from anima_exp.parallel.world import ALONE  # noqa: E402
+from anima_exp.system.hardware import use_expandable_segments  # noqa: E402
 from anima_exp.training.best import Best  # noqa: E402
 from anima_exp.training.loop import Loop  # noqa: E402
 
@@ -43,7 +43,7 @@ def loaded_run(
     def load_base(*_: Any, precision: Any, **__: Any) -> Any:
         return make_base(device=device(), dtype=DTYPES[precision])
 
-    with patch("anima_exp.load_model.load_base", load_base):
+    with patch("anima_exp.experiment.model_setup.load_base", load_base):
         loaded = load_model(
             config,
             largest_share(rows, np.arange(len(rows)), batch),

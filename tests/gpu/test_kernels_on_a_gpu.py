@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes, rounded_to_4_bits
-from anima_exp.model import dropout
-from anima_exp.model.attention import _row_by_row, _varlen_takes
-from anima_exp.model.dequantized import add_input_gradient
-from anima_exp.model.loss import Head, label_loss
+from anima_exp.model import hashed_dropout
+from anima_exp.model.chunked_loss import Head, label_loss
+from anima_exp.model.dequantized_weights import add_input_gradient
+from anima_exp.model.varlen_attention import _row_by_row, _varlen_takes
 
 pytestmark = [
     pytest.mark.gpu,
@@ -40,9 +40,9 @@ def test_a_weight_is_packed_as_on_a_cpu(kind, double):
 @pytest.mark.parametrize("width", [688, 689, 4096])
 def test_the_mask_of_dropout_is_that_of_a_cpu_bit_for_bit(dtype, width):
     x = torch.randn(77, width, generator=torch.manual_seed(0)).to(dtype)
-    keys = dropout.token_keys(0, 3, [0, 1], [70, 7], CPU)
-    expected = dropout.Mask(keys, 12345, 0.1).of(x)
-    mask, on_gpu, also = dropout.Mask(keys.to(GPU), 12345, 0.1), x.to(GPU), x.to(GPU)
+    keys = hashed_dropout.token_keys(0, 3, [0, 1], [70, 7], CPU)
+    expected = hashed_dropout.Mask(keys, 12345, 0.1).of(x)
+    mask, on_gpu, also = hashed_dropout.Mask(keys.to(GPU), 12345, 0.1), x.to(GPU), x.to(GPU)
     assert torch.equal(mask.of(on_gpu).cpu(), expected)
     assert torch.equal(mask.of(on_gpu, also=also).cpu(), expected)
     assert torch.equal(also.cpu(), expected) and torch.equal(on_gpu.cpu(), x)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from anima_exp.errors import Paused
-from anima_exp.experiment import run
-from anima_exp.results.lines import StepLines
+from anima_exp.experiment.run import run
 from anima_exp.results.record import Record
+from anima_exp.system.json_lines import StepLines
 
 pytestmark = [
     pytest.mark.gpu,
@@ -112,7 +112,7 @@ def test_a_step_that_is_out_of_memory_is_done_again_with_the_same_losses(tmp_pat
         "trainer.token_budget=100000",
         "trainer.recompute=none", "quant.keep_dequantized=false",
     )  # fmt: skip
-    grows = "from anima_exp.gpu_memory import use_expandable_segments as use; use()"
+    grows = "from anima_exp.system.hardware import use_expandable_segments as use; use()"
     at_exit = (
         "import atexit, torch; atexit.register(lambda: print('allocated', "
         "torch.cuda.max_memory_allocated() / torch.cuda.get_device_properties(0).total_memory))"

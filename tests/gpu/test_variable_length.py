@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from anima_exp.libraries import torch_internals
-from anima_exp.model.attention import _row_by_row
+from anima_exp.model.varlen_attention import _row_by_row
 
 LENGTHS = (5, 9, 1, 33)
 STARTS = torch.tensor([0, 5, 14, 15, 48], dtype=torch.int32)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from anima_exp.judge.config import JudgeConfig
+from anima_exp.config.commands import JudgeConfig
 
 
 def write(path, rows):

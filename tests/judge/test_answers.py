@@ -6,11 +6,9 @@ import pytest
 from judge_files import answers, config, write
 
 from anima_exp.errors import AnimaError, ConfigError, DataError
-from anima_exp.judge.answers import read_answers
-from anima_exp.judge.matches import pairs
-from anima_exp.judge.questions import read_questions
-from anima_exp.judge.run import judge
-from anima_exp.results.short_id import short_id
+from anima_exp.judging.matches import pairs, read_answers, read_questions
+from anima_exp.judging.run import judge
+from anima_exp.system.hashing import short_id
 
 
 def matches(paths, questions=None, reference_player=None, max_questions=None):

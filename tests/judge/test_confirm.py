@@ -5,9 +5,9 @@ from judge_files import config, two
 from judge_server import serving
 
 from anima_exp.errors import ConfigError
-from anima_exp.judge import confirm as confirming
-from anima_exp.judge.estimate import tokens
-from anima_exp.judge.run import judge
+from anima_exp.judging import console as confirming
+from anima_exp.judging.calls import tokens
+from anima_exp.judging.run import judge
 
 PRICES = {"price_per_million_input_tokens": 30.0, "price_per_million_output_tokens": 60.0}
 
@@ -105,6 +105,6 @@ def test_a_key_must_be_there_or_a_server_that_needs_none(tmp_path, monkeypatch):
 
 
 def test_a_missing_library_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr("anima_exp.judge.client.find_spec", lambda name: None)
+    monkeypatch.setattr("anima_exp.judging.client.find_spec", lambda name: None)
     told = refused(tmp_path, "http://127.0.0.1:9/v1")
     assert told == "judge=openai needs a library: pip install 'anima-exp[judge]'"

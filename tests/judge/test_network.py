@@ -8,8 +8,8 @@ from judge_files import answers, config, stored, verdicts
 from judge_server import RELATIVE, completion, refusal, serving
 
 from anima_exp.errors import ConfigError, RunError
-from anima_exp.judge import client
-from anima_exp.judge.run import judge
+from anima_exp.judging import client
+from anima_exp.judging.run import judge
 
 FAULTS = {
     "429": (429, {"Retry-After": "0"}, refusal("slow down")),
@@ -194,7 +194,7 @@ def test_a_reply_without_content_is_an_unparsed_verdict_not_a_fault(tmp_path):
 
 
 def test_temperature_null_and_the_other_name_of_the_limit_are_sent_so(tmp_path):
-    from anima_exp.judge.config import TokenLimit
+    from anima_exp.config.commands import TokenLimit
 
     settings = {"temperature": None, "token_limit": TokenLimit.max_completion_tokens}
     with serving() as server:

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from anima_exp.judge.config import Kind
-from anima_exp.judge.parse import parse, parsed
+from anima_exp.config.commands import Kind
+from anima_exp.judging.verdict import parse, parsed
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import pytest
 from judge_files import answers, config, verdicts
 
+from anima_exp.config.commands import Judge, Kind
 from anima_exp.errors import DataError
-from anima_exp.judge.config import Judge, Kind
-from anima_exp.judge.run import judge
+from anima_exp.judging.run import judge
 
 RIGHT, WRONG = "It is 4.", "It is 5."
 

@@ -8,10 +8,10 @@ import pytest
 from judge_files import answers, config, stored, two, verdicts
 from judge_server import RELATIVE, serving
 
+from anima_exp.config.commands import Kind
 from anima_exp.errors import DataError, InUse, RunError
-from anima_exp.judge.config import Kind
-from anima_exp.judge.run import judge
-from anima_exp.judge.store import Store, read_only
+from anima_exp.judging.run import judge
+from anima_exp.judging.store import Store, read_only
 
 
 def test_a_second_run_asks_nothing(tmp_path):

@@ -5,12 +5,12 @@ import shutil
 import hydra
 import pytest
 
-from anima_exp.compose import install, parse
+from anima_exp.cli.compose import install, parse
+from anima_exp.cli.saved_run import with_run
 from anima_exp.config import MergeConfig
-from anima_exp.finished import with_run
-from anima_exp.merge import run as command
-from anima_exp.merge.screen import MergeView
-from anima_exp.paths import shipped, tiny_base
+from anima_exp.merging import run as command
+from anima_exp.merging.console import MergeView
+from anima_exp.system.paths import shipped, tiny_base
 
 FEW = (
     "data.rows=1200", "data.heldout_rows=40", "trainer.steps=40", "evals=[]", "tracking=none",
@@ -21,7 +21,7 @@ FEW = (
 @pytest.fixture(scope="session")
 def runs(compose, tmp_path_factory):
     """Two runs that differ in their seed alone."""
-    from anima_exp.experiment import run
+    from anima_exp.experiment.run import run
 
     folders = [tmp_path_factory.mktemp("runs") / f"seed{seed}" for seed in (0, 1)]
     for seed, folder in enumerate(folders):

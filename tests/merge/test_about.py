@@ -7,9 +7,9 @@ import shutil
 import pytest
 from hub_server import publish, serving
 
-from anima_exp.card.front_matter import read
-from anima_exp.card.loading import THIS
-from anima_exp.merge import about
+from anima_exp.merging import write
+from anima_exp.model_card.metadata import read
+from anima_exp.model_card.snippets import THIS
 
 TEXTS = (".json", ".md", ".jinja")
 
@@ -17,8 +17,8 @@ TEXTS = (".json", ".md", ".jinja")
 @pytest.fixture(scope="session")
 def local(compose, tmp_path_factory):
     """A run of a base and of data that lie in folders of this machine."""
-    from anima_exp.experiment import run
-    from anima_exp.paths import tiny_base
+    from anima_exp.experiment.run import run
+    from anima_exp.system.paths import tiny_base
     from anima_exp.tiny.world import sample_rows
 
     home = tmp_path_factory.mktemp("home of mine")
@@ -88,10 +88,10 @@ def test_without_a_run_the_card_says_what_is_not_known(runs, merge, tmp_path):
 
 
 def test_a_base_of_the_hub_is_what_it_was_fine_tuned_from():
-    from anima_exp.card.merged import Merged, card
+    from anima_exp.model_card.card import Merged, merged_card
 
     merge = Merged([("adapter", "x")], (), ["Unproved."], "bf16", remote_code=True)
-    text = card("x", {"model.source": "me/base", "model.revision": "v1"}, "hub:abc", merge)
+    text = merged_card("x", {"model.source": "me/base", "model.revision": "v1"}, "hub:abc", merge)
     assert read(text)["base_model"] == "me/base"
     assert read(text)["base_model_relation"] == "finetune"
     assert "| asked for as | v1 |" in text and "| commit | abc |" in text
@@ -130,7 +130,7 @@ def test_a_merged_folder_is_published_as_it_is(local, merge, tmp_path):
 
 
 def test_a_card_that_cannot_be_written_leaves_no_folder(runs, merge, tmp_path, monkeypatch):
-    monkeypatch.setattr(about.of_run, "of_folder", lambda *_: 1 / 0)
+    monkeypatch.setattr(write.of_run, "of_folder", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}", "prove=false")
     assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ from small_models import small
 from transformers import AutoModelForCausalLM
 
 from anima_exp.errors import ModelError
-from anima_exp.paths import tiny_base
+from anima_exp.system.paths import tiny_base
 
 IDS = torch.tensor([[1, 17, 30, 42, 8, 90, 51, 7]])
 
@@ -109,7 +109,7 @@ def test_layers_stored_transposed_merge_too(inner, base_of, adapter_for, merged)
 def test_dequantized_weights_are_those_of_training(
     family, quant, base_of, adapter_for, merged, settings
 ):
-    from anima_exp.finished import load
+    from anima_exp.inference.saved_model import load
 
     base = base_of(family, vocab_size=1024)  # as many as its tokenizer knows
     targets = ["c_attn", "c_proj"] if family == "gpt2" else ["q_proj", "down_proj"]

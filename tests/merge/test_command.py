@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from anima_exp.errors import AnimaError, ConfigError, ModelError, RunError, Stopped
-from anima_exp.merge import run as command
-from anima_exp.merge.tensors import Tensors
-from anima_exp.paths import tiny_base
+from anima_exp.merging import run as command
+from anima_exp.merging.base import Tensors
+from anima_exp.system.paths import tiny_base
 
 IDS = torch.tensor([[1, 17, 300, 42, 8, 99, 512, 7]])
 
@@ -80,7 +80,7 @@ def test_merged_onto_what_it_was_trained_on_it_is_the_trained_model(runs, merge,
 
 
 def test_a_folder_is_a_model_for_the_other_commands(runs, merge, settings, tmp_path):
-    from anima_exp.finished import load
+    from anima_exp.inference.saved_model import load
 
     out = tmp_path / "merged"
     merge(f"run={runs[0]}", f"out={out}", "dtype=fp32")
@@ -242,7 +242,7 @@ def test_a_damaged_file_is_one_line(tmp_path):
 
 
 def test_a_log_tells_how_far_a_large_merge_is(monkeypatch, capsys):
-    from anima_exp.merge.screen import Writing
+    from anima_exp.merging.console import Writing
 
     with Writing(5_000_000_000) as writing:
         for _ in range(50):

@@ -9,12 +9,11 @@ import torch
 from small_models import small, some_rows
 
 from anima_exp.errors import ConfigError, ModelError
-from anima_exp.merge import run as command
-from anima_exp.merge.adapter import Adapter
-from anima_exp.merge.proof import Measured, Proof
-from anima_exp.merge.prove import Proved
-from anima_exp.merge.screen import show_proof
-from anima_exp.merge.verdict import refuse
+from anima_exp.merging import run as command
+from anima_exp.merging.adapter import Adapter
+from anima_exp.merging.console import show_proof
+from anima_exp.merging.verdict import refuse
+from anima_exp.merging.verification import Measured, Proof, Proved
 
 
 def scaled(adapter, factor):

@@ -26,18 +26,17 @@ from anima_exp.config import (
 )
 from anima_exp.data.micro_batch import concatenate, token_weights
 from anima_exp.errors import ModelError
-from anima_exp.model import lora_update
+from anima_exp.model import lora_linear
+from anima_exp.model.activation_checkpointing import set_recompute
 from anima_exp.model.adapter import attach
-from anima_exp.model.attention import rows_apart
 from anima_exp.model.base import load_base
-from anima_exp.model.decode import decode
-from anima_exp.model.dequantized import keep_dequantized
-from anima_exp.model.dropout import token_keys
+from anima_exp.model.decoding import Sampling, decode
+from anima_exp.model.dequantized_weights import keep_dequantized
 from anima_exp.model.forward import loss_of
-from anima_exp.model.generate import inference
-from anima_exp.model.recompute import set_recompute
-from anima_exp.model.sampling import Sampling
-from anima_exp.model.sharded import frozen_bytes, shard_base
+from anima_exp.model.fsdp import frozen_bytes, shard_base
+from anima_exp.model.generation import inference
+from anima_exp.model.hashed_dropout import token_keys
+from anima_exp.model.varlen_attention import rows_apart
 
 WAYS = list(Recompute)
 STORAGES = {  # name: type, double quantisation, precision, layers with an adapter
@@ -121,7 +120,7 @@ def same(found, expected):
 
 def facts(base, storage, folder, rank, processes):
     model, precision = load(base, storage)
-    keys = lora_update.use(model)
+    keys = lora_linear.use(model)
     every = range(len(some_rows()))
     mine = every[rank::processes]
     expected = {}

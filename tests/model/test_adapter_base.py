@@ -5,12 +5,12 @@ import json
 import hydra
 import pytest
 
-from anima_exp.compose import install, parse
+from anima_exp.cli.compose import install, parse
+from anima_exp.cli.saved_run import with_run
 from anima_exp.config import GenerateConfig
 from anima_exp.errors import ConfigError
-from anima_exp.finished import with_run
-from anima_exp.model.adapter_base import source, warn_of_another
-from anima_exp.paths import shipped, tiny_base
+from anima_exp.model.adapter_files import source, warn_of_another
+from anima_exp.system.paths import shipped, tiny_base
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 import torch
 from huggingface_hub import errors
 
-from anima_exp import hub as hub_files
 from anima_exp.errors import ModelError
+from anima_exp.libraries import hub as hub_files
 from anima_exp.model import adapter_files
 
 pytestmark = pytest.mark.usefixtures("shown")

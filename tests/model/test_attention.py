@@ -8,7 +8,7 @@ from torch.nn.attention import varlen
 
 from anima_exp.config import Precision
 from anima_exp.libraries import torch_internals
-from anima_exp.model import attention, generate
+from anima_exp.model import generation, varlen_attention
 
 cudnn = torch.backends.cuda.cudnn_sdp_enabled
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
@@ -25,30 +25,30 @@ def model_on(device):
 @pytest.fixture
 def any_device(monkeypatch):
     """Without CUDA torch would warn of an autocast for it."""
-    monkeypatch.setattr(generate, "autocast", lambda where, precision: torch.autocast("cpu"))
-    monkeypatch.setattr(attention, "keeps_rows_apart", lambda model: False)
+    monkeypatch.setattr(generation, "autocast", lambda where, precision: torch.autocast("cpu"))
+    monkeypatch.setattr(varlen_attention, "keeps_rows_apart", lambda model: False)
     assert cudnn()
 
 
 def test_answers_and_evaluations_on_a_gpu_build_no_cudnn_plans(any_device):
-    with generate.inference(model_on(GPU), Precision.fp32):
+    with generation.inference(model_on(GPU), Precision.fp32):
         assert not cudnn()
     assert cudnn()
 
 
 def test_nor_does_training(any_device):
-    with pytest.raises(ZeroDivisionError), attention.rows_apart(model_on(GPU)):
+    with pytest.raises(ZeroDivisionError), varlen_attention.rows_apart(model_on(GPU)):
         assert not cudnn()
         raise ZeroDivisionError
     assert cudnn()
 
 
 def test_other_devices_and_a_choice_made_before_are_left_alone(any_device):
-    with generate.inference(model_on(CPU), Precision.fp32):
+    with generation.inference(model_on(CPU), Precision.fp32):
         assert cudnn()
     torch.backends.cuda.enable_cudnn_sdp(False)
     try:
-        with attention.rows_apart(model_on(GPU)):
+        with varlen_attention.rows_apart(model_on(GPU)):
             assert not cudnn()
         assert not cudnn()
     finally:
@@ -115,7 +115,7 @@ def test_each_release_of_torch_computes_rows_as_if_alone_and_repeats_no_keys(
         torch.randn(1, heads, sum(lengths), 8, generator=drawn).requires_grad_()
         for heads in (4, kv, kv)
     )
-    expected = attention._row_by_row(query, key, value, lengths, scaling, 0.0, window)
+    expected = varlen_attention._row_by_row(query, key, value, lengths, scaling, 0.0, window)
     found = torch_internals.variable_length_attention(
         query, key, value, starts, max(lengths), scaling, window
     )
@@ -141,10 +141,10 @@ def test_keys_are_repeated_only_by_a_torch_without_that_kernel(monkeypatch, rele
 
 
 def test_an_old_torch_says_that_it_computes_rows_one_by_one_on_a_gpu(monkeypatch):
-    assert attention.slow_attention(GPU) is None
-    monkeypatch.setattr(attention, "varlen_options", frozenset)
-    assert attention.slow_attention(CPU) is None
-    assert attention.slow_attention(GPU) == (
+    assert varlen_attention.slow_attention(GPU) is None
+    monkeypatch.setattr(varlen_attention, "varlen_options", frozenset)
+    assert varlen_attention.slow_attention(CPU) is None
+    assert varlen_attention.slow_attention(GPU) == (
         "this torch has no attention over rows of different lengths, and computes them one by "
         "one: torch>=2.10 is faster"
     )

@@ -9,7 +9,7 @@ from anima_exp.config import ModelConfig, Precision, QuantConfig, Quantization
 from anima_exp.errors import ModelError
 from anima_exp.model.base_config import context_length
 from anima_exp.model.base_files import check_base_files, check_tokenizer_files
-from anima_exp.paths import tiny_base
+from anima_exp.system.paths import tiny_base
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
 NF4 = {
@@ -164,7 +164,7 @@ def test_the_context_is_known_by_all_its_names(config, length):
 def test_generate_and_evaluate_say_it_before_they_load_a_tokenizer(tmp_path):
     from types import SimpleNamespace
 
-    from anima_exp.finished import check_base
+    from anima_exp.inference.saved_model import check_base
 
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
     quant = QuantConfig(type=Quantization.nf4, compute_dtype=Precision.fp32)

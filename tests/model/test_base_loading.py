@@ -13,7 +13,7 @@ from anima_exp.config import ModelConfig, Precision, QuantConfig, Quantization
 from anima_exp.errors import ModelError
 from anima_exp.model import base as model_base
 from anima_exp.model.base import load_base
-from anima_exp.paths import tiny_base
+from anima_exp.system.paths import tiny_base
 
 pytestmark = pytest.mark.usefixtures("shown")
 

@@ -8,7 +8,7 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from anima_exp.libraries.bitsandbytes_internals import dequantised_weight, set_compute_type
-from anima_exp.model.dequantized import add_input_gradient, keep_dequantized, weight_of
+from anima_exp.model.dequantized_weights import add_input_gradient, keep_dequantized, weight_of
 
 INPUTS, OUTPUTS, TOKENS = 192, 320, 40
 CPU = torch.device("cpu")

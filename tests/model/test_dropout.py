@@ -1,7 +1,7 @@
 import torch
 
-from anima_exp.model import dropout
-from anima_exp.model.dropout import Mask, TokenKeys, kept_share, layer_key, token_keys
+from anima_exp.model import hashed_dropout
+from anima_exp.model.hashed_dropout import Mask, TokenKeys, kept_share, layer_key, token_keys
 
 CPU = torch.device("cpu")
 
@@ -71,7 +71,7 @@ def test_the_kernel_gets_numbers_in_order_whatever_the_layer_was_given(monkeypat
         assert x.is_contiguous()
         return x.clone()
 
-    monkeypatch.setattr(dropout, "_kernel", lambda x: drop)
+    monkeypatch.setattr(hashed_dropout, "_kernel", lambda x: drop)
     keys = token_keys(0, 0, [0], [4], CPU)
     wide = torch.randn(6, 10)
     for x in (wide[:4, :5], wide.T[:4]):

@@ -8,18 +8,17 @@ from small_models import VOCABULARY, small, some_rows
 from anima_exp.config import LoraConfig, LossAverage, Precision, Recompute, TargetModules
 from anima_exp.data.micro_batch import label_weights
 from anima_exp.errors import ModelError
-from anima_exp.evals.choice.likelihood import letters
-from anima_exp.model import lora_update
+from anima_exp.evals.multiple_choice.likelihood import letters
+from anima_exp.model import lora_linear
+from anima_exp.model.activation_checkpointing import selective_works, set_recompute
 from anima_exp.model.adapter import attach
-from anima_exp.model.attention import keeps_rows_apart
-from anima_exp.model.dropout import own_dropout, switch_off_own_dropout
-from anima_exp.model.generate import inference
-from anima_exp.model.layers import linear_layers, target_modules
-from anima_exp.model.padding import masks_padding
-from anima_exp.model.plain import plain_gradients
-from anima_exp.model.recompute import selective_works, set_recompute
-from anima_exp.model.trial import try_architecture
-from anima_exp.plan.shape import from_model
+from anima_exp.model.architecture_check import masks_padding, try_architecture
+from anima_exp.model.generation import inference
+from anima_exp.model.hashed_dropout import own_dropout, switch_off_own_dropout
+from anima_exp.model.linear_layers import linear_layers, target_modules
+from anima_exp.model.varlen_attention import keeps_rows_apart
+from anima_exp.planner.shape import from_model
+from anima_exp.training.gradient_check import plain_gradients
 from anima_exp.training.step import Step
 
 
@@ -39,7 +38,7 @@ def gradients(model):
 
 
 def assert_plain_gradients(model):
-    rows, keys = some_rows(), lora_update.use(model)
+    rows, keys = some_rows(), lora_linear.use(model)
     step = Step(
         model, keys, budget=1000, precision=Precision.fp32, average=LossAverage.token, seed=0,
         backward=torch.Tensor.backward, say=print,
@@ -107,7 +106,7 @@ def test_text_trains_no_layer_of_a_vision_tower():
 def test_selective_recomputation_is_tried_and_falcon_does_not_stand_it():
     for family, works in {"llama": True, "falcon": False}.items():
         model = adapted(small(family).eval())
-        lora_update.use(model)
+        lora_linear.use(model)
         set_recompute(model, Recompute.selective)
         state = torch.random.get_rng_state()
         assert selective_works(model, Precision.fp32) is works

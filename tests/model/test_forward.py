@@ -14,14 +14,14 @@ from anima_exp.config import (
     TargetModules,
 )
 from anima_exp.data.micro_batch import concatenate, cut, row_weights, token_weights
-from anima_exp.model import lora_update
+from anima_exp.model import lora_linear
+from anima_exp.model.activation_checkpointing import set_recompute
 from anima_exp.model.adapter import attach
-from anima_exp.model.attention import keeps_rows_apart, rows_apart
 from anima_exp.model.base import load_base
-from anima_exp.model.dequantized import keep_dequantized
+from anima_exp.model.dequantized_weights import keep_dequantized
 from anima_exp.model.forward import loss_of
-from anima_exp.model.plain import plain_gradients
-from anima_exp.model.recompute import set_recompute
+from anima_exp.model.varlen_attention import keeps_rows_apart, rows_apart
+from anima_exp.training.gradient_check import plain_gradients
 
 
 def adapted(model, dropout=0.0):
@@ -71,7 +71,7 @@ def test_rows_in_one_sequence_have_the_gradients_of_rows_apart(family, budget, w
     rows = some_rows()
     weights = weigh(rows)
     expected = plain(model, rows, weights)
-    lora_update.use(model)
+    lora_linear.use(model)
     if not keeps_rows_apart(model):
         assert family == "gemma2"  # whose attention bends its scores
         budget = 1
@@ -99,7 +99,7 @@ def test_a_quantised_base_gives_what_peft_makes_of_it(tmp_path, storage, kept, t
     rows = some_rows()
     weights = token_weights(rows)
     expected = plain(model, rows, weights)
-    lora_update.use(model)
+    lora_linear.use(model)
     if kept:
         before = ours(model, rows, weights, 1000)
         bytes_kept = keep_dequantized(model)
@@ -124,7 +124,7 @@ def test_gpt2_whose_matrices_lie_the_other_way_learns_row_by_row_or_together():
     rows = some_rows()
     weights = token_weights(rows)
     expected = plain(model, rows, weights)
-    lora_update.use(model)
+    lora_linear.use(model)
     budget = 1000 if keeps_rows_apart(model) else 1
     assert_same(ours(model, rows, weights, budget), expected)
 
@@ -151,7 +151,7 @@ def test_outside_the_models_own_attention_is_back():
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_recomputation_changes_memory_and_no_gradient(how, dropout):
     model = adapted(small(), dropout)
-    keys = lora_update.use(model)
+    keys = lora_linear.use(model)
     rows = some_rows()
     weights = token_weights(rows)
     keys.now = torch.arange(sum(len(row["input_ids"]) for row in rows), dtype=torch.int32)
@@ -190,7 +190,7 @@ def test_products_in_16_bits_differ_by_rounding_only(precision):
     weights = token_weights(rows)
     with torch.autocast("cpu", torch.bfloat16):
         expected = plain(model, rows, weights)
-        lora_update.use(model)
+        lora_linear.use(model)
         found = ours(model, rows, weights, 1000)
     assert found[0] == pytest.approx(expected[0], rel=1e-2)
     for name, gradient in expected[1].items():

@@ -8,7 +8,7 @@ import torch
 from small_models import VOCABULARY, small
 
 from anima_exp.errors import ModelError
-from anima_exp.model.load_adapter import put_on
+from anima_exp.model.adapter import put_on
 
 pytestmark = pytest.mark.usefixtures("shown")
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from anima_exp.model import loss as module
-from anima_exp.model.loss import Head, label_loss
+from anima_exp.model import chunked_loss as module
+from anima_exp.model.chunked_loss import Head, label_loss
 
 LABELS, VOCABULARY, WIDTH = 50, 301, 24
 

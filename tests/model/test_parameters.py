@@ -6,8 +6,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from anima_exp.config import LoraConfig, TargetModules
 from anima_exp.model.adapter import attach
-from anima_exp.model.layers import linear_layers
-from anima_exp.model.parameters import count
+from anima_exp.model.linear_layers import count, linear_layers
 
 SHAPES = {  # hidden, layers, feed-forward, heads
     "7b": (4096, 32, 11008, 32),

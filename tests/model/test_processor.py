@@ -7,7 +7,7 @@ from bitsandbytes.nn import modules
 from anima_exp.config import Attention, ModelConfig, Precision, QuantConfig, Quantization
 from anima_exp.errors import ModelError
 from anima_exp.model import base, base_config
-from anima_exp.model.generate import inference
+from anima_exp.model.generation import inference
 
 IDS = torch.tensor([[1, 17, 30, 8]])
 

@@ -11,7 +11,7 @@ from sharded_process import STORAGES, WAYS
 from small_models import small
 
 from anima_exp.errors import ModelError
-from anima_exp.model.sharded import shard_base
+from anima_exp.model.fsdp import shard_base
 
 PROCESS = Path(__file__).with_name("sharded_process.py")
 

@@ -13,7 +13,6 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from anima_exp import file_hashes, finished
 from anima_exp.config import (
     LoraConfig,
     ModelConfig,
@@ -24,12 +23,14 @@ from anima_exp.config import (
 )
 from anima_exp.config import Quantization as Q
 from anima_exp.errors import ModelError
-from anima_exp.experiment import run
-from anima_exp.model import base, snapshot
+from anima_exp.experiment.run import run
+from anima_exp.inference import saved_model
+from anima_exp.model import base, quantized_cache
 from anima_exp.model.adapter import attach
 from anima_exp.model.base import load_base
-from anima_exp.model.generate import inference
-from anima_exp.paths import tiny_base
+from anima_exp.model.generation import inference
+from anima_exp.system import hashing
+from anima_exp.system.paths import tiny_base
 
 pytestmark = pytest.mark.usefixtures("shown")
 
@@ -40,7 +41,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture(autouse=True)
 def worth_it(monkeypatch):
-    monkeypatch.setattr(snapshot, "_WORTH_BYTES", 0)
+    monkeypatch.setattr(quantized_cache, "_WORTH_BYTES", 0)
 
 
 @pytest.fixture(scope="module")
@@ -154,13 +155,13 @@ def test_a_run_keeps_it_and_whoever_asks_its_model_loads_it(compose, cache, tmp_
     )  # fmt: skip
     run(config)
     assert "kept in" in capsys.readouterr().out
-    finished.load(UseConfig(**vars(config), run=str(tmp_path / "run")))
+    saved_model.load(UseConfig(**vars(config), run=str(tmp_path / "run")))
     assert "already quantised" in capsys.readouterr().out
     assert len(kept(cache)) == 1
 
 
 def test_weights_in_several_files_are_the_same(cache, monkeypatch):
-    monkeypatch.setattr(snapshot, "_SHARD", "100KB")
+    monkeypatch.setattr(quantized_cache, "_SHARD", "100KB")
     assert_same(load(cache), load(cache))
     assert len(list(kept(cache)[0].glob("*.safetensors"))) > 2
 
@@ -218,7 +219,7 @@ def test_the_same_weights_elsewhere_are_the_same_snapshot(cache, untied, tmp_pat
 
 @pytest.mark.parametrize("damage", ["shorter", "gone", "flipped", "another config", "no SNAPSHOT"])
 def test_a_damaged_one_is_told_and_built_anew(cache, damage, capsys, monkeypatch):
-    monkeypatch.setattr(file_hashes, "LARGE", 1000)
+    monkeypatch.setattr(hashing, "LARGE", 1000)
     first = load(cache)
     (folder,) = kept(cache)
     weights = folder / "model.safetensors"
@@ -283,7 +284,7 @@ def test_others_of_the_group_can_read_it(cache):
 
 def test_of_several_at_once_one_writes(cache, monkeypatch, capsys):
     model = load(None)
-    place = snapshot.snapshot_of(
+    place = quantized_cache.snapshot_of(
         ModelConfig(source="tiny"), NF4, dtype=torch.float32, where=base.device(), cache=cache
     )
     save, writers = type(model).save_pretrained, []

@@ -14,7 +14,7 @@ from transformers import (
 from anima_exp.config import LoraConfig, TargetModules
 from anima_exp.errors import ModelError
 from anima_exp.model.adapter import attach
-from anima_exp.model.layers import target_modules
+from anima_exp.model.linear_layers import target_modules
 
 SMALL = dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, vocab_size=96)
 

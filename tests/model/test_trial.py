@@ -4,9 +4,9 @@ from small_models import small, some_rows
 
 from anima_exp.data.micro_batch import concatenate
 from anima_exp.errors import ModelError
-from anima_exp.model import attention, trial
-from anima_exp.model.attention import keeps_rows_apart, rows_apart
+from anima_exp.model import architecture_check, varlen_attention
 from anima_exp.model.forward import loss_of
+from anima_exp.model.varlen_attention import keeps_rows_apart, rows_apart
 
 MAMBA = {"mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8}
 
@@ -39,7 +39,7 @@ def losses(model, rows):
 )
 def test_a_model_whose_rows_would_see_each_other_is_computed_row_by_row(family, how, apart):
     model = small(family, **how).eval()
-    trial.try_architecture(model)
+    architecture_check.try_architecture(model)
     assert keeps_rows_apart(model) is apart
     ours, theirs = losses(model, some_rows())
     assert ours == pytest.approx(theirs, rel=1e-4)
@@ -47,13 +47,13 @@ def test_a_model_whose_rows_would_see_each_other_is_computed_row_by_row(family, 
 
 def test_a_leak_that_no_list_knows_is_seen(monkeypatch):
     model = small().eval()
-    row_by_row = attention._row_by_row
+    row_by_row = varlen_attention._row_by_row
 
     def leaking(query, key, value, lengths, *rest):
         return row_by_row(query, key, value, (sum(lengths),), *rest)
 
-    monkeypatch.setattr(attention, "_row_by_row", leaking)
-    trial.try_architecture(model)
+    monkeypatch.setattr(varlen_attention, "_row_by_row", leaking)
+    architecture_check.try_architecture(model)
     assert not keeps_rows_apart(model)
 
 
@@ -61,4 +61,4 @@ def test_logits_that_ours_are_not_are_refused():
     model = small().eval()
     model.lm_head.register_forward_hook(lambda module, inputs, output: output * 2)
     with pytest.raises(ModelError, match=r"makes its logits in a way that is not known here"):
-        trial.try_architecture(model)
+        architecture_check.try_architecture(model)

@@ -15,11 +15,11 @@ import torch
 from torch import distributed
 from torch.distributed import HashStore
 
+from anima_exp.distributed import process_group
+from anima_exp.distributed.environment import Place, place, take_gpu
+from anima_exp.distributed.process_group import _first_to_tell, _launcher_hidden, joined
+from anima_exp.distributed.world import ALONE, World, _buckets
 from anima_exp.errors import ConfigError, DataError, LostContact
-from anima_exp.parallel import join
-from anima_exp.parallel.join import _first_to_tell, _launcher_hidden, joined
-from anima_exp.parallel.place import Place, place, take_gpu
-from anima_exp.parallel.world import ALONE, World, _buckets
 
 LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
@@ -196,8 +196,8 @@ def test_an_error_is_shown_even_if_the_connection_to_the_others_cannot_be_closed
         asked.append("to close")
         never.wait(60)
 
-    monkeypatch.setattr(join, "_TO_LEAVE_SECONDS", 0.1)
-    monkeypatch.setattr(join, "_meet", HashStore)
+    monkeypatch.setattr(process_group, "_TO_LEAVE_SECONDS", 0.1)
+    monkeypatch.setattr(process_group, "_meet", HashStore)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(distributed, "init_process_group", lambda *_, **__: None)
     monkeypatch.setattr(distributed, "destroy_process_group", hanging)

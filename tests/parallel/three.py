@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
+from anima_exp.distributed.environment import place
+from anima_exp.distributed.process_group import joined
 from anima_exp.errors import AnimaError, LostContact
-from anima_exp.parallel.join import joined
-from anima_exp.parallel.place import place
 
 
 def main(folder: Path) -> None:

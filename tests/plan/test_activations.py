@@ -6,17 +6,17 @@ from live_bytes import LiveBytes
 
 from anima_exp.config import Recompute, TargetModules
 from anima_exp.data.micro_batch import concatenate, token_weights
-from anima_exp.model import lora_update
+from anima_exp.model import lora_linear
+from anima_exp.model.activation_checkpointing import set_recompute
 from anima_exp.model.adapter import attach
-from anima_exp.model.attention import rows_apart
 from anima_exp.model.base import autocast, load_base
-from anima_exp.model.dequantized import keep_dequantized
-from anima_exp.model.dropout import token_keys
+from anima_exp.model.dequantized_weights import keep_dequantized
 from anima_exp.model.forward import loss_of
-from anima_exp.model.recompute import set_recompute
-from anima_exp.plan.activations import activations
-from anima_exp.plan.find_shape import find_shape
-from anima_exp.plan.memory import Needs, Rows
+from anima_exp.model.hashed_dropout import token_keys
+from anima_exp.model.varlen_attention import rows_apart
+from anima_exp.planner.activations import activations
+from anima_exp.planner.find_shape import find_shape
+from anima_exp.planner.memory import Needs, Rows
 
 LLAMA = {
     "model_type": "llama",
@@ -56,7 +56,7 @@ def measured(config):
     model = attach(base, config.lora)
     batch = a_batch()
     if not full:
-        keys = lora_update.use(model)
+        keys = lora_linear.use(model)
         keys.now = token_keys(0, 0, range(ROWS), batch.lengths, model.device)
     set_recompute(base, config.trainer.recompute)
     model.train()

@@ -6,10 +6,10 @@ from itertools import pairwise, product
 import pytest
 
 from anima_exp.config import Recompute
-from anima_exp.plan.cards import CARDS, MIDDLING
-from anima_exp.plan.choose import choose, needed, time_of_batch
-from anima_exp.plan.find_shape import find_shape
-from anima_exp.plan.memory import GB, GIB, Needs, Rows
+from anima_exp.planner.execution import choose, needed, time_of_batch
+from anima_exp.planner.find_shape import find_shape
+from anima_exp.planner.gpus import CARDS, MIDDLING
+from anima_exp.planner.memory import GB, GIB, Needs, Rows
 
 ROWS = Rows(longest=1024, batch_tokens=16_384, batch_labels=8192)
 

@@ -3,10 +3,9 @@
 import pytest
 
 from anima_exp.config import Recompute
-from anima_exp.plan.find_shape import find_shape
-from anima_exp.plan.flops import flops
-from anima_exp.plan.trained import trained
-from anima_exp.plan.weights import base_weights
+from anima_exp.planner.find_shape import find_shape
+from anima_exp.planner.step_time import flops
+from anima_exp.planner.weights import base_weights, trained
 
 # Rows of 512 tokens, rank 64 on every layer, the head at every token: (GFLOP a token without and
 # with full recomputation; 4-bit matrices and their constants in GB; millions of LoRA parameters;

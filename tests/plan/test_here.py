@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from anima_exp import machine
-from anima_exp.plan.cost import cost
-from anima_exp.plan.report import show
-from anima_exp.results import screen
+from anima_exp.display import console as screen
+from anima_exp.planner.cost import cost
+from anima_exp.planner.report import show
+from anima_exp.system import hardware
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def row(text, name="this machine "):
 
 
 def test_a_machine_without_a_gpu_is_its_processor_and_memory(shown, monkeypatch):
-    monkeypatch.setattr(machine, "gpus", lambda: [])
-    monkeypatch.setattr(machine, "cpu", lambda: "Some Processor")
+    monkeypatch.setattr(hardware, "gpus", lambda: [])
+    monkeypatch.setattr(hardware, "cpu", lambda: "Some Processor")
     text = shown("model=tiny")
     assert row(text)[2] == "yes"
     assert row(text)[-1] == "-"
@@ -41,15 +41,15 @@ def test_a_machine_without_a_gpu_is_its_processor_and_memory(shown, monkeypatch)
 
 def test_a_gpu_of_the_list_has_its_speed_and_another_none(shown, monkeypatch):
     plan = ("model=llama7b", "data=alpaca")
-    h100 = machine.Gpu("GPU-1", "NVIDIA H100 80GB HBM3", 79.1, 9.0)
-    monkeypatch.setattr(machine, "gpus", lambda: [h100])
+    h100 = hardware.Gpu("GPU-1", "NVIDIA H100 80GB HBM3", 79.1, 9.0)
+    monkeypatch.setattr(hardware, "gpus", lambda: [h100])
     text = shown(*plan)
     assert row(text)[2:] == row(text, "H100 ")[2:]
-    monkeypatch.setattr(machine, "gpus", lambda: [machine.Gpu("GPU-1", "NVIDIA X", 7.9, 9.0)])
+    monkeypatch.setattr(hardware, "gpus", lambda: [hardware.Gpu("GPU-1", "NVIDIA X", 7.9, 9.0)])
     text = shown(*plan)
     assert row(text)[1] == "8"
     assert row(text)[-2:] == ["-", "-"]
-    monkeypatch.setattr(machine, "gpus", lambda: None)
+    monkeypatch.setattr(hardware, "gpus", lambda: None)
     assert "this machine" not in shown(*plan)
 
 

@@ -2,11 +2,12 @@
 
 import pytest
 
-from anima_exp import overview, paths
 from anima_exp.config import TrainerConfig
 from anima_exp.errors import DataError
-from anima_exp.plan.lengths import lengths, optimizer_steps, rows_in_all
-from anima_exp.results import known_lengths
+from anima_exp.experiment import overview
+from anima_exp.planner import lengths as known_lengths
+from anima_exp.planner.lengths import lengths, optimizer_steps, rows_in_all
+from anima_exp.system import paths
 
 
 def test_unknown_rows_are_as_long_as_the_limits(compose):
@@ -25,8 +26,8 @@ def test_typical_rows_come_with_the_data(compose):
 
 def test_what_a_run_has_read_wins(compose):
     config = compose("model=llama7b", "data=alpaca", "data.max_prompt_tokens=300")
-    known = known_lengths.Lengths(rows=777, mean_tokens=50.0, mean_label_tokens=20.0)
-    known_lengths.remember(config, known, cache=paths.cache(config.cache))
+    known = known_lengths.LengthStats(rows=777, mean_tokens=50.0, mean_label_tokens=20.0)
+    known_lengths.save_stats(config, known, cache=paths.cache(config.cache))
     found = lengths(config)
     assert (found.rows, found.mean_tokens, found.mean_labels) == (777, 50.0, 20.0)
 

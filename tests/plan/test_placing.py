@@ -5,11 +5,11 @@ import json
 import pytest
 
 from anima_exp.errors import ConfigError, ModelError
-from anima_exp.overview import where
-from anima_exp.plan.choose import Placement, choose
-from anima_exp.plan.find_shape import find_shape
-from anima_exp.plan.memory import GIB, Rows
-from anima_exp.plan.placing import place_base
+from anima_exp.experiment.overview import where
+from anima_exp.planner.execution import Placement, choose
+from anima_exp.planner.find_shape import find_shape
+from anima_exp.planner.memory import GIB, Rows
+from anima_exp.planner.placement import place_base
 
 ROWS = Rows(longest=528, batch_tokens=16 * 528, batch_labels=16 * 512)
 

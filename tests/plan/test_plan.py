@@ -6,19 +6,19 @@ import sys
 
 import pytest
 
-from anima_exp.plan.choose import Placement
-from anima_exp.plan.cost import cost
-from anima_exp.plan.grid import show_grid
-from anima_exp.plan.report import show
-from anima_exp.plan.words import hours, many, size
-from anima_exp.results import screen
+from anima_exp.display import console
+from anima_exp.display.units import hours, many, size
+from anima_exp.planner.cost import cost
+from anima_exp.planner.execution import Placement
+from anima_exp.planner.grid import show_grid
+from anima_exp.planner.report import show
 
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch):
     from rich.console import Console
 
-    monkeypatch.setattr(screen, "console", Console(width=150, highlight=False))
+    monkeypatch.setattr(console, "console", Console(width=150, highlight=False))
 
 
 def plan(*arguments):

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from anima_exp.cli.error_messages import choices
 from anima_exp.config import TargetModules
 from anima_exp.errors import ModelError
-from anima_exp.messages import choices
-from anima_exp.plan.find_shape import find_shape
-from anima_exp.plan.shape import from_config, from_model
+from anima_exp.planner.find_shape import find_shape
+from anima_exp.planner.shape import from_config, from_model
 
 SMALL = {
     "hidden_size": 96,

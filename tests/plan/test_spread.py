@@ -3,10 +3,10 @@
 import pytest
 
 from anima_exp.config import Recompute
-from anima_exp.plan.choose import Placement, choose, needed
-from anima_exp.plan.find_shape import find_shape
-from anima_exp.plan.memory import GIB, Needs, Rows
-from anima_exp.plan.spread import Parts, SeveralCards, choose_spread, divide
+from anima_exp.planner.execution import Placement, choose, needed
+from anima_exp.planner.find_shape import find_shape
+from anima_exp.planner.memory import GIB, Needs, Rows
+from anima_exp.planner.placement import Parts, SeveralCards, choose_spread, divide
 
 ROWS = Rows(longest=1024, batch_tokens=16_384, batch_labels=8192)
 

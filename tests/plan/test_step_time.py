@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from anima_exp.config import Recompute
-from anima_exp.plan.cards import CARDS, MIDDLING, card_named
-from anima_exp.plan.find_shape import find_shape
-from anima_exp.plan.step_time import LAUNCH_SECONDS, Work, step_time
+from anima_exp.planner.find_shape import find_shape
+from anima_exp.planner.gpus import CARDS, MIDDLING, card_named
+from anima_exp.planner.step_time import LAUNCH_SECONDS, Work, step_time
 
 H200 = next(card for card in CARDS if card.name == "H200")
 LONG = Work(tokens=16 * 512, row_tokens=512, label_share=0.4)

@@ -9,10 +9,9 @@ from bitsandbytes.nn import Linear8bitLt
 
 from anima_exp.model.adapter import attach
 from anima_exp.model.base import load_base
-from anima_exp.plan.find_shape import find_shape
-from anima_exp.plan.shape import from_model
-from anima_exp.plan.trained import trained
-from anima_exp.plan.weights import base_weights
+from anima_exp.planner.find_shape import find_shape
+from anima_exp.planner.shape import from_model
+from anima_exp.planner.weights import base_weights, trained
 
 ODD = {  # sizes that no block of 64, or 256 blocks, divides
     "model_type": "llama",

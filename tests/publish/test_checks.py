@@ -7,11 +7,11 @@ import re
 import pytest
 from model_folders import CARD, adapter, model, weights
 
-from anima_exp.card.front_matter import read as read_head
 from anima_exp.errors import ConfigError
-from anima_exp.publish import secrets
-from anima_exp.publish.clean import _local_path, clean, head
-from anima_exp.publish.files import read, with_card
+from anima_exp.model_card.metadata import read as read_head
+from anima_exp.publishing import secrets
+from anima_exp.publishing.files import read, with_card
+from anima_exp.publishing.sanitize import _local_path, clean, head
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 
@@ -178,7 +178,7 @@ def test_a_head_that_is_no_yaml_is_refused(tmp_path):
 
 @pytest.mark.parametrize("push", ["name", "a/b/c", "me/x..y", "me/ä", "-me/x", "me/", "/x"])
 def test_a_bad_name_is_one_line(push):
-    from anima_exp.publish.clean import check_hub_id
+    from anima_exp.publishing.sanitize import check_hub_id
 
     with pytest.raises(ConfigError, match=re.escape(f"push={push} is no name on the hub")):
         check_hub_id(push, key="push")

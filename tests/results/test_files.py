@@ -3,7 +3,7 @@ import os
 import pytest
 
 from anima_exp.errors import RunError
-from anima_exp.results.files import publish_folder, write_text, writing
+from anima_exp.system.atomic import publish_folder, write_text, writing
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path):

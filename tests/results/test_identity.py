@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from anima_exp import file_hashes
 from anima_exp.errors import ConfigError
 from anima_exp.results import identity
+from anima_exp.system import hashing
 
 
 def test_the_same_settings_have_the_same_name(compose):
@@ -73,14 +73,14 @@ def test_a_local_base_counts_by_its_files(compose, tmp_path):
 
 
 def test_the_cells_of_a_sweep_read_a_local_base_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(file_hashes, "_SETTLED_NS", -1)  # as if its files were older
+    monkeypatch.setattr(hashing, "_SETTLED_NS", -1)  # as if its files were older
     (tmp_path / "tokenizer.json").write_text("{}")
     (tmp_path / "data.jsonl").write_text("{}")
     places = str(tmp_path), str(tmp_path / "data.jsonl")
     first = [identity.content(place) for place in places]
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", None)
-        patch.setattr(file_hashes, "_read", None)
+        patch.setattr(hashing, "_read", None)
         assert [identity.content(place) for place in places] == first
 
 

@@ -1,4 +1,4 @@
-from anima_exp.results.lines import StepLines
+from anima_exp.system.json_lines import StepLines
 
 
 def lines(tmp_path, *steps):

@@ -1,6 +1,6 @@
 import pytest
 
-from anima_exp.results.metric import Described, Metric, metric
+from anima_exp.metrics.metric import Described, Metric, metric
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from anima_exp.paths import shipped
 from anima_exp.results import identity
-from anima_exp.sweep.composition import Composer
-from anima_exp.sweep.expand import Point, expand
+from anima_exp.sweeping.composer import Composer
+from anima_exp.sweeping.expand import Point, expand
+from anima_exp.system.paths import shipped
 
 NAMES = [
     ("", "tiny-sample-61186a1f32"),

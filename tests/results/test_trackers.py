@@ -503,7 +503,7 @@ def test_an_error_of_a_library_shows_no_secret(compose, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["tensorboard", "mlflow", "trackio"])
 def test_a_tracker_that_is_not_installed_is_a_mistake_in_one_line(compose, monkeypatch, name):
-    from anima_exp.run_checks import check_dry, check_hubs, check_machine
+    from anima_exp.experiment.preflight import check_dry, check_hubs, check_machine
 
     monkeypatch.setattr(tracking, "find_spec", lambda one: None if one == name else one)
     config = compose(f"tracking=[wandb,{name}]")

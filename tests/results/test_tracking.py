@@ -4,12 +4,12 @@ import time
 import pytest
 
 from anima_exp.config import TrackingMode
-from anima_exp.results import wandb_account
 from anima_exp.results.trackers import wandb as tracking
+from anima_exp.results.trackers import wandb_account
 from anima_exp.results.trackers.base import TrackedRun
 from anima_exp.results.trackers.wandb import WandB, _mode, _run_id
+from anima_exp.results.trackers.wandb_account import has_key, without_keys
 from anima_exp.results.tracking import Tracker
-from anima_exp.results.wandb_account import has_key, without_keys
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from pathlib import Path
 from anima_exp.errors import Paused, Stopped, TrainingError
 from anima_exp.results import identity
 from anima_exp.results.folder import RunFolder
-from anima_exp.results.lines import StepLines
 from anima_exp.results.record import Record
+from anima_exp.system.json_lines import StepLines
 
 STEP_SECONDS = float(os.environ.get("STAND_IN_STEP_SECONDS", "0.01"))
 

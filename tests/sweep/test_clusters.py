@@ -15,9 +15,9 @@ import time
 import pytest
 from omegaconf import OmegaConf
 
-from anima_exp.compose import command
-from anima_exp.paths import shipped
-from anima_exp.sweep import launch, sweeper
+from anima_exp.cli.compose import command
+from anima_exp.sweeping import grid_sweep, launchers
+from anima_exp.system.paths import shipped
 
 HERE = "hydra/launcher=submitit_local"
 
@@ -85,10 +85,10 @@ def test_slurm_is_asked_for_as_many_gpus_as_a_cell_has(monkeypatch, given, gpus)
     found = {}
 
     def launcher(master, context, task):
-        found.update(launch.launcher_of(master, context, task).params)
+        found.update(launchers.launcher_of(master, context, task).params)
         raise SystemExit(0)
 
-    monkeypatch.setattr(sweeper, "launcher_of", launcher)
+    monkeypatch.setattr(grid_sweep, "launcher_of", launcher)
     monkeypatch.setattr(sys, "argv", ["train", "-m", "hydra/launcher=slurm", "seed=1", *given])
     with pytest.raises(SystemExit):
         command(lambda config: None)

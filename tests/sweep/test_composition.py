@@ -6,9 +6,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
 from anima_exp.errors import ConfigError
-from anima_exp.paths import shipped
-from anima_exp.sweep.composition import Composer
-from anima_exp.sweep.expand import Point
+from anima_exp.sweeping.composer import Composer
+from anima_exp.sweeping.expand import Point
+from anima_exp.system.paths import shipped
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from anima_exp.sweep.cell import Cell, State
+from anima_exp.sweeping.cell import Cell, State
 
 GARBAGE = [b'{"a":', b"{}", b"\xff\xfe\x00", b"[1, 2]", b""]
 

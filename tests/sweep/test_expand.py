@@ -4,8 +4,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from anima_exp.errors import ConfigError
-from anima_exp.sweep.expand import Point, expand
-from anima_exp.sweep.search.space import search_space
+from anima_exp.sweeping.expand import Point, expand
+from anima_exp.sweeping.search.space import search_space
 
 PARSER = OverridesParser.create()
 

@@ -8,10 +8,9 @@ from stand_in_run import record, value, wait_for
 
 from anima_exp.config import Direction, SweepConfig
 from anima_exp.errors import ConfigError
-from anima_exp.results.lines import StepLines
-from anima_exp.sweep.cell import Cell
-from anima_exp.sweep.halving import Halving, rungs
-from anima_exp.sweep.job import Outcome
+from anima_exp.sweeping.asha import Halving, rungs
+from anima_exp.sweeping.cell import Cell, Outcome
+from anima_exp.system.json_lines import StepLines
 
 ASHA = ("sweep.early_stopping=asha", "trainer.steps=27")
 

@@ -7,16 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from anima_exp.card import scores as card
-from anima_exp.compare.columns import columns
-from anima_exp.compare.comparison import build
-from anima_exp.compare.page.leaderboard import leaderboard
-from anima_exp.compare.runs import load
-from anima_exp.results import screen
+from anima_exp.comparison.build import build
+from anima_exp.comparison.columns import columns
+from anima_exp.comparison.page.leaderboard import leaderboard
+from anima_exp.comparison.runs import load
+from anima_exp.display import console
+from anima_exp.model_card import scores as card
 from anima_exp.results.record import Record
-from anima_exp.sweep import metric as sweep_metric
-from anima_exp.sweep import summary
-from anima_exp.sweep.search import summary as search_summary
+from anima_exp.sweeping import checks as sweep_metric
+from anima_exp.sweeping import summary
+from anima_exp.sweeping.search import summary as search_summary
 
 VALUE = 0.46
 WRITTEN = {
@@ -55,7 +55,7 @@ def run(tmp_path):
 @pytest.mark.parametrize("name", WRITTEN)
 def test_the_terminal_and_the_card_write_it(run, name):
     record = Record.load(run)
-    assert screen.number(name, VALUE) == WRITTEN[name]
+    assert console.number(name, VALUE) == WRITTEN[name]
     measured = card.Measured({name: VALUE}, [])
     found = card.columns(record, before=measured, after=measured)
     assert found[2].texts == [WRITTEN[name]]

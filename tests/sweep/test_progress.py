@@ -5,14 +5,12 @@ import io
 import pytest
 from rich.console import Console
 
-from anima_exp.results.lines import StepLines
-from anima_exp.results.metric import metric
-from anima_exp.sweep import board as board_module
-from anima_exp.sweep.board import Board, Status
-from anima_exp.sweep.cell import Cell
-from anima_exp.sweep.job import Job, Outcome
-from anima_exp.sweep.progress import Progress
-from anima_exp.sweep.slots import Place, Slot
+from anima_exp.metrics.metric import metric
+from anima_exp.sweeping import live_table as board_module
+from anima_exp.sweeping.cell import Cell, Job, Outcome
+from anima_exp.sweeping.gpu_leases import Place, Slot
+from anima_exp.sweeping.live_table import Board, Progress, Status
+from anima_exp.system.json_lines import StepLines
 
 
 @pytest.fixture

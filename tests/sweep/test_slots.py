@@ -7,7 +7,7 @@ from filelock import Timeout
 
 from anima_exp.config import LauncherConfig
 from anima_exp.errors import ConfigError
-from anima_exp.sweep.slots import Place, check_gpus, free_place, gpus, slots
+from anima_exp.sweeping.gpu_leases import Place, check_gpus, free_place, gpus, slots
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_what_the_tool_says_besides_gpus_is_none(two_gpus):
 def test_gpus_that_nothing_lists_are_a_mistake_with_a_way_out(two_gpus, monkeypatch, tmp_path):
     (two_gpus / "nvidia-smi").unlink()
     monkeypatch.setenv("PATH", str(two_gpus))
-    monkeypatch.setattr("anima_exp.sweep.slots._DEVICES", (str(tmp_path),))
+    monkeypatch.setattr("anima_exp.sweeping.gpu_leases._DEVICES", (str(tmp_path),))
     with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=0,1"):
         gpus()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
@@ -103,7 +103,7 @@ def threads_are_free(monkeypatch):
 @pytest.mark.usefixtures("threads_are_free")
 def test_cores_are_shared_out_between_jobs_on_a_cpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr("anima_exp.sweep.slots.cores", lambda: 8)
+    monkeypatch.setattr("anima_exp.sweeping.gpu_leases.cores", lambda: 8)
     assert [slot.threads for slot in slots(LauncherConfig())] == [8]
     assert [slot.threads for slot in slots(LauncherConfig(jobs=3))] == [2, 2, 2]
 
@@ -171,7 +171,7 @@ def test_a_number_of_threads_that_the_user_chose_is_left_alone(threads_are_free,
 
 @pytest.mark.usefixtures("threads_are_free")
 def test_threads_are_shared_out_between_the_processes_of_all_jobs(eight_gpus, monkeypatch):
-    monkeypatch.setattr("anima_exp.sweep.slots.cores", lambda: 32)
+    monkeypatch.setattr("anima_exp.sweeping.gpu_leases.cores", lambda: 32)
     assert slots(LauncherConfig(gpus_per_job=2))[0].threads == 4
     assert slots(LauncherConfig(gpus_per_job=2, jobs=1))[0].threads == 16
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

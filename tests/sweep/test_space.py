@@ -6,8 +6,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from anima_exp.errors import ConfigError
-from anima_exp.sweep.search.settings import Search
-from anima_exp.sweep.search.space import search_space
+from anima_exp.sweeping.search.space import Search, search_space
 
 LEARNING_RATE = "optimizer.learning_rate=tag(log, interval(1e-4, 1e-2))"
 

@@ -7,8 +7,8 @@ import time
 import pytest
 from stand_in_run import wait_for
 
-from anima_exp.cores import cores
-from anima_exp.sweep.pool import _environment
+from anima_exp.sweeping.pool import _environment
+from anima_exp.system.hardware import cores
 
 
 def test_every_cell_is_done_and_the_same_command_does_nothing(sweeps):

@@ -11,13 +11,12 @@ from optuna.trial import TrialState
 
 from anima_exp.config import Direction
 from anima_exp.errors import ConfigError, InUse
-from anima_exp.results.lines import StepLines
-from anima_exp.sweep.grid import make_cell
-from anima_exp.sweep.job import Outcome
-from anima_exp.sweep.search.settings import Search, Steps
-from anima_exp.sweep.search.space import search_space
-from anima_exp.sweep.search.study import JOURNAL, Study
-from anima_exp.sweep.search.trials import Trials
+from anima_exp.sweeping.cell import Outcome
+from anima_exp.sweeping.grid import make_cell
+from anima_exp.sweeping.search.space import Search, Steps, search_space
+from anima_exp.sweeping.search.study import JOURNAL, Study
+from anima_exp.sweeping.search.trials import Trials
+from anima_exp.system.json_lines import StepLines
 
 LEARNING_RATE = "optimizer.learning_rate=tag(log, interval(1e-4, 1e-2))"
 

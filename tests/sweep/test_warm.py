@@ -8,7 +8,7 @@ import pytest
 
 LOOK = """
 import sys, threading
-import anima_exp.sweep.warm
+import anima_exp.sweeping.preload
 import torch
 print(threading.active_count(), torch.cuda.is_initialized(), "bitsandbytes" in sys.modules)
 """

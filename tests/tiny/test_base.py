@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import anima_exp.tiny
-from anima_exp.tiny.scores import exact_match, unseen_tasks
+from anima_exp.tiny.pretrain.scores import exact_match, unseen_tasks
 
 BASE = Path(anima_exp.tiny.__file__).parent / "base"
 

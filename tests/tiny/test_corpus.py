@@ -4,8 +4,15 @@ import random
 import re
 from itertools import islice
 
-from anima_exp.tiny.corpus import MIX, corpus, guanaco_prompt
-from anima_exp.tiny.drills import count_each, count_on, drill, is_test
+from anima_exp.tiny.pretrain.corpus import (
+    MIX,
+    corpus,
+    count_each,
+    count_on,
+    drill,
+    guanaco_prompt,
+    is_test,
+)
 from anima_exp.tiny.problems import Problem
 from anima_exp.tiny.world import tasks
 

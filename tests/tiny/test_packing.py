@@ -5,11 +5,11 @@ from itertools import islice
 import torch
 from torch.nn import functional
 
-from anima_exp.tiny.base_model import Recipe, build_model
-from anima_exp.tiny.corpus import Example, corpus
-from anima_exp.tiny.packing import IGNORED, WIDTH, encode, pack
-from anima_exp.tiny.pretrain import response_loss
-from anima_exp.tiny.tokenizer import build_tokenizer
+from anima_exp.tiny.pretrain.__main__ import response_loss
+from anima_exp.tiny.pretrain.base_model import Recipe, build_model
+from anima_exp.tiny.pretrain.corpus import Example, corpus
+from anima_exp.tiny.pretrain.packing import IGNORED, WIDTH, encode, pack
+from anima_exp.tiny.pretrain.tokenizer import build_tokenizer
 
 
 def test_a_packed_row_sees_only_itself() -> None:

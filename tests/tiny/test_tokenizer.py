@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from anima_exp.tiny.corpus import guanaco_prompt
-from anima_exp.tiny.tokenizer import VOCABULARY, build_tokenizer
+from anima_exp.tiny.pretrain.corpus import guanaco_prompt
+from anima_exp.tiny.pretrain.tokenizer import VOCABULARY, build_tokenizer
 from anima_exp.tiny.world import tasks
 
 

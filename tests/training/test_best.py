@@ -4,10 +4,10 @@ import pytest
 
 from anima_exp.config import TrainerConfig
 from anima_exp.errors import ConfigError, Paused
-from anima_exp.experiment import run
+from anima_exp.experiment.run import run
 from anima_exp.results.journal import Journal
-from anima_exp.results.lines import StepLines
 from anima_exp.results.record import Record
+from anima_exp.system.json_lines import StepLines
 from anima_exp.training.best import Best
 
 FEW = (
@@ -25,7 +25,7 @@ def losses(monkeypatch):
 
     def _losses(*values):
         script = iter(values)
-        monkeypatch.setattr("anima_exp.evals.measure.heldout_loss", lambda *_, **__: next(script))
+        monkeypatch.setattr("anima_exp.evals.evaluator.heldout_loss", lambda *_, **__: next(script))
 
     return _losses
 

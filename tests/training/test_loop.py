@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file
 
 from anima_exp.errors import TrainingError
-from anima_exp.experiment import run
-from anima_exp.load import load
-from anima_exp.results.lines import StepLines
+from anima_exp.experiment.run import run
+from anima_exp.experiment.setup import load
+from anima_exp.system.json_lines import StepLines
 from anima_exp.training.loop import check_step
 from anima_exp.training.step import Step
 

@@ -9,7 +9,7 @@ from small_models import small
 
 from anima_exp.config import OptimizerConfig, OptimizerName, Schedule
 from anima_exp.errors import ConfigError
-from anima_exp.load import load
+from anima_exp.experiment.setup import load
 from anima_exp.results import identity
 from anima_exp.training.optimizer import make_optimizer, make_schedule
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from anima_exp.training.order import row_order
+from anima_exp.training.data_order import row_order
 
 LENGTHS = np.random.default_rng(0).integers(5, 500, size=1000).astype(np.int32)
 

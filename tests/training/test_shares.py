@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from anima_exp.training.shares import shares
+from anima_exp.training.data_order import shares
 
 
 def test_every_row_has_one_process_and_their_tokens_are_alike():

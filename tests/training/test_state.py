@@ -11,9 +11,10 @@ import torch
 from bitsandbytes import optim
 
 from anima_exp.errors import NewerFile, Paused, RunError
-from anima_exp.experiment import run
-from anima_exp.results.lines import StepLines
-from anima_exp.training import manifest, old_state, state, tensors
+from anima_exp.experiment.run import run
+from anima_exp.system.json_lines import StepLines
+from anima_exp.training import checkpoint, old_state, state
+from anima_exp.training import weights as tensors
 from anima_exp.training.state import RandomState, State
 
 OLD = Path(__file__).parent / "old_checkpoint" / "checkpoint-4"
@@ -182,8 +183,6 @@ def test_no_program_in_an_old_checkpoint_is_run(tmp_path):
 def test_an_old_checkpoint_is_resumed_like_the_same_one_of_today(compose, tmp_path):
     import shutil
 
-    from anima_exp.training import checkpoint
-
     def settings(folder):
         return compose(
             f"folder={folder}", "lora=key_query", "lora.rank=1", "data.rows=64",
@@ -210,7 +209,7 @@ def test_an_old_checkpoint_is_resumed_like_the_same_one_of_today(compose, tmp_pa
     state.save(draft, *old_state.load(OLD))
     checkpoint.publish(draft, draft.parents[1], keep=1)
     for folder in ("old", "today"):
-        assert manifest.problem(tmp_path / folder / place, step=4) is None
+        assert checkpoint.checkpoint_problem(tmp_path / folder / place, step=4) is None
         run(settings(tmp_path / folder))
     found = curve(tmp_path / "old")
     assert found == curve(tmp_path / "today")

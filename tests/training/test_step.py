@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from anima_exp.errors import TrainingError
-from anima_exp.experiment import run
-from anima_exp.results.lines import StepLines
+from anima_exp.experiment.run import run
 from anima_exp.results.record import Record
+from anima_exp.system.json_lines import StepLines
 from anima_exp.training import step as step_module
 
 pytestmark = pytest.mark.usefixtures("shown")

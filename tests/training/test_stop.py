@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from anima_exp import stop_request
+from anima_exp.distributed.world import ALONE
 from anima_exp.events import Stopping, listening
-from anima_exp.parallel.world import ALONE
-from anima_exp.signals import FROM_CLUSTER, stop_on_signals
-from anima_exp.stop_request import ON_REQUEST, StopRequest
+from anima_exp.system import signals
+from anima_exp.system.signals import FROM_CLUSTER, ON_REQUEST, StopRequest, stop_on_signals
 from anima_exp.training.stop import StopAfterStep
 
 
@@ -96,7 +95,7 @@ def test_a_signal_that_nothing_handled_ends_the_process_unless_it_is_for_others(
 
 def test_a_second_signal_ends_at_once_unless_it_is_the_same_wish_passed_on(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(stop_request.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
     with (
         pytest.raises(SystemExit) as ended,
         stop_on_signals() as request,

@@ -2,9 +2,10 @@
 
 Hydra merges YAML into these, so a key that is not here stops composition. Units are in the
 names (`_tokens`, `_rows`, `_gib`) or in the comment beside the field. Rules that span two
-settings are in `checks.py`; the published values are in conf/, next to their source.
+settings are in `config/checks.py`; the published values are in conf/, next to their source.
 """
 
+from anima_exp.config.commands import EvaluateConfig, GenerateConfig, MergeConfig, Onto, UseConfig
 from anima_exp.config.data import (
     BadRow,
     DataConfig,
@@ -23,8 +24,6 @@ from anima_exp.config.evals import (
     benchmark_key,
     benchmarks_of,
 )
-from anima_exp.config.generate import GenerateConfig
-from anima_exp.config.merge import MergeConfig, Onto
 from anima_exp.config.model import (
     Attention,
     LoraConfig,
@@ -37,15 +36,11 @@ from anima_exp.config.model import (
     TargetModules,
 )
 from anima_exp.config.run import (
-    RunConfig,
-)
-from anima_exp.config.sweep import (
     Direction,
     EarlyStopping,
     LauncherConfig,
+    RunConfig,
     SweepConfig,
-)
-from anima_exp.config.tracking import (
     TrackingConfig,
     TrackingMode,
 )
@@ -57,7 +52,6 @@ from anima_exp.config.training import (
     Schedule,
     TrainerConfig,
 )
-from anima_exp.config.use import EvaluateConfig, UseConfig
 
 __all__ = [
     "BENCHMARKS",

@@ -1,56 +1,7 @@
-"""Look at a data set before training on it: lengths, what is cut off, faults, rows as trained.
+"""Run `python -m anima_exp.inspect_data` under its former name."""
 
-python -m anima_exp.data data=local data.path=FILE data.recipe=alpaca model=llama7b
-"""
-
-from dataclasses import replace
-
-from anima_exp import paths
-from anima_exp.compose import command
-from anima_exp.config import BadRow, RunConfig
-from anima_exp.terminal import console
-
-
-def report(config: RunConfig) -> None:
-    import numpy as np
-
-    from anima_exp.data import formats, source
-    from anima_exp.data.encode import limits, special_ids
-    from anima_exp.data.faults import faults, leaked
-    from anima_exp.data.prepare import divide
-    from anima_exp.data.report import Found, show
-    from anima_exp.data.rows import TokenRows
-    from anima_exp.data.tokenise import tokenise
-    from anima_exp.errors import DataError
-    from anima_exp.model.tokenizer import load_tokenizer
-
-    formats.template(config.data.prompt_template)
-    # Bad rows are what the report is for: it counts them and goes on.
-    data = replace(config.data, on_bad_row=BadRow.skip)
-    main = source.training(data)
-    tokenizer = load_tokenizer(config.model)
-    cache = paths.cache(config.cache)
-    tokens = tokenise(main, data, tokenizer, cache=cache)
-    heldout, overlap, split_error = 0, 0, None
-    try:
-        train, held, _ = divide(data, tokenizer, tokens, source.heldout(data), cache=cache)
-        heldout, overlap = len(held), leaked(train, held)
-    except DataError as error:
-        split_error = str(error)
-    before_prompt = len(special_ids(tokenizer)[0])
-    found = Found(
-        source=main,
-        recipe=data.recipe,
-        tokenizer_name=config.model.tokenizer or config.model.source,
-        rows=TokenRows(tokens, np.arange(len(tokens)), limits(data)),
-        meta=tokens.meta,
-        faults=faults(tokens, before_prompt=before_prompt),
-        heldout=heldout,
-        leaked=overlap,
-        split_error=split_error,
-    )
-    show(found, tokenizer, console())
-
+from anima_exp.cli.compose import command
+from anima_exp.inspect_data import report
 
 if __name__ == "__main__":
     command(report, config_name="data")

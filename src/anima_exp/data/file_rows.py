@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anima_exp.data import files
-from anima_exp.data.example import has_half_a_character
+from anima_exp.data import readers
+from anima_exp.data.recipes import has_half_a_character
 from anima_exp.errors import DataError
-from anima_exp.terminal import visible
+from anima_exp.system.terminal import visible
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def read(path: str, *, key: str) -> Iterator[FileRow]:
         DataError: no such file, a broken row, or no row at all. `key` is the setting to name.
     """
     row = None
-    for row in placed(files.find(path, key=key), path):
+    for row in placed(readers.find(path, key=key), path):
         yield row
     if row is None:
         raise DataError(f"{key}={path} holds no rows.")
@@ -72,8 +72,8 @@ def placed(file: Path, name: str) -> Iterator[FileRow]:
     Raises:
         DataError: the file cannot be read, or a row is broken.
     """
-    unit = files.unit(file)
-    for number, row in files.rows(file):
+    unit = readers.unit(file)
+    for number, row in readers.rows(file):
         where = f"{name}, {unit} {number}"
         if isinstance(row, DataError):
             raise DataError(f"{where}: {row}.")

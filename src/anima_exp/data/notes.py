@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from anima_exp.data.columns import CONVERSATION
-from anima_exp.data.tokens import Meta
+from anima_exp.data.recipes import CONVERSATION
+from anima_exp.data.token_cache import Meta
 
 _MOST_NAMES = 10
 

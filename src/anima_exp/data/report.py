@@ -1,20 +1,59 @@
 """Tokenised rows -> tables on a terminal: lengths, what is cut, faults, and two rows as trained."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from anima_exp.data import lengths
-from anima_exp.data.faults import Faults
 from anima_exp.data.notes import notes
-from anima_exp.data.rows import TokenRows
+from anima_exp.data.quality import Faults
+from anima_exp.data.rows import Counted, TokenRows
 from anima_exp.data.source import Source
-from anima_exp.data.tokens import Meta
-from anima_exp.terminal import visible
+from anima_exp.data.token_cache import Meta
+from anima_exp.system.terminal import visible
+
+# Lengths in tokens -> quantiles, what a limit cuts off, and a limit to recommend.
+#
+# The quantiles are those of Anima's length script, which counts as we do: BOS with the prompt, one
+# special token with the response.
+
+
+QUANTILES = (0.8, 0.85, 0.9, 0.95, 0.98)
+COVERED = 0.98  # share of the rows that a recommended limit leaves whole
+STEP = 16  # tensor cores work on multiples of it
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What a limit does to a set."""
+
+    rows: int
+    share: float  # of all rows
+    tokens: int
+    tokens_share: float  # of all tokens
+
+
+def quantiles(lengths: Counted) -> list[float]:
+    """One length for each of QUANTILES, then the longest."""
+    return [*np.quantile(lengths, QUANTILES).tolist(), float(lengths.max())]
+
+
+def share_cut(lengths: Counted, limit: int) -> Cut:
+    over = np.maximum(lengths.astype(np.int64) - limit, 0)
+    rows, tokens = int((over > 0).sum()), int(over.sum())
+    return Cut(rows, rows / len(lengths), tokens, tokens / max(int(lengths.sum(dtype=np.int64)), 1))
+
+
+def recommended(lengths: Counted) -> int:
+    """The smallest multiple of STEP that leaves at least COVERED of the rows whole."""
+    needed = np.quantile(lengths, COVERED, method="inverted_cdf")
+    return max(math.ceil(needed / STEP), 1) * STEP  # where every prompt is empty, one STEP
+
 
 _MOST_LETTERS = 800  # of a row that is shown; the middle of a longer one is left out
 
@@ -66,9 +105,9 @@ def _quantiles(rows: TokenRows) -> Table:
     table = _table("Length in tokens")
     table.add_column("prompt, with BOS", justify="right")
     table.add_column("response, with EOS", justify="right")
-    names = [f"{share:.0%} are at most" for share in lengths.QUANTILES] + ["longest"]
-    prompts = lengths.quantiles(rows.full_prompt_lengths)
-    responses = lengths.quantiles(rows.full_response_lengths)
+    names = [f"{share:.0%} are at most" for share in QUANTILES] + ["longest"]
+    prompts = quantiles(rows.full_prompt_lengths)
+    responses = quantiles(rows.full_response_lengths)
     for name, prompt, response in zip(names, prompts, responses, strict=True):
         table.add_row(name, f"{prompt:,.0f}", f"{response:,.0f}")
     return table
@@ -79,8 +118,8 @@ def _cuts(rows: TokenRows) -> Table:
     for name in ("tokens", "rows cut", "share", "tokens lost", "share"):
         table.add_column(name, justify="right")
     for key, counted, limit in _limits(rows):
-        for which, value in (("", limit), (" (recommended)", lengths.recommended(counted))):
-            cut = lengths.cut(counted, value)
+        for which, value in (("", limit), (" (recommended)", recommended(counted))):
+            cut = share_cut(counted, value)
             table.add_row(
                 f"data.{key}{which}",
                 f"{value:,}",
@@ -111,10 +150,10 @@ def _faults(found: Found) -> Table:
 
 
 def _recommendation(rows: TokenRows) -> Text:
-    pair = [f"data.{key}={lengths.recommended(counted)}" for key, counted, _ in _limits(rows)]
+    pair = [f"data.{key}={recommended(counted)}" for key, counted, _ in _limits(rows)]
     rule = (
-        f"Recommended: the smallest multiples of {lengths.STEP} that leave "
-        f"{lengths.COVERED:.0%} of the prompts and {lengths.COVERED:.0%} of the responses whole:"
+        f"Recommended: the smallest multiples of {STEP} that leave "
+        f"{COVERED:.0%} of the prompts and {COVERED:.0%} of the responses whole:"
     )
     return Text.assemble("\n", rule, "\n  ", (" ".join(pair), "bold"))
 

@@ -8,12 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from anima_exp import hub
-from anima_exp.addresses import without_password
 from anima_exp.config import DataConfig
-from anima_exp.data import files
-from anima_exp.data.files import NumberedRow
-from anima_exp.errors import DataError, first_line
+from anima_exp.data import readers
+from anima_exp.data.readers import NumberedRow
+from anima_exp.errors import DataError, first_line, without_password
+from anima_exp.libraries import hub
 from anima_exp.libraries.datasets_internals import identity_of
 
 
@@ -85,14 +84,14 @@ def joint_fingerprint(train: Source, held: Source | None) -> str:
 
 
 def _file(path: str, *, key: str, most: int | None) -> Source:
-    file = files.find(path, key=key)
+    file = readers.find(path, key=key)
     with file.open("rb") as stream:
         content = hashlib.file_digest(stream, "sha256").hexdigest()
     return Source(
         name=path,
-        unit=files.unit(file),
-        fingerprint=_digest(files.ending(file), content, most),
-        read=lambda: islice(files.rows(file), most),
+        unit=readers.unit(file),
+        fingerprint=_digest(readers.ending(file), content, most),
+        read=lambda: islice(readers.rows(file), most),
     )
 
 

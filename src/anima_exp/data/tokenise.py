@@ -16,19 +16,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from anima_exp import schema_version
 from anima_exp.config import BadRow, DataConfig
 from anima_exp.data import formats
-from anima_exp.data.columns import Watched
-from anima_exp.data.example import Example, Row, missing_column
+from anima_exp.data.encode import TextEncoder
 from anima_exp.data.formats import Recipe
+from anima_exp.data.recipes import Example, Row, Watched, missing_column
+from anima_exp.data.rows import check_heldout
 from anima_exp.data.source import Source, heldout, training
-from anima_exp.data.special_tokens import TextEncoder
-from anima_exp.data.split import check_heldout
-from anima_exp.data.token_key import key
-from anima_exp.data.tokens import META, Draft, Meta, Tokens, open_tokens
+from anima_exp.data.token_cache import META, Draft, Meta, Tokens, key, open_tokens
 from anima_exp.errors import DataError, NewerFile
 from anima_exp.events import note, working
+from anima_exp.system import json_files
 
 _BATCH = 1000  # examples tokenised in one call, which spreads them over the cores
 _LOOKED_AT = 100  # rows, before skipping is advised
@@ -52,7 +50,7 @@ def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path)
     except (OSError, ValueError, NewerFile) as problem:
         build = partial(_build, source, recipe, tokenizer, stop_at_bad_row=stop_at_bad_row)
         if isinstance(problem, NewerFile):
-            note(schema_version.not_used(place / META))
+            note(json_files.not_used(place / META))
             return build(place=_for_this_process() / place.name)
         try:
             tokens = build(place=place)

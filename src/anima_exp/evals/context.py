@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from anima_exp.config import RunConfig
-from anima_exp.parallel.world import ALONE, World
+from anima_exp.distributed.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class EvalContext:
             prompts: questions, which are put in the run's prompt format, or rows of `heldout`,
                 whose prompts are given as they stand.
         """
+        from anima_exp.data.encode import TextEncoder
         from anima_exp.data.formats import template
-        from anima_exp.data.special_tokens import TextEncoder
-        from anima_exp.model.generate import greedy
+        from anima_exp.model.generation import greedy
 
         ask = template(self.config.data.prompt_template)
         asked = [one for one in prompts if isinstance(one, str)]

@@ -25,10 +25,10 @@ from typing import Any, TypeVar
 
 from anima_exp.config import RunConfig
 from anima_exp.config.evals import FUNCTION, TAKEN
+from anima_exp.config.lookup import closest, own
 from anima_exp.errors import AnimaError, ConfigError, ModelError, TrainingError, first_line
 from anima_exp.evals.context import EvalContext, HeldoutRow, random_numbers_apart
-from anima_exp.lookup import closest, own
-from anima_exp.results.metric import Described
+from anima_exp.metrics.metric import Described
 
 __all__ = ["Custom", "Described", "EvalContext", "HeldoutRow", "described", "load", "scored"]
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from anima_exp.config import ExactMatchConfig
-from anima_exp.model.generate import greedy
-from anima_exp.parallel.world import ALONE, World
-from anima_exp.same import same
+from anima_exp.distributed.world import ALONE, World
+from anima_exp.metrics.text_match import same
+from anima_exp.model.generation import greedy
 
 
 def exact_match(

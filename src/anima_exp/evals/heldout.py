@@ -4,9 +4,9 @@ from typing import Any
 
 from anima_exp.config import HeldoutConfig
 from anima_exp.data.micro_batch import concatenate, cut
-from anima_exp.model.attention import keeps_rows_apart, rows_apart
+from anima_exp.distributed.world import ALONE, World
 from anima_exp.model.forward import loss_of
-from anima_exp.parallel.world import ALONE, World
+from anima_exp.model.varlen_attention import keeps_rows_apart, rows_apart
 
 _AT_ONCE = 256  # rows sorted by length whose micro-batches are planned together
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from anima_exp.config import SamplesConfig
 from anima_exp.data import formats
-from anima_exp.data.special_tokens import TextEncoder
-from anima_exp.model.generate import greedy
-from anima_exp.parallel.world import ALONE, World
+from anima_exp.data.encode import TextEncoder
+from anima_exp.distributed.world import ALONE, World
+from anima_exp.model.generation import greedy
 
 
 def samples(

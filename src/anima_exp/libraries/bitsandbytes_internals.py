@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from anima_exp.log_level import log_level
+from anima_exp.libraries.log_level import log_level
 
 if TYPE_CHECKING:
     import torch
@@ -130,7 +130,7 @@ def dequantised_weight(layer: Any) -> "torch.Tensor | None":
     if type(layer).__name__ == "Linear4bit":
         from bitsandbytes.functional import dequantize_4bit
 
-        # A sharded weight, put together again (model/sharded.py), comes without its constants.
+        # A sharded weight, put together again (model/fsdp.py), comes without its constants.
         state = getattr(weight, "quant_state", None) or layer.quant_state
         found: torch.Tensor = dequantize_4bit(weight.data, state)
         return found

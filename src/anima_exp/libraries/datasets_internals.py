@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from anima_exp.paths import known_path
+from anima_exp.system.paths import known_path
 
 
 def identity_of(builder: Any) -> tuple[str, ...]:

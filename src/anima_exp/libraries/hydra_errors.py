@@ -1,7 +1,8 @@
 """Read Hydra's and OmegaConf's errors: what kind of mistake, about which key, in which file.
 
 Neither library has an error class for each kind of mistake, so their English texts are matched,
-here and nowhere else. messages.py writes our own line for each kind. A text that a release changes
+here and nowhere else. cli/error_messages.py writes our own line for each kind. A text that a
+release changes
 is read as None: the user then sees the library's first line. tests/contracts/test_hydra_errors.py
 makes Hydra raise every kind.
 """

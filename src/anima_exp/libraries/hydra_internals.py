@@ -19,7 +19,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigSource
 from omegaconf import DictConfig
 
-# FileConfigSource is the base of ours (yaml_files.py), which changes `load_config` alone. The
+# FileConfigSource is the base of ours (cli/yaml_files.py), which changes `load_config` alone. The
 # classes of the grammar say what an override is: without them a sweep cannot list its values.
 __all__ = [
     "FileConfigSource", "IntervalSweep", "Override", "OverridesParser", "RangeSweep", "Sweep",

@@ -55,7 +55,7 @@ def attention_by(config: Any, name: str, function: Callable[..., Any]) -> Iterat
 
     It is registered as attention and not as a mask, so that transformers builds none; and chosen
     by `_attn_implementation`, which every layer reads at each forward pass. If it is not read,
-    rows see each other, which model/trial.py notices.
+    rows see each other, which model/architecture_check.py notices.
     """
     from transformers import AttentionInterface
 

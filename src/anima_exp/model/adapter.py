@@ -1,19 +1,24 @@
 """A base model -> the same model with a fresh LoRA adapter, the only part that learns."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from anima_exp.config import LoraConfig, ModelConfig, Precision, TargetModules
 from anima_exp.errors import ModelError, first_line
+from anima_exp.libraries import peft_internals
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
 from anima_exp.libraries.peft_internals import (
     adapts_experts,
     belongs_to_adapter,
     cannot_adapt_experts,
 )
+from anima_exp.model import adapter_files
+from anima_exp.model.adapter_files import warn_of_another
+from anima_exp.model.adapter_patterns import check_patterns
 from anima_exp.model.base import DTYPES
-from anima_exp.model.layers import target_modules
+from anima_exp.model.linear_layers import target_modules
 from anima_exp.model.tokenizer import location
 
 
@@ -81,3 +86,85 @@ def _short(names: list[str], model: Any) -> list[str]:
     leaves = {name.rpartition(".")[2] for name in names}
     everywhere = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in leaves}
     return sorted(leaves) if everywhere == set(names) else names
+
+
+# A base in memory and an adapter's files -> the base with that adapter on it.
+
+
+def put_on(
+    model: Any,
+    place: str,
+    *,
+    name: str = "default",
+    key: str = "adapter",
+    trained_with: LoraConfig | None = None,
+) -> Any:
+    """`model` with the adapter of `place` as `name`, beside those that it has already.
+
+    Any adapter that PEFT computes inside a layer will do; its weights are read as
+    adapter_files.py says, and every one of them has to find its place.
+
+    Args:
+        key: the setting that names `place`; it opens the error message.
+        trained_with: how it is to be trained further; None if it is only used.
+
+    Raises:
+        ModelError: it is no such adapter, cannot be read, or belongs to another base.
+    """
+    import_bitsandbytes()
+    from peft import PeftConfig, PeftModel, PeftModelForCausalLM, set_peft_model_state_dict
+
+    where, base = f"{key}={place}", str(model.config.name_or_path)
+    settings = adapter_files.settings(place, key=key)
+    kind = settings["peft_type"]
+    check_patterns(settings, (path for path, _ in model.named_modules()), where)
+    stored = adapter_files.weights(place, key=key)
+    warn_of_another(place, base, key=key)
+    _check_added_tokens(model, stored, where)
+    another = f"{where} was trained on another base than {base}"
+    instead = "Choose its base with model=NAME."
+    try:
+        config = PeftConfig.from_pretrained(str(adapter_files.files(place, key=key)))
+        if config.is_prompt_learning or config.is_adaption_prompt:
+            raise ModelError(f"{where} is of type {kind}, which is no part of a layer as LoRA is.")
+        config.inference_mode = trained_with is None
+        if trained_with is not None:
+            config.lora_dropout = trained_with.dropout
+        if isinstance(model, PeftModel):
+            model.add_adapter(name, config)
+        else:
+            model = PeftModelForCausalLM(model, config, adapter_name=name)
+        result: Any = set_peft_model_state_dict(model, stored, adapter_name=name)
+    except KeyError as error:
+        raise ModelError(f"{where} is of type {kind}, which this PEFT does not know.") from error
+    except (ValueError, TypeError, RuntimeError) as error:
+        if peft_internals.says_other_sizes(error):
+            raise ModelError(f"{another}: its weights are of other sizes. {instead}") from error
+        if peft_internals.says_no_layer(error):
+            raise ModelError(f"{another}: none of its layers is there. {instead}") from error
+        first = first_line(error)
+        raise ModelError(f"{where} cannot be loaded: {first}") from error
+    nowhere = peft_internals.without_layer(result.unexpected_keys)
+    if nowhere:
+        raise ModelError(
+            f"{another}: {len(nowhere)} of its {len(stored)} weights have no layer there, the "
+            f"first is {peft_internals.layer_of(nowhere[0])}. {instead}"
+        )
+    empty = peft_internals.without_weight(result.missing_keys, name)
+    if empty:
+        raise ModelError(
+            f"{another}: it has nothing for {len(empty)} of the weights that its layers there "
+            f"need, the first is {peft_internals.layer_of(empty[0])}. {instead}"
+        )
+    if trained_with is None:
+        return model.eval()
+    cast_adapter(model, trained_with.dtype)
+    return model
+
+
+def _check_added_tokens(model: Any, stored: Mapping[str, Any], where: str) -> None:
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    for name, tensor in stored.items():
+        base = str(model.config.name_or_path)
+        if error := adapter_files.added_tokens(name, len(tensor), vocabulary, where, base):
+            raise error

@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anima_exp import hub, json_text
 from anima_exp.errors import ModelError, first_line
-from anima_exp.paths import expanded, is_file, is_folder
+from anima_exp.events import warn
+from anima_exp.libraries import hub
+from anima_exp.system import json_files
+from anima_exp.system.paths import expanded, is_file, is_folder, known_path, tiny_base
 
 if TYPE_CHECKING:
     import torch
+
 
 SETTINGS = "adapter_config.json"
 _SAFE, _PICKLED = "adapter_model.safetensors", "adapter_model.bin"
@@ -27,7 +30,7 @@ def settings(place: str, *, key: str = "adapter") -> dict[str, Any]:
     """
     file = files(place, key=key) / SETTINGS
     try:
-        found = json_text.read(file)
+        found = json_files.read_file(file)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"{key}={place}: its {SETTINGS} cannot be read: {first_line(error)}"
@@ -187,3 +190,28 @@ def _hint(place: str, key: str) -> str:
     if (folder / "config.json").is_file():
         return " It is a whole model: use model=local model.source=FOLDER."
     return ""
+
+
+# An adapter -> the base model that it was trained on, as settings of a command line.
+
+
+def warn_of_another(place: str, used: str, *, key: str = "adapter") -> None:
+    """One line if an adapter names another base than the one it is put on.
+
+    No mistake for certain: a base may lie in a folder, or have a copy of another name.
+    """
+    named = settings(place, key=key).get("base_model_name_or_path")
+    if named and source(named) != source(used):
+        warn(
+            f"{key}={place} names {named} as its base, and is put on {used}: unless both are the "
+            "same weights, what it says means nothing."
+        )
+
+
+def source(named: str) -> str:
+    """One spelling for each base: `tiny` wherever the package lies, and folders by their path."""
+    parts = Path(named).parts
+    if named == "tiny" or parts[-3:] == tiny_base().parts[-3:]:
+        return "tiny"
+    folder = known_path(named)
+    return str(folder.resolve()) if folder.is_dir() else named

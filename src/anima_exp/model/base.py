@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from anima_exp import hub, machine
 from anima_exp.config import ModelConfig, Precision, QuantConfig, Quantization
-from anima_exp.cpu_memory import bound_kernel_caches
 from anima_exp.errors import ModelError, first_line
 from anima_exp.events import heard, say
+from anima_exp.libraries import hub
 from anima_exp.libraries.bitsandbytes_internals import (
     import_bitsandbytes,
     keep_cpu_4bit_trainable,
@@ -25,18 +24,18 @@ from anima_exp.libraries.transformers_loading import (
     progress_bars,
     without_report,
 )
-from anima_exp.model import loading
-from anima_exp.model.attention import without_cudnn_attention
+from anima_exp.model import base_checks
+from anima_exp.model.architecture_check import try_architecture
+from anima_exp.model.base_checks import check_experts, check_stored_type, experts_line
 from anima_exp.model.base_config import attention_of, context_length, read_config
 from anima_exp.model.base_files import check_base_files, check_sizes
 from anima_exp.model.device_map import without_weights
-from anima_exp.model.experts import check_experts, experts_line
-from anima_exp.model.kernels import undo_liger
-from anima_exp.model.snapshot import snapshot_of
-from anima_exp.model.stored_type import check_stored_type
-from anima_exp.model.tf32 import keep_angles_exact, use_tf32
+from anima_exp.model.kernels import keep_angles_exact, undo_liger, use_tf32
+from anima_exp.model.quantized_cache import snapshot_of
 from anima_exp.model.tokenizer import cannot_load, location
-from anima_exp.model.trial import try_architecture
+from anima_exp.model.varlen_attention import without_cudnn_attention
+from anima_exp.system import hardware
+from anima_exp.system.hardware import bound_kernel_caches
 
 DTYPES = {
     Precision.bf16: torch.bfloat16,
@@ -63,10 +62,10 @@ def autocast(where: torch.device, precision: Precision) -> torch.autocast:
 def check_precision(precision: Precision, where: torch.device) -> None:
     """Raise ModelError where the device cannot compute in `precision`, before a model is loaded."""
     if where.type != "cuda":
-        machine.refuse_precision(precision, gpu=None, bf16=True)
+        hardware.refuse_precision(precision, gpu=None, bf16=True)
     elif precision is Precision.bf16:
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        machine.refuse_precision(precision, gpu=torch.cuda.get_device_name(), bf16=bf16)
+        hardware.refuse_precision(precision, gpu=torch.cuda.get_device_name(), bf16=bf16)
 
 
 def slow_precision(precision: Precision, where: torch.device) -> str | None:
@@ -93,9 +92,10 @@ def load_base(
 
     Linear layers are stored as `quant` says; embeddings, norms and head in `precision`. Weights
     that are to learn are fp32 throughout: a small update to a bf16 weight rounds to nothing.
-    With a `cache`, a base is quantised once (snapshot.py). With a `device_map`, its modules are on
+    With a `cache`, a base is quantised once (quantized_cache.py). With a `device_map`, its modules
+    are on
     the GPUs that it says; else on the device of this process, or where `model.device_map` has
-    accelerate put them. One that is `to_be_split` (sharded.py) stays in CPU memory, untried.
+    accelerate put them. One that is `to_be_split` (fsdp.py) stays in CPU memory, untried.
 
     Raises:
         ModelError: it cannot be found, loaded, or stored so.
@@ -133,7 +133,7 @@ def load_base(
             snapshot.keep(loaded)
     if stored:
         _use_stored(loaded, model, quant)
-    loading.check_finite(loaded)
+    base_checks.check_finite(loaded)
     keep_cpu_4bit_trainable(loaded)
     keep_angles_exact(loaded)
     loaded.config.use_cache = False
@@ -188,10 +188,10 @@ def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any
             "Use a smaller model, quant=nf4, or model.device_map=auto over several GPUs."
         ) from error
     except Exception as error:  # each format, and each class of models, has errors of its own
-        reason = loading.reason(error, model.attention)
+        reason = base_checks.reason(error, model.attention)
         raise ModelError(cannot_load("model.source", source, reason, what="model")) from error
     loaded, report = found
-    loading.check_report(loaded, report, source)
+    base_checks.check_report(loaded, report, source)
     return loaded
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from anima_exp.config import ModelConfig, QuantConfig
 from anima_exp.errors import ModelError, first_line
-from anima_exp.model.stored_type import check_stored_type
-from anima_exp.paths import expanded, tiny_base
+from anima_exp.model.base_checks import check_stored_type
+from anima_exp.system.paths import expanded, tiny_base
 
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")

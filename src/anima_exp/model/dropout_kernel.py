@@ -1,4 +1,5 @@
-"""The mask of model/dropout.py on a GPU: hash, comparison and zeros in one kernel of Triton."""
+"""The mask of model/hashed_dropout.py on a GPU: hash, comparison and zeros in one kernel of
+Triton."""
 
 from contextlib import nullcontext
 
@@ -7,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from anima_exp.model.dropout import COLUMN, FIRST, RESOLUTION, SECOND
+from anima_exp.model.constants import COLUMN, FIRST, RESOLUTION, SECOND
 
 _PAIRS = 1024  # of columns that one program computes; two share a hash
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from anima_exp.data.micro_batch import MicroBatch
-from anima_exp.model.attention import borders
-from anima_exp.model.loss import head_of, label_loss
+from anima_exp.model.chunked_loss import head_of, label_loss
+from anima_exp.model.varlen_attention import borders
 
 
 def loss_of(model: Any, batch: MicroBatch) -> Tensor:

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anima_exp import hub, json_text
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError
+from anima_exp.libraries import hub
 from anima_exp.libraries.transformers_loading import asks_to_trust_code
 from anima_exp.model.base_files import check_has_tokenizer, check_tokenizer_files
-from anima_exp.paths import expanded, tiny_base
+from anima_exp.system import json_files
+from anima_exp.system.paths import expanded, tiny_base
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -73,7 +74,7 @@ def _check_settings(key: str, source: str) -> None:
         file = Path(source) / name
         try:
             if file.is_file():
-                json_text.read_table(file)
+                json_files.read_table(file)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ModelError(f"{key}={source}: {name} cannot be read: {reason}") from error

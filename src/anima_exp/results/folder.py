@@ -17,15 +17,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from anima_exp import json_text, schema_version
-from anima_exp.addresses import without_password
 from anima_exp.config import RunConfig
-from anima_exp.errors import InUse, RunError, first_line
+from anima_exp.errors import InUse, RunError, first_line, without_password
 from anima_exp.events import say
-from anima_exp.paths import expanded, is_file
 from anima_exp.results import identity
-from anima_exp.results.files import write_json, write_text, writing
 from anima_exp.results.record import RECORD, Record
+from anima_exp.system import json_files
+from anima_exp.system.atomic import write_json, write_text, writing
+from anima_exp.system.paths import expanded, is_file
 
 LOG = "log.txt"
 LOCK = ".lock"
@@ -142,7 +141,7 @@ class RunFolder:
                 "Pin model.revision or data.revision, or start anew with another folder=..."
             )
         with writing(self.path):
-            write_json(file, schema_version.stamp(inputs, schema_version.SETTINGS))
+            write_json(file, json_files.stamp(inputs, json_files.SETTINGS))
 
     def _refuse_foreign(self) -> None:
         if not self.path.exists():
@@ -173,7 +172,7 @@ class RunFolder:
                     draft.unlink(missing_ok=True)
             if not self._known():
                 settings = identity.relevant(self.config)
-                values = schema_version.stamp(settings, schema_version.SETTINGS)
+                values = json_files.stamp(settings, json_files.SETTINGS)
                 write_json(self.path / SETTINGS, values)
             write_text(self._owner_file, f"process {os.getpid()} on {socket.gethostname()}")
         except BaseException:
@@ -195,7 +194,7 @@ class RunFolder:
 
     def _read(self, file: Path) -> dict[str, Any]:
         try:
-            return schema_version.read(json_text.read_table(file), file, schema_version.SETTINGS)
+            return json_files.read_versioned(json_files.read_table(file), file, json_files.SETTINGS)
         except OSError as error:
             raise RunError(f"Cannot read {file}: {error.strerror}. Make it readable.") from error
         except ValueError as error:

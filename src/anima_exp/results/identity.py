@@ -9,17 +9,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from anima_exp import file_hashes, paths
-from anima_exp.addresses import without_passwords
 from anima_exp.config import BENCHMARKS, RunConfig, TargetModules, benchmark_key
 from anima_exp.config.catalogue import catalogue
-from anima_exp.errors import ConfigError
-from anima_exp.paths import expanded
+from anima_exp.errors import ConfigError, without_passwords
 from anima_exp.results.provenance import (
     adapter_fingerprint,
     folder_fingerprint,
     tables_fingerprint,
 )
+from anima_exp.system import hashing, paths
+from anima_exp.system.paths import expanded
 
 # Raise it by one when a change of the code changes what the same settings compute. From 2 on it is
 # a part of every name, so that results of before and after are never taken for seeds of one cell.
@@ -173,7 +172,7 @@ def _with_code(name: str) -> str:
     try:
         module = find_spec(name.rpartition(".")[0])
     except (ImportError, ValueError):
-        return name  # lookup.py says what is wrong with it
+        return name  # config/lookup.py says what is wrong with it
     return f"{name} {content(module.origin)}" if module and module.origin else name
 
 
@@ -197,7 +196,7 @@ def content(place: str, key: str = "", *, cache: Path | None = None) -> str:
     except OSError:
         return place  # a hub id, or a mistake that the reader of it will name
     try:
-        return f"sha256:{file_hashes.sha256(path, cache=cache)}"
+        return f"sha256:{hashing.sha256(path, cache=cache)}"
     except OSError as error:
         raise _unreadable(place, error) from error
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.events import Began, Ended, Evaluated, Logged, emit, say
-from anima_exp.results.files import flush
 from anima_exp.results.folder import STARTS
-from anima_exp.results.lines import StepLines
 from anima_exp.results.tracking import Tracker
+from anima_exp.system.atomic import flush
+from anima_exp.system.json_lines import StepLines
 
 ACCURACIES = "accuracies.jsonl"
 PART = "part"  # of a row of metrics.jsonl: what was measured apart, after the last evaluation
@@ -105,7 +105,7 @@ class Journal:
         """One evaluation: scores, (question, answer) pairs, and by benchmark the accuracies.
 
         Args:
-            metrics: descriptions by score, as of results/metric.py.
+            metrics: descriptions by score, as of metrics/metric.py.
             part: what was measured apart, at the end; a run that resumes measures it again.
         """
         row: dict[str, Any] = {"step": step, **scores, "eval_seconds": seconds}

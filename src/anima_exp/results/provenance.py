@@ -11,10 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from anima_exp import file_hashes, hub, json_text
 from anima_exp.errors import ModelError
+from anima_exp.libraries import hub
 from anima_exp.libraries.huggingface_hub_internals import commit_of
 from anima_exp.results.record import Record
+from anima_exp.system import hashing, json_files
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Set in a hook of another repository, and naming that one.
@@ -125,18 +126,18 @@ def adapter_fingerprint(folder: Path, *, cache: Path | None = None) -> str:
     names = ("adapter_model.safetensors", "adapter_model.bin")
     weights = next((path for path in map(folder.joinpath, names) if path.is_file()), folder)
     paths = (folder / "adapter_config.json", weights)
-    files = tuple((path, file_hashes.State.of(path.stat())) for path in paths)
+    files = tuple((path, hashing.State.of(path.stat())) for path in paths)
     # Kept for a process, so that the cells of a sweep read an adapter once.
     hashed = _settled_adapter if all(state.settled for _, state in files) else _adapter
     return hashed(files, cache)
 
 
-def _adapter(files: tuple[tuple[Path, file_hashes.State], ...], cache: Path | None) -> str:
+def _adapter(files: tuple[tuple[Path, hashing.State], ...], cache: Path | None) -> str:
     (settings, _), (weights, _) = files
-    said = json_text.read_table(settings)
+    said = json_files.read_table(settings)
     kept = {k: v for k, v in said.items() if k not in ("base_model_name_or_path", "revision")}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
-    digest.update(file_hashes.sha256(weights, cache=cache).encode())
+    digest.update(hashing.sha256(weights, cache=cache).encode())
     return f"sha256:{digest.hexdigest()}"
 
 
@@ -162,15 +163,15 @@ def folder_fingerprint(folder: Path, *, cache: Path | None = None) -> str:
         OSError: a file cannot be read.
     """
     paths = (path for path in sorted(folder.iterdir()) if path.suffix in _OF_A_MODEL)
-    files = tuple((path, file_hashes.State.of(path.stat())) for path in paths if path.is_file())
+    files = tuple((path, hashing.State.of(path.stat())) for path in paths if path.is_file())
     # Kept for a process, so that the cells of a sweep read a folder once.
     hashed = _settled_folder if all(state.settled for _, state in files) else _folder
     return hashed(files, cache)
 
 
-def _folder(files: tuple[tuple[Path, file_hashes.State], ...], cache: Path | None) -> str:
-    large = [path for path, state in files if state.size > file_hashes.LARGE]
-    hashes = dict(zip(large, file_hashes.sha256_of_all(large, cache=cache), strict=True))
+def _folder(files: tuple[tuple[Path, hashing.State], ...], cache: Path | None) -> str:
+    large = [path for path, state in files if state.size > hashing.LARGE]
+    hashes = dict(zip(large, hashing.sha256_of_all(large, cache=cache), strict=True))
     digest = hashlib.sha256()
     for path, state in files:
         digest.update(f"{path.name}:{state.size}:".encode())

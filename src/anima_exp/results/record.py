@@ -5,9 +5,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
 
-from anima_exp import json_text, schema_version
 from anima_exp.config.former_names import todays, whole
-from anima_exp.results.files import write_json
+from anima_exp.system import json_files
+from anima_exp.system.atomic import write_json
 
 RECORD = "record.json"
 
@@ -59,7 +59,7 @@ class Record:
         return int(self.best.get("step", self.steps))
 
     def save(self, folder: Path) -> None:
-        write_json(folder / RECORD, schema_version.stamp(asdict(self), schema_version.RECORD))
+        write_json(folder / RECORD, json_files.stamp(asdict(self), json_files.RECORD))
 
     @classmethod
     def load(cls, folder: Path) -> "Record":
@@ -71,13 +71,13 @@ class Record:
             NewerFile: a later version of anima-exp wrote it.
         """
         file = folder / RECORD
-        values = schema_version.read(json_text.read_table(file), file, schema_version.RECORD)
+        values = json_files.read_versioned(json_files.read_table(file), file, json_files.RECORD)
         for one in fields(cls):
             if one.name not in values:
                 if one.default is MISSING and one.default_factory is MISSING:
                     raise ValueError(f"its {one.name} is missing")
             elif not _fits(values[one.name], one.type):
-                raise ValueError(f"its {one.name} is {json_text.kind(values[one.name])}")
+                raise ValueError(f"its {one.name} is {json_files.kind(values[one.name])}")
         known = {field.name for field in fields(cls)}
         values["settings"] = whole(values["settings"])
         values["places"] = todays(values.get("places", {}))

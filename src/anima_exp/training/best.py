@@ -19,12 +19,12 @@ from typing import Any
 
 import torch
 
-from anima_exp import json_text, schema_version
 from anima_exp.config import TrainerConfig
 from anima_exp.errors import ConfigError, RunError
-from anima_exp.results.files import publish_folder, remove_folder, writing
-from anima_exp.results.metric import metric
-from anima_exp.training import tensors
+from anima_exp.metrics.metric import metric
+from anima_exp.system import json_files
+from anima_exp.system.atomic import publish_folder, remove_folder, writing
+from anima_exp.training import weights
 
 FOLDER = "best"  # beside the checkpoints
 _DRAFT = ".draft.best"  # checkpoint.py removes what a killed run left
@@ -40,7 +40,7 @@ class Best:
     value: float | None = None
     step: int | None = None  # None: no evaluation so far had a number
     without_gain: int = 0  # evaluations since
-    described: dict[str, dict[str, Any]] = field(default_factory=dict)  # for results/metric.py
+    described: dict[str, dict[str, Any]] = field(default_factory=dict)  # for metrics/metric.py
 
     @classmethod
     def of(
@@ -98,7 +98,7 @@ class Best:
         if not self.metric:
             return
         values = {"value": self.value, "step": self.step, "without_gain": self.without_gain}
-        stamped = schema_version.stamp(values, schema_version.BEST)
+        stamped = json_files.stamp(values, json_files.BEST)
         (draft / _FILE).write_text(json.dumps(stamped), encoding="utf-8")
         if self.keeps and self.step is not None:
             _copy(checkpoints / FOLDER, draft)
@@ -107,7 +107,7 @@ class Best:
         """Continue from the state in a checkpoint."""
         if self.metric:
             file = checkpoint / _FILE
-            values = schema_version.read(json_text.read_table(file), file, schema_version.BEST)
+            values = json_files.read_versioned(json_files.read_table(file), file, json_files.BEST)
             self.value, self.step = values["value"], values["step"]
             self.without_gain = values["without_gain"]
 
@@ -123,7 +123,9 @@ def write_weights(model: Any, checkpoints: Path) -> None:
     try:
         with writing(checkpoints):
             draft.mkdir(parents=True)
-            tensors.save(draft, _WEIGHTS, {n: one.data.contiguous() for n, one in _learnt(model)})
+            weights.save_tensors(
+                draft, _WEIGHTS, {n: one.data.contiguous() for n, one in _learnt(model)}
+            )
             publish_folder(draft, checkpoints / FOLDER)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -134,7 +136,7 @@ def take_back(checkpoint: Path) -> None:
     kept = checkpoint.parent / FOLDER
     if kept.exists():
         remove_folder(kept)
-    if tensors.files(checkpoint, _WEIGHTS):
+    if weights.files(checkpoint, _WEIGHTS):
         draft = checkpoint.parent / _DRAFT
         shutil.rmtree(draft, ignore_errors=True)
         with writing(checkpoint.parent):
@@ -149,7 +151,7 @@ def load_weights(model: Any, checkpoints: Path) -> None:
     Raises:
         RunError: they are not there.
     """
-    stored, wanted = tensors.load(checkpoints / FOLDER, _WEIGHTS), dict(_learnt(model))
+    stored, wanted = weights.load_tensors(checkpoints / FOLDER, _WEIGHTS), dict(_learnt(model))
     if missing := [name for name in wanted if name not in stored]:
         raise RunError(
             f"{checkpoints / FOLDER} does not hold the best weights: {missing[0]} is missing. "
@@ -165,7 +167,7 @@ def _learnt(model: Any) -> list[tuple[str, Any]]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    for path in tensors.files(source, _WEIGHTS):
+    for path in weights.files(source, _WEIGHTS):
         try:
             os.link(path, target / path.name)  # a second name takes no room
         except OSError:

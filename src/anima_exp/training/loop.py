@@ -18,18 +18,18 @@ from torch.nn.utils import clip_grad_norm_
 
 from anima_exp.config import Precision, RunConfig
 from anima_exp.data.micro_batch import Row, label_count
+from anima_exp.distributed.world import World
 from anima_exp.errors import TrainingError
 from anima_exp.events import say_anyway
 from anima_exp.libraries.bitsandbytes_internals import paged_bytes
-from anima_exp.model.dropout import TokenKeys
-from anima_exp.parallel.world import World
-from anima_exp.results.files import writing
+from anima_exp.model.hashed_dropout import TokenKeys
 from anima_exp.results.provenance import peak_memory_gib
+from anima_exp.system.atomic import writing
 from anima_exp.training import checkpoint, old_state, state, weights
 from anima_exp.training.best import Best, take_back, write_weights
+from anima_exp.training.data_order import set_seed
 from anima_exp.training.meter import Meter
 from anima_exp.training.optimizer import make_optimizer, make_schedule
-from anima_exp.training.seed import set_seed
 from anima_exp.training.step import Step, out_of_memory
 from anima_exp.training.stop import StopAfterStep
 
@@ -40,7 +40,7 @@ class Loop:
     Args:
         rows: indexable; each item holds `input_ids` and `labels` of one row.
         order: row numbers, `[steps * batch_size]` or fewer: the last batch may be short.
-        keys: what the model's dropout masks come from (model/dropout.py).
+        keys: what the model's dropout masks come from (model/hashed_dropout.py).
         token_budget: tokens of one forward pass, to begin with.
         paged: whether optimizer states may have to leave the GPU (optimizer.py).
         world: the processes that share the run; the first writes.
@@ -131,7 +131,7 @@ class Loop:
             if trainer.eval_every and self.done % trainer.eval_every == 0 and not last:
                 self.judge(self.evaluate(self.done))
                 self.meter.start_clock()
-            # The evaluation after the last step is the run's own (experiment.py).
+            # The evaluation after the last step is the run's own (experiment/run.py).
             paused = until is not None and until <= self.done
             ends = stop.wanted() or last or paused or self.best.exhausted
             if self.done % trainer.log_every == 0:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from anima_exp import json_text, schema_version
+from anima_exp.system import json_files
 
 _FILE = "meter.json"
 
@@ -54,10 +54,10 @@ class Meter:
     def save(self, folder: Path) -> None:
         saved = (f for f in fields(self) if not f.name.startswith("_"))
         values = {f.name: getattr(self, f.name) for f in saved}
-        values = schema_version.stamp(values, schema_version.METER)
+        values = json_files.stamp(values, json_files.METER)
         (folder / _FILE).write_text(json.dumps(values), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "Meter":
         file = folder / _FILE
-        return cls(**schema_version.read(json_text.read_table(file), file, schema_version.METER))
+        return cls(**json_files.read_versioned(json_files.read_table(file), file, json_files.METER))

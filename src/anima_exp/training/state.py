@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anima_exp import json_text, schema_version
 from anima_exp.libraries.bitsandbytes_internals import (
     has_own_states,
     load_into_pages,
     own_names,
     torchs_names,
 )
-from anima_exp.training import manifest
-from anima_exp.training import tensors as tensor_files
+from anima_exp.system import json_files
+from anima_exp.training import checkpoint
+from anima_exp.training import weights as tensor_files
 
-FILE = manifest.STATE
+FILE = checkpoint.STATE
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def save(folder: Path, state: State, numbers: RandomState) -> None:
     """Write `state` and `numbers` to `folder`."""
     tensors: dict[str, Tensor] = {}
     written = _without_tensors(state.optimizer, tensors, "", {})
-    tensor_files.save(folder, "optimizer", tensors)
+    tensor_files.save_tensors(folder, "optimizer", tensors)
     version, keys, gauss = numbers.python
     kind, words, *rest = numbers.numpy
     generators = {
@@ -104,7 +104,7 @@ def save(folder: Path, state: State, numbers: RandomState) -> None:
         "numpy": torch.from_numpy(words.astype(np.int64)),
         **{f"cuda.{gpu}": one for gpu, one in enumerate(numbers.cuda)},
     }
-    tensor_files.save(folder, "random", generators)
+    tensor_files.save_tensors(folder, "random", generators)
     values = {
         "optimizer": written,
         "learning_rates": state.learning_rates,
@@ -112,7 +112,7 @@ def save(folder: Path, state: State, numbers: RandomState) -> None:
         "scaler": state.scaler,
         "random": {"python": [version, gauss], "numpy": [kind, *rest]},
     }
-    stamped = schema_version.stamp(values, schema_version.STATE)
+    stamped = json_files.stamp(values, json_files.STATE)
     (folder / FILE).write_text(json.dumps(stamped), encoding="utf-8")
 
 
@@ -123,9 +123,9 @@ def load(folder: Path) -> tuple[State, RandomState]:
         NewerFile: a later version of anima-exp wrote it.
     """
     file = folder / FILE
-    values = schema_version.read(json_text.read_table(file), file, schema_version.STATE)
-    optimizer = _with_tensors(values["optimizer"], tensor_files.load(folder, "optimizer"))
-    generators = tensor_files.load(folder, "random")
+    values = json_files.read_versioned(json_files.read_table(file), file, json_files.STATE)
+    optimizer = _with_tensors(values["optimizer"], tensor_files.load_tensors(folder, "optimizer"))
+    generators = tensor_files.load_tensors(folder, "random")
     (version, gauss), (kind, *rest) = values["random"]["python"], values["random"]["numpy"]
     cuda = sum(name.startswith("cuda.") for name in generators)
     numbers = RandomState(

@@ -18,15 +18,15 @@ from anima_exp.data.micro_batch import (
     cut,
     label_weights,
 )
+from anima_exp.distributed.world import ALONE, World
 from anima_exp.errors import TrainingError
-from anima_exp.model.attention import keeps_rows_apart, rows_apart
+from anima_exp.model.activation_checkpointing import memory_advice
 from anima_exp.model.base import DTYPES, autocast
-from anima_exp.model.dropout import TokenKeys, token_keys
 from anima_exp.model.forward import loss_of
-from anima_exp.model.lora_weights import cast_once, lora_weights
-from anima_exp.model.memory_advice import memory_advice
-from anima_exp.parallel.world import ALONE, World
-from anima_exp.training.shares import shares
+from anima_exp.model.hashed_dropout import TokenKeys, token_keys
+from anima_exp.model.lora_linear import cast_once, lora_weights
+from anima_exp.model.varlen_attention import keeps_rows_apart, rows_apart
+from anima_exp.training.data_order import shares
 
 
 class Step:
@@ -39,7 +39,7 @@ class Step:
         say: takes a line for the user.
         world: the processes that share a batch.
         in_step: every process must make as many passes as the others: each holds but a part of
-            the base, which all put together for every pass (model/sharded.py).
+            the base, which all put together for every pass (model/fsdp.py).
     """
 
     def __init__(

@@ -2,9 +2,9 @@
 
 from types import TracebackType
 
+from anima_exp.distributed.world import World
 from anima_exp.events import Stopping, emit
-from anima_exp.parallel.world import World
-from anima_exp.stop_request import StopRequest, name
+from anima_exp.system.signals import StopRequest, name
 
 
 class StopAfterStep:
@@ -15,7 +15,7 @@ class StopAfterStep:
 
     def __init__(self, world: World, request: StopRequest) -> None:
         self.world, self.request = world, request
-        self.received = 0  # as stop_request.py numbers it; by any process, as all of them know
+        self.received = 0  # as system/signals.py numbers it; by any process, as all of them know
         self._said = False
         self._watching = request.watch(self._heard)
 

@@ -1,10 +1,13 @@
 """The weights that learn -> the files of a checkpoint, and back into the same model."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from anima_exp import json_text
+from torch import Tensor
+
 from anima_exp.errors import RunError
+from anima_exp.system import json_files
 
 ADAPTER = "adapter_model.safetensors"
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -33,7 +36,7 @@ def load(model: Any, folder: Path) -> None:
         return
     files = [_WHOLE]
     if not (folder / _WHOLE).exists():
-        files = sorted(set(json_text.read_table(folder / _INDEX)["weight_map"].values()))
+        files = sorted(set(json_files.read_table(folder / _INDEX)["weight_map"].values()))
     loaded: set[str] = set()
     for name in files:
         tensors = load_file(folder / name)
@@ -51,3 +54,50 @@ def _check(folder: Path, names: list[str]) -> None:
             f"{names[0]}. Use the versions of the libraries that wrote it (settings are in the "
             "run's folder); or give this run another folder=... to train it anew."
         )
+
+
+# Tensors by name -> safetensors files of about a GiB each, and back.
+
+
+_FILE_BYTES = 2**30
+
+
+def save_tensors(folder: Path, stem: str, tensors: dict[str, Tensor]) -> None:
+    """Write `stem`.safetensors, `stem`-1.safetensors, ... to `folder`."""
+    from safetensors.torch import save_file
+
+    for count, some in enumerate(_files(tensors)):
+        save_file(some, folder / f"{stem}{f'-{count}' if count else ''}.safetensors")
+
+
+def load_tensors(folder: Path, stem: str) -> dict[str, Tensor]:
+    """Return what `save` has written, on the CPU."""
+    found: dict[str, Tensor] = {}
+    for path in files(folder, stem):
+        found |= _read(path)
+    return found
+
+
+def files(folder: Path, stem: str) -> list[Path]:
+    """Return the files of `stem` in `folder`."""
+    return sorted(folder.glob(f"{stem}*.safetensors"))
+
+
+def _files(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """What goes into one file each: safetensors copies all of a file from the GPU at once."""
+    some: dict[str, Tensor] = {}
+    for name, one in tensors.items():
+        if some and sum(other.nbytes for other in some.values()) + one.nbytes > _FILE_BYTES:
+            yield some
+            some = {}
+        some[name] = one
+    if some:
+        yield some
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        # Copies: the file is deleted when newer checkpoints are there.
+        return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118

@@ -12,8 +12,8 @@ import hydra
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 
-from anima_exp.compose import install, parse
-from anima_exp.paths import shipped
+from anima_exp.cli.compose import install, parse
+from anima_exp.system.paths import shipped
 
 BATCH = 16
 SHAPE = dict(
@@ -46,9 +46,9 @@ def make(place, rows_file, tokenizer, *, steps):
     our trainer takes them; the others follow it.
     """
     from anima_exp.data import recipes
-    from anima_exp.data.prepare import prepare
+    from anima_exp.data.dataset import prepare
     from anima_exp.model.tokenizer import load_tokenizer
-    from anima_exp.training.order import row_order
+    from anima_exp.training.data_order import row_order
 
     source = json.loads(Path(rows_file).read_text(encoding="utf-8"))
     chosen = random.Random(0).sample([row for row in source if row["output"]], steps * BATCH)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from material import BATCH, batches, composed, ours, report
 
-from anima_exp.cpu_memory import keep_freed_memory
-from anima_exp.experiment import run
+from anima_exp.experiment.run import run
+from anima_exp.system.hardware import keep_freed_memory
 
 
 def main(place, out, precision, settings="{}"):

@@ -1,8 +1,8 @@
 import pytest
 
-from anima_exp.compare.comparison import build
-from anima_exp.compare.page import write_page
-from anima_exp.compare.runs import load
+from anima_exp.comparison.build import build
+from anima_exp.comparison.page import write_page
+from anima_exp.comparison.runs import load
 
 
 @pytest.fixture(scope="session")

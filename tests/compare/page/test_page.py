@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import pytest
 import synthetic
 
+from anima_exp.display.html_page import embedded, escaped
 from anima_exp.errors import RunError
-from anima_exp.page.words import embedded, escaped
 
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\"><b>&amp;\u2028\x1b[31m"
 

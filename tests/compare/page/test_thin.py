@@ -1,5 +1,4 @@
-from anima_exp.compare.page.answers import LETTERS, Answers
-from anima_exp.compare.page.thin import evenly, picks, windows
+from anima_exp.comparison.page.data import LETTERS, Answers, evenly, picks, windows
 
 
 def test_a_short_series_is_left_as_it_is():

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from anima_exp.compare.page.whisker import EDGE, WIDE, Whiskers
-from anima_exp.compare.statistics import Interval
+from anima_exp.comparison.page.leaderboard import EDGE, WIDE, Whiskers
+from anima_exp.metrics.intervals import Interval
 
 
 def dot(svg):

@@ -1,10 +1,10 @@
 import pytest
 
-from anima_exp.elo.options import Options
-from anima_exp.elo.page import write_page
-from anima_exp.elo.rows import read
-from anima_exp.elo.tournament import tournament
-from anima_exp.elo.verdicts import verdicts
+from anima_exp.tournament.options import Options
+from anima_exp.tournament.page import write_page
+from anima_exp.tournament.rate import tournament
+from anima_exp.tournament.reading import read
+from anima_exp.tournament.verdicts import verdicts
 
 
 @pytest.fixture(scope="session")

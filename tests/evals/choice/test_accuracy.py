@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from anima_exp.evals.choice.accuracy import accuracy, macro_interval
-from anima_exp.evals.choice.benchmark import ENTRIES
-from anima_exp.wilson import wilson
+from anima_exp.evals.multiple_choice.benchmark import ENTRIES
+from anima_exp.evals.multiple_choice.measure import accuracy, macro_interval
+from anima_exp.metrics.intervals import wilson
 
 
 def test_macro_weighs_subjects_alike_and_micro_questions():

@@ -8,10 +8,9 @@ from tokenizers import Tokenizer, models
 
 from anima_exp.config import ChoiceScore, ModelConfig, MultipleChoiceConfig
 from anima_exp.errors import DataError, ModelError
-from anima_exp.evals.choice.benchmark import Benchmark, Question, Subject
-from anima_exp.evals.choice.export import export
-from anima_exp.evals.choice.fit import fit
-from anima_exp.evals.choice.measure import make_ready
+from anima_exp.evals.multiple_choice.benchmark import Benchmark, Question, Subject
+from anima_exp.evals.multiple_choice.measure import export, make_ready
+from anima_exp.evals.multiple_choice.shots import fit
 from anima_exp.model.tokenizer import load_tokenizer
 
 

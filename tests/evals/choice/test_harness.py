@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from anima_exp.config import MultipleChoiceConfig
-from anima_exp.evals.choice.export import export
-from anima_exp.evals.choice.measure import make_ready, multiple_choice
+from anima_exp.evals.multiple_choice.measure import export, make_ready, multiple_choice
 
 SUBJECTS = ["anatomy", "marketing", "world_religions", "computer_security"]
 TASK = """

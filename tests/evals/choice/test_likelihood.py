@@ -8,8 +8,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from anima_exp.errors import ModelError
-from anima_exp.evals.choice import likelihood
-from anima_exp.evals.choice.likelihood import answers, letters, shared_prefix
+from anima_exp.evals.multiple_choice import likelihood
+from anima_exp.evals.multiple_choice.likelihood import answers, letters, shared_prefix
 
 SHAPE = {
     "vocab_size": 300, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3,

@@ -7,9 +7,9 @@ import pytest
 
 from anima_exp.config import BENCHMARKS, MultipleChoiceConfig
 from anima_exp.errors import ConfigError, DataError
-from anima_exp.evals.choice.benchmark import ENTRIES
-from anima_exp.evals.choice.fit import style_of
-from anima_exp.evals.choice.read import read
+from anima_exp.evals.multiple_choice.benchmark import ENTRIES
+from anima_exp.evals.multiple_choice.reading import read
+from anima_exp.evals.multiple_choice.shots import style_of
 
 PLAIN = "What is 1+1?,1,2,3,4,B\n"  # MMLU's, without a header
 NAMED = ",Question,A,B,C,D,Answer\n0,一加一？,1,2,3,4,B\n"  # CMMLU's
@@ -194,8 +194,8 @@ def test_the_hubs_form_is_read_from_parquet_too(tmp_path):
 
 
 LAW = """
-from anima_exp.evals.choice.benchmark import Benchmark, Question, Subject
-from anima_exp.evals.choice.prompts import Style, ceval
+from anima_exp.evals.multiple_choice.benchmark import Benchmark, Question, Subject
+from anima_exp.evals.multiple_choice.prompts import Style, ceval
 
 CIVIL = Subject("civil", "civil law", (Question("Q?", ("yes", "no"), 1),))
 LAW = Benchmark("law", (CIVIL,), {"civil": "private"})

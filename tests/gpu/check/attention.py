@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from anima_exp.model.attention import _attention
+from anima_exp.model.varlen_attention import _attention
 from check.rows import Row, Rows
 from check.timing import apart
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from anima_exp.model import dropout
+from anima_exp.model import hashed_dropout
 from check.rows import Row, Rows
 from check.timing import device_seconds, rate
 
@@ -32,7 +32,7 @@ def measure(rows: Rows, work: Path, device: str = "cuda") -> None:
 
 def mask(x: torch.Tensor, keys: torch.Tensor, layer: int, share: float) -> torch.Tensor:
     """Return a copy of `x` with zeros as a training step puts them."""
-    return dropout.Mask(keys, layer, share).of(x)
+    return hashed_dropout.Mask(keys, layer, share).of(x)
 
 
 def dropped(x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
@@ -42,13 +42,13 @@ def dropped(x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
 def in_place(x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     """Return the same, written over a copy of `x`, as the backward pass does it to a gradient."""
     gradient = x.clone()
-    dropout.Mask(keys, LAYER, SHARE).of(x, also=gradient)
+    hashed_dropout.Mask(keys, LAYER, SHARE).of(x, also=gradient)
     return gradient
 
 
 def eager(x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     """Return the same by torch's own operations on the device of `x`."""
-    bits = dropout._bits(x, keys, LAYER, round(SHARE * dropout.RESOLUTION))
+    bits = hashed_dropout._bits(x, keys, LAYER, round(SHARE * hashed_dropout.RESOLUTION))
     return (x.view(bits.dtype) & bits).view(x.dtype)
 
 
@@ -57,7 +57,7 @@ def compared(tokens: int, width: int, dtype: torch.dtype, device: str) -> Row:
     x = torch.randn(tokens, width).to(dtype)
     first = max(tokens // 3, 1)
     lengths = [first, tokens - first] if tokens > 1 else [1]
-    keys = dropout.token_keys(0, 3, range(len(lengths)), lengths, torch.device("cpu"))
+    keys = hashed_dropout.token_keys(0, 3, range(len(lengths)), lengths, torch.device("cpu"))
     here, there = x.to(device), keys.to(device)
     by_kernel, by_torch = dropped(here, there).cpu(), eager(here, there).cpu()
     backward = in_place(here, there).cpu()
@@ -66,7 +66,7 @@ def compared(tokens: int, width: int, dtype: torch.dtype, device: str) -> Row:
         "as_cpu": bool(torch.equal(by_kernel, by_cpu)),
         "as_eager": bool(torch.equal(by_kernel, by_torch)),
         "in_place_as_cpu": bool(torch.equal(backward, by_cpu)),
-        "by_triton": dropout._kernel(here) is not None,
+        "by_triton": hashed_dropout._kernel(here) is not None,
         # A share of few numbers says nothing.
         "zeros": float((by_kernel == 0).float().mean()) if x.numel() > 10_000 else None,
     }
@@ -74,7 +74,7 @@ def compared(tokens: int, width: int, dtype: torch.dtype, device: str) -> Row:
 
 def _speed(tokens: int, width: int, device: str) -> Row:
     x = torch.randn(tokens, width, device=device, dtype=torch.bfloat16)
-    keys = dropout.token_keys(0, 3, [0], [tokens], x.device)
+    keys = hashed_dropout.token_keys(0, 3, [0], [tokens], x.device)
     seconds = device_seconds(lambda: dropped(x, keys))
     copying = device_seconds(x.clone)
     # A mask that is as fast as memory reads a number and writes one, as a copy does.

@@ -28,8 +28,8 @@ def main() -> None:
 
     import torch
 
-    from anima_exp.gpu_memory import use_expandable_segments
     from anima_exp.libraries.bitsandbytes_internals import paged_bytes
+    from anima_exp.system.hardware import use_expandable_segments
     from anima_exp.training import loop
 
     use_expandable_segments()  # as the command does it; later CUDA has started

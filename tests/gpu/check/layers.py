@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes, rounded_to_4_bits
 from anima_exp.libraries.peft_internals import lora_layers, update_of
-from anima_exp.model import lora_update
-from anima_exp.model.dequantized import keep_dequantized
-from anima_exp.model.dropout import kept_share, layer_key, token_keys
+from anima_exp.model import lora_linear
+from anima_exp.model.dequantized_weights import keep_dequantized
+from anima_exp.model.hashed_dropout import kept_share, layer_key, token_keys
 from check import dropout
 from check.rows import Row, Rows
 from check.timing import apart
@@ -61,7 +61,7 @@ def compared(case: Case, device: str) -> Row:
     model = _adapted(case, device)
     if case.copy:
         keep_dequantized(model)
-    keys = lora_update.use(model)
+    keys = lora_linear.use(model)
     (name, layer), *_ = lora_layers(model)
     a, b, scaling = update_of(layer, "default")
     torch.manual_seed(1)

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cross_entropy
 
-from anima_exp.model.loss import Head, label_loss
+from anima_exp.model.chunked_loss import Head, label_loss
 from check.rows import Row, Rows
 from check.timing import apart, device_seconds
 

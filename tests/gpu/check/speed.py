@@ -167,8 +167,8 @@ def _steps(
 
 
 def _train(loop: Any, watch: Watch, profile: Profile, lines: list[Any], steps: int) -> None:
-    from anima_exp.parallel.world import ALONE
-    from anima_exp.stop_request import StopRequest
+    from anima_exp.distributed.world import ALONE
+    from anima_exp.system.signals import StopRequest
     from anima_exp.training import loop as module
     from anima_exp.training.step import Step
     from anima_exp.training.stop import StopAfterStep

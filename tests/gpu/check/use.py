@@ -67,9 +67,8 @@ def _answers(rows: Rows, shape: str) -> None:
 def _speed(model: Any, tokenizer: Any, batch: int, context: Any) -> Row:
     """Return the speed of the first batch of some lengths, and of the same lengths again."""
     from anima_exp.config import Precision
-    from anima_exp.model.decode import decode
-    from anima_exp.model.generate import inference
-    from anima_exp.model.sampling import Sampling
+    from anima_exp.model.decoding import Sampling, decode
+    from anima_exp.model.generation import inference
 
     vocabulary = len(tokenizer)
     prompts = [[3 + (7 * row + place) % (vocabulary - 3) for place in range(90)]

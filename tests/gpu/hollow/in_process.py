@@ -21,14 +21,14 @@ from hollow_cases import CASES
 from log_check import complaint, missing
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from anima_exp.compose import install, parse
+from anima_exp.cli.compose import install, parse
+from anima_exp.display.terminal_view import TerminalView
 from anima_exp.errors import Paused
 from anima_exp.events import Warned, listening
-from anima_exp.experiment import run
-from anima_exp.paths import shipped
-from anima_exp.quiet import quiet_libraries
+from anima_exp.experiment.run import run
+from anima_exp.libraries.quiet import quiet_libraries
 from anima_exp.results.record import Record
-from anima_exp.terminal_view import TerminalView
+from anima_exp.system.paths import shipped
 
 LARGE = 100_000  # elements from which bitsandbytes pages a state
 PAGED = {}  # bytes of large optimizer states after the last step, by whether they are paged

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from anima_exp.paths import tiny_base
+from anima_exp.system.paths import tiny_base
 
 
 def write(folder):

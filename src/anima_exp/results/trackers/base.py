@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from anima_exp.config import RunConfig
-from anima_exp.results import wandb_account
+from anima_exp.results.trackers import wandb_account
 
 Row = tuple[int, dict[str, float]]  # a step and the metrics that were measured at it
 Pairs = Sequence[tuple[str, str]]  # prompts and responses

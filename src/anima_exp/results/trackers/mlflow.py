@@ -14,12 +14,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from anima_exp.addresses import without_password
 from anima_exp.config import RunConfig
-from anima_exp.log_level import log_level
-from anima_exp.paths import expanded
-from anima_exp.results.files import write_text
+from anima_exp.errors import without_password
+from anima_exp.libraries.log_level import log_level
 from anima_exp.results.trackers.base import Held, Pairs, Row, TrackedRun, without_secrets
+from anima_exp.system.atomic import write_text
+from anima_exp.system.paths import expanded
 
 _MOST_AT_ONCE = 100  # parameters, or metrics, that MLflow accepts in one request
 _MOST_LETTERS = 6000  # in the value of a parameter; settings.json has it whole

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from anima_exp.log_level import log_level
+from anima_exp.libraries.log_level import log_level
 from anima_exp.results.trackers.base import Pairs, Row, TrackedRun
 
 FOLDER = "tensorboard"

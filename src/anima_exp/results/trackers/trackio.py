@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.libraries.trackio_internals import logs_of, next_step, quiet
-from anima_exp.results.files import write_text
 from anima_exp.results.trackers.base import Held, Pairs, Row, TrackedRun, without_secrets
+from anima_exp.system.atomic import write_text
 
 
 class Trackio:

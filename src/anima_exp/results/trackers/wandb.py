@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.config import RunConfig, TrackingMode
-from anima_exp.results import wandb_account
-from anima_exp.results.files import write_text
+from anima_exp.results.trackers import wandb_account
 from anima_exp.results.trackers.base import Pairs, Row, TrackedRun
+from anima_exp.system.atomic import write_text
 
 _ID = "wandb_id.txt"
 _FIRST_CONTACT_SECONDS = 30

@@ -15,8 +15,8 @@ import sys
 # Module -> functions that judge numbers. Each raises an AnimaError, or returns True, if it finds
 # something.
 CHECKS_OF_NUMBERS = {
-    "anima_exp.model.loading": ["check_finite"],
-    "anima_exp.model.trial": ["_check_head", "_rows_see_each_other"],
+    "anima_exp.model.base_checks": ["check_finite"],
+    "anima_exp.model.architecture_check": ["_check_head", "_rows_see_each_other"],
     "anima_exp.training.loop": ["check_step"],
 }
 

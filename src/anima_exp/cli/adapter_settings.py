@@ -1,0 +1,144 @@
+"""model.adapter=PLACE -> the settings that follow from the adapter that is trained further."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anima_exp.cli.overrides import said, written
+from anima_exp.cli.saved_run import overrides
+from anima_exp.config import LoraConfig, ModelConfig, TargetModules
+from anima_exp.errors import ConfigError, ModelError
+from anima_exp.model import adapter_files
+
+KEY = "model.adapter"
+# What an adapter may have and training here does not compute.
+_OTHER_KINDS = (
+    "use_dora", "lora_bias", "modules_to_save", "trainable_token_indices", "layer_replication",
+    "target_parameters", "use_qalora", "alora_invocation_tokens", "megatron_config",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What an adapter's own files say that a run's settings must say too."""
+
+    rank: int
+    alpha: float
+    layers: list[str]  # `q_proj`
+
+    def overrides(self) -> list[str]:
+        """Return the settings as a command line gives them."""
+        return [
+            f"lora.target_modules={TargetModules.named.value}",
+            f"lora.layers={written(self.layers)}",
+            f"lora.rank={self.rank}",
+            f"lora.alpha={self.alpha:g}",
+        ]
+
+
+def with_adapter(arguments: Sequence[str]) -> list[str]:
+    """A command line with `model.adapter=PLACE` -> the same, with what follows from the adapter.
+
+    Its rank, alpha and layers, and without `model=` the base that it names, come before what the
+    user gives.
+
+    Raises:
+        ConfigError: the user gives the same settings another value, or several adapters.
+        ModelError: there is no such adapter, or one that cannot be trained further.
+    """
+    given = dict(a.lstrip("+").partition("=")[::2] for a in arguments if "=" in a)
+    place = said(given.get(KEY, ""))
+    if not place:
+        return list(arguments)
+    if "," in place and adapter_files.folder_of(place) is None:
+        raise ConfigError(
+            f"{KEY}={place} names several adapters, and each brings its own rank, alpha and "
+            "layers. Start one command for each."
+        )
+    found = read(place)
+    if "lora" in given:
+        raise ConfigError(
+            f"lora={given['lora']} contradicts {KEY}={place}, which has layers of its own "
+            f"({', '.join(found.layers)}). Leave lora out."
+        )
+    own = {"lora.rank": found.rank, "lora.alpha": found.alpha}
+    for key, value in own.items():
+        if key in given and _number(given[key]) != value:
+            raise _contradiction(place, f"{key}={given[key]}", f"{key}={value:g}")
+    base = [] if {"model", "model.source"} & {*given} else overrides(place, key=KEY)
+    return [*base, *found.overrides(), *arguments]
+
+
+def check(model: ModelConfig, lora: LoraConfig) -> None:
+    """Raise if the settings of a run contradict the adapter that it trains further.
+
+    Raises:
+        ConfigError: rank, alpha or layers are others.
+        ModelError: there is no such adapter, or one that cannot be trained further.
+    """
+    if model.adapter is None:
+        return
+    found = read(model.adapter)
+    if lora.rank != found.rank:
+        raise _in_a_file(model.adapter, f"lora.rank={lora.rank}", found)
+    if lora.alpha != found.alpha:
+        raise _in_a_file(model.adapter, f"lora.alpha={lora.alpha:g}", found)
+    if lora.target_modules is not TargetModules.named or {*(lora.layers or ())} != {*found.layers}:
+        what = f"lora.target_modules={lora.target_modules.value}"
+        raise _in_a_file(model.adapter, what, found)
+
+
+def read(place: str) -> Adapter:
+    """Read the rank, alpha and layers of a LoRA adapter.
+
+    Raises:
+        ModelError: there is no such adapter, or one that cannot be trained further.
+    """
+    where = f"{KEY}={place}"
+    settings = adapter_files.settings(place, key=KEY)
+    if settings["peft_type"] != "LORA":
+        raise ModelError(
+            f"{where} is of type {settings['peft_type']}, and only LoRA is trained further."
+        )
+    if other := next((key for key in _OTHER_KINDS if settings.get(key)), None):
+        raise ModelError(f"{where} has {other}, which training here does not compute.")
+    if settings.get("bias", "none") != "none":
+        raise ModelError(f"{where} has bias={settings['bias']}, but biases are not trained here.")
+    for key in ("rank_pattern", "alpha_pattern"):
+        if settings.get(key):
+            raise ModelError(f"{where} has a {key}: its layers differ. Only one rank is possible.")
+    try:
+        rank, alpha = int(settings["r"]), float(settings["lora_alpha"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{where}: its adapter_config.json has no r or lora_alpha.") from error
+    return Adapter(rank, alpha, _layers(place, settings, where))
+
+
+def _layers(place: str, settings: Mapping[str, Any], where: str) -> list[str]:
+    named = settings.get("target_modules")
+    if isinstance(named, list) and named and not settings.get("layers_to_transform"):
+        leaves = {str(one).rpartition(".")[2] for one in named}
+        return sorted(leaves if all("." in str(one) for one in named) else map(str, named))
+    return sorted({name.rpartition(".")[2] for name in adapter_files.layer_names(place, key=KEY)})
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _in_a_file(place: str, given: str, found: Adapter) -> ConfigError:
+    """The command line is completed by `with_adapter`; a file that names an adapter is not."""
+    return ConfigError(
+        f"{given} contradicts {KEY}={place}. Give {KEY} on the command line, which takes these "
+        f"settings from the adapter, or write them next to it: {' '.join(found.overrides())}"
+    )
+
+
+def _contradiction(place: str, given: str, own: str) -> ConfigError:
+    return ConfigError(
+        f"{given} contradicts {KEY}={place}, which has {own}. An adapter that is trained further "
+        f"keeps its own: leave the setting out, or start without {KEY}."
+    )

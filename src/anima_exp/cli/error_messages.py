@@ -1,0 +1,236 @@
+"""Hydra's and OmegaConf's errors -> one line: the setting, its value, and the way out."""
+
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from anima_exp.cli import foreign_names, sweep_source, yaml_files
+from anima_exp.config.lookup import closest
+from anima_exp.config.program_settings import schema, settings
+from anima_exp.errors import AnimaError, RunEnded, first_line
+from anima_exp.libraries import hydra_errors
+from anima_exp.libraries.hydra_errors import Kind, Mistake
+from anima_exp.system.paths import shipped
+
+
+def explain(error: BaseException) -> str:
+    """One line for a mistake in a command line or a YAML file.
+
+    An error of our own is already one line; one that we do not know keeps its first line.
+    """
+    if isinstance(error, AnimaError | RunEnded):
+        return str(error)
+    if found := hydra_errors.read(error):
+        return _ANSWERS[found.kind](found)
+    return first_line(error)
+
+
+def unknown_setting(key: str) -> str:
+    """`lora.rnak` -> "There is no setting 'lora.rnak'. Did you mean 'lora.rank'?" """
+    instead = None if key.startswith("evals.") else foreign_names.answer(key, settings())
+    return f"There is no setting '{key}'. {instead or _suggest_setting(key)}"
+
+
+def takes_one_file(group: str) -> bool:
+    """Whether a group of the schema is one file of conf/, not several as evals=[heldout,mmlu]."""
+    several = group in ("evals", "tracking")
+    return is_dataclass(settings().get(group)) and not several and bool(choices(group))
+
+
+def choices(group: str) -> list[str]:
+    """The files one can choose in a group: `model` -> [guanaco33b, llama7b, ...]."""
+    if group == "sweep":
+        return sweep_source.names()
+    folder = shipped("conf") / group
+    return sorted(
+        path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")
+    )
+
+
+_DEFAULTS = ("model.recommended.", "model.shape.", "data.typical.")  # other groups take these
+
+
+def _suggest_setting(key: str) -> str:
+    known = [k for k in settings() if not k.startswith(_DEFAULTS) or key.startswith(_DEFAULTS)]
+    if key.startswith("hydra.sweeper."):
+        return "A sweep has params, rows and factors; hydra/sweeper=optuna has n_trials as well."
+    if key.startswith("hydra."):
+        return "It would be one of Hydra's own: see --hydra-help."
+    group, _, name = key.rpartition(".")
+    # First among the settings of the same group, by the last part of the key; then anywhere.
+    siblings = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == group}
+    if close := closest(name, siblings):
+        return f"Did you mean '{siblings[close]}'?"
+    longer = [k for part, k in siblings.items() if name in part.split("_")]  # model, judge_model
+    if len(longer) == 1:
+        return f"Did you mean '{longer[0]}'?"
+    groups = {k.rpartition(".")[0] for k in known}
+    if (other := closest(group, groups)) and f"{other}.{name}" in known:
+        return f"Did you mean '{other}.{name}'?"
+    elsewhere = [k for k in known if k.rpartition(".")[2] == name]
+    if len(elsewhere) == 1:
+        return f"Did you mean '{elsewhere[0]}'?"
+    if elsewhere:
+        return f"Did you mean one of {', '.join(elsewhere)}?"
+    everywhere = {k.rpartition(".")[2]: k for k in known}
+    if not siblings and (close := closest(name, everywhere)):
+        return f"Did you mean '{everywhere[close]}'?"
+    if siblings and group:
+        return f"Known here: {', '.join(sorted(siblings))}."
+    return f"Known: {', '.join(f.name for f in fields(schema()))}."
+
+
+def _no_choice(found: Mistake) -> str:
+    group, _, name = found.parts["choice"].rpartition("/")
+    if group.startswith("hydra/"):
+        return f"{group}={name}: no such choice. --hydra-help lists all."
+    # `experiment/table9/7b` is choice table9/7b of group experiment, `model/a/b` a hub id.
+    group, _, folder = group.partition("/")
+    name = f"{folder}/{name}" if folder else name
+    known = choices(group)
+    if not known:
+        return f"{_where(found)}{_no_group(group)}"
+    return f"{_where(found)}{group}={name}: no such choice. {_suggest_choice(group, name, known)}"
+
+
+def _no_group(group: str) -> str:
+    return f"There is no group '{group}'. {_suggest_setting(group)}"
+
+
+def _suggest_choice(group: str, name: str, known: list[str]) -> str:
+    beginning = [one for one in known if one.startswith(name)]
+    if len(beginning) > 1:
+        return f"Did you mean one of {', '.join(beginning)}?"
+    if close := (beginning[0] if beginning else closest(name, known)):
+        return f"Did you mean '{close}'? --help lists all."
+    own = {"model": "model.source=FOLDER_OR_HUB_ID", "data": "data.path=FILE"}
+    yours = f" Your own: {group}=local {own[group]}." if group in own else ""
+    return f"There are: {', '.join(known)}.{yours}"
+
+
+def _where(found: Mistake) -> str:
+    """The file in which Hydra found the mistake; nothing for a mistake of the command line."""
+    path = yaml_files.path_of(found.file) if found.file else ""
+    return f"In {path}: " if path and path != f"conf/{_root_of_ours(path)}.yaml" else ""
+
+
+def _root_of_ours(path: str) -> str:
+    return Path(path).stem  # Hydra blames conf/train.yaml for a group that was chosen by hand
+
+
+def _no_override(found: Mistake) -> str:
+    key = found.key or found.parts["key"]
+    if key in settings():  # a file with `lora.rank: 8`
+        group, _, name = key.rpartition(".")
+        return f"{_where(found)}{key} is nested in a file: '{group}:', and '{name}: ...' below it."
+    return _where(found) + unknown_setting(key)
+
+
+def _wrong_type(found: Mistake) -> str:
+    name = found.key or "a setting"
+    hint = settings().get(name)
+    value = found.parts.get("value", "null")
+    return f"{_where(found)}{name}={value} is not {_describe(hint)}."
+
+
+def _describe(hint: Any) -> str:
+    maybe = type(None) in get_args(hint)
+    kind = next(k for k in get_args(hint) if k is not type(None)) if maybe else hint
+    optional = " (or null)" if maybe else ""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return f"one of {', '.join(member.value for member in kind)}{optional}"
+    if get_origin(kind) is list:
+        return "a list: write [a,b]"
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    if is_dataclass(kind):
+        return f"a group of settings{optional}; choose a file with GROUP=NAME"
+    return names.get(kind, "a value of the right type") + optional
+
+
+def _missing(found: Mistake) -> str:
+    key = found.key or found.parts["key"]
+    return f"{key} has no value. Give it with {key}=..."
+
+
+def _broken_reference(found: Mistake) -> str:
+    return f"{found.key or 'A setting'} refers to '{found.parts['target']}', which does not exist."
+
+
+def _several_values(found: Mistake) -> str:
+    return (
+        f"{found.parts['override']}: several values need a sweep: add -m, "
+        "or quote one list as key=[a,b] or one text as key='\"a,b\"'."
+    )
+
+
+def _unreadable(found: Mistake) -> str:
+    return (
+        f"Cannot read the command line at '{found.parts['override']}'. "
+        "Write key=value, [a,b] for a list, and quotes around odd characters: 'key=\"a = b\"'."
+    )
+
+
+def _needless_plus(found: Mistake) -> str:
+    key = found.parts["key"]
+    return f"+{key}: the setting is there already. Write {key}=... without the plus sign."
+
+
+def _no_removal(found: Mistake) -> str:
+    key = found.parts["key"]
+    if key not in settings():
+        return unknown_setting(key)
+    return f"~{key}: a setting cannot be removed. Give it a value: {key}=..."
+
+
+def _not_a_group(_: Mistake) -> str:
+    return "A group takes the name of a file: for example lora=attention, or lora.rank=8."
+
+
+def _inside_null(_: Mistake) -> str:
+    return (
+        "An override sets something inside a group that is off (null). "
+        "For an evaluation, switch it on: evals=[heldout,exact_match,samples,answers]."
+    )
+
+
+def _bad_value(found: Mistake) -> str:
+    key, value = found.parts["key"], found.parts["value"].strip("\"'")
+    return f"{key}={value} is not {_describe(settings().get(key))}."
+
+
+def _wrong_kind(found: Mistake) -> str:
+    kinds = {"list": "a list", "List": "a list", "str": "a text"}
+    given = kinds.get(found.parts["given"], f"of type {found.parts['given']}")
+    return f"{_where(found)}a group of settings is {given}. Write KEY: VALUE below its name."
+
+
+def _bad_defaults(found: Mistake) -> str:
+    path = yaml_files.path_of(found.parts["file"])
+    return f"In {path}: defaults is a mapping. Write it as a list: '- GROUP: NAME' on each line."
+
+
+def no_plug_in(launcher: str) -> str:
+    return f"hydra/launcher={launcher} needs a plug-in: pip install 'anima-exp[{launcher}]'"
+
+
+_ANSWERS: dict[Kind, Callable[[Mistake], str]] = {
+    Kind.no_slurm: lambda found: no_plug_in("slurm"),
+    Kind.no_choice: _no_choice,
+    Kind.group_as_number: _not_a_group,
+    Kind.bad_defaults: _bad_defaults,
+    Kind.wrong_kind: _wrong_kind,
+    Kind.unreadable: _unreadable,
+    Kind.inside_null: _inside_null,
+    Kind.bad_value: _bad_value,
+    Kind.no_group: lambda found: unknown_setting(found.parts["choice"]),
+    Kind.several_values: _several_values,
+    Kind.wrong_type: _wrong_type,
+    Kind.no_removal: _no_removal,
+    Kind.no_override: _no_override,
+    Kind.needless_plus: _needless_plus,
+    Kind.missing: _missing,
+    Kind.broken_reference: _broken_reference,
+    Kind.while_composing: lambda found: _where(found) + found.parts["what"],
+}

@@ -1,0 +1,296 @@
+"""Arguments as a user writes them -> as Hydra's argparse and grammar can read them.
+
+Hydra takes all settings in one block and knows ASCII letters and few signs in a value. Users write
+options and settings in any order, and file names with any letters in them.
+"""
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args, get_origin
+
+from anima_exp.cli import yaml_files
+from anima_exp.cli.error_messages import takes_one_file, unknown_setting
+from anima_exp.config.program_settings import former_names, settings
+from anima_exp.errors import ConfigError
+
+_OVERRIDE = re.compile(r"^(?P<key>[+~]{0,2}[\w./@-]+)=(?P<value>.*)$", re.DOTALL)
+_TO_THE_LETTER = {"prompt"}  # settings that take what a user writes to the letter
+_FUNCTION = re.compile(
+    r"^(choice|range|interval|glob|sort|shuffle|tag|int|float|str|bool)\(.*\)$", re.DOTALL
+)
+_BARE_NAME = re.compile(r"^\s*[\w-]*\s*$", re.ASCII)
+
+# Hydra's options: those that take no value, and those that take one.
+_FLAGS = (
+    *("--help", "--hydra-help", "--version", "--resolve", "--run", "--multirun"),
+    *("--shell-completion", "-h", "-r", "-m", "-sc"),
+)
+_WITH_VALUE = (
+    *("--cfg", "--package", "--config-path", "--config-name", "--config-dir"),
+    *("--experimental-rerun", "-c", "-p", "-cp", "-cn", "-cd"),
+)
+_INFO = ("--info", "-i")
+_SHOWN = ("job", "hydra", "all")
+_ABOUT = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+
+
+def divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Options, each with its value, and settings: both in their own order.
+
+    Raises:
+        ConfigError: an option is unknown, or an argument is neither an option nor a setting.
+    """
+    options: list[str] = []
+    own: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("-"):
+            own.append(argument)
+            continue
+        name, equals, _ = argument.partition("=")
+        option = _option(name)
+        if option in _INFO:  # its value may be left out
+            about = rest.pop(0) if not equals and rest and rest[0] in _ABOUT else "all"
+            options.append(argument if equals else f"--info={about}")
+            continue
+        options.append(argument)
+        if option in _WITH_VALUE and not equals:
+            if not rest:
+                raise ConfigError(f"{argument} needs a value: see --hydra-help.")
+            options.append(rest.pop(0))
+        if option in ("--cfg", "-c") and options[-1].rpartition("=")[2] not in _SHOWN:
+            raise ConfigError(f"{option} {options[-1]}: it shows {', '.join(_SHOWN)}.")
+    return options, own
+
+
+def _option(name: str) -> str:
+    """The option of Hydra that is meant; a long one may be shortened.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    known = (*_FLAGS, *_WITH_VALUE, *_INFO)
+    if name in known:
+        return name
+    meant = [one for one in known if name.startswith("--") and one.startswith(name)]
+    if len(meant) == 1 and len(name) > 2:
+        return meant[0]
+    if len(meant) > 1 and len(name) > 2:
+        raise ConfigError(f"{name} may mean {' or '.join(meant)}. Write it in full.")
+    setting = name.lstrip("-").replace("-", "_")
+    if setting in settings():
+        raise ConfigError(f"There is no option {name}. Settings have no dashes: {setting}=VALUE.")
+    hint = unknown_setting(setting).partition(". ")[2]
+    raise ConfigError(f"There is no option {name}; settings are written key=value. {hint}")
+
+
+def composable(arguments: Sequence[str]) -> list[str]:
+    """The whole command line for Hydra: options first, every setting in its grammar.
+
+    Raises:
+        ConfigError: an argument is no setting, or a group of one file is given a list.
+    """
+    options, own = divided(arguments)
+    own = [former_names().override(argument) for argument in own]
+    several = any(one == "-m" or (one > "--m" and "--multirun".startswith(one)) for one in options)
+    for argument in own:
+        _refuse(argument)
+    return [*options, *(readable(argument, several=several) for argument in own)]
+
+
+def _refuse(argument: str) -> None:
+    key, equals, value = argument.partition("=")
+    if not equals and not key.startswith("~"):
+        raise ConfigError(f"'{argument}' is neither an option nor a setting. Write key=value.")
+    if not key.lstrip("+~").isascii():
+        raise ConfigError(unknown_setting(key.lstrip("+~")))
+    if value.startswith("[") and value.endswith("]"):
+        items = [item.strip() for item in _split(value[1:-1])]
+        _refuse_list(key.lstrip("+"), items)
+
+
+def _refuse_list(group: str, names: Sequence[str]) -> None:
+    """Raise ConfigError if a group that takes one file is given a list.
+
+    Hydra would lay one file over the other: the rows of one data set with the limits, held-out
+    split and answers of another.
+    """
+    if group == "tracking":
+        refuse_none_with_others(f"{group}=[{','.join(names)}]", names)
+    if not names[0] or not takes_one_file(group):
+        return
+    given = f"{group}=[{','.join(names)}]: {group} takes one name, not a list."
+    if len(names) == 1:
+        raise ConfigError(f"{given} Write {group}={names[0]}.")
+    if group == "sweep":
+        raise ConfigError(f"{given} Give each sweep a command of its own.")
+    raise ConfigError(f"{given} -m {group}={','.join(names)} starts one run for each.{_mix(group)}")
+
+
+def _mix(group: str) -> str:
+    """How to train on several data sets in one run, which is what data=[a,b] means elsewhere."""
+    if group != "data":
+        return ""
+    return " To train on several sets in one run, join their rows in a file: data.path=FILE."
+
+
+def refuse_none_with_others(given: str, names: Sequence[str]) -> None:
+    """Raise ConfigError for `tracking=[none,wandb]`; `given` is how the user writes it."""
+    if "none" in names and len(names) > 1:
+        why = "none stands for no tracker, so it excludes the others."
+        raise ConfigError(f"{given}: {why} Remove none, or write tracking=none.")
+
+
+def refuse_lists(chosen: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Raise ConfigError if a defaults list in a file of the user chooses several of one group.
+
+    Args:
+        chosen: hydra.runtime.choices, which leave out a group of several.
+        overrides: hydra.overrides.task, where `~tracking` removes a group.
+    """
+    for file, names in yaml_files.lists("tracking"):
+        refuse_none_with_others(f"In {file}: tracking: [{', '.join(names)}]", names)
+    for group in ("model", "data", "quant", "lora", "optimizer", "trainer"):
+        if takes_one_file(group) and group not in chosen and f"~{group}" not in overrides:
+            raise ConfigError(
+                f"{group}: a defaults list gives several names, but {group} takes one.{_mix(group)}"
+            )
+
+
+def readable(argument: str, *, several: bool = True) -> str:
+    """`data.path=a#1.json` -> `data.path="a#1.json"`: a text that Hydra would not read as it is.
+
+    A setting that is a text or a list of texts takes any letters, and is a text also if it looks
+    like a number (a commit named 12e4567). What the user has quoted is left alone, and so are
+    lists, sweeps, functions and `${...}`.
+
+    Args:
+        several: `a,b` is two values, as in a sweep (-m); else it is one text with a comma.
+    """
+    found = _OVERRIDE.match(argument)
+    if not found or "@" in found["key"] or found["key"].lstrip("+").startswith(("hydra", "~")):
+        return argument
+    key, value = found["key"].lstrip("+"), found["value"]
+    if key in _TO_THE_LETTER:
+        return argument if value == "null" else f"{found['key']}={written(value)}"
+    kind = _kinds().get(key)
+    if kind is list and value.startswith("[") and value.endswith("]"):
+        read = _read(value)
+        if read is _SEVERAL or (read is not _UNREADABLE and all(isinstance(x, str) for x in read)):
+            return argument
+        return f"{found['key']}=[{','.join(map(_text, _split(value[1:-1])))}]"
+    if kind is str:
+        return f"{found['key']}={_texts(value) if several else _text(value, alone=True)}"
+    if _read(value) is not _UNREADABLE or value[:1] in ("[", "{", '"', "'"):
+        return argument
+    return f"{found['key']}={_quoted(value)}"  # Hydra's answer is then about the setting
+
+
+def written(value: Any) -> str:
+    """A JSON value in Hydra's grammar, where a backslash escapes quotes only."""
+    if isinstance(value, list):
+        return f"[{','.join(map(written, value))}]"
+    if isinstance(value, str):
+        return _quoted(value).replace("${", "\\${")
+    return json.dumps(value)
+
+
+def pasted(program: str, *words: str | tuple[str, object]) -> str:
+    """`pasted("merge", ("run", "my run"))` -> "python -m anima_exp.merge 'run=my run'".
+
+    A line for a shell. A pair is a setting and its value, which is taken to the letter whatever
+    signs it holds; a text is a word as it is to be typed.
+    """
+    typed = (word if isinstance(word, str) else assigned(*word) for word in words)
+    return shlex.join(["python", "-m", f"anima_exp.{program}", *typed])
+
+
+def assigned(key: str, value: object) -> str:
+    """`key=value` as short as Hydra reads it, with a value that is taken to the letter."""
+    if value is None or isinstance(value, bool | int | float | list | dict):
+        return f"{key}={written(value)}"
+    plain = f"{key}={value}"
+    same = _read(readable(plain, several=False).partition("=")[2]) == str(value)
+    return plain if same else f"{key}={written(str(value))}"
+
+
+def said(value: str) -> str | None:
+    """The text that a setting's value is, its quotes taken off; None for null."""
+    read = _read(value)
+    return None if read is None else read if isinstance(read, str) else value
+
+
+def _texts(value: str) -> str:
+    if _FUNCTION.match(value) or isinstance(_read(value), list | dict):
+        return value
+    return ",".join(map(_text, _split(value)))
+
+
+def _text(value: str, *, alone: bool = False) -> str:
+    """One text as Hydra reads it.
+
+    Args:
+        alone: it is the whole value, which may be a list by mistake or hold commas by intent.
+    """
+    read = _read(value)
+    if value == "" or read is None or _FUNCTION.match(value):
+        return value
+    if isinstance(read, str) and (
+        read == value or "\\" in value or "${" in value or value.strip()[:1] in ("'", '"')
+    ):
+        return value
+    if alone and isinstance(read, list | dict):
+        return value
+    if alone and read is _SEVERAL and all(map(_BARE_NAME.match, value.split(","))):
+        return value  # names, as of groups: Hydra's answer says how to sweep over them
+    return _quoted(value if alone else value.strip())
+
+
+_UNREADABLE, _SEVERAL = object(), object()
+
+
+def _read(value: str) -> Any:
+    """What Hydra takes a value for; _UNREADABLE, or _SEVERAL for a sweep."""
+    from hydra.errors import HydraException
+
+    from anima_exp.libraries.hydra_internals import Sweep, plain_parser
+
+    try:
+        read = plain_parser().parse_override(f"key={value}").value()
+    except (HydraException, ValueError, AssertionError):  # all that the parser raises
+        return _UNREADABLE
+    return _SEVERAL if isinstance(read, Sweep) else read
+
+
+def _split(items: str) -> list[str]:
+    """At commas that stand in no quotes. A quote in the middle of a word opens none."""
+    found, start, quote = [], 0, ""
+    for here, letter in enumerate(items):
+        if quote:
+            quote = "" if letter == quote and items[here - 1] != "\\" else quote
+        elif letter in "\"'" and not items[start:here].strip() and letter in items[here + 1 :]:
+            quote = letter
+        elif letter == ",":
+            found.append(items[start:here])
+            start = here + 1
+    return [*found, items[start:]]
+
+
+def _quoted(value: str) -> str:
+    # A backslash is itself but before a quote, where it and its like are doubled.
+    return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + ('\\"' if m[2] else ""), value) + '"'
+
+
+def _kinds() -> dict[str, type]:
+    """The settings that are a text (str) or a list of texts (list)."""
+    found: dict[str, type] = {}
+    for key, hint in settings().items():
+        hints = (hint, *get_args(hint))
+        if any(get_origin(one) is list and str in get_args(one) for one in hints):
+            found[key] = list
+        elif str in hints:
+            found[key] = str
+    return found

@@ -1,0 +1,209 @@
+"""YAML files of the user -> settings for Hydra, or one line with the file and the line number.
+
+Hydra reads them by OmegaConf, which copies what an alias names as often as it is named: a file of
+ten lines can fill any memory. So a file is checked before it is read.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import yaml  # type: ignore[import-untyped]
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig
+
+from anima_exp.config.program_settings import todays_file
+from anima_exp.errors import ConfigError, first_line
+from anima_exp.libraries import hydra_internals
+from anima_exp.system.paths import shipped
+
+_LARGEST_BYTES = 4 << 20  # sweeps of ten thousand rows have one
+_MOST_VALUES = 1_000_000  # with each alias counted as what it names
+
+_read: dict[str, Path] = {}  # by Hydra's name of it, `lora/mine`
+
+
+def offer() -> None:
+    """Let Hydra read files through this module. Call before it composes anything."""
+    hydra_internals.read_files_with(FileConfigSource)
+
+
+def path_of(name: str) -> str:
+    """The file that Hydra has read for `lora/mine`, as a user finds it."""
+    path = _read.get(name)
+    return f"conf/{name}.yaml" if path is None or _is_ours(path) else shown(path)
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_relative_to(shipped("conf")) or path.is_relative_to(shipped("sweeps"))
+
+
+def setting(key: str) -> str | None:
+    """The user's file that sets `lora.rank`, or chooses a group; the last that Hydra has read."""
+    found = None
+    for name, path in _read.items():
+        if not _is_ours(path) and path.is_file() and key in _keys(name, path):
+            found = shown(path)
+    return found
+
+
+def lists(group: str) -> Iterator[tuple[str, list[str]]]:
+    """Each list that a defaults list of the user's files gives a group, after the file."""
+    for path in _read.values():
+        if not _is_ours(path) and path.is_file():
+            for chosen, names in _chosen_lists(path, path.stat().st_mtime_ns):
+                if chosen == group:
+                    yield shown(path), names
+
+
+@cache
+def _chosen_lists(path: Path, _changed: int) -> list[tuple[str, list[str]]]:
+    data = yaml.safe_load(path.read_bytes())
+    entries = data.get("defaults") if isinstance(data, dict) else None
+    return [
+        (str(key).rpartition(" ")[2].strip("/"), [str(one) for one in value])
+        for entry in (entries if isinstance(entries, list) else [])
+        for key, value in (entry.items() if isinstance(entry, dict) else [])
+        if isinstance(value, list)
+    ]
+
+
+def _keys(name: str, path: Path) -> set[str]:
+    data = yaml.safe_load(path.read_bytes())
+    lines = path.read_text(encoding="utf-8").splitlines()
+    everywhere = name.startswith("sweep/") or any("@package _global_" in line for line in lines)
+    group = "" if everywhere else name.rpartition("/")[0].replace("/", ".")
+    swept = data.get("hydra") or {} if isinstance(data, dict) else {}
+    swept = swept.get("sweeper") or {} if isinstance(swept, dict) else {}
+    parts = [swept.get(part) for part in ("params", "factors")] if isinstance(swept, dict) else []
+    rows = swept.get("rows") if isinstance(swept, dict) else None
+    parts += rows if isinstance(rows, list) else []
+    found = set(_paths(data, group))
+    for part in parts:
+        found |= set(map(str, part)) if isinstance(part, dict) else set()
+    return found
+
+
+def _paths(data: object, group: str) -> Iterator[str]:
+    """`{rank: 8, defaults: [{override /data: sample}]}` of group lora -> lora.rank, data."""
+    if not isinstance(data, dict):
+        return
+    for key, value in data.items():
+        if key == "defaults" and isinstance(value, list):
+            chosen = (str(one) for entry in value if isinstance(entry, dict) for one in entry)
+            yield from (one.rpartition(" ")[2].strip("/") for one in chosen)
+        path = f"{group}.{key}" if group else str(key)
+        yield path
+        yield from _paths(value, path)
+
+
+def shown(path: Path) -> str:
+    """Relative to the working directory where it is inside."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+class FileConfigSource(hydra_internals.FileConfigSource):
+    """Hydra's source of files, which says what is wrong with one.
+
+    It has the name of Hydra's own: a cluster's job restores this registration first and then
+    registers Hydra's source, which Hydra refuses under another name.
+    """
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        name = config_path.removesuffix(".yaml")
+        path = Path(self.path, f"{name}.yaml").absolute()
+        if path.is_file():
+            check(path)
+            _read[name] = path
+        with mistakes_in(path):
+            found = super().load_config(config_path)
+        if name.startswith("sweep/") and found.header["package"] is None:
+            found.header["package"] = "_global_"  # as in sweeps/: a sweep may set anything
+        return renamed(found, name) if path in _read.values() else found
+
+
+def renamed(found: ConfigResult, name: str) -> ConfigResult:
+    """Give the settings of a file their names of today."""
+    given = found.header["package"]
+    if not isinstance(found.config, DictConfig):
+        return found
+    groups = {"_global_": "", "_group_": None}
+    group = groups.get(given or "_group_", given)
+    if group is None:
+        group = name.rpartition("/")[0].replace("/", ".")
+    found.config, package = todays_file(found.config, group)
+    if group and not package:
+        found.header["package"] = "_global_"
+    return found
+
+
+def check(path: Path) -> None:
+    """Raise ConfigError unless `path` is a YAML mapping of a size that can be read."""
+    if _is_ours(path):
+        return  # tests read them all
+    text = _text(path)
+    with mistakes_in(path):
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is not None and not isinstance(node, yaml.MappingNode):
+            kind = "a list" if isinstance(node, yaml.SequenceNode) else "a text"
+            raise ConfigError(
+                f"{shown(path)} holds {kind}, but settings are a mapping. Write KEY: VALUE on each "
+                "line."
+            )
+        if node is not None and _values(node, {}) > _MOST_VALUES:
+            raise ConfigError(
+                f"{shown(path)}: its aliases (*NAME) repeat more than {_MOST_VALUES:,} values. "
+                "Write out what they name."
+            )
+
+
+@contextmanager
+def mistakes_in(path: Path) -> Iterator[None]:
+    """The errors of a YAML parser -> one line with the file and the line number."""
+    try:
+        yield
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        what = error.problem or error.context or "it is not YAML"
+        tab = " Indent with spaces, not with tabs." if "'\\t'" in what else ""
+        raise ConfigError(f"{shown(path)}{line}: {what}.{tab}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{shown(path)} is not YAML: {first_line(error)}.") from error
+    except RecursionError as error:
+        raise ConfigError(f"{shown(path)} is nested too deep, or contains itself.") from error
+    except OSError as error:
+        raise ConfigError(f"Cannot read {shown(path)}: {error.strerror}.") from error
+
+
+def _text(path: Path) -> str:
+    with mistakes_in(path):
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise ConfigError(
+                f"{shown(path)} has {path.stat().st_size / (1 << 20):,.0f} MiB. A file of settings "
+                f"has at most {_LARGEST_BYTES >> 20}."
+            )
+        data = path.read_bytes()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ConfigError(
+            f"{shown(path)}, line {line}: not UTF-8 text. Save the file in UTF-8."
+        ) from error
+
+
+def _values(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values `node` holds once its aliases are copied."""
+    if id(node) in known:
+        return known[id(node)]
+    known[id(node)] = _MOST_VALUES + 1  # what an alias inside of it would find: no end
+    inner: list[yaml.Node] = []
+    if isinstance(node, yaml.MappingNode):
+        inner = [part for pair in node.value for part in pair]
+    elif isinstance(node, yaml.SequenceNode):
+        inner = node.value
+    known[id(node)] = 1 + sum(_values(part, known) for part in inner)
+    return known[id(node)]

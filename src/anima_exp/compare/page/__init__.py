@@ -1,5 +1,0 @@
-"""A comparison -> one HTML page with everything in it: tables, plots, answers, no network."""
-
-from anima_exp.compare.page.write import write_page
-
-__all__ = ["write_page"]

@@ -1,0 +1,57 @@
+"""Which score the runs are compared by."""
+
+from dataclasses import replace
+
+from anima_exp.comparison.runs import Runs
+from anima_exp.errors import ConfigError
+from anima_exp.metrics.metric import Metric, metric
+from anima_exp.system.terminal import tell
+
+__all__ = ["Metric", "choose_metric", "metric"]
+
+_DEFAULT = "heldout_loss"
+
+
+def choose_metric(runs: Runs, asked: str | None) -> Metric:
+    """The one asked for, else the sweep's, else heldout_loss, else the only score there is.
+
+    Raises:
+        ConfigError: no done run has it, or several scores are there and none is chosen.
+    """
+    done, described = runs.done(), runs.metrics
+    scores = sorted({name for run in done for name in run.scores})
+    of_sweeps = {
+        _directed(metric(sweep.metric, described), sweep.direction)
+        for sweep in runs.sweeps
+        if sweep.metric
+    }
+    known = {one.name: one for one in of_sweeps}
+    if asked is None and len(of_sweeps) == 1 and (not done or scores):
+        wanted = of_sweeps.pop()
+        if not done or wanted.name in scores:
+            return wanted
+    name = asked or (_DEFAULT if _DEFAULT in scores or len(scores) != 1 else scores[0])
+    if not done or name in scores:
+        _check_one_description(name, runs)
+        return known.get(name, metric(name, described))
+    if not scores:
+        raise ConfigError(
+            "No done run has a score. Train with data.heldout_rows above 0 and evals=[heldout]."
+        )
+    problem = f"No done run has the score '{name}'." if asked else "Several scores are there."
+    raise ConfigError(f"{problem} Give --metric one of: {', '.join(scores)}.")
+
+
+def _directed(one: Metric, direction: str | None) -> Metric:
+    return replace(one, direction=direction) if direction else one
+
+
+def _check_one_description(name: str, runs: Runs) -> None:
+    """Print a line if the runs do not agree on which way a score is better."""
+    said = {metric(name, run.metrics).direction for run in runs.done() if name in run.scores}
+    if len(said) > 1:
+        first = metric(name, runs.metrics).direction
+        tell(
+            f"{name}: the runs describe both directions as the better one. The comparison takes "
+            f"{first}, as the first of them."
+        )

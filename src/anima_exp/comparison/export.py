@@ -1,0 +1,226 @@
+"""A comparison -> text for other programs: Markdown, LaTeX, CSV, JSON."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from anima_exp.comparison.baseline import Baseline
+from anima_exp.comparison.build import Comparison
+from anima_exp.comparison.columns import columns, differences, stages, stages_told
+from anima_exp.comparison.leaderboard import Row
+from anima_exp.comparison.settings import written
+from anima_exp.comparison.verdict import leaders
+from anima_exp.display.tables import Column, escape_formula, escape_markdown, markdown_table
+from anima_exp.metrics.intervals import Interval
+from anima_exp.system import json_files
+from anima_exp.system.terminal import visible
+
+
+def markdown(comparison: Comparison) -> str:
+    """The leaderboard as a table, the differences from the baseline, and the verdict."""
+    one = comparison
+    parts = [markdown_table(columns(one, one.shown))]
+    if one.left_out:
+        parts.append(f"{escape_markdown(one.left_out)}\n")
+    if one.baseline:
+        if one.baseline.differences:
+            parts.append(markdown_table(differences(one.baseline, one.metric)))
+        parts.append(f"{escape_markdown(one.baseline.told)}\n")
+    if one.reached:
+        parts.append(f"{escape_markdown(stages_told(one.metric))}:\n")
+        parts.append(markdown_table(stages(one.reached[: one.top], one.metric)))
+    said = " ".join(filter(None, [*one.conclusion, one.repeated, one.caution]))
+    return "\n".join([*parts, f"{escape_markdown(said)}\n"])
+
+
+def latex(comparison: Comparison) -> str:
+    """The leaderboard as a tabular with booktabs' rules; the baseline's differences as another.
+
+    Bold are the best and all that cannot be told from it, unless that is every row.
+    """
+    found = columns(comparison, comparison.shown)
+    best = {id(row) for row in leaders(comparison.rows, comparison.metric)}
+    bold = "the best and all that cannot be told from it" if best else "nothing: no row stands out"
+    lines = [
+        "% \\usepackage{booktabs}",
+        f"% Bold: {bold} (95 %, corrected for the number of rows).",
+    ]
+    if comparison.left_out:
+        lines.append(f"% {_one_line(comparison.left_out)}")
+    lines += _tabular(found, [id(row) in best for row in comparison.shown])
+    if one := comparison.baseline:
+        lines += ["", f"% {_one_line(one.told)}"]
+        if one.differences:
+            table = differences(one, comparison.metric)
+            lines += _tabular(table, [False] * len(one.differences))
+    return "\n".join(lines) + "\n"
+
+
+def _tabular(found: Sequence[Column], bold: Sequence[bool]) -> list[str]:
+    return [
+        f"\\begin{{tabular}}{{{''.join('r' if column.right else 'l' for column in found)}}}",
+        "\\toprule",
+        _latex_line([column.heading for column in found]),
+        "\\midrule",
+        *(
+            _latex_line(texts, bold=strong)
+            for texts, strong in zip(_lines(found), bold, strict=True)
+        ),
+        "\\bottomrule",
+        "\\end{tabular}",
+    ]
+
+
+def csv_table(comparison: Comparison) -> str:
+    """One line a row of the leaderboard, in full digits, hours and GiB.
+
+    What would begin a formula in a spreadsheet has an apostrophe in front.
+    """
+    others = list(dict.fromkeys(name for row in comparison.rows for name in row.others))
+    scores = [comparison.metric.name, *others]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    parts = [f"{name}{part}" for name in scores for part in ("", "_low", "_high", "_n")]
+    costs = ["steps", "tokens", "hours", "memory_gib"]
+    heads = ["rank", *comparison.keys, *parts, *costs, "runs"]
+    writer.writerow(map(escape_formula, heads))
+    for row in comparison.shown:
+        values: list[Any] = [row.rank]
+        values += [_plain(row.cell.settings[key]) for key in comparison.keys]
+        for interval in (row.score, *(row.others.get(name) for name in others)):
+            values += (
+                [interval.mean, interval.low, interval.high, interval.n]
+                if interval
+                else [
+                    None,
+                    None,
+                    None,
+                    0,
+                ]
+            )
+        values += [row.steps, row.tokens, row.hours, row.memory_gib]
+        values.append(" ".join(run.name for run in row.cell.runs))
+        writer.writerow(map(escape_formula, values))
+    return buffer.getvalue()
+
+
+def json_text(comparison: Comparison) -> str:
+    """Everything there is."""
+    one = comparison
+    found = {
+        json_files.KEY: json_files.COMPARISON,
+        "metric": {"name": one.metric.name, "direction": one.metric.direction},
+        "counts": dict(one.counts),
+        "settings": one.keys,
+        "leaderboard": [_row(row) for row in one.shown],
+        "left_out": one.left_out,
+        "answer": asdict(one.answer) if one.answer else None,
+        "verdict": one.verdict,
+        "caution": one.caution,
+        "repeated": one.repeated,
+        "effects": asdict(one.effects),
+        "baseline": _baseline(one.baseline) if one.baseline else None,
+        "reached": [asdict(one) for one in one.reached],
+        "published": [
+            {
+                "source": table.table.source,
+                "metric": table.table.metric,
+                "confirmed": table.table.confirmed,
+                "note": table.table.note,
+                "matched_by": table.matched,
+                "rows": [
+                    {"settings": row, "published": value, "ours": _interval(ours)}
+                    for row, value, ours in table.rows
+                ],
+            }
+            for table in one.published
+        ],
+        "sweeps": [
+            {"name": s.name, "question": s.question, "command": s.command, "stopped": s.stopped}
+            for s in one.runs.sweeps
+        ],
+        "runs": [
+            {
+                "name": run.name,
+                "folder": str(run.folder),
+                "state": run.state.value,
+                "failure": run.failure,
+                "overrides": run.overrides,
+                "scores": run.scores,
+                "scores_before": run.scores_before,
+            }
+            for run in one.runs.runs
+        ],
+    }
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+FORMATS: dict[str, Callable[[Comparison], str]] = {
+    "markdown": markdown,
+    "csv": csv_table,
+    "json": json_text,
+    "latex": latex,
+}
+
+
+def _lines(found: Sequence[Column]) -> list[list[str]]:
+    return [list(texts) for texts in zip(*(column.texts for column in found), strict=True)]
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "[": "{[}",  # at the start of a row it would belong to the end of the row before
+    "]": "{]}",
+    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+}
+
+
+def _latex_line(texts: Sequence[str], *, bold: bool = False) -> str:
+    safe = ["".join(_LATEX.get(letter, letter) for letter in _one_line(t)) for t in texts]
+    return " & ".join(f"\\textbf{{{t}}}" if bold else t for t in safe) + r" \\"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(visible(text).split())
+
+
+def _plain(value: Any) -> Any:
+    return (
+        value if isinstance(value, int | float) and not isinstance(value, bool) else written(value)
+    )
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "rank": row.rank,
+        "best": row.best,
+        "label": row.cell.label,
+        "settings": row.cell.settings,
+        "score": _interval(row.score),
+        "other_scores": {name: _interval(interval) for name, interval in row.others.items()},
+        "steps": row.steps,
+        "tokens": row.tokens,
+        "hours": row.hours,
+        "memory_gib": row.memory_gib,
+        "runs": {run.name: run.seed for run in row.cell.runs},
+        "folders": [str(run.folder) for run in row.cell.runs],
+    }
+
+
+def _baseline(baseline: Baseline) -> dict[str, Any]:
+    found = asdict(baseline) | {"told": baseline.told}
+    for one, difference in zip(found["differences"], baseline.differences, strict=True):
+        one["word"] = difference.word
+    return found
+
+
+def _interval(interval: Interval | None) -> dict[str, Any] | None:
+    return asdict(interval) if interval else None

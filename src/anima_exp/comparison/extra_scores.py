@@ -1,0 +1,105 @@
+"""What was measured after a run had ended -> more of its scores: evaluations and tournaments."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from anima_exp.comparison.runs import Run, Runs
+from anima_exp.config.former_names import whole
+from anima_exp.errors import DataError
+from anima_exp.evals.score_names import group
+from anima_exp.system import json_files
+from anima_exp.system.atomic import read_json
+from anima_exp.system.terminal import tell
+
+_SAME = ("model.source", "model.revision", "quant.", "lora.", "data.", "trainer.precision")
+
+
+def with_evaluations(runs: Runs) -> Runs:
+    """Scores that `python -m anima_exp.evaluate run=FOLDER` has left in the runs' folders.
+
+    Only of the model as it was trained, by this very training: measured in another quantisation, or
+    on other rows, it is something else. What the run has measured itself stays.
+    """
+    return replace(runs, runs=[_evaluated(run) for run in runs.runs])
+
+
+def with_ratings(runs: Runs, file: Path) -> Runs:
+    """Elo and the like, from what `python -m anima_exp.elo --out FILE` wrote.
+
+    A player is the run of its name, or whose folder has its name. Players that are no run are told.
+
+    Raises:
+        DataError: the file is not such a one.
+        NewerFile: a later version of anima-exp wrote it.
+    """
+    try:
+        values = json_files.read_versioned(read_json(file), file, json_files.RATINGS)
+        scores: dict[str, dict[str, float]] = values["scores"]
+        by_player = {player: dict(found) for player, found in scores.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"--ratings {file}: not what python -m anima_exp.elo --out FILE writes."
+        ) from error
+    names = {name for run in runs.runs for name in _names(run)}
+    if others := sorted(by_player.keys() - names):
+        told = f"{len(others)} of {len(by_player)} players are none of these runs"
+        tell(f"{file}: {told}: {', '.join(others)}.")
+    rated = []
+    times = Counter(name for run in runs.runs for name in set(_names(run)))
+    for name in sorted(name for name in by_player if times[name] > 1):
+        tell(f"{file}: {times[name]} runs are called {name}; none of them is rated.")
+    for run in runs.runs:
+        own = [name for name in _names(run) if name in by_player and times[name] == 1]
+        found = by_player[own[0]] if own else {}
+        rated.append(replace(run, scores=run.scores | found))
+    return replace(runs, runs=rated)
+
+
+def _names(run: Run) -> tuple[str, ...]:
+    return (run.name, run.record.name) if run.record else (run.name,)
+
+
+def _evaluated(run: Run) -> Run:
+    folder = run.folder / "evaluations"
+    if run.record is None or not folder.is_dir():
+        return run
+    found: list[tuple[str, dict[str, Any]]] = []
+    for file in sorted(folder.glob("*.json")):
+        try:
+            result = json_files.read_versioned(read_json(file), file, json_files.EVALUATION)
+            if result["trained"] == run.record.finished and _same_model(
+                whole(result["settings"]), run.settings
+            ):
+                found.append((result["finished"], result))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            tell(f"{file} is left out, it cannot be read: {error}")
+    scores: dict[str, float] = {}
+    how: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
+    for _, result in sorted(found, key=lambda one: one[0]):
+        metrics |= result.get("metrics") or {}
+        for name, score in result["scores"].items():
+            asked = _asked(name, whole(result["settings"]))
+            if how.setdefault(name, asked) != asked:
+                tell(f"{run.folder}: {name} was measured in several ways; the newest counts.")
+            scores[name], how[name] = score, asked
+    return replace(run, scores=scores | run.scores, metrics=metrics | run.metrics)
+
+
+def _same_model(measured: Mapping[str, Any], trained: Mapping[str, Any]) -> bool:
+    return measured.get("adapter") is None and all(
+        measured.get(key) == value for key, value in trained.items() if key.startswith(_SAME)
+    )
+
+
+def _asked(score: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the eval that gives a score: evals.mmlu.* of mmlu_micro."""
+    start = f"{group(score, settings)}."
+    return {
+        key: value
+        for key, value in settings.items()
+        if key.startswith(start) and not key.endswith(("batch_size", "batch_tokens"))
+    }

@@ -1,0 +1,269 @@
+"""A comparison -> one HTML file that needs nothing but itself."""
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from anima_exp.comparison.build import Comparison
+from anima_exp.comparison.page import figures, tables
+from anima_exp.comparison.page import leaderboard as costs
+from anima_exp.comparison.page.data import Plotted, plotted
+from anima_exp.comparison.page.leaderboard import ROWS, leaderboard
+from anima_exp.comparison.reference_results import Beside
+from anima_exp.comparison.runs import Run, State
+from anima_exp.comparison.settings import comparable, written
+from anima_exp.display import html_page
+from anima_exp.display.html_page import Column, Line, Section, Value, count, escaped, table
+
+# The head of the page: what was asked, what came out, by which command, how many runs.
+
+
+_WORDS = {
+    State.done: "runs done",
+    State.stopped: "stopped early",
+    State.failed: "failed",
+    State.unfinished: "unfinished",
+}
+
+
+def title(comparison: Comparison) -> str:
+    questions = [sweep.question or sweep.name for sweep in comparison.runs.sweeps]
+    if len(questions) == 1:
+        return questions[0]
+    return f"{count(len(comparison.runs.runs), 'run')} compared by {comparison.metric.name}"
+
+
+def header(comparison: Comparison, now: datetime) -> str:
+    first, *more, command = _said(comparison)
+    parts = [f"<h1>{escaped(title(comparison))}</h1>", f'<p class="verdict">{escaped(first)}</p>']
+    parts += [f'<p class="more">{escaped(sentence)}</p>' for sentence in more]
+    if command:
+        parts.append(f'<div class="sweep"><p>Repeat with more seeds:</p>{_command(command)}</div>')
+    if comparison.caution:
+        parts.append(f'<p class="note">{escaped(comparison.caution)}</p>')
+    several = len(comparison.runs.sweeps) > 1
+    for sweep in comparison.runs.sweeps:
+        question = f"<p>{escaped(sweep.question or sweep.name)}</p>" if several else ""
+        parts.append(f'<div class="sweep">{question}{_command(sweep.command)}</div>')
+    parts.append(_counts(comparison))
+    parts.append(f'<p class="soft dates">{escaped(_dates(comparison, now))}</p>')
+    return "\n".join(parts)
+
+
+def _said(comparison: Comparison) -> list[str]:
+    """Return the headline, the sentences below it, and last the command that repeats, or ""."""
+    if not comparison.rows:
+        return ["Nothing is done yet.", ""]
+    text = " ".join(comparison.conclusion)
+    said, _, command = text.partition(" Repeat: ")
+    first = comparison.conclusion[0].partition(" Repeat: ")[0]
+    return [*filter(None, [*_parts(first), said.removeprefix(first).strip()]), command]
+
+
+def _command(text: str) -> str:
+    return (
+        '<div class="copied"><pre class="command" tabindex="0" aria-label="Command">'
+        f'{escaped(text)}</pre><button type="button" class="copy" hidden>Copy</button></div>'
+    )
+
+
+def _parts(verdict: str) -> tuple[str, str]:
+    """The answer; and how it was found, which stands smaller below it."""
+    found = re.match(r"(.+?[.!?])\s+(?=[A-Z])(.+)", verdict, flags=re.DOTALL)
+    first, rest = (found[1], found[2]) if found else (verdict, "")
+    how = _HOW.findall(first)
+    said = [f"{part[:1].upper()}{part[1:]}." for part in how]
+    return _HOW.sub("", first), " ".join([*said, *([rest] if rest else [])])
+
+
+_HOW = re.compile(r" \(([^()]* ±[^()]*)\)")  # "(-0.0131 ± 0.0020, paired over 3 seeds)"
+
+
+def _counts(comparison: Comparison) -> str:
+    found = [(state, comparison.counts.get(state, 0)) for state in _WORDS]
+    items = [
+        f"<div{_bad(state)}><dt>{_WORDS[state]}</dt><dd>{number:,}</dd></div>"
+        for state, number in found
+        if number or state is State.done
+    ]
+    cells = len(comparison.cells)
+    items.insert(0, f"<div><dt>cell{'' if cells == 1 else 's'}</dt><dd>{cells:,}</dd></div>")
+    return f'<dl class="counts">{"".join(items)}</dl>'
+
+
+def _bad(state: State) -> str:
+    return ' class="bad"' if state is State.failed else ""
+
+
+def _dates(comparison: Comparison, now: datetime) -> str:
+    finished = sorted(run.record.finished[:10] for run in comparison.runs.runs if run.record)
+    made = f"Page made {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
+    if not finished:
+        return made
+    first, last = finished[0], finished[-1]
+    when = last if first == last else f"{first} to {last}"
+    return f"Runs finished {when}. {made}"
+
+
+# The foot of the page: what all runs share, and by which code and versions they were made.
+
+
+def section(comparison: Comparison) -> Section:
+    """Return the section of the done runs; there is at least one."""
+    runs = comparison.runs.done()
+    fixed = table(
+        "Settings that all runs share",
+        [Column("Setting"), Column("Value", "value")],
+        [Line([Value(key), Value(value)]) for key, value in _shared(runs)],
+    )
+    code = "".join(f"<p>{escaped(sentence)}</p>" for sentence in _code(runs))
+    body = f"{code}<details><summary>Settings that all runs share</summary>\n{fixed}</details>"
+    return Section("setup", "Setup", "Setup", "", body)
+
+
+def _shared(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
+    """Each setting that every run has at one value, in the order of the config."""
+    for key, value in runs[0].settings.items():
+        values = {comparable(run.settings.get(key, _ABSENT)) for run in runs}
+        if len(values) == 1:
+            yield key, written(value)
+
+
+_ABSENT = "\0absent"
+
+
+def _code(runs: Sequence[Run]) -> Iterator[str]:
+    records = [run.record for run in runs if run.record]
+    commits: dict[str, int] = {}
+    for record in records:
+        commit = str(record.git.get("commit") or "unknown")[:12]
+        dirty = " with uncommitted changes" if record.git.get("dirty") else ""
+        commits[commit + dirty] = commits.get(commit + dirty, 0) + 1
+    if len(commits) == 1:
+        yield f"Commit of anima_exp: {next(iter(commits))}."
+    else:
+        which = ", ".join(f"{commit} ({count(n, 'run')})" for commit, n in commits.items())
+        yield f"Commits of anima_exp: {which}."
+    packages = dict.fromkeys(name for record in records for name in record.versions)
+    versions = {
+        name: sorted({record.versions.get(name, "none") for record in records}) for name in packages
+    }
+    if versions:
+        text = ", ".join(f"{name} {' and '.join(each)}" for name, each in versions.items())
+        yield f"Versions: {text}."
+    gpus = sorted({record.hardware.get("gpu", "CPU") for record in records if record.hardware})
+    if gpus:
+        yield f"Computed on: {', '.join(gpus)}."
+
+
+# A comparison -> the sections of the page in their order; one with nothing to show is left out.
+
+
+_FILTER = """<div class="controls"><label class="wide">Filter
+<input type="search" id="leaderboard-filter" placeholder="words, or rank=8" autocomplete="off"
+ spellcheck="false" aria-controls="leaderboard-table"></label>
+<span class="soft" id="leaderboard-shown" role="status"></span></div>
+"""
+
+
+def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
+    """`plotted` is data.plotted(comparison)."""
+    metric = comparison.metric
+    if comparison.rows:
+        lead = _leaderboard_lead(comparison)
+        body = _FILTER + leaderboard(comparison)
+        yield Section("leaderboard", "Leaderboard", "Leaderboard", lead, body)
+    if found := comparison.baseline:
+        lead = f"Mean difference. {escaped(found.told)}"
+        body = tables.baseline(found, metric)
+        yield Section("baseline", "Baseline", f"Against {found.label}", lead, body)
+    for number, beside in enumerate(comparison.published):
+        name = f"published-{number}" if number else "published"
+        body = tables.published(beside, metric)
+        heading = f"Beside {beside.table.source}"
+        yield Section(name, "Published", heading, _published_lead(beside), body)
+    yield from figures.sections(comparison, plotted)
+    if unhappy := tables.unhappy(comparison):
+        body = tables.failures(comparison)
+        yield Section("failures", "Failures", _states(unhappy), _failures_lead(unhappy), body)
+    if comparison.runs.done():
+        yield section(comparison)
+
+
+def _leaderboard_lead(comparison: Comparison) -> str:
+    rows, metric = comparison.shown, comparison.metric
+    better = "smaller" if metric.minimize else "larger"
+    told = [
+        "Only settings that differ are shown; the best is highlighted.",
+        f"By {escaped(metric.name)}: {better} is better.",
+    ]
+    if alike := costs.alike(rows):
+        told.append(f"Each took {alike}.")
+    if any(row.score.n > 1 for row in rows):
+        told.append("The line is the 95 % confidence interval of the mean over the seeds.")
+    if any(row.score.n == 1 for row in rows):
+        told.append("A hollow dot is a single run: without repeats its uncertainty is unknown.")
+    if comparison.repeated:
+        told.append(escaped(comparison.repeated))
+    if comparison.left_out:
+        told.append(escaped(comparison.left_out))
+    if len(rows) > ROWS:
+        told.append(f"The first {ROWS:,} of {len(rows):,} rows.")
+    if comparison.unscored:
+        told.append(f"{count(len(comparison.unscored), 'done run')} without this score.")
+    return " ".join(told)
+
+
+def _published_lead(beside: Beside) -> str:
+    told = []
+    if not beside.table.confirmed:
+        told.append('<span class="tag warn">unconfirmed</span>')
+        told.append("These figures have not been checked against the paper.")
+    if beside.table.note:
+        told.append(escaped(beside.table.note))
+    if beside.matched:
+        told.append(f"Ours have the same {', '.join(map(escaped, beside.matched))}.")
+    keys = dict.fromkeys(key for row, _, _ in beside.rows for key in row)
+    if replaced := [escaped(key) for key in keys if key not in beside.matched]:
+        told.append(f"They differ from the paper's in {', '.join(replaced)}.")
+    return " ".join(told)
+
+
+def _states(runs: list[Run]) -> str:
+    words = {State.failed: "failed", State.stopped: "stopped early", State.unfinished: "unfinished"}
+    told = [word for state, word in words.items() if any(run.state is state for run in runs)]
+    text = " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
+    return text[0].upper() + text[1:]
+
+
+def _failures_lead(runs: list[Run]) -> str:
+    told = ["The same command again continues what is unfinished and tries what failed."]
+    if len(runs) > tables.FAILURES:
+        told.append(f"The first {tables.FAILURES} of {len(runs):,} are shown.")
+    return " ".join(told)
+
+
+_SCRIPTS = ("metric", "levels", "table", "curves", "highlight", "effects", "heatmap", "parallel",
+            "generations", "parts")  # fmt: skip
+
+
+def write_page(path: Path, comparison: Comparison) -> None:
+    """Write the page to `path`, whole or not at all.
+
+    Raises:
+        RunError: `path` cannot be written.
+    """
+    html_page.write(path, page(comparison, now=datetime.now(UTC)))
+
+
+def page(comparison: Comparison, *, now: datetime) -> str:
+    data = plotted(comparison)
+    return html_page.page(
+        title=title(comparison),
+        header=header(comparison, now),
+        sections=list(sections(comparison, data)),
+        data=data,
+        scripts=[Path(__file__).parent / "scripts" / f"{name}.js" for name in _SCRIPTS],
+        program="anima_exp.compare",
+    )

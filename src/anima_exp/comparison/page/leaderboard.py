@@ -1,0 +1,198 @@
+"""The leaderboard's rows -> a table to sort and to filter, with each score drawn beside it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median, quantiles
+
+from anima_exp.comparison import columns
+from anima_exp.comparison.build import Comparison
+from anima_exp.comparison.choose_metric import Metric
+from anima_exp.comparison.columns import in_column, score
+from anima_exp.comparison.leaderboard import Row
+from anima_exp.comparison.settings import comparable, headings, in_order, written
+from anima_exp.display.console import duration
+from anima_exp.display.html_page import Column, Line, Value, count, escaped, table
+from anima_exp.metrics.intervals import Interval
+
+# What a row cost: steps, tokens, time, memory; a column for each that differs.
+
+
+@dataclass(frozen=True)
+class Cost:
+    heading: str
+    of: Callable[[Row], float]
+    written: Callable[[float], str]
+
+    def text(self, row: Row) -> str:
+        return self.written(self.of(row))
+
+
+COSTS = (
+    Cost("Steps", lambda row: row.steps, lambda value: f"{value:,.0f}"),
+    Cost("Tokens", lambda row: row.tokens, columns.count),
+    Cost("Time", lambda row: 3600 * row.hours, duration),
+    Cost("GiB", lambda row: row.memory_gib, lambda value: f"{value:.2f}"),
+)
+
+
+def differing(rows: Sequence[Row]) -> list[Cost]:
+    return [cost for cost in COSTS if not _same(cost, rows)]
+
+
+def alike(rows: Sequence[Row]) -> str:
+    """What every row cost: `250 steps, 1 M tokens`."""
+    words = {"Steps": "{} steps", "Tokens": "{} tokens", "Time": "{}", "GiB": "{} GiB"}
+    same = [cost for cost in COSTS if _same(cost, rows)]
+    return ", ".join(words[cost.heading].format(cost.text(rows[0])) for cost in same)
+
+
+def _same(cost: Cost, rows: Sequence[Row]) -> bool:
+    return len(rows) > 1 and len({cost.text(row) for row in rows}) == 1
+
+
+# A score and its interval -> a dot on a line, small enough for a row of a table.
+
+
+WIDE, HIGH, EDGE = 144, 20, 7
+
+
+class Whiskers:
+    """All rows share one rail; scores far outside of the others sit at its end."""
+
+    def __init__(self, scores: Sequence[Interval]) -> None:
+        means = [score.mean for score in scores]
+        self.low = min(_low(score) for score in scores)
+        self.high = max(_high(score) for score in scores)
+        if len(means) > 3:
+            # One run that diverged must not press all others into one dot.
+            first, _, third = quantiles(means, n=4)
+            reach = 4 * (third - first)
+            if reach > 0:
+                self.low = max(self.low, median(means) - reach)
+                self.high = min(self.high, median(means) + reach)
+
+    def draw(self, score: Interval, told: str) -> str:
+        """An <svg>; `told` is what it says to who cannot see it, already escaped."""
+        middle = HIGH // 2
+        at = self._place(score.mean)
+        parts = [f'<path class="rail" d="M{EDGE} {middle}H{WIDE - EDGE}"/>']
+        if score.low is not None and score.high is not None:
+            left, right = self._place(score.low), self._place(score.high)
+            parts.append(f'<path class="reach" d="M{left:.1f} {middle}H{right:.1f}"/>')
+        alone = " alone" if score.low is None else ""
+        if self.low <= score.mean <= self.high:
+            parts.append(f'<circle class="dot{alone}" cx="{at:.1f}" cy="{middle}" r="4"/>')
+        else:  # an arrow: it lies beyond the end
+            tip = 5 if score.mean > self.high else -5
+            parts.append(f'<path class="dot" d="M{at:.1f} {middle}l{-tip} -4v8z"/>')
+        return (
+            f'<svg class="whisker" viewBox="0 0 {WIDE} {HIGH}" role="img" aria-label="{told}">'
+            f"{''.join(parts)}</svg>"
+        )
+
+    def _place(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+        return EDGE + min(max(share, 0.0), 1.0) * (WIDE - 2 * EDGE)
+
+
+def _low(score: Interval) -> float:
+    return score.mean if score.low is None else score.low
+
+
+def _high(score: Interval) -> float:
+    return score.mean if score.high is None else score.high
+
+
+ROWS = 2000  # a browser still sorts and filters so many at once
+
+Filled = tuple[Column, list[Value]]
+
+
+def leaderboard(comparison: Comparison) -> str:
+    """The settings come first, as in the terminal: a score means nothing without them."""
+    rows = comparison.shown[:ROWS]
+    filled = [
+        (Column("Rank"), [Value(row.rank, key=row.rank, html=_rank(row)) for row in rows]),
+        *_settings(rows, comparison.keys),
+        *_scores(rows, comparison.metric),
+        *_others(rows, comparison),
+        *_costs(rows),
+    ]
+    values = zip(*(column for _, column in filled), strict=True)
+    lines = [
+        Line(line, style="best" if row.best else "", text=_words(row))
+        for row, line in zip(rows, values, strict=True)
+    ]
+    caption = f"{count(len(rows), 'cell')}, ranked by {comparison.metric.name}"
+    heads = [column for column, _ in filled]
+    return table(caption, heads, lines, name="leaderboard-table", sortable=True)
+
+
+def reach(interval: Interval, metric: Metric) -> str:
+    """A score with its interval, for a reader who hears it."""
+    if interval.low is None or interval.high is None:
+        return f"{metric.number(interval.mean)}, not repeated"
+    low, high = metric.number(interval.low), metric.number(interval.high)
+    return f"{metric.number(interval.mean)}, between {low} and {high}"
+
+
+def _scores(rows: Sequence[Row], metric: Metric) -> list[Filled]:
+    repeated = any(row.score.n > 1 for row in rows)
+    whiskers = Whiskers([row.score for row in rows])
+    drawn = [whiskers.draw(row.score, escaped(reach(row.score, metric))) for row in rows]
+    return [
+        (
+            Column(metric.name + (" ± 95 %" if repeated else ""), "number score"),
+            [Value(score(metric, row.score), key=row.score.mean) for row in rows],
+        ),
+        (Column("", "drawn"), [Value(html=html) for html in drawn]),
+    ]
+
+
+def _settings(rows: Sequence[Row], keys: Sequence[str]) -> list[Filled]:
+    """Sorted as one would count, so by their place among the levels."""
+    if not keys:
+        return [(Column("Run", "value"), [Value(r.cell.label, key=r.cell.label) for r in rows])]
+    names, found = headings(keys), []
+    for key in keys:
+        values = [row.cell.settings.get(key) for row in rows]
+        places = {comparable(value): place for place, value in enumerate(in_order(values))}
+        cells = [Value(written(value), key=places[comparable(value)]) for value in values]
+        found.append((Column(names[key], "value"), cells))
+    return found
+
+
+def _others(rows: Sequence[Row], comparison: Comparison) -> list[Filled]:
+    found = []
+    for name in dict.fromkeys(name for row in rows for name in row.others):
+        values = [row.others[name] for row in rows if name in row.others]
+        other = in_column(comparison.described(name), values)
+        cells = [
+            Value(score(other, row.others[name]), key=row.others[name].mean)
+            if name in row.others
+            else Value("–", key="")
+            for row in rows
+        ]
+        found.append((Column(name, "number"), cells))
+    return found
+
+
+def _costs(rows: Sequence[Row]) -> list[Filled]:
+    found = [
+        (Column(cost.heading, "number"), [Value(cost.text(r), key=cost.of(r)) for r in rows])
+        for cost in differing(rows)
+    ]
+    if any(row.score.n > 1 for row in rows):
+        seeds = [Value(row.score.n, key=row.score.n) for row in rows]
+        found.insert(0, (Column("Seeds", "number"), seeds))
+    return found
+
+
+def _rank(row: Row) -> str | None:
+    return f'{row.rank}<span class="unseen"> (best)</span>' if row.best else None
+
+
+def _words(row: Row) -> str:
+    """What a filter finds a row by."""
+    full = [f"{key}={written(value)}" for key, value in row.cell.settings.items()]
+    return " ".join([row.cell.label, *full, *(run.name for run in row.cell.runs)])

@@ -1,0 +1,124 @@
+"""What stands beside the leaderboard in tables: a baseline, levels, a paper's values, failures."""
+
+from anima_exp.comparison.baseline import Baseline
+from anima_exp.comparison.build import Comparison
+from anima_exp.comparison.choose_metric import Metric
+from anima_exp.comparison.choose_metric import metric as named
+from anima_exp.comparison.columns import difference, score
+from anima_exp.comparison.effects import Effects
+from anima_exp.comparison.page.data import stop_reason
+from anima_exp.comparison.reference_results import Beside
+from anima_exp.comparison.runs import Run, State
+from anima_exp.comparison.settings import headings, written
+from anima_exp.display.html_page import Column, Line, Value, cut, table
+
+REASON = 2000  # characters; a traceback can be long
+FAILURES = 500  # a grid whose every cell failed says the same again and again
+
+
+def baseline(found: Baseline, metric: Metric) -> str:
+    columns = [Column("Against it", "value"), Column("Difference", "number")]
+    columns += [Column("Pairs", "number"), Column("")]
+    lines = [
+        Line(
+            [
+                Value(one.label),
+                Value(difference(metric, one.score) if one.score else "no pair"),
+                Value(one.pairs),
+                Value(one.word),
+            ]
+        )
+        for one in found.differences
+    ]
+    return table(f"Differences from {found.label}", columns, lines)
+
+
+def levels(effects: Effects, metric: Metric) -> str:
+    columns = [Column("Setting"), Column("Level", "value"), Column("Runs", "number")]
+    columns += [Column(f"{metric.name} ± 95 %", "number"), Column("Share of variance", "number")]
+    lines = [
+        Line(
+            [
+                Value(effect.key),
+                Value(written(level.value)),
+                Value(level.score.n),
+                Value(score(metric, level.score)),
+                Value(f"{100 * effect.share:.1f} %" if place == 0 else ""),
+            ]
+        )
+        for effect in effects.effects
+        if effect.key != "seed"
+        for place, level in enumerate(effect.levels)
+    ]
+    return table(f"Mean {metric.name} at each level", columns, lines)
+
+
+def published(beside: Beside, metric: Metric) -> str:
+    """Theirs and ours; the metrics may differ, so each column says its own."""
+    settings = list(dict.fromkeys(key for row, _, _ in beside.rows for key in row))
+    names = headings(settings)
+    digits = max(len(f"{value:g}".partition(".")[2]) for _, value, _ in beside.rows)
+    columns = [Column(names[key], "value") for key in settings]
+    columns += [Column(f"Paper: {beside.table.metric}", "number")]
+    columns += [Column(f"Ours: {metric.name}", "number"), Column("Our runs", "number")]
+    lines = [
+        Line(
+            [
+                *(Value(written(row[key]) if key in row else "–") for key in settings),
+                Value(f"{value:.{digits}f}"),
+                Value(score(metric, ours) if ours else "–"),
+                Value(ours.n if ours else 0),
+            ]
+        )
+        for row, value, ours in beside.rows
+    ]
+    return table(f"{beside.table.source}, beside our runs", columns, lines)
+
+
+def unhappy(comparison: Comparison) -> list[Run]:
+    wanted = (State.failed, State.stopped, State.unfinished)
+    runs = [run for run in comparison.runs.runs if run.state in wanted]
+    return sorted(runs, key=lambda run: wanted.index(run.state))
+
+
+def failures(comparison: Comparison) -> str:
+    columns = [Column("Run", "name"), Column("State", "name"), Column("Settings", "value")]
+    columns += [Column("Why", "long")]
+    lines = [
+        Line([Value(run.name), Value(*_state(run)), Value(_settings(run, comparison)),
+              Value(_why(run, comparison))])
+        for run in unhappy(comparison)[:FAILURES]
+    ]  # fmt: skip
+    return table("Runs that did not end as planned", columns, lines)
+
+
+def _state(run: Run) -> tuple[str, str | None]:
+    if run.state is State.failed:
+        return "failed", '<span class="tag warn">failed</span>'
+    return ("stopped early" if run.state is State.stopped else str(run.state)), None
+
+
+def _settings(run: Run, comparison: Comparison) -> str:
+    if run.overrides:
+        return " ".join(run.overrides)
+    names = headings(comparison.keys)
+    return " ".join(
+        f"{names[key]}={written(run.settings[key])}"
+        for key in comparison.keys
+        if key in run.settings
+    )
+
+
+def _why(run: Run, comparison: Comparison) -> str:
+    if run.failure:
+        return cut(run.failure, REASON)
+    if run.state is not State.stopped:
+        return "" if run.settings else "not started"
+    found = [s.stopped[run.name] for s in comparison.runs.sweeps if run.name in s.stopped]
+    reason = stop_reason(run, comparison) or ""
+    step, value = (found[0].get(key) if found else None for key in ("step", "value"))
+    at = [] if step is None else [f"step {step}"]
+    if isinstance(value, int | float):
+        name = found[0].get("metric") or comparison.metric.name
+        at.append(f"{name} {named(name).number(value)}")
+    return ": ".join(part for part in (", ".join(at), reason) if part)

@@ -1,0 +1,229 @@
+"""Settings as a user reads and writes them: short names, values, conditions like lora.rank>=8."""
+
+import json
+import operator
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from anima_exp.comparison.runs import Run
+from anima_exp.config import RunConfig
+from anima_exp.config.catalogue import catalogue
+from anima_exp.config.former_names import of_runs
+from anima_exp.config.lookup import closest
+from anima_exp.errors import ConfigError
+from anima_exp.results.identity import enters_name
+from anima_exp.system import json_files
+
+_OPERATORS = {
+    "!=": operator.ne,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "=": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_CHOICES = ("name", "type", "target_modules")
+_CONDITION = re.compile(r"^\s*(?P<key>[\w.]+)\s*(?P<sign>!=|<=|>=|==?|<|>)\s*(?P<value>.*?)\s*$")
+
+
+@dataclass(frozen=True)
+class Condition:
+    key: str
+    sign: str
+    value: Any
+
+    def holds(self, value: Any) -> bool:
+        if self.sign in ("=", "!="):
+            return bool(_OPERATORS[self.sign](comparable(value), comparable(self.value)))
+        numbers = _is_number(value) and _is_number(self.value)
+        texts = isinstance(value, str) and isinstance(self.value, str)
+        return (numbers or texts) and bool(_OPERATORS[self.sign](value, self.value))
+
+
+def condition(text: str, known: Collection[str], *, option: str) -> Condition:
+    """`lora.rank>=8` -> a Condition.
+
+    Raises:
+        ConfigError: it is no condition, or names a setting that no run has.
+    """
+    found = _CONDITION.match(text)
+    if not found:
+        raise ConfigError(
+            f"{option} '{text}' is no condition. Write SETTING=VALUE; also !=, <, <=, > and >=."
+        )
+    sign = "=" if found["sign"] == "==" else found["sign"]
+    return Condition(full_name(found["key"], known, option=option), sign, parse(found["value"]))
+
+
+def full_name(name: str, known: Collection[str], *, option: str) -> str:
+    """`rank` or `lora.rank` -> `lora.rank`, where only one setting of the runs can be meant.
+
+    A group stands for the setting that says which of its files was chosen: `lora`, `quant`.
+    """
+    name = of_runs().key(name)
+    if name in known:
+        return name
+    for last in _CHOICES:
+        if f"{name}.{last}" in known:
+            return f"{name}.{last}"
+    meant = [key for key in known if name in (short(key), key.rpartition(".")[2])]
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        raise ConfigError(f"{option} {name} may be {' or '.join(sorted(meant))}. Give one of them.")
+    close = closest(name, known)
+    hint = f"Did you mean '{close}'?" if close else "See settings.json of a run."
+    raise ConfigError(f"{option}: no run has a setting '{name}'. {hint}")
+
+
+def parse(text: str) -> Any:
+    """`8` -> 8, `null` -> None, `tiny` -> "tiny"; as Hydra would read it."""
+    words: dict[str, Any] = {"true": True, "false": False, "null": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return json_files.parse(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)  # 1e-4 is no JSON number in every spelling
+    except ValueError:
+        return text
+
+
+def comparable(value: Any) -> Any:
+    """Something that can be put into a set: 1 and 1.0 are one value, true and 1 are two."""
+    if isinstance(value, bool):
+        return str(value)
+    return json.dumps(value, sort_keys=True) if isinstance(value, list | dict) else value
+
+
+def in_order(values: Iterable[Any]) -> list[Any]:
+    """Each value once: null, then numbers, then texts, as one would count them."""
+    once = {comparable(value): value for value in values}
+    return sorted(once.values(), key=order)
+
+
+def order(value: Any) -> tuple[int, float, str]:
+    if value is None:
+        return 0, 0.0, ""
+    return (1, float(value), "") if _is_number(value) else (2, 0.0, written(value))
+
+
+def written(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if value is None or isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+def short(key: str) -> str:
+    """`lora.rank` -> `rank`; a setting may have a label of its own: `model.name` -> `model`.
+
+    An eval keeps its whole name: `mmlu` is a score.
+    """
+    group, _, last = key.rpartition(".")
+    if group == "evals":
+        return key
+    entry = catalogue(RunConfig).get(key)
+    return entry.label if entry else last
+
+
+def headings(keys: Collection[str]) -> dict[str, str]:
+    """Each key's short name, or the whole key where two would look alike."""
+    names = [short(key) for key in keys]
+    return {key: short(key) if names.count(short(key)) == 1 else key for key in keys}
+
+
+def known(runs: Iterable[Run]) -> list[str]:
+    return list(dict.fromkeys(key for run in runs for key in run.settings))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# Give runs settings that are equal exactly where their names count them as equal.
+#
+# A run's name does not depend on where a file lies, but on what it holds; it ignores the adapter's
+# settings in full fine-tuning; and an eval is part of it as soon as it is on. settings.json holds
+# the settings as the name counts them.
+
+
+_ABSENT = object()
+_TABLES = ("benchmarks", "custom")  # in evals: of the user's own, by name
+
+
+def as_named(runs: Sequence[Run]) -> list[Run]:
+    evals = _evals(runs)
+    shown = _shown(runs)
+    return [replace(run, settings=_settings(run, evals, shown)) for run in runs]
+
+
+def _settings(run: Run, evals: Sequence[str], shown: dict[str, dict[Any, Any]]) -> dict[str, Any]:
+    if not run.settings:
+        return {}
+    ignored = run.identity is not None
+    found = {
+        key: value
+        for key, value in run.settings.items()
+        if not (ignored and enters_name(key) and key not in run.identity)  # type: ignore[operator]
+    }
+    for key, texts in shown.items():
+        if key in found:
+            found[key] = texts.get(comparable(_counted(run, key)), found[key])
+    on = _on(run)
+    found |= {name: name in on for name in evals}
+    return found
+
+
+def _counted(run: Run, key: str) -> Any:
+    """Return a setting as the name counts it: a hash for what is in a file."""
+    value = run.settings.get(key, _ABSENT)
+    return value if run.identity is None else run.identity.get(key, value)
+
+
+def _shown(runs: Sequence[Run]) -> dict[str, dict[Any, Any]]:
+    """Return, for each setting that counts by content, its text for each content.
+
+    One content in two places has one text. Two contents that were at one place in turn are told
+    apart by the start of their hashes.
+    """
+    keys = {
+        key: None
+        for run in runs
+        for key, counted in (run.identity or {}).items()
+        if run.settings.get(key, counted) != counted
+    }
+    found: dict[str, dict[Any, Any]] = {}
+    for key in keys:
+        texts: dict[Any, Any] = {}
+        for run in runs:
+            if key in run.settings and run.settings[key] != _counted(run, key):
+                texts.setdefault(comparable(_counted(run, key)), run.settings[key])
+        places = list(texts.values())
+        found[key] = {
+            counted: f"{text} ({_start(counted)})" if places.count(text) > 1 else text
+            for counted, text in texts.items()
+        }
+    return found
+
+
+def _start(counted: Any) -> str:
+    return str(counted).rpartition(":")[2][:8]
+
+
+def _on(run: Run) -> set[str]:
+    """Return the evals that measured the run: `evals.mmlu`."""
+    inside = (key.split(".") for key in run.settings if key.startswith("evals."))
+    return {".".join(parts[: 3 if parts[1] in _TABLES else 2]) for parts in inside if parts[2:]}
+
+
+def _evals(runs: Sequence[Run]) -> list[str]:
+    """Return the evals that some of the runs had and others had not."""
+    on = [_on(run) for run in runs if run.settings]
+    some: set[str] = set().union(*on)
+    return sorted(name for name in some if not all(name in one for one in on))

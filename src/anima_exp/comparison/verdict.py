@@ -1,0 +1,203 @@
+"""The leaderboard's first rows -> one sentence: is the winner better, or only ahead?"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from anima_exp.comparison.cells import Cell
+from anima_exp.comparison.choose_metric import Metric
+from anima_exp.comparison.leaderboard import Row
+from anima_exp.comparison.runs import Run
+from anima_exp.comparison.settings import comparable
+from anima_exp.metrics.intervals import Interval, apart, corrected, paired, welch
+
+
+def verdict(rows: Sequence[Row], metric: Metric, *, repeat: str) -> str:
+    """Whether the first row can be told from the others, by their repeats.
+
+    To name a wrong winner, chance must lift it above the truly best of k cells, which any of the
+    k - 1 others could be: so each comparison is made at 1 - 0.05 / (k - 1) (Bonferroni).
+
+    Args:
+        repeat: the command that gives them more seeds.
+    """
+    ranked = sorted(rows, key=lambda row: row.rank)
+    if len(ranked) < 2:
+        return "There is nothing to compare it with." if ranked else "There is nothing to compare."
+    first, second, *_ = ranked
+    between = apart(first.score.mean, second.score.mean)
+    gap = metric.difference(abs(between)).lstrip("+")
+    tied = [row.cell.label for row in ranked if not apart(first.score.mean, row.score.mean)]
+    names = f"{first.cell.label} is ahead of {second.cell.label}"
+    if between == 0:
+        names = f"{_listed(tied)} tie at {metric.number(first.score.mean)}"
+    if first.score.n < 2 or second.score.n < 2:
+        alone = (
+            "Each has one seed" if first.score.n == second.score.n else "One of them has one seed"
+        )
+        by = "" if between == 0 else f" by {gap}"
+        return (
+            f"{names}{by}. {alone}, which cannot tell a better setting from a lucky run. "
+            f"Repeat: {repeat}"
+        )
+    compared = _compared(ranked, metric)
+    alike = [row for row, found in compared if not (found and found.excludes_zero)]
+    found = compared[0][1]
+    assert found is not None and found.high is not None  # both have repeats
+    how = f"{gap} ± {metric.difference(found.high - found.mean).lstrip('+')}"
+    how += f", {_pairing(first, second, metric)}"
+    if len(ranked) > 2:
+        how += f", corrected for {len(ranked) - 1} comparisons"
+    if not alike:
+        others = "" if len(ranked) == 2 else f" and the {len(ranked) - 2} below it"
+        return f"{first.cell.label} is better than {second.cell.label}{others} ({how})."
+    if second in alike:
+        more, beaten = len(alike) - max(len(tied) - 1, 1), len(compared) - len(alike)
+        if between == 0:
+            said, who = f"{names} ({how}).", first.cell.label
+        else:
+            said, who = f"{names}, but cannot be told from it ({how}).", "it"
+        said += f" Nor can {who} be told from {more} more." if more else ""
+        who = who if between == 0 else "It"
+        return said + (f" {who} is better than the other {beaten}." if beaten else "")
+    names = ", ".join(row.cell.label for row in alike[:3])
+    rest = f" and {len(alike) - 3} more" if len(alike) > 3 else ""
+    return (
+        f"{first.cell.label} is better than {second.cell.label} ({how}), "
+        f"but cannot be told from {names}{rest}, whose scores vary more or were not repeated."
+    )
+
+
+def _listed(labels: Sequence[str]) -> str:
+    """`a and b`, `a, b and 3 more`."""
+    if len(labels) > 3:
+        labels = [*labels[:2], f"{len(labels) - 2} more"]
+    return f"{', '.join(labels[:-1])} and {labels[-1]}"
+
+
+def leaders(rows: Sequence[Row], metric: Metric) -> list[Row]:
+    """Return the best row and all that cannot be told from it; none if that is every row."""
+    ranked = sorted(rows, key=lambda row: row.rank)
+    found = [
+        row for row, one in _compared(ranked, metric) if not (one is not None and one.excludes_zero)
+    ]
+    return [*ranked[:1], *found] if len(found) < len(ranked) - 1 else []
+
+
+def _compared(ranked: Sequence[Row], metric: Metric) -> list[tuple[Row, Interval | None]]:
+    """The difference of the first row from each other, corrected for their number."""
+    level = corrected(len(ranked) - 1)
+    return [(row, _difference(ranked[0], row, metric, level)) for row in ranked[1:]]
+
+
+def _difference(first: Row, other: Row, metric: Metric, level: float) -> Interval | None:
+    ours, theirs = first.cell.by_seed(metric), other.cell.by_seed(metric)
+    if len(ours) > 1 and ours.keys() == theirs.keys():
+        return paired([ours[s] for s in ours], [theirs[s] for s in ours], level=level)
+    if min(first.score.n, other.score.n) < 2:
+        return None
+    return welch(first.cell.values(metric), other.cell.values(metric), level=level)
+
+
+def _pairing(first: Row, second: Row, metric: Metric) -> str:
+    ours, theirs = first.cell.by_seed(metric), second.cell.by_seed(metric)
+    if len(ours) > 1 and ours.keys() == theirs.keys():
+        return f"paired over {len(ours)} seeds"
+    return f"{first.score.n} and {second.score.n} seeds, unpaired"
+
+
+# Whether the runs were made and measured alike: a score on other rows is another score.
+
+
+_ON_HELDOUT_ROWS = ("heldout_loss", "exact_match")
+# What decides which rows are held out, and how much of them is seen.
+_DECISIVE = (
+    "data.rows",
+    "data.recipe",
+    "data.heldout_rows",
+    "data.heldout_split",
+    "data.heldout_path",
+    "data.heldout_seed",
+    "data.max_prompt_tokens",
+    "data.max_response_tokens",
+)
+
+
+def caution(runs: Sequence[Run], metric: Metric) -> str | None:
+    """One sentence for the reader where the scores of `runs` do not compare; None if they do."""
+    if metric.name not in _ON_HELDOUT_ROWS:
+        return None
+    which = [*_DECISIVE, f"evals.{metric.name.removesuffix('_loss')}.max_rows"]
+    differ = [key for key in which if len({comparable(r.settings.get(key)) for r in runs}) > 1]
+    own_file = all(run.settings.get("data.heldout_path") for run in runs)
+    sources = {run.record.data_fingerprint for run in runs if run.record}
+    if len(sources) > 1 and not own_file:
+        differ.insert(0, "the data")
+    if not differ:
+        return None
+    return (
+        f"Caution: {metric.name} was not measured on the same rows everywhere: the runs differ in "
+        f"{', '.join(differ)}. Compare runs that share them, with --filter; or give all one "
+        "data.heldout_path."
+    )
+
+
+def pooled(cells: Sequence[Cell], metric: Metric) -> str | None:
+    """Return a caution where a cell's mean is over runs of different code, libraries or data."""
+    differ: dict[str, dict[str, None]] = {}  # what -> its values
+    pooling = 0
+    for cell in cells:
+        made = [_made_of(run) for run in cell.scored(metric)]
+        known = dict.fromkeys(what for one in made for what in one)
+        values = {what: dict.fromkeys(one[what] for one in made if what in one) for what in known}
+        several = {what: found for what, found in values.items() if len(found) > 1}
+        pooling += bool(several)
+        for what, found in several.items():
+            differ.setdefault(what, {}).update(found)
+    if not differ:
+        return None
+    told = "; ".join(f"{what} {_first_values(list(found))}" for what, found in differ.items())
+    which = "A mean is" if pooling == 1 else f"{pooling} means are"
+    return (
+        f"Caution: {which} over runs that were made differently: {told}. "
+        "What looks like chance may come from that."
+    )
+
+
+def repeated(cells: Sequence[Cell], metric: Metric) -> str | None:
+    """Return one sentence where a seed of a cell has several runs, or copies of one."""
+    more = sum(len(cell.scored(metric)) - len(cell.by_seed(metric)) for cell in cells)
+    if not more:
+        return None
+    which = "1 run repeats" if more == 1 else f"{more} runs repeat"
+    return (
+        f"{which} a seed of the same settings: the scores of a seed are averaged, "
+        "and it counts once."
+    )
+
+
+def _made_of(run: Run) -> dict[str, str]:
+    """Return what a run was made with, as far as its record says."""
+    if run.record is None:
+        return {}
+    found = {"commit": _commit(run.record.git), **run.record.versions}
+    found["the data's fingerprint"] = _brief(run.record.data_fingerprint)
+    found["the base's fingerprint"] = _brief(run.record.base_fingerprint)
+    return found
+
+
+def _commit(git: dict[str, Any]) -> str:
+    if not git:
+        return "unknown"
+    changed = " with uncommitted changes" if git.get("dirty") else ""
+    return f"{str(git.get('commit'))[:7]}{changed}"
+
+
+def _brief(fingerprint: str) -> str:
+    return fingerprint.rpartition(":")[2][:8]
+
+
+def _first_values(values: Sequence[str]) -> str:
+    shown = list(values[:3])
+    if more := len(values) - len(shown):
+        shown.append(f"{more} more")
+    return " and ".join([", ".join(shown[:-1]), shown[-1]])

@@ -1,0 +1,160 @@
+"""A comparison -> a saved W&B workspace of the runs' project, with the same question in view."""
+
+from importlib.util import find_spec
+from typing import Any
+
+from anima_exp.comparison.build import Comparison
+from anima_exp.comparison.export import markdown
+from anima_exp.comparison.runs import Run
+from anima_exp.comparison.settings import short
+from anima_exp.errors import ConfigError, RunError, first_line
+from anima_exp.libraries.wandb_workspaces_internals import axis, library, scatter
+
+
+def publish(comparison: Comparison) -> str:
+    """The new workspace's address.
+
+    Raises:
+        ConfigError: wandb-workspaces, a key, or a run that went to W&B is missing.
+        RunError: W&B did not take it.
+    """
+    from anima_exp.results.trackers.wandb_account import has_key
+
+    if find_spec("wandb_workspaces") is None:
+        raise ConfigError("--wandb needs wandb-workspaces: pip install 'anima-exp[wandb-report]'")
+    if not has_key():
+        raise ConfigError("--wandb needs a W&B key, and there is none. Run wandb login once.")
+    entity, project = where(comparison)
+    name = comparison.metric.name
+    known = {name for run in comparison.runs.done() if run.record for name in run.record.scores}
+    if name not in known:
+        raise ConfigError(
+            f"--wandb: {name} was measured after training, so the runs in W&B do not have it. "
+            f"Give --metric one of: {', '.join(sorted(known))}; or --html FILE instead of --wandb."
+        )
+    try:
+        return _save(comparison, entity=entity, project=project)
+    except Exception as error:  # whatever W&B answers; nothing is lost
+        reason = first_line(error)
+        raise RunError(
+            f"W&B did not take the comparison: {reason} --html FILE shows the same offline."
+        ) from error
+
+
+def where(comparison: Comparison) -> tuple[str | None, str]:
+    """The entity (None: the user's own) and the project that the runs went to."""
+    tracked = [run for run in comparison.runs.done() if run.record and run.record.wandb]
+    if not tracked:
+        raise ConfigError(
+            "--wandb: none of the runs went to W&B. Train with tracking=wandb; runs that were "
+            "offline say in record.json how to sync them."
+        )
+    places = {
+        (run.settings.get("tracking.entity"), run.settings["tracking.project"]) for run in tracked
+    }
+    if len(places) > 1:
+        named = ", ".join(sorted(f"{entity or ''}/{project}" for entity, project in places))
+        raise ConfigError(f"--wandb: the runs are in several projects ({named}). Give runs of one.")
+    return places.pop()
+
+
+def workspace(comparison: Comparison, *, entity: str, project: str) -> Any:
+    """The workspace, not saved yet: what differs on one side, the metric on the other."""
+    panels, ws = library("reports.v2"), library("workspaces")
+    metric, keys = comparison.metric, comparison.keys
+    runs = comparison.runs.done()
+    score = panels.SummaryMetric(metric.name)
+    several_seeds = len({run.seed for run in runs}) > 1
+    curves = [
+        panels.LinePlot(x="Step", y=[metric.name], title=f"{metric.name} at every evaluation"),
+        panels.LinePlot(x="Step", y=["loss"], title="training loss"),
+    ]
+    settings = [
+        _scatter(key, score) if _numeric(key, runs) else _bars(key, metric.name) for key in keys
+    ]
+    everything = [
+        panels.ParallelCoordinatesPlot(
+            columns=[
+                *map(_axis, keys),
+                panels.ParallelCoordinatesPlotColumn(score, inverted=metric.minimize),
+            ],
+            title=f"All settings and {metric.name}",
+        ),
+        panels.ParameterImportancePlot(with_respect_to=metric.name),
+        panels.RunComparer(diff_only="split"),
+    ]
+    told = panels.MarkdownPanel(markdown=markdown(comparison))
+    sections = {
+        "Comparison": [told],
+        "Learning curves": curves,
+        "Settings": settings,
+        "Everything": everything,
+    }
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=_title(comparison),
+        sections=[ws.Section(name, panels=p, is_open=True) for name, p in sections.items() if p],
+        runset_settings=ws.RunsetSettings(
+            filters=_filters(runs, whole=not comparison.filtered),
+            # Seeds of one cell fold into one line.
+            groupby=[ws.Config(_stored(key)) for key in keys] if several_seeds else [],
+            order=[ws.Ordering(ws.Summary(metric.name), ascending=metric.minimize)],
+            pinned_columns=[
+                f"summary:{metric.name}",
+                *(f"config:{_stored(key)}" for key in keys),
+            ],
+        ),
+        settings=ws.WorkspaceSettings(max_runs=100),
+    )
+
+
+def _save(comparison: Comparison, *, entity: str | None, project: str) -> str:
+    """The only function here that needs the network."""
+    import wandb
+
+    owner = str(entity or wandb.Api().default_entity)
+    return str(workspace(comparison, entity=owner, project=project).save().url)
+
+
+def _title(comparison: Comparison) -> str:
+    names = [sweep.name for sweep in comparison.runs.sweeps]
+    return " and ".join(names) if names else f"{comparison.metric.name} of {len(comparison.cells)}"
+
+
+def _filters(runs: list[Run], *, whole: bool) -> Any:
+    """The sweep's group where all of it is compared; else the runs by name."""
+    ws = library("workspaces")
+    groups = {run.settings.get("tracking.group") for run in runs}
+    if whole and len(groups) == 1 and (group := groups.pop()):
+        return ws.And(ws.Metric("Group") == group)
+    return ws.And(ws.Metric("Name").isin([run.record.name for run in runs if run.record]))
+
+
+def _stored(key: str) -> str:
+    """Where W&B keeps a setting: our keys are flat and hold dots, so `.value` comes last.
+
+    wandb-workspaces takes `lora.rank` for a nested one and asks for `lora.value.rank`.
+    """
+    return f"{key}.value"
+
+
+def _axis(key: str) -> Any:
+    config = library("reports.v2").Config(key)
+    return axis(_stored(key), config, display_name=short(key))
+
+
+def _scatter(key: str, score: Any) -> Any:
+    config = library("reports.v2").Config(key)
+    return scatter(_stored(key), x=config, y=score, title=short(key))
+
+
+def _bars(key: str, metric: str) -> Any:
+    return library("reports.v2").BarPlot(
+        metrics=[metric], groupby=_stored(key), groupby_aggfunc="mean", title=short(key)
+    )
+
+
+def _numeric(key: str, runs: list[Run]) -> bool:
+    values = [run.settings.get(key) for run in runs]
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)

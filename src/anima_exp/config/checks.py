@@ -1,0 +1,236 @@
+"""Rules that span two settings: a run that contradicts itself stops before anything is loaded."""
+
+import re
+
+from anima_exp.config import (
+    AnsweringConfig,
+    OptimizerConfig,
+    Precision,
+    Quantization,
+    RunConfig,
+    Schedule,
+    TargetModules,
+)
+from anima_exp.config.catalogue import check_rows_seen
+from anima_exp.errors import ConfigError
+
+
+def check(config: RunConfig) -> None:
+    """Raise ConfigError at the first rule the settings break, in the words of the command line."""
+    _data(config)
+    _adapter(config)
+    _schedule(config)
+    _best(config)
+    _several_gpus(config)
+    _tracking(config)
+    if config.evals.answers:
+        _answering(config.evals.answers, "evals.answers.")
+    if isinstance(config, AnsweringConfig):
+        _answering(config, "")
+
+
+def check_warmup(optimizer: OptimizerConfig, steps: int, named: str) -> None:
+    """Raise ConfigError if the warm-up is longer than a run of `steps` optimizer steps.
+
+    Args:
+        named: the steps as the message calls them.
+    """
+    warmup = optimizer.warmup_steps or 0
+    if warmup > steps:
+        raise ConfigError(
+            f"optimizer.warmup_steps={warmup} is more than {named}: the rate would never reach "
+            "optimizer.learning_rate. Lower optimizer.warmup_steps."
+        )
+
+
+def check_length(config: RunConfig) -> None:
+    """Raise ConfigError unless the settings say how long to train."""
+    trainer = config.trainer
+    if trainer.steps is None and trainer.epochs is None:
+        raise ConfigError("A run needs an end: give trainer.steps=1000 or trainer.epochs=3.")
+
+
+_MOST_SAMPLE_ROWS = 10_000_000
+
+
+def _data(config: RunConfig) -> None:
+    data = config.data
+    for key, name in (("model.name", config.model.name), ("data.name", data.name)):
+        if not re.fullmatch(r"[\w.-]+", name):  # it becomes part of a folder's name
+            raise ConfigError(f"{key}={name} may hold letters, digits, '_', '-' and '.' only.")
+    if data.path and data.source:
+        raise ConfigError(
+            f"data.path={data.path} and data.source={data.source} are both set; a run has one "
+            "source. For a file use data=local data.path=..."
+        )
+    if data.source == "sample" and (data.rows or 0) > _MOST_SAMPLE_ROWS:
+        raise ConfigError(
+            f"data.rows={data.rows} must be at most {_MOST_SAMPLE_ROWS:,} for data=sample, which "
+            "generates its rows in memory."
+        )
+    if not data.path and not data.source:
+        raise ConfigError(
+            "data=local needs a file: add data.path=FILE (json, jsonl, csv, tsv, parquet)."
+        )
+    if data.heldout_path and data.heldout_split:
+        raise ConfigError(
+            f"data.heldout_path={data.heldout_path} and data.heldout_split={data.heldout_split} "
+            "are both set; held-out rows come from one of them."
+        )
+    evals = config.evals
+    if data.heldout_rows == 0 and (evals.heldout or evals.exact_match):
+        raise ConfigError(
+            "data.heldout_rows=0, but evals asks for rows set aside. "
+            "Give data.heldout_rows, or use evals=[] or evals=[samples]."
+        )
+
+
+def _adapter(config: RunConfig) -> None:
+    full = config.lora.target_modules is TargetModules.none
+    if full and config.quant.type is not Quantization.none:
+        raise ConfigError(
+            f"lora=none trains every weight, but quant={config.quant.type.value} freezes them. "
+            "Use lora=none quant=none, or keep an adapter."
+        )
+    named = config.lora.target_modules is TargetModules.named
+    if named and not config.lora.layers:
+        raise ConfigError(
+            "lora.target_modules=named names no layer. Give lora.layers=[q_proj,v_proj], or choose "
+            "a set: lora=all_linear."
+        )
+    if config.lora.layers is not None and not named:
+        raise ConfigError(
+            f"lora.layers={config.lora.layers} does nothing with lora.target_modules="
+            f"{config.lora.target_modules.value}. Use lora.target_modules=named."
+        )
+    if config.model.adapter and full:
+        raise ConfigError(
+            f"lora=none trains every weight, but model.adapter={config.model.adapter} is an "
+            "adapter. Leave one of them out, or merge it first: python -m anima_exp.merge"
+        )
+    if config.lora.dtype is Precision.fp16 and config.trainer.precision is Precision.fp16:
+        raise ConfigError(
+            "lora.dtype=fp16 leaves nothing to unscale gradients in; with trainer.precision=fp16 "
+            "keep lora.dtype=fp32."
+        )
+    if config.model.max_memory_gib and not config.model.device_map:
+        raise ConfigError("model.max_memory_gib limits model.device_map=auto; set that too.")
+    four_bits = config.quant.type in (Quantization.nf4, Quantization.fp4)
+    if config.quant.keep_dequantized and not four_bits:
+        raise ConfigError(
+            f"quant.keep_dequantized=true needs 4 bits, but quant.type={config.quant.type.value}."
+        )
+    if config.quant.double_quant and not four_bits:
+        raise ConfigError(
+            f"quant.double_quant=true needs 4 bits, but quant.type={config.quant.type.value}. "
+            "Use quant=nf4 or quant=fp4."
+        )
+
+
+def _schedule(config: RunConfig) -> None:
+    trainer, optimizer = config.trainer, config.optimizer
+    if trainer.steps is not None and trainer.epochs is not None:
+        raise ConfigError(
+            f"trainer.steps={trainer.steps} and trainer.epochs={trainer.epochs} contradict: "
+            "set one of them to null."
+        )
+    if trainer.steps is not None:
+        rows = trainer.steps * trainer.batch_size
+        check_rows_seen(rows, key=f"trainer.steps={trainer.steps}")
+    if optimizer.warmup_ratio and optimizer.warmup_steps is not None:
+        raise ConfigError(
+            f"optimizer.warmup_ratio={optimizer.warmup_ratio} and optimizer.warmup_steps="
+            f"{optimizer.warmup_steps} contradict: set optimizer.warmup_ratio=0 or "
+            "optimizer.warmup_steps=null."
+        )
+    if trainer.steps is not None:
+        check_warmup(optimizer, trainer.steps, f"trainer.steps={trainer.steps}")
+    warmup = optimizer.warmup_steps or 0
+    schedule = optimizer.schedule
+    if schedule is Schedule.constant_with_warmup and not (optimizer.warmup_ratio or warmup):
+        raise ConfigError(
+            "optimizer.schedule=constant_with_warmup needs optimizer.warmup_ratio, say 0.03, or "
+            "optimizer.warmup_steps."
+        )
+    if optimizer.min_learning_rate_ratio and schedule not in _WITH_A_FLOOR:
+        raise ConfigError(
+            f"optimizer.min_learning_rate_ratio={optimizer.min_learning_rate_ratio} does nothing "
+            f"with optimizer.schedule={schedule.value}. Use optimizer.schedule=cosine or "
+            "warmup_stable_decay."
+        )
+    if schedule is Schedule.warmup_stable_decay:
+        share = optimizer.decay_ratio + (warmup / trainer.steps if trainer.steps else 0)
+        if share + optimizer.warmup_ratio > 1:
+            raise ConfigError(
+                f"optimizer.decay_ratio={optimizer.decay_ratio} and the warm-up take more than all "
+                "steps of optimizer.schedule=warmup_stable_decay. Lower one of them."
+            )
+    elif optimizer.decay_ratio != OptimizerConfig.decay_ratio:
+        raise ConfigError(
+            f"optimizer.decay_ratio={optimizer.decay_ratio} does nothing with optimizer.schedule="
+            f"{schedule.value}. Use optimizer.schedule=warmup_stable_decay."
+        )
+    if optimizer.lora_plus_ratio and config.lora.target_modules is TargetModules.none:
+        raise ConfigError(
+            f"optimizer.lora_plus_ratio={optimizer.lora_plus_ratio} is a learning rate of LoRA's "
+            "B, but lora=none has no LoRA. Set optimizer.lora_plus_ratio=null, or keep an adapter."
+        )
+
+
+_WITH_A_FLOOR = (Schedule.cosine, Schedule.warmup_stable_decay)
+
+
+def _best(config: RunConfig) -> None:
+    trainer = config.trainer
+    for key in ("keep_best", "patience"):
+        if (value := getattr(trainer, key)) is not None and trainer.eval_every is None:
+            raise ConfigError(
+                f"trainer.{key}={value} compares evaluations during training, but "
+                "trainer.eval_every=null makes none. Set trainer.eval_every, say 50."
+            )
+    if trainer.patience and not trainer.keep_best and not config.evals.heldout:
+        raise ConfigError(
+            f"trainer.patience={trainer.patience} looks at heldout_loss, which evals does not "
+            "measure. Set trainer.keep_best to another score, or add evals=[heldout]."
+        )
+
+
+def _several_gpus(config: RunConfig) -> None:
+    launcher, trainer = config.launcher, config.trainer
+    if launcher.jobs_per_gpu > 1 and launcher.gpus_per_job > 1:
+        raise ConfigError(
+            f"launcher.jobs_per_gpu={launcher.jobs_per_gpu} and launcher.gpus_per_job="
+            f"{launcher.gpus_per_job} contradict: cells share a GPU, or a cell has several."
+        )
+    if config.model.device_map and (trainer.gpus or 1) > 1:
+        raise ConfigError(
+            f"model.device_map={config.model.device_map} spreads one process over the GPUs, but "
+            f"trainer.gpus={trainer.gpus} starts one on each. Use trainer.shard_base=true, or set "
+            "one of the two to null."
+        )
+    if trainer.shard_base and config.quant.keep_dequantized:
+        raise ConfigError(
+            "trainer.shard_base=true splits the base, but quant.keep_dequantized=true keeps a "
+            "copy of all of it. Set one of them to null."
+        )
+    if trainer.shard_base and config.lora.target_modules is TargetModules.none:
+        raise ConfigError(
+            "trainer.shard_base=true splits a frozen base, but lora=none trains every weight. "
+            "Keep an adapter, or use model.device_map=auto."
+        )
+
+
+def _tracking(config: RunConfig) -> None:
+    tracking = config.tracking
+    for name in ("mlflow_uri", "trackio_space"):
+        value, tracker = getattr(tracking, name), name.partition("_")[0]
+        if value and not getattr(tracking, tracker):
+            raise ConfigError(
+                f"tracking.{name}={value} has no effect, because {tracker} is off. Choose it with "
+                f"tracking={tracker}, or with others: tracking=[wandb,{tracker}]."
+            )
+
+
+def _answering(config: AnsweringConfig, group: str) -> None:
+    if config.stop and "" in config.stop:
+        raise ConfigError(f"{group}stop holds an empty text, which every answer begins with.")

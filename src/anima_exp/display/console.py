@@ -1,0 +1,191 @@
+"""What a run says in the terminal: its plan, its progress, and one screen of summary."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import progress
+from rich.table import Table
+from rich.text import Text
+
+from anima_exp.errors import without_password
+from anima_exp.metrics.metric import metric
+from anima_exp.system import terminal
+from anima_exp.system.terminal import visible
+
+if TYPE_CHECKING:
+    from anima_exp.results.record import Record
+
+console = terminal.console()
+
+_MEANS = {"macro": "mean over subjects", "micro": "mean over questions"}
+
+
+def show_plan(lines: Mapping[str, str]) -> None:
+    """What the run is about to do, before the first step."""
+    width = max(map(len, lines))
+    for key, value in lines.items():
+        heading = (f"{visible(key):<{width}}", "dim")
+        told = visible(without_password(value))
+        console.print(Text.assemble(heading, f"  {told}"), soft_wrap=True)
+    console.print()
+
+
+def file_size(count: int) -> str:
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} B"
+
+
+def say(text: str) -> None:
+    console.print(Text(visible(without_password(text))), soft_wrap=True)
+
+
+class Progress:
+    """A line of step, loss, speed and time left: under a bar in a terminal, one by one in a log."""
+
+    def __init__(self, steps: int, *, first: int = 0) -> None:
+        self.steps, self.first = steps, first
+        self._started = time.monotonic()
+        self._bar = progress.Progress(
+            progress.BarColumn(24),
+            progress.TextColumn("{task.description}", markup=False),
+            console=console,
+            auto_refresh=False,  # no thread beside the training loop
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=steps, completed=first)
+
+    def line(self, row: Mapping[str, Any]) -> None:
+        step = row["step"]
+        done = max(step - self.first, 1)
+        left = (time.monotonic() - self._started) / done * (self.steps - step)
+        text = (
+            f"{self._step(step)}  loss {row['loss']:.4f}  "
+            f"{row['tokens_per_second']:,.0f} tokens/s  {duration(left)} left"
+        )
+        if console.is_terminal:
+            self._bar.start()
+            self._bar.update(self._task, completed=step, description=text, refresh=True)
+        else:
+            console.print(text)
+
+    def scores(
+        self, step: int, scores: Mapping[str, float], metrics: Mapping[str, Any] | None = None
+    ) -> None:
+        told = "  ".join(f"{name} {number(name, value, metrics)}" for name, value in scores.items())
+        if told:
+            console.print(f"{self._step(step)}  {told}")
+
+    def close(self) -> None:
+        if console.is_terminal:  # elsewhere rich would print an empty line
+            self._bar.stop()
+
+    def _step(self, step: int) -> str:
+        return f"step {step:>{len(str(self.steps))}}/{self.steps}"
+
+
+def show_scores(
+    before: Mapping[str, float] | None,
+    after: Mapping[str, float],
+    metrics: Mapping[str, Any] | None = None,
+) -> None:
+    """`before` is None where there is nothing to compare with; `metrics` describes scores."""
+    if not after:
+        return
+    columns = ("score", "") if before is None else ("score", "before", "after")
+    table = Table(*columns, box=None, pad_edge=False, header_style="dim")
+    for name, value in after.items():
+        cells = [Text(number(name, value, metrics), style="bold")]
+        if before is not None:
+            cells.insert(0, Text(number(name, before[name], metrics) if name in before else "-"))
+        table.add_row(Text(visible(name)), *cells)
+    console.print(table)
+
+
+def show_accuracies(benchmark: str, rows: Sequence[Mapping[str, Any]], *, subjects: bool) -> None:
+    """The means of one benchmark, with `subjects` those of every subject too."""
+    table = Table(
+        benchmark, "right", "95 % interval", "questions",
+        box=None, pad_edge=False, header_style="dim",
+    )  # fmt: skip
+    for column in (1, 3):
+        table.columns[column].justify = "right"
+    for row in rows:
+        if row["of"] == "subject" and not subjects:
+            continue
+        table.add_row(
+            Text(visible(_MEANS.get(row["name"], row["name"]))),
+            f"{100 * row['mean']:.1f} %",
+            f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %",
+            f"{row['asked']:,}",
+            style="bold" if row["name"] == "macro" else "",
+        )
+    console.print(table)
+    say("")
+
+
+def show_answers(
+    before: list[tuple[str, str]], after: list[tuple[str, str]], *, at_most: int = 3
+) -> None:
+    """The same questions before and after training."""
+    was = dict(before)
+    for question, answer in after[:at_most]:
+        console.print(Text.assemble("\n", ("asked ", "dim"), f" {_short(question)}"))
+        if question in was:
+            console.print(Text.assemble(("before", "dim"), f" {_short(was[question])}"))
+        console.print(Text.assemble(("after ", "dim"), " ", (_short(answer), "bold")))
+
+
+def show_summary(
+    record: "Record",
+    trained: Path,
+    *,
+    before: list[tuple[str, str]],
+    after: list[tuple[str, str]],
+) -> None:
+    """A run that has just ended; `trained` is the folder of its adapter, or of the whole model."""
+    say("")
+    show_scores(record.scores_before, record.scores, record.metrics)
+    show_answers(before, after)
+    training, measuring = map(duration, (record.train_seconds, record.eval_seconds))
+    say(
+        f"\n{record.steps} steps, {record.tokens:,} tokens in {training} (and {measuring} of "
+        f"evaluation), peak memory {record.peak_memory_gib:.1f} GiB"
+        + (f" of {record.peak_reserved_gib:.1f} reserved" if record.peak_reserved_gib else "")
+    )
+    if record.ended:
+        say(f"ended    {record.ended}")
+    if record.best:
+        value = number(record.best["metric"], record.best["value"], record.metrics)
+        say(
+            f"best     step {record.left_at}: {record.best['metric']} {value}; its weights are kept"
+        )
+    say(f"run      {trained.parent}")
+    say(f"{trained.name:<8} {trained}")
+    for note in record.tracking.values():
+        say(f"track    {note}")
+    say("next     the same command with -m seed=1,2,3 shows how much of this is chance")
+    if record.settings["model.source"] == "tiny":
+        say("         python -m anima_exp.train -m sweep=demo")
+
+
+def number(name: str, value: float, metrics: Mapping[str, Any] | None = None) -> str:
+    """Write a score or a logged value with its unit; `metrics` describes those of the user's."""
+    return metric(name, metrics).number(value)
+
+
+def duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _short(text: str, width: int = 160) -> str:
+    line = visible(" ".join(text.split()))
+    return line if len(line) <= width else line[: width - 1] + "…"

@@ -1,0 +1,143 @@
+"""Columns of text -> a table for the terminal that fits its width; text that cannot steer it."""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from anima_exp.system.terminal import visible
+
+# One column of a table of text, and what becomes of it where there is no room.
+
+
+@dataclass(frozen=True)
+class Column:
+    heading: str
+    texts: list[str]
+    right: bool = True
+    dropped: int = 0  # where there is no room, the highest goes first; 0 stays
+    whole: bool = False  # never folded into several lines
+    at_most: int | None = None  # where there is no room, it is folded to this width
+
+
+_GAP = 2  # spaces between two columns
+
+
+def table(found: Sequence[Column], *, bold: Collection[int] = ()) -> Table:
+    """`bold` are places of rows."""
+    made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
+    for column in found:
+        justify = "right" if column.right else "left"
+        made.add_column(
+            safe(column.heading),
+            justify=justify,  # type: ignore[arg-type]
+            overflow="fold",
+            no_wrap=column.whole or bool(column.dropped),
+        )
+    for place in range(len(found[0].texts)):
+        texts = (safe(column.texts[place]) for column in found)
+        made.add_row(*texts, style="bold" if place in bold else None)
+    return made
+
+
+def fits(found: Sequence[Column], width: int) -> bool:
+    return width_of(found) - _GAP <= width
+
+
+def width_of(found: Sequence[Column]) -> int:
+    """Return how many columns of the terminal a table takes, with the gap behind the last one."""
+    return sum(map(_width, found)) + _GAP * len(found)
+
+
+def fitting(found: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
+    """The columns that fit, and the headings of those that were left out for it."""
+    kept = list(found)
+    while not fits(kept, width):
+        least = max(kept, key=lambda column: column.dropped)
+        if not least.dropped:
+            break
+        kept.remove(least)
+    return kept, [column.heading for column in found if column not in kept]
+
+
+def folded(items: Sequence[str], width: int) -> str:
+    """Items side by side, and a new line where the next would not fit."""
+    lines = [""]
+    for item in items:
+        longer = f"{lines[-1]}   {item}" if lines[-1] else item
+        if lines[-1] and cell_len(longer) > width:
+            lines.append(item)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
+
+
+def say(console: Console, text: str, *, style: str | None = None) -> None:
+    # In a file or a pipe, a sentence stays one line.
+    console.print(safe(text), style=style, soft_wrap=not console.is_terminal)
+
+
+def safe(text: str) -> Text:
+    """Text in which neither control characters nor rich's markup mean anything."""
+    return Text(visible(text))
+
+
+def _width(column: Column) -> int:
+    natural = max(cell_len(text) for text in [column.heading, *column.texts])
+    return min(natural, column.at_most or natural)
+
+
+# Text that others wrote -> a CSV cell that no spreadsheet takes for a formula.
+
+
+_BEGIN_A_FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
+
+
+def escape_formula(value: Any) -> Any:
+    """Return numbers as they are, and text with an apostrophe in front of what begins a formula.
+
+    Control characters are spelled out: a bare carriage return ends a row in some readers.
+    """
+    if not isinstance(value, str):
+        return value
+    text = visible(value)
+    return f"'{text}" if text.startswith(_BEGIN_A_FORMULA) and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+# Columns of text -> a Markdown table, in which nothing is taken for a mark.
+
+
+def markdown_table(found: Sequence[Column]) -> str:
+    """Lines that each end in a newline."""
+    lines = [
+        _line([escape_markdown(column.heading) for column in found]),
+        _line(["---:" if column.right else "---" for column in found]),
+        *(
+            _line([escape_markdown(text) for text in texts])
+            for texts in zip(*(column.texts for column in found), strict=True)
+        ),
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def escape_markdown(text: str) -> str:
+    """On one line, with every letter that Markdown would read as a mark escaped."""
+    one_line = " ".join(visible(text).split())
+    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", one_line)
+
+
+def _line(texts: Sequence[str]) -> str:
+    return f"| {' | '.join(texts)} |"

@@ -1,0 +1,131 @@
+"""Print events: what a run looks like in a terminal, or in a log.
+
+The commands install a view, each for the process that it is:
+
+    with listening(TerminalView()):
+        run(config)
+
+rich is imported with the first event that needs it, so that a command without one starts at once.
+"""
+
+from typing import Any
+
+from anima_exp import events
+from anima_exp.events import Event, Working
+from anima_exp.system.terminal import note, tell
+
+_LARGE = 20_000  # examples after which the progress of tokenising appears
+
+
+class TerminalView:
+    """A listener: the plan, a progress line, scores and the summary to stdout, notes to stderr."""
+
+    def __init__(self) -> None:
+        self._progress: Any = None  # results.screen.Progress, from Began to Ended
+        self._work: dict[str, Any] = {}  # bars by what they show
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case events.Warned(text):
+                tell(text)
+            case events.Noted(text):
+                note(text)
+            case events.Stopping(by):
+                note("")  # below the letters of Ctrl-C
+                note(f"{by}: saving a checkpoint after this step; once more ends at once.")
+            case events.Working():
+                self._working(event)
+            case events.Began() | events.Logged() | events.Evaluated() | events.Ended():
+                self._training(event)
+            case _:
+                _print(event)
+
+    def _training(self, event: Event) -> None:
+        from anima_exp.display import console as screen
+
+        if isinstance(event, events.Began):
+            self._progress = screen.Progress(event.steps, first=event.first)
+        if self._progress is None:
+            return
+        match event:
+            case events.Logged(row):
+                self._progress.line(row)
+            case events.Evaluated(step, scores, _, metrics):
+                self._progress.scores(step, scores, metrics)
+            case events.Ended():
+                self._progress.close()
+
+    def _working(self, event: Working) -> None:
+        """A bar on a terminal's stderr; in a log a line for what takes seconds, else nothing."""
+        if event.kind == "merging":  # merging/console.py shows it
+            return
+        bar = self._work.get(event.text)
+        if bar is None and not event.ended:
+            bar = self._work[event.text] = _bar(event)
+        if bar is None:
+            return
+        task = bar.task_ids[0]
+        bar.advance(task, event.count)
+        if event.kind == "tokenising":
+            bar.update(task, visible=bar.tasks[0].completed > _LARGE)
+        if event.ended:
+            bar.stop()
+            del self._work[event.text]
+
+
+def _bar(event: Working) -> Any:
+    import sys
+
+    if not sys.stderr.isatty():
+        if event.kind == "hashing" and event.count == 0:
+            note(event.text)
+        return None
+    from rich import progress
+
+    from anima_exp.system.terminal import console
+
+    columns: dict[str, Any] = {
+        "hashing": (
+            progress.TextColumn("{task.description}", markup=False),
+            progress.BarColumn(),
+            progress.DownloadColumn(),
+            progress.TimeRemainingColumn(),
+        ),
+        "tokenising": (
+            progress.SpinnerColumn(),
+            progress.TextColumn(
+                "tokenising {task.description}: {task.completed:,.0f} examples", markup=False
+            ),
+            progress.TimeElapsedColumn(),
+        ),
+    }
+    bar = progress.Progress(*columns[event.kind], console=console(stderr=True), transient=True)
+    bar.add_task(event.text, total=event.total, visible=event.kind == "hashing")
+    bar.start()
+    return bar
+
+
+def _print(event: Event) -> None:
+    from anima_exp.display import console as screen
+
+    match event:
+        case events.Said(text):
+            screen.say(text)
+        case events.Plan(lines):
+            screen.show_plan(lines)
+        case events.Answering(done, total, speed, left):
+            screen.say(
+                f"{done}/{total} answers  {speed:,.0f} tokens/s  {screen.duration(left)} left"
+            )
+        case events.Measured(scores, accuracies, answers, subjects, metrics):
+            for benchmark, rows in accuracies.items():
+                screen.show_accuracies(benchmark, rows, subjects=subjects)
+            screen.show_scores(None, scores, metrics)
+            screen.show_answers([], [*answers], at_most=len(answers))
+        case events.AlreadyDone(record, folder, differs):
+            screen.say(f"Already done, nothing to do: {folder}")
+            if differs:
+                screen.say(f"code differs from the run's: {differs}; folder=NAME trains anew")
+            screen.show_scores(record.scores_before, record.scores, record.metrics)
+        case events.Done(record, trained, before, after):
+            screen.show_summary(record, trained, before=[*before], after=[*after])

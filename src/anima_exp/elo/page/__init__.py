@@ -1,5 +1,0 @@
-"""A tournament -> one HTML page with everything in it: ratings, matrix, categories, no network."""
-
-from anima_exp.elo.page.write import write_page
-
-__all__ = ["write_page"]

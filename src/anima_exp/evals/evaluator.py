@@ -1,0 +1,135 @@
+"""A model as it stands -> every score that the run's `evals` ask for."""
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from anima_exp.config import RunConfig, benchmark_key, benchmarks_of
+from anima_exp.distributed.world import ALONE, World
+from anima_exp.errors import ConfigError, ModelError, TrainingError, first_line
+from anima_exp.evals.custom import Custom, EvalContext, described, load
+from anima_exp.evals.exact_match import exact_match
+from anima_exp.evals.heldout import heldout_loss
+from anima_exp.evals.multiple_choice.measure import Accuracy, Ready, make_ready, multiple_choice
+from anima_exp.evals.samples import samples
+from anima_exp.model.base_config import context_length
+from anima_exp.model.generation import inference
+
+
+@dataclass(frozen=True)
+class Evals:
+    """What is measured, made ready once for all evaluations of a run."""
+
+    config: RunConfig
+    tokenizer: Any
+    heldout: Any  # data.rows.TokenRows, set aside
+    benchmarks: Mapping[str, Ready]
+    custom: Mapping[str, Custom] = field(default_factory=dict)
+
+    def described(self, scores: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """What is known of the scores that are of the user's own making, for metrics/metric.py."""
+        return described(self.config, scores)
+
+
+@dataclass(frozen=True)
+class Measured:
+    scores: dict[str, float] = field(default_factory=dict)
+    generations: list[tuple[str, str]] = field(default_factory=list)  # (question, answer)
+    accuracies: dict[str, Accuracy] = field(default_factory=dict)  # by benchmark
+    seconds: float = 0.0
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)  # descriptions, by score
+
+    def rows(self) -> dict[str, list[dict[str, object]]]:
+        """The accuracies of each benchmark as rows: one for each subject, category and mean."""
+        return {name: one.rows() for name, one in self.accuracies.items()}
+
+
+def prepare_evals(config: RunConfig, tokenizer: Any, heldout: Any) -> Evals:
+    """Read and tokenise what the evals ask, before a model is loaded.
+
+    Raises:
+        DataError, ConfigError, ModelError: a benchmark cannot be read or asked so.
+    """
+    custom = load(config)
+    ready = {
+        name: make_ready(name, settings, tokenizer)
+        for name, settings in benchmarks_of(config.evals).items()
+    }
+    return Evals(config, tokenizer, heldout, ready, custom)
+
+
+def check_positions(model: Any, evals: Evals) -> None:
+    """Raise ConfigError if a prompt is longer than the positions that the model was trained on."""
+    positions = context_length(model.config)
+    for name, ready in evals.benchmarks.items():
+        if positions and ready.longest > positions:
+            key = benchmark_key(name)
+            raise ConfigError(
+                f"{key} asks with up to {ready.longest} tokens, but "
+                f"{evals.config.model.source} reads at most {positions}. Give "
+                f"{key}.max_prompt_tokens={positions}."
+            )
+
+
+def measure(model: Any, evals: Evals, world: World = ALONE, *, step: int | None = None) -> Measured:
+    """Run the evals that are on, of several processes each its share; all get the scores.
+
+    Args:
+        step: where in training the model is; None: it is not in training.
+
+    Raises:
+        TrainingError: a score is not finite.
+        ConfigError: an evaluation of the user's own returned no number.
+        ModelError: an eval does not fit the GPU.
+    """
+    try:
+        return _measure(model, evals, world, step)
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"An evaluation does not fit this GPU: {first_line(error)} Lower "
+            "evals.heldout.batch_tokens, evals.exact_match.batch_size, or evals.NAME.batch_tokens."
+        ) from error
+
+
+def _measure(model: Any, evals: Evals, world: World, step: int | None) -> Measured:
+    config, tokenizer, heldout = evals.config, evals.tokenizer, evals.heldout
+    on, scores, generations = config.evals, {}, []
+    started = time.perf_counter()
+    with inference(model, config.trainer.precision):
+        if on.heldout and len(heldout):
+            scores["heldout_loss"] = heldout_loss(model, heldout, on.heldout, world)
+            _check_finite(scores)  # a model that has diverged has no answers
+        if on.exact_match and config.data.exact_answers and len(heldout):
+            scores["exact_match"] = exact_match(model, tokenizer, heldout, on.exact_match, world)
+        if on.samples and on.samples.prompts:
+            generations = samples(
+                model,
+                tokenizer,
+                on.samples,
+                template=config.data.prompt_template,
+                world=world,
+            )
+        accuracies = {
+            name: multiple_choice(model, ready, world).accuracy
+            for name, ready in evals.benchmarks.items()
+        }
+        for name, found in accuracies.items():
+            scores |= found.scores(evals.benchmarks[name].benchmark.scores)
+        _check_finite(scores)
+        context = EvalContext(model, tokenizer, config, step, heldout, world)
+        for one in evals.custom.values():
+            scores |= one.scores(context, taken=scores)
+    seconds = time.perf_counter() - started
+    return Measured(scores, generations, accuracies, seconds, evals.described(scores))
+
+
+def _check_finite(scores: Mapping[str, float]) -> None:
+    for name, score in scores.items():
+        if not math.isfinite(score):
+            raise TrainingError(
+                f"The {name} is {score}: the run has diverged. Lower optimizer.learning_rate."
+            )

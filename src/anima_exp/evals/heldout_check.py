@@ -1,0 +1,80 @@
+"""Check that the rows a finished run is measured on are not rows that it was trained on.
+
+Held-out rows are drawn from the data when they are needed, and no file lists them. If a row was
+added to the data since training, or another number is drawn, the draw is another one: most
+"held-out" rows would be rows of the training set, and the loss would look better than it is.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from anima_exp.config import UseConfig
+from anima_exp.data import source
+from anima_exp.errors import DataError
+from anima_exp.events import warn
+from anima_exp.inference.saved_model import absolute, record, run_of
+from anima_exp.results import identity
+from anima_exp.results.record import Record
+from anima_exp.system.paths import known_path
+
+_SAME_DATA = ("data.source", "data.subset", "data.data_files", "data.split")
+_SAME_DRAW = ("data.rows", "data.revision", "data.heldout_seed")
+
+
+def check_heldout(config: UseConfig) -> None:
+    """Raise DataError if the held-out rows of `config` would include rows of the run's training.
+
+    Data that the run was not trained on is not checked.
+    """
+    run = Path(config.run) if config.run else run_of(config.adapter or "")
+    if run is None:
+        return
+    then = record(run)
+    now = identity.flatten(config)
+    if _file(now, "data.path") != _file(absolute(then), "data.path") or any(
+        now[key] != then.settings.get(key) for key in _SAME_DATA
+    ):
+        return
+    if now["data.heldout_path"] or now["data.heldout_split"]:
+        if _own(now) == _own(absolute(then)) and not _same(config, then):
+            key = "data.heldout_path" if now["data.heldout_path"] else "data.heldout_split"
+            warn(
+                f"{_name(now)} has changed since {run} was trained. Its held-out rows have a "
+                f"place of their own ({key}={now[key]}); compare scores only if that is the same."
+            )
+        return
+    changed = [key for key in _SAME_DRAW if now[key] != then.settings.get(key)]
+    if now["data.heldout_rows"] > then.settings["data.heldout_rows"]:
+        changed.append("data.heldout_rows")
+    if changed:
+        key = changed[0]
+        raise DataError(
+            f"{key}={now[key]}: {run} was trained with {key}={then.settings.get(key)}, so rows "
+            f"that it was trained on would be held out. Leave {key} out, or measure on other rows "
+            "with data.heldout_path=FILE."
+        )
+    if not _same(config, then):
+        raise DataError(
+            f"{_name(now)} has changed since {run} was trained, so rows that it was trained on "
+            "would be held out. Restore the data as it was, or measure on other rows with "
+            "data.heldout_path=FILE."
+        )
+
+
+def _same(config: UseConfig, then: Record) -> bool:
+    return source.fingerprint(config.data) == then.data_fingerprint
+
+
+def _file(settings: Mapping[str, Any], key: str) -> str | None:
+    path = settings[key]
+    return str(known_path(path).resolve()) if path else None
+
+
+def _name(settings: Mapping[str, Any]) -> str:
+    key = "data.path" if settings["data.path"] else "data.source"
+    return f"{key}={settings[key]}"
+
+
+def _own(settings: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    return _file(settings, "data.heldout_path"), settings["data.heldout_split"]

@@ -1,0 +1,153 @@
+"""A model that is there -> its scores, with intervals, in the terminal and in a file."""
+
+import hashlib
+import json
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from anima_exp import events
+from anima_exp.config import EvaluateConfig
+from anima_exp.data import formats
+from anima_exp.display.console import duration
+from anima_exp.distributed.environment import place
+from anima_exp.distributed.process_group import joined
+from anima_exp.distributed.process_state import borrowed
+from anima_exp.distributed.world import World
+from anima_exp.errors import ConfigError
+from anima_exp.evals.evaluator import Evals, Measured, check_positions, measure, prepare_evals
+from anima_exp.evals.multiple_choice.measure import export
+from anima_exp.events import emit, following, listening, say
+from anima_exp.inference.saved_model import load, name, record
+from anima_exp.results import identity, provenance
+from anima_exp.system import json_files, paths
+from anima_exp.system.atomic import asked_for, write_json
+from anima_exp.system.paths import expanded
+
+
+def run(config: EvaluateConfig, *, listen: events.Listener | None = None) -> None:
+    """Measure, and keep the result where `compare` finds it.
+
+    With `prompts=FOLDER` only the prompts of the benchmarks are written, and no model is loaded.
+    Under torchrun every process measures a share.
+
+    Args:
+        listen: hears the events; by default who listens already (events.py).
+
+    Raises:
+        AnimaError: a user's mistake.
+    """
+    with listening(listen), borrowed(), joined(place()) as world, following(world.leads):
+        world.agree(identity.flatten(config))
+        _run(config, world)
+
+
+def _run(config: EvaluateConfig, world: World) -> None:
+    from anima_exp.data.dataset import prepare
+    from anima_exp.model.tokenizer import load_tokenizer
+
+    _refuse(config)
+    formats.template(config.data.prompt_template)
+    heldout: Any = ()
+    tokenizer = load_tokenizer(config.model)
+    on = config.evals
+    if on.heldout or on.custom or (on.exact_match and config.data.exact_answers):
+        cache = paths.cache(config.cache)
+        heldout = world.in_turn(lambda: prepare(config.data, tokenizer, cache=cache)).heldout
+    evals = world.in_turn(lambda: prepare_evals(config, tokenizer, heldout))
+    if config.prompts:
+        world.share(lambda: _export(evals, expanded(str(config.prompts), "prompts")))
+        return
+    emit(events.Plan(_plan(config, evals)))
+    model, _ = world.in_turn(lambda: load(config))
+    check_positions(model, evals)
+    found = measure(model, evals, world)
+    if world.leads:
+        _tell(config, found)
+
+
+def _tell(config: EvaluateConfig, found: Measured) -> None:
+    shown = (found.rows(), found.generations, config.subjects, found.metrics)
+    emit(events.Measured(found.scores, *shown))
+    place = _place(config)
+    with asked_for(place, way_out="Make room, or make its folder writable."):
+        write_json(place, json_files.stamp(_result(config, found), json_files.EVALUATION))
+    say(f"\n{duration(found.seconds)}; kept in {place}")
+
+
+def _refuse(config: EvaluateConfig) -> None:
+    evals = config.evals
+    if evals.answers:
+        raise ConfigError(
+            "evals=[answers] belongs to a run. Ask a finished model with "
+            "python -m anima_exp.generate run=... questions=..."
+        )
+    chosen = [field.name for field in fields(evals) if getattr(evals, field.name)]
+    if chosen == ["exact_match"] and not config.data.exact_answers:
+        raise ConfigError(
+            f"evals=[exact_match] measures nothing: the answers of data={config.data.name} are "
+            "not of the kind of which one is right (data.exact_answers)."
+        )
+    if not chosen:
+        raise ConfigError("evals=[] measures nothing. Choose some, as evals=[heldout,mmlu].")
+
+
+def _export(evals: Evals, folder: Path) -> None:
+    if not evals.benchmarks:
+        raise ConfigError(f"prompts={folder} writes those of benchmarks: add evals=[mmlu].")
+    for benchmark, ready in evals.benchmarks.items():
+        file = folder / f"{benchmark}_{ready.config.split}_{ready.config.shots}_shots.jsonl"
+        export(ready, file)
+        say(f"{len(ready.asked):,} prompts in {file}")
+        _say_dropped(benchmark, evals)
+
+
+def _say_dropped(benchmark: str, evals: Evals) -> None:
+    ready = evals.benchmarks[benchmark]
+    for shots in range(ready.config.shots - 1, -1, -1):
+        if count := sum(one.shots == shots for one in ready.asked):
+            say(f"{count:,} of them have room for {shots} examples only")
+
+
+def _plan(config: EvaluateConfig, evals: Evals) -> dict[str, str]:
+    told = {"model": f"{name(config)}, {config.model.source} in {config.quant.type.value}"}
+    if len(evals.heldout):
+        told["heldout"] = f"{len(evals.heldout):,} rows of {config.data.name}"
+    for benchmark, ready in evals.benchmarks.items():
+        fewer = ready.without_some_examples
+        told[benchmark] = f"{len(ready.asked):,} questions, {ready.config.shots} examples each" + (
+            f"; {fewer:,} have room for fewer" if fewer else ""
+        )
+    return told
+
+
+def _place(config: EvaluateConfig) -> Path:
+    """In the run's folder, or among the runs; named by what was measured how."""
+    settings = {
+        key: value
+        for key, value in identity.relevant(config).items()
+        if key.startswith(("evals.", "quant.", "model.", "data.", "trainer.precision"))
+        or key in ("run", "adapter")
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
+    home = Path(config.run) if config.run else expanded(config.runs, "runs")
+    return home / "evaluations" / f"{name(config)}-{digest}.json"
+
+
+def _result(config: EvaluateConfig, found: Measured) -> dict[str, Any]:
+    return {
+        "model": name(config),
+        "trained": record(Path(config.run)).finished if config.run else None,
+        "settings": identity.flatten(config),
+        "scores": found.scores,
+        "metrics": found.metrics,
+        "accuracies": found.rows(),
+        "generations": [
+            {"prompt": question, "response": answer} for question, answer in found.generations
+        ],
+        "seconds": found.seconds,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
+    }

@@ -1,0 +1,68 @@
+"""The scores that a run's evaluations will give, known before anything is loaded."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from anima_exp.config import BENCHMARKS, RunConfig, benchmark_key, benchmarks_of
+from anima_exp.errors import ConfigError
+from anima_exp.evals import custom
+from anima_exp.evals.multiple_choice.benchmark import entry, of_score
+
+# Of an eval, where it is not its name. Whether answers are scored depends on their questions.
+_SCORES = {"heldout": "heldout_loss", "samples": None, "answers": None}
+
+
+def scores(config: RunConfig) -> set[str]:
+    """Return the scores of every evaluation, without those of the user's own functions."""
+    chosen = [f.name for f in fields(config.evals) if getattr(config.evals, f.name) is not None]
+    if not config.data.exact_answers:
+        chosen = [name for name in chosen if name != "exact_match"]
+    benchmarks = benchmarks_of(config.evals)
+    others = [name for name in chosen if name not in (*benchmarks, "benchmarks", "custom")]
+    found = {score for name in others if (score := _SCORES.get(name, name)) is not None}
+    return found | {score for name in benchmarks for score in entry(name).scores}
+
+
+def check_keep_best(config: RunConfig) -> None:
+    """Raise ConfigError unless every evaluation gives the score that trainer.keep_best names."""
+    wanted, known = config.trainer.keep_best, scores(config)
+    own = custom.load(config).values()
+    if wanted is None or wanted in known or any(one.gives(wanted) for one in own):
+        return
+    measured = ", ".join(sorted(known | {one.name for one in own})) or "nothing"
+    raise ConfigError(
+        f"trainer.keep_best={wanted} is no score of this run's evaluations, which measure "
+        f"{measured}. Choose one of them, or add an evaluation with evals=[...]."
+    )
+
+
+# A score's name -> the evaluation that gives it, from the settings of a run that has ended.
+
+
+_CUSTOM, _BENCHMARKS = "evals.custom.", "evals.benchmarks."
+_OF = {"heldout_loss": "heldout", "answers_match": "answers"}  # others have their eval's name
+
+
+def group(score: str, settings: Mapping[str, Any]) -> str:
+    """Return the group of settings of the eval: evals.mmlu of mmlu_micro.
+
+    A function of the user's own may give several scores: evals.custom.qa of qa_f1.
+    """
+    own = [name for name in names(settings, _BENCHMARKS) if name not in BENCHMARKS]
+    if benchmark := of_score(score, [*BENCHMARKS, *own]):
+        return benchmark_key(benchmark.name)
+    custom = [
+        name for name in names(settings, _CUSTOM) if score == name or score.startswith(f"{name}_")
+    ]
+    if custom and score not in _OF:
+        return f"{_CUSTOM}{max(custom, key=len)}"
+    return f"evals.{_OF.get(score, score)}"
+
+
+def names(settings: Mapping[str, Any], prefix: str) -> list[str]:
+    """Return the names of the user's own evals whose settings begin with `prefix`."""
+    found = (
+        key.removeprefix(prefix).partition(".")[0] for key in settings if key.startswith(prefix)
+    )
+    return list(dict.fromkeys(found))

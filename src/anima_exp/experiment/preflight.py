@@ -1,0 +1,146 @@
+"""A run's config -> what can be known to be wrong with it before torch is imported."""
+
+from collections.abc import Iterable
+
+from anima_exp.cli import adapter_settings
+from anima_exp.config import DataConfig, RunConfig, benchmark_key, benchmarks_of
+from anima_exp.config.evals import FUNCTION
+from anima_exp.config.lookup import check_found
+from anima_exp.data import formats, source, tokenise
+from anima_exp.distributed.environment import Place
+from anima_exp.errors import AnimaError, ConfigError
+from anima_exp.evals import answers, score_names
+from anima_exp.evals.multiple_choice import hub_sets as benchmarks
+from anima_exp.evals.multiple_choice.reading import is_own
+from anima_exp.events import warn
+from anima_exp.libraries import hub
+from anima_exp.model import base_config
+from anima_exp.model.base_files import check_base_files, check_has_tokenizer
+from anima_exp.results.tracking import check_installed, chosen
+from anima_exp.system import hardware
+from anima_exp.system.paths import expanded
+
+
+def check_inputs(config: RunConfig) -> None:
+    """Raise for a base, recipe, file or question that is not there, before torch is imported."""
+    base_config.check_folders(config.model)
+    check_base_files(config.model, config.quant)
+    check_has_tokenizer(config.model)
+    adapter_settings.check(config.model, config.lora)
+    check_files(config)
+    score_names.check_keep_best(config)  # which imports the modules of the user's own evaluations
+
+
+def check_files(config: RunConfig) -> None:
+    """Raise for a recipe, data file or benchmark folder that is not there: what a plan needs."""
+    _check_data(config.data)
+    for name, benchmark in benchmarks_of(config.evals).items():
+        place, key = benchmark.path, benchmark_key(name)
+        if place and not expanded(place, f"{key}.path").is_dir():
+            raise ConfigError(f"{key}.path={place}: there is no such folder.")
+        if not place and is_own(benchmark.source):
+            check_found(benchmark.source, key=f"{key}.source")
+    for name, table in config.evals.custom.items():
+        check_found(table[FUNCTION], key=f"evals.custom.{name}")
+    answers.check(config)
+
+
+def check_machine(config: RunConfig) -> None:
+    """Raise for a precision that this machine cannot do, or a hub id that cannot be loaded.
+
+    The library of a tracker that is not installed is a mistake too.
+
+    Raises:
+        ModelError, DataError: the hub does not have it, or it cannot be reached.
+    """
+    hardware.check_precision(config.trainer.precision)
+    check_installed(config)
+    check_hub(config)
+
+
+def check_hub(config: RunConfig) -> None:
+    """Raise for a base, data set or benchmark that the hub does not have or does not give."""
+    base_config.check_hub(config.model)
+    source.check_hub(config.data)
+    for name, benchmark in benchmarks_of(config.evals).items():
+        benchmarks.check_hub(benchmark, benchmark_key(name))
+
+
+def check_hubs(configs: Iterable[RunConfig]) -> None:
+    """`check_hub` for the cells of a sweep: each id is asked for once."""
+    for config in _different(configs):
+        check_installed(config)
+        check_hub(config)
+
+
+def check_dry(configs: Iterable[RunConfig], *, here: bool = True) -> None:
+    """Raise for all that a run would refuse and that is known without torch: for a dry run.
+
+    Without a network the hub's ids stay unchecked, which one line says.
+
+    Args:
+        here: whether the runs would be on this machine, so that it must be able to compute them.
+    """
+    unchecked: str | None = None
+    for config in _different(configs):
+        if here:
+            hardware.check_precision(config.trainer.precision)
+        tokenise.check_rows(config.data)
+        check_installed(config)
+        try:
+            check_hub(config)
+        except AnimaError:
+            unchecked = hub.unreachable()
+            if unchecked is None:
+                raise
+    if unchecked:
+        warn(f"ids on the hub were not checked: {unchecked}.")
+
+
+def _different(configs: Iterable[RunConfig]) -> list[RunConfig]:
+    """One of all that check the same."""
+    found: dict[str, RunConfig] = {}
+    for config in configs:
+        evals = [*benchmarks_of(config.evals).items()]
+        key = repr((config.data, config.model, evals, config.trainer.precision, chosen(config)))
+        found.setdefault(key, config)
+    return list(found.values())
+
+
+def _check_data(data: DataConfig) -> None:
+    formats.recipe(data.recipe)
+    formats.template(data.prompt_template)
+    if data.path:
+        source.training(data)
+        source.heldout(data)
+
+
+def check_processes(config: RunConfig, here: Place) -> int:
+    """How many processes the run asks for.
+
+    Raises:
+        ConfigError: they are not those that were started, or too many to share a batch.
+    """
+    wanted = config.trainer.gpus or config.launcher.gpus_per_job
+    started = here.size if here.size > 1 else wanted
+    if here.size > 1 and config.trainer.gpus not in (None, here.size):
+        raise ConfigError(
+            f"trainer.gpus={config.trainer.gpus}, but {here.size} processes were started. Leave "
+            "one of the two out."
+        )
+    if started > config.trainer.batch_size:
+        raise ConfigError(
+            f"trainer.batch_size={config.trainer.batch_size} has not a row for each of {started} "
+            "processes. Use fewer, or a larger batch."
+        )
+    if started > 1 and config.model.device_map:
+        raise ConfigError(
+            f"model.device_map={config.model.device_map} spreads a model over the GPUs of one "
+            f"process, and there are {started}. trainer.shard_base=true spreads it over these."
+        )
+    if config.trainer.shard_base and started == 1:
+        raise ConfigError(
+            "trainer.shard_base=true splits the base over several processes, and there is one. "
+            "Add trainer.gpus=2 (or 4, 8), or leave it at null."
+        )
+    return wanted

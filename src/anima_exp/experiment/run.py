@@ -1,0 +1,270 @@
+"""One run from its config to its record: data, model, training, evaluation. Read this second."""
+
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from anima_exp.config import RunConfig, TargetModules
+from anima_exp.config.checks import check_length
+from anima_exp.distributed.environment import place
+from anima_exp.distributed.process_group import joined
+from anima_exp.distributed.process_state import borrowed
+from anima_exp.distributed.world import World
+from anima_exp.errors import AnimaError, Paused, RunEnded, Stopped, with_notes
+from anima_exp.evals import answers
+from anima_exp.events import AlreadyDone, Done, Listener, emit, following, listening, say
+from anima_exp.experiment.finish import end, record_of
+from anima_exp.experiment.preflight import check_inputs, check_machine, check_processes
+from anima_exp.experiment.process_launcher import launch
+from anima_exp.results import identity, provenance
+from anima_exp.results.folder import RunFolder
+from anima_exp.results.journal import Journal, NoJournal
+from anima_exp.results.record import Record
+from anima_exp.results.tracking import Tracker
+from anima_exp.system.atomic import writing
+from anima_exp.system.signals import StopRequest, stopped
+
+# torch and transformers take ten seconds to import, which a done run or a mistake need not wait
+# for: whatever needs them is imported where it is used.
+
+
+def run(
+    config: RunConfig,
+    *,
+    until: int | None = None,
+    listen: Listener | None = None,
+    stop: StopRequest | None = None,
+) -> float | None:
+    """Train and evaluate what `config` says, or go on where it stopped, or say that it is done.
+
+    Under torchrun, or with trainer.gpus, several processes do this together: the first of them
+    writes and speaks. It may be called from any thread and any number of times; of several calls
+    at the same time in one process one computes, and the others wait.
+
+    Nothing is printed, and no signal handler is set: Ctrl-C is a KeyboardInterrupt. To have it save
+    a checkpoint, see signals.stop_on_signals.
+
+    Args:
+        until: stop after this step, evaluated and with a checkpoint, if the run is longer.
+        listen: hears the events; by default who listens already (events.py).
+        stop: a request of another thread to stop with a checkpoint.
+
+    Returns:
+        The held-out loss after training, for a sweeper to minimise; None without held-out rows,
+        and in the other processes.
+
+    Raises:
+        Paused: `until` was reached.
+        RunEnded: a stop on request, or another process of the run is gone.
+        AnimaError: a user's mistake. The folder says why in failure.txt.
+    """
+    with listening(listen):
+        return _listened_to(config, until=until, stop=stop or StopRequest())
+
+
+def _listened_to(config: RunConfig, *, until: int | None, stop: StopRequest) -> float | None:
+    check_length(config)
+    here = place()
+    processes = check_processes(config, here)
+    folder = RunFolder(config)
+    if here.size == 1:
+        stop.check(f"before it began: {folder.path}")
+    if here.size == 1 and processes > 1 and not folder.done:
+        check_inputs(config)
+        check_machine(config)
+        return launch(config, processes, until=until, stop=stop)
+    with borrowed(stop), joined(here) as world, following(world.leads), ExitStack() as claims:
+        world.agree(_told(config))
+        if world.share(lambda: _claim(config, folder, claims)):
+            return _show_done(folder) if world.leads else None
+        try:
+            return _run(config, folder, world, until=until, stop=stop).get("heldout_loss")
+        except RunEnded:
+            raise
+        except AnimaError as error:
+            folder.failed(str(error))
+            raise
+        except Exception as error:
+            folder.failed(with_notes(error))
+            raise
+
+
+def _told(config: RunConfig) -> dict[str, Any]:
+    """What all processes of a run must have in common; a cache may be each machine's own."""
+    settings = {key: value for key, value in identity.flatten(config).items() if key != "cache"}
+    versions = {key: value for key, value in provenance.versions().items() if key != "python"}
+    return settings | versions
+
+
+def _claim(config: RunConfig, folder: RunFolder, claims: ExitStack) -> bool:
+    """Take the folder; True if there is nothing to do in it."""
+    check_inputs(config)
+    if not folder.done:
+        check_machine(config)
+    return claims.enter_context(folder).done
+
+
+def _show_done(folder: RunFolder) -> float | None:
+    record = Record.load(folder.path)
+    emit(AlreadyDone(record, folder.path, provenance.code_differs(record)))
+    return record.scores.get("heldout_loss")
+
+
+def _run(
+    config: RunConfig, folder: RunFolder, world: World, *, until: int | None, stop: StopRequest
+) -> dict[str, float]:
+    """The scores after training."""
+    from anima_exp.evals.evaluator import measure
+    from anima_exp.experiment.overview import Overview, show
+    from anima_exp.experiment.setup import load
+    from anima_exp.model_card.card import of_run as card_of
+    from anima_exp.training import checkpoint
+    from anima_exp.training.best import Best
+    from anima_exp.training.checkpoint import save
+
+    setup = load(config, world)
+    if number := next(filter(None, world.of_each(stop.number)), 0):
+        raise stopped(number, f"before it trained; run it again to resume: {folder.path}")
+    inputs = {
+        "data": setup.data.train.tokens.folder.name,  # the key of all that the token ids depend on
+        "base": setup.base_fingerprint,
+    }
+    if setup.adapter_fingerprint:
+        inputs["adapter"] = setup.adapter_fingerprint
+    world.agree(inputs)
+    world.share(lambda: folder.check_inputs(**inputs))
+    answers.check_prompts(config, setup)
+    newest = world.share(lambda: str(checkpoint.newest_whole(folder.checkpoints, say) or ""))
+    resume = Path(newest) if newest else None
+    if resume:
+        world.agree({f"{resume} is there": resume.is_dir()})  # on every machine
+    resumed_at = checkpoint.step(resume) if resume else None
+    show(Overview(config, folder.path, setup, resumed_at, world.size))
+    starts = folder.count_start(again=bool(resume)) if world.leads else 0
+    journal: Journal | NoJournal = NoJournal()
+    if world.leads:
+        redo_from = 0 if resumed_at is None else min(resumed_at + 1, setup.steps)
+        tracker = Tracker(config, folder.path, processes=world.size, redo_from=redo_from)
+        journal = Journal(
+            folder.path,
+            tracker=tracker,
+            steps=setup.steps,
+            resumed_at=resumed_at,
+            vouched=checkpoint.journal(resume) if resume else None,
+        )
+        if resume:
+            journal.resume_tracking()
+
+    best = Best.of(config.trainer, setup.evals.described)
+
+    def evaluate(step: int) -> dict[str, float]:
+        found = measure(setup.model, setup.evals, setup.evaluators, step=step)
+        if step == setup.steps and config.evals.answers and not best.metric:  # else see finish.py
+            found = answers.added(
+                found, config, setup, folder.path, same_weights=step == resumed_at
+            )
+        about = (found.seconds, found.rows(), found.metrics)
+        journal.evaluated(step, found.scores, found.generations, *about)
+        return found.scores
+
+    trained = folder.path / ("model" if trains_every_weight(config) else "adapter")
+    try:
+        if config.trainer.eval_at_start and not resume:
+            scores = evaluate(0)
+            world.share(lambda: best.checked(scores))
+        loop = _train(
+            config, folder, setup, journal, world,
+            evaluate=evaluate, best=best, resume=resume, until=until, stop=stop,
+        )  # fmt: skip
+        ending = end(config, folder, setup, loop, journal, evaluate=evaluate, resumed_at=resumed_at)
+        meter, tokens_by_process = loop.meter, world.of_each(loop.step.tokens)
+        paged = loop.paged_bytes()
+        peak = max(world.of_each(provenance.peak_memory_gib(paged)))
+        reserved = max(world.of_each(provenance.peak_reserved_gib(paged) or 0.0)) or None
+        meter.out_of_memory = sum(world.of_each(meter.out_of_memory))
+        meter.token_limit = world.least(meter.token_limit or sys.maxsize)
+        if isinstance(journal, Journal):
+            record = record_of(
+                config, setup, journal, meter, tokens_by_process, (peak, reserved), starts,
+                ending=ending,
+            )  # fmt: skip
+            card = card_of(record, journal, setup.model, setup.tokenizer)
+            save(setup.model, setup.tokenizer, trained, card=card)
+    except BaseException as error:
+        journal.failed(orderly=isinstance(error, Stopped | Paused))
+        raise
+    journal.finish(ending.scores)
+    if isinstance(journal, Journal):
+        notes = journal.tracker.notes  # a tracker may have broken as it finished
+        record = replace(record, wandb=notes.get("wandb"), tracking=notes)
+        with writing(folder.path):
+            journal.vouch()
+            record.save(folder.path)
+        emit(Done(record, trained, journal.answers(0), journal.answers(record.left_at)))
+    return ending.scores
+
+
+def _train(
+    config: RunConfig,
+    folder: RunFolder,
+    setup: Any,
+    journal: Journal | NoJournal,
+    world: World,
+    *,
+    evaluate: Any,
+    best: Any,
+    resume: Path | None,
+    until: int | None,
+    stop: StopRequest,
+) -> Any:
+    """Train to the last step, and return the loop (training/loop.py).
+
+    Raises:
+        Stopped: on Ctrl-C or SIGTERM.
+        Paused: at `until`.
+    """
+    from anima_exp.training import checkpoint
+    from anima_exp.training.loop import Loop
+    from anima_exp.training.stop import StopAfterStep
+
+    stopping = StopAfterStep(world, stop)
+    loop = Loop(
+        model=setup.model,
+        tokenizer=setup.tokenizer,
+        rows=setup.data.train,
+        order=setup.order,
+        config=config,
+        keys=setup.dropout,
+        token_budget=setup.execution.token_budget,
+        paged=setup.execution.paged,
+        world=world,
+        in_step=setup.evaluators.lockstep,
+        folder=folder.checkpoints,
+        log=journal.trained,
+        vouch=journal.vouch,
+        evaluate=evaluate,
+        best=best,
+    )
+    if resume and until is not None and checkpoint.step(resume) >= until:
+        loop.load_weights(resume)  # only the pause's evaluation is missing
+    else:
+        with stopping:
+            loop.train(resume, stopping, until=until)
+    done = loop.done
+    journal.close()
+    if stopping.received and done < setup.steps:
+        raise stopped(
+            stopping.received,
+            f"at step {done} of {setup.steps}; the same command goes on from there: {folder.path}",
+        )
+    if done < setup.steps and not best.exhausted:
+        if not world.share(lambda: bool(journal.scores(done))):
+            evaluate(done)
+        raise Paused(f"Paused at step {done} of {setup.steps}: {folder.path}")
+    return loop
+
+
+def trains_every_weight(config: RunConfig) -> bool:
+    return config.lora.target_modules is TargetModules.none

@@ -1,0 +1,135 @@
+"""An answers file: JSON lines in FastChat's form, gone on with only under the same settings."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from anima_exp.errors import InUse, RunError
+from anima_exp.inference.questions import Question
+from anima_exp.system import json_files
+from anima_exp.system.atomic import write_text
+
+Row = dict[str, Any]
+Settings = Mapping[str, Any]
+
+_ANOTHER = "Nothing was changed. Give another out=FILE."
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Hold `path` for this process alone.
+
+    Raises:
+        InUse: another process writes it.
+        RunError: its folder cannot be written to, or writing fails inside.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with lock.acquire(timeout=0):
+            yield
+    except Timeout as error:
+        raise InUse(f"{path} is being written by another process. Give another out=FILE.") from (
+            error
+        )
+    except OSError as error:
+        raise RunError(
+            f"Cannot write to {path}: {error.strerror or error}. Make room or give another "
+            "out=FILE; the same command goes on from the answers that are there."
+        ) from error
+
+
+def digest(settings: Settings) -> str:
+    text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def check(path: Path, questions: Sequence[Question], settings: Settings) -> list[str]:
+    """The whole lines of `path`, each an answer to one of `questions` under `settings`.
+
+    Raises:
+        RunError: the file holds something else, or answers under other settings or to other
+            questions, or a later version of anima-exp wrote it. It is left as it is.
+    """
+    if not path.exists():
+        return []
+    *lines, last = path.read_bytes().decode("utf-8", "replace").split("\n")
+    if not lines and last and not last.startswith('{"answer_id": '):
+        raise RunError(f"{path} holds something else than answers. {_ANOTHER}")
+    asked, seen = {str(question.id): question for question in questions}, set()
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}, line {number}"
+        row = _row(line, where)
+        _refuse_other(row, where, asked, settings)
+        if row["question_id"] in seen:
+            raise RunError(f"{where} answers question {row['question_id']} again. {_ANOTHER}")
+        seen.add(row["question_id"])
+    return lines
+
+
+def earlier(path: Path, questions: Sequence[Question], settings: Settings) -> list[Row]:
+    """The answers that an earlier start left, in a file ready to be gone on with.
+
+    A last line that was cut short by a kill is dropped: its question is asked again.
+
+    Raises:
+        RunError: see `check`.
+    """
+    lines = check(path, questions, settings)
+    whole = "".join(f"{line}\n" for line in lines)
+    if path.exists() and path.stat().st_size != len(whole.encode()):
+        write_text(path, whole)
+    return [json_files.parse(line) for line in lines]
+
+
+def append(path: Path, rows: Sequence[Row]) -> None:
+    """Add whole lines, on the disk when this returns."""
+    text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _row(line: str, where: str) -> Row:
+    try:
+        row = json_files.parse(line)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict) or not {"question_id", "question", "metadata", "text"} <= set(row):
+        raise RunError(f"{where} is no answer that was written here. {_ANOTHER}")
+    json_files.refuse_newer(row, where, json_files.ANSWERS)
+    kinds = {"question_id": int | str, "text": str, "tokens": int, "finish": str}
+    if any(key in row and not isinstance(row[key], kind) for key, kind in kinds.items()):
+        raise RunError(f"{where} is no answer that was written here. {_ANOTHER}")
+    return row
+
+
+def _refuse_other(row: Row, where: str, asked: Mapping[str, Question], settings: Settings) -> None:
+    then = row["metadata"] if isinstance(row["metadata"], dict) else {}
+    differ = [key for key in {**settings, **then} if settings.get(key) != then.get(key)]
+    if differ:
+        pairs = "; ".join(
+            f"{key}={_shown(settings.get(key))} here, {_shown(then.get(key))} there"
+            for key in differ[:3]
+        )
+        more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
+        raise RunError(f"{where} was made with other settings: {pairs}{more}. {_ANOTHER}")
+    question = asked.get(str(row["question_id"]))
+    if question is None:
+        raise RunError(
+            f"{where} answers question {row['question_id']}, which is not asked here. {_ANOTHER}"
+        )
+    if question.text != row["question"]:
+        raise RunError(f"{where}: question {question.id} read otherwise then. {_ANOTHER}")
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
+    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -1,0 +1,169 @@
+"""Lines that a user types -> a dialogue with a model, its base, or several adapters."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from anima_exp.data.prompts import Prompt, has_turns, prompt
+from anima_exp.inference.speakers import Speaker, answer, width
+from anima_exp.model.base_config import context_length
+from anima_exp.system.terminal import visible
+
+_HELP = """\
+/both     base and adapter answer every question; each remembers its own answers
+/base     only the base answers
+/adapter  only the adapter answers
+/reset    forget what was said
+/help     this list
+Ctrl-C stops an answer, Ctrl-D leaves."""
+_HELP_SEVERAL = """\
+/all       base and adapters answer every question; each remembers its own answers
+/base      only the base answers
+/adapters  every adapter answers, but not the base
+/1 /2 ...  only that adapter answers
+/reset     forget what was said
+/help      this list
+Ctrl-C stops an answer, Ctrl-D leaves."""
+
+
+class Chat:
+    """A dialogue with each speaker.
+
+    Args:
+        speakers: the base, then each adapter; or the base alone.
+        compare: the base answers beside them from the start.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        speakers: Sequence[Speaker],
+        *,
+        compare: bool = False,
+        write: Callable[[str], None],
+    ) -> None:
+        self.model, self.tokenizer, self.write = model, tokenizer, write
+        self.everyone = list(speakers)
+        self.adapters = [speaker for speaker in speakers if speaker.adapter]
+        self.speakers = self.everyone if compare or not self.adapters else self.adapters
+        self.count = 0
+
+    def run(self, lines: Iterable[str]) -> None:
+        """Answer every line; a line that begins with `/` is a command."""
+        for speaker in self.everyone:  # a format that cannot be is told at once
+            prompt(speaker.asked.template, self.tokenizer, "")
+        self._greet()
+        for line in lines:
+            text = line.strip()
+            if text.startswith("/"):
+                self._command(text)
+            elif text:
+                self.count += 1
+                for speaker in self.speakers:
+                    self._answer(speaker, text)
+
+    def _command(self, text: str) -> None:
+        several = len(self.adapters) > 1
+        choices = dict.fromkeys(("/both", "/all"), self.everyone)
+        choices |= dict.fromkeys(("/adapter", "/adapters"), self.adapters)
+        choices |= {"/base": [one for one in self.everyone if not one.adapter]}
+        if several:
+            choices |= {f"/{place}": [one] for place, one in enumerate(self.adapters, start=1)}
+        if text == "/reset":
+            for speaker in self.everyone:
+                speaker.said.clear()
+            self._tell("Forgotten.")
+        elif text in choices and self.adapters:
+            self.speakers = choices[text]
+            self._tell(f"Now {' and '.join(speaker.name for speaker in self.speakers)}.")
+        elif text in choices:
+            self._tell("There is no adapter here to tell from its base.")
+        elif text == "/help":
+            self._tell(_HELP_SEVERAL if several else _HELP)
+        else:
+            self._tell(f"There is no {visible(text)}. /help lists what there is.")
+
+    def _answer(self, speaker: Speaker, question: str) -> None:
+        turns = speaker.said
+        fitting, put = self._fit(question, speaker)
+        if put is None:
+            self._tell("The question is longer than the model's context. Ask less at once.")
+            return
+        if fitting < len(turns) and has_turns(speaker.asked.template):
+            self._tell(f"(the first {len(turns) - fitting} turns no longer fit, and are forgotten)")
+            del turns[: len(turns) - fitting]
+        if len(self.speakers) > 1:
+            self.write(f"{speaker.name:<{width(self.speakers)}}")
+        stream = speaker.stream(self.write)
+        try:
+            found = answer(self.model, self.tokenizer, speaker, put, stream, number=self.count)
+        except KeyboardInterrupt:
+            self.write("\n")
+            self._tell("(stopped)")
+            turns.append((question, stream.text))
+            return
+        if found.finish == "length":
+            self._tell(f"(cut after {found.tokens} tokens: max_new_tokens or the context)")
+        turns.append((question, found.text.strip()))
+
+    def _fit(self, question: str, speaker: Speaker) -> tuple[int, Prompt | None]:
+        """How many of the last turns leave room for an answer, and the prompt with them.
+
+        Room is max_new_tokens, or half the context where that is less. A question alone may take
+        all but one token.
+        """
+        most, turns, asked = context_length(self.model.config), speaker.said, speaker.asked
+        for kept in range(len(turns), -1, -1):
+            put = prompt(asked.template, self.tokenizer, question, turns[len(turns) - kept :])
+            room = min(asked.config.max_new_tokens, (most or 0) // 2) if kept else 1
+            if most is None or len(put.ids) + room <= most:
+                return kept, put
+        return 0, None
+
+    def _greet(self) -> None:
+        speakers = self.adapters or self.everyone
+        for place, speaker in enumerate(speakers, start=1):
+            template = speaker.asked.template
+            memory = (
+                "" if has_turns(template) else ", which has no turns: each question stands alone"
+            )
+            number = f"{place}  " if len(speakers) > 1 else ""
+            self._tell(f"{number}{speaker.asked.model_id}, prompt format {template}{memory}")
+        self._tell("/help lists commands; Ctrl-D leaves.")
+
+    def _tell(self, text: str) -> None:
+        self.write(f"{text}\n")
+
+
+def to_terminal(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head`: whoever read this has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+
+
+def typed() -> Iterator[str]:
+    """Lines from the terminal, or from a pipe: then each is shown before its answer."""
+    if not sys.stdin.isatty():
+        if hasattr(sys.stdin, "reconfigure"):
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+        for line in sys.stdin:
+            if line.strip():
+                to_terminal(f"> {visible(line.strip())}\n")
+            yield line
+        return
+    import readline  # noqa: F401 - gives input() a history and line editing
+
+    while True:
+        try:
+            yield input("> ")
+        except KeyboardInterrupt:
+            to_terminal("\n(Ctrl-D leaves)\n")
+        except EOFError:
+            to_terminal("\n")
+            return

@@ -1,0 +1,87 @@
+"""Who is asked -> the prompt format: the user's, the run's, or that of a published adapter."""
+
+from pathlib import Path
+from typing import Any
+
+from anima_exp.config import GenerateConfig, RunConfig, UseConfig
+from anima_exp.data import formats
+from anima_exp.errors import ConfigError
+from anima_exp.events import warn
+from anima_exp.inference.saved_model import record, run_of
+from anima_exp.model import adapter_files
+from anima_exp.results import identity
+from anima_exp.results.provenance import folder_fingerprint
+from anima_exp.system import paths
+
+
+def of_config(config: GenerateConfig) -> str:
+    """The format for `run`, `adapter` or the bare base; what was not said by anyone is told.
+
+    Raises:
+        ConfigError: nobody knows how this adapter was asked when it was trained.
+    """
+    if config.prompt_template:
+        return config.prompt_template
+    if config.adapter and not run_of(config.adapter):
+        return _of_foreign(config.adapter, key="adapter")
+    if not config.run and not config.adapter and config.model.source != "tiny":
+        _told(config.model.name, config.data.prompt_template)
+    return config.data.prompt_template
+
+
+def of_place(place: str, run: Path | None, *, given: str | None) -> str:
+    """The format for one of `beside`, which `run` made if it is one of ours."""
+    if given:
+        return given
+    return record(run).settings["data.prompt_template"] if run else _of_foreign(place, key="beside")
+
+
+def _of_foreign(place: str, *, key: str) -> str:
+    adapter_files.files(place, key=key)  # which raises where there is none
+    if template := formats.of_published(Path(place).name):
+        _told(place, template)
+        return template
+    raise ConfigError(
+        f"{key}={place} does not say how it was asked when it was trained. Give its format: "
+        "prompt_template=alpaca, guanaco, guanaco_chat, hh_rlhf, plain, or chat for the "
+        "tokenizer's own."
+    )
+
+
+def _told(who: str, template: str) -> None:
+    warn(f"{who} is asked in the format {template}; prompt_template=NAME takes another.")
+
+
+# Settings of a run, or of a model to use -> which model wrote an answer.
+
+
+def of_run(config: RunConfig) -> dict[str, Any]:
+    """The model that this run trains."""
+    return _base(config) | {"adapter": f"run {identity.name(config)}"}
+
+
+def of_use(config: UseConfig) -> dict[str, Any]:
+    """The model that a command was told to use; folders count by their content.
+
+    Raises:
+        ConfigError: `run` is no finished run.
+    """
+    adapter = config.adapter
+    if config.run:
+        adapter = f"run {record(Path(config.run)).name}"
+    elif adapter and Path(adapter).is_dir():
+        adapter = folder_fingerprint(Path(adapter), cache=paths.cache(config.cache))
+    return _base(config) | {"adapter": adapter}
+
+
+def _base(config: RunConfig) -> dict[str, Any]:
+    model, quant, cache = config.model, config.quant, paths.cache(config.cache)
+    return {
+        "model": identity.content(model.source, cache=cache) if model.source != "tiny" else "tiny",
+        "revision": model.revision,
+        "tokenizer": identity.content(model.tokenizer, cache=cache) if model.tokenizer else None,
+        "quant": quant.type.value,
+        "double_quant": quant.double_quant,
+        "compute_dtype": quant.compute_dtype.value,
+        "precision": config.trainer.precision.value,
+    }

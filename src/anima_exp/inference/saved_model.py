@@ -1,0 +1,122 @@
+"""A finished run, an adapter on a base, or a bare base -> its settings, and the model to use."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from anima_exp.config import MergeConfig, ModelConfig, Quantization, TargetModules, UseConfig
+from anima_exp.errors import ConfigError, RunError, first_line
+from anima_exp.model import base_config as model_place
+from anima_exp.model.base_files import check_base_files
+from anima_exp.results.record import RECORD, Record
+from anima_exp.system import paths
+
+
+def absolute(found: Record) -> dict[str, Any]:
+    """The run's settings, with paths that hold in any folder: it may have been given `./base`."""
+    return found.settings | found.places
+
+
+def check_base(config: UseConfig) -> None:
+    """Raise ModelError if there is no base, or no whole one, before torch is imported."""
+    if config.model.adapter and not (config.run or config.adapter):
+        raise not_to_use(config.model.adapter)
+    if config.run and config.lora.target_modules is TargetModules.none:
+        return
+    model_place.check_folders(config.model)
+    if not getattr(config, "prompts", None):  # for those the tokenizer is enough
+        merging = isinstance(config, MergeConfig)  # which has a line of its own for such a base
+        check_base_files(config.model, None if merging else config.quant)
+    model_place.check_hub(config.model)
+
+
+def run_of(adapter: str) -> Path | None:
+    """The folder of the finished run that made `adapter`, where it still lies in there."""
+    folder = Path(adapter).resolve()
+    return (
+        folder.parent if folder.name == "adapter" and (folder.parent / RECORD).is_file() else None
+    )
+
+
+def record(folder: Path) -> Record:
+    """The record of a finished run.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        if not paths.is_file(folder / RECORD):
+            begun = paths.is_file(folder / "settings.json")
+            what = "has not finished" if begun else "is no run's folder"
+            raise ConfigError(f"run={folder} {what}: it holds no {RECORD}.")
+        return Record.load(folder)
+    except OSError as error:
+        raise RunError(f"Cannot read {folder / RECORD}: {error.strerror}. Make it readable.") from (
+            error
+        )
+    except ValueError as error:
+        raise RunError(
+            f"{folder / RECORD} is damaged: {first_line(error)}. The command that trained the run "
+            "makes it anew."
+        ) from error
+
+
+def name(config: UseConfig) -> str:
+    """What to call the model: the run's folder, the adapter, or the base."""
+    for place in (config.run, config.adapter):
+        if place:
+            path = Path(place).resolve() if Path(place).exists() else Path(place)
+            return path.parent.name if path.name == "adapter" else path.name
+    return config.model.name
+
+
+def load(config: UseConfig, beside: Sequence[str] = ()) -> tuple[Any, Any]:
+    """Model and tokenizer, in evaluation mode and without gradients.
+
+    Args:
+        beside: more adapters for the same base; adapter_name says what each is called.
+
+    Raises:
+        ModelError: base or adapter cannot be loaded, or do not belong together.
+    """
+    from anima_exp.model import lora_linear
+    from anima_exp.model.adapter import put_on
+    from anima_exp.model.base import load_base
+    from anima_exp.model.tokenizer import load_tokenizer
+
+    model, adapter, quant = config.model, config.adapter, config.quant
+    if config.run and config.lora.target_modules is TargetModules.none:
+        model = _trained_whole(model, Path(config.run))
+        quant = replace(quant, type=Quantization.none, double_quant=False)
+    elif config.run:
+        adapter = str(Path(config.run) / "adapter")
+    tokenizer = load_tokenizer(model)
+    loaded = load_base(
+        model, quant, precision=config.trainer.precision, cache=paths.cache(config.cache)
+    )
+    if adapter:
+        loaded = put_on(loaded, adapter, name=adapter_name(0))
+    for number, place in enumerate(beside, start=1):
+        loaded = put_on(loaded, place, name=adapter_name(number), key="beside")
+    if adapter or beside:
+        # As in training: PEFT rounds to bf16 in other places, and casts A and B for every token.
+        lora_linear.use_if_plain(loaded)
+    loaded.eval()
+    return loaded, tokenizer
+
+
+def adapter_name(number: int) -> str:
+    """What PEFT calls the adapter that `load` put on the base as its `number`th."""
+    return f"beside{number}" if number else "default"
+
+
+def _trained_whole(model: ModelConfig, run: Path) -> ModelConfig:
+    return replace(model, source=str(run / "model"), revision=None, tokenizer=None)
+
+
+def not_to_use(adapter: str) -> ConfigError:
+    return ConfigError(
+        f"model.adapter={adapter} is an adapter that a run trains further. To use one, give "
+        f"adapter={adapter}."
+    )

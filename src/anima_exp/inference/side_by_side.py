@@ -1,0 +1,98 @@
+"""beside=[...] -> the adapters that share the base in memory, or one line why they cannot."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from anima_exp.config import GenerateConfig
+from anima_exp.errors import ConfigError
+from anima_exp.inference import prompt_format
+from anima_exp.inference.saved_model import name, record, run_of
+from anima_exp.model import adapter_files
+from anima_exp.results.identity import flatten
+from anima_exp.results.record import RECORD
+from anima_exp.system.paths import expanded
+
+# What the base in memory depends on. Two answers are comparable only if it is the same.
+_OF_THE_BASE = (
+    "model.tokenizer",
+    "model.norms_in_fp32",
+    "quant.type",
+    "quant.double_quant",
+    "quant.compute_dtype",
+    "trainer.precision",
+)
+
+_WEIGHTS = "base_fingerprint"
+
+
+@dataclass(frozen=True)
+class Other:
+    """One of `beside`."""
+
+    name: str
+    adapter: str  # a folder or hub id
+    template: str
+
+
+def others(config: GenerateConfig) -> list[Other]:
+    """Each of `beside`, in its order.
+
+    Raises:
+        ConfigError: one was trained on another base, or has no adapter, or no known format.
+    """
+    found = [_other(place, config) for place in config.beside]
+    main = str(Path(config.run) / "adapter") if config.run else config.adapter or ""
+    seen = {_real(main): name(config)}
+    for place, other in zip(config.beside, found, strict=True):
+        if _real(other.adapter) in seen:
+            raise ConfigError(f"beside={place} is asked already: name each adapter once.")
+        seen[_real(other.adapter)] = other.name
+    names = list(seen.values())
+    return [
+        replace(other, name=place) if names.count(other.name) > 1 else other
+        for place, other in zip(config.beside, found, strict=True)
+    ]
+
+
+def _real(adapter: str) -> str:
+    folder = adapter_files.folder_of(adapter)
+    return str(folder.resolve()) if folder else adapter
+
+
+def _other(place: str, config: GenerateConfig) -> Other:
+    folder = expanded(place, "beside")
+    if (folder / "settings.json").is_file() and not (folder / RECORD).is_file():
+        raise ConfigError(f"beside={place} has not finished: it holds no {RECORD}.")
+    run = folder if (folder / RECORD).is_file() else run_of(place)
+    if run:
+        _refuse_another_base(place, run, config)
+    return Other(
+        (run or folder).resolve().name if folder.exists() else folder.name,
+        str(run / "adapter") if run else place,
+        prompt_format.of_place(place, run, given=config.prompt_template),
+    )
+
+
+def _refuse_another_base(place: str, run: Path, config: GenerateConfig) -> None:
+    first = Path(config.run) if config.run else run_of(config.adapter or "")
+    ours, theirs = _settings(first) if first else flatten(config), _settings(run)
+    if theirs["lora.target_modules"] == "none":
+        raise ConfigError(f"beside={place} trained every weight: it has no adapter to switch to.")
+    differ = [key for key in ("model.source", "model.revision") if ours[key] != theirs[key]]
+    if first:  # of both it is known which weights were loaded, whatever they are called
+        same = ours[_WEIGHTS] == theirs[_WEIGHTS]
+        differ = [] if same else differ or [_WEIGHTS]
+    differ += [key for key in _OF_THE_BASE if ours.get(key) != theirs.get(key)]
+    if differ:
+        key = differ[0]
+        raise ConfigError(
+            f"{config.run or config.adapter} and {place} cannot share one base in memory: "
+            f"{key} is {ours.get(key)} of the first, {theirs.get(key)} of the second. "
+            "Ask each by itself."
+        )
+
+
+def _settings(run: Path) -> dict[str, Any]:
+    found = record(run)
+    return {**found.settings, _WEIGHTS: found.base_fingerprint}

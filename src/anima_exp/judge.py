@@ -1,0 +1,18 @@
+"""Let a judge compare the answers of several models, pair by pair and in both orders.
+
+python -m anima_exp.judge answers=[a.jsonl,b.jsonl] judge_model=gpt-4 dry_run=true
+python -m anima_exp.judge answers=[a.jsonl,b.jsonl] judge=reference
+"""
+
+from anima_exp.cli.compose import command
+from anima_exp.config.commands import JudgeConfig
+
+
+def judge(config: JudgeConfig) -> None:
+    from anima_exp.judging.run import judge
+
+    judge(config)
+
+
+if __name__ == "__main__":
+    command(judge, schema=JudgeConfig, config_name="judge")

@@ -1,0 +1,105 @@
+"""Calls -> replies, several at once, each handed over as it arrives."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any
+
+from anima_exp.errors import RunError
+from anima_exp.judging.calls import Call
+from anima_exp.judging.client import Client
+from anima_exp.judging.refusal import Failed
+from anima_exp.judging.verdict import Reply
+from anima_exp.system.signals import in_main_thread
+
+# A coroutine that SIGTERM ends as Ctrl-C does: its tasks first, in order, then the program.
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """asyncio.run, after which a SIGTERM that came meanwhile is raised again.
+
+    A handler that exits at once, as cli/compose.py's, would do so in the midst of a task, and
+    asyncio would print what it was about.
+    """
+    if not in_main_thread():  # where no handler can be set
+        asyncio.run(work)
+        return
+    terminated: list[int] = []
+
+    async def watched() -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def end(number: int, _: Any) -> None:
+            terminated.append(number)
+            loop.call_soon_threadsafe(task.cancel)
+
+        signal.signal(signal.SIGTERM, end)
+        await work
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        asyncio.run(watched())
+    except asyncio.CancelledError:
+        if not terminated:
+            raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if terminated:
+        signal.raise_signal(terminated[0])
+
+
+# Calls that failed one after another, after all their tries, before the server is taken for dead.
+_GIVE_UP_AFTER = 10
+
+
+def ask(
+    calls: Sequence[Call],
+    client: Client,
+    *,
+    replied: Callable[[Call, Reply], Any],
+    failed: Callable[[Call, str], Any],
+) -> None:
+    """Make every call; `replied` or `failed` hears of each.
+
+    Raises:
+        ConfigError: the server refuses in a way that every call would meet.
+        RunError: ten calls in a row failed.
+    """
+    run(_ask(iter(calls), client, replied, failed))
+
+
+async def _ask(
+    calls: Iterator[Call],
+    client: Client,
+    replied: Callable[[Call, Reply], Any],
+    failed: Callable[[Call, str], Any],
+) -> None:
+    in_a_row = 0
+
+    async def worker() -> None:
+        nonlocal in_a_row
+        for call in calls:  # shared: each worker takes the next
+            try:
+                reply = await client.ask(call)
+            except Failed as error:
+                failed(call, str(error))
+                in_a_row += 1
+                if in_a_row >= _GIVE_UP_AFTER:
+                    raise RunError(
+                        f"{in_a_row} calls failed one after another; the last: {error}. Stored "
+                        "verdicts stay; the same command goes on when the server answers."
+                    ) from error
+            else:
+                in_a_row = 0
+                replied(call, reply)
+
+    client.open()
+    workers = [asyncio.create_task(worker()) for _ in range(client.config.concurrency)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for task in workers:
+            task.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        await client.close()

@@ -1,0 +1,264 @@
+"""One call to an OpenAI-compatible server: tried again while that may help, and never logged."""
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from anima_exp.config.commands import JudgeConfig
+from anima_exp.errors import ConfigError
+from anima_exp.judging.calls import Call
+from anima_exp.judging.checks import check_address
+from anima_exp.judging.refusal import Failed, failed_alone, refusal
+from anima_exp.judging.verdict import Reply
+from anima_exp.system import json_files
+from anima_exp.system.terminal import visible
+
+# When the next request may start: evenly apart, and not while the server asks to wait.
+
+
+class Pace:
+    """Shared by all calls. `per_minute` requests a minute, retries included; None = no limit."""
+
+    def __init__(self, per_minute: float | None) -> None:
+        self._seconds_apart = 60 / per_minute if per_minute else 0.0
+        self._next = 0.0
+
+    async def turn(self) -> None:
+        """Wait for the next free start, and take it."""
+        while (wait := self._next - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
+        self._next = time.monotonic() + self._seconds_apart
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody start for so long: a server that is too busy for one call is so for all."""
+        self._next = max(self._next, time.monotonic() + seconds)
+
+
+_LONGEST_BACKOFF_SECONDS = 60.0
+_LONGEST_WAIT_SECONDS = 600.0  # that a server may ask for; beyond it the call fails for now
+_AGAIN = (408, 409, 425, 429)  # and 5xx
+_MOST_BYTES = 4 * 2**20  # of a reply; a verdict has kilobytes
+
+
+class _TryAgain(Exception):
+    def __init__(self, reason: str, wait_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait_seconds = wait_seconds
+
+
+class _TooLong(Exception):
+    pass
+
+
+@dataclass
+class Client:
+    """The server, its key (in memory only), and when it may be asked next."""
+
+    config: JudgeConfig
+    key: str = field(repr=False)
+    address: str | None
+    pace: Pace
+    retried: int = 0
+    _openai: Any = None
+
+    async def ask(self, call: Call) -> Reply:
+        """The judge's reply.
+
+        Raises:
+            Failed: every try failed; the next call may do better.
+            ConfigError: the server refuses in a way that every call would meet.
+        """
+        last = ""
+        for number in range(self.config.retries + 1):
+            await self.pace.turn()
+            try:
+                return await self._try(call)
+            except _TryAgain as again:
+                last = str(again)
+                if number == self.config.retries:
+                    break
+                self.retried += 1
+                await self._wait(number, again.wait_seconds)
+        tries = self.config.retries + 1
+        raise Failed(f"{last}, {tries} {'try' if tries == 1 else 'tries'}")
+
+    async def _wait(self, number: int, asked_seconds: float | None) -> None:
+        if asked_seconds is not None:
+            if asked_seconds > _LONGEST_WAIT_SECONDS:
+                raise Failed(f"the server asks to wait {asked_seconds:,.0f} s")
+            self.pace.hold(asked_seconds)
+        longest = min(self.config.backoff_seconds * 2**number, _LONGEST_BACKOFF_SECONDS)
+        await asyncio.sleep(longest * random.uniform(0.5, 1))  # apart from the other calls
+
+    async def _try(self, call: Call) -> Reply:
+        import openai
+
+        seconds = self.config.timeout_seconds
+        try:
+            # Around all of it: the library's own timeout is between two pieces of a reply.
+            async with asyncio.timeout(seconds):
+                raw = await self._openai.chat.completions.with_raw_response.create(
+                    **self._request(call)
+                )
+                body = raw.text
+        except (TimeoutError, openai.APITimeoutError) as error:
+            raise _TryAgain(f"no reply within {seconds:g} s") from error
+        except (_TooLong, openai.APIConnectionError) as error:
+            if _TooLong in (type(error), type(error.__cause__)):  # as the library's version has it
+                raise Failed(f"a reply of more than {_MOST_BYTES / 2**20:g} MiB") from None
+            raise _TryAgain(f"the connection failed ({_cause(error)})") from error
+        except openai.APIStatusError as error:
+            # `from None`: the library's error holds the request, and with it the key.
+            raise self._status(error) from None
+        return self._reply(body)
+
+    def _status(self, error: Any) -> Exception:
+        status, text = error.status_code, self.hidden(_message(error.body))
+        again = status in _AGAIN or status >= 500
+        if again and "insufficient_quota" not in (error.code, error.type):
+            return _TryAgain(f"HTTP {status}", _retry_after(error.response.headers))
+        if failed_alone(status, error.code, text):
+            return Failed(f"HTTP {status}: {text}")
+        return refusal(status, text, self.config)
+
+    def _reply(self, body: str) -> Reply:
+        try:
+            content = json_files.parse(body)
+            choice = content["choices"][0]
+            text = choice["message"]["content"] or ""
+            if not isinstance(text, str):
+                raise TypeError
+            usage = content.get("usage") or {}
+            return Reply(
+                text=self.hidden(text.encode(errors="replace").decode()),
+                tokens_in=_count(usage.get("prompt_tokens")),
+                tokens_out=_count(usage.get("completion_tokens")),
+                finish=str(choice["finish_reason"]) if choice.get("finish_reason") else None,
+            )
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise _TryAgain("a reply that is no chat completion") from error
+
+    def _request(self, call: Call) -> dict[str, Any]:
+        request: dict[str, Any] = {
+            "model": call.judge,
+            "messages": call.messages,
+            self.config.token_limit.value: call.max_tokens,
+        }
+        if call.temperature is not None:
+            request["temperature"] = call.temperature
+        return request
+
+    def open(self) -> None:
+        """Load the library, which takes a second, and make its client."""
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+
+        self._openai = AsyncOpenAI(
+            http_client=DefaultAsyncHttpxClient(event_hooks={"response": [_bound]}),
+            default_headers={"Accept-Encoding": "identity"},  # so that what is counted is all
+            api_key=self.key,
+            base_url=self.address,
+            timeout=self.config.timeout_seconds,
+            max_retries=0,  # ask() tries again, and counts it
+        )
+
+    async def close(self) -> None:
+        await self._openai.close()
+
+    def hidden(self, text: str) -> str:
+        """`text` without the key, which a server may send back."""
+        return text.replace(self.key, "***") if len(self.key) > 5 else text
+
+
+async def _bound(response: Any) -> None:
+    """Let the reading of a reply fail where it is too long; httpx calls this before it reads."""
+    # openai brings httpx, or its own copy of it under another name.
+    library = import_module(type(response).__module__.partition(".")[0])
+    whole = response.stream
+
+    class Bounded(library.AsyncByteStream):  # type: ignore[name-defined, misc]
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            left = _MOST_BYTES
+            async for piece in whole:
+                left -= len(piece)
+                if left < 0:
+                    raise _TooLong
+                yield piece
+
+        async def aclose(self) -> None:
+            await whole.aclose()
+
+    response.stream = Bounded()
+
+
+def address_of(config: JudgeConfig) -> str | None:
+    """The server's address; None = OpenAI's.
+
+    Raises:
+        ConfigError: the environment's address is none.
+    """
+    if not config.base_url and (found := os.environ.get("OPENAI_BASE_URL")):
+        check_address(found, name="OPENAI_BASE_URL")
+        return found
+    return config.base_url
+
+
+def connect(config: JudgeConfig) -> Client:
+    """The client of `config`; nothing is sent yet.
+
+    Raises:
+        ConfigError: the library or the key is missing, or the address is none.
+    """
+    if find_spec("openai") is None:
+        raise ConfigError("judge=openai needs a library: pip install 'anima-exp[judge]'")
+    address = address_of(config)
+    key = os.environ.get(config.api_key_env, "").strip()
+    if not key and address is None:
+        raise ConfigError(
+            f"No key: export {config.api_key_env}=..., or give the base_url of a server that "
+            "needs none."
+        )
+    if not key.isascii() or not key.isprintable():
+        raise ConfigError(f"{config.api_key_env} holds letters that no key has. Set it again.")
+    # A server of one's own asks for no key, but the library insists on sending one.
+    return Client(config, key or "none", address, Pace(config.requests_per_minute))
+
+
+def _retry_after(headers: Any) -> float | None:
+    """Seconds; the header holds them, or a date."""
+    told = headers.get("retry-after")
+    if told is None:
+        return None
+    try:
+        return max(float(told), 0.0)
+    except ValueError:
+        pass
+    try:
+        from datetime import UTC, datetime
+
+        return max((parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds(), 0.0)
+    except (ValueError, TypeError):
+        return None
+
+
+def _message(body: Any) -> str:
+    """The first line of what the server says, where it says anything readable."""
+    inner = body.get("error", body) if isinstance(body, dict) else body
+    told = inner.get("message", "") if isinstance(inner, dict) else inner
+    lines = str(told or "").strip().splitlines()
+    return visible(lines[0][:300]) if lines else "no reason given"
+
+
+def _cause(error: BaseException) -> str:
+    inner = error.__cause__ or error
+    return type(inner).__name__
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,36 @@
+"""What a server answers that no retry mends -> one line, or the failure of one call."""
+
+from anima_exp.config.commands import JudgeConfig
+from anima_exp.errors import ConfigError
+
+_OF_ONE_CALL = ("context_length_exceeded", "content_filter", "string_above_max_length")
+
+
+class Failed(Exception):
+    """This call has no verdict; the others may go on."""
+
+
+def failed_alone(status: int, code: str | None, text: str) -> bool:
+    """Whether a refusal is about this call's texts and not about the settings."""
+    too_long = "context length" in text.lower() or "maximum context" in text.lower()
+    return status == 413 or code in _OF_ONE_CALL or (status in (400, 422) and too_long)
+
+
+def refusal(status: int, text: str, config: JudgeConfig) -> ConfigError:
+    """A refusal that every call would meet. `text` is the server's first line, without the key."""
+    if status == 401:  # a server may quote a part of the key: nothing of its text is shown
+        return ConfigError(
+            f"The server does not accept the key (HTTP 401). Check {config.api_key_env}."
+        )
+    if status == 404:
+        where = config.base_url or "OPENAI_BASE_URL, or OpenAI"
+        return ConfigError(
+            f"judge_model={config.judge_model} or the address is unknown to the server (HTTP 404): "
+            f"{text}. Check judge_model and base_url={where}."
+        )
+    hint = ""
+    if "max_completion_tokens" in text:
+        hint = " Add token_limit=max_completion_tokens."
+    elif "temperature" in text:
+        hint = " Add temperature=null for the server's own."
+    return ConfigError(f"The server refuses (HTTP {status}): {text}{hint}")

@@ -1,0 +1,117 @@
+"""Files of answers -> a verdict on every match, stored and written by pair."""
+
+from anima_exp.config.commands import Judge, JudgeConfig
+from anima_exp.errors import RunError
+from anima_exp.judging import calls, console
+from anima_exp.judging import verdict as reference
+from anima_exp.judging.ask import ask
+from anima_exp.judging.calls import Call, Plan, cost, estimate, plan
+from anima_exp.judging.checks import check
+from anima_exp.judging.client import address_of, connect
+from anima_exp.judging.console import confirm
+from anima_exp.judging.matches import Match, pairs, read_answers, read_questions
+from anima_exp.judging.prompts import Prompt, own, read_prompts
+from anima_exp.judging.store import Store, publish, read_only
+from anima_exp.judging.verdict import Reply, verdict
+from anima_exp.system.paths import expanded
+
+
+def judge(config: JudgeConfig) -> None:
+    """Ask for what is missing in `config.out`, and write the files of every pair.
+
+    Raises:
+        ConfigError, DataError: a setting or file is not what it should be, the server refuses, or
+            nobody confirmed.
+        RunError: some calls have no verdict; the same command asks for those.
+    """
+    check(config)
+    found = pairs(
+        read_answers(config.answers),
+        questions=read_questions(config.questions) if config.questions else None,
+        reference_player=config.reference_player,
+        max_questions=config.max_questions,
+    )
+    prompts: list[Prompt] = []
+    if config.judge is Judge.openai:
+        prompts.extend(
+            read_prompts(config.prompts, config.reviewers) if config.prompts else own(config.kind)
+        )
+
+    def call(match: Match) -> Call:
+        if config.judge is Judge.reference:
+            return reference.call(match, config.kind)
+        return calls.call(match, prompts, config)
+
+    out = expanded(config.out, "out")
+    again = config.again_unparsed
+    if config.dry_run:
+        planned = plan(found, call, stored=read_only(out), again_unparsed=again)
+        console.show_plan(planned, config, address=address_of(config))
+        return
+    with Store(out) as store:
+        if store.cut_short:
+            console.say(f"{store.path}: the last line was cut short by a crash, and is dropped.")
+        planned = plan(found, call, stored=store.rows, again_unparsed=again)
+        try:
+            failures = _fill(planned, config, store)
+        finally:  # also after Ctrl-C: what is there is written
+            files = publish(planned, store.rows, out)
+        console.show_results(planned, store.rows)
+        console.say(f"{len(files)} files in {out}; every verdict ever given: {store.path}")
+        if unparsed := sum(
+            not store.rows[key]["parsed"]
+            for key in {call.key for call in planned.calls} & store.rows.keys()
+        ):
+            console.say(
+                f"{unparsed:,} verdicts are unparsed and kept; again_unparsed=true asks again."
+            )
+    if failures:
+        raise RunError(
+            f"{len(failures):,} of {len(planned.to_ask):,} calls failed; the last: {failures[-1]}. "
+            "The others are stored; the same command asks only for these."
+        )
+
+
+def _fill(planned: Plan, config: JudgeConfig, store: Store) -> list[str]:
+    """Ask for what is missing; the reasons of the calls that failed."""
+    to_ask = planned.to_ask
+    if config.judge is Judge.reference or not to_ask:
+        console.show_left_out(planned)
+    if config.judge is Judge.reference:
+        for one in to_ask:
+            store.add(verdict(one, reference.reply(one)))
+        return []
+    if not to_ask:
+        console.say("Every verdict is stored already; nothing to ask.")
+        return []
+    client = connect(config)
+    console.show_plan(planned, config, address=client.address)
+    confirm(estimate(to_ask), config)
+    failures: list[str] = []
+    spent = [0, 0, 0]  # tokens in, tokens out, cut at max_tokens
+    bar = console.Progress(len(to_ask))
+
+    def replied(one: Call, reply: Reply) -> None:
+        row = verdict(one, reply)
+        store.add(row)
+        for place, count in enumerate((reply.tokens_in, reply.tokens_out)):
+            spent[place] += count or 0
+        spent[2] += reply.finish == "length"
+        bar.step(unparsed=not row["parsed"], retried=client.retried)
+
+    def failed(_: Call, reason: str) -> None:
+        failures.append(reason)
+        bar.step(failed=True, retried=client.retried)
+
+    try:
+        ask(to_ask, client, replied=replied, failed=failed)
+    finally:
+        bar.close()
+    money = cost(spent[0], spent[1], config)
+    console.say(
+        f"The server counted {spent[0]:,} tokens in and {spent[1]:,} out"
+        f"{'' if money is None else f', at a cost of {money:,.2f}'}."
+    )
+    if spent[2]:
+        console.say(f"{spent[2]:,} replies were cut at max_tokens; a larger one may let them end.")
+    return failures

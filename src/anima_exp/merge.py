@@ -1,0 +1,22 @@
+"""Fold a run's adapter, or any adapter, into its base: a folder for plain transformers.
+
+python -m anima_exp.merge run=runs/NAME out=merged
+python -m anima_exp.merge adapter=FOLDER_OR_HUB_ID out=merged onto=dequantized
+"""
+
+from anima_exp.cli.compose import command
+from anima_exp.cli.saved_run import with_run
+from anima_exp.config import MergeConfig
+from anima_exp.inference.saved_model import check_base
+
+
+def merge(config: MergeConfig) -> None:
+    check_base(config)
+    from anima_exp.merging.console import MergeView
+    from anima_exp.merging.run import run  # the first import of torch
+
+    run(config, listen=MergeView())
+
+
+if __name__ == "__main__":
+    command(merge, schema=MergeConfig, config_name="merge", expand=with_run)

@@ -1,0 +1,163 @@
+"""An adapter's folder -> the updates it holds: low-rank ones by layer, and whole tensors by name.
+
+Read lazily and not through PEFT, so that the proof compares two readings of its files.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anima_exp.config import QuantConfig
+from anima_exp.errors import ModelError
+from anima_exp.libraries.bitsandbytes_internals import rounded_to_4_bits
+from anima_exp.merging.base import Tensors
+from anima_exp.model import adapter_files
+from anima_exp.model.adapter_patterns import check_patterns
+
+_INSIDE_PEFT = "base_model.model."
+_PART = re.compile(r"^(?P<module>.+)\.(?P<part>lora_\w+?)(\.weight)?$")
+_A, _B, _MAGNITUDE = "lora_A", "lora_B", "lora_magnitude_vector"
+# What makes an adapter more, or other, than W + scale * B @ A. Some starts change the base too.
+_UNKNOWN = (
+    "layer_replication", "trainable_token_indices", "target_parameters", "lora_bias",
+    "alora_invocation_tokens", "use_qalora", "use_bdlora", "arrow_config", "kasa_config",
+    "monteclora_config", "velora_config",
+)  # fmt: skip
+_STARTS_BESIDE_THE_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
+
+
+@dataclass(frozen=True)
+class Update:
+    """W + scale * B @ A, and with DoRA every row of that scaled to the length `magnitude`."""
+
+    a: str  # the tensors' names in the adapter's file: [rank, in]
+    b: str  # [out, rank]
+    scale: float
+    magnitude: str | None = None  # [out]
+
+
+@dataclass(frozen=True)
+class Adapter:
+    place: str
+    file: Path
+    tensors: Tensors
+    updates: dict[str, Update]  # by module
+    whole: dict[str, str]  # a parameter (trained biases, modules_to_save) -> its name in the file
+
+    @classmethod
+    def of(cls, place: str) -> "Adapter":
+        """Raises ModelError: it cannot be read, or is of a kind that cannot be folded in."""
+        config = adapter_files.settings(place)
+        _refuse(place, config)
+        file = adapter_files.weights_file(place)
+        adapter_files.weights(place)  # which raises for what is no plain, finite number
+        tensors = Tensors([file])
+        parts: dict[str, dict[str, str]] = {}
+        whole: dict[str, str] = {}
+        for name in tensors.entries:
+            inside = adapter_files.plain_name(name).removeprefix(_INSIDE_PEFT)
+            if found := _PART.match(inside):
+                parts.setdefault(found["module"], {})[found["part"]] = name
+            else:
+                whole[inside.replace(".base_layer.", ".")] = name  # biases of layers with LoRA
+        check_patterns(config, parts, f"adapter={place}")
+        updates = {
+            module: _update(place, module, one, config, tensors) for module, one in parts.items()
+        }
+        if not updates:
+            raise ModelError(f"adapter={place} holds no low-rank update.")
+        return cls(place, file, tensors, updates, whole)
+
+
+def _refuse(place: str, config: dict[str, Any]) -> None:
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        raise ModelError(f"adapter={place} is of type {kind}; only LORA folds into weights.")
+    for key in _UNKNOWN:
+        if config.get(key):
+            raise ModelError(
+                f"adapter={place} was made with {key}, which merging does not know; "
+                "PEFT's merge_and_unload may."
+            )
+    start = config.get("init_lora_weights")
+    if isinstance(start, str) and start.lower().startswith(_STARTS_BESIDE_THE_BASE):
+        raise ModelError(
+            f"adapter={place} started with init_lora_weights={start}, which changes the base too. "
+            "Convert it first (PEFT's path_initial_model_for_weight_conversion)."
+        )
+
+
+def _update(
+    place: str, module: str, parts: dict[str, str], config: dict[str, Any], tensors: Tensors
+) -> Update:
+    known = {_A, _B} | ({_MAGNITUDE} if config.get("use_dora") else set())
+    if set(parts) != known:
+        raise ModelError(
+            f"adapter={place}: layer {module} has {', '.join(sorted(parts))}, not "
+            f"{', '.join(sorted(known))}; merging knows linear layers only."
+        )
+    rank = tensors.entries[parts[_A]].shape[0]
+    alpha = _by_pattern(config.get("alpha_pattern"), module, config["lora_alpha"])
+    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    return Update(parts[_A], parts[_B], scale, parts.get(_MAGNITUDE))
+
+
+def _by_pattern(patterns: dict[str, float] | None, module: str, otherwise: float) -> float:
+    """PEFT's rule: the first pattern that the module's name ends with."""
+    for pattern, value in (patterns or {}).items():
+        if re.match(rf"(.*\.)?({pattern})$", module):
+            return value
+    return otherwise
+
+
+# A weight and its update -> the merged weight, in fp32.
+
+
+def folded(
+    weight: Tensor,
+    a: Tensor,
+    b: Tensor,
+    scale: float,
+    *,
+    magnitude: Tensor | None = None,
+    transposed: bool = False,
+) -> Tensor:
+    """W + scale * B @ A; with a `magnitude` every output's row is then given that length.
+
+    Args:
+        weight: [out, in], or [in, out] if `transposed`, as is what returns.
+        a: [rank, in].
+        b: [out, rank].
+        magnitude: [out], DoRA's.
+    """
+    full = weight.float().T if transposed else weight.float()
+    full = torch.addmm(full, b.float(), a.float(), alpha=scale)  # one new matrix, not two
+    if magnitude is not None:
+        full *= (magnitude.float() / torch.linalg.vector_norm(full, dim=1))[:, None]
+    return full.T if transposed else full
+
+
+def dequantized(
+    weight: Tensor,
+    quant: QuantConfig,
+    *,
+    dtype: torch.dtype,
+    where: torch.device,
+    transposed: bool = False,
+) -> Tensor:
+    """What a run computes with in place of `weight`: rounded to 4 bits, and back in `dtype`.
+
+    Args:
+        dtype: the type that the run loads its base in before it rounds.
+        where: the run's kind of device, for each quantises with a kernel of its own.
+    """
+    full = weight.T if transposed else weight
+    back = rounded_to_4_bits(
+        full.to(dtype).contiguous(), quant.type.value, where, double_quant=quant.double_quant
+    )
+    return back.T if transposed else back

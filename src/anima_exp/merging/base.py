@@ -1,0 +1,195 @@
+"""ModelConfig -> the base's files: its weights, its config.json, and what its layers are."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anima_exp.config import ModelConfig, QuantConfig, Quantization
+from anima_exp.errors import ModelError, first_line
+from anima_exp.libraries import hub
+from anima_exp.libraries.transformers_internals import is_conv1d
+from anima_exp.libraries.transformers_loading import layers_in_4_bits
+from anima_exp.model.base_files import check_base_files
+from anima_exp.model.device_map import without_weights
+from anima_exp.model.tokenizer import location
+from anima_exp.system import json_files
+
+# Files of weights -> tensors by name, of which only the one asked for is read.
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor, not yet read."""
+
+    file: Path
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def numbers(self) -> int:
+        return torch.Size(self.shape).numel()
+
+
+class Tensors:
+    """Safetensors, or files of pickled tensors as torch wrote them before; memory-mapped."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        """Raises ModelError: a file is damaged, or holds more than tensors."""
+        self.entries: dict[str, Entry] = {}
+        self._opened = {file: _open(file) for file in files}
+        for file, opened in self._opened.items():
+            for name in opened.keys():  # noqa: SIM118 - safe_open is no mapping
+                tensor = _unread(opened, name)
+                self.entries[name] = Entry(file, tuple(_shape(opened, name)), tensor.dtype)
+
+    def read(self, name: str) -> Tensor:
+        opened = self._opened[self.entries[name].file]
+        tensor: Tensor = opened[name] if isinstance(opened, dict) else opened.get_tensor(name)
+        return tensor
+
+
+def _open(file: Path) -> Any:
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors import safe_open
+
+            return safe_open(file, framework="pt")
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except FileNotFoundError as error:
+        raise ModelError(f"{file}: an index names this file, but it is not there.") from error
+    except UnpicklingError as error:  # torch's own text advises to run what is in there
+        raise ModelError(
+            f"{file} is damaged, or holds more than weights, which could run a program here. "
+            "Nothing of it was run. Ask its author for safetensors."
+        ) from error
+    except Exception as error:  # each library has errors of its own for a damaged file
+        reason = first_line(error)
+        raise ModelError(f"{file}: the weights cannot be read: {reason}") from error
+
+
+def _unread(opened: Any, name: str) -> Tensor:
+    """A tensor of the same type, without its numbers."""
+    if isinstance(opened, dict):
+        return opened[name]  # type: ignore[no-any-return]  # mapped, not read
+    part = opened.get_slice(name)
+    return part[0:0] if part.get_shape() else opened.get_tensor(name)  # type: ignore[no-any-return]
+
+
+def _shape(opened: Any, name: str) -> Sequence[int]:
+    found = opened[name].shape if isinstance(opened, dict) else opened.get_slice(name).get_shape()
+    return found  # type: ignore[no-any-return]
+
+
+FOUR_BITS = (Quantization.nf4, Quantization.fp4)
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+_OLDER = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What a base's modules are called in memory, and what training made of them."""
+
+    modules: frozenset[str]
+    parameters: frozenset[str]
+    transposed: frozenset[str]  # modules that keep [in, out], as GPT-2's
+    quantized: frozenset[str]  # modules that a run in 4 bits had in 4 bits
+    prefix: str  # `model`: files written from the inner model lack it
+
+
+@dataclass(frozen=True)
+class Base:
+    model: ModelConfig
+    tensors: Tensors
+
+    @classmethod
+    def of(cls, model: ModelConfig) -> "Base":
+        """Raises ModelError: there are no such files, or they are quantised already."""
+        check_base_files(model)
+        base = cls(model, Tensors(_weights(model)))
+        if "quantization_config" in base.config:
+            raise ModelError(
+                f"model.source={model.source} is quantised already, and rounding twice would lose "
+                "what was learnt. Give the 16-bit model that it was made from: model.source=..."
+            )
+        if file(model, "adapter_config.json"):
+            raise ModelError(
+                f"model.source={model.source} has an adapter of its own beside its weights; "
+                "merge that one first, on the bare base."
+            )
+        return base
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        path = file(self.model, "config.json")
+        if path is None:
+            raise ModelError(f"model.source={self.model.source} holds no config.json.")
+        return table(self.model, path)
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """The type of most of its numbers; a few tensors may have another on purpose."""
+        count: Counter[torch.dtype] = Counter()
+        for entry in self.tensors.entries.values():
+            if entry.dtype.is_floating_point:
+                count[entry.dtype] += entry.numbers
+        return count.most_common(1)[0][0]
+
+    @property
+    def vocabulary(self) -> int:
+        config = self.config.get("text_config", self.config)
+        return int(config["vocab_size"])
+
+    def layers(self, quant: QuantConfig) -> Layers:
+        """Read from a model without weights, as transformers would build and quantise it."""
+        model = without_weights(self.model)
+        modules = dict(model.named_modules())
+        transposed = {name for name, one in modules.items() if is_conv1d(one)}
+        parameters = frozenset(model.state_dict())
+        quantized: set[str] = set()
+        if quant.type in FOUR_BITS:
+            quantized = layers_in_4_bits(model)
+        return Layers(
+            frozenset(modules),
+            parameters,
+            frozenset(transposed),
+            frozenset(quantized),
+            str(model.base_model_prefix),
+        )
+
+
+def table(model: ModelConfig, path: Path) -> dict[str, Any]:
+    try:
+        return json_files.read_table(path)
+    except (OSError, ValueError) as error:
+        reason = first_line(error)
+        raise ModelError(
+            f"model.source={model.source}: {path.name} cannot be read: {reason}"
+        ) from error
+
+
+def file(model: ModelConfig, name: str) -> Path | None:
+    """A file of the base, from its folder or the hub; None if it has none of that name."""
+    source = location(model.source)
+    if Path(source).is_dir():
+        return found if (found := Path(source) / name).is_file() else None
+    return hub.file(source, name, where=f"model.source={source}", revision=model.revision)
+
+
+def _weights(model: ModelConfig) -> list[Path]:
+    for whole, index in (_WEIGHTS, _OLDER):
+        if found := file(model, whole):
+            return [found]
+        if listed := file(model, index):
+            names = sorted(set(table(model, listed).get("weight_map", {}).values()))
+            return [file(model, name) or listed.with_name(name) for name in names]
+    raise ModelError(
+        f"model.source={model.source} holds no weights to merge into: none of "
+        f"{', '.join((*_WEIGHTS, *_OLDER))}."
+    )

@@ -1,0 +1,198 @@
+"""MergeConfig -> a proved folder at `out`, or none: the order of the whole command."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from anima_exp.config import MergeConfig, Onto, TargetModules
+from anima_exp.distributed.process_state import borrowed
+from anima_exp.errors import ConfigError, InUse, RunError, Stopped
+from anima_exp.events import Listener, emit, listening, say, working
+from anima_exp.events import Plan as Planned
+from anima_exp.inference.saved_model import name, record
+from anima_exp.merging import verdict, verification
+from anima_exp.merging import write as about
+from anima_exp.merging.adapter import Adapter
+from anima_exp.merging.base import FOUR_BITS, Base, file, table
+from anima_exp.merging.tensor_plan import Plan, plan, short, store_in
+from anima_exp.merging.verification import Proof
+from anima_exp.merging.write import write
+from anima_exp.model.tokenizer import location
+from anima_exp.results import provenance
+from anima_exp.system import json_files, paths
+from anima_exp.system.atomic import publish_folder, why_not_written
+from anima_exp.system.paths import expanded
+
+_SPARE_BYTES = 100_000_000  # tokenizer, config, and what a disk wants for itself
+
+
+def run(config: MergeConfig, *, listen: Listener | None = None) -> None:
+    """Merge, and prove it.
+
+    Args:
+        listen: hears the events; by default who listens already (events.py).
+
+    Raises:
+        AnimaError: a user's mistake, or a merged model that is not the trained one.
+    """
+    with listening(listen), borrowed():
+        _run(config)
+
+
+def _run(config: MergeConfig) -> None:
+    out = check(config)
+    adapter = Adapter.of(config.adapter or str(Path(str(config.run)) / "adapter"))
+    base = Base.of(config.model)
+    _check_base(config, base, adapter)
+    merging = plan(config, base, adapter)
+    rows: Any = ()
+    if config.prove:
+        stored = store_in(config, base.dtype)
+        verification.check_memory(
+            config, sum(e.numbers for e in base.tensors.entries.values()), stored
+        )
+        rows = verification.heldout_rows(config)
+    _check_disk(merging, out, rows)
+    emit(Planned(verdict.plan(merging, name(config), out)))
+    with _draft(out) as draft:
+        found = _merge(merging, rows, draft, out)
+        with _asked_for(out):
+            about.write_metadata(merging, found, draft)
+            if out.is_dir():
+                out.rmdir()  # empty: checked
+            publish_folder(draft, out)
+    for line in verdict.end(merging, out):
+        say(line)
+
+
+def check(config: MergeConfig) -> Path:
+    """The folder to make. Raises ConfigError for settings that go with nothing or not together."""
+    if not (config.run or config.adapter):
+        raise ConfigError("Which adapter? Give run=FOLDER, or adapter=FOLDER_OR_HUB_ID.")
+    if config.run and config.lora.target_modules is TargetModules.none:
+        raise ConfigError(
+            f"run={config.run} has no adapter, for lora=none trained every weight: the whole model "
+            f"is {config.run}/model (model=local model.source={config.run}/model)."
+        )
+    if config.onto is Onto.dequantized and config.quant.type not in FOUR_BITS:
+        raise ConfigError(
+            f"onto=dequantized is for a base in 4 bits, and quant.type={config.quant.type.value}. "
+            "Use onto=base."
+        )
+    if not config.out:
+        raise ConfigError("Where to? Give out=FOLDER, which must not exist yet.")
+    out = expanded(config.out, "out")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ConfigError(f"out={config.out} exists already, and nothing is written over it.")
+    return out.resolve() if out.exists() else out  # a link, or the folder one stands in
+
+
+def _check_base(config: MergeConfig, base: Base, adapter: Adapter) -> None:
+    """Raise ConfigError for a base that the adapter is known not to belong on."""
+    before = file(config.model, about.MERGED)
+    values = table(config.model, before) if before else {}
+    with suppress(ValueError):  # of a number that is none; the check goes on without it
+        values = json_files.read_versioned(values, before or "", json_files.MERGE)
+    merged = values.get("adapter")
+    if isinstance(merged, dict) and merged.get("weights") == about.weights(adapter):
+        raise ConfigError(
+            f"model.source={config.model.source} was made by merging this adapter already."
+        )
+    if not config.run:
+        return
+    was = record(Path(config.run)).base_fingerprint
+    found = provenance.base_fingerprint(
+        location(config.model.source), config.model.revision, cache=paths.cache(config.cache)
+    )
+    if was.partition(":")[0] == found.partition(":")[0] and was != found:
+        raise ConfigError(
+            f"run={config.run} was trained on another base: the files of "
+            f"model.source={config.model.source} are not those of then. To merge onto them all the "
+            f"same: adapter={config.run}/adapter model=local model.source={config.model.source}"
+        )
+
+
+def _check_disk(merging: Plan, out: Path, rows: Any) -> None:
+    config = merging.config
+    needed = merging.bytes + _SPARE_BYTES
+    if config.prove:
+        labels = int(rows.label_counts[: config.proof_rows].clip(min=0).sum())
+        needed += min(labels, config.proof_tokens) * 4 * merging.base.vocabulary
+    with _asked_for(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(out.parent).free
+    if free < needed:
+        raise RunError(
+            f"out={out} needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free there. "
+            "Make room, or give a folder on another disk."
+        )
+
+
+def _merge(merging: Plan, rows: Any, draft: Path, out: Path) -> verification.Proved | None:
+    """Write and measure."""
+    config = merging.config
+    if not config.prove:
+        with working("merging", f"{out}", merging.bytes) as more, _asked_for(out):
+            write(merging, draft, more)
+        say("proof    none (prove=false): nobody has measured that this is the trained model")
+        return None
+    stored = store_in(config, merging.base.dtype)
+    with Proof(
+        rows, most_rows=config.proof_rows, most_tokens=config.proof_tokens, room=out.parent
+    ) as proof:
+        with _asked_for(out):
+            bare, trained = verification.trained(config, proof)
+        say(
+            f"proof    {proof.labels:,} held-out response tokens; as trained their loss is "
+            f"{trained.loss:.4f}"
+        )
+        with working("merging", f"{out}", merging.bytes) as more, _asked_for(out):
+            write(merging, draft, more)
+        merged = verification.merged(config, proof, draft, stored)
+        verdict.refuse(config, merged, bare)
+        again = verification.again(config, proof, draft)
+        found = verification.Proved(proof.labels, bare, trained, merged, again)
+    emit(verdict.Found(config, found, short(stored)))
+    return found
+
+
+@contextmanager
+def _draft(out: Path) -> Iterator[Path]:
+    """A place beside `out` for what is being made; nothing is left there, however it ends."""
+    draft = out.with_name(f".{out.name}.part")
+    lock = FileLock(out.with_name(f".{out.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InUse(f"out={out} is being written by another process.") from None
+    try:
+        shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
+        yield draft
+    except KeyboardInterrupt:
+        raise Stopped(
+            f"stopped; nothing was written to {out}, the same command begins again.",
+            exit_status=130,
+        ) from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        lock.release()
+        with suppress(OSError):
+            os.unlink(lock.lock_file)
+
+
+@contextmanager
+def _asked_for(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        reason = why_not_written(error)
+        if reason is None:
+            raise
+        raise RunError(
+            f"Cannot write out={out}: {reason}. Make room there, or give another."
+        ) from (error)

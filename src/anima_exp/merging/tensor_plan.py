@@ -1,0 +1,194 @@
+"""A base's files and an adapter -> what happens to each tensor, and which file it goes to."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anima_exp.config import MergeConfig, Onto
+from anima_exp.errors import ModelError
+from anima_exp.merging.adapter import Adapter, Update, dequantized, folded
+from anima_exp.merging.base import Base, Layers
+from anima_exp.model.adapter_files import added_tokens
+from anima_exp.model.base import DTYPES, device
+
+_HEAD_OR_EMBEDDINGS = ("embed_tokens.weight", "lm_head.weight", "wte.weight")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One tensor of the merged model."""
+
+    name: str  # in the base's files, and in ours
+    dtype: torch.dtype
+    bytes: int
+    update: Update | None = None
+    whole: str | None = None  # taken from the adapter as it is: its name there
+    rounded: bool = False  # first through 4 bits, as training had it
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    config: MergeConfig
+    base: Base
+    adapter: Adapter
+    shards: list[list[Piece]]
+
+    @property
+    def pieces(self) -> list[Piece]:
+        return [piece for shard in self.shards for piece in shard]
+
+    @property
+    def bytes(self) -> int:
+        return sum(piece.bytes for piece in self.pieces)
+
+    def merged(self, piece: Piece) -> Tensor:
+        """Raises ModelError: the numbers are beyond the type they are to be stored in."""
+        weight = self.base.tensors.read(piece.name)
+        if piece.whole:
+            weight = self.adapter.tensors.read(piece.whole)
+        if piece.rounded:
+            weight = dequantized(
+                weight,
+                self.config.quant,
+                dtype=DTYPES[self.config.trainer.precision],
+                where=device(),
+                transposed=piece.transposed,
+            )
+        if update := piece.update:
+            read = self.adapter.tensors.read
+            weight = folded(
+                weight,
+                read(update.a),
+                read(update.b),
+                update.scale,
+                magnitude=read(update.magnitude) if update.magnitude else None,
+                transposed=piece.transposed,
+            )
+        stored = weight.to(piece.dtype, copy=True).contiguous()
+        if stored.is_floating_point() and not stored.isfinite().all():
+            raise ModelError(
+                f"{piece.name} holds numbers that are not finite as {short(piece.dtype)}. "
+                "Use dtype=bf16; if that ends so too, the adapter or the base is damaged."
+            )
+        return stored
+
+
+def plan(config: MergeConfig, base: Base, adapter: Adapter) -> Plan:
+    """Raises ModelError: base and adapter do not belong together, or not in a known way."""
+    layers = base.layers(config.quant)
+    in_files = _names_in_files(base, layers)
+    _check(config, base, adapter, layers, in_files)
+    dtype = store_in(config, base.dtype)
+    rounded = layers.quantized if config.onto is Onto.dequantized else frozenset()
+    in_memory = {file: name for name, file in in_files.items()}
+    pieces = []
+    for name, entry in base.tensors.entries.items():
+        # A few numbers in a wider type than all others are meant so.
+        kept = dtype if entry.dtype == base.dtype else entry.dtype
+        called = in_memory.get(name, "")
+        module, _, part = called.rpartition(".")
+        matrix = part == "weight"
+        pieces.append(
+            Piece(
+                name,
+                kept,
+                entry.numbers * kept.itemsize,
+                update=adapter.updates.get(module) if matrix else None,
+                whole=adapter.whole.get(called),
+                rounded=matrix and module in rounded,
+                transposed=module in layers.transposed,
+            )
+        )
+    return Plan(config, base, adapter, _shards(pieces, int(config.shard_gib * 2**30)))
+
+
+def store_in(config: MergeConfig, of_base: torch.dtype) -> torch.dtype:
+    """`dtype`; unless told otherwise the base's own, so that what is not merged stays as it is."""
+    if config.dtype:
+        return DTYPES[config.dtype]
+    if of_base.itemsize == 2:
+        return of_base
+    computed = DTYPES[config.trainer.precision]
+    return computed if computed.itemsize == 2 else torch.bfloat16
+
+
+def short(dtype: torch.dtype) -> str:
+    return {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}.get(
+        dtype, str(dtype).removeprefix("torch.")
+    )
+
+
+def _names_in_files(base: Base, layers: Layers) -> dict[str, str]:
+    """A parameter's name in memory -> in the files."""
+    found = {}
+    for name in base.tensors.entries:
+        for called in (name, f"{layers.prefix}.{name}"):
+            if called in layers.parameters:
+                found[called] = name
+                break
+    return found
+
+
+def _check(
+    config: MergeConfig, base: Base, adapter: Adapter, layers: Layers, in_files: dict[str, str]
+) -> None:
+    wanted = [f"{module}.weight" for module in adapter.updates] + list(adapter.whole)
+    if config.onto is Onto.dequantized:
+        wanted += [f"{module}.weight" for module in layers.quantized]
+    for name in wanted:
+        if name.rpartition(".")[0] not in layers.modules:
+            raise _another_base(adapter, base, f"it has {name}, and that has not")
+        if name not in in_files:
+            raise ModelError(
+                f"The files of model.source={base.model.source} hold no {name}: transformers "
+                "renames this architecture's weights while loading, which merging does not know. "
+                "PEFT's merge_and_unload does."
+            )
+    shape = {name: base.tensors.entries[file].shape for name, file in in_files.items()}
+    of_adapter = {name: entry.shape for name, entry in adapter.tensors.entries.items()}
+    for module, update in adapter.updates.items():
+        ours: Any = (of_adapter[update.b][0], of_adapter[update.a][-1])
+        theirs = shape[f"{module}.weight"]
+        theirs = theirs[::-1] if module in layers.transposed else theirs
+        if ours != theirs:
+            raise _another_base(adapter, base, f"{module} is {_by(ours)} there, {_by(theirs)} here")
+    for name, key in adapter.whole.items():
+        rows = of_adapter[key][0] if of_adapter[key] else 0
+        vocabulary, where = base.vocabulary, f"adapter={adapter.place}"
+        if error := added_tokens(f".{name}", rows, vocabulary, where, base.model.source):
+            raise error
+        if of_adapter[key] != shape[name]:
+            difference = f"{name} is {_by(of_adapter[key])} there, {_by(shape[name])} here"
+            raise _another_base(adapter, base, difference)
+        if base.config.get("tie_word_embeddings") and name.endswith(_HEAD_OR_EMBEDDINGS):
+            raise ModelError(
+                f"adapter={adapter.place} holds a trained {name}, which this base shares between "
+                "embeddings and head; merging cannot part them. PEFT's merge_and_unload may."
+            )
+
+
+def _another_base(adapter: Adapter, base: Base, difference: str) -> ModelError:
+    return ModelError(
+        f"adapter={adapter.place} was trained on another base than {base.model.source}: "
+        f"{difference}. Choose its base with model=NAME."
+    )
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _shards(pieces: list[Piece], most: int) -> list[list[Piece]]:
+    """In their order, as many in one file as go; a tensor larger than `most` stands alone."""
+    shards: list[list[Piece]] = [[]]
+    room = most
+    for piece in pieces:
+        if piece.bytes > room and shards[-1]:
+            shards.append([])
+            room = most
+        shards[-1].append(piece)
+        room -= piece.bytes
+    return shards

@@ -1,0 +1,178 @@
+"""A plan -> a folder that transformers loads: weights, config, tokenizer; one file in memory."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anima_exp.config import MergeConfig
+from anima_exp.errors import DataError
+from anima_exp.evals.heldout_check import check_heldout
+from anima_exp.inference.saved_model import name, run_of
+from anima_exp.merging import verdict
+from anima_exp.merging.adapter import Adapter
+from anima_exp.merging.base import file
+from anima_exp.merging.tensor_plan import Plan, short, store_in
+from anima_exp.merging.verification import Proved
+from anima_exp.model.tokenizer import load_tokenizer, location
+from anima_exp.model_card import card as merged
+from anima_exp.model_card import card as of_run
+from anima_exp.model_card import origin
+from anima_exp.model_card.card import FILE
+from anima_exp.results import identity, provenance
+from anima_exp.system import json_files, paths
+from anima_exp.system.atomic import write_json
+
+_INDEX = "model.safetensors.index.json"
+_GENERATION = "generation_config.json"
+_SENTENCEPIECE = "tokenizer.model"
+
+
+def write(plan: Plan, folder: Path, written: Callable[[int], None]) -> None:
+    """Write the merged model; `written` is told the bytes of each tensor.
+
+    Raises:
+        ModelError: a tensor cannot be stored in the chosen type.
+        OSError, SafetensorError: the disk is full.
+    """
+    folder.mkdir()
+    write_json(folder / "config.json", _config(plan))
+    _write_weights(plan, folder, written)
+    model = plan.config.model
+    # Of tokenizers that have sentencepiece's file, llama.cpp's converter reads that.
+    for filename in (_GENERATION, *([] if model.tokenizer else [_SENTENCEPIECE])):
+        if found := file(model, filename):
+            shutil.copyfile(found, folder / filename)
+    if model.trust_remote_code and Path(location(model.source)).is_dir():
+        for code in Path(location(model.source)).glob("*.py"):
+            shutil.copyfile(code, folder / code.name)
+    load_tokenizer(model, to_copy=True).save_pretrained(folder)
+
+
+def _write_weights(plan: Plan, folder: Path, written: Callable[[int], None]) -> None:
+    from safetensors.torch import save_file
+
+    count, where = len(plan.shards), {}
+    for number, shard in enumerate(plan.shards, 1):
+        name = f"model-{number:05}-of-{count:05}.safetensors" if count > 1 else "model.safetensors"
+        tensors: dict[str, torch.Tensor] = {}
+        for piece in shard:
+            tensors[piece.name] = plan.merged(piece)
+            where[piece.name] = name
+            written(piece.bytes)
+        save_file(tensors, folder / name, metadata={"format": "pt"})
+        shutil.copymode(folder / "config.json", folder / name)  # not for the owner's eyes only
+    if count > 1:
+        about = {"metadata": {"total_size": plan.bytes}, "weight_map": where}
+        write_json(folder / _INDEX, about)
+
+
+def _config(plan: Plan) -> dict[str, Any]:
+    """The base's own config.json with the type of the new weights."""
+    model = plan.config.model
+    config: dict[str, Any] = json.loads(json.dumps(plan.base.config))
+    config.pop("_name_or_path", None)  # where somebody once loaded it from
+    dtype = str(store_in(plan.config, plan.base.dtype)).removeprefix("torch.")
+    inner = [one for one in config.values() if isinstance(one, dict)]
+    for part in (config, *inner):
+        for key in ("dtype", "torch_dtype"):  # the latter is what older transformers read
+            if key in part:
+                part[key] = dtype
+    if "torch_dtype" not in config:
+        config["dtype"] = dtype
+    code = config.get("auto_map")
+    if code and not Path(location(model.source)).is_dir():  # the hub's: it stays there
+        config["auto_map"] = {
+            key: name if "--" in name else f"{model.source}--{name}" for key, name in code.items()
+        }
+    return config
+
+
+# A merge and its proof -> what its folder tells of it: merge.json, and a model card.
+
+
+MERGED = "merge.json"
+# The settings that decide what the merged weights are, and what they were proved on.
+_DECIDE = ("model.", "quant.", "lora.", "data.", "trainer.precision", "shard_gib", "proof_")
+
+
+def write_metadata(merging: Plan, found: Proved | None, folder: Path) -> None:
+    """`found` is None where nothing was measured. Nothing tells of this machine's folders."""
+    config, settings = merging.config, identity.flatten(merging.config)
+    source, revision = config.model.source, config.model.revision
+    cache = paths.cache(config.cache)
+    fingerprint = provenance.base_fingerprint(location(source), revision, cache=cache)
+    named = origin.without_places(settings)
+    values = {
+        "adapter": {"of": name(config), "weights": weights(merging.adapter)},
+        "base": {"source": named["model.source"], "fingerprint": fingerprint},
+        "onto": config.onto.value,
+        "dtype": _dtype(merging),
+        "proof": asdict(found) if found else None,
+        "max_divergence": verdict.allowed(config),
+        "settings": {key: one for key, one in named.items() if key.startswith(_DECIDE)},
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": provenance.versions(),
+        "git": provenance.git_state(),
+        "hardware": provenance.hardware(),
+    }
+    write_json(folder / MERGED, json_files.stamp(values, json_files.MERGE))
+    merge = _merged(merging, found, settings, fingerprint)
+    if config.run:
+        run = Path(config.run)
+        card = of_run.of_folder(run, run / "adapter", merge)
+    else:
+        card = merged.merged_card(name(config), settings, fingerprint, merge)
+    (folder / FILE).write_text(card, encoding="utf-8")
+
+
+def weights(adapter: Adapter) -> str:
+    return identity.content(str(adapter.file))
+
+
+def _dtype(merging: Plan) -> str:
+    return short(store_in(merging.config, merging.base.dtype))
+
+
+def _trained_on(config: MergeConfig) -> list[str]:
+    """Say so if the adapter may have been trained on the rows of the proof."""
+    unknown = not config.run and run_of(config.adapter or "") is None
+    try:
+        check_heldout(config)
+    except DataError:
+        unknown = True
+    return ["The adapter may have been trained on some of these rows."] * unknown
+
+
+def _merged(
+    merging: Plan, found: Proved | None, settings: dict[str, Any], fingerprint: str
+) -> merged.Merged:
+    config, dtype = merging.config, _dtype(merging)
+    sentences = ["Nobody has measured that this is the trained model (prove=false)."]
+    if found:
+        rows = f"{origin.data_origin(settings).told} ({origin.heldout(settings)})"
+        sentences = [
+            f"Measured on {found.labels:,} response tokens of {rows}.",
+            *_trained_on(config),
+            *(f"{one[0].upper()}{one[1:]}." for one in verdict.sentences(config, found)),
+        ]
+        if warning := verdict.warning(config, found):
+            sentences.append(warning)
+    return merged.Merged(
+        told=[
+            ("adapter", f"{name(config)}, {len(merging.adapter.updates)} layers"),
+            ("its weights", weights(merging.adapter)),
+            ("folded into", origin.base_origin(settings, fingerprint).told),
+            ("onto", verdict.ONTO[config.onto]),
+            ("weights", dtype),
+        ],
+        proof=verdict.columns(config, found, dtype) if found else (),
+        sentences=sentences,
+        dtype=dtype,
+        remote_code=config.model.trust_remote_code,
+    )

@@ -1,0 +1,99 @@
+"""How much of the forward pass is computed again for the backward pass, to save memory."""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
+
+from anima_exp.config import Precision, Recompute
+from anima_exp.libraries.bitsandbytes_internals import PRODUCT_IN_4_BITS, is_4bit_layer
+from anima_exp.libraries.peft_internals import lora_layers
+from anima_exp.libraries.torch_internals import (
+    ATTENTIONS,
+    PRODUCTS,
+    operation_name,
+    says_changed_in_place,
+)
+from anima_exp.libraries.transformers_internals import set_activation_checkpointing
+from anima_exp.model.architecture_check import short_batch
+from anima_exp.model.base import autocast
+from anima_exp.model.forward import loss_of
+from anima_exp.model.lora_linear import be_one_operation
+from anima_exp.model.varlen_attention import rows_apart
+
+# What selective recomputation keeps: results that took many operations a byte.
+_KEPT = ("lora_linear", *PRODUCTS, PRODUCT_IN_4_BITS)
+
+
+_SET = "anima_exp_recompute"  # an attribute of the model
+
+
+def set_recompute(model: Any, how: Recompute) -> None:
+    """Switch it on or off, for the passes from now on."""
+    setattr(model, _SET, how)
+    be_one_operation(model, how is Recompute.selective)
+    if how is Recompute.none:
+        set_activation_checkpointing(model, None)
+        return
+    settings: dict[str, Any] = {"use_reentrant": False}
+    if how is Recompute.selective:
+        settings["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
+    set_activation_checkpointing(model, settings)
+
+
+def recompute_of(model: Any) -> Recompute:
+    """Return what `set_recompute` has set last."""
+    found: Recompute = getattr(model, _SET, Recompute.none)
+    return found
+
+
+def selective_works(model: Any, precision: Precision) -> bool:
+    """Whether selective recomputation, which is switched on, gets through one short row.
+
+    Families that change a kept result in place (Falcon) do not. No random number is drawn.
+    """
+    batch = short_batch(model, 5)
+    training, where = model.training, model.device
+    gpus = [where] if where.type == "cuda" else []
+    model.train()
+    try:
+        with torch.random.fork_rng(devices=gpus), rows_apart(model):
+            with autocast(where, precision):
+                loss = loss_of(model, batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        if not says_changed_in_place(error):
+            raise
+        return False
+    finally:
+        model.zero_grad()
+        model.train(training)
+    return True
+
+
+def _policy(context: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+    name = operation_name(operation)
+    keep = name in _KEPT or name.startswith(ATTENTIONS)
+    return CheckpointPolicy.MUST_SAVE if keep else CheckpointPolicy.PREFER_RECOMPUTE
+
+
+# Which settings a model does not have yet, with which one row needs less memory.
+
+
+def memory_advice(model: Any) -> str:
+    """Return what to change so that a row that does not fit may fit, as a sentence."""
+    lower = ["data.max_prompt_tokens", "data.max_response_tokens"]
+    settings = []
+    if recompute_of(model) is not Recompute.full:
+        settings.append("trainer.recompute=full")
+    if any(getattr(one, "dequantized", None) is not None for one in model.modules()):
+        settings.append("quant.keep_dequantized=false")
+    if not lora_layers(model):
+        settings.append("lora=all_linear")
+    else:
+        lower.append("lora.rank")
+        if not any(map(is_4bit_layer, model.modules())):
+            settings.append("quant=nf4")
+    advice = f"Lower {', '.join(lower[:-1])} or {lower[-1]}"
+    return f"{advice}, or use {', '.join(settings)}." if settings else f"{advice}."

@@ -1,0 +1,201 @@
+"""What transformers reports about a model that it has just loaded: refuse what it only warns of.
+
+A weight that the files lack starts at random, and transformers goes on with a table in the log.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from anima_exp.config import Attention, ModelConfig, QuantConfig, Quantization
+from anima_exp.errors import ModelError, first_line
+from anima_exp.events import say
+from anima_exp.libraries.bitsandbytes_internals import block_maxima, elements, is_quantised
+from anima_exp.libraries.torch_internals import says_weights_only
+from anima_exp.libraries.transformers_loading import holds_adapter, says_other_sizes, stored_type
+from anima_exp.model.linear_layers import in_block, linear_layers
+
+_AGAIN = "Download the model again, or give the folder of the whole model."
+
+
+def check_report(model: Any, report: Mapping[str, Any], source: str) -> None:
+    """Raise ModelError unless the files gave `model` all its weights; say what they hold besides.
+
+    Args:
+        report: transformers' loading info. Tied weights, and those that the class declares to be
+            no part of the files, are not in it.
+    """
+    where = f"model.source={source}"
+    if holds_adapter(model):
+        raise ModelError(
+            f"{where} holds an adapter (adapter_config.json), and transformers has loaded it as a "
+            "part of the base. Give the bare base, or merge the adapter first."
+        )
+    name = type(model).__name__
+    surplus = sorted(report["unexpected_keys"])
+    if missing := sorted(report["missing_keys"]):
+        count = len(dict(model.named_parameters()))
+        besides = f" The files hold {_some(surplus)} instead." if surplus else ""
+        raise ModelError(
+            f"{where} lacks {len(missing)} of the {count} weights of {name}, "
+            f"which would start at random: {_first(missing)}.{besides} {_AGAIN}"
+        )
+    if surplus:
+        say(f"base     {name} has no place for {_some(surplus)} of {source}")
+
+
+def check_finite(model: Any) -> None:
+    """Raise ModelError if a weight is NaN or infinite, or has no numbers at all."""
+    for name, parameter in model.named_parameters():
+        maxima = block_maxima(parameter)  # each stands for all of its block
+        found = parameter.detach() if maxima is None else maxima
+        if found.is_meta or not found.numel() or found.dtype not in _PLAIN:
+            continue
+        low, high = torch.aminmax(found)
+        if not (low.isfinite() and high.isfinite()):
+            raise ModelError(
+                f"model.source={model.config.name_or_path}: {name} holds NaN or infinite numbers. "
+                "The model is damaged, or its numbers are too large for trainer.precision=fp16."
+            )
+
+
+_PLAIN = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
+def reason(error: Exception, attention: Attention) -> Exception:
+    """Return the error with our words where transformers or torch gives advice of its own."""
+    text = str(error)
+    if isinstance(error, UnpicklingError) or says_weights_only(error):
+        return ValueError(
+            "a .bin file is damaged, or holds more than weights, which could run a program here. "
+            "Nothing of it was run. Ask its author for safetensors."
+        )
+    if says_other_sizes(error):
+        return ValueError("weights have other sizes than its config.json says.")
+    if "attention" in text.lower() and attention is not Attention.eager:
+        return ValueError(f"{first_line(error)} Use model.attention={Attention.eager.value}.")
+    return error
+
+
+def _some(names: list[str]) -> str:
+    return f"{len(names)} weights ({_first(names)})"
+
+
+def _first(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return f"{shown}, ..." if len(names) > 3 else shown
+
+
+# A base that was quantised before it was saved: compare its type with the one that a run claims.
+#
+# transformers loads such a base as it is stored, whatever quantisation is asked for. A sweep over
+# data types would then compare NF4 with NF4. No torch here.
+
+
+def check_stored_type(source: str, config: Mapping[str, Any], quant: QuantConfig) -> str | None:
+    """Return the type in which the files store the base; None if they are not quantised.
+
+    Args:
+        config: the content of the base's config.json.
+
+    Raises:
+        ModelError: the type is unsupported, or it is not the one that `quant` claims.
+    """
+    stored = config.get("quantization_config") or config.get("compression_config")
+    if not stored:
+        return None
+    where = f"model.source={source} is stored"
+    sixteen = "the 16-bit model that it was made from"
+    named = stored_type(stored)
+    kind = Quantization(named) if named else None
+    if kind is None:
+        method = stored.get("quant_method") or "an unknown type"
+        raise ModelError(
+            f"{where} in {method} already, which cannot be trained here. Give {sixteen}, with "
+            "quant=nf4."
+        )
+    if quant.type is not kind:
+        raise ModelError(
+            f"{where} in {kind.value} already, and quant.type={quant.type.value} cannot change "
+            f"that. Use quant={kind.value}, or give {sixteen}."
+        )
+    double = bool(stored.get("bnb_4bit_use_double_quant"))
+    if kind is not Quantization.int8 and quant.double_quant is not double:
+        how = "with" if double else "without"
+        raise ModelError(
+            f"{where} in {kind.value} {how} double quantisation already. Use "
+            f"quant.double_quant={str(double).lower()}, or give {sixteen}."
+        )
+    return kind.value
+
+
+# How much of a base would really be quantised: experts in one stacked tensor are left out.
+#
+# bitsandbytes replaces linear layers. transformers keeps the experts of a mixture of experts, which
+# are most of its weights, in one tensor of three dimensions that is no linear layer.
+
+
+_LEAST = 0.9  # of the matrices in decoder blocks
+
+
+@dataclass(frozen=True)
+class Share:
+    """Of the matrices in a model's blocks, those that are (or would be) quantised."""
+
+    quantised: float  # 0 to 1
+    largest: str  # the largest tensor that is not; "" if there is none
+    stacked: bool  # whether most of the rest is no linear layer
+
+
+def check_experts(model: ModelConfig, quant: QuantConfig, built: Any) -> None:
+    """Raise ModelError if quantisation leaves, or would leave, a model's experts as they are.
+
+    Args:
+        built: the model in memory, or the same without weights, which tells before it is loaded.
+    """
+    share = quantised_share(built)
+    if share.quantised < _LEAST and share.stacked:
+        raise ModelError(
+            f"quant={quant.type.value} would quantise only {100 * share.quantised:.0f} % of the "
+            f"weights in the blocks of model.source={model.source}: its experts "
+            f"({share.largest}) are one stacked tensor, not linear layers. Choose a model without "
+            "experts, or quant=none if 16 bits fit the memory."
+        )
+
+
+def experts_line(built: Any) -> str | None:
+    """Say how much of a 16-bit model is experts, which no adapter reaches; None without them."""
+    share = quantised_share(built)
+    if share.quantised >= _LEAST or not share.stacked:
+        return None
+    return (
+        f"{100 - 100 * share.quantised:.0f} % of the weights in blocks are stacked experts "
+        f"({share.largest}), which LoRA does not adapt here"
+    )
+
+
+def quantised_share(model: Any) -> Share:
+    """Count matrices in blocks; of a model that is not quantised, linear layers would be."""
+    linear = {f"{one.name}.weight" for one in linear_layers(model)}
+    inside = [
+        (name, elements(parameter), is_quantised(parameter))
+        for name, parameter in model.named_parameters()
+        if in_block(name)[0] and (parameter.ndim >= 2 or is_quantised(parameter))
+    ]
+    quantised_already = any(quantised for *_, quantised in inside)
+    total = sum(count for _, count, _ in inside)
+    rest = [
+        (count, name)
+        for name, count, quantised in inside
+        if not (quantised if quantised_already else name in linear)
+    ]
+    left = sum(count for count, _ in rest)
+    stacked = sum(count for count, name in rest if name not in linear)
+    return Share(
+        quantised=1 - left / total if total else 1.0,
+        largest=max(rest)[1] if rest else "",
+        stacked=2 * stacked > left,
+    )

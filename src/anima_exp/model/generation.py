@@ -1,0 +1,64 @@
+"""Prompts as token ids -> the model's answers as text, many at a time."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from anima_exp.config import Precision
+from anima_exp.distributed.world import ALONE, World
+from anima_exp.model.base import DTYPES, autocast
+from anima_exp.model.decoding import Sampling, decode
+from anima_exp.model.lora_linear import cast_once, lora_weights
+from anima_exp.model.varlen_attention import without_cudnn_attention
+
+
+@contextmanager
+def inference(model: Any, precision: Precision) -> Iterator[None]:
+    """Evaluation mode, no gradients, products in `precision`; the mode before is restored.
+
+    Attention takes any length without preparation (varlen_attention.py).
+    """
+    training, where = model.training, model.device
+    model.eval()
+    try:
+        with (
+            torch.no_grad(),
+            autocast(where, precision),
+            without_cudnn_attention(where),
+            cast_once(lora_weights(model), DTYPES[precision]),
+        ):
+            yield
+    finally:
+        model.train(training)
+
+
+def greedy(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    batch_size: int,
+    world: World = ALONE,
+) -> list[str]:
+    """The most likely continuation of each prompt, up to its end-of-sequence token.
+
+    Prompts of similar length are batched. Call inside `inference`.
+
+    Raises:
+        ModelError: a prompt leaves no room in the model's context.
+    """
+    how = Sampling(max_new_tokens)
+
+    def answered(numbers: Sequence[int]) -> list[str]:
+        texts = []
+        for start in range(0, len(numbers), batch_size):
+            chosen = [prompts[number] for number in numbers[start : start + batch_size]]
+            texts += [answer.text for answer in decode(model, tokenizer, chosen, how, world=world)]
+        return texts
+
+    by_length = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
+    texts = dict(zip(by_length, world.spread(by_length, answered), strict=True))
+    return [texts[number] for number in range(len(prompts))]

@@ -1,0 +1,147 @@
+"""Dropout whose mask is a function of seed, step, row and place: it is drawn nowhere, kept nowhere.
+
+With torch's dropout a mask depends on what else is computed, and in which order: a batch cut into
+other micro-batches would be another batch. Here one bit of a hash decides about one number, so
+that a run gives the same curve whatever its token budget, and the backward pass makes the mask
+again instead of remembering it.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anima_exp.libraries.peft_internals import is_adapter_dropout
+from anima_exp.libraries.torch_internals import is_dropout
+from anima_exp.libraries.triton_internals import triton_problem
+from anima_exp.model.constants import COLUMN, FIRST, RESOLUTION, SECOND
+
+_AS_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a number
+
+
+class TokenKeys:
+    """One number per token of the micro-batch that is computed now; shared by a model's layers."""
+
+    def __init__(self) -> None:
+        self.now: Tensor | None = None
+
+    def of(self, tokens: int, device: torch.device) -> Tensor:
+        """[T] int32. Where none are set, or for other tokens (as an expert sees), random ones."""
+        if self.now is not None and len(self.now) == tokens:
+            return self.now.to(device)
+        return torch.randint(-(2**31), 2**31 - 1, (tokens,), dtype=torch.int32, device=device)
+
+
+def own_dropout(model: Any) -> float:
+    """Return the highest probability of the base's own dropouts; LoRA's is not one of them."""
+    return max((getattr(holder, name) for holder, name in _own(model)), default=0.0)
+
+
+def switch_off_own_dropout(model: Any) -> None:
+    """Set the base's own dropouts to 0, those of layers (OPT's layerdrop) included."""
+    for holder, name in _own(model):
+        setattr(holder, name, 0.0)
+
+
+def _own(model: Any) -> Iterator[tuple[Any, str]]:
+    """Modules, each with the name of an attribute that is a probability of dropping.
+
+    Families keep it in a module for dropout, or in a number that they hand to torch's function.
+    """
+    for path, module in model.named_modules():
+        if is_adapter_dropout(path):
+            continue
+        if is_dropout(module):
+            yield module, "p"
+            continue
+        for name, value in vars(module).items():
+            if "drop" in name and isinstance(value, float) and value > 0:
+                yield module, name
+
+
+def token_keys(
+    seed: int, step: int, rows: Sequence[int], lengths: Sequence[int], device: torch.device
+) -> Tensor:
+    """[sum of lengths] int32: keys of the tokens of `rows`, as numbered in the batch of `step`."""
+    begin = _mix(_mix(np.uint32(seed & 0xFFFFFFFF)) ^ np.uint32(step & 0xFFFFFFFF))
+    keys = [
+        _mix(_mix(begin ^ np.uint32(row)) ^ np.arange(length, dtype=np.uint32))
+        for row, length in zip(rows, lengths, strict=True)
+    ]
+    return torch.from_numpy(np.concatenate(keys).view(np.int32)).to(device, non_blocking=True)
+
+
+def layer_key(name: str) -> int:
+    """A number for the layer called `name`, the same in every process."""
+    return int(_mix(np.uint32(zlib.crc32(name.encode()))).view(np.int32))
+
+
+class Mask:
+    """Which numbers of x [T, H] one layer drops: about `share` of them.
+
+    What is kept is not scaled up by 1 / (1 - share): the smaller product behind it does that.
+    """
+
+    def __init__(self, keys: Tensor, layer: int, share: float) -> None:
+        self._keys, self._layer = keys, layer
+        self._threshold = round(share * RESOLUTION)
+
+    def of(self, x: Tensor, *, also: Tensor | None = None) -> Tensor:
+        """Return a copy of `x` with zeros; `also`, a tensor like x, gets the same zeros itself."""
+        if drop := _kernel(x):
+            x = x.contiguous()  # Mamba, for one, hands over a part or another order of a tensor
+            return drop(x, self._keys, self._layer, self._threshold, also)
+        bits = _bits(x, self._keys, self._layer, self._threshold)
+        if also is not None:
+            _as_integers(also).bitwise_and_(bits)
+        return (_as_integers(x) & bits).view(x.dtype)
+
+
+def _kernel(x: Tensor) -> Callable[..., Tensor] | None:
+    """dropout_kernel.drop where it can run: on a GPU, if Triton can compile there."""
+    if not x.is_cuda or triton_problem():
+        return None
+    from anima_exp.model.dropout_kernel import drop
+
+    return drop
+
+
+def kept_share(share: float) -> float:
+    return 1 - round(share * RESOLUTION) / RESOLUTION
+
+
+def _as_integers(x: Tensor) -> Tensor:
+    return x.view(_AS_INTEGERS[x.element_size()])
+
+
+def _bits(x: Tensor, keys: Tensor, layer: int, threshold: int) -> Tensor:
+    """[T, H] of integers as wide as x's numbers: all bits set where a number is kept, else none.
+
+    model/dropout_kernel.py computes the same on a GPU.
+    """
+    # Two numbers share one hash of 32 bits.
+    columns = torch.arange((x.shape[1] + 1) // 2, dtype=torch.int32, device=x.device)
+    # Multiply, fold the high half down, multiply: the keys are well mixed already, and every pass
+    # over [T, H] costs as much as a narrow product.
+    bits = keys[:, None] ^ (columns * COLUMN + layer)
+    bits *= FIRST
+    bits ^= bits >> 16
+    bits *= SECOND
+    # No comparison: booleans are what a CPU is slowest at. The sign of a difference becomes all
+    # bits of an integer as wide as x's numbers, and those are let through or not.
+    lanes = bits.view(torch.int16)[:, : x.shape[1]]
+    dropping = ((lanes >> 1) - (threshold - RESOLUTION // 2)) >> 15
+    return dropping.to(_AS_INTEGERS[x.element_size()]).bitwise_not()
+
+
+def _mix(number: Any) -> Any:
+    """numpy's uint32, one or many, to as many that look random."""
+    with np.errstate(over="ignore"):
+        number = number ^ (number >> np.uint32(16))
+        number = number * np.uint32(0x7FEB352D)
+        number = number ^ (number >> np.uint32(15))
+        number = number * np.uint32(0x846CA68B)
+        return number ^ (number >> np.uint32(16))

@@ -1,0 +1,192 @@
+"""A quantised base -> a snapshot in the cache, which later runs load in place of quantising.
+
+bases/NAME-TYPE-HASH/   what transformers' `save_pretrained` writes; safe to delete at any time
+  *.safetensors         packed weights and their constants, bit for bit those that were quantised
+  SNAPSHOT              what it is of, and a hash over the other files
+
+Whole or absent, and written by one process only: of a sweep's cells that start together the first
+one writes, the others go on with what they quantised. Models with code of their own are never
+kept, because that code would have to be kept with them.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from anima_exp.config import ModelConfig, QuantConfig, Quantization
+from anima_exp.errors import ModelError, NewerFile, first_line
+from anima_exp.events import say
+from anima_exp.libraries.transformers_loading import holds_adapter, stored_quantised
+from anima_exp.model.tokenizer import location
+from anima_exp.results.provenance import base_fingerprint, folder_fingerprint
+from anima_exp.system import json_files
+from anima_exp.system.atomic import publish_folder, read_json, remove_folder, write_json
+
+_FORMAT = 1
+_WORTH_BYTES = 100_000_000  # below, quantising costs a few seconds: make bench-base
+_SPARE_BYTES = 1_000_000_000  # of the disk, left for checkpoints
+_SHARD = "200MB"  # what is copied in memory at a time
+_ABOUT = "SNAPSHOT"
+_ABANDONED_SECONDS = 24 * 3600  # nothing takes a day to write: its process was killed
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Where the snapshot of one base, quantised in one way, is or would be."""
+
+    folder: Path
+    of: dict[str, Any]
+    source: str  # what the model goes by, wherever its weights came from
+
+    def load(self, load: Callable[[str], Any]) -> Any:
+        """`load(folder)`, named as the original; None without a whole snapshot."""
+        if not self.folder.is_dir():
+            return None
+        if problem := self._problem():
+            say(f"base     the snapshot {self.folder} {problem}: quantising anew")
+            return None
+        model = load(str(self.folder))
+        model.name_or_path = model.config.name_or_path = self.source
+        say(f"base     {_gigabytes(_size(self.folder))} already quantised, from {self.folder}")
+        return model
+
+    def keep(self, model: Any) -> None:
+        """Write what was just quantised, unless it is small, or there already, or no room is."""
+        # Weights in 4 bits must never have been evaluated before (base.keep_cpu_4bit_trainable).
+        if not _worth_keeping(model):
+            return
+        try:
+            with self._writing() as draft:
+                if draft:
+                    self._write(model, draft)
+                    size = _gigabytes(_size(self.folder))
+                    say(
+                        f"base     {size} quantised, kept in {self.folder} for later runs "
+                        "(quant.snapshot=false keeps none)"
+                    )
+        except Exception as error:  # a run does not end for want of a cache
+            reason = first_line(error)
+            say(f"base     no snapshot is kept, the next run quantises again: {reason}")
+
+    def _problem(self) -> str | None:
+        """Why it cannot be loaded; every byte counts (results/provenance.py)."""
+        try:
+            file = self.folder / _ABOUT
+            about = json_files.read_versioned(read_json(file), file, json_files.SNAPSHOT)
+            if "sha256" not in about:
+                return "was kept by an earlier version"
+            cache = self.folder.parents[1]
+            same = about["sha256"] == folder_fingerprint(self.folder, cache=cache)
+            return None if same else "is damaged"
+        except PermissionError as error:
+            return f"cannot be read ({first_line(error)})"
+        except NewerFile:
+            return "was kept by a later version of anima-exp"
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return "is damaged"
+
+    @contextmanager
+    def _writing(self) -> Iterator[Path | None]:
+        """A folder to write to, or None: another process writes this snapshot, or just did."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield None
+            return
+        draft = self.folder.with_name(f".{self.folder.name}.part")
+        try:
+            _remove_abandoned(self.folder.parent)
+            shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
+            whole = self.folder.is_dir() and self._problem() is None
+            whole |= json_files.is_newer(self.folder / _ABOUT, json_files.SNAPSHOT)
+            if self.folder.exists() and not whole:
+                remove_folder(self.folder)  # a damaged one takes no room from the next
+            yield None if whole else draft
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+            lock.release()
+
+    def _write(self, model: Any, draft: Path) -> None:
+        needed, free = model.get_memory_footprint(), shutil.disk_usage(draft.parent).free
+        if free < needed + _SPARE_BYTES:
+            raise OSError(
+                f"it takes {_gigabytes(needed)}, and {draft.parent} has {_gigabytes(free)} left"
+            )
+        dtype = model.config.dtype
+        model.save_pretrained(draft, max_shard_size=_SHARD)
+        model.config.dtype = dtype  # saving turns it into a text
+        about = {"of": self.of, "sha256": folder_fingerprint(draft)}
+        write_json(draft / _ABOUT, json_files.stamp(about, json_files.SNAPSHOT))
+        publish_folder(draft, self.folder)
+
+
+def snapshot_of(
+    model: ModelConfig,
+    quant: QuantConfig,
+    *,
+    dtype: torch.dtype,
+    where: torch.device,
+    cache: Path | None,
+) -> Snapshot | None:
+    """The place for a base stored so; None if no snapshot of it is wanted."""
+    if not cache or not quant.snapshot or quant.type is Quantization.none:
+        return None
+    if model.trust_remote_code:
+        return None
+    source = location(model.source)
+    try:
+        base = base_fingerprint(source, model.revision, cache=cache)
+    except (OSError, ValueError, ModelError):  # whoever loads it will say what is wrong
+        return None
+    of = {
+        "format": _FORMAT,
+        "base": base,
+        "type": quant.type.value,
+        "double_quant": quant.double_quant,
+        "compute_dtype": quant.compute_dtype.value,
+        "dtype": str(dtype).removeprefix("torch."),  # of what is not quantised
+        "device": where.type,  # each has kernels of its own to quantise with
+        **{name: _minor(version(name)) for name in ("transformers", "bitsandbytes")},
+    }
+    digest = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:10]
+    name = re.sub(r"[^\w.-]", "_", Path(source).name)
+    return Snapshot(cache / "bases" / f"{name}-{quant.type.value}-{digest}", of, source)
+
+
+def _worth_keeping(model: Any) -> bool:
+    as_published = stored_quantised(model)  # its own files load as fast
+    adapted = holds_adapter(model)  # saving would write no base
+    return not as_published and not adapted and model.get_memory_footprint() >= _WORTH_BYTES
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for left in (*folder.glob(".*.part"), *folder.glob(".draft-*")):
+        with suppress(OSError):  # gone in this moment
+            if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in os.scandir(folder))
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"
+
+
+def _minor(of_a_package: str) -> str:
+    return ".".join(of_a_package.split(".")[:2])

@@ -1,0 +1,214 @@
+"""A run's record -> its model card: all that a stranger needs to judge and to load the result."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anima_exp.display import tables
+from anima_exp.display.tables import Column
+from anima_exp.errors import RunError
+from anima_exp.inference import saved_model
+from anima_exp.model_card import facts, origin, snippets
+from anima_exp.model_card.metadata import (
+    UNDECIDED,
+    front_matter,
+    licence,
+    of_merged_adapter,
+    trains_every_weight,
+)
+from anima_exp.model_card.scores import Measured, Rows, columns
+from anima_exp.model_card.snippets import fenced, inline_code, plain, section
+from anima_exp.results.journal import ACCURACIES, Journal
+from anima_exp.results.record import Record
+from anima_exp.system import json_files
+from anima_exp.system.json_lines import StepLines
+
+# An adapter folded into its base -> what that model's card says, or without a run all of it.
+
+
+_NO_PROMPT = "A QUESTION IN THE FORMAT THAT THE ADAPTER WAS TRAINED ON"
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A merge, as its card tells of it."""
+
+    told: facts.Facts  # what was folded into what
+    proof: Sequence[Column]  # how far it is from the model as trained; empty: nobody measured
+    sentences: Sequence[str]  # what is to be known of the proof
+    dtype: str  # of the weights: bf16, fp16, fp32
+    remote_code: bool  # the model's own code is needed to load it
+
+    def loading(self, prompt: str) -> str:
+        return snippets.of_model(prompt, dtype=self.dtype, remote_code=self.remote_code)
+
+
+def merged_opening(name: str, merge: Merged) -> list[str]:
+    """Title, what it is, and how it was made."""
+    proof = tables.markdown_table(merge.proof) + "\n" if merge.proof else ""
+    return [
+        f"# {plain(name)}, merged\n",
+        "A LoRA adapter folded into its base by anima-exp: a model for plain transformers.\n",
+        section("Merge", merge.told),
+        proof + "".join(f"{plain(one)}\n" for one in merge.sentences),
+    ]
+
+
+def merged_card(name: str, settings: Mapping[str, Any], fingerprint: str, merge: Merged) -> str:
+    """Markdown, where nothing is known of the adapter's training.
+
+    Args:
+        name: the adapter's.
+        settings, fingerprint: of the base.
+    """
+    base = origin.base_origin(settings, fingerprint)
+    named = facts.base_named(settings, base)
+    parts = [
+        *merged_opening(name, merge),
+        section("Base", named),
+        "## Data, scores, training\n\nNot known here: see the adapter's own card.\n",
+        f"## How to load it\n\n{fenced(merge.loading(_NO_PROMPT), 'python')}",
+        "## Licence\n\nNot chosen yet: the head of this file says `other` until whoever publishes "
+        f"it chooses. It may allow no more than base ({plain(dict(named)['licence'])}), adapter "
+        "and the adapter's data do.\n",
+    ]
+    return of_merged_adapter(base) + "\n" + "\n".join(parts)
+
+
+FILE = "README.md"
+
+
+def card(
+    record: Record,
+    *,
+    before: Measured,
+    after: Measured,
+    modules: Sequence[str],
+    begin: str,
+    end: str,
+    merge: Merged | None = None,
+) -> str:
+    """Markdown, the same for the same record.
+
+    Args:
+        before, after: the evaluations at step 0 and at the last one.
+        modules: names of the layers that have an adapter.
+        begin, end: the texts of BOS (may be empty) and EOS.
+        merge: how the run's adapter was folded into its base; None: it was not.
+    """
+    asked = snippets.example(record.settings, begin=begin)
+    lines = merge.loading(asked) if merge else snippets.loading_code(record, asked)
+    parts = [
+        *(merged_opening(record.name, merge) if merge else _opening(record)),
+        section("Base", facts.base(record)),
+        section("Data", facts.data(record)),
+        f"## Scores{' before the merge' * bool(merge)}\n\n{_scores(record, before, after)}",
+        f"## How to ask it\n\n{_how_to_ask(record, asked, end)}",
+        f"## How to load it\n\n{fenced(lines, 'python')}",
+        section("Training", facts.training(record, modules)),
+        section("Cost", facts.cost(record)),
+        f"## Licence\n\n{_licence(record)}",
+    ]
+    return front_matter(record, merged=merge is not None) + "\n" + "\n".join(parts)
+
+
+def _opening(record: Record) -> list[str]:
+    what = "fine-tuned model" if trains_every_weight(record) else "LoRA adapter"
+    return [f"# {plain(record.name)}\n", f"A {what}, trained and measured by anima-exp.\n"]
+
+
+def _scores(record: Record, before: Measured, after: Measured) -> str:
+    if not after.scores:
+        return "None: the run measured nothing.\n"
+    return (
+        tables.markdown_table(columns(record, before=before, after=after))
+        + "\nIn brackets: 95 % intervals from the number of questions. They say nothing of how "
+        "much another seed would change. The loss is a mean over tokens and has none.\n"
+    )
+
+
+def _how_to_ask(record: Record, asked: str, end: str) -> str:
+    template = inline_code(snippets.template(record.settings))
+    told = (
+        f"In the format {template}, to the letter; "
+        f"an answer was taught to end in {inline_code(end)}."
+    )
+    if snippets.written_by_others(record.settings):
+        told = (
+            f"The training rows were written by {inline_code(record.settings['data.recipe'])}, "
+            f"which is not part of this. Beside it, the format {template} was set for questions."
+        )
+    return f"{told}\n\n{fenced(asked, 'text')}"
+
+
+def _licence(record: Record) -> str:
+    if licence(record) != UNDECIDED:
+        return "Apache-2.0, as base and data, which are parts of anima-exp.\n"
+    base, data = (dict(told)["licence"] for told in (facts.base(record), facts.data(record)))
+    return (
+        "Not chosen yet: the head of this file says `other` until whoever publishes it chooses. "
+        f"It may allow no more than base ({plain(base)}) and data ({plain(data)}) do.\n"
+    )
+
+
+# A run -> its model card: as it has just been measured, or from what it left in its folder.
+
+
+def of_run(record: Record, journal: Journal, model: Any, tokenizer: Any) -> str:
+    """`model` has an adapter, or is trained whole."""
+    adapters = getattr(model, "peft_config", {})
+    named = {name for one in adapters.values() for name in one.target_modules}
+    return card(
+        record,
+        before=Measured(record.scores_before, journal.accuracies(0)),
+        after=Measured(record.scores, journal.accuracies(record.left_at)),
+        modules=_last_parts(named),
+        begin=tokenizer.bos_token or "",
+        end=tokenizer.eos_token,
+    )
+
+
+def of_folder(run: Path, trained: Path, merge: Merged | None = None) -> str:
+    """The same card, of a finished run.
+
+    Args:
+        trained: the folder of its adapter or model.
+        merge: how that adapter was folded into its base: then it is the card of what came of it.
+    """
+    record = saved_model.record(run)
+    rows = StepLines(run / ACCURACIES).rows()
+    tokenizer = _table(trained / "tokenizer_config.json")
+    adapter = trained / "adapter_config.json"
+    named = _table(adapter).get("target_modules") or () if adapter.exists() else ()
+    return card(
+        record,
+        before=Measured(record.scores_before, _at(0, rows)),
+        after=Measured(record.scores, _at(record.left_at, rows)),
+        modules=_last_parts(named),
+        begin=_text(tokenizer.get("bos_token")),
+        end=_text(tokenizer.get("eos_token")),
+        merge=merge,
+    )
+
+
+def _table(file: Path) -> dict[str, Any]:
+    try:
+        return json_files.read_table(file)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"{file} cannot be read: {reason}.") from error
+
+
+def _at(step: int, rows: Rows) -> Rows:
+    return [row for row in rows if row["step"] == step]
+
+
+def _last_parts(names: Any) -> list[str]:
+    """q_proj, v_proj, ..."""
+    return sorted({name.rpartition(".")[2] for name in names})
+
+
+def _text(token: Any) -> str:
+    """A special token as its configuration holds it: null, a text, or an object with one."""
+    return str(token["content"] if isinstance(token, dict) else token or "")

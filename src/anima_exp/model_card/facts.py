@@ -1,0 +1,170 @@
+"""A run's record -> what a card tells of base, data, training and cost: names and texts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from anima_exp.display.console import duration
+from anima_exp.model_card import origin
+from anima_exp.model_card.metadata import trains_every_weight
+from anima_exp.results.record import Record
+
+Facts = list[tuple[str, str]]
+
+
+def base(record: Record) -> Facts:
+    settings = record.settings
+    named = base_named(settings, origin.base_origin(settings, record.base_fingerprint))
+    return [*named[:-1], ("stored as", _storage(settings)), named[-1]]
+
+
+def base_named(settings: Mapping[str, Any], found: origin.Base) -> Facts:
+    """Which base it is, and last its licence."""
+    facts = [("base", found.told)]
+    if found.commit:
+        facts.append(("commit", found.commit))
+    if settings["model.revision"] and settings["model.revision"] != found.commit:
+        facts.append(("asked for as", str(settings["model.revision"])))
+    return [*facts, ("licence", _licence(found.name, "base"))]
+
+
+def data(record: Record) -> Facts:
+    settings, rows, found = record.settings, record.rows, origin.data_origin(record.settings)
+    facts = [("data", found.told)]
+    if found.hub_id:
+        facts.append(("revision", str(settings["data.revision"] or "the newest then; not pinned")))
+    return [
+        *facts,
+        ("fingerprint", f"sha256:{record.data_fingerprint}"),
+        ("rows read", f"{rows['rows']:,}, of which {rows['skipped']:,} were left out"),
+        ("trained on", f"{rows['train']:,} examples of {rows['train_tokens']:,} tokens"),
+        ("learnt from", f"{rows['label_tokens']:,} of these tokens"),
+        ("set aside", _set_aside(record)),
+        (
+            "cut short",
+            f"{rows['truncated_prompts']:,} prompts at {settings['data.max_prompt_tokens']:,} "
+            f"tokens, {rows['truncated_responses']:,} responses at "
+            f"{settings['data.max_response_tokens']:,}",
+        ),
+        ("licence", _licence(found.name, "data")),
+    ]
+
+
+def _set_aside(record: Record) -> str:
+    """Which examples were not trained on."""
+    count = record.rows["heldout"]
+    if not count:
+        return "none"
+    return f"{count:,} examples, {origin.heldout(record.settings)}"
+
+
+def training(record: Record, modules: Sequence[str]) -> Facts:
+    settings = record.settings
+    parameters = record.parameters
+    adapter: Facts = [("method", "every weight was trained")]
+    further = settings.get("model.adapter")
+    if not trains_every_weight(record):
+        adapter = [
+            ("method", "LoRA"),
+            *([("trained further", str(further))] if further else []),
+            ("layers", f"{settings['lora.target_modules']}: {', '.join(modules)}"),
+            ("rank, alpha", f"{settings['lora.rank']}, {settings['lora.alpha']:g}"),
+            ("dropout", f"{settings['lora.dropout']:g}"),
+            ("adapter weights", str(settings["lora.dtype"])),
+        ]
+    return [
+        *adapter,
+        ("parameters", f"{parameters['trainable']:,} trained of {parameters['total']:,}"),
+        ("precision", str(settings["trainer.precision"])),
+        ("optimizer", _optimizer(settings)),
+        ("learning rate", f"{settings['optimizer.learning_rate']:g}"),
+        ("schedule", _schedule(settings)),
+        ("batch", f"{settings['trainer.batch_size']} rows, loss averaged by "
+                  f"{settings['trainer.loss_average']}"),
+        ("steps", _steps(record)),
+        ("loss on", "prompt and response" if settings["data.train_on_source"] else "the response"),
+        ("rows in order of", "length" if settings["trainer.group_by_length"] else "chance"),
+        ("seed", str(settings["seed"])),
+    ]  # fmt: skip
+
+
+def cost(record: Record) -> Facts:
+    starts = f", in {record.starts} starts" if record.starts > 1 else ""
+    return [
+        ("machine", _machine(record)),
+        ("training", f"{duration(record.train_seconds)}, {record.tokens:,} tokens{starts}"),
+        ("evaluation", duration(record.eval_seconds)),
+        ("peak memory", _memory(record)),
+        ("finished", record.finished),
+        ("versions", ", ".join(f"{name} {found}" for name, found in record.versions.items())),
+        *_commit(record.git),
+    ]
+
+
+def _memory(record: Record) -> str:
+    told = f"{record.peak_memory_gib:.2f} GiB"
+    if record.peak_reserved_gib is None:
+        return told
+    return f"{told}, {record.peak_reserved_gib:.2f} GiB reserved"
+
+
+def _machine(record: Record) -> str:
+    hardware, processes = record.hardware, record.processes
+    if card := hardware.get("gpu"):  # each of several processes sees its own alone
+        return f"{processes if processes > 1 else hardware.get('gpus', '1')} x {card}"
+    threads = hardware.get("cpu_threads", "?")
+    plural = "" if threads == "1" else "s"
+    each = f"{processes} processes of " if processes > 1 else ""
+    return f"no GPU: {each}{threads} thread{plural}, {hardware.get('machine', '?')}"
+
+
+def _storage(settings: dict[str, Any]) -> str:
+    kind = settings["quant.type"]
+    if kind == "none":
+        return str(settings["trainer.precision"])
+    double = ", double quantisation" if settings["quant.double_quant"] else ""
+    return f"{kind}{double}, computed in {settings['quant.compute_dtype']}"
+
+
+def _optimizer(settings: dict[str, Any]) -> str:
+    shown = {"beta1": "beta1", "beta2": "beta2", "epsilon": "epsilon",
+             "weight_decay": "weight decay", "max_grad_norm": "gradient norm at most"}  # fmt: skip
+    told = (f"{name} {settings[f'optimizer.{key}']:g}" for key, name in shown.items())
+    ratio = settings.get("optimizer.lora_plus_ratio")
+    plus = f", LoRA+ with {ratio:g} times the rate for B" if ratio else ""
+    return f"{settings['optimizer.name']}: {', '.join(told)}{plus}"
+
+
+def _schedule(settings: dict[str, Any]) -> str:
+    share, steps = settings["optimizer.warmup_ratio"], settings.get("optimizer.warmup_steps")
+    warmup = f", the first {share:.1%} of the steps as warm-up" if share else ""
+    if steps:
+        warmup = f", the first {steps:,} steps as warm-up"
+    floor = settings.get("optimizer.min_learning_rate_ratio")
+    lowest = f", down to {floor:.1%} of the largest rate" if floor else ""
+    return f"{settings['optimizer.schedule']}{warmup}{lowest}"
+
+
+def _steps(record: Record) -> str:
+    rows, epochs = record.rows["train"], record.settings["trainer.epochs"]
+    passes = record.steps * record.settings["trainer.batch_size"] / rows
+    if epochs is not None:  # whose last batch may be short
+        passes = min(passes, max(epochs, 1 / rows))
+    told = f"{record.steps:,}, which is {passes:.3g} epoch{'' if f'{passes:.3g}' == '1' else 's'}"
+    if record.ended:
+        told += f"; ended early ({record.ended})"
+    if record.best:
+        best = record.best["metric"]
+        told += f"; the weights are those of step {record.left_at:,}, the best by {best}"
+    return told
+
+
+def _commit(git: dict[str, Any]) -> Facts:
+    if not git:
+        return []
+    changed = ", with changes" if git.get("dirty") else ""
+    return [("anima-exp", f"commit {git['commit']}{changed}")]
+
+
+def _licence(name: str, of: str) -> str:
+    found = origin.of_base(name) if of == "base" else origin.of_data(name)
+    return found.licence if found else f"check the licence of {name}"

@@ -1,0 +1,127 @@
+"""Settings and fingerprints -> what was used, as strangers may know it: no path of this machine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Any
+
+from anima_exp.system.paths import known_path
+
+_HUB = "hub:"
+_PLACES = ("model.source", "model.tokenizer", "data.path", "data.heldout_path")
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model that was fine-tuned."""
+
+    name: str
+    hub_id: str | None  # None: a local folder, or the embedded one
+    commit: str | None
+    told: str  # as the card says it
+
+
+@dataclass(frozen=True)
+class Data:
+    name: str
+    hub_id: str | None
+    told: str
+
+
+def base_origin(settings: Mapping[str, Any], fingerprint: str) -> Base:
+    source = str(settings["model.source"])
+    if fingerprint.startswith(_HUB):
+        return Base(source, source, fingerprint.removeprefix(_HUB), source)
+    if source == "tiny":
+        return Base(source, None, None, f"the tiny base embedded in anima-exp ({fingerprint})")
+    name = _last(source)
+    return Base(name, None, None, f"a local folder named {name} ({fingerprint})")
+
+
+def data_origin(settings: Mapping[str, Any]) -> Data:
+    if path := settings["data.path"]:
+        return Data(_last(path), None, f"a local file named {_last(path)}")
+    source = str(settings["data.source"])
+    if source == "sample":
+        return Data(source, None, "the Chinese half of the task world embedded in anima-exp")
+    parts = [source, *_given(settings, "data.subset", "data.data_files")]
+    return Data(source, source, f"{', '.join(parts)}, split {settings['data.split']}")
+
+
+def heldout(settings: Mapping[str, Any]) -> str:
+    """Where the rows set aside came from."""
+    if path := settings["data.heldout_path"]:
+        return f"from a local file named {_last(path)}"
+    if split := settings["data.heldout_split"]:
+        return f"from split {split}"
+    return f"taken off the rows read, seed {settings['data.heldout_seed']}"
+
+
+def without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The same settings; of a file or folder of this machine its name alone is left."""
+    return {
+        key: _last(value) if key in _PLACES and value and _is_local(value) else value
+        for key, value in settings.items()
+    }
+
+
+def _is_local(place: str) -> bool:
+    path = known_path(place)
+    return path.is_absolute() or place.startswith(".") or path.exists()
+
+
+def _last(path: str) -> str:
+    return known_path(path).resolve().name
+
+
+def _given(settings: Mapping[str, Any], *keys: str) -> list[str]:
+    return [str(settings[key]) for key in keys if settings[key]]
+
+
+# A base or data set -> what is known of its licence and language; of most, nothing is.
+
+
+@dataclass(frozen=True)
+class Known:
+    licence: str
+    language: str | None = None  # of what a data set teaches, as the hub writes it
+
+
+_LLAMA = "research only: LLaMA's licence, which derived weights inherit"
+_APACHE = "Apache-2.0"
+_OURS = "Apache-2.0, a part of anima-exp"
+
+_BASES = {
+    "tiny": Known(_OURS),
+    "huggyllama/llama-*": Known(_LLAMA),
+    "timdettmers/guanaco-*-merged": Known(_LLAMA),
+    "lyogavin/Anima33B-merged": Known(_LLAMA),
+    "meta-llama/Llama-2-*": Known("Llama 2 Community License"),
+    "meta-llama/Llama-3.1-*": Known("Llama 3.1 Community License, which also rules the name"),
+    "meta-llama/Llama-3.2-*": Known("Llama 3.2 Community License, which also rules the name"),
+    "Qwen/Qwen3-*": Known(_APACHE),
+    "mistralai/Mistral-7B-v0.3": Known(_APACHE),
+    "HuggingFaceTB/SmolLM2-*": Known(_APACHE),
+}
+_DATA = {
+    "sample": Known(_OURS, "zh"),
+    "tatsu-lab/alpaca": Known("CC BY-NC 4.0: not for commercial use", "en"),
+    "yahma/alpaca-cleaned": Known("CC BY-NC 4.0: not for commercial use", "en"),
+    "Chinese-Vicuna/guanaco_belle_merge_v1.0": Known("research only, as BELLE", "zh"),
+    "laion/OIG": Known(_APACHE, "en"),
+    "Anthropic/hh-rlhf": Known("MIT", "en"),
+    "timdettmers/openassistant-guanaco": Known(_APACHE),
+    "yizhongw/self_instruct": Known(_APACHE, "en"),
+}
+
+
+def of_base(source: str) -> Known | None:
+    return _find(source, _BASES)
+
+
+def of_data(source: str | None) -> Known | None:
+    return _find(source, _DATA) if source else None
+
+
+def _find(source: str, among: dict[str, Known]) -> Known | None:
+    return next((known for ids, known in among.items() if fnmatch(source, ids)), None)

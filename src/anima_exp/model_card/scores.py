@@ -1,0 +1,80 @@
+"""Scores before and after training -> a table, with 95 % intervals where they are shares."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anima_exp.config import benchmark_key
+from anima_exp.config.evals import FUNCTION
+from anima_exp.display.tables import Column
+from anima_exp.evals.multiple_choice.benchmark import MICRO, of_score
+from anima_exp.evals.score_names import group
+from anima_exp.metrics.intervals import wilson
+from anima_exp.metrics.metric import metric
+from anima_exp.results.record import Record
+
+Rows = Sequence[Mapping[str, Any]]  # of accuracies.jsonl, of one evaluation
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One evaluation."""
+
+    scores: Mapping[str, float]
+    accuracies: Rows
+
+
+def columns(record: Record, *, before: Measured, after: Measured) -> list[Column]:
+    names = list(after.scores)
+    return [
+        Column("score", names, right=False),
+        Column("before", [_told(record, name, before) for name in names]),
+        Column("after", [_told(record, name, after) for name in names]),
+        Column("measured on", [_asked(record, name, after) for name in names], right=False),
+    ]
+
+
+def interval(record: Record, name: str, measured: Measured) -> tuple[float, float] | None:
+    """95 %, of a share whose number of questions is known; None of all else."""
+    value = measured.scores[name]
+    if row := _accuracy(name, measured.accuracies):
+        return float(row["low"]), float(row["high"])
+    if name == "exact_match" and (rows := _first_rows(record, name)):
+        return wilson(round(value * rows), rows)
+    return None
+
+
+def _told(record: Record, name: str, measured: Measured) -> str:
+    if name not in measured.scores:
+        return "-"
+    one = metric(name, record.metrics)
+    text = one.number(measured.scores[name])
+    ends = interval(record, name, measured)
+    return f"{text} ({one.bare(ends[0])} to {one.bare(ends[1])})" if ends else text
+
+
+def _asked(record: Record, name: str, measured: Measured) -> str:
+    if row := _accuracy(name, measured.accuracies):
+        shots = record.settings[f"{benchmark_key(row['benchmark'])}.shots"] or "no"
+        mean = "questions" if row["name"] == MICRO else "subjects"
+        return f"{row['asked']:,} questions, {shots} examples each; mean over {mean}"
+    if name == "heldout_loss":
+        return f"{_first_rows(record, 'heldout'):,} rows set aside; nats per response token"
+    if name == "exact_match":
+        return f"{_first_rows(record, name):,} rows set aside, greedy"
+    path = record.settings.get(f"{group(name, record.settings)}.{FUNCTION}")
+    return f"{path}, a function that is not part of anima-exp" if path else ""
+
+
+def _accuracy(name: str, rows: Rows) -> Mapping[str, Any] | None:
+    found = of_score(name, dict.fromkeys(row["benchmark"] for row in rows))
+    if not found:
+        return None
+    wanted = (found.name, "mean", found.scores[name])
+    return next((row for row in rows if (row["benchmark"], row["of"], row["name"]) == wanted), None)
+
+
+def _first_rows(record: Record, name: str) -> int:
+    most = record.settings[f"evals.{name}.max_rows"]
+    heldout = record.rows["heldout"]
+    return heldout if most is None else min(heldout, int(most))

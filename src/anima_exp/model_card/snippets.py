@@ -1,0 +1,160 @@
+"""A run's record -> the lines of plain transformers and PEFT that load and ask what it trained."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from anima_exp.data import formats
+from anima_exp.display import tables
+from anima_exp.display.tables import Column
+from anima_exp.model_card import origin
+from anima_exp.model_card.metadata import trains_every_weight
+from anima_exp.results.record import Record
+from anima_exp.system.terminal import visible
+
+THE_BASE = "FOLDER_OR_HUB_ID_OF_THE_BASE"  # where the card must not say, or cannot know
+THIS = "FOLDER_OR_HUB_ID_OF_THIS"
+_REMOTE_CODE = "model.trust_remote_code"
+_DTYPES = {"bf16": "torch.bfloat16", "fp16": "torch.float16", "fp32": "torch.float32"}
+
+
+def loading_code(record: Record, prompt: str) -> str:
+    if trains_every_weight(record):
+        precision, remote = (record.settings[key] for key in ("trainer.precision", _REMOTE_CODE))
+        return of_model(prompt, dtype=precision, remote_code=remote)
+    quantised = record.settings["quant.type"] != "none"
+    base = origin.base_origin(record.settings, record.base_fingerprint)
+    more = ({"revision": _quoted(base.commit)} if base.commit else {}) | {"dtype": _dtype(record)}
+    if quantised:
+        more["quantization_config"] = "stored"
+    more |= _remote_code(record.settings[_REMOTE_CODE])
+    names = ["AutoModelForCausalLM", "AutoTokenizer", *(["BitsAndBytesConfig"] * quantised)]
+    lines = [
+        "import torch",
+        "from peft import PeftModel",
+        f"from transformers import {', '.join(names)}",
+        "",
+        f"base, adapter = {_quoted(base.hub_id or THE_BASE)}, {_quoted(THIS)}",
+        *(_storage(record) if quantised else []),
+        "model = AutoModelForCausalLM.from_pretrained(",
+        f"    base, {_arguments(more)}",
+        ")",
+        "model = PeftModel.from_pretrained(model, adapter).eval()",
+        *_asked("adapter", prompt),
+    ]
+    return "\n".join(lines)
+
+
+def of_model(prompt: str, *, dtype: str, remote_code: bool = False) -> str:
+    """The same of a model that needs no adapter."""
+    more = {"dtype": _DTYPES[dtype]} | _remote_code(remote_code)
+    lines = [
+        "import torch",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        f"model_id = {_quoted(THIS)}",
+        f"model = AutoModelForCausalLM.from_pretrained(model_id, {_arguments(more)}).eval()",
+        *_asked("model_id", prompt),
+    ]
+    return "\n".join(lines)
+
+
+def _asked(tokenizer: str, prompt: str) -> list[str]:
+    return [
+        f"tokenizer = AutoTokenizer.from_pretrained({tokenizer})",
+        f"prompt = {_quoted(prompt)}",
+        'ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt").to(model.device)',
+        "answer = model.generate(**ids, max_new_tokens=100)[0, ids.input_ids.shape[1] :]",
+        "print(tokenizer.decode(answer, skip_special_tokens=True))",
+    ]
+
+
+def _storage(record: Record) -> list[str]:
+    settings = record.settings
+    if settings["quant.type"] == "int8":
+        return ["stored = BitsAndBytesConfig(load_in_8bit=True)"]
+    return [
+        "stored = BitsAndBytesConfig(",
+        "    load_in_4bit=True,",
+        f"    bnb_4bit_quant_type={_quoted(settings['quant.type'])},",
+        f"    bnb_4bit_use_double_quant={bool(settings['quant.double_quant'])},",
+        f"    bnb_4bit_compute_dtype={_DTYPES[settings['quant.compute_dtype']]},",
+        ")",
+    ]
+
+
+def _dtype(record: Record) -> str:
+    return _DTYPES[record.settings["trainer.precision"]]
+
+
+def _remote_code(trusted: bool) -> dict[str, str]:
+    return {"trust_remote_code": "True"} if trusted else {}
+
+
+def _arguments(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in values.items())
+
+
+def _quoted(text: str) -> str:
+    """As Python writes it too: whatever a name holds, it stays one string."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+# A run's settings -> a prompt exactly as its training rows put one.
+
+
+_NO_QUESTION = "What is the capital of France?"
+
+
+def template(settings: dict[str, Any]) -> str:
+    """The format's name: the recipe's own; for a recipe of the user's, what was set beside it."""
+    recipe = settings["data.recipe"]
+    if formats.states_its_prompt(recipe):
+        return formats.asked_as(recipe)
+    return str(settings["data.prompt_template"])
+
+
+def example(settings: dict[str, Any], *, begin: str) -> str:
+    """One of the run's sample questions as a prompt; `begin` is the text of BOS, or empty."""
+    asked = settings.get("evals.samples.prompts") or settings["data.sample_prompts"]
+    ask = formats.template(template(settings))
+    return begin + str(ask(asked[0] if asked else _NO_QUESTION))
+
+
+def written_by_others(settings: dict[str, Any]) -> bool:
+    """Whether the rows' prompts come from a recipe of the user's own, which we cannot know."""
+    return not formats.states_its_prompt(settings["data.recipe"])
+
+
+# Texts of whatever letters -> Markdown in which none of them is a mark.
+
+
+def section(title: str, told: Sequence[tuple[str, str]]) -> str:
+    names, texts = zip(*told, strict=True)
+    pair = [
+        Column("", list(names), right=False),
+        Column("", [visible(text) for text in texts], right=False),
+    ]
+    return f"## {title}\n\n{tables.markdown_table(pair)}"
+
+
+def fenced(text: str, language: str) -> str:
+    fence = "`" * max(3, _longest_run(text) + 1)
+    return f"{fence}{language}\n{visible(text)}\n{fence}\n"
+
+
+def inline_code(text: str) -> str:
+    """On one line, in as many backticks as it takes that none of its own ends it."""
+    line = visible(" ".join(text.split()))
+    fence = "`" * (_longest_run(line) + 1)
+    space = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{space}{line}{space}{fence}"
+
+
+def plain(text: str) -> str:
+    return tables.escape_markdown(visible(text))
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in re.findall("`+", text)), default=0)

@@ -1,0 +1,33 @@
+"""What a run, or with -m every cell of a grid, would cost; nothing is loaded.
+
+python -m anima_exp.plan model=guanaco33b data=belle_merge
+python -m anima_exp.plan -m sweep=lora_search
+"""
+
+from anima_exp.cli.adapter_settings import with_adapter
+from anima_exp.cli.compose import command
+from anima_exp.config import RunConfig
+from anima_exp.errors import ConfigError
+
+
+def plan(config: RunConfig) -> None:
+    from anima_exp.cli import adapter_settings
+    from anima_exp.experiment.preflight import check_files
+    from anima_exp.planner.cost import cost
+    from anima_exp.planner.report import show
+
+    check_files(config)
+    adapter_settings.check(config.model, config.lora)
+    show(cost(config))
+
+
+def with_sweeper(arguments: list[str]) -> list[str]:
+    """A grid is shown, not run."""
+    for argument in arguments:
+        if argument.startswith("hydra/sweeper=") and argument != "hydra/sweeper=plan":
+            raise ConfigError(f"{argument}: plan shows a grid, and starts no other sweeper.")
+    return [*with_adapter(arguments), "hydra/sweeper=plan"]
+
+
+if __name__ == "__main__":
+    command(plan, config_name="plan", expand=with_sweeper)

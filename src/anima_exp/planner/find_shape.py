@@ -1,0 +1,66 @@
+"""ModelConfig -> its shape: from conf/model, a folder's config.json, or the hub's."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from anima_exp.config import ModelConfig
+from anima_exp.errors import ModelError, first_line
+from anima_exp.libraries import hub
+from anima_exp.planner.shape import FAMILIES, Shape, from_config, from_model
+from anima_exp.system import json_files
+from anima_exp.system.paths import expanded, tiny_base
+
+
+def find_shape(model: ModelConfig) -> Shape:
+    """Without torch, unless the model is of a family that only transformers knows.
+
+    Raises:
+        ModelError: there is no config.json, or it is not that of a causal language model.
+    """
+    found = _config(model)
+    if found.get("model_type") in FAMILIES:
+        return from_config(found)
+    return _without_weights(model, found)
+
+
+def _config(model: ModelConfig) -> dict[str, Any]:
+    folder = tiny_base() if model.source == "tiny" else expanded(model.source, "model.source")
+    if folder.is_dir():
+        return _read(model, folder / "config.json")
+    if model.shape is not None:
+        return asdict(model.shape)
+    where = f"model.source={model.source}"
+    found = hub.file(model.source, "config.json", where=where, revision=model.revision)
+    if found is None:
+        raise ModelError(
+            f"{where}: the hub's repository has no config.json. Plan with model.source=FOLDER, "
+            "whose config.json is all that is read."
+        )
+    return _read(model, found)
+
+
+def _read(model: ModelConfig, file: Path) -> dict[str, Any]:
+    try:
+        found = json_files.read_file(file)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model.source={model.source}: no config.json to read: {error}") from error
+    if not isinstance(found, dict):
+        raise ModelError(f"model.source={model.source}: its config.json is not an object.")
+    return found
+
+
+def _without_weights(model: ModelConfig, found: dict[str, Any]) -> Shape:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    kind = found.pop("model_type", None)
+    try:
+        config = AutoConfig.for_model(kind, **found)
+        with torch.device("meta"):
+            return from_model(AutoModelForCausalLM.from_config(config))
+    except (ValueError, KeyError, AttributeError) as error:
+        reason = first_line(error)
+        raise ModelError(
+            f"model.source={model.source}: its kind '{kind}' cannot be planned: {reason}"
+        ) from error

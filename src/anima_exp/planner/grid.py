@@ -1,0 +1,83 @@
+"""The costs of a grid's cells -> one table, their sum, and the cells that do not fit."""
+
+from collections.abc import Sequence
+
+from anima_exp.config import RunConfig
+from anima_exp.display import console as screen
+from anima_exp.display import tables
+from anima_exp.display.tables import Column
+from anima_exp.display.units import hours, many
+from anima_exp.planner.cost import Cost, cost
+from anima_exp.planner.gpus import CARDS, PRODUCT_SHARE
+
+_ROWS = 100  # of the table
+
+
+def show_grid(cells: Sequence[tuple[str, RunConfig]]) -> None:
+    """Each cell by its label and its config."""
+    console = screen.console
+    costs = [(label, cost(config)) for label, config in cells]
+    columns, left_out = tables.fitting(_columns(costs), console.width)
+    console.print(tables.table(columns, bold=[min(len(costs), _ROWS)]))
+    if left_out:
+        tables.say(console, f"the terminal is too narrow for: {', '.join(left_out)}", style="dim")
+    if len(costs) > _ROWS:
+        tables.say(console, f"{len(costs) - _ROWS} more cells are in the sum, but not shown.")
+    console.print()
+    for line in _notes(costs):
+        tables.say(console, line)
+
+
+def _columns(costs: list[tuple[str, Cost]]) -> list[Column]:
+    shown = costs[:_ROWS]
+    every = [one for _, one in costs]
+    tokens = [many(one.tokens) if one.tokens else "unknown" for _, one in shown]
+    total = sum(one.tokens or 0 for one in every)
+    columns = [
+        Column("cell", [*(label for label, _ in shown), f"all {len(costs)} cells"], right=False),
+        Column("tokens", [*tokens, many(total)]),
+    ]
+    for place, card in enumerate(CARDS):
+        texts = [_hours(one, place) for _, one in shown]
+        texts.append(hours(sum(one.hours(one.on_cards[place]) or 0 for one in every)))
+        heading = f"{card.name}, {card.memory_gb} GB"
+        columns.append(Column(heading, texts, dropped=len(CARDS) - place))
+    return columns
+
+
+def _which(costs: list[tuple[str, Cost]]) -> str:
+    numbers = sorted({one.cards for _, one in costs})
+    if numbers == [1]:
+        return "one card"
+    told = " or ".join(map(str, numbers))
+    return f"{told} cards a cell (trainer.gpus, launcher.gpus_per_job)"
+
+
+def _hours(one: Cost, place: int) -> str:
+    if not one.on_cards[place].execution.fits:
+        return "does not fit"
+    return hours(one.hours(one.on_cards[place]))
+
+
+def _notes(costs: list[tuple[str, Cost]]) -> list[str]:
+    notes = []
+    for place, card in enumerate(CARDS):
+        outside = [label for label, one in costs if not one.on_cards[place].execution.fits]
+        if outside:
+            named = "; ".join(outside[:3]) + ("; ..." if len(outside) > 3 else "")
+            notes.append(
+                f"{card.name}, {card.memory_gb} GB: {len(outside)} of {len(costs)} cells do not "
+                f"fit, and are not in its sum: {named}"
+            )
+    unknown = sum(one.steps is None for _, one in costs)
+    if unknown:
+        notes.append(
+            f"{unknown} cells count their steps in epochs of rows that nobody has read yet; "
+            "they are in no sum."
+        )
+    notes.append(
+        f"Hours on {_which(costs)}, of training alone. They are estimates, not measured: products "
+        f"reach {PRODUCT_SHARE:.0%} of the card's bf16 arithmetic; python -m anima_exp.plan of one "
+        "run says more."
+    )
+    return notes

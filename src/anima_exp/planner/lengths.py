@@ -1,0 +1,261 @@
+"""RunConfig -> how many rows there are and how long they are, as far as it is known unread."""
+
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anima_exp.config import ModelConfig, RunConfig, TrainerConfig
+from anima_exp.data import rows as split
+from anima_exp.data import source
+from anima_exp.data.source import Source
+from anima_exp.data.tokenise import examples
+from anima_exp.errors import NewerFile
+from anima_exp.events import note
+from anima_exp.libraries import hub
+from anima_exp.planner.memory import Rows
+from anima_exp.results import identity
+from anima_exp.system import json_files, paths
+from anima_exp.system.atomic import read_json, write_json
+from anima_exp.system.paths import expanded, tiny_base
+
+# How many rows a data set has and how long they are, kept from run to run: for plans, not results.
+#
+# A sweep tells how many tokens it will train on before it reads a row; it can where any run has
+# read the same data with the same tokenizer before.
+
+
+_NOT_IN_THE_LENGTH = {"data.max_train_samples", "data.train_on_source"}
+
+
+@dataclass(frozen=True)
+class LengthStats:
+    rows: int  # to learn from, before data.max_train_samples
+    mean_tokens: float  # of one of them, as truncated
+    mean_label_tokens: float | None = None  # of these, that the loss is taken on
+
+
+def save_stats(config: RunConfig, lengths: LengthStats, *, cache: Path) -> None:
+    """Keep what a run has found. With data.max_train_samples it has not seen every row.
+
+    Nothing is kept, and nothing is lost but a plan's figure, if the cache cannot be written.
+    """
+    if config.data.max_train_samples is not None and load_stats(config, cache=cache):
+        return
+    file = _stats_file(config, cache)
+    if json_files.is_newer(file, json_files.LENGTHS):
+        note(json_files.not_used(file))
+        return
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, json_files.stamp(asdict(lengths), json_files.LENGTHS))
+
+
+def load_stats(config: RunConfig, *, cache: Path) -> LengthStats | None:
+    file = _stats_file(config, cache)
+    try:
+        return LengthStats(**json_files.read_versioned(read_json(file), file, json_files.LENGTHS))
+    except (OSError, ValueError, TypeError, AttributeError, NewerFile):
+        return None
+
+
+def tokens(config: RunConfig, known: LengthStats | None) -> int | None:
+    """About how many tokens a run trains on; None where nobody has read its data before."""
+    trainer = config.trainer
+    if known is None:
+        return None
+    if trainer.steps is not None:
+        rows: float = trainer.steps * trainer.batch_size
+    else:
+        rows = min(known.rows, config.data.max_train_samples or known.rows) * (trainer.epochs or 0)
+    return round(rows * known.mean_tokens)
+
+
+def _stats_file(config: RunConfig, cache: Path) -> Path:
+    settings = {
+        key: value
+        for key, value in identity.relevant(config).items()
+        if key.startswith(("data.", "model.")) and key not in _NOT_IN_THE_LENGTH
+    }
+    text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
+    return cache / "lengths" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+
+
+# Measure how long the rows of a local file are, without torch: with the tokenizer's own file.
+#
+# A plan would otherwise assume rows as long as the limits. The figures are kept for the next plan
+# (planner/lengths.py); a run replaces them by its own.
+
+
+_BATCH = 1000  # examples tokenised in one call
+
+Counts = tuple[list[int], list[int], int]  # tokens of each prompt and response, rows used
+
+_counted: dict[tuple[Any, ...], Counts] = {}  # the cells of a sweep read a file once
+
+
+def read_lengths(config: RunConfig) -> LengthStats | None:
+    """Return the lengths of a local file's rows; None if the data or the tokenizer is elsewhere.
+
+    Raises:
+        DataError: a row cannot be used, or too few are left to train on.
+    """
+    data = config.data
+    file = _tokenizer_file(config.model)
+    if not data.path or file is None:
+        return None
+    rows = source.training(data)
+    state = file.stat()
+    key = (rows.fingerprint, data.recipe, data.on_bad_row, file, state.st_size, state.st_mtime_ns)
+    if key not in _counted:
+        _counted[key] = _count(rows, config, file)
+    prompts, responses, used = _counted[key]
+    left = used
+    if source.heldout(data) is None:
+        split.check_heldout(data.heldout_rows, of=used)
+        left -= data.heldout_rows
+    prompt = np.minimum(prompts, data.max_prompt_tokens)
+    response = np.minimum(responses, data.max_response_tokens)
+    # Held-out rows are drawn by chance: the mean of all rows is the mean of the others.
+    return LengthStats(
+        rows=round(len(prompts) * left / used),
+        mean_tokens=float((prompt + response).mean()),
+        mean_label_tokens=float(response.mean()),
+    )
+
+
+def _count(rows: Source, config: RunConfig, file: Path) -> Counts:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    begin = 1 if _has_bos(file) else 0
+    prompts: list[int] = []
+    responses: list[int] = []
+    used: set[int] = set()
+    batch: list[tuple[str, str]] = []
+
+    def count() -> None:
+        texts = [prompt for prompt, _ in batch] + [response for _, response in batch]
+        ids = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        prompts.extend(begin + len(one) for one in ids[: len(batch)])
+        responses.extend(len(one) + 1 for one in ids[len(batch) :])  # and EOS
+        batch.clear()
+
+    for number, one in examples(rows, config.data):
+        used.add(number)
+        batch.append((one.prompt, one.response))
+        if len(batch) == _BATCH:
+            count()
+    if batch:
+        count()
+    return prompts, responses, len(used)
+
+
+def _tokenizer_file(model: ModelConfig) -> Path | None:
+    """Return the tokenizer.json of a local folder, or of a model that was downloaded before."""
+    place = model.tokenizer or model.source
+    folder = tiny_base() if place == "tiny" else expanded(place, "model.source")
+    if folder.is_dir():
+        file = folder / "tokenizer.json"
+        return file if file.is_file() else None
+    return hub.downloaded(place, "tokenizer.json", None if model.tokenizer else model.revision)
+
+
+def _has_bos(file: Path) -> bool:
+    try:
+        settings = json.loads(file.with_name("tokenizer_config.json").read_text(encoding="utf-8"))
+        return bool(settings.get("bos_token"))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+# The largest of thousands of random batches, in mean ones. An assumption.
+_LARGEST_BATCH = 1.5
+
+
+@dataclass(frozen=True)
+class Lengths:
+    told: str  # where the figures are from
+    rows: int | None  # to learn from
+    mean_tokens: float  # of one row
+    mean_labels: float  # of these, label tokens
+    largest: Rows
+
+    def steps(self, config: RunConfig) -> int | None:
+        """Optimizer steps of the run; None where epochs are to be counted in unknown rows."""
+        trainer = config.trainer
+        if trainer.steps is not None:
+            return trainer.steps
+        return None if self.rows is None else optimizer_steps(trainer, self.rows)
+
+
+def rows_in_all(trainer: TrainerConfig, rows: int) -> int:
+    """Return how many rows a run trains on, repeats counted, if there are `rows` of them.
+
+    `trainer.epochs` counts rows exactly: with epochs=2 every row is used twice, and the last
+    batch is short if the batches do not come out even.
+    """
+    if trainer.steps is not None:
+        return trainer.steps * trainer.batch_size
+    assert trainer.epochs is not None
+    # Rounded first: 1.1 x 1000 is a little more than 1100 in binary.
+    return max(1, ceil(round(trainer.epochs * rows, 6)))
+
+
+def optimizer_steps(trainer: TrainerConfig, rows: int) -> int:
+    """Return the number of optimizer steps of a run over `rows` rows."""
+    return ceil(rows_in_all(trainer, rows) / trainer.batch_size)
+
+
+def lengths(config: RunConfig) -> Lengths:
+    """From a run that read the same data; else from a local file; else what is typical of the set.
+
+    If nothing is known, rows are as long as the limits.
+
+    Raises:
+        DataError: a row of the file cannot be used.
+    """
+    data = config.data
+    most = data.max_prompt_tokens + data.max_response_tokens
+    cache = paths.cache(config.cache)
+    known = load_stats(config, cache=cache)
+    told = "read by an earlier run"
+    if known is None and (known := read_lengths(config)):
+        save_stats(config, known, cache=cache)
+        told = "read from the file"
+    rows: int | None
+    labels: float | None
+    if known is not None:
+        rows, mean, labels = known.rows, known.mean_tokens, known.mean_label_tokens
+    elif data.typical is not None:
+        told = "typical of the set" + ("" if data.source == "sample" else ", in LLaMA's tokens")
+        rows, mean = data.typical.rows, data.typical.mean_tokens
+        labels = data.typical.mean_label_tokens
+    else:
+        told = "unknown: as long as the limits allow, so the most it can cost"
+        rows, mean, labels = None, float(most), None
+    mean = min(mean, float(most))
+    if data.train_on_source:
+        labels = mean
+    elif labels is None:
+        labels = mean * data.max_response_tokens / most
+    labels = min(labels, mean)
+    if rows is not None:
+        rows = min(rows, data.max_train_samples or rows)
+    return Lengths(told, rows, mean, labels, _largest(config, most, mean, labels))
+
+
+def _largest(config: RunConfig, most: int, mean: float, labels: float) -> Rows:
+    batch = config.trainer.batch_size
+    if not config.trainer.group_by_length:
+        tokens = min(batch * most, ceil(_LARGEST_BATCH * batch * mean))
+        return Rows(most, max(most, tokens), ceil(max(most, tokens) * labels / mean))
+    response = most if config.data.train_on_source else config.data.max_response_tokens
+    return Rows(most, batch * most, batch * response)

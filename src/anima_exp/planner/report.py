@@ -1,0 +1,216 @@
+"""The cost of one run -> tables in a terminal."""
+
+from collections.abc import Callable
+
+from rich.console import Console
+
+from anima_exp.config import Quantization, Recompute, TargetModules
+from anima_exp.display import console as screen
+from anima_exp.display import tables
+from anima_exp.display.tables import Column
+from anima_exp.display.units import decimal_size, hours, many, size
+from anima_exp.planner import gpus
+from anima_exp.planner.cost import Cost
+from anima_exp.planner.here import what_it_has
+from anima_exp.planner.lengths import rows_in_all
+from anima_exp.planner.memory import GIB, UNUSED, in_4_bits
+from anima_exp.planner.report_several import as_many_as_it_takes, every_way
+from anima_exp.planner.report_several import notes as notes_of_several
+from anima_exp.planner.speed import OnCard
+from anima_exp.planner.step_time import LAUNCH_SECONDS
+
+
+def show(cost: Cost) -> None:
+    console = screen.console
+    screen.show_plan(_facts(cost))
+    _titled(console, "The base", _base(cost))
+    _titled(console, "In memory all the time", _resident(cost))
+    for budget in cost.budgets:
+        _titled(console, f"With {budget:,} tokens at once ({_which(cost, budget)})",
+                _passing(cost, budget))  # fmt: skip
+    if cost.several:
+        _titled(console, f"On {cost.cards} cards: memory of each, and training", every_way(cost))
+    else:
+        _titled(console, "On a card", _cards(cost))
+    if cost.fewest:
+        _titled(console, "On several cards, where one is too small", as_many_as_it_takes(cost))
+    for line in _notes(cost):
+        tables.say(console, line)
+
+
+def _titled(console: Console, title: str, columns: list[Column]) -> None:
+    console.print(tables.safe(title), style="bold")
+    kept, left_out = tables.fitting(columns, console.width)
+    console.print(tables.table(kept))
+    if left_out:
+        tables.say(console, f"the terminal is too narrow for: {', '.join(left_out)}", style="dim")
+    console.print()
+
+
+def _facts(cost: Cost) -> dict[str, str]:
+    config, shape, rows = cost.config, cost.shape, cost.lengths
+    block = shape.blocks[0]
+    wide = max(one.outputs for one in block.linears)
+    steps = "unknown" if cost.steps is None else f"{cost.steps:,}"
+    told = {
+        "model": (
+            f"{config.model.name}: {many(shape.parameters)} parameters, {shape.layers} blocks, "
+            f"{shape.hidden:,} wide, {wide:,} inside, vocabulary {shape.vocab:,}"
+        ),
+        "rows": (
+            f"{config.data.name}: {rows.mean_tokens:,.0f} tokens on average, "
+            f"{rows.mean_labels:,.0f} of them learnt, at most {rows.largest.longest:,} "
+            f"({rows.told})"
+        ),
+        "steps": (
+            f"{steps} of {config.trainer.batch_size} rows, about {cost.tokens_per_step:,.0f} "
+            f"tokens (at most {rows.largest.batch_tokens:,})"
+        ),
+    }
+    if cost.tokens is not None:
+        told["tokens"] = many(cost.tokens)
+        if rows.rows:
+            passes = rows_in_all(config.trainer, rows.rows) / rows.rows
+            told["tokens"] += f", {passes:.2f} passes over {rows.rows:,} rows"
+    kept, again = (cost.flops(how).total for how in (Recompute.none, Recompute.full))
+    unit, power = ("GFLOP", 1e9) if kept >= 1e8 else ("MFLOP", 1e6)
+    told[unit] = f"{kept / power:,.1f} a token, {again / power:,.1f} with full recomputation"
+    return told
+
+
+def _base(cost: Cost) -> list[Column]:
+    kinds = cost.needs.weights
+    stored = cost.config.quant.type.value if cost.config.quant.type.value != "none" else "weights"
+    return [
+        Column("", [*(kind.kind for kind in kinds), "all"], right=False),
+        Column("parameters", _summed([kind.elements for kind in kinds], many)),
+        Column(
+            f"{stored} or 16/32 bit" if in_4_bits(cost.config) else stored,
+            _summed([kind.values for kind in kinds], size),
+        ),
+        Column("constants", _summed([kind.first for kind in kinds], _size_or_none), dropped=2),
+        Column(
+            "their constants", _summed([kind.second for kind in kinds], _size_or_none), dropped=1
+        ),
+        Column("together", _summed([kind.total for kind in kinds], size)),
+    ]
+
+
+def _summed(counts: list[int], written: Callable[[float], str]) -> list[str]:
+    return [written(count) for count in [*counts, sum(counts)]]
+
+
+def _size_or_none(count: float) -> str:
+    return size(count) if count else "-"
+
+
+def _resident(cost: Cost) -> list[Column]:
+    found, config = cost.needs.memory(1, Recompute.full, keep_dequantized=True), cost.config
+    learns = found.trained
+    parts = {"base": found.base}
+    if config.lora.target_modules is not TargetModules.none:
+        parts[f"LoRA, {many(learns.parameters)} parameters in {config.lora.dtype.value}"] = (
+            learns.weights
+        )
+    if learns.copies:
+        parts[f"its copy in {config.trainer.precision.value}, during a step"] = learns.copies
+    parts["gradients"] = learns.gradients
+    name = f"optimizer state, {config.optimizer.name.value}"
+    if learns.pageable:
+        name += f" ({size(learns.pageable)} of it can move to CPU memory)"
+    parts[name] = learns.optimizer
+    parts["all"] = sum(parts.values())
+    if found.copy and config.quant.keep_dequantized is not False:
+        parts[f"optional: the 4-bit weights in {config.quant.compute_dtype.value} too"] = found.copy
+    parts["CUDA and its libraries (assumed)"] = round(gpus.CONTEXT_GIB * GIB)
+    return [Column("", list(parts), right=False), Column("", [size(n) for n in parts.values()])]
+
+
+def _which(cost: Cost, budget: int) -> str:
+    if cost.config.trainer.token_budget:
+        return "trainer.token_budget"
+    return "the longest row" if budget == cost.lengths.largest.longest else "the largest batch"
+
+
+def _passing(cost: Cost, budget: int) -> list[Column]:
+    given = cost.config.trainer.recompute
+    ways = [given] if given else list(Recompute)
+    found = [cost.needs.memory(budget, how, keep_dequantized=False) for how in ways]
+    return [
+        Column("recompute", [how.value for how in ways], right=False),
+        Column("activations", [size(one.activations.kept) for one in found]),
+        Column("while going back", [size(one.activations.working) for one in found], dropped=2),
+        Column("or loss", [size(one.states + one.logits) for one in found], dropped=1),
+        Column("peak", [size(one.peak + gpus.CONTEXT_GIB * GIB) for one in found]),
+    ]
+
+
+def _cards(cost: Cost) -> list[Column]:
+    found = [*cost.on_cards, *([cost.here] if cost.here else [])]
+    rows = [_on_card(cost, one) for one in found]
+    budgets, ways, copies, speeds = (list(texts) for texts in zip(*rows, strict=True))
+    return [
+        Column("", [one.card.name for one in found], right=False),
+        Column("GB", [f"{one.card.memory_gb}" for one in found]),
+        Column("fits", [_fits(one) for one in found], right=False),
+        Column("tokens at once", budgets),
+        Column("recompute", ways, right=False),
+        Column("dequantised copy", copies, right=False, dropped=2),
+        Column("peak", [size(one.peak) for one in found]),
+        Column("tokens/s", speeds, dropped=1),
+        Column("training", [hours(cost.hours(one)) for one in found]),
+    ]
+
+
+def _on_card(cost: Cost, one: OnCard) -> tuple[str, str, str, str]:
+    how = one.execution
+    if not how.fits:
+        return ("-", "-", "-", "-")
+    copy = "yes" if how.keep_dequantized else "no"
+    speed = "-"
+    if one.seconds_per_step is not None:
+        speed = f"{cost.tokens_per_step / one.seconds_per_step:,.0f}"
+    return (f"{how.token_budget:,}", how.recompute.value, copy, speed)
+
+
+def _quantises(cost: Cost) -> bool:
+    return cost.config.quant.type is not Quantization.none
+
+
+def _fits(one: OnCard) -> str:
+    if not one.execution.fits:
+        return "no"
+    return "yes, paged" if one.execution.paged else "yes"
+
+
+def _notes(cost: Cost) -> list[str]:
+    notes = [
+        "For comparison: fine-tuning every weight in 16 bits needs "
+        f"{decimal_size(cost.full_fine_tuning)} before any "
+        "activation (12 bytes a parameter).",
+        "Hours are of training alone. They and tokens/s are estimates, not measured: products "
+        f"reach {gpus.PRODUCT_SHARE:.0%} of the card's bf16 arithmetic, all else "
+        f"{gpus.BANDWIDTH_SHARE:.0%} of its bandwidth, and the processor launches a kernel in "
+        f"{LAUNCH_SECONDS * 1e6:.0f} microseconds. Where a budget is chosen, "
+        f"{UNUSED:.0%} of what grows with the tokens is kept in reserve.",
+    ]
+    if cost.here and cost.here.seconds_per_step is None:
+        notes.append(
+            f"The speed of this machine ({what_it_has()}) is unknown: the planner knows only that "
+            "of the GPUs above it."
+        )
+    if waiting := [one.card.name for one in cost.on_cards if one.by_launches]:
+        notes.append(
+            f"The processor takes longer to launch the kernels of a step than the card to compute "
+            f"them ({', '.join(waiting)}): more tokens at once would take no more time there."
+        )
+    if cost.shape.active_experts and _quantises(cost):
+        notes.insert(
+            0,
+            f"The experts are stacked tensors, which quant={cost.config.quant.type.value} cannot "
+            "quantise: they are counted in 16 bits, and a run refuses such a base. Use quant=none.",
+        )
+    if not any(one.execution.fits for one in cost.on_cards):
+        several = f"{cost.cards} of them" if cost.several else "these cards"
+        notes.insert(0, f"It fits none of {several}, whatever is recomputed.")
+    return notes + notes_of_several(cost)

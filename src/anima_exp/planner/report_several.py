@@ -1,0 +1,90 @@
+"""The cost of one run on several cards -> a table for the terminal."""
+
+from anima_exp.display.tables import Column
+from anima_exp.display.units import hours, size
+from anima_exp.planner import gpus
+from anima_exp.planner.cost import Cost
+from anima_exp.planner.speed import OnCard
+
+_NAMES = {"whole": "a copy on each", "sharded": "sharded", "spread": "device map"}
+
+
+def every_way(cost: Cost) -> list[Column]:
+    """Memory of a card and hours for each way to use so many, and what the run would do."""
+    found, taken = cost.several, cost.on_cards
+    return [
+        Column("", [one.card.name for one in taken], right=False),
+        Column("GB", [f"{one.card.memory_gb}" for one in taken]),
+        Column(_NAMES["whole"], [_told(cost, one.copies) for one in found]),
+        Column(_NAMES["sharded"], [_told(cost, one.sharded) for one in found]),
+        Column(_NAMES["spread"], [_told(cost, one.spread) for one in found]),
+        Column("chosen", [_chosen(one) for one in taken], right=False),
+        Column("tokens at once", [_budget(one) for one in taken], dropped=2),
+        Column("recompute", [_recompute(one) for one in taken], right=False, dropped=3),
+        Column("tokens/s", [_speed(cost, one) for one in taken], dropped=1),
+    ]
+
+
+def as_many_as_it_takes(cost: Cost) -> list[Column]:
+    """Of cards that are too small alone."""
+    found = cost.fewest
+    return [
+        Column("", [f"{one.cards} x {one.card.name}" for one in found], right=False),
+        Column("GB", [f"{one.card.memory_gb}" for one in found]),
+        Column("how", [_NAMES[one.execution.placement.value] for one in found], right=False),
+        Column("tokens at once", [_budget(one) for one in found], dropped=2),
+        Column("recompute", [_recompute(one) for one in found], right=False, dropped=3),
+        Column("peak of each", [size(one.peak) for one in found]),
+        Column("tokens/s", [_speed(cost, one) for one in found], dropped=1),
+        Column("training", [hours(cost.hours(one)) for one in found]),
+    ]
+
+
+def notes(cost: Cost) -> list[str]:
+    if not cost.several and not cost.fewest:
+        return []
+    links = ", ".join(f"{card.name} {card.link_gb:g}" for card in gpus.CARDS)
+    told = [
+        "a copy on each, and sharded: a process for each card, which divide the rows of a batch. "
+        "Sharded: each holds a part of the frozen base (FSDP), and blocks are gathered as they are "
+        "needed, while others are computed. Device map: one process, one card computing at a time.",
+        f"Cards of one machine; assumed is that they reach {gpus.LINK_SHARE:.0%} of their link "
+        f"to each other, in GB/s each way: {links}.",
+    ]
+    if cost.fewest:
+        told.append(
+            "trainer.gpus=2 shows every way to use two. The program shards by itself where several "
+            "processes need it; one process that sees several GPUs makes the device map."
+        )
+    return told
+
+
+def _told(cost: Cost, one: OnCard | None) -> str:
+    if one is None:
+        return "-"
+    if not one.execution.fits:
+        return "does not fit"
+    took = cost.hours(one)
+    return f"{size(one.peak)}, {hours(took)}" if took is not None else size(one.peak)
+
+
+def _chosen(one: OnCard) -> str:
+    return _NAMES[one.execution.placement.value] if one.execution.fits else "-"
+
+
+def _budget(one: OnCard) -> str:
+    return f"{one.execution.token_budget:,}" if one.execution.fits else "-"
+
+
+def _recompute(one: OnCard) -> str:
+    how = one.execution
+    if not how.fits:
+        return "-"
+    return how.recompute.value + (", paged" if how.paged else "")
+
+
+def _speed(cost: Cost, one: OnCard) -> str:
+    fits = one.execution.fits
+    if not fits or one.seconds_per_step is None:
+        return "-"
+    return f"{cost.tokens_per_step / one.seconds_per_step:,.0f}"

@@ -1,0 +1,229 @@
+"""A config.json, or a model in memory -> the shape that memory and speed depend on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from anima_exp.config import TargetModules
+from anima_exp.errors import ModelError
+from anima_exp.model.base_config import context_length
+from anima_exp.model.target_modules import Linear, in_set, is_named
+
+
+@dataclass(frozen=True)
+class Block:
+    """Decoder blocks behind each other that are all alike."""
+
+    count: int
+    linears: tuple[Linear, ...]  # in the model's order: query, key, value, out, gate, up, down
+    norms: int  # elements of one block's normalisation weights
+    head_norms: bool = False  # queries and keys are normalised too, as in Qwen3
+    other: int = 0  # elements of all else, experts included
+    active: float = 0.0  # of these, elements of the experts that one token passes through
+
+
+@dataclass(frozen=True)
+class Shape:
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    blocks: tuple[Block, ...]
+    embeddings: int  # elements of the tables that tokens, and in old models positions, look up
+    head: int  # elements of the output matrix; 0 where it is the embedding itself
+    norms: int  # elements of the normalisation after the last block
+    other: int = 0  # elements of all else outside the blocks
+    positions: int | None = None  # tokens that a row may have
+
+    @property
+    def layers(self) -> int:
+        return sum(block.count for block in self.blocks)
+
+    @property
+    def linear_weights(self) -> int:
+        """Elements of all matrices of the blocks, which are what is quantised."""
+        return sum(b.count * sum(one.weights for one in b.linears) for b in self.blocks)
+
+    @property
+    def active_experts(self) -> float:
+        """Elements of the stacked experts that one token passes through: they are multiplied."""
+        return sum(block.count * block.active for block in self.blocks)
+
+    @property
+    def parameters(self) -> int:
+        """Of the base model."""
+        inside = sum(
+            b.count * (b.norms + b.other + sum(one.outputs for one in b.linears if one.bias))
+            for b in self.blocks
+        )
+        outside = self.embeddings + self.head + self.norms + self.other
+        return self.linear_weights + inside + outside
+
+    def only(self, block: Block) -> "Shape":
+        """The shape of one such block, without anything around it."""
+        one = replace(block, count=1)
+        return replace(self, blocks=(one,), embeddings=0, head=0, norms=0, other=0)
+
+    def adapted(
+        self, which: TargetModules, names: Sequence[str] | None = None
+    ) -> list[tuple[Linear, int]]:
+        """The layers that get an adapter, each with the number of blocks that it is in.
+
+        Raises:
+            ModelError: the architecture has no such layers.
+        """
+        every = [one for block in self.blocks for one in block.linears]
+        leaves = ", ".join(sorted({one.leaf for one in every}))
+        for name in names or ():
+            if not any(is_named(one.name, name) for one in every):
+                raise ModelError(
+                    f"lora.layers: no layer is called {name}; the linear layers are {leaves}."
+                )
+        found = [
+            (linear, block.count)
+            for block in self.blocks
+            for linear in in_set(block.linears, which, hidden=self.hidden, names=names)
+        ]
+        if not found and which is not TargetModules.none:
+            raise ModelError(
+                f"lora.target_modules={which.value} finds no layer among {leaves}. "
+                "Use lora=all_linear."
+            )
+        return found
+
+
+# Families whose blocks are query, key, value, out, gate, up, down and two norms. All others are
+# counted from transformers' own model.
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+
+
+def from_config(config: Mapping[str, Any]) -> Shape:
+    """The keys are those of config.json; its `model_type` is one of FAMILIES.
+
+    Raises:
+        ModelError: a key is missing.
+    """
+    try:
+        return _from_config(config)
+    except KeyError as error:
+        raise ModelError(f"The model's config.json has no {error.args[0]}.") from error
+
+
+def _from_config(config: Mapping[str, Any]) -> Shape:
+    family = config["model_type"]
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    kv_heads = config.get("num_key_value_heads") or heads
+    head_dim = config.get("head_dim") or hidden // heads
+    wide, queries, keys = config["intermediate_size"], heads * head_dim, kv_heads * head_dim
+    every_bias = bool(config.get("attention_bias"))
+    bias = every_bias or family == "qwen2"
+    mlp_bias = bool(config.get("mlp_bias"))
+    linears = (
+        Linear("self_attn.q_proj", hidden, queries, attention=True, bias=bias),
+        Linear("self_attn.k_proj", hidden, keys, attention=True, bias=bias),
+        Linear("self_attn.v_proj", hidden, keys, attention=True, bias=bias),
+        Linear("self_attn.o_proj", queries, hidden, attention=True, bias=every_bias),
+        Linear("mlp.gate_proj", hidden, wide, attention=False, bias=mlp_bias),
+        Linear("mlp.up_proj", hidden, wide, attention=False, bias=mlp_bias),
+        Linear("mlp.down_proj", wide, hidden, attention=False, bias=mlp_bias),
+    )
+    head_norms = family == "qwen3"
+    norms = 2 * hidden + (2 * head_dim if head_norms else 0)
+    table = config["vocab_size"] * hidden
+    return Shape(
+        hidden=hidden,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        vocab=config["vocab_size"],
+        blocks=(Block(config["num_hidden_layers"], linears, norms, head_norms),),
+        embeddings=table,
+        head=0 if config.get("tie_word_embeddings") else table,
+        norms=hidden,
+        positions=context_length(config),
+    )
+
+
+def from_model(model: Any) -> Shape:
+    """Of any causal language model, on any device, before an adapter is attached to it.
+
+    Raises:
+        ModelError: it has no numbered blocks with linear layers in them.
+    """
+    from torch import nn
+
+    from anima_exp.model.linear_layers import in_block, linear_layers
+
+    text = model.config.get_text_config()
+    heads = getattr(text, "num_attention_heads", None) or 1  # a model without attention
+    linears: dict[str, list[Linear]] = {}
+    layers = linear_layers(model)
+    for one in layers:
+        inside = Linear(one.inside, one.inputs, one.outputs, one.attention, one.bias, seen=one.seen)
+        linears.setdefault(one.block, []).append(inside)
+    if not linears:
+        raise ModelError(f"{type(model).__name__} has no blocks of linear layers to train.")
+    rest = {block: _Rest() for block in ("", *linears)}
+    counted = {f"{one.name}.{kind}" for one in layers for kind in ("weight", "bias")}
+    share = expert_share(text)
+    for name, parameter in model.named_parameters():
+        if name not in counted:
+            block, _ = in_block(name)
+            place = rest[block if block in linears else ""]
+            place.add(name, parameter.numel())
+            if block in linears and parameter.ndim >= 3 and "expert" in name:
+                place.active += share * parameter.numel()
+    tables = [one.weight for one in model.modules() if isinstance(one, nn.Embedding)]
+    embeddings = sum(table.numel() for table in tables)
+    output = model.get_output_embeddings()
+    tied = output is None or any(output.weight is table for table in tables)
+    head = 0 if tied else output.weight.numel()
+    each = (
+        (tuple(linears[b]), rest[b].norms, rest[b].head_norms, rest[b].other, rest[b].active)
+        for b in linears
+    )
+    return Shape(
+        hidden=text.hidden_size,
+        heads=heads,
+        kv_heads=getattr(text, "num_key_value_heads", None) or heads,
+        head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
+        vocab=text.vocab_size,
+        blocks=tuple(Block(sum(1 for _ in alike), *same) for same, alike in groupby(each)),
+        embeddings=embeddings,
+        head=head,
+        norms=rest[""].norms,
+        other=rest[""].other - embeddings - head,
+        positions=context_length(text),
+    )
+
+
+def expert_share(config: Any) -> float:
+    """Return the share of a mixture's experts that one token passes through; 1 without experts.
+
+    Args:
+        config: transformers' config of the text model.
+    """
+    chosen = getattr(config, "num_experts_per_tok", None) or getattr(config, "moe_k", None)
+    names = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+    experts = next((found for name in names if (found := getattr(config, name, None))), None)
+    return min(1.0, chosen / experts) if chosen and experts else 1.0
+
+
+@dataclass
+class _Rest:
+    """What is not a linear layer of a block."""
+
+    norms: int = 0
+    other: int = 0
+    head_norms: bool = False
+    active: float = 0.0  # elements of experts that one token passes through
+
+    def add(self, name: str, elements: int) -> None:
+        holder = name.rpartition(".")[0].rpartition(".")[2]
+        if "norm" in holder.lower():
+            self.norms += elements
+            self.head_norms |= holder in ("q_norm", "k_norm")
+        else:
+            self.other += elements

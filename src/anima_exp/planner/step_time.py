@@ -1,0 +1,207 @@
+"""How a batch is executed, and on which GPU -> the seconds of an optimizer step.
+
+The GPU computes while the processor launches its next kernels, so that a forward and backward pass
+takes the longer of the two. The end of a step, with the gradient's norm and the optimizer, takes
+its time in addition. Launches were counted, but no figure in seconds has been measured on a GPU.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+from anima_exp.config import Precision, Recompute, RunConfig, TargetModules
+from anima_exp.model.target_modules import Linear, in_set
+from anima_exp.planner.gpus import Card
+from anima_exp.planner.memory import in_4_bits
+from anima_exp.planner.shape import Block, Shape
+from anima_exp.planner.weights import WIDTH, split_bytes, trained
+
+# Shape and RunConfig -> floating-point operations of training, for each token.
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Of one token; a multiplication and its addition are two."""
+
+    base: float
+    adapter: float
+    attention: float  # between the tokens of a row
+    head: float
+    again: float  # what the backward pass computes anew
+
+    @property
+    def total(self) -> float:
+        return self.base + self.adapter + self.attention + self.head + self.again
+
+
+def flops(
+    shape: Shape, config: RunConfig, *, row_tokens: float, label_share: float, recompute: Recompute
+) -> Flops:
+    """A frozen matrix costs 4 operations a weight, as it needs no gradient; one that learns 6.
+
+    Args:
+        row_tokens: of a typical row, which a token sees half of on average.
+        label_share: of the tokens, those that the head is computed for.
+    """
+    full = config.lora.target_modules is TargetModules.none
+    weights = shape.linear_weights + shape.active_experts
+    learning = sum(
+        config.lora.rank * (one.inputs + one.outputs) * count
+        for one, count in shape.adapted(config.lora.target_modules, config.lora.layers)
+    )
+    # Forward: queries with keys, then with values. Backward: twice that.
+    attention = 2 * 2 * (row_tokens / 2) * shape.heads * shape.head_dim * shape.layers
+    forward = 2 * weights + 2 * learning + attention
+    return Flops(
+        base=(6 if full else 4) * weights,
+        adapter=6 * learning,
+        attention=3 * attention,
+        head=(6 if full else 4) * shape.vocab * shape.hidden * label_share,
+        again=forward if recompute is Recompute.full else 0.0,
+    )
+
+
+# An estimate: the 3,300 launches of a 7B step are expected to take 0.09 s of one core of a server,
+# with Python and autograd around them. Calling the driver alone takes some 5 microseconds.
+LAUNCH_SECONDS = 28e-6
+# Launches of one pass, forward and backward together, as docs/gpu.md counts them.
+_OUTSIDE = 100  # embeddings, last norm, head and loss
+_A_BLOCK = 30  # attention, norms, rotations and additions; 39 if queries and keys have norms
+_A_LAYER = 2  # a frozen linear layer
+_AN_ADAPTER = 8  # in addition: LoRA's products, masks and gradients
+_A_DEQUANTISED = 3  # a matrix in 4 bits -> 16 bits: once forward, once backward
+# What recomputing adds to the processor's time of a pass: selective recomputation asks Python
+# about each operation. Measured without a GPU, as a share of a pass without recomputation.
+_AGAIN_HOST = {Recompute.none: 0.0, Recompute.selective: 0.7, Recompute.full: 0.45}
+# The same of the bytes that are moved beside the products; a third of them are moved forward.
+_AGAIN_MOVED = {Recompute.none: 0.0, Recompute.selective: 0.33, Recompute.full: 0.33}
+# Bytes read and written beside the products, in numbers of the width of trainer.precision.
+_INPUTS, _MASKED = 2, 4  # times the input of a layer with an adapter; more if it has dropout
+_OUTPUTS = 4  # times its output: the update is added to it, and its gradient is read
+_STREAM = 28  # times the hidden size: norms, rotations and residual additions
+_GATED = 8  # times the width inside: the activation and its gradient
+_OPTIMIZER_BYTES = 28  # a trained parameter in fp32: gradient, weight and two moments
+# bitsandbytes' paged optimizers wait for the GPU after each tensor. Counted; an estimate of how
+# long.
+_WAIT_SECONDS = 90e-6
+
+
+@dataclass(frozen=True)
+class Work:
+    """The rows of one optimizer batch that one process computes."""
+
+    tokens: float
+    row_tokens: float  # of a typical row
+    label_share: float  # of the tokens
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds."""
+
+    device: float  # while the GPU computes forward and backward passes
+    host: float  # while the processor launches their kernels
+    end: float  # afterwards: the norm of the gradient, and the optimizer
+    gathering: float = 0.0  # while the parts of a sharded base arrive
+    summing: float = 0.0  # of gradients over processes
+
+    @property
+    def total(self) -> float:
+        return max(self.device, self.host, self.gathering) + self.end + self.summing
+
+    @property
+    def by_launches(self) -> bool:
+        """Whether the GPU waits for the processor."""
+        return self.host > self.device
+
+
+def step_time(
+    shape: Shape,
+    config: RunConfig,
+    work: Work,
+    card: Card,
+    *,
+    token_budget: int,
+    recompute: Recompute,
+    keep_dequantized: bool,
+    paged: bool = False,
+    sharded: bool = False,
+    processes: int = 1,
+) -> StepTime:
+    """Estimate the time of one optimizer step.
+
+    Args:
+        paged: whether optimizer states lie in CPU memory.
+        processes: that share the batch; `work` is the part of one.
+    """
+    passes = max(1, ceil(work.tokens / token_budget))
+    reads = 3 if recompute is Recompute.full else 2  # of each weight in a pass
+    dequantises = in_4_bits(config) and not keep_dequantized
+    width = WIDTH[config.trainer.precision]
+    products = flops(
+        shape,
+        config,
+        row_tokens=work.row_tokens,
+        label_share=work.label_share,
+        recompute=recompute,
+    )
+    fp32 = config.trainer.precision is Precision.fp32
+    # A product of few tokens takes as long as reading its weights.
+    multiplying = max(
+        card.computing(work.tokens * products.total, in_fp32=fp32),
+        passes * reads * card.moving(shape.linear_weights * width),
+    )
+    moved = work.tokens * _moved(shape, config) * (1 + _AGAIN_MOVED[recompute])
+    if dequantises:
+        moved += passes * reads * shape.linear_weights * (0.5 + WIDTH[config.quant.compute_dtype])
+    learns = trained(shape, config)
+    end = learns.tensors * (LAUNCH_SECONDS + (_WAIT_SECONDS if paged else 0))
+    end += card.moving(learns.parameters * _OPTIMIZER_BYTES)
+    if paged:
+        end += card.paging(2 * learns.pageable)
+    launches = _launches(shape, config) * (1 + _AGAIN_HOST[recompute])
+    if dequantises:
+        launches += reads * _A_DEQUANTISED * sum(b.count * len(b.linears) for b in shape.blocks)
+    gathering = 0.0
+    if sharded:
+        gathering = passes * reads * card.gathering(split_bytes(shape, config), processes)
+    return StepTime(
+        device=multiplying + card.moving(moved),
+        host=passes * launches * LAUNCH_SECONDS,
+        end=end,
+        gathering=gathering,
+        summing=card.summing(learns.gradients, processes),
+    )
+
+
+def _launches(shape: Shape, config: RunConfig) -> int:
+    """Of one pass that keeps all activations."""
+    inside = sum(
+        block.count
+        * (
+            _A_BLOCK
+            + _A_LAYER * len(block.linears)
+            + _AN_ADAPTER * len(_adapted(shape, block, config))
+        )
+        for block in shape.blocks
+    )
+    return _OUTSIDE + inside
+
+
+def _moved(shape: Shape, config: RunConfig) -> float:
+    """Bytes a token beside the products, forward and backward."""
+    inputs = _INPUTS + (_MASKED if config.lora.dropout else 0)
+    numbers = 0
+    for block in shape.blocks:
+        adapted = _adapted(shape, block, config)
+        inside = [one.inputs for one in block.linears if not one.attention]
+        numbers += block.count * (
+            sum(inputs * one.inputs + _OUTPUTS * one.outputs for one in adapted)
+            + _STREAM * shape.hidden
+            + _GATED * max(inside, default=0)
+        )
+    return numbers * WIDTH[config.trainer.precision]
+
+
+def _adapted(shape: Shape, block: Block, config: RunConfig) -> list[Linear]:
+    lora = config.lora
+    return in_set(block.linears, lora.target_modules, hidden=shape.hidden, names=lora.layers)

@@ -1,0 +1,169 @@
+"""Shape and RunConfig -> the bytes of the base's weights, kind by kind."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from anima_exp.config import OptimizerName, Precision, Quantization, RunConfig, TargetModules
+from anima_exp.libraries.bitsandbytes_internals import (
+    CONSTANTS_A_CONSTANT,
+    LEAST_IN_8_BITS,
+    LEAST_PAGED,
+    STATES_A_CONSTANT,
+    WEIGHTS_A_CONSTANT,
+)
+from anima_exp.model.target_modules import Linear
+from anima_exp.planner.shape import Block, Shape
+
+WIDTH = {Precision.fp32: 4, Precision.bf16: 2, Precision.fp16: 2}  # bytes
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One kind of weights. A lookup table of 1 KiB a matrix is left out."""
+
+    kind: str
+    elements: int
+    values: int  # bytes of the weights themselves
+    first: int = 0  # bytes of the quantisation constants, by which weights are scaled
+    second: int = 0  # bytes of the constants of these constants
+
+    @property
+    def total(self) -> int:
+        return self.values + self.first + self.second
+
+
+def base_weights(shape: Shape, config: RunConfig) -> list[Stored]:
+    """Every kind that the model has."""
+    full = config.lora.target_modules is TargetModules.none
+    width = 4 if full else WIDTH[config.trainer.precision]  # a small update to bf16 is lost
+    norm_width = 4 if config.model.norms_in_fp32 else width
+    matrices = [(one, block.count) for block in shape.blocks for one in block.linears]
+    norms = shape.norms + sum(block.count * block.norms for block in shape.blocks)
+    biases = sum(count * one.outputs for one, count in matrices if one.bias)
+    other = shape.other + biases + sum(block.count * block.other for block in shape.blocks)
+    kinds = [
+        _matrices("attention", [m for m in matrices if m[0].attention], config, width),
+        _matrices("feed-forward", [m for m in matrices if not m[0].attention], config, width),
+        Stored("embeddings", shape.embeddings, shape.embeddings * width),
+        Stored("head", shape.head, shape.head * width),
+        Stored("norms", norms, norms * norm_width),
+        Stored("other", other, other * width),
+    ]
+    return [kind for kind in kinds if kind.elements]
+
+
+def block_bytes(shape: Shape, block: Block, config: RunConfig) -> int:
+    """Of the weights of one such block."""
+    return sum(kind.total for kind in base_weights(shape.only(block), config))
+
+
+def split_bytes(shape: Shape, config: RunConfig, *blocks: Block) -> int:
+    """Of these blocks, or all: what processes split. Each keeps all quantisation constants."""
+    return sum(
+        block.count * sum(kind.values for kind in base_weights(shape.only(block), config))
+        for block in blocks or shape.blocks
+    )
+
+
+def dequantized_copy(shape: Shape, config: RunConfig) -> int:
+    """Bytes of all 4-bit matrices in the type that they are computed in."""
+    return shape.linear_weights * WIDTH[config.quant.compute_dtype]
+
+
+def _matrices(
+    kind: str, matrices: Iterable[tuple[Linear, int]], config: RunConfig, width: int
+) -> Stored:
+    elements = values = first = second = 0
+    for matrix, count in matrices:
+        elements += count * matrix.weights
+        stored = _stored(matrix, config, width)
+        values, first, second = (
+            total + count * one for total, one in zip((values, first, second), stored, strict=True)
+        )
+    return Stored(kind, elements, values, first, second)
+
+
+def _stored(matrix: Linear, config: RunConfig, width: int) -> tuple[int, int, int]:
+    quant = config.quant
+    if quant.type is Quantization.none:
+        return matrix.weights * width, 0, 0
+    if quant.type is Quantization.int8:
+        return matrix.weights, 4 * matrix.outputs, 0  # a scale for each row
+    values = -(-matrix.weights // 2)
+    constants = -(-matrix.weights // WEIGHTS_A_CONSTANT)
+    if not quant.double_quant:
+        return values, 4 * constants, 0
+    # Of the constants their mean is taken off first; it is one number more.
+    return values, constants, 4 * -(-constants // CONSTANTS_A_CONSTANT) + 4
+
+
+# Shape and RunConfig -> what learns, and the bytes of its gradients and optimizer state.
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What learns. Bytes."""
+
+    parameters: int
+    tensors: int
+    weights: int  # beside the base's: of the adapter; 0 where the base itself learns
+    copies: int  # of A and B in the type of the products, if that is another, during a step
+    gradients: int
+    optimizer: int  # of these `pageable` move to CPU memory when the device is full
+    pageable: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.copies + self.gradients + self.optimizer
+
+
+def trained(shape: Shape, config: RunConfig) -> Trained:
+    full = config.lora.target_modules is TargetModules.none
+    dtype = Precision.fp32 if full else config.lora.dtype
+    product = config.trainer.precision
+    sizes = _tensors_of_base(shape) if full else _tensors_of_adapter(shape, config)
+    elements = sum(size * count for size, count in sizes.items())
+    states = {size: count * _states(size, config, dtype) for size, count in sizes.items()}
+    paged = config.optimizer.name is not OptimizerName.adamw
+    return Trained(
+        parameters=elements,
+        tensors=sizes.total(),
+        weights=0 if full else elements * WIDTH[dtype],
+        copies=0 if full or dtype is product else elements * WIDTH[product],
+        gradients=elements * WIDTH[dtype],
+        optimizer=sum(states.values()),
+        pageable=sum(n for size, n in states.items() if paged and size >= LEAST_PAGED),
+    )
+
+
+def _tensors_of_adapter(shape: Shape, config: RunConfig) -> Counter[int]:
+    """Elements of a tensor -> how many tensors have so many."""
+    sizes: Counter[int] = Counter()
+    for linear, count in shape.adapted(config.lora.target_modules, config.lora.layers):
+        sizes[config.lora.rank * linear.inputs] += count
+        sizes[linear.outputs * config.lora.rank] += count
+    return sizes
+
+
+def _tensors_of_base(shape: Shape) -> Counter[int]:
+    # Norms and biases are so small that it does not matter how they are divided.
+    sizes = Counter({shape.embeddings: 1})
+    sizes[shape.head] += 1
+    matrices = shape.embeddings + shape.head
+    for block in shape.blocks:
+        for linear in block.linears:
+            sizes[linear.weights] += block.count
+            matrices += block.count * linear.weights
+    sizes[shape.parameters - matrices] += 1
+    return sizes
+
+
+def _states(size: int, config: RunConfig, dtype: Precision) -> int:
+    """Bytes of the two moments of one tensor."""
+    name = config.optimizer.name
+    if name is OptimizerName.adamw:
+        return 2 * size * WIDTH[dtype]
+    if name is OptimizerName.paged_adamw_32bit or size < LEAST_IN_8_BITS:
+        return 2 * size * 4
+    return 2 * (size + 4 * -(-size // STATES_A_CONSTANT))

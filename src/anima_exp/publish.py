@@ -1,0 +1,19 @@
+"""Put an adapter or a model on the Hugging Face hub. Nothing is sent without dry_run=false.
+
+python -m anima_exp.publish run=runs/NAME push=user/name
+python -m anima_exp.publish folder=FOLDER push=user/name private=false dry_run=false
+"""
+
+from anima_exp.cli.compose import command
+from anima_exp.config.commands import PublishConfig
+from anima_exp.publishing.secrets import refuse_in_arguments
+
+
+def publish(config: PublishConfig) -> None:
+    from anima_exp.publishing import upload
+
+    upload.of_config(config)
+
+
+if __name__ == "__main__":
+    command(publish, schema=PublishConfig, config_name="publish", expand=refuse_in_arguments)

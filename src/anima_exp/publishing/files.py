@@ -1,0 +1,165 @@
+"""A folder -> the files of a model in it, all of them and nothing else."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anima_exp.errors import ConfigError
+from anima_exp.system import json_files
+
+CARD = "README.md"
+ADAPTER = "adapter_config.json"
+EMPTY_FORM = "[More Information Needed]"  # of PEFT's template
+_WEIGHTS = ".safetensors"
+_TEXTS = (".json", ".txt", ".md", ".jinja", ".model")
+_NAMES = ("LICENSE", "NOTICE")  # some licences ask for them
+_INDEX = "model.safetensors.index.json"
+_FORMAT = "format"  # pt: what transformers asks for before it reads the weights
+
+
+@dataclass(frozen=True)
+class File:
+    """What is sent as `name`: weights from their path, all else as it was when it was checked."""
+
+    name: str
+    path: Path
+    content: bytes | None = None
+    header: bytes | None = None  # of weights: what stands before their numbers in what is sent
+    dropped: tuple[str, ...] = ()  # what the file's own header says besides, which is not sent
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size if self.content is None else len(self.content)
+
+    @property
+    def text(self) -> str:
+        return (self.content or b"").decode("utf-8", errors="replace")
+
+
+def read(folder: Path) -> list[File]:
+    """By name.
+
+    Raises:
+        ConfigError: something is missing, cut short, or does not belong there.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder.")
+    files = [_file(path) for path in sorted(folder.iterdir())]
+    names = {file.name for file in files}
+    if ADAPTER in names:
+        expected = {"adapter_model.safetensors"}
+    elif "config.json" in names:
+        expected = _shards(folder) if _INDEX in names else {"model.safetensors"}
+    else:
+        raise ConfigError(
+            f"{folder} holds neither an adapter ({ADAPTER}) nor a model (config.json)."
+        )
+    weights = {name for name in names if name.endswith(_WEIGHTS)}
+    if missing := sorted(expected - weights):
+        raise ConfigError(f"{folder} is not whole: {', '.join(missing)} is missing.")
+    if strange := sorted(weights - expected):
+        raise ConfigError(
+            f"{folder} holds {', '.join(strange)}, which is no part of its model. Remove it."
+        )
+    for name in sorted(weights):
+        if not _is_whole(folder / name):
+            raise ConfigError(
+                f"{folder / name} is damaged or cut short: it is no safetensors file."
+            )
+    return files
+
+
+def with_card(files: Sequence[File], write: Callable[[], str] | None) -> list[File]:
+    """The same files; a card that is missing, or the empty form that PEFT leaves, is written."""
+    own = [f for f in files if f.name == CARD and EMPTY_FORM not in f.text]
+    if own or write is None:
+        return list(files)
+    card = File(CARD, files[0].path.with_name(CARD), write().encode())
+    return [card, *(file for file in files if file.name != CARD)]
+
+
+def json_of(file: File) -> Any:
+    """Raises ConfigError: it is no JSON."""
+    try:
+        return json_files.parse(file.content or b"")
+    except ValueError as error:
+        raise ConfigError(f"{file.path} is no JSON: {error}") from error
+
+
+def _file(path: Path) -> File:
+    if path.name.startswith("."):
+        raise ConfigError(f"{path} is hidden: nobody would see that it is sent. Remove it.")
+    if path.is_symlink() or not path.is_file():
+        raise ConfigError(
+            f"{path} is {'a link' if path.is_symlink() else 'no file'}. A folder to publish holds "
+            "the files of one model and nothing else."
+        )
+    if path.suffix == _WEIGHTS:
+        header, dropped = _without_metadata(path)
+        return File(path.name, path, header=header, dropped=dropped)
+    if path.suffix in _TEXTS or path.name in _NAMES:
+        return File(path.name, path, path.read_bytes())
+    raise ConfigError(
+        f"{path} is not sent: only {_WEIGHTS}, {', '.join(_TEXTS)} are. Remove it; weights of "
+        "another kind (.bin, .pt, .pkl) can run code when they are loaded."
+    )
+
+
+def _shards(folder: Path) -> set[str]:
+    try:
+        named = json_files.read_file(folder / _INDEX)["weight_map"].values()
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ConfigError(f"{folder / _INDEX} names no files: {error}") from error
+    return set(named)
+
+
+def _header(path: Path) -> tuple[int, Any]:
+    """How long a safetensors file's header is, its 8 bytes of length included, and what it says.
+
+    (0, None) if the file has none.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 0 < length <= path.stat().st_size - 8:
+            return 0, None
+        try:
+            return 8 + length, json_files.parse(file.read(length))
+        except ValueError:
+            return 0, None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a safetensors file is as long as its own header says."""
+    length, header = _header(path)
+    try:
+        ends = [one["data_offsets"][1] for name, one in header.items() if name[:2] != "__"]
+        return path.stat().st_size == length + max(ends, default=0)
+    except (KeyError, TypeError, AttributeError, IndexError):
+        return False
+
+
+def _without_metadata(path: Path) -> tuple[bytes | None, tuple[str, ...]]:
+    """A header that says the format and the tensors alone, and the names of what else stood there.
+
+    None if the file's own header is so already. Trainers write commands and paths into it.
+    """
+    _, header = _header(path)
+    said = header.get("__metadata__") if isinstance(header, dict) else None
+    if not isinstance(said, dict) or set(said) <= {_FORMAT}:
+        return None, ()
+    header["__metadata__"] = {key: value for key, value in said.items() if key == _FORMAT}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the numbers behind it begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text, tuple(set(said) - {_FORMAT})
+
+
+def write_sent(file: File, path: Path) -> None:
+    """Write the weights of `file` to `path` as they are sent, with the header that it has there."""
+    length, _ = _header(file.path)
+    with file.path.open("rb") as source, path.open("wb") as target:
+        source.seek(length)
+        target.write(file.header or b"")
+        shutil.copyfileobj(source, target, 2**24)

@@ -1,0 +1,116 @@
+"""Files of a model -> as strangers may read them: without secrets and paths of this machine."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from anima_exp.errors import ConfigError, first_line
+from anima_exp.model_card.metadata import read, with_base
+from anima_exp.model_card.snippets import THE_BASE, THIS
+from anima_exp.publishing import secrets
+from anima_exp.publishing.files import ADAPTER, CARD, EMPTY_FORM, File, json_of
+
+_BASE = "base_model_name_or_path"
+# Vocabularies, where any text may stand; and what is not read as text.
+_NOT_OURS = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "added_tokens.json")
+_LOCAL = re.compile(
+    r"(?<![\w/.:])(?:/(?:home|Users|root|tmp|mnt|scratch)/[^\s\"'|)]+|~/[^\s\"'|)]+|[A-Za-z]:\\+Users\\)"
+)
+
+
+def clean(files: Sequence[File], *, push: str, base: str | None) -> list[File]:
+    """The files as they are sent; on disk nothing changes.
+
+    Args:
+        base: the hub id to name as the base, in place of a local one.
+
+    Raises:
+        ConfigError: one holds a secret or a local path, or the base is nowhere on the hub.
+    """
+    if base:
+        check_hub_id(base, key="base")
+    sent = [_named(file, push=push, base=base) for file in files]
+    own = secrets.of_this_machine()
+    here = {str(files[0].path.resolve().parent), str(Path.cwd()), str(Path.home())} - {"/"}
+    for file in sent:
+        if kind := secrets.found_in(file.text, own=own):
+            raise ConfigError(f"{file.path} holds {kind}. Nothing was sent; take it out.")
+        if file.name not in _NOT_OURS and (path := _local_path(file.text, here)):
+            raise ConfigError(f"{file.path} names a place on this machine, {path}. Take it out.")
+        if file.name == CARD and EMPTY_FORM in file.text:
+            raise ConfigError(f"{file.path} is PEFT's empty form. Write what is to be known.")
+    return sent
+
+
+def check_hub_id(name: str, *, key: str) -> None:
+    """Raise ConfigError for what cannot be a name on the hub."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        reason = first_line(error).rstrip(".")
+        raise ConfigError(f"{key}={name} is no name on the hub: {reason}.") from error
+    if name.count("/") != 1:
+        raise ConfigError(f"{key}={name} is no name on the hub. Write {key}=user/name.")
+
+
+def _named(file: File, *, push: str, base: str | None) -> File:
+    if file.name == ADAPTER:
+        return _on_base(file, base)
+    if file.name != CARD:
+        return file
+    text = file.text.replace(THIS, push)
+    if base:
+        text = with_base(text, base).replace(THE_BASE, base)
+    return replace(file, content=text.encode())
+
+
+def _on_base(file: File, base: str | None) -> File:
+    settings = json_of(file)
+    named = str(settings.get(_BASE) or "")
+    if base and base != named:
+        settings |= {_BASE: base, "revision": None}  # which was that of the other name
+        return replace(file, content=(json.dumps(settings, indent=2) + "\n").encode())
+    if not _on_the_hub(named):
+        raise ConfigError(
+            f"{file.path} says that its base is {named or 'nothing'}, which is no name on the hub: "
+            "nobody else could load the adapter. Give base=HUB_ID, which is written into the "
+            "copy that is sent."
+        )
+    return file
+
+
+def _on_the_hub(name: str) -> bool:
+    try:
+        check_hub_id(name, key="base")
+    except ConfigError:
+        return False
+    return not Path(name).exists()  # a folder that looks like a name: models/llama
+
+
+def _local_path(text: str, here: set[str]) -> str | None:
+    # Whole names only: in a container home may be /app, and a card speak of hf.co/apple.
+    whole = (rf"(?<![\w.]){re.escape(place)}(?![\w.-])" for place in sorted(here))
+    named = next((one[0] for place in whole if (one := re.search(place, text))), None)
+    found = _LOCAL.search(text)
+    return named or (found[0] if found else None)
+
+
+def head(files: Sequence[File]) -> dict[str, object] | None:
+    """What the card says to the hub; None without a card.
+
+    Raises:
+        ConfigError: its head is no YAML.
+    """
+    import yaml  # type: ignore[import-untyped]
+
+    card = next((file for file in files if file.name == CARD), None)
+    try:
+        return read(card.text) if card else None
+    except yaml.YAMLError as error:
+        reason = first_line(error)
+        raise ConfigError(f"{CARD}: the part between the dashes is no YAML: {reason}.") from error

@@ -1,0 +1,246 @@
+"""A folder with an adapter or a model -> the hub, after every check; or what would be sent."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from anima_exp.cli.program import console
+from anima_exp.config.commands import PublishConfig
+from anima_exp.display import tables
+from anima_exp.display.console import file_size, show_plan
+from anima_exp.display.tables import Column
+from anima_exp.errors import ConfigError, RunError, first_line
+from anima_exp.inference.saved_model import record
+from anima_exp.model_card.card import of_folder
+from anima_exp.model_card.metadata import UNDECIDED
+from anima_exp.publishing import sanitize
+from anima_exp.publishing.files import CARD, File, read, with_card, write_sent
+from anima_exp.system.paths import expanded
+from anima_exp.system.terminal import visible
+
+# Checked files -> one commit in a repository of the hub, or a reason in one line and none.
+
+
+_REFUSED = {
+    401: "the hub does not accept the token. Run `hf auth login`, or set HF_TOKEN anew.",
+    403: "the token may not write there. It needs the permission to write, and the name must be "
+    "yours or your organization's.",
+    404: "there is no such place, or the token may not see it.",
+    409: "somebody else is writing there. Try again.",
+    412: "it was changed meanwhile. Try again.",
+    429: "the hub asks to wait: too many requests. Try again later.",
+}
+
+
+@dataclass(frozen=True)
+class Sent:
+    address: str
+    private: bool
+    kept: list[str]  # files that were there before and are none of ours
+
+
+def send(files: Sequence[File], push: str, *, private: bool, message: str) -> Sent:
+    """All files in one commit; the repository is made if it is missing.
+
+    Raises:
+        ConfigError: there is no token, or the repository is public and `private` is set.
+        RunError: the hub refuses or cannot be reached. No file is in the repository then.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi, get_token
+
+    token = get_token()
+    if not token:
+        raise ConfigError(
+            "There is no token for the hub. Run `hf auth login` once, or set HF_TOKEN."
+        )
+    api = HfApi(token=token)
+    with _told(push, token):
+        there = _repository(api, push)
+        if there is None:
+            api.create_repo(push, private=private)
+            there = api.repo_info(push)
+    if private and not there.private:
+        raise ConfigError(
+            f"push={push} is there already and public, so that everyone could read what is sent. "
+            "Nothing was sent. Give private=false, or another name."
+        )
+    with _told(push, token, left=lambda: _left(api, push, there.sha)), TemporaryDirectory() as made:
+        operations = [CommitOperationAdd(file.name, _source(file, Path(made))) for file in files]
+        api.create_commit(push, operations, commit_message=message, parent_commit=there.sha)
+    before = {one.rfilename for one in there.siblings or ()}
+    kept = sorted(before - {file.name for file in files} - {".gitattributes"})
+    return Sent(f"{api.endpoint}/{push}", bool(there.private), kept)
+
+
+def _repository(api: Any, push: str) -> Any:
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        return api.repo_info(push)
+    except RepositoryNotFoundError as error:
+        if error.response.status_code == 401:  # where a private one answers 404 to a good token
+            raise
+        return None
+
+
+def _left(api: Any, push: str, before: str) -> str:
+    """What a failed commit has left there."""
+    try:
+        after = api.repo_info(push).sha
+    except Exception:
+        return f"Whether anything arrived is not known: look at {api.endpoint}/{push}"
+    return "No file was sent" if after == before else f"{api.endpoint}/{push} has a new commit"
+
+
+def _source(file: File, copies: Path) -> Any:
+    if file.header is not None:
+        write_sent(file, copies / file.name)
+        return str(copies / file.name)
+    return str(file.path) if file.content is None else file.content
+
+
+@contextmanager
+def _told(
+    push: str, token: str, left: Callable[[], str] = lambda: "Nothing was sent"
+) -> Iterator[None]:
+    """Turn whatever a server, a proxy or a cable can raise into one line without the token."""
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    try:
+        yield
+    except Exception as error:
+        status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+        if isinstance(error, OfflineModeIsEnabled):
+            reason = "HF_HUB_OFFLINE is set. Unset it."
+        elif status in _REFUSED:
+            reason = _REFUSED[status]
+        else:
+            first = first_line(error).rstrip(".")
+            reason = f"{first}."
+        raise RunError(f"push={push}: {reason.replace(token, '***')} {left()}.") from None
+
+
+# What would be sent, and what was -> the terminal.
+
+
+def show(
+    files: Sequence[File],
+    folder: Path,
+    push: str,
+    *,
+    private: bool,
+    head: Mapping[str, object] | None,
+) -> None:
+    from huggingface_hub import constants
+
+    who = "private" if private else "public: everyone can read it"
+    size = file_size(sum(file.size for file in files))
+    show_plan(
+        {
+            "from": str(folder),
+            "to": f"{push} on {constants.ENDPOINT}, {who}",
+            "in all": f"{len(files)} files, {size}, one commit",
+        }
+    )
+    names = Column("file", [file.name for file in files], right=False)
+    sizes = Column("size", [file_size(file.size) for file in files])
+    console().print(tables.table([names, sizes]))
+    say("")
+    _show_head(head)
+
+
+def show_sent(sent: Sent) -> None:
+    who = "private" if sent.private else "public"
+    say(f"Sent: {sent.address} ({who})")
+    if sent.kept:
+        say(f"Files that were there before stay there: {', '.join(sent.kept)}")
+
+
+def say(text: str) -> None:
+    tables.say(console(), text)
+
+
+def _show_head(head: Mapping[str, object] | None) -> None:
+    if head is None:
+        say(f"There is no card: {CARD} is missing, and the hub will show an empty page.")
+        return
+    show_plan(
+        {key: visible(_front_matter_value(value)) for key, value in head.items()}
+        or {"card": "no head"}
+    )
+    if head.get("license") in (None, UNDECIDED):
+        say(f"The card names no licence: choose one in the head of {CARD}, as base and data allow.")
+
+
+def _front_matter_value(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def of_config(config: PublishConfig) -> None:
+    """Raises ConfigError, RunError: as `publish`, or the settings contradict each other."""
+    if bool(config.run) == bool(config.folder):
+        raise ConfigError("Give run=FOLDER, a finished run's, or folder=FOLDER; one of the two.")
+    if not config.push:
+        raise ConfigError("push=null: where to? Give push=user/name.")
+    folder, card = expanded(config.folder or "", "folder"), None
+    if config.run:
+        folder, card = _of_run(expanded(config.run, "run"))
+    publish(
+        folder,
+        config.push,
+        card=card,
+        base=config.base,
+        private=config.private,
+        message=config.message,
+        dry_run=config.dry_run,
+    )
+
+
+def publish(
+    folder: Path,
+    push: str,
+    *,
+    base: str | None = None,
+    private: bool = True,
+    message: str | None = None,
+    card: Callable[[], str] | None = None,
+    dry_run: bool = False,
+) -> None:
+    """Send all files of `folder` to the hub's repository `push`, in one commit.
+
+    Args:
+        base: hub id to write into the adapter's copy and its card, in place of a local base.
+        card: writes one for a folder that has none, or PEFT's empty form.
+
+    Raises:
+        ConfigError: a file is missing, damaged, or not for others to read; or there is no token.
+        RunError: the hub refuses, or cannot be reached.
+    """
+    sanitize.check_hub_id(push, key="push")
+    there = read(folder)
+    carded = with_card(there, card)
+    files = sanitize.clean(carded, push=push, base=base)
+    head = sanitize.head(files)
+    show(files, folder, push, private=private, head=head)
+    if carded != there:
+        say("README.md is written anew, from the run's record: the folder holds none of ours.")
+    for file in files:
+        if file.dropped:
+            names = ", ".join(sorted(map(str, file.dropped)))
+            say(f"Metadata of {file.name} that is not sent: {names}.")
+    if dry_run:
+        say("Nothing was sent. The same command with dry_run=false sends it.")
+        return
+    sent = send(files, push, private=private, message=message or f"{folder.name} made by anima-exp")
+    show_sent(sent)
+
+
+def _of_run(run: Path) -> tuple[Path, Callable[[], str]]:
+    """The folder of what it trained, and how to write a card of it."""
+    whole = record(run).settings["lora.target_modules"] == "none"
+    trained = run / ("model" if whole else "adapter")
+    return trained, partial(of_folder, run, trained)

@@ -1,0 +1,235 @@
+"""Asynchronous successive halving (ASHA): many cells begin, the best share of each rung goes on.
+
+Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", arXiv 1810.05934,
+Algorithm 2. A cell pauses at each rung with a checkpoint and goes on from it when it is promoted;
+nothing is trained twice. Everything is read from the run folders, so that a killed sweep goes on
+with the same knowledge.
+
+What competes are settings, not runs: the seeds of one setting are promoted or dropped together, by
+their mean at the rung. Otherwise each rung would pick lucky seeds, and a setting that survives
+would be left with fewer repeats than it was given.
+"""
+
+from collections import Counter
+from dataclasses import replace
+from statistics import fmean
+from typing import Any
+
+from anima_exp.config import SweepConfig
+from anima_exp.errors import ConfigError
+from anima_exp.sweeping.cell import Cell, Job, Outcome, State, by_setting
+from anima_exp.sweeping.checks import check_metric, metric
+from anima_exp.sweeping.schedule import Elsewhere
+
+Setting = tuple[str, ...]  # the names of its cells, one for each seed
+
+
+class Halving:
+    """The schedule: promotes a paused setting where it can, else begins a new one."""
+
+    def __init__(self, cells: list[Cell], settings: SweepConfig) -> None:
+        self._cells = {cell.name: cell for cell in cells}
+        self._settings = settings
+        for cell in cells:
+            check_metric(cell.config)
+        self._metric = metric(replace(cells[0].config, sweep=settings))
+        self._rungs = {cell.name: rungs(cell, settings) for cell in cells}
+        self._groups = [tuple(cell.name for cell in group) for group in by_setting(cells)]
+        self._group_of = {name: group for group in self._groups for name in group}
+        self._promoted: Counter[Setting] = Counter()  # the rung that it was let past in this start
+        self._furthest: dict[str, int] = {}  # the last step that each has logged
+        self._values: dict[str, list[float]] = {c.name: self._read(c) for c in cells}
+        self._done = {cell.name for cell in cells if cell.state is State.done}
+        self._busy: set[str] = set()  # running, or in another process's hands
+        self._elsewhere = Elsewhere()
+        self._failures: Counter[str] = Counter()
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._elsewhere) or self._choose() is not None
+
+    def next(self) -> Job | None:
+        self._busy -= {job.cell.name for job in self._elsewhere.back()}
+        name = self._choose()
+        if name is None:
+            return None
+        self._busy.add(name)
+        level = len(self._values[name])
+        group = self._group_of[name]
+        self._promoted[group] = max(level, self._promoted[group])
+        steps = self._rungs[name]
+        return Job(self._cells[name], until=steps[level] if level < len(steps) else None)
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        name = job.cell.name
+        if outcome is Outcome.in_use:
+            self._elsewhere.add(job)
+            return
+        self._busy.discard(name)
+        if outcome is Outcome.failed:
+            self._failures[name] += 1
+        if outcome is Outcome.done:
+            self._done.add(name)
+        self._values[name] = self._read(job.cell)
+        if outcome is Outcome.paused and not self._values[name]:
+            raise ConfigError(
+                f"sweep.metric={self._settings.metric} is not among what {job.cell.folder} "
+                f"logged: {', '.join(_logged(job.cell)) or 'nothing'}."
+            )
+
+    def give_up(self, job: Job, rows: list[dict[str, Any]]) -> bool:
+        return False  # a job pauses by itself
+
+    def stopped(self) -> dict[str, dict[str, Any]]:
+        found = {}
+        for level in range(1, self._settings.rungs + 1):
+            ranks = self._best(level)
+            for rank, group in enumerate(ranks, start=1):
+                if self._past(group, level):
+                    continue
+                for name in group:
+                    if len(self._values[name]) != level or not self._live(name):
+                        continue
+                    step = self._rungs[name][level - 1]
+                    found[name] = {
+                        "rung": level,
+                        "step": step,
+                        "metric": self._settings.metric,
+                        "value": self._values[name][-1],
+                        "reason": f"{rank} of {len(ranks)} at step {step}; "
+                        f"one in {self._settings.reduction_factor} went on",
+                    }
+                    if len(group) > 1:
+                        scores = self._scores(group, level)
+                        found[name] |= {"seeds": len(scores), "mean": fmean(scores)}
+                        found[name]["reason"] = (
+                            f"{rank} of {len(ranks)} settings at step {step}, by the mean of "
+                            f"{len(scores)} seed{'s' * (len(scores) > 1)}; "
+                            f"one in {self._settings.reduction_factor} went on"
+                        )
+        return found
+
+    def reached(self) -> dict[str, list[dict[str, Any]]]:
+        return {
+            name: [
+                {"rung": level, "step": self._rungs[name][level - 1], "value": value}
+                for level, value in enumerate(values, start=1)
+            ]
+            for name, values in self._values.items()
+            if values
+        }
+
+    def _choose(self) -> str | None:
+        """A paused cell that may go on, of the highest rung; else a new one; else the last hope."""
+        free = {name for name in self._cells.keys() - self._busy if self._live(name)}
+        for level in range(self._settings.rungs, 0, -1):
+            ranks = self._best(level)
+            best = ranks[: len(ranks) // self._settings.reduction_factor]
+            # The other seeds of a setting follow one that was let past the rung.
+            follow = [group for group in self._groups if self._past(group, level)]
+            for group in [*follow, *best]:
+                for name in group:
+                    if len(self._values[name]) == level and name in free:
+                        return name
+        if fresh := [name for name in free if not self._values[name]]:
+            # In the order of their hashes, for a grid's own order often goes from bad to good, and
+            # then every cell would be the best so far. A setting that has begun comes first: it is
+            # judged when all its seeds are at the rung.
+            return min(fresh, key=self._turn)
+        if free and not self._done and not self._busy:
+            # Too few settings for a share of them to be one: the best of the highest rung goes on.
+            return self._last_hope(free)
+        return None
+
+    def _turn(self, name: str) -> tuple[bool, str, str]:
+        group = self._group_of[name]
+        begun = any(self._values[other] or other in self._busy for other in group)
+        return not begun, min(map(_hash, group)), _hash(name)
+
+    def _last_hope(self, free: set[str]) -> str:
+        level = max(len(self._values[name]) for name in free)
+        group = next(one for one in self._best(level) if free.intersection(one))
+        return next(name for name in group if name in free)
+
+    def _best(self, level: int) -> list[Setting]:
+        """The settings that have reached rung `level` (from 1) with all seeds, the best first."""
+        there = [group for group in self._groups if self._is_at(group, level)]
+        return sorted(there, key=lambda group: self._better(group, level), reverse=True)
+
+    def _is_at(self, group: Setting, level: int) -> bool:
+        # A seed that failed, or was done before without a look there, has no say.
+        return bool(self._scores(group, level)) and all(
+            len(self._values[name]) >= level for name in group if self._live(name)
+        )
+
+    def _past(self, group: Setting, level: int) -> bool:
+        """Whether a seed was let past the rung: then all are."""
+        return self._promoted[group] >= level or any(
+            len(values) > level or (len(values) == level and self._done_beyond(name, level))
+            for name in group
+            for values in [self._values[name]]
+        )
+
+    def _done_beyond(self, name: str, level: int) -> bool:
+        # A run that trainer.patience has ended at the rung was not let past it.
+        return name in self._done and self._furthest[name] > self._rungs[name][level - 1]
+
+    def _scores(self, group: Setting, level: int) -> list[float]:
+        return [self._values[n][level - 1] for n in group if len(self._values[n]) >= level]
+
+    def _better(self, group: Setting, level: int) -> float:
+        return -self._metric.worse_by(fmean(self._scores(group, level)))
+
+    def _live(self, name: str) -> bool:
+        return name not in self._done and self._failures[name] <= self._settings.retries
+
+    def _read(self, cell: Cell) -> list[float]:
+        """The metric at each rung that the cell has reached, the lowest first.
+
+        That is what it logged last up to the rung. A cell that ran past it in an earlier sweep
+        without looking counts with what it saw next; a done one does not count there.
+        """
+        found: list[float] = []
+        values = cell.measured(self._settings.metric)
+        furthest = max((row["step"] for row in cell.logged()), default=0)
+        self._furthest[cell.name] = furthest
+        last = 0
+        for step in self._rungs[cell.name]:
+            here = [value for at, value in values if last < at <= step]
+            if not here and cell.state is not State.done:
+                here = [value for at, value in values if at > step][:1]
+            if not here or furthest < step:
+                break
+            found.append(here[-1])
+            last = step
+        return found
+
+
+def _hash(name: str) -> str:
+    return name.rpartition("-")[2]
+
+
+def rungs(cell: Cell, settings: SweepConfig) -> list[int]:
+    """The steps at which a cell pauses: steps / factor^rungs ... steps / factor.
+
+    Raises:
+        ConfigError: the cell's length is not known in steps, or too short for that many rungs.
+    """
+    steps, factor = cell.config.trainer.steps, settings.reduction_factor
+    if steps is None:
+        raise ConfigError(
+            "sweep.early_stopping=asha pauses at steps: give trainer.steps, not epochs."
+        )
+    found = [steps // factor**power for power in range(settings.rungs, 0, -1)]
+    if found[0] < 1:
+        raise ConfigError(
+            f"trainer.steps={steps} is too short for sweep.rungs={settings.rungs} with "
+            f"sweep.reduction_factor={factor}: the first rung would be before step 1."
+        )
+    return found
+
+
+def _logged(cell: Cell) -> list[str]:
+    return sorted(
+        {key for row in cell.logged() for key in row if key not in ("step", "eval_seconds")}
+    )

@@ -1,0 +1,66 @@
+"""sweep.metric: whether the runs of a sweep will measure it at all, and which way is better."""
+
+from dataclasses import replace
+from typing import Any
+
+from anima_exp.config import Direction, RunConfig
+from anima_exp.data.download import is_url
+from anima_exp.errors import ConfigError
+from anima_exp.evals import custom, score_names
+from anima_exp.evals.answers import KEY
+from anima_exp.inference.questions import load
+from anima_exp.metrics.metric import Metric
+from anima_exp.metrics.metric import metric as metric_of
+from anima_exp.system import paths
+
+_LOGGED = {"loss", "grad_norm", "tokens_per_second", "memory_gib"}  # by every run
+
+
+def check_metric(config: RunConfig) -> None:
+    """Raise ConfigError unless a run logs `sweep.metric` or one of its evals measures it."""
+    metric = config.sweep.metric
+    known = _LOGGED | _scores(config)
+    own = custom.load(config).values()
+    if metric not in known and not any(one.gives(metric) for one in own):
+        measured = ", ".join(sorted(known | {one.name for one in own}))
+        raise ConfigError(
+            f"sweep.metric={metric} is nothing that these runs measure. They measure "
+            f"{measured}. Other evaluations: evals=[...]."
+        )
+
+
+def described(config: RunConfig) -> dict[str, Any]:
+    """Return what the user's own evaluation says of `sweep.metric`, for metrics/metric.py."""
+    return custom.described(config, [config.sweep.metric])
+
+
+def metric(config: RunConfig) -> Metric:
+    """Return `sweep.metric`, in the direction of `sweep.direction`; null = as the metric says.
+
+    Raises:
+        ConfigError: sweep.direction contradicts the author of the metric.
+    """
+    name, direction, said = config.sweep.metric, config.sweep.direction, described(config)
+    one = metric_of(name, said)
+    if direction is None:
+        return one
+    direction = Direction(direction)
+    if said and one.direction != direction.value:
+        raise ConfigError(
+            f"sweep.direction={direction.value} contradicts the function of {name}, which says "
+            f"{one.direction}. Leave sweep.direction out."
+        )
+    return replace(one, direction=direction.value)
+
+
+def _scores(config: RunConfig) -> set[str]:
+    found = score_names.scores(config)
+    return found | {"answers_match"} if _has_references(config) else found
+
+
+def _has_references(config: RunConfig) -> bool:
+    answers = config.evals.answers
+    if answers is None or is_url(answers.questions):  # planning needs no network
+        return False
+    questions = load(answers.questions, answers, key=KEY, cache=paths.cache(config.cache))
+    return all(question.reference is not None for question in questions)

@@ -1,0 +1,138 @@
+"""A sweep's params, rows and factors, and the command line -> the overrides of every cell."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, prod
+from typing import Any
+
+from anima_exp.cli.overrides import readable
+from anima_exp.errors import ConfigError
+from anima_exp.libraries.hydra_internals import Override, OverridesParser, RangeSweep
+
+MOST_VALUES = 100_000  # of a setting, and cells of a grid: composing so many takes minutes
+
+
+@dataclass(frozen=True)
+class Point:
+    """One cell of the grid, not yet composed."""
+
+    overrides: tuple[str, ...]  # `lora.rank=8`
+    factors: tuple[tuple[str, float], ...] = ()  # (`trainer.steps`, 2.0): twice its own value
+
+
+def expand(
+    parser: OverridesParser,
+    arguments: Sequence[str],
+    *,
+    params: Mapping[str, Any] | None = None,
+    rows: Sequence[Mapping[str, Any]] | None = None,
+    factors: Mapping[str, Any] | None = None,
+) -> list[Point]:
+    """Every row with every combination of params, arguments and factors.
+
+    What the command line sets replaces the same key in the sweep's file, be it in params, rows
+    or factors: `-m sweep=lora_search model=tiny` keeps the grid and changes the model.
+
+    Raises:
+        ConfigError: a value cannot be listed, as interval(1, 2); or a row sets what params set.
+    """
+    given = _choices(parser, list(arguments))
+    params = {k: v for k, v in (params or {}).items() if k not in given}
+    swept = _choices(parser, [_param(k, v) for k, v in params.items()])
+    paired = [_row(row, given) for row in rows or []]
+    _refuse_twice(paired, swept)
+    multiples = {k: _numbers(k, v) for k, v in (factors or {}).items() if k not in given}
+    values = [*swept.values(), *given.values()]
+    count = len(paired or [()]) * prod(map(len, values)) * prod(map(len, multiples.values()))
+    if count > MOST_VALUES:
+        raise ConfigError(
+            f"The sweep has {count:,} cells, and one sweep can have {MOST_VALUES:,}. Give its "
+            "settings fewer values, or search them with hydra/sweeper=optuna."
+        )
+    return [
+        Point((*row, *overrides), tuple(zip(multiples, chosen, strict=True)))
+        for row in dict.fromkeys(paired or [()])  # rows that the command line made equal are one
+        for overrides in itertools.product(*(swept | given).values())
+        for chosen in itertools.product(*multiples.values())
+    ]
+
+
+def _choices(parser: OverridesParser, overrides: list[str]) -> dict[str, list[str]]:
+    """`lora.rank=8,64` -> {"lora.rank": ["lora.rank=8", "lora.rank=64"]}; a later key wins."""
+    return {o.get_key_element(): _values(o) for o in parser.parse_overrides(overrides)}
+
+
+def _values(override: Override) -> list[str]:
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        if override.is_delete():
+            return [f"{override.input_line}"]
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_discrete_sweep():
+        raise ConfigError(
+            f"{override.input_line}: an interval has no list of values. List them, as in "
+            f"{key}=1e-4,2e-4, or search it with hydra/sweeper=optuna."
+        )
+    check_range(override)
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def check_range(override: Override) -> None:
+    """Raise ConfigError for a range of too many values, before they are listed one by one."""
+    value, line = override.value(), override.input_line
+    if not isinstance(value, RangeSweep):
+        return
+    start, stop, step = value.start or 0, value.stop or 0, value.step
+    if not all(map(isfinite, (start, stop, step))) or step == 0:
+        raise ConfigError(
+            f"{line}: a range needs finite numbers and a step that is not 0, as range(0, 10, 2)."
+        )
+    count = int(-((start - stop) // step))
+    if count > MOST_VALUES:
+        raise ConfigError(
+            f"{line}: the range has {count:,} values, and a setting can have {MOST_VALUES:,}. "
+            "Give a shorter range or a larger step."
+        )
+
+
+def _param(key: str, value: Any) -> str:
+    return readable(f"{key}={as_text(value)}")
+
+
+def _row(row: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, ...]:
+    if not isinstance(row, Mapping):
+        raise ConfigError(
+            f"hydra.sweeper.rows: {row} is not a row, as in {{lora.rank: 8, seed: 1}}."
+        )
+    texts = (f"{key}={as_text(value)}" for key, value in row.items() if key not in given)
+    return tuple(readable(text, several=False) for text in texts)
+
+
+def _refuse_twice(rows: Sequence[Sequence[str]], swept: Mapping[str, Any]) -> None:
+    for override in itertools.chain.from_iterable(rows):
+        key = override.partition("=")[0]
+        if key in swept:
+            raise ConfigError(f"{key} is in the rows of the sweep and in its params; keep one.")
+
+
+def _numbers(key: str, factors: Any) -> list[float]:
+    texts = factors if isinstance(factors, list) else str(factors).split(",")
+    try:
+        numbers = [float(text) for text in texts]
+    except ValueError as error:
+        raise ConfigError(f"factors of {key}: {factors} are not numbers, as in 0.5,1,2.") from error
+    if not all(map(isfinite, numbers)):
+        raise ConfigError(f"factors of {key}: {factors} must be finite numbers.")
+    if not numbers or min(numbers) <= 0:
+        raise ConfigError(f"factors of {key}: {factors} must be greater than 0.")
+    return numbers
+
+
+def as_text(value: Any) -> str:
+    """A YAML value as Hydra's command line writes it."""
+    if value is None:
+        return "null"
+    if isinstance(value, list):
+        return f"[{','.join(map(as_text, value))}]"
+    return str(value)

@@ -1,0 +1,203 @@
+"""The places where jobs may run: each GPU, a few times over if asked, or the CPU.
+
+A slot of a GPU is leased by the job itself, with a lock on a file that the system lets go of when
+the job ends, however it ends: so two sweeps on one machine share its GPUs, and a job whose sweep
+was killed keeps its own until it is gone. A job of several GPUs leases all of them or none.
+"""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from anima_exp.config import LauncherConfig, RunConfig
+from anima_exp.errors import ConfigError
+from anima_exp.system.hardware import cores, threads_are_chosen
+
+_DEVICES = ("/dev/nvidia0", "/dev/kfd")
+
+
+@dataclass(frozen=True)
+class Slot:
+    name: str
+    gpu: str | None  # for CUDA_VISIBLE_DEVICES
+    threads: int | None  # of the CPU, for one process; None if the user's environment says it
+
+    @property
+    def lease(self) -> FileLock | None:
+        """The lock that its job holds; None on a CPU, which is nobody's."""
+        return FileLock(_leases() / f"{self.name}.lock") if self.gpu else None
+
+    @property
+    def free(self) -> bool:
+        """Whether no process has leased it. It may be gone a moment later: the job finds out."""
+        lease = self.lease
+        if lease is None:
+            return True
+        try:
+            with lease.acquire(timeout=0):
+                return True
+        except Timeout:
+            return False
+
+
+@dataclass(frozen=True)
+class Place:
+    """The slots of one job: a GPU each, or the CPU."""
+
+    slots: tuple[Slot, ...]
+
+    @property
+    def gpus(self) -> str | None:
+        """For CUDA_VISIBLE_DEVICES."""
+        return ",".join(slot.gpu for slot in self.slots if slot.gpu) or None
+
+    @property
+    def threads(self) -> int | None:
+        return self.slots[0].threads
+
+    def take(self) -> list[FileLock]:
+        """The locks of all slots, for as long as they are kept.
+
+        Nobody waits for one while holding another, and all take them in the same order: of jobs
+        that want the same GPUs at the same time, one gets them.
+
+        Raises:
+            Timeout: another process has one of them, and none is held.
+        """
+        held: list[FileLock] = []
+        try:
+            for lock in (slot.lease for slot in sorted(self.slots, key=lambda slot: slot.name)):
+                if lock is not None:
+                    lock.acquire(timeout=0)
+                    held.append(lock)
+        except Timeout:
+            for lock in held:
+                lock.release()
+            raise
+        return held
+
+
+def free_place(slots: Iterable[Slot], count: int) -> tuple[Place | None, list[Slot]]:
+    """The first `count` of these that are free, if so many are; and those seen to be taken."""
+    free: list[Slot] = []
+    taken: list[Slot] = []
+    for slot in slots:
+        (free if slot.free else taken).append(slot)
+        if len(free) == count:
+            return Place(tuple(free)), taken
+    return None, taken
+
+
+def check_gpus(config: RunConfig) -> None:
+    """Raise ConfigError where the cells of a sweep would use other GPUs than they get."""
+    wanted, given = config.trainer.gpus, config.launcher.gpus_per_job
+    if wanted is not None and wanted != given:
+        raise ConfigError(
+            f"trainer.gpus={wanted}, but a cell gets launcher.gpus_per_job={given}. In a sweep "
+            f"give launcher.gpus_per_job={wanted} alone: a cell uses what it gets."
+        )
+
+
+def slots(settings: LauncherConfig) -> list[Slot]:
+    """All of this machine: those of a GPU, or on a CPU as many as jobs may run at once.
+
+    Raises:
+        ConfigError: there are too few GPUs for launcher.jobs, jobs_per_gpu and gpus_per_job.
+    """
+    devices, each = gpus(), settings.gpus_per_job
+    if not devices:
+        jobs = settings.jobs or 1
+        threads = _threads(jobs * each)
+        return [Slot(f"cpu{i}", None, threads) for i in range(jobs)]
+    if each > len(devices):
+        found = f"{len(devices)} GPU{'s' * (len(devices) > 1)}"
+        raise ConfigError(
+            f"launcher.gpus_per_job={each}, but this machine has {found}. Lower it, or use a "
+            "cluster: hydra/launcher=slurm."
+        )
+    # All first places come first, so that jobs spread over the GPUs before they share one.
+    places = [(gpu, place) for place in range(settings.jobs_per_gpu) for gpu in devices]
+    most = len(places) // each
+    jobs = settings.jobs or most
+    if jobs > most and each > 1:
+        raise ConfigError(
+            f"launcher.jobs={jobs}, but {len(devices)} GPUs with launcher.gpus_per_job={each} "
+            f"hold {most}. Lower launcher.jobs or launcher.gpus_per_job."
+        )
+    if jobs > most:
+        raise ConfigError(
+            f"launcher.jobs={jobs}, but {len(devices)} GPUs with launcher.jobs_per_gpu="
+            f"{settings.jobs_per_gpu} hold {most}. Raise launcher.jobs_per_gpu."
+        )
+    threads = _threads(jobs * each)
+    # Every place stays in the list, for another sweep may hold the first ones.
+    return [Slot(f"{gpu}.{place}".replace("/", "_"), gpu, threads) for gpu, place in places]
+
+
+def _threads(processes: int) -> int | None:
+    """Threads of each of so many processes; None if the user has chosen a number."""
+    return None if threads_are_chosen(os.environ) else max(1, cores() // processes)
+
+
+def slots_of_a_job(settings: LauncherConfig, found: list[Slot]) -> int:
+    """How many of these one job takes; on a CPU its processes share one."""
+    return settings.gpus_per_job if found[0].gpu else 1
+
+
+def gpus() -> list[str]:
+    """The CUDA devices that this process may use, by their unique ids where the driver tells them.
+
+    Asked of the driver's own tool: torch would take seconds, and a process that has looked at a
+    GPU through CUDA cannot fork jobs that use it.
+
+    Raises:
+        ConfigError: there are GPUs, but nothing says which.
+    """
+    known, alike = _listed()
+    wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if wanted is None:
+        if not known and any(Path(device).exists() for device in _DEVICES):
+            raise ConfigError(
+                "This machine has a GPU, but nvidia-smi does not list it. Say which may be used, "
+                "so that each job gets its own: CUDA_VISIBLE_DEVICES=0,1 python -m ..."
+            )
+        return known
+    # nvidia-smi counts by place on the bus, CUDA by speed unless it is told otherwise.
+    countable = alike or os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+    found: list[str] = []
+    for device in (text.strip() for text in wanted.split(",")):
+        whole = [uuid for uuid in known if uuid.startswith(device)] if device else []
+        if device.isdigit() and (not known or int(device) < len(known)):
+            found.append(known[int(device)] if known and countable else device)
+        elif device.startswith(("GPU-", "MIG-")):
+            found.append(whole[0] if len(whole) == 1 else device)
+        else:
+            break  # as CUDA does: -1, or no such device, ends the list
+    return found
+
+
+def _listed() -> tuple[list[str], bool]:
+    """The GPUs that nvidia-smi lists, and whether they are all of one kind."""
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "--query-gpu=uuid,name", "--format=csv,noheader"],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return [], True
+    pairs = [line.partition(",") for line in listed.stdout.splitlines()]
+    found = [(uuid.strip(), name.strip()) for uuid, _, name in pairs if uuid.startswith("GPU-")]
+    return [uuid for uuid, _ in found], len({name for _, name in found}) <= 1
+
+
+def _leases() -> Path:
+    # In the machine's own temporary folder, not in a home that several machines share.
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    folder = Path(tempfile.gettempdir()) / f"anima_exp-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder

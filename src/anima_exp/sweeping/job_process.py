@@ -1,0 +1,116 @@
+"""The child process of one job: its slot, its log, its end."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from multiprocessing import connection, parent_process
+from pathlib import Path
+from typing import Any, NoReturn
+
+from filelock import Timeout
+
+from anima_exp.config import RunConfig
+from anima_exp.display.terminal_view import TerminalView
+from anima_exp.errors import AnimaError, InUse, Paused, RunEnded, Stopped
+from anima_exp.events import listening
+from anima_exp.libraries.torch_internals import lost_gpu_in_fork
+from anima_exp.sweeping.cell import Outcome
+from anima_exp.sweeping.gpu_leases import Place
+from anima_exp.system.child_process import end_with_parent
+from anima_exp.system.hardware import keep_freed_memory
+from anima_exp.system.signals import stop_on_signals
+from anima_exp.system.terminal import take_any_letter, write
+
+Work = Callable[[RunConfig, int | None], Any]
+
+
+def train(config: RunConfig, until: int | None) -> None:
+    """One cell, in the process that runs it."""
+    keep_freed_memory()
+    from anima_exp.experiment.run import run
+
+    with listening(TerminalView()), stop_on_signals() as stop:
+        run(config, until=until, stop=stop)
+
+
+def main(
+    work: Work, config: RunConfig, until: int | None, place: Place, log: Path, first_line: str
+) -> None:
+    """Do one job and leave with the exit status of its Outcome."""
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # a terminal's Ctrl-C is the sweep's alone, which passes it on once
+    signal.signal(signal.SIGTERM, _stopped)  # stop_on_signals takes over during the steps
+    if parent := parent_process():  # nobody would take note of this job's end without it
+        end_with_parent(partial(connection.wait, [parent.sentinel]))
+    try:
+        leases = place.take()
+    except Timeout:
+        _leave(Outcome.no_slot)
+    if _forked_too_late():
+        _leave(Outcome.bad_fork)
+    _use(place)
+    _write_to(log)
+    write(f"{first_line}\n")
+    outcome = _outcome(work, config, until)
+    assert all(lease.is_locked for lease in leases)
+    _leave(outcome)  # the leases go with the process, and so does its memory on the GPU
+
+
+def _outcome(work: Work, config: RunConfig, until: int | None) -> Outcome:
+    try:
+        work(config, until)
+    except Paused:
+        return Outcome.paused
+    except InUse:
+        return Outcome.in_use
+    except (Stopped, KeyboardInterrupt) as error:
+        write(f"anima_exp: {error}\n")
+        return Outcome.stopped
+    except SystemExit:
+        return Outcome.stopped
+    except (AnimaError, RunEnded) as error:
+        if not error.told:  # by a process of the run's own, into the same log
+            write(f"anima_exp: {error}\n")
+        return Outcome.failed
+    except Exception:  # a bug, whose traceback belongs in the log
+        traceback.print_exc()
+        return Outcome.failed
+    return Outcome.done
+
+
+def _forked_too_late() -> bool:
+    return "torch" in sys.modules and lost_gpu_in_fork()
+
+
+def _use(place: Place) -> None:
+    if place.gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = place.gpus
+    if place.threads is None:  # the user has chosen, and the environment says so
+        return
+    os.environ["OMP_NUM_THREADS"] = str(place.threads)  # for the processes that this one starts
+    if torch := sys.modules.get("torch"):  # a warm process has read the variable already
+        torch.set_num_threads(place.threads)
+
+
+def _write_to(log: Path) -> None:
+    """Send all that this process prints, and the libraries in it, to the end of `log`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    take_any_letter("utf-8")  # whatever the terminal of the sweep writes: the board reads the log
+
+
+def _stopped(number: int, _: Any) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def _leave(outcome: Outcome) -> NoReturn:
+    # Not sys.exit: what a library left behind at its end must not change the status.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(outcome.value)

@@ -1,0 +1,295 @@
+"""Jobs in processes of their own: started where a slot is free, watched, and taken leave of."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from typing import Any, Protocol
+
+from anima_exp.results.folder import FAILURE
+from anima_exp.sweeping import job_process
+from anima_exp.sweeping.cell import WARM_FOR, Cell, Job, Outcome, State
+from anima_exp.sweeping.gpu_leases import Place, Slot, free_place
+from anima_exp.sweeping.live_table import Board, Progress
+from anima_exp.system.atomic import write_text
+from anima_exp.system.signals import give_back, handle
+
+PRELOAD = ["anima_exp.sweeping.preload"]  # by the process that jobs are forked from
+_SERVER_GONE = 255  # what multiprocessing says of a child when the server that forked it is gone
+_SERVER_ENDS_SECONDS = 1.0
+_TRIES_WITHOUT_SERVER = 1  # of a job whose server was ended before it began
+_LOOK_SECONDS = 0.2  # how often jobs, slots and signals are looked at
+_SLOT_TAKEN_SECONDS = 5.0  # how long a slot is left alone that another sweep has
+
+
+class Schedule(Protocol):
+    """Which job comes next; asked and told by the pool."""
+
+    def next(self) -> Job | None:
+        """A job to start now, or None: nothing to do, or not before another job ends."""
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """Called once for every job that `next` gave."""
+
+    def give_up(self, job: Job, rows: list[dict[str, Any]]) -> bool:
+        """Whether to stop a running job, after it has logged `rows`."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `next` has a job, or may have one later with none running now."""
+
+    def stopped(self) -> dict[str, dict[str, Any]]:
+        """The cells that were given up before their last step: where, and why, by their names."""
+
+    def reached(self) -> dict[str, list[dict[str, Any]]]:
+        """By name of a cell, the rungs that it has reached: rung (from 1), step, value there."""
+
+
+@dataclass
+class _Running:
+    job: Job
+    place: Place
+    process: BaseProcess
+    progress: Progress
+    asked_to_stop: bool = False
+    given_up: bool = False
+
+
+@dataclass
+class Pool:
+    """Runs the jobs of a schedule until there are none, or until a signal asks to stop.
+
+    The first Ctrl-C or SIGTERM has every job write a checkpoint; the second ends them at once.
+    """
+
+    slots: list[Slot]
+    of_a_job: int  # slots that one job takes
+    at_once: int
+    warm: bool
+    board: Board
+    work: job_process.Work  # what a job does, in its process
+    first_line: Callable[[Cell], str] = lambda cell: ""
+    signals: list[int] = field(default_factory=list)  # received
+    _context: Any = None
+    _running: list[_Running] = field(default_factory=list)
+    _taken: dict[str, float] = field(default_factory=dict)  # slot -> until when
+    _without_server: Counter[str] = field(default_factory=Counter)  # by name of a cell
+
+    def run(self, schedule: Schedule) -> None:
+        before = handle((signal.SIGINT, signal.SIGTERM), self._on_signal)
+        self._context = _context(warm=self.warm)
+        try:
+            with self.board:
+                while self._running or (schedule.waiting and not self.signals):
+                    self._reap(schedule)
+                    if not self.signals:
+                        self._start(schedule)
+                    self._look(schedule)
+        finally:
+            for running in self._running:  # after a bug of ours: they save what they have
+                running.process.terminate()
+            give_back(before)
+
+    def _start(self, schedule: Schedule) -> None:
+        while len(self._running) < self.at_once:
+            job = schedule.next()
+            if job is None:
+                return
+            self.board.add(job.cell)
+            if elsewhere := _elsewhere(job.cell):
+                schedule.ended(job, elsewhere)
+                self.board.ended(job, elsewhere, Progress.whole(job.cell))
+            elif place := self._free_place():
+                self._spawn(job, place, schedule)
+            else:
+                schedule.ended(job, Outcome.no_slot)
+                return
+
+    def _spawn(self, job: Job, place: Place, schedule: Schedule) -> None:
+        cell = job.cell
+        (cell.folder / FAILURE).unlink(missing_ok=True)  # what it says from here on is news
+        process = self._context.Process(
+            target=job_process.main,
+            args=(self.work, cell.config, job.until, place, cell.log, self.first_line(cell)),
+        )
+        server = self._context.get_start_method() == "forkserver"
+        try:
+            with _environment(_variables(self.slots[0], server=server)):  # it starts at first use
+                process.start()
+        except (OSError, EOFError):  # of a server that was ended a moment ago
+            if not server:
+                raise
+            outcome = self._server_gone(job)
+            schedule.ended(job, outcome)
+            self.board.ended(job, outcome, Progress(cell))
+            return
+        self._running.append(_Running(job, place, process, Progress(cell)))
+        self.board.started(job, place)
+
+    def _server_gone(self, job: Job) -> Outcome:
+        """The server was ended while the job began: it begins again, once, with a new server."""
+        cell = job.cell
+        time.sleep(
+            _SERVER_ENDS_SECONDS
+        )  # a start before it has let go of its socket would fail too
+        self._without_server[cell.name] += 1
+        if self._without_server[cell.name] <= _TRIES_WITHOUT_SERVER:
+            return Outcome.server_gone
+        _leave_word(
+            cell,
+            "the process that starts jobs was ended twice while this job began, as the system "
+            "does when memory runs out. launcher.warm=false starts jobs without it",
+        )
+        return Outcome.failed
+
+    def _free_place(self) -> Place | None:
+        used = {slot.name for running in self._running for slot in running.place.slots}
+        now = time.monotonic()
+        left = (s for s in self.slots if s.name not in used and self._taken.get(s.name, 0) <= now)
+        found, taken = free_place(left, self.of_a_job)
+        self._leave_alone(taken)
+        return found
+
+    def _leave_alone(self, slots: Iterable[Slot]) -> None:
+        until = time.monotonic() + _SLOT_TAKEN_SECONDS
+        self._taken |= {slot.name: until for slot in slots}
+
+    def _reap(self, schedule: Schedule) -> None:
+        connection.wait([r.process.sentinel for r in self._running], timeout=_LOOK_SECONDS)
+        if not self._running:
+            time.sleep(_LOOK_SECONDS)
+        for running in [r for r in self._running if r.process.exitcode is not None]:
+            self._running.remove(running)
+            running.progress.read()
+            running.asked_to_stop |= bool(self.signals)
+            outcome = _outcome(running)
+            if outcome is Outcome.server_gone:
+                outcome = self._server_gone(running.job)
+            if outcome is Outcome.no_slot:
+                self._leave_alone(running.place.slots)
+            elif outcome is Outcome.bad_fork and self.warm:
+                self.warm = False
+                self._context = _context(warm=False)
+                self.board.say(
+                    "A library has touched the GPU before its time: from here on every "
+                    "job imports its own (launcher.warm=false)."
+                )
+            schedule.ended(running.job, outcome)
+            self.board.ended(running.job, outcome, running.progress)
+            running.process.close()
+
+    def _look(self, schedule: Schedule) -> None:
+        for running in self._running:
+            rows = running.progress.read()
+            if rows and not running.asked_to_stop:
+                running.given_up = schedule.give_up(running.job, rows)
+            stop = bool(self.signals) or running.given_up
+            if stop and not running.asked_to_stop:
+                running.asked_to_stop = True
+                running.process.terminate()
+        self.board.show({r.job.cell.name: r.progress for r in self._running})
+
+    def _on_signal(self, number: int, _: Any) -> None:
+        self.signals.append(number)
+        if len(self.signals) > 1:
+            for running in self._running:
+                running.process.kill()
+            os._exit(128 + number)
+        self.board.stopping(signal.Signals(number).name)
+
+
+def _context(*, warm: bool) -> Any:
+    """Where processes come from: a server that has imported everything, or nowhere."""
+    if not warm or "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    return context
+
+
+def _variables(slot: Slot, *, server: bool) -> dict[str, str]:
+    """What a new process must find in its environment, before it imports any module of ours."""
+    # Otherwise `torch.cuda.is_available()` would initialise CUDA in the server.
+    found = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+    if server:
+        found[WARM_FOR] = "gpu" if slot.gpu else "cpu"
+    if slot.threads is not None:
+        found["OMP_NUM_THREADS"] = str(slot.threads)
+    return found
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Inside, processes start with these variables; afterwards all are as they were."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _elsewhere(cell: Cell) -> Outcome | None:
+    """What another process did with the cell, or does: then there is no job for us."""
+    if cell.state is State.done:
+        return Outcome.done
+    return Outcome.in_use if cell.busy else None
+
+
+def _outcome(running: _Running) -> Outcome:
+    """What became of a job. Its folder has the last word: a record is a record."""
+    cell, status = running.job.cell, running.process.exitcode
+    if cell.state is State.done:
+        return Outcome.done
+    if running.given_up:
+        return Outcome.given_up
+    if running.asked_to_stop:
+        return Outcome.stopped
+    if status == _SERVER_GONE:
+        if cell.busy:  # the server died, the job it had forked lives on
+            return Outcome.in_use
+        if cell.state is not State.failed:
+            return Outcome.server_gone
+    known = {outcome.value: outcome for outcome in Outcome}
+    outcome = known.get(status or 0, Outcome.failed)
+    if outcome in (Outcome.done, Outcome.stopped):  # neither asked for, nor is there a record
+        outcome = Outcome.failed
+    if outcome is Outcome.failed:
+        _say_why(cell, status)
+    return outcome
+
+
+def _say_why(cell: Cell, status: int | None) -> None:
+    """Leave word for a process that could not do so itself."""
+    reason = _last_words(cell) or f"the process ended with status {status}"
+    if status is not None and status < 0:
+        name = signal.Signals(-status).name
+        reason = f"the process was ended by {name}"
+        if name == "SIGKILL":
+            reason += ", as the system does when memory runs out"
+    _leave_word(cell, reason)
+
+
+def _leave_word(cell: Cell, reason: str) -> None:
+    if not (cell.folder / FAILURE).exists():
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        write_text(cell.folder / FAILURE, reason + "\n")
+
+
+def _last_words(cell: Cell) -> str:
+    try:
+        lines = cell.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    last = lines[-1] if lines else ""
+    return last.removeprefix("anima_exp: ") if last.startswith("anima_exp: ") else ""

@@ -1,0 +1,204 @@
+"""What a sweep says before it starts, and after."""
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from statistics import fmean
+
+from rich.table import Table
+from rich.text import Text
+
+from anima_exp.config import RunConfig
+from anima_exp.config.checks import check_length
+from anima_exp.display import console
+from anima_exp.planner import lengths as known_lengths
+from anima_exp.results import identity
+from anima_exp.results.folder import run_folder
+from anima_exp.results.record import RECORD, Record
+from anima_exp.sweeping.cell import Cell, State, by_setting
+from anima_exp.sweeping.checks import metric
+from anima_exp.sweeping.manifest import SweepFile
+from anima_exp.system import paths
+from anima_exp.system.paths import shipped
+from anima_exp.system.terminal import visible
+
+_ROWS = 100  # of a table of cells
+_FAILURES = 20
+_WORDS = {
+    State.done: "done",
+    State.begun: "half done",
+    State.failed: "failed before",
+    State.new: "new",
+}
+
+
+def before(file: SweepFile) -> None:
+    """The question, the number of cells, and what is left of them to do."""
+    cells = file.grid.cells
+    states = Counter(cell.state for cell in cells)
+    counts = [f"{states[state]} {word}" for state, word in _WORDS.items() if states[state]]
+    told = {"sweep": file.name + (f": {file.question}" if file.question else "")}
+    told["cells"] = f"{len(cells)}: {', '.join(counts)}"
+    if file.grid.duplicates:
+        told["cells"] += f"; {file.grid.duplicates} more would repeat one of these"
+    left = [cell for cell in cells if cell.state is not State.done]
+    if left:
+        told["tokens"] = _tokens(left)
+    told["folder"] = f"{file.folder}"
+    console.show_plan(told)
+    damaged([cell for cell in left if cell.damage])
+
+
+def damaged(cells: list[Cell]) -> None:
+    """Cells whose record is there and says nothing: each in one line, with what happens now."""
+    for cell in cells[:_FAILURES]:
+        console.say(
+            visible(
+                f"damaged  #{cell.number} {cell.label}: {cell.folder / RECORD} cannot be read "
+                f"({cell.damage}). The cell continues from its last checkpoint and writes it again."
+            )
+        )
+    if len(cells) > _FAILURES:
+        console.say(f"         and {len(cells) - _FAILURES} more")
+
+
+def table(cells: list[Cell]) -> None:
+    """Every cell, for a dry run."""
+    shown = Table("", "cell", "state", "steps", "run", box=None, pad_edge=False, header_style="dim")
+    for column in (0, 3):
+        shown.columns[column].justify = "right"
+    shown.columns[4].no_wrap = True
+    for cell in cells[:_ROWS]:
+        trainer = cell.config.trainer
+        steps = f"{trainer.steps:,}" if trainer.steps else f"{trainer.epochs:g} epochs"
+        label = Text(visible(cell.label))
+        shown.add_row(str(cell.number), label, _WORDS[cell.state], steps, Text(cell.name))
+    console.console.print(shown)
+    if len(cells) > _ROWS:
+        console.say(f"and {len(cells) - _ROWS} more")
+    console.say("\nNothing was started: dry_run=true.")
+
+
+def alone(config: RunConfig) -> None:
+    """What a single run would do, for a dry run."""
+    check_length(config)
+    name = identity.name(config)
+    cell = Cell(0, (), "this run", config, name, run_folder(config))
+    console.show_plan({"tokens": _tokens([cell]), "folder": f"{cell.folder}"})
+    table([cell])
+
+
+def after(file: SweepFile, *, lost: Sequence[Cell] = ()) -> list[Cell]:
+    """Counts, the best cell, and each failure in one line; returns the cells that failed.
+
+    Args:
+        lost: cells that a launcher could not begin; they have no folder to say so.
+    """
+    cells = file.grid.cells
+    done = [cell for cell in cells if cell.state is State.done]
+    without_word = {cell.name for cell in lost}
+    failed = [c for c in cells if c.state is State.failed or c.name in without_word]
+    stopped = [cell for cell in cells if cell.name in file.stopped]
+    counts = [f"{len(done)} of {len(cells)} cells done"]
+    counts += [f"{len(stopped)} stopped early"] * bool(stopped)
+    counts += [f"{len(failed)} failed"] * bool(failed)
+    console.say(", ".join(counts))
+    _best(file, done)
+    failures(failed)
+    if done:
+        how_to_compare(file)
+    return failed
+
+
+def failures(cells: list[Cell]) -> None:
+    for cell in cells[:_FAILURES]:
+        log = f" ({cell.log})" if cell.log.is_file() else ""  # a cluster keeps its own
+        console.say(visible(f"failed   #{cell.number} {cell.label}: {cell.failure}{log}"))
+    if len(cells) > _FAILURES:
+        console.say(f"         and {len(cells) - _FAILURES} more")
+
+
+def how_to_compare(file: SweepFile) -> None:
+    console.say(f"compare  python -m anima_exp.compare {shlex.quote(str(file.folder))}")
+
+
+def command(cell: Cell) -> str:
+    """The cell alone, as one would type it."""
+    return shlex.join([*_start(), *_alone(cell)])
+
+
+def repeats(cell: Cell) -> str:
+    """The command that repeats the settings of `cell` with new seeds: as a grid, not as a search.
+
+    The seed of the cell is not among them. Of many cells the best one is the best partly by luck,
+    which only seeds that were not chosen by their score can show.
+    """
+    own = [override for override in _alone(cell) if not override.startswith("seed=")]
+    seeds = [cell.config.seed + more for more in (1, 2, 3)]
+    if "hydra.mode=RUN" in own:  # a file of the user's own, which -m would sweep over
+        return shlex.join([*_start(), *own, f"seed={seeds[0]}"]) + ", and the same with more seeds"
+    return shlex.join([*_start(), "-m", *own, f"seed={','.join(map(str, seeds))}"])
+
+
+def _start() -> list[str]:
+    return ["python", "-m", "anima_exp.train", *_config_dir()]
+
+
+def _alone(cell: Cell) -> list[str]:
+    own = list(cell.overrides)
+    for override in cell.overrides:
+        name = override.removeprefix("sweep=")
+        if name == override:
+            continue
+        if (shipped("sweeps") / f"{name}.yaml").exists():  # which hold a grid and nothing else
+            own.remove(override)
+        else:
+            own.append("hydra.mode=RUN")
+    return own
+
+
+def _config_dir() -> list[str]:
+    """`--config-dir FOLDER`, where this process was given one."""
+    for here, argument in enumerate(sys.argv):
+        if argument.startswith("--config-dir="):
+            return [argument]
+        if argument in ("--config-dir", "-cd"):
+            return sys.argv[here : here + 2]
+    return []
+
+
+def _best(file: SweepFile, done: list[Cell]) -> None:
+    settings = file.grid.cells[0].config.sweep
+    records = {cell.name: Record.load(cell.folder) for cell in done}
+    found = {name: record.scores.get(settings.metric) for name, record in records.items()}
+    scores = {name: score for name, score in found.items() if score is not None}
+    groups = by_setting([cell for cell in done if cell.name in scores])
+    if not groups:
+        return
+    one = metric(file.grid.cells[0].config)
+    best = min(groups, key=lambda cells: one.worse_by(fmean(scores[cell.name] for cell in cells)))
+    value = one.number(fmean(scores[cell.name] for cell in best))
+    told, first = f"best     {settings.metric} {value}", best[0]
+    if len(best) > 1:
+        label = " ".join(word for word in first.label.split(" ") if not word.startswith("seed="))
+        console.say(visible(f"{told}, the mean of {len(best)} seeds: {label or 'every cell'}"))
+    else:
+        console.say(visible(f"{told}: {first.label} ({first.folder})"))
+
+
+def _tokens(cells: list[Cell]) -> str:
+    """Exact but for the order of the rows, where a run has read the same data before."""
+    lengths: dict[str, known_lengths.LengthStats | None] = {}  # of each model and data set
+    found = []
+    for cell in cells:
+        config = cell.config
+        key = repr((config.model, config.data, config.cache))
+        if key not in lengths:
+            lengths[key] = known_lengths.load_stats(config, cache=paths.cache(config.cache))
+        found.append(known_lengths.tokens(config, lengths[key]))
+    known = [count for count in found if count is not None]
+    told = [f"about {sum(known):,} to train on"] * bool(known)
+    if unknown := len(found) - len(known):
+        told.append(f"unknown for {unknown} cells, whose data no run has read yet")
+    return ", ".join(told)

@@ -1,0 +1,45 @@
+"""What a process of ours and the child processes that it starts agree on.
+
+Two parents start children: `experiment/process_launcher.py` one for each GPU of a run,
+`sweeping/pool.py` one for each job
+of a sweep. Both read how a child ended from its exit status, so a number has one meaning in both.
+"""
+
+import os
+import signal
+import stat
+import threading
+from collections.abc import Callable
+from enum import IntEnum, unique
+
+
+@unique
+class Exit(IntEnum):
+    """Exit statuses of a child, besides 128 + the signal that it was stopped by."""
+
+    done = 0
+    failed = 1  # and any status that is not here
+    paused = 70  # it reached the step that it was started for
+    in_use = 71  # another process works on the same run
+    lost = 72  # another process of the same run is gone
+    stopped = 73  # a job of a sweep: Ctrl-C or SIGTERM; it saved a checkpoint if it could
+    bad_fork = 74  # a job of a sweep: the process it was forked from has initialised CUDA
+    no_slot = 75  # a job of a sweep: another sweep took the GPU first
+
+
+def end_with_parent(wait: Callable[[], object]) -> None:
+    """Stop this process, with a checkpoint if it trains, once `wait` returns: the parent is gone.
+
+    Args:
+        wait: blocks as long as the parent lives; a thread of its own calls it.
+    """
+
+    def watch() -> None:
+        wait()
+        with open(os.devnull, "w") as nothing:
+            for output in (1, 2):
+                if not stat.S_ISREG(os.fstat(output).st_mode):  # a terminal or pipe may be gone too
+                    os.dup2(nothing.fileno(), output)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()

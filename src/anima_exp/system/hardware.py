@@ -1,0 +1,265 @@
+"""Read what this machine can compute with, without torch: its GPUs, and the types they support.
+
+torch takes seconds to import, and a process that has used CUDA cannot fork jobs that use it.
+"""
+
+import ctypes
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from anima_exp.errors import ModelError
+
+_DEVICES = ("/dev/nvidia0", "/dev/kfd")  # a GPU that nvidia-smi may not list
+_QUERY = "uuid,name,memory.total,compute_cap"
+_FIRST_WITH_BF16 = 8.0  # compute capability: Ampere
+
+
+@dataclass(frozen=True)
+class Gpu:
+    uuid: str
+    name: str
+    memory_gib: float
+    capability: float | None  # None where an old driver does not say
+
+
+def gpus() -> list[Gpu] | None:
+    """Return the GPUs that this process may use; None if there are some, but nothing lists them.
+
+    torch built for the CPU alone uses none.
+    """
+    if _torch_for_cpu():
+        return []
+    known = _listed()
+    wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not known:
+        hidden = wanted is not None and not wanted.strip(" -1")
+        return None if any(map(os.path.exists, _DEVICES)) and not hidden else []
+    if wanted is None:
+        return list(known)
+    found: list[Gpu] = []
+    for device in (text.strip() for text in wanted.split(",")):
+        alike = [gpu for gpu in known if device and gpu.uuid.startswith(device)]
+        if device.isdigit() and int(device) < len(known):
+            found.append(known[int(device)])
+        elif len(alike) == 1:
+            found += alike
+        elif device.startswith("MIG-"):
+            return None
+        else:
+            break  # as CUDA does: -1, or no such device, ends the list
+    return found
+
+
+@cache
+def _listed() -> tuple[Gpu, ...]:
+    for fields in (_QUERY, _QUERY.rpartition(",")[0]):
+        try:
+            listed = subprocess.run(
+                ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"],
+                capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired):
+            return ()
+        if listed.returncode == 0:
+            return tuple(gpu for line in listed.stdout.splitlines() if (gpu := _gpu(line)))
+    return ()
+
+
+def _gpu(line: str) -> Gpu | None:
+    uuid, name, memory, *rest = [text.strip() for text in line.split(",")] + [""] * 3
+    if not uuid.startswith("GPU-"):
+        return None
+    return Gpu(uuid, name, (_number(memory) or 0.0) / 1024, _number(rest[0]))
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+@cache
+def _torch_for_cpu() -> bool:
+    try:
+        return version("torch").endswith("+cpu")
+    except PackageNotFoundError:
+        return False
+
+
+def check_precision(precision: str) -> None:
+    """Raise ModelError if this machine cannot compute in `precision`, as far as it is known."""
+    found = gpus()
+    if found is None:
+        return
+    if not found:
+        refuse_precision(precision, gpu=None, bf16=True)
+        return
+    first = found[0]
+    bf16 = first.capability is None or first.capability >= _FIRST_WITH_BF16
+    refuse_precision(precision, gpu=first.name, bf16=bf16)
+
+
+def refuse_precision(precision: str, *, gpu: str | None, bf16: bool) -> None:
+    """Raise ModelError if the device cannot compute in `precision`.
+
+    Args:
+        gpu: its name; None = a CPU.
+        bf16: whether the GPU has instructions for it.
+    """
+    if gpu is None and precision == "fp16":
+        raise ModelError("trainer.precision=fp16 needs a GPU. On a CPU use fp32 or bf16.")
+    if gpu is not None and precision == "bf16" and not bf16:
+        raise ModelError(
+            f"trainer.precision=bf16, but {gpu} cannot compute in it. "
+            "Use trainer.precision=fp16, and expect some runs to diverge, or fp32."
+        )
+
+
+def cpu() -> str:
+    """Return the processor's name, or its architecture."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    import platform
+
+    return platform.processor() or platform.machine()
+
+
+# Let torch's allocator grow its pieces of GPU memory, on machines where that works.
+#
+# Batches of text differ in length, so that a piece that fitted one tensor rarely fits the next.
+# With
+# pieces of a fixed size, up to a sixth of what grows with the tokens lies unused between tensors. A
+# run then needs a smaller token budget, or runs out of memory. Pieces that grow (torch calls them
+# expandable segments) leave a fiftieth.
+
+
+_SETTING = "PYTORCH_ALLOC_CONF"
+# Its name before torch 2.10. torch 2.9 takes expandable segments from it alone, and warns that it
+# is old unless the new name is set too.
+_OLD_SETTING = "PYTORCH_CUDA_ALLOC_CONF"
+VARIABLES = (_SETTING, _OLD_SETTING)
+_EXPANDABLE = "expandable_segments:True"
+_FIRST_WITH_NEW_NAME = (2, 10)
+_KERNEL = Path("/proc/sys/kernel/osrelease")
+# Windows' Linux and NVIDIA's small computers: the driver refuses the first piece there.
+_REFUSING_KERNELS = ("microsoft", "tegra")
+# A share of a GPU that a hypervisor divides, whose driver may refuse it: `NVIDIA A40-48Q`.
+_SHARED_GPU = re.compile(r"^GRID |-\d+[ABCQ]$")
+
+_in_force = False  # CUDA may have started since, and the variables may be gone
+
+
+def use_expandable_segments() -> None:
+    """Let torch's allocator grow its pieces of memory, unless the user has set how it works.
+
+    Call before CUDA starts in this process. Later it has no effect, so nothing is set.
+    """
+    global _in_force
+    if any(name in os.environ for name in VARIABLES) or _cuda_started() or not works_here():
+        return
+    os.environ[_SETTING] = _EXPANDABLE
+    if _torch() < _FIRST_WITH_NEW_NAME:
+        os.environ[_OLD_SETTING] = _EXPANDABLE
+    _in_force = True
+
+
+def expandable() -> bool:
+    """Whether the allocator of this process grows its pieces, by our setting or the user's."""
+    given = [text for name in VARIABLES if (text := os.environ.get(name)) is not None]
+    settings = ",".join(given).replace(" ", "").split(",")
+    return _EXPANDABLE in settings or (_in_force and not given)
+
+
+def works_here() -> bool:
+    """Whether this machine's driver and torch can do it, as far as their names tell."""
+    if not sys.platform.startswith("linux") or not _torch_for_cuda():
+        return False
+    try:
+        kernel = _KERNEL.read_text(encoding="utf-8").lower()
+    except OSError:
+        kernel = ""
+    if any(name in kernel for name in _REFUSING_KERNELS):
+        return False
+    return not any(_SHARED_GPU.search(gpu.name) for gpu in gpus() or ())
+
+
+def _cuda_started() -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and bool(torch.cuda.is_initialized())
+
+
+def _torch_for_cuda() -> bool:
+    try:
+        return not re.search(r"\+(cpu|rocm|xpu)", version("torch"))
+    except PackageNotFoundError:
+        return False
+
+
+def _torch() -> tuple[int, ...]:
+    """The first two numbers of the version of torch."""
+    return tuple(int(number) for number in re.findall(r"\d+", version("torch"))[:2])
+
+
+# The machine -> the processor cores that this process may use.
+
+
+def cores() -> int:
+    """A cluster's job has a share of the machine's."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def threads_are_chosen(environment: Mapping[str, str]) -> bool:
+    """Whether the user has set how many threads torch uses: then no process overrides it."""
+    return any(environment.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"))
+
+
+# How a process uses the memory of a CPU: what malloc and torch keep for the next step.
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+_NEVER = 2**30
+KEPT_KERNELS = 64  # in each of two caches
+KERNEL_BYTES = 900_000  # measured, of matrices from 512 to 2816 wide
+
+
+def keep_freed_memory() -> None:
+    """Make glibc's malloc keep what is freed, for a training step asks for the same sizes again.
+
+    On Linux, where each large tensor else begins as fresh pages: a tenth of a step on a CPU.
+
+    Call before the first tensor. Elsewhere, and with another allocator, nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, _NEVER)
+        mallopt(_TRIM_THRESHOLD, _NEVER)
+
+
+def bound_kernel_caches() -> None:
+    """Let torch keep few of the kernels that it compiles on a CPU for products in bf16.
+
+    It compiles one for each shape, and batches of text rarely have the same shape twice. Two
+    caches keep 1024 kernels each, so that 30 batches took four times the memory of one. With
+    KEPT_KERNELS they took a tenth more, in the same time. What the user has set is left alone.
+
+    Call before the first product. Later it has no effect.
+    """
+    os.environ.setdefault("LRU_CACHE_CAPACITY", str(KEPT_KERNELS))
+    if "DNNL_PRIMITIVE_CACHE_CAPACITY" not in os.environ:  # the same setting's older name
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KEPT_KERNELS))

@@ -1,0 +1,174 @@
+"""Read JSON of any origin: whatever is wrong with it is a ValueError of one line.
+
+Python's own reader raises RecursionError for a text nested some thousand levels deep, and for a
+number of more than 4,300 digits it advises to raise a limit of the interpreter.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from anima_exp.errors import NewerFile
+
+
+def parse(text: str | bytes, *, decode: Callable[[str], Any] = json.loads) -> Any:
+    """Return the value of a JSON text; bytes must be UTF-8.
+
+    Args:
+        decode: a decoder's method, where objects are to be made in another way.
+
+    Raises:
+        ValueError: it is no JSON (then a JSONDecodeError), or none that Python can hold.
+    """
+    if isinstance(text, bytes):
+        try:
+            text = text.decode("utf-8")
+        except UnicodeDecodeError as error:
+            byte = error.object[error.start]
+            raise ValueError(f"not UTF-8: byte 0x{byte:02x} at position {error.start}") from error
+    try:
+        return decode(text)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError as error:
+        raise ValueError("values that are nested too deeply") from error
+    except ValueError as error:
+        raise ValueError("a number of too many digits") from error
+
+
+def read_file(path: Path) -> Any:
+    """Return the value in a JSON file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: see `parse`.
+    """
+    return parse(path.read_bytes())
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file. ValueError if it holds anything else."""
+    found = read_file(path)
+    if not isinstance(found, dict):
+        raise ValueError(f"it holds {kind(found)} and no object")
+    return found
+
+
+def kind(value: Any) -> str:
+    """Name the JSON type of a value in a few words."""
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
+    return "null" if value is None else names.get(type(value), "a number")
+
+
+# Number the form of each file that a later version of anima-exp may read.
+#
+# A JSON file holds the number as `schema_version`. A file of JSON lines holds it in its first line,
+# or in every line if users join such files. A file without it has version 0: it was written before
+# the forms were numbered.
+#
+#     stamp({"loss": 1.5}, 2)                             # {"schema_version": 2, "loss": 1.5}
+#     read(values, file, 2, [unchanged, rename_loss])     # of any version up to 2, as version 2
+
+
+KEY = "schema_version"
+
+# The newest version of each file. A change of the form raises the number and adds a
+# migration where the file is read.
+RECORD = 1  # record.json
+SETTINGS = 1  # settings.json and inputs.json
+LINES = 1  # metrics.jsonl, generations.jsonl, accuracies.jsonl
+MANIFEST = 1  # manifest.json of a checkpoint
+METER = 1  # meter.json of a checkpoint
+STATE = 1  # state.json of a checkpoint
+BEST = 1  # best.json of a checkpoint
+SWEEP = 1  # sweep.json
+STUDY = 1  # what we keep in study.jsonl, whose form is Optuna's
+EVALUATION = 1  # evaluations/*.json
+COMPARISON = 1  # compare --format json
+ANSWERS = 1  # answers.jsonl, in every line
+VERDICTS = 1  # the judge's verdicts, in every line
+RATINGS = 1  # elo --out
+MERGE = 1  # merge.json
+TOKENS = 1  # cache/tokens/*/meta.json
+LENGTHS = 1  # cache/lengths/*.json
+HASHES = 1  # cache/hashes/*.json
+SNAPSHOT = 1  # cache/bases/*/SNAPSHOT
+
+Values = dict[str, Any]
+Migration = Callable[[Values], Values]
+
+
+def stamp(values: Mapping[str, Any], version: int) -> Values:
+    """Return `values` with their schema version in front."""
+    return {KEY: version, **values}
+
+
+def version_of(values: Mapping[str, Any]) -> int:
+    """Return the schema version of what a file holds.
+
+    Raises:
+        ValueError: it is no version.
+    """
+    found = values.get(KEY, 0)
+    if type(found) is not int or found < 0:
+        raise ValueError(f"its {KEY} is {found if type(found) is int else kind(found)}")
+    return found
+
+
+def read_versioned(
+    values: Mapping[str, Any],
+    file: Path | str,
+    version: int,
+    migrations: Sequence[Migration] = (),
+) -> Values:
+    """Return what a file holds in the form of `version`, without the number.
+
+    Args:
+        values: the file's content, of any version.
+        file: the file, for the error message.
+        version: the newest version that the caller reads.
+        migrations: one function for each version: number n turns version n into n + 1. They can
+            be left out from the end if the values stay as they are.
+
+    Raises:
+        NewerFile: the file has a later version.
+        ValueError: its version is no version.
+    """
+    found = version_of(values)
+    if found > version:
+        raise NewerFile(
+            f"{file} has {KEY.replace('_', ' ')} {found}, but this version of anima-exp reads up "
+            f"to {version}. Update anima-exp."
+        )
+    current = {key: value for key, value in values.items() if key != KEY}
+    for migrate in migrations[found:version]:
+        current = migrate(current)
+    return current
+
+
+def refuse_newer(row: Mapping[str, Any], where: str, version: int) -> None:
+    """Raise NewerFile for a line that a later version of anima-exp wrote.
+
+    Other programs write such lines too, so anything but a whole number is theirs.
+    """
+    if type(row.get(KEY)) is int:
+        read_versioned({KEY: abs(row[KEY])}, where, version)
+
+
+def unchanged(values: Values) -> Values:
+    """Return `values`: the migration for a version that changed nothing in this file."""
+    return values
+
+
+def is_newer(file: Path, version: int) -> bool:
+    """Return whether a later version of anima-exp wrote `file`, which need not exist."""
+    try:
+        return version_of(read_table(file)) > version
+    except (OSError, ValueError):
+        return False
+
+
+def not_used(file: Path) -> str:
+    """Return the line for a file in the cache that a later version of anima-exp wrote."""
+    return f"cache    {file} is not used and not changed: a later version of anima-exp wrote it"

@@ -1,0 +1,90 @@
+"""Print text that may come from others' files: control characters cannot steer a terminal.
+
+All that the commands print goes through the functions of this module or a console that it makes.
+"""
+
+import io
+import sys
+import unicodedata
+from contextlib import suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from anima_exp.errors import without_password
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+
+def visible(text: str) -> str:
+    """Line ends and tabs stay; other control characters are spelled out."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter in "\n\t" or unicodedata.category(letter) != "Cc" else repr(letter)[1:-1]
+        for letter in text
+    )
+
+
+def take_any_letter(encoding: str | None = None) -> None:
+    """Let stdout and stderr write letters that their encoding lacks, as \\uXXXX.
+
+    A terminal of Latin-1 would end a run by UnicodeEncodeError at its first Chinese answer.
+
+    Args:
+        encoding: of both from here on; None keeps the terminal's.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            with suppress(OSError):  # what stands behind it has changed, from a file to a pipe
+                stream.reconfigure(encoding=encoding, errors="backslashreplace")
+
+
+def tell(text: str) -> None:
+    """Print one line of ours to stderr."""
+    note(f"anima_exp: {text}")
+
+
+def tell_lines(text: str) -> None:
+    """Print a message of ours to stderr that may have several lines, one for each mistake."""
+    print(visible(f"anima_exp: {without_password(text)}"), file=sys.stderr, flush=True)
+
+
+def note(text: str) -> None:
+    """Print one line to stderr, next to the output of a command."""
+    print(visible(without_password(text)).replace("\n", " "), file=sys.stderr, flush=True)
+
+
+def write(text: str) -> None:
+    """Print `text` to stdout as it is, but for control characters."""
+    print(visible(text), end="", flush=True)
+
+
+def console(*, stderr: bool = False, width: int | None = None) -> "Console":
+    """Return a rich console that shows control characters and interprets no markup.
+
+    Style is given by `rich.text.Text` and `style=`: a name from a file may hold "[red]".
+    """
+    made: Console = _visible_console()(
+        stderr=stderr, width=width, highlight=False, markup=False, emoji=False
+    )
+    return made
+
+
+@cache
+def _visible_console() -> Any:
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class VisibleConsole(Console):
+        def render_str(self, text: str, **how: Any) -> "Text":
+            return super().render_str(visible(text), **how)
+
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Any:  # what rich itself writes to move the cursor comes as segments of control
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+    return VisibleConsole

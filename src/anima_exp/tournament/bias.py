@@ -1,0 +1,194 @@
+"""Verdicts -> how far the judge goes by the position of an answer, and by its length."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anima_exp.metrics.intervals import wilson
+from anima_exp.tournament.bradley_terry import POINTS
+from anima_exp.tournament.elo import Matches
+from anima_exp.tournament.verdicts import Verdict
+
+
+@dataclass(frozen=True)
+class Share:
+    """`count` of `total`, with Wilson's 95 % interval."""
+
+    count: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        return self.count / self.total
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        return wilson(self.count, self.total)
+
+
+@dataclass(frozen=True)
+class Position:
+    first: int  # verdicts that the answer shown first won
+    tie: int
+    second: int
+    unparsed: int
+
+    @property
+    def total(self) -> int:
+        return self.first + self.tie + self.second + self.unparsed
+
+    @property
+    def decided(self) -> Share | None:
+        """How often the first won, of the verdicts that name a winner."""
+        total = self.first + self.second
+        return Share(self.first, total) if total else None
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """Pairs of answers judged in both orders, by what became of the verdict."""
+
+    same: int  # the same player won both, or both are ties
+    weakened: int  # a win in one order, a tie in the other
+    flipped: int  # another player won: the judge went by the position
+    to_first: int  # of those, the first position won both times
+
+    @property
+    def total(self) -> int:
+        return self.same + self.weakened + self.flipped
+
+
+@dataclass(frozen=True)
+class Length:
+    longer: Share | None  # wins of the longer answer, of the verdicts that name a winner
+    known: int  # verdicts with both lengths
+
+
+def position(verdicts: Sequence[Verdict]) -> Position:
+    outcomes = [one.outcome for one in verdicts]
+    return Position(*(outcomes.count(value) for value in (1.0, 0.5, 0.0, None)))
+
+
+def swapped(verdicts: Sequence[Verdict]) -> Swapped:
+    parsed = {
+        (one.first, one.second, one.question, one.turn, one.relative): one.outcome
+        for one in verdicts
+        if one.outcome is not None
+    }
+    same = weakened = flipped = to_first = 0
+    for (first, second, *rest), points in parsed.items():
+        other = parsed.get((second, first, *rest))  # type: ignore[arg-type]
+        if other is None or first > second:  # each pair of orders once
+            continue
+        if points == 1 - other:
+            same += 1
+        elif 0.5 in (points, other):
+            weakened += 1
+        else:
+            flipped += 1
+            to_first += points == 1
+    return Swapped(same, weakened, flipped, to_first)
+
+
+def length(verdicts: Sequence[Verdict]) -> Length:
+    known = [one for one in verdicts if one.lengths]
+    decided = [
+        (one.outcome == 1) == (one.lengths[0] > one.lengths[1])
+        for one in known
+        if one.lengths and one.lengths[0] != one.lengths[1] and one.outcome in (0.0, 1.0)
+    ]
+    return Length(Share(sum(decided), len(decided)) if decided else None, len(known))
+
+
+# Matches -> what being shown first, and being twice as long, is worth between equal players.
+
+
+Array = NDArray[np.float64]
+
+_QUESTIONS = 10  # fewer say nothing of how questions differ
+
+
+@dataclass(frozen=True)
+class Advantage:
+    """In points of Elo's scale; value ± half is the 95 % interval."""
+
+    value: float
+    half: float
+
+    @property
+    def chance(self) -> float:
+        """Of winning against an equal by this advantage alone."""
+        return 1 / (1 + math.exp(-self.value / POINTS))
+
+
+def advantages(matches: Matches) -> dict[str, Advantage]:
+    """`first`, and `twice_as_long` where every match knows both lengths.
+
+    Bradley-Terry with two more terms: strength_i - strength_j + a + b log2(length_i / length_j).
+    Better models write longer answers, so only a fit with their strengths tells length from merit.
+    Standard errors are clustered by question. Empty where the data do not determine the terms.
+    """
+    known = [one.lengths for one in matches.verdicts if one.lengths and min(one.lengths) > 0]
+    if not known:
+        return _fit(matches, None)
+    if len(known) < len(matches.verdicts):
+        has = np.array([bool(one.lengths and min(one.lengths) > 0) for one in matches.verdicts])
+        of_some = Matches(
+            matches.players,
+            matches.first[has],
+            matches.second[has],
+            matches.points[has],
+            matches.question[has],
+            [one for one, there in zip(matches.verdicts, has, strict=True) if there],
+            0,
+        )
+        found = _fit(of_some, _logarithms(known))
+        return {**_fit(matches, None), **{k: v for k, v in found.items() if k != "first"}}
+    return _fit(matches, _logarithms(known))
+
+
+def _logarithms(lengths: list[tuple[int, int]]) -> Array:
+    return np.array([math.log2(one / other) for one, other in lengths])
+
+
+def _fit(matches: Matches, longer: Array | None) -> dict[str, Advantage]:
+    total, players = len(matches.points), len(matches.players)
+    terms = [np.ones(total)] if longer is None else [np.ones(total), longer]
+    names = ["first", "twice_as_long"][: len(terms)]
+    if len(np.unique(matches.question)) < _QUESTIONS or total <= players + len(terms):
+        return {}
+    design = np.zeros((total, players + len(terms)))
+    every = np.arange(total)
+    design[every, matches.first] += 1
+    design[every, matches.second] -= 1
+    design[:, players:] = np.stack(terms, axis=1)
+    beta = np.zeros(design.shape[1])
+    # Strengths are known up to a constant, and infinite for who won or lost everything: the
+    # ridge settles both and is too weak to move anything else.
+    ridge = 1e-3 * np.eye(len(beta))
+    ridge[players:, players:] = 0
+    for _ in range(100):
+        chance = 1 / (1 + np.exp(-design @ beta))
+        gradient = design.T @ (matches.points - chance) - ridge @ beta
+        curvature = (design * (chance * (1 - chance))[:, None]).T @ design + ridge
+        if np.linalg.cond(curvature) > 1e12:
+            return {}
+        step = np.linalg.solve(curvature, gradient)
+        beta = beta + step * min(1.0, 2 / max(float(np.abs(step).max()), 1e-12))
+        if np.abs(step).max() < 1e-9:
+            break
+    else:
+        return {}  # perfectly separated: no finite answer
+    chance = 1 / (1 + np.exp(-design @ beta))
+    scores = np.zeros((matches.questions, len(beta)))
+    np.add.at(scores, matches.question, design * (matches.points - chance)[:, None])
+    inverse = np.linalg.inv(curvature)
+    # Rounding can leave a hair below zero.
+    errors = np.sqrt(np.maximum(np.diag(inverse @ (scores.T @ scores) @ inverse), 0))
+    return {
+        name: Advantage(float(POINTS * beta[at]), float(1.96 * POINTS * errors[at]))
+        for at, name in enumerate(names, start=players)
+    }

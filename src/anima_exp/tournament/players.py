@@ -1,0 +1,210 @@
+"""Rows -> who wrote the first answer and who the second, by the answers' ids.
+
+A file's name tells which two players meet, but not always in which order: among QLoRA's released
+`A-vs-gpt-3.5` files most are named the wrong way round. The ids cannot be: answers that are first
+in one file and second in another have one author, and an author's name stands in all of its files.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anima_exp.errors import DataError
+from anima_exp.inference.questions import answer_field, answer_in, first_turn
+from anima_exp.system import json_files
+from anima_exp.system.hashing import short_id
+from anima_exp.tournament import reading
+from anima_exp.tournament.fields import identifier, text_of
+from anima_exp.tournament.reading import Row, lines, short
+
+# Files of answers -> whose answer each id is, and how long it is.
+
+
+@dataclass(frozen=True)
+class Answer:
+    models: tuple[str, ...]  # spellings of its name: the file's, the row's
+    length: int  # characters
+
+
+def read_answers(paths: Sequence[Path]) -> dict[str, Answer]:
+    """By answer id.
+
+    Raises:
+        DataError: a file cannot be read, or a row has no text.
+    """
+    found: dict[str, Answer] = {}
+    for path in paths:
+        count = 0
+        for number, fields in lines(path):
+            at = f"{path}, row {number}"
+            json_files.refuse_newer(fields, at, json_files.ANSWERS)
+            text = _text(first_turn(fields)[0], at)
+            models = [short(path.stem), text_of(fields, "model_id", at) or ""]
+            key = identifier(fields, "answer_id", at) or short_id(text)
+            found.setdefault(key, Answer(tuple(filter(None, models)), len(text)))
+            count += 1
+        if not count:
+            raise DataError(f"{path} is empty: no answer in it.")
+    return found
+
+
+def _text(fields: dict[str, Any], at: str) -> str:
+    field = answer_field(fields)
+    if not isinstance(fields.get(field), str):
+        raise DataError(f"{at}: there is no text, generation or generation_truncated.")
+    return answer_in(field, fields[field])
+
+
+Slot = tuple[Path, int]  # the answers that a file shows first (0) or second (1)
+
+
+def identify(
+    rows: Sequence[Row], answers: Mapping[str, Answer], *, trust_names: bool = False
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """The players of each row, first and second; what a reader should know about how.
+
+    Args:
+        trust_names: where the ids leave it open, take the order of the file's name.
+
+    Raises:
+        DataError: names contradict the ids, or leave open who is who.
+    """
+    unnamed: dict[Path, list[Row]] = {}
+    for row in rows:
+        if row.models is None:
+            unnamed.setdefault(row.file, []).append(row)
+    pairs = {path: reading.players(path) for path in unnamed}
+    spellings: dict[str, dict[str, None]] = {}
+    for pair in [*(row.models for row in rows if row.models), *pairs.values()]:
+        for name in pair:
+            spellings.setdefault(reading.key(name), {})[name] = None
+    spelled = {key: next(iter(found)) for key, found in spellings.items()}
+    ids = {
+        (path, place): {row.ids[place] for row in found if row.ids}
+        for path, found in unnamed.items()
+        for place in (0, 1)
+    }
+    found_keys, notes = _solve(pairs, ids, answers, trust_names=trust_names)
+    players = []
+    for row in rows:
+        if row.models:
+            players.append(row.models)
+        else:
+            first, second = (spelled[found_keys[row.file, place]] for place in (0, 1))
+            players.append((first, second))
+    for key in dict.fromkeys(reading.key(name) for pair in pairs.values() for name in pair):
+        if len(spellings[key]) > 1:
+            notes.append(f"{' and '.join(spellings[key])} are taken for one player.")
+    turned = sum(found_keys[path, 0] != reading.key(pair[0]) for path, pair in pairs.items())
+    if turned:
+        notes.append(
+            f"{turned} of {len(pairs)} files are named the other way round: the answers' ids say "
+            "who is shown first."
+        )
+    return players, notes
+
+
+def _solve(
+    pairs: Mapping[Path, tuple[str, str]],
+    ids: Mapping[Slot, set[str]],
+    answers: Mapping[str, Answer],
+    *,
+    trust_names: bool,
+) -> tuple[dict[Slot, str], list[str]]:
+    author = _authors(ids)
+    possible: dict[int, set[str]] = {}
+    for (path, _), one in author.items():
+        both = {reading.key(name) for name in pairs[path]}
+        possible[one] = possible.get(one, both) & both
+        if not possible[one]:
+            raise DataError(
+                f"{path}: its answers are those of other files whose names share no player with "
+                f"{' and '.join(pairs[path])}. Rename it, or leave it out."
+            )
+    _by_answers(possible, author, ids, answers)
+    _exclude(possible, author)
+    open_files = [path for path in pairs if len(possible[author[path, 0]]) > 1]
+    notes = []
+    if open_files and not trust_names:
+        first, second = pairs[open_files[0]]
+        raise DataError(
+            f"{open_files[0]}: nothing but the file's name says whether {first} or {second} is "
+            "shown first, and in released files names are wrong at times. Give --answers FILE "
+            "with the answers of one of them, more files, or --trust-names."
+        )
+    for path in open_files:
+        for place, name in enumerate(pairs[path]):
+            possible[author[path, place]] &= {reading.key(name)}
+        _exclude(possible, author)
+    if open_files:
+        notes.append(f"In {len(open_files)} files only the name says who is shown first.")
+    for path, pair in pairs.items():
+        left, right = (possible[author[path, place]] for place in (0, 1))
+        if len(left) != 1 or len(right) != 1 or left == right:
+            raise DataError(
+                f"{path}: its answers' ids contradict its name and those of the other files: "
+                f"{' and '.join(pair)} cannot both be told. Leave it out, or rename it."
+            )
+    return {slot: next(iter(possible[one])) for slot, one in author.items()}, notes
+
+
+def _authors(ids: Mapping[Slot, set[str]]) -> dict[Slot, int]:
+    """A number for each slot, the same where more than half of the answers are the same.
+
+    Not any one answer: two models that say just "Yes." share its id, which is made of the text.
+    """
+    slots = list(ids)
+    where: dict[str, list[int]] = {}
+    for at, slot in enumerate(slots):
+        for answer in ids[slot]:
+            where.setdefault(answer, []).append(at)
+    shared: dict[tuple[int, int], int] = {}
+    for together in where.values():
+        for at in together[1:]:
+            # Against the first holder only, then transitively: linear in the number of files.
+            shared[together[0], at] = shared.get((together[0], at), 0) + 1
+    parent = list(range(len(slots)))
+
+    def root(at: int) -> int:
+        while parent[at] != at:
+            parent[at] = parent[parent[at]]
+            at = parent[at]
+        return at
+
+    for (one, other), count in shared.items():
+        if 2 * count > min(len(ids[slots[one]]), len(ids[slots[other]])):
+            parent[root(other)] = root(one)
+    return {slot: root(at) for at, slot in enumerate(slots)}
+
+
+def _by_answers(
+    possible: dict[int, set[str]],
+    author: Mapping[Slot, int],
+    ids: Mapping[Slot, set[str]],
+    answers: Mapping[str, Answer],
+) -> None:
+    """Answer files name their author in one of several spellings; one of them fits."""
+    for slot, one in author.items():
+        told: dict[str, int] = {}
+        for answer in ids[slot] & answers.keys():
+            for name in set(map(reading.key, answers[answer].models)) & possible[one]:
+                told[name] = told.get(name, 0) + 1
+        if told:
+            name, count = max(told.items(), key=lambda item: item[1])
+            if 2 * count > len(ids[slot]):
+                possible[one] = {name}
+
+
+def _exclude(possible: dict[int, set[str]], author: Mapping[Slot, int]) -> None:
+    """Who meets a known player is the other name of the file."""
+    files = {path for path, _ in author}
+    changed = True
+    while changed:
+        changed = False
+        for path in files:
+            for place in (0, 1):
+                one, other = possible[author[path, place]], possible[author[path, 1 - place]]
+                if len(one) == 1 and len(other) > 1 and one <= other:
+                    possible[author[path, 1 - place]] = other - one
+                    changed = True

@@ -1,0 +1,42 @@
+"""Signs of life: nothing for what is quick, then a line every few seconds."""
+
+import time
+from collections.abc import Callable
+
+from anima_exp.system.terminal import note
+
+Say = Callable[[float, float | None], None]  # how much is done, of how much if that is known
+
+FIRST_SECONDS, EVERY_SECONDS = 2.0, 5.0
+
+
+def quiet(done: float, total: float | None) -> None:
+    """For what nobody waits for."""
+
+
+class Progress:
+    """Lines on stderr: `ratings over random orders: 40 %, 6 s left`."""
+
+    def __init__(self, write: Callable[[str], None] = note) -> None:
+        self._write = write
+
+    def stage(self, name: str) -> Say:
+        """Return what a computation calls as often as it likes."""
+        started = time.monotonic()
+        due = started + FIRST_SECONDS
+
+        def say(done: float, total: float | None) -> None:
+            nonlocal due
+            now = time.monotonic()
+            if now < due:
+                return
+            due = now + EVERY_SECONDS
+            if total is None:
+                self._write(f"{name}: {done:,.0f}")
+            elif done < total / 100:  # too early to say how long
+                self._write(f"{name}: {done / total:.0%}")
+            else:
+                left = (now - started) * (total - done) / done
+                self._write(f"{name}: {done / total:.0%}, {left:,.0f} s left")
+
+        return say

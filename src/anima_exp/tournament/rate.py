@@ -1,0 +1,186 @@
+"""Verdicts and options -> everything that the terminal, the files and the page show."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from anima_exp.config.lookup import closest
+from anima_exp.errors import ConfigError, DataError
+from anima_exp.tournament import bias
+from anima_exp.tournament.bias import Advantage, advantages
+from anima_exp.tournament.bradley_terry import BradleyTerry, bradley_terry, conclusion
+from anima_exp.tournament.elo import Matches, Rating, elo, matches, one_pass
+from anima_exp.tournament.options import Options
+from anima_exp.tournament.progress import Say, quiet
+from anima_exp.tournament.relative_scores import (
+    Category,
+    Percent,
+    Record,
+    categories,
+    percents,
+    win_matrix,
+    win_rates,
+)
+from anima_exp.tournament.verdicts import Verdict
+
+
+@dataclass(frozen=True)
+class Tournament:
+    options: Options
+    verdicts: int
+    relative: int  # of them
+    unparsed: int
+    questions: int
+    played: int  # matches that are rated: those of one kind, without what was dropped
+    reference: str | None
+    percents: list[Percent]  # the best first; empty without relative verdicts
+    elo: list[Rating]  # the best first
+    one_pass: dict[str, float]  # the best first; empty unless asked for
+    bradley_terry: BradleyTerry
+    matrix: dict[str, dict[str, Record]]
+    win_rates: dict[str, float]
+    categories: list[Category]
+    position: bias.Position
+    swapped: bias.Swapped
+    length: bias.Length
+    advantages: dict[str, Advantage]
+    notes: list[str]
+    conclusion: str
+
+    @property
+    def players(self) -> list[str]:
+        """The strongest first."""
+        return [one.player for one in self.bradley_terry.strengths]
+
+    @property
+    def per_order(self) -> int:
+        return min(self.options.matches or self.played, self.played)
+
+
+def tournament(
+    verdicts: Sequence[Verdict],
+    options: Options,
+    *,
+    notes: Iterable[str] = (),
+    progress: Callable[[str], Say] = lambda name: quiet,
+) -> Tournament:
+    """Rate all players.
+
+    Raises:
+        ConfigError: an option names a player that is not there.
+        DataError: no verdict is left to rate by, or players that never met.
+    """
+    notes = list(notes)
+    names = sorted({name for one in verdicts for name in (one.first, one.second)})
+    relative = [one for one in verdicts if one.relative]
+    rated = [one for one in verdicts if not one.relative] or relative
+    if 0 < len(relative) < len(verdicts):
+        notes.append(
+            f"{len(relative):,} relative verdicts give the percentages, the "
+            f"{len(rated):,} others all the rest."
+        )
+    reference = _reference(relative, options.reference, names, notes)
+    unparsed = sum(one.outcome is None for one in verdicts)
+    if unparsed:
+        as_ties = options.unparsed == "tie" and options.ties == "half"
+        counted = "count as ties" if as_ties else "are dropped"
+        notes.append(f"{unparsed:,} of {len(verdicts):,} verdicts not parsed: they {counted}.")
+    if options.ties == "drop":
+        notes.append(f"{sum(one.outcome == 0.5 for one in rated):,} ties are dropped.")
+    played = matches(rated, ties=options.ties, unparsed=options.unparsed)
+    if not len(played.points):
+        raise DataError(f"None of the {len(verdicts):,} verdicts is left to rate by.")
+    strengths = bradley_terry(
+        played,
+        start=options.start,
+        samples=options.samples,
+        seed=options.seed,
+        say=progress("samples of the questions"),
+    )
+    notes += _eased(strengths)
+    matrix = win_matrix(rated)
+    return Tournament(
+        options=options,
+        verdicts=len(verdicts),
+        relative=len(relative),
+        unparsed=unparsed,
+        questions=len({one.question for one in verdicts}),
+        played=len(played.points),
+        reference=reference,
+        percents=percents(relative, reference) if reference else [],
+        elo=elo(
+            played,
+            orders=options.orders,
+            per_order=options.matches,
+            k=options.k,
+            start=options.start,
+            seed=options.seed,
+            say=progress("ratings over random orders"),
+        ),
+        one_pass=_one_pass(played, options, names) if options.one_pass else {},
+        bradley_terry=strengths,
+        matrix=matrix,
+        win_rates=win_rates(matrix),
+        categories=categories(rated, relative, reference),
+        position=bias.position(rated),
+        swapped=bias.swapped(rated),
+        length=bias.length(rated),
+        advantages=advantages(played),
+        notes=notes,
+        conclusion=conclusion(strengths),
+    )
+
+
+def _reference(
+    relative: Sequence[Verdict], asked: str | None, names: Sequence[str], notes: list[str]
+) -> str | None:
+    if asked is not None:
+        known(asked, names, option="--reference")
+        if not any(asked in (one.first, one.second) for one in relative):
+            raise ConfigError(f"--reference {asked}: no relative verdict is about it.")
+        return asked
+    if not relative:
+        return None
+    pairs = {frozenset((one.first, one.second)) for one in relative}
+    everywhere = sorted(frozenset.intersection(*pairs))
+    if len(everywhere) == 1:
+        return everywhere[0]
+    which = " and ".join(everywhere) + " are" if everywhere else "nobody is"
+    notes.append(f"No percentages: {which} in every relative pair. Give --reference NAME.")
+    return None
+
+
+def _one_pass(played: Matches, options: Options, names: Sequence[str]) -> dict[str, float]:
+    for name in options.initial:
+        known(name, names, option="--initial")
+    initial = {name: options.initial.get(name, options.start) for name in played.players}
+    rated = one_pass(
+        [
+            (one.first, one.second, float(points))
+            for one, points in zip(played.verdicts, played.points, strict=True)
+        ],
+        initial=initial,
+        k=options.k,
+    )
+    return dict(sorted(rated.items(), key=lambda item: -item[1]))
+
+
+def known(name: str, names: Sequence[str], *, option: str) -> None:
+    """Raises ConfigError: nobody is called `name`."""
+    if name not in names:
+        close = closest(name, names)
+        hint = f" Did you mean {close}?" if close else ""
+        raise ConfigError(f"{option} {name}: no such player.{hint} There are {', '.join(names)}.")
+
+
+def _eased(strengths: BradleyTerry) -> Iterable[str]:
+    added = "half a win each way is added to every pair that met"
+    if strengths.eased:
+        yield (
+            "Somebody won or lost every match, of which the likelihood makes an infinite "
+            f"strength: for Bradley-Terry {added}."
+        )
+    elif strengths.eased_samples:
+        yield (
+            f"In {strengths.eased_samples:,} of {strengths.samples:,} samples of the bootstrap "
+            f"somebody won or lost every match: there {added}."
+        )

@@ -1,0 +1,166 @@
+"""Relative verdicts -> scores as per cent of a reference's, as in QLoRA's Table 6."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, pstdev
+
+from anima_exp.tournament.verdicts import Verdict
+
+
+@dataclass(frozen=True)
+class Percent:
+    """All in per cent of the reference's score."""
+
+    player: str
+    reference_first: float | None  # the order in which the reference is Assistant 1
+    player_first: float | None
+    mean: float | None  # both orders; None where no verdict was parsed
+    half: float | None  # mean ± half is the 95 % interval
+    questions: int
+    unparsed: int
+
+
+def percents(verdicts: Sequence[Verdict], reference: str) -> list[Percent]:
+    """A row for each player that met the reference, the best first."""
+    met: dict[str, list[Verdict]] = {}
+    for one in verdicts:
+        if one.relative and reference in (one.first, one.second):
+            met.setdefault(one.second if one.first == reference else one.first, []).append(one)
+    found = [_percent(player, reference, some) for player, some in met.items()]
+    return sorted(found, key=lambda one: -math.inf if one.mean is None else one.mean, reverse=True)
+
+
+def _percent(player: str, reference: str, verdicts: Sequence[Verdict]) -> Percent:
+    parsed = [one for one in verdicts if one.scores]
+    orders = {
+        first: _ratio([_scores(one, player) for one in parsed if one.first == first])
+        for first in (player, reference)
+    }
+    # Each question weighs once: the mean over the orders in which its verdict was parsed.
+    questions: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for one in parsed:
+        questions.setdefault((one.question, one.turn), []).append(_scores(one, player))
+    means = [(fmean(s for s, _ in both), fmean(r for _, r in both)) for both in questions.values()]
+    mean = _ratio(means)
+    return Percent(
+        player=player,
+        reference_first=orders[reference],
+        player_first=orders[player],
+        mean=mean,
+        half=None if mean is None else _half(means, mean),
+        questions=len(means),
+        unparsed=len(verdicts) - len(parsed),
+    )
+
+
+def _half(means: Sequence[tuple[float, float]], mean: float) -> float | None:
+    """From the mean down to: the lower end of our interval by the upper end of the reference's.
+
+    No source states it: it is the rule that gives every printed interval of Table 6.
+    """
+    if len(means) < 2:
+        return None
+    (ours, our_half), (reference, its_half) = (
+        (fmean(scores), 1.96 * pstdev(scores) / math.sqrt(len(scores)))
+        for scores in ([ours for ours, _ in means], [its for _, its in means])
+    )
+    return mean - 100 * (ours - our_half) / (reference + its_half)
+
+
+def _ratio(pairs: Sequence[tuple[float, float]]) -> float | None:
+    below = math.fsum(reference for _, reference in pairs)
+    return 100 * math.fsum(ours for ours, _ in pairs) / below if below > 0 else None
+
+
+def _scores(verdict: Verdict, player: str) -> tuple[float, float]:
+    """The player's and the reference's."""
+    assert verdict.scores is not None
+    first, second = verdict.scores
+    return (first, second) if verdict.first == player else (second, first)
+
+
+# Verdicts -> how each player did against each other one, both orders together.
+
+
+@dataclass
+class Record:
+    """Of one player against another."""
+
+    wins: int = 0
+    ties: int = 0
+    losses: int = 0
+    unparsed: int = 0
+    questions: set[tuple[str, int]] = field(default_factory=set)
+
+    @property
+    def net(self) -> float:
+        """(wins - losses) / questions, as QLoRA's Table 12: from -2 to 2 where both orders are
+        judged."""
+        return (self.wins - self.losses) / len(self.questions)
+
+    @property
+    def rate(self) -> float | None:
+        """Wins, ties as half, as a share of the parsed verdicts."""
+        parsed = self.wins + self.ties + self.losses
+        return (self.wins + self.ties / 2) / parsed if parsed else None
+
+
+def win_matrix(verdicts: Sequence[Verdict]) -> dict[str, dict[str, Record]]:
+    """matrix[a][b]: a against b; a pair that never met has no place in it."""
+    matrix: dict[str, dict[str, Record]] = {}
+    for one in verdicts:
+        for player, other, points in (
+            (one.first, one.second, one.outcome),
+            (one.second, one.first, None if one.outcome is None else 1 - one.outcome),
+        ):
+            record = matrix.setdefault(player, {}).setdefault(other, Record())
+            record.questions.add((one.question, one.turn))
+            record.wins += points == 1
+            record.ties += points == 0.5
+            record.losses += points == 0
+            record.unparsed += points is None
+    return matrix
+
+
+def win_rates(matrix: dict[str, dict[str, Record]]) -> dict[str, float]:
+    """Each player's share of points against all it met; none where nothing was parsed."""
+    found = {}
+    for player, records in matrix.items():
+        points = sum(one.wins + one.ties / 2 for one in records.values())
+        parsed = sum(one.wins + one.ties + one.losses for one in records.values())
+        if parsed:
+            found[player] = points / parsed
+    return found
+
+
+# Verdicts by category of question -> what each player reached in each.
+
+
+@dataclass(frozen=True)
+class Category:
+    name: str
+    questions: int
+    win_rates: dict[str, float]  # shares of points, ties as half
+    percents: dict[str, float]  # of the reference's score
+
+
+def categories(
+    rated: Sequence[Verdict], relative: Sequence[Verdict], reference: str | None
+) -> list[Category]:
+    """In the order in which they come; empty where no question has one."""
+    names = dict.fromkeys(one.category for one in [*rated, *relative] if one.category)
+    found = []
+    for name in names:
+        some = [one for one in rated if one.category == name]
+        scored = [one for one in relative if one.category == name]
+        of_reference = percents(scored, reference) if reference else []
+        found.append(
+            Category(
+                name=name,
+                questions=len({one.question for one in [*some, *scored]}),
+                win_rates=win_rates(win_matrix(some)),
+                percents={one.player: one.mean for one in of_reference if one.mean is not None},
+            )
+        )
+    return found

@@ -1,0 +1,141 @@
+"""Rows and who wrote their answers -> verdicts on players, all about the same questions."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from anima_exp.errors import DataError
+from anima_exp.tournament.fields import needed, text_of
+from anima_exp.tournament.players import Answer, identify
+from anima_exp.tournament.reading import Row, lines
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the judge said about two answers to one question."""
+
+    question: str
+    turn: int
+    category: str | None
+    first: str  # the player whose answer was shown first
+    second: str
+    scores: tuple[float, float] | None  # of first and second, where a relative verdict was parsed
+    outcome: float | None  # 1 first wins, 0.5 a tie, 0 second wins; None: not parsed
+    relative: bool
+    lengths: tuple[int, int] | None  # characters of the two answers
+
+
+def verdicts(
+    rows: Sequence[Row],
+    *,
+    answers: Mapping[str, Answer],
+    questions: Path | None = None,
+    different: str = "refuse",
+    trust_names: bool = False,
+) -> tuple[list[Verdict], list[str]]:
+    """Verdicts in the order of `rows`, and what a reader should know about them.
+
+    Args:
+        questions: FastChat's file of questions, where rows do not say their category.
+        different: what becomes of questions that not every pair has: refuse (an error), common
+            (they are left out) or keep (a tournament of random pairs has few in common).
+
+    Raises:
+        DataError: it is not clear who is who, or the files are about different questions.
+    """
+    players, notes = identify(rows, answers, trust_names=trust_names)
+    _no_twins(rows, players)
+    kept = _same_questions(rows, players, different=different)
+    if len(kept) < len(rows):
+        notes.append(f"{len(rows) - len(kept):,} verdicts left out: not every pair has them.")
+    categories = _categories(questions) if questions else {}
+    judges = Counter(row.judge for row in rows if row.judge)
+    if len(judges) > 1:
+        notes.append(f"Verdicts of {len(judges)} judges together: {', '.join(sorted(judges))}.")
+    found = [
+        Verdict(
+            question=rows[at].question,
+            turn=rows[at].turn,
+            category=rows[at].category or categories.get(rows[at].question),
+            first=players[at][0],
+            second=players[at][1],
+            scores=rows[at].scores,
+            outcome=rows[at].outcome,
+            relative=rows[at].relative,
+            lengths=rows[at].lengths or _lengths(rows[at], answers),
+        )
+        for at in kept
+    ]
+    return found, [*notes, *_unused(found, kept, rows, answers, categories)]
+
+
+def _unused(
+    found: Sequence[Verdict],
+    kept: Sequence[int],
+    rows: Sequence[Row],
+    answers: Mapping[str, Answer],
+    categories: Mapping[str, str],
+) -> Iterator[str]:
+    """What was given and fits nothing, or only some."""
+    judged = {name for at in kept for name in rows[at].ids or ()}
+    if answers and not judged & answers.keys():
+        yield f"None of the {len(answers):,} answers given with --answers is judged here."
+    without = sum(one.category is None for one in found)
+    if without and (categories or without < len(found)):
+        yield f"{without:,} verdicts are on questions of no known category."
+
+
+def _no_twins(rows: Sequence[Row], players: Sequence[tuple[str, str]]) -> None:
+    seen: dict[tuple[object, ...], Row] = {}
+    for row, pair in zip(rows, players, strict=True):
+        twin = seen.setdefault((pair, row.question, row.turn, row.judge, row.relative), row)
+        if twin is not row:
+            raise DataError(
+                f"{row.file}, row {row.line}: {pair[0]} before {pair[1]} on question "
+                f"{row.question} was judged already in {twin.file}, row {twin.line}. Delete one."
+            )
+
+
+def _same_questions(
+    rows: Sequence[Row], players: Sequence[tuple[str, str]], *, different: str
+) -> list[int]:
+    """Places of the rows to keep."""
+    if different == "keep" or all(row.battle for row in rows):
+        return list(range(len(rows)))
+    asked: dict[tuple[object, ...], dict[tuple[str, int], Row]] = {}
+    for row, pair in zip(rows, players, strict=True):
+        asked.setdefault((pair, row.relative), {})[row.question, row.turn] = row
+    every = [set(found) for found in asked.values()]
+    shared = set.intersection(*every)
+    if different == "refuse" and any(one != shared for one in every):
+        most = max(asked.values(), key=len)
+        least = next(found for found in asked.values() if set(found) != set(most))
+        question = next(iter(sorted(set(most) ^ set(least))))
+        has, lacks = (most, least) if question in most else (least, most)
+        other = next(iter(lacks.values()))
+        raise DataError(
+            f"{has[question].file}, row {has[question].line}: question {question[0]} is not in "
+            f"{other.file}. Scores need the same questions for all: judge the rest, or give "
+            f"--different-questions common (the {len(shared)} that every pair has) or keep."
+        )
+    if not shared:
+        raise DataError(
+            "There is no question that every pair has: give --different-questions keep."
+        )
+    return [at for at, row in enumerate(rows) if (row.question, row.turn) in shared]
+
+
+def _categories(path: Path) -> dict[str, str]:
+    found = {}
+    for number, fields in lines(path):
+        at = f"{path}, row {number}"
+        if category := text_of(fields, "category", at):
+            found[needed(fields, "question_id", at)] = category
+    return found
+
+
+def _lengths(row: Row, answers: Mapping[str, Answer]) -> tuple[int, int] | None:
+    if row.ids is None or row.ids[0] not in answers or row.ids[1] not in answers:
+        return None
+    return answers[row.ids[0]].length, answers[row.ids[1]].length

@@ -1,0 +1,26 @@
+"""Rows one by one through a model as transformers and PEFT have it: what our way is checked by."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from anima_exp.data.encode import IGNORE
+from anima_exp.data.micro_batch import Row
+from anima_exp.model.lora_linear import peft_own
+
+
+def plain_gradients(model: Any, rows: Sequence[Row], weights: Sequence[float]) -> float:
+    """Adds the gradients of the weighted loss and returns it; all logits, all in memory."""
+    total = 0.0
+    with peft_own(model):
+        for row, weight in zip(rows, weights, strict=True):
+            ids, labels = (
+                torch.as_tensor(row[key], device=model.device) for key in ("input_ids", "labels")
+            )
+            logits = model(input_ids=ids[None], use_cache=False).logits[0, :-1].float()
+            loss = cross_entropy(logits, labels[1:], ignore_index=IGNORE, reduction="sum") * weight
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+    return total
