@@ -6,8 +6,10 @@ import sys
 import pytest
 
 from anima_exp import doctor
-from anima_exp.diagnostics import report, software
-from anima_exp.diagnostics.findings import Finding, Level
+from anima_exp.diagnostics import report
+from anima_exp.diagnostics import software
+from anima_exp.diagnostics.findings import Finding
+from anima_exp.diagnostics.findings import Level
 
 
 @pytest.fixture

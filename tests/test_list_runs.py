@@ -6,9 +6,11 @@ import json
 import sys
 
 import pytest
-import synthetic
+from support import synthetic
 
-from anima_exp import diff_runs, list_runs, show_run
+from anima_exp import diff_runs
+from anima_exp import list_runs
+from anima_exp import show_run
 
 
 @pytest.fixture

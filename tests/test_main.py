@@ -12,7 +12,8 @@ import pytest
 
 from anima_exp import __main__ as program
 from anima_exp.cli import overview
-from anima_exp.cli.commands import COMMANDS, find
+from anima_exp.cli.commands import COMMANDS
+from anima_exp.cli.commands import find
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -5,7 +5,7 @@ import re
 from dataclasses import make_dataclass, replace
 
 import pytest
-import synthetic
+from support import synthetic
 from stand_in import byte_tokenizer, local, pairs, write_rows
 
 from anima_exp.cli import saved_run

@@ -13,7 +13,7 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in ("", "-h", "--help", "--version"):
         from anima_exp.cli import overview
-        from anima_exp.program import status
+        from anima_exp.cli.program import status
 
         status(lambda: overview.show(version=name == "--version"))
         return
@@ -27,7 +27,7 @@ def main() -> None:
     command = find(name)
     if command is None:
         from anima_exp.cli.overview import unknown_command
-        from anima_exp.terminal import tell
+        from anima_exp.system.terminal import tell
 
         tell(unknown_command(name))
         sys.exit(2)

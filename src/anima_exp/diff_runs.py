@@ -25,12 +25,12 @@ def show_difference(arguments: list[str]) -> None:
             f"diff compares two runs, and {len(config.runs)} are given. `anima-exp compare` takes "
             "any number."
         )
+    from anima_exp.cli.program import console
     from anima_exp.inspection import console as view
     from anima_exp.inspection.detail import find_run, run_detail
     from anima_exp.inspection.difference import difference
     from anima_exp.inspection.export import difference_as_csv, difference_as_json
-    from anima_exp.program import console
-    from anima_exp.terminal import write
+    from anima_exp.system.terminal import write
 
     first, second = (run_detail(find_run(one, config.runs_dir)) for one in config.runs)
     found = difference(first, second)

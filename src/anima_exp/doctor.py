@@ -19,10 +19,10 @@ def main() -> int:
 def doctor(arguments: list[str]) -> int:
     """Print the findings and return the exit status."""
     config = parse(arguments, DoctorConfig)
+    from anima_exp.cli.program import console
     from anima_exp.diagnostics.findings import is_broken
     from anima_exp.diagnostics.report import as_json, examine, show
-    from anima_exp.program import console
-    from anima_exp.terminal import write
+    from anima_exp.system.terminal import write
 
     findings = examine(config)
     if config.format is DoctorFormat.json:

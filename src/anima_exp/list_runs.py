@@ -20,19 +20,18 @@ def main() -> int:
 def show_runs(arguments: list[str]) -> None:
     """Print the list of runs."""
     config = parse(arguments, RunsConfig, words="folder")
-    from anima_exp.inspection.listing import ordered, runs_in, statuses
+    from anima_exp.inspection.listing import ordered, runs_in
 
-    wanted = statuses(config.status)
     found = runs_in([Path(folder) for folder in config.folder or ["runs"]])
-    runs = [run for run in found if not wanted or run.status in wanted]
+    runs = [run for run in found if not config.status or run.status in config.status]
     if config.sort is not Order.time:
         runs = ordered(runs, config.sort.value)
     shown = runs[: config.limit] if config.format is TextFormat.text else runs
-    from anima_exp.terminal import write
+    from anima_exp.system.terminal import write
 
     if config.format is TextFormat.text:
+        from anima_exp.cli.program import console
         from anima_exp.inspection.console import show_list
-        from anima_exp.program import console
 
         show_list(shown, console(), every=found, more=len(runs) - len(shown))
     else:

@@ -24,20 +24,20 @@ def show_one(arguments: list[str]) -> None:
         raise ConfigError("Give one run: anima-exp show runs/NAME. `anima-exp runs` lists them.")
     if config.format is TextFormat.csv:
         raise ConfigError("format=csv: one run is no table. Use format=json.")
-    from anima_exp.cli.next_steps import next_steps
     from anima_exp.cli.reproduce import reproduce
     from anima_exp.inspection.detail import find_run, run_detail
+    from anima_exp.inspection.next_steps import next_steps
 
     detail = run_detail(find_run(config.run[0], config.runs_dir))
     again = reproduce(detail.settings)
     if config.format is TextFormat.json:
         from anima_exp.inspection.export import run_as_json
-        from anima_exp.terminal import write
+        from anima_exp.system.terminal import write
 
         write(run_as_json(detail, dict(again.changed), [*again.overrides]))
         return
+    from anima_exp.cli.program import console
     from anima_exp.inspection.console import show_run
-    from anima_exp.program import console
 
     show_run(
         detail,

@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-import synthetic
+from support import synthetic
 
 from anima_exp.cli import completion_command
 from anima_exp.cli.commands import COMMANDS

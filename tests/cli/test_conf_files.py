@@ -8,7 +8,7 @@ from anima_exp.results import identity
 
 
 def test_the_groups_and_choices_are_those_of_hydra():
-    from anima_exp.messages import choices
+    from anima_exp.cli.error_messages import choices
 
     for group in conf_files.groups():
         assert sorted(conf_files.choices(group)) == sorted(choices(group))

@@ -20,7 +20,7 @@ GPU = {
 
 @pytest.fixture
 def no_gpu(monkeypatch):
-    monkeypatch.setattr(software.machine, "gpus", lambda: [])
+    monkeypatch.setattr(software.hardware, "gpus", lambda: [])
     monkeypatch.setattr(software, "driver_version", lambda: None)
 
 

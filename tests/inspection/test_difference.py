@@ -1,6 +1,6 @@
 """Two runs differ in what is shown, and in nothing else."""
 
-import synthetic
+from support import synthetic
 
 from anima_exp.inspection.detail import run_detail
 from anima_exp.inspection.difference import difference

@@ -8,10 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
-import synthetic
+from support import synthetic
 
-from anima_exp.errors import ConfigError, RunError
-from anima_exp.inspection.listing import Status, list_runs, ordered, runs_in, statuses
+from anima_exp.errors import ConfigError
+from anima_exp.errors import RunError
+from anima_exp.inspection.listing import Status
+from anima_exp.inspection.listing import list_runs
+from anima_exp.inspection.listing import ordered
+from anima_exp.inspection.listing import runs_in
+from anima_exp.inspection.listing import statuses
 
 HELD = """
 import fcntl, sys, time

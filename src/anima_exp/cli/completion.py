@@ -133,21 +133,17 @@ def _values(command: Command, key: str, value: str) -> Iterator[Candidate]:
     if command.config and key in conf_files.groups():
         yield from _choices(key, start, last)
     elif entry is not None:
-        for text in _values_of(command, entry):
+        for text in _values_of(entry):
             yield whole(f"{start}{text}")
         if entry.key.rpartition(".")[2] in _FILE_KEYS:
             yield from _paths(start, last)
 
 
-def _values_of(command: Command, entry: Entry) -> list[str]:
+def _values_of(entry: Entry) -> list[str]:
     if entry.choices:
         found = [*entry.choices]
     elif bool in kinds(entry.hint):
         found = ["true", "false"]
-    elif command.name == "runs" and entry.key == "status":
-        from anima_exp.inspection.listing import Status
-
-        return [status.value for status in Status]
     else:
         return []
     return [*found, "null"] if entry.optional else found

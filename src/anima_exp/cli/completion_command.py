@@ -3,10 +3,10 @@
 import sys
 
 from anima_exp.cli.completion import SHELLS
+from anima_exp.cli.program import status
+from anima_exp.config.lookup import closest
 from anima_exp.errors import ConfigError
-from anima_exp.lookup import closest
-from anima_exp.program import status
-from anima_exp.terminal import write
+from anima_exp.system.terminal import write
 
 # Bash splits words at `=` and `:`, and replaces only the part behind the last of them. So the words
 # are taken from the line itself, and what stands before that part is removed from the answers.

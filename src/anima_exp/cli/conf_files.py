@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from anima_exp.paths import shipped
+from anima_exp.system.paths import shipped
 
 BY_HAND = "by_hand"  # the choice of `sweep` that no file describes
 _UNLESS = re.compile(r"^\$\{unless:\$\{([\w.]+)\},\$\{([\w.]+)\}\}$")

@@ -15,9 +15,9 @@ from anima_exp.cli import conf_files
 from anima_exp.cli.commands import COMMANDS, FORMER, Command
 from anima_exp.cli.conf_files import BY_HAND, Line
 from anima_exp.config.catalogue import Entry, catalogue, former_keys
+from anima_exp.config.lookup import closest
 from anima_exp.config.reference import values
 from anima_exp.errors import ConfigError
-from anima_exp.lookup import closest
 
 _MOST_FILES = 6  # that set a key, in its explanation
 _MOST_KEYS = 8  # of an ambiguous name
@@ -193,7 +193,7 @@ def _choice_or_value(group: str, choice: str, width: int) -> str:
 
 def _metric(name: str, width: int) -> str | None:
     from anima_exp.metrics.catalogue import known
-    from anima_exp.results.metric import metric
+    from anima_exp.metrics.metric import metric
 
     entry = known().get(name)
     if entry is None:
@@ -233,8 +233,8 @@ def _former_or_short(name: str, width: int) -> str:
 
 
 def _suggestion(name: str, keys: list[str]) -> str:
+    from anima_exp.cli.foreign_names import answer
     from anima_exp.metrics.catalogue import known
-    from anima_exp.other_names import answer
 
     if other := answer(name, keys):
         return other

@@ -3,8 +3,8 @@
 import shutil
 from collections.abc import Callable, Sequence
 
+from anima_exp.cli.program import status
 from anima_exp.cli.short_help import asks_for_all, asks_for_help
-from anima_exp.program import status
 
 
 def run_flat(name: str, arguments: Sequence[str], work: Callable[[list[str]], int | None]) -> int:
@@ -28,7 +28,7 @@ def run_flat(name: str, arguments: Sequence[str], work: Callable[[list[str]], in
 def _print_help(name: str, *, whole: bool) -> None:
     from anima_exp.cli.commands import COMMANDS
     from anima_exp.cli.short_help import long_help, short_help
-    from anima_exp.terminal import write
+    from anima_exp.system.terminal import write
 
     width = shutil.get_terminal_size((80, 24)).columns
     text = (long_help if whole else short_help)(COMMANDS[name], width)

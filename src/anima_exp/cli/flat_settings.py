@@ -15,12 +15,11 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from anima_exp.config.catalogue import Entry, catalogue, former_keys, kinds
+from anima_exp.config.catalogue import Entry, catalogue, check_limits, former_keys, kinds
 from anima_exp.config.former_names import FormerNames
+from anima_exp.config.lookup import closest
 from anima_exp.errors import ConfigError
 from anima_exp.events import note
-from anima_exp.limits import check_limits
-from anima_exp.lookup import closest
 
 T = TypeVar("T")
 
@@ -113,7 +112,8 @@ class _Reader:
         entry = self.known[key]
         if self._is_list(key):
             items = [text] if whole else _items(text)
-            given[key] = [*given.get(key, []), *items]
+            values = [_value(entry, self.hints[key], item) for item in items]
+            given[key] = [*given.get(key, []), *values]
         else:
             given[key] = _value(entry, self.hints[key], text)
 

@@ -3,8 +3,8 @@
 import shutil
 import sys
 
-from anima_exp.program import status
-from anima_exp.terminal import write
+from anima_exp.cli.program import status
+from anima_exp.system.terminal import write
 
 
 def main() -> int:

@@ -14,15 +14,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from anima_exp import compose
-from anima_exp.cli import conf_files
-from anima_exp.command_line import assigned
-from anima_exp.compare.settings import comparable
+from anima_exp.cli import compose, conf_files
+from anima_exp.cli.overrides import assigned
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import catalogue
 from anima_exp.errors import AnimaError
-from anima_exp.paths import shipped
 from anima_exp.results import identity
+from anima_exp.system.paths import shipped
 
 _NAMED = ("model", "data")  # groups whose settings hold the name of their file
 _MATCHED = ("quant", "lora", "optimizer", "trainer")  # groups whose file is found by its values
@@ -68,9 +66,10 @@ def reproduce(settings: Mapping[str, Any]) -> Reproduction:
 
 
 def _same(value: Any, usual: Any) -> bool:
+    """Return whether two values of a setting are the same; the order of a list does not count."""
     if isinstance(value, list) and isinstance(usual, list):
         return sorted(map(str, value)) == sorted(map(str, usual))
-    return bool(comparable(value) == comparable(usual))
+    return isinstance(value, bool) == isinstance(usual, bool) and bool(value == usual)
 
 
 def _groups(settings: Mapping[str, Any]) -> list[str]:
@@ -100,8 +99,7 @@ def _matches(group: str, choice: str, settings: Mapping[str, Any]) -> int:
     for line in conf_files.lines(conf_files.file_of(group, choice), group):
         if "${" in line.value or line.key not in settings:
             continue
-        same = comparable(line.parsed) == comparable(settings[line.key])
-        score += 1 if same else -1
+        score += 1 if _same(line.parsed, settings[line.key]) else -1
     return score
 
 

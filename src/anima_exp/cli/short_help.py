@@ -1,24 +1,40 @@
 """Print --help of a command on one screen: what it does, examples, and its main settings."""
 
+import shutil
 import textwrap
 from collections.abc import Sequence
 
 from anima_exp.cli import conf_files
-from anima_exp.cli.commands import Command
+from anima_exp.cli.commands import Command, find
+from anima_exp.cli.program import status
 from anima_exp.config.catalogue import catalogue
+from anima_exp.system.terminal import write
 
 _WIDEST = 120
-_ALL = ("--all", "--help-all")
+_HELP, _ALL = {"--help", "-h", "--help-all"}, {"--all", "--help-all"}
 
 
 def asks_for_help(arguments: Sequence[str]) -> bool:
     """Return whether a command line asks for help of any length."""
-    return bool({"--help", "-h", "--help-all"} & {*arguments})
+    return bool(_HELP & {*arguments})
 
 
 def asks_for_all(arguments: Sequence[str]) -> bool:
     """Return whether a command line asks for the help that lists every setting."""
-    return asks_for_help(arguments) and bool({*_ALL} & {*arguments})
+    return asks_for_help(arguments) and bool(_ALL & {*arguments})
+
+
+def without_help(arguments: Sequence[str]) -> list[str]:
+    """Return a command line without the options that ask for help."""
+    return [one for one in arguments if one not in _HELP | _ALL]
+
+
+def print_short_help(name: str) -> None:
+    """Print the help of a command, given by its name or by the name of its file in conf/."""
+    command = find(name)
+    assert command is not None, name
+    width = shutil.get_terminal_size((80, 24)).columns
+    status(lambda: write(f"{short_help(command, width)}\n"))
 
 
 def short_help(command: Command, width: int) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 from anima_exp.diagnostics import software, surroundings
 from anima_exp.diagnostics.findings import Finding, Level, is_broken
 from anima_exp.diagnostics.options import DoctorConfig
-from anima_exp.terminal import visible
+from anima_exp.system.terminal import visible
 
 _MARKS = {
     Level.ok: ("ok", "green"),

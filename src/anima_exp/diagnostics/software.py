@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from typing import Any
 
-from anima_exp import machine
 from anima_exp.diagnostics.findings import Finding, Level
+from anima_exp.system import hardware
 
 _PROBE = "anima_exp.diagnostics.probe"
 _PROBE_SECONDS = 180.0  # importing torch and bitsandbytes takes 10 s, on a network disk a minute
@@ -144,7 +144,7 @@ def _bitsandbytes(found: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _gpus(gpus: Mapping[str, Any], torch: Mapping[str, Any]) -> Iterator[Finding]:
-    listed = machine.gpus()
+    listed = hardware.gpus()
     driver = driver_version()
     if "error" in gpus:
         yield Finding(
@@ -187,7 +187,7 @@ def _gpus(gpus: Mapping[str, Any], torch: Mapping[str, Any]) -> Iterator[Finding
 
 
 def machine_has_gpu(listed: object) -> bool:
-    """Return whether there may be a GPU: `machine.gpus` lists one, or cannot tell."""
+    """Return whether there may be a GPU: `hardware.gpus` lists one, or cannot tell."""
     return listed is None or bool(listed)
 
 
@@ -211,7 +211,7 @@ def _processor(torch: Mapping[str, Any]) -> Finding:
     return Finding(
         "hardware",
         "processor",
-        f"{machine.cpu()}, {torch['cpu']}, {words[bf16]}, {torch['threads']} threads",
+        f"{hardware.cpu()}, {torch['cpu']}, {words[bf16]}, {torch['threads']} threads",
         Level.ok if bf16 is not False else Level.info,
         "" if bf16 is not False else advice,
     )

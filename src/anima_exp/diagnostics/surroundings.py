@@ -13,11 +13,10 @@ from urllib.request import Request, urlopen
 
 import psutil  # type: ignore[import-untyped]
 
-from anima_exp import paths
-from anima_exp.addresses import without_password
-from anima_exp.cores import cores
 from anima_exp.diagnostics.findings import Finding, Level
-from anima_exp.errors import ConfigError
+from anima_exp.errors import ConfigError, without_password
+from anima_exp.system import paths
+from anima_exp.system.hardware import cores
 
 _GIB = 2**30
 _LITTLE_DISK_GIB = 10.0  # a 7B base in 4 bits and a few runs
@@ -127,7 +126,7 @@ def _size(folder: Path) -> str:
 
 def accounts() -> Iterator[Finding]:
     """Yield which keys and tokens are there. Their values are never shown."""
-    from anima_exp.results.wandb_account import has_key
+    from anima_exp.results.trackers.wandb_account import has_key
 
     found = {
         "Hugging Face token": (
@@ -168,8 +167,8 @@ def network(*, ask: bool) -> Iterator[Finding]:
 
 def _servers() -> dict[str, tuple[Callable[[], str | None], str]]:
     """Return the servers to ask, and what does not work without each."""
-    from anima_exp import hub
-    from anima_exp.results import wandb_account
+    from anima_exp.libraries import hub
+    from anima_exp.results.trackers import wandb_account
 
     found: dict[str, tuple[Callable[[], str | None], str]] = {
         "hub": (

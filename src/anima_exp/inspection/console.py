@@ -7,15 +7,15 @@ from datetime import datetime
 from rich.console import Console
 from rich.text import Text
 
-from anima_exp.compare.settings import written
+from anima_exp.comparison.settings import written
+from anima_exp.display.console import duration, file_size
+from anima_exp.display.tables import Column, fitting, safe, say, table, width_of
 from anima_exp.inspection.detail import RunDetail
 from anima_exp.inspection.difference import Difference, Pair
-from anima_exp.inspection.listing import RunSummary, Status
-from anima_exp.results.metric import metric
-from anima_exp.results.screen import duration, file_size
-from anima_exp.tables.column import Column
-from anima_exp.tables.terminal import fitting, safe, say, table, width_of
-from anima_exp.terminal import visible
+from anima_exp.inspection.listing import RunSummary
+from anima_exp.inspection.options import Status
+from anima_exp.metrics.metric import metric
+from anima_exp.system.terminal import visible
 
 _STYLES = {
     Status.done: "green",

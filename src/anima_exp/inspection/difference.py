@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from anima_exp.compare.cells import value_of
-from anima_exp.compare.runs import read_run
-from anima_exp.compare.settings import comparable
+from anima_exp.comparison.cells import value_of
+from anima_exp.comparison.runs import read_run
+from anima_exp.comparison.settings import comparable
 from anima_exp.inspection.detail import RunDetail
 from anima_exp.results.identity import enters_name
 

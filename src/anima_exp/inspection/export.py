@@ -8,10 +8,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from anima_exp.display.tables import escape_formula
 from anima_exp.inspection.detail import RunDetail
 from anima_exp.inspection.difference import Difference
 from anima_exp.inspection.listing import RunSummary
-from anima_exp.tables.csv import harmless
 
 
 def list_as_json(runs: Sequence[RunSummary]) -> str:
@@ -93,7 +93,7 @@ def _csv(rows: Sequence[dict[str, Any]], fields: Sequence[str]) -> str:
     writer = csv.DictWriter(text, fields, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({key: harmless(_cell(value)) for key, value in row.items()})
+        writer.writerow({key: escape_formula(_cell(value)) for key, value in row.items()})
     return text.getvalue()
 
 

@@ -11,32 +11,21 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from anima_exp import json_text, schema_version
 from anima_exp.config.former_names import todays
-from anima_exp.errors import ConfigError, NewerFile, RunError, first_line
+from anima_exp.errors import NewerFile, RunError, first_line
 from anima_exp.inspection.liveness import running_process
-from anima_exp.lookup import closest
-from anima_exp.paths import expanded
-from anima_exp.results.metric import metric
+from anima_exp.inspection.options import Status
+from anima_exp.metrics.metric import metric
+from anima_exp.system import json_files
+from anima_exp.system.paths import expanded
 
 RECORD, SETTINGS, FAILURE, METRICS = "record.json", "settings.json", "failure.txt", "metrics.jsonl"
 SWEEP = "sweep.json"
 _TAIL_BYTES = 16_384  # of metrics.jsonl: some thirty lines, with the last evaluation among them
 _SWEEPS = "sweeps"  # the folder of sweeps in a folder of runs
-
-
-class Status(StrEnum):
-    """What became of a run."""
-
-    running = "running"  # a process holds its lock
-    done = "done"  # it has a record
-    failed = "failed"  # failure.txt says why, or its record cannot be read
-    stopped = "stopped"  # it ended before its last step; the same command resumes it
-    pruned = "pruned"  # its sweep ended it early, because others were better
 
 
 @dataclass(frozen=True)
@@ -110,21 +99,6 @@ def _worse_by(run: RunSummary) -> float:
     return metric(run.metric, run.metrics).worse_by(run.score)
 
 
-def statuses(names: Iterable[str]) -> list[Status]:
-    """Return statuses by their names.
-
-    Raises:
-        ConfigError: there is no such status.
-    """
-    known = [status.value for status in Status]
-    for name in names:
-        if name not in known:
-            near = closest(name, known)
-            hint = f"Did you mean {near}?" if near else f"There are {', '.join(known)}."
-            raise ConfigError(f"status={name}: no run can be {name}. {hint}")
-    return [Status(name) for name in names]
-
-
 def summarize(folder: Path, *, pruned: str | None = None) -> RunSummary:
     """Read as much of a run's folder as its line in the list needs.
 
@@ -136,7 +110,7 @@ def summarize(folder: Path, *, pruned: str | None = None) -> RunSummary:
     if RECORD in times:
         return _finished(folder, changed)
     try:
-        settings = todays(_read(folder / SETTINGS, schema_version.SETTINGS))
+        settings = todays(_read(folder / SETTINGS, json_files.SETTINGS))
     except (OSError, ValueError, NewerFile):
         settings = {}  # it never got so far, or the file is damaged
     rows = _last_rows(folder / METRICS) if METRICS in times else []
@@ -174,7 +148,7 @@ def checkpoint_steps(folder: Path) -> list[int]:
 
 def _finished(folder: Path, changed: float) -> RunSummary:
     try:
-        record = _read(folder / RECORD, schema_version.RECORD)
+        record = _read(folder / RECORD, json_files.RECORD)
         scores, settings = record["scores"], record["settings"]
         step = int(record["steps"])
         changed = datetime.fromisoformat(record["finished"]).timestamp()
@@ -245,7 +219,7 @@ def _last_rows(file: Path) -> list[dict[str, Any]]:
     rows = []
     for line in lines:
         try:
-            row = json_text.parse(line)
+            row = json_files.parse(line)
         except ValueError:
             continue  # cut short: the first one by us, the last one by a crash
         if isinstance(row, dict) and type(row.get("step")) is int:
@@ -269,7 +243,7 @@ def _failure(folder: Path) -> str:
 
 
 def _read(file: Path, version: int) -> dict[str, Any]:
-    return schema_version.read(json_text.read_table(file), file, version)
+    return json_files.read_versioned(json_files.read_table(file), file, version)
 
 
 def _places(folder: Path) -> Iterator[tuple[Path, str | None]]:
@@ -300,7 +274,7 @@ def _places(folder: Path) -> Iterator[tuple[Path, str | None]]:
 
 def _cells(sweep: Path) -> Iterator[tuple[Path, str | None]]:
     try:
-        values = _read(sweep / SWEEP, schema_version.SWEEP)
+        values = _read(sweep / SWEEP, json_files.SWEEP)
         folders = [sweep / str(cell["folder"]) for cell in values["cells"]]
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(
@@ -321,7 +295,7 @@ def _pruned(sweeps: Path) -> dict[str, str]:
         return found
     for file in sorted(sweeps.glob(f"*/{SWEEP}")):
         try:
-            found |= _reasons(_read(file, schema_version.SWEEP))
+            found |= _reasons(_read(file, json_files.SWEEP))
         except (OSError, ValueError, NewerFile):
             continue  # `anima-exp compare` says what is wrong with it
     return found

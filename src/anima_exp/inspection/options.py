@@ -6,6 +6,16 @@ from enum import StrEnum
 from anima_exp.config.setting import setting
 
 
+class Status(StrEnum):
+    """What became of a run."""
+
+    running = "running"  # a process holds its lock
+    done = "done"  # it has a record
+    failed = "failed"  # failure.txt says why, or its record cannot be read
+    stopped = "stopped"  # it ended before its last step; the same command resumes it
+    pruned = "pruned"  # its sweep ended it early, because others were better
+
+
 class TextFormat(StrEnum):
     """What a command prints."""
 
@@ -30,9 +40,7 @@ class RunsConfig:
     folder: list[str] = setting(
         list, "Folders of runs, of a sweep, or of one run; without any it is runs."
     )
-    status: list[str] = setting(
-        list, "Only runs that are running, done, failed, stopped or pruned; several as [a,b]."
-    )
+    status: list[Status] = setting(list, "Only runs with one of these statuses; [] = all.")
     sort: Order = setting(Order.time, "Order of the list; by time, the newest comes first.")
     limit: int | None = setting(40, "Show at most this many; null = all.", unit="runs", above=0)
     format: TextFormat = setting(TextFormat.text, "Print a table, JSON or CSV.")

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from anima_exp.invocation import command_line
+from anima_exp.system.invocation import command_line
 
 
 @pytest.mark.parametrize(

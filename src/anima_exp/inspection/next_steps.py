@@ -2,8 +2,8 @@
 
 from anima_exp.cli.reproduce import Reproduction, place
 from anima_exp.inspection.detail import RunDetail
-from anima_exp.inspection.listing import Status
-from anima_exp.invocation import command_line
+from anima_exp.inspection.options import Status
+from anima_exp.system.invocation import command_line
 
 
 def next_steps(detail: RunDetail, again: Reproduction) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ A user who typed `anima-exp train` reads `anima-exp compare ...`, and one who ty
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
 _PROGRAM = "anima-exp"
@@ -26,3 +26,14 @@ def program(command: str) -> list[str]:
 def command_line(command: str, arguments: Iterable[str] = ()) -> str:
     """Return a line for a shell: `anima-exp compare runs/sweeps/demo-1f0c`."""
     return shlex.join([*program(command), *arguments])
+
+
+def program_length(words: Sequence[str]) -> int:
+    """Return how many words of a command line name the program and the command.
+
+    They are 2 of `anima-exp train`, 3 of `python -m anima_exp.train`, and 4 of
+    `python -m anima_exp train`.
+    """
+    if words[:1] == [_PROGRAM]:
+        return 2
+    return 4 if words[2:3] == ["anima_exp"] else 3
