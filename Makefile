@@ -35,7 +35,7 @@ contracts: $(VENV)/.installed  ## what we use of libraries that they do not prom
 test-ray:  ## sweeps on a local Ray, in an environment of its own (Ray is 400 MB)
 	$(PYTHON) -m venv $(VENV)-ray
 	$(VENV)-ray/bin/python -m pip install --quiet --editable '.[dev,ray]'
-	$(VENV)-ray/bin/python -m pytest -m slow -k ray tests/sweep/test_clusters.py
+	$(VENV)-ray/bin/python -m pytest -m slow -k ray tests/sweeping/test_launchers.py
 	$(VENV)-ray/bin/python -m pytest tests/contracts/test_ray.py
 
 # The newest CUDA build of torch, unless TORCH=... and TRANSFORMERS=... name versions. An environment
@@ -85,30 +85,30 @@ tiny-base: $(VENV)/.installed  ## pre-train the embedded tiny base again (an hou
 	$(PY) -m anima_exp.tiny.pretrain --out src/anima_exp/tiny/base
 
 bench: $(VENV)/.bench  ## tokens a second: ours, TRL's SFTTrainer, the original's way (FOLDER=..., TOKENIZER=...)
-	$(PY) tests/benchmarks/training_speed.py $(FOLDER) $(TOKENIZER) $(if $(PRECISION),--precision $(PRECISION))
+	$(PY) benchmarks/training_speed.py $(FOLDER) $(TOKENIZER) $(if $(PRECISION),--precision $(PRECISION))
 
 bench-gpu: $(VENV)/.gpu  ## the same at LLaMA's true shapes, 7B to 65B, random weights, on this GPU
 	$(PY) tests/gpu/check --parts machine speed trl large
 
 
 bench-processes: $(VENV)/.installed  ## tokens a second of two processes that share a batch, against one
-	$(PY) tests/benchmarks/several_processes.py
+	$(PY) benchmarks/several_processes.py
 
 bench-choice: $(VENV)/.installed  ## five-shot questions: shared beginnings against full prompts (FOLDER=..., TOKENIZER=...)
-	$(PY) tests/benchmarks/five_shot.py $(FOLDER) $(TOKENIZER) 5
+	$(PY) benchmarks/five_shot.py $(FOLDER) $(TOKENIZER) 5
 
 bench-base: $(VENV)/.installed  ## seconds and memory to load a base: quantising, and from its snapshot
-	$(PY) tests/benchmarks/base_loading.py
+	$(PY) benchmarks/base_loading.py
 
 bench-compare: $(VENV)/.installed  ## seconds to compare 500 runs
-	PYTHONPATH=tests/compare $(PY) tests/benchmarks/compare_runs.py
+	PYTHONPATH=tests $(PY) benchmarks/compare_runs.py
 
 bench-data: $(VENV)/.installed  ## token ids of all of Alpaca, against qlora.py's collator (FOLDER=..., TOKENIZER=...)
 	$(PY) -m pip install --quiet sentencepiece
-	$(PY) tests/benchmarks/tokenising.py $(FOLDER) $(TOKENIZER)
+	$(PY) benchmarks/tokenising.py $(FOLDER) $(TOKENIZER)
 
 bench-start: $(VENV)/.installed  ## seconds from a command to its answer or first step, and what it imports
-	$(PY) tests/benchmarks/start_up.py
+	$(PY) benchmarks/start_up.py
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("anima_exp needs Python 3.11 or newer: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
@@ -125,8 +125,8 @@ $(VENV)/.gpu: $(VENV)/.bench
 	@touch $@
 
 bench-sweep: $(VENV)/.installed  ## what a cell of a sweep costs beside its steps, and planning a large grid
-	$(PY) tests/benchmarks/sweep_overhead.py
-	$(PY) tests/benchmarks/sweep_planning.py
+	$(PY) benchmarks/sweep_overhead.py
+	$(PY) benchmarks/sweep_planning.py
 
 clean:  ## remove the environment and caches; runs/ stays
 	rm -rf $(VENV) $(VENV)-ray $(VENV)-gpu* build dist .pytest_cache .mypy_cache .ruff_cache

@@ -75,7 +75,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """A headless Chromium with one tab; a test that needs it skips where there is none."""
-    from chromium import Browser
+    from support.chromium import Browser
 
     programs = ("chromium", "chromium-browser", "google-chrome")
     program = next(filter(None, map(shutil.which, programs)), None)

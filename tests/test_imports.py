@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from processor import Processor
+from support.processor.processor import Processor
 
 import anima_exp
 

@@ -51,7 +51,7 @@ def test_rows_that_see_each_other_would_be_seen(compose, monkeypatch):
 def test_the_base_s_own_dropout_is_off(compose, tmp_path, capsys):
     import shutil
 
-    from small_models import small
+    from support.small_models import small
 
     from anima_exp.system.paths import tiny_base
 

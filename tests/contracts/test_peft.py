@@ -4,7 +4,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 from peft.tuners.lora import layer as peft_layer
-from tiny_llama import tiny_llama
+from support.tiny_llama import tiny_llama
 
 from anima_exp.libraries import peft_internals
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_llama import tiny_llama
+from support.tiny_llama import tiny_llama
 from transformers import (
     DynamicCache,
     GPT2Config,

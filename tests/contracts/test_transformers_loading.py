@@ -8,7 +8,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from tiny_llama import tiny_llama
+from support.tiny_llama import tiny_llama
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
 from anima_exp.libraries import transformers_loading as loading

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from stand_in import local
+from support.byte_tokenizer import local
 
 from anima_exp.data import readers, recipes
 from anima_exp.data.dataset import prepare

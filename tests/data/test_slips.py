@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from stand_in import local
+from support.byte_tokenizer import local
 
 from anima_exp.data import readers, tokenise
 from anima_exp.data.file_rows import FileRow

@@ -2,7 +2,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from stand_in import local, pairs, write_rows
+from support.byte_tokenizer import local, pairs, write_rows
 
 from anima_exp.config import DataConfig
 from anima_exp.data import source

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from stand_in import BOS, EOS, byte_tokenizer, local, pairs, write_rows
+from support.byte_tokenizer import BOS, EOS, byte_tokenizer, local, pairs, write_rows
 from tokenizers import Tokenizer, models
 
 from anima_exp.config import BadRow, DataConfig, ModelConfig

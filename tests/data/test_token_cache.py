@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stand_in import BOS, EOS, byte_tokenizer, local, pairs, write_rows
+from support.byte_tokenizer import BOS, EOS, byte_tokenizer, local, pairs, write_rows
 
 from anima_exp.config import BadRow
 from anima_exp.data import source, tokenise

@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 
 import pytest
-from stand_in import byte_tokenizer
+from support.byte_tokenizer import byte_tokenizer
 
 from anima_exp.data import recipes, token_cache
 from anima_exp.errors import DataError

@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-_BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+_BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path[:0] = [str(_BENCHMARKS), str(_BENCHMARKS / "contenders")]
 
 from material import composed  # noqa: E402

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from small_models import VOCABULARY, small, some_rows
+from support.small_models import VOCABULARY, small, some_rows
 
 from anima_exp.config import LoraConfig, LossAverage, Precision, Recompute, TargetModules
 from anima_exp.data.micro_batch import label_weights

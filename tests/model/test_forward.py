@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_models import small, some_rows
+from support.small_models import small, some_rows
 
 from anima_exp.config import (
     LoraConfig,

@@ -2,7 +2,7 @@ import sys
 import types
 
 import pytest
-from small_models import small
+from support.small_models import small
 
 from anima_exp.errors import ModelError
 from anima_exp.events import Said, listening

@@ -2,7 +2,7 @@
 
 import torch
 from peft import LoraConfig, get_peft_model
-from small_models import small
+from support.small_models import small
 
 from anima_exp.model.lora_linear import cast, cast_once, lora_weights
 

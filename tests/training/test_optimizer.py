@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_models import small
+from support.small_models import small
 
 from anima_exp.config import OptimizerConfig, OptimizerName, Schedule
 from anima_exp.errors import ConfigError

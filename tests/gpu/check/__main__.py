@@ -11,8 +11,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [
-    str(_ROOT / place)
-    for place in ("tests/gpu", "src", "tests/benchmarks", "tests/benchmarks/contenders")
+    str(_ROOT / place) for place in ("tests/gpu", "src", "benchmarks", "benchmarks/contenders")
 ]
 
 from check.program import main  # noqa: E402

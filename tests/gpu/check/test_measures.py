@@ -46,7 +46,7 @@ def test_a_mask_that_differs_in_one_bit_is_noticed(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_step_at_a_true_shape_is_measured_on_a_cpu_too(tmp_path, monkeypatch):
     root = Path(__file__).resolve().parents[3]
-    for place in ("tests/benchmarks", "tests/benchmarks/contenders"):
+    for place in ("benchmarks", "benchmarks/contenders"):
         monkeypatch.syspath_prepend(str(root / place))
     from check import speed
 
@@ -61,7 +61,7 @@ def test_a_step_at_a_true_shape_is_measured_on_a_cpu_too(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_answers_are_timed_on_a_cpu_too(tmp_path, monkeypatch):
     root = Path(__file__).resolve().parents[3]
-    for place in ("tests/benchmarks", "tests/benchmarks/contenders"):
+    for place in ("benchmarks", "benchmarks/contenders"):
         monkeypatch.syspath_prepend(str(root / place))
     from check import use
 

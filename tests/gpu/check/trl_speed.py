@@ -12,7 +12,7 @@ from check.speed import GIB, clean
 from check.stopwatch import WARM_UP
 
 BATCH, STEPS = 16, 6
-# What it can do with rows of different lengths: tests/benchmarks/contenders/trl_contender.py.
+# What it can do with rows of different lengths: benchmarks/contenders/trl_contender.py.
 SETTINGS: dict[str, dict[str, Any]] = {
     "padding-free": {"padding_free": True},
     "packed": {"packs": 2048, "micro": 1},

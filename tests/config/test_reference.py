@@ -1,0 +1,73 @@
+"""What the descriptions of the settings generate: help, the reference page, the JSON Schema."""
+
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator, ValidationError
+from omegaconf import OmegaConf
+
+from anima_exp.cli.help import with_sentences
+from anima_exp.config import RunConfig
+from anima_exp.config.catalogue import catalogue
+from anima_exp.config.json_schema import json_schema
+from anima_exp.config.reference import reference_page
+from anima_exp.system.paths import shipped
+
+DOCS = Path(__file__).parents[2] / "docs"
+SCHEMA = json_schema(RunConfig)
+GROUPS = {
+    "data": "DataConfig",
+    "evals": "EvalsConfig",
+    "lora": "LoraConfig",
+    "model": "ModelConfig",
+    "optimizer": "OptimizerConfig",
+    "quant": "QuantConfig",
+    "tracking": "TrackingConfig",
+    "trainer": "TrainerConfig",
+    "experiment": "RunConfig",
+}
+FILES = sorted(path for group in GROUPS for path in shipped("conf").joinpath(group).rglob("*.yaml"))
+
+
+def checked(values, definition):
+    schema = {**SCHEMA, "$ref": f"#/$defs/{definition}"}
+    Draft202012Validator(schema).validate(values)
+
+
+def test_the_pages_are_those_of_the_settings():
+    again = "run: make reference"
+    assert (DOCS / "settings.md").read_text(encoding="utf-8") == reference_page(), again
+    kept = json.loads((DOCS / "settings.schema.json").read_text(encoding="utf-8"))
+    assert kept == json.loads(json.dumps(SCHEMA)), again
+
+
+def test_the_page_has_a_row_for_every_setting():
+    page = reference_page()
+    for key, entry in catalogue(RunConfig).items():
+        assert entry.group or f"| `{key}`" in page, key
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_file_of_conf_fits_the_json_schema(file):
+    group = file.relative_to(shipped("conf")).parts[0]
+    checked(OmegaConf.to_container(OmegaConf.load(file), resolve=False), GROUPS[group])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"rnak": 8}, {"rank": 0}, {"rank": 2.5}, {"target_modules": "all"}, {"alpha": None}]
+)
+def test_the_json_schema_refuses_what_composition_refuses(wrong):
+    with pytest.raises(ValidationError):
+        checked(wrong, "LoraConfig")
+
+
+def test_help_puts_the_sentence_beside_the_value(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    text = "Head: stays\n== Settings: all\nlora:\n  rank: 64\n  other: 1\nseed: 0\n"
+    lora, rank, other, seed, *more = with_sentences(text, RunConfig).split("\n")[2:]
+    assert lora.split("#") == [f"{'lora:':<44} ", " The adapter."]
+    assert rank == f"{'  rank: 64':<44} # Rank of the update. (whole number greater than 0)"
+    assert other == "  other: 1"
+    assert seed.startswith(f"{'seed: 0':<44} # Seeds the adapter's start")
+    assert more == [f"{'':<44} # 0 to 4294967295)", ""]

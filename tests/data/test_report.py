@@ -1,0 +1,137 @@
+import io
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from rich.console import Console
+from support.byte_tokenizer import byte_tokenizer, local, write_rows
+
+from anima_exp.config import BadRow
+from anima_exp.data import source
+from anima_exp.data.encode import limits
+from anima_exp.data.quality import faults, leaked
+from anima_exp.data.report import Found, show, visible
+from anima_exp.data.rows import TokenRows
+from anima_exp.data.tokenise import tokenise
+
+
+@pytest.fixture
+def report(tmp_path):
+    """What the terminal shows for a few rows, as text, and what was found."""
+
+    def _report(*rows, **settings):
+        config = local(write_rows(tmp_path / "a.jsonl", *rows), on_bad_row=BadRow.skip, **settings)
+        tokenizer, main = byte_tokenizer(), source.training(config)
+        tokens = tokenise(main, config, tokenizer, cache=tmp_path / "cache")
+        found = Found(
+            source=main,
+            recipe=config.recipe,
+            tokenizer_name="bytes",
+            rows=TokenRows(tokens, np.arange(len(tokens)), limits(config)),
+            meta=tokens.meta,
+            faults=faults(tokens, before_prompt=1),
+            heldout=0,
+            leaked=0,
+            split_error=None,
+        )
+        screen = io.StringIO()
+        show(found, tokenizer, Console(file=screen, width=200))
+        return screen.getvalue(), found
+
+    return _report
+
+
+def row(prompt, response):
+    return {"prompt": prompt, "response": response}
+
+
+def test_the_recommendation_can_be_pasted(report):
+    text, _ = report(row("p" * 16, "r" * 40))
+    assert "\n  data.max_prompt_tokens=32 data.max_response_tokens=48\n" in text
+
+
+def test_what_the_limits_cut_off_is_counted(report):
+    text, _ = report(row("p", "r" * 11), row("p", "r"))
+    cut = re.search(r"data.max_response_tokens  .*", text)[0].split()[1:]
+    assert cut == ["8", "1", "50.00%", "4", "28.57%"]
+
+
+def test_bad_rows_are_counted_and_shown_and_do_not_stop_the_report(report):
+    text, found = report(row("a", ""), row("a", "b"), row("a", ""), "{")
+    assert re.search(r"left out: column 'response' is empty +2", text)
+    assert f"{found.source.name}, line 4: broken JSON" in text
+
+
+def test_rows_that_repeat_and_rows_that_contradict_are_told_apart(report):
+    rows = [
+        row("a", "1"),
+        row("a", "1"),
+        row("b", "1"),
+        row("b", "2"),
+        row("b", "2"),
+        row("c", "1"),
+    ]
+    _, found = report(*rows)
+    assert found.faults.repeated == 2
+    assert found.faults.contradicted == 3
+
+
+def test_dialogues_without_a_prompt_do_not_contradict_one_another(report):
+    assert report(row("", "1"), row("", "2"))[1].faults.contradicted == 0
+
+
+def test_a_special_token_that_the_text_spells_is_counted(report):
+    text, found = report(row("a", "x</s>y"), row("<s>", "y"), row("a", "b"))
+    assert (found.meta.spelled, found.meta.ends) == (1, 1)
+    assert re.search(r"spell a special token, such as </s>, in the text +1 *\n", text)
+    assert re.search(r"open with BOS or close with EOS already +1 *\n", text)
+    assert "BOS, EOS: 33.3% of the rows already open with BOS or close with EOS" in text
+
+
+def test_columns_that_the_recipe_does_not_read_are_named(report):
+    talk = {"history": [["a", "b"]], "system": "", "id": 0}
+    text, _ = report(row("a", "b") | talk, row("a", "b") | talk, row("a", "b"))
+    columns = "columns that data.recipe=prompt_response does not read"
+    assert f"left out: parts of conversations in {columns}: history (2 rows)\n" in text
+    assert f"unread: other {columns}: id\n" in text
+
+
+def test_held_out_rows_that_are_trained_on_are_found(report):
+    rows = report(row("a", "1"), row("b", "1"), row("a", "1"))[1].rows
+    some = [TokenRows(rows.tokens, np.array(order), rows.limits) for order in ([0, 1], [2], [1])]
+    assert leaked(some[0], some[1]) == 1
+    assert leaked(some[1], some[2]) == 0
+
+
+def test_a_row_is_shown_as_trained_with_its_special_tokens(report):
+    text, found = report(row("p", "r" * 20))
+    place = f"{found.source.name}, line 1: 2 prompt and 8 of 21 response tokens"
+    assert f"{place}; the loss is taken on 8, shown like this." in text
+    assert text.endswith("<s>prrrrrrrr\n")
+    assert report(row("p", "r"))[0].endswith("<s>pr</s>\n")
+
+
+def test_brackets_in_the_data_are_text_not_style(report):
+    text, _ = report(row("[/b]", "[red]x"), max_response_tokens=20)
+    assert "<s>[/b][red]x</s>" in text
+
+
+def test_the_data_cannot_steer_the_terminal(report):
+    assert "\x1b" not in report(row("\x1b[2J", "x"))[0]
+    strange = {"col\x1b[2J": "x", "history": "\x1b"}
+    text, _ = report(row("a", "b") | strange, recipe="prompt_response")
+    assert "\x1b" not in text and "not read: col\\x1b[2J\n" in text
+    assert visible("\x1b[2J\ta\n\x07") == "\\x1b[2J\ta\n\\x07"
+
+
+def test_the_command_composes_as_train_does(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-m", "anima_exp.data", "data=local", "data.path=nowhere.json"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert run.returncode == 1 and run.stdout == ""
+    assert run.stderr.count("\n") == 1 and run.stderr.startswith("anima_exp: ")
