@@ -61,9 +61,7 @@ def test_settings_that_do_not_fit_side_by_side_share_a_column(show, tmp_path):
         synthetic.run(tmp_path / f"run{place}", loss=place, **{**dict.fromkeys(keys, 1), key: 2})
     lines = show(tmp_path)
     assert "1  some_longer_setting_a=2        0.0000       46.0 %     6 k  50 s  0.68" in lines
-    assert (
-        "Too many settings differ among too few runs to tell what matters: use filter=." in lines
-    )
+    assert "Too many settings differ among too few runs to tell what matters: use filter=." in lines
 
 
 def test_a_long_table_says_how_much_is_not_shown(show, tmp_path):

@@ -6,10 +6,8 @@ import sys
 import pytest
 
 from anima_exp import doctor
-from anima_exp.diagnostics import report
-from anima_exp.diagnostics import software
-from anima_exp.diagnostics.findings import Finding
-from anima_exp.diagnostics.findings import Level
+from anima_exp.diagnostics import report, software
+from anima_exp.diagnostics.findings import Finding, Level
 
 
 @pytest.fixture

@@ -82,9 +82,15 @@ def test_one_pass_starts_where_it_is_told(show, tmp_path):
             ["sequential=true", "initial_rating=adda=1"],
             "initial_rating=adda: no such player. Did you mean ada?",
         ),
-        (["initial_rating=ada=1"], "initial_rating is where the sequential pass begins. Add sequential=true."),
+        (
+            ["initial_rating=ada=1"],
+            "initial_rating is where the sequential pass begins. Add sequential=true.",
+        ),
         (["sequential=true", "initial_rating=ada=x"], "initial_rating=ada=x is no rating. Give"),
-        (["sequential=true", "initial_rating=nix.json"], "initial_rating=nix.json is no rating. Give"),
+        (
+            ["sequential=true", "initial_rating=nix.json"],
+            "initial_rating=nix.json is no rating. Give",
+        ),
         (["reference=eve"], "reference=eve: no such player. There are ada, bob, cy."),
         (["reference=ada"], "reference=ada: no relative verdict is about it."),
         (["matches=0"], "matches=0 must be at least 1."),
@@ -175,3 +181,26 @@ print(*[name for name in {HEAVY!r} if name in sys.modules])
 """
     told = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True)
     assert told.stdout.splitlines()[-1] == ""
+
+
+def test_the_options_of_earlier_versions_still_work(tmp_path, capsys):
+    folder = str(games.tournament(tmp_path, questions=4))
+    today = ["permutations=10", "bootstrap_samples=10", "on_missing_questions=keep",
+             "sequential=true", "initial_rating=ada=1400", "format=json"]  # fmt: skip
+    former = ["--orders", "10", "--samples=10", "--different-questions", "keep", "--one-pass",
+              "--initial", "ada=1400", "--format", "json"]  # fmt: skip
+    results = []
+    for arguments in (today, former):
+        assert main([folder, *arguments]) == 0
+        told = capsys.readouterr()
+        results.append(told.out)
+    assert results[0] == results[1]
+    assert "orders is called permutations now.\n" in told.err
+
+
+def test_values_of_earlier_versions_still_work(tmp_path, capsys):
+    folder = str(games.tournament(tmp_path, questions=4))
+    assert main([folder, "permutations=5", "bootstrap_samples=5",
+                 "--different-questions", "common"]) == 0  # fmt: skip
+    told = "on_missing_questions=common is called on_missing_questions=intersect now."
+    assert told in capsys.readouterr().err

@@ -8,9 +8,7 @@ import sys
 import pytest
 from support import synthetic
 
-from anima_exp import diff_runs
-from anima_exp import list_runs
-from anima_exp import show_run
+from anima_exp import diff_runs, list_runs, show_run
 
 
 @pytest.fixture
@@ -131,7 +129,11 @@ def test_the_difference_for_programs_names_both_values(call, runs):
     ("module", "arguments", "told"),
     [
         (list_runs, ["nothing"], "nothing does not exist. Give a folder of runs"),
-        (list_runs, ["status=faild"], "status=faild: no run can be faild. Did you mean failed?"),
+        (
+            list_runs,
+            ["status=faild"],
+            "status=faild is not one of running, done, failed, stopped, pruned. Did",
+        ),
         (list_runs, ["stauts=done"], "There is no setting 'stauts'. Did you mean 'status'?"),
         (list_runs, ["limit=0"], "limit=0 must be greater than 0."),
         (show_run, [], "Give one run: anima-exp show runs/NAME."),

@@ -12,8 +12,7 @@ import pytest
 
 from anima_exp import __main__ as program
 from anima_exp.cli import overview
-from anima_exp.cli.commands import COMMANDS
-from anima_exp.cli.commands import find
+from anima_exp.cli.commands import COMMANDS, find
 
 REPOSITORY = Path(__file__).parents[1]
 

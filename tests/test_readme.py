@@ -63,11 +63,11 @@ def test_every_command_about_a_finished_model_composes(program, arguments):
 
 @pytest.mark.parametrize("program", ["elo", "compare"])
 def test_every_option_of_a_comparison_exists(program):
-    parser = import_module(f"anima_exp.{program}.__main__")._parser()
-    lines = re.findall(rf"python -m anima_exp\.{program} ([^`\n|#]*)", README)
+    read = import_module(f"anima_exp.{program}").read
+    lines = re.findall(rf"(?:python -m anima_exp\.|anima-exp ){program} ([^`\n|#]*)", README)
     assert lines
     for line in lines:
-        parser.parse_args(shlex.split(line))
+        read(shlex.split(line))
 
 
 def test_every_make_target_exists():

@@ -6,12 +6,10 @@ import hydra
 import pytest
 
 from anima_exp.cli.commands import COMMANDS
-from anima_exp.cli.explain import explain
-from anima_exp.cli.explain import schema_of
+from anima_exp.cli.compose import install, parse
+from anima_exp.cli.explain import explain, schema_of
 from anima_exp.cli.flat_settings import parse as parse_flat
 from anima_exp.cli.overrides import readable
-from anima_exp.cli.compose import install
-from anima_exp.cli.compose import parse
 from anima_exp.system.paths import shipped
 
 EXAMPLES = [

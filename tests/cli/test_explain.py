@@ -5,11 +5,9 @@ import sys
 
 import pytest
 
-from anima_exp.cli import conf_files
-from anima_exp.cli import help_command
+from anima_exp.cli import conf_files, help_command
 from anima_exp.cli.commands import COMMANDS
-from anima_exp.cli.explain import explain
-from anima_exp.cli.explain import schemas
+from anima_exp.cli.explain import explain, schemas
 from anima_exp.config.catalogue import catalogue
 from anima_exp.errors import ConfigError
 from anima_exp.metrics.catalogue import known

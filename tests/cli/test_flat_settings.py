@@ -8,8 +8,7 @@ import pytest
 from anima_exp.cli.flat_settings import parse
 from anima_exp.config.setting import setting
 from anima_exp.errors import ConfigError
-from anima_exp.events import Noted
-from anima_exp.events import listening
+from anima_exp.events import Noted, listening
 
 
 class Colour(StrEnum):

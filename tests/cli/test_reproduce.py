@@ -2,12 +2,10 @@
 
 import pytest
 
-from anima_exp.inspection.next_steps import next_steps
-from anima_exp.cli.reproduce import place
-from anima_exp.cli.reproduce import reproduce
+from anima_exp.cli.reproduce import place, reproduce
 from anima_exp.inspection.detail import RunDetail
-from anima_exp.inspection.listing import RunSummary
-from anima_exp.inspection.listing import Status
+from anima_exp.inspection.listing import RunSummary, Status
+from anima_exp.inspection.next_steps import next_steps
 from anima_exp.results import identity
 
 

@@ -4,10 +4,7 @@ import pytest
 
 from anima_exp.cli.commands import COMMANDS
 from anima_exp.cli.explain import schema_of
-from anima_exp.cli.short_help import asks_for_all
-from anima_exp.cli.short_help import asks_for_help
-from anima_exp.cli.short_help import long_help
-from anima_exp.cli.short_help import short_help
+from anima_exp.cli.short_help import asks_for_all, asks_for_help, long_help, short_help
 from anima_exp.config.catalogue import catalogue
 
 

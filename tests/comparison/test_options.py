@@ -130,8 +130,8 @@ def test_a_baseline_is_in_the_output_or_refused(output, kind, baseline, label):
     if kind == "csv":
         assert (status, text) == (1, "")
         assert err == (
-            "anima_exp: baseline=has a table of its own, and --format csv holds one table only. "
-            "Give --format json, markdown or latex.\n"
+            "anima_exp: baseline has a table of its own, and format=csv holds one table only. "
+            "Use format=json, markdown or latex.\n"
         )
         return
     assert status == 0
@@ -158,9 +158,7 @@ def test_a_rating_cannot_lead_where_wandb_does_not_have_it(output, runs):
 
 @pytest.mark.parametrize("top", ["0", "-3"])
 def test_no_row_at_all_is_refused(output, top):
-    assert output("table", f"top={top}")[2] == (
-        f"anima_exp: top={top} must be at least 1.\n"
-    )
+    assert output("table", f"top={top}")[2] == (f"anima_exp: top={top} must be at least 1.\n")
 
 
 @pytest.mark.parametrize(
@@ -215,3 +213,21 @@ def test_a_setting_that_goes_with_a_column_may_be_the_baseline(tmp_path, capsys)
     out = capsys.readouterr().out
     assert "against model.name=llama7b" in out
     assert re.search(r"model\.name=llama13b +-0\.1000", out)
+
+
+@pytest.mark.parametrize(
+    ("former", "today"),
+    [
+        (["--metric", "exact_match"], ["metric=exact_match"]),
+        (
+            ["--filter", "rank>=8", "--filter", "lora=attention"],
+            ["filter=[rank>=8,lora=attention]"],
+        ),
+        (["--best-per=rank", "--top", "1"], ["best_per=rank", "top=1"]),
+        (["--sort", "time"], ["sort=time"]),
+    ],
+)
+def test_the_options_of_earlier_versions_still_work(output, former, today):
+    status, text, err = output("csv", *former)
+    assert (status, text, err) == output("csv", *today)
+    assert status == 0

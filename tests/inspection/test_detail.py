@@ -4,9 +4,7 @@ import pytest
 from support import synthetic
 
 from anima_exp.errors import RunError
-from anima_exp.inspection.detail import Score
-from anima_exp.inspection.detail import find_run
-from anima_exp.inspection.detail import run_detail
+from anima_exp.inspection.detail import Score, find_run, run_detail
 
 
 def test_a_done_run_has_scores_before_and_after(tmp_path):

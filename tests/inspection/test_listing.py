@@ -10,13 +10,9 @@ from pathlib import Path
 import pytest
 from support import synthetic
 
-from anima_exp.errors import ConfigError
 from anima_exp.errors import RunError
-from anima_exp.inspection.listing import Status
-from anima_exp.inspection.listing import list_runs
-from anima_exp.inspection.listing import ordered
-from anima_exp.inspection.listing import runs_in
-from anima_exp.inspection.listing import statuses
+from anima_exp.inspection.listing import list_runs, ordered, runs_in
+from anima_exp.inspection.options import Status
 
 HELD = """
 import fcntl, sys, time
@@ -183,12 +179,6 @@ def test_only_the_wanted_statuses_are_returned(tmp_path):
     synthetic.run(tmp_path / "a")
     synthetic.run(tmp_path / "b", failure="no memory")
     assert [run.name for run in list_runs(tmp_path, statuses=[Status.failed])] == ["b"]
-
-
-def test_an_unknown_status_is_refused_with_a_suggestion():
-    assert statuses(["done", "failed"]) == [Status.done, Status.failed]
-    with pytest.raises(ConfigError, match=r"status=faild: .* Did you mean failed\?"):
-        statuses(["faild"])
 
 
 def test_a_folder_without_runs_is_refused(tmp_path):

@@ -2,9 +2,7 @@
 
 from filelock import FileLock
 
-from anima_exp.inspection.liveness import LOCK
-from anima_exp.inspection.liveness import OWNER
-from anima_exp.inspection.liveness import running_process
+from anima_exp.inspection.liveness import LOCK, OWNER, running_process
 
 
 def test_a_lock_without_an_owner_is_not_looked_at(tmp_path):
