@@ -196,6 +196,7 @@ def test_the_check_would_notice_an_undocumented_name():
 
 
 def test_every_library_of_an_adapter_has_contract_tests():
-    adapters = {path.stem for path in (PACKAGE / ADAPTERS).glob("[!_]*.py")}
+    ours = {"hub", "log_level", "quiet"}  # they use what libraries promise
+    adapters = {path.stem for path in (PACKAGE / ADAPTERS).glob("[!_]*.py")} - ours
     tests = {path.stem for path in (Path(__file__).parent / "contracts").glob("test_*.py")}
     assert {f"test_{name.removesuffix('_internals')}" for name in adapters} == tests

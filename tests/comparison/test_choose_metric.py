@@ -54,7 +54,8 @@ def told(runs, asked):
 def test_an_unknown_score_lists_those_there_are(tmp_path):
     runs = load([synthetic.run(tmp_path / "a")])
     assert told(runs, "heldout_los") == (
-        "No done run has the score 'heldout_los'. Give metric=NAME, one of: exact_match, heldout_loss."
+        "No done run has the score 'heldout_los'. "
+        "Give metric=NAME, one of: exact_match, heldout_loss."
     )
 
 

@@ -151,7 +151,8 @@ def test_a_rating_cannot_lead_where_wandb_does_not_have_it(output, runs):
     status, _, err = output("wandb", f"ratings={runs / 'scores.json'}", "metric=elo")
     assert status == 1
     assert err == (
-        "anima_exp: wandb=true: elo was measured after training, so the runs in W&B do not have it. "
+        "anima_exp: wandb=true: elo was measured after training, so the runs in W&B do not have "
+        "it. "
         "Give metric=NAME, one of: exact_match, heldout_loss; or use html=FILE.\n"
     )
 

@@ -121,9 +121,9 @@ def test_it_is_in_force_for_the_next_run_of_a_process_whose_variables_were_resto
 def test_a_run_sets_it_before_torch_is_imported_and_gives_the_environment_back():
     code = (
         "import os, sys\n"
-        "from anima_exp import gpu_memory\n"
+        "from anima_exp.system import hardware\n"
         "from anima_exp.distributed.process_state import borrowed\n"
-        "gpu_memory.works_here = lambda: True\n"
+        "hardware.works_here = lambda: True\n"
         "with borrowed():\n"
         "    print('torch' in sys.modules, os.environ.get('PYTORCH_ALLOC_CONF'))\n"
         "print(os.environ.get('PYTORCH_ALLOC_CONF'))\n"

@@ -13,7 +13,7 @@ from typing import Any
 
 from anima_exp.config import ModelConfig, QuantConfig
 from anima_exp.errors import ModelError, first_line
-from anima_exp.model.base_checks import check_stored_type
+from anima_exp.model.base_config import check_stored_type
 from anima_exp.system.paths import expanded, tiny_base
 
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
