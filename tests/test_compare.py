@@ -42,7 +42,7 @@ def test_a_leaderboard_shows_what_differs_the_score_and_the_cost(show, tmp_path)
 @pytest.mark.parametrize("columns", [80, 160])
 def test_no_table_is_wider_than_the_terminal(show, tmp_path, columns):
     synthetic.grid(tmp_path, ranks=(2, 4, 8, 16, 32, 64), dropouts=(0.0, 0.05, 0.1))
-    lines = show(tmp_path, "--baseline", "rank=8", columns=columns)
+    lines = show(tmp_path, "baseline=rank=8", columns=columns)
     tables = [line for line in lines if line[:1] in "# 0123456789" and "done;" not in line]
     assert max(map(len, tables)) <= columns
     assert any(line.startswith("interactions and chance") for line in lines)
@@ -61,16 +61,14 @@ def test_settings_that_do_not_fit_side_by_side_share_a_column(show, tmp_path):
         synthetic.run(tmp_path / f"run{place}", loss=place, **{**dict.fromkeys(keys, 1), key: 2})
     lines = show(tmp_path)
     assert "1  some_longer_setting_a=2        0.0000       46.0 %     6 k  50 s  0.68" in lines
-    assert (
-        "Too many settings differ among too few runs to tell what matters: use --filter." in lines
-    )
+    assert "Too many settings differ among too few runs to tell what matters: use filter=." in lines
 
 
 def test_a_long_table_says_how_much_is_not_shown(show, tmp_path):
     synthetic.grid(tmp_path, ranks=tuple(range(1, 42)), dropouts=(0.0,), seeds=(0,))
-    assert "11 more below: --top 41 shows all" in show(tmp_path)
-    assert "9 more below: --top 41 shows all" in show(tmp_path, "--top", "32")
-    assert not any("below" in line for line in show(tmp_path, "--top", "41"))
+    assert "11 more below: top=41 shows all" in show(tmp_path)
+    assert "9 more below: top=41 shows all" in show(tmp_path, "top=32")
+    assert not any("below" in line for line in show(tmp_path, "top=41"))
 
 
 def test_one_run_has_nothing_to_compare(show, tmp_path):
@@ -141,7 +139,7 @@ def test_a_sweep_tells_its_question_its_stops_and_the_papers_table(show, tmp_pat
 def test_what_a_file_format_leaves_out_is_said_beside_it(tmp_path, capsys):
     synthetic.run(tmp_path / "good")
     synthetic.run(tmp_path / "bad", failure="no memory")
-    assert main([str(tmp_path), "--format", "csv"]) == 0
+    assert main([str(tmp_path), "format=csv"]) == 0
     told = capsys.readouterr()
     assert len(told.out.splitlines()) == 2
     assert told.err == "anima_exp: beside the done runs there are 1 failed.\n"
@@ -169,7 +167,7 @@ def test_nothing_heavy_is_imported(tmp_path):
     probe = f"""
 import sys
 from anima_exp.compare import main
-main([{str(tmp_path)!r}, "--baseline", "rank=8"])
+main([{str(tmp_path)!r}, "baseline=rank=8"])
 print(*[name for name in {HEAVY!r} if name in sys.modules])
 """
     told = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True)

@@ -20,7 +20,7 @@ def show(monkeypatch, capsys):
 
     def run(*arguments, columns=100):
         monkeypatch.setenv("COLUMNS", str(columns))
-        status = main(["--orders", "200", "--samples", "200", *map(str, arguments)])
+        status = main(["permutations=200", "bootstrap_samples=200", *map(str, arguments)])
         told = capsys.readouterr()
         text = told.err if status else told.out
         return [line.rstrip() for line in text.splitlines()]
@@ -37,7 +37,7 @@ def test_it_ends_with_whether_the_best_can_be_told_from_the_second(show, tmp_pat
         line.startswith("Elo: mean of 200 random orders, all 240 matches each") for line in lines
     )
     assert any(line.startswith("Of 120 pairs of answers judged in both orders, ") for line in lines)
-    assert "Length bias: no lengths known; --answers FILE... tells them." in lines
+    assert "Length bias: no lengths known; answers=[FILE,...] tells them." in lines
 
 
 def test_relative_verdicts_give_percentages_of_who_is_in_every_pair(show, tmp_path):
@@ -49,9 +49,9 @@ def test_relative_verdicts_give_percentages_of_who_is_in_every_pair(show, tmp_pa
 
 def test_two_players_need_a_reference_to_be_named(show, tmp_path):
     games.relative(tmp_path, players=("ada",))
-    said = "No percentages: ada and chat are in every relative pair. Give --reference NAME."
+    said = "No percentages: ada and chat are in every relative pair. Give reference=NAME."
     assert said in show(tmp_path)
-    assert "Score in % of ada's" in show(tmp_path, "--reference", "ada")
+    assert "Score in % of ada's" in show(tmp_path, "reference=ada")
 
 
 @pytest.mark.parametrize("columns", [60, 100, 200])
@@ -66,12 +66,12 @@ def test_no_table_is_wider_than_the_terminal(show, tmp_path, columns):
 
 def test_one_pass_starts_where_it_is_told(show, tmp_path):
     games.write(tmp_path / "a.jsonl", [games.ours(1, "ada", "bob", 1)])
-    lines = show(tmp_path, "--one-pass", "--initial", "ada=1400", "--k", "22")
+    lines = show(tmp_path, "sequential=true", "initial_rating=ada=1400", "k=22")
     row = next(line for line in lines if line.startswith("1  ada"))
     assert "1402.00" in row
     ratings = tmp_path / "initial.json"
     ratings.write_text('{"ada": 1400, "bob": 1000}')
-    again = show(tmp_path / "a.jsonl", "--one-pass", "--initial", ratings, "--k", "22")
+    again = show(tmp_path / "a.jsonl", "sequential=true", f"initial_rating={ratings}", "k=22")
     assert row in again
 
 
@@ -79,18 +79,24 @@ def test_one_pass_starts_where_it_is_told(show, tmp_path):
     "arguments, told",
     [
         (
-            ["--one-pass", "--initial", "adda=1"],
-            "--initial adda: no such player. Did you mean ada?",
+            ["sequential=true", "initial_rating=adda=1"],
+            "initial_rating=adda: no such player. Did you mean ada?",
         ),
-        (["--initial", "ada=1"], "--initial is where one pass begins: give --one-pass too."),
-        (["--one-pass", "--initial", "ada=x"], "--initial ada=x: give NAME=RATING, or a JSON"),
-        (["--one-pass", "--initial", "nix.json"], "--initial nix.json: give NAME=RATING, or a"),
-        (["--reference", "eve"], "--reference eve: no such player. There are ada, bob, cy."),
-        (["--reference", "ada"], "--reference ada: no relative verdict is about it."),
-        (["--matches", "0"], "--matches 0: it must be at least 1."),
-        (["--seed", "-1"], "--seed -1: it must be 0 or more."),
-        (["--k", "0"], "--k 0: a win must move ratings up"),
-        (["--start", "nan"], "--start nan: it must be a number"),
+        (
+            ["initial_rating=ada=1"],
+            "initial_rating is where the sequential pass begins. Add sequential=true.",
+        ),
+        (["sequential=true", "initial_rating=ada=x"], "initial_rating=ada=x is no rating. Give"),
+        (
+            ["sequential=true", "initial_rating=nix.json"],
+            "initial_rating=nix.json is no rating. Give",
+        ),
+        (["reference=eve"], "reference=eve: no such player. There are ada, bob, cy."),
+        (["reference=ada"], "reference=ada: no relative verdict is about it."),
+        (["matches=0"], "matches=0 must be at least 1."),
+        (["seed=-1"], "seed=-1 must be at least 0."),
+        (["k=0"], "k=0.0 must be greater than 0."),
+        (["start=nan"], "start=nan must be a finite number."),
     ],
 )
 def test_a_mistake_is_one_line(show, tmp_path, arguments, told):
@@ -102,7 +108,7 @@ def test_a_mistake_is_one_line(show, tmp_path, arguments, told):
 def test_nothing_left_to_rate_by_is_one_line(show, tmp_path):
     games.write(tmp_path / "a.jsonl", [games.ours(q, "ada", "bob", -1) for q in range(3)])
     said = ["anima_exp: None of the 3 verdicts is left to rate by."]
-    assert show(tmp_path, "--unparsed", "drop") == said
+    assert show(tmp_path, "unparsed=drop") == said
     lines = show(tmp_path)
     assert "3 of 3 verdicts not parsed: they count as ties." in lines
 
@@ -115,24 +121,24 @@ def test_names_cannot_steer_the_terminal(show, tmp_path):
     )
     text = "\n".join(show(path))
     assert "\x1b" not in text and "\\x1b[2J[red]x\\ud800" in text
-    text = "\n".join(show(path, "--reference", "eve"))
+    text = "\n".join(show(path, "reference=eve"))
     assert "\x1b" not in text and "There are " in text
 
 
 def test_every_format_tells_the_same(show, tmp_path):
     folder = games.tournament(tmp_path / "r", gap=2.0)
-    whole = json.loads("\n".join(show(folder, "--format", "json")))
+    whole = json.loads("\n".join(show(folder, "format=json")))
     elo = {one["player"]: one["mean"] for one in whole["elo"]}
     assert whole["scores"]["ada"]["elo"] == elo["ada"]
     assert set(whole["scores"]["ada"]) == {"elo", "bradley_terry", "win_rate"}
-    rows = list(csv.DictReader(io.StringIO("\n".join(show(folder, "--format", "csv")))))
+    rows = list(csv.DictReader(io.StringIO("\n".join(show(folder, "format=csv")))))
     assert [row["player"] for row in rows] == ["ada", "bob", "cy"]
     assert float(rows[0]["elo"]) == elo["ada"]
-    lines = show(folder, "--format", "markdown")
+    lines = show(folder, "format=markdown")
     assert lines[-1] == whole["conclusion"]
     assert any(f"{elo['ada']:.1f} ±" in line for line in lines)
     out = tmp_path / "deep" / "out.json"
-    show(folder, "--out", out)
+    show(folder, f"out={out}")
     assert json.loads(out.read_text()) == whole
 
 
@@ -140,8 +146,8 @@ def test_a_result_that_cannot_be_written_says_so(show, tmp_path):
     folder = games.tournament(tmp_path / "r", questions=4)
     out = tmp_path / "out"
     out.mkdir()
-    said = f"anima_exp: Cannot write {out}: it is a folder. Give another --out FILE."
-    assert show(folder, "--out", out)[-1] == said
+    said = f"anima_exp: Cannot write {out}: it is a folder. Give another out=FILE."
+    assert show(folder, f"out={out}")[-1] == said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "r"]  # no draft is left
 
 
@@ -170,8 +176,31 @@ def test_nothing_heavy_is_imported(tmp_path):
     probe = f"""
 import sys
 from anima_exp.elo import main
-main([{str(tmp_path)!r}, "--orders", "10", "--samples", "10"])
+main([{str(tmp_path)!r}, "permutations=10", "bootstrap_samples=10"])
 print(*[name for name in {HEAVY!r} if name in sys.modules])
 """
     told = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True)
     assert told.stdout.splitlines()[-1] == ""
+
+
+def test_the_options_of_earlier_versions_still_work(tmp_path, capsys):
+    folder = str(games.tournament(tmp_path, questions=4))
+    today = ["permutations=10", "bootstrap_samples=10", "on_missing_questions=keep",
+             "sequential=true", "initial_rating=ada=1400", "format=json"]  # fmt: skip
+    former = ["--orders", "10", "--samples=10", "--different-questions", "keep", "--one-pass",
+              "--initial", "ada=1400", "--format", "json"]  # fmt: skip
+    results = []
+    for arguments in (today, former):
+        assert main([folder, *arguments]) == 0
+        told = capsys.readouterr()
+        results.append(told.out)
+    assert results[0] == results[1]
+    assert "orders is called permutations now.\n" in told.err
+
+
+def test_values_of_earlier_versions_still_work(tmp_path, capsys):
+    folder = str(games.tournament(tmp_path, questions=4))
+    assert main([folder, "permutations=5", "bootstrap_samples=5",
+                 "--different-questions", "common"]) == 0  # fmt: skip
+    told = "on_missing_questions=common is called on_missing_questions=intersect now."
+    assert told in capsys.readouterr().err

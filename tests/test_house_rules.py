@@ -12,7 +12,10 @@ PACKAGE = Path(anima_exp.__file__).parent
 # The commands, and the modules that are only their screens. All other modules are for Python too.
 COMMANDS = (
     "train", "plan", "inspect_data", "evaluate", "generate", "judge", "elo", "compare", "merge",
-    "publish", "self_check", "cli/compose", "cli/program", "cli/help", "experiment/process_entry",
+    "publish", "self_check", "list_runs", "show_run", "diff_runs", "doctor", "__main__",
+    "cli/compose", "cli/overview", "cli/short_help", "cli/flat_command", "cli/help_command",
+    "cli/completion", "cli/completion_command", "diagnostics/probe", "diagnostics/report",
+    "cli/program", "cli/help", "experiment/process_entry",
     "system/terminal", "system/signals", "display/*", "*/console", "sweeping/*", "judging/*",
     "tournament/*", "comparison/*", "publishing/*", "planner/report", "planner/grid",
     "data/report", "inference/chat", "tiny/pretrain/*", "data/__main__",

@@ -13,14 +13,15 @@ LAYERS = [
     {"data"},
     {"model"},
     {"inference", "planner", "training"},
-    {"cli", "evals", "tournament"},
+    {"cli", "diagnostics", "evals", "tournament"},
     {"comparison", "judging", "model_card"},
-    {"experiment", "merging", "publishing"},
+    {"experiment", "inspection", "merging", "publishing"},
     {"sweeping"},
     {"reference"},
     # The commands.
     {"train", "plan", "inspect_data", "evaluate", "generate", "judge", "elo", "compare"},
-    {"merge", "publish", "self_check"},
+    {"merge", "publish", "self_check", "list_runs", "show_run", "diff_runs", "doctor"},
+    {"__main__"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # `python -m anima_exp.data` is an entry point that happens to live inside a stage.

@@ -22,5 +22,10 @@ def evaluate(config: EvaluateConfig) -> None:
     run(config)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command with the arguments of `sys.argv`."""
     command(evaluate, schema=EvaluateConfig, config_name="evaluate", expand=with_run)
+
+
+if __name__ == "__main__":
+    main()

@@ -170,5 +170,10 @@ def _asked(config: GenerateConfig) -> "Asked":
     )
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command with the arguments of `sys.argv`."""
     command(generate, schema=GenerateConfig, config_name="generate", expand=with_template)
+
+
+if __name__ == "__main__":
+    main()

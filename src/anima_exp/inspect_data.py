@@ -52,5 +52,10 @@ def report(config: RunConfig) -> None:
     show(found, tokenizer, console())
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command with the arguments of `sys.argv`."""
     command(report, config_name="data")
+
+
+if __name__ == "__main__":
+    main()

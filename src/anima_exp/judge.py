@@ -14,5 +14,10 @@ def judge(config: JudgeConfig) -> None:
     judge(config)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command with the arguments of `sys.argv`."""
     command(judge, schema=JudgeConfig, config_name="judge")
+
+
+if __name__ == "__main__":
+    main()

@@ -18,5 +18,10 @@ def merge(config: MergeConfig) -> None:
     run(config, listen=MergeView())
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command with the arguments of `sys.argv`."""
     command(merge, schema=MergeConfig, config_name="merge", expand=with_run)
+
+
+if __name__ == "__main__":
+    main()

@@ -29,5 +29,10 @@ def with_sweeper(arguments: list[str]) -> list[str]:
     return [*with_adapter(arguments), "hydra/sweeper=plan"]
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command with the arguments of `sys.argv`."""
     command(plan, config_name="plan", expand=with_sweeper)
+
+
+if __name__ == "__main__":
+    main()

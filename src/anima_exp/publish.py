@@ -15,5 +15,10 @@ def publish(config: PublishConfig) -> None:
     upload.of_config(config)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command with the arguments of `sys.argv`."""
     command(publish, schema=PublishConfig, config_name="publish", expand=refuse_in_arguments)
+
+
+if __name__ == "__main__":
+    main()

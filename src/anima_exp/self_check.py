@@ -94,5 +94,10 @@ def _flat(model: Any) -> Any:
     return torch.cat(found)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command with the arguments of `sys.argv`."""
     command(self_check, config_name="self_check", expand=with_adapter)
+
+
+if __name__ == "__main__":
+    main()

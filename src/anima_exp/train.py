@@ -31,5 +31,10 @@ def train(config: RunConfig) -> float | None:
         return run(config, stop=stop)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command with the arguments of `sys.argv`."""
     command(train, expand=with_adapter)
+
+
+if __name__ == "__main__":
+    main()

@@ -30,8 +30,8 @@ COMMANDS = {
 def help_of(monkeypatch, capsys):
     before = signal.getsignal(signal.SIGTERM)
 
-    def _help_of(name):
-        monkeypatch.setattr(sys, "argv", [name, "--help"])
+    def _help_of(name, *options):
+        monkeypatch.setattr(sys, "argv", [name, *(options or ("--help", "--all"))])
         with pytest.raises(SystemExit) as ended:
             compose.command(lambda _: None, schema=COMMANDS[name], config_name=name)
         assert ended.value.code == 0
@@ -67,3 +67,20 @@ def test_a_plan_starts_no_sweeper_but_its_own():
     assert with_sweeper(["-m", "seed=1,2"]) == ["-m", "seed=1,2", "hydra/sweeper=plan"]
     with pytest.raises(Exception, match=r"^hydra/sweeper=optuna: plan shows a grid"):
         with_sweeper(["-m", "hydra/sweeper=optuna"])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("options", [["--help"], ["model=tiny", "-h"]], ids=" ".join)
+def test_help_without_all_fits_a_screen_and_composes_nothing(monkeypatch, capsys, name, options):
+    monkeypatch.setattr(sys, "argv", [name, *options])
+    monkeypatch.setattr(compose, "install", None)
+    module = {"data": "inspect_data"}.get(name, name)
+    import_module(f"anima_exp.{module}").main()
+    text = capsys.readouterr().out
+    assert len(text.splitlines()) <= 45
+    assert "--help --all lists everything" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("option", [["--help-all"], ["--all", "--help"]], ids=" ".join)
+def test_all_settings_are_listed_on_request(help_of, option):
+    assert "learning_rate:" in help_of("train", *option)

@@ -52,12 +52,12 @@ def test_an_unknown_baseline_says_what_there_is(tmp_path):
     with pytest.raises(ConfigError) as error:
         build(runs, baseline="nix")
     assert str(error.value) == (
-        "--baseline nix: there is no such run. Give a run's name, a row of the table "
+        "baseline=nix: there is no such run. Give a run's name, a row of the table "
         "or a setting like lora.rank=8."
     )
     with pytest.raises(ConfigError) as error:
         build(runs, baseline="lora.rank=9")
-    assert str(error.value) == "--baseline lora.rank=9: the runs have lora.rank = 8, 16, 64."
+    assert str(error.value) == "baseline=lora.rank=9: the runs have lora.rank = 8, 16, 64."
 
 
 def test_several_differences_are_corrected_as_the_verdict_is(tmp_path):

@@ -18,6 +18,6 @@ def test_scores_on_other_rows_are_cautioned_against(tmp_path):
     record.write_text(json.dumps({**json.loads(record.read_text()), "data_fingerprint": "d2"}))
     assert build(load([tmp_path])).caution == (
         "Caution: heldout_loss was not measured on the same rows everywhere: the runs differ in "
-        "the data, data.heldout_rows. Compare runs that share them, with --filter; or give all "
+        "the data, data.heldout_rows. Compare runs that share them, with filter=; or give all "
         "one data.heldout_path."
     )

@@ -54,13 +54,14 @@ def told(runs, asked):
 def test_an_unknown_score_lists_those_there_are(tmp_path):
     runs = load([synthetic.run(tmp_path / "a")])
     assert told(runs, "heldout_los") == (
-        "No done run has the score 'heldout_los'. Give --metric one of: exact_match, heldout_loss."
+        "No done run has the score 'heldout_los'. "
+        "Give metric=NAME, one of: exact_match, heldout_loss."
     )
 
 
 def test_several_scores_and_none_chosen(tmp_path):
     runs = load([synthetic.run(tmp_path / "a", scores={"mmlu": 0.3, "ceval": 0.4})])
-    assert told(runs, None) == "Several scores are there. Give --metric one of: ceval, mmlu."
+    assert told(runs, None) == "Several scores are there. Give metric=NAME, one of: ceval, mmlu."
 
 
 def test_runs_without_any_score(tmp_path):

@@ -96,5 +96,5 @@ def test_ratings_belong_to_the_run_with_the_players_name(tmp_path, folder, capsy
 def test_a_file_that_holds_no_ratings_is_one_line(tmp_path, folder, text):
     ratings = tmp_path / "ratings.json"
     ratings.write_text(text)
-    with pytest.raises(DataError, match=r"not what python -m anima_exp\.elo --out FILE writes"):
+    with pytest.raises(DataError, match=r"not what anima-exp elo out=FILE writes"):
         with_ratings(load([folder]), ratings)

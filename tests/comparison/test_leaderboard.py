@@ -48,7 +48,7 @@ def test_the_best_of_each_value(tmp_path):
     assert len(found.rows) == 4
 
 
-@pytest.mark.parametrize("option, told", [("sort", "--sort"), ("best_per", "--best-per")])
+@pytest.mark.parametrize("option, told", [("sort", "sort"), ("best_per", "best_per")])
 def test_an_unknown_column_is_one_line(tmp_path, option, told):
     with pytest.raises(ConfigError) as error:
         compare(tmp_path, **{option: "lora.rnak"})
@@ -61,7 +61,7 @@ def test_a_filter_keeps_some_and_says_when_it_keeps_none(tmp_path):
     assert len(compare(tmp_path / "a", filters=["rank>=64", "dropout!=0"]).rows) == 1
     with pytest.raises(ConfigError) as error:
         compare(tmp_path / "b", filters=["rank=3"])
-    assert str(error.value) == "--filter 'rank=3' leaves none of the 12 runs."
+    assert str(error.value) == "'filter=rank=3' leaves none of the 12 runs."
 
 
 def test_a_filter_knows_what_a_sweep_meant_to_start(tmp_path):

@@ -55,7 +55,7 @@ def output(runs, tmp_path, capsys, monkeypatch):
         if kind == "wandb":
             pytest.importorskip("wandb_workspaces")
         page = tmp_path / "page.html"
-        how = {"html": ["--html", page], "wandb": ["--wandb"]}.get(kind, ["--format", kind])
+        how = {"html": [f"html={page}"], "wandb": ["wandb=true"]}.get(kind, [f"format={kind}"])
         status = main([str(word) for word in [runs / "runs", *how, *options]])
         told = capsys.readouterr()
         if status:
@@ -92,15 +92,15 @@ def test_all_rows_best_first(output, kind):
 @pytest.mark.parametrize(
     "options, expected",
     [
-        (["--metric", "exact_match"], [1, 1, 3, 3]),
-        (["--sort", "rank"], [2, 4, 1, 3]),
-        (["--sort", "exact_match"], [2, 4, 1, 3]),
-        (["--sort", "time"], [1, 2, 3, 4]),
-        (["--filter", "rank=8"], [1, 2]),
-        (["--filter", "lora=attention"], [1, 2]),
-        (["--best-per", "rank"], [1, 2]),
-        (["--best-per", "lora"], [1, 3]),
-        (["--top", "3"], [1, 2, 3]),
+        (["metric=exact_match"], [1, 1, 3, 3]),
+        (["sort=rank"], [2, 4, 1, 3]),
+        (["sort=exact_match"], [2, 4, 1, 3]),
+        (["sort=time"], [1, 2, 3, 4]),
+        (["filter=rank=8"], [1, 2]),
+        (["filter=lora=attention"], [1, 2]),
+        (["best_per=rank"], [1, 2]),
+        (["best_per=lora"], [1, 3]),
+        (["top=3"], [1, 2, 3]),
     ],
     ids=lambda value: " ".join(map(str, value)),
 )
@@ -110,7 +110,7 @@ def test_rows_are_chosen_and_sorted(output, kind, options, expected):
 
 
 @pytest.mark.parametrize("kind", OUTPUTS)
-@pytest.mark.parametrize("option", [["--top", "1"], ["--best-per", "rank"]], ids=" ".join)
+@pytest.mark.parametrize("option", [["top=1"], ["best_per=rank"]], ids=" ".join)
 def test_what_was_left_out_is_said(output, kind, option):
     _, text, err = output(kind, *option)
     said = f"{text}{err}".replace("\\", "")
@@ -126,12 +126,12 @@ def test_what_was_left_out_is_said(output, kind, option):
     "baseline, label", [("lora=all_linear", "lora.target_modules=all_linear"), ("run0", "run0")]
 )
 def test_a_baseline_is_in_the_output_or_refused(output, kind, baseline, label):
-    status, text, err = output(kind, "--baseline", baseline)
+    status, text, err = output(kind, f"baseline={baseline}")
     if kind == "csv":
         assert (status, text) == (1, "")
         assert err == (
-            "anima_exp: --baseline has a table of its own, and --format csv holds one table only. "
-            "Give --format json, markdown or latex.\n"
+            "anima_exp: baseline has a table of its own, and format=csv holds one table only. "
+            "Use format=json, markdown or latex.\n"
         )
         return
     assert status == 0
@@ -142,25 +142,24 @@ def test_a_baseline_is_in_the_output_or_refused(output, kind, baseline, label):
 
 @pytest.mark.parametrize("kind", OUTPUTS)
 def test_ratings_are_a_column(output, runs, kind):
-    status, text, _ = output(kind, "--ratings", runs / "scores.json")
+    status, text, _ = output(kind, f"ratings={runs / 'scores.json'}")
     assert status == 0
     assert "elo" in text and "1003" in text
 
 
 def test_a_rating_cannot_lead_where_wandb_does_not_have_it(output, runs):
-    status, _, err = output("wandb", "--ratings", runs / "scores.json", "--metric", "elo")
+    status, _, err = output("wandb", f"ratings={runs / 'scores.json'}", "metric=elo")
     assert status == 1
     assert err == (
-        "anima_exp: --wandb: elo was measured after training, so the runs in W&B do not have it. "
-        "Give --metric one of: exact_match, heldout_loss; or --html FILE instead of --wandb.\n"
+        "anima_exp: wandb=true: elo was measured after training, so the runs in W&B do not have "
+        "it. "
+        "Give metric=NAME, one of: exact_match, heldout_loss; or use html=FILE.\n"
     )
 
 
 @pytest.mark.parametrize("top", ["0", "-3"])
 def test_no_row_at_all_is_refused(output, top):
-    assert output("table", "--top", top)[2] == (
-        f"anima_exp: --top {top} leaves no row. Give 1 or more.\n"
-    )
+    assert output("table", f"top={top}")[2] == (f"anima_exp: top={top} must be at least 1.\n")
 
 
 @pytest.mark.parametrize(
@@ -173,8 +172,8 @@ def test_no_row_at_all_is_refused(output, top):
     ],
 )  # fmt: skip
 def test_a_baseline_that_is_none_is_one_line(output, baseline, told):
-    _, text, err = output("table", "--baseline", baseline)
-    expected = f"anima_exp: --baseline {baseline}: {told}\n"
+    _, text, err = output("table", f"baseline={baseline}")
+    expected = f"anima_exp: baseline={baseline}: {told}\n"
     assert sorted(err.replace(",", "").split()) == sorted(expected.replace(",", "").split())
     assert text == ""
 
@@ -185,7 +184,7 @@ def test_a_baseline_that_is_none_is_one_line(output, baseline, told):
      ("tokens", 1), ("time", 1), ("GiB", 1)],
 )  # fmt: skip
 def test_the_word_at_the_head_of_a_column_sorts_by_it(output, head, first):
-    status, text, _ = output("table", "--sort", head)
+    status, text, _ = output("table", f"sort={head}")
     assert head in text.splitlines()[2].split()
     assert (status, ranks("table", text)[0]) == (0, first)
 
@@ -211,7 +210,25 @@ def test_a_setting_that_goes_with_a_column_may_be_the_baseline(tmp_path, capsys)
     for name, loss in (("llama7b", 0.9), ("llama13b", 0.8)):
         settings = {"model.name": name, "model.source": f"x/{name}"}
         synthetic.run(tmp_path / name, loss=loss, **settings)
-    assert main([str(tmp_path), "--baseline", "model.source=x/llama7b"]) == 0
+    assert main([str(tmp_path), "baseline=model.source=x/llama7b"]) == 0
     out = capsys.readouterr().out
     assert "against model.name=llama7b" in out
     assert re.search(r"model\.name=llama13b +-0\.1000", out)
+
+
+@pytest.mark.parametrize(
+    ("former", "today"),
+    [
+        (["--metric", "exact_match"], ["metric=exact_match"]),
+        (
+            ["--filter", "rank>=8", "--filter", "lora=attention"],
+            ["filter=[rank>=8,lora=attention]"],
+        ),
+        (["--best-per=rank", "--top", "1"], ["best_per=rank", "top=1"]),
+        (["--sort", "time"], ["sort=time"]),
+    ],
+)
+def test_the_options_of_earlier_versions_still_work(output, former, today):
+    status, text, err = output("csv", *former)
+    assert (status, text, err) == output("csv", *today)
+    assert status == 0

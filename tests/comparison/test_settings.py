@@ -25,25 +25,25 @@ KNOWN = ["lora.rank", "lora.alpha", "model.name", "data.name", "optimizer.learni
     ],
 )
 def test_a_condition_holds_or_not(text, holds, fails):
-    found = condition(text, KNOWN, option="--filter")
+    found = condition(text, KNOWN, option="filter")
     assert found.holds(holds)
     assert not found.holds(fails)
 
 
 def told(text):
     with pytest.raises(ConfigError) as error:
-        condition(text, KNOWN, option="--filter")
+        condition(text, KNOWN, option="filter")
     return str(error.value)
 
 
 def test_a_mistaken_condition_says_what_to_write():
     assert told("lora.rank") == (
-        "--filter 'lora.rank' is no condition. Write SETTING=VALUE; also !=, <, <=, > and >=."
+        "filter=lora.rank is no condition. Write SETTING=VALUE; also !=, <, <=, > and >=."
     )
     assert told("lora.rnak=8") == (
-        "--filter: no run has a setting 'lora.rnak'. Did you mean 'lora.rank'?"
+        "filter: no run has a setting 'lora.rnak'. Did you mean 'lora.rank'?"
     )
-    assert told("name=x") == "--filter name may be data.name or model.name. Give one of them."
+    assert told("name=x") == "filter=name may be data.name or model.name. Give one of them."
 
 
 def test_values_are_read_and_written_as_on_the_command_line():

@@ -92,18 +92,20 @@ def key(monkeypatch):
 def test_without_the_library_or_a_key_it_says_what_to_do(tmp_path, monkeypatch):
     comparison = tracked(tmp_path)
     monkeypatch.setattr("anima_exp.results.trackers.wandb_account.has_key", lambda: False)
-    assert told(comparison) == ("--wandb needs a W&B key, and there is none. Run wandb login once.")
+    assert told(comparison) == (
+        "wandb=true needs a W&B key, and there is none. Run wandb login once."
+    )
     monkeypatch.setattr(wandb_report, "find_spec", lambda _: None)
     assert told(comparison) == (
-        "--wandb needs wandb-workspaces: pip install 'anima-exp[wandb-report]'"
+        "wandb=true needs wandb-workspaces: pip install 'anima-exp[wandb-report]'"
     )
 
 
 def test_runs_that_never_went_there_are_refused(tmp_path, key):
     synthetic.grid(tmp_path)
     assert told(build(load([tmp_path]))) == (
-        "--wandb: none of the runs went to W&B. Train with tracking=wandb; runs that were offline "
-        "say in record.json how to sync them."
+        "wandb=true: none of the runs went to W&B. Train with tracking=wandb; runs that were "
+        "offline say in record.json how to sync them."
     )
 
 
@@ -112,7 +114,8 @@ def test_runs_of_two_projects_are_refused(tmp_path, key):
     tracked(tmp_path / "b", seeds=(0,), **{"tracking.project": "q"})
     comparison = build(load([tmp_path / "a", tmp_path / "b"]))
     assert (
-        told(comparison) == "--wandb: the runs are in several projects (/p, /q). Give runs of one."
+        told(comparison)
+        == "wandb=true: the runs are in several projects (/p, /q). Give runs of one."
     )
 
 

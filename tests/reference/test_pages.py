@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 import anima_exp
-from anima_exp.config.evals import TAKEN
-from anima_exp.reference import commands, environment, errors, files, metrics
+from anima_exp.cli.commands import COMMANDS
+from anima_exp.cli.explain import schemas
+from anima_exp.config.catalogue import catalogue
+from anima_exp.metrics.catalogue import known
+from anima_exp.reference import environment, errors, files, metrics
 from anima_exp.reference.pages import reference
 from anima_exp.results.record import Record
 
@@ -45,9 +48,10 @@ def test_the_tree_of_errors_has_every_class():
     assert sorted(error.__name__ for _, error in errors.tree()) == sorted(classes)
 
 
-def test_every_score_and_logged_value_is_described():
-    described = {*metrics.scores(), *metrics.LOGGED}
-    assert set(TAKEN) - described <= {"step", "seconds"} | {"choices_micro"}
+def test_every_metric_is_on_the_page_once():
+    names = [entry.name for entries in metrics.groups().values() for entry in entries]
+    assert sorted(names) == sorted(known())
+    assert set(metrics.EXAMPLES) <= set(names)
 
 
 def test_every_field_of_a_record_is_described():
@@ -87,20 +91,16 @@ def test_every_environment_variable_that_is_read_is_described():
     assert read - described == set()
 
 
-def test_every_command_has_a_section_with_an_example():
-    page = PAGES["commands.md"]
-    for command in commands.COMMANDS:
-        assert f"\n## {command.name}\n" in page
-        assert re.search(rf"^anima-exp {command.name} ", page, re.MULTILINE), command.name
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_has_a_section_with_what_it_takes_and_an_example(name):
+    section = PAGES["commands.md"].split(f"\n## {name}\n")[1].split("\n## ")[0]
+    assert COMMANDS[name].what in section
+    assert re.search(r"^- In: .+\.\n- Out: .+\.$", section, re.MULTILINE)
+    assert re.search(rf"^anima-exp {name}\b", section, re.MULTILINE)
 
 
-def test_every_module_that_is_a_program_has_a_section():
-    programs = set()
-    for path in PACKAGE.rglob("*.py"):
-        text = path.read_text(encoding="utf-8")
-        if re.search(r"^    (command\(|sys\.exit\(main\()", text, re.MULTILINE):
-            parts = path.relative_to(PACKAGE).with_suffix("").parts
-            programs.add(".".join(["anima_exp", *(one for one in parts if one != "__main__")]))
-    assert len(programs) > 8
-    others = {"anima_exp.experiment.process_entry", "anima_exp.data"}
-    assert {command.module for command in commands.COMMANDS} == programs - others
+def test_every_setting_of_a_command_is_on_a_page():
+    pages = PAGES["commands.md"] + PAGES["settings.md"]
+    for schema in schemas():
+        for key, entry in catalogue(schema).items():
+            assert entry.group or f"| `{key}`" in pages, key

@@ -54,7 +54,7 @@ def test_an_answer_that_two_models_share_makes_them_not_one(tmp_path):
 def test_two_files_of_one_pair_are_not_guessed(tmp_path):
     file(tmp_path, "ada-vs-chat", "chat", "ada")
     file(tmp_path, "chat-vs-ada", "ada", "chat")
-    with pytest.raises(DataError, match=r"ada-vs-chat.*says whether ada or chat.*--trust-names"):
+    with pytest.raises(DataError, match=r"ada-vs-chat.*says whether ada or chat.*trust_names=true"):
         who(tmp_path)
     found, notes = who(tmp_path, trust_names=True)
     assert found["ada-vs-chat"] == ("ada", "chat")

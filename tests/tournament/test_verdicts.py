@@ -16,10 +16,10 @@ def test_files_of_different_questions_are_refused_by_name(tmp_path):
     games.write(tmp_path / "b.jsonl", [games.ours(q, "b", "a", 1) for q in (1, 3)])
     with pytest.raises(DataError, match=r"a\.jsonl, row 2: question 2 is not in .*b\.jsonl\. Scor"):
         found(tmp_path)
-    kept, notes = found(tmp_path, different="common")
+    kept, notes = found(tmp_path, on_missing="intersect")
     assert [one.question for one in kept] == ["1", "1"]
     assert notes == ["2 verdicts left out: not every pair has them."]
-    assert len(found(tmp_path, different="keep")[0]) == 4
+    assert len(found(tmp_path, on_missing="keep")[0]) == 4
 
 
 def test_no_question_in_common_leaves_nothing(tmp_path):
@@ -28,7 +28,7 @@ def test_no_question_in_common_leaves_nothing(tmp_path):
         [games.ours(1, "a", "b", 1), games.ours(2, "b", "a", 1)],
     )
     with pytest.raises(DataError, match="no question that every pair has"):
-        found(tmp_path, different="common")
+        found(tmp_path, on_missing="intersect")
 
 
 def test_a_verdict_given_twice_is_an_error(tmp_path):
@@ -58,6 +58,6 @@ def test_what_was_given_and_fits_nothing_is_told(tmp_path):
         read([tmp_path / "r"]), answers={"x": Answer(("m",), 3)}, questions=questions
     )
     assert notes == [
-        "None of the 1 answers given with --answers is judged here.",
+        "None of the 1 answers given with answers= is judged here.",
         "1 verdicts are on questions of no known category.",
     ]

@@ -22,6 +22,12 @@ from anima_exp.cli.custom_evals import with_own_evals
 from anima_exp.cli.error_messages import explain, unknown_setting
 from anima_exp.cli.help import sentences_beside_values
 from anima_exp.cli.overrides import composable, divided, refuse_lists
+from anima_exp.cli.short_help import (
+    asks_for_all,
+    asks_for_help,
+    print_short_help,
+    without_help,
+)
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import check_limits
 from anima_exp.config.checks import check
@@ -111,6 +117,11 @@ def command(
     smuggle a typo in. So its errors are taken whole (HYDRA_FULL_ERROR) and said in one line;
     a bug still shows its traceback. In a sweep one cell's mistake does not stop the others.
     """
+    if asks_for_help(sys.argv[1:]):
+        if not asks_for_all(sys.argv[1:]):
+            print_short_help(config_name)
+            return
+        sys.argv[1:] = ["--help", *without_help(sys.argv[1:])]
     take_any_letter()
     install(schema)
     # The plug-in's own config has the name of conf/hydra/launcher/ray.yaml, which is complete.

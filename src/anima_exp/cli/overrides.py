@@ -6,7 +6,6 @@ options and settings in any order, and file names with any letters in them.
 
 import json
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_origin
 
@@ -14,6 +13,7 @@ from anima_exp.cli import yaml_files
 from anima_exp.cli.error_messages import takes_one_file, unknown_setting
 from anima_exp.config.program_settings import former_names, settings
 from anima_exp.errors import ConfigError
+from anima_exp.system.invocation import command_line
 
 _OVERRIDE = re.compile(r"^(?P<key>[+~]{0,2}[\w./@-]+)=(?P<value>.*)$", re.DOTALL)
 _TO_THE_LETTER = {"prompt"}  # settings that take what a user writes to the letter
@@ -199,16 +199,19 @@ def written(value: Any) -> str:
 
 
 def pasted(program: str, *words: str | tuple[str, object]) -> str:
-    """`pasted("merge", ("run", "my run"))` -> "python -m anima_exp.merge 'run=my run'".
+    """`pasted("merge", ("run", "my run"))` -> "anima-exp merge 'run=my run'".
 
     A line for a shell. A pair is a setting and its value, which is taken to the letter whatever
     signs it holds; a text is a word as it is to be typed.
     """
-    typed = (word if isinstance(word, str) else _assigned(*word) for word in words)
-    return shlex.join(["python", "-m", f"anima_exp.{program}", *typed])
+    typed = (word if isinstance(word, str) else assigned(*word) for word in words)
+    return command_line(program, typed)
 
 
-def _assigned(key: str, value: object) -> str:
+def assigned(key: str, value: object) -> str:
+    """`key=value` as short as Hydra reads it, with a value that is taken to the letter."""
+    if value is None or isinstance(value, bool | int | float | list | dict):
+        return f"{key}={written(value)}"
     plain = f"{key}={value}"
     same = _read(readable(plain, several=False).partition("=")[2]) == str(value)
     return plain if same else f"{key}={written(str(value))}"

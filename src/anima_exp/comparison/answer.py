@@ -20,6 +20,7 @@ from anima_exp.comparison.leaderboard import Row
 from anima_exp.comparison.runs import Sweep
 from anima_exp.comparison.settings import comparable, headings, short, written
 from anima_exp.metrics.intervals import Interval, corrected, paired, welch
+from anima_exp.system.invocation import command_line, program_length
 from anima_exp.system.paths import shipped
 
 Scores = dict[Any, float]  # (the other settings, seed) -> score
@@ -152,7 +153,6 @@ def _shares(effects: Effects, metric: Metric) -> Answer | None:
 
 
 SEEDS = "seed=0,1,2"
-_ANY = f"python -m anima_exp.train -m ... {SEEDS}"
 
 
 def repeat(rows: Sequence[Row], sweeps: Sequence[Sweep]) -> str:
@@ -162,7 +162,7 @@ def repeat(rows: Sequence[Row], sweeps: Sequence[Sweep]) -> str:
     its trials are repeated as grids, with seeds that they have not had.
     """
     if len({sweep.command for sweep in sweeps}) != 1:
-        return _ANY
+        return command_line("train", ["-m", "...", SEEDS])
     words = shlex.split(sweeps[0].command)
     if not sweeps[0].is_search:
         return shlex.join([*(word for word in words if not _is_seed(word)), SEEDS])
@@ -188,8 +188,9 @@ def _is_shipped_grid(word: str) -> bool:
 
 
 def _start(words: Sequence[str]) -> list[str]:
-    """`python -m anima_exp.train --config-dir FOLDER`."""
-    kept, rest = list(words[:3]), list(words[3:])
+    """`anima-exp train --config-dir FOLDER`, of the command that was typed."""
+    length = program_length(words)
+    kept, rest = list(words[:length]), list(words[length:])
     for place, word in enumerate(rest):
         if word.startswith("--config-dir="):
             kept.append(word)

@@ -64,13 +64,13 @@ def against(cells: Sequence[Cell], keys: Sequence[str], metric: Metric, asked: s
             return _against_cell(cell, cells, metric)
     if "=" not in asked:
         raise ConfigError(
-            f"--baseline {asked}: there is no such run. Give a run's name, a row of the table "
+            f"baseline={asked}: there is no such run. Give a run's name, a row of the table "
             "or a setting like lora.rank=8."
         )
     runs = [run for cell in cells for run in cell.runs]
-    wanted = condition(asked, known(runs), option="--baseline")
+    wanted = condition(asked, known(runs), option="baseline")
     if wanted.sign != "=":
-        raise ConfigError(f"--baseline {asked}: a baseline is one value. Write SETTING=VALUE.")
+        raise ConfigError(f"baseline={asked}: a baseline is one value. Write SETTING=VALUE.")
     levels = in_order(run.settings.get(wanted.key) for run in runs)
     base = next((level for level in levels if wanted.holds(level)), None)
     if not any(map(wanted.holds, levels)):
@@ -78,10 +78,10 @@ def against(cells: Sequence[Cell], keys: Sequence[str], metric: Metric, asked: s
         if len(chosen) == 1:  # the file of a group, which has other values than its name
             return _against_cell(chosen[0], cells, metric)
         values = ", ".join(map(written, levels))
-        raise ConfigError(f"--baseline {asked}: the runs have {wanted.key} = {values}.")
+        raise ConfigError(f"baseline={asked}: the runs have {wanted.key} = {values}.")
     if len(levels) == 1:
         raise ConfigError(
-            f"--baseline {asked}: all runs have it, so there is nothing to compare it with. "
+            f"baseline={asked}: all runs have it, so there is nothing to compare it with. "
             f"They differ in {', '.join(keys) or 'their seeds only'}."
         )
     return _against_setting(*_column(wanted.key, base, cells, keys), cells, keys, metric)
@@ -104,7 +104,7 @@ def _column(key: str, value: Any, cells: Sequence[Cell], keys: Sequence[str]) ->
             at = values.index(comparable(value))
             return other, cells[at].settings.get(other)
     raise ConfigError(
-        f"--baseline {key}={written(value)}: {key} changes only with other settings. "
+        f"baseline={key}={written(value)}: {key} changes only with other settings. "
         f"Give one of {', '.join(keys)}, or a row of the table."
     )
 

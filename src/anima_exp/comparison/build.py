@@ -65,12 +65,12 @@ class Comparison:
 
     @property
     def wanted(self) -> list[Row]:
-        """All rows, or with --best-per the best ones."""
+        """All rows, or with best_per the best ones."""
         return [row for row in self.rows if row.best] if self.best_per else self.rows
 
     @property
     def shown(self) -> list[Row]:
-        """The rows of the table: with --top the first ones."""
+        """The rows of the table: with top=the first ones."""
         return self.wanted[: self.top]
 
     @property
@@ -139,14 +139,14 @@ def _about(runs: Runs) -> str | None:
 
 def _filtered(runs: Runs, filters: Sequence[str]) -> Runs:
     settings = known(runs.runs)
-    conditions = [condition(text, settings, option="--filter") for text in filters]
+    conditions = [condition(text, settings, option="filter") for text in filters]
     kept = []
     for run in runs.runs:
         values = run.settings or _of_sweep(run)
         if all(one.key in values and one.holds(values[one.key]) for one in conditions):
             kept.append(run)
     if not kept:
-        told = " ".join(f"--filter '{text}'" for text in filters)
+        told = " ".join(f"'filter={text}'" for text in filters)
         raise ConfigError(f"{told} leaves none of the {len(runs.runs)} runs.")
     return replace(runs, runs=kept)
 

@@ -39,7 +39,7 @@ def choose_metric(runs: Runs, asked: str | None) -> Metric:
             "No done run has a score. Train with data.heldout_rows above 0 and evals=[heldout]."
         )
     problem = f"No done run has the score '{name}'." if asked else "Several scores are there."
-    raise ConfigError(f"{problem} Give --metric one of: {', '.join(scores)}.")
+    raise ConfigError(f"{problem} Give metric=NAME, one of: {', '.join(scores)}.")
 
 
 def _directed(one: Metric, direction: str | None) -> Metric:

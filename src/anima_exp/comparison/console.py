@@ -66,7 +66,7 @@ def _leaderboard(comparison: Comparison, console: Console, *, top: int) -> None:
     console.print(table(shown, bold=[place for place, row in enumerate(rows) if row.rank == 1]))
     notes = []
     if more := len(comparison.wanted) - len(rows):
-        notes.append(f"{more} more below: --top {len(comparison.wanted)} shows all")
+        notes.append(f"{more} more below: top={len(comparison.wanted)} shows all")
     if others := len(comparison.rows) - len(comparison.wanted):
         notes.append(f"{others} left out, not the best of their {comparison.best_per}")
     if comparison.repeated:
@@ -86,7 +86,7 @@ def _effects(effects: Effects, metric: Metric, console: Console) -> None:
         say(console, effects.unstated, style="dim")
         return
     if effects.saturated:
-        told = "Too many settings differ among too few runs to tell what matters: use --filter."
+        told = "Too many settings differ among too few runs to tell what matters: use filter=."
         console.print()
         say(console, told, style="dim")
         return
@@ -120,7 +120,7 @@ def _effects(effects: Effects, metric: Metric, console: Console) -> None:
         say(console, told, style="dim")
     if effects.skipped:
         left = ", ".join(effects.skipped)
-        say(console, f"Too many values to average over {left}: see --html.", style="dim")
+        say(console, f"Too many values to average over {left}: see html=FILE.", style="dim")
 
 
 _CHANCE = "interactions and chance"
@@ -145,7 +145,7 @@ def _stages(comparison: Comparison, console: Console, *, top: int) -> None:
     say(console, stages_told(comparison.metric), style="bold")
     console.print(table(stages(comparison.reached[:top], comparison.metric)))
     if (more := len(comparison.reached) - top) > 0:
-        say(console, f"{more} more below: --top {len(comparison.reached)} shows all", style="dim")
+        say(console, f"{more} more below: top={len(comparison.reached)} shows all", style="dim")
 
 
 def _published(beside: Beside, metric: Metric, console: Console) -> None:

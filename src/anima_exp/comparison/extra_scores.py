@@ -27,7 +27,7 @@ def with_evaluations(runs: Runs) -> Runs:
 
 
 def with_ratings(runs: Runs, file: Path) -> Runs:
-    """Elo and the like, from what `python -m anima_exp.elo --out FILE` wrote.
+    """Elo and the like, from what `anima-exp elo out=FILE` wrote.
 
     A player is the run of its name, or whose folder has its name. Players that are no run are told.
 
@@ -40,9 +40,7 @@ def with_ratings(runs: Runs, file: Path) -> Runs:
         scores: dict[str, dict[str, float]] = values["scores"]
         by_player = {player: dict(found) for player, found in scores.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"--ratings {file}: not what python -m anima_exp.elo --out FILE writes."
-        ) from error
+        raise DataError(f"ratings={file}: not what anima-exp elo out=FILE writes.") from error
     names = {name for run in runs.runs for name in _names(run)}
     if others := sorted(by_player.keys() - names):
         told = f"{len(others)} of {len(by_player)} players are none of these runs"

@@ -45,7 +45,7 @@ def leaderboard(
         ConfigError: `best_per` or `sort` names nothing that the runs have.
     """
     settings = known(run for cell in cells for run in cell.runs)
-    key = full_name(best_per, settings, option="--best-per") if best_per else None
+    key = full_name(best_per, settings, option="best_per") if best_per else None
     rows = [_row(cell, metric) for cell in cells if cell.values(metric)]
     rows.sort(key=lambda row: metric.worse_by(row.score.mean))
     seen: set[Any] = set()
@@ -104,7 +104,7 @@ def _sorting(
             return _BY_COST[sort.lower()]
         if sort.lower() in ("run", "settings"):
             return lambda row: row.cell.label
-    key = heads.get(sort) or full_name(sort, settings, option="--sort")
+    key = heads.get(sort) or full_name(sort, settings, option="sort")
     return lambda row: order(row.cell.runs[0].settings.get(key))
 
 

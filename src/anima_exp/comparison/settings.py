@@ -51,7 +51,7 @@ def condition(text: str, known: Collection[str], *, option: str) -> Condition:
     found = _CONDITION.match(text)
     if not found:
         raise ConfigError(
-            f"{option} '{text}' is no condition. Write SETTING=VALUE; also !=, <, <=, > and >=."
+            f"{option}={text} is no condition. Write SETTING=VALUE; also !=, <, <=, > and >=."
         )
     sign = "=" if found["sign"] == "==" else found["sign"]
     return Condition(full_name(found["key"], known, option=option), sign, parse(found["value"]))
@@ -72,7 +72,7 @@ def full_name(name: str, known: Collection[str], *, option: str) -> str:
     if len(meant) == 1:
         return meant[0]
     if meant:
-        raise ConfigError(f"{option} {name} may be {' or '.join(sorted(meant))}. Give one of them.")
+        raise ConfigError(f"{option}={name} may be {' or '.join(sorted(meant))}. Give one of them.")
     close = closest(name, known)
     hint = f"Did you mean '{close}'?" if close else "See settings.json of a run."
     raise ConfigError(f"{option}: no run has a setting '{name}'. {hint}")

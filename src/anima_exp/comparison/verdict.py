@@ -136,7 +136,7 @@ def caution(runs: Sequence[Run], metric: Metric) -> str | None:
         return None
     return (
         f"Caution: {metric.name} was not measured on the same rows everywhere: the runs differ in "
-        f"{', '.join(differ)}. Compare runs that share them, with --filter; or give all one "
+        f"{', '.join(differ)}. Compare runs that share them, with filter=; or give all one "
         "data.heldout_path."
     )
 

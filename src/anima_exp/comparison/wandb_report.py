@@ -21,23 +21,25 @@ def publish(comparison: Comparison) -> str:
     from anima_exp.results.trackers.wandb_account import has_key
 
     if find_spec("wandb_workspaces") is None:
-        raise ConfigError("--wandb needs wandb-workspaces: pip install 'anima-exp[wandb-report]'")
+        raise ConfigError(
+            "wandb=true needs wandb-workspaces: pip install 'anima-exp[wandb-report]'"
+        )
     if not has_key():
-        raise ConfigError("--wandb needs a W&B key, and there is none. Run wandb login once.")
+        raise ConfigError("wandb=true needs a W&B key, and there is none. Run wandb login once.")
     entity, project = where(comparison)
     name = comparison.metric.name
     known = {name for run in comparison.runs.done() if run.record for name in run.record.scores}
     if name not in known:
         raise ConfigError(
-            f"--wandb: {name} was measured after training, so the runs in W&B do not have it. "
-            f"Give --metric one of: {', '.join(sorted(known))}; or --html FILE instead of --wandb."
+            f"wandb=true: {name} was measured after training, so the runs in W&B do not have it. "
+            f"Give metric=NAME, one of: {', '.join(sorted(known))}; or use html=FILE."
         )
     try:
         return _save(comparison, entity=entity, project=project)
     except Exception as error:  # whatever W&B answers; nothing is lost
         reason = first_line(error)
         raise RunError(
-            f"W&B did not take the comparison: {reason} --html FILE shows the same offline."
+            f"W&B did not take the comparison: {reason} html=FILE shows the same offline."
         ) from error
 
 
@@ -46,7 +48,7 @@ def where(comparison: Comparison) -> tuple[str | None, str]:
     tracked = [run for run in comparison.runs.done() if run.record and run.record.wandb]
     if not tracked:
         raise ConfigError(
-            "--wandb: none of the runs went to W&B. Train with tracking=wandb; runs that were "
+            "wandb=true: none of the runs went to W&B. Train with tracking=wandb; runs that were "
             "offline say in record.json how to sync them."
         )
     places = {
@@ -54,7 +56,9 @@ def where(comparison: Comparison) -> tuple[str | None, str]:
     }
     if len(places) > 1:
         named = ", ".join(sorted(f"{entity or ''}/{project}" for entity, project in places))
-        raise ConfigError(f"--wandb: the runs are in several projects ({named}). Give runs of one.")
+        raise ConfigError(
+            f"wandb=true: the runs are in several projects ({named}). Give runs of one."
+        )
     return places.pop()
 
 

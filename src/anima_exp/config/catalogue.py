@@ -40,7 +40,7 @@ class Entry:
 
     @property
     def choices(self) -> list[str] | None:
-        """Return the values of an enumeration; None for anything else."""
+        """Return the values of an enumeration, or of a list of them; None for anything else."""
         for kind in kinds(self.hint):
             if isinstance(kind, type) and issubclass(kind, Enum):
                 return [str(member.value) for member in kind]

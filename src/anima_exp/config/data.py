@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from omegaconf import MISSING
-
-from anima_exp.config.setting import LARGEST_SEED, setting
+from anima_exp.config.setting import LARGEST_SEED, MISSING, setting
 
 
 class BadRow(StrEnum):

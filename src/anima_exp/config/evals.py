@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from omegaconf import MISSING
-
-from anima_exp.config.setting import LARGEST_SEED, setting
+from anima_exp.config.setting import LARGEST_SEED, MISSING, setting
 
 
 class ChoiceScore(StrEnum):

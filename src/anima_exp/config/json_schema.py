@@ -10,10 +10,8 @@ from enum import Enum
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from omegaconf import MISSING
-
 from anima_exp.config.catalogue import groups_in, kinds
-from anima_exp.config.setting import Setting, described
+from anima_exp.config.setting import MISSING, Setting, described
 
 _REFERENCE = {"type": "string", "pattern": r"\$\{.+\}"}  # ${data.steps} stands for any value
 _TYPES = {int: "integer", float: "number", bool: "boolean", str: "string", NoneType: "null"}

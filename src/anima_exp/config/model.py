@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from omegaconf import MISSING
-
-from anima_exp.config.setting import setting
+from anima_exp.config.setting import MISSING, setting
 
 
 class Precision(StrEnum):

@@ -30,7 +30,8 @@ def values(entry: Entry) -> str:
 
 def _kind(entry: Entry) -> str:
     if entry.choices:
-        return " or ".join(filter(None, [", ".join(entry.choices[:-1]), entry.choices[-1]]))
+        names = " or ".join(filter(None, [", ".join(entry.choices[:-1]), entry.choices[-1]]))
+        return f"list of {names}" if get_origin(entry.hint) is list else names
     kind = kinds(entry.hint)[0] if get_origin(entry.hint) not in (list, dict) else entry.hint
     if get_origin(kind) is list or get_origin(entry.hint) is list:
         inner = next((one for one in get_args(kind) if one is not NoneType), str)

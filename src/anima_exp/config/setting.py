@@ -12,6 +12,9 @@ from typing import Any
 
 FIRST_VERSION = "0.1"  # the settings of this version are in the hash of every name
 LARGEST_SEED = 2**32 - 1  # numpy's and transformers' limit
+# omegaconf.MISSING: a setting that must be given. Importing OmegaConf takes 0.08 s, and commands
+# without Hydra do not need it.
+MISSING: Any = "???"
 _KEY = "setting"
 
 

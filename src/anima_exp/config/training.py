@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from omegaconf import MISSING
-
 from anima_exp.config.model import Precision
-from anima_exp.config.setting import setting
+from anima_exp.config.setting import MISSING, setting
 
 
 class OptimizerName(StrEnum):

@@ -1,7 +1,6 @@
 """Run `python -m anima_exp.inspect_data` under its former name."""
 
-from anima_exp.cli.compose import command
-from anima_exp.inspect_data import report
+from anima_exp.inspect_data import main
 
 if __name__ == "__main__":
-    command(report, config_name="data")
+    main()

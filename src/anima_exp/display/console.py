@@ -12,6 +12,7 @@ from rich.text import Text
 from anima_exp.errors import without_password
 from anima_exp.metrics.metric import metric
 from anima_exp.system import terminal
+from anima_exp.system.invocation import command_line
 from anima_exp.system.terminal import visible
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def show_summary(
         say(f"track    {note}")
     say("next     the same command with -m seed=1,2,3 shows how much of this is chance")
     if record.settings["model.source"] == "tiny":
-        say("         python -m anima_exp.train -m sweep=demo")
+        say(f"         {command_line('train', ['-m', 'sweep=demo'])}")
 
 
 def number(name: str, value: float, metrics: Mapping[str, Any] | None = None) -> str:

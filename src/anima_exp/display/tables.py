@@ -46,7 +46,12 @@ def table(found: Sequence[Column], *, bold: Collection[int] = ()) -> Table:
 
 
 def fits(found: Sequence[Column], width: int) -> bool:
-    return sum(map(_width, found)) + _GAP * (len(found) - 1) <= width
+    return width_of(found) - _GAP <= width
+
+
+def width_of(found: Sequence[Column]) -> int:
+    """Return how many columns of the terminal a table takes, with the gap behind the last one."""
+    return sum(map(_width, found)) + _GAP * len(found)
 
 
 def fitting(found: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:

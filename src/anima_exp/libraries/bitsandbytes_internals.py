@@ -276,3 +276,15 @@ def _missing(name: str) -> Iterator[None]:
     finally:
         del sys.modules[name]
         sys.modules.update(modules)
+
+
+def native_library() -> tuple[str, bool]:
+    """Return the compiled library that bitsandbytes loaded, and whether it uses AVX512-BF16.
+
+    They are the file of `cextension.lib` and `functional.has_avx512bf16`. "" means that none was
+    loaded, so that it computes with torch's own operations. Only `anima-exp doctor` asks.
+    """
+    import_bitsandbytes()
+    lib: Any = import_module("bitsandbytes.cextension").lib
+    file = str(getattr(getattr(lib, "_lib", None), "_name", "")).replace("\\", "/")
+    return file.rpartition("/")[2], bool(import_module("bitsandbytes.functional").has_avx512bf16())

@@ -1,109 +1,54 @@
 """Write the page of commands: each with its summary, examples, input, output and settings."""
 
-import ast
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from importlib.util import find_spec
-from pathlib import Path
+from dataclasses import fields
 
-from anima_exp.config import EvaluateConfig, GenerateConfig, MergeConfig, RunConfig
+from anima_exp.cli.commands import COMMANDS, GROUPS, Command
+from anima_exp.cli.explain import schema_of
+from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import catalogue
-from anima_exp.config.commands import JudgeConfig, PublishConfig
 from anima_exp.config.reference import setting_row
 from anima_exp.reference import markdown
 
-
-@dataclass(frozen=True)
-class Command:
-    """What the page says of a command besides its module's docstring."""
-
-    name: str
-    module: str  # python -m MODULE does the same
-    schema: type | None  # the dataclass of its settings
-    takes: str
-    leaves: str
-
-
-COMMANDS = (
-    Command(
-        "train",
-        "anima_exp.train",
-        RunConfig,
-        "settings of a run; with `-m` a grid or a search",
-        "a [run folder](files.md#run-folder) with adapter, scores and record",
-    ),
-    Command(
-        "plan",
-        "anima_exp.plan",
-        RunConfig,
-        "the settings that `train` takes",
-        "tables of memory, tokens and hours in the terminal; nothing is loaded",
-    ),
-    Command(
-        "data",
-        "anima_exp.inspect_data",
-        RunConfig,
-        "settings of `data`, `model` and `cache_dir`",
-        "lengths, truncation, faults and two rows in the terminal",
-    ),
-    Command(
-        "evaluate",
-        "anima_exp.evaluate",
-        EvaluateConfig,
-        "a run folder, an adapter or a base, and `evals`",
-        "scores in the terminal, and in `evaluations/` of the run folder",
-    ),
-    Command(
-        "generate",
-        "anima_exp.generate",
-        GenerateConfig,
-        "a run folder, an adapter or a base; a prompt or a file of questions",
-        "an answer, a chat, or a file of answers",
-    ),
-    Command(
-        "judge",
-        "anima_exp.judge",
-        JudgeConfig,
-        "files of answers, and an OpenAI-compatible server",
-        "files of verdicts by pair of models",
-    ),
-    Command(
-        "elo",
-        "anima_exp.elo",
-        None,
-        "files of verdicts",
-        "ratings and biases in the terminal, as JSON and as an HTML page",
-    ),
-    Command(
-        "compare",
-        "anima_exp.compare",
-        None,
-        "run folders, sweep folders, or folders of runs",
-        "a leaderboard in the terminal, as data, as an HTML page or a W&B report",
-    ),
-    Command(
-        "merge",
-        "anima_exp.merge",
-        MergeConfig,
-        "a run folder or an adapter",
-        "a folder with one model for plain transformers, and how far it differs",
-    ),
-    Command(
-        "publish",
-        "anima_exp.publish",
-        PublishConfig,
-        "a run folder, or a folder with an adapter or a model",
-        "a repository on the Hugging Face hub, with a model card",
-    ),
-    Command(
-        "check",
-        "anima_exp.self_check",
-        RunConfig,
-        "the settings that `train` takes",
-        "how far the gradients of the fast path are from the reference, in the terminal",
-    ),
-)
+# What goes into a command, and what comes out.
+TAKES = {
+    "train": "settings of a run; with `-m` a grid or a search",
+    "plan": "the settings that `train` takes",
+    "data": "settings of `data`, `model` and `cache_dir`",
+    "check": "the settings that `train` takes",
+    "evaluate": "a run folder, an adapter or a base, and `evals`",
+    "generate": "a run folder, an adapter or a base; a prompt or a file of questions",
+    "merge": "a run folder or an adapter",
+    "publish": "a run folder, or a folder with an adapter or a model",
+    "runs": "folders of runs",
+    "show": "a run folder, or the beginning of a run's name",
+    "diff": "two run folders",
+    "compare": "run folders, sweep folders, or folders of runs",
+    "judge": "files of answers, and an OpenAI-compatible server",
+    "elo": "files of verdicts",
+    "doctor": "nothing",
+    "help": "a name",
+    "completion": "`bash`, `zsh` or `fish`",
+}
+LEAVES = {
+    "train": "a [run folder](files.md#run-folder) with adapter, scores and record",
+    "plan": "tables of memory, tokens and hours; nothing is loaded",
+    "data": "lengths, truncation, faults and two rows in the terminal",
+    "check": "how far the fast gradients are from the reference, in the terminal",
+    "evaluate": "scores in the terminal, and in `evaluations/` of the run folder",
+    "generate": "an answer, a chat, or a file of answers",
+    "merge": "a folder with one model for plain transformers, and how far it differs",
+    "publish": "a repository on the Hugging Face hub, with a model card",
+    "runs": "a list in the terminal, as CSV or as JSON",
+    "show": "settings, scores and files of the run in the terminal, or as JSON",
+    "diff": "settings, scores and costs that differ, in the terminal or as data",
+    "compare": "a leaderboard in the terminal, as data, as an HTML page or a W&B report",
+    "judge": "files of verdicts by pair of models",
+    "elo": "ratings and biases in the terminal, as JSON and as an HTML page",
+    "doctor": "findings in the terminal or as JSON; exit status 1 if a default run cannot work",
+    "help": "an explanation in the terminal",
+    "completion": "a script for the shell",
+}
 
 
 def commands_page() -> str:
@@ -113,38 +58,42 @@ def commands_page() -> str:
 
 def _lines() -> Iterator[str]:
     yield (
-        "`anima-exp COMMAND ...` is the same as `python -m MODULE ...`. Every command takes "
-        "`key=value` settings in any order. A misspelt key, a wrong type or two settings that "
-        "contradict each other end the command within a second, with one line that names the way "
-        "out. [Errors](errors.md#exit-statuses) lists the exit statuses."
+        "Every command takes `key=value` settings in any order. A misspelt key, a wrong type or "
+        "two settings that contradict each other end the command within a second. One line then "
+        "names the way out. `anima-exp COMMAND --help` shows the main settings of a command, and "
+        "`--help --all` shows all. [Errors](errors.md#exit-statuses) lists the exit statuses."
     )
-    yield ""
-    yield from markdown.table(
-        ["command", "what it does", "in", "out"],
-        [
-            [f"[`{one.name}`](#{one.name})", _summary(one), one.takes, one.leaves]
-            for one in COMMANDS
-        ],
-    )
-    for one in COMMANDS:
-        yield from _section(one)
+    for group, commands in GROUPS:
+        yield ""
+        yield f"**{group}**"
+        yield ""
+        yield from markdown.table(
+            ["command", "what it does", "in", "out"],
+            [
+                [f"[`{one.name}`](#{one.name})", one.what, TAKES[one.name], LEAVES[one.name]]
+                for one in commands
+            ],
+        )
+    for command in COMMANDS.values():
+        yield from _section(command)
 
 
 def _section(command: Command) -> Iterator[str]:
     yield ""
     yield f"## {command.name}"
     yield ""
-    yield _summary(command)
+    yield f"{command.what} {command.details}".strip()
     yield ""
-    yield f"- In: {command.takes}."
-    yield f"- Out: {command.leaves}."
-    yield f"- Module: `python -m {command.module}`."
+    yield f"- In: {TAKES[command.name]}."
+    yield f"- Out: {LEAVES[command.name]}."
+    yield f"- Module: `python -m anima_exp.{command.module}`."
     yield ""
     yield from markdown.block("\n".join(_examples(command)))
-    if command.schema is None:
+    if not command.schema:
         return
-    own = own_settings(command.schema)
-    if issubclass(command.schema, RunConfig):
+    schema = schema_of(command)
+    own = own_settings(schema)
+    if issubclass(schema, RunConfig):
         more = " besides those below" if own else ""
         yield ""
         yield f"It takes all [settings of a run](settings.md){more}."
@@ -157,29 +106,16 @@ def _section(command: Command) -> Iterator[str]:
 
 def own_settings(schema: type) -> list[str]:
     """Return the rows of the settings that a run does not have."""
-    entries = catalogue(schema)
-    of_a_run = {one.name for one in fields(RunConfig)}
+    shared = {one.name for one in fields(RunConfig)} if issubclass(schema, RunConfig) else set()
     return [
         setting_row(entry)
-        for key, entry in entries.items()
-        if key.partition(".")[0] not in of_a_run and not entry.group
+        for key, entry in catalogue(schema).items()
+        if key.partition(".")[0] not in shared and not entry.group
     ]
 
 
-def _docstring(command: Command) -> str:
-    """Return the docstring of a command's module, without importing it."""
-    spec = find_spec(command.module)
-    assert spec is not None and spec.origin is not None, command.module
-    text = Path(spec.origin).read_text(encoding="utf-8")
-    return ast.get_docstring(ast.parse(text)) or ""
-
-
-def _summary(command: Command) -> str:
-    return " ".join(_docstring(command).partition("\n\n")[0].split())
-
-
 def _examples(command: Command) -> list[str]:
-    """Return the examples of a docstring, each as a command of `anima-exp`."""
-    lines = [line.strip() for line in _docstring(command).splitlines()]
-    called = re.compile(rf"^(python -m {re.escape(command.module)}|anima-exp {command.name})\b")
-    return [called.sub(f"anima-exp {command.name}", line) for line in lines if called.match(line)]
+    calls = [f"anima-exp {command.name} {words}".strip() for words, _ in command.examples]
+    width = max(map(len, calls))
+    comments = [comment for _, comment in command.examples]
+    return [f"{call:<{width}}  # {what}" for call, what in zip(calls, comments, strict=True)]

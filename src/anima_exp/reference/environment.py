@@ -10,6 +10,7 @@ VARIABLES = {
         "ANIMA_EXP_CACHE": "The cache folder. `cache_dir` wins over it.",
         "XDG_CACHE_HOME": "The cache is in `anima_exp` below it, unless `ANIMA_EXP_CACHE` is set.",
         "HF_HOME": "Read by huggingface_hub: where models and data sets are downloaded to.",
+        "HF_HUB_CACHE": "Read by huggingface_hub: the folder of downloads inside `HF_HOME`.",
         "HF_DATASETS_CACHE": "Read by datasets: where data sets are prepared.",
     },
     "Keys and hubs": {
@@ -52,6 +53,7 @@ VARIABLES = {
         "LOCAL_WORLD_SIZE": "Number of processes on this machine.",
         "MASTER_ADDR": "Address of the main process.",
         "MASTER_PORT": "Port of the main process.",
+        "SLURM_JOB_ID": "Shown by `anima-exp doctor`.",
     },
     "Terminal": {
         "COLUMNS": "Width of the tables. In a pipe it is 160 by default.",

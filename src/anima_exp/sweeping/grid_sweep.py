@@ -1,6 +1,5 @@
 """One sweep from its command line to its end: compose, check, show, run, sum up."""
 
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -29,6 +28,7 @@ from anima_exp.sweeping.launchers import hand_over, launcher_of, run_here
 from anima_exp.sweeping.manifest import SweepFile
 from anima_exp.sweeping.pool import Schedule
 from anima_exp.sweeping.schedule import Queue
+from anima_exp.system.invocation import command_line
 
 # Which schedule a sweep's settings ask for.
 
@@ -202,4 +202,4 @@ def _progress(points: Iterable[Point]) -> Iterable[Point]:
 
 def typed() -> str:
     """The command line of this process."""
-    return shlex.join(["python", "-m", "anima_exp.train", *sys.argv[1:]])
+    return command_line("train", sys.argv[1:])

@@ -1,6 +1,5 @@
 """What a sweep says before it starts, and after."""
 
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from anima_exp.sweeping.cell import Cell, State, by_setting
 from anima_exp.sweeping.checks import metric
 from anima_exp.sweeping.manifest import SweepFile
 from anima_exp.system import paths
+from anima_exp.system.invocation import command_line
 from anima_exp.system.paths import shipped
 from anima_exp.system.terminal import visible
 
@@ -120,12 +120,12 @@ def failures(cells: list[Cell]) -> None:
 
 
 def how_to_compare(file: SweepFile) -> None:
-    console.say(f"compare  python -m anima_exp.compare {shlex.quote(str(file.folder))}")
+    console.say(f"compare  {command_line('compare', [str(file.folder)])}")
 
 
 def command(cell: Cell) -> str:
     """The cell alone, as one would type it."""
-    return shlex.join([*_start(), *_alone(cell)])
+    return command_line("train", [*_config_dir(), *_alone(cell)])
 
 
 def repeats(cell: Cell) -> str:
@@ -137,12 +137,10 @@ def repeats(cell: Cell) -> str:
     own = [override for override in _alone(cell) if not override.startswith("seed=")]
     seeds = [cell.config.seed + more for more in (1, 2, 3)]
     if "hydra.mode=RUN" in own:  # a file of the user's own, which -m would sweep over
-        return shlex.join([*_start(), *own, f"seed={seeds[0]}"]) + ", and the same with more seeds"
-    return shlex.join([*_start(), "-m", *own, f"seed={','.join(map(str, seeds))}"])
-
-
-def _start() -> list[str]:
-    return ["python", "-m", "anima_exp.train", *_config_dir()]
+        one = command_line("train", [*_config_dir(), *own, f"seed={seeds[0]}"])
+        return f"{one}, and the same with more seeds"
+    several = f"seed={','.join(map(str, seeds))}"
+    return command_line("train", [*_config_dir(), "-m", *own, several])
 
 
 def _alone(cell: Cell) -> list[str]:

@@ -43,7 +43,7 @@ def matches(verdicts: Sequence[Verdict], *, ties: str = "half", unparsed: str = 
         outcome = one.outcome
         if outcome is None:
             outcome = 0.5 if unparsed == "tie" else None
-            # `--ties drop --unparsed tie` drops it as a tie.
+            # `ties=drop unparsed=tie` drops it as a tie.
         if outcome is None or (outcome == 0.5 and ties == "drop"):
             continue
         kept.append(one)

@@ -130,8 +130,8 @@ def _solve(
         first, second = pairs[open_files[0]]
         raise DataError(
             f"{open_files[0]}: nothing but the file's name says whether {first} or {second} is "
-            "shown first, and in released files names are wrong at times. Give --answers FILE "
-            "with the answers of one of them, more files, or --trust-names."
+            "shown first, and in released files names are wrong at times. Give answers=FILE "
+            "with the answers of one of them, more files, or trust_names=true."
         )
     for path in open_files:
         for place, name in enumerate(pairs[path]):

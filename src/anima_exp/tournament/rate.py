@@ -134,9 +134,9 @@ def _reference(
     relative: Sequence[Verdict], asked: str | None, names: Sequence[str], notes: list[str]
 ) -> str | None:
     if asked is not None:
-        known(asked, names, option="--reference")
+        known(asked, names, option="reference")
         if not any(asked in (one.first, one.second) for one in relative):
-            raise ConfigError(f"--reference {asked}: no relative verdict is about it.")
+            raise ConfigError(f"reference={asked}: no relative verdict is about it.")
         return asked
     if not relative:
         return None
@@ -145,13 +145,13 @@ def _reference(
     if len(everywhere) == 1:
         return everywhere[0]
     which = " and ".join(everywhere) + " are" if everywhere else "nobody is"
-    notes.append(f"No percentages: {which} in every relative pair. Give --reference NAME.")
+    notes.append(f"No percentages: {which} in every relative pair. Give reference=NAME.")
     return None
 
 
 def _one_pass(played: Matches, options: Options, names: Sequence[str]) -> dict[str, float]:
     for name in options.initial:
-        known(name, names, option="--initial")
+        known(name, names, option="initial_rating")
     initial = {name: options.initial.get(name, options.start) for name in played.players}
     rated = one_pass(
         [
@@ -169,7 +169,7 @@ def known(name: str, names: Sequence[str], *, option: str) -> None:
     if name not in names:
         close = closest(name, names)
         hint = f" Did you mean {close}?" if close else ""
-        raise ConfigError(f"{option} {name}: no such player.{hint} There are {', '.join(names)}.")
+        raise ConfigError(f"{option}={name}: no such player.{hint} There are {', '.join(names)}.")
 
 
 def _eased(strengths: BradleyTerry) -> Iterable[str]:

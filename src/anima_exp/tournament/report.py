@@ -138,7 +138,7 @@ def biases(found: Tournament) -> Iterator[str]:
         known = f" Lengths are known of {found.length.known:,} verdicts."
         yield f"{told}.{known if found.length.known < position.total else ''}"
     else:
-        yield "Length bias: no lengths known; --answers FILE... tells them."
+        yield "Length bias: no lengths known; answers=[FILE,...] tells them."
 
 
 def _of(share: Share) -> str:

@@ -31,22 +31,22 @@ def verdicts(
     *,
     answers: Mapping[str, Answer],
     questions: Path | None = None,
-    different: str = "refuse",
+    on_missing: str = "error",
     trust_names: bool = False,
 ) -> tuple[list[Verdict], list[str]]:
     """Verdicts in the order of `rows`, and what a reader should know about them.
 
     Args:
         questions: FastChat's file of questions, where rows do not say their category.
-        different: what becomes of questions that not every pair has: refuse (an error), common
-            (they are left out) or keep (a tournament of random pairs has few in common).
+        on_missing: what to do with questions that not every pair has: error, intersect (leave
+            them out) or keep (a tournament of random pairs has few in common).
 
     Raises:
         DataError: it is not clear who is who, or the files are about different questions.
     """
     players, notes = identify(rows, answers, trust_names=trust_names)
     _no_twins(rows, players)
-    kept = _same_questions(rows, players, different=different)
+    kept = _same_questions(rows, players, on_missing=on_missing)
     if len(kept) < len(rows):
         notes.append(f"{len(rows) - len(kept):,} verdicts left out: not every pair has them.")
     categories = _categories(questions) if questions else {}
@@ -80,7 +80,7 @@ def _unused(
     """What was given and fits nothing, or only some."""
     judged = {name for at in kept for name in rows[at].ids or ()}
     if answers and not judged & answers.keys():
-        yield f"None of the {len(answers):,} answers given with --answers is judged here."
+        yield f"None of the {len(answers):,} answers given with answers= is judged here."
     without = sum(one.category is None for one in found)
     if without and (categories or without < len(found)):
         yield f"{without:,} verdicts are on questions of no known category."
@@ -98,17 +98,17 @@ def _no_twins(rows: Sequence[Row], players: Sequence[tuple[str, str]]) -> None:
 
 
 def _same_questions(
-    rows: Sequence[Row], players: Sequence[tuple[str, str]], *, different: str
+    rows: Sequence[Row], players: Sequence[tuple[str, str]], *, on_missing: str
 ) -> list[int]:
     """Places of the rows to keep."""
-    if different == "keep" or all(row.battle for row in rows):
+    if on_missing == "keep" or all(row.battle for row in rows):
         return list(range(len(rows)))
     asked: dict[tuple[object, ...], dict[tuple[str, int], Row]] = {}
     for row, pair in zip(rows, players, strict=True):
         asked.setdefault((pair, row.relative), {})[row.question, row.turn] = row
     every = [set(found) for found in asked.values()]
     shared = set.intersection(*every)
-    if different == "refuse" and any(one != shared for one in every):
+    if on_missing == "error" and any(one != shared for one in every):
         most = max(asked.values(), key=len)
         least = next(found for found in asked.values() if set(found) != set(most))
         question = next(iter(sorted(set(most) ^ set(least))))
@@ -117,12 +117,10 @@ def _same_questions(
         raise DataError(
             f"{has[question].file}, row {has[question].line}: question {question[0]} is not in "
             f"{other.file}. Scores need the same questions for all: judge the rest, or give "
-            f"--different-questions common (the {len(shared)} that every pair has) or keep."
+            f"on_missing_questions=intersect (the {len(shared)} that every pair has) or keep."
         )
     if not shared:
-        raise DataError(
-            "There is no question that every pair has: give --different-questions keep."
-        )
+        raise DataError("There is no question that every pair has. Give on_missing_questions=keep.")
     return [at for at, row in enumerate(rows) if (row.question, row.turn) in shared]
 
 

@@ -1,0 +1,138 @@
+"""Find the command line that computes a run again, from the run's settings alone.
+
+reproduce({"seed": 1, "lora.rank": 8, ...})
+# Reproduction(overrides=["seed=1", "lora.rank=8"], ...)
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from anima_exp.cli import compose, conf_files
+from anima_exp.cli.overrides import assigned
+from anima_exp.config import RunConfig
+from anima_exp.config.catalogue import catalogue
+from anima_exp.errors import AnimaError
+from anima_exp.results import identity
+from anima_exp.system.paths import shipped
+
+_NAMED = ("model", "data")  # groups whose settings hold the name of their file
+_MATCHED = ("quant", "lora", "optimizer", "trainer")  # groups whose file is found by its values
+_HASH = "sha256:"
+_FOLLOWS = ("model.shape.", "data.length_stats.", "model.name", "data.name")
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A command line for a run."""
+
+    overrides: tuple[str, ...]  # model=guanaco33b lora.rank=8
+    changed: Mapping[str, Any] = field(default_factory=dict)  # settings beyond the groups
+    name: str = ""  # of the run that it computes; empty if it does not compose
+    missing: tuple[str, ...] = ()  # settings that the run keeps as a hash only: paths
+
+
+def reproduce(settings: Mapping[str, Any]) -> Reproduction:
+    """Return the shortest command line that gives these settings.
+
+    Args:
+        settings: flattened, as a record has them, or as settings.json of an unfinished run.
+    """
+    groups = _groups(settings)
+    try:
+        base = _flat(_composed(groups))
+    except (AnimaError, HydraException, OmegaConfBaseException):
+        groups, base = [], _flat(_composed([]))
+    known = catalogue(RunConfig)
+    changed = {
+        key: value
+        for key, value in settings.items()
+        if key in known
+        and known[key].in_name
+        and key in base
+        and not key.startswith(_FOLLOWS)
+        and not _same(value, base[key])
+    }
+    missing = tuple(key for key, value in changed.items() if str(value).startswith(_HASH))
+    own = [assigned(key, "PATH" if key in missing else value) for key, value in changed.items()]
+    overrides = (*groups, *own)
+    return Reproduction(overrides, changed, "" if missing else _name(overrides), missing)
+
+
+def _same(value: Any, usual: Any) -> bool:
+    """Return whether two values of a setting are the same; the order of a list does not count."""
+    if isinstance(value, list) and isinstance(usual, list):
+        return sorted(map(str, value)) == sorted(map(str, usual))
+    return isinstance(value, bool) == isinstance(usual, bool) and bool(value == usual)
+
+
+def _groups(settings: Mapping[str, Any]) -> list[str]:
+    """Return the choices of groups that come closest to the settings."""
+    usual = conf_files.chosen("train")
+    found = []
+    for group in _NAMED:
+        name = settings.get(f"{group}.name")
+        if name in conf_files.choices(group) and name != usual[group]:
+            found.append(f"{group}={name}")
+    for group in _MATCHED:
+        best = max(
+            [usual[group], *conf_files.choices(group)],
+            key=lambda choice: _matches(group, choice, settings),
+        )
+        if best != usual[group]:
+            found.append(f"{group}={best}")
+    evals = _evals(settings)
+    if evals and f"[{','.join(evals)}]" != usual["evals"]:
+        found.append(f"evals=[{','.join(evals)}]")
+    return found
+
+
+def _matches(group: str, choice: str, settings: Mapping[str, Any]) -> int:
+    """Return how many plain values of a choice the settings have, less those they contradict."""
+    score = 0
+    for line in conf_files.lines(conf_files.file_of(group, choice), group):
+        if "${" in line.value or line.key not in settings:
+            continue
+        score += 1 if _same(line.parsed, settings[line.key]) else -1
+    return score
+
+
+def _evals(settings: Mapping[str, Any]) -> list[str]:
+    on = {key.split(".")[1] for key in settings if key.startswith("evals.") and key.count(".") > 1}
+    usual = conf_files.chosen("train")["evals"].strip("[]").split(",")
+    names = [*usual, *(one for one in conf_files.choices("evals") if one not in usual)]
+    return [name for name in names if name in on]
+
+
+def _composed(overrides: Sequence[str]) -> RunConfig:
+    compose.install(RunConfig)
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
+        config = compose.parse(hydra.compose("train", overrides=[*overrides]))
+    assert isinstance(config, RunConfig)
+    return config
+
+
+def _flat(config: RunConfig) -> dict[str, Any]:
+    """Return all settings, and of those that name a file also its hash."""
+    return identity.flatten(config)
+
+
+def _name(overrides: Sequence[str]) -> str:
+    try:
+        return identity.name(_composed(overrides))
+    except (AnimaError, HydraException, OmegaConfBaseException):
+        return ""
+
+
+def place(folder: Path, found: Reproduction) -> list[str]:
+    """Return what a command line needs besides, so that it finds the run's own folder."""
+    if found.name == folder.name:
+        return [] if folder.parent == Path("runs") else [assigned("runs_dir", folder.parent)]
+    return [assigned("run_dir", folder)]
