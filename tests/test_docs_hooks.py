@@ -1,6 +1,7 @@
 """The hooks of the site: pages of root files and notebooks, and nothing from other hosts."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def test_the_links_of_a_root_file_lead_to_pages():
 
 
 def notebook(*cells):
-    return {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": list(cells)}
+    return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": list(cells)})
 
 
 def cell(source, *outputs, count=1):

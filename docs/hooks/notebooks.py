@@ -5,9 +5,8 @@ The notebook itself stays in the site as a download. Nothing is executed here: a
 outputs fails the build.
 """
 
-import json
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -22,7 +21,7 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
     for notebook in [file for file in files if file.src_uri.endswith(".ipynb")]:
         source = PurePosixPath(notebook.src_uri)
         try:
-            text, images = page(json.loads(notebook.content_string), source.stem)
+            text, images = page(notebook.content_string, source.stem)
         except ValueError as error:
             raise PluginError(f"docs/{source}: {error}") from error
         files.append(File.generated(config, str(source.with_suffix(".md")), content=text))
@@ -31,11 +30,11 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
     return files
 
 
-def page(notebook: dict[str, Any], name: str) -> tuple[str, dict[str, bytes]]:
+def page(notebook: str, name: str) -> tuple[str, dict[str, bytes]]:
     """Return the page in Markdown, and its images by their path next to the page.
 
     Args:
-        notebook: the JSON of a notebook, version 4.
+        notebook: the text of a notebook file.
         name: the file's name without `.ipynb`.
 
     Raises:
@@ -44,15 +43,16 @@ def page(notebook: dict[str, Any], name: str) -> tuple[str, dict[str, bytes]]:
     import nbformat
     from nbconvert import MarkdownExporter
 
-    for number, cell in enumerate(notebook["cells"], start=1):
-        if cell["cell_type"] == "code" and cell["source"]:
-            if cell["execution_count"] is None:
+    node = nbformat.reads(notebook, as_version=4)
+    node.metadata = {"language_info": {"name": "python"}}
+    for number, cell in enumerate(node.cells, start=1):
+        if cell.cell_type == "code" and cell.source:
+            if cell.execution_count is None:
                 raise ValueError(f"cell {number} was not executed. Execute the notebook, save it.")
-            if any(output["output_type"] == "error" for output in cell["outputs"]):
+            if any(output.output_type == "error" for output in cell.outputs):
                 raise ValueError(f"cell {number} ended with an error. Repair and execute it.")
-    node = nbformat.from_dict({**notebook, "metadata": {"language_info": {"name": "python"}}})
-    exporter = MarkdownExporter()
-    text, resources = exporter.from_notebook_node(node, {"output_files_dir": f"{name}_files"})
+    resources = {"output_files_dir": f"{name}_files"}
+    text, resources = MarkdownExporter().from_notebook_node(node, resources)
     heading, _, rest = text.strip().partition("\n")
-    download = f"[Download this notebook]({Path(name).name}.ipynb). Its outputs are stored in it."
+    download = f"[Download this notebook]({name}.ipynb). Its outputs are stored in it."
     return f"{heading}\n\n{download}\n{rest}\n", resources["outputs"]

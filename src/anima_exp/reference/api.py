@@ -13,7 +13,7 @@ def api_page() -> str:
 
 
 def public() -> dict[str, list[str]]:
-    """Return the public names by their kind, in the order of `__all__`."""
+    """Return the public names by their kind: functions in the order of their definition."""
     kinds: dict[str, list[str]] = {"Functions": [], "Classes": [], "Errors": [], "Modules": []}
     for name in getattr(anima_exp, "__all__", ()):
         value = getattr(anima_exp, name)
@@ -23,7 +23,13 @@ def public() -> dict[str, list[str]]:
             kinds["Errors" if issubclass(value, BaseException) else "Classes"].append(name)
         elif callable(value):
             kinds["Functions"].append(name)
+    kinds["Functions"].sort(key=_place)
     return {kind: names for kind, names in kinds.items() if names}
+
+
+def _place(function: str) -> tuple[str, int]:
+    value = getattr(anima_exp, function)
+    return value.__module__, value.__code__.co_firstlineno
 
 
 def _lines() -> Iterator[str]:
