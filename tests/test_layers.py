@@ -22,8 +22,8 @@ LAYERS = [
     {"merge", "publish", "self_check"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-# `python -m anima_exp.data` is an entry point that happens to live inside a stage.
-ENTRY_POINTS = {"inspect_data.py", "plan.py"}
+# `python -m anima_exp.data` is a former name of a command, kept inside a stage.
+ENTRY_POINTS = {"data/__main__.py"}
 PACKAGE = Path(anima_exp.__file__).parent
 
 
