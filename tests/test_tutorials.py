@@ -15,7 +15,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 _MARKED = re.compile(
-    r"^<!-- run on the tiny world(?P<fails>: fails)? -->\n+```(?P<language>\w+)[^\n]*\n"
+    r"^<!-- run on the tiny world(?P<fails>: fails)? -->\n+```(?P<language>bash|shell|sh|python)\n"
     r"(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
