@@ -9,8 +9,7 @@ import pytest
 from anima_exp.cli import compose
 from anima_exp.cli.program import status
 from anima_exp.errors import AnimaError, ConfigError, InUse, LostContact, Paused, RunEnded, Stopped
-from anima_exp.experiment import process_entry, process_launcher
-from anima_exp.experiment.run import run
+from anima_exp.experiment import process_entry, process_launcher, run
 from anima_exp.sweeping.cell import Outcome
 from anima_exp.sweeping.job_process import _outcome
 

@@ -6,14 +6,14 @@ import pytest
 
 from anima_exp.config.lookup import functions
 from anima_exp.data import formats, prompts, recipes, templates
+from anima_exp.data.example import Example
 from anima_exp.data.formats import FORMATS, Format
-from anima_exp.data.recipes import Example
 from anima_exp.errors import ConfigError
 from anima_exp.model_card import snippets as card
 from anima_exp.results import identity
 
 MINE = """
-from anima_exp.data.recipes import Example
+from anima_exp.data.example import Example
 from anima_exp.data.formats import Format
 
 def orca_row(row):

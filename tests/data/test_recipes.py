@@ -3,7 +3,7 @@ import re
 import pytest
 
 from anima_exp.data import recipes, templates
-from anima_exp.data.recipes import Example
+from anima_exp.data.example import Example
 from anima_exp.errors import DataError
 
 TASK = {"instruction": "写一首诗", "input": "", "output": "春眠不觉晓"}

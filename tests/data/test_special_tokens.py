@@ -11,8 +11,8 @@ from tokenizers import Tokenizer, models
 from anima_exp.config import BadRow, DataConfig, ModelConfig
 from anima_exp.data import source, token_cache, tokenise
 from anima_exp.data.encode import TextEncoder
+from anima_exp.data.example import Example, Watched
 from anima_exp.data.notes import notes
-from anima_exp.data.recipes import Example, Watched
 from anima_exp.errors import DataError
 from anima_exp.model.tokenizer import load_tokenizer
 
@@ -83,7 +83,7 @@ def test_a_response_of_eos_alone_is_a_bad_row(tokens_of):
 
 def test_a_recipe_may_mean_the_special_tokens_that_it_writes(tokens_of, tmp_path, monkeypatch):
     (tmp_path / "recipe_with_turns.py").write_text(
-        "from anima_exp.data.recipes import Example\n"
+        "from anima_exp.data.example import Example\n"
         "def mine(row):\n"
         "    return [Example('a', 'b</s>c', special_tokens=one) for one in (True, False)]\n"
     )

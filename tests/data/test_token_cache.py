@@ -102,7 +102,7 @@ def test_another_row_recipe_number_of_rows_or_tokenizer_is_another_set(tokens_of
 
 def test_a_changed_recipe_of_your_own_is_another_set(tokens_of, cache, tmp_path, monkeypatch):
     code = (
-        "from anima_exp.data.recipes import Example\n"
+        "from anima_exp.data.example import Example\n"
         "def mine(row):\n"
         "    return Example('', row['a'])\n"
     )
@@ -296,7 +296,7 @@ def test_a_set_without_a_usable_row_shows_the_first_reason(tokens_of):
 def own_recipe(tmp_path, monkeypatch):
     def _own_recipe(body):
         (tmp_path / "own_recipe.py").write_text(
-            f"from anima_exp.data.recipes import Example\ndef mine(row):\n    {body}\n"
+            f"from anima_exp.data.example import Example\ndef mine(row):\n    {body}\n"
         )
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.delitem(sys.modules, "own_recipe", raising=False)

@@ -147,12 +147,12 @@ def test_too_little_room_is_told_before_anything_is_loaded(runs, merge, tmp_path
 def test_a_model_that_cannot_be_loaded_to_be_proved_is_told_first(
     runs, merge, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(command.prove.provenance, "free_memory", lambda: 10)
+    monkeypatch.setattr(command.verification.provenance, "free_memory", lambda: 10)
     with pytest.raises(ModelError, match=r"this machine has 0\.0 free: prove=false leaves"):
         merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}")
 
 
-@pytest.mark.parametrize("where", ["write", "prove.merged"])
+@pytest.mark.parametrize("where", ["write", "verification.merged"])
 def test_ctrl_c_leaves_nothing(runs, merge, tmp_path, monkeypatch, where):
     def interrupt(*_):
         raise KeyboardInterrupt

@@ -90,7 +90,7 @@ def test_a_proof_needs_held_out_rows(settings):
     with pytest.raises(
         ConfigError, match=r"data=sample has no held-out rows to prove .* Give data"
     ):
-        command.prove.heldout_rows(config)
+        command.verification.heldout_rows(config)
 
 
 def test_a_proof_stops_at_its_tokens(tmp_path):

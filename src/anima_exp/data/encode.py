@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anima_exp.config import DataConfig
-from anima_exp.data.recipes import Example
+from anima_exp.data.example import Example
 from anima_exp.errors import DataError, ModelError
 
 IGNORE = -100  # the label that PyTorch's cross-entropy skips

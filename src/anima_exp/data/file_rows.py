@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.data import readers
-from anima_exp.data.recipes import has_half_a_character
+from anima_exp.data.example import has_half_a_character
 from anima_exp.errors import DataError
 from anima_exp.system.terminal import visible
 

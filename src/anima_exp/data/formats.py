@@ -14,7 +14,7 @@ from typing import Any
 
 from anima_exp.config import lookup
 from anima_exp.data import recipes, templates
-from anima_exp.data.recipes import Example, Row
+from anima_exp.data.example import Example, Row
 from anima_exp.errors import ConfigError
 
 Recipe = Callable[[Row], Example | list[Example]]

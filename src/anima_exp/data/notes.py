@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from anima_exp.data.recipes import CONVERSATION
+from anima_exp.data.example import CONVERSATION
 from anima_exp.data.token_cache import Meta
 
 _MOST_NAMES = 10

@@ -15,7 +15,7 @@ from typing import IO, Any, cast
 
 from anima_exp.config.lookup import closest
 from anima_exp.data import file_checks
-from anima_exp.data.recipes import Row
+from anima_exp.data.example import Row
 from anima_exp.errors import DataError, first_line
 from anima_exp.system.paths import expanded, is_file, is_folder
 

@@ -19,8 +19,8 @@ from typing import Any
 from anima_exp.config import BadRow, DataConfig
 from anima_exp.data import formats
 from anima_exp.data.encode import TextEncoder
+from anima_exp.data.example import Example, Row, Watched, missing_column
 from anima_exp.data.formats import Recipe
-from anima_exp.data.recipes import Example, Row, Watched, missing_column
 from anima_exp.data.rows import check_heldout
 from anima_exp.data.source import Source, heldout, training
 from anima_exp.data.token_cache import META, Draft, Meta, Tokens, key, open_tokens

@@ -1,0 +1,102 @@
+"""An example: what a row becomes; and which columns of a row a recipe reads."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from anima_exp.errors import DataError
+
+Row = Mapping[str, Any]
+
+
+_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training pair. The loss is taken on `response` (data.train_on_source: on both)."""
+
+    prompt: str
+    response: str
+    special_tokens: bool = False  # a special token that the text spells becomes that token
+
+    def __post_init__(self) -> None:
+        # A recipe of the user's own may hand over anything; a tokenizer fails without a row number.
+        for name, value in (("prompt", self.prompt), ("response", self.response)):
+            if not isinstance(value, str):
+                raise DataError(f"the {name} is not text but {type(value).__name__}")
+            if has_half_a_character(value):
+                raise DataError(f"the {name} holds half a character (a lone surrogate)")
+        if not self.response or self.response.isspace():
+            raise DataError("the response is empty")
+
+
+def has_half_a_character(text: str) -> bool:
+    """A lone surrogate, which JSON can hold, and neither a tokenizer nor a file in UTF-8."""
+    return bool(_HALF_A_CHARACTER.search(text))
+
+
+def missing_column(row: Row, column: str) -> DataError:
+    found = ", ".join(map(str, row)) or "none"
+    return DataError(f"no column '{column}', which data.recipe reads; the row has {found}")
+
+
+# Columns in which the known formats keep a part of the conversation.
+CONVERSATION = frozenset(
+    {"history", "system", "system_prompt", "messages", "conversation", "conversations"}
+)
+
+
+_MOST_COLUMNS = 100  # that are counted by name, besides those of a conversation
+
+
+class Watched(dict[str, Any]):
+    """A row that remembers which of its columns were read."""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__(row)
+        self._read: set[Any] = set()
+
+    def __getitem__(self, column: str) -> Any:
+        self._read.add(column)
+        return super().__getitem__(column)
+
+    def get(self, column: str, default: Any = None) -> Any:
+        self._read.add(column)
+        return super().get(column, default)
+
+    def pop(self, column: str, *default: Any) -> Any:
+        self._read.add(column)
+        return super().pop(column, *default)
+
+    def __iter__(self) -> Iterator[str]:
+        self._read |= dict.keys(self)
+        return super().__iter__()
+
+    def keys(self) -> Any:
+        self._read |= dict.keys(self)
+        return super().keys()
+
+    def values(self) -> Any:
+        self._read |= dict.keys(self)
+        return super().values()
+
+    def items(self) -> Any:
+        self._read |= dict.keys(self)
+        return super().items()
+
+    def copy(self) -> dict[str, Any]:
+        return dict(self.items())
+
+    def count_unread(self, unread: dict[str, int]) -> None:
+        """Add one for each column that holds something and was not read."""
+        for column, value in dict.items(self):
+            if column in self._read or not _holds_something(value):
+                continue
+            if column in unread or column in CONVERSATION or len(unread) < _MOST_COLUMNS:
+                unread[column] = unread.get(column, 0) + 1
+
+
+def _holds_something(value: Any) -> bool:
+    return bool(value.strip() if isinstance(value, str) else value) or value == 0
