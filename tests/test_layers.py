@@ -24,7 +24,7 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # `python -m anima_exp.data` is an entry point that happens to live inside a stage.
-ENTRY_POINTS = {"inspect_data.py", "plan.py", "data/__main__.py"}
+ENTRY_POINTS = {"data/__main__.py"}
 PACKAGE = Path(anima_exp.__file__).parent
 
 
