@@ -24,7 +24,7 @@ LAYERS = [
     {"__main__"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-# `python -m anima_exp.data` is a former name of a command, kept inside a stage.
+# `python -m anima_exp.data` is an entry point that happens to live inside a stage.
 ENTRY_POINTS = {"data/__main__.py"}
 PACKAGE = Path(anima_exp.__file__).parent
 

@@ -56,8 +56,7 @@ def test_help_is_of_the_command_itself(help_of, name):
 def test_every_command_is_composed_of_the_file_that_has_its_help():
     package = Path(compose.__file__).parents[1]
     for name in COMMANDS:
-        module = package / f"{'inspect_data' if name == 'data' else name}.py"
-        text = module.read_text()
+        text = (package / f"{'inspect_data' if name == 'data' else name}.py").read_text()
         assert name == "train" or f'config_name="{name}"' in text
         assert "help:" in (shipped("conf") / f"{name}.yaml").read_text()
 

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from anima_exp.cli import conf_files
-from anima_exp.cli.commands import COMMANDS, Command, find
+from anima_exp.cli.command import Command
+from anima_exp.cli.commands import COMMANDS, find
 from anima_exp.config.catalogue import Entry, catalogue, kinds
 
 SHELLS = ("bash", "zsh", "fish")

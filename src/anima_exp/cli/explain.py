@@ -12,7 +12,8 @@ from importlib import import_module
 from typing import Any
 
 from anima_exp.cli import conf_files
-from anima_exp.cli.commands import COMMANDS, FORMER, Command
+from anima_exp.cli.command import Command
+from anima_exp.cli.commands import COMMANDS, FORMER
 from anima_exp.cli.conf_files import BY_HAND, Line
 from anima_exp.config.catalogue import Entry, catalogue, former_keys
 from anima_exp.config.lookup import closest

@@ -5,7 +5,8 @@ import textwrap
 from collections.abc import Sequence
 
 from anima_exp.cli import conf_files
-from anima_exp.cli.commands import Command, find
+from anima_exp.cli.command import Command
+from anima_exp.cli.commands import find
 from anima_exp.cli.program import status
 from anima_exp.config.catalogue import catalogue
 from anima_exp.system.terminal import write

@@ -9,6 +9,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from anima_exp.errors import first_line
@@ -105,13 +106,13 @@ def _bitsandbytes() -> dict[str, Any]:
 def _layer() -> dict[str, Any]:
     """Compute one 4-bit layer forward and backward, as every step of training does."""
     import torch
-    from bitsandbytes.nn.modules import Linear4bit
 
     from anima_exp.libraries.bitsandbytes_internals import keep_cpu_4bit_trainable
 
     where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = torch.bfloat16 if where.type == "cuda" else torch.float32
-    layer = Linear4bit(_WIDTH, _WIDTH, bias=False, compute_dtype=precision, quant_type="nf4")
+    kind: Any = import_module("bitsandbytes.nn").LinearNF4
+    layer = kind(_WIDTH, _WIDTH, bias=False, compute_dtype=precision)
     keep_cpu_4bit_trainable(layer)
     layer = layer.to(where)
     x = torch.ones(2, _WIDTH, device=where, dtype=precision, requires_grad=True)

@@ -22,6 +22,7 @@ class Column:
     right: bool = True
     dropped: int = 0  # where there is no room, the highest goes first; 0 stays
     whole: bool = False  # never folded into several lines
+    styles: Sequence[str] = ()  # of each text; none has one by default
     at_most: int | None = None  # where there is no room, it is folded to this width
 
 
@@ -40,9 +41,17 @@ def table(found: Sequence[Column], *, bold: Collection[int] = ()) -> Table:
             no_wrap=column.whole or bool(column.dropped),
         )
     for place in range(len(found[0].texts)):
-        texts = (safe(column.texts[place]) for column in found)
-        made.add_row(*texts, style="bold" if place in bold else None)
+        made.add_row(
+            *(_styled(column, place) for column in found), style="bold" if place in bold else None
+        )
     return made
+
+
+def _styled(column: Column, place: int) -> Text:
+    text = safe(column.texts[place])
+    if column.styles:
+        text.stylize(column.styles[place])
+    return text
 
 
 def fits(found: Sequence[Column], width: int) -> bool:

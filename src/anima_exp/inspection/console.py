@@ -43,13 +43,7 @@ def show_list(
     console.print()
     shown, left_out = fitting(list_columns(runs), console.width)
     shown += _notes(runs, console.width - width_of(shown))
-    rows = table(shown)
-    for place, column in enumerate(shown):
-        if column.heading == "status":
-            rows.columns[place]._cells = [
-                Text(run.status.value, style=_STYLES[run.status]) for run in runs
-            ]
-    console.print(rows)
+    console.print(table(shown))
     notes = [f"{more} more: limit=null shows all"] * bool(more)
     notes += [f"no room for {', '.join(left_out)}"] * bool(left_out)
     if notes:
@@ -69,7 +63,13 @@ def list_columns(runs: Sequence[RunSummary]) -> list[Column]:
     heading = metrics[0] if len(metrics) == 1 else "score"
     return [
         Column("run", [run.name for run in runs], right=False, whole=True),
-        Column("status", [run.status.value for run in runs], right=False, whole=True),
+        Column(
+            "status",
+            [run.status.value for run in runs],
+            right=False,
+            whole=True,
+            styles=[_STYLES[run.status] for run in runs],
+        ),
         Column("step", [_step(run) for run in runs], whole=True, dropped=1),
         Column("age", [age(now - run.changed) for run in runs], whole=True, dropped=2),
         Column(heading, [_score(run, alone=len(metrics) == 1) for run in runs], whole=True),

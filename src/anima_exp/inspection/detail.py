@@ -13,7 +13,8 @@ from anima_exp.comparison.extra_scores import with_evaluations
 from anima_exp.comparison.runs import Run, Runs, curves, read_run
 from anima_exp.config.former_names import todays
 from anima_exp.errors import RunError
-from anima_exp.inspection.listing import RunSummary, checkpoint_steps, is_run, summarize
+from anima_exp.inspection.folders import is_run
+from anima_exp.inspection.listing import RunSummary, checkpoint_steps, summarize
 from anima_exp.inspection.options import Status
 from anima_exp.results.record import Record
 from anima_exp.system.paths import expanded
