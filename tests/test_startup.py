@@ -110,7 +110,7 @@ def test_the_probe_would_notice():
 
 def test_help_lists_groups_sweeps_and_examples():
     run = subprocess.run(
-        [sys.executable, "-m", "anima_exp.train", "--help"],
+        [sys.executable, "-m", "anima_exp.train", "--help", "--all"],
         check=True,
         capture_output=True,
         text=True,
@@ -167,3 +167,13 @@ def test_hydras_store_is_copied_again_after_our_command(monkeypatch, capsys):
     assert "learning_rate" in capsys.readouterr().out
     store = ConfigStore.instance()
     assert copy.deepcopy(store) is not store
+
+
+def test_the_short_help_of_a_command_loads_no_hydra():
+    code = """
+import sys
+sys.argv = ["anima-exp", "train", "--help"]
+from anima_exp.__main__ import main
+main()
+"""
+    assert loaded_by(code, of=(*HEAVY, "hydra", "omegaconf")) == []
