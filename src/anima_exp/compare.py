@@ -15,7 +15,7 @@ from anima_exp.comparison.export import FORMATS
 from anima_exp.comparison.extra_scores import with_evaluations, with_ratings
 from anima_exp.comparison.runs import State, load
 from anima_exp.errors import ConfigError
-from anima_exp.system.terminal import note, tell, write
+from anima_exp.system.terminal import note, print_stderr, write
 
 _ROWS = 30  # in the terminal
 
@@ -47,11 +47,11 @@ def compare(asked: argparse.Namespace) -> None:
     else:
         write(FORMATS[asked.format](comparison))
         if missing := comparison.counted(but=[State.done]):
-            tell(f"beside the done runs there are {missing}.")
+            print_stderr(f"beside the done runs there are {missing}.")
         if asked.format in ("csv", "latex"):  # which hold nothing but their rows
             notes = (comparison.left_out, comparison.repeated, comparison.caution)
             for sentence in filter(None, notes):
-                tell(sentence)
+                print_stderr(sentence)
     if asked.html:
         from anima_exp.comparison.page import write_page
 

@@ -43,10 +43,10 @@ def rate(asked: argparse.Namespace) -> None:
     )
     result = tournament(found, options, notes=notes, progress=progress.stage)
     if asked.out:
-        from anima_exp.system.atomic import asked_for, write_text
+        from anima_exp.system.atomic import atomic_write_text, user_output
 
-        with asked_for(asked.out, way_out="Give another --out FILE."):
-            write_text(asked.out, WRITERS["json"](result))
+        with user_output(asked.out, way_out="Give another --out FILE."):
+            atomic_write_text(asked.out, WRITERS["json"](result))
         note(f"Result: {asked.out}")
     if asked.html:
         from anima_exp.tournament.page import write_page

@@ -4,7 +4,7 @@ python -m anima_exp.judge answers=[a.jsonl,b.jsonl] judge_model=gpt-4 dry_run=tr
 python -m anima_exp.judge answers=[a.jsonl,b.jsonl] judge=reference
 """
 
-from anima_exp.cli.compose import command
+from anima_exp.cli.compose import run_command
 from anima_exp.config.commands import JudgeConfig
 
 
@@ -15,4 +15,4 @@ def judge(config: JudgeConfig) -> None:
 
 
 if __name__ == "__main__":
-    command(judge, schema=JudgeConfig, config_name="judge")
+    run_command(judge, schema=JudgeConfig, config_name="judge")

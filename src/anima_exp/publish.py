@@ -4,7 +4,7 @@ python -m anima_exp.publish run=runs/NAME push=user/name
 python -m anima_exp.publish folder=FOLDER push=user/name private=false dry_run=false
 """
 
-from anima_exp.cli.compose import command
+from anima_exp.cli.compose import run_command
 from anima_exp.config.commands import PublishConfig
 from anima_exp.publishing.secrets import refuse_in_arguments
 
@@ -16,4 +16,4 @@ def publish(config: PublishConfig) -> None:
 
 
 if __name__ == "__main__":
-    command(publish, schema=PublishConfig, config_name="publish", expand=refuse_in_arguments)
+    run_command(publish, schema=PublishConfig, config_name="publish", expand=refuse_in_arguments)
