@@ -12,7 +12,7 @@ from anima_exp.config import BadRow
 from anima_exp.data import source
 from anima_exp.data.encode import limits
 from anima_exp.data.quality import count_leaked, faults
-from anima_exp.data.report import Found, show, printable
+from anima_exp.data.report import Found, printable, show
 from anima_exp.data.rows import TokenizedDataset
 from anima_exp.data.tokenise import tokenise
 

@@ -21,7 +21,7 @@ class Meanwhile:
 
     leads: bool = True
 
-    def of_each(self, value):
+    def all_gather(self, value):
         os.kill(os.getpid(), signal.SIGTERM)
         return [value, 0]
 
