@@ -28,12 +28,12 @@ def ours(folder, tokenizer_folder, cache, sample):
     """Seconds, CPU seconds, and the ids of the rows of `sample`."""
     import hydra
 
-    from anima_exp.cli.compose import install, parse
+    from anima_exp.cli.compose import parse, register_schema
     from anima_exp.data.dataset import prepare
     from anima_exp.model.tokenizer import load_tokenizer
     from anima_exp.system.paths import shipped
 
-    install()
+    register_schema()
     with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
         settings = {
             "model": "local", "model.source": tokenizer_folder, "data": "local",

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from anima_exp.cli.saved_run import with_run
+from anima_exp.cli.saved_run import expand_run_argument
 from anima_exp.errors import RunError
 from anima_exp.experiment.run import run
 from anima_exp.model_card.card import of_folder
-from anima_exp.results.journal import Journal
+from anima_exp.results.journal import MetricsLog
 from anima_exp.results.record import Record
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 from anima_exp.training import checkpoint
 
 OLD = Path(__file__).parent / "training" / "old_checkpoint"  # as written before state.json
@@ -32,7 +32,7 @@ SHORT = (
 def curve(folder):
     """Every figure but those of time and memory."""
     timed = {"tokens_per_second", "eval_seconds", "memory_gib"}
-    rows = StepLines(folder / "metrics.jsonl").rows()
+    rows = JsonLinesLog(folder / "metrics.jsonl").rows()
     return [{key: value for key, value in row.items() if key not in timed} for row in rows]
 
 
@@ -194,7 +194,7 @@ def test_a_damaged_checkpoint_does_not_push_out_a_whole_one(tmp_path):
 def test_a_journal_that_lost_lines_is_reported(compose, unfinished, capsys, damage, what):
     damage(unfinished / "metrics.jsonl")
     mark = checkpoint.journal(unfinished / "checkpoints" / "checkpoint-8")
-    Journal(unfinished, tracker=None, steps=8, resumed_at=8, vouched=mark).close()
+    MetricsLog(unfinished, tracker=None, steps=8, resumed_at=8, vouched=mark).close()
     told = " ".join(capsys.readouterr().out.split())
     assert f"{what} that the run wrote up to step 8: the run resumes, but its curves" in told
     assert told.count("journal ") == 1
@@ -204,8 +204,8 @@ def test_a_journal_that_is_whole_is_not_reported(unfinished, capsys):
     for step in (8, 4):
         mark = checkpoint.journal(unfinished / "checkpoints" / f"checkpoint-{step}")
         assert mark["metrics.jsonl"]["lines"] == {4: 3, 8: 5}[step]
-        Journal(unfinished, tracker=None, steps=8, resumed_at=step, vouched=mark).close()
-        Journal(unfinished, tracker=None, steps=8, resumed_at=step).close()
+        MetricsLog(unfinished, tracker=None, steps=8, resumed_at=step, vouched=mark).close()
+        MetricsLog(unfinished, tracker=None, steps=8, resumed_at=step).close()
         assert "journal" not in capsys.readouterr().out
 
 
@@ -254,8 +254,8 @@ def test_every_command_has_one_line_for_a_damaged_record(unfinished, content):
     (unfinished / "record.json").write_text(content)
     (unfinished / "adapter").mkdir()
     reads = (
-        lambda: with_run([f"run={unfinished}"]),  # evaluate, generate and merge
-        lambda: with_run([f"adapter={unfinished}/adapter"]),
+        lambda: expand_run_argument([f"run={unfinished}"]),  # evaluate, generate and merge
+        lambda: expand_run_argument([f"adapter={unfinished}/adapter"]),
         lambda: of_folder(unfinished, unfinished / "adapter"),  # merge and publish
     )
     for read in reads:

@@ -14,7 +14,7 @@ import pytest
 
 from anima_exp import events
 from anima_exp.distributed import process_state
-from anima_exp.errors import Paused, RunError, Stopped
+from anima_exp.errors import RunError, RunInterrupted, RunPaused
 from anima_exp.experiment.run import run
 from anima_exp.results.record import Record
 from anima_exp.system.signals import StopRequest
@@ -58,12 +58,12 @@ def test_a_run_leaves_handlers_environment_filters_and_log_levels_as_they_were(s
 
 
 def test_a_run_that_fails_does_too(config, monkeypatch):
-    from anima_exp.training.step import Step
+    from anima_exp.training.step import GradientStep
 
     def broken(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Step, "__call__", broken)
+    monkeypatch.setattr(GradientStep, "__call__", broken)
     before = state()
     with pytest.raises(ZeroDivisionError):
         run(config("broken"))
@@ -99,7 +99,7 @@ def test_a_listener_hears_the_whole_run_in_order_and_nothing_is_printed(config, 
 
 def test_a_run_that_pauses_says_once_that_its_steps_have_ended(config, silent):
     heard = []
-    with pytest.raises(Paused):
+    with pytest.raises(RunPaused):
         run(config("pausing"), until=1, listen=heard.append)
     assert [type(event).__name__ for event in heard].count("Ended") == 1
 
@@ -116,11 +116,13 @@ def test_a_stop_from_another_thread_ends_a_run_in_a_thread_with_a_checkpoint(con
             other.join()
 
     with ThreadPoolExecutor(1) as threads:
-        with pytest.raises(Stopped, match=r"Stopped on request at step [12] of 3; ") as ended:
+        with pytest.raises(
+            RunInterrupted, match=r"Stopped on request at step [12] of 3; "
+        ) as ended:
             threads.submit(run, wanted, listen=listen, stop=stop).result()
         assert ended.value.exit_status == 143
         assert events.Stopping("Stop requested") in heard
-        with pytest.raises(Stopped, match="Stopped on request before it began"):
+        with pytest.raises(RunInterrupted, match="Stopped on request before it began"):
             run(wanted, stop=stop)
         assert threads.submit(run, wanted).result() == silent[1]
     assert Record.load(Path(wanted.folder)).starts == 2
@@ -185,7 +187,7 @@ def test_who_waits_for_its_turn_can_be_stopped():
         holding = threads.submit(other)
         began.wait()
         stop.request()
-        with pytest.raises(Stopped, match="before it began"), process_state.borrowed(stop):
+        with pytest.raises(RunInterrupted, match="before it began"), process_state.borrowed(stop):
             pass
         assert not holding.done()
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import hydra
 import pytest
 
-from anima_exp.cli.compose import install, parse
-from anima_exp.cli.saved_run import with_run
+from anima_exp.cli.compose import parse, register_schema
+from anima_exp.cli.saved_run import expand_run_argument
 from anima_exp.comparison.build import build
 from anima_exp.comparison.export import json_text
 from anima_exp.comparison.runs import load
@@ -101,13 +101,13 @@ def test_the_old_adapter_is_measured_as_then_on_the_old_token_ids(old):
     from anima_exp.evals.report import run
     from anima_exp.model.tokenizer import load_tokenizer
 
-    asked = with_run([f"run={RUN}", "evals=[heldout]", "cache=cache"])
-    install(EvaluateConfig)
+    asked = expand_run_argument([f"run={RUN}", "evals=[heldout]", "cache=cache"])
+    register_schema(EvaluateConfig)
     try:
         with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
             config = parse(hydra.compose("evaluate", overrides=asked))
     finally:
-        install()
+        register_schema()
     before = contents(old)
     run(config)
     [file] = (old / RUN / "evaluations").iterdir()
@@ -149,7 +149,7 @@ def test_after_a_renamed_setting_the_old_cells_are_still_three(old, monkeypatch)
     for module in (former_names, identity):
         monkeypatch.setattr(module, "RunConfig", schema)
     for module in ("cells", "settings"):
-        monkeypatch.setattr(f"anima_exp.compare.{module}.RunConfig", schema)
+        monkeypatch.setattr(f"anima_exp.comparison.{module}.RunConfig", schema)
     before = {2.1608, 2.1624, 2.1685}
     found = build(load([Path("sweep_runs")]))
     assert found.keys == ["lora.r"]

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from anima_exp.display import console
-from anima_exp.display.units import hours, many, size
+from anima_exp.display.units import format_count, hours, size
 from anima_exp.planner.cost import cost
 from anima_exp.planner.execution import Placement
 from anima_exp.planner.grid import show_grid
@@ -165,7 +165,7 @@ def test_a_mistake_is_one_line():
     ("written", "expected"),
     [
         (size(0), "0 B"), (size(2**30), "1.00 GiB"), (size(150 * 2**30), "150 GiB"),
-        (many(805_376), "805,376"), (many(32.5e9), "32.5 B"),
+        (format_count(805_376), "805,376"), (format_count(32.5e9), "32.5 B"),
         (hours(None), "-"), (hours(0.5), "30 min"), (hours(0.001), "< 1 min"),
         (hours(40.7), "40.7 h"),
     ],

@@ -8,8 +8,8 @@ from pathlib import Path
 import hydra
 import pytest
 
-from anima_exp.cli.compose import install, parse
-from anima_exp.cli.overrides import readable
+from anima_exp.cli.compose import parse, register_schema
+from anima_exp.cli.overrides import quote_override
 from anima_exp.config import EvaluateConfig, GenerateConfig, MergeConfig
 from anima_exp.config.commands import JudgeConfig, PublishConfig
 from anima_exp.system.paths import shipped
@@ -52,13 +52,13 @@ assert {program for program, _ in USES} == set(OTHERS)
 @pytest.mark.parametrize(("program", "arguments"), USES, ids=lambda value: value)
 def test_every_command_about_a_finished_model_composes(program, arguments):
     schema = OTHERS[program]
-    install(schema)
+    register_schema(schema)
     try:
         with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-            given = [readable(word) for word in shlex.split(arguments)]
+            given = [quote_override(word) for word in shlex.split(arguments)]
             parse(hydra.compose(program, overrides=given))
     finally:
-        install()
+        register_schema()
 
 
 @pytest.mark.parametrize("program", ["elo", "compare"])

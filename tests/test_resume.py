@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from anima_exp.errors import Paused
+from anima_exp.errors import RunPaused
 from anima_exp.experiment.run import run
-from anima_exp.results.journal import Journal
+from anima_exp.results.journal import MetricsLog
 from anima_exp.results.record import Record
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 
 # Checkpoints fall between log lines, and an evaluation between both.
 SETTINGS = (
@@ -25,7 +25,7 @@ SETTINGS = (
 def curve(folder):
     """Every figure but those of time and memory."""
     timed = {"tokens_per_second", "eval_seconds", "memory_gib"}
-    rows = StepLines(folder / "metrics.jsonl").rows()
+    rows = JsonLinesLog(folder / "metrics.jsonl").rows()
     return [{key: value for key, value in row.items() if key not in timed} for row in rows]
 
 
@@ -116,15 +116,15 @@ def test_a_stop_in_a_sweep_stops_the_sweep(tmp_path):
 @pytest.mark.parametrize("killed", [False, True], ids=["paused", "killed before it measured"])
 def test_a_pause_measures_its_step_and_changes_nothing(compose, undisturbed, tmp_path, killed):
     config = compose(*SETTINGS, f"folder={tmp_path}/run")
-    with pytest.raises(Paused, match="step 8 of 24"):
+    with pytest.raises(RunPaused, match="step 8 of 24"):
         run(config, until=8)
     paused = curve(tmp_path / "run")
     assert [row["step"] for row in paused if "heldout_loss" in row] == [0, 5, 8]
     if killed:
-        StepLines(tmp_path / "run" / "metrics.jsonl").keep(
+        JsonLinesLog(tmp_path / "run" / "metrics.jsonl").keep(
             lambda row: row["step"] < 8 or "heldout_loss" not in row
         )
-        with pytest.raises(Paused, match="step 8 of 24"):
+        with pytest.raises(RunPaused, match="step 8 of 24"):
             run(config, until=8)
         assert curve(tmp_path / "run") == paused
     run(config)
@@ -173,7 +173,7 @@ def test_every_way_of_training_resumes_to_the_last_bit(compose, tmp_path, monkey
             if row["step"] >= 6:
                 raise OSError("power cut")
 
-        patch.setattr(Journal, "trained", crash)
+        patch.setattr(MetricsLog, "trained", crash)
         with pytest.raises(OSError, match="power cut"):
             run(settings(tmp_path / "broken"))
     assert (tmp_path / "broken" / "failure.txt").read_text() == "OSError: power cut\n"

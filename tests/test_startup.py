@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import pytest
 from hydra.core.config_store import ConfigStore
 
-from anima_exp.cli.compose import command
+from anima_exp.cli.compose import run_command
 
 TRACKERS = ("wandb", "tensorboard", "mlflow", "trackio")
 HEAVY = ("torch", "transformers", "datasets", "peft", "bitsandbytes", "numpy", "rich", *TRACKERS)
@@ -163,7 +163,7 @@ def test_another_hydra_program_sees_nothing_of_ours(tmp_path):
 def test_hydras_store_is_copied_again_after_our_command(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["train", "--cfg=job"])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    command(lambda config: None)
+    run_command(lambda config: None)
     assert "learning_rate" in capsys.readouterr().out
     store = ConfigStore.instance()
     assert copy.deepcopy(store) is not store

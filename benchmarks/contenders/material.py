@@ -12,7 +12,7 @@ import hydra
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 
-from anima_exp.cli.compose import install, parse
+from anima_exp.cli.compose import parse, register_schema
 from anima_exp.system.paths import shipped
 
 BATCH = 16
@@ -82,7 +82,7 @@ def ours(place, *, steps):
 
 
 def composed(overrides):
-    install()
+    register_schema()
     with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
         return parse(hydra.compose("train", overrides=overrides))
 

@@ -27,9 +27,9 @@ def main() -> None:
     command = find(name)
     if command is None:
         from anima_exp.cli.overview import unknown_command
-        from anima_exp.system.terminal import tell
+        from anima_exp.system.terminal import print_stderr
 
-        tell(unknown_command(name))
+        print_stderr(unknown_command(name))
         sys.exit(2)
     del sys.argv[1]
     if command.config and _asks_for_short_help(sys.argv[1:]):

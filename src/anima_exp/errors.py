@@ -75,11 +75,11 @@ class RunError(AnimaError):
     pass
 
 
-class InUse(RunError):
+class InUseError(RunError):
     pass
 
 
-class NewerFile(RunError):
+class NewerFileError(RunError):
     pass
 
 
@@ -98,11 +98,11 @@ class RunEnded(_Said):
     """
 
 
-class Paused(RunEnded):
+class RunPaused(RunEnded):
     pass
 
 
-class Stopped(RunEnded):
+class RunInterrupted(RunEnded):
     """The user or the scheduler asked the run to stop; nothing is lost."""
 
     def __init__(self, message: str, *, exit_status: int) -> None:
@@ -110,7 +110,7 @@ class Stopped(RunEnded):
         self.exit_status = exit_status
 
 
-class LostContact(RunEnded):
+class PeerLostError(RunEnded):
     pass
 
 

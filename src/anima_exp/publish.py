@@ -4,7 +4,7 @@ python -m anima_exp.publish run=runs/NAME push=user/name
 python -m anima_exp.publish folder=FOLDER push=user/name private=false dry_run=false
 """
 
-from anima_exp.cli.compose import command
+from anima_exp.cli.compose import run_command
 from anima_exp.config.commands import PublishConfig
 from anima_exp.publishing.secrets import refuse_in_arguments
 
@@ -17,7 +17,7 @@ def publish(config: PublishConfig) -> None:
 
 def main() -> None:
     """Run the command with the arguments of `sys.argv`."""
-    command(publish, schema=PublishConfig, config_name="publish", expand=refuse_in_arguments)
+    run_command(publish, schema=PublishConfig, config_name="publish", expand=refuse_in_arguments)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from anima_exp.cli import adapter_settings
-from anima_exp.cli.saved_run import with_run
+from anima_exp.cli.saved_run import expand_run_argument
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.experiment.run import run
 from anima_exp.results import identity
@@ -86,7 +86,7 @@ def test_what_contradicts_the_adapter_in_a_file_is_refused_before_training(compo
 
 
 def test_the_name_counts_the_adapter_by_its_content(continued, first, tmp_path):
-    here = identity.name(continued())
+    here = identity.run_name(continued())
     copy = tmp_path / "copy"
     shutil.copytree(first / "adapter", copy)
     settings = json.loads((copy / "adapter_config.json").read_text())
@@ -94,11 +94,11 @@ def test_the_name_counts_the_adapter_by_its_content(continued, first, tmp_path):
         json.dumps({**settings, "base_model_name_or_path": "/elsewhere"})
     )
     given = ("model=tiny",)
-    assert identity.name(continued(*given, adapter=copy)) == here
+    assert identity.run_name(continued(*given, adapter=copy)) == here
     weights = load_file(copy / "adapter_model.safetensors")
     weights[min(weights)].view(-1)[0] += 1e-7
     save_file(weights, copy / "adapter_model.safetensors")
-    assert identity.name(continued(*given, adapter=copy)) != here
+    assert identity.run_name(continued(*given, adapter=copy)) != here
 
 
 def changed(first, folder, **settings):
@@ -147,7 +147,7 @@ def test_a_fresh_adapter_may_name_its_layers(compose, tmp_path):
 
 def test_an_adapter_to_train_further_is_not_one_to_use():
     with pytest.raises(ConfigError) as error:
-        with_run(["model.adapter=some/adapter"])
+        expand_run_argument(["model.adapter=some/adapter"])
     assert str(error.value) == (
         "model.adapter=some/adapter is an adapter that a run trains further. To use one, give "
         "adapter=some/adapter."

@@ -33,13 +33,13 @@ def help_of(monkeypatch, capsys):
     def _help_of(name, *options):
         monkeypatch.setattr(sys, "argv", [name, *(options or ("--help", "--all"))])
         with pytest.raises(SystemExit) as ended:
-            compose.command(lambda _: None, schema=COMMANDS[name], config_name=name)
+            compose.run_command(lambda _: None, schema=COMMANDS[name], config_name=name)
         assert ended.value.code == 0
         return capsys.readouterr().out
 
     yield _help_of
     signal.signal(signal.SIGTERM, before)
-    compose.install()
+    compose.register_schema()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

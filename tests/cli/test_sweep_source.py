@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from anima_exp.cli.compose import install
+from anima_exp.cli.compose import register_schema
 from anima_exp.experiment.preflight import check_inputs
 from anima_exp.results.identity import flatten
 from anima_exp.sweeping.composer import Composer
@@ -37,7 +37,7 @@ CONFIRMED = {
 @cache
 def hydras():
     """What turns a command line into cells: Hydra's parser and our composer on its loader."""
-    install()
+    register_schema()
     with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         master = loader.load_configuration("train", [], RunMode.MULTIRUN)

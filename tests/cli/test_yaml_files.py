@@ -23,7 +23,7 @@ def command(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", words)
         status = 0
         try:
-            compose.command(configs.append)
+            compose.run_command(configs.append)
         except SystemExit as ended:
             status = ended.code
         return status, capsys.readouterr().err, configs
@@ -187,7 +187,7 @@ def test_a_file_may_choose_several_trackers_but_not_none_with_others(command, ow
     words = ["train", "--config-dir", "own", "experiment=two"]
     monkeypatch.setattr(sys, "argv", words)
     configs = []
-    compose.command(configs.append)
+    compose.run_command(configs.append)
     assert configs[0].tracking.trackio
     assert configs[0].tracking.mode.value == "auto"
     status, said, _ = command("experiment=odd")

@@ -62,7 +62,7 @@ def other(now, hint, draw):
 def write(folder, config):
     """The folder that a run of `config` leaves, without training it."""
     folder.mkdir()
-    (folder / "settings.json").write_text(json.dumps(identity.relevant(config)))
+    (folder / "settings.json").write_text(json.dumps(identity.identity_settings(config)))
     settings = json.loads(json.dumps(identity.flatten(config)))
     synthetic.record(folder.name, settings, {"heldout_loss": 0.5}, 20).save(folder)
     return folder
@@ -77,7 +77,7 @@ def by_name(configs):
     """The same, by the names of the runs with the seed left out of them."""
     found = {}
     for place, config in enumerate(configs):
-        found.setdefault(identity.name(replace(config, seed=0)), set()).add(str(place))
+        found.setdefault(identity.run_name(replace(config, seed=0)), set()).add(str(place))
     return {frozenset(places) for places in found.values()}
 
 

@@ -227,7 +227,7 @@ def test_a_command_takes_a_former_name_from_the_command_line_and_from_files(
     (tmp_path / "trainer" / "mine.yaml").write_text(
         "defaults: [default]\nkeep_checkpoints: 7\nlog_every: ${trainer.keep_checkpoints}\n"
     )
-    program.install(run)
+    program.register_schema(run)
     try:
         with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
             searched = f"hydra.searchpath=[file://{tmp_path}]"
@@ -236,7 +236,7 @@ def test_a_command_takes_a_former_name_from_the_command_line_and_from_files(
             given = composable(["trainer.keep_checkpoints=3"])
             assert hydra.compose("train", overrides=given).trainer.max_checkpoints == 3
     finally:
-        program.install()
+        program.register_schema()
     assert "trainer.keep_checkpoints is called trainer.max_checkpoints now." in (
         capsys.readouterr().err
     )
@@ -244,7 +244,7 @@ def test_a_command_takes_a_former_name_from_the_command_line_and_from_files(
 
 def test_a_name_is_the_same_under_a_schema_with_one_setting_more(compose, monkeypatch):
     config = compose()
-    before = identity.name(config)
+    before = identity.run_name(config)
     trainer = rebuilt(TrainerConfig, nap=(str, NAP))
     schema = rebuilt(RunConfig, trainer=(trainer, setting(trainer, "The loop.")))
     monkeypatch.setattr(identity, "RunConfig", schema)
@@ -254,7 +254,7 @@ def test_a_name_is_the_same_under_a_schema_with_one_setting_more(compose, monkey
         whole = {f.name: getattr(config, f.name) for f in fields(config)}
         return schema(**{**whole, "trainer": trainer(**values, nap=nap)})
 
-    assert identity.name(upgraded("none")) == before
-    assert identity.name(upgraded("long")) != before
-    assert identity.name(replace(upgraded("none"), seed=1)) != before
+    assert identity.run_name(upgraded("none")) == before
+    assert identity.run_name(upgraded("long")) != before
+    assert identity.run_name(replace(upgraded("none"), seed=1)) != before
     assert described(fields(trainer)[-1]).since == "9.9"

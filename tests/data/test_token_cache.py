@@ -16,7 +16,7 @@ from support.byte_tokenizer import BOS, EOS, byte_tokenizer, local, pairs, write
 
 from anima_exp.config import BadRow
 from anima_exp.data import source, tokenise
-from anima_exp.data.token_cache import Draft, open_tokens
+from anima_exp.data.token_cache import TokenWriter, open_tokens
 from anima_exp.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("shown")
@@ -33,7 +33,7 @@ def tokens_of(tmp_path, cache):
         path = write_rows(tmp_path / "a.jsonl", *rows)
         config = local(path, **settings)
         return tokenise.tokenise(
-            source.training(config), config, tokenizer or byte_tokenizer(), cache=cache
+            source.training_source(config), config, tokenizer or byte_tokenizer(), cache=cache
         )
 
     return _tokens_of
@@ -169,7 +169,7 @@ def test_a_read_only_cache_keeps_nothing_and_is_no_hindrance(tokens_of, cache, m
 def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path, cache):
     path = write_rows(tmp_path / "a.jsonl", *pairs(200))  # they fit a buffer of Python
     config = local(path)
-    rows = source.training(config)
+    rows = source.training_source(config)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))  # no file may grow beyond
     try:
@@ -195,7 +195,7 @@ def test_files_of_two_sets_mixed_up_are_noticed(tokens_of):
 
 
 def _write(place, barrier):
-    with Draft(place) as draft:
+    with TokenWriter(place) as draft:
         draft.add([(1, [BOS], [7, EOS])])
         barrier.wait()
         assert draft.publish().response(0).tolist() == [7, EOS]

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from anima_exp.cli.saved_run import with_run
+from anima_exp.cli.saved_run import expand_run_argument
 from anima_exp.errors import ConfigError
 from anima_exp.experiment.run import run
 from anima_exp.results import identity
 from anima_exp.results.record import Record
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 
 SETTINGS = (
     "data.rows=1200", "data.heldout_rows=40", "trainer.steps=40", "trainer.eval_every=20",
@@ -34,10 +34,10 @@ def evaluate(*arguments, cwd=None):
 
 def test_multiple_choice_is_measured_at_every_evaluation_of_a_run(finished):
     measured = [
-        row for row in StepLines(finished / "metrics.jsonl").rows() if "eval_seconds" in row
+        row for row in JsonLinesLog(finished / "metrics.jsonl").rows() if "eval_seconds" in row
     ]
     assert [row["step"] for row in measured] == [0, 20, 40]
-    rows = StepLines(finished / "accuracies.jsonl").rows()
+    rows = JsonLinesLog(finished / "accuracies.jsonl").rows()
     macro = {row["step"]: row["mean"] for row in rows if row["name"] == "macro"}
     assert macro == {row["step"]: row["choices"] for row in measured}
     assert {row["asked"] for row in rows if row["of"] == "subject"} == {8}
@@ -45,7 +45,7 @@ def test_multiple_choice_is_measured_at_every_evaluation_of_a_run(finished):
 
 
 def test_the_tiny_base_is_above_chance(finished):
-    rows = StepLines(finished / "accuracies.jsonl").rows()
+    rows = JsonLinesLog(finished / "accuracies.jsonl").rows()
     before = next(row for row in rows if row["step"] == 0 and row["name"] == "macro")
     assert before["low"] > 0.25
 
@@ -74,7 +74,7 @@ def test_an_adapter_on_its_base_is_the_same_model(finished, tmp_path):
 
 
 def test_a_runs_settings_come_before_what_the_command_says(finished):
-    overrides = with_run(["quant=none", f"run={finished}", "data.heldout_rows=3"])
+    overrides = expand_run_argument(["quant=none", f"run={finished}", "data.heldout_rows=3"])
     assert not any(one.startswith("quant.") for one in overrides)
     assert overrides[-3:] == ["quant=none", f"run={finished}", "data.heldout_rows=3"]
     assert 'data.name="sample"' in overrides
@@ -86,9 +86,11 @@ def test_a_runs_settings_come_before_what_the_command_says(finished):
     "text", ["a\\b\\frac{1}", 'say "hi"', "C:\\runs\\", '\\" ${x}', "问：'1', [2]", "", "a\\\\b"]
 )
 def test_any_text_of_a_run_comes_back_as_it_was(compose, text):
-    from anima_exp.cli.overrides import written
+    from anima_exp.cli.overrides import to_override
 
-    config = compose(f"data.sample_prompts={written([text])}", f"folder={written(text or 'x')}")
+    config = compose(
+        f"data.sample_prompts={to_override([text])}", f"folder={to_override(text or 'x')}"
+    )
     assert config.data.sample_prompts == [text]
     assert config.folder == (text or "x")
 
@@ -99,20 +101,20 @@ def test_other_questions_are_another_run(compose, tmp_path):
     names = []
     for answer in "BC":
         file.write_text(f"1+1?,1,2,3,4,{answer}\n" * (2 if answer == "C" else 1))
-        names.append(identity.name(compose("evals=[mmlu]", f"evals.mmlu.path={tmp_path}")))
+        names.append(identity.run_name(compose("evals=[mmlu]", f"evals.mmlu.path={tmp_path}")))
     elsewhere = tmp_path.rename(tmp_path.with_name("moved"))
-    names.append(identity.name(compose("evals=[mmlu]", f"evals.mmlu.path={elsewhere}")))
+    names.append(identity.run_name(compose("evals=[mmlu]", f"evals.mmlu.path={elsewhere}")))
     assert names[0] != names[1] == names[2]
 
 
 def test_a_run_that_is_not_there_or_not_done_is_one_line(tmp_path):
     with pytest.raises(ConfigError, match=r"is no run's folder: it holds no record\.json"):
-        with_run([f"run={tmp_path}"])
+        expand_run_argument([f"run={tmp_path}"])
     (tmp_path / "settings.json").write_text("{}")
     with pytest.raises(ConfigError, match="has not finished"):
-        with_run([f"run={tmp_path}"])
+        expand_run_argument([f"run={tmp_path}"])
     with pytest.raises(ConfigError, match=r"run=x and adapter=y are both set; give one\."):
-        with_run(["run=x", "adapter=y"])
+        expand_run_argument(["run=x", "adapter=y"])
 
 
 def test_another_bases_adapter_is_one_line(finished, tmp_path, compose):

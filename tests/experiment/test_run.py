@@ -11,7 +11,7 @@ from anima_exp.errors import TrainingError
 from anima_exp.experiment.run import run
 from anima_exp.results import identity
 from anima_exp.results.record import Record
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 
 pytestmark = pytest.mark.usefixtures("shown")
 
@@ -37,11 +37,11 @@ def config(compose, tmp_path):
 def folder_of(config):
     from pathlib import Path
 
-    return Path(config.runs) / identity.name(config)
+    return Path(config.runs) / identity.run_name(config)
 
 
 def losses(folder):
-    return [row["loss"] for row in StepLines(folder / "metrics.jsonl").rows() if "loss" in row]
+    return [row["loss"] for row in JsonLinesLog(folder / "metrics.jsonl").rows() if "loss" in row]
 
 
 def test_a_run_leaves_an_adapter_metrics_and_a_record(config, capsys):
@@ -67,10 +67,10 @@ def test_a_run_leaves_an_adapter_metrics_and_a_record(config, capsys):
     assert record.settings["lora.rank"] == 64
     assert record.versions["torch"] == torch.__version__
     evaluated = [
-        r["step"] for r in StepLines(folder / "metrics.jsonl").rows() if "heldout_loss" in r
+        r["step"] for r in JsonLinesLog(folder / "metrics.jsonl").rows() if "heldout_loss" in r
     ]
     assert evaluated == [0, 3, 6]
-    asked = {r["step"] for r in StepLines(folder / "generations.jsonl").rows()}
+    asked = {r["step"] for r in JsonLinesLog(folder / "generations.jsonl").rows()}
     assert asked == {0, 3, 6}
     assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == [
         "checkpoint-4",
@@ -227,19 +227,19 @@ def test_a_run_that_diverges_at_its_last_step_is_not_done(config):
 def test_answers_do_not_inherit_the_habits_of_the_base(config):
     from transformers import GenerationConfig
 
-    from anima_exp.model.adapter import attach
+    from anima_exp.model.adapter import add_lora
     from anima_exp.model.base import load_base
-    from anima_exp.model.generation import greedy, inference
+    from anima_exp.model.generation import greedy, inference_mode
     from anima_exp.model.tokenizer import load_tokenizer
 
     wanted = config()
     tokenizer = load_tokenizer(wanted.model)
     base = load_base(wanted.model, wanted.quant, precision=wanted.trainer.precision)
-    model = attach(base, wanted.lora)
+    model = add_lora(base, wanted.lora)
     prompts = [tokenizer("### Human: 1", add_special_tokens=False)["input_ids"]]
 
     def answers():
-        with inference(model, wanted.trainer.precision):
+        with inference_mode(model, wanted.trainer.precision):
             return greedy(model, tokenizer, prompts, max_new_tokens=8, batch_size=1)
 
     plain = answers()
@@ -252,7 +252,7 @@ def test_answers_do_not_inherit_the_habits_of_the_base(config):
 def test_batched_answers_equal_those_one_by_one(config):
     from anima_exp.data.dataset import prepare
     from anima_exp.model.base import load_base
-    from anima_exp.model.generation import greedy, inference
+    from anima_exp.model.generation import greedy, inference_mode
     from anima_exp.model.tokenizer import load_tokenizer
     from anima_exp.system.paths import cache
 
@@ -262,14 +262,14 @@ def test_batched_answers_equal_those_one_by_one(config):
     base = load_base(wanted.model, wanted.quant, precision=wanted.trainer.precision)
     prompts = [heldout.prompt_ids(number) for number in range(8)]
     assert len({len(prompt) for prompt in prompts}) > 1
-    with inference(base, wanted.trainer.precision):
+    with inference_mode(base, wanted.trainer.precision):
         together = greedy(base, tokenizer, prompts, max_new_tokens=8, batch_size=8)
         alone = greedy(base, tokenizer, prompts, max_new_tokens=8, batch_size=1)
     assert together == alone
 
 
 def test_a_step_without_a_gradient_stops_the_run(config, monkeypatch):
-    from anima_exp.training.step import Step
+    from anima_exp.training.step import GradientStep
 
     def detached(step, rows, cuts, number):
         for parameter in step.model.parameters():
@@ -277,7 +277,7 @@ def test_a_step_without_a_gradient_stops_the_run(config, monkeypatch):
                 parameter.grad = torch.zeros_like(parameter)
         return torch.ones(())
 
-    monkeypatch.setattr(Step, "_gradients", detached)
+    monkeypatch.setattr(GradientStep, "_gradients", detached)
     with pytest.raises(TrainingError, match="no trained weight has a gradient"):
         run(config())
 
@@ -285,14 +285,14 @@ def test_a_step_without_a_gradient_stops_the_run(config, monkeypatch):
 def test_evaluation_leaves_the_gradients_of_4_bit_layers_as_they_were(config):
     """On some CPUs bitsandbytes repacks 4-bit weights in evaluation: no gradient passes them."""
     from anima_exp.data.dataset import prepare
-    from anima_exp.data.micro_batch import concatenate, token_weights
+    from anima_exp.data.micro_batch import pack_rows, token_weights
     from anima_exp.evals.heldout import heldout_loss
-    from anima_exp.model.adapter import attach
+    from anima_exp.model.adapter import add_lora
     from anima_exp.model.base import load_base
     from anima_exp.model.forward import loss_of
-    from anima_exp.model.generation import inference
+    from anima_exp.model.generation import inference_mode
     from anima_exp.model.tokenizer import load_tokenizer
-    from anima_exp.model.varlen_attention import rows_apart
+    from anima_exp.model.varlen_attention import packed_attention
     from anima_exp.system.paths import cache
 
     wanted = config("lora.dropout=0")
@@ -300,19 +300,19 @@ def test_evaluation_leaves_the_gradients_of_4_bit_layers_as_they_were(config):
     data = prepare(wanted.data, tokenizer, cache=cache())
     torch.manual_seed(0)
     base = load_base(wanted.model, wanted.quant, precision=wanted.trainer.precision)
-    model = attach(base, wanted.lora).train()
+    model = add_lora(base, wanted.lora).train()
     layers = [m for m in model.modules() if hasattr(m, "support_avx512bf16_for_cpu")]
     assert layers and not any(m.support_avx512bf16_for_cpu for m in layers)
 
     def gradients():
         model.zero_grad()
         rows = [data.train[number] for number in range(4)]
-        with rows_apart(model):
-            loss_of(model, concatenate(rows, range(4), token_weights(rows))).backward()
+        with packed_attention(model):
+            loss_of(model, pack_rows(rows, range(4), token_weights(rows))).backward()
         return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
     before = gradients()
-    with inference(model, wanted.trainer.precision):
+    with inference_mode(model, wanted.trainer.precision):
         heldout_loss(model, data.heldout, wanted.evals.heldout)
     assert torch.equal(gradients(), before)
 

@@ -13,12 +13,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from anima_exp import events
-from anima_exp.distributed.environment import Place
-from anima_exp.errors import ConfigError, Stopped
-from anima_exp.experiment.preflight import check_processes
+from anima_exp.distributed.environment import RankInfo
+from anima_exp.errors import ConfigError, RunInterrupted
+from anima_exp.experiment.preflight import check_world_size
 from anima_exp.experiment.run import run
 from anima_exp.results.record import Record
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 from anima_exp.system.signals import StopRequest
 
 SETTINGS = (
@@ -86,7 +86,7 @@ def children(process):
 
 def lines(folder, name):
     timed = {"tokens_per_second", "eval_seconds", "memory_gib"}
-    rows = StepLines(folder / name).rows()
+    rows = JsonLinesLog(folder / name).rows()
     return [{key: value for key, value in row.items() if key not in timed} for row in rows]
 
 
@@ -213,23 +213,31 @@ def test_processes_that_were_told_different_things_stop_with_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "here", "text"),
     [
-        (("trainer.gpus=2", "trainer.batch_size=1"), Place(), "trainer.batch_size=1 has not a row"),
-        (("trainer.batch_size=3",), Place(0, 4), "for each of 4 processes"),
-        (("trainer.gpus=2",), Place(0, 4), "but 4 processes were started"),
-        (("trainer.shard_base=true",), Place(), r"there is one. Add trainer\.gpus=2"),
-        (("trainer.gpus=2", "model.device_map=auto"), Place(), r"model\.device_map=auto spreads"),
+        (
+            ("trainer.gpus=2", "trainer.batch_size=1"),
+            RankInfo(),
+            "trainer.batch_size=1 has not a row",
+        ),
+        (("trainer.batch_size=3",), RankInfo(0, 4), "for each of 4 processes"),
+        (("trainer.gpus=2",), RankInfo(0, 4), "but 4 processes were started"),
+        (("trainer.shard_base=true",), RankInfo(), r"there is one. Add trainer\.gpus=2"),
+        (
+            ("trainer.gpus=2", "model.device_map=auto"),
+            RankInfo(),
+            r"model\.device_map=auto spreads",
+        ),
     ],
 )
 def test_what_cannot_be_shared_is_refused(compose, overrides, here, text):
     with pytest.raises(ConfigError, match=text):
-        check_processes(compose(*overrides), here)
+        check_world_size(compose(*overrides), here)
 
 
 def test_as_many_processes_as_were_asked_for(compose):
-    assert check_processes(compose(), Place()) == 1
-    assert check_processes(compose("trainer.gpus=3"), Place()) == 3
-    assert check_processes(compose("launcher.gpus_per_job=2"), Place()) == 2
-    assert check_processes(compose("trainer.gpus=4"), Place(1, 4)) == 4
+    assert check_world_size(compose(), RankInfo()) == 1
+    assert check_world_size(compose("trainer.gpus=3"), RankInfo()) == 3
+    assert check_world_size(compose("launcher.gpus_per_job=2"), RankInfo()) == 2
+    assert check_world_size(compose("trainer.gpus=4"), RankInfo(1, 4)) == 4
 
 
 @pytest.mark.slow  # two processes that load a model
@@ -248,7 +256,7 @@ def test_from_python_the_processes_are_heard_and_stopped_and_nothing_is_printed(
         if isinstance(event, events.Logged) and event.row["step"] == 3:
             threading.Thread(target=stop.request).start()
 
-    with pytest.raises(Stopped):
+    with pytest.raises(RunInterrupted):
         run(config, listen=listen, stop=stop)
     kinds = [type(event).__name__ for event in heard]
     assert kinds.count("Plan") == kinds.count("Began") == kinds.count("Stopping") == 1

@@ -8,10 +8,10 @@ import sys
 import pytest
 import torch
 
-from anima_exp.errors import Paused
+from anima_exp.errors import RunPaused
 from anima_exp.experiment.run import run
 from anima_exp.results.record import Record
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 
 pytestmark = [
     pytest.mark.gpu,
@@ -28,7 +28,7 @@ two_gpus = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than 
 
 
 def losses(folder):
-    return [row["loss"] for row in StepLines(folder / "metrics.jsonl").rows() if "loss" in row]
+    return [row["loss"] for row in JsonLinesLog(folder / "metrics.jsonl").rows() if "loss" in row]
 
 
 def command(name, *arguments, before="", **environment):
@@ -97,7 +97,7 @@ def test_a_stopped_run_goes_on_with_the_losses_of_one_that_was_not(compose, tmp_
     settings = (*SHORT, BF16, f"optimizer={optimizer}", "lora.rank=512")
     run(compose(*settings, f"folder={tmp_path}/whole"))
     resumed = compose(*settings, f"folder={tmp_path}/resumed")
-    with pytest.raises(Paused):
+    with pytest.raises(RunPaused):
         run(resumed, until=3)
     run(resumed)
     assert Record.load(tmp_path / "resumed").starts == 2

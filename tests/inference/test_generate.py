@@ -13,7 +13,7 @@ from anima_exp.experiment.run import run
 from anima_exp.inference.answers import write
 from anima_exp.inference.questions import load
 from anima_exp.results.record import Record
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 
 RUN = (
     "data.rows=64", "data.heldout_rows=8", "trainer.steps=4", "trainer.batch_size=8",
@@ -53,7 +53,7 @@ def test_a_run_that_is_told_to_leaves_its_answers(trained):
     share = sum(row["text"] == row["reference"] for row in rows) / 10
     assert record.scores["answers_match"] == pytest.approx(share, abs=0.11)
     assert "answers_match" not in record.scores_before
-    evaluated = [r for r in StepLines(folder / "metrics.jsonl").rows() if "heldout_loss" in r]
+    evaluated = [r for r in JsonLinesLog(folder / "metrics.jsonl").rows() if "heldout_loss" in r]
     assert ["answers_match" in row for row in evaluated] == [False, False, True]
 
 
@@ -183,7 +183,7 @@ def test_what_is_asked_and_how_belongs_to_the_result_but_the_batch_does_not(comp
     from anima_exp.results import identity
 
     def name(*overrides):
-        return identity.name(compose(*RUN, *overrides))
+        return identity.run_name(compose(*RUN, *overrides))
 
     assert name("evals.answers.batch_size=3") == name()
     assert name("evals.answers.temperature=0") != name()

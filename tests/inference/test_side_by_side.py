@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from anima_exp.cli.compose import install
+from anima_exp.cli.compose import register_schema
 from anima_exp.errors import AnimaError, ConfigError, ModelError
 from anima_exp.experiment.run import run
 
@@ -37,17 +37,19 @@ def say(runs, monkeypatch, capsys):
     import hydra
 
     from anima_exp.cli.compose import parse
-    from anima_exp.cli.overrides import readable
-    from anima_exp.cli.saved_run import with_run
+    from anima_exp.cli.overrides import quote_override
+    from anima_exp.cli.saved_run import expand_run_argument
     from anima_exp.config import GenerateConfig
     from anima_exp.generate import generate
     from anima_exp.system.paths import shipped
 
-    install(GenerateConfig)
+    register_schema(GenerateConfig)
     monkeypatch.chdir(runs)
 
     def _say(*arguments, prompt="60和22合起来是多少？"):
-        given = with_run([readable(one) for one in (*arguments, f"prompt={prompt}")])
+        given = expand_run_argument(
+            [quote_override(one) for one in (*arguments, f"prompt={prompt}")]
+        )
         with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
             config = parse(hydra.compose("generate", overrides=given))
         capsys.readouterr()
@@ -55,7 +57,7 @@ def say(runs, monkeypatch, capsys):
         return capsys.readouterr().out.splitlines()
 
     yield _say
-    install()
+    register_schema()
 
 
 def test_each_answers_as_it_does_alone(say):

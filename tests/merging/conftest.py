@@ -5,8 +5,8 @@ import shutil
 import hydra
 import pytest
 
-from anima_exp.cli.compose import install, parse
-from anima_exp.cli.saved_run import with_run
+from anima_exp.cli.compose import parse, register_schema
+from anima_exp.cli.saved_run import expand_run_argument
 from anima_exp.config import MergeConfig
 from anima_exp.merging import run as command
 from anima_exp.merging.console import MergeView
@@ -34,13 +34,13 @@ def settings():
     """settings("run=...", "out=...") -> the MergeConfig of that command line."""
 
     def _settings(*arguments):
-        install(MergeConfig)
+        register_schema(MergeConfig)
         try:
             with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-                overrides = with_run([*map(str, arguments), "proof_rows=16"])
+                overrides = expand_run_argument([*map(str, arguments), "proof_rows=16"])
                 return parse(hydra.compose("merge", overrides=overrides))
         finally:
-            install()
+            register_schema()
 
     return _settings
 

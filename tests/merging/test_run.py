@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from anima_exp.errors import AnimaError, ConfigError, ModelError, RunError, Stopped
+from anima_exp.errors import AnimaError, ConfigError, ModelError, RunError, RunInterrupted
 from anima_exp.merging import run as command
 from anima_exp.merging.base import Tensors
 from anima_exp.system.paths import tiny_base
@@ -80,12 +80,12 @@ def test_merged_onto_what_it_was_trained_on_it_is_the_trained_model(runs, merge,
 
 
 def test_a_folder_is_a_model_for_the_other_commands(runs, merge, settings, tmp_path):
-    from anima_exp.inference.saved_model import load
+    from anima_exp.inference.saved_model import load_saved_model
 
     out = tmp_path / "merged"
     merge(f"run={runs[0]}", f"out={out}", "dtype=fp32")
     config = settings("model=local", f"model.source={out}", "quant=none", "trainer.precision=fp32")
-    assert torch.allclose(logits(load(config)[0]), logits(plain(out)), atol=1e-5)
+    assert torch.allclose(logits(load_saved_model(config)[0]), logits(plain(out)), atol=1e-5)
 
 
 BASES = {
@@ -139,7 +139,7 @@ def test_without_a_proof_the_command_says_so(runs, merge, tmp_path, capsys):
 def test_too_little_room_is_told_before_anything_is_loaded(runs, merge, tmp_path, monkeypatch):
     small = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: small)
-    monkeypatch.setattr(command.prove, "trained", None)
+    monkeypatch.setattr(command.verification, "trained", None)
     with pytest.raises(RunError, match=r"needs 0\.1 GB, and 0\.0 GB are free there\. Make room"):
         merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}")
 
@@ -159,7 +159,7 @@ def test_ctrl_c_leaves_nothing(runs, merge, tmp_path, monkeypatch, where):
 
     place, _, name = where.rpartition(".")
     monkeypatch.setattr(getattr(command, place) if place else command, name, interrupt)
-    with pytest.raises(Stopped, match="nothing was written to") as stopped:
+    with pytest.raises(RunInterrupted, match="nothing was written to") as stopped:
         merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}")
     assert stopped.value.exit_status == 130
     assert left_in(tmp_path) == []

@@ -7,7 +7,7 @@ from bitsandbytes.nn import modules
 from anima_exp.config import Attention, ModelConfig, Precision, QuantConfig, Quantization
 from anima_exp.errors import ModelError
 from anima_exp.model import base, base_config
-from anima_exp.model.generation import inference
+from anima_exp.model.generation import inference_mode
 
 IDS = torch.tensor([[1, 17, 30, 8]])
 
@@ -32,7 +32,7 @@ def logits(monkeypatch):
             QuantConfig(type=Quantization.nf4, compute_dtype=precision, snapshot=False),
             precision=precision,
         )
-        with inference(model, precision):
+        with inference_mode(model, precision):
             one_token = model(input_ids=IDS[:, :1]).logits
             return torch.cat([one_token, model(input_ids=IDS).logits], dim=1)
 

@@ -29,7 +29,7 @@ def record(compose):
     def _record(*overrides, base=f"hub:{COMMIT}", **changes):
         config = compose("evals=[heldout,exact_match,mmlu]", *overrides)
         made = Record(
-            name=identity.name(config),
+            name=identity.run_name(config),
             settings=identity.flatten(config),
             scores={"heldout_loss": 1.25, "exact_match": 0.47, "mmlu": 0.351, "mmlu_micro": 0.349},
             scores_before={"heldout_loss": 2.5, "exact_match": 0.155},

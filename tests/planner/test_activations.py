@@ -5,18 +5,18 @@ import torch
 from support.live_bytes import LiveBytes
 
 from anima_exp.config import Recompute, TargetModules
-from anima_exp.data.micro_batch import concatenate, token_weights
+from anima_exp.data.micro_batch import pack_rows, token_weights
 from anima_exp.model import lora_linear
-from anima_exp.model.activation_checkpointing import set_recompute
-from anima_exp.model.adapter import attach
+from anima_exp.model.activation_checkpointing import apply_activation_checkpointing
+from anima_exp.model.adapter import add_lora
 from anima_exp.model.base import autocast, load_base
 from anima_exp.model.dequantized_weights import keep_dequantized
 from anima_exp.model.forward import loss_of
 from anima_exp.model.hashed_dropout import token_keys
-from anima_exp.model.varlen_attention import rows_apart
+from anima_exp.model.varlen_attention import packed_attention
 from anima_exp.planner.activations import activations
 from anima_exp.planner.find_shape import find_shape
-from anima_exp.planner.memory import Needs, Rows
+from anima_exp.planner.memory import MemoryModel, Rows
 
 LLAMA = {
     "model_type": "llama",
@@ -53,17 +53,17 @@ def measured(config):
     base = load_base(config.model, config.quant, precision=config.trainer.precision, trainable=full)
     if config.quant.keep_dequantized:
         keep_dequantized(base)
-    model = attach(base, config.lora)
+    model = add_lora(base, config.lora)
     batch = a_batch()
     if not full:
-        keys = lora_linear.use(model)
+        keys = lora_linear.install(model)
         keys.now = token_keys(0, 0, range(ROWS), batch.lengths, model.device)
-    set_recompute(base, config.trainer.recompute)
+    apply_activation_checkpointing(base, config.trainer.recompute)
     model.train()
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.grad = torch.zeros_like(parameter)
-    with LiveBytes() as live, rows_apart(base):
+    with LiveBytes() as live, packed_attention(base):
         with autocast(model.device, config.trainer.precision):
             loss = loss_of(model, batch)
         kept = live.now
@@ -78,13 +78,13 @@ def a_batch():
         labels = ids.clone()
         labels[:PROMPT] = -100
         rows.append({"input_ids": ids.numpy(), "labels": labels.numpy()})
-    return concatenate(rows, range(ROWS), token_weights(rows))
+    return pack_rows(rows, range(ROWS), token_weights(rows))
 
 
 def predicted(config):
     tokens = ROWS * LENGTH
     rows = Rows(LENGTH, tokens, ROWS * (LENGTH - PROMPT))
-    needs = Needs(find_shape(config.model), config, rows, gpu=False)
+    needs = MemoryModel(find_shape(config.model), config, rows, gpu=False)
     keep = bool(config.quant.keep_dequantized)
     found = needs.memory(tokens, config.trainer.recompute, keep_dequantized=keep)
     kept = found.activations.kept + found.states // 2

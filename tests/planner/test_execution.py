@@ -6,10 +6,10 @@ from itertools import pairwise, product
 import pytest
 
 from anima_exp.config import Recompute
-from anima_exp.planner.execution import choose, needed, time_of_batch
+from anima_exp.planner.execution import choose_execution, needed, time_of_batch
 from anima_exp.planner.find_shape import find_shape
 from anima_exp.planner.gpus import CARDS, MIDDLING
-from anima_exp.planner.memory import GB, GIB, Needs, Rows
+from anima_exp.planner.memory import GB, GIB, MemoryModel, Rows
 
 ROWS = Rows(longest=1024, batch_tokens=16_384, batch_labels=8192)
 
@@ -19,7 +19,7 @@ def chosen(compose):
     def _chosen(*overrides, gib, rows=ROWS, gpu=True):
         config = compose("model=llama7b", *overrides)
         shape = find_shape(config.model)
-        return choose(shape, config, rows, available=gib * GIB, gpu=gpu)
+        return choose_execution(shape, config, rows, available=gib * GIB, gpu=gpu)
 
     return _chosen
 
@@ -33,10 +33,10 @@ def test_with_much_memory_nothing_is_computed_twice(chosen):
 
 def test_less_memory_makes_it_faster_by_no_more_than_an_estimate_can_tell(compose):
     config = compose("model=llama7b")
-    needs = Needs(find_shape(config.model), config, ROWS)
+    needs = MemoryModel(find_shape(config.model), config, ROWS)
     times = []
     for gib in range(8, 120, 4):
-        how = choose(needs.shape, config, ROWS, available=gib * GIB)
+        how = choose_execution(needs.shape, config, ROWS, available=gib * GIB)
         assert how.fits
         times.append(
             time_of_batch(needs, how.token_budget, how.recompute, how.keep_dequantized).total
@@ -60,8 +60,8 @@ def test_one_token_more_would_not_fit(compose):
     config = compose("model=llama7b", "trainer.recompute=none", "quant.keep_dequantized=false")
     shape = find_shape(config.model)
     available = 30 * GIB
-    found = choose(shape, config, ROWS, available=available)
-    needs = Needs(shape, config, ROWS)
+    found = choose_execution(shape, config, ROWS, available=available)
+    needs = MemoryModel(shape, config, ROWS)
 
     def need(budget):
         found = needs.memory(budget, Recompute.none, keep_dequantized=False)
@@ -123,11 +123,11 @@ def test_65b_trains_on_one_card_of_48_gb_as_published(compose):
     rows = Rows(longest=528, batch_tokens=16 * 528, batch_labels=16 * 512)
     shape = find_shape(config.model)
     card = next(card for card in CARDS if card.memory_gb == 48)
-    found = choose(shape, config, rows, available=card.available)
+    found = choose_execution(shape, config, rows, available=card.available)
     assert found.fits
     assert found.predicted_peak_gib * GIB < 48 * GB
     smaller = next(card for card in CARDS if card.memory_gb == 24)
-    assert not choose(shape, config, rows, available=smaller.available).fits
+    assert not choose_execution(shape, config, rows, available=smaller.available).fits
 
 
 @pytest.mark.parametrize(("model", "gb"), [("llama7b", 24), ("llama33b", 24), ("guanaco33b", 80)])
@@ -136,7 +136,7 @@ def test_sizes_fit_the_cards_that_the_paper_names(compose, model, gb):
     config = compose(f"model={model}", "data=oasst1")
     rows = Rows(longest=528, batch_tokens=16 * 528, batch_labels=16 * 512)
     card = next(card for card in CARDS if card.memory_gb == gb)
-    assert choose(find_shape(config.model), config, rows, available=card.available).fits
+    assert choose_execution(find_shape(config.model), config, rows, available=card.available).fits
 
 
 ALPACA = Rows(longest=1024, batch_tokens=7059, batch_labels=2816)
@@ -149,7 +149,9 @@ def on(name):
 def test_7b_on_24_gb_takes_few_passes_without_a_copy_instead_of_many_with_one(compose):
     # 1,152 tokens at once with the dequantised copy, or 3,008 without it in nearly the same time.
     config, card = compose("model=llama7b", "trainer.precision=bf16"), on("RTX 4090")
-    found = choose(find_shape(config.model), config, ALPACA, available=card.available, card=card)
+    found = choose_execution(
+        find_shape(config.model), config, ALPACA, available=card.available, card=card
+    )
     assert not found.keep_dequantized
     assert found.recompute is Recompute.none
     assert 2_500 < found.token_budget < 4_000
@@ -158,7 +160,7 @@ def test_7b_on_24_gb_takes_few_passes_without_a_copy_instead_of_many_with_one(co
 def test_a_fast_card_avoids_short_passes_that_a_slow_one_does_not_notice(compose):
     # A pass of 1,152 tokens takes an H100 less time than it takes the processor to launch it.
     config = compose("model=llama7b", "trainer.precision=bf16")
-    needs = Needs(find_shape(config.model), config, ALPACA)
+    needs = MemoryModel(find_shape(config.model), config, ALPACA)
 
     def ratio(card):
         short, long = (
@@ -175,11 +177,13 @@ def test_pieces_of_memory_that_cannot_grow_leave_more_in_reserve(compose):
     config = compose("model=llama7b", "trainer.recompute=none", "quant.keep_dequantized=true")
     shape = find_shape(config.model)
     grows, fixed = (
-        choose(shape, config, ROWS, available=40 * GIB, card=replace(MIDDLING, expandable=one))
+        choose_execution(
+            shape, config, ROWS, available=40 * GIB, card=replace(MIDDLING, expandable=one)
+        )
         for one in (True, False)
     )
     assert fixed.token_budget < 0.95 * grows.token_budget
-    passing = Needs(shape, config, ROWS).memory(
+    passing = MemoryModel(shape, config, ROWS).memory(
         fixed.token_budget, Recompute.none, keep_dequantized=True
     ).passing  # fmt: skip
     assert 40 - fixed.predicted_peak_gib >= 0.15 * passing / GIB
@@ -189,7 +193,7 @@ def test_a_cpu_chooses_whatever_a_card_would(chosen, compose):
     config = compose("model=llama7b")
     shape = find_shape(config.model)
     slow, fast = (
-        choose(shape, config, ROWS, available=40 * GIB, gpu=False, card=on(name))
+        choose_execution(shape, config, ROWS, available=40 * GIB, gpu=False, card=on(name))
         for name in ("RTX 4090", "H200")
     )
     assert slow == fast

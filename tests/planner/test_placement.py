@@ -6,7 +6,7 @@ import pytest
 
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.experiment.overview import where
-from anima_exp.planner.execution import Placement, choose
+from anima_exp.planner.execution import Placement, choose_execution
 from anima_exp.planner.find_shape import find_shape
 from anima_exp.planner.memory import GIB, Rows
 from anima_exp.planner.placement import place_base
@@ -127,7 +127,9 @@ def test_one_process_never_shards(placed):
 def test_a_sharded_base_needs_less_of_each_card_the_more_there_are(compose):
     config = compose("model=llama65b", "trainer.token_budget=528", "trainer.recompute=full")
     shape, how = find_shape(config.model), {"available": 80 * GIB, "shard": True}
-    peaks = [choose(shape, config, ROWS, shares=n, **how).predicted_peak_gib for n in (2, 4, 8)]
+    peaks = [
+        choose_execution(shape, config, ROWS, shares=n, **how).predicted_peak_gib for n in (2, 4, 8)
+    ]
     assert peaks == sorted(peaks, reverse=True)
     split = shape.linear_weights / 2 / GIB  # the quantisation constants stay in every process
     assert peaks[0] - peaks[1] == pytest.approx(split / 4, rel=0.01)
@@ -137,13 +139,13 @@ def test_a_sharded_base_needs_less_of_each_card_the_more_there_are(compose):
 def test_an_explicit_choice_outweighs_the_setting(compose):
     config = compose("model=llama65b", "trainer.shard_base=true")
     shape = find_shape(config.model)
-    found = choose(shape, config, ROWS, available=80 * GIB, shares=2, shard=False)
+    found = choose_execution(shape, config, ROWS, available=80 * GIB, shares=2, shard=False)
     assert not found.sharded
 
 
 def test_no_copy_is_kept_of_a_sharded_base(compose):
     config = compose("model=llama7b", "trainer.shard_base=true")
-    found = choose(find_shape(config.model), config, ROWS, available=500 * GIB, shares=2)
+    found = choose_execution(find_shape(config.model), config, ROWS, available=500 * GIB, shares=2)
     assert found.sharded
     assert not found.keep_dequantized
 

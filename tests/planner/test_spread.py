@@ -3,9 +3,9 @@
 import pytest
 
 from anima_exp.config import Recompute
-from anima_exp.planner.execution import Placement, choose, needed
+from anima_exp.planner.execution import Placement, choose_execution, needed
 from anima_exp.planner.find_shape import find_shape
-from anima_exp.planner.memory import GIB, Needs, Rows
+from anima_exp.planner.memory import GIB, MemoryModel, Rows
 from anima_exp.planner.placement import Parts, SeveralCards, choose_spread, divide
 
 ROWS = Rows(longest=1024, batch_tokens=16_384, batch_labels=8192)
@@ -27,7 +27,7 @@ def spread(compose):
 @pytest.mark.parametrize("lora", ["lora=all_linear", "lora=none"])
 def test_on_one_card_it_is_what_one_card_needs(compose, model, lora, how, keep):
     config = compose(model, lora, *["quant=none"] * (lora == "lora=none"))
-    needs = Needs(find_shape(config.model), config, ROWS)
+    needs = MemoryModel(find_shape(config.model), config, ROWS)
     one = SeveralCards(needs, (500 * GIB,)).division(2048, how, keep, paged=False)
     found = needs.memory(2048, how, keep_dequantized=keep)
     assert one.taken == [pytest.approx(needed(found, needs.unused))]
@@ -67,7 +67,7 @@ def test_what_does_not_fit_has_less_than_no_room():
 
 def test_65b_trains_on_three_cards_of_24_gb_where_one_is_too_small(spread, compose):
     config = compose("model=llama65b")
-    assert not choose(find_shape(config.model), config, ROWS, available=22 * GIB).fits
+    assert not choose_execution(find_shape(config.model), config, ROWS, available=22 * GIB).fits
     found = spread("model=llama65b", gib=[22, 22, 22])
     assert (found.fits, found.placement, found.cards) == (True, Placement.spread, 3)
     assert found.predicted_peak_gib <= 22

@@ -6,7 +6,7 @@ import pytest
 
 from anima_exp.config import Recompute
 from anima_exp.planner.find_shape import find_shape
-from anima_exp.planner.gpus import CARDS, MIDDLING, card_named
+from anima_exp.planner.gpus import CARDS, MIDDLING, gpu_named
 from anima_exp.planner.step_time import LAUNCH_SECONDS, Work, step_time
 
 H200 = next(card for card in CARDS if card.name == "H200")
@@ -79,7 +79,7 @@ def test_states_in_cpu_memory_cost_a_wait_a_tensor_and_their_bytes(timed):
 
 
 def test_a_card_is_found_by_the_name_that_cuda_gives_it():
-    assert card_named("NVIDIA A100-SXM4-80GB").name == "A100"
-    assert card_named("NVIDIA GeForce RTX 4090").name == "RTX 4090"
-    assert card_named("NVIDIA H200") is H200
-    assert card_named("NVIDIA L4") is None
+    assert gpu_named("NVIDIA A100-SXM4-80GB").name == "A100"
+    assert gpu_named("NVIDIA GeForce RTX 4090").name == "RTX 4090"
+    assert gpu_named("NVIDIA H200") is H200
+    assert gpu_named("NVIDIA L4") is None

@@ -7,7 +7,7 @@ import pytest
 import torch
 from bitsandbytes.nn import Linear8bitLt
 
-from anima_exp.model.adapter import attach
+from anima_exp.model.adapter import add_lora
 from anima_exp.model.base import load_base
 from anima_exp.planner.find_shape import find_shape
 from anima_exp.planner.shape import from_model
@@ -95,7 +95,7 @@ def test_gradients_and_states_are_counted_to_the_byte(compose, saved, optimizer,
     quant = "quant=none" if lora == "lora=none" else "quant=nf4"
     place = f"model.source={saved['llama']}"
     config = compose("model=local", place, f"optimizer={optimizer}", lora, quant)
-    model = attach(loaded(config), config.lora)
+    model = add_lora(loaded(config), config.lora)
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in learning:
         parameter.grad = torch.zeros_like(parameter)

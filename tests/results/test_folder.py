@@ -71,7 +71,7 @@ def test_why_a_run_failed_is_said_until_it_starts_again(config):
 
 def test_starts_are_counted(config):
     with RunFolder(config()) as folder:
-        assert [folder.count_start(), folder.count_start(again=True)] == [1, 2]
+        assert [folder.record_launch(), folder.record_launch(again=True)] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,10 @@ def test_starts_that_are_lost_are_reported(config, capsys, content, count, lost)
     with RunFolder(config()) as folder:
         if content is not None:
             (folder.path / "starts.txt").write_bytes(content)
-        assert folder.count_start(again=True) == count
+        assert folder.record_launch(again=True) == count
         told = f"starts.txt: {lost}, so the number of starts in the record is too low"
         assert told in capsys.readouterr().out.replace("\n", " ")
-        assert folder.count_start(again=True) == count + 1
+        assert folder.record_launch(again=True) == count + 1
         assert capsys.readouterr().out == ""
 
 

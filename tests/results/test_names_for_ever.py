@@ -134,7 +134,7 @@ def here(tmp_path_factory):
 @pytest.mark.parametrize(("overrides", "name"), NAMES)
 def test_a_run_keeps_its_name(hydras, overrides, name):
     _, config = hydras[1].compose(Point(tuple(overrides.split())))
-    assert identity.name(config) == name
+    assert identity.run_name(config) == name
 
 
 @pytest.mark.parametrize("sweep", CELLS)
@@ -144,7 +144,7 @@ def test_a_cell_keeps_its_name(hydras, sweep):
     asked = {k: v for k, v in OmegaConf.to_container(settings).items() if k in KINDS}
     points = expand(parser, (), **asked)
     _, config = composer.compose(points[len(points) // 2])
-    assert identity.name(config) == CELLS[sweep]
+    assert identity.run_name(config) == CELLS[sweep]
 
 
 KINDS = ("params", "rows", "factors")

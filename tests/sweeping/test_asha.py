@@ -10,7 +10,7 @@ from anima_exp.config import Direction, SweepConfig
 from anima_exp.errors import ConfigError
 from anima_exp.sweeping.asha import Halving, rungs
 from anima_exp.sweeping.cell import Cell, Outcome
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 
 ASHA = ("sweep.early_stopping=asha", "trainer.steps=27")
 
@@ -37,7 +37,7 @@ def simulate(schedule, *, jobs=1000):
         jobs -= 1
         cell = job.cell
         cell.folder.mkdir(exist_ok=True)
-        lines = StepLines(cell.folder / "metrics.jsonl")
+        lines = JsonLinesLog(cell.folder / "metrics.jsonl")
         begun = max((row["step"] for row in lines.rows()), default=0)
         end = job.until or 27
         loss = value(cell.config, end)
@@ -137,7 +137,7 @@ def ends(cells):
     """By learning rate, the last steps of its three seeds."""
     found = {}
     for cell in cells:
-        rows = StepLines(cell.folder / "metrics.jsonl").rows()
+        rows = JsonLinesLog(cell.folder / "metrics.jsonl").rows()
         last = max((row["step"] for row in rows), default=0)
         found.setdefault(cell.config.optimizer.learning_rate, []).append(last)
     return found
@@ -196,13 +196,13 @@ def test_a_seed_that_ended_at_a_rung_by_itself_does_not_let_the_others_past(seed
     ended, *others = of_worst
     ended.folder.mkdir()
     loss = value(ended.config, 3)
-    StepLines(ended.folder / "metrics.jsonl").append(
+    JsonLinesLog(ended.folder / "metrics.jsonl").append(
         {"step": 3, "heldout_loss": loss, "exact_match": -loss, "eval_seconds": 0}
     )
     record(ended.config, ended.folder, starts=1).save(ended.folder)
     simulate(Halving(seeds, SweepConfig(metric="heldout_loss")))
     furthest = {
-        cell.name: max(row["step"] for row in StepLines(cell.folder / "metrics.jsonl").rows())
+        cell.name: max(row["step"] for row in JsonLinesLog(cell.folder / "metrics.jsonl").rows())
         for cell in others
     }
     assert set(furthest.values()) == {3}
@@ -237,7 +237,7 @@ def test_a_sweep_with_early_stopping_continues_survivors_and_stays_decided(sweep
     rates = [record["settings"]["optimizer.learning_rate"] for record in done.values()]
     assert max(rates) == 9e-4
     for name in done:
-        rows = StepLines(sweeps.runs / name / "metrics.jsonl").rows()
+        rows = JsonLinesLog(sweeps.runs / name / "metrics.jsonl").rows()
         steps = [row["step"] for row in rows if "loss" in row]
         assert steps == list(range(1, 28)), "no step was trained twice"
     before = {p: p.stat().st_mtime_ns for p in sweeps.runs.glob("*/metrics.jsonl")}

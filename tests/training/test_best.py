@@ -3,11 +3,11 @@
 import pytest
 
 from anima_exp.config import TrainerConfig
-from anima_exp.errors import ConfigError, Paused
+from anima_exp.errors import ConfigError, RunPaused
 from anima_exp.experiment.run import run
-from anima_exp.results.journal import Journal
+from anima_exp.results.journal import MetricsLog
 from anima_exp.results.record import Record
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 from anima_exp.training.best import Best
 
 FEW = (
@@ -40,7 +40,7 @@ def at(folder, step):
 
 def curve(folder):
     timed = {"tokens_per_second", "eval_seconds", "memory_gib"}
-    rows = StepLines(folder / "metrics.jsonl").rows()
+    rows = JsonLinesLog(folder / "metrics.jsonl").rows()
     return [{key: value for key, value in row.items() if key not in timed} for row in rows]
 
 
@@ -84,20 +84,20 @@ def test_the_best_survives_a_stop_to_the_last_bit(compose, losses, tmp_path, mon
     run(settings("whole"))
     losses(*found)
     if way == "paused":
-        with pytest.raises(Paused):
+        with pytest.raises(RunPaused):
             run(settings("broken"), until=6)
         losses(*found[4:])
     else:
         # The evaluation of step 8, the best one, is taken again.
         with monkeypatch.context() as patch:
-            log = Journal.trained
+            log = MetricsLog.trained
 
             def crash(self, row):
                 log(self, row)
                 if row["step"] == 8:
                     raise OSError("power cut")
 
-            patch.setattr(Journal, "trained", crash)
+            patch.setattr(MetricsLog, "trained", crash)
             with pytest.raises(OSError, match="power cut"):
                 run(settings("broken"))
         losses(*found[4:])
@@ -147,7 +147,7 @@ def test_answers_of_the_best_weights_are_measured_once_more_if_the_record_is_mis
     again = Record.load(tmp_path / "run")
     assert (again.scores, again.scores_last) == (first.scores, first.scores_last)
     assert again.scores_last == {"heldout_loss": 4.0}
-    rows = StepLines(tmp_path / "run" / "metrics.jsonl").rows()
+    rows = JsonLinesLog(tmp_path / "run" / "metrics.jsonl").rows()
     assert sum("answers_match" in row for row in rows) == 1
 
 

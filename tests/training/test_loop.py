@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from anima_exp.errors import TrainingError
 from anima_exp.experiment.run import run
 from anima_exp.experiment.setup import load
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 from anima_exp.training.loop import check_step
-from anima_exp.training.step import Step
+from anima_exp.training.step import GradientStep
 
 DIVERGED = "The run has diverged: lower optimizer.learning_rate"
 
@@ -60,13 +60,13 @@ def test_no_memory_for_the_optimizers_states_is_one_line(compose, tmp_path, monk
 def test_every_part_of_the_model_trains_though_nothing_was_evaluated_before(
     compose, tmp_path, monkeypatch
 ):
-    modes, step = [], Step.__call__
+    modes, step = [], GradientStep.__call__
 
     def watched(self, *batch, **more):
         modes.append({part.training for part in self.model.modules()})
         return step(self, *batch, **more)
 
-    monkeypatch.setattr(Step, "__call__", watched)
+    monkeypatch.setattr(GradientStep, "__call__", watched)
     settings = (*SEVEN_STEPS, "trainer.steps=1", "trainer.eval_at_start=false")
     run(compose(*settings, f"folder={tmp_path}/run"))
     assert modes == [{True}]
@@ -83,12 +83,12 @@ SEVEN_STEPS = (
 def test_seven_steps_are_those_written_by_hand_to_the_last_bit(compose, tmp_path):
     config = compose(*SEVEN_STEPS, f"folder={tmp_path}/run")
     run(config)
-    rows = StepLines(tmp_path / "run" / "metrics.jsonl").rows()
+    rows = JsonLinesLog(tmp_path / "run" / "metrics.jsonl").rows()
     curve = [row for row in rows if "loss" in row]
 
     setup = load(config)
     model = setup.model.train()
-    gradients = Step(
+    gradients = GradientStep(
         model,
         setup.dropout,
         budget=setup.execution.token_budget,

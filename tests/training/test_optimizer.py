@@ -181,15 +181,15 @@ def test_settings_that_contradict_are_refused(compose, overrides, line):
 
 
 def test_new_settings_at_their_old_values_rename_nothing(compose):
-    default = identity.name(compose())
+    default = identity.run_name(compose())
     same = (
         "optimizer.warmup_steps=null", "optimizer.min_learning_rate_ratio=0",
         "optimizer.decay_ratio=0.1", "optimizer.lora_plus_ratio=null", "trainer.keep_best=null",
         "trainer.patience=null",
     )  # fmt: skip
-    assert identity.name(compose(*same)) == default
+    assert identity.run_name(compose(*same)) == default
     others = [
-        identity.name(compose(*one))
+        identity.run_name(compose(*one))
         for one in (
             ["optimizer.warmup_steps=5"],
             ["optimizer.lora_plus_ratio=16"],

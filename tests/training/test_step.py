@@ -9,7 +9,7 @@ import torch
 from anima_exp.errors import TrainingError
 from anima_exp.experiment.run import run
 from anima_exp.results.record import Record
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 from anima_exp.training import step as step_module
 
 pytestmark = pytest.mark.usefixtures("shown")
@@ -30,7 +30,7 @@ def config(compose, tmp_path):
 
 
 def losses(config):
-    rows = StepLines(Path(config.folder) / "metrics.jsonl").rows()
+    rows = JsonLinesLog(Path(config.folder) / "metrics.jsonl").rows()
     return [row["loss"] for row in rows if "loss" in row]
 
 
@@ -72,11 +72,11 @@ def test_out_of_memory_the_loss_curve_is_the_same(config, monkeypatch, capsys, e
 
 
 def test_the_budget_that_memory_taught_survives_an_interruption(config, monkeypatch, capsys):
-    from anima_exp.errors import Paused
+    from anima_exp.errors import RunPaused
 
     short = config("short")
     memory_for(monkeypatch, 90, NO_MEMORY[0])
-    with pytest.raises(Paused):
+    with pytest.raises(RunPaused):
         run(short, until=3)
     learnt = json.loads((Path(short.folder) / "checkpoints/checkpoint-3/meter.json").read_text())
     assert learnt["token_limit"] <= 90

@@ -15,7 +15,7 @@ from anima_exp.libraries.hydra_errors import Kind, Mistake
 from anima_exp.system.paths import shipped
 
 
-def explain(error: BaseException) -> str:
+def explain_error(error: BaseException) -> str:
     """One line for a mistake in a command line or a YAML file.
 
     An error of our own is already one line; one that we do not know keeps its first line.

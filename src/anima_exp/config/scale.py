@@ -17,7 +17,7 @@ def times(value: int, scale: float) -> int:
     return max(1, round(value * scale))
 
 
-def scaled(config: RunConfig) -> RunConfig:
+def apply_scale(config: RunConfig) -> RunConfig:
     """`config` with `scale` multiplied into what takes time, and nothing into what is compared.
 
     Learning rate, batch size and lengths stay, and so do the rows held out: a scaled grid has the

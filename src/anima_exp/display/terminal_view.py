@@ -12,7 +12,7 @@ from typing import Any
 
 from anima_exp import events
 from anima_exp.events import Event, Working
-from anima_exp.system.terminal import note, tell
+from anima_exp.system.terminal import note, print_stderr
 
 _LARGE = 20_000  # examples after which the progress of tokenising appears
 
@@ -27,7 +27,7 @@ class TerminalView:
     def __call__(self, event: Event) -> None:
         match event:
             case events.Warned(text):
-                tell(text)
+                print_stderr(text)
             case events.Noted(text):
                 note(text)
             case events.Stopping(by):

@@ -159,10 +159,10 @@ def _evals(run: Overview) -> list[str]:
 
 def _execution(run: Overview) -> str:
     """How a batch is computed, and the memory that this is thought to need."""
-    from anima_exp.model.varlen_attention import keeps_rows_apart
+    from anima_exp.model.varlen_attention import supports_packing
 
     how = run.setup.execution
-    together = keeps_rows_apart(run.setup.model)
+    together = supports_packing(run.setup.model)
     alone = "row by row, as this architecture would let rows see each other"
     parts = [f"at most {how.token_budget:,} tokens at once" if together else alone]
     parts.append(f"recomputing {how.recompute.value}")

@@ -7,7 +7,7 @@ from anima_exp.config import DataConfig, RunConfig, benchmark_key, benchmarks_of
 from anima_exp.config.evals import FUNCTION
 from anima_exp.config.lookup import check_found
 from anima_exp.data import formats, source, tokenise
-from anima_exp.distributed.environment import Place
+from anima_exp.distributed.environment import RankInfo
 from anima_exp.errors import AnimaError, ConfigError
 from anima_exp.evals import answers, score_names
 from anima_exp.evals.multiple_choice import hub_sets as benchmarks
@@ -111,11 +111,11 @@ def _check_data(data: DataConfig) -> None:
     formats.recipe(data.recipe)
     formats.template(data.prompt_template)
     if data.path:
-        source.training(data)
-        source.heldout(data)
+        source.training_source(data)
+        source.validation_source(data)
 
 
-def check_processes(config: RunConfig, here: Place) -> int:
+def check_world_size(config: RunConfig, here: RankInfo) -> int:
     """How many processes the run asks for.
 
     Raises:

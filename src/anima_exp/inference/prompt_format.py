@@ -7,7 +7,7 @@ from anima_exp.config import GenerateConfig, RunConfig, UseConfig
 from anima_exp.data import formats
 from anima_exp.errors import ConfigError
 from anima_exp.events import warn
-from anima_exp.inference.saved_model import record, run_of
+from anima_exp.inference.saved_model import find_run_of_adapter, record
 from anima_exp.model import adapter_files
 from anima_exp.results import identity
 from anima_exp.results.provenance import folder_fingerprint
@@ -22,7 +22,7 @@ def of_config(config: GenerateConfig) -> str:
     """
     if config.prompt_template:
         return config.prompt_template
-    if config.adapter and not run_of(config.adapter):
+    if config.adapter and not find_run_of_adapter(config.adapter):
         return _of_foreign(config.adapter, key="adapter")
     if not config.run and not config.adapter and config.model.source != "tiny":
         _told(config.model.name, config.data.prompt_template)
@@ -57,7 +57,7 @@ def _told(who: str, template: str) -> None:
 
 def of_run(config: RunConfig) -> dict[str, Any]:
     """The model that this run trains."""
-    return _base(config) | {"adapter": f"run {identity.name(config)}"}
+    return _base(config) | {"adapter": f"run {identity.run_name(config)}"}
 
 
 def of_use(config: UseConfig) -> dict[str, Any]:
@@ -77,9 +77,13 @@ def of_use(config: UseConfig) -> dict[str, Any]:
 def _base(config: RunConfig) -> dict[str, Any]:
     model, quant, cache = config.model, config.quant, paths.cache(config.cache)
     return {
-        "model": identity.content(model.source, cache=cache) if model.source != "tiny" else "tiny",
+        "model": identity.content_hash(model.source, cache=cache)
+        if model.source != "tiny"
+        else "tiny",
         "revision": model.revision,
-        "tokenizer": identity.content(model.tokenizer, cache=cache) if model.tokenizer else None,
+        "tokenizer": identity.content_hash(model.tokenizer, cache=cache)
+        if model.tokenizer
+        else None,
         "quant": quant.type.value,
         "double_quant": quant.double_quant,
         "compute_dtype": quant.compute_dtype.value,

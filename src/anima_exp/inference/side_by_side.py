@@ -7,7 +7,7 @@ from typing import Any
 from anima_exp.config import GenerateConfig
 from anima_exp.errors import ConfigError
 from anima_exp.inference import prompt_format
-from anima_exp.inference.saved_model import name, record, run_of
+from anima_exp.inference.saved_model import find_run_of_adapter, model_label, record
 from anima_exp.model import adapter_files
 from anima_exp.results.identity import flatten
 from anima_exp.results.record import RECORD
@@ -35,7 +35,7 @@ class Other:
     template: str
 
 
-def others(config: GenerateConfig) -> list[Other]:
+def load_extra_adapters(config: GenerateConfig) -> list[Other]:
     """Each of `beside`, in its order.
 
     Raises:
@@ -43,7 +43,7 @@ def others(config: GenerateConfig) -> list[Other]:
     """
     found = [_other(place, config) for place in config.beside]
     main = str(Path(config.run) / "adapter") if config.run else config.adapter or ""
-    seen = {_real(main): name(config)}
+    seen = {_real(main): model_label(config)}
     for place, other in zip(config.beside, found, strict=True):
         if _real(other.adapter) in seen:
             raise ConfigError(f"beside={place} is asked already: name each adapter once.")
@@ -64,7 +64,7 @@ def _other(place: str, config: GenerateConfig) -> Other:
     folder = expanded(place, "beside")
     if (folder / "settings.json").is_file() and not (folder / RECORD).is_file():
         raise ConfigError(f"beside={place} has not finished: it holds no {RECORD}.")
-    run = folder if (folder / RECORD).is_file() else run_of(place)
+    run = folder if (folder / RECORD).is_file() else find_run_of_adapter(place)
     if run:
         _refuse_another_base(place, run, config)
     return Other(
@@ -75,7 +75,7 @@ def _other(place: str, config: GenerateConfig) -> Other:
 
 
 def _refuse_another_base(place: str, run: Path, config: GenerateConfig) -> None:
-    first = Path(config.run) if config.run else run_of(config.adapter or "")
+    first = Path(config.run) if config.run else find_run_of_adapter(config.adapter or "")
     ours, theirs = _settings(first) if first else flatten(config), _settings(run)
     if theirs["lora.target_modules"] == "none":
         raise ConfigError(f"beside={place} trained every weight: it has no adapter to switch to.")

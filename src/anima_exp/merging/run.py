@@ -11,21 +11,21 @@ from filelock import FileLock, Timeout
 
 from anima_exp.config import MergeConfig, Onto, TargetModules
 from anima_exp.distributed.process_state import borrowed
-from anima_exp.errors import ConfigError, InUse, RunError, Stopped
+from anima_exp.errors import ConfigError, InUseError, RunError, RunInterrupted
 from anima_exp.events import Listener, emit, listening, say, working
 from anima_exp.events import Plan as Planned
-from anima_exp.inference.saved_model import name, record
+from anima_exp.inference.saved_model import model_label, record
 from anima_exp.merging import verdict, verification
 from anima_exp.merging import write as about
 from anima_exp.merging.adapter import Adapter
 from anima_exp.merging.base import FOUR_BITS, Base, file, table
 from anima_exp.merging.tensor_plan import Plan, plan, short, store_in
-from anima_exp.merging.verification import Proof
+from anima_exp.merging.verification import Verification
 from anima_exp.merging.write import write
-from anima_exp.model.tokenizer import location
+from anima_exp.model.tokenizer import resolve_source
 from anima_exp.results import provenance
 from anima_exp.system import json_files, paths
-from anima_exp.system.atomic import publish_folder, why_not_written
+from anima_exp.system.atomic import replace_folder, why_not_written
 from anima_exp.system.paths import expanded
 
 _SPARE_BYTES = 100_000_000  # tokenizer, config, and what a disk wants for itself
@@ -58,14 +58,14 @@ def _run(config: MergeConfig) -> None:
         )
         rows = verification.heldout_rows(config)
     _check_disk(merging, out, rows)
-    emit(Planned(verdict.plan(merging, name(config), out)))
+    emit(Planned(verdict.plan(merging, model_label(config), out)))
     with _draft(out) as draft:
         found = _merge(merging, rows, draft, out)
         with _asked_for(out):
             about.write_metadata(merging, found, draft)
             if out.is_dir():
                 out.rmdir()  # empty: checked
-            publish_folder(draft, out)
+            replace_folder(draft, out)
     for line in verdict.end(merging, out):
         say(line)
 
@@ -107,7 +107,7 @@ def _check_base(config: MergeConfig, base: Base, adapter: Adapter) -> None:
         return
     was = record(Path(config.run)).base_fingerprint
     found = provenance.base_fingerprint(
-        location(config.model.source), config.model.revision, cache=paths.cache(config.cache)
+        resolve_source(config.model.source), config.model.revision, cache=paths.cache(config.cache)
     )
     if was.partition(":")[0] == found.partition(":")[0] and was != found:
         raise ConfigError(
@@ -133,7 +133,9 @@ def _check_disk(merging: Plan, out: Path, rows: Any) -> None:
         )
 
 
-def _merge(merging: Plan, rows: Any, draft: Path, out: Path) -> verification.Proved | None:
+def _merge(
+    merging: Plan, rows: Any, draft: Path, out: Path
+) -> verification.VerificationResult | None:
     """Write and measure."""
     config = merging.config
     if not config.prove:
@@ -142,7 +144,7 @@ def _merge(merging: Plan, rows: Any, draft: Path, out: Path) -> verification.Pro
         say("proof    none (prove=false): nobody has measured that this is the trained model")
         return None
     stored = store_in(config, merging.base.dtype)
-    with Proof(
+    with Verification(
         rows, most_rows=config.proof_rows, most_tokens=config.proof_tokens, room=out.parent
     ) as proof:
         with _asked_for(out):
@@ -156,7 +158,7 @@ def _merge(merging: Plan, rows: Any, draft: Path, out: Path) -> verification.Pro
         merged = verification.merged(config, proof, draft, stored)
         verdict.refuse(config, merged, bare)
         again = verification.again(config, proof, draft)
-        found = verification.Proved(proof.labels, bare, trained, merged, again)
+        found = verification.VerificationResult(proof.labels, bare, trained, merged, again)
     emit(verdict.Found(config, found, short(stored)))
     return found
 
@@ -169,12 +171,12 @@ def _draft(out: Path) -> Iterator[Path]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise InUse(f"out={out} is being written by another process.") from None
+        raise InUseError(f"out={out} is being written by another process.") from None
     try:
         shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
         yield draft
     except KeyboardInterrupt:
-        raise Stopped(
+        raise RunInterrupted(
             f"stopped; nothing was written to {out}, the same command begins again.",
             exit_status=130,
         ) from None

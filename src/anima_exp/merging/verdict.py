@@ -9,10 +9,10 @@ from anima_exp.display.console import file_size
 from anima_exp.display.tables import Column
 from anima_exp.errors import ModelError
 from anima_exp.events import Event
-from anima_exp.inference.saved_model import run_of
+from anima_exp.inference.saved_model import find_run_of_adapter
 from anima_exp.merging.base import FOUR_BITS
 from anima_exp.merging.tensor_plan import Plan, short, store_in
-from anima_exp.merging.verification import Measured, Proved
+from anima_exp.merging.verification import Measured, VerificationResult
 
 # Measured on the tiny base; conf/merge.yaml has the figures.
 _ALLOWED = {Onto.base: 0.1, Onto.dequantized: 0.01}
@@ -35,13 +35,13 @@ def refuse(config: MergeConfig, merged: Measured, base: Measured) -> None:
     )
 
 
-def kept_share(found: Proved, measured: Measured) -> float | None:
+def kept_share(found: VerificationResult, measured: Measured) -> float | None:
     """Share of the fall in held-out loss that is still there; None if training made no fall."""
     fall = found.base.loss - found.trained.loss
     return (found.base.loss - measured.loss) / fall if fall > 0 else None
 
 
-def warns(config: MergeConfig, found: Proved, again: Measured) -> bool:
+def warns(config: MergeConfig, found: VerificationResult, again: Measured) -> bool:
     """Whether rounding the merged model anew would cost what a user should know of."""
     share = kept_share(found, again)
     limit = _ALLOWED[Onto.base] if config.max_divergence is None else config.max_divergence
@@ -68,7 +68,7 @@ ONTO = {
 MERGED_ROW = 2  # of the table
 
 
-def columns(config: MergeConfig, found: Proved, dtype: str) -> list[Column]:
+def columns(config: MergeConfig, found: VerificationResult, dtype: str) -> list[Column]:
     """Args: dtype: short, of the merged weights."""
     kind = config.quant.type.value
     base = "base" if config.quant.type is Quantization.none else f"base in {kind}"
@@ -91,7 +91,7 @@ def columns(config: MergeConfig, found: Proved, dtype: str) -> list[Column]:
     ]
 
 
-def sentences(config: MergeConfig, found: Proved) -> list[str]:
+def sentences(config: MergeConfig, found: VerificationResult) -> list[str]:
     told = ["divergence: from the model as trained, in nats per token"]
     if (share := kept_share(found, found.merged)) is not None:
         kept = f"of what was learnt (the fall in loss) the merged model keeps {100 * share:.0f} %"
@@ -101,7 +101,7 @@ def sentences(config: MergeConfig, found: Proved) -> list[str]:
     return told
 
 
-def warning(config: MergeConfig, found: Proved) -> str | None:
+def warning(config: MergeConfig, found: VerificationResult) -> str | None:
     """What rounding it anew would lose, where that is much."""
     if not (found.again and warns(config, found, found.again)):
         return None
@@ -117,7 +117,7 @@ class Found(Event):
     """The proof has ended well."""
 
     config: MergeConfig
-    found: Proved
+    found: VerificationResult
     dtype: str
 
 
@@ -137,7 +137,7 @@ def plan(merging: Plan, name: str, out: Path) -> dict[str, str]:
 def end(merging: Plan, out: Path) -> list[str]:
     """Where the merged model is, and what to do with it next."""
     config = merging.config
-    ours = config.run or (config.adapter and run_of(config.adapter))
+    ours = config.run or (config.adapter and find_run_of_adapter(config.adapter))
     template = config.data.prompt_template if ours else "NAME"  # of another's, nobody has said
     ask = pasted(
         "generate",

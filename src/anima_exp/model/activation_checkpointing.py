@@ -20,7 +20,7 @@ from anima_exp.model.architecture_check import short_batch
 from anima_exp.model.base import autocast
 from anima_exp.model.forward import loss_of
 from anima_exp.model.lora_linear import be_one_operation
-from anima_exp.model.varlen_attention import rows_apart
+from anima_exp.model.varlen_attention import packed_attention
 
 # What selective recomputation keeps: results that took many operations a byte.
 _KEPT = ("lora_linear", *PRODUCTS, PRODUCT_IN_4_BITS)
@@ -29,7 +29,7 @@ _KEPT = ("lora_linear", *PRODUCTS, PRODUCT_IN_4_BITS)
 _SET = "anima_exp_recompute"  # an attribute of the model
 
 
-def set_recompute(model: Any, how: Recompute) -> None:
+def apply_activation_checkpointing(model: Any, how: Recompute) -> None:
     """Switch it on or off, for the passes from now on."""
     setattr(model, _SET, how)
     be_one_operation(model, how is Recompute.selective)
@@ -58,7 +58,7 @@ def selective_works(model: Any, precision: Precision) -> bool:
     gpus = [where] if where.type == "cuda" else []
     model.train()
     try:
-        with torch.random.fork_rng(devices=gpus), rows_apart(model):
+        with torch.random.fork_rng(devices=gpus), packed_attention(model):
             with autocast(where, precision):
                 loss = loss_of(model, batch)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from anima_exp.config import Precision, Recompute, RunConfig, TargetModules
 from anima_exp.libraries.torch_internals import repeats_kv_heads
-from anima_exp.model.target_modules import Linear, in_set
+from anima_exp.model.target_modules import Linear, select
 from anima_exp.planner.shape import Block, Shape
 from anima_exp.planner.weights import WIDTH
 
@@ -96,7 +96,7 @@ def _norm_width(config: RunConfig) -> int:
 
 def _adapted(shape: Shape, block: Block, config: RunConfig) -> list[Linear]:
     lora = config.lora
-    return in_set(block.linears, lora.target_modules, hidden=shape.hidden, names=lora.layers)
+    return select(block.linears, lora.target_modules, hidden=shape.hidden, names=lora.layers)
 
 
 def _inputs(block: Block, learning: Sequence[Linear], one_kernel: bool) -> int:

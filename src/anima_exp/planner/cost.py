@@ -6,9 +6,9 @@ from functools import cached_property
 from anima_exp.config import Recompute, RunConfig
 from anima_exp.planner.find_shape import find_shape
 from anima_exp.planner.gpus import CARDS
-from anima_exp.planner.here import Ways, by_processes, fewest, this_machine, ways
+from anima_exp.planner.here import Placements, by_processes, fewest, this_machine, ways
 from anima_exp.planner.lengths import Lengths, lengths, rows_in_all
-from anima_exp.planner.memory import Needs
+from anima_exp.planner.memory import MemoryModel
 from anima_exp.planner.shape import Shape
 from anima_exp.planner.speed import OnCard, flops_of
 from anima_exp.planner.step_time import Flops
@@ -54,7 +54,7 @@ class Cost:
         return flops_of(self.shape, self.config, self.lengths, recompute)
 
     @cached_property
-    def several(self) -> list[Ways]:
+    def several(self) -> list[Placements]:
         """Where a run uses several cards: of each kind."""
         if self.cards == 1:
             return []
@@ -70,8 +70,8 @@ class Cost:
         return [one for each in found for one in each]
 
     @cached_property
-    def needs(self) -> Needs:
-        return Needs(self.shape, self.config, self.lengths.largest)
+    def needs(self) -> MemoryModel:
+        return MemoryModel(self.shape, self.config, self.lengths.largest)
 
     @property
     def budgets(self) -> list[int]:

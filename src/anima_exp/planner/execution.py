@@ -7,8 +7,8 @@ from math import ceil
 from typing import Protocol
 
 from anima_exp.config import Recompute, RunConfig, TargetModules
-from anima_exp.planner.gpus import MIDDLING, Card
-from anima_exp.planner.memory import GIB, Memory, Needs, Rows, in_4_bits
+from anima_exp.planner.gpus import MIDDLING, Gpu
+from anima_exp.planner.memory import GIB, Memory, MemoryModel, Rows, in_4_bits
 from anima_exp.planner.shape import Shape
 from anima_exp.planner.step_time import StepTime, Work, step_time
 
@@ -54,7 +54,7 @@ class Device(Protocol):
     """What a batch is executed on: a card, or several that hold a part of the model each."""
 
     @property
-    def needs(self) -> Needs: ...
+    def needs(self) -> MemoryModel: ...
 
     @property
     def available(self) -> float:
@@ -69,7 +69,7 @@ class Device(Protocol):
 
 @dataclass(frozen=True)
 class OneCard:
-    needs: Needs
+    needs: MemoryModel
     available: float
 
     def lacks(self, budget: int, recompute: Recompute, keep: bool, *, paged: bool) -> float:
@@ -84,7 +84,7 @@ class OneCard:
         return self.needs.trained.pageable if paged else 0
 
 
-def choose(
+def choose_execution(
     shape: Shape,
     config: RunConfig,
     rows: Rows,
@@ -93,7 +93,7 @@ def choose(
     gpu: bool = True,
     shares: int = 1,
     shard: bool | None = None,
-    card: Card = MIDDLING,
+    card: Gpu = MIDDLING,
 ) -> Execution:
     """The fastest way that fits, with every setting that the user gave kept.
 
@@ -109,7 +109,7 @@ def choose(
     Where nothing fits, it is the way that needs least, with `fits=False`.
     """
     shard = config.trainer.shard_base if shard is None else shard
-    needs = Needs(shape, config, rows, gpu, card.expandable)
+    needs = MemoryModel(shape, config, rows, gpu, card.expandable)
     whole = fastest(OneCard(needs, available), config, card=card)
     if shares == 1 or shard is False or not can_shard(config):
         return whole
@@ -130,7 +130,7 @@ def fastest(
     device: Device,
     config: RunConfig,
     *,
-    card: Card = MIDDLING,
+    card: Gpu = MIDDLING,
     placement: Placement = Placement.whole,
     cards: int = 1,
 ) -> Execution:
@@ -200,7 +200,7 @@ def _largest(device: Device, recompute: Recompute, keep: bool, paged: bool) -> i
 
 
 def time_of_batch(
-    needs: Needs, budget: int, recompute: Recompute, keep: bool, card: Card = MIDDLING
+    needs: MemoryModel, budget: int, recompute: Recompute, keep: bool, card: Gpu = MIDDLING
 ) -> StepTime:
     """Estimate the time of the largest batch: on a GPU in seconds."""
     rows = needs.rows
@@ -222,7 +222,9 @@ def time_of_batch(
     )
 
 
-def _time_on_cpu(needs: Needs, tokens: int, budget: int, recompute: Recompute, keep: bool) -> float:
+def _time_on_cpu(
+    needs: MemoryModel, tokens: int, budget: int, recompute: Recompute, keep: bool
+) -> float:
     """In forward passes of one token."""
     passes = 3 if recompute is Recompute.full else 2  # of these each reads the weights
     reading = _DEQUANTISING if in_4_bits(needs.config) and not keep else 0

@@ -15,7 +15,7 @@ from anima_exp.data import rows as split
 from anima_exp.data import source
 from anima_exp.data.source import Source
 from anima_exp.data.tokenise import examples
-from anima_exp.errors import NewerFile
+from anima_exp.errors import NewerFileError
 from anima_exp.events import note
 from anima_exp.libraries import hub
 from anima_exp.planner.memory import Rows
@@ -60,7 +60,7 @@ def load_stats(config: RunConfig, *, cache: Path) -> LengthStats | None:
     file = _stats_file(config, cache)
     try:
         return LengthStats(**json_files.read_versioned(read_json(file), file, json_files.LENGTHS))
-    except (OSError, ValueError, TypeError, AttributeError, NewerFile):
+    except (OSError, ValueError, TypeError, AttributeError, NewerFileError):
         return None
 
 
@@ -79,7 +79,7 @@ def tokens(config: RunConfig, known: LengthStats | None) -> int | None:
 def _stats_file(config: RunConfig, cache: Path) -> Path:
     settings = {
         key: value
-        for key, value in identity.relevant(config).items()
+        for key, value in identity.identity_settings(config).items()
         if key.startswith(("data.", "model.")) and key not in _NOT_IN_THE_LENGTH
     }
     text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
@@ -109,14 +109,14 @@ def read_lengths(config: RunConfig) -> LengthStats | None:
     file = _tokenizer_file(config.model)
     if not data.path or file is None:
         return None
-    rows = source.training(data)
+    rows = source.training_source(data)
     state = file.stat()
     key = (rows.fingerprint, data.recipe, data.on_bad_row, file, state.st_size, state.st_mtime_ns)
     if key not in _counted:
         _counted[key] = _count(rows, config, file)
     prompts, responses, used = _counted[key]
     left = used
-    if source.heldout(data) is None:
+    if source.validation_source(data) is None:
         split.check_heldout(data.heldout_rows, of=used)
         left -= data.heldout_rows
     prompt = np.minimum(prompts, data.max_prompt_tokens)

@@ -11,7 +11,7 @@ from anima_exp.planner.shape import Shape
 from anima_exp.planner.weights import (
     WIDTH,
     Stored,
-    Trained,
+    TrainableMemory,
     base_weights,
     dequantized_copy,
     split_bytes,
@@ -60,7 +60,7 @@ class Memory:
 
     base: int
     copy: int  # of the 4-bit weights, dequantised
-    trained: Trained
+    trained: TrainableMemory
     activations: Activations
     states: int  # at the labels, and their gradient
     logits: int  # one chunk, before anything goes backward
@@ -91,7 +91,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Needs:
+class MemoryModel:
     """What one run needs, whatever way it is executed: counted once."""
 
     shape: Shape
@@ -141,7 +141,7 @@ class Needs:
         return whole - split + ceil(split / self.shards) + _GATHERED * largest
 
     @cached_property
-    def trained(self) -> Trained:
+    def trained(self) -> TrainableMemory:
         return trained(self.shape, self.config)
 
     @cached_property

@@ -8,7 +8,7 @@ from anima_exp.config import Quantization, Recompute, TargetModules
 from anima_exp.display import console as screen
 from anima_exp.display import tables
 from anima_exp.display.tables import Column
-from anima_exp.display.units import decimal_size, hours, many, size
+from anima_exp.display.units import decimal_size, format_count, hours, size
 from anima_exp.planner import gpus
 from anima_exp.planner.cost import Cost
 from anima_exp.planner.here import what_it_has
@@ -54,8 +54,9 @@ def _facts(cost: Cost) -> dict[str, str]:
     steps = "unknown" if cost.steps is None else f"{cost.steps:,}"
     told = {
         "model": (
-            f"{config.model.name}: {many(shape.parameters)} parameters, {shape.layers} blocks, "
-            f"{shape.hidden:,} wide, {wide:,} inside, vocabulary {shape.vocab:,}"
+            f"{config.model.name}: {format_count(shape.parameters)} parameters, "
+            f"{shape.layers} blocks, {shape.hidden:,} wide, {wide:,} inside, "
+            f"vocabulary {shape.vocab:,}"
         ),
         "rows": (
             f"{config.data.name}: {rows.mean_tokens:,.0f} tokens on average, "
@@ -68,7 +69,7 @@ def _facts(cost: Cost) -> dict[str, str]:
         ),
     }
     if cost.tokens is not None:
-        told["tokens"] = many(cost.tokens)
+        told["tokens"] = format_count(cost.tokens)
         if rows.rows:
             passes = rows_in_all(config.trainer, rows.rows) / rows.rows
             told["tokens"] += f", {passes:.2f} passes over {rows.rows:,} rows"
@@ -83,7 +84,7 @@ def _base(cost: Cost) -> list[Column]:
     stored = cost.config.quant.type.value if cost.config.quant.type.value != "none" else "weights"
     return [
         Column("", [*(kind.kind for kind in kinds), "all"], right=False),
-        Column("parameters", _summed([kind.elements for kind in kinds], many)),
+        Column("parameters", _summed([kind.elements for kind in kinds], format_count)),
         Column(
             f"{stored} or 16/32 bit" if in_4_bits(cost.config) else stored,
             _summed([kind.values for kind in kinds], size),
@@ -109,9 +110,9 @@ def _resident(cost: Cost) -> list[Column]:
     learns = found.trained
     parts = {"base": found.base}
     if config.lora.target_modules is not TargetModules.none:
-        parts[f"LoRA, {many(learns.parameters)} parameters in {config.lora.dtype.value}"] = (
-            learns.weights
-        )
+        parts[
+            f"LoRA, {format_count(learns.parameters)} parameters in {config.lora.dtype.value}"
+        ] = learns.weights
     if learns.copies:
         parts[f"its copy in {config.trainer.precision.value}, during a step"] = learns.copies
     parts["gradients"] = learns.gradients

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from anima_exp.config import Precision, Recompute, RunConfig, TargetModules
-from anima_exp.model.target_modules import Linear, in_set
-from anima_exp.planner.gpus import Card
+from anima_exp.model.target_modules import Linear, select
+from anima_exp.planner.gpus import Gpu
 from anima_exp.planner.memory import in_4_bits
 from anima_exp.planner.shape import Block, Shape
 from anima_exp.planner.weights import WIDTH, split_bytes, trained
@@ -118,7 +118,7 @@ def step_time(
     shape: Shape,
     config: RunConfig,
     work: Work,
-    card: Card,
+    card: Gpu,
     *,
     token_budget: int,
     recompute: Recompute,
@@ -204,4 +204,4 @@ def _moved(shape: Shape, config: RunConfig) -> float:
 
 def _adapted(shape: Shape, block: Block, config: RunConfig) -> list[Linear]:
     lora = config.lora
-    return in_set(block.linears, lora.target_modules, hidden=shape.hidden, names=lora.layers)
+    return select(block.linears, lora.target_modules, hidden=shape.hidden, names=lora.layers)

@@ -102,7 +102,7 @@ def _stored(matrix: Linear, config: RunConfig, width: int) -> tuple[int, int, in
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainableMemory:
     """What learns. Bytes."""
 
     parameters: int
@@ -118,7 +118,7 @@ class Trained:
         return self.weights + self.copies + self.gradients + self.optimizer
 
 
-def trained(shape: Shape, config: RunConfig) -> Trained:
+def trained(shape: Shape, config: RunConfig) -> TrainableMemory:
     full = config.lora.target_modules is TargetModules.none
     dtype = Precision.fp32 if full else config.lora.dtype
     product = config.trainer.precision
@@ -126,7 +126,7 @@ def trained(shape: Shape, config: RunConfig) -> Trained:
     elements = sum(size * count for size, count in sizes.items())
     states = {size: count * _states(size, config, dtype) for size, count in sizes.items()}
     paged = config.optimizer.name is not OptimizerName.adamw
-    return Trained(
+    return TrainableMemory(
         parameters=elements,
         tensors=sizes.total(),
         weights=0 if full else elements * WIDTH[dtype],

@@ -18,12 +18,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from anima_exp.config import RunConfig
-from anima_exp.errors import InUse, RunError, first_line, without_password
+from anima_exp.errors import InUseError, RunError, first_line, without_password
 from anima_exp.events import say
 from anima_exp.results import identity
 from anima_exp.results.record import RECORD, Record
 from anima_exp.system import json_files
-from anima_exp.system.atomic import write_json, write_text, writing
+from anima_exp.system.atomic import atomic_write_text, disk_errors_as_run_error, write_json
 from anima_exp.system.paths import expanded, is_file
 
 LOG = "log.txt"
@@ -42,7 +42,7 @@ def run_folder(config: RunConfig, name: str | None = None) -> Path:
     """
     if config.folder:
         return expanded(config.folder, "folder")
-    return expanded(config.runs, "runs") / (name or identity.name(config))
+    return expanded(config.runs, "runs") / (name or identity.run_name(config))
 
 
 class RunFolder:
@@ -65,7 +65,7 @@ class RunFolder:
             self._lock.acquire(timeout=0)
             self._claim()
         except Timeout as error:
-            raise InUse(
+            raise InUseError(
                 f"{self.path} is in use by another process ({self._owner()}). "
                 "Wait for it, or give this run another folder=..."
             ) from error
@@ -106,9 +106,9 @@ class RunFolder:
     def failed(self, reason: str) -> None:
         """Leave word of why the run stopped; the next start removes it."""
         with suppress(OSError):  # a full disk has been told already
-            write_text(self.path / FAILURE, without_password(reason) + "\n")
+            atomic_write_text(self.path / FAILURE, without_password(reason) + "\n")
 
-    def count_start(self, *, again: bool = False) -> int:
+    def record_launch(self, *, again: bool = False) -> int:
         """Note this start; 1 for a run that was never interrupted.
 
         Args:
@@ -121,8 +121,10 @@ class RunFolder:
             lost = f"{len(before) - len(whole)} lines are damaged" if before else "it is missing"
             say(f"starts   {file}: {lost}, so the number of starts in the record is too low")
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        with writing(self.path):
-            write_text(file, "".join(f"{line}\n" for line in [*map(bytes.decode, whole), now]))
+        with disk_errors_as_run_error(self.path):
+            atomic_write_text(
+                file, "".join(f"{line}\n" for line in [*map(bytes.decode, whole), now])
+            )
         return len(whole) + 1
 
     def check_inputs(self, **inputs: str) -> None:
@@ -140,7 +142,7 @@ class RunFolder:
                 "are the same, but what they name has changed. Nothing was changed. "
                 "Pin model.revision or data.revision, or start anew with another folder=..."
             )
-        with writing(self.path):
+        with disk_errors_as_run_error(self.path):
             write_json(file, json_files.stamp(inputs, json_files.SETTINGS))
 
     def _refuse_foreign(self) -> None:
@@ -171,10 +173,10 @@ class RunFolder:
                 if draft.is_file():
                     draft.unlink(missing_ok=True)
             if not self._known():
-                settings = identity.relevant(self.config)
+                settings = identity.identity_settings(self.config)
                 values = json_files.stamp(settings, json_files.SETTINGS)
                 write_json(self.path / SETTINGS, values)
-            write_text(self._owner_file, f"process {os.getpid()} on {socket.gethostname()}")
+            atomic_write_text(self._owner_file, f"process {os.getpid()} on {socket.gethostname()}")
         except BaseException:
             self._lock.release()
             raise
@@ -182,7 +184,7 @@ class RunFolder:
     def _refuse_other_settings(self) -> None:
         if not self._known():
             return
-        now, then = identity.relevant(self.config), self._read(self.path / SETTINGS)
+        now, then = identity.identity_settings(self.config), self._read(self.path / SETTINGS)
         differ = [key for key in {**now, **then} if now.get(key) != then.get(key)]
         if differ:
             pairs = [f"{key}={now.get(key)} here, {then.get(key)} there" for key in differ[:3]]

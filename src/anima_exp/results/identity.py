@@ -76,7 +76,7 @@ def places(config: RunConfig) -> dict[str, str]:
     return found
 
 
-def relevant(config: RunConfig) -> dict[str, Any]:
+def identity_settings(config: RunConfig) -> dict[str, Any]:
     """The settings that the result depends on, as the hash of the name takes them.
 
     Files, local models and recipes of the user's own count by their content, not by their place.
@@ -97,7 +97,7 @@ def relevant(config: RunConfig) -> dict[str, Any]:
     places = ["data.path", "data.heldout_path", "model.source", "model.tokenizer"]
     for key in [*places, "evals.answers.questions"]:
         if settings.get(key) and settings[key] not in _EMBEDDED:  # whatever lies here
-            settings[key] = content(settings[key], key, cache=paths.cache(config.cache))
+            settings[key] = content_hash(settings[key], key, cache=paths.cache(config.cache))
     if adapter := settings.get("model.adapter"):
         settings["model.adapter"] = _adapter(adapter, cache=paths.cache(config.cache))
     if layers := settings.get("lora.layers"):
@@ -173,10 +173,10 @@ def _with_code(name: str) -> str:
         module = find_spec(name.rpartition(".")[0])
     except (ImportError, ValueError):
         return name  # config/lookup.py says what is wrong with it
-    return f"{name} {content(module.origin)}" if module and module.origin else name
+    return f"{name} {content_hash(module.origin)}" if module and module.origin else name
 
 
-def content(place: str, key: str = "", *, cache: Path | None = None) -> str:
+def content_hash(place: str, key: str = "", *, cache: Path | None = None) -> str:
     """A file or folder by a hash of what it holds; what is neither, by its name.
 
     Args:
@@ -208,8 +208,8 @@ def _unreadable(place: str, error: OSError) -> ConfigError:
     )
 
 
-def name(config: RunConfig) -> str:
+def run_name(config: RunConfig) -> str:
     """`tiny-sample-1f0c9a2b7d`: the labels of model and data, and a hash of what is computed."""
-    settings = json.dumps(relevant(config), sort_keys=True, ensure_ascii=False)
+    settings = json.dumps(identity_settings(config), sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:10]
     return f"{config.model.name}-{config.data.name}-{digest}"

@@ -19,7 +19,7 @@ from anima_exp.config import SweepConfig
 from anima_exp.errors import ConfigError
 from anima_exp.sweeping.cell import Cell, Job, Outcome, State, by_setting
 from anima_exp.sweeping.checks import check_metric, metric
-from anima_exp.sweeping.schedule import Elsewhere
+from anima_exp.sweeping.schedule import LockedJobs
 
 Setting = tuple[str, ...]  # the names of its cells, one for each seed
 
@@ -41,7 +41,7 @@ class Halving:
         self._values: dict[str, list[float]] = {c.name: self._read(c) for c in cells}
         self._done = {cell.name for cell in cells if cell.state is State.done}
         self._busy: set[str] = set()  # running, or in another process's hands
-        self._elsewhere = Elsewhere()
+        self._elsewhere = LockedJobs()
         self._failures: Counter[str] = Counter()
 
     @property
@@ -178,7 +178,7 @@ class Halving:
         return [self._values[n][level - 1] for n in group if len(self._values[n]) >= level]
 
     def _better(self, group: Setting, level: int) -> float:
-        return -self._metric.worse_by(fmean(self._scores(group, level)))
+        return -self._metric.sort_key(fmean(self._scores(group, level)))
 
     def _live(self, name: str) -> bool:
         return name not in self._done and self._failures[name] <= self._settings.retries

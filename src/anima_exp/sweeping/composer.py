@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from anima_exp.cli.compose import finish, reject_unknown
-from anima_exp.cli.error_messages import explain
+from anima_exp.cli.error_messages import explain_error
 from anima_exp.cli.overrides import refuse_lists
 from anima_exp.config import RunConfig
 from anima_exp.config.program_settings import settings
@@ -72,11 +72,11 @@ class Composer:
                 self._set(base.cfg, products)
             return (*point.overrides, *products), finish(base.cfg)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(explain(error)) from error
+            raise ConfigError(explain_error(error)) from error
         except (ValueError, AssertionError) as error:  # Hydra's answers to a few overrides
             if not answers_an_override(error):
                 raise
-            raise ConfigError(explain(error)) from error
+            raise ConfigError(explain_error(error)) from error
 
     def _is_value(self, text: str) -> bool:
         override = self._parsed(text)

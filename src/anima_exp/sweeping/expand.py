@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import isfinite, prod
 from typing import Any
 
-from anima_exp.cli.overrides import readable
+from anima_exp.cli.overrides import quote_override
 from anima_exp.errors import ConfigError
 from anima_exp.libraries.hydra_internals import Override, OverridesParser, RangeSweep
 
@@ -97,7 +97,7 @@ def check_range(override: Override) -> None:
 
 
 def _param(key: str, value: Any) -> str:
-    return readable(f"{key}={as_text(value)}")
+    return quote_override(f"{key}={as_text(value)}")
 
 
 def _row(row: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ def _row(row: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, ...]:
             f"hydra.sweeper.rows: {row} is not a row, as in {{lora.rank: 8, seed: 1}}."
         )
     texts = (f"{key}={as_text(value)}" for key, value in row.items() if key not in given)
-    return tuple(readable(text, several=False) for text in texts)
+    return tuple(quote_override(text, several=False) for text in texts)
 
 
 def _refuse_twice(rows: Sequence[Sequence[str]], swept: Mapping[str, Any]) -> None:

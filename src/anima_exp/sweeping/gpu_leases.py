@@ -46,7 +46,7 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Place:
+class Allocation:
     """The slots of one job: a GPU each, or the CPU."""
 
     slots: tuple[Slot, ...]
@@ -82,14 +82,14 @@ class Place:
         return held
 
 
-def free_place(slots: Iterable[Slot], count: int) -> tuple[Place | None, list[Slot]]:
+def free_place(slots: Iterable[Slot], count: int) -> tuple[Allocation | None, list[Slot]]:
     """The first `count` of these that are free, if so many are; and those seen to be taken."""
     free: list[Slot] = []
     taken: list[Slot] = []
     for slot in slots:
         (free if slot.free else taken).append(slot)
         if len(free) == count:
-            return Place(tuple(free)), taken
+            return Allocation(tuple(free)), taken
     return None, taken
 
 

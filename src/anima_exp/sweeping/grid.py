@@ -73,7 +73,7 @@ def compose_cell(
 def make_cell(
     number: int, overrides: tuple[str, ...], config: RunConfig, swept: Sequence[str]
 ) -> Cell:
-    name = identity.name(config)
+    name = identity.run_name(config)
     return Cell(
         number=number,
         overrides=overrides,

@@ -13,7 +13,7 @@ from rich.progress import track
 from anima_exp.cli.sweep_source import question
 from anima_exp.config import EarlyStopping, RunConfig
 from anima_exp.display import console
-from anima_exp.distributed.environment import place
+from anima_exp.distributed.environment import rank_info
 from anima_exp.errors import ConfigError, SweepError
 from anima_exp.experiment.preflight import check_dry, check_hubs, check_inputs
 from anima_exp.libraries.hydra_internals import overrides_parser
@@ -24,7 +24,7 @@ from anima_exp.sweeping.composer import Composer
 from anima_exp.sweeping.expand import Point, expand
 from anima_exp.sweeping.gpu_leases import check_gpus
 from anima_exp.sweeping.grid import Grid, compose_grid, swept_keys
-from anima_exp.sweeping.launchers import hand_over, launcher_of, run_here
+from anima_exp.sweeping.launchers import launcher_of, run_here, submit_to_launcher
 from anima_exp.sweeping.manifest import SweepFile
 from anima_exp.sweeping.pool import Schedule
 from anima_exp.sweeping.schedule import Queue
@@ -68,7 +68,7 @@ def sweep(
         SweepError: cells failed; all others were run.
         Stopped: Ctrl-C or SIGTERM.
     """
-    if (here := place()).size > 1:
+    if (here := rank_info()).size > 1:
         raise ConfigError(
             f"-m starts the cells of a sweep by itself, and {here.size} processes were started. "
             "Leave torchrun out; launcher.gpus_per_job=2 gives each cell two GPUs.",
@@ -76,7 +76,7 @@ def sweep(
         )
     launcher = launcher_of(master, hydra_context, task_function)
     name = sweep_name(master, arguments)
-    grid = composed(
+    grid = compose_grid_from_cli(
         master, arguments, loader=hydra_context.config_loader,
         params=params, rows=rows, factors=factors,
     )  # fmt: skip
@@ -110,7 +110,7 @@ def sweep(
         )
 
 
-def composed(
+def compose_grid_from_cli(
     master: DictConfig,
     arguments: Sequence[str],
     *,
@@ -169,7 +169,7 @@ def _on_a_cluster(cells: list[Cell], launcher: Launcher, master: DictConfig) -> 
     missing, lost = [cell for cell in cells if cell.state is not State.done], []
     for _ in range(1 + settings.retries):
         if missing:
-            lost = hand_over(missing, launcher, master)
+            lost = submit_to_launcher(missing, launcher, master)
         missing = [cell for cell in missing if cell.state is State.failed or cell in lost]
     return lost
 

@@ -11,7 +11,13 @@ from typing import Any
 
 from anima_exp.errors import RunError, first_line
 from anima_exp.system import hashing, json_files
-from anima_exp.system.atomic import flush, publish_folder, remove_folder, write_json, writing
+from anima_exp.system.atomic import (
+    disk_errors_as_run_error,
+    flush,
+    remove_folder,
+    replace_folder,
+    write_json,
+)
 
 # A checkpoint's list of its files, written last: whether the checkpoint is whole.
 #
@@ -217,7 +223,7 @@ def publish(draft: Path, folder: Path, *, keep: int, journal: dict[str, Any] | N
     """
     target = folder / draft.name
     seal(draft, step=step(draft), journal=journal or {})
-    publish_folder(draft, target)
+    replace_folder(draft, target)
     draft.parent.rmdir()
     found = all_checkpoints(folder)
     done = [path for path in found if step(path) <= step(target)]
@@ -252,11 +258,11 @@ def save(model: Any, tokenizer: Any, folder: Path, *, card: str) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     model.config.use_cache = True  # off for training only
     try:
-        with writing(folder):
+        with disk_errors_as_run_error(folder):
             model.save_pretrained(draft)
             tokenizer.save_pretrained(draft)
             (draft / CARD).write_text(card, encoding="utf-8")
-            publish_folder(draft, folder)
+            replace_folder(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)  # half of it would take the missing room
     model.config.use_cache = False

@@ -61,7 +61,7 @@ def compared(case: Case, device: str) -> Row:
     model = _adapted(case, device)
     if case.copy:
         keep_dequantized(model)
-    keys = lora_linear.use(model)
+    keys = lora_linear.install(model)
     (name, layer), *_ = lora_layers(model)
     a, b, scaling = update_of(layer, "default")
     torch.manual_seed(1)

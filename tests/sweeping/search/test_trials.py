@@ -10,13 +10,13 @@ from optuna.trial import TrialState
 from support import stand_in_run
 
 from anima_exp.config import Direction
-from anima_exp.errors import ConfigError, InUse
+from anima_exp.errors import ConfigError, InUseError
 from anima_exp.sweeping.cell import Outcome
 from anima_exp.sweeping.grid import make_cell
 from anima_exp.sweeping.search.space import Search, Steps, search_space
 from anima_exp.sweeping.search.study import JOURNAL, Study
 from anima_exp.sweeping.search.trials import Trials
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 
 LEARNING_RATE = "optimizer.learning_rate=tag(log, interval(1e-4, 1e-2))"
 
@@ -80,9 +80,9 @@ class Searched:
                 "heldout_loss": stand_in_run.value(config, step),
                 "eval_seconds": 0,
             }
-            StepLines(job.cell.folder / "metrics.jsonl").append(row)
+            JsonLinesLog(job.cell.folder / "metrics.jsonl").append(row)
             if schedule.give_up(job, [row]):
-                return Outcome.given_up
+                return Outcome.pruned
         if config.lora.rank == 13:
             return Outcome.failed
         stand_in_run.record(config, job.cell.folder, starts=1).save(job.cell.folder)
@@ -227,7 +227,7 @@ def test_half_a_line_of_the_journal_is_cut(searched):
 def test_one_process_at_a_time_has_a_search(searched):
     with (
         searched.study(4),
-        pytest.raises(InUse, match=r"search is in use by another process"),
+        pytest.raises(InUseError, match=r"search is in use by another process"),
         searched.study(4),
     ):
         pass

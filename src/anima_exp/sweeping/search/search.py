@@ -22,7 +22,7 @@ from anima_exp.sweeping.composer import Composer
 from anima_exp.sweeping.expand import Point
 from anima_exp.sweeping.grid import Grid, compose_cell, make_cell
 from anima_exp.sweeping.grid_sweep import sweep_name, typed
-from anima_exp.sweeping.launchers import hand_over, launcher_of, run_here
+from anima_exp.sweeping.launchers import launcher_of, run_here, submit_to_launcher
 from anima_exp.sweeping.manifest import SweepFile, sweep_folder
 from anima_exp.sweeping.search import summary
 from anima_exp.sweeping.search.space import Search, Space, Steps, search_space
@@ -147,7 +147,7 @@ def _key(space: Space, chosen: Search, corners: list[RunConfig]) -> str:
     return json.dumps(
         {
             "space": space.lines(),
-            "corners": [identity.name(config) for config in corners],
+            "corners": [identity.run_name(config) for config in corners],
             "sampler": chosen.sampler,
             "seed": chosen.seed,
             "metric": sweep.metric,
@@ -184,7 +184,7 @@ def _in_batches(schedule: Trials, size: int, launcher: Launcher, master: DictCon
             jobs.append(job)
         fresh = [job.cell for job in jobs if job.cell.state is not State.done and not job.cell.busy]
         if fresh:
-            hand_over(fresh, launcher, master)
+            submit_to_launcher(fresh, launcher, master)
         elif not any(job.cell.state is State.done for job in jobs):
             time.sleep(_LOOK_SECONDS)
         for job in jobs:

@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from anima_exp.config import Direction
-from anima_exp.errors import InUse, NewerFile, RunError, first_line
+from anima_exp.errors import InUseError, NewerFileError, RunError, first_line
 from anima_exp.libraries.optuna_internals import NoLock, enqueued_values, trial_again
 from anima_exp.sweeping.search.space import PRUNERS, SAMPLERS, Search, Space, Steps, Values
 from anima_exp.system import json_files
@@ -62,7 +62,7 @@ class Study:
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
-            raise InUse(
+            raise InUseError(
                 f"{self.folder} is in use by another process: the same search runs there. "
                 "Wait for it, or start another with hydra.sweeper.seed=..."
             ) from error
@@ -78,7 +78,7 @@ class Study:
                 load_if_exists=True,
             )
             self._check_version(file)
-        except NewerFile:
+        except NewerFileError:
             self._lock.release()
             raise
         except Exception as error:  # Optuna trusts the file, so any error can come of a bad line
@@ -145,7 +145,7 @@ class Study:
         if step not in self._frozen(number).intermediate_values:  # else it was resumed
             self._running[number].report(value, step)
 
-    def hopeless(self, number: int) -> bool:
+    def should_prune(self, number: int) -> bool:
         return self._running[number].should_prune()
 
     def tell(self, number: int, value: float) -> None:

@@ -68,7 +68,7 @@ class Trials:
             return  # it goes on: at the next start, or later in this one
         value = self._value(cell) if outcome is Outcome.done else math.nan
         for number in self._of_cell.pop(cell.name):
-            if outcome is Outcome.given_up:
+            if outcome is Outcome.pruned:
                 self._study.prune(number)
             elif math.isnan(value):
                 self._study.fail(number)
@@ -81,7 +81,7 @@ class Trials:
         seen = [row for row in rows if self._metric in row and 0 < row["step"] < steps]
         for row in seen:
             self._study.report(number, row["step"], row[self._metric])
-        return bool(seen) and self._study.hopeless(number)
+        return bool(seen) and self._study.should_prune(number)
 
     def stopped(self) -> dict[str, dict[str, Any]]:
         return {
