@@ -72,7 +72,7 @@ def test_a_plan_starts_no_sweeper_but_its_own():
 @pytest.mark.parametrize("options", [["--help"], ["model=tiny", "-h"]], ids=" ".join)
 def test_help_without_all_fits_a_screen_and_composes_nothing(monkeypatch, capsys, name, options):
     monkeypatch.setattr(sys, "argv", [name, *options])
-    monkeypatch.setattr(compose, "install", None)
+    monkeypatch.setattr(compose, "register_schema", None)
     module = {"data": "inspect_data"}.get(name, name)
     import_module(f"anima_exp.{module}").main()
     text = capsys.readouterr().out
