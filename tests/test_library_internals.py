@@ -22,7 +22,7 @@ UNDOCUMENTED = {
     "LoraLayer", "ParamWrapper", "active_adapters", "lora_variant",
     "disable_adapters", "merged_adapters", "varlen_attn",
     "OverridesParser", "load_sweep_config", "SourcesRegistry", "system_attrs", "fixed_params",
-    "JournalFileSymlinkLock", "cache_dir", "submitit",
+    "JournalFileSymlinkLock", "submitit",
 }  # fmt: skip
 # Hydra's and OmegaConf's own words.
 HYDRAS_WORDS = (

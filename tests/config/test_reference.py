@@ -67,7 +67,9 @@ def test_help_puts_the_sentence_beside_the_value(monkeypatch):
     text = "Head: stays\n== Settings: all\nlora:\n  rank: 64\n  other: 1\nseed: 0\n"
     lora, rank, other, seed, *more = with_sentences(text, RunConfig).split("\n")[2:]
     assert lora.split("#") == [f"{'lora:':<44} ", " The adapter."]
-    assert rank == f"{'  rank: 64':<44} # Rank of the update. (whole number greater than 0)"
+    assert (
+        rank == f"{'  rank: 64':<44} # Rank of the update matrices. (whole number greater than 0)"
+    )
     assert other == "  other: 1"
-    assert seed.startswith(f"{'seed: 0':<44} # Seeds the adapter's start")
-    assert more == [f"{'':<44} # 0 to 4294967295)", ""]
+    assert seed.startswith(f"{'seed: 0':<44} # Random seed of the adapter's")
+    assert more == [f"{'':<44} # dropout. (whole number from 0 to 4294967295)", ""]

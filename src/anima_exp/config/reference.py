@@ -68,7 +68,7 @@ def _lines(schema: type) -> Iterator[str]:
         yield f"## {group or 'The run itself'}"
         if group:
             yield ""
-            yield entries[group].setting.about
+            yield entries[group].setting.about + _formerly(entries[group])
         yield ""
         yield "| setting | values | default | |"
         yield "| --- | --- | --- | --- |"
@@ -77,10 +77,22 @@ def _lines(schema: type) -> Iterator[str]:
 
 def _row(entry: Entry) -> str:
     star = "" if entry.in_name else " *"
-    former = entry.setting.formerly
-    about = entry.setting.about + (f" Formerly {', '.join(former)}." if former else "")
+    about = entry.setting.about + _formerly(entry)
     cells = [f"`{entry.key}`{star}", values(entry), _default(entry.default), about]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _formerly(entry: Entry) -> str:
+    """The earlier names of a setting and of its values, which are still accepted."""
+    group = f"{entry.key.rpartition('.')[0]}.".lstrip(".")
+    setting, parts = entry.setting, []
+    for name in setting.formerly:
+        parts.append(f"`{name.lstrip('.') if '.' in name else group + name}`")
+    for name in setting.formerly_not:
+        parts.append(f"`{group}{name}`, with the opposite meaning")
+    for old, new in (setting.former_values or {}).items():
+        parts.append(f"`{entry.key}={old}` for `{entry.key}={new}`")
+    return f" Formerly {', '.join(parts)}." if parts else ""
 
 
 def _default(value: Any) -> str:
