@@ -36,7 +36,7 @@ comparison 42
 
 conf 9
 
-config 10
+config 4
 
 data 27
 
@@ -49,8 +49,6 @@ docs 1
 evals 30
 
 experiment 15
-
-hydra_plugins 1
 
 inference 33
 

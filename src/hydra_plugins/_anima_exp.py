@@ -44,7 +44,7 @@ class OptunaConf:
 
     _target_: str = "hydra_plugins._anima_exp.OptunaSweeper"
     params: dict[str, Any] = field(default_factory=dict)  # lora.rank: int(interval(8, 64))
-    n_trials: int = 30  # in all, those of earlier starts included: raise it to go on
+    n_trials: int = 30  # in all, those of earlier starts included: raise it to continue
     sampler: str = "tpe"  # or random
     pruner: str = "none"  # or median, successive_halving, hyperband: gives up should_prune trials
     seed: int = 0

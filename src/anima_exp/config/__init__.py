@@ -1,8 +1,8 @@
-"""What a run may be told: one dataclass per folder of conf/, and nothing else.
+"""The settings of a run: one dataclass per folder of conf/.
 
-Hydra merges YAML into these, so a key that is not here stops composition. Units are in the
-names (`_tokens`, `_rows`, `_gib`) or in the comment beside the field. Rules that span two
-settings are in `config/checks.py`; the published values are in conf/, next to their source.
+Hydra merges YAML files into these classes, so a key that no class has stops composition. Each
+setting has a description with its unit, default and effect (config/setting.py). Rules that span
+two settings are in config/checks.py. The published values are in conf/, next to their source.
 """
 
 from anima_exp.config.commands import (

@@ -1,4 +1,4 @@
-"""A model to use rather than to train."""
+"""Settings of the commands that use a trained model: evaluate to publish."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -35,7 +35,7 @@ class EvaluateConfig(UseConfig):
     )
 
 
-# A model to ask: one question, many from a file, or one after another in a terminal.
+# generate
 
 
 @dataclass
@@ -60,7 +60,7 @@ class GenerateConfig(AnsweringConfig, UseConfig):
     )
 
 
-# An adapter to fold into its base: onto which weights, how they are stored, what is proved.
+# merge
 
 
 class MergeTarget(StrEnum):
@@ -120,7 +120,7 @@ class MergeConfig(UseConfig):
     )
 
 
-# What a judge may be told; the values and their sources are in conf/judge.yaml.
+# judge. The values and their sources are in conf/judge.yaml.
 
 
 class Kind(StrEnum):
@@ -220,7 +220,7 @@ class JudgeConfig:
     )
 
 
-# What publishing may be told; a token is no setting.
+# publish. No setting holds a token.
 
 
 @dataclass

@@ -91,7 +91,7 @@ class MultipleChoiceConfig:
     )
     prompt: str = setting(
         MISSING,
-        "How a question is written: a name in evals.choice.prompts, or a dotted path.",
+        "How a question is written: a name in evals.multiple_choice.prompts, or a dotted path.",
     )
     template: str | None = setting(
         None,

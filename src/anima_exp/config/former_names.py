@@ -12,7 +12,7 @@ from typing import Any
 
 from anima_exp.config.catalogue import Entry, catalogue, former_keys, opposite_keys
 from anima_exp.config.run import RunConfig
-from anima_exp.errors import ConfigError
+from anima_exp.config.tree import put, set_twice
 
 _NAMES = re.compile(r"[\w.]+")
 _OVERRIDE = re.compile(r"^(?P<sign>[+~]{0,2})(?P<key>[\w./]+)(?P<rest>=.*)?$", re.DOTALL)
@@ -81,7 +81,7 @@ class FormerNames:
             old, key = (one.lstrip("+~").partition("=")[0] for one in (text, new))
             first = given.setdefault(key, old)
             if first != old:
-                raise _set_twice(key, old if first == key else first)
+                raise set_twice(key, old if first == key else first)
             found.append(new)
         return found
 
@@ -129,7 +129,7 @@ class FormerNames:
         moved: list[tuple[str, str, Any]] = []
         kept = self._walk(node, "", moved)
         for old, key, value in moved:
-            _put(kept, old, key, value)
+            put(kept, old, key, value)
         return kept
 
     def _walk(self, node: Any, path: str, moved: list[tuple[str, str, Any]]) -> Any:
@@ -164,7 +164,7 @@ class FormerNames:
         for old, value in sweeper.items():
             name = self.key(f"hydra.sweeper.{old}").removeprefix("hydra.sweeper.")
             if name in swept or (name != old and name in sweeper):
-                raise _set_twice(f"hydra.sweeper.{name}", f"hydra.sweeper.{old}")
+                raise set_twice(f"hydra.sweeper.{name}", f"hydra.sweeper.{old}")
             swept[name] = self._swept(name, value)
         return {**node, "sweeper": swept}
 
@@ -195,7 +195,7 @@ class FormerNames:
             key = self.key(str(old))
             if key in found:
                 former = [str(one) for one in node if self.key(str(one)) == key and one != key]
-                raise _set_twice(key, former[0])
+                raise set_twice(key, former[0])
             found[key] = self._text(key, value) if isinstance(value, str) else value
         return found
 
@@ -215,8 +215,8 @@ class FormerNames:
         if not isinstance(value, str) or "${" not in value:
             return value
 
-        def reference(found: re.Match[str]) -> str:
-            resolver, inside = found[1], found[2]
+        def reference(match: re.Match[str]) -> str:
+            resolver, inside = match[1], match[2]
             if resolver is None or resolver in _TAKES_A_KEY:
                 inside = _NAMES.sub(lambda name: self._referred(name[0], path), inside)
             return f"${{{resolver}:{inside}}}" if resolver else f"${{{inside}}}"
@@ -235,33 +235,6 @@ class FormerNames:
         if line not in self._reported:
             self._reported.add(line)
             self._report(line)
-
-
-def _set_twice(key: str, old: str) -> ConfigError:
-    return ConfigError(f"{key}: its former name {old} sets it as well. Keep {key} only.")
-
-
-def _put(node: dict[Any, Any], old: str, key: str, value: Any, above: str = "") -> None:
-    """Set `key` below `node`, whose own key is `above`."""
-    *groups, last = key.split(".")
-    key = f"{above}{key}"
-    for name in groups:
-        inner = node.get(name)
-        if inner is None:
-            inner = node[name] = {}
-        if not isinstance(inner, dict):
-            raise ConfigError(
-                f"{key}: {name} is {inner!r} here, which has no settings of its own. Set {key} in "
-                "another file or on the command line."
-            )
-        node = inner
-    if last in node and not (isinstance(node[last], dict) and isinstance(value, dict)):
-        raise _set_twice(key, old)
-    if last in node:
-        for name, inner in value.items():
-            _put(node[last], f"{old}.{name}", name, inner, f"{key}.")
-    else:
-        node[last] = value
 
 
 def todays(flat: Mapping[str, Any]) -> dict[str, Any]:
