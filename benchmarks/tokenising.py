@@ -38,7 +38,7 @@ def ours(folder, tokenizer_folder, cache, sample):
         settings = {
             "model": "local", "model.source": tokenizer_folder, "data": "local",
             "data.path": f"{folder}/alpaca_data.json", "data.recipe": "alpaca",
-            "data.on_bad_row": "skip", "data.heldout_rows": 0, "evals": [], "trainer.epochs": 1,
+            "data.on_bad_row": "skip", "data.heldout_rows": 0, "evals": [], "trainer.num_epochs": 1,
         } | {f"data.{key}": value for key, value in LIMITS.items()}  # fmt: skip
         config = parse(hydra.compose("train", [f"{k}={v}" for k, v in settings.items()]))
     tokenizer = load_tokenizer(config.model)

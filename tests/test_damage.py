@@ -23,7 +23,7 @@ OLD = Path(__file__).parent / "training" / "old_checkpoint"  # as written before
 pytestmark = pytest.mark.usefixtures("shown")
 
 SHORT = (
-    "data.rows=64", "data.heldout_rows=8", "trainer.steps=8", "trainer.batch_size=8",
+    "data.max_rows=64", "data.heldout_rows=8", "trainer.max_steps=8", "trainer.batch_size=8",
     "trainer.log_every=3", "trainer.eval_every=3", "trainer.save_every=4", "tracking=none",
     "evals=[heldout]",
 )  # fmt: skip
@@ -44,7 +44,7 @@ def adapter(folder):
 def whole(compose, tmp_path_factory):
     """A finished run with checkpoints of the steps 4 and 8."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    run(compose(*SHORT, f"folder={folder}"))
+    run(compose(*SHORT, f"run_dir={folder}"))
     assert [path.name for path in checkpoint.all_checkpoints(folder / "checkpoints")] == [
         "checkpoint-4", "checkpoint-8",
     ]  # fmt: skip
@@ -134,7 +134,7 @@ def test_a_checkpoint_of_today_without_manifest_is_not_whole(whole, tmp_path):
 def test_training_resumes_from_the_newest_whole_checkpoint(compose, whole, unfinished, capsys):
     saved = unfinished / "checkpoints"
     flip(saved / "checkpoint-8" / "optimizer.safetensors")
-    run(compose(*SHORT, f"folder={unfinished}"))
+    run(compose(*SHORT, f"run_dir={unfinished}"))
     expected = (
         f"resume   {saved}/checkpoint-8 cannot be used: "
         "the bytes of optimizer.safetensors have changed\n"
@@ -228,7 +228,7 @@ def test_what_a_checkpoint_or_record_relies_on_is_on_the_disk_before_it(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", recorded_sync)
         patch.setattr(Path, "replace", recorded_replace)
-        run(compose(*SHORT, "trainer.steps=4", f"folder={folder}"))
+        run(compose(*SHORT, "trainer.max_steps=4", f"run_dir={folder}"))
     names = [name for name, _ in events]
     lines = (folder / "metrics.jsonl").read_bytes().splitlines(keepends=True)
     at_step = [json.loads(line)["step"] for line in lines]
@@ -274,7 +274,7 @@ def test_the_same_command_makes_a_damaged_record_anew(compose, whole, tmp_path, 
     for name in ("metrics.jsonl", "starts.txt"):
         with (folder / name).open("ab") as file:
             file.write(b"\xff\0{")
-    run(compose(*SHORT, f"folder={folder}"))
+    run(compose(*SHORT, f"run_dir={folder}"))
     said = capsys.readouterr().out
     assert f"record   {folder}/record.json is damaged and will be made anew: " in said
     assert curve(folder) == curve(whole) and adapter(folder) == adapter(whole)
@@ -336,7 +336,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
     compose, tmp_path, monkeypatch, part
 ):
     folder = tmp_path / "run"
-    settings = [*SHORT, "trainer.steps=1", "data.heldout_rows=1", f"folder={folder}"]
+    settings = [*SHORT, "trainer.max_steps=1", "data.heldout_rows=1", f"run_dir={folder}"]
     with monkeypatch.context() as patch:
         disk = FullDisk(patch, part)
         with pytest.raises(RunError) as error:
@@ -356,7 +356,7 @@ def test_on_a_disk_that_is_full_a_run_stops_with_one_line_and_resumes_with_room(
     mount = ["mount", "-t", "tmpfs", "-o", "size=7m", "tmpfs", str(disk)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("cannot mount a small disk here")
-    config = compose(*SHORT, f"folder={disk}/run")
+    config = compose(*SHORT, f"run_dir={disk}/run")
     try:
         with pytest.raises(RunError, match=f"^Cannot write to {disk}/run/checkpoints: not every"):
             run(config)

@@ -20,7 +20,7 @@ from anima_exp.results.record import Record
 from anima_exp.system.signals import StopRequest
 
 TINY = (
-    "data.rows=24", "data.heldout_rows=4", "trainer.batch_size=4", "trainer.steps=3",
+    "data.max_rows=24", "data.heldout_rows=4", "trainer.batch_size=4", "trainer.max_steps=3",
     "trainer.log_every=1", "trainer.save_every=2", "evals=[heldout]", "tracking=none",
     "trainer.precision=bf16",  # which bounds the kernel caches by variables
 )  # fmt: skip
@@ -30,7 +30,7 @@ TINY = (
 def config(compose, tmp_path_factory):
     """config(name, *overrides) -> a small run in a folder of that name."""
     runs = tmp_path_factory.mktemp("runs")
-    return lambda name, *overrides: compose(*TINY, f"folder={runs / name}", *overrides)
+    return lambda name, *overrides: compose(*TINY, f"run_dir={runs / name}", *overrides)
 
 
 def state():
@@ -125,7 +125,7 @@ def test_a_stop_from_another_thread_ends_a_run_in_a_thread_with_a_checkpoint(con
         with pytest.raises(RunInterrupted, match="Stopped on request before it began"):
             run(wanted, stop=stop)
         assert threads.submit(run, wanted).result() == silent[1]
-    assert Record.load(Path(wanted.folder)).starts == 2
+    assert Record.load(Path(wanted.run_dir)).starts == 2
 
 
 def test_of_two_runs_at_the_same_time_each_hears_its_own_and_one_computes_at_a_time(config, silent):

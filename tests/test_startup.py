@@ -49,7 +49,7 @@ except SystemExit:
 def test_a_sweep_is_checked_and_led_without_torch(tmp_path):
     code = f"""
 import runpy, sys
-sys.argv = ["train", "-m", "seed=0,1", "runs={tmp_path}", "dry_run=true"]
+sys.argv = ["train", "-m", "seed=0,1", "runs_dir={tmp_path}", "dry_run=true"]
 import anima_exp.sweeping.launchers
 runpy.run_module("anima_exp.train", run_name="__main__")
 """
@@ -62,7 +62,8 @@ def test_the_tiny_run_loads_nothing_that_it_does_not_use(tmp_path):
     """What Trainer, peft and bitsandbytes import by themselves is theirs: pandas, SciPy."""
     code = f"""
 import runpy, sys
-sys.argv = ["train", "runs={tmp_path}", "tracking=none", "trainer.steps=1", "evals=[heldout]"]
+sys.argv = ["train", "runs_dir={tmp_path}", "tracking=none", "trainer.max_steps=1",
+            "evals=[heldout]"]
 runpy.run_module("anima_exp.train", run_name="__main__")
 """
     unused = (

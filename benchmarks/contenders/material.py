@@ -74,10 +74,10 @@ def ours(place, *, steps):
     return [
         "model=local", f"model.source={place}/base", "data=local", f"data.path={place}/rows.json",
         "data.max_prompt_tokens=384", "data.max_response_tokens=128", "data.heldout_rows=0",
-        "optimizer=adamw", f"trainer.batch_size={BATCH}", f"trainer.steps={steps}",
+        "optimizer=adamw", f"trainer.batch_size={BATCH}", f"trainer.max_steps={steps}",
         "trainer.group_by_length=false", "trainer.log_every=1", "evals=[]",
         "trainer.eval_at_start=false", "trainer.eval_every=null", "tracking=none",
-        f"cache={place}/cache",
+        f"cache_dir={place}/cache",
     ]  # fmt: skip
 
 

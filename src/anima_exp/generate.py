@@ -1,7 +1,8 @@
 """Ask a finished run, an adapter or a bare base: one question, all of a file, or in a chat.
 
 python -m anima_exp.generate run=runs/NAME
-python -m anima_exp.generate run=runs/A prompt="Introduce yourself" beside=[runs/B] compare=true
+python -m anima_exp.generate run=runs/A prompt="Introduce yourself" extra_adapters=[runs/B] \
+    include_base=true
 python -m anima_exp.generate adapter=timdettmers/guanaco-7b prompt="Introduce yourself"
 python -m anima_exp.generate run=runs/NAME questions=tiny_zh temperature=0
 """
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from anima_exp.cli.compose import run_command
 from anima_exp.cli.saved_run import expand_run_argument
-from anima_exp.config import GenerateConfig, TargetModules
+from anima_exp.config import GenerateConfig
 from anima_exp.errors import ConfigError
 from anima_exp.events import following
 from anima_exp.inference.saved_model import adapter_name, check_base, load_saved_model, model_label
@@ -63,18 +64,21 @@ def check(config: GenerateConfig) -> None:
     if config.questions is None and config.out:
         other = "prompt shows its answer" if config.prompt is not None else "a chat writes no file"
         raise ConfigError(f"out={config.out} is for questions=FILE; {other}.")
-    if config.questions and config.compare:
+    if config.questions and config.include_base:
         raise ConfigError(
-            "compare=true is for prompt and the chat. To compare answers to questions, ask the "
-            "base by itself: the same command with model=NAME in place of run or adapter."
+            "include_base=true is for prompt and the chat. To compare answers to questions, ask "
+            "the base by itself: the same command with model=NAME in place of run or adapter."
         )
-    if config.questions and config.beside:
+    if config.questions and config.extra_adapters:
         raise ConfigError(
-            "beside is for prompt and the chat. To compare answers to questions, ask each by "
-            "itself: the same command with another run or adapter."
+            "extra_adapters is for prompt and the chat. To compare answers to questions, ask each "
+            "by itself: the same command with another run or adapter."
         )
-    whole = config.run and config.lora.target_modules is TargetModules.none
-    for key, wanted in (("compare=true", config.compare), ("beside", config.beside)):
+    whole = config.run and config.lora.is_full_finetune
+    for key, wanted in (
+        ("include_base=true", config.include_base),
+        ("extra_adapters", config.extra_adapters),
+    ):
         if wanted and whole:
             raise ConfigError(
                 f"{key} needs an adapter, but run={config.run} trained every weight: it has none."
@@ -100,7 +104,7 @@ def answer_all(config: GenerateConfig, source: str) -> None:
     """Every question of `source` into the file `out`."""
     from anima_exp.inference.questions import load as load_questions
 
-    questions = load_questions(source, config, key="questions", cache=paths.cache(config.cache))
+    questions = load_questions(source, config, key="questions", cache=paths.cache(config.cache_dir))
     path = paths.expanded(config.out or f"answers/{model_label(config)}.jsonl", "out")
     if path.is_dir():
         raise ConfigError(f"out={path} is a folder. Give a file, for example {path}/answers.jsonl.")
@@ -128,7 +132,7 @@ def answer_one(config: GenerateConfig, question: str) -> None:
 
     with redirect_stdout(sys.stderr):
         model, tokenizer, base, adapters = _loaded(config)
-    speakers = [base, *adapters] if config.compare or not adapters else adapters
+    speakers = [base, *adapters] if config.include_base or not adapters else adapters
     answer_once(model, tokenizer, speakers, question, write=to_terminal, tell=print_stderr)
 
 
@@ -137,7 +141,7 @@ def chat(config: GenerateConfig) -> None:
 
     model, tokenizer, base, adapters = _loaded(config)
     speakers = [base, *adapters]
-    Chat(model, tokenizer, speakers, compare=config.compare, write=to_terminal).run(
+    Chat(model, tokenizer, speakers, compare=config.include_base, write=to_terminal).run(
         read_user_lines()
     )
 

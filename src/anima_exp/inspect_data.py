@@ -29,7 +29,7 @@ def report(config: RunConfig) -> None:
     data = replace(config.data, on_bad_row=BadRow.skip)
     main = source.training_source(data)
     tokenizer = load_tokenizer(config.model)
-    cache = paths.cache(config.cache)
+    cache = paths.cache(config.cache_dir)
     tokens = tokenise(main, data, tokenizer, cache=cache)
     heldout, overlap, split_error = 0, 0, None
     try:

@@ -47,8 +47,8 @@ def self_check(config: RunConfig) -> None:
     if not apart < _ROUNDING[dry.trainer.precision]:
         raise TrainingError(
             f"The gradients differ by {apart:.1e} of their length, more than rounding explains "
-            f"({_ROUNDING[dry.trainer.precision]:.0e}). trainer.token_budget=1 computes each row "
-            "alone; please report the model."
+            f"({_ROUNDING[dry.trainer.precision]:.0e}). trainer.max_tokens_per_micro_batch=1 "
+            "computes each row alone; please report the model."
         )
     say("the same, to rounding")
 
@@ -73,7 +73,7 @@ def _compare(config: RunConfig, setup: Any, rows: list[Any]) -> tuple[float, flo
         setup.dropout,
         budget=setup.execution.token_budget,
         precision=trainer.precision,
-        average=trainer.loss_average,
+        average=trainer.loss_normalization,
         seed=config.seed,
         backward=torch.Tensor.backward,
         say=print,
@@ -81,7 +81,7 @@ def _compare(config: RunConfig, setup: Any, rows: list[Any]) -> tuple[float, flo
     fast = float(step(rows, number=0))
     found = _flat(model)
     with autocast(model.device, trainer.precision):
-        plain = reference_gradients(model, rows, label_weights(rows, trainer.loss_average))
+        plain = reference_gradients(model, rows, label_weights(rows, trainer.loss_normalization))
     expected = _flat(model)
     return fast, plain, float((found - expected).norm() / expected.norm())
 

@@ -11,7 +11,7 @@ from anima_exp.errors import ConfigError
     ("written", "read"),
     [
         ("data.path=数据.jsonl", 'data.path="数据.jsonl"'),
-        ("runs=/home/müller/runs", 'runs="/home/müller/runs"'),
+        ("runs_dir=/home/müller/runs", 'runs_dir="/home/müller/runs"'),
         ("model.source=~/models/a", 'model.source="~/models/a"'),
         ("evals.samples.prompts=[你好,hello]", 'evals.samples.prompts=["你好",hello]'),
         ("data.path=甲.jsonl,乙.jsonl", 'data.path="甲.jsonl","乙.jsonl"'),
@@ -65,7 +65,7 @@ def test_a_prompt_of_null_is_none():
 
 
 def test_a_chinese_file_name_composes(compose):
-    config = compose("data=local", quote_override("data.path=数据.jsonl"), "trainer.epochs=1")
+    config = compose("data=local", quote_override("data.path=数据.jsonl"), "trainer.num_epochs=1")
     assert config.data.path == "数据.jsonl"
 
 

@@ -91,7 +91,7 @@ def test_a_format_of_your_own_counts_by_its_code(mine, compose):
         "data=local",
         "data.path=a.jsonl",
         "data.recipe=my_formats.ORCA",
-        "trainer.steps=1",
+        "trainer.max_steps=1",
     )
     before = identity.run_name(compose(*arguments))
     mine.write_text(MINE.replace("<a>", "<b>"))

@@ -41,7 +41,7 @@ def test_a_files_fingerprint_is_that_of_its_content(tmp_path):
     other = write_rows(tmp_path / "c.jsonl", *pairs(4))
     assert source.fingerprint(local(first)) == source.fingerprint(local(same))
     assert source.fingerprint(local(first)) != source.fingerprint(local(other))
-    assert source.fingerprint(local(first)) != source.fingerprint(local(first, rows=2))
+    assert source.fingerprint(local(first)) != source.fingerprint(local(first, max_rows=2))
 
 
 def test_the_fingerprint_covers_rows_held_out_from_another_file(tmp_path):
@@ -53,7 +53,10 @@ def test_the_fingerprint_covers_rows_held_out_from_another_file(tmp_path):
 
 def test_data_rows_keeps_the_first(tmp_path):
     path = write_rows(tmp_path / "a.jsonl", *pairs(3))
-    assert [number for number, _ in source.training_source(local(path, rows=2)).read()] == [1, 2]
+    assert [number for number, _ in source.training_source(local(path, max_rows=2)).read()] == [
+        1,
+        2,
+    ]
 
 
 def test_no_rows_are_held_out_of_a_second_source_when_none_are_wanted(tmp_path):
@@ -78,7 +81,7 @@ def test_the_sample_has_two_parts_that_share_no_row():
         name="sample",
         recipe="guanaco",
         source="sample",
-        rows=50,
+        max_rows=50,
         heldout_split="test",
         heldout_rows=20,
     )
@@ -91,10 +94,10 @@ def test_the_sample_has_two_parts_that_share_no_row():
 
 
 def test_the_sample_needs_a_number_and_a_known_part():
-    with pytest.raises(DataError, match=r"Say how many rows: data.rows=4000\.$"):
+    with pytest.raises(DataError, match=r"Say how many rows: data.max_rows=4000\.$"):
         source.training_source(DataConfig(source="sample"))
     with pytest.raises(DataError, match="has the splits train and test, not 'dev'"):
-        source.training_source(DataConfig(source="sample", rows=5, split="dev"))
+        source.training_source(DataConfig(source="sample", max_rows=5, split="dev"))
 
 
 def test_a_hub_set_is_known_by_its_commit_before_it_is_downloaded(library):
@@ -109,7 +112,7 @@ def test_a_hub_set_is_known_by_its_commit_before_it_is_downloaded(library):
 
 
 def test_the_first_rows_of_a_hub_set_are_streamed(library):
-    rows = list(source.training_source(hub(rows=4)).read())
+    rows = list(source.training_source(hub(max_rows=4)).read())
     assert [row["n"] for _, row in rows] == [0, 1, 2, 3]
     assert library[0]["streaming"] is True and library[0]["split"] == "train"
 

@@ -106,7 +106,7 @@ def test_the_ids_of_ordinary_rows_do_not_change(tiny, tmp_path):
         name="sample",
         recipe="alpaca",
         source="sample",
-        rows=300,
+        max_rows=300,
         max_prompt_tokens=512,
         max_response_tokens=512,
         prompt_template="alpaca",

@@ -82,7 +82,7 @@ def test_lengths_labels_and_the_split_are_not_part_of_the_key(tokens_of, cache):
         train_on_source=True,
         heldout_rows=2,
         heldout_seed=1,
-        max_train_samples=1,
+        max_train_rows=1,
     )
     assert len(folders(cache)) == 1
 
@@ -92,7 +92,7 @@ def test_another_row_recipe_number_of_rows_or_tokenizer_is_another_set(tokens_of
     tokens_of(row, row)
     tokens_of(row)
     tokens_of(row, row, recipe="prompt_completion")
-    tokens_of(row, row, rows=1)
+    tokens_of(row, row, max_rows=1)
     tokens_of(row, row, tokenizer=byte_tokenizer(bos=None))
     larger = byte_tokenizer()
     larger.backend_tokenizer.add_tokens(["ab"])
@@ -240,7 +240,7 @@ def test_a_cache_that_cannot_be_written_is_one_line_with_the_way_out(tokens_of, 
         tokens_of(*pairs(3))
     assert str(caught.value) == (
         f"Token ids cannot be kept in {cache}: Not a directory. "
-        "Give another folder with cache=FOLDER, or ANIMA_EXP_CACHE."
+        "Give another folder with cache_dir=FOLDER, or ANIMA_EXP_CACHE."
     )
 
 

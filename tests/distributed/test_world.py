@@ -183,7 +183,7 @@ def test_more_processes_than_gpus_are_refused(launcher):
 
 def test_a_launch_that_would_split_the_model_by_itself_is_refused(launcher):
     launcher(RANK=0, WORLD_SIZE=2, ACCELERATE_USE_FSDP="true")
-    with pytest.raises(ConfigError, match=r"trainer\.shard_base"):
+    with pytest.raises(ConfigError, match=r"trainer\.fsdp"):
         rank_info()
     launcher(WORLD_SIZE="two")
     with pytest.raises(ConfigError, match="WORLD_SIZE=two is no number"):

@@ -34,7 +34,7 @@ KILLED, STOPPED = -signal.SIGKILL, 128 + signal.SIGTERM
 @pytest.fixture
 def ended(compose, tmp_path):
     def _ended(*statuses, failure=None, asked=0):
-        config = compose(f"folder={tmp_path}")
+        config = compose(f"run_dir={tmp_path}")
         if failure:
             (tmp_path / "failure.txt").write_text(failure)
         with pytest.raises((AnimaError, RunEnded)) as found:

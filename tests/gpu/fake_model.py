@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
-from anima_exp.config import LoraConfig, Precision, Recompute, TargetModules
+from anima_exp.config import ActivationCheckpointing, LoraConfig, Precision, TargetModules
 from anima_exp.data.micro_batch import pack_rows
 from anima_exp.model import lora_linear
 from anima_exp.model.activation_checkpointing import apply_activation_checkpointing
@@ -165,7 +165,7 @@ def run(blocks: int, storage: str, precision: str, recompute: str) -> dict[str, 
         if storage == "kept":
             keep_dequantized(model)
         keys = lora_linear.install(model)
-        apply_activation_checkpointing(model, Recompute(recompute))
+        apply_activation_checkpointing(model, ActivationCheckpointing(recompute))
         micro_batch = on_gpu(real)
         keys.now = torch.empty(ROW * ROWS, dtype=torch.int32, device=GPU)
         with Operations() as operations, packed_attention(model):

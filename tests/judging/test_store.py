@@ -100,7 +100,7 @@ def test_unparsed_verdicts_are_kept_counted_and_asked_again_on_request_alone(tmp
         good = True
         judge(config(tmp_path, server.url))
         assert len(server.bodies) == 4
-        judge(config(tmp_path, server.url, again_unparsed=True))
+        judge(config(tmp_path, server.url, retry_unparsed=True))
         assert len(server.bodies) == 6
     assert all(row["parsed"] for row in verdicts(tmp_path))
     assert len(verdicts(tmp_path)) == 4

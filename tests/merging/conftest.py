@@ -13,7 +13,8 @@ from anima_exp.merging.console import MergeView
 from anima_exp.system.paths import shipped, tiny_base
 
 FEW = (
-    "data.rows=1200", "data.heldout_rows=40", "trainer.steps=40", "evals=[]", "tracking=none",
+    "data.max_rows=1200", "data.heldout_rows=40", "trainer.max_steps=40", "evals=[]",
+    "tracking=none",
     "optimizer.learning_rate=4e-3",
 )  # fmt: skip
 
@@ -25,7 +26,7 @@ def runs(compose, tmp_path_factory):
 
     folders = [tmp_path_factory.mktemp("runs") / f"seed{seed}" for seed in (0, 1)]
     for seed, folder in enumerate(folders):
-        run(compose(*FEW, f"seed={seed}", f"folder={folder}"))
+        run(compose(*FEW, f"seed={seed}", f"run_dir={folder}"))
     return folders
 
 
@@ -37,7 +38,7 @@ def settings():
         register_schema(MergeConfig)
         try:
             with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-                overrides = expand_run_argument([*map(str, arguments), "proof_rows=16"])
+                overrides = expand_run_argument([*map(str, arguments), "verify_rows=16"])
                 return parse(hydra.compose("merge", overrides=overrides))
         finally:
             register_schema()

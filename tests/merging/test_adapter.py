@@ -50,7 +50,7 @@ def merged(merge, tmp_path):
     def _merged(base, adapter, *settings):
         out = tmp_path / "merged"
         merge("model=local", f"model.source={base}", f"adapter={adapter}", f"out={out}",
-              "dtype=fp32", "prove=false", "trainer.precision=fp32", *settings)  # fmt: skip
+              "dtype=fp32", "verify=false", "trainer.precision=fp32", *settings)  # fmt: skip
         return AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)
 
     return _merged
@@ -116,7 +116,7 @@ def test_dequantized_weights_are_those_of_training(
     adapter = adapter_for(base, target_modules=targets, fan_in_fan_out=family == "gpt2")
     how = ("model=local", f"model.source={base}", f"quant={quant}", "trainer.precision=fp32")
     trained, _ = load_saved_model(settings(f"adapter={adapter}", *how))
-    found = logits(merged(base, adapter, f"quant={quant}", "onto=dequantized"))
+    found = logits(merged(base, adapter, f"quant={quant}", "target=dequantized"))
     torch.testing.assert_close(found, logits(trained), atol=2e-4, rtol=1e-4)
 
 

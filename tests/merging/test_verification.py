@@ -42,7 +42,7 @@ def test_a_wrong_merge_is_refused_and_leaves_nothing(
         command, "plan", lambda config, base, own: plan(config, base, WRONG[mistake](own, other))
     )
     with pytest.raises(ModelError, match=r"not the trained one: it is \d\.\d+ nats per token"):
-        merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}", f"onto={onto}")
+        merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}", f"target={onto}")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -61,7 +61,7 @@ def figures(trained, again, divergence):
 
 
 def test_what_rounding_anew_would_lose_is_a_warning_not_a_refusal(settings, capsys):
-    config = settings("adapter=x", "model=tiny", "onto=dequantized")
+    config = settings("adapter=x", "model=tiny", "target=dequantized")
     harmless, far, drowned = (
         figures(1.0, 1.05, 0.05),
         figures(1.0, 1.05, 0.2),

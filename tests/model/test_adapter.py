@@ -71,7 +71,7 @@ def test_adapters_on_one_base_compute_what_each_does_alone(tmp_path):
         save(tmp_path / "b", r=2, target_modules=["k_proj"], use_dora=True),
     ]
     model = load_adapter(small(), str(tmp_path / "a"))
-    model = load_adapter(model, str(tmp_path / "b"), name="beside1", key="beside")
+    model = load_adapter(model, str(tmp_path / "b"), name="beside1", key="extra_adapters")
     for _ in range(2):
         for name, theirs in zip(("default", "beside1"), wanted, strict=True):
             model.set_adapter(name, inference_mode=True)

@@ -5,7 +5,13 @@ import pytest
 import torch
 from support.small_models import VOCABULARY, small, some_rows
 
-from anima_exp.config import LoraConfig, LossAverage, Precision, Recompute, TargetModules
+from anima_exp.config import (
+    ActivationCheckpointing,
+    LoraConfig,
+    LossNormalization,
+    Precision,
+    TargetModules,
+)
 from anima_exp.data.micro_batch import label_weights
 from anima_exp.errors import ModelError
 from anima_exp.evals.multiple_choice.likelihood import letters
@@ -40,11 +46,11 @@ def gradients(model):
 def assert_plain_gradients(model):
     rows, keys = some_rows(), lora_linear.install(model)
     step = GradientStep(
-        model, keys, budget=1000, precision=Precision.fp32, average=LossAverage.token, seed=0,
+        model, keys, budget=1000, precision=Precision.fp32, average=LossNormalization.token, seed=0,
         backward=torch.Tensor.backward, say=print,
     )  # fmt: skip
     fast, ours = float(step(rows, number=0)), gradients(model)
-    plain = reference_gradients(model, rows, label_weights(rows, LossAverage.token))
+    plain = reference_gradients(model, rows, label_weights(rows, LossNormalization.token))
     theirs = gradients(model)
     assert fast == pytest.approx(plain, rel=1e-5)
     assert float((ours - theirs).norm() / theirs.norm()) < 1e-4
@@ -107,7 +113,7 @@ def test_selective_recomputation_is_tried_and_falcon_does_not_stand_it():
     for family, works in {"llama": True, "falcon": False}.items():
         model = adapted(small(family).eval())
         lora_linear.install(model)
-        apply_activation_checkpointing(model, Recompute.selective)
+        apply_activation_checkpointing(model, ActivationCheckpointing.selective)
         state = torch.random.get_rng_state()
         assert selective_works(model, Precision.fp32) is works
         assert torch.equal(state, torch.random.get_rng_state())

@@ -5,12 +5,12 @@ import torch
 from support.small_models import small, some_rows
 
 from anima_exp.config import (
+    ActivationCheckpointing,
     LoraConfig,
     ModelConfig,
     Precision,
     QuantConfig,
     Quantization,
-    Recompute,
     TargetModules,
 )
 from anima_exp.data.micro_batch import pack_first_fit, pack_rows, row_weights, token_weights
@@ -147,7 +147,7 @@ def test_outside_the_models_own_attention_is_back():
     assert model(input_ids=torch.ones(2, 5, dtype=torch.long)).logits.shape[:2] == (2, 5)
 
 
-@pytest.mark.parametrize("how", [Recompute.selective, Recompute.full])
+@pytest.mark.parametrize("how", [ActivationCheckpointing.selective, ActivationCheckpointing.full])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_recomputation_changes_memory_and_no_gradient(how, dropout):
     model = adapted(small(), dropout)
@@ -156,7 +156,7 @@ def test_recomputation_changes_memory_and_no_gradient(how, dropout):
     weights = token_weights(rows)
     keys.now = torch.arange(sum(len(row["input_ids"]) for row in rows), dtype=torch.int32)
     sizes, found = [], []
-    for way in (Recompute.none, how):
+    for way in (ActivationCheckpointing.none, how):
         apply_activation_checkpointing(model, way)
         kept = 0
 
@@ -170,7 +170,7 @@ def test_recomputation_changes_memory_and_no_gradient(how, dropout):
         sizes.append(kept)
     assert found[1][0] == found[0][0]
     assert all(torch.equal(found[1][1][name], one) for name, one in found[0][1].items())
-    if how is Recompute.full:
+    if how is ActivationCheckpointing.full:
         assert sizes[1] < sizes[0] / 2
 
 

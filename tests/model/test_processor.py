@@ -29,7 +29,7 @@ def logits(monkeypatch):
         monkeypatch.setattr(modules, "has_avx512bf16", lambda: fast)
         model = base.load_base(
             ModelConfig(name="tiny", source="tiny"),
-            QuantConfig(type=Quantization.nf4, compute_dtype=precision, snapshot=False),
+            QuantConfig(type=Quantization.nf4, compute_dtype=precision, cache_quantized=False),
             precision=precision,
         )
         with inference_mode(model, precision):

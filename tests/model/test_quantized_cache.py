@@ -149,9 +149,9 @@ def test_an_adapter_on_it_learns_the_same(cache, untied):
 
 def test_a_run_keeps_it_and_whoever_asks_its_model_loads_it(compose, cache, tmp_path, capsys):
     config = compose(
-        "data.rows=64", "data.heldout_rows=8", "trainer.steps=1", "trainer.batch_size=2",
-        "evals=[heldout]", "tracking=none", f"cache={cache}",
-        f"folder={tmp_path / 'run'}",
+        "data.max_rows=64", "data.heldout_rows=8", "trainer.max_steps=1", "trainer.batch_size=2",
+        "evals=[heldout]", "tracking=none", f"cache_dir={cache}",
+        f"run_dir={tmp_path / 'run'}",
     )  # fmt: skip
     run(config)
     assert "kept in" in capsys.readouterr().out
@@ -363,7 +363,7 @@ def test_a_cache_that_cannot_be_written_is_told(cache, capsys):
 @pytest.mark.parametrize(
     ("quant", "model"),
     [
-        (replace(NF4, snapshot=False), {}),
+        (replace(NF4, cache_quantized=False), {}),
         (QuantConfig(Q.none, compute_dtype=Precision.fp32), {}),
         (NF4, {"trust_remote_code": True}),
     ],

@@ -5,7 +5,7 @@ from itertools import pairwise, product
 
 import pytest
 
-from anima_exp.config import Recompute
+from anima_exp.config import ActivationCheckpointing
 from anima_exp.planner.execution import choose_execution, needed, time_of_batch
 from anima_exp.planner.find_shape import find_shape
 from anima_exp.planner.gpus import CARDS, MIDDLING
@@ -27,7 +27,7 @@ def chosen(compose):
 def test_with_much_memory_nothing_is_computed_twice(chosen):
     found = chosen(gib=500)
     assert found.token_budget == ROWS.batch_tokens
-    assert found.recompute is Recompute.none
+    assert found.recompute is ActivationCheckpointing.none
     assert found.keep_dequantized and found.fits and not found.paged
 
 
@@ -57,14 +57,16 @@ def test_what_is_predicted_fits(chosen):
 
 
 def test_one_token_more_would_not_fit(compose):
-    config = compose("model=llama7b", "trainer.recompute=none", "quant.keep_dequantized=false")
+    config = compose(
+        "model=llama7b", "trainer.activation_checkpointing=none", "quant.cache_dequantized=false"
+    )
     shape = find_shape(config.model)
     available = 30 * GIB
     found = choose_execution(shape, config, ROWS, available=available)
     needs = MemoryModel(shape, config, ROWS)
 
     def need(budget):
-        found = needs.memory(budget, Recompute.none, keep_dequantized=False)
+        found = needs.memory(budget, ActivationCheckpointing.none, keep_dequantized=False)
         return needed(found, needs.unused)
 
     assert need(found.token_budget) <= available < need(found.token_budget + 64)
@@ -76,9 +78,9 @@ def test_one_token_more_would_not_fit(compose):
 )
 def test_what_the_user_gave_stays_whatever_the_memory(chosen, budget, recompute, keep):
     given = (
-        f"trainer.token_budget={budget}",
-        f"trainer.recompute={recompute}",
-        f"quant.keep_dequantized={keep}",
+        f"trainer.max_tokens_per_micro_batch={budget}",
+        f"trainer.activation_checkpointing={recompute}",
+        f"quant.cache_dequantized={keep}",
     )
     for gib in (1, 20, 500):
         found = chosen(*given, gib=gib)
@@ -88,19 +90,21 @@ def test_what_the_user_gave_stays_whatever_the_memory(chosen, budget, recompute,
 
 def test_a_budget_beyond_the_largest_batch_needs_no_more_than_that_batch(chosen):
     whole = ROWS.batch_tokens
-    given = [chosen(f"trainer.token_budget={n}", gib=500) for n in (whole, 100 * whole)]
+    given = [
+        chosen(f"trainer.max_tokens_per_micro_batch={n}", gib=500) for n in (whole, 100 * whole)
+    ]
     assert given[0].predicted_peak_gib == given[1].predicted_peak_gib
 
 
 def test_a_budget_below_the_longest_row_needs_as_much_as_that_row(chosen):
-    given = [chosen(f"trainer.token_budget={n}", gib=500) for n in (1, ROWS.longest)]
+    given = [chosen(f"trainer.max_tokens_per_micro_batch={n}", gib=500) for n in (1, ROWS.longest)]
     assert given[0].predicted_peak_gib == given[1].predicted_peak_gib
 
 
 def test_where_nothing_fits_the_least_is_said_and_not_raised(chosen):
     found = chosen(gib=1)
     assert not found.fits
-    assert found.recompute is Recompute.full
+    assert found.recompute is ActivationCheckpointing.full
     assert found.token_budget == ROWS.longest
     assert found.predicted_peak_gib > 1
 
@@ -153,7 +157,7 @@ def test_7b_on_24_gb_takes_few_passes_without_a_copy_instead_of_many_with_one(co
         find_shape(config.model), config, ALPACA, available=card.available, card=card
     )
     assert not found.keep_dequantized
-    assert found.recompute is Recompute.none
+    assert found.recompute is ActivationCheckpointing.none
     assert 2_500 < found.token_budget < 4_000
 
 
@@ -164,7 +168,7 @@ def test_a_fast_card_avoids_short_passes_that_a_slow_one_does_not_notice(compose
 
     def ratio(card):
         short, long = (
-            time_of_batch(needs, budget, Recompute.none, True, card).total
+            time_of_batch(needs, budget, ActivationCheckpointing.none, True, card).total
             for budget in (1152, 7059)
         )
         return short / long
@@ -174,7 +178,9 @@ def test_a_fast_card_avoids_short_passes_that_a_slow_one_does_not_notice(compose
 
 
 def test_pieces_of_memory_that_cannot_grow_leave_more_in_reserve(compose):
-    config = compose("model=llama7b", "trainer.recompute=none", "quant.keep_dequantized=true")
+    config = compose(
+        "model=llama7b", "trainer.activation_checkpointing=none", "quant.cache_dequantized=true"
+    )
     shape = find_shape(config.model)
     grows, fixed = (
         choose_execution(
@@ -184,7 +190,7 @@ def test_pieces_of_memory_that_cannot_grow_leave_more_in_reserve(compose):
     )
     assert fixed.token_budget < 0.95 * grows.token_budget
     passing = MemoryModel(shape, config, ROWS).memory(
-        fixed.token_budget, Recompute.none, keep_dequantized=True
+        fixed.token_budget, ActivationCheckpointing.none, keep_dequantized=True
     ).passing  # fmt: skip
     assert 40 - fixed.predicted_peak_gib >= 0.15 * passing / GIB
 

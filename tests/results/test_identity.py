@@ -9,12 +9,12 @@ from anima_exp.system import hashing
 
 def test_the_same_settings_have_the_same_name(compose):
     assert identity.run_name(compose()) == identity.run_name(
-        compose("runs=elsewhere", "tracking=none")
+        compose("runs_dir=elsewhere", "tracking=none")
     )
 
 
 def test_how_a_base_is_kept_is_not_in_the_name(compose):
-    assert identity.run_name(compose("quant.snapshot=false")) == identity.run_name(compose())
+    assert identity.run_name(compose("quant.cache_quantized=false")) == identity.run_name(compose())
 
 
 def test_what_changes_the_result_changes_the_name(compose):
@@ -36,14 +36,14 @@ def test_saying_a_default_aloud_changes_nothing(compose):
         compose("optimizer.learning_rate=${model.recommended.learning_rate}")
     ) == (identity.run_name(compose()))
     plain = compose()
-    aloud = compose(f"trainer.steps={plain.trainer.steps}")
+    aloud = compose(f"trainer.max_steps={plain.trainer.max_steps}")
     assert identity.run_name(aloud) == identity.run_name(plain)
 
 
 def test_a_file_counts_by_its_content_not_its_place(compose, tmp_path):
     def name(path, text):
         path.write_text(text)
-        return identity.run_name(compose("data=local", f"data.path={path}", "trainer.steps=1"))
+        return identity.run_name(compose("data=local", f"data.path={path}", "trainer.max_steps=1"))
 
     here = name(tmp_path / "a.jsonl", "{}")
     assert name(tmp_path / "b.jsonl", "{}") == here
@@ -96,5 +96,5 @@ def test_a_base_that_cannot_be_read_is_no_hub_id(tmp_path, monkeypatch):
 
 
 def test_the_adapters_settings_count_only_where_there_is_an_adapter(compose):
-    full = ("lora=none", "quant=none")
+    full = ("lora=full_finetune", "quant=none")
     assert identity.run_name(compose(*full)) == identity.run_name(compose(*full, "lora.rank=8"))

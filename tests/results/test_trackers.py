@@ -369,7 +369,7 @@ def setting(compose, tmp_path, monkeypatch):
 
     def make(*names):
         stores = [STORES[name](tmp_path, monkeypatch) for name in names]
-        config = compose(f"tracking=[{','.join(names)}]", f"runs={tmp_path}/runs")
+        config = compose(f"tracking=[{','.join(names)}]", f"runs_dir={tmp_path}/runs")
         folder = tmp_path / "runs" / "run"
         folder.mkdir(parents=True, exist_ok=True)
         for store in stores:

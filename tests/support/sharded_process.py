@@ -17,12 +17,12 @@ from torch import distributed
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from anima_exp.config import (
+    ActivationCheckpointing,
     LoraConfig,
     ModelConfig,
     Precision,
     QuantConfig,
     Quantization,
-    Recompute,
     TargetModules,
 )
 from anima_exp.data.micro_batch import pack_rows, token_weights
@@ -40,7 +40,7 @@ from anima_exp.model.hashed_dropout import token_keys
 from anima_exp.model.varlen_attention import packed_attention
 from support.small_models import some_rows
 
-WAYS = list(Recompute)
+WAYS = list(ActivationCheckpointing)
 STORAGES = {  # name: type, double quantisation, precision, layers with an adapter
     "none": (Quantization.none, False, Precision.fp32, TargetModules.all_linear),
     "bf16": (Quantization.none, False, Precision.bf16, TargetModules.all_linear),

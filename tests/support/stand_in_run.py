@@ -41,7 +41,7 @@ def run(config, until=None):
         if config.lora.rank == 13:
             folder.failed("rank 13 brings bad luck")
             raise TrainingError("rank 13 brings bad luck")
-        steps = config.trainer.steps
+        steps = config.trainer.max_steps
         for step in range(begun + 1, steps + 1):
             time.sleep(STEP_SECONDS)
             metrics.append({"step": step, "loss": value(config, step), "tokens": 10 * step})
@@ -79,7 +79,7 @@ def _newest(checkpoints: Path) -> int:
 
 
 def record(config, folder, *, starts):
-    steps = config.trainer.steps
+    steps = config.trainer.max_steps
     return Record(
         name=identity.run_name(config), settings=identity.flatten(config),
         scores={"heldout_loss": value(config, steps)}, scores_before={}, steps=steps,

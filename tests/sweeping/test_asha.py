@@ -12,7 +12,7 @@ from anima_exp.sweeping.asha import Halving, rungs
 from anima_exp.sweeping.cell import Cell, Outcome
 from anima_exp.system.json_lines import JsonLinesLog
 
-ASHA = ("sweep.early_stopping=asha", "trainer.steps=27")
+ASHA = ("sweep.early_stopping=asha", "trainer.max_steps=27")
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def cells(compose, tmp_path):
         Cell(
             number=i, overrides=(), label=f"{rate:g}", name=f"cell{i}",
             folder=tmp_path / f"cell{i}",
-            config=compose("trainer.steps=27", f"optimizer.learning_rate={rate}"),
+            config=compose("trainer.max_steps=27", f"optimizer.learning_rate={rate}"),
         )
         for i, rate in enumerate(rates)
     ]  # fmt: skip
@@ -55,7 +55,7 @@ def test_rungs_are_even_divisions_of_the_steps(cells):
 
 
 def test_too_short_a_run_for_the_rungs_is_a_mistake(cells):
-    with pytest.raises(ConfigError, match=r"trainer\.steps=27 is too short for sweep\.rungs=5"):
+    with pytest.raises(ConfigError, match=r"trainer\.max_steps=27 is too short for sweep\.rungs=5"):
         rungs(cells[0], SweepConfig(rungs=5))
 
 
@@ -113,7 +113,7 @@ def seed_configs(compose):
     """Three seeds of nine learning rates, where luck differs more than rates do."""
     return [
         compose(
-            "trainer.steps=27",
+            "trainer.max_steps=27",
             f"optimizer.learning_rate={1e-4 * (rate + 1)}",
             f"seed={1000 * ((seed + rate) % 3)}",
         )
@@ -247,10 +247,10 @@ def test_a_sweep_with_early_stopping_continues_survivors_and_stays_decided(sweep
 
 def test_cells_that_ran_past_a_rung_before_count_with_what_they_saw_next(sweeps):
     three = ("optimizer.learning_rate=1e-4,2e-4,3e-4",)
-    process = sweeps.start(*three, "trainer.steps=18", step_seconds=0.2)
+    process = sweeps.start(*three, "trainer.max_steps=18", step_seconds=0.2)
     wait_for(lambda: list(sweeps.runs.glob("*/checkpoints/checkpoint-5")))
     process.terminate()
     assert process.wait(60) == 143
-    code, told = sweeps.run(*three, "trainer.steps=18", "sweep.early_stopping=asha")
+    code, told = sweeps.run(*three, "trainer.max_steps=18", "sweep.early_stopping=asha")
     assert code == 0, told
     assert "1 of 3 cells done, 2 stopped early" in told

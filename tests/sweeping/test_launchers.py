@@ -191,7 +191,7 @@ def test_slurms_warning_before_the_time_limit_saves_a_checkpoint_and_the_job_goe
     sweep = subprocess.Popen(
         [
             sys.executable, "-m", "anima_exp.train", "-m", HERE, "seed=1", "lora.rank=2",
-            "trainer.steps=6", "trainer.log_every=1", "evals=[]", "tracking=none",
+            "trainer.max_steps=6", "trainer.log_every=1", "evals=[]", "tracking=none",
             "trainer.eval_at_start=false", "trainer.batch_size=2",
         ],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -15,7 +15,7 @@ from anima_exp.system.json_lines import JsonLinesLog
 
 @pytest.fixture
 def cell(compose, tmp_path):
-    config = compose("trainer.steps=20")
+    config = compose("trainer.max_steps=20")
     return Cell(3, ("seed=1",), "seed=1 [red]\x1b[2J", config, "tiny-1", tmp_path)
 
 
@@ -48,7 +48,7 @@ def test_time_left_counts_from_what_this_start_has_done(cell):
 
 
 def test_steps_of_a_run_of_epochs_show_with_its_first_row(compose, tmp_path):
-    config = compose("trainer.epochs=2")
+    config = compose("trainer.num_epochs=2")
     progress = Progress(Cell(0, (), "x", config, "x", tmp_path))
     assert progress.steps is None
     JsonLinesLog(tmp_path / "metrics.jsonl").append({"step": 10, "loss": 1.0, "epoch": 0.25})
@@ -57,7 +57,7 @@ def test_steps_of_a_run_of_epochs_show_with_its_first_row(compose, tmp_path):
 
 
 def test_a_short_last_batch_is_a_step(compose, tmp_path):
-    progress = Progress(Cell(0, (), "x", compose("trainer.epochs=2"), "x", tmp_path))
+    progress = Progress(Cell(0, (), "x", compose("trainer.num_epochs=2"), "x", tmp_path))
     JsonLinesLog(tmp_path / "metrics.jsonl").append({"step": 10, "loss": 1.0, "epoch": 160 / 500})
     progress.read()
     assert progress.steps == 63
@@ -94,7 +94,7 @@ def test_a_log_gets_a_line_for_each_thing_that_happens(cell, told):
 
 def test_a_terminal_too_short_for_all_shows_running_cells_first(compose, tmp_path, told):
     file = told(terminal=True)
-    config = compose("trainer.steps=20")
+    config = compose("trainer.max_steps=20")
     cells = [Cell(i, (), f"seed={i}", config, f"c{i}", tmp_path / f"c{i}") for i in range(40)]
     with Board(cells, metric=metric("heldout_loss")) as board:
         board.set(cells[0], Status.done)

@@ -96,7 +96,7 @@ def test_a_version_that_is_no_number_is_damage(found, told):
 
 
 def test_a_newer_record_is_neither_done_nor_damaged_and_is_not_touched(compose, tmp_path, capsys):
-    config = compose(f"runs={tmp_path}")
+    config = compose(f"runs_dir={tmp_path}")
     folder = RunFolder(config)
     synthetic.run(folder.path)
     file = age(folder.path / "record.json")
@@ -131,7 +131,7 @@ def test_every_command_that_takes_a_run_names_its_newer_record(run):
 
 
 def test_other_files_of_a_newer_run_are_refused_too(compose, tmp_path):
-    config = compose(f"runs={tmp_path}")
+    config = compose(f"runs_dir={tmp_path}")
     with RunFolder(config) as folder:
         folder.check_inputs(data="d", base="b")
         JsonLinesLog(folder.path / "metrics.jsonl").append({"step": 1})
@@ -145,7 +145,7 @@ def test_other_files_of_a_newer_run_are_refused_too(compose, tmp_path):
 
 
 def test_settings_of_a_run_that_has_begun_are_never_written_again(compose, tmp_path):
-    config = compose(f"runs={tmp_path}")
+    config = compose(f"runs_dir={tmp_path}")
     with RunFolder(config) as folder:
         JsonLinesLog(folder.path / "metrics.jsonl").append({"step": 1})
     file = folder.path / "settings.json"
@@ -223,7 +223,7 @@ def test_a_newer_checkpoint_is_refused_not_passed_over(tmp_path):
 
 
 def test_a_newer_sweep_is_neither_read_nor_written_over(compose, run, tmp_path):
-    config = compose(f"runs={tmp_path}")
+    config = compose(f"runs_dir={tmp_path}")
     cell = Cell(0, (), "label", config, "one", run)
     sweep = SweepFile("by_hand", None, "train", Grid([cell], (), 0))
     sweep.save()

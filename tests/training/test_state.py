@@ -187,8 +187,9 @@ def test_an_old_checkpoint_is_resumed_like_the_same_one_of_today(compose, tmp_pa
 
     def settings(folder):
         return compose(
-            f"folder={folder}", "lora=key_query", "lora.rank=1", "data.rows=64",
-            "data.heldout_rows=16", "evals=[heldout]", "trainer.steps=12", "trainer.batch_size=4",
+            f"run_dir={folder}", "lora=key_query", "lora.rank=1", "data.max_rows=64",
+            "data.heldout_rows=16", "evals=[heldout]", "trainer.max_steps=12",
+            "trainer.batch_size=4",
             "trainer.log_every=1", "optimizer.schedule=cosine", "optimizer.warmup_ratio=0.5",
             "trainer.save_every=20", "tracking=none",
         )  # fmt: skip

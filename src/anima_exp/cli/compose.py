@@ -46,7 +46,8 @@ from anima_exp.system.terminal import print_stderr, take_any_letter, tell_lines,
 from hydra_plugins import _anima_exp
 
 
-# ${unless:${trainer.epochs},${data.steps}}: data.steps, unless trainer.epochs has a value.
+# ${unless:${trainer.num_epochs},${data.recommended.max_steps}}: data.recommended.max_steps, unless
+# trainer.num_epochs has a value.
 def _unless(given: Any, otherwise: Any) -> Any:
     return otherwise if given is None else None
 

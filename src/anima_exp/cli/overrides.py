@@ -94,7 +94,7 @@ def composable(arguments: Sequence[str]) -> list[str]:
         ConfigError: an argument is no setting, or a group of one file is given a list.
     """
     options, own = divided(arguments)
-    own = [former_names().override(argument) for argument in own]
+    own = former_names().overrides(own)
     several = any(one == "-m" or (one > "--m" and "--multirun".startswith(one)) for one in options)
     for argument in own:
         _refuse(argument)

@@ -62,8 +62,8 @@ def side_by_side(
 
 
 def _same(run: Run, key: str, theirs: Any) -> bool:
-    """Whether the run has the paper's value, or at scale=0.1 a tenth of it."""
-    scale = run.settings.get("scale", 1.0)
+    """Whether the run has the paper's value, or at rehearsal_scale=0.1 a tenth of it."""
+    scale = run.settings.get("rehearsal_scale", 1.0)
     if key in SCALED and scale != 1.0 and isinstance(theirs, int):
         theirs = times(theirs, scale)
     return bool(hashable(run.settings.get(key)) == hashable(theirs))

@@ -68,7 +68,10 @@ def full_name(name: str, known: Collection[str], *, option: str) -> str:
     for last in _CHOICES:
         if f"{name}.{last}" in known:
             return f"{name}.{last}"
-    meant = [key for key in known if name in (short(key), key.rpartition(".")[2])]
+    former = of_runs().former.items()
+    meant = [key for key in known if name in (short(key), key.rpartition(".")[2])] or [
+        key for old, key in former if old.rpartition(".")[2] == name and key in known
+    ]
     if len(meant) == 1:
         return meant[0]
     if meant:

@@ -111,7 +111,7 @@ def _pairing(first: Row, second: Row, metric: Metric) -> str:
 _ON_HELDOUT_ROWS = ("heldout_loss", "exact_match")
 # What decides which rows are held out, and how much of them is seen.
 _DECISIVE = (
-    "data.rows",
+    "data.max_rows",
     "data.recipe",
     "data.heldout_rows",
     "data.heldout_split",

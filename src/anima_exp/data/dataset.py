@@ -71,7 +71,7 @@ def split_dataset(
         # A split of its own may be smaller than data.heldout_rows: then it is used whole.
         held_order = split.first(split.shuffled(len(held_tokens), seed=seed), config.heldout_rows)
         metas = [tokens.meta, held_tokens.meta]
-    train = TokenizedDataset(tokens, split.first(order, config.max_train_samples), limits)
+    train = TokenizedDataset(tokens, split.first(order, config.max_train_rows), limits)
     return train, TokenizedDataset(held_tokens, held_order, limits), metas
 
 

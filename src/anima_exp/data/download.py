@@ -70,7 +70,7 @@ def fetch(
         draft.replace(file)
     except OSError as error:
         raise DataError(
-            f"Cannot write to {folder}: {error.strerror}. Give another cache=FOLDER."
+            f"Cannot write to {folder}: {error.strerror}. Give another cache_dir=FOLDER."
         ) from error
     finally:
         draft.unlink(missing_ok=True)

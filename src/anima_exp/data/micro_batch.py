@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anima_exp.config import LossAverage
+from anima_exp.config import LossNormalization
 from anima_exp.data.encode import IGNORE
 
 Row = Mapping[str, Any]  # input_ids and labels of one example
@@ -55,9 +55,9 @@ def pack_first_fit(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return bins
 
 
-def label_weights(rows: Sequence[Row], average: LossAverage) -> list[float]:
+def label_weights(rows: Sequence[Row], average: LossNormalization) -> list[float]:
     """By row of a batch, what one of its labels counts in the loss."""
-    return (token_weights if average is LossAverage.token else row_weights)(rows)
+    return (token_weights if average is LossNormalization.token else row_weights)(rows)
 
 
 def token_weights(rows: Sequence[Row]) -> list[float]:

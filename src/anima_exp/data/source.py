@@ -36,12 +36,12 @@ def training_source(config: DataConfig) -> Source:
         DataError: the file is missing or of an unknown kind, or the hub gave no such set.
     """
     if config.path:
-        return _file(config.path, key="data.path", most=config.rows)
+        return _file(config.path, key="data.path", most=config.max_rows)
     if config.source == "sample":
-        if config.rows is None:
-            raise DataError("data.source=sample has no end. Say how many rows: data.rows=4000.")
-        return _sample(config.split, config.rows)
-    return _hub(config, config.split, most=config.rows)
+        if config.max_rows is None:
+            raise DataError("data.source=sample has no end. Say how many rows: data.max_rows=4000.")
+        return _sample(config.split, config.max_rows)
+    return _hub(config, config.split, most=config.max_rows)
 
 
 def validation_source(config: DataConfig) -> Source | None:

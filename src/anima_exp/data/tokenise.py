@@ -62,7 +62,7 @@ def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path)
                 return build(place=_for_this_process() / place.name)
             raise DataError(
                 f"Token ids cannot be kept in {cache}: {error.strerror or error}. "
-                "Give another folder with cache=FOLDER, or ANIMA_EXP_CACHE."
+                "Give another folder with cache_dir=FOLDER, or ANIMA_EXP_CACHE."
             ) from error
     if stop_at_bad_row and tokens.meta.skipped:  # kept by a run that skips
         raise _bad_row(tokens.meta.shown[0])

@@ -43,7 +43,7 @@ def rank_info() -> RankInfo:
         if os.environ.get(name, "").lower() in ("1", "true", "yes"):
             raise ConfigError(
                 f"{name}=true: this launch would split the model in a way that a run knows "
-                "nothing of. Use trainer.shard_base=true, and accelerate launch --multi_gpu."
+                "nothing of. Use trainer.fsdp=true, and accelerate launch --multi_gpu."
             )
     rank = _number("RANK", 0)
     return RankInfo(

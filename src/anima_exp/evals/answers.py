@@ -24,7 +24,7 @@ def check(config: RunConfig) -> None:
         config.evals.answers.questions,
         config.evals.answers,
         key=KEY,
-        cache=paths.cache(config.cache),
+        cache=paths.cache(config.cache_dir),
     )
 
 
@@ -66,7 +66,7 @@ def _questions(config: RunConfig) -> Any:
 
     answers = config.evals.answers
     assert answers is not None
-    return load(answers.questions, answers, key=KEY, cache=paths.cache(config.cache))
+    return load(answers.questions, answers, key=KEY, cache=paths.cache(config.cache_dir))
 
 
 def _asked(config: RunConfig) -> Any:
@@ -78,7 +78,7 @@ def _asked(config: RunConfig) -> Any:
     return GenerationRequest(
         config.evals.answers,
         config.evals.answers.prompt_template or config.data.prompt_template,
-        Path(config.folder).name if config.folder else identity.run_name(config),
+        Path(config.run_dir).name if config.run_dir else identity.run_name(config),
         prompt_format.of_run(config),
         config.trainer.precision,
     )

@@ -19,7 +19,7 @@ from anima_exp.results.record import Record
 from anima_exp.system.paths import known_path
 
 _SAME_DATA = ("data.source", "data.subset", "data.data_files", "data.split")
-_SAME_DRAW = ("data.rows", "data.revision", "data.heldout_seed")
+_SAME_DRAW = ("data.max_rows", "data.revision", "data.heldout_seed")
 
 
 def check_heldout(config: UseConfig) -> None:

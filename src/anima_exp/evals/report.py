@@ -35,8 +35,8 @@ from anima_exp.system.paths import expanded
 def run(config: EvaluateConfig, *, listen: events.Listener | None = None) -> None:
     """Measure, and keep the result where `compare` finds it.
 
-    With `prompts=FOLDER` only the prompts of the benchmarks are written, and no model is loaded.
-    Under torchrun every process measures a share.
+    With `export_prompts=FOLDER` only the prompts of the benchmarks are written, and no model is
+    loaded. Under torchrun every process measures a share.
 
     Args:
         listen: hears the events; by default who listens already (events.py).
@@ -64,13 +64,15 @@ def _run(config: EvaluateConfig, world: ProcessGroup) -> None:
     tokenizer = load_tokenizer(config.model)
     on = config.evals
     if on.heldout or on.custom or (on.exact_match and config.data.exact_answers):
-        cache = paths.cache(config.cache)
+        cache = paths.cache(config.cache_dir)
         heldout = world.main_process_first(
             lambda: prepare(config.data, tokenizer, cache=cache)
         ).heldout
     evals = world.main_process_first(lambda: prepare_evals(config, tokenizer, heldout))
-    if config.prompts:
-        world.run_on_main(lambda: _export(evals, expanded(str(config.prompts), "prompts")))
+    if config.export_prompts:
+        world.run_on_main(
+            lambda: _export(evals, expanded(str(config.export_prompts), "export_prompts"))
+        )
         return
     emit(events.Plan(_plan(config, evals)))
     model, _ = world.main_process_first(lambda: load_saved_model(config))
@@ -108,7 +110,7 @@ def _refuse(config: EvaluateConfig) -> None:
 
 def _export(evals: PreparedEvals, folder: Path) -> None:
     if not evals.benchmarks:
-        raise ConfigError(f"prompts={folder} writes those of benchmarks: add evals=[mmlu].")
+        raise ConfigError(f"export_prompts={folder} writes those of benchmarks: add evals=[mmlu].")
     for benchmark, ready in evals.benchmarks.items():
         file = folder / f"{benchmark}_{ready.config.split}_{ready.config.shots}_shots.jsonl"
         export(ready, file)
@@ -144,7 +146,7 @@ def _place(config: EvaluateConfig) -> Path:
         or key in ("run", "adapter")
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
-    home = Path(config.run) if config.run else expanded(config.runs, "runs")
+    home = Path(config.run) if config.run else expanded(config.runs_dir, "runs_dir")
     return home / "evaluations" / f"{model_label(config)}-{digest}.json"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from anima_exp.config import Quantization, Recompute, RunConfig, TargetModules
+from anima_exp.config import ActivationCheckpointing, Quantization, RunConfig
 from anima_exp.distributed.world import ProcessGroup
 from anima_exp.events import say
 from anima_exp.model import kernels, lora_linear
@@ -86,16 +86,17 @@ def load_model(
     keys = lora_linear.install(model)
     if gpu and config.lora.dropout:
         kernels.say_if_dropout_is_slow()
-    if execution.recompute is not Recompute.none:
+    if execution.recompute is not ActivationCheckpointing.none:
         apply_activation_checkpointing(model, execution.recompute)
-    selective = execution.recompute is Recompute.selective
+    selective = execution.recompute is ActivationCheckpointing.selective
     if selective and not selective_works(model, config.trainer.precision):
         say(
-            f"trainer.recompute=selective does not work with {type(base_of(model)).__name__}, "
-            "which changes results in place: trainer.recompute=full is used"
+            "trainer.activation_checkpointing=selective does not work with "
+            f"{type(base_of(model)).__name__}, which changes results in place: "
+            "trainer.activation_checkpointing=full is used"
         )
-        execution = replace(execution, recompute=Recompute.full)
-        apply_activation_checkpointing(model, Recompute.none)
+        execution = replace(execution, recompute=ActivationCheckpointing.full)
+        apply_activation_checkpointing(model, ActivationCheckpointing.none)
         apply_activation_checkpointing(model, execution.recompute)
     return Loaded(model, parameters, keys, execution)
 
@@ -137,7 +138,7 @@ def _base(config: RunConfig, cache: Path, longest: int, **where: Any) -> Any:
         config.model,
         config.quant,
         precision=config.trainer.precision,
-        trainable=config.lora.target_modules is TargetModules.none,
+        trainable=config.lora.is_full_finetune,
         cache=cache,
         **where,
     )

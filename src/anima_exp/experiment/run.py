@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from anima_exp.config import RunConfig, TargetModules
+from anima_exp.config import RunConfig
 from anima_exp.config.checks import check_length
 from anima_exp.distributed.environment import rank_info
 from anima_exp.distributed.process_group import join_process_group
@@ -39,7 +39,7 @@ def run(
 ) -> float | None:
     """Train and evaluate what `config` says, or go on where it stopped, or say that it is done.
 
-    Under torchrun, or with trainer.gpus, several processes do this together: the first of them
+    Under torchrun, or with trainer.num_gpus, several processes do this together: the first of them
     writes and speaks. It may be called from any thread and any number of times; of several calls
     at the same time in one process one computes, and the others wait.
 
@@ -98,7 +98,7 @@ def _listened_to(config: RunConfig, *, until: int | None, stop: StopRequest) -> 
 
 def _told(config: RunConfig) -> dict[str, Any]:
     """What all processes of a run must have in common; a cache may be each machine's own."""
-    settings = {key: value for key, value in identity.flatten(config).items() if key != "cache"}
+    settings = {key: value for key, value in identity.flatten(config).items() if key != "cache_dir"}
     versions = {key: value for key, value in provenance.versions().items() if key != "python"}
     return settings | versions
 
@@ -179,7 +179,7 @@ def _run(
         journal.evaluated(step, found.scores, found.generations, *about)
         return found.scores
 
-    trained = folder.path / ("model" if trains_every_weight(config) else "adapter")
+    trained = folder.path / ("model" if config.lora.is_full_finetune else "adapter")
     try:
         if config.trainer.eval_at_start and not resume:
             scores = evaluate(0)
@@ -274,7 +274,3 @@ def _train(
             evaluate(done)
         raise RunPaused(f"Paused at step {done} of {setup.steps}: {folder.path}")
     return loop
-
-
-def trains_every_weight(config: RunConfig) -> bool:
-    return config.lora.target_modules is TargetModules.none

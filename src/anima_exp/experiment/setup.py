@@ -61,7 +61,7 @@ def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
     """
     provenance.reset_peak_memory()
     set_seed(config.seed)  # before the adapter draws its first numbers
-    cache = paths.cache(config.cache)
+    cache = paths.cache(config.cache_dir)
     tokenizer = load_tokenizer(config.model)
     data = world.main_process_first(lambda: prepare(config.data, tokenizer, cache=cache))
     _check_ids(config, tokenizer, data)
@@ -70,7 +70,7 @@ def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
         known_lengths.save_stats(config, _lengths(data), cache=cache)
     overhead = provenance.memory_in_use_gib()
     seen = rows_in_all(config.trainer, len(data.train))
-    check_rows_seen(seen, key=f"trainer.epochs={config.trainer.epochs}")
+    check_rows_seen(seen, key=f"trainer.num_epochs={config.trainer.num_epochs}")
     steps = optimizer_steps(config.trainer, len(data.train))
     check_warmup(config.optimizer, steps, f"the {steps} steps of the run")
     order = row_order(
@@ -111,7 +111,7 @@ def _adapter_fingerprint(config: RunConfig) -> str | None:
     if config.model.adapter is None:
         return None
     folder = adapter_files.files(config.model.adapter, key="model.adapter")
-    return provenance.adapter_fingerprint(folder, cache=paths.cache(config.cache))
+    return provenance.adapter_fingerprint(folder, cache=paths.cache(config.cache_dir))
 
 
 def _check_ids(config: RunConfig, tokenizer: Any, data: DatasetSplits) -> None:

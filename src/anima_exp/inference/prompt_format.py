@@ -30,10 +30,14 @@ def of_config(config: GenerateConfig) -> str:
 
 
 def of_place(place: str, run: Path | None, *, given: str | None) -> str:
-    """The format for one of `beside`, which `run` made if it is one of ours."""
+    """The format for one of `extra_adapters`, which `run` made if it is one of ours."""
     if given:
         return given
-    return record(run).settings["data.prompt_template"] if run else _of_foreign(place, key="beside")
+    return (
+        record(run).settings["data.prompt_template"]
+        if run
+        else _of_foreign(place, key="extra_adapters")
+    )
 
 
 def _of_foreign(place: str, *, key: str) -> str:
@@ -70,12 +74,12 @@ def of_use(config: UseConfig) -> dict[str, Any]:
     if config.run:
         adapter = f"run {record(Path(config.run)).name}"
     elif adapter and Path(adapter).is_dir():
-        adapter = folder_fingerprint(Path(adapter), cache=paths.cache(config.cache))
+        adapter = folder_fingerprint(Path(adapter), cache=paths.cache(config.cache_dir))
     return _base(config) | {"adapter": adapter}
 
 
 def _base(config: RunConfig) -> dict[str, Any]:
-    model, quant, cache = config.model, config.quant, paths.cache(config.cache)
+    model, quant, cache = config.model, config.quant, paths.cache(config.cache_dir)
     return {
         "model": identity.content_hash(model.source, cache=cache)
         if model.source != "tiny"

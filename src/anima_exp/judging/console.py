@@ -70,7 +70,7 @@ def show_left_out(plan: Plan) -> None:
     if plan.shared:
         say(f"{plan.shared:,} matches share the verdict of another with the same texts.")
     if plan.unparsed:
-        say(f"{plan.unparsed:,} stored verdicts are unparsed; again_unparsed=true asks them again.")
+        say(f"{plan.unparsed:,} stored verdicts are unparsed; retry_unparsed=true asks them again.")
 
 
 def _beyond(plan: Plan) -> None:

@@ -43,7 +43,7 @@ def judge(config: JudgeConfig) -> None:
         return calls.call(match, prompts, config)
 
     out = expanded(config.out, "out")
-    again = config.again_unparsed
+    again = config.retry_unparsed
     if config.dry_run:
         planned = plan(found, call, stored=read_only(out), again_unparsed=again)
         console.show_plan(planned, config, address=address_of(config))
@@ -63,7 +63,7 @@ def judge(config: JudgeConfig) -> None:
             for key in {call.key for call in planned.calls} & store.rows.keys()
         ):
             console.say(
-                f"{unparsed:,} verdicts are unparsed and kept; again_unparsed=true asks again."
+                f"{unparsed:,} verdicts are unparsed and kept; retry_unparsed=true asks again."
             )
     if failures:
         raise RunError(

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anima_exp.config import ModelConfig, QuantConfig, Quantization
+from anima_exp.config import ModelConfig, QuantConfig
 from anima_exp.errors import ModelError, first_line
 from anima_exp.libraries import hub
 from anima_exp.libraries.transformers_internals import is_conv1d
@@ -87,7 +87,6 @@ def _shape(opened: Any, name: str) -> Sequence[int]:
     return found  # type: ignore[no-any-return]
 
 
-FOUR_BITS = (Quantization.nf4, Quantization.fp4)
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _OLDER = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
@@ -153,7 +152,7 @@ class Base:
         transposed = {name for name, one in modules.items() if is_conv1d(one)}
         parameters = frozenset(model.state_dict())
         quantized: set[str] = set()
-        if quant.type in FOUR_BITS:
+        if quant.is_4bit:
             quantized = layers_in_4_bits(model)
         return Layers(
             frozenset(modules),

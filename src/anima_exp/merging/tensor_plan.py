@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anima_exp.config import MergeConfig, Onto
+from anima_exp.config import MergeConfig, MergeTarget
 from anima_exp.errors import ModelError
 from anima_exp.merging.adapter import Adapter, Update, dequantized, merge_weight
 from anima_exp.merging.base import Base, Layers
@@ -82,7 +82,7 @@ def plan(config: MergeConfig, base: Base, adapter: Adapter) -> Plan:
     in_files = _names_in_files(base, layers)
     _check(config, base, adapter, layers, in_files)
     dtype = store_in(config, base.dtype)
-    rounded = layers.quantized if config.onto is Onto.dequantized else frozenset()
+    rounded = layers.quantized if config.target is MergeTarget.dequantized else frozenset()
     in_memory = {file: name for name, file in in_files.items()}
     pieces = []
     for name, entry in base.tensors.entries.items():
@@ -102,7 +102,7 @@ def plan(config: MergeConfig, base: Base, adapter: Adapter) -> Plan:
                 transposed=module in layers.transposed,
             )
         )
-    return Plan(config, base, adapter, _shards(pieces, int(config.shard_gib * 2**30)))
+    return Plan(config, base, adapter, _shards(pieces, int(config.max_shard_gib * 2**30)))
 
 
 def store_in(config: MergeConfig, of_base: torch.dtype) -> torch.dtype:
@@ -136,7 +136,7 @@ def _check(
     config: MergeConfig, base: Base, adapter: Adapter, layers: Layers, in_files: dict[str, str]
 ) -> None:
     wanted = [f"{module}.weight" for module in adapter.updates] + list(adapter.whole)
-    if config.onto is Onto.dequantized:
+    if config.target is MergeTarget.dequantized:
         wanted += [f"{module}.weight" for module in layers.quantized]
     for name in wanted:
         if name.rpartition(".")[0] not in layers.modules:

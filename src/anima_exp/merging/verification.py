@@ -112,7 +112,9 @@ def _first_labels(batch: MicroBatch, count: int) -> MicroBatch:
 # A run and what was merged from it -> the proof's figures: one model in memory at a time.
 
 
-NOT_QUANTIZED = QuantConfig(type=Quantization.none, compute_dtype=Precision.fp32, snapshot=False)
+NOT_QUANTIZED = QuantConfig(
+    type=Quantization.none, compute_dtype=Precision.fp32, cache_quantized=False
+)
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,9 @@ class VerificationResult:
 
 def heldout_rows(config: MergeConfig) -> Any:
     """Raises AnimaError: there are no rows to prove anything on."""
-    cache = paths.cache(config.cache)
+    cache = paths.cache(config.cache_dir)
     rows = prepare(config.data, load_tokenizer(config.model), cache=cache).heldout
-    if not int(rows.label_counts[: config.proof_rows].clip(min=0).sum()):
+    if not int(rows.label_counts[: config.verify_rows].clip(min=0).sum()):
         raise ConfigError(
             f"data={config.data.name} has no held-out rows to prove the merged model on. Give "
             "data.heldout_rows=64, or other text with data=NAME."
@@ -182,7 +184,7 @@ def check_memory(config: MergeConfig, numbers: int, stored: torch.dtype) -> None
         raise ModelError(
             f"To be proved the merged model is loaded, which takes {needed / 2**30:.1f} GiB, and "
             f"{'the GPU' if on_gpu else 'this machine'} has {free / 2**30:.1f} free: {way}"
-            "prove=false leaves the proof out."
+            "verify=false leaves the proof out."
         )
 
 

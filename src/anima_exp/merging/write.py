@@ -105,13 +105,13 @@ def write_metadata(merging: Plan, found: VerificationResult | None, folder: Path
     """`found` is None where nothing was measured. Nothing tells of this machine's folders."""
     config, settings = merging.config, identity.flatten(merging.config)
     source, revision = config.model.source, config.model.revision
-    cache = paths.cache(config.cache)
+    cache = paths.cache(config.cache_dir)
     fingerprint = provenance.base_fingerprint(resolve_source(source), revision, cache=cache)
     named = origin.without_places(settings)
     values = {
         "adapter": {"of": model_label(config), "weights": weights(merging.adapter)},
         "base": {"source": named["model.source"], "fingerprint": fingerprint},
-        "onto": config.onto.value,
+        "onto": config.target.value,
         "dtype": _dtype(merging),
         "proof": asdict(found) if found else None,
         "max_divergence": verdict.allowed(config),
@@ -153,7 +153,7 @@ def _merged(
     merging: Plan, found: VerificationResult | None, settings: dict[str, Any], fingerprint: str
 ) -> merged.Merged:
     config, dtype = merging.config, _dtype(merging)
-    sentences = ["Nobody has measured that this is the trained model (prove=false)."]
+    sentences = ["Nobody has measured that this is the trained model (verify=false)."]
     if found:
         rows = f"{origin.data_origin(settings).told} ({origin.heldout(settings)})"
         sentences = [
@@ -168,7 +168,7 @@ def _merged(
             ("adapter", f"{model_label(config)}, {len(merging.adapter.updates)} layers"),
             ("its weights", weights(merging.adapter)),
             ("folded into", origin.base_origin(settings, fingerprint).told),
-            ("onto", verdict.ONTO[config.onto]),
+            ("onto", verdict.ONTO[config.target]),
             ("weights", dtype),
         ],
         proof=verdict.columns(config, found, dtype) if found else (),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anima_exp.config import LoraConfig, ModelConfig, Precision, TargetModules
+from anima_exp.config import LoraConfig, ModelConfig, Precision
 from anima_exp.errors import ModelError, first_line
 from anima_exp.libraries import peft_internals
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
@@ -29,7 +29,7 @@ def add_lora(model: Any, lora: LoraConfig) -> Any:
     step. Set the seed before: the noise is what makes two runs differ. With
     `target_modules: none` the model is returned as it is, every weight trainable.
     """
-    if lora.target_modules is TargetModules.none:
+    if lora.is_full_finetune:
         return model
     import_bitsandbytes()
     from peft import LoraConfig as PeftLoraConfig

@@ -74,7 +74,7 @@ class QuantizedCacheEntry:
                     size = _gigabytes(_size(self.folder))
                     say(
                         f"base     {size} quantised, kept in {self.folder} for later runs "
-                        "(quant.snapshot=false keeps none)"
+                        "(quant.cache_quantized=false keeps none)"
                     )
         except Exception as error:  # a run does not end for want of a cache
             reason = first_line(error)
@@ -143,7 +143,7 @@ def snapshot_of(
     cache: Path | None,
 ) -> QuantizedCacheEntry | None:
     """The place for a base stored so; None if no snapshot of it is wanted."""
-    if not cache or not quant.snapshot or quant.type is Quantization.none:
+    if not cache or not quant.cache_quantized or quant.type is Quantization.none:
         return None
     if model.trust_remote_code:
         return None

@@ -15,7 +15,6 @@ from anima_exp.model_card.metadata import (
     front_matter,
     licence,
     of_merged_adapter,
-    trains_every_weight,
 )
 from anima_exp.model_card.scores import Measured, Rows, columns
 from anima_exp.model_card.snippets import fenced, inline_code, plain, section
@@ -114,7 +113,7 @@ def card(
 
 
 def _opening(record: Record) -> list[str]:
-    what = "fine-tuned model" if trains_every_weight(record) else "LoRA adapter"
+    what = "fine-tuned model" if record.is_full_finetune else "LoRA adapter"
     return [f"# {plain(record.name)}\n", f"A {what}, trained and measured by anima-exp.\n"]
 
 

@@ -9,7 +9,6 @@ from anima_exp.data import formats
 from anima_exp.display import tables
 from anima_exp.display.tables import Column
 from anima_exp.model_card import origin
-from anima_exp.model_card.metadata import trains_every_weight
 from anima_exp.results.record import Record
 from anima_exp.system.terminal import printable
 
@@ -20,7 +19,7 @@ _DTYPES = {"bf16": "torch.bfloat16", "fp16": "torch.float16", "fp32": "torch.flo
 
 
 def loading_code(record: Record, prompt: str) -> str:
-    if trains_every_weight(record):
+    if record.is_full_finetune:
         precision, remote = (record.settings[key] for key in ("trainer.precision", _REMOTE_CODE))
         return of_model(prompt, dtype=precision, remote_code=remote)
     quantised = record.settings["quant.type"] != "none"

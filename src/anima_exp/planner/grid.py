@@ -50,7 +50,7 @@ def _which(costs: list[tuple[str, Cost]]) -> str:
     if numbers == [1]:
         return "one card"
     told = " or ".join(map(str, numbers))
-    return f"{told} cards a cell (trainer.gpus, launcher.gpus_per_job)"
+    return f"{told} cards a cell (trainer.num_gpus, launcher.gpus_per_job)"
 
 
 def _hours(one: Cost, place: int) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
-from anima_exp.config import Recompute, RunConfig, TargetModules
+from anima_exp.config import ActivationCheckpointing, RunConfig
 from anima_exp.errors import ModelError
 from anima_exp.model.device_map import meta_model, modules_of
 from anima_exp.model.target_modules import select
@@ -56,18 +56,24 @@ class SeveralCards:
     def available(self) -> float:
         return max(self.cards)
 
-    def lacks(self, budget: int, recompute: Recompute, keep: bool, *, paged: bool) -> float:
+    def lacks(
+        self, budget: int, recompute: ActivationCheckpointing, keep: bool, *, paged: bool
+    ) -> float:
         return -self.division(budget, recompute, keep, paged=paged).room
 
-    def peak(self, budget: int, recompute: Recompute, keep: bool, *, paged: bool) -> float:
+    def peak(
+        self, budget: int, recompute: ActivationCheckpointing, keep: bool, *, paged: bool
+    ) -> float:
         return max(self.division(budget, recompute, keep, paged=paged).taken)
 
     def division(
-        self, budget: int, recompute: Recompute, keep: bool, *, paged: bool
+        self, budget: int, recompute: ActivationCheckpointing, keep: bool, *, paged: bool
     ) -> "BlockAssignment":
         return divide(self._parts(budget, recompute, keep, paged), self.cards)
 
-    def _parts(self, budget: int, recompute: Recompute, keep: bool, paged: bool) -> "Parts":
+    def _parts(
+        self, budget: int, recompute: ActivationCheckpointing, keep: bool, paged: bool
+    ) -> "Parts":
         needs, shape = self.needs, self.needs.shape
         growing = 1 + needs.unused
         whole = needs.memory(budget, recompute, keep_dequantized=keep)
@@ -94,7 +100,7 @@ class SeveralCards:
 
     @cached_property
     def _full(self) -> bool:
-        return self.needs.config.lora.target_modules is TargetModules.none
+        return self.needs.config.lora.is_full_finetune
 
     @cached_property
     def _blocks(self) -> list["_OfBlock"]:
@@ -204,7 +210,7 @@ def place_base(
 ) -> PlacementDecision:
     """Whole if that fits; of several processes sharded, of one spread over the GPUs it sees.
 
-    What trainer.shard_base and model.device_map say is done whether it is needed or not.
+    What trainer.fsdp and model.device_map say is done whether it is needed or not.
 
     Args:
         rows: of the data that is trained on; with several processes, the largest share of one.

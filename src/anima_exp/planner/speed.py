@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import ceil
 
-from anima_exp.config import Recompute, RunConfig
+from anima_exp.config import ActivationCheckpointing, RunConfig
 from anima_exp.planner.execution import Execution
 from anima_exp.planner.gpus import CONTEXT_GIB, Gpu
 from anima_exp.planner.lengths import Lengths
@@ -65,7 +65,9 @@ def time_of_step(
     )
 
 
-def flops_of(shape: Shape, config: RunConfig, found: Lengths, recompute: Recompute) -> Flops:
+def flops_of(
+    shape: Shape, config: RunConfig, found: Lengths, recompute: ActivationCheckpointing
+) -> Flops:
     return flops(
         shape,
         config,

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from anima_exp.config import OptimizerName, Precision, Quantization, RunConfig, TargetModules
+from anima_exp.config import OptimizerName, Precision, Quantization, RunConfig
 from anima_exp.libraries.bitsandbytes_internals import (
     CONSTANTS_A_CONSTANT,
     LEAST_IN_8_BITS,
@@ -35,7 +35,7 @@ class Stored:
 
 def base_weights(shape: Shape, config: RunConfig) -> list[Stored]:
     """Every kind that the model has."""
-    full = config.lora.target_modules is TargetModules.none
+    full = config.lora.is_full_finetune
     width = 4 if full else WIDTH[config.trainer.precision]  # a small update to bf16 is lost
     norm_width = 4 if config.model.norms_in_fp32 else width
     matrices = [(one, block.count) for block in shape.blocks for one in block.linears]
@@ -119,7 +119,7 @@ class TrainableMemory:
 
 
 def trained(shape: Shape, config: RunConfig) -> TrainableMemory:
-    full = config.lora.target_modules is TargetModules.none
+    full = config.lora.is_full_finetune
     dtype = Precision.fp32 if full else config.lora.dtype
     product = config.trainer.precision
     sizes = _tensors_of_base(shape) if full else _tensors_of_adapter(shape, config)

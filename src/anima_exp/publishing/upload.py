@@ -196,7 +196,7 @@ def of_config(config: PublishConfig) -> None:
         base=config.base,
         private=config.private,
         message=config.message,
-        dry_run=config.dry_run,
+        dry_run=not config.confirm,
     )
 
 
@@ -233,7 +233,7 @@ def publish(
             names = ", ".join(sorted(map(str, file.dropped)))
             say(f"Metadata of {file.name} that is not sent: {names}.")
     if dry_run:
-        say("Nothing was sent. The same command with dry_run=false sends it.")
+        say("Nothing was sent. The same command with confirm=true sends it.")
         return
     sent = send(files, push, private=private, message=message or f"{folder.name} made by anima-exp")
     show_sent(sent)
@@ -241,6 +241,6 @@ def publish(
 
 def _of_run(run: Path) -> tuple[Path, Callable[[], str]]:
     """The folder of what it trained, and how to write a card of it."""
-    whole = record(run).settings["lora.target_modules"] == "none"
+    whole = record(run).is_full_finetune
     trained = run / ("model" if whole else "adapter")
     return trained, partial(of_folder, run, trained)

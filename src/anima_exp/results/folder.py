@@ -18,6 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from anima_exp.config import RunConfig
+from anima_exp.config.former_names import todays
 from anima_exp.errors import InUseError, RunError, first_line, without_password
 from anima_exp.events import say
 from anima_exp.results import identity
@@ -35,14 +36,14 @@ _TIME = re.compile(rb"\d{4}-\d\d-\d\dT[\d:]{8}\+00:00")
 
 
 def run_folder(config: RunConfig, name: str | None = None) -> Path:
-    """Where a run lives: `folder`, or in `runs` under the name of what it computes.
+    """Where a run lives: `run_dir`, or in `runs_dir` under the name of what it computes.
 
     Args:
         name: the run's name, if the caller knows it: computing one takes 1 ms.
     """
-    if config.folder:
-        return expanded(config.folder, "folder")
-    return expanded(config.runs, "runs") / (name or identity.run_name(config))
+    if config.run_dir:
+        return expanded(config.run_dir, "run_dir")
+    return expanded(config.runs_dir, "runs_dir") / (name or identity.run_name(config))
 
 
 class RunFolder:
@@ -67,10 +68,10 @@ class RunFolder:
         except Timeout as error:
             raise InUseError(
                 f"{self.path} is in use by another process ({self._owner()}). "
-                "Wait for it, or give this run another folder=..."
+                "Wait for it, or give this run another run_dir=..."
             ) from error
         except OSError as error:
-            key = "folder" if self.config.folder else "runs"
+            key = "run_dir" if self.config.run_dir else "runs_dir"
             raise RunError(
                 f"Cannot write to {self.path}: {error.strerror}. Give another {key}=FOLDER."
             ) from error
@@ -140,7 +141,7 @@ class RunFolder:
             raise RunError(
                 f"{self.path} was begun with another {' and other '.join(differ)}: the settings "
                 "are the same, but what they name has changed. Nothing was changed. "
-                "Pin model.revision or data.revision, or start anew with another folder=..."
+                "Pin model.revision or data.revision, or start anew with another run_dir=..."
             )
         with disk_errors_as_run_error(self.path):
             write_json(file, json_files.stamp(inputs, json_files.SETTINGS))
@@ -149,7 +150,7 @@ class RunFolder:
         if not self.path.exists():
             return
         if not self.path.is_dir():
-            raise RunError(f"folder={self.path} is a file. Give a folder.")
+            raise RunError(f"run_dir={self.path} is a file. Give a folder.")
         if is_file(self.path / "settings.json"):
             return
         others = sorted(
@@ -161,7 +162,7 @@ class RunFolder:
         )
         if others:
             raise RunError(
-                f"folder={self.path} holds other files ({', '.join(others[:3])}) and no run. "
+                f"run_dir={self.path} holds other files ({', '.join(others[:3])}) and no run. "
                 "Give an empty or a new folder."
             )
 
@@ -184,14 +185,15 @@ class RunFolder:
     def _refuse_other_settings(self) -> None:
         if not self._known():
             return
-        now, then = identity.identity_settings(self.config), self._read(self.path / SETTINGS)
+        now = todays(identity.identity_settings(self.config))
+        then = todays(self._read(self.path / SETTINGS))
         differ = [key for key in {**now, **then} if now.get(key) != then.get(key)]
         if differ:
             pairs = [f"{key}={now.get(key)} here, {then.get(key)} there" for key in differ[:3]]
             more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
             raise RunError(
                 f"{self.path} holds a run with other settings: {'; '.join(pairs)}{more}. "
-                "Nothing was changed. Give another folder=..., or none: then the settings name it."
+                "Nothing was changed. Give another run_dir=..., or none: then the settings name it."
             )
 
     def _read(self, file: Path) -> dict[str, Any]:
@@ -202,7 +204,7 @@ class RunFolder:
         except ValueError as error:
             raise RunError(
                 f"{file} is damaged: {first_line(error)}. It says what the run computes, so the "
-                "run cannot resume without it. Restore the file, or give another folder=..."
+                "run cannot resume without it. Restore the file, or give another run_dir=..."
             ) from error
 
     def _known(self) -> bool:

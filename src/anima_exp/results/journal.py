@@ -78,7 +78,7 @@ class MetricsLog:
         for gap in gaps:
             say(
                 f"journal  {gap} that the run wrote up to step {step}: the run resumes, but its "
-                "curves and scores have a gap there. Use another folder=... to train it anew."
+                "curves and scores have a gap there. Use another run_dir=... to train it anew."
             )
 
     @property

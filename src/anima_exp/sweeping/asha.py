@@ -215,15 +215,16 @@ def rungs(cell: Cell, settings: SweepConfig) -> list[int]:
     Raises:
         ConfigError: the cell's length is not known in steps, or too short for that many rungs.
     """
-    steps, factor = cell.config.trainer.steps, settings.reduction_factor
+    steps, factor = cell.config.trainer.max_steps, settings.reduction_factor
     if steps is None:
         raise ConfigError(
-            "sweep.early_stopping=asha pauses at steps: give trainer.steps, not epochs."
+            "sweep.early_stopping=asha pauses at steps: give trainer.max_steps, not "
+            "trainer.num_epochs."
         )
     found = [steps // factor**power for power in range(settings.rungs, 0, -1)]
     if found[0] < 1:
         raise ConfigError(
-            f"trainer.steps={steps} is too short for sweep.rungs={settings.rungs} with "
+            f"trainer.max_steps={steps} is too short for sweep.rungs={settings.rungs} with "
             f"sweep.reduction_factor={factor}: the first rung would be before step 1."
         )
     return found

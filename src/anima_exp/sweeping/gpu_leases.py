@@ -95,10 +95,10 @@ def free_place(slots: Iterable[Slot], count: int) -> tuple[Allocation | None, li
 
 def check_gpus(config: RunConfig) -> None:
     """Raise ConfigError where the cells of a sweep would use other GPUs than they get."""
-    wanted, given = config.trainer.gpus, config.launcher.gpus_per_job
+    wanted, given = config.trainer.num_gpus, config.launcher.gpus_per_job
     if wanted is not None and wanted != given:
         raise ConfigError(
-            f"trainer.gpus={wanted}, but a cell gets launcher.gpus_per_job={given}. In a sweep "
+            f"trainer.num_gpus={wanted}, but a cell gets launcher.gpus_per_job={given}. In a sweep "
             f"give launcher.gpus_per_job={wanted} alone: a cell uses what it gets."
         )
 

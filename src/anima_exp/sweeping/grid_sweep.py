@@ -56,10 +56,10 @@ def sweep(
     hydra_context: HydraContext,
     task_function: TaskFunction,
     params: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
-    factors: Mapping[str, Any],
+    points: Sequence[Mapping[str, Any]],
+    multipliers: Mapping[str, Any],
     about: str | None,
-    published: Any,
+    reference_results: Any,
 ) -> None:
     """Do what is missing of a grid.
 
@@ -78,15 +78,15 @@ def sweep(
     name = sweep_name(master, arguments)
     grid = compose_grid_from_cli(
         master, arguments, loader=hydra_context.config_loader,
-        params=params, rows=rows, factors=factors,
+        params=params, points=points, multipliers=multipliers,
     )  # fmt: skip
     file = SweepFile(
         name=name,
         question=question(name, master),
         command=typed(),
         grid=grid,
-        about=_about(about, grid, params=params, rows=rows, factors=factors),
-        published=OmegaConf.to_container(published) if published else None,
+        about=_about(about, grid, params=params, points=points, multipliers=multipliers),
+        published=OmegaConf.to_container(reference_results) if reference_results else None,
     )
     settings = grid.cells[0].config
     check_gpus(settings)
@@ -116,8 +116,8 @@ def compose_grid_from_cli(
     *,
     loader: ConfigLoader,
     params: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
-    factors: Mapping[str, Any],
+    points: Sequence[Mapping[str, Any]],
+    multipliers: Mapping[str, Any],
     check_inputs: Callable[[RunConfig], None] = check_inputs,
 ) -> Grid:
     """Every cell, composed and checked.
@@ -126,11 +126,11 @@ def compose_grid_from_cli(
         ConfigError: a cell cannot run.
     """
     parser = overrides_parser(loader)
-    points = expand(parser, arguments, params=params, rows=rows, factors=factors)
+    cells = expand(parser, arguments, params=params, points=points, multipliers=multipliers)
     return compose_grid(
-        points,
+        cells,
         Composer(loader, master),
-        group=_group(sweep_name(master, arguments), points),
+        group=_group(sweep_name(master, arguments), cells),
         check_inputs=check_inputs,
         progress=_progress,
     )
@@ -141,15 +141,15 @@ def _about(
     grid: Grid,
     *,
     params: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
-    factors: Mapping[str, Any],
+    points: Sequence[Mapping[str, Any]],
+    multipliers: Mapping[str, Any],
 ) -> str | None:
     """Return the key that the question is about, or None if the command line fixed its value.
 
     Raises:
         ConfigError: the sweep does not vary it.
     """
-    varied = {*grid.swept, *params, *factors, *(key for row in rows for key in row)}
+    varied = {*grid.swept, *params, *multipliers, *(key for row in points for key in row)}
     if about is not None and about not in varied:
         raise ConfigError(
             f"hydra.sweeper.about={about} is no setting that this sweep varies. "

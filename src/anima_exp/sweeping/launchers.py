@@ -81,7 +81,7 @@ def run_here(file: SweepFile, schedule: Schedule, settings: RunConfig) -> None:
         places,
         of_a_job=of_a_job,
         at_once=settings.launcher.jobs or len(places) // of_a_job,
-        warm=settings.launcher.warm,
+        warm=settings.launcher.preload,
         board=board,
         work=job_process.train,
         first_line=lambda cell: f"\n$ {summary.command(cell)}",

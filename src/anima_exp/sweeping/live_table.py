@@ -34,7 +34,7 @@ class Progress:
         self._file = cell.folder / "metrics.jsonl"
         self._read = self._size()
         self._identity = self._inode()
-        self._steps = cell.config.trainer.steps
+        self._steps = cell.config.trainer.max_steps
 
     @classmethod
     def whole(cls, cell: Cell) -> "Progress":
@@ -80,7 +80,7 @@ class Progress:
         if "loss" in row:
             self.loss = row["loss"]
             if self._steps is None and row.get("epoch"):
-                epochs = self.cell.config.trainer.epochs or 0.0
+                epochs = self.cell.config.trainer.num_epochs or 0.0
                 # The last batch may be short, so that the last step counts as one all the same.
                 self._steps = ceil(round(row["step"] * epochs / row["epoch"], 6))
         else:

@@ -144,7 +144,7 @@ class Pool:
         _leave_word(
             cell,
             "the process that starts jobs was ended twice while this job began, as the system "
-            "does when memory runs out. launcher.warm=false starts jobs without it",
+            "does when memory runs out. launcher.preload=false starts jobs without it",
         )
         return Outcome.failed
 
@@ -178,7 +178,7 @@ class Pool:
                 self._context = _context(warm=False)
                 self.board.say(
                     "A library has touched the GPU before its time: from here on every "
-                    "job imports its own (launcher.warm=false)."
+                    "job imports its own (launcher.preload=false)."
                 )
             schedule.ended(running.job, outcome)
             self.board.ended(running.job, outcome, running.progress)

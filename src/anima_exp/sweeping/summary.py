@@ -71,7 +71,7 @@ def table(cells: list[Cell]) -> None:
     shown.columns[4].no_wrap = True
     for cell in cells[:_ROWS]:
         trainer = cell.config.trainer
-        steps = f"{trainer.steps:,}" if trainer.steps else f"{trainer.epochs:g} epochs"
+        steps = f"{trainer.max_steps:,}" if trainer.max_steps else f"{trainer.num_epochs:g} epochs"
         label = Text(printable(cell.label))
         shown.add_row(str(cell.number), label, _WORDS[cell.state], steps, Text(cell.name))
     console.console.print(shown)
@@ -191,9 +191,9 @@ def _tokens(cells: list[Cell]) -> str:
     found = []
     for cell in cells:
         config = cell.config
-        key = repr((config.model, config.data, config.cache))
+        key = repr((config.model, config.data, config.cache_dir))
         if key not in lengths:
-            lengths[key] = known_lengths.load_stats(config, cache=paths.cache(config.cache))
+            lengths[key] = known_lengths.load_stats(config, cache=paths.cache(config.cache_dir))
         found.append(known_lengths.tokens(config, lengths[key]))
     known = [count for count in found if count is not None]
     told = [f"about {sum(known):,} to train on"] * bool(known)

@@ -155,7 +155,7 @@ def load_weights(model: Any, checkpoints: Path) -> None:
     if missing := [name for name in wanted if name not in stored]:
         raise RunError(
             f"{checkpoints / FOLDER} does not hold the best weights: {missing[0]} is missing. "
-            "Give this run another folder=... to train it anew."
+            "Give this run another run_dir=... to train it anew."
         )
     with torch.no_grad():
         for name, one in wanted.items():

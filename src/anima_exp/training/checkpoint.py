@@ -196,7 +196,7 @@ def newest_whole(folder: Path, say: Callable[[str], None]) -> Path | None:
         except PermissionError as error:
             raise RunError(
                 f"Cannot read {error.filename}: {error.strerror}. Make it readable; or give this "
-                "run another folder=... to train it anew."
+                "run another run_dir=... to train it anew."
             ) from error
         if problem is None:
             return path
@@ -245,7 +245,7 @@ CARD = "README.md"
 
 
 def save(model: Any, tokenizer: Any, folder: Path, *, card: str) -> None:
-    """Write the adapter, or with lora=none the whole model, its tokenizer and its model card.
+    """Write the adapter (or with lora=full_finetune the model), its tokenizer and its model card.
 
     All of it is there or nothing. The card stands in place of the empty form that PEFT writes.
 

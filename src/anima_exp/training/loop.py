@@ -87,7 +87,7 @@ class Loop:
             keys,
             budget=token_budget,
             precision=config.trainer.precision,
-            average=config.trainer.loss_average,
+            average=config.trainer.loss_normalization,
             seed=config.seed,
             backward=lambda loss: self.scaler.scale(loss).backward(),  # type: ignore[no-untyped-call]
             say=say_anyway,
@@ -233,7 +233,7 @@ class Loop:
                 state.save(draft, now, state.RandomState.now())
                 self.meter.save(draft)
                 self.best.save(self.folder, draft)
-                keep = self.config.trainer.keep_checkpoints
+                keep = self.config.trainer.max_checkpoints
                 checkpoint.publish(draft, self.folder, keep=keep, journal=journal)
         except BaseException:
             checkpoint.clear_drafts(self.folder)  # half of one would take the missing room

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anima_exp.config import LossAverage, Precision
+from anima_exp.config import LossNormalization, Precision
 from anima_exp.data.micro_batch import (
     MicroBatch,
     Row,
@@ -49,7 +49,7 @@ class GradientStep:
         *,
         budget: int,
         precision: Precision,
-        average: LossAverage,
+        average: LossNormalization,
         seed: int,
         backward: Callable[[Tensor], None],
         say: Callable[[str], None],
@@ -103,15 +103,16 @@ class GradientStep:
                 torch.cuda.empty_cache()
             self.say(
                 f"Out of memory at step {number + 1}: done again, from here on with "
-                f"trainer.token_budget={self.budget}."
+                f"trainer.max_tokens_per_micro_batch={self.budget}."
             )
 
     def _does_not_fit(self, number: int, longest: int) -> str:
         if self.lockstep:
             return (
                 f"Step {number + 1}: out of memory with {self.budget} tokens at once. With the "
-                f"base in parts a step cannot be done again: give trainer.token_budget="
-                f"{self.budget // 2}; the same command goes on from the last checkpoint."
+                "base in parts a step cannot be done again: give "
+                f"trainer.max_tokens_per_micro_batch={self.budget // 2}; the same command goes on "
+                "from the last checkpoint."
             )
         return (
             f"Step {number + 1}: out of memory with a single row of {longest} tokens. "

@@ -24,7 +24,7 @@ class Case:
     quant: str  # nf4, int8 or none
     dtype: torch.dtype
     dropout: float = 0.1
-    copy: bool = False  # quant.keep_dequantized
+    copy: bool = False  # quant.cache_dequantized
 
 
 CASES = [

@@ -20,14 +20,14 @@ from check.stopwatch import WARM_UP, Profile, Watch
 
 MEASURED = 4  # steps after those to warm up; the last of them is profiled
 GIB = 2**30
-NO_COPY = "quant.keep_dequantized=false"
+NO_COPY = "quant.cache_dequantized=false"
 SETTINGS: list[tuple[str, tuple[str, ...]]] = [
     ("alpaca", ()),
     ("512", ()),
     ("512", ("lora.dropout=0",)),
     ("512", (NO_COPY,)),
-    ("512", (NO_COPY, "trainer.recompute=full")),
-    ("512", (NO_COPY, "trainer.recompute=selective")),
+    ("512", (NO_COPY, "trainer.activation_checkpointing=full")),
+    ("512", (NO_COPY, "trainer.activation_checkpointing=selective")),
     ("512", ("optimizer=paged_adamw_8bit",)),
 ]
 # liger changes transformers' classes, and so every model that a process builds after its first.

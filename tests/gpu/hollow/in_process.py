@@ -82,7 +82,7 @@ def _train(case, runs):
     places = {"runs": str(runs), "base": str(runs / "base")}
     overrides = [one.format(**places) for one in case.settings]
     with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-        config = parse(hydra.compose("train", overrides=[*overrides, f"folder={folder}"]))
+        config = parse(hydra.compose("train", overrides=[*overrides, f"run_dir={folder}"]))
     quiet_libraries()
     view, warnings = TerminalView(), []
 

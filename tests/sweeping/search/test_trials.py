@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from support import stand_in_run
 
 from anima_exp.config import Direction
+from anima_exp.config.former_names import first_name
 from anima_exp.errors import ConfigError, InUseError
 from anima_exp.sweeping.cell import Outcome
 from anima_exp.sweeping.grid import make_cell
@@ -49,7 +50,7 @@ class Searched:
         said = dict(override.split("=") for override in overrides)
         config = replace(
             self.config,
-            runs=str(self.folder),
+            runs_dir=str(self.folder),
             lora=replace(self.config.lora, rank=int(said["lora.rank"])),
             optimizer=replace(
                 self.config.optimizer, learning_rate=float(said["optimizer.learning_rate"])
@@ -74,7 +75,7 @@ class Searched:
     def run(self, schedule, job) -> Outcome:
         config = job.cell.config
         job.cell.folder.mkdir(parents=True, exist_ok=True)
-        for step in range(1, config.trainer.steps):
+        for step in range(1, config.trainer.max_steps):
             row = {
                 "step": step,
                 "heldout_loss": stand_in_run.value(config, step),
@@ -91,7 +92,7 @@ class Searched:
 
 @pytest.fixture
 def searched(tmp_path, compose) -> Searched:
-    return Searched(tmp_path / "search", compose("trainer.steps=10"))
+    return Searched(tmp_path / "search", compose("trainer.max_steps=10"))
 
 
 def values_of(trials):
@@ -104,6 +105,23 @@ def test_a_search_asks_for_as_many_trials_as_wanted_over_all_starts(searched):
     more = [trial for trial in searched.go(12) if "again" not in trial.user_attrs]
     assert values_of(more)[:5] == values_of(first)
     assert len(more) == 12
+
+
+def test_a_study_goes_on_after_a_setting_was_renamed(searched):
+    """Its file has the name that the setting was born with; all others see today's."""
+    searched.space = space_of("trainer.max_steps=1,2,3")
+    steps = "trainer.max_steps"
+    with searched.study(3) as study:
+        first = study.ask()
+        assert set(first.values) == {steps}
+        study.tell(first.number, 1.0)
+    journal = (searched.folder / JOURNAL).read_text()
+    assert "trainer.steps" in journal and steps not in journal
+    with searched.study(3) as study:
+        assert study.values(study.trials[0]) == first.values
+        study.tell(study.ask().number, 2.0)
+        assert set(study.importance()) == {steps}
+    assert searched.space.lines(first_name) == ["trainer.steps=1,2,3"]
 
 
 def test_an_interrupted_search_suggests_what_an_undisturbed_one_does(searched, tmp_path):

@@ -214,5 +214,5 @@ def export(ready: PreparedBenchmark, path: Path) -> None:
         json.dumps({"subject": one.subject, "input": one.text, "output": LETTERS[one.answer]})
         for one in ready.asked
     ]
-    with user_output(path, way_out="Give another prompts=FOLDER."):
+    with user_output(path, way_out="Give another export_prompts=FOLDER."):
         atomic_write_text(path, "\n".join([*lines, ""]))

@@ -165,7 +165,7 @@ def _is_server(uri: str) -> bool:
 
 
 def _local_folder(config: RunConfig) -> Path:
-    return expanded(config.runs, "runs").absolute() / "mlflow"
+    return expanded(config.runs_dir, "runs_dir").absolute() / "mlflow"
 
 
 def _local_uri(config: RunConfig) -> str:
