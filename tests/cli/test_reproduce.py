@@ -58,7 +58,7 @@ def test_settings_of_an_unfinished_run_are_enough(compose):
 def test_a_path_that_was_kept_as_a_hash_is_named_as_missing(compose, tmp_path):
     rows = tmp_path / "rows.json"
     rows.write_text('[{"instruction": "a", "input": "", "output": "b"}]')
-    config = compose("data=local", f"data.path={rows}", "data.recipe=alpaca", "trainer.steps=3")
+    config = compose("data=local", f"data.path={rows}", "data.recipe=alpaca", "trainer.max_steps=3")
     found = reproduce(identity.identity_settings(config))
     assert found.missing == ("data.path",)
     assert "data.path=PATH" in found.overrides
@@ -67,8 +67,8 @@ def test_a_path_that_was_kept_as_a_hash_is_named_as_missing(compose, tmp_path):
 
 def test_the_folder_is_added_where_the_settings_do_not_lead_to_it(again, tmp_path):
     found, name = again("seed=1")
-    assert place(tmp_path / name, found) == [f"runs={tmp_path}"]
-    assert place(tmp_path / "mine", found) == [f"folder={tmp_path}/mine"]
+    assert place(tmp_path / name, found) == [f"runs_dir={tmp_path}"]
+    assert place(tmp_path / "mine", found) == [f"run_dir={tmp_path}/mine"]
 
 
 def detail(folder, status, step=None):
@@ -81,7 +81,7 @@ def test_what_to_do_next_follows_from_the_status(again, tmp_path):
     folder = tmp_path / name
     stopped = next_steps(detail(folder, Status.stopped, 200), found)
     assert [purpose for purpose, _ in stopped] == ["resume", "note"]
-    assert stopped[0][1].endswith(f"train seed=1 runs={tmp_path}")
+    assert stopped[0][1].endswith(f"train seed=1 runs_dir={tmp_path}")
     assert stopped[1][1] == "It continues from the checkpoint of step 200."
     assert next_steps(detail(folder, Status.failed), found)[0][0] == "retry"
     assert next_steps(detail(folder, Status.running), found) == []

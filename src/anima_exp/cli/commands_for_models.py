@@ -4,8 +4,8 @@ from anima_exp.cli.command import Command
 
 _RUN = "anima_exp.config:RunConfig"
 _TRAINING = (
-    "lora.rank", "optimizer.learning_rate", "trainer.steps", "trainer.epochs",
-    "trainer.batch_size", "trainer.eval_every", "seed", "runs", "dry_run",
+    "lora.rank", "optimizer.learning_rate", "trainer.max_steps", "trainer.num_epochs",
+    "trainer.batch_size", "trainer.eval_every", "seed", "runs_dir", "dry_run",
 )  # fmt: skip
 _RUN_GROUPS = ("model", "data", "quant", "lora", "evals", "tracking", "experiment", "sweep")
 
@@ -36,7 +36,7 @@ TRAIN = (
             ("model=guanaco33b data=belle_merge", "one run, on each kind of GPU"),
             ("-m sweep=lora_search", "every cell of a sweep, and their sum"),
         ),
-        ("trainer.gpus", "trainer.batch_size", "data.max_response_tokens"),
+        ("trainer.num_gpus", "trainer.batch_size", "data.max_response_tokens"),
         _RUN,
         "plan",
         _RUN_GROUPS,
@@ -54,10 +54,10 @@ TRAIN = (
         (
             "data.path",
             "data.recipe",
-            "data.rows",
+            "data.max_rows",
             "data.max_prompt_tokens",
             "data.max_response_tokens",
-            "cache",
+            "cache_dir",
         ),
         _RUN,
         "data",
@@ -91,7 +91,7 @@ USE = (
             ("run=runs/NAME evals=[mmlu]", "scores are kept in the run's folder"),
             ("model=llama7b adapter=FOLDER_OR_HUB_ID evals=[mmlu,cmmlu]", "an adapter"),
         ),
-        ("run", "adapter", "subjects", "prompts", "evals.mmlu.path"),
+        ("run", "adapter", "subjects", "export_prompts", "evals.mmlu.path"),
         "anima_exp.config:EvaluateConfig",
         "evaluate",
         ("evals", "model", "data", "quant"),
@@ -103,7 +103,7 @@ USE = (
         'run=runs/NAME prompt="Introduce yourself"',
         (
             ("run=runs/NAME", "a chat"),
-            ('run=runs/NAME prompt="Introduce yourself" compare=true', "one answer"),
+            ('run=runs/NAME prompt="Introduce yourself" include_base=true', "one answer"),
             ("run=runs/NAME questions=FILE out=answers.jsonl", "answers to all of a file"),
         ),
         (
@@ -112,8 +112,8 @@ USE = (
             "prompt",
             "questions",
             "out",
-            "beside",
-            "compare",
+            "extra_adapters",
+            "include_base",
             "temperature",
             "max_new_tokens",
         ),
@@ -128,9 +128,9 @@ USE = (
         "run=runs/NAME out=merged",
         (
             ("run=runs/NAME out=merged", "verified against the trained model"),
-            ("adapter=FOLDER_OR_HUB_ID out=merged onto=dequantized", "any adapter"),
+            ("adapter=FOLDER_OR_HUB_ID out=merged target=dequantized", "any adapter"),
         ),
-        ("run", "adapter", "out", "onto", "dtype", "prove", "max_divergence"),
+        ("run", "adapter", "out", "target", "dtype", "verify", "max_divergence"),
         "anima_exp.config:MergeConfig",
         "merge",
         ("model", "quant"),
@@ -142,9 +142,9 @@ USE = (
         "run=runs/NAME push=user/name",
         (
             ("run=runs/NAME push=user/name", "check and show what would be uploaded"),
-            ("folder=merged push=user/name dry_run=false", "upload a merged model"),
+            ("folder=merged push=user/name confirm=true", "upload a merged model"),
         ),
-        ("run", "folder", "push", "base", "private", "dry_run"),
+        ("run", "folder", "push", "base", "private", "confirm"),
         "anima_exp.config.commands:PublishConfig",
         "publish",
         details="The token comes from `hf auth login` or from HF_TOKEN.",

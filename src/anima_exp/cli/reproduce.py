@@ -25,7 +25,7 @@ from anima_exp.system.paths import shipped
 _NAMED = ("model", "data")  # groups whose settings hold the name of their file
 _MATCHED = ("quant", "lora", "optimizer", "trainer")  # groups whose file is found by its values
 _HASH = "sha256:"
-_FOLLOWS = ("model.shape.", "data.typical.", "model.name", "data.name")
+_FOLLOWS = ("model.shape.", "data.length_stats.", "model.name", "data.name")
 
 
 @dataclass(frozen=True)
@@ -134,5 +134,5 @@ def _name(overrides: Sequence[str]) -> str:
 def place(folder: Path, found: Reproduction) -> list[str]:
     """Return what a command line needs besides, so that it finds the run's own folder."""
     if found.name == folder.name:
-        return [] if folder.parent == Path("runs") else [assigned("runs", folder.parent)]
-    return [assigned("folder", folder)]
+        return [] if folder.parent == Path("runs") else [assigned("runs_dir", folder.parent)]
+    return [assigned("run_dir", folder)]

@@ -190,7 +190,7 @@ def _main_metric(scores: Mapping[str, Any], wanted: Any) -> str | None:
 
 def _planned(rows: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> int | None:
     """Return the last planned step: from the settings, or from the passes over the data so far."""
-    steps, epochs = settings.get("trainer.steps"), settings.get("trainer.epochs")
+    steps, epochs = settings.get("trainer.max_steps"), settings.get("trainer.num_epochs")
     if isinstance(steps, int):
         return steps
     for row in reversed([*rows]):
