@@ -15,8 +15,8 @@ demo: $(VENV)/.installed  ## teach the embedded tiny base Chinese with NF4 QLoRA
 story: $(VENV)/.installed  ## base, two fine-tunes, answers, judge, Elo, one page: all of it in small, offline
 	rm -rf story
 	$(PY) -m anima_exp.generate questions=tiny_zh temperature=0 max_new_tokens=32 out=story/base.jsonl
-	$(PY) -m anima_exp.train folder=story/attention lora=attention lora.rank=8 trainer.steps=100 $(MEASURE)
-	$(PY) -m anima_exp.train folder=story/all_layers $(MEASURE)
+	$(PY) -m anima_exp.train run_dir=story/attention lora=attention lora.rank=8 trainer.max_steps=100 $(MEASURE)
+	$(PY) -m anima_exp.train run_dir=story/all_layers $(MEASURE)
 	$(PY) -m anima_exp.judge judge=reference out=story/ratings \
 	    answers=[story/base.jsonl,story/attention/answers.jsonl,story/all_layers/answers.jsonl]
 	$(PY) -m anima_exp.elo story/ratings --html story/tournament.html --out story/ratings.json

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from anima_exp.config import MultipleChoiceConfig
-from anima_exp.evals.multiple_choice.measure import make_ready, multiple_choice
+from anima_exp.evals.multiple_choice.measure import multiple_choice, prepare_benchmark
 
 
 def plain(model, ready, **how):
@@ -48,7 +48,7 @@ def main(folder, tokenizer_name, every=1):
     config = MultipleChoiceConfig(
         source="", path=folder, prompt="mmlu", subjects=subjects[:: int(every)]
     )
-    ready, seconds = timed(make_ready, "mmlu", config, tokenizer)
+    ready, seconds = timed(prepare_benchmark, "mmlu", config, tokenizer)
     tokens = sum(len(one.ids) for one in ready.asked)
     print(f"{len(ready.asked)} questions, {tokens:,} tokens; made ready in {seconds:.1f} s")
     with torch.no_grad():

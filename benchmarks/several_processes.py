@@ -15,9 +15,11 @@ from pathlib import Path
 from statistics import median
 
 SETTINGS = [
-    "data.rows=512", "data.heldout_rows=0", "evals=[]", "trainer.eval_at_start=false",
-    "trainer.steps=12", "trainer.batch_size=64", "trainer.log_every=4", "trainer.save_every=1000",
-    "trainer.eval_every=null", "trainer.precision=fp32", "tracking=none", "quant.snapshot=false",
+    "data.max_rows=512", "data.heldout_rows=0", "evals=[]", "trainer.eval_at_start=false",
+    "trainer.max_steps=12", "trainer.batch_size=64", "trainer.log_every=4",
+    "trainer.save_every=1000",
+    "trainer.eval_every=null", "trainer.precision=fp32", "tracking=none",
+    "quant.cache_quantized=false",
 ]  # fmt: skip
 
 
@@ -42,7 +44,7 @@ def tokens_per_second(base: Path, processes: int) -> tuple[float, list[float]]:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [sys.executable, "-m", "anima_exp.train", "model=local", f"model.source={base}",
-             *SETTINGS, f"folder={folder}/run", f"trainer.gpus={processes}"],
+             *SETTINGS, f"run_dir={folder}/run", f"trainer.num_gpus={processes}"],
             check=True, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         lines = Path(folder, "run/metrics.jsonl").read_text().splitlines()

@@ -17,7 +17,12 @@ from pathlib import Path
 from statistics import median
 
 TRAIN = "anima_exp.train"
-FIRST_STEP = ("evals=[]", "trainer.eval_at_start=false", "trainer.steps=2", "trainer.log_every=1")
+FIRST_STEP = (
+    "evals=[]",
+    "trainer.eval_at_start=false",
+    "trainer.max_steps=2",
+    "trainer.log_every=1",
+)
 TOP = 12  # modules shown, each with all that it imports
 
 
@@ -33,7 +38,7 @@ def first_step(folder, tracking):
     """Until metrics.jsonl has the loss of step 1."""
     runs = tempfile.mkdtemp(dir=folder)
     begun = time.perf_counter()
-    command = [sys.executable, "-m", TRAIN, *FIRST_STEP, f"runs={runs}", f"tracking={tracking}"]
+    command = [sys.executable, "-m", TRAIN, *FIRST_STEP, f"runs_dir={runs}", f"tracking={tracking}"]
     environment = os.environ | {"WANDB_MODE": "offline", "ANIMA_EXP_CACHE": f"{folder}/cache"}
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
@@ -77,7 +82,7 @@ def main():
         for name, times in found.items():
             print(f"{name:24} {median(times):6.2f} s ({min(times):.2f} to {max(times):.2f})")
         print("\nimports of the run until its first step, with all that they import, in ms")
-        run = imports(TRAIN, *FIRST_STEP, f"runs={folder}/imports", "tracking=none")
+        run = imports(TRAIN, *FIRST_STEP, f"runs_dir={folder}/imports", "tracking=none")
         for module, cost in sorted(run.items(), key=lambda item: -item[1])[:TOP]:
             print(f"{cost:8.0f}  {module}")
         for name in ("wandb", "plotly", "pandas", "scipy.optimize", "torch._inductor.compile_fx"):

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-CELL = ["trainer.steps=1", "evals=[]", "trainer.eval_at_start=false", "data.heldout_rows=0"]
+CELL = ["trainer.max_steps=1", "evals=[]", "trainer.eval_at_start=false", "data.heldout_rows=0"]
 
 
 def seconds_of_cells(cells: int, *overrides: str) -> list[float]:
@@ -20,7 +20,7 @@ def seconds_of_cells(cells: int, *overrides: str) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [sys.executable, "-m", "anima_exp.train", "-m", f"seed=range(0,{cells})", *CELL,
-             f"runs={folder}", *overrides],
+             f"runs_dir={folder}", *overrides],
             check=True, stdout=subprocess.DEVNULL,
             env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "WANDB_MODE": "offline"},
         )  # fmt: skip
@@ -35,10 +35,10 @@ def main() -> None:
     for tracking in ("none", "wandb"):
         for warm in ("true", "false"):
             begun = time.perf_counter()
-            seconds = seconds_of_cells(cells, f"tracking={tracking}", f"launcher.warm={warm}")
+            seconds = seconds_of_cells(cells, f"tracking={tracking}", f"launcher.preload={warm}")
             found[tracking, warm] = median(seconds)
             print(
-                f"tracking={tracking:5} launcher.warm={warm:5}  a cell: median "
+                f"tracking={tracking:5} launcher.preload={warm:5}  a cell: median "
                 f"{median(seconds):.2f} s, {min(seconds):.2f} to {max(seconds):.2f} s; "
                 f"{cells} cells: {time.perf_counter() - begun:.1f} s"
             )

@@ -28,17 +28,17 @@ def ours(folder, tokenizer_folder, cache, sample):
     """Seconds, CPU seconds, and the ids of the rows of `sample`."""
     import hydra
 
-    from anima_exp.cli.compose import install, parse
+    from anima_exp.cli.compose import parse, register_schema
     from anima_exp.data.dataset import prepare
     from anima_exp.model.tokenizer import load_tokenizer
     from anima_exp.system.paths import shipped
 
-    install()
+    register_schema()
     with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
         settings = {
             "model": "local", "model.source": tokenizer_folder, "data": "local",
             "data.path": f"{folder}/alpaca_data.json", "data.recipe": "alpaca",
-            "data.on_bad_row": "skip", "data.heldout_rows": 0, "evals": [], "trainer.epochs": 1,
+            "data.on_bad_row": "skip", "data.heldout_rows": 0, "evals": [], "trainer.num_epochs": 1,
         } | {f"data.{key}": value for key, value in LIMITS.items()}  # fmt: skip
         config = parse(hydra.compose("train", [f"{k}={v}" for k, v in settings.items()]))
     tokenizer = load_tokenizer(config.model)

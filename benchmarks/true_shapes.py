@@ -11,8 +11,8 @@ from bitsandbytes.nn import Linear4bit, Params4bit
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
-from anima_exp.data.encode import Limits
-from anima_exp.data.rows import TokenRows
+from anima_exp.data.encode import TruncationLimits
+from anima_exp.data.rows import TokenizedDataset
 from anima_exp.data.token_cache import Meta, Tokens
 from anima_exp.model.base import keep_cpu_4bit_trainable
 
@@ -99,7 +99,9 @@ def synthetic_rows(lengths, count, *, label_share=0.4):
         rows=np.arange(count),
         meta=Meta(read=count),
     )
-    return TokenRows(tokens, np.arange(count), Limits(max_prompt=2048, max_response=2048))
+    return TokenizedDataset(
+        tokens, np.arange(count), TruncationLimits(max_prompt=2048, max_response=2048)
+    )
 
 
 def flops(shape, *, lora_parameters, lengths, label_counts):

@@ -24,15 +24,15 @@ import pytest
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from anima_exp.cli.compose import install, parse
-from anima_exp.cli.error_messages import explain
+from anima_exp.cli.compose import parse, register_schema
+from anima_exp.cli.error_messages import explain_error
 from anima_exp.config import RunConfig
 from anima_exp.display.terminal_view import TerminalView
 from anima_exp.errors import ConfigError
 from anima_exp.events import listening
 from anima_exp.system.paths import shipped
 
-install()
+register_schema()
 pytest.register_assert_rewrite("claims")  # tests/browser/claims.py: a failure shows its values
 
 
@@ -50,7 +50,7 @@ def compose() -> Callable[..., RunConfig]:
             with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
                 return parse(hydra.compose("train", overrides=list(overrides)))
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(explain(error)) from error
+            raise ConfigError(explain_error(error)) from error
 
     return _compose
 

@@ -20,10 +20,10 @@ def test_the_formula_counts_what_torch_counts(true_shapes, compose):
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from anima_exp.model.adapter import attach
+    from anima_exp.model.adapter import add_lora
 
     base = true_shapes.random_base("small", device="cpu", dtype=torch.float32)
-    model = attach(base, compose().lora)
+    model = add_lora(base, compose().lora)
     trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
     ids = torch.randint(3, 1000, (4, 8))
     with FlopCounterMode(display=False) as counter:

@@ -15,8 +15,8 @@ CHOICES = [
 assert len(CHOICES) > 60, "conf/ has lost its files: these tests would pass by checking nothing"
 NEEDS = {
     ("model", "local"): ["model.source=x"],
-    ("data", "local"): ["data.path=x", "trainer.epochs=1"],
-    ("lora", "none"): ["quant=none"],
+    ("data", "local"): ["data.path=x", "trainer.num_epochs=1"],
+    ("lora", "full_finetune"): ["quant=none"],
 }
 
 
@@ -40,8 +40,8 @@ def test_animas_run_is_model_and_data_alone(compose):
     assert config.model.source == "timdettmers/guanaco-33b-merged"
     assert config.data.source == "Chinese-Vicuna/guanaco_belle_merge_v1.0"
     assert (config.data.max_prompt_tokens, config.data.max_response_tokens) == (512, 512)
-    assert (config.trainer.steps, config.trainer.batch_size) == (10_000, 16)
-    assert (config.trainer.token_budget, config.trainer.eval_every) == (None, 200)
+    assert (config.trainer.max_steps, config.trainer.batch_size) == (10_000, 16)
+    assert (config.trainer.max_tokens_per_micro_batch, config.trainer.eval_every) == (None, 200)
     assert (config.optimizer.learning_rate, config.optimizer.max_grad_norm) == (1e-4, 0.3)
     assert (config.lora.rank, config.lora.alpha, config.lora.dropout) == (64, 16, 0.05)
     assert (config.quant.type, config.quant.double_quant) == (Quantization.nf4, True)
@@ -102,7 +102,7 @@ def test_table_9_is_held_exactly(compose, size, row, values):
     told = (
         config.trainer.batch_size,
         config.optimizer.learning_rate,
-        config.trainer.steps,
+        config.trainer.max_steps,
         config.data.max_prompt_tokens,
         config.data.max_response_tokens,
     )
@@ -129,18 +129,18 @@ def test_the_guanaco_scripts(compose, experiment, learning_rate, dropout, save_e
     config = compose(f"experiment={experiment}")
     assert config.optimizer.learning_rate == learning_rate
     assert config.lora.dropout == dropout
-    assert (config.trainer.steps, config.trainer.eval_every) == (1875, 187)
+    assert (config.trainer.max_steps, config.trainer.eval_every) == (1875, 187)
     assert (config.trainer.save_every, config.seed) == (save_every, 0)
     assert (config.data.heldout_rows, config.evals.heldout.max_rows) == (1024, 1000)
 
 
 def test_an_override_beats_an_experiment(compose):
-    assert compose("experiment=table9/65b_oasst1", "trainer.steps=7").trainer.steps == 7
+    assert compose("experiment=table9/65b_oasst1", "trainer.max_steps=7").trainer.max_steps == 7
 
 
 def test_epochs_replace_steps(compose):
-    config = compose("trainer.epochs=3")
-    assert (config.trainer.steps, config.trainer.epochs) == (None, 3.0)
+    config = compose("trainer.num_epochs=3")
+    assert (config.trainer.max_steps, config.trainer.num_epochs) == (None, 3.0)
 
 
 @pytest.mark.parametrize(

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from anima_exp.cli.saved_run import with_run
+from anima_exp.cli.saved_run import expand_run_argument
 from anima_exp.errors import RunError
 from anima_exp.experiment.run import run
 from anima_exp.model_card.card import of_folder
-from anima_exp.results.journal import Journal
+from anima_exp.results.journal import MetricsLog
 from anima_exp.results.record import Record
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 from anima_exp.training import checkpoint
 
 OLD = Path(__file__).parent / "training" / "old_checkpoint"  # as written before state.json
 pytestmark = pytest.mark.usefixtures("shown")
 
 SHORT = (
-    "data.rows=64", "data.heldout_rows=8", "trainer.steps=8", "trainer.batch_size=8",
+    "data.max_rows=64", "data.heldout_rows=8", "trainer.max_steps=8", "trainer.batch_size=8",
     "trainer.log_every=3", "trainer.eval_every=3", "trainer.save_every=4", "tracking=none",
     "evals=[heldout]",
 )  # fmt: skip
@@ -32,7 +32,7 @@ SHORT = (
 def curve(folder):
     """Every figure but those of time and memory."""
     timed = {"tokens_per_second", "eval_seconds", "memory_gib"}
-    rows = StepLines(folder / "metrics.jsonl").rows()
+    rows = JsonLinesLog(folder / "metrics.jsonl").rows()
     return [{key: value for key, value in row.items() if key not in timed} for row in rows]
 
 
@@ -44,7 +44,7 @@ def adapter(folder):
 def whole(compose, tmp_path_factory):
     """A finished run with checkpoints of the steps 4 and 8."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    run(compose(*SHORT, f"folder={folder}"))
+    run(compose(*SHORT, f"run_dir={folder}"))
     assert [path.name for path in checkpoint.all_checkpoints(folder / "checkpoints")] == [
         "checkpoint-4", "checkpoint-8",
     ]  # fmt: skip
@@ -134,7 +134,7 @@ def test_a_checkpoint_of_today_without_manifest_is_not_whole(whole, tmp_path):
 def test_training_resumes_from_the_newest_whole_checkpoint(compose, whole, unfinished, capsys):
     saved = unfinished / "checkpoints"
     flip(saved / "checkpoint-8" / "optimizer.safetensors")
-    run(compose(*SHORT, f"folder={unfinished}"))
+    run(compose(*SHORT, f"run_dir={unfinished}"))
     expected = (
         f"resume   {saved}/checkpoint-8 cannot be used: "
         "the bytes of optimizer.safetensors have changed\n"
@@ -194,7 +194,7 @@ def test_a_damaged_checkpoint_does_not_push_out_a_whole_one(tmp_path):
 def test_a_journal_that_lost_lines_is_reported(compose, unfinished, capsys, damage, what):
     damage(unfinished / "metrics.jsonl")
     mark = checkpoint.journal(unfinished / "checkpoints" / "checkpoint-8")
-    Journal(unfinished, tracker=None, steps=8, resumed_at=8, vouched=mark).close()
+    MetricsLog(unfinished, tracker=None, steps=8, resumed_at=8, vouched=mark).close()
     told = " ".join(capsys.readouterr().out.split())
     assert f"{what} that the run wrote up to step 8: the run resumes, but its curves" in told
     assert told.count("journal ") == 1
@@ -204,8 +204,8 @@ def test_a_journal_that_is_whole_is_not_reported(unfinished, capsys):
     for step in (8, 4):
         mark = checkpoint.journal(unfinished / "checkpoints" / f"checkpoint-{step}")
         assert mark["metrics.jsonl"]["lines"] == {4: 3, 8: 5}[step]
-        Journal(unfinished, tracker=None, steps=8, resumed_at=step, vouched=mark).close()
-        Journal(unfinished, tracker=None, steps=8, resumed_at=step).close()
+        MetricsLog(unfinished, tracker=None, steps=8, resumed_at=step, vouched=mark).close()
+        MetricsLog(unfinished, tracker=None, steps=8, resumed_at=step).close()
         assert "journal" not in capsys.readouterr().out
 
 
@@ -228,7 +228,7 @@ def test_what_a_checkpoint_or_record_relies_on_is_on_the_disk_before_it(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", recorded_sync)
         patch.setattr(Path, "replace", recorded_replace)
-        run(compose(*SHORT, "trainer.steps=4", f"folder={folder}"))
+        run(compose(*SHORT, "trainer.max_steps=4", f"run_dir={folder}"))
     names = [name for name, _ in events]
     lines = (folder / "metrics.jsonl").read_bytes().splitlines(keepends=True)
     at_step = [json.loads(line)["step"] for line in lines]
@@ -254,8 +254,8 @@ def test_every_command_has_one_line_for_a_damaged_record(unfinished, content):
     (unfinished / "record.json").write_text(content)
     (unfinished / "adapter").mkdir()
     reads = (
-        lambda: with_run([f"run={unfinished}"]),  # evaluate, generate and merge
-        lambda: with_run([f"adapter={unfinished}/adapter"]),
+        lambda: expand_run_argument([f"run={unfinished}"]),  # evaluate, generate and merge
+        lambda: expand_run_argument([f"adapter={unfinished}/adapter"]),
         lambda: of_folder(unfinished, unfinished / "adapter"),  # merge and publish
     )
     for read in reads:
@@ -274,7 +274,7 @@ def test_the_same_command_makes_a_damaged_record_anew(compose, whole, tmp_path, 
     for name in ("metrics.jsonl", "starts.txt"):
         with (folder / name).open("ab") as file:
             file.write(b"\xff\0{")
-    run(compose(*SHORT, f"folder={folder}"))
+    run(compose(*SHORT, f"run_dir={folder}"))
     said = capsys.readouterr().out
     assert f"record   {folder}/record.json is damaged and will be made anew: " in said
     assert curve(folder) == curve(whole) and adapter(folder) == adapter(whole)
@@ -336,7 +336,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
     compose, tmp_path, monkeypatch, part
 ):
     folder = tmp_path / "run"
-    settings = [*SHORT, "trainer.steps=1", "data.heldout_rows=1", f"folder={folder}"]
+    settings = [*SHORT, "trainer.max_steps=1", "data.heldout_rows=1", f"run_dir={folder}"]
     with monkeypatch.context() as patch:
         disk = FullDisk(patch, part)
         with pytest.raises(RunError) as error:
@@ -356,7 +356,7 @@ def test_on_a_disk_that_is_full_a_run_stops_with_one_line_and_resumes_with_room(
     mount = ["mount", "-t", "tmpfs", "-o", "size=7m", "tmpfs", str(disk)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("cannot mount a small disk here")
-    config = compose(*SHORT, f"folder={disk}/run")
+    config = compose(*SHORT, f"run_dir={disk}/run")
     try:
         with pytest.raises(RunError, match=f"^Cannot write to {disk}/run/checkpoints: not every"):
             run(config)

@@ -44,7 +44,7 @@ def refused(compose, *overrides):
         (["model=local", "model.source=/none"], "model.source=/none: there is no such folder."),
         (["model.tokenizer=./none"], "model.tokenizer=./none: there is no such folder in /"),
         (["data=local", "data.path=/none/x.json"], "data.path=/none/x.json: no such file."),
-        (["data.rows=5", "data.heldout_split=null", "data.heldout_rows=5"],
+        (["data.max_rows=5", "data.heldout_split=null", "data.heldout_rows=5"],
          "data.heldout_rows=5 leaves nothing to train on: there are 5 rows."),
     ],
 )  # fmt: skip
@@ -107,7 +107,7 @@ def _unreachable(*_, **__):
 def test_plans_of_a_run_and_of_a_grid_agree_about_missing_files(tmp_path):
     last = []
     for grid in ([], ["-m"]):
-        local = ["data=local", "data.path=no.json", "trainer.steps=5"]
+        local = ["data=local", "data.path=no.json", "trainer.max_steps=5"]
         command = [sys.executable, "-m", "anima_exp.plan", *grid, *local]
         ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
         assert ended.returncode == 1
@@ -124,8 +124,8 @@ def test_a_plan_needs_no_base_on_this_machine(compose):
 def test_a_dry_run_imports_nothing_heavy(tmp_path, rows):
     code = f"""
 import runpy, sys
-sys.argv = ["train", "dry_run=true", "runs={tmp_path}", "data=local", "data.path={rows}",
-            "data.heldout_rows=2", "trainer.steps=1", "model=smollm2_135m"]
+sys.argv = ["train", "dry_run=true", "runs_dir={tmp_path}", "data=local", "data.path={rows}",
+            "data.heldout_rows=2", "trainer.max_steps=1", "model=smollm2_135m"]
 runpy.run_module("anima_exp.train", run_name="__main__")
 print([name for name in {HEAVY!r} if name in sys.modules])
 """

@@ -195,12 +195,12 @@ def test_the_options_of_earlier_versions_still_work(tmp_path, capsys):
         told = capsys.readouterr()
         results.append(told.out)
     assert results[0] == results[1]
-    assert "orders is called permutations now.\n" in told.err
+    assert "orders was renamed. Use permutations.\n" in told.err
 
 
 def test_values_of_earlier_versions_still_work(tmp_path, capsys):
     folder = str(games.tournament(tmp_path, questions=4))
     assert main([folder, "permutations=5", "bootstrap_samples=5",
                  "--different-questions", "common"]) == 0  # fmt: skip
-    told = "on_missing_questions=common is called on_missing_questions=intersect now."
+    told = "on_missing_questions=common was renamed. Use on_missing_questions=intersect."
     assert told in capsys.readouterr().err

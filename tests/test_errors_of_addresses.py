@@ -8,7 +8,7 @@ from anima_exp.display import console
 from anima_exp.errors import DataError, without_password
 from anima_exp.results import identity
 from anima_exp.system.atomic import write_json
-from anima_exp.system.terminal import tell
+from anima_exp.system.terminal import print_stderr
 
 WITH = "https://ada:s3cret@data.org/rows.json?a=b@c"
 WITHOUT = "https://data.org/rows.json?a=b@c"
@@ -33,8 +33,10 @@ def test_settings_and_names_do_not_know_it(compose):
     data = ["data=local", "data.path=null", "data.source=json", "data.recipe=alpaca"]
     known = compose(*data, f"data.data_files='{WITH}'")
     assert identity.flatten(known)["data.data_files"] == WITHOUT
-    assert identity.relevant(known)["data.data_files"] == WITHOUT
-    assert identity.name(known) == identity.name(compose(*data, f"data.data_files='{WITHOUT}'"))
+    assert identity.identity_settings(known)["data.data_files"] == WITHOUT
+    assert identity.run_name(known) == identity.run_name(
+        compose(*data, f"data.data_files='{WITHOUT}'")
+    )
     assert known.data.data_files == WITH  # it is still what is read
 
 
@@ -44,7 +46,7 @@ def test_no_error_file_or_line_holds_it(tmp_path, capsys):
     )
     write_json(tmp_path / "a.json", {WITH: [{"a": WITH}], "b": 1})
     assert json.loads((tmp_path / "a.json").read_text()) == {WITHOUT: [{"a": WITHOUT}], "b": 1}
-    tell(WITH)
+    print_stderr(WITH)
     console.show_plan({"measures": f"answers to {WITH}"})
     printed = capsys.readouterr()
     assert "s3cret" not in printed.out + printed.err

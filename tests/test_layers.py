@@ -7,7 +7,8 @@ import anima_exp
 
 LAYERS = [
     {"errors", "events"},
-    {"config", "system"},
+    {"system"},
+    {"config"},
     {"libraries", "metrics"},
     {"display", "distributed", "results", "tiny"},
     {"data"},

@@ -14,13 +14,13 @@ import pytest
 
 from anima_exp import events
 from anima_exp.distributed import process_state
-from anima_exp.errors import Paused, RunError, Stopped
+from anima_exp.errors import RunError, RunInterrupted, RunPaused
 from anima_exp.experiment.run import run
 from anima_exp.results.record import Record
 from anima_exp.system.signals import StopRequest
 
 TINY = (
-    "data.rows=24", "data.heldout_rows=4", "trainer.batch_size=4", "trainer.steps=3",
+    "data.max_rows=24", "data.heldout_rows=4", "trainer.batch_size=4", "trainer.max_steps=3",
     "trainer.log_every=1", "trainer.save_every=2", "evals=[heldout]", "tracking=none",
     "trainer.precision=bf16",  # which bounds the kernel caches by variables
 )  # fmt: skip
@@ -30,7 +30,7 @@ TINY = (
 def config(compose, tmp_path_factory):
     """config(name, *overrides) -> a small run in a folder of that name."""
     runs = tmp_path_factory.mktemp("runs")
-    return lambda name, *overrides: compose(*TINY, f"folder={runs / name}", *overrides)
+    return lambda name, *overrides: compose(*TINY, f"run_dir={runs / name}", *overrides)
 
 
 def state():
@@ -58,12 +58,12 @@ def test_a_run_leaves_handlers_environment_filters_and_log_levels_as_they_were(s
 
 
 def test_a_run_that_fails_does_too(config, monkeypatch):
-    from anima_exp.training.step import Step
+    from anima_exp.training.step import GradientStep
 
     def broken(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Step, "__call__", broken)
+    monkeypatch.setattr(GradientStep, "__call__", broken)
     before = state()
     with pytest.raises(ZeroDivisionError):
         run(config("broken"))
@@ -99,7 +99,7 @@ def test_a_listener_hears_the_whole_run_in_order_and_nothing_is_printed(config, 
 
 def test_a_run_that_pauses_says_once_that_its_steps_have_ended(config, silent):
     heard = []
-    with pytest.raises(Paused):
+    with pytest.raises(RunPaused):
         run(config("pausing"), until=1, listen=heard.append)
     assert [type(event).__name__ for event in heard].count("Ended") == 1
 
@@ -116,14 +116,16 @@ def test_a_stop_from_another_thread_ends_a_run_in_a_thread_with_a_checkpoint(con
             other.join()
 
     with ThreadPoolExecutor(1) as threads:
-        with pytest.raises(Stopped, match=r"Stopped on request at step [12] of 3; ") as ended:
+        with pytest.raises(
+            RunInterrupted, match=r"Stopped on request at step [12] of 3; "
+        ) as ended:
             threads.submit(run, wanted, listen=listen, stop=stop).result()
         assert ended.value.exit_status == 143
         assert events.Stopping("Stop requested") in heard
-        with pytest.raises(Stopped, match="Stopped on request before it began"):
+        with pytest.raises(RunInterrupted, match="Stopped on request before it began"):
             run(wanted, stop=stop)
         assert threads.submit(run, wanted).result() == silent[1]
-    assert Record.load(Path(wanted.folder)).starts == 2
+    assert Record.load(Path(wanted.run_dir)).starts == 2
 
 
 def test_of_two_runs_at_the_same_time_each_hears_its_own_and_one_computes_at_a_time(config, silent):
@@ -185,7 +187,7 @@ def test_who_waits_for_its_turn_can_be_stopped():
         holding = threads.submit(other)
         began.wait()
         stop.request()
-        with pytest.raises(Stopped, match="before it began"), process_state.borrowed(stop):
+        with pytest.raises(RunInterrupted, match="before it began"), process_state.borrowed(stop):
             pass
         assert not holding.done()
 

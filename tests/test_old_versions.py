@@ -15,12 +15,13 @@ from pathlib import Path
 import hydra
 import pytest
 
-from anima_exp.cli.compose import install, parse
-from anima_exp.cli.saved_run import with_run
+from anima_exp.cli.compose import parse, register_schema
+from anima_exp.cli.saved_run import expand_run_argument
 from anima_exp.comparison.build import build
 from anima_exp.comparison.export import json_text
 from anima_exp.comparison.runs import load
-from anima_exp.config import EvaluateConfig
+from anima_exp.config import EvaluateConfig, RunConfig
+from anima_exp.config.former_names import FormerNames
 from anima_exp.planner import lengths
 from anima_exp.system.paths import shipped
 
@@ -80,6 +81,9 @@ def test_all_six_cells_of_the_sweep_are_done_and_none_runs_again(old):
     after = contents(old)
     now = json.loads(after.pop(file)[0])
     assert {k: v for k, v in before.items() if k != file} == after
+    names = FormerNames(RunConfig)
+    for cell in was["cells"]:
+        cell["overrides"] = names.overrides(cell["overrides"])
     assert now["cells"] == was["cells"]
 
 
@@ -92,7 +96,9 @@ def test_a_comparison_of_the_old_cells_has_the_old_means(old):
 
 
 def test_a_plan_knows_the_lengths_that_an_old_run_left(old, compose):
-    config = compose("data.rows=64", "data.heldout_rows=16", "trainer.steps=4", "lora.rank=8")
+    config = compose(
+        "data.max_rows=64", "data.heldout_rows=16", "trainer.max_steps=4", "lora.rank=8"
+    )
     known = lengths.load_stats(config, cache=old / "cache")
     assert known == lengths.LengthStats(64, 21.640625, 3.4375)
 
@@ -101,13 +107,13 @@ def test_the_old_adapter_is_measured_as_then_on_the_old_token_ids(old):
     from anima_exp.evals.report import run
     from anima_exp.model.tokenizer import load_tokenizer
 
-    asked = with_run([f"run={RUN}", "evals=[heldout]", "cache=cache"])
-    install(EvaluateConfig)
+    asked = expand_run_argument([f"run={RUN}", "evals=[heldout]", "cache_dir=cache"])
+    register_schema(EvaluateConfig)
     try:
         with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
             config = parse(hydra.compose("evaluate", overrides=asked))
     finally:
-        install()
+        register_schema()
     before = contents(old)
     run(config)
     [file] = (old / RUN / "evaluations").iterdir()
@@ -131,7 +137,7 @@ def test_after_a_renamed_setting_the_old_cells_are_still_three(old, monkeypatch)
     """Of a schema in which lora.rank is called lora.r."""
     from dataclasses import MISSING, field, fields, make_dataclass
 
-    from anima_exp.config import LoraConfig, RunConfig, former_names
+    from anima_exp.config import LoraConfig, former_names
     from anima_exp.config.setting import setting
     from anima_exp.results import identity
 
@@ -149,7 +155,7 @@ def test_after_a_renamed_setting_the_old_cells_are_still_three(old, monkeypatch)
     for module in (former_names, identity):
         monkeypatch.setattr(module, "RunConfig", schema)
     for module in ("cells", "settings"):
-        monkeypatch.setattr(f"anima_exp.compare.{module}.RunConfig", schema)
+        monkeypatch.setattr(f"anima_exp.comparison.{module}.RunConfig", schema)
     before = {2.1608, 2.1624, 2.1685}
     found = build(load([Path("sweep_runs")]))
     assert found.keys == ["lora.r"]

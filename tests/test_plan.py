@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from anima_exp.display import console
-from anima_exp.display.units import hours, many, size
+from anima_exp.display.units import format_count, hours, size
 from anima_exp.planner.cost import cost
 from anima_exp.planner.execution import Placement
 from anima_exp.planner.grid import show_grid
@@ -47,15 +47,15 @@ def test_65b_in_16_bits_needs_more_than_780_gb(compose):
 
 
 def test_what_the_user_gave_is_what_is_shown(compose, capsys):
-    given = ("trainer.token_budget=2048", "trainer.recompute=full")
+    given = ("trainer.max_tokens_per_micro_batch=2048", "trainer.activation_checkpointing=full")
     show(cost(compose("model=llama7b", "data=oasst1", *given)))
     told = capsys.readouterr().out
-    assert "With 2,048 tokens at once (trainer.token_budget)" in told
+    assert "With 2,048 tokens at once (trainer.max_tokens_per_micro_batch)" in told
     assert "selective" not in told
 
 
 def test_several_cards_are_shown_way_by_way(compose, capsys):
-    show(cost(compose("model=llama65b", "data=oasst1", "trainer.gpus=2")))
+    show(cost(compose("model=llama65b", "data=oasst1", "trainer.num_gpus=2")))
     told = capsys.readouterr().out
     head, small, large, *_ = told.split("memory of each, and training\n")[1].splitlines()
     for heading in ("a copy on each", "sharded", "device map", "chosen", "tokens/s"):
@@ -78,11 +78,11 @@ def test_cards_too_small_alone_are_shown_with_as_many_as_it_takes(compose, capsy
 
 def test_a_way_that_the_user_chose_is_the_one_that_is_told(compose):
     def placements(*given):
-        found = cost(compose("model=llama33b", "data=oasst1", "trainer.gpus=2", *given))
+        found = cost(compose("model=llama33b", "data=oasst1", "trainer.num_gpus=2", *given))
         return {one.execution.placement for one in found.on_cards}
 
     assert placements() == {Placement.whole}
-    assert placements("trainer.shard_base=true") == {Placement.sharded}
+    assert placements("trainer.fsdp=true") == {Placement.sharded}
 
 
 def test_two_cards_are_faster_than_one_and_not_more_than_twice_as_fast(compose):
@@ -91,22 +91,26 @@ def test_two_cards_are_faster_than_one_and_not_more_than_twice_as_fast(compose):
             compose(
                 "model=llama33b",
                 "data=oasst1",
-                "trainer.token_budget=2048",
-                "trainer.recompute=full",
-                "quant.keep_dequantized=false",
+                "trainer.max_tokens_per_micro_batch=2048",
+                "trainer.activation_checkpointing=full",
+                "quant.cache_dequantized=false",
                 *how,
             )
         )
         return found.on_cards[-1].seconds_per_step  # fmt: skip
 
-    assert 0.5 <= seconds("trainer.gpus=2") / seconds() < 0.6
-    assert seconds("trainer.gpus=32") == pytest.approx(seconds("trainer.gpus=16"), rel=0.01)
+    assert 0.5 <= seconds("trainer.num_gpus=2") / seconds() < 0.6
+    assert seconds("trainer.num_gpus=32") == pytest.approx(seconds("trainer.num_gpus=16"), rel=0.01)
 
 
 def test_a_device_map_is_as_fast_as_one_card(compose):
-    given = ("trainer.token_budget=2048", "trainer.recompute=full", "quant.keep_dequantized=false")
+    given = (
+        "trainer.max_tokens_per_micro_batch=2048",
+        "trainer.activation_checkpointing=full",
+        "quant.cache_dequantized=false",
+    )
     one = cost(compose("model=llama33b", "data=oasst1", *given)).on_cards[-1]
-    two = cost(compose("model=llama33b", "data=oasst1", *given, "trainer.gpus=2")).several[-1]
+    two = cost(compose("model=llama33b", "data=oasst1", *given, "trainer.num_gpus=2")).several[-1]
     assert two.spread.seconds_per_step == one.seconds_per_step
     assert two.spread.peak < one.peak
 
@@ -115,11 +119,11 @@ def test_a_cell_of_several_gpus_is_costed_as_such(compose, capsys):
     show_grid([("a", compose("model=llama65b", "data=oasst1", "launcher.gpus_per_job=4"))])
     told = capsys.readouterr().out
     assert "does not fit" not in told
-    assert "Hours on 4 cards a cell (trainer.gpus, launcher.gpus_per_job)" in told
+    assert "Hours on 4 cards a cell (trainer.num_gpus, launcher.gpus_per_job)" in told
 
 
 def test_a_run_that_fits_no_card_says_so(compose, capsys):
-    show(cost(compose("model=llama65b", "data=alpaca", "lora=none", "quant=none")))
+    show(cost(compose("model=llama65b", "data=alpaca", "lora=full_finetune", "quant=none")))
     assert "fits none of these cards" in capsys.readouterr().out
 
 
@@ -128,8 +132,10 @@ def test_recomputing_and_dequantising_cost_time(compose):
         rows = ("data=oasst1", "trainer.batch_size=32")
         return cost(compose("model=llama7b", *rows, *how)).on_cards[-1].seconds_per_step
 
-    assert seconds("trainer.recompute=full") > 1.3 * seconds("trainer.recompute=none")
-    assert seconds("quant.keep_dequantized=false") > seconds("quant.keep_dequantized=true")
+    assert seconds("trainer.activation_checkpointing=full") > 1.3 * seconds(
+        "trainer.activation_checkpointing=none"
+    )
+    assert seconds("quant.cache_dequantized=false") > seconds("quant.cache_dequantized=true")
     assert seconds("trainer.precision=fp32") > 1.9 * seconds("trainer.precision=bf16")
 
 
@@ -165,7 +171,7 @@ def test_a_mistake_is_one_line():
     ("written", "expected"),
     [
         (size(0), "0 B"), (size(2**30), "1.00 GiB"), (size(150 * 2**30), "150 GiB"),
-        (many(805_376), "805,376"), (many(32.5e9), "32.5 B"),
+        (format_count(805_376), "805,376"), (format_count(32.5e9), "32.5 B"),
         (hours(None), "-"), (hours(0.5), "30 min"), (hours(0.001), "< 1 min"),
         (hours(40.7), "40.7 h"),
     ],

@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
 from anima_exp.cli.commands import COMMANDS, find
-from anima_exp.cli.compose import install, parse
+from anima_exp.cli.compose import parse, register_schema
 from anima_exp.cli.error_messages import choices
 from anima_exp.cli.explain import explain, schema_of, schemas
 from anima_exp.cli.flat_settings import parse as parse_flat
@@ -111,12 +111,12 @@ def settings_of(words):
 def compose(schema, name, overrides):
     if schema is RunConfig:
         return composer().compose(Point(overrides))
-    install(schema)
+    register_schema(schema)
     try:
         with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
             return parse(hydra.compose(name, overrides=list(overrides)))
     finally:
-        install()
+        register_schema()
 
 
 @cache

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from anima_exp.errors import Paused
+from anima_exp.errors import RunPaused
 from anima_exp.experiment.run import run
-from anima_exp.results.journal import Journal
+from anima_exp.results.journal import MetricsLog
 from anima_exp.results.record import Record
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 
 # Checkpoints fall between log lines, and an evaluation between both.
 SETTINGS = (
-    "data.rows=64", "data.heldout_rows=8", "trainer.steps=24", "trainer.batch_size=8",
+    "data.max_rows=64", "data.heldout_rows=8", "trainer.max_steps=24", "trainer.batch_size=8",
     "trainer.log_every=3", "trainer.eval_every=5",
     "trainer.save_every=4", "tracking=none", "evals=[heldout]",
 )  # fmt: skip
@@ -25,20 +25,20 @@ SETTINGS = (
 def curve(folder):
     """Every figure but those of time and memory."""
     timed = {"tokens_per_second", "eval_seconds", "memory_gib"}
-    rows = StepLines(folder / "metrics.jsonl").rows()
+    rows = JsonLinesLog(folder / "metrics.jsonl").rows()
     return [{key: value for key, value in row.items() if key not in timed} for row in rows]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(compose, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    run(compose(*SETTINGS, f"folder={folder}"))
+    run(compose(*SETTINGS, f"run_dir={folder}"))
     assert len(curve(folder)) == 8 + 6
     return folder
 
 
 def start(folder, *overrides):
-    command = [sys.executable, "-m", "anima_exp.train", *SETTINGS, f"folder={folder}", *overrides]
+    command = [sys.executable, "-m", "anima_exp.train", *SETTINGS, f"run_dir={folder}", *overrides]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -64,7 +64,7 @@ def test_a_killed_run_ends_like_an_undisturbed_one_to_the_last_bit(
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (folder / "record.json").exists()
-    run(compose(*SETTINGS, f"folder={folder}"))
+    run(compose(*SETTINGS, f"run_dir={folder}"))
     assert curve(folder) == curve(undisturbed)
     assert adapter(folder) == adapter(undisturbed)
     assert Record.load(folder).starts == 2
@@ -89,13 +89,20 @@ def test_a_stop_on_request_saves_a_checkpoint_and_says_how_to_go_on(
     assert not (folder / "failure.txt").exists()
     saved = list((folder / "checkpoints").iterdir())
     assert len(saved) == 1
-    run(compose(*SETTINGS, f"folder={folder}"))
+    run(compose(*SETTINGS, f"run_dir={folder}"))
     assert curve(folder) == curve(undisturbed)
     assert adapter(folder) == adapter(undisturbed)
 
 
 def test_a_stop_in_a_sweep_stops_the_sweep(tmp_path):
-    command = [sys.executable, "-m", "anima_exp.train", "-m", *SETTINGS, f"runs={tmp_path}/runs"]
+    command = [
+        sys.executable,
+        "-m",
+        "anima_exp.train",
+        "-m",
+        *SETTINGS,
+        f"runs_dir={tmp_path}/runs",
+    ]
     process = subprocess.Popen(
         [*command, "seed=0,1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -115,16 +122,16 @@ def test_a_stop_in_a_sweep_stops_the_sweep(tmp_path):
 
 @pytest.mark.parametrize("killed", [False, True], ids=["paused", "killed before it measured"])
 def test_a_pause_measures_its_step_and_changes_nothing(compose, undisturbed, tmp_path, killed):
-    config = compose(*SETTINGS, f"folder={tmp_path}/run")
-    with pytest.raises(Paused, match="step 8 of 24"):
+    config = compose(*SETTINGS, f"run_dir={tmp_path}/run")
+    with pytest.raises(RunPaused, match="step 8 of 24"):
         run(config, until=8)
     paused = curve(tmp_path / "run")
     assert [row["step"] for row in paused if "heldout_loss" in row] == [0, 5, 8]
     if killed:
-        StepLines(tmp_path / "run" / "metrics.jsonl").keep(
+        JsonLinesLog(tmp_path / "run" / "metrics.jsonl").keep(
             lambda row: row["step"] < 8 or "heldout_loss" not in row
         )
-        with pytest.raises(Paused, match="step 8 of 24"):
+        with pytest.raises(RunPaused, match="step 8 of 24"):
             run(config, until=8)
         assert curve(tmp_path / "run") == paused
     run(config)
@@ -142,7 +149,7 @@ def test_a_run_killed_after_its_last_step_only_evaluates_and_records(
     shutil.copytree(undisturbed, folder)
     (folder / "record.json").unlink()
     shutil.rmtree(folder / "adapter")
-    run(compose(*SETTINGS, f"folder={folder}"))
+    run(compose(*SETTINGS, f"run_dir={folder}"))
     assert curve(folder) == curve(undisturbed)
     assert adapter(folder) == adapter(undisturbed)
     assert Record.load(folder).scores == Record.load(undisturbed).scores
@@ -152,18 +159,22 @@ def test_a_run_killed_after_its_last_step_only_evaluates_and_records(
     "overrides",
     [
         ("lora.dtype=bf16", "trainer.precision=bf16"),
-        ("lora=none", "quant=none", "optimizer.learning_rate=1e-4"),
+        ("lora=full_finetune", "quant=none", "optimizer.learning_rate=1e-4"),
         ("quant=int8", "optimizer=paged_adamw_8bit"),
         ("optimizer=adamw", "optimizer.schedule=cosine", "optimizer.warmup_ratio=0.3"),
-        ("trainer.steps=null", "trainer.epochs=2.47", "trainer.recompute=full"),
+        (
+            "trainer.max_steps=null",
+            "trainer.num_epochs=2.47",
+            "trainer.activation_checkpointing=full",
+        ),
     ],
     ids=" ".join,
 )
 def test_every_way_of_training_resumes_to_the_last_bit(compose, tmp_path, monkeypatch, overrides):
     def settings(folder):
-        short = [s for s in SETTINGS if not s.startswith("trainer.steps")]
-        steps = [] if "trainer.steps=null" in overrides else ["trainer.steps=8"]
-        return compose(*short, *steps, *overrides, f"folder={folder}")
+        short = [s for s in SETTINGS if not s.startswith("trainer.max_steps")]
+        steps = [] if "trainer.max_steps=null" in overrides else ["trainer.max_steps=8"]
+        return compose(*short, *steps, *overrides, f"run_dir={folder}")
 
     run(settings(tmp_path / "whole"))
     with monkeypatch.context() as patch:
@@ -173,7 +184,7 @@ def test_every_way_of_training_resumes_to_the_last_bit(compose, tmp_path, monkey
             if row["step"] >= 6:
                 raise OSError("power cut")
 
-        patch.setattr(Journal, "trained", crash)
+        patch.setattr(MetricsLog, "trained", crash)
         with pytest.raises(OSError, match="power cut"):
             run(settings(tmp_path / "broken"))
     assert (tmp_path / "broken" / "failure.txt").read_text() == "OSError: power cut\n"
@@ -188,7 +199,7 @@ def test_half_a_checkpoint_is_never_resumed(compose, undisturbed, tmp_path):
     draft.mkdir(parents=True)
     (draft / "adapter_model.safetensors").write_bytes(b"half")
     (folder / "settings.json").write_text((undisturbed / "settings.json").read_text())
-    run(compose(*SETTINGS, f"folder={folder}"))
+    run(compose(*SETTINGS, f"run_dir={folder}"))
     assert curve(folder) == curve(undisturbed)
 
 
@@ -210,4 +221,4 @@ def test_a_file_in_the_place_of_the_run_folder(compose, tmp_path):
     from anima_exp.errors import RunError
 
     with pytest.raises(RunError, match=r"is a file\. Give a folder"):
-        run(compose(*SETTINGS, f"folder={tmp_path}/file"))
+        run(compose(*SETTINGS, f"run_dir={tmp_path}/file"))

@@ -4,12 +4,12 @@ import torch
 from anima_exp.errors import TrainingError
 from anima_exp.self_check import self_check
 
-FEW = ("data.rows=64", "data.heldout_rows=8", "trainer.batch_size=8", "trainer.steps=2",
+FEW = ("data.max_rows=64", "data.heldout_rows=8", "trainer.batch_size=8", "trainer.max_steps=2",
        "evals=[]", "tracking=none")  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "how", [(), ("trainer.loss_average=row",), ("quant=int8",), ("trainer.precision=bf16",)]
+    "how", [(), ("trainer.loss_normalization=row",), ("quant=int8",), ("trainer.precision=bf16",)]
 )
 def test_both_ways_of_computing_a_batch_agree(compose, capsys, how):
     self_check(compose(*FEW, *how))

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import pytest
 from hydra.core.config_store import ConfigStore
 
-from anima_exp.cli.compose import command
+from anima_exp.cli.compose import run_command
 
 TRACKERS = ("wandb", "tensorboard", "mlflow", "trackio")
 HEAVY = ("torch", "transformers", "datasets", "peft", "bitsandbytes", "numpy", "rich", *TRACKERS)
@@ -49,7 +49,7 @@ except SystemExit:
 def test_a_sweep_is_checked_and_led_without_torch(tmp_path):
     code = f"""
 import runpy, sys
-sys.argv = ["train", "-m", "seed=0,1", "runs={tmp_path}", "dry_run=true"]
+sys.argv = ["train", "-m", "seed=0,1", "runs_dir={tmp_path}", "dry_run=true"]
 import anima_exp.sweeping.launchers
 runpy.run_module("anima_exp.train", run_name="__main__")
 """
@@ -62,7 +62,8 @@ def test_the_tiny_run_loads_nothing_that_it_does_not_use(tmp_path):
     """What Trainer, peft and bitsandbytes import by themselves is theirs: pandas, SciPy."""
     code = f"""
 import runpy, sys
-sys.argv = ["train", "runs={tmp_path}", "tracking=none", "trainer.steps=1", "evals=[heldout]"]
+sys.argv = ["train", "runs_dir={tmp_path}", "tracking=none", "trainer.max_steps=1",
+            "evals=[heldout]"]
 runpy.run_module("anima_exp.train", run_name="__main__")
 """
     unused = (
@@ -110,7 +111,7 @@ def test_the_probe_would_notice():
 
 def test_help_lists_groups_sweeps_and_examples():
     run = subprocess.run(
-        [sys.executable, "-m", "anima_exp.train", "--help"],
+        [sys.executable, "-m", "anima_exp.train", "--help", "--all"],
         check=True,
         capture_output=True,
         text=True,
@@ -163,7 +164,17 @@ def test_another_hydra_program_sees_nothing_of_ours(tmp_path):
 def test_hydras_store_is_copied_again_after_our_command(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["train", "--cfg=job"])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    command(lambda config: None)
+    run_command(lambda config: None)
     assert "learning_rate" in capsys.readouterr().out
     store = ConfigStore.instance()
     assert copy.deepcopy(store) is not store
+
+
+def test_the_short_help_of_a_command_loads_no_hydra():
+    code = """
+import sys
+sys.argv = ["anima-exp", "train", "--help"]
+from anima_exp.__main__ import main
+main()
+"""
+    assert loaded_by(code, of=(*HEAVY, "hydra", "omegaconf")) == []

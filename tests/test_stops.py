@@ -8,12 +8,20 @@ import pytest
 
 from anima_exp.cli import compose
 from anima_exp.cli.program import status
-from anima_exp.errors import AnimaError, ConfigError, InUse, LostContact, Paused, RunEnded, Stopped
+from anima_exp.errors import (
+    AnimaError,
+    ConfigError,
+    InUseError,
+    PeerLostError,
+    RunEnded,
+    RunInterrupted,
+    RunPaused,
+)
 from anima_exp.experiment import process_entry, process_launcher, run
 from anima_exp.sweeping.cell import Outcome
 from anima_exp.sweeping.job_process import _outcome
 
-ENDS = [Paused("paused"), Stopped("stopped", exit_status=143), LostContact("lost")]
+ENDS = [RunPaused("paused"), RunInterrupted("stopped", exit_status=143), PeerLostError("lost")]
 
 
 @pytest.fixture(params=ENDS, ids=[type(end).__name__ for end in ENDS])
@@ -34,7 +42,7 @@ def raises(error):
 
 
 def test_a_command_says_how_it_ended_in_one_line(end, capsys):
-    assert status(raises(end)) == (143 if isinstance(end, Stopped) else 1)
+    assert status(raises(end)) == (143 if isinstance(end, RunInterrupted) else 1)
     assert capsys.readouterr().err == f"anima_exp: {end}\n"
 
 
@@ -46,7 +54,7 @@ def command(monkeypatch):
     def _command(work, *arguments):
         monkeypatch.setattr(sys, "argv", ["train", *arguments])
         try:
-            compose.command(work)
+            compose.run_command(work)
         except SystemExit as ended:
             return ended.code
         return 0
@@ -56,7 +64,7 @@ def command(monkeypatch):
 
 
 def test_a_command_with_a_config_says_the_same(end, command, capsys):
-    assert command(raises(end)) == (143 if isinstance(end, Stopped) else 1)
+    assert command(raises(end)) == (143 if isinstance(end, RunInterrupted) else 1)
     assert capsys.readouterr().err == f"anima_exp: {end}\n"
 
 
@@ -84,7 +92,7 @@ def test_a_launcher_that_cannot_be_is_said_in_one_line(command, monkeypatch, cap
 
 def test_the_error_of_a_library_is_not_written_to(command, monkeypatch):
     foreign = []
-    monkeypatch.setattr(compose, "explain", lambda error: foreign.append(error) or "")
+    monkeypatch.setattr(compose, "explain_error", lambda error: foreign.append(error) or "")
     assert command(lambda config: None, "lora.rnak=8") == 1
     assert [hasattr(error, "told") for error in foreign] == [False]
 
@@ -92,11 +100,11 @@ def test_the_error_of_a_library_is_not_written_to(command, monkeypatch):
 @pytest.mark.parametrize(
     ("error", "outcome", "said"),
     [
-        (Paused("paused"), Outcome.paused, ""),
-        (Stopped("stopped", exit_status=143), Outcome.stopped, "anima_exp: stopped\n"),
-        (LostContact("lost"), Outcome.failed, "anima_exp: lost\n"),
-        (LostContact("lost", told=True), Outcome.failed, ""),
-        (InUse("in use"), Outcome.in_use, ""),
+        (RunPaused("paused"), Outcome.paused, ""),
+        (RunInterrupted("stopped", exit_status=143), Outcome.stopped, "anima_exp: stopped\n"),
+        (PeerLostError("lost"), Outcome.failed, "anima_exp: lost\n"),
+        (PeerLostError("lost", told=True), Outcome.failed, ""),
+        (InUseError("in use"), Outcome.in_use, ""),
         (ConfigError("wrong"), Outcome.failed, "anima_exp: wrong\n"),
     ],
 )
@@ -108,10 +116,10 @@ def test_a_job_leaves_with_what_became_of_it(error, outcome, said, capsys):
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (Paused("paused"), process_launcher.PAUSED, ""),
-        (Stopped("stopped", exit_status=143), 143, "anima_exp: stopped\n"),
-        (LostContact("lost"), process_launcher.LOST, ""),
-        (InUse("in use"), process_launcher.IN_USE, "anima_exp: in use\n"),
+        (RunPaused("paused"), process_launcher.PAUSED, ""),
+        (RunInterrupted("stopped", exit_status=143), 143, "anima_exp: stopped\n"),
+        (PeerLostError("lost"), process_launcher.LOST, ""),
+        (InUseError("in use"), process_launcher.IN_USE, "anima_exp: in use\n"),
         (ConfigError("wrong"), 1, "anima_exp: wrong\n"),
     ],
 )

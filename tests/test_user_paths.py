@@ -30,17 +30,19 @@ def test_a_file_whose_name_begins_so_is_a_file():
 
 def test_a_user_that_does_not_exist_is_one_line():
     line = (
-        r"^runs=~nobody9/r: there is no user 'nobody9'\. Write the path in full; a file named "
+        r"^runs_dir=~nobody9/r: there is no user 'nobody9'\. Write the path in full; a file named "
         r"~NAME is \./~NAME\.$"
     )
     with pytest.raises(ConfigError, match=line):
-        paths.expanded("~nobody9/r", "runs")
+        paths.expanded("~nobody9/r", "runs_dir")
 
 
 def test_without_a_home_a_path_and_the_cache_are_one_line(no_home):
-    with pytest.raises(ConfigError, match=r"^runs=~/r: there is no home folder\."):
-        paths.expanded("~/r", "runs")
-    with pytest.raises(ConfigError, match=r"^There is no home folder for the cache\. Give cache="):
+    with pytest.raises(ConfigError, match=r"^runs_dir=~/r: there is no home folder\."):
+        paths.expanded("~/r", "runs_dir")
+    with pytest.raises(
+        ConfigError, match=r"^There is no home folder for the cache\. Give cache_dir="
+    ):
         paths.cache()
     assert paths.cache("somewhere") == Path("somewhere")
 

@@ -12,7 +12,7 @@ import hydra
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 
-from anima_exp.cli.compose import install, parse
+from anima_exp.cli.compose import parse, register_schema
 from anima_exp.system.paths import shipped
 
 BATCH = 16
@@ -74,15 +74,15 @@ def ours(place, *, steps):
     return [
         "model=local", f"model.source={place}/base", "data=local", f"data.path={place}/rows.json",
         "data.max_prompt_tokens=384", "data.max_response_tokens=128", "data.heldout_rows=0",
-        "optimizer=adamw", f"trainer.batch_size={BATCH}", f"trainer.steps={steps}",
+        "optimizer=adamw", f"trainer.batch_size={BATCH}", f"trainer.max_steps={steps}",
         "trainer.group_by_length=false", "trainer.log_every=1", "evals=[]",
         "trainer.eval_at_start=false", "trainer.eval_every=null", "tracking=none",
-        f"cache={place}/cache",
+        f"cache_dir={place}/cache",
     ]  # fmt: skip
 
 
 def composed(overrides):
-    install()
+    register_schema()
     with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
         return parse(hydra.compose("train", overrides=overrides))
 

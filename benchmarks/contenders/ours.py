@@ -26,7 +26,7 @@ def main(place, out, precision, settings="{}"):
                     *ours(place, steps=len(batches(place)) // BATCH),
                     *(f"{name}={value}" for name, value in settings.items()),
                     f"trainer.precision={precision}",
-                    f"folder={folder}/run",
+                    f"run_dir={folder}/run",
                 ]
             )
         )

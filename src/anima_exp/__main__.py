@@ -27,14 +27,25 @@ def main() -> None:
     command = find(name)
     if command is None:
         from anima_exp.cli.overview import unknown_command
-        from anima_exp.system.terminal import tell
+        from anima_exp.system.terminal import print_stderr
 
-        tell(unknown_command(name))
+        print_stderr(unknown_command(name))
         sys.exit(2)
     del sys.argv[1]
+    if command.config and _asks_for_short_help(sys.argv[1:]):
+        from anima_exp.cli.short_help import print_short_help
+
+        print_short_help(name)  # without Hydra, which the command's module would import
+        return
     exit_status = import_module(f"anima_exp.{command.module}").main()
     if exit_status:
         sys.exit(exit_status)
+
+
+def _asks_for_short_help(arguments: list[str]) -> bool:
+    from anima_exp.cli.short_help import asks_for_all, asks_for_help
+
+    return asks_for_help(arguments) and not asks_for_all(arguments)
 
 
 if __name__ == "__main__":

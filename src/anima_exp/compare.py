@@ -50,7 +50,7 @@ def compare(config: CompareConfig) -> None:
     from anima_exp.comparison.export import FORMATS
     from anima_exp.comparison.extra_scores import with_evaluations, with_ratings
     from anima_exp.comparison.runs import State, load
-    from anima_exp.system.terminal import note, tell, write
+    from anima_exp.system.terminal import note, print_stderr, write
 
     runs = with_evaluations(load([Path(path) for path in config.runs]))
     if config.ratings:
@@ -71,11 +71,11 @@ def compare(config: CompareConfig) -> None:
     else:
         write(FORMATS[config.format.value](comparison))
         if missing := comparison.counted(but=[State.done]):
-            tell(f"beside the done runs there are {missing}.")
+            print_stderr(f"beside the done runs there are {missing}.")
         if config.format in (CompareFormat.csv, CompareFormat.latex):  # which hold only their rows
             notes = (comparison.left_out, comparison.repeated, comparison.caution)
             for sentence in filter(None, notes):
-                tell(sentence)
+                print_stderr(sentence)
     if config.html:
         from anima_exp.comparison.page import write_page
 

@@ -64,10 +64,10 @@ def rate(config: EloConfig) -> None:
     )
     result = tournament(found, options, notes=notes, progress=progress.stage)
     if config.out:
-        from anima_exp.system.atomic import asked_for, write_text
+        from anima_exp.system.atomic import atomic_write_text, user_output
 
-        with asked_for(Path(config.out), way_out="Give another out=FILE."):
-            write_text(Path(config.out), WRITERS["json"](result))
+        with user_output(Path(config.out), way_out="Give another out=FILE."):
+            atomic_write_text(Path(config.out), WRITERS["json"](result))
         note(f"Result: {config.out}")
     if config.html:
         from anima_exp.tournament.page import write_page

@@ -1,18 +1,18 @@
-"""Every exception this package raises on purpose.
+"""Every exception this package raises on purpose. Each class says what it means and what to do.
 
-* AnimaError
-  - ConfigError      a setting is unknown, missing, of the wrong type, or contradicts another
-  - DataError        a source cannot be read, or a row is not what its recipe expects
-  - ModelError       a base model or tokenizer cannot be loaded, or is not what a setting needs
-  - RunError         a run folder belongs to other settings, or cannot be written
-    - InUse          another process has it now
-    - NewerFile      a later version of anima-exp wrote a file that this one cannot read
-  - TrainingError    training cannot go on: no gradient, a loss that is not finite
-  - SweepError       a sweep ended, and some of its cells failed
-* RunEnded           a run ended early, and nobody made a mistake
-  - Stopped          Ctrl-C or SIGTERM: a checkpoint was written and the same command goes on
-  - LostContact      another process of the same run is gone; it says why, if it could
-  - Paused           the step was reached that the run was asked to go to; a sweep goes on later
+* AnimaError          a mistake of the user
+  - ConfigError
+  - DataError
+  - ModelError
+  - RunError
+    - InUseError
+    - NewerFileError
+  - TrainingError
+  - SweepError
+* RunEnded            a run ended early, and nobody made a mistake
+  - RunPaused
+  - RunInterrupted
+  - PeerLostError
 """
 
 import re
@@ -90,14 +90,14 @@ class RunError(AnimaError):
     """
 
 
-class InUse(RunError):
+class InUseError(RunError):
     """Another process is working on the same run or file.
 
     Wait for the process that the message names, or stop it.
     """
 
 
-class NewerFile(RunError):
+class NewerFileError(RunError):
     """A later version of anima-exp wrote a file that this version cannot read.
 
     Install that version, or use another folder.
@@ -125,14 +125,14 @@ class RunEnded(_Said):
     """
 
 
-class Paused(RunEnded):
+class RunPaused(RunEnded):
     """The run reached the step at which it was to pause; a sweep may resume it.
 
     Nothing: early stopping pauses cells, and resumes those that it promotes.
     """
 
 
-class Stopped(RunEnded):
+class RunInterrupted(RunEnded):
     """The user or the scheduler stopped the run, and it has saved a checkpoint.
 
     Run the same command again to resume.
@@ -143,7 +143,7 @@ class Stopped(RunEnded):
         self.exit_status = exit_status
 
 
-class LostContact(RunEnded):
+class PeerLostError(RunEnded):
     """Another process of the same run has died; the message says why if it is known.
 
     Run the same command again to resume from the last checkpoint.

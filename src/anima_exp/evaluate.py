@@ -5,8 +5,8 @@ python -m anima_exp.evaluate model=llama7b adapter=FOLDER_OR_HUB_ID evals=[mmlu,
 python -m anima_exp.evaluate model=llama7b quant=none evals=[mmlu] evals.mmlu.path=FOLDER
 """
 
-from anima_exp.cli.compose import command
-from anima_exp.cli.saved_run import with_run
+from anima_exp.cli.compose import run_command
+from anima_exp.cli.saved_run import expand_run_argument
 from anima_exp.config import EvaluateConfig
 from anima_exp.inference.saved_model import check_base
 
@@ -24,7 +24,7 @@ def evaluate(config: EvaluateConfig) -> None:
 
 def main() -> None:
     """Run the command with the arguments of `sys.argv`."""
-    command(evaluate, schema=EvaluateConfig, config_name="evaluate", expand=with_run)
+    run_command(evaluate, schema=EvaluateConfig, config_name="evaluate", expand=expand_run_argument)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Ask a finished run, an adapter or a bare base: one question, all of a file, or in a chat.
 
 python -m anima_exp.generate run=runs/NAME
-python -m anima_exp.generate run=runs/A prompt="Introduce yourself" beside=[runs/B] compare=true
+python -m anima_exp.generate run=runs/A prompt="Introduce yourself" extra_adapters=[runs/B] \
+    include_base=true
 python -m anima_exp.generate adapter=timdettmers/guanaco-7b prompt="Introduce yourself"
 python -m anima_exp.generate run=runs/NAME questions=tiny_zh temperature=0
 """
@@ -11,29 +12,29 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from anima_exp.cli.compose import command
-from anima_exp.cli.saved_run import with_run
-from anima_exp.config import GenerateConfig, TargetModules
+from anima_exp.cli.compose import run_command
+from anima_exp.cli.saved_run import expand_run_argument
+from anima_exp.config import GenerateConfig
 from anima_exp.errors import ConfigError
 from anima_exp.events import following
-from anima_exp.inference.saved_model import adapter_name, check_base, load, name
+from anima_exp.inference.saved_model import adapter_name, check_base, load_saved_model, model_label
 from anima_exp.system import paths
-from anima_exp.system.terminal import tell
+from anima_exp.system.terminal import print_stderr
 
 if TYPE_CHECKING:
-    from anima_exp.inference.answers import Asked
-    from anima_exp.inference.speakers import Speaker
+    from anima_exp.inference.answers import GenerationRequest
+    from anima_exp.inference.speakers import ChatParticipant
 
 
 def generate(config: GenerateConfig) -> None:
     from anima_exp.data import prompts
-    from anima_exp.distributed.environment import place
+    from anima_exp.distributed.environment import rank_info
     from anima_exp.libraries.quiet import quiet_libraries
     from anima_exp.system.hardware import use_expandable_segments
 
     check(config)
     check_base(config)
-    here = place()
+    here = rank_info()
     if here.size > 1 and config.questions is None:
         raise ConfigError(
             f"{here.size} processes share questions=FILE. One question and a chat are for one: "
@@ -63,18 +64,21 @@ def check(config: GenerateConfig) -> None:
     if config.questions is None and config.out:
         other = "prompt shows its answer" if config.prompt is not None else "a chat writes no file"
         raise ConfigError(f"out={config.out} is for questions=FILE; {other}.")
-    if config.questions and config.compare:
+    if config.questions and config.include_base:
         raise ConfigError(
-            "compare=true is for prompt and the chat. To compare answers to questions, ask the "
-            "base by itself: the same command with model=NAME in place of run or adapter."
+            "include_base=true is for prompt and the chat. To compare answers to questions, ask "
+            "the base by itself: the same command with model=NAME in place of run or adapter."
         )
-    if config.questions and config.beside:
+    if config.questions and config.extra_adapters:
         raise ConfigError(
-            "beside is for prompt and the chat. To compare answers to questions, ask each by "
-            "itself: the same command with another run or adapter."
+            "extra_adapters is for prompt and the chat. To compare answers to questions, ask each "
+            "by itself: the same command with another run or adapter."
         )
-    whole = config.run and config.lora.target_modules is TargetModules.none
-    for key, wanted in (("compare=true", config.compare), ("beside", config.beside)):
+    whole = config.run and config.lora.is_full_finetune
+    for key, wanted in (
+        ("include_base=true", config.include_base),
+        ("extra_adapters", config.extra_adapters),
+    ):
         if wanted and whole:
             raise ConfigError(
                 f"{key} needs an adapter, but run={config.run} trained every weight: it has none."
@@ -93,19 +97,19 @@ def with_template(arguments: list[str]) -> list[str]:
     template = given.get("data.prompt_template")
     if template and "prompt_template" not in given:
         arguments = [*arguments, f"prompt_template={template}"]
-    return with_run(arguments)
+    return expand_run_argument(arguments)
 
 
 def answer_all(config: GenerateConfig, source: str) -> None:
     """Every question of `source` into the file `out`."""
     from anima_exp.inference.questions import load as load_questions
 
-    questions = load_questions(source, config, key="questions", cache=paths.cache(config.cache))
-    path = paths.expanded(config.out or f"answers/{name(config)}.jsonl", "out")
+    questions = load_questions(source, config, key="questions", cache=paths.cache(config.cache_dir))
+    path = paths.expanded(config.out or f"answers/{model_label(config)}.jsonl", "out")
     if path.is_dir():
         raise ConfigError(f"out={path} is a folder. Give a file, for example {path}/answers.jsonl.")
-    from anima_exp.distributed.environment import place
-    from anima_exp.distributed.process_group import joined
+    from anima_exp.distributed.environment import rank_info
+    from anima_exp.distributed.process_group import join_process_group
     from anima_exp.inference import answer_file
     from anima_exp.inference.answers import report, write
 
@@ -114,9 +118,9 @@ def answer_all(config: GenerateConfig, source: str) -> None:
         path, questions, asked.settings()
     )  # before a large model is loaded for nothing
     # Under torchrun each process answers a share.
-    with joined(place()) as world, following(world.leads):
-        world.agree(asked.settings())
-        model, tokenizer = world.in_turn(lambda: load(config))
+    with join_process_group(rank_info()) as world, following(world.is_main):
+        world.assert_same_on_all_ranks(asked.settings())
+        model, tokenizer = world.main_process_first(lambda: load_saved_model(config))
         written = write(model, tokenizer, questions, asked, path, world)
         report(written, path, config.max_new_tokens)
 
@@ -124,47 +128,49 @@ def answer_all(config: GenerateConfig, source: str) -> None:
 def answer_one(config: GenerateConfig, question: str) -> None:
     """The answer to `question` to the terminal; all else that is said goes to stderr."""
     from anima_exp.inference.chat import to_terminal
-    from anima_exp.inference.speakers import ask
+    from anima_exp.inference.speakers import answer_once
 
     with redirect_stdout(sys.stderr):
         model, tokenizer, base, adapters = _loaded(config)
-    speakers = [base, *adapters] if config.compare or not adapters else adapters
-    ask(model, tokenizer, speakers, question, write=to_terminal, tell=tell)
+    speakers = [base, *adapters] if config.include_base or not adapters else adapters
+    answer_once(model, tokenizer, speakers, question, write=to_terminal, tell=print_stderr)
 
 
 def chat(config: GenerateConfig) -> None:
-    from anima_exp.inference.chat import Chat, to_terminal, typed
+    from anima_exp.inference.chat import Chat, read_user_lines, to_terminal
 
     model, tokenizer, base, adapters = _loaded(config)
     speakers = [base, *adapters]
-    Chat(model, tokenizer, speakers, compare=config.compare, write=to_terminal).run(typed())
+    Chat(model, tokenizer, speakers, compare=config.include_base, write=to_terminal).run(
+        read_user_lines()
+    )
 
 
-def _loaded(config: GenerateConfig) -> "tuple[Any, Any, Speaker, list[Speaker]]":
+def _loaded(config: GenerateConfig) -> "tuple[Any, Any, ChatParticipant, list[ChatParticipant]]":
     """Model, tokenizer, the base as a speaker, and each adapter on it."""
-    from anima_exp.inference.side_by_side import others
-    from anima_exp.inference.speakers import ADAPTER, BASE, Speaker
+    from anima_exp.inference.side_by_side import load_extra_adapters
+    from anima_exp.inference.speakers import ADAPTER, BASE, ChatParticipant
 
-    asked, beside = _asked(config), others(config)
-    model, tokenizer = load(config, [other.adapter for other in beside])
-    base = Speaker(BASE, None, asked)
+    asked, beside = _asked(config), load_extra_adapters(config)
+    model, tokenizer = load_saved_model(config, [other.adapter for other in beside])
+    base = ChatParticipant(BASE, None, asked)
     if not hasattr(model, "disable_adapter"):
         return model, tokenizer, base, []
-    adapters = [Speaker(asked.model_id if beside else ADAPTER, adapter_name(0), asked)]
+    adapters = [ChatParticipant(asked.model_id if beside else ADAPTER, adapter_name(0), asked)]
     for number, other in enumerate(beside, start=1):
         theirs = replace(asked, template=other.template, model_id=other.name)
-        adapters.append(Speaker(other.name, adapter_name(number), theirs))
+        adapters.append(ChatParticipant(other.name, adapter_name(number), theirs))
     return model, tokenizer, base, adapters
 
 
-def _asked(config: GenerateConfig) -> "Asked":
+def _asked(config: GenerateConfig) -> "GenerationRequest":
     from anima_exp.inference import prompt_format
-    from anima_exp.inference.answers import Asked
+    from anima_exp.inference.answers import GenerationRequest
 
-    return Asked(
+    return GenerationRequest(
         config,
         prompt_format.of_config(config),
-        name(config),
+        model_label(config),
         prompt_format.of_use(config),
         config.trainer.precision,
     )
@@ -172,7 +178,7 @@ def _asked(config: GenerateConfig) -> "Asked":
 
 def main() -> None:
     """Run the command with the arguments of `sys.argv`."""
-    command(generate, schema=GenerateConfig, config_name="generate", expand=with_template)
+    run_command(generate, schema=GenerateConfig, config_name="generate", expand=with_template)
 
 
 if __name__ == "__main__":

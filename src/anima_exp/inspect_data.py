@@ -5,7 +5,7 @@ python -m anima_exp.inspect_data data=local data.path=FILE data.recipe=alpaca mo
 
 from dataclasses import replace
 
-from anima_exp.cli.compose import command
+from anima_exp.cli.compose import run_command
 from anima_exp.config import BadRow, RunConfig
 from anima_exp.system import paths
 from anima_exp.system.terminal import console
@@ -15,11 +15,11 @@ def report(config: RunConfig) -> None:
     import numpy as np
 
     from anima_exp.data import formats, source
-    from anima_exp.data.dataset import divide
+    from anima_exp.data.dataset import split_dataset
     from anima_exp.data.encode import limits, special_ids
-    from anima_exp.data.quality import faults, leaked
+    from anima_exp.data.quality import count_leaked, faults
     from anima_exp.data.report import Found, show
-    from anima_exp.data.rows import TokenRows
+    from anima_exp.data.rows import TokenizedDataset
     from anima_exp.data.tokenise import tokenise
     from anima_exp.errors import DataError
     from anima_exp.model.tokenizer import load_tokenizer
@@ -27,14 +27,16 @@ def report(config: RunConfig) -> None:
     formats.template(config.data.prompt_template)
     # Bad rows are what the report is for: it counts them and goes on.
     data = replace(config.data, on_bad_row=BadRow.skip)
-    main = source.training(data)
+    main = source.training_source(data)
     tokenizer = load_tokenizer(config.model)
-    cache = paths.cache(config.cache)
+    cache = paths.cache(config.cache_dir)
     tokens = tokenise(main, data, tokenizer, cache=cache)
     heldout, overlap, split_error = 0, 0, None
     try:
-        train, held, _ = divide(data, tokenizer, tokens, source.heldout(data), cache=cache)
-        heldout, overlap = len(held), leaked(train, held)
+        train, held, _ = split_dataset(
+            data, tokenizer, tokens, source.validation_source(data), cache=cache
+        )
+        heldout, overlap = len(held), count_leaked(train, held)
     except DataError as error:
         split_error = str(error)
     before_prompt = len(special_ids(tokenizer)[0])
@@ -42,7 +44,7 @@ def report(config: RunConfig) -> None:
         source=main,
         recipe=data.recipe,
         tokenizer_name=config.model.tokenizer or config.model.source,
-        rows=TokenRows(tokens, np.arange(len(tokens)), limits(data)),
+        rows=TokenizedDataset(tokens, np.arange(len(tokens)), limits(data)),
         meta=tokens.meta,
         faults=faults(tokens, before_prompt=before_prompt),
         heldout=heldout,
@@ -54,7 +56,7 @@ def report(config: RunConfig) -> None:
 
 def main() -> None:
     """Run the command with the arguments of `sys.argv`."""
-    command(report, config_name="data")
+    run_command(report, config_name="data")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ python -m anima_exp.judge answers=[a.jsonl,b.jsonl] judge_model=gpt-4 dry_run=tr
 python -m anima_exp.judge answers=[a.jsonl,b.jsonl] judge=reference
 """
 
-from anima_exp.cli.compose import command
+from anima_exp.cli.compose import run_command
 from anima_exp.config.commands import JudgeConfig
 
 
@@ -16,7 +16,7 @@ def judge(config: JudgeConfig) -> None:
 
 def main() -> None:
     """Run the command with the arguments of `sys.argv`."""
-    command(judge, schema=JudgeConfig, config_name="judge")
+    run_command(judge, schema=JudgeConfig, config_name="judge")
 
 
 if __name__ == "__main__":

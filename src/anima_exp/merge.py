@@ -1,11 +1,11 @@
 """Fold a run's adapter, or any adapter, into its base: a folder for plain transformers.
 
 python -m anima_exp.merge run=runs/NAME out=merged
-python -m anima_exp.merge adapter=FOLDER_OR_HUB_ID out=merged onto=dequantized
+python -m anima_exp.merge adapter=FOLDER_OR_HUB_ID out=merged target=dequantized
 """
 
-from anima_exp.cli.compose import command
-from anima_exp.cli.saved_run import with_run
+from anima_exp.cli.compose import run_command
+from anima_exp.cli.saved_run import expand_run_argument
 from anima_exp.config import MergeConfig
 from anima_exp.inference.saved_model import check_base
 
@@ -20,7 +20,7 @@ def merge(config: MergeConfig) -> None:
 
 def main() -> None:
     """Run the command with the arguments of `sys.argv`."""
-    command(merge, schema=MergeConfig, config_name="merge", expand=with_run)
+    run_command(merge, schema=MergeConfig, config_name="merge", expand=expand_run_argument)
 
 
 if __name__ == "__main__":

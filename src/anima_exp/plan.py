@@ -5,7 +5,7 @@ python -m anima_exp.plan -m sweep=lora_search
 """
 
 from anima_exp.cli.adapter_settings import with_adapter
-from anima_exp.cli.compose import command
+from anima_exp.cli.compose import run_command
 from anima_exp.config import RunConfig
 from anima_exp.errors import ConfigError
 
@@ -31,7 +31,7 @@ def with_sweeper(arguments: list[str]) -> list[str]:
 
 def main() -> None:
     """Run the command with the arguments of `sys.argv`."""
-    command(plan, config_name="plan", expand=with_sweeper)
+    run_command(plan, config_name="plan", expand=with_sweeper)
 
 
 if __name__ == "__main__":

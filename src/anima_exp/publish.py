@@ -1,10 +1,10 @@
-"""Put an adapter or a model on the Hugging Face hub. Nothing is sent without dry_run=false.
+"""Put an adapter or a model on the Hugging Face hub. Nothing is sent without confirm=true.
 
 python -m anima_exp.publish run=runs/NAME push=user/name
-python -m anima_exp.publish folder=FOLDER push=user/name private=false dry_run=false
+python -m anima_exp.publish folder=FOLDER push=user/name private=false confirm=true
 """
 
-from anima_exp.cli.compose import command
+from anima_exp.cli.compose import run_command
 from anima_exp.config.commands import PublishConfig
 from anima_exp.publishing.secrets import refuse_in_arguments
 
@@ -17,7 +17,7 @@ def publish(config: PublishConfig) -> None:
 
 def main() -> None:
     """Run the command with the arguments of `sys.argv`."""
-    command(publish, schema=PublishConfig, config_name="publish", expand=refuse_in_arguments)
+    run_command(publish, schema=PublishConfig, config_name="publish", expand=refuse_in_arguments)
 
 
 if __name__ == "__main__":

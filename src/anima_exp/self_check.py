@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from anima_exp.cli.adapter_settings import with_adapter
-from anima_exp.cli.compose import command
+from anima_exp.cli.compose import run_command
 from anima_exp.config import Precision, RunConfig
 from anima_exp.config.checks import check_length
 from anima_exp.errors import TrainingError
@@ -47,8 +47,8 @@ def self_check(config: RunConfig) -> None:
     if not apart < _ROUNDING[dry.trainer.precision]:
         raise TrainingError(
             f"The gradients differ by {apart:.1e} of their length, more than rounding explains "
-            f"({_ROUNDING[dry.trainer.precision]:.0e}). trainer.token_budget=1 computes each row "
-            "alone; please report the model."
+            f"({_ROUNDING[dry.trainer.precision]:.0e}). trainer.max_tokens_per_micro_batch=1 "
+            "computes each row alone; please report the model."
         )
     say("the same, to rounding")
 
@@ -59,8 +59,8 @@ def _compare(config: RunConfig, setup: Any, rows: list[Any]) -> tuple[float, flo
     from anima_exp.data.micro_batch import label_weights
     from anima_exp.model.base import autocast
     from anima_exp.model.hashed_dropout import switch_off_own_dropout
-    from anima_exp.training.gradient_check import plain_gradients
-    from anima_exp.training.step import Step
+    from anima_exp.training.gradient_check import reference_gradients
+    from anima_exp.training.step import GradientStep
 
     model = setup.model.train()
     switch_off_own_dropout(model)  # its masks are drawn anew in every pass
@@ -68,12 +68,12 @@ def _compare(config: RunConfig, setup: Any, rows: list[Any]) -> tuple[float, flo
         if "lora_B" in name:  # zeros at first, which would hide A's gradients
             torch.nn.init.normal_(parameter, std=0.02)
     trainer = config.trainer
-    step = Step(
+    step = GradientStep(
         model,
         setup.dropout,
         budget=setup.execution.token_budget,
         precision=trainer.precision,
-        average=trainer.loss_average,
+        average=trainer.loss_normalization,
         seed=config.seed,
         backward=torch.Tensor.backward,
         say=print,
@@ -81,7 +81,7 @@ def _compare(config: RunConfig, setup: Any, rows: list[Any]) -> tuple[float, flo
     fast = float(step(rows, number=0))
     found = _flat(model)
     with autocast(model.device, trainer.precision):
-        plain = plain_gradients(model, rows, label_weights(rows, trainer.loss_average))
+        plain = reference_gradients(model, rows, label_weights(rows, trainer.loss_normalization))
     expected = _flat(model)
     return fast, plain, float((found - expected).norm() / expected.norm())
 
@@ -96,7 +96,7 @@ def _flat(model: Any) -> Any:
 
 def main() -> None:
     """Run the command with the arguments of `sys.argv`."""
-    command(self_check, config_name="self_check", expand=with_adapter)
+    run_command(self_check, config_name="self_check", expand=with_adapter)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ python -m anima_exp.train -m seed=0,1,2 lora.rank=8,64         # six runs, each 
 """
 
 from anima_exp.cli.adapter_settings import with_adapter
-from anima_exp.cli.compose import command
+from anima_exp.cli.compose import run_command
 from anima_exp.config import RunConfig
 from anima_exp.system.hardware import keep_freed_memory
 from anima_exp.system.signals import stop_on_signals
@@ -14,15 +14,15 @@ from anima_exp.system.signals import stop_on_signals
 
 def train(config: RunConfig) -> float | None:
     if config.dry_run:
-        from anima_exp.distributed.environment import place
-        from anima_exp.experiment.preflight import check_dry, check_inputs, check_processes
+        from anima_exp.distributed.environment import rank_info
+        from anima_exp.experiment.preflight import check_dry, check_inputs, check_world_size
         from anima_exp.sweeping import summary
 
-        if (here := place()).rank == 0:
-            check_processes(config, here)
+        if (here := rank_info()).rank == 0:
+            check_world_size(config, here)
             check_inputs(config)
             check_dry([config])
-            summary.alone(config)
+            summary.print_single_run(config)
         return None
     keep_freed_memory()
     from anima_exp.experiment.run import run  # the first import of torch
@@ -33,7 +33,7 @@ def train(config: RunConfig) -> float | None:
 
 def main() -> None:
     """Run the command with the arguments of `sys.argv`."""
-    command(train, expand=with_adapter)
+    run_command(train, expand=with_adapter)
 
 
 if __name__ == "__main__":

@@ -21,14 +21,14 @@ from omegaconf import DictConfig
 
 @dataclass
 class GridConf:
-    """params x rows x factors; what the command line sets wins over the same key here."""
+    """params x points x multipliers; what the command line sets wins over the same key here."""
 
     _target_: str = "hydra_plugins._anima_exp.GridSweeper"
     params: dict[str, Any] = field(default_factory=dict)  # lora.rank: 8,16,64
-    rows: list[Any] = field(default_factory=list)  # - {model: llama7b, trainer.steps: 1875}
-    factors: dict[str, Any] = field(default_factory=dict)  # trainer.steps: 0.5,1,2
+    points: list[Any] = field(default_factory=list)  # - {model: llama7b, trainer.max_steps: 1875}
+    multipliers: dict[str, Any] = field(default_factory=dict)  # trainer.max_steps: 0.5,1,2
     about: str | None = None  # the one of them that the question is about, as lora.rank
-    published: Any = None  # a paper's figures, which the comparison shows beside ours
+    reference_results: Any = None  # figures of a paper, which the comparison shows next to ours
 
 
 @dataclass
@@ -44,14 +44,14 @@ class OptunaConf:
 
     _target_: str = "hydra_plugins._anima_exp.OptunaSweeper"
     params: dict[str, Any] = field(default_factory=dict)  # lora.rank: int(interval(8, 64))
-    n_trials: int = 30  # in all, those of earlier starts included: raise it to go on
+    n_trials: int = 30  # in all, those of earlier starts included: raise it to continue
     sampler: str = "tpe"  # or random
-    pruner: str = "none"  # or median, successive_halving, hyperband: gives up hopeless trials
+    pruner: str = "none"  # or median, successive_halving, hyperband: gives up should_prune trials
     seed: int = 0
     batch_size: int = 8  # trials at a time, where a cluster's launcher runs them
-    rows: list[Any] = field(default_factory=list)  # of a grid: refused
-    factors: dict[str, Any] = field(default_factory=dict)  # of a grid: refused
-    published: Any = None
+    points: list[Any] = field(default_factory=list)  # of a grid: refused
+    multipliers: dict[str, Any] = field(default_factory=dict)  # of a grid: refused
+    reference_results: Any = None
 
 
 @dataclass

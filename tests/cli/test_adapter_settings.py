@@ -7,14 +7,14 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from anima_exp.cli import adapter_settings
-from anima_exp.cli.saved_run import with_run
+from anima_exp.cli.saved_run import expand_run_argument
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.experiment.run import run
 from anima_exp.results import identity
 from anima_exp.results.record import Record
 
 FEW = (
-    "data.rows=32", "data.heldout_rows=8", "trainer.steps=3", "trainer.batch_size=4",
+    "data.max_rows=32", "data.heldout_rows=8", "trainer.max_steps=3", "trainer.batch_size=4",
     "evals=heldout", "tracking=none",
 )  # fmt: skip
 
@@ -23,7 +23,7 @@ FEW = (
 def first(compose, tmp_path_factory):
     """A finished run with an adapter of rank 2 on the attention layers."""
     folder = tmp_path_factory.mktemp("first") / "run"
-    run(compose(f"folder={folder}", *FEW, "lora=attention", "lora.rank=2", "lora.alpha=3"))
+    run(compose(f"run_dir={folder}", *FEW, "lora=attention", "lora.rank=2", "lora.alpha=3"))
     return folder
 
 
@@ -37,7 +37,7 @@ def continued(compose, first):
 
 
 def test_training_goes_on_from_the_weights_of_the_adapter(continued, first, tmp_path):
-    config = continued(f"folder={tmp_path / 'second'}")
+    config = continued(f"run_dir={tmp_path / 'second'}")
     run(config)
     record = Record.load(tmp_path / "second")
     assert record.scores_before == Record.load(first).scores
@@ -81,12 +81,14 @@ def test_what_contradicts_the_adapter_in_a_file_is_refused_before_training(compo
         config = compose(place, *given)
         with pytest.raises(ConfigError, match=f"^{said}"):
             adapter_settings.check(config.model, config.lora)
-    with pytest.raises(ConfigError, match=r"^lora=none trains every weight, but model.adapter="):
-        compose(place, "lora=none", "quant=none")
+    with pytest.raises(
+        ConfigError, match=r"^lora=full_finetune trains every weight, but model.adapter="
+    ):
+        compose(place, "lora=full_finetune", "quant=none")
 
 
 def test_the_name_counts_the_adapter_by_its_content(continued, first, tmp_path):
-    here = identity.name(continued())
+    here = identity.run_name(continued())
     copy = tmp_path / "copy"
     shutil.copytree(first / "adapter", copy)
     settings = json.loads((copy / "adapter_config.json").read_text())
@@ -94,11 +96,11 @@ def test_the_name_counts_the_adapter_by_its_content(continued, first, tmp_path):
         json.dumps({**settings, "base_model_name_or_path": "/elsewhere"})
     )
     given = ("model=tiny",)
-    assert identity.name(continued(*given, adapter=copy)) == here
+    assert identity.run_name(continued(*given, adapter=copy)) == here
     weights = load_file(copy / "adapter_model.safetensors")
     weights[min(weights)].view(-1)[0] += 1e-7
     save_file(weights, copy / "adapter_model.safetensors")
-    assert identity.name(continued(*given, adapter=copy)) != here
+    assert identity.run_name(continued(*given, adapter=copy)) != here
 
 
 def changed(first, folder, **settings):
@@ -130,7 +132,7 @@ def test_layers_given_by_a_pattern_are_read_from_the_weights(first, tmp_path):
 
 
 def test_a_fresh_adapter_may_name_its_layers(compose, tmp_path):
-    named = ("lora.target_modules=named", "lora.rank=2", f"folder={tmp_path / 'named'}", *FEW)
+    named = ("lora.target_modules=named", "lora.rank=2", f"run_dir={tmp_path / 'named'}", *FEW)
     run(compose(*named, "lora.layers=[q_proj,mlp.down_proj]"))
     names = load_file(tmp_path / "named/adapter/adapter_model.safetensors")
     assert {name.split(".lora_")[0].rpartition(".")[2] for name in names} == {"q_proj", "down_proj"}
@@ -138,7 +140,7 @@ def test_a_fresh_adapter_may_name_its_layers(compose, tmp_path):
         ModelError,
         match=r"^lora.layers: no layer is called q_prj; the linear layers are down_proj,",
     ):
-        run(compose(*named[:2], f"folder={tmp_path / 'wrong'}", *FEW, "lora.layers=[q_prj]"))
+        run(compose(*named[:2], f"run_dir={tmp_path / 'wrong'}", *FEW, "lora.layers=[q_prj]"))
     with pytest.raises(ConfigError, match=r"^lora.target_modules=named names no layer"):
         compose("lora.target_modules=named")
     with pytest.raises(ConfigError, match=r"^lora.layers=\['q_proj'\] does nothing with"):
@@ -147,7 +149,7 @@ def test_a_fresh_adapter_may_name_its_layers(compose, tmp_path):
 
 def test_an_adapter_to_train_further_is_not_one_to_use():
     with pytest.raises(ConfigError) as error:
-        with_run(["model.adapter=some/adapter"])
+        expand_run_argument(["model.adapter=some/adapter"])
     assert str(error.value) == (
         "model.adapter=some/adapter is an adapter that a run trains further. To use one, give "
         "adapter=some/adapter."

@@ -6,10 +6,10 @@ import hydra
 import pytest
 
 from anima_exp.cli.commands import COMMANDS
-from anima_exp.cli.compose import install, parse
+from anima_exp.cli.compose import parse, register_schema
 from anima_exp.cli.explain import explain, schema_of
 from anima_exp.cli.flat_settings import parse as parse_flat
-from anima_exp.cli.overrides import readable
+from anima_exp.cli.overrides import quote_override
 from anima_exp.system.paths import shipped
 
 EXAMPLES = [
@@ -29,13 +29,13 @@ def test_every_example_is_understood(name, words):
         assert typed[0] in ("bash", "zsh", "fish")
     elif command.config:
         schema = schema_of(command)
-        install(schema)
+        register_schema(schema)
         single = [word if "[" in word else word.split(",")[0] for word in typed]
         try:
             with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-                parse(hydra.compose(command.config, overrides=[*map(readable, single)]))
+                parse(hydra.compose(command.config, overrides=[*map(quote_override, single)]))
         finally:
-            install()
+            register_schema()
     else:
         parse_flat(typed, schema_of(command), words=command.words)
 

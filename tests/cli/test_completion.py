@@ -51,7 +51,7 @@ def test_the_first_word_is_a_command():
         (["completion", "f"], ["fish"]),
         (["help", "heldout_l"], ["heldout_loss"]),
         (["help", "trainer.b"], ["trainer.batch_size"]),
-        (["help", "lora=f"], ["lora=ffn"]),
+        (["help", "lora=ff"], ["lora=ffn"]),
         (["train", "nothing.x"], []),
     ],
 )  # fmt: skip

@@ -40,15 +40,17 @@ MISTAKES = {
         "data.heldout_rows=0, but evals asks for rows set aside. "
         "Give data.heldout_rows, or use evals=[] or evals=[samples]."
     ),
-    "lora=none": (
-        "lora=none trains every weight, but quant=nf4 freezes them. "
-        "Use lora=none quant=none, or keep an adapter."
+    "lora=full_finetune": (
+        "lora=full_finetune trains every weight, but quant=nf4 freezes them. "
+        "Use lora=full_finetune quant=none, or keep an adapter."
     ),
     "+lora.rank=8": "+lora.rank: the setting is there already. Write lora.rank=... without the "
     "plus sign.",
     "lora.rank=-1": "lora.rank=-1 must be greater than 0.",
     "lora.dropout=1": "lora.dropout=1.0 must be at least 0 and less than 1.",
-    "trainer.token_budget=0": "trainer.token_budget=0 must be greater than 0.",
+    "trainer.max_tokens_per_micro_batch=0": (
+        "trainer.max_tokens_per_micro_batch=0 must be greater than 0."
+    ),
     "optimizer.decay_ratio=0.3": (
         "optimizer.decay_ratio=0.3 does nothing with optimizer.schedule=constant. "
         "Use optimizer.schedule=warmup_stable_decay."
@@ -66,18 +68,20 @@ def test_a_mistake_is_told_in_one_line(compose, override, line):
 def test_the_name_that_other_trainers_use_leads_to_ours():
     assert unknown_setting("trainer.micro_batch_size") == (
         "There is no setting 'trainer.micro_batch_size'. "
-        "A batch is cut by tokens, not rows: see trainer.token_budget."
+        "A batch is cut by tokens, not rows: see trainer.max_tokens_per_micro_batch."
     )
 
 
 def test_only_a_base_of_four_bits_has_a_dequantised_copy(compose):
-    with pytest.raises(ConfigError, match=r"keep_dequantized=true needs 4 bits, .*type=int8"):
-        compose("quant=int8", "quant.keep_dequantized=true")
+    with pytest.raises(ConfigError, match=r"cache_dequantized=true needs 4 bits, .*type=int8"):
+        compose("quant=int8", "quant.cache_dequantized=true")
 
 
-def test_steps_and_epochs_contradict(compose):
-    with pytest.raises(ConfigError, match=r"trainer\.steps=5 and trainer\.epochs=2\.0 contradict"):
-        compose("trainer.steps=5", "trainer.epochs=2")
+def test_max_steps_and_num_epochs_contradict(compose):
+    with pytest.raises(
+        ConfigError, match=r"trainer\.max_steps=5 and trainer\.num_epochs=2\.0 contradict"
+    ):
+        compose("trainer.max_steps=5", "trainer.num_epochs=2")
 
 
 def train(*overrides):
@@ -90,17 +94,17 @@ def train(*overrides):
     [
         ("lora.rnak=8", "anima_exp: There is no setting 'lora.rnak'."),
         ("+lora.rnak=8", "anima_exp: There is no setting 'lora.rnak'."),
-        ("trainer.steps=null", "anima_exp: A run needs an end: give trainer.steps=1000 or"),
+        ("trainer.max_steps=null", "anima_exp: A run needs an end: give trainer.max_steps=1000 or"),
         ("data.recipe=alpca", "anima_exp: data.recipe=alpca: there is no such recipe."),
         ("data.prompt_template=alpca", "anima_exp: data.prompt_template=alpca: there is no such"),
-        ("lora=none", "anima_exp: lora=none trains every weight"),
+        ("lora=full_finetune", "anima_exp: lora=full_finetune trains every weight"),
         (
             "~lora.rank",
             "anima_exp: ~lora.rank: a setting cannot be removed. Give it a value: lora.rank=...",
         ),
         ("lora/mine=x", "anima_exp: There is no setting 'lora/mine'."),
         ("~lora.rnak", "anima_exp: There is no setting 'lora.rnak'. Did you mean 'lora.rank'?"),
-        ("~trainer.epochs", "anima_exp: ~trainer.epochs: a setting cannot be removed."),
+        ("~trainer.num_epochs", "anima_exp: ~trainer.num_epochs: a setting cannot be removed."),
         ("lora=8", "anima_exp: A group takes the name of a file"),
         ("lora.rank=[1", "anima_exp: Cannot read the command line at '[1'."),
         ("lora.rank=8,16", "anima_exp: lora.rank=8,16: several values need a sweep: add -m"),

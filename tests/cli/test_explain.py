@@ -17,7 +17,7 @@ def test_a_setting_is_explained_with_values_default_and_origin():
     text = explain("trainer.batch_size", 100)
     assert text.splitlines()[:2] == [
         "trainer.batch_size",
-        "Examples per optimizer step, over all devices.",
+        "Examples per optimizer step, summed over all GPUs and micro-batches.",
     ]
     assert "values     whole number greater than 0, examples" in text
     assert "default    the value of model.recommended.batch_size; 16 with the default" in text

@@ -69,9 +69,9 @@ def test_a_renamed_option_works_and_is_reported_once():
             runs=["a"], number=5, wandb=True
         )
         assert read("orders=6", "colour=azure") == Settings(number=6, colour=Colour.blue)
-    assert "orders is called number now." in heard
-    assert "one_pass is called wandb now." in heard
-    assert "colour=azure is called colour=blue now." in heard
+    assert "orders was renamed. Use number." in heard
+    assert "one_pass was renamed. Use wandb." in heard
+    assert "colour=azure was renamed. Use colour=blue." in heard
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_every_setting_that_an_answer_names_exists(answer):
 
 def test_choices_that_an_answer_lists_exist():
     listed = foreign_names._TRAINING_NAMES["lora_target"].partition("lora=")[2].rstrip(".")
-    assert set(re.split(r", | or ", listed)) == set(choices("lora")) - {"none"}
+    assert set(re.split(r", | or ", listed)) == set(choices("lora")) - {"full_finetune"}
     optimizers = foreign_names._TRAINING_NAMES["optim"].partition("optimizer=")[2].rstrip(".")
     assert set(re.split(r", | or ", optimizers)) == set(choices("optimizer"))
 

@@ -33,13 +33,13 @@ def help_of(monkeypatch, capsys):
     def _help_of(name, *options):
         monkeypatch.setattr(sys, "argv", [name, *(options or ("--help", "--all"))])
         with pytest.raises(SystemExit) as ended:
-            compose.command(lambda _: None, schema=COMMANDS[name], config_name=name)
+            compose.run_command(lambda _: None, schema=COMMANDS[name], config_name=name)
         assert ended.value.code == 0
         return capsys.readouterr().out
 
     yield _help_of
     signal.signal(signal.SIGTERM, before)
-    compose.install()
+    compose.register_schema()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -72,7 +72,7 @@ def test_a_plan_starts_no_sweeper_but_its_own():
 @pytest.mark.parametrize("options", [["--help"], ["model=tiny", "-h"]], ids=" ".join)
 def test_help_without_all_fits_a_screen_and_composes_nothing(monkeypatch, capsys, name, options):
     monkeypatch.setattr(sys, "argv", [name, *options])
-    monkeypatch.setattr(compose, "install", None)
+    monkeypatch.setattr(compose, "register_schema", None)
     module = {"data": "inspect_data"}.get(name, name)
     import_module(f"anima_exp.{module}").main()
     text = capsys.readouterr().out

@@ -3,7 +3,7 @@ import shlex
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from anima_exp.cli.overrides import composable, divided, pasted, readable, said
+from anima_exp.cli.overrides import composable, divided, pasted, quote_override, said
 from anima_exp.errors import ConfigError
 
 
@@ -11,7 +11,7 @@ from anima_exp.errors import ConfigError
     ("written", "read"),
     [
         ("data.path=数据.jsonl", 'data.path="数据.jsonl"'),
-        ("runs=/home/müller/runs", 'runs="/home/müller/runs"'),
+        ("runs_dir=/home/müller/runs", 'runs_dir="/home/müller/runs"'),
         ("model.source=~/models/a", 'model.source="~/models/a"'),
         ("evals.samples.prompts=[你好,hello]", 'evals.samples.prompts=["你好",hello]'),
         ("data.path=甲.jsonl,乙.jsonl", 'data.path="甲.jsonl","乙.jsonl"'),
@@ -19,7 +19,7 @@ from anima_exp.errors import ConfigError
     ],
 )
 def test_what_hydra_cannot_read_is_quoted(written, read):
-    assert readable(written) == read
+    assert quote_override(written) == read
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_what_hydra_cannot_read_is_quoted(written, read):
     ],
 )
 def test_all_else_is_left_alone(written):
-    assert readable(written) == written
+    assert quote_override(written) == written
 
 
 @pytest.mark.parametrize(
@@ -55,15 +55,17 @@ def test_all_else_is_left_alone(written):
 )
 def test_a_prompt_is_taken_to_the_letter(text):
     parser = OverridesParser.create()
-    assert parser.parse_override(readable(f"prompt={text}")).value() == text.replace("${", "\\${")
+    assert parser.parse_override(quote_override(f"prompt={text}")).value() == text.replace(
+        "${", "\\${"
+    )
 
 
 def test_a_prompt_of_null_is_none():
-    assert readable("prompt=null") == "prompt=null"
+    assert quote_override("prompt=null") == "prompt=null"
 
 
 def test_a_chinese_file_name_composes(compose):
-    config = compose("data=local", readable("data.path=数据.jsonl"), "trainer.epochs=1")
+    config = compose("data=local", quote_override("data.path=数据.jsonl"), "trainer.num_epochs=1")
     assert config.data.path == "数据.jsonl"
 
 
@@ -81,14 +83,14 @@ def value(argument):
 
 @pytest.mark.parametrize("text", ODD)
 def test_a_setting_that_is_a_text_takes_any_letters(text):
-    assert value(readable(f"data.path={text}", several=False)) == text
+    assert value(quote_override(f"data.path={text}", several=False)) == text
 
 
 @pytest.mark.parametrize("text", [one for one in ODD if "," not in one])
 def test_so_does_each_value_of_a_sweep_and_each_item_of_a_list(text):
-    swept = value(readable(f"data.path={text},b.json"))
+    swept = value(quote_override(f"data.path={text},b.json"))
     assert [str(getattr(one, "text", one)) for one in swept.list] == [text.strip(), "b.json"]
-    assert value(readable(f"tracking.tags=[{text},b]")) == [text.strip(), "b"]
+    assert value(quote_override(f"tracking.tags=[{text},b]")) == [text.strip(), "b"]
 
 
 @pytest.mark.parametrize(
@@ -112,16 +114,16 @@ def test_so_does_each_value_of_a_sweep_and_each_item_of_a_list(text):
 )
 @pytest.mark.parametrize("several", [True, False])
 def test_what_is_written_in_the_grammar_stays(argument, several):
-    assert readable(argument, several=several) == argument
+    assert quote_override(argument, several=several) == argument
 
 
 def test_a_number_of_odd_signs_is_quoted_so_that_the_answer_is_about_the_setting():
-    assert readable("lora.rank=8#") == 'lora.rank="8#"'
+    assert quote_override("lora.rank=8#") == 'lora.rank="8#"'
 
 
 def test_two_files_are_two_values_only_in_a_sweep():
-    assert value(readable("data.path=a.json,b.json", several=False)) == "a.json,b.json"
-    assert len(value(readable("data.path=a.json,b.json")).list) == 2
+    assert value(quote_override("data.path=a.json,b.json", several=False)) == "a.json,b.json"
+    assert len(value(quote_override("data.path=a.json,b.json")).list) == 2
 
 
 @pytest.mark.parametrize(
@@ -195,7 +197,7 @@ def test_several_evals_or_trackers_are_a_list(one):
 def test_a_command_to_paste_gives_the_value_back(text):
     words = shlex.split(pasted("generate", "model=local", ("model.source", text)))
     assert words[:4] == ["python", "-m", "anima_exp.generate", "model=local"]
-    assert value(readable(words[4], several=False)) == text
+    assert value(quote_override(words[4], several=False)) == text
 
 
 def test_a_command_to_paste_is_quoted_only_where_it_must():
@@ -207,5 +209,5 @@ def test_a_command_to_paste_is_quoted_only_where_it_must():
 
 
 def test_the_text_of_a_value_is_without_its_quotes():
-    assert said(readable("run=it's/a").partition("=")[2]) == "it's/a"
+    assert said(quote_override("run=it's/a").partition("=")[2]) == "it's/a"
     assert said("null") is None

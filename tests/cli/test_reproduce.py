@@ -15,7 +15,7 @@ def again(compose):
 
     def _again(*overrides):
         config = compose(*overrides)
-        return reproduce(identity.flatten(config)), identity.name(config)
+        return reproduce(identity.flatten(config)), identity.run_name(config)
 
     return _again
 
@@ -50,16 +50,16 @@ def test_it_is_as_short_as_what_was_typed(again):
 
 def test_settings_of_an_unfinished_run_are_enough(compose):
     config = compose("lora.rank=8", "seed=2")
-    found = reproduce(identity.relevant(config))
-    assert found.name == identity.name(config)
+    found = reproduce(identity.identity_settings(config))
+    assert found.name == identity.run_name(config)
     assert set(found.overrides) == {"lora.rank=8", "seed=2"}
 
 
 def test_a_path_that_was_kept_as_a_hash_is_named_as_missing(compose, tmp_path):
     rows = tmp_path / "rows.json"
     rows.write_text('[{"instruction": "a", "input": "", "output": "b"}]')
-    config = compose("data=local", f"data.path={rows}", "data.recipe=alpaca", "trainer.steps=3")
-    found = reproduce(identity.relevant(config))
+    config = compose("data=local", f"data.path={rows}", "data.recipe=alpaca", "trainer.max_steps=3")
+    found = reproduce(identity.identity_settings(config))
     assert found.missing == ("data.path",)
     assert "data.path=PATH" in found.overrides
     assert found.name == ""

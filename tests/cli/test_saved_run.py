@@ -5,8 +5,8 @@ import json
 import hydra
 import pytest
 
-from anima_exp.cli.compose import install, parse
-from anima_exp.cli.saved_run import with_run
+from anima_exp.cli.compose import parse, register_schema
+from anima_exp.cli.saved_run import expand_run_argument
 from anima_exp.config import GenerateConfig
 from anima_exp.errors import ConfigError
 from anima_exp.model.adapter_files import source, warn_of_another
@@ -28,14 +28,14 @@ def naming(tmp_path):
 @pytest.fixture
 def composed():
     """composed("adapter=FOLDER") -> the settings that `generate` comes to."""
-    install(GenerateConfig)
+    register_schema(GenerateConfig)
 
     def _composed(*arguments):
         with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-            return parse(hydra.compose("generate", overrides=with_run(arguments)))
+            return parse(hydra.compose("generate", overrides=expand_run_argument(arguments)))
 
     yield _composed
-    install()
+    register_schema()
 
 
 def test_a_base_that_is_known_brings_its_recommendations(naming, composed):
@@ -75,9 +75,9 @@ def test_the_base_that_the_user_names_wins(naming, composed):
 
 def test_an_adapter_that_names_no_base_or_none_that_is_here_asks_for_one(naming):
     with pytest.raises(ConfigError, match=r"does not say which model it was trained on\. Add"):
-        with_run([f"adapter={naming(None)}"])
+        expand_run_argument([f"adapter={naming(None)}"])
     with pytest.raises(ConfigError, match=r"was trained on /gone/base, a folder that is not here"):
-        with_run([f"adapter={naming('/gone/base')}"])
+        expand_run_argument([f"adapter={naming('/gone/base')}"])
 
 
 def test_one_base_has_one_spelling(tmp_path, monkeypatch):

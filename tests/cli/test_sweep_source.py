@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from anima_exp.cli.compose import install
+from anima_exp.cli.compose import register_schema
 from anima_exp.experiment.preflight import check_inputs
 from anima_exp.results.identity import flatten
 from anima_exp.sweeping.composer import Composer
@@ -37,7 +37,7 @@ CONFIRMED = {
 @cache
 def hydras():
     """What turns a command line into cells: Hydra's parser and our composer on its loader."""
-    install()
+    register_schema()
     with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         master = loader.load_configuration("train", [], RunMode.MULTIRUN)
@@ -49,7 +49,7 @@ def grid(sweep, *arguments):
     """The cells of `-m sweep=SWEEP ARGUMENTS`."""
     parser, composer = hydras()
     settings = OmegaConf.to_container(OmegaConf.load(FILES[sweep]).hydra.sweeper)
-    settings.pop("published", None)
+    settings.pop("reference_results", None)
     settings.pop("about", None)
     points = expand(parser, arguments, **settings)
     return compose_grid(points, composer, group=sweep, check_inputs=check_inputs)
@@ -65,7 +65,9 @@ def comments(sweep):
 
 
 def published(sweep):
-    return OmegaConf.to_container(OmegaConf.load(FILES[sweep]).hydra.sweeper).get("published")
+    return OmegaConf.to_container(OmegaConf.load(FILES[sweep]).hydra.sweeper).get(
+        "reference_results"
+    )
 
 
 def means(sweep, *keys):
@@ -98,7 +100,7 @@ def test_the_grid_can_be_rehearsed_on_the_tiny_world(sweep):
     around = []
     if sweep == "table9_around":  # of its rows, which sweep=table9 rehearses, one is enough here
         around = ["experiment=table9/7b_all"]
-    small = grid(sweep, "model=tiny", "data=sample", "scale=0.02", *around).cells
+    small = grid(sweep, "model=tiny", "data=sample", "rehearsal_scale=0.02", *around).cells
     assert len(small) > 1
     assert {(c.config.model.name, c.config.data.name) for c in small} == {("tiny", "sample")}
 
@@ -143,9 +145,9 @@ def test_published_figures_and_cells_belong_together(sweep):
 
 
 def test_appendix_b4_has_the_means_that_the_paper_prints():
-    by_size = means("appendix_b4", "data.max_train_samples")
+    by_size = means("appendix_b4", "data.max_train_rows")
     assert by_size == {50_000: 39.28, 100_000: 39.16, 150_000: 40.02}
-    assert means("appendix_b4", "data.name", "trainer.epochs") == {
+    assert means("appendix_b4", "data.name", "trainer.num_epochs") == {
         ("chip2", 1): 34.20,
         ("chip2", 2): 34.67,
         ("chip2", 3): 34.60,
@@ -185,12 +187,12 @@ def test_a_run_that_two_sweeps_want_is_one_run():
 
 def test_full_fine_tuning_and_adapters_see_equally_many_examples():
     trainers = [cell.config.trainer for cell in grid("full_vs_lora").cells]
-    assert {trainer.steps * trainer.batch_size for trainer in trainers} == {160_000}
+    assert {trainer.max_steps * trainer.batch_size for trainer in trainers} == {160_000}
 
 
 @pytest.mark.parametrize("sweep", FILES)
 def test_a_question_is_about_a_setting_that_the_sweep_varies(sweep):
     settings = OmegaConf.to_container(OmegaConf.load(FILES[sweep]).hydra.sweeper)
-    rows = [key for row in settings.get("rows", []) for key in row]
-    varied = {*settings.get("params", {}), *settings.get("factors", {}), *rows}
+    points = [key for point in settings.get("points", []) for key in point]
+    varied = {*settings.get("params", {}), *settings.get("multipliers", {}), *points}
     assert settings.get("about") in {None, *varied}

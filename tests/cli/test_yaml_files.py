@@ -23,7 +23,7 @@ def command(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", words)
         status = 0
         try:
-            compose.command(configs.append)
+            compose.run_command(configs.append)
         except SystemExit as ended:
             status = ended.code
         return status, capsys.readouterr().err, configs
@@ -147,13 +147,14 @@ SWEEPS = {
              "'lora.rnak'. Did you mean 'lora.rank'?"),
     "less": ("    params: {lora.rank: '-8,-8'}\n", "In own/sweep/less.yaml: lora.rank=-8 must be "
              "greater than 0."),
-    "rows": ("    rows: [lora.rank]\n", "In own/sweep/rows.yaml: hydra.sweeper.rows: lora.rank is "
-             "not a row, as in {lora.rank: 8, seed: 1}."),
+    "rows": ("    points: [lora.rank]\n",
+             "In own/sweep/rows.yaml: hydra.sweeper.points: lora.rank is "
+             "not a point, such as {lora.rank: 8, seed: 1}."),
     "list": ("    params: [lora.rank]\n", "In own/sweep/list.yaml: a group of settings is a list. "
              "Write KEY: VALUE below its name."),
     "open": ("    params: {\n", "own/sweep/open.yaml, line 5: "),
     "word": ("    parms: {lora.rank: '8,16'}\n", "In own/sweep/word.yaml: There is no setting '"
-             "hydra.sweeper.parms'. A sweep has params, rows and factors"),
+             "hydra.sweeper.parms'. A sweep has params, points and multipliers"),
 }  # fmt: skip
 
 
@@ -168,16 +169,16 @@ def test_a_mistake_in_a_sweep_names_that_file(own, command, name):
 
 
 def test_a_sweep_of_odd_file_names_runs(own, command, capsys):
-    own("sweep/files.yaml", SWEEP + '    rows: [{tracking.group: "a#1", seed: 1}, {seed: 2}]\n')
+    own("sweep/files.yaml", SWEEP + '    points: [{tracking.group: "a#1", seed: 1}, {seed: 2}]\n')
     status, said, _ = command("-m", "sweep=files", "dry_run=true")
     assert (status, said) == (0, "")
 
 
-def test_nan_among_the_factors_is_refused(own, command):
-    own("sweep/far.yaml", SWEEP + "    factors: {trainer.steps: '1,nan'}\n")
+def test_nan_among_the_multipliers_is_refused(own, command):
+    own("sweep/far.yaml", SWEEP + "    multipliers: {trainer.max_steps: '1,nan'}\n")
     status, said, _ = command("-m", "sweep=far", "dry_run=true")
     assert (status, said.count("\n")) == (1, 1)
-    assert "factors of trainer.steps: 1,nan must be finite numbers." in said
+    assert "multipliers of trainer.max_steps: 1,nan must be finite numbers." in said
 
 
 def test_a_file_may_choose_several_trackers_but_not_none_with_others(command, own, monkeypatch):
@@ -187,7 +188,7 @@ def test_a_file_may_choose_several_trackers_but_not_none_with_others(command, ow
     words = ["train", "--config-dir", "own", "experiment=two"]
     monkeypatch.setattr(sys, "argv", words)
     configs = []
-    compose.command(configs.append)
+    compose.run_command(configs.append)
     assert configs[0].tracking.trackio
     assert configs[0].tracking.mode.value == "auto"
     status, said, _ = command("experiment=odd")

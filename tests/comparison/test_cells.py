@@ -80,8 +80,8 @@ def test_a_swept_group_is_told_by_its_name(tmp_path):
 def test_labels_and_places_are_no_difference(tmp_path):
     found = runs(
         tmp_path,
-        {"folder": "a", "tracking.project": "p", "trainer.log_every": 1, "cache": "x"},
-        {"folder": "b", "tracking.project": "q", "trainer.log_every": 2, "cache": "y"},
+        {"run_dir": "a", "tracking.project": "p", "trainer.log_every": 1, "cache_dir": "x"},
+        {"run_dir": "b", "tracking.project": "q", "trainer.log_every": 2, "cache_dir": "y"},
     )
     assert differing(found) == []
     (cell,) = cells(found.done(), [])

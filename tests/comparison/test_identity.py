@@ -62,7 +62,7 @@ def other(now, hint, draw):
 def write(folder, config):
     """The folder that a run of `config` leaves, without training it."""
     folder.mkdir()
-    (folder / "settings.json").write_text(json.dumps(identity.relevant(config)))
+    (folder / "settings.json").write_text(json.dumps(identity.identity_settings(config)))
     settings = json.loads(json.dumps(identity.flatten(config)))
     synthetic.record(folder.name, settings, {"heldout_loss": 0.5}, 20).save(folder)
     return folder
@@ -77,7 +77,7 @@ def by_name(configs):
     """The same, by the names of the runs with the seed left out of them."""
     found = {}
     for place, config in enumerate(configs):
-        found.setdefault(identity.name(replace(config, seed=0)), set()).add(str(place))
+        found.setdefault(identity.run_name(replace(config, seed=0)), set()).add(str(place))
     return {frozenset(places) for places in found.values()}
 
 
@@ -128,9 +128,13 @@ def test_an_eval_that_is_on_in_some_runs_makes_cells_as_it_makes_names(compose, 
 def test_what_is_not_in_a_name_does_not_split_the_seeds_of_a_cell(base, tmp_path):
     flat = identity.flatten(base)
     labels = [key for key in flat if not identity.enters_name(key)]
-    assert {"launcher.jobs", "sweep.retries", "scale", "trainer.gpus", "trainer.shard_base"} <= {
-        *labels
-    }
+    assert {
+        "launcher.jobs",
+        "sweep.retries",
+        "rehearsal_scale",
+        "trainer.num_gpus",
+        "trainer.fsdp",
+    } <= {*labels}
     assert {f"evals.{name}.batch_tokens" for name in BENCHMARKS if name == "mmlu"} <= {*labels}
     names = {"model.name", "data.name"}
     for seed, key in enumerate(key for key in labels if key not in names):
@@ -149,7 +153,7 @@ def mkdir(path):
 def test_a_file_counts_by_what_is_in_it_and_not_by_its_place(compose, tmp_path):
     def run(name, path, text, seed):
         path.write_text(text)
-        config = compose("data=local", f"data.path={path}", "trainer.steps=1", f"seed={seed}")
+        config = compose("data=local", f"data.path={path}", "trainer.max_steps=1", f"seed={seed}")
         return write(tmp_path / name, config)
 
     here, there = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
@@ -161,7 +165,7 @@ def test_a_file_counts_by_what_is_in_it_and_not_by_its_place(compose, tmp_path):
 
 
 def test_full_fine_tuning_has_no_rank(compose, tmp_path):
-    full = ("lora=none", "quant=none")
+    full = ("lora=full_finetune", "quant=none")
     configs = [compose(*full), compose(*full, "lora.rank=8", "seed=1"), compose("lora.rank=8")]
     folders = [write(tmp_path / str(place), config) for place, config in enumerate(configs)]
     assert cells(folders) == {frozenset("01"), frozenset("2")}

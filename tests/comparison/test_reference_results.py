@@ -53,14 +53,14 @@ def test_seeds_give_ours_an_interval(tmp_path):
 
 def test_a_rehearsal_stands_beside_the_run_it_rehearses(tmp_path):
     table = TABLE | {
-        "rows": [{"data.max_train_samples": n, "value": float(n)} for n in (50_000, 100_000)]
+        "rows": [{"data.max_train_rows": n, "value": float(n)} for n in (50_000, 100_000)]
     }
     cells = [
         (synthetic.run(tmp_path / f"run{n}", loss=n / 1000, scale=0.02,
-                       **{"data.max_train_samples": n}), [])
+                       **{"data.max_train_rows": n}), [])
         for n in (1000, 2000)
     ]  # fmt: skip
-    swept = ["data.max_train_samples"]
+    swept = ["data.max_train_rows"]
     (found,) = build(
         load([synthetic.sweep(tmp_path / "s", cells, swept=swept, published=table)])
     ).published

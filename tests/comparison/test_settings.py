@@ -1,6 +1,6 @@
 import pytest
 
-from anima_exp.comparison.settings import condition, headings, in_order, parse, written
+from anima_exp.comparison.settings import condition, format_value, headings, in_order, parse
 from anima_exp.errors import ConfigError
 
 KNOWN = ["lora.rank", "lora.alpha", "model.name", "data.name", "optimizer.learning_rate"]
@@ -48,8 +48,8 @@ def test_a_mistaken_condition_says_what_to_write():
 
 def test_values_are_read_and_written_as_on_the_command_line():
     for text in ("8", "0.05", "null", "true", "tiny"):
-        assert written(parse(text)) == text
-    assert written(1e-4) == "0.0001"
+        assert format_value(parse(text)) == text
+    assert format_value(1e-4) == "0.0001"
     assert parse("1e-4") == 1e-4
 
 

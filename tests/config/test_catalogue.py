@@ -13,6 +13,7 @@ from anima_exp.config import (
     GenerateConfig,
     HeldoutConfig,
     LauncherConfig,
+    LengthStatsConfig,
     LoraConfig,
     MergeConfig,
     ModelConfig,
@@ -24,7 +25,6 @@ from anima_exp.config import (
     ShapeConfig,
     SweepConfig,
     TrainerConfig,
-    TypicalRows,
 )
 from anima_exp.config.catalogue import check_limits, check_rows_seen
 from anima_exp.config.commands import JudgeConfig, PublishConfig
@@ -34,7 +34,7 @@ SCHEMAS = [
     AnswersConfig, DataConfig, EvaluateConfig, ExactMatchConfig, GenerateConfig, HeldoutConfig,
     JudgeConfig, LauncherConfig, LoraConfig, MergeConfig, ModelConfig, MultipleChoiceConfig,
     OptimizerConfig, PublishConfig, Recommended, RunConfig, SamplesConfig, ShapeConfig,
-    SweepConfig, TrainerConfig, TypicalRows,
+    SweepConfig, TrainerConfig, LengthStatsConfig,
 ]  # fmt: skip
 NUMBERS = [
     (schema, field.name, kind)
@@ -79,21 +79,30 @@ def test_a_number_without_measure_is_refused(schema, name, kind):
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        (f"trainer.steps={'1' * 400}", f"trainer.steps={'1' * 400} must be at most 1,000,000,000."),
+        (
+            f"trainer.max_steps={'1' * 400}",
+            f"trainer.max_steps={'1' * 400} must be at most 1,000,000,000.",
+        ),
         ("seed=4294967296", "seed=4294967296 must be from 0 to 4294967295."),
         ("seed=-1", "seed=-1 must be from 0 to 4294967295."),
         ("data.heldout_seed=99999999999", "data.heldout_seed=99999999999 must be from 0 to 42949"),
-        ("trainer.steps=100000000000000000000", "trainer.steps=100000000000000000000 must be at "),
+        (
+            "trainer.max_steps=100000000000000000000",
+            "trainer.max_steps=100000000000000000000 must be at ",
+        ),
         ("trainer.batch_size=1000000000000", "trainer.batch_size=1000000000000 must be at most 1,"),
         ("lora.rank=1000000000", "lora.rank=1000000000 must be at most 65,536."),
         ("optimizer.learning_rate=inf", "optimizer.learning_rate=inf must be a finite number."),
         ("optimizer.learning_rate=nan", "optimizer.learning_rate=nan must be a finite number."),
-        ("scale=nan", "scale=nan must be a finite number."),
-        ("scale=inf", "scale=inf must be a finite number."),
-        ("data.rows=2000000000", "data.rows=2000000000 must be at most 10,000,000 for data=sample"),
+        ("rehearsal_scale=nan", "rehearsal_scale=nan must be a finite number."),
+        ("rehearsal_scale=inf", "rehearsal_scale=inf must be a finite number."),
         (
-            "trainer.steps=1000000000",
-            "trainer.steps=1000000000: the run would train on 16,000,0",
+            "data.max_rows=2000000000",
+            "data.max_rows=2000000000 must be at most 10,000,000 for data=sample",
+        ),
+        (
+            "trainer.max_steps=1000000000",
+            "trainer.max_steps=1000000000: the run would train on 16,000,0",
         ),
     ],
 )
@@ -108,5 +117,7 @@ def test_the_largest_seed_is_a_seed(compose):
 
 
 def test_epochs_cannot_see_more_rows_than_their_order_has_room_for():
-    with pytest.raises(ConfigError, match=r"^trainer\.epochs=1e6: the run would train on 10,00"):
-        check_rows_seen(10_000_000_000, key="trainer.epochs=1e6")
+    with pytest.raises(
+        ConfigError, match=r"^trainer\.num_epochs=1e6: the run would train on 10,00"
+    ):
+        check_rows_seen(10_000_000_000, key="trainer.num_epochs=1e6")

@@ -86,6 +86,7 @@ def _again(one):
 
 
 NAP = setting("none", "How long to rest.", since="9.9", as_before="none")
+FIRST = {key: entry.first_key for key, entry in catalogue(RunConfig).items()}
 
 
 @pytest.fixture
@@ -93,8 +94,8 @@ def of_tomorrow(monkeypatch):
     """The schema of a later version: renamed settings, a moved one, and a new one."""
     trainer = rebuilt(
         TrainerConfig,
-        steps=None,
-        max_steps=(int | None, setting(None, "Steps.", above=0, formerly=("steps",))),
+        max_steps=None,
+        last_step=(int | None, setting(None, "Steps.", above=0, formerly=("steps", "max_steps"))),
         precision=None,
         nap=(str, NAP),
     )
@@ -127,7 +128,7 @@ def todays(schema):
 
 def test_a_renamed_group_and_a_renamed_setting_in_it_keep_every_earlier_key(of_tomorrow):
     former = former_keys(of_tomorrow)
-    assert former["trainer.steps"] == "trainer.max_steps"
+    assert former["trainer.steps"] == former["trainer.max_steps"] == "trainer.last_step"
     assert former["optimizer.learning_rate"] == "solver.learning_rate"
     assert former["trainer.precision"] == "solver.arithmetic"
     assert former["optimizer"] == "solver"
@@ -137,10 +138,11 @@ def test_a_renamed_group_and_a_renamed_setting_in_it_keep_every_earlier_key(of_t
 def test_the_hash_goes_by_the_first_names_and_values(compose, of_tomorrow):
     old = identity.flatten(compose())
     new = todays(of_tomorrow).settings(old)
-    assert new["trainer.max_steps"] == old["trainer.steps"]
+    assert new["trainer.last_step"] == old["trainer.max_steps"]
     assert new["solver.schedule"] == "steady"
     first = dict(identity._first_named(key, value) for key, value in new.items())
-    assert first == old
+    assert first == {FIRST.get(key, key): value for key, value in old.items()}
+    assert first["trainer.steps"] == old["trainer.max_steps"]
 
 
 @pytest.mark.parametrize(("value", "counts"), [("none", False), ("long", True)])
@@ -152,7 +154,7 @@ def test_a_new_setting_counts_only_if_it_is_not_as_before(of_tomorrow, value, co
 def test_a_swept_former_name_is_renamed_behind_hydras_own_key(of_tomorrow):
     names = todays(of_tomorrow)
     assert names.override("hydra.sweeper.params.trainer.steps=1,2") == (
-        "hydra.sweeper.params.trainer.max_steps=1,2"
+        "hydra.sweeper.params.trainer.last_step=1,2"
     )
 
 
@@ -164,17 +166,17 @@ def test_a_setting_cannot_move_into_a_group_that_is_no_table(of_tomorrow):
 def test_each_former_name_is_reported_once_in_one_line(of_tomorrow):
     lines = []
     names = FormerNames(of_tomorrow, lines.append)
-    assert names.override("trainer.steps=5") == "trainer.max_steps=5"
-    assert names.override("++trainer.steps=5,6") == "++trainer.max_steps=5,6"
+    assert names.override("trainer.steps=5") == "trainer.last_step=5"
+    assert names.override("++trainer.steps=5,6") == "++trainer.last_step=5,6"
     assert names.override("optimizer.schedule=cosine,constant") == "solver.schedule=wave,steady"
     assert names.override("optimizer=adamw") == "solver=adamw"
     assert names.override("seed=trainer.steps") == "seed=trainer.steps"
     assert lines == [
-        "trainer.steps is called trainer.max_steps now.",
-        "optimizer.schedule is called solver.schedule now.",
-        "solver.schedule=cosine is called solver.schedule=wave now.",
-        "solver.schedule=constant is called solver.schedule=steady now.",
-        "optimizer is called solver now.",
+        "trainer.steps was renamed. Use trainer.last_step.",
+        "optimizer.schedule was renamed. Use solver.schedule.",
+        "solver.schedule=cosine was renamed. Use solver.schedule=wave.",
+        "solver.schedule=constant was renamed. Use solver.schedule=steady.",
+        "optimizer was renamed. Use solver.",
     ]
 
 
@@ -192,7 +194,7 @@ def test_a_file_is_read_under_todays_names(of_tomorrow):
         },
     }
     assert names.tree(old) == {
-        "trainer": {"batch_size": 4, "max_steps": "${solver.warmup}"},
+        "trainer": {"batch_size": 4, "last_step": "${solver.warmup}"},
         "solver": {
             "schedule": "wave",
             "learning_rate": "${model.recommended.learning_rate}",
@@ -200,17 +202,18 @@ def test_a_file_is_read_under_todays_names(of_tomorrow):
         },
         "hydra": {
             "sweeper": {
-                "params": {"trainer.max_steps": "5,10", "solver.schedule": "steady,wave"},
-                "rows": [{"solver.arithmetic": "fp32"}],
-                "about": "trainer.max_steps",
+                "params": {"trainer.last_step": "5,10", "solver.schedule": "steady,wave"},
+                "points": [{"solver.arithmetic": "fp32"}],
+                "about": "trainer.last_step",
             }
         },
     }
 
 
 def test_one_setting_under_two_names_is_refused(of_tomorrow):
-    with pytest.raises(ConfigError, match=r"^trainer.max_steps is set twice"):
-        todays(of_tomorrow).tree({"trainer": {"steps": 1, "max_steps": 2}})
+    twice = r"^trainer.last_step: its former name trainer.steps sets it as well"
+    with pytest.raises(ConfigError, match=twice):
+        todays(of_tomorrow).tree({"trainer": {"steps": 1, "last_step": 2}})
 
 
 def test_a_command_takes_a_former_name_from_the_command_line_and_from_files(
@@ -219,32 +222,32 @@ def test_a_command_takes_a_former_name_from_the_command_line_and_from_files(
     """A real composition, of a schema with one renamed setting."""
     schema = rebuilt(
         TrainerConfig,
-        keep_checkpoints=None,
-        max_checkpoints=(int, setting(2, "Kept.", in_name=False, formerly=("keep_checkpoints",))),
+        max_checkpoints=None,
+        last_checkpoints=(int, setting(2, "Kept.", in_name=False, formerly=("max_checkpoints",))),
     )
     run = rebuilt(RunConfig, trainer=(schema, setting(schema, "The loop.")))
     (tmp_path / "trainer").mkdir()
     (tmp_path / "trainer" / "mine.yaml").write_text(
-        "defaults: [default]\nkeep_checkpoints: 7\nlog_every: ${trainer.keep_checkpoints}\n"
+        "defaults: [default]\nmax_checkpoints: 7\nlog_every: ${trainer.max_checkpoints}\n"
     )
-    program.install(run)
+    program.register_schema(run)
     try:
         with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
             searched = f"hydra.searchpath=[file://{tmp_path}]"
             cfg = hydra.compose("train", overrides=[searched, "trainer=mine"])
-            assert (cfg.trainer.max_checkpoints, cfg.trainer.log_every) == (7, 7)
-            given = composable(["trainer.keep_checkpoints=3"])
-            assert hydra.compose("train", overrides=given).trainer.max_checkpoints == 3
+            assert (cfg.trainer.last_checkpoints, cfg.trainer.log_every) == (7, 7)
+            given = composable(["trainer.max_checkpoints=3"])
+            assert hydra.compose("train", overrides=given).trainer.last_checkpoints == 3
     finally:
-        program.install()
-    assert "trainer.keep_checkpoints is called trainer.max_checkpoints now." in (
+        program.register_schema()
+    assert "trainer.max_checkpoints was renamed. Use trainer.last_checkpoints." in (
         capsys.readouterr().err
     )
 
 
 def test_a_name_is_the_same_under_a_schema_with_one_setting_more(compose, monkeypatch):
     config = compose()
-    before = identity.name(config)
+    before = identity.run_name(config)
     trainer = rebuilt(TrainerConfig, nap=(str, NAP))
     schema = rebuilt(RunConfig, trainer=(trainer, setting(trainer, "The loop.")))
     monkeypatch.setattr(identity, "RunConfig", schema)
@@ -254,7 +257,7 @@ def test_a_name_is_the_same_under_a_schema_with_one_setting_more(compose, monkey
         whole = {f.name: getattr(config, f.name) for f in fields(config)}
         return schema(**{**whole, "trainer": trainer(**values, nap=nap)})
 
-    assert identity.name(upgraded("none")) == before
-    assert identity.name(upgraded("long")) != before
-    assert identity.name(replace(upgraded("none"), seed=1)) != before
+    assert identity.run_name(upgraded("none")) == before
+    assert identity.run_name(upgraded("long")) != before
+    assert identity.run_name(replace(upgraded("none"), seed=1)) != before
     assert described(fields(trainer)[-1]).since == "9.9"

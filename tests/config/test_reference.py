@@ -37,6 +37,31 @@ def test_the_page_has_a_row_for_every_setting():
         assert entry.group or f"| `{key}`" in page, key
 
 
+@pytest.mark.parametrize(
+    ("key", "default"),
+    [
+        ("quant.type", "nf4"),
+        ("quant.double_quant", "true"),  # of conf/quant/nf4.yaml; the dataclass says false
+        ("trainer.max_steps", "`data.recommended.max_steps`"),
+        ("trainer.precision", "`model.recommended.precision`"),
+        ("evals.choices.shots", "0"),
+        ("data.recipe", "as `data=NAME` says"),
+        ("model.revision", "null"),
+        ("runs_dir", "runs"),
+    ],
+)
+def test_the_page_has_the_defaults_of_conf(key, default):
+    [row] = [line for line in reference_page().splitlines() if line.startswith(f"| `{key}`")]
+    assert row.split(" | ")[2] == default
+
+
+def test_the_page_has_former_names():
+    page = reference_page()
+    assert "Formerly `data.steps`." in page
+    assert "Formerly `runs`." in page
+    assert "Formerly `lora=none` for `lora=full_finetune`." in page
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_file_of_conf_fits_the_json_schema(file):
     group = file.relative_to(shipped("conf")).parts[0]
@@ -56,7 +81,9 @@ def test_help_puts_the_sentence_beside_the_value(monkeypatch):
     text = "Head: stays\n== Settings: all\nlora:\n  rank: 64\n  other: 1\nseed: 0\n"
     lora, rank, other, seed, *more = with_sentences(text, RunConfig).split("\n")[2:]
     assert lora.split("#") == [f"{'lora:':<44} ", " The adapter."]
-    assert rank == f"{'  rank: 64':<44} # Rank of the update. (whole number greater than 0)"
+    assert (
+        rank == f"{'  rank: 64':<44} # Rank of the update matrices. (whole number greater than 0)"
+    )
     assert other == "  other: 1"
-    assert seed.startswith(f"{'seed: 0':<44} # Seeds the adapter's start")
-    assert more == [f"{'':<44} # 0 to 4294967295)", ""]
+    assert seed.startswith(f"{'seed: 0':<44} # Random seed of the adapter's")
+    assert more == [f"{'':<44} # dropout. (whole number from 0 to 4294967295)", ""]

@@ -99,3 +99,11 @@ def test_hydras_store_is_copied_unless_it_says_how():
     with hydra_internals.store_not_copied():
         assert copy.deepcopy(store) is store
     assert copy.deepcopy(store) is not store
+
+
+def test_our_word_for_a_missing_value_is_omegaconfs():
+    from omegaconf import MISSING
+
+    from anima_exp.config import setting
+
+    assert setting.MISSING == MISSING

@@ -60,8 +60,8 @@ def test_held_out_rows_are_not_trained_on(prepared):
 
 def test_the_held_out_rows_are_the_same_however_few_are_trained_on(prepared):
     whole = prepared(*pairs(20), heldout_rows=5)
-    few = prepared(*pairs(20), heldout_rows=5, max_train_samples=4)
-    fewer = prepared(*pairs(20), heldout_rows=5, max_train_samples=2)
+    few = prepared(*pairs(20), heldout_rows=5, max_train_rows=4)
+    fewer = prepared(*pairs(20), heldout_rows=5, max_train_rows=2)
     assert texts(few.heldout) == texts(whole.heldout)
     assert texts(few.train) == texts(whole.train)[:4]
     assert texts(fewer.train) == texts(few.train)[:2]

@@ -2,14 +2,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from anima_exp.data.encode import IGNORE, Limits, encode, special_ids
+from anima_exp.data.encode import IGNORE, TruncationLimits, encode, special_ids
 from anima_exp.errors import ModelError
 
 BOS, EOS = 256, 257
 
 
 def pack(prompt, response, **limits):
-    limits = Limits(**({"max_prompt": 8, "max_response": 8} | limits))
+    limits = TruncationLimits(**({"max_prompt": 8, "max_response": 8} | limits))
     ids, labels = encode([BOS, *prompt], [*response, EOS], limits)
     return ids.tolist(), labels.tolist()
 

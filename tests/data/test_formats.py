@@ -91,11 +91,11 @@ def test_a_format_of_your_own_counts_by_its_code(mine, compose):
         "data=local",
         "data.path=a.jsonl",
         "data.recipe=my_formats.ORCA",
-        "trainer.steps=1",
+        "trainer.max_steps=1",
     )
-    before = identity.name(compose(*arguments))
+    before = identity.run_name(compose(*arguments))
     mine.write_text(MINE.replace("<a>", "<b>"))
-    assert identity.name(compose(*arguments)) != before
+    assert identity.run_name(compose(*arguments)) != before
 
 
 def test_a_format_without_what_a_setting_needs_says_so(mine):

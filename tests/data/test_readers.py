@@ -82,8 +82,8 @@ def test_rows_are_numbered_as_an_editor_shows_them(write):
     assert [number for number, _ in read(lines)] == [1, 3]
     table = write("a.csv", 'q,a\n"two\nlines",b\nc,d\n')
     assert read(table) == [(2, {"q": "two\nlines", "a": "b"}), (4, {"q": "c", "a": "d"})]
-    assert (readers.unit(lines), readers.unit(table)) == ("line", "line")
-    assert readers.unit(write("b.json", "[]")) == "row"
+    assert (readers.row_or_line(lines), readers.row_or_line(table)) == ("line", "line")
+    assert readers.row_or_line(write("b.json", "[]")) == "row"
 
 
 def test_a_text_above_the_csv_modules_limit_is_read(write):

@@ -38,7 +38,7 @@ def reference(tokenizer, example, *, max_prompt, max_response):
 @pytest.mark.parametrize("recipe", SETS)
 def test_ids_and_labels_are_qloras(recipe, real_tokenizer, shared_data, tmp_path):
     path = shared_data / SETS[recipe]
-    config = local(path, recipe=recipe, rows=200, max_prompt_tokens=64, max_response_tokens=96)
+    config = local(path, recipe=recipe, max_rows=200, max_prompt_tokens=64, max_response_tokens=96)
     train = prepare(config, real_tokenizer, cache=tmp_path).train
     rows = dict(readers.rows(path))
     for i in range(len(train)):

@@ -11,9 +11,9 @@ from support.byte_tokenizer import byte_tokenizer, local, write_rows
 from anima_exp.config import BadRow
 from anima_exp.data import source
 from anima_exp.data.encode import limits
-from anima_exp.data.quality import faults, leaked
-from anima_exp.data.report import Found, show, visible
-from anima_exp.data.rows import TokenRows
+from anima_exp.data.quality import count_leaked, faults
+from anima_exp.data.report import Found, printable, show
+from anima_exp.data.rows import TokenizedDataset
 from anima_exp.data.tokenise import tokenise
 
 
@@ -23,13 +23,13 @@ def report(tmp_path):
 
     def _report(*rows, **settings):
         config = local(write_rows(tmp_path / "a.jsonl", *rows), on_bad_row=BadRow.skip, **settings)
-        tokenizer, main = byte_tokenizer(), source.training(config)
+        tokenizer, main = byte_tokenizer(), source.training_source(config)
         tokens = tokenise(main, config, tokenizer, cache=tmp_path / "cache")
         found = Found(
             source=main,
             recipe=config.recipe,
             tokenizer_name="bytes",
-            rows=TokenRows(tokens, np.arange(len(tokens)), limits(config)),
+            rows=TokenizedDataset(tokens, np.arange(len(tokens)), limits(config)),
             meta=tokens.meta,
             faults=faults(tokens, before_prompt=1),
             heldout=0,
@@ -100,9 +100,11 @@ def test_columns_that_the_recipe_does_not_read_are_named(report):
 
 def test_held_out_rows_that_are_trained_on_are_found(report):
     rows = report(row("a", "1"), row("b", "1"), row("a", "1"))[1].rows
-    some = [TokenRows(rows.tokens, np.array(order), rows.limits) for order in ([0, 1], [2], [1])]
-    assert leaked(some[0], some[1]) == 1
-    assert leaked(some[1], some[2]) == 0
+    some = [
+        TokenizedDataset(rows.tokens, np.array(order), rows.limits) for order in ([0, 1], [2], [1])
+    ]
+    assert count_leaked(some[0], some[1]) == 1
+    assert count_leaked(some[1], some[2]) == 0
 
 
 def test_a_row_is_shown_as_trained_with_its_special_tokens(report):
@@ -123,7 +125,7 @@ def test_the_data_cannot_steer_the_terminal(report):
     strange = {"col\x1b[2J": "x", "history": "\x1b"}
     text, _ = report(row("a", "b") | strange, recipe="prompt_response")
     assert "\x1b" not in text and "not read: col\\x1b[2J\n" in text
-    assert visible("\x1b[2J\ta\n\x07") == "\\x1b[2J\ta\n\\x07"
+    assert printable("\x1b[2J\ta\n\x07") == "\\x1b[2J\ta\n\\x07"
 
 
 def test_the_command_composes_as_train_does(tmp_path):

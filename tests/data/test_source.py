@@ -41,7 +41,7 @@ def test_a_files_fingerprint_is_that_of_its_content(tmp_path):
     other = write_rows(tmp_path / "c.jsonl", *pairs(4))
     assert source.fingerprint(local(first)) == source.fingerprint(local(same))
     assert source.fingerprint(local(first)) != source.fingerprint(local(other))
-    assert source.fingerprint(local(first)) != source.fingerprint(local(first, rows=2))
+    assert source.fingerprint(local(first)) != source.fingerprint(local(first, max_rows=2))
 
 
 def test_the_fingerprint_covers_rows_held_out_from_another_file(tmp_path):
@@ -53,12 +53,17 @@ def test_the_fingerprint_covers_rows_held_out_from_another_file(tmp_path):
 
 def test_data_rows_keeps_the_first(tmp_path):
     path = write_rows(tmp_path / "a.jsonl", *pairs(3))
-    assert [number for number, _ in source.training(local(path, rows=2)).read()] == [1, 2]
+    assert [number for number, _ in source.training_source(local(path, max_rows=2)).read()] == [
+        1,
+        2,
+    ]
 
 
 def test_no_rows_are_held_out_of_a_second_source_when_none_are_wanted(tmp_path):
     path = write_rows(tmp_path / "a.jsonl", *pairs(3))
-    assert source.heldout(local(path, heldout_path="missing.jsonl", heldout_rows=0)) is None
+    assert (
+        source.validation_source(local(path, heldout_path="missing.jsonl", heldout_rows=0)) is None
+    )
 
 
 def test_a_file_has_no_splits(tmp_path):
@@ -68,7 +73,7 @@ def test_a_file_has_no_splits(tmp_path):
         "Use data.heldout_path=FILE.$"
     )
     with pytest.raises(DataError, match=message):
-        source.heldout(local(path, heldout_split="test", heldout_rows=1))
+        source.validation_source(local(path, heldout_split="test", heldout_rows=1))
 
 
 def test_the_sample_has_two_parts_that_share_no_row():
@@ -76,27 +81,30 @@ def test_the_sample_has_two_parts_that_share_no_row():
         name="sample",
         recipe="guanaco",
         source="sample",
-        rows=50,
+        max_rows=50,
         heldout_split="test",
         heldout_rows=20,
     )
-    train, heldout = source.training(config), source.heldout(config)
+    train, heldout = source.training_source(config), source.validation_source(config)
     asked = {row["instruction"] for _, row in train.read()}
     kept = {row["instruction"] for _, row in heldout.read()}
     assert (len(asked), len(kept)) == (50, 20)
     assert not asked & kept
-    assert train.fingerprint == source.training(config).fingerprint
+    assert train.fingerprint == source.training_source(config).fingerprint
 
 
 def test_the_sample_needs_a_number_and_a_known_part():
-    with pytest.raises(DataError, match=r"Say how many rows: data.rows=4000\.$"):
-        source.training(DataConfig(source="sample"))
+    with pytest.raises(DataError, match=r"Say how many rows: data.max_rows=4000\.$"):
+        source.training_source(DataConfig(source="sample"))
     with pytest.raises(DataError, match="has the splits train and test, not 'dev'"):
-        source.training(DataConfig(source="sample", rows=5, split="dev"))
+        source.training_source(DataConfig(source="sample", max_rows=5, split="dev"))
 
 
 def test_a_hub_set_is_known_by_its_commit_before_it_is_downloaded(library):
-    one, other = source.training(hub(revision="abc")), source.training(hub(revision="def"))
+    one, other = (
+        source.training_source(hub(revision="abc")),
+        source.training_source(hub(revision="def")),
+    )
     assert one.fingerprint != other.fingerprint
     assert library == []
     assert next(iter(one.read())) == (1, {"n": 0})
@@ -104,14 +112,14 @@ def test_a_hub_set_is_known_by_its_commit_before_it_is_downloaded(library):
 
 
 def test_the_first_rows_of_a_hub_set_are_streamed(library):
-    rows = list(source.training(hub(rows=4)).read())
+    rows = list(source.training_source(hub(max_rows=4)).read())
     assert [row["n"] for _, row in rows] == [0, 1, 2, 3]
     assert library[0]["streaming"] is True and library[0]["split"] == "train"
 
 
 def test_a_hub_set_that_does_not_answer_is_one_line_with_the_ways_out(library):
     with pytest.raises(DataError) as caught:
-        source.training(hub(revision="gone"))
+        source.training_source(hub(revision="gone"))
     assert str(caught.value) == (
         "data.source=someone/set (split train) cannot be loaded: Revision 'gone' doesn't exist. "
         "Check the id, data.subset and data.split; for a gated set run `hf auth login`; offline "
@@ -123,7 +131,7 @@ def test_without_a_network_a_set_that_was_never_downloaded_is_one_line(tmp_path,
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
     monkeypatch.setitem(sys.modules, "datasets", None)  # an import of it would fail
     with pytest.raises(DataError) as told:
-        source.training(hub())
+        source.training_source(hub())
     assert str(told.value) == (
         "data.source=someone/set: no such folder, and HF_HUB_OFFLINE is set. "
         "Give data=local data.path=FILE, or try with a network."

@@ -27,7 +27,7 @@ def tokens_of(tmp_path):
     def _tokens_of(*rows, **settings):
         config = local(write_rows(tmp_path / "a.jsonl", *rows), **settings)
         return tokenise.tokenise(
-            source.training(config), config, byte_tokenizer(), cache=tmp_path / "cache"
+            source.training_source(config), config, byte_tokenizer(), cache=tmp_path / "cache"
         )
 
     return _tokens_of
@@ -106,12 +106,12 @@ def test_the_ids_of_ordinary_rows_do_not_change(tiny, tmp_path):
         name="sample",
         recipe="alpaca",
         source="sample",
-        rows=300,
+        max_rows=300,
         max_prompt_tokens=512,
         max_response_tokens=512,
         prompt_template="alpaca",
     )
-    tokens = tokenise.tokenise(source.training(config), config, tiny, cache=tmp_path)
+    tokens = tokenise.tokenise(source.training_source(config), config, tiny, cache=tmp_path)
     found = hashlib.sha256(np.asarray(tokens.ids, "<i4").tobytes()).hexdigest()
     assert found[:16] == "5b413dcf27393c37"
 

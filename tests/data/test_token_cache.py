@@ -16,7 +16,7 @@ from support.byte_tokenizer import BOS, EOS, byte_tokenizer, local, pairs, write
 
 from anima_exp.config import BadRow
 from anima_exp.data import source, tokenise
-from anima_exp.data.token_cache import Draft, open_tokens
+from anima_exp.data.token_cache import TokenWriter, open_tokens
 from anima_exp.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("shown")
@@ -33,7 +33,7 @@ def tokens_of(tmp_path, cache):
         path = write_rows(tmp_path / "a.jsonl", *rows)
         config = local(path, **settings)
         return tokenise.tokenise(
-            source.training(config), config, tokenizer or byte_tokenizer(), cache=cache
+            source.training_source(config), config, tokenizer or byte_tokenizer(), cache=cache
         )
 
     return _tokens_of
@@ -82,7 +82,7 @@ def test_lengths_labels_and_the_split_are_not_part_of_the_key(tokens_of, cache):
         train_on_source=True,
         heldout_rows=2,
         heldout_seed=1,
-        max_train_samples=1,
+        max_train_rows=1,
     )
     assert len(folders(cache)) == 1
 
@@ -92,7 +92,7 @@ def test_another_row_recipe_number_of_rows_or_tokenizer_is_another_set(tokens_of
     tokens_of(row, row)
     tokens_of(row)
     tokens_of(row, row, recipe="prompt_completion")
-    tokens_of(row, row, rows=1)
+    tokens_of(row, row, max_rows=1)
     tokens_of(row, row, tokenizer=byte_tokenizer(bos=None))
     larger = byte_tokenizer()
     larger.backend_tokenizer.add_tokens(["ab"])
@@ -169,7 +169,7 @@ def test_a_read_only_cache_keeps_nothing_and_is_no_hindrance(tokens_of, cache, m
 def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path, cache):
     path = write_rows(tmp_path / "a.jsonl", *pairs(200))  # they fit a buffer of Python
     config = local(path)
-    rows = source.training(config)
+    rows = source.training_source(config)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))  # no file may grow beyond
     try:
@@ -195,7 +195,7 @@ def test_files_of_two_sets_mixed_up_are_noticed(tokens_of):
 
 
 def _write(place, barrier):
-    with Draft(place) as draft:
+    with TokenWriter(place) as draft:
         draft.add([(1, [BOS], [7, EOS])])
         barrier.wait()
         assert draft.publish().response(0).tolist() == [7, EOS]
@@ -240,7 +240,7 @@ def test_a_cache_that_cannot_be_written_is_one_line_with_the_way_out(tokens_of, 
         tokens_of(*pairs(3))
     assert str(caught.value) == (
         f"Token ids cannot be kept in {cache}: Not a directory. "
-        "Give another folder with cache=FOLDER, or ANIMA_EXP_CACHE."
+        "Give another folder with cache_dir=FOLDER, or ANIMA_EXP_CACHE."
     )
 
 

@@ -16,10 +16,10 @@ from torch import distributed
 from torch.distributed import HashStore
 
 from anima_exp.distributed import process_group
-from anima_exp.distributed.environment import Place, place, take_gpu
-from anima_exp.distributed.process_group import _first_to_tell, _launcher_hidden, joined
-from anima_exp.distributed.world import ALONE, World, _buckets
-from anima_exp.errors import ConfigError, DataError, LostContact
+from anima_exp.distributed.environment import RankInfo, rank_info, select_local_gpu
+from anima_exp.distributed.process_group import _first_to_tell, _launcher_hidden, join_process_group
+from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup, _buckets
+from anima_exp.errors import ConfigError, DataError, PeerLostError
 
 LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
@@ -96,17 +96,17 @@ def test_libraries_then_see_a_process_that_is_alone(found):
 
 
 def test_alone_nothing_is_divided():
-    assert ALONE.spread([1, 2, 3], list) == [1, 2, 3]
-    assert ALONE.total(2.0) == [2.0]
-    assert ALONE.share(lambda: object) is object
-    assert ALONE.leads
+    assert SINGLE_PROCESS.map_over_ranks([1, 2, 3], list) == [1, 2, 3]
+    assert SINGLE_PROCESS.all_reduce_sum(2.0) == [2.0]
+    assert SINGLE_PROCESS.run_on_main(lambda: object) is object
+    assert SINGLE_PROCESS.is_main
 
 
 def test_in_lockstep_each_does_all():
-    world = World(rank=1, size=2, lockstep=True)
-    assert world.spread([1, 2, 3], list) == [1, 2, 3]
-    assert list(world.mine([1, 2, 3])) == [1, 2, 3]
-    assert list(replace(world, lockstep=False).mine([1, 2, 3])) == [2]
+    world = ProcessGroup(rank=1, size=2, lockstep=True)
+    assert world.map_over_ranks([1, 2, 3], list) == [1, 2, 3]
+    assert list(world.local_slice([1, 2, 3])) == [1, 2, 3]
+    assert list(replace(world, lockstep=False).local_slice([1, 2, 3])) == [2]
 
 
 def test_gradients_travel_in_buckets_of_one_type():
@@ -132,8 +132,8 @@ def launcher(monkeypatch):
 
 def test_a_process_takes_the_gpu_of_its_place(launcher):
     launcher(RANK=5, WORLD_SIZE=8, LOCAL_RANK=1, LOCAL_WORLD_SIZE=4)
-    assert (place().rank, place().size, place().local_rank) == (5, 8, 1)
-    take_gpu(place())
+    assert (rank_info().rank, rank_info().size, rank_info().local_rank) == (5, 8, 1)
+    select_local_gpu(rank_info())
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
 
 
@@ -142,52 +142,52 @@ def test_a_process_takes_the_gpu_of_its_place(launcher):
 )
 def test_of_the_visible_gpus_it_takes_its_own(launcher, visible, taken):
     launcher(RANK=1, WORLD_SIZE=2, LOCAL_RANK=1, CUDA_VISIBLE_DEVICES=visible)
-    take_gpu(place())
+    select_local_gpu(rank_info())
     assert os.environ["CUDA_VISIBLE_DEVICES"] == taken
 
 
 def test_of_a_launcher_nothing_is_left_for_the_libraries(launcher):
     launcher(RANK=0, WORLD_SIZE=1, LOCAL_RANK=0, LOCAL_WORLD_SIZE=1, HOME="/home/ada",
              ACCELERATE_MIXED_PRECISION="bf16")  # fmt: skip
-    with joined(place()) as world:
-        assert world is ALONE
-        assert place() == Place()
+    with join_process_group(rank_info()) as world:
+        assert world is SINGLE_PROCESS
+        assert rank_info() == RankInfo()
         left = set(LAUNCHER) | {"ACCELERATE_MIXED_PRECISION", "HOME"}
         assert left & os.environ.keys() == {"HOME"}
 
 
 def test_another_thread_is_in_its_place_while_a_run_hides_the_launcher(launcher):
     launcher(RANK=1, WORLD_SIZE=2, LOCAL_RANK=1, LOCAL_WORLD_SIZE=2)
-    before = place()
+    before = rank_info()
     with _launcher_hidden():
         assert "RANK" not in os.environ
-        assert place() == before == Place(1, 2, 1, 2)
-    assert place() == before
+        assert rank_info() == before == RankInfo(1, 2, 1, 2)
+    assert rank_info() == before
 
 
 def test_a_lost_process_is_told_of_only_where_nobody_says_why():
     store = HashStore()
-    assert _first_to_tell(store, LostContact("gone (by peer 1)"))
-    assert not _first_to_tell(store, LostContact("gone (by peer 2)"))
+    assert _first_to_tell(store, PeerLostError("gone (by peer 1)"))
+    assert not _first_to_tell(store, PeerLostError("gone (by peer 2)"))
     store = HashStore()
     assert _first_to_tell(store, DataError("no such file"))
     assert not _first_to_tell(store, DataError("no such file"))
-    assert not _first_to_tell(store, LostContact("gone"))
+    assert not _first_to_tell(store, PeerLostError("gone"))
 
 
 def test_more_processes_than_gpus_are_refused(launcher):
     launcher(RANK=2, WORLD_SIZE=3, LOCAL_RANK=2, CUDA_VISIBLE_DEVICES="0,1")
     with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=0,1 shows 2 GPUs"):
-        take_gpu(place())
+        select_local_gpu(rank_info())
 
 
 def test_a_launch_that_would_split_the_model_by_itself_is_refused(launcher):
     launcher(RANK=0, WORLD_SIZE=2, ACCELERATE_USE_FSDP="true")
-    with pytest.raises(ConfigError, match=r"trainer\.shard_base"):
-        place()
+    with pytest.raises(ConfigError, match=r"trainer\.fsdp"):
+        rank_info()
     launcher(WORLD_SIZE="two")
     with pytest.raises(ConfigError, match="WORLD_SIZE=two is no number"):
-        place()
+        rank_info()
 
 
 def test_an_error_is_shown_even_if_the_connection_to_the_others_cannot_be_closed(monkeypatch):
@@ -206,8 +206,11 @@ def test_an_error_is_shown_even_if_the_connection_to_the_others_cannot_be_closed
     monkeypatch.setattr(distributed, "init_process_group", lambda *_, **__: None)
     monkeypatch.setattr(distributed, "destroy_process_group", hanging)
     began = time.monotonic()
-    with pytest.raises(LostContact), joined(Place(rank=1, size=2, local_rank=1, local_size=2)):
-        raise LostContact("gone")
+    with (
+        pytest.raises(PeerLostError),
+        join_process_group(RankInfo(rank=1, size=2, local_rank=1, local_size=2)),
+    ):
+        raise PeerLostError("gone")
     never.set()
     assert asked == ["to close"]
     assert time.monotonic() - began < 30

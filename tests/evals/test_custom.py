@@ -233,11 +233,11 @@ def test_a_plan_looks_for_the_module_and_does_not_import_it(mine, compose):
 
 def test_the_function_counts_in_the_name_by_its_code_and_its_options(mine, compose):
     def name(*more):
-        return identity.name(compose("evals.custom.letters.function=my_evals.letters", *more))
+        return identity.run_name(compose("evals.custom.letters.function=my_evals.letters", *more))
 
     first = name()
-    assert first != identity.name(compose())
-    assert first == identity.name(compose("evals.custom.letters=my_evals.letters"))
+    assert first != identity.run_name(compose())
+    assert first == identity.run_name(compose("evals.custom.letters=my_evals.letters"))
     assert name("evals.custom.letters.max_rows=1") != first
     mine.write_text(f"{MINE}\n# changed\n")
     assert name() != first

@@ -24,8 +24,8 @@ def law():
     return Benchmark("law", (Subject("civil", "civil law", questions),), {"civil": "private"})
 """
 SWEEP = [
-    "-m", "optimizer.learning_rate=1e-7,4e-2", "trainer.steps=3", "trainer.eval_every=1",
-    "data.rows=100", "data.heldout_rows=8", "evals=[heldout]", "tracking=none", "quant=none",
+    "-m", "optimizer.learning_rate=1e-7,4e-2", "trainer.max_steps=3", "trainer.eval_every=1",
+    "data.max_rows=100", "data.heldout_rows=8", "evals=[heldout]", "tracking=none", "quant=none",
     "sweep.metric=change_rate", "sweep.early_stopping=asha", "sweep.reduction_factor=2",
     "sweep.rungs=1",
 ]  # fmt: skip

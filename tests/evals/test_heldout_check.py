@@ -31,7 +31,7 @@ def check(compose, tmp_path):
     """check(trained, asked): of a run with the settings `trained`, evaluated with `asked` too."""
 
     def _config(overrides):
-        return compose(*overrides, "trainer.steps=1")
+        return compose(*overrides, "trainer.max_steps=1")
 
     def _trained(*trained):
         config = _config(trained)
@@ -69,7 +69,7 @@ def test_a_file_that_grew_is_refused_with_the_ways_out(check, file, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "asked", ["data.heldout_rows=5", "data.heldout_seed=1", "data.rows=9"]
+    "asked", ["data.heldout_rows=5", "data.heldout_seed=1", "data.max_rows=9"]
 )  # fmt: skip
 def test_another_draw_is_refused(check, file, asked):
     key = asked.partition("=")[0]

@@ -6,7 +6,14 @@ from multiprocessing import Pipe
 
 import pytest
 
-from anima_exp.errors import AnimaError, InUse, LostContact, Paused, RunEnded, Stopped
+from anima_exp.errors import (
+    AnimaError,
+    InUseError,
+    PeerLostError,
+    RunEnded,
+    RunInterrupted,
+    RunPaused,
+)
 from anima_exp.experiment import process_launcher
 from anima_exp.experiment.process_launcher import (
     IN_USE,
@@ -27,7 +34,7 @@ KILLED, STOPPED = -signal.SIGKILL, 128 + signal.SIGTERM
 @pytest.fixture
 def ended(compose, tmp_path):
     def _ended(*statuses, failure=None, asked=0):
-        config = compose(f"folder={tmp_path}")
+        config = compose(f"run_dir={tmp_path}")
         if failure:
             (tmp_path / "failure.txt").write_text(failure)
         with pytest.raises((AnimaError, RunEnded)) as found:
@@ -40,13 +47,13 @@ def ended(compose, tmp_path):
 @pytest.mark.parametrize(
     ("statuses", "kind", "told"),
     [
-        ((PAUSED, PAUSED), Paused, True),
-        ((IN_USE, LOST), InUse, True),  # it is the first that asks for the folder
-        ((STOPPED, STOPPED), Stopped, True),
-        ((STOPPED, LOST), Stopped, True),
-        ((LOST, KILLED), LostContact, False),
-        ((LOST, STOPPED), LostContact, False),
-        ((LOST, LOST), LostContact, False),
+        ((PAUSED, PAUSED), RunPaused, True),
+        ((IN_USE, LOST), InUseError, True),  # it is the first that asks for the folder
+        ((STOPPED, STOPPED), RunInterrupted, True),
+        ((STOPPED, LOST), RunInterrupted, True),
+        ((LOST, KILLED), PeerLostError, False),
+        ((LOST, STOPPED), PeerLostError, False),
+        ((LOST, LOST), PeerLostError, False),
         ((1, LOST), AnimaError, True),
         ((LOST, 1), AnimaError, True),
         ((LOST, 3), AnimaError, False),  # of a library, which nobody has told
@@ -71,7 +78,7 @@ def test_a_failure_that_was_written_down_is_the_reason(ended):
 
 def test_whatever_became_of_processes_that_were_told_to_stop_it_is_a_stop(ended):
     error = ended(-signal.SIGINT, LOST, asked=signal.SIGINT)
-    assert (type(error), error.exit_status, error.told) == (Stopped, 130, False)
+    assert (type(error), error.exit_status, error.told) == (RunInterrupted, 130, False)
 
 
 def test_a_stop_keeps_the_status_of_its_signal(ended):

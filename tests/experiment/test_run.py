@@ -11,12 +11,12 @@ from anima_exp.errors import TrainingError
 from anima_exp.experiment.run import run
 from anima_exp.results import identity
 from anima_exp.results.record import Record
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 
 pytestmark = pytest.mark.usefixtures("shown")
 
 FEW = (
-    "data.rows=64", "data.heldout_rows=8", "trainer.steps=6", "trainer.batch_size=8",
+    "data.max_rows=64", "data.heldout_rows=8", "trainer.max_steps=6", "trainer.batch_size=8",
     "trainer.log_every=1", "trainer.eval_every=3",
     "trainer.save_every=2", "tracking=none",
 )  # fmt: skip
@@ -25,7 +25,7 @@ FEW = (
 @pytest.fixture
 def config(compose, tmp_path):
     def _config(*overrides):
-        wanted = compose(f"runs={tmp_path}/runs", *FEW, *overrides)
+        wanted = compose(f"runs_dir={tmp_path}/runs", *FEW, *overrides)
         for evaluation in (wanted.evals.exact_match, wanted.evals.samples):
             if evaluation:
                 evaluation.max_new_tokens = 4
@@ -37,11 +37,11 @@ def config(compose, tmp_path):
 def folder_of(config):
     from pathlib import Path
 
-    return Path(config.runs) / identity.name(config)
+    return Path(config.runs_dir) / identity.run_name(config)
 
 
 def losses(folder):
-    return [row["loss"] for row in StepLines(folder / "metrics.jsonl").rows() if "loss" in row]
+    return [row["loss"] for row in JsonLinesLog(folder / "metrics.jsonl").rows() if "loss" in row]
 
 
 def test_a_run_leaves_an_adapter_metrics_and_a_record(config, capsys):
@@ -67,10 +67,10 @@ def test_a_run_leaves_an_adapter_metrics_and_a_record(config, capsys):
     assert record.settings["lora.rank"] == 64
     assert record.versions["torch"] == torch.__version__
     evaluated = [
-        r["step"] for r in StepLines(folder / "metrics.jsonl").rows() if "heldout_loss" in r
+        r["step"] for r in JsonLinesLog(folder / "metrics.jsonl").rows() if "heldout_loss" in r
     ]
     assert evaluated == [0, 3, 6]
-    asked = {r["step"] for r in StepLines(folder / "generations.jsonl").rows()}
+    asked = {r["step"] for r in JsonLinesLog(folder / "generations.jsonl").rows()}
     assert asked == {0, 3, 6}
     assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == [
         "checkpoint-4",
@@ -89,10 +89,10 @@ def test_a_finished_run_is_recognised_and_not_run_again(config, capsys):
 
 
 def test_the_same_seed_gives_the_same_run_to_the_last_bit_in_any_thread(config, tmp_path):
-    first = run(config(f"folder={tmp_path}/a"))
+    first = run(config(f"run_dir={tmp_path}/a"))
     with ThreadPoolExecutor() as threads:  # where no run may handle signals
-        second = threads.submit(run, config(f"folder={tmp_path}/b")).result()
-    other = run(config(f"folder={tmp_path}/c", "seed=1"))
+        second = threads.submit(run, config(f"run_dir={tmp_path}/b")).result()
+    other = run(config(f"run_dir={tmp_path}/c", "seed=1"))
     assert first == second
     assert losses(tmp_path / "a") == losses(tmp_path / "b") != losses(tmp_path / "c")
     assert other != first
@@ -144,15 +144,15 @@ def test_the_saved_tokenizer_equals_the_one_trained_with(config):
         ("quant=fp4",),
         ("quant=int8",),
         ("quant=none",),
-        ("quant=none", "lora=none", "optimizer.learning_rate=1e-4"),
+        ("quant=none", "lora=full_finetune", "optimizer.learning_rate=1e-4"),
         ("trainer.precision=bf16",),
         ("trainer.precision=bf16", "quant=none"),
-        ("trainer.recompute=full",),
+        ("trainer.activation_checkpointing=full",),
         ("lora=attention", "lora.rank=4", "lora.dtype=bf16", "trainer.precision=bf16"),
         ("optimizer=adamw", "optimizer.schedule=cosine", "optimizer.warmup_ratio=0.4"),
         ("optimizer=paged_adamw_8bit",),
         ("data.train_on_source=true",),
-        ("trainer.steps=null", "trainer.epochs=0.25"),
+        ("trainer.max_steps=null", "trainer.num_epochs=0.25"),
     ],
     ids=lambda value: " ".join(value),
 )
@@ -161,7 +161,7 @@ def test_every_way_of_training_lowers_the_loss(config, overrides):
         "evals=[heldout]", "trainer.eval_every=null", "trainer.save_every=1000", *overrides
     )
     if not any("steps" in o for o in overrides):
-        wanted.trainer.steps = 4
+        wanted.trainer.max_steps = 4
     run(wanted)
     record = Record.load(folder_of(wanted))
     assert record.scores["heldout_loss"] < record.scores_before["heldout_loss"]
@@ -172,7 +172,9 @@ def test_every_way_of_training_lowers_the_loss(config, overrides):
 
 def test_scores_before_and_after_are_computed_alike(config):
     """A run that changes no weight changes no score, to the last bit."""
-    wanted = config("optimizer.learning_rate=1e-30", "trainer.steps=2", "trainer.precision=bf16")
+    wanted = config(
+        "optimizer.learning_rate=1e-30", "trainer.max_steps=2", "trainer.precision=bf16"
+    )
     run(wanted)
     record = Record.load(folder_of(wanted))
     assert record.scores == record.scores_before
@@ -180,9 +182,14 @@ def test_scores_before_and_after_are_computed_alike(config):
 
 @pytest.mark.parametrize("average", ["token", "row"])
 def test_micro_batches_of_any_size_learn_the_same_with_dropout_too(config, tmp_path, average):
-    dry = ("lora.dropout=0.5", f"trainer.loss_average={average}", "evals=[]", "trainer.steps=3")
-    run(config(f"folder={tmp_path}/whole", "trainer.token_budget=100000", *dry))
-    run(config(f"folder={tmp_path}/rows", "trainer.token_budget=1", *dry))
+    dry = (
+        "lora.dropout=0.5",
+        f"trainer.loss_normalization={average}",
+        "evals=[]",
+        "trainer.max_steps=3",
+    )
+    run(config(f"run_dir={tmp_path}/whole", "trainer.max_tokens_per_micro_batch=100000", *dry))
+    run(config(f"run_dir={tmp_path}/rows", "trainer.max_tokens_per_micro_batch=1", *dry))
     assert losses(tmp_path / "rows") == pytest.approx(losses(tmp_path / "whole"), rel=1e-5)
 
 
@@ -215,7 +222,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_why(config):
 
 
 def test_a_run_that_diverges_at_its_last_step_is_not_done(config):
-    wanted = config("optimizer.max_grad_norm=0", "trainer.steps=1")
+    wanted = config("optimizer.max_grad_norm=0", "trainer.max_steps=1")
     wanted.optimizer.learning_rate = 1e30  # more than a command line may give
     for _ in range(2):  # the second start tells the same
         with pytest.raises(TrainingError, match=r"The heldout_loss is (nan|inf): the run has div"):
@@ -227,19 +234,19 @@ def test_a_run_that_diverges_at_its_last_step_is_not_done(config):
 def test_answers_do_not_inherit_the_habits_of_the_base(config):
     from transformers import GenerationConfig
 
-    from anima_exp.model.adapter import attach
+    from anima_exp.model.adapter import add_lora
     from anima_exp.model.base import load_base
-    from anima_exp.model.generation import greedy, inference
+    from anima_exp.model.generation import greedy, inference_mode
     from anima_exp.model.tokenizer import load_tokenizer
 
     wanted = config()
     tokenizer = load_tokenizer(wanted.model)
     base = load_base(wanted.model, wanted.quant, precision=wanted.trainer.precision)
-    model = attach(base, wanted.lora)
+    model = add_lora(base, wanted.lora)
     prompts = [tokenizer("### Human: 1", add_special_tokens=False)["input_ids"]]
 
     def answers():
-        with inference(model, wanted.trainer.precision):
+        with inference_mode(model, wanted.trainer.precision):
             return greedy(model, tokenizer, prompts, max_new_tokens=8, batch_size=1)
 
     plain = answers()
@@ -252,7 +259,7 @@ def test_answers_do_not_inherit_the_habits_of_the_base(config):
 def test_batched_answers_equal_those_one_by_one(config):
     from anima_exp.data.dataset import prepare
     from anima_exp.model.base import load_base
-    from anima_exp.model.generation import greedy, inference
+    from anima_exp.model.generation import greedy, inference_mode
     from anima_exp.model.tokenizer import load_tokenizer
     from anima_exp.system.paths import cache
 
@@ -262,14 +269,14 @@ def test_batched_answers_equal_those_one_by_one(config):
     base = load_base(wanted.model, wanted.quant, precision=wanted.trainer.precision)
     prompts = [heldout.prompt_ids(number) for number in range(8)]
     assert len({len(prompt) for prompt in prompts}) > 1
-    with inference(base, wanted.trainer.precision):
+    with inference_mode(base, wanted.trainer.precision):
         together = greedy(base, tokenizer, prompts, max_new_tokens=8, batch_size=8)
         alone = greedy(base, tokenizer, prompts, max_new_tokens=8, batch_size=1)
     assert together == alone
 
 
 def test_a_step_without_a_gradient_stops_the_run(config, monkeypatch):
-    from anima_exp.training.step import Step
+    from anima_exp.training.step import GradientStep
 
     def detached(step, rows, cuts, number):
         for parameter in step.model.parameters():
@@ -277,7 +284,7 @@ def test_a_step_without_a_gradient_stops_the_run(config, monkeypatch):
                 parameter.grad = torch.zeros_like(parameter)
         return torch.ones(())
 
-    monkeypatch.setattr(Step, "_gradients", detached)
+    monkeypatch.setattr(GradientStep, "_gradients", detached)
     with pytest.raises(TrainingError, match="no trained weight has a gradient"):
         run(config())
 
@@ -285,14 +292,14 @@ def test_a_step_without_a_gradient_stops_the_run(config, monkeypatch):
 def test_evaluation_leaves_the_gradients_of_4_bit_layers_as_they_were(config):
     """On some CPUs bitsandbytes repacks 4-bit weights in evaluation: no gradient passes them."""
     from anima_exp.data.dataset import prepare
-    from anima_exp.data.micro_batch import concatenate, token_weights
+    from anima_exp.data.micro_batch import pack_rows, token_weights
     from anima_exp.evals.heldout import heldout_loss
-    from anima_exp.model.adapter import attach
+    from anima_exp.model.adapter import add_lora
     from anima_exp.model.base import load_base
     from anima_exp.model.forward import loss_of
-    from anima_exp.model.generation import inference
+    from anima_exp.model.generation import inference_mode
     from anima_exp.model.tokenizer import load_tokenizer
-    from anima_exp.model.varlen_attention import rows_apart
+    from anima_exp.model.varlen_attention import packed_attention
     from anima_exp.system.paths import cache
 
     wanted = config("lora.dropout=0")
@@ -300,19 +307,19 @@ def test_evaluation_leaves_the_gradients_of_4_bit_layers_as_they_were(config):
     data = prepare(wanted.data, tokenizer, cache=cache())
     torch.manual_seed(0)
     base = load_base(wanted.model, wanted.quant, precision=wanted.trainer.precision)
-    model = attach(base, wanted.lora).train()
+    model = add_lora(base, wanted.lora).train()
     layers = [m for m in model.modules() if hasattr(m, "support_avx512bf16_for_cpu")]
     assert layers and not any(m.support_avx512bf16_for_cpu for m in layers)
 
     def gradients():
         model.zero_grad()
         rows = [data.train[number] for number in range(4)]
-        with rows_apart(model):
-            loss_of(model, concatenate(rows, range(4), token_weights(rows))).backward()
+        with packed_attention(model):
+            loss_of(model, pack_rows(rows, range(4), token_weights(rows))).backward()
         return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
     before = gradients()
-    with inference(model, wanted.trainer.precision):
+    with inference_mode(model, wanted.trainer.precision):
         heldout_loss(model, data.heldout, wanted.evals.heldout)
     assert torch.equal(gradients(), before)
 
@@ -324,7 +331,7 @@ def test_no_key_reaches_a_file(config, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", secret)
     monkeypatch.setenv("TRACKIO_WRITE_TOKEN", secret)
     installed = [name for name in ("wandb", "tensorboard", "mlflow") if find_spec(name)]
-    wanted = config(f"tracking=[{','.join(installed)}]", "trainer.steps=1")
+    wanted = config(f"tracking=[{','.join(installed)}]", "trainer.max_steps=1")
     run(wanted)
     record = json.loads((folder_of(wanted) / "record.json").read_text())
     assert record["wandb"].startswith("W&B offline; later: wandb sync ")
@@ -342,6 +349,6 @@ def test_a_broken_tracker_never_stops_training(config, monkeypatch):
         raise RuntimeError("the tracker is on fire")
 
     monkeypatch.setattr(wandb, "init", broken)
-    wanted = config("tracking=wandb", "trainer.steps=1")
+    wanted = config("tracking=wandb", "trainer.max_steps=1")
     run(wanted)
     assert "the tracker is on fire" in Record.load(folder_of(wanted)).wandb

@@ -13,17 +13,17 @@ import pytest
 from safetensors.numpy import load_file
 
 from anima_exp import events
-from anima_exp.distributed.environment import Place
-from anima_exp.errors import ConfigError, Stopped
-from anima_exp.experiment.preflight import check_processes
+from anima_exp.distributed.environment import RankInfo
+from anima_exp.errors import ConfigError, RunInterrupted
+from anima_exp.experiment.preflight import check_world_size
 from anima_exp.experiment.run import run
 from anima_exp.results.record import Record
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 from anima_exp.system.signals import StopRequest
 
 SETTINGS = (
-    "data.rows=64", "data.heldout_rows=24", "trainer.batch_size=6",
-    "trainer.epochs=1.046875",  # 12 steps, and the last has one row for all processes
+    "data.max_rows=64", "data.heldout_rows=24", "trainer.batch_size=6",
+    "trainer.num_epochs=1.046875",  # 12 steps, and the last has one row for all processes
     "trainer.log_every=1", "trainer.eval_every=6", "trainer.save_every=4", "lora.dropout=0.1",
     "evals=[heldout,exact_match,samples,choices,answers]", "evals.exact_match.max_rows=5",
     "evals.choices.max_questions=3", "evals.answers.max_questions=5",
@@ -43,7 +43,7 @@ def a_device_for_each():
 @pytest.fixture(scope="module")
 def alone(compose, tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone") / "run"
-    run(compose(*SETTINGS, f"folder={folder}", "tracking=none"))
+    run(compose(*SETTINGS, f"run_dir={folder}", "tracking=none"))
     return folder
 
 
@@ -51,19 +51,19 @@ def alone(compose, tmp_path_factory):
 def together(tmp_path_factory):
     """Killed after a checkpoint of two processes, and gone on with by three."""
     folder = tmp_path_factory.mktemp("together") / "run"
-    process = start(folder, "trainer.gpus=2")
+    process = start(folder, "trainer.num_gpus=2")
     wait_for(folder / "checkpoints" / "checkpoint-4", process)
     os.kill(children(process)[-1], signal.SIGKILL)
     killed = process.communicate(timeout=120)
     first = (process.returncode, killed[1], sorted(path.name for path in folder.iterdir()))
-    process = start(folder, "trainer.gpus=3")
+    process = start(folder, "trainer.num_gpus=3")
     out = process.communicate(timeout=300)
     assert process.returncode == 0, out
     return folder, first, out
 
 
 def start(folder, *overrides, env=None):
-    command = [sys.executable, "-m", "anima_exp.train", *SETTINGS, f"folder={folder}", *overrides]
+    command = [sys.executable, "-m", "anima_exp.train", *SETTINGS, f"run_dir={folder}", *overrides]
     env = (env or os.environ) | {"PYTHONPATH": str(Path(__file__).parents[1] / "support")}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
@@ -86,7 +86,7 @@ def children(process):
 
 def lines(folder, name):
     timed = {"tokens_per_second", "eval_seconds", "memory_gib"}
-    rows = StepLines(folder / name).rows()
+    rows = JsonLinesLog(folder / name).rows()
     return [{key: value for key, value in row.items() if key not in timed} for row in rows]
 
 
@@ -101,7 +101,7 @@ def test_losses_and_scores_are_those_of_one_process_to_rounding(alone, together)
 
 
 def test_a_base_in_parts_gives_what_a_whole_one_gives(alone, tmp_path):
-    process = start(tmp_path / "run", "trainer.gpus=2", "trainer.shard_base=true", "tracking=none")
+    process = start(tmp_path / "run", "trainer.num_gpus=2", "trainer.fsdp=true", "tracking=none")
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert "the base split over 2 processes" in out
@@ -183,9 +183,9 @@ def test_the_record_tells_processes_and_the_tokens_of_each(alone, together):
 def test_a_stop_told_to_all_and_passed_on_leaves_a_checkpoint(tmp_path):
     process = start(
         tmp_path / "run",
-        "trainer.gpus=2",
-        "trainer.epochs=null",
-        "trainer.steps=2000",
+        "trainer.num_gpus=2",
+        "trainer.num_epochs=null",
+        "trainer.max_steps=2000",
         "tracking=none",
     )
     wait_for(tmp_path / "run" / "checkpoints" / "checkpoint-4", process)
@@ -213,23 +213,31 @@ def test_processes_that_were_told_different_things_stop_with_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "here", "text"),
     [
-        (("trainer.gpus=2", "trainer.batch_size=1"), Place(), "trainer.batch_size=1 has not a row"),
-        (("trainer.batch_size=3",), Place(0, 4), "for each of 4 processes"),
-        (("trainer.gpus=2",), Place(0, 4), "but 4 processes were started"),
-        (("trainer.shard_base=true",), Place(), r"there is one. Add trainer\.gpus=2"),
-        (("trainer.gpus=2", "model.device_map=auto"), Place(), r"model\.device_map=auto spreads"),
+        (
+            ("trainer.num_gpus=2", "trainer.batch_size=1"),
+            RankInfo(),
+            "trainer.batch_size=1 has not a row",
+        ),
+        (("trainer.batch_size=3",), RankInfo(0, 4), "for each of 4 processes"),
+        (("trainer.num_gpus=2",), RankInfo(0, 4), "but 4 processes were started"),
+        (("trainer.fsdp=true",), RankInfo(), r"there is one. Add trainer\.num_gpus=2"),
+        (
+            ("trainer.num_gpus=2", "model.device_map=auto"),
+            RankInfo(),
+            r"model\.device_map=auto spreads",
+        ),
     ],
 )
 def test_what_cannot_be_shared_is_refused(compose, overrides, here, text):
     with pytest.raises(ConfigError, match=text):
-        check_processes(compose(*overrides), here)
+        check_world_size(compose(*overrides), here)
 
 
 def test_as_many_processes_as_were_asked_for(compose):
-    assert check_processes(compose(), Place()) == 1
-    assert check_processes(compose("trainer.gpus=3"), Place()) == 3
-    assert check_processes(compose("launcher.gpus_per_job=2"), Place()) == 2
-    assert check_processes(compose("trainer.gpus=4"), Place(1, 4)) == 4
+    assert check_world_size(compose(), RankInfo()) == 1
+    assert check_world_size(compose("trainer.num_gpus=3"), RankInfo()) == 3
+    assert check_world_size(compose("launcher.gpus_per_job=2"), RankInfo()) == 2
+    assert check_world_size(compose("trainer.num_gpus=4"), RankInfo(1, 4)) == 4
 
 
 @pytest.mark.slow  # two processes that load a model
@@ -238,9 +246,9 @@ def test_from_python_the_processes_are_heard_and_stopped_and_nothing_is_printed(
 ):
     stop, heard = StopRequest(), []
     config = compose(
-        "data.rows=64", "data.heldout_rows=8", "trainer.batch_size=6", "trainer.log_every=1",
-        "trainer.steps=2000", "trainer.gpus=2", "evals=[heldout]", "tracking=none",
-        f"folder={tmp_path}/run",
+        "data.max_rows=64", "data.heldout_rows=8", "trainer.batch_size=6", "trainer.log_every=1",
+        "trainer.max_steps=2000", "trainer.num_gpus=2", "evals=[heldout]", "tracking=none",
+        f"run_dir={tmp_path}/run",
     )  # fmt: skip
 
     def listen(event):
@@ -248,7 +256,7 @@ def test_from_python_the_processes_are_heard_and_stopped_and_nothing_is_printed(
         if isinstance(event, events.Logged) and event.row["step"] == 3:
             threading.Thread(target=stop.request).start()
 
-    with pytest.raises(Stopped):
+    with pytest.raises(RunInterrupted):
         run(config, listen=listen, stop=stop)
     kinds = [type(event).__name__ for event in heard]
     assert kinds.count("Plan") == kinds.count("Began") == kinds.count("Stopping") == 1
@@ -270,7 +278,7 @@ install()
 before = dict(os.environ)
 for folder in ("first", "second"):
     with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-        config = parse(hydra.compose("train", overrides=[*sys.argv[1:], f"folder={folder}"]))
+        config = parse(hydra.compose("train", overrides=[*sys.argv[1:], f"run_dir={folder}"]))
     run(config)
     for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"):
         assert os.environ[name] == before[name]
@@ -281,7 +289,7 @@ for folder in ("first", "second"):
 def test_the_processes_of_torchrun_make_a_second_run_together(tmp_path):
     (tmp_path / "two_runs.py").write_text(TWO_RUNS)
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    few = ["trainer.steps=2", "trainer.batch_size=4", "data.rows=32", "evals=[heldout]"]
+    few = ["trainer.max_steps=2", "trainer.batch_size=4", "data.max_rows=32", "evals=[heldout]"]
     done = subprocess.run(
         [sys.executable, "-m", *torchrun, "two_runs.py", *few, "tracking=none"],
         cwd=tmp_path, capture_output=True, text=True, timeout=300,

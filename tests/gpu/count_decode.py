@@ -5,10 +5,10 @@ from random_training import composed
 
 import anima_exp.model.lora_linear
 from anima_exp.config import Precision
-from anima_exp.model.adapter import attach
+from anima_exp.model.adapter import add_lora
 from anima_exp.model.base import DTYPES, device
 from anima_exp.model.decoding import Sampling, decode
-from anima_exp.model.generation import inference
+from anima_exp.model.generation import inference_mode
 
 FEW, MANY = 4, 12  # tokens of two answers, whose difference is counted
 WAYS = {
@@ -31,10 +31,10 @@ def count_decode(name, counter):
     """Return the counts of one token of model `name` with an adapter, by way of decoding."""
     config = composed(["trainer.precision=bf16"])
     base = random_base(name, device=device(), dtype=DTYPES[Precision.bf16])
-    model = attach(base, config.lora)
-    anima_exp.model.lora_linear.use(model)
+    model = add_lora(base, config.lora)
+    anima_exp.model.lora_linear.install(model)
     found = {}
-    with inference(model, Precision.bf16):
+    with inference_mode(model, Precision.bf16):
         for way, (batch, temperature) in WAYS.items():
 
             def answer(tokens, batch=batch, temperature=temperature):

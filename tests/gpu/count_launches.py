@@ -1,7 +1,8 @@
 """What an optimizer step and a decoded token ask of a GPU: exact counts, on a hollow GPU.
 
     make gpu-count                                        # all models, against counts.json
-    python tests/gpu/count_launches.py --driver FOLDER 7B --kernels --set trainer.recompute=full
+    python tests/gpu/count_launches.py --driver FOLDER 7B --kernels --set \
+        trainer.activation_checkpointing=full
 
 Exit status 1: a count is higher than the one that counts.json keeps for these library versions.
 """

@@ -21,7 +21,7 @@ from torch.optim.optimizer import (
 )
 from true_shapes import synthetic_rows
 
-from anima_exp.distributed.world import ALONE
+from anima_exp.distributed.world import SINGLE_PROCESS
 from anima_exp.planner.memory import GIB
 from anima_exp.system.signals import StopRequest
 from anima_exp.training.stop import StopAfterStep
@@ -99,7 +99,7 @@ def count_step(name, counter, *settings):
         again = _Rows(rows, begin)
         loop = loop_over(again, order, config, loaded, folder=Path(folder), log=lambda line: None)
         with contextlib.suppress(_Counted):
-            loop.train(None, StopAfterStep(ALONE, StopRequest()), until=None)
+            loop.train(None, StopAfterStep(SINGLE_PROCESS, StopRequest()), until=None)
     tokens = int(rows.lengths.sum())
     peak, reserved = (
         of() / GIB for of in (torch.cuda.max_memory_allocated, torch.cuda.max_memory_reserved)

@@ -14,15 +14,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
-from anima_exp.config import LoraConfig, Precision, Recompute, TargetModules
-from anima_exp.data.micro_batch import concatenate
+from anima_exp.config import ActivationCheckpointing, LoraConfig, Precision, TargetModules
+from anima_exp.data.micro_batch import pack_rows
 from anima_exp.model import lora_linear
-from anima_exp.model.activation_checkpointing import set_recompute
-from anima_exp.model.adapter import attach
+from anima_exp.model.activation_checkpointing import apply_activation_checkpointing
+from anima_exp.model.adapter import add_lora
 from anima_exp.model.base import DTYPES, autocast
 from anima_exp.model.dequantized_weights import keep_dequantized
 from anima_exp.model.forward import loss_of
-from anima_exp.model.varlen_attention import rows_apart
+from anima_exp.model.varlen_attention import packed_attention
 
 GPU = torch.device("cuda:0")
 ROW, ROWS = 256, 8  # 2,048 tokens, 848 labels
@@ -133,7 +133,7 @@ def adapted(model: Any) -> Any:
         BaseTunerLayer._move_adapter_to_device_of_base_layer = lambda *_, **__: None
         nn.Module.to = lambda module, *_, **__: module  # type: ignore[method-assign]
         try:
-            return attach(model, lora).train()
+            return add_lora(model, lora).train()
         finally:
             BaseTunerLayer._move_adapter_to_device_of_base_layer, nn.Module.to = before
 
@@ -141,7 +141,7 @@ def adapted(model: Any) -> Any:
 def batch() -> Any:
     labels = np.where(np.arange(ROW) < 150, -100, 5)
     rows = [{"input_ids": np.arange(ROW), "labels": labels} for _ in range(ROWS)]
-    return concatenate(rows, range(ROWS), [1.0] * ROWS)
+    return pack_rows(rows, range(ROWS), [1.0] * ROWS)
 
 
 def on_gpu(micro_batch: Any) -> Any:
@@ -164,11 +164,11 @@ def run(blocks: int, storage: str, precision: str, recompute: str) -> dict[str, 
         model = adapted(model)
         if storage == "kept":
             keep_dequantized(model)
-        keys = lora_linear.use(model)
-        set_recompute(model, Recompute(recompute))
+        keys = lora_linear.install(model)
+        apply_activation_checkpointing(model, ActivationCheckpointing(recompute))
         micro_batch = on_gpu(real)
         keys.now = torch.empty(ROW * ROWS, dtype=torch.int32, device=GPU)
-        with Operations() as operations, rows_apart(model):
+        with Operations() as operations, packed_attention(model):
             with autocast(GPU, Precision(precision)):
                 loss = loss_of(model, micro_batch)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -13,7 +13,7 @@ sys.path[:0] = [str(_BENCHMARKS), str(_BENCHMARKS / "contenders")]
 
 from material import composed  # noqa: E402
 
-from anima_exp.distributed.world import ALONE  # noqa: E402
+from anima_exp.distributed.world import SINGLE_PROCESS  # noqa: E402
 from anima_exp.experiment.model_setup import load_model  # noqa: E402
 from anima_exp.experiment.setup import largest_share  # noqa: E402
 from anima_exp.model.base import DTYPES, device  # noqa: E402
@@ -47,7 +47,7 @@ def loaded_run(
         loaded = load_model(
             config,
             largest_share(rows, np.arange(len(rows)), batch),
-            ALONE,
+            SINGLE_PROCESS,
             cache=cache,
             longest=int(rows.lengths.max()),
         )
@@ -73,8 +73,8 @@ def loop_over(
         keys=loaded.dropout,
         token_budget=loaded.execution.token_budget,
         paged=loaded.execution.paged,
-        world=ALONE,
-        in_step=False,
+        world=SINGLE_PROCESS,
+        lockstep=False,
         folder=folder,
         log=log,
         vouch=dict,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anima_exp.config import OptimizerName, Precision, Quantization, Recompute
+from anima_exp.config import ActivationCheckpointing, OptimizerName, Precision, Quantization
 
 HOLLOW = Path(__file__).parent / "hollow"
 SOURCE = Path(__file__).parents[2] / "src"
@@ -29,7 +29,7 @@ def chosen(cases, key, default):
     ("key", "default", "values"),
     [
         ("quant", "nf4", Quantization),
-        ("trainer.recompute", "", Recompute),
+        ("trainer.activation_checkpointing", "", ActivationCheckpointing),
         ("optimizer", "paged_adamw_32bit", OptimizerName),
         ("trainer.precision", "", Precision),
     ],

@@ -5,7 +5,7 @@ import torch
 
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes, rounded_to_4_bits
 from anima_exp.model import hashed_dropout
-from anima_exp.model.chunked_loss import Head, label_loss
+from anima_exp.model.chunked_loss import Head, chunked_cross_entropy
 from anima_exp.model.dequantized_weights import add_input_gradient
 from anima_exp.model.varlen_attention import _row_by_row, _varlen_takes
 
@@ -89,7 +89,7 @@ def test_loss_and_gradient_are_those_of_all_logits(dtype):
     weight = (torch.randn(32_000, 256) / 16).to(dtype).to(GPU)
     hidden = torch.randn(3000, 256).to(dtype).to(GPU).requires_grad_()  # two chunks
     labels, weights = torch.randint(32_000, (3000,), device=GPU), torch.rand(3000, device=GPU)
-    found = label_loss(hidden, labels, weights, Head(weight, None), dtype)
+    found = chunked_cross_entropy(hidden, labels, weights, Head(weight, None), dtype)
     exact = hidden.detach().double().requires_grad_()
     each = torch.nn.functional.cross_entropy(exact @ weight.double().T, labels, reduction="none")
     expected = (each * weights).sum()

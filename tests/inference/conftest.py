@@ -19,11 +19,11 @@ def tiny(compose):
 @pytest.fixture
 def asked():
     """asked(temperature=0) -> who is asked, and how: in Guanaco's format, briefly."""
-    from anima_exp.inference.answers import Asked
+    from anima_exp.inference.answers import GenerationRequest
 
     def _asked(template="guanaco", **settings):
         config = AnsweringConfig(**({"max_new_tokens": 24} | settings))
-        return Asked(config, template, "tiny", {"model": "tiny"}, Precision.fp32)
+        return GenerationRequest(config, template, "tiny", {"model": "tiny"}, Precision.fp32)
 
     return _asked
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from anima_exp.config import AnsweringConfig
-from anima_exp.errors import DataError, InUse, RunError
+from anima_exp.errors import DataError, InUseError, RunError
 from anima_exp.inference import answer_file
 from anima_exp.inference.answers import report, write
 from anima_exp.inference.questions import Question, load
@@ -129,7 +129,7 @@ def test_a_file_of_something_else_is_never_overwritten(tiny, asked, questions, p
 def test_two_processes_do_not_write_one_file(tiny, asked, questions, path):
     with (
         answer_file.claimed(path),
-        pytest.raises(InUse, match="is being written by another process"),
+        pytest.raises(InUseError, match="is being written by another process"),
     ):
         write(*tiny, questions[:1], asked(), path)
 

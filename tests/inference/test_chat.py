@@ -3,7 +3,7 @@
 import pytest
 
 from anima_exp.inference.chat import Chat
-from anima_exp.inference.speakers import Speaker, Stream
+from anima_exp.inference.speakers import ChatParticipant, Stream
 
 
 def shown(pieces, stops=("###",)):
@@ -44,8 +44,8 @@ def chat(tiny, asked):
     def _chat(*lines, model=None, template="guanaco", compare=False, **settings):
         written = []
         who = asked(template, **({"temperature": 0} | settings))
-        speakers = [Speaker("base", None, who)]
-        speakers += [Speaker("adapter", "default", who)] if model else []
+        speakers = [ChatParticipant("base", None, who)]
+        speakers += [ChatParticipant("adapter", "default", who)] if model else []
         talk = Chat(model or tiny[0], tiny[1], speakers, compare=compare, write=written.append)
         talk.run(lines)
         return talk, "".join(written)
@@ -62,13 +62,13 @@ def adapted(compose):
     """The tiny base with an adapter that says other things."""
     import torch
 
-    from anima_exp.model.adapter import attach
+    from anima_exp.model.adapter import add_lora
     from anima_exp.model.base import load_base
 
     config = compose("quant=none")
     base = load_base(config.model, config.quant, precision=config.trainer.precision)
     torch.manual_seed(0)
-    model = attach(base, config.lora).eval()
+    model = add_lora(base, config.lora).eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name:
@@ -149,9 +149,9 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(chat, monkeypatch):
 def test_several_adapters_are_named_and_chosen_by_number(tiny, adapted, asked):
     written, who = [], asked(temperature=0)
     speakers = [
-        Speaker("base", None, who),
-        Speaker("run-a", "default", who),
-        Speaker("run-b", "default", asked("alpaca", temperature=0)),
+        ChatParticipant("base", None, who),
+        ChatParticipant("run-a", "default", who),
+        ChatParticipant("run-b", "default", asked("alpaca", temperature=0)),
     ]
     talk = Chat(adapted, tiny[1], speakers, write=written.append)
     talk.run(["Hi", "/2", "Hi", "/all", "Hi", "/base", "/adapters", "/3", "/help"])

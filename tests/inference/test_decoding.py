@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from anima_exp.config import Precision
 from anima_exp.errors import ModelError
 from anima_exp.model.decoding import Sampling, choose, decode, left_padded
-from anima_exp.model.generation import inference
+from anima_exp.model.generation import inference_mode
 
 LIVELY = Sampling(24, temperature=1.5, top_p=0.95)
 
@@ -18,7 +18,7 @@ LIVELY = Sampling(24, temperature=1.5, top_p=0.95)
 def answers(tiny, prompts, how, *, at_once, seeds=None):
     found = []
     seeds = seeds or [0] * len(prompts)
-    with inference(tiny[0], Precision.fp32):
+    with inference_mode(tiny[0], Precision.fp32):
         for start in range(0, len(prompts), at_once):
             part = slice(start, start + at_once)
             found += decode(*tiny, prompts[part], how, seeds=seeds[part])
@@ -34,7 +34,7 @@ def test_greedy_is_what_transformers_generates(tiny, prompts):
         max_new_tokens=24, do_sample=False, use_cache=True, eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
-    with inference(model, Precision.fp32):
+    with inference_mode(model, Precision.fp32):
         out = model.generate(input_ids=ids, attention_mask=mask, generation_config=how)
     theirs = [tokenizer.decode(row, skip_special_tokens=True) for row in out[:, ids.shape[1] :]]
     ours = answers(tiny, prompts, Sampling(24), at_once=len(prompts))
@@ -163,7 +163,7 @@ def test_families_with_other_caches_answer_in_a_batch_as_alone(tiny, family, set
 
     model = small(family, vocab_size=1024, **settings).eval()
     prompts = [[1, *range(start, start + count)] for start, count in ((5, 120), (9, 7), (40, 118))]
-    with inference(model, Precision.fp32):
+    with inference_mode(model, Precision.fp32):
         alone = [decode(model, tiny[1], [one], Sampling(12))[0] for one in prompts]
         assert decode(model, tiny[1], prompts, Sampling(12)) == alone
     assert all(answer.tokens for answer in alone)

@@ -13,10 +13,10 @@ from anima_exp.experiment.run import run
 from anima_exp.inference.answers import write
 from anima_exp.inference.questions import load
 from anima_exp.results.record import Record
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 
 RUN = (
-    "data.rows=64", "data.heldout_rows=8", "trainer.steps=4", "trainer.batch_size=8",
+    "data.max_rows=64", "data.heldout_rows=8", "trainer.max_steps=4", "trainer.batch_size=8",
     "trainer.eval_every=2", "trainer.save_every=3", "tracking=none",
     "evals=[heldout,answers]", "evals.answers.max_questions=10", "evals.answers.max_new_tokens=24",
 )  # fmt: skip
@@ -39,7 +39,7 @@ def generate(*arguments, said=""):
 @pytest.fixture(scope="module")
 def trained(compose, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"
-    config = compose(*RUN, f"folder={folder}")
+    config = compose(*RUN, f"run_dir={folder}")
     run(config)
     return config, folder
 
@@ -53,7 +53,7 @@ def test_a_run_that_is_told_to_leaves_its_answers(trained):
     share = sum(row["text"] == row["reference"] for row in rows) / 10
     assert record.scores["answers_match"] == pytest.approx(share, abs=0.11)
     assert "answers_match" not in record.scores_before
-    evaluated = [r for r in StepLines(folder / "metrics.jsonl").rows() if "heldout_loss" in r]
+    evaluated = [r for r in JsonLinesLog(folder / "metrics.jsonl").rows() if "heldout_loss" in r]
     assert ["answers_match" in row for row in evaluated] == [False, False, True]
 
 
@@ -67,7 +67,7 @@ def test_a_run_killed_at_its_end_keeps_the_answers_it_has(trained, tmp_path, com
     (again / "record.json").unlink()
     lines = whole.split(b"\n")
     (again / "answers.jsonl").write_bytes(b"\n".join(lines[:4]) + b"\n" + lines[4][:40])
-    run(compose(*RUN, f"folder={again}"))
+    run(compose(*RUN, f"run_dir={again}"))
     assert (again / "answers.jsonl").read_bytes() == whole
     assert Record.load(again).scores == Record.load(folder).scores
 
@@ -86,7 +86,7 @@ def test_a_finished_run_gives_the_same_answers_again(trained, tmp_path):
 
 def test_base_and_adapter_chat_through_a_pipe(trained):
     ended = generate(
-        f"run={trained[1]}", "compare=true", "temperature=0", "max_new_tokens=24",
+        f"run={trained[1]}", "include_base=true", "temperature=0", "max_new_tokens=24",
         said="What is 3 plus 4?\n/adapter\n你好 \x1b[2J\n",
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -132,15 +132,15 @@ MISTAKES = {
     "top_p=0": "top_p=0.0 must be greater than 0 and at most 1.",
     "batch_size=0": "batch_size=0 must be greater than 0.",
     "stop=[x,'']": "stop holds an empty text, which every answer begins with.",
-    "compare=true": "compare=true needs an adapter: give run=FOLDER or adapter=FOLDER.",
+    "include_base=true": "include_base=true needs an adapter: give run=FOLDER or adapter=FOLDER.",
     "out=a.jsonl": "out=a.jsonl is for questions=FILE; a chat writes no file.",
     "prompt=x out=a.jsonl": "out=a.jsonl is for questions=FILE; prompt shows its answer.",
     "prompt=x questions=tiny_en": "prompt and questions=tiny_en are both set: one question, or",
     "prompt=": "prompt is empty. Give it a question: prompt=",
     "prompt= questions=tiny_en": "prompt is empty.",
-    "beside=[a] questions=tiny_en": "beside is for prompt and the chat.",
-    "beside=[a]": "beside needs an adapter: give run=FOLDER or adapter=FOLDER.",
-    "beside=a": "beside=a is not a list: write [a,b].",
+    "extra_adapters=[a] questions=tiny_en": "extra_adapters is for prompt and the chat.",
+    "extra_adapters=[a]": "extra_adapters needs an adapter: give run=FOLDER or adapter=FOLDER.",
+    "extra_adapters=a": "extra_adapters=a is not a list: write [a,b].",
     "adapter=/nowhere": "adapter=/nowhere: there is no such folder, and it is no hub id.",
     "model=tiny adapter=/nowhere": "adapter=/nowhere: there is no such folder, and it is no hub",
     "adapter=org/none": "adapter=org/none: no such folder, and HF_HUB_OFFLINE is set.",
@@ -170,12 +170,14 @@ def test_a_mistake_in_a_run_is_told_before_training(compose, tmp_path):
     with pytest.raises(ConfigError, match=r"evals\.answers\.top_p=2\.0 must be greater than 0"):
         compose(*RUN, "evals.answers.top_p=2")
     with pytest.raises(DataError, match=r"evals\.answers\.questions=none\.jsonl: no such file"):
-        run(compose(*RUN, "evals.answers.questions=none.jsonl", f"folder={tmp_path}/a"))
+        run(compose(*RUN, "evals.answers.questions=none.jsonl", f"run_dir={tmp_path}/a"))
     with pytest.raises(ConfigError, match=r"evals\.answers\.prompt_template=alpca: there is no"):
-        run(compose(*RUN, "evals.answers.prompt_template=alpca", f"folder={tmp_path}/a"))
+        run(compose(*RUN, "evals.answers.prompt_template=alpca", f"run_dir={tmp_path}/a"))
     (tmp_path / "long.jsonl").write_text(json.dumps({"question_id": 1, "text": "word " * 2000}))
     with pytest.raises(DataError, match=r"Question 1 has \d+ tokens as a prompt"):
-        run(compose(*RUN, f"evals.answers.questions={tmp_path}/long.jsonl", f"folder={tmp_path}/a"))
+        run(
+            compose(*RUN, f"evals.answers.questions={tmp_path}/long.jsonl", f"run_dir={tmp_path}/a")
+        )
     assert not (tmp_path / "a" / "metrics.jsonl").exists()
 
 
@@ -183,7 +185,7 @@ def test_what_is_asked_and_how_belongs_to_the_result_but_the_batch_does_not(comp
     from anima_exp.results import identity
 
     def name(*overrides):
-        return identity.name(compose(*RUN, *overrides))
+        return identity.run_name(compose(*RUN, *overrides))
 
     assert name("evals.answers.batch_size=3") == name()
     assert name("evals.answers.temperature=0") != name()

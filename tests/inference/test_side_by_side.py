@@ -5,21 +5,21 @@ import shutil
 
 import pytest
 
-from anima_exp.cli.compose import install
+from anima_exp.cli.compose import register_schema
 from anima_exp.errors import AnimaError, ConfigError, ModelError
 from anima_exp.experiment.run import run
 
 pytestmark = pytest.mark.usefixtures("shown")
 
 SETTINGS = (
-    "data.rows=300", "data.heldout_rows=8", "trainer.batch_size=8", "trainer.eval_every=null",
-    "trainer.steps=6", "tracking=none", "evals=[heldout]", "optimizer.learning_rate=1e-2",
+    "data.max_rows=300", "data.heldout_rows=8", "trainer.batch_size=8", "trainer.eval_every=null",
+    "trainer.max_steps=6", "tracking=none", "evals=[heldout]", "optimizer.learning_rate=1e-2",
 )  # fmt: skip
 RUNS = {
     "one": (),
     "two": ("lora=attention", "lora.rank=4", "seed=3", "data.prompt_template=alpaca"),
-    "plain": ("quant=none", "trainer.steps=1"),
-    "whole": ("quant=none", "lora=none", "trainer.steps=1"),
+    "plain": ("quant=none", "trainer.max_steps=1"),
+    "whole": ("quant=none", "lora=full_finetune", "trainer.max_steps=1"),
 }
 
 
@@ -27,7 +27,7 @@ RUNS = {
 def runs(compose, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for name, settings in RUNS.items():
-        run(compose(*SETTINGS, *settings, f"folder={folder / name}"))
+        run(compose(*SETTINGS, *settings, f"run_dir={folder / name}"))
     return folder
 
 
@@ -37,17 +37,19 @@ def say(runs, monkeypatch, capsys):
     import hydra
 
     from anima_exp.cli.compose import parse
-    from anima_exp.cli.overrides import readable
-    from anima_exp.cli.saved_run import with_run
+    from anima_exp.cli.overrides import quote_override
+    from anima_exp.cli.saved_run import expand_run_argument
     from anima_exp.config import GenerateConfig
     from anima_exp.generate import generate
     from anima_exp.system.paths import shipped
 
-    install(GenerateConfig)
+    register_schema(GenerateConfig)
     monkeypatch.chdir(runs)
 
     def _say(*arguments, prompt="60和22合起来是多少？"):
-        given = with_run([readable(one) for one in (*arguments, f"prompt={prompt}")])
+        given = expand_run_argument(
+            [quote_override(one) for one in (*arguments, f"prompt={prompt}")]
+        )
         with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
             config = parse(hydra.compose("generate", overrides=given))
         capsys.readouterr()
@@ -55,7 +57,7 @@ def say(runs, monkeypatch, capsys):
         return capsys.readouterr().out.splitlines()
 
     yield _say
-    install()
+    register_schema()
 
 
 def test_each_answers_as_it_does_alone(say):
@@ -65,22 +67,29 @@ def test_each_answers_as_it_does_alone(say):
         say("model=tiny", "prompt_template=guanaco", *how),
     )  # fmt: skip
     assert len({one, two, base}) == 3, "answers that do not differ would show nothing"
-    found = say("run=one", "beside=[two]", "compare=true", *how)
+    found = say("run=one", "extra_adapters=[two]", "include_base=true", *how)
     assert found == [f"base  {base}", f"one   {one}", f"two   {two}"]
-    assert say("run=two", "beside=[one/adapter]", *how) == [f"two  {two}", f"one  {one}"]
-    assert say("adapter=one/adapter", "beside=[two]", *how) == [f"one  {one}", f"two  {two}"]
+    assert say("run=two", "extra_adapters=[one/adapter]", *how) == [f"two  {two}", f"one  {one}"]
+    assert say("adapter=one/adapter", "extra_adapters=[two]", *how) == [
+        f"one  {one}",
+        f"two  {two}",
+    ]
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ("run=one beside=[plain]", "one and plain cannot share one base in memory: quant.type "
+        ("run=one extra_adapters=[plain]",
+         "one and plain cannot share one base in memory: quant.type "
                                    "is nf4 of the first, none of the second. Ask each by itself."),
-        ("run=one beside=[whole]", "beside=whole trained every weight: it has no adapter to"),
-        ("run=whole beside=[one]", "beside needs an adapter, but run=whole trained every weight"),
-        ("run=one beside=[one]", "beside=one is asked already: name each adapter once."),
-        ("run=one beside=[two,two/adapter]", "beside=two/adapter is asked already"),
-        ("run=one beside=[/nowhere]", "beside=/nowhere: there is no such folder"),
+        ("run=one extra_adapters=[whole]",
+         "extra_adapters=whole trained every weight: it has no adapter to"),
+        ("run=whole extra_adapters=[one]",
+         "extra_adapters needs an adapter, but run=whole trained every weight"),
+        ("run=one extra_adapters=[one]",
+         "extra_adapters=one is asked already: name each adapter once."),
+        ("run=one extra_adapters=[two,two/adapter]", "extra_adapters=two/adapter is asked already"),
+        ("run=one extra_adapters=[/nowhere]", "extra_adapters=/nowhere: there is no such folder"),
     ],
 )  # fmt: skip
 def test_what_cannot_stand_side_by_side_is_one_line(say, arguments, line):
@@ -96,7 +105,7 @@ def test_one_name_for_two_sets_of_weights_is_no_common_base(say, runs):
     record = json.loads((moved / "record.json").read_text())
     (moved / "record.json").write_text(json.dumps(record | {"base_fingerprint": "hub:other"}))
     with pytest.raises(ConfigError, match="cannot share one base in memory: base_fingerprint is"):
-        say("run=one", "beside=[moved]")
+        say("run=one", "extra_adapters=[moved]")
     shutil.rmtree(moved)
 
 
@@ -123,8 +132,10 @@ def test_a_published_adapter_is_asked_in_the_format_it_was_trained_on(say, runs,
 def test_a_damaged_adapter_beside_another_is_named(say, runs):
     shutil.copytree(runs / "two", runs / "broken")
     (runs / "broken" / "adapter" / "adapter_model.safetensors").write_bytes(b"")
-    with pytest.raises(ModelError, match=r"^beside=broken/adapter: its weights cannot be read"):
-        say("run=one", "beside=[broken]")
+    with pytest.raises(
+        ModelError, match=r"^extra_adapters=broken/adapter: its weights cannot be read"
+    ):
+        say("run=one", "extra_adapters=[broken]")
     shutil.rmtree(runs / "broken")
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from anima_exp.errors import DataError
-from anima_exp.inference.speakers import Speaker, ask
+from anima_exp.inference.speakers import ChatParticipant, answer_once
 
 QUESTION = "What is 3 plus 4?"
 
@@ -18,8 +18,8 @@ def said(tiny, asked):
     def _said(question, names=("base",), **settings):
         written, told = [], []
         who = asked(**({"temperature": 0} | settings))
-        speakers = [Speaker(name, None, who) for name in names]
-        ask(*tiny, speakers, question, write=written.append, tell=told.append)
+        speakers = [ChatParticipant(name, None, who) for name in names]
+        answer_once(*tiny, speakers, question, write=written.append, tell=told.append)
         return "".join(written), told
 
     return _said
@@ -48,7 +48,7 @@ def test_the_answer_is_that_of_a_chats_first_question(tiny, asked, said):
     from anima_exp.inference.chat import Chat
 
     written = []
-    speaker = Speaker("base", None, asked(temperature=1.0))
+    speaker = ChatParticipant("base", None, asked(temperature=1.0))
     Chat(*tiny, [speaker], write=written.append).run([QUESTION])
     assert said(QUESTION, temperature=1.0)[0] == f"{speaker.said[0][1]}\n"
 

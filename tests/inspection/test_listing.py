@@ -121,7 +121,7 @@ def test_the_end_of_a_long_log_is_enough(tmp_path):
 
 
 def test_the_planned_steps_follow_from_epochs(tmp_path):
-    settings = {"trainer.steps": None, "trainer.epochs": 3.0}
+    settings = {"trainer.max_steps": None, "trainer.num_epochs": 3.0}
     folder = synthetic.run(tmp_path / "a", done=False, **settings)
     synthetic.lines(folder / "metrics.jsonl", [{"step": 50, "loss": 1.0, "epoch": 0.5}])
     assert by_name(tmp_path)["a"].steps == 300

@@ -183,7 +183,7 @@ def test_a_reply_cut_at_max_tokens_is_told(tmp_path, capsys):
         judge(config(tmp_path, server.url))
     out = capsys.readouterr().out
     assert "4 replies were cut at max_tokens" in out
-    assert "4 verdicts are unparsed and kept; again_unparsed=true asks again." in out
+    assert "4 verdicts are unparsed and kept; retry_unparsed=true asks again." in out
 
 
 def test_a_reply_without_content_is_an_unparsed_verdict_not_a_fault(tmp_path):

@@ -9,7 +9,7 @@ from support.judge_files import answers, config, stored, two, verdicts
 from support.judge_server import RELATIVE, serving
 
 from anima_exp.config.commands import Kind
-from anima_exp.errors import DataError, InUse, RunError
+from anima_exp.errors import DataError, InUseError, RunError
 from anima_exp.judging.run import judge
 from anima_exp.judging.store import Store, read_only
 
@@ -100,7 +100,7 @@ def test_unparsed_verdicts_are_kept_counted_and_asked_again_on_request_alone(tmp
         good = True
         judge(config(tmp_path, server.url))
         assert len(server.bodies) == 4
-        judge(config(tmp_path, server.url, again_unparsed=True))
+        judge(config(tmp_path, server.url, retry_unparsed=True))
         assert len(server.bodies) == 6
     assert all(row["parsed"] for row in verdicts(tmp_path))
     assert len(verdicts(tmp_path)) == 4
@@ -133,7 +133,7 @@ def test_two_processes_do_not_ask_together(tmp_path):
     with (
         serving() as server,
         Store(tmp_path / "ratings"),
-        pytest.raises(InUse, match="is in use by another process"),
+        pytest.raises(InUseError, match="is in use by another process"),
     ):
         judge(config(tmp_path, server.url))
     assert server.bodies == []

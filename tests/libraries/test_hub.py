@@ -87,7 +87,7 @@ def test_a_hub_that_refuses_is_one_line_at_once(endpoint, refusing):
         "Connection refused). Give a folder, or try with a network."
     )
     with pytest.raises(DataError) as told:
-        source.training(data("org/set"))
+        source.training_source(data("org/set"))
     assert str(told.value) == (
         f"data.source=org/set: no such folder, and the hub cannot be reached ({host}: "
         "Connection refused). Give data=local data.path=FILE, or try with a network."
@@ -105,7 +105,7 @@ def test_a_hub_that_never_answers_is_asked_once(endpoint, silent):
         with pytest.raises(ModelError, match="cannot be reached"):
             provenance.base_fingerprint("org/base")
         with pytest.raises(DataError, match="cannot be reached"):
-            source.training(data("org/set"))
+            source.training_source(data("org/set"))
     assert time.monotonic() - begun < 3
     assert len(accepted) == 1
 
@@ -115,9 +115,9 @@ def test_an_id_that_the_hub_does_not_know_is_named(endpoint, answering):
     with pytest.raises(ModelError, match=r"^model.source=org/bsae: .*no such repository"):
         find_shape(model("org/bsae"))
     with pytest.raises(DataError, match=r"^data.source=org/ste: .*no such repository.* Check the"):
-        source.training(data("org/ste"))
+        source.training_source(data("org/ste"))
     with pytest.raises(DataError, match=r"^data.source=org/gated asks for your consent"):
-        source.training(data("org/gated"))
+        source.training_source(data("org/gated"))
 
 
 def test_a_set_of_before_is_read_without_a_network(endpoint, refusing, monkeypatch, tmp_path):

@@ -22,14 +22,14 @@ from anima_exp.model.base import load_base
 
 model = load_base(
     ModelConfig(name="tiny", source="tiny"),
-    QuantConfig(type=Quantization.int8, compute_dtype=Precision.fp32, snapshot=False),
+    QuantConfig(type=Quantization.int8, compute_dtype=Precision.fp32, cache_quantized=False),
     precision=Precision.fp32,
 )
 model(input_ids=torch.tensor([[1, 17, 30]]))
 """
 TINY = (
-    "trainer.steps=1", "trainer.batch_size=2", "data.rows=16", "data.heldout_rows=4",
-    "evals=[heldout]", "tracking=none", "folder=run",
+    "trainer.max_steps=1", "trainer.batch_size=2", "data.max_rows=16", "data.heldout_rows=4",
+    "evals=[heldout]", "tracking=none", "run_dir=run",
 )  # fmt: skip
 
 
@@ -81,12 +81,12 @@ def test_the_stand_in_would_notice(fast_processor):
 def test_no_process_of_any_command_does(fast_processor):
     for command in (
         ["train", *TINY],
-        ["train", *TINY[:-1], "trainer.gpus=2"],
+        ["train", *TINY[:-1], "trainer.num_gpus=2"],
         ["train", "-m", *TINY[:-1], "seed=1,2", "launcher.jobs=2"],
-        ["train", "-m", *TINY[:-1], "seed=3", "launcher.warm=false"],
+        ["train", "-m", *TINY[:-1], "seed=3", "launcher.preload=false"],
         ["evaluate", "run=run", "evals=[heldout]"],
         ["generate", "run=run", "prompt=1", "max_new_tokens=2"],
-        ["merge", "run=run", "out=merged", "proof_rows=4", "max_divergence=1"],
+        ["merge", "run=run", "out=merged", "verify_rows=4", "max_divergence=1"],
         ["self_check", *TINY],
     ):
         done = fast_processor.run("-m", f"anima_exp.{command[0]}", *command[1:])

@@ -5,15 +5,16 @@ import shutil
 import hydra
 import pytest
 
-from anima_exp.cli.compose import install, parse
-from anima_exp.cli.saved_run import with_run
+from anima_exp.cli.compose import parse, register_schema
+from anima_exp.cli.saved_run import expand_run_argument
 from anima_exp.config import MergeConfig
 from anima_exp.merging import run as command
 from anima_exp.merging.console import MergeView
 from anima_exp.system.paths import shipped, tiny_base
 
 FEW = (
-    "data.rows=1200", "data.heldout_rows=40", "trainer.steps=40", "evals=[]", "tracking=none",
+    "data.max_rows=1200", "data.heldout_rows=40", "trainer.max_steps=40", "evals=[]",
+    "tracking=none",
     "optimizer.learning_rate=4e-3",
 )  # fmt: skip
 
@@ -25,7 +26,7 @@ def runs(compose, tmp_path_factory):
 
     folders = [tmp_path_factory.mktemp("runs") / f"seed{seed}" for seed in (0, 1)]
     for seed, folder in enumerate(folders):
-        run(compose(*FEW, f"seed={seed}", f"folder={folder}"))
+        run(compose(*FEW, f"seed={seed}", f"run_dir={folder}"))
     return folders
 
 
@@ -34,13 +35,13 @@ def settings():
     """settings("run=...", "out=...") -> the MergeConfig of that command line."""
 
     def _settings(*arguments):
-        install(MergeConfig)
+        register_schema(MergeConfig)
         try:
             with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-                overrides = with_run([*map(str, arguments), "proof_rows=16"])
+                overrides = expand_run_argument([*map(str, arguments), "verify_rows=16"])
                 return parse(hydra.compose("merge", overrides=overrides))
         finally:
-            install()
+            register_schema()
 
     return _settings
 

@@ -50,7 +50,7 @@ def merged(merge, tmp_path):
     def _merged(base, adapter, *settings):
         out = tmp_path / "merged"
         merge("model=local", f"model.source={base}", f"adapter={adapter}", f"out={out}",
-              "dtype=fp32", "prove=false", "trainer.precision=fp32", *settings)  # fmt: skip
+              "dtype=fp32", "verify=false", "trainer.precision=fp32", *settings)  # fmt: skip
         return AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)
 
     return _merged
@@ -109,14 +109,14 @@ def test_layers_stored_transposed_merge_too(inner, base_of, adapter_for, merged)
 def test_dequantized_weights_are_those_of_training(
     family, quant, base_of, adapter_for, merged, settings
 ):
-    from anima_exp.inference.saved_model import load
+    from anima_exp.inference.saved_model import load_saved_model
 
     base = base_of(family, vocab_size=1024)  # as many as its tokenizer knows
     targets = ["c_attn", "c_proj"] if family == "gpt2" else ["q_proj", "down_proj"]
     adapter = adapter_for(base, target_modules=targets, fan_in_fan_out=family == "gpt2")
     how = ("model=local", f"model.source={base}", f"quant={quant}", "trainer.precision=fp32")
-    trained, _ = load(settings(f"adapter={adapter}", *how))
-    found = logits(merged(base, adapter, f"quant={quant}", "onto=dequantized"))
+    trained, _ = load_saved_model(settings(f"adapter={adapter}", *how))
+    found = logits(merged(base, adapter, f"quant={quant}", "target=dequantized"))
     torch.testing.assert_close(found, logits(trained), atol=2e-4, rtol=1e-4)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from anima_exp.errors import AnimaError, ConfigError, ModelError, RunError, Stopped
+from anima_exp.errors import AnimaError, ConfigError, ModelError, RunError, RunInterrupted
 from anima_exp.merging import run as command
 from anima_exp.merging.base import Tensors
 from anima_exp.system.paths import tiny_base
@@ -72,7 +72,7 @@ def test_what_is_not_merged_stays_as_it_was_bit_for_bit(runs, merge, tmp_path):
 
 def test_merged_onto_what_it_was_trained_on_it_is_the_trained_model(runs, merge, tmp_path, capsys):
     out = tmp_path / "merged"
-    merge(f"run={runs[0]}", f"out={out}", "onto=dequantized", "dtype=fp32")
+    merge(f"run={runs[0]}", f"out={out}", "target=dequantized", "dtype=fp32")
     proof = json.loads((out / "merge.json").read_text())["proof"]
     assert proof["merged"]["divergence"] < 1e-8
     assert proof["merged"]["agreement"] == 1
@@ -80,12 +80,12 @@ def test_merged_onto_what_it_was_trained_on_it_is_the_trained_model(runs, merge,
 
 
 def test_a_folder_is_a_model_for_the_other_commands(runs, merge, settings, tmp_path):
-    from anima_exp.inference.saved_model import load
+    from anima_exp.inference.saved_model import load_saved_model
 
     out = tmp_path / "merged"
     merge(f"run={runs[0]}", f"out={out}", "dtype=fp32")
     config = settings("model=local", f"model.source={out}", "quant=none", "trainer.precision=fp32")
-    assert torch.allclose(logits(load(config)[0]), logits(plain(out)), atol=1e-5)
+    assert torch.allclose(logits(load_saved_model(config)[0]), logits(plain(out)), atol=1e-5)
 
 
 BASES = {
@@ -101,7 +101,7 @@ def test_a_base_of_any_files_merges_as_peft_does(kind, tiny_as, adapter_for, mer
     base = tiny_as(kind, **BASES[kind])
     adapter = adapter_for(base)
     out = tmp_path / "merged"
-    how = ("dtype=fp32", "trainer.precision=fp32", "shard_gib=0.0003", "max_divergence=9")
+    how = ("dtype=fp32", "trainer.precision=fp32", "max_shard_gib=0.0003", "max_divergence=9")
     merge("model=local", f"model.source={base}", f"adapter={adapter}", f"out={out}", *how)
     expected = logits(by_peft(base, adapter))
     torch.testing.assert_close(logits(plain(out)), expected, atol=1e-4, rtol=1e-4)
@@ -124,22 +124,22 @@ def test_the_type_is_the_bases_own_or_bf16(tiny_as, adapter_for, merge, tmp_path
 
 def test_an_empty_folder_is_taken_and_a_full_one_refused(runs, merge, settings, tmp_path):
     (tmp_path / "empty").mkdir()
-    merge(f"run={runs[0]}", f"out={tmp_path / 'empty'}", "prove=false")
+    merge(f"run={runs[0]}", f"out={tmp_path / 'empty'}", "verify=false")
     assert (tmp_path / "empty" / "config.json").is_file()
     with pytest.raises(ConfigError, match="exists already, and nothing is written over it"):
         merge(f"run={runs[0]}", f"out={tmp_path / 'empty'}")
 
 
 def test_without_a_proof_the_command_says_so(runs, merge, tmp_path, capsys):
-    merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}", "prove=false")
-    assert "proof    none (prove=false)" in capsys.readouterr().out
+    merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}", "verify=false")
+    assert "proof    none (verify=false)" in capsys.readouterr().out
     assert json.loads((tmp_path / "merged" / "merge.json").read_text())["proof"] is None
 
 
 def test_too_little_room_is_told_before_anything_is_loaded(runs, merge, tmp_path, monkeypatch):
     small = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: small)
-    monkeypatch.setattr(command.prove, "trained", None)
+    monkeypatch.setattr(command.verification, "trained", None)
     with pytest.raises(RunError, match=r"needs 0\.1 GB, and 0\.0 GB are free there\. Make room"):
         merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}")
 
@@ -148,7 +148,7 @@ def test_a_model_that_cannot_be_loaded_to_be_proved_is_told_first(
     runs, merge, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(command.verification.provenance, "free_memory", lambda: 10)
-    with pytest.raises(ModelError, match=r"this machine has 0\.0 free: prove=false leaves"):
+    with pytest.raises(ModelError, match=r"this machine has 0\.0 free: verify=false leaves"):
         merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}")
 
 
@@ -159,7 +159,7 @@ def test_ctrl_c_leaves_nothing(runs, merge, tmp_path, monkeypatch, where):
 
     place, _, name = where.rpartition(".")
     monkeypatch.setattr(getattr(command, place) if place else command, name, interrupt)
-    with pytest.raises(Stopped, match="nothing was written to") as stopped:
+    with pytest.raises(RunInterrupted, match="nothing was written to") as stopped:
         merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}")
     assert stopped.value.exit_status == 130
     assert left_in(tmp_path) == []
@@ -177,12 +177,12 @@ def test_ctrl_c_leaves_nothing(runs, merge, tmp_path, monkeypatch, where):
         (["adapter=no/where", "model=tiny", "out=x"], "adapter=no/where: no such folder, and "),
         (["adapter=x", "model=tiny"], "Where to? Give out=FOLDER, which must not exist yet."),
         (
-            ["adapter=x", "model=tiny", "out=x", "shard_gib=0"],
-            "shard_gib=0.0 must be greater than 0.",
+            ["adapter=x", "model=tiny", "out=x", "max_shard_gib=0"],
+            "max_shard_gib=0.0 must be greater than 0.",
         ),
         (
-            ["adapter=x", "model=tiny", "out=x", "quant=int8", "onto=dequantized"],
-            "onto=dequantized is for a base",
+            ["adapter=x", "model=tiny", "out=x", "quant=int8", "target=dequantized"],
+            "target=dequantized is for a base",
         ),
     ],
 )
@@ -203,7 +203,7 @@ def test_the_program_prints_one_line(tmp_path):
 
 
 def test_a_run_of_every_weight_has_nothing_to_merge(settings):
-    config = settings("adapter=x", "model=tiny", "out=x", "lora=none", "quant=none")
+    config = settings("adapter=x", "model=tiny", "out=x", "lora=full_finetune", "quant=none")
     config.run, config.adapter = "runs/full", None
     with pytest.raises(ConfigError, match=r"the whole model is runs/full/model"):
         command.check(config)
@@ -217,7 +217,7 @@ def test_a_run_is_merged_onto_its_own_base_only(runs, tiny_as, merge, tmp_path):
 
 def test_an_adapter_is_not_merged_twice(runs, merge, tmp_path):
     once, twice = tmp_path / "once", tmp_path / "twice"
-    merge(f"run={runs[0]}", f"out={once}", "prove=false")
+    merge(f"run={runs[0]}", f"out={once}", "verify=false")
     with pytest.raises(ConfigError, match="was made by merging this adapter already"):
         merge("model=local", f"model.source={once}", f"adapter={runs[0] / 'adapter'}",
               f"out={twice}")  # fmt: skip
@@ -231,7 +231,7 @@ def test_numbers_beyond_the_chosen_type_are_refused(tiny_as, adapter_for, merge,
     save_file({name: one * 1e4 for name, one in load_file(file).items()}, file)
     with pytest.raises(ModelError, match=r"not finite as fp16\. Use dtype=bf16"):
         merge("model=local", f"model.source={base}", f"adapter={adapter}",
-              f"out={tmp_path / 'merged'}", "prove=false")  # fmt: skip
+              f"out={tmp_path / 'merged'}", "verify=false")  # fmt: skip
     assert not (tmp_path / "merged").exists()
 
 

@@ -13,7 +13,7 @@ from anima_exp.merging import run as command
 from anima_exp.merging.adapter import Adapter
 from anima_exp.merging.console import show_proof
 from anima_exp.merging.verdict import refuse
-from anima_exp.merging.verification import Measured, Proof, Proved
+from anima_exp.merging.verification import Measured, Verification, VerificationResult
 
 
 def scaled(adapter, factor):
@@ -42,7 +42,7 @@ def test_a_wrong_merge_is_refused_and_leaves_nothing(
         command, "plan", lambda config, base, own: plan(config, base, WRONG[mistake](own, other))
     )
     with pytest.raises(ModelError, match=r"not the trained one: it is \d\.\d+ nats per token"):
-        merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}", f"onto={onto}")
+        merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}", f"target={onto}")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -57,11 +57,11 @@ def test_a_higher_threshold_accepts_it(runs, merge, tmp_path):
 def figures(trained, again, divergence):
     """A base with loss 2.0, and what came of it."""
     measured = [Measured(2.0, 1.0, 0.5), Measured(trained), Measured(trained, 0.001, 1.0)]
-    return Proved(100, *measured, Measured(again, divergence, 0.9))
+    return VerificationResult(100, *measured, Measured(again, divergence, 0.9))
 
 
 def test_what_rounding_anew_would_lose_is_a_warning_not_a_refusal(settings, capsys):
-    config = settings("adapter=x", "model=tiny", "onto=dequantized")
+    config = settings("adapter=x", "model=tiny", "target=dequantized")
     harmless, far, drowned = (
         figures(1.0, 1.05, 0.05),
         figures(1.0, 1.05, 0.2),
@@ -95,9 +95,9 @@ def test_a_proof_needs_held_out_rows(settings):
 
 def test_a_proof_stops_at_its_tokens(tmp_path):
     rows = some_rows((9, 23, 5, 14))  # of which 6, 20, 2 and 11 are labels
-    with Proof(rows, most_rows=3, most_tokens=1000, room=tmp_path) as proof:
+    with Verification(rows, most_rows=3, most_tokens=1000, room=tmp_path) as proof:
         assert (len(proof.batches), proof.labels) == (3, 28)
-    with Proof(rows, most_rows=4, most_tokens=10, room=tmp_path) as proof:
+    with Verification(rows, most_rows=4, most_tokens=10, room=tmp_path) as proof:
         assert [len(batch.labels) for batch in proof.batches] == [6, 4]
     assert list(tmp_path.iterdir()) == []
 
@@ -107,7 +107,7 @@ def test_a_divergence_is_what_torch_computes(tmp_path):
 
     trained, other = small(), small(initializer_range=0.1)
     rows = some_rows((9, 23))
-    with Proof(rows, most_rows=2, most_tokens=20, room=tmp_path) as proof:
+    with Verification(rows, most_rows=2, most_tokens=20, room=tmp_path) as proof:
         first = proof.remember(trained, Precision.fp32)
         found = proof.measure(other, Precision.fp32)
         same = proof.measure(trained, Precision.fp32)

@@ -32,8 +32,8 @@ def local(compose, tmp_path_factory):
         compose(
             "model=local", f"model.source='{home}/my-base'", "data=local",
             f"data.path='{home}/rows.jsonl'", "data.recipe=guanaco", "data.heldout_rows=16",
-            "trainer.steps=2", "trainer.precision=fp32", "trainer.eval_every=null",
-            "optimizer.learning_rate=1e-3", "evals=[]", "tracking=none", f"folder='{home}/run'",
+            "trainer.max_steps=2", "trainer.precision=fp32", "trainer.eval_every=null",
+            "optimizer.learning_rate=1e-3", "evals=[]", "tracking=none", f"run_dir='{home}/run'",
         )
     )  # fmt: skip
     return home
@@ -51,7 +51,7 @@ def test_a_merged_run_has_a_card_with_its_proof_and_lines_that_load_it(
     runs, merge, tmp_path, capsys
 ):
     out = tmp_path / "merged"
-    merge(f"run={runs[0]}", f"out={out}", "onto=dequantized")
+    merge(f"run={runs[0]}", f"out={out}", "target=dequantized")
     card = (out / "README.md").read_text(encoding="utf-8")
     head = read(card)
     assert (head["library_name"], head["license"]) == ("transformers", "apache-2.0")
@@ -74,7 +74,7 @@ def test_a_merged_run_has_a_card_with_its_proof_and_lines_that_load_it(
 
 def test_without_a_run_the_card_says_what_is_not_known(runs, merge, tmp_path):
     out = tmp_path / "merged"
-    merge(f"adapter={runs[0]}/adapter", f"out={out}", "prove=false")
+    merge(f"adapter={runs[0]}/adapter", f"out={out}", "verify=false")
     card = (out / "README.md").read_text(encoding="utf-8")
     assert read(card) == {
         "library_name": "transformers",
@@ -114,12 +114,12 @@ def test_nothing_tells_where_base_data_and_run_lie(way, local, merge, tmp_path):
 
 def test_a_merged_folder_is_published_as_it_is(local, merge, tmp_path):
     out = tmp_path / "merged"
-    merge(f"run='{local}/run'", f"out={out}", "prove=false")
+    merge(f"run='{local}/run'", f"out={out}", "verify=false")
     status, said, err = publish(f"folder={out}", "push=me/name")
     assert (status, err) == (0, "")
     assert "Nothing was sent." in said
     with serving() as hub:
-        words = (f"folder={out}", "push=me/name", "base=me/base", "dry_run=false")
+        words = (f"folder={out}", "push=me/name", "base=me/base", "confirm=true")
         status, _, err = publish(*words, url=hub.url)
         assert (status, err) == (0, "")
         sent = hub.repositories["me/name"]["files"]
@@ -132,5 +132,5 @@ def test_a_merged_folder_is_published_as_it_is(local, merge, tmp_path):
 def test_a_card_that_cannot_be_written_leaves_no_folder(runs, merge, tmp_path, monkeypatch):
     monkeypatch.setattr(write.of_run, "of_folder", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}", "prove=false")
+        merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}", "verify=false")
     assert list(tmp_path.iterdir()) == []

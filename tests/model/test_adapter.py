@@ -8,7 +8,7 @@ import torch
 from support.small_models import VOCABULARY, small
 
 from anima_exp.errors import ModelError
-from anima_exp.model.adapter import put_on
+from anima_exp.model.adapter import load_adapter
 
 pytestmark = pytest.mark.usefixtures("shown")
 
@@ -58,7 +58,7 @@ def logits(model):
 def test_an_adapter_of_plain_peft_computes_the_same(settings, pickled, tmp_path):
     wanted = save(tmp_path, pickled=pickled, **settings)
     assert (tmp_path / "adapter_model.bin").exists() is pickled
-    found = put_on(small(), str(tmp_path))
+    found = load_adapter(small(), str(tmp_path))
     assert torch.equal(logits(found), wanted)
     assert not torch.equal(wanted, logits(small()))
     assert not found.training
@@ -70,8 +70,8 @@ def test_adapters_on_one_base_compute_what_each_does_alone(tmp_path):
         save(tmp_path / "a"),
         save(tmp_path / "b", r=2, target_modules=["k_proj"], use_dora=True),
     ]
-    model = put_on(small(), str(tmp_path / "a"))
-    model = put_on(model, str(tmp_path / "b"), name="beside1", key="beside")
+    model = load_adapter(small(), str(tmp_path / "a"))
+    model = load_adapter(model, str(tmp_path / "b"), name="beside1", key="extra_adapters")
     for _ in range(2):
         for name, theirs in zip(("default", "beside1"), wanted, strict=True):
             model.set_adapter(name, inference_mode=True)
@@ -83,33 +83,33 @@ def test_adapters_on_one_base_compute_what_each_does_alone(tmp_path):
 def test_an_adapter_of_a_wider_base_is_refused(tmp_path):
     save(tmp_path, small(hidden_size=128))
     with pytest.raises(ModelError, match=r"another base than .*: its weights are of other sizes\."):
-        put_on(small(), str(tmp_path))
+        load_adapter(small(), str(tmp_path))
 
 
 def test_an_adapter_of_another_family_is_refused(tmp_path):
     save(tmp_path, small("gpt2"), target_modules=["c_attn"], fan_in_fan_out=True)
     with pytest.raises(ModelError, match=r"none of its layers is there\. Choose its base"):
-        put_on(small(), str(tmp_path))
+        load_adapter(small(), str(tmp_path))
 
 
 def test_an_adapter_of_a_deeper_base_is_refused(tmp_path):
     save(tmp_path, small(num_hidden_layers=3))
     with pytest.raises(ModelError, match=r"6 of its 18 weights have no layer there, the first is "
                                          r"model\.layers\.2\.\w+\.\w+_proj\."):  # fmt: skip
-        put_on(small(), str(tmp_path))
+        load_adapter(small(), str(tmp_path))
 
 
 def test_an_adapter_of_a_shallower_base_is_refused(tmp_path):
     save(tmp_path, small(num_hidden_layers=1))
     with pytest.raises(ModelError, match=r"nothing for 6 of the weights .* model\.layers\.1\."):
-        put_on(small(), str(tmp_path))
+        load_adapter(small(), str(tmp_path))
 
 
 def test_the_name_of_another_base_is_a_warning(tmp_path, capsys):
     save(tmp_path)
     file = tmp_path / "adapter_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"base_model_name_or_path": "o/b"}))
-    put_on(small(), str(tmp_path))
+    load_adapter(small(), str(tmp_path))
     told = capsys.readouterr().err
     assert told.startswith(f"anima_exp: adapter={tmp_path} names o/b as its base, and is put on ")
     assert told.count("\n") == 1
@@ -119,7 +119,7 @@ def test_what_is_no_part_of_a_layer_is_refused(tmp_path):
     how = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
     peft.get_peft_model(small(), how).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="is of type PROMPT_TUNING, which is no part of a layer"):
-        put_on(small(), str(tmp_path))
+        load_adapter(small(), str(tmp_path))
 
 
 def test_a_type_of_a_later_peft_is_named(tmp_path):
@@ -127,7 +127,7 @@ def test_a_type_of_a_later_peft_is_named(tmp_path):
     file = tmp_path / "adapter_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"peft_type": "NEWER"}))
     with pytest.raises(ModelError, match="is of type NEWER, which this PEFT does not know"):
-        put_on(small(), str(tmp_path))
+        load_adapter(small(), str(tmp_path))
 
 
 def rewrite(folder, how):
@@ -149,7 +149,7 @@ def rewrite(folder, how):
 def test_names_that_other_trainers_leave_are_peft_s_own(tmp_path, left):
     wanted = save(tmp_path)
     rewrite(tmp_path, lambda weights: {left(name): one for name, one in weights.items()})
-    assert torch.equal(logits(put_on(small(), str(tmp_path))), wanted)
+    assert torch.equal(logits(load_adapter(small(), str(tmp_path))), wanted)
 
 
 def test_added_tokens_are_said_as_such(tmp_path):
@@ -157,7 +157,7 @@ def test_added_tokens_are_said_as_such(tmp_path):
     tokens = {"base_model.model.model.embed_tokens.weight": torch.zeros(VOCABULARY + 2, 64)}
     rewrite(tmp_path, lambda weights: weights | tokens)
     with pytest.raises(ModelError) as error:
-        put_on(small(), str(tmp_path))
+        load_adapter(small(), str(tmp_path))
     assert str(error.value).startswith(
         f"adapter={tmp_path} holds embeddings for 99 tokens, and its base  has 97: its trainer "
         "added tokens, which is not supported here."
@@ -177,7 +177,7 @@ def test_a_pattern_that_never_ends_is_refused(tmp_path, monkeypatch):
     }.items():
         file.write_text(json.dumps(known | {"target_modules": pattern}))
         with pytest.raises(ModelError) as error:
-            put_on(small(), str(tmp_path))
+            load_adapter(small(), str(tmp_path))
         assert str(error.value) == (
             f"adapter={tmp_path}: the pattern {pattern!r} in its adapter_config.json {reason}. "
             "Replace it by a list of module names."
@@ -186,4 +186,4 @@ def test_a_pattern_that_never_ends_is_refused(tmp_path, monkeypatch):
 
 def test_a_pattern_of_plain_peft_still_works(tmp_path):
     wanted = save(tmp_path, target_modules=r".*\.(q_proj|down_proj)")
-    assert torch.equal(logits(put_on(small(), str(tmp_path))), wanted)
+    assert torch.equal(logits(load_adapter(small(), str(tmp_path))), wanted)

@@ -86,8 +86,8 @@ def test_damaged_or_missing_files_are_one_line(folder):
     with pytest.raises(ModelError, match="holds no weights: neither adapter_model"):
         adapter_files.weights(str(folder))
     (folder / "adapter_model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0nonsense")
-    with pytest.raises(ModelError, match=r"^beside=\S+: its weights cannot be read: "):
-        adapter_files.weights(str(folder), key="beside")
+    with pytest.raises(ModelError, match=r"^extra_adapters=\S+: its weights cannot be read: "):
+        adapter_files.weights(str(folder), key="extra_adapters")
     (folder / "adapter_config.json").write_text("{")
     with pytest.raises(ModelError, match=r"its adapter_config\.json cannot be read"):
         adapter_files.settings(str(folder))

@@ -2,21 +2,21 @@ import pytest
 import torch
 from support.small_models import small, some_rows
 
-from anima_exp.data.micro_batch import concatenate
+from anima_exp.data.micro_batch import pack_rows
 from anima_exp.errors import ModelError
 from anima_exp.model import architecture_check, varlen_attention
 from anima_exp.model.forward import loss_of
-from anima_exp.model.varlen_attention import keeps_rows_apart, rows_apart
+from anima_exp.model.varlen_attention import packed_attention, supports_packing
 
 MAMBA = {"mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8}
 
 
 def losses(model, rows):
     """Together if the model keeps rows apart, else alone; and as transformers has it."""
-    together = [range(len(rows))] if keeps_rows_apart(model) else [[n] for n in range(len(rows))]
+    together = [range(len(rows))] if supports_packing(model) else [[n] for n in range(len(rows))]
     weights = [1.0] * len(rows)
-    with torch.no_grad(), rows_apart(model):
-        ours = sum(float(loss_of(model, concatenate(rows, some, weights))) for some in together)
+    with torch.no_grad(), packed_attention(model):
+        ours = sum(float(loss_of(model, pack_rows(rows, some, weights))) for some in together)
     theirs = 0.0
     for row in rows:
         ids, labels = (torch.as_tensor(row[key])[None] for key in ("input_ids", "labels"))
@@ -39,8 +39,8 @@ def losses(model, rows):
 )
 def test_a_model_whose_rows_would_see_each_other_is_computed_row_by_row(family, how, apart):
     model = small(family, **how).eval()
-    architecture_check.try_architecture(model)
-    assert keeps_rows_apart(model) is apart
+    architecture_check.probe_architecture(model)
+    assert supports_packing(model) is apart
     ours, theirs = losses(model, some_rows())
     assert ours == pytest.approx(theirs, rel=1e-4)
 
@@ -53,12 +53,12 @@ def test_a_leak_that_no_list_knows_is_seen(monkeypatch):
         return row_by_row(query, key, value, (sum(lengths),), *rest)
 
     monkeypatch.setattr(varlen_attention, "_row_by_row", leaking)
-    architecture_check.try_architecture(model)
-    assert not keeps_rows_apart(model)
+    architecture_check.probe_architecture(model)
+    assert not supports_packing(model)
 
 
 def test_logits_that_ours_are_not_are_refused():
     model = small().eval()
     model.lm_head.register_forward_hook(lambda module, inputs, output: output * 2)
     with pytest.raises(ModelError, match=r"makes its logits in a way that is not known here"):
-        architecture_check.try_architecture(model)
+        architecture_check.probe_architecture(model)

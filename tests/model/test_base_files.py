@@ -172,5 +172,5 @@ def test_generate_and_evaluate_say_it_before_they_load_a_tokenizer(tmp_path):
     config = SimpleNamespace(run=None, model=model, quant=quant, prompts=None)
     with pytest.raises(ModelError, match="holds GGUF files"):
         check_base(config)
-    config.prompts = str(tmp_path / "prompts")  # for which the tokenizer is enough
+    config.export_prompts = str(tmp_path / "prompts")  # for which the tokenizer is enough
     check_base(config)

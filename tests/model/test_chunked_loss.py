@@ -5,7 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from anima_exp.model import chunked_loss as module
-from anima_exp.model.chunked_loss import Head, label_loss
+from anima_exp.model.chunked_loss import Head, chunked_cross_entropy
 
 LABELS, VOCABULARY, WIDTH = 50, 301, 24
 
@@ -44,7 +44,7 @@ def test_chunks_of_any_size_have_the_loss_and_gradient_of_all_logits(
     hidden, labels, weights, head = inputs(**more)
     expected = all_logits(hidden, labels, weights, head)
     with Operations() as operations:
-        found = label_loss(hidden, labels, weights, head, torch.float32)
+        found = chunked_cross_entropy(hidden, labels, weights, head, torch.float32)
     assert operations.names.count("mm") == 2 * -(-LABELS // rows_a_chunk)
     assert found.item() == pytest.approx(expected.item(), rel=1e-6)
     ours, theirs = (torch.autograd.grad(one, hidden)[0] for one in (found, expected))
@@ -62,7 +62,7 @@ def test_a_factor_beyond_fp16_reaches_the_gradient_in_one_operation():
     exact = inputs()[0]
     loss = all_logits(exact, labels, weights / 100, head) * scale
     expected = torch.autograd.grad(loss, exact)[0]
-    loss = label_loss(hidden, labels, weights / 100, head, torch.float16) * scale
+    loss = chunked_cross_entropy(hidden, labels, weights / 100, head, torch.float16) * scale
     with Operations() as operations:
         found = torch.autograd.grad(loss, hidden)[0]
     assert found.isfinite().all()

@@ -8,7 +8,11 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from anima_exp.libraries.bitsandbytes_internals import dequantised_weight, set_compute_type
-from anima_exp.model.dequantized_weights import add_input_gradient, keep_dequantized, weight_of
+from anima_exp.model.dequantized_weights import (
+    add_input_gradient,
+    dequantized_weight,
+    keep_dequantized,
+)
 
 INPUTS, OUTPUTS, TOKENS = 192, 320, 40
 CPU = torch.device("cpu")
@@ -69,7 +73,7 @@ def test_a_weight_that_is_no_integer_is_multiplied_as_it_is(make, dtype):
     layer = make()
     set_compute_type(layer, dtype)
     d_x, d_out = gradients(dtype)
-    matrix = weight_of(layer, dtype)
+    matrix = dequantized_weight(layer, dtype)
     assert matrix.shape == (OUTPUTS, INPUTS)
     expected = d_x.clone().addmm_(d_out, matrix)
     assert torch.equal(add_input_gradient(None, d_out, layer), d_out @ matrix)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from anima_exp.errors import ModelError
-from anima_exp.model.device_map import modules_of, without_weights
+from anima_exp.model.device_map import meta_model, modules_of
 
 SMALL = {
     "hidden_size": 64,
@@ -81,7 +81,7 @@ def test_a_head_that_is_the_embeddings_stays_with_them(skeleton, kind):
 
 
 def test_the_model_without_weights_is_that_of_the_config(compose):
-    model = without_weights(compose("model=tiny").model)
+    model = meta_model(compose("model=tiny").model)
     assert {one.device.type for one in model.parameters()} == {"meta"}
     assert len(modules_of(model).blocks) == model.config.num_hidden_layers
 
@@ -89,14 +89,14 @@ def test_the_model_without_weights_is_that_of_the_config(compose):
 def test_a_model_that_is_not_there_is_one_line(compose):
     gone = compose("model=local", "model.source=/no/such/folder").model
     with pytest.raises(ModelError, match="no such folder"):
-        without_weights(gone)
+        meta_model(gone)
 
 
 def test_a_base_loads_by_the_map_as_it_does_without_one(compose):
     from anima_exp.model.base import load_base
 
     config = compose("model=tiny")
-    modules = modules_of(without_weights(config.model))
+    modules = modules_of(meta_model(config.model))
     places = dict.fromkeys(modules.on([0] * len(modules.blocks)), "cpu")
     how = {"precision": config.trainer.precision}
     one, other = (

@@ -5,26 +5,32 @@ import pytest
 import torch
 from support.small_models import VOCABULARY, small, some_rows
 
-from anima_exp.config import LoraConfig, LossAverage, Precision, Recompute, TargetModules
+from anima_exp.config import (
+    ActivationCheckpointing,
+    LoraConfig,
+    LossNormalization,
+    Precision,
+    TargetModules,
+)
 from anima_exp.data.micro_batch import label_weights
 from anima_exp.errors import ModelError
 from anima_exp.evals.multiple_choice.likelihood import letters
 from anima_exp.model import lora_linear
-from anima_exp.model.activation_checkpointing import selective_works, set_recompute
-from anima_exp.model.adapter import attach
-from anima_exp.model.architecture_check import masks_padding, try_architecture
-from anima_exp.model.generation import inference
+from anima_exp.model.activation_checkpointing import apply_activation_checkpointing, selective_works
+from anima_exp.model.adapter import add_lora
+from anima_exp.model.architecture_check import masks_padding, probe_architecture
+from anima_exp.model.generation import inference_mode
 from anima_exp.model.hashed_dropout import own_dropout, switch_off_own_dropout
 from anima_exp.model.linear_layers import linear_layers, target_modules
-from anima_exp.model.varlen_attention import keeps_rows_apart
+from anima_exp.model.varlen_attention import supports_packing
 from anima_exp.planner.shape import from_model
-from anima_exp.training.gradient_check import plain_gradients
-from anima_exp.training.step import Step
+from anima_exp.training.gradient_check import reference_gradients
+from anima_exp.training.step import GradientStep
 
 
 def adapted(model, which=TargetModules.all_linear, dropout=0.0):
-    try_architecture(model)
-    model = attach(model, LoraConfig(target_modules=which, rank=4, dropout=dropout))
+    probe_architecture(model)
+    model = add_lora(model, LoraConfig(target_modules=which, rank=4, dropout=dropout))
     for name, parameter in model.named_parameters():
         if "lora_" in name:
             torch.nn.init.normal_(parameter, std=0.05)
@@ -38,13 +44,13 @@ def gradients(model):
 
 
 def assert_plain_gradients(model):
-    rows, keys = some_rows(), lora_linear.use(model)
-    step = Step(
-        model, keys, budget=1000, precision=Precision.fp32, average=LossAverage.token, seed=0,
+    rows, keys = some_rows(), lora_linear.install(model)
+    step = GradientStep(
+        model, keys, budget=1000, precision=Precision.fp32, average=LossNormalization.token, seed=0,
         backward=torch.Tensor.backward, say=print,
     )  # fmt: skip
     fast, ours = float(step(rows, number=0)), gradients(model)
-    plain = plain_gradients(model, rows, label_weights(rows, LossAverage.token))
+    plain = reference_gradients(model, rows, label_weights(rows, LossNormalization.token))
     theirs = gradients(model)
     assert fast == pytest.approx(plain, rel=1e-5)
     assert float((ours - theirs).norm() / theirs.norm()) < 1e-4
@@ -53,7 +59,7 @@ def assert_plain_gradients(model):
 @pytest.mark.parametrize("family", ["nemotron", "llama4", "mpt"])
 def test_a_family_that_takes_no_borders_trains_row_by_row(family):
     model = adapted(small(family).eval())
-    assert not keeps_rows_apart(model.get_base_model())
+    assert not supports_packing(model.get_base_model())
     assert_plain_gradients(model.train())
 
 
@@ -106,8 +112,8 @@ def test_text_trains_no_layer_of_a_vision_tower():
 def test_selective_recomputation_is_tried_and_falcon_does_not_stand_it():
     for family, works in {"llama": True, "falcon": False}.items():
         model = adapted(small(family).eval())
-        lora_linear.use(model)
-        set_recompute(model, Recompute.selective)
+        lora_linear.install(model)
+        apply_activation_checkpointing(model, ActivationCheckpointing.selective)
         state = torch.random.get_rng_state()
         assert selective_works(model, Precision.fp32) is works
         assert torch.equal(state, torch.random.get_rng_state())
@@ -145,7 +151,7 @@ def test_a_shared_beginning_changes_no_logit_of_any_family(family, padded):
     beginning = random.integers(3, VOCABULARY, 24)
     rows = [np.concatenate([beginning, random.integers(3, VOCABULARY, n)]) for n in (1, 4, 30, 4)]
     ids = list(range(VOCABULARY))
-    with inference(model, Precision.fp32):
+    with inference_mode(model, Precision.fp32):
         assert masks_padding(model) is padded
         found = letters(model, rows, ids, batch_tokens=100_000)
         alone = torch.cat([letters(model, [row], ids, batch_tokens=1) for row in rows])

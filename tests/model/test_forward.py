@@ -5,28 +5,28 @@ import torch
 from support.small_models import small, some_rows
 
 from anima_exp.config import (
+    ActivationCheckpointing,
     LoraConfig,
     ModelConfig,
     Precision,
     QuantConfig,
     Quantization,
-    Recompute,
     TargetModules,
 )
-from anima_exp.data.micro_batch import concatenate, cut, row_weights, token_weights
+from anima_exp.data.micro_batch import pack_first_fit, pack_rows, row_weights, token_weights
 from anima_exp.model import lora_linear
-from anima_exp.model.activation_checkpointing import set_recompute
-from anima_exp.model.adapter import attach
+from anima_exp.model.activation_checkpointing import apply_activation_checkpointing
+from anima_exp.model.adapter import add_lora
 from anima_exp.model.base import load_base
 from anima_exp.model.dequantized_weights import keep_dequantized
 from anima_exp.model.forward import loss_of
-from anima_exp.model.varlen_attention import keeps_rows_apart, rows_apart
-from anima_exp.training.gradient_check import plain_gradients
+from anima_exp.model.varlen_attention import packed_attention, supports_packing
+from anima_exp.training.gradient_check import reference_gradients
 
 
 def adapted(model, dropout=0.0):
     lora = LoraConfig(TargetModules.all_linear, rank=4, alpha=8, dropout=dropout)
-    model = attach(model, lora).train()
+    model = add_lora(model, lora).train()
     for name, parameter in model.named_parameters():
         if "lora_B" in name:  # zeros would hide what A does
             torch.nn.init.normal_(parameter, std=0.1)
@@ -41,9 +41,9 @@ def gradients(model):
 
 def ours(model, rows, weights, budget):
     total = 0.0
-    with rows_apart(model):
-        for chosen in cut([len(row["input_ids"]) for row in rows], budget):
-            loss = loss_of(model, concatenate(rows, chosen, weights))
+    with packed_attention(model):
+        for chosen in pack_first_fit([len(row["input_ids"]) for row in rows], budget):
+            loss = loss_of(model, pack_rows(rows, chosen, weights))
             loss.backward()
             total += float(loss.detach())
     return total, gradients(model)
@@ -51,7 +51,7 @@ def ours(model, rows, weights, budget):
 
 def plain(model, rows, weights):
     """One row at a time, full logits, PEFT's own forward, the model's own attention and mask."""
-    return plain_gradients(model, rows, weights), gradients(model)
+    return reference_gradients(model, rows, weights), gradients(model)
 
 
 def assert_same(found, expected, tolerance=2e-4):
@@ -71,8 +71,8 @@ def test_rows_in_one_sequence_have_the_gradients_of_rows_apart(family, budget, w
     rows = some_rows()
     weights = weigh(rows)
     expected = plain(model, rows, weights)
-    lora_linear.use(model)
-    if not keeps_rows_apart(model):
+    lora_linear.install(model)
+    if not supports_packing(model):
         assert family == "gemma2"  # whose attention bends its scores
         budget = 1
     assert_same(ours(model, rows, weights, budget), expected)
@@ -99,7 +99,7 @@ def test_a_quantised_base_gives_what_peft_makes_of_it(tmp_path, storage, kept, t
     rows = some_rows()
     weights = token_weights(rows)
     expected = plain(model, rows, weights)
-    lora_linear.use(model)
+    lora_linear.install(model)
     if kept:
         before = ours(model, rows, weights, 1000)
         bytes_kept = keep_dequantized(model)
@@ -124,8 +124,8 @@ def test_gpt2_whose_matrices_lie_the_other_way_learns_row_by_row_or_together():
     rows = some_rows()
     weights = token_weights(rows)
     expected = plain(model, rows, weights)
-    lora_linear.use(model)
-    budget = 1000 if keeps_rows_apart(model) else 1
+    lora_linear.install(model)
+    budget = 1000 if supports_packing(model) else 1
     assert_same(ours(model, rows, weights, budget), expected)
 
 
@@ -134,30 +134,30 @@ def test_a_row_does_not_see_its_neighbours():
     rows = some_rows((8, 12))
     other = [rows[0], some_rows((12,), seed=5)[0]]
     weights = [1.0, 0.0]
-    with rows_apart(model), torch.no_grad():
-        losses = [loss_of(model, concatenate(two, [1, 0], weights)) for two in (rows, other)]
+    with packed_attention(model), torch.no_grad():
+        losses = [loss_of(model, pack_rows(two, [1, 0], weights)) for two in (rows, other)]
     assert torch.equal(losses[0], losses[1])
 
 
 def test_outside_the_models_own_attention_is_back():
     model = small()
-    with rows_apart(model):
+    with packed_attention(model):
         assert model.config._attn_implementation == "rows_apart"
     assert model.config._attn_implementation == "sdpa"
     assert model(input_ids=torch.ones(2, 5, dtype=torch.long)).logits.shape[:2] == (2, 5)
 
 
-@pytest.mark.parametrize("how", [Recompute.selective, Recompute.full])
+@pytest.mark.parametrize("how", [ActivationCheckpointing.selective, ActivationCheckpointing.full])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_recomputation_changes_memory_and_no_gradient(how, dropout):
     model = adapted(small(), dropout)
-    keys = lora_linear.use(model)
+    keys = lora_linear.install(model)
     rows = some_rows()
     weights = token_weights(rows)
     keys.now = torch.arange(sum(len(row["input_ids"]) for row in rows), dtype=torch.int32)
     sizes, found = [], []
-    for way in (Recompute.none, how):
-        set_recompute(model, way)
+    for way in (ActivationCheckpointing.none, how):
+        apply_activation_checkpointing(model, way)
         kept = 0
 
         def count(tensor):
@@ -170,7 +170,7 @@ def test_recomputation_changes_memory_and_no_gradient(how, dropout):
         sizes.append(kept)
     assert found[1][0] == found[0][0]
     assert all(torch.equal(found[1][1][name], one) for name, one in found[0][1].items())
-    if how is Recompute.full:
+    if how is ActivationCheckpointing.full:
         assert sizes[1] < sizes[0] / 2
 
 
@@ -190,7 +190,7 @@ def test_products_in_16_bits_differ_by_rounding_only(precision):
     weights = token_weights(rows)
     with torch.autocast("cpu", torch.bfloat16):
         expected = plain(model, rows, weights)
-        lora_linear.use(model)
+        lora_linear.install(model)
         found = ours(model, rows, weights, 1000)
     assert found[0] == pytest.approx(expected[0], rel=1e-2)
     for name, gradient in expected[1].items():

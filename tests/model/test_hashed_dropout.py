@@ -1,7 +1,7 @@
 import torch
 
 from anima_exp.model import hashed_dropout
-from anima_exp.model.hashed_dropout import Mask, TokenKeys, kept_share, layer_key, token_keys
+from anima_exp.model.hashed_dropout import DropoutKeys, Mask, kept_share, layer_key, token_keys
 
 CPU = torch.device("cpu")
 
@@ -58,7 +58,7 @@ def test_a_rows_mask_does_not_depend_on_the_rows_beside_it():
 
 
 def test_keys_that_nobody_set_follow_torchs_seed():
-    keys, other = TokenKeys(), TokenKeys()
+    keys, other = DropoutKeys(), DropoutKeys()
     torch.manual_seed(3)
     first, second = keys.of(8, CPU), keys.of(8, CPU)
     torch.manual_seed(3)

@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from anima_exp.config import LoraConfig, TargetModules
-from anima_exp.model.adapter import attach
+from anima_exp.model.adapter import add_lora
 from anima_exp.model.linear_layers import count, linear_layers
 
 SHAPES = {  # hidden, layers, feed-forward, heads
@@ -44,7 +44,7 @@ def test_the_counts_that_the_originals_printed(size):
     model = llama(size)
     in_4_bits = sum(layer.module.weight.numel() for layer in linear_layers(model))
     with torch.device("meta"):
-        counted = count(attach(model, lora))
+        counted = count(add_lora(model, lora))
     assert counted.trainable == PRINTED[size][0]
     assert counted.total - in_4_bits // 2 == PRINTED[size][1]
 

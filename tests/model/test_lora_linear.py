@@ -11,7 +11,7 @@ from anima_exp.config import Precision
 from anima_exp.errors import ModelError
 from anima_exp.libraries.peft_internals import lora_layers
 from anima_exp.model import lora_linear
-from anima_exp.model.generation import inference
+from anima_exp.model.generation import inference_mode
 from anima_exp.model.lora_linear import lora_weights
 
 IDS = torch.tensor([[1, 5, 9, 2]])
@@ -36,7 +36,7 @@ def gradients(model):
 
 def test_a_copy_of_a_model_computes_with_its_own_layers():
     model = adapted()
-    lora_linear.use(model)
+    lora_linear.install(model)
     expected = model(input_ids=IDS).logits, gradients(model)
     copied = copy.deepcopy(model)
     for _, layer in lora_layers(model):
@@ -48,7 +48,7 @@ def test_a_copy_of_a_model_computes_with_its_own_layers():
 
 def test_a_copy_outlives_its_original():
     model = adapted()
-    lora_linear.use(model)
+    lora_linear.install(model)
     expected = model(input_ids=IDS).logits
     copied = copy.deepcopy(model)
     del model
@@ -58,7 +58,7 @@ def test_a_copy_outlives_its_original():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_one_operation_of_torch_computes_the_same(dtype):
     model = adapted(dtype, lora_dropout=0.3)
-    keys = lora_linear.use(model)
+    keys = lora_linear.install(model)
     keys.now = torch.arange(4, dtype=torch.int32)
     found = []
     for wanted in (False, True):
@@ -82,7 +82,7 @@ def test_a_variant_of_lora_is_refused_and_nothing_is_changed(variant, attributes
     )
     before = model(input_ids=IDS).logits
     with pytest.raises(ModelError) as error:
-        lora_linear.use(model)
+        lora_linear.install(model)
     assert str(error.value) == (
         f"The adapter's layer base_model.model.model.layers.0.self_attn.q_proj has {attributes}: "
         "it is a variant of LoRA, as DoRA is, and training computes plain LoRA alone. "
@@ -117,14 +117,14 @@ def test_what_is_no_linear_layer_with_this_adapter_is_left_to_peft(build):
     with torch.no_grad():
         expected = model(input_ids=IDS).logits
     lora_linear.use_if_plain(model)
-    with inference(model, Precision.fp32):
+    with inference_mode(model, Precision.fp32):
         assert torch.allclose(model(input_ids=IDS).logits, expected, atol=1e-6)
     assert lora_weights(model)
 
 
 def test_an_expert_that_sees_no_token_computes_nothing_and_has_gradients_of_zero():
     model = adapted(lora_dropout=0.3)
-    lora_linear.use(model)
+    lora_linear.install(model)
     layer = dict(lora_layers(model))["base_model.model.model.layers.0.self_attn.v_proj"]
     x = torch.zeros(1, 0, 64, requires_grad=True)
     found = layer(x)

@@ -7,7 +7,7 @@ from bitsandbytes.nn import modules
 from anima_exp.config import Attention, ModelConfig, Precision, QuantConfig, Quantization
 from anima_exp.errors import ModelError
 from anima_exp.model import base, base_config
-from anima_exp.model.generation import inference
+from anima_exp.model.generation import inference_mode
 
 IDS = torch.tensor([[1, 17, 30, 8]])
 
@@ -29,10 +29,10 @@ def logits(monkeypatch):
         monkeypatch.setattr(modules, "has_avx512bf16", lambda: fast)
         model = base.load_base(
             ModelConfig(name="tiny", source="tiny"),
-            QuantConfig(type=Quantization.nf4, compute_dtype=precision, snapshot=False),
+            QuantConfig(type=Quantization.nf4, compute_dtype=precision, cache_quantized=False),
             precision=precision,
         )
-        with inference(model, precision):
+        with inference_mode(model, precision):
             one_token = model(input_ids=IDS[:, :1]).logits
             return torch.cat([one_token, model(input_ids=IDS).logits], dim=1)
 

@@ -26,9 +26,9 @@ from anima_exp.errors import ModelError
 from anima_exp.experiment.run import run
 from anima_exp.inference import saved_model
 from anima_exp.model import base, quantized_cache
-from anima_exp.model.adapter import attach
+from anima_exp.model.adapter import add_lora
 from anima_exp.model.base import load_base
-from anima_exp.model.generation import inference
+from anima_exp.model.generation import inference_mode
 from anima_exp.system import hashing
 from anima_exp.system.paths import tiny_base
 
@@ -101,7 +101,7 @@ def assert_same(one, other):
 
 
 def logits(model, precision=Precision.fp32):
-    with torch.no_grad(), inference(model, precision):
+    with torch.no_grad(), inference_mode(model, precision):
         return model(IDS).logits
 
 
@@ -136,7 +136,7 @@ def test_an_adapter_on_it_learns_the_same(cache, untied):
     def gradients():
         torch.manual_seed(1)
         lora = LoraConfig(target_modules=TargetModules.all_linear, rank=4, dropout=0.0)
-        model = attach(load(cache, untied), lora)
+        model = add_lora(load(cache, untied), lora)
         logits(model)  # an evaluation must not repack the weights
         model.train()(IDS, labels=IDS).loss.backward()
         assert model.peft_config["default"].base_model_name_or_path == untied
@@ -149,13 +149,13 @@ def test_an_adapter_on_it_learns_the_same(cache, untied):
 
 def test_a_run_keeps_it_and_whoever_asks_its_model_loads_it(compose, cache, tmp_path, capsys):
     config = compose(
-        "data.rows=64", "data.heldout_rows=8", "trainer.steps=1", "trainer.batch_size=2",
-        "evals=[heldout]", "tracking=none", f"cache={cache}",
-        f"folder={tmp_path / 'run'}",
+        "data.max_rows=64", "data.heldout_rows=8", "trainer.max_steps=1", "trainer.batch_size=2",
+        "evals=[heldout]", "tracking=none", f"cache_dir={cache}",
+        f"run_dir={tmp_path / 'run'}",
     )  # fmt: skip
     run(config)
     assert "kept in" in capsys.readouterr().out
-    saved_model.load(UseConfig(**vars(config), run=str(tmp_path / "run")))
+    saved_model.load_saved_model(UseConfig(**vars(config), run=str(tmp_path / "run")))
     assert "already quantised" in capsys.readouterr().out
     assert len(kept(cache)) == 1
 
@@ -363,7 +363,7 @@ def test_a_cache_that_cannot_be_written_is_told(cache, capsys):
 @pytest.mark.parametrize(
     ("quant", "model"),
     [
-        (replace(NF4, snapshot=False), {}),
+        (replace(NF4, cache_quantized=False), {}),
         (QuantConfig(Q.none, compute_dtype=Precision.fp32), {}),
         (NF4, {"trust_remote_code": True}),
     ],

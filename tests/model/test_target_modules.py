@@ -13,7 +13,7 @@ from transformers import (
 
 from anima_exp.config import LoraConfig, TargetModules
 from anima_exp.errors import ModelError
-from anima_exp.model.adapter import attach
+from anima_exp.model.adapter import add_lora
 from anima_exp.model.linear_layers import target_modules
 
 SMALL = dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, vocab_size=96)
@@ -105,6 +105,6 @@ def test_an_adapter_reaches_only_its_layers():
     model = build(GPT2Config(n_embd=64, n_layer=2, n_head=4, vocab_size=96))
     lora = LoraConfig(target_modules=TargetModules.attention, rank=2, dropout=0.0)
     with torch.device("meta"):
-        adapted = attach(model, lora)
+        adapted = add_lora(model, lora)
     # c_proj is the name of both the attention's and the feed-forward's output in GPT-2.
     assert not any("mlp" in name for name, p in adapted.named_parameters() if p.requires_grad)

@@ -26,29 +26,29 @@ def model_on(device):
 def any_device(monkeypatch):
     """Without CUDA torch would warn of an autocast for it."""
     monkeypatch.setattr(generation, "autocast", lambda where, precision: torch.autocast("cpu"))
-    monkeypatch.setattr(varlen_attention, "keeps_rows_apart", lambda model: False)
+    monkeypatch.setattr(varlen_attention, "supports_packing", lambda model: False)
     assert cudnn()
 
 
 def test_answers_and_evaluations_on_a_gpu_build_no_cudnn_plans(any_device):
-    with generation.inference(model_on(GPU), Precision.fp32):
+    with generation.inference_mode(model_on(GPU), Precision.fp32):
         assert not cudnn()
     assert cudnn()
 
 
 def test_nor_does_training(any_device):
-    with pytest.raises(ZeroDivisionError), varlen_attention.rows_apart(model_on(GPU)):
+    with pytest.raises(ZeroDivisionError), varlen_attention.packed_attention(model_on(GPU)):
         assert not cudnn()
         raise ZeroDivisionError
     assert cudnn()
 
 
 def test_other_devices_and_a_choice_made_before_are_left_alone(any_device):
-    with generation.inference(model_on(CPU), Precision.fp32):
+    with generation.inference_mode(model_on(CPU), Precision.fp32):
         assert cudnn()
     torch.backends.cuda.enable_cudnn_sdp(False)
     try:
-        with varlen_attention.rows_apart(model_on(GPU)):
+        with varlen_attention.packed_attention(model_on(GPU)):
             assert not cudnn()
         assert not cudnn()
     finally:

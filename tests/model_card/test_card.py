@@ -29,7 +29,7 @@ def record(compose):
     def _record(*overrides, base=f"hub:{COMMIT}", **changes):
         config = compose("evals=[heldout,exact_match,mmlu]", *overrides)
         made = Record(
-            name=identity.name(config),
+            name=identity.run_name(config),
             settings=identity.flatten(config),
             scores={"heldout_loss": 1.25, "exact_match": 0.47, "mmlu": 0.351, "mmlu_micro": 0.349},
             scores_before={"heldout_loss": 2.5, "exact_match": 0.155},
@@ -102,7 +102,7 @@ def test_every_figure_is_the_records(record):
     assert told["parameters"] == "159,907,840 trained of 6,898,323,456"
     assert told["learning rate"] == "0.0002"
     assert told["steps"] == "1,875, which is 3.4 epochs"
-    twice = record("trainer.epochs=2", steps=1103)  # of 8,822 rows, the last batch of 12
+    twice = record("trainer.num_epochs=2", steps=1103)  # of 8,822 rows, the last batch of 12
     assert cells(written(twice))["steps"] == "1,103, which is 2 epochs"
     assert told["seed"] == "3"
     assert told["training"] == "1 h 23 min, 10,123,456 tokens, in 2 starts"
@@ -143,7 +143,7 @@ def test_the_same_record_gives_the_same_card(record):
             },
         ),
         (
-            ["model=qwen3_8b", "lora=none", "quant=none", "data=longform"],
+            ["model=qwen3_8b", "lora=full_finetune", "quant=none", "data=longform"],
             {
                 "base_model": "Qwen/Qwen3-8B-Base",
                 "base_model_relation": "finetune",
@@ -199,7 +199,7 @@ def test_the_prompt_is_the_training_rows_to_the_letter(record):
 
 def test_a_prompt_is_that_of_the_recipe_not_of_a_template_left_as_it_was(record, tmp_path):
     (tmp_path / "rows.jsonl").write_text("{}\n")
-    local = ["data=local", f"data.path={tmp_path}/rows.jsonl", "trainer.epochs=1"]
+    local = ["data=local", f"data.path={tmp_path}/rows.jsonl", "trainer.num_epochs=1"]
     text = written(record(*local, "data.recipe=guanaco"))
     assert "```text\n<s>### Human: What is the capital of France?### Assistant: \n```" in text
     own = written(record(*local, "data.recipe=my_package.my_module.rows"))
@@ -211,7 +211,7 @@ def test_nothing_tells_where_this_disk_keeps_its_files(record, tmp_path):
     (tmp_path / "rows.jsonl").write_text("{}\n")
     made = record(
         "model=local", f"'model.source=\"{tmp_path}/my base\"'".strip("'"), "data=local",
-        f"data.path={tmp_path}/rows.jsonl", "trainer.epochs=1", f"folder={tmp_path}/run",
+        f"data.path={tmp_path}/rows.jsonl", "trainer.num_epochs=1", f"run_dir={tmp_path}/run",
         base="sha256:abc",
     )  # fmt: skip
     text = written(made)
@@ -250,7 +250,7 @@ def test_names_that_would_be_markup_are_text(record, tmp_path):
         ["quant=nf4"],
         ["quant=int8"],
         ["quant=none"],
-        ["lora=none", "quant=none"],
+        ["lora=full_finetune", "quant=none"],
         ["model.trust_remote_code=true"],
     ],
     ids=lambda words: " ".join(words),
@@ -259,9 +259,9 @@ def test_the_lines_that_load_it_are_python(record, overrides):
     lines = loading_code(record("model=llama7b", *overrides), 'a "prompt"\n')
     compile(lines, "card", "exec")
     assert ("BitsAndBytesConfig" in lines) == ("quant=none" not in overrides)
-    assert ("PeftModel" in lines) == ("lora=none" not in overrides)
+    assert ("PeftModel" in lines) == ("lora=full_finetune" not in overrides)
     assert ("trust_remote_code=True" in lines) == (overrides == ["model.trust_remote_code=true"])
-    assert (f'revision="{COMMIT}"' in lines) == ("lora=none" not in overrides)
+    assert (f'revision="{COMMIT}"' in lines) == ("lora=full_finetune" not in overrides)
     assert 'prompt = "a \\"prompt\\"\\n"' in lines
 
 

@@ -14,7 +14,7 @@ from anima_exp.results.record import Record
 from anima_exp.system.paths import tiny_base
 
 FEW = (
-    "data.rows=64", "data.heldout_rows=8", "trainer.steps=2", "trainer.eval_every=null",
+    "data.max_rows=64", "data.heldout_rows=8", "trainer.max_steps=2", "trainer.eval_every=null",
     "tracking=none", "evals=[heldout,exact_match,choices]", "evals.choices.max_questions=2",
     "evals.exact_match.max_new_tokens=4",
 )  # fmt: skip
@@ -22,14 +22,17 @@ FEW = (
 
 @pytest.mark.parametrize(
     ("overrides", "made"),
-    [((), "adapter"), (("lora=none", "quant=none", "optimizer.learning_rate=1e-4"), "model")],
+    [
+        ((), "adapter"),
+        (("lora=full_finetune", "quant=none", "optimizer.learning_rate=1e-4"), "model"),
+    ],
     ids=["an adapter", "every weight"],
 )
 def test_a_run_leaves_a_card_with_its_figures_and_lines_that_load_it(
     compose, tmp_path, capsys, overrides, made
 ):
     folder = tmp_path / "run"
-    run(compose(f"folder={folder}", *FEW, *overrides))
+    run(compose(f"run_dir={folder}", *FEW, *overrides))
     text = (folder / made / "README.md").read_text(encoding="utf-8")
     record = Record.load(folder)
     for scores in (record.scores_before, record.scores):

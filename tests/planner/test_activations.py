@@ -4,19 +4,19 @@ import pytest
 import torch
 from support.live_bytes import LiveBytes
 
-from anima_exp.config import Recompute, TargetModules
-from anima_exp.data.micro_batch import concatenate, token_weights
+from anima_exp.config import ActivationCheckpointing
+from anima_exp.data.micro_batch import pack_rows, token_weights
 from anima_exp.model import lora_linear
-from anima_exp.model.activation_checkpointing import set_recompute
-from anima_exp.model.adapter import attach
+from anima_exp.model.activation_checkpointing import apply_activation_checkpointing
+from anima_exp.model.adapter import add_lora
 from anima_exp.model.base import autocast, load_base
 from anima_exp.model.dequantized_weights import keep_dequantized
 from anima_exp.model.forward import loss_of
 from anima_exp.model.hashed_dropout import token_keys
-from anima_exp.model.varlen_attention import rows_apart
+from anima_exp.model.varlen_attention import packed_attention
 from anima_exp.planner.activations import activations
 from anima_exp.planner.find_shape import find_shape
-from anima_exp.planner.memory import Needs, Rows
+from anima_exp.planner.memory import MemoryModel, Rows
 
 LLAMA = {
     "model_type": "llama",
@@ -49,21 +49,21 @@ def saved(tmp_path_factory):
 
 def measured(config):
     """Bytes after the forward pass, and at most, beside what is in memory before."""
-    full = config.lora.target_modules is TargetModules.none
+    full = config.lora.is_full_finetune
     base = load_base(config.model, config.quant, precision=config.trainer.precision, trainable=full)
-    if config.quant.keep_dequantized:
+    if config.quant.cache_dequantized:
         keep_dequantized(base)
-    model = attach(base, config.lora)
+    model = add_lora(base, config.lora)
     batch = a_batch()
     if not full:
-        keys = lora_linear.use(model)
+        keys = lora_linear.install(model)
         keys.now = token_keys(0, 0, range(ROWS), batch.lengths, model.device)
-    set_recompute(base, config.trainer.recompute)
+    apply_activation_checkpointing(base, config.trainer.activation_checkpointing)
     model.train()
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.grad = torch.zeros_like(parameter)
-    with LiveBytes() as live, rows_apart(base):
+    with LiveBytes() as live, packed_attention(base):
         with autocast(model.device, config.trainer.precision):
             loss = loss_of(model, batch)
         kept = live.now
@@ -78,17 +78,17 @@ def a_batch():
         labels = ids.clone()
         labels[:PROMPT] = -100
         rows.append({"input_ids": ids.numpy(), "labels": labels.numpy()})
-    return concatenate(rows, range(ROWS), token_weights(rows))
+    return pack_rows(rows, range(ROWS), token_weights(rows))
 
 
 def predicted(config):
     tokens = ROWS * LENGTH
     rows = Rows(LENGTH, tokens, ROWS * (LENGTH - PROMPT))
-    needs = Needs(find_shape(config.model), config, rows, gpu=False)
-    keep = bool(config.quant.keep_dequantized)
-    found = needs.memory(tokens, config.trainer.recompute, keep_dequantized=keep)
+    needs = MemoryModel(find_shape(config.model), config, rows, gpu=False)
+    keep = bool(config.quant.cache_dequantized)
+    found = needs.memory(tokens, config.trainer.activation_checkpointing, keep_dequantized=keep)
     kept = found.activations.kept + found.states // 2
-    if config.lora.target_modules is TargetModules.none:
+    if config.lora.is_full_finetune:
         kept += found.buffer  # the weights that autocast keeps in 16 bits
     return kept, found.passing + found.buffer
 
@@ -101,7 +101,7 @@ CASES = [
     ("llama", "fp32", "full", []),
     ("llama", "bf16", "none", ["lora=key_query"]),
     ("llama", "bf16", "none", ["quant=none"]),
-    ("llama", "bf16", "none", ["quant=none", "lora=none"]),
+    ("llama", "bf16", "none", ["quant=none", "lora=full_finetune"]),
     ("wide", "bf16", "none", ["lora=attention"]),
     ("wide", "bf16", "full", ["lora.dropout=0"]),
     ("qwen3", "bf16", "none", []),
@@ -118,9 +118,9 @@ def test_activations_and_the_peak_are_predicted_within_10_percent(
         "model=local",
         f"model.source={saved[family]}",
         f"trainer.precision={precision}",
-        f"trainer.recompute={recompute}",
-        *([] if "quant=none" in how else ["quant.keep_dequantized=true"]),
-        *([] if "lora=none" in how else ["lora.rank=16"]),
+        f"trainer.activation_checkpointing={recompute}",
+        *([] if "quant=none" in how else ["quant.cache_dequantized=true"]),
+        *([] if "lora=full_finetune" in how else ["lora.rank=16"]),
         *how,
     )
     kept, peak = measured(config)
@@ -148,7 +148,7 @@ def test_torch_without_attention_over_rows_keeps_keys_and_values_of_every_head(
 
     def kept(torch):
         monkeypatch.setattr(torch_internals, "version", lambda _: torch)
-        return activations(shape, config, recompute=Recompute.none).kept
+        return activations(shape, config, recompute=ActivationCheckpointing.none).kept
 
     repeated = 2 * (shape.heads - shape.kv_heads) * shape.head_dim * shape.layers
     output = shape.heads * shape.head_dim * shape.layers  # its copy for the layer behind it

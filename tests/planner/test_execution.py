@@ -5,11 +5,11 @@ from itertools import pairwise, product
 
 import pytest
 
-from anima_exp.config import Recompute
-from anima_exp.planner.execution import choose, needed, time_of_batch
+from anima_exp.config import ActivationCheckpointing
+from anima_exp.planner.execution import choose_execution, needed, time_of_batch
 from anima_exp.planner.find_shape import find_shape
 from anima_exp.planner.gpus import CARDS, MIDDLING
-from anima_exp.planner.memory import GB, GIB, Needs, Rows
+from anima_exp.planner.memory import GB, GIB, MemoryModel, Rows
 
 ROWS = Rows(longest=1024, batch_tokens=16_384, batch_labels=8192)
 
@@ -19,7 +19,7 @@ def chosen(compose):
     def _chosen(*overrides, gib, rows=ROWS, gpu=True):
         config = compose("model=llama7b", *overrides)
         shape = find_shape(config.model)
-        return choose(shape, config, rows, available=gib * GIB, gpu=gpu)
+        return choose_execution(shape, config, rows, available=gib * GIB, gpu=gpu)
 
     return _chosen
 
@@ -27,16 +27,16 @@ def chosen(compose):
 def test_with_much_memory_nothing_is_computed_twice(chosen):
     found = chosen(gib=500)
     assert found.token_budget == ROWS.batch_tokens
-    assert found.recompute is Recompute.none
+    assert found.recompute is ActivationCheckpointing.none
     assert found.keep_dequantized and found.fits and not found.paged
 
 
 def test_less_memory_makes_it_faster_by_no_more_than_an_estimate_can_tell(compose):
     config = compose("model=llama7b")
-    needs = Needs(find_shape(config.model), config, ROWS)
+    needs = MemoryModel(find_shape(config.model), config, ROWS)
     times = []
     for gib in range(8, 120, 4):
-        how = choose(needs.shape, config, ROWS, available=gib * GIB)
+        how = choose_execution(needs.shape, config, ROWS, available=gib * GIB)
         assert how.fits
         times.append(
             time_of_batch(needs, how.token_budget, how.recompute, how.keep_dequantized).total
@@ -57,14 +57,16 @@ def test_what_is_predicted_fits(chosen):
 
 
 def test_one_token_more_would_not_fit(compose):
-    config = compose("model=llama7b", "trainer.recompute=none", "quant.keep_dequantized=false")
+    config = compose(
+        "model=llama7b", "trainer.activation_checkpointing=none", "quant.cache_dequantized=false"
+    )
     shape = find_shape(config.model)
     available = 30 * GIB
-    found = choose(shape, config, ROWS, available=available)
-    needs = Needs(shape, config, ROWS)
+    found = choose_execution(shape, config, ROWS, available=available)
+    needs = MemoryModel(shape, config, ROWS)
 
     def need(budget):
-        found = needs.memory(budget, Recompute.none, keep_dequantized=False)
+        found = needs.memory(budget, ActivationCheckpointing.none, keep_dequantized=False)
         return needed(found, needs.unused)
 
     assert need(found.token_budget) <= available < need(found.token_budget + 64)
@@ -76,9 +78,9 @@ def test_one_token_more_would_not_fit(compose):
 )
 def test_what_the_user_gave_stays_whatever_the_memory(chosen, budget, recompute, keep):
     given = (
-        f"trainer.token_budget={budget}",
-        f"trainer.recompute={recompute}",
-        f"quant.keep_dequantized={keep}",
+        f"trainer.max_tokens_per_micro_batch={budget}",
+        f"trainer.activation_checkpointing={recompute}",
+        f"quant.cache_dequantized={keep}",
     )
     for gib in (1, 20, 500):
         found = chosen(*given, gib=gib)
@@ -88,19 +90,21 @@ def test_what_the_user_gave_stays_whatever_the_memory(chosen, budget, recompute,
 
 def test_a_budget_beyond_the_largest_batch_needs_no_more_than_that_batch(chosen):
     whole = ROWS.batch_tokens
-    given = [chosen(f"trainer.token_budget={n}", gib=500) for n in (whole, 100 * whole)]
+    given = [
+        chosen(f"trainer.max_tokens_per_micro_batch={n}", gib=500) for n in (whole, 100 * whole)
+    ]
     assert given[0].predicted_peak_gib == given[1].predicted_peak_gib
 
 
 def test_a_budget_below_the_longest_row_needs_as_much_as_that_row(chosen):
-    given = [chosen(f"trainer.token_budget={n}", gib=500) for n in (1, ROWS.longest)]
+    given = [chosen(f"trainer.max_tokens_per_micro_batch={n}", gib=500) for n in (1, ROWS.longest)]
     assert given[0].predicted_peak_gib == given[1].predicted_peak_gib
 
 
 def test_where_nothing_fits_the_least_is_said_and_not_raised(chosen):
     found = chosen(gib=1)
     assert not found.fits
-    assert found.recompute is Recompute.full
+    assert found.recompute is ActivationCheckpointing.full
     assert found.token_budget == ROWS.longest
     assert found.predicted_peak_gib > 1
 
@@ -123,11 +127,11 @@ def test_65b_trains_on_one_card_of_48_gb_as_published(compose):
     rows = Rows(longest=528, batch_tokens=16 * 528, batch_labels=16 * 512)
     shape = find_shape(config.model)
     card = next(card for card in CARDS if card.memory_gb == 48)
-    found = choose(shape, config, rows, available=card.available)
+    found = choose_execution(shape, config, rows, available=card.available)
     assert found.fits
     assert found.predicted_peak_gib * GIB < 48 * GB
     smaller = next(card for card in CARDS if card.memory_gb == 24)
-    assert not choose(shape, config, rows, available=smaller.available).fits
+    assert not choose_execution(shape, config, rows, available=smaller.available).fits
 
 
 @pytest.mark.parametrize(("model", "gb"), [("llama7b", 24), ("llama33b", 24), ("guanaco33b", 80)])
@@ -136,7 +140,7 @@ def test_sizes_fit_the_cards_that_the_paper_names(compose, model, gb):
     config = compose(f"model={model}", "data=oasst1")
     rows = Rows(longest=528, batch_tokens=16 * 528, batch_labels=16 * 512)
     card = next(card for card in CARDS if card.memory_gb == gb)
-    assert choose(find_shape(config.model), config, rows, available=card.available).fits
+    assert choose_execution(find_shape(config.model), config, rows, available=card.available).fits
 
 
 ALPACA = Rows(longest=1024, batch_tokens=7059, batch_labels=2816)
@@ -149,20 +153,22 @@ def on(name):
 def test_7b_on_24_gb_takes_few_passes_without_a_copy_instead_of_many_with_one(compose):
     # 1,152 tokens at once with the dequantised copy, or 3,008 without it in nearly the same time.
     config, card = compose("model=llama7b", "trainer.precision=bf16"), on("RTX 4090")
-    found = choose(find_shape(config.model), config, ALPACA, available=card.available, card=card)
+    found = choose_execution(
+        find_shape(config.model), config, ALPACA, available=card.available, card=card
+    )
     assert not found.keep_dequantized
-    assert found.recompute is Recompute.none
+    assert found.recompute is ActivationCheckpointing.none
     assert 2_500 < found.token_budget < 4_000
 
 
 def test_a_fast_card_avoids_short_passes_that_a_slow_one_does_not_notice(compose):
     # A pass of 1,152 tokens takes an H100 less time than it takes the processor to launch it.
     config = compose("model=llama7b", "trainer.precision=bf16")
-    needs = Needs(find_shape(config.model), config, ALPACA)
+    needs = MemoryModel(find_shape(config.model), config, ALPACA)
 
     def ratio(card):
         short, long = (
-            time_of_batch(needs, budget, Recompute.none, True, card).total
+            time_of_batch(needs, budget, ActivationCheckpointing.none, True, card).total
             for budget in (1152, 7059)
         )
         return short / long
@@ -172,15 +178,19 @@ def test_a_fast_card_avoids_short_passes_that_a_slow_one_does_not_notice(compose
 
 
 def test_pieces_of_memory_that_cannot_grow_leave_more_in_reserve(compose):
-    config = compose("model=llama7b", "trainer.recompute=none", "quant.keep_dequantized=true")
+    config = compose(
+        "model=llama7b", "trainer.activation_checkpointing=none", "quant.cache_dequantized=true"
+    )
     shape = find_shape(config.model)
     grows, fixed = (
-        choose(shape, config, ROWS, available=40 * GIB, card=replace(MIDDLING, expandable=one))
+        choose_execution(
+            shape, config, ROWS, available=40 * GIB, card=replace(MIDDLING, expandable=one)
+        )
         for one in (True, False)
     )
     assert fixed.token_budget < 0.95 * grows.token_budget
-    passing = Needs(shape, config, ROWS).memory(
-        fixed.token_budget, Recompute.none, keep_dequantized=True
+    passing = MemoryModel(shape, config, ROWS).memory(
+        fixed.token_budget, ActivationCheckpointing.none, keep_dequantized=True
     ).passing  # fmt: skip
     assert 40 - fixed.predicted_peak_gib >= 0.15 * passing / GIB
 
@@ -189,7 +199,7 @@ def test_a_cpu_chooses_whatever_a_card_would(chosen, compose):
     config = compose("model=llama7b")
     shape = find_shape(config.model)
     slow, fast = (
-        choose(shape, config, ROWS, available=40 * GIB, gpu=False, card=on(name))
+        choose_execution(shape, config, ROWS, available=40 * GIB, gpu=False, card=on(name))
         for name in ("RTX 4090", "H200")
     )
     assert slow == fast

@@ -2,7 +2,7 @@
 
 import pytest
 
-from anima_exp.config import Recompute
+from anima_exp.config import ActivationCheckpointing
 from anima_exp.planner.find_shape import find_shape
 from anima_exp.planner.step_time import flops
 from anima_exp.planner.weights import base_weights, trained
@@ -28,9 +28,9 @@ def test_llama_costs_what_was_worked_out_by_hand(compose, size):
         of_token = flops(shape, config, row_tokens=512, label_share=1, recompute=recompute)
         return of_token.total / 1e9
 
-    assert gigaflops(Recompute.none) == pytest.approx(kept, rel=0.005)
-    assert gigaflops(Recompute.full) == pytest.approx(again, rel=0.005)
-    assert gigaflops(Recompute.selective) == gigaflops(Recompute.none)
+    assert gigaflops(ActivationCheckpointing.none) == pytest.approx(kept, rel=0.005)
+    assert gigaflops(ActivationCheckpointing.full) == pytest.approx(again, rel=0.005)
+    assert gigaflops(ActivationCheckpointing.selective) == gigaflops(ActivationCheckpointing.none)
     stored = [k for k in base_weights(shape, config) if k.kind in ("attention", "feed-forward")]
     in_4_bits = sum(kind.total for kind in stored)
     assert in_4_bits / 1e9 == pytest.approx(matrices, abs=0.05)
@@ -41,9 +41,9 @@ def test_llama_costs_what_was_worked_out_by_hand(compose, size):
 
 def test_a_weight_that_learns_costs_half_as_much_again_as_a_frozen_one(compose):
     frozen = compose("model=llama7b")
-    learning = compose("model=llama7b", "lora=none", "quant=none")
+    learning = compose("model=llama7b", "lora=full_finetune", "quant=none")
     shape = find_shape(frozen.model)
-    how = {"row_tokens": 512, "label_share": 1, "recompute": Recompute.none}
+    how = {"row_tokens": 512, "label_share": 1, "recompute": ActivationCheckpointing.none}
     ratio = flops(shape, learning, **how).base / flops(shape, frozen, **how).base
     assert ratio == 1.5
 
@@ -51,6 +51,6 @@ def test_a_weight_that_learns_costs_half_as_much_again_as_a_frozen_one(compose):
 def test_the_head_costs_only_where_there_are_labels(compose):
     config = compose("model=llama7b")
     shape = find_shape(config.model)
-    how = {"row_tokens": 512, "recompute": Recompute.none}
+    how = {"row_tokens": 512, "recompute": ActivationCheckpointing.none}
     half = flops(shape, config, label_share=0.5, **how).head
     assert half == flops(shape, config, label_share=1, **how).head / 2

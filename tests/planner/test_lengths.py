@@ -20,14 +20,14 @@ def test_unknown_rows_are_as_long_as_the_limits(compose):
 def test_typical_rows_come_with_the_data(compose):
     config = compose("model=llama7b", "data=alpaca")
     found = lengths(config)
-    assert found.mean_tokens == config.data.typical.mean_tokens
-    assert found.rows == config.data.typical.rows
+    assert found.mean_tokens == config.data.length_stats.mean_tokens
+    assert found.rows == config.data.length_stats.rows
 
 
 def test_what_a_run_has_read_wins(compose):
     config = compose("model=llama7b", "data=alpaca", "data.max_prompt_tokens=300")
     known = known_lengths.LengthStats(rows=777, mean_tokens=50.0, mean_label_tokens=20.0)
-    known_lengths.save_stats(config, known, cache=paths.cache(config.cache))
+    known_lengths.save_stats(config, known, cache=paths.cache(config.cache_dir))
     found = lengths(config)
     assert (found.rows, found.mean_tokens, found.mean_labels) == (777, 50.0, 20.0)
 
@@ -44,7 +44,7 @@ def test_the_rows_of_a_local_file_are_read_by_the_plan_itself(compose, tmp_path)
     file.write_text(json.dumps(rows), encoding="utf-8")
     config = compose(
         "data=local", f"data.path={file}", "data.heldout_rows=5", "data.max_response_tokens=8",
-        "trainer.steps=null", "trainer.epochs=2", "trainer.batch_size=4",
+        "trainer.max_steps=null", "trainer.num_epochs=2", "trainer.batch_size=4",
     )  # fmt: skip
     count = Tokenizer.from_file(str(paths.tiny_base() / "tokenizer.json")).encode
     pairs = [alpaca(row) for row in rows]
@@ -93,7 +93,7 @@ def test_rows_of_one_length_make_the_longest_batch(compose):
 
 
 def test_epochs_are_steps_where_rows_are_known(compose):
-    epochs = ("trainer.epochs=2", "trainer.steps=null", "data.max_train_samples=160")
+    epochs = ("trainer.num_epochs=2", "trainer.max_steps=null", "data.max_train_rows=160")
     known = compose("model=llama7b", "data=alpaca", *epochs)
     assert lengths(known).steps(known) == 20
     unknown = compose("model=llama7b", "data=longform", *epochs)
@@ -106,7 +106,7 @@ def test_epochs_are_steps_where_rows_are_known(compose):
      (0.001, 5, 1, 1)],
 )  # fmt: skip
 def test_epochs_count_rows_exactly_and_the_last_batch_may_be_short(epochs, rows, used, steps):
-    trainer = TrainerConfig(epochs=epochs, batch_size=16)
+    trainer = TrainerConfig(num_epochs=epochs, batch_size=16)
     assert rows_in_all(trainer, rows) == used
     assert optimizer_steps(trainer, rows) == steps
 

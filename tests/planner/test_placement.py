@@ -6,7 +6,7 @@ import pytest
 
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.experiment.overview import where
-from anima_exp.planner.execution import Placement, choose
+from anima_exp.planner.execution import Placement, choose_execution
 from anima_exp.planner.find_shape import find_shape
 from anima_exp.planner.memory import GIB, Rows
 from anima_exp.planner.placement import place_base
@@ -110,8 +110,8 @@ def test_several_processes_shard_only_where_a_copy_on_each_does_not_fit(placed):
 
 
 def test_trainer_shard_base_decides_where_it_is_given(placed):
-    assert placed("trainer.shard_base=true", gib=[78], processes=2).execution.sharded
-    without = placed("trainer.shard_base=false", gib=[23], processes=4).execution
+    assert placed("trainer.fsdp=true", gib=[78], processes=2).execution.sharded
+    without = placed("trainer.fsdp=false", gib=[23], processes=4).execution
     assert (without.sharded, without.fits) == (False, False)
 
 
@@ -121,13 +121,19 @@ def test_what_fits_neither_way_stays_whole_and_does_not_fit(placed):
 
 
 def test_one_process_never_shards(placed):
-    assert not placed("trainer.shard_base=true", gib=[78]).execution.sharded
+    assert not placed("trainer.fsdp=true", gib=[78]).execution.sharded
 
 
 def test_a_sharded_base_needs_less_of_each_card_the_more_there_are(compose):
-    config = compose("model=llama65b", "trainer.token_budget=528", "trainer.recompute=full")
+    config = compose(
+        "model=llama65b",
+        "trainer.max_tokens_per_micro_batch=528",
+        "trainer.activation_checkpointing=full",
+    )
     shape, how = find_shape(config.model), {"available": 80 * GIB, "shard": True}
-    peaks = [choose(shape, config, ROWS, shares=n, **how).predicted_peak_gib for n in (2, 4, 8)]
+    peaks = [
+        choose_execution(shape, config, ROWS, shares=n, **how).predicted_peak_gib for n in (2, 4, 8)
+    ]
     assert peaks == sorted(peaks, reverse=True)
     split = shape.linear_weights / 2 / GIB  # the quantisation constants stay in every process
     assert peaks[0] - peaks[1] == pytest.approx(split / 4, rel=0.01)
@@ -135,15 +141,15 @@ def test_a_sharded_base_needs_less_of_each_card_the_more_there_are(compose):
 
 
 def test_an_explicit_choice_outweighs_the_setting(compose):
-    config = compose("model=llama65b", "trainer.shard_base=true")
+    config = compose("model=llama65b", "trainer.fsdp=true")
     shape = find_shape(config.model)
-    found = choose(shape, config, ROWS, available=80 * GIB, shares=2, shard=False)
+    found = choose_execution(shape, config, ROWS, available=80 * GIB, shares=2, shard=False)
     assert not found.sharded
 
 
 def test_no_copy_is_kept_of_a_sharded_base(compose):
-    config = compose("model=llama7b", "trainer.shard_base=true")
-    found = choose(find_shape(config.model), config, ROWS, available=500 * GIB, shares=2)
+    config = compose("model=llama7b", "trainer.fsdp=true")
+    found = choose_execution(find_shape(config.model), config, ROWS, available=500 * GIB, shares=2)
     assert found.sharded
     assert not found.keep_dequantized
 
@@ -151,10 +157,13 @@ def test_no_copy_is_kept_of_a_sharded_base(compose):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (("quant.keep_dequantized=true", "trainer.shard_base=true"), "keeps a copy of all of it"),
-        (("lora=none", "quant=none", "trainer.shard_base=true"), "lora=none trains every weight"),
-        (("model.device_map=auto", "trainer.gpus=2"), "starts one on each"),
-        (("trainer.gpus=0",), "trainer.gpus=0 must be greater than 0"),
+        (("quant.cache_dequantized=true", "trainer.fsdp=true"), "keeps a copy of all of it"),
+        (
+            ("lora=full_finetune", "quant=none", "trainer.fsdp=true"),
+            "lora=full_finetune trains every weight",
+        ),
+        (("model.device_map=auto", "trainer.num_gpus=2"), "starts one on each"),
+        (("trainer.num_gpus=0",), "trainer.num_gpus=0 must be greater than 0"),
         (("launcher.gpus_per_job=0",), "launcher.gpus_per_job=0 must be greater than 0"),
     ],
 )

@@ -2,10 +2,10 @@
 
 import pytest
 
-from anima_exp.config import Recompute
-from anima_exp.planner.execution import Placement, choose, needed
+from anima_exp.config import ActivationCheckpointing
+from anima_exp.planner.execution import Placement, choose_execution, needed
 from anima_exp.planner.find_shape import find_shape
-from anima_exp.planner.memory import GIB, Needs, Rows
+from anima_exp.planner.memory import GIB, MemoryModel, Rows
 from anima_exp.planner.placement import Parts, SeveralCards, choose_spread, divide
 
 ROWS = Rows(longest=1024, batch_tokens=16_384, batch_labels=8192)
@@ -21,13 +21,13 @@ def spread(compose):
     return _spread
 
 
-@pytest.mark.parametrize("how", list(Recompute))
+@pytest.mark.parametrize("how", list(ActivationCheckpointing))
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("model", ["model=llama7b", "model=qwen3_0_6b", "model=tiny"])
-@pytest.mark.parametrize("lora", ["lora=all_linear", "lora=none"])
+@pytest.mark.parametrize("lora", ["lora=all_linear", "lora=full_finetune"])
 def test_on_one_card_it_is_what_one_card_needs(compose, model, lora, how, keep):
-    config = compose(model, lora, *["quant=none"] * (lora == "lora=none"))
-    needs = Needs(find_shape(config.model), config, ROWS)
+    config = compose(model, lora, *["quant=none"] * (lora == "lora=full_finetune"))
+    needs = MemoryModel(find_shape(config.model), config, ROWS)
     one = SeveralCards(needs, (500 * GIB,)).division(2048, how, keep, paged=False)
     found = needs.memory(2048, how, keep_dequantized=keep)
     assert one.taken == [pytest.approx(needed(found, needs.unused))]
@@ -67,7 +67,7 @@ def test_what_does_not_fit_has_less_than_no_room():
 
 def test_65b_trains_on_three_cards_of_24_gb_where_one_is_too_small(spread, compose):
     config = compose("model=llama65b")
-    assert not choose(find_shape(config.model), config, ROWS, available=22 * GIB).fits
+    assert not choose_execution(find_shape(config.model), config, ROWS, available=22 * GIB).fits
     found = spread("model=llama65b", gib=[22, 22, 22])
     assert (found.fits, found.placement, found.cards) == (True, Placement.spread, 3)
     assert found.predicted_peak_gib <= 22
@@ -76,8 +76,9 @@ def test_65b_trains_on_three_cards_of_24_gb_where_one_is_too_small(spread, compo
 
 def test_more_cards_never_need_more_of_one(spread):
     peaks = [
-        spread("model=llama65b", "trainer.token_budget=2048", "trainer.recompute=full",
-               "quant.keep_dequantized=false", gib=[80] * n).predicted_peak_gib
+        spread("model=llama65b", "trainer.max_tokens_per_micro_batch=2048",
+               "trainer.activation_checkpointing=full",
+               "quant.cache_dequantized=false", gib=[80] * n).predicted_peak_gib
         for n in (1, 2, 4, 8)
     ]  # fmt: skip
     assert peaks == sorted(peaks, reverse=True)

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from anima_exp.config import Recompute
+from anima_exp.config import ActivationCheckpointing
 from anima_exp.planner.find_shape import find_shape
-from anima_exp.planner.gpus import CARDS, MIDDLING, card_named
+from anima_exp.planner.gpus import CARDS, MIDDLING, gpu_named
 from anima_exp.planner.step_time import LAUNCH_SECONDS, Work, step_time
 
 H200 = next(card for card in CARDS if card.name == "H200")
@@ -23,7 +23,11 @@ def timed(compose):
             "model=llama7b", "trainer.precision=bf16", "lora.rank=64", "lora.dropout=0.1",
             *overrides,
         )  # fmt: skip
-        usual = {"token_budget": 10**6, "recompute": Recompute.none, "keep_dequantized": True}
+        usual = {
+            "token_budget": 10**6,
+            "recompute": ActivationCheckpointing.none,
+            "keep_dequantized": True,
+        }
         return step_time(find_shape(config.model), config, work, card, **(usual | how))
 
     return _timed
@@ -66,7 +70,7 @@ def test_a_share_of_the_peak_grows_with_the_batch_and_never_passes_what_products
 
 
 def test_recomputing_costs_the_card_or_the_processor(timed):
-    none, selective, full = (timed(LONG, recompute=how) for how in Recompute)
+    none, selective, full = (timed(LONG, recompute=how) for how in ActivationCheckpointing)
     assert full.device > 1.3 * none.device
     assert none.device < selective.device < 1.1 * none.device
     assert selective.host == pytest.approx(1.7 * none.host)
@@ -79,7 +83,7 @@ def test_states_in_cpu_memory_cost_a_wait_a_tensor_and_their_bytes(timed):
 
 
 def test_a_card_is_found_by_the_name_that_cuda_gives_it():
-    assert card_named("NVIDIA A100-SXM4-80GB").name == "A100"
-    assert card_named("NVIDIA GeForce RTX 4090").name == "RTX 4090"
-    assert card_named("NVIDIA H200") is H200
-    assert card_named("NVIDIA L4") is None
+    assert gpu_named("NVIDIA A100-SXM4-80GB").name == "A100"
+    assert gpu_named("NVIDIA GeForce RTX 4090").name == "RTX 4090"
+    assert gpu_named("NVIDIA H200") is H200
+    assert gpu_named("NVIDIA L4") is None

@@ -7,7 +7,7 @@ import pytest
 import torch
 from bitsandbytes.nn import Linear8bitLt
 
-from anima_exp.model.adapter import attach
+from anima_exp.model.adapter import add_lora
 from anima_exp.model.base import load_base
 from anima_exp.planner.find_shape import find_shape
 from anima_exp.planner.shape import from_model
@@ -74,7 +74,7 @@ def bytes_in_memory(model):
         ["quant=int8", "trainer.precision=bf16"],
         ["quant=none", "trainer.precision=bf16"],
         ["quant=nf4", "model.norms_in_fp32=true"],
-        ["quant=none", "lora=none"],
+        ["quant=none", "lora=full_finetune"],
     ],
     ids=" ".join,
 )
@@ -90,12 +90,14 @@ def test_a_quantised_model_has_the_shape_of_its_config(compose, saved):
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "paged_adamw_32bit", "paged_adamw_8bit"])
-@pytest.mark.parametrize("lora", ["lora.rank=48", "lora.dtype=bf16", "lora=none", "lora=key_query"])
+@pytest.mark.parametrize(
+    "lora", ["lora.rank=48", "lora.dtype=bf16", "lora=full_finetune", "lora=key_query"]
+)
 def test_gradients_and_states_are_counted_to_the_byte(compose, saved, optimizer, lora):
-    quant = "quant=none" if lora == "lora=none" else "quant=nf4"
+    quant = "quant=none" if lora == "lora=full_finetune" else "quant=nf4"
     place = f"model.source={saved['llama']}"
     config = compose("model=local", place, f"optimizer={optimizer}", lora, quant)
-    model = attach(loaded(config), config.lora)
+    model = add_lora(loaded(config), config.lora)
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in learning:
         parameter.grad = torch.zeros_like(parameter)
@@ -103,11 +105,11 @@ def test_gradients_and_states_are_counted_to_the_byte(compose, saved, optimizer,
     counted = trained(find_shape(config.model), config)
     assert counted.parameters == sum(parameter.numel() for parameter in learning)
     assert counted.gradients == bytes_of(*(parameter.grad for parameter in learning))
-    if lora != "lora=none" or optimizer != "paged_adamw_8bit":
+    if lora != "lora=full_finetune" or optimizer != "paged_adamw_8bit":
         assert counted.optimizer == states
     else:  # there the norms, which stay in 32 bits, are taken as one tensor
         assert counted.optimizer == pytest.approx(states, rel=0.01)
-    if lora != "lora=none":
+    if lora != "lora=full_finetune":
         assert counted.weights == bytes_of(*learning)
 
 

@@ -11,14 +11,14 @@ from anima_exp.errors import ConfigError
 from anima_exp.model_card.metadata import read as read_head
 from anima_exp.publishing import secrets
 from anima_exp.publishing.files import read, with_card
-from anima_exp.publishing.sanitize import _local_path, clean, head
+from anima_exp.publishing.sanitize import _local_path, head, sanitize
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 
 
 def refused(folder, **how):
     with pytest.raises(ConfigError) as caught:
-        head(clean(read(folder), **{"push": "me/name", "base": None} | how))
+        head(sanitize(read(folder), **{"push": "me/name", "base": None} | how))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -97,7 +97,7 @@ def test_an_adapter_of_a_local_base_needs_its_name_on_the_hub(tmp_path, monkeypa
     folder = adapter(tmp_path / "folder", base=base)
     before = (folder / "adapter_config.json").read_text()
     assert "Give base=HUB_ID" in refused(folder)
-    files = {f.name: f for f in clean(read(folder), push="me/name", base="me/base")}
+    files = {f.name: f for f in sanitize(read(folder), push="me/name", base="me/base")}
     assert json.loads(files["adapter_config.json"].text)["base_model_name_or_path"] == "me/base"
     assert read_head(files["README.md"].text)["base_model"] == "me/base"
     assert '"me/base", "me/name"' in files["README.md"].text

@@ -29,7 +29,7 @@ def test_a_dry_run_lists_everything_and_asks_nobody(hub, tmp_path):
         "adapter_model.safetensors  20.1 kB",
         "base_model           huggyllama/llama-7b",
         "The card names no licence: choose one in the head of README.md",
-        "Nothing was sent. The same command with dry_run=false sends it.",
+        "Nothing was sent. The same command with confirm=true sends it.",
     ):
         assert told in out
     assert hub.asked == []
@@ -37,7 +37,7 @@ def test_a_dry_run_lists_everything_and_asks_nobody(hub, tmp_path):
 
 def test_it_is_sent_whole_in_one_commit_and_private(hub, tmp_path):
     folder = adapter(tmp_path / "mine")
-    words = (f"folder={folder}", "push=me/name", "dry_run=false")
+    words = (f"folder={folder}", "push=me/name", "confirm=true")
     status, out, err = publish(*words, url=hub.url)
     assert (status, err) == (0, "")
     assert f"Sent: {hub.url}/me/name (private)" in out
@@ -63,7 +63,7 @@ def test_a_run_publishes_what_it_trained(hub, tmp_path, made, target, name):
     rest = {"peak_memory_gib": 0, "name": "x", "data_fingerprint": "", "base_fingerprint": ""}
     record = empty | times | rest | {"settings": {"lora.target_modules": target}}
     (tmp_path / "run" / "record.json").write_text(json.dumps(record))
-    words = (f"run={tmp_path}/run", "push=me/name", "private=false", "dry_run=false")
+    words = (f"run={tmp_path}/run", "push=me/name", "private=false", "confirm=true")
     status, out, err = publish(*words, url=hub.url)
     assert (status, err) == (0, "")
     assert "public: everyone can read it" in out
@@ -77,7 +77,7 @@ def test_metadata_of_weights_is_not_sent(hub, tmp_path):
     numbers = {"a": np.arange(5000, dtype=np.float32)}
     save_file(numbers, weights, metadata={"format": "pt", "ss_base": "http://ada:secret@host/x"})
     before = weights.read_bytes()
-    words = (f"folder={folder}", "push=me/name", "dry_run=false")
+    words = (f"folder={folder}", "push=me/name", "confirm=true")
     status, out, err = publish(*words, url=hub.url)
     assert (status, err) == (0, "")
     assert "Metadata of adapter_model.safetensors that is not sent: ss_base." in out
@@ -97,7 +97,7 @@ def test_a_model_without_a_card_is_told_of(tmp_path):
 
 def test_a_local_base_is_named_by_the_hub_in_what_is_sent(hub, tmp_path):
     folder = adapter(tmp_path / "mine", base=str(tmp_path))
-    words = (f"folder={folder}", "push=me/name", "base=me/base", "dry_run=false")
+    words = (f"folder={folder}", "push=me/name", "base=me/base", "confirm=true")
     assert publish(*words, url=hub.url)[0] == 0
     sent = hub.repositories["me/name"]["files"]["adapter_config.json"]
     assert json.loads(sent)["base_model_name_or_path"] == "me/base"
@@ -109,7 +109,7 @@ def test_what_was_there_before_stays_and_is_told(hub, tmp_path):
     hub.add(
         "me/name", private=True, files={"old.txt": b"", "README.md": b"", ".gitattributes": b""}
     )
-    words = (f"folder={adapter(tmp_path / 'mine')}", "push=me/name", "dry_run=false")
+    words = (f"folder={adapter(tmp_path / 'mine')}", "push=me/name", "confirm=true")
     status, out, _ = publish(*words, url=hub.url)
     assert status == 0
     assert "Files that were there before stay there: old.txt\n" in out
@@ -117,7 +117,7 @@ def test_what_was_there_before_stays_and_is_told(hub, tmp_path):
 
 def test_a_public_repository_is_not_written_to_by_default(hub, tmp_path):
     hub.add("me/name", private=False)
-    words = (f"folder={adapter(tmp_path / 'mine')}", "push=me/name", "dry_run=false")
+    words = (f"folder={adapter(tmp_path / 'mine')}", "push=me/name", "confirm=true")
     status, _, err = publish(*words, url=hub.url)
     assert (status, err.count("\n")) == (1, 1)
     assert "push=me/name is there already and public" in err
@@ -139,7 +139,7 @@ def test_a_public_repository_is_not_written_to_by_default(hub, tmp_path):
 )
 def test_a_refusal_is_one_line_and_nothing_is_half_sent(hub, tmp_path, push, fails, says):
     hub.fails = fails
-    words = (f"folder={adapter(tmp_path / 'mine')}", f"push={push}", "dry_run=false")
+    words = (f"folder={adapter(tmp_path / 'mine')}", f"push={push}", "confirm=true")
     status, _, err = publish(*words, url=hub.url)
     assert (status, err.count("\n")) == (1, 1), err
     assert err.startswith(f"anima_exp: push={push}: ")
@@ -150,14 +150,14 @@ def test_a_refusal_is_one_line_and_nothing_is_half_sent(hub, tmp_path, push, fai
 
 def test_a_commit_whose_answer_is_lost_is_not_told_as_failed(hub, tmp_path):
     hub.lost = True
-    words = (f"folder={adapter(tmp_path / 'mine')}", "push=me/name", "dry_run=false")
+    words = (f"folder={adapter(tmp_path / 'mine')}", "push=me/name", "confirm=true")
     status, _, err = publish(*words, url=hub.url)
     assert (status, err.count("\n")) == (1, 1), err
     assert f"Whether anything arrived is not known: look at {hub.url}/me/name." in err
 
 
 def test_a_wrong_token_no_token_and_no_network_are_one_line_each(hub, tmp_path):
-    words = (f"folder={adapter(tmp_path / 'mine')}", "push=me/name", "dry_run=false")
+    words = (f"folder={adapter(tmp_path / 'mine')}", "push=me/name", "confirm=true")
     for how, says in (
         ({"url": hub.url, "token": "hf_wrong"}, "the hub does not accept the token"),
         ({"url": hub.url, "token": ""}, "There is no token for the hub. Run `hf auth login`"),

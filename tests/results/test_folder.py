@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("shown")
 
 @pytest.fixture
 def config(compose, tmp_path):
-    return lambda *overrides: compose(f"runs={tmp_path}/runs", *overrides)
+    return lambda *overrides: compose(f"runs_dir={tmp_path}/runs", *overrides)
 
 
 def begin(config):
@@ -26,13 +26,13 @@ def test_a_folder_is_named_by_what_the_run_computes(config):
 
 
 def test_other_settings_are_refused_by_name(config, tmp_path):
-    mine = f"folder={tmp_path}/mine"
+    mine = f"run_dir={tmp_path}/mine"
     begin(config(mine))
     with pytest.raises(RunError) as error, RunFolder(config(mine, "lora.rank=8")):
         pass
     assert str(error.value) == (
         f"{tmp_path}/mine holds a run with other settings: lora.rank=8 here, 64 there. "
-        "Nothing was changed. Give another folder=..., or none: then the settings name it."
+        "Nothing was changed. Give another run_dir=..., or none: then the settings name it."
     )
 
 
@@ -45,7 +45,7 @@ def test_one_process_at_a_time(config):
 
 
 def test_a_folder_is_free_again_after_a_refusal(config, tmp_path):
-    mine = f"folder={tmp_path}/mine"
+    mine = f"run_dir={tmp_path}/mine"
     begin(config(mine))
     with pytest.raises(RunError), RunFolder(config(mine, "seed=5")):
         pass
@@ -57,7 +57,7 @@ def test_a_folder_of_other_things_is_left_alone(config, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").write_text("hello")
     with pytest.raises(RunError, match=r"holds other files \(chapter1.tex\) and no run"):
-        RunFolder(config(f"folder={tmp_path}/thesis")).__enter__()
+        RunFolder(config(f"run_dir={tmp_path}/thesis")).__enter__()
     assert [p.name for p in (tmp_path / "thesis").iterdir()] == ["chapter1.tex"]
 
 
@@ -71,7 +71,7 @@ def test_why_a_run_failed_is_said_until_it_starts_again(config):
 
 def test_starts_are_counted(config):
     with RunFolder(config()) as folder:
-        assert [folder.count_start(), folder.count_start(again=True)] == [1, 2]
+        assert [folder.record_launch(), folder.record_launch(again=True)] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,10 @@ def test_starts_that_are_lost_are_reported(config, capsys, content, count, lost)
     with RunFolder(config()) as folder:
         if content is not None:
             (folder.path / "starts.txt").write_bytes(content)
-        assert folder.count_start(again=True) == count
+        assert folder.record_launch(again=True) == count
         told = f"starts.txt: {lost}, so the number of starts in the record is too low"
         assert told in capsys.readouterr().out.replace("\n", " ")
-        assert folder.count_start(again=True) == count + 1
+        assert folder.record_launch(again=True) == count + 1
         assert capsys.readouterr().out == ""
 
 
@@ -133,7 +133,7 @@ def test_a_record_that_cannot_be_read_is_not_made_anew(config, monkeypatch):
 
 
 def test_a_start_that_failed_at_once_does_not_block_the_folder(config, tmp_path):
-    mine = f"folder={tmp_path}/mine"
+    mine = f"run_dir={tmp_path}/mine"
     with RunFolder(config(mine)) as folder:
         folder.failed("no such model")
     (tmp_path / "mine" / "settings.json.part").write_text("{")

@@ -8,16 +8,18 @@ from anima_exp.system import hashing
 
 
 def test_the_same_settings_have_the_same_name(compose):
-    assert identity.name(compose()) == identity.name(compose("runs=elsewhere", "tracking=none"))
+    assert identity.run_name(compose()) == identity.run_name(
+        compose("runs_dir=elsewhere", "tracking=none")
+    )
 
 
 def test_how_a_base_is_kept_is_not_in_the_name(compose):
-    assert identity.name(compose("quant.snapshot=false")) == identity.name(compose())
+    assert identity.run_name(compose("quant.cache_quantized=false")) == identity.run_name(compose())
 
 
 def test_what_changes_the_result_changes_the_name(compose):
     names = {
-        identity.name(compose(*overrides))
+        identity.run_name(compose(*overrides))
         for overrides in (
             [],
             ["seed=1"],
@@ -30,18 +32,18 @@ def test_what_changes_the_result_changes_the_name(compose):
 
 
 def test_saying_a_default_aloud_changes_nothing(compose):
-    assert identity.name(compose("optimizer.learning_rate=${model.recommended.learning_rate}")) == (
-        identity.name(compose())
-    )
+    assert identity.run_name(
+        compose("optimizer.learning_rate=${model.recommended.learning_rate}")
+    ) == (identity.run_name(compose()))
     plain = compose()
-    aloud = compose(f"trainer.steps={plain.trainer.steps}")
-    assert identity.name(aloud) == identity.name(plain)
+    aloud = compose(f"trainer.max_steps={plain.trainer.max_steps}")
+    assert identity.run_name(aloud) == identity.run_name(plain)
 
 
 def test_a_file_counts_by_its_content_not_its_place(compose, tmp_path):
     def name(path, text):
         path.write_text(text)
-        return identity.name(compose("data=local", f"data.path={path}", "trainer.steps=1"))
+        return identity.run_name(compose("data=local", f"data.path={path}", "trainer.max_steps=1"))
 
     here = name(tmp_path / "a.jsonl", "{}")
     assert name(tmp_path / "b.jsonl", "{}") == here
@@ -59,7 +61,7 @@ def test_a_recipe_of_your_own_counts_by_its_code(compose, tmp_path, monkeypatch)
 
     def name(code):
         (tmp_path / "my_recipes_of_identity.py").write_text(code)
-        return identity.name(compose("data.recipe=my_recipes_of_identity.mine"))
+        return identity.run_name(compose("data.recipe=my_recipes_of_identity.mine"))
 
     assert name("def mine(row): ...") != name("def mine(row): return row")
 
@@ -67,7 +69,7 @@ def test_a_recipe_of_your_own_counts_by_its_code(compose, tmp_path, monkeypatch)
 def test_a_local_base_counts_by_its_files(compose, tmp_path):
     def name(weights):
         (tmp_path / "model.safetensors").write_text(weights)
-        return identity.name(compose("model=local", f"model.source={tmp_path}"))
+        return identity.run_name(compose("model=local", f"model.source={tmp_path}"))
 
     assert name("a") == name("a") != name("b")
 
@@ -77,11 +79,11 @@ def test_the_cells_of_a_sweep_read_a_local_base_once(tmp_path, monkeypatch):
     (tmp_path / "tokenizer.json").write_text("{}")
     (tmp_path / "data.jsonl").write_text("{}")
     places = str(tmp_path), str(tmp_path / "data.jsonl")
-    first = [identity.content(place) for place in places]
+    first = [identity.content_hash(place) for place in places]
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", None)
         patch.setattr(hashing, "_read", None)
-        assert [identity.content(place) for place in places] == first
+        assert [identity.content_hash(place) for place in places] == first
 
 
 def test_a_base_that_cannot_be_read_is_no_hub_id(tmp_path, monkeypatch):
@@ -90,9 +92,9 @@ def test_a_base_that_cannot_be_read_is_no_hub_id(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "is_dir", refuse)
     with pytest.raises(ConfigError, match=r"base cannot be read: Permission denied \(.*base\)"):
-        identity.content(str(tmp_path / "base"))
+        identity.content_hash(str(tmp_path / "base"))
 
 
 def test_the_adapters_settings_count_only_where_there_is_an_adapter(compose):
-    full = ("lora=none", "quant=none")
-    assert identity.name(compose(*full)) == identity.name(compose(*full, "lora.rank=8"))
+    full = ("lora=full_finetune", "quant=none")
+    assert identity.run_name(compose(*full)) == identity.run_name(compose(*full, "lora.rank=8"))

@@ -1,6 +1,6 @@
 import pytest
 
-from anima_exp.results.journal import Journal
+from anima_exp.results.journal import MetricsLog
 from anima_exp.results.tracking import Tracker
 
 
@@ -10,7 +10,7 @@ def journal(compose, tmp_path):
     assert tracker.notes == {}
 
     def _journal(resumed_at=None):
-        return Journal(tmp_path, tracker=tracker, steps=4, resumed_at=resumed_at)
+        return MetricsLog(tmp_path, tracker=tracker, steps=4, resumed_at=resumed_at)
 
     return _journal
 

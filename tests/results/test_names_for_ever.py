@@ -12,6 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from anima_exp.config import RunConfig
+from anima_exp.config.former_names import FormerNames
 from anima_exp.results import identity
 from anima_exp.sweeping.composer import Composer
 from anima_exp.sweeping.expand import Point, expand
@@ -133,8 +135,9 @@ def here(tmp_path_factory):
 
 @pytest.mark.parametrize(("overrides", "name"), NAMES)
 def test_a_run_keeps_its_name(hydras, overrides, name):
-    _, config = hydras[1].compose(Point(tuple(overrides.split())))
-    assert identity.name(config) == name
+    todays = FormerNames(RunConfig).overrides(overrides.split())
+    _, config = hydras[1].compose(Point(tuple(todays)))
+    assert identity.run_name(config) == name
 
 
 @pytest.mark.parametrize("sweep", CELLS)
@@ -144,10 +147,10 @@ def test_a_cell_keeps_its_name(hydras, sweep):
     asked = {k: v for k, v in OmegaConf.to_container(settings).items() if k in KINDS}
     points = expand(parser, (), **asked)
     _, config = composer.compose(points[len(points) // 2])
-    assert identity.name(config) == CELLS[sweep]
+    assert identity.run_name(config) == CELLS[sweep]
 
 
-KINDS = ("params", "rows", "factors")
+KINDS = ("params", "points", "multipliers")
 
 
 def test_every_sweep_is_pinned():

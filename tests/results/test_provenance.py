@@ -120,6 +120,6 @@ def test_a_version_of_the_results_enters_names_from_two_on(compose, monkeypatch)
     names = []
     for version in (1, 2, 3):
         monkeypatch.setattr(identity, "RESULTS_VERSION", version)
-        names.append(identity.name(compose()))
+        names.append(identity.run_name(compose()))
     assert names[0] == "tiny-sample-61186a1f32"
     assert len(set(names)) == 3

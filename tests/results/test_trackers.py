@@ -19,7 +19,7 @@ import pytest
 
 from anima_exp.errors import ConfigError
 from anima_exp.results import identity, tracking
-from anima_exp.results.journal import Journal
+from anima_exp.results.journal import MetricsLog
 from anima_exp.results.trackers import background
 from anima_exp.results.trackers.background import InBackground
 from anima_exp.results.tracking import Tracker
@@ -369,11 +369,11 @@ def setting(compose, tmp_path, monkeypatch):
 
     def make(*names):
         stores = [STORES[name](tmp_path, monkeypatch) for name in names]
-        config = compose(f"tracking=[{','.join(names)}]", f"runs={tmp_path}/runs")
+        config = compose(f"tracking=[{','.join(names)}]", f"runs_dir={tmp_path}/runs")
         folder = tmp_path / "runs" / "run"
         folder.mkdir(parents=True, exist_ok=True)
         for store in stores:
-            store.run_name = identity.name(config)
+            store.run_name = identity.run_name(config)
         return config, folder, stores
 
     return make
@@ -382,7 +382,7 @@ def setting(compose, tmp_path, monkeypatch):
 def start(config, folder, *, resumed_at=None, steps=4):
     redo_from = 0 if resumed_at is None else min(resumed_at + 1, steps)
     tracker = Tracker(config, folder, redo_from=redo_from)
-    journal = Journal(folder, tracker=tracker, steps=steps, resumed_at=resumed_at)
+    journal = MetricsLog(folder, tracker=tracker, steps=steps, resumed_at=resumed_at)
     if resumed_at is not None:
         journal.resume_tracking()
     return journal
@@ -535,7 +535,7 @@ def test_trackers_change_no_run_and_are_chosen_by_name_or_list(compose):
     }.items():
         config = compose(f"tracking={text}")
         assert tracking.chosen(config) == names
-        assert identity.name(config) == identity.name(plain)
+        assert identity.run_name(config) == identity.run_name(plain)
     also = compose("tracking=tensorboard", "tracking.mode=offline", "tracking.project=x")
     assert tracking.chosen(also) == ["wandb", "tensorboard"]
 

@@ -17,30 +17,30 @@ from torch import distributed
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from anima_exp.config import (
+    ActivationCheckpointing,
     LoraConfig,
     ModelConfig,
     Precision,
     QuantConfig,
     Quantization,
-    Recompute,
     TargetModules,
 )
-from anima_exp.data.micro_batch import concatenate, token_weights
+from anima_exp.data.micro_batch import pack_rows, token_weights
 from anima_exp.errors import ModelError
 from anima_exp.model import lora_linear
-from anima_exp.model.activation_checkpointing import set_recompute
-from anima_exp.model.adapter import attach
+from anima_exp.model.activation_checkpointing import apply_activation_checkpointing
+from anima_exp.model.adapter import add_lora
 from anima_exp.model.base import load_base
 from anima_exp.model.decoding import Sampling, decode
 from anima_exp.model.dequantized_weights import keep_dequantized
 from anima_exp.model.forward import loss_of
 from anima_exp.model.fsdp import frozen_bytes, shard_base
-from anima_exp.model.generation import inference
+from anima_exp.model.generation import inference_mode
 from anima_exp.model.hashed_dropout import token_keys
-from anima_exp.model.varlen_attention import rows_apart
+from anima_exp.model.varlen_attention import packed_attention
 from support.small_models import some_rows
 
-WAYS = list(Recompute)
+WAYS = list(ActivationCheckpointing)
 STORAGES = {  # name: type, double quantisation, precision, layers with an adapter
     "none": (Quantization.none, False, Precision.fp32, TargetModules.all_linear),
     "bf16": (Quantization.none, False, Precision.bf16, TargetModules.all_linear),
@@ -65,7 +65,7 @@ def load(base, storage):
     torch.manual_seed(0)
     quant = QuantConfig(kind, double, precision)
     model = load_base(ModelConfig("small", base), quant, precision=precision)
-    model = attach(model, LoraConfig(targets, rank=4, alpha=8, dropout=0.2)).train()
+    model = add_lora(model, LoraConfig(targets, rank=4, alpha=8, dropout=0.2)).train()
     for name, parameter in model.named_parameters():
         if "lora_B" in name:  # zeros would hide what A does
             torch.nn.init.normal_(parameter, std=0.1)
@@ -75,10 +75,10 @@ def load(base, storage):
 def gradients(model, keys, precision, chosen):
     """Of the rows `chosen` of the batch: the loss and every gradient."""
     rows = some_rows()
-    batch = concatenate(rows, list(chosen), token_weights(rows))
+    batch = pack_rows(rows, list(chosen), token_weights(rows))
     keys.now = token_keys(0, 0, chosen, batch.lengths, torch.device("cpu"))
     autocast = torch.autocast("cpu", torch.bfloat16) if precision is Precision.bf16 else None
-    with rows_apart(model):
+    with packed_attention(model):
         with autocast or nullcontext():
             loss = loss_of(model, batch)
         loss.backward()
@@ -89,7 +89,7 @@ def gradients(model, keys, precision, chosen):
 
 
 def answers(model, precision):
-    with inference(model, precision):
+    with inference_mode(model, precision):
         prompts = [[5, 9, 11], [7, 8]]
         return [a.text for a in decode(model, Ids(), prompts, Sampling(6))]
 
@@ -122,12 +122,12 @@ def same(found, expected):
 
 def facts(base, storage, folder, rank, processes):
     model, precision = load(base, storage)
-    keys = lora_linear.use(model)
+    keys = lora_linear.install(model)
     every = range(len(some_rows()))
     mine = every[rank::processes]
     expected = {}
     for way in WAYS:
-        set_recompute(model, way)
+        apply_activation_checkpointing(model, way)
         expected[way] = gradients(model, keys, precision, mine)
     whole = gradients(model, keys, precision, every)
     found = {"answers whole": answers(model, precision), "frozen whole": frozen_bytes(model)}
@@ -144,7 +144,7 @@ def facts(base, storage, folder, rank, processes):
         distributed.barrier()
     found["answers before training"] = answers(model, precision)
     for way in (*WAYS, WAYS[0]):
-        set_recompute(model, way)
+        apply_activation_checkpointing(model, way)
         gradient = gradients(model, keys, precision, mine)
         found[way.value] = same(gradient, expected[way])
     found["answers after training"] = answers(model, precision)

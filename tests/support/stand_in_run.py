@@ -9,11 +9,11 @@ import signal
 import time
 from pathlib import Path
 
-from anima_exp.errors import Paused, Stopped, TrainingError
+from anima_exp.errors import RunInterrupted, RunPaused, TrainingError
 from anima_exp.results import identity
 from anima_exp.results.folder import RunFolder
 from anima_exp.results.record import Record
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 
 STEP_SECONDS = float(os.environ.get("STAND_IN_STEP_SECONDS", "0.01"))
 
@@ -30,27 +30,27 @@ def run(config, until=None):
     with RunFolder(config) as folder:
         if folder.done:
             return
-        starts = folder.count_start()
+        starts = folder.record_launch()
         (folder.path / "pids.txt").open("a").write(f"{os.getpid()}\n")
         (folder.path / "threads.txt").write_text(os.environ.get("OMP_NUM_THREADS", ""))
         stop, begun_at = [], time.time()
         signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
         begun = _newest(folder.checkpoints)
-        metrics = StepLines(folder.path / "metrics.jsonl")
+        metrics = JsonLinesLog(folder.path / "metrics.jsonl")
         metrics.keep(lambda row: row["step"] <= begun)
         if config.lora.rank == 13:
             folder.failed("rank 13 brings bad luck")
             raise TrainingError("rank 13 brings bad luck")
-        steps = config.trainer.steps
+        steps = config.trainer.max_steps
         for step in range(begun + 1, steps + 1):
             time.sleep(STEP_SECONDS)
             metrics.append({"step": step, "loss": value(config, step), "tokens": 10 * step})
             (folder.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
             if stop and step < steps:
-                raise Stopped("stopped", exit_status=143)
+                raise RunInterrupted("stopped", exit_status=143)
             if until is not None and until <= step < steps:
                 _measure(metrics, config, step)
-                raise Paused(f"at {step}")
+                raise RunPaused(f"at {step}")
         _measure(metrics, config, steps)
         gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
         if gpu:
@@ -79,9 +79,9 @@ def _newest(checkpoints: Path) -> int:
 
 
 def record(config, folder, *, starts):
-    steps = config.trainer.steps
+    steps = config.trainer.max_steps
     return Record(
-        name=identity.name(config), settings=identity.flatten(config),
+        name=identity.run_name(config), settings=identity.flatten(config),
         scores={"heldout_loss": value(config, steps)}, scores_before={}, steps=steps,
         tokens=10 * steps, rows={}, parameters={}, train_seconds=0.0, eval_seconds=0.0,
         peak_memory_gib=0.0, starts=starts, finished=f"{time.time_ns()}", data_fingerprint="",

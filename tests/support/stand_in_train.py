@@ -2,10 +2,10 @@
 
 import stand_in_run
 
-from anima_exp.cli.compose import command
+from anima_exp.cli.compose import run_command
 from anima_exp.sweeping import job_process, pool
 
 if __name__ == "__main__":
     job_process.train = stand_in_run.run
     pool.PRELOAD = ["stand_in_run"]
-    command(lambda config: stand_in_run.run(config))
+    run_command(lambda config: stand_in_run.run(config))

@@ -17,15 +17,15 @@ SETTINGS = {
     "lora.dropout": 0.05,
     "data.name": "sample",
     "data.source": "sample",
-    "data.max_train_samples": None,
+    "data.max_train_rows": None,
     "optimizer.learning_rate": 2e-3,
-    "trainer.steps": 250,
+    "trainer.max_steps": 250,
     "tracking.project": "anima_exp",
     "tracking.entity": None,
     "tracking.group": None,
     "seed": 0,
-    "runs": "runs",
-    "folder": None,
+    "runs_dir": "runs",
+    "run_dir": None,
 }
 
 
@@ -34,7 +34,7 @@ def run(folder, /, *, loss=0.5, scores=None, done=True, failure=None, steps=20, 
     folder = Path(folder)
     folder.mkdir(parents=True)
     every = {**SETTINGS, **settings}
-    labels = ("runs", "folder", "tracking.", "model.name", "data.name", "model.recommended.")
+    labels = ("runs_dir", "run_dir", "tracking.", "model.name", "data.name", "model.recommended.")
     relevant = {key: value for key, value in every.items() if not key.startswith(labels)}
     (folder / "settings.json").write_text(json.dumps(relevant))
     scores = {"heldout_loss": loss, "exact_match": 0.46} if scores is None else scores

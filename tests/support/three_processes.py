@@ -8,43 +8,48 @@ from pathlib import Path
 
 import torch
 
-from anima_exp.distributed.environment import place
-from anima_exp.distributed.process_group import joined
-from anima_exp.errors import AnimaError, LostContact
+from anima_exp.distributed.environment import rank_info
+from anima_exp.distributed.process_group import join_process_group
+from anima_exp.errors import AnimaError, PeerLostError
 
 
 def main(folder: Path) -> None:
-    here, found = place(), {}
+    here, found = rank_info(), {}
     before = dict(os.environ)
-    with joined(here) as world:
+    with join_process_group(here) as world:
         found["seen"] = int(os.environ.get("WORLD_SIZE", 1))  # by the libraries, from here on
-        found["spread"] = world.spread("abcdefg", lambda some: [f"{a}{world.rank}" for a in some])
-        found["fewer"] = world.spread("a", lambda some: [f"{some[0]}{world.rank}"])
-        found["nothing"] = world.spread([], list)
-        found["total"] = world.total(1.5, world.rank)
-        found["led"] = [world.led(world.rank), replace(world, lockstep=True).led(world.rank)]
-        found["least"] = world.least(10 - world.rank)
-        found["shared"] = world.share(lambda: f"from {world.rank}")
+        found["spread"] = world.map_over_ranks(
+            "abcdefg", lambda some: [f"{a}{world.rank}" for a in some]
+        )
+        found["fewer"] = world.map_over_ranks("a", lambda some: [f"{some[0]}{world.rank}"])
+        found["nothing"] = world.map_over_ranks([], list)
+        found["total"] = world.all_reduce_sum(1.5, world.rank)
+        found["led"] = [
+            world.broadcast_in_lockstep(world.rank),
+            replace(world, lockstep=True).broadcast_in_lockstep(world.rank),
+        ]
+        found["least"] = world.all_reduce_min(10 - world.rank)
+        found["shared"] = world.run_on_main(lambda: f"from {world.rank}")
         found["turns"] = in_turn(world, folder / "turns.txt")
         found["gradients"] = gradients(world)
         first = torch.full((2,), float(world.rank))
-        world.copy_from_first([first])
+        world.broadcast_parameters([first])
         found["copied"] = first.tolist()
-        world.agree({"lora.rank": 8})
+        world.assert_same_on_all_ranks({"lora.rank": 8})
         try:
-            world.agree({"seed": 0, "lora.rank": 8 if world.rank < 2 else 16})
+            world.assert_same_on_all_ranks({"seed": 0, "lora.rank": 8 if world.rank < 2 else 16})
         except AnimaError as error:
             found["disagree"] = [str(error), error.told]
         try:
-            world.share(lambda: fail("no such file"))
-        except (AnimaError, LostContact) as error:
+            world.run_on_main(lambda: fail("no such file"))
+        except (AnimaError, PeerLostError) as error:
             found["failed"] = [str(error), error.told]
     found["environment"] = dict(os.environ) == before
-    with joined(place()) as world:  # another run of the same processes
-        found["again"] = [world.size, world.total(1, world.rank)]
+    with join_process_group(rank_info()) as world:  # another run of the same processes
+        found["again"] = [world.size, world.all_reduce_sum(1, world.rank)]
         try:
-            world.share(lambda: fail("no such file"))
-        except (AnimaError, LostContact) as error:
+            world.run_on_main(lambda: fail("no such file"))
+        except (AnimaError, PeerLostError) as error:
             found["again"].append(error.told)
     (folder / f"{here.rank}.json").write_text(json.dumps(found))
 
@@ -55,7 +60,7 @@ def in_turn(world, file):
         file.touch()
         return seen
 
-    return world.in_turn(work)
+    return world.main_process_first(work)
 
 
 def gradients(world):
@@ -66,7 +71,7 @@ def gradients(world):
     if world.rank == 1:
         weights[1].grad = torch.ones(3)
     weights[3].grad = torch.ones(3, dtype=torch.bfloat16)
-    world.sum_gradients(weights)
+    world.all_reduce_gradients(weights)
     return [None if one.grad is None else one.grad.tolist() for one in weights]
 
 

@@ -41,7 +41,7 @@ class Sweeps:
         }  # fmt: skip
         self._count += 1
         return Started(
-            ["-m", "trainer.steps=9", *overrides],
+            ["-m", "trainer.max_steps=9", *overrides],
             folder=self.folder, env=os.environ | own | env, log=f"told-{self._count}.txt",
         )  # fmt: skip
 

@@ -10,9 +10,9 @@ from anima_exp.config import Direction, SweepConfig
 from anima_exp.errors import ConfigError
 from anima_exp.sweeping.asha import Halving, rungs
 from anima_exp.sweeping.cell import Cell, Outcome
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 
-ASHA = ("sweep.early_stopping=asha", "trainer.steps=27")
+ASHA = ("sweep.early_stopping=asha", "trainer.max_steps=27")
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def cells(compose, tmp_path):
         Cell(
             number=i, overrides=(), label=f"{rate:g}", name=f"cell{i}",
             folder=tmp_path / f"cell{i}",
-            config=compose("trainer.steps=27", f"optimizer.learning_rate={rate}"),
+            config=compose("trainer.max_steps=27", f"optimizer.learning_rate={rate}"),
         )
         for i, rate in enumerate(rates)
     ]  # fmt: skip
@@ -37,7 +37,7 @@ def simulate(schedule, *, jobs=1000):
         jobs -= 1
         cell = job.cell
         cell.folder.mkdir(exist_ok=True)
-        lines = StepLines(cell.folder / "metrics.jsonl")
+        lines = JsonLinesLog(cell.folder / "metrics.jsonl")
         begun = max((row["step"] for row in lines.rows()), default=0)
         end = job.until or 27
         loss = value(cell.config, end)
@@ -55,7 +55,7 @@ def test_rungs_are_even_divisions_of_the_steps(cells):
 
 
 def test_too_short_a_run_for_the_rungs_is_a_mistake(cells):
-    with pytest.raises(ConfigError, match=r"trainer\.steps=27 is too short for sweep\.rungs=5"):
+    with pytest.raises(ConfigError, match=r"trainer\.max_steps=27 is too short for sweep\.rungs=5"):
         rungs(cells[0], SweepConfig(rungs=5))
 
 
@@ -113,7 +113,7 @@ def seed_configs(compose):
     """Three seeds of nine learning rates, where luck differs more than rates do."""
     return [
         compose(
-            "trainer.steps=27",
+            "trainer.max_steps=27",
             f"optimizer.learning_rate={1e-4 * (rate + 1)}",
             f"seed={1000 * ((seed + rate) % 3)}",
         )
@@ -137,7 +137,7 @@ def ends(cells):
     """By learning rate, the last steps of its three seeds."""
     found = {}
     for cell in cells:
-        rows = StepLines(cell.folder / "metrics.jsonl").rows()
+        rows = JsonLinesLog(cell.folder / "metrics.jsonl").rows()
         last = max((row["step"] for row in rows), default=0)
         found.setdefault(cell.config.optimizer.learning_rate, []).append(last)
     return found
@@ -196,13 +196,13 @@ def test_a_seed_that_ended_at_a_rung_by_itself_does_not_let_the_others_past(seed
     ended, *others = of_worst
     ended.folder.mkdir()
     loss = value(ended.config, 3)
-    StepLines(ended.folder / "metrics.jsonl").append(
+    JsonLinesLog(ended.folder / "metrics.jsonl").append(
         {"step": 3, "heldout_loss": loss, "exact_match": -loss, "eval_seconds": 0}
     )
     record(ended.config, ended.folder, starts=1).save(ended.folder)
     simulate(Halving(seeds, SweepConfig(metric="heldout_loss")))
     furthest = {
-        cell.name: max(row["step"] for row in StepLines(cell.folder / "metrics.jsonl").rows())
+        cell.name: max(row["step"] for row in JsonLinesLog(cell.folder / "metrics.jsonl").rows())
         for cell in others
     }
     assert set(furthest.values()) == {3}
@@ -237,7 +237,7 @@ def test_a_sweep_with_early_stopping_continues_survivors_and_stays_decided(sweep
     rates = [record["settings"]["optimizer.learning_rate"] for record in done.values()]
     assert max(rates) == 9e-4
     for name in done:
-        rows = StepLines(sweeps.runs / name / "metrics.jsonl").rows()
+        rows = JsonLinesLog(sweeps.runs / name / "metrics.jsonl").rows()
         steps = [row["step"] for row in rows if "loss" in row]
         assert steps == list(range(1, 28)), "no step was trained twice"
     before = {p: p.stat().st_mtime_ns for p in sweeps.runs.glob("*/metrics.jsonl")}
@@ -247,10 +247,10 @@ def test_a_sweep_with_early_stopping_continues_survivors_and_stays_decided(sweep
 
 def test_cells_that_ran_past_a_rung_before_count_with_what_they_saw_next(sweeps):
     three = ("optimizer.learning_rate=1e-4,2e-4,3e-4",)
-    process = sweeps.start(*three, "trainer.steps=18", step_seconds=0.2)
+    process = sweeps.start(*three, "trainer.max_steps=18", step_seconds=0.2)
     wait_for(lambda: list(sweeps.runs.glob("*/checkpoints/checkpoint-5")))
     process.terminate()
     assert process.wait(60) == 143
-    code, told = sweeps.run(*three, "trainer.steps=18", "sweep.early_stopping=asha")
+    code, told = sweeps.run(*three, "trainer.max_steps=18", "sweep.early_stopping=asha")
     assert code == 0, told
     assert "1 of 3 cells done, 2 stopped early" in told

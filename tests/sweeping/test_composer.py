@@ -25,10 +25,10 @@ SAME = [
     ("model=llama7b", "data=oasst1", "lora=attention", "quant=fp4"),
     ("experiment=table9/33b_oasst1", "lora.rank=8"),
     ("experiment=guanaco_7b", "model=tiny", "data=sample"),
-    ("trainer.epochs=2", "data.max_train_samples=100"),
-    ("trainer.steps=null", "trainer.epochs=2"),
-    ("data.steps=77",),
-    ("data.eval_every=11",),
+    ("trainer.num_epochs=2", "data.max_train_rows=100"),
+    ("trainer.max_steps=null", "trainer.num_epochs=2"),
+    ("data.recommended.max_steps=77",),
+    ("data.recommended.eval_every=11",),
     ("model.recommended.learning_rate=1e-5",),
     ("model.recommended.batch_size=8",),
     ("evals=[heldout]", "evals.heldout.max_rows=5"),
@@ -36,7 +36,7 @@ SAME = [
     ("evals.exact_match=null",),
     ("data.sample_prompts=[a,b]",),
     ("tracking=none", "tracking.tags=[x]"),
-    ("scale=0.1", "trainer.steps=100"),
+    ("rehearsal_scale=0.1", "trainer.max_steps=100"),
     ("sweep=demo", "lora.rank=2"),
 ]
 
@@ -47,7 +47,10 @@ def test_a_cell_is_what_hydra_composes(composer, compose, overrides):
 
 
 def test_cells_of_one_base_do_not_see_each_other(composer, compose):
-    for overrides in (("data.steps=5", "seed=1"), ("data.steps=9", "seed=2")):
+    for overrides in (
+        ("data.recommended.max_steps=5", "seed=1"),
+        ("data.recommended.max_steps=9", "seed=2"),
+    ):
         assert composer.compose(Point(overrides))[1] == compose(*overrides)
     assert composer.compose(Point(("seed=2",)))[1] == compose("seed=2")
 
@@ -55,17 +58,17 @@ def test_cells_of_one_base_do_not_see_each_other(composer, compose):
 def test_factors_multiply_the_cells_own_value(composer):
     point = Point(
         ("experiment=table9/33b_oasst1",),
-        (("optimizer.learning_rate", 0.5), ("trainer.steps", 2.0)),
+        (("optimizer.learning_rate", 0.5), ("trainer.max_steps", 2.0)),
     )
     overrides, config = composer.compose(point)
-    assert overrides[1:] == ("optimizer.learning_rate=5e-05", "trainer.steps=3750")
-    assert (config.optimizer.learning_rate, config.trainer.steps) == (5e-5, 3750)
+    assert overrides[1:] == ("optimizer.learning_rate=5e-05", "trainer.max_steps=3750")
+    assert (config.optimizer.learning_rate, config.trainer.max_steps) == (5e-5, 3750)
 
 
 def test_factors_see_the_values_that_the_cell_sets(composer):
     for steps in (100, 300):
-        point = Point((f"data.steps={steps}",), (("trainer.steps", 0.5),))
-        assert composer.compose(point)[1].trainer.steps == steps // 2
+        point = Point((f"data.recommended.max_steps={steps}",), (("trainer.max_steps", 0.5),))
+        assert composer.compose(point)[1].trainer.max_steps == steps // 2
 
 
 MISTAKES = [
@@ -95,5 +98,5 @@ def test_a_setting_inside_a_group_that_is_off_is_one_line(composer):
 
 
 def test_a_text_cannot_be_multiplied(composer):
-    with pytest.raises(ConfigError, match=r"factors of data\.name: .* cannot be multiplied"):
+    with pytest.raises(ConfigError, match=r"multipliers of data\.name: .* cannot be multiplied"):
         composer.compose(Point((), (("data.name", 2.0),)))

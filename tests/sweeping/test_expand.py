@@ -1,4 +1,4 @@
-"""Params, rows, factors and the command line -> the points of a grid."""
+"""Params, rows, multipliers and the command line -> the points of a grid."""
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -23,33 +23,36 @@ def test_params_are_a_product():
 
 
 def test_rows_are_paired_values_and_meet_every_param():
-    rows = [{"model": "llama7b", "trainer.steps": 100}, {"model": "llama13b", "trainer.steps": 50}]
-    assert overrides(rows=rows, params={"seed": "0,1"}) == [
-        ("model=llama7b", "trainer.steps=100", "seed=0"),
-        ("model=llama7b", "trainer.steps=100", "seed=1"),
-        ("model=llama13b", "trainer.steps=50", "seed=0"),
-        ("model=llama13b", "trainer.steps=50", "seed=1"),
+    rows = [
+        {"model": "llama7b", "trainer.max_steps": 100},
+        {"model": "llama13b", "trainer.max_steps": 50},
+    ]
+    assert overrides(points=rows, params={"seed": "0,1"}) == [
+        ("model=llama7b", "trainer.max_steps=100", "seed=0"),
+        ("model=llama7b", "trainer.max_steps=100", "seed=1"),
+        ("model=llama13b", "trainer.max_steps=50", "seed=0"),
+        ("model=llama13b", "trainer.max_steps=50", "seed=1"),
     ]
 
 
 def test_the_command_line_wins_over_params_rows_and_factors():
     found = expand(
         PARSER,
-        ["model=tiny", "seed=7", "trainer.steps=5,6"],
+        ["model=tiny", "seed=7", "trainer.max_steps=5,6"],
         params={"seed": "0,1"},
-        rows=[{"model": "llama7b"}, {"model": "llama13b"}],
-        factors={"trainer.steps": "0.5,1"},
+        points=[{"model": "llama7b"}, {"model": "llama13b"}],
+        multipliers={"trainer.max_steps": "0.5,1"},
     )
     assert found == [
-        Point(("model=tiny", "seed=7", "trainer.steps=5")),
-        Point(("model=tiny", "seed=7", "trainer.steps=6")),
+        Point(("model=tiny", "seed=7", "trainer.max_steps=5")),
+        Point(("model=tiny", "seed=7", "trainer.max_steps=6")),
     ], "two rows that the command line made equal are one"
 
 
 def test_factors_multiply_whatever_a_cell_would_have_had():
-    (half, twice) = expand(PARSER, ["seed=0"], factors={"trainer.steps": "0.5,2"})
-    assert half == Point(("seed=0",), (("trainer.steps", 0.5),))
-    assert twice == Point(("seed=0",), (("trainer.steps", 2.0),))
+    (half, twice) = expand(PARSER, ["seed=0"], multipliers={"trainer.max_steps": "0.5,2"})
+    assert half == Point(("seed=0",), (("trainer.max_steps", 0.5),))
+    assert twice == Point(("seed=0",), (("trainer.max_steps", 2.0),))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +62,7 @@ def test_factors_multiply_whatever_a_cell_would_have_had():
         ("seed=choice(4,5)", ["seed=4", "seed=5"]),
         ("evals=[heldout],[samples]", ["evals=[heldout]", "evals=[samples]"]),
         ("data.path='a,b.json'", ["data.path='a,b.json'"]),
-        ("trainer.steps=null", ["trainer.steps=null"]),
+        ("trainer.max_steps=null", ["trainer.max_steps=null"]),
     ],
 )
 def test_what_a_value_may_be(argument, cells):
@@ -67,9 +70,13 @@ def test_what_a_value_may_be(argument, cells):
 
 
 def test_yaml_values_are_written_as_the_command_line_writes_them():
-    params = {"trainer.steps": None, "data.train_on_source": True, "evals": ["heldout", "samples"]}
+    params = {
+        "trainer.max_steps": None,
+        "data.train_on_source": True,
+        "evals": ["heldout", "samples"],
+    }
     assert overrides(params=params) == [
-        ("trainer.steps=null", "data.train_on_source=True", "evals=[heldout,samples]")
+        ("trainer.max_steps=null", "data.train_on_source=True", "evals=[heldout,samples]")
     ]
 
 
@@ -79,14 +86,14 @@ def test_an_interval_is_no_grid():
 
 
 def test_a_key_in_rows_and_params_is_a_mistake():
-    with pytest.raises(ConfigError, match=r"seed is in the rows of the sweep and in its params"):
-        overrides(rows=[{"seed": 1}], params={"seed": "1,2"})
+    with pytest.raises(ConfigError, match=r"seed is in the points of the sweep and in its params"):
+        overrides(points=[{"seed": 1}], params={"seed": "1,2"})
 
 
-@pytest.mark.parametrize("factors", ["a,b", "0,1", "-1", "inf,1", "nan"])
-def test_factors_are_positive_numbers(factors):
-    with pytest.raises(ConfigError, match=r"factors of trainer\.steps"):
-        overrides(factors={"trainer.steps": factors})
+@pytest.mark.parametrize("multipliers", ["a,b", "0,1", "-1", "inf,1", "nan"])
+def test_factors_are_positive_numbers(multipliers):
+    with pytest.raises(ConfigError, match=r"multipliers of trainer\.max_steps"):
+        overrides(multipliers={"trainer.max_steps": multipliers})
 
 
 ENDLESS = {
@@ -113,5 +120,5 @@ def test_a_grid_of_a_thousand_million_cells_is_refused_before_it_is_composed():
     with pytest.raises(ConfigError, match=r"^The sweep has 1,000,000,000 cells, and one sweep"):
         overrides("seed=range(0,1000)", "lora.rank=range(0,1000)", "lora.alpha=range(0,1000)")
     with pytest.raises(ConfigError, match=r"^The sweep has 200,000 cells, and one sweep"):
-        overrides("seed=range(0,100000)", factors={"trainer.steps": "1,2"})
+        overrides("seed=range(0,100000)", multipliers={"trainer.max_steps": "1,2"})
     assert len(overrides("seed=range(0,100000)")) == 100_000

@@ -7,7 +7,7 @@ from filelock import Timeout
 
 from anima_exp.config import LauncherConfig
 from anima_exp.errors import ConfigError
-from anima_exp.sweeping.gpu_leases import Place, check_gpus, free_place, gpus, slots
+from anima_exp.sweeping.gpu_leases import Allocation, check_gpus, free_place, gpus, slots
 
 
 @pytest.fixture
@@ -142,20 +142,20 @@ def test_fewer_free_gpus_than_a_job_needs_are_no_place(eight_gpus):
 
 def test_a_job_leases_all_of_its_gpus_or_none(eight_gpus):
     every = slots(LauncherConfig(gpus_per_job=2))
-    first = Place((every[0], every[1]))
+    first = Allocation((every[0], every[1]))
     held = first.take()
     with pytest.raises(Timeout):
-        Place((every[2], every[1])).take()
+        Allocation((every[2], every[1])).take()
     assert every[2].free, "a GPU is kept by a job that did not get the other one"
     for lease in held:
         lease.release()
-    assert len(Place((every[2], every[1])).take()) == 2
+    assert len(Allocation((every[2], every[1])).take()) == 2
 
 
 def test_leases_are_taken_in_one_order_however_a_job_names_them(eight_gpus):
     """Of two jobs that want the same GPUs, the one that gets the first gets them all."""
     every = slots(LauncherConfig(gpus_per_job=2))
-    for place in (Place((every[0], every[5])), Place((every[5], every[0]))):
+    for place in (Allocation((every[0], every[5])), Allocation((every[5], every[0]))):
         held = place.take()
         assert [lock.lock_file for lock in held] == sorted(lock.lock_file for lock in held)
         for lock in held:
@@ -198,9 +198,9 @@ def test_cells_cannot_both_share_a_gpu_and_have_several(compose):
 
 
 def test_a_cell_must_not_want_other_gpus_than_it_gets(compose):
-    with pytest.raises(ConfigError, match=r"trainer\.gpus=2, but a cell gets .*gpus_per_job=1"):
-        check_gpus(compose("trainer.gpus=2"))
-    check_gpus(compose("trainer.gpus=2", "launcher.gpus_per_job=2"))
+    with pytest.raises(ConfigError, match=r"trainer\.num_gpus=2, but a cell gets .*gpus_per_job=1"):
+        check_gpus(compose("trainer.num_gpus=2"))
+    check_gpus(compose("trainer.num_gpus=2", "launcher.gpus_per_job=2"))
     check_gpus(compose("launcher.gpus_per_job=2"))
 
 

@@ -157,12 +157,13 @@ def test_a_signal_to_the_whole_group_still_waits_for_checkpoints(sweeps):
 SAME_FOR_ALL = "has several values; it is the same for all cells of a sweep."
 MISTAKES = {
     "sweep=demo,seeds": "sweep=demo,seeds: one sweep at a time; give each a command of its own.",
-    "runs=a,b": f"runs {SAME_FOR_ALL}",
+    "runs_dir=a,b": f"runs_dir {SAME_FOR_ALL}",
     "sweep.retries=0,1": f"sweep {SAME_FOR_ALL}",
-    "folder=here": "folder=here names one run; the cells of a sweep name their own. "
-    "Give runs=FOLDER for the folder that they are made in.",
-    "sweep.early_stopping=asha trainer.epochs=1 trainer.steps=null": "sweep.early_stopping=asha "
-    "pauses at steps: give trainer.steps, not epochs.",
+    "run_dir=here": "run_dir=here names one run; the cells of a sweep name their own. "
+    "Give runs_dir=FOLDER for the folder that they are made in.",
+    "sweep.early_stopping=asha trainer.num_epochs=1 trainer.max_steps=null": (
+        "sweep.early_stopping=asha pauses at steps: give trainer.max_steps, not trainer.num_epochs."
+    ),
 }
 
 
@@ -174,7 +175,7 @@ def test_a_mistake_about_the_sweep_itself_is_one_line(sweeps, overrides, line):
 
 def test_runs_that_cannot_be_written_to_are_one_line(sweeps):
     (sweeps.folder / "file").write_text("")
-    code, told = sweeps.run("seed=0,1", "runs=file/runs")
+    code, told = sweeps.run("seed=0,1", "runs_dir=file/runs")
     assert code == 1
     assert "Traceback" not in told
     assert "Cannot write to file/runs/sweeps/by_hand-" in told
@@ -205,7 +206,7 @@ def threads(sweeps):
 @pytest.mark.parametrize("warm", ["true", "false"])
 def test_jobs_use_the_number_of_threads_that_the_user_chose(sweeps, warm):
     sweeps.run(
-        "seed=0,1", "launcher.jobs=2", f"launcher.warm={warm}", "trainer.steps=1",
+        "seed=0,1", "launcher.jobs=2", f"launcher.preload={warm}", "trainer.max_steps=1",
         OMP_NUM_THREADS="3", MKL_NUM_THREADS="",
     )  # fmt: skip
     assert threads(sweeps) == {"3"}
@@ -213,7 +214,7 @@ def test_jobs_use_the_number_of_threads_that_the_user_chose(sweeps, warm):
 
 def test_jobs_divide_the_cores_if_the_user_chose_no_number_of_threads(sweeps):
     sweeps.run(
-        "seed=0,1", "launcher.jobs=2", "trainer.steps=1", OMP_NUM_THREADS="", MKL_NUM_THREADS=""
+        "seed=0,1", "launcher.jobs=2", "trainer.max_steps=1", OMP_NUM_THREADS="", MKL_NUM_THREADS=""
     )
     assert threads(sweeps) == {str(max(1, cores() // 2))}
 

@@ -14,7 +14,7 @@ GRID = ("seed=0,1,2", "optimizer.learning_rate=1e-3,2e-3", "launcher.jobs=2", "s
 def without_history(record):
     told = {"starts", "finished", "hardware", "versions", "git"}
     return {
-        key: {k: v for k, v in value.items() if k != "runs"} if key == "settings" else value
+        key: {k: v for k, v in value.items() if k != "runs_dir"} if key == "settings" else value
         for key, value in record.items()
         if key not in told
     }

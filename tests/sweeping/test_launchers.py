@@ -15,7 +15,7 @@ import time
 import pytest
 from omegaconf import OmegaConf
 
-from anima_exp.cli.compose import command
+from anima_exp.cli.compose import run_command
 from anima_exp.sweeping import grid_sweep, launchers
 from anima_exp.system.paths import shipped
 
@@ -91,7 +91,7 @@ def test_slurm_is_asked_for_as_many_gpus_as_a_cell_has(monkeypatch, given, gpus)
     monkeypatch.setattr(grid_sweep, "launcher_of", launcher)
     monkeypatch.setattr(sys, "argv", ["train", "-m", "hydra/launcher=slurm", "seed=1", *given])
     with pytest.raises(SystemExit):
-        command(lambda config: None)
+        run_command(lambda config: None)
     assert found["gpus_per_node"] == gpus
 
 
@@ -191,7 +191,7 @@ def test_slurms_warning_before_the_time_limit_saves_a_checkpoint_and_the_job_goe
     sweep = subprocess.Popen(
         [
             sys.executable, "-m", "anima_exp.train", "-m", HERE, "seed=1", "lora.rank=2",
-            "trainer.steps=6", "trainer.log_every=1", "evals=[]", "tracking=none",
+            "trainer.max_steps=6", "trainer.log_every=1", "evals=[]", "tracking=none",
             "trainer.eval_at_start=false", "trainer.batch_size=2",
         ],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

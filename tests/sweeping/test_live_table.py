@@ -8,19 +8,19 @@ from rich.console import Console
 from anima_exp.metrics.metric import metric
 from anima_exp.sweeping import live_table as board_module
 from anima_exp.sweeping.cell import Cell, Job, Outcome
-from anima_exp.sweeping.gpu_leases import Place, Slot
+from anima_exp.sweeping.gpu_leases import Allocation, Slot
 from anima_exp.sweeping.live_table import Board, Progress, Status
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 
 
 @pytest.fixture
 def cell(compose, tmp_path):
-    config = compose("trainer.steps=20")
+    config = compose("trainer.max_steps=20")
     return Cell(3, ("seed=1",), "seed=1 [red]\x1b[2J", config, "tiny-1", tmp_path)
 
 
 def lines(cell):
-    return StepLines(cell.folder / "metrics.jsonl")
+    return JsonLinesLog(cell.folder / "metrics.jsonl")
 
 
 def test_it_reads_only_what_is_new_and_never_half_a_line(cell):
@@ -48,17 +48,17 @@ def test_time_left_counts_from_what_this_start_has_done(cell):
 
 
 def test_steps_of_a_run_of_epochs_show_with_its_first_row(compose, tmp_path):
-    config = compose("trainer.epochs=2")
+    config = compose("trainer.num_epochs=2")
     progress = Progress(Cell(0, (), "x", config, "x", tmp_path))
     assert progress.steps is None
-    StepLines(tmp_path / "metrics.jsonl").append({"step": 10, "loss": 1.0, "epoch": 0.25})
+    JsonLinesLog(tmp_path / "metrics.jsonl").append({"step": 10, "loss": 1.0, "epoch": 0.25})
     progress.read()
     assert progress.steps == 80
 
 
 def test_a_short_last_batch_is_a_step(compose, tmp_path):
-    progress = Progress(Cell(0, (), "x", compose("trainer.epochs=2"), "x", tmp_path))
-    StepLines(tmp_path / "metrics.jsonl").append({"step": 10, "loss": 1.0, "epoch": 160 / 500})
+    progress = Progress(Cell(0, (), "x", compose("trainer.num_epochs=2"), "x", tmp_path))
+    JsonLinesLog(tmp_path / "metrics.jsonl").append({"step": 10, "loss": 1.0, "epoch": 160 / 500})
     progress.read()
     assert progress.steps == 63
 
@@ -79,7 +79,7 @@ def told(monkeypatch):
 def test_a_log_gets_a_line_for_each_thing_that_happens(cell, told):
     file = told(terminal=False)
     with Board([cell], metric=metric("heldout_loss")) as board:
-        board.started(Job(cell), Place((Slot("cpu0", None, 1),)))
+        board.started(Job(cell), Allocation((Slot("cpu0", None, 1),)))
         lines(cell).append({"step": 20, "heldout_loss": 0.5, "eval_seconds": 0})
         progress = Progress(cell)
         progress._read = 0
@@ -94,11 +94,11 @@ def test_a_log_gets_a_line_for_each_thing_that_happens(cell, told):
 
 def test_a_terminal_too_short_for_all_shows_running_cells_first(compose, tmp_path, told):
     file = told(terminal=True)
-    config = compose("trainer.steps=20")
+    config = compose("trainer.max_steps=20")
     cells = [Cell(i, (), f"seed={i}", config, f"c{i}", tmp_path / f"c{i}") for i in range(40)]
     with Board(cells, metric=metric("heldout_loss")) as board:
         board.set(cells[0], Status.done)
-        board.started(Job(cells[37]), Place((Slot("GPU-aaaa.0", "GPU-aaaa", 1),)))
+        board.started(Job(cells[37]), Allocation((Slot("GPU-aaaa.0", "GPU-aaaa", 1),)))
         board.show({cells[37].name: Progress(cells[37])})
         drawn = file.getvalue()
     assert "seed=37" in drawn

@@ -11,8 +11,8 @@ import pytest
 from support import wandb_file
 
 GRID = [
-    "-m", "optimizer.learning_rate=1e-3,4e-3", "trainer.steps=6", "trainer.save_every=1",
-    "trainer.log_every=1", "data.rows=200", "data.heldout_rows=16", "evals=[heldout]",
+    "-m", "optimizer.learning_rate=1e-3,4e-3", "trainer.max_steps=6", "trainer.save_every=1",
+    "trainer.log_every=1", "data.max_rows=200", "data.heldout_rows=16", "evals=[heldout]",
 ]  # fmt: skip
 
 

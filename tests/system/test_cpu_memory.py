@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from anima_exp.config import Recompute
+from anima_exp.config import ActivationCheckpointing
 from anima_exp.planner.find_shape import find_shape
-from anima_exp.planner.memory import Needs, Rows
+from anima_exp.planner.memory import MemoryModel, Rows
 from anima_exp.system.hardware import KEPT_KERNELS, KERNEL_BYTES, bound_kernel_caches
 
 # A processor that computes bf16 compiles a kernel for each shape; others keep nothing.
@@ -61,7 +61,7 @@ def test_what_the_user_has_set_of_the_caches_is_left_alone(monkeypatch):
 )
 def test_a_plan_for_a_cpu_counts_the_kernels_that_are_kept(compose, precision, gpu, planned):
     config = compose(f"trainer.precision={precision}")
-    needs = Needs(find_shape(config.model), config, Rows(100, 400, 200), gpu=gpu)
-    memory = needs.memory(400, Recompute.none, keep_dequantized=True)
+    needs = MemoryModel(find_shape(config.model), config, Rows(100, 400, 200), gpu=gpu)
+    memory = needs.memory(400, ActivationCheckpointing.none, keep_dequantized=True)
     assert memory.kernels == planned
     assert memory.peak == memory.resident + memory.passing + planned

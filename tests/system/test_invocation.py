@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from anima_exp.system.invocation import command_line
+from anima_exp.system.invocation import command_line, program_length
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,15 @@ def test_a_module_may_have_another_name_than_its_command(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py"])
     assert command_line("check") == "python -m anima_exp.self_check"
     assert command_line("data") == "python -m anima_exp.inspect_data"
+
+
+@pytest.mark.parametrize(
+    ("typed", "length"),
+    [
+        ("anima-exp train -m seed=1", 2),
+        ("python -m anima_exp.train -m seed=1", 3),
+        ("python -m anima_exp train -m seed=1", 4),
+    ],
+)
+def test_the_program_is_told_from_its_arguments(typed, length):
+    assert program_length(typed.split()) == length

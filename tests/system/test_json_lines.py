@@ -1,8 +1,8 @@
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 
 
 def lines(tmp_path, *steps):
-    file = StepLines(tmp_path / "metrics.jsonl")
+    file = JsonLinesLog(tmp_path / "metrics.jsonl")
     for step in steps:
         file.append({"step": step})
     return file
@@ -32,7 +32,7 @@ def test_text_keeps_its_line_separators(tmp_path):
 
 def test_a_file_of_the_first_version_keeps_its_bytes_when_its_lines_are_kept(tmp_path):
     """A checkpoint of that version knows them by their hash."""
-    lines = StepLines(tmp_path / "metrics.jsonl")
+    lines = JsonLinesLog(tmp_path / "metrics.jsonl")
     lines.path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n')
     mark = lines.vouch()
     lines.keep(lambda row: True)

@@ -16,7 +16,7 @@ from anima_exp.config import former_names
 from anima_exp.config.commands import PublishConfig
 from anima_exp.config.setting import setting
 from anima_exp.data import source, tokenise
-from anima_exp.errors import NewerFile
+from anima_exp.errors import NewerFileError
 from anima_exp.inference import answer_file as answers_file
 from anima_exp.inference.questions import Question
 from anima_exp.judging import matches as judge_answers
@@ -30,7 +30,7 @@ from anima_exp.sweeping.grid import Grid
 from anima_exp.sweeping.live_table import Progress
 from anima_exp.sweeping.manifest import SweepFile
 from anima_exp.system import hashing, json_files
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 from anima_exp.tournament.players import read_answers
 from anima_exp.tournament.reading import read as read_verdicts
 from anima_exp.training import checkpoint
@@ -59,7 +59,7 @@ def refused(file):
         f"{file} has schema version {LATER}, but this version of anima-exp reads up to 1. "
         "Update anima-exp."
     )
-    return pytest.raises(NewerFile, match=f"^{re.escape(line)}$")
+    return pytest.raises(NewerFileError, match=f"^{re.escape(line)}$")
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_version_that_is_no_number_is_damage(found, told):
 
 
 def test_a_newer_record_is_neither_done_nor_damaged_and_is_not_touched(compose, tmp_path, capsys):
-    config = compose(f"runs={tmp_path}")
+    config = compose(f"runs_dir={tmp_path}")
     folder = RunFolder(config)
     synthetic.run(folder.path)
     file = age(folder.path / "record.json")
@@ -123,7 +123,7 @@ def test_a_record_without_a_version_is_read(run):
 def test_every_command_that_takes_a_run_names_its_newer_record(run):
     file = age(run / "record.json")
     with refused(file):  # evaluate, generate, merge
-        saved_run.with_run([f"run={run}"])
+        saved_run.expand_run_argument([f"run={run}"])
     with refused(file):  # publish
         of_config(PublishConfig(run=str(run), push="user/name"))
     with refused(file):
@@ -131,10 +131,10 @@ def test_every_command_that_takes_a_run_names_its_newer_record(run):
 
 
 def test_other_files_of_a_newer_run_are_refused_too(compose, tmp_path):
-    config = compose(f"runs={tmp_path}")
+    config = compose(f"runs_dir={tmp_path}")
     with RunFolder(config) as folder:
         folder.check_inputs(data="d", base="b")
-        StepLines(folder.path / "metrics.jsonl").append({"step": 1})
+        JsonLinesLog(folder.path / "metrics.jsonl").append({"step": 1})
         with refused(age(folder.path / "inputs.json")):
             folder.check_inputs(data="d", base="b")
     file = age(folder.path / "settings.json")
@@ -145,9 +145,9 @@ def test_other_files_of_a_newer_run_are_refused_too(compose, tmp_path):
 
 
 def test_settings_of_a_run_that_has_begun_are_never_written_again(compose, tmp_path):
-    config = compose(f"runs={tmp_path}")
+    config = compose(f"runs_dir={tmp_path}")
     with RunFolder(config) as folder:
-        StepLines(folder.path / "metrics.jsonl").append({"step": 1})
+        JsonLinesLog(folder.path / "metrics.jsonl").append({"step": 1})
     file = folder.path / "settings.json"
     values = json.loads(file.read_text())
     assert values.pop("schema_version") == 1
@@ -162,7 +162,7 @@ def test_settings_of_a_run_that_has_begun_are_never_written_again(compose, tmp_p
 
 
 def test_the_first_line_holds_the_version_and_no_row_shows_it(tmp_path):
-    file = StepLines(tmp_path / "metrics.jsonl")
+    file = JsonLinesLog(tmp_path / "metrics.jsonl")
     for step in (1, 2, 3):
         file.append({"step": step, "loss": 1.0})
     assert [json.loads(line) for line in file.path.read_text().splitlines()] == [
@@ -176,7 +176,7 @@ def test_the_first_line_holds_the_version_and_no_row_shows_it(tmp_path):
 
 
 def test_lines_without_a_version_stay_so_and_new_files_begin_with_one(tmp_path):
-    old, new = StepLines(tmp_path / "metrics.jsonl"), StepLines(tmp_path / "new.jsonl")
+    old, new = JsonLinesLog(tmp_path / "metrics.jsonl"), JsonLinesLog(tmp_path / "new.jsonl")
     old.path.write_text('{"step": 1}\n{"step": 2}\n')
     old.keep(lambda row: row["step"] == 1)
     assert old.path.read_text() == '{"step": 1}\n'
@@ -192,13 +192,13 @@ def test_newer_lines_are_refused_and_stay(run):
         generations(load([run]).runs[0])
     before = file.read_bytes()
     with refused(file):
-        StepLines(file).keep(lambda row: False)
+        JsonLinesLog(file).keep(lambda row: False)
     assert file.read_bytes() == before
 
 
 def test_a_version_is_no_score_of_a_running_cell(compose, tmp_path):
     cell = Cell(0, (), "label", compose(), "name", tmp_path)
-    StepLines(tmp_path / "metrics.jsonl").append({"step": 0, "heldout_loss": 2.0})
+    JsonLinesLog(tmp_path / "metrics.jsonl").append({"step": 0, "heldout_loss": 2.0})
     assert Progress.whole(cell).scores == {"heldout_loss": 2.0}
 
 
@@ -223,7 +223,7 @@ def test_a_newer_checkpoint_is_refused_not_passed_over(tmp_path):
 
 
 def test_a_newer_sweep_is_neither_read_nor_written_over(compose, run, tmp_path):
-    config = compose(f"runs={tmp_path}")
+    config = compose(f"runs_dir={tmp_path}")
     cell = Cell(0, (), "label", config, "one", run)
     sweep = SweepFile("by_hand", None, "train", Grid([cell], (), 0))
     sweep.save()
@@ -329,7 +329,7 @@ def test_newer_token_ids_are_made_again_elsewhere(tmp_path, capsys):
     config = local(write_rows(tmp_path / "a.jsonl", *pairs(3)))
 
     def tokens():
-        found = source.training(config)
+        found = source.training_source(config)
         return tokenise.tokenise(found, config, byte_tokenizer(), cache=tmp_path / "cache")
 
     first = tokens()

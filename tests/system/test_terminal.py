@@ -81,7 +81,7 @@ def test_a_live_table_still_moves_the_cursor(monkeypatch):
     assert "\x1b[2K" in written and "\x1b[2J" not in written
 
 
-@pytest.mark.parametrize("say", [terminal.tell, terminal.note, terminal.write])
+@pytest.mark.parametrize("say", [terminal.print_stderr, terminal.note, terminal.write])
 def test_each_function_prints_visible_text(say, capsys):
     say(NAME)
     out, err = capsys.readouterr()

@@ -6,7 +6,7 @@ import pytest
 from support import games
 
 from anima_exp.tournament import elo as ratings
-from anima_exp.tournament.elo import Matches, elo, matches, one_pass
+from anima_exp.tournament.elo import Matches, elo, matches, sequential_elo
 from anima_exp.tournament.progress import Progress
 from anima_exp.tournament.reading import read
 from anima_exp.tournament.verdicts import Verdict, verdicts
@@ -20,15 +20,18 @@ THREE = [verdict(1, "a", "b", 1.0), verdict(2, "b", "c", 0.5), verdict(3, "c", "
 
 
 def test_one_match_moves_both_by_half_of_k():
-    assert one_pass([("a", "b", 1.0)], initial={"a": 1000, "b": 1000}) == {"a": 1016, "b": 984}
-    found = one_pass([("a", "b", 1.0)], initial={"a": 1400, "b": 1000}, k=22)
+    assert sequential_elo([("a", "b", 1.0)], initial={"a": 1000, "b": 1000}) == {
+        "a": 1016,
+        "b": 984,
+    }
+    found = sequential_elo([("a", "b", 1.0)], initial={"a": 1400, "b": 1000}, k=22)
     assert found == {"a": pytest.approx(1402), "b": pytest.approx(998)}  # 10 to 1: expected
 
 
 def test_the_mean_over_random_orders_is_the_mean_over_all_orders():
     played = [(one.first, one.second, one.outcome) for one in THREE]
     every = [
-        one_pass(order, initial=dict.fromkeys("abc", 1000.0))
+        sequential_elo(order, initial=dict.fromkeys("abc", 1000.0))
         for order in itertools.permutations(played)
     ]
     for rating in elo(matches(THREE), orders=20_000):
@@ -39,7 +42,7 @@ def test_the_mean_over_random_orders_is_the_mean_over_all_orders():
 
 def test_a_limited_number_is_drawn_without_replacement():
     pairs = itertools.permutations([(one.first, one.second, one.outcome) for one in THREE], 2)
-    every = [one_pass(order, initial=dict.fromkeys("abc", 1000.0)) for order in pairs]
+    every = [sequential_elo(order, initial=dict.fromkeys("abc", 1000.0)) for order in pairs]
     possible = {round(ratings["a"], 6) for ratings in every}
     found = {
         round(rating.mean, 6)

@@ -3,17 +3,17 @@
 import pytest
 
 from anima_exp.config import TrainerConfig
-from anima_exp.errors import ConfigError, Paused
+from anima_exp.errors import ConfigError, RunPaused
 from anima_exp.experiment.run import run
-from anima_exp.results.journal import Journal
+from anima_exp.results.journal import MetricsLog
 from anima_exp.results.record import Record
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 from anima_exp.training.best import Best
 
 FEW = (
-    "data.rows=64", "data.heldout_rows=8", "trainer.steps=12", "trainer.batch_size=4",
+    "data.max_rows=64", "data.heldout_rows=8", "trainer.max_steps=12", "trainer.batch_size=4",
     "trainer.log_every=1", "trainer.eval_every=2", "trainer.save_every=2", "lora=key_query",
-    "lora.rank=2", "trainer.keep_checkpoints=9", "evals=[heldout]", "tracking=none",
+    "lora.rank=2", "trainer.max_checkpoints=9", "evals=[heldout]", "tracking=none",
 )  # fmt: skip
 # At the steps 0, 2, 4, ...; the first is no candidate.
 LOSSES = (1.0, 5.0, 3.0, 4.0, 3.5, 4.5, 4.6)
@@ -40,14 +40,14 @@ def at(folder, step):
 
 def curve(folder):
     timed = {"tokens_per_second", "eval_seconds", "memory_gib"}
-    rows = StepLines(folder / "metrics.jsonl").rows()
+    rows = JsonLinesLog(folder / "metrics.jsonl").rows()
     return [{key: value for key, value in row.items() if key not in timed} for row in rows]
 
 
 def test_the_best_weights_are_left_and_the_record_has_both(
     compose, losses, tmp_path, capsys, shown
 ):
-    config = compose(*FEW, "trainer.keep_best=heldout_loss", f"folder={tmp_path}/run")
+    config = compose(*FEW, "trainer.keep_best=heldout_loss", f"run_dir={tmp_path}/run")
     losses(*LOSSES)
     assert run(config) == 3.0
     folder = tmp_path / "run"
@@ -62,7 +62,7 @@ def test_the_best_weights_are_left_and_the_record_has_both(
 
 
 def test_a_run_that_gains_nothing_ends_and_its_record_says_why(compose, losses, tmp_path):
-    config = compose(*FEW, "trainer.patience=2", f"folder={tmp_path}/run")
+    config = compose(*FEW, "trainer.patience=2", f"run_dir={tmp_path}/run")
     losses(*LOSSES)
     assert run(config) == 3.5
     folder = tmp_path / "run"
@@ -77,27 +77,27 @@ def test_a_run_that_gains_nothing_ends_and_its_record_says_why(compose, losses, 
 def test_the_best_survives_a_stop_to_the_last_bit(compose, losses, tmp_path, monkeypatch, way):
     def settings(name):
         both = ("trainer.keep_best=heldout_loss", "trainer.patience=3")
-        return compose(*FEW, *both, f"folder={tmp_path}/{name}")
+        return compose(*FEW, *both, f"run_dir={tmp_path}/{name}")
 
     found = (1.0, 3.0, 4.0, 5.0, 2.0, 6.0, 7.0)
     losses(*found)
     run(settings("whole"))
     losses(*found)
     if way == "paused":
-        with pytest.raises(Paused):
+        with pytest.raises(RunPaused):
             run(settings("broken"), until=6)
         losses(*found[4:])
     else:
         # The evaluation of step 8, the best one, is taken again.
         with monkeypatch.context() as patch:
-            log = Journal.trained
+            log = MetricsLog.trained
 
             def crash(self, row):
                 log(self, row)
                 if row["step"] == 8:
                     raise OSError("power cut")
 
-            patch.setattr(Journal, "trained", crash)
+            patch.setattr(MetricsLog, "trained", crash)
             with pytest.raises(OSError, match="power cut"):
                 run(settings("broken"))
         losses(*found[4:])
@@ -109,7 +109,7 @@ def test_the_best_survives_a_stop_to_the_last_bit(compose, losses, tmp_path, mon
 
 
 def test_a_run_that_was_killed_after_it_ended_early_only_records(compose, losses, tmp_path):
-    config = compose(*FEW, "trainer.patience=1", f"folder={tmp_path}/run")
+    config = compose(*FEW, "trainer.patience=1", f"run_dir={tmp_path}/run")
     losses(9.0, 3.0, 4.0)
     run(config)
     folder = tmp_path / "run"
@@ -121,7 +121,7 @@ def test_a_run_that_was_killed_after_it_ended_early_only_records(compose, losses
 
 
 def test_a_run_that_trained_all_its_steps_did_not_end_early(compose, losses, tmp_path):
-    config = compose(*FEW, "trainer.patience=2", "trainer.steps=6", f"folder={tmp_path}/run")
+    config = compose(*FEW, "trainer.patience=2", "trainer.max_steps=6", f"run_dir={tmp_path}/run")
     losses(1.0, 3.0, 4.0, 5.0)
     run(config)
     record = Record.load(tmp_path / "run")
@@ -135,7 +135,7 @@ def test_answers_of_the_best_weights_are_measured_once_more_if_the_record_is_mis
     config = compose(
         *few, "evals=[heldout,answers]", "evals.answers.max_questions=2",
         "evals.answers.max_new_tokens=2", "trainer.keep_best=heldout_loss", "trainer.patience=1",
-        f"folder={tmp_path}/run",
+        f"run_dir={tmp_path}/run",
     )  # fmt: skip
     losses(9.0, 3.0, 4.0)
     run(config)
@@ -147,7 +147,7 @@ def test_answers_of_the_best_weights_are_measured_once_more_if_the_record_is_mis
     again = Record.load(tmp_path / "run")
     assert (again.scores, again.scores_last) == (first.scores, first.scores_last)
     assert again.scores_last == {"heldout_loss": 4.0}
-    rows = StepLines(tmp_path / "run" / "metrics.jsonl").rows()
+    rows = JsonLinesLog(tmp_path / "run" / "metrics.jsonl").rows()
     assert sum("answers_match" in row for row in rows) == 1
 
 
@@ -157,8 +157,9 @@ def test_all_weights_of_a_model_can_be_the_best(compose, losses, tmp_path):
 
     full = [one for one in FEW if not one.startswith("lora")]
     config = compose(
-        *full, "lora=none", "quant=none", "optimizer.learning_rate=1e-4", "trainer.steps=6",
-        "trainer.keep_best=heldout_loss", f"folder={tmp_path}/run",
+        *full, "lora=full_finetune", "quant=none", "optimizer.learning_rate=1e-4",
+        "trainer.max_steps=6",
+        "trainer.keep_best=heldout_loss", f"run_dir={tmp_path}/run",
     )  # fmt: skip
     losses(9.0, 3.0, 4.0, 5.0)
     run(config)
@@ -189,7 +190,7 @@ def test_the_direction_of_a_score_of_one_s_own_is_what_its_author_says():
 
 
 def test_a_score_that_is_not_measured_is_refused_before_anything_is_loaded(compose, tmp_path):
-    config = compose(*FEW, "trainer.keep_best=mmlu", f"folder={tmp_path}/run")
+    config = compose(*FEW, "trainer.keep_best=mmlu", f"run_dir={tmp_path}/run")
     with pytest.raises(ConfigError) as error:
         run(config)
     assert str(error.value) == (

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from anima_exp.errors import TrainingError
 from anima_exp.experiment.run import run
 from anima_exp.experiment.setup import load
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 from anima_exp.training.loop import check_step
-from anima_exp.training.step import Step
+from anima_exp.training.step import GradientStep
 
 DIVERGED = "The run has diverged: lower optimizer.learning_rate"
 
@@ -47,7 +47,7 @@ def test_no_memory_for_the_optimizers_states_is_one_line(compose, tmp_path, monk
         raise RuntimeError(words)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
-    config = compose(*SEVEN_STEPS, "trainer.steps=1", f"folder={tmp_path}/run")
+    config = compose(*SEVEN_STEPS, "trainer.max_steps=1", f"run_dir={tmp_path}/run")
     with pytest.raises(RuntimeError if "else" in words else TrainingError) as error:
         run(config)
     if "else" not in words:
@@ -60,20 +60,21 @@ def test_no_memory_for_the_optimizers_states_is_one_line(compose, tmp_path, monk
 def test_every_part_of_the_model_trains_though_nothing_was_evaluated_before(
     compose, tmp_path, monkeypatch
 ):
-    modes, step = [], Step.__call__
+    modes, step = [], GradientStep.__call__
 
     def watched(self, *batch, **more):
         modes.append({part.training for part in self.model.modules()})
         return step(self, *batch, **more)
 
-    monkeypatch.setattr(Step, "__call__", watched)
-    settings = (*SEVEN_STEPS, "trainer.steps=1", "trainer.eval_at_start=false")
-    run(compose(*settings, f"folder={tmp_path}/run"))
+    monkeypatch.setattr(GradientStep, "__call__", watched)
+    settings = (*SEVEN_STEPS, "trainer.max_steps=1", "trainer.eval_at_start=false")
+    run(compose(*settings, f"run_dir={tmp_path}/run"))
     assert modes == [{True}]
 
 
 SEVEN_STEPS = (
-    "data.rows=64", "data.heldout_rows=8", "trainer.steps=7", "trainer.batch_size=4", "evals=[]",
+    "data.max_rows=64", "data.heldout_rows=8", "trainer.max_steps=7", "trainer.batch_size=4",
+    "evals=[]",
     "trainer.log_every=1", "tracking=none", "optimizer=adamw", "optimizer.schedule=linear",
     "optimizer.warmup_ratio=0.4", "optimizer.weight_decay=0.1", "optimizer.beta2=0.98",
     "optimizer.max_grad_norm=0.5",
@@ -81,19 +82,19 @@ SEVEN_STEPS = (
 
 
 def test_seven_steps_are_those_written_by_hand_to_the_last_bit(compose, tmp_path):
-    config = compose(*SEVEN_STEPS, f"folder={tmp_path}/run")
+    config = compose(*SEVEN_STEPS, f"run_dir={tmp_path}/run")
     run(config)
-    rows = StepLines(tmp_path / "run" / "metrics.jsonl").rows()
+    rows = JsonLinesLog(tmp_path / "run" / "metrics.jsonl").rows()
     curve = [row for row in rows if "loss" in row]
 
     setup = load(config)
     model = setup.model.train()
-    gradients = Step(
+    gradients = GradientStep(
         model,
         setup.dropout,
         budget=setup.execution.token_budget,
         precision=config.trainer.precision,
-        average=config.trainer.loss_average,
+        average=config.trainer.loss_normalization,
         seed=config.seed,
         backward=torch.Tensor.backward,
         say=print,
@@ -114,7 +115,7 @@ def test_seven_steps_are_those_written_by_hand_to_the_last_bit(compose, tmp_path
         )  # fmt: skip
         adamw.step()
         adamw.zero_grad()
-    trained = load_file(Path(config.folder) / "adapter" / "adapter_model.safetensors")
+    trained = load_file(Path(config.run_dir) / "adapter" / "adapter_model.safetensors")
     ours = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     assert len(ours) == len(trained) > 0
     for name, weight in ours.items():

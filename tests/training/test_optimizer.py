@@ -155,7 +155,8 @@ NEVER = ["trainer.eval_every=null"]
             ["optimizer.schedule=cosine", "optimizer.warmup_ratio=0.1", "optimizer.warmup_steps=5"],
             "optimizer.warmup_ratio=0.1 and optimizer.warmup_steps=5 contradict",
         ),
-        (["optimizer.warmup_steps=999"], "optimizer.warmup_steps=999 is more than trainer.steps=2"),
+        (["optimizer.warmup_steps=999"],
+         "optimizer.warmup_steps=999 is more than trainer.max_steps=2"),
         (["optimizer.min_learning_rate_ratio=0.1"], "does nothing with optimizer.schedule=const"),
         (
             ["optimizer.schedule=warmup_stable_decay", "optimizer.decay_ratio=0.8",
@@ -163,8 +164,8 @@ NEVER = ["trainer.eval_every=null"]
             "optimizer.decay_ratio=0.8 and the warm-up take more than all steps",
         ),
         (
-            ["optimizer.lora_plus_ratio=16", "lora=none", "quant=none"],
-            "optimizer.lora_plus_ratio=16.0 is a learning rate of LoRA's B, but lora=none",
+            ["optimizer.lora_plus_ratio=16", "lora=full_finetune", "quant=none"],
+            "optimizer.lora_plus_ratio=16.0 is a learning rate of LoRA's B, but lora=full_finetune",
         ),
         (["trainer.patience=3", *NEVER], "trainer.patience=3 compares evaluations during training"),
         (["trainer.keep_best=mmlu", *NEVER], "trainer.keep_best=mmlu compares evaluations during"),
@@ -181,15 +182,15 @@ def test_settings_that_contradict_are_refused(compose, overrides, line):
 
 
 def test_new_settings_at_their_old_values_rename_nothing(compose):
-    default = identity.name(compose())
+    default = identity.run_name(compose())
     same = (
         "optimizer.warmup_steps=null", "optimizer.min_learning_rate_ratio=0",
         "optimizer.decay_ratio=0.1", "optimizer.lora_plus_ratio=null", "trainer.keep_best=null",
         "trainer.patience=null",
     )  # fmt: skip
-    assert identity.name(compose(*same)) == default
+    assert identity.run_name(compose(*same)) == default
     others = [
-        identity.name(compose(*one))
+        identity.run_name(compose(*one))
         for one in (
             ["optimizer.warmup_steps=5"],
             ["optimizer.lora_plus_ratio=16"],
@@ -216,6 +217,11 @@ def test_warm_up_and_decay_that_fill_the_run_still_reach_the_full_rate(steps, wa
 
 
 def test_a_warm_up_longer_than_the_run_is_refused_where_epochs_decide_its_steps(compose):
-    few = ("trainer.steps=null", "trainer.epochs=1", "data.rows=80", "trainer.batch_size=4")
+    few = (
+        "trainer.max_steps=null",
+        "trainer.num_epochs=1",
+        "data.max_rows=80",
+        "trainer.batch_size=4",
+    )
     with pytest.raises(ConfigError, match=r"^optimizer.warmup_steps=30 is more than the 20 steps"):
         load(compose(*few, "optimizer.warmup_steps=30", "evals=[]"))

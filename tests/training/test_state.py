@@ -10,9 +10,9 @@ import pytest
 import torch
 from bitsandbytes import optim
 
-from anima_exp.errors import NewerFile, Paused, RunError
+from anima_exp.errors import NewerFileError, RunError, RunPaused
 from anima_exp.experiment.run import run
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 from anima_exp.training import checkpoint, old_state, state
 from anima_exp.training import weights as tensors
 from anima_exp.training.state import RandomState, State
@@ -85,7 +85,9 @@ def test_a_state_of_a_newer_version_is_refused_in_one_line(tmp_path):
     state.save(tmp_path, State({}, [], 0, {}), RandomState.now())
     values = json.loads((tmp_path / state.FILE).read_text())
     (tmp_path / state.FILE).write_text(json.dumps(values | {"schema_version": 99}))
-    with pytest.raises(NewerFile, match=r"^\S+/state.json has schema version 99, but this version"):
+    with pytest.raises(
+        NewerFileError, match=r"^\S+/state.json has schema version 99, but this version"
+    ):
         state.load(tmp_path)
 
 
@@ -185,18 +187,19 @@ def test_an_old_checkpoint_is_resumed_like_the_same_one_of_today(compose, tmp_pa
 
     def settings(folder):
         return compose(
-            f"folder={folder}", "lora=key_query", "lora.rank=1", "data.rows=64",
-            "data.heldout_rows=16", "evals=[heldout]", "trainer.steps=12", "trainer.batch_size=4",
+            f"run_dir={folder}", "lora=key_query", "lora.rank=1", "data.max_rows=64",
+            "data.heldout_rows=16", "evals=[heldout]", "trainer.max_steps=12",
+            "trainer.batch_size=4",
             "trainer.log_every=1", "optimizer.schedule=cosine", "optimizer.warmup_ratio=0.5",
             "trainer.save_every=20", "tracking=none",
         )  # fmt: skip
 
     def curve(folder):
         kept = ("step", "loss", "grad_norm", "learning_rate", "heldout_loss")
-        rows = StepLines(folder / "metrics.jsonl").rows()
+        rows = JsonLinesLog(folder / "metrics.jsonl").rows()
         return [{key: row[key] for key in kept if key in row} for row in rows]
 
-    with pytest.raises(Paused):
+    with pytest.raises(RunPaused):
         run(settings(tmp_path / "old"), until=4)
     place = Path("checkpoints") / "checkpoint-4"
     shutil.copytree(tmp_path / "old", tmp_path / "today")

@@ -9,14 +9,15 @@ import torch
 from anima_exp.errors import TrainingError
 from anima_exp.experiment.run import run
 from anima_exp.results.record import Record
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 from anima_exp.training import step as step_module
 
 pytestmark = pytest.mark.usefixtures("shown")
 
 FEW = (
-    "data.rows=64", "data.heldout_rows=8", "trainer.steps=6", "trainer.batch_size=8",
-    "trainer.log_every=1", "trainer.save_every=3", "trainer.token_budget=1000", "evals=[]",
+    "data.max_rows=64", "data.heldout_rows=8", "trainer.max_steps=6", "trainer.batch_size=8",
+    "trainer.log_every=1", "trainer.save_every=3", "trainer.max_tokens_per_micro_batch=1000",
+    "evals=[]",
     "lora.dropout=0.3", "tracking=none",
 )  # fmt: skip
 
@@ -24,13 +25,13 @@ FEW = (
 @pytest.fixture
 def config(compose, tmp_path):
     def _config(name, *overrides):
-        return compose(f"folder={tmp_path}/{name}", *FEW, *overrides)
+        return compose(f"run_dir={tmp_path}/{name}", *FEW, *overrides)
 
     return _config
 
 
 def losses(config):
-    rows = StepLines(Path(config.folder) / "metrics.jsonl").rows()
+    rows = JsonLinesLog(Path(config.run_dir) / "metrics.jsonl").rows()
     return [row["loss"] for row in rows if "loss" in row]
 
 
@@ -64,21 +65,24 @@ def test_out_of_memory_the_loss_curve_is_the_same(config, monkeypatch, capsys, e
     assert losses(short) == pytest.approx(losses(plain), rel=1e-5)
     assert len(set(losses(short))) == 6
     said = capsys.readouterr().out
-    assert "Out of memory at step 1: done again, from here on with trainer.token_budget=" in said
+    assert (
+        "Out of memory at step 1: done again, from here on with trainer.max_tokens_per_micro_batch="
+        in said
+    )
     assert said.count("Out of memory") < 4  # it is remembered
-    record = Record.load(Path(short.folder))
+    record = Record.load(Path(short.run_dir))
     assert 0 < record.execution["token_budget"] <= 90
     assert record.execution["out_of_memory"] == said.count("Out of memory")
 
 
 def test_the_budget_that_memory_taught_survives_an_interruption(config, monkeypatch, capsys):
-    from anima_exp.errors import Paused
+    from anima_exp.errors import RunPaused
 
     short = config("short")
     memory_for(monkeypatch, 90, NO_MEMORY[0])
-    with pytest.raises(Paused):
+    with pytest.raises(RunPaused):
         run(short, until=3)
-    learnt = json.loads((Path(short.folder) / "checkpoints/checkpoint-3/meter.json").read_text())
+    learnt = json.loads((Path(short.run_dir) / "checkpoints/checkpoint-3/meter.json").read_text())
     assert learnt["token_limit"] <= 90
     capsys.readouterr()
     run(short)
@@ -92,16 +96,17 @@ LOWER = "Lower data.max_prompt_tokens, data.max_response_tokens or lora.rank"
     ("settings", "advice"),
     [
         (
-            ["quant=none", "trainer.recompute=none"],
-            f"{LOWER}, or use trainer.recompute=full, quant=nf4.",
+            ["quant=none", "trainer.activation_checkpointing=none"],
+            f"{LOWER}, or use trainer.activation_checkpointing=full, quant=nf4.",
         ),
         (
-            ["quant.keep_dequantized=true", "trainer.recompute=selective"],
-            f"{LOWER}, or use trainer.recompute=full, quant.keep_dequantized=false.",
+            ["quant.cache_dequantized=true", "trainer.activation_checkpointing=selective"],
+            f"{LOWER}, or use trainer.activation_checkpointing=full, "
+            "quant.cache_dequantized=false.",
         ),
-        (["quant.keep_dequantized=false", "trainer.recompute=full"], f"{LOWER}."),
+        (["quant.cache_dequantized=false", "trainer.activation_checkpointing=full"], f"{LOWER}."),
         (
-            ["lora=none", "quant=none", "trainer.recompute=full"],
+            ["lora=full_finetune", "quant=none", "trainer.activation_checkpointing=full"],
             "Lower data.max_prompt_tokens or data.max_response_tokens, or use lora=all_linear.",
         ),
     ],

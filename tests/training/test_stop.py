@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from anima_exp.distributed.world import ALONE
+from anima_exp.distributed.world import SINGLE_PROCESS
 from anima_exp.events import Stopping, listening
 from anima_exp.system import signals
-from anima_exp.system.signals import FROM_CLUSTER, ON_REQUEST, StopRequest, stop_on_signals
+from anima_exp.system.signals import ON_REQUEST, SCHEDULER_SIGNALS, StopRequest, stop_on_signals
 from anima_exp.training.stop import StopAfterStep
 
 
@@ -21,7 +21,7 @@ class Meanwhile:
 
     leads: bool = True
 
-    def of_each(self, value):
+    def all_gather(self, value):
         os.kill(os.getpid(), signal.SIGTERM)
         return [value, 0]
 
@@ -36,7 +36,7 @@ def terminated():
 
 
 def test_a_signal_stops_after_the_step():
-    with stop_on_signals() as request, StopAfterStep(ALONE, request) as stop:
+    with stop_on_signals() as request, StopAfterStep(SINGLE_PROCESS, request) as stop:
         assert not stop.wanted()
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.wanted()
@@ -51,7 +51,7 @@ def test_a_signal_that_comes_while_processes_talk_counts_after_the_next_step():
 
 
 def test_a_signal_during_the_last_checkpoint_is_agreed_on_at_the_end():
-    with stop_on_signals() as request, StopAfterStep(ALONE, request) as stop:
+    with stop_on_signals() as request, StopAfterStep(SINGLE_PROCESS, request) as stop:
         stop.wanted()
         os.kill(os.getpid(), signal.SIGTERM)
         stop.wanted()
@@ -59,7 +59,7 @@ def test_a_signal_during_the_last_checkpoint_is_agreed_on_at_the_end():
 
 
 def test_what_comes_after_that_is_for_who_listened_before(terminated):
-    with stop_on_signals() as request, StopAfterStep(ALONE, request):
+    with stop_on_signals() as request, StopAfterStep(SINGLE_PROCESS, request):
         os.kill(os.getpid(), signal.SIGTERM)
         assert terminated == []
     assert terminated == ["terminated"]
@@ -68,7 +68,7 @@ def test_what_comes_after_that_is_for_who_listened_before(terminated):
 def test_before_and_after_training_a_signal_does_what_it_did_before(terminated):
     with stop_on_signals() as request:
         os.kill(os.getpid(), signal.SIGTERM)
-        with StopAfterStep(ALONE, request):
+        with StopAfterStep(SINGLE_PROCESS, request):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
@@ -76,11 +76,11 @@ def test_before_and_after_training_a_signal_does_what_it_did_before(terminated):
     assert (terminated, request.number) == (["terminated"] * 2, 0)
 
 
-@pytest.mark.skipif(not FROM_CLUSTER, reason="this system has no USR1")
+@pytest.mark.skipif(not SCHEDULER_SIGNALS, reason="this system has no USR1")
 @pytest.mark.parametrize("passes_on", [True, False])
 def test_a_signal_that_nothing_handled_ends_the_process_unless_it_is_for_others(passes_on):
     killed = []
-    number = FROM_CLUSTER[0]
+    number = SCHEDULER_SIGNALS[0]
     with stop_on_signals() as request, request.watch(killed.append, passes_on=passes_on):
         if passes_on:
             os.kill(os.getpid(), number)
@@ -99,7 +99,7 @@ def test_a_second_signal_ends_at_once_unless_it_is_the_same_wish_passed_on(monke
     with (
         pytest.raises(SystemExit) as ended,
         stop_on_signals() as request,
-        StopAfterStep(ALONE, request),
+        StopAfterStep(SINGLE_PROCESS, request),
     ):
         os.kill(os.getpid(), signal.SIGINT)
         now[0] += 0.5
@@ -114,7 +114,7 @@ def test_in_another_thread_no_handler_is_set():
     before = signal.getsignal(signal.SIGTERM)
 
     def work():
-        with stop_on_signals() as request, StopAfterStep(ALONE, request) as stop:
+        with stop_on_signals() as request, StopAfterStep(SINGLE_PROCESS, request) as stop:
             return stop.wanted(), signal.getsignal(signal.SIGTERM)
 
     with ThreadPoolExecutor() as threads:
@@ -127,7 +127,7 @@ def test_a_request_of_another_thread_stops_after_the_step_and_is_said_by_the_run
     def listen(event):
         said.append((event, threading.get_ident()))
 
-    with listening(listen), StopAfterStep(ALONE, request) as stop:
+    with listening(listen), StopAfterStep(SINGLE_PROCESS, request) as stop:
         other = threading.Thread(target=request.request)
         other.start()
         other.join()

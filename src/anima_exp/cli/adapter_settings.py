@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anima_exp.cli.overrides import said, written
+from anima_exp.cli.overrides import said, to_override
 from anima_exp.cli.saved_run import overrides
 from anima_exp.config import LoraConfig, ModelConfig, TargetModules
 from anima_exp.errors import ConfigError, ModelError
@@ -30,7 +30,7 @@ class Adapter:
         """Return the settings as a command line gives them."""
         return [
             f"lora.target_modules={TargetModules.named.value}",
-            f"lora.layers={written(self.layers)}",
+            f"lora.layers={to_override(self.layers)}",
             f"lora.rank={self.rank}",
             f"lora.alpha={self.alpha:g}",
         ]

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from anima_exp.cli import sweep_source, yaml_files
 from anima_exp.cli.custom_evals import with_own_evals
-from anima_exp.cli.error_messages import explain, unknown_setting
+from anima_exp.cli.error_messages import explain_error, unknown_setting
 from anima_exp.cli.help import sentences_beside_values
 from anima_exp.cli.overrides import composable, divided, refuse_lists
 from anima_exp.cli.short_help import (
@@ -32,21 +32,22 @@ from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import check_limits
 from anima_exp.config.checks import check
 from anima_exp.config.program_settings import speak_of
-from anima_exp.config.scale import scaled
+from anima_exp.config.scale import apply_scale
 from anima_exp.data import formats
 from anima_exp.display.terminal_view import TerminalView
-from anima_exp.distributed.environment import place
-from anima_exp.errors import AnimaError, ConfigError, RunEnded, Stopped, permissions
+from anima_exp.distributed.environment import rank_info
+from anima_exp.errors import AnimaError, ConfigError, RunEnded, RunInterrupted, permissions
 from anima_exp.events import listening
 from anima_exp.libraries.hydra_errors import answers_an_override
 from anima_exp.libraries.hydra_internals import store_not_copied
 from anima_exp.system.paths import shipped
-from anima_exp.system.signals import FROM_CLUSTER, handle
-from anima_exp.system.terminal import take_any_letter, tell, tell_lines, write
+from anima_exp.system.signals import SCHEDULER_SIGNALS, handle
+from anima_exp.system.terminal import print_stderr, take_any_letter, tell_lines, write
 from hydra_plugins import _anima_exp
 
 
-# ${unless:${trainer.epochs},${data.steps}}: data.steps, unless trainer.epochs has a value.
+# ${unless:${trainer.num_epochs},${data.recommended.max_steps}}: data.recommended.max_steps, unless
+# trainer.num_epochs has a value.
 def _unless(given: Any, otherwise: Any) -> Any:
     return otherwise if given is None else None
 
@@ -57,7 +58,7 @@ def _offer_resolvers() -> None:
     OmegaConf.register_new_resolver("template_of", formats.asked_as, replace=True)
 
 
-def install(schema: type = RunConfig) -> None:
+def register_schema(schema: type = RunConfig) -> None:
     """Give Hydra the schema, our plug-ins and the group `sweep`. Call before it composes."""
     speak_of(schema)
     _offer_resolvers()
@@ -92,15 +93,15 @@ def finish(cfg: DictConfig) -> Any:
     try:
         config = OmegaConf.to_object(cfg)
     except OmegaConfBaseException as error:
-        raise ConfigError(explain(error)) from error
+        raise ConfigError(explain_error(error)) from error
     check_limits(config)
     if isinstance(config, RunConfig):
-        config = scaled(with_own_evals(config))
+        config = apply_scale(with_own_evals(config))
         check(config)
     return config
 
 
-def command(
+def run_command(
     work: Callable[[Any], Any],
     *,
     schema: type = RunConfig,
@@ -123,7 +124,7 @@ def command(
             return
         sys.argv[1:] = ["--help", *without_help(sys.argv[1:])]
     take_any_letter()
-    install(schema)
+    register_schema(schema)
     # The plug-in's own config has the name of conf/hydra/launcher/ray.yaml, which is complete.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against ConfigStore")
     given = os.environ.get("HYDRA_FULL_ERROR")
@@ -136,7 +137,7 @@ def command(
         if full_error:
             traceback.print_exception(error)
         if not (told or getattr(error, "told", False)):
-            tell_lines(f"{cell}{_with_file(explain(error))}")
+            tell_lines(f"{cell}{_with_file(explain_error(error))}")
         failed.append(getattr(error, "exit_status", 1))
 
     def task(cfg: DictConfig) -> Any:
@@ -154,7 +155,7 @@ def command(
         try:
             with permissions(), listening(TerminalView()):
                 return work(config)
-        except Stopped as error:  # all of it is to stop, not this cell alone
+        except RunInterrupted as error:  # all of it is to stop, not this cell alone
             mistake(error)
             _pass_on(error.exit_status - 128)
             sys.exit(error.exit_status)
@@ -177,7 +178,7 @@ def command(
             raise
         mistake(error, told=_told_by_another())
     except KeyboardInterrupt:  # outside training: see stop_on_signals
-        tell("stopped; the same command goes on.")
+        print_stderr("stopped; the same command goes on.")
         sys.exit(130)
     finally:
         if given is None:
@@ -213,19 +214,19 @@ def _told_by_another() -> bool:
     Under torchrun one process on each machine does.
     """
     try:
-        return place().local_rank > 0
+        return rank_info().local_rank > 0
     except ConfigError:  # what the launcher says cannot be, and that is the mistake
         return False
 
 
 def _pass_on(number: int) -> None:
     """To a cluster's launcher, now that there is a checkpoint: it has the job queued again."""
-    if number in FROM_CLUSTER:
+    if number in SCHEDULER_SIGNALS:
         signal.raise_signal(number)
 
 
 def _terminated(number: int, _: Any) -> NoReturn:
-    tell("terminated; the same command goes on.")
+    print_stderr("terminated; the same command goes on.")
     sys.exit(128 + number)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from anima_exp.cli.error_messages import explain
+from anima_exp.cli.error_messages import explain_error
 from anima_exp.config import MultipleChoiceConfig, RunConfig
 from anima_exp.config.catalogue import check_limits
 from anima_exp.config.evals import FUNCTION, TAKEN
@@ -94,6 +94,6 @@ def _benchmark(name: str, given: Any) -> MultipleChoiceConfig:
     try:
         found: MultipleChoiceConfig = OmegaConf.to_object(OmegaConf.merge(begun, given))  # type: ignore[assignment]
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{key}.{explain(error)}") from error
+        raise ConfigError(f"{key}.{explain_error(error)}") from error
     check_limits(found, inside=f"{key}.")
     return found

@@ -15,7 +15,7 @@ from anima_exp.libraries.hydra_errors import Kind, Mistake
 from anima_exp.system.paths import shipped
 
 
-def explain(error: BaseException) -> str:
+def explain_error(error: BaseException) -> str:
     """One line for a mistake in a command line or a YAML file.
 
     An error of our own is already one line; one that we do not know keeps its first line.
@@ -49,13 +49,15 @@ def choices(group: str) -> list[str]:
     )
 
 
-_DEFAULTS = ("model.recommended.", "model.shape.", "data.typical.")  # other groups take these
+_DEFAULTS = ("model.recommended.", "model.shape.", "data.length_stats.")  # other groups take these
 
 
 def _suggest_setting(key: str) -> str:
     known = [k for k in settings() if not k.startswith(_DEFAULTS) or key.startswith(_DEFAULTS)]
     if key.startswith("hydra.sweeper."):
-        return "A sweep has params, rows and factors; hydra/sweeper=optuna has n_trials as well."
+        return (
+            "A sweep has params, points and multipliers; hydra/sweeper=optuna has n_trials as well."
+        )
     if key.startswith("hydra."):
         return "It would be one of Hydra's own: see --hydra-help."
     group, _, name = key.rpartition(".")

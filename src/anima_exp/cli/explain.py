@@ -18,6 +18,7 @@ from anima_exp.cli.conf_files import BY_HAND, Line
 from anima_exp.config.catalogue import Entry, catalogue, former_keys
 from anima_exp.config.lookup import closest
 from anima_exp.config.reference import values
+from anima_exp.config.setting import MISSING
 from anima_exp.errors import ConfigError
 
 _MOST_FILES = 6  # that set a key, in its explanation
@@ -255,9 +256,12 @@ def _suggestion(name: str, keys: list[str]) -> str:
 
 
 def _written(value: Any) -> str:
-    from anima_exp.config.reference import _default
-
-    return _default(value) or ("[]" if value == [] else "none")
+    """Return the default of a dataclass's field as a command line gives it."""
+    if value is None or value == []:
+        return "null" if value is None else "[]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value == MISSING else str(getattr(value, "value", value))
 
 
 def _names(commands: list[Command]) -> str:

@@ -9,10 +9,10 @@ from collections.abc import Container
 _OF_TRAINING = """
 The learning rate is optimizer.learning_rate.
     lr learningrate base_lr max_lr peak_lr initial_lr
-A batch is cut by tokens, not rows: see trainer.token_budget.
+A batch is cut by tokens, not rows: see trainer.max_tokens_per_micro_batch.
     micro_batch_size per_device_train_batch_size per_gpu_train_batch_size
 trainer.batch_size is the whole batch of an optimizer step, over all devices. A pass takes as many
-of its tokens as fit: see trainer.token_budget.
+of its tokens as fit: see trainer.max_tokens_per_micro_batch.
     gradient_accumulation_steps gradient_accumulation grad_accum accumulation_steps
     accumulate_grad_batches train_batch_size global_batch_size total_batch_size
     effective_batch_size
@@ -26,18 +26,18 @@ It is data.max_prompt_tokens.
     source_max_len max_source_length max_prompt_length
 It is data.max_response_tokens.
     target_max_len max_target_length max_completion_length
-Rows are always concatenated: see trainer.token_budget.
+Rows are always concatenated: see trainer.max_tokens_per_micro_batch.
     packing sample_packing pack eval_packing eval_sample_packing neat_packing padding_free
     pad_to_sequence_len multipack
-Passes over the data are trainer.epochs.
-    epoch num_train_epochs num_epochs n_epochs max_epochs train_epochs
-Optimizer steps are trainer.steps.
-    max_steps num_steps train_steps training_steps total_steps max_iters
+Passes over the data are trainer.num_epochs.
+    epoch epochs num_train_epochs num_epochs n_epochs max_epochs train_epochs
+Optimizer steps are trainer.max_steps.
+    max_steps steps num_steps train_steps training_steps total_steps max_iters
 It is trainer.precision=bf16, fp16 or fp32.
     bf16 fp16 fp32 tf32 bfloat16 float16 mixed_precision torch_dtype dtype amp half pure_bf16
-runs=FOLDER is where run folders are made; folder=FOLDER names this run's own.
+runs_dir=FOLDER is where run folders are made; run_dir=FOLDER names this run's own.
     output_dir output_directory output_path out_dir save_dir output
-There is none, because a run with the same settings is resumed or found finished. folder=NAME
+There is none, because a run with the same settings is resumed or found finished. run_dir=NAME
 starts another.
     overwrite_output_dir overwrite
 It is lora.rank.
@@ -70,7 +70,7 @@ It is quant.type.
 It is quant.double_quant.
     bnb_4bit_use_double_quant use_bnb_nested_quant use_nested_quant double_quantization
     use_double_quant
-Full fine-tuning is lora=none quant=none.
+Full fine-tuning is lora=full_finetune quant=none.
     full_finetune full_finetuning full_fine_tuning finetuning_type freeze
 It is optimizer.warmup_steps, or optimizer.warmup_ratio as a share of the steps.
     warmup_steps num_warmup_steps warmup lr_warmup_steps warmup_iters
@@ -96,7 +96,7 @@ It is optimizer.max_grad_norm.
     max_grad_norm gradient_clipping grad_clip clip_grad_norm gradient_clip_val max_norm clip_grad
 Checkpoints are written every trainer.save_every steps.
     save_steps save_strategy saves_per_epoch save_interval checkpoint_every
-It is trainer.keep_checkpoints.
+It is trainer.max_checkpoints.
     save_total_limit max_checkpoints keep_last save_top_k
 The model is evaluated every trainer.eval_every steps.
     eval_steps evals_per_epoch eval_strategy evaluation_strategy eval_interval do_eval
@@ -105,7 +105,7 @@ It is trainer.eval_at_start.
     eval_on_start
 It is trainer.log_every, in steps.
     logging_steps logging_strategy logging_first_step log_interval log_steps
-It is trainer.recompute=full, or none.
+It is trainer.activation_checkpointing=full, or none.
     gradient_checkpointing activation_checkpointing gradient_checkpointing_kwargs
     use_gradient_checkpointing checkpointing grad_checkpointing
 It is model.attention=sdpa, eager or flash_attention_2.
@@ -132,7 +132,7 @@ It is data.subset.
     dataset_config dataset_config_name
 It is evals.heldout.max_rows.
     max_eval_samples max_eval_rows
-It is data.max_train_samples.
+It is data.max_train_rows.
     max_samples max_train_rows num_train_samples
 The loss on the prompt is data.train_on_source=true.
     train_on_inputs train_on_prompt completion_only_loss assistant_only_loss mask_prompt
@@ -167,16 +167,16 @@ It is tracking.group.
     wandb_group
 It is tracking.tags.
     wandb_tags
-A run is named by its settings; folder=FOLDER names its folder.
+A run is named by its settings; run_dir=FOLDER names its folder.
     run_name wandb_run_name wandb_name wandb_run_id experiment_name exp_name
 There is none, because a run resumes by itself: run the same command again.
     resume_from_checkpoint auto_resume_from_checkpoints resume auto_resume ignore_data_skip
     from_checkpoint ckpt_path
-There is none, because the base is split by FSDP: trainer.shard_base=true.
+There is none, because the base is split by FSDP: trainer.fsdp=true.
     deepspeed deepspeed_config ds_config zero_stage fsdp fsdp_config
     fsdp_transformer_layer_cls_to_wrap tensor_parallel_size tensor_parallel context_parallel_size
     sequence_parallel_degree zero parallelism_config
-Processes that share a batch, one on each GPU, are trainer.gpus.
+Processes that share a batch, one on each GPU, are trainer.num_gpus.
     num_gpus n_gpus n_gpu ngpus nproc_per_node num_processes devices world_size gpu_ids ddp
     ddp_find_unused_parameters ddp_timeout accelerator
 There is none: a run takes the GPU if there is one. CUDA_VISIBLE_DEVICES chooses which.
@@ -218,8 +218,8 @@ It is evals.mmlu.max_prompt_tokens.
     mmlu_source_max_len
 It is evals.exact_match, or evals.answers: evals=[exact_match,answers].
     predict_with_generate eval_table_size do_causal_lm_eval generation_max_length
-It is cache.
-    cache_dir hf_cache_dir
+It is cache_dir.
+    hf_cache_dir cache_folder
 It is seed.
     seed random_seed rng_seed manual_seed full_determinism
 The order of rows follows seed; data.heldout_seed chooses the rows set aside.
@@ -280,4 +280,4 @@ def answer(key: str, known: Container[str]) -> str | None:
         found = _ANSWERS_NAMES.get(name)
     if "out" in known:
         found = found or _OUT_NAMES.get(name)
-    return found or (_TRAINING_NAMES.get(name) if "trainer.steps" in known else None)
+    return found or (_TRAINING_NAMES.get(name) if "trainer.max_steps" in known else None)

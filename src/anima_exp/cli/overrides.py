@@ -94,11 +94,11 @@ def composable(arguments: Sequence[str]) -> list[str]:
         ConfigError: an argument is no setting, or a group of one file is given a list.
     """
     options, own = divided(arguments)
-    own = [former_names().override(argument) for argument in own]
+    own = former_names().overrides(own)
     several = any(one == "-m" or (one > "--m" and "--multirun".startswith(one)) for one in options)
     for argument in own:
         _refuse(argument)
-    return [*options, *(readable(argument, several=several) for argument in own)]
+    return [*options, *(quote_override(argument, several=several) for argument in own)]
 
 
 def _refuse(argument: str) -> None:
@@ -160,7 +160,7 @@ def refuse_lists(chosen: Mapping[str, Any], overrides: Sequence[str]) -> None:
             )
 
 
-def readable(argument: str, *, several: bool = True) -> str:
+def quote_override(argument: str, *, several: bool = True) -> str:
     """`data.path=a#1.json` -> `data.path="a#1.json"`: a text that Hydra would not read as it is.
 
     A setting that is a text or a list of texts takes any letters, and is a text also if it looks
@@ -175,7 +175,7 @@ def readable(argument: str, *, several: bool = True) -> str:
         return argument
     key, value = found["key"].lstrip("+"), found["value"]
     if key in _TO_THE_LETTER:
-        return argument if value == "null" else f"{found['key']}={written(value)}"
+        return argument if value == "null" else f"{found['key']}={to_override(value)}"
     kind = _kinds().get(key)
     if kind is list and value.startswith("[") and value.endswith("]"):
         read = _read(value)
@@ -189,10 +189,10 @@ def readable(argument: str, *, several: bool = True) -> str:
     return f"{found['key']}={_quoted(value)}"  # Hydra's answer is then about the setting
 
 
-def written(value: Any) -> str:
+def to_override(value: Any) -> str:
     """A JSON value in Hydra's grammar, where a backslash escapes quotes only."""
     if isinstance(value, list):
-        return f"[{','.join(map(written, value))}]"
+        return f"[{','.join(map(to_override, value))}]"
     if isinstance(value, str):
         return _quoted(value).replace("${", "\\${")
     return json.dumps(value)
@@ -211,10 +211,10 @@ def pasted(program: str, *words: str | tuple[str, object]) -> str:
 def assigned(key: str, value: object) -> str:
     """`key=value` as short as Hydra reads it, with a value that is taken to the letter."""
     if value is None or isinstance(value, bool | int | float | list | dict):
-        return f"{key}={written(value)}"
+        return f"{key}={to_override(value)}"
     plain = f"{key}={value}"
-    same = _read(readable(plain, several=False).partition("=")[2]) == str(value)
-    return plain if same else f"{key}={written(str(value))}"
+    same = _read(quote_override(plain, several=False).partition("=")[2]) == str(value)
+    return plain if same else f"{key}={to_override(str(value))}"
 
 
 def said(value: str) -> str | None:

@@ -9,7 +9,7 @@ from anima_exp.display.terminal_view import TerminalView
 from anima_exp.errors import AnimaError, RunEnded, permissions
 from anima_exp.events import listening
 from anima_exp.system import terminal
-from anima_exp.system.terminal import take_any_letter, tell
+from anima_exp.system.terminal import print_stderr, take_any_letter
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +24,7 @@ def status(work: Callable[[], None]) -> int:
         with permissions(), listening(TerminalView()):
             work()
     except (AnimaError, RunEnded) as error:
-        tell(str(error))
+        print_stderr(str(error))
         return error.exit_status
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -111,7 +111,7 @@ def _evals(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _composed(overrides: Sequence[str]) -> RunConfig:
-    compose.install(RunConfig)
+    compose.register_schema(RunConfig)
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
         config = compose.parse(hydra.compose("train", overrides=[*overrides]))
@@ -126,7 +126,7 @@ def _flat(config: RunConfig) -> dict[str, Any]:
 
 def _name(overrides: Sequence[str]) -> str:
     try:
-        return identity.name(_composed(overrides))
+        return identity.run_name(_composed(overrides))
     except (AnimaError, HydraException, OmegaConfBaseException):
         return ""
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.cli.error_messages import choices
-from anima_exp.cli.overrides import said, written
+from anima_exp.cli.overrides import said, to_override
 from anima_exp.config import TargetModules
 from anima_exp.errors import ConfigError, ModelError
-from anima_exp.inference.saved_model import absolute, not_to_use, record, run_of
+from anima_exp.inference.saved_model import absolute, adapter_of_a_run, find_run_of_adapter, record
 from anima_exp.libraries import hub
 from anima_exp.model import adapter_files
 from anima_exp.system import paths
@@ -20,7 +20,7 @@ from anima_exp.system.paths import shipped
 _OF_THE_RUN = ("model", "quant", "lora", "data", "trainer.precision", "seed")
 
 
-def with_run(arguments: Sequence[str]) -> list[str]:
+def expand_run_argument(arguments: Sequence[str]) -> list[str]:
     """A command line with `run=FOLDER` -> the same with that run's settings before all others.
 
     With `adapter=PLACE` it is the base that the adapter names, unless the user names one; for the
@@ -34,7 +34,7 @@ def with_run(arguments: Sequence[str]) -> list[str]:
     given = dict(argument.partition("=")[::2] for argument in arguments if "=" in argument)
     run, adapter = (_place(given, key) for key in ("run", "adapter"))
     if given.get("model.adapter", "null") != "null":
-        raise not_to_use(given["model.adapter"])
+        raise adapter_of_a_run(given["model.adapter"])
     if run is None and adapter is None:
         return list(arguments)
     for key in ("adapter", "experiment") if run else ():
@@ -43,12 +43,12 @@ def with_run(arguments: Sequence[str]) -> list[str]:
     key, place = ("run", run) if run else ("adapter", adapter)
     assert place is not None
     arguments = [
-        f"{key}={written(place)}"
+        f"{key}={to_override(place)}"
         if one.startswith(f"{key}=~") or one.startswith(f'{key}="~')
         else one
         for one in arguments
     ]
-    folder = Path(place) if run else run_of(place)
+    folder = Path(place) if run else find_run_of_adapter(place)
     if folder:
         settings = absolute(record(folder))
         if not {"model", "model.source"} & set(given):
@@ -91,7 +91,7 @@ def _overrides(settings: dict[str, Any], chosen: Iterable[str]) -> list[str]:
     """Hydra overrides for the run's own settings, but for the groups that the user chose."""
     groups = {key for key in chosen if "." not in key}
     return [
-        f"{key}={written(value)}"
+        f"{key}={to_override(value)}"
         for key, value in settings.items()
         if key.startswith(tuple(f"{part}." for part in _OF_THE_RUN if "." not in part))
         or key in _OF_THE_RUN
@@ -122,8 +122,8 @@ def overrides(place: str, *, key: str = "adapter") -> list[str]:
             "Add model=local model.source=FOLDER, or model=NAME."
         )
     known = next((name for name, theirs in _sources().items() if theirs == base), None)
-    chosen = [f"model={known}"] if known else ["model=local", f"model.source={written(base)}"]
-    return [*chosen, f"model.revision={written(revision)}"] if revision else chosen
+    chosen = [f"model={known}"] if known else ["model=local", f"model.source={to_override(base)}"]
+    return [*chosen, f"model.revision={to_override(revision)}"] if revision else chosen
 
 
 @cache

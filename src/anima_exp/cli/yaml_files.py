@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig
 
-from anima_exp.config.program_settings import todays_file
+from anima_exp.config.program_settings import todays_file, todays_key
 from anima_exp.errors import ConfigError, first_line
 from anima_exp.libraries import hydra_internals
 from anima_exp.system.paths import shipped
@@ -76,13 +77,17 @@ def _keys(name: str, path: Path) -> set[str]:
     group = "" if everywhere else name.rpartition("/")[0].replace("/", ".")
     swept = data.get("hydra") or {} if isinstance(data, dict) else {}
     swept = swept.get("sweeper") or {} if isinstance(swept, dict) else {}
-    parts = [swept.get(part) for part in ("params", "factors")] if isinstance(swept, dict) else []
-    rows = swept.get("rows") if isinstance(swept, dict) else None
-    parts += rows if isinstance(rows, list) else []
+    parts: list[Any] = []
+    for name, part in swept.items() if isinstance(swept, dict) else ():
+        today = todays_key(f"hydra.sweeper.{name}")
+        if today in ("hydra.sweeper.params", "hydra.sweeper.multipliers"):
+            parts.append(part)
+        elif today == "hydra.sweeper.points" and isinstance(part, list):
+            parts += part
     found = set(_paths(data, group))
     for part in parts:
         found |= set(map(str, part)) if isinstance(part, dict) else set()
-    return found
+    return set(map(todays_key, found))
 
 
 def _paths(data: object, group: str) -> Iterator[str]:

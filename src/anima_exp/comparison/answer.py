@@ -18,7 +18,7 @@ from anima_exp.comparison.choose_metric import Metric
 from anima_exp.comparison.effects import Effects
 from anima_exp.comparison.leaderboard import Row
 from anima_exp.comparison.runs import Sweep
-from anima_exp.comparison.settings import comparable, headings, short, written
+from anima_exp.comparison.settings import format_value, hashable, headings, short
 from anima_exp.metrics.intervals import Interval, corrected, paired, welch
 from anima_exp.system.invocation import command_line, program_length
 from anima_exp.system.paths import shipped
@@ -68,10 +68,10 @@ def answer(
 
 
 def _levels(cells: Sequence[Cell], keys: Sequence[str], key: str, metric: Metric) -> Answer | None:
-    values = {comparable(cell.settings.get(key)): cell.settings.get(key) for cell in cells}
+    values = {hashable(cell.settings.get(key)): cell.settings.get(key) for cell in cells}
     found = scores_by_level(cells, key, keys, metric)
     scores = {level: pairs for level, pairs in found.items() if pairs}
-    ranked = sorted(scores, key=lambda level: metric.worse_by(fmean(scores[level].values())))
+    ranked = sorted(scores, key=lambda level: metric.sort_key(fmean(scores[level].values())))
     if len(ranked) < 2:
         return None
     comparisons = len(ranked) * (len(ranked) - 1) // 2
@@ -97,19 +97,19 @@ def _difference(a: Scores, b: Scores, *, level: float) -> tuple[Interval | None,
 def _sentence(key: str, pairs: Sequence[Pair], metric: Metric) -> str:
     name, best = short(key), pairs[0].first
     against = [pair for pair in pairs if pair.first is best]
-    better = [written(pair.second) for pair in against if pair.differs]
-    alike = [written(pair.second) for pair in against if not pair.differs]
+    better = [format_value(pair.second) for pair in against if pair.differs]
+    alike = [format_value(pair.second) for pair in against if not pair.differs]
     deciding = next((pair for pair in [*against, *pairs] if pair.differs), against[-1])
     how = f"({_size(deciding, len(pairs), metric)})"
     if not deciding.differs:
-        levels = _listed([written(best), *alike])
+        levels = _listed([format_value(best), *alike])
         return f"No two values of {name} can be told apart: {levels} {how}."
     if not alike:
-        return f"{name}={written(best)} is better than {_listed(better)} {how}."
-    ahead = f"{name}={written(best)} is ahead, but cannot be told from {_listed(alike)}"
+        return f"{name}={format_value(best)} is better than {_listed(better)} {how}."
+    ahead = f"{name}={format_value(best)} is ahead, but cannot be told from {_listed(alike)}"
     if better:
         return f"{ahead}; it is better than {_listed(better)} {how}."
-    rest = f"{written(deciding.first)} is better than {written(deciding.second)}"
+    rest = f"{format_value(deciding.first)} is better than {format_value(deciding.second)}"
     return f"{ahead}; {rest} {how}."
 
 
@@ -122,7 +122,7 @@ def _size(pair: Pair, comparisons: int, metric: Metric) -> str:
     how = f"paired over {pair.pairs} runs of each" if pair.pairs else "unpaired"
     if comparisons > 1:
         how += f", corrected for {comparisons} comparisons"
-    levels = f"{written(pair.first)} against {written(pair.second)}"
+    levels = f"{format_value(pair.first)} against {format_value(pair.second)}"
     return f"{levels}: {size} ± {half}{metric.difference_unit}, {how}"
 
 

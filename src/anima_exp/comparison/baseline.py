@@ -6,7 +6,7 @@ from typing import Any
 
 from anima_exp.comparison.cells import Cell, scores_by_level
 from anima_exp.comparison.choose_metric import Metric
-from anima_exp.comparison.settings import comparable, condition, in_order, known, written
+from anima_exp.comparison.settings import condition, format_value, hashable, in_order, known
 from anima_exp.errors import ConfigError
 from anima_exp.metrics.intervals import Interval, corrected, paired
 
@@ -53,7 +53,9 @@ class Baseline:
         return said
 
 
-def against(cells: Sequence[Cell], keys: Sequence[str], metric: Metric, asked: str) -> Baseline:
+def compare_with_baseline(
+    cells: Sequence[Cell], keys: Sequence[str], metric: Metric, asked: str
+) -> Baseline:
     """`asked` is a run's name, a cell's label, or a setting like lora.rank=8.
 
     Raises:
@@ -77,7 +79,7 @@ def against(cells: Sequence[Cell], keys: Sequence[str], metric: Metric, asked: s
         chosen = [cell for cell in cells if asked in cell.runs[0].overrides]
         if len(chosen) == 1:  # the file of a group, which has other values than its name
             return _against_cell(chosen[0], cells, metric)
-        values = ", ".join(map(written, levels))
+        values = ", ".join(map(format_value, levels))
         raise ConfigError(f"baseline={asked}: the runs have {wanted.key} = {values}.")
     if len(levels) == 1:
         raise ConfigError(
@@ -95,16 +97,16 @@ def _column(key: str, value: Any, cells: Sequence[Cell], keys: Sequence[str]) ->
     """
     if key in keys:
         return key, value
-    values = [comparable(cell.runs[0].settings.get(key)) for cell in cells]
+    values = [hashable(cell.runs[0].settings.get(key)) for cell in cells]
     for other in keys:
         pairs = set(
-            zip(values, (comparable(cell.settings.get(other)) for cell in cells), strict=True)
+            zip(values, (hashable(cell.settings.get(other)) for cell in cells), strict=True)
         )
         if len(pairs) == len(set(values)) == len({theirs for _, theirs in pairs}):
-            at = values.index(comparable(value))
+            at = values.index(hashable(value))
             return other, cells[at].settings.get(other)
     raise ConfigError(
-        f"baseline={key}={written(value)}: {key} changes only with other settings. "
+        f"baseline={key}={format_value(value)}: {key} changes only with other settings. "
         f"Give one of {', '.join(keys)}, or a row of the table."
     )
 
@@ -113,7 +115,7 @@ def _against_cell(base: Cell, cells: Sequence[Cell], metric: Metric) -> Baseline
     scores = base.by_seed(metric)
     others = sorted(
         (cell for cell in cells if cell is not base and cell.values(metric)),
-        key=lambda cell: metric.worse_by(sum(cell.values(metric)) / len(cell.values(metric))),
+        key=lambda cell: metric.sort_key(sum(cell.values(metric)) / len(cell.values(metric))),
     )
     compared = [(cell.label, cell.by_seed(metric)) for cell in others]
     return Baseline(base.label, "the seed", _differences(compared, scores, metric))
@@ -124,13 +126,13 @@ def _against_setting(
 ) -> Baseline:
     scores = scores_by_level(cells, key, keys, metric)
     compared = [
-        (f"{key}={written(level)}", scores[comparable(level)])
+        (f"{key}={format_value(level)}", scores[hashable(level)])
         for level in in_order(cell.settings.get(key) for cell in cells)
-        if comparable(level) != comparable(base)
+        if hashable(level) != hashable(base)
     ]
-    found = _differences(compared, scores[comparable(base)], metric)
+    found = _differences(compared, scores[hashable(base)], metric)
     pairing = "all other settings and the seed" if len(keys) > 1 else "the seed"
-    return Baseline(f"{key}={written(base)}", pairing, found)
+    return Baseline(f"{key}={format_value(base)}", pairing, found)
 
 
 def _differences(

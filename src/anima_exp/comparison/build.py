@@ -6,15 +6,15 @@ from typing import Any
 
 from anima_exp.comparison import choose_metric as metrics
 from anima_exp.comparison.answer import Answer, answer, repeat
-from anima_exp.comparison.baseline import Baseline, against
+from anima_exp.comparison.baseline import Baseline, compare_with_baseline
 from anima_exp.comparison.cells import Cell, cells, differing
 from anima_exp.comparison.choose_metric import Metric, choose_metric
 from anima_exp.comparison.effects import Effects, main_effects
 from anima_exp.comparison.leaderboard import Reached, Row, leaderboard, reached
-from anima_exp.comparison.reference_results import Beside, side_by_side
+from anima_exp.comparison.reference_results import ReferenceComparison, side_by_side
 from anima_exp.comparison.runs import Run, Runs, State
 from anima_exp.comparison.settings import as_named, condition, known, parse
-from anima_exp.comparison.verdict import caution, pooled, repeated, verdict
+from anima_exp.comparison.verdict import comparability_warning, pooled, repeated, verdict
 from anima_exp.errors import ConfigError
 
 _WORDS = {State.stopped: "stopped early"}
@@ -31,7 +31,7 @@ class Comparison:
     baseline: Baseline | None
     answer: Answer | None  # to the question that the runs ask, from all of them
     verdict: str  # on the best cell
-    published: list[Beside]
+    published: list[ReferenceComparison]
     counts: dict[State, int]
     best_per: str | None = None
     top: int | None = None
@@ -107,7 +107,7 @@ def build(
     found = cells(runs.done(), keys)
     chosen = chosen.in_column(score for cell in found for score in cell.values(chosen))
     rows = leaderboard(found, chosen, best_per=best_per, sort=sort, keys=keys) if found else []
-    cautions = (caution(runs.done(), chosen), pooled(found, chosen))
+    cautions = (comparability_warning(runs.done(), chosen), pooled(found, chosen))
     effects = main_effects(found, keys, chosen)
     return Comparison(
         runs=runs,
@@ -116,7 +116,9 @@ def build(
         cells=found,
         rows=rows,
         effects=effects,
-        baseline=against(found, keys, chosen, baseline) if baseline and found else None,
+        baseline=compare_with_baseline(found, keys, chosen, baseline)
+        if baseline and found
+        else None,
         answer=answer(found, keys, chosen, effects, about=_about(runs)),
         verdict=verdict(rows, chosen, repeat=repeat(rows, runs.sweeps)),
         published=[side_by_side(s.published, found, chosen) for s in runs.sweeps if s.published],

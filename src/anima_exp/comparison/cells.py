@@ -8,7 +8,7 @@ from typing import Any
 
 from anima_exp.comparison.choose_metric import Metric
 from anima_exp.comparison.runs import Run, Runs
-from anima_exp.comparison.settings import comparable, headings, written
+from anima_exp.comparison.settings import format_value, hashable, headings
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import catalogue
 from anima_exp.results import identity
@@ -38,7 +38,7 @@ class Cell:
         """
         found: dict[Any, list[float]] = {}
         for run in self.scored(metric):
-            found.setdefault(comparable(run.seed), []).append(run.scores[metric.name])
+            found.setdefault(hashable(run.seed), []).append(run.scores[metric.name])
         return {seed: fmean(scores) for seed, scores in found.items()}
 
 
@@ -73,7 +73,7 @@ def cells(runs: Sequence[Run], keys: Sequence[str]) -> list[Cell]:
     """`runs` grouped by their values of `keys`."""
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
-        groups.setdefault(tuple(comparable(value_of(run, k)) for k in keys), []).append(run)
+        groups.setdefault(tuple(hashable(value_of(run, k)) for k in keys), []).append(run)
     found = [
         Cell(group[0].name, {key: value_of(group[0], key) for key in keys}, group)
         for group in groups.values()
@@ -114,8 +114,8 @@ def scores_by_level(
     rest = [other for other in keys if other != key]
     found: dict[Any, dict[Any, float]] = {}
     for cell in cells:
-        same = tuple(comparable(cell.settings.get(other)) for other in rest)
-        level = found.setdefault(comparable(cell.settings.get(key)), {})
+        same = tuple(hashable(cell.settings.get(other)) for other in rest)
+        level = found.setdefault(hashable(cell.settings.get(key)), {})
         level |= {(same, seed): score for seed, score in cell.by_seed(metric).items()}
     return found
 
@@ -124,14 +124,14 @@ def _label(settings: dict[str, Any], usual: dict[str, Any] | None = None) -> str
     """`rank=8 dropout=0.1`; of many settings only those that are not as in most cells."""
     names = headings(settings)
     return " ".join(
-        f"{names[key]}={written(value)}"
+        f"{names[key]}={format_value(value)}"
         for key, value in settings.items()
-        if usual is None or comparable(value) != usual[key]
+        if usual is None or hashable(value) != usual[key]
     )
 
 
 def _most_common(values: Sequence[Any]) -> Any:
-    return Counter(map(comparable, values)).most_common(1)[0][0]
+    return Counter(map(hashable, values)).most_common(1)[0][0]
 
 
 _Column = list[Any]  # one value a run
@@ -146,7 +146,7 @@ def _columns(runs: Sequence[Run]) -> dict[str, _Column]:
 def _in_column(run: Run, key: str) -> Any:
     value = value_of(run, key)
     absent = value is None and key not in run.settings and not _is_later(key)
-    return _ABSENT if absent else comparable(value)
+    return _ABSENT if absent else hashable(value)
 
 
 def _is_later(key: str) -> bool:

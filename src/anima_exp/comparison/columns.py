@@ -7,7 +7,7 @@ from anima_exp.comparison.baseline import Baseline
 from anima_exp.comparison.build import Comparison
 from anima_exp.comparison.choose_metric import Metric
 from anima_exp.comparison.leaderboard import Reached, Row
-from anima_exp.comparison.settings import headings, written
+from anima_exp.comparison.settings import format_value, headings
 from anima_exp.display.console import duration
 from anima_exp.display.tables import Column
 from anima_exp.metrics.intervals import Interval
@@ -47,7 +47,7 @@ def columns(comparison: Comparison, rows: Sequence[Row], *, brief: bool = False)
 
 def _setting(name: str, values: Sequence[Any]) -> Column:
     numbers = all(isinstance(value, int | float) for value in values)
-    return Column(name, [written(value) for value in values], right=numbers)
+    return Column(name, [format_value(value) for value in values], right=numbers)
 
 
 def score(metric: Metric, interval: Interval) -> str:

@@ -7,9 +7,9 @@ from anima_exp.comparison.build import Comparison
 from anima_exp.comparison.choose_metric import Metric
 from anima_exp.comparison.columns import columns, differences, score, stages, stages_told
 from anima_exp.comparison.effects import Effects
-from anima_exp.comparison.reference_results import Beside
+from anima_exp.comparison.reference_results import ReferenceComparison
 from anima_exp.comparison.runs import Run, State
-from anima_exp.comparison.settings import headings, short, written
+from anima_exp.comparison.settings import format_value, headings, short
 from anima_exp.display.tables import Column, fits, fitting, folded, say, table
 
 _AT_MOST_REASONS = 5
@@ -97,7 +97,7 @@ def _effects(effects: Effects, metric: Metric, console: Console) -> None:
     for name, effect in zip(names, effects.effects, strict=True):
         # Which seed did well is of no use to anyone.
         levels = effect.levels if effect.key != "seed" else []
-        means = [f"{written(one.value)}: {score(metric, one.score)}" for one in levels]
+        means = [f"{format_value(one.value)}: {score(metric, one.score)}" for one in levels]
         spread = metric.difference(effect.spread).lstrip("+")
         lines.append((name, _share(effect.share), spread, folded(means, room)))
     rest = f"{short(effects.skipped[0])} and all else" if effects.skipped else _CHANCE
@@ -148,12 +148,12 @@ def _stages(comparison: Comparison, console: Console, *, top: int) -> None:
         say(console, f"{more} more below: top={len(comparison.reached)} shows all", style="dim")
 
 
-def _published(beside: Beside, metric: Metric, console: Console) -> None:
+def _published(beside: ReferenceComparison, metric: Metric, console: Console) -> None:
     keys = list(dict.fromkeys(key for row, _, _ in beside.rows for key in row))
     names, paper = headings(keys), beside.table
     ours = [score(metric, found) if found else "-" for _, _, found in beside.rows]
     found = [
-        Column(names[key], [written(row.get(key)) for row, _, _ in beside.rows], right=False)
+        Column(names[key], [format_value(row.get(key)) for row, _, _ in beside.rows], right=False)
         for key in keys
     ]
     digits = max(len(f"{value:g}".partition(".")[2]) for _, value, _ in beside.rows)

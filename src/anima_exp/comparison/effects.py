@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from anima_exp.comparison.cells import Cell
 from anima_exp.comparison.choose_metric import Metric
-from anima_exp.comparison.settings import comparable, in_order
+from anima_exp.comparison.settings import hashable, in_order
 from anima_exp.metrics.intervals import Interval, around
 
 Matrix = NDArray[np.float64]
@@ -68,7 +68,7 @@ def main_effects(cells: Sequence[Cell], keys: Sequence[str], metric: Metric) -> 
     skipped = tuple(key for key in keys if _is_a_range(columns[key]))
     factors, together = _told_apart({k: v for k, v in columns.items() if k not in skipped})
     seeds = [seed for _, seed, _ in found]
-    if len(set(map(comparable, seeds))) > 1:
+    if len(set(map(hashable, seeds))) > 1:
         factors["seed"] = seeds
     if len(found) < 2 or not factors:
         return Effects([], 0.0, True, skipped)
@@ -104,10 +104,10 @@ class _Term:
 
     def __init__(self, values: Sequence[Any]) -> None:
         self.levels = in_order(values)
-        place = {comparable(level): i for i, level in enumerate(self.levels)}
+        place = {hashable(level): i for i, level in enumerate(self.levels)}
         count = len(self.levels)
         self.coding: Matrix = np.vstack([np.eye(count - 1), -np.ones((1, count - 1))])
-        self.rows = np.array([place[comparable(value)] for value in values])
+        self.rows = np.array([place[hashable(value)] for value in values])
         self.columns: Matrix = self.coding[self.rows]
 
 
@@ -145,7 +145,7 @@ class _Model:
 
 def _is_a_range(values: Sequence[Any]) -> bool:
     """Whether a setting was searched over a range: it has nearly as many values as runs."""
-    levels = len(set(map(comparable, values)))
+    levels = len(set(map(hashable, values)))
     return levels > _FEW_LEVELS and (levels > _MANY_LEVELS or 4 * levels > 3 * len(values))
 
 
@@ -155,8 +155,8 @@ def _crossed(ranges: Sequence[Sequence[Any]], factors: Sequence[Sequence[Any]]) 
     Only then can a range be left out of the model without its effect going to other settings. A
     search tries what did well more often: whatever was tried with a good rate would look good.
     """
-    ours = [tuple(map(comparable, row)) for row in zip(*ranges, strict=True)]
-    others = [tuple(map(comparable, row)) for row in zip(*factors, strict=True)]
+    ours = [tuple(map(hashable, row)) for row in zip(*ranges, strict=True)]
+    others = [tuple(map(hashable, row)) for row in zip(*factors, strict=True)]
     counts = Counter(zip(ours, others, strict=True))
     return len(counts) == len(set(ours)) * len(set(others)) and len(set(counts.values())) == 1
 
@@ -176,7 +176,7 @@ def _told_apart(
     together: dict[str, list[str]] = {}
     for key, values in columns.items():
         places: dict[Any, int] = {}
-        partition = tuple(places.setdefault(comparable(v), len(places)) for v in values)
+        partition = tuple(places.setdefault(hashable(v), len(places)) for v in values)
         if len(places) < 2:
             continue
         if partition in first:

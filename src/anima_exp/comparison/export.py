@@ -11,12 +11,12 @@ from anima_exp.comparison.baseline import Baseline
 from anima_exp.comparison.build import Comparison
 from anima_exp.comparison.columns import columns, differences, stages, stages_told
 from anima_exp.comparison.leaderboard import Row
-from anima_exp.comparison.settings import written
+from anima_exp.comparison.settings import format_value
 from anima_exp.comparison.verdict import leaders
 from anima_exp.display.tables import Column, escape_formula, escape_markdown, markdown_table
 from anima_exp.metrics.intervals import Interval
 from anima_exp.system import json_files
-from anima_exp.system.terminal import visible
+from anima_exp.system.terminal import printable
 
 
 def markdown(comparison: Comparison) -> str:
@@ -189,12 +189,14 @@ def _latex_line(texts: Sequence[str], *, bold: bool = False) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(visible(text).split())
+    return " ".join(printable(text).split())
 
 
 def _plain(value: Any) -> Any:
     return (
-        value if isinstance(value, int | float) and not isinstance(value, bool) else written(value)
+        value
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        else format_value(value)
     )
 
 

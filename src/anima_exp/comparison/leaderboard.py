@@ -9,7 +9,7 @@ from anima_exp.comparison.cells import Cell
 from anima_exp.comparison.choose_metric import Metric
 from anima_exp.comparison.choose_metric import metric as other
 from anima_exp.comparison.runs import Run, Runs, State, Sweep, curves
-from anima_exp.comparison.settings import comparable, full_name, headings, known, order
+from anima_exp.comparison.settings import full_name, hashable, headings, known, order
 from anima_exp.metrics.intervals import Interval, apart, mean_interval
 
 
@@ -47,13 +47,13 @@ def leaderboard(
     settings = known(run for cell in cells for run in cell.runs)
     key = full_name(best_per, settings, option="best_per") if best_per else None
     rows = [_row(cell, metric) for cell in cells if cell.values(metric)]
-    rows.sort(key=lambda row: metric.worse_by(row.score.mean))
+    rows.sort(key=lambda row: metric.sort_key(row.score.mean))
     seen: set[Any] = set()
     rank = 1
     for place, row in enumerate(rows):
         if place and apart(row.score.mean, rows[place - 1].score.mean):
             rank = place + 1  # equal scores share a rank
-        group = comparable(row.cell.runs[0].settings.get(key)) if key else None
+        group = hashable(row.cell.runs[0].settings.get(key)) if key else None
         rows[place] = replace(row, rank=rank, best=group not in seen)
         seen.add(group)
     if sort and sort.removesuffix(" ± 95 %") not in ("#", metric.name):
@@ -98,8 +98,8 @@ def _sorting(
     heads = {name: key for key, name in headings(keys).items()}
     if sort not in heads:
         if any(sort in row.others for row in rows):
-            worse_by, worst = other(sort).worse_by, float("inf")
-            return lambda row: worse_by(row.others[sort].mean) if sort in row.others else worst
+            sort_key, worst = other(sort).sort_key, float("inf")
+            return lambda row: sort_key(row.others[sort].mean) if sort in row.others else worst
         if sort.lower() in _BY_COST:
             return _BY_COST[sort.lower()]
         if sort.lower() in ("run", "settings"):
@@ -143,7 +143,7 @@ def reached(runs: Runs, metric: Metric) -> list[Reached]:
         found,
         key=lambda one: (
             -1 if one.step is None else -one.step,
-            metric.worse_by(one.score.mean) if one.score else worst,
+            metric.sort_key(one.score.mean) if one.score else worst,
         ),
     )
 

@@ -14,7 +14,7 @@ from anima_exp.errors import RunError, first_line
 from anima_exp.results.record import RECORD, Record
 from anima_exp.system import json_files
 from anima_exp.system.atomic import read_json
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 from anima_exp.system.paths import expanded
 
 SWEEP = "sweep.json"
@@ -281,7 +281,7 @@ def _table(values: Any) -> dict[str, Any]:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    return [row for row in StepLines(path).rows() if isinstance(row, dict)]
+    return [row for row in JsonLinesLog(path).rows() if isinstance(row, dict)]
 
 
 def _text(path: Path) -> str:

@@ -36,7 +36,7 @@ class Condition:
 
     def holds(self, value: Any) -> bool:
         if self.sign in ("=", "!="):
-            return bool(_OPERATORS[self.sign](comparable(value), comparable(self.value)))
+            return bool(_OPERATORS[self.sign](hashable(value), hashable(self.value)))
         numbers = _is_number(value) and _is_number(self.value)
         texts = isinstance(value, str) and isinstance(self.value, str)
         return (numbers or texts) and bool(_OPERATORS[self.sign](value, self.value))
@@ -68,7 +68,10 @@ def full_name(name: str, known: Collection[str], *, option: str) -> str:
     for last in _CHOICES:
         if f"{name}.{last}" in known:
             return f"{name}.{last}"
-    meant = [key for key in known if name in (short(key), key.rpartition(".")[2])]
+    former = of_runs().former.items()
+    meant = [key for key in known if name in (short(key), key.rpartition(".")[2])] or [
+        key for old, key in former if old.rpartition(".")[2] == name and key in known
+    ]
     if len(meant) == 1:
         return meant[0]
     if meant:
@@ -93,7 +96,7 @@ def parse(text: str) -> Any:
         return text
 
 
-def comparable(value: Any) -> Any:
+def hashable(value: Any) -> Any:
     """Something that can be put into a set: 1 and 1.0 are one value, true and 1 are two."""
     if isinstance(value, bool):
         return str(value)
@@ -102,17 +105,17 @@ def comparable(value: Any) -> Any:
 
 def in_order(values: Iterable[Any]) -> list[Any]:
     """Each value once: null, then numbers, then texts, as one would count them."""
-    once = {comparable(value): value for value in values}
+    once = {hashable(value): value for value in values}
     return sorted(once.values(), key=order)
 
 
 def order(value: Any) -> tuple[int, float, str]:
     if value is None:
         return 0, 0.0, ""
-    return (1, float(value), "") if _is_number(value) else (2, 0.0, written(value))
+    return (1, float(value), "") if _is_number(value) else (2, 0.0, format_value(value))
 
 
-def written(value: Any) -> str:
+def format_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if value is None or isinstance(value, bool | list | dict):
@@ -174,7 +177,7 @@ def _settings(run: Run, evals: Sequence[str], shown: dict[str, dict[Any, Any]]) 
     }
     for key, texts in shown.items():
         if key in found:
-            found[key] = texts.get(comparable(_counted(run, key)), found[key])
+            found[key] = texts.get(hashable(_counted(run, key)), found[key])
     on = _on(run)
     found |= {name: name in on for name in evals}
     return found
@@ -203,7 +206,7 @@ def _shown(runs: Sequence[Run]) -> dict[str, dict[Any, Any]]:
         texts: dict[Any, Any] = {}
         for run in runs:
             if key in run.settings and run.settings[key] != _counted(run, key):
-                texts.setdefault(comparable(_counted(run, key)), run.settings[key])
+                texts.setdefault(hashable(_counted(run, key)), run.settings[key])
         places = list(texts.values())
         found[key] = {
             counted: f"{text} ({_start(counted)})" if places.count(text) > 1 else text

@@ -7,7 +7,7 @@ from anima_exp.comparison.cells import Cell
 from anima_exp.comparison.choose_metric import Metric
 from anima_exp.comparison.leaderboard import Row
 from anima_exp.comparison.runs import Run
-from anima_exp.comparison.settings import comparable
+from anima_exp.comparison.settings import hashable
 from anima_exp.metrics.intervals import Interval, apart, corrected, paired, welch
 
 
@@ -111,7 +111,7 @@ def _pairing(first: Row, second: Row, metric: Metric) -> str:
 _ON_HELDOUT_ROWS = ("heldout_loss", "exact_match")
 # What decides which rows are held out, and how much of them is seen.
 _DECISIVE = (
-    "data.rows",
+    "data.max_rows",
     "data.recipe",
     "data.heldout_rows",
     "data.heldout_split",
@@ -122,12 +122,12 @@ _DECISIVE = (
 )
 
 
-def caution(runs: Sequence[Run], metric: Metric) -> str | None:
+def comparability_warning(runs: Sequence[Run], metric: Metric) -> str | None:
     """One sentence for the reader where the scores of `runs` do not compare; None if they do."""
     if metric.name not in _ON_HELDOUT_ROWS:
         return None
     which = [*_DECISIVE, f"evals.{metric.name.removesuffix('_loss')}.max_rows"]
-    differ = [key for key in which if len({comparable(r.settings.get(key)) for r in runs}) > 1]
+    differ = [key for key in which if len({hashable(r.settings.get(key)) for r in runs}) > 1]
     own_file = all(run.settings.get("data.heldout_path") for run in runs)
     sources = {run.record.data_fingerprint for run in runs if run.record}
     if len(sources) > 1 and not own_file:

@@ -1,15 +1,21 @@
-"""What a run may be told: one dataclass per folder of conf/, and nothing else.
+"""The settings of a run: one dataclass per folder of conf/.
 
-Hydra merges YAML into these, so a key that is not here stops composition. Units are in the
-names (`_tokens`, `_rows`, `_gib`) or in the comment beside the field. Rules that span two
-settings are in `config/checks.py`; the published values are in conf/, next to their source.
+Hydra merges YAML files into these classes, so a key that no class has stops composition. Each
+setting has a description with its unit, default and effect (config/setting.py). Rules that span
+two settings are in config/checks.py. The published values are in conf/, next to their source.
 """
 
-from anima_exp.config.commands import EvaluateConfig, GenerateConfig, MergeConfig, Onto, UseConfig
+from anima_exp.config.commands import (
+    EvaluateConfig,
+    GenerateConfig,
+    MergeConfig,
+    MergeTarget,
+    UseConfig,
+)
 from anima_exp.config.data import (
     BadRow,
     DataConfig,
-    TypicalRows,
+    LengthStatsConfig,
 )
 from anima_exp.config.evals import (
     BENCHMARKS,
@@ -45,16 +51,17 @@ from anima_exp.config.run import (
     TrackingMode,
 )
 from anima_exp.config.training import (
-    LossAverage,
+    ActivationCheckpointing,
+    LossNormalization,
     OptimizerConfig,
     OptimizerName,
-    Recompute,
     Schedule,
     TrainerConfig,
 )
 
 __all__ = [
     "BENCHMARKS",
+    "ActivationCheckpointing",
     "AnsweringConfig",
     "AnswersConfig",
     "Attention",
@@ -69,19 +76,19 @@ __all__ = [
     "GenerateConfig",
     "HeldoutConfig",
     "LauncherConfig",
+    "LengthStatsConfig",
     "LoraConfig",
-    "LossAverage",
+    "LossNormalization",
     "MergeConfig",
+    "MergeTarget",
     "ModelConfig",
     "MultipleChoiceConfig",
-    "Onto",
     "OptimizerConfig",
     "OptimizerName",
     "Precision",
     "QuantConfig",
     "Quantization",
     "Recommended",
-    "Recompute",
     "RunConfig",
     "SamplesConfig",
     "Schedule",
@@ -91,7 +98,6 @@ __all__ = [
     "TrackingConfig",
     "TrackingMode",
     "TrainerConfig",
-    "TypicalRows",
     "UseConfig",
     "benchmark_key",
     "benchmarks_of",

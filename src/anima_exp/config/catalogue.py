@@ -102,7 +102,8 @@ def former_keys(schema: type) -> Mapping[str, str]:
 
     def walk(inner: type, paths: list[str], today: str) -> None:
         for field in fields(inner):
-            names = [field.name, *described(field).formerly]
+            setting = described(field)
+            names = [field.name, *setting.formerly, *setting.formerly_not]
             keys = list(dict.fromkeys(_placed(name, path) for path in paths for name in names))
             now = f"{today}{field.name}"
             found.update({key: now for key in keys if key != now})
@@ -114,10 +115,20 @@ def former_keys(schema: type) -> Mapping[str, str]:
     return {old: new for old, new in found.items() if old not in catalogue(schema)}
 
 
+@cache
+def opposite_keys(schema: type) -> frozenset[str]:
+    """Return the earlier keys that meant the opposite of today's setting."""
+    return frozenset(
+        _placed(name, f"{entry.key.rpartition('.')[0]}.".lstrip("."))
+        for entry in catalogue(schema).values()
+        for name in entry.setting.formerly_not
+    )
+
+
 # The range of every number in a config, as the description of its setting says.
 #
-# A slip of the pen, as `trainer.steps=100000000000000000000`, ends here and not in a MemoryError or
-# an OverflowError.
+# A slip of the pen, as `trainer.max_steps=100000000000000000000`, ends here and not in a
+# MemoryError or an OverflowError.
 
 
 _LARGEST_INT = 2**31 - 1

@@ -46,8 +46,10 @@ def check_warmup(optimizer: OptimizerConfig, steps: int, named: str) -> None:
 def check_length(config: RunConfig) -> None:
     """Raise ConfigError unless the settings say how long to train."""
     trainer = config.trainer
-    if trainer.steps is None and trainer.epochs is None:
-        raise ConfigError("A run needs an end: give trainer.steps=1000 or trainer.epochs=3.")
+    if trainer.max_steps is None and trainer.num_epochs is None:
+        raise ConfigError(
+            "A run needs an end: give trainer.max_steps=1000 or trainer.num_epochs=3."
+        )
 
 
 _MOST_SAMPLE_ROWS = 10_000_000
@@ -63,10 +65,10 @@ def _data(config: RunConfig) -> None:
             f"data.path={data.path} and data.source={data.source} are both set; a run has one "
             "source. For a file use data=local data.path=..."
         )
-    if data.source == "sample" and (data.rows or 0) > _MOST_SAMPLE_ROWS:
+    if data.source == "sample" and (data.max_rows or 0) > _MOST_SAMPLE_ROWS:
         raise ConfigError(
-            f"data.rows={data.rows} must be at most {_MOST_SAMPLE_ROWS:,} for data=sample, which "
-            "generates its rows in memory."
+            f"data.max_rows={data.max_rows} must be at most {_MOST_SAMPLE_ROWS:,} for data=sample, "
+            "which generates its rows in memory."
         )
     if not data.path and not data.source:
         raise ConfigError(
@@ -86,11 +88,11 @@ def _data(config: RunConfig) -> None:
 
 
 def _adapter(config: RunConfig) -> None:
-    full = config.lora.target_modules is TargetModules.none
+    full = config.lora.is_full_finetune
     if full and config.quant.type is not Quantization.none:
         raise ConfigError(
-            f"lora=none trains every weight, but quant={config.quant.type.value} freezes them. "
-            "Use lora=none quant=none, or keep an adapter."
+            f"lora=full_finetune trains every weight, but quant={config.quant.type.value} freezes "
+            "them. Use lora=full_finetune quant=none, or keep an adapter."
         )
     named = config.lora.target_modules is TargetModules.named
     if named and not config.lora.layers:
@@ -105,8 +107,8 @@ def _adapter(config: RunConfig) -> None:
         )
     if config.model.adapter and full:
         raise ConfigError(
-            f"lora=none trains every weight, but model.adapter={config.model.adapter} is an "
-            "adapter. Leave one of them out, or merge it first: python -m anima_exp.merge"
+            f"lora=full_finetune trains every weight, but model.adapter={config.model.adapter} is "
+            "an adapter. Leave one of them out, or merge it first: python -m anima_exp.merge"
         )
     if config.lora.dtype is Precision.fp16 and config.trainer.precision is Precision.fp16:
         raise ConfigError(
@@ -115,10 +117,10 @@ def _adapter(config: RunConfig) -> None:
         )
     if config.model.max_memory_gib and not config.model.device_map:
         raise ConfigError("model.max_memory_gib limits model.device_map=auto; set that too.")
-    four_bits = config.quant.type in (Quantization.nf4, Quantization.fp4)
-    if config.quant.keep_dequantized and not four_bits:
+    four_bits = config.quant.is_4bit
+    if config.quant.cache_dequantized and not four_bits:
         raise ConfigError(
-            f"quant.keep_dequantized=true needs 4 bits, but quant.type={config.quant.type.value}."
+            f"quant.cache_dequantized=true needs 4 bits, but quant.type={config.quant.type.value}."
         )
     if config.quant.double_quant and not four_bits:
         raise ConfigError(
@@ -129,22 +131,22 @@ def _adapter(config: RunConfig) -> None:
 
 def _schedule(config: RunConfig) -> None:
     trainer, optimizer = config.trainer, config.optimizer
-    if trainer.steps is not None and trainer.epochs is not None:
+    if trainer.max_steps is not None and trainer.num_epochs is not None:
         raise ConfigError(
-            f"trainer.steps={trainer.steps} and trainer.epochs={trainer.epochs} contradict: "
-            "set one of them to null."
+            f"trainer.max_steps={trainer.max_steps} and trainer.num_epochs={trainer.num_epochs} "
+            "contradict: set one of them to null."
         )
-    if trainer.steps is not None:
-        rows = trainer.steps * trainer.batch_size
-        check_rows_seen(rows, key=f"trainer.steps={trainer.steps}")
+    if trainer.max_steps is not None:
+        rows = trainer.max_steps * trainer.batch_size
+        check_rows_seen(rows, key=f"trainer.max_steps={trainer.max_steps}")
     if optimizer.warmup_ratio and optimizer.warmup_steps is not None:
         raise ConfigError(
             f"optimizer.warmup_ratio={optimizer.warmup_ratio} and optimizer.warmup_steps="
             f"{optimizer.warmup_steps} contradict: set optimizer.warmup_ratio=0 or "
             "optimizer.warmup_steps=null."
         )
-    if trainer.steps is not None:
-        check_warmup(optimizer, trainer.steps, f"trainer.steps={trainer.steps}")
+    if trainer.max_steps is not None:
+        check_warmup(optimizer, trainer.max_steps, f"trainer.max_steps={trainer.max_steps}")
     warmup = optimizer.warmup_steps or 0
     schedule = optimizer.schedule
     if schedule is Schedule.constant_with_warmup and not (optimizer.warmup_ratio or warmup):
@@ -159,7 +161,7 @@ def _schedule(config: RunConfig) -> None:
             "warmup_stable_decay."
         )
     if schedule is Schedule.warmup_stable_decay:
-        share = optimizer.decay_ratio + (warmup / trainer.steps if trainer.steps else 0)
+        share = optimizer.decay_ratio + (warmup / trainer.max_steps if trainer.max_steps else 0)
         if share + optimizer.warmup_ratio > 1:
             raise ConfigError(
                 f"optimizer.decay_ratio={optimizer.decay_ratio} and the warm-up take more than all "
@@ -170,10 +172,11 @@ def _schedule(config: RunConfig) -> None:
             f"optimizer.decay_ratio={optimizer.decay_ratio} does nothing with optimizer.schedule="
             f"{schedule.value}. Use optimizer.schedule=warmup_stable_decay."
         )
-    if optimizer.lora_plus_ratio and config.lora.target_modules is TargetModules.none:
+    if optimizer.lora_plus_ratio and config.lora.is_full_finetune:
         raise ConfigError(
             f"optimizer.lora_plus_ratio={optimizer.lora_plus_ratio} is a learning rate of LoRA's "
-            "B, but lora=none has no LoRA. Set optimizer.lora_plus_ratio=null, or keep an adapter."
+            "B, but lora=full_finetune has no LoRA. Set optimizer.lora_plus_ratio=null, or keep an "
+            "adapter."
         )
 
 
@@ -202,20 +205,20 @@ def _several_gpus(config: RunConfig) -> None:
             f"launcher.jobs_per_gpu={launcher.jobs_per_gpu} and launcher.gpus_per_job="
             f"{launcher.gpus_per_job} contradict: cells share a GPU, or a cell has several."
         )
-    if config.model.device_map and (trainer.gpus or 1) > 1:
+    if config.model.device_map and (trainer.num_gpus or 1) > 1:
         raise ConfigError(
             f"model.device_map={config.model.device_map} spreads one process over the GPUs, but "
-            f"trainer.gpus={trainer.gpus} starts one on each. Use trainer.shard_base=true, or set "
-            "one of the two to null."
+            f"trainer.num_gpus={trainer.num_gpus} starts one on each. Use trainer.fsdp=true, or "
+            "set one of the two to null."
         )
-    if trainer.shard_base and config.quant.keep_dequantized:
+    if trainer.fsdp and config.quant.cache_dequantized:
         raise ConfigError(
-            "trainer.shard_base=true splits the base, but quant.keep_dequantized=true keeps a "
+            "trainer.fsdp=true splits the base, but quant.cache_dequantized=true keeps a "
             "copy of all of it. Set one of them to null."
         )
-    if trainer.shard_base and config.lora.target_modules is TargetModules.none:
+    if trainer.fsdp and config.lora.is_full_finetune:
         raise ConfigError(
-            "trainer.shard_base=true splits a frozen base, but lora=none trains every weight. "
+            "trainer.fsdp=true splits a frozen base, but lora=full_finetune trains every weight. "
             "Keep an adapter, or use model.device_map=auto."
         )
 

@@ -1,4 +1,4 @@
-"""A model to use rather than to train."""
+"""Settings of the commands that use a trained model: evaluate to publish."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,83 +11,120 @@ from anima_exp.config.setting import setting
 
 @dataclass
 class UseConfig(RunConfig):
-    """A finished run's model, an adapter on a base, or a bare base; the rest as of a run."""
+    """A model to use: of a finished run, an adapter on a base, or a bare base."""
 
-    run: str | None = setting(None, "A run's folder: its model, data and adapter.")
-    adapter: str | None = setting(None, "Or an adapter's folder or hub id, on model.")
+    run: str | None = setting(
+        None, "Folder of a finished run, which gives its model, data and adapter."
+    )
+    adapter: str | None = setting(
+        None, "Folder or hub id of an adapter; its base comes from the adapter, or from model=."
+    )
 
 
 @dataclass
 class EvaluateConfig(UseConfig):
-    """Which model to measure with which `evals`, and what to show."""
+    """A model to use, what to evaluate (`evals`), and what to show."""
 
-    subjects: bool = setting(False, "Show one line for each subject, not for categories alone.")
-    prompts: str | None = setting(
-        None, "Write the benchmarks' prompts into this folder and measure nothing."
+    subjects: bool = setting(
+        False, "If true, show one line per subject; otherwise categories only."
+    )
+    export_prompts: str | None = setting(
+        None,
+        "Folder to write the benchmarks' prompts to, without evaluating; null = evaluate.",
+        formerly=("prompts",),
     )
 
 
-# A model to ask: one question, many from a file, or one after another in a terminal.
+# generate
 
 
 @dataclass
 class GenerateConfig(AnsweringConfig, UseConfig):
-    """What `python -m anima_exp.generate` may be told."""
+    """Every setting of `python -m anima_exp.generate`."""
 
     prompt: str | None = setting(None, "One question, answered on the terminal.")
     questions: str | None = setting(
-        None, "A file, a URL, tiny_zh or tiny_en; null without prompt starts a chat."
+        None,
+        "File or URL of questions, or tiny_zh or tiny_en; null without prompt starts a chat.",
     )
-    out: str | None = setting(None, "File for the answers; null = answers/MODEL.jsonl.")
-    beside: list[str] = setting(list, "More runs or adapters to ask, on the same base.")
-    compare: bool = setting(False, "The base answers too, with prompt or in the chat.")
+    out: str | None = setting(None, "File to write answers to; null = answers/MODEL.jsonl.")
+    extra_adapters: list[str] = setting(
+        list,
+        "More run folders or adapters of the same base, which answer as well.",
+        formerly=("beside",),
+    )
+    include_base: bool = setting(
+        False,
+        "If true, the base model answers as well, with prompt or in a chat.",
+        formerly=("compare",),
+    )
 
 
-# An adapter to fold into its base: onto which weights, how they are stored, what is proved.
+# merge
 
 
-class Onto(StrEnum):
+class MergeTarget(StrEnum):
     """Which weights of the base the adapter is added to."""
 
-    base = "base"  # its own, in 16 bits: the better model where NF4 cost the base something
-    dequantized = "dequantized"  # those that it was trained on: the same model to rounding
+    base = "base"  # its 16-bit weights: the better model if NF4 cost the base something
+    dequantized = "dequantized"  # the 4-bit weights it was trained on, back in 16 bits
 
 
 @dataclass
 class MergeConfig(UseConfig):
-    """What `python -m anima_exp.merge` may be told."""
+    """Every setting of `python -m anima_exp.merge`."""
 
-    out: str | None = setting(None, "The folder to make.")
-    onto: Onto = setting(Onto.base, "Which weights of the base the adapter is added to.")
+    out: str | None = setting(None, "Folder to create for the merged model.")
+    target: MergeTarget = setting(
+        MergeTarget.base,
+        "Add the adapter to the base's 16-bit weights, or to the dequantized 4-bit weights.",
+        formerly=("onto",),
+    )
     dtype: Precision | None = setting(
-        None, "Type of the merged weights; null = the base's own, if that has 16 bits."
+        None,
+        "Number type of the merged weights; null = the base's own if it has 16 bits, or else bf16.",
     )
-    shard_gib: float = setting(
-        4.0, "Size of one file; a merge holds one of them in memory.", unit="GiB", above=0
+    max_shard_gib: float = setting(
+        4.0,
+        "Largest weight file; merging holds one of them in memory.",
+        unit="GiB",
+        above=0,
+        formerly=("shard_gib",),
     )
-    prove: bool = setting(True, "Measure the merged model before it is moved to out.")
-    proof_rows: int = setting(
-        256, "Measure on at most this many held-out rows.", unit="rows", above=0
+    verify: bool = setting(
+        True,
+        "If true, compare the merged model with the trained one before it is moved to out.",
+        formerly=("prove",),
     )
-    proof_tokens: int = setting(
+    verify_rows: int = setting(
+        256,
+        "Verify on at most this many held-out rows.",
+        unit="rows",
+        above=0,
+        formerly=("proof_rows",),
+    )
+    verify_tokens: int = setting(
         2048,
-        "Measure on at most this many label tokens; each keeps a whole distribution.",
+        "Verify on at most this many response tokens; each needs disk space of 4 bytes per word of "
+        "the vocabulary.",
         unit="tokens",
         above=0,
+        formerly=("proof_tokens",),
     )
     max_divergence: float | None = setting(
         None,
-        "Largest divergence from the trained model; null = see conf/merge.yaml.",
+        "Write nothing if the merged model differs by more; null = 0.1, or 0.01 with "
+        "target=dequantized.",
         unit="nats per token",
         above=0,
     )
 
 
-# What a judge may be told; the values and their sources are in conf/judge.yaml.
+# judge. The values and their sources are in conf/judge.yaml.
 
 
 class Kind(StrEnum):
-    """What a verdict is."""
+    """The form of a verdict."""
 
     relative = "relative"  # a score of 1 to 10 for each answer
     threeclass = "threeclass"  # 1, 2, or 3 for a tie
@@ -101,7 +138,7 @@ class Judge(StrEnum):
 
 
 class TokenLimit(StrEnum):
-    """How a server calls the limit of a verdict's length."""
+    """The server's name for the limit of a verdict's length."""
 
     max_tokens = "max_tokens"
     max_completion_tokens = "max_completion_tokens"
@@ -111,67 +148,79 @@ class TokenLimit(StrEnum):
 class JudgeConfig:
     """Every setting of `python -m anima_exp.judge`."""
 
-    answers: list[str] = setting(list, "Files of answers, one model or more in each.")
-    questions: str | None = setting(None, "File with the questions' texts and categories.")
-    out: str = setting("ratings", "Folder for the verdicts.")
-    kind: Kind = setting(Kind.relative, "What a verdict is.")
+    answers: list[str] = setting(list, "Files of answers, with one model or more in each.")
+    questions: str | None = setting(
+        None, "File with the text and category of each question; null = those in the answers."
+    )
+    out: str = setting("ratings", "Folder to write verdicts to.")
+    kind: Kind = setting(
+        Kind.relative, "relative = two scores from 1 to 10; threeclass = 1, 2, or 3 for a tie."
+    )
     reference_player: str | None = setting(
-        None, "Judge every model against this one, a name or first; null judges every pair."
+        None, "Compare every model with this one, a name or first; null = compare every pair."
     )
     max_questions: int | None = setting(
-        None, "Judge only the first questions of each pair.", unit="questions", above=0
+        None, "Judge only the first questions of each pair; null = all.", unit="questions", above=0
     )
 
-    judge: Judge = setting(Judge.openai, "Who gives the verdicts.")
+    judge: Judge = setting(
+        Judge.openai, "openai = a model behind an OpenAI-compatible server; reference = offline."
+    )
     # Not `model`, which is a group of conf/.
     judge_model: str | None = setting(None, "The judge's model name at its server.")
-    base_url: str | None = setting(None, "Address of the server; null = OpenAI.")
+    base_url: str | None = setting(None, "Address of the server; null = OpenAI's.")
     api_key_env: str = setting(
-        "OPENAI_API_KEY", "Environment variable with the key; a key is in no setting."
+        "OPENAI_API_KEY", "Environment variable that holds the API key; no setting holds a key."
     )
     temperature: float | None = setting(
-        0.2, "Sampling temperature; null = the server's own.", at_least=0
+        0.2, "Sampling temperature of the judge; null = the server's default.", at_least=0
     )
     max_tokens: int = setting(1024, "Longest verdict.", unit="tokens", above=0)
     token_limit: TokenLimit = setting(
-        TokenLimit.max_tokens, "What the server calls the limit of a verdict's length."
+        TokenLimit.max_tokens, "The server's name for the limit of a verdict's length."
     )
     prompts: str | None = setting(
-        None, "File of prompts in FastChat's form; null = our own wording."
+        None, "File of judge prompts in FastChat's format; null = the built-in ones."
     )
     reviewers: str | None = setting(
-        None, "File in FastChat's form: prompt, temperature and length by category."
+        None, "File in FastChat's format with prompt, temperature and length for each category."
     )
 
-    concurrency: int = setting(8, "Calls at once.", above=0)
-    requests_per_minute: float | None = setting(None, "Calls started per minute.", above=0)
-    timeout_seconds: float = setting(120.0, "Longest call.", unit="seconds", above=0)
-    retries: int = setting(6, "More tries of a call that failed.", at_least=0)
+    concurrency: int = setting(8, "Calls in flight at the same time.", unit="calls", above=0)
+    requests_per_minute: float | None = setting(
+        None, "Most calls started per minute; null = no limit.", unit="calls", above=0
+    )
+    timeout_seconds: float = setting(120.0, "Longest wait for one call.", unit="seconds", above=0)
+    retries: int = setting(6, "How often a call that failed is retried.", at_least=0)
     backoff_seconds: float = setting(
         1.0,
-        "Wait before the first retry; doubled each time, at most 60.",
+        "Wait before the first retry; doubles with each retry, up to 60.",
         unit="seconds",
         at_least=0,
     )
 
-    dry_run: bool = setting(False, "Show what would be judged and what it costs, and stop.")
-    yes: bool = setting(False, "Judge without asking.")
+    dry_run: bool = setting(False, "If true, show what would be judged and its cost, and stop.")
+    yes: bool = setting(False, "If true, start without asking for confirmation.")
     max_calls: int | None = setting(
-        None, "Up to this many calls need no confirmation; more are refused.", at_least=0
+        None, "Run up to this many calls without confirmation; refuse more.", at_least=0
     )
     max_cost: float | None = setting(
-        None, "Up to this cost needs no confirmation; more is refused.", at_least=0
+        None, "Spend up to this much without confirmation; refuse more.", at_least=0
     )
     price_per_million_input_tokens: float | None = setting(
-        None, "Price, in the money of max_cost.", at_least=0
+        None, "Price in the currency of max_cost; null = unknown.", at_least=0
     )
     price_per_million_output_tokens: float | None = setting(
-        None, "Price, in the money of max_cost.", at_least=0
+        None, "Price in the currency of max_cost; null = unknown.", at_least=0
     )
-    again_unparsed: bool = setting(False, "Ask again for verdicts that could not be read.")
+    retry_unparsed: bool = setting(
+        False,
+        "If true, ask again for verdicts that could not be parsed.",
+        formerly=("again_unparsed",),
+    )
 
 
-# What publishing may be told; a token is no setting.
+# publish. No setting holds a token.
 
 
 @dataclass
@@ -179,13 +228,17 @@ class PublishConfig:
     """Every setting of `python -m anima_exp.publish`."""
 
     run: str | None = setting(
-        None, "A finished run's folder: its adapter, or its model with lora=none."
+        None, "Folder of a finished run, whose adapter or fully fine-tuned model is uploaded."
     )
-    folder: str | None = setting(None, "Or any folder with an adapter or a model.")
-    push: str | None = setting(None, "user/name or organization/name on the hub.")
-    base: str | None = setting(None, "Hub id written in place of a local base.")
-    private: bool = setting(True, "Make the repository private.")
-    message: str | None = setting(
-        None, "Message of the commit; null = a line with the folder's name."
+    folder: str | None = setting(None, "Any folder with an adapter or a model, instead of run.")
+    push: str | None = setting(None, "Repository on the hub: user/name or organization/name.")
+    base: str | None = setting(
+        None, "Hub id that replaces a local base in the uploaded adapter; null = leave it."
     )
-    dry_run: bool = setting(True, "Show what would be uploaded, and stop.")
+    private: bool = setting(True, "If true, only you can see the repository.")
+    message: str | None = setting(None, "Commit message; null = one that names the folder.")
+    confirm: bool = setting(
+        False,
+        "If true, upload; false = only show what would be uploaded.",
+        formerly_not=("dry_run",),
+    )

@@ -9,18 +9,43 @@ from anima_exp.config.setting import LARGEST_SEED, MISSING, setting
 class BadRow(StrEnum):
     """What to do with a row that cannot become an example."""
 
-    error = "error"
-    skip = "skip"  # and count
+    error = "error"  # stop before training
+    skip = "skip"  # leave the row out and count it
 
 
 @dataclass
-class TypicalRows:
-    """What rows are like, cut at the file's limits, in tokens of LLaMA's tokenizer: for plans."""
+class LengthStatsConfig:
+    """How long the rows of a data set are, for `plan`: nothing is trained by it.
 
-    rows: int = setting(MISSING, "Rows to train on.", unit="rows", above=0)
-    mean_tokens: float = setting(MISSING, "Mean length of a row.", unit="tokens", above=0)
+    Counted in tokens of LLaMA's tokenizer, after truncation to the limits of the data set's file.
+    """
+
+    rows: int = setting(MISSING, "Number of training rows.", unit="rows", above=0)
+    mean_tokens: float = setting(
+        MISSING, "Mean length of a row, prompt and response.", unit="tokens", above=0
+    )
     mean_label_tokens: float = setting(
-        MISSING, "Mean number of a row's tokens that the loss is taken on.", unit="tokens", above=0
+        MISSING, "Mean number of tokens per row that enter the loss.", unit="tokens", above=0
+    )
+
+
+@dataclass
+class RecommendedLength:
+    """How long to train on a data set by default; `trainer` takes these by interpolation."""
+
+    max_steps: int | None = setting(
+        None,
+        "Optimizer steps; the default of trainer.max_steps.",
+        unit="steps",
+        above=0,
+        formerly=("data.steps",),
+    )
+    eval_every: int | None = setting(
+        None,
+        "Steps between evaluations; the default of trainer.eval_every.",
+        unit="steps",
+        above=0,
+        formerly=("data.eval_every",),
     )
 
 
@@ -29,84 +54,99 @@ class DataConfig:
     """Where rows come from and how one becomes a training example."""
 
     name: str = setting(
-        MISSING, "Label of the data set, a part of the run's name.", in_name=False, label="data"
+        MISSING,
+        "Label of the data set; the run's name contains it, results do not depend on it.",
+        in_name=False,
+        label="data",
     )
     recipe: str = setting(
         MISSING,
-        "How a row becomes an example: a name in anima_exp.data.recipes, or a dotted path to your "
-        "own function or Format.",
+        "Function that turns a row into an example: a name in anima_exp.data.recipes, or a dotted "
+        "path to your own function or Format.",
     )
-    source: str | None = setting(None, "Hub id of the data set, or sample for the generated tasks.")
+    source: str | None = setting(
+        None, "Id of a data set on the Hugging Face hub, or sample for the built-in tasks."
+    )
     path: str | None = setting(
-        None, "A local .json, .jsonl, .ndjson, .csv, .tsv or .parquet file instead of source."
+        None, "Local .json, .jsonl, .ndjson, .csv, .tsv or .parquet file to read instead of source."
     )
-    subset: str | None = setting(None, "The hub's configuration name.")
-    data_files: str | None = setting(None, "A file inside the hub repository.")
-    split: str = setting("train", "The split to read.")
-    revision: str | None = setting(None, "Commit, branch or tag of the hub repository.")
-    rows: int | None = setting(
-        None, "Read only the first rows; for sample also how many are made.", unit="rows", above=0
+    subset: str | None = setting(None, "Configuration of the hub data set; null = its default one.")
+    data_files: str | None = setting(
+        None, "File inside the hub repository to read; null = all files of the split."
+    )
+    split: str = setting("train", "Split of the hub data set to train on.")
+    revision: str | None = setting(
+        None, "Commit, branch or tag of the hub repository; null = its main branch."
+    )
+    max_rows: int | None = setting(
+        None,
+        "Read only the first rows of the data; null = all; source=sample generates as many.",
+        unit="rows",
+        above=0,
+        formerly=("rows",),
     )
     max_prompt_tokens: int = setting(
         MISSING,
-        "Longest prompt, BOS included; a longer one keeps its start.",
+        "Longest prompt, BOS included; the end of a longer one is cut off.",
         unit="tokens",
         above=0,
     )
     max_response_tokens: int = setting(
         MISSING,
-        "Longest response, EOS included; a longer one keeps its start.",
+        "Longest response, EOS included; the end of a longer one is cut off.",
         unit="tokens",
         above=0,
     )
-    train_on_source: bool = setting(False, "Take the loss on the prompt too.")
-    eos_when_truncated: bool = setting(False, "End a response with EOS even if it was cut short.")
-    heldout_rows: int = setting(
-        1024, "Rows set aside for evaluation; 0 sets none aside.", unit="rows", at_least=0
+    train_on_source: bool = setting(
+        False, "If true, the loss covers the prompt as well as the response."
     )
-    heldout_split: str | None = setting(None, "Take the held-out rows from this split.")
-    heldout_path: str | None = setting(None, "Take the held-out rows from this file.")
+    eos_when_truncated: bool = setting(
+        False, "If true, a response that was cut off still ends with EOS."
+    )
+    heldout_rows: int = setting(
+        1024, "Rows set aside for evaluation; 0 = none.", unit="rows", at_least=0
+    )
+    heldout_split: str | None = setting(
+        None, "Split to take held-out rows from; null = the training rows."
+    )
+    heldout_path: str | None = setting(
+        None, "Local file to take held-out rows from; null = heldout_split or the training rows."
+    )
     heldout_seed: int = setting(
         42,
-        "Which rows are held out: the same for every run seed, so that runs compare.",
+        "Random seed that chooses the held-out rows; apart from seed, so that runs with different "
+        "seeds share them.",
         at_least=0,
         at_most=LARGEST_SEED,
     )
-    max_train_samples: int | None = setting(
+    max_train_rows: int | None = setting(
         None,
-        "Train on at most this many rows, chosen after the split; smaller sets are parts of larger "
-        "ones.",
+        "Train on at most this many rows, chosen after the held-out split; null = all; a smaller "
+        "choice is part of a larger one.",
         unit="rows",
         above=0,
+        formerly=("max_train_samples",),
     )
     on_bad_row: BadRow = setting(
-        BadRow.error, "What to do with a row that cannot become an example.", in_name=False
+        BadRow.error, "Stop at a row that cannot become an example, or skip it.", in_name=False
     )
     prompt_template: str = setting(
         MISSING,
-        "How a bare question is put to the model: a name in anima_exp.data.templates, or a dotted "
-        "path to your own function or Format.",
+        "How a question becomes the model's prompt: a name in anima_exp.data.templates, or a "
+        "dotted path to your own function or Format.",
     )
-    sample_prompts: list[str] = setting(list, "Questions that evals.samples asks.", in_name=False)
+    sample_prompts: list[str] = setting(
+        list, "Questions that evals.samples puts to the model.", in_name=False
+    )
     exact_answers: bool = setting(
-        False, "Whether each row has one right answer, which evals.exact_match needs."
+        False, "True if each row has exactly one right answer; evals.exact_match needs it."
     )
-    steps: int | None = setting(
-        None,
-        "Recommended optimizer steps; trainer.steps takes it.",
-        unit="steps",
-        above=0,
-        in_name=False,
+    recommended: RecommendedLength = setting(
+        RecommendedLength, "Defaults of trainer for this data set.", in_name=False
     )
-    eval_every: int | None = setting(
+    length_stats: LengthStatsConfig | None = setting(
         None,
-        "Recommended interval; trainer.eval_every takes it.",
-        unit="steps",
-        above=0,
+        "Row lengths for plan; null = assume that rows are as long as the limits.",
         in_name=False,
-    )
-    typical: TypicalRows | None = setting(
-        None,
-        "What rows are like, for plans; null assumes rows as long as the limits.",
-        in_name=False,
+        formerly=("typical",),
     )

@@ -9,20 +9,22 @@ from anima_exp.config.setting import LARGEST_SEED, MISSING, setting
 
 
 class ChoiceScore(StrEnum):
-    """What of a multiple-choice question is scored."""
+    """How the model's choice in a multiple-choice question is read."""
 
-    letter = "letter"  # the letters A, B, ...: the likeliest next token of these
-    answer = "answer"  # the whole answers: the likeliest text
+    letter = "letter"  # the likeliest next token among A, B, ...
+    answer = "answer"  # the likeliest answer text
 
 
 @dataclass
 class HeldoutConfig:
-    """Loss per response token on the rows set aside."""
+    """Loss per response token on the held-out rows."""
 
-    max_rows: int | None = setting(1000, "Measure at most this many rows.", unit="rows", above=0)
+    max_rows: int | None = setting(
+        1000, "Evaluate at most this many rows; null = all.", unit="rows", above=0
+    )
     batch_tokens: int = setting(
         4096,
-        "Tokens of one forward pass; a longer row is a pass of its own.",
+        "Most tokens in one forward pass; a longer row gets a pass of its own.",
         unit="tokens",
         above=0,
         in_name=False,
@@ -31,19 +33,27 @@ class HeldoutConfig:
 
 @dataclass
 class ExactMatchConfig:
-    """Share of greedy answers equal to the reference, on rows set aside (data.exact_answers)."""
+    """Fraction of greedy answers equal to the reference, on held-out rows (data.exact_answers)."""
 
-    max_rows: int | None = setting(200, "Answer at most this many rows.", unit="rows", above=0)
-    max_new_tokens: int = setting(32, "Longest answer.", unit="tokens", above=0)
-    batch_size: int = setting(64, "Answers at once.", above=0, in_name=False)
+    max_rows: int | None = setting(
+        200, "Evaluate at most this many rows; null = all.", unit="rows", above=0
+    )
+    max_new_tokens: int = setting(
+        32, "Longest answer; generation stops there.", unit="tokens", above=0
+    )
+    batch_size: int = setting(
+        64, "Answers generated at the same time.", unit="answers", above=0, in_name=False
+    )
 
 
 @dataclass
 class SamplesConfig:
-    """What the model writes to a few fixed prompts, greedily."""
+    """Greedy answers of the model to a few fixed prompts, to read."""
 
-    prompts: list[str] = setting(MISSING, "The questions.")
-    max_new_tokens: int = setting(70, "Longest answer.", unit="tokens", above=0)
+    prompts: list[str] = setting(MISSING, "Questions that are put to the model.")
+    max_new_tokens: int = setting(
+        70, "Longest answer; generation stops there.", unit="tokens", above=0
+    )
 
 
 BENCHMARKS = ("choices", "mmlu", "cmmlu", "ceval")  # the fields of EvalsConfig of this kind:
@@ -59,37 +69,44 @@ TAKEN = (
 
 @dataclass
 class MultipleChoiceConfig:
-    """Share of multiple-choice questions answered right, by subject."""
+    """Fraction of multiple-choice questions answered correctly, by subject."""
 
     source: str = setting(
         MISSING,
-        "Hub id, tiny_en or tiny_zh for the generated tasks, or a dotted path to a Benchmark.",
+        "Hub id, tiny_en or tiny_zh for the built-in tasks, or a dotted path to a Benchmark.",
     )
     path: str | None = setting(
-        None, "A folder with dev/ and val/ or test/ of CSV files, one a subject, instead of source."
+        None,
+        "Local folder with dev/ and val/ or test/ of CSV files, one per subject; null = source.",
     )
-    split: str = setting("val", "The split whose questions are asked.")
-    subjects: list[str] = setting(list, "The subjects; an empty list means all.")
+    split: str = setting("val", "Split that the questions come from.")
+    subjects: list[str] = setting(list, "Subjects to evaluate; an empty list = all.")
     max_questions: int | None = setting(
-        None, "Ask at most this many questions of each subject.", unit="questions", above=0
+        None, "Most questions per subject; null = all.", unit="questions", above=0
     )
-    shots: int = setting(5, "Worked examples before a question.", unit="examples", at_least=0)
+    shots: int = setting(
+        5, "Worked examples in front of each question.", unit="examples", at_least=0
+    )
     prompt: str = setting(
-        MISSING, "How a question is asked: a name in evals.choice.prompts, or a dotted path."
+        MISSING,
+        "How a question is written: a name in evals.multiple_choice.prompts, or a dotted path.",
     )
     template: str | None = setting(
-        None, "The format whose prompt the question is put in, or a dotted path."
+        None,
+        "Format that wraps the question, a name or a dotted path; null = the bare question.",
     )
-    score: ChoiceScore = setting(ChoiceScore.letter, "What of a question is scored.")
+    score: ChoiceScore = setting(
+        ChoiceScore.letter, "Compare the likelihoods of letters, or of whole answers."
+    )
     max_prompt_tokens: int = setting(
         2048,
-        "Longest prompt, BOS included; examples are dropped until a question fits.",
+        "Longest prompt, BOS included; worked examples are left out until it fits.",
         unit="tokens",
         above=0,
     )
     batch_tokens: int = setting(
         16384,
-        "Tokens of one forward pass, padding included.",
+        "Most tokens in one forward pass, padding included.",
         unit="tokens",
         above=0,
         in_name=False,
@@ -98,78 +115,88 @@ class MultipleChoiceConfig:
 
 @dataclass
 class AnsweringConfig:
-    """How a model is asked: the prompt, and how each next token is chosen."""
+    """How a model answers questions: the prompt, and how each next token is chosen."""
 
-    translated: bool = setting(False, "Ask each question's Chinese translation, not its text.")
+    translated: bool = setting(
+        False, "If true, use each question's Chinese translation instead of its text."
+    )
     max_questions: int | None = setting(
-        None, "Ask only the first questions.", unit="questions", above=0
+        None, "Answer only the first questions; null = all.", unit="questions", above=0
     )
     prompt_template: str | None = setting(
-        None, "null = data.prompt_template; chat = the tokenizer's own chat template."
+        None,
+        "How a question becomes a prompt; null = data.prompt_template, chat = the tokenizer's chat "
+        "template.",
     )
-    max_new_tokens: int = setting(1024, "Longest answer.", unit="tokens", above=0)
+    max_new_tokens: int = setting(
+        1024, "Longest answer; generation stops there.", unit="tokens", above=0
+    )
     temperature: float = setting(
-        0.7, "Sampling temperature; 0 always takes the most likely token.", at_least=0
+        0.7, "Sampling temperature; 0 = always the likeliest token.", at_least=0
     )
     top_p: float = setting(
         0.9,
-        "Sample from the likeliest tokens that make up this share; 1 samples from all.",
+        "Sample among the likeliest tokens with this total probability; 1 = among all.",
         above=0,
         at_most=1,
     )
     sampling_seed: int = setting(
         0,
-        "Seeds the draws of each answer, with the question's id.",
+        "Random seed of sampling; each question has its own stream.",
         at_least=0,
         at_most=LARGEST_SEED,
     )
     stop: list[str] | None = setting(
-        None, "Texts that end an answer; null = the prompt format's own."
+        None, "Texts that end an answer; null = those of the prompt template."
     )
     batch_size: int = setting(
-        8, "Answers at once; in fp32 they do not depend on it.", above=0, in_name=False
+        8,
+        "Answers generated at the same time; in fp32 answers do not depend on it.",
+        unit="answers",
+        above=0,
+        in_name=False,
     )
 
 
 @dataclass
 class AnswersConfig(AnsweringConfig):
-    """Answers to a list of questions, written once, by the trained model."""
+    """Answers to a list of questions, written to a file after training, for a judge."""
 
     questions: str = setting(
-        "tiny_zh", "A file, a URL, or tiny_zh or tiny_en for unseen generated tasks."
+        "tiny_zh", "File or URL of questions, or tiny_zh or tiny_en for unseen built-in tasks."
     )
 
 
 @dataclass
 class EvalsConfig:
-    """What is measured: `answers` once, after training, the others at every evaluation.
+    """What is evaluated: `answers` once, after training; the others at every evaluation.
 
-    An eval that is null is off.
+    An evaluation that is null is off.
     """
 
-    heldout: HeldoutConfig | None = setting(None, "Loss on the rows set aside.")
+    heldout: HeldoutConfig | None = setting(None, "Loss on the held-out rows.")
     exact_match: ExactMatchConfig | None = setting(
-        None, "Share of greedy answers equal to the reference."
+        None, "Fraction of greedy answers equal to the reference."
     )
-    samples: SamplesConfig | None = setting(None, "What the model writes to a few prompts.")
+    samples: SamplesConfig | None = setting(None, "Answers to a few fixed prompts, to read.")
     answers: AnswersConfig | None = setting(
-        None, "Answers to a list of questions, after training, for a judge."
+        None, "Answers to a list of questions, written after training, for a judge."
     )
     choices: MultipleChoiceConfig | None = setting(
-        None, "Multiple-choice questions of the generated tasks."
+        None, "Multiple-choice questions from the built-in tasks."
     )
-    mmlu: MultipleChoiceConfig | None = setting(None, "MMLU.")
-    cmmlu: MultipleChoiceConfig | None = setting(None, "CMMLU, in Chinese.")
-    ceval: MultipleChoiceConfig | None = setting(None, "C-Eval, in Chinese.")
+    mmlu: MultipleChoiceConfig | None = setting(None, "MMLU: 57 subjects, in English.")
+    cmmlu: MultipleChoiceConfig | None = setting(None, "CMMLU: 67 subjects, in Chinese.")
+    ceval: MultipleChoiceConfig | None = setting(None, "C-Eval: 52 subjects, in Chinese.")
     benchmarks: dict[str, Any] = setting(
         dict,
-        "Multiple-choice benchmarks of your own, by name, with the settings of mmlu.",
+        "Your own multiple-choice benchmarks by name, each with the settings of evals.mmlu.",
         since="0.2",
         as_before={},
     )
     custom: dict[str, Any] = setting(
         dict,
-        "Evaluations of your own, by name: a dotted path, or `function` and its options.",
+        "Your own evaluations by name: a dotted path, or `function` with its options.",
         since="0.2",
         as_before={},
     )

@@ -13,7 +13,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 from anima_exp.config.catalogue import groups_in, kinds
 from anima_exp.config.setting import MISSING, Setting, described
 
-_REFERENCE = {"type": "string", "pattern": r"\$\{.+\}"}  # ${data.steps} stands for any value
+_REFERENCE = {
+    "type": "string",
+    "pattern": r"\$\{.+\}",
+}  # ${data.recommended.max_steps} stands for any value
 _TYPES = {int: "integer", float: "number", bool: "boolean", str: "string", NoneType: "null"}
 
 

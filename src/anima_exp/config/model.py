@@ -7,7 +7,7 @@ from anima_exp.config.setting import MISSING, setting
 
 
 class Precision(StrEnum):
-    """The type that matrix products are computed in."""
+    """Number type of matrix products."""
 
     bf16 = "bf16"  # QLoRA's
     fp16 = "fp16"  # for GPUs older than Ampere; loses about one 7B run in five (QLoRA's README)
@@ -20,7 +20,7 @@ class Quantization(StrEnum):
     nf4 = "nf4"  # 4-bit NormalFloat, the QLoRA paper's choice
     fp4 = "fp4"
     int8 = "int8"  # LLM.int8()
-    none = "none"  # `trainer.precision`: plain LoRA, or full fine-tuning with lora=none
+    none = "none"  # as `trainer.precision`: for plain LoRA, and for lora=full_finetune
 
 
 class TargetModules(StrEnum):
@@ -31,8 +31,8 @@ class TargetModules(StrEnum):
     key_query = "key_query"
     ffn = "ffn"
     attention_ffn_out = "attention_ffn_out"
-    named = "named"  # those that lora.layers names
-    none = "none"  # no adapter: every weight is trained
+    named = "named"  # those that lora.layers lists
+    none = "none"  # no adapter: full fine-tuning
 
 
 class Attention(StrEnum):
@@ -47,35 +47,37 @@ class Attention(StrEnum):
 class Recommended:
     """What is known to work at this model's size; other groups take these by interpolation."""
 
-    learning_rate: float = setting(MISSING, "optimizer.learning_rate takes it.", above=0)
-    lora_dropout: float = setting(MISSING, "lora.dropout takes it.", at_least=0, below=1)
-    batch_size: int = setting(16, "trainer.batch_size takes it.", unit="examples", above=0)
-    group_by_length: bool = setting(True, "trainer.group_by_length takes it.")
-    precision: Precision = setting(Precision.bf16, "trainer.precision takes it.")
+    learning_rate: float = setting(MISSING, "The default of optimizer.learning_rate.", above=0)
+    lora_dropout: float = setting(MISSING, "The default of lora.dropout.", at_least=0, below=1)
+    batch_size: int = setting(16, "The default of trainer.batch_size.", unit="examples", above=0)
+    group_by_length: bool = setting(True, "The default of trainer.group_by_length.")
+    precision: Precision = setting(Precision.bf16, "The default of trainer.precision.")
 
 
 @dataclass
 class ShapeConfig:
-    """What memory and speed depend on, by the names of the model's config.json: for the planner.
+    """Sizes of the model for `plan`, named as in the model's config.json.
 
-    What is trained reads its own config.json.
+    Training reads the model's own config.json instead.
     """
 
-    model_type: str = setting("llama", "The architecture's name.")
+    model_type: str = setting("llama", "Architecture, as transformers names it.")
     hidden_size: int = setting(MISSING, "Width of the residual stream.", above=0)
-    num_hidden_layers: int = setting(MISSING, "Decoder blocks.", above=0)
-    num_attention_heads: int = setting(MISSING, "Attention heads.", above=0)
+    num_hidden_layers: int = setting(MISSING, "Number of decoder blocks.", above=0)
+    num_attention_heads: int = setting(MISSING, "Attention heads per block.", above=0)
     num_key_value_heads: int | None = setting(
-        None, "Heads of keys and values; null = as many as attention heads.", above=0
+        None, "Key and value heads per block; null = num_attention_heads.", above=0
     )
     head_dim: int | None = setting(
-        None, "Width of a head; null = hidden_size / num_attention_heads.", above=0
+        None, "Width of one head; null = hidden_size / num_attention_heads.", above=0
     )
     intermediate_size: int = setting(MISSING, "Width of the feed-forward layer.", above=0)
     vocab_size: int = setting(MISSING, "Tokens in the vocabulary.", above=0)
-    tie_word_embeddings: bool = setting(False, "Whether input and output embeddings are one.")
+    tie_word_embeddings: bool = setting(
+        False, "True if input and output embeddings share their weights."
+    )
     max_position_embeddings: int | None = setting(
-        None, "Longest sequence the model was made for.", unit="tokens", above=0
+        None, "Longest sequence that the model supports.", unit="tokens", above=0
     )
 
 
@@ -84,61 +86,86 @@ class ModelConfig:
     """A base model, before any adapter."""
 
     name: str = setting(
-        MISSING, "Label of the model; the run's name begins with it.", in_name=False, label="model"
+        MISSING,
+        "Label of the model; the run's name begins with it, results do not depend on it.",
+        in_name=False,
+        label="model",
     )
-    source: str = setting(MISSING, "Hub id, local folder, or tiny for the embedded model.")
-    revision: str | None = setting(None, "Hub commit, branch or tag.")
+    source: str = setting(
+        MISSING, "Hugging Face hub id or local folder of the model, or tiny for the built-in one."
+    )
+    revision: str | None = setting(
+        None, "Commit, branch or tag on the hub; null = the main branch."
+    )
     tokenizer: str | None = setting(
         None, "Hub id or folder of another tokenizer; null = the model's own."
     )
     adapter: str | None = setting(
         None,
-        "Folder or hub id of a LoRA adapter to train further; rank, alpha and layers are its own.",
+        "Folder or hub id of a LoRA adapter to continue training from, with its rank, alpha and "
+        "layers; null = a new adapter.",
         since="0.2",
     )
     attention: Attention = setting(Attention.sdpa, "Implementation of attention.")
     device_map: str | None = setting(
         None,
-        "auto spreads the model over all GPUs, as Anima did; null does so only if one GPU is too "
-        "small.",
+        "auto spreads the layers over all visible GPUs; null = only if the model does not fit on "
+        "one.",
         in_name=False,
     )
     max_memory_gib: float | None = setting(
-        None, "Memory per GPU with device_map=auto.", unit="GiB", above=0, in_name=False
-    )
-    norms_in_fp32: bool = setting(
-        False, "Keep the weights of normalisation layers in fp32, as qlora.py does."
-    )
-    trust_remote_code: bool = setting(
-        False, "Run Python code that the model's repository brings.", in_name=False
-    )
-    recommended: Recommended = setting(
-        Recommended,
-        "What is known to work at this model's size; other groups take it.",
+        None,
+        "Memory to use on each GPU with device_map=auto; null = all that is free.",
+        unit="GiB",
+        above=0,
         in_name=False,
     )
+    norms_in_fp32: bool = setting(
+        False, "If true, keep the weights of normalization layers in fp32, as qlora.py does."
+    )
+    trust_remote_code: bool = setting(
+        False, "If true, run Python code that comes with the model's repository.", in_name=False
+    )
+    recommended: Recommended = setting(
+        Recommended, "Defaults of other groups for this model.", in_name=False
+    )
     shape: ShapeConfig | None = setting(
-        None, "Sizes for plans; null = read from the folder or from the hub.", in_name=False
+        None,
+        "Sizes for plan; null = read them from the model's config.json.",
+        in_name=False,
     )
 
 
 @dataclass
 class QuantConfig:
-    """How the frozen base is stored, and the type its products are computed in."""
+    """How the frozen base is stored, and the number type of its matrix products."""
 
     type: Quantization = setting(
-        MISSING, "How the frozen weights of the base are stored.", label="quant"
+        MISSING, "Number type in which the frozen base weights are stored.", label="quant"
     )
-    double_quant: bool = setting(False, "Quantise the quantisation constants too (4 bits only).")
-    compute_dtype: Precision = setting(MISSING, "The type of matrix products with the base.")
-    keep_dequantized: bool | None = setting(
+    double_quant: bool = setting(
+        False, "If true, quantize the quantization constants too (4-bit types only)."
+    )
+    compute_dtype: Precision = setting(
+        MISSING, "Number type of matrix products with the base weights."
+    )
+    cache_dequantized: bool | None = setting(
         None,
         "Keep a copy of the 4-bit weights in compute_dtype, for speed; null = if memory allows.",
         in_name=False,
+        formerly=("keep_dequantized",),
     )
-    snapshot: bool = setting(
-        True, "Keep the quantised base in cache, for the next run to load.", in_name=False
+    cache_quantized: bool = setting(
+        True,
+        "Store the quantized base in cache_dir, so that the next run loads it faster.",
+        in_name=False,
+        formerly=("snapshot",),
     )
+
+    @property
+    def is_4bit(self) -> bool:
+        """Return whether the base is stored in 4 bits."""
+        return self.type in (Quantization.nf4, Quantization.fp4)
 
 
 @dataclass
@@ -146,18 +173,23 @@ class LoraConfig:
     """The low-rank update: W + (alpha / rank) * B @ A."""
 
     target_modules: TargetModules = setting(
-        MISSING, "Which linear layers get an adapter; none trains every weight."
+        MISSING, "Which linear layers get an adapter; none = full fine-tuning of all weights."
     )
     layers: list[str] | None = setting(
         None,
-        "Names of layers, as q_proj or mlp.down_proj, with target_modules=named.",
+        "With target_modules=named: names of the layers, such as q_proj or mlp.down_proj.",
         since="0.2",
     )
-    rank: int = setting(64, "Rank of the update.", above=0, largest=65_536)
+    rank: int = setting(64, "Rank of the update matrices.", above=0, largest=65_536)
     alpha: float = setting(
-        16.0, "Scale: the update is multiplied by alpha / rank.", above=0, largest=1e6
+        16.0, "Scale of the update, which is multiplied by alpha / rank.", above=0, largest=1e6
     )
     dropout: float = setting(
-        MISSING, "Share of the adapter's inputs that dropout sets to 0.", at_least=0, below=1
+        MISSING, "Dropout probability on the adapter's inputs.", at_least=0, below=1
     )
-    dtype: Precision = setting(Precision.fp32, "Type of the adapter's own weights.")
+    dtype: Precision = setting(Precision.fp32, "Number type of the adapter's own weights.")
+
+    @property
+    def is_full_finetune(self) -> bool:
+        """Return whether every weight is trained, without an adapter."""
+        return self.target_modules is TargetModules.none

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import catalogue
-from anima_exp.config.former_names import FormerNames
+from anima_exp.config.former_names import FormerNames, silent
 from anima_exp.events import note
 
 _schema: list[type] = [RunConfig]
@@ -36,6 +36,11 @@ def former_names() -> FormerNames:
 @cache
 def _former_names(schema: type) -> FormerNames:
     return FormerNames(schema, note)
+
+
+def todays_key(key: str) -> str:
+    """Return what a setting of the program is called today, without a line about it."""
+    return silent(schema()).key(key)
 
 
 def todays_file(node: Any, package: str) -> tuple[Any, str]:
@@ -67,17 +72,28 @@ def todays_file(node: Any, package: str) -> tuple[Any, str]:
             break
         inner = inner[group]
     if isinstance(defaults, list):
-        inner = {"defaults": [_default(one, names) for one in defaults], **inner}
+        here = "/".join(groups)
+        inner = {"defaults": [_default(one, names, here) for one in defaults], **inner}
+    elif defaults is not None:
+        inner = {"defaults": defaults, **inner}  # a mistake, which Hydra finds
     return OmegaConf.create(inner), package
 
 
-def _default(entry: Any, names: FormerNames) -> Any:
-    """`{"override /old": "name"}` -> `{"override /new": "name"}`"""
+def _default(entry: Any, names: FormerNames, here: str) -> Any:
+    """`{"override /old": "name"}` -> `{"override /new": "name"}`, and choices likewise.
+
+    Args:
+        here: the group of the file, which `- name` chooses from.
+    """
+    if isinstance(entry, str):
+        group, slash, choice = entry.rpartition("/")
+        today = names.value(group.lstrip("/") or here, choice)
+        return f"{group}{slash}{today}"
     if not isinstance(entry, Mapping):
         return entry
     found = {}
     for key, value in entry.items():
         *before, group = str(key).rpartition(" ")
-        slash = "/" * group.startswith("/")
-        found["".join([*before, slash, names.key(group.lstrip("/"))])] = value
+        slash, today = "/" * group.startswith("/"), names.key(group.lstrip("/"))
+        found["".join([*before, slash, today])] = names.value(today, value)
     return found

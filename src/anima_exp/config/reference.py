@@ -4,16 +4,21 @@ python -m anima_exp.config.reference docs      # settings.md and settings.schema
 """
 
 import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin
 
+import yaml  # type: ignore[import-untyped]
+
 from anima_exp.config.catalogue import Entry, catalogue, kinds
 from anima_exp.config.json_schema import json_schema
 from anima_exp.config.run import RunConfig
+from anima_exp.system.paths import shipped
 
 _NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text"}
 
@@ -51,9 +56,10 @@ def _lines(schema: type) -> Iterator[str]:
     yield ""
     yield (
         "Give a setting as `key=value` on the command line, or in a file of `conf/`. "
-        "The values of `conf/` come first, and they say where they come from; the defaults below "
-        "apply to what `conf/` leaves open. A setting marked with * does not enter a run's name, "
-        "because the results do not depend on it."
+        "A default is the value of `conf/`, whose files name the source of each number. A default "
+        "that is a name takes the value of that setting. The name of a run depends on every "
+        "setting but those marked with *, which do not change results. Former names of settings "
+        "are still accepted."
     )
     entries = catalogue(schema)
     groups = ["", *(key for key, entry in entries.items() if entry.group)]
@@ -69,7 +75,7 @@ def _lines(schema: type) -> Iterator[str]:
         yield f"## {group or 'The run itself'}"
         if group:
             yield ""
-            yield entries[group].setting.about
+            yield entries[group].setting.about + _formerly(entries[group])
         yield ""
         yield "| setting | values | default | what it does |"
         yield "| --- | --- | --- | --- |"
@@ -79,20 +85,69 @@ def _lines(schema: type) -> Iterator[str]:
 def setting_row(entry: Entry) -> str:
     """Return the row of one setting: key, values, default, what it does."""
     star = "" if entry.in_name else " *"
-    former = entry.setting.formerly
-    about = entry.setting.about + (f" Formerly {', '.join(former)}." if former else "")
-    cells = [f"`{entry.key}`{star}", values(entry), _default(entry.default), about]
+    about = entry.setting.about + _formerly(entry)
+    cells = [f"`{entry.key}`{star}", values(entry), _default(entry), about]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _default(value: Any) -> str:
+def _formerly(entry: Entry) -> str:
+    """The earlier names of a setting and of its values, which are still accepted."""
+    group = f"{entry.key.rpartition('.')[0]}.".lstrip(".")
+    setting, parts = entry.setting, []
+    for name in setting.formerly:
+        parts.append(f"`{name.lstrip('.') if '.' in name else group + name}`")
+    for name in setting.formerly_not:
+        parts.append(f"`{group}{name}`, with the opposite meaning")
+    for old, new in (setting.former_values or {}).items():
+        parts.append(f"`{entry.key}={old}` for `{entry.key}={new}`")
+    return f" Formerly {', '.join(parts)}." if parts else ""
+
+
+def _default(entry: Entry) -> str:
+    """The value of conf/, or else of the dataclass."""
+    value = shipped_values().get(entry.key, entry.default)
     if value is None:
         return "null"
     if isinstance(value, Enum):
         return str(value.value)
     if isinstance(value, bool):
         return str(value).lower()
-    return "" if value == "???" else str(value)
+    if value == "???":
+        return f"as `{entry.key.partition('.')[0]}=NAME` says"
+    if isinstance(value, list):
+        return f"[{', '.join(map(str, value))}]"
+    # ${unless:${trainer.num_epochs},${data.recommended.max_steps}}: the last name is the default.
+    names = re.findall(r"[\w.]+(?=\})", value) if isinstance(value, str) and "${" in value else []
+    return f"`{names[-1]}`" if names else str(value)
+
+
+@cache
+def shipped_values() -> Mapping[str, Any]:
+    """Return the values of conf/train.yaml and of the files that it chooses, by dotted key.
+
+    Every evaluation is among them. The files of models and data sets are not, since each has
+    values of its own.
+    """
+    folder = shipped("conf")
+    whole = yaml.safe_load((folder / "train.yaml").read_text(encoding="utf-8"))
+    chosen = [one for one in whole.pop("defaults") if isinstance(one, dict)]
+    del whole["hydra"]
+    found: dict[str, Any] = whole
+    for group, name in (pair for one in chosen for pair in one.items()):
+        if group in ("quant", "lora", "optimizer", "trainer", "tracking"):
+            file = folder / group / f"{name}.yaml"
+            found |= _flat(yaml.safe_load(file.read_text(encoding="utf-8")), group)
+    for file in (folder / "evals").glob("*.yaml"):
+        found |= _flat(yaml.safe_load(file.read_text(encoding="utf-8")), "evals")
+    return found
+
+
+def _flat(node: Mapping[str, Any], group: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in node.items():
+        key = f"{group}.{name}"
+        found |= _flat(value, key) if isinstance(value, dict) else {key: value}
+    return found
 
 
 def main() -> None:

@@ -20,10 +20,10 @@ class Direction(StrEnum):
 
 
 class EarlyStopping(StrEnum):
-    """Whether a sweep gives up losing cells before their last step."""
+    """Whether a sweep ends weak cells before their last step."""
 
     none = "none"
-    asha = "asha"  # asynchronous successive halving: at each rung the best share goes on
+    asha = "asha"  # asynchronous successive halving: at each rung the best cells continue
 
 
 @dataclass
@@ -31,21 +31,24 @@ class SweepConfig:
     """How a grid is searched. What a cell computes does not depend on it."""
 
     retries: int = setting(
-        0, "More tries for a cell that failed, before the sweep ends.", at_least=0, largest=1000
+        0, "How often the sweep retries a cell that failed.", at_least=0, largest=1000
     )
     metric: str = setting(
-        "heldout_loss", "A score or a logged value that early stopping and Optuna go by."
+        "heldout_loss", "Score or logged value that early stopping and Optuna compare cells by."
     )
     direction: Direction | None = setting(
-        None, "Which way the metric is better; null = as the metric says: a loss when smaller."
+        None, "Whether a small or a large metric is better; null = known from the metric."
     )
     early_stopping: EarlyStopping = setting(
-        EarlyStopping.none, "Whether losing cells end before their last step."
+        EarlyStopping.none, "Whether weak cells end before their last step."
     )
-    reduction_factor: int = setting(3, "At each rung one cell in this many continues.", at_least=2)
+    reduction_factor: int = setting(
+        3, "asha lets one cell in this many pass each rung.", unit="cells", at_least=2
+    )
     rungs: int = setting(
         2,
-        "Pauses before the last step: at steps / 9 and steps / 3 for a factor of 3.",
+        "Number of comparisons before the last step; with reduction_factor=3 at 1/9 and 1/3 of the "
+        "steps.",
         above=0,
         largest=20,
     )
@@ -56,14 +59,19 @@ class LauncherConfig:
     """Where the cells of a sweep run on this machine."""
 
     jobs: int | None = setting(
-        None, "Cells at once; null = one a GPU, or one on a CPU.", above=0, largest=10_000
+        None,
+        "Cells that run at the same time; null = one per GPU, or one on a CPU.",
+        above=0,
+        largest=10_000,
     )
-    jobs_per_gpu: int = setting(1, "Cells that share a GPU.", above=0, largest=1000)
+    jobs_per_gpu: int = setting(1, "Cells that share one GPU.", above=0, largest=1000)
     gpus_per_job: int = setting(
         1, "GPUs of one cell, with one process on each.", above=0, largest=4096
     )
-    warm: bool = setting(
-        True, "Fork cells from a process that has imported torch; false starts each afresh."
+    preload: bool = setting(
+        True,
+        "Start cells from a process that has already imported torch; false = a fresh process each.",
+        formerly=("warm",),
     )
 
 
@@ -79,34 +87,41 @@ class TrackingMode(StrEnum):
 
 @dataclass
 class TrackingConfig:
-    """Where metrics go beside the run folder.
+    """Where metrics are sent, in addition to the run folder.
 
-    Keys come from the environment or each library's login, never from here.
+    Keys come from the environment or from each library's login, never from a setting.
     """
 
     mode: TrackingMode = setting(
         TrackingMode.disabled,
-        "Of Weights & Biases: auto is online with a key and a network, else offline.",
+        "Weights & Biases: auto = online with an API key and a network, otherwise offline.",
     )
-    project: str = setting("anima_exp", "The project, or MLflow's experiment.")
-    entity: str | None = setting(None, "The user or team in Weights & Biases; null = your default.")
-    group: str | None = setting(None, "The group that the runs are put in.")
-    tags: list[str] = setting(list, "Tags of the run, in addition to those of model and data.")
+    project: str = setting(
+        "anima_exp", "Project in Weights & Biases and trackio, and experiment in MLflow."
+    )
+    entity: str | None = setting(None, "User or team in Weights & Biases; null = your default one.")
+    group: str | None = setting(
+        None, "Group that the runs belong to; null = for a sweep its name, otherwise none."
+    )
+    tags: list[str] = setting(list, "Tags of the run, in addition to the names of model and data.")
     tensorboard: bool = setting(
         False,
-        "Whether to write TensorBoard's event files in the run folder.",
+        "If true, write TensorBoard event files into the run folder.",
         since="0.2",
         as_before=False,
     )
-    mlflow: bool = setting(False, "Whether to log to MLflow.", since="0.2", as_before=False)
+    mlflow: bool = setting(False, "If true, log to MLflow.", since="0.2", as_before=False)
     mlflow_uri: str | None = setting(
         None,
-        "MLflow's server or database; null = MLFLOW_TRACKING_URI, else a database in runs/mlflow.",
+        "Server or database of MLflow; null = MLFLOW_TRACKING_URI, or else a database in "
+        "runs/mlflow.",
         since="0.2",
     )
-    trackio: bool = setting(False, "Whether to log to trackio.", since="0.2", as_before=False)
+    trackio: bool = setting(False, "If true, log to trackio.", since="0.2", as_before=False)
     trackio_space: str | None = setting(
-        None, "The Space that trackio logs to; null = TRACKIO_SPACE_ID, else here.", since="0.2"
+        None,
+        "Hugging Face Space that trackio logs to; null = TRACKIO_SPACE_ID, or else this machine.",
+        since="0.2",
     )
 
 
@@ -115,12 +130,14 @@ class RunConfig:
     """Everything one run depends on."""
 
     model: ModelConfig = setting(ModelConfig, "The base model.")
-    quant: QuantConfig = setting(QuantConfig, "How the base is stored.")
-    lora: LoraConfig = setting(LoraConfig, "The adapter.")
+    quant: QuantConfig = setting(QuantConfig, "How the base model is stored.")
+    lora: LoraConfig = setting(LoraConfig, "The adapter.", former_values={"none": "full_finetune"})
     data: DataConfig = setting(DataConfig, "The rows to train on.")
     optimizer: OptimizerConfig = setting(OptimizerConfig, "The optimizer and its schedule.")
-    trainer: TrainerConfig = setting(TrainerConfig, "How long, how much at once, how often.")
-    evals: EvalsConfig = setting(EvalsConfig, "What is measured.")
+    trainer: TrainerConfig = setting(
+        TrainerConfig, "How long to train, how a batch is executed, when to evaluate and save."
+    )
+    evals: EvalsConfig = setting(EvalsConfig, "What is evaluated.")
     tracking: TrackingConfig = setting(
         TrackingConfig, "Where metrics are sent, in addition to the run folder.", in_name=False
     )
@@ -130,26 +147,33 @@ class RunConfig:
     )
     seed: int = setting(
         0,
-        "Seeds the adapter's start, the row order and dropout.",
+        "Random seed of the adapter's initial weights, the order of rows, and dropout.",
         at_least=0,
         at_most=LARGEST_SEED,
     )
-    runs: str = setting("runs", "The folder that run folders are made in.", in_name=False)
-    folder: str | None = setting(
-        None, "This run's own folder; null = named by what it computes.", in_name=False
+    runs_dir: str = setting(
+        "runs", "Folder in which run folders are created.", in_name=False, formerly=("runs",)
     )
-    cache: str | None = setting(
+    run_dir: str | None = setting(
         None,
-        "Folder for token ids and quantised bases; null = $ANIMA_EXP_CACHE or ~/.cache/anima_exp.",
+        "Folder of this run; null = a folder in runs_dir, named by the run's settings.",
         in_name=False,
+        formerly=("folder",),
     )
-    scale: float = setting(
+    cache_dir: str | None = setting(
+        None,
+        "Folder for token ids and quantized bases; null = $ANIMA_EXP_CACHE or ~/.cache/anima_exp.",
+        in_name=False,
+        formerly=("cache",),
+    )
+    rehearsal_scale: float = setting(
         1.0,
-        "Multiplies steps and rows, for a small rehearsal of a large run.",
+        "Factor on steps and training rows; 0.1 rehearses a large run at a tenth of its length.",
         above=0,
         largest=1e6,
         in_name=False,
+        formerly=("scale",),
     )
     dry_run: bool = setting(
-        False, "Compose and check everything, show what would run, and stop.", in_name=False
+        False, "If true, check everything, show what would run, and stop.", in_name=False
     )

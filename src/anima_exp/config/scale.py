@@ -1,14 +1,14 @@
-"""`scale=0.1` -> the same run in small: a tenth of the steps and of the rows to learn from."""
+"""Rehearse a run: `rehearsal_scale=0.1` trains a tenth of the steps on a tenth of the rows."""
 
 from dataclasses import replace
 
 from anima_exp.config import RunConfig
 
 SCALED = (
-    "trainer.steps",
+    "trainer.max_steps",
     "trainer.eval_every",
     "optimizer.warmup_steps",
-    "data.max_train_samples",
+    "data.max_train_rows",
 )
 
 
@@ -17,26 +17,26 @@ def times(value: int, scale: float) -> int:
     return max(1, round(value * scale))
 
 
-def scaled(config: RunConfig) -> RunConfig:
+def apply_scale(config: RunConfig) -> RunConfig:
     """`config` with `scale` multiplied into what takes time, and nothing into what is compared.
 
     Learning rate, batch size and lengths stay, and so do the rows held out: a scaled grid has the
     same cells and measures them on the same rows.
     """
-    if config.scale == 1.0:
+    if config.rehearsal_scale == 1.0:
         return config
 
     def small(value: int | None) -> int | None:
-        return None if value is None else times(value, config.scale)
+        return None if value is None else times(value, config.rehearsal_scale)
 
-    epochs, samples = config.trainer.epochs, config.data.max_train_samples
+    epochs, samples = config.trainer.num_epochs, config.data.max_train_rows
     trainer = replace(
         config.trainer,
         # Fewer passes where all rows are used; else fewer rows, as often.
-        epochs=epochs * config.scale if epochs and samples is None else epochs,
-        steps=small(config.trainer.steps),
+        num_epochs=epochs * config.rehearsal_scale if epochs and samples is None else epochs,
+        max_steps=small(config.trainer.max_steps),
         eval_every=small(config.trainer.eval_every),
     )
-    data = replace(config.data, max_train_samples=small(samples))
+    data = replace(config.data, max_train_rows=small(samples))
     optimizer = replace(config.optimizer, warmup_steps=small(config.optimizer.warmup_steps))
     return replace(config, trainer=trainer, optimizer=optimizer, data=data)

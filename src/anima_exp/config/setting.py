@@ -45,6 +45,8 @@ class Setting:
     # Earlier names, the first one first: `steps` is a name in the same group, `trainer.steps` the
     # whole key, `.seed` a key of the root.
     formerly: tuple[str, ...] = ()
+    # Earlier names of a yes-or-no setting that meant the opposite, which enters no run's name.
+    formerly_not: tuple[str, ...] = ()
     former_values: Mapping[str, str] | None = None  # earlier names of its values -> today's
 
     def allows(self, value: float) -> bool:

@@ -14,7 +14,7 @@ class OptimizerName(StrEnum):
 
 
 class Schedule(StrEnum):
-    """How the learning rate moves over the run."""
+    """How the learning rate changes over the run."""
 
     constant = "constant"
     constant_with_warmup = "constant_with_warmup"
@@ -23,38 +23,42 @@ class Schedule(StrEnum):
     warmup_stable_decay = "warmup_stable_decay"
 
 
-class LossAverage(StrEnum):
-    """What weighs the same in the loss of one optimizer batch."""
+class LossNormalization(StrEnum):
+    """What the loss of one optimizer batch is the mean over."""
 
-    token = "token"  # every label token
-    row = "row"  # every row: the mean of the rows' means, as qlora.py with one row at a time
+    token = "token"  # over all label tokens: long rows weigh more
+    row = "row"  # over the rows' own means, as qlora.py does with one row per micro-batch
 
 
-class Recompute(StrEnum):
-    """What the backward pass computes again instead of keeping it in memory."""
+class ActivationCheckpointing(StrEnum):
+    """What the backward pass recomputes instead of keeping it in memory."""
 
     none = "none"
-    selective = "selective"  # all but matrix products and attention
-    full = "full"  # each decoder block: gradient checkpointing, as qlora.py
+    selective = "selective"  # everything but matrix products and attention
+    full = "full"  # each decoder block: "gradient checkpointing", as qlora.py
 
 
 @dataclass
 class OptimizerConfig:
-    """The optimizer, its learning rate and how that moves."""
+    """The optimizer, its learning rate and how that changes."""
 
     name: OptimizerName = setting(
         MISSING,
-        "The optimizer. On a GPU with room for all states torch computes paged_adamw_32bit.",
+        "AdamW in 32 bits, in 8 bits, or torch's own; the paged ones move states to CPU memory if "
+        "the GPU is full.",
         label="optimizer",
     )
-    learning_rate: float = setting(MISSING, "Largest learning rate.", above=0, largest=1e3)
-    schedule: Schedule = setting(Schedule.constant, "How the learning rate moves over the run.")
+    learning_rate: float = setting(MISSING, "Peak learning rate.", above=0, largest=1e3)
+    schedule: Schedule = setting(Schedule.constant, "How the learning rate changes over the run.")
     warmup_ratio: float = setting(
-        0.0, "Share of the steps over which the rate rises from 0.", at_least=0, below=1
+        0.0,
+        "Fraction of all steps over which the learning rate rises from 0.",
+        at_least=0,
+        below=1,
     )
     warmup_steps: int | None = setting(
         None,
-        "Steps over which the rate rises from 0; null = optimizer.warmup_ratio decides.",
+        "Steps over which the learning rate rises from 0; null = optimizer.warmup_ratio decides.",
         unit="steps",
         at_least=0,
         largest=10**9,
@@ -62,7 +66,7 @@ class OptimizerConfig:
     )
     min_learning_rate_ratio: float = setting(
         0.0,
-        "Share of the largest rate that cosine and warmup_stable_decay end at.",
+        "Final learning rate of cosine and warmup_stable_decay, as a fraction of learning_rate.",
         at_least=0,
         below=1,
         since="0.2",
@@ -70,7 +74,7 @@ class OptimizerConfig:
     )
     decay_ratio: float = setting(
         0.1,
-        "Share of the steps over which warmup_stable_decay lowers the rate at the end.",
+        "Fraction of all steps, at the end, over which warmup_stable_decay lowers the rate.",
         above=0,
         at_most=1,
         since="0.2",
@@ -78,99 +82,128 @@ class OptimizerConfig:
     )
     lora_plus_ratio: float | None = setting(
         None,
-        "LoRA+: the learning rate of B as a multiple of that of A; null = the same rate.",
+        "LoRA+: learning rate of the B matrices divided by that of the A matrices; null = the "
+        "same.",
         above=0,
         largest=1e6,
         since="0.2",
     )
-    weight_decay: float = setting(0.0, "AdamW's weight decay.", at_least=0)
-    beta1: float = setting(0.9, "Decay of the gradients' mean.", at_least=0, below=1)
-    beta2: float = setting(0.999, "Decay of the squared gradients' mean.", at_least=0, below=1)
-    epsilon: float = setting(1e-8, "Added to the denominator of the update.", above=0)
-    max_grad_norm: float = setting(
-        0.3, "Gradients are scaled down to this norm; 0 leaves them.", at_least=0
+    weight_decay: float = setting(0.0, "AdamW's decoupled weight decay.", at_least=0)
+    beta1: float = setting(
+        0.9, "Decay rate of AdamW's running mean of gradients.", at_least=0, below=1
     )
+    beta2: float = setting(
+        0.999, "Decay rate of AdamW's running mean of squared gradients.", at_least=0, below=1
+    )
+    epsilon: float = setting(
+        1e-8, "Added to the denominator of AdamW's update for stability.", above=0
+    )
+    max_grad_norm: float = setting(0.3, "Clip gradients to this norm; 0 = no clipping.", at_least=0)
 
 
 @dataclass
 class TrainerConfig:
-    """How long to train, how much at once, and how often to look and to save."""
+    """How long to train, how a batch is executed, and when to evaluate and save."""
 
-    steps: int | None = setting(
+    max_steps: int | None = setting(
         None,
-        "Optimizer steps; null = trainer.epochs decides.",
+        "Optimizer steps to train for; null = trainer.num_epochs decides.",
         unit="steps",
         above=0,
         largest=10**9,
+        formerly=("steps",),
     )
-    epochs: float | None = setting(
+    num_epochs: float | None = setting(
         None,
-        "Passes over the training rows; null = trainer.steps decides.",
-        unit="passes",
+        "Passes over the training rows; null = trainer.max_steps decides.",
+        unit="epochs",
         above=0,
         largest=1e6,
+        formerly=("epochs",),
     )
     batch_size: int = setting(
         MISSING,
-        "Examples per optimizer step, over all devices.",
+        "Examples per optimizer step, summed over all GPUs and micro-batches.",
         unit="examples",
         above=0,
         largest=10**6,
     )
-    loss_average: LossAverage = setting(LossAverage.token, "What weighs the same in a batch.")
-    # How a batch is executed, which changes its speed and memory but not its gradient:
-    token_budget: int | None = setting(
+    loss_normalization: LossNormalization = setting(
+        LossNormalization.token,
+        "Average the loss of a batch over all its label tokens, or over its rows.",
+        formerly=("loss_average",),
+    )
+    # How a batch is executed. These change speed and memory, but not the gradient:
+    max_tokens_per_micro_batch: int | None = setting(
         None,
-        "Tokens of one forward pass; null = what free memory allows.",
+        "Most tokens in one forward pass; null = as many as free memory allows.",
         unit="tokens",
         above=0,
         in_name=False,
+        formerly=("token_budget",),
     )
-    recompute: Recompute | None = setting(
+    activation_checkpointing: ActivationCheckpointing | None = setting(
         None,
-        "What the backward pass computes again; null = as little as free memory allows.",
+        "What the backward pass recomputes to save memory; null = as little as free memory allows.",
         in_name=False,
+        formerly=("recompute",),
     )
     liger: bool | None = setting(
-        None, "Fused kernels of liger-kernel; null = on a GPU if it is installed.", in_name=False
-    )
-    gpus: int | None = setting(
         None,
-        "Processes that share a batch, one a GPU; null = launcher.gpus_per_job, or as torchrun "
-        "says.",
+        "Use the fused GPU kernels of liger-kernel; null = on a GPU if it is installed.",
+        in_name=False,
+    )
+    num_gpus: int | None = setting(
+        None,
+        "GPUs that share each batch, with one process on each; null = launcher.gpus_per_job, or "
+        "what torchrun started.",
         above=0,
         largest=4096,
         in_name=False,
+        formerly=("gpus",),
     )
-    shard_base: bool | None = setting(
-        None, "Split the base over the GPUs; null = if one GPU cannot hold it.", in_name=False
+    fsdp: bool | None = setting(
+        None,
+        "Shard the base model over the GPUs (FSDP); null = only if it does not fit on one.",
+        in_name=False,
+        formerly=("shard_base",),
     )
-    precision: Precision = setting(MISSING, "The type that matrix products are computed in.")
+    precision: Precision = setting(MISSING, "Number type of matrix products.")
     group_by_length: bool = setting(
-        True, "Batches of similar length, as QLoRA; the loss curve then is a saw-tooth."
+        True,
+        "Put rows of similar length into one batch, as QLoRA did; the loss curve then zigzags.",
     )
-    log_every: int = setting(10, "Interval of log lines.", unit="steps", above=0, in_name=False)
+    log_every: int = setting(10, "Steps between log lines.", unit="steps", above=0, in_name=False)
     eval_every: int | None = setting(
         None,
-        "Interval of evaluations; null = before and after training only.",
+        "Steps between evaluations; null = evaluate only before and after training.",
         unit="steps",
         above=0,
     )
     keep_best: str | None = setting(
         None,
-        "Score whose best evaluation's weights the run leaves; null = the weights of the last "
-        "step.",
+        "Score by which the run keeps the weights of its best evaluation; null = keep the last "
+        "weights.",
         since="0.2",
     )
     patience: int | None = setting(
         None,
-        "Evaluations without a gain in trainer.keep_best, or in heldout_loss, that end the run; "
-        "null = none do.",
+        "Stop after this many evaluations without a better trainer.keep_best, by default "
+        "heldout_loss; null = never.",
         unit="evaluations",
         above=0,
         largest=10**6,
         since="0.2",
     )
-    eval_at_start: bool = setting(True, "Evaluate before training.")
-    save_every: int = setting(250, "Interval of checkpoints.", unit="steps", above=0, in_name=False)
-    keep_checkpoints: int = setting(2, "Checkpoints kept, the newest ones.", above=0, in_name=False)
+    eval_at_start: bool = setting(True, "Evaluate once before the first step.")
+    save_every: int = setting(
+        250, "Steps between checkpoints.", unit="steps", above=0, in_name=False
+    )
+    max_checkpoints: int = setting(
+        2,
+        "Checkpoints to keep; older ones are deleted.",
+        unit="checkpoints",
+        above=0,
+        in_name=False,
+        formerly=("keep_checkpoints",),
+    )

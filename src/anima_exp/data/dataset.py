@@ -10,7 +10,7 @@ from anima_exp.config import DataConfig
 from anima_exp.data import encode, source
 from anima_exp.data import rows as split
 from anima_exp.data.notes import notes
-from anima_exp.data.rows import TokenRows
+from anima_exp.data.rows import TokenizedDataset
 from anima_exp.data.source import Source
 from anima_exp.data.token_cache import Meta, Tokens
 from anima_exp.data.tokenise import tokenise
@@ -30,25 +30,25 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    train: TokenRows
-    heldout: TokenRows
+class DatasetSplits:
+    train: TokenizedDataset
+    heldout: TokenizedDataset
     counts: Counts
     fingerprint: str  # of the source rows alone
     notes: dict[str, str] = field(default_factory=dict)  # heading -> what was done to the rows
 
 
-def prepare(config: DataConfig, tokenizer: Any, *, cache: Path) -> Prepared:
+def prepare(config: DataConfig, tokenizer: Any, *, cache: Path) -> DatasetSplits:
     """Read, tokenise (once: `cache` keeps the ids) and split.
 
     Raises:
         DataError: a source cannot be read, a row is bad, or nothing is left to train on.
         ConfigError: there is no such recipe.
     """
-    main, own = source.training(config), source.heldout(config)
+    main, own = source.training_source(config), source.validation_source(config)
     tokens = tokenise(main, config, tokenizer, cache=cache)
-    train, heldout, metas = divide(config, tokenizer, tokens, own, cache=cache)
-    return Prepared(
+    train, heldout, metas = split_dataset(config, tokenizer, tokens, own, cache=cache)
+    return DatasetSplits(
         train=train,
         heldout=heldout,
         counts=_count(train, heldout, metas),
@@ -57,9 +57,9 @@ def prepare(config: DataConfig, tokenizer: Any, *, cache: Path) -> Prepared:
     )
 
 
-def divide(
+def split_dataset(
     config: DataConfig, tokenizer: Any, tokens: Tokens, own: Source | None, *, cache: Path
-) -> tuple[TokenRows, TokenRows, list[Meta]]:
+) -> tuple[TokenizedDataset, TokenizedDataset, list[Meta]]:
     """Training rows, held-out rows, and what was read for both. `own` is the latter's source."""
     limits, seed = encode.limits(config), config.heldout_seed
     if own is None:
@@ -71,16 +71,16 @@ def divide(
         # A split of its own may be smaller than data.heldout_rows: then it is used whole.
         held_order = split.first(split.shuffled(len(held_tokens), seed=seed), config.heldout_rows)
         metas = [tokens.meta, held_tokens.meta]
-    train = TokenRows(tokens, split.first(order, config.max_train_samples), limits)
-    return train, TokenRows(held_tokens, held_order, limits), metas
+    train = TokenizedDataset(tokens, split.first(order, config.max_train_rows), limits)
+    return train, TokenizedDataset(held_tokens, held_order, limits), metas
 
 
-def _examples(train: TokenRows, heldout: TokenRows) -> int:
+def _examples(train: TokenizedDataset, heldout: TokenizedDataset) -> int:
     apart = heldout.tokens is not train.tokens
     return len(train.tokens) + (len(heldout.tokens) if apart else 0)
 
 
-def _count(train: TokenRows, heldout: TokenRows, metas: list[Meta]) -> Counts:
+def _count(train: TokenizedDataset, heldout: TokenizedDataset, metas: list[Meta]) -> Counts:
     return Counts(
         rows=sum(meta.read for meta in metas),
         skipped=sum(meta.skipped for meta in metas),

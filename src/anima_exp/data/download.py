@@ -42,7 +42,9 @@ def fetch(
     Raises:
         DataError: it cannot be fetched, is too large, or `check` refuses it.
     """
-    ending = readers.ending(Path(urlsplit(url).path)) or ".json"  # which may hold lines as well
+    ending = (
+        readers.known_suffix(Path(urlsplit(url).path)) or ".json"
+    )  # which may hold lines as well
     folder = cache / "questions"
     file = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}{ending}"
     if file.is_file():
@@ -68,7 +70,7 @@ def fetch(
         draft.replace(file)
     except OSError as error:
         raise DataError(
-            f"Cannot write to {folder}: {error.strerror}. Give another cache=FOLDER."
+            f"Cannot write to {folder}: {error.strerror}. Give another cache_dir=FOLDER."
         ) from error
     finally:
         draft.unlink(missing_ok=True)

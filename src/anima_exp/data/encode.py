@@ -24,7 +24,7 @@ IdsAndLabels = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
-class Limits:
+class TruncationLimits:
     """How much of an example is kept, and where the loss is taken."""
 
     max_prompt: int  # BOS included; the start is kept
@@ -33,8 +33,8 @@ class Limits:
     eos_when_truncated: bool = False  # end a response with EOS even where it was cut short
 
 
-def limits(config: DataConfig) -> Limits:
-    return Limits(
+def limits(config: DataConfig) -> TruncationLimits:
+    return TruncationLimits(
         max_prompt=config.max_prompt_tokens,
         max_response=config.max_response_tokens,
         train_on_source=config.train_on_source,
@@ -55,7 +55,7 @@ def special_ids(tokenizer: Any) -> tuple[list[int], list[int]]:
 
 
 def encode(
-    prompt: Sequence[int] | Ids, response: Sequence[int] | Ids, limits: Limits
+    prompt: Sequence[int] | Ids, response: Sequence[int] | Ids, limits: TruncationLimits
 ) -> IdsAndLabels:
     """Token ids of one example, and the label of each.
 

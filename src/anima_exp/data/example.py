@@ -26,13 +26,13 @@ class Example:
         for name, value in (("prompt", self.prompt), ("response", self.response)):
             if not isinstance(value, str):
                 raise DataError(f"the {name} is not text but {type(value).__name__}")
-            if has_half_a_character(value):
+            if has_lone_surrogate(value):
                 raise DataError(f"the {name} holds half a character (a lone surrogate)")
         if not self.response or self.response.isspace():
             raise DataError("the response is empty")
 
 
-def has_half_a_character(text: str) -> bool:
+def has_lone_surrogate(text: str) -> bool:
     """A lone surrogate, which JSON can hold, and neither a tokenizer nor a file in UTF-8."""
     return bool(_HALF_A_CHARACTER.search(text))
 

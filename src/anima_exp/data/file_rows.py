@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.data import readers
-from anima_exp.data.example import has_half_a_character
+from anima_exp.data.example import has_lone_surrogate
 from anima_exp.errors import DataError
-from anima_exp.system.terminal import visible
+from anima_exp.system.terminal import printable
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class FileRow:
             found = ", ".join(map(str, self.values)) or "nothing"
             what = f"is {_kind(value)}, not text" if field in self.values else "is missing"
             raise DataError(f"{self.where}: field '{field}' {what}; the row has {found}.")
-        if has_half_a_character(value):
+        if has_lone_surrogate(value):
             raise DataError(
                 f"{self.where}: field '{field}' holds half a character (a lone surrogate)."
             )
@@ -37,7 +37,7 @@ class FileRow:
     def name(self, field: str) -> str | None:
         """A short text that will stand in tables, file names and error messages, or None."""
         value = self.optional(field)
-        if value and visible(value).splitlines() != [value]:
+        if value and printable(value).splitlines() != [value]:
             raise DataError(f"{self.where}: field '{field}' holds a line end or a control letter.")
         return value
 
@@ -60,19 +60,19 @@ def read(path: str, *, key: str) -> Iterator[FileRow]:
         DataError: no such file, a broken row, or no row at all. `key` is the setting to name.
     """
     row = None
-    for row in placed(readers.find(path, key=key), path):
+    for row in read_rows(readers.find(path, key=key), path):
         yield row
     if row is None:
         raise DataError(f"{key}={path} holds no rows.")
 
 
-def placed(file: Path, name: str) -> Iterator[FileRow]:
+def read_rows(file: Path, name: str) -> Iterator[FileRow]:
     """Every row of `file`, which error messages call `name`.
 
     Raises:
         DataError: the file cannot be read, or a row is broken.
     """
-    unit = readers.unit(file)
+    unit = readers.row_or_line(file)
     for number, row in readers.rows(file):
         where = f"{name}, {unit} {number}"
         if isinstance(row, DataError):

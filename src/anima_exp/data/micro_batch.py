@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anima_exp.config import LossAverage
+from anima_exp.config import LossNormalization
 from anima_exp.data.encode import IGNORE
 
 Row = Mapping[str, Any]  # input_ids and labels of one example
@@ -21,7 +21,7 @@ class MicroBatch:
     positions: Tensor  # [1, T], from 0 in every row
     lengths: tuple[int, ...]  # of the rows, sum T
     starts: Tensor  # [rows + 1] int32: where each row begins, and T
-    predicting: Tensor  # [L] the tokens whose successor is a label
+    label_positions: Tensor  # [L] the tokens whose successor is a label
     labels: Tensor  # [L] those successors
     weights: Tensor  # [L] fp32: what each label counts in the loss of the whole batch
     rows: tuple[int, ...]  # their numbers in the batch
@@ -35,7 +35,7 @@ class MicroBatch:
         return replace(self, **moved)
 
 
-def cut(lengths: Sequence[int], budget: int) -> list[list[int]]:
+def pack_first_fit(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Rows of these lengths into as few micro-batches of at most `budget` tokens as go.
 
     A row longer than the budget stands alone. Longest first into the first that has room, which
@@ -55,9 +55,9 @@ def cut(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return bins
 
 
-def label_weights(rows: Sequence[Row], average: LossAverage) -> list[float]:
+def label_weights(rows: Sequence[Row], average: LossNormalization) -> list[float]:
     """By row of a batch, what one of its labels counts in the loss."""
-    return (token_weights if average is LossAverage.token else row_weights)(rows)
+    return (token_weights if average is LossNormalization.token else row_weights)(rows)
 
 
 def token_weights(rows: Sequence[Row]) -> list[float]:
@@ -78,9 +78,9 @@ def label_count(row: Row) -> int:
     return int((row["labels"][1:] != IGNORE).sum())
 
 
-def concatenate(rows: Sequence[Row], chosen: Sequence[int], weights: Sequence[float]) -> MicroBatch:
+def pack_rows(rows: Sequence[Row], chosen: Sequence[int], weights: Sequence[float]) -> MicroBatch:
     """The rows numbered `chosen`, in this order; `weights` are those of all rows of the batch."""
-    ids, positions, predicting, labels, counts = [], [], [], [], []
+    ids, positions, label_positions, labels, counts = [], [], [], [], []
     start, starts = 0, [0]
     for number in chosen:
         row = rows[number]
@@ -89,7 +89,7 @@ def concatenate(rows: Sequence[Row], chosen: Sequence[int], weights: Sequence[fl
         known = (row_labels[1:] != IGNORE).nonzero()[:, 0]
         ids.append(row_ids)
         positions.append(torch.arange(len(row_ids)))
-        predicting.append(known + start)
+        label_positions.append(known + start)
         labels.append(row_labels[1:][known])
         counts.append(torch.full((len(known),), weights[number], dtype=torch.float32))
         start += len(row_ids)
@@ -99,7 +99,7 @@ def concatenate(rows: Sequence[Row], chosen: Sequence[int], weights: Sequence[fl
         positions=torch.cat(positions)[None],
         lengths=tuple(len(one) for one in ids),
         starts=torch.tensor(starts, dtype=torch.int32),
-        predicting=torch.cat(predicting),
+        label_positions=torch.cat(label_positions),
         labels=torch.cat(labels),
         weights=torch.cat(counts),
         rows=tuple(chosen),

@@ -33,7 +33,7 @@ def find(path: str, *, key: str) -> Path:
         raise DataError(f"{key}={path} is a folder. Give one of its files.")
     if not is_file(file):
         raise DataError(f"{key}={path}: no such file. {_close_name(file)}")
-    if ending(file) is None:
+    if known_suffix(file) is None:
         raise DataError(
             f"{key}={path}: cannot read a file that ends in '{file.suffix}'. "
             f"Known endings: {', '.join(_READERS)}."
@@ -41,7 +41,7 @@ def find(path: str, *, key: str) -> Path:
     return file
 
 
-def unit(file: Path) -> str:
+def row_or_line(file: Path) -> str:
     """What the number of a row counts: lines where an editor shows them, else rows."""
     return "row" if _reader(file) in (_json, _parquet) else "line"
 
@@ -184,13 +184,13 @@ _READERS: dict[str, Reader] = {
 }
 
 
-def ending(file: Path) -> str | None:
+def known_suffix(file: Path) -> str | None:
     """Which of the known endings a name has, `.jsonl.gz` included; None = another one."""
     return next((known for known in _READERS if file.name.lower().endswith(known)), None)
 
 
 def _reader(file: Path) -> Reader:
-    kind = ending(file)
+    kind = known_suffix(file)
     assert kind is not None, "find() was not asked"
     # BELLE, and many after it, call JSON lines .json.
     return _jsonl if _READERS[kind] is _json and _holds_lines(file) else _READERS[kind]
@@ -253,7 +253,7 @@ def _kind(value: Any) -> str:
 def _close_name(file: Path) -> str:
     if not file.parent.is_dir():
         return f"There is no folder {file.parent} either."
-    names = sorted(entry.name for entry in file.parent.iterdir() if ending(entry))
+    names = sorted(entry.name for entry in file.parent.iterdir() if known_suffix(entry))
     stems = {name.partition(".")[0]: name for name in names}  # all endings are alike
     # `bb` may be `b` with a letter too many: names of files are short.
     if close := closest(file.name.partition(".")[0], stems, cutoff=0.66):

@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from anima_exp.data.notes import notes
-from anima_exp.data.quality import Faults
-from anima_exp.data.rows import Counted, TokenRows
+from anima_exp.data.quality import QualityIssues
+from anima_exp.data.rows import Int32Array, TokenizedDataset
 from anima_exp.data.source import Source
 from anima_exp.data.token_cache import Meta
-from anima_exp.system.terminal import visible
+from anima_exp.system.terminal import printable
 
 # Lengths in tokens -> quantiles, what a limit cuts off, and a limit to recommend.
 #
@@ -38,18 +38,18 @@ class Cut:
     tokens_share: float  # of all tokens
 
 
-def quantiles(lengths: Counted) -> list[float]:
+def quantiles(lengths: Int32Array) -> list[float]:
     """One length for each of QUANTILES, then the longest."""
     return [*np.quantile(lengths, QUANTILES).tolist(), float(lengths.max())]
 
 
-def share_cut(lengths: Counted, limit: int) -> Cut:
+def share_cut(lengths: Int32Array, limit: int) -> Cut:
     over = np.maximum(lengths.astype(np.int64) - limit, 0)
     rows, tokens = int((over > 0).sum()), int(over.sum())
     return Cut(rows, rows / len(lengths), tokens, tokens / max(int(lengths.sum(dtype=np.int64)), 1))
 
 
-def recommended(lengths: Counted) -> int:
+def recommended(lengths: Int32Array) -> int:
     """The smallest multiple of STEP that leaves at least COVERED of the rows whole."""
     needed = np.quantile(lengths, COVERED, method="inverted_cdf")
     return max(math.ceil(needed / STEP), 1) * STEP  # where every prompt is empty, one STEP
@@ -65,9 +65,9 @@ class Found:
     source: Source
     recipe: str
     tokenizer_name: str
-    rows: TokenRows  # every example, in the source's order
+    rows: TokenizedDataset  # every example, in the source's order
     meta: Meta
-    faults: Faults
+    faults: QualityIssues
     heldout: int
     leaked: int  # held-out examples that are trained on too
     split_error: str | None  # why no rows can be held out
@@ -86,9 +86,9 @@ def show(found: Found, tokenizer: Any, console: Console) -> None:
     console.print(_cuts(rows))
     console.print(_faults(found))
     for heading, line in notes([meta], examples=len(rows), recipe=found.recipe).items():
-        console.print(Text(visible(f"{heading}: {line}")))
+        console.print(Text(printable(f"{heading}: {line}")))
     for line in meta.shown:
-        console.print(Text(visible(line), style="dim"))
+        console.print(Text(printable(line), style="dim"))
     if found.split_error:
         console.print(Text(found.split_error))
     console.print(_recommendation(rows))
@@ -101,7 +101,7 @@ def _table(title: str) -> Table:
     return Table(title, box=SIMPLE_HEAD, pad_edge=False)
 
 
-def _quantiles(rows: TokenRows) -> Table:
+def _quantiles(rows: TokenizedDataset) -> Table:
     table = _table("Length in tokens")
     table.add_column("prompt, with BOS", justify="right")
     table.add_column("response, with EOS", justify="right")
@@ -113,7 +113,7 @@ def _quantiles(rows: TokenRows) -> Table:
     return table
 
 
-def _cuts(rows: TokenRows) -> Table:
+def _cuts(rows: TokenizedDataset) -> Table:
     table = _table("What the limits cut off")
     for name in ("tokens", "rows cut", "share", "tokens lost", "share"):
         table.add_column(name, justify="right")
@@ -136,7 +136,7 @@ def _faults(found: Found) -> Table:
     table = _table("Faults")
     table.add_column("rows", justify="right")
     for reason, count in sorted(found.meta.reasons.items(), key=lambda item: -item[1])[:10]:
-        table.add_row(Text(visible(f"left out: {reason}")), f"{count:,}")
+        table.add_row(Text(printable(f"left out: {reason}")), f"{count:,}")
     without_labels = int((rows.label_counts <= 0).sum())
     table.add_row("repeat an earlier row word for word", f"{faults.repeated:,}")
     table.add_row("same prompt as another row, other response", f"{faults.contradicted:,}")
@@ -149,7 +149,7 @@ def _faults(found: Found) -> Table:
     return table
 
 
-def _recommendation(rows: TokenRows) -> Text:
+def _recommendation(rows: TokenizedDataset) -> Text:
     pair = [f"data.{key}={recommended(counted)}" for key, counted, _ in _limits(rows)]
     rule = (
         f"Recommended: the smallest multiples of {STEP} that leave "
@@ -158,14 +158,14 @@ def _recommendation(rows: TokenRows) -> Text:
     return Text.assemble("\n", rule, "\n  ", (" ".join(pair), "bold"))
 
 
-def _limits(rows: TokenRows) -> list[tuple[str, Any, int]]:
+def _limits(rows: TokenizedDataset) -> list[tuple[str, Any, int]]:
     return [
         ("max_prompt_tokens", rows.full_prompt_lengths, rows.limits.max_prompt),
         ("max_response_tokens", rows.full_response_lengths, rows.limits.max_response),
     ]
 
 
-def _worth_showing(rows: TokenRows) -> list[int]:
+def _worth_showing(rows: TokenizedDataset) -> list[int]:
     """The first row, and the first that is cut; the second where none is."""
     over = rows.full_response_lengths > rows.limits.max_response
     over |= rows.full_prompt_lengths > rows.limits.max_prompt
@@ -197,7 +197,7 @@ def _length(kept: int, full: int) -> str:
 
 
 def _shown(tokenizer: Any, ids: Any) -> str:
-    text = visible(tokenizer.decode(ids.tolist(), skip_special_tokens=False))
+    text = printable(tokenizer.decode(ids.tolist(), skip_special_tokens=False))
     if len(text) > _MOST_LETTERS:
         half = _MOST_LETTERS // 2
         text = f"{text[:half]} [... {len(text) - 2 * half} letters ...] {text[-half:]}"

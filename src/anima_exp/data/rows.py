@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anima_exp.data import encode
-from anima_exp.data.encode import Limits
+from anima_exp.data.encode import TruncationLimits
 from anima_exp.data.token_cache import Tokens
 from anima_exp.errors import DataError
 
@@ -62,13 +62,13 @@ def first(order: Order, most: int | None) -> Order:
     return order[:most]
 
 
-Counted = npt.NDArray[np.int32]
+Int32Array = npt.NDArray[np.int32]
 
 
-class TokenRows:
+class TokenizedDataset:
     """len(rows), rows[i] -> input_ids and labels. What is measured is measured for all at once."""
 
-    def __init__(self, tokens: Tokens, order: Order, limits: Limits) -> None:
+    def __init__(self, tokens: Tokens, order: Order, limits: TruncationLimits) -> None:
         self.tokens = tokens
         self.order = order  # which examples of `tokens`, and in which order
         self.limits = limits
@@ -92,25 +92,25 @@ class TokenRows:
         return self.tokens.response(self.order[index])[:-1].astype(np.int64)
 
     @cached_property
-    def full_prompt_lengths(self) -> Counted:
+    def full_prompt_lengths(self) -> Int32Array:
         """[N] before truncation, BOS included."""
         return np.asarray(self.tokens.prompts[self.order])
 
     @cached_property
-    def full_response_lengths(self) -> Counted:
+    def full_response_lengths(self) -> Int32Array:
         """[N] before truncation, EOS included."""
         whole = np.diff(self.tokens.starts)[self.order]
         return (whole - self.full_prompt_lengths).astype(np.int32)
 
     @cached_property
-    def lengths(self) -> Counted:
+    def lengths(self) -> Int32Array:
         """[N] tokens of each row, as truncated."""
         prompts = np.minimum(self.full_prompt_lengths, self.limits.max_prompt)
         responses = np.minimum(self.full_response_lengths, self.limits.max_response)
         return (prompts + responses).astype(np.int32)
 
     @cached_property
-    def label_counts(self) -> Counted:
+    def label_counts(self) -> Int32Array:
         """[N] tokens that the loss is taken on. Nothing predicts a row's first token."""
         counts = self.lengths.copy()
         if not self.limits.train_on_source:

@@ -29,22 +29,22 @@ class Source:
         return f"{self.name}, {self.unit} {number}"
 
 
-def training(config: DataConfig) -> Source:
+def training_source(config: DataConfig) -> Source:
     """Where the training rows come from, before any are held out.
 
     Raises:
         DataError: the file is missing or of an unknown kind, or the hub gave no such set.
     """
     if config.path:
-        return _file(config.path, key="data.path", most=config.rows)
+        return _file(config.path, key="data.path", most=config.max_rows)
     if config.source == "sample":
-        if config.rows is None:
-            raise DataError("data.source=sample has no end. Say how many rows: data.rows=4000.")
-        return _sample(config.split, config.rows)
-    return _hub(config, config.split, most=config.rows)
+        if config.max_rows is None:
+            raise DataError("data.source=sample has no end. Say how many rows: data.max_rows=4000.")
+        return _sample(config.split, config.max_rows)
+    return _hub(config, config.split, most=config.max_rows)
 
 
-def heldout(config: DataConfig) -> Source | None:
+def validation_source(config: DataConfig) -> Source | None:
     """The rows to hold out, where they have a file or split of their own."""
     if config.heldout_rows == 0:
         return None
@@ -76,7 +76,7 @@ def check_hub(config: DataConfig) -> None:
 
 def fingerprint(config: DataConfig) -> str:
     """What the rows are, as 64 hexadecimal digits; quick enough to ask at every start."""
-    return joint_fingerprint(training(config), heldout(config))
+    return joint_fingerprint(training_source(config), validation_source(config))
 
 
 def joint_fingerprint(train: Source, held: Source | None) -> str:
@@ -89,8 +89,8 @@ def _file(path: str, *, key: str, most: int | None) -> Source:
         content = hashlib.file_digest(stream, "sha256").hexdigest()
     return Source(
         name=path,
-        unit=readers.unit(file),
-        fingerprint=_digest(readers.ending(file), content, most),
+        unit=readers.row_or_line(file),
+        fingerprint=_digest(readers.known_suffix(file), content, most),
         read=lambda: islice(readers.rows(file), most),
     )
 

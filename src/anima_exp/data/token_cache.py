@@ -48,7 +48,7 @@ class Meta:
     first_spelled: str = ""  # the first of them: file, row and token
     unread: dict[str, int] = field(default_factory=dict)  # column -> rows that fill it in vain
 
-    def leave_out(self, place: str, reason: str) -> None:
+    def record_skipped(self, place: str, reason: str) -> None:
         self.skipped += 1
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
         if len(self.shown) < _SHOWN:
@@ -105,7 +105,7 @@ def open_tokens(folder: Path) -> Tokens:
     return Tokens(folder, ids, starts, prompts, rows, meta)
 
 
-class Draft:
+class TokenWriter:
     """A folder of tokens being written, under a name that nobody looks for.
 
     The ids go to disk as they come; a set of 700,000 rows need not fit in memory twice.
@@ -124,7 +124,7 @@ class Draft:
         self._rows: list[int] = []
         self._write_header()
 
-    def __enter__(self) -> "Draft":
+    def __enter__(self) -> "TokenWriter":
         return self
 
     def __exit__(self, *_: object) -> None:

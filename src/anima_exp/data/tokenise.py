@@ -22,9 +22,9 @@ from anima_exp.data.encode import TextEncoder
 from anima_exp.data.example import Example, Row, Watched, missing_column
 from anima_exp.data.formats import Recipe
 from anima_exp.data.rows import check_heldout
-from anima_exp.data.source import Source, heldout, training
-from anima_exp.data.token_cache import META, Draft, Meta, Tokens, key, open_tokens
-from anima_exp.errors import DataError, NewerFile
+from anima_exp.data.source import Source, training_source, validation_source
+from anima_exp.data.token_cache import META, Meta, Tokens, TokenWriter, key, open_tokens
+from anima_exp.errors import DataError, NewerFileError
 from anima_exp.events import note, working
 from anima_exp.system import json_files
 
@@ -47,9 +47,9 @@ def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path)
     stop_at_bad_row = config.on_bad_row is BadRow.error
     try:
         tokens = open_tokens(place)
-    except (OSError, ValueError, NewerFile) as problem:
+    except (OSError, ValueError, NewerFileError) as problem:
         build = partial(_build, source, recipe, tokenizer, stop_at_bad_row=stop_at_bad_row)
-        if isinstance(problem, NewerFile):
+        if isinstance(problem, NewerFileError):
             note(json_files.not_used(place / META))
             return build(place=_for_this_process() / place.name)
         try:
@@ -62,7 +62,7 @@ def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path)
                 return build(place=_for_this_process() / place.name)
             raise DataError(
                 f"Token ids cannot be kept in {cache}: {error.strerror or error}. "
-                "Give another folder with cache=FOLDER, or ANIMA_EXP_CACHE."
+                "Give another folder with cache_dir=FOLDER, or ANIMA_EXP_CACHE."
             ) from error
     if stop_at_bad_row and tokens.meta.skipped:  # kept by a run that skips
         raise _bad_row(tokens.meta.shown[0])
@@ -83,7 +83,7 @@ def check_rows(config: DataConfig) -> None:
     """
     if not config.path and config.source != "sample":
         return
-    main, own = training(config), heldout(config)
+    main, own = training_source(config), validation_source(config)
     usable = _usable(main, config)
     if own is None:
         check_heldout(config.heldout_rows, of=usable)
@@ -124,7 +124,7 @@ def _build(
     source: Source, recipe: Recipe, tokenizer: Any, *, place: Path, stop_at_bad_row: bool
 ) -> Tokens:
     encoder = TextEncoder(tokenizer)
-    with Draft(place) as draft, working("tokenising", source.name) as advance:
+    with TokenWriter(place) as draft, working("tokenising", source.name) as advance:
         pairs = _pairs(source, recipe, draft.meta, encoder, stop_at_bad_row=stop_at_bad_row)
         for batch in _batches(pairs):
             ids = _ids(encoder, batch)
@@ -193,7 +193,7 @@ def _pairs(
                         f"{what}. The next rows are no better: is data.recipe the right one?"
                     ) from error
                 raise _bad_row(what) from error
-            meta.leave_out(source.place(number), str(error))
+            meta.record_skipped(source.place(number), str(error))
             continue
         except Exception as error:  # a fault in the recipe: its traceback, and where it happened
             error.add_note(f"data.recipe at {source.place(number)}")

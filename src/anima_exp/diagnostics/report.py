@@ -10,7 +10,7 @@ from rich.text import Text
 from anima_exp.diagnostics import software, surroundings
 from anima_exp.diagnostics.findings import Finding, Level, is_broken
 from anima_exp.diagnostics.options import DoctorConfig
-from anima_exp.system.terminal import visible
+from anima_exp.system.terminal import printable
 
 _MARKS = {
     Level.ok: ("ok", "green"),
@@ -67,7 +67,7 @@ def as_json(findings: Sequence[Finding]) -> str:
 def _line(console: Console, start: str, text: str, style: str) -> None:
     """Print a heading and a text that wraps behind it."""
     room = max(console.width - len(start), 30)
-    lines = Text(visible(text)).wrap(console, room)
+    lines = Text(printable(text)).wrap(console, room)
     for number, line in enumerate(lines):
         heading = (start, style) if number == 0 else (" " * len(start), "")
         body = line if style != "dim" else Text(line.plain, style="dim")

@@ -13,7 +13,7 @@ from anima_exp.errors import without_password
 from anima_exp.metrics.metric import metric
 from anima_exp.system import terminal
 from anima_exp.system.invocation import command_line
-from anima_exp.system.terminal import visible
+from anima_exp.system.terminal import printable
 
 if TYPE_CHECKING:
     from anima_exp.results.record import Record
@@ -27,8 +27,8 @@ def show_plan(lines: Mapping[str, str]) -> None:
     """What the run is about to do, before the first step."""
     width = max(map(len, lines))
     for key, value in lines.items():
-        heading = (f"{visible(key):<{width}}", "dim")
-        told = visible(without_password(value))
+        heading = (f"{printable(key):<{width}}", "dim")
+        told = printable(without_password(value))
         console.print(Text.assemble(heading, f"  {told}"), soft_wrap=True)
     console.print()
 
@@ -41,7 +41,7 @@ def file_size(count: int) -> str:
 
 
 def say(text: str) -> None:
-    console.print(Text(visible(without_password(text))), soft_wrap=True)
+    console.print(Text(printable(without_password(text))), soft_wrap=True)
 
 
 class Progress:
@@ -102,7 +102,7 @@ def show_scores(
         cells = [Text(number(name, value, metrics), style="bold")]
         if before is not None:
             cells.insert(0, Text(number(name, before[name], metrics) if name in before else "-"))
-        table.add_row(Text(visible(name)), *cells)
+        table.add_row(Text(printable(name)), *cells)
     console.print(table)
 
 
@@ -118,7 +118,7 @@ def show_accuracies(benchmark: str, rows: Sequence[Mapping[str, Any]], *, subjec
         if row["of"] == "subject" and not subjects:
             continue
         table.add_row(
-            Text(visible(_MEANS.get(row["name"], row["name"]))),
+            Text(printable(_MEANS.get(row["name"], row["name"]))),
             f"{100 * row['mean']:.1f} %",
             f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %",
             f"{row['asked']:,}",
@@ -188,5 +188,5 @@ def duration(seconds: float) -> str:
 
 
 def _short(text: str, width: int = 160) -> str:
-    line = visible(" ".join(text.split()))
+    line = printable(" ".join(text.split()))
     return line if len(line) <= width else line[: width - 1] + "…"

@@ -11,20 +11,20 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from anima_exp.system.atomic import asked_for, write_text
-from anima_exp.system.terminal import visible
+from anima_exp.system.atomic import atomic_write_text, user_output
+from anima_exp.system.terminal import printable
 
 # What users and models wrote -> text that is safe to put into the page.
 
 
-def shown(text: Any) -> str:
+def sanitize_text(text: Any) -> str:
     """Control characters, and halves of characters that no file can hold, spelled out."""
-    return visible(str(text).encode("utf-8", "backslashreplace").decode("utf-8"))
+    return printable(str(text).encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def escaped(text: Any) -> str:
     """For the inside of an element or of a quoted attribute."""
-    return html.escape(shown(text))
+    return html.escape(sanitize_text(text))
 
 
 def embedded(value: Any) -> str:
@@ -73,8 +73,8 @@ def write(path: Path, text: str) -> None:
     Raises:
         RunError: `path` cannot be written.
     """
-    with asked_for(path, way_out="Give another --html FILE."):
-        write_text(path, text)
+    with user_output(path, way_out="Give another --html FILE."):
+        atomic_write_text(path, text)
 
 
 def page(

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from anima_exp.system.terminal import visible
+from anima_exp.system.terminal import printable
 
 # One column of a table of text, and what becomes of it where there is no room.
 
@@ -93,7 +93,7 @@ def say(console: Console, text: str, *, style: str | None = None) -> None:
 
 def safe(text: str) -> Text:
     """Text in which neither control characters nor rich's markup mean anything."""
-    return Text(visible(text))
+    return Text(printable(text))
 
 
 def _width(column: Column) -> int:
@@ -114,7 +114,7 @@ def escape_formula(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    text = visible(value)
+    text = printable(value)
     return f"'{text}" if text.startswith(_BEGIN_A_FORMULA) and not _is_number(text) else text
 
 
@@ -144,7 +144,7 @@ def markdown_table(found: Sequence[Column]) -> str:
 
 def escape_markdown(text: str) -> str:
     """On one line, with every letter that Markdown would read as a mark escaped."""
-    one_line = " ".join(visible(text).split())
+    one_line = " ".join(printable(text).split())
     return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", one_line)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from anima_exp import events
 from anima_exp.events import Event, Working
-from anima_exp.system.terminal import note, tell
+from anima_exp.system.terminal import note, print_stderr
 
 _LARGE = 20_000  # examples after which the progress of tokenising appears
 
@@ -27,7 +27,7 @@ class TerminalView:
     def __call__(self, event: Event) -> None:
         match event:
             case events.Warned(text):
-                tell(text)
+                print_stderr(text)
             case events.Noted(text):
                 note(text)
             case events.Stopping(by):
@@ -125,7 +125,7 @@ def _print(event: Event) -> None:
         case events.AlreadyDone(record, folder, differs):
             screen.say(f"Already done, nothing to do: {folder}")
             if differs:
-                screen.say(f"code differs from the run's: {differs}; folder=NAME trains anew")
+                screen.say(f"code differs from the run's: {differs}; run_dir=NAME trains anew")
             screen.show_scores(record.scores_before, record.scores, record.metrics)
         case events.Done(record, trained, before, after):
             screen.show_summary(record, trained, before=[*before], after=[*after])

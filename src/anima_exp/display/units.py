@@ -17,7 +17,7 @@ def decimal_size(count: float) -> str:
     return f"{count:,.0f} B"
 
 
-def many(count: float) -> str:
+def format_count(count: float) -> str:
     """A large count: 43.5 M."""
     for unit, power in (("T", 12), ("B", 9), ("M", 6)):
         if count >= 10**power:

@@ -23,14 +23,14 @@ hidden: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
-class Place:
+class RankInfo:
     rank: int = 0  # among all processes of the run; 0 writes, the others only compute
     size: int = 1
     local_rank: int = 0  # among those on this machine
     local_size: int = 1
 
 
-def place() -> Place:
+def rank_info() -> RankInfo:
     """This process's place; alone unless a launcher says otherwise.
 
     Raises:
@@ -38,15 +38,15 @@ def place() -> Place:
     """
     size = _number("WORLD_SIZE", 1)
     if size <= 1:
-        return Place()
+        return RankInfo()
     for name in _REFUSED:
         if os.environ.get(name, "").lower() in ("1", "true", "yes"):
             raise ConfigError(
                 f"{name}=true: this launch would split the model in a way that a run knows "
-                "nothing of. Use trainer.shard_base=true, and accelerate launch --multi_gpu."
+                "nothing of. Use trainer.fsdp=true, and accelerate launch --multi_gpu."
             )
     rank = _number("RANK", 0)
-    return Place(
+    return RankInfo(
         rank, size, _number("LOCAL_RANK", rank), _number("LOCAL_WORLD_SIZE", size)
     )  # fmt: skip
 
@@ -56,7 +56,7 @@ def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name not in _OF_LAUNCHERS}
 
 
-def take_gpu(place: Place) -> None:
+def select_local_gpu(place: RankInfo) -> None:
     """Let this process see one GPU of its machine: then it is like any process with one GPU.
 
     Call before anything asks CUDA. A process that sees one GPU already keeps it.

@@ -9,9 +9,9 @@ from datetime import timedelta
 from itertools import count
 from typing import Any
 
-from anima_exp.distributed.environment import Place, hidden, take_gpu, without_launcher
-from anima_exp.distributed.world import ALONE, World
-from anima_exp.errors import AnimaError, ConfigError, LostContact, RunEnded, first_line
+from anima_exp.distributed.environment import RankInfo, hidden, select_local_gpu, without_launcher
+from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
+from anima_exp.errors import AnimaError, ConfigError, PeerLostError, RunEnded, first_line
 
 _TO_MEET = timedelta(minutes=30)
 _TO_WAIT = timedelta(hours=2)  # while one process tokenises, quantises or writes for all
@@ -22,7 +22,7 @@ _MET: dict[tuple[str | None, ...], tuple[Any, Iterator[int]]] = {}
 
 
 @contextmanager
-def joined(place: Place) -> Iterator[World]:
+def join_process_group(place: RankInfo) -> Iterator[ProcessGroup]:
     """Meet the other processes; ALONE where there are none.
 
     A mistake that several processes make alike is told by the first of them.
@@ -32,9 +32,9 @@ def joined(place: Place) -> Iterator[World]:
     """
     if place.size == 1:
         with _launcher_hidden():
-            yield ALONE
+            yield SINGLE_PROCESS
         return
-    take_gpu(place)
+    select_local_gpu(place)
     import torch
     from torch import distributed
 
@@ -63,7 +63,7 @@ def joined(place: Place) -> Iterator[World]:
             f"Process {place.rank} of {place.size} does not reach the others: "
             f"{first_line(error)} Start all of them with one torchrun command."
         ) from error
-    world = World(place.rank, place.size, place.local_rank, place.local_size)
+    world = ProcessGroup(place.rank, place.size, place.local_rank, place.local_size)
     try:
         if gpu:
             _check_gpus(world)
@@ -121,13 +121,13 @@ def _launcher_hidden() -> Iterator[None]:
             del hidden[name]
 
 
-def _check_gpus(world: World) -> None:
+def _check_gpus(world: ProcessGroup) -> None:
     """Raise ConfigError unless each process has a GPU of its own, and they reach one another."""
     import torch
     from torch import distributed
 
     own = getattr(torch.cuda.get_device_properties(0), "uuid", None)  # not in every build of torch
-    gpus = world.of_each(str(own or world.rank))
+    gpus = world.all_gather(str(own or world.rank))
     for rank, gpu in enumerate(gpus):
         if (first := gpus.index(gpu)) < rank:
             raise ConfigError(
@@ -148,7 +148,7 @@ def _first_to_tell(store: Any, error: AnimaError | RunEnded) -> bool:
     """Of a mistake that several make alike; of lost contact only where nobody says why."""
     digest = hashlib.sha256(str(error).encode()).hexdigest()
     try:
-        if isinstance(error, LostContact):
+        if isinstance(error, PeerLostError):
             return not store.check(["why"]) and store.add("lost", 1) == 1
         store.set("why", "told")
         return bool(store.add(f"told-{digest}", 1) == 1)

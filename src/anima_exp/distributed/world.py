@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from anima_exp.errors import ConfigError, LostContact, first_line
+from anima_exp.errors import ConfigError, PeerLostError, first_line
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -21,7 +21,7 @@ _BUCKET_BYTES = 64 * 2**20  # of gradients in one sum
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """All processes of a run, seen from one of them. Every method is called by all, in one order.
 
     Raises:
@@ -35,23 +35,26 @@ class World:
     lockstep: bool = False  # all compute the same: a base in parts is only whole for all at once
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes and speaks."""
         return self.rank == 0
 
+    # The name that evaluations written for version 0.1 use.
+    leads = is_main
+
     @property
-    def workers(self) -> int:
+    def num_workers(self) -> int:
         """Among how many the work of `spread` is divided."""
         return 1 if self.lockstep else self.size
 
-    def share(self, work: Callable[[], Value]) -> Value:
+    def run_on_main(self, work: Callable[[], Value]) -> Value:
         """What the first process finds, JSON; a mistake that it makes ends the others too."""
         if self.size == 1:
             return work()
-        if not self.leads:
+        if not self.is_main:
             found = self._gather(None)[0]
             if not found["well"]:
-                raise LostContact("The first process of this run has stopped.", told=True)
+                raise PeerLostError("The first process of this run has stopped.", told=True)
             return found["value"]  # type: ignore[no-any-return]
         try:
             value = work()
@@ -61,7 +64,7 @@ class World:
         self._gather({"well": True, "value": value})
         return value
 
-    def spread(
+    def map_over_ranks(
         self, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Value]]
     ) -> list[Value]:
         """`work` of all items, a JSON value for each; a process does its part, if there is one."""
@@ -74,34 +77,34 @@ class World:
             found[rank :: self.size] = part
         return found
 
-    def mine(self, items: Sequence[Item]) -> Sequence[Item]:
+    def local_slice(self, items: Sequence[Item]) -> Sequence[Item]:
         """This process's part of what `total` will sum."""
         return items if self.lockstep else items[self.rank :: self.size]
 
-    def total(self, *numbers: float) -> list[float]:
+    def all_reduce_sum(self, *numbers: float) -> list[float]:
         """The sums over all processes of what each found of its part."""
         if self.size == 1 or self.lockstep:
             return list(numbers)
         return [sum(column) for column in zip(*self._gather(list(numbers)), strict=True)]
 
-    def any(self, flag: bool) -> bool:
+    def all_reduce_any(self, flag: bool) -> bool:
         """Whether it is so in any process."""
         return flag if self.size == 1 else any(self._gather(flag))
 
-    def least(self, number: int) -> int:
+    def all_reduce_min(self, number: int) -> int:
         return number if self.size == 1 else min(self._gather(number))
 
-    def led(self, value: Value) -> Value:
+    def broadcast_in_lockstep(self, value: Value) -> Value:
         """In lockstep the first process's value, so that none goes another way; else one's own."""
         return self._gather(value)[0] if self.lockstep and self.size > 1 else value
 
-    def of_each(self, value: Value) -> list[Value]:
+    def all_gather(self, value: Value) -> list[Value]:
         """The values of all processes, by rank."""
         return [value] if self.size == 1 else self._gather(value)
 
-    def agree(self, what: Mapping[str, Any]) -> None:
+    def assert_same_on_all_ranks(self, what: Mapping[str, Any]) -> None:
         """Raise ConfigError, told by one process, unless all were given the same."""
-        first, *others = self.of_each(dict(what))
+        first, *others = self.all_gather(dict(what))
         for rank, theirs in enumerate(others, start=1):
             differ = [key for key in {**first, **theirs} if first.get(key) != theirs.get(key)]
             if differ:
@@ -111,34 +114,34 @@ class World:
                     f"The processes of this run disagree: {key}={first.get(key)} on process 0, "
                     f"{theirs.get(key)} on process {rank}{more}. Start all with one command, the "
                     "same files and the same versions.",
-                    told=not self.leads,
+                    told=not self.is_main,
                 )
 
-    def in_turn(self, work: Callable[[], Value]) -> Value:
+    def main_process_first(self, work: Callable[[], Value]) -> Value:
         """`work` of one process on each machine, then of the others: those find it cached."""
         if self.size == 1:
             return work()
         found = [work()] if self.local_rank == 0 else []
-        self.wait()
+        self.barrier()
         found = found or [work()]
-        self.wait()
+        self.barrier()
         return found[0]
 
-    def one_by_one(self, work: Callable[[], Value]) -> Value:
+    def one_rank_at_a_time(self, work: Callable[[], Value]) -> Value:
         """`work` of each process in its turn, where memory holds what one of them needs."""
         found: list[Value] = []
         for rank in range(self.size):
             if rank == self.rank:
                 found.append(work())
             if self.size > 1:
-                self.wait()
+                self.barrier()
         return found[0]
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all are here."""
-        self.any(False)
+        self.all_reduce_any(False)
 
-    def sum_gradients(self, parameters: Sequence[Any]) -> None:
+    def all_reduce_gradients(self, parameters: Sequence[Any]) -> None:
         """Replace each gradient by its sum over all processes; None where none has one."""
         if self.size == 1:
             return
@@ -159,7 +162,7 @@ class World:
                 for one, part in zip(some, parts, strict=True):
                     one.copy_(part.view_as(one))
 
-    def copy_from_first(self, tensors: Sequence[Any]) -> None:
+    def broadcast_parameters(self, tensors: Sequence[Any]) -> None:
         """Write the first process's values into those of all."""
         if self.size == 1:
             return
@@ -186,7 +189,7 @@ class World:
         return [json.loads(one[: int(length)].numpy().tobytes()) for one, length in whole]
 
 
-ALONE = World()
+SINGLE_PROCESS = ProcessGroup()
 
 
 def _buckets(gradients: Sequence[Any]) -> Iterator[list[Any]]:
@@ -214,7 +217,7 @@ def _contact() -> Iterator[None]:
     except torch.OutOfMemoryError:  # it is our own
         raise
     except RuntimeError as error:
-        raise LostContact(
+        raise PeerLostError(
             "Another process of this run is gone. The same command goes on from the last "
             f"checkpoint. ({_short(first_line(error))})"
         ) from error

@@ -24,7 +24,7 @@ def check(config: RunConfig) -> None:
         config.evals.answers.questions,
         config.evals.answers,
         key=KEY,
-        cache=paths.cache(config.cache),
+        cache=paths.cache(config.cache_dir),
     )
 
 
@@ -39,7 +39,9 @@ def check_prompts(config: RunConfig, setup: Any) -> None:
         ask(setup.model, setup.tokenizer, question, asked)
 
 
-def added(found: Any, config: RunConfig, setup: Any, folder: Path, *, same_weights: bool) -> Any:
+def add_to_result(
+    found: Any, config: RunConfig, setup: Any, folder: Path, *, same_weights: bool
+) -> Any:
     """`found` (evals.measure.Measured), with the answers' score and the time they took.
 
     Args:
@@ -50,7 +52,7 @@ def added(found: Any, config: RunConfig, setup: Any, folder: Path, *, same_weigh
 
     assert config.evals.answers is not None
     path = folder / FILE
-    if not same_weights and setup.evaluators.leads:
+    if not same_weights and setup.evaluators.is_main:
         path.unlink(missing_ok=True)
     questions = _questions(config)
     written = write(setup.model, setup.tokenizer, questions, _asked(config), path, setup.evaluators)
@@ -64,19 +66,19 @@ def _questions(config: RunConfig) -> Any:
 
     answers = config.evals.answers
     assert answers is not None
-    return load(answers.questions, answers, key=KEY, cache=paths.cache(config.cache))
+    return load(answers.questions, answers, key=KEY, cache=paths.cache(config.cache_dir))
 
 
 def _asked(config: RunConfig) -> Any:
     from anima_exp.inference import prompt_format
-    from anima_exp.inference.answers import Asked
+    from anima_exp.inference.answers import GenerationRequest
     from anima_exp.results import identity
 
     assert config.evals.answers is not None
-    return Asked(
+    return GenerationRequest(
         config.evals.answers,
         config.evals.answers.prompt_template or config.data.prompt_template,
-        Path(config.folder).name if config.folder else identity.name(config),
+        Path(config.run_dir).name if config.run_dir else identity.run_name(config),
         prompt_format.of_run(config),
         config.trainer.precision,
     )

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from anima_exp.config import RunConfig
-from anima_exp.distributed.world import ALONE, World
+from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ class EvalContext:
     config: RunConfig  # of the run, or of the evaluate command
     step: int | None  # None: the model is not in training
     rows: Any = field(default=(), repr=False)  # data.rows.TokenRows, set aside
-    world: World = ALONE  # the processes of this run; world.leads is true in one of them
+    world: ProcessGroup = (
+        SINGLE_PROCESS  # the processes of this run; world.is_main is true in one of them
+    )
 
     @property
     def device(self) -> Any:

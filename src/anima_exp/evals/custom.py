@@ -128,7 +128,7 @@ class Custom:
                     "that runs have already. Rename the evaluation or the key of its dict."
                 )
             found[name] = self._number(value, f"{part}=" if part else "", at)
-        first: dict[str, float] = context.world.of_each(found)[0]
+        first: dict[str, float] = context.world.all_gather(found)[0]
         return first
 
     def _score_name(self, part: Any) -> str:

@@ -9,25 +9,30 @@ from typing import Any
 import torch
 
 from anima_exp.config import RunConfig, benchmark_key, benchmarks_of
-from anima_exp.distributed.world import ALONE, World
+from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.errors import ConfigError, ModelError, TrainingError, first_line
 from anima_exp.evals.custom import Custom, EvalContext, described, load
 from anima_exp.evals.exact_match import exact_match
 from anima_exp.evals.heldout import heldout_loss
-from anima_exp.evals.multiple_choice.measure import Accuracy, Ready, make_ready, multiple_choice
+from anima_exp.evals.multiple_choice.measure import (
+    Accuracy,
+    PreparedBenchmark,
+    multiple_choice,
+    prepare_benchmark,
+)
 from anima_exp.evals.samples import samples
 from anima_exp.model.base_config import context_length
-from anima_exp.model.generation import inference
+from anima_exp.model.generation import inference_mode
 
 
 @dataclass(frozen=True)
-class Evals:
+class PreparedEvals:
     """What is measured, made ready once for all evaluations of a run."""
 
     config: RunConfig
     tokenizer: Any
     heldout: Any  # data.rows.TokenRows, set aside
-    benchmarks: Mapping[str, Ready]
+    benchmarks: Mapping[str, PreparedBenchmark]
     custom: Mapping[str, Custom] = field(default_factory=dict)
 
     def described(self, scores: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -36,7 +41,7 @@ class Evals:
 
 
 @dataclass(frozen=True)
-class Measured:
+class EvalResult:
     scores: dict[str, float] = field(default_factory=dict)
     generations: list[tuple[str, str]] = field(default_factory=list)  # (question, answer)
     accuracies: dict[str, Accuracy] = field(default_factory=dict)  # by benchmark
@@ -48,7 +53,7 @@ class Measured:
         return {name: one.rows() for name, one in self.accuracies.items()}
 
 
-def prepare_evals(config: RunConfig, tokenizer: Any, heldout: Any) -> Evals:
+def prepare_evals(config: RunConfig, tokenizer: Any, heldout: Any) -> PreparedEvals:
     """Read and tokenise what the evals ask, before a model is loaded.
 
     Raises:
@@ -56,13 +61,13 @@ def prepare_evals(config: RunConfig, tokenizer: Any, heldout: Any) -> Evals:
     """
     custom = load(config)
     ready = {
-        name: make_ready(name, settings, tokenizer)
+        name: prepare_benchmark(name, settings, tokenizer)
         for name, settings in benchmarks_of(config.evals).items()
     }
-    return Evals(config, tokenizer, heldout, ready, custom)
+    return PreparedEvals(config, tokenizer, heldout, ready, custom)
 
 
-def check_positions(model: Any, evals: Evals) -> None:
+def check_positions(model: Any, evals: PreparedEvals) -> None:
     """Raise ConfigError if a prompt is longer than the positions that the model was trained on."""
     positions = context_length(model.config)
     for name, ready in evals.benchmarks.items():
@@ -75,7 +80,13 @@ def check_positions(model: Any, evals: Evals) -> None:
             )
 
 
-def measure(model: Any, evals: Evals, world: World = ALONE, *, step: int | None = None) -> Measured:
+def measure(
+    model: Any,
+    evals: PreparedEvals,
+    world: ProcessGroup = SINGLE_PROCESS,
+    *,
+    step: int | None = None,
+) -> EvalResult:
     """Run the evals that are on, of several processes each its share; all get the scores.
 
     Args:
@@ -95,11 +106,11 @@ def measure(model: Any, evals: Evals, world: World = ALONE, *, step: int | None 
         ) from error
 
 
-def _measure(model: Any, evals: Evals, world: World, step: int | None) -> Measured:
+def _measure(model: Any, evals: PreparedEvals, world: ProcessGroup, step: int | None) -> EvalResult:
     config, tokenizer, heldout = evals.config, evals.tokenizer, evals.heldout
     on, scores, generations = config.evals, {}, []
     started = time.perf_counter()
-    with inference(model, config.trainer.precision):
+    with inference_mode(model, config.trainer.precision):
         if on.heldout and len(heldout):
             scores["heldout_loss"] = heldout_loss(model, heldout, on.heldout, world)
             _check_finite(scores)  # a model that has diverged has no answers
@@ -124,7 +135,7 @@ def _measure(model: Any, evals: Evals, world: World, step: int | None) -> Measur
         for one in evals.custom.values():
             scores |= one.scores(context, taken=scores)
     seconds = time.perf_counter() - started
-    return Measured(scores, generations, accuracies, seconds, evals.described(scores))
+    return EvalResult(scores, generations, accuracies, seconds, evals.described(scores))
 
 
 def _check_finite(scores: Mapping[str, float]) -> None:

@@ -3,13 +3,17 @@
 from typing import Any
 
 from anima_exp.config import ExactMatchConfig
-from anima_exp.distributed.world import ALONE, World
-from anima_exp.metrics.text_match import same
+from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
+from anima_exp.metrics.text_match import answers_match
 from anima_exp.model.generation import greedy
 
 
 def exact_match(
-    model: Any, tokenizer: Any, rows: Any, config: ExactMatchConfig, world: World = ALONE
+    model: Any,
+    tokenizer: Any,
+    rows: Any,
+    config: ExactMatchConfig,
+    world: ProcessGroup = SINGLE_PROCESS,
 ) -> float:
     """Share (0 to 1) of the first `config.max_rows` rows answered right; inside `inference`."""
     count = min(len(rows), len(rows) if config.max_rows is None else config.max_rows)
@@ -23,6 +27,7 @@ def exact_match(
     )
     references = [tokenizer.decode(rows.response_ids(number)) for number in range(count)]
     right = sum(
-        same(answer, reference) for answer, reference in zip(answers, references, strict=True)
+        answers_match(answer, reference)
+        for answer, reference in zip(answers, references, strict=True)
     )
     return right / max(count, 1)

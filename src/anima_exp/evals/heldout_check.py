@@ -13,13 +13,13 @@ from anima_exp.config import UseConfig
 from anima_exp.data import source
 from anima_exp.errors import DataError
 from anima_exp.events import warn
-from anima_exp.inference.saved_model import absolute, record, run_of
+from anima_exp.inference.saved_model import absolute, find_run_of_adapter, record
 from anima_exp.results import identity
 from anima_exp.results.record import Record
 from anima_exp.system.paths import known_path
 
 _SAME_DATA = ("data.source", "data.subset", "data.data_files", "data.split")
-_SAME_DRAW = ("data.rows", "data.revision", "data.heldout_seed")
+_SAME_DRAW = ("data.max_rows", "data.revision", "data.heldout_seed")
 
 
 def check_heldout(config: UseConfig) -> None:
@@ -27,7 +27,7 @@ def check_heldout(config: UseConfig) -> None:
 
     Data that the run was not trained on is not checked.
     """
-    run = Path(config.run) if config.run else run_of(config.adapter or "")
+    run = Path(config.run) if config.run else find_run_of_adapter(config.adapter or "")
     if run is None:
         return
     then = record(run)

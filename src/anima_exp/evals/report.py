@@ -11,26 +11,32 @@ from anima_exp import events
 from anima_exp.config import EvaluateConfig
 from anima_exp.data import formats
 from anima_exp.display.console import duration
-from anima_exp.distributed.environment import place
-from anima_exp.distributed.process_group import joined
+from anima_exp.distributed.environment import rank_info
+from anima_exp.distributed.process_group import join_process_group
 from anima_exp.distributed.process_state import borrowed
-from anima_exp.distributed.world import World
+from anima_exp.distributed.world import ProcessGroup
 from anima_exp.errors import ConfigError
-from anima_exp.evals.evaluator import Evals, Measured, check_positions, measure, prepare_evals
+from anima_exp.evals.evaluator import (
+    EvalResult,
+    PreparedEvals,
+    check_positions,
+    measure,
+    prepare_evals,
+)
 from anima_exp.evals.multiple_choice.measure import export
 from anima_exp.events import emit, following, listening, say
-from anima_exp.inference.saved_model import load, name, record
+from anima_exp.inference.saved_model import load_saved_model, model_label, record
 from anima_exp.results import identity, provenance
 from anima_exp.system import json_files, paths
-from anima_exp.system.atomic import asked_for, write_json
+from anima_exp.system.atomic import user_output, write_json
 from anima_exp.system.paths import expanded
 
 
 def run(config: EvaluateConfig, *, listen: events.Listener | None = None) -> None:
     """Measure, and keep the result where `compare` finds it.
 
-    With `prompts=FOLDER` only the prompts of the benchmarks are written, and no model is loaded.
-    Under torchrun every process measures a share.
+    With `export_prompts=FOLDER` only the prompts of the benchmarks are written, and no model is
+    loaded. Under torchrun every process measures a share.
 
     Args:
         listen: hears the events; by default who listens already (events.py).
@@ -38,12 +44,17 @@ def run(config: EvaluateConfig, *, listen: events.Listener | None = None) -> Non
     Raises:
         AnimaError: a user's mistake.
     """
-    with listening(listen), borrowed(), joined(place()) as world, following(world.leads):
-        world.agree(identity.flatten(config))
+    with (
+        listening(listen),
+        borrowed(),
+        join_process_group(rank_info()) as world,
+        following(world.is_main),
+    ):
+        world.assert_same_on_all_ranks(identity.flatten(config))
         _run(config, world)
 
 
-def _run(config: EvaluateConfig, world: World) -> None:
+def _run(config: EvaluateConfig, world: ProcessGroup) -> None:
     from anima_exp.data.dataset import prepare
     from anima_exp.model.tokenizer import load_tokenizer
 
@@ -53,25 +64,29 @@ def _run(config: EvaluateConfig, world: World) -> None:
     tokenizer = load_tokenizer(config.model)
     on = config.evals
     if on.heldout or on.custom or (on.exact_match and config.data.exact_answers):
-        cache = paths.cache(config.cache)
-        heldout = world.in_turn(lambda: prepare(config.data, tokenizer, cache=cache)).heldout
-    evals = world.in_turn(lambda: prepare_evals(config, tokenizer, heldout))
-    if config.prompts:
-        world.share(lambda: _export(evals, expanded(str(config.prompts), "prompts")))
+        cache = paths.cache(config.cache_dir)
+        heldout = world.main_process_first(
+            lambda: prepare(config.data, tokenizer, cache=cache)
+        ).heldout
+    evals = world.main_process_first(lambda: prepare_evals(config, tokenizer, heldout))
+    if config.export_prompts:
+        world.run_on_main(
+            lambda: _export(evals, expanded(str(config.export_prompts), "export_prompts"))
+        )
         return
     emit(events.Plan(_plan(config, evals)))
-    model, _ = world.in_turn(lambda: load(config))
+    model, _ = world.main_process_first(lambda: load_saved_model(config))
     check_positions(model, evals)
     found = measure(model, evals, world)
-    if world.leads:
+    if world.is_main:
         _tell(config, found)
 
 
-def _tell(config: EvaluateConfig, found: Measured) -> None:
+def _tell(config: EvaluateConfig, found: EvalResult) -> None:
     shown = (found.rows(), found.generations, config.subjects, found.metrics)
     emit(events.Measured(found.scores, *shown))
     place = _place(config)
-    with asked_for(place, way_out="Make room, or make its folder writable."):
+    with user_output(place, way_out="Make room, or make its folder writable."):
         write_json(place, json_files.stamp(_result(config, found), json_files.EVALUATION))
     say(f"\n{duration(found.seconds)}; kept in {place}")
 
@@ -93,9 +108,9 @@ def _refuse(config: EvaluateConfig) -> None:
         raise ConfigError("evals=[] measures nothing. Choose some, as evals=[heldout,mmlu].")
 
 
-def _export(evals: Evals, folder: Path) -> None:
+def _export(evals: PreparedEvals, folder: Path) -> None:
     if not evals.benchmarks:
-        raise ConfigError(f"prompts={folder} writes those of benchmarks: add evals=[mmlu].")
+        raise ConfigError(f"export_prompts={folder} writes those of benchmarks: add evals=[mmlu].")
     for benchmark, ready in evals.benchmarks.items():
         file = folder / f"{benchmark}_{ready.config.split}_{ready.config.shots}_shots.jsonl"
         export(ready, file)
@@ -103,15 +118,15 @@ def _export(evals: Evals, folder: Path) -> None:
         _say_dropped(benchmark, evals)
 
 
-def _say_dropped(benchmark: str, evals: Evals) -> None:
+def _say_dropped(benchmark: str, evals: PreparedEvals) -> None:
     ready = evals.benchmarks[benchmark]
     for shots in range(ready.config.shots - 1, -1, -1):
         if count := sum(one.shots == shots for one in ready.asked):
             say(f"{count:,} of them have room for {shots} examples only")
 
 
-def _plan(config: EvaluateConfig, evals: Evals) -> dict[str, str]:
-    told = {"model": f"{name(config)}, {config.model.source} in {config.quant.type.value}"}
+def _plan(config: EvaluateConfig, evals: PreparedEvals) -> dict[str, str]:
+    told = {"model": f"{model_label(config)}, {config.model.source} in {config.quant.type.value}"}
     if len(evals.heldout):
         told["heldout"] = f"{len(evals.heldout):,} rows of {config.data.name}"
     for benchmark, ready in evals.benchmarks.items():
@@ -126,18 +141,18 @@ def _place(config: EvaluateConfig) -> Path:
     """In the run's folder, or among the runs; named by what was measured how."""
     settings = {
         key: value
-        for key, value in identity.relevant(config).items()
+        for key, value in identity.identity_settings(config).items()
         if key.startswith(("evals.", "quant.", "model.", "data.", "trainer.precision"))
         or key in ("run", "adapter")
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
-    home = Path(config.run) if config.run else expanded(config.runs, "runs")
-    return home / "evaluations" / f"{name(config)}-{digest}.json"
+    home = Path(config.run) if config.run else expanded(config.runs_dir, "runs_dir")
+    return home / "evaluations" / f"{model_label(config)}-{digest}.json"
 
 
-def _result(config: EvaluateConfig, found: Measured) -> dict[str, Any]:
+def _result(config: EvaluateConfig, found: EvalResult) -> dict[str, Any]:
     return {
-        "model": name(config),
+        "model": model_label(config),
         "trained": record(Path(config.run)).finished if config.run else None,
         "settings": identity.flatten(config),
         "scores": found.scores,

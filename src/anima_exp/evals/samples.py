@@ -5,7 +5,7 @@ from typing import Any
 from anima_exp.config import SamplesConfig
 from anima_exp.data import formats
 from anima_exp.data.encode import TextEncoder
-from anima_exp.distributed.world import ALONE, World
+from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.model.generation import greedy
 
 
@@ -15,7 +15,7 @@ def samples(
     config: SamplesConfig,
     *,
     template: str,
-    world: World = ALONE,
+    world: ProcessGroup = SINGLE_PROCESS,
 ) -> list[tuple[str, str]]:
     """(question, answer) pairs, greedy, in the prompt format `template`; inside `inference`."""
     ask = formats.template(template)

@@ -9,7 +9,7 @@ from anima_exp.config import RunConfig
 from anima_exp.evals import answers
 from anima_exp.results import identity, provenance
 from anima_exp.results.folder import RunFolder
-from anima_exp.results.journal import Journal, NoJournal
+from anima_exp.results.journal import MetricsLog, NullMetricsLog
 from anima_exp.results.record import Record
 
 if TYPE_CHECKING:  # it imports torch
@@ -29,7 +29,7 @@ def end(
     folder: RunFolder,
     setup: Any,
     loop: Any,
-    journal: Journal | NoJournal,
+    journal: MetricsLog | NullMetricsLog,
     *,
     evaluate: Callable[[int], dict[str, float]],
     resumed_at: int | None,
@@ -38,12 +38,12 @@ def end(
 
     Questions (evals.answers) are asked of the weights that the run leaves.
     """
-    from anima_exp.evals.evaluator import Measured
+    from anima_exp.evals.evaluator import EvalResult
     from anima_exp.training.best import load_weights
 
     step, best = loop.done, loop.best
     # Where trainer.patience has ended the run, this step is measured.
-    if not best.exhausted or not loop.world.share(lambda: bool(journal.scores(step))):
+    if not best.exhausted or not loop.world.run_on_main(lambda: bool(journal.scores(step))):
         scores = evaluate(step)
         if not best.exhausted:
             loop.judge(scores)
@@ -53,7 +53,7 @@ def end(
     scores, last = journal.scores(left_at), journal.scores(step)
     if config.evals.answers and best.metric:
         same = step == resumed_at and not best.keeps
-        asked = answers.added(Measured(), config, setup, folder.path, same_weights=same)
+        asked = answers.add_to_result(EvalResult(), config, setup, folder.path, same_weights=same)
         journal.evaluated(step, asked.scores, [], asked.seconds, part="answers")
         scores |= asked.scores
     return Ending(step, best, scores, last if best.keeps else {})
@@ -62,7 +62,7 @@ def end(
 def record_of(
     config: RunConfig,
     setup: Any,
-    journal: Journal,
+    journal: MetricsLog,
     meter: Any,
     tokens_by_process: list[int],
     peak_gib: tuple[float, float | None],
@@ -76,7 +76,7 @@ def record_of(
         peak_gib: of memory, and of what torch had reserved for it on a GPU.
     """
     return Record(
-        name=identity.name(config),
+        name=identity.run_name(config),
         settings=identity.flatten(config),
         scores=ending.scores,
         scores_before=journal.scores(0),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anima_exp.config import Quantization, RunConfig, TargetModules
+from anima_exp.config import Quantization, RunConfig
 from anima_exp.events import Plan, emit
 from anima_exp.model.linear_layers import Parameters
 from anima_exp.planner.execution import Execution, Placement
@@ -58,7 +58,7 @@ def lines(run: Overview) -> dict[str, str]:
     if chance := own_dropout(run.setup.model):
         told["dropout"] = (
             f"the base has dropout of its own, up to {chance:g}, which stays on in training as in "
-            "qlora.py; unlike LoRA's it changes with trainer.token_budget"
+            "qlora.py; unlike LoRA's it changes with trainer.max_tokens_per_micro_batch"
         )
     where = run.setup.model.device
     slow = (slow_precision(config.trainer.precision, where), slow_attention(where))
@@ -88,7 +88,7 @@ def _optimizer_more(config: RunConfig) -> str:
 
 
 def _storage(config: RunConfig) -> str:
-    if config.lora.target_modules is TargetModules.none:
+    if config.lora.is_full_finetune:
         return f"in fp32, computed in {config.trainer.precision.value}"
     if config.quant.type is Quantization.none:
         return f"in {config.trainer.precision.value}"
@@ -100,7 +100,7 @@ def _storage(config: RunConfig) -> str:
 
 def _learns(config: RunConfig, parameters: Parameters) -> str:
     share = f"{parameters.trainable:,} parameters, {100 * parameters.share:.2f} %"
-    if config.lora.target_modules is TargetModules.none:
+    if config.lora.is_full_finetune:
         return f"every weight: {share}"
     lora = config.lora
     layers = ", ".join(lora.layers or [lora.target_modules.value])
@@ -159,10 +159,10 @@ def _evals(run: Overview) -> list[str]:
 
 def _execution(run: Overview) -> str:
     """How a batch is computed, and the memory that this is thought to need."""
-    from anima_exp.model.varlen_attention import keeps_rows_apart
+    from anima_exp.model.varlen_attention import supports_packing
 
     how = run.setup.execution
-    together = keeps_rows_apart(run.setup.model)
+    together = supports_packing(run.setup.model)
     alone = "row by row, as this architecture would let rows see each other"
     parts = [f"at most {how.token_budget:,} tokens at once" if together else alone]
     parts.append(f"recomputing {how.recompute.value}")

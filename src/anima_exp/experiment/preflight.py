@@ -7,7 +7,7 @@ from anima_exp.config import DataConfig, RunConfig, benchmark_key, benchmarks_of
 from anima_exp.config.evals import FUNCTION
 from anima_exp.config.lookup import check_found
 from anima_exp.data import formats, source, tokenise
-from anima_exp.distributed.environment import Place
+from anima_exp.distributed.environment import RankInfo
 from anima_exp.errors import AnimaError, ConfigError
 from anima_exp.evals import answers, score_names
 from anima_exp.evals.multiple_choice import hub_sets as benchmarks
@@ -111,22 +111,22 @@ def _check_data(data: DataConfig) -> None:
     formats.recipe(data.recipe)
     formats.template(data.prompt_template)
     if data.path:
-        source.training(data)
-        source.heldout(data)
+        source.training_source(data)
+        source.validation_source(data)
 
 
-def check_processes(config: RunConfig, here: Place) -> int:
+def check_world_size(config: RunConfig, here: RankInfo) -> int:
     """How many processes the run asks for.
 
     Raises:
         ConfigError: they are not those that were started, or too many to share a batch.
     """
-    wanted = config.trainer.gpus or config.launcher.gpus_per_job
+    wanted = config.trainer.num_gpus or config.launcher.gpus_per_job
     started = here.size if here.size > 1 else wanted
-    if here.size > 1 and config.trainer.gpus not in (None, here.size):
+    if here.size > 1 and config.trainer.num_gpus not in (None, here.size):
         raise ConfigError(
-            f"trainer.gpus={config.trainer.gpus}, but {here.size} processes were started. Leave "
-            "one of the two out."
+            f"trainer.num_gpus={config.trainer.num_gpus}, but {here.size} processes were started. "
+            "Leave one of the two out."
         )
     if started > config.trainer.batch_size:
         raise ConfigError(
@@ -136,11 +136,11 @@ def check_processes(config: RunConfig, here: Place) -> int:
     if started > 1 and config.model.device_map:
         raise ConfigError(
             f"model.device_map={config.model.device_map} spreads a model over the GPUs of one "
-            f"process, and there are {started}. trainer.shard_base=true spreads it over these."
+            f"process, and there are {started}. trainer.fsdp=true spreads it over these."
         )
-    if config.trainer.shard_base and started == 1:
+    if config.trainer.fsdp and started == 1:
         raise ConfigError(
-            "trainer.shard_base=true splits the base over several processes, and there is one. "
-            "Add trainer.gpus=2 (or 4, 8), or leave it at null."
+            "trainer.fsdp=true splits the base over several processes, and there is one. "
+            "Add trainer.num_gpus=2 (or 4, 8), or leave it at null."
         )
     return wanted

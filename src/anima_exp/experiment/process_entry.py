@@ -10,12 +10,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
-from anima_exp.errors import AnimaError, InUse, LostContact, Paused, RunEnded
+from anima_exp.errors import AnimaError, InUseError, PeerLostError, RunEnded, RunPaused
 from anima_exp.events import Event, listening, warn
 from anima_exp.experiment.process_launcher import IN_USE, LOST, PAUSED, read
 from anima_exp.system.child_process import end_with_parent
 from anima_exp.system.hardware import keep_freed_memory
-from anima_exp.system.signals import FROM_CLUSTER, stop_on_signals
+from anima_exp.system.signals import SCHEDULER_SIGNALS, stop_on_signals
 from anima_exp.system.terminal import take_any_letter
 
 
@@ -63,7 +63,7 @@ def work(settings: Path, until: int | None) -> int:
             warn("stopped; the same command goes on.")
         os._exit(128 + number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, *FROM_CLUSTER):
+    for number in (signal.SIGINT, signal.SIGTERM, *SCHEDULER_SIGNALS):
         signal.signal(number, stopped)  # stop_on_signals takes over during the steps
     # The parent's end of the pipe closes with it. Not sys.stdin, whose lock a thread must not hold
     # when Python ends.
@@ -76,9 +76,9 @@ def work(settings: Path, until: int | None) -> int:
             run(read(settings), until=until, stop=stop)
     except (AnimaError, RunEnded) as error:
         # A pause is the parent's wish, and of a lost process it can tell how it ended.
-        if not error.told and not isinstance(error, Paused | LostContact):
+        if not error.told and not isinstance(error, RunPaused | PeerLostError):
             warn(str(error))
-        return {Paused: PAUSED, InUse: IN_USE, LostContact: LOST}.get(
+        return {RunPaused: PAUSED, InUseError: IN_USE, PeerLostError: LOST}.get(
             type(error), error.exit_status
         )
     return 0

@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 
 from anima_exp.config import RunConfig
 from anima_exp.distributed.environment import without_launcher
-from anima_exp.errors import AnimaError, InUse, LostContact, Paused, Stopped
+from anima_exp.errors import AnimaError, InUseError, PeerLostError, RunInterrupted, RunPaused
 from anima_exp.events import emit
 from anima_exp.results.folder import FAILURE, run_folder
 from anima_exp.results.record import Record
@@ -178,19 +178,19 @@ def _outcome(config: RunConfig, statuses: Sequence[int], *, asked: int = 0) -> f
     if first == 0:
         return Record.load(folder).scores.get("heldout_loss")
     if first == PAUSED:
-        raise Paused(f"Paused at the step that was asked for: {folder}", told=True)
+        raise RunPaused(f"Paused at the step that was asked for: {folder}", told=True)
     if first == IN_USE:
-        raise InUse(f"{folder} is in use by another process.", told=True)
+        raise InUseError(f"{folder} is in use by another process.", told=True)
     if any(map(_failed, statuses)):
         failure = folder / FAILURE
         why = failure.read_text(encoding="utf-8").strip() if failure.is_file() else ""
         raise AnimaError(why or f"The run failed: {folder}", told=1 in statuses)
     if first > 128 or asked:  # one that is interrupted twice may not end in good order
         status = first if first > 128 else exit_status(asked)
-        error = Stopped(f"Stopped; the same command goes on: {folder}", exit_status=status)
+        error = RunInterrupted(f"Stopped; the same command goes on: {folder}", exit_status=status)
         error.told = first > 128
         raise error
-    raise LostContact(
+    raise PeerLostError(
         f"{_who_ended(statuses)} The same command goes on from the last checkpoint: {folder}"
     )
 

@@ -6,24 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from anima_exp.config import RunConfig, TargetModules
+from anima_exp.config import RunConfig
 from anima_exp.config.checks import check_length
-from anima_exp.distributed.environment import place
-from anima_exp.distributed.process_group import joined
+from anima_exp.distributed.environment import rank_info
+from anima_exp.distributed.process_group import join_process_group
 from anima_exp.distributed.process_state import borrowed
-from anima_exp.distributed.world import World
-from anima_exp.errors import AnimaError, Paused, RunEnded, Stopped, with_notes
+from anima_exp.distributed.world import ProcessGroup
+from anima_exp.errors import AnimaError, RunEnded, RunInterrupted, RunPaused, with_notes
 from anima_exp.evals import answers
 from anima_exp.events import AlreadyDone, Done, Listener, emit, following, listening, say
 from anima_exp.experiment.finish import end, record_of
-from anima_exp.experiment.preflight import check_inputs, check_machine, check_processes
+from anima_exp.experiment.preflight import check_inputs, check_machine, check_world_size
 from anima_exp.experiment.process_launcher import launch
 from anima_exp.results import identity, provenance
 from anima_exp.results.folder import RunFolder
-from anima_exp.results.journal import Journal, NoJournal
+from anima_exp.results.journal import MetricsLog, NullMetricsLog
 from anima_exp.results.record import Record
 from anima_exp.results.tracking import Tracker
-from anima_exp.system.atomic import writing
+from anima_exp.system.atomic import disk_errors_as_run_error
 from anima_exp.system.signals import StopRequest, stopped
 
 # torch and transformers take ten seconds to import, which a done run or a mistake need not wait
@@ -39,7 +39,7 @@ def run(
 ) -> float | None:
     """Train and evaluate what `config` says, or go on where it stopped, or say that it is done.
 
-    Under torchrun, or with trainer.gpus, several processes do this together: the first of them
+    Under torchrun, or with trainer.num_gpus, several processes do this together: the first of them
     writes and speaks. It may be called from any thread and any number of times; of several calls
     at the same time in one process one computes, and the others wait.
 
@@ -66,8 +66,8 @@ def run(
 
 def _listened_to(config: RunConfig, *, until: int | None, stop: StopRequest) -> float | None:
     check_length(config)
-    here = place()
-    processes = check_processes(config, here)
+    here = rank_info()
+    processes = check_world_size(config, here)
     folder = RunFolder(config)
     if here.size == 1:
         stop.check(f"before it began: {folder.path}")
@@ -75,10 +75,15 @@ def _listened_to(config: RunConfig, *, until: int | None, stop: StopRequest) -> 
         check_inputs(config)
         check_machine(config)
         return launch(config, processes, until=until, stop=stop)
-    with borrowed(stop), joined(here) as world, following(world.leads), ExitStack() as claims:
-        world.agree(_told(config))
-        if world.share(lambda: _claim(config, folder, claims)):
-            return _show_done(folder) if world.leads else None
+    with (
+        borrowed(stop),
+        join_process_group(here) as world,
+        following(world.is_main),
+        ExitStack() as claims,
+    ):
+        world.assert_same_on_all_ranks(_told(config))
+        if world.run_on_main(lambda: _claim(config, folder, claims)):
+            return _show_done(folder) if world.is_main else None
         try:
             return _run(config, folder, world, until=until, stop=stop).get("heldout_loss")
         except RunEnded:
@@ -93,7 +98,7 @@ def _listened_to(config: RunConfig, *, until: int | None, stop: StopRequest) -> 
 
 def _told(config: RunConfig) -> dict[str, Any]:
     """What all processes of a run must have in common; a cache may be each machine's own."""
-    settings = {key: value for key, value in identity.flatten(config).items() if key != "cache"}
+    settings = {key: value for key, value in identity.flatten(config).items() if key != "cache_dir"}
     versions = {key: value for key, value in provenance.versions().items() if key != "python"}
     return settings | versions
 
@@ -113,7 +118,12 @@ def _show_done(folder: RunFolder) -> float | None:
 
 
 def _run(
-    config: RunConfig, folder: RunFolder, world: World, *, until: int | None, stop: StopRequest
+    config: RunConfig,
+    folder: RunFolder,
+    world: ProcessGroup,
+    *,
+    until: int | None,
+    stop: StopRequest,
 ) -> dict[str, float]:
     """The scores after training."""
     from anima_exp.evals.evaluator import measure
@@ -125,7 +135,7 @@ def _run(
     from anima_exp.training.checkpoint import save
 
     setup = load(config, world)
-    if number := next(filter(None, world.of_each(stop.number)), 0):
+    if number := next(filter(None, world.all_gather(stop.number)), 0):
         raise stopped(number, f"before it trained; run it again to resume: {folder.path}")
     inputs = {
         "data": setup.data.train.tokens.folder.name,  # the key of all that the token ids depend on
@@ -133,21 +143,21 @@ def _run(
     }
     if setup.adapter_fingerprint:
         inputs["adapter"] = setup.adapter_fingerprint
-    world.agree(inputs)
-    world.share(lambda: folder.check_inputs(**inputs))
+    world.assert_same_on_all_ranks(inputs)
+    world.run_on_main(lambda: folder.check_inputs(**inputs))
     answers.check_prompts(config, setup)
-    newest = world.share(lambda: str(checkpoint.newest_whole(folder.checkpoints, say) or ""))
+    newest = world.run_on_main(lambda: str(checkpoint.newest_whole(folder.checkpoints, say) or ""))
     resume = Path(newest) if newest else None
     if resume:
-        world.agree({f"{resume} is there": resume.is_dir()})  # on every machine
+        world.assert_same_on_all_ranks({f"{resume} is there": resume.is_dir()})  # on every machine
     resumed_at = checkpoint.step(resume) if resume else None
     show(Overview(config, folder.path, setup, resumed_at, world.size))
-    starts = folder.count_start(again=bool(resume)) if world.leads else 0
-    journal: Journal | NoJournal = NoJournal()
-    if world.leads:
+    starts = folder.record_launch(again=bool(resume)) if world.is_main else 0
+    journal: MetricsLog | NullMetricsLog = NullMetricsLog()
+    if world.is_main:
         redo_from = 0 if resumed_at is None else min(resumed_at + 1, setup.steps)
         tracker = Tracker(config, folder.path, processes=world.size, redo_from=redo_from)
-        journal = Journal(
+        journal = MetricsLog(
             folder.path,
             tracker=tracker,
             steps=setup.steps,
@@ -162,30 +172,30 @@ def _run(
     def evaluate(step: int) -> dict[str, float]:
         found = measure(setup.model, setup.evals, setup.evaluators, step=step)
         if step == setup.steps and config.evals.answers and not best.metric:  # else see finish.py
-            found = answers.added(
+            found = answers.add_to_result(
                 found, config, setup, folder.path, same_weights=step == resumed_at
             )
         about = (found.seconds, found.rows(), found.metrics)
         journal.evaluated(step, found.scores, found.generations, *about)
         return found.scores
 
-    trained = folder.path / ("model" if trains_every_weight(config) else "adapter")
+    trained = folder.path / ("model" if config.lora.is_full_finetune else "adapter")
     try:
         if config.trainer.eval_at_start and not resume:
             scores = evaluate(0)
-            world.share(lambda: best.checked(scores))
+            world.run_on_main(lambda: best.checked(scores))
         loop = _train(
             config, folder, setup, journal, world,
             evaluate=evaluate, best=best, resume=resume, until=until, stop=stop,
         )  # fmt: skip
         ending = end(config, folder, setup, loop, journal, evaluate=evaluate, resumed_at=resumed_at)
-        meter, tokens_by_process = loop.meter, world.of_each(loop.step.tokens)
+        meter, tokens_by_process = loop.meter, world.all_gather(loop.step.tokens)
         paged = loop.paged_bytes()
-        peak = max(world.of_each(provenance.peak_memory_gib(paged)))
-        reserved = max(world.of_each(provenance.peak_reserved_gib(paged) or 0.0)) or None
-        meter.out_of_memory = sum(world.of_each(meter.out_of_memory))
-        meter.token_limit = world.least(meter.token_limit or sys.maxsize)
-        if isinstance(journal, Journal):
+        peak = max(world.all_gather(provenance.peak_memory_gib(paged)))
+        reserved = max(world.all_gather(provenance.peak_reserved_gib(paged) or 0.0)) or None
+        meter.out_of_memory = sum(world.all_gather(meter.out_of_memory))
+        meter.token_limit = world.all_reduce_min(meter.token_limit or sys.maxsize)
+        if isinstance(journal, MetricsLog):
             record = record_of(
                 config, setup, journal, meter, tokens_by_process, (peak, reserved), starts,
                 ending=ending,
@@ -193,13 +203,13 @@ def _run(
             card = card_of(record, journal, setup.model, setup.tokenizer)
             save(setup.model, setup.tokenizer, trained, card=card)
     except BaseException as error:
-        journal.failed(orderly=isinstance(error, Stopped | Paused))
+        journal.failed(orderly=isinstance(error, RunInterrupted | RunPaused))
         raise
     journal.finish(ending.scores)
-    if isinstance(journal, Journal):
+    if isinstance(journal, MetricsLog):
         notes = journal.tracker.notes  # a tracker may have broken as it finished
         record = replace(record, wandb=notes.get("wandb"), tracking=notes)
-        with writing(folder.path):
+        with disk_errors_as_run_error(folder.path):
             journal.vouch()
             record.save(folder.path)
         emit(Done(record, trained, journal.answers(0), journal.answers(record.left_at)))
@@ -210,8 +220,8 @@ def _train(
     config: RunConfig,
     folder: RunFolder,
     setup: Any,
-    journal: Journal | NoJournal,
-    world: World,
+    journal: MetricsLog | NullMetricsLog,
+    world: ProcessGroup,
     *,
     evaluate: Any,
     best: Any,
@@ -240,7 +250,7 @@ def _train(
         token_budget=setup.execution.token_budget,
         paged=setup.execution.paged,
         world=world,
-        in_step=setup.evaluators.lockstep,
+        lockstep=setup.evaluators.lockstep,
         folder=folder.checkpoints,
         log=journal.trained,
         vouch=journal.vouch,
@@ -260,11 +270,7 @@ def _train(
             f"at step {done} of {setup.steps}; the same command goes on from there: {folder.path}",
         )
     if done < setup.steps and not best.exhausted:
-        if not world.share(lambda: bool(journal.scores(done))):
+        if not world.run_on_main(lambda: bool(journal.scores(done))):
             evaluate(done)
-        raise Paused(f"Paused at step {done} of {setup.steps}: {folder.path}")
+        raise RunPaused(f"Paused at step {done} of {setup.steps}: {folder.path}")
     return loop
-
-
-def trains_every_weight(config: RunConfig) -> bool:
-    return config.lora.target_modules is TargetModules.none

@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import check_rows_seen
 from anima_exp.config.checks import check_warmup
-from anima_exp.data.dataset import Prepared, prepare
-from anima_exp.distributed.world import ALONE, World
-from anima_exp.evals.evaluator import Evals, check_positions, prepare_evals
+from anima_exp.data.dataset import DatasetSplits, prepare
+from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
+from anima_exp.evals.evaluator import PreparedEvals, check_positions, prepare_evals
 from anima_exp.experiment.model_setup import load_model
 from anima_exp.model import adapter_files
-from anima_exp.model.hashed_dropout import TokenKeys
+from anima_exp.model.hashed_dropout import DropoutKeys
 from anima_exp.model.linear_layers import Parameters
 from anima_exp.model.tokenizer import (
     check_ids,
     embeddings_of,
     largest_id,
     load_tokenizer,
-    location,
+    resolve_source,
 )
 from anima_exp.planner import lengths as known_lengths
 from anima_exp.planner.execution import Execution
@@ -29,7 +29,7 @@ from anima_exp.planner.lengths import optimizer_steps, rows_in_all
 from anima_exp.planner.memory import Rows
 from anima_exp.results import provenance
 from anima_exp.system import paths
-from anima_exp.training.data_order import row_order, set_seed, shares
+from anima_exp.training.data_order import assign_rows_to_ranks, row_order, set_seed
 
 Order = NDArray[np.int64]  # row numbers, [steps * batch_size]; epochs may end in a short batch
 
@@ -37,21 +37,21 @@ Order = NDArray[np.int64]  # row numbers, [steps * batch_size]; epochs may end i
 @dataclass(frozen=True)
 class Setup:
     tokenizer: Any
-    data: Prepared
-    evals: Evals
+    data: DatasetSplits
+    evals: PreparedEvals
     model: Any
-    dropout: TokenKeys
+    dropout: DropoutKeys
     parameters: Parameters
     order: Order
     steps: int
     execution: Execution
-    evaluators: World  # as it is to share evaluations
+    evaluators: ProcessGroup  # as it is to share evaluations
     overhead_gib: float  # in use before the model: on a CPU, by the libraries
     base_fingerprint: str
     adapter_fingerprint: str | None  # of model.adapter
 
 
-def load(config: RunConfig, world: World = ALONE) -> Setup:
+def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
     """Data first, so that a mistake in it need not wait for the model.
 
     Of several processes one on each machine comes first where something is kept for the others.
@@ -61,16 +61,16 @@ def load(config: RunConfig, world: World = ALONE) -> Setup:
     """
     provenance.reset_peak_memory()
     set_seed(config.seed)  # before the adapter draws its first numbers
-    cache = paths.cache(config.cache)
+    cache = paths.cache(config.cache_dir)
     tokenizer = load_tokenizer(config.model)
-    data = world.in_turn(lambda: prepare(config.data, tokenizer, cache=cache))
+    data = world.main_process_first(lambda: prepare(config.data, tokenizer, cache=cache))
     _check_ids(config, tokenizer, data)
-    evals = world.in_turn(lambda: prepare_evals(config, tokenizer, data.heldout))
-    if world.leads:
+    evals = world.main_process_first(lambda: prepare_evals(config, tokenizer, data.heldout))
+    if world.is_main:
         known_lengths.save_stats(config, _lengths(data), cache=cache)
     overhead = provenance.memory_in_use_gib()
     seen = rows_in_all(config.trainer, len(data.train))
-    check_rows_seen(seen, key=f"trainer.epochs={config.trainer.epochs}")
+    check_rows_seen(seen, key=f"trainer.num_epochs={config.trainer.num_epochs}")
     steps = optimizer_steps(config.trainer, len(data.train))
     check_warmup(config.optimizer, steps, f"the {steps} steps of the run")
     order = row_order(
@@ -101,7 +101,7 @@ def load(config: RunConfig, world: World = ALONE) -> Setup:
         evaluators=replace(world, lockstep=loaded.execution.sharded),
         overhead_gib=overhead,
         base_fingerprint=provenance.base_fingerprint(
-            location(config.model.source), config.model.revision, cache=cache
+            resolve_source(config.model.source), config.model.revision, cache=cache
         ),
         adapter_fingerprint=_adapter_fingerprint(config),
     )
@@ -111,10 +111,10 @@ def _adapter_fingerprint(config: RunConfig) -> str | None:
     if config.model.adapter is None:
         return None
     folder = adapter_files.files(config.model.adapter, key="model.adapter")
-    return provenance.adapter_fingerprint(folder, cache=paths.cache(config.cache))
+    return provenance.adapter_fingerprint(folder, cache=paths.cache(config.cache_dir))
 
 
-def _check_ids(config: RunConfig, tokenizer: Any, data: Prepared) -> None:
+def _check_ids(config: RunConfig, tokenizer: Any, data: DatasetSplits) -> None:
     """Raise ModelError if a row holds a token that only the tokenizer knows."""
     embeddings = embeddings_of(config.model)
     if embeddings is None or largest_id(tokenizer) < embeddings:
@@ -131,7 +131,7 @@ def largest_share(rows: Any, order: Order, batch_size: int, processes: int = 1) 
         np.pad(one[order], (0, short)).reshape(-1, batch_size)
         for one in (rows.lengths, rows.label_counts)
     )
-    whose = shares(lengths, processes)
+    whose = assign_rows_to_ranks(lengths, processes)
     tokens, labels = (
         np.stack([np.where(whose == n, one, 0).sum(axis=1) for n in range(processes)])
         for one in (lengths.astype(np.int64), np.maximum(label_counts, 0).astype(np.int64))
@@ -140,6 +140,6 @@ def largest_share(rows: Any, order: Order, batch_size: int, processes: int = 1) 
     return Rows(longest, int(tokens.max()), int(labels.max()))
 
 
-def _lengths(data: Prepared) -> known_lengths.LengthStats:
+def _lengths(data: DatasetSplits) -> known_lengths.LengthStats:
     rows, counts = len(data.train), data.counts
     return known_lengths.LengthStats(rows, counts.train_tokens / rows, counts.label_tokens / rows)

@@ -10,10 +10,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from anima_exp.errors import InUse, RunError
+from anima_exp.errors import InUseError, RunError
 from anima_exp.inference.questions import Question
 from anima_exp.system import json_files
-from anima_exp.system.atomic import write_text
+from anima_exp.system.atomic import atomic_write_text
 
 Row = dict[str, Any]
 Settings = Mapping[str, Any]
@@ -35,9 +35,9 @@ def claimed(path: Path) -> Iterator[None]:
         with lock.acquire(timeout=0):
             yield
     except Timeout as error:
-        raise InUse(f"{path} is being written by another process. Give another out=FILE.") from (
-            error
-        )
+        raise InUseError(
+            f"{path} is being written by another process. Give another out=FILE."
+        ) from (error)
     except OSError as error:
         raise RunError(
             f"Cannot write to {path}: {error.strerror or error}. Make room or give another "
@@ -84,7 +84,7 @@ def earlier(path: Path, questions: Sequence[Question], settings: Settings) -> li
     lines = check(path, questions, settings)
     whole = "".join(f"{line}\n" for line in lines)
     if path.exists() and path.stat().st_size != len(whole.encode()):
-        write_text(path, whole)
+        atomic_write_text(path, whole)
     return [json_files.parse(line) for line in lines]
 
 

@@ -10,22 +10,22 @@ from typing import Any
 
 from anima_exp.config import AnsweringConfig, Precision
 from anima_exp.data.prompts import Prompt, prompt, stops
-from anima_exp.distributed.world import ALONE, World
+from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.errors import DataError
 from anima_exp.events import Answering, emit, say
 from anima_exp.inference import answer_file
 from anima_exp.inference.questions import Question
 from anima_exp.metrics.metric import metric
-from anima_exp.metrics.text_match import same
+from anima_exp.metrics.text_match import answers_match
 from anima_exp.model.base_config import context_length
 from anima_exp.model.decoding import Answer, Sampling, decode
-from anima_exp.model.generation import inference
+from anima_exp.model.generation import inference_mode
 from anima_exp.system import json_files
 from anima_exp.system.hashing import short_id
 
 
 @dataclass(frozen=True)
-class Asked:
+class GenerationRequest:
     """Who is asked, and how."""
 
     config: AnsweringConfig
@@ -72,9 +72,9 @@ def write(
     model: Any,
     tokenizer: Any,
     questions: Sequence[Question],
-    asked: Asked,
+    asked: GenerationRequest,
     path: Path,
-    world: World = ALONE,
+    world: ProcessGroup = SINGLE_PROCESS,
 ) -> Written:
     """Answer every question that `path` does not answer yet, of several processes each a share.
 
@@ -87,7 +87,7 @@ def write(
     prompts = {question.id: ask(model, tokenizer, question, asked) for question in questions}
 
     def answer(batch: Sequence[Question]) -> list[answer_file.Row]:
-        with inference(model, asked.precision):
+        with inference_mode(model, asked.precision):
             found = decode(
                 model,
                 tokenizer,
@@ -102,17 +102,17 @@ def write(
         ]
 
     with ExitStack() as stack:
-        rows = world.share(lambda: _earlier(stack, path, questions, settings))
+        rows = world.run_on_main(lambda: _earlier(stack, path, questions, settings))
         there = len(rows)
         if there:
             say(f"{there} of {len(questions)} answers are there: {path}")
         done = {str(row["question_id"]) for row in rows}
         missing = [question for question in questions if str(question.id) not in done]
         progress = _Progress(len(questions), there)
-        at_once = asked.config.batch_size * world.workers
+        at_once = asked.config.batch_size * world.num_workers
         for start in range(0, len(missing), at_once):
-            new = world.spread(missing[start : start + at_once], answer)
-            if world.leads:
+            new = world.map_over_ranks(missing[start : start + at_once], answer)
+            if world.is_main:
                 answer_file.append(path, new)
             rows += new
             progress.line(len(rows), sum(row["tokens"] for row in new))
@@ -148,7 +148,7 @@ def report(written: Written, path: Path, most: int) -> None:
         say(f"         {share} equal the reference answer")
 
 
-def ask(model: Any, tokenizer: Any, question: Question, asked: Asked) -> Prompt:
+def ask(model: Any, tokenizer: Any, question: Question, asked: GenerationRequest) -> Prompt:
     """The question's prompt.
 
     Raises:
@@ -170,7 +170,11 @@ def seed(sampling_seed: int, name: int | str) -> int:
 
 
 def _row(
-    question: Question, answer: Answer, prompt: Prompt, asked: Asked, settings: dict[str, Any]
+    question: Question,
+    answer: Answer,
+    prompt: Prompt,
+    asked: GenerationRequest,
+    settings: dict[str, Any],
 ) -> answer_file.Row:
     text = answer.text.strip()
     row = {
@@ -196,7 +200,7 @@ def _row(
 def _match(rows: Sequence[answer_file.Row]) -> float | None:
     if not rows or any("reference" not in row for row in rows):
         return None
-    return sum(same(row["text"], row["reference"]) for row in rows) / len(rows)
+    return sum(answers_match(row["text"], row["reference"]) for row in rows) / len(rows)
 
 
 class _Progress:

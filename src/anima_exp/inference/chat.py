@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from anima_exp.data.prompts import Prompt, has_turns, prompt
-from anima_exp.inference.speakers import Speaker, answer, width
+from anima_exp.inference.speakers import ChatParticipant, answer, width
 from anima_exp.model.base_config import context_length
-from anima_exp.system.terminal import visible
+from anima_exp.system.terminal import printable
 
 _HELP = """\
 /both     base and adapter answer every question; each remembers its own answers
@@ -40,7 +40,7 @@ class Chat:
         self,
         model: Any,
         tokenizer: Any,
-        speakers: Sequence[Speaker],
+        speakers: Sequence[ChatParticipant],
         *,
         compare: bool = False,
         write: Callable[[str], None],
@@ -84,9 +84,9 @@ class Chat:
         elif text == "/help":
             self._tell(_HELP_SEVERAL if several else _HELP)
         else:
-            self._tell(f"There is no {visible(text)}. /help lists what there is.")
+            self._tell(f"There is no {printable(text)}. /help lists what there is.")
 
-    def _answer(self, speaker: Speaker, question: str) -> None:
+    def _answer(self, speaker: ChatParticipant, question: str) -> None:
         turns = speaker.said
         fitting, put = self._fit(question, speaker)
         if put is None:
@@ -109,7 +109,7 @@ class Chat:
             self._tell(f"(cut after {found.tokens} tokens: max_new_tokens or the context)")
         turns.append((question, found.text.strip()))
 
-    def _fit(self, question: str, speaker: Speaker) -> tuple[int, Prompt | None]:
+    def _fit(self, question: str, speaker: ChatParticipant) -> tuple[int, Prompt | None]:
         """How many of the last turns leave room for an answer, and the prompt with them.
 
         Room is max_new_tokens, or half the context where that is less. A question alone may take
@@ -147,14 +147,14 @@ def to_terminal(text: str) -> None:
         sys.exit(128 + signal.SIGPIPE)
 
 
-def typed() -> Iterator[str]:
+def read_user_lines() -> Iterator[str]:
     """Lines from the terminal, or from a pipe: then each is shown before its answer."""
     if not sys.stdin.isatty():
         if hasattr(sys.stdin, "reconfigure"):
             sys.stdin.reconfigure(encoding="utf-8", errors="replace")
         for line in sys.stdin:
             if line.strip():
-                to_terminal(f"> {visible(line.strip())}\n")
+                to_terminal(f"> {printable(line.strip())}\n")
             yield line
         return
     import readline  # noqa: F401 - gives input() a history and line editing

@@ -7,7 +7,7 @@ from anima_exp.config import GenerateConfig, RunConfig, UseConfig
 from anima_exp.data import formats
 from anima_exp.errors import ConfigError
 from anima_exp.events import warn
-from anima_exp.inference.saved_model import record, run_of
+from anima_exp.inference.saved_model import find_run_of_adapter, record
 from anima_exp.model import adapter_files
 from anima_exp.results import identity
 from anima_exp.results.provenance import folder_fingerprint
@@ -22,7 +22,7 @@ def of_config(config: GenerateConfig) -> str:
     """
     if config.prompt_template:
         return config.prompt_template
-    if config.adapter and not run_of(config.adapter):
+    if config.adapter and not find_run_of_adapter(config.adapter):
         return _of_foreign(config.adapter, key="adapter")
     if not config.run and not config.adapter and config.model.source != "tiny":
         _told(config.model.name, config.data.prompt_template)
@@ -30,10 +30,14 @@ def of_config(config: GenerateConfig) -> str:
 
 
 def of_place(place: str, run: Path | None, *, given: str | None) -> str:
-    """The format for one of `beside`, which `run` made if it is one of ours."""
+    """The format for one of `extra_adapters`, which `run` made if it is one of ours."""
     if given:
         return given
-    return record(run).settings["data.prompt_template"] if run else _of_foreign(place, key="beside")
+    return (
+        record(run).settings["data.prompt_template"]
+        if run
+        else _of_foreign(place, key="extra_adapters")
+    )
 
 
 def _of_foreign(place: str, *, key: str) -> str:
@@ -57,7 +61,7 @@ def _told(who: str, template: str) -> None:
 
 def of_run(config: RunConfig) -> dict[str, Any]:
     """The model that this run trains."""
-    return _base(config) | {"adapter": f"run {identity.name(config)}"}
+    return _base(config) | {"adapter": f"run {identity.run_name(config)}"}
 
 
 def of_use(config: UseConfig) -> dict[str, Any]:
@@ -70,16 +74,20 @@ def of_use(config: UseConfig) -> dict[str, Any]:
     if config.run:
         adapter = f"run {record(Path(config.run)).name}"
     elif adapter and Path(adapter).is_dir():
-        adapter = folder_fingerprint(Path(adapter), cache=paths.cache(config.cache))
+        adapter = folder_fingerprint(Path(adapter), cache=paths.cache(config.cache_dir))
     return _base(config) | {"adapter": adapter}
 
 
 def _base(config: RunConfig) -> dict[str, Any]:
-    model, quant, cache = config.model, config.quant, paths.cache(config.cache)
+    model, quant, cache = config.model, config.quant, paths.cache(config.cache_dir)
     return {
-        "model": identity.content(model.source, cache=cache) if model.source != "tiny" else "tiny",
+        "model": identity.content_hash(model.source, cache=cache)
+        if model.source != "tiny"
+        else "tiny",
         "revision": model.revision,
-        "tokenizer": identity.content(model.tokenizer, cache=cache) if model.tokenizer else None,
+        "tokenizer": identity.content_hash(model.tokenizer, cache=cache)
+        if model.tokenizer
+        else None,
         "quant": quant.type.value,
         "double_quant": quant.double_quant,
         "compute_dtype": quant.compute_dtype.value,

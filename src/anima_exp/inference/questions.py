@@ -7,7 +7,7 @@ from typing import Any
 
 from anima_exp.config import AnsweringConfig
 from anima_exp.data import download, readers
-from anima_exp.data.file_rows import FileRow, placed
+from anima_exp.data.file_rows import FileRow, read_rows
 from anima_exp.errors import DataError
 from anima_exp.events import warn
 
@@ -45,7 +45,7 @@ def answer_field(row: Container[str]) -> str:
     return next((name for name in _GENERATED if name in row), "text")
 
 
-def answer_in(field: str, text: str) -> str:
+def answer_text(field: str, text: str) -> str:
     """What of `field`'s text is the answer."""
     return text.split(_NEXT_CHAT)[0] if field in _GENERATED else text
 
@@ -89,7 +89,7 @@ def load(place: str, config: AnsweringConfig, *, key: str, cache: Path) -> list[
 
 def _read(file: Path, place: str, config: AnsweringConfig) -> list[Question]:
     try:
-        return _questions(placed(file, place), place, translated=config.translated)
+        return _questions(read_rows(file, place), place, translated=config.translated)
     except DataError as error:  # a file from the network is told by its address
         raise DataError(str(error).replace(str(file), place)) from error
 

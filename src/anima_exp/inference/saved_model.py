@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from anima_exp.config import MergeConfig, ModelConfig, Quantization, TargetModules, UseConfig
+from anima_exp.config import MergeConfig, ModelConfig, Quantization, UseConfig
 from anima_exp.errors import ConfigError, RunError, first_line
 from anima_exp.model import base_config as model_place
 from anima_exp.model.base_files import check_base_files
@@ -21,17 +21,17 @@ def absolute(found: Record) -> dict[str, Any]:
 def check_base(config: UseConfig) -> None:
     """Raise ModelError if there is no base, or no whole one, before torch is imported."""
     if config.model.adapter and not (config.run or config.adapter):
-        raise not_to_use(config.model.adapter)
-    if config.run and config.lora.target_modules is TargetModules.none:
+        raise adapter_of_a_run(config.model.adapter)
+    if config.run and config.lora.is_full_finetune:
         return
     model_place.check_folders(config.model)
-    if not getattr(config, "prompts", None):  # for those the tokenizer is enough
+    if not getattr(config, "export_prompts", None):  # for those the tokenizer is enough
         merging = isinstance(config, MergeConfig)  # which has a line of its own for such a base
         check_base_files(config.model, None if merging else config.quant)
     model_place.check_hub(config.model)
 
 
-def run_of(adapter: str) -> Path | None:
+def find_run_of_adapter(adapter: str) -> Path | None:
     """The folder of the finished run that made `adapter`, where it still lies in there."""
     folder = Path(adapter).resolve()
     return (
@@ -62,7 +62,7 @@ def record(folder: Path) -> Record:
         ) from error
 
 
-def name(config: UseConfig) -> str:
+def model_label(config: UseConfig) -> str:
     """What to call the model: the run's folder, the adapter, or the base."""
     for place in (config.run, config.adapter):
         if place:
@@ -71,7 +71,7 @@ def name(config: UseConfig) -> str:
     return config.model.name
 
 
-def load(config: UseConfig, beside: Sequence[str] = ()) -> tuple[Any, Any]:
+def load_saved_model(config: UseConfig, beside: Sequence[str] = ()) -> tuple[Any, Any]:
     """Model and tokenizer, in evaluation mode and without gradients.
 
     Args:
@@ -81,24 +81,24 @@ def load(config: UseConfig, beside: Sequence[str] = ()) -> tuple[Any, Any]:
         ModelError: base or adapter cannot be loaded, or do not belong together.
     """
     from anima_exp.model import lora_linear
-    from anima_exp.model.adapter import put_on
+    from anima_exp.model.adapter import load_adapter
     from anima_exp.model.base import load_base
     from anima_exp.model.tokenizer import load_tokenizer
 
     model, adapter, quant = config.model, config.adapter, config.quant
-    if config.run and config.lora.target_modules is TargetModules.none:
+    if config.run and config.lora.is_full_finetune:
         model = _trained_whole(model, Path(config.run))
         quant = replace(quant, type=Quantization.none, double_quant=False)
     elif config.run:
         adapter = str(Path(config.run) / "adapter")
     tokenizer = load_tokenizer(model)
     loaded = load_base(
-        model, quant, precision=config.trainer.precision, cache=paths.cache(config.cache)
+        model, quant, precision=config.trainer.precision, cache=paths.cache(config.cache_dir)
     )
     if adapter:
-        loaded = put_on(loaded, adapter, name=adapter_name(0))
+        loaded = load_adapter(loaded, adapter, name=adapter_name(0))
     for number, place in enumerate(beside, start=1):
-        loaded = put_on(loaded, place, name=adapter_name(number), key="beside")
+        loaded = load_adapter(loaded, place, name=adapter_name(number), key="extra_adapters")
     if adapter or beside:
         # As in training: PEFT rounds to bf16 in other places, and casts A and B for every token.
         lora_linear.use_if_plain(loaded)
@@ -115,7 +115,7 @@ def _trained_whole(model: ModelConfig, run: Path) -> ModelConfig:
     return replace(model, source=str(run / "model"), revision=None, tokenizer=None)
 
 
-def not_to_use(adapter: str) -> ConfigError:
+def adapter_of_a_run(adapter: str) -> ConfigError:
     return ConfigError(
         f"model.adapter={adapter} is an adapter that a run trains further. To use one, give "
         f"adapter={adapter}."

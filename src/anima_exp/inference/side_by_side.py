@@ -1,4 +1,4 @@
-"""beside=[...] -> the adapters that share the base in memory, or one line why they cannot."""
+"""Find the adapters of extra_adapters=[...], which share the base in memory."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from anima_exp.config import GenerateConfig
 from anima_exp.errors import ConfigError
 from anima_exp.inference import prompt_format
-from anima_exp.inference.saved_model import name, record, run_of
+from anima_exp.inference.saved_model import find_run_of_adapter, model_label, record
 from anima_exp.model import adapter_files
 from anima_exp.results.identity import flatten
 from anima_exp.results.record import RECORD
@@ -28,30 +28,30 @@ _WEIGHTS = "base_fingerprint"
 
 @dataclass(frozen=True)
 class Other:
-    """One of `beside`."""
+    """One of `extra_adapters`."""
 
     name: str
     adapter: str  # a folder or hub id
     template: str
 
 
-def others(config: GenerateConfig) -> list[Other]:
-    """Each of `beside`, in its order.
+def load_extra_adapters(config: GenerateConfig) -> list[Other]:
+    """Each of `extra_adapters`, in its order.
 
     Raises:
         ConfigError: one was trained on another base, or has no adapter, or no known format.
     """
-    found = [_other(place, config) for place in config.beside]
+    found = [_other(place, config) for place in config.extra_adapters]
     main = str(Path(config.run) / "adapter") if config.run else config.adapter or ""
-    seen = {_real(main): name(config)}
-    for place, other in zip(config.beside, found, strict=True):
+    seen = {_real(main): model_label(config)}
+    for place, other in zip(config.extra_adapters, found, strict=True):
         if _real(other.adapter) in seen:
-            raise ConfigError(f"beside={place} is asked already: name each adapter once.")
+            raise ConfigError(f"extra_adapters={place} is asked already: name each adapter once.")
         seen[_real(other.adapter)] = other.name
     names = list(seen.values())
     return [
         replace(other, name=place) if names.count(other.name) > 1 else other
-        for place, other in zip(config.beside, found, strict=True)
+        for place, other in zip(config.extra_adapters, found, strict=True)
     ]
 
 
@@ -61,10 +61,10 @@ def _real(adapter: str) -> str:
 
 
 def _other(place: str, config: GenerateConfig) -> Other:
-    folder = expanded(place, "beside")
+    folder = expanded(place, "extra_adapters")
     if (folder / "settings.json").is_file() and not (folder / RECORD).is_file():
-        raise ConfigError(f"beside={place} has not finished: it holds no {RECORD}.")
-    run = folder if (folder / RECORD).is_file() else run_of(place)
+        raise ConfigError(f"extra_adapters={place} has not finished: it holds no {RECORD}.")
+    run = folder if (folder / RECORD).is_file() else find_run_of_adapter(place)
     if run:
         _refuse_another_base(place, run, config)
     return Other(
@@ -75,10 +75,12 @@ def _other(place: str, config: GenerateConfig) -> Other:
 
 
 def _refuse_another_base(place: str, run: Path, config: GenerateConfig) -> None:
-    first = Path(config.run) if config.run else run_of(config.adapter or "")
+    first = Path(config.run) if config.run else find_run_of_adapter(config.adapter or "")
     ours, theirs = _settings(first) if first else flatten(config), _settings(run)
     if theirs["lora.target_modules"] == "none":
-        raise ConfigError(f"beside={place} trained every weight: it has no adapter to switch to.")
+        raise ConfigError(
+            f"extra_adapters={place} trained every weight: it has no adapter to switch to."
+        )
     differ = [key for key in ("model.source", "model.revision") if ours[key] != theirs[key]]
     if first:  # of both it is known which weights were loaded, whatever they are called
         same = ours[_WEIGHTS] == theirs[_WEIGHTS]

@@ -7,11 +7,11 @@ from typing import Any
 
 from anima_exp.data.prompts import Prompt, Turn, prompt
 from anima_exp.errors import DataError
-from anima_exp.inference.answers import Asked, seed
+from anima_exp.inference.answers import GenerationRequest, seed
 from anima_exp.model.base_config import context_length
 from anima_exp.model.decoding import Answer, decode
-from anima_exp.model.generation import inference
-from anima_exp.system.terminal import visible
+from anima_exp.model.generation import inference_mode
+from anima_exp.system.terminal import printable
 
 # An answer as it grows -> what a terminal may show of it already.
 
@@ -38,7 +38,7 @@ class Stream:
     def _show(self, text: str) -> None:
         new = text[len(self.text) :]
         if new:
-            self.write(visible(new))
+            self.write(printable(new))
             self.text += new
 
 
@@ -54,19 +54,19 @@ BASE, ADAPTER = "base", "adapter"
 
 
 @dataclass
-class Speaker:
+class ChatParticipant:
     """Who answers: an adapter, or the base with every adapter switched off."""
 
     name: str
     adapter: str | None  # what PEFT calls it; None = the base
-    asked: Asked
+    asked: GenerationRequest
     said: list[Turn] = field(default_factory=list)
 
     def stream(self, write: Callable[[str], None]) -> Stream:
         return Stream(write, self.asked.sampling().stop)
 
 
-def width(speakers: Sequence[Speaker]) -> int:
+def width(speakers: Sequence[ChatParticipant]) -> int:
     """Of the names that open the lines of several speakers, the space behind them included."""
     return max(len(speaker.name) for speaker in speakers) + 2
 
@@ -74,7 +74,7 @@ def width(speakers: Sequence[Speaker]) -> int:
 def answer(
     model: Any,
     tokenizer: Any,
-    speaker: Speaker,
+    speaker: ChatParticipant,
     put: Prompt,
     stream: Stream,
     *,
@@ -82,7 +82,7 @@ def answer(
 ) -> Answer:
     """What `speaker` says to `put`, the conversation's question `number`, shown as it grows."""
     how = speaker.asked.sampling()
-    with _as(speaker, model), inference(model, speaker.asked.precision):
+    with _as(speaker, model), inference_mode(model, speaker.asked.precision):
         [found] = decode(
             model,
             tokenizer,
@@ -95,7 +95,7 @@ def answer(
     return found
 
 
-def _as(speaker: Speaker, model: Any) -> AbstractContextManager[Any]:
+def _as(speaker: ChatParticipant, model: Any) -> AbstractContextManager[Any]:
     adapted = hasattr(model, "disable_adapter")
     if speaker.adapter is None:
         return model.disable_adapter() if adapted else nullcontext()
@@ -107,10 +107,10 @@ def _as(speaker: Speaker, model: Any) -> AbstractContextManager[Any]:
 # One question -> its answer on the terminal and nothing else, so that it can be piped.
 
 
-def ask(
+def answer_once(
     model: Any,
     tokenizer: Any,
-    speakers: Sequence[Speaker],
+    speakers: Sequence[ChatParticipant],
     question: str,
     *,
     write: Callable[[str], None],

@@ -7,7 +7,7 @@ from datetime import datetime
 from rich.console import Console
 from rich.text import Text
 
-from anima_exp.comparison.settings import written
+from anima_exp.comparison.settings import format_value
 from anima_exp.display.console import duration, file_size
 from anima_exp.display.tables import Column, fitting, safe, say, table, width_of
 from anima_exp.inspection.detail import RunDetail
@@ -15,7 +15,7 @@ from anima_exp.inspection.difference import Difference, Pair
 from anima_exp.inspection.listing import RunSummary
 from anima_exp.inspection.options import Status
 from anima_exp.metrics.metric import metric
-from anima_exp.system.terminal import visible
+from anima_exp.system.terminal import printable
 
 _STYLES = {
     Status.done: "green",
@@ -121,12 +121,9 @@ def show_run(
         next_steps: (what for, the command) pairs.
     """
     summary = detail.summary
-    console.print(
-        Text.assemble(
-            (visible(summary.name), "bold"), "  ", (summary.status.value, _STYLES[summary.status]),
-            safe(_where_it_is(summary)),
-        )
-    )  # fmt: skip
+    status = (summary.status.value, _STYLES[summary.status])
+    where = safe(_where_it_is(summary))
+    console.print(Text.assemble((printable(summary.name), "bold"), "  ", status, where))
     if summary.note and summary.status is not Status.failed:
         say(console, summary.note, style="dim")
     if detail.failure:
@@ -189,7 +186,7 @@ _SHOWN = ("anima-exp", "torch", "transformers", "peft", "bitsandbytes")
 def _fact(console: Console, name: str, text: str, *, style: str | None = None) -> None:
     # In a pipe, a line stays one line. In a terminal, what wraps is indented.
     room = console.width - 10 if console.is_terminal else len(text) + 1
-    lines = Text(visible(text), style=style or "").wrap(console, max(room, 20))
+    lines = Text(printable(text), style=style or "").wrap(console, max(room, 20))
     for number, line in enumerate(lines):
         heading = f"{name:<9} " if number == 0 else " " * 10
         console.print(Text.assemble((heading, "dim"), line), soft_wrap=True)
@@ -227,7 +224,7 @@ def show_difference(found: Difference, console: Console) -> None:
         summary = detail.summary
         console.print(
             Text.assemble(
-                (f"{letter}  ", "dim"), (visible(str(summary.folder)), "bold"), "  ",
+                (f"{letter}  ", "dim"), (printable(str(summary.folder)), "bold"), "  ",
                 (summary.status.value, _STYLES[summary.status]), safe(_where_it_is(summary)),
             ),
             soft_wrap=True,
@@ -263,7 +260,7 @@ def show_difference(found: Difference, console: Console) -> None:
 
 
 def _texts(pair: Pair) -> tuple[str, str]:
-    return _cut(written(pair[0]), 60), _cut(written(pair[1]), 60)
+    return _cut(format_value(pair[0]), 60), _cut(format_value(pair[1]), 60)
 
 
 def _score_row(name: str, pair: Pair, found: Difference) -> tuple[str, str, str, str]:

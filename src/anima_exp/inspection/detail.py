@@ -112,7 +112,7 @@ def run_detail(folder: Path, summary: RunSummary | None = None) -> RunDetail:
         summary: its line of the list, if the caller has it.
 
     Raises:
-        NewerFile: a later version of anima-exp wrote one of its files.
+        NewerFileError: a later version of anima-exp wrote one of its files.
     """
     summary = summary or summarize(folder)
     run = with_evaluations(Runs([read_run(folder)])).runs[0]

@@ -10,7 +10,7 @@ from typing import Any
 
 from anima_exp.comparison.cells import value_of
 from anima_exp.comparison.runs import read_run
-from anima_exp.comparison.settings import comparable
+from anima_exp.comparison.settings import hashable
 from anima_exp.inspection.detail import RunDetail
 from anima_exp.results.identity import enters_name
 
@@ -47,9 +47,7 @@ def difference(first: RunDetail, second: RunDetail) -> Difference:
     known = [one.settings for one in (first, second)]
     if any(one.record is None for one in (first, second)):
         found = {key: pair for key, pair in found.items() if all(key in one for one in known)}
-    settings = {
-        key: pair for key, pair in found.items() if comparable(pair[0]) != comparable(pair[1])
-    }
+    settings = {key: pair for key, pair in found.items() if hashable(pair[0]) != hashable(pair[1])}
     scores = {
         name: pair
         for name in dict.fromkeys([*first.scores, *second.scores])

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from anima_exp.errors import NewerFile, RunError, first_line
+from anima_exp.errors import NewerFileError, RunError, first_line
 from anima_exp.system import json_files
 
 RECORD, SETTINGS, FAILURE, SWEEP = "record.json", "settings.json", "failure.txt", "sweep.json"
@@ -74,7 +74,7 @@ def _pruned(sweeps: Path) -> dict[str, str]:
     for file in sorted(sweeps.glob(f"*/{SWEEP}")):
         try:
             found |= _reasons(_read_sweep(file))
-        except (OSError, ValueError, NewerFile):
+        except (OSError, ValueError, NewerFileError):
             continue  # `anima-exp compare` says what is wrong with it
     return found
 

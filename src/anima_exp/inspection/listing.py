@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.config.former_names import todays
-from anima_exp.errors import NewerFile, RunError, first_line
+from anima_exp.errors import NewerFileError, RunError, first_line
 from anima_exp.inspection.folders import FAILURE, RECORD, SETTINGS, run_folders
 from anima_exp.inspection.liveness import running_process
 from anima_exp.inspection.options import Status
@@ -95,7 +95,7 @@ def ordered(runs: Iterable[RunSummary], by: str) -> list[RunSummary]:
 def _worse_by(run: RunSummary) -> float:
     if run.metric is None or run.score is None:
         return 0.0
-    return metric(run.metric, run.metrics).worse_by(run.score)
+    return metric(run.metric, run.metrics).sort_key(run.score)
 
 
 def summarize(folder: Path, *, pruned: str | None = None) -> RunSummary:
@@ -110,7 +110,7 @@ def summarize(folder: Path, *, pruned: str | None = None) -> RunSummary:
         return _finished(folder, changed)
     try:
         settings = todays(_read(folder / SETTINGS, json_files.SETTINGS))
-    except (OSError, ValueError, NewerFile):
+    except (OSError, ValueError, NewerFileError):
         settings = {}  # it never got so far, or the file is damaged
     rows = _last_rows(folder / METRICS) if METRICS in times else []
     reached = [*(row["step"] for row in rows), *checkpoint_steps(folder)]
@@ -147,7 +147,7 @@ def _finished(folder: Path, changed: float) -> RunSummary:
         step = int(record["steps"])
         changed = datetime.fromisoformat(record["finished"]).timestamp()
         metric = _main_metric(scores, settings.get("sweep.metric"))
-    except NewerFile as error:
+    except NewerFileError as error:
         return RunSummary(
             folder, folder.name, Status.done, None, None, changed, note=first_line(error)
         )
@@ -190,7 +190,7 @@ def _main_metric(scores: Mapping[str, Any], wanted: Any) -> str | None:
 
 def _planned(rows: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> int | None:
     """Return the last planned step: from the settings, or from the passes over the data so far."""
-    steps, epochs = settings.get("trainer.steps"), settings.get("trainer.epochs")
+    steps, epochs = settings.get("trainer.max_steps"), settings.get("trainer.num_epochs")
     if isinstance(steps, int):
         return steps
     for row in reversed([*rows]):

@@ -6,9 +6,9 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 from anima_exp.errors import RunError
-from anima_exp.judging.calls import Call
+from anima_exp.judging.calls import JudgeRequest
 from anima_exp.judging.client import Client
-from anima_exp.judging.refusal import Failed
+from anima_exp.judging.refusal import CallFailed
 from anima_exp.judging.verdict import Reply
 from anima_exp.system.signals import in_main_thread
 
@@ -54,11 +54,11 @@ _GIVE_UP_AFTER = 10
 
 
 def ask(
-    calls: Sequence[Call],
+    calls: Sequence[JudgeRequest],
     client: Client,
     *,
-    replied: Callable[[Call, Reply], Any],
-    failed: Callable[[Call, str], Any],
+    replied: Callable[[JudgeRequest, Reply], Any],
+    failed: Callable[[JudgeRequest, str], Any],
 ) -> None:
     """Make every call; `replied` or `failed` hears of each.
 
@@ -70,10 +70,10 @@ def ask(
 
 
 async def _ask(
-    calls: Iterator[Call],
+    calls: Iterator[JudgeRequest],
     client: Client,
-    replied: Callable[[Call, Reply], Any],
-    failed: Callable[[Call, str], Any],
+    replied: Callable[[JudgeRequest, Reply], Any],
+    failed: Callable[[JudgeRequest, str], Any],
 ) -> None:
     in_a_row = 0
 
@@ -82,7 +82,7 @@ async def _ask(
         for call in calls:  # shared: each worker takes the next
             try:
                 reply = await client.ask(call)
-            except Failed as error:
+            except CallFailed as error:
                 failed(call, str(error))
                 in_a_row += 1
                 if in_a_row >= _GIVE_UP_AFTER:

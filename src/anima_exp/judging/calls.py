@@ -15,7 +15,7 @@ from anima_exp.judging.prompts import Message, Prompt, choose
 
 
 @dataclass(frozen=True)
-class Call:
+class JudgeRequest:
     """What a judge is asked about one match."""
 
     match: Match
@@ -32,14 +32,16 @@ class Call:
         return _messages(self.match, self.prompt)
 
 
-def call(match: Match, prompts: list[Prompt], config: JudgeConfig) -> Call:
+def call(match: Match, prompts: list[Prompt], config: JudgeConfig) -> JudgeRequest:
     """The call of a judge model; `config.judge_model` is set (checks.py)."""
     prompt = choose(prompts, match.question.category)
     temperature = config.temperature if prompt.temperature is None else prompt.temperature
     max_tokens = prompt.max_tokens or config.max_tokens
     judge = str(config.judge_model)
     content = [config.kind, judge, temperature, max_tokens, _messages(match, prompt)]
-    return Call(match, prompt, config.kind, judge, temperature, max_tokens, key=key(content))
+    return JudgeRequest(
+        match, prompt, config.kind, judge, temperature, max_tokens, key=key(content)
+    )
 
 
 def key(content: object) -> str:
@@ -55,8 +57,8 @@ class PairPlan:
     """A pair's calls in both orders, and those of them that nobody has made yet."""
 
     pair: Pair
-    calls: list[Call]
-    to_ask: list[Call]
+    calls: list[JudgeRequest]
+    to_ask: list[JudgeRequest]
 
 
 @dataclass(frozen=True)
@@ -66,17 +68,17 @@ class Plan:
     unparsed: int  # stored verdicts that cannot be read, and are not asked for again
 
     @property
-    def to_ask(self) -> list[Call]:
+    def to_ask(self) -> list[JudgeRequest]:
         return [call for pair in self.pairs for call in pair.to_ask]
 
     @property
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[JudgeRequest]:
         return [call for pair in self.pairs for call in pair.calls]
 
 
 def plan(
     pairs: list[Pair],
-    call: Callable[[Match], Call],
+    call: Callable[[Match], JudgeRequest],
     *,
     stored: Mapping[str, Mapping[str, Any]],
     again_unparsed: bool,
@@ -119,7 +121,7 @@ class Estimate:
         return cost(self.tokens_in, self.most_tokens_out, config)
 
 
-def estimate(calls: Iterable[Call]) -> Estimate:
+def estimate(calls: Iterable[JudgeRequest]) -> Estimate:
     count = tokens_in = most_out = 0
     for call in calls:
         count += 1

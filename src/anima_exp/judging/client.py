@@ -13,17 +13,17 @@ from typing import Any
 
 from anima_exp.config.commands import JudgeConfig
 from anima_exp.errors import ConfigError
-from anima_exp.judging.calls import Call
+from anima_exp.judging.calls import JudgeRequest
 from anima_exp.judging.checks import check_address
-from anima_exp.judging.refusal import Failed, failed_alone, refusal
+from anima_exp.judging.refusal import CallFailed, failed_alone, refusal
 from anima_exp.judging.verdict import Reply
 from anima_exp.system import json_files
-from anima_exp.system.terminal import visible
+from anima_exp.system.terminal import printable
 
 # When the next request may start: evenly apart, and not while the server asks to wait.
 
 
-class Pace:
+class RateLimiter:
     """Shared by all calls. `per_minute` requests a minute, retries included; None = no limit."""
 
     def __init__(self, per_minute: float | None) -> None:
@@ -64,11 +64,11 @@ class Client:
     config: JudgeConfig
     key: str = field(repr=False)
     address: str | None
-    pace: Pace
+    pace: RateLimiter
     retried: int = 0
     _openai: Any = None
 
-    async def ask(self, call: Call) -> Reply:
+    async def ask(self, call: JudgeRequest) -> Reply:
         """The judge's reply.
 
         Raises:
@@ -87,17 +87,17 @@ class Client:
                 self.retried += 1
                 await self._wait(number, again.wait_seconds)
         tries = self.config.retries + 1
-        raise Failed(f"{last}, {tries} {'try' if tries == 1 else 'tries'}")
+        raise CallFailed(f"{last}, {tries} {'try' if tries == 1 else 'tries'}")
 
     async def _wait(self, number: int, asked_seconds: float | None) -> None:
         if asked_seconds is not None:
             if asked_seconds > _LONGEST_WAIT_SECONDS:
-                raise Failed(f"the server asks to wait {asked_seconds:,.0f} s")
+                raise CallFailed(f"the server asks to wait {asked_seconds:,.0f} s")
             self.pace.hold(asked_seconds)
         longest = min(self.config.backoff_seconds * 2**number, _LONGEST_BACKOFF_SECONDS)
         await asyncio.sleep(longest * random.uniform(0.5, 1))  # apart from the other calls
 
-    async def _try(self, call: Call) -> Reply:
+    async def _try(self, call: JudgeRequest) -> Reply:
         import openai
 
         seconds = self.config.timeout_seconds
@@ -112,7 +112,7 @@ class Client:
             raise _TryAgain(f"no reply within {seconds:g} s") from error
         except (_TooLong, openai.APIConnectionError) as error:
             if _TooLong in (type(error), type(error.__cause__)):  # as the library's version has it
-                raise Failed(f"a reply of more than {_MOST_BYTES / 2**20:g} MiB") from None
+                raise CallFailed(f"a reply of more than {_MOST_BYTES / 2**20:g} MiB") from None
             raise _TryAgain(f"the connection failed ({_cause(error)})") from error
         except openai.APIStatusError as error:
             # `from None`: the library's error holds the request, and with it the key.
@@ -125,7 +125,7 @@ class Client:
         if again and "insufficient_quota" not in (error.code, error.type):
             return _TryAgain(f"HTTP {status}", _retry_after(error.response.headers))
         if failed_alone(status, error.code, text):
-            return Failed(f"HTTP {status}: {text}")
+            return CallFailed(f"HTTP {status}: {text}")
         return refusal(status, text, self.config)
 
     def _reply(self, body: str) -> Reply:
@@ -145,7 +145,7 @@ class Client:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise _TryAgain("a reply that is no chat completion") from error
 
-    def _request(self, call: Call) -> dict[str, Any]:
+    def _request(self, call: JudgeRequest) -> dict[str, Any]:
         request: dict[str, Any] = {
             "model": call.judge,
             "messages": call.messages,
@@ -227,7 +227,7 @@ def connect(config: JudgeConfig) -> Client:
     if not key.isascii() or not key.isprintable():
         raise ConfigError(f"{config.api_key_env} holds letters that no key has. Set it again.")
     # A server of one's own asks for no key, but the library insists on sending one.
-    return Client(config, key or "none", address, Pace(config.requests_per_minute))
+    return Client(config, key or "none", address, RateLimiter(config.requests_per_minute))
 
 
 def _retry_after(headers: Any) -> float | None:
@@ -252,7 +252,7 @@ def _message(body: Any) -> str:
     inner = body.get("error", body) if isinstance(body, dict) else body
     told = inner.get("message", "") if isinstance(inner, dict) else inner
     lines = str(told or "").strip().splitlines()
-    return visible(lines[0][:300]) if lines else "no reason given"
+    return printable(lines[0][:300]) if lines else "no reason given"
 
 
 def _cause(error: BaseException) -> str:

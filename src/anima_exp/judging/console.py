@@ -14,7 +14,7 @@ from anima_exp.config.commands import Judge, JudgeConfig
 from anima_exp.display.console import duration
 from anima_exp.errors import ConfigError
 from anima_exp.judging.calls import HOW, Estimate, PairPlan, Plan, estimate
-from anima_exp.system.terminal import visible, write
+from anima_exp.system.terminal import printable, write
 
 _MOST_PAIRS = 40  # rows of a table
 _LINES = 20  # of progress, where there is no terminal
@@ -23,7 +23,7 @@ console = program.console()
 
 
 def say(text: str) -> None:
-    console.print(Text(visible(text)), soft_wrap=True)
+    console.print(Text(printable(text)), soft_wrap=True)
 
 
 def show_plan(plan: Plan, config: JudgeConfig, *, address: str | None) -> None:
@@ -70,7 +70,7 @@ def show_left_out(plan: Plan) -> None:
     if plan.shared:
         say(f"{plan.shared:,} matches share the verdict of another with the same texts.")
     if plan.unparsed:
-        say(f"{plan.unparsed:,} stored verdicts are unparsed; again_unparsed=true asks them again.")
+        say(f"{plan.unparsed:,} stored verdicts are unparsed; retry_unparsed=true asks them again.")
 
 
 def _beyond(plan: Plan) -> None:
@@ -149,7 +149,7 @@ def _table(*columns: str) -> Table:
 
 
 def _name(pair: PairPlan) -> Text:
-    return Text(visible(" / ".join(pair.pair.models)))
+    return Text(printable(" / ".join(pair.pair.models)))
 
 
 def _count(number: int) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 from anima_exp.config.lookup import closest
 from anima_exp.data.file_rows import FileRow, read
 from anima_exp.errors import ConfigError, DataError
-from anima_exp.inference.questions import answer_field, answer_in, first_turn, first_turn_alone
+from anima_exp.inference.questions import answer_field, answer_text, first_turn, first_turn_alone
 from anima_exp.system import json_files
 from anima_exp.system.hashing import short_id
-from anima_exp.system.terminal import tell
+from anima_exp.system.terminal import print_stderr
 
 # Files of answers -> who answered which question, and how.
 #
@@ -61,7 +61,7 @@ def read_answers(paths: list[str]) -> dict[str, Player]:
                 )
             own[str(answer.question_id)] = answer
         if turns:
-            tell(first_turn_alone(turns, f"answers={path}"))
+            print_stderr(first_turn_alone(turns, f"answers={path}"))
     if len(players) < 2:
         raise DataError(
             f"answers={','.join(paths)} are all of one model, '{next(iter(players))}'; "
@@ -84,7 +84,7 @@ def _names(paths: list[str]) -> list[str]:
 def _answer(row: FileRow, name: str) -> Answer:
     json_files.refuse_newer(row.values, row.where, json_files.ANSWERS)
     field = answer_field(row.values)
-    text = answer_in(field, row.text(field))
+    text = answer_text(field, row.text(field))
     question = row.optional("question")
     if field != "text" and question is None:
         question = row.optional("text")
@@ -128,7 +128,7 @@ def read_questions(path: str) -> dict[str, Question]:
             raise DataError(f"{row.where}: question_id {question.question_id} stands there twice.")
         found[str(question.question_id)] = question
     if turns:
-        tell(first_turn_alone(turns, f"questions={path}"))
+        print_stderr(first_turn_alone(turns, f"questions={path}"))
     return found
 
 

@@ -6,7 +6,7 @@ from anima_exp.errors import ConfigError
 _OF_ONE_CALL = ("context_length_exceeded", "content_filter", "string_above_max_length")
 
 
-class Failed(Exception):
+class CallFailed(Exception):
     """This call has no verdict; the others may go on."""
 
 

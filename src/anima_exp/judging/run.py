@@ -5,7 +5,7 @@ from anima_exp.errors import RunError
 from anima_exp.judging import calls, console
 from anima_exp.judging import verdict as reference
 from anima_exp.judging.ask import ask
-from anima_exp.judging.calls import Call, Plan, cost, estimate, plan
+from anima_exp.judging.calls import JudgeRequest, Plan, cost, estimate, plan
 from anima_exp.judging.checks import check
 from anima_exp.judging.client import address_of, connect
 from anima_exp.judging.console import confirm
@@ -37,13 +37,13 @@ def judge(config: JudgeConfig) -> None:
             read_prompts(config.prompts, config.reviewers) if config.prompts else own(config.kind)
         )
 
-    def call(match: Match) -> Call:
+    def call(match: Match) -> JudgeRequest:
         if config.judge is Judge.reference:
             return reference.call(match, config.kind)
         return calls.call(match, prompts, config)
 
     out = expanded(config.out, "out")
-    again = config.again_unparsed
+    again = config.retry_unparsed
     if config.dry_run:
         planned = plan(found, call, stored=read_only(out), again_unparsed=again)
         console.show_plan(planned, config, address=address_of(config))
@@ -63,7 +63,7 @@ def judge(config: JudgeConfig) -> None:
             for key in {call.key for call in planned.calls} & store.rows.keys()
         ):
             console.say(
-                f"{unparsed:,} verdicts are unparsed and kept; again_unparsed=true asks again."
+                f"{unparsed:,} verdicts are unparsed and kept; retry_unparsed=true asks again."
             )
     if failures:
         raise RunError(
@@ -91,7 +91,7 @@ def _fill(planned: Plan, config: JudgeConfig, store: Store) -> list[str]:
     spent = [0, 0, 0]  # tokens in, tokens out, cut at max_tokens
     bar = console.Progress(len(to_ask))
 
-    def replied(one: Call, reply: Reply) -> None:
+    def replied(one: JudgeRequest, reply: Reply) -> None:
         row = verdict(one, reply)
         store.add(row)
         for place, count in enumerate((reply.tokens_in, reply.tokens_out)):
@@ -99,7 +99,7 @@ def _fill(planned: Plan, config: JudgeConfig, store: Store) -> list[str]:
         spent[2] += reply.finish == "length"
         bar.step(unparsed=not row["parsed"], retried=client.retried)
 
-    def failed(_: Call, reason: str) -> None:
+    def failed(_: JudgeRequest, reason: str) -> None:
         failures.append(reason)
         bar.step(failed=True, retried=client.retried)
 

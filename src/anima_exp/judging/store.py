@@ -17,11 +17,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from anima_exp.errors import DataError, InUse, RunError
-from anima_exp.judging.calls import Call, Plan
+from anima_exp.errors import DataError, InUseError, RunError
+from anima_exp.judging.calls import JudgeRequest, Plan
 from anima_exp.judging.verdict import row
 from anima_exp.system import json_files
-from anima_exp.system.atomic import write_text
+from anima_exp.system.atomic import atomic_write_text
 
 Row = dict[str, Any]
 
@@ -51,7 +51,7 @@ class Store:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout as error:
-            raise InUse(
+            raise InUseError(
                 f"out={self.folder} is in use by another process. Wait for it, or give "
                 "another out=FOLDER."
             ) from error
@@ -163,7 +163,7 @@ def publish(plan: Plan, stored: Mapping[str, Mapping[str, Any]], folder: Path) -
     Raises:
         RunError: the folder cannot be written.
     """
-    by_file: dict[Path, list[Call]] = defaultdict(list)
+    by_file: dict[Path, list[JudgeRequest]] = defaultdict(list)
     for call in plan.calls:
         if call.key in stored:
             by_file[folder / file_name(call)].append(call)
@@ -171,13 +171,13 @@ def publish(plan: Plan, stored: Mapping[str, Mapping[str, Any]], folder: Path) -
         rows = (row(call, stored[call.key]) for call in calls)
         text = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows)
         try:
-            write_text(path, text)
+            atomic_write_text(path, text)
         except OSError as error:
             raise not_written(folder, error) from error
     return list(by_file)
 
 
-def file_name(call: Call) -> str:
+def file_name(call: JudgeRequest) -> str:
     first, second = call.match.first.model, call.match.second.model
     return f"{_plain(first)}-vs-{_plain(second)}-{_plain(call.judge)}-{call.kind.value}.jsonl"
 

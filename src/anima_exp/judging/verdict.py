@@ -9,10 +9,10 @@ from typing import Any
 
 from anima_exp.config.commands import Kind
 from anima_exp.errors import DataError
-from anima_exp.judging.calls import Call, key
+from anima_exp.judging.calls import JudgeRequest, key
 from anima_exp.judging.matches import Match
 from anima_exp.judging.prompts import Message
-from anima_exp.metrics.text_match import same
+from anima_exp.metrics.text_match import answers_match
 from anima_exp.system import json_files
 from anima_exp.system.hashing import short_id
 
@@ -70,7 +70,7 @@ class Reply:
 _OF_THE_REPLY = ("score", "parsed", "text", "tokens_in", "tokens_out", "finish", "finished")
 
 
-def verdict(call: Call, reply: Reply) -> dict[str, Any]:
+def verdict(call: JudgeRequest, reply: Reply) -> dict[str, Any]:
     """The row of a new reply."""
     score = parse(reply.text, call.kind)
     return row(
@@ -87,7 +87,7 @@ def verdict(call: Call, reply: Reply) -> dict[str, Any]:
     )
 
 
-def row(call: Call, reply: Mapping[str, Any]) -> dict[str, Any]:
+def row(call: JudgeRequest, reply: Mapping[str, Any]) -> dict[str, Any]:
     """A stored reply as the verdict on this match: names and ids may be others than they were."""
     first, second = call.match.first, call.match.second
     match_id = f"{call.key} {call.match.question.question_id} {first.model} {second.model}"
@@ -133,7 +133,7 @@ class _Rule:
         return []
 
 
-def call(match: Match, kind: Kind) -> Call:
+def call(match: Match, kind: Kind) -> JudgeRequest:
     """Raises DataError: no row has the reference answer."""
     if match.question.reference is None:
         raise DataError(
@@ -141,13 +141,15 @@ def call(match: Match, kind: Kind) -> Call:
             "which judge=reference compares with. Add it to the rows or to questions=FILE."
         )
     content = [NAME, _RULE, kind, match.question.reference, match.first.text, match.second.text]
-    return Call(match, _Rule(), kind, NAME, None, 0, key=key(content))
+    return JudgeRequest(match, _Rule(), kind, NAME, None, 0, key=key(content))
 
 
-def reply(call: Call) -> Reply:
+def reply(call: JudgeRequest) -> Reply:
     """In the form that a judge model is asked for, so that the same rule reads it."""
     reference = str(call.match.question.reference)
-    right = [same(answer.text, reference) for answer in (call.match.first, call.match.second)]
+    right = [
+        answers_match(answer.text, reference) for answer in (call.match.first, call.match.second)
+    ]
     told = f"Answer 1 is {_word(right[0])}, answer 2 is {_word(right[1])}: {_RULE}."
     if call.kind is Kind.relative:
         return Reply(f"{10 if right[0] else 1} {10 if right[1] else 1}\n{told}")

@@ -118,7 +118,7 @@ def _by_pattern(patterns: dict[str, float] | None, module: str, otherwise: float
 # A weight and its update -> the merged weight, in fp32.
 
 
-def folded(
+def merge_weight(
     weight: Tensor,
     a: Tensor,
     b: Tensor,

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anima_exp.config import ModelConfig, QuantConfig, Quantization
+from anima_exp.config import ModelConfig, QuantConfig
 from anima_exp.errors import ModelError, first_line
 from anima_exp.libraries import hub
 from anima_exp.libraries.transformers_internals import is_conv1d
 from anima_exp.libraries.transformers_loading import layers_in_4_bits
 from anima_exp.model.base_files import check_base_files
-from anima_exp.model.device_map import without_weights
-from anima_exp.model.tokenizer import location
+from anima_exp.model.device_map import meta_model
+from anima_exp.model.tokenizer import resolve_source
 from anima_exp.system import json_files
 
 # Files of weights -> tensors by name, of which only the one asked for is read.
@@ -87,7 +87,6 @@ def _shape(opened: Any, name: str) -> Sequence[int]:
     return found  # type: ignore[no-any-return]
 
 
-FOUR_BITS = (Quantization.nf4, Quantization.fp4)
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _OLDER = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
@@ -148,12 +147,12 @@ class Base:
 
     def layers(self, quant: QuantConfig) -> Layers:
         """Read from a model without weights, as transformers would build and quantise it."""
-        model = without_weights(self.model)
+        model = meta_model(self.model)
         modules = dict(model.named_modules())
         transposed = {name for name, one in modules.items() if is_conv1d(one)}
         parameters = frozenset(model.state_dict())
         quantized: set[str] = set()
-        if quant.type in FOUR_BITS:
+        if quant.is_4bit:
             quantized = layers_in_4_bits(model)
         return Layers(
             frozenset(modules),
@@ -176,7 +175,7 @@ def table(model: ModelConfig, path: Path) -> dict[str, Any]:
 
 def file(model: ModelConfig, name: str) -> Path | None:
     """A file of the base, from its folder or the hub; None if it has none of that name."""
-    source = location(model.source)
+    source = resolve_source(model.source)
     if Path(source).is_dir():
         return found if (found := Path(source) / name).is_file() else None
     return hub.file(source, name, where=f"model.source={source}", revision=model.revision)

@@ -11,7 +11,7 @@ from anima_exp.display.console import console, file_size, say
 from anima_exp.display.terminal_view import TerminalView
 from anima_exp.events import Event, Working
 from anima_exp.merging import verdict
-from anima_exp.merging.verification import Proved
+from anima_exp.merging.verification import VerificationResult
 
 _SECONDS = 1e9  # bytes; what takes longer to write is told in a log
 
@@ -73,7 +73,7 @@ class Writing:
             self._bar.stop()
 
 
-def show_proof(config: MergeConfig, found: Proved, dtype: str) -> None:
+def show_proof(config: MergeConfig, found: VerificationResult, dtype: str) -> None:
     say("")
     columns = verdict.columns(config, found, dtype)
     console.print(tables.table(columns, bold=[verdict.MERGED_ROW]))

@@ -9,23 +9,23 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from anima_exp.config import MergeConfig, Onto, TargetModules
+from anima_exp.config import MergeConfig, MergeTarget
 from anima_exp.distributed.process_state import borrowed
-from anima_exp.errors import ConfigError, InUse, RunError, Stopped
+from anima_exp.errors import ConfigError, InUseError, RunError, RunInterrupted
 from anima_exp.events import Listener, emit, listening, say, working
 from anima_exp.events import Plan as Planned
-from anima_exp.inference.saved_model import name, record
+from anima_exp.inference.saved_model import model_label, record
 from anima_exp.merging import verdict, verification
 from anima_exp.merging import write as about
 from anima_exp.merging.adapter import Adapter
-from anima_exp.merging.base import FOUR_BITS, Base, file, table
+from anima_exp.merging.base import Base, file, table
 from anima_exp.merging.tensor_plan import Plan, plan, short, store_in
-from anima_exp.merging.verification import Proof
+from anima_exp.merging.verification import Verification
 from anima_exp.merging.write import write
-from anima_exp.model.tokenizer import location
+from anima_exp.model.tokenizer import resolve_source
 from anima_exp.results import provenance
 from anima_exp.system import json_files, paths
-from anima_exp.system.atomic import publish_folder, why_not_written
+from anima_exp.system.atomic import replace_folder, why_not_written
 from anima_exp.system.paths import expanded
 
 _SPARE_BYTES = 100_000_000  # tokenizer, config, and what a disk wants for itself
@@ -51,21 +51,21 @@ def _run(config: MergeConfig) -> None:
     _check_base(config, base, adapter)
     merging = plan(config, base, adapter)
     rows: Any = ()
-    if config.prove:
+    if config.verify:
         stored = store_in(config, base.dtype)
         verification.check_memory(
             config, sum(e.numbers for e in base.tensors.entries.values()), stored
         )
         rows = verification.heldout_rows(config)
     _check_disk(merging, out, rows)
-    emit(Planned(verdict.plan(merging, name(config), out)))
+    emit(Planned(verdict.plan(merging, model_label(config), out)))
     with _draft(out) as draft:
         found = _merge(merging, rows, draft, out)
         with _asked_for(out):
             about.write_metadata(merging, found, draft)
             if out.is_dir():
                 out.rmdir()  # empty: checked
-            publish_folder(draft, out)
+            replace_folder(draft, out)
     for line in verdict.end(merging, out):
         say(line)
 
@@ -74,15 +74,15 @@ def check(config: MergeConfig) -> Path:
     """The folder to make. Raises ConfigError for settings that go with nothing or not together."""
     if not (config.run or config.adapter):
         raise ConfigError("Which adapter? Give run=FOLDER, or adapter=FOLDER_OR_HUB_ID.")
-    if config.run and config.lora.target_modules is TargetModules.none:
+    if config.run and config.lora.is_full_finetune:
         raise ConfigError(
-            f"run={config.run} has no adapter, for lora=none trained every weight: the whole model "
-            f"is {config.run}/model (model=local model.source={config.run}/model)."
+            f"run={config.run} has no adapter, for lora=full_finetune trained every weight: the "
+            f"whole model is {config.run}/model (model=local model.source={config.run}/model)."
         )
-    if config.onto is Onto.dequantized and config.quant.type not in FOUR_BITS:
+    if config.target is MergeTarget.dequantized and not config.quant.is_4bit:
         raise ConfigError(
-            f"onto=dequantized is for a base in 4 bits, and quant.type={config.quant.type.value}. "
-            "Use onto=base."
+            "target=dequantized is for a base in 4 bits, and "
+            f"quant.type={config.quant.type.value}. Use target=base."
         )
     if not config.out:
         raise ConfigError("Where to? Give out=FOLDER, which must not exist yet.")
@@ -107,7 +107,9 @@ def _check_base(config: MergeConfig, base: Base, adapter: Adapter) -> None:
         return
     was = record(Path(config.run)).base_fingerprint
     found = provenance.base_fingerprint(
-        location(config.model.source), config.model.revision, cache=paths.cache(config.cache)
+        resolve_source(config.model.source),
+        config.model.revision,
+        cache=paths.cache(config.cache_dir),
     )
     if was.partition(":")[0] == found.partition(":")[0] and was != found:
         raise ConfigError(
@@ -120,9 +122,9 @@ def _check_base(config: MergeConfig, base: Base, adapter: Adapter) -> None:
 def _check_disk(merging: Plan, out: Path, rows: Any) -> None:
     config = merging.config
     needed = merging.bytes + _SPARE_BYTES
-    if config.prove:
-        labels = int(rows.label_counts[: config.proof_rows].clip(min=0).sum())
-        needed += min(labels, config.proof_tokens) * 4 * merging.base.vocabulary
+    if config.verify:
+        labels = int(rows.label_counts[: config.verify_rows].clip(min=0).sum())
+        needed += min(labels, config.verify_tokens) * 4 * merging.base.vocabulary
     with _asked_for(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(out.parent).free
@@ -133,17 +135,19 @@ def _check_disk(merging: Plan, out: Path, rows: Any) -> None:
         )
 
 
-def _merge(merging: Plan, rows: Any, draft: Path, out: Path) -> verification.Proved | None:
+def _merge(
+    merging: Plan, rows: Any, draft: Path, out: Path
+) -> verification.VerificationResult | None:
     """Write and measure."""
     config = merging.config
-    if not config.prove:
+    if not config.verify:
         with working("merging", f"{out}", merging.bytes) as more, _asked_for(out):
             write(merging, draft, more)
-        say("proof    none (prove=false): nobody has measured that this is the trained model")
+        say("proof    none (verify=false): nobody has measured that this is the trained model")
         return None
     stored = store_in(config, merging.base.dtype)
-    with Proof(
-        rows, most_rows=config.proof_rows, most_tokens=config.proof_tokens, room=out.parent
+    with Verification(
+        rows, most_rows=config.verify_rows, most_tokens=config.verify_tokens, room=out.parent
     ) as proof:
         with _asked_for(out):
             bare, trained = verification.trained(config, proof)
@@ -156,7 +160,7 @@ def _merge(merging: Plan, rows: Any, draft: Path, out: Path) -> verification.Pro
         merged = verification.merged(config, proof, draft, stored)
         verdict.refuse(config, merged, bare)
         again = verification.again(config, proof, draft)
-        found = verification.Proved(proof.labels, bare, trained, merged, again)
+        found = verification.VerificationResult(proof.labels, bare, trained, merged, again)
     emit(verdict.Found(config, found, short(stored)))
     return found
 
@@ -169,12 +173,12 @@ def _draft(out: Path) -> Iterator[Path]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise InUse(f"out={out} is being written by another process.") from None
+        raise InUseError(f"out={out} is being written by another process.") from None
     try:
         shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
         yield draft
     except KeyboardInterrupt:
-        raise Stopped(
+        raise RunInterrupted(
             f"stopped; nothing was written to {out}, the same command begins again.",
             exit_status=130,
         ) from None

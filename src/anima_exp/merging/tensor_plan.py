@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anima_exp.config import MergeConfig, Onto
+from anima_exp.config import MergeConfig, MergeTarget
 from anima_exp.errors import ModelError
-from anima_exp.merging.adapter import Adapter, Update, dequantized, folded
+from anima_exp.merging.adapter import Adapter, Update, dequantized, merge_weight
 from anima_exp.merging.base import Base, Layers
 from anima_exp.model.adapter_files import added_tokens
 from anima_exp.model.base import DTYPES, device
@@ -17,7 +17,7 @@ _HEAD_OR_EMBEDDINGS = ("embed_tokens.weight", "lm_head.weight", "wte.weight")
 
 
 @dataclass(frozen=True)
-class Piece:
+class TensorPlan:
     """One tensor of the merged model."""
 
     name: str  # in the base's files, and in ours
@@ -34,17 +34,17 @@ class Plan:
     config: MergeConfig
     base: Base
     adapter: Adapter
-    shards: list[list[Piece]]
+    shards: list[list[TensorPlan]]
 
     @property
-    def pieces(self) -> list[Piece]:
+    def pieces(self) -> list[TensorPlan]:
         return [piece for shard in self.shards for piece in shard]
 
     @property
     def bytes(self) -> int:
         return sum(piece.bytes for piece in self.pieces)
 
-    def merged(self, piece: Piece) -> Tensor:
+    def merged(self, piece: TensorPlan) -> Tensor:
         """Raises ModelError: the numbers are beyond the type they are to be stored in."""
         weight = self.base.tensors.read(piece.name)
         if piece.whole:
@@ -59,7 +59,7 @@ class Plan:
             )
         if update := piece.update:
             read = self.adapter.tensors.read
-            weight = folded(
+            weight = merge_weight(
                 weight,
                 read(update.a),
                 read(update.b),
@@ -82,7 +82,7 @@ def plan(config: MergeConfig, base: Base, adapter: Adapter) -> Plan:
     in_files = _names_in_files(base, layers)
     _check(config, base, adapter, layers, in_files)
     dtype = store_in(config, base.dtype)
-    rounded = layers.quantized if config.onto is Onto.dequantized else frozenset()
+    rounded = layers.quantized if config.target is MergeTarget.dequantized else frozenset()
     in_memory = {file: name for name, file in in_files.items()}
     pieces = []
     for name, entry in base.tensors.entries.items():
@@ -92,7 +92,7 @@ def plan(config: MergeConfig, base: Base, adapter: Adapter) -> Plan:
         module, _, part = called.rpartition(".")
         matrix = part == "weight"
         pieces.append(
-            Piece(
+            TensorPlan(
                 name,
                 kept,
                 entry.numbers * kept.itemsize,
@@ -102,7 +102,7 @@ def plan(config: MergeConfig, base: Base, adapter: Adapter) -> Plan:
                 transposed=module in layers.transposed,
             )
         )
-    return Plan(config, base, adapter, _shards(pieces, int(config.shard_gib * 2**30)))
+    return Plan(config, base, adapter, _shards(pieces, int(config.max_shard_gib * 2**30)))
 
 
 def store_in(config: MergeConfig, of_base: torch.dtype) -> torch.dtype:
@@ -136,7 +136,7 @@ def _check(
     config: MergeConfig, base: Base, adapter: Adapter, layers: Layers, in_files: dict[str, str]
 ) -> None:
     wanted = [f"{module}.weight" for module in adapter.updates] + list(adapter.whole)
-    if config.onto is Onto.dequantized:
+    if config.target is MergeTarget.dequantized:
         wanted += [f"{module}.weight" for module in layers.quantized]
     for name in wanted:
         if name.rpartition(".")[0] not in layers.modules:
@@ -181,9 +181,9 @@ def _by(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _shards(pieces: list[Piece], most: int) -> list[list[Piece]]:
+def _shards(pieces: list[TensorPlan], most: int) -> list[list[TensorPlan]]:
     """In their order, as many in one file as go; a tensor larger than `most` stands alone."""
-    shards: list[list[Piece]] = [[]]
+    shards: list[list[TensorPlan]] = [[]]
     room = most
     for piece in pieces:
         if piece.bytes > room and shards[-1]:

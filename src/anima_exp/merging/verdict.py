@@ -4,23 +4,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anima_exp.cli.overrides import pasted
-from anima_exp.config import MergeConfig, Onto, Quantization
+from anima_exp.config import MergeConfig, MergeTarget, Quantization
 from anima_exp.display.console import file_size
 from anima_exp.display.tables import Column
 from anima_exp.errors import ModelError
 from anima_exp.events import Event
-from anima_exp.inference.saved_model import run_of
-from anima_exp.merging.base import FOUR_BITS
+from anima_exp.inference.saved_model import find_run_of_adapter
 from anima_exp.merging.tensor_plan import Plan, short, store_in
-from anima_exp.merging.verification import Measured, Proved
+from anima_exp.merging.verification import Measured, VerificationResult
 
 # Measured on the tiny base; conf/merge.yaml has the figures.
-_ALLOWED = {Onto.base: 0.1, Onto.dequantized: 0.01}
+_ALLOWED = {MergeTarget.base: 0.1, MergeTarget.dequantized: 0.01}
 _WORTH_KEEPING = 0.9  # of what was learnt: a light fine-tune can drown in a small divergence
 
 
 def allowed(config: MergeConfig) -> float:
-    return _ALLOWED[config.onto] if config.max_divergence is None else config.max_divergence
+    return _ALLOWED[config.target] if config.max_divergence is None else config.max_divergence
 
 
 def refuse(config: MergeConfig, merged: Measured, base: Measured) -> None:
@@ -35,24 +34,24 @@ def refuse(config: MergeConfig, merged: Measured, base: Measured) -> None:
     )
 
 
-def kept_share(found: Proved, measured: Measured) -> float | None:
+def kept_share(found: VerificationResult, measured: Measured) -> float | None:
     """Share of the fall in held-out loss that is still there; None if training made no fall."""
     fall = found.base.loss - found.trained.loss
     return (found.base.loss - measured.loss) / fall if fall > 0 else None
 
 
-def warns(config: MergeConfig, found: Proved, again: Measured) -> bool:
+def warns(config: MergeConfig, found: VerificationResult, again: Measured) -> bool:
     """Whether rounding the merged model anew would cost what a user should know of."""
     share = kept_share(found, again)
-    limit = _ALLOWED[Onto.base] if config.max_divergence is None else config.max_divergence
+    limit = _ALLOWED[MergeTarget.base] if config.max_divergence is None else config.max_divergence
     return not again.divergence <= limit or (share is not None and share < _WORTH_KEEPING)
 
 
 def _way_out(config: MergeConfig) -> str:
     raised = "a higher max_divergence accepts it."
-    if config.onto is Onto.base and config.quant.type in FOUR_BITS:
+    if config.target is MergeTarget.base and config.quant.is_4bit:
         return (
-            "If its adapter leans on the rounding that it was trained with, onto=dequantized "
+            "If its adapter leans on the rounding that it was trained with, target=dequantized "
             f"keeps that; {raised}"
         )
     return f"Is it the adapter of this base, in these versions? Else {raised}"
@@ -62,13 +61,13 @@ def _way_out(config: MergeConfig) -> str:
 
 
 ONTO = {
-    Onto.base: "its own weights",
-    Onto.dequantized: "the weights it was trained on: in 4 bits, and back",
+    MergeTarget.base: "its own weights",
+    MergeTarget.dequantized: "the weights it was trained on: in 4 bits, and back",
 }
 MERGED_ROW = 2  # of the table
 
 
-def columns(config: MergeConfig, found: Proved, dtype: str) -> list[Column]:
+def columns(config: MergeConfig, found: VerificationResult, dtype: str) -> list[Column]:
     """Args: dtype: short, of the merged weights."""
     kind = config.quant.type.value
     base = "base" if config.quant.type is Quantization.none else f"base in {kind}"
@@ -91,7 +90,7 @@ def columns(config: MergeConfig, found: Proved, dtype: str) -> list[Column]:
     ]
 
 
-def sentences(config: MergeConfig, found: Proved) -> list[str]:
+def sentences(config: MergeConfig, found: VerificationResult) -> list[str]:
     told = ["divergence: from the model as trained, in nats per token"]
     if (share := kept_share(found, found.merged)) is not None:
         kept = f"of what was learnt (the fall in loss) the merged model keeps {100 * share:.0f} %"
@@ -101,7 +100,7 @@ def sentences(config: MergeConfig, found: Proved) -> list[str]:
     return told
 
 
-def warning(config: MergeConfig, found: Proved) -> str | None:
+def warning(config: MergeConfig, found: VerificationResult) -> str | None:
     """What rounding it anew would lose, where that is much."""
     if not (found.again and warns(config, found, found.again)):
         return None
@@ -117,7 +116,7 @@ class Found(Event):
     """The proof has ended well."""
 
     config: MergeConfig
-    found: Proved
+    found: VerificationResult
     dtype: str
 
 
@@ -128,7 +127,7 @@ def plan(merging: Plan, name: str, out: Path) -> dict[str, str]:
     files = len(merging.shards)
     return {
         "adapter": f"{name}, {len(merging.adapter.updates)} layers",
-        "onto": f"{config.model.source}, {ONTO[config.onto]}",
+        "onto": f"{config.model.source}, {ONTO[config.target]}",
         "out": f"{out}, {file_size(merging.bytes)} in {dtype}, "
         f"{files} {'file' if files == 1 else 'files'}",
     }
@@ -137,7 +136,7 @@ def plan(merging: Plan, name: str, out: Path) -> dict[str, str]:
 def end(merging: Plan, out: Path) -> list[str]:
     """Where the merged model is, and what to do with it next."""
     config = merging.config
-    ours = config.run or (config.adapter and run_of(config.adapter))
+    ours = config.run or (config.adapter and find_run_of_adapter(config.adapter))
     template = config.data.prompt_template if ours else "NAME"  # of another's, nobody has said
     ask = pasted(
         "generate",

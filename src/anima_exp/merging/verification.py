@@ -16,15 +16,15 @@ from torch import Tensor
 
 from anima_exp.config import MergeConfig, Precision, QuantConfig, Quantization
 from anima_exp.data.dataset import prepare
-from anima_exp.data.micro_batch import MicroBatch, concatenate
+from anima_exp.data.micro_batch import MicroBatch, pack_rows
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.inference import saved_model
 from anima_exp.model.base import check_context, device, load_base
 from anima_exp.model.chunked_loss import head_of, logits_of
-from anima_exp.model.forward import decode
-from anima_exp.model.generation import inference
+from anima_exp.model.forward import hidden_states
+from anima_exp.model.generation import inference_mode
 from anima_exp.model.tokenizer import load_tokenizer
-from anima_exp.model.varlen_attention import rows_apart
+from anima_exp.model.varlen_attention import packed_attention
 from anima_exp.results import provenance
 from anima_exp.system import paths
 
@@ -40,7 +40,7 @@ class Measured:
     agreement: float = 1.0  # share of label tokens with the same likeliest token
 
 
-class Proof:
+class Verification:
     """Some rows, and what the model as trained says to them, in a file that has no name."""
 
     def __init__(self, rows: Any, *, most_rows: int, most_tokens: int, room: Path) -> None:
@@ -48,13 +48,13 @@ class Proof:
         self.batches: list[MicroBatch] = []
         self.labels = 0
         for number in range(min(len(rows), most_rows)):
-            one = concatenate([rows[number]], [0], [1.0])  # a row at a time: no batch plays a part
+            one = pack_rows([rows[number]], [0], [1.0])  # a row at a time: no batch plays a part
             if len(one.labels) and self.labels < most_tokens:
                 self.batches.append(_first_labels(one, most_tokens - self.labels))
                 self.labels += len(self.batches[-1].labels)
         self._file = tempfile.TemporaryFile(dir=room)  # noqa: SIM115 - closed by __exit__
 
-    def __enter__(self) -> "Proof":
+    def __enter__(self) -> "Verification":
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -86,11 +86,11 @@ class Proof:
     def _distributions(self, model: Any, precision: Precision) -> Iterator[tuple[Tensor, Tensor]]:
         """[n, V] logarithms of probabilities and [n] labels, n at most `_AT_ONCE`."""
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
-        with inference(model, precision), rows_apart(base):
+        with inference_mode(model, precision), packed_attention(base):
             for one in self.batches:
                 batch = one.to(model.device)
-                states = decode(model, batch)[0]
-                states = states[batch.predicting.to(states.device)]
+                states = hidden_states(model, batch)[0]
+                states = states[batch.label_positions.to(states.device)]
                 for start in range(0, len(states), _AT_ONCE):
                     part = slice(start, start + _AT_ONCE)
                     logits = logits_of(states[part], head_of(base))
@@ -103,7 +103,7 @@ def _first_labels(batch: MicroBatch, count: int) -> MicroBatch:
         return batch
     return replace(
         batch,
-        predicting=batch.predicting[:count],
+        label_positions=batch.label_positions[:count],
         labels=batch.labels[:count],
         weights=batch.weights[:count],
     )
@@ -112,11 +112,13 @@ def _first_labels(batch: MicroBatch, count: int) -> MicroBatch:
 # A run and what was merged from it -> the proof's figures: one model in memory at a time.
 
 
-NOT_QUANTIZED = QuantConfig(type=Quantization.none, compute_dtype=Precision.fp32, snapshot=False)
+NOT_QUANTIZED = QuantConfig(
+    type=Quantization.none, compute_dtype=Precision.fp32, cache_quantized=False
+)
 
 
 @dataclass(frozen=True)
-class Proved:
+class VerificationResult:
     """What the proof found, in the order in which it was measured."""
 
     labels: int
@@ -128,9 +130,9 @@ class Proved:
 
 def heldout_rows(config: MergeConfig) -> Any:
     """Raises AnimaError: there are no rows to prove anything on."""
-    cache = paths.cache(config.cache)
+    cache = paths.cache(config.cache_dir)
     rows = prepare(config.data, load_tokenizer(config.model), cache=cache).heldout
-    if not int(rows.label_counts[: config.proof_rows].clip(min=0).sum()):
+    if not int(rows.label_counts[: config.verify_rows].clip(min=0).sum()):
         raise ConfigError(
             f"data={config.data.name} has no held-out rows to prove the merged model on. Give "
             "data.heldout_rows=64, or other text with data=NAME."
@@ -138,22 +140,22 @@ def heldout_rows(config: MergeConfig) -> Any:
     return rows
 
 
-def trained(config: MergeConfig, proof: Proof) -> tuple[Measured, Measured]:
+def trained(config: MergeConfig, proof: Verification) -> tuple[Measured, Measured]:
     """The base, and the model as trained, which `proof` remembers."""
-    model, _ = saved_model.load(config)
+    model, _ = saved_model.load_saved_model(config)
     check_context(model, max(max(batch.lengths) for batch in proof.batches))
     found = proof.remember(model, config.trainer.precision)
     with model.disable_adapter():
         return proof.measure(model, config.trainer.precision), found
 
 
-def merged(config: MergeConfig, proof: Proof, folder: Path, stored: torch.dtype) -> Measured:
+def merged(config: MergeConfig, proof: Verification, folder: Path, stored: torch.dtype) -> Measured:
     """The merged model in `folder`, as it is."""
     precision = computed_in(config.trainer.precision, stored)
     return proof.measure(_load(config, folder, NOT_QUANTIZED, precision), precision)
 
 
-def again(config: MergeConfig, proof: Proof, folder: Path) -> Measured | None:
+def again(config: MergeConfig, proof: Verification, folder: Path) -> Measured | None:
     """The merged model quantised as the run's base was; None if that was not."""
     if config.quant.type is Quantization.none:
         return None
@@ -182,7 +184,7 @@ def check_memory(config: MergeConfig, numbers: int, stored: torch.dtype) -> None
         raise ModelError(
             f"To be proved the merged model is loaded, which takes {needed / 2**30:.1f} GiB, and "
             f"{'the GPU' if on_gpu else 'this machine'} has {free / 2**30:.1f} free: {way}"
-            "prove=false leaves the proof out."
+            "verify=false leaves the proof out."
         )
 
 

@@ -13,13 +13,13 @@ import torch
 from anima_exp.config import MergeConfig
 from anima_exp.errors import DataError
 from anima_exp.evals.heldout_check import check_heldout
-from anima_exp.inference.saved_model import name, run_of
+from anima_exp.inference.saved_model import find_run_of_adapter, model_label
 from anima_exp.merging import verdict
 from anima_exp.merging.adapter import Adapter
 from anima_exp.merging.base import file
 from anima_exp.merging.tensor_plan import Plan, short, store_in
-from anima_exp.merging.verification import Proved
-from anima_exp.model.tokenizer import load_tokenizer, location
+from anima_exp.merging.verification import VerificationResult
+from anima_exp.model.tokenizer import load_tokenizer, resolve_source
 from anima_exp.model_card import card as merged
 from anima_exp.model_card import card as of_run
 from anima_exp.model_card import origin
@@ -48,8 +48,8 @@ def write(plan: Plan, folder: Path, written: Callable[[int], None]) -> None:
     for filename in (_GENERATION, *([] if model.tokenizer else [_SENTENCEPIECE])):
         if found := file(model, filename):
             shutil.copyfile(found, folder / filename)
-    if model.trust_remote_code and Path(location(model.source)).is_dir():
-        for code in Path(location(model.source)).glob("*.py"):
+    if model.trust_remote_code and Path(resolve_source(model.source)).is_dir():
+        for code in Path(resolve_source(model.source)).glob("*.py"):
             shutil.copyfile(code, folder / code.name)
     load_tokenizer(model, to_copy=True).save_pretrained(folder)
 
@@ -86,7 +86,7 @@ def _config(plan: Plan) -> dict[str, Any]:
     if "torch_dtype" not in config:
         config["dtype"] = dtype
     code = config.get("auto_map")
-    if code and not Path(location(model.source)).is_dir():  # the hub's: it stays there
+    if code and not Path(resolve_source(model.source)).is_dir():  # the hub's: it stays there
         config["auto_map"] = {
             key: name if "--" in name else f"{model.source}--{name}" for key, name in code.items()
         }
@@ -101,17 +101,17 @@ MERGED = "merge.json"
 _DECIDE = ("model.", "quant.", "lora.", "data.", "trainer.precision", "shard_gib", "proof_")
 
 
-def write_metadata(merging: Plan, found: Proved | None, folder: Path) -> None:
+def write_metadata(merging: Plan, found: VerificationResult | None, folder: Path) -> None:
     """`found` is None where nothing was measured. Nothing tells of this machine's folders."""
     config, settings = merging.config, identity.flatten(merging.config)
     source, revision = config.model.source, config.model.revision
-    cache = paths.cache(config.cache)
-    fingerprint = provenance.base_fingerprint(location(source), revision, cache=cache)
+    cache = paths.cache(config.cache_dir)
+    fingerprint = provenance.base_fingerprint(resolve_source(source), revision, cache=cache)
     named = origin.without_places(settings)
     values = {
-        "adapter": {"of": name(config), "weights": weights(merging.adapter)},
+        "adapter": {"of": model_label(config), "weights": weights(merging.adapter)},
         "base": {"source": named["model.source"], "fingerprint": fingerprint},
-        "onto": config.onto.value,
+        "onto": config.target.value,
         "dtype": _dtype(merging),
         "proof": asdict(found) if found else None,
         "max_divergence": verdict.allowed(config),
@@ -127,12 +127,12 @@ def write_metadata(merging: Plan, found: Proved | None, folder: Path) -> None:
         run = Path(config.run)
         card = of_run.of_folder(run, run / "adapter", merge)
     else:
-        card = merged.merged_card(name(config), settings, fingerprint, merge)
+        card = merged.merged_card(model_label(config), settings, fingerprint, merge)
     (folder / FILE).write_text(card, encoding="utf-8")
 
 
 def weights(adapter: Adapter) -> str:
-    return identity.content(str(adapter.file))
+    return identity.content_hash(str(adapter.file))
 
 
 def _dtype(merging: Plan) -> str:
@@ -141,7 +141,7 @@ def _dtype(merging: Plan) -> str:
 
 def _trained_on(config: MergeConfig) -> list[str]:
     """Say so if the adapter may have been trained on the rows of the proof."""
-    unknown = not config.run and run_of(config.adapter or "") is None
+    unknown = not config.run and find_run_of_adapter(config.adapter or "") is None
     try:
         check_heldout(config)
     except DataError:
@@ -150,10 +150,10 @@ def _trained_on(config: MergeConfig) -> list[str]:
 
 
 def _merged(
-    merging: Plan, found: Proved | None, settings: dict[str, Any], fingerprint: str
+    merging: Plan, found: VerificationResult | None, settings: dict[str, Any], fingerprint: str
 ) -> merged.Merged:
     config, dtype = merging.config, _dtype(merging)
-    sentences = ["Nobody has measured that this is the trained model (prove=false)."]
+    sentences = ["Nobody has measured that this is the trained model (verify=false)."]
     if found:
         rows = f"{origin.data_origin(settings).told} ({origin.heldout(settings)})"
         sentences = [
@@ -165,10 +165,10 @@ def _merged(
             sentences.append(warning)
     return merged.Merged(
         told=[
-            ("adapter", f"{name(config)}, {len(merging.adapter.updates)} layers"),
+            ("adapter", f"{model_label(config)}, {len(merging.adapter.updates)} layers"),
             ("its weights", weights(merging.adapter)),
             ("folded into", origin.base_origin(settings, fingerprint).told),
-            ("onto", verdict.ONTO[config.onto]),
+            ("onto", verdict.ONTO[config.target]),
             ("weights", dtype),
         ],
         proof=verdict.columns(config, found, dtype) if found else (),

@@ -105,7 +105,7 @@ class Metric:
             return _LOSS
         return _SHARE if _ends(self.name, _SHARES) else Form()
 
-    def worse_by(self, value: float) -> float:
+    def sort_key(self, value: float) -> float:
         """Return a number to sort by: smaller is better in either direction."""
         return value if self.minimize else -value
 

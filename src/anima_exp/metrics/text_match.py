@@ -1,7 +1,7 @@
 """Whether two answers are the same answer."""
 
 
-def same(answer: str, reference: str) -> bool:
+def answers_match(answer: str, reference: str) -> bool:
     """Equal but for white space and one final full stop."""
     return _plain(answer) == _plain(reference)
 

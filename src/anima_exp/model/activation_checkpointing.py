@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
 
-from anima_exp.config import Precision, Recompute
+from anima_exp.config import ActivationCheckpointing, Precision
 from anima_exp.libraries.bitsandbytes_internals import PRODUCT_IN_4_BITS, is_4bit_layer
 from anima_exp.libraries.peft_internals import lora_layers
 from anima_exp.libraries.torch_internals import (
@@ -20,7 +20,7 @@ from anima_exp.model.architecture_check import short_batch
 from anima_exp.model.base import autocast
 from anima_exp.model.forward import loss_of
 from anima_exp.model.lora_linear import be_one_operation
-from anima_exp.model.varlen_attention import rows_apart
+from anima_exp.model.varlen_attention import packed_attention
 
 # What selective recomputation keeps: results that took many operations a byte.
 _KEPT = ("lora_linear", *PRODUCTS, PRODUCT_IN_4_BITS)
@@ -29,22 +29,22 @@ _KEPT = ("lora_linear", *PRODUCTS, PRODUCT_IN_4_BITS)
 _SET = "anima_exp_recompute"  # an attribute of the model
 
 
-def set_recompute(model: Any, how: Recompute) -> None:
+def apply_activation_checkpointing(model: Any, how: ActivationCheckpointing) -> None:
     """Switch it on or off, for the passes from now on."""
     setattr(model, _SET, how)
-    be_one_operation(model, how is Recompute.selective)
-    if how is Recompute.none:
+    be_one_operation(model, how is ActivationCheckpointing.selective)
+    if how is ActivationCheckpointing.none:
         set_activation_checkpointing(model, None)
         return
     settings: dict[str, Any] = {"use_reentrant": False}
-    if how is Recompute.selective:
+    if how is ActivationCheckpointing.selective:
         settings["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
     set_activation_checkpointing(model, settings)
 
 
-def recompute_of(model: Any) -> Recompute:
+def recompute_of(model: Any) -> ActivationCheckpointing:
     """Return what `set_recompute` has set last."""
-    found: Recompute = getattr(model, _SET, Recompute.none)
+    found: ActivationCheckpointing = getattr(model, _SET, ActivationCheckpointing.none)
     return found
 
 
@@ -58,7 +58,7 @@ def selective_works(model: Any, precision: Precision) -> bool:
     gpus = [where] if where.type == "cuda" else []
     model.train()
     try:
-        with torch.random.fork_rng(devices=gpus), rows_apart(model):
+        with torch.random.fork_rng(devices=gpus), packed_attention(model):
             with autocast(where, precision):
                 loss = loss_of(model, batch)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -85,10 +85,10 @@ def memory_advice(model: Any) -> str:
     """Return what to change so that a row that does not fit may fit, as a sentence."""
     lower = ["data.max_prompt_tokens", "data.max_response_tokens"]
     settings = []
-    if recompute_of(model) is not Recompute.full:
-        settings.append("trainer.recompute=full")
+    if recompute_of(model) is not ActivationCheckpointing.full:
+        settings.append("trainer.activation_checkpointing=full")
     if any(getattr(one, "dequantized", None) is not None for one in model.modules()):
-        settings.append("quant.keep_dequantized=false")
+        settings.append("quant.cache_dequantized=false")
     if not lora_layers(model):
         settings.append("lora=all_linear")
     else:

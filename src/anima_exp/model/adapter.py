@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anima_exp.config import LoraConfig, ModelConfig, Precision, TargetModules
+from anima_exp.config import LoraConfig, ModelConfig, Precision
 from anima_exp.errors import ModelError, first_line
 from anima_exp.libraries import peft_internals
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes
@@ -19,17 +19,17 @@ from anima_exp.model.adapter_files import warn_of_another
 from anima_exp.model.adapter_patterns import check_patterns
 from anima_exp.model.base import DTYPES
 from anima_exp.model.linear_layers import target_modules
-from anima_exp.model.tokenizer import location
+from anima_exp.model.tokenizer import resolve_source
 
 
-def attach(model: Any, lora: LoraConfig) -> Any:
+def add_lora(model: Any, lora: LoraConfig) -> Any:
     """`model` with adapters of rank `lora.rank` on the layers of `lora.target_modules`.
 
     A starts as Kaiming noise and B as zeros, so the adapter changes nothing before the first
     step. Set the seed before: the noise is what makes two runs differ. With
     `target_modules: none` the model is returned as it is, every weight trainable.
     """
-    if lora.target_modules is TargetModules.none:
+    if lora.is_full_finetune:
         return model
     import_bitsandbytes()
     from peft import LoraConfig as PeftLoraConfig
@@ -65,9 +65,9 @@ def attach(model: Any, lora: LoraConfig) -> Any:
 _EXPERTS = "{} of {}: PEFT would adapt its experts too, which training here does not support. {}"
 
 
-def name_base(model: Any, base: ModelConfig) -> None:
+def record_base_model(model: Any, base: ModelConfig) -> None:
     """Let the adapter's own settings say which base it belongs on, to whoever loads it later."""
-    source = location(base.source)
+    source = resolve_source(base.source)
     for settings in getattr(model, "peft_config", {}).values():
         folder = Path(source)
         settings.base_model_name_or_path = str(folder.resolve()) if folder.is_dir() else source
@@ -91,7 +91,7 @@ def _short(names: list[str], model: Any) -> list[str]:
 # A base in memory and an adapter's files -> the base with that adapter on it.
 
 
-def put_on(
+def load_adapter(
     model: Any,
     place: str,
     *,

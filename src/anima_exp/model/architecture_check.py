@@ -11,19 +11,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anima_exp.data.micro_batch import MicroBatch, concatenate
+from anima_exp.data.micro_batch import MicroBatch, pack_rows
 from anima_exp.errors import ModelError
 from anima_exp.model.base_config import context_length
 from anima_exp.model.chunked_loss import head_of, logits_of
-from anima_exp.model.forward import base_of, decode
-from anima_exp.model.varlen_attention import BordersLost, keep_alone, keeps_rows_apart, rows_apart
+from anima_exp.model.forward import base_of, hidden_states
+from anima_exp.model.varlen_attention import (
+    BordersLost,
+    disable_packing,
+    packed_attention,
+    supports_packing,
+)
 
 _LENGTHS = (5, 7)
 _LEAK = 1e-2  # of a state's length; two passes of one shape differ by nothing, or by an expert's
 _ROUNDING = 1e-1  # of the logits' length, in 16 bits or LLM.int8()
 
 
-def try_architecture(model: Any, *, rounds_together: bool = False) -> None:
+def probe_architecture(model: Any, *, rounds_together: bool = False) -> None:
     """Mark a model whose rows see each other, so that each is computed alone.
 
     Args:
@@ -39,7 +44,7 @@ def try_architecture(model: Any, *, rounds_together: bool = False) -> None:
         except BordersLost:
             apart = False
         if not apart:
-            keep_alone(model)
+            disable_packing(model)
         _check_head(model)
 
 
@@ -49,15 +54,16 @@ def _rows_see_each_other(model: Any) -> bool:
     Raises:
         BordersLost: the architecture does not take them.
     """
-    if not keeps_rows_apart(model):
+    if not supports_packing(model):
         return True
     first, length = _LENGTHS[0], sum(_LENGTHS)
     one = short_batch(model, *_LENGTHS)
     ids = one.ids.clone()
     ids[0, :first] = ids[0, :first].flip(0)
-    with rows_apart(model):
+    with packed_attention(model):
         before, after = (
-            decode(model, batch)[0, first:length].float() for batch in (one, replace(one, ids=ids))
+            hidden_states(model, batch)[0, first:length].float()
+            for batch in (one, replace(one, ids=ids))
         )
     apart = (before - after).norm(dim=-1) / before.norm(dim=-1).clamp_min(1e-6)
     return bool(apart.max() > _LEAK)
@@ -65,8 +71,8 @@ def _rows_see_each_other(model: Any) -> bool:
 
 def _check_head(model: Any) -> None:
     batch = short_batch(model, _LENGTHS[0])
-    with rows_apart(model):
-        ours = logits_of(decode(model, batch)[0], head_of(model))
+    with packed_attention(model):
+        ours = logits_of(hidden_states(model, batch)[0], head_of(model))
     theirs: Tensor = model(input_ids=batch.ids, use_cache=False).logits[0].float().to(ours.device)
     if not theirs.isfinite().any():
         raise ModelError(
@@ -87,7 +93,7 @@ def short_batch(model: Any, *lengths: int) -> MicroBatch:
     for start, length in enumerate(lengths):
         ids = (torch.arange(length) * 7 + 11 * (start + 1)) % vocabulary
         rows.append({"input_ids": ids.numpy(), "labels": ids.numpy()})
-    return concatenate(rows, range(len(rows)), [1.0] * len(rows)).to(model.device)
+    return pack_rows(rows, range(len(rows)), [1.0] * len(rows)).to(model.device)
 
 
 # Try once whether a model's output for a row depends on the padding before it.

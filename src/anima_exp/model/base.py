@@ -25,14 +25,14 @@ from anima_exp.libraries.transformers_loading import (
     without_report,
 )
 from anima_exp.model import base_checks
-from anima_exp.model.architecture_check import try_architecture
+from anima_exp.model.architecture_check import probe_architecture
 from anima_exp.model.base_checks import check_experts, experts_line
 from anima_exp.model.base_config import attention_of, check_stored_type, context_length, read_config
 from anima_exp.model.base_files import check_base_files, check_sizes
-from anima_exp.model.device_map import without_weights
+from anima_exp.model.device_map import meta_model
 from anima_exp.model.kernels import keep_angles_exact, undo_liger, use_tf32
 from anima_exp.model.quantized_cache import snapshot_of
-from anima_exp.model.tokenizer import cannot_load, location
+from anima_exp.model.tokenizer import load_error_message, resolve_source
 from anima_exp.model.varlen_attention import without_cudnn_attention
 from anima_exp.system import hardware
 from anima_exp.system.hardware import bound_kernel_caches
@@ -144,7 +144,7 @@ def load_base(
         norms_in_fp32(loaded)
     if not to_be_split:
         with autocast(where, precision), without_cudnn_attention(where):
-            try_architecture(loaded, rounds_together=quant.type is Quantization.int8)
+            probe_architecture(loaded, rounds_together=quant.type is Quantization.int8)
     return loaded
 
 
@@ -170,7 +170,7 @@ def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any
     import_bitsandbytes()
     from transformers import AutoModelForCausalLM
 
-    source = location(model.source)
+    source = resolve_source(model.source)
     # A log file wants no progress bar, and nobody wants one of a call that is silent.
     bars = progress_bars(sys.stderr.isatty() and heard())
     try:
@@ -189,7 +189,9 @@ def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any
         ) from error
     except Exception as error:  # each format, and each class of models, has errors of its own
         reason = base_checks.reason(error, model.attention)
-        raise ModelError(cannot_load("model.source", source, reason, what="model")) from error
+        raise ModelError(
+            load_error_message("model.source", source, reason, what="model")
+        ) from error
     loaded, report = found
     base_checks.check_report(loaded, report, source)
     return loaded
@@ -205,7 +207,7 @@ def _use_stored(loaded: Any, model: ModelConfig, quant: QuantConfig) -> None:
 
 def _check_empty(model: ModelConfig, quant: QuantConfig, *, trainable: bool) -> None:
     """Raise ModelError for what a model's sizes tell already, before its weights are loaded."""
-    empty = without_weights(model)
+    empty = meta_model(model)
     sizes = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
     check_sizes(model, sizes, str(empty.base_model_prefix))
     if quant.type is not Quantization.none:

@@ -27,16 +27,16 @@ def read_config(model: ModelConfig) -> Any:
     """
     from transformers import AutoConfig
 
-    from anima_exp.model.tokenizer import cannot_load, location
+    from anima_exp.model.tokenizer import load_error_message, resolve_source
 
-    source = location(model.source)
+    source = resolve_source(model.source)
     try:
         with hub.no_retries(source):
             return AutoConfig.from_pretrained(
                 source, revision=model.revision, trust_remote_code=model.trust_remote_code
             )
     except Exception as error:  # a config.json may hold anything, and each class checks its own
-        raise ModelError(cannot_load("model.source", source, error, what="model")) from error
+        raise ModelError(load_error_message("model.source", source, error, what="model")) from error
 
 
 def context_length(config: Any) -> int | None:

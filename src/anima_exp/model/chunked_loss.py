@@ -48,7 +48,7 @@ def logits_of(hidden: Tensor, head: Head) -> Tensor:
     return logits if head.softcap is None else head.softcap * torch.tanh(logits / head.softcap)
 
 
-def label_loss(
+def chunked_cross_entropy(
     hidden: Tensor, labels: Tensor, weights: Tensor, head: Head, dtype: torch.dtype
 ) -> Tensor:
     """The weighted sum of the cross-entropies, in fp32.

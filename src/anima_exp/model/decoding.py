@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from anima_exp.distributed.world import ALONE, World
+from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.errors import ModelError, first_line
 from anima_exp.libraries.transformers_internals import (
     cache_argument,
@@ -96,7 +96,7 @@ def decode(
     *,
     seeds: Sequence[int] | None = None,
     watch: Watch | None = None,
-    world: World = ALONE,
+    world: ProcessGroup = SINGLE_PROCESS,
 ) -> list[Answer]:
     """Continue each prompt until the model ends it, a stop string comes, or there is no room.
 
@@ -143,7 +143,7 @@ def _steps(
     prompts: Sequence[Sequence[int]],
     rows: "list[_Row]",
     how: Sampling,
-    world: World,
+    world: ProcessGroup,
     *,
     pad: int,
 ) -> Any:
@@ -171,7 +171,9 @@ def _steps(
             **only_last,
         )
         past = cache_in(out)
-        tokens = world.led(choose(out.logits[:, -1].float(), how, [row.dice for row in here]))
+        tokens = world.broadcast_in_lockstep(
+            choose(out.logits[:, -1].float(), how, [row.dice for row in here])
+        )
         for row, token in zip(here, tokens, strict=True):
             row.add(token)
         yield

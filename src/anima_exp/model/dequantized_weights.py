@@ -27,13 +27,13 @@ def keep_dequantized(model: nn.Module) -> int:
     for module in model.modules():
         if is_4bit_layer(module):
             layer: Any = module
-            layer.dequantized = weight_of(layer, layer.compute_dtype)
+            layer.dequantized = dequantized_weight(layer, layer.compute_dtype)
             layer.forward = partial(_forward, layer)
             total += layer.dequantized.numel() * layer.dequantized.element_size()
     return total
 
 
-def weight_of(layer: Any, dtype: torch.dtype) -> Tensor:
+def dequantized_weight(layer: Any, dtype: torch.dtype) -> Tensor:
     """[out, in] of a frozen linear layer, however it is stored."""
     kept: Tensor | None = getattr(layer, "dequantized", None)
     if kept is not None:
@@ -55,7 +55,7 @@ def add_input_gradient(d_x: Tensor | None, d_out: Tensor, layer: Any) -> Tensor:
     """
     stored = integers_and_maxima(layer)
     if stored is None:
-        weight = weight_of(layer, d_out.dtype)
+        weight = dequantized_weight(layer, d_out.dtype)
     else:
         # The rows' factors go to the gradient: a matrix in fp32 would be written and read for
         # nothing, 11 bytes moved for each weight instead of 3.

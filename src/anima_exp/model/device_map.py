@@ -8,7 +8,7 @@ from typing import Any
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError
 from anima_exp.model.base_config import read_config
-from anima_exp.model.tokenizer import cannot_load, location
+from anima_exp.model.tokenizer import load_error_message, resolve_source
 
 _BLOCK = re.compile(r"^(?:.*?\.)?\d+(?=\.)")
 
@@ -28,7 +28,7 @@ class Modules:
         return first | places | last  # accelerate's main device is that of the first entry
 
 
-def without_weights(model: ModelConfig) -> Any:
+def meta_model(model: ModelConfig) -> Any:
     """The causal language model on torch's meta device, where it has names and sizes only.
 
     Raises:
@@ -37,7 +37,7 @@ def without_weights(model: ModelConfig) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    source = location(model.source)
+    source = resolve_source(model.source)
     config = read_config(model)
     try:
         with torch.device("meta"):
@@ -45,7 +45,7 @@ def without_weights(model: ModelConfig) -> Any:
                 config, trust_remote_code=model.trust_remote_code
             )
     except Exception as error:  # each class of models has errors of its own
-        raise ModelError(cannot_load("model.source", source, error, what="model")) from error
+        raise ModelError(load_error_message("model.source", source, error, what="model")) from error
 
 
 def modules_of(model: Any) -> Modules:

@@ -9,25 +9,25 @@ import torch
 from torch import Tensor
 
 from anima_exp.data.micro_batch import MicroBatch
-from anima_exp.model.chunked_loss import head_of, label_loss
+from anima_exp.model.chunked_loss import chunked_cross_entropy, head_of
 from anima_exp.model.varlen_attention import borders
 
 
 def loss_of(model: Any, batch: MicroBatch) -> Tensor:
     """The sum over the labels of weight x cross-entropy. Call inside `rows_apart`."""
-    states = decode(model, batch)
+    states = hidden_states(model, batch)
     head = head_of(base_of(model))
     # The head may lie on another GPU than the first block: model.device_map=auto.
     states, batch = states.to(head.weight.device), batch.to(head.weight.device)
     kind = states.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
     with torch.autocast(kind, enabled=False):
-        # Its gradient is 2 launches on a GPU. That of states[0, predicting] is 8, and sorts.
-        chosen = states.squeeze(0).index_select(0, batch.predicting)
-        return label_loss(chosen, batch.labels, batch.weights, head, dtype)
+        # Its gradient is 2 launches on a GPU. That of states[0, label_positions] is 8, and sorts.
+        chosen = states.squeeze(0).index_select(0, batch.label_positions)
+        return chunked_cross_entropy(chosen, batch.labels, batch.weights, head, dtype)
 
 
-def decode(model: Any, batch: MicroBatch) -> Tensor:
+def hidden_states(model: Any, batch: MicroBatch) -> Tensor:
     """[1, T, H]: what the head sees of the micro-batch. Call inside `rows_apart`."""
     base = base_of(model)
     apart = borders(base, batch)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from anima_exp.config import Precision
-from anima_exp.distributed.world import ALONE, World
+from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.model.base import DTYPES, autocast
 from anima_exp.model.decoding import Sampling, decode
 from anima_exp.model.lora_linear import cast_once, lora_weights
@@ -15,7 +15,7 @@ from anima_exp.model.varlen_attention import without_cudnn_attention
 
 
 @contextmanager
-def inference(model: Any, precision: Precision) -> Iterator[None]:
+def inference_mode(model: Any, precision: Precision) -> Iterator[None]:
     """Evaluation mode, no gradients, products in `precision`; the mode before is restored.
 
     Attention takes any length without preparation (varlen_attention.py).
@@ -41,7 +41,7 @@ def greedy(
     *,
     max_new_tokens: int,
     batch_size: int,
-    world: World = ALONE,
+    world: ProcessGroup = SINGLE_PROCESS,
 ) -> list[str]:
     """The most likely continuation of each prompt, up to its end-of-sequence token.
 
@@ -60,5 +60,5 @@ def greedy(
         return texts
 
     by_length = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
-    texts = dict(zip(by_length, world.spread(by_length, answered), strict=True))
+    texts = dict(zip(by_length, world.map_over_ranks(by_length, answered), strict=True))
     return [texts[number] for number in range(len(prompts))]

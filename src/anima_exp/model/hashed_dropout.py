@@ -22,7 +22,7 @@ from anima_exp.model.constants import COLUMN, FIRST, RESOLUTION, SECOND
 _AS_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a number
 
 
-class TokenKeys:
+class DropoutKeys:
     """One number per token of the micro-batch that is computed now; shared by a model's layers."""
 
     def __init__(self) -> None:

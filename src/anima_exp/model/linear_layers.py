@@ -14,7 +14,7 @@ from anima_exp.errors import ModelError
 from anima_exp.libraries.bitsandbytes_internals import elements, is_own_layer
 from anima_exp.libraries.transformers_internals import is_conv1d
 from anima_exp.model.forward import base_of, decoder_of
-from anima_exp.model.target_modules import Linear, in_set, is_named
+from anima_exp.model.target_modules import Linear, is_named, select
 
 _BLOCK = re.compile(r"^(?P<block>(?:.*\.)?\d+\.)(?P<inside>.+)$")
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
@@ -86,7 +86,7 @@ def target_modules(
             )
     text: Any = model.config
     hidden = int(text.get_text_config().hidden_size)
-    chosen = [layer.name for layer in in_set(layers, which, hidden=hidden, names=names)]
+    chosen = [layer.name for layer in select(layers, which, hidden=hidden, names=names)]
     if not chosen:
         leaves = ", ".join(sorted({layer.leaf for layer in layers}))
         raise ModelError(

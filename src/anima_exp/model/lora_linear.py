@@ -25,7 +25,7 @@ from anima_exp.libraries.peft_internals import (
 )
 from anima_exp.libraries.torch_internals import copy_all
 from anima_exp.model.dequantized_weights import add_input_gradient
-from anima_exp.model.hashed_dropout import Mask, TokenKeys, kept_share, layer_key
+from anima_exp.model.hashed_dropout import DropoutKeys, Mask, kept_share, layer_key
 
 # A and B of LoRA layers -> the same in the type of the products, cast once for a whole step.
 
@@ -89,13 +89,13 @@ _NUMBERS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 _next_number = count()
 
 
-def use(model: Any) -> TokenKeys:
+def install(model: Any) -> DropoutKeys:
     """Let every LoRA layer of `model` compute so; returns where to put the tokens' keys.
 
     Raises:
         ModelError: a layer computes more than W x + scaling * B A dropout(x).
     """
-    keys = TokenKeys()
+    keys = DropoutKeys()
     layers = lora_layers(model)
     for name, layer in layers:
         _refuse_variant(name, layer)
@@ -107,7 +107,7 @@ def use(model: Any) -> TokenKeys:
 def use_if_plain(model: Any) -> None:
     """The same for a finished adapter, but leave one that is a variant of LoRA to PEFT."""
     if not any(variant_of(layer) for _, layer in lora_layers(model)):
-        use(model)
+        install(model)
 
 
 def be_one_operation(model: Any, wanted: bool) -> None:
@@ -138,7 +138,7 @@ def _number(frozen: Any) -> int:
 
 
 @contextmanager
-def peft_own(model: Any) -> Iterator[None]:
+def original_peft_forward(model: Any) -> Iterator[None]:
     """Inside, PEFT's own forward is used: to compare with."""
     ours = {
         layer: layer.__dict__.pop("forward")
@@ -152,7 +152,7 @@ def peft_own(model: Any) -> Iterator[None]:
             layer.forward = forward
 
 
-def _forward(layer: Any, x: Tensor, *args: Any, keys: TokenKeys, key: int, **kwargs: Any) -> Any:
+def _forward(layer: Any, x: Tensor, *args: Any, keys: DropoutKeys, key: int, **kwargs: Any) -> Any:
     adapter = plain_adapter(layer)
     if adapter is None:
         return type(layer).forward(layer, x, *args, **kwargs)

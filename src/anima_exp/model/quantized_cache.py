@@ -26,13 +26,13 @@ import torch
 from filelock import FileLock, Timeout
 
 from anima_exp.config import ModelConfig, QuantConfig, Quantization
-from anima_exp.errors import ModelError, NewerFile, first_line
+from anima_exp.errors import ModelError, NewerFileError, first_line
 from anima_exp.events import say
 from anima_exp.libraries.transformers_loading import holds_adapter, stored_quantised
-from anima_exp.model.tokenizer import location
+from anima_exp.model.tokenizer import resolve_source
 from anima_exp.results.provenance import base_fingerprint, folder_fingerprint
 from anima_exp.system import json_files
-from anima_exp.system.atomic import publish_folder, read_json, remove_folder, write_json
+from anima_exp.system.atomic import read_json, remove_folder, replace_folder, write_json
 
 _FORMAT = 1
 _WORTH_BYTES = 100_000_000  # below, quantising costs a few seconds: make bench-base
@@ -43,7 +43,7 @@ _ABANDONED_SECONDS = 24 * 3600  # nothing takes a day to write: its process was 
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class QuantizedCacheEntry:
     """Where the snapshot of one base, quantised in one way, is or would be."""
 
     folder: Path
@@ -74,7 +74,7 @@ class Snapshot:
                     size = _gigabytes(_size(self.folder))
                     say(
                         f"base     {size} quantised, kept in {self.folder} for later runs "
-                        "(quant.snapshot=false keeps none)"
+                        "(quant.cache_quantized=false keeps none)"
                     )
         except Exception as error:  # a run does not end for want of a cache
             reason = first_line(error)
@@ -92,7 +92,7 @@ class Snapshot:
             return None if same else "is damaged"
         except PermissionError as error:
             return f"cannot be read ({first_line(error)})"
-        except NewerFile:
+        except NewerFileError:
             return "was kept by a later version of anima-exp"
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return "is damaged"
@@ -131,7 +131,7 @@ class Snapshot:
         model.config.dtype = dtype  # saving turns it into a text
         about = {"of": self.of, "sha256": folder_fingerprint(draft)}
         write_json(draft / _ABOUT, json_files.stamp(about, json_files.SNAPSHOT))
-        publish_folder(draft, self.folder)
+        replace_folder(draft, self.folder)
 
 
 def snapshot_of(
@@ -141,13 +141,13 @@ def snapshot_of(
     dtype: torch.dtype,
     where: torch.device,
     cache: Path | None,
-) -> Snapshot | None:
+) -> QuantizedCacheEntry | None:
     """The place for a base stored so; None if no snapshot of it is wanted."""
-    if not cache or not quant.snapshot or quant.type is Quantization.none:
+    if not cache or not quant.cache_quantized or quant.type is Quantization.none:
         return None
     if model.trust_remote_code:
         return None
-    source = location(model.source)
+    source = resolve_source(model.source)
     try:
         base = base_fingerprint(source, model.revision, cache=cache)
     except (OSError, ValueError, ModelError):  # whoever loads it will say what is wrong
@@ -164,7 +164,7 @@ def snapshot_of(
     }
     digest = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:10]
     name = re.sub(r"[^\w.-]", "_", Path(source).name)
-    return Snapshot(cache / "bases" / f"{name}-{quant.type.value}-{digest}", of, source)
+    return QuantizedCacheEntry(cache / "bases" / f"{name}-{quant.type.value}-{digest}", of, source)
 
 
 def _worth_keeping(model: Any) -> bool:

@@ -44,7 +44,7 @@ class Linear:
 L = TypeVar("L", bound=Linear)
 
 
-def in_set(
+def select(
     layers: Sequence[L],
     which: TargetModules,
     *,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _RESERVED_FOR_PADDING = ("<|finetune_right_pad_id|>", "<pad>", "[PAD]", "<unk>")
 
 
-def location(source: str) -> str:
+def resolve_source(source: str) -> str:
     """A hub id or folder as transformers takes it: `tiny` is the embedded base."""
     if source == "tiny":
         return str(tiny_base())
@@ -45,7 +45,7 @@ def load_tokenizer(model: ModelConfig, *, to_copy: bool = False) -> "PreTrainedT
     key, revision = "model.source", model.revision
     if model.tokenizer:  # of another repository, which has revisions of its own
         key, revision = "model.tokenizer", None
-    source = location(model.tokenizer or model.source)
+    source = resolve_source(model.tokenizer or model.source)
     check_tokenizer_files(model)
     check_has_tokenizer(model)
     if not Path(source).is_dir() and hub.is_id(source):  # by itself transformers tries for a minute
@@ -57,7 +57,7 @@ def load_tokenizer(model: ModelConfig, *, to_copy: bool = False) -> "PreTrainedT
                 source, revision=revision, trust_remote_code=model.trust_remote_code
             )
     except Exception as error:  # the tokenizers library raises plain ones
-        raise ModelError(cannot_load(key, source, error, what="tokenizer")) from error
+        raise ModelError(load_error_message(key, source, error, what="tokenizer")) from error
     if not tokenizer.is_fast:
         raise ModelError(
             f"The tokenizer of {source} has no fast version (tokenizer.json). "
@@ -80,7 +80,7 @@ def _check_settings(key: str, source: str) -> None:
             raise ModelError(f"{key}={source}: {name} cannot be read: {reason}") from error
 
 
-def cannot_load(key: str, source: str, error: Exception, *, what: str) -> str:
+def load_error_message(key: str, source: str, error: Exception, *, what: str) -> str:
     """One line for a model or tokenizer that transformers could not load."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     reason = " ".join(lines[:3]) if lines[0].endswith(":") else lines[0]
@@ -111,7 +111,7 @@ def embeddings_of(model: ModelConfig) -> int | None:
     """
     from transformers import AutoConfig
 
-    source = location(model.source)
+    source = resolve_source(model.source)
     try:
         file: Path | None = Path(source) / "config.json"
         if not Path(source).is_dir():

@@ -29,7 +29,7 @@ class BordersLost(Exception):
     """The architecture hands no argument of the forward pass on to its attention."""
 
 
-def keeps_rows_apart(model: Any) -> bool:
+def supports_packing(model: Any) -> bool:
     """Whether the architecture takes attention from outside, and one that torch computes.
 
     Where it does not, a micro-batch is one row, through the architecture's own attention.
@@ -45,17 +45,17 @@ def keeps_rows_apart(model: Any) -> bool:
     )
 
 
-def keep_alone(model: Any) -> None:
+def disable_packing(model: Any) -> None:
     """Let every row be a micro-batch, from here on: something beside attention mixes tokens."""
     setattr(model, _ALONE, True)
 
 
 @contextmanager
-def rows_apart(model: Any) -> Iterator[None]:
+def packed_attention(model: Any) -> Iterator[None]:
     """Forward and backward passes inside take MicroBatches (pass `borders` to the forward)."""
     config = model.config.get_text_config()
     with without_cudnn_attention(model.device):
-        if not keeps_rows_apart(model) or attention_of(config).startswith(_OWN_BORDERS):
+        if not supports_packing(model) or attention_of(config).startswith(_OWN_BORDERS):
             yield
             return
         with attention_by(config, _NAME, _attention):
@@ -85,7 +85,7 @@ def borders(model: Any, batch: MicroBatch) -> dict[str, Any]:
     """What the model's forward is to hand through to its attention."""
     if attention_of(model.config.get_text_config()) == _NAME:
         return {"micro_batch": batch}
-    if not keeps_rows_apart(model):  # and so there is one row
+    if not supports_packing(model):  # and so there is one row
         return {}
     longest = max(batch.lengths)
     return {  # transformers' names

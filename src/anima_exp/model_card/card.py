@@ -15,14 +15,13 @@ from anima_exp.model_card.metadata import (
     front_matter,
     licence,
     of_merged_adapter,
-    trains_every_weight,
 )
 from anima_exp.model_card.scores import Measured, Rows, columns
 from anima_exp.model_card.snippets import fenced, inline_code, plain, section
-from anima_exp.results.journal import ACCURACIES, Journal
+from anima_exp.results.journal import ACCURACIES, MetricsLog
 from anima_exp.results.record import Record
 from anima_exp.system import json_files
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 
 # An adapter folded into its base -> what that model's card says, or without a run all of it.
 
@@ -114,7 +113,7 @@ def card(
 
 
 def _opening(record: Record) -> list[str]:
-    what = "fine-tuned model" if trains_every_weight(record) else "LoRA adapter"
+    what = "fine-tuned model" if record.is_full_finetune else "LoRA adapter"
     return [f"# {plain(record.name)}\n", f"A {what}, trained and measured by anima-exp.\n"]
 
 
@@ -155,7 +154,7 @@ def _licence(record: Record) -> str:
 # A run -> its model card: as it has just been measured, or from what it left in its folder.
 
 
-def of_run(record: Record, journal: Journal, model: Any, tokenizer: Any) -> str:
+def of_run(record: Record, journal: MetricsLog, model: Any, tokenizer: Any) -> str:
     """`model` has an adapter, or is trained whole."""
     adapters = getattr(model, "peft_config", {})
     named = {name for one in adapters.values() for name in one.target_modules}
@@ -177,7 +176,7 @@ def of_folder(run: Path, trained: Path, merge: Merged | None = None) -> str:
         merge: how that adapter was folded into its base: then it is the card of what came of it.
     """
     record = saved_model.record(run)
-    rows = StepLines(run / ACCURACIES).rows()
+    rows = JsonLinesLog(run / ACCURACIES).rows()
     tokenizer = _table(trained / "tokenizer_config.json")
     adapter = trained / "adapter_config.json"
     named = _table(adapter).get("target_modules") or () if adapter.exists() else ()

@@ -5,7 +5,6 @@ from typing import Any
 
 from anima_exp.display.console import duration
 from anima_exp.model_card import origin
-from anima_exp.model_card.metadata import trains_every_weight
 from anima_exp.results.record import Record
 
 Facts = list[tuple[str, str]]
@@ -62,7 +61,7 @@ def training(record: Record, modules: Sequence[str]) -> Facts:
     parameters = record.parameters
     adapter: Facts = [("method", "every weight was trained")]
     further = settings.get("model.adapter")
-    if not trains_every_weight(record):
+    if not record.is_full_finetune:
         adapter = [
             ("method", "LoRA"),
             *([("trained further", str(further))] if further else []),
@@ -79,7 +78,7 @@ def training(record: Record, modules: Sequence[str]) -> Facts:
         ("learning rate", f"{settings['optimizer.learning_rate']:g}"),
         ("schedule", _schedule(settings)),
         ("batch", f"{settings['trainer.batch_size']} rows, loss averaged by "
-                  f"{settings['trainer.loss_average']}"),
+                  f"{settings['trainer.loss_normalization']}"),
         ("steps", _steps(record)),
         ("loss on", "prompt and response" if settings["data.train_on_source"] else "the response"),
         ("rows in order of", "length" if settings["trainer.group_by_length"] else "chance"),
@@ -145,7 +144,7 @@ def _schedule(settings: dict[str, Any]) -> str:
 
 
 def _steps(record: Record) -> str:
-    rows, epochs = record.rows["train"], record.settings["trainer.epochs"]
+    rows, epochs = record.rows["train"], record.settings["trainer.num_epochs"]
     passes = record.steps * record.settings["trainer.batch_size"] / rows
     if epochs is not None:  # whose last batch may be short
         passes = min(passes, max(epochs, 1 / rows))

@@ -23,7 +23,7 @@ def front_matter(record: Record, *, merged: bool = False) -> str:
         merged: the run's adapter has been folded into its base.
     """
     settings = record.settings
-    whole = merged or trains_every_weight(record)
+    whole = merged or record.is_full_finetune
     data = origin.data_origin(settings)
     known_data = origin.of_data(data.name)
     head = _begun(
@@ -72,10 +72,6 @@ def licence(record: Record) -> str:
         "sample",
     )
     return "apache-2.0" if ours else UNDECIDED
-
-
-def trains_every_weight(record: Record) -> bool:
-    return bool(record.settings["lora.target_modules"] == "none")
 
 
 def _begun(base: origin.Base, chosen: str, *, whole: bool) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def _given(settings: Mapping[str, Any], *keys: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Known:
+class Licence:
     licence: str
     language: str | None = None  # of what a data set teaches, as the hub writes it
 
@@ -92,36 +92,36 @@ _APACHE = "Apache-2.0"
 _OURS = "Apache-2.0, a part of anima-exp"
 
 _BASES = {
-    "tiny": Known(_OURS),
-    "huggyllama/llama-*": Known(_LLAMA),
-    "timdettmers/guanaco-*-merged": Known(_LLAMA),
-    "lyogavin/Anima33B-merged": Known(_LLAMA),
-    "meta-llama/Llama-2-*": Known("Llama 2 Community License"),
-    "meta-llama/Llama-3.1-*": Known("Llama 3.1 Community License, which also rules the name"),
-    "meta-llama/Llama-3.2-*": Known("Llama 3.2 Community License, which also rules the name"),
-    "Qwen/Qwen3-*": Known(_APACHE),
-    "mistralai/Mistral-7B-v0.3": Known(_APACHE),
-    "HuggingFaceTB/SmolLM2-*": Known(_APACHE),
+    "tiny": Licence(_OURS),
+    "huggyllama/llama-*": Licence(_LLAMA),
+    "timdettmers/guanaco-*-merged": Licence(_LLAMA),
+    "lyogavin/Anima33B-merged": Licence(_LLAMA),
+    "meta-llama/Llama-2-*": Licence("Llama 2 Community License"),
+    "meta-llama/Llama-3.1-*": Licence("Llama 3.1 Community License, which also rules the name"),
+    "meta-llama/Llama-3.2-*": Licence("Llama 3.2 Community License, which also rules the name"),
+    "Qwen/Qwen3-*": Licence(_APACHE),
+    "mistralai/Mistral-7B-v0.3": Licence(_APACHE),
+    "HuggingFaceTB/SmolLM2-*": Licence(_APACHE),
 }
 _DATA = {
-    "sample": Known(_OURS, "zh"),
-    "tatsu-lab/alpaca": Known("CC BY-NC 4.0: not for commercial use", "en"),
-    "yahma/alpaca-cleaned": Known("CC BY-NC 4.0: not for commercial use", "en"),
-    "Chinese-Vicuna/guanaco_belle_merge_v1.0": Known("research only, as BELLE", "zh"),
-    "laion/OIG": Known(_APACHE, "en"),
-    "Anthropic/hh-rlhf": Known("MIT", "en"),
-    "timdettmers/openassistant-guanaco": Known(_APACHE),
-    "yizhongw/self_instruct": Known(_APACHE, "en"),
+    "sample": Licence(_OURS, "zh"),
+    "tatsu-lab/alpaca": Licence("CC BY-NC 4.0: not for commercial use", "en"),
+    "yahma/alpaca-cleaned": Licence("CC BY-NC 4.0: not for commercial use", "en"),
+    "Chinese-Vicuna/guanaco_belle_merge_v1.0": Licence("research only, as BELLE", "zh"),
+    "laion/OIG": Licence(_APACHE, "en"),
+    "Anthropic/hh-rlhf": Licence("MIT", "en"),
+    "timdettmers/openassistant-guanaco": Licence(_APACHE),
+    "yizhongw/self_instruct": Licence(_APACHE, "en"),
 }
 
 
-def of_base(source: str) -> Known | None:
+def of_base(source: str) -> Licence | None:
     return _find(source, _BASES)
 
 
-def of_data(source: str | None) -> Known | None:
+def of_data(source: str | None) -> Licence | None:
     return _find(source, _DATA) if source else None
 
 
-def _find(source: str, among: dict[str, Known]) -> Known | None:
+def _find(source: str, among: dict[str, Licence]) -> Licence | None:
     return next((known for ids, known in among.items() if fnmatch(source, ids)), None)

@@ -9,9 +9,8 @@ from anima_exp.data import formats
 from anima_exp.display import tables
 from anima_exp.display.tables import Column
 from anima_exp.model_card import origin
-from anima_exp.model_card.metadata import trains_every_weight
 from anima_exp.results.record import Record
-from anima_exp.system.terminal import visible
+from anima_exp.system.terminal import printable
 
 THE_BASE = "FOLDER_OR_HUB_ID_OF_THE_BASE"  # where the card must not say, or cannot know
 THIS = "FOLDER_OR_HUB_ID_OF_THIS"
@@ -20,7 +19,7 @@ _DTYPES = {"bf16": "torch.bfloat16", "fp16": "torch.float16", "fp32": "torch.flo
 
 
 def loading_code(record: Record, prompt: str) -> str:
-    if trains_every_weight(record):
+    if record.is_full_finetune:
         precision, remote = (record.settings[key] for key in ("trainer.precision", _REMOTE_CODE))
         return of_model(prompt, dtype=precision, remote_code=remote)
     quantised = record.settings["quant.type"] != "none"
@@ -134,26 +133,26 @@ def section(title: str, told: Sequence[tuple[str, str]]) -> str:
     names, texts = zip(*told, strict=True)
     pair = [
         Column("", list(names), right=False),
-        Column("", [visible(text) for text in texts], right=False),
+        Column("", [printable(text) for text in texts], right=False),
     ]
     return f"## {title}\n\n{tables.markdown_table(pair)}"
 
 
 def fenced(text: str, language: str) -> str:
     fence = "`" * max(3, _longest_run(text) + 1)
-    return f"{fence}{language}\n{visible(text)}\n{fence}\n"
+    return f"{fence}{language}\n{printable(text)}\n{fence}\n"
 
 
 def inline_code(text: str) -> str:
     """On one line, in as many backticks as it takes that none of its own ends it."""
-    line = visible(" ".join(text.split()))
+    line = printable(" ".join(text.split()))
     fence = "`" * (_longest_run(line) + 1)
     space = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{space}{line}{space}{fence}"
 
 
 def plain(text: str) -> str:
-    return tables.escape_markdown(visible(text))
+    return tables.escape_markdown(printable(text))
 
 
 def _longest_run(text: str) -> int:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from anima_exp.config import Precision, Recompute, RunConfig, TargetModules
+from anima_exp.config import ActivationCheckpointing, Precision, RunConfig
 from anima_exp.libraries.torch_internals import repeats_kv_heads
-from anima_exp.model.target_modules import Linear, in_set
+from anima_exp.model.target_modules import Linear, select
 from anima_exp.planner.shape import Block, Shape
 from anima_exp.planner.weights import WIDTH
 
@@ -19,7 +19,7 @@ class Activations:
 
 
 def activations(
-    shape: Shape, config: RunConfig, *, recompute: Recompute, gpu: bool = True
+    shape: Shape, config: RunConfig, *, recompute: ActivationCheckpointing, gpu: bool = True
 ) -> Activations:
     """For each token of a micro-batch. The loss is not in it."""
     width = WIDTH[config.trainer.precision]
@@ -27,28 +27,34 @@ def activations(
         block.count * kept_by_block(shape, block, config, recompute, gpu) for block in shape.blocks
     )
     kept += 2 * width * shape.head_dim  # the rotations of queries and keys
-    learns_all = config.lora.target_modules is TargetModules.none
-    if recompute is not Recompute.none or learns_all:  # else the first norm of all keeps nothing
+    learns_all = config.lora.is_full_finetune
+    if (
+        recompute is not ActivationCheckpointing.none or learns_all
+    ):  # else the first norm of all keeps nothing
         kept += (_norm_width(config) + (_SUM if learns_all else 0)) * shape.hidden
     again = 0
-    if recompute is not Recompute.none:
+    if recompute is not ActivationCheckpointing.none:
         again = max(
             _whole(shape, block, config, gpu)
-            - (_products(shape, block, config) if recompute is Recompute.selective else 0)
+            - (
+                _products(shape, block, config)
+                if recompute is ActivationCheckpointing.selective
+                else 0
+            )
             for block in shape.blocks
         )
     return Activations(kept, max(again, 0) + _gradients(shape, width))
 
 
 def kept_by_block(
-    shape: Shape, block: Block, config: RunConfig, recompute: Recompute, gpu: bool
+    shape: Shape, block: Block, config: RunConfig, recompute: ActivationCheckpointing, gpu: bool
 ) -> int:
     """Bytes a token, of one such block."""
-    if recompute is Recompute.none:
+    if recompute is ActivationCheckpointing.none:
         return _whole(shape, block, config, gpu)
     width = WIDTH[config.trainer.precision]
     kept = width * shape.hidden
-    if recompute is Recompute.selective:
+    if recompute is ActivationCheckpointing.selective:
         attended = width * shape.heads * shape.head_dim + _SUM * shape.heads
         kept += _products(shape, block, config) + attended
     return kept
@@ -65,7 +71,7 @@ def _whole(shape: Shape, block: Block, config: RunConfig, gpu: bool) -> int:
     """All that one block keeps for its backward pass."""
     width = WIDTH[config.trainer.precision]
     adapted = _adapted(shape, block, config)
-    learns_all = config.lora.target_modules is TargetModules.none
+    learns_all = config.lora.is_full_finetune
     fused = bool(config.trainer.liger)
     # Attention over rows of different lengths; before torch 2.10 it is computed row by row.
     one_kernel = gpu and width == 2 and not repeats_kv_heads()
@@ -96,7 +102,7 @@ def _norm_width(config: RunConfig) -> int:
 
 def _adapted(shape: Shape, block: Block, config: RunConfig) -> list[Linear]:
     lora = config.lora
-    return in_set(block.linears, lora.target_modules, hidden=shape.hidden, names=lora.layers)
+    return select(block.linears, lora.target_modules, hidden=shape.hidden, names=lora.layers)
 
 
 def _inputs(block: Block, learning: Sequence[Linear], one_kernel: bool) -> int:

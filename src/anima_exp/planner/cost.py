@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from anima_exp.config import Recompute, RunConfig
+from anima_exp.config import ActivationCheckpointing, RunConfig
 from anima_exp.planner.find_shape import find_shape
 from anima_exp.planner.gpus import CARDS
-from anima_exp.planner.here import Ways, by_processes, fewest, this_machine, ways
+from anima_exp.planner.here import Placements, by_processes, fewest, this_machine, ways
 from anima_exp.planner.lengths import Lengths, lengths, rows_in_all
-from anima_exp.planner.memory import Needs
+from anima_exp.planner.memory import MemoryModel
 from anima_exp.planner.shape import Shape
 from anima_exp.planner.speed import OnCard, flops_of
 from anima_exp.planner.step_time import Flops
@@ -50,11 +50,11 @@ class Cost:
             return None
         return self.steps * card.seconds_per_step / 3600
 
-    def flops(self, recompute: Recompute) -> Flops:
+    def flops(self, recompute: ActivationCheckpointing) -> Flops:
         return flops_of(self.shape, self.config, self.lengths, recompute)
 
     @cached_property
-    def several(self) -> list[Ways]:
+    def several(self) -> list[Placements]:
         """Where a run uses several cards: of each kind."""
         if self.cards == 1:
             return []
@@ -70,20 +70,20 @@ class Cost:
         return [one for each in found for one in each]
 
     @cached_property
-    def needs(self) -> Needs:
-        return Needs(self.shape, self.config, self.lengths.largest)
+    def needs(self) -> MemoryModel:
+        return MemoryModel(self.shape, self.config, self.lengths.largest)
 
     @property
     def budgets(self) -> list[int]:
         """Of tokens at once: the user's, or the least and the most that make sense."""
-        given, rows = self.config.trainer.token_budget, self.lengths.largest
+        given, rows = self.config.trainer.max_tokens_per_micro_batch, self.lengths.largest
         return [given] if given else sorted({rows.longest, rows.batch_tokens})
 
 
 def cost(config: RunConfig) -> Cost:
     """Raises ModelError: the model's shape cannot be found."""
     shape, found = find_shape(config.model), lengths(config)
-    cards = config.trainer.gpus or config.launcher.gpus_per_job
+    cards = config.trainer.num_gpus or config.launcher.gpus_per_job
     on_cards = [by_processes(shape, config, found, card, cards) for card in CARDS]
     here = this_machine(shape, config, found) if cards == 1 else None
     return Cost(config, shape, found, found.steps(config), cards, on_cards, here)

@@ -6,9 +6,9 @@ from enum import StrEnum
 from math import ceil
 from typing import Protocol
 
-from anima_exp.config import Recompute, RunConfig, TargetModules
-from anima_exp.planner.gpus import MIDDLING, Card
-from anima_exp.planner.memory import GIB, Memory, Needs, Rows, in_4_bits
+from anima_exp.config import ActivationCheckpointing, RunConfig
+from anima_exp.planner.gpus import MIDDLING, Gpu
+from anima_exp.planner.memory import GIB, Memory, MemoryModel, Rows
 from anima_exp.planner.shape import Shape
 from anima_exp.planner.step_time import StepTime, Work, step_time
 
@@ -20,7 +20,11 @@ _ALIKE = 0.02
 _DEQUANTISING = 250  # the matrices of one pass once
 _STARTING = 50  # one pass, however short
 _GATHERING = 400  # the parts of a sharded base, for one pass
-_EXTRA = {Recompute.none: 0.0, Recompute.selective: 0.1, Recompute.full: 1.0}
+_EXTRA = {
+    ActivationCheckpointing.none: 0.0,
+    ActivationCheckpointing.selective: 0.1,
+    ActivationCheckpointing.full: 1.0,
+}
 _STEP = 64  # of a token budget that is less than the whole batch
 
 
@@ -37,7 +41,7 @@ class Execution:
     """How a batch is executed: its speed and memory, not its gradient."""
 
     token_budget: int  # of each process
-    recompute: Recompute
+    recompute: ActivationCheckpointing
     keep_dequantized: bool
     predicted_peak_gib: float  # of tensors on the device; of several, on the fullest
     fits: bool  # False: even this does not fit the memory that was named
@@ -54,29 +58,37 @@ class Device(Protocol):
     """What a batch is executed on: a card, or several that hold a part of the model each."""
 
     @property
-    def needs(self) -> Needs: ...
+    def needs(self) -> MemoryModel: ...
 
     @property
     def available(self) -> float:
         """Bytes that tensors may take on one card."""
 
-    def lacks(self, budget: int, recompute: Recompute, keep: bool, *, paged: bool) -> float:
+    def lacks(
+        self, budget: int, recompute: ActivationCheckpointing, keep: bool, *, paged: bool
+    ) -> float:
         """Bytes; what fits lacks none, or less than none."""
 
-    def peak(self, budget: int, recompute: Recompute, keep: bool, *, paged: bool) -> float:
+    def peak(
+        self, budget: int, recompute: ActivationCheckpointing, keep: bool, *, paged: bool
+    ) -> float:
         """Bytes of tensors on one card."""
 
 
 @dataclass(frozen=True)
 class OneCard:
-    needs: Needs
+    needs: MemoryModel
     available: float
 
-    def lacks(self, budget: int, recompute: Recompute, keep: bool, *, paged: bool) -> float:
+    def lacks(
+        self, budget: int, recompute: ActivationCheckpointing, keep: bool, *, paged: bool
+    ) -> float:
         found = self.needs.memory(budget, recompute, keep_dequantized=keep)
         return needed(found, self.needs.unused) - self.available - self._away(paged)
 
-    def peak(self, budget: int, recompute: Recompute, keep: bool, *, paged: bool) -> float:
+    def peak(
+        self, budget: int, recompute: ActivationCheckpointing, keep: bool, *, paged: bool
+    ) -> float:
         found = self.needs.memory(budget, recompute, keep_dequantized=keep)
         return found.peak - self._away(paged)
 
@@ -84,7 +96,7 @@ class OneCard:
         return self.needs.trained.pageable if paged else 0
 
 
-def choose(
+def choose_execution(
     shape: Shape,
     config: RunConfig,
     rows: Rows,
@@ -93,7 +105,7 @@ def choose(
     gpu: bool = True,
     shares: int = 1,
     shard: bool | None = None,
-    card: Card = MIDDLING,
+    card: Gpu = MIDDLING,
 ) -> Execution:
     """The fastest way that fits, with every setting that the user gave kept.
 
@@ -103,13 +115,13 @@ def choose(
             processes must all give the least that one of them has, or they choose differently.
         gpu: where a paged optimizer can move its states elsewhere, and attention is one kernel.
         shares: processes with a device each.
-        shard: the base over them; None = what trainer.shard_base says, else where only that fits.
+        shard: the base over them; None = what trainer.fsdp says, else where only that fits.
         card: whose speed decides, if `gpu`; how much memory it is sold with does not matter.
 
     Where nothing fits, it is the way that needs least, with `fits=False`.
     """
-    shard = config.trainer.shard_base if shard is None else shard
-    needs = Needs(shape, config, rows, gpu, card.expandable)
+    shard = config.trainer.fsdp if shard is None else shard
+    needs = MemoryModel(shape, config, rows, gpu, card.expandable)
     whole = fastest(OneCard(needs, available), config, card=card)
     if shares == 1 or shard is False or not can_shard(config):
         return whole
@@ -122,15 +134,15 @@ def choose(
 
 def can_shard(config: RunConfig) -> bool:
     """Only what is frozen and read as it is stored: a copy of the whole base would be none."""
-    full = config.lora.target_modules is TargetModules.none
-    return not full and not config.quant.keep_dequantized
+    full = config.lora.is_full_finetune
+    return not full and not config.quant.cache_dequantized
 
 
 def fastest(
     device: Device,
     config: RunConfig,
     *,
-    card: Card = MIDDLING,
+    card: Gpu = MIDDLING,
     placement: Placement = Placement.whole,
     cards: int = 1,
 ) -> Execution:
@@ -149,13 +161,13 @@ def fastest(
             _, budget, recompute, keep = min(alike if needs.gpu else fitting, key=_preferred)
             peak = device.peak(budget, recompute, keep, paged=False)
             found = min(peak, device.available) / GIB
-            told = config.trainer.token_budget or budget
+            told = config.trainer.max_tokens_per_micro_batch or budget
             return Execution(told, recompute, keep, found, True, paged, placement, cards)
-    budget = max(config.trainer.token_budget or 0, rows.longest)
-    recompute = config.trainer.recompute or Recompute.full
-    keep = bool(config.quant.keep_dequantized) and placement is not Placement.sharded
+    budget = max(config.trainer.max_tokens_per_micro_batch or 0, rows.longest)
+    recompute = config.trainer.activation_checkpointing or ActivationCheckpointing.full
+    keep = bool(config.quant.cache_dequantized) and placement is not Placement.sharded
     peak = device.peak(budget, recompute, keep, paged=pageable)
-    told = config.trainer.token_budget or budget
+    told = config.trainer.max_tokens_per_micro_batch or budget
     return Execution(told, recompute, keep, peak / GIB, False, pageable, placement, cards)
 
 
@@ -164,28 +176,34 @@ def needed(found: Memory, unused: float) -> float:
     return found.peak + unused * found.passing
 
 
-def _preferred(way: tuple[StepTime, int, Recompute, bool]) -> tuple[float, float, int]:
+def _preferred(
+    way: tuple[StepTime, int, ActivationCheckpointing, bool],
+) -> tuple[float, float, int]:
     step, budget, *_ = way
     return step.host, step.total, -budget
 
 
-def _ways(config: RunConfig, placement: Placement) -> Iterator[tuple[Recompute, bool]]:
+def _ways(
+    config: RunConfig, placement: Placement
+) -> Iterator[tuple[ActivationCheckpointing, bool]]:
     """The least recomputation first; with the dequantised copy before without."""
-    given, kept = config.trainer.recompute, config.quant.keep_dequantized
-    copied = in_4_bits(config) and placement is not Placement.sharded
-    for recompute in [given] if given else list(Recompute):
+    given, kept = config.trainer.activation_checkpointing, config.quant.cache_dequantized
+    copied = config.quant.is_4bit and placement is not Placement.sharded
+    for recompute in [given] if given else list(ActivationCheckpointing):
         for keep in [True, False] if kept is None else [kept]:
             if copied or not keep:
                 yield recompute, keep
 
 
-def _largest(device: Device, recompute: Recompute, keep: bool, paged: bool) -> int | None:
+def _largest(
+    device: Device, recompute: ActivationCheckpointing, keep: bool, paged: bool
+) -> int | None:
     """The largest token budget that fits; None where not even the longest row does."""
 
     def fits(budget: int) -> bool:
         return device.lacks(budget, recompute, keep, paged=paged) <= 0
 
-    given, rows = device.needs.config.trainer.token_budget, device.needs.rows
+    given, rows = device.needs.config.trainer.max_tokens_per_micro_batch, device.needs.rows
     least, most = rows.longest, max(rows.longest, rows.batch_tokens)
     if given:  # a longer row stands alone, and no batch is larger than it is
         least = most = min(max(given, least), most)
@@ -200,7 +218,11 @@ def _largest(device: Device, recompute: Recompute, keep: bool, paged: bool) -> i
 
 
 def time_of_batch(
-    needs: Needs, budget: int, recompute: Recompute, keep: bool, card: Card = MIDDLING
+    needs: MemoryModel,
+    budget: int,
+    recompute: ActivationCheckpointing,
+    keep: bool,
+    card: Gpu = MIDDLING,
 ) -> StepTime:
     """Estimate the time of the largest batch: on a GPU in seconds."""
     rows = needs.rows
@@ -222,10 +244,14 @@ def time_of_batch(
     )
 
 
-def _time_on_cpu(needs: Needs, tokens: int, budget: int, recompute: Recompute, keep: bool) -> float:
+def _time_on_cpu(
+    needs: MemoryModel, tokens: int, budget: int, recompute: ActivationCheckpointing, keep: bool
+) -> float:
     """In forward passes of one token."""
-    passes = 3 if recompute is Recompute.full else 2  # of these each reads the weights
-    reading = _DEQUANTISING if in_4_bits(needs.config) and not keep else 0
+    passes = (
+        3 if recompute is ActivationCheckpointing.full else 2
+    )  # of these each reads the weights
+    reading = _DEQUANTISING if needs.config.quant.is_4bit and not keep else 0
     passes *= ceil(tokens / budget)
     gathering = _GATHERING if needs.shards > 1 else 0
     return tokens * (2 + _EXTRA[recompute]) + passes * (reading + gathering + _STARTING)

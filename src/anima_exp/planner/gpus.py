@@ -17,7 +17,7 @@ PAGING_GB = 20  # a second, between the card and CPU memory. An assumption.
 
 
 @dataclass(frozen=True)
-class Card:
+class Gpu:
     name: str
     memory_gb: int  # as it is sold
     visible_gib: float  # as CUDA reports it
@@ -54,18 +54,18 @@ class Card:
 
 
 CARDS = (
-    Card("RTX 4090", 24, 23.5, 165.0, 1008, 32),
-    Card("L40S", 48, 44.4, 362.0, 864, 32),
-    Card("A100", 80, 79.2, 312.0, 2039, 300),
-    Card("H100", 80, 79.1, 989.0, 3350, 450),
-    Card("H200", 141, 139.7, 989.0, 4800, 450),
+    Gpu("RTX 4090", 24, 23.5, 165.0, 1008, 32),
+    Gpu("L40S", 48, 44.4, 362.0, 864, 32),
+    Gpu("A100", 80, 79.2, 312.0, 2039, 300),
+    Gpu("H100", 80, 79.1, 989.0, 3350, 450),
+    Gpu("H200", 141, 139.7, 989.0, 4800, 450),
 )
 # Taken for a card that is not listed: what is fastest on a card of middling speed is rarely slow
 # on another.
 MIDDLING = next(card for card in CARDS if card.name == "A100")
 
 
-def card_named(name: str) -> Card | None:
+def gpu_named(name: str) -> Gpu | None:
     """Return the listed card that CUDA calls so: `NVIDIA A100-SXM4-80GB` is an `A100`."""
     words = name.replace("-", " ").split()
     return next((one for one in CARDS if all(w in words for w in one.name.split())), None)

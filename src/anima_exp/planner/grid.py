@@ -6,7 +6,7 @@ from anima_exp.config import RunConfig
 from anima_exp.display import console as screen
 from anima_exp.display import tables
 from anima_exp.display.tables import Column
-from anima_exp.display.units import hours, many
+from anima_exp.display.units import format_count, hours
 from anima_exp.planner.cost import Cost, cost
 from anima_exp.planner.gpus import CARDS, PRODUCT_SHARE
 
@@ -31,11 +31,11 @@ def show_grid(cells: Sequence[tuple[str, RunConfig]]) -> None:
 def _columns(costs: list[tuple[str, Cost]]) -> list[Column]:
     shown = costs[:_ROWS]
     every = [one for _, one in costs]
-    tokens = [many(one.tokens) if one.tokens else "unknown" for _, one in shown]
+    tokens = [format_count(one.tokens) if one.tokens else "unknown" for _, one in shown]
     total = sum(one.tokens or 0 for one in every)
     columns = [
         Column("cell", [*(label for label, _ in shown), f"all {len(costs)} cells"], right=False),
-        Column("tokens", [*tokens, many(total)]),
+        Column("tokens", [*tokens, format_count(total)]),
     ]
     for place, card in enumerate(CARDS):
         texts = [_hours(one, place) for _, one in shown]
@@ -50,7 +50,7 @@ def _which(costs: list[tuple[str, Cost]]) -> str:
     if numbers == [1]:
         return "one card"
     told = " or ".join(map(str, numbers))
-    return f"{told} cards a cell (trainer.gpus, launcher.gpus_per_job)"
+    return f"{told} cards a cell (trainer.num_gpus, launcher.gpus_per_job)"
 
 
 def _hours(one: Cost, place: int) -> str:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import psutil  # type: ignore[import-untyped]
 
 from anima_exp.config import RunConfig
-from anima_exp.planner.execution import Execution, can_shard, choose
-from anima_exp.planner.gpus import MIDDLING, Card, card_named
+from anima_exp.planner.execution import Execution, can_shard, choose_execution
+from anima_exp.planner.gpus import MIDDLING, Gpu, gpu_named
 from anima_exp.planner.lengths import Lengths
 from anima_exp.planner.memory import GB, GIB
 from anima_exp.planner.placement import choose_spread
@@ -21,7 +21,7 @@ MACHINES = (2, 4, 8)  # cards of one machine
 
 
 @dataclass(frozen=True)
-class Ways:
+class Placements:
     """Of using cards of one kind; each may be one that does not fit."""
 
     copies: OnCard  # every process has a base of its own
@@ -29,11 +29,11 @@ class Ways:
     spread: OnCard  # one process has a part of the base on each card: a device map
 
 
-def ways(shape: Shape, config: RunConfig, found: Lengths, card: Card, cards: int) -> Ways:
+def ways(shape: Shape, config: RunConfig, found: Lengths, card: Gpu, cards: int) -> Placements:
     """Of using so many of a kind for one run."""
     free = [card.available] * cards
     how = choose_spread(shape, config, found.largest, available=free, card=card)
-    return Ways(
+    return Placements(
         copies=by_processes(shape, config, found, card, cards, shard=False),
         sharded=by_processes(shape, config, found, card, cards, shard=True)
         if can_shard(config)
@@ -46,20 +46,20 @@ def by_processes(
     shape: Shape,
     config: RunConfig,
     found: Lengths,
-    card: Card,
+    card: Gpu,
     cards: int,
     *,
     shard: bool | None = None,
 ) -> OnCard:
     """One on each card; by default as the run would choose."""
     rows = found.largest.share(config.trainer.batch_size, cards)
-    how = choose(
+    how = choose_execution(
         shape, config, rows, available=card.available, shares=cards, shard=shard, card=card
     )
     return _timed(shape, config, found, card, how, cards, processes=cards)
 
 
-def fewest(shape: Shape, config: RunConfig, found: Lengths, card: Card) -> list[OnCard]:
+def fewest(shape: Shape, config: RunConfig, found: Lengths, card: Gpu) -> list[OnCard]:
     """Of cards of a kind that one does not do: as many as it takes, sharded and spread."""
     fitting: dict[str, OnCard] = {}
     for cards in MACHINES:
@@ -74,7 +74,7 @@ def _timed(
     shape: Shape,
     config: RunConfig,
     found: Lengths,
-    card: Card,
+    card: Gpu,
     how: Execution,
     cards: int,
     *,
@@ -103,11 +103,11 @@ def this_machine(shape: Shape, config: RunConfig, found: Lengths) -> OnCard | No
         return None
     if not gpus:
         memory = psutil.virtual_memory()
-        card = Card(_NAME, round(memory.total / GB), memory.total / GIB, 1, 1, 1)
-        how = choose(shape, config, found.largest, available=memory.available, gpu=False)
+        card = Gpu(_NAME, round(memory.total / GB), memory.total / GIB, 1, 1, 1)
+        how = choose_execution(shape, config, found.largest, available=memory.available, gpu=False)
         return OnCard(card, 1, how, None, context_gib=0.0)
     gpu = gpus[0]
-    known = card_named(gpu.name)
+    known = gpu_named(gpu.name)
     size = round(gpu.memory_gib * GIB / GB)
     card = replace(
         known or MIDDLING,

@@ -15,7 +15,7 @@ from anima_exp.data import rows as split
 from anima_exp.data import source
 from anima_exp.data.source import Source
 from anima_exp.data.tokenise import examples
-from anima_exp.errors import NewerFile
+from anima_exp.errors import NewerFileError
 from anima_exp.events import note
 from anima_exp.libraries import hub
 from anima_exp.planner.memory import Rows
@@ -30,22 +30,23 @@ from anima_exp.system.paths import expanded, tiny_base
 # read the same data with the same tokenizer before.
 
 
+# By their first names, which the hash of a run goes by.
 _NOT_IN_THE_LENGTH = {"data.max_train_samples", "data.train_on_source"}
 
 
 @dataclass(frozen=True)
 class LengthStats:
-    rows: int  # to learn from, before data.max_train_samples
+    rows: int  # to learn from, before data.max_train_rows
     mean_tokens: float  # of one of them, as truncated
     mean_label_tokens: float | None = None  # of these, that the loss is taken on
 
 
 def save_stats(config: RunConfig, lengths: LengthStats, *, cache: Path) -> None:
-    """Keep what a run has found. With data.max_train_samples it has not seen every row.
+    """Keep what a run has found. With data.max_train_rows it has not seen every row.
 
     Nothing is kept, and nothing is lost but a plan's figure, if the cache cannot be written.
     """
-    if config.data.max_train_samples is not None and load_stats(config, cache=cache):
+    if config.data.max_train_rows is not None and load_stats(config, cache=cache):
         return
     file = _stats_file(config, cache)
     if json_files.is_newer(file, json_files.LENGTHS):
@@ -60,7 +61,7 @@ def load_stats(config: RunConfig, *, cache: Path) -> LengthStats | None:
     file = _stats_file(config, cache)
     try:
         return LengthStats(**json_files.read_versioned(read_json(file), file, json_files.LENGTHS))
-    except (OSError, ValueError, TypeError, AttributeError, NewerFile):
+    except (OSError, ValueError, TypeError, AttributeError, NewerFileError):
         return None
 
 
@@ -69,17 +70,17 @@ def tokens(config: RunConfig, known: LengthStats | None) -> int | None:
     trainer = config.trainer
     if known is None:
         return None
-    if trainer.steps is not None:
-        rows: float = trainer.steps * trainer.batch_size
+    if trainer.max_steps is not None:
+        rows: float = trainer.max_steps * trainer.batch_size
     else:
-        rows = min(known.rows, config.data.max_train_samples or known.rows) * (trainer.epochs or 0)
+        rows = min(known.rows, config.data.max_train_rows or known.rows) * (trainer.num_epochs or 0)
     return round(rows * known.mean_tokens)
 
 
 def _stats_file(config: RunConfig, cache: Path) -> Path:
     settings = {
         key: value
-        for key, value in identity.relevant(config).items()
+        for key, value in identity.identity_settings(config).items()
         if key.startswith(("data.", "model.")) and key not in _NOT_IN_THE_LENGTH
     }
     text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
@@ -109,14 +110,14 @@ def read_lengths(config: RunConfig) -> LengthStats | None:
     file = _tokenizer_file(config.model)
     if not data.path or file is None:
         return None
-    rows = source.training(data)
+    rows = source.training_source(data)
     state = file.stat()
     key = (rows.fingerprint, data.recipe, data.on_bad_row, file, state.st_size, state.st_mtime_ns)
     if key not in _counted:
         _counted[key] = _count(rows, config, file)
     prompts, responses, used = _counted[key]
     left = used
-    if source.heldout(data) is None:
+    if source.validation_source(data) is None:
         split.check_heldout(data.heldout_rows, of=used)
         left -= data.heldout_rows
     prompt = np.minimum(prompts, data.max_prompt_tokens)
@@ -191,22 +192,22 @@ class Lengths:
     def steps(self, config: RunConfig) -> int | None:
         """Optimizer steps of the run; None where epochs are to be counted in unknown rows."""
         trainer = config.trainer
-        if trainer.steps is not None:
-            return trainer.steps
+        if trainer.max_steps is not None:
+            return trainer.max_steps
         return None if self.rows is None else optimizer_steps(trainer, self.rows)
 
 
 def rows_in_all(trainer: TrainerConfig, rows: int) -> int:
     """Return how many rows a run trains on, repeats counted, if there are `rows` of them.
 
-    `trainer.epochs` counts rows exactly: with epochs=2 every row is used twice, and the last
+    `trainer.num_epochs` counts rows exactly: with epochs=2 every row is used twice, and the last
     batch is short if the batches do not come out even.
     """
-    if trainer.steps is not None:
-        return trainer.steps * trainer.batch_size
-    assert trainer.epochs is not None
+    if trainer.max_steps is not None:
+        return trainer.max_steps * trainer.batch_size
+    assert trainer.num_epochs is not None
     # Rounded first: 1.1 x 1000 is a little more than 1100 in binary.
-    return max(1, ceil(round(trainer.epochs * rows, 6)))
+    return max(1, ceil(round(trainer.num_epochs * rows, 6)))
 
 
 def optimizer_steps(trainer: TrainerConfig, rows: int) -> int:
@@ -224,7 +225,7 @@ def lengths(config: RunConfig) -> Lengths:
     """
     data = config.data
     most = data.max_prompt_tokens + data.max_response_tokens
-    cache = paths.cache(config.cache)
+    cache = paths.cache(config.cache_dir)
     known = load_stats(config, cache=cache)
     told = "read by an earlier run"
     if known is None and (known := read_lengths(config)):
@@ -234,10 +235,10 @@ def lengths(config: RunConfig) -> Lengths:
     labels: float | None
     if known is not None:
         rows, mean, labels = known.rows, known.mean_tokens, known.mean_label_tokens
-    elif data.typical is not None:
+    elif data.length_stats is not None:
         told = "typical of the set" + ("" if data.source == "sample" else ", in LLaMA's tokens")
-        rows, mean = data.typical.rows, data.typical.mean_tokens
-        labels = data.typical.mean_label_tokens
+        rows, mean = data.length_stats.rows, data.length_stats.mean_tokens
+        labels = data.length_stats.mean_label_tokens
     else:
         told = "unknown: as long as the limits allow, so the most it can cost"
         rows, mean, labels = None, float(most), None
@@ -248,7 +249,7 @@ def lengths(config: RunConfig) -> Lengths:
         labels = mean * data.max_response_tokens / most
     labels = min(labels, mean)
     if rows is not None:
-        rows = min(rows, data.max_train_samples or rows)
+        rows = min(rows, data.max_train_rows or rows)
     return Lengths(told, rows, mean, labels, _largest(config, most, mean, labels))
 
 

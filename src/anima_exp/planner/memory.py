@@ -4,14 +4,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
 
-from anima_exp.config import Precision, Quantization, Recompute, RunConfig, TargetModules
+from anima_exp.config import (
+    ActivationCheckpointing,
+    Precision,
+    RunConfig,
+)
 from anima_exp.model.constants import chunk_logits
 from anima_exp.planner.activations import Activations, activations
 from anima_exp.planner.shape import Shape
 from anima_exp.planner.weights import (
     WIDTH,
     Stored,
-    Trained,
+    TrainableMemory,
     base_weights,
     dequantized_copy,
     split_bytes,
@@ -60,7 +64,7 @@ class Memory:
 
     base: int
     copy: int  # of the 4-bit weights, dequantised
-    trained: Trained
+    trained: TrainableMemory
     activations: Activations
     states: int  # at the labels, and their gradient
     logits: int  # one chunk, before anything goes backward
@@ -91,7 +95,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Needs:
+class MemoryModel:
     """What one run needs, whatever way it is executed: counted once."""
 
     shape: Shape
@@ -101,9 +105,11 @@ class Needs:
     expandable: bool = True  # on a GPU, pieces of memory grow: system/hardware.py
     shards: int = 1  # devices that the blocks of the base are split over
 
-    def memory(self, token_budget: int, recompute: Recompute, *, keep_dequantized: bool) -> Memory:
+    def memory(
+        self, token_budget: int, recompute: ActivationCheckpointing, *, keep_dequantized: bool
+    ) -> Memory:
         one = self._of_token[recompute]
-        copied = keep_dequantized and in_4_bits(self.config)
+        copied = keep_dequantized and self.config.quant.is_4bit
         labels, vocab = self.rows.labels(token_budget), self.shape.vocab
         width = WIDTH[self.config.trainer.precision]
         stream = self.shape.hidden * width
@@ -141,7 +147,7 @@ class Needs:
         return whole - split + ceil(split / self.shards) + _GATHERED * largest
 
     @cached_property
-    def trained(self) -> Trained:
+    def trained(self) -> TrainableMemory:
         return trained(self.shape, self.config)
 
     @cached_property
@@ -156,21 +162,17 @@ class Needs:
     @cached_property
     def _buffer(self) -> int:
         """Of one matrix that is dequantised, or of all that autocast keeps in 16 bits."""
-        if self.config.lora.target_modules is TargetModules.none:
+        if self.config.lora.is_full_finetune:
             width = WIDTH[self.config.trainer.precision]
             return 0 if width == 4 else self.shape.linear_weights * width
-        if not in_4_bits(self.config):
+        if not self.config.quant.is_4bit:
             return 0
         largest = max(one.weights for block in self.shape.blocks for one in block.linears)
         return largest * WIDTH[self.config.quant.compute_dtype]
 
     @cached_property
-    def _of_token(self) -> dict[Recompute, Activations]:
+    def _of_token(self) -> dict[ActivationCheckpointing, Activations]:
         return {
             how: activations(self.shape, self.config, recompute=how, gpu=self.gpu)
-            for how in Recompute
+            for how in ActivationCheckpointing
         }
-
-
-def in_4_bits(config: RunConfig) -> bool:
-    return config.quant.type in (Quantization.nf4, Quantization.fp4)

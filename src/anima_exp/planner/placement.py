@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
-from anima_exp.config import Recompute, RunConfig, TargetModules
+from anima_exp.config import ActivationCheckpointing, RunConfig
 from anima_exp.errors import ModelError
-from anima_exp.model.device_map import modules_of, without_weights
-from anima_exp.model.target_modules import in_set
+from anima_exp.model.device_map import meta_model, modules_of
+from anima_exp.model.target_modules import select
 from anima_exp.planner.activations import kept_by_block
-from anima_exp.planner.execution import Execution, Placement, choose, fastest
+from anima_exp.planner.execution import Execution, Placement, choose_execution, fastest
 from anima_exp.planner.find_shape import find_shape
-from anima_exp.planner.gpus import MIDDLING, Card
-from anima_exp.planner.memory import GIB, Needs, Rows
+from anima_exp.planner.gpus import MIDDLING, Gpu
+from anima_exp.planner.memory import GIB, MemoryModel, Rows
 from anima_exp.planner.shape import Block, Shape, from_model
 from anima_exp.planner.weights import block_bytes, dequantized_copy, trained
 
@@ -34,13 +34,13 @@ def choose_spread(
     rows: Rows,
     *,
     available: Sequence[float],
-    card: Card = MIDDLING,
+    card: Gpu = MIDDLING,
 ) -> Execution:
     """The fastest way that fits, with the blocks divided over cards that have so many bytes free.
 
     Where nothing fits, it is the way that needs least, with `fits=False`.
     """
-    needs = Needs(shape, config, rows, expandable=card.expandable)
+    needs = MemoryModel(shape, config, rows, expandable=card.expandable)
     cards = SeveralCards(needs, tuple(available))
     return fastest(cards, config, card=card, placement=Placement.spread, cards=len(available))
 
@@ -49,23 +49,31 @@ def choose_spread(
 class SeveralCards:
     """Of one process, each with some of the blocks."""
 
-    needs: Needs
+    needs: MemoryModel
     cards: tuple[float, ...]  # bytes that tensors may take on each
 
     @property
     def available(self) -> float:
         return max(self.cards)
 
-    def lacks(self, budget: int, recompute: Recompute, keep: bool, *, paged: bool) -> float:
+    def lacks(
+        self, budget: int, recompute: ActivationCheckpointing, keep: bool, *, paged: bool
+    ) -> float:
         return -self.division(budget, recompute, keep, paged=paged).room
 
-    def peak(self, budget: int, recompute: Recompute, keep: bool, *, paged: bool) -> float:
+    def peak(
+        self, budget: int, recompute: ActivationCheckpointing, keep: bool, *, paged: bool
+    ) -> float:
         return max(self.division(budget, recompute, keep, paged=paged).taken)
 
-    def division(self, budget: int, recompute: Recompute, keep: bool, *, paged: bool) -> "Division":
+    def division(
+        self, budget: int, recompute: ActivationCheckpointing, keep: bool, *, paged: bool
+    ) -> "BlockAssignment":
         return divide(self._parts(budget, recompute, keep, paged), self.cards)
 
-    def _parts(self, budget: int, recompute: Recompute, keep: bool, paged: bool) -> "Parts":
+    def _parts(
+        self, budget: int, recompute: ActivationCheckpointing, keep: bool, paged: bool
+    ) -> "Parts":
         needs, shape = self.needs, self.needs.shape
         growing = 1 + needs.unused
         whole = needs.memory(budget, recompute, keep_dequantized=keep)
@@ -92,7 +100,7 @@ class SeveralCards:
 
     @cached_property
     def _full(self) -> bool:
-        return self.needs.config.lora.target_modules is TargetModules.none
+        return self.needs.config.lora.is_full_finetune
 
     @cached_property
     def _blocks(self) -> list["_OfBlock"]:
@@ -101,7 +109,7 @@ class SeveralCards:
             only = shape.only(block)
             resident = block_bytes(shape, block, config)
             pageable = 0
-            adapted = in_set(
+            adapted = select(
                 block.linears,
                 config.lora.target_modules,
                 hidden=shape.hidden,
@@ -138,7 +146,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Division:
+class BlockAssignment:
     """Which card has what."""
 
     cards: list[int]  # of each block: its card
@@ -146,7 +154,7 @@ class Division:
     room: float  # that the fullest has left; less than none where it does not fit
 
 
-def divide(parts: Parts, available: Sequence[float]) -> Division:
+def divide(parts: Parts, available: Sequence[float]) -> BlockAssignment:
     """Onto cards in their order, the least room left on one as large as can be."""
     # The embeddings stay with the first block, the head with the last.
     units = list(parts.blocks)
@@ -178,14 +186,14 @@ def divide(parts: Parts, available: Sequence[float]) -> Division:
         for a, b in zip(begins, until, strict=True)
     ]
     room = min(free - own for free, own in zip(available, taken, strict=True) if own)
-    return Division(places, taken, room)
+    return BlockAssignment(places, taken, room)
 
 
 _AUTO = "auto"
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacementDecision:
     execution: Execution  # its `placement` says whether the base is whole, sharded or spread
     device_map: Mapping[str, int] | None = None  # where it is spread: module -> GPU
 
@@ -198,11 +206,11 @@ def place_base(
     gpus: Callable[[], Sequence[float]] | None = None,
     processes: int = 1,
     gpu: bool = True,
-    card: Card = MIDDLING,
-) -> Placed:
+    card: Gpu = MIDDLING,
+) -> PlacementDecision:
     """Whole if that fits; of several processes sharded, of one spread over the GPUs it sees.
 
-    What trainer.shard_base and model.device_map say is done whether it is needed or not.
+    What trainer.fsdp and model.device_map say is done whether it is needed or not.
 
     Args:
         rows: of the data that is trained on; with several processes, the largest share of one.
@@ -217,19 +225,23 @@ def place_base(
         ModelError: the blocks fit no division over the GPUs, or their names cannot be found.
     """
     shape = find_shape(config.model)
-    whole = choose(shape, config, rows, available=available, gpu=gpu, shares=processes, card=card)
+    whole = choose_execution(
+        shape, config, rows, available=available, gpu=gpu, shares=processes, card=card
+    )
     wanted = config.model.device_map
     if not gpu or gpus is None or processes > 1:
-        return Placed(whole)
+        return PlacementDecision(whole)
     if wanted != _AUTO and (wanted is not None or whole.fits):
-        return Placed(whole)
+        return PlacementDecision(whole)
     return _spread(config, rows, gpus(), card)
 
 
-def _spread(config: RunConfig, rows: Rows, available: Sequence[float], card: Card) -> Placed:
+def _spread(
+    config: RunConfig, rows: Rows, available: Sequence[float], card: Gpu
+) -> PlacementDecision:
     limit = (config.model.max_memory_gib or float("inf")) * GIB
     cards = tuple(min(free, limit) for free in available)
-    model = without_weights(config.model)
+    model = meta_model(config.model)
     shape, modules = from_model(model), modules_of(model)
     if len(modules.blocks) != shape.layers:
         raise ModelError(
@@ -239,8 +251,8 @@ def _spread(config: RunConfig, rows: Rows, available: Sequence[float], card: Car
     found = choose_spread(shape, config, rows, available=cards, card=card)
     if not found.fits:
         raise ModelError(_too_large(config, found, cards))
-    needs = Needs(shape, config, rows, expandable=card.expandable)
-    return Placed(found, modules.on(_cards(SeveralCards(needs, cards), found)))
+    needs = MemoryModel(shape, config, rows, expandable=card.expandable)
+    return PlacementDecision(found, modules.on(_cards(SeveralCards(needs, cards), found)))
 
 
 def _cards(several: SeveralCards, how: Execution) -> list[int]:

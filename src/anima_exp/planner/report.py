@@ -4,16 +4,16 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from anima_exp.config import Quantization, Recompute, TargetModules
+from anima_exp.config import ActivationCheckpointing, Quantization
 from anima_exp.display import console as screen
 from anima_exp.display import tables
 from anima_exp.display.tables import Column
-from anima_exp.display.units import decimal_size, hours, many, size
+from anima_exp.display.units import decimal_size, format_count, hours, size
 from anima_exp.planner import gpus
 from anima_exp.planner.cost import Cost
 from anima_exp.planner.here import what_it_has
 from anima_exp.planner.lengths import rows_in_all
-from anima_exp.planner.memory import GIB, UNUSED, in_4_bits
+from anima_exp.planner.memory import GIB, UNUSED
 from anima_exp.planner.report_several import as_many_as_it_takes, every_way
 from anima_exp.planner.report_several import notes as notes_of_several
 from anima_exp.planner.speed import OnCard
@@ -54,8 +54,9 @@ def _facts(cost: Cost) -> dict[str, str]:
     steps = "unknown" if cost.steps is None else f"{cost.steps:,}"
     told = {
         "model": (
-            f"{config.model.name}: {many(shape.parameters)} parameters, {shape.layers} blocks, "
-            f"{shape.hidden:,} wide, {wide:,} inside, vocabulary {shape.vocab:,}"
+            f"{config.model.name}: {format_count(shape.parameters)} parameters, "
+            f"{shape.layers} blocks, {shape.hidden:,} wide, {wide:,} inside, "
+            f"vocabulary {shape.vocab:,}"
         ),
         "rows": (
             f"{config.data.name}: {rows.mean_tokens:,.0f} tokens on average, "
@@ -68,11 +69,14 @@ def _facts(cost: Cost) -> dict[str, str]:
         ),
     }
     if cost.tokens is not None:
-        told["tokens"] = many(cost.tokens)
+        told["tokens"] = format_count(cost.tokens)
         if rows.rows:
             passes = rows_in_all(config.trainer, rows.rows) / rows.rows
             told["tokens"] += f", {passes:.2f} passes over {rows.rows:,} rows"
-    kept, again = (cost.flops(how).total for how in (Recompute.none, Recompute.full))
+    kept, again = (
+        cost.flops(how).total
+        for how in (ActivationCheckpointing.none, ActivationCheckpointing.full)
+    )
     unit, power = ("GFLOP", 1e9) if kept >= 1e8 else ("MFLOP", 1e6)
     told[unit] = f"{kept / power:,.1f} a token, {again / power:,.1f} with full recomputation"
     return told
@@ -83,9 +87,9 @@ def _base(cost: Cost) -> list[Column]:
     stored = cost.config.quant.type.value if cost.config.quant.type.value != "none" else "weights"
     return [
         Column("", [*(kind.kind for kind in kinds), "all"], right=False),
-        Column("parameters", _summed([kind.elements for kind in kinds], many)),
+        Column("parameters", _summed([kind.elements for kind in kinds], format_count)),
         Column(
-            f"{stored} or 16/32 bit" if in_4_bits(cost.config) else stored,
+            f"{stored} or 16/32 bit" if cost.config.quant.is_4bit else stored,
             _summed([kind.values for kind in kinds], size),
         ),
         Column("constants", _summed([kind.first for kind in kinds], _size_or_none), dropped=2),
@@ -105,13 +109,16 @@ def _size_or_none(count: float) -> str:
 
 
 def _resident(cost: Cost) -> list[Column]:
-    found, config = cost.needs.memory(1, Recompute.full, keep_dequantized=True), cost.config
+    found, config = (
+        cost.needs.memory(1, ActivationCheckpointing.full, keep_dequantized=True),
+        cost.config,
+    )
     learns = found.trained
     parts = {"base": found.base}
-    if config.lora.target_modules is not TargetModules.none:
-        parts[f"LoRA, {many(learns.parameters)} parameters in {config.lora.dtype.value}"] = (
-            learns.weights
-        )
+    if not config.lora.is_full_finetune:
+        parts[
+            f"LoRA, {format_count(learns.parameters)} parameters in {config.lora.dtype.value}"
+        ] = learns.weights
     if learns.copies:
         parts[f"its copy in {config.trainer.precision.value}, during a step"] = learns.copies
     parts["gradients"] = learns.gradients
@@ -120,21 +127,21 @@ def _resident(cost: Cost) -> list[Column]:
         name += f" ({size(learns.pageable)} of it can move to CPU memory)"
     parts[name] = learns.optimizer
     parts["all"] = sum(parts.values())
-    if found.copy and config.quant.keep_dequantized is not False:
+    if found.copy and config.quant.cache_dequantized is not False:
         parts[f"optional: the 4-bit weights in {config.quant.compute_dtype.value} too"] = found.copy
     parts["CUDA and its libraries (assumed)"] = round(gpus.CONTEXT_GIB * GIB)
     return [Column("", list(parts), right=False), Column("", [size(n) for n in parts.values()])]
 
 
 def _which(cost: Cost, budget: int) -> str:
-    if cost.config.trainer.token_budget:
-        return "trainer.token_budget"
+    if cost.config.trainer.max_tokens_per_micro_batch:
+        return "trainer.max_tokens_per_micro_batch"
     return "the longest row" if budget == cost.lengths.largest.longest else "the largest batch"
 
 
 def _passing(cost: Cost, budget: int) -> list[Column]:
-    given = cost.config.trainer.recompute
-    ways = [given] if given else list(Recompute)
+    given = cost.config.trainer.activation_checkpointing
+    ways = [given] if given else list(ActivationCheckpointing)
     found = [cost.needs.memory(budget, how, keep_dequantized=False) for how in ways]
     return [
         Column("recompute", [how.value for how in ways], right=False),

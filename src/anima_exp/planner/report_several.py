@@ -53,8 +53,8 @@ def notes(cost: Cost) -> list[str]:
     ]
     if cost.fewest:
         told.append(
-            "trainer.gpus=2 shows every way to use two. The program shards by itself where several "
-            "processes need it; one process that sees several GPUs makes the device map."
+            "trainer.num_gpus=2 shows every way to use two. The program shards by itself where "
+            "several processes need it; one process that sees several GPUs makes the device map."
         )
     return told
 

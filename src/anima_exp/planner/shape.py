@@ -8,7 +8,7 @@ from typing import Any
 from anima_exp.config import TargetModules
 from anima_exp.errors import ModelError
 from anima_exp.model.base_config import context_length
-from anima_exp.model.target_modules import Linear, in_set, is_named
+from anima_exp.model.target_modules import Linear, is_named, select
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Shape:
         found = [
             (linear, block.count)
             for block in self.blocks
-            for linear in in_set(block.linears, which, hidden=self.hidden, names=names)
+            for linear in select(block.linears, which, hidden=self.hidden, names=names)
         ]
         if not found and which is not TargetModules.none:
             raise ModelError(

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from math import ceil
 
-from anima_exp.config import Recompute, RunConfig
+from anima_exp.config import ActivationCheckpointing, RunConfig
 from anima_exp.planner.execution import Execution
-from anima_exp.planner.gpus import CONTEXT_GIB, Card
+from anima_exp.planner.gpus import CONTEXT_GIB, Gpu
 from anima_exp.planner.lengths import Lengths
 from anima_exp.planner.memory import GIB
 from anima_exp.planner.shape import Shape
@@ -16,7 +16,7 @@ from anima_exp.planner.step_time import Flops, StepTime, Work, flops, step_time
 class OnCard:
     """A way to use one card, or several that are alike."""
 
-    card: Card
+    card: Gpu
     cards: int
     execution: Execution
     step: StepTime | None  # None: of a machine whose speed is not known
@@ -41,7 +41,7 @@ def time_of_step(
     shape: Shape,
     config: RunConfig,
     found: Lengths,
-    card: Card,
+    card: Gpu,
     execution: Execution,
     *,
     processes: int = 1,
@@ -65,7 +65,9 @@ def time_of_step(
     )
 
 
-def flops_of(shape: Shape, config: RunConfig, found: Lengths, recompute: Recompute) -> Flops:
+def flops_of(
+    shape: Shape, config: RunConfig, found: Lengths, recompute: ActivationCheckpointing
+) -> Flops:
     return flops(
         shape,
         config,

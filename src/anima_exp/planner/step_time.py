@@ -8,10 +8,9 @@ its time in addition. Launches were counted, but no figure in seconds has been m
 from dataclasses import dataclass
 from math import ceil
 
-from anima_exp.config import Precision, Recompute, RunConfig, TargetModules
-from anima_exp.model.target_modules import Linear, in_set
-from anima_exp.planner.gpus import Card
-from anima_exp.planner.memory import in_4_bits
+from anima_exp.config import ActivationCheckpointing, Precision, RunConfig
+from anima_exp.model.target_modules import Linear, select
+from anima_exp.planner.gpus import Gpu
 from anima_exp.planner.shape import Block, Shape
 from anima_exp.planner.weights import WIDTH, split_bytes, trained
 
@@ -34,7 +33,12 @@ class Flops:
 
 
 def flops(
-    shape: Shape, config: RunConfig, *, row_tokens: float, label_share: float, recompute: Recompute
+    shape: Shape,
+    config: RunConfig,
+    *,
+    row_tokens: float,
+    label_share: float,
+    recompute: ActivationCheckpointing,
 ) -> Flops:
     """A frozen matrix costs 4 operations a weight, as it needs no gradient; one that learns 6.
 
@@ -42,7 +46,7 @@ def flops(
         row_tokens: of a typical row, which a token sees half of on average.
         label_share: of the tokens, those that the head is computed for.
     """
-    full = config.lora.target_modules is TargetModules.none
+    full = config.lora.is_full_finetune
     weights = shape.linear_weights + shape.active_experts
     learning = sum(
         config.lora.rank * (one.inputs + one.outputs) * count
@@ -56,7 +60,7 @@ def flops(
         adapter=6 * learning,
         attention=3 * attention,
         head=(6 if full else 4) * shape.vocab * shape.hidden * label_share,
-        again=forward if recompute is Recompute.full else 0.0,
+        again=forward if recompute is ActivationCheckpointing.full else 0.0,
     )
 
 
@@ -71,9 +75,17 @@ _AN_ADAPTER = 8  # in addition: LoRA's products, masks and gradients
 _A_DEQUANTISED = 3  # a matrix in 4 bits -> 16 bits: once forward, once backward
 # What recomputing adds to the processor's time of a pass: selective recomputation asks Python
 # about each operation. Measured without a GPU, as a share of a pass without recomputation.
-_AGAIN_HOST = {Recompute.none: 0.0, Recompute.selective: 0.7, Recompute.full: 0.45}
+_AGAIN_HOST = {
+    ActivationCheckpointing.none: 0.0,
+    ActivationCheckpointing.selective: 0.7,
+    ActivationCheckpointing.full: 0.45,
+}
 # The same of the bytes that are moved beside the products; a third of them are moved forward.
-_AGAIN_MOVED = {Recompute.none: 0.0, Recompute.selective: 0.33, Recompute.full: 0.33}
+_AGAIN_MOVED = {
+    ActivationCheckpointing.none: 0.0,
+    ActivationCheckpointing.selective: 0.33,
+    ActivationCheckpointing.full: 0.33,
+}
 # Bytes read and written beside the products, in numbers of the width of trainer.precision.
 _INPUTS, _MASKED = 2, 4  # times the input of a layer with an adapter; more if it has dropout
 _OUTPUTS = 4  # times its output: the update is added to it, and its gradient is read
@@ -118,10 +130,10 @@ def step_time(
     shape: Shape,
     config: RunConfig,
     work: Work,
-    card: Card,
+    card: Gpu,
     *,
     token_budget: int,
-    recompute: Recompute,
+    recompute: ActivationCheckpointing,
     keep_dequantized: bool,
     paged: bool = False,
     sharded: bool = False,
@@ -134,8 +146,8 @@ def step_time(
         processes: that share the batch; `work` is the part of one.
     """
     passes = max(1, ceil(work.tokens / token_budget))
-    reads = 3 if recompute is Recompute.full else 2  # of each weight in a pass
-    dequantises = in_4_bits(config) and not keep_dequantized
+    reads = 3 if recompute is ActivationCheckpointing.full else 2  # of each weight in a pass
+    dequantises = config.quant.is_4bit and not keep_dequantized
     width = WIDTH[config.trainer.precision]
     products = flops(
         shape,
@@ -204,4 +216,4 @@ def _moved(shape: Shape, config: RunConfig) -> float:
 
 def _adapted(shape: Shape, block: Block, config: RunConfig) -> list[Linear]:
     lora = config.lora
-    return in_set(block.linears, lora.target_modules, hidden=shape.hidden, names=lora.layers)
+    return select(block.linears, lora.target_modules, hidden=shape.hidden, names=lora.layers)

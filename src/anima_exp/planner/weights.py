@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from anima_exp.config import OptimizerName, Precision, Quantization, RunConfig, TargetModules
+from anima_exp.config import OptimizerName, Precision, Quantization, RunConfig
 from anima_exp.libraries.bitsandbytes_internals import (
     CONSTANTS_A_CONSTANT,
     LEAST_IN_8_BITS,
@@ -35,7 +35,7 @@ class Stored:
 
 def base_weights(shape: Shape, config: RunConfig) -> list[Stored]:
     """Every kind that the model has."""
-    full = config.lora.target_modules is TargetModules.none
+    full = config.lora.is_full_finetune
     width = 4 if full else WIDTH[config.trainer.precision]  # a small update to bf16 is lost
     norm_width = 4 if config.model.norms_in_fp32 else width
     matrices = [(one, block.count) for block in shape.blocks for one in block.linears]
@@ -102,7 +102,7 @@ def _stored(matrix: Linear, config: RunConfig, width: int) -> tuple[int, int, in
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainableMemory:
     """What learns. Bytes."""
 
     parameters: int
@@ -118,15 +118,15 @@ class Trained:
         return self.weights + self.copies + self.gradients + self.optimizer
 
 
-def trained(shape: Shape, config: RunConfig) -> Trained:
-    full = config.lora.target_modules is TargetModules.none
+def trained(shape: Shape, config: RunConfig) -> TrainableMemory:
+    full = config.lora.is_full_finetune
     dtype = Precision.fp32 if full else config.lora.dtype
     product = config.trainer.precision
     sizes = _tensors_of_base(shape) if full else _tensors_of_adapter(shape, config)
     elements = sum(size * count for size, count in sizes.items())
     states = {size: count * _states(size, config, dtype) for size, count in sizes.items()}
     paged = config.optimizer.name is not OptimizerName.adamw
-    return Trained(
+    return TrainableMemory(
         parameters=elements,
         tensors=sizes.total(),
         weights=0 if full else elements * WIDTH[dtype],

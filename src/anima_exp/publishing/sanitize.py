@@ -20,7 +20,7 @@ _LOCAL = re.compile(
 )
 
 
-def clean(files: Sequence[File], *, push: str, base: str | None) -> list[File]:
+def sanitize(files: Sequence[File], *, push: str, base: str | None) -> list[File]:
     """The files as they are sent; on disk nothing changes.
 
     Args:

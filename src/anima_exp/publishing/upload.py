@@ -20,7 +20,7 @@ from anima_exp.model_card.metadata import UNDECIDED
 from anima_exp.publishing import sanitize
 from anima_exp.publishing.files import CARD, File, read, with_card, write_sent
 from anima_exp.system.paths import expanded
-from anima_exp.system.terminal import visible
+from anima_exp.system.terminal import printable
 
 # Checked files -> one commit in a repository of the hub, or a reason in one line and none.
 
@@ -37,13 +37,13 @@ _REFUSED = {
 
 
 @dataclass(frozen=True)
-class Sent:
+class UploadResult:
     address: str
     private: bool
     kept: list[str]  # files that were there before and are none of ours
 
 
-def send(files: Sequence[File], push: str, *, private: bool, message: str) -> Sent:
+def send(files: Sequence[File], push: str, *, private: bool, message: str) -> UploadResult:
     """All files in one commit; the repository is made if it is missing.
 
     Raises:
@@ -73,7 +73,7 @@ def send(files: Sequence[File], push: str, *, private: bool, message: str) -> Se
         api.create_commit(push, operations, commit_message=message, parent_commit=there.sha)
     before = {one.rfilename for one in there.siblings or ()}
     kept = sorted(before - {file.name for file in files} - {".gitattributes"})
-    return Sent(f"{api.endpoint}/{push}", bool(there.private), kept)
+    return UploadResult(f"{api.endpoint}/{push}", bool(there.private), kept)
 
 
 def _repository(api: Any, push: str) -> Any:
@@ -153,7 +153,7 @@ def show(
     _show_head(head)
 
 
-def show_sent(sent: Sent) -> None:
+def show_sent(sent: UploadResult) -> None:
     who = "private" if sent.private else "public"
     say(f"Sent: {sent.address} ({who})")
     if sent.kept:
@@ -169,7 +169,7 @@ def _show_head(head: Mapping[str, object] | None) -> None:
         say(f"There is no card: {CARD} is missing, and the hub will show an empty page.")
         return
     show_plan(
-        {key: visible(_front_matter_value(value)) for key, value in head.items()}
+        {key: printable(_front_matter_value(value)) for key, value in head.items()}
         or {"card": "no head"}
     )
     if head.get("license") in (None, UNDECIDED):
@@ -196,7 +196,7 @@ def of_config(config: PublishConfig) -> None:
         base=config.base,
         private=config.private,
         message=config.message,
-        dry_run=config.dry_run,
+        dry_run=not config.confirm,
     )
 
 
@@ -223,7 +223,7 @@ def publish(
     sanitize.check_hub_id(push, key="push")
     there = read(folder)
     carded = with_card(there, card)
-    files = sanitize.clean(carded, push=push, base=base)
+    files = sanitize.sanitize(carded, push=push, base=base)
     head = sanitize.head(files)
     show(files, folder, push, private=private, head=head)
     if carded != there:
@@ -233,7 +233,7 @@ def publish(
             names = ", ".join(sorted(map(str, file.dropped)))
             say(f"Metadata of {file.name} that is not sent: {names}.")
     if dry_run:
-        say("Nothing was sent. The same command with dry_run=false sends it.")
+        say("Nothing was sent. The same command with confirm=true sends it.")
         return
     sent = send(files, push, private=private, message=message or f"{folder.name} made by anima-exp")
     show_sent(sent)
@@ -241,6 +241,6 @@ def publish(
 
 def _of_run(run: Path) -> tuple[Path, Callable[[], str]]:
     """The folder of what it trained, and how to write a card of it."""
-    whole = record(run).settings["lora.target_modules"] == "none"
+    whole = record(run).is_full_finetune
     trained = run / ("model" if whole else "adapter")
     return trained, partial(of_folder, run, trained)

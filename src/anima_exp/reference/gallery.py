@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from anima_exp.cli.compose import install
+from anima_exp.cli.compose import register_schema
 from anima_exp.config import RunConfig
 from anima_exp.config.former_names import todays
 from anima_exp.display.units import hours
@@ -82,7 +82,7 @@ class Gallery:
                 this machine do not enter the page.
         """
         self._cache = cache
-        install()
+        register_schema()
         with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
             master = loader.load_configuration("train", [], RunMode.MULTIRUN)
@@ -106,10 +106,10 @@ class Gallery:
             points = [Point((f"experiment={entry.name}",))]
         else:
             sweeper: Any = OmegaConf.to_container(OmegaConf.load(entry.file).hydra.sweeper)
-            axes = {key: sweeper.get(key) for key in ("params", "rows", "factors")}
+            axes = {key: sweeper.get(key) for key in ("params", "points", "multipliers")}
             points = expand(self._parser, [], **axes)
         grid = compose_grid(points, self._composer, group=entry.name, check_inputs=lambda _: None)
-        return [replace(cell.config, cache=str(self._cache)) for cell in grid.cells]
+        return [replace(cell.config, cache_dir=str(self._cache)) for cell in grid.cells]
 
     def costs(self, entry: Entry) -> list[Cost]:
         """Return what every job would cost."""
@@ -139,7 +139,7 @@ def _entry(name: str, file: Path) -> Entry:
         if not line.startswith("# @"):
             lines.append(line.removeprefix("#").removeprefix(" "))
     jobs = _JOBS.search(lines[0])
-    published = OmegaConf.select(OmegaConf.load(file), "hydra.sweeper.published")
+    published = OmegaConf.select(OmegaConf.load(file), "hydra.sweeper.reference_results")
     quoted: Any = OmegaConf.to_container(published) if published else None
     return Entry(name, file, lines, int(jobs[1]) if jobs else 1, quoted)
 

@@ -18,12 +18,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from anima_exp.config import RunConfig
-from anima_exp.errors import InUse, RunError, first_line, without_password
+from anima_exp.config.former_names import todays
+from anima_exp.errors import InUseError, RunError, first_line, without_password
 from anima_exp.events import say
 from anima_exp.results import identity
 from anima_exp.results.record import RECORD, Record
 from anima_exp.system import json_files
-from anima_exp.system.atomic import write_json, write_text, writing
+from anima_exp.system.atomic import atomic_write_text, disk_errors_as_run_error, write_json
 from anima_exp.system.paths import expanded, is_file
 
 LOG = "log.txt"
@@ -35,14 +36,14 @@ _TIME = re.compile(rb"\d{4}-\d\d-\d\dT[\d:]{8}\+00:00")
 
 
 def run_folder(config: RunConfig, name: str | None = None) -> Path:
-    """Where a run lives: `folder`, or in `runs` under the name of what it computes.
+    """Where a run lives: `run_dir`, or in `runs_dir` under the name of what it computes.
 
     Args:
         name: the run's name, if the caller knows it: computing one takes 1 ms.
     """
-    if config.folder:
-        return expanded(config.folder, "folder")
-    return expanded(config.runs, "runs") / (name or identity.name(config))
+    if config.run_dir:
+        return expanded(config.run_dir, "run_dir")
+    return expanded(config.runs_dir, "runs_dir") / (name or identity.run_name(config))
 
 
 class RunFolder:
@@ -65,12 +66,12 @@ class RunFolder:
             self._lock.acquire(timeout=0)
             self._claim()
         except Timeout as error:
-            raise InUse(
+            raise InUseError(
                 f"{self.path} is in use by another process ({self._owner()}). "
-                "Wait for it, or give this run another folder=..."
+                "Wait for it, or give this run another run_dir=..."
             ) from error
         except OSError as error:
-            key = "folder" if self.config.folder else "runs"
+            key = "run_dir" if self.config.run_dir else "runs_dir"
             raise RunError(
                 f"Cannot write to {self.path}: {error.strerror}. Give another {key}=FOLDER."
             ) from error
@@ -106,9 +107,9 @@ class RunFolder:
     def failed(self, reason: str) -> None:
         """Leave word of why the run stopped; the next start removes it."""
         with suppress(OSError):  # a full disk has been told already
-            write_text(self.path / FAILURE, without_password(reason) + "\n")
+            atomic_write_text(self.path / FAILURE, without_password(reason) + "\n")
 
-    def count_start(self, *, again: bool = False) -> int:
+    def record_launch(self, *, again: bool = False) -> int:
         """Note this start; 1 for a run that was never interrupted.
 
         Args:
@@ -121,8 +122,10 @@ class RunFolder:
             lost = f"{len(before) - len(whole)} lines are damaged" if before else "it is missing"
             say(f"starts   {file}: {lost}, so the number of starts in the record is too low")
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        with writing(self.path):
-            write_text(file, "".join(f"{line}\n" for line in [*map(bytes.decode, whole), now]))
+        with disk_errors_as_run_error(self.path):
+            atomic_write_text(
+                file, "".join(f"{line}\n" for line in [*map(bytes.decode, whole), now])
+            )
         return len(whole) + 1
 
     def check_inputs(self, **inputs: str) -> None:
@@ -138,16 +141,16 @@ class RunFolder:
             raise RunError(
                 f"{self.path} was begun with another {' and other '.join(differ)}: the settings "
                 "are the same, but what they name has changed. Nothing was changed. "
-                "Pin model.revision or data.revision, or start anew with another folder=..."
+                "Pin model.revision or data.revision, or start anew with another run_dir=..."
             )
-        with writing(self.path):
+        with disk_errors_as_run_error(self.path):
             write_json(file, json_files.stamp(inputs, json_files.SETTINGS))
 
     def _refuse_foreign(self) -> None:
         if not self.path.exists():
             return
         if not self.path.is_dir():
-            raise RunError(f"folder={self.path} is a file. Give a folder.")
+            raise RunError(f"run_dir={self.path} is a file. Give a folder.")
         if is_file(self.path / "settings.json"):
             return
         others = sorted(
@@ -159,7 +162,7 @@ class RunFolder:
         )
         if others:
             raise RunError(
-                f"folder={self.path} holds other files ({', '.join(others[:3])}) and no run. "
+                f"run_dir={self.path} holds other files ({', '.join(others[:3])}) and no run. "
                 "Give an empty or a new folder."
             )
 
@@ -171,10 +174,10 @@ class RunFolder:
                 if draft.is_file():
                     draft.unlink(missing_ok=True)
             if not self._known():
-                settings = identity.relevant(self.config)
+                settings = identity.identity_settings(self.config)
                 values = json_files.stamp(settings, json_files.SETTINGS)
                 write_json(self.path / SETTINGS, values)
-            write_text(self._owner_file, f"process {os.getpid()} on {socket.gethostname()}")
+            atomic_write_text(self._owner_file, f"process {os.getpid()} on {socket.gethostname()}")
         except BaseException:
             self._lock.release()
             raise
@@ -182,14 +185,15 @@ class RunFolder:
     def _refuse_other_settings(self) -> None:
         if not self._known():
             return
-        now, then = identity.relevant(self.config), self._read(self.path / SETTINGS)
+        now = todays(identity.identity_settings(self.config))
+        then = todays(self._read(self.path / SETTINGS))
         differ = [key for key in {**now, **then} if now.get(key) != then.get(key)]
         if differ:
             pairs = [f"{key}={now.get(key)} here, {then.get(key)} there" for key in differ[:3]]
             more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
             raise RunError(
                 f"{self.path} holds a run with other settings: {'; '.join(pairs)}{more}. "
-                "Nothing was changed. Give another folder=..., or none: then the settings name it."
+                "Nothing was changed. Give another run_dir=..., or none: then the settings name it."
             )
 
     def _read(self, file: Path) -> dict[str, Any]:
@@ -200,7 +204,7 @@ class RunFolder:
         except ValueError as error:
             raise RunError(
                 f"{file} is damaged: {first_line(error)}. It says what the run computes, so the "
-                "run cannot resume without it. Restore the file, or give another folder=..."
+                "run cannot resume without it. Restore the file, or give another run_dir=..."
             ) from error
 
     def _known(self) -> bool:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from anima_exp.config import BENCHMARKS, RunConfig, TargetModules, benchmark_key
+from anima_exp.config import BENCHMARKS, RunConfig, benchmark_key
 from anima_exp.config.catalogue import catalogue
 from anima_exp.errors import ConfigError, without_passwords
 from anima_exp.results.provenance import (
@@ -24,7 +24,7 @@ from anima_exp.system.paths import expanded
 # a part of every name, so that results of before and after are never taken for seeds of one cell.
 RESULTS_VERSION = 1
 
-_DESCRIBES = ("model.shape", "data.typical")
+_DESCRIBES = ("model.shape", "data.length_stats")
 _EMBEDDED = ("tiny", "tiny_zh", "tiny_en")
 
 
@@ -76,7 +76,7 @@ def places(config: RunConfig) -> dict[str, str]:
     return found
 
 
-def relevant(config: RunConfig) -> dict[str, Any]:
+def identity_settings(config: RunConfig) -> dict[str, Any]:
     """The settings that the result depends on, as the hash of the name takes them.
 
     Files, local models and recipes of the user's own count by their content, not by their place.
@@ -86,7 +86,7 @@ def relevant(config: RunConfig) -> dict[str, Any]:
     A name survives upgrades: settings and values go by the names that they were born with, and a
     setting of a later version counts only if it differs from its value "as before".
     """
-    full = config.lora.target_modules is TargetModules.none
+    full = config.lora.is_full_finetune
     settings = {
         key: value
         for key, value in flatten(config).items()
@@ -97,9 +97,9 @@ def relevant(config: RunConfig) -> dict[str, Any]:
     places = ["data.path", "data.heldout_path", "model.source", "model.tokenizer"]
     for key in [*places, "evals.answers.questions"]:
         if settings.get(key) and settings[key] not in _EMBEDDED:  # whatever lies here
-            settings[key] = content(settings[key], key, cache=paths.cache(config.cache))
+            settings[key] = content_hash(settings[key], key, cache=paths.cache(config.cache_dir))
     if adapter := settings.get("model.adapter"):
-        settings["model.adapter"] = _adapter(adapter, cache=paths.cache(config.cache))
+        settings["model.adapter"] = _adapter(adapter, cache=paths.cache(config.cache_dir))
     if layers := settings.get("lora.layers"):
         settings["lora.layers"] = sorted(layers)  # their order changes nothing
     code = ["data.recipe", "data.prompt_template", "evals.answers.prompt_template"]
@@ -173,10 +173,10 @@ def _with_code(name: str) -> str:
         module = find_spec(name.rpartition(".")[0])
     except (ImportError, ValueError):
         return name  # config/lookup.py says what is wrong with it
-    return f"{name} {content(module.origin)}" if module and module.origin else name
+    return f"{name} {content_hash(module.origin)}" if module and module.origin else name
 
 
-def content(place: str, key: str = "", *, cache: Path | None = None) -> str:
+def content_hash(place: str, key: str = "", *, cache: Path | None = None) -> str:
     """A file or folder by a hash of what it holds; what is neither, by its name.
 
     Args:
@@ -208,8 +208,8 @@ def _unreadable(place: str, error: OSError) -> ConfigError:
     )
 
 
-def name(config: RunConfig) -> str:
+def run_name(config: RunConfig) -> str:
     """`tiny-sample-1f0c9a2b7d`: the labels of model and data, and a hash of what is computed."""
-    settings = json.dumps(relevant(config), sort_keys=True, ensure_ascii=False)
+    settings = json.dumps(identity_settings(config), sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:10]
     return f"{config.model.name}-{config.data.name}-{digest}"

@@ -8,13 +8,13 @@ from anima_exp.events import Began, Ended, Evaluated, Logged, emit, say
 from anima_exp.results.folder import STARTS
 from anima_exp.results.tracking import Tracker
 from anima_exp.system.atomic import flush
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 
 ACCURACIES = "accuracies.jsonl"
 PART = "part"  # of a row of metrics.jsonl: what was measured apart, after the last evaluation
 
 
-class Journal:
+class MetricsLog:
     """Opened at step 0, or at the checkpoint that the run resumes from (`resumed_at`).
 
     Args:
@@ -32,14 +32,14 @@ class Journal:
     ) -> None:
         self.tracker = tracker
         self._closed = False
-        self._metrics = StepLines(folder / "metrics.jsonl")
-        self._generations = StepLines(folder / "generations.jsonl")
-        self._accuracies = StepLines(folder / ACCURACIES)
+        self._metrics = JsonLinesLog(folder / "metrics.jsonl")
+        self._generations = JsonLinesLog(folder / "generations.jsonl")
+        self._accuracies = JsonLinesLog(folder / ACCURACIES)
 
         marks = {one: mark for one in self._files if (mark := (vouched or {}).get(one.path.name))}
         damaged = {one: mark for one, mark in marks.items() if not one.intact(mark)}
 
-        def still_true(row: dict[str, Any]) -> bool:
+        def before_checkpoint(row: dict[str, Any]) -> bool:
             # What a crashed run did past its checkpoint is done again; so is the evaluation of
             # the last step, which comes after the last checkpoint.
             trained = "loss" in row
@@ -50,9 +50,9 @@ class Journal:
                 and (trained or row["step"] < steps)
             )
 
-        self._metrics.keep(still_true)
-        self._generations.keep(still_true)
-        self._accuracies.keep(still_true)
+        self._metrics.keep(before_checkpoint)
+        self._generations.keep(before_checkpoint)
+        self._accuracies.keep(before_checkpoint)
         if resumed_at:
             self._report(damaged, resumed_at, known=vouched is not None)
         emit(Began(steps, resumed_at or 0))
@@ -66,7 +66,7 @@ class Journal:
         flush(self._metrics.path.parent)  # which holds the names of new files
         return {name: mark for name, mark in marks.items() if mark}
 
-    def _report(self, damaged: dict[StepLines, Any], step: int, *, known: bool) -> None:
+    def _report(self, damaged: dict[JsonLinesLog, Any], step: int, *, known: bool) -> None:
         """Say what is missing of the lines up to the checkpoint."""
         gaps = []
         if not known and not any("loss" in row for row in self._metrics.rows()):
@@ -78,11 +78,11 @@ class Journal:
         for gap in gaps:
             say(
                 f"journal  {gap} that the run wrote up to step {step}: the run resumes, but its "
-                "curves and scores have a gap there. Use another folder=... to train it anew."
+                "curves and scores have a gap there. Use another run_dir=... to train it anew."
             )
 
     @property
-    def _files(self) -> tuple[StepLines, ...]:
+    def _files(self) -> tuple[JsonLinesLog, ...]:
         return self._metrics, self._generations, self._accuracies
 
     def trained(self, row: dict[str, Any]) -> None:
@@ -167,7 +167,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-class NoJournal:
+class NullMetricsLog:
     """What a process keeps that shares a run with the one that writes: nothing."""
 
     eval_seconds = 0.0

@@ -54,6 +54,11 @@ class Record:
     ended: str = ""  # why before the planned last step
 
     @property
+    def is_full_finetune(self) -> bool:
+        """Return whether every weight was trained, without an adapter."""
+        return bool(self.settings["lora.target_modules"] == "none")
+
+    @property
     def left_at(self) -> int:
         """The step whose weights the run leaves."""
         return int(self.best.get("step", self.steps))

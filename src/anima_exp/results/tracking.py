@@ -80,7 +80,7 @@ class Tracker:
         if not names:
             return
         settings = {**identity.flatten(config), "processes": processes}
-        run = TrackedRun(config, folder, identity.name(config), settings, redo_from)
+        run = TrackedRun(config, folder, identity.run_name(config), settings, redo_from)
         for name in names:
             try:
                 tracker = _TRACKERS[name](run)

@@ -19,7 +19,7 @@ from anima_exp.config import SweepConfig
 from anima_exp.errors import ConfigError
 from anima_exp.sweeping.cell import Cell, Job, Outcome, State, by_setting
 from anima_exp.sweeping.checks import check_metric, metric
-from anima_exp.sweeping.schedule import Elsewhere
+from anima_exp.sweeping.schedule import LockedJobs
 
 Setting = tuple[str, ...]  # the names of its cells, one for each seed
 
@@ -41,7 +41,7 @@ class Halving:
         self._values: dict[str, list[float]] = {c.name: self._read(c) for c in cells}
         self._done = {cell.name for cell in cells if cell.state is State.done}
         self._busy: set[str] = set()  # running, or in another process's hands
-        self._elsewhere = Elsewhere()
+        self._elsewhere = LockedJobs()
         self._failures: Counter[str] = Counter()
 
     @property
@@ -178,7 +178,7 @@ class Halving:
         return [self._values[n][level - 1] for n in group if len(self._values[n]) >= level]
 
     def _better(self, group: Setting, level: int) -> float:
-        return -self._metric.worse_by(fmean(self._scores(group, level)))
+        return -self._metric.sort_key(fmean(self._scores(group, level)))
 
     def _live(self, name: str) -> bool:
         return name not in self._done and self._failures[name] <= self._settings.retries
@@ -215,15 +215,16 @@ def rungs(cell: Cell, settings: SweepConfig) -> list[int]:
     Raises:
         ConfigError: the cell's length is not known in steps, or too short for that many rungs.
     """
-    steps, factor = cell.config.trainer.steps, settings.reduction_factor
+    steps, factor = cell.config.trainer.max_steps, settings.reduction_factor
     if steps is None:
         raise ConfigError(
-            "sweep.early_stopping=asha pauses at steps: give trainer.steps, not epochs."
+            "sweep.early_stopping=asha pauses at steps: give trainer.max_steps, not "
+            "trainer.num_epochs."
         )
     found = [steps // factor**power for power in range(settings.rungs, 0, -1)]
     if found[0] < 1:
         raise ConfigError(
-            f"trainer.steps={steps} is too short for sweep.rungs={settings.rungs} with "
+            f"trainer.max_steps={steps} is too short for sweep.rungs={settings.rungs} with "
             f"sweep.reduction_factor={factor}: the first rung would be before step 1."
         )
     return found

@@ -17,7 +17,7 @@ from anima_exp.results import identity
 from anima_exp.results.folder import LOCK, LOG
 from anima_exp.results.record import RECORD, Record
 from anima_exp.system.child_process import Exit
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 from anima_exp.training import checkpoint
 
 
@@ -74,7 +74,7 @@ class Cell:
     def logged(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, without those that are damaged."""
         try:
-            rows = StepLines(self.folder / "metrics.jsonl").rows()
+            rows = JsonLinesLog(self.folder / "metrics.jsonl").rows()
         except (OSError, ValueError):
             return []
         return [row for row in rows if isinstance(row, dict) and type(row.get("step")) is int]
@@ -104,7 +104,7 @@ def by_setting(cells: Sequence[Cell]) -> list[list[Cell]]:
     """The cells that differ in nothing but the seed, together."""
     found: dict[str, list[Cell]] = {}
     for cell in cells:
-        settings = {k: v for k, v in identity.relevant(cell.config).items() if k != "seed"}
+        settings = {k: v for k, v in identity.identity_settings(cell.config).items() if k != "seed"}
         found.setdefault(json.dumps(settings, sort_keys=True), []).append(cell)
     return list(found.values())
 
@@ -148,8 +148,8 @@ class Outcome(Enum):
     failed = Exit.failed
     paused = Exit.paused
     in_use = Exit.in_use
-    no_slot = Exit.no_slot
-    bad_fork = Exit.bad_fork
+    gpu_taken = Exit.gpu_taken
+    cuda_initialized = Exit.cuda_initialized
     stopped = Exit.stopped
-    given_up = "given up"  # stopped, because the schedule thought it hopeless
+    pruned = "given up"  # stopped, because the schedule thought it should_prune
     server_gone = "server gone"  # the process it is forked from was ended, before the job began

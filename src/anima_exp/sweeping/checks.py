@@ -62,5 +62,5 @@ def _has_references(config: RunConfig) -> bool:
     answers = config.evals.answers
     if answers is None or is_url(answers.questions):  # planning needs no network
         return False
-    questions = load(answers.questions, answers, key=KEY, cache=paths.cache(config.cache))
+    questions = load(answers.questions, answers, key=KEY, cache=paths.cache(config.cache_dir))
     return all(question.reference is not None for question in questions)

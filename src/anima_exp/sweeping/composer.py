@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from anima_exp.cli.compose import finish, reject_unknown
-from anima_exp.cli.error_messages import explain
+from anima_exp.cli.error_messages import explain_error
 from anima_exp.cli.overrides import refuse_lists
 from anima_exp.config import RunConfig
 from anima_exp.config.program_settings import settings
@@ -32,7 +32,7 @@ from anima_exp.sweeping.expand import Point
 class _Base:
     # Every cell of this base sets the same keys, so that none sees another's.
     cfg: DictConfig
-    own: DictConfig  # the same without products: where factors find what they multiply
+    own: DictConfig  # the same without products: where multipliers find what they multiply
 
 
 class Composer:
@@ -51,7 +51,7 @@ class Composer:
         self._parsed = parsed
 
     def compose(self, point: Point) -> tuple[tuple[str, ...], RunConfig]:
-        """The cell's overrides, its factors worked into them, and its checked config.
+        """The cell's overrides, its multipliers worked into them, and its checked config.
 
         Raises:
             ConfigError: what any command line may raise.
@@ -59,24 +59,26 @@ class Composer:
         groups = tuple(text for text in point.overrides if not self._is_value(text))
         values = tuple(text for text in point.overrides if text not in groups)
         try:
-            base = self._base(groups, values, [key for key, _ in point.factors])
+            base = self._base(groups, values, [key for key, _ in point.multipliers])
             try:
                 self._set(base.cfg, values)
             except OmegaConfBaseException:  # Hydra says which override was wrong
                 self._load(point.overrides)
                 raise
             products: tuple[str, ...] = ()
-            if point.factors:
+            if point.multipliers:
                 self._set(base.own, values)
-                products = tuple(f"{k}={_times(_own(base.own, k), f)}" for k, f in point.factors)
+                products = tuple(
+                    f"{k}={_times(_own(base.own, k), f)}" for k, f in point.multipliers
+                )
                 self._set(base.cfg, products)
             return (*point.overrides, *products), finish(base.cfg)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(explain(error)) from error
+            raise ConfigError(explain_error(error)) from error
         except (ValueError, AssertionError) as error:  # Hydra's answers to a few overrides
             if not answers_an_override(error):
                 raise
-            raise ConfigError(explain(error)) from error
+            raise ConfigError(explain_error(error)) from error
 
     def _is_value(self, text: str) -> bool:
         override = self._parsed(text)
@@ -87,8 +89,10 @@ class Composer:
         for override in map(self._parsed, overrides):
             OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)
 
-    def _base(self, groups: tuple[str, ...], values: Iterable[str], factors: list[str]) -> _Base:
-        keys = frozenset([*factors, *(self._parsed(text).key_or_group for text in values)])
+    def _base(
+        self, groups: tuple[str, ...], values: Iterable[str], multipliers: list[str]
+    ) -> _Base:
+        keys = frozenset([*multipliers, *(self._parsed(text).key_or_group for text in values)])
         if (groups, keys) not in self._bases:
             cfg = self._load(groups)
             reject_unknown(cfg)
@@ -148,7 +152,9 @@ def _plain_settings() -> frozenset[str]:
 def _own(cfg: DictConfig, key: str) -> int | float:
     value = OmegaConf.select(cfg, key) if key in _plain_settings() else None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigError(f"factors of {key}: its value is {value}, which cannot be multiplied.")
+        raise ConfigError(
+            f"multipliers of {key}: its value is {value}, which cannot be multiplied."
+        )
     return value
 
 

@@ -10,7 +10,7 @@ from anima_exp.cli.sweep_source import question
 from anima_exp.display import console
 from anima_exp.experiment.preflight import check_files
 from anima_exp.planner.grid import show_grid
-from anima_exp.sweeping.grid_sweep import composed, sweep_name
+from anima_exp.sweeping.grid_sweep import compose_grid_from_cli, sweep_name
 
 
 def show_costs(
@@ -19,15 +19,15 @@ def show_costs(
     *,
     loader: ConfigLoader,
     params: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
-    factors: Mapping[str, Any],
+    points: Sequence[Mapping[str, Any]],
+    multipliers: Mapping[str, Any],
     about: str | None,
-    published: Any,
+    reference_results: Any,
 ) -> None:
     """Raises ConfigError: a cell cannot run; the base alone may be missing here."""
     name = sweep_name(master, arguments)
-    grid = composed(
-        master, arguments, loader=loader, params=params, rows=rows, factors=factors,
+    grid = compose_grid_from_cli(
+        master, arguments, loader=loader, params=params, points=points, multipliers=multipliers,
         check_inputs=check_files,
     )  # fmt: skip
     asked = question(name, master)

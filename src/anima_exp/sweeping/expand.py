@@ -1,4 +1,4 @@
-"""A sweep's params, rows and factors, and the command line -> the overrides of every cell."""
+"""A sweep's params, rows and multipliers, and the command line -> the overrides of every cell."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import isfinite, prod
 from typing import Any
 
-from anima_exp.cli.overrides import readable
+from anima_exp.cli.overrides import quote_override
 from anima_exp.errors import ConfigError
 from anima_exp.libraries.hydra_internals import Override, OverridesParser, RangeSweep
 
@@ -18,7 +18,9 @@ class Point:
     """One cell of the grid, not yet composed."""
 
     overrides: tuple[str, ...]  # `lora.rank=8`
-    factors: tuple[tuple[str, float], ...] = ()  # (`trainer.steps`, 2.0): twice its own value
+    multipliers: tuple[
+        tuple[str, float], ...
+    ] = ()  # (`trainer.max_steps`, 2.0): twice its own value
 
 
 def expand(
@@ -26,13 +28,13 @@ def expand(
     arguments: Sequence[str],
     *,
     params: Mapping[str, Any] | None = None,
-    rows: Sequence[Mapping[str, Any]] | None = None,
-    factors: Mapping[str, Any] | None = None,
+    points: Sequence[Mapping[str, Any]] | None = None,
+    multipliers: Mapping[str, Any] | None = None,
 ) -> list[Point]:
-    """Every row with every combination of params, arguments and factors.
+    """Every row with every combination of params, arguments and multipliers.
 
-    What the command line sets replaces the same key in the sweep's file, be it in params, rows
-    or factors: `-m sweep=lora_search model=tiny` keeps the grid and changes the model.
+    What the command line sets replaces the same key in the sweep's file, be it in params, points
+    or multipliers: `-m sweep=lora_search model=tiny` keeps the grid and changes the model.
 
     Raises:
         ConfigError: a value cannot be listed, as interval(1, 2); or a row sets what params set.
@@ -40,9 +42,9 @@ def expand(
     given = _choices(parser, list(arguments))
     params = {k: v for k, v in (params or {}).items() if k not in given}
     swept = _choices(parser, [_param(k, v) for k, v in params.items()])
-    paired = [_row(row, given) for row in rows or []]
+    paired = [_row(row, given) for row in points or []]
     _refuse_twice(paired, swept)
-    multiples = {k: _numbers(k, v) for k, v in (factors or {}).items() if k not in given}
+    multiples = {k: _numbers(k, v) for k, v in (multipliers or {}).items() if k not in given}
     values = [*swept.values(), *given.values()]
     count = len(paired or [()]) * prod(map(len, values)) * prod(map(len, multiples.values()))
     if count > MOST_VALUES:
@@ -52,7 +54,7 @@ def expand(
         )
     return [
         Point((*row, *overrides), tuple(zip(multiples, chosen, strict=True)))
-        for row in dict.fromkeys(paired or [()])  # rows that the command line made equal are one
+        for row in dict.fromkeys(paired or [()])  # points that the command line made equal are one
         for overrides in itertools.product(*(swept | given).values())
         for chosen in itertools.product(*multiples.values())
     ]
@@ -97,35 +99,37 @@ def check_range(override: Override) -> None:
 
 
 def _param(key: str, value: Any) -> str:
-    return readable(f"{key}={as_text(value)}")
+    return quote_override(f"{key}={as_text(value)}")
 
 
 def _row(row: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(row, Mapping):
         raise ConfigError(
-            f"hydra.sweeper.rows: {row} is not a row, as in {{lora.rank: 8, seed: 1}}."
+            f"hydra.sweeper.points: {row} is not a point, such as {{lora.rank: 8, seed: 1}}."
         )
     texts = (f"{key}={as_text(value)}" for key, value in row.items() if key not in given)
-    return tuple(readable(text, several=False) for text in texts)
+    return tuple(quote_override(text, several=False) for text in texts)
 
 
 def _refuse_twice(rows: Sequence[Sequence[str]], swept: Mapping[str, Any]) -> None:
     for override in itertools.chain.from_iterable(rows):
         key = override.partition("=")[0]
         if key in swept:
-            raise ConfigError(f"{key} is in the rows of the sweep and in its params; keep one.")
+            raise ConfigError(f"{key} is in the points of the sweep and in its params; keep one.")
 
 
-def _numbers(key: str, factors: Any) -> list[float]:
-    texts = factors if isinstance(factors, list) else str(factors).split(",")
+def _numbers(key: str, multipliers: Any) -> list[float]:
+    texts = multipliers if isinstance(multipliers, list) else str(multipliers).split(",")
     try:
         numbers = [float(text) for text in texts]
     except ValueError as error:
-        raise ConfigError(f"factors of {key}: {factors} are not numbers, as in 0.5,1,2.") from error
+        raise ConfigError(
+            f"multipliers of {key}: {multipliers} are not numbers, as in 0.5,1,2."
+        ) from error
     if not all(map(isfinite, numbers)):
-        raise ConfigError(f"factors of {key}: {factors} must be finite numbers.")
+        raise ConfigError(f"multipliers of {key}: {multipliers} must be finite numbers.")
     if not numbers or min(numbers) <= 0:
-        raise ConfigError(f"factors of {key}: {factors} must be greater than 0.")
+        raise ConfigError(f"multipliers of {key}: {multipliers} must be greater than 0.")
     return numbers
 
 

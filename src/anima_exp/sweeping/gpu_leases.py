@@ -46,7 +46,7 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Place:
+class Allocation:
     """The slots of one job: a GPU each, or the CPU."""
 
     slots: tuple[Slot, ...]
@@ -82,23 +82,23 @@ class Place:
         return held
 
 
-def free_place(slots: Iterable[Slot], count: int) -> tuple[Place | None, list[Slot]]:
+def free_place(slots: Iterable[Slot], count: int) -> tuple[Allocation | None, list[Slot]]:
     """The first `count` of these that are free, if so many are; and those seen to be taken."""
     free: list[Slot] = []
     taken: list[Slot] = []
     for slot in slots:
         (free if slot.free else taken).append(slot)
         if len(free) == count:
-            return Place(tuple(free)), taken
+            return Allocation(tuple(free)), taken
     return None, taken
 
 
 def check_gpus(config: RunConfig) -> None:
     """Raise ConfigError where the cells of a sweep would use other GPUs than they get."""
-    wanted, given = config.trainer.gpus, config.launcher.gpus_per_job
+    wanted, given = config.trainer.num_gpus, config.launcher.gpus_per_job
     if wanted is not None and wanted != given:
         raise ConfigError(
-            f"trainer.gpus={wanted}, but a cell gets launcher.gpus_per_job={given}. In a sweep "
+            f"trainer.num_gpus={wanted}, but a cell gets launcher.gpus_per_job={given}. In a sweep "
             f"give launcher.gpus_per_job={wanted} alone: a cell uses what it gets."
         )
 

@@ -73,7 +73,7 @@ def compose_cell(
 def make_cell(
     number: int, overrides: tuple[str, ...], config: RunConfig, swept: Sequence[str]
 ) -> Cell:
-    name = identity.name(config)
+    name = identity.run_name(config)
     return Cell(
         number=number,
         overrides=overrides,
@@ -109,16 +109,16 @@ def _key(override: str) -> str:
 
 
 def _refuse_in_sweep(config: RunConfig) -> None:
-    if config.folder:
+    if config.run_dir:
         raise ConfigError(
-            f"folder={config.folder} names one run; the cells of a sweep name their own. "
-            "Give runs=FOLDER for the folder that they are made in."
+            f"run_dir={config.run_dir} names one run; the cells of a sweep name their own. "
+            "Give runs_dir=FOLDER for the folder that they are made in."
         )
 
 
 def _refuse_swept_conduct(configs: Sequence[RunConfig]) -> None:
     """How a sweep is run is one thing for all of its cells."""
-    for key in ("runs", "dry_run", "sweep", "launcher"):
+    for key in ("runs_dir", "dry_run", "sweep", "launcher"):
         if any(getattr(config, key) != getattr(configs[0], key) for config in configs):
             raise ConfigError(f"{key} has several values; it is the same for all cells of a sweep.")
 

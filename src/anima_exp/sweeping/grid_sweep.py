@@ -13,7 +13,7 @@ from rich.progress import track
 from anima_exp.cli.sweep_source import question
 from anima_exp.config import EarlyStopping, RunConfig
 from anima_exp.display import console
-from anima_exp.distributed.environment import place
+from anima_exp.distributed.environment import rank_info
 from anima_exp.errors import ConfigError, SweepError
 from anima_exp.experiment.preflight import check_dry, check_hubs, check_inputs
 from anima_exp.libraries.hydra_internals import overrides_parser
@@ -24,7 +24,7 @@ from anima_exp.sweeping.composer import Composer
 from anima_exp.sweeping.expand import Point, expand
 from anima_exp.sweeping.gpu_leases import check_gpus
 from anima_exp.sweeping.grid import Grid, compose_grid, swept_keys
-from anima_exp.sweeping.launchers import hand_over, launcher_of, run_here
+from anima_exp.sweeping.launchers import launcher_of, run_here, submit_to_launcher
 from anima_exp.sweeping.manifest import SweepFile
 from anima_exp.sweeping.pool import Schedule
 from anima_exp.sweeping.schedule import Queue
@@ -56,10 +56,10 @@ def sweep(
     hydra_context: HydraContext,
     task_function: TaskFunction,
     params: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
-    factors: Mapping[str, Any],
+    points: Sequence[Mapping[str, Any]],
+    multipliers: Mapping[str, Any],
     about: str | None,
-    published: Any,
+    reference_results: Any,
 ) -> None:
     """Do what is missing of a grid.
 
@@ -68,7 +68,7 @@ def sweep(
         SweepError: cells failed; all others were run.
         Stopped: Ctrl-C or SIGTERM.
     """
-    if (here := place()).size > 1:
+    if (here := rank_info()).size > 1:
         raise ConfigError(
             f"-m starts the cells of a sweep by itself, and {here.size} processes were started. "
             "Leave torchrun out; launcher.gpus_per_job=2 gives each cell two GPUs.",
@@ -76,17 +76,17 @@ def sweep(
         )
     launcher = launcher_of(master, hydra_context, task_function)
     name = sweep_name(master, arguments)
-    grid = composed(
+    grid = compose_grid_from_cli(
         master, arguments, loader=hydra_context.config_loader,
-        params=params, rows=rows, factors=factors,
+        params=params, points=points, multipliers=multipliers,
     )  # fmt: skip
     file = SweepFile(
         name=name,
         question=question(name, master),
         command=typed(),
         grid=grid,
-        about=_about(about, grid, params=params, rows=rows, factors=factors),
-        published=OmegaConf.to_container(published) if published else None,
+        about=_about(about, grid, params=params, points=points, multipliers=multipliers),
+        published=OmegaConf.to_container(reference_results) if reference_results else None,
     )
     settings = grid.cells[0].config
     check_gpus(settings)
@@ -110,14 +110,14 @@ def sweep(
         )
 
 
-def composed(
+def compose_grid_from_cli(
     master: DictConfig,
     arguments: Sequence[str],
     *,
     loader: ConfigLoader,
     params: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
-    factors: Mapping[str, Any],
+    points: Sequence[Mapping[str, Any]],
+    multipliers: Mapping[str, Any],
     check_inputs: Callable[[RunConfig], None] = check_inputs,
 ) -> Grid:
     """Every cell, composed and checked.
@@ -126,11 +126,11 @@ def composed(
         ConfigError: a cell cannot run.
     """
     parser = overrides_parser(loader)
-    points = expand(parser, arguments, params=params, rows=rows, factors=factors)
+    cells = expand(parser, arguments, params=params, points=points, multipliers=multipliers)
     return compose_grid(
-        points,
+        cells,
         Composer(loader, master),
-        group=_group(sweep_name(master, arguments), points),
+        group=_group(sweep_name(master, arguments), cells),
         check_inputs=check_inputs,
         progress=_progress,
     )
@@ -141,15 +141,15 @@ def _about(
     grid: Grid,
     *,
     params: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
-    factors: Mapping[str, Any],
+    points: Sequence[Mapping[str, Any]],
+    multipliers: Mapping[str, Any],
 ) -> str | None:
     """Return the key that the question is about, or None if the command line fixed its value.
 
     Raises:
         ConfigError: the sweep does not vary it.
     """
-    varied = {*grid.swept, *params, *factors, *(key for row in rows for key in row)}
+    varied = {*grid.swept, *params, *multipliers, *(key for row in points for key in row)}
     if about is not None and about not in varied:
         raise ConfigError(
             f"hydra.sweeper.about={about} is no setting that this sweep varies. "
@@ -169,7 +169,7 @@ def _on_a_cluster(cells: list[Cell], launcher: Launcher, master: DictConfig) -> 
     missing, lost = [cell for cell in cells if cell.state is not State.done], []
     for _ in range(1 + settings.retries):
         if missing:
-            lost = hand_over(missing, launcher, master)
+            lost = submit_to_launcher(missing, launcher, master)
         missing = [cell for cell in missing if cell.state is State.failed or cell in lost]
     return lost
 

@@ -14,11 +14,11 @@ from filelock import Timeout
 
 from anima_exp.config import RunConfig
 from anima_exp.display.terminal_view import TerminalView
-from anima_exp.errors import AnimaError, InUse, Paused, RunEnded, Stopped
+from anima_exp.errors import AnimaError, InUseError, RunEnded, RunInterrupted, RunPaused
 from anima_exp.events import listening
 from anima_exp.libraries.torch_internals import lost_gpu_in_fork
 from anima_exp.sweeping.cell import Outcome
-from anima_exp.sweeping.gpu_leases import Place
+from anima_exp.sweeping.gpu_leases import Allocation
 from anima_exp.system.child_process import end_with_parent
 from anima_exp.system.hardware import keep_freed_memory
 from anima_exp.system.signals import stop_on_signals
@@ -37,7 +37,7 @@ def train(config: RunConfig, until: int | None) -> None:
 
 
 def main(
-    work: Work, config: RunConfig, until: int | None, place: Place, log: Path, first_line: str
+    work: Work, config: RunConfig, until: int | None, place: Allocation, log: Path, first_line: str
 ) -> None:
     """Do one job and leave with the exit status of its Outcome."""
     if hasattr(os, "setpgrp"):
@@ -48,9 +48,9 @@ def main(
     try:
         leases = place.take()
     except Timeout:
-        _leave(Outcome.no_slot)
+        _leave(Outcome.gpu_taken)
     if _forked_too_late():
-        _leave(Outcome.bad_fork)
+        _leave(Outcome.cuda_initialized)
     _use(place)
     _write_to(log)
     write(f"{first_line}\n")
@@ -62,11 +62,11 @@ def main(
 def _outcome(work: Work, config: RunConfig, until: int | None) -> Outcome:
     try:
         work(config, until)
-    except Paused:
+    except RunPaused:
         return Outcome.paused
-    except InUse:
+    except InUseError:
         return Outcome.in_use
-    except (Stopped, KeyboardInterrupt) as error:
+    except (RunInterrupted, KeyboardInterrupt) as error:
         write(f"anima_exp: {error}\n")
         return Outcome.stopped
     except SystemExit:
@@ -85,7 +85,7 @@ def _forked_too_late() -> bool:
     return "torch" in sys.modules and lost_gpu_in_fork()
 
 
-def _use(place: Place) -> None:
+def _use(place: Allocation) -> None:
     if place.gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = place.gpus
     if place.threads is None:  # the user has chosen, and the environment says so

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from anima_exp.cli.error_messages import no_plug_in
 from anima_exp.config import RunConfig
 from anima_exp.display import console
-from anima_exp.errors import ConfigError, Stopped
+from anima_exp.errors import ConfigError, RunInterrupted
 from anima_exp.libraries import ray_internals, submitit_internals
 from anima_exp.libraries.hydra_errors import says_no_plug_in
 from anima_exp.sweeping import job_process, summary
@@ -22,7 +22,7 @@ from anima_exp.sweeping.gpu_leases import slots, slots_of_a_job
 from anima_exp.sweeping.live_table import Board, Status
 from anima_exp.sweeping.manifest import SweepFile
 from anima_exp.sweeping.pool import Pool, Schedule
-from anima_exp.system.atomic import write_text
+from anima_exp.system.atomic import atomic_write_text
 
 # Waits for all jobs of a cluster's launcher, whatever becomes of the first.
 #
@@ -31,7 +31,7 @@ from anima_exp.system.atomic import write_text
 
 
 @contextmanager
-def every_job_awaited(launcher: Launcher) -> Iterator[dict[int, str]]:
+def wait_for_all_jobs(launcher: Launcher) -> Iterator[dict[int, str]]:
     """What is said of the jobs that died comes into the dict given, by their numbers from 0."""
     died: dict[int, str] = {}
     asked = iter(range(10**9))
@@ -71,17 +71,17 @@ def run_here(file: SweepFile, schedule: Schedule, settings: RunConfig) -> None:
     places = slots(settings.launcher)
     of_a_job = slots_of_a_job(settings.launcher, places)
     board = Board(cells, metric=metric(settings))
-    given_up = schedule.stopped()
+    pruned = schedule.stopped()
     for cell in cells:
         if cell.state is State.done:
             board.set(cell, Status.done)
-        elif cell.name in given_up:
-            board.set(cell, Status.given_up)
+        elif cell.name in pruned:
+            board.set(cell, Status.pruned)
     pool = Pool(
         places,
         of_a_job=of_a_job,
         at_once=settings.launcher.jobs or len(places) // of_a_job,
-        warm=settings.launcher.warm,
+        warm=settings.launcher.preload,
         board=board,
         work=job_process.train,
         first_line=lambda cell: f"\n$ {summary.command(cell)}",
@@ -94,7 +94,7 @@ def run_here(file: SweepFile, schedule: Schedule, settings: RunConfig) -> None:
     if cells:
         file.save()
     if pool.signals:
-        raise Stopped(
+        raise RunInterrupted(
             f"Stopped: {board.counts()}. The same command goes on from there.",
             exit_status=128 + pool.signals[0],
         )
@@ -119,7 +119,7 @@ def launcher_of(master: DictConfig, context: HydraContext, task: TaskFunction) -
         raise ConfigError(no_plug_in(master.hydra.runtime.choices["hydra/launcher"])) from error
 
 
-def hand_over(cells: list[Cell], launcher: Launcher, master: DictConfig) -> list[Cell]:
+def submit_to_launcher(cells: list[Cell], launcher: Launcher, master: DictConfig) -> list[Cell]:
     """Cells to a launcher of Hydra's: Slurm, Ray. Returns those that were never begun.
 
     What a cell is, whether it is done and where it goes on is in its folder, so the rules are
@@ -132,7 +132,7 @@ def hand_over(cells: list[Cell], launcher: Launcher, master: DictConfig) -> list
     console.say(told + (f"; what they print: {logs}" if logs else ""))
     reasons: dict[int, str] = {}
     try:
-        with every_job_awaited(launcher) as reasons:
+        with wait_for_all_jobs(launcher) as reasons:
             launcher.launch(
                 [[*cell.overrides, group] for cell in cells], initial_job_idx=cells[0].number
             )
@@ -148,5 +148,5 @@ def _left_word(cell: Cell, reason: str | None) -> bool:
     if not (cell.folder / "settings.json").is_file():
         return False
     told = f" ({reason})" if reason else ""
-    write_text(cell.folder / "failure.txt", f"its job ended before the run did{told}\n")
+    atomic_write_text(cell.folder / "failure.txt", f"its job ended before the run did{told}\n")
     return True

@@ -14,9 +14,9 @@ from rich.text import Text
 from anima_exp.display.console import console, duration
 from anima_exp.metrics.metric import Metric
 from anima_exp.sweeping.cell import Cell, Job, Outcome
-from anima_exp.sweeping.gpu_leases import Place
+from anima_exp.sweeping.gpu_leases import Allocation
 from anima_exp.system import json_files
-from anima_exp.system.terminal import visible
+from anima_exp.system.terminal import printable
 
 # How far a running cell is: read from the metrics that it writes, as any onlooker could.
 
@@ -34,7 +34,7 @@ class Progress:
         self._file = cell.folder / "metrics.jsonl"
         self._read = self._size()
         self._identity = self._inode()
-        self._steps = cell.config.trainer.steps
+        self._steps = cell.config.trainer.max_steps
 
     @classmethod
     def whole(cls, cell: Cell) -> "Progress":
@@ -80,7 +80,7 @@ class Progress:
         if "loss" in row:
             self.loss = row["loss"]
             if self._steps is None and row.get("epoch"):
-                epochs = self.cell.config.trainer.epochs or 0.0
+                epochs = self.cell.config.trainer.num_epochs or 0.0
                 # The last batch may be short, so that the last step counts as one all the same.
                 self._steps = ceil(round(row["step"] * epochs / row["epoch"], 6))
         else:
@@ -119,7 +119,7 @@ class Status(StrEnum):
     failed = "failed"
     elsewhere = "elsewhere"  # another process works on it
     paused = "paused"  # at a rung, until it is known whether it goes on
-    given_up = "stopped early"
+    pruned = "stopped early"
     done = "done"
     waiting = "waiting"
 
@@ -133,11 +133,11 @@ _AFTER = {
     Outcome.failed: Status.failed,
     Outcome.paused: Status.paused,
     Outcome.in_use: Status.elsewhere,
-    Outcome.no_slot: Status.waiting,
-    Outcome.bad_fork: Status.waiting,
+    Outcome.gpu_taken: Status.waiting,
+    Outcome.cuda_initialized: Status.waiting,
     Outcome.server_gone: Status.waiting,
     Outcome.stopped: Status.waiting,
-    Outcome.given_up: Status.given_up,
+    Outcome.pruned: Status.pruned,
 }
 _FRAME_LINES = 6  # of the screen, for what is not a cell
 
@@ -173,7 +173,7 @@ class Board:
     def set(self, cell: Cell, status: Status) -> None:
         self.status[cell.name] = status
 
-    def started(self, job: Job, place: Place) -> None:
+    def started(self, job: Job, place: Allocation) -> None:
         self._places[job.cell.name] = place.gpus or "cpu"
         self.status[job.cell.name] = Status.running
         self._tell(job.cell, f"started on {self._places[job.cell.name]}")
@@ -191,7 +191,7 @@ class Board:
             Outcome.in_use: "in another process's hands",
             Outcome.server_gone: "the process that starts jobs was ended; it is started again",
             Outcome.stopped: f"stopped at step {progress.step}",
-            Outcome.given_up: f"given up at step {progress.step}, {self._score(progress)}",
+            Outcome.pruned: f"given up at step {progress.step}, {self._score(progress)}",
         }
         if outcome in said:
             self._tell(job.cell, said[outcome])
@@ -209,7 +209,7 @@ class Board:
 
     def say(self, text: str) -> None:
         self._note = text
-        console.print(Text(visible(text)), soft_wrap=True)
+        console.print(Text(printable(text)), soft_wrap=True)
 
     def counts(self) -> str:
         """`3 running, 12 done, 75 waiting`"""
@@ -219,7 +219,7 @@ class Board:
     def _tell(self, cell: Cell, text: str) -> None:
         if not console.is_terminal:
             line = f"#{cell.number} {cell.label}: {text}"
-            console.print(Text(visible(line)), soft_wrap=True)
+            console.print(Text(printable(line)), soft_wrap=True)
 
     def _score(self, progress: Progress) -> str:
         value = progress.scores.get(self.metric)
@@ -234,7 +234,7 @@ class Board:
         table = Table(
             "", "cell", "state", "step", "loss", self.metric, "left",
             box=None, pad_edge=False, header_style="dim",
-            caption=Text(visible(self._note or self._rest(len(order) - len(shown)))),
+            caption=Text(printable(self._note or self._rest(len(order) - len(shown)))),
             caption_justify="left",
         )  # fmt: skip
         for column in (0, 3, 4, 5, 6):
@@ -252,7 +252,7 @@ class Board:
         if status is Status.running and self._places.get(cell.name, "cpu") != "cpu":
             first, *more = self._places[cell.name].split(",")
             state += f" {first[:12]}" + f" +{len(more)}" * bool(more)
-        label = Text(visible(cell.label))
+        label = Text(printable(cell.label))
         if seen is None:
             return (str(cell.number), label, state, "", "", "", "")
         left = seen.seconds_left() if status is Status.running else None

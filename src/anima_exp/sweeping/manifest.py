@@ -37,7 +37,7 @@ class SweepFile:
     @property
     def folder(self) -> Path:
         key = self.key or "\n".join(sorted(cell.name for cell in self.grid.cells))
-        return sweep_folder(self.grid.cells[0].config.runs, self.name, key)
+        return sweep_folder(self.grid.cells[0].config.runs_dir, self.name, key)
 
     def save(self) -> None:
         """Write the file.
@@ -53,7 +53,7 @@ class SweepFile:
             self._write()
         except OSError as error:
             raise RunError(
-                f"Cannot write to {self.folder}: {error.strerror}. Give another runs=FOLDER."
+                f"Cannot write to {self.folder}: {error.strerror}. Give another runs_dir=FOLDER."
             ) from error
 
     def _write(self) -> None:
@@ -83,7 +83,7 @@ class SweepFile:
 
 def sweep_folder(runs: str, name: str, key: str) -> Path:
     digest = hashlib.sha256(key.encode()).hexdigest()[:6]
-    return expanded(runs, "runs") / "sweeps" / f"{name}-{digest}"
+    return expanded(runs, "runs_dir") / "sweeps" / f"{name}-{digest}"
 
 
 def _setting(key: str) -> str:

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 from anima_exp.results.folder import FAILURE
 from anima_exp.sweeping import job_process
 from anima_exp.sweeping.cell import WARM_FOR, Cell, Job, Outcome, State
-from anima_exp.sweeping.gpu_leases import Place, Slot, free_place
+from anima_exp.sweeping.gpu_leases import Allocation, Slot, free_place
 from anima_exp.sweeping.live_table import Board, Progress
-from anima_exp.system.atomic import write_text
+from anima_exp.system.atomic import atomic_write_text
 from anima_exp.system.signals import give_back, handle
 
 PRELOAD = ["anima_exp.sweeping.preload"]  # by the process that jobs are forked from
@@ -54,11 +54,11 @@ class Schedule(Protocol):
 @dataclass
 class _Running:
     job: Job
-    place: Place
+    place: Allocation
     process: BaseProcess
     progress: Progress
     asked_to_stop: bool = False
-    given_up: bool = False
+    pruned: bool = False
 
 
 @dataclass
@@ -108,10 +108,10 @@ class Pool:
             elif place := self._free_place():
                 self._spawn(job, place, schedule)
             else:
-                schedule.ended(job, Outcome.no_slot)
+                schedule.ended(job, Outcome.gpu_taken)
                 return
 
-    def _spawn(self, job: Job, place: Place, schedule: Schedule) -> None:
+    def _spawn(self, job: Job, place: Allocation, schedule: Schedule) -> None:
         cell = job.cell
         (cell.folder / FAILURE).unlink(missing_ok=True)  # what it says from here on is news
         process = self._context.Process(
@@ -144,11 +144,11 @@ class Pool:
         _leave_word(
             cell,
             "the process that starts jobs was ended twice while this job began, as the system "
-            "does when memory runs out. launcher.warm=false starts jobs without it",
+            "does when memory runs out. launcher.preload=false starts jobs without it",
         )
         return Outcome.failed
 
-    def _free_place(self) -> Place | None:
+    def _free_place(self) -> Allocation | None:
         used = {slot.name for running in self._running for slot in running.place.slots}
         now = time.monotonic()
         left = (s for s in self.slots if s.name not in used and self._taken.get(s.name, 0) <= now)
@@ -171,14 +171,14 @@ class Pool:
             outcome = _outcome(running)
             if outcome is Outcome.server_gone:
                 outcome = self._server_gone(running.job)
-            if outcome is Outcome.no_slot:
+            if outcome is Outcome.gpu_taken:
                 self._leave_alone(running.place.slots)
-            elif outcome is Outcome.bad_fork and self.warm:
+            elif outcome is Outcome.cuda_initialized and self.warm:
                 self.warm = False
                 self._context = _context(warm=False)
                 self.board.say(
                     "A library has touched the GPU before its time: from here on every "
-                    "job imports its own (launcher.warm=false)."
+                    "job imports its own (launcher.preload=false)."
                 )
             schedule.ended(running.job, outcome)
             self.board.ended(running.job, outcome, running.progress)
@@ -188,8 +188,8 @@ class Pool:
         for running in self._running:
             rows = running.progress.read()
             if rows and not running.asked_to_stop:
-                running.given_up = schedule.give_up(running.job, rows)
-            stop = bool(self.signals) or running.given_up
+                running.pruned = schedule.give_up(running.job, rows)
+            stop = bool(self.signals) or running.pruned
             if stop and not running.asked_to_stop:
                 running.asked_to_stop = True
                 running.process.terminate()
@@ -251,8 +251,8 @@ def _outcome(running: _Running) -> Outcome:
     cell, status = running.job.cell, running.process.exitcode
     if cell.state is State.done:
         return Outcome.done
-    if running.given_up:
-        return Outcome.given_up
+    if running.pruned:
+        return Outcome.pruned
     if running.asked_to_stop:
         return Outcome.stopped
     if status == _SERVER_GONE:
@@ -283,7 +283,7 @@ def _say_why(cell: Cell, status: int | None) -> None:
 def _leave_word(cell: Cell, reason: str) -> None:
     if not (cell.folder / FAILURE).exists():
         cell.folder.mkdir(parents=True, exist_ok=True)
-        write_text(cell.folder / FAILURE, reason + "\n")
+        atomic_write_text(cell.folder / FAILURE, reason + "\n")
 
 
 def _last_words(cell: Cell) -> str:

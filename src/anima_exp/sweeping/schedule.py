@@ -15,7 +15,7 @@ class Queue:
 
     def __init__(self, cells: Iterable[Cell], *, retries: int) -> None:
         self._jobs = deque(Job(cell) for cell in cells)
-        self._elsewhere = Elsewhere()
+        self._elsewhere = LockedJobs()
         self._retries = retries
         self._failures: Counter[str] = Counter()
 
@@ -36,7 +36,7 @@ class Queue:
         return self._jobs.popleft() if self._jobs else None
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        if outcome in (Outcome.no_slot, Outcome.bad_fork, Outcome.server_gone):
+        if outcome in (Outcome.gpu_taken, Outcome.cuda_initialized, Outcome.server_gone):
             self._jobs.appendleft(job)
         elif outcome is Outcome.in_use:
             self._elsewhere.add(job)
@@ -55,7 +55,7 @@ class Queue:
         return {}
 
 
-class Elsewhere:
+class LockedJobs:
     """Jobs whose cells another process has, to be looked at again in a while."""
 
     def __init__(self) -> None:

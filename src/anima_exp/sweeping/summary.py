@@ -21,7 +21,7 @@ from anima_exp.sweeping.manifest import SweepFile
 from anima_exp.system import paths
 from anima_exp.system.invocation import command_line
 from anima_exp.system.paths import shipped
-from anima_exp.system.terminal import visible
+from anima_exp.system.terminal import printable
 
 _ROWS = 100  # of a table of cells
 _FAILURES = 20
@@ -54,7 +54,7 @@ def damaged(cells: list[Cell]) -> None:
     """Cells whose record is there and says nothing: each in one line, with what happens now."""
     for cell in cells[:_FAILURES]:
         console.say(
-            visible(
+            printable(
                 f"damaged  #{cell.number} {cell.label}: {cell.folder / RECORD} cannot be read "
                 f"({cell.damage}). The cell continues from its last checkpoint and writes it again."
             )
@@ -71,8 +71,8 @@ def table(cells: list[Cell]) -> None:
     shown.columns[4].no_wrap = True
     for cell in cells[:_ROWS]:
         trainer = cell.config.trainer
-        steps = f"{trainer.steps:,}" if trainer.steps else f"{trainer.epochs:g} epochs"
-        label = Text(visible(cell.label))
+        steps = f"{trainer.max_steps:,}" if trainer.max_steps else f"{trainer.num_epochs:g} epochs"
+        label = Text(printable(cell.label))
         shown.add_row(str(cell.number), label, _WORDS[cell.state], steps, Text(cell.name))
     console.console.print(shown)
     if len(cells) > _ROWS:
@@ -80,10 +80,10 @@ def table(cells: list[Cell]) -> None:
     console.say("\nNothing was started: dry_run=true.")
 
 
-def alone(config: RunConfig) -> None:
+def print_single_run(config: RunConfig) -> None:
     """What a single run would do, for a dry run."""
     check_length(config)
-    name = identity.name(config)
+    name = identity.run_name(config)
     cell = Cell(0, (), "this run", config, name, run_folder(config))
     console.show_plan({"tokens": _tokens([cell]), "folder": f"{cell.folder}"})
     table([cell])
@@ -114,7 +114,7 @@ def after(file: SweepFile, *, lost: Sequence[Cell] = ()) -> list[Cell]:
 def failures(cells: list[Cell]) -> None:
     for cell in cells[:_FAILURES]:
         log = f" ({cell.log})" if cell.log.is_file() else ""  # a cluster keeps its own
-        console.say(visible(f"failed   #{cell.number} {cell.label}: {cell.failure}{log}"))
+        console.say(printable(f"failed   #{cell.number} {cell.label}: {cell.failure}{log}"))
     if len(cells) > _FAILURES:
         console.say(f"         and {len(cells) - _FAILURES} more")
 
@@ -175,14 +175,14 @@ def _best(file: SweepFile, done: list[Cell]) -> None:
     if not groups:
         return
     one = metric(file.grid.cells[0].config)
-    best = min(groups, key=lambda cells: one.worse_by(fmean(scores[cell.name] for cell in cells)))
+    best = min(groups, key=lambda cells: one.sort_key(fmean(scores[cell.name] for cell in cells)))
     value = one.number(fmean(scores[cell.name] for cell in best))
     told, first = f"best     {settings.metric} {value}", best[0]
     if len(best) > 1:
         label = " ".join(word for word in first.label.split(" ") if not word.startswith("seed="))
-        console.say(visible(f"{told}, the mean of {len(best)} seeds: {label or 'every cell'}"))
+        console.say(printable(f"{told}, the mean of {len(best)} seeds: {label or 'every cell'}"))
     else:
-        console.say(visible(f"{told}: {first.label} ({first.folder})"))
+        console.say(printable(f"{told}: {first.label} ({first.folder})"))
 
 
 def _tokens(cells: list[Cell]) -> str:
@@ -191,9 +191,9 @@ def _tokens(cells: list[Cell]) -> str:
     found = []
     for cell in cells:
         config = cell.config
-        key = repr((config.model, config.data, config.cache))
+        key = repr((config.model, config.data, config.cache_dir))
         if key not in lengths:
-            lengths[key] = known_lengths.load_stats(config, cache=paths.cache(config.cache))
+            lengths[key] = known_lengths.load_stats(config, cache=paths.cache(config.cache_dir))
         found.append(known_lengths.tokens(config, lengths[key]))
     known = [count for count in found if count is not None]
     told = [f"about {sum(known):,} to train on"] * bool(known)

@@ -20,7 +20,7 @@ from anima_exp.system import json_files
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
+def disk_errors_as_run_error(folder: Path) -> Iterator[None]:
     """Turn a full or failing disk into one line."""
     try:
         yield
@@ -54,7 +54,7 @@ def why_not_written(error: BaseException) -> str | None:
 
 
 @contextmanager
-def asked_for(path: Path, *, way_out: str) -> Iterator[None]:
+def user_output(path: Path, *, way_out: str) -> Iterator[None]:
     """Around the writing of a file where a user wants it; folders on the way are made.
 
     Raises:
@@ -70,7 +70,7 @@ def asked_for(path: Path, *, way_out: str) -> Iterator[None]:
         raise RunError(f"Cannot write {path}: {reason}. {way_out}") from error
 
 
-def write_text(path: Path, text: str) -> None:
+def atomic_write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` in one step; a crash leaves the old file or the new one."""
     # A name of its own: several processes, also of several machines, may write the same file.
     draft = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
@@ -87,7 +87,7 @@ def write_text(path: Path, text: str) -> None:
     flush(path.parent)
 
 
-def publish_folder(draft: Path, folder: Path) -> None:
+def replace_folder(draft: Path, folder: Path) -> None:
     """Move the finished folder `draft` to `folder`, in place of what is there."""
     share_as_folder(draft)
     for path in draft.rglob("*"):
@@ -123,7 +123,7 @@ def remove_folder(folder: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` as JSON, without the passwords that addresses in it may hold."""
     value = without_passwords(value)
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    atomic_write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

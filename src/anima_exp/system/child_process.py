@@ -23,8 +23,8 @@ class Exit(IntEnum):
     in_use = 71  # another process works on the same run
     lost = 72  # another process of the same run is gone
     stopped = 73  # a job of a sweep: Ctrl-C or SIGTERM; it saved a checkpoint if it could
-    bad_fork = 74  # a job of a sweep: the process it was forked from has initialised CUDA
-    no_slot = 75  # a job of a sweep: another sweep took the GPU first
+    cuda_initialized = 74  # a job of a sweep: the process it was forked from has initialised CUDA
+    gpu_taken = 75  # a job of a sweep: another sweep took the GPU first
 
 
 def end_with_parent(wait: Callable[[], object]) -> None:

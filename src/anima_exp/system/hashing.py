@@ -23,7 +23,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from anima_exp.errors import NewerFile
+from anima_exp.errors import NewerFileError
 from anima_exp.events import note, working
 from anima_exp.system import json_files
 from anima_exp.system.hardware import cores
@@ -146,7 +146,7 @@ def _recall(place: str, state: State, folder: Path) -> str | None:
     try:
         file = _entry(place, state.device, folder)
         entry = json_files.read_versioned(json_files.read_table(file), file, json_files.HASHES)
-    except (OSError, ValueError, NewerFile):
+    except (OSError, ValueError, NewerFileError):
         return None
     sha = entry.get("sha256")
     if not isinstance(sha, str) or entry != _content(place, state, sha):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anima_exp.errors import NewerFile
+from anima_exp.errors import NewerFileError
 
 
 def parse(text: str | bytes, *, decode: Callable[[str], Any] = json.loads) -> Any:
@@ -137,7 +137,7 @@ def read_versioned(
     """
     found = version_of(values)
     if found > version:
-        raise NewerFile(
+        raise NewerFileError(
             f"{file} has {KEY.replace('_', ' ')} {found}, but this version of anima-exp reads up "
             f"to {version}. Update anima-exp."
         )

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.system import json_files
-from anima_exp.system.atomic import flush, write_text, writing
+from anima_exp.system.atomic import atomic_write_text, disk_errors_as_run_error, flush
 
 
-class StepLines:
+class JsonLinesLog:
     """Appends one JSON object a line; each has the `step` it belongs to."""
 
     def __init__(self, path: Path) -> None:
@@ -25,7 +25,10 @@ class StepLines:
         Raises:
             RunError: the disk is full.
         """
-        with writing(self.path.parent), self.path.open("a", encoding="utf-8") as file:
+        with (
+            disk_errors_as_run_error(self.path.parent),
+            self.path.open("a", encoding="utf-8") as file,
+        ):
             if file.tell() == 0:
                 row = json_files.stamp(row, json_files.LINES)
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
@@ -62,8 +65,8 @@ class StepLines:
             kept[:1] = [json_files.stamp(row, json_files.LINES) for row in kept[:1]]
         if self.path.exists():
             text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
-            with writing(self.path.parent):
-                write_text(self.path, text)
+            with disk_errors_as_run_error(self.path.parent):
+                atomic_write_text(self.path, text)
 
     def vouch(self) -> dict[str, Any] | None:
         """Bring all lines to the disk; return what `intact` compares later. None without a file."""

@@ -53,10 +53,10 @@ def known_path(place: str) -> Path:
 def cache(setting: str | None = None) -> Path:
     """The folder for things that can always be computed again (token ids, quantised bases).
 
-    `setting` (the config's `cache`) wins over ANIMA_EXP_CACHE, which wins over XDG_CACHE_HOME.
+    `setting` (the config's `cache_dir`) wins over ANIMA_EXP_CACHE, which wins over XDG_CACHE_HOME.
     """
     if setting:
-        return expanded(setting, "cache")
+        return expanded(setting, "cache_dir")
     if own := os.environ.get("ANIMA_EXP_CACHE"):
         return expanded(own, "ANIMA_EXP_CACHE")
     if base := os.environ.get("XDG_CACHE_HOME"):
@@ -65,7 +65,7 @@ def cache(setting: str | None = None) -> Path:
         return Path("~/.cache/anima_exp").expanduser()
     except RuntimeError as error:
         raise ConfigError(
-            "There is no home folder for the cache. Give cache=FOLDER, or set ANIMA_EXP_CACHE."
+            "There is no home folder for the cache. Give cache_dir=FOLDER, or set ANIMA_EXP_CACHE."
         ) from error
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from anima_exp.errors import Stopped
+from anima_exp.errors import RunInterrupted
 
 # A request to stop a run after its current step, from a signal or from another thread.
 #
@@ -22,7 +22,7 @@ from anima_exp.errors import Stopped
 
 # A scheduler signals every process of a job, and those that started others pass it on: what comes
 # again so soon is the same wish, and no second one.
-SAME_WISH_SECONDS = 2.0
+DUPLICATE_SIGNAL_SECONDS = 2.0
 
 ON_REQUEST = -1  # in place of a signal's number: a program requested it
 
@@ -53,7 +53,7 @@ class StopRequest:
     @property
     def insists(self) -> bool:
         """Whether it was requested again, by a second wish."""
-        return bool(self.came) and self.came[-1][0] - self.came[0][0] > SAME_WISH_SECONDS
+        return bool(self.came) and self.came[-1][0] - self.came[0][0] > DUPLICATE_SIGNAL_SECONDS
 
     @property
     def watched(self) -> bool:
@@ -95,10 +95,10 @@ class StopRequest:
             raise stopped(self.number, what)
 
 
-def stopped(number: int, what: str) -> Stopped:
+def stopped(number: int, what: str) -> RunInterrupted:
     """Return the exception of a run that `number` has stopped; `what` says where it stands."""
     by = "on request" if number == ON_REQUEST else f"by {name(number)}"
-    return Stopped(f"Stopped {by} {what}", exit_status=exit_status(number))
+    return RunInterrupted(f"Stopped {by} {what}", exit_status=exit_status(number))
 
 
 def exit_status(number: int) -> int:
@@ -110,7 +110,7 @@ def name(number: int) -> str:
 
 
 # What a cluster's launcher listens to: Slurm sends USR1 or USR2. Windows has neither.
-FROM_CLUSTER = tuple(n for n in signal.Signals if n.name in ("SIGUSR1", "SIGUSR2"))
+SCHEDULER_SIGNALS = tuple(n for n in signal.Signals if n.name in ("SIGUSR1", "SIGUSR2"))
 
 Handlers = Mapping[int, Any]
 
@@ -155,7 +155,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
     before: dict[int, Any] = {}
 
     def on_signal(number: int, frame: Any) -> None:
-        unasked = number in FROM_CLUSTER and not callable(before[number])
+        unasked = number in SCHEDULER_SIGNALS and not callable(before[number])
         if not stop.watched or (unasked and not stop.passed_on):
             _as_before(before[number], number, frame)
             return
@@ -164,7 +164,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
             sys.exit(128 + number)
 
     stop.on_unserved(lambda number: signal.raise_signal(number) if number > 0 else None)
-    numbers = (signal.SIGINT, signal.SIGTERM, *FROM_CLUSTER)
+    numbers = (signal.SIGINT, signal.SIGTERM, *SCHEDULER_SIGNALS)
     before |= {number: signal.getsignal(number) for number in numbers}
     handled = handle(numbers, on_signal)
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-def visible(text: str) -> str:
+def printable(text: str) -> str:
     """Line ends and tabs stay; other control characters are spelled out."""
     if text.isprintable():
         return text
@@ -41,24 +41,24 @@ def take_any_letter(encoding: str | None = None) -> None:
                 stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
-def tell(text: str) -> None:
+def print_stderr(text: str) -> None:
     """Print one line of ours to stderr."""
     note(f"anima_exp: {text}")
 
 
 def tell_lines(text: str) -> None:
     """Print a message of ours to stderr that may have several lines, one for each mistake."""
-    print(visible(f"anima_exp: {without_password(text)}"), file=sys.stderr, flush=True)
+    print(printable(f"anima_exp: {without_password(text)}"), file=sys.stderr, flush=True)
 
 
 def note(text: str) -> None:
     """Print one line to stderr, next to the output of a command."""
-    print(visible(without_password(text)).replace("\n", " "), file=sys.stderr, flush=True)
+    print(printable(without_password(text)).replace("\n", " "), file=sys.stderr, flush=True)
 
 
 def write(text: str) -> None:
     """Print `text` to stdout as it is, but for control characters."""
-    print(visible(text), end="", flush=True)
+    print(printable(text), end="", flush=True)
 
 
 def console(*, stderr: bool = False, width: int | None = None) -> "Console":
@@ -79,12 +79,14 @@ def _visible_console() -> Any:
 
     class VisibleConsole(Console):
         def render_str(self, text: str, **how: Any) -> "Text":
-            return super().render_str(visible(text), **how)
+            return super().render_str(printable(text), **how)
 
         def render(
             self, renderable: RenderableType, options: ConsoleOptions | None = None
         ) -> Any:  # what rich itself writes to move the cursor comes as segments of control
             for segment in super().render(renderable, options):
-                yield segment if segment.control else Segment(visible(segment.text), segment.style)
+                yield (
+                    segment if segment.control else Segment(printable(segment.text), segment.style)
+                )
 
     return VisibleConsole

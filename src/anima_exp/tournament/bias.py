@@ -112,7 +112,7 @@ _QUESTIONS = 10  # fewer say nothing of how questions differ
 
 
 @dataclass(frozen=True)
-class Advantage:
+class BiasEstimate:
     """In points of Elo's scale; value ± half is the 95 % interval."""
 
     value: float
@@ -124,7 +124,7 @@ class Advantage:
         return 1 / (1 + math.exp(-self.value / POINTS))
 
 
-def advantages(matches: Matches) -> dict[str, Advantage]:
+def advantages(matches: Matches) -> dict[str, BiasEstimate]:
     """`first`, and `twice_as_long` where every match knows both lengths.
 
     Bradley-Terry with two more terms: strength_i - strength_j + a + b log2(length_i / length_j).
@@ -154,7 +154,7 @@ def _logarithms(lengths: list[tuple[int, int]]) -> Array:
     return np.array([math.log2(one / other) for one, other in lengths])
 
 
-def _fit(matches: Matches, longer: Array | None) -> dict[str, Advantage]:
+def _fit(matches: Matches, longer: Array | None) -> dict[str, BiasEstimate]:
     total, players = len(matches.points), len(matches.players)
     terms = [np.ones(total)] if longer is None else [np.ones(total), longer]
     names = ["first", "twice_as_long"][: len(terms)]
@@ -189,6 +189,6 @@ def _fit(matches: Matches, longer: Array | None) -> dict[str, Advantage]:
     # Rounding can leave a hair below zero.
     errors = np.sqrt(np.maximum(np.diag(inverse @ (scores.T @ scores) @ inverse), 0))
     return {
-        name: Advantage(float(POINTS * beta[at]), float(1.96 * POINTS * errors[at]))
+        name: BiasEstimate(float(POINTS * beta[at]), float(1.96 * POINTS * errors[at]))
         for at, name in enumerate(names, start=players)
     }

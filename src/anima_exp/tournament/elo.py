@@ -220,7 +220,7 @@ def _remembered(matches: Matches, length: int, k: float, start: float, seed: int
 Played = tuple[str, str, float]  # first, second, points of the first
 
 
-def one_pass(
+def sequential_elo(
     played: Sequence[Played],
     *,
     initial: Mapping[str, float],

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.errors import DataError
-from anima_exp.inference.questions import answer_field, answer_in, first_turn
+from anima_exp.inference.questions import answer_field, answer_text, first_turn
 from anima_exp.system import json_files
 from anima_exp.system.hashing import short_id
 from anima_exp.tournament import reading
@@ -53,7 +53,7 @@ def _text(fields: dict[str, Any], at: str) -> str:
     field = answer_field(fields)
     if not isinstance(fields.get(field), str):
         raise DataError(f"{at}: there is no text, generation or generation_truncated.")
-    return answer_in(field, fields[field])
+    return answer_text(field, fields[field])
 
 
 Slot = tuple[Path, int]  # the answers that a file shows first (0) or second (1)

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from anima_exp.config.lookup import closest
 from anima_exp.errors import ConfigError, DataError
 from anima_exp.tournament import bias
-from anima_exp.tournament.bias import Advantage, advantages
+from anima_exp.tournament.bias import BiasEstimate, advantages
 from anima_exp.tournament.bradley_terry import BradleyTerry, bradley_terry, conclusion
-from anima_exp.tournament.elo import Matches, Rating, elo, matches, one_pass
+from anima_exp.tournament.elo import Matches, Rating, elo, matches, sequential_elo
 from anima_exp.tournament.options import Options
 from anima_exp.tournament.progress import Say, quiet
 from anima_exp.tournament.relative_scores import (
     Category,
-    Percent,
-    Record,
+    HeadToHead,
+    RelativeScore,
     categories,
     percents,
     win_matrix,
@@ -32,17 +32,17 @@ class Tournament:
     questions: int
     played: int  # matches that are rated: those of one kind, without what was dropped
     reference: str | None
-    percents: list[Percent]  # the best first; empty without relative verdicts
+    percents: list[RelativeScore]  # the best first; empty without relative verdicts
     elo: list[Rating]  # the best first
     one_pass: dict[str, float]  # the best first; empty unless asked for
     bradley_terry: BradleyTerry
-    matrix: dict[str, dict[str, Record]]
+    matrix: dict[str, dict[str, HeadToHead]]
     win_rates: dict[str, float]
     categories: list[Category]
     position: bias.Position
     swapped: bias.Swapped
     length: bias.Length
-    advantages: dict[str, Advantage]
+    advantages: dict[str, BiasEstimate]
     notes: list[str]
     conclusion: str
 
@@ -153,7 +153,7 @@ def _one_pass(played: Matches, options: Options, names: Sequence[str]) -> dict[s
     for name in options.initial:
         known(name, names, option="initial_rating")
     initial = {name: options.initial.get(name, options.start) for name in played.players}
-    rated = one_pass(
+    rated = sequential_elo(
         [
             (one.first, one.second, float(points))
             for one, points in zip(played.verdicts, played.points, strict=True)

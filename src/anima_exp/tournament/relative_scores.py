@@ -9,7 +9,7 @@ from anima_exp.tournament.verdicts import Verdict
 
 
 @dataclass(frozen=True)
-class Percent:
+class RelativeScore:
     """All in per cent of the reference's score."""
 
     player: str
@@ -21,7 +21,7 @@ class Percent:
     unparsed: int
 
 
-def percents(verdicts: Sequence[Verdict], reference: str) -> list[Percent]:
+def percents(verdicts: Sequence[Verdict], reference: str) -> list[RelativeScore]:
     """A row for each player that met the reference, the best first."""
     met: dict[str, list[Verdict]] = {}
     for one in verdicts:
@@ -31,7 +31,7 @@ def percents(verdicts: Sequence[Verdict], reference: str) -> list[Percent]:
     return sorted(found, key=lambda one: -math.inf if one.mean is None else one.mean, reverse=True)
 
 
-def _percent(player: str, reference: str, verdicts: Sequence[Verdict]) -> Percent:
+def _percent(player: str, reference: str, verdicts: Sequence[Verdict]) -> RelativeScore:
     parsed = [one for one in verdicts if one.scores]
     orders = {
         first: _ratio([_scores(one, player) for one in parsed if one.first == first])
@@ -43,7 +43,7 @@ def _percent(player: str, reference: str, verdicts: Sequence[Verdict]) -> Percen
         questions.setdefault((one.question, one.turn), []).append(_scores(one, player))
     means = [(fmean(s for s, _ in both), fmean(r for _, r in both)) for both in questions.values()]
     mean = _ratio(means)
-    return Percent(
+    return RelativeScore(
         player=player,
         reference_first=orders[reference],
         player_first=orders[player],
@@ -84,7 +84,7 @@ def _scores(verdict: Verdict, player: str) -> tuple[float, float]:
 
 
 @dataclass
-class Record:
+class HeadToHead:
     """Of one player against another."""
 
     wins: int = 0
@@ -106,15 +106,15 @@ class Record:
         return (self.wins + self.ties / 2) / parsed if parsed else None
 
 
-def win_matrix(verdicts: Sequence[Verdict]) -> dict[str, dict[str, Record]]:
+def win_matrix(verdicts: Sequence[Verdict]) -> dict[str, dict[str, HeadToHead]]:
     """matrix[a][b]: a against b; a pair that never met has no place in it."""
-    matrix: dict[str, dict[str, Record]] = {}
+    matrix: dict[str, dict[str, HeadToHead]] = {}
     for one in verdicts:
         for player, other, points in (
             (one.first, one.second, one.outcome),
             (one.second, one.first, None if one.outcome is None else 1 - one.outcome),
         ):
-            record = matrix.setdefault(player, {}).setdefault(other, Record())
+            record = matrix.setdefault(player, {}).setdefault(other, HeadToHead())
             record.questions.add((one.question, one.turn))
             record.wins += points == 1
             record.ties += points == 0.5
@@ -123,7 +123,7 @@ def win_matrix(verdicts: Sequence[Verdict]) -> dict[str, dict[str, Record]]:
     return matrix
 
 
-def win_rates(matrix: dict[str, dict[str, Record]]) -> dict[str, float]:
+def win_rates(matrix: dict[str, dict[str, HeadToHead]]) -> dict[str, float]:
     """Each player's share of points against all it met; none where nothing was parsed."""
     found = {}
     for player, records in matrix.items():

@@ -23,7 +23,7 @@ from anima_exp.config import TrainerConfig
 from anima_exp.errors import ConfigError, RunError
 from anima_exp.metrics.metric import metric
 from anima_exp.system import json_files
-from anima_exp.system.atomic import publish_folder, remove_folder, writing
+from anima_exp.system.atomic import disk_errors_as_run_error, remove_folder, replace_folder
 from anima_exp.training import weights
 
 FOLDER = "best"  # beside the checkpoints
@@ -80,7 +80,7 @@ class Best:
         """Count the evaluation of `step`; return whether it is the best so far."""
         value, kind = scores[self.metric], metric(self.metric, self.described)
         gain = math.isfinite(value) and (
-            self.value is None or kind.worse_by(value) < kind.worse_by(self.value)
+            self.value is None or kind.sort_key(value) < kind.sort_key(self.value)
         )
         if gain:
             self.value, self.step, self.without_gain = value, step, 0
@@ -121,12 +121,12 @@ def write_weights(model: Any, checkpoints: Path) -> None:
     draft = checkpoints / _DRAFT
     shutil.rmtree(draft, ignore_errors=True)
     try:
-        with writing(checkpoints):
+        with disk_errors_as_run_error(checkpoints):
             draft.mkdir(parents=True)
             weights.save_tensors(
                 draft, _WEIGHTS, {n: one.data.contiguous() for n, one in _learnt(model)}
             )
-            publish_folder(draft, checkpoints / FOLDER)
+            replace_folder(draft, checkpoints / FOLDER)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -139,10 +139,10 @@ def take_back(checkpoint: Path) -> None:
     if weights.files(checkpoint, _WEIGHTS):
         draft = checkpoint.parent / _DRAFT
         shutil.rmtree(draft, ignore_errors=True)
-        with writing(checkpoint.parent):
+        with disk_errors_as_run_error(checkpoint.parent):
             draft.mkdir()
             _copy(checkpoint, draft)
-            publish_folder(draft, kept)
+            replace_folder(draft, kept)
 
 
 def load_weights(model: Any, checkpoints: Path) -> None:
@@ -155,7 +155,7 @@ def load_weights(model: Any, checkpoints: Path) -> None:
     if missing := [name for name in wanted if name not in stored]:
         raise RunError(
             f"{checkpoints / FOLDER} does not hold the best weights: {missing[0]} is missing. "
-            "Give this run another folder=... to train it anew."
+            "Give this run another run_dir=... to train it anew."
         )
     with torch.no_grad():
         for name, one in wanted.items():

@@ -11,7 +11,13 @@ from typing import Any
 
 from anima_exp.errors import RunError, first_line
 from anima_exp.system import hashing, json_files
-from anima_exp.system.atomic import flush, publish_folder, remove_folder, write_json, writing
+from anima_exp.system.atomic import (
+    disk_errors_as_run_error,
+    flush,
+    remove_folder,
+    replace_folder,
+    write_json,
+)
 
 # A checkpoint's list of its files, written last: whether the checkpoint is whole.
 #
@@ -190,7 +196,7 @@ def newest_whole(folder: Path, say: Callable[[str], None]) -> Path | None:
         except PermissionError as error:
             raise RunError(
                 f"Cannot read {error.filename}: {error.strerror}. Make it readable; or give this "
-                "run another folder=... to train it anew."
+                "run another run_dir=... to train it anew."
             ) from error
         if problem is None:
             return path
@@ -217,7 +223,7 @@ def publish(draft: Path, folder: Path, *, keep: int, journal: dict[str, Any] | N
     """
     target = folder / draft.name
     seal(draft, step=step(draft), journal=journal or {})
-    publish_folder(draft, target)
+    replace_folder(draft, target)
     draft.parent.rmdir()
     found = all_checkpoints(folder)
     done = [path for path in found if step(path) <= step(target)]
@@ -239,7 +245,7 @@ CARD = "README.md"
 
 
 def save(model: Any, tokenizer: Any, folder: Path, *, card: str) -> None:
-    """Write the adapter, or with lora=none the whole model, its tokenizer and its model card.
+    """Write the adapter (or with lora=full_finetune the model), its tokenizer and its model card.
 
     All of it is there or nothing. The card stands in place of the empty form that PEFT writes.
 
@@ -252,11 +258,11 @@ def save(model: Any, tokenizer: Any, folder: Path, *, card: str) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     model.config.use_cache = True  # off for training only
     try:
-        with writing(folder):
+        with disk_errors_as_run_error(folder):
             model.save_pretrained(draft)
             tokenizer.save_pretrained(draft)
             (draft / CARD).write_text(card, encoding="utf-8")
-            publish_folder(draft, folder)
+            replace_folder(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)  # half of it would take the missing room
     model.config.use_cache = False

@@ -51,7 +51,7 @@ def _grouped(
 # Row lengths of a batch -> which process computes which rows, so that all have as many tokens.
 
 
-def shares(lengths: NDArray[np.integer], processes: int) -> NDArray[np.int64]:
+def assign_rows_to_ranks(lengths: NDArray[np.integer], processes: int) -> NDArray[np.int64]:
     """By row, the number of its process, `[..., batch]` as `lengths`.
 
     Longest first, dealt out there and back again (0 1 1 0 0 1 ...): within a batch lengths are

@@ -8,13 +8,13 @@ from torch.nn.functional import cross_entropy
 
 from anima_exp.data.encode import IGNORE
 from anima_exp.data.micro_batch import Row
-from anima_exp.model.lora_linear import peft_own
+from anima_exp.model.lora_linear import original_peft_forward
 
 
-def plain_gradients(model: Any, rows: Sequence[Row], weights: Sequence[float]) -> float:
+def reference_gradients(model: Any, rows: Sequence[Row], weights: Sequence[float]) -> float:
     """Adds the gradients of the weighted loss and returns it; all logits, all in memory."""
     total = 0.0
-    with peft_own(model):
+    with original_peft_forward(model):
         for row, weight in zip(rows, weights, strict=True):
             ids, labels = (
                 torch.as_tensor(row[key], device=model.device) for key in ("input_ids", "labels")

@@ -18,19 +18,19 @@ from torch.nn.utils import clip_grad_norm_
 
 from anima_exp.config import Precision, RunConfig
 from anima_exp.data.micro_batch import Row, label_count
-from anima_exp.distributed.world import World
+from anima_exp.distributed.world import ProcessGroup
 from anima_exp.errors import TrainingError
 from anima_exp.events import say_anyway
 from anima_exp.libraries.bitsandbytes_internals import paged_bytes
-from anima_exp.model.hashed_dropout import TokenKeys
+from anima_exp.model.hashed_dropout import DropoutKeys
 from anima_exp.results.provenance import peak_memory_gib
-from anima_exp.system.atomic import writing
+from anima_exp.system.atomic import disk_errors_as_run_error
 from anima_exp.training import checkpoint, old_state, state, weights
 from anima_exp.training.best import Best, take_back, write_weights
 from anima_exp.training.data_order import set_seed
 from anima_exp.training.meter import Meter
 from anima_exp.training.optimizer import make_optimizer, make_schedule
-from anima_exp.training.step import Step, out_of_memory
+from anima_exp.training.step import GradientStep, out_of_memory
 from anima_exp.training.stop import StopAfterStep
 
 
@@ -44,7 +44,7 @@ class Loop:
         token_budget: tokens of one forward pass, to begin with.
         paged: whether optimizer states may have to leave the GPU (optimizer.py).
         world: the processes that share the run; the first writes.
-        in_step: see step.py.
+        lockstep: see step.py.
         folder: where checkpoints go.
         log: takes a dict with `step` and what was measured.
         vouch: brings the journal to the disk, and returns what a checkpoint is to know of it.
@@ -60,11 +60,11 @@ class Loop:
         rows: Any,
         order: NDArray[np.int64],
         config: RunConfig,
-        keys: TokenKeys,
+        keys: DropoutKeys,
         token_budget: int,
         paged: bool,
-        world: World,
-        in_step: bool,
+        world: ProcessGroup,
+        lockstep: bool,
         folder: Path,
         log: Callable[[dict[str, Any]], None],
         vouch: Callable[[], dict[str, Any]],
@@ -82,17 +82,17 @@ class Loop:
         self.fp16 = config.trainer.precision is Precision.fp16
         # Gradients of fp16 are too small for it, so that the loss is multiplied by a large number.
         self.scaler = torch.amp.GradScaler(model.device.type, enabled=self.fp16)
-        self.step = Step(
+        self.step = GradientStep(
             model,
             keys,
             budget=token_budget,
             precision=config.trainer.precision,
-            average=config.trainer.loss_average,
+            average=config.trainer.loss_normalization,
             seed=config.seed,
             backward=lambda loss: self.scaler.scale(loss).backward(),  # type: ignore[no-untyped-call]
             say=say_anyway,
             world=world,
-            in_step=in_step,
+            lockstep=lockstep,
         )
         set_seed(config.seed)
         model.config.use_cache = False
@@ -109,7 +109,7 @@ class Loop:
             TrainingError: a loss or gradient that is not finite, or a step without any gradient.
         """
         trainer = self.config.trainer
-        if self.world.leads:
+        if self.world.is_main:
             checkpoint.clear_drafts(self.folder)
         if resume:
             weights.load(self.model, resume)
@@ -151,9 +151,9 @@ class Loop:
         """Count an evaluation of the model as it stands; keep its weights if it is the best."""
         if not self.best.metric:
             return
-        scores = self.world.share(lambda: self.best.checked(scores))
+        scores = self.world.run_on_main(lambda: self.best.checked(scores))
         if self.best.judge(self.done, scores) and self.best.keeps:
-            self.world.share(lambda: write_weights(self.model, self.folder))
+            self.world.run_on_main(lambda: write_weights(self.model, self.folder))
 
     def _batch(self, number: int) -> list[Row]:
         size = self.config.trainer.batch_size
@@ -218,12 +218,12 @@ class Loop:
         return paged_bytes(optimizer) if optimizer else {}
 
     def _save(self) -> None:
-        self.world.share(self._write_checkpoint)
+        self.world.run_on_main(self._write_checkpoint)
         self.meter.start_clock()
 
     def _write_checkpoint(self) -> None:
         try:
-            with writing(self.folder):
+            with disk_errors_as_run_error(self.folder):
                 journal = self.vouch()
                 draft = self.folder / checkpoint.DRAFT / f"checkpoint-{self.done}"
                 draft.mkdir(parents=True)
@@ -233,7 +233,7 @@ class Loop:
                 state.save(draft, now, state.RandomState.now())
                 self.meter.save(draft)
                 self.best.save(self.folder, draft)
-                keep = self.config.trainer.keep_checkpoints
+                keep = self.config.trainer.max_checkpoints
                 checkpoint.publish(draft, self.folder, keep=keep, journal=journal)
         except BaseException:
             checkpoint.clear_drafts(self.folder)  # half of one would take the missing room
@@ -248,7 +248,7 @@ class Loop:
         self.meter = Meter.load(folder)
         self.best.load(folder)
         if self.best.keeps:
-            self.world.share(lambda: take_back(folder))
+            self.world.run_on_main(lambda: take_back(folder))
         self.step.out_of_memory = self.meter.out_of_memory
         if self.meter.token_limit is not None:
             self.step.budget = min(self.step.budget, self.meter.token_limit)

@@ -10,26 +10,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anima_exp.config import LossAverage, Precision
+from anima_exp.config import LossNormalization, Precision
 from anima_exp.data.micro_batch import (
     MicroBatch,
     Row,
-    concatenate,
-    cut,
     label_weights,
+    pack_first_fit,
+    pack_rows,
 )
-from anima_exp.distributed.world import ALONE, World
+from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.errors import TrainingError
 from anima_exp.model.activation_checkpointing import memory_advice
 from anima_exp.model.base import DTYPES, autocast
 from anima_exp.model.forward import loss_of
-from anima_exp.model.hashed_dropout import TokenKeys, token_keys
+from anima_exp.model.hashed_dropout import DropoutKeys, token_keys
 from anima_exp.model.lora_linear import cast_once, lora_weights
-from anima_exp.model.varlen_attention import keeps_rows_apart, rows_apart
-from anima_exp.training.data_order import shares
+from anima_exp.model.varlen_attention import packed_attention, supports_packing
+from anima_exp.training.data_order import assign_rows_to_ranks
 
 
-class Step:
+class GradientStep:
     """Computes gradients, batch after batch, and remembers the token budget that memory taught it.
 
     Args:
@@ -38,29 +38,29 @@ class Step:
         backward: takes a micro-batch's loss and adds its gradients.
         say: takes a line for the user.
         world: the processes that share a batch.
-        in_step: every process must make as many passes as the others: each holds but a part of
+        lockstep: every process must make as many passes as the others: each holds but a part of
             the base, which all put together for every pass (model/fsdp.py).
     """
 
     def __init__(
         self,
         model: Any,
-        keys: TokenKeys,
+        keys: DropoutKeys,
         *,
         budget: int,
         precision: Precision,
-        average: LossAverage,
+        average: LossNormalization,
         seed: int,
         backward: Callable[[Tensor], None],
         say: Callable[[str], None],
-        world: World = ALONE,
-        in_step: bool = False,
+        world: ProcessGroup = SINGLE_PROCESS,
+        lockstep: bool = False,
     ) -> None:
         self.model, self.keys, self.budget = model, keys, budget
         self.out_of_memory = 0  # how often
         self.precision, self.average, self.seed = precision, average, seed
         self.backward, self.say = backward, say
-        self.world, self.in_step = world, in_step
+        self.world, self.lockstep = world, lockstep
         self.learnt = [one for one in model.parameters() if one.requires_grad]
         self.lora_weights = lora_weights(model)
         self.tokens = 0  # that this process has computed
@@ -75,8 +75,8 @@ class Step:
         loss = self._own_share(rows, number)
         if self.world.size == 1:
             return loss
-        self.world.sum_gradients(self.learnt)
-        return loss.new_tensor(self.world.total(float(loss))[0])
+        self.world.all_reduce_gradients(self.learnt)
+        return loss.new_tensor(self.world.all_reduce_sum(float(loss))[0])
 
     def _own_share(self, rows: Sequence[Row], number: int) -> Tensor:
         """Loss and gradients of this process's rows, weighed as parts of the whole batch's.
@@ -92,7 +92,7 @@ class Step:
                 if not out_of_memory(error):
                     raise
                 longest = max(len(row["input_ids"]) for row in rows)
-                if self.in_step or all(len(one) <= 1 for one in cuts):
+                if self.lockstep or all(len(one) <= 1 for one in cuts):
                     raise TrainingError(self._does_not_fit(number, longest)) from error
                 # Of the budget or, where the batch never filled it, of what was really tried.
                 tried = max(sum(len(rows[r]["input_ids"]) for r in one) for one in cuts)
@@ -103,15 +103,16 @@ class Step:
                 torch.cuda.empty_cache()
             self.say(
                 f"Out of memory at step {number + 1}: done again, from here on with "
-                f"trainer.token_budget={self.budget}."
+                f"trainer.max_tokens_per_micro_batch={self.budget}."
             )
 
     def _does_not_fit(self, number: int, longest: int) -> str:
-        if self.in_step:
+        if self.lockstep:
             return (
                 f"Step {number + 1}: out of memory with {self.budget} tokens at once. With the "
-                f"base in parts a step cannot be done again: give trainer.token_budget="
-                f"{self.budget // 2}; the same command goes on from the last checkpoint."
+                "base in parts a step cannot be done again: give "
+                f"trainer.max_tokens_per_micro_batch={self.budget // 2}; the same command goes on "
+                "from the last checkpoint."
             )
         return (
             f"Step {number + 1}: out of memory with a single row of {longest} tokens. "
@@ -121,14 +122,17 @@ class Step:
     def _cut(self, rows: Sequence[Row]) -> list[list[int]]:
         """The numbers of this process's rows, by micro-batch."""
         lengths = np.array([len(row["input_ids"]) for row in rows])
-        whose = shares(lengths, self.world.size)
-        budget = self.budget if keeps_rows_apart(self.model) else 1
+        whose = assign_rows_to_ranks(lengths, self.world.size)
+        budget = self.budget if supports_packing(self.model) else 1
         cuts = [
-            [[int(own[place]) for place in one] for one in cut(lengths[own].tolist(), budget)]
+            [
+                [int(own[place]) for place in one]
+                for one in pack_first_fit(lengths[own].tolist(), budget)
+            ]
             for own in (np.flatnonzero(whose == rank) for rank in range(self.world.size))
         ]
         mine = cuts[self.world.rank]
-        if self.in_step:
+        if self.lockstep:
             # A pass over no row is one over the batch's shortest, of which no label counts.
             mine += [[]] * (max(map(len, cuts)) - len(mine))
         return mine
@@ -142,7 +146,7 @@ class Step:
         with cast_once(self.lora_weights, DTYPES[self.precision]):
             for chosen in cuts:
                 nothing = not chosen
-                batch = concatenate(
+                batch = pack_rows(
                     rows, chosen or [shortest], [0.0] * len(rows) if nothing else weights
                 ).to(device)
                 self.keys.now = token_keys(self.seed, number, batch.rows, batch.lengths, device)
@@ -154,7 +158,7 @@ class Step:
 
     def _one(self, batch: MicroBatch) -> Tensor:
         # The backward pass is inside: recomputation needs the same attention.
-        with rows_apart(self.model):
+        with packed_attention(self.model):
             with autocast(self.model.device, self.precision):
                 loss = loss_of(self.model, batch)
             self.backward(loss)

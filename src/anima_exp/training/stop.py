@@ -2,7 +2,7 @@
 
 from types import TracebackType
 
-from anima_exp.distributed.world import World
+from anima_exp.distributed.world import ProcessGroup
 from anima_exp.events import Stopping, emit
 from anima_exp.system.signals import StopRequest, name
 
@@ -13,7 +13,7 @@ class StopAfterStep:
     All processes of a run stop after the same step, even if only one received the request.
     """
 
-    def __init__(self, world: World, request: StopRequest) -> None:
+    def __init__(self, world: ProcessGroup, request: StopRequest) -> None:
         self.world, self.request = world, request
         self.received = 0  # as system/signals.py numbers it; by any process, as all of them know
         self._said = False
@@ -41,10 +41,10 @@ class StopAfterStep:
         mine = self.request.number
         if mine:
             self._heard(mine)  # of another thread
-        self.received = next(filter(None, self.world.of_each(mine)), 0)
+        self.received = next(filter(None, self.world.all_gather(mine)), 0)
         return bool(self.received)
 
     def _heard(self, number: int) -> None:
-        if self.world.leads and not self._said:
+        if self.world.is_main and not self._said:
             self._said = True
             emit(Stopping(name(number)))

@@ -14,7 +14,7 @@ _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def save(model: Any, folder: Path) -> None:
-    """Write the adapter as PEFT does; with lora=none the whole model, by its own names."""
+    """Write the adapter as PEFT does; with lora=full_finetune the whole model, by its own names."""
     own_names = {} if hasattr(model, "peft_config") else {"save_original_format": False}
     model.save_pretrained(folder, **own_names)
 
@@ -52,7 +52,7 @@ def _check(folder: Path, names: list[str]) -> None:
         raise RunError(
             f"{folder} does not fit this model: {len(names)} weights differ, the first is "
             f"{names[0]}. Use the versions of the libraries that wrote it (settings are in the "
-            "run's folder); or give this run another folder=... to train it anew."
+            "run's folder); or give this run another run_dir=... to train it anew."
         )
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from anima_exp.config import MultipleChoiceConfig
-from anima_exp.evals.multiple_choice.measure import export, make_ready, multiple_choice
+from anima_exp.evals.multiple_choice.measure import export, multiple_choice, prepare_benchmark
 
 SUBJECTS = ["anatomy", "marketing", "world_religions", "computer_security"]
 TASK = """
@@ -42,7 +42,7 @@ def test_lm_evaluation_harness_finds_the_same_letters_likeliest(shared_data, tmp
     ).eval()  # fmt: skip
     folder = str(shared_data / "eval" / "mmlu" / "csv")
     config = MultipleChoiceConfig(source="", path=folder, prompt="mmlu", subjects=SUBJECTS)
-    ready = make_ready("mmlu", config, tokenizer)
+    ready = prepare_benchmark("mmlu", config, tokenizer)
     with torch.no_grad():
         ours = multiple_choice(model, ready)
 

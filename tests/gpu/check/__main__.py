@@ -2,7 +2,8 @@
 
 python tests/gpu/check                                    # everything: about nine minutes
 python tests/gpu/check --parts machine kernels tiny       # some parts
-python tests/gpu/check --training 13b alpaca trainer.recompute=full    # one setting alone
+# one setting alone:
+python tests/gpu/check --training 13b alpaca trainer.activation_checkpointing=full
 python tests/gpu/check --report a/rows.jsonl b/rows.jsonl # the report of what was measured
 """
 

@@ -24,7 +24,7 @@ class Case:
     quant: str  # nf4, int8 or none
     dtype: torch.dtype
     dropout: float = 0.1
-    copy: bool = False  # quant.keep_dequantized
+    copy: bool = False  # quant.cache_dequantized
 
 
 CASES = [
@@ -61,7 +61,7 @@ def compared(case: Case, device: str) -> Row:
     model = _adapted(case, device)
     if case.copy:
         keep_dequantized(model)
-    keys = lora_linear.use(model)
+    keys = lora_linear.install(model)
     (name, layer), *_ = lora_layers(model)
     a, b, scaling = update_of(layer, "default")
     torch.manual_seed(1)

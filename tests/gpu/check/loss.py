@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cross_entropy
 
-from anima_exp.model.chunked_loss import Head, label_loss
+from anima_exp.model.chunked_loss import Head, chunked_cross_entropy
 from check.rows import Row, Rows
 from check.timing import apart, device_seconds
 
@@ -30,7 +30,9 @@ def compared(labels: int, vocabulary: int, dtype: torch.dtype, device: str) -> R
     right = torch.randint(0, vocabulary, (labels,))
     here = hidden.to(device).clone().requires_grad_()
     weights = torch.full((labels,), 1 / labels, device=device)
-    loss = label_loss(here, right.to(device), weights, Head(weight.to(device), None), dtype)
+    loss = chunked_cross_entropy(
+        here, right.to(device), weights, Head(weight.to(device), None), dtype
+    )
     loss.backward()
     there = hidden.double().clone().requires_grad_()
     expected = cross_entropy(there @ weight.double().T, right)
@@ -51,6 +53,6 @@ def _speed(device: str) -> Row:
     weights = torch.full((labels,), 1 / labels, device=device)
 
     def work() -> None:
-        label_loss(states, right, weights, Head(weight, None), torch.bfloat16).backward()
+        chunked_cross_entropy(states, right, weights, Head(weight, None), torch.bfloat16).backward()
 
     return {"microseconds": device_seconds(work) * 1e6}

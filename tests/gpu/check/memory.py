@@ -7,9 +7,10 @@ from check.runs import TINY, Done, train
 
 # One pass over a large batch, of which nothing is recomputed: most of the memory is activations.
 SETTINGS = (
-    *TINY, "data.rows=1024", "trainer.precision=bf16", "trainer.batch_size=512",
-    "trainer.token_budget=100000", "quant.keep_dequantized=false", "trainer.recompute=none",
-    "trainer.steps=3", "evals=[]", "trainer.eval_at_start=false",
+    *TINY, "data.max_rows=1024", "trainer.precision=bf16", "trainer.batch_size=512",
+    "trainer.max_tokens_per_micro_batch=100000", "quant.cache_dequantized=false",
+    "trainer.activation_checkpointing=none",
+    "trainer.max_steps=3", "evals=[]", "trainer.eval_at_start=false",
 )  # fmt: skip
 SHARES = (0.8, 0.5)
 

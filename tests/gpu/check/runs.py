@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 INSIDE = Path(__file__).with_name("inside.py")
 # Twelve steps on 256 rows of the embedded tiny sample.
 TINY = (
-    "data.rows=256", "data.heldout_rows=32", "trainer.steps=12", "trainer.log_every=1",
+    "data.max_rows=256", "data.heldout_rows=32", "trainer.max_steps=12", "trainer.log_every=1",
     "trainer.save_every=6", "evals=[heldout]", "trainer.eval_every=null", "tracking=none",
 )  # fmt: skip
 
@@ -63,7 +63,7 @@ def train(
         inside: options of inside.py.
         caching: torch's allocator, even where the caller has switched it off.
     """
-    wanted = [f"cache={folder.parent / 'cache'}", f"folder={folder}", *settings]
+    wanted = [f"cache_dir={folder.parent / 'cache'}", f"run_dir={folder}", *settings]
     report = folder.with_suffix(".inside.json")
     command = [sys.executable, str(INSIDE), str(report), *inside, "--", *wanted]
     environment = {**os.environ, "PYTHONPATH": _path()}

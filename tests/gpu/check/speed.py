@@ -20,14 +20,14 @@ from check.stopwatch import WARM_UP, Profile, Watch
 
 MEASURED = 4  # steps after those to warm up; the last of them is profiled
 GIB = 2**30
-NO_COPY = "quant.keep_dequantized=false"
+NO_COPY = "quant.cache_dequantized=false"
 SETTINGS: list[tuple[str, tuple[str, ...]]] = [
     ("alpaca", ()),
     ("512", ()),
     ("512", ("lora.dropout=0",)),
     ("512", (NO_COPY,)),
-    ("512", (NO_COPY, "trainer.recompute=full")),
-    ("512", (NO_COPY, "trainer.recompute=selective")),
+    ("512", (NO_COPY, "trainer.activation_checkpointing=full")),
+    ("512", (NO_COPY, "trainer.activation_checkpointing=selective")),
     ("512", ("optimizer=paged_adamw_8bit",)),
 ]
 # liger changes transformers' classes, and so every model that a process builds after its first.
@@ -167,10 +167,10 @@ def _steps(
 
 
 def _train(loop: Any, watch: Watch, profile: Profile, lines: list[Any], steps: int) -> None:
-    from anima_exp.distributed.world import ALONE
+    from anima_exp.distributed.world import SINGLE_PROCESS
     from anima_exp.system.signals import StopRequest
     from anima_exp.training import loop as module
-    from anima_exp.training.step import Step
+    from anima_exp.training.step import GradientStep
     from anima_exp.training.stop import StopAfterStep
 
     real = module.make_optimizer
@@ -188,8 +188,8 @@ def _train(loop: Any, watch: Watch, profile: Profile, lines: list[Any], steps: i
     loop.log = log
     with (
         patch.object(module, "make_optimizer", make_optimizer),
-        patch.object(Step, "__call__", watch.around_passes(Step.__call__)),
+        patch.object(GradientStep, "__call__", watch.around_passes(GradientStep.__call__)),
         patch.object(loop, "_save"),
     ):
-        loop.train(None, StopAfterStep(ALONE, StopRequest()), until=None)
+        loop.train(None, StopAfterStep(SINGLE_PROCESS, StopRequest()), until=None)
     profile.__exit__(None, None, None)

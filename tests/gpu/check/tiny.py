@@ -11,7 +11,7 @@ from check.runs import TINY, Done, train
 
 AT_ONCE = 5  # runs side by side: each needs one core and less than a GiB of the GPU
 BF16 = "trainer.precision=bf16"
-_BY_PASSES = (BF16, "quant.keep_dequantized=false")
+_BY_PASSES = (BF16, "quant.cache_dequantized=false")
 # Its states are large enough to be paged.
 _LARGE = (BF16, "lora.rank=512", "optimizer=paged_adamw_32bit")
 _PAGED = ("--paged",)
@@ -31,9 +31,11 @@ RUNS = [
     Run("GPU fp32", ("trainer.precision=fp32",), "CPU fp32"),
     Run("GPU bf16", (BF16,), "CPU fp32"),
     Run("GPU fp16", ("trainer.precision=fp16",), "CPU fp32"),
-    Run("GPU bf16, a row a pass", (BF16, "trainer.token_budget=1")),
-    Run("GPU bf16, recompute full", (*_BY_PASSES, "trainer.recompute=full")),
-    Run("GPU bf16, recompute selective", (*_BY_PASSES, "trainer.recompute=selective")),
+    Run("GPU bf16, a row a pass", (BF16, "trainer.max_tokens_per_micro_batch=1")),
+    Run("GPU bf16, recompute full", (*_BY_PASSES, "trainer.activation_checkpointing=full")),
+    Run(
+        "GPU bf16, recompute selective", (*_BY_PASSES, "trainer.activation_checkpointing=selective")
+    ),
     Run("GPU bf16, adamw", (BF16, "optimizer=adamw")),
     Run("GPU bf16, 8-bit optimizer", (BF16, "optimizer=paged_adamw_8bit")),
     Run("GPU bf16, int8 base", (BF16, "quant=int8")),
@@ -45,7 +47,7 @@ RUNS = [
 
 def measure(rows: Rows, work: Path) -> None:
     # One run first: it fills the cache of encoded rows that all share.
-    train(work / "runs" / "first", [*TINY, "trainer.steps=1"])
+    train(work / "runs" / "first", [*TINY, "trainer.max_steps=1"])
     threads = max((os.cpu_count() or AT_ONCE) // AT_ONCE, 1)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         killed = pool.submit(_killed_and_resumed, work, threads)

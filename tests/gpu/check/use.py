@@ -68,14 +68,14 @@ def _speed(model: Any, tokenizer: Any, batch: int, context: Any) -> Row:
     """Return the speed of the first batch of some lengths, and of the same lengths again."""
     from anima_exp.config import Precision
     from anima_exp.model.decoding import Sampling, decode
-    from anima_exp.model.generation import inference
+    from anima_exp.model.generation import inference_mode
 
     vocabulary = len(tokenizer)
     prompts = [[3 + (7 * row + place) % (vocabulary - 3) for place in range(90)]
                for row in range(batch)]  # fmt: skip
     seconds = []
     tokens = 0
-    with inference(model, Precision.bf16), context():
+    with inference_mode(model, Precision.bf16), context():
         for _ in range(2):
             wait()
             begun = time.perf_counter()

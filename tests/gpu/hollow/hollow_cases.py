@@ -10,16 +10,16 @@ from typing import Any
 
 # For every run: two steps of eight short rows, evaluated before and after.
 SHORT = (
-    "trainer.steps=2",
+    "trainer.max_steps=2",
     "trainer.save_every=2",
     "trainer.log_every=1",
     "trainer.batch_size=8",
     "trainer.eval_every=null",
-    "data.rows=64",
+    "data.max_rows=64",
     "data.heldout_rows=8",
     "evals=[heldout]",
     "tracking=none",
-    "cache={runs}/cache",
+    "cache_dir={runs}/cache",
 )
 BF16 = "trainer.precision=bf16"
 
@@ -65,34 +65,42 @@ class Case:
 
 
 def _run(name: str, *settings: str, process: str, **more: Any) -> Case:
-    recompute = [one.partition("=")[2] for one in settings if one.startswith("trainer.recompute=")]
+    recompute = [
+        one.partition("=")[2]
+        for one in settings
+        if one.startswith("trainer.activation_checkpointing=")
+    ]
     record = {"execution.recompute": recompute[0]} if recompute else {}
     record |= {"steps": 2, "execution.out_of_memory": 0, **more.pop("record", {})}
     return Case(name, (*SHORT, *settings), process=process, record=record, **more)
 
 
 def _train(name: str, *settings: str, **more: Any) -> Case:
-    arguments = (*SHORT, *settings, "folder={runs}/" + name)
+    arguments = (*SHORT, *settings, "run_dir={runs}/" + name)
     return Case(name, arguments, command="train", files=(f"{name}/record.json",), **more)
 
 
-NO_COPY = "quant.keep_dequantized=false"
-FULL_FINE_TUNING = ("lora=none", "quant=none", "optimizer.learning_rate=1e-5")
+NO_COPY = "quant.cache_dequantized=false"
+FULL_FINE_TUNING = ("lora=full_finetune", "quant=none", "optimizer.learning_rate=1e-5")
 
 CASES = [
     # How the base is stored, what the backward pass computes again, which optimizer.
     _run("nf4", BF16, process="storage"),
-    _run("nf4-selective", BF16, NO_COPY, "trainer.recompute=selective", process="storage"),
-    _run("nf4-full", BF16, NO_COPY, "trainer.recompute=full", process="storage"),
-    _run("nf4-fp16", "trainer.precision=fp16", "trainer.recompute=none", process="storage"),
+    _run("nf4-selective", BF16, NO_COPY, "trainer.activation_checkpointing=selective",
+         process="storage"),
+    _run("nf4-full", BF16, NO_COPY, "trainer.activation_checkpointing=full", process="storage"),
+    _run("nf4-fp16", "trainer.precision=fp16", "trainer.activation_checkpointing=none",
+         process="storage"),
     _run("nf4-fp32", "trainer.precision=fp32", process="storage"),
     _run("nf4-without-liger", BF16, "trainer.liger=false", process="storage"),
     _run("fp4", BF16, "quant=fp4", process="storage"),
     _run("fp4-attention", BF16, "quant=fp4", NO_COPY, "lora=attention", process="storage"),
     _run("int8", BF16, "quant=int8", process="storage"),
-    _run("int8-fp16-full", "trainer.precision=fp16", "quant=int8", "trainer.recompute=full",
+    _run("int8-fp16-full", "trainer.precision=fp16", "quant=int8",
+         "trainer.activation_checkpointing=full",
          process="storage"),
-    _run("none-selective", BF16, "quant=none", "trainer.recompute=selective", process="storage"),
+    _run("none-selective", BF16, "quant=none", "trainer.activation_checkpointing=selective",
+         process="storage"),
     _run("eager-attention", BF16, "model.attention=eager", process="storage"),
     _run("8-bit", BF16, "optimizer=paged_adamw_8bit", "lora.rank=512", process="optimizers"),
     _run("adamw", BF16, "optimizer=adamw", "lora.rank=512", process="optimizers"),
@@ -100,7 +108,7 @@ CASES = [
          "optimizer.schedule=warmup_stable_decay", process="optimizers"),
     _run("every-weight", BF16, *FULL_FINE_TUNING, "optimizer=adamw", process="optimizers"),
     _run("every-weight-8-bit", BF16, *FULL_FINE_TUNING, "optimizer=paged_adamw_8bit",
-         "trainer.recompute=full", process="optimizers"),
+         "trainer.activation_checkpointing=full", process="optimizers"),
     _run("best-weights", BF16, "trainer.keep_best=heldout_loss", "trainer.patience=1",
          "trainer.eval_every=1", process="optimizers"),
     _run("answers", BF16, "evals=[heldout,samples,exact_match,choices]",
@@ -123,23 +131,25 @@ CASES = [
     _run("snapshot-loaded", BF16, "model=local", "model.source={base}", "seed=1", process="base",
          log=("already quantised, from",)),
     _run("grouped-queries-selective", BF16, "model=local", "model.source={base}", NO_COPY,
-         "trainer.recompute=selective", process="base"),
+         "trainer.activation_checkpointing=selective", process="base"),
     # torch's own allocator, which gives up at the limit: the step is done again in smaller passes.
-    _run("out-of-memory", BF16, NO_COPY, "trainer.recompute=none", "trainer.token_budget=60000",
-         "trainer.batch_size=400", "evals=[]", "trainer.eval_at_start=false", "data.rows=500",
+    _run("out-of-memory", BF16, NO_COPY, "trainer.activation_checkpointing=none",
+         "trainer.max_tokens_per_micro_batch=60000",
+         "trainer.batch_size=400", "evals=[]", "trainer.eval_at_start=false", "data.max_rows=500",
          process="memory", memory_mib=1500, context_mib=1340, reuse_memory=True,
          record={"execution.out_of_memory": range(1, 9)}, log=("Out of memory at step",),
          # From 2.13 on torch itself writes a line for each piece of memory that it does not get.
          allowed=("CUDACachingAllocator.cpp",)),
     # Two GPUs.
-    _train("two-processes", BF16, "trainer.gpus=2", gpus=2),
-    _run("two-processes-resume", BF16, "trainer.gpus=2", process="launching", gpus=2, pause_at=1,
+    _train("two-processes", BF16, "trainer.num_gpus=2", gpus=2),
+    _run("two-processes-resume", BF16, "trainer.num_gpus=2", process="launching", gpus=2,
+         pause_at=1,
          record={"starts": 2, "processes": 2}),
-    _train("sharded-base", BF16, "trainer.gpus=2", "trainer.shard_base=true", gpus=2),
+    _train("sharded-base", BF16, "trainer.num_gpus=2", "trainer.fsdp=true", gpus=2),
     _run("device-map-auto", BF16, "model.device_map=auto", process="two", gpus=2),
     _run("device-map-balanced", BF16, "model.device_map=balanced", process="two", gpus=2),
     Case("sweep",
-         ("-m", "seed=0,1,2", *SHORT, BF16, "runs={runs}/sweep"), command="train", gpus=2,
+         ("-m", "seed=0,1,2", *SHORT, BF16, "runs_dir={runs}/sweep"), command="train", gpus=2,
          files=("sweep/*/record.json",) * 3),
     # A finished run in use.
     Case("generate", ("run={runs}/nf4", "prompt=Hello", "max_new_tokens=4"), command="generate",

@@ -21,9 +21,9 @@ from hollow_cases import CASES
 from log_check import complaint, missing
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from anima_exp.cli.compose import install, parse
+from anima_exp.cli.compose import parse, register_schema
 from anima_exp.display.terminal_view import TerminalView
-from anima_exp.errors import Paused
+from anima_exp.errors import RunPaused
 from anima_exp.events import Warned, listening
 from anima_exp.experiment.run import run
 from anima_exp.libraries.quiet import quiet_libraries
@@ -37,7 +37,7 @@ PAGED = {}  # bytes of large optimizer states after the last step, by whether th
 def main(runs, *names):
     results = os.fdopen(os.dup(1), "w")
     register_optimizer_step_post_hook(_look_at_states)
-    install()
+    register_schema()
     for name in names:
         case = next(one for one in CASES if one.name == name)
         began = time.perf_counter()
@@ -82,7 +82,7 @@ def _train(case, runs):
     places = {"runs": str(runs), "base": str(runs / "base")}
     overrides = [one.format(**places) for one in case.settings]
     with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-        config = parse(hydra.compose("train", overrides=[*overrides, f"folder={folder}"]))
+        config = parse(hydra.compose("train", overrides=[*overrides, f"run_dir={folder}"]))
     quiet_libraries()
     view, warnings = TerminalView(), []
 
@@ -96,7 +96,7 @@ def _train(case, runs):
         if case.pause_at:
             try:
                 run(config, until=case.pause_at)
-            except Paused as pause:
+            except RunPaused as pause:
                 print(pause)
             print("--- the same command again")
             _free()

@@ -96,7 +96,7 @@ def test_a_search_says_how_to_repeat_its_best_trial_and_the_command_is_right(swe
     assert command[:4] == ["python", "-m", "anima_exp.train", "-m"]
     trials = sweeps.records()
     best = min(trials.values(), key=lambda record: record["scores"]["heldout_loss"])["settings"]
-    code, told = sweeps.run(*command[4:])  # which is given `-m trainer.steps=9` anyhow
+    code, told = sweeps.run(*command[4:])  # which is given `-m trainer.max_steps=9` anyhow
     assert code == 0, told
     again = [record for name, record in sweeps.records().items() if name not in trials]
     assert sorted(record["settings"]["seed"] for record in again) == [6, 7, 8]
@@ -129,12 +129,12 @@ def test_failed_trials_end_with_their_reasons(sweeps):
             "hydra.sweeper.pruner=median",
             "hydra.sweeper.pruner=median looks at sweep.metric=heldout_loss during a run, but "
             "trainer.eval_every=125 has it at the end only. Give trainer.eval_every=STEPS, fewer "
-            "than trainer.steps=9.",
+            "than trainer.max_steps=9.",
         ),
         (
             "sweep=table9",
-            "hydra.sweeper.rows: rows and factors make a grid, which hydra/sweeper=grid runs. "
-            "hydra/sweeper=optuna searches params and what the command line varies.",
+            "hydra.sweeper.points: points and multipliers make a grid, which hydra/sweeper=grid "
+            "runs. hydra/sweeper=optuna searches params and what the command line varies.",
         ),
     ],
 )

@@ -10,13 +10,14 @@ from optuna.trial import TrialState
 from support import stand_in_run
 
 from anima_exp.config import Direction
-from anima_exp.errors import ConfigError, InUse
+from anima_exp.config.former_names import first_name
+from anima_exp.errors import ConfigError, InUseError
 from anima_exp.sweeping.cell import Outcome
 from anima_exp.sweeping.grid import make_cell
 from anima_exp.sweeping.search.space import Search, Steps, search_space
 from anima_exp.sweeping.search.study import JOURNAL, Study
 from anima_exp.sweeping.search.trials import Trials
-from anima_exp.system.json_lines import StepLines
+from anima_exp.system.json_lines import JsonLinesLog
 
 LEARNING_RATE = "optimizer.learning_rate=tag(log, interval(1e-4, 1e-2))"
 
@@ -49,7 +50,7 @@ class Searched:
         said = dict(override.split("=") for override in overrides)
         config = replace(
             self.config,
-            runs=str(self.folder),
+            runs_dir=str(self.folder),
             lora=replace(self.config.lora, rank=int(said["lora.rank"])),
             optimizer=replace(
                 self.config.optimizer, learning_rate=float(said["optimizer.learning_rate"])
@@ -74,15 +75,15 @@ class Searched:
     def run(self, schedule, job) -> Outcome:
         config = job.cell.config
         job.cell.folder.mkdir(parents=True, exist_ok=True)
-        for step in range(1, config.trainer.steps):
+        for step in range(1, config.trainer.max_steps):
             row = {
                 "step": step,
                 "heldout_loss": stand_in_run.value(config, step),
                 "eval_seconds": 0,
             }
-            StepLines(job.cell.folder / "metrics.jsonl").append(row)
+            JsonLinesLog(job.cell.folder / "metrics.jsonl").append(row)
             if schedule.give_up(job, [row]):
-                return Outcome.given_up
+                return Outcome.pruned
         if config.lora.rank == 13:
             return Outcome.failed
         stand_in_run.record(config, job.cell.folder, starts=1).save(job.cell.folder)
@@ -91,7 +92,7 @@ class Searched:
 
 @pytest.fixture
 def searched(tmp_path, compose) -> Searched:
-    return Searched(tmp_path / "search", compose("trainer.steps=10"))
+    return Searched(tmp_path / "search", compose("trainer.max_steps=10"))
 
 
 def values_of(trials):
@@ -104,6 +105,23 @@ def test_a_search_asks_for_as_many_trials_as_wanted_over_all_starts(searched):
     more = [trial for trial in searched.go(12) if "again" not in trial.user_attrs]
     assert values_of(more)[:5] == values_of(first)
     assert len(more) == 12
+
+
+def test_a_study_goes_on_after_a_setting_was_renamed(searched):
+    """Its file has the name that the setting was born with; all others see today's."""
+    searched.space = space_of("trainer.max_steps=1,2,3")
+    steps = "trainer.max_steps"
+    with searched.study(3) as study:
+        first = study.ask()
+        assert set(first.values) == {steps}
+        study.tell(first.number, 1.0)
+    journal = (searched.folder / JOURNAL).read_text()
+    assert "trainer.steps" in journal and steps not in journal
+    with searched.study(3) as study:
+        assert study.values(study.trials[0]) == first.values
+        study.tell(study.ask().number, 2.0)
+        assert set(study.importance()) == {steps}
+    assert searched.space.lines(first_name) == ["trainer.steps=1,2,3"]
 
 
 def test_an_interrupted_search_suggests_what_an_undisturbed_one_does(searched, tmp_path):
@@ -227,7 +245,7 @@ def test_half_a_line_of_the_journal_is_cut(searched):
 def test_one_process_at_a_time_has_a_search(searched):
     with (
         searched.study(4),
-        pytest.raises(InUse, match=r"search is in use by another process"),
+        pytest.raises(InUseError, match=r"search is in use by another process"),
         searched.study(4),
     ):
         pass

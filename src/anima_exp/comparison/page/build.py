@@ -10,9 +10,9 @@ from anima_exp.comparison.page import figures, tables
 from anima_exp.comparison.page import leaderboard as costs
 from anima_exp.comparison.page.data import Plotted, plotted
 from anima_exp.comparison.page.leaderboard import ROWS, leaderboard
-from anima_exp.comparison.reference_results import Beside
+from anima_exp.comparison.reference_results import ReferenceComparison
 from anima_exp.comparison.runs import Run, State
-from anima_exp.comparison.settings import comparable, written
+from anima_exp.comparison.settings import format_value, hashable
 from anima_exp.display import html_page
 from anima_exp.display.html_page import Column, Line, Section, Value, count, escaped, table
 
@@ -125,9 +125,9 @@ def section(comparison: Comparison) -> Section:
 def _shared(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
     """Each setting that every run has at one value, in the order of the config."""
     for key, value in runs[0].settings.items():
-        values = {comparable(run.settings.get(key, _ABSENT)) for run in runs}
+        values = {hashable(run.settings.get(key, _ABSENT)) for run in runs}
         if len(values) == 1:
-            yield key, written(value)
+            yield key, format_value(value)
 
 
 _ABSENT = "\0absent"
@@ -215,7 +215,7 @@ def _leaderboard_lead(comparison: Comparison) -> str:
     return " ".join(told)
 
 
-def _published_lead(beside: Beside) -> str:
+def _published_lead(beside: ReferenceComparison) -> str:
     told = []
     if not beside.table.confirmed:
         told.append('<span class="tag warn">unconfirmed</span>')

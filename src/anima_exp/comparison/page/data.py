@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from anima_exp.comparison.build import Comparison
 from anima_exp.comparison.runs import Run, State, curves, generations
-from anima_exp.comparison.settings import comparable, headings, in_order, order, written
-from anima_exp.display.html_page import cut, shown
+from anima_exp.comparison.settings import format_value, hashable, headings, in_order, order
+from anima_exp.display.html_page import cut, sanitize_text
 from anima_exp.metrics.intervals import Interval
 
 # Long series -> at most so many points, so that hundreds of runs stay smooth in a browser.
@@ -71,8 +71,11 @@ class Answers:
             step, prompt, response = (row.get(key) for key in ("step", "prompt", "response"))
             if not isinstance(step, int) or prompt is None or response is None:
                 continue
-            at = self.prompts.setdefault(shown(prompt), len(self.prompts))
-            seen = step, self.texts.setdefault(cut(shown(response), LETTERS), len(self.texts))
+            at = self.prompts.setdefault(sanitize_text(prompt), len(self.prompts))
+            seen = (
+                step,
+                self.texts.setdefault(cut(sanitize_text(response), LETTERS), len(self.texts)),
+            )
             first[at] = min(first.get(at, seen), seen, key=lambda pair: pair[0])
             last[at] = max(seen, last.get(at, seen), key=lambda pair: pair[0])
         before = {at: text for at, (step, text) in first.items() if step < last[at][0]}
@@ -89,12 +92,12 @@ def plotted(comparison: Comparison) -> Plotted:
     """Settings by the number of their level; cells and runs from best to worst."""
     levels = {key: _levels(key, comparison.runs.runs) for key in comparison.keys}
     places = {
-        key: {comparable(value): place for place, value in enumerate(values)}
+        key: {hashable(value): place for place, value in enumerate(values)}
         for key, values in levels.items()
     }
 
     def at(settings: dict[str, Any]) -> list[int | None]:
-        return [places[key].get(comparable(settings.get(key))) for key in comparison.keys]
+        return [places[key].get(hashable(settings.get(key))) for key in comparison.keys]
 
     names = headings(comparison.keys)
     rows = sorted(comparison.rows, key=lambda row: row.rank)
@@ -103,7 +106,7 @@ def plotted(comparison: Comparison) -> Plotted:
     answers = Answers()
     return {
         "metric": {
-            "name": shown(comparison.metric.name),
+            "name": sanitize_text(comparison.metric.name),
             "minimize": comparison.metric.minimize,
             "decimals": comparison.metric.column,
             "unit": comparison.metric.form.unit,
@@ -112,23 +115,27 @@ def plotted(comparison: Comparison) -> Plotted:
         },
         "settings": [
             {
-                "key": shown(key),
-                "short": shown(names[key]),
-                "levels": [shown(written(value)) for value in values],
+                "key": sanitize_text(key),
+                "short": sanitize_text(names[key]),
+                "levels": [sanitize_text(format_value(value)) for value in values],
                 "ordered": _ordered(values),
                 "numbers": values if _ordered(values) else None,
             }
             for key, values in levels.items()
         ],
         "cells": [
-            {"label": shown(row.cell.label), "at": at(row.cell.settings), **_interval(row.score)}
+            {
+                "label": sanitize_text(row.cell.label),
+                "at": at(row.cell.settings),
+                **_interval(row.score),
+            }
             for row in rows
         ],
         "paths": evenly(range(len(rows)), at_most=RUNS),
         "runs": [
             {
-                "name": shown(run.name),
-                "label": shown(labels.get(run.folder) or " ".join(run.overrides)),
+                "name": sanitize_text(run.name),
+                "label": sanitize_text(labels.get(run.folder) or " ".join(run.overrides)),
                 "at": at(run.settings),
                 **_line(run, comparison, answers, len(chosen)),
             }
@@ -136,10 +143,10 @@ def plotted(comparison: Comparison) -> Plotted:
         ],
         "effects": [
             {
-                "key": shown(effect.key),
+                "key": sanitize_text(effect.key),
                 "ordered": _ordered([level.value for level in effect.levels]),
                 "levels": [
-                    {"text": shown(written(level.value)), **_interval(level.score)}
+                    {"text": sanitize_text(format_value(level.value)), **_interval(level.score)}
                     for level in effect.levels
                 ],
             }
@@ -157,7 +164,7 @@ def drawn_runs(comparison: Comparison) -> list[Run]:
     begun.sort(
         key=lambda run: (
             name not in run.scores,
-            comparison.metric.worse_by(run.scores.get(name, 0.0)),
+            comparison.metric.sort_key(run.scores.get(name, 0.0)),
         )
     )
     return evenly(begun, at_most=RUNS)
@@ -182,7 +189,9 @@ def _line(run: Run, comparison: Comparison, answers: Answers, runs: int) -> dict
     before, after = answers.of(generations(run))
     return {
         "score": run.scores.get(name),
-        "stopped": None if (reason := stop_reason(run, comparison)) is None else shown(reason),
+        "stopped": None
+        if (reason := stop_reason(run, comparison)) is None
+        else sanitize_text(reason),
         "training": windows(*_series(rows, "loss"), at_most=at_most),
         "evaluations": picks(*_series(rows, name), at_most=at_most),
         "before": before,

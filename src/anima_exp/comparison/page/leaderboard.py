@@ -9,7 +9,7 @@ from anima_exp.comparison.build import Comparison
 from anima_exp.comparison.choose_metric import Metric
 from anima_exp.comparison.columns import in_column, score
 from anima_exp.comparison.leaderboard import Row
-from anima_exp.comparison.settings import comparable, headings, in_order, written
+from anima_exp.comparison.settings import format_value, hashable, headings, in_order
 from anima_exp.display.console import duration
 from anima_exp.display.html_page import Column, Line, Value, count, escaped, table
 from anima_exp.metrics.intervals import Interval
@@ -156,8 +156,8 @@ def _settings(rows: Sequence[Row], keys: Sequence[str]) -> list[Filled]:
     names, found = headings(keys), []
     for key in keys:
         values = [row.cell.settings.get(key) for row in rows]
-        places = {comparable(value): place for place, value in enumerate(in_order(values))}
-        cells = [Value(written(value), key=places[comparable(value)]) for value in values]
+        places = {hashable(value): place for place, value in enumerate(in_order(values))}
+        cells = [Value(format_value(value), key=places[hashable(value)]) for value in values]
         found.append((Column(names[key], "value"), cells))
     return found
 
@@ -194,5 +194,5 @@ def _rank(row: Row) -> str | None:
 
 def _words(row: Row) -> str:
     """What a filter finds a row by."""
-    full = [f"{key}={written(value)}" for key, value in row.cell.settings.items()]
+    full = [f"{key}={format_value(value)}" for key, value in row.cell.settings.items()]
     return " ".join([row.cell.label, *full, *(run.name for run in row.cell.runs)])

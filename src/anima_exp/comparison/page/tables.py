@@ -7,9 +7,9 @@ from anima_exp.comparison.choose_metric import metric as named
 from anima_exp.comparison.columns import difference, score
 from anima_exp.comparison.effects import Effects
 from anima_exp.comparison.page.data import stop_reason
-from anima_exp.comparison.reference_results import Beside
+from anima_exp.comparison.reference_results import ReferenceComparison
 from anima_exp.comparison.runs import Run, State
-from anima_exp.comparison.settings import headings, written
+from anima_exp.comparison.settings import format_value, headings
 from anima_exp.display.html_page import Column, Line, Value, cut, table
 
 REASON = 2000  # characters; a traceback can be long
@@ -40,7 +40,7 @@ def levels(effects: Effects, metric: Metric) -> str:
         Line(
             [
                 Value(effect.key),
-                Value(written(level.value)),
+                Value(format_value(level.value)),
                 Value(level.score.n),
                 Value(score(metric, level.score)),
                 Value(f"{100 * effect.share:.1f} %" if place == 0 else ""),
@@ -53,7 +53,7 @@ def levels(effects: Effects, metric: Metric) -> str:
     return table(f"Mean {metric.name} at each level", columns, lines)
 
 
-def published(beside: Beside, metric: Metric) -> str:
+def published(beside: ReferenceComparison, metric: Metric) -> str:
     """Theirs and ours; the metrics may differ, so each column says its own."""
     settings = list(dict.fromkeys(key for row, _, _ in beside.rows for key in row))
     names = headings(settings)
@@ -64,7 +64,7 @@ def published(beside: Beside, metric: Metric) -> str:
     lines = [
         Line(
             [
-                *(Value(written(row[key]) if key in row else "–") for key in settings),
+                *(Value(format_value(row[key]) if key in row else "–") for key in settings),
                 Value(f"{value:.{digits}f}"),
                 Value(score(metric, ours) if ours else "–"),
                 Value(ours.n if ours else 0),
@@ -103,7 +103,7 @@ def _settings(run: Run, comparison: Comparison) -> str:
         return " ".join(run.overrides)
     names = headings(comparison.keys)
     return " ".join(
-        f"{names[key]}={written(run.settings[key])}"
+        f"{names[key]}={format_value(run.settings[key])}"
         for key in comparison.keys
         if key in run.settings
     )

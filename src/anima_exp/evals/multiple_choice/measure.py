@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from anima_exp.config import ChoiceScore, MultipleChoiceConfig
-from anima_exp.distributed.world import ALONE, World
+from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.evals.multiple_choice.benchmark import LETTERS, MACRO, MICRO, Benchmark
 from anima_exp.evals.multiple_choice.reading import read
-from anima_exp.evals.multiple_choice.shots import Asked, fit
+from anima_exp.evals.multiple_choice.shots import EncodedQuestion, fit_shots
 from anima_exp.metrics.intervals import wilson, wilson_of_share
-from anima_exp.system.atomic import asked_for, write_text
+from anima_exp.system.atomic import atomic_write_text, user_output
 
 # Right or wrong for every question -> accuracies with their 95 % intervals.
 
@@ -27,7 +27,7 @@ _AS_ONE = 2.0  # subjects
 
 
 @dataclass(frozen=True)
-class Share:
+class Proportion:
     """A share of questions answered right, 0 to 1, and its 95 % interval."""
 
     mean: float
@@ -38,10 +38,10 @@ class Share:
 
 @dataclass(frozen=True)
 class Accuracy:
-    subjects: Mapping[str, Share]
-    categories: Mapping[str, Share]  # mean over the category's questions
-    macro: Share  # mean over subjects: QLoRA's
-    micro: Share  # mean over questions
+    subjects: Mapping[str, Proportion]
+    categories: Mapping[str, Proportion]  # mean over the category's questions
+    macro: Proportion  # mean over subjects: QLoRA's
+    micro: Proportion  # mean over questions
 
     def scores(self, names: Mapping[str, str]) -> dict[str, float]:
         """What runs are ranked by. `names` says of each score which mean it is."""
@@ -80,15 +80,15 @@ def accuracy(
     )
 
 
-def _share(right: int, asked: int) -> Share:
-    return Share(right / asked, *wilson(right, asked), asked)
+def _share(right: int, asked: int) -> Proportion:
+    return Proportion(right / asked, *wilson(right, asked), asked)
 
 
-def _macro(by_subject: Mapping[str, Sequence[bool]]) -> Share:
+def _macro(by_subject: Mapping[str, Sequence[bool]]) -> Proportion:
     right = [sum(found) for found in by_subject.values()]
     asked = [len(found) for found in by_subject.values()]
     mean = sum(r / n for r, n in zip(right, asked, strict=True)) / len(asked)
-    return Share(mean, *macro_interval(right, asked), sum(asked))
+    return Proportion(mean, *macro_interval(right, asked), sum(asked))
 
 
 def macro_interval(right: Sequence[int], asked: Sequence[int]) -> tuple[float, float]:
@@ -124,12 +124,12 @@ def macro_interval(right: Sequence[int], asked: Sequence[int]) -> tuple[float, f
 
 
 @dataclass(frozen=True)
-class Ready:
+class PreparedBenchmark:
     """A benchmark as a tokenizer sees it."""
 
     benchmark: Benchmark
     config: MultipleChoiceConfig
-    asked: Sequence[Asked]
+    asked: Sequence[EncodedQuestion]
 
     @property
     def without_some_examples(self) -> int:
@@ -148,13 +148,15 @@ class Found:
     chosen: list[int]  # the choice that the model finds likeliest, for each question
 
 
-def make_ready(name: str, config: MultipleChoiceConfig, tokenizer: Any) -> Ready:
+def prepare_benchmark(name: str, config: MultipleChoiceConfig, tokenizer: Any) -> PreparedBenchmark:
     """Raises DataError, ConfigError or ModelError; see `read` and `fit`."""
     benchmark = read(name, config)
-    return Ready(benchmark, config, fit(benchmark, config, tokenizer))
+    return PreparedBenchmark(benchmark, config, fit_shots(benchmark, config, tokenizer))
 
 
-def multiple_choice(model: Any, ready: Ready, world: World = ALONE) -> Found:
+def multiple_choice(
+    model: Any, ready: PreparedBenchmark, world: ProcessGroup = SINGLE_PROCESS
+) -> Found:
     """Accuracy of the likeliest choice; inside `inference`."""
     # Questions with the same examples before them share the most.
     in_order = sorted(range(len(ready.asked)), key=lambda n: _shared(ready.asked[n]))
@@ -164,7 +166,7 @@ def multiple_choice(model: Any, ready: Ready, world: World = ALONE) -> Found:
         return [_best(model, [ready.asked[n] for n in numbers], ready.config) for numbers in some]
 
     chosen = [0] * len(ready.asked)
-    for numbers, best in zip(groups, world.spread(groups, answered), strict=True):
+    for numbers, best in zip(groups, world.map_over_ranks(groups, answered), strict=True):
         for number, choice in zip(numbers, best, strict=True):
             chosen[number] = choice
     right = [one.answer == choice for one, choice in zip(ready.asked, chosen, strict=True)]
@@ -172,11 +174,11 @@ def multiple_choice(model: Any, ready: Ready, world: World = ALONE) -> Found:
     return Found(accuracy(subjects, right, ready.benchmark.categories), chosen)
 
 
-def _shared(asked: Asked) -> tuple[str, int]:
+def _shared(asked: EncodedQuestion) -> tuple[str, int]:
     return asked.subject, asked.shots
 
 
-def _best(model: Any, asked: list[Asked], config: MultipleChoiceConfig) -> list[int]:
+def _best(model: Any, asked: list[EncodedQuestion], config: MultipleChoiceConfig) -> list[int]:
     from anima_exp.evals.multiple_choice.likelihood import answers, letters
 
     if config.score is ChoiceScore.letter:
@@ -202,7 +204,7 @@ def _best(model: Any, asked: list[Asked], config: MultipleChoiceConfig) -> list[
 # A benchmark's prompts -> a file in the form of QLoRA's five_shot_mmlu_val.json: JSON lines.
 
 
-def export(ready: Ready, path: Path) -> None:
+def export(ready: PreparedBenchmark, path: Path) -> None:
     """One line a question: subject, input (the prompt), output (the letter).
 
     Raises:
@@ -212,5 +214,5 @@ def export(ready: Ready, path: Path) -> None:
         json.dumps({"subject": one.subject, "input": one.text, "output": LETTERS[one.answer]})
         for one in ready.asked
     ]
-    with asked_for(path, way_out="Give another prompts=FOLDER."):
-        write_text(path, "\n".join([*lines, ""]))
+    with user_output(path, way_out="Give another export_prompts=FOLDER."):
+        atomic_write_text(path, "\n".join([*lines, ""]))

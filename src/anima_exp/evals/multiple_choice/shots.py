@@ -17,7 +17,7 @@ from anima_exp.evals.multiple_choice.prompts import Style
 
 
 @dataclass(frozen=True)
-class Asked:
+class EncodedQuestion:
     """One question as the model will see it."""
 
     subject: str
@@ -28,7 +28,9 @@ class Asked:
     shots: int  # worked examples that had room
 
 
-def fit(benchmark: Benchmark, config: MultipleChoiceConfig, tokenizer: Any) -> list[Asked]:
+def fit_shots(
+    benchmark: Benchmark, config: MultipleChoiceConfig, tokenizer: Any
+) -> list[EncodedQuestion]:
     """Every question with its examples; the last examples are dropped until all fits.
 
     That is QLoRA's rule. Cutting the prompt instead would lose the question, which comes last.
@@ -45,7 +47,7 @@ def fit(benchmark: Benchmark, config: MultipleChoiceConfig, tokenizer: Any) -> l
 
     pairs = [(subject, one) for subject in benchmark.subjects for one in subject.questions]
     shots = [config.shots] * len(pairs)
-    done: dict[int, Asked] = {}
+    done: dict[int, EncodedQuestion] = {}
     while waiting := [number for number in range(len(pairs)) if number not in done]:
         texts = [_text(style, *pairs[number], shots[number]) for number in waiting]
         encoded = _encode(encoder, texts, wrap or None)
@@ -57,7 +59,7 @@ def fit(benchmark: Benchmark, config: MultipleChoiceConfig, tokenizer: Any) -> l
             length = len(ids) + max(map(len, following)) - 1
             if length <= config.max_prompt_tokens:
                 whole = np.asarray(ids, dtype=np.int32)
-                done[number] = Asked(
+                done[number] = EncodedQuestion(
                     subject.name, text, whole, following, asked.answer, shots[number]
                 )
             elif shots[number] == 0:

@@ -18,7 +18,7 @@ from anima_exp.config import RunConfig
 from anima_exp.errors import without_password
 from anima_exp.libraries.log_level import log_level
 from anima_exp.results.trackers.base import Held, Pairs, Row, TrackedRun, without_secrets
-from anima_exp.system.atomic import write_text
+from anima_exp.system.atomic import atomic_write_text
 from anima_exp.system.paths import expanded
 
 _MOST_AT_ONCE = 100  # parameters, or metrics, that MLflow accepts in one request
@@ -129,7 +129,7 @@ class MLflow:
             part = params[first : first + _MOST_AT_ONCE]
             self._client.log_batch(made.info.run_id, params=part)
         self._client.log_dict(made.info.run_id, dict(self._run.settings), "settings.json")
-        write_text(self._id_file, made.info.run_id)
+        atomic_write_text(self._id_file, made.info.run_id)
         return str(made.info.run_id)
 
     def _experiment(self, name: str) -> str:
@@ -165,7 +165,7 @@ def _is_server(uri: str) -> bool:
 
 
 def _local_folder(config: RunConfig) -> Path:
-    return expanded(config.runs, "runs").absolute() / "mlflow"
+    return expanded(config.runs_dir, "runs_dir").absolute() / "mlflow"
 
 
 def _local_uri(config: RunConfig) -> str:

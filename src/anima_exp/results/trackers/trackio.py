@@ -12,7 +12,7 @@ from typing import Any
 
 from anima_exp.libraries.trackio_internals import logs_of, next_step, quiet
 from anima_exp.results.trackers.base import Held, Pairs, Row, TrackedRun, without_secrets
-from anima_exp.system.atomic import write_text
+from anima_exp.system.atomic import atomic_write_text
 
 
 class Trackio:
@@ -51,7 +51,7 @@ class Trackio:
             self._tracked.id = known
             self._held = _held(self._tracked)
         else:
-            write_text(self._id_file, self._tracked.id)
+            atomic_write_text(self._id_file, self._tracked.id)
 
     def resume(self, rows: Sequence[Row], generations: Sequence[tuple[int, Pairs]]) -> None:
         self.log(rows)

@@ -14,7 +14,7 @@ from typing import Any
 from anima_exp.config import RunConfig, TrackingMode
 from anima_exp.results.trackers import wandb_account
 from anima_exp.results.trackers.base import Pairs, Row, TrackedRun
-from anima_exp.system.atomic import write_text
+from anima_exp.system.atomic import atomic_write_text
 
 _ID = "wandb_id.txt"
 _FIRST_CONTACT_SECONDS = 30
@@ -145,7 +145,7 @@ def _run_id(folder: Path) -> str:
     """Kept in the run folder, so that an interrupted run goes on in the same W&B run."""
     file = folder / _ID
     if not file.exists():
-        write_text(file, secrets.token_hex(8))
+        atomic_write_text(file, secrets.token_hex(8))
     return file.read_text(encoding="utf-8").strip()
 
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from anima_exp.cli.sweep_source import question
 from anima_exp.config import Direction, EarlyStopping, RunConfig
+from anima_exp.config.former_names import first_name
 from anima_exp.errors import AnimaError, ConfigError, SweepError
 from anima_exp.experiment.preflight import check_dry, check_hubs, check_inputs
 from anima_exp.libraries.hydra_internals import overrides_parser
@@ -22,7 +23,7 @@ from anima_exp.sweeping.composer import Composer
 from anima_exp.sweeping.expand import Point
 from anima_exp.sweeping.grid import Grid, compose_cell, make_cell
 from anima_exp.sweeping.grid_sweep import sweep_name, typed
-from anima_exp.sweeping.launchers import hand_over, launcher_of, run_here
+from anima_exp.sweeping.launchers import launcher_of, run_here, submit_to_launcher
 from anima_exp.sweeping.manifest import SweepFile, sweep_folder
 from anima_exp.sweeping.search import summary
 from anima_exp.sweeping.search.space import Search, Space, Steps, search_space
@@ -41,9 +42,9 @@ def search(
     hydra_context: HydraContext,
     task_function: TaskFunction,
     params: Mapping[str, Any],
-    rows: Sequence[Any],
-    factors: Mapping[str, Any],
-    published: Any,
+    points: Sequence[Any],
+    multipliers: Mapping[str, Any],
+    reference_results: Any,
     **settings: Any,
 ) -> None:
     """Go on until there were n_trials.
@@ -56,7 +57,7 @@ def search(
     chosen = Search(**settings)
     chosen.check()
     launcher = launcher_of(master, hydra_context, task_function)
-    _refuse_grid(rows, factors)
+    _refuse_grid(points, multipliers)
     name = sweep_name(master, arguments)
     parser = overrides_parser(hydra_context.config_loader)
     space = search_space(parser, arguments, params)
@@ -69,7 +70,7 @@ def search(
     first = corners[0]
     check_metric(first)
     key = _key(space, chosen, corners)
-    folder = sweep_folder(first.runs, name, key)
+    folder = sweep_folder(first.runs_dir, name, key)
     steps = _steps(first, chosen)
     asks = question(name, master)
     if first.dry_run:
@@ -100,7 +101,7 @@ def search(
             question=asks,
             command=typed(),
             grid=Grid(schedule.cells, tuple(space.searched), duplicates=0),
-            published=OmegaConf.to_container(published) if published else None,
+            published=OmegaConf.to_container(reference_results) if reference_results else None,
             key=key,
         )
         if launcher is None:
@@ -115,12 +116,13 @@ def search(
         )
 
 
-def _refuse_grid(rows: Sequence[Any], factors: Mapping[str, Any]) -> None:
-    for key, value in (("rows", rows), ("factors", factors)):
+def _refuse_grid(points: Sequence[Any], multipliers: Mapping[str, Any]) -> None:
+    for key, value in (("points", points), ("multipliers", multipliers)):
         if value:
             raise ConfigError(
-                f"hydra.sweeper.{key}: rows and factors make a grid, which hydra/sweeper=grid "
-                "runs. hydra/sweeper=optuna searches params and what the command line varies."
+                f"hydra.sweeper.{key}: points and multipliers make a grid, which "
+                "hydra/sweeper=grid runs. hydra/sweeper=optuna searches params and what the "
+                "command line varies."
             )
 
 
@@ -146,8 +148,8 @@ def _key(space: Space, chosen: Search, corners: list[RunConfig]) -> str:
     sweep = corners[0].sweep
     return json.dumps(
         {
-            "space": space.lines(),
-            "corners": [identity.name(config) for config in corners],
+            "space": space.lines(first_name),
+            "corners": [identity.run_name(config) for config in corners],
             "sampler": chosen.sampler,
             "seed": chosen.seed,
             "metric": sweep.metric,
@@ -166,14 +168,14 @@ def _steps(config: RunConfig, chosen: Search) -> Steps:
     # The loss is logged on the way; a score is measured at evaluations.
     key = "log_every" if sweep.metric == "loss" else "eval_every"
     every = getattr(trainer, key)
-    if chosen.pruner != "none" and (every is None or every >= (trainer.steps or math.inf)):
+    if chosen.pruner != "none" and (every is None or every >= (trainer.max_steps or math.inf)):
         raise ConfigError(
             f"hydra.sweeper.pruner={chosen.pruner} looks at sweep.metric={sweep.metric} during a "
             f"run, but trainer.{key}={every or 'null'} has it at the end only. "
-            f"Give trainer.{key}=STEPS, fewer than trainer.steps={trainer.steps or 'null'}."
+            f"Give trainer.{key}=STEPS, fewer than trainer.max_steps={trainer.max_steps or 'null'}."
         )
     first = every or 1
-    return Steps(first, max(first, trainer.steps or first), sweep.reduction_factor)
+    return Steps(first, max(first, trainer.max_steps or first), sweep.reduction_factor)
 
 
 def _in_batches(schedule: Trials, size: int, launcher: Launcher, master: DictConfig) -> None:
@@ -184,7 +186,7 @@ def _in_batches(schedule: Trials, size: int, launcher: Launcher, master: DictCon
             jobs.append(job)
         fresh = [job.cell for job in jobs if job.cell.state is not State.done and not job.cell.busy]
         if fresh:
-            hand_over(fresh, launcher, master)
+            submit_to_launcher(fresh, launcher, master)
         elif not any(job.cell.state is State.done for job in jobs):
             time.sleep(_LOOK_SECONDS)
         for job in jobs:

@@ -50,9 +50,13 @@ class Space:
         ends = [{key: _ends(d)[i] for key, d in self.searched.items()} for i in (0, 1)]
         return [self.overrides(values) for values in ends]
 
-    def lines(self) -> list[str]:
-        """Each searched setting as its user wrote it, or nearly."""
-        return [f"{key}={_shown(d)}" for key, d in self.searched.items()]
+    def lines(self, name: Callable[[str], str] = str) -> list[str]:
+        """Each searched setting as its user wrote it, or nearly.
+
+        Args:
+            name: how to call a setting.
+        """
+        return [f"{name(key)}={_shown(d)}" for key, d in self.searched.items()]
 
 
 def search_space(

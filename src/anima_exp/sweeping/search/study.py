@@ -17,7 +17,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from anima_exp.config import Direction
-from anima_exp.errors import InUse, NewerFile, RunError, first_line
+from anima_exp.config.former_names import first_name, of_runs
+from anima_exp.errors import InUseError, NewerFileError, RunError, first_line
 from anima_exp.libraries.optuna_internals import NoLock, enqueued_values, trial_again
 from anima_exp.sweeping.search.space import PRUNERS, SAMPLERS, Search, Space, Steps, Values
 from anima_exp.system import json_files
@@ -62,7 +63,7 @@ class Study:
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
-            raise InUse(
+            raise InUseError(
                 f"{self.folder} is in use by another process: the same search runs there. "
                 "Wait for it, or start another with hydra.sweeper.seed=..."
             ) from error
@@ -78,7 +79,7 @@ class Study:
                 load_if_exists=True,
             )
             self._check_version(file)
-        except NewerFile:
+        except NewerFileError:
             self._lock.release()
             raise
         except Exception as error:  # Optuna trusts the file, so any error can come of a bad line
@@ -145,7 +146,7 @@ class Study:
         if step not in self._frozen(number).intermediate_values:  # else it was resumed
             self._running[number].report(value, step)
 
-    def hopeless(self, number: int) -> bool:
+    def should_prune(self, number: int) -> bool:
         return self._running[number].should_prune()
 
     def tell(self, number: int, value: float) -> None:
@@ -171,10 +172,20 @@ class Study:
 
     def importance(self) -> dict[str, float]:
         """The share of each setting in how different the trials came out."""
-        return dict(optuna.importance.get_param_importances(self._study))
+        shares = optuna.importance.get_param_importances(self._study)
+        return {of_runs().key(name): share for name, share in shares.items()}
+
+    def values(self, trial: FrozenTrial | optuna.Trial) -> Values:
+        """Return what was drawn for a trial, by today's names of the settings.
+
+        Optuna's file has the names that settings were born with, so that a search goes on after a
+        setting was renamed.
+        """
+        return {of_runs().key(name): value for name, value in trial.params.items()}
 
     def _begin(self, trial: optuna.Trial) -> Trial:
-        for key, how in self._space.searched.items():
+        for today, how in self._space.searched.items():
+            key = first_name(today)
             if isinstance(how, CategoricalDistribution):
                 trial.suggest_categorical(key, how.choices)
             elif isinstance(how, IntDistribution):
@@ -182,7 +193,7 @@ class Study:
             elif isinstance(how, FloatDistribution):
                 trial.suggest_float(key, how.low, how.high, log=how.log, step=how.step)
         self._running[trial.number] = trial
-        return Trial(trial.number, trial.params)
+        return Trial(trial.number, self.values(trial))
 
     def _frozen(self, number: int) -> FrozenTrial:
         return self.trials[number]

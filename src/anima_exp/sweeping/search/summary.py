@@ -13,7 +13,7 @@ from anima_exp.sweeping.checks import metric
 from anima_exp.sweeping.manifest import SweepFile
 from anima_exp.sweeping.search.space import Search, Space
 from anima_exp.sweeping.search.study import AGAIN, CELL, MISTAKE, Study
-from anima_exp.system.terminal import visible
+from anima_exp.system.terminal import printable
 
 _ENOUGH_TO_COMPARE = 8  # done trials, before the settings are told apart
 _WORDS = {
@@ -69,7 +69,7 @@ def after(file: SweepFile, study: Study, failed: list[Cell]) -> int:
     _best(file, study)
     summary.failures(failed)
     for mistake, times in mistakes.items():
-        console.say(visible(f"refused  {mistake}" + (f" ({times} trials)" if times > 1 else "")))
+        console.say(printable(f"refused  {mistake}" + (f" ({times} trials)" if times > 1 else "")))
     if states[TrialState.COMPLETE]:
         summary.how_to_compare(file)
     nothing_ran = bool(mistakes) and not cells
@@ -83,8 +83,8 @@ def _best(file: SweepFile, study: Study) -> None:
     cell = next(cell for cell in file.grid.cells if cell.name == best.user_attrs[CELL])
     one = metric(cell.config)
     value = one.number(best.value)
-    console.say(visible(f"best     {one.name} {value}: {cell.label} ({cell.folder})"))
-    console.say(visible(f"repeat   {summary.repeats(cell)}"))
+    console.say(printable(f"best     {one.name} {value}: {cell.label} ({cell.folder})"))
+    console.say(printable(f"repeat   {summary.repeats(cell)}"))
     done = sum(trial.state is TrialState.COMPLETE for trial in study.trials)
     if done >= _ENOUGH_TO_COMPARE:
         shares = sorted(study.importance().items(), key=lambda item: -item[1])

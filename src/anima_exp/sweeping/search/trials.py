@@ -68,7 +68,7 @@ class Trials:
             return  # it goes on: at the next start, or later in this one
         value = self._value(cell) if outcome is Outcome.done else math.nan
         for number in self._of_cell.pop(cell.name):
-            if outcome is Outcome.given_up:
+            if outcome is Outcome.pruned:
                 self._study.prune(number)
             elif math.isnan(value):
                 self._study.fail(number)
@@ -77,11 +77,11 @@ class Trials:
 
     def give_up(self, job: Job, rows: list[dict[str, Any]]) -> bool:
         number = self._of_cell[job.cell.name][0]
-        steps = job.cell.config.trainer.steps or math.inf
+        steps = job.cell.config.trainer.max_steps or math.inf
         seen = [row for row in rows if self._metric in row and 0 < row["step"] < steps]
         for row in seen:
             self._study.report(number, row["step"], row[self._metric])
-        return bool(seen) and self._study.hopeless(number)
+        return bool(seen) and self._study.should_prune(number)
 
     def stopped(self) -> dict[str, dict[str, Any]]:
         return {
@@ -108,7 +108,7 @@ class Trials:
         """Compose what earlier starts have tried; return what they have left running."""
         for trial in self._study.trials:
             if trial.state.is_finished() and CELL in trial.user_attrs:
-                self._known(self._compose(Trial(trial.number, trial.params)))
+                self._known(self._compose(Trial(trial.number, self._study.values(trial))))
         return self._study.unfinished()
 
     def _begin(self, trial: Trial) -> None:

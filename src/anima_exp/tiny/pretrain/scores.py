@@ -7,7 +7,7 @@ from itertools import islice
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from anima_exp.metrics.text_match import same
+from anima_exp.metrics.text_match import answers_match
 from anima_exp.tiny.multiple_choice import LETTERS, Question
 from anima_exp.tiny.pretrain.corpus import guanaco_prompt
 from anima_exp.tiny.world import Task, tasks
@@ -29,8 +29,8 @@ def exact_match(
         batch = asked[start : start + BATCH]
         answers = generate(model, tokenizer, [guanaco_prompt(task.instruction) for task in batch])
         for task, answer in zip(batch, answers, strict=True):
-            right[task.kind].append(same(answer, task.answer))
-            right["all"].append(same(answer, task.answer))
+            right[task.kind].append(answers_match(answer, task.answer))
+            right["all"].append(answers_match(answer, task.answer))
     return {kind: sum(marks) / len(marks) for kind, marks in right.items()}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.display import html_page
-from anima_exp.display.html_page import Column, Line, Section, Value, escaped, shown, table
+from anima_exp.display.html_page import Column, Line, Section, Value, escaped, sanitize_text, table
 from anima_exp.tournament import report
 from anima_exp.tournament.rate import Tournament
 from anima_exp.tournament.report import Titled
@@ -26,7 +26,7 @@ def plotted(found: Tournament) -> dict[str, Any]:
         "intervals": {
             "ratings": [
                 {
-                    "name": shown(one.player),
+                    "name": sanitize_text(one.player),
                     "mean": one.rating,
                     "low": one.low,
                     "high": one.high,
@@ -37,7 +37,7 @@ def plotted(found: Tournament) -> dict[str, Any]:
             ],
             "percents": [
                 {
-                    "name": shown(one.player),
+                    "name": sanitize_text(one.player),
                     "mean": one.mean,
                     "low": one.mean - (one.half or 0.0),
                     "high": one.mean + (one.half or 0.0),
@@ -46,11 +46,11 @@ def plotted(found: Tournament) -> dict[str, Any]:
                 if one.mean is not None
             ],
         },
-        "reference": shown(found.reference),
+        "reference": sanitize_text(found.reference),
         "fields": {
             "matrix": {
-                "rows": [shown(name) for name in strongest],
-                "columns": [shown(name) for name in strongest],
+                "rows": [sanitize_text(name) for name in strongest],
+                "columns": [sanitize_text(name) for name in strongest],
                 "values": [
                     [
                         round(record.net, 2)
@@ -80,8 +80,8 @@ def _categories(found: Tournament) -> dict[str, Any]:
     share = 1 if percent else 100
     return {
         "categories": {
-            "rows": [shown(name) for name in names],
-            "columns": [shown(one.name) for one in found.categories],
+            "rows": [sanitize_text(name) for name in names],
+            "columns": [sanitize_text(one.name) for one in found.categories],
             "values": [
                 [round(share * one[name]) if name in one else None for one in values]
                 for name in names

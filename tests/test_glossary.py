@@ -1,0 +1,236 @@
+"""Names and prose use the terms of docs/concepts/glossary.md, and none of the words it rules out.
+
+The last column of its tables lists words that are not used: `told`, or several words as `give up`.
+Looked at are the names that src/ defines (modules, classes, functions, arguments, attributes), and
+prose: docstrings, comments and messages of src/, comments in conf/ and sweeps/, README and docs/.
+"""
+
+import ast
+import io
+import re
+import sys
+import tokenize
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GLOSSARY = ROOT / "docs" / "concepts" / "glossary.md"
+SOURCES = [ROOT / "src" / "anima_exp", ROOT / "src" / "hydra_plugins"]
+
+# `card` is a GPU nowhere. Of the model card it is said in these folders, and as "model card".
+CARDS = ("model_card", "publishing", "merging")
+
+# What is left to rewrite, by folder. The numbers are exact: who rewrites a folder lowers its number
+# or removes its line. An empty line between any two keeps changes of two branches apart.
+#   python tests/test_glossary.py              # counts all
+#   python tests/test_glossary.py planner      # lists what is left in planner
+REMAINING = """
+cli 34
+
+commands 16
+
+comparison 42
+
+conf 9
+
+config 4
+
+data 27
+
+display 6
+
+distributed 7
+
+docs 1
+
+evals 30
+
+experiment 15
+
+inference 33
+
+judging 30
+
+libraries 22
+
+merging 52
+
+model 51
+
+model_card 20
+
+planner 133
+
+publishing 7
+
+results 16
+
+sweeping 51
+
+sweeps 9
+
+system 8
+
+tiny 4
+
+tournament 47
+
+training 14
+"""
+
+
+def banned() -> dict[str, str]:
+    """Return each word that is not used -> the term that is."""
+    found = {}
+    for line in GLOSSARY.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if line.startswith("|") and len(cells) == 3 and cells[2] not in ("not", "---", "–"):
+            found |= {word.strip().lower(): cells[0] for word in cells[2].split(",")}
+    return found
+
+
+BANNED = banned()
+_WORDS = re.compile(rf"(?<![\w-])({'|'.join(sorted(BANNED, key=len, reverse=True))})(?![\w-])")
+_CARD = re.compile(r"(?<![\w-])(?<!model )(?<!model-)cards?(?![\w-])")
+_CODE = re.compile(r"`[^`\n]*`")
+
+
+def words_in(text: str, folder: str) -> list[str]:
+    """Return the banned words in a text, code in backticks left out."""
+    plain = re.sub(r"\s+", " ", _CODE.sub("`", text)).lower()
+    found = _WORDS.findall(plain)
+    return found if folder in CARDS else found + _CARD.findall(plain)
+
+
+def spelled(name: str) -> str:
+    """`givenUp` or `given_up` -> "given up"."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_", " ", name).strip().lower()
+
+
+def names_in(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the names that a module defines, each with its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.lineno, node.name
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
+        if isinstance(node, ast.Module | ast.ClassDef):  # constants, and fields of dataclasses
+            for one in node.body:
+                targets = one.targets if isinstance(one, ast.Assign) else []
+                targets = [one.target] if isinstance(one, ast.AnnAssign) else targets
+                yield from ((t.lineno, t.id) for t in targets if isinstance(t, ast.Name))
+
+
+def prose_in(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the comments, and the texts with a space in them, of a Python file."""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+        elif token.type == tokenize.STRING and " " in token.string:
+            # Of an f-string what stands between braces is code.
+            formatted = "f" in token.string.partition('"')[0].lower()
+            yield (
+                token.start[0],
+                re.sub(r"\{[^{}]*\}", "`", token.string) if formatted else (token.string),
+            )
+
+
+def hits_in_python(file: Path, folder: str) -> Iterator[tuple[int, str]]:
+    text = file.read_text(encoding="utf-8")
+    named = [(1, file.stem), *names_in(ast.parse(text))]
+    for line, name in named:
+        yield from ((line, word) for word in words_in(spelled(name), folder))
+    for line, prose in prose_in(text):
+        yield from ((line, word) for word in words_in(prose, folder))
+
+
+def hits_in_markdown(file: Path, folder: str) -> Iterator[tuple[int, str]]:
+    text = re.sub(  # code blocks, but for their line breaks
+        r"^(```|~~~).*?^\1|^(?: {4}|\t).*$",
+        lambda block: "\n" * block[0].count("\n"),
+        file.read_text(encoding="utf-8"),
+        flags=re.MULTILINE | re.DOTALL,
+    )
+    for number, line in enumerate(text.splitlines(), start=1):
+        yield from ((number, word) for word in words_in(line, folder))
+
+
+def hits_in_yaml(file: Path, folder: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        comment = re.search(r"(?:^|\s)# (.*)", line)
+        yield from ((number, word) for word in words_in(comment[1] if comment else "", folder))
+
+
+def all_hits() -> Iterator[tuple[str, str]]:
+    """Yield (folder, "file:line: word") for every use of a banned word."""
+    readers = {".py": hits_in_python, ".md": hits_in_markdown, ".yaml": hits_in_yaml}
+    for top in [*SOURCES, ROOT / "docs", ROOT / "conf", ROOT / "sweeps", *ROOT.glob("*.md")]:
+        for file in sorted(top.rglob("*")) if top.is_dir() else [top]:
+            if file.suffix not in readers or file == GLOSSARY or file.name == "CHANGELOG.md":
+                continue
+            parts = file.relative_to(ROOT).parts
+            inside = parts[1:] if parts[0] == "src" else parts
+            inside = inside[1:] if inside[0] == "anima_exp" else inside
+            folder = "commands" if parts[0] == "src" and len(inside) == 1 else inside[0]
+            for line, word in readers[file.suffix](file, folder):
+                yield folder, f"{'/'.join(parts)}:{line}: {word}"
+
+
+def _entries() -> list[str]:
+    return [line for line in REMAINING.splitlines() if line]
+
+
+@pytest.fixture(scope="module")
+def hits() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for folder, place in all_hits():
+        found.setdefault(folder, []).append(place)
+    return found
+
+
+def test_the_glossary_rules_out_words():
+    assert BANNED["dice"] == "random generator"
+    assert len(BANNED) > 20
+
+
+def test_a_banned_word_is_seen_in_names_and_prose(tmp_path):
+    file = tmp_path / "told.py"
+    file.write_text(
+        "class GivenUp:\n    asked: int = 0  # nobody reads it\n\n    def ok(self, dice):\n"
+        '        """Take dice."""\n        self.told = f"a card {told} is"\n        found = 1\n'
+    )
+    seen = [word for _, word in hits_in_python(file, "planner")]
+    words = {"told": 2, "given up": 1, "asked": 1, "nobody": 1, "dice": 2, "card": 1}
+    assert Counter(seen) == words  # a local variable is free, and so is code in an f-string
+    page = tmp_path / "page.md"
+    page.write_text("A model card `told` us.\n\n```\ntold\n```\n\nSomebody told.\n")
+    assert list(hits_in_markdown(page, "docs")) == [(7, "somebody"), (7, "told")]
+
+
+def test_names_and_prose_hold_to_the_glossary(hits):
+    counts = {folder: len(places) for folder, places in hits.items()}
+    left = {folder: int(count) for folder, count in map(str.split, _entries())}
+    wrong = []
+    for folder in sorted({*counts, *left}):
+        now, allowed = counts.get(folder, 0), left.get(folder, 0)
+        if now > allowed:
+            shown = "\n    ".join(hits[folder][:15])
+            wrong.append(f"{folder}: {now} banned words, {allowed} allowed\n    {shown}")
+        elif now < allowed:
+            wrong.append(f"{folder}: {now} banned words are left. Lower REMAINING to it.")
+    terms = {f"{word} -> {BANNED[word]}" for word in BANNED}
+    assert not wrong, "\n".join([*wrong, "", "Use:", *sorted(terms)])
+
+
+if __name__ == "__main__":
+    for folder, place in all_hits():
+        if folder in sys.argv[1:]:
+            print(place)
+    if not sys.argv[1:]:
+        counts = Counter(folder for folder, _ in all_hits())
+        print("\n\n".join(f"{folder} {count}" for folder, count in sorted(counts.items())))
