@@ -1,9 +1,9 @@
 # anima-exp for machines with an NVIDIA GPU. The host needs only the driver and NVIDIA's container
 # toolkit: torch's wheels bring CUDA, and bitsandbytes its kernels.
 #
-#   docker build -t anima-exp .
+#   docker build -t anima-exp:gpu .
 #   docker run --rm --gpus all -v $PWD/runs:/work/runs -v $HOME/.cache:/root/.cache \
-#       anima-exp train model=qwen3_8b data=alpaca
+#       anima-exp:gpu train model=qwen3_8b data=alpaca
 #
 # This file has not been built yet: no machine with Docker was available. It was checked by reading.
 FROM python:3.12-slim
