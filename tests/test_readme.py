@@ -16,7 +16,7 @@ from anima_exp.cli.compose import parse, register_schema
 from anima_exp.cli.error_messages import choices
 from anima_exp.cli.explain import explain, schema_of, schemas
 from anima_exp.cli.flat_settings import parse as parse_flat
-from anima_exp.cli.overrides import divided, readable
+from anima_exp.cli.overrides import divided, quote_override
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import catalogue, former_keys
 from anima_exp.sweeping.composer import Composer
@@ -105,7 +105,7 @@ def settings_of(words):
     if "-m" in options:
         settings = [word for word in settings if "interval(" not in word and "range(" not in word]
         settings = [word if "[" in word else word.split(",")[0] for word in settings]
-    return tuple(readable(word) for word in settings)
+    return tuple(quote_override(word) for word in settings)
 
 
 def compose(schema, name, overrides):
@@ -153,7 +153,7 @@ _FILES = (".py", ".yaml", ".json", ".jsonl", ".md", ".safetensors")
 @pytest.mark.parametrize("page", PAGES)
 def test_every_setting_that_a_page_names_exists(page):
     known = {key for schema in schemas() for key in catalogue(schema)}
-    if page == "CHANGELOG.md":
+    if page in ("CHANGELOG.md", "docs/reference/settings.md"):  # they name the former names
         known |= {key for schema in schemas() for key in former_keys(schema)}
     open_tables = ("evals.custom.", "evals.benchmarks.")
     named = {key for key in _SETTING.findall(PAGES[page]) if not key.endswith(_FILES)}

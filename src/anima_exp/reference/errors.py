@@ -15,7 +15,7 @@ _STATUSES = {
     str(Exit.in_use.value): "Internal: another process works on the same run.",
     str(Exit.lost.value): "Internal: another process of the same run has died.",
     str(Exit.stopped.value): "Internal: a job of a sweep was stopped and saved a checkpoint.",
-    str(Exit.cuda_initialized.value): "Internal: a job's parent process had initialised CUDA already.",
+    str(Exit.cuda_initialized.value): "Internal: the parent of a job had initialized CUDA already.",
     str(Exit.gpu_taken.value): "Internal: another sweep took the GPU first.",
     "130": "Ctrl-C. A training run has saved a checkpoint. Run the command again to resume.",
     "143": "SIGTERM. A training run has saved a checkpoint. Run the command again to resume.",
