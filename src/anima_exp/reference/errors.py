@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 
+import anima_exp
 from anima_exp import errors
 from anima_exp.reference import markdown
 from anima_exp.system.child_process import Exit
@@ -30,12 +31,13 @@ def errors_page() -> str:
 
 def tree() -> list[tuple[int, type[Exception]]]:
     """Return every class that a user may meet, with its depth under its base class."""
+    public = {name: getattr(anima_exp, name) for name in getattr(anima_exp, "__all__", ())}
     classes = [
         one
-        for name, one in vars(errors).items()
+        for name, one in {**vars(errors), **public}.items()
         if inspect.isclass(one)
         and issubclass(one, Exception)
-        and one.__module__ == errors.__name__
+        and one.__module__.startswith(f"{anima_exp.__name__}.")
         and not name.startswith("_")
     ]
     roots = [one for one in classes if not set(one.__bases__) & set(classes)]
