@@ -4,7 +4,7 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help reference demo story test contracts test-ray check gpu-hollow gpu-count gpu-check gpu-check-rehearsal lint types format tiny-base bench bench-gpu bench-processes bench-base bench-choice bench-compare bench-data bench-start bench-sweep clean
+.PHONY: help reference gallery docs docs-serve demo story test contracts test-ray check gpu-hollow gpu-count gpu-check gpu-check-rehearsal lint types format tiny-base bench bench-gpu bench-processes bench-base bench-choice bench-compare bench-data bench-start bench-sweep clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | column -t -s '|'
@@ -65,7 +65,7 @@ $(GPU_PY):
 	$(GPU_PY) -m pip install --quiet $(if $(TORCH),'torch==$(TORCH)') $(if $(TRANSFORMERS),'transformers==$(TRANSFORMERS)') \
 	    'pytest>=9,<10' --editable '.[gpu]' || { rm -rf $(GPU_VENV); exit 1; }
 
-check: lint types test  ## format, lint, types and the fast tests
+check: lint types docs test  ## format, lint, types, the documentation site and the fast tests
 
 lint: $(VENV)/.installed  ## ruff: format and rules
 	$(VENV)/bin/ruff format --check .
@@ -74,8 +74,20 @@ lint: $(VENV)/.installed  ## ruff: format and rules
 types: $(VENV)/.installed  ## mypy --strict
 	$(VENV)/bin/mypy
 
-reference: $(VENV)/.installed  ## write docs/settings.md and the JSON Schema for editors from the settings
-	$(PY) -m anima_exp.config.reference docs
+reference: $(VENV)/.installed  ## write docs/reference/ and the JSON Schema for editors from the code
+	$(PY) -m anima_exp.reference docs
+
+gallery: $(VENV)/.installed  ## write docs/gallery.md: every experiment and sweep, and what it would cost (a minute)
+	$(PY) -m anima_exp.reference docs --gallery
+
+docs: $(VENV)/.docs  ## build the documentation site into build/site; any warning fails
+	$(MKDOCS) build --strict --quiet
+
+docs-serve: $(VENV)/.docs  ## show the documentation site at http://127.0.0.1:8000 and follow changes
+	$(MKDOCS) serve
+
+# Without the variable Material prints a notice about MkDocs 2, which is of no use here.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs
 
 format: $(VENV)/.installed  ## put the code into shape
 	$(VENV)/bin/ruff format .
@@ -118,6 +130,10 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.bench: $(VENV)/.installed
 	$(PY) -m pip install --quiet --editable '.[dev,bench]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(PY) -m pip install --quiet --editable '.[dev,docs]'
 	@touch $@
 
 $(VENV)/.gpu: $(VENV)/.bench

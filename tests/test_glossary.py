@@ -106,7 +106,7 @@ def words_in(text: str, folder: str) -> list[str]:
 
 
 def spelled(name: str) -> str:
-    """`givenUp` or `given_up` -> "given up"."""
+    """`givenUp` or `pruned` -> "given up"."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_", " ", name).strip().lower()
 
 

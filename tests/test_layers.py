@@ -18,6 +18,7 @@ LAYERS = [
     {"comparison", "judging", "model_card"},
     {"experiment", "inspection", "merging", "publishing"},
     {"sweeping"},
+    {"reference"},
     # The commands.
     {"train", "plan", "inspect_data", "evaluate", "generate", "judge", "elo", "compare"},
     {"merge", "publish", "self_check", "list_runs", "show_run", "diff_runs", "doctor"},

@@ -56,54 +56,87 @@ class _Said(Exception):
 
 
 class AnimaError(_Said):
-    """Base class: `except AnimaError` catches a user's mistake, never a bug and never a stop."""
+    """Base class of every mistake of the user; a bug or a stop is none of them.
+
+    Read its one line: it names the setting and the way out.
+    """
 
 
 class ConfigError(AnimaError):
-    pass
+    """A setting is unknown, missing, of the wrong type, or contradicts another.
+
+    Change the setting that the message names. `anima-exp help KEY` explains it.
+    """
 
 
 class DataError(AnimaError):
-    pass
+    """A data source cannot be read, or a row is not what its recipe expects.
+
+    Correct the file at the row that the message names, or set `data.on_bad_row=skip`.
+    """
 
 
 class ModelError(AnimaError):
-    pass
+    """A base model or tokenizer cannot be loaded, or does not fit a setting.
+
+    Check `model.source`, the licence on the hub and the files that the message names.
+    """
 
 
 class RunError(AnimaError):
-    pass
+    """A run folder belongs to other settings, or a file cannot be read or written.
+
+    Choose another `run_dir`, or repair the file or permission that the message names.
+    """
 
 
 class InUseError(RunError):
-    pass
+    """Another process is working on the same run or file.
+
+    Wait for the process that the message names, or stop it.
+    """
 
 
 class NewerFileError(RunError):
-    pass
+    """A later version of anima-exp wrote a file that this version cannot read.
+
+    Install that version, or use another folder.
+    """
 
 
 class TrainingError(AnimaError):
-    pass
+    """Training cannot continue: no gradient, a loss that is not finite, or out of memory.
+
+    See `troubleshooting` in the documentation. The last checkpoint is kept.
+    """
 
 
 class SweepError(AnimaError):
-    pass
+    """A sweep has ended, and some of its cells failed.
+
+    Read `failure.txt` of the failed runs. The same command tries these cells again.
+    """
 
 
 class RunEnded(_Said):
-    """Base class: the run ended early, and the same command resumes it.
+    """Base class of a run that ended early, without a mistake of anyone.
 
-    It is control flow, no mistake, so `except AnimaError` lets it pass.
+    Run the same command again to resume. `except AnimaError` does not catch it.
     """
 
 
 class RunPaused(RunEnded):
-    pass
+    """The run reached the step at which it was to pause; a sweep may resume it.
+
+    Early stopping pauses cells, and resumes those that it promotes.
+    """
 
 
 class RunInterrupted(RunEnded):
-    """The user or the scheduler asked the run to stop; nothing is lost."""
+    """The user or the scheduler stopped the run, and it has saved a checkpoint.
+
+    Run the same command again to resume.
+    """
 
     def __init__(self, message: str, *, exit_status: int) -> None:
         super().__init__(message)
@@ -111,7 +144,10 @@ class RunInterrupted(RunEnded):
 
 
 class PeerLostError(RunEnded):
-    pass
+    """Another process of the same run has died; the message says why if it is known.
+
+    Run the same command again to resume from the last checkpoint.
+    """
 
 
 @contextmanager

@@ -77,12 +77,13 @@ def _lines(schema: type) -> Iterator[str]:
             yield ""
             yield entries[group].setting.about + _formerly(entries[group])
         yield ""
-        yield "| setting | values | default | |"
+        yield "| setting | values | default | what it does |"
         yield "| --- | --- | --- | --- |"
-        yield from map(_row, inside)
+        yield from map(setting_row, inside)
 
 
-def _row(entry: Entry) -> str:
+def setting_row(entry: Entry) -> str:
+    """Return the row of one setting: key, values, default, what it does."""
     star = "" if entry.in_name else " *"
     about = entry.setting.about + _formerly(entry)
     cells = [f"`{entry.key}`{star}", values(entry), _default(entry), about]
@@ -150,8 +151,8 @@ def _flat(node: Mapping[str, Any], group: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
-    folder.mkdir(exist_ok=True)
+    folder = Path(sys.argv[1]) / "reference"
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.md").write_text(reference_page(), encoding="utf-8")
     text = json.dumps(json_schema(RunConfig), indent=1, ensure_ascii=False)
     (folder / "settings.schema.json").write_text(text + "\n", encoding="utf-8")
