@@ -106,10 +106,10 @@ class Gallery:
             points = [Point((f"experiment={entry.name}",))]
         else:
             sweeper: Any = OmegaConf.to_container(OmegaConf.load(entry.file).hydra.sweeper)
-            axes = {key: sweeper.get(key) for key in ("params", "rows", "factors")}
+            axes = {key: sweeper.get(key) for key in ("params", "points", "multipliers")}
             points = expand(self._parser, [], **axes)
         grid = compose_grid(points, self._composer, group=entry.name, check_inputs=lambda _: None)
-        return [replace(cell.config, cache=str(self._cache)) for cell in grid.cells]
+        return [replace(cell.config, cache_dir=str(self._cache)) for cell in grid.cells]
 
     def costs(self, entry: Entry) -> list[Cost]:
         """Return what every job would cost."""
