@@ -139,7 +139,7 @@ def _entry(name: str, file: Path) -> Entry:
         if not line.startswith("# @"):
             lines.append(line.removeprefix("#").removeprefix(" "))
     jobs = _JOBS.search(lines[0])
-    published = OmegaConf.select(OmegaConf.load(file), "hydra.sweeper.published")
+    published = OmegaConf.select(OmegaConf.load(file), "hydra.sweeper.reference_results")
     quoted: Any = OmegaConf.to_container(published) if published else None
     return Entry(name, file, lines, int(jobs[1]) if jobs else 1, quoted)
 
