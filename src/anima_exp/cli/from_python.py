@@ -199,7 +199,7 @@ def _every_setting(config: RunConfig, settings: Mapping[str, Any]) -> Iterator[s
     yield assigned("evals", on)
     for key, value in settings.items():
         off = key.startswith("evals.") and value is None and key.count(".") == 1
-        if not off and key != "scale":  # it is in the other settings
+        if not off and key != "rehearsal_scale":  # it is in the other settings
             yield assigned(key, value)
 
 

@@ -7,6 +7,7 @@ options and settings in any order, and file names with any letters in them.
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from anima_exp.cli import yaml_files
@@ -210,6 +211,7 @@ def pasted(program: str, *words: str | tuple[str, object]) -> str:
 
 def assigned(key: str, value: object) -> str:
     """Return `key=value` as short as Hydra reads it, whatever signs a text holds."""
+    value = str(value) if isinstance(value, Path) else value
     if not isinstance(value, str):
         return f"{key}={to_override(value)}"
     plain = f"{key}={value}"

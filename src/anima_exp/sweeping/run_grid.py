@@ -103,7 +103,7 @@ def described_by(base: Words, axes: Sequence[str]) -> SweepFile:
                     "python -m anima_exp.train -m."
                 )
         parts: Any = OmegaConf.to_container(OmegaConf.masked_copy(sweeper, list(_GRID)))
-        parts["published"] = sweeper.published
+        parts["reference_results"] = sweeper.reference_results
         arguments = list(master.hydra.overrides.task)
         folder = [] if base.config_dir is None else ["--config-dir", str(base.config_dir)]
         command = ["python", "-m", "anima_exp.train", *folder, "-m", *words]
