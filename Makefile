@@ -4,13 +4,16 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help reference gallery docs docs-serve demo story test contracts test-ray check gpu-hollow gpu-count gpu-check gpu-check-rehearsal lint types format tiny-base bench bench-gpu bench-processes bench-base bench-choice bench-compare bench-data bench-start bench-sweep clean
+.PHONY: help reference gallery docs docs-serve demo notebooks story test contracts test-ray check gpu-hollow gpu-count gpu-check gpu-check-rehearsal lint types format tiny-base bench bench-gpu bench-processes bench-base bench-choice bench-compare bench-data bench-start bench-sweep clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | column -t -s '|'
 
 demo: $(VENV)/.installed  ## teach the embedded tiny base Chinese with NF4 QLoRA: about a minute, offline
 	$(PY) -m anima_exp.train
+
+notebooks: $(VENV)/.installed  ## run docs/notebooks/*.ipynb and store what they show: some minutes, offline
+	$(PY) tests/support/notebooks.py docs/notebooks/*.ipynb
 
 story: $(VENV)/.installed  ## base, two fine-tunes, answers, judge, Elo, one page: all of it in small, offline
 	rm -rf story

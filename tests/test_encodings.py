@@ -51,13 +51,13 @@ print("数据", flush=True)
 
 def test_a_process_of_several_prints_in_any_encoding():
     code = """
-import anima_exp.experiment.run, os
-from anima_exp import launched
+import os
+from anima_exp.experiment import process_entry, run
 os.environ["RANK"] = "0"
-anima_exp.experiment.run = lambda *a, **k: print("数据")
-launched.read = lambda path: None
-launched.end_with_parent = lambda wait: None  # which ends it when stdin does
-launched.main("none", "0", str(os.pipe()[1]))
+run.run = lambda *a, **k: print("数据")
+process_entry.read = lambda path: None
+process_entry.end_with_parent = lambda wait: None  # which ends it when stdin does
+process_entry.main("none", "0", str(os.pipe()[1]))
 """
     ended = run(code)
     assert (ended.returncode, ended.stdout) == (0, b"\\u6570\\u636e\n"), ended.stderr

@@ -28,9 +28,11 @@ CARDS = ("model_card", "publishing", "merging")
 #   python tests/test_glossary.py              # counts all
 #   python tests/test_glossary.py planner      # lists what is left in planner
 REMAINING = """
-cli 34
+api 2
 
-commands 16
+cli 38
+
+commands 13
 
 comparison 42
 
@@ -40,17 +42,21 @@ config 4
 
 data 27
 
-display 6
+diagnostics 4
+
+display 7
 
 distributed 7
 
-docs 1
+docs 12
 
 evals 30
 
 experiment 15
 
 inference 33
+
+inspection 7
 
 judging 30
 
@@ -66,9 +72,11 @@ planner 133
 
 publishing 7
 
+reference 3
+
 results 16
 
-sweeping 51
+sweeping 52
 
 sweeps 9
 
@@ -106,7 +114,7 @@ def words_in(text: str, folder: str) -> list[str]:
 
 
 def spelled(name: str) -> str:
-    """`givenUp` or `given_up` -> "given up"."""
+    """`givenUp` or `pruned` -> "given up"."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_", " ", name).strip().lower()
 
 

@@ -13,6 +13,7 @@ PACKAGE = Path(anima_exp.__file__).parent
 COMMANDS = (
     "train", "plan", "inspect_data", "evaluate", "generate", "judge", "elo", "compare", "merge",
     "publish", "self_check", "list_runs", "show_run", "diff_runs", "doctor", "__main__",
+    "api/events",
     "cli/compose", "cli/overview", "cli/short_help", "cli/flat_command", "cli/help_command",
     "cli/completion", "cli/completion_command", "diagnostics/probe", "diagnostics/report",
     "cli/program", "cli/help", "experiment/process_entry",

@@ -10,7 +10,8 @@ import anima_exp
 
 # These compute, or load what computes. A module that is not listed imports no torch.
 TORCH = (
-    "inference.chat", "inference.speakers", "inference.answers", "data.micro_batch", "evals",
+    "inference.chat", "inference.speakers", "inference.answers", "inference.ask",
+    "data.micro_batch", "evals",
     "diagnostics.probe", "experiment.setup", "experiment.model_setup", "experiment.overview",
     "merging", "model", "tiny", "training",
 )  # fmt: skip

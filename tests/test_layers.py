@@ -10,7 +10,8 @@ LAYERS = [
     {"system"},
     {"config"},
     {"libraries", "metrics"},
-    {"display", "distributed", "results", "tiny"},
+    {"display", "distributed", "tiny"},
+    {"results"},
     {"data"},
     {"model"},
     {"inference", "planner", "training"},
@@ -18,6 +19,7 @@ LAYERS = [
     {"comparison", "judging", "model_card"},
     {"experiment", "inspection", "merging", "publishing"},
     {"sweeping"},
+    {"api"},
     {"reference"},
     # The commands.
     {"train", "plan", "inspect_data", "evaluate", "generate", "judge", "elo", "compare"},

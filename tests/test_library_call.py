@@ -42,12 +42,16 @@ def state():
     }
 
 
+def measured(record):
+    return record.scores["heldout_loss"]
+
+
 @pytest.fixture(scope="module")
 def silent(config):
     """The first run of all, without a listener."""
     wanted = config("silent")
     before = state()
-    loss = run(wanted)
+    loss = measured(run(wanted))
     return wanted, loss, before, state()
 
 
@@ -71,14 +75,14 @@ def test_a_run_that_fails_does_too(config, monkeypatch):
 
 
 def test_without_a_listener_nothing_is_printed(config, silent, capfd):
-    assert run(config("quiet")) == run(silent[0]) == silent[1]
+    assert measured(run(config("quiet"))) == measured(run(silent[0])) == silent[1]
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_listener_hears_the_whole_run_in_order_and_nothing_is_printed(config, capfd):
     heard = []
     wanted = config("heard", "trainer.eval_every=2")
-    loss = run(wanted, listen=heard.append)
+    record = run(wanted, listen=heard.append)
     known = [type(one).__name__ for one in heard]
     assert [name for name in known if name not in ("Said", "Working")] == [
         "Plan", "Began", "Evaluated",
@@ -89,9 +93,9 @@ def test_a_listener_hears_the_whole_run_in_order_and_nothing_is_printed(config, 
     done = heard[-1]
     kept = Record.load(done.trained.parent)
     assert (done.record.name, done.record.finished) == (kept.name, kept.finished)
-    assert done.record.scores["heldout_loss"] == loss
+    assert done.record.scores == record.scores
     again = []
-    assert run(wanted, listen=again.append) == loss
+    assert run(wanted, listen=again.append) == record
     (only,) = again
     assert isinstance(only, events.AlreadyDone) and only.record == kept
     assert capfd.readouterr() == ("", "")
@@ -124,7 +128,7 @@ def test_a_stop_from_another_thread_ends_a_run_in_a_thread_with_a_checkpoint(con
         assert events.Stopping("Stop requested") in heard
         with pytest.raises(RunInterrupted, match="Stopped on request before it began"):
             run(wanted, stop=stop)
-        assert threads.submit(run, wanted).result() == silent[1]
+        assert measured(threads.submit(run, wanted).result()) == silent[1]
     assert Record.load(Path(wanted.run_dir)).starts == 2
 
 
@@ -142,8 +146,7 @@ def test_of_two_runs_at_the_same_time_each_hears_its_own_and_one_computes_at_a_t
             if isinstance(event, events.Done):
                 inside.remove(name)
 
-        loss = run(configs[name], listen=listen)
-        return loss, heard
+        return measured(run(configs[name], listen=listen)), heard
 
     configs = {name: config(name) for name in ("one", "two")}
     with ThreadPoolExecutor(2) as threads:
@@ -163,7 +166,7 @@ def test_a_run_works_inside_a_running_event_loop(config, silent):
     async def notebook():
         return run(config("notebook")), await asyncio.to_thread(run, config("thread"))
 
-    assert asyncio.run(notebook()) == (silent[1], silent[1])
+    assert [measured(record) for record in asyncio.run(notebook())] == [silent[1]] * 2
 
 
 def test_a_listener_that_starts_a_run_is_refused_in_one_line(config):

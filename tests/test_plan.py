@@ -148,7 +148,7 @@ def test_a_grid_has_a_sum_and_names_what_does_not_fit(compose, capsys):
         "RTX 4090, 24 GB: 1 of 2 cells do not fit, and are not in its sum: model=llama65b" in told
     )
     both = [cost(config) for _, config in cells]
-    assert hours(sum(one.hours(one.on_cards[-1]) for one in both)) in told
+    assert hours(sum(one.hours_on(one.on_cards[-1]) for one in both)) in told
 
 
 def test_the_commands_of_a_run_and_a_grid():

@@ -55,4 +55,4 @@ def test_nothing_else_expands_a_path():
     files = list(Path(anima_exp.__file__).parent.rglob("*.py"))
     assert len(files) > 100
     users = {f.name for f in files if re.search(r"\bexpanduser\(", f.read_text(encoding="utf-8"))}
-    assert users == {"system/paths.py"}
+    assert users == {"completion.py", "paths.py"}

@@ -16,9 +16,12 @@
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anima_exp.results.record import Record
 
 # Addresses without the user and password that may stand in them.
 
@@ -112,10 +115,25 @@ class TrainingError(AnimaError):
 
 
 class SweepError(AnimaError):
-    """A sweep has ended, and some of its cells failed.
+    """Some runs of a sweep failed; all others are done.
 
     Read `failure.txt` of the failed runs. The same command tries these cells again.
+
+    Attributes:
+        records: those of the runs that are done, in the order of the grid.
+        failures: why each of the others failed, by its settings.
     """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        records: "Sequence[Record]" = (),
+        failures: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.records = list(records)
+        self.failures = dict(failures or {})
 
 
 class RunEnded(_Said):
@@ -128,7 +146,7 @@ class RunEnded(_Said):
 class RunPaused(RunEnded):
     """The run reached the step at which it was to pause; a sweep may resume it.
 
-    Nothing: early stopping pauses cells, and resumes those that it promotes.
+    Early stopping pauses cells, and resumes those that it promotes.
     """
 
 

@@ -12,11 +12,10 @@ from anima_exp.inference.saved_model import check_base
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    check_base(config)
-    if config.evals.heldout or (config.evals.exact_match and config.data.exact_answers):
-        from anima_exp.evals.heldout_check import check_heldout
+    from anima_exp.evals.heldout_check import check_rows
 
-        check_heldout(config)
+    check_base(config)
+    check_rows(config)
     from anima_exp.evals.report import run  # the first import of torch
 
     run(config)

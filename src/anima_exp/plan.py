@@ -11,14 +11,10 @@ from anima_exp.errors import ConfigError
 
 
 def plan(config: RunConfig) -> None:
-    from anima_exp.cli import adapter_settings
-    from anima_exp.experiment.preflight import check_files
-    from anima_exp.planner.cost import cost
+    from anima_exp.api.experiments import plan as cost_of
     from anima_exp.planner.report import show
 
-    check_files(config)
-    adapter_settings.check(config.model, config.lora)
-    show(cost(config))
+    show(cost_of(config))
 
 
 def with_sweeper(arguments: list[str]) -> list[str]:

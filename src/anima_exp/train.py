@@ -28,7 +28,7 @@ def train(config: RunConfig) -> float | None:
     from anima_exp.experiment.run import run  # the first import of torch
 
     with stop_on_signals() as stop:
-        return run(config, stop=stop)
+        return run(config, stop=stop).scores.get("heldout_loss")  # for a sweeper to minimise
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Our sweepers and our launcher, as Hydra's plug-ins; the work is in anima_exp.sweep.
+"""Our sweepers and our launcher, as Hydra's plug-ins; the work is in anima_exp.sweeping.
 
 Hydra accepts plug-ins only from modules of `hydra_plugins`, and imports all of them in every Hydra
 program of the environment, except those whose names begin with an underscore. So no other program

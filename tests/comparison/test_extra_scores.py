@@ -9,6 +9,8 @@ from anima_exp.comparison.extra_scores import with_evaluations, with_ratings
 from anima_exp.comparison.runs import load
 from anima_exp.errors import DataError
 
+pytestmark = pytest.mark.usefixtures("shown")  # what is told is printed, as under the command
+
 
 def evaluation(folder, name, scores, *, finished="2026-01-01", trained=None, **settings):
     trained = trained or json.loads((folder / "record.json").read_text())["finished"]

@@ -9,6 +9,8 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
+from hydra.version import getbase
+from omegaconf import OmegaConf
 
 from anima_exp.cli import yaml_files
 from anima_exp.libraries import hydra_internals
@@ -107,3 +109,37 @@ def test_our_word_for_a_missing_value_is_omegaconfs():
     from anima_exp.config import setting
 
     assert setting.MISSING == MISSING
+
+
+def test_registries_that_are_lent_are_given_back_as_they_were():
+    def state():
+        store = ConfigStore.instance()
+        registered = dict(SourcesRegistry.instance().types)
+        return store, store.list(""), registered, OmegaConf.has_resolver("lent"), getbase()
+
+    before = state()
+    with hydra_internals.registries_lent():
+        ConfigStore.instance().store(name="lent", node={"a": 1})
+        OmegaConf.register_new_resolver("lent", lambda: 1)
+        hydra_internals.read_files_with(yaml_files.FileConfigSource)
+        assert not GlobalHydra.instance().is_initialized()
+        assert str(getbase()) == "1.3"
+        assert "lent.yaml" in ConfigStore.instance().list("")
+        assert OmegaConf.has_resolver("now")
+    assert state() == before
+    assert not before[3]
+
+
+def test_a_loader_composes_while_another_hydra_program_runs(tmp_path):
+    for folder in ("conf", "more"):
+        (tmp_path / folder / "group").mkdir(parents=True)
+        (tmp_path / folder / f"group/{folder}.yaml").write_text("a: 1\n")
+    (tmp_path / "conf/main.yaml").write_text("defaults: [group: conf]\n")
+    with (
+        hydra.initialize_config_dir(str(tmp_path), version_base="1.3"),
+        hydra_internals.registries_lent(),
+    ):
+        loader = hydra_internals.config_loader(tmp_path / "conf", tmp_path / "more")
+        cfg = loader.load_configuration("main", ["group=more", "group.a=2"], RunMode.RUN)
+    assert cfg.group == {"a": 2}
+    assert cfg.hydra.runtime.choices.group == "more"

@@ -28,7 +28,7 @@ SETTINGS = (
     "evals=[heldout,exact_match,samples,choices,answers]", "evals.exact_match.max_rows=5",
     "evals.choices.max_questions=3", "evals.answers.max_questions=5",
     "evals.answers.max_new_tokens=8", "evals.exact_match.max_new_tokens=8",
-    "evals.custom.answered=measured.answered",
+    "evals.custom.answered=support.measured.answered",
 )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def together(tmp_path_factory):
 
 def start(folder, *overrides, env=None):
     command = [sys.executable, "-m", "anima_exp.train", *SETTINGS, f"run_dir={folder}", *overrides]
-    env = (env or os.environ) | {"PYTHONPATH": str(Path(__file__).parents[1] / "support")}
+    env = (env or os.environ) | {"PYTHONPATH": str(Path(__file__).parents[1])}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
     )

@@ -208,7 +208,7 @@ def test_a_sweep_may_be_led_by_answers_that_have_references(compose, tmp_path):
 
 def test_help_answers_at_once():
     probe = (
-        "import runpy, sys\nsys.argv = ['generate', '--help']\n"
+        "import runpy, sys\nsys.argv = ['generate', '--help', '--all']\n"
         "try:\n    runpy.run_module('anima_exp.generate', run_name='__main__')\n"
         "except SystemExit:\n    pass\n"
         "print([m for m in ('torch', 'transformers', 'numpy', 'rich') if m in sys.modules])"

@@ -145,7 +145,8 @@ def test_readmes_lines_of_plain_transformers_and_peft_load_our_adapter(runs, cap
 
     from anima_exp.system.paths import tiny_base
 
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    page = Path(__file__).parents[2] / "docs" / "guides" / "generating.md"
+    readme = page.read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(import torch\n.*?)```", readme, re.DOTALL)
     assert "anima_exp" not in code.replace("src/anima_exp/tiny/base", "")
     code, changed = re.subn(

@@ -138,7 +138,7 @@ def test_a_file_with_chinese_letters(tmp_path):
 def test_help_is_for_a_newcomer_and_needs_nothing_heavy():
     code = """
 import runpy, sys
-sys.argv = ["judge", "--help"]
+sys.argv = ["judge", "--help", "--all"]
 try:
     runpy.run_module("anima_exp.judge", run_name="__main__")
 except SystemExit:

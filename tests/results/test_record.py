@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from anima_exp.errors import RunError
 from anima_exp.results.record import Record
 
 VALUES = {
@@ -36,11 +37,11 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
     ],
 )
 def test_a_field_of_another_type_is_no_record(tmp_path, changed, reason):
-    with pytest.raises(ValueError, match=reason):
+    with pytest.raises(RunError, match=reason):
         load(tmp_path, **changed)
 
 
 def test_a_field_that_is_missing_is_named(tmp_path):
     (tmp_path / "record.json").write_text("{}")
-    with pytest.raises(ValueError, match="its name is missing"):
+    with pytest.raises(RunError, match="its name is missing"):
         Record.load(tmp_path)

@@ -7,7 +7,7 @@ import time
 import pytest
 from support.stand_in_run import wait_for
 
-from anima_exp.sweeping.pool import _environment
+from anima_exp.sweeping.processes import environment
 from anima_exp.system.hardware import cores
 
 
@@ -223,7 +223,7 @@ def test_a_sweep_leaves_its_own_environment_as_it_was(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("ANIMA_EXP_WARM_FOR", raising=False)
     before = dict(os.environ)
-    with _environment({"OMP_NUM_THREADS": "1", "ANIMA_EXP_WARM_FOR": "cpu"}):
+    with environment({"OMP_NUM_THREADS": "1", "ANIMA_EXP_WARM_FOR": "cpu"}):
         assert (os.environ["OMP_NUM_THREADS"], os.environ["ANIMA_EXP_WARM_FOR"]) == ("1", "cpu")
     assert dict(os.environ) == before
 

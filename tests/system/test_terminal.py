@@ -17,6 +17,10 @@ from anima_exp.system import terminal
 PACKAGE = Path(anima_exp.__file__).parent
 # The embedded base was trained by hand, and an answer is streamed as visible text.
 PRINT_THEMSELVES = {
+    # The list of commands and completions start in a tenth of a second, and print our own texts.
+    "cli/overview.py",
+    "cli/completion.py",
+    "diagnostics/probe.py",
     "system/terminal.py",
     "tiny/pretrain/__main__.py",
     "tiny/pretrain/scores.py",

@@ -49,7 +49,7 @@ def test_the_best_weights_are_left_and_the_record_has_both(
 ):
     config = compose(*FEW, "trainer.keep_best=heldout_loss", f"run_dir={tmp_path}/run")
     losses(*LOSSES)
-    assert run(config) == 3.0
+    assert run(config).scores == {"heldout_loss": 3.0}
     folder = tmp_path / "run"
     record = Record.load(folder)
     assert (record.steps, record.left_at, record.ended) == (12, 4, "")
@@ -64,7 +64,7 @@ def test_the_best_weights_are_left_and_the_record_has_both(
 def test_a_run_that_gains_nothing_ends_and_its_record_says_why(compose, losses, tmp_path):
     config = compose(*FEW, "trainer.patience=2", f"run_dir={tmp_path}/run")
     losses(*LOSSES)
-    assert run(config) == 3.5
+    assert run(config).scores == {"heldout_loss": 3.5}
     folder = tmp_path / "run"
     record = Record.load(folder)
     assert (record.steps, record.best, record.scores) == (8, {}, {"heldout_loss": 3.5})

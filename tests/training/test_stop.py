@@ -19,7 +19,7 @@ from anima_exp.training.stop import StopAfterStep
 class Meanwhile:
     """Two processes, of which this one gets a signal while they tell each other."""
 
-    leads: bool = True
+    is_main: bool = True
 
     def all_gather(self, value):
         os.kill(os.getpid(), signal.SIGTERM)

@@ -6,7 +6,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import hydra
@@ -137,7 +137,7 @@ def run_command(
         if full_error:
             traceback.print_exception(error)
         if not (told or getattr(error, "told", False)):
-            tell_lines(f"{cell}{_with_file(explain_error(error))}")
+            tell_lines(f"{cell}{with_file(explain_error(error), sys.argv[1:])}")
         failed.append(getattr(error, "exit_status", 1))
 
     def task(cfg: DictConfig) -> Any:
@@ -196,9 +196,13 @@ _ABOUT = re.compile(
 )
 
 
-def _with_file(message: str) -> str:
-    """The message, after "In FILE: " where a file of the user made the mistake."""
-    given = {argument.lstrip("+").partition("=")[0] for argument in sys.argv[1:]}
+def with_file(message: str, arguments: Sequence[str]) -> str:
+    """Return the message, after "In FILE: " if a file of the user made the mistake.
+
+    Args:
+        arguments: what the user gave besides files.
+    """
+    given = {argument.lstrip("+").partition("=")[0] for argument in arguments}
 
     def place(found: re.Match[str]) -> str:
         key = found["key"] or found["unknown"]

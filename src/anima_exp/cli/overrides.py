@@ -7,6 +7,7 @@ options and settings in any order, and file names with any letters in them.
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from anima_exp.cli import yaml_files
@@ -204,17 +205,18 @@ def pasted(program: str, *words: str | tuple[str, object]) -> str:
     A line for a shell. A pair is a setting and its value, which is taken to the letter whatever
     signs it holds; a text is a word as it is to be typed.
     """
-    typed = (word if isinstance(word, str) else assigned(*word) for word in words)
+    typed = (word if isinstance(word, str) else assigned(word[0], str(word[1])) for word in words)
     return command_line(program, typed)
 
 
 def assigned(key: str, value: object) -> str:
-    """`key=value` as short as Hydra reads it, with a value that is taken to the letter."""
-    if value is None or isinstance(value, bool | int | float | list | dict):
+    """Return `key=value` as short as Hydra reads it, whatever signs a text holds."""
+    value = str(value) if isinstance(value, Path) else value
+    if not isinstance(value, str):
         return f"{key}={to_override(value)}"
     plain = f"{key}={value}"
-    same = _read(quote_override(plain, several=False).partition("=")[2]) == str(value)
-    return plain if same else f"{key}={to_override(str(value))}"
+    same = _read(quote_override(plain, several=False).partition("=")[2]) == value
+    return plain if same else f"{key}={to_override(value)}"
 
 
 def said(value: str) -> str | None:

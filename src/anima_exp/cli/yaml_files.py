@@ -30,6 +30,18 @@ def offer() -> None:
     hydra_internals.read_files_with(FileConfigSource)
 
 
+@contextmanager
+def forgotten() -> Iterator[None]:
+    """Forget afterwards which files Hydra has read inside, and know of none before."""
+    before = dict(_read)
+    _read.clear()
+    try:
+        yield
+    finally:
+        _read.clear()
+        _read.update(before)
+
+
 def path_of(name: str) -> str:
     """The file that Hydra has read for `lora/mine`, as a user finds it."""
     path = _read.get(name)

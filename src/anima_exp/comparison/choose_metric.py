@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from anima_exp.comparison.runs import Runs
 from anima_exp.errors import ConfigError
+from anima_exp.events import warn
 from anima_exp.metrics.metric import Metric, metric
-from anima_exp.system.terminal import print_stderr
 
 __all__ = ["Metric", "choose_metric", "metric"]
 
@@ -51,7 +51,7 @@ def _check_one_description(name: str, runs: Runs) -> None:
     said = {metric(name, run.metrics).direction for run in runs.done() if name in run.scores}
     if len(said) > 1:
         first = metric(name, runs.metrics).direction
-        print_stderr(
+        warn(
             f"{name}: the runs describe both directions as the better one. The comparison takes "
             f"{first}, as the first of them."
         )

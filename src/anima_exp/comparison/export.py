@@ -79,32 +79,31 @@ def csv_table(comparison: Comparison) -> str:
 
     What would begin a formula in a spreadsheet has an apostrophe in front.
     """
-    others = list(dict.fromkeys(name for row in comparison.rows for name in row.others))
-    scores = [comparison.metric.name, *others]
+    heads, lines = table_rows(comparison)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    parts = [f"{name}{part}" for name in scores for part in ("", "_low", "_high", "_n")]
-    costs = ["steps", "tokens", "hours", "memory_gib"]
-    heads = ["rank", *comparison.keys, *parts, *costs, "runs"]
     writer.writerow(map(escape_formula, heads))
-    for row in comparison.shown:
-        values: list[Any] = [row.rank]
-        values += [_plain(row.cell.settings[key]) for key in comparison.keys]
-        for interval in (row.score, *(row.others.get(name) for name in others)):
-            values += (
-                [interval.mean, interval.low, interval.high, interval.n]
-                if interval
-                else [
-                    None,
-                    None,
-                    None,
-                    0,
-                ]
-            )
-        values += [row.steps, row.tokens, row.hours, row.memory_gib]
-        values.append(" ".join(run.name for run in row.cell.runs))
+    end = 1 + len(comparison.keys)
+    for line in lines:
+        values = [line[0], *map(_plain, line[1:end]), *line[end:]]
         writer.writerow(map(escape_formula, values))
     return buffer.getvalue()
+
+
+def table_rows(comparison: Comparison) -> tuple[list[str], list[list[Any]]]:
+    """Return the heads of the leaderboard's columns, and for each row the values as they are."""
+    others = list(dict.fromkeys(name for row in comparison.rows for name in row.others))
+    scores = [comparison.metric.name, *others]
+    parts = [f"{name}{part}" for name in scores for part in ("", "_low", "_high", "_n")]
+    heads = ["rank", *comparison.keys, *parts, "steps", "tokens", "hours", "memory_gib", "runs"]
+    lines = []
+    for row in comparison.shown:
+        values: list[Any] = [row.rank, *(row.cell.settings[key] for key in comparison.keys)]
+        for one in (row.score, *(row.others.get(name) for name in others)):
+            values += [one.mean, one.low, one.high, one.n] if one else [None, None, None, 0]
+        values += [row.steps, row.tokens, row.hours, row.memory_gib]
+        lines.append([*values, " ".join(run.name for run in row.cell.runs)])
+    return heads, lines
 
 
 def json_text(comparison: Comparison) -> str:

@@ -10,9 +10,9 @@ from anima_exp.comparison.runs import Run, Runs
 from anima_exp.config.former_names import whole
 from anima_exp.errors import DataError
 from anima_exp.evals.score_names import group
+from anima_exp.events import warn
 from anima_exp.system import json_files
 from anima_exp.system.atomic import read_json
-from anima_exp.system.terminal import print_stderr
 
 _SAME = ("model.source", "model.revision", "quant.", "lora.", "data.", "trainer.precision")
 
@@ -44,11 +44,11 @@ def with_ratings(runs: Runs, file: Path) -> Runs:
     names = {name for run in runs.runs for name in _names(run)}
     if others := sorted(by_player.keys() - names):
         told = f"{len(others)} of {len(by_player)} players are none of these runs"
-        print_stderr(f"{file}: {told}: {', '.join(others)}.")
+        warn(f"{file}: {told}: {', '.join(others)}.")
     rated = []
     times = Counter(name for run in runs.runs for name in set(_names(run)))
     for name in sorted(name for name in by_player if times[name] > 1):
-        print_stderr(f"{file}: {times[name]} runs are called {name}; none of them is rated.")
+        warn(f"{file}: {times[name]} runs are called {name}; none of them is rated.")
     for run in runs.runs:
         own = [name for name in _names(run) if name in by_player and times[name] == 1]
         found = by_player[own[0]] if own else {}
@@ -73,7 +73,7 @@ def _evaluated(run: Run) -> Run:
             ):
                 found.append((result["finished"], result))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            print_stderr(f"{file} is left out, it cannot be read: {error}")
+            warn(f"{file} is left out, it cannot be read: {error}")
     scores: dict[str, float] = {}
     how: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
@@ -82,9 +82,7 @@ def _evaluated(run: Run) -> Run:
         for name, score in result["scores"].items():
             asked = _asked(name, whole(result["settings"]))
             if how.setdefault(name, asked) != asked:
-                print_stderr(
-                    f"{run.folder}: {name} was measured in several ways; the newest counts."
-                )
+                warn(f"{run.folder}: {name} was measured in several ways; the newest counts.")
             scores[name], how[name] = score, asked
     return replace(run, scores=scores | run.scores, metrics=metrics | run.metrics)
 

@@ -252,7 +252,7 @@ def _published(values: dict[str, Any]) -> Published:
 
 
 def _record(folder: Path) -> Record:
-    record = Record.load(folder)
+    record = Record.read(folder)
     _table(record.settings)
     for name, score in _table(record.scores).items():
         number = isinstance(score, int | float) and not isinstance(score, bool)

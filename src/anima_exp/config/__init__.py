@@ -30,6 +30,7 @@ from anima_exp.config.evals import (
     benchmark_key,
     benchmarks_of,
 )
+from anima_exp.config.from_settings import config_of
 from anima_exp.config.model import (
     Attention,
     LoraConfig,
@@ -101,4 +102,5 @@ __all__ = [
     "UseConfig",
     "benchmark_key",
     "benchmarks_of",
+    "config_of",
 ]

@@ -1,6 +1,7 @@
 """The settings of the program that runs: their types, and what earlier versions called them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,17 @@ _schema: list[type] = [RunConfig]
 def speak_of(schema: type) -> None:
     """From here on suggestions, types and former names are those of `schema`'s settings."""
     _schema[:] = [schema]
+
+
+@contextmanager
+def spoken_of(schema: type) -> Iterator[None]:
+    """Let suggestions, types and former names inside be those of `schema`'s settings."""
+    before = list(_schema)
+    speak_of(schema)
+    try:
+        yield
+    finally:
+        _schema[:] = before
 
 
 def schema() -> type:

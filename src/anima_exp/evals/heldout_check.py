@@ -22,6 +22,12 @@ _SAME_DATA = ("data.source", "data.subset", "data.data_files", "data.split")
 _SAME_DRAW = ("data.max_rows", "data.revision", "data.heldout_seed")
 
 
+def check_rows(config: UseConfig) -> None:
+    """`check_heldout`, if one of the evaluations measures on held-out rows."""
+    if config.evals.heldout or (config.evals.exact_match and config.data.exact_answers):
+        check_heldout(config)
+
+
 def check_heldout(config: UseConfig) -> None:
     """Raise DataError if the held-out rows of `config` would include rows of the run's training.
 

@@ -32,7 +32,7 @@ from anima_exp.system.atomic import user_output, write_json
 from anima_exp.system.paths import expanded
 
 
-def run(config: EvaluateConfig, *, listen: events.Listener | None = None) -> None:
+def run(config: EvaluateConfig, *, listen: events.Listener | None = None) -> dict[str, float]:
     """Measure, and keep the result where `compare` finds it.
 
     With `export_prompts=FOLDER` only the prompts of the benchmarks are written, and no model is
@@ -40,6 +40,9 @@ def run(config: EvaluateConfig, *, listen: events.Listener | None = None) -> Non
 
     Args:
         listen: hears the events; by default who listens already (events.py).
+
+    Returns:
+        The scores; none if only prompts are written.
 
     Raises:
         AnimaError: a user's mistake.
@@ -51,10 +54,10 @@ def run(config: EvaluateConfig, *, listen: events.Listener | None = None) -> Non
         following(world.is_main),
     ):
         world.assert_same_on_all_ranks(identity.flatten(config))
-        _run(config, world)
+        return _run(config, world)
 
 
-def _run(config: EvaluateConfig, world: ProcessGroup) -> None:
+def _run(config: EvaluateConfig, world: ProcessGroup) -> dict[str, float]:
     from anima_exp.data.dataset import prepare
     from anima_exp.model.tokenizer import load_tokenizer
 
@@ -73,13 +76,14 @@ def _run(config: EvaluateConfig, world: ProcessGroup) -> None:
         world.run_on_main(
             lambda: _export(evals, expanded(str(config.export_prompts), "export_prompts"))
         )
-        return
+        return {}
     emit(events.Plan(_plan(config, evals)))
     model, _ = world.main_process_first(lambda: load_saved_model(config))
     check_positions(model, evals)
     found = measure(model, evals, world)
     if world.is_main:
         _tell(config, found)
+    return found.scores
 
 
 def _tell(config: EvaluateConfig, found: EvalResult) -> None:

@@ -37,9 +37,7 @@ _GRACE_SECONDS = 60  # for the others to end too, when one is gone or a user ins
 _LOOK_SECONDS = 0.1
 
 
-def launch(
-    config: RunConfig, processes: int, *, until: int | None, stop: StopRequest
-) -> float | None:
+def launch(config: RunConfig, processes: int, *, until: int | None, stop: StopRequest) -> Record:
     """Run `config` in so many processes of this machine; see experiment.run.
 
     What they emit is emitted here, and a request to stop is passed on to them.
@@ -172,11 +170,11 @@ def _end(started: Sequence[_Started]) -> None:
         one.events.close()
 
 
-def _outcome(config: RunConfig, statuses: Sequence[int], *, asked: int = 0) -> float | None:
+def _outcome(config: RunConfig, statuses: Sequence[int], *, asked: int = 0) -> Record:
     """What all of them come to; `asked` is the request to stop that was passed on to them."""
     folder, first = run_folder(config), statuses[0]  # the first process has written all there is
     if first == 0:
-        return Record.load(folder).scores.get("heldout_loss")
+        return Record.read(folder)
     if first == PAUSED:
         raise RunPaused(f"Paused at the step that was asked for: {folder}", told=True)
     if first == IN_USE:

@@ -1,6 +1,7 @@
 """One run from its config to its record: data, model, training, evaluation. Read this second."""
 
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,7 @@ def run(
     until: int | None = None,
     listen: Listener | None = None,
     stop: StopRequest | None = None,
-) -> float | None:
+) -> Record:
     """Train and evaluate what `config` says, or go on where it stopped, or say that it is done.
 
     Under torchrun, or with trainer.num_gpus, several processes do this together: the first of them
@@ -52,8 +53,7 @@ def run(
         stop: a request of another thread to stop with a checkpoint.
 
     Returns:
-        The held-out loss after training, for a sweeper to minimise; None without held-out rows,
-        and in the other processes.
+        The record, in every process.
 
     Raises:
         Paused: `until` was reached.
@@ -64,7 +64,7 @@ def run(
         return _listened_to(config, until=until, stop=stop or StopRequest())
 
 
-def _listened_to(config: RunConfig, *, until: int | None, stop: StopRequest) -> float | None:
+def _listened_to(config: RunConfig, *, until: int | None, stop: StopRequest) -> Record:
     check_length(config)
     here = rank_info()
     processes = check_world_size(config, here)
@@ -83,9 +83,9 @@ def _listened_to(config: RunConfig, *, until: int | None, stop: StopRequest) -> 
     ):
         world.assert_same_on_all_ranks(_told(config))
         if world.run_on_main(lambda: _claim(config, folder, claims)):
-            return _show_done(folder) if world.is_main else None
+            return _same_for_all(world, folder, lambda: _show_done(folder))
         try:
-            return _run(config, folder, world, until=until, stop=stop).get("heldout_loss")
+            return _run(config, folder, world, until=until, stop=stop)
         except RunEnded:
             raise
         except AnimaError as error:
@@ -111,10 +111,15 @@ def _claim(config: RunConfig, folder: RunFolder, claims: ExitStack) -> bool:
     return claims.enter_context(folder).done
 
 
-def _show_done(folder: RunFolder) -> float | None:
-    record = Record.load(folder.path)
+def _same_for_all(world: ProcessGroup, folder: RunFolder, record: Callable[[], Record]) -> Record:
+    """Return the first process's record in every process."""
+    return Record(**world.run_on_main(lambda: record().table()), folder=folder.path)
+
+
+def _show_done(folder: RunFolder) -> Record:
+    record = Record.read(folder.path)
     emit(AlreadyDone(record, folder.path, provenance.code_differs(record)))
-    return record.scores.get("heldout_loss")
+    return record
 
 
 def _run(
@@ -124,8 +129,7 @@ def _run(
     *,
     until: int | None,
     stop: StopRequest,
-) -> dict[str, float]:
-    """The scores after training."""
+) -> Record:
     from anima_exp.evals.evaluator import measure
     from anima_exp.experiment.overview import Overview, show
     from anima_exp.experiment.setup import load
@@ -206,14 +210,18 @@ def _run(
         journal.failed(orderly=isinstance(error, RunInterrupted | RunPaused))
         raise
     journal.finish(ending.scores)
-    if isinstance(journal, MetricsLog):
+
+    def saved() -> Record:
+        assert isinstance(journal, MetricsLog)
         notes = journal.tracker.notes  # a tracker may have broken as it finished
-        record = replace(record, wandb=notes.get("wandb"), tracking=notes)
+        done = replace(record, wandb=notes.get("wandb"), tracking=notes, folder=folder.path)
         with disk_errors_as_run_error(folder.path):
             journal.vouch()
-            record.save(folder.path)
-        emit(Done(record, trained, journal.answers(0), journal.answers(record.left_at)))
-    return ending.scores
+            done.save(folder.path)
+        emit(Done(done, trained, journal.answers(0), journal.answers(done.left_at)))
+        return Record.read(folder.path)  # as every later call returns it
+
+    return _same_for_all(world, folder, saved)
 
 
 def _train(

@@ -50,7 +50,7 @@ def record(folder: Path) -> Record:
             begun = paths.is_file(folder / "settings.json")
             what = "has not finished" if begun else "is no run's folder"
             raise ConfigError(f"run={folder} {what}: it holds no {RECORD}.")
-        return Record.load(folder)
+        return Record.read(folder)
     except OSError as error:
         raise RunError(f"Cannot read {folder / RECORD}: {error.strerror}. Make it readable.") from (
             error

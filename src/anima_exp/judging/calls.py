@@ -81,7 +81,7 @@ def plan(
     call: Callable[[Match], JudgeRequest],
     *,
     stored: Mapping[str, Mapping[str, Any]],
-    again_unparsed: bool,
+    retry_unparsed: bool,
 ) -> Plan:
     planned, seen, shared, unparsed = [], set[str](), 0, 0
     for pair in pairs:
@@ -93,7 +93,7 @@ def plan(
                 continue
             seen.add(one.key)
             before = stored.get(one.key)
-            if before is None or (again_unparsed and not before["parsed"]):
+            if before is None or (retry_unparsed and not before["parsed"]):
                 to_ask.append(one)
             elif not before["parsed"]:
                 unparsed += 1

@@ -45,13 +45,13 @@ def judge(config: JudgeConfig) -> None:
     out = expanded(config.out, "out")
     again = config.retry_unparsed
     if config.dry_run:
-        planned = plan(found, call, stored=read_only(out), again_unparsed=again)
+        planned = plan(found, call, stored=read_only(out), retry_unparsed=again)
         console.show_plan(planned, config, address=address_of(config))
         return
     with Store(out) as store:
         if store.cut_short:
             console.say(f"{store.path}: the last line was cut short by a crash, and is dropped.")
-        planned = plan(found, call, stored=store.rows, again_unparsed=again)
+        planned = plan(found, call, stored=store.rows, retry_unparsed=again)
         try:
             failures = _fill(planned, config, store)
         finally:  # also after Ctrl-C: what is there is written

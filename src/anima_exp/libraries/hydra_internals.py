@@ -6,24 +6,34 @@ it uses and what a change of it would break; tests/contracts/test_hydra.py check
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.sources_registry import SourcesRegistry
+from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep, Sweep
 from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import setup_globals
 from hydra.plugins.config_source import ConfigSource
 from omegaconf import DictConfig
+from omegaconf.basecontainer import BaseContainer
 
 # FileConfigSource is the base of ours (cli/yaml_files.py), which changes `load_config` alone. The
 # classes of the grammar say what an override is: without them a sweep cannot list its values.
 __all__ = [
     "FileConfigSource", "IntervalSweep", "Override", "OverridesParser", "RangeSweep", "Sweep",
-    "overrides_parser", "plain_parser", "read_files_with", "store_not_copied", "sweep_config",
+    "config_loader", "overrides_parser", "plain_parser", "read_files_with", "registries_lent",
+    "store_not_copied", "sweep_config",
 ]  # fmt: skip
 
 
@@ -76,3 +86,60 @@ def store_not_copied() -> Iterator[None]:
         yield
     finally:
         del store.__deepcopy__
+
+
+@contextmanager
+def registries_lent() -> Iterator[None]:
+    """Forget afterwards what is registered inside, so that no other Hydra program sees it.
+
+    Hydra keeps its config store, plug-ins and sources in `Singleton._instances`, and OmegaConf
+    keeps its resolvers in `BaseContainer._resolvers`. Inside, both are copies. They hold what is
+    registered already; the state of a running Hydra program (GlobalHydra, HydraConfig and the
+    version base) is not among them, and is untouched.
+
+    The registries belong to the whole process: only one thread at a time may be inside.
+    """
+    Plugins.instance()  # its first scan may import plug-ins of others, which register themselves
+    instances, resolvers = Singleton._instances, BaseContainer._resolvers
+    kept = (ConfigStore, Plugins, SourcesRegistry)
+    copies: dict[type, Any] = {kind: _copied(instances[kind]) for kind in kept if kind in instances}
+    Singleton._instances = copies
+    BaseContainer._resolvers = dict(resolvers)
+    try:
+        setup_globals()  # Hydra's own resolvers: now, hydra, python_version
+        version.setbase("1.3")
+        yield
+    finally:
+        Singleton._instances = instances
+        BaseContainer._resolvers = resolvers
+
+
+def _copied(registry: Any) -> Any:
+    """Copy a registry with its tables and lists, but not what they hold."""
+
+    def copied(value: Any) -> Any:
+        if isinstance(value, dict):
+            same = copy(value)
+            same.update((key, copied(inner)) for key, inner in value.items())
+            return same
+        return copy(value) if isinstance(value, list) else value
+
+    made = copy(registry)
+    vars(made).update((name, copied(value)) for name, value in vars(registry).items())
+    return made
+
+
+def config_loader(folder: Path, extra: Path | None = None) -> ConfigLoader:
+    """Return the loader of the configs in `folder`, without a global Hydra.
+
+    It is what `hydra.initialize_config_dir` makes. That function refuses to work while another
+    Hydra program runs, and takes no second folder.
+
+    Args:
+        extra: searched too, as with the option --config-dir.
+    """
+    search_path = create_config_search_path(str(folder))
+    if extra is not None:
+        schema = SearchPathQuery(provider="schema")
+        search_path.prepend(provider="command-line", path=f"file://{extra}", anchor=schema)
+    return ConfigLoaderImpl(config_search_path=search_path)

@@ -4,11 +4,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from anima_exp.config import ActivationCheckpointing, RunConfig
+from anima_exp.display.html import html_table
+from anima_exp.display.tables import Column
+from anima_exp.display.text import text_table
+from anima_exp.display.units import format_count, hours, size
 from anima_exp.planner.find_shape import find_shape
 from anima_exp.planner.gpus import CARDS
 from anima_exp.planner.here import Placements, by_processes, fewest, this_machine, ways
 from anima_exp.planner.lengths import Lengths, lengths, rows_in_all
-from anima_exp.planner.memory import MemoryModel
+from anima_exp.planner.memory import GIB, MemoryModel
 from anima_exp.planner.shape import Shape
 from anima_exp.planner.speed import OnCard, flops_of
 from anima_exp.planner.step_time import Flops
@@ -18,7 +22,30 @@ _FULL_BYTES_A_PARAMETER = 2 + 2 + 8
 
 
 @dataclass(frozen=True)
+class Option:
+    """One way to execute a run: on a GPU, on several that are alike, or on this machine."""
+
+    name: str  # of the GPU, or `this machine`
+    num_gpus: int
+    memory_gb: int  # of each GPU, as it is sold
+    fits: bool
+    peak_gib: float  # of each GPU, or of the fullest; if it does not fit, what it would take
+    hours: float | None  # of training alone; None if it does not fit or the speed is not known
+    tokens_per_second: float | None
+    max_tokens_per_micro_batch: int
+    activation_checkpointing: str
+    cache_dequantized: bool
+    paged: bool  # it fits because optimizer states move to CPU memory
+    placement: str  # of the base: whole on each GPU, sharded by FSDP, or spread by a device map
+
+
+@dataclass(frozen=True, repr=False)
 class Cost:
+    """What a run would cost, before anything is loaded.
+
+    Its numbers are estimates. `python -m anima_exp.plan` prints all of them.
+    """
+
     config: RunConfig
     shape: Shape
     lengths: Lengths
@@ -44,7 +71,82 @@ class Cost:
         """Bytes that training every weight in 16 bits would need, before any activation."""
         return self.shape.parameters * _FULL_BYTES_A_PARAMETER
 
-    def hours(self, card: OnCard) -> float | None:
+    @property
+    def options(self) -> list[Option]:
+        """The ways to execute the run: this machine first if it is known, then each GPU type.
+
+        If a GPU type is too small alone, as many of them follow as it takes.
+        """
+        several = [one for way in self.several for one in (way.copies, way.sharded, way.spread)]
+        found = [self.here, *self.on_cards, *several, *self.fewest]
+        return [self._option(one) for one in found if one is not None]
+
+    @property
+    def option(self) -> Option:
+        """This machine if the run fits it, else the first that fits, else what needs least."""
+        options = self.options
+        least = min(options, key=lambda one: one.peak_gib)
+        return next((one for one in options if one.fits), least)
+
+    @property
+    def peak_gib(self) -> float:
+        """The peak memory of `option`, on each GPU."""
+        return self.option.peak_gib
+
+    @property
+    def hours(self) -> float | None:
+        """The hours of training that `option` takes; None if its speed is not known."""
+        return self.option.hours
+
+    def _option(self, one: OnCard) -> Option:
+        how, seconds = one.execution, one.seconds_per_step
+        return Option(
+            name=one.card.name,
+            num_gpus=one.cards,
+            memory_gb=one.card.memory_gb,
+            fits=how.fits,
+            peak_gib=one.peak / GIB,
+            hours=self.hours_on(one),
+            tokens_per_second=self.tokens_per_step / seconds if seconds and how.fits else None,
+            max_tokens_per_micro_batch=how.token_budget,
+            activation_checkpointing=how.recompute.value,
+            cache_dequantized=how.keep_dequantized,
+            paged=how.paged,
+            placement=how.placement.value,
+        )
+
+    def __str__(self) -> str:
+        return f"{self._caption}\n{text_table(self._columns)}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        best = self.options.index(self.option)
+        return html_table(self._columns, caption=self._caption, bold=[best])
+
+    @property
+    def _caption(self) -> str:
+        steps = "unknown" if self.steps is None else f"{self.steps:,}"
+        tokens = "unknown" if self.tokens is None else format_count(self.tokens)
+        return (
+            f"{self.config.model.name} on {self.config.data.name}: "
+            f"{format_count(self.shape.parameters)} parameters, {steps} steps, "
+            f"{tokens} tokens (estimates)"
+        )
+
+    @property
+    def _columns(self) -> list[Column]:
+        options = self.options
+        return [
+            Column("", [one.name for one in options], right=False),
+            Column("GPUs", [str(one.num_gpus) for one in options]),
+            Column("GB", [str(one.memory_gb) for one in options]),
+            Column("fits", ["yes" if one.fits else "no" for one in options], right=False),
+            Column("peak", [size(one.peak_gib * GIB) for one in options]),
+            Column("training", [hours(one.hours) for one in options]),
+        ]
+
+    def hours_on(self, card: OnCard) -> float | None:
         """Training alone; evaluations are not in it. None where it does not fit."""
         if self.steps is None or not card.execution.fits or card.seconds_per_step is None:
             return None

@@ -39,7 +39,7 @@ def _columns(costs: list[tuple[str, Cost]]) -> list[Column]:
     ]
     for place, card in enumerate(CARDS):
         texts = [_hours(one, place) for _, one in shown]
-        texts.append(hours(sum(one.hours(one.on_cards[place]) or 0 for one in every)))
+        texts.append(hours(sum(one.hours_on(one.on_cards[place]) or 0 for one in every)))
         heading = f"{card.name}, {card.memory_gb} GB"
         columns.append(Column(heading, texts, dropped=len(CARDS) - place))
     return columns
@@ -56,7 +56,7 @@ def _which(costs: list[tuple[str, Cost]]) -> str:
 def _hours(one: Cost, place: int) -> str:
     if not one.on_cards[place].execution.fits:
         return "does not fit"
-    return hours(one.hours(one.on_cards[place]))
+    return hours(one.hours_on(one.on_cards[place]))
 
 
 def _notes(costs: list[tuple[str, Cost]]) -> list[str]:

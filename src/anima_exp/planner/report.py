@@ -165,7 +165,7 @@ def _cards(cost: Cost) -> list[Column]:
         Column("dequantised copy", copies, right=False, dropped=2),
         Column("peak", [size(one.peak) for one in found]),
         Column("tokens/s", speeds, dropped=1),
-        Column("training", [hours(cost.hours(one)) for one in found]),
+        Column("training", [hours(cost.hours_on(one)) for one in found]),
     ]
 
 

@@ -36,7 +36,7 @@ def as_many_as_it_takes(cost: Cost) -> list[Column]:
         Column("recompute", [_recompute(one) for one in found], right=False, dropped=3),
         Column("peak of each", [size(one.peak) for one in found]),
         Column("tokens/s", [_speed(cost, one) for one in found], dropped=1),
-        Column("training", [hours(cost.hours(one)) for one in found]),
+        Column("training", [hours(cost.hours_on(one)) for one in found]),
     ]
 
 
@@ -64,7 +64,7 @@ def _told(cost: Cost, one: OnCard | None) -> str:
         return "-"
     if not one.execution.fits:
         return "does not fit"
-    took = cost.hours(one)
+    took = cost.hours_on(one)
     return f"{size(one.peak)}, {hours(took)}" if took is not None else size(one.peak)
 
 

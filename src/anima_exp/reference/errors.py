@@ -53,8 +53,8 @@ def tree() -> list[tuple[int, type[Exception]]]:
 
 def parts(error: type[Exception]) -> tuple[str, str]:
     """Return what an error means, and what to do about it, from its docstring."""
-    meaning, _, rest = inspect.cleandoc(error.__doc__ or "").partition("\n\n")
-    return " ".join(meaning.split()), " ".join(rest.split())
+    meaning, remedy, *_ = [*inspect.cleandoc(error.__doc__ or "").split("\n\n"), "", ""]
+    return " ".join(meaning.split()), " ".join(remedy.split())
 
 
 def _lines() -> Iterator[str]:

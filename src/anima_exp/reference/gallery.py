@@ -235,7 +235,7 @@ def _on_gpu(planned: Cost, place: int) -> str:
     one = planned.on_cards[place]
     if not one.execution.fits:
         return "does not fit"
-    return hours(planned.hours(one)) + (", paged" if one.execution.paged else "")
+    return hours(planned.hours_on(one)) + (", paged" if one.execution.paged else "")
 
 
 def _sweep(gallery: Gallery, entry: Entry) -> Iterator[str]:
@@ -262,7 +262,7 @@ def _sweep(gallery: Gallery, entry: Entry) -> Iterator[str]:
 
 def _sum_on_gpu(costs: Sequence[Cost], place: int) -> list[str]:
     fitting = [one for one in costs if one.on_cards[place].execution.fits]
-    total = [one.hours(one.on_cards[place]) for one in fitting]
+    total = [one.hours_on(one.on_cards[place]) for one in fitting]
     name = _gpu(place)
     if any(one is None for one in total):
         return [name, f"{len(fitting)} of {len(costs)}", "unknown until the rows are counted"]

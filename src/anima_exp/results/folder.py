@@ -95,7 +95,7 @@ class RunFolder:
         if not is_file(self.path / RECORD):
             return False
         try:
-            Record.load(self.path)
+            Record.read(self.path)
         except OSError as error:
             file = self.path / RECORD
             raise RunError(f"Cannot read {file}: {error.strerror}. Make it readable.") from error

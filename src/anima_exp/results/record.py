@@ -5,14 +5,17 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
 
+from anima_exp.config import RunConfig, TargetModules, config_of
 from anima_exp.config.former_names import todays, whole
+from anima_exp.errors import RunError, first_line
 from anima_exp.system import json_files
 from anima_exp.system.atomic import write_json
+from anima_exp.system.paths import expanded
 
 RECORD = "record.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Record:
     """One finished run. Times are UTC, sizes GiB, losses nats per response token."""
 
@@ -52,6 +55,29 @@ class Record:
     best: dict[str, Any] = field(default_factory=dict)
     scores_last: dict[str, float] = field(default_factory=dict)
     ended: str = ""  # why before the planned last step
+    # Where the record was read or written: not in the file. Relative if the run's folder was.
+    folder: Path = field(default=Path(), compare=False)
+
+    @property
+    def scores_after(self) -> dict[str, float]:
+        """The scores of the weights that the run leaves."""
+        return self.scores
+
+    @property
+    def adapter(self) -> Path | None:
+        """The folder of the adapter, for plain PEFT; None if the run trained every weight."""
+        return None if self.trained.name == "model" else self.trained
+
+    @property
+    def trained(self) -> Path:
+        """The folder of what was trained: the adapter, or the whole model."""
+        full = self.settings.get("lora.target_modules") == TargetModules.none.value
+        return self.folder / ("model" if full else "adapter")
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings as a config, to change, to train again or to sweep over."""
+        return config_of(self.settings | self.places)
 
     @property
     def is_full_finetune(self) -> bool:
@@ -64,10 +90,43 @@ class Record:
         return int(self.best.get("step", self.steps))
 
     def save(self, folder: Path) -> None:
-        write_json(folder / RECORD, json_files.stamp(asdict(self), json_files.RECORD))
+        write_json(folder / RECORD, json_files.stamp(self.table(), json_files.RECORD))
+
+    def table(self) -> dict[str, Any]:
+        """Return what the file holds."""
+        return {key: value for key, value in asdict(self).items() if key != "folder"}
 
     @classmethod
-    def load(cls, folder: Path) -> "Record":
+    def load(cls, path: str | Path) -> "Record":
+        """Read the record of a finished run.
+
+        Args:
+            path: the run's folder, or its record.json.
+
+        Raises:
+            RunError: the run has not finished, its record cannot be read, or a later version of
+                anima-exp wrote it.
+
+        Examples:
+            >>> again = ax.Record.load(record.folder)
+            >>> again.scores_after == record.scores_after
+            True
+        """
+        folder = expanded(path)
+        folder = folder.parent if folder.name == RECORD else folder
+        try:
+            return cls.read(folder)
+        except FileNotFoundError:
+            begun = (folder / "settings.json").is_file()
+            what = "has not finished" if begun else "is no run's folder"
+            raise RunError(f"{folder} {what}: it holds no {RECORD}.") from None
+        except OSError as error:
+            raise RunError(f"{folder / RECORD} cannot be read: {error.strerror}.") from error
+        except ValueError as error:
+            raise RunError(f"{folder / RECORD} is damaged: {first_line(error)}.") from error
+
+    @classmethod
+    def read(cls, folder: Path) -> "Record":
         """Read the record of any version up to now, with its settings under today's names.
 
         Raises:
@@ -78,15 +137,30 @@ class Record:
         file = folder / RECORD
         values = json_files.read_versioned(json_files.read_table(file), file, json_files.RECORD)
         for one in fields(cls):
+            if one.name == "folder":
+                continue
             if one.name not in values:
                 if one.default is MISSING and one.default_factory is MISSING:
                     raise ValueError(f"its {one.name} is missing")
             elif not _fits(values[one.name], one.type):
                 raise ValueError(f"its {one.name} is {json_files.kind(values[one.name])}")
-        known = {field.name for field in fields(cls)}
+        known = {field.name for field in fields(cls)} - {"folder"}
         values["settings"] = whole(values["settings"])
         values["places"] = todays(values.get("places", {}))
-        return cls(**{key: value for key, value in values.items() if key in known})
+        given = {key: value for key, value in values.items() if key in known}
+        return cls(**given, folder=folder)
+
+    def __str__(self) -> str:
+        from anima_exp.results.record_table import text
+
+        return text(self)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from anima_exp.results.record_table import html
+
+        return html(self)
 
 
 def _fits(value: Any, kind: Any) -> bool:

@@ -113,7 +113,7 @@ def by_setting(cells: Sequence[Cell]) -> list[list[Cell]]:
 def _damage(folder: Path, _size: int, _changed: int, _inode: int) -> str | None:
     # Kept by size, time of change and inode: the state of a cell is asked for many times.
     try:
-        scores = Record.load(folder).scores
+        scores = Record.read(folder).scores
         if not isinstance(scores, dict) or not all(map(_is_number, scores.values())):
             return "its scores are not numbers"
     except (OSError, ValueError, TypeError, AttributeError) as error:

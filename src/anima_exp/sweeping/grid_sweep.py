@@ -68,26 +68,13 @@ def sweep(
         SweepError: cells failed; all others were run.
         Stopped: Ctrl-C or SIGTERM.
     """
-    if (here := rank_info()).size > 1:
-        raise ConfigError(
-            f"-m starts the cells of a sweep by itself, and {here.size} processes were started. "
-            "Leave torchrun out; launcher.gpus_per_job=2 gives each cell two GPUs.",
-            told=here.rank > 0,
-        )
     launcher = launcher_of(master, hydra_context, task_function)
-    name = sweep_name(master, arguments)
-    grid = compose_grid_from_cli(
-        master, arguments, loader=hydra_context.config_loader,
-        params=params, points=points, multipliers=multipliers,
+    file = described(
+        master, arguments, loader=hydra_context.config_loader, command=typed(),
+        params=params, points=points, multipliers=multipliers, about=about,
+        reference_results=reference_results,
     )  # fmt: skip
-    file = SweepFile(
-        name=name,
-        question=question(name, master),
-        command=typed(),
-        grid=grid,
-        about=_about(about, grid, params=params, points=points, multipliers=multipliers),
-        published=OmegaConf.to_container(reference_results) if reference_results else None,
-    )
+    grid = file.grid
     settings = grid.cells[0].config
     check_gpus(settings)
     schedule = schedule_for(grid.cells)  # says what early stopping lacks, before a dry run ends
@@ -108,6 +95,46 @@ def sweep(
         raise SweepError(
             f"{len(failed)} of {len(grid.cells)} cells failed; the same command tries them again."
         )
+
+
+def described(
+    master: DictConfig,
+    arguments: Sequence[str],
+    *,
+    loader: ConfigLoader,
+    command: str,
+    params: Mapping[str, Any],
+    points: Sequence[Mapping[str, Any]],
+    multipliers: Mapping[str, Any],
+    about: str | None,
+    reference_results: Any,
+) -> SweepFile:
+    """Compose and check every cell of a sweep; nothing is started or written.
+
+    Args:
+        command: the command line that does the same.
+
+    Raises:
+        ConfigError: a cell cannot run, or several processes were started.
+    """
+    if (here := rank_info()).size > 1:
+        raise ConfigError(
+            f"-m starts the cells of a sweep by itself, and {here.size} processes were started. "
+            "Leave torchrun out; launcher.gpus_per_job=2 gives each cell two GPUs.",
+            told=here.rank > 0,
+        )
+    name = sweep_name(master, arguments)
+    grid = compose_grid_from_cli(
+        master, arguments, loader=loader, params=params, points=points, multipliers=multipliers
+    )
+    return SweepFile(
+        name=name,
+        question=question(name, master),
+        command=command,
+        grid=grid,
+        about=_about(about, grid, params=params, points=points, multipliers=multipliers),
+        published=OmegaConf.to_container(reference_results) if reference_results else None,
+    )
 
 
 def compose_grid_from_cli(

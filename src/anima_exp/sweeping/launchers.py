@@ -58,11 +58,20 @@ def last_words(error: Exception) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def run_here(file: SweepFile, schedule: Schedule, settings: RunConfig) -> None:
+def run_here(
+    file: SweepFile,
+    schedule: Schedule,
+    settings: RunConfig,
+    *,
+    shown: bool = True,
+    signals: bool = True,
+) -> None:
     """What the schedule gives, in processes of this machine.
 
     Args:
         settings: of any cell, for what all of them share.
+        shown: print what happens, as a table in a terminal.
+        signals: handle Ctrl-C and SIGTERM, as a command does.
 
     Raises:
         Stopped: Ctrl-C or SIGTERM.
@@ -70,7 +79,7 @@ def run_here(file: SweepFile, schedule: Schedule, settings: RunConfig) -> None:
     cells = file.grid.cells
     places = slots(settings.launcher)
     of_a_job = slots_of_a_job(settings.launcher, places)
-    board = Board(cells, metric=metric(settings))
+    board = Board(cells, metric=metric(settings), shown=shown)
     pruned = schedule.stopped()
     for cell in cells:
         if cell.state is State.done:
@@ -87,7 +96,7 @@ def run_here(file: SweepFile, schedule: Schedule, settings: RunConfig) -> None:
         first_line=lambda cell: f"\n$ {summary.command(cell)}",
     )
     if schedule.waiting:
-        pool.run(schedule)
+        pool.run(schedule, signals=signals)
     if not pool.signals:  # else nothing is decided
         file.stopped = schedule.stopped()
     file.reached = schedule.reached()

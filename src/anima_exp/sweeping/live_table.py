@@ -145,23 +145,28 @@ _FRAME_LINES = 6  # of the screen, for what is not a cell
 class Board:
     """In a terminal a table that is drawn anew; in a log one line whenever something happens."""
 
-    def __init__(self, cells: list[Cell], *, metric: Metric) -> None:
+    def __init__(self, cells: list[Cell], *, metric: Metric, shown: bool = True) -> None:
         self.cells = {cell.name: cell for cell in cells}
         self.status = {cell.name: Status.waiting for cell in cells}
         self.metric, self._described = metric.name, metric
         self._places: dict[str, str] = {}
         self._seen: dict[str, Progress] = {}
         self._note = ""
+        self._shown = shown
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._wide = max((len(cell.label) for cell in cells), default=0)
 
+    @property
+    def _drawn(self) -> bool:
+        return self._shown and console.is_terminal
+
     def __enter__(self) -> "Board":
-        if console.is_terminal:
+        if self._drawn:
             self._live.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
-        if console.is_terminal:
+        if self._drawn:
             self._live.stop()
 
     def add(self, cell: Cell) -> None:
@@ -198,7 +203,7 @@ class Board:
 
     def show(self, running: Mapping[str, Progress]) -> None:
         self._seen |= running
-        if console.is_terminal:
+        if self._drawn:
             self._live.update(self._table(), refresh=True)
 
     def stopping(self, name: str) -> None:
@@ -209,7 +214,8 @@ class Board:
 
     def say(self, text: str) -> None:
         self._note = text
-        console.print(Text(printable(text)), soft_wrap=True)
+        if self._shown:
+            console.print(Text(printable(text)), soft_wrap=True)
 
     def counts(self) -> str:
         """`3 running, 12 done, 75 waiting`"""
@@ -217,7 +223,7 @@ class Board:
         return ", ".join(f"{counted[s]} {s.value}" for s in Status if counted[s])
 
     def _tell(self, cell: Cell, text: str) -> None:
-        if not console.is_terminal:
+        if self._shown and not console.is_terminal:
             line = f"#{cell.number} {cell.label}: {text}"
             console.print(Text(printable(line)), soft_wrap=True)
 

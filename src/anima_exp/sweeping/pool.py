@@ -5,18 +5,19 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
+from anima_exp.libraries.multiprocessing_internals import helpers_ended, main_not_imported
 from anima_exp.results.folder import FAILURE
 from anima_exp.sweeping import job_process
-from anima_exp.sweeping.cell import WARM_FOR, Cell, Job, Outcome, State
+from anima_exp.sweeping.cell import Cell, Job, Outcome, State
 from anima_exp.sweeping.gpu_leases import Allocation, Slot, free_place
 from anima_exp.sweeping.live_table import Board, Progress
+from anima_exp.sweeping.processes import end, environment, variables
 from anima_exp.system.atomic import atomic_write_text
 from anima_exp.system.signals import give_back, handle
 
@@ -81,19 +82,26 @@ class Pool:
     _taken: dict[str, float] = field(default_factory=dict)  # slot -> until when
     _without_server: Counter[str] = field(default_factory=Counter)  # by name of a cell
 
-    def run(self, schedule: Schedule) -> None:
-        before = handle((signal.SIGINT, signal.SIGTERM), self._on_signal)
+    def run(self, schedule: Schedule, *, signals: bool = True) -> None:
+        """Run all jobs of `schedule`.
+
+        Args:
+            signals: handle Ctrl-C and SIGTERM. Without it, Ctrl-C is a KeyboardInterrupt, which
+                leaves when every job has saved a checkpoint.
+        """
+        before = handle((signal.SIGINT, signal.SIGTERM), self._on_signal) if signals else {}
         self._context = _context(warm=self.warm)
         try:
-            with self.board:
-                while self._running or (schedule.waiting and not self.signals):
-                    self._reap(schedule)
-                    if not self.signals:
-                        self._start(schedule)
-                    self._look(schedule)
+            with helpers_ended(), self.board:
+                try:
+                    while self._running or (schedule.waiting and not self.signals):
+                        self._reap(schedule)
+                        if not self.signals:
+                            self._start(schedule)
+                        self._look(schedule)
+                finally:  # none runs but after an interrupt, or a bug of ours
+                    end([running.process for running in self._running])
         finally:
-            for running in self._running:  # after a bug of ours: they save what they have
-                running.process.terminate()
             give_back(before)
 
     def _start(self, schedule: Schedule) -> None:
@@ -120,8 +128,8 @@ class Pool:
         )
         server = self._context.get_start_method() == "forkserver"
         try:
-            with _environment(_variables(self.slots[0], server=server)):  # it starts at first use
-                process.start()
+            with environment(variables(self.slots[0], server=server)), main_not_imported():
+                process.start()  # and with the first one the server
         except (OSError, EOFError):  # of a server that was ended a moment ago
             if not server:
                 raise
@@ -211,32 +219,6 @@ def _context(*, warm: bool) -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     return context
-
-
-def _variables(slot: Slot, *, server: bool) -> dict[str, str]:
-    """What a new process must find in its environment, before it imports any module of ours."""
-    # Otherwise `torch.cuda.is_available()` would initialise CUDA in the server.
-    found = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
-    if server:
-        found[WARM_FOR] = "gpu" if slot.gpu else "cpu"
-    if slot.threads is not None:
-        found["OMP_NUM_THREADS"] = str(slot.threads)
-    return found
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Inside, processes start with these variables; afterwards all are as they were."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _elsewhere(cell: Cell) -> Outcome | None:

@@ -168,7 +168,7 @@ def _config_dir() -> list[str]:
 
 def _best(file: SweepFile, done: list[Cell]) -> None:
     settings = file.grid.cells[0].config.sweep
-    records = {cell.name: Record.load(cell.folder) for cell in done}
+    records = {cell.name: Record.read(cell.folder) for cell in done}
     found = {name: record.scores.get(settings.metric) for name, record in records.items()}
     scores = {name: score for name, score in found.items() if score is not None}
     groups = by_setting([cell for cell in done if cell.name in scores])

@@ -162,7 +162,7 @@ class Trials:
         Raises:
             ConfigError: it has measured no such thing, as no trial will.
         """
-        scores = Record.load(cell.folder).scores
+        scores = Record.read(cell.folder).scores
         logged = [value for _, value in cell.measured(self._metric)]
         if self._metric in scores or logged:
             return float(scores.get(self._metric, logged[-1] if logged else math.nan))

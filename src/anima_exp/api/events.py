@@ -1,0 +1,14 @@
+"""Who hears what a call emits: nobody by default, the terminal, or a function of the user."""
+
+from contextlib import AbstractContextManager
+
+from anima_exp.events import Listener, listening
+
+
+def heard(verbose: bool, on_event: Listener | None = None) -> AbstractContextManager[None]:
+    """Return the context in which a call emits its events."""
+    if on_event is None and verbose:
+        from anima_exp.display.terminal_view import TerminalView
+
+        on_event = TerminalView()
+    return listening(on_event)
