@@ -8,8 +8,7 @@ from anima_exp.comparison import build as built
 from anima_exp.comparison.columns import columns
 from anima_exp.comparison.export import table_rows
 from anima_exp.comparison.page import write_page
-from anima_exp.display.html import html_table
-from anima_exp.display.text import text_table
+from anima_exp.display.notebook import html_table, text_table
 from anima_exp.errors import ConfigError
 from anima_exp.system.paths import expanded
 

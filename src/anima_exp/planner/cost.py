@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from anima_exp.config import ActivationCheckpointing, RunConfig
-from anima_exp.display.html import html_table
+from anima_exp.display.notebook import html_table, text_table
 from anima_exp.display.tables import Column
-from anima_exp.display.text import text_table
 from anima_exp.display.units import format_count, hours, size
 from anima_exp.planner.find_shape import find_shape
 from anima_exp.planner.gpus import CARDS

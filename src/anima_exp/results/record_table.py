@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from anima_exp.display.html import html_table
+from anima_exp.display.notebook import html_table, text_table
 from anima_exp.display.tables import Column
-from anima_exp.display.text import text_table
 from anima_exp.metrics.metric import metric
 
 if TYPE_CHECKING:
