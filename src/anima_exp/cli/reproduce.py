@@ -9,18 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
-from anima_exp.cli import compose, conf_files
+from anima_exp.cli import conf_files
+from anima_exp.cli.from_python import compose
 from anima_exp.cli.overrides import assigned
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import catalogue
 from anima_exp.errors import AnimaError
 from anima_exp.results import identity
-from anima_exp.system.paths import shipped
 
 _NAMED = ("model", "data")  # groups whose settings hold the name of their file
 _MATCHED = ("quant", "lora", "optimizer", "trainer")  # groups whose file is found by its values
@@ -46,9 +41,9 @@ def reproduce(settings: Mapping[str, Any]) -> Reproduction:
     """
     groups = _groups(settings)
     try:
-        base = _flat(_composed(groups))
-    except (AnimaError, HydraException, OmegaConfBaseException):
-        groups, base = [], _flat(_composed([]))
+        base = identity.flatten(_composed(groups))
+    except AnimaError:
+        groups, base = [], identity.flatten(_composed([]))
     known = catalogue(RunConfig)
     changed = {
         key: value
@@ -111,23 +106,14 @@ def _evals(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _composed(overrides: Sequence[str]) -> RunConfig:
-    compose.register_schema(RunConfig)
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-        config = compose.parse(hydra.compose("train", overrides=[*overrides]))
-    assert isinstance(config, RunConfig)
-    return config
-
-
-def _flat(config: RunConfig) -> dict[str, Any]:
-    """Return all settings, and of those that name a file also its hash."""
-    return identity.flatten(config)
+    """Compose the overrides alone: what follows from an adapter is among them already."""
+    return compose(RunConfig, overrides, expand=list)
 
 
 def _name(overrides: Sequence[str]) -> str:
     try:
         return identity.run_name(_composed(overrides))
-    except (AnimaError, HydraException, OmegaConfBaseException):
+    except AnimaError:
         return ""
 
 
