@@ -46,7 +46,7 @@ class OptunaConf:
     params: dict[str, Any] = field(default_factory=dict)  # lora.rank: int(interval(8, 64))
     n_trials: int = 30  # in all, those of earlier starts included: raise it to continue
     sampler: str = "tpe"  # or random
-    pruner: str = "none"  # or median, successive_halving, hyperband: gives up should_prune trials
+    pruner: str = "none"  # or median, successive_halving, hyperband: gives up hopeless trials
     seed: int = 0
     batch_size: int = 8  # trials at a time, where a cluster's launcher runs them
     points: list[Any] = field(default_factory=list)  # of a grid: refused
@@ -86,9 +86,9 @@ class GridSweeper(Sweeper):
         self.master = config
 
     def sweep(self, arguments: list[str]) -> Any:
-        from anima_exp.sweeping.grid_sweep import sweep
+        from anima_exp.sweeping.grid_sweep import GridParts, sweep
 
-        sweep(self.master, arguments, **self.setting, **self.grid)
+        sweep(self.master, arguments, GridParts(**self.grid), **self.setting)
 
 
 class PlanSweeper(GridSweeper):
@@ -96,9 +96,10 @@ class PlanSweeper(GridSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from anima_exp.sweeping.costs import show_costs
+        from anima_exp.sweeping.grid_sweep import GridParts
 
         loader = self.setting["hydra_context"].config_loader
-        show_costs(self.master, arguments, loader=loader, **self.grid)
+        show_costs(self.master, arguments, GridParts(**self.grid), loader=loader)
 
 
 class OptunaSweeper(GridSweeper):

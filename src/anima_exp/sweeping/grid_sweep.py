@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -49,31 +50,35 @@ def schedule_for(cells: list[Cell]) -> Schedule:
 _LONG = 200  # cells from which composing shows its progress
 
 
+@dataclass(frozen=True)
+class GridParts:
+    """What `hydra.sweeper` says of a grid."""
+
+    params: Mapping[str, Any]  # lora.rank: 8,64
+    points: Sequence[Mapping[str, Any]]  # settings that change together
+    multipliers: Mapping[str, Any]  # trainer.max_steps: 0.5,1,2
+    about: str | None  # the setting that the question is about
+    reference_results: Any  # figures of a paper
+
+
 def sweep(
     master: DictConfig,
     arguments: Sequence[str],
+    parts: GridParts,
     *,
     hydra_context: HydraContext,
     task_function: TaskFunction,
-    params: Mapping[str, Any],
-    points: Sequence[Mapping[str, Any]],
-    multipliers: Mapping[str, Any],
-    about: str | None,
-    reference_results: Any,
 ) -> None:
     """Do what is missing of a grid.
 
     Raises:
         ConfigError: a cell cannot run; nothing was started.
         SweepError: cells failed; all others were run.
-        Stopped: Ctrl-C or SIGTERM.
+        RunInterrupted: Ctrl-C or SIGTERM.
     """
     launcher = launcher_of(master, hydra_context, task_function)
-    file = described(
-        master, arguments, loader=hydra_context.config_loader, command=typed(),
-        params=params, points=points, multipliers=multipliers, about=about,
-        reference_results=reference_results,
-    )  # fmt: skip
+    loader = hydra_context.config_loader
+    file = described(master, arguments, parts, loader=loader, command=typed())
     grid = file.grid
     settings = grid.cells[0].config
     check_gpus(settings)
@@ -100,14 +105,10 @@ def sweep(
 def described(
     master: DictConfig,
     arguments: Sequence[str],
+    parts: GridParts,
     *,
     loader: ConfigLoader,
     command: str,
-    params: Mapping[str, Any],
-    points: Sequence[Mapping[str, Any]],
-    multipliers: Mapping[str, Any],
-    about: str | None,
-    reference_results: Any,
 ) -> SweepFile:
     """Compose and check every cell of a sweep; nothing is started or written.
 
@@ -124,27 +125,24 @@ def described(
             told=here.rank > 0,
         )
     name = sweep_name(master, arguments)
-    grid = compose_grid_from_cli(
-        master, arguments, loader=loader, params=params, points=points, multipliers=multipliers
-    )
+    grid = compose_grid_from_cli(master, arguments, parts, loader=loader)
+    quoted = parts.reference_results
     return SweepFile(
         name=name,
         question=question(name, master),
         command=command,
         grid=grid,
-        about=_about(about, grid, params=params, points=points, multipliers=multipliers),
-        published=OmegaConf.to_container(reference_results) if reference_results else None,
+        about=_about(parts, grid),
+        published=OmegaConf.to_container(quoted) if quoted else None,
     )
 
 
 def compose_grid_from_cli(
     master: DictConfig,
     arguments: Sequence[str],
+    parts: GridParts,
     *,
     loader: ConfigLoader,
-    params: Mapping[str, Any],
-    points: Sequence[Mapping[str, Any]],
-    multipliers: Mapping[str, Any],
     check_inputs: Callable[[RunConfig], None] = check_inputs,
 ) -> Grid:
     """Every cell, composed and checked.
@@ -152,8 +150,10 @@ def compose_grid_from_cli(
     Raises:
         ConfigError: a cell cannot run.
     """
-    parser = overrides_parser(loader)
-    cells = expand(parser, arguments, params=params, points=points, multipliers=multipliers)
+    cells = expand(
+        overrides_parser(loader), arguments,
+        params=parts.params, points=parts.points, multipliers=parts.multipliers,
+    )  # fmt: skip
     return compose_grid(
         cells,
         Composer(loader, master),
@@ -163,20 +163,15 @@ def compose_grid_from_cli(
     )
 
 
-def _about(
-    about: str | None,
-    grid: Grid,
-    *,
-    params: Mapping[str, Any],
-    points: Sequence[Mapping[str, Any]],
-    multipliers: Mapping[str, Any],
-) -> str | None:
+def _about(parts: GridParts, grid: Grid) -> str | None:
     """Return the key that the question is about, or None if the command line fixed its value.
 
     Raises:
         ConfigError: the sweep does not vary it.
     """
-    varied = {*grid.swept, *params, *multipliers, *(key for row in points for key in row)}
+    about = parts.about
+    varied = {*grid.swept, *parts.params, *parts.multipliers}
+    varied |= {key for point in parts.points for key in point}
     if about is not None and about not in varied:
         raise ConfigError(
             f"hydra.sweeper.about={about} is no setting that this sweep varies. "

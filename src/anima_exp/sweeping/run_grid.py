@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from hydra.types import RunMode
@@ -18,12 +19,10 @@ from anima_exp.results.record import Record
 from anima_exp.sweeping import summary
 from anima_exp.sweeping.cell import Cell, State
 from anima_exp.sweeping.gpu_leases import check_gpus
-from anima_exp.sweeping.grid_sweep import described, schedule_for
+from anima_exp.sweeping.grid_sweep import GridParts, described, schedule_for
 from anima_exp.sweeping.launchers import run_here
 from anima_exp.sweeping.manifest import SweepFile
 
-# Of a sweeper in conf/: what a grid is made of.
-_GRID = ("params", "points", "multipliers", "about", "reference_results")
 _FAILURES = 20  # that an error lists
 
 
@@ -102,12 +101,13 @@ def described_by(base: Words, axes: Sequence[str]) -> SweepFile:
                     f"sweep is a grid on this machine (hydra/{key}={wanted}). Start others with "
                     "python -m anima_exp.train -m."
                 )
-        parts: Any = OmegaConf.to_container(OmegaConf.masked_copy(sweeper, list(_GRID)))
-        parts["reference_results"] = sweeper.reference_results
+        names = [one.name for one in fields(GridParts)]
+        values: Any = OmegaConf.to_container(OmegaConf.masked_copy(sweeper, names))
+        parts = GridParts(**{**values, "reference_results": sweeper.reference_results})
         arguments = list(master.hydra.overrides.task)
         folder = [] if base.config_dir is None else ["--config-dir", str(base.config_dir)]
         command = ["python", "-m", "anima_exp.train", *folder, "-m", *words]
-        return described(master, arguments, loader=loader, command=shlex.join(command), **parts)
+        return described(master, arguments, parts, loader=loader, command=shlex.join(command))
 
 
 _PLUG_INS = {"grid": "GridSweeper", "pool": "PoolLauncher"}
