@@ -86,7 +86,7 @@ def test_only_commands_print_and_change_the_process():
     ("source", "why"),
     [
         ("print('x')", "printing"),
-        ("from anima_exp.system.terminal import note, visible", "printing"),
+        ("from anima_exp.system.terminal import note, printable", "printing"),
         ("from anima_exp.display.console import say", "printing"),
         ("from anima_exp.display import console, units", "printing"),
         ("import signal\nsignal.signal(2, f)", "signals"),
@@ -104,7 +104,7 @@ def test_the_check_would_notice(source, why):
 @pytest.mark.parametrize(
     "source",
     [
-        "from anima_exp.system.terminal import visible",
+        "from anima_exp.system.terminal import printable",
         "from anima_exp.display.console import duration, number",
         "os.environ['A']\nos.environ.get('A')",
         "with warnings.catch_warnings():\n    warnings.simplefilter('ignore')",

@@ -270,11 +270,11 @@ def test_from_python_the_processes_are_heard_and_stopped_and_nothing_is_printed(
 TWO_RUNS = """
 import os, sys
 import hydra
-from anima_exp.cli.compose import install, parse
+from anima_exp.cli.compose import parse, register_schema
 from anima_exp.experiment.run import run
 from anima_exp.system.paths import shipped
 
-install()
+register_schema()
 before = dict(os.environ)
 for folder in ("first", "second"):
     with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):

@@ -90,7 +90,7 @@ def train(
 
     Raises:
         AnimaError: the run cannot be trained. Its folder says why in failure.txt.
-        Stopped: `stop` was requested, and a checkpoint is saved.
+        RunInterrupted: `stop` was requested, and a checkpoint is saved.
 
     Examples:
         >>> record = ax.train(config)

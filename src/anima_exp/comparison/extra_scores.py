@@ -33,7 +33,7 @@ def with_ratings(runs: Runs, file: Path) -> Runs:
 
     Raises:
         DataError: the file is not such a one.
-        NewerFile: a later version of anima-exp wrote it.
+        NewerFileError: a later version of anima-exp wrote it.
     """
     try:
         values = json_files.read_versioned(read_json(file), file, json_files.RATINGS)

@@ -86,7 +86,7 @@ def open_tokens(folder: Path) -> Tokens:
 
     Raises:
         OSError, ValueError: the folder is missing or damaged.
-        NewerFile: a later version of anima-exp wrote it.
+        NewerFileError: a later version of anima-exp wrote it.
     """
     file = folder / META
     try:

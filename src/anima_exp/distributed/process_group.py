@@ -1,4 +1,4 @@
-"""A process's place -> its World: the connection to the others, for as long as the run lasts."""
+"""Connect the processes of a run to each other, for as long as the run lasts."""
 
 import hashlib
 import os

@@ -38,7 +38,7 @@ def borrowed(stop: StopRequest | None = None) -> Iterator[None]:
     """Inside, this thread computes, and warnings of libraries that we know of are not shown.
 
     Raises:
-        Stopped: `stop` was requested while another thread computed.
+        RunInterrupted: `stop` was requested while another thread computed.
         RunError: this thread computes already: a listener of events has called us.
     """
     global _whose

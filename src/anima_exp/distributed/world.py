@@ -25,7 +25,7 @@ class ProcessGroup:
     """All processes of a run, seen from one of them. Every method is called by all, in one order.
 
     Raises:
-        LostContact: from any method, when another process is gone.
+        PeerLostError: from any method, when another process is gone.
     """
 
     rank: int = 0

@@ -28,7 +28,7 @@ class EvalContext:
     tokenizer: Any
     config: RunConfig  # of the run, or of the evaluate command
     step: int | None  # None: the model is not in training
-    rows: Any = field(default=(), repr=False)  # data.rows.TokenRows, set aside
+    rows: Any = field(default=(), repr=False)  # data.rows.TokenizedDataset, set aside
     world: ProcessGroup = (
         SINGLE_PROCESS  # the processes of this run; world.is_main is true in one of them
     )

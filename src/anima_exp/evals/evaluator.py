@@ -31,7 +31,7 @@ class PreparedEvals:
 
     config: RunConfig
     tokenizer: Any
-    heldout: Any  # data.rows.TokenRows, set aside
+    heldout: Any  # data.rows.TokenizedDataset, set aside
     benchmarks: Mapping[str, PreparedBenchmark]
     custom: Mapping[str, Custom] = field(default_factory=dict)
 

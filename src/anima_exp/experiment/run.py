@@ -56,7 +56,7 @@ def run(
         The record, in every process.
 
     Raises:
-        Paused: `until` was reached.
+        RunPaused: `until` was reached.
         RunEnded: a stop on request, or another process of the run is gone.
         AnimaError: a user's mistake. The folder says why in failure.txt.
     """
@@ -240,8 +240,8 @@ def _train(
     """Train to the last step, and return the loop (training/loop.py).
 
     Raises:
-        Stopped: on Ctrl-C or SIGTERM.
-        Paused: at `until`.
+        RunInterrupted: on Ctrl-C or SIGTERM.
+        RunPaused: at `until`.
     """
     from anima_exp.training import checkpoint
     from anima_exp.training.loop import Loop

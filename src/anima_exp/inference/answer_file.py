@@ -26,7 +26,7 @@ def claimed(path: Path) -> Iterator[None]:
     """Hold `path` for this process alone.
 
     Raises:
-        InUse: another process writes it.
+        InUseError: another process writes it.
         RunError: its folder cannot be written to, or writing fails inside.
     """
     lock = FileLock(path.with_name(f".{path.name}.lock"))

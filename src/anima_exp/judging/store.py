@@ -31,7 +31,7 @@ class Store:
     """The verdicts by key, locked while `with Store(folder) as store:` lasts.
 
     Raises:
-        InUse: another process has it.
+        InUseError: another process has it.
         RunError: the folder cannot be written.
         DataError: a line of it is broken; a last line that a crash cut short is cut off instead.
     """

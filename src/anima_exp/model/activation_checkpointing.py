@@ -43,7 +43,7 @@ def apply_activation_checkpointing(model: Any, how: ActivationCheckpointing) -> 
 
 
 def recompute_of(model: Any) -> ActivationCheckpointing:
-    """Return what `set_recompute` has set last."""
+    """Return what `apply_activation_checkpointing` has set last."""
     found: ActivationCheckpointing = getattr(model, _SET, ActivationCheckpointing.none)
     return found
 

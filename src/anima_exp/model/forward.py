@@ -14,7 +14,7 @@ from anima_exp.model.varlen_attention import borders
 
 
 def loss_of(model: Any, batch: MicroBatch) -> Tensor:
-    """The sum over the labels of weight x cross-entropy. Call inside `rows_apart`."""
+    """The sum over the labels of weight x cross-entropy. Call inside `packed_attention`."""
     states = hidden_states(model, batch)
     head = head_of(base_of(model))
     # The head may lie on another GPU than the first block: model.device_map=auto.
@@ -28,7 +28,7 @@ def loss_of(model: Any, batch: MicroBatch) -> Tensor:
 
 
 def hidden_states(model: Any, batch: MicroBatch) -> Tensor:
-    """[1, T, H]: what the head sees of the micro-batch. Call inside `rows_apart`."""
+    """[1, T, H]: what the head sees of the micro-batch. Call inside `packed_attention`."""
     base = base_of(model)
     apart = borders(base, batch)
     assert apart or len(batch.lengths) == 1

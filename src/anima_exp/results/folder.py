@@ -50,7 +50,7 @@ class RunFolder:
     """The folder of `config`, locked while `with RunFolder(config) as folder:` lasts.
 
     Raises:
-        InUse: another process has it.
+        InUseError: another process has it.
         RunError: it holds a run of other settings, or it is no run folder.
     """
 

@@ -132,7 +132,7 @@ class Record:
         Raises:
             OSError: the file cannot be read.
             ValueError: it holds no record.
-            NewerFile: a later version of anima-exp wrote it.
+            NewerFileError: a later version of anima-exp wrote it.
         """
         file = folder / RECORD
         values = json_files.read_versioned(json_files.read_table(file), file, json_files.RECORD)

@@ -151,5 +151,5 @@ class Outcome(Enum):
     gpu_taken = Exit.gpu_taken
     cuda_initialized = Exit.cuda_initialized
     stopped = Exit.stopped
-    pruned = "given up"  # stopped, because the schedule thought it should_prune
+    pruned = "given up"  # stopped by the schedule, because other cells were better
     server_gone = "server gone"  # the process it is forked from was ended, before the job began

@@ -74,7 +74,7 @@ def run_here(
         signals: handle Ctrl-C and SIGTERM, as a command does.
 
     Raises:
-        Stopped: Ctrl-C or SIGTERM.
+        RunInterrupted: Ctrl-C or SIGTERM.
     """
     cells = file.grid.cells
     places = slots(settings.launcher)

@@ -132,7 +132,7 @@ def read_versioned(
             be left out from the end if the values stay as they are.
 
     Raises:
-        NewerFile: the file has a later version.
+        NewerFileError: the file has a later version.
         ValueError: its version is no version.
     """
     found = version_of(values)
@@ -148,7 +148,7 @@ def read_versioned(
 
 
 def refuse_newer(row: Mapping[str, Any], where: str, version: int) -> None:
-    """Raise NewerFile for a line that a later version of anima-exp wrote.
+    """Raise NewerFileError for a line that a later version of anima-exp wrote.
 
     Other programs write such lines too, so anything but a whole number is theirs.
     """

@@ -37,7 +37,7 @@ class JsonLinesLog:
         """Every whole line; one that a crash cut short, or that is no such line, is left out.
 
         Raises:
-            NewerFile: a later version of anima-exp wrote the file.
+            NewerFileError: a later version of anima-exp wrote the file.
         """
         rows = []
         for line in self._bytes().split(b"\n"):

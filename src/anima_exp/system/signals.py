@@ -14,7 +14,7 @@ from anima_exp.errors import RunInterrupted
 #
 #     stop = StopRequest()
 #     threading.Timer(3600, stop.request).start()
-#     run(config, stop=stop)        # raises Stopped after an hour; run(config) resumes
+#     run(config, stop=stop)        # raises RunInterrupted after an hour; run(config) resumes
 #
 # Who computes polls it: no signal handler is set below the commands. A command, or a notebook that
 # wants Ctrl-C to save a checkpoint, uses `stop_on_signals` of signals.py.
@@ -90,7 +90,7 @@ class StopRequest:
         self._unserved = decide
 
     def check(self, what: str) -> None:
-        """Raise Stopped if it is requested, between two parts of the work that lose nothing."""
+        """Raise RunInterrupted if it is requested. Call it between two parts of the work."""
         if self.number:
             raise stopped(self.number, what)
 

@@ -67,7 +67,7 @@ def checkpoint_problem(folder: Path, *, step: int) -> str | None:
 
     Raises:
         PermissionError: a file cannot be read, so that nothing is known.
-        NewerFile: a later version of anima-exp wrote the checkpoint.
+        NewerFileError: a later version of anima-exp wrote the checkpoint.
     """
     try:
         if not (folder / FILE).exists():

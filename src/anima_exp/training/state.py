@@ -120,7 +120,7 @@ def load(folder: Path) -> tuple[State, RandomState]:
     """Return what `save` has written to `folder`.
 
     Raises:
-        NewerFile: a later version of anima-exp wrote it.
+        NewerFileError: a later version of anima-exp wrote it.
     """
     file = folder / FILE
     values = json_files.read_versioned(json_files.read_table(file), file, json_files.STATE)

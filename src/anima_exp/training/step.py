@@ -70,7 +70,7 @@ class GradientStep:
 
         Raises:
             TrainingError: not even one row at a time fits.
-            LostContact: another process is gone.
+            PeerLostError: another process is gone.
         """
         loss = self._own_share(rows, number)
         if self.world.size == 1:

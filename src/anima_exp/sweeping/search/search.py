@@ -52,7 +52,7 @@ def search(
     Raises:
         ConfigError: no trial can run, or a setting of the search is wrong; nothing was started.
         SweepError: trials failed; all others were run.
-        Stopped: Ctrl-C or SIGTERM.
+        RunInterrupted: Ctrl-C or SIGTERM.
     """
     chosen = Search(**settings)
     chosen.check()

@@ -43,7 +43,7 @@ class Study:
     """`with Study(...) as study:` holds its folder against every other process.
 
     Raises:
-        InUse: another process has it.
+        InUseError: another process has it.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Study:
         return self
 
     def _check_version(self, file: Path) -> None:
-        """Raise NewerFile for a study of a later version; give a new one the version of now."""
+        """Raise NewerFileError for a study of a later version; give a new study this version."""
         json_files.read_versioned(self._study.user_attrs, file, json_files.STUDY)
         if not self.trials:
             self._study.set_user_attr(json_files.KEY, json_files.STUDY)
