@@ -58,8 +58,8 @@ def with_adapter(arguments: Sequence[str]) -> list[str]:
     found = read(place)
     if "lora" in given:
         raise ConfigError(
-            f"lora={given['lora']} contradicts {KEY}={place}, which has layers of its own "
-            f"({', '.join(found.layers)}). Leave lora out."
+            f"lora={given['lora']} contradicts {KEY}={place}, whose layers are fixed: "
+            f"{', '.join(found.layers)}. Leave lora out."
         )
     own = {"lora.rank": found.rank, "lora.alpha": found.alpha}
     for key, value in own.items():
@@ -98,15 +98,24 @@ def read(place: str) -> Adapter:
     settings = adapter_files.settings(place, key=KEY)
     if settings["peft_type"] != "LORA":
         raise ModelError(
-            f"{where} is of type {settings['peft_type']}, and only LoRA is trained further."
+            f"{where} is of type {settings['peft_type']}, but only LoRA adapters can be trained "
+            "further. Give a LoRA adapter."
         )
     if other := next((key for key in _OTHER_KINDS if settings.get(key)), None):
-        raise ModelError(f"{where} has {other}, which training here does not compute.")
+        raise ModelError(
+            f"{where} has {other}, which training does not support. Give a plain LoRA adapter."
+        )
     if settings.get("bias", "none") != "none":
-        raise ModelError(f"{where} has bias={settings['bias']}, but biases are not trained here.")
+        raise ModelError(
+            f"{where} has bias={settings['bias']}, but training does not support biases. "
+            "Give an adapter with bias=none."
+        )
     for key in ("rank_pattern", "alpha_pattern"):
         if settings.get(key):
-            raise ModelError(f"{where} has a {key}: its layers differ. Only one rank is possible.")
+            raise ModelError(
+                f"{where} has a {key}, so its layers differ. Training supports one rank and one "
+                "alpha for all layers."
+            )
     try:
         rank, alpha = int(settings["r"]), float(settings["lora_alpha"])
     except (KeyError, TypeError, ValueError) as error:
@@ -132,13 +141,14 @@ def _number(text: str) -> float | None:
 def _in_a_file(place: str, given: str, found: Adapter) -> ConfigError:
     """The command line is completed by `with_adapter`; a file that names an adapter is not."""
     return ConfigError(
-        f"{given} contradicts {KEY}={place}. Give {KEY} on the command line, which takes these "
-        f"settings from the adapter, or write them next to it: {' '.join(found.overrides())}"
+        f"{given} contradicts {KEY}={place}. Give {KEY} on the command line, so that these "
+        f"settings are read from the adapter, or set them in the file: "
+        f"{' '.join(found.overrides())}"
     )
 
 
 def _contradiction(place: str, given: str, own: str) -> ConfigError:
     return ConfigError(
         f"{given} contradicts {KEY}={place}, which has {own}. An adapter that is trained further "
-        f"keeps its own: leave the setting out, or start without {KEY}."
+        f"keeps its own value. Leave the setting out, or start without {KEY}."
     )

@@ -178,7 +178,7 @@ def run_command(
             raise
         mistake(error, told=_told_by_another())
     except KeyboardInterrupt:  # outside training: see stop_on_signals
-        print_stderr("stopped; the same command goes on.")
+        print_stderr("interrupted. Run the same command again to resume.")
         sys.exit(130)
     finally:
         if given is None:
@@ -230,7 +230,7 @@ def _pass_on(number: int) -> None:
 
 
 def _terminated(number: int, _: Any) -> NoReturn:
-    print_stderr("terminated; the same command goes on.")
+    print_stderr("terminated. Run the same command again to resume.")
     sys.exit(128 + number)
 
 

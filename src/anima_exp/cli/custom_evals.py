@@ -33,8 +33,8 @@ def with_own_evals(config: RunConfig) -> RunConfig:
             _check_name(f"evals.{group}", str(name))
     if both := sorted({*custom} & {*benchmarks}):
         raise ConfigError(
-            f"evals.custom.{both[0]} and evals.benchmarks.{both[0]} have one name, so their scores "
-            "could not be told apart. Rename one of them."
+            f"evals.custom.{both[0]} and evals.benchmarks.{both[0]} have the same name, so their "
+            "scores could not be distinguished. Rename one of them."
         )
     evals = replace(
         config.evals,
@@ -47,13 +47,11 @@ def with_own_evals(config: RunConfig) -> RunConfig:
 def _check_name(group: str, name: str) -> None:
     if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
         raise ConfigError(
-            f"{group}.{name}: the name of a score has letters, digits and '_', and begins with a "
-            "letter. Rename it."
+            f"{group}.{name}: the name of a score consists of letters, digits and '_', and starts "
+            "with a letter. Rename it."
         )
     if name in TAKEN:
-        raise ConfigError(
-            f"{group}.{name}: the name {name} belongs to a score of every run. Rename it."
-        )
+        raise ConfigError(f"{group}.{name}: every run already has a score named {name}. Rename it.")
 
 
 def _function(name: str, given: Any) -> dict[str, Any]:

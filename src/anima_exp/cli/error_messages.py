@@ -59,7 +59,7 @@ def _suggest_setting(key: str) -> str:
             "A sweep has params, points and multipliers; hydra/sweeper=optuna has n_trials as well."
         )
     if key.startswith("hydra."):
-        return "It would be one of Hydra's own: see --hydra-help."
+        return "Hydra's own settings are listed by --hydra-help."
     group, _, name = key.rpartition(".")
     # First among the settings of the same group, by the last part of the key; then anywhere.
     siblings = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == group}
@@ -87,7 +87,7 @@ def _suggest_setting(key: str) -> str:
 def _no_choice(found: Mistake) -> str:
     group, _, name = found.parts["choice"].rpartition("/")
     if group.startswith("hydra/"):
-        return f"{group}={name}: no such choice. --hydra-help lists all."
+        return f"{group}={name}: there is no such choice. --hydra-help lists all choices."
     # `experiment/table9/7b` is choice table9/7b of group experiment, `model/a/b` a hub id.
     group, _, folder = group.partition("/")
     name = f"{folder}/{name}" if folder else name
@@ -162,38 +162,39 @@ def _broken_reference(found: Mistake) -> str:
 
 def _several_values(found: Mistake) -> str:
     return (
-        f"{found.parts['override']}: several values need a sweep: add -m, "
-        "or quote one list as key=[a,b] or one text as key='\"a,b\"'."
+        f"{found.parts['override']} gives several values, which needs a sweep. Add -m, "
+        "or write one list as key=[a,b], or one text as key='\"a,b\"'."
     )
 
 
 def _unreadable(found: Mistake) -> str:
     return (
         f"Cannot read the command line at '{found.parts['override']}'. "
-        "Write key=value, [a,b] for a list, and quotes around odd characters: 'key=\"a = b\"'."
+        "Write key=value, [a,b] for a list, and quotes around special characters: "
+        "'key=\"a = b\"'."
     )
 
 
 def _needless_plus(found: Mistake) -> str:
     key = found.parts["key"]
-    return f"+{key}: the setting is there already. Write {key}=... without the plus sign."
+    return f"+{key}: the setting already exists. Write {key}=... without the plus sign."
 
 
 def _no_removal(found: Mistake) -> str:
     key = found.parts["key"]
     if key not in settings():
         return unknown_setting(key)
-    return f"~{key}: a setting cannot be removed. Give it a value: {key}=..."
+    return f"~{key}: a setting cannot be removed. Give it another value: {key}=..."
 
 
 def _not_a_group(_: Mistake) -> str:
-    return "A group takes the name of a file: for example lora=attention, or lora.rank=8."
+    return "A group takes the name of a file, as in lora=attention. A setting: lora.rank=8."
 
 
 def _inside_null(_: Mistake) -> str:
     return (
-        "An override sets something inside a group that is off (null). "
-        "For an evaluation, switch it on: evals=[heldout,exact_match,samples,answers]."
+        "An override sets a setting of a group that is off (null). Switch the group on first. "
+        "For an evaluation: evals=[heldout,exact_match,samples,answers]."
     )
 
 
@@ -205,16 +206,22 @@ def _bad_value(found: Mistake) -> str:
 def _wrong_kind(found: Mistake) -> str:
     kinds = {"list": "a list", "List": "a list", "str": "a text"}
     given = kinds.get(found.parts["given"], f"of type {found.parts['given']}")
-    return f"{_where(found)}a group of settings is {given}. Write KEY: VALUE below its name."
+    return (
+        f"{_where(found)}a group of settings is {given}, not a mapping. "
+        "Write KEY: VALUE on the lines below its name."
+    )
 
 
 def _bad_defaults(found: Mistake) -> str:
     path = yaml_files.path_of(found.parts["file"])
-    return f"In {path}: defaults is a mapping. Write it as a list: '- GROUP: NAME' on each line."
+    return f"In {path}: defaults is a mapping, not a list. Write '- GROUP: NAME' on each line."
 
 
 def no_plug_in(launcher: str) -> str:
-    return f"hydra/launcher={launcher} needs a plug-in: pip install 'anima-exp[{launcher}]'"
+    return (
+        f"hydra/launcher={launcher} needs a plug-in that is not installed: "
+        f"pip install 'anima-exp[{launcher}]'"
+    )
 
 
 _ANSWERS: dict[Kind, Callable[[Mistake], str]] = {

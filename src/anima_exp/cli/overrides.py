@@ -63,7 +63,9 @@ def divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
                 raise ConfigError(f"{argument} needs a value: see --hydra-help.")
             options.append(rest.pop(0))
         if option in ("--cfg", "-c") and options[-1].rpartition("=")[2] not in _SHOWN:
-            raise ConfigError(f"{option} {options[-1]}: it shows {', '.join(_SHOWN)}.")
+            raise ConfigError(
+                f"{option} {options[-1]}: there is no such config. It shows {', '.join(_SHOWN)}."
+            )
     return options, own
 
 
@@ -80,12 +82,14 @@ def _option(name: str) -> str:
     if len(meant) == 1 and len(name) > 2:
         return meant[0]
     if len(meant) > 1 and len(name) > 2:
-        raise ConfigError(f"{name} may mean {' or '.join(meant)}. Write it in full.")
+        raise ConfigError(f"{name} is short for {' or '.join(meant)}. Write the option in full.")
     setting = name.lstrip("-").replace("-", "_")
     if setting in settings():
-        raise ConfigError(f"There is no option {name}. Settings have no dashes: {setting}=VALUE.")
+        raise ConfigError(
+            f"There is no option {name}. Write the setting without dashes: {setting}=VALUE."
+        )
     hint = unknown_setting(setting).partition(". ")[2]
-    raise ConfigError(f"There is no option {name}; settings are written key=value. {hint}")
+    raise ConfigError(f"There is no option {name}. Settings are written as key=value. {hint}")
 
 
 def composable(arguments: Sequence[str]) -> list[str]:
@@ -141,7 +145,7 @@ def _mix(group: str) -> str:
 def refuse_none_with_others(given: str, names: Sequence[str]) -> None:
     """Raise ConfigError for `tracking=[none,wandb]`; `given` is how the user writes it."""
     if "none" in names and len(names) > 1:
-        why = "none stands for no tracker, so it excludes the others."
+        why = "none means no tracker, so it excludes the others."
         raise ConfigError(f"{given}: {why} Remove none, or write tracking=none.")
 
 

@@ -75,8 +75,8 @@ def _check_base_folder(key: str, place: str, run: Path, settings: dict[str, Any]
     if hub.is_id(named) or (not named.startswith((".", "/", "~")) and "/" not in named):
         return
     raise ConfigError(
-        f"{key}={place} was trained on model.source={named}: there is no such folder now. "
-        "Add model.source=FOLDER, where the base is."
+        f"{key}={place} was trained on model.source={named}, a folder that no longer exists. "
+        "Add model.source=FOLDER with the place of the base."
     )
 
 
@@ -118,7 +118,7 @@ def overrides(place: str, *, key: str = "adapter") -> list[str]:
     base = adapter_files.source(named)
     if base != "tiny" and not Path(base).is_dir() and not hub.is_id(base):
         raise ConfigError(
-            f"{key}={place} was trained on {named}, a folder that is not here. "
+            f"{key}={place} was trained on {named}, a folder that does not exist here. "
             "Add model=local model.source=FOLDER, or model=NAME."
         )
     known = next((name for name, theirs in _sources().items() if theirs == base), None)

@@ -166,13 +166,13 @@ def check(path: Path) -> None:
         if node is not None and not isinstance(node, yaml.MappingNode):
             kind = "a list" if isinstance(node, yaml.SequenceNode) else "a text"
             raise ConfigError(
-                f"{shown(path)} holds {kind}, but settings are a mapping. Write KEY: VALUE on each "
-                "line."
+                f"{shown(path)} holds {kind}, but a file of settings is a mapping. Write "
+                "KEY: VALUE on each line."
             )
         if node is not None and _values(node, {}) > _MOST_VALUES:
             raise ConfigError(
-                f"{shown(path)}: its aliases (*NAME) repeat more than {_MOST_VALUES:,} values. "
-                "Write out what they name."
+                f"{shown(path)}: its aliases (*NAME) expand to more than {_MOST_VALUES:,} values. "
+                "Write the values out instead."
             )
 
 
@@ -190,7 +190,7 @@ def mistakes_in(path: Path) -> Iterator[None]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{shown(path)} is not YAML: {first_line(error)}.") from error
     except RecursionError as error:
-        raise ConfigError(f"{shown(path)} is nested too deep, or contains itself.") from error
+        raise ConfigError(f"{shown(path)} is nested too deeply, or contains itself.") from error
     except OSError as error:
         raise ConfigError(f"Cannot read {shown(path)}: {error.strerror}.") from error
 
@@ -199,8 +199,8 @@ def _text(path: Path) -> str:
     with mistakes_in(path):
         if path.stat().st_size > _LARGEST_BYTES:
             raise ConfigError(
-                f"{shown(path)} has {path.stat().st_size / (1 << 20):,.0f} MiB. A file of settings "
-                f"has at most {_LARGEST_BYTES >> 20}."
+                f"{shown(path)} has {path.stat().st_size / (1 << 20):,.0f} MiB, but a file of "
+                f"settings may have at most {_LARGEST_BYTES >> 20} MiB."
             )
         data = path.read_bytes()
     try:

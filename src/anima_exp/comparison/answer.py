@@ -103,10 +103,10 @@ def _sentence(key: str, pairs: Sequence[Pair], metric: Metric) -> str:
     how = f"({_size(deciding, len(pairs), metric)})"
     if not deciding.differs:
         levels = _listed([format_value(best), *alike])
-        return f"No two values of {name} can be told apart: {levels} {how}."
+        return f"No two values of {name} differ beyond chance: {levels} {how}."
     if not alike:
         return f"{name}={format_value(best)} is better than {_listed(better)} {how}."
-    ahead = f"{name}={format_value(best)} is ahead, but cannot be told from {_listed(alike)}"
+    ahead = f"{name}={format_value(best)} is ahead, but not beyond chance, of {_listed(alike)}"
     if better:
         return f"{ahead}; it is better than {_listed(better)} {how}."
     rest = f"{format_value(deciding.first)} is better than {format_value(deciding.second)}"

@@ -47,8 +47,8 @@ class Baseline:
         said = f"The two runs of a pair have {self.pairing} in common."
         if several > 1:
             said += (
-                f" Intervals are corrected for {several} comparisons (Bonferroni): "
-                "all of them together hold in 95 % of cases."
+                f" Intervals are corrected for {several} comparisons (Bonferroni), "
+                "so all of them hold together in 95 % of cases."
             )
         return said
 

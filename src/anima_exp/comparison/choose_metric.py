@@ -52,6 +52,6 @@ def _check_one_description(name: str, runs: Runs) -> None:
     if len(said) > 1:
         first = metric(name, runs.metrics).direction
         warn(
-            f"{name}: the runs describe both directions as the better one. The comparison takes "
-            f"{first}, as the first of them."
+            f"{name}: the runs disagree on whether smaller or larger is better. The comparison "
+            f"uses {first}, as the first of them says."
         )

@@ -95,7 +95,7 @@ def stages(found: Sequence[Reached], metric: Metric) -> list[Column]:
 
 
 def stages_told(metric: Metric) -> str:
-    return f"Every cell at the step that it has reached; {metric.name} compares at equal steps only"
+    return f"Last step of every cell; {metric.name} can be compared at equal steps only"
 
 
 def in_column(metric: Metric, intervals: Iterable[Interval]) -> Metric:

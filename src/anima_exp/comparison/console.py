@@ -68,11 +68,13 @@ def _leaderboard(comparison: Comparison, console: Console, *, top: int) -> None:
     if more := len(comparison.wanted) - len(rows):
         notes.append(f"{more} more below: top={len(comparison.wanted)} shows all")
     if others := len(comparison.rows) - len(comparison.wanted):
-        notes.append(f"{others} left out, not the best of their {comparison.best_per}")
+        notes.append(
+            f"{others} left out, because they are not the best of their {comparison.best_per}"
+        )
     if comparison.repeated:
         notes.append(comparison.repeated.rstrip("."))
     if left_out:
-        notes.append(f"no room for {', '.join(left_out)}")
+        notes.append(f"columns left out for width: {', '.join(left_out)}")
     if notes:
         say(console, "; ".join(notes), style="dim")
 
@@ -116,7 +118,7 @@ def _effects(effects: Effects, metric: Metric, console: Console) -> None:
         )
     )
     if not effects.balanced:
-        told = "The grid has holes: a share is what no other setting explains as well."
+        told = "The grid is incomplete, so each share counts only what no other setting explains."
         say(console, told, style="dim")
     if effects.skipped:
         left = ", ".join(effects.skipped)
@@ -124,7 +126,7 @@ def _effects(effects: Effects, metric: Metric, console: Console) -> None:
 
 
 _CHANCE = "interactions and chance"
-_OVERLAP = "several settings alike"
+_OVERLAP = "shared by several settings"
 
 
 def _share(share: float) -> str:
@@ -163,7 +165,7 @@ def _published(beside: ReferenceComparison, metric: Metric, console: Console) ->
     if not paper.confirmed:
         notes.append("These figures have not been checked against the paper.")
     if replaced := [key for key in keys if key not in beside.matched]:
-        notes.append(f"Ours differ from the paper's in {', '.join(replaced)}.")
+        notes.append(f"Our runs differ from the paper's in {', '.join(replaced)}.")
     console.print()
     say(console, f"{paper.source}: {paper.metric}", style="bold")
     console.print(table(found))

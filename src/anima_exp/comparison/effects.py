@@ -163,8 +163,8 @@ def _crossed(ranges: Sequence[Sequence[Any]], factors: Sequence[Sequence[Any]]) 
 
 def _unstated(ranges: Sequence[str]) -> str:
     return (
-        f"What matters is not stated: nearly every run has its own {' and '.join(ranges)}, so "
-        "what the other settings do cannot be told apart from it."
+        f"Effects cannot be estimated: nearly every run has its own {' and '.join(ranges)}, so "
+        "the effects of the other settings cannot be separated from it."
     )
 
 

@@ -43,7 +43,11 @@ def latex(comparison: Comparison) -> str:
     """
     found = columns(comparison, comparison.shown)
     best = {id(row) for row in leaders(comparison.rows, comparison.metric)}
-    bold = "the best and all that cannot be told from it" if best else "nothing: no row stands out"
+    bold = (
+        "the best row and all that do not differ from it beyond chance"
+        if best
+        else "none, because no row stands out"
+    )
     lines = [
         "% \\usepackage{booktabs}",
         f"% Bold: {bold} (95 %, corrected for the number of rows).",

@@ -238,7 +238,7 @@ def _read_sweep(folder: Path) -> tuple[Sweep, list[Run]]:
     return sweep, cells
 
 
-_AGAIN = "The sweep's command writes it anew; or give its run folders."
+_AGAIN = "Run the sweep's command again to write a new one, or give the run folders."
 
 
 def _published(values: dict[str, Any]) -> Published:

@@ -55,15 +55,16 @@ def verdict(rows: Sequence[Row], metric: Metric, *, repeat: str) -> str:
         if between == 0:
             said, who = f"{names} ({how}).", first.cell.label
         else:
-            said, who = f"{names}, but cannot be told from it ({how}).", "it"
-        said += f" Nor can {who} be told from {more} more." if more else ""
+            said, who = f"{names}, but not beyond chance ({how}).", "it"
+        said += f" Nor does {who} differ beyond chance from {more} more." if more else ""
         who = who if between == 0 else "It"
         return said + (f" {who} is better than the other {beaten}." if beaten else "")
     names = ", ".join(row.cell.label for row in alike[:3])
     rest = f" and {len(alike) - 3} more" if len(alike) > 3 else ""
     return (
         f"{first.cell.label} is better than {second.cell.label} ({how}), "
-        f"but cannot be told from {names}{rest}, whose scores vary more or were not repeated."
+        f"but does not differ beyond chance from {names}{rest}, whose scores vary more or were not "
+        "repeated."
     )
 
 
@@ -135,7 +136,7 @@ def comparability_warning(runs: Sequence[Run], metric: Metric) -> str | None:
     if not differ:
         return None
     return (
-        f"Caution: {metric.name} was not measured on the same rows everywhere: the runs differ in "
+        f"Caution: {metric.name} was not measured on the same rows in all runs. They differ in "
         f"{', '.join(differ)}. Compare runs that share them, with filter=; or give all one "
         "data.heldout_path."
     )
@@ -158,8 +159,8 @@ def pooled(cells: Sequence[Cell], metric: Metric) -> str | None:
     told = "; ".join(f"{what} {_first_values(list(found))}" for what, found in differ.items())
     which = "A mean is" if pooling == 1 else f"{pooling} means are"
     return (
-        f"Caution: {which} over runs that were made differently: {told}. "
-        "What looks like chance may come from that."
+        f"Caution: {which} over runs with different code, libraries or data: {told}. "
+        "Part of the variation may come from that."
     )
 
 
@@ -169,10 +170,7 @@ def repeated(cells: Sequence[Cell], metric: Metric) -> str | None:
     if not more:
         return None
     which = "1 run repeats" if more == 1 else f"{more} runs repeat"
-    return (
-        f"{which} a seed of the same settings: the scores of a seed are averaged, "
-        "and it counts once."
-    )
+    return f"{which} a seed of the same settings: the scores of a seed are averaged and count once."
 
 
 def _made_of(run: Run) -> dict[str, str]:

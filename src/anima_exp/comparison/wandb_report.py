@@ -48,8 +48,8 @@ def where(comparison: Comparison) -> tuple[str | None, str]:
     tracked = [run for run in comparison.runs.done() if run.record and run.record.wandb]
     if not tracked:
         raise ConfigError(
-            "wandb=true: none of the runs went to W&B. Train with tracking=wandb; runs that were "
-            "offline say in record.json how to sync them."
+            "wandb=true: none of the runs was sent to W&B. Train with tracking=wandb. For offline "
+            "runs, record.json has the command that syncs them."
         )
     places = {
         (run.settings.get("tracking.entity"), run.settings["tracking.project"]) for run in tracked

@@ -158,7 +158,7 @@ def show_summary(
         + (f" of {record.peak_reserved_gib:.1f} reserved" if record.peak_reserved_gib else "")
     )
     if record.ended:
-        say(f"ended    {record.ended}")
+        say(f"stopped  {record.ended}")
     if record.best:
         value = number(record.best["metric"], record.best["value"], record.metrics)
         say(

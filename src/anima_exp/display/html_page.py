@@ -107,7 +107,7 @@ def page(
         header=header,
         contents="".join(f'<li><a href="#{one.name}">{one.short}</a></li>' for one in sections),
         sections="\n".join(one.html() for one in sections),
-        footer=f"Made by <code>python -m {program}</code>. This file is all there is.",
+        footer=f"Made by <code>python -m {program}</code>. The page needs no other file.",
         data=embedded(data),
         plotly=plotly,
         script=script,

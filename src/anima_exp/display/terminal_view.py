@@ -32,7 +32,7 @@ class TerminalView:
                 note(text)
             case events.Stopping(by):
                 note("")  # below the letters of Ctrl-C
-                note(f"{by}: saving a checkpoint after this step; once more ends at once.")
+                note(f"{by}: saving a checkpoint after this step. Press Ctrl-C again to quit now.")
             case events.Working():
                 self._working(event)
             case events.Began() | events.Logged() | events.Evaluated() | events.Ended():

@@ -87,8 +87,8 @@ async def _ask(
                 in_a_row += 1
                 if in_a_row >= _GIVE_UP_AFTER:
                     raise RunError(
-                        f"{in_a_row} calls failed one after another; the last: {error}. Stored "
-                        "verdicts stay; the same command goes on when the server answers."
+                        f"{in_a_row} calls failed in a row; the last: {error}. The verdicts so far "
+                        "are stored. Run the same command again when the server answers."
                     ) from error
             else:
                 in_a_row = 0

@@ -13,32 +13,35 @@ def check(config: JudgeConfig) -> None:
     """Raise ConfigError at the first rule the settings break; never with a secret in it."""
     check_limits(config)
     if not config.answers:
-        raise ConfigError("answers=[] names no file. Give answers=[a.jsonl,b.jsonl].")
+        raise ConfigError("answers=[] names no files. Give answers=[a.jsonl,b.jsonl].")
     if config.reviewers and not config.prompts:
-        raise ConfigError(f"reviewers={config.reviewers} choose among prompts: give prompts=FILE.")
+        raise ConfigError(
+            f"reviewers={config.reviewers} chooses among the prompts of a file, but prompts is not "
+            "set. Give prompts=FILE."
+        )
     if config.prompts:
         _kind_of_prompts(config.prompts, config.kind)
     if config.judge is Judge.openai and not config.judge_model:
         raise ConfigError(
-            "judge_model=null: which model is to judge? Give judge_model=NAME (QLoRA: gpt-4), "
+            "judge_model is not set, so there is no judge. Give judge_model=NAME (QLoRA: gpt-4), "
             "or judge=reference."
         )
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", config.api_key_env):
         raise ConfigError(
-            "api_key_env is the name of an environment variable, and its value here is none. "
-            "Put the key in the environment: export OPENAI_API_KEY=..."
+            "api_key_env must be the name of an environment variable, but its value is not a valid "
+            "name. Put the key in the environment: export OPENAI_API_KEY=..."
         )
     if config.base_url is not None:
         check_address(config.base_url, name="base_url")
     prices = (config.price_per_million_input_tokens, config.price_per_million_output_tokens)
     if prices.count(None) == 1:
         raise ConfigError(
-            "price_per_million_input_tokens and price_per_million_output_tokens belong together: "
-            "give both, or neither."
+            "Only one of price_per_million_input_tokens and price_per_million_output_tokens is "
+            "set, so there is no cost. Give both, or neither."
         )
     if config.max_cost is not None and prices[0] is None:
         raise ConfigError(
-            f"max_cost={config.max_cost} needs price_per_million_input_tokens and "
+            f"max_cost={config.max_cost} needs prices. Give price_per_million_input_tokens and "
             "price_per_million_output_tokens."
         )
 
@@ -48,8 +51,8 @@ def _kind_of_prompts(prompts: str, kind: Kind) -> None:
     for other in Kind:
         if other is not kind and other in Path(prompts).stem and kind not in Path(prompts).stem:
             raise ConfigError(
-                f"prompts={prompts} asks for {other.value} verdicts by its name, which "
-                f"kind={kind.value} cannot read. Add kind={other.value}, or rename the file."
+                f"prompts={prompts} is named as a file for {other.value} verdicts, which "
+                f"kind={kind.value} cannot parse. Add kind={other.value}, or rename the file."
             )
 
 
@@ -68,4 +71,6 @@ def check_address(base_url: str, *, name: str) -> None:
             "environment variable that api_key_env names."
         )
     if not whole:
-        raise ConfigError(f"{name}={base_url} is no address. Write {name}=http://localhost:8000/v1")
+        raise ConfigError(
+            f"{name}={base_url} is not a valid address. Write {name}=http://localhost:8000/v1"
+        )

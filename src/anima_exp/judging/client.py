@@ -92,7 +92,7 @@ class Client:
     async def _wait(self, number: int, asked_seconds: float | None) -> None:
         if asked_seconds is not None:
             if asked_seconds > _LONGEST_WAIT_SECONDS:
-                raise CallFailed(f"the server asks to wait {asked_seconds:,.0f} s")
+                raise CallFailed(f"the server asks for a wait of {asked_seconds:,.0f} s")
             self.pace.hold(asked_seconds)
         longest = min(self.config.backoff_seconds * 2**number, _LONGEST_BACKOFF_SECONDS)
         await asyncio.sleep(longest * random.uniform(0.5, 1))  # apart from the other calls
@@ -143,7 +143,7 @@ class Client:
                 finish=str(choice["finish_reason"]) if choice.get("finish_reason") else None,
             )
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise _TryAgain("a reply that is no chat completion") from error
+            raise _TryAgain("the reply is not a chat completion") from error
 
     def _request(self, call: JudgeRequest) -> dict[str, Any]:
         request: dict[str, Any] = {
@@ -216,16 +216,21 @@ def connect(config: JudgeConfig) -> Client:
         ConfigError: the library or the key is missing, or the address is none.
     """
     if find_spec("openai") is None:
-        raise ConfigError("judge=openai needs a library: pip install 'anima-exp[judge]'")
+        raise ConfigError(
+            "judge=openai needs the openai library, which is not installed: "
+            "pip install 'anima-exp[judge]'"
+        )
     address = address_of(config)
     key = os.environ.get(config.api_key_env, "").strip()
     if not key and address is None:
         raise ConfigError(
-            f"No key: export {config.api_key_env}=..., or give the base_url of a server that "
-            "needs none."
+            f"There is no API key. Set it with export {config.api_key_env}=..., or give the "
+            "base_url of a server that needs no key."
         )
     if not key.isascii() or not key.isprintable():
-        raise ConfigError(f"{config.api_key_env} holds letters that no key has. Set it again.")
+        raise ConfigError(
+            f"{config.api_key_env} holds characters that an API key cannot have. Set it again."
+        )
     # A server of one's own asks for no key, but the library insists on sending one.
     return Client(config, key or "none", address, RateLimiter(config.requests_per_minute))
 

@@ -48,12 +48,15 @@ def show_plan(plan: Plan, config: JudgeConfig, *, address: str | None) -> None:
         most = whole.calls * (config.retries + 1)
         who = f"{config.judge_model} at {server}"
         say(f"\n{whole.calls:,} calls of {who}; with retries at most {most:,}.")
-        say(f"Tokens in are estimated: {HOW}. Tokens out: at most {config.max_tokens:,} a call.")
+        say(
+            f"Input tokens are estimated: {HOW}. Output: at most {config.max_tokens:,} tokens per "
+            "call."
+        )
         cost = whole.cost(config)
         say(
-            "Cost: unknown; give price_per_million_input_tokens and ..._output_tokens."
+            "Cost: unknown. Give price_per_million_input_tokens and ..._output_tokens."
             if cost is None
-            else f"Cost: at most about {cost:,.2f}, in the money of the prices."
+            else f"Cost: at most about {cost:,.2f}, in the currency of the prices."
         )
 
 
@@ -61,16 +64,19 @@ def show_left_out(plan: Plan) -> None:
     """Questions that are not asked, matches that share a verdict, verdicts that nobody can read."""
     for pair in plan.pairs:
         counts = {
-            "only one of them answered": pair.pair.not_common,
-            "the question file does not have": pair.pair.unknown,
+            "only one model answered": pair.pair.not_common,
+            "are not in the question file": pair.pair.unknown,
             "are beyond max_questions": pair.pair.over_limit,
         }
         if told := ", ".join(f"{count:,} that {why}" for why, count in counts.items() if count):
             say(f"{' / '.join(pair.pair.models)}: questions left out: {told}.")
     if plan.shared:
-        say(f"{plan.shared:,} matches share the verdict of another with the same texts.")
+        say(f"{plan.shared:,} matches share the verdict of a match with the same texts.")
     if plan.unparsed:
-        say(f"{plan.unparsed:,} stored verdicts are unparsed; retry_unparsed=true asks them again.")
+        say(
+            f"{plan.unparsed:,} stored verdicts are unparsed. Give retry_unparsed=true to request "
+            "them again."
+        )
 
 
 def _beyond(plan: Plan) -> None:
@@ -173,18 +179,18 @@ def confirm(estimate: Estimate, config: JudgeConfig) -> None:
         over.append(f"a cost of up to {cost:,.2f} is more than max_cost={config.max_cost:g}")
     limited = config.max_calls is not None or config.max_cost is not None
     if over and (config.yes or not _in_a_terminal()):
-        raise ConfigError(f"Nothing was asked: {' and '.join(over)}. Raise the limit.")
+        raise ConfigError(f"No call was made, because {' and '.join(over)}. Raise the limit.")
     if not over and (config.yes or limited):
         return
     if not _in_a_terminal():
         raise ConfigError(
-            f"Nothing was asked: {estimate.calls:,} calls need a confirmation. Add "
-            f"max_calls={estimate.calls} to allow so many, or yes=true."
+            f"No call was made, because {estimate.calls:,} calls need a confirmation. Add "
+            f"max_calls={estimate.calls} to allow them, or yes=true."
         )
     if over:
         write(f"{' and '.join(over)}.\n")
     if not _agreed():
-        raise ConfigError("Nothing was asked.")
+        raise ConfigError("No call was made, because the calls were not confirmed.")
 
 
 def _in_a_terminal() -> bool:
@@ -193,6 +199,6 @@ def _in_a_terminal() -> bool:
 
 def _agreed() -> bool:
     try:
-        return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+        return input("Make these calls? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         return False

@@ -55,17 +55,17 @@ def read_answers(paths: list[str]) -> dict[str, Player]:
             own = players.setdefault(answer.model, {})
             if before := own.get(str(answer.question_id)):
                 raise DataError(
-                    f"{row.where}: a second answer of model '{answer.model}' to question "
+                    f"{row.where}: this is a second answer by model '{answer.model}' to question "
                     f"{answer.question_id}; the first is in {before.where}. Remove one, or give "
-                    "them different model_id."
+                    "them different values of model_id."
                 )
             own[str(answer.question_id)] = answer
         if turns:
             print_stderr(first_turn_alone(turns, f"answers={path}"))
     if len(players) < 2:
         raise DataError(
-            f"answers={','.join(paths)} are all of one model, '{next(iter(players))}'; "
-            "a pair needs two. Add a file, or a model_id to its rows."
+            f"answers={','.join(paths)} are all by one model, '{next(iter(players))}', but a pair "
+            "needs two. Add a file, or a model_id in each row."
         )
     return players
 
@@ -125,7 +125,9 @@ def read_questions(path: str) -> dict[str, Question]:
             reference=row.optional("reference"),
         )
         if str(question.question_id) in found:
-            raise DataError(f"{row.where}: question_id {question.question_id} stands there twice.")
+            raise DataError(
+                f"{row.where}: question_id {question.question_id} occurs twice. Remove one row."
+            )
         found[str(question.question_id)] = question
     if turns:
         print_stderr(first_turn_alone(turns, f"questions={path}"))
@@ -152,14 +154,14 @@ def _agreed(answers: list[Answer], field: str) -> str:
     told = [answer for answer in answers if getattr(answer, field) is not None]
     if not told and field == "question":
         raise DataError(
-            f"{answers[0].where}: no text of question {answers[0].question_id}. "
+            f"{answers[0].where}: the text of question {answers[0].question_id} is missing. "
             "Give questions=FILE, or rows with a field 'question'."
         )
     for other in told[1:]:
         if getattr(other, field) != getattr(told[0], field):
             raise DataError(
-                f"{other.where}: another {field} under question_id {other.question_id} than "
-                f"{told[0].where}. Answers to different questions cannot be compared."
+                f"{other.where}: the {field} of question_id {other.question_id} differs from the "
+                f"one in {told[0].where}. Answers to different questions cannot be compared."
             )
     return str(getattr(told[0], field)) if told else ""
 
@@ -213,7 +215,7 @@ def _find(wanted: str, names: list[str]) -> str:
         return names[0]
     close = closest(wanted, names)
     hint = f"Did you mean '{close}'?" if close else f"There are: first, {', '.join(names)}."
-    raise ConfigError(f"reference_player={wanted} is none of the models. {hint}")
+    raise ConfigError(f"reference_player={wanted} is not one of the models. {hint}")
 
 
 def _pair(

@@ -196,22 +196,23 @@ def read_prompts(path: str, reviewers: str | None) -> list[FilePrompt]:
 def _prompt(row: FileRow, number: int) -> FilePrompt:
     template, defaults = row.text("prompt_template"), row.values.get("defaults") or {}
     if not isinstance(defaults, dict) or not all(isinstance(v, str) for v in defaults.values()):
-        raise DataError(f"{row.where}: field 'defaults' must be an object of texts.")
+        raise DataError(f"{row.where}: field 'defaults' must be an object whose values are texts.")
     try:
         fields = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
     except ValueError as error:
         raise DataError(
-            f"{row.where}: prompt_template cannot be read: {error}. Write {{{{ for a brace."
+            f"{row.where}: prompt_template is not a valid template: {error}. Write {{{{ for a "
+            "brace."
         ) from error
     if unknown := sorted(fields - {*_TEXTS, *defaults}):
         raise DataError(
-            f"{row.where}: prompt_template has a field '{unknown[0]}' that nothing fills; "
-            f"there are {', '.join([*_TEXTS, *defaults])}."
+            f"{row.where}: prompt_template has an unknown field '{unknown[0]}'. The fields are "
+            f"{', '.join([*_TEXTS, *defaults])}."
         )
     if missing := [name for name in _TEXTS if name not in fields]:
-        raise DataError(f"{row.where}: prompt_template does not show {{{missing[0]}}}.")
+        raise DataError(f"{row.where}: prompt_template lacks {{{missing[0]}}}. Add it.")
     if clash := sorted(set(defaults) & set(_TEXTS)):
-        raise DataError(f"{row.where}: 'defaults' may not hold '{clash[0]}'.")
+        raise DataError(f"{row.where}: 'defaults' must not set '{clash[0]}'. Remove it.")
     return FilePrompt(
         number=number,
         category=row.text("category"),

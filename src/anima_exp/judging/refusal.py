@@ -20,12 +20,12 @@ def refusal(status: int, text: str, config: JudgeConfig) -> ConfigError:
     """A refusal that every call would meet. `text` is the server's first line, without the key."""
     if status == 401:  # a server may quote a part of the key: nothing of its text is shown
         return ConfigError(
-            f"The server does not accept the key (HTTP 401). Check {config.api_key_env}."
+            f"The server rejected the API key (HTTP 401). Check {config.api_key_env}."
         )
     if status == 404:
         where = config.base_url or "OPENAI_BASE_URL, or OpenAI"
         return ConfigError(
-            f"judge_model={config.judge_model} or the address is unknown to the server (HTTP 404): "
+            f"The server does not know judge_model={config.judge_model} or the address (HTTP 404): "
             f"{text}. Check judge_model and base_url={where}."
         )
     hint = ""
@@ -33,4 +33,4 @@ def refusal(status: int, text: str, config: JudgeConfig) -> ConfigError:
         hint = " Add token_limit=max_completion_tokens."
     elif "temperature" in text:
         hint = " Add temperature=null for the server's own."
-    return ConfigError(f"The server refuses (HTTP {status}): {text}{hint}")
+    return ConfigError(f"The server rejected the request (HTTP {status}): {text}{hint}")

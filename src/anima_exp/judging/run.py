@@ -50,25 +50,28 @@ def judge(config: JudgeConfig) -> None:
         return
     with Store(out) as store:
         if store.cut_short:
-            console.say(f"{store.path}: the last line was cut short by a crash, and is dropped.")
+            console.say(
+                f"{store.path}: a crash left the last line incomplete, so the line was removed."
+            )
         planned = plan(found, call, stored=store.rows, retry_unparsed=again)
         try:
             failures = _fill(planned, config, store)
         finally:  # also after Ctrl-C: what is there is written
             files = publish(planned, store.rows, out)
         console.show_results(planned, store.rows)
-        console.say(f"{len(files)} files in {out}; every verdict ever given: {store.path}")
+        console.say(f"{len(files)} files in {out}; all verdicts: {store.path}")
         if unparsed := sum(
             not store.rows[key]["parsed"]
             for key in {call.key for call in planned.calls} & store.rows.keys()
         ):
             console.say(
-                f"{unparsed:,} verdicts are unparsed and kept; retry_unparsed=true asks again."
+                f"{unparsed:,} verdicts are stored unparsed. Give retry_unparsed=true to request "
+                "them again."
             )
     if failures:
         raise RunError(
             f"{len(failures):,} of {len(planned.to_ask):,} calls failed; the last: {failures[-1]}. "
-            "The others are stored; the same command asks only for these."
+            "The other verdicts are stored. Run the same command again to retry only these calls."
         )
 
 
@@ -82,7 +85,7 @@ def _fill(planned: Plan, config: JudgeConfig, store: Store) -> list[str]:
             store.add(verdict(one, reference.reply(one)))
         return []
     if not to_ask:
-        console.say("Every verdict is stored already; nothing to ask.")
+        console.say("All verdicts are stored already, so no call is needed.")
         return []
     client = connect(config)
     console.show_plan(planned, config, address=client.address)
@@ -109,9 +112,9 @@ def _fill(planned: Plan, config: JudgeConfig, store: Store) -> list[str]:
         bar.close()
     money = cost(spent[0], spent[1], config)
     console.say(
-        f"The server counted {spent[0]:,} tokens in and {spent[1]:,} out"
+        f"The server counted {spent[0]:,} input and {spent[1]:,} output tokens"
         f"{'' if money is None else f', at a cost of {money:,.2f}'}."
     )
     if spent[2]:
-        console.say(f"{spent[2]:,} replies were cut at max_tokens; a larger one may let them end.")
+        console.say(f"{spent[2]:,} replies were truncated. Raise max_tokens to avoid this.")
     return failures

@@ -107,8 +107,8 @@ class Store:
                 self._know(row)
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise DataError(
-                    f"{self.path}, line {number}: no verdict can be read there. Delete the line; "
-                    "the same command asks for it again."
+                    f"{self.path}, line {number}: the line is not a readable verdict. Delete the "
+                    "line and run the same command again to request it."
                 ) from error
 
 
@@ -143,8 +143,8 @@ def _check(row: Any) -> None:
 
 def not_written(folder: Path, error: OSError) -> RunError:
     return RunError(
-        f"Cannot write to out={folder}: {error.strerror}. What is stored stays; make room or give "
-        "another out=FOLDER, and the same command goes on."
+        f"Cannot write to out={folder}: {error.strerror}. Stored verdicts are kept. Free some "
+        "space or give another out=FOLDER, then run the same command again to resume."
     )
 
 

@@ -138,7 +138,8 @@ def call(match: Match, kind: Kind) -> JudgeRequest:
     if match.question.reference is None:
         raise DataError(
             f"{match.first.where}: question {match.question.question_id} has no field 'reference', "
-            "which judge=reference compares with. Add it to the rows or to questions=FILE."
+            "but judge=reference compares answers with it. Add it to the rows or to "
+            "questions=FILE."
         )
     content = [NAME, _RULE, kind, match.question.reference, match.first.text, match.second.text]
     return JudgeRequest(match, _Rule(), kind, NAME, None, 0, key=key(content))

@@ -70,25 +70,28 @@ class Adapter:
             module: _update(place, module, one, config, tensors) for module, one in parts.items()
         }
         if not updates:
-            raise ModelError(f"adapter={place} holds no low-rank update.")
+            raise ModelError(
+                f"adapter={place} holds no LoRA update, so there is nothing to merge. "
+                "Give the folder of a LoRA adapter."
+            )
         return cls(place, file, tensors, updates, whole)
 
 
 def _refuse(place: str, config: dict[str, Any]) -> None:
     kind = config.get("peft_type")
     if kind != "LORA":
-        raise ModelError(f"adapter={place} is of type {kind}; only LORA folds into weights.")
+        raise ModelError(f"adapter={place} is of type {kind}, but only LORA can be merged.")
     for key in _UNKNOWN:
         if config.get(key):
             raise ModelError(
-                f"adapter={place} was made with {key}, which merging does not know; "
-                "PEFT's merge_and_unload may."
+                f"adapter={place} was made with {key}, which this command does not support. "
+                "Try PEFT's merge_and_unload."
             )
     start = config.get("init_lora_weights")
     if isinstance(start, str) and start.lower().startswith(_STARTS_BESIDE_THE_BASE):
         raise ModelError(
-            f"adapter={place} started with init_lora_weights={start}, which changes the base too. "
-            "Convert it first (PEFT's path_initial_model_for_weight_conversion)."
+            f"adapter={place} was initialised with init_lora_weights={start}, which also changes "
+            "the base. Convert it first (PEFT's path_initial_model_for_weight_conversion)."
         )
 
 
@@ -99,7 +102,7 @@ def _update(
     if set(parts) != known:
         raise ModelError(
             f"adapter={place}: layer {module} has {', '.join(sorted(parts))}, not "
-            f"{', '.join(sorted(known))}; merging knows linear layers only."
+            f"{', '.join(sorted(known))}. Only linear layers can be merged."
         )
     rank = tensors.entries[parts[_A]].shape[0]
     alpha = _by_pattern(config.get("alpha_pattern"), module, config["lora_alpha"])

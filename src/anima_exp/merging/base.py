@@ -63,11 +63,13 @@ def _open(file: Path) -> Any:
             return safe_open(file, framework="pt")
         return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError as error:
-        raise ModelError(f"{file}: an index names this file, but it is not there.") from error
+        raise ModelError(
+            f"{file}: the index names this file, but it does not exist. Download the model again."
+        ) from error
     except UnpicklingError as error:  # torch's own text advises to run what is in there
         raise ModelError(
-            f"{file} is damaged, or holds more than weights, which could run a program here. "
-            "Nothing of it was run. Ask its author for safetensors."
+            f"{file} is damaged, or holds code besides weights. None of it was run. "
+            "Ask its author for safetensors."
         ) from error
     except Exception as error:  # each library has errors of its own for a damaged file
         reason = first_line(error)
@@ -114,13 +116,14 @@ class Base:
         base = cls(model, Tensors(_weights(model)))
         if "quantization_config" in base.config:
             raise ModelError(
-                f"model.source={model.source} is quantised already, and rounding twice would lose "
-                "what was learnt. Give the 16-bit model that it was made from: model.source=..."
+                f"model.source={model.source} is already quantised, and rounding twice would lose "
+                "part of the training. Give the 16-bit model that it was made from: "
+                "model.source=..."
             )
         if file(model, "adapter_config.json"):
             raise ModelError(
-                f"model.source={model.source} has an adapter of its own beside its weights; "
-                "merge that one first, on the bare base."
+                f"model.source={model.source} contains an adapter besides its weights. "
+                "Merge that adapter into the bare base first."
             )
         return base
 
@@ -128,7 +131,10 @@ class Base:
     def config(self) -> dict[str, Any]:
         path = file(self.model, "config.json")
         if path is None:
-            raise ModelError(f"model.source={self.model.source} holds no config.json.")
+            raise ModelError(
+                f"model.source={self.model.source} has no config.json. Give the folder or the hub "
+                "id of a model."
+            )
         return table(self.model, path)
 
     @cached_property
@@ -189,6 +195,6 @@ def _weights(model: ModelConfig) -> list[Path]:
             names = sorted(set(table(model, listed).get("weight_map", {}).values()))
             return [file(model, name) or listed.with_name(name) for name in names]
     raise ModelError(
-        f"model.source={model.source} holds no weights to merge into: none of "
+        f"model.source={model.source} has no weights to merge into: there is none of "
         f"{', '.join((*_WEIGHTS, *_OLDER))}."
     )

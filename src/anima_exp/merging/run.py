@@ -81,14 +81,17 @@ def check(config: MergeConfig) -> Path:
         )
     if config.target is MergeTarget.dequantized and not config.quant.is_4bit:
         raise ConfigError(
-            "target=dequantized is for a base in 4 bits, and "
-            f"quant.type={config.quant.type.value}. Use target=base."
+            f"target=dequantized needs a base in 4 bits, but quant.type={config.quant.type.value}. "
+            "Use target=base."
         )
     if not config.out:
         raise ConfigError("Where to? Give out=FOLDER, which must not exist yet.")
     out = expanded(config.out, "out")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ConfigError(f"out={config.out} exists already, and nothing is written over it.")
+        raise ConfigError(
+            f"out={config.out} already exists and is not overwritten. Give another folder, or "
+            "remove it."
+        )
     return out.resolve() if out.exists() else out  # a link, or the folder one stands in
 
 
@@ -101,7 +104,8 @@ def _check_base(config: MergeConfig, base: Base, adapter: Adapter) -> None:
     merged = values.get("adapter")
     if isinstance(merged, dict) and merged.get("weights") == about.weights(adapter):
         raise ConfigError(
-            f"model.source={config.model.source} was made by merging this adapter already."
+            f"model.source={config.model.source} already contains this adapter: it was made by "
+            "merging it. Give the original base."
         )
     if not config.run:
         return
@@ -130,8 +134,8 @@ def _check_disk(merging: Plan, out: Path, rows: Any) -> None:
         free = shutil.disk_usage(out.parent).free
     if free < needed:
         raise RunError(
-            f"out={out} needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free there. "
-            "Make room, or give a folder on another disk."
+            f"out={out} needs {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free there. "
+            "Free some space, or give a folder on another disk."
         )
 
 
@@ -143,7 +147,10 @@ def _merge(
     if not config.verify:
         with working("merging", f"{out}", merging.bytes) as more, _asked_for(out):
             write(merging, draft, more)
-        say("proof    none (verify=false): nobody has measured that this is the trained model")
+        say(
+            "verification skipped (verify=false): the merged model has not been compared with the "
+            "trained one"
+        )
         return None
     stored = store_in(config, merging.base.dtype)
     with Verification(
@@ -152,7 +159,7 @@ def _merge(
         with _asked_for(out):
             bare, trained = verification.trained(config, proof)
         say(
-            f"proof    {proof.labels:,} held-out response tokens; as trained their loss is "
+            f"verify   {proof.labels:,} held-out response tokens; loss of the model as trained: "
             f"{trained.loss:.4f}"
         )
         with working("merging", f"{out}", merging.bytes) as more, _asked_for(out):
@@ -179,7 +186,7 @@ def _draft(out: Path) -> Iterator[Path]:
         yield draft
     except KeyboardInterrupt:
         raise RunInterrupted(
-            f"stopped; nothing was written to {out}, the same command begins again.",
+            f"interrupted; nothing was written to {out}. Run the same command to start again.",
             exit_status=130,
         ) from None
     finally:
@@ -198,5 +205,5 @@ def _asked_for(out: Path) -> Iterator[None]:
         if reason is None:
             raise
         raise RunError(
-            f"Cannot write out={out}: {reason}. Make room there, or give another."
+            f"Cannot write out={out}: {reason}. Free some space there, or give another folder."
         ) from (error)

@@ -70,8 +70,8 @@ class Plan:
         stored = weight.to(piece.dtype, copy=True).contiguous()
         if stored.is_floating_point() and not stored.isfinite().all():
             raise ModelError(
-                f"{piece.name} holds numbers that are not finite as {short(piece.dtype)}. "
-                "Use dtype=bf16; if that ends so too, the adapter or the base is damaged."
+                f"{piece.name} holds numbers that are not finite in {short(piece.dtype)}. "
+                "Use dtype=bf16. If that fails too, the adapter or the base is damaged."
             )
         return stored
 
@@ -140,12 +140,12 @@ def _check(
         wanted += [f"{module}.weight" for module in layers.quantized]
     for name in wanted:
         if name.rpartition(".")[0] not in layers.modules:
-            raise _another_base(adapter, base, f"it has {name}, and that has not")
+            raise _another_base(adapter, base, f"the base has no {name}")
         if name not in in_files:
             raise ModelError(
                 f"The files of model.source={base.model.source} hold no {name}: transformers "
-                "renames this architecture's weights while loading, which merging does not know. "
-                "PEFT's merge_and_unload does."
+                "renames this architecture's weights while loading, which this command does not "
+                "support. Use PEFT's merge_and_unload."
             )
     shape = {name: base.tensors.entries[file].shape for name, file in in_files.items()}
     of_adapter = {name: entry.shape for name, entry in adapter.tensors.entries.items()}
@@ -154,25 +154,29 @@ def _check(
         theirs = shape[f"{module}.weight"]
         theirs = theirs[::-1] if module in layers.transposed else theirs
         if ours != theirs:
-            raise _another_base(adapter, base, f"{module} is {_by(ours)} there, {_by(theirs)} here")
+            difference = f"{module} is {_by(ours)} in the adapter, {_by(theirs)} in the base"
+            raise _another_base(adapter, base, difference)
     for name, key in adapter.whole.items():
         rows = of_adapter[key][0] if of_adapter[key] else 0
         vocabulary, where = base.vocabulary, f"adapter={adapter.place}"
         if error := added_tokens(f".{name}", rows, vocabulary, where, base.model.source):
             raise error
         if of_adapter[key] != shape[name]:
-            difference = f"{name} is {_by(of_adapter[key])} there, {_by(shape[name])} here"
+            difference = (
+                f"{name} is {_by(of_adapter[key])} in the adapter, {_by(shape[name])} in the base"
+            )
             raise _another_base(adapter, base, difference)
         if base.config.get("tie_word_embeddings") and name.endswith(_HEAD_OR_EMBEDDINGS):
             raise ModelError(
                 f"adapter={adapter.place} holds a trained {name}, which this base shares between "
-                "embeddings and head; merging cannot part them. PEFT's merge_and_unload may."
+                "embeddings and head. This command cannot separate them. Try PEFT's "
+                "merge_and_unload."
             )
 
 
 def _another_base(adapter: Adapter, base: Base, difference: str) -> ModelError:
     return ModelError(
-        f"adapter={adapter.place} was trained on another base than {base.model.source}: "
+        f"adapter={adapter.place} was trained on a base other than {base.model.source}: "
         f"{difference}. Choose its base with model=NAME."
     )
 

@@ -28,8 +28,8 @@ def refuse(config: MergeConfig, merged: Measured, base: Measured) -> None:
     if merged.divergence <= limit:  # what is no number is none either
         return
     raise ModelError(
-        f"The merged model is not the trained one: it is {merged.divergence:.4f} nats per token "
-        f"away from it (the bare base: {base.divergence:.4f}), and max_divergence is {limit:g}. "
+        f"The merged model differs from the trained one by {merged.divergence:.4f} nats per token "
+        f"(the bare base: {base.divergence:.4f}), which exceeds max_divergence={limit:g}. "
         f"Nothing was written. {_way_out(config)}"
     )
 
@@ -51,10 +51,10 @@ def _way_out(config: MergeConfig) -> str:
     raised = "a higher max_divergence accepts it."
     if config.target is MergeTarget.base and config.quant.is_4bit:
         return (
-            "If its adapter leans on the rounding that it was trained with, target=dequantized "
-            f"keeps that; {raised}"
+            "The adapter may depend on the rounding error of the 4-bit base that it was trained "
+            f"on, which target=dequantized preserves. Or {raised}"
         )
-    return f"Is it the adapter of this base, in these versions? Else {raised}"
+    return f"Check that the adapter belongs to this base and these versions. Otherwise {raised}"
 
 
 # A proof -> its table and what is to be said of it, for the terminal and for the card.
@@ -62,7 +62,7 @@ def _way_out(config: MergeConfig) -> str:
 
 ONTO = {
     MergeTarget.base: "its own weights",
-    MergeTarget.dequantized: "the weights it was trained on: in 4 bits, and back",
+    MergeTarget.dequantized: "the weights it was trained on: quantised to 4 bits and dequantised",
 }
 MERGED_ROW = 2  # of the table
 
@@ -84,7 +84,7 @@ def columns(config: MergeConfig, found: VerificationResult, dtype: str) -> list[
         Column("held-out loss", [f"{one.loss:.4f}" for one in rows.values()]),
         Column("divergence", [f"{one.divergence:.5f}" if one else "" for one in others]),
         Column(
-            "same first choice",
+            "same top token",
             [f"{100 * one.agreement:.1f} %" if one else "" for one in others],
         ),
     ]
@@ -93,9 +93,9 @@ def columns(config: MergeConfig, found: VerificationResult, dtype: str) -> list[
 def sentences(config: MergeConfig, found: VerificationResult) -> list[str]:
     told = ["divergence: from the model as trained, in nats per token"]
     if (share := kept_share(found, found.merged)) is not None:
-        kept = f"of what was learnt (the fall in loss) the merged model keeps {100 * share:.0f} %"
+        kept = f"the merged model keeps {100 * share:.0f} % of the fall in held-out loss"
         if found.again and (rest := kept_share(found, found.again)) is not None:
-            kept += f", in {config.quant.type.value} again {100 * rest:.0f} %"
+            kept += f", quantised to {config.quant.type.value} again {100 * rest:.0f} %"
         told.append(kept)
     return told
 
@@ -106,8 +106,9 @@ def warning(config: MergeConfig, found: VerificationResult) -> str | None:
         return None
     kind = config.quant.type.value
     return (
-        f"Quantised to {kind} again this folder is {found.again.divergence:.3f} nats per token "
-        f"away from the trained model. For use in {kind} keep the base with its adapter."
+        f"Quantised to {kind} again, the merged model differs from the trained one by "
+        f"{found.again.divergence:.3f} nats per token. For use in {kind} keep the base and the "
+        "adapter."
     )
 
 

@@ -134,8 +134,8 @@ def heldout_rows(config: MergeConfig) -> Any:
     rows = prepare(config.data, load_tokenizer(config.model), cache=cache).heldout
     if not int(rows.label_counts[: config.verify_rows].clip(min=0).sum()):
         raise ConfigError(
-            f"data={config.data.name} has no held-out rows to prove the merged model on. Give "
-            "data.heldout_rows=64, or other text with data=NAME."
+            f"data={config.data.name} has no held-out rows, so the merged model cannot be "
+            "verified. Give data.heldout_rows=64, or another data set with data=NAME."
         )
     return rows
 
@@ -180,11 +180,11 @@ def check_memory(config: MergeConfig, numbers: int, stored: torch.dtype) -> None
     needed, free = numbers * (4 if wide else 2), provenance.free_memory()
     if needed > free:
         on_gpu = torch.cuda.is_available()
-        way = "CUDA_VISIBLE_DEVICES= before the command proves it on the CPU, " if on_gpu else ""
+        way = "Put CUDA_VISIBLE_DEVICES= before the command to verify on the CPU, or " * on_gpu
         raise ModelError(
-            f"To be proved the merged model is loaded, which takes {needed / 2**30:.1f} GiB, and "
-            f"{'the GPU' if on_gpu else 'this machine'} has {free / 2**30:.1f} free: {way}"
-            "verify=false leaves the proof out."
+            f"Verification loads the merged model, which needs {needed / 2**30:.1f} GiB, but "
+            f"{'the GPU' if on_gpu else 'this machine'} has {free / 2**30:.1f} GiB free. {way}"
+            f"{'skip' if on_gpu else 'Skip'} the verification with verify=false."
         )
 
 

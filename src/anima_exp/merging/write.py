@@ -153,7 +153,7 @@ def _merged(
     merging: Plan, found: VerificationResult | None, settings: dict[str, Any], fingerprint: str
 ) -> merged.Merged:
     config, dtype = merging.config, _dtype(merging)
-    sentences = ["Nobody has measured that this is the trained model (verify=false)."]
+    sentences = ["The merged model has not been compared with the trained one (verify=false)."]
     if found:
         rows = f"{origin.data_origin(settings).told} ({origin.heldout(settings)})"
         sentences = [
@@ -167,8 +167,8 @@ def _merged(
         told=[
             ("adapter", f"{model_label(config)}, {len(merging.adapter.updates)} layers"),
             ("its weights", weights(merging.adapter)),
-            ("folded into", origin.base_origin(settings, fingerprint).told),
-            ("onto", verdict.ONTO[config.target]),
+            ("merged into", origin.base_origin(settings, fingerprint).told),
+            ("target", verdict.ONTO[config.target]),
             ("weights", dtype),
         ],
         proof=verdict.columns(config, found, dtype) if found else (),

@@ -48,7 +48,7 @@ def merged_opening(name: str, merge: Merged) -> list[str]:
     proof = tables.markdown_table(merge.proof) + "\n" if merge.proof else ""
     return [
         f"# {plain(name)}, merged\n",
-        "A LoRA adapter folded into its base by anima-exp: a model for plain transformers.\n",
+        "A LoRA adapter merged into its base by anima-exp: a model for plain transformers.\n",
         section("Merge", merge.told),
         proof + "".join(f"{plain(one)}\n" for one in merge.sentences),
     ]
@@ -66,11 +66,11 @@ def merged_card(name: str, settings: Mapping[str, Any], fingerprint: str, merge:
     parts = [
         *merged_opening(name, merge),
         section("Base", named),
-        "## Data, scores, training\n\nNot known here: see the adapter's own card.\n",
+        "## Data, scores, training\n\nNot known here. See the adapter's own model card.\n",
         f"## How to load it\n\n{fenced(merge.loading(_NO_PROMPT), 'python')}",
-        "## Licence\n\nNot chosen yet: the head of this file says `other` until whoever publishes "
-        f"it chooses. It may allow no more than base ({plain(dict(named)['licence'])}), adapter "
-        "and the adapter's data do.\n",
+        "## Licence\n\nNot chosen yet. The head of this file says `other` until the publisher "
+        "chooses a licence. It may not allow more than the licences of the base "
+        f"({plain(dict(named)['licence'])}), of the adapter and of the adapter's data.\n",
     ]
     return of_merged_adapter(base) + "\n" + "\n".join(parts)
 
@@ -122,8 +122,8 @@ def _scores(record: Record, before: Measured, after: Measured) -> str:
         return "None: the run measured nothing.\n"
     return (
         tables.markdown_table(columns(record, before=before, after=after))
-        + "\nIn brackets: 95 % intervals from the number of questions. They say nothing of how "
-        "much another seed would change. The loss is a mean over tokens and has none.\n"
+        + "\nIn brackets: 95 % intervals from the number of questions. They do not include the "
+        "variation between seeds. The loss is a mean over tokens and has no interval.\n"
     )
 
 
@@ -136,18 +136,19 @@ def _how_to_ask(record: Record, asked: str, end: str) -> str:
     if snippets.written_by_others(record.settings):
         told = (
             f"The training rows were written by {inline_code(record.settings['data.recipe'])}, "
-            f"which is not part of this. Beside it, the format {template} was set for questions."
+            f"which is not part of this. The run's format for questions is {template}."
         )
     return f"{told}\n\n{fenced(asked, 'text')}"
 
 
 def _licence(record: Record) -> str:
     if licence(record) != UNDECIDED:
-        return "Apache-2.0, as base and data, which are parts of anima-exp.\n"
+        return "Apache-2.0, like the base and the data, which are parts of anima-exp.\n"
     base, data = (dict(told)["licence"] for told in (facts.base(record), facts.data(record)))
     return (
-        "Not chosen yet: the head of this file says `other` until whoever publishes it chooses. "
-        f"It may allow no more than base ({plain(base)}) and data ({plain(data)}) do.\n"
+        "Not chosen yet. The head of this file says `other` until the publisher chooses a licence. "
+        f"It may not allow more than the licences of the base ({plain(base)}) and of the data "
+        f"({plain(data)}).\n"
     )
 
 

@@ -22,7 +22,7 @@ def base_named(settings: Mapping[str, Any], found: origin.Base) -> Facts:
     if found.commit:
         facts.append(("commit", found.commit))
     if settings["model.revision"] and settings["model.revision"] != found.commit:
-        facts.append(("asked for as", str(settings["model.revision"])))
+        facts.append(("requested revision", str(settings["model.revision"])))
     return [*facts, ("licence", _licence(found.name, "base"))]
 
 
@@ -30,16 +30,18 @@ def data(record: Record) -> Facts:
     settings, rows, found = record.settings, record.rows, origin.data_origin(record.settings)
     facts = [("data", found.told)]
     if found.hub_id:
-        facts.append(("revision", str(settings["data.revision"] or "the newest then; not pinned")))
+        facts.append(
+            ("revision", str(settings["data.revision"] or "the newest at that time; not pinned"))
+        )
     return [
         *facts,
         ("fingerprint", f"sha256:{record.data_fingerprint}"),
         ("rows read", f"{rows['rows']:,}, of which {rows['skipped']:,} were left out"),
         ("trained on", f"{rows['train']:,} examples of {rows['train_tokens']:,} tokens"),
-        ("learnt from", f"{rows['label_tokens']:,} of these tokens"),
+        ("loss on", f"{rows['label_tokens']:,} of these tokens"),
         ("set aside", _set_aside(record)),
         (
-            "cut short",
+            "truncated",
             f"{rows['truncated_prompts']:,} prompts at {settings['data.max_prompt_tokens']:,} "
             f"tokens, {rows['truncated_responses']:,} responses at "
             f"{settings['data.max_response_tokens']:,}",
@@ -81,7 +83,7 @@ def training(record: Record, modules: Sequence[str]) -> Facts:
                   f"{settings['trainer.loss_normalization']}"),
         ("steps", _steps(record)),
         ("loss on", "prompt and response" if settings["data.train_on_source"] else "the response"),
-        ("rows in order of", "length" if settings["trainer.group_by_length"] else "chance"),
+        ("row order", "by length" if settings["trainer.group_by_length"] else "random"),
         ("seed", str(settings["seed"])),
     ]  # fmt: skip
 
@@ -150,7 +152,7 @@ def _steps(record: Record) -> str:
         passes = min(passes, max(epochs, 1 / rows))
     told = f"{record.steps:,}, which is {passes:.3g} epoch{'' if f'{passes:.3g}' == '1' else 's'}"
     if record.ended:
-        told += f"; ended early ({record.ended})"
+        told += f"; stopped early ({record.ended})"
     if record.best:
         best = record.best["metric"]
         told += f"; the weights are those of step {record.left_at:,}, the best by {best}"

@@ -46,7 +46,7 @@ def read(folder: Path) -> list[File]:
         ConfigError: something is missing, cut short, or does not belong there.
     """
     if not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder.")
+        raise ConfigError(f"{folder} is not a folder. Give the folder of an adapter or a model.")
     files = [_file(path) for path in sorted(folder.iterdir())]
     names = {file.name for file in files}
     if ADAPTER in names:
@@ -55,19 +55,22 @@ def read(folder: Path) -> list[File]:
         expected = _shards(folder) if _INDEX in names else {"model.safetensors"}
     else:
         raise ConfigError(
-            f"{folder} holds neither an adapter ({ADAPTER}) nor a model (config.json)."
+            f"{folder} holds neither an adapter ({ADAPTER}) nor a model (config.json). "
+            "Give the folder of one of them."
         )
     weights = {name for name in names if name.endswith(_WEIGHTS)}
     if missing := sorted(expected - weights):
-        raise ConfigError(f"{folder} is not whole: {', '.join(missing)} is missing.")
+        raise ConfigError(
+            f"{folder} is incomplete: {', '.join(missing)} is missing. Restore the file."
+        )
     if strange := sorted(weights - expected):
         raise ConfigError(
-            f"{folder} holds {', '.join(strange)}, which is no part of its model. Remove it."
+            f"{folder} holds {', '.join(strange)}, which is not part of its model. Remove it."
         )
     for name in sorted(weights):
         if not _is_whole(folder / name):
             raise ConfigError(
-                f"{folder / name} is damaged or cut short: it is no safetensors file."
+                f"{folder / name} is damaged or truncated: it is not a valid safetensors file."
             )
     return files
 
@@ -86,16 +89,16 @@ def json_of(file: File) -> Any:
     try:
         return json_files.parse(file.content or b"")
     except ValueError as error:
-        raise ConfigError(f"{file.path} is no JSON: {error}") from error
+        raise ConfigError(f"{file.path} is not valid JSON: {error}") from error
 
 
 def _file(path: Path) -> File:
     if path.name.startswith("."):
-        raise ConfigError(f"{path} is hidden: nobody would see that it is sent. Remove it.")
+        raise ConfigError(f"{path} is a hidden file, which would be uploaded unseen. Remove it.")
     if path.is_symlink() or not path.is_file():
         raise ConfigError(
-            f"{path} is {'a link' if path.is_symlink() else 'no file'}. A folder to publish holds "
-            "the files of one model and nothing else."
+            f"{path} is {'a link' if path.is_symlink() else 'not a file'}. A folder to publish "
+            "holds only the files of one model. Remove it."
         )
     if path.suffix == _WEIGHTS:
         header, dropped = _without_metadata(path)
@@ -103,8 +106,8 @@ def _file(path: Path) -> File:
     if path.suffix in _TEXTS or path.name in _NAMES:
         return File(path.name, path, path.read_bytes())
     raise ConfigError(
-        f"{path} is not sent: only {_WEIGHTS}, {', '.join(_TEXTS)} are. Remove it; weights of "
-        "another kind (.bin, .pt, .pkl) can run code when they are loaded."
+        f"{path} cannot be uploaded: only {_WEIGHTS}, {', '.join(_TEXTS)} can. Other kinds of "
+        "weights (.bin, .pt, .pkl) can run code when they are loaded. Remove it."
     )
 
 
@@ -112,7 +115,7 @@ def _shards(folder: Path) -> set[str]:
     try:
         named = json_files.read_file(folder / _INDEX)["weight_map"].values()
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ConfigError(f"{folder / _INDEX} names no files: {error}") from error
+        raise ConfigError(f"{folder / _INDEX} does not list the weight files: {error}") from error
     return set(named)
 
 

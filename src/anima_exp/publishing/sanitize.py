@@ -36,11 +36,13 @@ def sanitize(files: Sequence[File], *, push: str, base: str | None) -> list[File
     here = {str(files[0].path.resolve().parent), str(Path.cwd()), str(Path.home())} - {"/"}
     for file in sent:
         if kind := secrets.found_in(file.text, own=own):
-            raise ConfigError(f"{file.path} holds {kind}. Nothing was sent; take it out.")
+            raise ConfigError(f"{file.path} holds {kind}. Nothing was uploaded. Remove it.")
         if file.name not in _NOT_OURS and (path := _local_path(file.text, here)):
-            raise ConfigError(f"{file.path} names a place on this machine, {path}. Take it out.")
+            raise ConfigError(f"{file.path} names a path of this machine, {path}. Remove it.")
         if file.name == CARD and EMPTY_FORM in file.text:
-            raise ConfigError(f"{file.path} is PEFT's empty form. Write what is to be known.")
+            raise ConfigError(
+                f"{file.path} is PEFT's empty template. Write a model card, or remove the file."
+            )
     return sent
 
 
@@ -53,9 +55,9 @@ def check_hub_id(name: str, *, key: str) -> None:
         validate_repo_id(name)
     except HFValidationError as error:
         reason = first_line(error).rstrip(".")
-        raise ConfigError(f"{key}={name} is no name on the hub: {reason}.") from error
+        raise ConfigError(f"{key}={name} is not a valid hub id: {reason}.") from error
     if name.count("/") != 1:
-        raise ConfigError(f"{key}={name} is no name on the hub. Write {key}=user/name.")
+        raise ConfigError(f"{key}={name} is not a valid hub id. Write {key}=user/name.")
 
 
 def _named(file: File, *, push: str, base: str | None) -> File:
@@ -77,9 +79,8 @@ def _on_base(file: File, base: str | None) -> File:
         return replace(file, content=(json.dumps(settings, indent=2) + "\n").encode())
     if not _on_the_hub(named):
         raise ConfigError(
-            f"{file.path} says that its base is {named or 'nothing'}, which is no name on the hub: "
-            "nobody else could load the adapter. Give base=HUB_ID, which is written into the "
-            "copy that is sent."
+            f"{file.path} names {named or 'nothing'} as its base, which is not a hub id, so others "
+            "could not load the adapter. Give base=HUB_ID; it is written into the uploaded copy."
         )
     return file
 
@@ -113,4 +114,6 @@ def head(files: Sequence[File]) -> dict[str, object] | None:
         return read(card.text) if card else None
     except yaml.YAMLError as error:
         reason = first_line(error)
-        raise ConfigError(f"{CARD}: the part between the dashes is no YAML: {reason}.") from error
+        raise ConfigError(
+            f"{CARD}: the part between the dashes is not valid YAML: {reason}."
+        ) from error

@@ -54,7 +54,7 @@ def refuse_in_arguments(arguments: Sequence[str]) -> list[str]:
         key = argument.partition("=")[0].lstrip("+~")
         if _NAMES.search(key) or found_in(argument):
             raise ConfigError(
-                "A token is in no setting, where other users and the shell's history could read "
-                "it. Run `hf auth login` once, or put it into the environment: HF_TOKEN."
+                "A token must not be an argument, because other users and the shell's history "
+                "could read it. Run `hf auth login` once, or set HF_TOKEN in the environment."
             )
     return list(arguments)

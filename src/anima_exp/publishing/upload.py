@@ -26,13 +26,13 @@ from anima_exp.system.terminal import printable
 
 
 _REFUSED = {
-    401: "the hub does not accept the token. Run `hf auth login`, or set HF_TOKEN anew.",
-    403: "the token may not write there. It needs the permission to write, and the name must be "
-    "yours or your organization's.",
-    404: "there is no such place, or the token may not see it.",
-    409: "somebody else is writing there. Try again.",
-    412: "it was changed meanwhile. Try again.",
-    429: "the hub asks to wait: too many requests. Try again later.",
+    401: "the hub rejects the token. Run `hf auth login`, or set another HF_TOKEN.",
+    403: "the token has no permission to write there. Give it write permission, and use your own "
+    "name or your organization's.",
+    404: "the repository does not exist, or the token cannot see it. Check the name.",
+    409: "another upload is in progress there. Try again.",
+    412: "the repository changed during the upload. Try again.",
+    429: "the hub rejected the request because there were too many. Try again later.",
 }
 
 
@@ -54,9 +54,7 @@ def send(files: Sequence[File], push: str, *, private: bool, message: str) -> Up
 
     token = get_token()
     if not token:
-        raise ConfigError(
-            "There is no token for the hub. Run `hf auth login` once, or set HF_TOKEN."
-        )
+        raise ConfigError("There is no hub token. Run `hf auth login` once, or set HF_TOKEN.")
     api = HfApi(token=token)
     with _told(push, token):
         there = _repository(api, push)
@@ -65,8 +63,8 @@ def send(files: Sequence[File], push: str, *, private: bool, message: str) -> Up
             there = api.repo_info(push)
     if private and not there.private:
         raise ConfigError(
-            f"push={push} is there already and public, so that everyone could read what is sent. "
-            "Nothing was sent. Give private=false, or another name."
+            f"push={push} already exists and is public, so everyone could read the upload. "
+            "Nothing was uploaded. Give private=false, or another name."
         )
     with _told(push, token, left=lambda: _left(api, push, there.sha)), TemporaryDirectory() as made:
         operations = [CommitOperationAdd(file.name, _source(file, Path(made))) for file in files]
@@ -92,8 +90,8 @@ def _left(api: Any, push: str, before: str) -> str:
     try:
         after = api.repo_info(push).sha
     except Exception:
-        return f"Whether anything arrived is not known: look at {api.endpoint}/{push}"
-    return "No file was sent" if after == before else f"{api.endpoint}/{push} has a new commit"
+        return f"It is unknown whether files were uploaded: check {api.endpoint}/{push}"
+    return "No file was uploaded" if after == before else f"{api.endpoint}/{push} has a new commit"
 
 
 def _source(file: File, copies: Path) -> Any:
@@ -105,7 +103,7 @@ def _source(file: File, copies: Path) -> Any:
 
 @contextmanager
 def _told(
-    push: str, token: str, left: Callable[[], str] = lambda: "Nothing was sent"
+    push: str, token: str, left: Callable[[], str] = lambda: "Nothing was uploaded"
 ) -> Iterator[None]:
     """Turn whatever a server, a proxy or a cable can raise into one line without the token."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
@@ -155,9 +153,9 @@ def show(
 
 def show_sent(sent: UploadResult) -> None:
     who = "private" if sent.private else "public"
-    say(f"Sent: {sent.address} ({who})")
+    say(f"Uploaded: {sent.address} ({who})")
     if sent.kept:
-        say(f"Files that were there before stay there: {', '.join(sent.kept)}")
+        say(f"Other files in the repository were kept: {', '.join(sent.kept)}")
 
 
 def say(text: str) -> None:
@@ -166,14 +164,17 @@ def say(text: str) -> None:
 
 def _show_head(head: Mapping[str, object] | None) -> None:
     if head is None:
-        say(f"There is no card: {CARD} is missing, and the hub will show an empty page.")
+        say(f"There is no model card: {CARD} is missing, so the hub will show an empty page.")
         return
     show_plan(
         {key: printable(_front_matter_value(value)) for key, value in head.items()}
-        or {"card": "no head"}
+        or {"model card": "no front matter"}
     )
     if head.get("license") in (None, UNDECIDED):
-        say(f"The card names no licence: choose one in the head of {CARD}, as base and data allow.")
+        say(
+            f"The model card names no licence. Choose one that the base and the data allow, in the "
+            f"head of {CARD}."
+        )
 
 
 def _front_matter_value(value: object) -> str:
@@ -183,9 +184,9 @@ def _front_matter_value(value: object) -> str:
 def of_config(config: PublishConfig) -> None:
     """Raises ConfigError, RunError: as `publish`, or the settings contradict each other."""
     if bool(config.run) == bool(config.folder):
-        raise ConfigError("Give run=FOLDER, a finished run's, or folder=FOLDER; one of the two.")
+        raise ConfigError("Give either run=FOLDER (a finished run) or folder=FOLDER, and not both.")
     if not config.push:
-        raise ConfigError("push=null: where to? Give push=user/name.")
+        raise ConfigError("push is not set, so there is no repository. Give push=user/name.")
     folder, card = expanded(config.folder or "", "folder"), None
     if config.run:
         folder, card = _of_run(expanded(config.run, "run"))
@@ -227,11 +228,11 @@ def publish(
     head = sanitize.head(files)
     show(files, folder, push, private=private, head=head)
     if carded != there:
-        say("README.md is written anew, from the run's record: the folder holds none of ours.")
+        say("README.md is generated from the run's record, because the folder has no model card.")
     for file in files:
         if file.dropped:
             names = ", ".join(sorted(map(str, file.dropped)))
-            say(f"Metadata of {file.name} that is not sent: {names}.")
+            say(f"Metadata of {file.name} that is not uploaded: {names}.")
     if dry_run:
         say("Nothing was sent. The same command with confirm=true sends it.")
         return

@@ -73,8 +73,9 @@ class Halving:
         self._values[name] = self._read(job.cell)
         if outcome is Outcome.paused and not self._values[name]:
             raise ConfigError(
-                f"sweep.metric={self._settings.metric} is not among what {job.cell.folder} "
-                f"logged: {', '.join(_logged(job.cell)) or 'nothing'}."
+                f"sweep.metric={self._settings.metric} was not logged by {job.cell.folder}, so "
+                f"early stopping cannot rank the cells. It logged: "
+                f"{', '.join(_logged(job.cell)) or 'nothing'}. Choose one of these."
             )
 
     def give_up(self, job: Job, rows: list[dict[str, Any]]) -> bool:
@@ -97,7 +98,7 @@ class Halving:
                         "metric": self._settings.metric,
                         "value": self._values[name][-1],
                         "reason": f"{rank} of {len(ranks)} at step {step}; "
-                        f"one in {self._settings.reduction_factor} went on",
+                        f"one in {self._settings.reduction_factor} continued",
                     }
                     if len(group) > 1:
                         scores = self._scores(group, level)
@@ -105,7 +106,7 @@ class Halving:
                         found[name]["reason"] = (
                             f"{rank} of {len(ranks)} settings at step {step}, by the mean of "
                             f"{len(scores)} seed{'s' * (len(scores) > 1)}; "
-                            f"one in {self._settings.reduction_factor} went on"
+                            f"one in {self._settings.reduction_factor} continued"
                         )
         return found
 

@@ -96,8 +96,8 @@ class Cell:
         try:
             text = (self.folder / "failure.txt").read_text(encoding="utf-8", errors="replace")
         except OSError:
-            return "no reason was left" if self.folder.is_dir() else "its job never began"
-        return text.strip().split("\n")[0] or "no reason was left"
+            return "no reason was recorded" if self.folder.is_dir() else "its job never started"
+        return text.strip().split("\n")[0] or "no reason was recorded"
 
 
 def by_setting(cells: Sequence[Cell]) -> list[list[Cell]]:

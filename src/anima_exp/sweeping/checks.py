@@ -24,8 +24,8 @@ def check_metric(config: RunConfig) -> None:
     if metric not in known and not any(one.gives(metric) for one in own):
         measured = ", ".join(sorted(known | {one.name for one in own}))
         raise ConfigError(
-            f"sweep.metric={metric} is nothing that these runs measure. They measure "
-            f"{measured}. Other evaluations: evals=[...]."
+            f"sweep.metric={metric} is not measured by these runs. They measure {measured}. "
+            "Choose one of these, or add an evaluation with evals=[...]."
         )
 
 
@@ -47,8 +47,8 @@ def metric(config: RunConfig) -> Metric:
     direction = Direction(direction)
     if said and one.direction != direction.value:
         raise ConfigError(
-            f"sweep.direction={direction.value} contradicts the function of {name}, which says "
-            f"{one.direction}. Leave sweep.direction out."
+            f"sweep.direction={direction.value} contradicts the evaluation that defines {name}, "
+            f"which says {one.direction}. Leave sweep.direction out."
         )
     return replace(one, direction=direction.value)
 

@@ -33,6 +33,6 @@ def show_costs(
     asked = question(name, master)
     console.say(name + (f": {asked}" if asked else ""))
     if grid.duplicates:
-        console.say(f"{grid.duplicates} cells would repeat another and are left out.")
+        console.say(f"{grid.duplicates} duplicate cells are left out.")
     console.say("")
     show_grid([(cell.label, cell.config) for cell in grid.cells])

@@ -49,8 +49,8 @@ def expand(
     count = len(paired or [()]) * prod(map(len, values)) * prod(map(len, multiples.values()))
     if count > MOST_VALUES:
         raise ConfigError(
-            f"The sweep has {count:,} cells, and one sweep can have {MOST_VALUES:,}. Give its "
-            "settings fewer values, or search them with hydra/sweeper=optuna."
+            f"The sweep has {count:,} cells, but the limit is {MOST_VALUES:,}. Give its settings "
+            "fewer values, or search them with hydra/sweeper=optuna."
         )
     return [
         Point((*row, *overrides), tuple(zip(multiples, chosen, strict=True)))
@@ -73,8 +73,8 @@ def _values(override: Override) -> list[str]:
         return [f"{key}={override.get_value_element_as_str()}"]
     if not override.is_discrete_sweep():
         raise ConfigError(
-            f"{override.input_line}: an interval has no list of values. List them, as in "
-            f"{key}=1e-4,2e-4, or search it with hydra/sweeper=optuna."
+            f"{override.input_line}: a grid needs a list of values, not an interval. List them, "
+            f"as in {key}=1e-4,2e-4, or search the interval with hydra/sweeper=optuna."
         )
     check_range(override)
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
@@ -88,12 +88,12 @@ def check_range(override: Override) -> None:
     start, stop, step = value.start or 0, value.stop or 0, value.step
     if not all(map(isfinite, (start, stop, step))) or step == 0:
         raise ConfigError(
-            f"{line}: a range needs finite numbers and a step that is not 0, as range(0, 10, 2)."
+            f"{line}: a range needs finite numbers and a step other than 0, as in range(0, 10, 2)."
         )
     count = int(-((start - stop) // step))
     if count > MOST_VALUES:
         raise ConfigError(
-            f"{line}: the range has {count:,} values, and a setting can have {MOST_VALUES:,}. "
+            f"{line}: the range has {count:,} values, but the limit is {MOST_VALUES:,}. "
             "Give a shorter range or a larger step."
         )
 

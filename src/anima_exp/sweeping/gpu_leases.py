@@ -127,12 +127,12 @@ def slots(settings: LauncherConfig) -> list[Slot]:
     if jobs > most and each > 1:
         raise ConfigError(
             f"launcher.jobs={jobs}, but {len(devices)} GPUs with launcher.gpus_per_job={each} "
-            f"hold {most}. Lower launcher.jobs or launcher.gpus_per_job."
+            f"hold {most} jobs. Lower launcher.jobs or launcher.gpus_per_job."
         )
     if jobs > most:
         raise ConfigError(
             f"launcher.jobs={jobs}, but {len(devices)} GPUs with launcher.jobs_per_gpu="
-            f"{settings.jobs_per_gpu} hold {most}. Raise launcher.jobs_per_gpu."
+            f"{settings.jobs_per_gpu} hold {most} jobs. Raise launcher.jobs_per_gpu."
         )
     threads = _threads(jobs * each)
     # Every place stays in the list, for another sweep may hold the first ones.
@@ -163,8 +163,8 @@ def gpus() -> list[str]:
     if wanted is None:
         if not known and any(Path(device).exists() for device in _DEVICES):
             raise ConfigError(
-                "This machine has a GPU, but nvidia-smi does not list it. Say which may be used, "
-                "so that each job gets its own: CUDA_VISIBLE_DEVICES=0,1 python -m ..."
+                "This machine has a GPU, but nvidia-smi does not list it, so jobs cannot be "
+                "assigned to GPUs. Name the GPUs: CUDA_VISIBLE_DEVICES=0,1 python -m ..."
             )
         return known
     # nvidia-smi counts by place on the bus, CUDA by speed unless it is told otherwise.

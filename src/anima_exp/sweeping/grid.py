@@ -120,7 +120,9 @@ def _refuse_swept_conduct(configs: Sequence[RunConfig]) -> None:
     """How a sweep is run is one thing for all of its cells."""
     for key in ("runs_dir", "dry_run", "sweep", "launcher"):
         if any(getattr(config, key) != getattr(configs[0], key) for config in configs):
-            raise ConfigError(f"{key} has several values; it is the same for all cells of a sweep.")
+            raise ConfigError(
+                f"{key} has several values, but all cells of a sweep share it. Give it one value."
+            )
 
 
 def _told(mistakes: dict[str, list[int]], *, of: int) -> str:
@@ -133,5 +135,5 @@ def _told(mistakes: dict[str, list[int]], *, of: int) -> str:
         which = f"#{cells[0]}" if len(cells) == 1 else f"#{cells[0]} and {len(cells) - 1} more"
         lines.append(f"  {which}: {mistake}")
     if len(mistakes) > _SHOWN:
-        lines.append(f"  and {len(mistakes) - _SHOWN} other mistakes")
+        lines.append(f"  and {len(mistakes) - _SHOWN} other errors")
     return "\n".join(lines)

@@ -93,7 +93,8 @@ def sweep(
     failed = summary.after(file, lost=lost)
     if failed:
         raise SweepError(
-            f"{len(failed)} of {len(grid.cells)} cells failed; the same command tries them again."
+            f"{len(failed)} of {len(grid.cells)} cells failed. Run the same command again to retry "
+            "them."
         )
 
 
@@ -119,8 +120,8 @@ def described(
     """
     if (here := rank_info()).size > 1:
         raise ConfigError(
-            f"-m starts the cells of a sweep by itself, and {here.size} processes were started. "
-            "Leave torchrun out; launcher.gpus_per_job=2 gives each cell two GPUs.",
+            f"-m starts the processes of a sweep by itself, but {here.size} processes were "
+            "started. Leave torchrun out. launcher.gpus_per_job=2 gives each cell two GPUs.",
             told=here.rank > 0,
         )
     name = sweep_name(master, arguments)
@@ -179,7 +180,7 @@ def _about(
     varied = {*grid.swept, *params, *multipliers, *(key for row in points for key in row)}
     if about is not None and about not in varied:
         raise ConfigError(
-            f"hydra.sweeper.about={about} is no setting that this sweep varies. "
+            f"hydra.sweeper.about={about} is not a setting that this sweep varies. "
             f"Give one of {', '.join(sorted(varied))}, or leave it out."
         )
     return about if about in grid.swept else None
@@ -190,8 +191,8 @@ def _on_a_cluster(cells: list[Cell], launcher: Launcher, master: DictConfig) -> 
     settings = cells[0].config.sweep
     if settings.early_stopping is not EarlyStopping.none:
         raise ConfigError(
-            f"sweep.early_stopping={settings.early_stopping.value} watches the cells of this "
-            "machine: it needs hydra/launcher=pool."
+            f"sweep.early_stopping={settings.early_stopping.value} can only stop cells on this "
+            "machine. Use hydra/launcher=pool, or sweep.early_stopping=none."
         )
     missing, lost = [cell for cell in cells if cell.state is not State.done], []
     for _ in range(1 + settings.retries):
@@ -209,7 +210,10 @@ def sweep_name(master: DictConfig, arguments: Sequence[str]) -> str:
     """
     for argument in arguments:
         if argument.startswith("sweep=") and "," in argument:
-            raise ConfigError(f"{argument}: one sweep at a time; give each a command of its own.")
+            raise ConfigError(
+                f"{argument} names several sweeps, but a command runs one. "
+                "Start one command for each."
+            )
     return master.hydra.runtime.choices.get("sweep") or "by_hand"
 
 

@@ -104,7 +104,7 @@ def run_here(
         file.save()
     if pool.signals:
         raise RunInterrupted(
-            f"Stopped: {board.counts()}. The same command goes on from there.",
+            f"Stopped: {board.counts()}. Run the same command again to resume.",
             exit_status=128 + pool.signals[0],
         )
 
@@ -137,8 +137,8 @@ def submit_to_launcher(cells: list[Cell], launcher: Launcher, master: DictConfig
     group = f"tracking.group={cells[0].config.tracking.group}"
     chosen = master.hydra.runtime.choices["hydra/launcher"]
     logs = OmegaConf.select(master, "hydra.launcher.submitit_folder", default=None)
-    told = f"hydra/launcher={chosen}: {len(cells)} cell{'s' * (len(cells) > 1)}"
-    console.say(told + (f"; what they print: {logs}" if logs else ""))
+    submitted = f"hydra/launcher={chosen}: {len(cells)} cell{'s' * (len(cells) > 1)}"
+    console.say(submitted + (f"; their output: {logs}" if logs else ""))
     reasons: dict[int, str] = {}
     try:
         with wait_for_all_jobs(launcher) as reasons:
@@ -146,7 +146,7 @@ def submit_to_launcher(cells: list[Cell], launcher: Launcher, master: DictConfig
                 [[*cell.overrides, group] for cell in cells], initial_job_idx=cells[0].number
             )
     except Exception as error:  # it could not start them; what began has a folder to tell
-        console.say(f"The launcher said: {last_words(error)}")
+        console.say(f"The launcher reported: {last_words(error)}")
     return [cell for n, cell in enumerate(cells) if not _left_word(cell, reasons.get(n))]
 
 
@@ -156,6 +156,6 @@ def _left_word(cell: Cell, reason: str | None) -> bool:
         return True
     if not (cell.folder / "settings.json").is_file():
         return False
-    told = f" ({reason})" if reason else ""
-    atomic_write_text(cell.folder / "failure.txt", f"its job ended before the run did{told}\n")
+    cause = f" ({reason})" if reason else ""
+    atomic_write_text(cell.folder / "failure.txt", f"its job ended before the run did{cause}\n")
     return True

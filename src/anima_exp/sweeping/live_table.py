@@ -193,10 +193,10 @@ class Board:
             Outcome.done: f"done, {self._score(progress)}",
             Outcome.failed: f"failed: {job.cell.failure}",
             Outcome.paused: f"paused at step {progress.step}, {self._score(progress)}",
-            Outcome.in_use: "in another process's hands",
-            Outcome.server_gone: "the process that starts jobs was ended; it is started again",
+            Outcome.in_use: "another process runs it",
+            Outcome.server_gone: "the process that starts jobs was killed; starting it again",
             Outcome.stopped: f"stopped at step {progress.step}",
-            Outcome.pruned: f"given up at step {progress.step}, {self._score(progress)}",
+            Outcome.pruned: f"pruned at step {progress.step}, {self._score(progress)}",
         }
         if outcome in said:
             self._tell(job.cell, said[outcome])
@@ -210,7 +210,10 @@ class Board:
         running = [n for n, status in self.status.items() if status is Status.running]
         for cell in running:
             self.status[cell] = Status.stopping
-        self.say(f"{name}: {len(running)} running cells save a checkpoint; once more ends all.")
+        self.say(
+            f"{name}: {len(running)} running cells are saving checkpoints. "
+            "Press Ctrl-C again to quit now."
+        )
 
     def say(self, text: str) -> None:
         self._note = text

@@ -151,8 +151,8 @@ class Pool:
             return Outcome.server_gone
         _leave_word(
             cell,
-            "the process that starts jobs was ended twice while this job began, as the system "
-            "does when memory runs out. launcher.preload=false starts jobs without it",
+            "the process that starts jobs was killed twice while this job was starting, probably "
+            "because memory ran out. launcher.preload=false starts jobs without that process",
         )
         return Outcome.failed
 
@@ -185,8 +185,8 @@ class Pool:
                 self.warm = False
                 self._context = _context(warm=False)
                 self.board.say(
-                    "A library has touched the GPU before its time: from here on every "
-                    "job imports its own (launcher.preload=false)."
+                    "A library initialised CUDA before the jobs were forked. From now on each job "
+                    "imports its own libraries, as with launcher.preload=false."
                 )
             schedule.ended(running.job, outcome)
             self.board.ended(running.job, outcome, running.progress)
@@ -253,12 +253,12 @@ def _outcome(running: _Running) -> Outcome:
 
 def _say_why(cell: Cell, status: int | None) -> None:
     """Leave word for a process that could not do so itself."""
-    reason = _last_words(cell) or f"the process ended with status {status}"
+    reason = _last_words(cell) or f"the process exited with status {status}"
     if status is not None and status < 0:
         name = signal.Signals(-status).name
-        reason = f"the process was ended by {name}"
+        reason = f"the process was killed by {name}"
         if name == "SIGKILL":
-            reason += ", as the system does when memory runs out"
+            reason += ", probably because memory ran out"
     _leave_word(cell, reason)
 
 

@@ -71,7 +71,8 @@ def run_grid(
 
 def _told(failed: Sequence[Cell], *, of: int) -> str:
     lines = [
-        f"{len(failed)} of {of} runs failed, the others are done. The same call tries these again:"
+        f"{len(failed)} of {of} runs failed; the others are done. Make the same call again to "
+        "retry these:"
     ]
     lines += [f"  {cell.label}: {cell.failure} ({cell.log})" for cell in failed[:_FAILURES]]
     if len(failed) > _FAILURES:

@@ -27,7 +27,7 @@ _ROWS = 100  # of a table of cells
 _FAILURES = 20
 _WORDS = {
     State.done: "done",
-    State.begun: "half done",
+    State.begun: "partly done",
     State.failed: "failed before",
     State.new: "new",
 }
@@ -41,7 +41,7 @@ def before(file: SweepFile) -> None:
     told = {"sweep": file.name + (f": {file.question}" if file.question else "")}
     told["cells"] = f"{len(cells)}: {', '.join(counts)}"
     if file.grid.duplicates:
-        told["cells"] += f"; {file.grid.duplicates} more would repeat one of these"
+        told["cells"] += f"; {file.grid.duplicates} duplicates left out"
     left = [cell for cell in cells if cell.state is not State.done]
     if left:
         told["tokens"] = _tokens(left)
@@ -56,7 +56,7 @@ def damaged(cells: list[Cell]) -> None:
         console.say(
             printable(
                 f"damaged  #{cell.number} {cell.label}: {cell.folder / RECORD} cannot be read "
-                f"({cell.damage}). The cell continues from its last checkpoint and writes it again."
+                f"({cell.damage}). The cell resumes from its last checkpoint and writes it again."
             )
         )
     if len(cells) > _FAILURES:
@@ -77,7 +77,7 @@ def table(cells: list[Cell]) -> None:
     console.console.print(shown)
     if len(cells) > _ROWS:
         console.say(f"and {len(cells) - _ROWS} more")
-    console.say("\nNothing was started: dry_run=true.")
+    console.say("\nNothing was started, because dry_run=true.")
 
 
 def print_single_run(config: RunConfig) -> None:
@@ -198,5 +198,5 @@ def _tokens(cells: list[Cell]) -> str:
     known = [count for count in found if count is not None]
     told = [f"about {sum(known):,} to train on"] * bool(known)
     if unknown := len(found) - len(known):
-        told.append(f"unknown for {unknown} cells, whose data no run has read yet")
+        told.append(f"unknown for {unknown} cells whose data no run has read yet")
     return ", ".join(told)

@@ -229,7 +229,10 @@ TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
 
 def check_language(language: str) -> None:
     if language not in LANGUAGES:
-        raise ConfigError(f"unknown language {language!r}: choose one of {', '.join(LANGUAGES)}")
+        raise ConfigError(
+            f"There is no language {language!r} in the tiny world. "
+            f"Choose one of {', '.join(LANGUAGES)}."
+        )
 
 
 def say(value: Value, language: str) -> str:

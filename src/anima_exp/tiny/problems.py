@@ -125,7 +125,9 @@ def part_of(problem: Problem) -> str:
 
 def check_part(part: str) -> None:
     if part not in PARTS:
-        raise ConfigError(f"unknown part {part!r}: choose one of {', '.join(PARTS)}")
+        raise ConfigError(
+            f"There is no part {part!r} in the tiny world. Choose one of {', '.join(PARTS)}."
+        )
 
 
 def problems(rng: random.Random, part: str, kinds: tuple[str, ...] = KINDS) -> Iterator[Problem]:

@@ -55,7 +55,9 @@ def sample_rows(
         if instruction in rows:
             repeats += 1
             if repeats > MOST_REPEATS:
-                raise ConfigError(f"{count} rows are more than this world can tell apart")
+                raise ConfigError(
+                    f"The tiny world has fewer than {count} different rows. Give a smaller number."
+                )
             continue
         repeats = 0
         rows[instruction] = {

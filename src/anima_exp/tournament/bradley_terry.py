@@ -115,8 +115,9 @@ def _connected(wins: Array, players: list[str]) -> None:
         group = [name for name, there in zip(players, reached[0], strict=True) if there]
         rest = [name for name in players if name not in group]
         raise DataError(
-            f"{', '.join(group)} never met {', '.join(rest)}, not even by way of others: their "
-            "ratings cannot be compared. Rate them apart, or judge a pair across."
+            f"{', '.join(group)} never met {', '.join(rest)}, not even through other players, so "
+            "their ratings cannot be compared. Rate the groups separately, or judge a pair that "
+            "connects them."
         )
 
 
@@ -171,7 +172,7 @@ def _fit(wins: Array) -> Array:
 def conclusion(found: BradleyTerry) -> str:
     """By the bootstrap of their difference, at a level corrected for picking the best of many."""
     if found.lead is None or len(found.strengths) < 2:
-        return "There is nobody to compare it with."
+        return "There is no other player to compare with."
     first, second = (one.player for one in found.strengths[:2])
     lead, low, high = found.lead
     interval = f"{100 * found.level:.3g} % interval {low:+.0f} to {high:+.0f}"
@@ -180,7 +181,4 @@ def conclusion(found: BradleyTerry) -> str:
         interval += f", corrected for {others} comparisons"
     if low > 0:
         return f"{first} is better than {second}: by {lead:.0f} points ({interval})."
-    return (
-        f"{first} is ahead of {second} by {lead:.0f} points, but cannot be told from it "
-        f"({interval})."
-    )
+    return f"{first} is ahead of {second} by {lead:.0f} points, but not beyond chance ({interval})."

@@ -12,7 +12,9 @@ _MOST_LETTERS = 60  # of a value in an error
 def field(fields: Mapping[str, Any], key: str, at: str) -> Any:
     """Raises DataError: the row has no such field, or null in it."""
     if fields.get(key) is None:
-        raise DataError(f"{at}: there is no {key}. The row has {', '.join(fields) or 'nothing'}.")
+        raise DataError(
+            f"{at}: the field {key} is missing. The row has {', '.join(fields) or 'no fields'}."
+        )
     return fields[key]
 
 
@@ -61,7 +63,9 @@ def count(fields: Mapping[str, Any], key: str, at: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise DataError(f"{at}: {key} is {shown(value)}; it must be a number of characters.")
+        raise DataError(
+            f"{at}: {key} is {shown(value)}; it must be a number of characters (0 or more)."
+        )
     return value
 
 

@@ -45,14 +45,16 @@ def read_answers(paths: Sequence[Path]) -> dict[str, Answer]:
             found.setdefault(key, Answer(tuple(filter(None, models)), len(text)))
             count += 1
         if not count:
-            raise DataError(f"{path} is empty: no answer in it.")
+            raise DataError(f"{path} is empty: it holds no answers. Leave it out.")
     return found
 
 
 def _text(fields: dict[str, Any], at: str) -> str:
     field = answer_field(fields)
     if not isinstance(fields.get(field), str):
-        raise DataError(f"{at}: there is no text, generation or generation_truncated.")
+        raise DataError(
+            f"{at}: the row has no answer. Add a field text, generation or generation_truncated."
+        )
     return answer_text(field, fields[field])
 
 
@@ -95,12 +97,12 @@ def identify(
             players.append((first, second))
     for key in dict.fromkeys(reading.key(name) for pair in pairs.values() for name in pair):
         if len(spellings[key]) > 1:
-            notes.append(f"{' and '.join(spellings[key])} are taken for one player.")
+            notes.append(f"{' and '.join(spellings[key])} are treated as one player.")
     turned = sum(found_keys[path, 0] != reading.key(pair[0]) for path, pair in pairs.items())
     if turned:
         notes.append(
-            f"{turned} of {len(pairs)} files are named the other way round: the answers' ids say "
-            "who is shown first."
+            f"{turned} of {len(pairs)} file names have the two players swapped. The answer ids say "
+            "whose answer is shown first."
         )
     return players, notes
 
@@ -119,8 +121,8 @@ def _solve(
         possible[one] = possible.get(one, both) & both
         if not possible[one]:
             raise DataError(
-                f"{path}: its answers are those of other files whose names share no player with "
-                f"{' and '.join(pairs[path])}. Rename it, or leave it out."
+                f"{path}: its answers also occur in files whose names share no player with "
+                f"{' and '.join(pairs[path])}. Rename the file, or leave it out."
             )
     _by_answers(possible, author, ids, answers)
     _exclude(possible, author)
@@ -129,8 +131,8 @@ def _solve(
     if open_files and not trust_names:
         first, second = pairs[open_files[0]]
         raise DataError(
-            f"{open_files[0]}: nothing but the file's name says whether {first} or {second} is "
-            "shown first, and in released files names are wrong at times. Give answers=FILE "
+            f"{open_files[0]}: only the file name says whether {first} or {second} is shown first, "
+            "and some released files have wrong names. Give answers=FILE "
             "with the answers of one of them, more files, or trust_names=true."
         )
     for path in open_files:
@@ -138,13 +140,13 @@ def _solve(
             possible[author[path, place]] &= {reading.key(name)}
         _exclude(possible, author)
     if open_files:
-        notes.append(f"In {len(open_files)} files only the name says who is shown first.")
+        notes.append(f"In {len(open_files)} files only the file name says who is shown first.")
     for path, pair in pairs.items():
         left, right = (possible[author[path, place]] for place in (0, 1))
         if len(left) != 1 or len(right) != 1 or left == right:
             raise DataError(
-                f"{path}: its answers' ids contradict its name and those of the other files: "
-                f"{' and '.join(pair)} cannot both be told. Leave it out, or rename it."
+                f"{path}: its answer ids contradict its name and those of the other files, so "
+                f"{' and '.join(pair)} cannot be identified. Leave the file out, or rename it."
             )
     return {slot: next(iter(possible[one])) for slot, one in author.items()}, notes
 

@@ -75,20 +75,25 @@ def tournament(
     rated = [one for one in verdicts if not one.relative] or relative
     if 0 < len(relative) < len(verdicts):
         notes.append(
-            f"{len(relative):,} relative verdicts give the percentages, the "
-            f"{len(rated):,} others all the rest."
+            f"The percentages are from {len(relative):,} relative verdicts, everything else from "
+            f"the {len(rated):,} other verdicts."
         )
     reference = _reference(relative, options.reference, names, notes)
     unparsed = sum(one.outcome is None for one in verdicts)
     if unparsed:
         as_ties = options.unparsed == "tie" and options.ties == "half"
         counted = "count as ties" if as_ties else "are dropped"
-        notes.append(f"{unparsed:,} of {len(verdicts):,} verdicts not parsed: they {counted}.")
+        notes.append(
+            f"{unparsed:,} of {len(verdicts):,} verdicts could not be parsed. They {counted}."
+        )
     if options.ties == "drop":
         notes.append(f"{sum(one.outcome == 0.5 for one in rated):,} ties are dropped.")
     played = matches(rated, ties=options.ties, unparsed=options.unparsed)
     if not len(played.points):
-        raise DataError(f"None of the {len(verdicts):,} verdicts is left to rate by.")
+        raise DataError(
+            f"All {len(verdicts):,} verdicts are dropped, so there is nothing to rate. Count ties "
+            "or unparsed verdicts."
+        )
     strengths = bradley_terry(
         played,
         start=options.start,
@@ -144,7 +149,7 @@ def _reference(
     everywhere = sorted(frozenset.intersection(*pairs))
     if len(everywhere) == 1:
         return everywhere[0]
-    which = " and ".join(everywhere) + " are" if everywhere else "nobody is"
+    which = " and ".join(everywhere) + " are" if everywhere else "no player is"
     notes.append(f"No percentages: {which} in every relative pair. Give reference=NAME.")
     return None
 
@@ -173,14 +178,14 @@ def known(name: str, names: Sequence[str], *, option: str) -> None:
 
 
 def _eased(strengths: BradleyTerry) -> Iterable[str]:
-    added = "half a win each way is added to every pair that met"
+    added = "half a win was added in each direction to every pair that met"
     if strengths.eased:
         yield (
-            "Somebody won or lost every match, of which the likelihood makes an infinite "
-            f"strength: for Bradley-Terry {added}."
+            "At least one model won or lost every match, so its maximum-likelihood strength is "
+            f"infinite. For Bradley-Terry, {added}."
         )
     elif strengths.eased_samples:
         yield (
             f"In {strengths.eased_samples:,} of {strengths.samples:,} samples of the bootstrap "
-            f"somebody won or lost every match: there {added}."
+            f"at least one model won or lost every match. There, {added}."
         )

@@ -57,7 +57,7 @@ def read(paths: Sequence[Path], *, say: Say = quiet) -> list[Row]:
             rows += _rows(path, line, fields)
             say(len(found) + len(rows), None)
         if not rows:
-            raise DataError(f"{path} is empty: no verdict in it. Leave it out or judge again.")
+            raise DataError(f"{path} is empty: it holds no verdicts. Leave it out or judge again.")
         found += rows
     return found
 
@@ -71,7 +71,7 @@ def lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     listed = path.name.lower().endswith((".json", ".json.gz"))
     for number, fields in (readers.rows if listed else readers.json_lines)(path):
         if isinstance(fields, DataError):
-            raise DataError(f"{path}, row {number}: {fields}. Mend or drop it.")
+            raise DataError(f"{path}, row {number}: {fields}. Correct or remove the row.")
         yield number, dict(fields)
 
 
@@ -81,7 +81,7 @@ def _files(paths: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             inside = sorted(path.glob("*.jsonl"))
             if not inside:
-                raise DataError(f"{path} holds no *.jsonl: give the folder with the verdicts.")
+                raise DataError(f"{path} holds no *.jsonl file. Give the folder of the verdicts.")
             found += inside
         elif path.exists():
             found.append(path)
@@ -101,7 +101,8 @@ def _rows(path: Path, line: int, fields: dict[str, Any]) -> Iterator[Row]:
         return
     if "score" in fields and "model" in fields and "answer1_id" not in fields:
         raise DataError(
-            f"{at}: a grade of one answer (model, score) has no opponent. Give pair judgments."
+            f"{at}: the row grades a single answer (model, score), but a rating needs pairs. "
+            "Give pair judgments."
         )
     models = None
     if "model1" in fields or "model2" in fields:
@@ -216,7 +217,9 @@ def _question(fields: dict[str, Any], at: str) -> str:
 
 def _two(first: str, second: str, at: str) -> None:
     if first == second:
-        raise DataError(f"{at}: both answers are of {first}: there is nothing to compare.")
+        raise DataError(
+            f"{at}: both answers are by {first}, so there is nothing to compare. Remove the row."
+        )
 
 
 def _turn(fields: dict[str, Any], at: str) -> int:
@@ -254,8 +257,8 @@ def players(path: Path) -> tuple[str, str]:
     parts = re.split(r"[-_]vs[-_]", stem)
     if len(parts) != 2 or not all(parts) or same(*parts):
         raise DataError(
-            f"{path} does not say who plays: its rows have no model1 and model2, and its name is "
-            "not A-vs-B.jsonl. Rename it."
+            f"{path} does not name its players: its rows have no model1 and model2, and its name "
+            "is not of the form A-vs-B.jsonl. Rename it."
         )
     return short(parts[0]), short(parts[1])
 

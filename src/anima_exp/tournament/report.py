@@ -47,7 +47,7 @@ def percentages(found: Tournament) -> Titled:
         Column("questions", [str(one.questions) for one in rows], dropped=1),
         Column("not parsed", [str(one.unparsed) for one in rows], dropped=2),
     ]
-    note = f"Shown first, shown second: the place of {found.reference} before the judge."
+    note = f"Shown first, shown second: the position of {found.reference}'s answer."
     return Titled(f"Score in % of {found.reference}'s", columns, note)
 
 
@@ -82,8 +82,8 @@ def order_note(found: Tournament) -> str:
         return f"Elo: one random order (seed {one.seed}), K {one.k:g}, start {one.start:g}."
     return (
         f"Elo: mean of {one.orders:,} random orders, {told}; K {one.k:g}, start {one.start:g}, "
-        f"seed {one.seed}. Its ± shrinks with more orders and says nothing of how sure the "
-        "ranking is; the interval of Bradley-Terry, over other questions, does."
+        f"seed {one.seed}. Its ± shrinks with more orders and does not measure how certain the "
+        "ranking is. The Bradley-Terry interval, over other questions, does."
     )
 
 
@@ -95,7 +95,7 @@ def matrix(found: Tournament) -> Titled:
             record = found.matrix.get(player, {}).get(other)
             texts.append(f"{record.net:+.2f}" if record else "")
         columns.append(Column(other, texts, dropped=place))
-    return Titled("Win matrix", columns, "Row against column, by question, both orders together.")
+    return Titled("Win matrix", columns, "Row against column, per question, over both orders.")
 
 
 def by_category(found: Tournament) -> Titled:
@@ -118,27 +118,30 @@ def biases(found: Tournament) -> Iterator[str]:
         told = f"The answer shown first wins {_of(decided)}"
         if "first" in found.advantages:
             one = found.advantages["first"]
-            told += f"; between equals that is worth {one.value:+.0f} ± {one.half:.0f} points"
+            told += (
+                f"; between equal players this is worth {one.value:+.0f} ± {one.half:.0f} points"
+            )
         yield f"{told}."
     if swapped.total:
         yield (
             f"Of {swapped.total:,} pairs of answers judged in both orders, "
-            f"{_share(swapped.flipped / swapped.total)} flip to the other player, "
-            f"{_share(swapped.weakened / swapped.total)} from a win to a tie; of the "
-            f"{swapped.flipped:,} flips, {swapped.to_first:,} went to the first position twice."
+            f"{_share(swapped.flipped / swapped.total)} flip to the other player and "
+            f"{_share(swapped.weakened / swapped.total)} change from a win to a tie. In "
+            f"{swapped.to_first:,} of the {swapped.flipped:,} flips the answer shown first won "
+            "both times."
         )
     if longer := found.length.longer:
         told = f"The longer answer wins {_of(longer)}"
         if "twice_as_long" in found.advantages:
             one = found.advantages["twice_as_long"]
             told += (
-                "; between equals, being twice as long is worth "
+                "; between equal players, twice the length is worth "
                 f"{one.value:+.0f} ± {one.half:.0f} points"
             )
-        known = f" Lengths are known of {found.length.known:,} verdicts."
+        known = f" Lengths are known for {found.length.known:,} verdicts."
         yield f"{told}.{known if found.length.known < position.total else ''}"
     else:
-        yield "Length bias: no lengths known; answers=[FILE,...] tells them."
+        yield "Length bias: the lengths are unknown. Give the answers with answers=[FILE,...]."
 
 
 def _of(share: Share) -> str:
@@ -169,7 +172,7 @@ def show(found: Tournament, console: Console) -> None:
         say(console, one.title, style="bold")
         console.print(table(shown))
         if left_out:
-            say(console, f"no room for {', '.join(left_out)}", style="dim")
+            say(console, f"columns left out for width: {', '.join(left_out)}", style="dim")
         if one.note:
             say(console, one.note, style="dim")
     console.print()

@@ -48,11 +48,14 @@ def verdicts(
     _no_twins(rows, players)
     kept = _same_questions(rows, players, on_missing=on_missing)
     if len(kept) < len(rows):
-        notes.append(f"{len(rows) - len(kept):,} verdicts left out: not every pair has them.")
+        notes.append(
+            f"{len(rows) - len(kept):,} verdicts are left out, because not every pair has their "
+            "questions."
+        )
     categories = _categories(questions) if questions else {}
     judges = Counter(row.judge for row in rows if row.judge)
     if len(judges) > 1:
-        notes.append(f"Verdicts of {len(judges)} judges together: {', '.join(sorted(judges))}.")
+        notes.append(f"The verdicts are by {len(judges)} judges: {', '.join(sorted(judges))}.")
     found = [
         Verdict(
             question=rows[at].question,
@@ -80,10 +83,10 @@ def _unused(
     """What was given and fits nothing, or only some."""
     judged = {name for at in kept for name in rows[at].ids or ()}
     if answers and not judged & answers.keys():
-        yield f"None of the {len(answers):,} answers given with answers= is judged here."
+        yield f"None of the {len(answers):,} answers given with answers= occurs in the verdicts."
     without = sum(one.category is None for one in found)
     if without and (categories or without < len(found)):
-        yield f"{without:,} verdicts are on questions of no known category."
+        yield f"{without:,} verdicts are on questions without a category."
 
 
 def _no_twins(rows: Sequence[Row], players: Sequence[tuple[str, str]]) -> None:
@@ -92,8 +95,9 @@ def _no_twins(rows: Sequence[Row], players: Sequence[tuple[str, str]]) -> None:
         twin = seen.setdefault((pair, row.question, row.turn, row.judge, row.relative), row)
         if twin is not row:
             raise DataError(
-                f"{row.file}, row {row.line}: {pair[0]} before {pair[1]} on question "
-                f"{row.question} was judged already in {twin.file}, row {twin.line}. Delete one."
+                f"{row.file}, row {row.line}: {pair[0]} shown before {pair[1]} on question "
+                f"{row.question} has a verdict already, in {twin.file}, row {twin.line}. "
+                "Delete one of them."
             )
 
 

@@ -54,7 +54,7 @@ def header(comparison: Comparison, now: datetime) -> str:
 def _said(comparison: Comparison) -> list[str]:
     """Return the headline, the sentences below it, and last the command that repeats, or ""."""
     if not comparison.rows:
-        return ["Nothing is done yet.", ""]
+        return ["No run is done yet.", ""]
     text = " ".join(comparison.conclusion)
     said, _, command = text.partition(" Repeat: ")
     first = comparison.conclusion[0].partition(" Repeat: ")[0]
@@ -175,7 +175,7 @@ def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
         body = _FILTER + leaderboard(comparison)
         yield Section("leaderboard", "Leaderboard", "Leaderboard", lead, body)
     if found := comparison.baseline:
-        lead = f"Mean difference. {escaped(found.told)}"
+        lead = f"Mean differences from the baseline. {escaped(found.told)}"
         body = tables.baseline(found, metric)
         yield Section("baseline", "Baseline", f"Against {found.label}", lead, body)
     for number, beside in enumerate(comparison.published):
@@ -195,13 +195,13 @@ def _leaderboard_lead(comparison: Comparison) -> str:
     rows, metric = comparison.shown, comparison.metric
     better = "smaller" if metric.minimize else "larger"
     told = [
-        "Only settings that differ are shown; the best is highlighted.",
-        f"By {escaped(metric.name)}: {better} is better.",
+        "Only settings that differ are shown. The best cell is highlighted.",
+        f"Ranked by {escaped(metric.name)}; {better} is better.",
     ]
     if alike := costs.alike(rows):
-        told.append(f"Each took {alike}.")
+        told.append(f"Each cell used {alike}.")
     if any(row.score.n > 1 for row in rows):
-        told.append("The line is the 95 % confidence interval of the mean over the seeds.")
+        told.append("A line is the 95 % confidence interval of the mean over the seeds.")
     if any(row.score.n == 1 for row in rows):
         told.append("A hollow dot is a single run: without repeats its uncertainty is unknown.")
     if comparison.repeated:
@@ -223,7 +223,7 @@ def _published_lead(beside: ReferenceComparison) -> str:
     if beside.table.note:
         told.append(escaped(beside.table.note))
     if beside.matched:
-        told.append(f"Ours have the same {', '.join(map(escaped, beside.matched))}.")
+        told.append(f"Our runs have the same {', '.join(map(escaped, beside.matched))}.")
     keys = dict.fromkeys(key for row, _, _ in beside.rows for key in row)
     if replaced := [escaped(key) for key in keys if key not in beside.matched]:
         told.append(f"They differ from the paper's in {', '.join(replaced)}.")
@@ -238,7 +238,7 @@ def _states(runs: list[Run]) -> str:
 
 
 def _failures_lead(runs: list[Run]) -> str:
-    told = ["The same command again continues what is unfinished and tries what failed."]
+    told = ["Run the same command again to resume unfinished runs and retry failed ones."]
     if len(runs) > tables.FAILURES:
         told.append(f"The first {tables.FAILURES} of {len(runs):,} are shown.")
     return " ".join(told)

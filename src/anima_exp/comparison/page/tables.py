@@ -17,7 +17,7 @@ FAILURES = 500  # a grid whose every cell failed says the same again and again
 
 
 def baseline(found: Baseline, metric: Metric) -> str:
-    columns = [Column("Against it", "value"), Column("Difference", "number")]
+    columns = [Column("Compared", "value"), Column("Difference", "number")]
     columns += [Column("Pairs", "number"), Column("")]
     lines = [
         Line(
@@ -72,7 +72,7 @@ def published(beside: ReferenceComparison, metric: Metric) -> str:
         )
         for row, value, ours in beside.rows
     ]
-    return table(f"{beside.table.source}, beside our runs", columns, lines)
+    return table(f"{beside.table.source}, next to our runs", columns, lines)
 
 
 def unhappy(comparison: Comparison) -> list[Run]:

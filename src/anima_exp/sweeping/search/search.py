@@ -112,7 +112,8 @@ def search(
         failed = summary.after(file, study, schedule.failed)
     if failed:
         raise SweepError(
-            f"{failed} of {chosen.n_trials} trials failed; the same command tries them again."
+            f"{failed} of {chosen.n_trials} trials failed. Run the same command again to retry "
+            "them."
         )
 
 
@@ -162,8 +163,9 @@ def _steps(config: RunConfig, chosen: Search) -> Steps:
     trainer, sweep = config.trainer, config.sweep
     if sweep.early_stopping is not EarlyStopping.none:
         raise ConfigError(
-            f"sweep.early_stopping={sweep.early_stopping.value} is for hydra/sweeper=grid. "
-            "Here it is hydra.sweeper.pruner=median, successive_halving or hyperband."
+            f"sweep.early_stopping={sweep.early_stopping.value} needs hydra/sweeper=grid. "
+            "With hydra/sweeper=optuna give hydra.sweeper.pruner=median, successive_halving or "
+            "hyperband."
         )
     # The loss is logged on the way; a score is measured at evaluations.
     key = "log_every" if sweep.metric == "loss" else "eval_every"

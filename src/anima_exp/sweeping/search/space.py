@@ -78,7 +78,7 @@ def search_space(
             fixed.append(str(override.input_line))
     if not searched:
         raise ConfigError(
-            "hydra/sweeper=optuna has nothing to search: give a setting several values, as in "
+            "hydra/sweeper=optuna has nothing to search. Give a setting several values, as in "
             "lora.rank=8,16,64 or 'optimizer.learning_rate=tag(log, interval(1e-4, 1e-2))'."
         )
     return Space(tuple(fixed), searched)
@@ -88,7 +88,7 @@ def _distribution(override: Override) -> BaseDistribution:
     key, value, line = override.get_key_element(), override.value(), override.input_line
     tags = set(getattr(value, "tags", None) or ())
     if unknown := tags - {"log"}:
-        raise ConfigError(f"{line}: there is no tag '{min(unknown)}' here; tag(log, ...) is one.")
+        raise ConfigError(f"{line}: '{min(unknown)}' is not a tag of a search. Use tag(log, ...).")
     log = "log" in tags
     try:
         if isinstance(value, IntervalSweep):
@@ -99,20 +99,18 @@ def _distribution(override: Override) -> BaseDistribution:
             check_range(override)
             numbers = [float(text) for text in override.sweep_string_iterator()]
             if value.shuffle or not numbers:
-                raise ValueError(
-                    "a range is searched in its own order, and has one number at least"
-                )
+                raise ValueError("a searched range must not be shuffled and must hold a number")
             return _steps(numbers, step=value.step, log=log)
     except ValueError as error:  # Optuna's: low > high, log of 0, log with a step
         raise ConfigError(f"{line}: {str(error).rstrip('.')}.") from error
     if log:
-        raise ConfigError(f"{line}: tag(log, ...) is for an interval, not for a list.")
+        raise ConfigError(f"{line}: tag(log, ...) needs an interval, not a list.")
     # A shuffled list is sorted: another order would be another search.
     choices = list(dict.fromkeys(map(str, override.sweep_string_iterator())))
     if getattr(value, "shuffle", False):
         choices.sort()
     if not choices:
-        raise ConfigError(f"{line}: there is nothing to choose from.")
+        raise ConfigError(f"{line}: the list is empty. Give it at least one value.")
     return CategoricalDistribution(choices)
 
 
@@ -121,7 +119,8 @@ def _refuse_endless(line: str | None, value: IntervalSweep) -> None:
     ends = (value.start or 0, value.end or 0)
     if not all(map(isfinite, (*ends, ends[1] - ends[0]))) or max(map(abs, ends)) > _LARGEST:
         raise ConfigError(
-            f"{line}: an interval needs finite ends, at most {_LARGEST:.0e}, as interval(1e-4, 1)."
+            f"{line}: an interval needs finite ends of at most {_LARGEST:.0e}, as in "
+            "interval(1e-4, 1)."
         )
 
 

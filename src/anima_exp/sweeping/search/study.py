@@ -64,8 +64,8 @@ class Study:
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise InUseError(
-                f"{self.folder} is in use by another process: the same search runs there. "
-                "Wait for it, or start another with hydra.sweeper.seed=..."
+                f"{self.folder} is in use by another process, which runs the same search. "
+                "Wait for it, or start another search with hydra.sweeper.seed=..."
             ) from error
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # what happens is on our own screen
         file = self.folder / JOURNAL
@@ -88,7 +88,7 @@ class Study:
                 raise RunError(f"Cannot read or write {file}: {error.strerror}.") from error
             raise RunError(
                 f"{file} is damaged: {first_line(error) or type(error).__name__}. It holds the "
-                "trials of this search. Restore it, or move it away: the search then starts "
+                "trials of this search. Restore it, or move it away. The search then starts "
                 "again, and its finished runs are not trained twice."
             ) from error
         return self

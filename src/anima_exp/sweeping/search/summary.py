@@ -18,9 +18,9 @@ from anima_exp.system.terminal import printable
 _ENOUGH_TO_COMPARE = 8  # done trials, before the settings are told apart
 _WORDS = {
     TrialState.COMPLETE: "done",
-    TrialState.PRUNED: "given up",
+    TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
-    TrialState.RUNNING: "half done",
+    TrialState.RUNNING: "partly done",
 }
 
 
@@ -41,13 +41,13 @@ def before(
     console.show_plan(told)
     if "seed" in space.searched:
         console.say(
-            "seed     is searched like a setting, so the best trial will be one with a lucky seed. "
-            "Leave it out and repeat the best trial with other seeds afterwards."
+            "seed     is searched like any setting, so the best trial may only have a lucky seed. "
+            "Leave seed out, and repeat the best trial with other seeds afterwards."
         )
 
 
 def not_started() -> None:
-    console.say("\nNothing was started: dry_run=true.")
+    console.say("\nNothing was started, because dry_run=true.")
 
 
 def after(file: SweepFile, study: Study, failed: list[Cell]) -> int:
@@ -59,7 +59,7 @@ def after(file: SweepFile, study: Study, failed: list[Cell]) -> int:
     cells = [trial.user_attrs[CELL] for trial in asked if CELL in trial.user_attrs]
     counts = [f"{states[TrialState.COMPLETE]} of {study.search.n_trials} trials done"]
     for number, word in (
-        (states[TrialState.PRUNED], "given up early"),
+        (states[TrialState.PRUNED], "pruned"),
         (len(failed), "failed"),
         (mistakes.total(), "could not run"),
         (len(cells) - len(set(cells)), "repeated another"),
@@ -88,6 +88,8 @@ def _best(file: SweepFile, study: Study) -> None:
     done = sum(trial.state is TrialState.COMPLETE for trial in study.trials)
     if done >= _ENOUGH_TO_COMPARE:
         shares = sorted(study.importance().items(), key=lambda item: -item[1])
-        told = ", ".join(f"{key} {share:.0%}" for key, share in shares)
-        # One model of all that was searched, ranges too; but it takes chance for an effect.
-        console.say(f"matters  {told} (fANOVA over {done} trials: an estimate, chance included)")
+        listed = ", ".join(f"{key} {share:.0%}" for key, share in shares)
+        # fANOVA models all searched settings, ranges included, but counts chance as an effect.
+        console.say(
+            f"matters  {listed} (fANOVA over {done} trials: an estimate that includes chance)"
+        )

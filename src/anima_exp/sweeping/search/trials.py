@@ -168,6 +168,6 @@ class Trials:
             return float(scores.get(self._metric, logged[-1] if logged else math.nan))
         known = {key for row in cell.logged() for key in row} - {"step", "eval_seconds"}
         raise ConfigError(
-            f"sweep.metric={self._metric} is not among what {cell.folder} measured: "
-            f"{', '.join(sorted(known | set(scores))) or 'nothing'}."
+            f"sweep.metric={self._metric} was not measured by {cell.folder}. It measured: "
+            f"{', '.join(sorted(known | set(scores))) or 'nothing'}. Choose one of these."
         )

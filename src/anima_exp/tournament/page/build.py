@@ -129,7 +129,7 @@ def sections(found: Tournament) -> Iterator[Section]:
         of = escaped(found.reference)
         lead = (
             f"Mean over both orders, with its 95 % interval; {of} is 100. In the table, shown "
-            f"first and second are {of}'s places before the judge."
+            f"first and shown second are the positions of {of}'s answer."
         )
         body = _plot("percents", f"Scores in per cent of {found.reference}'s")
         body += _table(report.percentages(found))
@@ -137,11 +137,11 @@ def sections(found: Tournament) -> Iterator[Section]:
     body = _plot("ratings", "Ratings with their intervals") + _table(report.ratings(found))
     yield Section("ratings", "Ratings", "Ratings", _ratings_lead(found), body)
     lead = (
-        "(Wins - losses) by question, row against column, both orders together: ±2 is a clean "
-        "sweep where both are judged. A cross marks a pair that never met."
+        "(Wins - losses) per question, row against column, over both orders. If both orders are "
+        "judged, ±2 means that one player won every match. A cross marks a pair that never met."
     )
     if len(found.players) > MATRIX:
-        lead += f" The strongest {MATRIX} of {len(found.players)} players."
+        lead += f" The strongest {MATRIX} of {len(found.players)} players are shown."
     body = _plot("matrix", "Win matrix", wide=4 * min(len(found.players), MATRIX) + 8)
     yield Section(
         "matrix", "Win matrix", "Who beats whom", lead, body + _table(report.matrix(found))
@@ -153,20 +153,20 @@ def sections(found: Tournament) -> Iterator[Section]:
         lead = f"{escaped(one.title)}. {escaped(_categories_lead(found))}"
         yield Section("categories", "Categories", "By category of question", lead, body)
     said = "".join(f"<p>{escaped(sentence)}</p>" for sentence in report.biases(found))
-    yield Section("bias", "The judge", "What the judge goes by", "", said + _swaps(found))
+    yield Section("bias", "The judge", "Biases of the judge", "", said + _swaps(found))
 
 
 def _ratings_lead(found: Tournament) -> str:
     return (
-        "The dot is Bradley-Terry's rating, its line the 95 % interval over other questions of "
-        f"this kind; the hollow mark is Elo. {escaped(report.order_note(found))}"
+        "The dot is the Bradley-Terry rating. Its line is the 95 % interval over other questions "
+        f"of this kind. The hollow mark is Elo. {escaped(report.order_note(found))}"
     )
 
 
 def _categories_lead(found: Tournament) -> str:
     few = min(found.categories, key=lambda one: one.questions)
     questions = f"{few.questions} question{'' if few.questions == 1 else 's'}"
-    return f"The fewest: {few.name}, {questions}."
+    return f"The smallest category is {few.name}, with {questions}."
 
 
 def _plot(name: str, label: str, *, wide: int | None = None) -> str:
@@ -202,9 +202,9 @@ def _swaps(found: Tournament) -> str:
         ("A tie", position.tie),
         ("The answer shown second wins", position.second),
         ("Not parsed", position.unparsed),
-        ("Judged in both orders, and the same", swapped.same),
+        ("Same verdict in both orders", swapped.same),
         ("A win in one order, a tie in the other", swapped.weakened),
-        ("Another winner when swapped", swapped.flipped),
+        ("Different winner when swapped", swapped.flipped),
     ]
     lines = [Line([Value(what), Value(f"{number:,}")]) for what, number in rows]
     return table("Verdicts by position", [Column("What"), Column("Verdicts", "number")], lines)
