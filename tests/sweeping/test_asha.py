@@ -219,7 +219,7 @@ def test_a_metric_that_is_not_logged_is_a_mistake_that_names_what_is(cells):
     with pytest.raises(ConfigError) as error:
         Halving(cells, cells[0].config.sweep)
     assert str(error.value) == (
-        "sweep.metric=accuracy is nothing that these runs measure. They measure exact_match, "
+        "sweep.metric=accuracy is not measured by these runs. They measure exact_match, "
         "grad_norm, heldout_loss, loss, memory_gib, tokens_per_second. Other evaluations: "
         "evals=[...]."
     )

@@ -48,7 +48,7 @@ def warns(config: MergeConfig, found: VerificationResult, again: Measured) -> bo
 
 
 def _way_out(config: MergeConfig) -> str:
-    raised = "a higher max_divergence accepts it."
+    raised = "accept the difference with a higher max_divergence."
     if config.target is MergeTarget.base and config.quant.is_4bit:
         return (
             "The adapter may depend on the rounding error of the 4-bit base that it was trained "

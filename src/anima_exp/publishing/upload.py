@@ -234,7 +234,7 @@ def publish(
             names = ", ".join(sorted(map(str, file.dropped)))
             say(f"Metadata of {file.name} that is not uploaded: {names}.")
     if dry_run:
-        say("Nothing was sent. The same command with confirm=true sends it.")
+        say("Nothing was uploaded. Run the same command with confirm=true to upload.")
         return
     sent = send(files, push, private=private, message=message or f"{folder.name} made by anima-exp")
     show_sent(sent)

@@ -230,7 +230,7 @@ def test_a_metric_that_nothing_measures_ends_the_search_at_once(searched):
         job = schedule.next()
         searched.run(schedule, job)
         with pytest.raises(
-            ConfigError, match=r"^sweep\.metric=heldout_los is not among what .*: hel"
+            ConfigError, match=r"^sweep\.metric=heldout_los was not measured by .*: hel"
         ):
             schedule.ended(job, Outcome.done)
 
