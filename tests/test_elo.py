@@ -110,7 +110,8 @@ def test_a_mistake_is_one_line(show, tmp_path, arguments, told):
 def test_nothing_left_to_rate_by_is_one_line(show, tmp_path):
     games.write(tmp_path / "a.jsonl", [games.ours(q, "ada", "bob", -1) for q in range(3)])
     said = [
-        "anima_exp: All 3 verdicts are dropped, so there is nothing to rate. Count ties or unparsed verdicts."
+        "anima_exp: All 3 verdicts are dropped, so there is nothing to rate. Count ties or "
+        "unparsed verdicts."
     ]
     assert show(tmp_path, "unparsed=drop") == said
     lines = show(tmp_path)
@@ -170,8 +171,8 @@ def test_scores_of_both_kinds_stand_side_by_side(tmp_path):
     assert by_player["ada"]["percent_of_reference"] == pytest.approx(88.2, abs=0.1)
     assert "percent_of_reference" not in by_player["chat"]
     assert (
-        "The percentages are from 80 relative verdicts, everything else from the 120 other verdicts."
-        in found.notes
+        "The percentages are from 80 relative verdicts, everything else from the 120 other "
+        "verdicts." in found.notes
     )
 
 

@@ -65,7 +65,7 @@ def test_rank_alpha_and_layers_are_the_adapters(continued):
         ("lora.alpha=16", r"^lora.alpha=16 contradicts model.adapter=.*which has lora.alpha=3\."),
         (
             "lora=ffn",
-            r"^lora=ffn contradicts model.adapter=.*whose layers are fixed: k_proj, o_proj, q_proj, v_proj",
+            r"^lora=ffn contradicts model.adapter=.*are fixed: k_proj, o_proj, q_proj, v_proj",
         ),
     ],
 )

@@ -100,7 +100,8 @@ def train(*overrides):
         ("lora=full_finetune", "anima_exp: lora=full_finetune trains every weight"),
         (
             "~lora.rank",
-            "anima_exp: ~lora.rank: a setting cannot be removed. Give it another value: lora.rank=...",
+            "anima_exp: ~lora.rank: a setting cannot be removed. "
+            "Give it another value: lora.rank=...",
         ),
         ("lora/mine=x", "anima_exp: There is no setting 'lora/mine'."),
         ("~lora.rnak", "anima_exp: There is no setting 'lora.rnak'. Did you mean 'lora.rank'?"),

@@ -54,9 +54,10 @@ FAULTS = {
     "latin1": ("rank: 3\n# ü\n".encode("latin-1"), ", line 2: not UTF-8 text. Save the file in "
                "UTF-8."),
     "unclosed": ("rank: [3\nalpha: 4\n", ", line 2: expected ',' or ']', but got ':'."),
-    "list": ("- rank: 3\n", " holds a list, but a file of settings is a mapping. Write KEY: VALUE on each "
-             "line."),
-    "text": ("rank\n", " holds a text, but a file of settings is a mapping. Write KEY: VALUE on each line."),
+    "list": ("- rank: 3\n", " holds a list, but a file of settings is a mapping. "
+             "Write KEY: VALUE on each line."),
+    "text": ("rank\n", " holds a text, but a file of settings is a mapping. "
+             "Write KEY: VALUE on each line."),
     "bomb": (BOMB, ": its aliases (*NAME) expand to more than 1,000,000 values. Write the values "
              "out instead."),
     "circle": ("rank: &a [*a]\n", ": its aliases (*NAME) expand to more than 1,000,000 values. "

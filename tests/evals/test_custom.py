@@ -268,8 +268,8 @@ def test_a_sweep_goes_by_it_in_the_direction_that_it_says(mine, compose):
     with pytest.raises(ConfigError) as error:
         sweep_metric(compose(*evals, "sweep.direction=maximize"))
     assert str(error.value) == (
-        "sweep.direction=maximize contradicts the evaluation that defines several_ms, which says minimize. "
-        "Leave sweep.direction out."
+        "sweep.direction=maximize contradicts the evaluation that defines several_ms, which says "
+        "minimize. Leave sweep.direction out."
     )
 
 

@@ -114,7 +114,7 @@ def test_a_key_must_be_there_or_a_server_that_needs_none(tmp_path, monkeypatch):
 def test_a_missing_library_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("anima_exp.judging.client.find_spec", lambda name: None)
     told = refused(tmp_path, "http://127.0.0.1:9/v1")
-    assert (
-        told
-        == "judge=openai needs the openai library, which is not installed: pip install 'anima-exp[judge]'"
+    assert told == (
+        "judge=openai needs the openai library, which is not installed: "
+        "pip install 'anima-exp[judge]'"
     )

@@ -40,11 +40,13 @@ runpy.run_module("anima_exp.train", run_name="__main__")
     [
         (
             "slurm",
-            "hydra/launcher=slurm needs a plug-in that is not installed: pip install 'anima-exp[slurm]'",
+            "hydra/launcher=slurm needs a plug-in that is not installed: "
+            "pip install 'anima-exp[slurm]'",
         ),
         (
             "ray",
-            "hydra/launcher=ray needs a plug-in that is not installed: pip install 'anima-exp[ray]'",
+            "hydra/launcher=ray needs a plug-in that is not installed: "
+            "pip install 'anima-exp[ray]'",
         ),
     ],
 )

@@ -31,7 +31,8 @@ def test_the_one_in_all_files_is_known_and_so_are_the_others(tmp_path):
     assert found["ada-vs-chat"] == ("chat", "ada")
     assert found["chat-vs-bob"] == ("bob", "chat")
     assert notes == [
-        "4 of 4 file names have the two players swapped. The answer ids say whose answer is shown first."
+        "4 of 4 file names have the two players swapped. The answer ids say whose answer is shown "
+        "first."
     ]
 
 

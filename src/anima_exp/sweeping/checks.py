@@ -1,4 +1,4 @@
-"""sweep.metric: whether the runs of a sweep will measure it at all, and which way is better."""
+"""Check that the runs of a sweep measure `sweep.metric`, and find which direction is better."""
 
 from dataclasses import replace
 from typing import Any
@@ -30,15 +30,15 @@ def check_metric(config: RunConfig) -> None:
 
 
 def described(config: RunConfig) -> dict[str, Any]:
-    """Return what the user's own evaluation says of `sweep.metric`, for metrics/metric.py."""
+    """Return the description of `sweep.metric` by a custom evaluation, for metrics/metric.py."""
     return custom.described(config, [config.sweep.metric])
 
 
 def metric(config: RunConfig) -> Metric:
-    """Return `sweep.metric`, in the direction of `sweep.direction`; null = as the metric says.
+    """Return `sweep.metric` with `sweep.direction`; null keeps the metric's own direction.
 
     Raises:
-        ConfigError: sweep.direction contradicts the author of the metric.
+        ConfigError: if sweep.direction contradicts the evaluation that defines the metric.
     """
     name, direction, said = config.sweep.metric, config.sweep.direction, described(config)
     one = metric_of(name, said)

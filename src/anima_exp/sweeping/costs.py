@@ -1,4 +1,4 @@
-"""A sweep's command line -> what its cells would cost; nothing is run."""
+"""Show what the cells of a sweep would cost, without running anything."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,14 +24,18 @@ def show_costs(
     about: str | None,
     reference_results: Any,
 ) -> None:
-    """Raises ConfigError: a cell cannot run; the base alone may be missing here."""
+    """Print the cost of every cell and of the whole sweep.
+
+    Raises:
+        ConfigError: if a cell cannot run. Only the base model may be missing.
+    """
     name = sweep_name(master, arguments)
     grid = compose_grid_from_cli(
         master, arguments, loader=loader, params=params, points=points, multipliers=multipliers,
         check_inputs=check_files,
     )  # fmt: skip
-    asked = question(name, master)
-    console.say(name + (f": {asked}" if asked else ""))
+    text = question(name, master)
+    console.say(name + (f": {text}" if text else ""))
     if grid.duplicates:
         console.say(f"{grid.duplicates} duplicate cells are left out.")
     console.say("")

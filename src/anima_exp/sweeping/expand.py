@@ -10,12 +10,12 @@ from anima_exp.cli.overrides import quote_override
 from anima_exp.errors import ConfigError
 from anima_exp.libraries.hydra_internals import Override, OverridesParser, RangeSweep
 
-MOST_VALUES = 100_000  # of a setting, and cells of a grid: composing so many takes minutes
+MOST_VALUES = 100_000  # per setting, and cells per grid: composing so many takes minutes
 
 
 @dataclass(frozen=True)
 class Point:
-    """One cell of the grid, not yet composed."""
+    """One cell of a grid before it is composed."""
 
     overrides: tuple[str, ...]  # `lora.rank=8`
     multipliers: tuple[
@@ -61,7 +61,7 @@ def expand(
 
 
 def _choices(parser: OverridesParser, overrides: list[str]) -> dict[str, list[str]]:
-    """`lora.rank=8,64` -> {"lora.rank": ["lora.rank=8", "lora.rank=64"]}; a later key wins."""
+    """Return {"lora.rank": ["lora.rank=8", "lora.rank=64"]} for `lora.rank=8,64`; the last wins."""
     return {o.get_key_element(): _values(o) for o in parser.parse_overrides(overrides)}
 
 
@@ -81,7 +81,7 @@ def _values(override: Override) -> list[str]:
 
 
 def check_range(override: Override) -> None:
-    """Raise ConfigError for a range of too many values, before they are listed one by one."""
+    """Raise ConfigError if a range has too many values, before they are listed."""
     value, line = override.value(), override.input_line
     if not isinstance(value, RangeSweep):
         return
@@ -134,7 +134,7 @@ def _numbers(key: str, multipliers: Any) -> list[float]:
 
 
 def as_text(value: Any) -> str:
-    """A YAML value as Hydra's command line writes it."""
+    """Write a YAML value in the grammar of Hydra's command line."""
     if value is None:
         return "null"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""One sweep from its command line to its end: compose, check, show, run, sum up."""
+"""Run a grid from its command line: compose, check, show, run and summarise its cells."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,14 +30,12 @@ from anima_exp.sweeping.pool import Schedule
 from anima_exp.sweeping.schedule import Queue
 from anima_exp.system.invocation import command_line
 
-# Which schedule a sweep's settings ask for.
-
 
 def schedule_for(cells: list[Cell]) -> Schedule:
-    """The schedule of a grid; all cells share the settings that it goes by.
+    """Return the schedule of a grid. All cells share the settings that decide it.
 
     Raises:
-        ConfigError: early stopping was asked for where it cannot be done.
+        ConfigError: if early stopping was requested but is not possible.
     """
     settings = cells[0].config.sweep
     if settings.early_stopping is EarlyStopping.asha:
@@ -61,12 +59,12 @@ def sweep(
     about: str | None,
     reference_results: Any,
 ) -> None:
-    """Do what is missing of a grid.
+    """Run the cells of a grid that are not done.
 
     Raises:
-        ConfigError: a cell cannot run; nothing was started.
-        SweepError: cells failed; all others were run.
-        Stopped: Ctrl-C or SIGTERM.
+        ConfigError: if a cell cannot run. Nothing was started.
+        SweepError: if cells failed. All others were run.
+        RunInterrupted: after Ctrl-C or SIGTERM.
     """
     launcher = launcher_of(master, hydra_context, task_function)
     file = described(
@@ -77,7 +75,7 @@ def sweep(
     grid = file.grid
     settings = grid.cells[0].config
     check_gpus(settings)
-    schedule = schedule_for(grid.cells)  # says what early stopping lacks, before a dry run ends
+    schedule = schedule_for(grid.cells)  # a dry run also reports what early stopping lacks
     summary.before(file)
     if settings.dry_run:
         check_dry([cell.config for cell in grid.cells], here=launcher is None)
@@ -110,13 +108,13 @@ def described(
     about: str | None,
     reference_results: Any,
 ) -> SweepFile:
-    """Compose and check every cell of a sweep; nothing is started or written.
+    """Compose and check every cell of a sweep, without starting or writing anything.
 
     Args:
         command: the command line that does the same.
 
     Raises:
-        ConfigError: a cell cannot run, or several processes were started.
+        ConfigError: if a cell cannot run, or several processes were started.
     """
     if (here := rank_info()).size > 1:
         raise ConfigError(
@@ -148,10 +146,10 @@ def compose_grid_from_cli(
     multipliers: Mapping[str, Any],
     check_inputs: Callable[[RunConfig], None] = check_inputs,
 ) -> Grid:
-    """Every cell, composed and checked.
+    """Compose and check every cell.
 
     Raises:
-        ConfigError: a cell cannot run.
+        ConfigError: if a cell cannot run.
     """
     parser = overrides_parser(loader)
     cells = expand(parser, arguments, params=params, points=points, multipliers=multipliers)
@@ -187,7 +185,7 @@ def _about(
 
 
 def _on_a_cluster(cells: list[Cell], launcher: Launcher, master: DictConfig) -> list[Cell]:
-    """Every cell that is not done; returns those that were never begun."""
+    """Run every cell that is not done on a cluster; return those that never started."""
     settings = cells[0].config.sweep
     if settings.early_stopping is not EarlyStopping.none:
         raise ConfigError(
@@ -203,10 +201,10 @@ def _on_a_cluster(cells: list[Cell], launcher: Launcher, master: DictConfig) -> 
 
 
 def sweep_name(master: DictConfig, arguments: Sequence[str]) -> str:
-    """The file in sweeps/ that was chosen, or `by_hand`.
+    """Return the name of the chosen file in sweeps/, or `by_hand`.
 
     Raises:
-        ConfigError: several were; a sweep is one grid.
+        ConfigError: if several were chosen. A sweep is one grid.
     """
     for argument in arguments:
         if argument.startswith("sweep=") and "," in argument:
@@ -218,7 +216,7 @@ def sweep_name(master: DictConfig, arguments: Sequence[str]) -> str:
 
 
 def _group(name: str, points: Sequence[Point]) -> str:
-    """The W&B group: the sweep's name, or of one by hand what it sweeps, as `lora.rank x seed`."""
+    """Return the W&B group: the sweep's name, or by default what varies, as `lora.rank x seed`."""
     if name != "by_hand":
         return name
     return " x ".join(swept_keys([point.overrides for point in points])) or name
@@ -232,5 +230,5 @@ def _progress(points: Iterable[Point]) -> Iterable[Point]:
 
 
 def typed() -> str:
-    """The command line of this process."""
+    """Return the command line of this process."""
     return command_line("train", sys.argv[1:])

@@ -1,7 +1,7 @@
-"""A search's params and command line -> what all its trials share, and what each draws anew.
+"""Define the space of a search: the fixed overrides, and a distribution per searched setting.
 
-The grammar is Hydra's own: `lora.rank=8,16,64` is a choice, `interval(1e-4, 1e-2)` any number
-between, `int(interval(8, 64))` any whole one, `tag(log, ...)` searches orders of magnitude.
+The grammar is Hydra's: `lora.rank=8,16,64` is a choice, `interval(1e-4, 1e-2)` any number in
+between, `int(interval(8, 64))` any whole number, and `tag(log, ...)` searches on a log scale.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ from anima_exp.libraries.hydra_internals import (
 )
 from anima_exp.sweeping.expand import as_text, check_range
 
-_LARGEST = 1e15  # beyond it neighbouring whole numbers are one float
+_LARGEST = 1e15  # beyond it, floats cannot represent every whole number
 
 Values = dict[str, Any]  # drawn by Optuna: {"lora.rank": "8", "optimizer.learning_rate": 2.1e-4}
 
@@ -40,13 +40,13 @@ class Space:
     searched: dict[str, BaseDistribution]
 
     def overrides(self, values: Values) -> tuple[str, ...]:
-        """The command line of one trial."""
+        """Return the overrides of one trial."""
         drawn = (f"{key}={_written(d, values[key])}" for key, d in self.searched.items())
         return (*self.fixed, *drawn)
 
     @property
     def corners(self) -> list[tuple[str, ...]]:
-        """The trials of all first and of all last values, to see whether any can be composed."""
+        """The trials with all first and with all last values, to test whether they compose."""
         ends = [{key: _ends(d)[i] for key, d in self.searched.items()} for i in (0, 1)]
         return [self.overrides(values) for values in ends]
 
@@ -62,10 +62,10 @@ class Space:
 def search_space(
     parser: OverridesParser, arguments: Sequence[str], params: Mapping[str, Any]
 ) -> Space:
-    """What the command line sets replaces the same key in `params`.
+    """Return the space of a search. The command line replaces the same key in `params`.
 
     Raises:
-        ConfigError: nothing is searched, or a setting is searched in a way that it cannot be.
+        ConfigError: if nothing is searched, or a setting cannot be searched as requested.
     """
     given = parser.parse_overrides(list(arguments))
     own = {override.get_key_element() for override in given}
@@ -105,7 +105,7 @@ def _distribution(override: Override) -> BaseDistribution:
         raise ConfigError(f"{line}: {str(error).rstrip('.')}.") from error
     if log:
         raise ConfigError(f"{line}: tag(log, ...) needs an interval, not a list.")
-    # A shuffled list is sorted: another order would be another search.
+    # Sort a shuffled list, because another order would be another search.
     choices = list(dict.fromkeys(map(str, override.sweep_string_iterator())))
     if getattr(value, "shuffle", False):
         choices.sort()
@@ -115,7 +115,7 @@ def _distribution(override: Override) -> BaseDistribution:
 
 
 def _refuse_endless(line: str | None, value: IntervalSweep) -> None:
-    """Raise ConfigError for ends that Optuna cannot draw between."""
+    """Raise ConfigError if Optuna cannot sample between the ends of an interval."""
     ends = (value.start or 0, value.end or 0)
     if not all(map(isfinite, (*ends, ends[1] - ends[0]))) or max(map(abs, ends)) > _LARGEST:
         raise ConfigError(
@@ -151,7 +151,7 @@ def _steps(numbers: list[float], *, step: float, log: bool) -> BaseDistribution:
 def _written(distribution: BaseDistribution, value: Any) -> str:
     if not isinstance(distribution, FloatDistribution):
         return str(value)
-    # Four digits say as much as sixteen and can be read; a bound of more digits stays a bound.
+    # Four digits are enough and readable. A value outside the bounds keeps all digits.
     short = f"{value:.4g}"
     inside = distribution.low <= float(short) <= distribution.high
     return short if inside else repr(value)
@@ -176,10 +176,10 @@ def _shown(distribution: BaseDistribution) -> str:
     return f"tag(log, {text})" if distribution.log else text
 
 
-# How a search is made: the sampler that suggests trials, the pruner that gives some up.
+# The sampler suggests trials, and the pruner ends some of them early.
 
 
-_MOST = 100_000  # trials: suggesting one takes longer with each that is known
+_MOST = 100_000  # trials: each suggestion takes longer than the one before
 _LARGEST_SEED = 2**32 - 1  # NumPy's limit
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
@@ -190,11 +190,11 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
 
 @dataclass(frozen=True)
 class Steps:
-    """Where a trial can be given up."""
+    """The steps at which a trial can be pruned."""
 
     first: int  # the first evaluation, or log line
     last: int
-    factor: int  # sweep.reduction_factor: one in so many goes on
+    factor: int  # sweep.reduction_factor: one in so many trials continues
 
 
 PRUNERS: dict[str, Callable[[Steps], BasePruner]] = {
@@ -211,16 +211,16 @@ PRUNERS: dict[str, Callable[[Steps], BasePruner]] = {
 
 @dataclass(frozen=True)
 class Search:
-    """hydra.sweeper.*, without what is searched."""
+    """The settings hydra.sweeper.* of a search, without its space."""
 
-    n_trials: int  # in all, over all starts
+    n_trials: int  # in total, over all starts
     sampler: str
     pruner: str
     seed: int
     batch_size: int
 
     def check(self) -> None:
-        """Raise ConfigError for a value that cannot be."""
+        """Raise ConfigError if a value is invalid."""
         for key, value, known in (
             ("sampler", self.sampler, SAMPLERS), ("pruner", self.pruner, PRUNERS),
         ):  # fmt: skip

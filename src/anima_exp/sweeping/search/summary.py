@@ -1,4 +1,4 @@
-"""What a search says before it starts, and after."""
+"""Print what a search will do before it starts, and its results after it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from anima_exp.sweeping.search.space import Search, Space
 from anima_exp.sweeping.search.study import AGAIN, CELL, MISTAKE, Study
 from anima_exp.system.terminal import printable
 
-_ENOUGH_TO_COMPARE = 8  # done trials, before the settings are told apart
+_ENOUGH_TO_COMPARE = 8  # finished trials from which the importance of settings is printed
 _WORDS = {
     TrialState.COMPLETE: "done",
     TrialState.PRUNED: "pruned",
@@ -28,17 +28,17 @@ def before(
     name: str, question: str | None, folder: Path, space: Space, search: Search,
     trials: Sequence[FrozenTrial],
 ) -> None:  # fmt: skip
-    """What is searched, how, and how far an earlier start came."""
+    """Print what is searched, how, and how far an earlier start came."""
     states = Counter(trial.state for trial in trials)
     counts = [f"{states[state]} {word}" for state, word in _WORDS.items() if states[state]]
-    told = {
+    rows = {
         "search": name + (f": {question}" if question else ""),
         "over": " ".join(space.lines()),
         "trials": f"{search.n_trials}: {', '.join(counts) or 'all new'}",
         "by": f"{search.sampler}, seed {search.seed}; pruner {search.pruner}",
         "folder": f"{folder}",
     }
-    console.show_plan(told)
+    console.show_plan(rows)
     if "seed" in space.searched:
         console.say(
             "seed     is searched like any setting, so the best trial may only have a lucky seed. "
@@ -51,12 +51,12 @@ def not_started() -> None:
 
 
 def after(file: SweepFile, study: Study, failed: list[Cell]) -> int:
-    """Counts, the best trial, what mattered, each failure; returns how many trials failed."""
+    """Print counts, the best trial, importances and failures; return how many trials failed."""
     trials = [trial for trial in study.trials if trial.state.is_finished()]
     states = Counter(trial.state for trial in trials)
     mistakes = Counter(t.user_attrs[MISTAKE] for t in trials if MISTAKE in t.user_attrs)
-    asked = [trial for trial in trials if AGAIN not in trial.user_attrs]
-    cells = [trial.user_attrs[CELL] for trial in asked if CELL in trial.user_attrs]
+    suggested = [trial for trial in trials if AGAIN not in trial.user_attrs]
+    cells = [trial.user_attrs[CELL] for trial in suggested if CELL in trial.user_attrs]
     counts = [f"{states[TrialState.COMPLETE]} of {study.search.n_trials} trials done"]
     for number, word in (
         (states[TrialState.PRUNED], "pruned"),
