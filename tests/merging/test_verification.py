@@ -11,7 +11,7 @@ from support.small_models import small, some_rows
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.merging import run as command
 from anima_exp.merging.adapter import Adapter
-from anima_exp.merging.console import show_proof
+from anima_exp.merging.console import show_verification
 from anima_exp.merging.verdict import refuse
 from anima_exp.merging.verification import Measured, Verification, VerificationResult
 
@@ -70,7 +70,7 @@ def test_what_rounding_anew_would_lose_is_a_warning_not_a_refusal(settings, caps
         figures(1.9, 1.95, 0.05),  # little was learnt, and half of it is gone
     )
     for found in (harmless, far, drowned):
-        show_proof(config, found, "fp16")
+        show_verification(config, found, "fp16")
     said = capsys.readouterr().out
     assert said.count("warning") == 2
     assert "again, the merged model differs from the trained one by 0.200 nats per token" in said
@@ -81,7 +81,7 @@ def test_what_rounding_anew_would_lose_is_a_warning_not_a_refusal(settings, caps
 
 
 def test_a_model_that_learnt_nothing_has_nothing_to_keep(settings, capsys):
-    show_proof(settings("adapter=x", "model=tiny"), figures(2.1, 2.1, 0.05), "fp16")
+    show_verification(settings("adapter=x", "model=tiny"), figures(2.1, 2.1, 0.05), "fp16")
     assert "learnt" not in capsys.readouterr().out
 
 

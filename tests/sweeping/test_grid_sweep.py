@@ -156,7 +156,8 @@ def test_a_signal_to_the_whole_group_still_waits_for_checkpoints(sweeps):
 
 SAME_FOR_ALL = "has several values, but all cells of a sweep share it. Give it one value."
 MISTAKES = {
-    "sweep=demo,seeds": "sweep=demo,seeds: one sweep at a time; give each a command of its own.",
+    "sweep=demo,seeds": "sweep=demo,seeds names several sweeps, but a command runs one. "
+    "Start one command for each.",
     "runs_dir=a,b": f"runs_dir {SAME_FOR_ALL}",
     "sweep.retries=0,1": f"sweep {SAME_FOR_ALL}",
     "run_dir=here": "run_dir=here names one run; the cells of a sweep name their own. "

@@ -179,9 +179,9 @@ class Study:
         return {of_runs().key(name): share for name, share in shares.items()}
 
     def values(self, trial: FrozenTrial | optuna.Trial) -> Values:
-        """Return what was drawn for a trial, by today's names of the settings.
+        """Return the values of a trial, by the current names of the settings.
 
-        Optuna's file has the names that settings were born with, so that a search goes on after a
+        Optuna's file has the original names of settings, so that a search can resume after a
         setting was renamed.
         """
         return {of_runs().key(name): value for name, value in trial.params.items()}
