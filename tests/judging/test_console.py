@@ -80,7 +80,7 @@ def test_the_table_comes_before_the_first_call(tmp_path, capsys):
     judge(config(tmp_path, "http://127.0.0.1:9/v1", dry_run=True, retries=2, **PRICES))
     out = capsys.readouterr().out
     assert "4 calls of judge-1 at http://127.0.0.1:9/v1; with retries at most 12." in out
-    assert "4 letters a token, one a Chinese" in out
+    assert "one token per 4 letters, or per Chinese" in out
     assert "Cost: at most about 0.28, in the currency of the prices." in out
     row = next(line for line in out.splitlines() if line.startswith("alpha / beta")).split()
     assert row[3:7] == ["2", "4", "0", "4"]

@@ -125,7 +125,9 @@ def test_what_another_base_was_trained_on_is_one_line(base_of, adapter_for, merg
     with pytest.raises(ModelError, match=r"a base other than .*: the base has no model\.layers\.2"):
         merged(base, adapter)
     adapter = adapter_for(tiny_base(), name="q", layers_to_transform=[0], target_modules=["q_proj"])
-    with pytest.raises(ModelError, match=r"q_proj is 128 x 128 there, 64 x 64 here"):
+    with pytest.raises(
+        ModelError, match=r"q_proj is 128 x 128 in the adapter, 64 x 64 in the base"
+    ):
         merged(base, adapter)
 
 

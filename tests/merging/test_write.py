@@ -117,7 +117,7 @@ def test_a_merged_folder_is_published_as_it_is(local, merge, tmp_path):
     merge(f"run='{local}/run'", f"out={out}", "verify=false")
     status, said, err = publish(f"folder={out}", "push=me/name")
     assert (status, err) == (0, "")
-    assert "Nothing was sent." in said
+    assert "Nothing was uploaded." in said
     with serving() as hub:
         words = (f"folder={out}", "push=me/name", "base=me/base", "confirm=true")
         status, _, err = publish(*words, url=hub.url)

@@ -92,7 +92,7 @@ def broken(**changes):
         (broken(model2="a"), "both answers are by a"),
         ({"question_id": 1, "model_1": "a", "model_2": "b", "g1_winner": "A", "g2_winner": "tie"},
          'g1_winner is "A"; it must be one of model_1, model_2, tie, error'),
-        ({"question_id": 1, "model": "a", "score": 7}, "grades a single answer (model, score)"),
+        ({"question_id": 1, "model": "a", "score": 7}, "the row grades a single answer"),
         ([1], "not an object with named columns but one list"),
         (broken(model1=3), "model1 is 3; it must be a name."),
         (broken(model1=["a"]), 'model1 is ["a"]; it must be a name.'),

@@ -34,7 +34,9 @@ def test_no_question_in_common_leaves_nothing(tmp_path):
 def test_a_verdict_given_twice_is_an_error(tmp_path):
     rows = [games.ours(q, "a", "b", 1) for q in (1, 2, 1)]
     games.write(tmp_path / "a.jsonl", rows)
-    with pytest.raises(DataError, match=r"row 3: a before b on question 1 was judged .* row 1"):
+    with pytest.raises(
+        DataError, match=r"row 3: a shown before b on question 1 has a verdict already, in .* row 1"
+    ):
         found(tmp_path)
 
 

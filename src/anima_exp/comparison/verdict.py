@@ -1,4 +1,4 @@
-"""The leaderboard's first rows -> one sentence: is the winner better, or only ahead?"""
+"""State in one sentence whether the best cell is better than the others beyond chance."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,13 +12,13 @@ from anima_exp.metrics.intervals import Interval, apart, corrected, paired, welc
 
 
 def verdict(rows: Sequence[Row], metric: Metric, *, repeat: str) -> str:
-    """Whether the first row can be told from the others, by their repeats.
+    """Return whether the first row differs from the others beyond chance, from their seeds.
 
-    To name a wrong winner, chance must lift it above the truly best of k cells, which any of the
-    k - 1 others could be: so each comparison is made at 1 - 0.05 / (k - 1) (Bonferroni).
+    A wrong winner is named if chance lifts it above the truly best of k cells, which can be any of
+    the k - 1 others. So each comparison is made at level 1 - 0.05 / (k - 1) (Bonferroni).
 
     Args:
-        repeat: the command that gives them more seeds.
+        repeat: the command that adds seeds.
     """
     ranked = sorted(rows, key=lambda row: row.rank)
     if len(ranked) < 2:
@@ -69,14 +69,14 @@ def verdict(rows: Sequence[Row], metric: Metric, *, repeat: str) -> str:
 
 
 def _listed(labels: Sequence[str]) -> str:
-    """`a and b`, `a, b and 3 more`."""
+    """Return `a and b`, or `a, b and 3 more`."""
     if len(labels) > 3:
         labels = [*labels[:2], f"{len(labels) - 2} more"]
     return f"{', '.join(labels[:-1])} and {labels[-1]}"
 
 
 def leaders(rows: Sequence[Row], metric: Metric) -> list[Row]:
-    """Return the best row and all that cannot be told from it; none if that is every row."""
+    """Return the best row and all that do not differ from it beyond chance; [] if all rows."""
     ranked = sorted(rows, key=lambda row: row.rank)
     found = [
         row for row, one in _compared(ranked, metric) if not (one is not None and one.excludes_zero)
@@ -85,7 +85,7 @@ def leaders(rows: Sequence[Row], metric: Metric) -> list[Row]:
 
 
 def _compared(ranked: Sequence[Row], metric: Metric) -> list[tuple[Row, Interval | None]]:
-    """The difference of the first row from each other, corrected for their number."""
+    """Return the difference of the first row from each other row, corrected for their number."""
     level = corrected(len(ranked) - 1)
     return [(row, _difference(ranked[0], row, metric, level)) for row in ranked[1:]]
 
@@ -106,11 +106,11 @@ def _pairing(first: Row, second: Row, metric: Metric) -> str:
     return f"{first.score.n} and {second.score.n} seeds, unpaired"
 
 
-# Whether the runs were made and measured alike: a score on other rows is another score.
+# Cautions if the runs were made or measured differently: a score on other rows is another score.
 
 
 _ON_HELDOUT_ROWS = ("heldout_loss", "exact_match")
-# What decides which rows are held out, and how much of them is seen.
+# The settings that decide which rows are held out, and how much of them is measured.
 _DECISIVE = (
     "data.max_rows",
     "data.recipe",
@@ -124,7 +124,7 @@ _DECISIVE = (
 
 
 def comparability_warning(runs: Sequence[Run], metric: Metric) -> str | None:
-    """One sentence for the reader where the scores of `runs` do not compare; None if they do."""
+    """Return a caution if the scores of `runs` are not comparable; None if they are."""
     if metric.name not in _ON_HELDOUT_ROWS:
         return None
     which = [*_DECISIVE, f"evals.{metric.name.removesuffix('_loss')}.max_rows"]
@@ -143,7 +143,7 @@ def comparability_warning(runs: Sequence[Run], metric: Metric) -> str | None:
 
 
 def pooled(cells: Sequence[Cell], metric: Metric) -> str | None:
-    """Return a caution where a cell's mean is over runs of different code, libraries or data."""
+    """Return a caution if a cell's mean is over runs with different code, libraries or data."""
     differ: dict[str, dict[str, None]] = {}  # what -> its values
     pooling = 0
     for cell in cells:
@@ -156,16 +156,16 @@ def pooled(cells: Sequence[Cell], metric: Metric) -> str | None:
             differ.setdefault(what, {}).update(found)
     if not differ:
         return None
-    told = "; ".join(f"{what} {_first_values(list(found))}" for what, found in differ.items())
+    text = "; ".join(f"{what} {_first_values(list(found))}" for what, found in differ.items())
     which = "A mean is" if pooling == 1 else f"{pooling} means are"
     return (
-        f"Caution: {which} over runs with different code, libraries or data: {told}. "
+        f"Caution: {which} over runs with different code, libraries or data: {text}. "
         "Part of the variation may come from that."
     )
 
 
 def repeated(cells: Sequence[Cell], metric: Metric) -> str | None:
-    """Return one sentence where a seed of a cell has several runs, or copies of one."""
+    """Return a note if a seed of a cell has several runs, or copies of one."""
     more = sum(len(cell.scored(metric)) - len(cell.by_seed(metric)) for cell in cells)
     if not more:
         return None
@@ -174,7 +174,7 @@ def repeated(cells: Sequence[Cell], metric: Metric) -> str | None:
 
 
 def _made_of(run: Run) -> dict[str, str]:
-    """Return what a run was made with, as far as its record says."""
+    """Return the code, libraries and data of a run, from its record."""
     if run.record is None:
         return {}
     found = {"commit": _commit(run.record.git), **run.record.versions}

@@ -1,4 +1,4 @@
-"""Columns of text -> a table for the terminal that fits its width; text that cannot steer it."""
+"""Print tables of text in the terminal, fitted to its width, and export them safely."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -11,8 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from anima_exp.system.terminal import printable
-
-# One column of a table of text, and what becomes of it where there is no room.
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ _GAP = 2  # spaces between two columns
 
 
 def table(found: Sequence[Column], *, bold: Collection[int] = ()) -> Table:
-    """`bold` are places of rows."""
+    """Return a rich table. `bold` are the indices of bold rows."""
     made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
     for column in found:
         justify = "right" if column.right else "left"
@@ -64,7 +62,7 @@ def width_of(found: Sequence[Column]) -> int:
 
 
 def fitting(found: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
-    """The columns that fit, and the headings of those that were left out for it."""
+    """Return the columns that fit, and the headings of those that do not."""
     kept = list(found)
     while not fits(kept, width):
         least = max(kept, key=lambda column: column.dropped)
@@ -75,7 +73,7 @@ def fitting(found: Sequence[Column], width: int) -> tuple[list[Column], list[str
 
 
 def folded(items: Sequence[str], width: int) -> str:
-    """Items side by side, and a new line where the next would not fit."""
+    """Return the items side by side, with a new line before an item that does not fit."""
     lines = [""]
     for item in items:
         longer = f"{lines[-1]}   {item}" if lines[-1] else item
@@ -87,7 +85,7 @@ def folded(items: Sequence[str], width: int) -> str:
 
 
 def say(console: Console, text: str, *, style: str | None = None) -> None:
-    # In a file or a pipe, a sentence stays one line.
+    # In a file or a pipe a sentence stays on one line.
     console.print(safe(text), style=style, soft_wrap=not console.is_terminal)
 
 
@@ -101,16 +99,16 @@ def _width(column: Column) -> int:
     return min(natural, column.at_most or natural)
 
 
-# Text that others wrote -> a CSV cell that no spreadsheet takes for a formula.
+# CSV cells that a spreadsheet does not interpret as formulas.
 
 
 _BEGIN_A_FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
 
 
 def escape_formula(value: Any) -> Any:
-    """Return numbers as they are, and text with an apostrophe in front of what begins a formula.
+    """Return the value, with an apostrophe before a text that would start a formula.
 
-    Control characters are spelled out: a bare carriage return ends a row in some readers.
+    Control characters are escaped, because some readers end a row at a bare carriage return.
     """
     if not isinstance(value, str):
         return value
@@ -126,11 +124,11 @@ def _is_number(text: str) -> bool:
     return True
 
 
-# Columns of text -> a Markdown table, in which nothing is taken for a mark.
+# Markdown tables with escaped texts.
 
 
 def markdown_table(found: Sequence[Column]) -> str:
-    """Lines that each end in a newline."""
+    """Return a Markdown table whose lines all end with a newline."""
     lines = [
         _line([escape_markdown(column.heading) for column in found]),
         _line(["---:" if column.right else "---" for column in found]),
@@ -143,7 +141,7 @@ def markdown_table(found: Sequence[Column]) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """On one line, with every letter that Markdown would read as a mark escaped."""
+    """Return a text on one line, with Markdown's special characters escaped."""
     one_line = " ".join(printable(text).split())
     return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", one_line)
 

@@ -1,4 +1,4 @@
-"""Settings of the judge that contradict themselves, or would give a secret away."""
+"""Check the settings of the judge, without revealing a secret in an error."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from anima_exp.errors import ConfigError
 
 
 def check(config: JudgeConfig) -> None:
-    """Raise ConfigError at the first rule the settings break; never with a secret in it."""
+    """Raise ConfigError for the first invalid setting. The message never contains a secret."""
     check_limits(config)
     if not config.answers:
         raise ConfigError("answers=[] names no files. Give answers=[a.jsonl,b.jsonl].")
@@ -47,7 +47,7 @@ def check(config: JudgeConfig) -> None:
 
 
 def _kind_of_prompts(prompts: str, kind: Kind) -> None:
-    """The published files say in their names what they ask for; the wrong one costs every call."""
+    """Raise ConfigError if a prompt file is named for another kind of verdict."""
     for other in Kind:
         if other is not kind and other in Path(prompts).stem and kind not in Path(prompts).stem:
             raise ConfigError(
@@ -57,7 +57,7 @@ def _kind_of_prompts(prompts: str, kind: Kind) -> None:
 
 
 def check_address(base_url: str, *, name: str) -> None:
-    """Raise ConfigError for what is no plain address; `name` is the setting or variable."""
+    """Raise ConfigError unless the address is plain. `name` is its setting or variable."""
     try:
         parts = urlsplit(base_url)
         plain = parts.username is None and parts.password is None and not parts.query
@@ -65,7 +65,7 @@ def check_address(base_url: str, *, name: str) -> None:
         _ = parts.port
     except ValueError:
         plain, whole = "@" not in base_url, False
-    if not plain:  # said without the address, which holds a password or a token
+    if not plain:  # the message omits the address, which holds a password or a token
         raise ConfigError(
             f"{name} holds a password or a query. Give the bare address, and the key in the "
             "environment variable that api_key_env names."

@@ -1,4 +1,4 @@
-"""What the judge says in the terminal: what it would ask, how far it is, what came out."""
+"""Show judging in the terminal: the planned calls, the progress, the results."""
 
 import sys
 import time
@@ -17,7 +17,7 @@ from anima_exp.judging.calls import HOW, Estimate, PairPlan, Plan, estimate
 from anima_exp.system.terminal import printable, write
 
 _MOST_PAIRS = 40  # rows of a table
-_LINES = 20  # of progress, where there is no terminal
+_LINES = 20  # of progress, without a terminal
 
 console = program.console()
 
@@ -27,7 +27,7 @@ def say(text: str) -> None:
 
 
 def show_plan(plan: Plan, config: JudgeConfig, *, address: str | None) -> None:
-    """Calls, tokens and cost, by pair and in all; and everything that is left out."""
+    """Print calls, tokens and cost by pair and in total, and everything that is left out."""
     whole = estimate(plan.to_ask)
     table = _table("pair", "questions", "matches", "stored", "to ask", "tokens in", "tokens out")
     for pair in plan.pairs[:_MOST_PAIRS]:
@@ -61,7 +61,7 @@ def show_plan(plan: Plan, config: JudgeConfig, *, address: str | None) -> None:
 
 
 def show_left_out(plan: Plan) -> None:
-    """Questions that are not asked, matches that share a verdict, verdicts that nobody can read."""
+    """Print what is left out: questions, matches that share a verdict, unparsed verdicts."""
     for pair in plan.pairs:
         counts = {
             "only one model answered": pair.pair.not_common,
@@ -85,7 +85,7 @@ def _beyond(plan: Plan) -> None:
 
 
 def show_results(plan: Plan, stored: Mapping[str, Mapping[str, Any]]) -> None:
-    """By pair and over both orders: who was better how often."""
+    """Print the results by pair, over both orders."""
     table = _table("pair (A / B)", "verdicts", "A better", "B better", "tie", "unparsed", "missing")
     for pair in plan.pairs[:_MOST_PAIRS]:
         found = [0, 0, 0, 0, 0]  # A, B, tie, unparsed, missing
@@ -111,7 +111,7 @@ def _best(score: Any) -> int:
 
 
 class Progress:
-    """Verdicts so far: a bar in a terminal, about twenty lines elsewhere."""
+    """Show the verdicts so far: a bar in a terminal, about twenty lines elsewhere."""
 
     def __init__(self, total: int) -> None:
         self.total, self.done, self.unparsed, self.failed = total, 0, 0, 0
@@ -127,7 +127,7 @@ class Progress:
             self._bar.start()
 
     def step(self, *, unparsed: bool = False, failed: bool = False, retried: int = 0) -> None:
-        """One call has ended; `retried` is the number of retries of all calls so far."""
+        """Count a finished call. `retried` is the number of retries of all calls so far."""
         self.done += 1
         self.unparsed += unparsed
         self.failed += failed
@@ -162,14 +162,11 @@ def _count(number: int) -> str:
     return f"{number:,}"
 
 
-# Nothing is spent before somebody has agreed: a limit, yes=true, or an answer in the terminal.
-
-
 def confirm(estimate: Estimate, config: JudgeConfig) -> None:
-    """Return if the calls may be made.
+    """Return if the user allows the calls: by a limit, by yes=true, or in the terminal.
 
     Raises:
-        ConfigError: they may not. A limit (max_calls, max_cost) holds against yes=true as well.
+        ConfigError: if not. A limit (max_calls, max_cost) also applies with yes=true.
     """
     cost = estimate.cost(config)
     over = []

@@ -1,4 +1,4 @@
-"""Models and their answers -> the matches: every pair, every common question, both orders."""
+"""Make the matches of models: every pair, every common question, both orders."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -14,16 +14,14 @@ from anima_exp.system import json_files
 from anima_exp.system.hashing import short_id
 from anima_exp.system.terminal import print_stderr
 
-# Files of answers -> who answered which question, and how.
-#
-# A row is FastChat's (question_id, text or choices, model_id, answer_id), a generation of QLoRA's
-# (question_id, text = the question, generation or generation_truncated), or ours: FastChat's with
-# question, category and reference.
+# Files of answers. A row has FastChat's form (question_id, text or choices, model_id, answer_id),
+# QLoRA's (question_id, text = the question, generation or generation_truncated), or anima-exp's:
+# FastChat's form with question, category and reference.
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What `model` answered; what its row says about the question, or None."""
+    """An answer of `model`, with the question's fields if its row has them."""
 
     model: str
     question_id: int | str
@@ -39,11 +37,11 @@ Player = dict[str, Answer]  # question -> answer; questions 1 and "1" are the sa
 
 
 def read_answers(paths: list[str]) -> dict[str, Player]:
-    """Model -> its answers, in the order of the files.
+    """Return the answers of each model, in the order of the files.
 
     Raises:
-        DataError: a file or row that cannot be read, a model's second answer to a question, or
-            fewer than two models.
+        DataError: if a file or row cannot be read, a model has two answers to a question, or there
+            are fewer than two models.
     """
     players: dict[str, Player] = {}
     for path, name in zip(paths, _names(paths), strict=True):
@@ -71,7 +69,7 @@ def read_answers(paths: list[str]) -> dict[str, Player]:
 
 
 def _names(paths: list[str]) -> list[str]:
-    """What to call a model whose rows do not say: its file, or folder and file."""
+    """Return names for models whose rows have none: the file's, or folder and file."""
     stems = Counter(Path(path).stem for path in paths)
     return [
         stem
@@ -100,7 +98,7 @@ def _answer(row: FileRow, name: str) -> Answer:
     )
 
 
-# A question file, and what the answers' rows say -> the text, category and reference of each.
+# The text, category and reference of questions, from a question file or the rows of answers.
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,11 @@ class Question:
 
 
 def read_questions(path: str) -> dict[str, Question]:
-    """Raises DataError: the file or a row cannot be read, or an id stands twice."""
+    """Read a question file; return the questions by id.
+
+    Raises:
+        DataError: if the file or a row cannot be read, or an id occurs twice.
+    """
     found: dict[str, Question] = {}
     turns = 0
     for row in read(path, key="questions"):
@@ -135,10 +137,10 @@ def read_questions(path: str) -> dict[str, Question]:
 
 
 def of_answers(answers: Iterable[Answer], known: Question | None) -> Question:
-    """The question that these answers are to.
+    """Return the question of these answers.
 
     Raises:
-        DataError: nobody knows its text, or two rows disagree about its text or reference.
+        DataError: if its text is unknown, or two rows disagree about its text or reference.
     """
     answers = list(answers)
     return Question(
@@ -168,7 +170,7 @@ def _agreed(answers: list[Answer], field: str) -> str:
 
 @dataclass(frozen=True)
 class Match:
-    """`first` is shown as answer 1."""
+    """A question with two answers. `first` is shown as answer 1."""
 
     question: Question
     first: Answer
@@ -181,8 +183,8 @@ class Pair:
 
     models: tuple[str, str]
     matches: list[Match]
-    not_common: int  # questions that only one of the two answers
-    unknown: int  # questions that the question file does not have
+    not_common: int  # questions that only one of the models answered
+    unknown: int  # questions that are not in the question file
     over_limit: int  # questions beyond max_questions
 
 
@@ -193,11 +195,11 @@ def pairs(
     reference_player: str | None,
     max_questions: int | None,
 ) -> list[Pair]:
-    """Every pair, or each model against `reference_player`.
+    """Return every pair, or each model against `reference_player`.
 
     Raises:
-        ConfigError: there is no such reference player.
-        DataError: a pair has no common question, or a question's text is unknown.
+        ConfigError: if the reference player is unknown.
+        DataError: if a pair has no common question, or a question's text is unknown.
     """
     names = list(players)
     if reference_player is None:

@@ -1,4 +1,4 @@
-"""Files of answers -> a verdict on every match, stored and written by pair."""
+"""Judge every match of files of answers, store the verdicts, and write them by pair."""
 
 from anima_exp.config.commands import Judge, JudgeConfig
 from anima_exp.errors import RunError
@@ -17,12 +17,12 @@ from anima_exp.system.paths import expanded
 
 
 def judge(config: JudgeConfig) -> None:
-    """Ask for what is missing in `config.out`, and write the files of every pair.
+    """Request the verdicts that are missing in `config.out`, and write the files of every pair.
 
     Raises:
-        ConfigError, DataError: a setting or file is not what it should be, the server refuses, or
-            nobody confirmed.
-        RunError: some calls have no verdict; the same command asks for those.
+        ConfigError, DataError: if a setting or a file is invalid, the server rejects the calls, or
+            they were not confirmed.
+        RunError: if calls failed. The same command retries only those.
     """
     check(config)
     found = pairs(
@@ -56,7 +56,7 @@ def judge(config: JudgeConfig) -> None:
         planned = plan(found, call, stored=store.rows, retry_unparsed=again)
         try:
             failures = _fill(planned, config, store)
-        finally:  # also after Ctrl-C: what is there is written
+        finally:  # also after Ctrl-C, write the verdicts so far
             files = publish(planned, store.rows, out)
         console.show_results(planned, store.rows)
         console.say(f"{len(files)} files in {out}; all verdicts: {store.path}")
@@ -76,7 +76,7 @@ def judge(config: JudgeConfig) -> None:
 
 
 def _fill(planned: Plan, config: JudgeConfig, store: Store) -> list[str]:
-    """Ask for what is missing; the reasons of the calls that failed."""
+    """Request the missing verdicts; return the reasons of the calls that failed."""
     to_ask = planned.to_ask
     if config.judge is Judge.reference or not to_ask:
         console.show_left_out(planned)
@@ -91,7 +91,7 @@ def _fill(planned: Plan, config: JudgeConfig, store: Store) -> list[str]:
     console.show_plan(planned, config, address=client.address)
     confirm(estimate(to_ask), config)
     failures: list[str] = []
-    spent = [0, 0, 0]  # tokens in, tokens out, cut at max_tokens
+    spent = [0, 0, 0]  # input tokens, output tokens, replies truncated at max_tokens
     bar = console.Progress(len(to_ask))
 
     def replied(one: JudgeRequest, reply: Reply) -> None:

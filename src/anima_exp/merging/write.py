@@ -160,7 +160,7 @@ def _merged(
     config, dtype = merging.config, _dtype(merging)
     sentences = ["The merged model has not been compared with the trained one (verify=false)."]
     if result:
-        rows = f"{origin.data_origin(settings).told} ({origin.heldout(settings)})"
+        rows = f"{origin.data_origin(settings).description} ({origin.heldout(settings)})"
         sentences = [
             f"Measured on {result.labels:,} response tokens of {rows}.",
             *_trained_on(config),
@@ -172,7 +172,7 @@ def _merged(
         told=[
             ("adapter", f"{model_label(config)}, {len(merging.adapter.updates)} layers"),
             ("its weights", weights(merging.adapter)),
-            ("merged into", origin.base_origin(settings, fingerprint).told),
+            ("merged into", origin.base_origin(settings, fingerprint).description),
             ("target", verdict.ONTO[config.target]),
             ("weights", dtype),
         ],

@@ -1,4 +1,4 @@
-"""A run's record -> its model card: all that a stranger needs to judge and to load the result."""
+"""Write the model card of a run from its record: what others need to assess and load the model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from anima_exp.results.record import Record
 from anima_exp.system import json_files
 from anima_exp.system.json_lines import JsonLinesLog
 
-# An adapter folded into its base -> what that model's card says, or without a run all of it.
+# The card of a merged model.
 
 
 _NO_PROMPT = "A QUESTION IN THE FORMAT THAT THE ADAPTER WAS TRAINED ON"
@@ -31,20 +31,20 @@ _NO_PROMPT = "A QUESTION IN THE FORMAT THAT THE ADAPTER WAS TRAINED ON"
 
 @dataclass(frozen=True)
 class Merged:
-    """A merge, as its card tells of it."""
+    """The facts of a merge for its model card."""
 
-    told: facts.Facts  # what was folded into what
-    proof: Sequence[Column]  # how far it is from the model as trained; empty: nobody measured
-    sentences: Sequence[str]  # what is to be known of the proof
+    told: facts.Facts  # the adapter and the base
+    proof: Sequence[Column]  # table of the verification; empty if there was none
+    sentences: Sequence[str]  # notes on the verification
     dtype: str  # of the weights: bf16, fp16, fp32
-    remote_code: bool  # the model's own code is needed to load it
+    remote_code: bool  # loading needs the model's own code
 
     def loading(self, prompt: str) -> str:
         return snippets.of_model(prompt, dtype=self.dtype, remote_code=self.remote_code)
 
 
 def merged_opening(name: str, merge: Merged) -> list[str]:
-    """Title, what it is, and how it was made."""
+    """Return the first sections: title, description, and how the model was made."""
     proof = tables.markdown_table(merge.proof) + "\n" if merge.proof else ""
     return [
         f"# {plain(name)}, merged\n",
@@ -55,11 +55,11 @@ def merged_opening(name: str, merge: Merged) -> list[str]:
 
 
 def merged_card(name: str, settings: Mapping[str, Any], fingerprint: str, merge: Merged) -> str:
-    """Markdown, where nothing is known of the adapter's training.
+    """Return the card of a merged model whose adapter's training is unknown, as Markdown.
 
     Args:
-        name: the adapter's.
-        settings, fingerprint: of the base.
+        name: the name of the adapter.
+        settings, fingerprint: those of the base.
     """
     base = origin.base_origin(settings, fingerprint)
     named = facts.base_named(settings, base)
@@ -88,13 +88,13 @@ def card(
     end: str,
     merge: Merged | None = None,
 ) -> str:
-    """Markdown, the same for the same record.
+    """Return the card of a run as Markdown, which depends only on the arguments.
 
     Args:
-        before, after: the evaluations at step 0 and at the last one.
+        before, after: the evaluations at step 0 and at the last step.
         modules: names of the layers that have an adapter.
         begin, end: the texts of BOS (may be empty) and EOS.
-        merge: how the run's adapter was folded into its base; None: it was not.
+        merge: how the run's adapter was merged into its base; None if it was not.
     """
     asked = snippets.example(record.settings, begin=begin)
     lines = merge.loading(asked) if merge else snippets.loading_code(record, asked)
@@ -152,11 +152,11 @@ def _licence(record: Record) -> str:
     )
 
 
-# A run -> its model card: as it has just been measured, or from what it left in its folder.
+# The card of a run: from its live objects, or from the files of its folder.
 
 
 def of_run(record: Record, journal: MetricsLog, model: Any, tokenizer: Any) -> str:
-    """`model` has an adapter, or is trained whole."""
+    """Return the card of a run that has just ended. `model` may have an adapter."""
     adapters = getattr(model, "peft_config", {})
     named = {name for one in adapters.values() for name in one.target_modules}
     return card(
@@ -170,11 +170,11 @@ def of_run(record: Record, journal: MetricsLog, model: Any, tokenizer: Any) -> s
 
 
 def of_folder(run: Path, trained: Path, merge: Merged | None = None) -> str:
-    """The same card, of a finished run.
+    """Return the card of a finished run from its folder.
 
     Args:
         trained: the folder of its adapter or model.
-        merge: how that adapter was folded into its base: then it is the card of what came of it.
+        merge: how the adapter was merged into its base, for the card of the merged model.
     """
     record = saved_model.record(run)
     rows = JsonLinesLog(run / ACCURACIES).rows()
@@ -205,10 +205,10 @@ def _at(step: int, rows: Rows) -> Rows:
 
 
 def _last_parts(names: Any) -> list[str]:
-    """q_proj, v_proj, ..."""
+    """Return the last parts of module names: q_proj, v_proj, ..."""
     return sorted({name.rpartition(".")[2] for name in names})
 
 
 def _text(token: Any) -> str:
-    """A special token as its configuration holds it: null, a text, or an object with one."""
+    """Return the text of a special token, which is stored as null, a text or an object."""
     return str(token["content"] if isinstance(token, dict) else token or "")

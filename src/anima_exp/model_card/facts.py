@@ -1,4 +1,4 @@
-"""A run's record -> what a card tells of base, data, training and cost: names and texts."""
+"""List the facts of a run for its model card: base, data, training and cost."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,8 +17,8 @@ def base(record: Record) -> Facts:
 
 
 def base_named(settings: Mapping[str, Any], found: origin.Base) -> Facts:
-    """Which base it is, and last its licence."""
-    facts = [("base", found.told)]
+    """Return the name, the commit and, last, the licence of a base."""
+    facts = [("base", found.description)]
     if found.commit:
         facts.append(("commit", found.commit))
     if settings["model.revision"] and settings["model.revision"] != found.commit:
@@ -28,7 +28,7 @@ def base_named(settings: Mapping[str, Any], found: origin.Base) -> Facts:
 
 def data(record: Record) -> Facts:
     settings, rows, found = record.settings, record.rows, origin.data_origin(record.settings)
-    facts = [("data", found.told)]
+    facts = [("data", found.description)]
     if found.hub_id:
         facts.append(
             ("revision", str(settings["data.revision"] or "the newest at that time; not pinned"))
@@ -51,7 +51,7 @@ def data(record: Record) -> Facts:
 
 
 def _set_aside(record: Record) -> str:
-    """Which examples were not trained on."""
+    """Return how many examples are held out, and from where."""
     count = record.rows["heldout"]
     if not count:
         return "none"
@@ -110,8 +110,8 @@ def _memory(record: Record) -> str:
 
 def _machine(record: Record) -> str:
     hardware, processes = record.hardware, record.processes
-    if card := hardware.get("gpu"):  # each of several processes sees its own alone
-        return f"{processes if processes > 1 else hardware.get('gpus', '1')} x {card}"
+    if gpu := hardware.get("gpu"):  # each of several processes sees only its own GPU
+        return f"{processes if processes > 1 else hardware.get('gpus', '1')} x {gpu}"
     threads = hardware.get("cpu_threads", "?")
     plural = "" if threads == "1" else "s"
     each = f"{processes} processes of " if processes > 1 else ""
@@ -148,7 +148,7 @@ def _schedule(settings: dict[str, Any]) -> str:
 def _steps(record: Record) -> str:
     rows, epochs = record.rows["train"], record.settings["trainer.num_epochs"]
     passes = record.steps * record.settings["trainer.batch_size"] / rows
-    if epochs is not None:  # whose last batch may be short
+    if epochs is not None:  # the last batch may be smaller
         passes = min(passes, max(epochs, 1 / rows))
     told = f"{record.steps:,}, which is {passes:.3g} epoch{'' if f'{passes:.3g}' == '1' else 's'}"
     if record.ended:

@@ -1,4 +1,4 @@
-"""Scores before and after training -> a table, with 95 % intervals where they are shares."""
+"""Make the table of scores before and after training, with 95 % intervals of proportions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from anima_exp.metrics.intervals import wilson
 from anima_exp.metrics.metric import metric
 from anima_exp.results.record import Record
 
-Rows = Sequence[Mapping[str, Any]]  # of accuracies.jsonl, of one evaluation
+Rows = Sequence[Mapping[str, Any]]  # the rows of accuracies.jsonl of one evaluation
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One evaluation."""
+    """The results of one evaluation."""
 
     scores: Mapping[str, float]
     accuracies: Rows
@@ -35,7 +35,7 @@ def columns(record: Record, *, before: Measured, after: Measured) -> list[Column
 
 
 def interval(record: Record, name: str, measured: Measured) -> tuple[float, float] | None:
-    """95 %, of a share whose number of questions is known; None of all else."""
+    """Return the 95 % interval of a proportion with a known number of questions, else None."""
     value = measured.scores[name]
     if row := _accuracy(name, measured.accuracies):
         return float(row["low"]), float(row["high"])

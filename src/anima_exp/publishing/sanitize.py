@@ -1,4 +1,4 @@
-"""Files of a model -> as strangers may read them: without secrets and paths of this machine."""
+"""Check that files to publish hold no secrets and no paths of this machine."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from anima_exp.publishing import secrets
 from anima_exp.publishing.files import ADAPTER, CARD, EMPTY_FORM, File, json_of
 
 _BASE = "base_model_name_or_path"
-# Vocabularies, where any text may stand; and what is not read as text.
+# Vocabularies, which may hold any text.
 _NOT_OURS = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "added_tokens.json")
 _LOCAL = re.compile(
     r"(?<![\w/.:])(?:/(?:home|Users|root|tmp|mnt|scratch)/[^\s\"'|)]+|~/[^\s\"'|)]+|[A-Za-z]:\\+Users\\)"
@@ -21,13 +21,13 @@ _LOCAL = re.compile(
 
 
 def sanitize(files: Sequence[File], *, push: str, base: str | None) -> list[File]:
-    """The files as they are sent; on disk nothing changes.
+    """Return the files as they are uploaded. The files on disk do not change.
 
     Args:
         base: the hub id to name as the base, in place of a local one.
 
     Raises:
-        ConfigError: one holds a secret or a local path, or the base is nowhere on the hub.
+        ConfigError: if a file holds a secret or a local path, or the base has no hub id.
     """
     if base:
         check_hub_id(base, key="base")
@@ -47,7 +47,7 @@ def sanitize(files: Sequence[File], *, push: str, base: str | None) -> list[File
 
 
 def check_hub_id(name: str, *, key: str) -> None:
-    """Raise ConfigError for what cannot be a name on the hub."""
+    """Raise ConfigError unless `name` is a valid hub id."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
@@ -75,7 +75,7 @@ def _on_base(file: File, base: str | None) -> File:
     settings = json_of(file)
     named = str(settings.get(_BASE) or "")
     if base and base != named:
-        settings |= {_BASE: base, "revision": None}  # which was that of the other name
+        settings |= {_BASE: base, "revision": None}  # the revision belonged to the former base
         return replace(file, content=(json.dumps(settings, indent=2) + "\n").encode())
     if not _on_the_hub(named):
         raise ConfigError(
@@ -94,7 +94,7 @@ def _on_the_hub(name: str) -> bool:
 
 
 def _local_path(text: str, here: set[str]) -> str | None:
-    # Whole names only: in a container home may be /app, and a card speak of hf.co/apple.
+    # Match full names only: the home of a container may be /app, and a card may name hf.co/apple.
     whole = (rf"(?<![\w.]){re.escape(place)}(?![\w.-])" for place in sorted(here))
     named = next((one[0] for place in whole if (one := re.search(place, text))), None)
     found = _LOCAL.search(text)
@@ -102,10 +102,10 @@ def _local_path(text: str, here: set[str]) -> str | None:
 
 
 def head(files: Sequence[File]) -> dict[str, object] | None:
-    """What the card says to the hub; None without a card.
+    """Return the front matter of the model card; None without a card.
 
     Raises:
-        ConfigError: its head is no YAML.
+        ConfigError: if it is not valid YAML.
     """
     import yaml  # type: ignore[import-untyped]
 

@@ -1,4 +1,4 @@
-"""A folder with an adapter or a model -> the hub, after every check; or what would be sent."""
+"""Upload an adapter or a model to the hub after all checks, or show what would be uploaded."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,9 +22,6 @@ from anima_exp.publishing.files import CARD, File, read, with_card, write_sent
 from anima_exp.system.paths import expanded
 from anima_exp.system.terminal import printable
 
-# Checked files -> one commit in a repository of the hub, or a reason in one line and none.
-
-
 _REFUSED = {
     401: "the hub rejects the token. Run `hf auth login`, or set another HF_TOKEN.",
     403: "the token has no permission to write there. Give it write permission, and use your own "
@@ -40,15 +37,15 @@ _REFUSED = {
 class UploadResult:
     address: str
     private: bool
-    kept: list[str]  # files that were there before and are none of ours
+    kept: list[str]  # other files in the repository
 
 
 def send(files: Sequence[File], push: str, *, private: bool, message: str) -> UploadResult:
-    """All files in one commit; the repository is made if it is missing.
+    """Upload all files in one commit, and create the repository if it is missing.
 
     Raises:
-        ConfigError: there is no token, or the repository is public and `private` is set.
-        RunError: the hub refuses or cannot be reached. No file is in the repository then.
+        ConfigError: if there is no token, or the repository is public although `private` is set.
+        RunError: if the hub rejects the upload or cannot be reached. Then no file was uploaded.
     """
     from huggingface_hub import CommitOperationAdd, HfApi, get_token
 
@@ -80,13 +77,15 @@ def _repository(api: Any, push: str) -> Any:
     try:
         return api.repo_info(push)
     except RepositoryNotFoundError as error:
-        if error.response.status_code == 401:  # where a private one answers 404 to a good token
+        if (
+            error.response.status_code == 401
+        ):  # the token is bad; with a good one the hub answers 404
             raise
         return None
 
 
 def _left(api: Any, push: str, before: str) -> str:
-    """What a failed commit has left there."""
+    """Return what a failed commit has changed in the repository."""
     try:
         after = api.repo_info(push).sha
     except Exception:
@@ -105,7 +104,7 @@ def _source(file: File, copies: Path) -> Any:
 def _told(
     push: str, token: str, left: Callable[[], str] = lambda: "Nothing was uploaded"
 ) -> Iterator[None]:
-    """Turn whatever a server, a proxy or a cable can raise into one line without the token."""
+    """Turn any error of the hub or the network into a one-line error without the token."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
@@ -120,9 +119,6 @@ def _told(
             first = first_line(error).rstrip(".")
             reason = f"{first}."
         raise RunError(f"push={push}: {reason.replace(token, '***')} {left()}.") from None
-
-
-# What would be sent, and what was -> the terminal.
 
 
 def show(
@@ -182,7 +178,12 @@ def _front_matter_value(value: object) -> str:
 
 
 def of_config(config: PublishConfig) -> None:
-    """Raises ConfigError, RunError: as `publish`, or the settings contradict each other."""
+    """Publish as the settings of the command say.
+
+    Raises:
+        ConfigError: as `publish`, or if settings are missing or contradict each other.
+        RunError: as `publish`.
+    """
     if bool(config.run) == bool(config.folder):
         raise ConfigError("Give either run=FOLDER (a finished run) or folder=FOLDER, and not both.")
     if not config.push:
@@ -211,15 +212,15 @@ def publish(
     card: Callable[[], str] | None = None,
     dry_run: bool = False,
 ) -> None:
-    """Send all files of `folder` to the hub's repository `push`, in one commit.
+    """Upload all files of `folder` to the hub's repository `push`, in one commit.
 
     Args:
-        base: hub id to write into the adapter's copy and its card, in place of a local base.
-        card: writes one for a folder that has none, or PEFT's empty form.
+        base: hub id to write into the uploaded adapter and its card, in place of a local base.
+        card: writes a model card if the folder has none, or PEFT's empty template.
 
     Raises:
-        ConfigError: a file is missing, damaged, or not for others to read; or there is no token.
-        RunError: the hub refuses, or cannot be reached.
+        ConfigError: if a file is missing, damaged or private, or there is no token.
+        RunError: if the hub rejects the upload, or cannot be reached.
     """
     sanitize.check_hub_id(push, key="push")
     there = read(folder)
@@ -241,7 +242,7 @@ def publish(
 
 
 def _of_run(run: Path) -> tuple[Path, Callable[[], str]]:
-    """The folder of what it trained, and how to write a card of it."""
+    """Return the folder of the trained weights, and a function that writes a model card."""
     whole = record(run).is_full_finetune
     trained = run / ("model" if whole else "adapter")
     return trained, partial(of_folder, run, trained)

@@ -1,4 +1,4 @@
-"""In: words and numbers without a language; out: their English or Chinese phrasing."""
+"""Phrase words and numbers in English or Chinese."""
 
 from collections.abc import Mapping
 
@@ -236,7 +236,7 @@ def check_language(language: str) -> None:
 
 
 def say(value: Value, language: str) -> str:
-    """The value's phrasing; what the glossary does not hold is the same in both languages."""
+    """Return a value in a language. Words outside the glossary are the same in both."""
     if isinstance(value, str):
         return GLOSSARY.get(value, value) if language == "zh" else value
     chinese = language == "zh"

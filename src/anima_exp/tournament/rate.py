@@ -1,4 +1,4 @@
-"""Verdicts and options -> everything that the terminal, the files and the page show."""
+"""Rate the players of a tournament: everything that the terminal, the files and the page show."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ from anima_exp.tournament.verdicts import Verdict
 class Tournament:
     options: Options
     verdicts: int
-    relative: int  # of them
+    relative: int  # relative verdicts among them
     unparsed: int
     questions: int
-    played: int  # matches that are rated: those of one kind, without what was dropped
+    played: int  # rated matches: those of one kind, without dropped verdicts
     reference: str | None
-    percents: list[RelativeScore]  # the best first; empty without relative verdicts
-    elo: list[Rating]  # the best first
-    one_pass: dict[str, float]  # the best first; empty unless asked for
+    percents: list[RelativeScore]  # best first; empty without relative verdicts
+    elo: list[Rating]  # best first
+    one_pass: dict[str, float]  # best first; empty unless requested
     bradley_terry: BradleyTerry
     matrix: dict[str, dict[str, HeadToHead]]
     win_rates: dict[str, float]
@@ -66,8 +66,8 @@ def tournament(
     """Rate all players.
 
     Raises:
-        ConfigError: an option names a player that is not there.
-        DataError: no verdict is left to rate by, or players that never met.
+        ConfigError: if an option names an unknown player.
+        DataError: if all verdicts are dropped, or groups of players never met.
     """
     notes = list(notes)
     names = sorted({name for one in verdicts for name in (one.first, one.second)})
@@ -101,7 +101,7 @@ def tournament(
         seed=options.seed,
         say=progress("samples of the questions"),
     )
-    notes += _eased(strengths)
+    notes += _half_win_notes(strengths)
     matrix = win_matrix(rated)
     return Tournament(
         options=options,
@@ -136,13 +136,13 @@ def tournament(
 
 
 def _reference(
-    relative: Sequence[Verdict], asked: str | None, names: Sequence[str], notes: list[str]
+    relative: Sequence[Verdict], requested: str | None, names: Sequence[str], notes: list[str]
 ) -> str | None:
-    if asked is not None:
-        known(asked, names, option="reference")
-        if not any(asked in (one.first, one.second) for one in relative):
-            raise ConfigError(f"reference={asked}: no relative verdict is about it.")
-        return asked
+    if requested is not None:
+        known(requested, names, option="reference")
+        if not any(requested in (one.first, one.second) for one in relative):
+            raise ConfigError(f"reference={requested}: no relative verdict is about it.")
+        return requested
     if not relative:
         return None
     pairs = {frozenset((one.first, one.second)) for one in relative}
@@ -170,14 +170,14 @@ def _one_pass(played: Matches, options: Options, names: Sequence[str]) -> dict[s
 
 
 def known(name: str, names: Sequence[str], *, option: str) -> None:
-    """Raises ConfigError: nobody is called `name`."""
+    """Raise ConfigError if no player is called `name`."""
     if name not in names:
         close = closest(name, names)
         hint = f" Did you mean {close}?" if close else ""
         raise ConfigError(f"{option}={name}: no such player.{hint} There are {', '.join(names)}.")
 
 
-def _eased(strengths: BradleyTerry) -> Iterable[str]:
+def _half_win_notes(strengths: BradleyTerry) -> Iterable[str]:
     added = "half a win was added in each direction to every pair that met"
     if strengths.eased:
         yield (

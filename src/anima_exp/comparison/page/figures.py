@@ -1,4 +1,4 @@
-"""The sections that are drawn: their headings, controls and empty places; scripts/ fills them."""
+"""Make the sections with plots: headings, controls and empty elements, which scripts/ fills."""
 
 from collections.abc import Iterator
 
@@ -32,22 +32,22 @@ _CURVES = {"training": "Training loss by step", "evaluations": "{metric} at eval
 
 def _curves_lead(comparison: Comparison, plotted: Plotted) -> str:
     drawn, begun = len(plotted["runs"]), sum(bool(r.settings) for r in comparison.runs.runs)
-    told = [
+    text = [
         f"One line per run, with at most {points(drawn)} points. Training loss is averaged over "
         "the steps between two points. A cross marks where a run was stopped early."
     ]
     if begun > drawn:
-        told.append(f"{drawn:,} of {begun:,} runs are shown, evenly spaced in the ranking.")
-    return " ".join(told)
+        text.append(f"{drawn:,} of {begun:,} runs are shown, evenly spaced in the ranking.")
+    return " ".join(text)
 
 
 def _curves(drawn: list[str], metric: str) -> str:
     plots = []
     for which in drawn:
-        told = _CURVES[which].format(metric=metric)
+        text = _CURVES[which].format(metric=metric)
         plots.append(
-            f'<figure><div class="plot" id="{which}-plot" role="img" aria-label="{told}"></div>'
-            f"<figcaption>{told}</figcaption></figure>"
+            f'<figure><div class="plot" id="{which}-plot" role="img" aria-label="{text}"></div>'
+            f"<figcaption>{text}</figcaption></figure>"
         )
     return f"""<div class="controls">
 <label>Colour by<select id="curves-colour"></select></label>
@@ -58,7 +58,7 @@ def _curves(drawn: list[str], metric: str) -> str:
 
 def _effects(comparison: Comparison) -> Iterator[Section]:
     effects = comparison.effects
-    # The places are those of data.py. Which seed did well is of no use to anyone.
+    # The indices are those of data.py. The means of single seeds are no information.
     plots = [
         _effect(place, effect)
         for place, effect in enumerate(effects.effects)
@@ -87,8 +87,8 @@ def _effects_lead(comparison: Comparison) -> Iterator[str]:
     rest = f"{', '.join(skipped)} and all else" if skipped else "interactions and chance"
     shares = [("the seed", effect.share) for effect in effects.effects if effect.key == "seed"]
     shares.append((rest, effects.residual))
-    told = "; ".join(f"{what} {100 * share:.1f} %" for what, share in shares)
-    yield f"The rest of the variance: {told}."
+    text = "; ".join(f"{what} {100 * share:.1f} %" for what, share in shares)
+    yield f"The rest of the variance: {text}."
     if effects.overlap >= 0.0005:
         yield (
             "The grid is incomplete, so settings overlap. A share counts only what no other "
@@ -123,7 +123,7 @@ def _paths(plotted: Plotted, *, axes: int) -> Section:
     lead = _PATHS_LEAD
     if drawn < cells:
         lead += f" {drawn:,} of {cells:,} cells are shown, evenly spaced in the ranking."
-    body = _PATHS.format(wide=9 * axes)  # rem; the box scrolls where that is too much
+    body = _PATHS.format(wide=9 * axes)  # rem; the box scrolls if this is too wide
     return Section("paths", "All settings", "All settings at once", lead, body)
 
 
