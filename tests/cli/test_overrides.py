@@ -153,7 +153,7 @@ def test_info_takes_a_setting_for_none_of_its_words():
     [
         (["train"], "'train' is neither an option nor a setting. Write key=value."),
         (["--config-dir"], "--config-dir needs a value: see --hydra-help."),
-        (["--cfg", "x"], "--cfg x: there is no such config. It shows job, hydra, all."),
+        (["--cfg", "x"], "--cfg x: choose one of job, hydra, all."),
         (
             ["--seed", "1"],
             "There is no option --seed. Write the setting without dashes: seed=VALUE.",

@@ -136,8 +136,8 @@ def test_a_secret_of_the_environment_is_known_by_its_value(tmp_path, monkeypatch
 
 
 def test_a_commit_or_a_long_word_is_no_secret():
-    assert secrets.found_in("multi-task-fine-tuning-of-large-language-models") is None
-    assert secrets.found_in(f'"revision": "{SECRET}", "sha256:{SECRET}"') is None
+    assert secrets.kind_of_secret("multi-task-fine-tuning-of-large-language-models") is None
+    assert secrets.kind_of_secret(f'"revision": "{SECRET}", "sha256:{SECRET}"') is None
 
 
 @pytest.mark.parametrize("path", ["/home/me/data.jsonl", "/tmp/x/y", "~/data", "C:\\Users\\me"])

@@ -1,7 +1,7 @@
-"""evals.custom and evals.benchmarks: tables of the user's own names -> checked settings.
+"""Check evals.custom and evals.benchmarks, which are tables with names of the user's choice.
 
-A custom evaluation is a dotted path, or a table of `function` and the options of that function. A
-benchmark has the settings of a MultipleChoiceConfig. Nothing of the user's is imported here.
+A custom evaluation is a dotted path, or a table with `function` and its options. A benchmark has
+the settings of a MultipleChoiceConfig. Code of the user is not imported here.
 """
 
 import re
@@ -23,7 +23,7 @@ def with_own_evals(config: RunConfig) -> RunConfig:
     """Return the config with both tables in their full form.
 
     Raises:
-        ConfigError: a name or a setting in them is not possible.
+        ConfigError: if a name or a setting in them is invalid.
     """
     custom, benchmarks = config.evals.custom, config.evals.benchmarks
     if not custom and not benchmarks:

@@ -28,8 +28,8 @@ def show_plan(lines: Mapping[str, str]) -> None:
     width = max(map(len, lines))
     for key, value in lines.items():
         heading = (f"{printable(key):<{width}}", "dim")
-        told = printable(without_password(value))
-        console.print(Text.assemble(heading, f"  {told}"), soft_wrap=True)
+        text = printable(without_password(value))
+        console.print(Text.assemble(heading, f"  {text}"), soft_wrap=True)
     console.print()
 
 
@@ -76,9 +76,9 @@ class Progress:
     def scores(
         self, step: int, scores: Mapping[str, float], metrics: Mapping[str, Any] | None = None
     ) -> None:
-        told = "  ".join(f"{name} {number(name, value, metrics)}" for name, value in scores.items())
-        if told:
-            console.print(f"{self._step(step)}  {told}")
+        text = "  ".join(f"{name} {number(name, value, metrics)}" for name, value in scores.items())
+        if text:
+            console.print(f"{self._step(step)}  {text}")
 
     def close(self) -> None:
         if console.is_terminal:  # in a log, rich would print an empty line
@@ -134,7 +134,7 @@ def show_answers(
     """Print the answers to the same questions before and after training."""
     was = dict(before)
     for question, answer in after[:at_most]:
-        console.print(Text.assemble("\n", ("asked ", "dim"), f" {_short(question)}"))
+        console.print(Text.assemble("\n", ("prompt", "dim"), f" {_short(question)}"))
         if question in was:
             console.print(Text.assemble(("before", "dim"), f" {_short(was[question])}"))
         console.print(Text.assemble(("after ", "dim"), " ", (_short(answer), "bold")))

@@ -18,19 +18,19 @@ class Column:
     heading: str
     texts: list[str]
     right: bool = True
-    dropped: int = 0  # where there is no room, the highest goes first; 0 stays
+    dropped: int = 0  # without enough room, columns with the largest number go first; 0 stays
     whole: bool = False  # never folded into several lines
-    styles: Sequence[str] = ()  # of each text; none has one by default
-    at_most: int | None = None  # where there is no room, it is folded to this width
+    styles: Sequence[str] = ()  # a style per text; by default none
+    at_most: int | None = None  # without enough room, fold the column to this width
 
 
 _GAP = 2  # spaces between two columns
 
 
-def table(found: Sequence[Column], *, bold: Collection[int] = ()) -> Table:
+def table(columns: Sequence[Column], *, bold: Collection[int] = ()) -> Table:
     """Return a rich table. `bold` are the indices of bold rows."""
     made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
-    for column in found:
+    for column in columns:
         justify = "right" if column.right else "left"
         made.add_column(
             safe(column.heading),
@@ -38,9 +38,9 @@ def table(found: Sequence[Column], *, bold: Collection[int] = ()) -> Table:
             overflow="fold",
             no_wrap=column.whole or bool(column.dropped),
         )
-    for place in range(len(found[0].texts)):
+    for place in range(len(columns[0].texts)):
         made.add_row(
-            *(_styled(column, place) for column in found), style="bold" if place in bold else None
+            *(_styled(column, place) for column in columns), style="bold" if place in bold else None
         )
     return made
 
@@ -52,24 +52,24 @@ def _styled(column: Column, place: int) -> Text:
     return text
 
 
-def fits(found: Sequence[Column], width: int) -> bool:
-    return width_of(found) - _GAP <= width
+def fits(columns: Sequence[Column], width: int) -> bool:
+    return width_of(columns) - _GAP <= width
 
 
-def width_of(found: Sequence[Column]) -> int:
+def width_of(columns: Sequence[Column]) -> int:
     """Return how many columns of the terminal a table takes, with the gap behind the last one."""
-    return sum(map(_width, found)) + _GAP * len(found)
+    return sum(map(_width, columns)) + _GAP * len(columns)
 
 
-def fitting(found: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
+def fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
     """Return the columns that fit, and the headings of those that do not."""
-    kept = list(found)
+    kept = list(columns)
     while not fits(kept, width):
         least = max(kept, key=lambda column: column.dropped)
         if not least.dropped:
             break
         kept.remove(least)
-    return kept, [column.heading for column in found if column not in kept]
+    return kept, [column.heading for column in columns if column not in kept]
 
 
 def folded(items: Sequence[str], width: int) -> str:
@@ -127,14 +127,14 @@ def _is_number(text: str) -> bool:
 # Markdown tables with escaped texts.
 
 
-def markdown_table(found: Sequence[Column]) -> str:
+def markdown_table(columns: Sequence[Column]) -> str:
     """Return a Markdown table whose lines all end with a newline."""
     lines = [
-        _line([escape_markdown(column.heading) for column in found]),
-        _line(["---:" if column.right else "---" for column in found]),
+        _line([escape_markdown(column.heading) for column in columns]),
+        _line(["---:" if column.right else "---" for column in columns]),
         *(
             _line([escape_markdown(text) for text in texts])
-            for texts in zip(*(column.texts for column in found), strict=True)
+            for texts in zip(*(column.texts for column in columns), strict=True)
         ),
     ]
     return "".join(f"{line}\n" for line in lines)

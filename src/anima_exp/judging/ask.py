@@ -48,7 +48,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 
 # Calls that failed in a row, after all retries, before the server is considered unavailable.
-_GIVE_UP_AFTER = 10
+_MAX_FAILURES_IN_A_ROW = 10
 
 
 def ask(
@@ -83,7 +83,7 @@ async def _ask(
             except CallFailed as error:
                 failed(call, str(error))
                 in_a_row += 1
-                if in_a_row >= _GIVE_UP_AFTER:
+                if in_a_row >= _MAX_FAILURES_IN_A_ROW:
                     raise RunError(
                         f"{in_a_row} calls failed in a row; the last: {error}. The verdicts so far "
                         "are stored. Run the same command again when the server answers."

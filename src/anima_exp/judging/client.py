@@ -45,13 +45,13 @@ _AGAIN = (408, 409, 425, 429)  # statuses that are retried, and 5xx
 _MOST_BYTES = 4 * 2**20  # largest reply; a verdict has a few kilobytes
 
 
-class _TryAgain(Exception):
+class _RetryableError(Exception):
     def __init__(self, reason: str, wait_seconds: float | None = None) -> None:
         super().__init__(reason)
         self.wait_seconds = wait_seconds
 
 
-class _TooLong(Exception):
+class _TooLongError(Exception):
     pass
 
 
@@ -78,7 +78,7 @@ class Client:
             await self.pace.turn()
             try:
                 return await self._try(call)
-            except _TryAgain as again:
+            except _RetryableError as again:
                 last = str(again)
                 if number == self.config.retries:
                     break
@@ -87,11 +87,11 @@ class Client:
         tries = self.config.retries + 1
         raise CallFailed(f"{last}, {tries} {'try' if tries == 1 else 'tries'}")
 
-    async def _wait(self, number: int, asked_seconds: float | None) -> None:
-        if asked_seconds is not None:
-            if asked_seconds > _LONGEST_WAIT_SECONDS:
-                raise CallFailed(f"the server asks for a wait of {asked_seconds:,.0f} s")
-            self.pace.hold(asked_seconds)
+    async def _wait(self, number: int, server_seconds: float | None) -> None:
+        if server_seconds is not None:
+            if server_seconds > _LONGEST_WAIT_SECONDS:
+                raise CallFailed(f"the server asks for a wait of {server_seconds:,.0f} s")
+            self.pace.hold(server_seconds)
         longest = min(self.config.backoff_seconds * 2**number, _LONGEST_BACKOFF_SECONDS)
         await asyncio.sleep(longest * random.uniform(0.5, 1))  # so that calls do not retry together
 
@@ -107,11 +107,14 @@ class Client:
                 )
                 body = raw.text
         except (TimeoutError, openai.APITimeoutError) as error:
-            raise _TryAgain(f"no reply within {seconds:g} s") from error
-        except (_TooLong, openai.APIConnectionError) as error:
-            if _TooLong in (type(error), type(error.__cause__)):  # depends on the library's version
+            raise _RetryableError(f"no reply within {seconds:g} s") from error
+        except (_TooLongError, openai.APIConnectionError) as error:
+            if _TooLongError in (
+                type(error),
+                type(error.__cause__),
+            ):  # depends on the library's version
                 raise CallFailed(f"a reply of more than {_MOST_BYTES / 2**20:g} MiB") from None
-            raise _TryAgain(f"the connection failed ({_cause(error)})") from error
+            raise _RetryableError(f"the connection failed ({_cause(error)})") from error
         except openai.APIStatusError as error:
             # `from None`, because the library's error holds the request with the key.
             raise self._status(error) from None
@@ -121,7 +124,7 @@ class Client:
         status, text = error.status_code, self.hidden(_message(error.body))
         again = status in _AGAIN or status >= 500
         if again and "insufficient_quota" not in (error.code, error.type):
-            return _TryAgain(f"HTTP {status}", _retry_after(error.response.headers))
+            return _RetryableError(f"HTTP {status}", _retry_after(error.response.headers))
         if failed_alone(status, error.code, text):
             return CallFailed(f"HTTP {status}: {text}")
         return refusal(status, text, self.config)
@@ -141,7 +144,7 @@ class Client:
                 finish=str(choice["finish_reason"]) if choice.get("finish_reason") else None,
             )
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise _TryAgain("the reply is not a chat completion") from error
+            raise _RetryableError("the reply is not a chat completion") from error
 
     def _request(self, call: JudgeRequest) -> dict[str, Any]:
         request: dict[str, Any] = {
@@ -186,7 +189,7 @@ async def _bound(response: Any) -> None:
             async for piece in whole:
                 left -= len(piece)
                 if left < 0:
-                    raise _TooLong
+                    raise _TooLongError
                 yield piece
 
         async def aclose(self) -> None:
@@ -235,17 +238,17 @@ def connect(config: JudgeConfig) -> Client:
 
 def _retry_after(headers: Any) -> float | None:
     """Return the seconds of a Retry-After header, which holds seconds or a date."""
-    told = headers.get("retry-after")
-    if told is None:
+    value = headers.get("retry-after")
+    if value is None:
         return None
     try:
-        return max(float(told), 0.0)
+        return max(float(value), 0.0)
     except ValueError:
         pass
     try:
         from datetime import UTC, datetime
 
-        return max((parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds(), 0.0)
+        return max((parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds(), 0.0)
     except (ValueError, TypeError):
         return None
 
@@ -253,8 +256,8 @@ def _retry_after(headers: Any) -> float | None:
 def _message(body: Any) -> str:
     """Return the first line of the server's message, if it is readable."""
     inner = body.get("error", body) if isinstance(body, dict) else body
-    told = inner.get("message", "") if isinstance(inner, dict) else inner
-    lines = str(told or "").strip().splitlines()
+    value = inner.get("message", "") if isinstance(inner, dict) else inner
+    lines = str(value or "").strip().splitlines()
     return printable(lines[0][:300]) if lines else "no reason given"
 
 

@@ -68,8 +68,8 @@ def show_left_out(plan: Plan) -> None:
             "are not in the question file": pair.pair.unknown,
             "are beyond max_questions": pair.pair.over_limit,
         }
-        if told := ", ".join(f"{count:,} that {why}" for why, count in counts.items() if count):
-            say(f"{' / '.join(pair.pair.models)}: questions left out: {told}.")
+        if text := ", ".join(f"{count:,} that {why}" for why, count in counts.items() if count):
+            say(f"{' / '.join(pair.pair.models)}: questions left out: {text}.")
     if plan.shared:
         say(f"{plan.shared:,} matches share the verdict of a match with the same texts.")
     if plan.unparsed:

@@ -153,19 +153,19 @@ def of_answers(answers: Iterable[Answer], known: Question | None) -> Question:
 
 
 def _agreed(answers: list[Answer], field: str) -> str:
-    told = [answer for answer in answers if getattr(answer, field) is not None]
-    if not told and field == "question":
+    given = [answer for answer in answers if getattr(answer, field) is not None]
+    if not given and field == "question":
         raise DataError(
             f"{answers[0].where}: the text of question {answers[0].question_id} is missing. "
             "Give questions=FILE, or rows with a field 'question'."
         )
-    for other in told[1:]:
-        if getattr(other, field) != getattr(told[0], field):
+    for other in given[1:]:
+        if getattr(other, field) != getattr(given[0], field):
             raise DataError(
                 f"{other.where}: the {field} of question_id {other.question_id} differs from the "
-                f"one in {told[0].where}. Answers to different questions cannot be compared."
+                f"one in {given[0].where}. Answers to different questions cannot be compared."
             )
-    return str(getattr(told[0], field)) if told else ""
+    return str(getattr(given[0], field)) if given else ""
 
 
 @dataclass(frozen=True)
@@ -236,9 +236,9 @@ def _pair(
             f"Models '{a}' ({_where(mine)}) and '{b}' ({_where(other)}) have no question in common"
             f"{which}: their question_id are {_some(mine)} and {_some(other)}."
         )
-    asked = known[:max_questions]
+    chosen_keys = known[:max_questions]
     matches = []
-    for key in asked:
+    for key in chosen_keys:
         question = of_answers((mine[key], other[key]), questions[key] if questions else None)
         matches.append(Match(question, mine[key], other[key]))
         matches.append(Match(question, other[key], mine[key]))
@@ -247,7 +247,7 @@ def _pair(
         matches=matches,
         not_common=len(mine) + len(other) - 2 * len(common),
         unknown=len(common) - len(known),
-        over_limit=len(known) - len(asked),
+        over_limit=len(known) - len(chosen_keys),
     )
 
 

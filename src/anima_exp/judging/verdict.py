@@ -149,10 +149,10 @@ def reply(call: JudgeRequest) -> Reply:
     right = [
         answers_match(answer.text, reference) for answer in (call.match.first, call.match.second)
     ]
-    told = f"Answer 1 is {_word(right[0])}, answer 2 is {_word(right[1])}: {_RULE}."
+    text = f"Answer 1 is {_word(right[0])}, answer 2 is {_word(right[1])}: {_RULE}."
     if call.kind is Kind.relative:
-        return Reply(f"{10 if right[0] else 1} {10 if right[1] else 1}\n{told}")
-    return Reply(f"{told}\n{3 if right[0] == right[1] else 1 if right[0] else 2}")
+        return Reply(f"{10 if right[0] else 1} {10 if right[1] else 1}\n{text}")
+    return Reply(f"{text}\n{3 if right[0] == right[1] else 1 if right[0] else 2}")
 
 
 def _word(right: bool) -> str:

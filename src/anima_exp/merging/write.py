@@ -169,7 +169,7 @@ def _merged(
         if warning := verdict.warning(config, result):
             sentences.append(warning)
     return merged.Merged(
-        told=[
+        facts=[
             ("adapter", f"{model_label(config)}, {len(merging.adapter.updates)} layers"),
             ("its weights", weights(merging.adapter)),
             ("merged into", origin.base_origin(settings, fingerprint).description),

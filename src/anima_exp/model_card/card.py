@@ -33,7 +33,7 @@ _NO_PROMPT = "A QUESTION IN THE FORMAT THAT THE ADAPTER WAS TRAINED ON"
 class Merged:
     """The facts of a merge for its model card."""
 
-    told: facts.Facts  # the adapter and the base
+    facts: facts.Facts  # the adapter and the base
     proof: Sequence[Column]  # table of the verification; empty if there was none
     sentences: Sequence[str]  # notes on the verification
     dtype: str  # of the weights: bf16, fp16, fp32
@@ -49,7 +49,7 @@ def merged_opening(name: str, merge: Merged) -> list[str]:
     return [
         f"# {plain(name)}, merged\n",
         "A LoRA adapter merged into its base by anima-exp: a model for plain transformers.\n",
-        section("Merge", merge.told),
+        section("Merge", merge.facts),
         proof + "".join(f"{plain(one)}\n" for one in merge.sentences),
     ]
 
@@ -96,14 +96,14 @@ def card(
         begin, end: the texts of BOS (may be empty) and EOS.
         merge: how the run's adapter was merged into its base; None if it was not.
     """
-    asked = snippets.example(record.settings, begin=begin)
-    lines = merge.loading(asked) if merge else snippets.loading_code(record, asked)
+    prompt = snippets.example(record.settings, begin=begin)
+    lines = merge.loading(prompt) if merge else snippets.loading_code(record, prompt)
     parts = [
         *(merged_opening(record.name, merge) if merge else _opening(record)),
         section("Base", facts.base(record)),
         section("Data", facts.data(record)),
         f"## Scores{' before the merge' * bool(merge)}\n\n{_scores(record, before, after)}",
-        f"## How to ask it\n\n{_how_to_ask(record, asked, end)}",
+        f"## How to ask it\n\n{_how_to_ask(record, prompt, end)}",
         f"## How to load it\n\n{fenced(lines, 'python')}",
         section("Training", facts.training(record, modules)),
         section("Cost", facts.cost(record)),
@@ -127,24 +127,24 @@ def _scores(record: Record, before: Measured, after: Measured) -> str:
     )
 
 
-def _how_to_ask(record: Record, asked: str, end: str) -> str:
+def _how_to_ask(record: Record, prompt: str, end: str) -> str:
     template = inline_code(snippets.template(record.settings))
-    told = (
+    text = (
         f"In the format {template}, to the letter; "
         f"an answer was taught to end in {inline_code(end)}."
     )
     if snippets.written_by_others(record.settings):
-        told = (
+        text = (
             f"The training rows were written by {inline_code(record.settings['data.recipe'])}, "
             f"which is not part of this. The run's format for questions is {template}."
         )
-    return f"{told}\n\n{fenced(asked, 'text')}"
+    return f"{text}\n\n{fenced(prompt, 'text')}"
 
 
 def _licence(record: Record) -> str:
     if licence(record) != UNDECIDED:
         return "Apache-2.0, like the base and the data, which are parts of anima-exp.\n"
-    base, data = (dict(told)["licence"] for told in (facts.base(record), facts.data(record)))
+    base, data = (dict(text)["licence"] for text in (facts.base(record), facts.data(record)))
     return (
         "Not chosen yet. The head of this file says `other` until the publisher chooses a licence. "
         f"It may not allow more than the licences of the base ({plain(base)}) and of the data "

@@ -16,14 +16,14 @@ def base(record: Record) -> Facts:
     return [*named[:-1], ("stored as", _storage(settings)), named[-1]]
 
 
-def base_named(settings: Mapping[str, Any], found: origin.Base) -> Facts:
+def base_named(settings: Mapping[str, Any], of: origin.Base) -> Facts:
     """Return the name, the commit and, last, the licence of a base."""
-    facts = [("base", found.description)]
-    if found.commit:
-        facts.append(("commit", found.commit))
-    if settings["model.revision"] and settings["model.revision"] != found.commit:
+    facts = [("base", of.description)]
+    if of.commit:
+        facts.append(("commit", of.commit))
+    if settings["model.revision"] and settings["model.revision"] != of.commit:
         facts.append(("requested revision", str(settings["model.revision"])))
-    return [*facts, ("licence", _licence(found.name, "base"))]
+    return [*facts, ("licence", _licence(of.name, "base"))]
 
 
 def data(record: Record) -> Facts:
@@ -102,10 +102,10 @@ def cost(record: Record) -> Facts:
 
 
 def _memory(record: Record) -> str:
-    told = f"{record.peak_memory_gib:.2f} GiB"
+    text = f"{record.peak_memory_gib:.2f} GiB"
     if record.peak_reserved_gib is None:
-        return told
-    return f"{told}, {record.peak_reserved_gib:.2f} GiB reserved"
+        return text
+    return f"{text}, {record.peak_reserved_gib:.2f} GiB reserved"
 
 
 def _machine(record: Record) -> str:
@@ -129,10 +129,10 @@ def _storage(settings: dict[str, Any]) -> str:
 def _optimizer(settings: dict[str, Any]) -> str:
     shown = {"beta1": "beta1", "beta2": "beta2", "epsilon": "epsilon",
              "weight_decay": "weight decay", "max_grad_norm": "gradient norm at most"}  # fmt: skip
-    told = (f"{name} {settings[f'optimizer.{key}']:g}" for key, name in shown.items())
+    text = (f"{name} {settings[f'optimizer.{key}']:g}" for key, name in shown.items())
     ratio = settings.get("optimizer.lora_plus_ratio")
     plus = f", LoRA+ with {ratio:g} times the rate for B" if ratio else ""
-    return f"{settings['optimizer.name']}: {', '.join(told)}{plus}"
+    return f"{settings['optimizer.name']}: {', '.join(text)}{plus}"
 
 
 def _schedule(settings: dict[str, Any]) -> str:
@@ -150,13 +150,13 @@ def _steps(record: Record) -> str:
     passes = record.steps * record.settings["trainer.batch_size"] / rows
     if epochs is not None:  # the last batch may be smaller
         passes = min(passes, max(epochs, 1 / rows))
-    told = f"{record.steps:,}, which is {passes:.3g} epoch{'' if f'{passes:.3g}' == '1' else 's'}"
+    text = f"{record.steps:,}, which is {passes:.3g} epoch{'' if f'{passes:.3g}' == '1' else 's'}"
     if record.ended:
-        told += f"; stopped early ({record.ended})"
+        text += f"; stopped early ({record.ended})"
     if record.best:
         best = record.best["metric"]
-        told += f"; the weights are those of step {record.left_at:,}, the best by {best}"
-    return told
+        text += f"; the weights are those of step {record.left_at:,}, the best by {best}"
+    return text
 
 
 def _commit(git: dict[str, Any]) -> Facts:

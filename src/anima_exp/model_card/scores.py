@@ -28,9 +28,9 @@ def columns(record: Record, *, before: Measured, after: Measured) -> list[Column
     names = list(after.scores)
     return [
         Column("score", names, right=False),
-        Column("before", [_told(record, name, before) for name in names]),
-        Column("after", [_told(record, name, after) for name in names]),
-        Column("measured on", [_asked(record, name, after) for name in names], right=False),
+        Column("before", [_score_text(record, name, before) for name in names]),
+        Column("after", [_score_text(record, name, after) for name in names]),
+        Column("measured on", [_measured_on(record, name, after) for name in names], right=False),
     ]
 
 
@@ -44,7 +44,7 @@ def interval(record: Record, name: str, measured: Measured) -> tuple[float, floa
     return None
 
 
-def _told(record: Record, name: str, measured: Measured) -> str:
+def _score_text(record: Record, name: str, measured: Measured) -> str:
     if name not in measured.scores:
         return "-"
     one = metric(name, record.metrics)
@@ -53,7 +53,7 @@ def _told(record: Record, name: str, measured: Measured) -> str:
     return f"{text} ({one.bare(ends[0])} to {one.bare(ends[1])})" if ends else text
 
 
-def _asked(record: Record, name: str, measured: Measured) -> str:
+def _measured_on(record: Record, name: str, measured: Measured) -> str:
     if row := _accuracy(name, measured.accuracies):
         shots = record.settings[f"{benchmark_key(row['benchmark'])}.shots"] or "no"
         mean = "questions" if row["name"] == MICRO else "subjects"

@@ -40,7 +40,7 @@ def loading_code(record: Record, prompt: str) -> str:
         f"    base, {_arguments(more)}",
         ")",
         "model = PeftModel.from_pretrained(model, adapter).eval()",
-        *_asked("adapter", prompt),
+        *_prompting_code("adapter", prompt),
     ]
     return "\n".join(lines)
 
@@ -54,12 +54,12 @@ def of_model(prompt: str, *, dtype: str, remote_code: bool = False) -> str:
         "",
         f"model_id = {_quoted(THIS)}",
         f"model = AutoModelForCausalLM.from_pretrained(model_id, {_arguments(more)}).eval()",
-        *_asked("model_id", prompt),
+        *_prompting_code("model_id", prompt),
     ]
     return "\n".join(lines)
 
 
-def _asked(tokenizer: str, prompt: str) -> list[str]:
+def _prompting_code(tokenizer: str, prompt: str) -> list[str]:
     return [
         f"tokenizer = AutoTokenizer.from_pretrained({tokenizer})",
         f"prompt = {_quoted(prompt)}",
@@ -116,9 +116,9 @@ def template(settings: dict[str, Any]) -> str:
 
 def example(settings: dict[str, Any], *, begin: str) -> str:
     """Return a sample question of the run as a prompt. `begin` is the text of BOS, or empty."""
-    asked = settings.get("evals.samples.prompts") or settings["data.sample_prompts"]
+    questions = settings.get("evals.samples.prompts") or settings["data.sample_prompts"]
     ask = formats.template(template(settings))
-    return begin + str(ask(asked[0] if asked else _NO_QUESTION))
+    return begin + str(ask(questions[0] if questions else _NO_QUESTION))
 
 
 def written_by_others(settings: dict[str, Any]) -> bool:
@@ -129,8 +129,8 @@ def written_by_others(settings: dict[str, Any]) -> bool:
 # Escape texts for Markdown.
 
 
-def section(title: str, told: Sequence[tuple[str, str]]) -> str:
-    names, texts = zip(*told, strict=True)
+def section(title: str, facts: Sequence[tuple[str, str]]) -> str:
+    names, texts = zip(*facts, strict=True)
     pair = [
         Column("", list(names), right=False),
         Column("", [printable(text) for text in texts], right=False),

@@ -35,7 +35,7 @@ def sanitize(files: Sequence[File], *, push: str, base: str | None) -> list[File
     own = secrets.of_this_machine()
     here = {str(files[0].path.resolve().parent), str(Path.cwd()), str(Path.home())} - {"/"}
     for file in sent:
-        if kind := secrets.found_in(file.text, own=own):
+        if kind := secrets.kind_of_secret(file.text, own=own):
             raise ConfigError(f"{file.path} holds {kind}. Nothing was uploaded. Remove it.")
         if file.name not in _NOT_OURS and (path := _local_path(file.text, here)):
             raise ConfigError(f"{file.path} names a path of this machine, {path}. Remove it.")

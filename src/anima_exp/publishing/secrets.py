@@ -26,7 +26,7 @@ _NAMES = re.compile(r"TOKEN(?!I)|SECRET|PASSWORD|API_?KEY|ACCESS_?KEY", re.IGNOR
 _SHORTEST = 12  # characters; a shorter value would match many texts
 
 
-def found_in(text: str, *, own: Iterable[str] = ()) -> str | None:
+def kind_of_secret(text: str, *, own: Iterable[str] = ()) -> str | None:
     """Return the kind of secret in a text, or None. `own` are known secrets."""
     for kind, shapes in _SHAPES.items():
         if any(re.search(shape, text) for shape in shapes):
@@ -52,7 +52,7 @@ def refuse_in_arguments(arguments: Sequence[str]) -> list[str]:
     """
     for argument in arguments:
         key = argument.partition("=")[0].lstrip("+~")
-        if _NAMES.search(key) or found_in(argument):
+        if _NAMES.search(key) or kind_of_secret(argument):
             raise ConfigError(
                 "A token must not be an argument, because other users and the shell's history "
                 "could read it. Run `hf auth login` once, or set HF_TOKEN in the environment."

@@ -53,7 +53,7 @@ def send(files: Sequence[File], push: str, *, private: bool, message: str) -> Up
     if not token:
         raise ConfigError("There is no hub token. Run `hf auth login` once, or set HF_TOKEN.")
     api = HfApi(token=token)
-    with _told(push, token):
+    with _hub_errors(push, token):
         there = _repository(api, push)
         if there is None:
             api.create_repo(push, private=private)
@@ -63,7 +63,10 @@ def send(files: Sequence[File], push: str, *, private: bool, message: str) -> Up
             f"push={push} already exists and is public, so everyone could read the upload. "
             "Nothing was uploaded. Give private=false, or another name."
         )
-    with _told(push, token, left=lambda: _left(api, push, there.sha)), TemporaryDirectory() as made:
+    with (
+        _hub_errors(push, token, left=lambda: _left(api, push, there.sha)),
+        TemporaryDirectory() as made,
+    ):
         operations = [CommitOperationAdd(file.name, _source(file, Path(made))) for file in files]
         api.create_commit(push, operations, commit_message=message, parent_commit=there.sha)
     before = {one.rfilename for one in there.siblings or ()}
@@ -101,7 +104,7 @@ def _source(file: File, copies: Path) -> Any:
 
 
 @contextmanager
-def _told(
+def _hub_errors(
     push: str, token: str, left: Callable[[], str] = lambda: "Nothing was uploaded"
 ) -> Iterator[None]:
     """Turn any error of the hub or the network into a one-line error without the token."""

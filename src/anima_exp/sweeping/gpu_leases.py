@@ -144,9 +144,9 @@ def _threads(processes: int) -> int | None:
     return None if threads_are_chosen(os.environ) else max(1, cores() // processes)
 
 
-def slots_of_a_job(settings: LauncherConfig, found: list[Slot]) -> int:
+def slots_of_a_job(settings: LauncherConfig, slots: list[Slot]) -> int:
     """Return how many slots one job takes. On a CPU its processes share one."""
-    return settings.gpus_per_job if found[0].gpu else 1
+    return settings.gpus_per_job if slots[0].gpu else 1
 
 
 def gpus() -> list[str]:

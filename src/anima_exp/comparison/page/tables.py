@@ -16,7 +16,7 @@ REASON = 2000  # characters; a traceback can be long
 FAILURES = 500  # rows; a grid in which every cell failed repeats the same reason
 
 
-def baseline(found: Baseline, metric: Metric) -> str:
+def baseline(result: Baseline, metric: Metric) -> str:
     columns = [Column("Compared", "value"), Column("Difference", "number")]
     columns += [Column("Pairs", "number"), Column("")]
     lines = [
@@ -28,9 +28,9 @@ def baseline(found: Baseline, metric: Metric) -> str:
                 Value(one.word),
             ]
         )
-        for one in found.differences
+        for one in result.differences
     ]
-    return table(f"Differences from {found.label}", columns, lines)
+    return table(f"Differences from {result.label}", columns, lines)
 
 
 def levels(effects: Effects, metric: Metric) -> str:
