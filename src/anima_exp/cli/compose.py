@@ -48,7 +48,7 @@ from hydra_plugins import _anima_exp
 
 # ${unless:${trainer.num_epochs},${data.recommended.max_steps}}: data.recommended.max_steps, unless
 # trainer.num_epochs has a value.
-def _unless(given: Any, otherwise: Any) -> Any:
+def _unless(given: object, otherwise: object) -> object:
     return otherwise if given is None else None
 
 
@@ -229,7 +229,7 @@ def _pass_on(number: int) -> None:
         signal.raise_signal(number)
 
 
-def _terminated(number: int, _: Any) -> NoReturn:
+def _terminated(number: int, _: object) -> NoReturn:
     print_stderr("terminated. Run the same command again to resume.")
     sys.exit(128 + number)
 
@@ -242,7 +242,7 @@ def _cell() -> str:
     return f"#{settings.job.num} {' '.join(settings.overrides.task)}"
 
 
-def reject_unknown(node: Any, path: str = "") -> None:
+def reject_unknown(node: object, path: str = "") -> None:
     """Raise ConfigError for a key that no dataclass has, because Hydra accepts any `+key=value`."""
     if not isinstance(node, DictConfig):
         return

@@ -54,7 +54,7 @@ def _check_name(group: str, name: str) -> None:
         raise ConfigError(f"{group}.{name}: every run already has a score named {name}. Rename it.")
 
 
-def _function(name: str, given: Any) -> dict[str, Any]:
+def _function(name: str, given: object) -> dict[str, Any]:
     key = f"evals.custom.{name}"
     table = dict(given) if isinstance(given, dict) else {FUNCTION: given}
     if FUNCTION not in table:
@@ -71,7 +71,7 @@ def _function(name: str, given: Any) -> dict[str, Any]:
     return {FUNCTION: path, **{str(option): value for option, value in table.items()}}
 
 
-def _benchmark(name: str, given: Any) -> MultipleChoiceConfig:
+def _benchmark(name: str, given: object) -> MultipleChoiceConfig:
     key = f"evals.benchmarks.{name}"
     if isinstance(given, str):
         given = {"source": given}

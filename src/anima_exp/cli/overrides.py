@@ -191,7 +191,7 @@ def quote_override(argument: str, *, several: bool = True) -> str:
     return f"{found['key']}={_quoted(value)}"  # so that Hydra's error is about the setting
 
 
-def to_override(value: Any) -> str:
+def to_override(value: object) -> str:
     """Write a JSON value in Hydra's grammar, in which a backslash escapes only quotes."""
     if isinstance(value, list):
         return f"[{','.join(map(to_override, value))}]"

@@ -89,7 +89,7 @@ def compare_with_baseline(
     return _against_setting(*_column(wanted.key, base, cells, keys), cells, keys, metric)
 
 
-def _column(key: str, value: Any, cells: Sequence[Cell], keys: Sequence[str]) -> tuple[str, Any]:
+def _column(key: str, value: object, cells: Sequence[Cell], keys: Sequence[str]) -> tuple[str, Any]:
     """Return a setting and its value, or the setting with a column that always changes with it.
 
     Raises:
@@ -122,7 +122,7 @@ def _against_cell(base: Cell, cells: Sequence[Cell], metric: Metric) -> Baseline
 
 
 def _against_setting(
-    key: str, base: Any, cells: Sequence[Cell], keys: Sequence[str], metric: Metric
+    key: str, base: object, cells: Sequence[Cell], keys: Sequence[str], metric: Metric
 ) -> Baseline:
     scores = scores_by_level(cells, key, keys, metric)
     compared = [

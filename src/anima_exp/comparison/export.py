@@ -196,7 +196,7 @@ def _one_line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     return (
         value
         if isinstance(value, int | float) and not isinstance(value, bool)

@@ -274,7 +274,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     return json_files.read_versioned(_table(read_json(file)), file, json_files.SETTINGS)
 
 
-def _table(values: Any) -> dict[str, Any]:
+def _table(values: object) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise TypeError(f"it holds {json.dumps(values)[:40]} where a table should be")
     return values

@@ -5,7 +5,7 @@ import operator
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from anima_exp.comparison.runs import Run
 from anima_exp.config import RunConfig
@@ -34,12 +34,14 @@ class Condition:
     sign: str
     value: Any
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: object) -> bool:
         if self.sign in ("=", "!="):
             return bool(_OPERATORS[self.sign](hashable(value), hashable(self.value)))
-        numbers = _is_number(value) and _is_number(self.value)
-        texts = isinstance(value, str) and isinstance(self.value, str)
-        return (numbers or texts) and bool(_OPERATORS[self.sign](value, self.value))
+        if isinstance(value, str) and isinstance(self.value, str):
+            return bool(_OPERATORS[self.sign](value, self.value))
+        if _is_number(value) and _is_number(self.value):
+            return bool(_OPERATORS[self.sign](value, self.value))
+        return False
 
 
 def condition(text: str, known: Collection[str], *, option: str) -> Condition:
@@ -96,7 +98,7 @@ def parse(text: str) -> Any:
         return text
 
 
-def hashable(value: Any) -> Any:
+def hashable(value: object) -> Any:
     """Return a hashable form of a value, in which 1 equals 1.0 and true differs from 1."""
     if isinstance(value, bool):
         return str(value)
@@ -109,13 +111,13 @@ def in_order(values: Iterable[Any]) -> list[Any]:
     return sorted(once.values(), key=order)
 
 
-def order(value: Any) -> tuple[int, float, str]:
+def order(value: object) -> tuple[int, float, str]:
     if value is None:
         return 0, 0.0, ""
     return (1, float(value), "") if _is_number(value) else (2, 0.0, format_value(value))
 
 
-def format_value(value: Any) -> str:
+def format_value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if value is None or isinstance(value, bool | list | dict):
@@ -145,7 +147,7 @@ def known(runs: Iterable[Run]) -> list[str]:
     return list(dict.fromkeys(key for run in runs for key in run.settings))
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -214,7 +216,7 @@ def _shown(runs: Sequence[Run]) -> dict[str, dict[Any, Any]]:
     return found
 
 
-def _start(counted: Any) -> str:
+def _start(counted: object) -> str:
     return str(counted).rpartition(":")[2][:8]
 
 

@@ -17,17 +17,17 @@ from anima_exp.system.terminal import printable
 # What users and models wrote -> text that is safe to put into the page.
 
 
-def sanitize_text(text: Any) -> str:
+def sanitize_text(text: object) -> str:
     """Control characters, and halves of characters that no file can hold, spelled out."""
     return printable(str(text).encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
-def escaped(text: Any) -> str:
+def escaped(text: object) -> str:
     """For the inside of an element or of a quoted attribute."""
     return html.escape(sanitize_text(text))
 
 
-def embedded(value: Any) -> str:
+def embedded(value: object) -> str:
     """JSON for the inside of a <script>, which nothing in it can close."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for letter in "<>&\u2028\u2029":

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -105,7 +104,7 @@ def _width(column: Column) -> int:
 _BEGIN_A_FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
 
 
-def escape_formula(value: Any) -> Any:
+def escape_formula(value: object) -> object:
     """Return the value, with an apostrophe before a text that would start a formula.
 
     Control characters are escaped, because some readers end a row at a bare carriage return.

@@ -28,7 +28,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
 
-        def end(number: int, _: Any) -> None:
+        def end(number: int, _: object) -> None:
             terminated.append(number)
             loop.call_soon_threadsafe(task.cancel)
 

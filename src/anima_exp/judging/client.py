@@ -253,7 +253,7 @@ def _retry_after(headers: Any) -> float | None:
         return None
 
 
-def _message(body: Any) -> str:
+def _message(body: object) -> str:
     """Return the first line of the server's message, if it is readable."""
     inner = body.get("error", body) if isinstance(body, dict) else body
     value = inner.get("message", "") if isinstance(inner, dict) else inner
@@ -266,5 +266,5 @@ def _cause(error: BaseException) -> str:
     return type(inner).__name__
 
 
-def _count(value: Any) -> int | None:
+def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,7 +1,5 @@
 """Show a merge in the terminal: its progress, and the table of its verification."""
 
-from typing import Any
-
 from rich import progress
 from rich.text import Text
 
@@ -68,7 +66,7 @@ class Writing:
             self._printed = tenth
             say(f"merged   {file_size(self._done)} of {file_size(self._total)}")
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         if console.is_terminal:
             self._bar.stop()
 

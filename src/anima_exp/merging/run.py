@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -27,6 +27,9 @@ from anima_exp.results import provenance
 from anima_exp.system import json_files, paths
 from anima_exp.system.atomic import replace_folder, why_not_written
 from anima_exp.system.paths import expanded
+
+if TYPE_CHECKING:
+    from anima_exp.data.rows import TokenizedDataset
 
 _SPARE_BYTES = 100_000_000  # for tokenizer and config, and for the file system
 
@@ -50,7 +53,7 @@ def _run(config: MergeConfig) -> None:
     base = Base.of(config.model)
     _check_base(config, base, adapter)
     merging = plan(config, base, adapter)
-    rows: Any = ()
+    rows: TokenizedDataset | None = None
     if config.verify:
         stored = store_in(config, base.dtype)
         verification.check_memory(
@@ -127,10 +130,10 @@ def _check_base(config: MergeConfig, base: Base, adapter: Adapter) -> None:
         )
 
 
-def _check_disk(merging: Plan, out: Path, rows: Any) -> None:
+def _check_disk(merging: Plan, out: Path, rows: "TokenizedDataset | None") -> None:
     config = merging.config
     needed = merging.bytes + _SPARE_BYTES
-    if config.verify:
+    if rows is not None:
         labels = int(rows.label_counts[: config.verify_rows].clip(min=0).sum())
         needed += min(labels, config.verify_tokens) * 4 * merging.base.vocabulary
     with _write_errors(out):
@@ -144,11 +147,11 @@ def _check_disk(merging: Plan, out: Path, rows: Any) -> None:
 
 
 def _merge(
-    merging: Plan, rows: Any, draft: Path, out: Path
+    merging: Plan, rows: "TokenizedDataset | None", draft: Path, out: Path
 ) -> verification.VerificationResult | None:
     """Write the merged model to `draft` and verify it; None without verification."""
     config = merging.config
-    if not config.verify:
+    if rows is None:
         with working("merging", f"{out}", merging.bytes) as more, _write_errors(out):
             write(merging, draft, more)
         say(

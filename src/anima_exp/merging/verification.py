@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 from anima_exp.config import MergeConfig, Precision, QuantConfig, Quantization
 from anima_exp.data.dataset import prepare
 from anima_exp.data.micro_batch import MicroBatch, pack_rows
+from anima_exp.data.rows import TokenizedDataset
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.inference import saved_model
 from anima_exp.model.base import check_context, device, load_base
@@ -27,6 +28,10 @@ from anima_exp.model.tokenizer import load_tokenizer
 from anima_exp.model.varlen_attention import packed_attention
 from anima_exp.results import provenance
 from anima_exp.system import paths
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
 _AT_ONCE = 128  # distributions in memory at the same time
 
@@ -43,7 +48,9 @@ class Measured:
 class Verification:
     """Held-out rows, and the distributions of the model as trained, in a temporary file."""
 
-    def __init__(self, rows: Any, *, most_rows: int, most_tokens: int, room: Path) -> None:
+    def __init__(
+        self, rows: TokenizedDataset, *, most_rows: int, most_tokens: int, room: Path
+    ) -> None:
         """Select the rows. `room` is the folder of the temporary file.
 
         A distribution takes 4 bytes per token of the vocabulary.
@@ -60,10 +67,10 @@ class Verification:
     def __enter__(self) -> "Verification":
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def remember(self, model: Any, precision: Precision) -> Measured:
+    def remember(self, model: "PreTrainedModel | PeftModel", precision: Precision) -> Measured:
         """Store the distributions of the model as trained, and return its figures."""
         loss = 0.0
         self._file.seek(0)
@@ -73,7 +80,7 @@ class Verification:
         self._file.flush()
         return Measured(loss / self.labels)
 
-    def measure(self, model: Any, precision: Precision) -> Measured:
+    def measure(self, model: "PreTrainedModel | PeftModel", precision: Precision) -> Measured:
         """Compare another model with the model as trained."""
         loss = divergence = agreeing = 0.0
         self._file.seek(0)
@@ -86,9 +93,11 @@ class Verification:
             agreeing += float((trained.argmax(1) == found.argmax(1)).sum())
         return Measured(loss / self.labels, divergence / self.labels, agreeing / self.labels)
 
-    def _distributions(self, model: Any, precision: Precision) -> Iterator[tuple[Tensor, Tensor]]:
+    def _distributions(
+        self, model: "PreTrainedModel | PeftModel", precision: Precision
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield log-probabilities [n, vocabulary] and labels [n], n at most `_AT_ONCE`."""
-        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
         with inference_mode(model, precision), packed_attention(base):
             for one in self.batches:
                 batch = one.to(model.device)
@@ -131,7 +140,7 @@ class VerificationResult:
     again: Measured | None  # the merged model, quantised as the run's base
 
 
-def heldout_rows(config: MergeConfig) -> Any:
+def heldout_rows(config: MergeConfig) -> TokenizedDataset:
     """Return the held-out rows.
 
     Raises:
@@ -197,9 +206,12 @@ def check_memory(config: MergeConfig, numbers: int, stored: torch.dtype) -> None
         )
 
 
-def _load(config: MergeConfig, folder: Path, quant: QuantConfig, precision: Precision) -> Any:
+def _load(
+    config: MergeConfig, folder: Path, quant: QuantConfig, precision: Precision
+) -> "PreTrainedModel":
     gc.collect()  # frees the previous model
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     model = replace(config.model, source=str(folder.resolve()), revision=None, tokenizer=None)
-    return load_base(model, quant, precision=precision).eval()
+    base = load_base(model, quant, precision=precision).eval()
+    return cast("PreTrainedModel", base)

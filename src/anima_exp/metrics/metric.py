@@ -160,7 +160,7 @@ def metric(name: str, described: Mapping[str, Any] | None = None) -> Metric:
     return Metric(name, "minimize" if _ends(name, _SMALLER_IS_BETTER) else "maximize")
 
 
-def _described(table: Any) -> Described | None:
+def _described(table: object) -> Described | None:
     """Read a stored description; None if it is invalid, for example by another version."""
     if not isinstance(table, Mapping):
         return None

@@ -1,9 +1,9 @@
 """Write the model card of a run from its record: what others need to assess and load the model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.display import tables
 from anima_exp.display.tables import Column
@@ -22,6 +22,10 @@ from anima_exp.results.journal import ACCURACIES, MetricsLog
 from anima_exp.results.record import Record
 from anima_exp.system import json_files
 from anima_exp.system.json_lines import JsonLinesLog
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # The card of a merged model.
 
@@ -155,7 +159,12 @@ def _licence(record: Record) -> str:
 # The card of a run: from its live objects, or from the files of its folder.
 
 
-def of_run(record: Record, journal: MetricsLog, model: Any, tokenizer: Any) -> str:
+def of_run(
+    record: Record,
+    journal: MetricsLog,
+    model: "PreTrainedModel | PeftModel",
+    tokenizer: "PreTrainedTokenizerBase",
+) -> str:
     """Return the card of a run that has just ended. `model` may have an adapter."""
     adapters = getattr(model, "peft_config", {})
     named = {name for one in adapters.values() for name in one.target_modules}
@@ -204,11 +213,11 @@ def _at(step: int, rows: Rows) -> Rows:
     return [row for row in rows if row["step"] == step]
 
 
-def _last_parts(names: Any) -> list[str]:
+def _last_parts(names: Iterable[str]) -> list[str]:
     """Return the last parts of module names: q_proj, v_proj, ..."""
     return sorted({name.rpartition(".")[2] for name in names})
 
 
-def _text(token: Any) -> str:
+def _text(token: object) -> str:
     """Return the text of a special token, which is stored as null, a text or an object."""
     return str(token["content"] if isinstance(token, dict) else token or "")

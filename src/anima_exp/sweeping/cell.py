@@ -121,9 +121,10 @@ def _damage(folder: Path, _size: int, _changed: int, _inode: int) -> str | None:
     return None
 
 
-def _is_number(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+def _is_number(value: object) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return math.isfinite(value)
 
 
 # Environment variable of the fork server, set to `cpu` or `gpu` while the server starts.

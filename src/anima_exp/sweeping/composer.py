@@ -125,7 +125,7 @@ def resolve_constants(cfg: DictConfig, keys: frozenset[str]) -> None:
             OmegaConf.update(cfg, path, OmegaConf.select(cfg, path), merge=False)
 
 
-def _interpolations(node: Any, path: str = "") -> Iterable[tuple[str, str]]:
+def _interpolations(node: object, path: str = "") -> Iterable[tuple[str, str]]:
     if isinstance(node, dict):
         for key, value in node.items():
             yield from _interpolations(value, f"{path}.{key}" if path else str(key))

@@ -22,7 +22,7 @@ def show_costs(
     points: Sequence[Mapping[str, Any]],
     multipliers: Mapping[str, Any],
     about: str | None,
-    reference_results: Any,
+    reference_results: DictConfig | None,
 ) -> None:
     """Print the cost of every cell and of the whole sweep.
 

@@ -98,7 +98,7 @@ def check_range(override: Override) -> None:
         )
 
 
-def _param(key: str, value: Any) -> str:
+def _param(key: str, value: object) -> str:
     return quote_override(f"{key}={as_text(value)}")
 
 
@@ -118,7 +118,7 @@ def _refuse_twice(rows: Sequence[Sequence[str]], swept: Mapping[str, Any]) -> No
             raise ConfigError(f"{key} is in the points of the sweep and in its params; keep one.")
 
 
-def _numbers(key: str, multipliers: Any) -> list[float]:
+def _numbers(key: str, multipliers: object) -> list[float]:
     texts = multipliers if isinstance(multipliers, list) else str(multipliers).split(",")
     try:
         numbers = [float(text) for text in texts]
@@ -133,7 +133,7 @@ def _numbers(key: str, multipliers: Any) -> list[float]:
     return numbers
 
 
-def as_text(value: Any) -> str:
+def as_text(value: object) -> str:
     """Write a YAML value in the grammar of Hydra's command line."""
     if value is None:
         return "null"

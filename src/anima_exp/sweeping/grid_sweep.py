@@ -57,7 +57,7 @@ def sweep(
     points: Sequence[Mapping[str, Any]],
     multipliers: Mapping[str, Any],
     about: str | None,
-    reference_results: Any,
+    reference_results: DictConfig | None,
 ) -> None:
     """Run the cells of a grid that are not done.
 
@@ -106,7 +106,7 @@ def described(
     points: Sequence[Mapping[str, Any]],
     multipliers: Mapping[str, Any],
     about: str | None,
-    reference_results: Any,
+    reference_results: DictConfig | None,
 ) -> SweepFile:
     """Compose and check every cell of a sweep, without starting or writing anything.
 

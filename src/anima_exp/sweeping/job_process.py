@@ -107,7 +107,7 @@ def _write_to(log: Path) -> None:
     )  # independent of the terminal's encoding, because the sweep reads the log
 
 
-def _stopped(number: int, _: Any) -> NoReturn:
+def _stopped(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)
 
 

@@ -163,7 +163,7 @@ class Board:
             self._live.start()
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._drawn:
             self._live.stop()
 

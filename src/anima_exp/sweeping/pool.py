@@ -203,7 +203,7 @@ class Pool:
                 running.process.terminate()
         self.board.show({r.job.cell.name: r.progress for r in self._running})
 
-    def _on_signal(self, number: int, _: Any) -> None:
+    def _on_signal(self, number: int, _: object) -> None:
         self.signals.append(number)
         if len(self.signals) > 1:
             for running in self._running:

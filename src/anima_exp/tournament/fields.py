@@ -69,7 +69,7 @@ def count(fields: Mapping[str, Any], key: str, at: str) -> int | None:
     return value
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Return a value as JSON, truncated if it is long."""
     text = json.dumps(value)
     return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}..."

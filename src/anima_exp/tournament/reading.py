@@ -229,7 +229,7 @@ def _turn(fields: dict[str, Any], at: str) -> int:
     return turn
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     try:

@@ -44,7 +44,7 @@ def search(
     params: Mapping[str, Any],
     points: Sequence[Any],
     multipliers: Mapping[str, Any],
-    reference_results: Any,
+    reference_results: DictConfig | None,
     **settings: Any,
 ) -> None:
     """Run trials until there are n_trials, over all starts of the search.

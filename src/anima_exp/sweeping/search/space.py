@@ -94,7 +94,7 @@ def _distribution(override: Override) -> BaseDistribution:
         if isinstance(value, IntervalSweep):
             _refuse_endless(line, value)
             _refuse_fractions(key, value)
-            return _between(value.start, value.end, log=log)
+            return _between(value.start or 0, value.end or 0, log=log)
         if isinstance(value, RangeSweep):
             check_range(override)
             numbers = [float(text) for text in override.sweep_string_iterator()]
@@ -135,7 +135,7 @@ def _refuse_fractions(key: str, value: IntervalSweep) -> None:
         )
 
 
-def _between(low: Any, high: Any, *, log: bool) -> BaseDistribution:
+def _between(low: float, high: float, *, log: bool) -> BaseDistribution:
     if isinstance(low, int) and isinstance(high, int):
         return IntDistribution(low, high, log=log)
     return FloatDistribution(float(low), float(high), log=log)
@@ -148,7 +148,7 @@ def _steps(numbers: list[float], *, step: float, log: bool) -> BaseDistribution:
     return FloatDistribution(low, high, log=log, step=abs(step))
 
 
-def _written(distribution: BaseDistribution, value: Any) -> str:
+def _written(distribution: BaseDistribution, value: object) -> str:
     if not isinstance(distribution, FloatDistribution):
         return str(value)
     # Four digits are enough and readable. A value outside the bounds keeps all digits.

@@ -6,7 +6,6 @@ needs none of Optuna's locks, which a killed process would leave behind.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
@@ -99,7 +98,7 @@ class Study:
         if not self.trials:
             self._study.set_user_attr(json_files.KEY, json_files.STUDY)
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self._lock.release()
 
     @property
