@@ -51,7 +51,7 @@ def test_no_table_is_wider_than_the_terminal(show, tmp_path, columns):
 def test_a_narrow_terminal_says_what_it_leaves_out(show, tmp_path):
     synthetic.grid(tmp_path)
     lines = show(tmp_path, columns=40)
-    assert "no room for exact_match, tokens, time, GiB" in lines
+    assert "columns left out for width: exact_match, tokens, time, GiB" in lines
     assert "#  rank  dropout     heldout_loss  seeds" in lines
 
 
@@ -132,7 +132,7 @@ def test_a_sweep_tells_its_question_its_stops_and_the_papers_table(show, tmp_pat
     assert any(line.startswith("8     alpaca         64   0.99") for line in lines)
     assert (
         "These figures have not been checked against the paper. "
-        "Ours differ from the paper's in data.name." in lines
+        "Our runs differ from the paper's in data.name." in lines
     )
 
 

@@ -37,7 +37,9 @@ def test_it_ends_with_whether_the_best_can_be_told_from_the_second(show, tmp_pat
         line.startswith("Elo: mean of 200 random orders, all 240 matches each") for line in lines
     )
     assert any(line.startswith("Of 120 pairs of answers judged in both orders, ") for line in lines)
-    assert "Length bias: no lengths known; answers=[FILE,...] tells them." in lines
+    assert (
+        "Length bias: the lengths are unknown. Give the answers with answers=[FILE,...]." in lines
+    )
 
 
 def test_relative_verdicts_give_percentages_of_who_is_in_every_pair(show, tmp_path):
@@ -107,10 +109,13 @@ def test_a_mistake_is_one_line(show, tmp_path, arguments, told):
 
 def test_nothing_left_to_rate_by_is_one_line(show, tmp_path):
     games.write(tmp_path / "a.jsonl", [games.ours(q, "ada", "bob", -1) for q in range(3)])
-    said = ["anima_exp: None of the 3 verdicts is left to rate by."]
+    said = [
+        "anima_exp: All 3 verdicts are dropped, so there is nothing to rate. Count ties or "
+        "unparsed verdicts."
+    ]
     assert show(tmp_path, "unparsed=drop") == said
     lines = show(tmp_path)
-    assert "3 of 3 verdicts not parsed: they count as ties." in lines
+    assert "3 of 3 verdicts could not be parsed. They count as ties." in lines
 
 
 def test_names_cannot_steer_the_terminal(show, tmp_path):
@@ -165,7 +170,10 @@ def test_scores_of_both_kinds_stand_side_by_side(tmp_path):
     by_player = scores(found)
     assert by_player["ada"]["percent_of_reference"] == pytest.approx(88.2, abs=0.1)
     assert "percent_of_reference" not in by_player["chat"]
-    assert "80 relative verdicts give the percentages, the 120 others all the rest." in found.notes
+    assert (
+        "The percentages are from 80 relative verdicts, everything else from the 120 other "
+        "verdicts." in found.notes
+    )
 
 
 HEAVY = ("torch", "transformers", "datasets", "peft", "hydra", "pandas", "plotly", "wandb")

@@ -114,7 +114,7 @@ def test_a_stop_in_a_sweep_stops_the_sweep(tmp_path):
     process.send_signal(signal.SIGTERM)
     output, errors = process.communicate()
     assert process.returncode == 143
-    assert "Stopped: 2 waiting. The same command goes on from there." in errors
+    assert "Stopped: 2 waiting. Run the same command again to resume." in errors
     assert "#0 seed=0: started on cpu" in output
     assert "Stopped by SIGTERM at step" in (begun[0].parent / "log.txt").read_text()
     assert len(list((tmp_path / "runs").glob("*/settings.json"))) == 1

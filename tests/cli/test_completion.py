@@ -134,7 +134,7 @@ complete -C "anima-exp train trainer.b"
 """
     done = subprocess.run([*fish, code], cwd=program, capture_output=True, text=True, check=True)
     model, key = done.stdout.splitlines()
-    assert model.startswith("model=guanaco33b\tGuanaco 33B merged by its authors")
+    assert model.startswith("model=guanaco33b\tGuanaco 33B, merged by its authors")
     assert key.startswith("trainer.batch_size=\tExamples per optimizer step")
 
 

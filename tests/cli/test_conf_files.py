@@ -66,7 +66,7 @@ def test_files_that_set_a_key_are_found_in_groups_experiments_and_sweeps():
 
 def test_the_comment_at_the_top_of_a_file_describes_it():
     text = conf_files.about(conf_files.file_of("model", "guanaco33b"))
-    assert text == "Guanaco 33B merged by its authors: the base that Anima was trained from."
+    assert text == "Guanaco 33B, merged by its authors. Anima was trained from this base."
     assert conf_files.about(conf_files.file_of("experiment", "table9/7b_oasst1")).startswith(
         "QLoRA"
     )

@@ -44,7 +44,7 @@ MISTAKES = {
         "lora=full_finetune trains every weight, but quant=nf4 freezes them. "
         "Use lora=full_finetune quant=none, or keep an adapter."
     ),
-    "+lora.rank=8": "+lora.rank: the setting is there already. Write lora.rank=... without the "
+    "+lora.rank=8": "+lora.rank: the setting already exists. Write lora.rank=... without the "
     "plus sign.",
     "lora.rank=-1": "lora.rank=-1 must be greater than 0.",
     "lora.dropout=1": "lora.dropout=1.0 must be at least 0 and less than 1.",
@@ -100,14 +100,18 @@ def train(*overrides):
         ("lora=full_finetune", "anima_exp: lora=full_finetune trains every weight"),
         (
             "~lora.rank",
-            "anima_exp: ~lora.rank: a setting cannot be removed. Give it a value: lora.rank=...",
+            "anima_exp: ~lora.rank: a setting cannot be removed. "
+            "Give it another value: lora.rank=...",
         ),
         ("lora/mine=x", "anima_exp: There is no setting 'lora/mine'."),
         ("~lora.rnak", "anima_exp: There is no setting 'lora.rnak'. Did you mean 'lora.rank'?"),
         ("~trainer.num_epochs", "anima_exp: ~trainer.num_epochs: a setting cannot be removed."),
         ("lora=8", "anima_exp: A group takes the name of a file"),
         ("lora.rank=[1", "anima_exp: Cannot read the command line at '[1'."),
-        ("lora.rank=8,16", "anima_exp: lora.rank=8,16: several values need a sweep: add -m"),
+        (
+            "lora.rank=8,16",
+            "anima_exp: lora.rank=8,16 gives several values, which needs a sweep. Add -m",
+        ),
     ],
 )
 def test_the_program_prints_that_line_and_nothing_else(override, start):
@@ -121,7 +125,7 @@ def test_the_program_prints_that_line_and_nothing_else(override, start):
 def test_a_setting_of_an_eval_that_is_off_is_a_mistake():
     ended = train("evals=[heldout]", "evals.exact_match.max_rows=1")
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
-    assert "inside a group that is off" in ended.stderr
+    assert "sets a setting of a group that is off" in ended.stderr
 
 
 def test_a_typo_in_a_yaml_file_names_the_file(tmp_path):

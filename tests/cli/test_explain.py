@@ -44,7 +44,7 @@ def test_every_setting_of_every_command_is_explained():
 
 def test_a_group_lists_its_choices_with_one_line_each():
     text = explain("model", 100)
-    assert re.search(r"^  guanaco33b +Guanaco 33B merged by its authors: ", text, re.MULTILINE)
+    assert re.search(r"^  guanaco33b +Guanaco 33B, merged by its authors", text, re.MULTILINE)
     assert "The default is model=tiny." in text
     assert max(map(len, text.splitlines())) <= 100
     for group in conf_files.groups():

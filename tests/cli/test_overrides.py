@@ -106,7 +106,7 @@ def test_so_does_each_value_of_a_sweep_and_each_item_of_a_list(text):
         "tracking.tags=['a,b',c]",
         "tracking.tags=[a],[b]",
         "tracking.group=choice(a,b)",
-        "model.source=a,b",  # as names of a group: "several values need a sweep: add -m"
+        "model.source=a,b",  # as names of a group: "gives several values, which needs a sweep"
         "lora.rank=[1",
         "hydra.sweeper.params={a: 1}",
         "lora@x=a",
@@ -153,11 +153,14 @@ def test_info_takes_a_setting_for_none_of_its_words():
     [
         (["train"], "'train' is neither an option nor a setting. Write key=value."),
         (["--config-dir"], "--config-dir needs a value: see --hydra-help."),
-        (["--cfg", "x"], "--cfg x: it shows job, hydra, all."),
-        (["--seed", "1"], "There is no option --seed. Settings have no dashes: seed=VALUE."),
+        (["--cfg", "x"], "--cfg x: choose one of job, hydra, all."),
+        (
+            ["--seed", "1"],
+            "There is no option --seed. Write the setting without dashes: seed=VALUE.",
+        ),
         (
             ["--learning-rate", "1"],
-            "There is no option --learning-rate; settings are written key=value. "
+            "There is no option --learning-rate. Settings are written as key=value. "
             "Did you mean 'optimizer.learning_rate'?",
         ),
         (
@@ -174,7 +177,7 @@ def test_info_takes_a_setting_for_none_of_its_words():
         (["model=[tiny]"], "model=[tiny]: model takes one name, not a list. Write model=tiny."),
         (
             ["tracking=[none, wandb]"],
-            "tracking=[none,wandb]: none stands for no tracker, so it excludes the others. Remove "
+            "tracking=[none,wandb]: none means no tracker, so it excludes the others. Remove "
             "none, or write tracking=none.",
         ),
         (["lora.ränk=3"], "There is no setting 'lora.ränk'. Did you mean 'lora.rank'?"),

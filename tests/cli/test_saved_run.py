@@ -76,7 +76,9 @@ def test_the_base_that_the_user_names_wins(naming, composed):
 def test_an_adapter_that_names_no_base_or_none_that_is_here_asks_for_one(naming):
     with pytest.raises(ConfigError, match=r"does not say which model it was trained on\. Add"):
         expand_run_argument([f"adapter={naming(None)}"])
-    with pytest.raises(ConfigError, match=r"was trained on /gone/base, a folder that is not here"):
+    with pytest.raises(
+        ConfigError, match=r"was trained on /gone/base, a folder that does not exist here"
+    ):
         expand_run_argument([f"adapter={naming('/gone/base')}"])
 
 
@@ -148,8 +150,8 @@ def test_a_runs_relative_paths_hold_in_another_folder(
         with pytest.raises(ConfigError) as told:
             composed("run=../C/run")
         assert str(told.value) == (
-            f"run=../C/run was trained on model.source={a}/models/base: there is no such folder "
-            "now. Add model.source=FOLDER, where the base is."
+            f"run=../C/run was trained on model.source={a}/models/base, a folder that no longer "
+            "exists. Add model.source=FOLDER with the place of the base."
         )
         here = f"model.source={tmp_path}/C/models/base"
         assert composed("run=../C/run", here).model.source == here.partition("=")[2]

@@ -54,15 +54,16 @@ FAULTS = {
     "latin1": ("rank: 3\n# ü\n".encode("latin-1"), ", line 2: not UTF-8 text. Save the file in "
                "UTF-8."),
     "unclosed": ("rank: [3\nalpha: 4\n", ", line 2: expected ',' or ']', but got ':'."),
-    "list": ("- rank: 3\n", " holds a list, but settings are a mapping. Write KEY: VALUE on each "
-             "line."),
-    "text": ("rank\n", " holds a text, but settings are a mapping. Write KEY: VALUE on each line."),
-    "bomb": (BOMB, ": its aliases (*NAME) repeat more than 1,000,000 values. Write out what they "
-             "name."),
-    "circle": ("rank: &a [*a]\n", ": its aliases (*NAME) repeat more than 1,000,000 values. Write "
-               "out what they name."),
-    "deep": ("rank: " + "[" * 5000 + "]" * 5000, " is nested too deep, or contains itself."),
-    "large": ("#" * (5 << 20), " has 5 MiB. A file of settings has at most 4."),
+    "list": ("- rank: 3\n", " holds a list, but a file of settings is a mapping. "
+             "Write KEY: VALUE on each line."),
+    "text": ("rank\n", " holds a text, but a file of settings is a mapping. "
+             "Write KEY: VALUE on each line."),
+    "bomb": (BOMB, ": its aliases (*NAME) expand to more than 1,000,000 values. Write the values "
+             "out instead."),
+    "circle": ("rank: &a [*a]\n", ": its aliases (*NAME) expand to more than 1,000,000 values. "
+               "Write the values out instead."),
+    "deep": ("rank: " + "[" * 5000 + "]" * 5000, " is nested too deeply, or contains itself."),
+    "large": ("#" * (5 << 20), " has 5 MiB, but a file of settings may have at most 4 MiB."),
 }  # fmt: skip
 
 
@@ -113,11 +114,11 @@ MISTAKES = {
     "lora/refers.yaml": (f"{ALL}rank: ${{lora.x}}\n", "In own/lora/refers.yaml: lora.rank refers "
                          "to 'lora.x', which does not exist."),
     "experiment/list.yaml": (f"{GLOBAL}lora: [1, 2]\n", "In own/experiment/list.yaml: a group of "
-                             "settings is a list. Write KEY: VALUE below its name."),
+                             "settings is a list, not a mapping. Write KEY: VALUE on the lines"),
     "experiment/flat.yaml": (f"{GLOBAL}lora.rank: 3\n", "In own/experiment/flat.yaml: lora.rank is "
                              "nested in a file: 'lora:', and 'rank: ...' below it."),
     "experiment/defaults.yaml": (f"{GLOBAL}defaults: {{data: sample}}\n", "In own/experiment/"
-                                 "defaults.yaml: defaults is a mapping. Write it as a list"),
+                                 "defaults.yaml: defaults is a mapping, not a list."),
     "experiment/choice.yaml": (f"{GLOBAL}defaults: [override /data: nosuch]\n", "In own/experiment/"
                                "choice.yaml: data=nosuch: no such choice."),
     "experiment/two.yaml": (f"{GLOBAL}defaults:\n  - override /data: [sample, alpaca]\n", "In own/"
@@ -150,8 +151,8 @@ SWEEPS = {
     "rows": ("    points: [lora.rank]\n",
              "In own/sweep/rows.yaml: hydra.sweeper.points: lora.rank is "
              "not a point, such as {lora.rank: 8, seed: 1}."),
-    "list": ("    params: [lora.rank]\n", "In own/sweep/list.yaml: a group of settings is a list. "
-             "Write KEY: VALUE below its name."),
+    "list": ("    params: [lora.rank]\n", "In own/sweep/list.yaml: a group of settings is a list, "
+             "not a mapping. Write KEY: VALUE on the lines below its name."),
     "open": ("    params: {\n", "own/sweep/open.yaml, line 5: "),
     "word": ("    parms: {lora.rank: '8,16'}\n", "In own/sweep/word.yaml: There is no setting '"
              "hydra.sweeper.parms'. A sweep has params, points and multipliers"),
@@ -194,6 +195,6 @@ def test_a_file_may_choose_several_trackers_but_not_none_with_others(command, ow
     status, said, _ = command("experiment=odd")
     assert (status, said) == (
         1,
-        "anima_exp: In own/experiment/odd.yaml: tracking: [none, wandb]: none stands for no "
+        "anima_exp: In own/experiment/odd.yaml: tracking: [none, wandb]: none means no "
         "tracker, so it excludes the others. Remove none, or write tracking=none.\n",
     )

@@ -38,7 +38,7 @@ def test_values_that_cannot_be_told_apart_are_named(tmp_path):
     noisy = {8: {0: 1.0, 1: 1.3, 2: 0.9}, 64: {0: 1.1, 1: 1.0, 2: 0.9}}
     # Differences (64 - 8) are 0.1, -0.3 and 0: mean -0.0667, s 0.2082, t(2) 4.3027: ± 0.5171.
     assert answer(tmp_path, noisy).sentence == (
-        "No two values of rank can be told apart: 64 and 8 (64 against 8: 0.0667 ± 0.5171, "
+        "No two values of rank differ beyond chance: 64 and 8 (64 against 8: 0.0667 ± 0.5171, "
         "paired over 3 runs of each)."
     )
 
@@ -46,7 +46,7 @@ def test_values_that_cannot_be_told_apart_are_named(tmp_path):
 def test_the_leader_may_share_its_place(tmp_path):
     losses = {8: three(2.0), 16: {0: 0.9, 1: 1.1, 2: 0.9}, 64: {0: 0.9, 1: 1.0, 2: 0.95}}
     told = answer(tmp_path, losses).sentence
-    assert told.startswith("rank=64 is ahead, but cannot be told from 16; it is better than 8 (")
+    assert told.startswith("rank=64 is ahead, but not beyond chance, of 16; it is better than 8 (")
 
 
 def test_one_run_at_each_value_answers_nothing(tmp_path):

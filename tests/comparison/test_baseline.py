@@ -71,7 +71,7 @@ def test_several_differences_are_corrected_as_the_verdict_is(tmp_path):
     assert (sixty_four.word, sixteen.word, sixteen.score.mean) == ("better", "tie", 0.0)
     assert found.told == (
         "The two runs of a pair have the seed in common. Intervals are corrected for 2 "
-        "comparisons (Bonferroni): all of them together hold in 95 % of cases."
+        "comparisons (Bonferroni), so all of them hold together in 95 % of cases."
     )
     alone = {key: loss for key, loss in table.items() if key[0] != 16}
     (one,) = build(scores(tmp_path / "two", alone), baseline="lora.rank=8").baseline.differences

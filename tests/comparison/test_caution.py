@@ -17,7 +17,7 @@ def test_scores_on_other_rows_are_cautioned_against(tmp_path):
     record = tmp_path / "b/record.json"
     record.write_text(json.dumps({**json.loads(record.read_text()), "data_fingerprint": "d2"}))
     assert build(load([tmp_path])).caution == (
-        "Caution: heldout_loss was not measured on the same rows everywhere: the runs differ in "
+        "Caution: heldout_loss was not measured on the same rows in all runs. They differ in "
         "the data, data.heldout_rows. Compare runs that share them, with filter=; or give all "
         "one data.heldout_path."
     )

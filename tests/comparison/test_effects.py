@@ -92,8 +92,8 @@ def test_a_value_for_each_run_is_not_a_grid():
     assert found.skipped == ("rate",)
     assert by_key == {}
     assert found.unstated == (
-        "What matters is not stated: nearly every run has its own rate, so what the other "
-        "settings do cannot be told apart from it."
+        "Effects cannot be estimated: nearly every run has its own rate, so the effects of the "
+        "other settings cannot be separated from it."
     )
     repeated = [cell({"rank": i}, float(i), i + 0.1) for i in range(6)]
     assert effects(repeated, "rank")[1].skipped == ()

@@ -46,15 +46,15 @@ def bold(folder, table):
 def test_latex_sets_in_bold_what_is_best_and_what_cannot_be_told_from_it(tmp_path):
     first, second, far = [0.5, 0.51, 0.52], [0.505, 0.504, 0.53], [1.5, 1.51, 1.52]
     said = (
-        "% Bold: the best and all that cannot be told from it (95 %, corrected for the number of "
-        "rows)."
+        "% Bold: the best row and all that do not differ from it beyond chance (95 %, corrected "
+        "for the number of rows)."
     )
     assert bold(tmp_path / "one", {8: first, 64: far}) == (said, ["1"])
     assert bold(tmp_path / "two", {8: first, 16: second, 64: far}) == (said, ["1", "2"])
 
 
 def test_latex_sets_nothing_in_bold_where_nothing_can_be_told(tmp_path):
-    said = "% Bold: nothing: no row stands out (95 %, corrected for the number of rows)."
+    said = "% Bold: none, because no row stands out (95 %, corrected for the number of rows)."
     assert bold(tmp_path / "alone", {8: [0.5], 64: [1.5]}) == (said, [])
     assert bold(tmp_path / "alike", {8: [0.5, 0.9], 64: [0.6, 0.8]}) == (said, [])
 

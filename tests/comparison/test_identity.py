@@ -187,8 +187,8 @@ def test_a_copy_of_a_run_is_no_further_seed(tmp_path):
         "rank=64 is ahead of rank=8 by 0.0100. Each has one seed, which cannot tell"
     )
     assert found.repeated == (
-        "4 runs repeat a seed of the same settings: the scores of a seed are averaged, and it "
-        "counts once."
+        "4 runs repeat a seed of the same settings: the scores of a seed are averaged and "
+        "count once."
     )
     assert [effect.key for effect in found.effects.effects] == ["lora.rank"]
     assert found.effects.effects[0].levels[0].score.n == 1
@@ -214,9 +214,9 @@ def test_seeds_of_different_code_and_libraries_are_pooled_with_a_caution(tmp_pat
     made(second, git={"commit": "b" * 40, "dirty": True}, versions=versions)
     made(third, git={"commit": "b" * 40, "dirty": False}, versions={**versions, "torch": "2.10.0"})
     assert build(load([tmp_path])).caution == (
-        "Caution: A mean is over runs that were made differently: commit aaaaaaa, bbbbbbb with "
-        "uncommitted changes and bbbbbbb; torch 2.9.0 and 2.10.0. What looks like chance may come "
-        "from that."
+        "Caution: A mean is over runs with different code, libraries or data: commit aaaaaaa, "
+        "bbbbbbb with uncommitted changes and bbbbbbb; torch 2.9.0 and 2.10.0. Part of the "
+        "variation may come from that."
     )
     assert build(load([second])).caution is None
 

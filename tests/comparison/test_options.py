@@ -117,7 +117,7 @@ def test_what_was_left_out_is_said(output, kind, option):
     assert (
         "3 more below" in said
         or "2 that are not the best of their rank" in said
-        or ("2 left out, not the best of their rank" in said)
+        or ("2 left out, because they are not the best of their rank" in said)
     )
 
 

@@ -49,9 +49,7 @@ def test_the_terminal_and_markdown_show_them(asha, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     assert main([str(asha)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    at = lines.index(
-        "Every cell at the step that it has reached; heldout_loss compares at equal steps only"
-    )
+    at = lines.index("Last step of every cell; heldout_loss can be compared at equal steps only")
     assert [line.split() for line in lines[at + 1 : at + 4]] == [
         ["rank", "state", "step", "heldout_loss", "seeds"],
         ["64", "done", "27", "1.4100", "±", "0.6353", "2"],

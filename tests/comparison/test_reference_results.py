@@ -17,7 +17,7 @@ TABLE = {
 }
 
 
-def beside(folder, *settings):
+def matched_rows(folder, *settings):
     cells = [
         (synthetic.run(folder / f"run{i}", loss=float(i), **one), [])
         for i, one in enumerate(settings)
@@ -31,20 +31,20 @@ def beside(folder, *settings):
 
 def test_a_replaced_data_set_is_matched_by_the_rest(tmp_path):
     # `sample` stands for all of the paper's sets.
-    found, ours = beside(tmp_path, {"lora.rank": 8}, {"lora.rank": 64})
+    found, ours = matched_rows(tmp_path, {"lora.rank": 8}, {"lora.rank": 64})
     assert found.matched == ["lora.rank"]
     assert ours == [0.0, 1.0, 0.0, None]
     assert [value for _, value, _ in found.rows] == [34.5, 35.5, 36.5, 37.5]
 
 
 def test_a_data_set_of_the_table_is_matched_with_it(tmp_path):
-    _, ours = beside(tmp_path, {"data.name": "chip2", "lora.rank": 8},
+    _, ours = matched_rows(tmp_path, {"data.name": "chip2", "lora.rank": 8},
                      {"data.name": "alpaca", "lora.rank": 8})  # fmt: skip
     assert ours == [0.0, None, 1.0, None]
 
 
 def test_seeds_give_ours_an_interval(tmp_path):
-    found, ours = beside(tmp_path, {"lora.rank": 8, "seed": 0}, {"lora.rank": 8, "seed": 1})
+    found, ours = matched_rows(tmp_path, {"lora.rank": 8, "seed": 0}, {"lora.rank": 8, "seed": 1})
     assert ours[0] == pytest.approx(0.5)
     assert found.rows[0][2].n == 2
     # 0 and 1: s / sqrt(2) = 0.5, t(1) = 12.7062.

@@ -119,7 +119,7 @@ def test_a_folder_that_may_not_be_read_is_one_line(tmp_path, monkeypatch):
 def test_a_broken_sweep_is_one_line(tmp_path):
     sweep = synthetic.sweep(tmp_path / "s", [])
     whole = (sweep / "sweep.json").read_text()
-    way_out = "The sweep's command writes it anew; or give its run folders."
+    way_out = "Run the sweep's command again to write a new one, or give the run folders."
     (sweep / "sweep.json").write_text(whole.replace('"swept"', '"swpt"'))
     assert told(sweep) == f"{sweep}/sweep.json has no 'swept'. {way_out}"
     (sweep / "sweep.json").write_text(whole[:20])

@@ -45,7 +45,7 @@ def test_paired_seeds_tell_what_unpaired_ones_cannot(tmp_path):
     other_seeds = {8: {0: 1.0, 1: 2.0, 2: 3.0}, 64: {3: 0.9, 4: 1.9, 5: 2.9}}
     # Both variances are 1: sqrt(2/3) * t(4) = 0.81650 * 2.77645 = 2.26697.
     assert verdict(tmp_path / "unpaired", other_seeds) == (
-        "rank=64 is ahead of rank=8, but cannot be told from it "
+        "rank=64 is ahead of rank=8, but not beyond chance "
         "(0.1000 ± 2.2670, 3 and 3 seeds, unpaired)."
     )
 
@@ -56,7 +56,7 @@ def test_picking_the_best_of_many_needs_more_than_picking_one_of_two(tmp_path):
     assert "is better than rank=8" in verdict(tmp_path / "two", two)
     many = {**two, **{100 + i: {0: 3.0, 1: 3.1, 2: 2.9} for i in range(60)}}
     told = verdict(tmp_path / "many", many)
-    assert "rank=64 is ahead of rank=8, but cannot be told from it" in told
+    assert "rank=64 is ahead of rank=8, but not beyond chance" in told
     assert "corrected for 61 comparisons" in told
     assert told.endswith("It is better than the other 60.")
 
@@ -74,7 +74,7 @@ def test_equal_scores_tie(tmp_path):
     # Differences of -0.2 and 0.2: s = 0.28284, over sqrt(2) times t(1) at 97.5 %, 25.4517.
     assert verdict(tmp_path / "several", three) == (
         "rank=64 and rank=8 tie at 0.9000 (0.0000 ± 5.0903, paired over 2 seeds, corrected for 2 "
-        "comparisons). Nor can rank=64 be told from 1 more."
+        "comparisons). Nor does rank=64 differ beyond chance from 1 more."
     )
 
 

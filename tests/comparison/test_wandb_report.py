@@ -104,8 +104,8 @@ def test_without_the_library_or_a_key_it_says_what_to_do(tmp_path, monkeypatch):
 def test_runs_that_never_went_there_are_refused(tmp_path, key):
     synthetic.grid(tmp_path)
     assert told(build(load([tmp_path]))) == (
-        "wandb=true: none of the runs went to W&B. Train with tracking=wandb; runs that were "
-        "offline say in record.json how to sync them."
+        "wandb=true: none of the runs was sent to W&B. Train with tracking=wandb. For offline "
+        "runs, record.json has the command that syncs them."
     )
 
 

@@ -205,7 +205,7 @@ def test_a_bug_keeps_its_traceback_and_names_the_setting(mine, compose, context)
         ),
         (
             ["evals.custom.loss=my_evals.letters"],
-            "evals.custom.loss: the name loss belongs to a score of every run. Rename it.",
+            "evals.custom.loss: every run already has a score named loss. Rename it.",
         ),
         (
             ["evals.benchmarks.law.pth=x"],
@@ -268,8 +268,8 @@ def test_a_sweep_goes_by_it_in_the_direction_that_it_says(mine, compose):
     with pytest.raises(ConfigError) as error:
         sweep_metric(compose(*evals, "sweep.direction=maximize"))
     assert str(error.value) == (
-        "sweep.direction=maximize contradicts the function of several_ms, which says minimize. "
-        "Leave sweep.direction out."
+        "sweep.direction=maximize contradicts the evaluation that defines several_ms, which says "
+        "minimize. Leave sweep.direction out."
     )
 
 

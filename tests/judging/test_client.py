@@ -100,7 +100,7 @@ def test_a_dead_server_is_given_up(tmp_path):
     files = [answers(tmp_path, m, [f"{m}{n}" for n in range(20)]) for m in ("a", "b")]
     with serving() as server:
         url = server.url
-    with pytest.raises(RunError, match="10 calls failed one after another"):
+    with pytest.raises(RunError, match="10 calls failed in a row"):
         judge(config(tmp_path, url, files, retries=0))
 
 
@@ -118,19 +118,23 @@ def test_the_server_says_how_long_to_wait(tmp_path):
 def test_a_wait_of_an_hour_is_not_waited_for(tmp_path):
     with (
         serving(lambda *_: (429, {"Retry-After": "3600"}, refusal("tomorrow"))) as server,
-        pytest.raises(RunError, match="the server asks to wait 3,600 s"),
+        pytest.raises(RunError, match="the server asks for a wait of 3,600 s"),
     ):
         judge(config(tmp_path, server.url))
     assert set(server.asked.values()) == {1}
 
 
 REFUSALS = [
-    (401, refusal("Incorrect API key: sk-te***"), "not accept the key (HTTP 401). Check OPENAI_"),
-    (404, refusal("no such model"), "judge_model=judge-1 or the address is unknown to the server"),
+    (401, refusal("Incorrect API key: sk-te***"), "rejected the API key (HTTP 401). Check OPENAI_"),
+    (404, refusal("no such model"), "The server does not know judge_model=judge-1 or the address"),
     (400, refusal("Use 'max_completion_tokens'"), "Add token_limit=max_completion_tokens."),
     (400, refusal("temperature must be 1"), "Add temperature=null for the server's own."),
-    (403, refusal("not\nfor you"), "The server refuses (HTTP 403): not"),
-    (429, refusal("pay first", "insufficient_quota"), "The server refuses (HTTP 429): pay first"),
+    (403, refusal("not\nfor you"), "The server rejected the request (HTTP 403): not"),
+    (
+        429,
+        refusal("pay first", "insufficient_quota"),
+        "The server rejected the request (HTTP 429): pay first",
+    ),
 ]
 
 
@@ -182,8 +186,8 @@ def test_a_reply_cut_at_max_tokens_is_told(tmp_path, capsys):
     with serving(lambda *_: (200, {}, completion("9 9 be", finish_reason="length"))) as server:
         judge(config(tmp_path, server.url))
     out = capsys.readouterr().out
-    assert "4 replies were cut at max_tokens" in out
-    assert "4 verdicts are unparsed and kept; retry_unparsed=true asks again." in out
+    assert "4 replies were truncated. Raise max_tokens" in out
+    assert "4 verdicts are stored unparsed. Give retry_unparsed=true to request them again." in out
 
 
 def test_a_reply_without_content_is_an_unparsed_verdict_not_a_fault(tmp_path):

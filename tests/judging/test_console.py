@@ -35,7 +35,7 @@ def refused(tmp_path, url, **settings):
 def test_without_a_terminal_a_limit_or_yes_must_be_given(tmp_path):
     with serving() as server:
         assert refused(tmp_path, server.url) == (
-            "Nothing was asked: 4 calls need a confirmation. Add max_calls=4 to allow so many, "
+            "No call was made, because 4 calls need a confirmation. Add max_calls=4 to allow them, "
             "or yes=true."
         )
         assert server.bodies == []
@@ -46,7 +46,9 @@ def test_without_a_terminal_a_limit_or_yes_must_be_given(tmp_path):
 def test_a_limit_holds_against_yes(tmp_path):
     with serving() as server:
         told = refused(tmp_path, server.url, yes=True, max_calls=3)
-        assert told == "Nothing was asked: 4 calls are more than max_calls=3. Raise the limit."
+        assert (
+            told == "No call was made, because 4 calls are more than max_calls=3. Raise the limit."
+        )
         told = refused(tmp_path, server.url, yes=True, max_cost=0.1, **PRICES)
         assert "a cost of up to 0.28 is more than max_cost=0.1" in told
     assert server.bodies == []
@@ -59,8 +61,11 @@ def test_in_a_terminal_it_asks(tmp_path, terminal, answer, calls):
         if calls:
             judge(config(tmp_path, server.url, yes=False))
         else:
-            assert refused(tmp_path, server.url) == "Nothing was asked."
-    assert terminal[0] == ["Go on? [y/N] "]
+            assert (
+                refused(tmp_path, server.url)
+                == "No call was made, because the calls were not confirmed."
+            )
+    assert terminal[0] == ["Make these calls? [y/N] "]
     assert len(server.bodies) == calls
 
 
@@ -68,15 +73,15 @@ def test_what_is_stored_needs_no_confirmation(tmp_path, capsys):
     with serving() as server:
         judge(config(tmp_path, server.url))
         judge(config(tmp_path, server.url, yes=False))
-    assert "Every verdict is stored already; nothing to ask." in capsys.readouterr().out
+    assert "All verdicts are stored already, so no call is needed." in capsys.readouterr().out
 
 
 def test_the_table_comes_before_the_first_call(tmp_path, capsys):
     judge(config(tmp_path, "http://127.0.0.1:9/v1", dry_run=True, retries=2, **PRICES))
     out = capsys.readouterr().out
     assert "4 calls of judge-1 at http://127.0.0.1:9/v1; with retries at most 12." in out
-    assert "4 letters a token, one a Chinese" in out
-    assert "Cost: at most about 0.28, in the money of the prices." in out
+    assert "one token per 4 letters, or per Chinese" in out
+    assert "Cost: at most about 0.28, in the currency of the prices." in out
     row = next(line for line in out.splitlines() if line.startswith("alpha / beta")).split()
     assert row[3:7] == ["2", "4", "0", "4"]
     assert row[-1] == f"{4 * 1024:,}"
@@ -85,7 +90,7 @@ def test_the_table_comes_before_the_first_call(tmp_path, capsys):
 
 def test_unknown_prices_are_said_to_be_unknown(tmp_path, capsys):
     judge(config(tmp_path, None, dry_run=True))
-    assert "Cost: unknown; give price_per_million_input_tokens" in capsys.readouterr().out
+    assert "Cost: unknown. Give price_per_million_input_tokens" in capsys.readouterr().out
 
 
 def test_tokens_are_estimated_by_the_script_of_the_letters():
@@ -98,7 +103,9 @@ def test_tokens_are_estimated_by_the_script_of_the_letters():
 
 def test_a_key_must_be_there_or_a_server_that_needs_none(tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
-    assert refused(tmp_path, None, yes=True).startswith("No key: export OPENAI_API_KEY=..., or")
+    assert refused(tmp_path, None, yes=True).startswith(
+        "There is no API key. Set it with export OPENAI_API_KEY=..., or"
+    )
     with serving() as server:
         judge(config(tmp_path, server.url, files=two(tmp_path)))
     assert set(server.keys) == {"Bearer none"}
@@ -107,4 +114,7 @@ def test_a_key_must_be_there_or_a_server_that_needs_none(tmp_path, monkeypatch):
 def test_a_missing_library_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("anima_exp.judging.client.find_spec", lambda name: None)
     told = refused(tmp_path, "http://127.0.0.1:9/v1")
-    assert told == "judge=openai needs a library: pip install 'anima-exp[judge]'"
+    assert told == (
+        "judge=openai needs the openai library, which is not installed: "
+        "pip install 'anima-exp[judge]'"
+    )

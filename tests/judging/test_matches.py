@@ -85,8 +85,8 @@ def test_questions_that_are_left_out_are_counted(tmp_path, capsys):
     judge(config(tmp_path, None, paths, **settings))
     out = capsys.readouterr().out
     assert (
-        "a / b: questions left out: 1 that only one of them answered, 1 that the question file "
-        "does not have, 1 that are beyond max_questions." in out
+        "a / b: questions left out: 1 that only one model answered, 1 that are not in the "
+        "question file, 1 that are beyond max_questions." in out
     )
 
 
@@ -106,7 +106,7 @@ BAD_ROWS = {
     "odd id": ({"text": "x", "question_id": [1]}, "field 'question_id' is a list;"),
     "two lines": (GOOD | {"model_id": "a\nb"}, "field 'model_id' holds a line end"),
     "half a letter": ({"question_id": 1, "text": "\ud83d"}, "'text' holds half a character"),
-    "another question": (GOOD | {"question": "R?"}, "another question under question_id 1 than"),
+    "another question": (GOOD | {"question": "R?"}, "the question of question_id 1 differs from"),
     "no common one": (GOOD | {"question_id": 7}, "have no question in common"),
 }
 
@@ -130,12 +130,12 @@ def test_other_faults_of_files_are_one_line(tmp_path):
     (tmp_path / "broken.jsonl").write_text(json.dumps(GOOD) + '\n{"question_id": 2, "te\n')
     (tmp_path / "empty.jsonl").write_text("")
     faults = {
-        (a,): "are all of one model, 'a'; a pair needs two.",
-        (a, twice): "twice.jsonl, line 2: a second answer of model 'twice' to question 1;",
+        (a,): "are all by one model, 'a', but a pair needs two.",
+        (a, twice): "twice.jsonl, line 2: this is a second answer by model 'twice' to question 1;",
         (a, str(tmp_path / "broken.jsonl")): "broken.jsonl, line 2: broken JSON",
         (a, str(tmp_path / "empty.jsonl")): "empty.jsonl holds no rows.",
         (a, str(tmp_path / "bb.jsonl")): "no such file. Did you mean 'b.jsonl'?",
-        tuple(bare): "c.jsonl, line 1: no text of question 1. Give questions=FILE",
+        tuple(bare): "c.jsonl, line 1: the text of question 1 is missing. Give questions=FILE",
     }
     for paths, told in faults.items():
         with pytest.raises(DataError) as error:
@@ -143,21 +143,22 @@ def test_other_faults_of_files_are_one_line(tmp_path):
         assert told in str(error.value), paths
         assert "\n" not in str(error.value)
     with pytest.raises(
-        ConfigError, match=r"reference_player=aa is none of the models\. There are: first, a, b\.$"
+        ConfigError,
+        match=r"reference_player=aa is not one of the models\. There are: first, a, b\.$",
     ):
         matches([a, b], reference_player="aa")
 
 
 SETTINGS = {
-    "answers": ([], "answers=[] names no file."),
-    "judge_model": (None, "judge_model=null: which model is to judge?"),
+    "answers": ([], "answers=[] names no files."),
+    "judge_model": (None, "judge_model is not set, so there is no judge."),
     "concurrency": (0, "concurrency=0 must be greater than 0."),
     "retries": (-1, "retries=-1 must be at least 0."),
-    "reviewers": ("r.jsonl", "reviewers=r.jsonl choose among prompts: give prompts=FILE."),
+    "reviewers": ("r.jsonl", "reviewers=r.jsonl chooses among the prompts of a file"),
     "prompts": ("my_threeclass.jsonl", "Add kind=threeclass, or rename the file."),
-    "max_cost": (1.0, "max_cost=1.0 needs price_per_million_input_tokens"),
-    "price_per_million_input_tokens": (1.0, "belong together"),
-    "base_url": ("localhost:8000", "base_url=localhost:8000 is no address."),
+    "max_cost": (1.0, "max_cost=1.0 needs prices. Give price_per_million_input_tokens"),
+    "price_per_million_input_tokens": (1.0, "is set, so there is no cost. Give both, or neither."),
+    "base_url": ("localhost:8000", "base_url=localhost:8000 is not a valid address."),
 }
 
 

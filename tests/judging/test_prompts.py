@@ -91,13 +91,13 @@ def test_the_published_files_are_read(shared_data):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"prompt_template": "{question} {answer_1}"}, "does not show {answer_2}."),
+        ({"prompt_template": "{question} {answer_1}"}, "lacks {answer_2}. Add it."),
         (
             {"prompt_template": FILE["prompt_template"] + "{who}"},
-            "a field 'who' that nothing fills",
+            "an unknown field 'who'",
         ),
-        ({"prompt_template": "{question"}, "prompt_template cannot be read:"),
-        ({"defaults": 3}, "field 'defaults' must be an object of texts."),
+        ({"prompt_template": "{question"}, "prompt_template is not a valid template:"),
+        ({"defaults": 3}, "field 'defaults' must be an object whose values are texts."),
         ({"category": None}, "field 'category' is null"),
     ],
 )

@@ -54,7 +54,7 @@ def test_from_start_to_end_and_the_key_is_nowhere(tmp_path):
 
 
 def test_a_refusal_is_one_line_without_the_key(tmp_path):
-    for code, told in ((401, "does not accept the key"), (403, "you with ***")):
+    for code, told in ((401, "rejected the API key"), (403, "you with ***")):
         with serving(lambda *_, c=code: (c, {}, refusal(f"you with {KEY}"))) as server:
             status, out, err = finish(start(*arguments(tmp_path, server.url, "yes=true")))
         assert (status, err.count("\n")) == (1, 1)
@@ -97,8 +97,8 @@ def test_killed_in_the_middle_it_goes_on_with_what_is_missing(tmp_path):
 @pytest.mark.parametrize(
     ("number", "status", "line"),
     [
-        (signal.SIGINT, 130, "anima_exp: stopped; the same command goes on.\n"),
-        (signal.SIGTERM, 143, "anima_exp: terminated; the same command goes on.\n"),
+        (signal.SIGINT, 130, "anima_exp: interrupted. Run the same command again to resume.\n"),
+        (signal.SIGTERM, 143, "anima_exp: terminated. Run the same command again to resume.\n"),
     ],
 )
 def test_stopped_it_says_so_in_one_line_and_what_is_there_is_written(

@@ -82,7 +82,7 @@ def test_equal_texts_share_a_verdict_and_that_is_told(tmp_path, capsys):
         judge(config(tmp_path, server.url, files))
     assert len(server.bodies) == 1
     assert len(verdicts(tmp_path)) == 6
-    assert "5 matches share the verdict of another with the same texts." in capsys.readouterr().out
+    assert "5 matches share the verdict of a match with the same texts." in capsys.readouterr().out
 
 
 def test_unparsed_verdicts_are_kept_counted_and_asked_again_on_request_alone(tmp_path, capsys):
@@ -93,7 +93,7 @@ def test_unparsed_verdicts_are_kept_counted_and_asked_again_on_request_alone(tmp
 
     with serving(script) as server:
         judge(config(tmp_path, server.url))
-        assert "2 verdicts are unparsed and kept" in capsys.readouterr().out
+        assert "2 verdicts are stored unparsed" in capsys.readouterr().out
         unread = [row for row in verdicts(tmp_path) if not row["parsed"]]
         assert [row["score"] for row in unread] == [[-1, -1]] * 2
         assert unread[0]["text"] == "I would rather not say."
@@ -115,7 +115,9 @@ def test_a_line_cut_short_by_a_crash_is_told_and_asked_again(tmp_path, capsys):
         judge(config(tmp_path, server.url))
     assert len(server.bodies) == 5
     assert len(stored(tmp_path)) == 4
-    assert "the last line was cut short by a crash, and is dropped" in capsys.readouterr().out
+    assert (
+        "a crash left the last line incomplete, so the line was removed" in capsys.readouterr().out
+    )
 
 
 def test_a_broken_line_in_the_middle_is_named_not_skipped(tmp_path):
@@ -124,7 +126,9 @@ def test_a_broken_line_in_the_middle_is_named_not_skipped(tmp_path):
         path = tmp_path / "ratings" / "store" / "verdicts.jsonl"
         lines = path.read_text("utf-8").split("\n")
         path.write_text("\n".join([lines[0], lines[1][:40], *lines[2:]]), "utf-8")
-        with pytest.raises(DataError, match=r"verdicts\.jsonl, line 2: no verdict can be read"):
+        with pytest.raises(
+            DataError, match=r"verdicts\.jsonl, line 2: the line is not a readable verdict"
+        ):
             judge(config(tmp_path, server.url))
     assert len(server.bodies) == 4
 
@@ -171,6 +175,8 @@ def test_a_stored_verdict_of_strange_types_is_one_line(tmp_path, change):
     path = tmp_path / "store" / "verdicts.jsonl"
     path.parent.mkdir()
     path.write_text(f"{json.dumps(row)}\n{json.dumps(row | change)}\n")
-    with pytest.raises(DataError, match=r"verdicts\.jsonl, line 2: no verdict can be read there"):
+    with pytest.raises(
+        DataError, match=r"verdicts\.jsonl, line 2: the line is not a readable verdict"
+    ):
         Store(tmp_path).__enter__()
     assert list(read_only(tmp_path)) == ["k"]

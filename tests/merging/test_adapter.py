@@ -122,10 +122,12 @@ def test_dequantized_weights_are_those_of_training(
 
 def test_what_another_base_was_trained_on_is_one_line(base_of, adapter_for, merged):
     base, adapter = base_of("llama"), adapter_for(tiny_base())
-    with pytest.raises(ModelError, match=r"another base than .*: it has model\.layers\.2"):
+    with pytest.raises(ModelError, match=r"a base other than .*: the base has no model\.layers\.2"):
         merged(base, adapter)
     adapter = adapter_for(tiny_base(), name="q", layers_to_transform=[0], target_modules=["q_proj"])
-    with pytest.raises(ModelError, match=r"q_proj is 128 x 128 there, 64 x 64 here"):
+    with pytest.raises(
+        ModelError, match=r"q_proj is 128 x 128 in the adapter, 64 x 64 in the base"
+    ):
         merged(base, adapter)
 
 
@@ -148,9 +150,9 @@ def test_a_trained_embedding_that_is_shared_is_refused(base_of, adapter_for, mer
 
 
 REFUSED = {
-    "peft_type": ("LOHA", "is of type LOHA; only LORA folds into weights"),
-    "lora_bias": (True, "was made with lora_bias, which merging does not know"),
-    "init_lora_weights": ("pissa", "init_lora_weights=pissa, which changes the base too"),
+    "peft_type": ("LOHA", "is of type LOHA, but only LORA can be merged"),
+    "lora_bias": (True, "was made with lora_bias, which this command does not support"),
+    "init_lora_weights": ("pissa", "init_lora_weights=pissa, which also changes the base"),
 }
 
 
@@ -183,7 +185,7 @@ def test_a_base_that_is_not_bare_is_refused(change, base_of, adapter_for, merged
     else:
         shutil.copy(adapter / change, base)
     with pytest.raises(
-        ModelError, match=r"is quantised already|holds an adapter next to its weights"
+        ModelError, match=r"is already quantised|holds an adapter next to its weights"
     ):
         merged(base, adapter)
 

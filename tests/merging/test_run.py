@@ -56,6 +56,7 @@ def test_a_run_becomes_a_folder_for_plain_transformers(runs, merge, tmp_path, ca
     assert proof["trained"]["loss"] < proof["base"]["loss"]
     assert about["base"]["fingerprint"].startswith("sha256:")
     assert about["settings"]["lora.rank"] == 64
+    assert about["settings"]["verify_rows"] == 256
     assert "base in nf4 + adapter, as trained" in capsys.readouterr().out
     assert left_in(tmp_path) == ["merged"]
 
@@ -126,13 +127,13 @@ def test_an_empty_folder_is_taken_and_a_full_one_refused(runs, merge, settings, 
     (tmp_path / "empty").mkdir()
     merge(f"run={runs[0]}", f"out={tmp_path / 'empty'}", "verify=false")
     assert (tmp_path / "empty" / "config.json").is_file()
-    with pytest.raises(ConfigError, match="exists already, and nothing is written over it"):
+    with pytest.raises(ConfigError, match="already exists and is not overwritten"):
         merge(f"run={runs[0]}", f"out={tmp_path / 'empty'}")
 
 
 def test_without_a_proof_the_command_says_so(runs, merge, tmp_path, capsys):
     merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}", "verify=false")
-    assert "proof    none (verify=false)" in capsys.readouterr().out
+    assert "verification skipped (verify=false)" in capsys.readouterr().out
     assert json.loads((tmp_path / "merged" / "merge.json").read_text())["proof"] is None
 
 
@@ -140,7 +141,9 @@ def test_too_little_room_is_told_before_anything_is_loaded(runs, merge, tmp_path
     small = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: small)
     monkeypatch.setattr(command.verification, "trained", None)
-    with pytest.raises(RunError, match=r"needs 0\.1 GB, and 0\.0 GB are free there\. Make room"):
+    with pytest.raises(
+        RunError, match=r"needs 0\.1 GB, but only 0\.0 GB are free there\. Free some"
+    ):
         merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}")
 
 
@@ -148,7 +151,9 @@ def test_a_model_that_cannot_be_loaded_to_be_proved_is_told_first(
     runs, merge, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(command.verification.provenance, "free_memory", lambda: 10)
-    with pytest.raises(ModelError, match=r"this machine has 0\.0 free: verify=false leaves"):
+    with pytest.raises(
+        ModelError, match=r"this machine has 0\.0 GiB free\. Skip the verification with"
+    ):
         merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}")
 
 
@@ -182,7 +187,7 @@ def test_ctrl_c_leaves_nothing(runs, merge, tmp_path, monkeypatch, where):
         ),
         (
             ["adapter=x", "model=tiny", "out=x", "quant=int8", "target=dequantized"],
-            "target=dequantized is for a base",
+            "target=dequantized needs a base",
         ),
     ],
 )
@@ -218,7 +223,7 @@ def test_a_run_is_merged_onto_its_own_base_only(runs, tiny_as, merge, tmp_path):
 def test_an_adapter_is_not_merged_twice(runs, merge, tmp_path):
     once, twice = tmp_path / "once", tmp_path / "twice"
     merge(f"run={runs[0]}", f"out={once}", "verify=false")
-    with pytest.raises(ConfigError, match="was made by merging this adapter already"):
+    with pytest.raises(ConfigError, match="already contains this adapter"):
         merge("model=local", f"model.source={once}", f"adapter={runs[0] / 'adapter'}",
               f"out={twice}")  # fmt: skip
     assert not twice.exists()
@@ -229,7 +234,7 @@ def test_numbers_beyond_the_chosen_type_are_refused(tiny_as, adapter_for, merge,
     adapter = adapter_for(base)
     file = adapter / "adapter_model.safetensors"
     save_file({name: one * 1e4 for name, one in load_file(file).items()}, file)
-    with pytest.raises(ModelError, match=r"not finite as fp16\. Use dtype=bf16"):
+    with pytest.raises(ModelError, match=r"not finite in fp16\. Use dtype=bf16"):
         merge("model=local", f"model.source={base}", f"adapter={adapter}",
               f"out={tmp_path / 'merged'}", "verify=false")  # fmt: skip
     assert not (tmp_path / "merged").exists()

@@ -11,7 +11,7 @@ from support.small_models import small, some_rows
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.merging import run as command
 from anima_exp.merging.adapter import Adapter
-from anima_exp.merging.console import show_proof
+from anima_exp.merging.console import show_verification
 from anima_exp.merging.verdict import refuse
 from anima_exp.merging.verification import Measured, Verification, VerificationResult
 
@@ -41,14 +41,16 @@ def test_a_wrong_merge_is_refused_and_leaves_nothing(
     monkeypatch.setattr(
         command, "plan", lambda config, base, own: plan(config, base, WRONG[mistake](own, other))
     )
-    with pytest.raises(ModelError, match=r"not the trained one: it is \d\.\d+ nats per token"):
+    with pytest.raises(ModelError, match=r"differs from the trained one by \d\.\d+ nats per token"):
         merge(f"run={runs[0]}", f"out={tmp_path / 'merged'}", f"target={onto}")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_higher_threshold_accepts_it(runs, merge, tmp_path):
     out = tmp_path / "merged"
-    with pytest.raises(ModelError, match=r"max_divergence is 1e-05\. Nothing was written\. If"):
+    with pytest.raises(
+        ModelError, match=r"max_divergence=1e-05\. Nothing was written\. The adapter may"
+    ):
         merge(f"run={runs[0]}", f"out={out}", "max_divergence=1e-5")
     merge(f"run={runs[0]}", f"out={out}", "max_divergence=0.2")
     assert json.loads((out / "merge.json").read_text())["max_divergence"] == 0.2
@@ -68,28 +70,29 @@ def test_what_rounding_anew_would_lose_is_a_warning_not_a_refusal(settings, caps
         figures(1.9, 1.95, 0.05),  # little was learnt, and half of it is gone
     )
     for found in (harmless, far, drowned):
-        show_proof(config, found, "fp16")
+        show_verification(config, found, "fp16")
     said = capsys.readouterr().out
     assert said.count("warning") == 2
-    assert "Quantised to nf4 again this folder is 0.200 nats per token away" in said
-    assert "the merged model keeps 100 %, in nf4 again 50 %" in said
+    assert "again, the merged model differs from the trained one by 0.200 nats per token" in said
+    assert (
+        "the merged model keeps 100 % of the fall in held-out loss, quantised to nf4 again 50 %"
+        in said
+    )
 
 
 def test_a_model_that_learnt_nothing_has_nothing_to_keep(settings, capsys):
-    show_proof(settings("adapter=x", "model=tiny"), figures(2.1, 2.1, 0.05), "fp16")
+    show_verification(settings("adapter=x", "model=tiny"), figures(2.1, 2.1, 0.05), "fp16")
     assert "learnt" not in capsys.readouterr().out
 
 
 def test_a_divergence_that_is_no_number_is_refused(settings):
-    with pytest.raises(ModelError, match="it is nan nats per token away"):
+    with pytest.raises(ModelError, match="by nan nats per token"):
         refuse(settings("adapter=x", "model=tiny"), Measured(1.0, math.nan), Measured(2.0, 1.0))
 
 
 def test_a_proof_needs_held_out_rows(settings):
     config = settings("adapter=x", "model=tiny", "data.heldout_rows=0")
-    with pytest.raises(
-        ConfigError, match=r"data=sample has no held-out rows to prove .* Give data"
-    ):
+    with pytest.raises(ConfigError, match=r"data=sample has no held-out rows, so .* Give data"):
         command.verification.heldout_rows(config)
 
 

@@ -58,7 +58,7 @@ def test_a_merged_run_has_a_card_with_its_proof_and_lines_that_load_it(
     assert head["tags"] == ["anima-exp", "qlora"]
     said = json.loads((out / "merge.json").read_text())
     assert said["adapter"]["weights"] in card and said["base"]["fingerprint"] in card
-    assert "| onto | the weights it was trained on: in 4 bits, and back |" in card
+    assert "| target | the weights it was trained on: quantised to 4 bits and dequantised |" in card
     proof = said["proof"]
     for row in ("base", "trained", "merged", "again"):
         assert f"| {proof[row]['loss']:.4f} |" in card
@@ -82,8 +82,8 @@ def test_without_a_run_the_card_says_what_is_not_known(runs, merge, tmp_path):
         "license": "other",
         "tags": ["anima-exp"],
     }
-    assert "Nobody has measured that this is the trained model" in card
-    assert "## Data, scores, training\n\nNot known here" in card
+    assert "The merged model has not been compared with the trained one" in card
+    assert "## Data, scores, training\n\nNot known here." in card
     compile(re.findall(r"(?ms)^```python\n(.*?)^```$", card)[0], "card", "exec")
 
 
@@ -94,7 +94,7 @@ def test_a_base_of_the_hub_is_what_it_was_fine_tuned_from():
     text = merged_card("x", {"model.source": "me/base", "model.revision": "v1"}, "hub:abc", merge)
     assert read(text)["base_model"] == "me/base"
     assert read(text)["base_model_relation"] == "finetune"
-    assert "| asked for as | v1 |" in text and "| commit | abc |" in text
+    assert "| requested revision | v1 |" in text and "| commit | abc |" in text
     assert "dtype=torch.bfloat16, trust_remote_code=True" in text
 
 
@@ -117,7 +117,7 @@ def test_a_merged_folder_is_published_as_it_is(local, merge, tmp_path):
     merge(f"run='{local}/run'", f"out={out}", "verify=false")
     status, said, err = publish(f"folder={out}", "push=me/name")
     assert (status, err) == (0, "")
-    assert "Nothing was sent." in said
+    assert "Nothing was uploaded." in said
     with serving() as hub:
         words = (f"folder={out}", "push=me/name", "base=me/base", "confirm=true")
         status, _, err = publish(*words, url=hub.url)

@@ -90,13 +90,13 @@ def test_every_figure_is_the_records(record):
     assert told["commit"] == COMMIT
     assert told["stored as"] == "nf4, double quantisation, computed in bf16"
     assert told["data"] == "timdettmers/openassistant-guanaco, split train"
-    assert told["revision"] == "the newest then; not pinned"
+    assert told["revision"] == "the newest at that time; not pinned"
     assert told["fingerprint"] == f"sha256:{made.data_fingerprint}"
     assert told["rows read"] == "9,846, of which 3 were left out"
     assert told["machine"] == "1 x NVIDIA H100"
     assert told["trained on"] == "8,822 examples of 2,973,014 tokens"
     assert told["set aside"] == "1,024 examples, taken off the rows read, seed 42"
-    assert told["cut short"] == "7 prompts at 16 tokens, 1,357 responses at 512"
+    assert told["truncated"] == "7 prompts at 16 tokens, 1,357 responses at 512"
     assert told["layers"] == "all_linear: k_proj, q_proj"
     assert (told["rank, alpha"], told["dropout"]) == ("64, 16", "0.1")
     assert told["parameters"] == "159,907,840 trained of 6,898,323,456"
@@ -168,7 +168,7 @@ def test_the_head_is_what_the_hub_reads(record, overrides, says):
 def test_only_what_is_made_of_ours_alone_has_a_licence(record):
     tiny = record("model=tiny", "data=sample", base="sha256:1")
     assert read(written(tiny))["license"] == "apache-2.0"
-    assert "Apache-2.0, as base and data" in written(tiny)
+    assert "Apache-2.0, like the base and the data" in written(tiny)
     mixed = written(record("model=tiny", "data=belle_merge", base="sha256:1"))
     assert read(mixed)["license"] == "other"
     assert "data (research only, as BELLE)" in mixed

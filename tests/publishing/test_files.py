@@ -36,10 +36,10 @@ def test_an_adapter_and_a_model_in_shards_are_whole(tmp_path):
 @pytest.mark.parametrize(
     ("make", "gone", "says"),
     [
-        (adapter, "adapter_model.safetensors", "is not whole: adapter_model.safetensors is miss"),
+        (adapter, "adapter_model.safetensors", "is incomplete: adapter_model.safetensors is miss"),
         (adapter, "adapter_config.json", "holds neither an adapter (adapter_config.json) nor"),
-        (model, "model-00002-of-00002.safetensors", "is not whole: model-00002-of-00002"),
-        (model, "model.safetensors.index.json", "is not whole: model.safetensors is missing"),
+        (model, "model-00002-of-00002.safetensors", "is incomplete: model-00002-of-00002"),
+        (model, "model.safetensors.index.json", "is incomplete: model.safetensors is missing"),
         (model, "config.json", "holds neither an adapter"),
     ],
 )
@@ -52,10 +52,10 @@ def test_a_folder_that_is_not_whole_is_refused(tmp_path, make, gone, says):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("training_args.bin", "weights of another kind (.bin, .pt, .pkl) can run code"),
-        ("optimizer.pt", "is not sent"),
-        (".env", "is hidden"),
-        ("old.safetensors", "is no part of its model"),
+        ("training_args.bin", "(.bin, .pt, .pkl) can run code"),
+        ("optimizer.pt", "cannot be uploaded"),
+        (".env", "is a hidden file"),
+        ("old.safetensors", "is not part of its model"),
     ],
 )
 def test_what_is_no_part_of_a_model_is_refused(tmp_path, name, says):
@@ -71,7 +71,7 @@ def test_links_and_folders_inside_are_refused(tmp_path):
     assert "is a link" in refused(folder)
     folder = adapter(tmp_path / "b")
     (folder / "checkpoint-2").mkdir()
-    assert "is no file" in refused(folder)
+    assert "is not a file" in refused(folder)
 
 
 @pytest.mark.parametrize("kept", [0, 7, 100, -1], ids=lambda kept: f"{kept} bytes")
@@ -79,7 +79,7 @@ def test_weights_cut_short_are_refused(tmp_path, kept):
     folder = adapter(tmp_path / "folder")
     path = folder / "adapter_model.safetensors"
     path.write_bytes(path.read_bytes()[:kept])
-    assert "is damaged or cut short" in refused(folder)
+    assert "is damaged or truncated" in refused(folder)
 
 
 def test_a_pickle_in_the_clothes_of_safetensors_is_refused(tmp_path):
@@ -136,15 +136,15 @@ def test_a_secret_of_the_environment_is_known_by_its_value(tmp_path, monkeypatch
 
 
 def test_a_commit_or_a_long_word_is_no_secret():
-    assert secrets.found_in("multi-task-fine-tuning-of-large-language-models") is None
-    assert secrets.found_in(f'"revision": "{SECRET}", "sha256:{SECRET}"') is None
+    assert secrets.kind_of_secret("multi-task-fine-tuning-of-large-language-models") is None
+    assert secrets.kind_of_secret(f'"revision": "{SECRET}", "sha256:{SECRET}"') is None
 
 
 @pytest.mark.parametrize("path", ["/home/me/data.jsonl", "/tmp/x/y", "~/data", "C:\\Users\\me"])
 def test_a_place_on_this_machine_is_refused(tmp_path, path):
     folder = adapter(tmp_path / "folder")
     (folder / "README.md").write_text(f"trained on {path}")
-    assert f"names a place on this machine, {path[:8]}" in refused(folder)
+    assert f"names a path of this machine, {path[:8]}" in refused(folder)
 
 
 def test_this_very_folder_is_known_wherever_it_lies(tmp_path, monkeypatch):
@@ -163,7 +163,7 @@ def test_an_address_is_no_place_on_this_machine():
 def test_pefts_empty_form_is_no_card(tmp_path):
     folder = adapter(tmp_path / "folder")
     (folder / "README.md").write_text("**License:** [More Information Needed]")
-    assert "is PEFT's empty form" in refused(folder)
+    assert "is PEFT's empty template" in refused(folder)
     for before in read(folder), [file for file in read(folder) if file.name != "README.md"]:
         assert with_card(before, lambda: "# ours")[0].text == "# ours"
     (folder / "README.md").write_text("# mine")
@@ -173,14 +173,14 @@ def test_pefts_empty_form_is_no_card(tmp_path):
 def test_a_head_that_is_no_yaml_is_refused(tmp_path):
     folder = adapter(tmp_path / "folder")
     (folder / "README.md").write_text("---\na: [\n---\n")
-    assert "is no YAML" in refused(folder)
+    assert "is not valid YAML" in refused(folder)
 
 
 @pytest.mark.parametrize("push", ["name", "a/b/c", "me/x..y", "me/ä", "-me/x", "me/", "/x"])
 def test_a_bad_name_is_one_line(push):
     from anima_exp.publishing.sanitize import check_hub_id
 
-    with pytest.raises(ConfigError, match=re.escape(f"push={push} is no name on the hub")):
+    with pytest.raises(ConfigError, match=re.escape(f"push={push} is not a valid hub id")):
         check_hub_id(push, key="push")
 
 
@@ -188,7 +188,7 @@ def test_a_bad_name_is_one_line(push):
     "argument", ["token=x", "+token=x", "hf_token=x", "HF_TOKEN=x", "push=hf_" + "a" * 34]
 )
 def test_a_token_on_the_command_line_is_refused_and_not_repeated(argument):
-    with pytest.raises(ConfigError, match="A token is in no setting") as caught:
+    with pytest.raises(ConfigError, match="A token must not be an argument") as caught:
         secrets.refuse_in_arguments(["run=x", argument])
     assert "aaaa" not in str(caught.value)
     assert secrets.refuse_in_arguments(["run=x", "push=a/b"]) == ["run=x", "push=a/b"]

@@ -28,8 +28,8 @@ def test_a_dry_run_lists_everything_and_asks_nobody(hub, tmp_path):
         "in all  4 files, 20.4 kB, one commit",
         "adapter_model.safetensors  20.1 kB",
         "base_model           huggyllama/llama-7b",
-        "The card names no licence: choose one in the head of README.md",
-        "Nothing was sent. The same command with confirm=true sends it.",
+        "The model card names no licence. Choose one that the base and the data allow",
+        "Nothing was uploaded. Run the same command with confirm=true to upload.",
     ):
         assert told in out
     assert hub.asked == []
@@ -40,7 +40,7 @@ def test_it_is_sent_whole_in_one_commit_and_private(hub, tmp_path):
     words = (f"folder={folder}", "push=me/name", "confirm=true")
     status, out, err = publish(*words, url=hub.url)
     assert (status, err) == (0, "")
-    assert f"Sent: {hub.url}/me/name (private)" in out
+    assert f"Uploaded: {hub.url}/me/name (private)" in out
     names = sorted(path.name for path in folder.iterdir())
     assert hub.commits == [("me/name", "mine made by anima-exp", names)]
     there = hub.repositories["me/name"]
@@ -80,7 +80,7 @@ def test_metadata_of_weights_is_not_sent(hub, tmp_path):
     words = (f"folder={folder}", "push=me/name", "confirm=true")
     status, out, err = publish(*words, url=hub.url)
     assert (status, err) == (0, "")
-    assert "Metadata of adapter_model.safetensors that is not sent: ss_base." in out
+    assert "Metadata of adapter_model.safetensors that is not uploaded: ss_base." in out
     sent = hub.repositories["me/name"]["files"]["adapter_model.safetensors"]
     assert b"secret" not in sent and weights.read_bytes() == before
     assert np.array_equal(load(sent)["a"], numbers["a"])
@@ -92,7 +92,7 @@ def test_metadata_of_weights_is_not_sent(hub, tmp_path):
 
 def test_a_model_without_a_card_is_told_of(tmp_path):
     out = publish(f"folder={model(tmp_path / 'merged')}", "push=me/name")[1]
-    assert "There is no card: README.md is missing" in out
+    assert "There is no model card: README.md is missing" in out
 
 
 def test_a_local_base_is_named_by_the_hub_in_what_is_sent(hub, tmp_path):
@@ -112,7 +112,7 @@ def test_what_was_there_before_stays_and_is_told(hub, tmp_path):
     words = (f"folder={adapter(tmp_path / 'mine')}", "push=me/name", "confirm=true")
     status, out, _ = publish(*words, url=hub.url)
     assert status == 0
-    assert "Files that were there before stay there: old.txt\n" in out
+    assert "Other files in the repository were kept: old.txt\n" in out
 
 
 def test_a_public_repository_is_not_written_to_by_default(hub, tmp_path):
@@ -120,7 +120,7 @@ def test_a_public_repository_is_not_written_to_by_default(hub, tmp_path):
     words = (f"folder={adapter(tmp_path / 'mine')}", "push=me/name", "confirm=true")
     status, _, err = publish(*words, url=hub.url)
     assert (status, err.count("\n")) == (1, 1)
-    assert "push=me/name is there already and public" in err
+    assert "push=me/name already exists and is public" in err
     assert hub.commits == []
     assert publish(*words, "private=false", url=hub.url)[0] == 0
 
@@ -128,13 +128,17 @@ def test_a_public_repository_is_not_written_to_by_default(hub, tmp_path):
 @pytest.mark.parametrize(
     ("push", "fails", "says"),
     [
-        ("me/name", {"GET /api/models": 401}, "does not accept the token. Run `hf auth login`"),
-        ("others/name", {}, "the token may not write there. It needs the permission"),
-        ("me/name", {"POST /api/models/me/name/commit": 403}, "No file was sent."),
-        ("me/name", {"POST /api/models/me/name/commit": 412}, "it was changed meanwhile."),
-        ("me/name", {"POST /api/repos/create": 409}, "somebody else is writing there."),
-        ("me/name", {"PUT /objects": 400}, "No file was sent."),
-        ("me/name", {"POST /me/name.git/info/lfs": 413}, "No file was sent."),
+        ("me/name", {"GET /api/models": 401}, "the hub rejects the token. Run `hf auth login`"),
+        ("others/name", {}, "the token has no permission to write there"),
+        ("me/name", {"POST /api/models/me/name/commit": 403}, "No file was uploaded."),
+        (
+            "me/name",
+            {"POST /api/models/me/name/commit": 412},
+            "the repository changed during the upload.",
+        ),
+        ("me/name", {"POST /api/repos/create": 409}, "another upload is in progress there."),
+        ("me/name", {"PUT /objects": 400}, "No file was uploaded."),
+        ("me/name", {"POST /me/name.git/info/lfs": 413}, "No file was uploaded."),
     ],
 )
 def test_a_refusal_is_one_line_and_nothing_is_half_sent(hub, tmp_path, push, fails, says):
@@ -153,15 +157,15 @@ def test_a_commit_whose_answer_is_lost_is_not_told_as_failed(hub, tmp_path):
     words = (f"folder={adapter(tmp_path / 'mine')}", "push=me/name", "confirm=true")
     status, _, err = publish(*words, url=hub.url)
     assert (status, err.count("\n")) == (1, 1), err
-    assert f"Whether anything arrived is not known: look at {hub.url}/me/name." in err
+    assert f"It is unknown whether files were uploaded: check {hub.url}/me/name." in err
 
 
 def test_a_wrong_token_no_token_and_no_network_are_one_line_each(hub, tmp_path):
     words = (f"folder={adapter(tmp_path / 'mine')}", "push=me/name", "confirm=true")
     for how, says in (
-        ({"url": hub.url, "token": "hf_wrong"}, "the hub does not accept the token"),
-        ({"url": hub.url, "token": ""}, "There is no token for the hub. Run `hf auth login`"),
-        ({"url": "http://127.0.0.1:9"}, "Nothing was sent."),
+        ({"url": hub.url, "token": "hf_wrong"}, "the hub rejects the token"),
+        ({"url": hub.url, "token": ""}, "There is no hub token. Run `hf auth login`"),
+        ({"url": "http://127.0.0.1:9"}, "Nothing was uploaded."),
         ({"url": hub.url, "HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set."),
     ):
         status, _, err = publish(*words, **how)
@@ -173,10 +177,10 @@ def test_a_wrong_token_no_token_and_no_network_are_one_line_each(hub, tmp_path):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["push=a/b"], "Give run=FOLDER, a finished run's, or folder=FOLDER; one of the two."),
-        (["push=a/b", "run=x", "folder=y"], "one of the two."),
-        (["folder=x"], "push=null: where to? Give push=user/name."),
-        (["folder=x", "push=a/b", f"token={TOKEN}"], "A token is in no setting"),
+        (["push=a/b"], "Give either run=FOLDER (a finished run) or folder=FOLDER, and not both."),
+        (["push=a/b", "run=x", "folder=y"], "and not both."),
+        (["folder=x"], "push is not set, so there is no repository. Give push=user/name."),
+        (["folder=x", "push=a/b", f"token={TOKEN}"], "A token must not be an argument"),
         (["folder=x", "push=a/b", "privat=false"], "Did you mean 'private'?"),
         (["folder=x", "push=a/b", "private=maybe"], "private=maybe is not true or false."),
         (["run=x", "push=a/b"], "run=x is no run's folder"),

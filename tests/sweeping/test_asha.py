@@ -86,7 +86,7 @@ def test_it_says_where_and_why_a_cell_was_stopped(cells):
         "step": 3,
         "metric": "heldout_loss",
         "value": value(worst.config, 3),
-        "reason": "9 of 9 at step 3; one in 3 went on",
+        "reason": "9 of 9 at step 3; one in 3 continued",
     }
 
 
@@ -219,9 +219,9 @@ def test_a_metric_that_is_not_logged_is_a_mistake_that_names_what_is(cells):
     with pytest.raises(ConfigError) as error:
         Halving(cells, cells[0].config.sweep)
     assert str(error.value) == (
-        "sweep.metric=accuracy is nothing that these runs measure. They measure exact_match, "
-        "grad_norm, heldout_loss, loss, memory_gib, tokens_per_second. Other evaluations: "
-        "evals=[...]."
+        "sweep.metric=accuracy is not measured by these runs. They measure exact_match, "
+        "grad_norm, heldout_loss, loss, memory_gib, tokens_per_second. Choose one of "
+        "these, or add an evaluation with evals=[...]."
     )
 
 

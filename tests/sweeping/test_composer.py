@@ -93,7 +93,7 @@ def test_a_mistake_is_told_as_hydra_would_tell_it(composer, compose, overrides):
 
 
 def test_a_setting_inside_a_group_that_is_off_is_one_line(composer):
-    with pytest.raises(ConfigError, match="An override sets something inside a group that is off"):
+    with pytest.raises(ConfigError, match="An override sets a setting of a group that is off"):
         composer.compose(Point(("evals=[samples]", "evals.heldout.max_rows=5")))
 
 

@@ -34,7 +34,7 @@ def test_a_damaged_failure_is_still_a_line(cell):
     (cell.folder / "failure.txt").write_bytes(b"\xff broken\nmore")
     assert cell.failure == "� broken"
     (cell.folder / "failure.txt").write_bytes(b"")
-    assert cell.failure == "no reason was left"
+    assert cell.failure == "no reason was recorded"
 
 
 def test_the_sweep_makes_the_damaged_cell_anew_and_says_so(sweeps):
@@ -74,7 +74,7 @@ def test_a_damaged_search_says_what_to_do(sweeps):
         assert "Traceback" not in told
         [said] = [one for one in told.splitlines() if one.startswith("anima_exp: ")]
         assert "study.jsonl is damaged: " in said
-        assert "move it away: the search then starts again" in said
+        assert "move it away. The search then starts again" in said
     journal.unlink()
     code, told = sweeps.run(*search)
     assert code == 0, told

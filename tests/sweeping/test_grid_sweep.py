@@ -38,7 +38,7 @@ def test_one_failing_cell_does_not_stop_the_others(sweeps):
     assert code == 1
     assert len(sweeps.records()) == 2
     assert "failed   #1 lora.rank=13: rank 13 brings bad luck (runs/tiny-sample-" in told
-    assert "1 of 3 cells failed; the same command tries them again." in told
+    assert "1 of 3 cells failed. Run the same command again to retry them." in told
     assert "Traceback" not in told
 
 
@@ -51,7 +51,7 @@ def test_a_failed_cell_is_tried_again_as_often_as_asked(sweeps):
 def test_two_cells_that_compute_the_same_are_one(sweeps):
     code, told = sweeps.run("seed=0,1", "trainer.log_every=5,10")
     assert code == 0
-    assert "2: 2 new; 2 more would repeat one of these" in told
+    assert "2: 2 new; 2 duplicates left out" in told
     assert len(sweeps.records()) == 2
 
 
@@ -73,7 +73,7 @@ def test_a_dry_run_shows_every_cell_and_starts_none(sweeps):
     code, told = sweeps.run("seed=0,1", "dry_run=true")
     assert code == 0
     assert "seed=1" in told
-    assert "Nothing was started: dry_run=true." in told
+    assert "Nothing was started, because dry_run=true." in told
     assert not sweeps.runs.exists()
 
 
@@ -98,7 +98,7 @@ def test_ctrl_c_lets_running_cells_save_and_the_same_command_goes_on(sweeps):
     wait_for(lambda: list(sweeps.runs.glob("*/checkpoints/checkpoint-2")))
     process.terminate()
     assert process.wait(60) == 143
-    assert "The same command goes on from there." in process.told()
+    assert "Run the same command again to resume." in process.told()
     assert sweeps.records() == {}
     code, _ = sweeps.run("seed=0,1")
     assert code == 0
@@ -127,7 +127,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_jobs_once(sweeps):
 def test_a_cell_whose_job_died_before_it_began_runs_the_next_time(sweeps):
     assert sweeps.run("seed=0", STAND_IN_DIES="yes")[0] == 1
     (failure,) = sweeps.runs.glob("*/failure.txt")
-    assert failure.read_text() == "the process ended with status 7\n"
+    assert failure.read_text() == "the process exited with status 7\n"
     assert sweeps.run("seed=0")[0] == 0
     assert not failure.exists()
 
@@ -154,9 +154,10 @@ def test_a_signal_to_the_whole_group_still_waits_for_checkpoints(sweeps):
     assert "2 waiting" in process.told()
 
 
-SAME_FOR_ALL = "has several values; it is the same for all cells of a sweep."
+SAME_FOR_ALL = "has several values, but all cells of a sweep share it. Give it one value."
 MISTAKES = {
-    "sweep=demo,seeds": "sweep=demo,seeds: one sweep at a time; give each a command of its own.",
+    "sweep=demo,seeds": "sweep=demo,seeds names several sweeps, but a command runs one. "
+    "Start one command for each.",
     "runs_dir=a,b": f"runs_dir {SAME_FOR_ALL}",
     "sweep.retries=0,1": f"sweep {SAME_FOR_ALL}",
     "run_dir=here": "run_dir=here names one run; the cells of a sweep name their own. "
@@ -237,4 +238,4 @@ def test_the_setting_that_the_question_is_about_is_kept_for_the_comparison(sweep
 def test_a_question_about_a_setting_that_is_not_varied_is_refused(sweeps):
     code, told = sweeps.run("seed=0,1", "hydra.sweeper.about=lora.rnak")
     assert code == 1
-    assert told.startswith("anima_exp: hydra.sweeper.about=lora.rnak is no setting that this sweep")
+    assert told.startswith("anima_exp: hydra.sweeper.about=lora.rnak is not a setting that this")

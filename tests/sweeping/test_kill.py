@@ -62,10 +62,7 @@ def test_a_killed_job_is_reported_and_the_others_go_on(sweeps):
     os.kill(pid, signal.SIGKILL)
     assert process.wait(60) == 1
     assert len(sweeps.records()) == 1
-    assert (
-        "the process was ended by SIGKILL, as the system does when memory runs out"
-        in process.told()
-    )
+    assert "the process was killed by SIGKILL, probably because memory ran out" in process.told()
 
 
 def test_jobs_of_a_killed_sweep_stop_by_themselves(sweeps):
@@ -86,7 +83,7 @@ def test_jobs_of_a_killed_sweep_stop_by_themselves(sweeps):
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_job_whose_server_was_killed_begins_again_once(sweeps, times):
     code, told = sweeps.run("seed=0", STAND_IN_LOSES_SERVER=str(times))
-    assert "the process that starts jobs was ended; it is started again" in told
+    assert "the process that starts jobs was killed; starting it again" in told
     assert "Traceback" not in told
     if times == 1:
         assert code == 0, told
@@ -94,8 +91,11 @@ def test_a_job_whose_server_was_killed_begins_again_once(sweeps, times):
         assert not list(sweeps.runs.glob("*/failure.txt"))
     else:
         assert code == 1, told
-        assert "failed: the process that starts jobs was ended twice while this job began" in told
-        assert told.count("it is started again") == 1
+        assert (
+            "failed: the process that starts jobs was killed twice while this job was starting"
+            in told
+        )
+        assert told.count("starting it again") == 1
 
 
 def kill_all_of(process, chance):

@@ -38,8 +38,16 @@ runpy.run_module("anima_exp.train", run_name="__main__")
 @pytest.mark.parametrize(
     ("launcher", "message"),
     [
-        ("slurm", "hydra/launcher=slurm needs a plug-in: pip install 'anima-exp[slurm]'"),
-        ("ray", "hydra/launcher=ray needs a plug-in: pip install 'anima-exp[ray]'"),
+        (
+            "slurm",
+            "hydra/launcher=slurm needs a plug-in that is not installed: "
+            "pip install 'anima-exp[slurm]'",
+        ),
+        (
+            "ray",
+            "hydra/launcher=ray needs a plug-in that is not installed: "
+            "pip install 'anima-exp[ray]'",
+        ),
     ],
 )
 def test_a_missing_plug_in_is_one_line_that_says_how_to_get_it(tmp_path, launcher, message):
@@ -106,10 +114,10 @@ def test_ray_is_asked_for_as_many_gpus_as_a_cell_has():
 def test_a_failing_cell_shows_its_reason_and_a_done_one_is_not_handed_over_again(sweeps):
     status, told = sweeps.run(HERE, "lora.rank=8,13")
     assert status == 1
-    assert "hydra/launcher=submitit_local: 2 cells; what they print: runs/.sweeps/" in told
+    assert "hydra/launcher=submitit_local: 2 cells; their output: runs/.sweeps/" in told
     assert "1 of 2 cells done, 1 failed\n" in told
     assert "failed   #1 lora.rank=13: rank 13 brings bad luck\n" in told
-    assert "anima_exp: 1 of 2 cells failed; the same command tries them again." in told
+    assert "anima_exp: 1 of 2 cells failed. Run the same command again to retry them." in told
     status, told = sweeps.run(HERE, "lora.rank=8,13")
     assert "hydra/launcher=submitit_local: 1 cell;" in told
     assert (status, [record["starts"] for record in sweeps.records().values()]) == (1, [1])
@@ -179,8 +187,8 @@ def test_a_search_hands_over_batches_and_reads_their_records(sweeps):
 def test_early_stopping_stays_with_this_machine(sweeps):
     status, told = sweeps.run(HERE, "seed=1,2", "sweep.early_stopping=asha")
     message = (
-        "anima_exp: sweep.early_stopping=asha watches the cells of this machine: "
-        "it needs hydra/launcher=pool.\n"
+        "anima_exp: sweep.early_stopping=asha can only stop cells on this machine. "
+        "Use hydra/launcher=pool, or sweep.early_stopping=none.\n"
     )
     assert (status, told.endswith(message)) == (1, True)
 

@@ -53,5 +53,5 @@ def test_test_questions_never_meet_train_questions() -> None:
 
 
 def test_an_unknown_part_is_one_line() -> None:
-    with pytest.raises(AnimaError, match="unknown part"):
+    with pytest.raises(AnimaError, match="There is no part 'dev'"):
         questions("en", 1, seed=0, part="dev")

@@ -108,6 +108,8 @@ def test_sampled_rows_are_distinct_alpaca_rows_with_some_choices() -> None:
 
 @pytest.mark.parametrize(("language", "part"), [("fr", "train"), ("en", "dev")])
 def test_an_unknown_language_or_part_is_one_line(language: str, part: str) -> None:
-    with pytest.raises(AnimaError, match=r"unknown .*: choose one of") as error:
+    with pytest.raises(
+        AnimaError, match=r"There is no .* in the tiny world\. Choose one of"
+    ) as error:
         next(tasks(language, seed=0, part=part))
     assert "\n" not in str(error.value)

@@ -78,13 +78,13 @@ def test_who_won_everything_gets_a_finite_strength_and_it_is_said():
 
 def test_players_that_never_met_cannot_be_rated_together():
     some = [verdict(1, "a", "b", 1.0), verdict(1, "c", "d", 1.0)]
-    with pytest.raises(DataError, match=r"a, b never met c, d, not even by way of others"):
+    with pytest.raises(DataError, match=r"a, b never met c, d, not even through other players"):
         bradley_terry(matches(some))
 
 
 @pytest.mark.parametrize(
     "gap, told",
-    [(2.0, "ada is better than bob: by "), (0.05, "but cannot be told from it (97.5 %")],
+    [(2.0, "ada is better than bob: by "), (0.05, "but not beyond chance (97.5 %")],
 )
 def test_the_conclusion_tells_whether_chance_could_do_it(tmp_path, gap, told):
     said = conclusion(bradley_terry(played(tmp_path, gap=gap, questions=60)))

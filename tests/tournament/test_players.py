@@ -31,7 +31,8 @@ def test_the_one_in_all_files_is_known_and_so_are_the_others(tmp_path):
     assert found["ada-vs-chat"] == ("chat", "ada")
     assert found["chat-vs-bob"] == ("bob", "chat")
     assert notes == [
-        "4 of 4 files are named the other way round: the answers' ids say who is shown first."
+        "4 of 4 file names have the two players swapped. The answer ids say whose answer is shown "
+        "first."
     ]
 
 
@@ -58,7 +59,7 @@ def test_two_files_of_one_pair_are_not_guessed(tmp_path):
         who(tmp_path)
     found, notes = who(tmp_path, trust_names=True)
     assert found["ada-vs-chat"] == ("ada", "chat")
-    assert notes == ["In 2 files only the name says who is shown first."]
+    assert notes == ["In 2 files only the file name says who is shown first."]
 
 
 def test_the_answers_of_one_of_them_settle_it(tmp_path):
@@ -84,7 +85,7 @@ def test_spellings_of_files_are_joined_and_it_is_said(tmp_path):
     found, notes = who(tmp_path)
     assert found["answer-gpt35-vs-c.jsonl"] == ("gpt35", "c")
     assert found["gpt-3.5-vs-b.jsonl"] == ("gpt35", "b")
-    assert notes == ["gpt35 and gpt-3.5 are taken for one player."]
+    assert notes == ["gpt35 and gpt-3.5 are treated as one player."]
 
 
 def test_names_that_rows_give_are_never_joined(tmp_path):
@@ -96,7 +97,7 @@ def test_names_that_rows_give_are_never_joined(tmp_path):
 
 def test_a_name_without_players_is_an_error(tmp_path):
     file(tmp_path, "verdicts", "a", "b")
-    with pytest.raises(DataError, match=r"does not say who plays.*Rename it"):
+    with pytest.raises(DataError, match=r"does not name its players.*Rename it"):
         who(tmp_path)
 
 

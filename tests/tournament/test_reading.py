@@ -82,17 +82,17 @@ def broken(**changes):
 @pytest.mark.parametrize(
     "row, told",
     [
-        (broken(score=None), "there is no score. The row has review_id, question_id"),
-        (broken(question_id=None), "there is no question_id"),
-        (broken(model2=None), "there is no model2"),
+        (broken(score=None), "the field score is missing. The row has review_id, question_id"),
+        (broken(question_id=None), "the field question_id is missing"),
+        (broken(model2=None), "the field model2 is missing"),
         (broken(score=4), "score is 4; it must be two numbers"),
         (broken(score=True), "score is true; it must be"),
         (broken(score=[1, "2"]), 'score is [1, "2"]; it must be'),
         (broken(score=[1, float("nan")]), "score is [1, NaN]; it must be"),
-        (broken(model2="a"), "both answers are of a"),
+        (broken(model2="a"), "both answers are by a"),
         ({"question_id": 1, "model_1": "a", "model_2": "b", "g1_winner": "A", "g2_winner": "tie"},
          'g1_winner is "A"; it must be one of model_1, model_2, tie, error'),
-        ({"question_id": 1, "model": "a", "score": 7}, "a grade of one answer (model, score)"),
+        ({"question_id": 1, "model": "a", "score": 7}, "the row grades a single answer"),
         ([1], "not an object with named columns but one list"),
         (broken(model1=3), "model1 is 3; it must be a name."),
         (broken(model1=["a"]), 'model1 is ["a"]; it must be a name.'),
@@ -103,7 +103,7 @@ def broken(**changes):
         (broken(category=7), "category is 7; it must be a text."),
         (broken(judge=["gpt-4"]), 'judge is ["gpt-4"]; it must be a text.'),
         (broken(parsed="false"), 'parsed is "false"; it must be true or false.'),
-        (broken(length1=-1), "length1 is -1; it must be a number of characters."),
+        (broken(length1=-1), "length1 is -1; it must be a number of characters (0 or more)."),
         (broken(score=10**400), f"score is {'1' + '0' * 59}...; it must be two numbers"),
         ({"model_a": "a", "model_b": "b", "winner": "a"},
          'winner is "a"; it must be one of model_a, model_b, tie, tie (bothbad).'),
@@ -127,7 +127,7 @@ def test_a_cut_line_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, told", [("empty.jsonl", "is empty: no verdict"), ("nix", "does not exist"),
+    "name, told", [("empty.jsonl", "is empty: it holds no verdicts"), ("nix", "does not exist"),
                    ("folder", "holds no"), ("latin.jsonl", "not UTF-8: byte 0xe9")]
 )  # fmt: skip
 def test_what_holds_no_verdicts_is_said(tmp_path, name, told):
@@ -172,7 +172,7 @@ def test_answers_of_present_fastchat_files_are_their_first_turn(tmp_path):
     [
         ({"model_id": 3}, "model_id is 3; it must be a text."),
         ({"answer_id": [1]}, "answer_id is [1]; it must be a number or a text."),
-        ({"text": ["a"]}, "there is no text, generation or generation_truncated."),
+        ({"text": ["a"]}, "the row has no answer. Add a field text, generation or"),
     ],
 )
 def test_an_answer_of_a_strange_type_is_one_line(tmp_path, changes, told):

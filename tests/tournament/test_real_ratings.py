@@ -54,7 +54,7 @@ def pairwise(ratings):
 
 def test_every_number_of_table_6_to_the_printed_digit(ratings):
     found, notes = verdicts(read([ratings / "vicuna-relative"]), answers={})
-    assert notes[0].startswith("32 of 32 files are named the other way round")
+    assert notes[0].startswith("32 of 32 file names have the two players swapped")
     printed = {
         one.player: " ".join(
             f"{number:.1f}"

@@ -1,4 +1,4 @@
-"""model.adapter=PLACE -> the settings that follow from the adapter that is trained further."""
+"""Derive settings from `model.adapter`, the adapter that a run trains further."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from anima_exp.errors import ConfigError, ModelError
 from anima_exp.model import adapter_files
 
 KEY = "model.adapter"
-# What an adapter may have and training here does not compute.
+# Features of adapters that training does not support.
 _OTHER_KINDS = (
     "use_dora", "lora_bias", "modules_to_save", "trainable_token_indices", "layer_replication",
     "target_parameters", "use_qalora", "alora_invocation_tokens", "megatron_config",
@@ -20,14 +20,14 @@ _OTHER_KINDS = (
 
 @dataclass(frozen=True)
 class Adapter:
-    """What an adapter's own files say that a run's settings must say too."""
+    """The values of an adapter's files that the settings of a run must match."""
 
     rank: int
     alpha: float
     layers: list[str]  # `q_proj`
 
     def overrides(self) -> list[str]:
-        """Return the settings as a command line gives them."""
+        """Return the settings as overrides of a command line."""
         return [
             f"lora.target_modules={TargetModules.named.value}",
             f"lora.layers={to_override(self.layers)}",
@@ -37,14 +37,14 @@ class Adapter:
 
 
 def with_adapter(arguments: Sequence[str]) -> list[str]:
-    """A command line with `model.adapter=PLACE` -> the same, with what follows from the adapter.
+    """Return a command line with the settings that follow from `model.adapter=PLACE`.
 
-    Its rank, alpha and layers, and without `model=` the base that it names, come before what the
-    user gives.
+    The adapter's rank, alpha and layers, and without `model=` the base that it names, are put
+    before the user's arguments.
 
     Raises:
-        ConfigError: the user gives the same settings another value, or several adapters.
-        ModelError: there is no such adapter, or one that cannot be trained further.
+        ConfigError: if the user gives other values for these settings, or several adapters.
+        ModelError: if the adapter does not exist, or cannot be trained further.
     """
     given = dict(a.lstrip("+").partition("=")[::2] for a in arguments if "=" in a)
     place = said(given.get(KEY, ""))
@@ -58,8 +58,8 @@ def with_adapter(arguments: Sequence[str]) -> list[str]:
     found = read(place)
     if "lora" in given:
         raise ConfigError(
-            f"lora={given['lora']} contradicts {KEY}={place}, which has layers of its own "
-            f"({', '.join(found.layers)}). Leave lora out."
+            f"lora={given['lora']} contradicts {KEY}={place}, whose layers are fixed: "
+            f"{', '.join(found.layers)}. Leave lora out."
         )
     own = {"lora.rank": found.rank, "lora.alpha": found.alpha}
     for key, value in own.items():
@@ -70,11 +70,11 @@ def with_adapter(arguments: Sequence[str]) -> list[str]:
 
 
 def check(model: ModelConfig, lora: LoraConfig) -> None:
-    """Raise if the settings of a run contradict the adapter that it trains further.
+    """Check the settings of a run against the adapter that it trains further.
 
     Raises:
-        ConfigError: rank, alpha or layers are others.
-        ModelError: there is no such adapter, or one that cannot be trained further.
+        ConfigError: if rank, alpha or layers differ.
+        ModelError: if the adapter does not exist, or cannot be trained further.
     """
     if model.adapter is None:
         return
@@ -89,24 +89,33 @@ def check(model: ModelConfig, lora: LoraConfig) -> None:
 
 
 def read(place: str) -> Adapter:
-    """Read the rank, alpha and layers of a LoRA adapter.
+    """Return the rank, alpha and layers of a LoRA adapter.
 
     Raises:
-        ModelError: there is no such adapter, or one that cannot be trained further.
+        ModelError: if the adapter does not exist, or cannot be trained further.
     """
     where = f"{KEY}={place}"
     settings = adapter_files.settings(place, key=KEY)
     if settings["peft_type"] != "LORA":
         raise ModelError(
-            f"{where} is of type {settings['peft_type']}, and only LoRA is trained further."
+            f"{where} is of type {settings['peft_type']}, but only LoRA adapters can be trained "
+            "further. Give a LoRA adapter."
         )
     if other := next((key for key in _OTHER_KINDS if settings.get(key)), None):
-        raise ModelError(f"{where} has {other}, which training here does not compute.")
+        raise ModelError(
+            f"{where} has {other}, which training does not support. Give a plain LoRA adapter."
+        )
     if settings.get("bias", "none") != "none":
-        raise ModelError(f"{where} has bias={settings['bias']}, but biases are not trained here.")
+        raise ModelError(
+            f"{where} has bias={settings['bias']}, but training does not support biases. "
+            "Give an adapter with bias=none."
+        )
     for key in ("rank_pattern", "alpha_pattern"):
         if settings.get(key):
-            raise ModelError(f"{where} has a {key}: its layers differ. Only one rank is possible.")
+            raise ModelError(
+                f"{where} has a {key}, so its layers differ. Training supports one rank and one "
+                "alpha for all layers."
+            )
     try:
         rank, alpha = int(settings["r"]), float(settings["lora_alpha"])
     except (KeyError, TypeError, ValueError) as error:
@@ -129,16 +138,17 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _in_a_file(place: str, given: str, found: Adapter) -> ConfigError:
-    """The command line is completed by `with_adapter`; a file that names an adapter is not."""
+def _in_a_file(place: str, given: str, adapter: Adapter) -> ConfigError:
+    """Return the error for a file, whose adapter's settings `with_adapter` does not add."""
     return ConfigError(
-        f"{given} contradicts {KEY}={place}. Give {KEY} on the command line, which takes these "
-        f"settings from the adapter, or write them next to it: {' '.join(found.overrides())}"
+        f"{given} contradicts {KEY}={place}. Give {KEY} on the command line, so that these "
+        f"settings are read from the adapter, or set them in the file: "
+        f"{' '.join(adapter.overrides())}"
     )
 
 
 def _contradiction(place: str, given: str, own: str) -> ConfigError:
     return ConfigError(
         f"{given} contradicts {KEY}={place}, which has {own}. An adapter that is trained further "
-        f"keeps its own: leave the setting out, or start without {KEY}."
+        f"keeps its own value. Leave the setting out, or start without {KEY}."
     )

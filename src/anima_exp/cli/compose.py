@@ -1,4 +1,4 @@
-"""Command line -> RunConfig: the schema, sweeps/ as a group, and one line for a user's mistake."""
+"""Compose a RunConfig from the command line, and report errors of the user in one line."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from anima_exp.cli import sweep_source, yaml_files
 from anima_exp.cli.custom_evals import with_own_evals
 from anima_exp.cli.error_messages import explain_error, unknown_setting
-from anima_exp.cli.help import sentences_beside_values
+from anima_exp.cli.help import with_descriptions
 from anima_exp.cli.overrides import composable, divided, refuse_lists
 from anima_exp.cli.short_help import (
     asks_for_all,
@@ -48,18 +48,18 @@ from hydra_plugins import _anima_exp
 
 # ${unless:${trainer.num_epochs},${data.recommended.max_steps}}: data.recommended.max_steps, unless
 # trainer.num_epochs has a value.
-def _unless(given: Any, otherwise: Any) -> Any:
+def _unless(given: object, otherwise: object) -> object:
     return otherwise if given is None else None
 
 
 def _offer_resolvers() -> None:
     OmegaConf.register_new_resolver("unless", _unless, replace=True)
-    # ${template_of:${data.recipe}}: how a bare question is put to a model that it has taught.
+    # ${template_of:${data.recipe}}: the prompt template that belongs to a recipe.
     OmegaConf.register_new_resolver("template_of", formats.asked_as, replace=True)
 
 
 def register_schema(schema: type = RunConfig) -> None:
-    """Give Hydra the schema, our plug-ins and the group `sweep`. Call before it composes."""
+    """Register the schema, the plug-ins and the group `sweep` with Hydra, before it composes."""
     speak_of(schema)
     _offer_resolvers()
     _anima_exp.offer()
@@ -69,7 +69,7 @@ def register_schema(schema: type = RunConfig) -> None:
 
 
 def _open(schema: type) -> DictConfig:
-    """Return the schema as a config whose tables by name, as evals.custom, take new names."""
+    """Return the schema as a config in which tables such as evals.custom accept new names."""
     node: DictConfig = OmegaConf.structured(schema)
     for key in ("evals.custom", "evals.benchmarks") if issubclass(schema, RunConfig) else ():
         OmegaConf.set_struct(OmegaConf.select(node, key), False)
@@ -77,19 +77,19 @@ def _open(schema: type) -> DictConfig:
 
 
 def parse(cfg: DictConfig) -> Any:
-    """Hydra's config as the schema's plain dataclasses. Below this line nobody imports Hydra.
+    """Convert Hydra's config to the plain dataclasses of the schema.
 
-    A RunConfig is checked here; what is not one is checked by who asked for it.
+    A RunConfig is checked here. The caller checks configs of other schemas.
 
     Raises:
-        ConfigError: a setting is unknown, missing, or contradicts another.
+        ConfigError: if a setting is unknown, missing, or contradicts another.
     """
     reject_unknown(cfg)
     return finish(cfg)
 
 
 def finish(cfg: DictConfig) -> Any:
-    """The second half of `parse`, for a config that is known to have no unknown key."""
+    """Convert a config that has no unknown keys, as the second half of `parse`."""
     try:
         config = OmegaConf.to_object(cfg)
     except OmegaConfBaseException as error:
@@ -114,9 +114,9 @@ def run_command(
         schema: the dataclass of its settings; conf/`config_name`.yaml holds their values.
         expand: the user's arguments -> those that Hydra is to compose.
 
-    Hydra prints the user's mistakes over several lines and advises `+key=value`, which would
-    smuggle a typo in. So its errors are taken whole (HYDRA_FULL_ERROR) and said in one line;
-    a bug still shows its traceback. In a sweep one cell's mistake does not stop the others.
+    Hydra prints errors over several lines and advises `+key=value`, which would accept a
+    misspelled key. So its errors are caught (HYDRA_FULL_ERROR) and printed in one line; a bug
+    still shows its traceback. In a sweep, an error in one cell does not stop the others.
     """
     if asks_for_help(sys.argv[1:]):
         if not asks_for_all(sys.argv[1:]):
@@ -131,17 +131,17 @@ def run_command(
     full_error = given == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
     handle([signal.SIGTERM], _terminated)
-    failed: list[int] = []  # exit statuses; the errors themselves would keep a model alive
+    failed: list[int] = []  # exit statuses, because the error objects would keep a model alive
 
-    def mistake(error: Exception, cell: str = "", *, told: bool = False) -> None:
+    def report(error: Exception, cell: str = "", *, reported: bool = False) -> None:
         if full_error:
             traceback.print_exception(error)
-        if not (told or getattr(error, "told", False)):
+        if not (reported or getattr(error, "told", False)):
             tell_lines(f"{cell}{with_file(explain_error(error), sys.argv[1:])}")
         failed.append(getattr(error, "exit_status", 1))
 
     def task(cfg: DictConfig) -> Any:
-        _offer_resolvers()  # a cluster's process is handed a config and calls nothing else first
+        _offer_resolvers()  # a process on a cluster gets a config and calls only this function
         cell = _cell()
         if cell:
             write(f"\n{cell}\n")
@@ -150,17 +150,17 @@ def run_command(
             refuse_lists(chosen.runtime.choices, chosen.overrides.task)
             config = parse(cfg)
         except AnimaError as error:
-            mistake(error, f"{cell}: " if cell else "", told=_told_by_another())
+            report(error, f"{cell}: " if cell else "", reported=_reported_by_another())
             return None
         try:
             with permissions(), listening(TerminalView()):
                 return work(config)
         except RunInterrupted as error:  # all of it is to stop, not this cell alone
-            mistake(error)
+            report(error)
             _pass_on(error.exit_status - 128)
             sys.exit(error.exit_status)
         except (AnimaError, RunEnded) as error:
-            mistake(error, f"{cell}: " if cell else "")
+            report(error, f"{cell}: " if cell else "")
             return None
 
     try:
@@ -168,17 +168,17 @@ def run_command(
             options, settings = divided(expand(composable(sys.argv[1:])))
         sys.argv[1:] = [*options, *settings]
         folder = str(shipped("conf"))
-        beside = sentences_beside_values(options, schema)
-        with store_not_copied(), beside, listening(TerminalView()):
+        descriptions = with_descriptions(options, schema)
+        with store_not_copied(), descriptions, listening(TerminalView()):
             hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
     except (AnimaError, RunEnded, HydraException, OmegaConfBaseException) as error:
-        mistake(error, told=_told_by_another())
+        report(error, reported=_reported_by_another())
     except (ValueError, AssertionError) as error:  # Hydra's answers to a few overrides
         if not answers_an_override(error):
             raise
-        mistake(error, told=_told_by_another())
+        report(error, reported=_reported_by_another())
     except KeyboardInterrupt:  # outside training: see stop_on_signals
-        print_stderr("stopped; the same command goes on.")
+        print_stderr("interrupted. Run the same command again to resume.")
         sys.exit(130)
     finally:
         if given is None:
@@ -212,7 +212,7 @@ def with_file(message: str, arguments: Sequence[str]) -> str:
     return _ABOUT.sub(place, message)
 
 
-def _told_by_another() -> bool:
+def _reported_by_another() -> bool:
     """Whether another process prints a mistake in the settings, which all of them make.
 
     Under torchrun one process on each machine does.
@@ -224,29 +224,26 @@ def _told_by_another() -> bool:
 
 
 def _pass_on(number: int) -> None:
-    """To a cluster's launcher, now that there is a checkpoint: it has the job queued again."""
+    """Raise a scheduler's signal again after the checkpoint, so that the job is requeued."""
     if number in SCHEDULER_SIGNALS:
         signal.raise_signal(number)
 
 
-def _terminated(number: int, _: Any) -> NoReturn:
-    print_stderr("terminated; the same command goes on.")
+def _terminated(number: int, _: object) -> NoReturn:
+    print_stderr("terminated. Run the same command again to resume.")
     sys.exit(128 + number)
 
 
 def _cell() -> str:
-    """This job's own overrides, in a sweep."""
+    """Return the number and the overrides of this job, if it is part of a sweep."""
     settings = HydraConfig.get()
     if settings.mode is not RunMode.MULTIRUN:
         return ""
     return f"#{settings.job.num} {' '.join(settings.overrides.task)}"
 
 
-def reject_unknown(node: Any, path: str = "") -> None:
-    """Raise ConfigError for a key that is in no dataclass.
-
-    Hydra lets `+key=value` past the schema and hands it on as a stray attribute.
-    """
+def reject_unknown(node: object, path: str = "") -> None:
+    """Raise ConfigError for a key that no dataclass has, because Hydra accepts any `+key=value`."""
     if not isinstance(node, DictConfig):
         return
     schema = OmegaConf.get_type(node)

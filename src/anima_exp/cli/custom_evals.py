@@ -1,7 +1,7 @@
-"""evals.custom and evals.benchmarks: tables of the user's own names -> checked settings.
+"""Check evals.custom and evals.benchmarks, which are tables with names of the user's choice.
 
-A custom evaluation is a dotted path, or a table of `function` and the options of that function. A
-benchmark has the settings of a MultipleChoiceConfig. Nothing of the user's is imported here.
+A custom evaluation is a dotted path, or a table with `function` and its options. A benchmark has
+the settings of a MultipleChoiceConfig. Code of the user is not imported here.
 """
 
 import re
@@ -23,7 +23,7 @@ def with_own_evals(config: RunConfig) -> RunConfig:
     """Return the config with both tables in their full form.
 
     Raises:
-        ConfigError: a name or a setting in them is not possible.
+        ConfigError: if a name or a setting in them is invalid.
     """
     custom, benchmarks = config.evals.custom, config.evals.benchmarks
     if not custom and not benchmarks:
@@ -33,8 +33,8 @@ def with_own_evals(config: RunConfig) -> RunConfig:
             _check_name(f"evals.{group}", str(name))
     if both := sorted({*custom} & {*benchmarks}):
         raise ConfigError(
-            f"evals.custom.{both[0]} and evals.benchmarks.{both[0]} have one name, so their scores "
-            "could not be told apart. Rename one of them."
+            f"evals.custom.{both[0]} and evals.benchmarks.{both[0]} have the same name, so their "
+            "scores could not be distinguished. Rename one of them."
         )
     evals = replace(
         config.evals,
@@ -47,16 +47,14 @@ def with_own_evals(config: RunConfig) -> RunConfig:
 def _check_name(group: str, name: str) -> None:
     if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
         raise ConfigError(
-            f"{group}.{name}: the name of a score has letters, digits and '_', and begins with a "
-            "letter. Rename it."
+            f"{group}.{name}: the name of a score consists of letters, digits and '_', and starts "
+            "with a letter. Rename it."
         )
     if name in TAKEN:
-        raise ConfigError(
-            f"{group}.{name}: the name {name} belongs to a score of every run. Rename it."
-        )
+        raise ConfigError(f"{group}.{name}: every run already has a score named {name}. Rename it.")
 
 
-def _function(name: str, given: Any) -> dict[str, Any]:
+def _function(name: str, given: object) -> dict[str, Any]:
     key = f"evals.custom.{name}"
     table = dict(given) if isinstance(given, dict) else {FUNCTION: given}
     if FUNCTION not in table:
@@ -73,7 +71,7 @@ def _function(name: str, given: Any) -> dict[str, Any]:
     return {FUNCTION: path, **{str(option): value for option, value in table.items()}}
 
 
-def _benchmark(name: str, given: Any) -> MultipleChoiceConfig:
+def _benchmark(name: str, given: object) -> MultipleChoiceConfig:
     key = f"evals.benchmarks.{name}"
     if isinstance(given, str):
         given = {"source": given}

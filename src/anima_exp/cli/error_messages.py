@@ -1,4 +1,4 @@
-"""Hydra's and OmegaConf's errors -> one line: the setting, its value, and the way out."""
+"""Explain errors of Hydra and OmegaConf in one line: the setting, its value, what to do."""
 
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -16,31 +16,31 @@ from anima_exp.system.paths import shipped
 
 
 def explain_error(error: BaseException) -> str:
-    """One line for a mistake in a command line or a YAML file.
+    """Return one line for an error in a command line or a YAML file.
 
-    An error of our own is already one line; one that we do not know keeps its first line.
+    An error of anima-exp is already one line. Of an unknown error the first line is kept.
     """
     if isinstance(error, AnimaError | RunEnded):
         return str(error)
-    if found := hydra_errors.read(error):
-        return _ANSWERS[found.kind](found)
+    if mistake := hydra_errors.read(error):
+        return _ANSWERS[mistake.kind](mistake)
     return first_line(error)
 
 
 def unknown_setting(key: str) -> str:
-    """`lora.rnak` -> "There is no setting 'lora.rnak'. Did you mean 'lora.rank'?" """
+    """Return "There is no setting 'lora.rnak'. Did you mean 'lora.rank'?" for `lora.rnak`."""
     instead = None if key.startswith("evals.") else foreign_names.answer(key, settings())
     return f"There is no setting '{key}'. {instead or _suggest_setting(key)}"
 
 
 def takes_one_file(group: str) -> bool:
-    """Whether a group of the schema is one file of conf/, not several as evals=[heldout,mmlu]."""
+    """Return whether a group takes one file of conf/, unlike evals=[heldout,mmlu]."""
     several = group in ("evals", "tracking")
     return is_dataclass(settings().get(group)) and not several and bool(choices(group))
 
 
 def choices(group: str) -> list[str]:
-    """The files one can choose in a group: `model` -> [guanaco33b, llama7b, ...]."""
+    """Return the choices of a group: [guanaco33b, llama7b, ...] for `model`."""
     if group == "sweep":
         return sweep_source.names()
     folder = shipped("conf") / group
@@ -59,9 +59,9 @@ def _suggest_setting(key: str) -> str:
             "A sweep has params, points and multipliers; hydra/sweeper=optuna has n_trials as well."
         )
     if key.startswith("hydra."):
-        return "It would be one of Hydra's own: see --hydra-help."
+        return "Hydra's own settings are listed by --hydra-help."
     group, _, name = key.rpartition(".")
-    # First among the settings of the same group, by the last part of the key; then anywhere.
+    # Search the settings of the same group first, by the last part of the key, then all settings.
     siblings = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == group}
     if close := closest(name, siblings):
         return f"Did you mean '{siblings[close]}'?"
@@ -84,17 +84,17 @@ def _suggest_setting(key: str) -> str:
     return f"Known: {', '.join(f.name for f in fields(schema()))}."
 
 
-def _no_choice(found: Mistake) -> str:
-    group, _, name = found.parts["choice"].rpartition("/")
+def _no_choice(mistake: Mistake) -> str:
+    group, _, name = mistake.parts["choice"].rpartition("/")
     if group.startswith("hydra/"):
-        return f"{group}={name}: no such choice. --hydra-help lists all."
+        return f"{group}={name}: there is no such choice. --hydra-help lists all choices."
     # `experiment/table9/7b` is choice table9/7b of group experiment, `model/a/b` a hub id.
     group, _, folder = group.partition("/")
     name = f"{folder}/{name}" if folder else name
     known = choices(group)
     if not known:
-        return f"{_where(found)}{_no_group(group)}"
-    return f"{_where(found)}{group}={name}: no such choice. {_suggest_choice(group, name, known)}"
+        return f"{_where(mistake)}{_no_group(group)}"
+    return f"{_where(mistake)}{group}={name}: no such choice. {_suggest_choice(group, name, known)}"
 
 
 def _no_group(group: str) -> str:
@@ -112,29 +112,31 @@ def _suggest_choice(group: str, name: str, known: list[str]) -> str:
     return f"There are: {', '.join(known)}.{yours}"
 
 
-def _where(found: Mistake) -> str:
-    """The file in which Hydra found the mistake; nothing for a mistake of the command line."""
-    path = yaml_files.path_of(found.file) if found.file else ""
+def _where(mistake: Mistake) -> str:
+    """Return "In FILE: " for an error in a file; nothing for an error in the command line."""
+    path = yaml_files.path_of(mistake.file) if mistake.file else ""
     return f"In {path}: " if path and path != f"conf/{_root_of_ours(path)}.yaml" else ""
 
 
 def _root_of_ours(path: str) -> str:
-    return Path(path).stem  # Hydra blames conf/train.yaml for a group that was chosen by hand
+    return Path(path).stem  # Hydra names conf/train.yaml for a choice on the command line
 
 
-def _no_override(found: Mistake) -> str:
-    key = found.key or found.parts["key"]
+def _no_override(mistake: Mistake) -> str:
+    key = mistake.key or mistake.parts["key"]
     if key in settings():  # a file with `lora.rank: 8`
         group, _, name = key.rpartition(".")
-        return f"{_where(found)}{key} is nested in a file: '{group}:', and '{name}: ...' below it."
-    return _where(found) + unknown_setting(key)
+        return (
+            f"{_where(mistake)}{key} is nested in a file: '{group}:', and '{name}: ...' below it."
+        )
+    return _where(mistake) + unknown_setting(key)
 
 
-def _wrong_type(found: Mistake) -> str:
-    name = found.key or "a setting"
+def _wrong_type(mistake: Mistake) -> str:
+    name = mistake.key or "a setting"
     hint = settings().get(name)
-    value = found.parts.get("value", "null")
-    return f"{_where(found)}{name}={value} is not {_describe(hint)}."
+    value = mistake.parts.get("value", "null")
+    return f"{_where(mistake)}{name}={value} is not {_describe(hint)}."
 
 
 def _describe(hint: Any) -> str:
@@ -151,74 +153,83 @@ def _describe(hint: Any) -> str:
     return names.get(kind, "a value of the right type") + optional
 
 
-def _missing(found: Mistake) -> str:
-    key = found.key or found.parts["key"]
+def _missing(mistake: Mistake) -> str:
+    key = mistake.key or mistake.parts["key"]
     return f"{key} has no value. Give it with {key}=..."
 
 
-def _broken_reference(found: Mistake) -> str:
-    return f"{found.key or 'A setting'} refers to '{found.parts['target']}', which does not exist."
-
-
-def _several_values(found: Mistake) -> str:
+def _broken_reference(mistake: Mistake) -> str:
     return (
-        f"{found.parts['override']}: several values need a sweep: add -m, "
-        "or quote one list as key=[a,b] or one text as key='\"a,b\"'."
+        f"{mistake.key or 'A setting'} refers to '{mistake.parts['target']}', which does not exist."
     )
 
 
-def _unreadable(found: Mistake) -> str:
+def _several_values(mistake: Mistake) -> str:
     return (
-        f"Cannot read the command line at '{found.parts['override']}'. "
-        "Write key=value, [a,b] for a list, and quotes around odd characters: 'key=\"a = b\"'."
+        f"{mistake.parts['override']} gives several values, which needs a sweep. Add -m, "
+        "or write one list as key=[a,b], or one text as key='\"a,b\"'."
     )
 
 
-def _needless_plus(found: Mistake) -> str:
-    key = found.parts["key"]
-    return f"+{key}: the setting is there already. Write {key}=... without the plus sign."
+def _unreadable(mistake: Mistake) -> str:
+    return (
+        f"Cannot read the command line at '{mistake.parts['override']}'. "
+        "Write key=value, [a,b] for a list, and quotes around special characters: "
+        "'key=\"a = b\"'."
+    )
 
 
-def _no_removal(found: Mistake) -> str:
-    key = found.parts["key"]
+def _needless_plus(mistake: Mistake) -> str:
+    key = mistake.parts["key"]
+    return f"+{key}: the setting already exists. Write {key}=... without the plus sign."
+
+
+def _no_removal(mistake: Mistake) -> str:
+    key = mistake.parts["key"]
     if key not in settings():
         return unknown_setting(key)
-    return f"~{key}: a setting cannot be removed. Give it a value: {key}=..."
+    return f"~{key}: a setting cannot be removed. Give it another value: {key}=..."
 
 
 def _not_a_group(_: Mistake) -> str:
-    return "A group takes the name of a file: for example lora=attention, or lora.rank=8."
+    return "A group takes the name of a file, as in lora=attention. A setting: lora.rank=8."
 
 
 def _inside_null(_: Mistake) -> str:
     return (
-        "An override sets something inside a group that is off (null). "
-        "For an evaluation, switch it on: evals=[heldout,exact_match,samples,answers]."
+        "An override sets a setting of a group that is off (null). Switch the group on first. "
+        "For an evaluation: evals=[heldout,exact_match,samples,answers]."
     )
 
 
-def _bad_value(found: Mistake) -> str:
-    key, value = found.parts["key"], found.parts["value"].strip("\"'")
+def _bad_value(mistake: Mistake) -> str:
+    key, value = mistake.parts["key"], mistake.parts["value"].strip("\"'")
     return f"{key}={value} is not {_describe(settings().get(key))}."
 
 
-def _wrong_kind(found: Mistake) -> str:
+def _wrong_kind(mistake: Mistake) -> str:
     kinds = {"list": "a list", "List": "a list", "str": "a text"}
-    given = kinds.get(found.parts["given"], f"of type {found.parts['given']}")
-    return f"{_where(found)}a group of settings is {given}. Write KEY: VALUE below its name."
+    given = kinds.get(mistake.parts["given"], f"of type {mistake.parts['given']}")
+    return (
+        f"{_where(mistake)}a group of settings is {given}, not a mapping. "
+        "Write KEY: VALUE on the lines below its name."
+    )
 
 
-def _bad_defaults(found: Mistake) -> str:
-    path = yaml_files.path_of(found.parts["file"])
-    return f"In {path}: defaults is a mapping. Write it as a list: '- GROUP: NAME' on each line."
+def _bad_defaults(mistake: Mistake) -> str:
+    path = yaml_files.path_of(mistake.parts["file"])
+    return f"In {path}: defaults is a mapping, not a list. Write '- GROUP: NAME' on each line."
 
 
 def no_plug_in(launcher: str) -> str:
-    return f"hydra/launcher={launcher} needs a plug-in: pip install 'anima-exp[{launcher}]'"
+    return (
+        f"hydra/launcher={launcher} needs a plug-in that is not installed: "
+        f"pip install 'anima-exp[{launcher}]'"
+    )
 
 
 _ANSWERS: dict[Kind, Callable[[Mistake], str]] = {
-    Kind.no_slurm: lambda found: no_plug_in("slurm"),
+    Kind.no_slurm: lambda mistake: no_plug_in("slurm"),
     Kind.no_choice: _no_choice,
     Kind.group_as_number: _not_a_group,
     Kind.bad_defaults: _bad_defaults,
@@ -226,7 +237,7 @@ _ANSWERS: dict[Kind, Callable[[Mistake], str]] = {
     Kind.unreadable: _unreadable,
     Kind.inside_null: _inside_null,
     Kind.bad_value: _bad_value,
-    Kind.no_group: lambda found: unknown_setting(found.parts["choice"]),
+    Kind.no_group: lambda mistake: unknown_setting(mistake.parts["choice"]),
     Kind.several_values: _several_values,
     Kind.wrong_type: _wrong_type,
     Kind.no_removal: _no_removal,
@@ -234,5 +245,5 @@ _ANSWERS: dict[Kind, Callable[[Mistake], str]] = {
     Kind.needless_plus: _needless_plus,
     Kind.missing: _missing,
     Kind.broken_reference: _broken_reference,
-    Kind.while_composing: lambda found: _where(found) + found.parts["what"],
+    Kind.while_composing: lambda mistake: _where(mistake) + mistake.parts["what"],
 }

@@ -38,7 +38,7 @@ Config = TypeVar("Config", bound=RunConfig)
 Expand = Callable[[list[str]], list[str]]
 
 _composing = threading.RLock()  # one thread at a time: the registries belong to the process
-_WORDS = "_words"  # of a config, beside its settings
+_WORDS = "_words"  # attribute of a config
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""--help of a command: each setting with its sentence beside its value."""
+"""Extend Hydra's --help: each setting gets its description next to its value."""
 
 import io
 import re
@@ -18,7 +18,7 @@ _NARROWEST = 40  # of a sentence; in a terminal of less room the lines wrap
 
 
 @contextmanager
-def sentences_beside_values(options: Sequence[str], schema: type) -> Iterator[None]:
+def with_descriptions(options: Sequence[str], schema: type) -> Iterator[None]:
     """Add the sentences to what Hydra prints meanwhile, if the options ask for help."""
     if not {"--help", "-h"} & {*options}:
         yield
@@ -60,5 +60,5 @@ def _commented(line: str, entry: Entry, width: int) -> str:
     if entry.group is None and not {str, bool} & {*kinds(entry.hint)}:
         about += f" ({values(entry)})"
     first, *more = textwrap.wrap(about, width)
-    beside = f"{line:<{_COLUMN}} # {first}"
-    return "\n".join([beside, *(f"{'':<{_COLUMN}} # {one}" for one in more)])
+    commented = f"{line:<{_COLUMN}} # {first}"
+    return "\n".join([commented, *(f"{'':<{_COLUMN}} # {one}" for one in more)])

@@ -1,7 +1,7 @@
-"""Arguments as a user writes them -> as Hydra's argparse and grammar can read them.
+"""Rewrite the arguments of a user so that Hydra's argparse and grammar can read them.
 
-Hydra takes all settings in one block and knows ASCII letters and few signs in a value. Users write
-options and settings in any order, and file names with any letters in them.
+Hydra takes all settings in one block, and accepts only ASCII letters and a few other characters in
+a value. Users write options and settings in any order, and file names with any characters.
 """
 
 import json
@@ -17,7 +17,7 @@ from anima_exp.errors import ConfigError
 from anima_exp.system.invocation import command_line
 
 _OVERRIDE = re.compile(r"^(?P<key>[+~]{0,2}[\w./@-]+)=(?P<value>.*)$", re.DOTALL)
-_TO_THE_LETTER = {"prompt"}  # settings that take what a user writes to the letter
+_TO_THE_LETTER = {"prompt"}  # settings whose value is used literally
 _FUNCTION = re.compile(
     r"^(choice|range|interval|glob|sort|shuffle|tag|int|float|str|bool)\(.*\)$", re.DOTALL
 )
@@ -38,10 +38,10 @@ _ABOUT = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
 def divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Options, each with its value, and settings: both in their own order.
+    """Divide arguments into options, each with its value, and settings. The order is kept.
 
     Raises:
-        ConfigError: an option is unknown, or an argument is neither an option nor a setting.
+        ConfigError: if an option is unknown or lacks its value.
     """
     options: list[str] = []
     own: list[str] = []
@@ -63,15 +63,15 @@ def divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
                 raise ConfigError(f"{argument} needs a value: see --hydra-help.")
             options.append(rest.pop(0))
         if option in ("--cfg", "-c") and options[-1].rpartition("=")[2] not in _SHOWN:
-            raise ConfigError(f"{option} {options[-1]}: it shows {', '.join(_SHOWN)}.")
+            raise ConfigError(f"{option} {options[-1]}: choose one of {', '.join(_SHOWN)}.")
     return options, own
 
 
 def _option(name: str) -> str:
-    """The option of Hydra that is meant; a long one may be shortened.
+    """Return the full name of an option of Hydra, which may be shortened.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: if there is no such option, or several.
     """
     known = (*_FLAGS, *_WITH_VALUE, *_INFO)
     if name in known:
@@ -80,19 +80,21 @@ def _option(name: str) -> str:
     if len(meant) == 1 and len(name) > 2:
         return meant[0]
     if len(meant) > 1 and len(name) > 2:
-        raise ConfigError(f"{name} may mean {' or '.join(meant)}. Write it in full.")
+        raise ConfigError(f"{name} is short for {' or '.join(meant)}. Write the option in full.")
     setting = name.lstrip("-").replace("-", "_")
     if setting in settings():
-        raise ConfigError(f"There is no option {name}. Settings have no dashes: {setting}=VALUE.")
+        raise ConfigError(
+            f"There is no option {name}. Write the setting without dashes: {setting}=VALUE."
+        )
     hint = unknown_setting(setting).partition(". ")[2]
-    raise ConfigError(f"There is no option {name}; settings are written key=value. {hint}")
+    raise ConfigError(f"There is no option {name}. Settings are written as key=value. {hint}")
 
 
 def composable(arguments: Sequence[str]) -> list[str]:
-    """The whole command line for Hydra: options first, every setting in its grammar.
+    """Return the command line for Hydra: options first, and every setting in its grammar.
 
     Raises:
-        ConfigError: an argument is no setting, or a group of one file is given a list.
+        ConfigError: if an argument is not a setting, or a group that takes one file gets a list.
     """
     options, own = divided(arguments)
     own = former_names().overrides(own)
@@ -116,8 +118,8 @@ def _refuse(argument: str) -> None:
 def _refuse_list(group: str, names: Sequence[str]) -> None:
     """Raise ConfigError if a group that takes one file is given a list.
 
-    Hydra would lay one file over the other: the rows of one data set with the limits, held-out
-    split and answers of another.
+    Hydra would merge the files: the rows of one data set with the limits and the held-out split of
+    another.
     """
     if group == "tracking":
         refuse_none_with_others(f"{group}=[{','.join(names)}]", names)
@@ -132,25 +134,25 @@ def _refuse_list(group: str, names: Sequence[str]) -> None:
 
 
 def _mix(group: str) -> str:
-    """How to train on several data sets in one run, which is what data=[a,b] means elsewhere."""
+    """Return how to train on several data sets, which data=[a,b] means in other programs."""
     if group != "data":
         return ""
     return " To train on several sets in one run, join their rows in a file: data.path=FILE."
 
 
 def refuse_none_with_others(given: str, names: Sequence[str]) -> None:
-    """Raise ConfigError for `tracking=[none,wandb]`; `given` is how the user writes it."""
+    """Raise ConfigError for `tracking=[none,wandb]`. `given` is the text of the user."""
     if "none" in names and len(names) > 1:
-        why = "none stands for no tracker, so it excludes the others."
+        why = "none means no tracker, so it excludes the others."
         raise ConfigError(f"{given}: {why} Remove none, or write tracking=none.")
 
 
 def refuse_lists(chosen: Mapping[str, Any], overrides: Sequence[str]) -> None:
-    """Raise ConfigError if a defaults list in a file of the user chooses several of one group.
+    """Raise ConfigError if a defaults list in a file of the user chooses several files of a group.
 
     Args:
-        chosen: hydra.runtime.choices, which leave out a group of several.
-        overrides: hydra.overrides.task, where `~tracking` removes a group.
+        chosen: hydra.runtime.choices, which lacks groups with several choices.
+        overrides: hydra.overrides.task, in which `~tracking` removes a group.
     """
     for file, names in yaml_files.lists("tracking"):
         refuse_none_with_others(f"In {file}: tracking: [{', '.join(names)}]", names)
@@ -162,14 +164,13 @@ def refuse_lists(chosen: Mapping[str, Any], overrides: Sequence[str]) -> None:
 
 
 def quote_override(argument: str, *, several: bool = True) -> str:
-    """`data.path=a#1.json` -> `data.path="a#1.json"`: a text that Hydra would not read as it is.
+    """Quote a value that Hydra could not read: `data.path=a#1.json` -> `data.path="a#1.json"`.
 
-    A setting that is a text or a list of texts takes any letters, and is a text also if it looks
-    like a number (a commit named 12e4567). What the user has quoted is left alone, and so are
-    lists, sweeps, functions and `${...}`.
+    A setting of type text accepts any characters, and a value that looks like a number stays a text
+    (as the commit 12e4567). Quoted values, lists, sweeps, functions and `${...}` are not changed.
 
     Args:
-        several: `a,b` is two values, as in a sweep (-m); else it is one text with a comma.
+        several: `a,b` means two values, as in a sweep (-m); otherwise one text with a comma.
     """
     found = _OVERRIDE.match(argument)
     if not found or "@" in found["key"] or found["key"].lstrip("+").startswith(("hydra", "~")):
@@ -187,11 +188,11 @@ def quote_override(argument: str, *, several: bool = True) -> str:
         return f"{found['key']}={_texts(value) if several else _text(value, alone=True)}"
     if _read(value) is not _UNREADABLE or value[:1] in ("[", "{", '"', "'"):
         return argument
-    return f"{found['key']}={_quoted(value)}"  # Hydra's answer is then about the setting
+    return f"{found['key']}={_quoted(value)}"  # so that Hydra's error is about the setting
 
 
-def to_override(value: Any) -> str:
-    """A JSON value in Hydra's grammar, where a backslash escapes quotes only."""
+def to_override(value: object) -> str:
+    """Write a JSON value in Hydra's grammar, in which a backslash escapes only quotes."""
     if isinstance(value, list):
         return f"[{','.join(map(to_override, value))}]"
     if isinstance(value, str):
@@ -202,15 +203,15 @@ def to_override(value: Any) -> str:
 def pasted(program: str, *words: str | tuple[str, object]) -> str:
     """`pasted("merge", ("run", "my run"))` -> "anima-exp merge 'run=my run'".
 
-    A line for a shell. A pair is a setting and its value, which is taken to the letter whatever
-    signs it holds; a text is a word as it is to be typed.
+    A line for a shell. A pair is a setting and its value, which is used literally; a
+    text is a word as it is typed.
     """
     typed = (word if isinstance(word, str) else assigned(word[0], str(word[1])) for word in words)
     return command_line(program, typed)
 
 
 def assigned(key: str, value: object) -> str:
-    """Return `key=value` as short as Hydra reads it, whatever signs a text holds."""
+    """Return `key=value` in the shortest form that Hydra reads, for any text."""
     value = str(value) if isinstance(value, Path) else value
     if not isinstance(value, str):
         return f"{key}={to_override(value)}"
@@ -220,7 +221,7 @@ def assigned(key: str, value: object) -> str:
 
 
 def said(value: str) -> str | None:
-    """The text that a setting's value is, its quotes taken off; None for null."""
+    """Return the value of a setting as text, without its quotes; None for null."""
     read = _read(value)
     return None if read is None else read if isinstance(read, str) else value
 
@@ -232,10 +233,10 @@ def _texts(value: str) -> str:
 
 
 def _text(value: str, *, alone: bool = False) -> str:
-    """One text as Hydra reads it.
+    """Return one text in Hydra's grammar.
 
     Args:
-        alone: it is the whole value, which may be a list by mistake or hold commas by intent.
+        alone: the text is the full value, which may contain commas or be a list by mistake.
     """
     read = _read(value)
     if value == "" or read is None or _FUNCTION.match(value):
@@ -247,7 +248,7 @@ def _text(value: str, *, alone: bool = False) -> str:
     if alone and isinstance(read, list | dict):
         return value
     if alone and read is _SEVERAL and all(map(_BARE_NAME.match, value.split(","))):
-        return value  # names, as of groups: Hydra's answer says how to sweep over them
+        return value  # names, for example of groups: Hydra's error says how to sweep over them
     return _quoted(value if alone else value.strip())
 
 
@@ -255,7 +256,7 @@ _UNREADABLE, _SEVERAL = object(), object()
 
 
 def _read(value: str) -> Any:
-    """What Hydra takes a value for; _UNREADABLE, or _SEVERAL for a sweep."""
+    """Return the value that Hydra reads; _UNREADABLE, or _SEVERAL for a sweep."""
     from hydra.errors import HydraException
 
     from anima_exp.libraries.hydra_internals import Sweep, plain_parser
@@ -268,7 +269,7 @@ def _read(value: str) -> Any:
 
 
 def _split(items: str) -> list[str]:
-    """At commas that stand in no quotes. A quote in the middle of a word opens none."""
+    """Split at commas outside quotes. A quote in the middle of a word is an ordinary character."""
     found, start, quote = [], 0, ""
     for here, letter in enumerate(items):
         if quote:
@@ -282,12 +283,12 @@ def _split(items: str) -> list[str]:
 
 
 def _quoted(value: str) -> str:
-    # A backslash is itself but before a quote, where it and its like are doubled.
+    # A backslash is literal, except before a quote, where all backslashes are doubled.
     return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + ('\\"' if m[2] else ""), value) + '"'
 
 
 def _kinds() -> dict[str, type]:
-    """The settings that are a text (str) or a list of texts (list)."""
+    """Return the settings whose value is a text (str) or a list of texts (list)."""
     found: dict[str, type] = {}
     for key, hint in settings().items():
         hints = (hint, *get_args(hint))

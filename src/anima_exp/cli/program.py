@@ -1,4 +1,4 @@
-"""The work of a command without Hydra -> its exit status; one line for a user's mistake."""
+"""Run a command without Hydra, and report errors of the user in one line."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ _PIPED_COLUMNS = 160
 
 
 def status(work: Callable[[], None]) -> int:
-    """Do the work; 0, or the exit status of the mistake or the stop that was told."""
+    """Run `work`; return 0, or the exit status of an error or a stop after printing it."""
     take_any_letter()
     try:
         with permissions(), listening(TerminalView()):
@@ -32,6 +32,6 @@ def status(work: Callable[[], None]) -> int:
 
 
 def console() -> "Console":
-    """As wide as the terminal or as COLUMNS says; in a pipe, with room for a wide table."""
+    """Return a console as wide as the terminal or COLUMNS; in a pipe, wide enough for a table."""
     free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return terminal.console(width=_PIPED_COLUMNS if free else None)

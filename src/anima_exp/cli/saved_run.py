@@ -1,4 +1,4 @@
-"""run=FOLDER or adapter=PLACE on a command line -> the settings that follow from it."""
+"""Add the settings of a finished run or of an adapter to a command line."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -16,20 +16,20 @@ from anima_exp.model import adapter_files
 from anima_exp.system import paths
 from anima_exp.system.paths import shipped
 
-# What of a run says which model it made, and how that is to be asked. All else is the command's.
+# The settings of a run that identify its model and its prompts. The command sets all others.
 _OF_THE_RUN = ("model", "quant", "lora", "data", "trainer.precision", "seed")
 
 
 def expand_run_argument(arguments: Sequence[str]) -> list[str]:
-    """A command line with `run=FOLDER` -> the same with that run's settings before all others.
+    """Return a command line with the settings of `run=FOLDER` or `adapter=PLACE` before the others.
 
-    With `adapter=PLACE` it is the base that the adapter names, unless the user names one; for the
-    adapter in a run's folder, all that the run says. What the user gives beside it wins; a group
-    that is chosen (`quant=none`) replaces the run's.
+    For an adapter they are the base that it names, unless the user names one; for an adapter in a
+    run folder they are the run's settings. Settings of the user override them. A group that the
+    user chooses (`quant=none`) replaces the run's group.
 
     Raises:
-        ConfigError: the folder holds no finished run, or an adapter is given as well.
-        ModelError: there is no such adapter.
+        ConfigError: if the folder holds no finished run, or an adapter is given as well.
+        ModelError: if the adapter does not exist.
     """
     given = dict(argument.partition("=")[::2] for argument in arguments if "=" in argument)
     run, adapter = (_place(given, key) for key in ("run", "adapter"))
@@ -60,23 +60,23 @@ def expand_run_argument(arguments: Sequence[str]) -> list[str]:
 
 
 def _check_base_folder(key: str, place: str, run: Path, settings: dict[str, Any]) -> None:
-    """Raise ConfigError if the run's base was a local folder that does not exist now."""
+    """Raise ConfigError if the run's base was a local folder that no longer exists."""
     if settings["lora.target_modules"] == TargetModules.none.value:
-        return  # the run's folder holds the whole model
+        return  # the run folder holds the full model
     named = str(settings["model.source"])
     if named == "tiny" or paths.known_path(named).is_dir():
         return
-    with suppress(ModelError):  # without an adapter, its loader says so
+    with suppress(ModelError):  # a missing adapter is reported when it is loaded
         adapter = adapter_files.settings(str(run / "adapter"))
         known = str(adapter.get("base_model_name_or_path"))
-        if Path(known).is_dir():  # of a record without `places`
+        if Path(known).is_dir():  # an older record has no `places`
             settings["model.source"] = known
             return
     if hub.is_id(named) or (not named.startswith((".", "/", "~")) and "/" not in named):
         return
     raise ConfigError(
-        f"{key}={place} was trained on model.source={named}: there is no such folder now. "
-        "Add model.source=FOLDER, where the base is."
+        f"{key}={place} was trained on model.source={named}, a folder that no longer exists. "
+        "Add model.source=FOLDER with the place of the base."
     )
 
 
@@ -88,7 +88,7 @@ def _place(given: Mapping[str, str], key: str) -> str | None:
 
 
 def _overrides(settings: dict[str, Any], chosen: Iterable[str]) -> list[str]:
-    """Hydra overrides for the run's own settings, but for the groups that the user chose."""
+    """Return overrides for the run's settings, without the groups that the user chose."""
     groups = {key for key in chosen if "." not in key}
     return [
         f"{key}={to_override(value)}"
@@ -100,13 +100,13 @@ def _overrides(settings: dict[str, Any], chosen: Iterable[str]) -> list[str]:
 
 
 def overrides(place: str, *, key: str = "adapter") -> list[str]:
-    """`model=...` for the base that an adapter's own settings name.
+    """Return `model=...` for the base that an adapter's settings name.
 
-    A base that conf/model knows brings what is recommended for it; any other is taken as it is.
+    A base of conf/model comes with its recommended settings.
 
     Raises:
-        ModelError: there is no adapter.
-        ConfigError: it names no base, or a folder that is not here.
+        ModelError: if the adapter does not exist.
+        ConfigError: if it names no base, or a folder that does not exist here.
     """
     found = adapter_files.settings(place, key=key)
     named, revision = found.get("base_model_name_or_path"), found.get("revision")
@@ -118,7 +118,7 @@ def overrides(place: str, *, key: str = "adapter") -> list[str]:
     base = adapter_files.source(named)
     if base != "tiny" and not Path(base).is_dir() and not hub.is_id(base):
         raise ConfigError(
-            f"{key}={place} was trained on {named}, a folder that is not here. "
+            f"{key}={place} was trained on {named}, a folder that does not exist here. "
             "Add model=local model.source=FOLDER, or model=NAME."
         )
     known = next((name for name, theirs in _sources().items() if theirs == base), None)
@@ -128,7 +128,7 @@ def overrides(place: str, *, key: str = "adapter") -> list[str]:
 
 @cache
 def _sources() -> dict[str, str]:
-    """conf/model's names, each with the base it chooses."""
+    """Return the bases of conf/model by name."""
     from omegaconf import DictConfig, OmegaConf
 
     found = {}

@@ -1,6 +1,7 @@
-"""sweeps/NAME.yaml -> choice NAME of Hydra's group `sweep`, read only when it is chosen.
+"""Offer the files sweeps/NAME.yaml as choices of Hydra's group `sweep`, read when chosen.
 
-As nodes of Hydra's ConfigStore all of them would be read at every start: a quarter of a second.
+As nodes of Hydra's ConfigStore all files would be read at every start, which takes a quarter of a
+second.
 """
 
 import re
@@ -17,23 +18,23 @@ from anima_exp.cli import yaml_files
 from anima_exp.config.program_settings import todays_file
 from anima_exp.system.paths import shipped
 
-BY_HAND = "by_hand"  # -m seed=1,2,3: a sweep that no file describes
+BY_HAND = "by_hand"  # a sweep without a file: -m seed=1,2,3
 
 
 def names() -> list[str]:
-    """What `sweep=` can be: by_hand first."""
+    """Return the choices of `sweep=`, by_hand first."""
     return [BY_HAND, *sorted(path.stem for path in shipped("sweeps").glob("*.yaml"))]
 
 
 def offer() -> None:
-    """Give Hydra the group, in this program alone. Call before it composes anything."""
+    """Register the group with Hydra, in this process only, before it composes anything."""
     yaml_files.offer()
     for plugin in (SweepFiles, SweepFilesOnPath):
         Plugins.instance().register(plugin)
 
 
 def question(sweep: str, cfg: DictConfig) -> str | None:
-    """The first line of a sweep's file, which says what it asks; None for a sweep by hand."""
+    """Return the question in the first line of a sweep's file; None for a sweep by hand."""
     file = file_of(sweep, cfg)
     if file is None:
         return None
@@ -44,7 +45,7 @@ def question(sweep: str, cfg: DictConfig) -> str | None:
 
 
 def file_of(sweep: str, cfg: DictConfig) -> Path | None:
-    """The file that describes a sweep; None for a sweep by hand."""
+    """Return the file of a sweep; None for a sweep by hand."""
     folders = [
         Path(source.path) / "sweep"  # --config-dir FOLDER
         for source in cfg.hydra.runtime.config_sources
@@ -55,7 +56,7 @@ def file_of(sweep: str, cfg: DictConfig) -> Path | None:
 
 
 class SweepFiles(ConfigSource):
-    """Hydra's view of the folder: one group, whose choices say what any setting is."""
+    """A config source for Hydra with one group, whose choices may set any setting."""
 
     @staticmethod
     def scheme() -> str:
@@ -91,7 +92,7 @@ class SweepFiles(ConfigSource):
 
 
 class SweepFilesOnPath(SearchPathPlugin):
-    """Puts them on Hydra's search path, behind a --config-dir of the user's own."""
+    """Add the source to Hydra's search path, after a --config-dir of the user."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append("schema", "sweeps://")  # Hydra puts --config-dir before its "schema"

@@ -1,7 +1,7 @@
-"""YAML files of the user -> settings for Hydra, or one line with the file and the line number.
+"""Check YAML files of the user before Hydra reads them, and report errors with file and line.
 
-Hydra reads them by OmegaConf, which copies what an alias names as often as it is named: a file of
-ten lines can fill any memory. So a file is checked before it is read.
+OmegaConf copies the value of an alias each time that it occurs, so a file of ten lines can fill any
+memory. So a file is checked before it is read.
 """
 
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ from anima_exp.errors import ConfigError, first_line
 from anima_exp.libraries import hydra_internals
 from anima_exp.system.paths import shipped
 
-_LARGEST_BYTES = 4 << 20  # sweeps of ten thousand rows have one
-_MOST_VALUES = 1_000_000  # with each alias counted as what it names
+_LARGEST_BYTES = 4 << 20  # a sweep of ten thousand points has 1 MiB
+_MOST_VALUES = 1_000_000  # with each alias expanded
 
 _read: dict[str, Path] = {}  # by Hydra's name of it, `lora/mine`
 
 
 def offer() -> None:
-    """Let Hydra read files through this module. Call before it composes anything."""
+    """Make Hydra read files through this module. Call it before Hydra composes anything."""
     hydra_internals.read_files_with(FileConfigSource)
 
 
@@ -43,7 +43,7 @@ def forgotten() -> Iterator[None]:
 
 
 def path_of(name: str) -> str:
-    """The file that Hydra has read for `lora/mine`, as a user finds it."""
+    """Return the path of the file that Hydra has read for `lora/mine`, for the user."""
     path = _read.get(name)
     return f"conf/{name}.yaml" if path is None or _is_ours(path) else shown(path)
 
@@ -53,7 +53,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def setting(key: str) -> str | None:
-    """The user's file that sets `lora.rank`, or chooses a group; the last that Hydra has read."""
+    """Return the user's file that sets `lora.rank` or chooses a group; the last one read."""
     found = None
     for name, path in _read.items():
         if not _is_ours(path) and path.is_file() and key in _keys(name, path):
@@ -62,7 +62,7 @@ def setting(key: str) -> str | None:
 
 
 def lists(group: str) -> Iterator[tuple[str, list[str]]]:
-    """Each list that a defaults list of the user's files gives a group, after the file."""
+    """Yield (file, names) for each list that a defaults list of a user's file gives a group."""
     for path in _read.values():
         if not _is_ours(path) and path.is_file():
             for chosen, names in _chosen_lists(path, path.stat().st_mtime_ns):
@@ -103,7 +103,7 @@ def _keys(name: str, path: Path) -> set[str]:
 
 
 def _paths(data: object, group: str) -> Iterator[str]:
-    """`{rank: 8, defaults: [{override /data: sample}]}` of group lora -> lora.rank, data."""
+    """Yield lora.rank and data for `{rank: 8, defaults: [{override /data: sample}]}` in lora."""
     if not isinstance(data, dict):
         return
     for key, value in data.items():
@@ -116,16 +116,16 @@ def _paths(data: object, group: str) -> Iterator[str]:
 
 
 def shown(path: Path) -> str:
-    """Relative to the working directory where it is inside."""
+    """Return the path, relative to the working directory if it is inside."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 class FileConfigSource(hydra_internals.FileConfigSource):
-    """Hydra's source of files, which says what is wrong with one.
+    """Hydra's source of files, with checks and one-line errors.
 
-    It has the name of Hydra's own: a cluster's job restores this registration first and then
-    registers Hydra's source, which Hydra refuses under another name.
+    It has the name of Hydra's own source: a job on a cluster restores this registration first and
+    then registers Hydra's source, which Hydra rejects under another name.
     """
 
     def load_config(self, config_path: str) -> ConfigResult:
@@ -141,44 +141,44 @@ class FileConfigSource(hydra_internals.FileConfigSource):
         return renamed(found, name) if path in _read.values() else found
 
 
-def renamed(found: ConfigResult, name: str) -> ConfigResult:
-    """Give the settings of a file their names of today."""
-    given = found.header["package"]
-    if not isinstance(found.config, DictConfig):
-        return found
+def renamed(result: ConfigResult, name: str) -> ConfigResult:
+    """Return the config of a file with the current names of its settings."""
+    given = result.header["package"]
+    if not isinstance(result.config, DictConfig):
+        return result
     groups = {"_global_": "", "_group_": None}
     group = groups.get(given or "_group_", given)
     if group is None:
         group = name.rpartition("/")[0].replace("/", ".")
-    found.config, package = todays_file(found.config, group)
+    result.config, package = todays_file(result.config, group)
     if group and not package:
-        found.header["package"] = "_global_"
-    return found
+        result.header["package"] = "_global_"
+    return result
 
 
 def check(path: Path) -> None:
-    """Raise ConfigError unless `path` is a YAML mapping of a size that can be read."""
+    """Raise ConfigError unless `path` is a YAML mapping of an acceptable size."""
     if _is_ours(path):
-        return  # tests read them all
+        return  # tests read all shipped files
     text = _text(path)
     with mistakes_in(path):
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is not None and not isinstance(node, yaml.MappingNode):
             kind = "a list" if isinstance(node, yaml.SequenceNode) else "a text"
             raise ConfigError(
-                f"{shown(path)} holds {kind}, but settings are a mapping. Write KEY: VALUE on each "
-                "line."
+                f"{shown(path)} holds {kind}, but a file of settings is a mapping. Write "
+                "KEY: VALUE on each line."
             )
         if node is not None and _values(node, {}) > _MOST_VALUES:
             raise ConfigError(
-                f"{shown(path)}: its aliases (*NAME) repeat more than {_MOST_VALUES:,} values. "
-                "Write out what they name."
+                f"{shown(path)}: its aliases (*NAME) expand to more than {_MOST_VALUES:,} values. "
+                "Write the values out instead."
             )
 
 
 @contextmanager
 def mistakes_in(path: Path) -> Iterator[None]:
-    """The errors of a YAML parser -> one line with the file and the line number."""
+    """Turn errors of the YAML parser into one line with the file and the line number."""
     try:
         yield
     except yaml.MarkedYAMLError as error:
@@ -190,7 +190,7 @@ def mistakes_in(path: Path) -> Iterator[None]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{shown(path)} is not YAML: {first_line(error)}.") from error
     except RecursionError as error:
-        raise ConfigError(f"{shown(path)} is nested too deep, or contains itself.") from error
+        raise ConfigError(f"{shown(path)} is nested too deeply, or contains itself.") from error
     except OSError as error:
         raise ConfigError(f"Cannot read {shown(path)}: {error.strerror}.") from error
 
@@ -199,8 +199,8 @@ def _text(path: Path) -> str:
     with mistakes_in(path):
         if path.stat().st_size > _LARGEST_BYTES:
             raise ConfigError(
-                f"{shown(path)} has {path.stat().st_size / (1 << 20):,.0f} MiB. A file of settings "
-                f"has at most {_LARGEST_BYTES >> 20}."
+                f"{shown(path)} has {path.stat().st_size / (1 << 20):,.0f} MiB, but a file of "
+                f"settings may have at most {_LARGEST_BYTES >> 20} MiB."
             )
         data = path.read_bytes()
     try:
@@ -213,10 +213,10 @@ def _text(path: Path) -> str:
 
 
 def _values(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many values `node` holds once its aliases are copied."""
+    """Return the number of values of `node` with its aliases expanded."""
     if id(node) in known:
         return known[id(node)]
-    known[id(node)] = _MOST_VALUES + 1  # what an alias inside of it would find: no end
+    known[id(node)] = _MOST_VALUES + 1  # an alias to `node` inside it has no end
     inner: list[yaml.Node] = []
     if isinstance(node, yaml.MappingNode):
         inner = [part for pair in node.value for part in pair]

@@ -28,12 +28,12 @@ Scores = dict[Any, float]  # (the other settings, seed) -> score
 
 @dataclass(frozen=True)
 class Pair:
-    """Two levels of a setting. The better one, by its mean, comes first."""
+    """Two levels of a setting, the better one by its mean first."""
 
     first: Any
     second: Any
-    difference: Interval | None  # of the scores, first - second; None if it cannot be estimated
-    pairs: int  # pairs of runs that differ in nothing else; 0: the levels were compared unpaired
+    difference: Interval | None  # first - second; None if it cannot be estimated
+    pairs: int  # pairs of runs that differ in nothing else; 0: compared unpaired
 
     @property
     def differs(self) -> bool:
@@ -75,13 +75,13 @@ def _levels(cells: Sequence[Cell], keys: Sequence[str], key: str, metric: Metric
     if len(ranked) < 2:
         return None
     comparisons = len(ranked) * (len(ranked) - 1) // 2
-    level = corrected(comparisons)  # any of the pairs could differ by chance
+    level = corrected(comparisons)  # each of the pairs could differ by chance
     pairs = [
         Pair(values[a], values[b], *_difference(scores[a], scores[b], level=level))
         for a, b in combinations(ranked, 2)
     ]
     if not any(pair.difference for pair in pairs):
-        return None  # one run at each level: verdict.py says how to repeat them
+        return None  # one run per level: verdict.py gives the command that repeats them
     return Answer(_sentence(key, pairs, metric), key, pairs)
 
 
@@ -103,10 +103,10 @@ def _sentence(key: str, pairs: Sequence[Pair], metric: Metric) -> str:
     how = f"({_size(deciding, len(pairs), metric)})"
     if not deciding.differs:
         levels = _listed([format_value(best), *alike])
-        return f"No two values of {name} can be told apart: {levels} {how}."
+        return f"No two values of {name} differ beyond chance: {levels} {how}."
     if not alike:
         return f"{name}={format_value(best)} is better than {_listed(better)} {how}."
-    ahead = f"{name}={format_value(best)} is ahead, but cannot be told from {_listed(alike)}"
+    ahead = f"{name}={format_value(best)} is ahead, but not beyond chance, of {_listed(alike)}"
     if better:
         return f"{ahead}; it is better than {_listed(better)} {how}."
     rest = f"{format_value(deciding.first)} is better than {format_value(deciding.second)}"
@@ -156,10 +156,10 @@ SEEDS = "seed=0,1,2"
 
 
 def repeat(rows: Sequence[Row], sweeps: Sequence[Sweep]) -> str:
-    """Return the sweep's command with three seeds; of a search, those of its two best trials.
+    """Return the sweep's command with three seeds; for a search, those of its two best trials.
 
-    A search would take the seeds for one more setting to choose from, and look for a lucky one. So
-    its trials are repeated as grids, with seeds that they have not had.
+    A search would treat the seed as one more setting and select a lucky one. So its trials are
+    repeated as grids, with seeds that they have not used.
     """
     if len({sweep.command for sweep in sweeps}) != 1:
         return command_line("train", ["-m", "...", SEEDS])
@@ -170,7 +170,7 @@ def repeat(rows: Sequence[Row], sweeps: Sequence[Sweep]) -> str:
     for row in sorted(rows, key=lambda row: row.rank)[:2]:
         run = row.cell.runs[0]
         own = [word for word in run.overrides if not (_is_seed(word) or _is_shipped_grid(word))]
-        # Of many trials the best is the best partly by luck: only new seeds show how much.
+        # The best of many trials is partly lucky, and only new seeds show how much.
         first = run.seed + 1 if isinstance(run.seed, int) else 0
         seeds = f"seed={first},{first + 1},{first + 2}"
         found.append(shlex.join([*_start(words), "-m", *own, seeds]))
@@ -182,7 +182,7 @@ def _is_seed(word: str) -> bool:
 
 
 def _is_shipped_grid(word: str) -> bool:
-    """Whether it names a file that holds a grid and nothing else: a trial needs none of it."""
+    """Return whether an override selects a shipped grid, which a single trial does not need."""
     name = word.removeprefix("sweep=")
     return name != word and (shipped("sweeps") / f"{name}.yaml").is_file()
 

@@ -1,4 +1,4 @@
-"""One run or one value of a setting, and by how much everything else is better or worse."""
+"""Compare every run with a baseline: a run, or a value of a setting."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from anima_exp.metrics.intervals import Interval, corrected, paired
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean over `pairs` of (its score - the baseline's); None without a pair."""
+    """The mean over `pairs` of (score - the baseline's score); None without a pair."""
 
     label: str
     score: Interval | None
     pairs: int
-    better: bool | None  # None: the interval holds 0, or there is none
+    better: bool | None  # None: the interval contains 0, or there is none
 
     @property
     def word(self) -> str:
-        """`better`, `worse`, `tie` or `no clear difference`; nothing of a single pair."""
+        """`better`, `worse`, `tie` or `no clear difference`; empty for a single pair."""
         if self.score is None:
             return ""
         if self.score.mean == 0:
@@ -39,61 +39,61 @@ class Baseline:
     differences: list[Difference]
 
     @property
-    def told(self) -> str:
-        """How the differences were made, in a sentence or two."""
+    def description(self) -> str:
+        """How the differences were computed, in one or two sentences."""
         if not self.differences:
             return f"There is nothing to compare with {self.label}."
         several = sum(one.pairs > 1 for one in self.differences)
-        said = f"The two runs of a pair have {self.pairing} in common."
+        text = f"The two runs of a pair have {self.pairing} in common."
         if several > 1:
-            said += (
-                f" Intervals are corrected for {several} comparisons (Bonferroni): "
-                "all of them together hold in 95 % of cases."
+            text += (
+                f" Intervals are corrected for {several} comparisons (Bonferroni), "
+                "so all of them hold together in 95 % of cases."
             )
-        return said
+        return text
 
 
 def compare_with_baseline(
-    cells: Sequence[Cell], keys: Sequence[str], metric: Metric, asked: str
+    cells: Sequence[Cell], keys: Sequence[str], metric: Metric, requested: str
 ) -> Baseline:
-    """`asked` is a run's name, a cell's label, or a setting like lora.rank=8.
+    """`requested` is a run's name, a cell's label, or a setting like lora.rank=8.
 
     Raises:
         ConfigError: it is none of these.
     """
     for cell in cells:
-        if asked == cell.label or asked in (run.name for run in cell.runs):
+        if requested == cell.label or requested in (run.name for run in cell.runs):
             return _against_cell(cell, cells, metric)
-    if "=" not in asked:
+    if "=" not in requested:
         raise ConfigError(
-            f"baseline={asked}: there is no such run. Give a run's name, a row of the table "
+            f"baseline={requested}: there is no such run. Give a run's name, a row of the table "
             "or a setting like lora.rank=8."
         )
     runs = [run for cell in cells for run in cell.runs]
-    wanted = condition(asked, known(runs), option="baseline")
+    wanted = condition(requested, known(runs), option="baseline")
     if wanted.sign != "=":
-        raise ConfigError(f"baseline={asked}: a baseline is one value. Write SETTING=VALUE.")
+        raise ConfigError(f"baseline={requested}: a baseline is one value. Write SETTING=VALUE.")
     levels = in_order(run.settings.get(wanted.key) for run in runs)
     base = next((level for level in levels if wanted.holds(level)), None)
     if not any(map(wanted.holds, levels)):
-        chosen = [cell for cell in cells if asked in cell.runs[0].overrides]
+        chosen = [cell for cell in cells if requested in cell.runs[0].overrides]
         if len(chosen) == 1:  # the file of a group, which has other values than its name
             return _against_cell(chosen[0], cells, metric)
         values = ", ".join(map(format_value, levels))
-        raise ConfigError(f"baseline={asked}: the runs have {wanted.key} = {values}.")
+        raise ConfigError(f"baseline={requested}: the runs have {wanted.key} = {values}.")
     if len(levels) == 1:
         raise ConfigError(
-            f"baseline={asked}: all runs have it, so there is nothing to compare it with. "
+            f"baseline={requested}: all runs have it, so there is nothing to compare it with. "
             f"They differ in {', '.join(keys) or 'their seeds only'}."
         )
     return _against_setting(*_column(wanted.key, base, cells, keys), cells, keys, metric)
 
 
-def _column(key: str, value: Any, cells: Sequence[Cell], keys: Sequence[str]) -> tuple[str, Any]:
-    """A setting and its value; or, for one without a column, those that it always goes with.
+def _column(key: str, value: object, cells: Sequence[Cell], keys: Sequence[str]) -> tuple[str, Any]:
+    """Return a setting and its value, or the setting with a column that always changes with it.
 
     Raises:
-        ConfigError: it goes with several settings together.
+        ConfigError: if it changes with several settings together.
     """
     if key in keys:
         return key, value
@@ -122,7 +122,7 @@ def _against_cell(base: Cell, cells: Sequence[Cell], metric: Metric) -> Baseline
 
 
 def _against_setting(
-    key: str, base: Any, cells: Sequence[Cell], keys: Sequence[str], metric: Metric
+    key: str, base: object, cells: Sequence[Cell], keys: Sequence[str], metric: Metric
 ) -> Baseline:
     scores = scores_by_level(cells, key, keys, metric)
     compared = [
@@ -138,9 +138,9 @@ def _against_setting(
 def _differences(
     compared: Sequence[tuple[str, dict[Any, float]]], base: dict[Any, float], metric: Metric
 ) -> list[Difference]:
-    """The differences of all from the base, each interval as wide as their number asks for.
+    """Return the differences of all from the base, corrected for their number.
 
-    Each of them could look better by chance, as each rival of a winner could (verdict.py).
+    Each of them could look better by chance, like each competitor of a winner (verdict.py).
     """
     shared = [[pair for pair in scores if pair in base] for _, scores in compared]
     level = corrected(sum(len(pairs) > 1 for pairs in shared))

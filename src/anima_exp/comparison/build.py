@@ -1,4 +1,4 @@
-"""Runs and a question about them -> everything that the terminal, the files and the page show."""
+"""Build a comparison of runs: everything that the terminal, the files and the page show."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from anima_exp.comparison.cells import Cell, cells, differing
 from anima_exp.comparison.choose_metric import Metric, choose_metric
 from anima_exp.comparison.effects import Effects, main_effects
 from anima_exp.comparison.leaderboard import Reached, Row, leaderboard, reached
-from anima_exp.comparison.reference_results import ReferenceComparison, side_by_side
+from anima_exp.comparison.reference_results import ReferenceComparison, match_reference_rows
 from anima_exp.comparison.runs import Run, Runs, State
 from anima_exp.comparison.settings import as_named, condition, known, parse
 from anima_exp.comparison.verdict import comparability_warning, pooled, repeated, verdict
@@ -47,8 +47,8 @@ class Comparison:
 
     def counted(self, *, but: Collection[State] = ()) -> str:
         """`12 done, 1 failed`."""
-        told = ((state, n) for state, n in self.counts.items() if n and state not in but)
-        return ", ".join(f"{n} {_WORDS.get(state, state.value)}" for state, n in told)
+        text = ((state, n) for state, n in self.counts.items() if n and state not in but)
+        return ", ".join(f"{n} {_WORDS.get(state, state.value)}" for state, n in text)
 
     @property
     def conclusion(self) -> list[str]:
@@ -76,12 +76,12 @@ class Comparison:
     @property
     def left_out(self) -> str | None:
         """One sentence where the table has not all rows."""
-        told = []
+        text = []
         if others := len(self.rows) - len(self.wanted):
-            told.append(f"{others} that are not the best of their {self.best_per}")
+            text.append(f"{others} that are not the best of their {self.best_per}")
         if more := len(self.wanted) - len(self.shown):
-            told.append(f"{more} more below")
-        return f"Left out: {', and '.join(told)}." if told else None
+            text.append(f"{more} more below")
+        return f"Left out: {', and '.join(text)}." if text else None
 
 
 def build(
@@ -121,7 +121,9 @@ def build(
         else None,
         answer=answer(found, keys, chosen, effects, about=_about(runs)),
         verdict=verdict(rows, chosen, repeat=repeat(rows, runs.sweeps)),
-        published=[side_by_side(s.published, found, chosen) for s in runs.sweeps if s.published],
+        published=[
+            match_reference_rows(s.published, found, chosen) for s in runs.sweeps if s.published
+        ],
         counts=runs.counts(),
         best_per=best_per,
         top=top,
@@ -148,8 +150,8 @@ def _filtered(runs: Runs, filters: Sequence[str]) -> Runs:
         if all(one.key in values and one.holds(values[one.key]) for one in conditions):
             kept.append(run)
     if not kept:
-        told = " ".join(f"'filter={text}'" for text in filters)
-        raise ConfigError(f"{told} leaves none of the {len(runs.runs)} runs.")
+        text = " ".join(f"'filter={text}'" for text in filters)
+        raise ConfigError(f"{text} leaves none of the {len(runs.runs)} runs.")
     return replace(runs, runs=kept)
 
 

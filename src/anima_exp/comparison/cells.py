@@ -1,4 +1,4 @@
-"""Runs -> cells: runs that differ by their seed only, named by what tells them from the others."""
+"""Group runs into cells, which differ only in their seed, and label each cell."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import catalogue
 from anima_exp.results import identity
 
-# The labels of model and data set open a run's name, and are what people know a run by.
+# A run's name starts with these labels, by which people recognise it.
 _NAMES = ("model.name", "data.name")
 _LONGEST_LABEL = 80
 
@@ -21,8 +21,8 @@ _LONGEST_LABEL = 80
 @dataclass(frozen=True)
 class Cell:
     label: str
-    settings: dict[str, Any]  # the differing ones only
-    runs: list[Run]  # of its seeds; a seed may have several
+    settings: dict[str, Any]  # only those that differ between cells
+    runs: list[Run]  # one or more per seed
 
     def scored(self, metric: Metric) -> list[Run]:
         return [run for run in self.runs if metric.name in run.scores]
@@ -32,9 +32,9 @@ class Cell:
         return list(self.by_seed(metric).values())
 
     def by_seed(self, metric: Metric) -> dict[Any, float]:
-        """Return the score of each seed: the mean over its runs, if several folders hold it.
+        """Return the score of each seed: the mean over its runs, if there are several.
 
-        A second run of a seed, or a copy of its folder, says nothing about another seed.
+        A second run of a seed, or a copy of its folder, is not evidence about other seeds.
         """
         found: dict[Any, list[float]] = {}
         for run in self.scored(metric):
@@ -43,11 +43,12 @@ class Cell:
 
 
 def differing(runs: Runs) -> list[str]:
-    """The settings that tell the done runs apart: what was swept first, then in config's order.
+    """Return the settings that differ between the done runs: swept ones first, then config order.
 
-    Left out are the seed, and what merely follows another setting: where every run belongs to a
-    sweep, all that is fixed by what was swept; else what has the same values as another, what a
-    model or data set recommends, and what belongs to one that is named already.
+    The seed is left out, and every setting that only follows another one. If every run belongs to
+    a sweep, these are all settings determined by the swept ones. Otherwise these are settings with
+    the same values as another, settings recommended by a model or data set, and settings of a model
+    or data set whose name is listed already.
     """
     done, swept = runs.done(), runs.swept
     in_sweeps = {name for sweep in runs.sweeps for name in sweep.runs}
@@ -70,7 +71,7 @@ def differing(runs: Runs) -> list[str]:
 
 
 def cells(runs: Sequence[Run], keys: Sequence[str]) -> list[Cell]:
-    """`runs` grouped by their values of `keys`."""
+    """Group `runs` by their values of `keys`."""
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(tuple(hashable(value_of(run, k)) for k in keys), []).append(run)
@@ -88,9 +89,9 @@ def cells(runs: Sequence[Run], keys: Sequence[str]) -> list[Cell]:
 
 
 def value_of(run: Run, key: str) -> Any:
-    """Return a setting of a run; for one that is younger than the run, its value "as before".
+    """Return a setting of a run. A setting newer than the run has its former behaviour's value.
 
-    A group that may be off, as `evals.mmlu`, is null or on.
+    A group that may be off, as `evals.mmlu`, is null or "on".
     """
     found = run.settings.get(key, _ABSENT)
     if found is not _ABSENT:
@@ -107,7 +108,7 @@ def value_of(run: Run, key: str) -> Any:
 def scores_by_level(
     cells: Sequence[Cell], key: str, keys: Sequence[str], metric: Metric
 ) -> dict[Any, dict[Any, float]]:
-    """Return {value of `key`: {(values of the other keys, seed): score}}, values comparable.
+    """Return {value of `key`: {(values of the other keys, seed): score}}, with hashable values.
 
     Two scores under one inner key differ in nothing but `key`: they are a pair.
     """
@@ -121,7 +122,7 @@ def scores_by_level(
 
 
 def _label(settings: dict[str, Any], usual: dict[str, Any] | None = None) -> str:
-    """`rank=8 dropout=0.1`; of many settings only those that are not as in most cells."""
+    """Return `rank=8 dropout=0.1`; with `usual` only the settings that differ from most cells."""
     names = headings(settings)
     return " ".join(
         f"{names[key]}={format_value(value)}"
@@ -160,7 +161,7 @@ def _varies(key: str, column: _Column) -> bool:
 
 
 def _swept_first(values: dict[str, _Column], swept: Sequence[str]) -> list[str]:
-    """A swept group (`model`) stands for its settings, its name first."""
+    """Order the keys: swept settings first, a swept group (`model`) as its settings, name first."""
     ordered: dict[str, None] = {}
     for name in swept:
         if name in values:

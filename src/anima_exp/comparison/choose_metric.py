@@ -1,4 +1,4 @@
-"""Which score the runs are compared by."""
+"""Choose the score by which runs are compared."""
 
 from dataclasses import replace
 
@@ -12,11 +12,11 @@ __all__ = ["Metric", "choose_metric", "metric"]
 _DEFAULT = "heldout_loss"
 
 
-def choose_metric(runs: Runs, asked: str | None) -> Metric:
-    """The one asked for, else the sweep's, else heldout_loss, else the only score there is.
+def choose_metric(runs: Runs, requested: str | None) -> Metric:
+    """Return the requested metric; by default the sweep's, heldout_loss, or the only score.
 
     Raises:
-        ConfigError: no done run has it, or several scores are there and none is chosen.
+        ConfigError: if no done run has the score, or there are several and none is chosen.
     """
     done, described = runs.done(), runs.metrics
     scores = sorted({name for run in done for name in run.scores})
@@ -26,11 +26,11 @@ def choose_metric(runs: Runs, asked: str | None) -> Metric:
         if sweep.metric
     }
     known = {one.name: one for one in of_sweeps}
-    if asked is None and len(of_sweeps) == 1 and (not done or scores):
+    if requested is None and len(of_sweeps) == 1 and (not done or scores):
         wanted = of_sweeps.pop()
         if not done or wanted.name in scores:
             return wanted
-    name = asked or (_DEFAULT if _DEFAULT in scores or len(scores) != 1 else scores[0])
+    name = requested or (_DEFAULT if _DEFAULT in scores or len(scores) != 1 else scores[0])
     if not done or name in scores:
         _check_one_description(name, runs)
         return known.get(name, metric(name, described))
@@ -38,7 +38,7 @@ def choose_metric(runs: Runs, asked: str | None) -> Metric:
         raise ConfigError(
             "No done run has a score. Train with data.heldout_rows above 0 and evals=[heldout]."
         )
-    problem = f"No done run has the score '{name}'." if asked else "Several scores are there."
+    problem = f"No done run has the score '{name}'." if requested else "Several scores are there."
     raise ConfigError(f"{problem} Give metric=NAME, one of: {', '.join(scores)}.")
 
 
@@ -52,6 +52,6 @@ def _check_one_description(name: str, runs: Runs) -> None:
     if len(said) > 1:
         first = metric(name, runs.metrics).direction
         warn(
-            f"{name}: the runs describe both directions as the better one. The comparison takes "
-            f"{first}, as the first of them."
+            f"{name}: the runs disagree on whether smaller or larger is better. The comparison "
+            f"uses {first}, as the first of them says."
         )

@@ -1,4 +1,4 @@
-"""Rows of the leaderboard -> columns of text, the same for the terminal, Markdown and LaTeX."""
+"""Make the columns of the leaderboard's table, for the terminal, Markdown and LaTeX."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,10 +16,10 @@ _FOLDED = 40
 
 
 def columns(comparison: Comparison, rows: Sequence[Row], *, brief: bool = False) -> list[Column]:
-    """A column for each setting that differs, the scores, the costs.
+    """Return a column for each setting that differs, the scores and the costs.
 
     Args:
-        brief: one column for all settings, where they would not fit side by side.
+        brief: use one column for all settings, if separate columns do not fit.
     """
     names, one = headings(comparison.keys), comparison.metric
     found = [Column("#", [str(row.rank) for row in rows], whole=True)]
@@ -51,7 +51,7 @@ def _setting(name: str, values: Sequence[Any]) -> Column:
 
 
 def score(metric: Metric, interval: Interval) -> str:
-    """`0.5477 ± 0.0123`, `46.0 ± 1.2 %`; without repeats the value alone."""
+    """Return `0.5477 ± 0.0123` or `46.0 ± 1.2 %`; without repeats only the value."""
     metric = _fixed(metric, interval)
     if interval.half is None:
         return metric.number(interval.mean)
@@ -59,7 +59,7 @@ def score(metric: Metric, interval: Interval) -> str:
 
 
 def difference(metric: Metric, interval: Interval) -> str:
-    """`-0.0312 ± 0.0050`, `+3.1 ± 0.4 pp`."""
+    """Return a difference: `-0.0312 ± 0.0050`, `+3.1 ± 0.4 pp`."""
     metric = _fixed(metric, interval)
     if interval.half is None:
         return metric.difference(interval.mean)
@@ -68,7 +68,7 @@ def difference(metric: Metric, interval: Interval) -> str:
 
 
 def differences(baseline: Baseline, metric: Metric) -> list[Column]:
-    """A row for each that was compared with the baseline."""
+    """Return the table of differences from the baseline."""
     found = baseline.differences
     texts = [difference(metric, one.score) if one.score else "-" for one in found]
     return [
@@ -79,27 +79,27 @@ def differences(baseline: Baseline, metric: Metric) -> list[Column]:
     ]
 
 
-def stages(found: Sequence[Reached], metric: Metric) -> list[Column]:
-    """A row for each cell of a sweep with early stopping: its settings, its step, its score."""
-    keys = list(dict.fromkeys(key for one in found for key in one.settings))
+def stages(cells: Sequence[Reached], metric: Metric) -> list[Column]:
+    """Return the table of a sweep with early stopping: settings, last step and score per cell."""
+    keys = list(dict.fromkeys(key for one in cells for key in one.settings))
     names = headings(keys)
-    metric = in_column(metric, [one.score for one in found if one.score])
-    steps = ["-" if one.step is None else f"{one.step:,}" for one in found]
+    metric = in_column(metric, [one.score for one in cells if one.score])
+    steps = ["-" if one.step is None else f"{one.step:,}" for one in cells]
     return [
-        *(Column(names[key], [one.settings.get(key, "") for one in found]) for key in keys),
-        Column("state", [one.state for one in found], right=False),
+        *(Column(names[key], [one.settings.get(key, "") for one in cells]) for key in keys),
+        Column("state", [one.state for one in cells], right=False),
         Column("step", steps),
-        Column(metric.name, [score(metric, one.score) if one.score else "-" for one in found]),
-        Column("seeds", [str(one.score.n if one.score else 0) for one in found]),
+        Column(metric.name, [score(metric, one.score) if one.score else "-" for one in cells]),
+        Column("seeds", [str(one.score.n if one.score else 0) for one in cells]),
     ]
 
 
-def stages_told(metric: Metric) -> str:
-    return f"Every cell at the step that it has reached; {metric.name} compares at equal steps only"
+def stages_caption(metric: Metric) -> str:
+    return f"Last step of every cell; {metric.name} can be compared at equal steps only"
 
 
 def in_column(metric: Metric, intervals: Iterable[Interval]) -> Metric:
-    """Return `metric` so that all of these scores have one number of decimals."""
+    """Return `metric` with one number of decimals for all of these scores."""
     return metric.in_column(interval.mean for interval in intervals)
 
 

@@ -1,11 +1,11 @@
-"""A comparison -> the terminal, at whatever width it has."""
+"""Print a comparison in the terminal, fitted to its width."""
 
 from rich.console import Console
 
 from anima_exp.comparison.baseline import Baseline
 from anima_exp.comparison.build import Comparison
 from anima_exp.comparison.choose_metric import Metric
-from anima_exp.comparison.columns import columns, differences, score, stages, stages_told
+from anima_exp.comparison.columns import columns, differences, score, stages, stages_caption
 from anima_exp.comparison.effects import Effects
 from anima_exp.comparison.reference_results import ReferenceComparison
 from anima_exp.comparison.runs import Run, State
@@ -24,7 +24,7 @@ def show(comparison: Comparison, console: Console, *, top: int) -> None:
         say(console, f"Nothing is done yet: {counted}.")
         _stages(comparison, console, top=top)
     else:
-        say(console, f"{counted}; {_yardstick(comparison)}", style="dim")
+        say(console, f"{counted}; {_metric_line(comparison)}", style="dim")
         _tables(comparison, console, top=top)
     _problems(comparison, console)
 
@@ -37,8 +37,8 @@ def _tables(comparison: Comparison, console: Console, *, top: int) -> None:
     if comparison.baseline:
         _baseline(comparison.baseline, comparison.metric, console)
     _stages(comparison, console, top=top)
-    for beside in comparison.published:
-        _published(beside, comparison.metric, console)
+    for reference in comparison.published:
+        _published(reference, comparison.metric, console)
     console.print()
     for sentence in comparison.conclusion:
         say(console, sentence)
@@ -46,7 +46,7 @@ def _tables(comparison: Comparison, console: Console, *, top: int) -> None:
         say(console, comparison.caution, style="yellow")
 
 
-def _yardstick(comparison: Comparison) -> str:
+def _metric_line(comparison: Comparison) -> str:
     metric = comparison.metric
     parts = [f"{metric.name}, {'smaller' if metric.minimize else 'larger'} is better"]
     before = {run.scores_before.get(metric.name) for run in comparison.runs.done()}
@@ -68,17 +68,19 @@ def _leaderboard(comparison: Comparison, console: Console, *, top: int) -> None:
     if more := len(comparison.wanted) - len(rows):
         notes.append(f"{more} more below: top={len(comparison.wanted)} shows all")
     if others := len(comparison.rows) - len(comparison.wanted):
-        notes.append(f"{others} left out, not the best of their {comparison.best_per}")
+        notes.append(
+            f"{others} left out, because they are not the best of their {comparison.best_per}"
+        )
     if comparison.repeated:
         notes.append(comparison.repeated.rstrip("."))
     if left_out:
-        notes.append(f"no room for {', '.join(left_out)}")
+        notes.append(f"columns left out for width: {', '.join(left_out)}")
     if notes:
         say(console, "; ".join(notes), style="dim")
 
 
 def _effects(effects: Effects, metric: Metric, console: Console) -> None:
-    # One setting, one run each: its share is all there is, and says nothing.
+    # With one setting its share is everything, which is no information.
     if len(effects.effects) + len(effects.skipped) < 2:
         return
     if effects.unstated:
@@ -86,16 +88,16 @@ def _effects(effects: Effects, metric: Metric, console: Console) -> None:
         say(console, effects.unstated, style="dim")
         return
     if effects.saturated:
-        told = "Too many settings differ among too few runs to tell what matters: use filter=."
+        text = "Too many settings differ among too few runs to tell what matters: use filter=."
         console.print()
-        say(console, told, style="dim")
+        say(console, text, style="dim")
         return
     short_names = headings([effect.key for effect in effects.effects])
     names = [" + ".join([short_names[e.key], *map(short, e.together)]) for e in effects.effects]
     room = console.width - max(map(len, [*names, _CHANCE])) - 20  # share and spread take 20
     lines = []
     for name, effect in zip(names, effects.effects, strict=True):
-        # Which seed did well is of no use to anyone.
+        # The means of single seeds are no information.
         levels = effect.levels if effect.key != "seed" else []
         means = [f"{format_value(one.value)}: {score(metric, one.score)}" for one in levels]
         spread = metric.difference(effect.spread).lstrip("+")
@@ -116,15 +118,15 @@ def _effects(effects: Effects, metric: Metric, console: Console) -> None:
         )
     )
     if not effects.balanced:
-        told = "The grid has holes: a share is what no other setting explains as well."
-        say(console, told, style="dim")
+        text = "The grid is incomplete, so each share counts only what no other setting explains."
+        say(console, text, style="dim")
     if effects.skipped:
         left = ", ".join(effects.skipped)
         say(console, f"Too many values to average over {left}: see html=FILE.", style="dim")
 
 
 _CHANCE = "interactions and chance"
-_OVERLAP = "several settings alike"
+_OVERLAP = "shared by several settings"
 
 
 def _share(share: float) -> str:
@@ -135,35 +137,37 @@ def _baseline(baseline: Baseline, metric: Metric, console: Console) -> None:
     console.print()
     if baseline.differences:
         console.print(table(differences(baseline, metric)))
-    say(console, baseline.told, style="dim")
+    say(console, baseline.description, style="dim")
 
 
 def _stages(comparison: Comparison, console: Console, *, top: int) -> None:
     if not comparison.reached:
         return
     console.print()
-    say(console, stages_told(comparison.metric), style="bold")
+    say(console, stages_caption(comparison.metric), style="bold")
     console.print(table(stages(comparison.reached[:top], comparison.metric)))
     if (more := len(comparison.reached) - top) > 0:
         say(console, f"{more} more below: top={len(comparison.reached)} shows all", style="dim")
 
 
-def _published(beside: ReferenceComparison, metric: Metric, console: Console) -> None:
-    keys = list(dict.fromkeys(key for row, _, _ in beside.rows for key in row))
-    names, paper = headings(keys), beside.table
-    ours = [score(metric, found) if found else "-" for _, _, found in beside.rows]
+def _published(reference: ReferenceComparison, metric: Metric, console: Console) -> None:
+    keys = list(dict.fromkeys(key for row, _, _ in reference.rows for key in row))
+    names, paper = headings(keys), reference.table
+    ours = [score(metric, found) if found else "-" for _, _, found in reference.rows]
     found = [
-        Column(names[key], [format_value(row.get(key)) for row, _, _ in beside.rows], right=False)
+        Column(
+            names[key], [format_value(row.get(key)) for row, _, _ in reference.rows], right=False
+        )
         for key in keys
     ]
-    digits = max(len(f"{value:g}".partition(".")[2]) for _, value, _ in beside.rows)
-    found.append(Column("published", [f"{value:.{digits}f}" for _, value, _ in beside.rows]))
+    digits = max(len(f"{value:g}".partition(".")[2]) for _, value, _ in reference.rows)
+    found.append(Column("published", [f"{value:.{digits}f}" for _, value, _ in reference.rows]))
     found.append(Column(f"our {metric.name}", ours))
     notes = [paper.note] if paper.note else []
     if not paper.confirmed:
         notes.append("These figures have not been checked against the paper.")
-    if replaced := [key for key in keys if key not in beside.matched]:
-        notes.append(f"Ours differ from the paper's in {', '.join(replaced)}.")
+    if replaced := [key for key in keys if key not in reference.matched]:
+        notes.append(f"Our runs differ from the paper's in {', '.join(replaced)}.")
     console.print()
     say(console, f"{paper.source}: {paper.metric}", style="bold")
     console.print(table(found))

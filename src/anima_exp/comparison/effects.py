@@ -1,10 +1,11 @@
-"""A grid of runs -> how much of the variance between them each setting accounts for.
+"""Estimate how much of the variance between runs each setting explains.
 
-A linear model of main effects, one term for each setting (and the seed, if there are several), is
-fitted to all runs by least squares. A setting's share is what the sum of squared residuals grows
-by when its term is left out, over the total sum of squares. On a balanced grid that is eta
-squared, and the shares and the residual add up to 1. On another the settings overlap: each share
-counts what no other setting explains, and they may add up to less than 1 (or, rarely, to more).
+A linear model of main effects, with one term per setting (and one for the seed if there are several
+seeds), is fitted to all runs by least squares. The share of a setting is the increase of the sum of
+squared residuals when its term is left out, divided by the total sum of squares. On a balanced grid
+this is eta squared, and the shares and the residual add up to 1. On other grids the settings
+overlap: each share counts only what no other setting explains, and the shares may add up to less
+than 1 (or, rarely, to more).
 """
 
 from collections import Counter
@@ -27,9 +28,10 @@ _FEW_LEVELS, _MANY_LEVELS = 4, 24
 
 @dataclass(frozen=True)
 class Level:
-    """The mean at one value, every level of the other settings weighing the same.
+    """The mean at one level of a setting, with equal weight for all levels of the others.
 
-    The interval's noise is all that main effects leave unexplained: chance and interactions.
+    The noise of the interval is everything that main effects do not explain: chance and
+    interactions.
     """
 
     value: Any
@@ -42,7 +44,7 @@ class Effect:
     levels: list[Level]
     spread: float  # between the best and the worst level's mean
     share: float  # of the variance between all runs
-    together: tuple[str, ...] = ()  # settings that changed with this one, so cannot be told apart
+    together: tuple[str, ...] = ()  # settings that always changed with this one
 
 
 @dataclass(frozen=True)
@@ -50,23 +52,26 @@ class Effects:
     effects: list[Effect]  # the largest share first
     residual: float  # interactions and chance
     balanced: bool  # whether the shares add up to 1
-    skipped: tuple[str, ...] = ()  # searched over a range, not a few values: a plot tells more
-    saturated: bool = False  # as many terms as runs, and no whole grid: the shares say nothing
-    unstated: str | None = None  # why there are none
+    skipped: tuple[str, ...] = ()  # searched over a range of values, shown as a plot
+    saturated: bool = False  # as many terms as runs on an incomplete grid: no meaningful shares
+    unstated: str | None = None  # why there are no effects
 
     @property
     def overlap(self) -> float:
-        """The share that could be due to one setting or another, because they changed together."""
+        """The share that several settings could explain, because they changed together."""
         explained = self.residual + sum(effect.share for effect in self.effects)
         return 0.0 if self.balanced else max(1 - explained, 0.0)
 
 
 def main_effects(cells: Sequence[Cell], keys: Sequence[str], metric: Metric) -> Effects:
-    """`keys` are the settings that tell the cells apart; see the top of this file."""
+    """Estimate the effects of the settings `keys`, which differ between the cells.
+
+    The docstring of this module has the method.
+    """
     found = [(cell, seed, score) for cell in cells for seed, score in cell.by_seed(metric).items()]
     columns = {key: [cell.settings.get(key) for cell, _, _ in found] for key in keys}
     skipped = tuple(key for key in keys if _is_a_range(columns[key]))
-    factors, together = _told_apart({k: v for k, v in columns.items() if k not in skipped})
+    factors, together = _merge_aliased({k: v for k, v in columns.items() if k not in skipped})
     seeds = [seed for _, seed, _ in found]
     if len(set(map(hashable, seeds))) > 1:
         factors["seed"] = seeds
@@ -77,7 +82,7 @@ def main_effects(cells: Sequence[Cell], keys: Sequence[str], metric: Metric) -> 
     scores = np.array([score for _, _, score in found])
     terms = {key: _Term(values) for key, values in factors.items()}
     variance = float(((scores - scores.mean()) ** 2).sum())
-    total = variance or 1.0  # without any, every share is 0
+    total = variance or 1.0  # without variance every share is 0
     model = _Model(terms, scores)
     effects = []
     for key, term in terms.items():
@@ -97,9 +102,10 @@ def main_effects(cells: Sequence[Cell], keys: Sequence[str], metric: Metric) -> 
 
 
 class _Term:
-    """One setting in the model: a column for each level but the last, which is minus their sum.
+    """One setting in the model, in sum coding: a column per level except the last.
 
-    With this coding the constant is the mean over equally weighted levels.
+    The last level is minus the sum of the columns, so the constant is the mean over equally
+    weighted levels.
     """
 
     def __init__(self, values: Sequence[Any]) -> None:
@@ -118,14 +124,14 @@ class _Model:
         self.design: Matrix = np.hstack([constant, *(term.columns for term in terms.values())])
         self.inverse = np.linalg.pinv(self.design)
         self.weights = self.inverse @ scores
-        # Rounding is not variance: a model that fits exactly leaves nothing.
+        # Rounding errors are not variance: set the residuals of an exact fit to 0.
         residuals = scores - self.design @ self.weights
         residuals[np.abs(residuals) < 1e-12 * np.abs(scores).max()] = 0.0
         self.residual = float((residuals**2).sum())
         self.degrees = len(scores) - int(np.linalg.matrix_rank(self.design))
 
     def mean_at(self, key: str, level: int) -> Interval:
-        """The model's mean at a level; the runs' own mean where the grid's holes leave it open."""
+        """Return the model's mean at a level; the runs' mean if the grid does not determine it."""
         term = self.terms[key]
         at_level = term.rows == level
         count = int(at_level.sum())
@@ -144,16 +150,16 @@ class _Model:
 
 
 def _is_a_range(values: Sequence[Any]) -> bool:
-    """Whether a setting was searched over a range: it has nearly as many values as runs."""
+    """Return whether a setting was searched over a range: nearly as many values as runs."""
     levels = len(set(map(hashable, values)))
     return levels > _FEW_LEVELS and (levels > _MANY_LEVELS or 4 * levels > 3 * len(values))
 
 
 def _crossed(ranges: Sequence[Sequence[Any]], factors: Sequence[Sequence[Any]]) -> bool:
-    """Whether every value of the ranges was tried with every combination of the rest, as often.
+    """Return whether every value of the ranges ran equally often with every other combination.
 
-    Only then can a range be left out of the model without its effect going to other settings. A
-    search tries what did well more often: whatever was tried with a good rate would look good.
+    Only then can a range be left out of the model without affecting other settings. A search tries
+    good values more often, so a setting that was tried with a good rate would look good.
     """
     ours = [tuple(map(hashable, row)) for row in zip(*ranges, strict=True)]
     others = [tuple(map(hashable, row)) for row in zip(*factors, strict=True)]
@@ -163,15 +169,15 @@ def _crossed(ranges: Sequence[Sequence[Any]], factors: Sequence[Sequence[Any]]) 
 
 def _unstated(ranges: Sequence[str]) -> str:
     return (
-        f"What matters is not stated: nearly every run has its own {' and '.join(ranges)}, so "
-        "what the other settings do cannot be told apart from it."
+        f"Effects cannot be estimated: nearly every run has its own {' and '.join(ranges)}, so "
+        "the effects of the other settings cannot be separated from it."
     )
 
 
-def _told_apart(
+def _merge_aliased(
     columns: dict[str, list[Any]],
 ) -> tuple[dict[str, list[Any]], dict[str, list[str]]]:
-    """The first of each set of settings that always change together, and the rest of the set."""
+    """Return the first of each set of settings that always change together, and its others."""
     first: dict[tuple[int, ...], str] = {}
     together: dict[str, list[str]] = {}
     for key, values in columns.items():

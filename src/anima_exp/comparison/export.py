@@ -1,4 +1,4 @@
-"""A comparison -> text for other programs: Markdown, LaTeX, CSV, JSON."""
+"""Export a comparison as Markdown, LaTeX, CSV or JSON."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from typing import Any
 
 from anima_exp.comparison.baseline import Baseline
 from anima_exp.comparison.build import Comparison
-from anima_exp.comparison.columns import columns, differences, stages, stages_told
+from anima_exp.comparison.columns import columns, differences, stages, stages_caption
 from anima_exp.comparison.leaderboard import Row
 from anima_exp.comparison.settings import format_value
 from anima_exp.comparison.verdict import leaders
@@ -20,7 +20,7 @@ from anima_exp.system.terminal import printable
 
 
 def markdown(comparison: Comparison) -> str:
-    """The leaderboard as a table, the differences from the baseline, and the verdict."""
+    """Return the leaderboard, the differences from the baseline and the verdict as Markdown."""
     one = comparison
     parts = [markdown_table(columns(one, one.shown))]
     if one.left_out:
@@ -28,22 +28,27 @@ def markdown(comparison: Comparison) -> str:
     if one.baseline:
         if one.baseline.differences:
             parts.append(markdown_table(differences(one.baseline, one.metric)))
-        parts.append(f"{escape_markdown(one.baseline.told)}\n")
+        parts.append(f"{escape_markdown(one.baseline.description)}\n")
     if one.reached:
-        parts.append(f"{escape_markdown(stages_told(one.metric))}:\n")
+        parts.append(f"{escape_markdown(stages_caption(one.metric))}:\n")
         parts.append(markdown_table(stages(one.reached[: one.top], one.metric)))
     said = " ".join(filter(None, [*one.conclusion, one.repeated, one.caution]))
     return "\n".join([*parts, f"{escape_markdown(said)}\n"])
 
 
 def latex(comparison: Comparison) -> str:
-    """The leaderboard as a tabular with booktabs' rules; the baseline's differences as another.
+    """Return the leaderboard as a LaTeX tabular with booktabs' rules, and the differences.
 
-    Bold are the best and all that cannot be told from it, unless that is every row.
+    The best row and all that do not differ from it beyond chance are bold, unless those are all
+    rows.
     """
     found = columns(comparison, comparison.shown)
     best = {id(row) for row in leaders(comparison.rows, comparison.metric)}
-    bold = "the best and all that cannot be told from it" if best else "nothing: no row stands out"
+    bold = (
+        "the best row and all that do not differ from it beyond chance"
+        if best
+        else "none, because no row stands out"
+    )
     lines = [
         "% \\usepackage{booktabs}",
         f"% Bold: {bold} (95 %, corrected for the number of rows).",
@@ -52,22 +57,22 @@ def latex(comparison: Comparison) -> str:
         lines.append(f"% {_one_line(comparison.left_out)}")
     lines += _tabular(found, [id(row) in best for row in comparison.shown])
     if one := comparison.baseline:
-        lines += ["", f"% {_one_line(one.told)}"]
+        lines += ["", f"% {_one_line(one.description)}"]
         if one.differences:
             table = differences(one, comparison.metric)
             lines += _tabular(table, [False] * len(one.differences))
     return "\n".join(lines) + "\n"
 
 
-def _tabular(found: Sequence[Column], bold: Sequence[bool]) -> list[str]:
+def _tabular(table: Sequence[Column], bold: Sequence[bool]) -> list[str]:
     return [
-        f"\\begin{{tabular}}{{{''.join('r' if column.right else 'l' for column in found)}}}",
+        f"\\begin{{tabular}}{{{''.join('r' if column.right else 'l' for column in table)}}}",
         "\\toprule",
-        _latex_line([column.heading for column in found]),
+        _latex_line([column.heading for column in table]),
         "\\midrule",
         *(
             _latex_line(texts, bold=strong)
-            for texts, strong in zip(_lines(found), bold, strict=True)
+            for texts, strong in zip(_lines(table), bold, strict=True)
         ),
         "\\bottomrule",
         "\\end{tabular}",
@@ -75,9 +80,9 @@ def _tabular(found: Sequence[Column], bold: Sequence[bool]) -> list[str]:
 
 
 def csv_table(comparison: Comparison) -> str:
-    """One line a row of the leaderboard, in full digits, hours and GiB.
+    """Return the leaderboard as CSV, with all digits, hours and GiB.
 
-    What would begin a formula in a spreadsheet has an apostrophe in front.
+    Text that would start a formula in a spreadsheet is prefixed with an apostrophe.
     """
     heads, lines = table_rows(comparison)
     buffer = io.StringIO()
@@ -165,8 +170,8 @@ FORMATS: dict[str, Callable[[Comparison], str]] = {
 }
 
 
-def _lines(found: Sequence[Column]) -> list[list[str]]:
-    return [list(texts) for texts in zip(*(column.texts for column in found), strict=True)]
+def _lines(table: Sequence[Column]) -> list[list[str]]:
+    return [list(texts) for texts in zip(*(column.texts for column in table), strict=True)]
 
 
 _LATEX = {
@@ -191,7 +196,7 @@ def _one_line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     return (
         value
         if isinstance(value, int | float) and not isinstance(value, bool)
@@ -217,7 +222,7 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def _baseline(baseline: Baseline) -> dict[str, Any]:
-    found = asdict(baseline) | {"told": baseline.told}
+    found = asdict(baseline) | {"told": baseline.description}
     for one, difference in zip(found["differences"], baseline.differences, strict=True):
         one["word"] = difference.word
     return found

@@ -1,4 +1,4 @@
-"""What was measured after a run had ended -> more of its scores: evaluations and tournaments."""
+"""Add scores that were measured after a run had finished: evaluations and ratings."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -18,18 +18,19 @@ _SAME = ("model.source", "model.revision", "quant.", "lora.", "data.", "trainer.
 
 
 def with_evaluations(runs: Runs) -> Runs:
-    """Scores that `python -m anima_exp.evaluate run=FOLDER` has left in the runs' folders.
+    """Add the scores that `python -m anima_exp.evaluate run=FOLDER` stored in the run folders.
 
-    Only of the model as it was trained, by this very training: measured in another quantisation, or
-    on other rows, it is something else. What the run has measured itself stays.
+    Only scores of the model as trained count: another quantisation or other rows give another
+    score. Scores that the run measured itself are kept.
     """
     return replace(runs, runs=[_evaluated(run) for run in runs.runs])
 
 
 def with_ratings(runs: Runs, file: Path) -> Runs:
-    """Elo and the like, from what `anima-exp elo out=FILE` wrote.
+    """Add ratings, such as Elo, from the file that `anima-exp elo out=FILE` wrote.
 
-    A player is the run of its name, or whose folder has its name. Players that are no run are told.
+    A player is the run with its name, or the run whose folder has its name. A warning lists players
+    that are none of the runs.
 
     Raises:
         DataError: the file is not such a one.
@@ -43,8 +44,8 @@ def with_ratings(runs: Runs, file: Path) -> Runs:
         raise DataError(f"ratings={file}: not what anima-exp elo out=FILE writes.") from error
     names = {name for run in runs.runs for name in _names(run)}
     if others := sorted(by_player.keys() - names):
-        told = f"{len(others)} of {len(by_player)} players are none of these runs"
-        warn(f"{file}: {told}: {', '.join(others)}.")
+        unknown = f"{len(others)} of {len(by_player)} players are none of these runs"
+        warn(f"{file}: {unknown}: {', '.join(others)}.")
     rated = []
     times = Counter(name for run in runs.runs for name in set(_names(run)))
     for name in sorted(name for name in by_player if times[name] > 1):
@@ -80,10 +81,10 @@ def _evaluated(run: Run) -> Run:
     for _, result in sorted(found, key=lambda one: one[0]):
         metrics |= result.get("metrics") or {}
         for name, score in result["scores"].items():
-            asked = _asked(name, whole(result["settings"]))
-            if how.setdefault(name, asked) != asked:
+            settings_used = _eval_settings(name, whole(result["settings"]))
+            if how.setdefault(name, settings_used) != settings_used:
                 warn(f"{run.folder}: {name} was measured in several ways; the newest counts.")
-            scores[name], how[name] = score, asked
+            scores[name], how[name] = score, settings_used
     return replace(run, scores=scores | run.scores, metrics=metrics | run.metrics)
 
 
@@ -93,7 +94,7 @@ def _same_model(measured: Mapping[str, Any], trained: Mapping[str, Any]) -> bool
     )
 
 
-def _asked(score: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _eval_settings(score: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the eval that gives a score: evals.mmlu.* of mmlu_micro."""
     start = f"{group(score, settings)}."
     return {

@@ -1,4 +1,4 @@
-"""Cells -> rows of the leaderboard: score, cost, rank."""
+"""Rank cells in a leaderboard, with their scores and costs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,16 +15,16 @@ from anima_exp.metrics.intervals import Interval, apart, mean_interval
 
 @dataclass(frozen=True)
 class Row:
-    """One cell. What it cost is the mean over its runs; memory is the most any of them took."""
+    """One cell. Costs are means over its runs; memory is the largest peak of any run."""
 
-    rank: int  # by the metric, however the rows are sorted
+    rank: int  # by the metric, in any order of the rows
     cell: Cell
     score: Interval
     tokens: int
     hours: float  # of training
     memory_gib: float
     steps: int
-    best: bool  # of all, or of those with the same value of `best_per`
+    best: bool  # the best of all rows, or of those with the same value of `best_per`
     others: dict[str, Interval] = field(default_factory=dict)  # the other scores
 
 
@@ -36,13 +36,13 @@ def leaderboard(
     sort: str | None = None,
     keys: Sequence[str] = (),
 ) -> list[Row]:
-    """The cells that have the score, best first, or by `sort`: the head of a column, or a setting.
+    """Return the cells that have the score, best first, or sorted by a column or a setting.
 
     Args:
         keys: the settings that have columns.
 
     Raises:
-        ConfigError: `best_per` or `sort` names nothing that the runs have.
+        ConfigError: if `best_per` or `sort` names nothing that the runs have.
     """
     settings = known(run for cell in cells for run in cell.runs)
     key = full_name(best_per, settings, option="best_per") if best_per else None
@@ -94,7 +94,7 @@ _BY_COST: dict[str, Callable[[Row], float]] = {
 def _sorting(
     sort: str, rows: Sequence[Row], settings: Sequence[str], keys: Sequence[str]
 ) -> Callable[[Row], Any]:
-    """What the word `sort` means at the head of a column; else any setting of the runs."""
+    """Return the sort key for a column's heading, otherwise for a setting of the runs."""
     heads = {name: key for key, name in headings(keys).items()}
     if sort not in heads:
         if any(sort in row.others for row in rows):
@@ -108,10 +108,9 @@ def _sorting(
     return lambda row: order(row.cell.runs[0].settings.get(key))
 
 
-# How far each cell of a sweep with early stopping came, and its score there.
-#
-# The leaderboard ranks what was trained to the end. A cell that was stopped at a rung has a score
-# too, which is comparable with the others' at that step only.
+# The last step of each cell of a sweep with early stopping, and its score there. The leaderboard
+# ranks only cells that were trained to the end. A cell stopped at a rung has a score too, which
+# compares with others at the same step only.
 
 
 _WORDS = {State.stopped: "stopped early"}
@@ -119,9 +118,9 @@ _WORDS = {State.stopped: "stopped early"}
 
 @dataclass(frozen=True)
 class Reached:
-    """The seeds of one setting that ended, or are, at one step."""
+    """The seeds of one setting whose last step is the same."""
 
-    settings: dict[str, str]  # as the sweep's command gives them, the seed left out
+    settings: dict[str, str]  # as in the sweep's command, without the seed
     state: str
     step: int | None  # None: nothing was trained yet
     score: Interval | None
@@ -129,9 +128,9 @@ class Reached:
 
 
 def reached(runs: Runs, metric: Metric) -> list[Reached]:
-    """Return every cell of the sweeps that stopped some early: the furthest first, then the best.
+    """Return the cells of sweeps with early stopping: the largest step first, then the best score.
 
-    It is empty where no sweep did.
+    The list is empty if no sweep stopped cells early.
     """
     found: list[Reached] = []
     for sweep in runs.sweeps:
@@ -149,7 +148,7 @@ def reached(runs: Runs, metric: Metric) -> list[Reached]:
 
 
 def _of(sweep: Sweep, runs: Sequence[Run], metric: Metric) -> list[Reached]:
-    settings = _told_apart(runs)
+    settings = _varying_overrides(runs)
     groups: dict[Any, dict[Any, list[tuple[Run, float | None]]]] = {}
     for run in runs:
         step, score = _end(run, sweep, metric)
@@ -157,7 +156,7 @@ def _of(sweep: Sweep, runs: Sequence[Run], metric: Metric) -> list[Reached]:
         groups.setdefault(key, {}).setdefault(run.seed, []).append((run, score))
     found = []
     for (own, state, step), seeds in groups.items():
-        # As everywhere, a seed counts once.
+        # A seed counts once.
         by_seed = [[score for _, score in pairs if score is not None] for pairs in seeds.values()]
         means = [sum(scores) / len(scores) for scores in by_seed if scores]
         found.append(
@@ -172,8 +171,8 @@ def _of(sweep: Sweep, runs: Sequence[Run], metric: Metric) -> list[Reached]:
     return found
 
 
-def _told_apart(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
-    """Return the overrides of each run, without those that all have, and without the seed."""
+def _varying_overrides(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
+    """Return the overrides of each run that differ between the runs, without the seed."""
     given = {run.name: _pairs(run.overrides) for run in runs}
     keys = dict.fromkeys(key for own in given.values() for key in own if key != "seed")
     varying = [key for key in keys if len({own.get(key) for own in given.values()}) > 1]

@@ -1,4 +1,4 @@
-"""A paper's table and our cells -> the same rows side by side."""
+"""Match the rows of a paper's table with our runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,26 +15,26 @@ from anima_exp.metrics.intervals import Interval, mean_interval
 @dataclass(frozen=True)
 class ReferenceComparison:
     table: Published
-    matched: list[str]  # the settings that decided which of our runs stand beside a row
+    matched: list[str]  # the settings by which our runs are matched with a row
     rows: list[tuple[dict[str, Any], float, Interval | None]]
 
 
-def beside(
+def matched_rows(
     published: Published, cells: Sequence[Cell], metric: Metric
 ) -> list[tuple[dict[str, Any], float, Interval | None]]:
-    """(the paper's settings, its value, ours): ours over all runs that match; None without one."""
-    return side_by_side(published, cells, metric).rows
+    """Return (the paper's settings, its value, our interval over the matching runs or None)."""
+    return match_reference_rows(published, cells, metric).rows
 
 
-def side_by_side(
+def match_reference_rows(
     published: Published, cells: Sequence[Cell], metric: Metric
 ) -> ReferenceComparison:
-    """Rows are matched by the settings of theirs that we did not replace.
+    """Match rows by the paper's settings that our runs have not replaced.
 
-    A setting counts as replaced where all our runs have one value and the table does not have it:
-    one small data set in place of the paper's eight.
+    A setting counts as replaced if all our runs have the same value and the table does not have it,
+    as with one small data set in place of the paper's eight.
     """
-    # One run stands for a seed's repetitions, which have the same settings.
+    # One run represents the repetitions of a seed, which have the same settings.
     firsts = [
         (score, next(run for run in cell.scored(metric) if hashable(run.seed) == seed))
         for cell in cells
@@ -61,7 +61,7 @@ def side_by_side(
     return ReferenceComparison(published, matched, rows)
 
 
-def _same(run: Run, key: str, theirs: Any) -> bool:
+def _same(run: Run, key: str, theirs: object) -> bool:
     """Whether the run has the paper's value, or at rehearsal_scale=0.1 a tenth of it."""
     scale = run.settings.get("rehearsal_scale", 1.0)
     if key in SCALED and scale != 1.0 and isinstance(theirs, int):

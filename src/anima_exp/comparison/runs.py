@@ -1,4 +1,4 @@
-"""Folders given on the command line -> the runs and sweeps in them, whatever state they are in."""
+"""Load the runs and sweeps in folders, in any state."""
 
 import json
 import math
@@ -18,14 +18,14 @@ from anima_exp.system.json_lines import JsonLinesLog
 from anima_exp.system.paths import expanded
 
 SWEEP = "sweep.json"
-STUDY = "study.jsonl"  # a search's, beside it
+STUDY = "study.jsonl"  # in the folder of a search
 
 
 class State(StrEnum):
     done = "done"
     failed = "failed"  # failure.txt says why; or the record cannot be read
     unfinished = "unfinished"  # running, interrupted, or not started yet
-    stopped = "stopped"  # by its sweep, before the last step: it was not worth going on
+    stopped = "stopped"  # pruned by its sweep before the last step
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Run:
     record: Record | None
     failure: str | None
     overrides: tuple[str, ...] = ()  # what its sweep set
-    identity: dict[str, Any] | None = None  # what its name is a hash of; None: not known
+    identity: dict[str, Any] | None = None  # the settings whose hash is in its name; None: unknown
     metrics: dict[str, Any] = field(default_factory=dict)  # descriptions of scores, by name
 
     @property
@@ -49,11 +49,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Published:
-    """A table of a paper, to stand beside ours."""
+    """A table of a paper, to show next to our results."""
 
     source: str
     metric: str
-    confirmed: bool  # by someone who held it against the paper
+    confirmed: bool  # checked against the paper
     rows: tuple[dict[str, Any], ...]  # settings by dotted key, and `value`
     note: str = ""
 
@@ -88,7 +88,7 @@ class Runs:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What the done runs say of their scores; of several descriptions the first."""
+        """The done runs' descriptions of their scores; the first one of each score."""
         found: dict[str, Any] = {}
         for run in self.done():
             found = run.metrics | found
@@ -96,7 +96,7 @@ class Runs:
 
     @property
     def swept(self) -> list[str]:
-        """What the sweeps varied, each setting once."""
+        """The settings that the sweeps varied, each once."""
         return list(dict.fromkeys(key for sweep in self.sweeps for key in sweep.swept))
 
 
@@ -119,7 +119,7 @@ def load(paths: Sequence[Path]) -> Runs:
                 runs.setdefault(place, read_run(place))
             elif place not in sweeps:
                 sweeps[place], cells = _read_sweep(place)
-                # A run that was given by itself too: its sweep knows more of it.
+                # If a run was also given on its own, its sweep knows more about it.
                 runs |= {run.folder: run for run in cells}
     return Runs(list(runs.values()), list(sweeps.values()))
 
@@ -127,7 +127,7 @@ def load(paths: Sequence[Path]) -> Runs:
 def read_run(
     folder: Path, *, name: str = "", overrides: Sequence[str] = (), stopped: bool = False
 ) -> Run:
-    """The run in `folder`, which need not exist; a file that is broken makes it a failed one."""
+    """Return the run in `folder`, which may not exist. A damaged file makes it a failed run."""
     settings: dict[str, Any] = {}
     identity: dict[str, Any] | None = None
     record, failure, state = None, None, State.unfinished
@@ -164,17 +164,17 @@ def read_run(
 
 
 def curves(run: Run) -> list[dict[str, Any]]:
-    """metrics.jsonl: rows with `loss` are of training, rows with `eval_seconds` evaluations."""
+    """Return metrics.jsonl: training rows have `loss`, evaluations `eval_seconds`."""
     return _rows(run.folder / "metrics.jsonl")
 
 
 def generations(run: Run) -> list[dict[str, Any]]:
-    """generations.jsonl: step, prompt, response."""
+    """Return generations.jsonl: step, prompt, response."""
     return _rows(run.folder / "generations.jsonl")
 
 
 def _places(path: Path) -> Iterator[Path]:
-    """The run and sweep folders that `path` stands for, resolved."""
+    """Yield the run and sweep folders that `path` names or contains, resolved."""
     folder = (path.parent if path.name == SWEEP and path.is_file() else path).resolve()
     if _is_run(folder) or _is_sweep(folder):
         yield folder
@@ -183,7 +183,7 @@ def _places(path: Path) -> Iterator[Path]:
         problem = "is a file" if folder.exists() else "does not exist"
         raise RunError(f"{path} {problem}. Give run folders, a sweep's folder, or runs/.")
     inner = sorted(place for place in folder.iterdir() if place.is_dir())
-    # A folder of runs or, for `runs/*`, the folder of all sweeps.
+    # A folder of runs or, from `runs/*`, the folder of all sweeps.
     found = [p for p in inner if _is_run(p)] or [p for p in inner if _is_sweep(p)]
     if not found:
         raise RunError(f"{path} holds no run and no sweep. Give run folders, a sweep's, or runs/.")
@@ -238,7 +238,7 @@ def _read_sweep(folder: Path) -> tuple[Sweep, list[Run]]:
     return sweep, cells
 
 
-_AGAIN = "The sweep's command writes it anew; or give its run folders."
+_AGAIN = "Run the sweep's command again to write a new one, or give the run folders."
 
 
 def _published(values: dict[str, Any]) -> Published:
@@ -262,7 +262,7 @@ def _record(folder: Path) -> Record:
 
 
 def _identity(folder: Path) -> dict[str, Any] | None:
-    """Return settings.json, or None: the record is enough to compare a done run by."""
+    """Return settings.json, or None: to compare a done run its record is enough."""
     try:
         return _settings(folder)
     except (OSError, ValueError, TypeError):
@@ -274,7 +274,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     return json_files.read_versioned(_table(read_json(file)), file, json_files.SETTINGS)
 
 
-def _table(values: Any) -> dict[str, Any]:
+def _table(values: object) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise TypeError(f"it holds {json.dumps(values)[:40]} where a table should be")
     return values

@@ -1,11 +1,11 @@
-"""Settings as a user reads and writes them: short names, values, conditions like lora.rank>=8."""
+"""Parse and format settings: short names, values, and conditions like lora.rank>=8."""
 
 import json
 import operator
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from anima_exp.comparison.runs import Run
 from anima_exp.config import RunConfig
@@ -34,19 +34,21 @@ class Condition:
     sign: str
     value: Any
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: object) -> bool:
         if self.sign in ("=", "!="):
             return bool(_OPERATORS[self.sign](hashable(value), hashable(self.value)))
-        numbers = _is_number(value) and _is_number(self.value)
-        texts = isinstance(value, str) and isinstance(self.value, str)
-        return (numbers or texts) and bool(_OPERATORS[self.sign](value, self.value))
+        if isinstance(value, str) and isinstance(self.value, str):
+            return bool(_OPERATORS[self.sign](value, self.value))
+        if _is_number(value) and _is_number(self.value):
+            return bool(_OPERATORS[self.sign](value, self.value))
+        return False
 
 
 def condition(text: str, known: Collection[str], *, option: str) -> Condition:
-    """`lora.rank>=8` -> a Condition.
+    """Parse a condition like `lora.rank>=8`.
 
     Raises:
-        ConfigError: it is no condition, or names a setting that no run has.
+        ConfigError: if the text is not a condition, or no run has the setting.
     """
     found = _CONDITION.match(text)
     if not found:
@@ -58,9 +60,9 @@ def condition(text: str, known: Collection[str], *, option: str) -> Condition:
 
 
 def full_name(name: str, known: Collection[str], *, option: str) -> str:
-    """`rank` or `lora.rank` -> `lora.rank`, where only one setting of the runs can be meant.
+    """Return `lora.rank` for `rank` or `lora.rank`, if it is unambiguous among the runs.
 
-    A group stands for the setting that says which of its files was chosen: `lora`, `quant`.
+    A group (`lora`, `quant`) means the setting that names its chosen file.
     """
     name = of_runs().key(name)
     if name in known:
@@ -82,7 +84,7 @@ def full_name(name: str, known: Collection[str], *, option: str) -> str:
 
 
 def parse(text: str) -> Any:
-    """`8` -> 8, `null` -> None, `tiny` -> "tiny"; as Hydra would read it."""
+    """Parse a value as Hydra does: `8` is 8, `null` is None, `tiny` is "tiny"."""
     words: dict[str, Any] = {"true": True, "false": False, "null": None}
     if text.lower() in words:
         return words[text.lower()]
@@ -91,31 +93,31 @@ def parse(text: str) -> Any:
     except ValueError:
         pass
     try:
-        return float(text)  # 1e-4 is no JSON number in every spelling
+        return float(text)  # JSON does not allow every spelling of a float
     except ValueError:
         return text
 
 
-def hashable(value: Any) -> Any:
-    """Something that can be put into a set: 1 and 1.0 are one value, true and 1 are two."""
+def hashable(value: object) -> Any:
+    """Return a hashable form of a value, in which 1 equals 1.0 and true differs from 1."""
     if isinstance(value, bool):
         return str(value)
     return json.dumps(value, sort_keys=True) if isinstance(value, list | dict) else value
 
 
 def in_order(values: Iterable[Any]) -> list[Any]:
-    """Each value once: null, then numbers, then texts, as one would count them."""
+    """Return each value once, sorted: null, then numbers, then texts."""
     once = {hashable(value): value for value in values}
     return sorted(once.values(), key=order)
 
 
-def order(value: Any) -> tuple[int, float, str]:
+def order(value: object) -> tuple[int, float, str]:
     if value is None:
         return 0, 0.0, ""
     return (1, float(value), "") if _is_number(value) else (2, 0.0, format_value(value))
 
 
-def format_value(value: Any) -> str:
+def format_value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if value is None or isinstance(value, bool | list | dict):
@@ -124,9 +126,9 @@ def format_value(value: Any) -> str:
 
 
 def short(key: str) -> str:
-    """`lora.rank` -> `rank`; a setting may have a label of its own: `model.name` -> `model`.
+    """Return `rank` for `lora.rank`, or the setting's label: `model` for `model.name`.
 
-    An eval keeps its whole name: `mmlu` is a score.
+    An evaluation keeps its full name, because `mmlu` is a score.
     """
     group, _, last = key.rpartition(".")
     if group == "evals":
@@ -136,7 +138,7 @@ def short(key: str) -> str:
 
 
 def headings(keys: Collection[str]) -> dict[str, str]:
-    """Each key's short name, or the whole key where two would look alike."""
+    """Return each key's short name, or the full key if two short names are equal."""
     names = [short(key) for key in keys]
     return {key: short(key) if names.count(short(key)) == 1 else key for key in keys}
 
@@ -145,19 +147,18 @@ def known(runs: Iterable[Run]) -> list[str]:
     return list(dict.fromkeys(key for run in runs for key in run.settings))
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-# Give runs settings that are equal exactly where their names count them as equal.
-#
-# A run's name does not depend on where a file lies, but on what it holds; it ignores the adapter's
-# settings in full fine-tuning; and an eval is part of it as soon as it is on. settings.json holds
-# the settings as the name counts them.
+# The settings of runs in the form that their names hash, so that settings are equal exactly if the
+# hash treats them as equal. The hash uses the contents of a file and not its path, ignores the
+# adapter's settings in full fine-tuning, and includes an evaluation if it is on. settings.json has
+# the settings in this form.
 
 
 _ABSENT = object()
-_TABLES = ("benchmarks", "custom")  # in evals: of the user's own, by name
+_TABLES = ("benchmarks", "custom")  # tables in evals of the user's evaluations, by name
 
 
 def as_named(runs: Sequence[Run]) -> list[Run]:
@@ -184,16 +185,16 @@ def _settings(run: Run, evals: Sequence[str], shown: dict[str, dict[Any, Any]]) 
 
 
 def _counted(run: Run, key: str) -> Any:
-    """Return a setting as the name counts it: a hash for what is in a file."""
+    """Return a setting in the form that the name hashes: a hash for the contents of a file."""
     value = run.settings.get(key, _ABSENT)
     return value if run.identity is None else run.identity.get(key, value)
 
 
 def _shown(runs: Sequence[Run]) -> dict[str, dict[Any, Any]]:
-    """Return, for each setting that counts by content, its text for each content.
+    """Return the text to show for each content of the settings that are hashed by content.
 
-    One content in two places has one text. Two contents that were at one place in turn are told
-    apart by the start of their hashes.
+    The same content in two places has one text. Two contents that were at the same place are
+    distinguished by the start of their hashes.
     """
     keys = {
         key: None
@@ -215,18 +216,18 @@ def _shown(runs: Sequence[Run]) -> dict[str, dict[Any, Any]]:
     return found
 
 
-def _start(counted: Any) -> str:
+def _start(counted: object) -> str:
     return str(counted).rpartition(":")[2][:8]
 
 
 def _on(run: Run) -> set[str]:
-    """Return the evals that measured the run: `evals.mmlu`."""
+    """Return the evaluations that are on for the run: `evals.mmlu`."""
     inside = (key.split(".") for key in run.settings if key.startswith("evals."))
     return {".".join(parts[: 3 if parts[1] in _TABLES else 2]) for parts in inside if parts[2:]}
 
 
 def _evals(runs: Sequence[Run]) -> list[str]:
-    """Return the evals that some of the runs had and others had not."""
+    """Return the evaluations that are on for some of the runs but not for all."""
     on = [_on(run) for run in runs if run.settings]
     some: set[str] = set().union(*on)
     return sorted(name for name in some if not all(name in one for one in on))

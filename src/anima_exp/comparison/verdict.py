@@ -1,4 +1,4 @@
-"""The leaderboard's first rows -> one sentence: is the winner better, or only ahead?"""
+"""State in one sentence whether the best cell is better than the others beyond chance."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,13 +12,13 @@ from anima_exp.metrics.intervals import Interval, apart, corrected, paired, welc
 
 
 def verdict(rows: Sequence[Row], metric: Metric, *, repeat: str) -> str:
-    """Whether the first row can be told from the others, by their repeats.
+    """Return whether the first row differs from the others beyond chance, from their seeds.
 
-    To name a wrong winner, chance must lift it above the truly best of k cells, which any of the
-    k - 1 others could be: so each comparison is made at 1 - 0.05 / (k - 1) (Bonferroni).
+    A wrong winner is named if chance lifts it above the truly best of k cells, which can be any of
+    the k - 1 others. So each comparison is made at level 1 - 0.05 / (k - 1) (Bonferroni).
 
     Args:
-        repeat: the command that gives them more seeds.
+        repeat: the command that adds seeds.
     """
     ranked = sorted(rows, key=lambda row: row.rank)
     if len(ranked) < 2:
@@ -55,27 +55,28 @@ def verdict(rows: Sequence[Row], metric: Metric, *, repeat: str) -> str:
         if between == 0:
             said, who = f"{names} ({how}).", first.cell.label
         else:
-            said, who = f"{names}, but cannot be told from it ({how}).", "it"
-        said += f" Nor can {who} be told from {more} more." if more else ""
+            said, who = f"{names}, but not beyond chance ({how}).", "it"
+        said += f" Nor does {who} differ beyond chance from {more} more." if more else ""
         who = who if between == 0 else "It"
         return said + (f" {who} is better than the other {beaten}." if beaten else "")
     names = ", ".join(row.cell.label for row in alike[:3])
     rest = f" and {len(alike) - 3} more" if len(alike) > 3 else ""
     return (
         f"{first.cell.label} is better than {second.cell.label} ({how}), "
-        f"but cannot be told from {names}{rest}, whose scores vary more or were not repeated."
+        f"but does not differ beyond chance from {names}{rest}, whose scores vary more or were not "
+        "repeated."
     )
 
 
 def _listed(labels: Sequence[str]) -> str:
-    """`a and b`, `a, b and 3 more`."""
+    """Return `a and b`, or `a, b and 3 more`."""
     if len(labels) > 3:
         labels = [*labels[:2], f"{len(labels) - 2} more"]
     return f"{', '.join(labels[:-1])} and {labels[-1]}"
 
 
 def leaders(rows: Sequence[Row], metric: Metric) -> list[Row]:
-    """Return the best row and all that cannot be told from it; none if that is every row."""
+    """Return the best row and all that do not differ from it beyond chance; [] if all rows."""
     ranked = sorted(rows, key=lambda row: row.rank)
     found = [
         row for row, one in _compared(ranked, metric) if not (one is not None and one.excludes_zero)
@@ -84,7 +85,7 @@ def leaders(rows: Sequence[Row], metric: Metric) -> list[Row]:
 
 
 def _compared(ranked: Sequence[Row], metric: Metric) -> list[tuple[Row, Interval | None]]:
-    """The difference of the first row from each other, corrected for their number."""
+    """Return the difference of the first row from each other row, corrected for their number."""
     level = corrected(len(ranked) - 1)
     return [(row, _difference(ranked[0], row, metric, level)) for row in ranked[1:]]
 
@@ -105,11 +106,11 @@ def _pairing(first: Row, second: Row, metric: Metric) -> str:
     return f"{first.score.n} and {second.score.n} seeds, unpaired"
 
 
-# Whether the runs were made and measured alike: a score on other rows is another score.
+# Cautions if the runs were made or measured differently: a score on other rows is another score.
 
 
 _ON_HELDOUT_ROWS = ("heldout_loss", "exact_match")
-# What decides which rows are held out, and how much of them is seen.
+# The settings that decide which rows are held out, and how much of them is measured.
 _DECISIVE = (
     "data.max_rows",
     "data.recipe",
@@ -123,7 +124,7 @@ _DECISIVE = (
 
 
 def comparability_warning(runs: Sequence[Run], metric: Metric) -> str | None:
-    """One sentence for the reader where the scores of `runs` do not compare; None if they do."""
+    """Return a caution if the scores of `runs` are not comparable; None if they are."""
     if metric.name not in _ON_HELDOUT_ROWS:
         return None
     which = [*_DECISIVE, f"evals.{metric.name.removesuffix('_loss')}.max_rows"]
@@ -135,14 +136,14 @@ def comparability_warning(runs: Sequence[Run], metric: Metric) -> str | None:
     if not differ:
         return None
     return (
-        f"Caution: {metric.name} was not measured on the same rows everywhere: the runs differ in "
+        f"Caution: {metric.name} was not measured on the same rows in all runs. They differ in "
         f"{', '.join(differ)}. Compare runs that share them, with filter=; or give all one "
         "data.heldout_path."
     )
 
 
 def pooled(cells: Sequence[Cell], metric: Metric) -> str | None:
-    """Return a caution where a cell's mean is over runs of different code, libraries or data."""
+    """Return a caution if a cell's mean is over runs with different code, libraries or data."""
     differ: dict[str, dict[str, None]] = {}  # what -> its values
     pooling = 0
     for cell in cells:
@@ -155,28 +156,25 @@ def pooled(cells: Sequence[Cell], metric: Metric) -> str | None:
             differ.setdefault(what, {}).update(found)
     if not differ:
         return None
-    told = "; ".join(f"{what} {_first_values(list(found))}" for what, found in differ.items())
+    text = "; ".join(f"{what} {_first_values(list(found))}" for what, found in differ.items())
     which = "A mean is" if pooling == 1 else f"{pooling} means are"
     return (
-        f"Caution: {which} over runs that were made differently: {told}. "
-        "What looks like chance may come from that."
+        f"Caution: {which} over runs with different code, libraries or data: {text}. "
+        "Part of the variation may come from that."
     )
 
 
 def repeated(cells: Sequence[Cell], metric: Metric) -> str | None:
-    """Return one sentence where a seed of a cell has several runs, or copies of one."""
+    """Return a note if a seed of a cell has several runs, or copies of one."""
     more = sum(len(cell.scored(metric)) - len(cell.by_seed(metric)) for cell in cells)
     if not more:
         return None
     which = "1 run repeats" if more == 1 else f"{more} runs repeat"
-    return (
-        f"{which} a seed of the same settings: the scores of a seed are averaged, "
-        "and it counts once."
-    )
+    return f"{which} a seed of the same settings: the scores of a seed are averaged and count once."
 
 
 def _made_of(run: Run) -> dict[str, str]:
-    """Return what a run was made with, as far as its record says."""
+    """Return the code, libraries and data of a run, from its record."""
     if run.record is None:
         return {}
     found = {"commit": _commit(run.record.git), **run.record.versions}

@@ -1,4 +1,4 @@
-"""A comparison -> a saved W&B workspace of the runs' project, with the same question in view."""
+"""Save a comparison as a W&B workspace in the project of the runs."""
 
 from importlib.util import find_spec
 from typing import Any
@@ -12,7 +12,7 @@ from anima_exp.libraries.wandb_workspaces_internals import axis, library, scatte
 
 
 def publish(comparison: Comparison) -> str:
-    """The new workspace's address.
+    """Save the workspace and return its address.
 
     Raises:
         ConfigError: wandb-workspaces, a key, or a run that went to W&B is missing.
@@ -36,7 +36,7 @@ def publish(comparison: Comparison) -> str:
         )
     try:
         return _save(comparison, entity=entity, project=project)
-    except Exception as error:  # whatever W&B answers; nothing is lost
+    except Exception as error:  # any error of W&B; nothing is lost
         reason = first_line(error)
         raise RunError(
             f"W&B did not take the comparison: {reason} html=FILE shows the same offline."
@@ -44,12 +44,12 @@ def publish(comparison: Comparison) -> str:
 
 
 def where(comparison: Comparison) -> tuple[str | None, str]:
-    """The entity (None: the user's own) and the project that the runs went to."""
+    """Return the entity (None: the user's own) and the project of the runs."""
     tracked = [run for run in comparison.runs.done() if run.record and run.record.wandb]
     if not tracked:
         raise ConfigError(
-            "wandb=true: none of the runs went to W&B. Train with tracking=wandb; runs that were "
-            "offline say in record.json how to sync them."
+            "wandb=true: none of the runs was sent to W&B. Train with tracking=wandb. For offline "
+            "runs, record.json has the command that syncs them."
         )
     places = {
         (run.settings.get("tracking.entity"), run.settings["tracking.project"]) for run in tracked
@@ -63,7 +63,7 @@ def where(comparison: Comparison) -> tuple[str | None, str]:
 
 
 def workspace(comparison: Comparison, *, entity: str, project: str) -> Any:
-    """The workspace, not saved yet: what differs on one side, the metric on the other."""
+    """Return the unsaved workspace, with panels for the settings that differ and the metric."""
     panels, ws = library("reports.v2"), library("workspaces")
     metric, keys = comparison.metric, comparison.keys
     runs = comparison.runs.done()
@@ -87,9 +87,9 @@ def workspace(comparison: Comparison, *, entity: str, project: str) -> Any:
         panels.ParameterImportancePlot(with_respect_to=metric.name),
         panels.RunComparer(diff_only="split"),
     ]
-    told = panels.MarkdownPanel(markdown=markdown(comparison))
+    text = panels.MarkdownPanel(markdown=markdown(comparison))
     sections = {
-        "Comparison": [told],
+        "Comparison": [text],
         "Learning curves": curves,
         "Settings": settings,
         "Everything": everything,
@@ -101,7 +101,7 @@ def workspace(comparison: Comparison, *, entity: str, project: str) -> Any:
         sections=[ws.Section(name, panels=p, is_open=True) for name, p in sections.items() if p],
         runset_settings=ws.RunsetSettings(
             filters=_filters(runs, whole=not comparison.filtered),
-            # Seeds of one cell fold into one line.
+            # Group the seeds of a cell into one line.
             groupby=[ws.Config(_stored(key)) for key in keys] if several_seeds else [],
             order=[ws.Ordering(ws.Summary(metric.name), ascending=metric.minimize)],
             pinned_columns=[
@@ -114,7 +114,7 @@ def workspace(comparison: Comparison, *, entity: str, project: str) -> Any:
 
 
 def _save(comparison: Comparison, *, entity: str | None, project: str) -> str:
-    """The only function here that needs the network."""
+    """Save the workspace and return its address. No other function here uses the network."""
     import wandb
 
     owner = str(entity or wandb.Api().default_entity)
@@ -127,7 +127,7 @@ def _title(comparison: Comparison) -> str:
 
 
 def _filters(runs: list[Run], *, whole: bool) -> Any:
-    """The sweep's group where all of it is compared; else the runs by name."""
+    """Select the sweep's group if all of it is compared; otherwise the runs by name."""
     ws = library("workspaces")
     groups = {run.settings.get("tracking.group") for run in runs}
     if whole and len(groups) == 1 and (group := groups.pop()):
@@ -136,9 +136,9 @@ def _filters(runs: list[Run], *, whole: bool) -> Any:
 
 
 def _stored(key: str) -> str:
-    """Where W&B keeps a setting: our keys are flat and hold dots, so `.value` comes last.
+    """Return the key under which W&B stores a setting. Our keys are flat, so `.value` is last.
 
-    wandb-workspaces takes `lora.rank` for a nested one and asks for `lora.value.rank`.
+    wandb-workspaces treats `lora.rank` as nested and would request `lora.value.rank`.
     """
     return f"{key}.value"
 

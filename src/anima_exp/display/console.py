@@ -1,4 +1,4 @@
-"""What a run says in the terminal: its plan, its progress, and one screen of summary."""
+"""Print a run in the terminal: its plan, its progress, and a summary."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -24,12 +24,12 @@ _MEANS = {"macro": "mean over subjects", "micro": "mean over questions"}
 
 
 def show_plan(lines: Mapping[str, str]) -> None:
-    """What the run is about to do, before the first step."""
+    """Print what is about to be done, before the first step."""
     width = max(map(len, lines))
     for key, value in lines.items():
         heading = (f"{printable(key):<{width}}", "dim")
-        told = printable(without_password(value))
-        console.print(Text.assemble(heading, f"  {told}"), soft_wrap=True)
+        text = printable(without_password(value))
+        console.print(Text.assemble(heading, f"  {text}"), soft_wrap=True)
     console.print()
 
 
@@ -45,7 +45,7 @@ def say(text: str) -> None:
 
 
 class Progress:
-    """A line of step, loss, speed and time left: under a bar in a terminal, one by one in a log."""
+    """Show step, loss, speed and time left: with a bar in a terminal, as lines in a log."""
 
     def __init__(self, steps: int, *, first: int = 0) -> None:
         self.steps, self.first = steps, first
@@ -54,7 +54,7 @@ class Progress:
             progress.BarColumn(24),
             progress.TextColumn("{task.description}", markup=False),
             console=console,
-            auto_refresh=False,  # no thread beside the training loop
+            auto_refresh=False,  # no second thread during training
             transient=True,
         )
         self._task = self._bar.add_task("", total=steps, completed=first)
@@ -76,12 +76,12 @@ class Progress:
     def scores(
         self, step: int, scores: Mapping[str, float], metrics: Mapping[str, Any] | None = None
     ) -> None:
-        told = "  ".join(f"{name} {number(name, value, metrics)}" for name, value in scores.items())
-        if told:
-            console.print(f"{self._step(step)}  {told}")
+        text = "  ".join(f"{name} {number(name, value, metrics)}" for name, value in scores.items())
+        if text:
+            console.print(f"{self._step(step)}  {text}")
 
     def close(self) -> None:
-        if console.is_terminal:  # elsewhere rich would print an empty line
+        if console.is_terminal:  # in a log, rich would print an empty line
             self._bar.stop()
 
     def _step(self, step: int) -> str:
@@ -93,7 +93,7 @@ def show_scores(
     after: Mapping[str, float],
     metrics: Mapping[str, Any] | None = None,
 ) -> None:
-    """`before` is None where there is nothing to compare with; `metrics` describes scores."""
+    """Print a table of scores, with those `before` if given; `metrics` describes scores."""
     if not after:
         return
     columns = ("score", "") if before is None else ("score", "before", "after")
@@ -107,7 +107,7 @@ def show_scores(
 
 
 def show_accuracies(benchmark: str, rows: Sequence[Mapping[str, Any]], *, subjects: bool) -> None:
-    """The means of one benchmark, with `subjects` those of every subject too."""
+    """Print the means of a benchmark; with `subjects` also the accuracy of every subject."""
     table = Table(
         benchmark, "right", "95 % interval", "questions",
         box=None, pad_edge=False, header_style="dim",
@@ -131,10 +131,10 @@ def show_accuracies(benchmark: str, rows: Sequence[Mapping[str, Any]], *, subjec
 def show_answers(
     before: list[tuple[str, str]], after: list[tuple[str, str]], *, at_most: int = 3
 ) -> None:
-    """The same questions before and after training."""
+    """Print the answers to the same questions before and after training."""
     was = dict(before)
     for question, answer in after[:at_most]:
-        console.print(Text.assemble("\n", ("asked ", "dim"), f" {_short(question)}"))
+        console.print(Text.assemble("\n", ("prompt", "dim"), f" {_short(question)}"))
         if question in was:
             console.print(Text.assemble(("before", "dim"), f" {_short(was[question])}"))
         console.print(Text.assemble(("after ", "dim"), " ", (_short(answer), "bold")))
@@ -147,7 +147,7 @@ def show_summary(
     before: list[tuple[str, str]],
     after: list[tuple[str, str]],
 ) -> None:
-    """A run that has just ended; `trained` is the folder of its adapter, or of the whole model."""
+    """Print the summary of a run. `trained` is the folder of its adapter, or of its model."""
     say("")
     show_scores(record.scores_before, record.scores, record.metrics)
     show_answers(before, after)
@@ -158,7 +158,7 @@ def show_summary(
         + (f" of {record.peak_reserved_gib:.1f} reserved" if record.peak_reserved_gib else "")
     )
     if record.ended:
-        say(f"ended    {record.ended}")
+        say(f"stopped  {record.ended}")
     if record.best:
         value = number(record.best["metric"], record.best["value"], record.metrics)
         say(
@@ -174,7 +174,7 @@ def show_summary(
 
 
 def number(name: str, value: float, metrics: Mapping[str, Any] | None = None) -> str:
-    """Write a score or a logged value with its unit; `metrics` describes those of the user's."""
+    """Format a score or a logged value with its unit. `metrics` describes custom scores."""
     return metric(name, metrics).number(value)
 
 

@@ -1,4 +1,4 @@
-"""Sections, their data and scripts -> one HTML file that needs nothing but itself."""
+"""Build self-contained HTML pages from sections, data and scripts."""
 
 import base64
 import hashlib
@@ -17,17 +17,17 @@ from anima_exp.system.terminal import printable
 # What users and models wrote -> text that is safe to put into the page.
 
 
-def sanitize_text(text: Any) -> str:
+def sanitize_text(text: object) -> str:
     """Control characters, and halves of characters that no file can hold, spelled out."""
     return printable(str(text).encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
-def escaped(text: Any) -> str:
+def escaped(text: object) -> str:
     """For the inside of an element or of a quoted attribute."""
     return html.escape(sanitize_text(text))
 
 
-def embedded(value: Any) -> str:
+def embedded(value: object) -> str:
     """JSON for the inside of a <script>, which nothing in it can close."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for letter in "<>&\u2028\u2029":
@@ -44,7 +44,7 @@ def cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[:length]}… ({len(text):,} characters)"
 
 
-# One section of the page: a heading, a lead that says how to read it, a body.
+# A section has a heading, a lead that explains how to read it, and a body.
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ _ASSETS = Path(__file__).parent / "assets"
 
 
 def write(path: Path, text: str) -> None:
-    """Write the page to `path`, whole or not at all.
+    """Write a page to `path` atomically.
 
     Raises:
         RunError: `path` cannot be written.
@@ -86,12 +86,12 @@ def page(
     scripts: Sequence[Path],
     program: str,
 ) -> str:
-    """The whole page.
+    """Return the HTML of a page.
 
     Args:
         title: plain text.
         header: HTML.
-        data: what the scripts find as `found`.
+        data: the variable `found` of the scripts.
         scripts: JavaScript files, run in this order between page.js and field.js, which draw, and
             start.js, which calls the functions that they list in `parts`.
         program: the module that made the page.
@@ -107,7 +107,7 @@ def page(
         header=header,
         contents="".join(f'<li><a href="#{one.name}">{one.short}</a></li>' for one in sections),
         sections="\n".join(one.html() for one in sections),
-        footer=f"Made by <code>python -m {program}</code>. This file is all there is.",
+        footer=f"Made by <code>python -m {program}</code>. The page needs no other file.",
         data=embedded(data),
         plotly=plotly,
         script=script,
@@ -115,7 +115,7 @@ def page(
 
 
 def _policy(*scripts: str) -> str:
-    """Nothing is loaded, and no script runs but these two, named by their hashes."""
+    """Return a content security policy that loads nothing and runs only these scripts, by hash."""
     allowed = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()}'"
         for one in scripts
@@ -126,7 +126,7 @@ def _policy(*scripts: str) -> str:
     )
 
 
-# Columns and cells -> an HTML table in a box of its own that scrolls.
+# HTML tables, each in a box that scrolls.
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Value:
-    """One table cell: its text, or its `html` where that says more; `key` is what it sorts by."""
+    """A table cell: its text, or `html` in its place. `key` is the value to sort by."""
 
     text: Any = ""
     html: str | None = None
@@ -148,7 +148,7 @@ class Value:
 class Line:
     values: Sequence[Value]
     style: str = ""
-    text: str | None = None  # what a filter looks into
+    text: str | None = None  # the text that a filter searches
 
 
 def table(
@@ -159,10 +159,10 @@ def table(
     name: str = "",
     sortable: bool = False,
 ) -> str:
-    """The first column names its row."""
+    """Return an HTML table whose first column is the heading of each row."""
     heads = "".join(_head(column, sortable) for column in columns)
     body = "\n".join(_line(line, columns) for line in lines)
-    # A box that scrolls must be reachable by keyboard, and then it needs a name.
+    # A box that scrolls must take keyboard focus, and therefore needs a name.
     return (
         f'<div class="box" tabindex="0" role="region" aria-label="{escaped(caption)}">\n'
         f"<table{_attribute('id', name)}><caption>{escaped(caption)}</caption>\n"

@@ -1,9 +1,8 @@
-"""Columns of text -> a table for the terminal that fits its width; text that cannot steer it."""
+"""Print tables of text in the terminal, fitted to its width, and export them safely."""
 
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -12,27 +11,25 @@ from rich.text import Text
 
 from anima_exp.system.terminal import printable
 
-# One column of a table of text, and what becomes of it where there is no room.
-
 
 @dataclass(frozen=True)
 class Column:
     heading: str
     texts: list[str]
     right: bool = True
-    dropped: int = 0  # where there is no room, the highest goes first; 0 stays
+    dropped: int = 0  # without enough room, columns with the largest number go first; 0 stays
     whole: bool = False  # never folded into several lines
-    styles: Sequence[str] = ()  # of each text; none has one by default
-    at_most: int | None = None  # where there is no room, it is folded to this width
+    styles: Sequence[str] = ()  # a style per text; by default none
+    at_most: int | None = None  # without enough room, fold the column to this width
 
 
 _GAP = 2  # spaces between two columns
 
 
-def table(found: Sequence[Column], *, bold: Collection[int] = ()) -> Table:
-    """`bold` are places of rows."""
+def table(columns: Sequence[Column], *, bold: Collection[int] = ()) -> Table:
+    """Return a rich table. `bold` are the indices of bold rows."""
     made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
-    for column in found:
+    for column in columns:
         justify = "right" if column.right else "left"
         made.add_column(
             safe(column.heading),
@@ -40,9 +37,9 @@ def table(found: Sequence[Column], *, bold: Collection[int] = ()) -> Table:
             overflow="fold",
             no_wrap=column.whole or bool(column.dropped),
         )
-    for place in range(len(found[0].texts)):
+    for place in range(len(columns[0].texts)):
         made.add_row(
-            *(_styled(column, place) for column in found), style="bold" if place in bold else None
+            *(_styled(column, place) for column in columns), style="bold" if place in bold else None
         )
     return made
 
@@ -54,28 +51,28 @@ def _styled(column: Column, place: int) -> Text:
     return text
 
 
-def fits(found: Sequence[Column], width: int) -> bool:
-    return width_of(found) - _GAP <= width
+def fits(columns: Sequence[Column], width: int) -> bool:
+    return width_of(columns) - _GAP <= width
 
 
-def width_of(found: Sequence[Column]) -> int:
+def width_of(columns: Sequence[Column]) -> int:
     """Return how many columns of the terminal a table takes, with the gap behind the last one."""
-    return sum(map(_width, found)) + _GAP * len(found)
+    return sum(map(_width, columns)) + _GAP * len(columns)
 
 
-def fitting(found: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
-    """The columns that fit, and the headings of those that were left out for it."""
-    kept = list(found)
+def fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
+    """Return the columns that fit, and the headings of those that do not."""
+    kept = list(columns)
     while not fits(kept, width):
         least = max(kept, key=lambda column: column.dropped)
         if not least.dropped:
             break
         kept.remove(least)
-    return kept, [column.heading for column in found if column not in kept]
+    return kept, [column.heading for column in columns if column not in kept]
 
 
 def folded(items: Sequence[str], width: int) -> str:
-    """Items side by side, and a new line where the next would not fit."""
+    """Return the items side by side, with a new line before an item that does not fit."""
     lines = [""]
     for item in items:
         longer = f"{lines[-1]}   {item}" if lines[-1] else item
@@ -87,7 +84,7 @@ def folded(items: Sequence[str], width: int) -> str:
 
 
 def say(console: Console, text: str, *, style: str | None = None) -> None:
-    # In a file or a pipe, a sentence stays one line.
+    # In a file or a pipe a sentence stays on one line.
     console.print(safe(text), style=style, soft_wrap=not console.is_terminal)
 
 
@@ -101,16 +98,16 @@ def _width(column: Column) -> int:
     return min(natural, column.at_most or natural)
 
 
-# Text that others wrote -> a CSV cell that no spreadsheet takes for a formula.
+# CSV cells that a spreadsheet does not interpret as formulas.
 
 
 _BEGIN_A_FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
 
 
-def escape_formula(value: Any) -> Any:
-    """Return numbers as they are, and text with an apostrophe in front of what begins a formula.
+def escape_formula(value: object) -> object:
+    """Return the value, with an apostrophe before a text that would start a formula.
 
-    Control characters are spelled out: a bare carriage return ends a row in some readers.
+    Control characters are escaped, because some readers end a row at a bare carriage return.
     """
     if not isinstance(value, str):
         return value
@@ -126,24 +123,24 @@ def _is_number(text: str) -> bool:
     return True
 
 
-# Columns of text -> a Markdown table, in which nothing is taken for a mark.
+# Markdown tables with escaped texts.
 
 
-def markdown_table(found: Sequence[Column]) -> str:
-    """Lines that each end in a newline."""
+def markdown_table(columns: Sequence[Column]) -> str:
+    """Return a Markdown table whose lines all end with a newline."""
     lines = [
-        _line([escape_markdown(column.heading) for column in found]),
-        _line(["---:" if column.right else "---" for column in found]),
+        _line([escape_markdown(column.heading) for column in columns]),
+        _line(["---:" if column.right else "---" for column in columns]),
         *(
             _line([escape_markdown(text) for text in texts])
-            for texts in zip(*(column.texts for column in found), strict=True)
+            for texts in zip(*(column.texts for column in columns), strict=True)
         ),
     ]
     return "".join(f"{line}\n" for line in lines)
 
 
 def escape_markdown(text: str) -> str:
-    """On one line, with every letter that Markdown would read as a mark escaped."""
+    """Return a text on one line, with Markdown's special characters escaped."""
     one_line = " ".join(printable(text).split())
     return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", one_line)
 

@@ -1,11 +1,11 @@
-"""Print events: what a run looks like in a terminal, or in a log.
+"""Print the events of a run in a terminal or a log.
 
-The commands install a view, each for the process that it is:
+Each command installs a view for its process:
 
     with listening(TerminalView()):
         run(config)
 
-rich is imported with the first event that needs it, so that a command without one starts at once.
+rich is imported with the first event that needs it, so that other commands start quickly.
 """
 
 from typing import Any
@@ -14,11 +14,11 @@ from anima_exp import events
 from anima_exp.events import Event, Working
 from anima_exp.system.terminal import note, print_stderr
 
-_LARGE = 20_000  # examples after which the progress of tokenising appears
+_LARGE = 20_000  # examples from which the progress of tokenising is shown
 
 
 class TerminalView:
-    """A listener: the plan, a progress line, scores and the summary to stdout, notes to stderr."""
+    """Print plan, progress, scores and summary to stdout, and notes to stderr."""
 
     def __init__(self) -> None:
         self._progress: Any = None  # results.screen.Progress, from Began to Ended
@@ -32,7 +32,7 @@ class TerminalView:
                 note(text)
             case events.Stopping(by):
                 note("")  # below the letters of Ctrl-C
-                note(f"{by}: saving a checkpoint after this step; once more ends at once.")
+                note(f"{by}: saving a checkpoint after this step. Press Ctrl-C again to quit now.")
             case events.Working():
                 self._working(event)
             case events.Began() | events.Logged() | events.Evaluated() | events.Ended():
@@ -56,7 +56,7 @@ class TerminalView:
                 self._progress.close()
 
     def _working(self, event: Working) -> None:
-        """A bar on a terminal's stderr; in a log a line for what takes seconds, else nothing."""
+        """Show a bar on a terminal's stderr; in a log a line for long work, otherwise nothing."""
         if event.kind == "merging":  # merging/console.py shows it
             return
         bar = self._work.get(event.text)

@@ -1,8 +1,8 @@
-"""Numbers as a plan writes them."""
+"""Format sizes, counts and hours for a plan."""
 
 
 def size(count: float) -> str:
-    """Bytes with a unit: 16.9 GiB."""
+    """Format bytes with a binary unit: 16.9 GiB."""
     for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
         if count >= 2**power:
             return f"{count / 2**power:,.{_digits(count / 2**power)}f} {unit}"
@@ -10,7 +10,7 @@ def size(count: float) -> str:
 
 
 def decimal_size(count: float) -> str:
-    """Bytes as they are sold: 390 GB."""
+    """Format bytes with a decimal unit: 390 GB."""
     for unit, power in (("GB", 9), ("MB", 6), ("kB", 3)):
         if count >= 10**power:
             return f"{count / 10**power:,.{_digits(count / 10**power)}f} {unit}"
@@ -18,7 +18,7 @@ def decimal_size(count: float) -> str:
 
 
 def format_count(count: float) -> str:
-    """A large count: 43.5 M."""
+    """Format a large count: 43.5 M."""
     for unit, power in (("T", 12), ("B", 9), ("M", 6)):
         if count >= 10**power:
             return f"{count / 10**power:,.{_digits(count / 10**power)}f} {unit}"

@@ -1,1 +1,1 @@
-"""Answers of several models -> verdicts on every pair of them, by a judge model or by reference."""
+"""Judge the answers of several models in pairs, with a judge model or with reference answers."""

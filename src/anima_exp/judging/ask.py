@@ -1,4 +1,4 @@
-"""Calls -> replies, several at once, each handed over as it arrives."""
+"""Make calls concurrently, and hand over each reply as it arrives."""
 
 import asyncio
 import signal
@@ -12,14 +12,12 @@ from anima_exp.judging.refusal import CallFailed
 from anima_exp.judging.verdict import Reply
 from anima_exp.system.signals import in_main_thread
 
-# A coroutine that SIGTERM ends as Ctrl-C does: its tasks first, in order, then the program.
-
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    """asyncio.run, after which a SIGTERM that came meanwhile is raised again.
+    """Run a coroutine; SIGTERM cancels its tasks in order, and is raised again afterwards.
 
-    A handler that exits at once, as cli/compose.py's, would do so in the midst of a task, and
-    asyncio would print what it was about.
+    A handler that exits at once, as the one of cli/compose.py, would exit in the middle of a task,
+    and asyncio would print errors.
     """
     if not in_main_thread():  # where no handler can be set
         asyncio.run(work)
@@ -30,7 +28,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
 
-        def end(number: int, _: Any) -> None:
+        def end(number: int, _: object) -> None:
             terminated.append(number)
             loop.call_soon_threadsafe(task.cancel)
 
@@ -49,8 +47,8 @@ def run(work: Coroutine[Any, Any, None]) -> None:
         signal.raise_signal(terminated[0])
 
 
-# Calls that failed one after another, after all their tries, before the server is taken for dead.
-_GIVE_UP_AFTER = 10
+# Calls that failed in a row, after all retries, before the server is considered unavailable.
+_MAX_FAILURES_IN_A_ROW = 10
 
 
 def ask(
@@ -60,11 +58,11 @@ def ask(
     replied: Callable[[JudgeRequest, Reply], Any],
     failed: Callable[[JudgeRequest, str], Any],
 ) -> None:
-    """Make every call; `replied` or `failed` hears of each.
+    """Make every call, and report each to `replied` or `failed`.
 
     Raises:
-        ConfigError: the server refuses in a way that every call would meet.
-        RunError: ten calls in a row failed.
+        ConfigError: if the server rejects a call for a reason that holds for every call.
+        RunError: if ten calls in a row failed.
     """
     run(_ask(iter(calls), client, replied, failed))
 
@@ -85,10 +83,10 @@ async def _ask(
             except CallFailed as error:
                 failed(call, str(error))
                 in_a_row += 1
-                if in_a_row >= _GIVE_UP_AFTER:
+                if in_a_row >= _MAX_FAILURES_IN_A_ROW:
                     raise RunError(
-                        f"{in_a_row} calls failed one after another; the last: {error}. Stored "
-                        "verdicts stay; the same command goes on when the server answers."
+                        f"{in_a_row} calls failed in a row; the last: {error}. The verdicts so far "
+                        "are stored. Run the same command again when the server answers."
                     ) from error
             else:
                 in_a_row = 0

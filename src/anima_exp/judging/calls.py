@@ -1,4 +1,4 @@
-"""Pairs, prompts and what is stored -> which calls are still to be made."""
+"""Plan the calls to a judge: which verdicts are missing, and what they will cost."""
 
 import hashlib
 import json
@@ -11,12 +11,10 @@ from anima_exp.config.commands import JudgeConfig, Kind
 from anima_exp.judging.matches import Match, Pair
 from anima_exp.judging.prompts import Message, Prompt, choose
 
-# A match and a prompt -> the call that asks for its verdict, and the key of that call.
-
 
 @dataclass(frozen=True)
 class JudgeRequest:
-    """What a judge is asked about one match."""
+    """The request for the verdict on one match."""
 
     match: Match
     prompt: Prompt
@@ -24,16 +22,16 @@ class JudgeRequest:
     judge: str
     temperature: float | None
     max_tokens: int
-    key: str  # of all that the verdict depends on, and of nothing else: neither names nor ids
+    key: str  # hash of everything that the verdict depends on; names and ids are not part of it
 
     @property
     def messages(self) -> list[Message]:
-        # Built when needed: the texts of all calls together are large.
+        # Built when needed, because the texts of all calls together are large.
         return _messages(self.match, self.prompt)
 
 
 def call(match: Match, prompts: list[Prompt], config: JudgeConfig) -> JudgeRequest:
-    """The call of a judge model; `config.judge_model` is set (checks.py)."""
+    """Return the request to a judge model. `config.judge_model` is set (checks.py)."""
     prompt = choose(prompts, match.question.category)
     temperature = config.temperature if prompt.temperature is None else prompt.temperature
     max_tokens = prompt.max_tokens or config.max_tokens
@@ -54,7 +52,7 @@ def _messages(match: Match, prompt: Prompt) -> list[Message]:
 
 @dataclass(frozen=True)
 class PairPlan:
-    """A pair's calls in both orders, and those of them that nobody has made yet."""
+    """The calls of a pair in both orders, and those whose verdicts are not stored."""
 
     pair: Pair
     calls: list[JudgeRequest]
@@ -64,8 +62,8 @@ class PairPlan:
 @dataclass(frozen=True)
 class Plan:
     pairs: list[PairPlan]
-    shared: int  # matches whose texts are exactly another one's: they share its verdict
-    unparsed: int  # stored verdicts that cannot be read, and are not asked for again
+    shared: int  # matches with the same texts as another match, whose verdict they share
+    unparsed: int  # stored verdicts that could not be parsed and are not requested again
 
     @property
     def to_ask(self) -> list[JudgeRequest]:
@@ -101,23 +99,23 @@ def plan(
     return Plan(planned, shared, unparsed)
 
 
-# Calls -> tokens and cost before the first one is made.
+# The estimate of tokens and cost before the first call.
 
 
-HOW = "4 letters a token, one a Chinese, Japanese or Korean letter"
+HOW = "one token per 4 letters, or per Chinese, Japanese or Korean letter"
 _WIDE = re.compile("[\u2e80-\U0010ffff]")
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What calls will take. The input is an estimate, the output the most it can be."""
+    """Tokens of the calls: an estimate of the input, and an upper limit of the output."""
 
     calls: int
     tokens_in: int
     most_tokens_out: int
 
     def cost(self, config: JudgeConfig) -> float | None:
-        """At most so much, in the money of the prices; None where they are not given."""
+        """Return the largest cost, in the currency of the prices; None without prices."""
         return cost(self.tokens_in, self.most_tokens_out, config)
 
 
@@ -131,7 +129,7 @@ def estimate(calls: Iterable[JudgeRequest]) -> Estimate:
 
 
 def tokens(text: str) -> int:
-    """About how many tokens `text` is."""
+    """Return the approximate number of tokens of a text."""
     wide = 0 if text.isascii() else len(_WIDE.findall(text))
     return wide + -(-(len(text) - wide) // 4)
 

@@ -1,4 +1,4 @@
-"""One call to an OpenAI-compatible server: tried again while that may help, and never logged."""
+"""Call an OpenAI-compatible server, with retries and a rate limit, and without logging."""
 
 import asyncio
 import os
@@ -20,46 +20,44 @@ from anima_exp.judging.verdict import Reply
 from anima_exp.system import json_files
 from anima_exp.system.terminal import printable
 
-# When the next request may start: evenly apart, and not while the server asks to wait.
-
 
 class RateLimiter:
-    """Shared by all calls. `per_minute` requests a minute, retries included; None = no limit."""
+    """Space all requests evenly: `per_minute` requests, including retries; None = no limit."""
 
     def __init__(self, per_minute: float | None) -> None:
         self._seconds_apart = 60 / per_minute if per_minute else 0.0
         self._next = 0.0
 
     async def turn(self) -> None:
-        """Wait for the next free start, and take it."""
+        """Wait for the next free start time, and reserve it."""
         while (wait := self._next - time.monotonic()) > 0:
             await asyncio.sleep(wait)
         self._next = time.monotonic() + self._seconds_apart
 
     def hold(self, seconds: float) -> None:
-        """Let nobody start for so long: a server that is too busy for one call is so for all."""
+        """Pause all requests for `seconds`: a server that is too busy for one is so for all."""
         self._next = max(self._next, time.monotonic() + seconds)
 
 
 _LONGEST_BACKOFF_SECONDS = 60.0
-_LONGEST_WAIT_SECONDS = 600.0  # that a server may ask for; beyond it the call fails for now
-_AGAIN = (408, 409, 425, 429)  # and 5xx
-_MOST_BYTES = 4 * 2**20  # of a reply; a verdict has kilobytes
+_LONGEST_WAIT_SECONDS = 600.0  # if a server asks for a longer wait, the call fails
+_AGAIN = (408, 409, 425, 429)  # statuses that are retried, and 5xx
+_MOST_BYTES = 4 * 2**20  # largest reply; a verdict has a few kilobytes
 
 
-class _TryAgain(Exception):
+class _RetryableError(Exception):
     def __init__(self, reason: str, wait_seconds: float | None = None) -> None:
         super().__init__(reason)
         self.wait_seconds = wait_seconds
 
 
-class _TooLong(Exception):
+class _TooLongError(Exception):
     pass
 
 
 @dataclass
 class Client:
-    """The server, its key (in memory only), and when it may be asked next."""
+    """A client of the server, with its key (in memory only) and its rate limit."""
 
     config: JudgeConfig
     key: str = field(repr=False)
@@ -69,18 +67,18 @@ class Client:
     _openai: Any = None
 
     async def ask(self, call: JudgeRequest) -> Reply:
-        """The judge's reply.
+        """Return the judge's reply, after retries if necessary.
 
         Raises:
-            Failed: every try failed; the next call may do better.
-            ConfigError: the server refuses in a way that every call would meet.
+            CallFailed: if every attempt failed. Other calls may succeed.
+            ConfigError: if the server rejects the call for a reason that holds for every call.
         """
         last = ""
         for number in range(self.config.retries + 1):
             await self.pace.turn()
             try:
                 return await self._try(call)
-            except _TryAgain as again:
+            except _RetryableError as again:
                 last = str(again)
                 if number == self.config.retries:
                     break
@@ -89,33 +87,36 @@ class Client:
         tries = self.config.retries + 1
         raise CallFailed(f"{last}, {tries} {'try' if tries == 1 else 'tries'}")
 
-    async def _wait(self, number: int, asked_seconds: float | None) -> None:
-        if asked_seconds is not None:
-            if asked_seconds > _LONGEST_WAIT_SECONDS:
-                raise CallFailed(f"the server asks to wait {asked_seconds:,.0f} s")
-            self.pace.hold(asked_seconds)
+    async def _wait(self, number: int, server_seconds: float | None) -> None:
+        if server_seconds is not None:
+            if server_seconds > _LONGEST_WAIT_SECONDS:
+                raise CallFailed(f"the server asks for a wait of {server_seconds:,.0f} s")
+            self.pace.hold(server_seconds)
         longest = min(self.config.backoff_seconds * 2**number, _LONGEST_BACKOFF_SECONDS)
-        await asyncio.sleep(longest * random.uniform(0.5, 1))  # apart from the other calls
+        await asyncio.sleep(longest * random.uniform(0.5, 1))  # so that calls do not retry together
 
     async def _try(self, call: JudgeRequest) -> Reply:
         import openai
 
         seconds = self.config.timeout_seconds
         try:
-            # Around all of it: the library's own timeout is between two pieces of a reply.
+            # For the complete reply: the library's timeout is between two pieces of a reply.
             async with asyncio.timeout(seconds):
                 raw = await self._openai.chat.completions.with_raw_response.create(
                     **self._request(call)
                 )
                 body = raw.text
         except (TimeoutError, openai.APITimeoutError) as error:
-            raise _TryAgain(f"no reply within {seconds:g} s") from error
-        except (_TooLong, openai.APIConnectionError) as error:
-            if _TooLong in (type(error), type(error.__cause__)):  # as the library's version has it
+            raise _RetryableError(f"no reply within {seconds:g} s") from error
+        except (_TooLongError, openai.APIConnectionError) as error:
+            if _TooLongError in (
+                type(error),
+                type(error.__cause__),
+            ):  # depends on the library's version
                 raise CallFailed(f"a reply of more than {_MOST_BYTES / 2**20:g} MiB") from None
-            raise _TryAgain(f"the connection failed ({_cause(error)})") from error
+            raise _RetryableError(f"the connection failed ({_cause(error)})") from error
         except openai.APIStatusError as error:
-            # `from None`: the library's error holds the request, and with it the key.
+            # `from None`, because the library's error holds the request with the key.
             raise self._status(error) from None
         return self._reply(body)
 
@@ -123,7 +124,7 @@ class Client:
         status, text = error.status_code, self.hidden(_message(error.body))
         again = status in _AGAIN or status >= 500
         if again and "insufficient_quota" not in (error.code, error.type):
-            return _TryAgain(f"HTTP {status}", _retry_after(error.response.headers))
+            return _RetryableError(f"HTTP {status}", _retry_after(error.response.headers))
         if failed_alone(status, error.code, text):
             return CallFailed(f"HTTP {status}: {text}")
         return refusal(status, text, self.config)
@@ -143,7 +144,7 @@ class Client:
                 finish=str(choice["finish_reason"]) if choice.get("finish_reason") else None,
             )
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise _TryAgain("a reply that is no chat completion") from error
+            raise _RetryableError("the reply is not a chat completion") from error
 
     def _request(self, call: JudgeRequest) -> dict[str, Any]:
         request: dict[str, Any] = {
@@ -156,29 +157,29 @@ class Client:
         return request
 
     def open(self) -> None:
-        """Load the library, which takes a second, and make its client."""
+        """Import the library, which takes a second, and create its client."""
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         self._openai = AsyncOpenAI(
             http_client=DefaultAsyncHttpxClient(event_hooks={"response": [_bound]}),
-            default_headers={"Accept-Encoding": "identity"},  # so that what is counted is all
+            default_headers={"Accept-Encoding": "identity"},  # so that _MOST_BYTES is the real size
             api_key=self.key,
             base_url=self.address,
             timeout=self.config.timeout_seconds,
-            max_retries=0,  # ask() tries again, and counts it
+            max_retries=0,  # ask() retries, and counts the retries
         )
 
     async def close(self) -> None:
         await self._openai.close()
 
     def hidden(self, text: str) -> str:
-        """`text` without the key, which a server may send back."""
+        """Return `text` without the key, which a server may send back."""
         return text.replace(self.key, "***") if len(self.key) > 5 else text
 
 
 async def _bound(response: Any) -> None:
-    """Let the reading of a reply fail where it is too long; httpx calls this before it reads."""
-    # openai brings httpx, or its own copy of it under another name.
+    """Make reading fail if a reply is too long. httpx calls this before it reads."""
+    # openai uses httpx, or a copy of it under another name.
     library = import_module(type(response).__module__.partition(".")[0])
     whole = response.stream
 
@@ -188,7 +189,7 @@ async def _bound(response: Any) -> None:
             async for piece in whole:
                 left -= len(piece)
                 if left < 0:
-                    raise _TooLong
+                    raise _TooLongError
                 yield piece
 
         async def aclose(self) -> None:
@@ -198,10 +199,10 @@ async def _bound(response: Any) -> None:
 
 
 def address_of(config: JudgeConfig) -> str | None:
-    """The server's address; None = OpenAI's.
+    """Return the server's address; None = OpenAI's.
 
     Raises:
-        ConfigError: the environment's address is none.
+        ConfigError: if the address in the environment is invalid.
     """
     if not config.base_url and (found := os.environ.get("OPENAI_BASE_URL")):
         check_address(found, name="OPENAI_BASE_URL")
@@ -210,48 +211,53 @@ def address_of(config: JudgeConfig) -> str | None:
 
 
 def connect(config: JudgeConfig) -> Client:
-    """The client of `config`; nothing is sent yet.
+    """Return the client of a config, without sending anything.
 
     Raises:
-        ConfigError: the library or the key is missing, or the address is none.
+        ConfigError: if the library or the key is missing, or the address is invalid.
     """
     if find_spec("openai") is None:
-        raise ConfigError("judge=openai needs a library: pip install 'anima-exp[judge]'")
+        raise ConfigError(
+            "judge=openai needs the openai library, which is not installed: "
+            "pip install 'anima-exp[judge]'"
+        )
     address = address_of(config)
     key = os.environ.get(config.api_key_env, "").strip()
     if not key and address is None:
         raise ConfigError(
-            f"No key: export {config.api_key_env}=..., or give the base_url of a server that "
-            "needs none."
+            f"There is no API key. Set it with export {config.api_key_env}=..., or give the "
+            "base_url of a server that needs no key."
         )
     if not key.isascii() or not key.isprintable():
-        raise ConfigError(f"{config.api_key_env} holds letters that no key has. Set it again.")
-    # A server of one's own asks for no key, but the library insists on sending one.
+        raise ConfigError(
+            f"{config.api_key_env} holds characters that an API key cannot have. Set it again."
+        )
+    # A local server needs no key, but the library always sends one.
     return Client(config, key or "none", address, RateLimiter(config.requests_per_minute))
 
 
 def _retry_after(headers: Any) -> float | None:
-    """Seconds; the header holds them, or a date."""
-    told = headers.get("retry-after")
-    if told is None:
+    """Return the seconds of a Retry-After header, which holds seconds or a date."""
+    value = headers.get("retry-after")
+    if value is None:
         return None
     try:
-        return max(float(told), 0.0)
+        return max(float(value), 0.0)
     except ValueError:
         pass
     try:
         from datetime import UTC, datetime
 
-        return max((parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds(), 0.0)
+        return max((parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds(), 0.0)
     except (ValueError, TypeError):
         return None
 
 
-def _message(body: Any) -> str:
-    """The first line of what the server says, where it says anything readable."""
+def _message(body: object) -> str:
+    """Return the first line of the server's message, if it is readable."""
     inner = body.get("error", body) if isinstance(body, dict) else body
-    told = inner.get("message", "") if isinstance(inner, dict) else inner
-    lines = str(told or "").strip().splitlines()
+    value = inner.get("message", "") if isinstance(inner, dict) else inner
+    lines = str(value or "").strip().splitlines()
     return printable(lines[0][:300]) if lines else "no reason given"
 
 
@@ -260,5 +266,5 @@ def _cause(error: BaseException) -> str:
     return type(inner).__name__
 
 
-def _count(value: Any) -> int | None:
+def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,4 +1,4 @@
-"""What the judge says in the terminal: what it would ask, how far it is, what came out."""
+"""Show judging in the terminal: the planned calls, the progress, the results."""
 
 import sys
 import time
@@ -17,7 +17,7 @@ from anima_exp.judging.calls import HOW, Estimate, PairPlan, Plan, estimate
 from anima_exp.system.terminal import printable, write
 
 _MOST_PAIRS = 40  # rows of a table
-_LINES = 20  # of progress, where there is no terminal
+_LINES = 20  # of progress, without a terminal
 
 console = program.console()
 
@@ -27,7 +27,7 @@ def say(text: str) -> None:
 
 
 def show_plan(plan: Plan, config: JudgeConfig, *, address: str | None) -> None:
-    """Calls, tokens and cost, by pair and in all; and everything that is left out."""
+    """Print calls, tokens and cost by pair and in total, and everything that is left out."""
     whole = estimate(plan.to_ask)
     table = _table("pair", "questions", "matches", "stored", "to ask", "tokens in", "tokens out")
     for pair in plan.pairs[:_MOST_PAIRS]:
@@ -48,29 +48,35 @@ def show_plan(plan: Plan, config: JudgeConfig, *, address: str | None) -> None:
         most = whole.calls * (config.retries + 1)
         who = f"{config.judge_model} at {server}"
         say(f"\n{whole.calls:,} calls of {who}; with retries at most {most:,}.")
-        say(f"Tokens in are estimated: {HOW}. Tokens out: at most {config.max_tokens:,} a call.")
+        say(
+            f"Input tokens are estimated: {HOW}. Output: at most {config.max_tokens:,} tokens per "
+            "call."
+        )
         cost = whole.cost(config)
         say(
-            "Cost: unknown; give price_per_million_input_tokens and ..._output_tokens."
+            "Cost: unknown. Give price_per_million_input_tokens and ..._output_tokens."
             if cost is None
-            else f"Cost: at most about {cost:,.2f}, in the money of the prices."
+            else f"Cost: at most about {cost:,.2f}, in the currency of the prices."
         )
 
 
 def show_left_out(plan: Plan) -> None:
-    """Questions that are not asked, matches that share a verdict, verdicts that nobody can read."""
+    """Print what is left out: questions, matches that share a verdict, unparsed verdicts."""
     for pair in plan.pairs:
         counts = {
-            "only one of them answered": pair.pair.not_common,
-            "the question file does not have": pair.pair.unknown,
+            "only one model answered": pair.pair.not_common,
+            "are not in the question file": pair.pair.unknown,
             "are beyond max_questions": pair.pair.over_limit,
         }
-        if told := ", ".join(f"{count:,} that {why}" for why, count in counts.items() if count):
-            say(f"{' / '.join(pair.pair.models)}: questions left out: {told}.")
+        if text := ", ".join(f"{count:,} that {why}" for why, count in counts.items() if count):
+            say(f"{' / '.join(pair.pair.models)}: questions left out: {text}.")
     if plan.shared:
-        say(f"{plan.shared:,} matches share the verdict of another with the same texts.")
+        say(f"{plan.shared:,} matches share the verdict of a match with the same texts.")
     if plan.unparsed:
-        say(f"{plan.unparsed:,} stored verdicts are unparsed; retry_unparsed=true asks them again.")
+        say(
+            f"{plan.unparsed:,} stored verdicts are unparsed. Give retry_unparsed=true to request "
+            "them again."
+        )
 
 
 def _beyond(plan: Plan) -> None:
@@ -79,7 +85,7 @@ def _beyond(plan: Plan) -> None:
 
 
 def show_results(plan: Plan, stored: Mapping[str, Mapping[str, Any]]) -> None:
-    """By pair and over both orders: who was better how often."""
+    """Print the results by pair, over both orders."""
     table = _table("pair (A / B)", "verdicts", "A better", "B better", "tie", "unparsed", "missing")
     for pair in plan.pairs[:_MOST_PAIRS]:
         found = [0, 0, 0, 0, 0]  # A, B, tie, unparsed, missing
@@ -105,7 +111,7 @@ def _best(score: Any) -> int:
 
 
 class Progress:
-    """Verdicts so far: a bar in a terminal, about twenty lines elsewhere."""
+    """Show the verdicts so far: a bar in a terminal, about twenty lines elsewhere."""
 
     def __init__(self, total: int) -> None:
         self.total, self.done, self.unparsed, self.failed = total, 0, 0, 0
@@ -121,7 +127,7 @@ class Progress:
             self._bar.start()
 
     def step(self, *, unparsed: bool = False, failed: bool = False, retried: int = 0) -> None:
-        """One call has ended; `retried` is the number of retries of all calls so far."""
+        """Count a finished call. `retried` is the number of retries of all calls so far."""
         self.done += 1
         self.unparsed += unparsed
         self.failed += failed
@@ -156,14 +162,11 @@ def _count(number: int) -> str:
     return f"{number:,}"
 
 
-# Nothing is spent before somebody has agreed: a limit, yes=true, or an answer in the terminal.
-
-
 def confirm(estimate: Estimate, config: JudgeConfig) -> None:
-    """Return if the calls may be made.
+    """Return if the user allows the calls: by a limit, by yes=true, or in the terminal.
 
     Raises:
-        ConfigError: they may not. A limit (max_calls, max_cost) holds against yes=true as well.
+        ConfigError: if not. A limit (max_calls, max_cost) also applies with yes=true.
     """
     cost = estimate.cost(config)
     over = []
@@ -173,18 +176,18 @@ def confirm(estimate: Estimate, config: JudgeConfig) -> None:
         over.append(f"a cost of up to {cost:,.2f} is more than max_cost={config.max_cost:g}")
     limited = config.max_calls is not None or config.max_cost is not None
     if over and (config.yes or not _in_a_terminal()):
-        raise ConfigError(f"Nothing was asked: {' and '.join(over)}. Raise the limit.")
+        raise ConfigError(f"No call was made, because {' and '.join(over)}. Raise the limit.")
     if not over and (config.yes or limited):
         return
     if not _in_a_terminal():
         raise ConfigError(
-            f"Nothing was asked: {estimate.calls:,} calls need a confirmation. Add "
-            f"max_calls={estimate.calls} to allow so many, or yes=true."
+            f"No call was made, because {estimate.calls:,} calls need a confirmation. Add "
+            f"max_calls={estimate.calls} to allow them, or yes=true."
         )
     if over:
         write(f"{' and '.join(over)}.\n")
     if not _agreed():
-        raise ConfigError("Nothing was asked.")
+        raise ConfigError("No call was made, because the calls were not confirmed.")
 
 
 def _in_a_terminal() -> bool:
@@ -193,6 +196,6 @@ def _in_a_terminal() -> bool:
 
 def _agreed() -> bool:
     try:
-        return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+        return input("Make these calls? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         return False

@@ -1,4 +1,4 @@
-"""Models and their answers -> the matches: every pair, every common question, both orders."""
+"""Make the matches of models: every pair, every common question, both orders."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -14,16 +14,14 @@ from anima_exp.system import json_files
 from anima_exp.system.hashing import short_id
 from anima_exp.system.terminal import print_stderr
 
-# Files of answers -> who answered which question, and how.
-#
-# A row is FastChat's (question_id, text or choices, model_id, answer_id), a generation of QLoRA's
-# (question_id, text = the question, generation or generation_truncated), or ours: FastChat's with
-# question, category and reference.
+# Files of answers. A row has FastChat's form (question_id, text or choices, model_id, answer_id),
+# QLoRA's (question_id, text = the question, generation or generation_truncated), or anima-exp's:
+# FastChat's form with question, category and reference.
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What `model` answered; what its row says about the question, or None."""
+    """An answer of `model`, with the question's fields if its row has them."""
 
     model: str
     question_id: int | str
@@ -39,11 +37,11 @@ Player = dict[str, Answer]  # question -> answer; questions 1 and "1" are the sa
 
 
 def read_answers(paths: list[str]) -> dict[str, Player]:
-    """Model -> its answers, in the order of the files.
+    """Return the answers of each model, in the order of the files.
 
     Raises:
-        DataError: a file or row that cannot be read, a model's second answer to a question, or
-            fewer than two models.
+        DataError: if a file or row cannot be read, a model has two answers to a question, or there
+            are fewer than two models.
     """
     players: dict[str, Player] = {}
     for path, name in zip(paths, _names(paths), strict=True):
@@ -55,23 +53,23 @@ def read_answers(paths: list[str]) -> dict[str, Player]:
             own = players.setdefault(answer.model, {})
             if before := own.get(str(answer.question_id)):
                 raise DataError(
-                    f"{row.where}: a second answer of model '{answer.model}' to question "
+                    f"{row.where}: this is a second answer by model '{answer.model}' to question "
                     f"{answer.question_id}; the first is in {before.where}. Remove one, or give "
-                    "them different model_id."
+                    "them different values of model_id."
                 )
             own[str(answer.question_id)] = answer
         if turns:
             print_stderr(first_turn_alone(turns, f"answers={path}"))
     if len(players) < 2:
         raise DataError(
-            f"answers={','.join(paths)} are all of one model, '{next(iter(players))}'; "
-            "a pair needs two. Add a file, or a model_id to its rows."
+            f"answers={','.join(paths)} are all by one model, '{next(iter(players))}', but a pair "
+            "needs two. Add a file, or a model_id in each row."
         )
     return players
 
 
 def _names(paths: list[str]) -> list[str]:
-    """What to call a model whose rows do not say: its file, or folder and file."""
+    """Return names for models whose rows have none: the file's, or folder and file."""
     stems = Counter(Path(path).stem for path in paths)
     return [
         stem
@@ -100,7 +98,7 @@ def _answer(row: FileRow, name: str) -> Answer:
     )
 
 
-# A question file, and what the answers' rows say -> the text, category and reference of each.
+# The text, category and reference of questions, from a question file or the rows of answers.
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,11 @@ class Question:
 
 
 def read_questions(path: str) -> dict[str, Question]:
-    """Raises DataError: the file or a row cannot be read, or an id stands twice."""
+    """Read a question file; return the questions by id.
+
+    Raises:
+        DataError: if the file or a row cannot be read, or an id occurs twice.
+    """
     found: dict[str, Question] = {}
     turns = 0
     for row in read(path, key="questions"):
@@ -125,7 +127,9 @@ def read_questions(path: str) -> dict[str, Question]:
             reference=row.optional("reference"),
         )
         if str(question.question_id) in found:
-            raise DataError(f"{row.where}: question_id {question.question_id} stands there twice.")
+            raise DataError(
+                f"{row.where}: question_id {question.question_id} occurs twice. Remove one row."
+            )
         found[str(question.question_id)] = question
     if turns:
         print_stderr(first_turn_alone(turns, f"questions={path}"))
@@ -133,10 +137,10 @@ def read_questions(path: str) -> dict[str, Question]:
 
 
 def of_answers(answers: Iterable[Answer], known: Question | None) -> Question:
-    """The question that these answers are to.
+    """Return the question of these answers.
 
     Raises:
-        DataError: nobody knows its text, or two rows disagree about its text or reference.
+        DataError: if its text is unknown, or two rows disagree about its text or reference.
     """
     answers = list(answers)
     return Question(
@@ -149,24 +153,24 @@ def of_answers(answers: Iterable[Answer], known: Question | None) -> Question:
 
 
 def _agreed(answers: list[Answer], field: str) -> str:
-    told = [answer for answer in answers if getattr(answer, field) is not None]
-    if not told and field == "question":
+    given = [answer for answer in answers if getattr(answer, field) is not None]
+    if not given and field == "question":
         raise DataError(
-            f"{answers[0].where}: no text of question {answers[0].question_id}. "
+            f"{answers[0].where}: the text of question {answers[0].question_id} is missing. "
             "Give questions=FILE, or rows with a field 'question'."
         )
-    for other in told[1:]:
-        if getattr(other, field) != getattr(told[0], field):
+    for other in given[1:]:
+        if getattr(other, field) != getattr(given[0], field):
             raise DataError(
-                f"{other.where}: another {field} under question_id {other.question_id} than "
-                f"{told[0].where}. Answers to different questions cannot be compared."
+                f"{other.where}: the {field} of question_id {other.question_id} differs from the "
+                f"one in {given[0].where}. Answers to different questions cannot be compared."
             )
-    return str(getattr(told[0], field)) if told else ""
+    return str(getattr(given[0], field)) if given else ""
 
 
 @dataclass(frozen=True)
 class Match:
-    """`first` is shown as answer 1."""
+    """A question with two answers. `first` is shown as answer 1."""
 
     question: Question
     first: Answer
@@ -179,8 +183,8 @@ class Pair:
 
     models: tuple[str, str]
     matches: list[Match]
-    not_common: int  # questions that only one of the two answers
-    unknown: int  # questions that the question file does not have
+    not_common: int  # questions that only one of the models answered
+    unknown: int  # questions that are not in the question file
     over_limit: int  # questions beyond max_questions
 
 
@@ -191,11 +195,11 @@ def pairs(
     reference_player: str | None,
     max_questions: int | None,
 ) -> list[Pair]:
-    """Every pair, or each model against `reference_player`.
+    """Return every pair, or each model against `reference_player`.
 
     Raises:
-        ConfigError: there is no such reference player.
-        DataError: a pair has no common question, or a question's text is unknown.
+        ConfigError: if the reference player is unknown.
+        DataError: if a pair has no common question, or a question's text is unknown.
     """
     names = list(players)
     if reference_player is None:
@@ -213,7 +217,7 @@ def _find(wanted: str, names: list[str]) -> str:
         return names[0]
     close = closest(wanted, names)
     hint = f"Did you mean '{close}'?" if close else f"There are: first, {', '.join(names)}."
-    raise ConfigError(f"reference_player={wanted} is none of the models. {hint}")
+    raise ConfigError(f"reference_player={wanted} is not one of the models. {hint}")
 
 
 def _pair(
@@ -232,9 +236,9 @@ def _pair(
             f"Models '{a}' ({_where(mine)}) and '{b}' ({_where(other)}) have no question in common"
             f"{which}: their question_id are {_some(mine)} and {_some(other)}."
         )
-    asked = known[:max_questions]
+    chosen_keys = known[:max_questions]
     matches = []
-    for key in asked:
+    for key in chosen_keys:
         question = of_answers((mine[key], other[key]), questions[key] if questions else None)
         matches.append(Match(question, mine[key], other[key]))
         matches.append(Match(question, other[key], mine[key]))
@@ -243,7 +247,7 @@ def _pair(
         matches=matches,
         not_common=len(mine) + len(other) - 2 * len(common),
         unknown=len(common) - len(known),
-        over_limit=len(known) - len(asked),
+        over_limit=len(known) - len(chosen_keys),
     )
 
 

@@ -1,7 +1,7 @@
-"""What a judge is told: instructions of our own wording for general, coding and math questions.
+"""The prompts of a judge: built-in ones for general, coding and math questions, or from files.
 
-All ask for the form that verdict.py reads: relative scores on the first line, a three-class verdict
-on the last. So a relative verdict comes before its reasons, in math too.
+All prompts ask for the form that verdict.py parses: relative scores on the first line, or a
+three-class verdict on the last. So a relative verdict comes before its reasons, also in math.
 """
 
 import hashlib
@@ -18,33 +18,33 @@ Message = dict[str, str]
 
 
 class Prompt(Protocol):
-    """How a judge is asked about one category of questions."""
+    """The prompt for one category of questions."""
 
     @property
     def number(self) -> int:
-        """FastChat's reviewer_id: from 1, in the order of the prompts."""
+        """FastChat's reviewer_id: the number of the prompt, from 1."""
 
     @property
     def category(self) -> str: ...
 
     @property
     def temperature(self) -> float | None:
-        """What its reviewer file says; None = the setting."""
+        """The value of the reviewer file; None = the setting."""
 
     @property
     def max_tokens(self) -> int | None:
-        """What its reviewer file says; None = the setting."""
+        """The value of the reviewer file; None = the setting."""
 
     @property
     def sha256(self) -> str:
-        """Of all its words, and of no answer's."""
+        """The hash of the prompt's text, without the question and the answers."""
 
     def messages(self, question: str, first: str, second: str) -> list[Message]: ...
 
 
 @dataclass(frozen=True)
 class OwnPrompt:
-    """Our wording for one category and kind of verdict."""
+    """The built-in prompt for one category and kind of verdict."""
 
     number: int
     category: str
@@ -61,7 +61,7 @@ class OwnPrompt:
         return f"{_LOOK_AT[self.category]}\n\n{_FAIR}\n\n{_FORM[self.kind]}"
 
     def messages(self, question: str, first: str, second: str) -> list[Message]:
-        """The texts stand between marks that none of them can hold: a hash of all three."""
+        """Return the messages. Marks with a hash of all three texts enclose each text."""
         mark = hashlib.sha256("\0".join((question, first, second)).encode()).hexdigest()[:8]
         parts = [_QUOTED.replace("MARK", mark)]
         for name, text in (("question", question), ("answer 1", first), ("answer 2", second)):
@@ -75,7 +75,7 @@ def own(kind: Kind) -> list[OwnPrompt]:
 
 
 def choose(prompts: list[Prompt], category: str | None) -> Prompt:
-    """The prompt for a question's category; the first one for all others, as FastChat does."""
+    """Return the prompt for a category; the first prompt for unknown ones, as FastChat does."""
     return next((p for p in prompts if p.category == category), prompts[0])
 
 
@@ -128,7 +128,7 @@ _FORM = {
 }
 
 
-# Prompt and reviewer files in FastChat's form -> prompts.
+# Prompts from prompt and reviewer files in FastChat's form.
 
 
 _TEXTS = ("question", "answer_1", "answer_2")
@@ -136,7 +136,7 @@ _TEXTS = ("question", "answer_1", "answer_2")
 
 @dataclass(frozen=True)
 class FilePrompt:
-    """One row of a prompt file, and what a reviewer file adds to it."""
+    """A row of a prompt file, with the values of a reviewer file."""
 
     number: int
     category: str
@@ -152,7 +152,7 @@ class FilePrompt:
         return hashlib.sha256(words.encode()).hexdigest()
 
     def messages(self, question: str, first: str, second: str) -> list[Message]:
-        # format() does not look into what it fills in: braces in an answer stay as they are.
+        # format() does not interpret the inserted texts, so braces in an answer are kept.
         user = self.template.format(
             question=question, answer_1=first, answer_2=second, **self.defaults
         )
@@ -160,11 +160,11 @@ class FilePrompt:
 
 
 def read_prompts(path: str, reviewers: str | None) -> list[FilePrompt]:
-    """The prompts, numbered from 1; with reviewers, theirs and in their order.
+    """Return the prompts, numbered from 1; with a reviewer file, in the order of its rows.
 
     Raises:
-        DataError: a file or row that cannot be read, or a template that does not show the
-            question and both answers.
+        DataError: if a file or row cannot be read, or a template does not contain the question and
+            both answers.
     """
     prompts: dict[str, FilePrompt] = {}
     for number, row in enumerate(read(path, key="prompts"), start=1):
@@ -196,22 +196,23 @@ def read_prompts(path: str, reviewers: str | None) -> list[FilePrompt]:
 def _prompt(row: FileRow, number: int) -> FilePrompt:
     template, defaults = row.text("prompt_template"), row.values.get("defaults") or {}
     if not isinstance(defaults, dict) or not all(isinstance(v, str) for v in defaults.values()):
-        raise DataError(f"{row.where}: field 'defaults' must be an object of texts.")
+        raise DataError(f"{row.where}: field 'defaults' must be an object whose values are texts.")
     try:
         fields = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
     except ValueError as error:
         raise DataError(
-            f"{row.where}: prompt_template cannot be read: {error}. Write {{{{ for a brace."
+            f"{row.where}: prompt_template is not a valid template: {error}. Write {{{{ for a "
+            "brace."
         ) from error
     if unknown := sorted(fields - {*_TEXTS, *defaults}):
         raise DataError(
-            f"{row.where}: prompt_template has a field '{unknown[0]}' that nothing fills; "
-            f"there are {', '.join([*_TEXTS, *defaults])}."
+            f"{row.where}: prompt_template has an unknown field '{unknown[0]}'. The fields are "
+            f"{', '.join([*_TEXTS, *defaults])}."
         )
     if missing := [name for name in _TEXTS if name not in fields]:
-        raise DataError(f"{row.where}: prompt_template does not show {{{missing[0]}}}.")
+        raise DataError(f"{row.where}: prompt_template lacks {{{missing[0]}}}. Add it.")
     if clash := sorted(set(defaults) & set(_TEXTS)):
-        raise DataError(f"{row.where}: 'defaults' may not hold '{clash[0]}'.")
+        raise DataError(f"{row.where}: 'defaults' must not set '{clash[0]}'. Remove it.")
     return FilePrompt(
         number=number,
         category=row.text("category"),

@@ -1,4 +1,4 @@
-"""Files of answers -> a verdict on every match, stored and written by pair."""
+"""Judge every match of files of answers, store the verdicts, and write them by pair."""
 
 from anima_exp.config.commands import Judge, JudgeConfig
 from anima_exp.errors import RunError
@@ -17,12 +17,12 @@ from anima_exp.system.paths import expanded
 
 
 def judge(config: JudgeConfig) -> None:
-    """Ask for what is missing in `config.out`, and write the files of every pair.
+    """Request the verdicts that are missing in `config.out`, and write the files of every pair.
 
     Raises:
-        ConfigError, DataError: a setting or file is not what it should be, the server refuses, or
-            nobody confirmed.
-        RunError: some calls have no verdict; the same command asks for those.
+        ConfigError, DataError: if a setting or a file is invalid, the server rejects the calls, or
+            they were not confirmed.
+        RunError: if calls failed. The same command retries only those.
     """
     check(config)
     found = pairs(
@@ -50,30 +50,33 @@ def judge(config: JudgeConfig) -> None:
         return
     with Store(out) as store:
         if store.cut_short:
-            console.say(f"{store.path}: the last line was cut short by a crash, and is dropped.")
+            console.say(
+                f"{store.path}: a crash left the last line incomplete, so the line was removed."
+            )
         planned = plan(found, call, stored=store.rows, retry_unparsed=again)
         try:
             failures = _fill(planned, config, store)
-        finally:  # also after Ctrl-C: what is there is written
+        finally:  # also after Ctrl-C, write the verdicts so far
             files = publish(planned, store.rows, out)
         console.show_results(planned, store.rows)
-        console.say(f"{len(files)} files in {out}; every verdict ever given: {store.path}")
+        console.say(f"{len(files)} files in {out}; all verdicts: {store.path}")
         if unparsed := sum(
             not store.rows[key]["parsed"]
             for key in {call.key for call in planned.calls} & store.rows.keys()
         ):
             console.say(
-                f"{unparsed:,} verdicts are unparsed and kept; retry_unparsed=true asks again."
+                f"{unparsed:,} verdicts are stored unparsed. Give retry_unparsed=true to request "
+                "them again."
             )
     if failures:
         raise RunError(
             f"{len(failures):,} of {len(planned.to_ask):,} calls failed; the last: {failures[-1]}. "
-            "The others are stored; the same command asks only for these."
+            "The other verdicts are stored. Run the same command again to retry only these calls."
         )
 
 
 def _fill(planned: Plan, config: JudgeConfig, store: Store) -> list[str]:
-    """Ask for what is missing; the reasons of the calls that failed."""
+    """Request the missing verdicts; return the reasons of the calls that failed."""
     to_ask = planned.to_ask
     if config.judge is Judge.reference or not to_ask:
         console.show_left_out(planned)
@@ -82,13 +85,13 @@ def _fill(planned: Plan, config: JudgeConfig, store: Store) -> list[str]:
             store.add(verdict(one, reference.reply(one)))
         return []
     if not to_ask:
-        console.say("Every verdict is stored already; nothing to ask.")
+        console.say("All verdicts are stored already, so no call is needed.")
         return []
     client = connect(config)
     console.show_plan(planned, config, address=client.address)
     confirm(estimate(to_ask), config)
     failures: list[str] = []
-    spent = [0, 0, 0]  # tokens in, tokens out, cut at max_tokens
+    spent = [0, 0, 0]  # input tokens, output tokens, replies truncated at max_tokens
     bar = console.Progress(len(to_ask))
 
     def replied(one: JudgeRequest, reply: Reply) -> None:
@@ -109,9 +112,9 @@ def _fill(planned: Plan, config: JudgeConfig, store: Store) -> list[str]:
         bar.close()
     money = cost(spent[0], spent[1], config)
     console.say(
-        f"The server counted {spent[0]:,} tokens in and {spent[1]:,} out"
+        f"The server counted {spent[0]:,} input and {spent[1]:,} output tokens"
         f"{'' if money is None else f', at a cost of {money:,.2f}'}."
     )
     if spent[2]:
-        console.say(f"{spent[2]:,} replies were cut at max_tokens; a larger one may let them end.")
+        console.say(f"{spent[2]:,} replies were truncated. Raise max_tokens to avoid this.")
     return failures

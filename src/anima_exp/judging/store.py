@@ -1,7 +1,7 @@
-"""OUT/store/verdicts.jsonl: every verdict ever given, one line each, written as it arrives.
+"""Store every verdict in OUT/store/verdicts.jsonl, one line each, as it arrives.
 
-Lines are only added. Of two with one key the later one counts: an unparsed verdict that was asked
-for again stays where it is.
+Lines are only appended. If two lines have the same key, the later one counts, so an unparsed
+verdict that was requested again stays in the file.
 """
 
 import hashlib
@@ -28,17 +28,19 @@ Row = dict[str, Any]
 
 @dataclass
 class Store:
-    """The verdicts by key, locked while `with Store(folder) as store:` lasts.
+    """The stored verdicts by key, locked while `with Store(folder) as store:` lasts.
+
+    An incomplete last line, which a crash can leave, is removed.
 
     Raises:
-        InUseError: another process has it.
-        RunError: the folder cannot be written.
-        DataError: a line of it is broken; a last line that a crash cut short is cut off instead.
+        InUseError: if another process uses the folder.
+        RunError: if the folder cannot be written.
+        DataError: if another line is damaged.
     """
 
     folder: Path
     rows: dict[str, Row] = field(default_factory=dict)
-    cut_short: int = 0  # lines that a crash left unfinished: 0 or 1
+    cut_short: int = 0  # removed incomplete lines: 0 or 1
     _file: FileIO | None = None
 
     @property
@@ -75,12 +77,12 @@ class Store:
         self._lock.release()
 
     def add(self, row: Row) -> None:
-        """Raises RunError: the disk is full or fails; what was added before is whole."""
+        """Append a verdict. Raise RunError if the disk is full or fails; earlier lines are kept."""
         line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         try:
             if self._file is None:
                 self._file = FileIO(self.path, "a")
-            while line:  # as a rule one write; a disk that fills up takes a part first
+            while line:  # usually one write; a full disk accepts only a part
                 line = line[self._file.write(line) :]
         except OSError as error:
             raise not_written(self.folder, error) from error
@@ -93,7 +95,7 @@ class Store:
     def _load(self) -> None:
         content = self.path.read_bytes() if self.path.exists() else b""
         whole, end, rest = content.rpartition(b"\n")
-        if rest:  # never finished, so its verdict is asked for again
+        if rest:  # incomplete, so its verdict is requested again
             self.cut_short = 1
             with self.path.open("r+b") as file:
                 file.truncate(len(whole) + len(end))
@@ -107,15 +109,15 @@ class Store:
                 self._know(row)
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise DataError(
-                    f"{self.path}, line {number}: no verdict can be read there. Delete the line; "
-                    "the same command asks for it again."
+                    f"{self.path}, line {number}: the line is not a readable verdict. Delete the "
+                    "line and run the same command again to request it."
                 ) from error
 
 
 def read_only(folder: Path) -> dict[str, Row]:
-    """The stored verdicts by key, without a lock or a repair: for a table of what would be asked.
+    """Return the stored verdicts by key, without lock or repair, for a dry run.
 
-    A line that cannot be read is left out here; the run itself names it.
+    Lines that cannot be read are left out here. A real run reports them.
     """
     path, rows = Store(folder).path, {}
     lines = path.read_bytes().split(b"\n") if path.is_file() else []
@@ -132,7 +134,7 @@ def read_only(folder: Path) -> dict[str, Row]:
 
 
 def _check(row: Any) -> None:
-    """Raises ValueError, TypeError or KeyError: it is no verdict as this program stores it."""
+    """Raise ValueError, TypeError or KeyError unless the row is a stored verdict."""
     key, parsed, score, text = row["key"], row["parsed"], row["score"], row["text"]
     if not isinstance(key, str) or not isinstance(parsed, bool) or not isinstance(text, str):
         raise TypeError
@@ -143,25 +145,24 @@ def _check(row: Any) -> None:
 
 def not_written(folder: Path, error: OSError) -> RunError:
     return RunError(
-        f"Cannot write to out={folder}: {error.strerror}. What is stored stays; make room or give "
-        "another out=FOLDER, and the same command goes on."
+        f"Cannot write to out={folder}: {error.strerror}. Stored verdicts are kept. Free some "
+        "space or give another out=FOLDER, then run the same command again to resume."
     )
 
 
-# Stored verdicts -> OUT/A-vs-B-JUDGE-KIND.jsonl, one file for each pair and order, each whole.
-#
-# A file holds one verdict a match, under the present texts and settings; what was asked under
-# others is in the store alone.
+# The files OUT/A-vs-B-JUDGE-KIND.jsonl, one for each pair and order, each written atomically. A
+# file holds one verdict per match, for the current texts and settings. Verdicts for other texts and
+# settings are only in the store.
 
 
-_LONGEST_NAME_BYTES = 80  # of 255 that a file system allows for two names, the judge and the kind
+_LONGEST_NAME_BYTES = 80  # a file name of 255 bytes holds two names, the judge and the kind
 
 
 def publish(plan: Plan, stored: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
-    """Write the files of every order that has a verdict, and return them.
+    """Write the file of every pair and order that has a verdict, and return the paths.
 
     Raises:
-        RunError: the folder cannot be written.
+        RunError: if the folder cannot be written.
     """
     by_file: dict[Path, list[JudgeRequest]] = defaultdict(list)
     for call in plan.calls:
@@ -183,7 +184,7 @@ def file_name(call: JudgeRequest) -> str:
 
 
 def _plain(name: str) -> str:
-    """A model's name as a part of a file's; one that had to change keeps a mark of what it was."""
+    """Return a model's name for a file name; a changed name gets a hash of the original."""
     plain = re.sub(r"[^\w.+=-]+", "-", name).strip("-.")
     short = plain.encode()[:_LONGEST_NAME_BYTES].decode(errors="ignore")
     if short == name:

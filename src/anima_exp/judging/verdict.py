@@ -1,4 +1,4 @@
-"""A call and the judge's reply -> the row that keeps it, in FastChat's fields and ours."""
+"""Parse the reply of a judge, and make the row that stores it (FastChat's fields and more)."""
 
 import hashlib
 import math
@@ -16,10 +16,8 @@ from anima_exp.metrics.text_match import answers_match
 from anima_exp.system import json_files
 from anima_exp.system.hashing import short_id
 
-# A judge's text -> its verdict, by the published rule and no other.
-#
-# The rules are those of QLoRA's eval_gpt_review.py; what they cannot read is kept as unparsed. A
-# rule that guessed would turn a judge's reasoning into scores that it never gave.
+# The rules are those of QLoRA's eval_gpt_review.py. A reply that they cannot parse is stored as
+# unparsed: a rule that guesses would turn a judge's reasoning into scores that it did not give.
 
 
 Score = list[float] | int
@@ -28,7 +26,7 @@ UNPARSED: dict[Kind, Score] = {Kind.relative: [-1, -1], Kind.threeclass: -1}
 
 
 def parse(text: str, kind: Kind) -> Score:
-    """The score, or UNPARSED[kind]."""
+    """Return the score of a reply, or UNPARSED[kind]."""
     return _relative(text) if kind is Kind.relative else _threeclass(text)
 
 
@@ -37,19 +35,19 @@ def parsed(score: Score) -> bool:
 
 
 def _relative(text: str) -> Score:
-    """The first line holds two numbers and nothing else; a comma counts as a space."""
+    """Parse a first line of exactly two numbers; a comma counts as a space."""
     words = text.split("\n")[0].replace(",", " ").split(" ")
     try:
         scores = [float(word) for word in words]
     except ValueError:
         return [-1, -1]
-    # float() also reads nan, inf and the mark of an unparsed verdict, none of which is a score.
+    # float() also accepts nan, inf and the -1 of an unparsed verdict, which are no scores.
     whole = len(scores) == 2 and all(math.isfinite(score) and score >= 0 for score in scores)
     return scores if whole else [-1, -1]
 
 
 def _threeclass(text: str) -> Score:
-    """The last line that is not empty is 1, 2, or 3 for a tie."""
+    """Parse a last non-empty line of 1, 2, or 3 for a tie."""
     try:
         choice = int(text.strip().split("\n")[-1].strip())
     except ValueError:
@@ -59,19 +57,19 @@ def _threeclass(text: str) -> Score:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a judge said; a server need not count tokens."""
+    """A judge's reply. Not every server counts tokens."""
 
     text: str
     tokens_in: int | None = None
     tokens_out: int | None = None
-    finish: str | None = None  # "length": cut at max_tokens
+    finish: str | None = None  # "length": truncated at max_tokens
 
 
 _OF_THE_REPLY = ("score", "parsed", "text", "tokens_in", "tokens_out", "finish", "finished")
 
 
 def verdict(call: JudgeRequest, reply: Reply) -> dict[str, Any]:
-    """The row of a new reply."""
+    """Return the row of a new reply."""
     score = parse(reply.text, call.kind)
     return row(
         call,
@@ -88,7 +86,7 @@ def verdict(call: JudgeRequest, reply: Reply) -> dict[str, Any]:
 
 
 def row(call: JudgeRequest, reply: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored reply as the verdict on this match: names and ids may be others than they were."""
+    """Return a stored reply as the verdict on this match, with its current names and ids."""
     first, second = call.match.first, call.match.second
     match_id = f"{call.key} {call.match.question.question_id} {first.model} {second.model}"
     return {
@@ -112,7 +110,7 @@ def row(call: JudgeRequest, reply: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-# The judge without a model: an answer is right when it equals the reference, else wrong.
+# The judge without a model: an answer is right if it equals the reference, otherwise wrong.
 
 
 NAME = "reference"
@@ -121,7 +119,7 @@ _RULE = "equal to the reference but for white space and one final full stop"
 
 @dataclass(frozen=True)
 class _Rule:
-    """What stands in a prompt's place: nobody is asked."""
+    """A placeholder for the prompt, because no model is called."""
 
     number: int = 0
     category: str = NAME
@@ -134,26 +132,27 @@ class _Rule:
 
 
 def call(match: Match, kind: Kind) -> JudgeRequest:
-    """Raises DataError: no row has the reference answer."""
+    """Return the request for a match. Raise DataError if no row has the reference answer."""
     if match.question.reference is None:
         raise DataError(
             f"{match.first.where}: question {match.question.question_id} has no field 'reference', "
-            "which judge=reference compares with. Add it to the rows or to questions=FILE."
+            "but judge=reference compares answers with it. Add it to the rows or to "
+            "questions=FILE."
         )
     content = [NAME, _RULE, kind, match.question.reference, match.first.text, match.second.text]
     return JudgeRequest(match, _Rule(), kind, NAME, None, 0, key=key(content))
 
 
 def reply(call: JudgeRequest) -> Reply:
-    """In the form that a judge model is asked for, so that the same rule reads it."""
+    """Return the verdict in the form of a judge model's reply, so that the same rules parse it."""
     reference = str(call.match.question.reference)
     right = [
         answers_match(answer.text, reference) for answer in (call.match.first, call.match.second)
     ]
-    told = f"Answer 1 is {_word(right[0])}, answer 2 is {_word(right[1])}: {_RULE}."
+    text = f"Answer 1 is {_word(right[0])}, answer 2 is {_word(right[1])}: {_RULE}."
     if call.kind is Kind.relative:
-        return Reply(f"{10 if right[0] else 1} {10 if right[1] else 1}\n{told}")
-    return Reply(f"{told}\n{3 if right[0] == right[1] else 1 if right[0] else 2}")
+        return Reply(f"{10 if right[0] else 1} {10 if right[1] else 1}\n{text}")
+    return Reply(f"{text}\n{3 if right[0] == right[1] else 1 if right[0] else 2}")
 
 
 def _word(right: bool) -> str:

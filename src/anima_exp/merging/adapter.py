@@ -1,6 +1,7 @@
-"""An adapter's folder -> the updates it holds: low-rank ones by layer, and whole tensors by name.
+"""Read the updates of an adapter: low-rank updates by layer, and full tensors by name.
 
-Read lazily and not through PEFT, so that the proof compares two readings of its files.
+The files are read lazily and without PEFT, so that the verification compares two independent
+readings of them.
 """
 
 import math
@@ -22,18 +23,18 @@ from anima_exp.model.adapter_patterns import check_patterns
 _INSIDE_PEFT = "base_model.model."
 _PART = re.compile(r"^(?P<module>.+)\.(?P<part>lora_\w+?)(\.weight)?$")
 _A, _B, _MAGNITUDE = "lora_A", "lora_B", "lora_magnitude_vector"
-# What makes an adapter more, or other, than W + scale * B @ A. Some starts change the base too.
+# With these settings an adapter is more or other than W + scale * B @ A.
 _UNKNOWN = (
     "layer_replication", "trainable_token_indices", "target_parameters", "lora_bias",
     "alora_invocation_tokens", "use_qalora", "use_bdlora", "arrow_config", "kasa_config",
     "monteclora_config", "velora_config",
 )  # fmt: skip
-_STARTS_BESIDE_THE_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
+_INITS_THAT_CHANGE_THE_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
 
 
 @dataclass(frozen=True)
 class Update:
-    """W + scale * B @ A, and with DoRA every row of that scaled to the length `magnitude`."""
+    """W + scale * B @ A; with DoRA each output row is scaled to the norm `magnitude`."""
 
     a: str  # the tensors' names in the adapter's file: [rank, in]
     b: str  # [out, rank]
@@ -47,15 +48,19 @@ class Adapter:
     file: Path
     tensors: Tensors
     updates: dict[str, Update]  # by module
-    whole: dict[str, str]  # a parameter (trained biases, modules_to_save) -> its name in the file
+    whole: dict[str, str]  # fully trained parameters (biases, modules_to_save) -> name in the file
 
     @classmethod
     def of(cls, place: str) -> "Adapter":
-        """Raises ModelError: it cannot be read, or is of a kind that cannot be folded in."""
+        """Read an adapter from a folder or the hub.
+
+        Raises:
+            ModelError: if it cannot be read, or is of a type that cannot be merged.
+        """
         config = adapter_files.settings(place)
         _refuse(place, config)
         file = adapter_files.weights_file(place)
-        adapter_files.weights(place)  # which raises for what is no plain, finite number
+        adapter_files.weights(place)  # raises for weights that are not plain, finite numbers
         tensors = Tensors([file])
         parts: dict[str, dict[str, str]] = {}
         whole: dict[str, str] = {}
@@ -70,25 +75,28 @@ class Adapter:
             module: _update(place, module, one, config, tensors) for module, one in parts.items()
         }
         if not updates:
-            raise ModelError(f"adapter={place} holds no low-rank update.")
+            raise ModelError(
+                f"adapter={place} holds no LoRA update, so there is nothing to merge. "
+                "Give the folder of a LoRA adapter."
+            )
         return cls(place, file, tensors, updates, whole)
 
 
 def _refuse(place: str, config: dict[str, Any]) -> None:
     kind = config.get("peft_type")
     if kind != "LORA":
-        raise ModelError(f"adapter={place} is of type {kind}; only LORA folds into weights.")
+        raise ModelError(f"adapter={place} is of type {kind}, but only LORA can be merged.")
     for key in _UNKNOWN:
         if config.get(key):
             raise ModelError(
-                f"adapter={place} was made with {key}, which merging does not know; "
-                "PEFT's merge_and_unload may."
+                f"adapter={place} was made with {key}, which this command does not support. "
+                "Try PEFT's merge_and_unload."
             )
     start = config.get("init_lora_weights")
-    if isinstance(start, str) and start.lower().startswith(_STARTS_BESIDE_THE_BASE):
+    if isinstance(start, str) and start.lower().startswith(_INITS_THAT_CHANGE_THE_BASE):
         raise ModelError(
-            f"adapter={place} started with init_lora_weights={start}, which changes the base too. "
-            "Convert it first (PEFT's path_initial_model_for_weight_conversion)."
+            f"adapter={place} was initialised with init_lora_weights={start}, which also changes "
+            "the base. Convert it first (PEFT's path_initial_model_for_weight_conversion)."
         )
 
 
@@ -99,7 +107,7 @@ def _update(
     if set(parts) != known:
         raise ModelError(
             f"adapter={place}: layer {module} has {', '.join(sorted(parts))}, not "
-            f"{', '.join(sorted(known))}; merging knows linear layers only."
+            f"{', '.join(sorted(known))}. Only linear layers can be merged."
         )
     rank = tensors.entries[parts[_A]].shape[0]
     alpha = _by_pattern(config.get("alpha_pattern"), module, config["lora_alpha"])
@@ -108,14 +116,11 @@ def _update(
 
 
 def _by_pattern(patterns: dict[str, float] | None, module: str, otherwise: float) -> float:
-    """PEFT's rule: the first pattern that the module's name ends with."""
+    """Return the value of the first pattern that the module's name ends with, as PEFT does."""
     for pattern, value in (patterns or {}).items():
         if re.match(rf"(.*\.)?({pattern})$", module):
             return value
     return otherwise
-
-
-# A weight and its update -> the merged weight, in fp32.
 
 
 def merge_weight(
@@ -127,16 +132,16 @@ def merge_weight(
     magnitude: Tensor | None = None,
     transposed: bool = False,
 ) -> Tensor:
-    """W + scale * B @ A; with a `magnitude` every output's row is then given that length.
+    """Return W + scale * B @ A in fp32; with a `magnitude` each output row gets that norm (DoRA).
 
     Args:
-        weight: [out, in], or [in, out] if `transposed`, as is what returns.
+        weight: [out, in], or [in, out] if `transposed`, as is the result.
         a: [rank, in].
         b: [out, rank].
-        magnitude: [out], DoRA's.
+        magnitude: [out].
     """
     full = weight.float().T if transposed else weight.float()
-    full = torch.addmm(full, b.float(), a.float(), alpha=scale)  # one new matrix, not two
+    full = torch.addmm(full, b.float(), a.float(), alpha=scale)  # allocates one matrix, not two
     if magnitude is not None:
         full *= (magnitude.float() / torch.linalg.vector_norm(full, dim=1))[:, None]
     return full.T if transposed else full
@@ -150,11 +155,11 @@ def dequantized(
     where: torch.device,
     transposed: bool = False,
 ) -> Tensor:
-    """What a run computes with in place of `weight`: rounded to 4 bits, and back in `dtype`.
+    """Return the weight that a run computes with: quantised to 4 bits and dequantised to `dtype`.
 
     Args:
-        dtype: the type that the run loads its base in before it rounds.
-        where: the run's kind of device, for each quantises with a kernel of its own.
+        dtype: the type in which the run loads its base before it quantises.
+        where: the run's type of device, because each has its own quantisation kernel.
     """
     full = weight.T if transposed else weight
     back = rounded_to_4_bits(

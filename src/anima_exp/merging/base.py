@@ -1,4 +1,4 @@
-"""ModelConfig -> the base's files: its weights, its config.json, and what its layers are."""
+"""Read the files of a base model: its weights, its config.json, and the names of its layers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,12 +21,10 @@ from anima_exp.model.device_map import meta_model
 from anima_exp.model.tokenizer import resolve_source
 from anima_exp.system import json_files
 
-# Files of weights -> tensors by name, of which only the one asked for is read.
-
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor, not yet read."""
+    """A tensor that has not been read."""
 
     file: Path
     shape: tuple[int, ...]
@@ -38,10 +36,14 @@ class Entry:
 
 
 class Tensors:
-    """Safetensors, or files of pickled tensors as torch wrote them before; memory-mapped."""
+    """Tensors by name in memory-mapped safetensors or older pickle files, read one at a time."""
 
     def __init__(self, files: Sequence[Path]) -> None:
-        """Raises ModelError: a file is damaged, or holds more than tensors."""
+        """Open the files.
+
+        Raises:
+            ModelError: if a file is damaged, or holds more than tensors.
+        """
         self.entries: dict[str, Entry] = {}
         self._opened = {file: _open(file) for file in files}
         for file, opened in self._opened.items():
@@ -63,19 +65,21 @@ def _open(file: Path) -> Any:
             return safe_open(file, framework="pt")
         return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError as error:
-        raise ModelError(f"{file}: an index names this file, but it is not there.") from error
-    except UnpicklingError as error:  # torch's own text advises to run what is in there
         raise ModelError(
-            f"{file} is damaged, or holds more than weights, which could run a program here. "
-            "Nothing of it was run. Ask its author for safetensors."
+            f"{file}: the index names this file, but it does not exist. Download the model again."
         ) from error
-    except Exception as error:  # each library has errors of its own for a damaged file
+    except UnpicklingError as error:  # torch's message advises to run the code in the file
+        raise ModelError(
+            f"{file} is damaged, or holds code besides weights. None of it was run. "
+            "Ask its author for safetensors."
+        ) from error
+    except Exception as error:  # each library raises other errors for a damaged file
         reason = first_line(error)
         raise ModelError(f"{file}: the weights cannot be read: {reason}") from error
 
 
 def _unread(opened: Any, name: str) -> Tensor:
-    """A tensor of the same type, without its numbers."""
+    """Return a tensor of the same type, without reading its values."""
     if isinstance(opened, dict):
         return opened[name]  # type: ignore[no-any-return]  # mapped, not read
     part = opened.get_slice(name)
@@ -93,13 +97,13 @@ _OLDER = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 @dataclass(frozen=True)
 class Layers:
-    """What a base's modules are called in memory, and what training made of them."""
+    """Names of a base's modules in memory, and how training stored them."""
 
     modules: frozenset[str]
     parameters: frozenset[str]
-    transposed: frozenset[str]  # modules that keep [in, out], as GPT-2's
-    quantized: frozenset[str]  # modules that a run in 4 bits had in 4 bits
-    prefix: str  # `model`: files written from the inner model lack it
+    transposed: frozenset[str]  # modules that store [in, out], as in GPT-2
+    quantized: frozenset[str]  # modules that a 4-bit run quantises
+    prefix: str  # `model`; files written from the inner model lack it
 
 
 @dataclass(frozen=True)
@@ -109,18 +113,23 @@ class Base:
 
     @classmethod
     def of(cls, model: ModelConfig) -> "Base":
-        """Raises ModelError: there are no such files, or they are quantised already."""
+        """Open the files of a base.
+
+        Raises:
+            ModelError: if they do not exist, or are already quantised.
+        """
         check_base_files(model)
         base = cls(model, Tensors(_weights(model)))
         if "quantization_config" in base.config:
             raise ModelError(
-                f"model.source={model.source} is quantised already, and rounding twice would lose "
-                "what was learnt. Give the 16-bit model that it was made from: model.source=..."
+                f"model.source={model.source} is already quantised, and rounding twice would lose "
+                "part of the training. Give the 16-bit model that it was made from: "
+                "model.source=..."
             )
         if file(model, "adapter_config.json"):
             raise ModelError(
-                f"model.source={model.source} has an adapter of its own beside its weights; "
-                "merge that one first, on the bare base."
+                f"model.source={model.source} contains an adapter besides its weights. "
+                "Merge that adapter into the bare base first."
             )
         return base
 
@@ -128,12 +137,15 @@ class Base:
     def config(self) -> dict[str, Any]:
         path = file(self.model, "config.json")
         if path is None:
-            raise ModelError(f"model.source={self.model.source} holds no config.json.")
+            raise ModelError(
+                f"model.source={self.model.source} has no config.json. Give the folder or the hub "
+                "id of a model."
+            )
         return table(self.model, path)
 
     @cached_property
     def dtype(self) -> torch.dtype:
-        """The type of most of its numbers; a few tensors may have another on purpose."""
+        """The type of most of its numbers. A few tensors may intentionally have another."""
         count: Counter[torch.dtype] = Counter()
         for entry in self.tensors.entries.values():
             if entry.dtype.is_floating_point:
@@ -146,7 +158,7 @@ class Base:
         return int(config["vocab_size"])
 
     def layers(self, quant: QuantConfig) -> Layers:
-        """Read from a model without weights, as transformers would build and quantise it."""
+        """Return the names of the layers, from a model without weights built by transformers."""
         model = meta_model(self.model)
         modules = dict(model.named_modules())
         transposed = {name for name, one in modules.items() if is_conv1d(one)}
@@ -174,7 +186,7 @@ def table(model: ModelConfig, path: Path) -> dict[str, Any]:
 
 
 def file(model: ModelConfig, name: str) -> Path | None:
-    """A file of the base, from its folder or the hub; None if it has none of that name."""
+    """Return a file of the base, from its folder or the hub; None if it does not exist."""
     source = resolve_source(model.source)
     if Path(source).is_dir():
         return found if (found := Path(source) / name).is_file() else None
@@ -189,6 +201,6 @@ def _weights(model: ModelConfig) -> list[Path]:
             names = sorted(set(table(model, listed).get("weight_map", {}).values()))
             return [file(model, name) or listed.with_name(name) for name in names]
     raise ModelError(
-        f"model.source={model.source} holds no weights to merge into: none of "
+        f"model.source={model.source} has no weights to merge into: there is none of "
         f"{', '.join((*_WEIGHTS, *_OLDER))}."
     )

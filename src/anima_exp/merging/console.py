@@ -1,6 +1,4 @@
-"""What a merge looks like in the terminal: its progress, and the table of its proof."""
-
-from typing import Any
+"""Show a merge in the terminal: its progress, and the table of its verification."""
 
 from rich import progress
 from rich.text import Text
@@ -13,19 +11,19 @@ from anima_exp.events import Event, Working
 from anima_exp.merging import verdict
 from anima_exp.merging.verification import VerificationResult
 
-_SECONDS = 1e9  # bytes; what takes longer to write is told in a log
+_SECONDS = 1e9  # bytes from which progress is printed in a log
 
 
 class MergeView(TerminalView):
-    """A view that knows the events of a merge too."""
+    """A terminal view that also shows the events of a merge."""
 
     def __init__(self) -> None:
         super().__init__()
         self._writing: Writing | None = None
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, verdict.Found):
-            show_proof(event.config, event.found, event.dtype)
+        if isinstance(event, verdict.Verified):
+            show_verification(event.config, event.result, event.dtype)
         elif isinstance(event, Working) and event.kind == "merging":
             self._write(event)
         else:
@@ -41,10 +39,10 @@ class MergeView(TerminalView):
 
 
 class Writing:
-    """Bytes written: a bar in a terminal, a line for each tenth in a log."""
+    """Show the bytes written: a bar in a terminal, a line per tenth in a log."""
 
     def __init__(self, total: int) -> None:
-        self._total, self._done, self._told = max(total, 1), 0, 0
+        self._total, self._done, self._printed = max(total, 1), 0, 0
         self._bar = progress.Progress(
             progress.TextColumn("merging", markup=False),
             progress.BarColumn(24),
@@ -64,21 +62,21 @@ class Writing:
         self._done += count
         if console.is_terminal:
             self._bar.advance(self._task, count)
-        elif (tenth := 10 * self._done // self._total) > self._told and self._total > _SECONDS:
-            self._told = tenth
+        elif (tenth := 10 * self._done // self._total) > self._printed and self._total > _SECONDS:
+            self._printed = tenth
             say(f"merged   {file_size(self._done)} of {file_size(self._total)}")
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         if console.is_terminal:
             self._bar.stop()
 
 
-def show_proof(config: MergeConfig, found: VerificationResult, dtype: str) -> None:
+def show_verification(config: MergeConfig, result: VerificationResult, dtype: str) -> None:
     say("")
-    columns = verdict.columns(config, found, dtype)
+    columns = verdict.columns(config, result, dtype)
     console.print(tables.table(columns, bold=[verdict.MERGED_ROW]))
-    for sentence in verdict.sentences(config, found):
+    for sentence in verdict.sentences(config, result):
         say(sentence)
-    if warning := verdict.warning(config, found):
+    if warning := verdict.warning(config, result):
         heading = ("warning", "bold yellow")
         console.print(Text.assemble("\n", heading, f"  {warning}"), soft_wrap=True)

@@ -1,11 +1,11 @@
-"""MergeConfig -> a proved folder at `out`, or none: the order of the whole command."""
+"""Merge an adapter into its base, verify the result, and move it to `out`."""
 
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -28,17 +28,20 @@ from anima_exp.system import json_files, paths
 from anima_exp.system.atomic import replace_folder, why_not_written
 from anima_exp.system.paths import expanded
 
-_SPARE_BYTES = 100_000_000  # tokenizer, config, and what a disk wants for itself
+if TYPE_CHECKING:
+    from anima_exp.data.rows import TokenizedDataset
+
+_SPARE_BYTES = 100_000_000  # for tokenizer and config, and for the file system
 
 
 def run(config: MergeConfig, *, listen: Listener | None = None) -> None:
-    """Merge, and prove it.
+    """Merge an adapter into its base, and verify the merged model.
 
     Args:
-        listen: hears the events; by default who listens already (events.py).
+        listen: receives the events; by default the current listeners (events.py).
 
     Raises:
-        AnimaError: a user's mistake, or a merged model that is not the trained one.
+        AnimaError: if a setting is invalid, or the merged model differs from the trained one.
     """
     with listening(listen), borrowed():
         _run(config)
@@ -50,7 +53,7 @@ def _run(config: MergeConfig) -> None:
     base = Base.of(config.model)
     _check_base(config, base, adapter)
     merging = plan(config, base, adapter)
-    rows: Any = ()
+    rows: TokenizedDataset | None = None
     if config.verify:
         stored = store_in(config, base.dtype)
         verification.check_memory(
@@ -61,17 +64,21 @@ def _run(config: MergeConfig) -> None:
     emit(Planned(verdict.plan(merging, model_label(config), out)))
     with _draft(out) as draft:
         found = _merge(merging, rows, draft, out)
-        with _asked_for(out):
+        with _write_errors(out):
             about.write_metadata(merging, found, draft)
             if out.is_dir():
-                out.rmdir()  # empty: checked
+                out.rmdir()  # it is empty, as checked before
             replace_folder(draft, out)
     for line in verdict.end(merging, out):
         say(line)
 
 
 def check(config: MergeConfig) -> Path:
-    """The folder to make. Raises ConfigError for settings that go with nothing or not together."""
+    """Check the settings and return the folder to write.
+
+    Raises:
+        ConfigError: if a setting is missing, or settings contradict each other.
+    """
     if not (config.run or config.adapter):
         raise ConfigError("Which adapter? Give run=FOLDER, or adapter=FOLDER_OR_HUB_ID.")
     if config.run and config.lora.is_full_finetune:
@@ -81,27 +88,31 @@ def check(config: MergeConfig) -> Path:
         )
     if config.target is MergeTarget.dequantized and not config.quant.is_4bit:
         raise ConfigError(
-            "target=dequantized is for a base in 4 bits, and "
-            f"quant.type={config.quant.type.value}. Use target=base."
+            f"target=dequantized needs a base in 4 bits, but quant.type={config.quant.type.value}. "
+            "Use target=base."
         )
     if not config.out:
         raise ConfigError("Where to? Give out=FOLDER, which must not exist yet.")
     out = expanded(config.out, "out")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ConfigError(f"out={config.out} exists already, and nothing is written over it.")
-    return out.resolve() if out.exists() else out  # a link, or the folder one stands in
+        raise ConfigError(
+            f"out={config.out} already exists and is not overwritten. Give another folder, or "
+            "remove it."
+        )
+    return out.resolve() if out.exists() else out  # `out` may be a link, or the current folder
 
 
 def _check_base(config: MergeConfig, base: Base, adapter: Adapter) -> None:
-    """Raise ConfigError for a base that the adapter is known not to belong on."""
+    """Raise ConfigError if the adapter is known to belong to another base, or is already merged."""
     before = file(config.model, about.MERGED)
     values = table(config.model, before) if before else {}
-    with suppress(ValueError):  # of a number that is none; the check goes on without it
+    with suppress(ValueError):  # the version is not a number; the check continues without it
         values = json_files.read_versioned(values, before or "", json_files.MERGE)
     merged = values.get("adapter")
     if isinstance(merged, dict) and merged.get("weights") == about.weights(adapter):
         raise ConfigError(
-            f"model.source={config.model.source} was made by merging this adapter already."
+            f"model.source={config.model.source} already contains this adapter: it was made by "
+            "merging it. Give the original base."
         )
     if not config.run:
         return
@@ -119,55 +130,58 @@ def _check_base(config: MergeConfig, base: Base, adapter: Adapter) -> None:
         )
 
 
-def _check_disk(merging: Plan, out: Path, rows: Any) -> None:
+def _check_disk(merging: Plan, out: Path, rows: "TokenizedDataset | None") -> None:
     config = merging.config
     needed = merging.bytes + _SPARE_BYTES
-    if config.verify:
+    if rows is not None:
         labels = int(rows.label_counts[: config.verify_rows].clip(min=0).sum())
         needed += min(labels, config.verify_tokens) * 4 * merging.base.vocabulary
-    with _asked_for(out):
+    with _write_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(out.parent).free
     if free < needed:
         raise RunError(
-            f"out={out} needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free there. "
-            "Make room, or give a folder on another disk."
+            f"out={out} needs {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free there. "
+            "Free some space, or give a folder on another disk."
         )
 
 
 def _merge(
-    merging: Plan, rows: Any, draft: Path, out: Path
+    merging: Plan, rows: "TokenizedDataset | None", draft: Path, out: Path
 ) -> verification.VerificationResult | None:
-    """Write and measure."""
+    """Write the merged model to `draft` and verify it; None without verification."""
     config = merging.config
-    if not config.verify:
-        with working("merging", f"{out}", merging.bytes) as more, _asked_for(out):
+    if rows is None:
+        with working("merging", f"{out}", merging.bytes) as more, _write_errors(out):
             write(merging, draft, more)
-        say("proof    none (verify=false): nobody has measured that this is the trained model")
+        say(
+            "verification skipped (verify=false): the merged model has not been compared with the "
+            "trained one"
+        )
         return None
     stored = store_in(config, merging.base.dtype)
     with Verification(
         rows, most_rows=config.verify_rows, most_tokens=config.verify_tokens, room=out.parent
-    ) as proof:
-        with _asked_for(out):
-            bare, trained = verification.trained(config, proof)
+    ) as verifier:
+        with _write_errors(out):
+            bare, trained = verification.trained(config, verifier)
         say(
-            f"proof    {proof.labels:,} held-out response tokens; as trained their loss is "
+            f"verify   {verifier.labels:,} held-out response tokens; loss of the model as trained: "
             f"{trained.loss:.4f}"
         )
-        with working("merging", f"{out}", merging.bytes) as more, _asked_for(out):
+        with working("merging", f"{out}", merging.bytes) as more, _write_errors(out):
             write(merging, draft, more)
-        merged = verification.merged(config, proof, draft, stored)
+        merged = verification.merged(config, verifier, draft, stored)
         verdict.refuse(config, merged, bare)
-        again = verification.again(config, proof, draft)
-        found = verification.VerificationResult(proof.labels, bare, trained, merged, again)
-    emit(verdict.Found(config, found, short(stored)))
+        again = verification.again(config, verifier, draft)
+        found = verification.VerificationResult(verifier.labels, bare, trained, merged, again)
+    emit(verdict.Verified(config, found, short(stored)))
     return found
 
 
 @contextmanager
 def _draft(out: Path) -> Iterator[Path]:
-    """A place beside `out` for what is being made; nothing is left there, however it ends."""
+    """Yield a folder next to `out` for the unfinished model, and remove it in any case."""
     draft = out.with_name(f".{out.name}.part")
     lock = FileLock(out.with_name(f".{out.name}.lock"))
     try:
@@ -179,7 +193,7 @@ def _draft(out: Path) -> Iterator[Path]:
         yield draft
     except KeyboardInterrupt:
         raise RunInterrupted(
-            f"stopped; nothing was written to {out}, the same command begins again.",
+            f"interrupted; nothing was written to {out}. Run the same command to start again.",
             exit_status=130,
         ) from None
     finally:
@@ -190,7 +204,7 @@ def _draft(out: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _asked_for(out: Path) -> Iterator[None]:
+def _write_errors(out: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -198,5 +212,5 @@ def _asked_for(out: Path) -> Iterator[None]:
         if reason is None:
             raise
         raise RunError(
-            f"Cannot write out={out}: {reason}. Make room there, or give another."
+            f"Cannot write out={out}: {reason}. Free some space there, or give another folder."
         ) from (error)

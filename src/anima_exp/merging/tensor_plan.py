@@ -1,4 +1,4 @@
-"""A base's files and an adapter -> what happens to each tensor, and which file it goes to."""
+"""Plan a merge: what happens to each tensor of a base, and which file it is written to."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +18,14 @@ _HEAD_OR_EMBEDDINGS = ("embed_tokens.weight", "lm_head.weight", "wte.weight")
 
 @dataclass(frozen=True)
 class TensorPlan:
-    """One tensor of the merged model."""
+    """How one tensor of the merged model is made."""
 
-    name: str  # in the base's files, and in ours
+    name: str  # in the base's files and in the merged model's
     dtype: torch.dtype
     bytes: int
     update: Update | None = None
-    whole: str | None = None  # taken from the adapter as it is: its name there
-    rounded: bool = False  # first through 4 bits, as training had it
+    whole: str | None = None  # name in the adapter of a full tensor that replaces this one
+    rounded: bool = False  # first quantised to 4 bits and dequantised, as in training
     transposed: bool = False
 
 
@@ -45,7 +45,11 @@ class Plan:
         return sum(piece.bytes for piece in self.pieces)
 
     def merged(self, piece: TensorPlan) -> Tensor:
-        """Raises ModelError: the numbers are beyond the type they are to be stored in."""
+        """Return the merged tensor.
+
+        Raises:
+            ModelError: if its numbers are not finite in the type that it is stored in.
+        """
         weight = self.base.tensors.read(piece.name)
         if piece.whole:
             weight = self.adapter.tensors.read(piece.whole)
@@ -70,14 +74,18 @@ class Plan:
         stored = weight.to(piece.dtype, copy=True).contiguous()
         if stored.is_floating_point() and not stored.isfinite().all():
             raise ModelError(
-                f"{piece.name} holds numbers that are not finite as {short(piece.dtype)}. "
-                "Use dtype=bf16; if that ends so too, the adapter or the base is damaged."
+                f"{piece.name} holds numbers that are not finite in {short(piece.dtype)}. "
+                "Use dtype=bf16. If that fails too, the adapter or the base is damaged."
             )
         return stored
 
 
 def plan(config: MergeConfig, base: Base, adapter: Adapter) -> Plan:
-    """Raises ModelError: base and adapter do not belong together, or not in a known way."""
+    """Plan the merge of an adapter into a base.
+
+    Raises:
+        ModelError: if the adapter does not belong to the base, or the merge is not supported.
+    """
     layers = base.layers(config.quant)
     in_files = _names_in_files(base, layers)
     _check(config, base, adapter, layers, in_files)
@@ -86,7 +94,7 @@ def plan(config: MergeConfig, base: Base, adapter: Adapter) -> Plan:
     in_memory = {file: name for name, file in in_files.items()}
     pieces = []
     for name, entry in base.tensors.entries.items():
-        # A few numbers in a wider type than all others are meant so.
+        # Keep the type of the few tensors that the base stores in another type on purpose.
         kept = dtype if entry.dtype == base.dtype else entry.dtype
         called = in_memory.get(name, "")
         module, _, part = called.rpartition(".")
@@ -106,7 +114,7 @@ def plan(config: MergeConfig, base: Base, adapter: Adapter) -> Plan:
 
 
 def store_in(config: MergeConfig, of_base: torch.dtype) -> torch.dtype:
-    """`dtype`; unless told otherwise the base's own, so that what is not merged stays as it is."""
+    """Return `dtype`, by default the base's own type, so that other tensors do not change."""
     if config.dtype:
         return DTYPES[config.dtype]
     if of_base.itemsize == 2:
@@ -122,7 +130,7 @@ def short(dtype: torch.dtype) -> str:
 
 
 def _names_in_files(base: Base, layers: Layers) -> dict[str, str]:
-    """A parameter's name in memory -> in the files."""
+    """Return the name in the files of each parameter, by its name in memory."""
     found = {}
     for name in base.tensors.entries:
         for called in (name, f"{layers.prefix}.{name}"):
@@ -140,12 +148,12 @@ def _check(
         wanted += [f"{module}.weight" for module in layers.quantized]
     for name in wanted:
         if name.rpartition(".")[0] not in layers.modules:
-            raise _another_base(adapter, base, f"it has {name}, and that has not")
+            raise _another_base(adapter, base, f"the base has no {name}")
         if name not in in_files:
             raise ModelError(
                 f"The files of model.source={base.model.source} hold no {name}: transformers "
-                "renames this architecture's weights while loading, which merging does not know. "
-                "PEFT's merge_and_unload does."
+                "renames this architecture's weights while loading, which this command does not "
+                "support. Use PEFT's merge_and_unload."
             )
     shape = {name: base.tensors.entries[file].shape for name, file in in_files.items()}
     of_adapter = {name: entry.shape for name, entry in adapter.tensors.entries.items()}
@@ -154,25 +162,29 @@ def _check(
         theirs = shape[f"{module}.weight"]
         theirs = theirs[::-1] if module in layers.transposed else theirs
         if ours != theirs:
-            raise _another_base(adapter, base, f"{module} is {_by(ours)} there, {_by(theirs)} here")
+            difference = f"{module} is {_by(ours)} in the adapter, {_by(theirs)} in the base"
+            raise _another_base(adapter, base, difference)
     for name, key in adapter.whole.items():
         rows = of_adapter[key][0] if of_adapter[key] else 0
         vocabulary, where = base.vocabulary, f"adapter={adapter.place}"
         if error := added_tokens(f".{name}", rows, vocabulary, where, base.model.source):
             raise error
         if of_adapter[key] != shape[name]:
-            difference = f"{name} is {_by(of_adapter[key])} there, {_by(shape[name])} here"
+            difference = (
+                f"{name} is {_by(of_adapter[key])} in the adapter, {_by(shape[name])} in the base"
+            )
             raise _another_base(adapter, base, difference)
         if base.config.get("tie_word_embeddings") and name.endswith(_HEAD_OR_EMBEDDINGS):
             raise ModelError(
                 f"adapter={adapter.place} holds a trained {name}, which this base shares between "
-                "embeddings and head; merging cannot part them. PEFT's merge_and_unload may."
+                "embeddings and head. This command cannot separate them. Try PEFT's "
+                "merge_and_unload."
             )
 
 
 def _another_base(adapter: Adapter, base: Base, difference: str) -> ModelError:
     return ModelError(
-        f"adapter={adapter.place} was trained on another base than {base.model.source}: "
+        f"adapter={adapter.place} was trained on a base other than {base.model.source}: "
         f"{difference}. Choose its base with model=NAME."
     )
 
@@ -182,7 +194,7 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def _shards(pieces: list[TensorPlan], most: int) -> list[list[TensorPlan]]:
-    """In their order, as many in one file as go; a tensor larger than `most` stands alone."""
+    """Divide the tensors over files of at most `most` bytes, in order; a larger one is alone."""
     shards: list[list[TensorPlan]] = [[]]
     room = most
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""The figures of a proof -> whether the merged model is the trained one, and what is lost later."""
+"""Decide from a verification whether the merged model is accepted, and describe its figures."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,9 @@ from anima_exp.inference.saved_model import find_run_of_adapter
 from anima_exp.merging.tensor_plan import Plan, short, store_in
 from anima_exp.merging.verification import Measured, VerificationResult
 
-# Measured on the tiny base; conf/merge.yaml has the figures.
+# Limits in nats per token, chosen from measurements on the tiny base.
 _ALLOWED = {MergeTarget.base: 0.1, MergeTarget.dequantized: 0.01}
-_WORTH_KEEPING = 0.9  # of what was learnt: a light fine-tune can drown in a small divergence
+_WORTH_KEEPING = 0.9  # of the fall in loss, which a small divergence can cancel in a short training
 
 
 def allowed(config: MergeConfig) -> float:
@@ -23,105 +23,106 @@ def allowed(config: MergeConfig) -> float:
 
 
 def refuse(config: MergeConfig, merged: Measured, base: Measured) -> None:
-    """Raise ModelError if the merged model is not the one that was trained."""
+    """Raise ModelError if the merged model differs too much from the trained one."""
     limit = allowed(config)
-    if merged.divergence <= limit:  # what is no number is none either
+    if merged.divergence <= limit:  # False for nan
         return
     raise ModelError(
-        f"The merged model is not the trained one: it is {merged.divergence:.4f} nats per token "
-        f"away from it (the bare base: {base.divergence:.4f}), and max_divergence is {limit:g}. "
+        f"The merged model differs from the trained one by {merged.divergence:.4f} nats per token "
+        f"(the bare base: {base.divergence:.4f}), which exceeds max_divergence={limit:g}. "
         f"Nothing was written. {_way_out(config)}"
     )
 
 
-def kept_share(found: VerificationResult, measured: Measured) -> float | None:
-    """Share of the fall in held-out loss that is still there; None if training made no fall."""
-    fall = found.base.loss - found.trained.loss
-    return (found.base.loss - measured.loss) / fall if fall > 0 else None
+def kept_share(result: VerificationResult, measured: Measured) -> float | None:
+    """Return the fraction of the fall in held-out loss that remains; None if there was no fall."""
+    fall = result.base.loss - result.trained.loss
+    return (result.base.loss - measured.loss) / fall if fall > 0 else None
 
 
-def warns(config: MergeConfig, found: VerificationResult, again: Measured) -> bool:
-    """Whether rounding the merged model anew would cost what a user should know of."""
-    share = kept_share(found, again)
+def warns(config: MergeConfig, result: VerificationResult, again: Measured) -> bool:
+    """Return whether to warn that quantising the merged model again loses too much."""
+    share = kept_share(result, again)
     limit = _ALLOWED[MergeTarget.base] if config.max_divergence is None else config.max_divergence
     return not again.divergence <= limit or (share is not None and share < _WORTH_KEEPING)
 
 
 def _way_out(config: MergeConfig) -> str:
-    raised = "a higher max_divergence accepts it."
+    raised = "accept the difference with a higher max_divergence."
     if config.target is MergeTarget.base and config.quant.is_4bit:
         return (
-            "If its adapter leans on the rounding that it was trained with, target=dequantized "
-            f"keeps that; {raised}"
+            "The adapter may depend on the rounding error of the 4-bit base that it was trained "
+            f"on, which target=dequantized preserves. Or {raised}"
         )
-    return f"Is it the adapter of this base, in these versions? Else {raised}"
+    return f"Check that the adapter belongs to this base and these versions. Otherwise {raised}"
 
 
-# A proof -> its table and what is to be said of it, for the terminal and for the card.
+# The table and the sentences of a verification, for the terminal and the model card.
 
 
 ONTO = {
     MergeTarget.base: "its own weights",
-    MergeTarget.dequantized: "the weights it was trained on: in 4 bits, and back",
+    MergeTarget.dequantized: "the weights it was trained on: quantised to 4 bits and dequantised",
 }
-MERGED_ROW = 2  # of the table
+MERGED_ROW = 2  # index of the table's row
 
 
-def columns(config: MergeConfig, found: VerificationResult, dtype: str) -> list[Column]:
-    """Args: dtype: short, of the merged weights."""
+def columns(config: MergeConfig, result: VerificationResult, dtype: str) -> list[Column]:
+    """Return the table of a verification. `dtype` is the short name of the merged weights' type."""
     kind = config.quant.type.value
     base = "base" if config.quant.type is Quantization.none else f"base in {kind}"
     rows = {
-        base: found.base,
-        f"{base} + adapter, as trained": found.trained,
-        f"merged, {dtype}": found.merged,
+        base: result.base,
+        f"{base} + adapter, as trained": result.trained,
+        f"merged, {dtype}": result.merged,
     }
-    if found.again:
-        rows[f"merged, {kind} again"] = found.again
-    others = [None if one is found.trained else one for one in rows.values()]
+    if result.again:
+        rows[f"merged, {kind} again"] = result.again
+    others = [None if one is result.trained else one for one in rows.values()]
     return [
         Column("", list(rows), right=False),
         Column("held-out loss", [f"{one.loss:.4f}" for one in rows.values()]),
         Column("divergence", [f"{one.divergence:.5f}" if one else "" for one in others]),
         Column(
-            "same first choice",
+            "same top token",
             [f"{100 * one.agreement:.1f} %" if one else "" for one in others],
         ),
     ]
 
 
-def sentences(config: MergeConfig, found: VerificationResult) -> list[str]:
-    told = ["divergence: from the model as trained, in nats per token"]
-    if (share := kept_share(found, found.merged)) is not None:
-        kept = f"of what was learnt (the fall in loss) the merged model keeps {100 * share:.0f} %"
-        if found.again and (rest := kept_share(found, found.again)) is not None:
-            kept += f", in {config.quant.type.value} again {100 * rest:.0f} %"
-        told.append(kept)
-    return told
+def sentences(config: MergeConfig, result: VerificationResult) -> list[str]:
+    lines = ["divergence: from the model as trained, in nats per token"]
+    if (share := kept_share(result, result.merged)) is not None:
+        kept = f"the merged model keeps {100 * share:.0f} % of the fall in held-out loss"
+        if result.again and (rest := kept_share(result, result.again)) is not None:
+            kept += f", quantised to {config.quant.type.value} again {100 * rest:.0f} %"
+        lines.append(kept)
+    return lines
 
 
-def warning(config: MergeConfig, found: VerificationResult) -> str | None:
-    """What rounding it anew would lose, where that is much."""
-    if not (found.again and warns(config, found, found.again)):
+def warning(config: MergeConfig, result: VerificationResult) -> str | None:
+    """Return a warning if quantising the merged model again loses too much; otherwise None."""
+    if not (result.again and warns(config, result, result.again)):
         return None
     kind = config.quant.type.value
     return (
-        f"Quantised to {kind} again this folder is {found.again.divergence:.3f} nats per token "
-        f"away from the trained model. For use in {kind} keep the base with its adapter."
+        f"Quantised to {kind} again, the merged model differs from the trained one by "
+        f"{result.again.divergence:.3f} nats per token. For use in {kind} keep the base and the "
+        "adapter."
     )
 
 
 @dataclass(frozen=True)
-class Found(Event):
-    """The proof has ended well."""
+class Verified(Event):
+    """Event: the verification has accepted the merged model."""
 
     config: MergeConfig
-    found: VerificationResult
+    result: VerificationResult
     dtype: str
 
 
 def plan(merging: Plan, name: str, out: Path) -> dict[str, str]:
-    """What is about to be merged, by heading."""
+    """Return what is about to be merged, by heading."""
     config = merging.config
     dtype = short(store_in(config, merging.base.dtype))
     files = len(merging.shards)
@@ -134,10 +135,10 @@ def plan(merging: Plan, name: str, out: Path) -> dict[str, str]:
 
 
 def end(merging: Plan, out: Path) -> list[str]:
-    """Where the merged model is, and what to do with it next."""
+    """Return the last lines: where the merged model is, and what to do next."""
     config = merging.config
     ours = config.run or (config.adapter and find_run_of_adapter(config.adapter))
-    template = config.data.prompt_template if ours else "NAME"  # of another's, nobody has said
+    template = config.data.prompt_template if ours else "NAME"  # unknown for a foreign adapter
     ask = pasted(
         "generate",
         "model=local",

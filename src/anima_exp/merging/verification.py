@@ -1,6 +1,6 @@
-"""Held-out rows and models -> how far each is from the model as trained.
+"""Measure how much a merged model differs from the model as trained, on held-out rows.
 
-The divergence is D(as trained || other), the mean over label tokens of the Kullback-Leibler
+The divergence is D(as trained || other): the mean over label tokens of the Kullback-Leibler
 divergence between the two distributions of the next token, in nats.
 """
 
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 from anima_exp.config import MergeConfig, Precision, QuantConfig, Quantization
 from anima_exp.data.dataset import prepare
 from anima_exp.data.micro_batch import MicroBatch, pack_rows
+from anima_exp.data.rows import TokenizedDataset
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.inference import saved_model
 from anima_exp.model.base import check_context, device, load_base
@@ -28,27 +29,36 @@ from anima_exp.model.varlen_attention import packed_attention
 from anima_exp.results import provenance
 from anima_exp.system import paths
 
-_AT_ONCE = 128  # distributions in memory
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+_AT_ONCE = 128  # distributions in memory at the same time
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One model on the rows of the proof."""
+    """Figures of one model on the rows of the verification."""
 
     loss: float  # nats per label token
     divergence: float = 0.0  # from the model as trained, nats per label token
-    agreement: float = 1.0  # share of label tokens with the same likeliest token
+    agreement: float = 1.0  # fraction of label tokens with the same likeliest token
 
 
 class Verification:
-    """Some rows, and what the model as trained says to them, in a file that has no name."""
+    """Held-out rows, and the distributions of the model as trained, in a temporary file."""
 
-    def __init__(self, rows: Any, *, most_rows: int, most_tokens: int, room: Path) -> None:
-        """`room` is the folder of the file: a distribution takes 4 bytes a token it knows."""
+    def __init__(
+        self, rows: TokenizedDataset, *, most_rows: int, most_tokens: int, room: Path
+    ) -> None:
+        """Select the rows. `room` is the folder of the temporary file.
+
+        A distribution takes 4 bytes per token of the vocabulary.
+        """
         self.batches: list[MicroBatch] = []
         self.labels = 0
         for number in range(min(len(rows), most_rows)):
-            one = pack_rows([rows[number]], [0], [1.0])  # a row at a time: no batch plays a part
+            one = pack_rows([rows[number]], [0], [1.0])  # one row, so that no batch has an effect
             if len(one.labels) and self.labels < most_tokens:
                 self.batches.append(_first_labels(one, most_tokens - self.labels))
                 self.labels += len(self.batches[-1].labels)
@@ -57,11 +67,11 @@ class Verification:
     def __enter__(self) -> "Verification":
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def remember(self, model: Any, precision: Precision) -> Measured:
-        """Let `model` be the one as trained."""
+    def remember(self, model: "PreTrainedModel | PeftModel", precision: Precision) -> Measured:
+        """Store the distributions of the model as trained, and return its figures."""
         loss = 0.0
         self._file.seek(0)
         for found, labels in self._distributions(model, precision):
@@ -70,8 +80,8 @@ class Verification:
         self._file.flush()
         return Measured(loss / self.labels)
 
-    def measure(self, model: Any, precision: Precision) -> Measured:
-        """Compare another model with the one remembered."""
+    def measure(self, model: "PreTrainedModel | PeftModel", precision: Precision) -> Measured:
+        """Compare another model with the model as trained."""
         loss = divergence = agreeing = 0.0
         self._file.seek(0)
         for found, labels in self._distributions(model, precision):
@@ -83,9 +93,11 @@ class Verification:
             agreeing += float((trained.argmax(1) == found.argmax(1)).sum())
         return Measured(loss / self.labels, divergence / self.labels, agreeing / self.labels)
 
-    def _distributions(self, model: Any, precision: Precision) -> Iterator[tuple[Tensor, Tensor]]:
-        """[n, V] logarithms of probabilities and [n] labels, n at most `_AT_ONCE`."""
-        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    def _distributions(
+        self, model: "PreTrainedModel | PeftModel", precision: Precision
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield log-probabilities [n, vocabulary] and labels [n], n at most `_AT_ONCE`."""
+        base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
         with inference_mode(model, precision), packed_attention(base):
             for one in self.batches:
                 batch = one.to(model.device)
@@ -109,7 +121,7 @@ def _first_labels(batch: MicroBatch, count: int) -> MicroBatch:
     )
 
 
-# A run and what was merged from it -> the proof's figures: one model in memory at a time.
+# The measurements of one merge, with one model in memory at a time.
 
 
 NOT_QUANTIZED = QuantConfig(
@@ -119,52 +131,58 @@ NOT_QUANTIZED = QuantConfig(
 
 @dataclass(frozen=True)
 class VerificationResult:
-    """What the proof found, in the order in which it was measured."""
+    """The figures of a verification, in the order of measurement."""
 
     labels: int
-    base: Measured  # stored as the run stored it
-    trained: Measured  # that base with the adapter: what all others are compared with
+    base: Measured  # quantised as in the run
+    trained: Measured  # that base with the adapter, with which all others are compared
     merged: Measured
-    again: Measured | None  # the merged model stored as the run stored its base
+    again: Measured | None  # the merged model, quantised as the run's base
 
 
-def heldout_rows(config: MergeConfig) -> Any:
-    """Raises AnimaError: there are no rows to prove anything on."""
+def heldout_rows(config: MergeConfig) -> TokenizedDataset:
+    """Return the held-out rows.
+
+    Raises:
+        AnimaError: if there are none.
+    """
     cache = paths.cache(config.cache_dir)
     rows = prepare(config.data, load_tokenizer(config.model), cache=cache).heldout
     if not int(rows.label_counts[: config.verify_rows].clip(min=0).sum()):
         raise ConfigError(
-            f"data={config.data.name} has no held-out rows to prove the merged model on. Give "
-            "data.heldout_rows=64, or other text with data=NAME."
+            f"data={config.data.name} has no held-out rows, so the merged model cannot be "
+            "verified. Give data.heldout_rows=64, or another data set with data=NAME."
         )
     return rows
 
 
-def trained(config: MergeConfig, proof: Verification) -> tuple[Measured, Measured]:
-    """The base, and the model as trained, which `proof` remembers."""
+def trained(config: MergeConfig, verification: Verification) -> tuple[Measured, Measured]:
+    """Return the figures of the base and of the model as trained, which is stored."""
     model, _ = saved_model.load_saved_model(config)
-    check_context(model, max(max(batch.lengths) for batch in proof.batches))
-    found = proof.remember(model, config.trainer.precision)
+    check_context(model, max(max(batch.lengths) for batch in verification.batches))
+    found = verification.remember(model, config.trainer.precision)
     with model.disable_adapter():
-        return proof.measure(model, config.trainer.precision), found
+        return verification.measure(model, config.trainer.precision), found
 
 
-def merged(config: MergeConfig, proof: Verification, folder: Path, stored: torch.dtype) -> Measured:
-    """The merged model in `folder`, as it is."""
+def merged(
+    config: MergeConfig, verification: Verification, folder: Path, stored: torch.dtype
+) -> Measured:
+    """Return the figures of the merged model in `folder`."""
     precision = computed_in(config.trainer.precision, stored)
-    return proof.measure(_load(config, folder, NOT_QUANTIZED, precision), precision)
+    return verification.measure(_load(config, folder, NOT_QUANTIZED, precision), precision)
 
 
-def again(config: MergeConfig, proof: Verification, folder: Path) -> Measured | None:
-    """The merged model quantised as the run's base was; None if that was not."""
+def again(config: MergeConfig, verification: Verification, folder: Path) -> Measured | None:
+    """Return the figures of the merged model quantised as the run's base; None if it was not."""
     if config.quant.type is Quantization.none:
         return None
     precision = config.trainer.precision
-    return proof.measure(_load(config, folder, config.quant, precision), precision)
+    return verification.measure(_load(config, folder, config.quant, precision), precision)
 
 
 def computed_in(precision: Precision, stored: torch.dtype) -> Precision:
-    """The type for products of the merged model: its own, where the device has it."""
+    """Return the type in which the merged model is computed: its own if the device supports it."""
     if precision is Precision.fp32 or stored is torch.float32:
         return Precision.fp32
     if stored is torch.float16:
@@ -173,24 +191,27 @@ def computed_in(precision: Precision, stored: torch.dtype) -> Precision:
 
 
 def check_memory(config: MergeConfig, numbers: int, stored: torch.dtype) -> None:
-    """Raise ModelError if the merged model cannot be loaded here to be measured."""
+    """Raise ModelError if there is too little memory to load the merged model."""
     if config.model.device_map and torch.cuda.is_available():
         return
     wide = computed_in(config.trainer.precision, stored) is Precision.fp32
     needed, free = numbers * (4 if wide else 2), provenance.free_memory()
     if needed > free:
         on_gpu = torch.cuda.is_available()
-        way = "CUDA_VISIBLE_DEVICES= before the command proves it on the CPU, " if on_gpu else ""
+        way = "Put CUDA_VISIBLE_DEVICES= before the command to verify on the CPU, or " * on_gpu
         raise ModelError(
-            f"To be proved the merged model is loaded, which takes {needed / 2**30:.1f} GiB, and "
-            f"{'the GPU' if on_gpu else 'this machine'} has {free / 2**30:.1f} free: {way}"
-            "verify=false leaves the proof out."
+            f"Verification loads the merged model, which needs {needed / 2**30:.1f} GiB, but "
+            f"{'the GPU' if on_gpu else 'this machine'} has {free / 2**30:.1f} GiB free. {way}"
+            f"{'skip' if on_gpu else 'Skip'} the verification with verify=false."
         )
 
 
-def _load(config: MergeConfig, folder: Path, quant: QuantConfig, precision: Precision) -> Any:
-    gc.collect()  # of the model before this one
+def _load(
+    config: MergeConfig, folder: Path, quant: QuantConfig, precision: Precision
+) -> "PreTrainedModel":
+    gc.collect()  # frees the previous model
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     model = replace(config.model, source=str(folder.resolve()), revision=None, tokenizer=None)
-    return load_base(model, quant, precision=precision).eval()
+    base = load_base(model, quant, precision=precision).eval()
+    return cast("PreTrainedModel", base)

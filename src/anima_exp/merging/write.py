@@ -1,4 +1,4 @@
-"""A plan -> a folder that transformers loads: weights, config, tokenizer; one file in memory."""
+"""Write a merged model as a folder for transformers, with one weight file in memory at a time."""
 
 import json
 import shutil
@@ -34,17 +34,17 @@ _SENTENCEPIECE = "tokenizer.model"
 
 
 def write(plan: Plan, folder: Path, written: Callable[[int], None]) -> None:
-    """Write the merged model; `written` is told the bytes of each tensor.
+    """Write the merged model. `written` is called with the bytes of each tensor.
 
     Raises:
-        ModelError: a tensor cannot be stored in the chosen type.
-        OSError, SafetensorError: the disk is full.
+        ModelError: if a tensor cannot be stored in the chosen type.
+        OSError, SafetensorError: if the disk is full.
     """
     folder.mkdir()
     write_json(folder / "config.json", _config(plan))
     _write_weights(plan, folder, written)
     model = plan.config.model
-    # Of tokenizers that have sentencepiece's file, llama.cpp's converter reads that.
+    # llama.cpp's converter reads sentencepiece's file if the tokenizer has one.
     for filename in (_GENERATION, *([] if model.tokenizer else [_SENTENCEPIECE])):
         if found := file(model, filename):
             shutil.copyfile(found, folder / filename)
@@ -66,43 +66,48 @@ def _write_weights(plan: Plan, folder: Path, written: Callable[[int], None]) -> 
             where[piece.name] = name
             written(piece.bytes)
         save_file(tensors, folder / name, metadata={"format": "pt"})
-        shutil.copymode(folder / "config.json", folder / name)  # not for the owner's eyes only
+        shutil.copymode(
+            folder / "config.json", folder / name
+        )  # safetensors are owner-only by default
     if count > 1:
         about = {"metadata": {"total_size": plan.bytes}, "weight_map": where}
         write_json(folder / _INDEX, about)
 
 
 def _config(plan: Plan) -> dict[str, Any]:
-    """The base's own config.json with the type of the new weights."""
+    """Return the base's config.json with the type of the merged weights."""
     model = plan.config.model
     config: dict[str, Any] = json.loads(json.dumps(plan.base.config))
-    config.pop("_name_or_path", None)  # where somebody once loaded it from
+    config.pop("_name_or_path", None)  # a path from which the model was once loaded
     dtype = str(store_in(plan.config, plan.base.dtype)).removeprefix("torch.")
     inner = [one for one in config.values() if isinstance(one, dict)]
     for part in (config, *inner):
-        for key in ("dtype", "torch_dtype"):  # the latter is what older transformers read
+        for key in ("dtype", "torch_dtype"):  # older versions of transformers read torch_dtype
             if key in part:
                 part[key] = dtype
     if "torch_dtype" not in config:
         config["dtype"] = dtype
     code = config.get("auto_map")
-    if code and not Path(resolve_source(model.source)).is_dir():  # the hub's: it stays there
+    if code and not Path(resolve_source(model.source)).is_dir():  # code on the hub stays there
         config["auto_map"] = {
             key: name if "--" in name else f"{model.source}--{name}" for key, name in code.items()
         }
     return config
 
 
-# A merge and its proof -> what its folder tells of it: merge.json, and a model card.
+# The metadata of a merge: merge.json and a model card.
 
 
 MERGED = "merge.json"
-# The settings that decide what the merged weights are, and what they were proved on.
-_DECIDE = ("model.", "quant.", "lora.", "data.", "trainer.precision", "shard_gib", "proof_")
+# The settings that decide the merged weights, and the rows of their verification.
+_DECIDE = ("model.", "quant.", "lora.", "data.", "trainer.precision", "max_shard_gib", "verify_")
 
 
-def write_metadata(merging: Plan, found: VerificationResult | None, folder: Path) -> None:
-    """`found` is None where nothing was measured. Nothing tells of this machine's folders."""
+def write_metadata(merging: Plan, result: VerificationResult | None, folder: Path) -> None:
+    """Write merge.json and the model card, without paths of this machine.
+
+    `result` is None if the merge was not verified.
+    """
     config, settings = merging.config, identity.flatten(merging.config)
     source, revision = config.model.source, config.model.revision
     cache = paths.cache(config.cache_dir)
@@ -113,7 +118,7 @@ def write_metadata(merging: Plan, found: VerificationResult | None, folder: Path
         "base": {"source": named["model.source"], "fingerprint": fingerprint},
         "onto": config.target.value,
         "dtype": _dtype(merging),
-        "proof": asdict(found) if found else None,
+        "proof": asdict(result) if result else None,
         "max_divergence": verdict.allowed(config),
         "settings": {key: one for key, one in named.items() if key.startswith(_DECIDE)},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -122,7 +127,7 @@ def write_metadata(merging: Plan, found: VerificationResult | None, folder: Path
         "hardware": provenance.hardware(),
     }
     write_json(folder / MERGED, json_files.stamp(values, json_files.MERGE))
-    merge = _merged(merging, found, settings, fingerprint)
+    merge = _merged(merging, result, settings, fingerprint)
     if config.run:
         run = Path(config.run)
         card = of_run.of_folder(run, run / "adapter", merge)
@@ -140,7 +145,7 @@ def _dtype(merging: Plan) -> str:
 
 
 def _trained_on(config: MergeConfig) -> list[str]:
-    """Say so if the adapter may have been trained on the rows of the proof."""
+    """Return a caution if the adapter may have been trained on the rows of the verification."""
     unknown = not config.run and find_run_of_adapter(config.adapter or "") is None
     try:
         check_heldout(config)
@@ -150,28 +155,28 @@ def _trained_on(config: MergeConfig) -> list[str]:
 
 
 def _merged(
-    merging: Plan, found: VerificationResult | None, settings: dict[str, Any], fingerprint: str
+    merging: Plan, result: VerificationResult | None, settings: dict[str, Any], fingerprint: str
 ) -> merged.Merged:
     config, dtype = merging.config, _dtype(merging)
-    sentences = ["Nobody has measured that this is the trained model (verify=false)."]
-    if found:
-        rows = f"{origin.data_origin(settings).told} ({origin.heldout(settings)})"
+    sentences = ["The merged model has not been compared with the trained one (verify=false)."]
+    if result:
+        rows = f"{origin.data_origin(settings).description} ({origin.heldout(settings)})"
         sentences = [
-            f"Measured on {found.labels:,} response tokens of {rows}.",
+            f"Measured on {result.labels:,} response tokens of {rows}.",
             *_trained_on(config),
-            *(f"{one[0].upper()}{one[1:]}." for one in verdict.sentences(config, found)),
+            *(f"{one[0].upper()}{one[1:]}." for one in verdict.sentences(config, result)),
         ]
-        if warning := verdict.warning(config, found):
+        if warning := verdict.warning(config, result):
             sentences.append(warning)
     return merged.Merged(
-        told=[
+        facts=[
             ("adapter", f"{model_label(config)}, {len(merging.adapter.updates)} layers"),
             ("its weights", weights(merging.adapter)),
-            ("folded into", origin.base_origin(settings, fingerprint).told),
-            ("onto", verdict.ONTO[config.target]),
+            ("merged into", origin.base_origin(settings, fingerprint).description),
+            ("target", verdict.ONTO[config.target]),
             ("weights", dtype),
         ],
-        proof=verdict.columns(config, found, dtype) if found else (),
+        proof=verdict.columns(config, result, dtype) if result else (),
         sentences=sentences,
         dtype=dtype,
         remote_code=config.model.trust_remote_code,

@@ -1,4 +1,4 @@
-"""Repeated scores -> their mean with a confidence interval, by Student's t."""
+"""Confidence intervals of means (Student's t) and of proportions (Wilson)."""
 
 import math
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ FALSE_POSITIVES = 0.05
 
 
 def corrected(comparisons: int) -> float:
-    """The level of each of several intervals, so that all together hold in 95 % (Bonferroni)."""
+    """Return the level per interval with which all together hold in 95 % of cases (Bonferroni)."""
     return 1 - FALSE_POSITIVES / max(comparisons, 1)
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its confidence interval; one value alone has none."""
+    """A mean with its confidence interval. A single value has no interval."""
 
     mean: float
     low: float | None
@@ -25,7 +25,7 @@ class Interval:
 
     @property
     def half(self) -> float | None:
-        """The interval is mean ± half."""
+        """Half the width: the interval is mean ± half."""
         return None if self.high is None else self.high - self.mean
 
     @property
@@ -34,7 +34,7 @@ class Interval:
 
 
 def mean_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
-    """mean ± t * s / sqrt(n), t with n - 1 degrees of freedom."""
+    """Return mean ± t * s / sqrt(n), with n - 1 degrees of freedom."""
     mean, n = fmean(values), len(values)
     if n < 2:
         return Interval(mean, None, None, n)
@@ -42,17 +42,17 @@ def mean_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
 
 
 def paired(a: Sequence[float], b: Sequence[float], *, level: float = 0.95) -> Interval:
-    """a - b, position by position: what both share (a seed, a grid's other settings) cancels."""
+    """Return the interval of a - b, pairwise, so that common effects (seed, settings) cancel."""
     return mean_interval([apart(x, y) for x, y in zip(a, b, strict=True)], level=level)
 
 
 def apart(x: float, y: float) -> float:
-    """x - y, and exactly 0 where they differ by rounding alone."""
+    """Return x - y, and exactly 0 if they differ only by rounding."""
     return 0.0 if math.isclose(x, y, rel_tol=1e-12) else x - y
 
 
 def welch(a: Sequence[float], b: Sequence[float], *, level: float = 0.95) -> Interval:
-    """mean(a) - mean(b) of unrelated values, of which each side has at least two."""
+    """Return the interval of mean(a) - mean(b) for independent values (Welch), two or more each."""
     u, v = variance(a) / len(a), variance(b) / len(b)
     degrees = len(a) + len(b) - 2.0
     if u + v > 0:
@@ -62,32 +62,29 @@ def welch(a: Sequence[float], b: Sequence[float], *, level: float = 0.95) -> Int
 
 
 def around(mean: float, error: float, degrees: float, *, n: int, level: float = 0.95) -> Interval:
-    """The interval of an estimate with standard `error` and `degrees` of freedom."""
+    """Return the interval of an estimate with standard `error` and `degrees` of freedom."""
     half = _quantile(degrees, (1 + level) / 2) * error
     return Interval(mean, mean - half, mean + half, n)
 
 
 @lru_cache
 def _quantile(degrees: float, share: float) -> float:
-    # A quarter of a second: only where there are repeats.
+    # The import takes a quarter of a second, so it is done only for repeated runs.
     from scipy.special import stdtrit  # type: ignore[import-untyped]
 
     return float(stdtrit(degrees, share))
 
 
-# How many of how many -> Wilson's 95 % interval of the share.
-
-
-Z = 1.959964  # of a normal distribution, 95 %
+Z = 1.959964  # 97.5 % quantile of the normal distribution
 
 
 def wilson(count: int, total: int) -> tuple[float, float]:
-    """Both ends, from 0 to 1: unlike mean ± error it stays within them, and is never empty."""
+    """Return Wilson's 95 % interval of count / total, which stays within 0 and 1."""
     return wilson_of_share(count / total, total)
 
 
 def wilson_of_share(p: float, total: float) -> tuple[float, float]:
-    """The same of a share of `total`, which need not be whole."""
+    """Return Wilson's 95 % interval of a proportion of `total`, which may be a fraction."""
     z2 = Z**2
     middle = (p + z2 / (2 * total)) / (1 + z2 / total)
     half = Z * math.sqrt(p * (1 - p) / total + z2 / (4 * total**2)) / (1 + z2 / total)

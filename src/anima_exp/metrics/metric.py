@@ -1,7 +1,7 @@
-"""What a score or a logged value is: its unit, which way is better, how it is written.
+"""Describe metrics: unit, direction, and number format.
 
-Every place that shows a metric writes it with this description: the terminal, the comparison, the
-page, the model card.
+The terminal, the comparison, the HTML pages and the model card all format metrics with this
+description.
 """
 
 import math
@@ -11,8 +11,8 @@ from typing import Any
 
 from anima_exp.config import BENCHMARKS
 
-_DIGITS = 4  # significant, of a metric that nothing is known about
-_HUGE = 1e7  # of a run that diverged: its digits say nothing
+_DIGITS = 4  # significant digits of an unknown metric
+_HUGE = 1e7  # values of a diverged run, written with few digits
 
 
 _DIRECTIONS = ("minimize", "maximize")
@@ -20,11 +20,11 @@ _DIRECTIONS = ("minimize", "maximize")
 
 @dataclass(frozen=True)
 class Form:
-    """How a metric is written: 0.46 as `46.0 %`, 2156.3 as `2,156 tokens/s`."""
+    """The number format of a metric: 0.46 as `46.0 %`, 2156.3 as `2,156 tokens/s`."""
 
-    decimals: int | None = None  # None: as many as four significant digits of a column need
+    decimals: int | None = None  # None: as needed for four significant digits in a column
     unit: str = ""
-    difference_unit: str | None = None  # if it is another than `unit`
+    difference_unit: str | None = None  # if it differs from `unit`
     factor: float = 1.0
     grouped: bool = False  # 2,156
 
@@ -40,9 +40,9 @@ _FORMS = {
     "memory_gib": Form(2, " GiB"),
     "elo": Form(0),
     "bradley_terry": Form(0),
-    "percent_of_reference": Form(1, " %", " pp"),  # is 0 to 100 already
+    "percent_of_reference": Form(1, " %", " pp"),  # already in per cent
 }
-# The last words of their names.
+# A metric is recognised by the last words of its name.
 _LOSSES = ("loss",)
 _SHARES = (
     *BENCHMARKS, "exact_match", "accuracy", "micro", "share", "rate", "match",
@@ -54,15 +54,15 @@ _SMALLER_IS_BETTER = (
 
 @dataclass(frozen=True)
 class Described:
-    """What its maker says of a score: which way is better, and how it is written.
+    """An author's description of a score: its direction and its number format.
 
-    `Described("minimize", unit="edits", decimals=1)` is written as `3.5 edits`.
+    `Described("minimize", unit="edits", decimals=1)` formats a score as `3.5 edits`.
     """
 
     direction: str  # minimize, maximize
     unit: str = ""
     decimals: int | None = None  # None: four significant digits
-    percent: bool = False  # a share from 0 to 1, written as 46.0 %
+    percent: bool = False  # a proportion from 0 to 1, written as 46.0 %
 
     def __post_init__(self) -> None:
         if self.direction not in _DIRECTIONS:
@@ -84,12 +84,12 @@ class Described:
 
 @dataclass(frozen=True)
 class Metric:
-    """A named number. `Metric("mmlu", "maximize").number(0.4612)` is `46.1 %`."""
+    """A metric with its format. `Metric("mmlu", "maximize").number(0.4612)` is `46.1 %`."""
 
     name: str
     direction: str  # minimize, maximize
-    column: int | None = field(default=None, compare=False)  # decimals of the column it stands in
-    described: Form | None = None  # by its maker; None: as its name suggests
+    column: int | None = field(default=None, compare=False)  # decimals of its column in a table
+    described: Form | None = None  # by its author; None: from its name
 
     @property
     def minimize(self) -> bool:
@@ -106,11 +106,11 @@ class Metric:
         return _SHARE if _ends(self.name, _SHARES) else Form()
 
     def sort_key(self, value: float) -> float:
-        """Return a number to sort by: smaller is better in either direction."""
+        """Return a number to sort by: smaller is better, for either direction."""
         return value if self.minimize else -value
 
     def decimals(self, values: Iterable[float]) -> int:
-        """Return how many decimals all of `values` have in one column."""
+        """Return the number of decimals for `values` in one column."""
         if self.form.decimals is not None:
             return self.form.decimals
         sizes = [abs(value) for value in values if value and math.isfinite(value)]
@@ -119,7 +119,7 @@ class Metric:
         return max(_DIGITS - 1 - math.floor(math.log10(max(sizes))), 0)
 
     def in_column(self, values: Iterable[float]) -> "Metric":
-        """Return this metric so that it writes all of `values` with one number of decimals."""
+        """Return this metric with one number of decimals for all of `values`."""
         return replace(self, column=self.decimals(values))
 
     def number(self, value: float) -> str:
@@ -130,7 +130,7 @@ class Metric:
         return self._written(value, "")
 
     def difference(self, value: float) -> str:
-        """Return a difference with its sign; those of shares are percentage points."""
+        """Return a difference with its sign; for proportions in percentage points."""
         return self.bare_difference(value) + self.difference_unit
 
     def bare_difference(self, value: float) -> str:
@@ -150,18 +150,18 @@ class Metric:
 
 
 def metric(name: str, described: Mapping[str, Any] | None = None) -> Metric:
-    """Return the metric `name`, as its maker describes it, else as its name suggests.
+    """Return the metric `name`, as its author describes it, otherwise as its name suggests.
 
     Args:
-        described: descriptions by score, as `record.json` holds them in `metrics`.
+        described: descriptions by score, as stored under `metrics` in `record.json`.
     """
     if found := _described(described.get(name) if described else None):
         return Metric(name, found.direction, described=found.form)
     return Metric(name, "minimize" if _ends(name, _SMALLER_IS_BETTER) else "maximize")
 
 
-def _described(table: Any) -> Described | None:
-    """Read a description; what another version or an editor has left there may be none."""
+def _described(table: object) -> Described | None:
+    """Read a stored description; None if it is invalid, for example by another version."""
     if not isinstance(table, Mapping):
         return None
     unit, decimals = table.get("unit"), table.get("decimals")

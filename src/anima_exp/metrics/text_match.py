@@ -1,8 +1,8 @@
-"""Whether two answers are the same answer."""
+"""Compare two answers."""
 
 
 def answers_match(answer: str, reference: str) -> bool:
-    """Equal but for white space and one final full stop."""
+    """Return whether the answers are equal except for white space and one final full stop."""
     return _plain(answer) == _plain(reference)
 
 

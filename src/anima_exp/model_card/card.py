@@ -1,9 +1,9 @@
-"""A run's record -> its model card: all that a stranger needs to judge and to load the result."""
+"""Write the model card of a run from its record: what others need to assess and load the model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.display import tables
 from anima_exp.display.tables import Column
@@ -23,7 +23,11 @@ from anima_exp.results.record import Record
 from anima_exp.system import json_files
 from anima_exp.system.json_lines import JsonLinesLog
 
-# An adapter folded into its base -> what that model's card says, or without a run all of it.
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# The card of a merged model.
 
 
 _NO_PROMPT = "A QUESTION IN THE FORMAT THAT THE ADAPTER WAS TRAINED ON"
@@ -31,46 +35,46 @@ _NO_PROMPT = "A QUESTION IN THE FORMAT THAT THE ADAPTER WAS TRAINED ON"
 
 @dataclass(frozen=True)
 class Merged:
-    """A merge, as its card tells of it."""
+    """The facts of a merge for its model card."""
 
-    told: facts.Facts  # what was folded into what
-    proof: Sequence[Column]  # how far it is from the model as trained; empty: nobody measured
-    sentences: Sequence[str]  # what is to be known of the proof
+    facts: facts.Facts  # the adapter and the base
+    proof: Sequence[Column]  # table of the verification; empty if there was none
+    sentences: Sequence[str]  # notes on the verification
     dtype: str  # of the weights: bf16, fp16, fp32
-    remote_code: bool  # the model's own code is needed to load it
+    remote_code: bool  # loading needs the model's own code
 
     def loading(self, prompt: str) -> str:
         return snippets.of_model(prompt, dtype=self.dtype, remote_code=self.remote_code)
 
 
 def merged_opening(name: str, merge: Merged) -> list[str]:
-    """Title, what it is, and how it was made."""
+    """Return the first sections: title, description, and how the model was made."""
     proof = tables.markdown_table(merge.proof) + "\n" if merge.proof else ""
     return [
         f"# {plain(name)}, merged\n",
-        "A LoRA adapter folded into its base by anima-exp: a model for plain transformers.\n",
-        section("Merge", merge.told),
+        "A LoRA adapter merged into its base by anima-exp: a model for plain transformers.\n",
+        section("Merge", merge.facts),
         proof + "".join(f"{plain(one)}\n" for one in merge.sentences),
     ]
 
 
 def merged_card(name: str, settings: Mapping[str, Any], fingerprint: str, merge: Merged) -> str:
-    """Markdown, where nothing is known of the adapter's training.
+    """Return the card of a merged model whose adapter's training is unknown, as Markdown.
 
     Args:
-        name: the adapter's.
-        settings, fingerprint: of the base.
+        name: the name of the adapter.
+        settings, fingerprint: those of the base.
     """
     base = origin.base_origin(settings, fingerprint)
     named = facts.base_named(settings, base)
     parts = [
         *merged_opening(name, merge),
         section("Base", named),
-        "## Data, scores, training\n\nNot known here: see the adapter's own card.\n",
+        "## Data, scores, training\n\nNot known here. See the adapter's own model card.\n",
         f"## How to load it\n\n{fenced(merge.loading(_NO_PROMPT), 'python')}",
-        "## Licence\n\nNot chosen yet: the head of this file says `other` until whoever publishes "
-        f"it chooses. It may allow no more than base ({plain(dict(named)['licence'])}), adapter "
-        "and the adapter's data do.\n",
+        "## Licence\n\nNot chosen yet. The head of this file says `other` until the publisher "
+        "chooses a licence. It may not allow more than the licences of the base "
+        f"({plain(dict(named)['licence'])}), of the adapter and of the adapter's data.\n",
     ]
     return of_merged_adapter(base) + "\n" + "\n".join(parts)
 
@@ -88,22 +92,22 @@ def card(
     end: str,
     merge: Merged | None = None,
 ) -> str:
-    """Markdown, the same for the same record.
+    """Return the card of a run as Markdown, which depends only on the arguments.
 
     Args:
-        before, after: the evaluations at step 0 and at the last one.
+        before, after: the evaluations at step 0 and at the last step.
         modules: names of the layers that have an adapter.
         begin, end: the texts of BOS (may be empty) and EOS.
-        merge: how the run's adapter was folded into its base; None: it was not.
+        merge: how the run's adapter was merged into its base; None if it was not.
     """
-    asked = snippets.example(record.settings, begin=begin)
-    lines = merge.loading(asked) if merge else snippets.loading_code(record, asked)
+    prompt = snippets.example(record.settings, begin=begin)
+    lines = merge.loading(prompt) if merge else snippets.loading_code(record, prompt)
     parts = [
         *(merged_opening(record.name, merge) if merge else _opening(record)),
         section("Base", facts.base(record)),
         section("Data", facts.data(record)),
         f"## Scores{' before the merge' * bool(merge)}\n\n{_scores(record, before, after)}",
-        f"## How to ask it\n\n{_how_to_ask(record, asked, end)}",
+        f"## How to ask it\n\n{_how_to_ask(record, prompt, end)}",
         f"## How to load it\n\n{fenced(lines, 'python')}",
         section("Training", facts.training(record, modules)),
         section("Cost", facts.cost(record)),
@@ -122,40 +126,46 @@ def _scores(record: Record, before: Measured, after: Measured) -> str:
         return "None: the run measured nothing.\n"
     return (
         tables.markdown_table(columns(record, before=before, after=after))
-        + "\nIn brackets: 95 % intervals from the number of questions. They say nothing of how "
-        "much another seed would change. The loss is a mean over tokens and has none.\n"
+        + "\nIn brackets: 95 % intervals from the number of questions. They do not include the "
+        "variation between seeds. The loss is a mean over tokens and has no interval.\n"
     )
 
 
-def _how_to_ask(record: Record, asked: str, end: str) -> str:
+def _how_to_ask(record: Record, prompt: str, end: str) -> str:
     template = inline_code(snippets.template(record.settings))
-    told = (
+    text = (
         f"In the format {template}, to the letter; "
         f"an answer was taught to end in {inline_code(end)}."
     )
     if snippets.written_by_others(record.settings):
-        told = (
+        text = (
             f"The training rows were written by {inline_code(record.settings['data.recipe'])}, "
-            f"which is not part of this. Beside it, the format {template} was set for questions."
+            f"which is not part of this. The run's format for questions is {template}."
         )
-    return f"{told}\n\n{fenced(asked, 'text')}"
+    return f"{text}\n\n{fenced(prompt, 'text')}"
 
 
 def _licence(record: Record) -> str:
     if licence(record) != UNDECIDED:
-        return "Apache-2.0, as base and data, which are parts of anima-exp.\n"
-    base, data = (dict(told)["licence"] for told in (facts.base(record), facts.data(record)))
+        return "Apache-2.0, like the base and the data, which are parts of anima-exp.\n"
+    base, data = (dict(text)["licence"] for text in (facts.base(record), facts.data(record)))
     return (
-        "Not chosen yet: the head of this file says `other` until whoever publishes it chooses. "
-        f"It may allow no more than base ({plain(base)}) and data ({plain(data)}) do.\n"
+        "Not chosen yet. The head of this file says `other` until the publisher chooses a licence. "
+        f"It may not allow more than the licences of the base ({plain(base)}) and of the data "
+        f"({plain(data)}).\n"
     )
 
 
-# A run -> its model card: as it has just been measured, or from what it left in its folder.
+# The card of a run: from its live objects, or from the files of its folder.
 
 
-def of_run(record: Record, journal: MetricsLog, model: Any, tokenizer: Any) -> str:
-    """`model` has an adapter, or is trained whole."""
+def of_run(
+    record: Record,
+    journal: MetricsLog,
+    model: "PreTrainedModel | PeftModel",
+    tokenizer: "PreTrainedTokenizerBase",
+) -> str:
+    """Return the card of a run that has just ended. `model` may have an adapter."""
     adapters = getattr(model, "peft_config", {})
     named = {name for one in adapters.values() for name in one.target_modules}
     return card(
@@ -169,11 +179,11 @@ def of_run(record: Record, journal: MetricsLog, model: Any, tokenizer: Any) -> s
 
 
 def of_folder(run: Path, trained: Path, merge: Merged | None = None) -> str:
-    """The same card, of a finished run.
+    """Return the card of a finished run from its folder.
 
     Args:
         trained: the folder of its adapter or model.
-        merge: how that adapter was folded into its base: then it is the card of what came of it.
+        merge: how the adapter was merged into its base, for the card of the merged model.
     """
     record = saved_model.record(run)
     rows = JsonLinesLog(run / ACCURACIES).rows()
@@ -203,11 +213,11 @@ def _at(step: int, rows: Rows) -> Rows:
     return [row for row in rows if row["step"] == step]
 
 
-def _last_parts(names: Any) -> list[str]:
-    """q_proj, v_proj, ..."""
+def _last_parts(names: Iterable[str]) -> list[str]:
+    """Return the last parts of module names: q_proj, v_proj, ..."""
     return sorted({name.rpartition(".")[2] for name in names})
 
 
-def _text(token: Any) -> str:
-    """A special token as its configuration holds it: null, a text, or an object with one."""
+def _text(token: object) -> str:
+    """Return the text of a special token, which is stored as null, a text or an object."""
     return str(token["content"] if isinstance(token, dict) else token or "")

@@ -1,4 +1,4 @@
-"""A run's record -> what a card tells of base, data, training and cost: names and texts."""
+"""List the facts of a run for its model card: base, data, training and cost."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,30 +16,32 @@ def base(record: Record) -> Facts:
     return [*named[:-1], ("stored as", _storage(settings)), named[-1]]
 
 
-def base_named(settings: Mapping[str, Any], found: origin.Base) -> Facts:
-    """Which base it is, and last its licence."""
-    facts = [("base", found.told)]
-    if found.commit:
-        facts.append(("commit", found.commit))
-    if settings["model.revision"] and settings["model.revision"] != found.commit:
-        facts.append(("asked for as", str(settings["model.revision"])))
-    return [*facts, ("licence", _licence(found.name, "base"))]
+def base_named(settings: Mapping[str, Any], of: origin.Base) -> Facts:
+    """Return the name, the commit and, last, the licence of a base."""
+    facts = [("base", of.description)]
+    if of.commit:
+        facts.append(("commit", of.commit))
+    if settings["model.revision"] and settings["model.revision"] != of.commit:
+        facts.append(("requested revision", str(settings["model.revision"])))
+    return [*facts, ("licence", _licence(of.name, "base"))]
 
 
 def data(record: Record) -> Facts:
     settings, rows, found = record.settings, record.rows, origin.data_origin(record.settings)
-    facts = [("data", found.told)]
+    facts = [("data", found.description)]
     if found.hub_id:
-        facts.append(("revision", str(settings["data.revision"] or "the newest then; not pinned")))
+        facts.append(
+            ("revision", str(settings["data.revision"] or "the newest at that time; not pinned"))
+        )
     return [
         *facts,
         ("fingerprint", f"sha256:{record.data_fingerprint}"),
         ("rows read", f"{rows['rows']:,}, of which {rows['skipped']:,} were left out"),
         ("trained on", f"{rows['train']:,} examples of {rows['train_tokens']:,} tokens"),
-        ("learnt from", f"{rows['label_tokens']:,} of these tokens"),
+        ("loss on", f"{rows['label_tokens']:,} of these tokens"),
         ("set aside", _set_aside(record)),
         (
-            "cut short",
+            "truncated",
             f"{rows['truncated_prompts']:,} prompts at {settings['data.max_prompt_tokens']:,} "
             f"tokens, {rows['truncated_responses']:,} responses at "
             f"{settings['data.max_response_tokens']:,}",
@@ -49,7 +51,7 @@ def data(record: Record) -> Facts:
 
 
 def _set_aside(record: Record) -> str:
-    """Which examples were not trained on."""
+    """Return how many examples are held out, and from where."""
     count = record.rows["heldout"]
     if not count:
         return "none"
@@ -81,7 +83,7 @@ def training(record: Record, modules: Sequence[str]) -> Facts:
                   f"{settings['trainer.loss_normalization']}"),
         ("steps", _steps(record)),
         ("loss on", "prompt and response" if settings["data.train_on_source"] else "the response"),
-        ("rows in order of", "length" if settings["trainer.group_by_length"] else "chance"),
+        ("row order", "by length" if settings["trainer.group_by_length"] else "random"),
         ("seed", str(settings["seed"])),
     ]  # fmt: skip
 
@@ -100,16 +102,16 @@ def cost(record: Record) -> Facts:
 
 
 def _memory(record: Record) -> str:
-    told = f"{record.peak_memory_gib:.2f} GiB"
+    text = f"{record.peak_memory_gib:.2f} GiB"
     if record.peak_reserved_gib is None:
-        return told
-    return f"{told}, {record.peak_reserved_gib:.2f} GiB reserved"
+        return text
+    return f"{text}, {record.peak_reserved_gib:.2f} GiB reserved"
 
 
 def _machine(record: Record) -> str:
     hardware, processes = record.hardware, record.processes
-    if card := hardware.get("gpu"):  # each of several processes sees its own alone
-        return f"{processes if processes > 1 else hardware.get('gpus', '1')} x {card}"
+    if gpu := hardware.get("gpu"):  # each of several processes sees only its own GPU
+        return f"{processes if processes > 1 else hardware.get('gpus', '1')} x {gpu}"
     threads = hardware.get("cpu_threads", "?")
     plural = "" if threads == "1" else "s"
     each = f"{processes} processes of " if processes > 1 else ""
@@ -127,10 +129,10 @@ def _storage(settings: dict[str, Any]) -> str:
 def _optimizer(settings: dict[str, Any]) -> str:
     shown = {"beta1": "beta1", "beta2": "beta2", "epsilon": "epsilon",
              "weight_decay": "weight decay", "max_grad_norm": "gradient norm at most"}  # fmt: skip
-    told = (f"{name} {settings[f'optimizer.{key}']:g}" for key, name in shown.items())
+    text = (f"{name} {settings[f'optimizer.{key}']:g}" for key, name in shown.items())
     ratio = settings.get("optimizer.lora_plus_ratio")
     plus = f", LoRA+ with {ratio:g} times the rate for B" if ratio else ""
-    return f"{settings['optimizer.name']}: {', '.join(told)}{plus}"
+    return f"{settings['optimizer.name']}: {', '.join(text)}{plus}"
 
 
 def _schedule(settings: dict[str, Any]) -> str:
@@ -146,15 +148,15 @@ def _schedule(settings: dict[str, Any]) -> str:
 def _steps(record: Record) -> str:
     rows, epochs = record.rows["train"], record.settings["trainer.num_epochs"]
     passes = record.steps * record.settings["trainer.batch_size"] / rows
-    if epochs is not None:  # whose last batch may be short
+    if epochs is not None:  # the last batch may be smaller
         passes = min(passes, max(epochs, 1 / rows))
-    told = f"{record.steps:,}, which is {passes:.3g} epoch{'' if f'{passes:.3g}' == '1' else 's'}"
+    text = f"{record.steps:,}, which is {passes:.3g} epoch{'' if f'{passes:.3g}' == '1' else 's'}"
     if record.ended:
-        told += f"; ended early ({record.ended})"
+        text += f"; stopped early ({record.ended})"
     if record.best:
         best = record.best["metric"]
-        told += f"; the weights are those of step {record.left_at:,}, the best by {best}"
-    return told
+        text += f"; the weights are those of step {record.left_at:,}, the best by {best}"
+    return text
 
 
 def _commit(git: dict[str, Any]) -> Facts:

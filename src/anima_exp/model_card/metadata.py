@@ -1,6 +1,6 @@
-"""A run's record -> the YAML that the hub reads at the head of a model card; and changes to it.
+"""Write and change the YAML front matter of a model card, which the hub reads.
 
-A merged adapter is `finetune` to the hub, whose `merge` means several models mixed.
+A merged adapter is a `finetune` on the hub, where `merge` means a mixture of several models.
 """
 
 import re
@@ -17,10 +17,12 @@ UNDECIDED = "other"
 
 
 def front_matter(record: Record, *, merged: bool = False) -> str:
-    """Between two lines of dashes. What is not known is left out, and the licence is `other`.
+    """Return the front matter of a run's card, between two lines of dashes.
+
+    Unknown fields are left out, and an unknown licence is `other`.
 
     Args:
-        merged: the run's adapter has been folded into its base.
+        merged: the run's adapter has been merged into its base.
     """
     settings = record.settings
     whole = merged or record.is_full_finetune
@@ -39,12 +41,12 @@ def front_matter(record: Record, *, merged: bool = False) -> str:
 
 
 def of_merged_adapter(base: origin.Base) -> str:
-    """The same where nothing is known of the adapter's training."""
+    """Return the front matter of a merged adapter whose training is unknown."""
     return _written(_begun(base, UNDECIDED, whole=True) | {"tags": ["anima-exp"]})
 
 
 def with_base(card: str, hub_id: str) -> str:
-    """The same card on a base of that name, which replaces any that the head names."""
+    """Return the card with `hub_id` as the base in its front matter."""
     found = _HEAD.match(card)
     if not found:
         return card
@@ -55,10 +57,10 @@ def with_base(card: str, hub_id: str) -> str:
 
 
 def read(card: str) -> dict[str, Any]:
-    """What the head says; {} where there is none.
+    """Return the front matter of a card; {} if there is none.
 
     Raises:
-        yaml.YAMLError: it is no YAML.
+        yaml.YAMLError: if it is not valid YAML.
     """
     found = _HEAD.match(card)
     head = yaml.safe_load(found["yaml"]) if found else {}
@@ -66,7 +68,7 @@ def read(card: str) -> dict[str, Any]:
 
 
 def licence(record: Record) -> str:
-    """As the hub writes it; only of what is made of nothing but ours is it known."""
+    """Return the licence as the hub spells it. It is known only for the tiny base and its data."""
     ours = (record.settings["model.source"], origin.data_origin(record.settings).name) == (
         "tiny",
         "sample",

@@ -1,4 +1,4 @@
-"""Settings and fingerprints -> what was used, as strangers may know it: no path of this machine."""
+"""Describe the base and the data of a run for others, without paths of this machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ class Base:
     """The model that was fine-tuned."""
 
     name: str
-    hub_id: str | None  # None: a local folder, or the embedded one
+    hub_id: str | None  # None: a local folder, or the embedded base
     commit: str | None
-    told: str  # as the card says it
+    description: str  # for the model card
 
 
 @dataclass(frozen=True)
 class Data:
     name: str
     hub_id: str | None
-    told: str
+    description: str  # for the model card
 
 
 def base_origin(settings: Mapping[str, Any], fingerprint: str) -> Base:
@@ -49,7 +49,7 @@ def data_origin(settings: Mapping[str, Any]) -> Data:
 
 
 def heldout(settings: Mapping[str, Any]) -> str:
-    """Where the rows set aside came from."""
+    """Return where the held-out rows came from."""
     if path := settings["data.heldout_path"]:
         return f"from a local file named {_last(path)}"
     if split := settings["data.heldout_split"]:
@@ -58,7 +58,7 @@ def heldout(settings: Mapping[str, Any]) -> str:
 
 
 def without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The same settings; of a file or folder of this machine its name alone is left."""
+    """Return the settings with local paths replaced by the name of the file or folder."""
     return {
         key: _last(value) if key in _PLACES and value and _is_local(value) else value
         for key, value in settings.items()
@@ -78,18 +78,18 @@ def _given(settings: Mapping[str, Any], *keys: str) -> list[str]:
     return [str(settings[key]) for key in keys if settings[key]]
 
 
-# A base or data set -> what is known of its licence and language; of most, nothing is.
+# Licences and languages of known bases and data sets.
 
 
 @dataclass(frozen=True)
 class Licence:
     licence: str
-    language: str | None = None  # of what a data set teaches, as the hub writes it
+    language: str | None = None  # of a data set, as the hub spells it
 
 
 _LLAMA = "research only: LLaMA's licence, which derived weights inherit"
 _APACHE = "Apache-2.0"
-_OURS = "Apache-2.0, a part of anima-exp"
+_OURS = "Apache-2.0, part of anima-exp"
 
 _BASES = {
     "tiny": Licence(_OURS),
@@ -107,7 +107,7 @@ _DATA = {
     "sample": Licence(_OURS, "zh"),
     "tatsu-lab/alpaca": Licence("CC BY-NC 4.0: not for commercial use", "en"),
     "yahma/alpaca-cleaned": Licence("CC BY-NC 4.0: not for commercial use", "en"),
-    "Chinese-Vicuna/guanaco_belle_merge_v1.0": Licence("research only, as BELLE", "zh"),
+    "Chinese-Vicuna/guanaco_belle_merge_v1.0": Licence("research only, like BELLE", "zh"),
     "laion/OIG": Licence(_APACHE, "en"),
     "Anthropic/hh-rlhf": Licence("MIT", "en"),
     "timdettmers/openassistant-guanaco": Licence(_APACHE),

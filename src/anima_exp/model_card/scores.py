@@ -1,4 +1,4 @@
-"""Scores before and after training -> a table, with 95 % intervals where they are shares."""
+"""Make the table of scores before and after training, with 95 % intervals of proportions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from anima_exp.metrics.intervals import wilson
 from anima_exp.metrics.metric import metric
 from anima_exp.results.record import Record
 
-Rows = Sequence[Mapping[str, Any]]  # of accuracies.jsonl, of one evaluation
+Rows = Sequence[Mapping[str, Any]]  # the rows of accuracies.jsonl of one evaluation
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One evaluation."""
+    """The results of one evaluation."""
 
     scores: Mapping[str, float]
     accuracies: Rows
@@ -28,14 +28,14 @@ def columns(record: Record, *, before: Measured, after: Measured) -> list[Column
     names = list(after.scores)
     return [
         Column("score", names, right=False),
-        Column("before", [_told(record, name, before) for name in names]),
-        Column("after", [_told(record, name, after) for name in names]),
-        Column("measured on", [_asked(record, name, after) for name in names], right=False),
+        Column("before", [_score_text(record, name, before) for name in names]),
+        Column("after", [_score_text(record, name, after) for name in names]),
+        Column("measured on", [_measured_on(record, name, after) for name in names], right=False),
     ]
 
 
 def interval(record: Record, name: str, measured: Measured) -> tuple[float, float] | None:
-    """95 %, of a share whose number of questions is known; None of all else."""
+    """Return the 95 % interval of a proportion with a known number of questions, else None."""
     value = measured.scores[name]
     if row := _accuracy(name, measured.accuracies):
         return float(row["low"]), float(row["high"])
@@ -44,7 +44,7 @@ def interval(record: Record, name: str, measured: Measured) -> tuple[float, floa
     return None
 
 
-def _told(record: Record, name: str, measured: Measured) -> str:
+def _score_text(record: Record, name: str, measured: Measured) -> str:
     if name not in measured.scores:
         return "-"
     one = metric(name, record.metrics)
@@ -53,7 +53,7 @@ def _told(record: Record, name: str, measured: Measured) -> str:
     return f"{text} ({one.bare(ends[0])} to {one.bare(ends[1])})" if ends else text
 
 
-def _asked(record: Record, name: str, measured: Measured) -> str:
+def _measured_on(record: Record, name: str, measured: Measured) -> str:
     if row := _accuracy(name, measured.accuracies):
         shots = record.settings[f"{benchmark_key(row['benchmark'])}.shots"] or "no"
         mean = "questions" if row["name"] == MICRO else "subjects"

@@ -1,4 +1,4 @@
-"""A run's record -> the lines of plain transformers and PEFT that load and ask what it trained."""
+"""Write code for plain transformers and PEFT that loads a trained model and prompts it."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from anima_exp.model_card import origin
 from anima_exp.results.record import Record
 from anima_exp.system.terminal import printable
 
-THE_BASE = "FOLDER_OR_HUB_ID_OF_THE_BASE"  # where the card must not say, or cannot know
+THE_BASE = "FOLDER_OR_HUB_ID_OF_THE_BASE"  # if the base is local or unknown
 THIS = "FOLDER_OR_HUB_ID_OF_THIS"
 _REMOTE_CODE = "model.trust_remote_code"
 _DTYPES = {"bf16": "torch.bfloat16", "fp16": "torch.float16", "fp32": "torch.float32"}
@@ -40,13 +40,13 @@ def loading_code(record: Record, prompt: str) -> str:
         f"    base, {_arguments(more)}",
         ")",
         "model = PeftModel.from_pretrained(model, adapter).eval()",
-        *_asked("adapter", prompt),
+        *_prompting_code("adapter", prompt),
     ]
     return "\n".join(lines)
 
 
 def of_model(prompt: str, *, dtype: str, remote_code: bool = False) -> str:
-    """The same of a model that needs no adapter."""
+    """Return the code for a model without an adapter."""
     more = {"dtype": _DTYPES[dtype]} | _remote_code(remote_code)
     lines = [
         "import torch",
@@ -54,12 +54,12 @@ def of_model(prompt: str, *, dtype: str, remote_code: bool = False) -> str:
         "",
         f"model_id = {_quoted(THIS)}",
         f"model = AutoModelForCausalLM.from_pretrained(model_id, {_arguments(more)}).eval()",
-        *_asked("model_id", prompt),
+        *_prompting_code("model_id", prompt),
     ]
     return "\n".join(lines)
 
 
-def _asked(tokenizer: str, prompt: str) -> list[str]:
+def _prompting_code(tokenizer: str, prompt: str) -> list[str]:
     return [
         f"tokenizer = AutoTokenizer.from_pretrained({tokenizer})",
         f"prompt = {_quoted(prompt)}",
@@ -96,18 +96,18 @@ def _arguments(values: dict[str, Any]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As Python writes it too: whatever a name holds, it stays one string."""
+    """Return a string literal, which is valid in Python for any text."""
     return json.dumps(text, ensure_ascii=False)
 
 
-# A run's settings -> a prompt exactly as its training rows put one.
+# An example prompt, in exactly the form of the run's training rows.
 
 
 _NO_QUESTION = "What is the capital of France?"
 
 
 def template(settings: dict[str, Any]) -> str:
-    """The format's name: the recipe's own; for a recipe of the user's, what was set beside it."""
+    """Return the template of the recipe; for a recipe of the user, `data.prompt_template`."""
     recipe = settings["data.recipe"]
     if formats.states_its_prompt(recipe):
         return formats.asked_as(recipe)
@@ -115,22 +115,22 @@ def template(settings: dict[str, Any]) -> str:
 
 
 def example(settings: dict[str, Any], *, begin: str) -> str:
-    """One of the run's sample questions as a prompt; `begin` is the text of BOS, or empty."""
-    asked = settings.get("evals.samples.prompts") or settings["data.sample_prompts"]
+    """Return a sample question of the run as a prompt. `begin` is the text of BOS, or empty."""
+    questions = settings.get("evals.samples.prompts") or settings["data.sample_prompts"]
     ask = formats.template(template(settings))
-    return begin + str(ask(asked[0] if asked else _NO_QUESTION))
+    return begin + str(ask(questions[0] if questions else _NO_QUESTION))
 
 
 def written_by_others(settings: dict[str, Any]) -> bool:
-    """Whether the rows' prompts come from a recipe of the user's own, which we cannot know."""
+    """Return whether the prompts of the rows come from a recipe of the user."""
     return not formats.states_its_prompt(settings["data.recipe"])
 
 
-# Texts of whatever letters -> Markdown in which none of them is a mark.
+# Escape texts for Markdown.
 
 
-def section(title: str, told: Sequence[tuple[str, str]]) -> str:
-    names, texts = zip(*told, strict=True)
+def section(title: str, facts: Sequence[tuple[str, str]]) -> str:
+    names, texts = zip(*facts, strict=True)
     pair = [
         Column("", list(names), right=False),
         Column("", [printable(text) for text in texts], right=False),
@@ -144,7 +144,7 @@ def fenced(text: str, language: str) -> str:
 
 
 def inline_code(text: str) -> str:
-    """On one line, in as many backticks as it takes that none of its own ends it."""
+    """Return a text as inline code on one line, with enough backticks around its own."""
     line = printable(" ".join(text.split()))
     fence = "`" * (_longest_run(line) + 1)
     space = " " if line.startswith("`") or line.endswith("`") else ""

@@ -1,1 +1,1 @@
-"""A finished run or a folder with a model -> a repository on the Hugging Face hub."""
+"""Publish a finished run, or a folder with a model, on the Hugging Face hub."""

@@ -1,4 +1,4 @@
-"""A folder -> the files of a model in it, all of them and nothing else."""
+"""Read the files of a folder to publish, and check that they are exactly those of one model."""
 
 import json
 import shutil
@@ -12,23 +12,23 @@ from anima_exp.system import json_files
 
 CARD = "README.md"
 ADAPTER = "adapter_config.json"
-EMPTY_FORM = "[More Information Needed]"  # of PEFT's template
+EMPTY_FORM = "[More Information Needed]"  # in PEFT's empty model card
 _WEIGHTS = ".safetensors"
 _TEXTS = (".json", ".txt", ".md", ".jinja", ".model")
-_NAMES = ("LICENSE", "NOTICE")  # some licences ask for them
+_NAMES = ("LICENSE", "NOTICE")  # some licences require them
 _INDEX = "model.safetensors.index.json"
-_FORMAT = "format"  # pt: what transformers asks for before it reads the weights
+_FORMAT = "format"  # transformers reads weights only if it is "pt"
 
 
 @dataclass(frozen=True)
 class File:
-    """What is sent as `name`: weights from their path, all else as it was when it was checked."""
+    """A file to upload as `name`: weights by their path, other files by their checked content."""
 
     name: str
     path: Path
     content: bytes | None = None
-    header: bytes | None = None  # of weights: what stands before their numbers in what is sent
-    dropped: tuple[str, ...] = ()  # what the file's own header says besides, which is not sent
+    header: bytes | None = None  # of weights: the header to upload in place of the file's own
+    dropped: tuple[str, ...] = ()  # metadata of the file's own header that is not uploaded
 
     @property
     def size(self) -> int:
@@ -40,13 +40,13 @@ class File:
 
 
 def read(folder: Path) -> list[File]:
-    """By name.
+    """Return the files of a folder, sorted by name.
 
     Raises:
-        ConfigError: something is missing, cut short, or does not belong there.
+        ConfigError: if a file is missing, truncated, or not part of the model.
     """
     if not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder.")
+        raise ConfigError(f"{folder} is not a folder. Give the folder of an adapter or a model.")
     files = [_file(path) for path in sorted(folder.iterdir())]
     names = {file.name for file in files}
     if ADAPTER in names:
@@ -55,25 +55,28 @@ def read(folder: Path) -> list[File]:
         expected = _shards(folder) if _INDEX in names else {"model.safetensors"}
     else:
         raise ConfigError(
-            f"{folder} holds neither an adapter ({ADAPTER}) nor a model (config.json)."
+            f"{folder} holds neither an adapter ({ADAPTER}) nor a model (config.json). "
+            "Give the folder of one of them."
         )
     weights = {name for name in names if name.endswith(_WEIGHTS)}
     if missing := sorted(expected - weights):
-        raise ConfigError(f"{folder} is not whole: {', '.join(missing)} is missing.")
+        raise ConfigError(
+            f"{folder} is incomplete: {', '.join(missing)} is missing. Restore the file."
+        )
     if strange := sorted(weights - expected):
         raise ConfigError(
-            f"{folder} holds {', '.join(strange)}, which is no part of its model. Remove it."
+            f"{folder} holds {', '.join(strange)}, which is not part of its model. Remove it."
         )
     for name in sorted(weights):
         if not _is_whole(folder / name):
             raise ConfigError(
-                f"{folder / name} is damaged or cut short: it is no safetensors file."
+                f"{folder / name} is damaged or truncated: it is not a valid safetensors file."
             )
     return files
 
 
 def with_card(files: Sequence[File], write: Callable[[], str] | None) -> list[File]:
-    """The same files; a card that is missing, or the empty form that PEFT leaves, is written."""
+    """Return the files with a new model card if it is missing, or PEFT's empty template."""
     own = [f for f in files if f.name == CARD and EMPTY_FORM not in f.text]
     if own or write is None:
         return list(files)
@@ -82,20 +85,20 @@ def with_card(files: Sequence[File], write: Callable[[], str] | None) -> list[Fi
 
 
 def json_of(file: File) -> Any:
-    """Raises ConfigError: it is no JSON."""
+    """Parse a file as JSON. Raise ConfigError if it is invalid."""
     try:
         return json_files.parse(file.content or b"")
     except ValueError as error:
-        raise ConfigError(f"{file.path} is no JSON: {error}") from error
+        raise ConfigError(f"{file.path} is not valid JSON: {error}") from error
 
 
 def _file(path: Path) -> File:
     if path.name.startswith("."):
-        raise ConfigError(f"{path} is hidden: nobody would see that it is sent. Remove it.")
+        raise ConfigError(f"{path} is a hidden file, which would be uploaded unseen. Remove it.")
     if path.is_symlink() or not path.is_file():
         raise ConfigError(
-            f"{path} is {'a link' if path.is_symlink() else 'no file'}. A folder to publish holds "
-            "the files of one model and nothing else."
+            f"{path} is {'a link' if path.is_symlink() else 'not a file'}. A folder to publish "
+            "holds only the files of one model. Remove it."
         )
     if path.suffix == _WEIGHTS:
         header, dropped = _without_metadata(path)
@@ -103,8 +106,8 @@ def _file(path: Path) -> File:
     if path.suffix in _TEXTS or path.name in _NAMES:
         return File(path.name, path, path.read_bytes())
     raise ConfigError(
-        f"{path} is not sent: only {_WEIGHTS}, {', '.join(_TEXTS)} are. Remove it; weights of "
-        "another kind (.bin, .pt, .pkl) can run code when they are loaded."
+        f"{path} cannot be uploaded: only {_WEIGHTS}, {', '.join(_TEXTS)} can. Other kinds of "
+        "weights (.bin, .pt, .pkl) can run code when they are loaded. Remove it."
     )
 
 
@@ -112,14 +115,14 @@ def _shards(folder: Path) -> set[str]:
     try:
         named = json_files.read_file(folder / _INDEX)["weight_map"].values()
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ConfigError(f"{folder / _INDEX} names no files: {error}") from error
+        raise ConfigError(f"{folder / _INDEX} does not list the weight files: {error}") from error
     return set(named)
 
 
 def _header(path: Path) -> tuple[int, Any]:
-    """How long a safetensors file's header is, its 8 bytes of length included, and what it says.
+    """Return the length of a safetensors header, with its 8 length bytes, and its contents.
 
-    (0, None) if the file has none.
+    The result is (0, None) if the file has no valid header.
     """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -132,7 +135,7 @@ def _header(path: Path) -> tuple[int, Any]:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a safetensors file is as long as its own header says."""
+    """Return whether a safetensors file has the length that its header states."""
     length, header = _header(path)
     try:
         ends = [one["data_offsets"][1] for name, one in header.items() if name[:2] != "__"]
@@ -142,9 +145,10 @@ def _is_whole(path: Path) -> bool:
 
 
 def _without_metadata(path: Path) -> tuple[bytes | None, tuple[str, ...]]:
-    """A header that says the format and the tensors alone, and the names of what else stood there.
+    """Return a header with only the format and the tensors, and the names of other metadata.
 
-    None if the file's own header is so already. Trainers write commands and paths into it.
+    The header is None if the file's own has no other metadata. Trainers write commands and paths
+    into it.
     """
     _, header = _header(path)
     said = header.get("__metadata__") if isinstance(header, dict) else None
@@ -152,12 +156,12 @@ def _without_metadata(path: Path) -> tuple[bytes | None, tuple[str, ...]]:
         return None, ()
     header["__metadata__"] = {key: value for key, value in said.items() if key == _FORMAT}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # the numbers behind it begin at a multiple of 8
+    text += b" " * (-len(text) % 8)  # the numbers after it start at a multiple of 8 bytes
     return len(text).to_bytes(8, "little") + text, tuple(set(said) - {_FORMAT})
 
 
 def write_sent(file: File, path: Path) -> None:
-    """Write the weights of `file` to `path` as they are sent, with the header that it has there."""
+    """Write the weights of `file` to `path` with the header that is uploaded."""
     length, _ = _header(file.path)
     with file.path.open("rb") as source, path.open("wb") as target:
         source.seek(length)

@@ -1,4 +1,4 @@
-"""Files of a model -> as strangers may read them: without secrets and paths of this machine."""
+"""Check that files to publish hold no secrets and no paths of this machine."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from anima_exp.publishing import secrets
 from anima_exp.publishing.files import ADAPTER, CARD, EMPTY_FORM, File, json_of
 
 _BASE = "base_model_name_or_path"
-# Vocabularies, where any text may stand; and what is not read as text.
+# Vocabularies, which may hold any text.
 _NOT_OURS = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "added_tokens.json")
 _LOCAL = re.compile(
     r"(?<![\w/.:])(?:/(?:home|Users|root|tmp|mnt|scratch)/[^\s\"'|)]+|~/[^\s\"'|)]+|[A-Za-z]:\\+Users\\)"
@@ -21,13 +21,13 @@ _LOCAL = re.compile(
 
 
 def sanitize(files: Sequence[File], *, push: str, base: str | None) -> list[File]:
-    """The files as they are sent; on disk nothing changes.
+    """Return the files as they are uploaded. The files on disk do not change.
 
     Args:
         base: the hub id to name as the base, in place of a local one.
 
     Raises:
-        ConfigError: one holds a secret or a local path, or the base is nowhere on the hub.
+        ConfigError: if a file holds a secret or a local path, or the base has no hub id.
     """
     if base:
         check_hub_id(base, key="base")
@@ -35,17 +35,19 @@ def sanitize(files: Sequence[File], *, push: str, base: str | None) -> list[File
     own = secrets.of_this_machine()
     here = {str(files[0].path.resolve().parent), str(Path.cwd()), str(Path.home())} - {"/"}
     for file in sent:
-        if kind := secrets.found_in(file.text, own=own):
-            raise ConfigError(f"{file.path} holds {kind}. Nothing was sent; take it out.")
+        if kind := secrets.kind_of_secret(file.text, own=own):
+            raise ConfigError(f"{file.path} holds {kind}. Nothing was uploaded. Remove it.")
         if file.name not in _NOT_OURS and (path := _local_path(file.text, here)):
-            raise ConfigError(f"{file.path} names a place on this machine, {path}. Take it out.")
+            raise ConfigError(f"{file.path} names a path of this machine, {path}. Remove it.")
         if file.name == CARD and EMPTY_FORM in file.text:
-            raise ConfigError(f"{file.path} is PEFT's empty form. Write what is to be known.")
+            raise ConfigError(
+                f"{file.path} is PEFT's empty template. Write a model card, or remove the file."
+            )
     return sent
 
 
 def check_hub_id(name: str, *, key: str) -> None:
-    """Raise ConfigError for what cannot be a name on the hub."""
+    """Raise ConfigError unless `name` is a valid hub id."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
@@ -53,9 +55,9 @@ def check_hub_id(name: str, *, key: str) -> None:
         validate_repo_id(name)
     except HFValidationError as error:
         reason = first_line(error).rstrip(".")
-        raise ConfigError(f"{key}={name} is no name on the hub: {reason}.") from error
+        raise ConfigError(f"{key}={name} is not a valid hub id: {reason}.") from error
     if name.count("/") != 1:
-        raise ConfigError(f"{key}={name} is no name on the hub. Write {key}=user/name.")
+        raise ConfigError(f"{key}={name} is not a valid hub id. Write {key}=user/name.")
 
 
 def _named(file: File, *, push: str, base: str | None) -> File:
@@ -73,13 +75,12 @@ def _on_base(file: File, base: str | None) -> File:
     settings = json_of(file)
     named = str(settings.get(_BASE) or "")
     if base and base != named:
-        settings |= {_BASE: base, "revision": None}  # which was that of the other name
+        settings |= {_BASE: base, "revision": None}  # the revision belonged to the former base
         return replace(file, content=(json.dumps(settings, indent=2) + "\n").encode())
     if not _on_the_hub(named):
         raise ConfigError(
-            f"{file.path} says that its base is {named or 'nothing'}, which is no name on the hub: "
-            "nobody else could load the adapter. Give base=HUB_ID, which is written into the "
-            "copy that is sent."
+            f"{file.path} names {named or 'nothing'} as its base, which is not a hub id, so others "
+            "could not load the adapter. Give base=HUB_ID; it is written into the uploaded copy."
         )
     return file
 
@@ -93,7 +94,7 @@ def _on_the_hub(name: str) -> bool:
 
 
 def _local_path(text: str, here: set[str]) -> str | None:
-    # Whole names only: in a container home may be /app, and a card speak of hf.co/apple.
+    # Match full names only: the home of a container may be /app, and a card may name hf.co/apple.
     whole = (rf"(?<![\w.]){re.escape(place)}(?![\w.-])" for place in sorted(here))
     named = next((one[0] for place in whole if (one := re.search(place, text))), None)
     found = _LOCAL.search(text)
@@ -101,10 +102,10 @@ def _local_path(text: str, here: set[str]) -> str | None:
 
 
 def head(files: Sequence[File]) -> dict[str, object] | None:
-    """What the card says to the hub; None without a card.
+    """Return the front matter of the model card; None without a card.
 
     Raises:
-        ConfigError: its head is no YAML.
+        ConfigError: if it is not valid YAML.
     """
     import yaml  # type: ignore[import-untyped]
 
@@ -113,4 +114,6 @@ def head(files: Sequence[File]) -> dict[str, object] | None:
         return read(card.text) if card else None
     except yaml.YAMLError as error:
         reason = first_line(error)
-        raise ConfigError(f"{CARD}: the part between the dashes is no YAML: {reason}.") from error
+        raise ConfigError(
+            f"{CARD}: the part between the dashes is not valid YAML: {reason}."
+        ) from error

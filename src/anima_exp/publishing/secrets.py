@@ -1,4 +1,4 @@
-"""Text -> whether a key or token is in it, without ever repeating it."""
+"""Detect keys and tokens in texts, without repeating them in a message."""
 
 import os
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from anima_exp.errors import ConfigError
 
-# Each begins with letters to look for, so that a vocabulary of megabytes is searched at once.
+# Each pattern starts with fixed letters, so that a vocabulary of megabytes is searched quickly.
 _SHAPES = {
     "a token of the Hugging Face hub": (r"hf_[A-Za-z0-9]{30,}",),
     "a key of Weights & Biases": (
@@ -23,11 +23,11 @@ _SHAPES = {
     "a password in an address": (r"://[^/\s:@\"']+:[^/\s:@\"']+@",),
 }
 _NAMES = re.compile(r"TOKEN(?!I)|SECRET|PASSWORD|API_?KEY|ACCESS_?KEY", re.IGNORECASE)
-_SHORTEST = 12  # characters; HF_TOKEN=x would be found everywhere
+_SHORTEST = 12  # characters; a shorter value would match many texts
 
 
-def found_in(text: str, *, own: Iterable[str] = ()) -> str | None:
-    """What kind of secret the text holds; `own` are secrets that must be in no text."""
+def kind_of_secret(text: str, *, own: Iterable[str] = ()) -> str | None:
+    """Return the kind of secret in a text, or None. `own` are known secrets."""
     for kind, shapes in _SHAPES.items():
         if any(re.search(shape, text) for shape in shapes):
             return kind
@@ -37,7 +37,7 @@ def found_in(text: str, *, own: Iterable[str] = ()) -> str | None:
 
 
 def of_this_machine() -> list[str]:
-    """Values of environment variables that are named like secrets, and the hub's token."""
+    """Return the values of environment variables named like secrets, and the hub token."""
     from huggingface_hub import get_token
 
     values = [value for name, value in os.environ.items() if _NAMES.search(name)]
@@ -45,16 +45,16 @@ def of_this_machine() -> list[str]:
 
 
 def refuse_in_arguments(arguments: Sequence[str]) -> list[str]:
-    """The same arguments.
+    """Return the arguments unchanged.
 
     Raises:
-        ConfigError: one of them is a token, which others could read in the list of processes.
+        ConfigError: if one is a token, which other users could read in the process list.
     """
     for argument in arguments:
         key = argument.partition("=")[0].lstrip("+~")
-        if _NAMES.search(key) or found_in(argument):
+        if _NAMES.search(key) or kind_of_secret(argument):
             raise ConfigError(
-                "A token is in no setting, where other users and the shell's history could read "
-                "it. Run `hf auth login` once, or put it into the environment: HF_TOKEN."
+                "A token must not be an argument, because other users and the shell's history "
+                "could read it. Run `hf auth login` once, or set HF_TOKEN in the environment."
             )
     return list(arguments)

@@ -1,4 +1,4 @@
-"""A folder with an adapter or a model -> the hub, after every check; or what would be sent."""
+"""Upload an adapter or a model to the hub after all checks, or show what would be uploaded."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,17 +22,14 @@ from anima_exp.publishing.files import CARD, File, read, with_card, write_sent
 from anima_exp.system.paths import expanded
 from anima_exp.system.terminal import printable
 
-# Checked files -> one commit in a repository of the hub, or a reason in one line and none.
-
-
 _REFUSED = {
-    401: "the hub does not accept the token. Run `hf auth login`, or set HF_TOKEN anew.",
-    403: "the token may not write there. It needs the permission to write, and the name must be "
-    "yours or your organization's.",
-    404: "there is no such place, or the token may not see it.",
-    409: "somebody else is writing there. Try again.",
-    412: "it was changed meanwhile. Try again.",
-    429: "the hub asks to wait: too many requests. Try again later.",
+    401: "the hub rejects the token. Run `hf auth login`, or set another HF_TOKEN.",
+    403: "the token has no permission to write there. Give it write permission, and use your own "
+    "name or your organization's.",
+    404: "the repository does not exist, or the token cannot see it. Check the name.",
+    409: "another upload is in progress there. Try again.",
+    412: "the repository changed during the upload. Try again.",
+    429: "the hub rejected the request because there were too many. Try again later.",
 }
 
 
@@ -40,35 +37,36 @@ _REFUSED = {
 class UploadResult:
     address: str
     private: bool
-    kept: list[str]  # files that were there before and are none of ours
+    kept: list[str]  # other files in the repository
 
 
 def send(files: Sequence[File], push: str, *, private: bool, message: str) -> UploadResult:
-    """All files in one commit; the repository is made if it is missing.
+    """Upload all files in one commit, and create the repository if it is missing.
 
     Raises:
-        ConfigError: there is no token, or the repository is public and `private` is set.
-        RunError: the hub refuses or cannot be reached. No file is in the repository then.
+        ConfigError: if there is no token, or the repository is public although `private` is set.
+        RunError: if the hub rejects the upload or cannot be reached. Then no file was uploaded.
     """
     from huggingface_hub import CommitOperationAdd, HfApi, get_token
 
     token = get_token()
     if not token:
-        raise ConfigError(
-            "There is no token for the hub. Run `hf auth login` once, or set HF_TOKEN."
-        )
+        raise ConfigError("There is no hub token. Run `hf auth login` once, or set HF_TOKEN.")
     api = HfApi(token=token)
-    with _told(push, token):
+    with _hub_errors(push, token):
         there = _repository(api, push)
         if there is None:
             api.create_repo(push, private=private)
             there = api.repo_info(push)
     if private and not there.private:
         raise ConfigError(
-            f"push={push} is there already and public, so that everyone could read what is sent. "
-            "Nothing was sent. Give private=false, or another name."
+            f"push={push} already exists and is public, so everyone could read the upload. "
+            "Nothing was uploaded. Give private=false, or another name."
         )
-    with _told(push, token, left=lambda: _left(api, push, there.sha)), TemporaryDirectory() as made:
+    with (
+        _hub_errors(push, token, left=lambda: _left(api, push, there.sha)),
+        TemporaryDirectory() as made,
+    ):
         operations = [CommitOperationAdd(file.name, _source(file, Path(made))) for file in files]
         api.create_commit(push, operations, commit_message=message, parent_commit=there.sha)
     before = {one.rfilename for one in there.siblings or ()}
@@ -82,18 +80,20 @@ def _repository(api: Any, push: str) -> Any:
     try:
         return api.repo_info(push)
     except RepositoryNotFoundError as error:
-        if error.response.status_code == 401:  # where a private one answers 404 to a good token
+        if (
+            error.response.status_code == 401
+        ):  # the token is bad; with a good one the hub answers 404
             raise
         return None
 
 
 def _left(api: Any, push: str, before: str) -> str:
-    """What a failed commit has left there."""
+    """Return what a failed commit has changed in the repository."""
     try:
         after = api.repo_info(push).sha
     except Exception:
-        return f"Whether anything arrived is not known: look at {api.endpoint}/{push}"
-    return "No file was sent" if after == before else f"{api.endpoint}/{push} has a new commit"
+        return f"It is unknown whether files were uploaded: check {api.endpoint}/{push}"
+    return "No file was uploaded" if after == before else f"{api.endpoint}/{push} has a new commit"
 
 
 def _source(file: File, copies: Path) -> Any:
@@ -104,10 +104,10 @@ def _source(file: File, copies: Path) -> Any:
 
 
 @contextmanager
-def _told(
-    push: str, token: str, left: Callable[[], str] = lambda: "Nothing was sent"
+def _hub_errors(
+    push: str, token: str, left: Callable[[], str] = lambda: "Nothing was uploaded"
 ) -> Iterator[None]:
-    """Turn whatever a server, a proxy or a cable can raise into one line without the token."""
+    """Turn any error of the hub or the network into a one-line error without the token."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
@@ -122,9 +122,6 @@ def _told(
             first = first_line(error).rstrip(".")
             reason = f"{first}."
         raise RunError(f"push={push}: {reason.replace(token, '***')} {left()}.") from None
-
-
-# What would be sent, and what was -> the terminal.
 
 
 def show(
@@ -155,9 +152,9 @@ def show(
 
 def show_sent(sent: UploadResult) -> None:
     who = "private" if sent.private else "public"
-    say(f"Sent: {sent.address} ({who})")
+    say(f"Uploaded: {sent.address} ({who})")
     if sent.kept:
-        say(f"Files that were there before stay there: {', '.join(sent.kept)}")
+        say(f"Other files in the repository were kept: {', '.join(sent.kept)}")
 
 
 def say(text: str) -> None:
@@ -166,14 +163,17 @@ def say(text: str) -> None:
 
 def _show_head(head: Mapping[str, object] | None) -> None:
     if head is None:
-        say(f"There is no card: {CARD} is missing, and the hub will show an empty page.")
+        say(f"There is no model card: {CARD} is missing, so the hub will show an empty page.")
         return
     show_plan(
         {key: printable(_front_matter_value(value)) for key, value in head.items()}
-        or {"card": "no head"}
+        or {"model card": "no front matter"}
     )
     if head.get("license") in (None, UNDECIDED):
-        say(f"The card names no licence: choose one in the head of {CARD}, as base and data allow.")
+        say(
+            f"The model card names no licence. Choose one that the base and the data allow, in the "
+            f"head of {CARD}."
+        )
 
 
 def _front_matter_value(value: object) -> str:
@@ -181,11 +181,16 @@ def _front_matter_value(value: object) -> str:
 
 
 def of_config(config: PublishConfig) -> None:
-    """Raises ConfigError, RunError: as `publish`, or the settings contradict each other."""
+    """Publish as the settings of the command say.
+
+    Raises:
+        ConfigError: as `publish`, or if settings are missing or contradict each other.
+        RunError: as `publish`.
+    """
     if bool(config.run) == bool(config.folder):
-        raise ConfigError("Give run=FOLDER, a finished run's, or folder=FOLDER; one of the two.")
+        raise ConfigError("Give either run=FOLDER (a finished run) or folder=FOLDER, and not both.")
     if not config.push:
-        raise ConfigError("push=null: where to? Give push=user/name.")
+        raise ConfigError("push is not set, so there is no repository. Give push=user/name.")
     folder, card = expanded(config.folder or "", "folder"), None
     if config.run:
         folder, card = _of_run(expanded(config.run, "run"))
@@ -210,15 +215,15 @@ def publish(
     card: Callable[[], str] | None = None,
     dry_run: bool = False,
 ) -> None:
-    """Send all files of `folder` to the hub's repository `push`, in one commit.
+    """Upload all files of `folder` to the hub's repository `push`, in one commit.
 
     Args:
-        base: hub id to write into the adapter's copy and its card, in place of a local base.
-        card: writes one for a folder that has none, or PEFT's empty form.
+        base: hub id to write into the uploaded adapter and its card, in place of a local base.
+        card: writes a model card if the folder has none, or PEFT's empty template.
 
     Raises:
-        ConfigError: a file is missing, damaged, or not for others to read; or there is no token.
-        RunError: the hub refuses, or cannot be reached.
+        ConfigError: if a file is missing, damaged or private, or there is no token.
+        RunError: if the hub rejects the upload, or cannot be reached.
     """
     sanitize.check_hub_id(push, key="push")
     there = read(folder)
@@ -227,20 +232,20 @@ def publish(
     head = sanitize.head(files)
     show(files, folder, push, private=private, head=head)
     if carded != there:
-        say("README.md is written anew, from the run's record: the folder holds none of ours.")
+        say("README.md is generated from the run's record, because the folder has no model card.")
     for file in files:
         if file.dropped:
             names = ", ".join(sorted(map(str, file.dropped)))
-            say(f"Metadata of {file.name} that is not sent: {names}.")
+            say(f"Metadata of {file.name} that is not uploaded: {names}.")
     if dry_run:
-        say("Nothing was sent. The same command with confirm=true sends it.")
+        say("Nothing was uploaded. Run the same command with confirm=true to upload.")
         return
     sent = send(files, push, private=private, message=message or f"{folder.name} made by anima-exp")
     show_sent(sent)
 
 
 def _of_run(run: Path) -> tuple[Path, Callable[[], str]]:
-    """The folder of what it trained, and how to write a card of it."""
+    """Return the folder of the trained weights, and a function that writes a model card."""
     whole = record(run).is_full_finetune
     trained = run / ("model" if whole else "adapter")
     return trained, partial(of_folder, run, trained)

@@ -1,13 +1,13 @@
-"""Asynchronous successive halving (ASHA): many cells begin, the best share of each rung goes on.
+"""Schedule a sweep by asynchronous successive halving (ASHA).
 
-Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", arXiv 1810.05934,
-Algorithm 2. A cell pauses at each rung with a checkpoint and goes on from it when it is promoted;
-nothing is trained twice. Everything is read from the run folders, so that a killed sweep goes on
-with the same knowledge.
+Many cells start, and at each rung the best fraction continues: Li et al. 2020, "A System for
+Massively Parallel Hyperparameter Tuning", arXiv 1810.05934, Algorithm 2. A cell pauses at each rung
+with a checkpoint and resumes from it if it is promoted, so nothing is trained twice. The schedule
+reads everything from the run folders, so a sweep that was killed resumes with the same state.
 
-What competes are settings, not runs: the seeds of one setting are promoted or dropped together, by
-their mean at the rung. Otherwise each rung would pick lucky seeds, and a setting that survives
-would be left with fewer repeats than it was given.
+Settings compete, not runs: all seeds of a setting are promoted or pruned together, by their mean at
+the rung. Otherwise each rung would select lucky seeds, and a surviving setting would have fewer
+repeats than requested.
 """
 
 from collections import Counter
@@ -21,11 +21,11 @@ from anima_exp.sweeping.cell import Cell, Job, Outcome, State, by_setting
 from anima_exp.sweeping.checks import check_metric, metric
 from anima_exp.sweeping.schedule import LockedJobs
 
-Setting = tuple[str, ...]  # the names of its cells, one for each seed
+Setting = tuple[str, ...]  # the names of its runs, one per seed
 
 
 class Halving:
-    """The schedule: promotes a paused setting where it can, else begins a new one."""
+    """Promote a paused setting if possible; otherwise start a new one."""
 
     def __init__(self, cells: list[Cell], settings: SweepConfig) -> None:
         self._cells = {cell.name: cell for cell in cells}
@@ -36,11 +36,11 @@ class Halving:
         self._rungs = {cell.name: rungs(cell, settings) for cell in cells}
         self._groups = [tuple(cell.name for cell in group) for group in by_setting(cells)]
         self._group_of = {name: group for group in self._groups for name in group}
-        self._promoted: Counter[Setting] = Counter()  # the rung that it was let past in this start
-        self._furthest: dict[str, int] = {}  # the last step that each has logged
+        self._promoted: Counter[Setting] = Counter()  # the last rung passed, in this process
+        self._furthest: dict[str, int] = {}  # the last step that each run has logged
         self._values: dict[str, list[float]] = {c.name: self._read(c) for c in cells}
         self._done = {cell.name for cell in cells if cell.state is State.done}
-        self._busy: set[str] = set()  # running, or in another process's hands
+        self._busy: set[str] = set()  # running here or in another process
         self._elsewhere = LockedJobs()
         self._failures: Counter[str] = Counter()
 
@@ -73,12 +73,13 @@ class Halving:
         self._values[name] = self._read(job.cell)
         if outcome is Outcome.paused and not self._values[name]:
             raise ConfigError(
-                f"sweep.metric={self._settings.metric} is not among what {job.cell.folder} "
-                f"logged: {', '.join(_logged(job.cell)) or 'nothing'}."
+                f"sweep.metric={self._settings.metric} was not logged by {job.cell.folder}, so "
+                f"early stopping cannot rank the cells. It logged: "
+                f"{', '.join(_logged(job.cell)) or 'nothing'}. Choose one of these."
             )
 
-    def give_up(self, job: Job, rows: list[dict[str, Any]]) -> bool:
-        return False  # a job pauses by itself
+    def should_prune(self, job: Job, rows: list[dict[str, Any]]) -> bool:
+        return False  # a job pauses at its rung by itself
 
     def stopped(self) -> dict[str, dict[str, Any]]:
         found = {}
@@ -97,7 +98,7 @@ class Halving:
                         "metric": self._settings.metric,
                         "value": self._values[name][-1],
                         "reason": f"{rank} of {len(ranks)} at step {step}; "
-                        f"one in {self._settings.reduction_factor} went on",
+                        f"one in {self._settings.reduction_factor} continued",
                     }
                     if len(group) > 1:
                         scores = self._scores(group, level)
@@ -105,7 +106,7 @@ class Halving:
                         found[name]["reason"] = (
                             f"{rank} of {len(ranks)} settings at step {step}, by the mean of "
                             f"{len(scores)} seed{'s' * (len(scores) > 1)}; "
-                            f"one in {self._settings.reduction_factor} went on"
+                            f"one in {self._settings.reduction_factor} continued"
                         )
         return found
 
@@ -120,24 +121,28 @@ class Halving:
         }
 
     def _choose(self) -> str | None:
-        """A paused cell that may go on, of the highest rung; else a new one; else the last hope."""
+        """Return the next run to start, or None.
+
+        That is a promotable run of the highest rung, otherwise a new run. If neither exists and
+        nothing runs, it is the best paused run.
+        """
         free = {name for name in self._cells.keys() - self._busy if self._live(name)}
         for level in range(self._settings.rungs, 0, -1):
             ranks = self._best(level)
             best = ranks[: len(ranks) // self._settings.reduction_factor]
-            # The other seeds of a setting follow one that was let past the rung.
+            # If one seed of a setting has passed the rung, its other seeds follow.
             follow = [group for group in self._groups if self._past(group, level)]
             for group in [*follow, *best]:
                 for name in group:
                     if len(self._values[name]) == level and name in free:
                         return name
         if fresh := [name for name in free if not self._values[name]]:
-            # In the order of their hashes, for a grid's own order often goes from bad to good, and
-            # then every cell would be the best so far. A setting that has begun comes first: it is
-            # judged when all its seeds are at the rung.
+            # In the order of their hashes: a grid often goes from bad to good values, and in its
+            # own order every cell would be the best so far. A started setting comes first,
+            # because it is ranked only when all its seeds have reached the rung.
             return min(fresh, key=self._turn)
         if free and not self._done and not self._busy:
-            # Too few settings for a share of them to be one: the best of the highest rung goes on.
+            # With fewer settings than the reduction factor none is promoted: continue the best one.
             return self._last_hope(free)
         return None
 
@@ -152,18 +157,18 @@ class Halving:
         return next(name for name in group if name in free)
 
     def _best(self, level: int) -> list[Setting]:
-        """The settings that have reached rung `level` (from 1) with all seeds, the best first."""
+        """Return the settings whose seeds have all reached rung `level` (from 1), best first."""
         there = [group for group in self._groups if self._is_at(group, level)]
         return sorted(there, key=lambda group: self._better(group, level), reverse=True)
 
     def _is_at(self, group: Setting, level: int) -> bool:
-        # A seed that failed, or was done before without a look there, has no say.
+        # Ignore seeds that failed, and finished seeds without an evaluation at this rung.
         return bool(self._scores(group, level)) and all(
             len(self._values[name]) >= level for name in group if self._live(name)
         )
 
     def _past(self, group: Setting, level: int) -> bool:
-        """Whether a seed was let past the rung: then all are."""
+        """Return whether any seed has passed the rung, which lets all seeds pass."""
         return self._promoted[group] >= level or any(
             len(values) > level or (len(values) == level and self._done_beyond(name, level))
             for name in group
@@ -171,7 +176,7 @@ class Halving:
         )
 
     def _done_beyond(self, name: str, level: int) -> bool:
-        # A run that trainer.patience has ended at the rung was not let past it.
+        # A run that trainer.patience stopped at the rung has not passed it.
         return name in self._done and self._furthest[name] > self._rungs[name][level - 1]
 
     def _scores(self, group: Setting, level: int) -> list[float]:
@@ -184,10 +189,10 @@ class Halving:
         return name not in self._done and self._failures[name] <= self._settings.retries
 
     def _read(self, cell: Cell) -> list[float]:
-        """The metric at each rung that the cell has reached, the lowest first.
+        """Return the metric at each rung that the run has reached, the lowest rung first.
 
-        That is what it logged last up to the rung. A cell that ran past it in an earlier sweep
-        without looking counts with what it saw next; a done one does not count there.
+        The value is the last one logged up to the rung. A run that passed the rung in an earlier
+        sweep without an evaluation counts with its next value, unless it is done.
         """
         found: list[float] = []
         values = cell.measured(self._settings.metric)
@@ -210,10 +215,10 @@ def _hash(name: str) -> str:
 
 
 def rungs(cell: Cell, settings: SweepConfig) -> list[int]:
-    """The steps at which a cell pauses: steps / factor^rungs ... steps / factor.
+    """Return the steps at which a run pauses: steps / factor^rungs ... steps / factor.
 
     Raises:
-        ConfigError: the cell's length is not known in steps, or too short for that many rungs.
+        ConfigError: if the length is not given in steps, or is too short for so many rungs.
     """
     steps, factor = cell.config.trainer.max_steps, settings.reduction_factor
     if steps is None:

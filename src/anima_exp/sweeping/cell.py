@@ -1,4 +1,4 @@
-"""One cell of a grid, and what its folder says about it."""
+"""Describe one run of a sweep, its state on disk, and how its job ended."""
 
 import json
 import math
@@ -22,21 +22,21 @@ from anima_exp.training import checkpoint
 
 
 class State(StrEnum):
-    """What the folder of a cell shows while nobody works on it."""
+    """State of a run folder that no process uses."""
 
     new = "new"
-    begun = "begun"  # there is a checkpoint to go on from
+    partial = "partial"  # there is a checkpoint to resume from
     failed = "failed"
     done = "done"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A run that a sweep wants done."""
+    """A run of a sweep: one configuration with one seed."""
 
     number: int
-    overrides: tuple[str, ...]  # `python -m anima_exp.train *overrides` is this cell alone
-    label: str  # of these, the ones that differ between the cells
+    overrides: tuple[str, ...]  # `python -m anima_exp.train *overrides` starts only this run
+    label: str  # the overrides that differ between the runs of the sweep
     config: RunConfig
     name: str
     folder: Path
@@ -51,11 +51,11 @@ class Cell:
             return State.done
         if (self.folder / "failure.txt").is_file():
             return State.failed
-        return State.begun if checkpoint.newest(self.folder / "checkpoints") else State.new
+        return State.partial if checkpoint.newest(self.folder / "checkpoints") else State.new
 
     @property
     def damage(self) -> str | None:
-        """Why its record says nothing, in one line; the run makes it anew. None if all is well."""
+        """Why the record cannot be read, in one line; None if it can. The run writes it again."""
         file = self.folder / RECORD
         try:
             found = file.stat()
@@ -64,7 +64,7 @@ class Cell:
         return _damage(self.folder, found.st_size, found.st_mtime_ns, found.st_ino)
 
     def measured(self, metric: str) -> list[tuple[int, float]]:
-        """What metrics.jsonl says of `metric`: steps and values, without lines that are damaged."""
+        """Return the (step, value) pairs of `metric` in metrics.jsonl, without damaged lines."""
         return [
             (row["step"], float(row[metric]))
             for row in self.logged()
@@ -72,7 +72,7 @@ class Cell:
         ]
 
     def logged(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, without those that are damaged."""
+        """Return the rows of metrics.jsonl, without damaged lines."""
         try:
             rows = JsonLinesLog(self.folder / "metrics.jsonl").rows()
         except (OSError, ValueError):
@@ -81,7 +81,7 @@ class Cell:
 
     @property
     def busy(self) -> bool:
-        """Whether another process works on it."""
+        """Whether another process holds the run folder's lock."""
         if not (self.folder / LOCK).exists():
             return False
         try:
@@ -92,16 +92,16 @@ class Cell:
 
     @property
     def failure(self) -> str:
-        """Why it failed, in one line."""
+        """Why the run failed, in one line."""
         try:
             text = (self.folder / "failure.txt").read_text(encoding="utf-8", errors="replace")
         except OSError:
-            return "no reason was left" if self.folder.is_dir() else "its job never began"
-        return text.strip().split("\n")[0] or "no reason was left"
+            return "no reason was recorded" if self.folder.is_dir() else "its job never started"
+        return text.strip().split("\n")[0] or "no reason was recorded"
 
 
 def by_setting(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """The cells that differ in nothing but the seed, together."""
+    """Group the runs that differ only in their seed."""
     found: dict[str, list[Cell]] = {}
     for cell in cells:
         settings = {k: v for k, v in identity.identity_settings(cell.config).items() if k != "seed"}
@@ -111,7 +111,7 @@ def by_setting(cells: Sequence[Cell]) -> list[list[Cell]]:
 
 @lru_cache(maxsize=2**15)
 def _damage(folder: Path, _size: int, _changed: int, _inode: int) -> str | None:
-    # Kept by size, time of change and inode: the state of a cell is asked for many times.
+    # Cached by size, modification time and inode, because a run's state is read many times.
     try:
         scores = Record.read(folder).scores
         if not isinstance(scores, dict) or not all(map(_is_number, scores.values())):
@@ -121,28 +121,26 @@ def _damage(folder: Path, _size: int, _changed: int, _inode: int) -> str | None:
     return None
 
 
-def _is_number(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+def _is_number(value: object) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return math.isfinite(value)
 
 
-# What the sweep asks of a child process, and how that ended.
-
-
-# In the environment of the process that jobs are forked from, while it starts: `cpu` or `gpu`.
+# Environment variable of the fork server, set to `cpu` or `gpu` while the server starts.
 WARM_FOR = "ANIMA_EXP_WARM_FOR"
 
 
 @dataclass(frozen=True)
 class Job:
-    """Run `cell`, to its end or to step `until`."""
+    """Run `cell` to its end, or pause it at step `until`."""
 
     cell: Cell
     until: int | None = None
 
 
 class Outcome(Enum):
-    """How a job ended; the value is the exit status that says so, if one does."""
+    """How a job ended. The value is the exit status that reports it, if there is one."""
 
     done = Exit.done
     failed = Exit.failed
@@ -151,5 +149,5 @@ class Outcome(Enum):
     gpu_taken = Exit.gpu_taken
     cuda_initialized = Exit.cuda_initialized
     stopped = Exit.stopped
-    pruned = "given up"  # stopped by the schedule, because other cells were better
-    server_gone = "server gone"  # the process it is forked from was ended, before the job began
+    pruned = "pruned"  # stopped, because the schedule decided to prune it
+    server_gone = "server gone"  # the fork server died before the job started

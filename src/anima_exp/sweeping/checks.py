@@ -1,4 +1,4 @@
-"""sweep.metric: whether the runs of a sweep will measure it at all, and which way is better."""
+"""Check that the runs of a sweep measure `sweep.metric`, and find which direction is better."""
 
 from dataclasses import replace
 from typing import Any
@@ -24,21 +24,21 @@ def check_metric(config: RunConfig) -> None:
     if metric not in known and not any(one.gives(metric) for one in own):
         measured = ", ".join(sorted(known | {one.name for one in own}))
         raise ConfigError(
-            f"sweep.metric={metric} is nothing that these runs measure. They measure "
-            f"{measured}. Other evaluations: evals=[...]."
+            f"sweep.metric={metric} is not measured by these runs. They measure {measured}. "
+            "Choose one of these, or add an evaluation with evals=[...]."
         )
 
 
 def described(config: RunConfig) -> dict[str, Any]:
-    """Return what the user's own evaluation says of `sweep.metric`, for metrics/metric.py."""
+    """Return the description of `sweep.metric` by a custom evaluation, for metrics/metric.py."""
     return custom.described(config, [config.sweep.metric])
 
 
 def metric(config: RunConfig) -> Metric:
-    """Return `sweep.metric`, in the direction of `sweep.direction`; null = as the metric says.
+    """Return `sweep.metric` with `sweep.direction`; null keeps the metric's own direction.
 
     Raises:
-        ConfigError: sweep.direction contradicts the author of the metric.
+        ConfigError: if sweep.direction contradicts the evaluation that defines the metric.
     """
     name, direction, said = config.sweep.metric, config.sweep.direction, described(config)
     one = metric_of(name, said)
@@ -47,8 +47,8 @@ def metric(config: RunConfig) -> Metric:
     direction = Direction(direction)
     if said and one.direction != direction.value:
         raise ConfigError(
-            f"sweep.direction={direction.value} contradicts the function of {name}, which says "
-            f"{one.direction}. Leave sweep.direction out."
+            f"sweep.direction={direction.value} contradicts the evaluation that defines {name}, "
+            f"which says {one.direction}. Leave sweep.direction out."
         )
     return replace(one, direction=direction.value)
 

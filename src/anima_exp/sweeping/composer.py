@@ -1,8 +1,8 @@
-"""Overrides -> RunConfig, for thousands of cells: Hydra composes once per choice of groups.
+"""Compose the configs of thousands of cells, with one Hydra composition per choice of groups.
 
-Composing reads and merges a dozen YAML files (0.2 s). The cells of a grid mostly differ in plain
-values, which Hydra itself sets after composing; so one composition serves all cells that choose
-the same groups and set the same keys.
+A composition reads and merges a dozen YAML files (0.2 s). The cells of a grid differ mostly in
+plain values, which Hydra sets after composing. So one composition serves all cells that choose the
+same groups and set the same keys.
 """
 
 import re
@@ -30,13 +30,13 @@ from anima_exp.sweeping.expand import Point
 
 @dataclass
 class _Base:
-    # Every cell of this base sets the same keys, so that none sees another's.
+    # All cells of this base set the same keys, so no cell sees another cell's values.
     cfg: DictConfig
-    own: DictConfig  # the same without products: where multipliers find what they multiply
+    own: DictConfig  # without products: the values that multipliers multiply
 
 
 class Composer:
-    """Composes the cells of one sweep, whose own settings are `master`."""
+    """Compose the cells of one sweep, whose settings are `master`."""
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self._loader = loader
@@ -51,10 +51,10 @@ class Composer:
         self._parsed = parsed
 
     def compose(self, point: Point) -> tuple[tuple[str, ...], RunConfig]:
-        """The cell's overrides, its multipliers worked into them, and its checked config.
+        """Return the cell's overrides, with its multipliers applied, and its checked config.
 
         Raises:
-            ConfigError: what any command line may raise.
+            ConfigError: if the overrides are invalid, as on any command line.
         """
         groups = tuple(text for text in point.overrides if not self._is_value(text))
         values = tuple(text for text in point.overrides if text not in groups)
@@ -96,7 +96,7 @@ class Composer:
         if (groups, keys) not in self._bases:
             cfg = self._load(groups)
             reject_unknown(cfg)
-            settle(cfg, keys)
+            resolve_constants(cfg, keys)
             self._bases[groups, keys] = _Base(cfg, deepcopy(cfg))
         return self._bases[groups, keys]
 
@@ -108,24 +108,24 @@ class Composer:
         return cfg
 
 
-def settle(cfg: DictConfig, keys: frozenset[str]) -> None:
-    """Replace every `${...}` in `cfg` that no setting of `keys` can change by its value.
+def resolve_constants(cfg: DictConfig, keys: frozenset[str]) -> None:
+    """Replace each `${...}` in `cfg` by its value, unless a setting in `keys` can change it.
 
-    Reading an interpolation is most of what a cell would cost.
+    Resolving interpolations would take most of the time of a cell.
     """
     texts = dict(_interpolations(OmegaConf.to_container(cfg, resolve=False)))
 
     def touched(path: str) -> bool:
         names = re.findall(r"[\w.]+", texts[path])
         nested = (touched(name) for name in names if name in texts and name != path)
-        return any(_meet(name, key) for name in names for key in keys) or any(nested)
+        return any(_overlap(name, key) for name in names for key in keys) or any(nested)
 
     for path in texts:
         if path not in keys and not touched(path):
             OmegaConf.update(cfg, path, OmegaConf.select(cfg, path), merge=False)
 
 
-def _interpolations(node: Any, path: str = "") -> Iterable[tuple[str, str]]:
+def _interpolations(node: object, path: str = "") -> Iterable[tuple[str, str]]:
     if isinstance(node, dict):
         for key, value in node.items():
             yield from _interpolations(value, f"{path}.{key}" if path else str(key))
@@ -133,14 +133,14 @@ def _interpolations(node: Any, path: str = "") -> Iterable[tuple[str, str]]:
         yield path, node
 
 
-def _meet(name: str, key: str) -> bool:
-    """Whether one is the other, or holds it."""
+def _overlap(name: str, key: str) -> bool:
+    """Return whether the two keys are equal or one contains the other."""
     return f"{name}.".startswith(f"{key}.") or f"{key}.".startswith(f"{name}.")
 
 
 @cache
 def _plain_settings() -> frozenset[str]:
-    """Every setting that is a value, not a group of others."""
+    """Return the settings that are values, not groups of settings."""
     return frozenset(
         key
         for key, hint in settings().items()

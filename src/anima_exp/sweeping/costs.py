@@ -1,4 +1,4 @@
-"""A sweep's command line -> what its cells would cost; nothing is run."""
+"""Show what the cells of a sweep would cost, without running anything."""
 
 from collections.abc import Sequence
 
@@ -19,12 +19,16 @@ def show_costs(
     *,
     loader: ConfigLoader,
 ) -> None:
-    """Raises ConfigError: a cell cannot run; the base alone may be missing here."""
+    """Print the cost of every cell and of the whole sweep.
+
+    Raises:
+        ConfigError: if a cell cannot run. Only the base model may be missing.
+    """
     name = sweep_name(master, arguments)
     grid = compose_grid_from_cli(master, arguments, parts, loader=loader, check_inputs=check_files)
-    asked = question(name, master)
-    console.say(name + (f": {asked}" if asked else ""))
+    text = question(name, master)
+    console.say(name + (f": {text}" if text else ""))
     if grid.duplicates:
-        console.say(f"{grid.duplicates} cells would repeat another and are left out.")
+        console.say(f"{grid.duplicates} duplicate cells are left out.")
     console.say("")
     show_grid([(cell.label, cell.config) for cell in grid.cells])

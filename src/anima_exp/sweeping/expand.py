@@ -10,12 +10,12 @@ from anima_exp.cli.overrides import quote_override
 from anima_exp.errors import ConfigError
 from anima_exp.libraries.hydra_internals import Override, OverridesParser, RangeSweep
 
-MOST_VALUES = 100_000  # of a setting, and cells of a grid: composing so many takes minutes
+MOST_VALUES = 100_000  # per setting, and cells per grid: composing so many takes minutes
 
 
 @dataclass(frozen=True)
 class Point:
-    """One cell of the grid, not yet composed."""
+    """One cell of a grid before it is composed."""
 
     overrides: tuple[str, ...]  # `lora.rank=8`
     multipliers: tuple[
@@ -49,8 +49,8 @@ def expand(
     count = len(paired or [()]) * prod(map(len, values)) * prod(map(len, multiples.values()))
     if count > MOST_VALUES:
         raise ConfigError(
-            f"The sweep has {count:,} cells, and one sweep can have {MOST_VALUES:,}. Give its "
-            "settings fewer values, or search them with hydra/sweeper=optuna."
+            f"The sweep has {count:,} cells, but the limit is {MOST_VALUES:,}. Give its settings "
+            "fewer values, or search them with hydra/sweeper=optuna."
         )
     return [
         Point((*row, *overrides), tuple(zip(multiples, chosen, strict=True)))
@@ -61,7 +61,7 @@ def expand(
 
 
 def _choices(parser: OverridesParser, overrides: list[str]) -> dict[str, list[str]]:
-    """`lora.rank=8,64` -> {"lora.rank": ["lora.rank=8", "lora.rank=64"]}; a later key wins."""
+    """Return {"lora.rank": ["lora.rank=8", "lora.rank=64"]} for `lora.rank=8,64`; the last wins."""
     return {o.get_key_element(): _values(o) for o in parser.parse_overrides(overrides)}
 
 
@@ -73,32 +73,32 @@ def _values(override: Override) -> list[str]:
         return [f"{key}={override.get_value_element_as_str()}"]
     if not override.is_discrete_sweep():
         raise ConfigError(
-            f"{override.input_line}: an interval has no list of values. List them, as in "
-            f"{key}=1e-4,2e-4, or search it with hydra/sweeper=optuna."
+            f"{override.input_line}: a grid needs a list of values, not an interval. List them, "
+            f"as in {key}=1e-4,2e-4, or search the interval with hydra/sweeper=optuna."
         )
     check_range(override)
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
 def check_range(override: Override) -> None:
-    """Raise ConfigError for a range of too many values, before they are listed one by one."""
+    """Raise ConfigError if a range has too many values, before they are listed."""
     value, line = override.value(), override.input_line
     if not isinstance(value, RangeSweep):
         return
     start, stop, step = value.start or 0, value.stop or 0, value.step
     if not all(map(isfinite, (start, stop, step))) or step == 0:
         raise ConfigError(
-            f"{line}: a range needs finite numbers and a step that is not 0, as range(0, 10, 2)."
+            f"{line}: a range needs finite numbers and a step other than 0, as in range(0, 10, 2)."
         )
     count = int(-((start - stop) // step))
     if count > MOST_VALUES:
         raise ConfigError(
-            f"{line}: the range has {count:,} values, and a setting can have {MOST_VALUES:,}. "
+            f"{line}: the range has {count:,} values, but the limit is {MOST_VALUES:,}. "
             "Give a shorter range or a larger step."
         )
 
 
-def _param(key: str, value: Any) -> str:
+def _param(key: str, value: object) -> str:
     return quote_override(f"{key}={as_text(value)}")
 
 
@@ -118,7 +118,7 @@ def _refuse_twice(rows: Sequence[Sequence[str]], swept: Mapping[str, Any]) -> No
             raise ConfigError(f"{key} is in the points of the sweep and in its params; keep one.")
 
 
-def _numbers(key: str, multipliers: Any) -> list[float]:
+def _numbers(key: str, multipliers: object) -> list[float]:
     texts = multipliers if isinstance(multipliers, list) else str(multipliers).split(",")
     try:
         numbers = [float(text) for text in texts]
@@ -133,8 +133,8 @@ def _numbers(key: str, multipliers: Any) -> list[float]:
     return numbers
 
 
-def as_text(value: Any) -> str:
-    """A YAML value as Hydra's command line writes it."""
+def as_text(value: object) -> str:
+    """Write a YAML value in the grammar of Hydra's command line."""
     if value is None:
         return "null"
     if isinstance(value, list):

@@ -1,8 +1,8 @@
-"""The places where jobs may run: each GPU, a few times over if asked, or the CPU.
+"""Lease the slots in which jobs run: one or more per GPU, or slots of the CPU.
 
-A slot of a GPU is leased by the job itself, with a lock on a file that the system lets go of when
-the job ends, however it ends: so two sweeps on one machine share its GPUs, and a job whose sweep
-was killed keeps its own until it is gone. A job of several GPUs leases all of them or none.
+A job leases its slot of a GPU itself, with a file lock that the operating system releases when the
+job ends for any reason. So two sweeps on one machine share its GPUs, and a job whose sweep was
+killed keeps its GPU until it ends. A job with several GPUs leases all of them or none.
 """
 
 import os
@@ -25,16 +25,16 @@ _DEVICES = ("/dev/nvidia0", "/dev/kfd")
 class Slot:
     name: str
     gpu: str | None  # for CUDA_VISIBLE_DEVICES
-    threads: int | None  # of the CPU, for one process; None if the user's environment says it
+    threads: int | None  # CPU threads per process; None if the user's environment sets them
 
     @property
     def lease(self) -> FileLock | None:
-        """The lock that its job holds; None on a CPU, which is nobody's."""
+        """The lock that the slot's job holds; None for a CPU slot, which needs none."""
         return FileLock(_leases() / f"{self.name}.lock") if self.gpu else None
 
     @property
     def free(self) -> bool:
-        """Whether no process has leased it. It may be gone a moment later: the job finds out."""
+        """Whether no process has leased the slot. The job checks again when it leases it."""
         lease = self.lease
         if lease is None:
             return True
@@ -47,13 +47,13 @@ class Slot:
 
 @dataclass(frozen=True)
 class Allocation:
-    """The slots of one job: a GPU each, or the CPU."""
+    """The slots of one job: one per GPU, or one of the CPU."""
 
     slots: tuple[Slot, ...]
 
     @property
     def gpus(self) -> str | None:
-        """For CUDA_VISIBLE_DEVICES."""
+        """The value for CUDA_VISIBLE_DEVICES."""
         return ",".join(slot.gpu for slot in self.slots if slot.gpu) or None
 
     @property
@@ -61,13 +61,13 @@ class Allocation:
         return self.slots[0].threads
 
     def take(self) -> list[FileLock]:
-        """The locks of all slots, for as long as they are kept.
+        """Lock all slots and return the locks, which hold until they are released.
 
-        Nobody waits for one while holding another, and all take them in the same order: of jobs
-        that want the same GPUs at the same time, one gets them.
+        No job waits for a lock while it holds another, and all jobs lock in the same order. So of
+        several jobs that want the same GPUs at the same time, one gets them.
 
         Raises:
-            Timeout: another process has one of them, and none is held.
+            Timeout: if another process has one of the slots. Then none is held.
         """
         held: list[FileLock] = []
         try:
@@ -83,7 +83,7 @@ class Allocation:
 
 
 def free_place(slots: Iterable[Slot], count: int) -> tuple[Allocation | None, list[Slot]]:
-    """The first `count` of these that are free, if so many are; and those seen to be taken."""
+    """Return an allocation of the first `count` free slots, or None, and the slots in use."""
     free: list[Slot] = []
     taken: list[Slot] = []
     for slot in slots:
@@ -94,7 +94,7 @@ def free_place(slots: Iterable[Slot], count: int) -> tuple[Allocation | None, li
 
 
 def check_gpus(config: RunConfig) -> None:
-    """Raise ConfigError where the cells of a sweep would use other GPUs than they get."""
+    """Raise ConfigError if cells would use another number of GPUs than they get."""
     wanted, given = config.trainer.num_gpus, config.launcher.gpus_per_job
     if wanted is not None and wanted != given:
         raise ConfigError(
@@ -104,10 +104,10 @@ def check_gpus(config: RunConfig) -> None:
 
 
 def slots(settings: LauncherConfig) -> list[Slot]:
-    """All of this machine: those of a GPU, or on a CPU as many as jobs may run at once.
+    """Return all slots of this machine: those of its GPUs, or one per job on a CPU.
 
     Raises:
-        ConfigError: there are too few GPUs for launcher.jobs, jobs_per_gpu and gpus_per_job.
+        ConfigError: if there are too few GPUs for launcher.jobs, jobs_per_gpu and gpus_per_job.
     """
     devices, each = gpus(), settings.gpus_per_job
     if not devices:
@@ -120,54 +120,54 @@ def slots(settings: LauncherConfig) -> list[Slot]:
             f"launcher.gpus_per_job={each}, but this machine has {found}. Lower it, or use a "
             "cluster: hydra/launcher=slurm."
         )
-    # All first places come first, so that jobs spread over the GPUs before they share one.
+    # The first slot of every GPU comes first, so that jobs use all GPUs before they share one.
     places = [(gpu, place) for place in range(settings.jobs_per_gpu) for gpu in devices]
     most = len(places) // each
     jobs = settings.jobs or most
     if jobs > most and each > 1:
         raise ConfigError(
             f"launcher.jobs={jobs}, but {len(devices)} GPUs with launcher.gpus_per_job={each} "
-            f"hold {most}. Lower launcher.jobs or launcher.gpus_per_job."
+            f"hold {most} jobs. Lower launcher.jobs or launcher.gpus_per_job."
         )
     if jobs > most:
         raise ConfigError(
             f"launcher.jobs={jobs}, but {len(devices)} GPUs with launcher.jobs_per_gpu="
-            f"{settings.jobs_per_gpu} hold {most}. Raise launcher.jobs_per_gpu."
+            f"{settings.jobs_per_gpu} hold {most} jobs. Raise launcher.jobs_per_gpu."
         )
     threads = _threads(jobs * each)
-    # Every place stays in the list, for another sweep may hold the first ones.
+    # Every slot stays in the list, because another sweep may hold the first ones.
     return [Slot(f"{gpu}.{place}".replace("/", "_"), gpu, threads) for gpu, place in places]
 
 
 def _threads(processes: int) -> int | None:
-    """Threads of each of so many processes; None if the user has chosen a number."""
+    """Return the threads per process; None if the user has chosen a number."""
     return None if threads_are_chosen(os.environ) else max(1, cores() // processes)
 
 
-def slots_of_a_job(settings: LauncherConfig, found: list[Slot]) -> int:
-    """How many of these one job takes; on a CPU its processes share one."""
-    return settings.gpus_per_job if found[0].gpu else 1
+def slots_of_a_job(settings: LauncherConfig, slots: list[Slot]) -> int:
+    """Return how many slots one job takes. On a CPU its processes share one."""
+    return settings.gpus_per_job if slots[0].gpu else 1
 
 
 def gpus() -> list[str]:
-    """The CUDA devices that this process may use, by their unique ids where the driver tells them.
+    """Return the CUDA devices that this process may use, by unique id if the driver lists them.
 
-    Asked of the driver's own tool: torch would take seconds, and a process that has looked at a
-    GPU through CUDA cannot fork jobs that use it.
+    nvidia-smi is queried rather than torch, which takes seconds to import. A process that has
+    initialised CUDA also cannot fork jobs that use it.
 
     Raises:
-        ConfigError: there are GPUs, but nothing says which.
+        ConfigError: if there are GPUs that nvidia-smi does not list.
     """
     known, alike = _listed()
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
     if wanted is None:
         if not known and any(Path(device).exists() for device in _DEVICES):
             raise ConfigError(
-                "This machine has a GPU, but nvidia-smi does not list it. Say which may be used, "
-                "so that each job gets its own: CUDA_VISIBLE_DEVICES=0,1 python -m ..."
+                "This machine has a GPU, but nvidia-smi does not list it, so jobs cannot be "
+                "assigned to GPUs. Name the GPUs: CUDA_VISIBLE_DEVICES=0,1 python -m ..."
             )
         return known
-    # nvidia-smi counts by place on the bus, CUDA by speed unless it is told otherwise.
+    # nvidia-smi counts in the order of the PCI bus, CUDA by speed unless configured otherwise.
     countable = alike or os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
     found: list[str] = []
     for device in (text.strip() for text in wanted.split(",")):
@@ -182,7 +182,7 @@ def gpus() -> list[str]:
 
 
 def _listed() -> tuple[list[str], bool]:
-    """The GPUs that nvidia-smi lists, and whether they are all of one kind."""
+    """Return the GPUs that nvidia-smi lists, and whether they are all of one type."""
     try:
         listed = subprocess.run(
             ["nvidia-smi", "--query-gpu=uuid,name", "--format=csv,noheader"],
@@ -196,7 +196,7 @@ def _listed() -> tuple[list[str], bool]:
 
 
 def _leases() -> Path:
-    # In the machine's own temporary folder, not in a home that several machines share.
+    # In a temporary folder of this machine, because several machines may share a home folder.
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     folder = Path(tempfile.gettempdir()) / f"anima_exp-{user}"
     folder.mkdir(mode=0o700, exist_ok=True)

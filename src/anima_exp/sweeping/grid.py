@@ -1,4 +1,4 @@
-"""The points of a sweep -> its cells: composed, checked, named, and each of them once."""
+"""Compose, check and name the cells of a grid, without duplicates."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -13,14 +13,14 @@ from anima_exp.sweeping.cell import Cell
 from anima_exp.sweeping.composer import Composer
 from anima_exp.sweeping.expand import Point
 
-_SHOWN = 5  # different mistakes, before "and n more"
+_SHOWN = 5  # different errors, before "and n more"
 
 
 @dataclass(frozen=True)
 class Grid:
     cells: list[Cell]  # in the order of the points
     swept: tuple[str, ...]  # the override keys that differ between cells, as `lora.rank`
-    duplicates: int  # points that say what an earlier one says
+    duplicates: int  # points with the same settings as an earlier one
 
 
 def compose_grid(
@@ -37,19 +37,19 @@ def compose_grid(
         group: the W&B group of all cells, unless tracking.group names one.
 
     Raises:
-        ConfigError: a point contradicts itself, the grid is empty, or its cells share a folder.
+        ConfigError: if a point is invalid, the grid is empty, or its cells share a folder.
     """
     if not points:
         raise ConfigError("The sweep has no cells: one of its settings has an empty list.")
-    mistakes: dict[str, list[int]] = {}
+    errors: dict[str, list[int]] = {}
     composed: list[tuple[tuple[str, ...], RunConfig]] = []
     for number, point in enumerate(progress(points)):
         try:
             composed.append(compose_cell(point, composer, group=group, check_inputs=check_inputs))
         except AnimaError as error:
-            mistakes.setdefault(str(error), []).append(number)
-    if mistakes:
-        raise ConfigError(_told(mistakes, of=len(points)))
+            errors.setdefault(str(error), []).append(number)
+    if errors:
+        raise ConfigError(_errors_text(errors, of=len(points)))
     _refuse_swept_conduct([config for _, config in composed])
     return _cells(composed)
 
@@ -57,10 +57,10 @@ def compose_grid(
 def compose_cell(
     point: Point, composer: Composer, *, group: str, check_inputs: Callable[[RunConfig], None]
 ) -> tuple[tuple[str, ...], RunConfig]:
-    """The overrides and the config of one point, checked.
+    """Compose and check one point; return its overrides and its config.
 
     Raises:
-        AnimaError: it cannot run.
+        AnimaError: if the cell cannot run.
     """
     overrides, config = composer.compose(point)
     _refuse_in_sweep(config)
@@ -94,7 +94,7 @@ def _cells(composed: list[tuple[tuple[str, ...], RunConfig]]) -> Grid:
 
 
 def swept_keys(overrides: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """The keys that not all cells give the same value."""
+    """Return the override keys whose values differ between the cells."""
     values: dict[str, set[str]] = {}
     times: Counter[str] = Counter()
     for cell in overrides:
@@ -117,21 +117,23 @@ def _refuse_in_sweep(config: RunConfig) -> None:
 
 
 def _refuse_swept_conduct(configs: Sequence[RunConfig]) -> None:
-    """How a sweep is run is one thing for all of its cells."""
+    """Raise ConfigError if cells differ in how the sweep is run."""
     for key in ("runs_dir", "dry_run", "sweep", "launcher"):
         if any(getattr(config, key) != getattr(configs[0], key) for config in configs):
-            raise ConfigError(f"{key} has several values; it is the same for all cells of a sweep.")
+            raise ConfigError(
+                f"{key} has several values, but all cells of a sweep share it. Give it one value."
+            )
 
 
-def _told(mistakes: dict[str, list[int]], *, of: int) -> str:
-    """One line for each different mistake, and how many cells make it."""
-    count = sum(map(len, mistakes.values()))
-    if count == of and len(mistakes) == 1:
-        return next(iter(mistakes))
+def _errors_text(errors: dict[str, list[int]], *, of: int) -> str:
+    """Return one line per different error, with the number of cells that have it."""
+    count = sum(map(len, errors.values()))
+    if count == of and len(errors) == 1:
+        return next(iter(errors))
     lines = [f"{count} of {of} cells cannot run, so none was started:"]
-    for mistake, cells in list(mistakes.items())[:_SHOWN]:
+    for error, cells in list(errors.items())[:_SHOWN]:
         which = f"#{cells[0]}" if len(cells) == 1 else f"#{cells[0]} and {len(cells) - 1} more"
-        lines.append(f"  {which}: {mistake}")
-    if len(mistakes) > _SHOWN:
-        lines.append(f"  and {len(mistakes) - _SHOWN} other mistakes")
+        lines.append(f"  {which}: {error}")
+    if len(errors) > _SHOWN:
+        lines.append(f"  and {len(errors) - _SHOWN} other errors")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""One sweep from its command line to its end: compose, check, show, run, sum up."""
+"""Run a grid from its command line: compose, check, show, run and summarise its cells."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,14 +31,12 @@ from anima_exp.sweeping.pool import Schedule
 from anima_exp.sweeping.schedule import Queue
 from anima_exp.system.invocation import command_line
 
-# Which schedule a sweep's settings ask for.
-
 
 def schedule_for(cells: list[Cell]) -> Schedule:
-    """The schedule of a grid; all cells share the settings that it goes by.
+    """Return the schedule of a grid. All cells share the settings that decide it.
 
     Raises:
-        ConfigError: early stopping was asked for where it cannot be done.
+        ConfigError: if early stopping was requested but is not possible.
     """
     settings = cells[0].config.sweep
     if settings.early_stopping is EarlyStopping.asha:
@@ -69,12 +67,12 @@ def sweep(
     hydra_context: HydraContext,
     task_function: TaskFunction,
 ) -> None:
-    """Do what is missing of a grid.
+    """Run the cells of a grid that are not done.
 
     Raises:
-        ConfigError: a cell cannot run; nothing was started.
-        SweepError: cells failed; all others were run.
-        RunInterrupted: Ctrl-C or SIGTERM.
+        ConfigError: if a cell cannot run. Nothing was started.
+        SweepError: if cells failed. All others were run.
+        RunInterrupted: after Ctrl-C or SIGTERM.
     """
     launcher = launcher_of(master, hydra_context, task_function)
     loader = hydra_context.config_loader
@@ -82,7 +80,7 @@ def sweep(
     grid = file.grid
     settings = grid.cells[0].config
     check_gpus(settings)
-    schedule = schedule_for(grid.cells)  # says what early stopping lacks, before a dry run ends
+    schedule = schedule_for(grid.cells)  # a dry run also reports what early stopping lacks
     summary.before(file)
     if settings.dry_run:
         check_dry([cell.config for cell in grid.cells], here=launcher is None)
@@ -98,7 +96,8 @@ def sweep(
     failed = summary.after(file, lost=lost)
     if failed:
         raise SweepError(
-            f"{len(failed)} of {len(grid.cells)} cells failed; the same command tries them again."
+            f"{len(failed)} of {len(grid.cells)} cells failed. Run the same command again to retry "
+            "them."
         )
 
 
@@ -110,18 +109,18 @@ def described(
     loader: ConfigLoader,
     command: str,
 ) -> SweepFile:
-    """Compose and check every cell of a sweep; nothing is started or written.
+    """Compose and check every cell of a sweep, without starting or writing anything.
 
     Args:
         command: the command line that does the same.
 
     Raises:
-        ConfigError: a cell cannot run, or several processes were started.
+        ConfigError: if a cell cannot run, or several processes were started.
     """
     if (here := rank_info()).size > 1:
         raise ConfigError(
-            f"-m starts the cells of a sweep by itself, and {here.size} processes were started. "
-            "Leave torchrun out; launcher.gpus_per_job=2 gives each cell two GPUs.",
+            f"-m starts the processes of a sweep by itself, but {here.size} processes were "
+            "started. Leave torchrun out. launcher.gpus_per_job=2 gives each cell two GPUs.",
             told=here.rank > 0,
         )
     name = sweep_name(master, arguments)
@@ -145,10 +144,10 @@ def compose_grid_from_cli(
     loader: ConfigLoader,
     check_inputs: Callable[[RunConfig], None] = check_inputs,
 ) -> Grid:
-    """Every cell, composed and checked.
+    """Compose and check every cell.
 
     Raises:
-        ConfigError: a cell cannot run.
+        ConfigError: if a cell cannot run.
     """
     cells = expand(
         overrides_parser(loader), arguments,
@@ -167,26 +166,26 @@ def _about(parts: GridParts, grid: Grid) -> str | None:
     """Return the key that the question is about, or None if the command line fixed its value.
 
     Raises:
-        ConfigError: the sweep does not vary it.
+        ConfigError: if the sweep does not vary it.
     """
     about = parts.about
     varied = {*grid.swept, *parts.params, *parts.multipliers}
     varied |= {key for point in parts.points for key in point}
     if about is not None and about not in varied:
         raise ConfigError(
-            f"hydra.sweeper.about={about} is no setting that this sweep varies. "
+            f"hydra.sweeper.about={about} is not a setting that this sweep varies. "
             f"Give one of {', '.join(sorted(varied))}, or leave it out."
         )
     return about if about in grid.swept else None
 
 
 def _on_a_cluster(cells: list[Cell], launcher: Launcher, master: DictConfig) -> list[Cell]:
-    """Every cell that is not done; returns those that were never begun."""
+    """Run every cell that is not done on a cluster; return those that never started."""
     settings = cells[0].config.sweep
     if settings.early_stopping is not EarlyStopping.none:
         raise ConfigError(
-            f"sweep.early_stopping={settings.early_stopping.value} watches the cells of this "
-            "machine: it needs hydra/launcher=pool."
+            f"sweep.early_stopping={settings.early_stopping.value} can only stop cells on this "
+            "machine. Use hydra/launcher=pool, or sweep.early_stopping=none."
         )
     missing, lost = [cell for cell in cells if cell.state is not State.done], []
     for _ in range(1 + settings.retries):
@@ -197,19 +196,22 @@ def _on_a_cluster(cells: list[Cell], launcher: Launcher, master: DictConfig) -> 
 
 
 def sweep_name(master: DictConfig, arguments: Sequence[str]) -> str:
-    """The file in sweeps/ that was chosen, or `by_hand`.
+    """Return the name of the chosen file in sweeps/, or `by_hand`.
 
     Raises:
-        ConfigError: several were; a sweep is one grid.
+        ConfigError: if several were chosen. A sweep is one grid.
     """
     for argument in arguments:
         if argument.startswith("sweep=") and "," in argument:
-            raise ConfigError(f"{argument}: one sweep at a time; give each a command of its own.")
+            raise ConfigError(
+                f"{argument} names several sweeps, but a command runs one. "
+                "Start one command for each."
+            )
     return master.hydra.runtime.choices.get("sweep") or "by_hand"
 
 
 def _group(name: str, points: Sequence[Point]) -> str:
-    """The W&B group: the sweep's name, or of one by hand what it sweeps, as `lora.rank x seed`."""
+    """Return the W&B group: the sweep's name, or by default what varies, as `lora.rank x seed`."""
     if name != "by_hand":
         return name
     return " x ".join(swept_keys([point.overrides for point in points])) or name
@@ -223,5 +225,5 @@ def _progress(points: Iterable[Point]) -> Iterable[Point]:
 
 
 def typed() -> str:
-    """The command line of this process."""
+    """Return the command line of this process."""
     return command_line("train", sys.argv[1:])

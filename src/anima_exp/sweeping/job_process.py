@@ -1,4 +1,4 @@
-"""The child process of one job: its slot, its log, its end."""
+"""Run one job in a child process: lease its slot, write its log, report how it ended."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ Work = Callable[[RunConfig, int | None], Any]
 
 
 def train(config: RunConfig, until: int | None) -> None:
-    """One cell, in the process that runs it."""
+    """Train one cell in this process."""
     keep_freed_memory()
     from anima_exp.experiment.run import run
 
@@ -39,11 +39,11 @@ def train(config: RunConfig, until: int | None) -> None:
 def main(
     work: Work, config: RunConfig, until: int | None, place: Allocation, log: Path, first_line: str
 ) -> None:
-    """Do one job and leave with the exit status of its Outcome."""
+    """Run one job and exit with the status of its Outcome."""
     if hasattr(os, "setpgrp"):
-        os.setpgrp()  # a terminal's Ctrl-C is the sweep's alone, which passes it on once
+        os.setpgrp()  # Ctrl-C in the terminal reaches only the sweep, which forwards it once
     signal.signal(signal.SIGTERM, _stopped)  # stop_on_signals takes over during the steps
-    if parent := parent_process():  # nobody would take note of this job's end without it
+    if parent := parent_process():  # without the sweep, no process would collect the result
         end_with_parent(partial(connection.wait, [parent.sentinel]))
     try:
         leases = place.take()
@@ -56,7 +56,7 @@ def main(
     write(f"{first_line}\n")
     outcome = _outcome(work, config, until)
     assert all(lease.is_locked for lease in leases)
-    _leave(outcome)  # the leases go with the process, and so does its memory on the GPU
+    _leave(outcome)  # the exit releases the leases together with the memory on the GPU
 
 
 def _outcome(work: Work, config: RunConfig, until: int | None) -> Outcome:
@@ -72,7 +72,7 @@ def _outcome(work: Work, config: RunConfig, until: int | None) -> Outcome:
     except SystemExit:
         return Outcome.stopped
     except (AnimaError, RunEnded) as error:
-        if not error.told:  # by a process of the run's own, into the same log
+        if not error.told:  # else another process of the run has written it to the same log
             write(f"anima_exp: {error}\n")
         return Outcome.failed
     except Exception:  # a bug, whose traceback belongs in the log
@@ -88,29 +88,31 @@ def _forked_too_late() -> bool:
 def _use(place: Allocation) -> None:
     if place.gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = place.gpus
-    if place.threads is None:  # the user has chosen, and the environment says so
+    if place.threads is None:  # the user has chosen a number in the environment
         return
-    os.environ["OMP_NUM_THREADS"] = str(place.threads)  # for the processes that this one starts
-    if torch := sys.modules.get("torch"):  # a warm process has read the variable already
+    os.environ["OMP_NUM_THREADS"] = str(place.threads)  # for child processes of this one
+    if torch := sys.modules.get("torch"):  # a forked process has read the variable already
         torch.set_num_threads(place.threads)
 
 
 def _write_to(log: Path) -> None:
-    """Send all that this process prints, and the libraries in it, to the end of `log`."""
+    """Append everything that this process and its libraries print to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
-    take_any_letter("utf-8")  # whatever the terminal of the sweep writes: the board reads the log
+    take_any_letter(
+        "utf-8"
+    )  # independent of the terminal's encoding, because the sweep reads the log
 
 
-def _stopped(number: int, _: Any) -> NoReturn:
+def _stopped(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)
 
 
 def _leave(outcome: Outcome) -> NoReturn:
-    # Not sys.exit: what a library left behind at its end must not change the status.
+    # Not sys.exit, because the exit handlers of a library could change the status.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(outcome.value)

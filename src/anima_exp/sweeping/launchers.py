@@ -1,4 +1,4 @@
-"""The cells of a sweep to where they run: processes of this machine, or a cluster's launcher."""
+"""Start the cells of a sweep, in processes of this machine or with a cluster's launcher."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,20 +24,22 @@ from anima_exp.sweeping.manifest import SweepFile
 from anima_exp.sweeping.pool import Pool, Schedule
 from anima_exp.system.atomic import atomic_write_text
 
-# Waits for all jobs of a cluster's launcher, whatever becomes of the first.
-#
-# The launchers for Slurm and Ray ask their jobs for results one after the other, and leave with the
-# error of the first whose process died. The jobs after it go on, and nobody would see how they end.
-
 
 @contextmanager
 def wait_for_all_jobs(launcher: Launcher) -> Iterator[dict[int, str]]:
-    """What is said of the jobs that died comes into the dict given, by their numbers from 0."""
-    died: dict[int, str] = {}
-    asked = iter(range(10**9))
+    """Keep waiting for the remaining jobs of a cluster launcher after one has died.
 
-    def patient(ask: Callable[[Any], Any], job: Any) -> Any:
-        number = next(asked)
+    The launchers for Slurm and Ray wait for their jobs in order and raise the error of the first
+    one that died. The jobs after it would continue without being watched.
+
+    Yields:
+        A dict that receives the reasons of the jobs that died, by their numbers from 0.
+    """
+    died: dict[int, str] = {}
+    numbers = iter(range(10**9))
+
+    def keep_waiting(ask: Callable[[Any], Any], job: Any) -> Any:
+        number = next(numbers)
         try:
             return ask(job)
         except Exception as error:
@@ -46,14 +48,14 @@ def wait_for_all_jobs(launcher: Launcher) -> Iterator[dict[int, str]]:
 
     for library in (submitit_internals, ray_internals):
         if library.starts_jobs_of(launcher):
-            with library.asked_through(patient):
+            with library.asked_through(keep_waiting):
                 yield died
             return
     yield died
 
 
 def last_words(error: Exception) -> str:
-    """One line of an error that may hold a whole log."""
+    """Return the last line of an error, whose text may be a full log."""
     lines = submitit_internals.reason(str(error).strip()).splitlines()
     return lines[-1] if lines else type(error).__name__
 
@@ -66,15 +68,15 @@ def run_here(
     shown: bool = True,
     signals: bool = True,
 ) -> None:
-    """What the schedule gives, in processes of this machine.
+    """Run the jobs of a schedule in processes of this machine.
 
     Args:
-        settings: of any cell, for what all of them share.
-        shown: print what happens, as a table in a terminal.
+        settings: the config of any cell, for the settings that all cells share.
+        shown: print the progress, in a terminal as a table.
         signals: handle Ctrl-C and SIGTERM, as a command does.
 
     Raises:
-        RunInterrupted: Ctrl-C or SIGTERM.
+        RunInterrupted: after Ctrl-C or SIGTERM.
     """
     cells = file.grid.cells
     places = slots(settings.launcher)
@@ -97,23 +99,23 @@ def run_here(
     )
     if schedule.waiting:
         pool.run(schedule, signals=signals)
-    if not pool.signals:  # else nothing is decided
+    if not pool.signals:  # after an interruption the schedule has not decided yet
         file.stopped = schedule.stopped()
     file.reached = schedule.reached()
     if cells:
         file.save()
     if pool.signals:
         raise RunInterrupted(
-            f"Stopped: {board.counts()}. The same command goes on from there.",
+            f"Stopped: {board.counts()}. Run the same command again to resume.",
             exit_status=128 + pool.signals[0],
         )
 
 
 def launcher_of(master: DictConfig, context: HydraContext, task: TaskFunction) -> Launcher | None:
-    """A launcher of Hydra's, or None for this machine's pool.
+    """Return the chosen launcher of Hydra, or None for the pool of this machine.
 
     Raises:
-        ConfigError: its plug-in is not installed.
+        ConfigError: if its plug-in is not installed.
     """
     target = OmegaConf.select(master, "hydra.launcher._target_", default="")
     if str(target).endswith("PoolLauncher"):
@@ -129,33 +131,33 @@ def launcher_of(master: DictConfig, context: HydraContext, task: TaskFunction) -
 
 
 def submit_to_launcher(cells: list[Cell], launcher: Launcher, master: DictConfig) -> list[Cell]:
-    """Cells to a launcher of Hydra's: Slurm, Ray. Returns those that were never begun.
+    """Run cells with a launcher of Hydra (Slurm, Ray); return those that never started.
 
-    What a cell is, whether it is done and where it goes on is in its folder, so the rules are
-    the same there. The launcher's own answers are not needed.
+    The run folders hold the state of the cells, so resuming works as on this machine. The results
+    that the launcher returns are not used.
     """
     group = f"tracking.group={cells[0].config.tracking.group}"
     chosen = master.hydra.runtime.choices["hydra/launcher"]
     logs = OmegaConf.select(master, "hydra.launcher.submitit_folder", default=None)
-    told = f"hydra/launcher={chosen}: {len(cells)} cell{'s' * (len(cells) > 1)}"
-    console.say(told + (f"; what they print: {logs}" if logs else ""))
+    submitted = f"hydra/launcher={chosen}: {len(cells)} cell{'s' * (len(cells) > 1)}"
+    console.say(submitted + (f"; their output: {logs}" if logs else ""))
     reasons: dict[int, str] = {}
     try:
         with wait_for_all_jobs(launcher) as reasons:
             launcher.launch(
                 [[*cell.overrides, group] for cell in cells], initial_job_idx=cells[0].number
             )
-    except Exception as error:  # it could not start them; what began has a folder to tell
-        console.say(f"The launcher said: {last_words(error)}")
-    return [cell for n, cell in enumerate(cells) if not _left_word(cell, reasons.get(n))]
+    except Exception as error:  # cells that did start have a folder with their state
+        console.say(f"The launcher reported: {last_words(error)}")
+    return [cell for n, cell in enumerate(cells) if not _write_failure(cell, reasons.get(n))]
 
 
-def _left_word(cell: Cell, reason: str | None) -> bool:
-    """Leave word for a cell whose process could not; False where there is not even a folder."""
+def _write_failure(cell: Cell, reason: str | None) -> bool:
+    """Write failure.txt for a job that died before it could; False if it has no folder."""
     if cell.state in (State.done, State.failed) or cell.busy:
         return True
     if not (cell.folder / "settings.json").is_file():
         return False
-    told = f" ({reason})" if reason else ""
-    atomic_write_text(cell.folder / "failure.txt", f"its job ended before the run did{told}\n")
+    cause = f" ({reason})" if reason else ""
+    atomic_write_text(cell.folder / "failure.txt", f"its job ended before the run did{cause}\n")
     return True

@@ -1,4 +1,4 @@
-"""The live table of a sweep: every cell with its state, step, loss and time left."""
+"""Show a sweep as a live table: state, step, loss and time left of every cell."""
 
 import time
 from collections import Counter
@@ -18,11 +18,9 @@ from anima_exp.sweeping.gpu_leases import Allocation
 from anima_exp.system import json_files
 from anima_exp.system.terminal import printable
 
-# How far a running cell is: read from the metrics that it writes, as any onlooker could.
-
 
 class Progress:
-    """Follows one cell's metrics.jsonl from the moment its process starts."""
+    """Follow the metrics.jsonl of one cell from the moment its process starts."""
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
@@ -38,7 +36,7 @@ class Progress:
 
     @classmethod
     def whole(cls, cell: Cell) -> "Progress":
-        """Of a cell that another process runs or has run: from its first row."""
+        """Follow a cell that another process runs or has run, from its first row."""
         progress = cls(cell)
         progress._read = 0
         progress.read()
@@ -46,12 +44,12 @@ class Progress:
 
     @property
     def steps(self) -> int | None:
-        """Of the whole run; for a run of epochs it shows with the first row."""
+        """Steps of the whole run. A run given in epochs knows them after its first row."""
         return self._steps
 
     def read(self) -> list[dict[str, Any]]:
-        """The rows written since the last call."""
-        if self._inode() != self._identity:  # a resumed run writes its file anew
+        """Return the rows written since the last call."""
+        if self._inode() != self._identity:  # a resumed run writes a new file
             self._identity, self._read = self._inode(), 0
         try:
             with self._file.open("rb") as file:
@@ -64,12 +62,12 @@ class Progress:
         for row in rows:
             self._take(row)
         trained = [row["step"] for row in rows if "loss" in row]
-        if trained and self._first is None:  # all that was there at once is of an earlier start
+        if trained and self._first is None:  # the rows of the first read may be of an earlier start
             self._first = (trained[-1], time.monotonic())
         return rows
 
     def seconds_left(self) -> float | None:
-        """At the speed since the first row that this process wrote."""
+        """Return the seconds left, at the speed since the first row of this process."""
         if self._first is None or self.steps is None or self.step <= self._first[0]:
             return None
         step, then = self._first
@@ -81,7 +79,7 @@ class Progress:
             self.loss = row["loss"]
             if self._steps is None and row.get("epoch"):
                 epochs = self.cell.config.trainer.num_epochs or 0.0
-                # The last batch may be short, so that the last step counts as one all the same.
+                # The last batch may be smaller, but its step counts as one.
                 self._steps = ceil(round(row["step"] * epochs / row["epoch"], 6))
         else:
             self.scores = {k: v for k, v in row.items() if k not in ("step", "eval_seconds")}
@@ -100,7 +98,7 @@ class Progress:
 
 
 def _row(line: bytes) -> dict[str, Any] | None:
-    """None for a line that a crash or a full disk cut short."""
+    """Parse a line; None if a crash or a full disk truncated it."""
     try:
         row = json_files.parse(line)
     except ValueError:
@@ -112,13 +110,13 @@ def _row(line: bytes) -> dict[str, Any] | None:
 
 
 class Status(StrEnum):
-    """Of a cell, in the order in which a screen too short for all shows them."""
+    """Status of a cell, in the order in which a terminal with too few lines shows them."""
 
     running = "running"
     stopping = "stopping"
     failed = "failed"
-    elsewhere = "elsewhere"  # another process works on it
-    paused = "paused"  # at a rung, until it is known whether it goes on
+    elsewhere = "elsewhere"  # another process runs it
+    paused = "paused"  # at a rung, until the schedule decides
     pruned = "stopped early"
     done = "done"
     waiting = "waiting"
@@ -139,11 +137,11 @@ _AFTER = {
     Outcome.stopped: Status.waiting,
     Outcome.pruned: Status.pruned,
 }
-_FRAME_LINES = 6  # of the screen, for what is not a cell
+_FRAME_LINES = 6  # lines of the terminal that do not show a cell
 
 
 class Board:
-    """In a terminal a table that is drawn anew; in a log one line whenever something happens."""
+    """Show a table in a terminal, or print one line per event in a log."""
 
     def __init__(self, cells: list[Cell], *, metric: Metric, shown: bool = True) -> None:
         self.cells = {cell.name: cell for cell in cells}
@@ -165,12 +163,12 @@ class Board:
             self._live.start()
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._drawn:
             self._live.stop()
 
     def add(self, cell: Cell) -> None:
-        """A cell that was not known at the start."""
+        """Add a cell that was not known at the start."""
         if cell.name not in self.cells:
             self.cells[cell.name] = cell
             self.status[cell.name] = Status.waiting
@@ -186,17 +184,17 @@ class Board:
     def ended(self, job: Job, outcome: Outcome, progress: Progress) -> None:
         name = job.cell.name
         if outcome is Outcome.in_use and self.status[name] is Status.elsewhere:
-            return  # still
+            return  # no change
         self._seen[name] = progress
         self.status[name] = _AFTER[outcome]
         said = {
             Outcome.done: f"done, {self._score(progress)}",
             Outcome.failed: f"failed: {job.cell.failure}",
             Outcome.paused: f"paused at step {progress.step}, {self._score(progress)}",
-            Outcome.in_use: "in another process's hands",
-            Outcome.server_gone: "the process that starts jobs was ended; it is started again",
+            Outcome.in_use: "another process runs it",
+            Outcome.server_gone: "the process that starts jobs was killed; starting it again",
             Outcome.stopped: f"stopped at step {progress.step}",
-            Outcome.pruned: f"given up at step {progress.step}, {self._score(progress)}",
+            Outcome.pruned: f"pruned at step {progress.step}, {self._score(progress)}",
         }
         if outcome in said:
             self._tell(job.cell, said[outcome])
@@ -210,7 +208,10 @@ class Board:
         running = [n for n, status in self.status.items() if status is Status.running]
         for cell in running:
             self.status[cell] = Status.stopping
-        self.say(f"{name}: {len(running)} running cells save a checkpoint; once more ends all.")
+        self.say(
+            f"{name}: {len(running)} running cells are saving checkpoints. "
+            "Press Ctrl-C again to quit now."
+        )
 
     def say(self, text: str) -> None:
         self._note = text
@@ -218,7 +219,7 @@ class Board:
             console.print(Text(printable(text)), soft_wrap=True)
 
     def counts(self) -> str:
-        """`3 running, 12 done, 75 waiting`"""
+        """Return the number of cells by status: `3 running, 12 done, 75 waiting`."""
         counted = Counter(self.status.values())
         return ", ".join(f"{counted[s]} {s.value}" for s in Status if counted[s])
 

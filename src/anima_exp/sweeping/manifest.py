@@ -1,6 +1,7 @@
-"""sweep.json: what a sweep asked, which runs are its cells, and which of them it gave up.
+"""Write sweep.json: the question of a sweep, its runs, and which of them were pruned.
 
-It lies in runs/sweeps/NAME-HASH/. The hash is of its cells: the same command finds the same file.
+The file is stored in runs/sweeps/NAME-HASH/. The hash is of the cells, so the same command uses the
+same file.
 """
 
 import hashlib
@@ -29,10 +30,10 @@ class SweepFile:
     grid: Grid
     about: str | None = None  # the swept key that the question is about
     published: Any = None
-    stopped: dict[str, dict[str, Any]] = field(default_factory=dict)  # by early stopping
-    # The rungs of early stopping that each cell has reached, with the metric there.
+    stopped: dict[str, dict[str, Any]] = field(default_factory=dict)  # pruned by early stopping
+    # The rungs of early stopping that each cell has reached, with the metric at each.
     reached: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    key: str | None = None  # what the folder is named by, if not by the cells
+    key: str | None = None  # text whose hash names the folder; None: the cells' names
 
     @property
     def folder(self) -> Path:
@@ -43,9 +44,9 @@ class SweepFile:
         """Write the file.
 
         Raises:
-            RunError: it cannot be written, or a later version of anima-exp has written it.
+            RunError: if it cannot be written, or a later version of anima-exp wrote it.
         """
-        with suppress(OSError, ValueError):  # it is not there, or damaged
+        with suppress(OSError, ValueError):  # the file does not exist, or is damaged
             file = self.folder / FILE
             json_files.read_versioned(json_files.read_table(file), file, json_files.SWEEP)
         try:
@@ -87,7 +88,7 @@ def sweep_folder(runs: str, name: str, key: str) -> Path:
 
 
 def _setting(key: str) -> str:
-    """The setting that shows which file of a group was chosen: `model` -> `model.name`."""
+    """Return the setting that names the chosen file of a group: `model.name` for `model`."""
     shown = {"quant": "type", "lora": "target_modules"}
     return f"{key}.{shown.get(key, 'name')}" if "." not in key and key in _GROUPS else key
 

@@ -1,4 +1,4 @@
-"""Jobs in processes of their own: started where a slot is free, watched, and taken leave of."""
+"""Run jobs in child processes: start each when a slot is free, monitor it, collect its outcome."""
 
 import multiprocessing
 import os
@@ -21,35 +21,35 @@ from anima_exp.sweeping.processes import end, environment, variables
 from anima_exp.system.atomic import atomic_write_text
 from anima_exp.system.signals import give_back, handle
 
-PRELOAD = ["anima_exp.sweeping.preload"]  # by the process that jobs are forked from
-_SERVER_GONE = 255  # what multiprocessing says of a child when the server that forked it is gone
+PRELOAD = ["anima_exp.sweeping.preload"]  # imported by the fork server
+_SERVER_GONE = 255  # multiprocessing's exit code of a child whose fork server is gone
 _SERVER_ENDS_SECONDS = 1.0
-_TRIES_WITHOUT_SERVER = 1  # of a job whose server was ended before it began
-_LOOK_SECONDS = 0.2  # how often jobs, slots and signals are looked at
-_SLOT_TAKEN_SECONDS = 5.0  # how long a slot is left alone that another sweep has
+_TRIES_WITHOUT_SERVER = 1  # restarts of a job whose fork server died before the job started
+_LOOK_SECONDS = 0.2  # interval at which jobs, slots and signals are checked
+_SLOT_TAKEN_SECONDS = 5.0  # wait before a slot in use by another sweep is checked again
 
 
 class Schedule(Protocol):
-    """Which job comes next; asked and told by the pool."""
+    """Decide which job comes next. The pool calls these methods."""
 
     def next(self) -> Job | None:
-        """A job to start now, or None: nothing to do, or not before another job ends."""
+        """Return a job to start now; None if there is none, or none before another job ends."""
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        """Called once for every job that `next` gave."""
+        """Take the outcome of a job. Called once for every job that `next` returned."""
 
-    def give_up(self, job: Job, rows: list[dict[str, Any]]) -> bool:
-        """Whether to stop a running job, after it has logged `rows`."""
+    def should_prune(self, job: Job, rows: list[dict[str, Any]]) -> bool:
+        """Return whether to stop a running job, after it has logged `rows`."""
 
     @property
     def waiting(self) -> bool:
-        """Whether `next` has a job, or may have one later with none running now."""
+        """Whether `next` has a job, or may have one later although none runs now."""
 
     def stopped(self) -> dict[str, dict[str, Any]]:
-        """The cells that were given up before their last step: where, and why, by their names."""
+        """Return where and why cells were pruned, by name."""
 
     def reached(self) -> dict[str, list[dict[str, Any]]]:
-        """By name of a cell, the rungs that it has reached: rung (from 1), step, value there."""
+        """Return the rungs that each cell has reached, by name: rung (from 1), step, value."""
 
 
 @dataclass
@@ -58,15 +58,15 @@ class _Running:
     place: Allocation
     process: BaseProcess
     progress: Progress
-    asked_to_stop: bool = False
+    stopping: bool = False
     pruned: bool = False
 
 
 @dataclass
 class Pool:
-    """Runs the jobs of a schedule until there are none, or until a signal asks to stop.
+    """Run the jobs of a schedule until there are none, or until a signal stops the sweep.
 
-    The first Ctrl-C or SIGTERM has every job write a checkpoint; the second ends them at once.
+    After the first Ctrl-C or SIGTERM every job saves a checkpoint; the second kills the jobs.
     """
 
     slots: list[Slot]
@@ -141,18 +141,18 @@ class Pool:
         self.board.started(job, place)
 
     def _server_gone(self, job: Job) -> Outcome:
-        """The server was ended while the job began: it begins again, once, with a new server."""
+        """Restart a job once whose fork server died while the job was starting."""
         cell = job.cell
         time.sleep(
             _SERVER_ENDS_SECONDS
-        )  # a start before it has let go of its socket would fail too
+        )  # a start before the old server has closed its socket would fail too
         self._without_server[cell.name] += 1
         if self._without_server[cell.name] <= _TRIES_WITHOUT_SERVER:
             return Outcome.server_gone
-        _leave_word(
+        _write_failure(
             cell,
-            "the process that starts jobs was ended twice while this job began, as the system "
-            "does when memory runs out. launcher.preload=false starts jobs without it",
+            "the process that starts jobs was killed twice while this job was starting, probably "
+            "because memory ran out. launcher.preload=false starts jobs without that process",
         )
         return Outcome.failed
 
@@ -175,7 +175,7 @@ class Pool:
         for running in [r for r in self._running if r.process.exitcode is not None]:
             self._running.remove(running)
             running.progress.read()
-            running.asked_to_stop |= bool(self.signals)
+            running.stopping |= bool(self.signals)
             outcome = _outcome(running)
             if outcome is Outcome.server_gone:
                 outcome = self._server_gone(running.job)
@@ -185,8 +185,8 @@ class Pool:
                 self.warm = False
                 self._context = _context(warm=False)
                 self.board.say(
-                    "A library has touched the GPU before its time: from here on every "
-                    "job imports its own (launcher.preload=false)."
+                    "A library initialised CUDA before the jobs were forked. From now on each job "
+                    "imports its own libraries, as with launcher.preload=false."
                 )
             schedule.ended(running.job, outcome)
             self.board.ended(running.job, outcome, running.progress)
@@ -195,15 +195,15 @@ class Pool:
     def _look(self, schedule: Schedule) -> None:
         for running in self._running:
             rows = running.progress.read()
-            if rows and not running.asked_to_stop:
-                running.pruned = schedule.give_up(running.job, rows)
+            if rows and not running.stopping:
+                running.pruned = schedule.should_prune(running.job, rows)
             stop = bool(self.signals) or running.pruned
-            if stop and not running.asked_to_stop:
-                running.asked_to_stop = True
+            if stop and not running.stopping:
+                running.stopping = True
                 running.process.terminate()
         self.board.show({r.job.cell.name: r.progress for r in self._running})
 
-    def _on_signal(self, number: int, _: Any) -> None:
+    def _on_signal(self, number: int, _: object) -> None:
         self.signals.append(number)
         if len(self.signals) > 1:
             for running in self._running:
@@ -213,7 +213,7 @@ class Pool:
 
 
 def _context(*, warm: bool) -> Any:
-    """Where processes come from: a server that has imported everything, or nowhere."""
+    """Return the multiprocessing context: a fork server with all imports, or plain spawning."""
     if not warm or "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -222,29 +222,29 @@ def _context(*, warm: bool) -> Any:
 
 
 def _elsewhere(cell: Cell) -> Outcome | None:
-    """What another process did with the cell, or does: then there is no job for us."""
+    """Return the outcome of a cell that another process has done or is running, else None."""
     if cell.state is State.done:
         return Outcome.done
     return Outcome.in_use if cell.busy else None
 
 
 def _outcome(running: _Running) -> Outcome:
-    """What became of a job. Its folder has the last word: a record is a record."""
+    """Return how a job ended. A record in its folder counts more than its exit status."""
     cell, status = running.job.cell, running.process.exitcode
     if cell.state is State.done:
         return Outcome.done
     if running.pruned:
         return Outcome.pruned
-    if running.asked_to_stop:
+    if running.stopping:
         return Outcome.stopped
     if status == _SERVER_GONE:
-        if cell.busy:  # the server died, the job it had forked lives on
+        if cell.busy:  # the server died, but the job that it forked still runs
             return Outcome.in_use
         if cell.state is not State.failed:
             return Outcome.server_gone
     known = {outcome.value: outcome for outcome in Outcome}
     outcome = known.get(status or 0, Outcome.failed)
-    if outcome in (Outcome.done, Outcome.stopped):  # neither asked for, nor is there a record
+    if outcome in (Outcome.done, Outcome.stopped):  # no stop was requested, and no record exists
         outcome = Outcome.failed
     if outcome is Outcome.failed:
         _say_why(cell, status)
@@ -252,17 +252,17 @@ def _outcome(running: _Running) -> Outcome:
 
 
 def _say_why(cell: Cell, status: int | None) -> None:
-    """Leave word for a process that could not do so itself."""
-    reason = _last_words(cell) or f"the process ended with status {status}"
+    """Write failure.txt for a process that could not."""
+    reason = _last_words(cell) or f"the process exited with status {status}"
     if status is not None and status < 0:
         name = signal.Signals(-status).name
-        reason = f"the process was ended by {name}"
+        reason = f"the process was killed by {name}"
         if name == "SIGKILL":
-            reason += ", as the system does when memory runs out"
-    _leave_word(cell, reason)
+            reason += ", probably because memory ran out"
+    _write_failure(cell, reason)
 
 
-def _leave_word(cell: Cell, reason: str) -> None:
+def _write_failure(cell: Cell, reason: str) -> None:
     if not (cell.folder / FAILURE).exists():
         cell.folder.mkdir(parents=True, exist_ok=True)
         atomic_write_text(cell.folder / FAILURE, reason + "\n")

@@ -1,8 +1,7 @@
-"""What every job imports, imported once: the process that jobs are forked from loads this module.
+"""Import once what every job needs. The fork server of the pool imports this module.
 
-Importing it has no effect in any other process: only the pool (pool.py) sets WARM_FOR, while it
-starts that process. No device may be touched and no thread started here, for neither survives a
-fork.
+In any other process the import has no effect, because only pool.py sets WARM_FOR, while it starts
+the server. The module must not initialise a device or start a thread: neither survives a fork.
 """
 
 import gc
@@ -27,8 +26,8 @@ _FOR_ALL = (
     "anima_exp.model.tokenizer",
     "anima_exp.experiment.overview",
 )
-# peft imports bitsandbytes, and that asks CUDA which GPU there is: no fork could use one
-# afterwards. With GPUs each job imports these itself, a few seconds.
+# peft imports bitsandbytes, which initialises CUDA, and then no forked job could use a GPU. On
+# machines with GPUs each job imports these itself, which takes a few seconds.
 _WITHOUT_GPU = (
     "peft",
     "transformers.optimization",
@@ -38,28 +37,28 @@ _WITHOUT_GPU = (
     "anima_exp.model.adapter",
     "anima_exp.evals.evaluator",
 )
-# Imported by those only when they are first used, and slow; they may be elsewhere tomorrow.
+# The modules above import these slow ones at first use. Another version may not have them.
 _LATE = ("transformers.modeling_utils", "wandb.sdk.launch")
 
 
 def load(kind: str) -> None:
-    """Import all that the jobs of a sweep need, on machines with a `gpu` or with a `cpu` alone."""
+    """Import what the jobs of a sweep need. `kind` is `gpu` or `cpu`, as the machine has."""
     quiet_libraries()
     cpu = kind == "cpu"
     if cpu:
         import_bitsandbytes()
     for module in [*_FOR_ALL, *(_WITHOUT_GPU if cpu else []), *_LATE]:
-        with suppress(Exception):  # the job that needs it will say what is wrong with it
+        with suppress(Exception):  # the job that needs the module reports the error
             import_module(module)
-    with suppress(Exception):  # a thousand patterns, compiled once and kept
+    with suppress(Exception):  # compile a thousand patterns once
         prepare_conversions()
-    # A signal to the whole process group must not take the server from jobs that still save.
+    # A signal to the process group must not kill the server while its jobs save checkpoints.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # A million objects that live as long as the process: no job need look at them, nor copy them.
+    # Exclude a million permanent objects from garbage collection, which would copy their pages.
     gc.collect()
     gc.freeze()
 
 
-# The variable is removed, since the jobs inherit this process's environment.
+# Remove the variable, because the jobs inherit the environment of this process.
 if kind := os.environ.pop(WARM_FOR, None):
     load(kind)

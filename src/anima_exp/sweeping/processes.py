@@ -1,4 +1,4 @@
-"""What a job's process begins with, and how all of them are ended."""
+"""Set the environment of job processes, and end all of them."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +10,8 @@ from anima_exp.sweeping.gpu_leases import Slot
 
 
 def variables(slot: Slot, *, server: bool) -> dict[str, str]:
-    """What a new process must find in its environment, before it imports any module of ours."""
-    # Otherwise `torch.cuda.is_available()` would initialise CUDA in the server.
+    """Return the environment variables that a new process needs before its first import."""
+    # Without it `torch.cuda.is_available()` would initialise CUDA in the fork server.
     found = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
     if server:
         found[WARM_FOR] = "gpu" if slot.gpu else "cpu"
@@ -22,7 +22,7 @@ def variables(slot: Slot, *, server: bool) -> dict[str, str]:
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Inside, processes start with these variables; afterwards all are as they were."""
+    """Set environment variables for processes that start inside, then restore them."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -36,7 +36,7 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def end(processes: Sequence[BaseProcess]) -> None:
-    """Wait until all have saved a checkpoint; who interrupts this ends them at once."""
+    """Ask all processes to save a checkpoint and wait for them; Ctrl-C kills them."""
     for process in processes:
         process.terminate()
     try:

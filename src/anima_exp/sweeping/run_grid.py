@@ -1,4 +1,4 @@
-"""Run a grid that was given in Python, by the machinery of `-m`."""
+"""Run a grid that is given in Python, as `-m` does on the command line."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from anima_exp.sweeping.grid_sweep import GridParts, described, schedule_for
 from anima_exp.sweeping.launchers import run_here
 from anima_exp.sweeping.manifest import SweepFile
 
-_FAILURES = 20  # that an error lists
+_FAILURES = 20  # listed in an error
 
 
 def run_grid(
@@ -41,8 +41,8 @@ def run_grid(
         shown: print what the command prints.
 
     Raises:
-        ConfigError: a cell cannot run; nothing was started.
-        SweepError: cells failed; all others are done.
+        ConfigError: if a cell cannot run. Nothing was started.
+        SweepError: if cells failed. All others are done.
     """
     file = described_by(words_of(config), [*_axes(grid), *_jobs(jobs)])
     cells = file.grid.cells
@@ -61,16 +61,17 @@ def run_grid(
     records = [Record.load(cell.folder) for cell in cells if cell.state is State.done]
     if failed := [cell for cell in cells if cell.state is State.failed]:
         raise SweepError(
-            _told(failed, of=len(cells)),
+            _failures_text(failed, of=len(cells)),
             records=records,
             failures={cell.label: cell.failure for cell in failed},
         )
     return records
 
 
-def _told(failed: Sequence[Cell], *, of: int) -> str:
+def _failures_text(failed: Sequence[Cell], *, of: int) -> str:
     lines = [
-        f"{len(failed)} of {of} runs failed, the others are done. The same call tries these again:"
+        f"{len(failed)} of {of} runs failed; the others are done. Make the same call again to "
+        "retry these:"
     ]
     lines += [f"  {cell.label}: {cell.failure} ({cell.log})" for cell in failed[:_FAILURES]]
     if len(failed) > _FAILURES:
@@ -79,10 +80,10 @@ def _told(failed: Sequence[Cell], *, of: int) -> str:
 
 
 def described_by(base: Words, axes: Sequence[str]) -> SweepFile:
-    """Compose and check the cells that the words `axes` make of a config.
+    """Compose and check the cells of a config with the overrides `axes`.
 
     Raises:
-        ConfigError: a cell cannot run, or the config asks for another kind of sweep.
+        ConfigError: if a cell cannot run, or the config selects another kind of sweep.
     """
     words = [*base.words, *axes]
     with hydra(RunConfig, words, config_dir=base.config_dir) as loader:
@@ -114,10 +115,10 @@ _PLUG_INS = {"grid": "GridSweeper", "pool": "PoolLauncher"}
 
 
 def _axes(grid: Mapping[str, Any]) -> list[str]:
-    """`{"lora.rank": [8, 64]}` -> ["lora.rank=8,64"]
+    """Return ["lora.rank=8,64"] for `{"lora.rank": [8, 64]}`.
 
     Raises:
-        ConfigError: a setting has no values.
+        ConfigError: if a setting has no values.
     """
     words = []
     for name, given in grid.items():
@@ -137,7 +138,7 @@ def _jobs(jobs: int | None) -> list[str]:
 
 
 def _refuse_groups(axes: Sequence[str]) -> None:
-    """Raise ConfigError for a group over a config whose settings all have values already."""
+    """Raise ConfigError if an axis is a group, although the config already sets its settings."""
     for axis in axes:
         if takes_one_file(key := axis.partition("=")[0]):
             raise ConfigError(

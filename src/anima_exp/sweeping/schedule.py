@@ -1,4 +1,4 @@
-"""Cells one after the other, failed ones again if asked: the schedule of a plain grid."""
+"""Schedule the cells of a plain grid in order, with retries of failed cells."""
 
 import time
 from collections import Counter, deque
@@ -11,7 +11,7 @@ _LOOK_AGAIN_SECONDS = 2.0
 
 
 class Queue:
-    """Gives each cell until it is done, or has failed once and `retries` more times."""
+    """Return each cell until it is done, or has failed more than `retries` times."""
 
     def __init__(self, cells: Iterable[Cell], *, retries: int) -> None:
         self._jobs = deque(Job(cell) for cell in cells)
@@ -20,7 +20,7 @@ class Queue:
         self._failures: Counter[str] = Counter()
 
     def __contains__(self, cell: Cell) -> bool:
-        """Whether it will be given, or given again."""
+        """Whether `next` will still return the cell."""
         return any(job.cell.name == cell.name for job in [*self._jobs, *self._elsewhere])
 
     @property
@@ -31,7 +31,7 @@ class Queue:
         self._jobs.append(Job(cell))
 
     def next(self) -> Job | None:
-        if not self._jobs:  # others first: in the meantime they may be done
+        if not self._jobs:  # locked cells come last, because they may be done by then
             self._jobs.extend(self._elsewhere.back())
         return self._jobs.popleft() if self._jobs else None
 
@@ -45,7 +45,7 @@ class Queue:
             if self._failures[job.cell.name] <= self._retries:
                 self._jobs.append(job)
 
-    def give_up(self, job: Job, rows: list[dict[str, Any]]) -> bool:
+    def should_prune(self, job: Job, rows: list[dict[str, Any]]) -> bool:
         return False
 
     def stopped(self) -> dict[str, dict[str, Any]]:
@@ -56,7 +56,7 @@ class Queue:
 
 
 class LockedJobs:
-    """Jobs whose cells another process has, to be looked at again in a while."""
+    """Hold the jobs whose cells another process runs, until they are checked again."""
 
     def __init__(self) -> None:
         self._jobs: deque[tuple[float, Job]] = deque()
@@ -71,7 +71,7 @@ class LockedJobs:
         self._jobs.append((time.monotonic() + _LOOK_AGAIN_SECONDS, job))
 
     def back(self) -> list[Job]:
-        """Those that have waited long enough."""
+        """Return the jobs that have waited long enough."""
         found = []
         while self._jobs and self._jobs[0][0] <= time.monotonic():
             found.append(self._jobs.popleft()[1])

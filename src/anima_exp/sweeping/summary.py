@@ -1,4 +1,4 @@
-"""What a sweep says before it starts, and after."""
+"""Print what a sweep will do before it starts, and its results after it."""
 
 import sys
 from collections import Counter
@@ -23,40 +23,40 @@ from anima_exp.system.invocation import command_line
 from anima_exp.system.paths import shipped
 from anima_exp.system.terminal import printable
 
-_ROWS = 100  # of a table of cells
+_ROWS = 100  # rows of the table of cells
 _FAILURES = 20
 _WORDS = {
     State.done: "done",
-    State.begun: "half done",
+    State.partial: "partly done",
     State.failed: "failed before",
     State.new: "new",
 }
 
 
 def before(file: SweepFile) -> None:
-    """The question, the number of cells, and what is left of them to do."""
+    """Print the question, the number of cells, and what is left to do."""
     cells = file.grid.cells
     states = Counter(cell.state for cell in cells)
     counts = [f"{states[state]} {word}" for state, word in _WORDS.items() if states[state]]
-    told = {"sweep": file.name + (f": {file.question}" if file.question else "")}
-    told["cells"] = f"{len(cells)}: {', '.join(counts)}"
+    plan = {"sweep": file.name + (f": {file.question}" if file.question else "")}
+    plan["cells"] = f"{len(cells)}: {', '.join(counts)}"
     if file.grid.duplicates:
-        told["cells"] += f"; {file.grid.duplicates} more would repeat one of these"
+        plan["cells"] += f"; {file.grid.duplicates} duplicates left out"
     left = [cell for cell in cells if cell.state is not State.done]
     if left:
-        told["tokens"] = _tokens(left)
-    told["folder"] = f"{file.folder}"
-    console.show_plan(told)
+        plan["tokens"] = _tokens(left)
+    plan["folder"] = f"{file.folder}"
+    console.show_plan(plan)
     damaged([cell for cell in left if cell.damage])
 
 
 def damaged(cells: list[Cell]) -> None:
-    """Cells whose record is there and says nothing: each in one line, with what happens now."""
+    """Print one line for each cell whose record cannot be read, with what happens next."""
     for cell in cells[:_FAILURES]:
         console.say(
             printable(
                 f"damaged  #{cell.number} {cell.label}: {cell.folder / RECORD} cannot be read "
-                f"({cell.damage}). The cell continues from its last checkpoint and writes it again."
+                f"({cell.damage}). The cell resumes from its last checkpoint and writes it again."
             )
         )
     if len(cells) > _FAILURES:
@@ -64,7 +64,7 @@ def damaged(cells: list[Cell]) -> None:
 
 
 def table(cells: list[Cell]) -> None:
-    """Every cell, for a dry run."""
+    """Print every cell, for a dry run."""
     shown = Table("", "cell", "state", "steps", "run", box=None, pad_edge=False, header_style="dim")
     for column in (0, 3):
         shown.columns[column].justify = "right"
@@ -77,11 +77,11 @@ def table(cells: list[Cell]) -> None:
     console.console.print(shown)
     if len(cells) > _ROWS:
         console.say(f"and {len(cells) - _ROWS} more")
-    console.say("\nNothing was started: dry_run=true.")
+    console.say("\nNothing was started, because dry_run=true.")
 
 
 def print_single_run(config: RunConfig) -> None:
-    """What a single run would do, for a dry run."""
+    """Print what a single run would do, for a dry run."""
     check_length(config)
     name = identity.run_name(config)
     cell = Cell(0, (), "this run", config, name, run_folder(config))
@@ -90,10 +90,10 @@ def print_single_run(config: RunConfig) -> None:
 
 
 def after(file: SweepFile, *, lost: Sequence[Cell] = ()) -> list[Cell]:
-    """Counts, the best cell, and each failure in one line; returns the cells that failed.
+    """Print the counts, the best cell and each failure; return the cells that failed.
 
     Args:
-        lost: cells that a launcher could not begin; they have no folder to say so.
+        lost: cells that a launcher could not start, and which have no folder.
     """
     cells = file.grid.cells
     done = [cell for cell in cells if cell.state is State.done]
@@ -113,7 +113,7 @@ def after(file: SweepFile, *, lost: Sequence[Cell] = ()) -> list[Cell]:
 
 def failures(cells: list[Cell]) -> None:
     for cell in cells[:_FAILURES]:
-        log = f" ({cell.log})" if cell.log.is_file() else ""  # a cluster keeps its own
+        log = f" ({cell.log})" if cell.log.is_file() else ""  # a cluster has other logs
         console.say(printable(f"failed   #{cell.number} {cell.label}: {cell.failure}{log}"))
     if len(cells) > _FAILURES:
         console.say(f"         and {len(cells) - _FAILURES} more")
@@ -124,19 +124,19 @@ def how_to_compare(file: SweepFile) -> None:
 
 
 def command(cell: Cell) -> str:
-    """The cell alone, as one would type it."""
+    """Return the command that starts only this cell."""
     return command_line("train", [*_config_dir(), *_alone(cell)])
 
 
 def repeats(cell: Cell) -> str:
-    """The command that repeats the settings of `cell` with new seeds: as a grid, not as a search.
+    """Return the command that repeats the settings of `cell` with new seeds, as a grid.
 
-    The seed of the cell is not among them. Of many cells the best one is the best partly by luck,
-    which only seeds that were not chosen by their score can show.
+    The cell's own seed is left out. The best of many cells is partly lucky, and only seeds that
+    were not selected by their score can show this.
     """
     own = [override for override in _alone(cell) if not override.startswith("seed=")]
     seeds = [cell.config.seed + more for more in (1, 2, 3)]
-    if "hydra.mode=RUN" in own:  # a file of the user's own, which -m would sweep over
+    if "hydra.mode=RUN" in own:  # a sweep file of the user, which -m would sweep over
         one = command_line("train", [*_config_dir(), *own, f"seed={seeds[0]}"])
         return f"{one}, and the same with more seeds"
     several = f"seed={','.join(map(str, seeds))}"
@@ -149,7 +149,7 @@ def _alone(cell: Cell) -> list[str]:
         name = override.removeprefix("sweep=")
         if name == override:
             continue
-        if (shipped("sweeps") / f"{name}.yaml").exists():  # which hold a grid and nothing else
+        if (shipped("sweeps") / f"{name}.yaml").exists():  # these hold only a grid
             own.remove(override)
         else:
             own.append("hydra.mode=RUN")
@@ -177,17 +177,17 @@ def _best(file: SweepFile, done: list[Cell]) -> None:
     one = metric(file.grid.cells[0].config)
     best = min(groups, key=lambda cells: one.sort_key(fmean(scores[cell.name] for cell in cells)))
     value = one.number(fmean(scores[cell.name] for cell in best))
-    told, first = f"best     {settings.metric} {value}", best[0]
+    text, first = f"best     {settings.metric} {value}", best[0]
     if len(best) > 1:
         label = " ".join(word for word in first.label.split(" ") if not word.startswith("seed="))
-        console.say(printable(f"{told}, the mean of {len(best)} seeds: {label or 'every cell'}"))
+        console.say(printable(f"{text}, the mean of {len(best)} seeds: {label or 'every cell'}"))
     else:
-        console.say(printable(f"{told}: {first.label} ({first.folder})"))
+        console.say(printable(f"{text}: {first.label} ({first.folder})"))
 
 
 def _tokens(cells: list[Cell]) -> str:
-    """Exact but for the order of the rows, where a run has read the same data before."""
-    lengths: dict[str, known_lengths.LengthStats | None] = {}  # of each model and data set
+    """Return the tokens to train on. Known if a run has read the same data before."""
+    lengths: dict[str, known_lengths.LengthStats | None] = {}  # by model and data set
     found = []
     for cell in cells:
         config = cell.config
@@ -196,7 +196,7 @@ def _tokens(cells: list[Cell]) -> str:
             lengths[key] = known_lengths.load_stats(config, cache=paths.cache(config.cache_dir))
         found.append(known_lengths.tokens(config, lengths[key]))
     known = [count for count in found if count is not None]
-    told = [f"about {sum(known):,} to train on"] * bool(known)
+    parts = [f"about {sum(known):,} to train on"] * bool(known)
     if unknown := len(found) - len(known):
-        told.append(f"unknown for {unknown} cells, whose data no run has read yet")
-    return ", ".join(told)
+        parts.append(f"unknown for {unknown} cells whose data no run has read yet")
+    return ", ".join(parts)

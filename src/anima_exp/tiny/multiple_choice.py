@@ -1,4 +1,4 @@
-"""In: a language, a count and a seed; out: four-choice questions in the form of MMLU."""
+"""Generate multiple-choice questions of the tiny world, in the form of MMLU."""
 
 import random
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from anima_exp.tiny.phrases import Value
 from anima_exp.tiny.problems import KINDS, Problem, check_part, problems
 
 LETTERS = ("A", "B", "C", "D")
-# Odd or even leaves no four distinct answers.
+# Parity is left out, because it has only two answers.
 SUBJECTS = tuple(kind for kind in KINDS if kind != "parity")
 
 
@@ -22,7 +22,7 @@ class Question:
 
     @property
     def text(self) -> str:
-        """MMLU's form, to be followed by the letter."""
+        """The question in MMLU's form, which the letter of the answer follows."""
         lines = [
             f"{letter}. {choice}" for letter, choice in zip(LETTERS, self.choices, strict=True)
         ]
@@ -35,7 +35,7 @@ def questions(language: str, count: int, *, seed: int, part: str = "test") -> li
 
 
 def question_stream(language: str, *, seed: int, part: str) -> Iterator[Question]:
-    """Endless; of every four questions in a row each letter is right once."""
+    """Yield questions without end. In each group of four, each letter is right once."""
     phrases.check_language(language)
     check_part(part)
     rng = random.Random(seed)
@@ -61,7 +61,7 @@ def ask(problem: Problem, letter: str, language: str, rng: random.Random) -> Que
 
 
 def distractor(problem: Problem, rng: random.Random) -> Value:
-    """An answer of the right form; it may be right or repeated, which `ask` filters out."""
+    """Return an answer of the right form. `ask` filters out right or repeated ones."""
     items = problem.slots.get("items", ())
     table = problem.slots.get("table", ())
     match problem.kind:

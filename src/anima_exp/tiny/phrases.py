@@ -1,4 +1,4 @@
-"""In: words and numbers without a language; out: their English or Chinese phrasing."""
+"""Phrase words and numbers in English or Chinese."""
 
 from collections.abc import Mapping
 
@@ -229,11 +229,14 @@ TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
 
 def check_language(language: str) -> None:
     if language not in LANGUAGES:
-        raise ConfigError(f"unknown language {language!r}: choose one of {', '.join(LANGUAGES)}")
+        raise ConfigError(
+            f"There is no language {language!r} in the tiny world. "
+            f"Choose one of {', '.join(LANGUAGES)}."
+        )
 
 
 def say(value: Value, language: str) -> str:
-    """The value's phrasing; what the glossary does not hold is the same in both languages."""
+    """Return a value in a language. Words outside the glossary are the same in both."""
     if isinstance(value, str):
         return GLOSSARY.get(value, value) if language == "zh" else value
     chinese = language == "zh"

@@ -1,4 +1,4 @@
-"""In: a seed and a part (train or test); out: an endless stream of problems without a language."""
+"""Generate the problems of the tiny world, without a language, for training or testing."""
 
 import random
 import zlib
@@ -112,24 +112,26 @@ KINDS = tuple(DRAWS)
 
 
 def operands(problem: Problem) -> str:
-    """What is worked on, without how: `largest` and `smallest` of a list are never split."""
+    """Return the kind and operands. `how` is left out, so largest and smallest stay together."""
     slots = sorted((name, value) for name, value in problem.slots.items() if name != "how")
     return f"{problem.kind} {slots}"
 
 
 def part_of(problem: Problem) -> str:
-    """A stable hash of kind and operands alone, so that no language or phrasing can leak."""
+    """Return train or test by a stable hash of kind and operands, so that no wording can leak."""
     bucket = zlib.crc32(operands(problem).encode()) % TEST_BUCKETS
     return "test" if bucket == 0 else "train"
 
 
 def check_part(part: str) -> None:
     if part not in PARTS:
-        raise ConfigError(f"unknown part {part!r}: choose one of {', '.join(PARTS)}")
+        raise ConfigError(
+            f"There is no part {part!r} in the tiny world. Choose one of {', '.join(PARTS)}."
+        )
 
 
 def problems(rng: random.Random, part: str, kinds: tuple[str, ...] = KINDS) -> Iterator[Problem]:
-    """Cycles through the kinds, so that every prefix is even."""
+    """Yield problems in a cycle of kinds, so that every prefix is balanced."""
     check_part(part)
     for kind in cycle(kinds):
         problem = DRAWS[kind](rng)

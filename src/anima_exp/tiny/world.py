@@ -1,4 +1,4 @@
-"""In: a language, a part and a seed; out: small tasks with one right answer each, without end."""
+"""Generate the tasks of the tiny world: small tasks with one right answer each."""
 
 import random
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from anima_exp.tiny.problems import problems
 
 # Every tenth row of a sample is a multiple-choice question.
 CHOICE_EVERY = 10
-# A sample larger than the world would never end: so many repeats in a row mean it is exhausted.
+# So many repeats in a row mean that the world has no more tasks.
 MOST_REPEATS = 1000
 
 
@@ -24,7 +24,7 @@ class Task:
 
 
 def tasks(language: str, *, seed: int, part: str = "train") -> Iterator[Task]:
-    """Cycles through the kinds; the same seed gives the same tasks everywhere."""
+    """Yield tasks in a cycle of kinds. The same seed gives the same tasks on every machine."""
     phrases.check_language(language)
     rng = random.Random(seed)
     for problem in problems(rng, part):
@@ -40,7 +40,10 @@ def tasks(language: str, *, seed: int, part: str = "train") -> Iterator[Task]:
 def sample_rows(
     count: int, *, language: str = "zh", seed: int = 0, part: str = "train"
 ) -> list[dict[str, str]]:
-    """Rows with Alpaca's columns and the kind, no instruction twice, every tenth a choice."""
+    """Return rows with Alpaca's columns and the kind, without repeated instructions.
+
+    Every tenth row is a multiple-choice question.
+    """
     task_stream = tasks(language, seed=seed, part=part)
     choice_stream = question_stream(language, seed=seed, part=part)
     rows: dict[str, dict[str, str]] = {}
@@ -55,7 +58,9 @@ def sample_rows(
         if instruction in rows:
             repeats += 1
             if repeats > MOST_REPEATS:
-                raise ConfigError(f"{count} rows are more than this world can tell apart")
+                raise ConfigError(
+                    f"The tiny world has fewer than {count} different rows. Give a smaller number."
+                )
             continue
         repeats = 0
         rows[instruction] = {

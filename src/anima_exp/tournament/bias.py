@@ -1,4 +1,4 @@
-"""Verdicts -> how far the judge goes by the position of an answer, and by its length."""
+"""Measure how much the judge is biased by the position and the length of answers."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from anima_exp.tournament.verdicts import Verdict
 
 @dataclass(frozen=True)
 class Share:
-    """`count` of `total`, with Wilson's 95 % interval."""
+    """A proportion, `count` of `total`, with Wilson's 95 % interval."""
 
     count: int
     total: int
@@ -31,7 +31,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Position:
-    first: int  # verdicts that the answer shown first won
+    first: int  # verdicts in which the answer shown first won
     tie: int
     second: int
     unparsed: int
@@ -42,19 +42,19 @@ class Position:
 
     @property
     def decided(self) -> Share | None:
-        """How often the first won, of the verdicts that name a winner."""
+        """The proportion of verdicts with a winner that the answer shown first won."""
         total = self.first + self.second
         return Share(self.first, total) if total else None
 
 
 @dataclass(frozen=True)
 class Swapped:
-    """Pairs of answers judged in both orders, by what became of the verdict."""
+    """Counts of pairs of answers that were judged in both orders."""
 
-    same: int  # the same player won both, or both are ties
+    same: int  # the same player won both times, or both verdicts are ties
     weakened: int  # a win in one order, a tie in the other
-    flipped: int  # another player won: the judge went by the position
-    to_first: int  # of those, the first position won both times
+    flipped: int  # another player won: the judge followed the position
+    to_first: int  # flips in which the answer shown first won both times
 
     @property
     def total(self) -> int:
@@ -63,8 +63,8 @@ class Swapped:
 
 @dataclass(frozen=True)
 class Length:
-    longer: Share | None  # wins of the longer answer, of the verdicts that name a winner
-    known: int  # verdicts with both lengths
+    longer: Share | None  # wins of the longer answer among the verdicts with a winner
+    known: int  # verdicts whose answers have known lengths
 
 
 def position(verdicts: Sequence[Verdict]) -> Position:
@@ -81,7 +81,7 @@ def swapped(verdicts: Sequence[Verdict]) -> Swapped:
     same = weakened = flipped = to_first = 0
     for (first, second, *rest), points in parsed.items():
         other = parsed.get((second, first, *rest))  # type: ignore[arg-type]
-        if other is None or first > second:  # each pair of orders once
+        if other is None or first > second:  # count each pair of orders once
             continue
         if points == 1 - other:
             same += 1
@@ -103,33 +103,34 @@ def length(verdicts: Sequence[Verdict]) -> Length:
     return Length(Share(sum(decided), len(decided)) if decided else None, len(known))
 
 
-# Matches -> what being shown first, and being twice as long, is worth between equal players.
+# The advantage of being shown first, and of being twice as long, between equal players.
 
 
 Array = NDArray[np.float64]
 
-_QUESTIONS = 10  # fewer say nothing of how questions differ
+_QUESTIONS = 10  # with fewer questions, errors clustered by question are not reliable
 
 
 @dataclass(frozen=True)
 class BiasEstimate:
-    """In points of Elo's scale; value ± half is the 95 % interval."""
+    """An advantage in Elo points. value ± half is the 95 % interval."""
 
     value: float
     half: float
 
     @property
     def chance(self) -> float:
-        """Of winning against an equal by this advantage alone."""
+        """The probability of winning against an equal player with this advantage."""
         return 1 / (1 + math.exp(-self.value / POINTS))
 
 
 def advantages(matches: Matches) -> dict[str, BiasEstimate]:
-    """`first`, and `twice_as_long` where every match knows both lengths.
+    """Estimate the advantage `first`, and `twice_as_long` from the matches with known lengths.
 
-    Bradley-Terry with two more terms: strength_i - strength_j + a + b log2(length_i / length_j).
-    Better models write longer answers, so only a fit with their strengths tells length from merit.
-    Standard errors are clustered by question. Empty where the data do not determine the terms.
+    The model is Bradley-Terry with two more terms: strength_i - strength_j + a + b log2(length_i /
+    length_j). Better models write longer answers, so only a fit together with their strengths
+    separates length from quality. Standard errors are clustered by question. The result is empty
+    if the data do not determine the terms.
     """
     known = [one.lengths for one in matches.verdicts if one.lengths and min(one.lengths) > 0]
     if not known:
@@ -166,8 +167,8 @@ def _fit(matches: Matches, longer: Array | None) -> dict[str, BiasEstimate]:
     design[every, matches.second] -= 1
     design[:, players:] = np.stack(terms, axis=1)
     beta = np.zeros(design.shape[1])
-    # Strengths are known up to a constant, and infinite for who won or lost everything: the
-    # ridge settles both and is too weak to move anything else.
+    # Strengths are determined up to a constant, and infinite for players that won or lost every
+    # match. The ridge fixes both and is too weak to change anything else.
     ridge = 1e-3 * np.eye(len(beta))
     ridge[players:, players:] = 0
     for _ in range(100):
@@ -181,12 +182,12 @@ def _fit(matches: Matches, longer: Array | None) -> dict[str, BiasEstimate]:
         if np.abs(step).max() < 1e-9:
             break
     else:
-        return {}  # perfectly separated: no finite answer
+        return {}  # the data are separable, so there is no finite estimate
     chance = 1 / (1 + np.exp(-design @ beta))
     scores = np.zeros((matches.questions, len(beta)))
     np.add.at(scores, matches.question, design * (matches.points - chance)[:, None])
     inverse = np.linalg.inv(curvature)
-    # Rounding can leave a hair below zero.
+    # Rounding can make a variance slightly negative.
     errors = np.sqrt(np.maximum(np.diag(inverse @ (scores.T @ scores) @ inverse), 0))
     return {
         name: BiasEstimate(float(POINTS * beta[at]), float(1.96 * POINTS * errors[at]))

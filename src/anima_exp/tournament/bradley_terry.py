@@ -1,4 +1,4 @@
-"""Matches -> Bradley-Terry strengths by maximum likelihood, with intervals over the questions."""
+"""Fit Bradley-Terry ratings by maximum likelihood, with bootstrap intervals over questions."""
 
 import math
 from dataclasses import dataclass
@@ -12,28 +12,28 @@ from anima_exp.tournament.progress import Say, quiet
 
 Array = NDArray[np.float64]
 
-POINTS = SCALE / math.log(10)  # of Elo's scale, for a strength of 1
+POINTS = SCALE / math.log(10)  # Elo points of a log-strength of 1
 _STEPS, _ENOUGH = 100, 1e-9
 
 
 @dataclass(frozen=True)
 class Strength:
-    """On Elo's scale: 400 points more are 10 to 1 odds."""
+    """A player's rating on Elo's scale: 400 points more are odds of 10 to 1."""
 
     player: str
     rating: float  # the mean of all players is `start`
-    low: float  # 95 % interval, by the bootstrap over questions
+    low: float  # 95 % interval from the bootstrap over questions
     high: float
 
 
 @dataclass(frozen=True)
 class BradleyTerry:
     strengths: list[Strength]  # the best first
-    lead: tuple[float, float, float] | None  # of the first before the second, with its interval
-    level: float  # of the lead's interval: corrected for having picked the best of many
+    lead: tuple[float, float, float] | None  # of the first over the second, with its interval
+    level: float  # of the lead's interval, corrected for choosing the best of many
     samples: int  # of the bootstrap
-    eased: bool  # somebody won or lost everything: half a win each way was added to every pair
-    eased_samples: int  # samples of which that is true
+    eased: bool  # a player won or lost every match: half a win was added per direction and pair
+    eased_samples: int  # bootstrap samples in which that happened
 
 
 def bradley_terry(
@@ -44,14 +44,17 @@ def bradley_terry(
     seed: int = 0,
     say: Say = quiet,
 ) -> BradleyTerry:
-    """P(i beats j) = 1 / (1 + 10 ** ((rating j - rating i) / 400)); a tie is half a win for each.
+    """Fit ratings with P(i beats j) = 1 / (1 + 10 ** ((rating j - rating i) / 400)).
 
-    A sample of the bootstrap draws questions, not matches: the verdicts on one question are about
-    the same answers. So its intervals say how far the ranking would hold for other questions of
-    this kind; random orders of the same matches cannot.
+    A tie is half a win for each player. A bootstrap sample draws questions, not matches, because
+    the verdicts on one question are about the same answers. So the intervals show how far the
+    ranking holds for other questions of this kind, which random orders of the same matches cannot.
+
+    Args:
+        start: the mean rating of all players.
 
     Raises:
-        DataError: some players never met the others, not even by way of third ones.
+        DataError: if two groups of players never met, not even through others.
     """
     players = len(matches.players)
     wins = _wins(matches, np.ones(matches.questions))
@@ -63,8 +66,8 @@ def bradley_terry(
         times = generator.multinomial(matches.questions, chances)
         sampled[number] = _wins(matches, times.astype(np.float64))
         say(number, samples)
-    whole, eased = _ease(wins[None])
-    sampled, eased_samples = _ease(sampled)
+    whole, eased = _add_half_wins(wins[None])
+    sampled, eased_samples = _add_half_wins(sampled)
     best = POINTS * _fit(whole)[0]
     others = POINTS * _fit(sampled)
     low, high = np.quantile(others, [0.025, 0.975], axis=0)
@@ -94,9 +97,9 @@ def bradley_terry(
 
 
 def _wins(matches: Matches, times: Array) -> Array:
-    """[P, P]: how often i beat j, ties as half, if each question counts as often as `times` says.
+    """Return the wins [P, P] of i over j, ties as half, with each question weighted by `times`.
 
-    Not by question, [Q, P, P]: of 200,000 questions and 50 players that would be 4 GB.
+    A table by question, [Q, P, P], would take 4 GB for 200,000 questions and 50 players.
     """
     players, weights = len(matches.players), times[matches.question]
     won = np.bincount(
@@ -110,41 +113,42 @@ def _wins(matches: Matches, times: Array) -> Array:
 
 def _connected(wins: Array, players: list[str]) -> None:
     met = (wins + wins.T) > 0
-    reached = _reach(met[None])[0]
+    reached = _transitive_closure(met[None])[0]
     if not reached.all():
         group = [name for name, there in zip(players, reached[0], strict=True) if there]
         rest = [name for name in players if name not in group]
         raise DataError(
-            f"{', '.join(group)} never met {', '.join(rest)}, not even by way of others: their "
-            "ratings cannot be compared. Rate them apart, or judge a pair across."
+            f"{', '.join(group)} never met {', '.join(rest)}, not even through other players, so "
+            "their ratings cannot be compared. Rate the groups separately, or judge a pair that "
+            "connects them."
         )
 
 
-def _ease(wins: Array) -> tuple[Array, int]:
-    """[B, P, P] with a finite maximum each, and how many had none.
+def _add_half_wins(wins: Array) -> tuple[Array, int]:
+    """Return wins [B, P, P] whose likelihood has a finite maximum, and how many were changed.
 
-    There is one only where everybody can be reached from everybody by a chain of wins.
+    The maximum is finite only if a chain of wins leads from every player to every other.
     """
-    lost = np.asarray(~_reach(wins > 0).all(axis=(1, 2)))
+    lost = np.asarray(~_transitive_closure(wins > 0).all(axis=(1, 2)))
     met = wins + wins.transpose(0, 2, 1)
-    # Who never met in a sample did in the whole; half a win each way keeps the chain.
+    # Pairs that met in the full data but not in a sample get half a win each way, too.
     ever = met.sum(axis=0, keepdims=True) > 0
     return np.where(lost[:, None, None], wins + 0.5 * ever, wins), int(lost.sum())
 
 
-def _reach(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """[B, P, P]: whether a chain of edges leads from i to j."""
+def _transitive_closure(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return whether a chain of edges leads from i to j, [B, P, P]."""
     players = edges.shape[1]
     reached = edges | np.eye(players, dtype=bool)
     for _ in range(max(1, math.ceil(math.log2(max(players, 2))))):
-        # Counted in floats: products of booleans are slow, of floats fast.
+        # Matrix products of floats are fast, those of booleans slow.
         counted = reached.astype(np.float32)
         reached = np.asarray(counted @ counted > 0)
     return reached
 
 
 def _fit(wins: Array) -> Array:
-    """[B, P]: log-strengths with mean 0, by Newton's method on the concave log-likelihood."""
+    """Return log-strengths [B, P] with mean 0, by Newton's method on the log-likelihood."""
     samples, players, _ = wins.shape
     played = wins + wins.transpose(0, 2, 1)
     theta = np.zeros((samples, players))
@@ -155,7 +159,7 @@ def _fit(wins: Array) -> Array:
         hessian = -weight
         diagonal = np.arange(players)
         hessian[:, diagonal, diagonal] += weight.sum(axis=2)
-        # Strengths are known up to a constant: this fixes their mean, and changes no difference.
+        # Strengths are determined up to a constant. This fixes their mean and no difference.
         step = np.linalg.solve(hessian + 1 / players, gradient[:, :, None])[:, :, 0]
         # A step of more than 2 (a factor of 7 in odds) may overshoot.
         size = np.abs(step).max(axis=1, keepdims=True)
@@ -165,22 +169,19 @@ def _fit(wins: Array) -> Array:
     return np.asarray(theta - theta.mean(axis=1, keepdims=True))
 
 
-# The strongest two -> one sentence: can they be told apart?
+def conclusion(result: BradleyTerry) -> str:
+    """Return one sentence: does the best player differ from the second beyond chance?
 
-
-def conclusion(found: BradleyTerry) -> str:
-    """By the bootstrap of their difference, at a level corrected for picking the best of many."""
-    if found.lead is None or len(found.strengths) < 2:
-        return "There is nobody to compare it with."
-    first, second = (one.player for one in found.strengths[:2])
-    lead, low, high = found.lead
-    interval = f"{100 * found.level:.3g} % interval {low:+.0f} to {high:+.0f}"
-    others = len(found.strengths) - 1
+    The bootstrap interval of their difference is corrected for choosing the best of many.
+    """
+    if result.lead is None or len(result.strengths) < 2:
+        return "There is no other player to compare with."
+    first, second = (one.player for one in result.strengths[:2])
+    lead, low, high = result.lead
+    interval = f"{100 * result.level:.3g} % interval {low:+.0f} to {high:+.0f}"
+    others = len(result.strengths) - 1
     if others > 1:
         interval += f", corrected for {others} comparisons"
     if low > 0:
         return f"{first} is better than {second}: by {lead:.0f} points ({interval})."
-    return (
-        f"{first} is ahead of {second} by {lead:.0f} points, but cannot be told from it "
-        f"({interval})."
-    )
+    return f"{first} is ahead of {second} by {lead:.0f} points, but not beyond chance ({interval})."

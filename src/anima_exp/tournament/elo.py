@@ -1,4 +1,4 @@
-"""Matches -> Elo ratings over many random orders, as QLoRA's Tables 1 and 7."""
+"""Rate players by Elo, averaged over many random orders of the matches (QLoRA, Tables 1 and 7)."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from anima_exp.tournament.progress import Say, quiet
 from anima_exp.tournament.verdicts import Verdict
 
-# Verdicts -> matches: who met whom, and what a tie or an unparsed verdict counts for.
+# The matches of a tournament, made from verdicts.
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Arrays of length N, one place a match, in the order of the verdicts."""
+    """Matches as arrays [N], in the order of the verdicts."""
 
     players: list[str]
-    first: NDArray[np.int64]  # places in `players`
+    first: NDArray[np.int64]  # indices in `players`
     second: NDArray[np.int64]
-    points: NDArray[np.float64]  # of the first: 1, 0.5 or 0
+    points: NDArray[np.float64]  # of the player shown first: 1, 0.5 or 0
     question: NDArray[np.int64]  # numbered from 0
     verdicts: list[Verdict]
     dropped: int
@@ -32,11 +32,11 @@ class Matches:
 
 
 def matches(verdicts: Sequence[Verdict], *, ties: str = "half", unparsed: str = "tie") -> Matches:
-    """Relative verdicts are matches too: the higher score wins.
+    """Make matches of verdicts. In a relative verdict the higher score wins.
 
     Args:
-        ties: half (half a win for each) or drop.
-        unparsed: tie, which QLoRA's published ratings need, or drop.
+        ties: half (half a win for each player) or drop.
+        unparsed: tie, as in QLoRA's published ratings, or drop.
     """
     kept, points = [], []
     for one in verdicts:
@@ -50,7 +50,7 @@ def matches(verdicts: Sequence[Verdict], *, ties: str = "half", unparsed: str = 
         points.append(outcome)
     players = sorted({name for one in verdicts for name in (one.first, one.second)})
     places = {name: place for place, name in enumerate(players)}
-    # A question's turns are judged in one talk: they are not independent of each other.
+    # The turns of a question belong to one conversation, so they are not independent.
     questions = {name: at for at, name in enumerate(dict.fromkeys(one.question for one in kept))}
     return Matches(
         players=players,
@@ -63,10 +63,10 @@ def matches(verdicts: Sequence[Verdict], *, ties: str = "half", unparsed: str = 
     )
 
 
-SCALE = 400.0  # 400 points more are 10 to 1 odds
-_AT_ONCE = 100_000_000  # bytes of places held at a time: 10,000 orders of 5,000 matches
-_MANY = 20_000  # matches beyond which it is worth finding out how many are remembered
-_TRIALS = 16  # orders in which that is found out
+SCALE = 400.0  # 400 points more are odds of 10 to 1
+_AT_ONCE = 100_000_000  # bytes of indices in memory: 10,000 orders of 5,000 matches
+_MANY = 20_000  # matches from which the early matches of an order may be skipped
+_TRIALS = 16  # orders with which this is tested
 _SAME = 1e-6  # points
 
 
@@ -75,8 +75,8 @@ class Rating:
     player: str
     mean: float  # over the orders
     half: float  # mean ± half: the 95 % interval of that mean, which more orders shrink
-    deviation: float  # standard deviation over the orders: of one of them
-    low: float  # 2.5th and 97.5th percentile of the orders
+    deviation: float  # standard deviation over the orders
+    low: float  # 2.5th and 97.5th percentile over the orders
     high: float
 
 
@@ -90,15 +90,15 @@ def elo(
     seed: int = 0,
     say: Say = quiet,
 ) -> list[Rating]:
-    """Every order starts anew and plays `per_order` matches drawn without replacement.
+    """Rate players by Elo over random orders. Each order plays `per_order` matches from the start.
 
     Args:
-        per_order: all where None. The published ratings of Table 1 need about 500 of the 4,480:
-            found by trying, the paper does not say.
-        say: called now and then while this is computed.
+        per_order: matches per order, drawn without replacement; None = all. The published ratings
+            of Table 1 need about 500 of the 4,480 (inferred by trial; not stated in the paper).
+        say: called with the progress.
 
     Returns:
-        The best first.
+        The ratings, best first.
     """
     length = min(per_order or len(matches.points), len(matches.points))
     ratings = _play(matches, orders, length, k, start, seed, say)
@@ -121,7 +121,7 @@ def elo(
 def _play(
     matches: Matches, orders: int, length: int, k: float, start: float, seed: int, say: Say
 ) -> NDArray[np.float64]:
-    """Final ratings, [P, R]: P players, R orders. All orders take a step at a time together."""
+    """Return the final ratings [players, orders]. All orders advance one match at a time."""
     total, players = len(matches.points), len(matches.players)
     if not total:
         return np.full((players, orders), start)
@@ -138,7 +138,7 @@ def _play(
         across = np.arange(width)
         ratings = np.full(players * width, start)
         for step in range(length):
-            # A partial Fisher-Yates shuffle: what is drawn goes to `step`, in every order.
+            # A partial Fisher-Yates shuffle in every order: the drawn match goes to `step`.
             other = generator.integers(step, total, size=width) * width + across
             match = drawn[other]
             drawn[other] = drawn[step * width : (step + 1) * width]
@@ -151,7 +151,7 @@ def _play(
 def _play_last(
     matches: Matches, orders: int, last: int, k: float, start: float, seed: int, say: Say
 ) -> NDArray[np.float64]:
-    """As `_play`, of the last matches of each order alone."""
+    """Return the ratings as `_play` does, from only the last matches of each order."""
     total, players = len(matches.points), len(matches.players)
     chunk = max(1, min(orders, _AT_ONCE // (last * np.dtype(np.uint32).itemsize)))
     generator, done = np.random.default_rng(seed), []
@@ -177,7 +177,7 @@ def _update(
     across: NDArray[np.int64],
     k: float,
 ) -> None:
-    """One match in each order: `match` and `across` are [R], `ratings` is [P * R]."""
+    """Play one match in each order: `match`, `across` [orders], `ratings` [players * orders]."""
     width = len(across)
     first = matches.first[match] * width + across
     second = matches.second[match] * width + across
@@ -190,11 +190,11 @@ def _update(
 
 
 def _remembered(matches: Matches, length: int, k: float, start: float, seed: int) -> int:
-    """How many of an order's last matches its ratings depend on.
+    """Return on how many of its last matches the ratings of an order depend.
 
-    Each match brings ratings that started apart closer together, so the first of many matches are
-    forgotten. In a few whole orders the last matches alone, played from `start`, have to give the
-    same ratings; twice as many of them are kept, since the difference shrinks by a factor a match.
+    Each match brings ratings with different starts closer together, so the first of many matches
+    have no effect. In a few full orders, the last matches alone must give the same ratings from
+    `start`. Twice as many are kept, because the difference shrinks by a factor per match.
     """
     total, players = len(matches.points), len(matches.players)
     generator, across = np.random.default_rng([seed, 1]), np.arange(_TRIALS)
@@ -214,7 +214,7 @@ def _remembered(matches: Matches, length: int, k: float, start: float, seed: int
     return length
 
 
-# Matches in their order -> Elo after a single pass, as Anima rated its models.
+# Elo after a single pass over the matches, as Anima rated its models.
 
 
 Played = tuple[str, str, float]  # first, second, points of the first
@@ -226,9 +226,9 @@ def sequential_elo(
     initial: Mapping[str, float],
     k: float = 32.0,
 ) -> dict[str, float]:
-    """The rating of each player after the last match; `initial` names every player.
+    """Return each player's rating after the last match. `initial` names every player.
 
-    One order of many: `ratings.elo` shows how far they lie apart.
+    This is one order of many; `elo` shows how much the ratings vary between orders.
     """
     ratings = dict(initial)
     for first, second, points in played:

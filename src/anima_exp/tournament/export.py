@@ -1,4 +1,4 @@
-"""A tournament -> text for other programs: Markdown, CSV, JSON."""
+"""Export a tournament as Markdown, CSV or JSON."""
 
 import csv
 import io
@@ -15,42 +15,43 @@ from anima_exp.tournament import report
 from anima_exp.tournament.bias import Share
 from anima_exp.tournament.rate import Tournament
 
-# A tournament -> scores by player, as runs have theirs, so that both can stand in one table.
 
+def scores(result: Tournament) -> dict[str, dict[str, float]]:
+    """Return scores by player: elo, bradley_terry, win_rate and, if known, percent_of_reference.
 
-def scores(found: Tournament) -> dict[str, dict[str, float]]:
-    """elo, bradley_terry, win_rate (a share) and percent_of_reference, where there is one."""
-    by_player: dict[str, dict[str, float]] = {player: {} for player in found.players}
-    for rating in found.elo:
+    The comparison of runs can show them next to other scores.
+    """
+    by_player: dict[str, dict[str, float]] = {player: {} for player in result.players}
+    for rating in result.elo:
         by_player[rating.player]["elo"] = rating.mean
-    for strength in found.bradley_terry.strengths:
+    for strength in result.bradley_terry.strengths:
         by_player[strength.player]["bradley_terry"] = strength.rating
-    for player, rate in found.win_rates.items():
+    for player, rate in result.win_rates.items():
         by_player[player]["win_rate"] = rate
-    for percent in found.percents:
+    for percent in result.percents:
         if percent.mean is not None:
-            # A relative verdict of a player that met the reference only there.
+            # A player may have met the reference only in relative verdicts.
             by_player.setdefault(percent.player, {})["percent_of_reference"] = percent.mean
     return by_player
 
 
-def markdown(found: Tournament) -> str:
-    parts = [md.escape_markdown(report.summary(found)) + ".\n"]
-    for one in report.tables(found):
+def markdown(result: Tournament) -> str:
+    parts = [md.escape_markdown(report.summary(result)) + ".\n"]
+    for one in report.tables(result):
         parts.append(f"### {md.escape_markdown(one.title)}\n\n{md.markdown_table(one.columns)}")
         if one.note:
             parts.append(md.escape_markdown(one.note) + "\n")
-    said = [*report.biases(found), *found.notes]
+    said = [*report.biases(result), *result.notes]
     parts.append("".join(f"- {md.escape_markdown(sentence)}\n" for sentence in said))
-    parts.append(md.escape_markdown(found.conclusion) + "\n")
+    parts.append(md.escape_markdown(result.conclusion) + "\n")
     return "\n".join(parts)
 
 
-def csv_table(found: Tournament) -> str:
-    """A line for each player, in full digits."""
-    elo = {one.player: one for one in found.elo}
-    strengths = {one.player: one for one in found.bradley_terry.strengths}
-    percents = {one.player: one for one in found.percents}
+def csv_table(result: Tournament) -> str:
+    """Return one CSV line per player, with all digits."""
+    elo = {one.player: one for one in result.elo}
+    strengths = {one.player: one for one in result.bradley_terry.strengths}
+    percents = {one.player: one for one in result.percents}
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(
@@ -61,12 +62,12 @@ def csv_table(found: Tournament) -> str:
         ]
     )
     others = [name for name in percents if name not in strengths]
-    for rank, player in enumerate([*found.players, *others], start=1):
+    for rank, player in enumerate([*result.players, *others], start=1):
         values: list[Any] = [rank if player in strengths else None, escape_formula(player)]
         strength, rating, percent = strengths.get(player), elo.get(player), percents.get(player)
         values += [strength.rating, strength.low, strength.high] if strength else [None] * 3
         values += [rating.mean, rating.half, rating.deviation] if rating else [None] * 3
-        values += [found.one_pass.get(player), found.win_rates.get(player)]
+        values += [result.one_pass.get(player), result.win_rates.get(player)]
         if percent:
             values += [percent.reference_first, percent.player_first, percent.mean, percent.half]
         else:
@@ -75,24 +76,24 @@ def csv_table(found: Tournament) -> str:
     return buffer.getvalue()
 
 
-def json_text(found: Tournament) -> str:
-    """Everything there is; `scores` holds by player what other programs want."""
-    told = {
+def json_text(result: Tournament) -> str:
+    """Return everything as JSON. `scores` holds the scores by player for other programs."""
+    values = {
         json_files.KEY: json_files.RATINGS,
-        "conclusion": found.conclusion,
-        "notes": found.notes,
-        "options": asdict(found.options),
-        "verdicts": found.verdicts,
-        "relative": found.relative,
-        "unparsed": found.unparsed,
-        "questions": found.questions,
-        "matches": found.played,
-        "scores": scores(found),
-        "reference": found.reference,
-        "percents": [asdict(one) for one in found.percents],
-        "elo": [asdict(one) for one in found.elo],
-        "one_pass": found.one_pass,
-        "bradley_terry": asdict(found.bradley_terry),
+        "conclusion": result.conclusion,
+        "notes": result.notes,
+        "options": asdict(result.options),
+        "verdicts": result.verdicts,
+        "relative": result.relative,
+        "unparsed": result.unparsed,
+        "questions": result.questions,
+        "matches": result.played,
+        "scores": scores(result),
+        "reference": result.reference,
+        "percents": [asdict(one) for one in result.percents],
+        "elo": [asdict(one) for one in result.elo],
+        "one_pass": result.one_pass,
+        "bradley_terry": asdict(result.bradley_terry),
         "win_matrix": {
             player: {
                 other: {
@@ -106,17 +107,20 @@ def json_text(found: Tournament) -> str:
                 }
                 for other, one in records.items()
             }
-            for player, records in found.matrix.items()
+            for player, records in result.matrix.items()
         },
-        "categories": [asdict(one) for one in found.categories],
-        "position": {**asdict(found.position), "first_of_decided": _share(found.position.decided)},
-        "swapped": asdict(found.swapped),
-        "length": {"known": found.length.known, "longer_wins": _share(found.length.longer)},
-        "advantages": {name: asdict(one) for name, one in found.advantages.items()},
+        "categories": [asdict(one) for one in result.categories],
+        "position": {
+            **asdict(result.position),
+            "first_of_decided": _share(result.position.decided),
+        },
+        "swapped": asdict(result.swapped),
+        "length": {"known": result.length.known, "longer_wins": _share(result.length.longer)},
+        "advantages": {name: asdict(one) for name, one in result.advantages.items()},
     }
-    text = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
-    # JSON escapes the control characters below 32; a terminal obeys these as well.
-    return re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
+    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+    # JSON escapes control characters below 32 only, but terminals also interpret these.
+    return re.sub("[\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
 
 
 WRITERS: dict[str, Callable[[Tournament], str]] = {

@@ -1,4 +1,4 @@
-"""Fields of rows that others wrote: of the right type, or one line with file and row."""
+"""Read fields of foreign rows and check their types."""
 
 import json
 from collections.abc import Mapping
@@ -6,18 +6,20 @@ from typing import Any
 
 from anima_exp.errors import DataError
 
-_MOST_LETTERS = 60  # of a value in an error
+_MOST_LETTERS = 60  # length of a value in an error
 
 
 def field(fields: Mapping[str, Any], key: str, at: str) -> Any:
-    """Raises DataError: the row has no such field, or null in it."""
+    """Return a field. Raise DataError if it is missing or null."""
     if fields.get(key) is None:
-        raise DataError(f"{at}: there is no {key}. The row has {', '.join(fields) or 'nothing'}.")
+        raise DataError(
+            f"{at}: the field {key} is missing. The row has {', '.join(fields) or 'no fields'}."
+        )
     return fields[key]
 
 
 def name(fields: Mapping[str, Any], key: str, at: str) -> str:
-    """Raises DataError: the field is missing, no text or empty."""
+    """Return a name. Raise DataError if the field is missing, empty or not a text."""
     value = field(fields, key, at)
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{at}: {key} is {shown(value)}; it must be a name.")
@@ -25,7 +27,7 @@ def name(fields: Mapping[str, Any], key: str, at: str) -> str:
 
 
 def needed(fields: Mapping[str, Any], key: str, at: str) -> str:
-    """As `identifier`, of a field that has to be there."""
+    """Return an identifier as `identifier` does. Raise DataError if it is missing."""
     field(fields, key, at)
     found = identifier(fields, key, at)
     if found is None:
@@ -34,10 +36,10 @@ def needed(fields: Mapping[str, Any], key: str, at: str) -> str:
 
 
 def identifier(fields: Mapping[str, Any], key: str, at: str) -> str | None:
-    """A whole number or a text, as text; None if there is none.
+    """Return a whole number or a text as text; None if it is missing or empty.
 
     Raises:
-        DataError: it is something else.
+        DataError: if it has another type.
     """
     value = fields.get(key)
     if value is None or value == "":
@@ -48,7 +50,7 @@ def identifier(fields: Mapping[str, Any], key: str, at: str) -> str | None:
 
 
 def text_of(fields: Mapping[str, Any], key: str, at: str) -> str | None:
-    """Raises DataError: the field is there and is no text."""
+    """Return a text, or None if it is missing. Raise DataError if it has another type."""
     value = fields.get(key)
     if value is not None and not isinstance(value, str):
         raise DataError(f"{at}: {key} is {shown(value)}; it must be a text.")
@@ -56,21 +58,23 @@ def text_of(fields: Mapping[str, Any], key: str, at: str) -> str | None:
 
 
 def count(fields: Mapping[str, Any], key: str, at: str) -> int | None:
-    """Raises DataError: the field is there and is no whole number from 0 on."""
+    """Return a count, or None if it is missing. Raise DataError unless it is 0 or more."""
     value = fields.get(key)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise DataError(f"{at}: {key} is {shown(value)}; it must be a number of characters.")
+        raise DataError(
+            f"{at}: {key} is {shown(value)}; it must be a number of characters (0 or more)."
+        )
     return value
 
 
-def shown(value: Any) -> str:
-    """A value as JSON writes it, not too long."""
+def shown(value: object) -> str:
+    """Return a value as JSON, truncated if it is long."""
     text = json.dumps(value)
     return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}..."
 
 
 def _whole(text: str) -> str:
-    """Halves of characters, which JSON can hold and no file can, are spelled out."""
+    """Escape lone surrogates, which JSON can hold but UTF-8 files cannot."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

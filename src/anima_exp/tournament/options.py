@@ -1,4 +1,4 @@
-"""What can be asked of a tournament; every default is one that needs no explanation of its data."""
+"""Options of a tournament. Every default works without knowledge of the data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from enum import StrEnum
 from anima_exp.config.setting import setting
 
 TIES, UNPARSED = ("half", "drop"), ("tie", "drop")
-DIFFERENT = ("refuse", "common", "keep")  # what becomes of questions that not every pair has
+DIFFERENT = ("refuse", "common", "keep")  # handling of questions that not every pair has
 FORMATS = ("markdown", "csv", "json")
 
 
@@ -20,7 +20,7 @@ class Options:
     seed: int = 42  # as in Anima's notebook
     ties: str = "half"
     unparsed: str = "tie"
-    reference: str | None = None  # of the percentages; None: who is in every relative pair
+    reference: str | None = None  # of the percentages; None: the player in every relative pair
     samples: int = 1000  # of the bootstrap
     one_pass: bool = False
     initial: Mapping[str, float] = field(default_factory=dict)  # ratings before the one pass
@@ -29,12 +29,12 @@ class Options:
 class Ties(StrEnum):
     """How a tie counts."""
 
-    half = "half"  # half a win for each
+    half = "half"  # half a win for each player
     drop = "drop"
 
 
 class Unparsed(StrEnum):
-    """How a verdict counts that could not be read."""
+    """How an unparsed verdict counts."""
 
     tie = "tie"
     drop = "drop"

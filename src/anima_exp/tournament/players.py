@@ -1,8 +1,9 @@
-"""Rows -> who wrote the first answer and who the second, by the answers' ids.
+"""Identify the players of each verdict by the ids of the answers.
 
-A file's name tells which two players meet, but not always in which order: among QLoRA's released
-`A-vs-gpt-3.5` files most are named the wrong way round. The ids cannot be: answers that are first
-in one file and second in another have one author, and an author's name stands in all of its files.
+The name of a file says which two players meet, but not always in which order: the names of most of
+QLoRA's released `A-vs-gpt-3.5` files have the two swapped. The ids are reliable: answers that are
+first in one file and second in another have the same author, and the author's name is in the names
+of all its files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,20 +19,18 @@ from anima_exp.tournament import reading
 from anima_exp.tournament.fields import identifier, text_of
 from anima_exp.tournament.reading import Row, lines, short
 
-# Files of answers -> whose answer each id is, and how long it is.
-
 
 @dataclass(frozen=True)
 class Answer:
-    models: tuple[str, ...]  # spellings of its name: the file's, the row's
+    models: tuple[str, ...]  # spellings of the model's name: of the file, of the row
     length: int  # characters
 
 
 def read_answers(paths: Sequence[Path]) -> dict[str, Answer]:
-    """By answer id.
+    """Read files of answers; return the answers by id.
 
     Raises:
-        DataError: a file cannot be read, or a row has no text.
+        DataError: if a file cannot be read, or a row has no text.
     """
     found: dict[str, Answer] = {}
     for path in paths:
@@ -45,30 +44,32 @@ def read_answers(paths: Sequence[Path]) -> dict[str, Answer]:
             found.setdefault(key, Answer(tuple(filter(None, models)), len(text)))
             count += 1
         if not count:
-            raise DataError(f"{path} is empty: no answer in it.")
+            raise DataError(f"{path} is empty: it holds no answers. Leave it out.")
     return found
 
 
 def _text(fields: dict[str, Any], at: str) -> str:
     field = answer_field(fields)
     if not isinstance(fields.get(field), str):
-        raise DataError(f"{at}: there is no text, generation or generation_truncated.")
+        raise DataError(
+            f"{at}: the row has no answer. Add a field text, generation or generation_truncated."
+        )
     return answer_text(field, fields[field])
 
 
-Slot = tuple[Path, int]  # the answers that a file shows first (0) or second (1)
+Slot = tuple[Path, int]  # the answers of a file that are shown first (0) or second (1)
 
 
 def identify(
     rows: Sequence[Row], answers: Mapping[str, Answer], *, trust_names: bool = False
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """The players of each row, first and second; what a reader should know about how.
+    """Return the players of each row (shown first, shown second), and notes for the reader.
 
     Args:
-        trust_names: where the ids leave it open, take the order of the file's name.
+        trust_names: use the order of the file name if the ids do not decide.
 
     Raises:
-        DataError: names contradict the ids, or leave open who is who.
+        DataError: if names contradict the ids, or the players cannot be identified.
     """
     unnamed: dict[Path, list[Row]] = {}
     for row in rows:
@@ -95,12 +96,12 @@ def identify(
             players.append((first, second))
     for key in dict.fromkeys(reading.key(name) for pair in pairs.values() for name in pair):
         if len(spellings[key]) > 1:
-            notes.append(f"{' and '.join(spellings[key])} are taken for one player.")
+            notes.append(f"{' and '.join(spellings[key])} are treated as one player.")
     turned = sum(found_keys[path, 0] != reading.key(pair[0]) for path, pair in pairs.items())
     if turned:
         notes.append(
-            f"{turned} of {len(pairs)} files are named the other way round: the answers' ids say "
-            "who is shown first."
+            f"{turned} of {len(pairs)} file names have the two players swapped. The answer ids say "
+            "whose answer is shown first."
         )
     return players, notes
 
@@ -119,8 +120,8 @@ def _solve(
         possible[one] = possible.get(one, both) & both
         if not possible[one]:
             raise DataError(
-                f"{path}: its answers are those of other files whose names share no player with "
-                f"{' and '.join(pairs[path])}. Rename it, or leave it out."
+                f"{path}: its answers also occur in files whose names share no player with "
+                f"{' and '.join(pairs[path])}. Rename the file, or leave it out."
             )
     _by_answers(possible, author, ids, answers)
     _exclude(possible, author)
@@ -129,8 +130,8 @@ def _solve(
     if open_files and not trust_names:
         first, second = pairs[open_files[0]]
         raise DataError(
-            f"{open_files[0]}: nothing but the file's name says whether {first} or {second} is "
-            "shown first, and in released files names are wrong at times. Give answers=FILE "
+            f"{open_files[0]}: only the file name says whether {first} or {second} is shown first, "
+            "and some released files have wrong names. Give answers=FILE "
             "with the answers of one of them, more files, or trust_names=true."
         )
     for path in open_files:
@@ -138,21 +139,21 @@ def _solve(
             possible[author[path, place]] &= {reading.key(name)}
         _exclude(possible, author)
     if open_files:
-        notes.append(f"In {len(open_files)} files only the name says who is shown first.")
+        notes.append(f"In {len(open_files)} files only the file name says who is shown first.")
     for path, pair in pairs.items():
         left, right = (possible[author[path, place]] for place in (0, 1))
         if len(left) != 1 or len(right) != 1 or left == right:
             raise DataError(
-                f"{path}: its answers' ids contradict its name and those of the other files: "
-                f"{' and '.join(pair)} cannot both be told. Leave it out, or rename it."
+                f"{path}: its answer ids contradict its name and those of the other files, so "
+                f"{' and '.join(pair)} cannot be identified. Leave the file out, or rename it."
             )
     return {slot: next(iter(possible[one])) for slot, one in author.items()}, notes
 
 
 def _authors(ids: Mapping[Slot, set[str]]) -> dict[Slot, int]:
-    """A number for each slot, the same where more than half of the answers are the same.
+    """Return a number per slot, equal for slots that share more than half of their answers.
 
-    Not any one answer: two models that say just "Yes." share its id, which is made of the text.
+    One shared answer is not enough: two models that answer "Yes." share its id, a hash of the text.
     """
     slots = list(ids)
     where: dict[str, list[int]] = {}
@@ -162,7 +163,7 @@ def _authors(ids: Mapping[Slot, set[str]]) -> dict[Slot, int]:
     shared: dict[tuple[int, int], int] = {}
     for together in where.values():
         for at in together[1:]:
-            # Against the first holder only, then transitively: linear in the number of files.
+            # Compare with the first slot only, and merge transitively: linear in the files.
             shared[together[0], at] = shared.get((together[0], at), 0) + 1
     parent = list(range(len(slots)))
 
@@ -184,7 +185,7 @@ def _by_answers(
     ids: Mapping[Slot, set[str]],
     answers: Mapping[str, Answer],
 ) -> None:
-    """Answer files name their author in one of several spellings; one of them fits."""
+    """Narrow down authors by files of answers, which name their model in several spellings."""
     for slot, one in author.items():
         told: dict[str, int] = {}
         for answer in ids[slot] & answers.keys():
@@ -197,7 +198,7 @@ def _by_answers(
 
 
 def _exclude(possible: dict[int, set[str]], author: Mapping[Slot, int]) -> None:
-    """Who meets a known player is the other name of the file."""
+    """Narrow down authors: the opponent of a known player has the other name of the file."""
     files = {path for path, _ in author}
     changed = True
     while changed:

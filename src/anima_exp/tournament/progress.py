@@ -1,27 +1,27 @@
-"""Signs of life: nothing for what is quick, then a line every few seconds."""
+"""Print progress lines for slow computations, every few seconds."""
 
 import time
 from collections.abc import Callable
 
 from anima_exp.system.terminal import note
 
-Say = Callable[[float, float | None], None]  # how much is done, of how much if that is known
+Say = Callable[[float, float | None], None]  # amount done, and the total if it is known
 
 FIRST_SECONDS, EVERY_SECONDS = 2.0, 5.0
 
 
 def quiet(done: float, total: float | None) -> None:
-    """For what nobody waits for."""
+    """Print no progress."""
 
 
 class Progress:
-    """Lines on stderr: `ratings over random orders: 40 %, 6 s left`."""
+    """Print lines on stderr: `ratings over random orders: 40 %, 6 s left`."""
 
     def __init__(self, write: Callable[[str], None] = note) -> None:
         self._write = write
 
     def stage(self, name: str) -> Say:
-        """Return what a computation calls as often as it likes."""
+        """Return a function that a computation may call as often as it likes."""
         started = time.monotonic()
         due = started + FIRST_SECONDS
 
@@ -33,7 +33,7 @@ class Progress:
             due = now + EVERY_SECONDS
             if total is None:
                 self._write(f"{name}: {done:,.0f}")
-            elif done < total / 100:  # too early to say how long
+            elif done < total / 100:  # too early for an estimate
                 self._write(f"{name}: {done / total:.0%}")
             else:
                 left = (now - started) * (total - done) / done

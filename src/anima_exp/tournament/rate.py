@@ -1,4 +1,4 @@
-"""Verdicts and options -> everything that the terminal, the files and the page show."""
+"""Rate the players of a tournament: everything that the terminal, the files and the page show."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ from anima_exp.tournament.verdicts import Verdict
 class Tournament:
     options: Options
     verdicts: int
-    relative: int  # of them
+    relative: int  # relative verdicts among them
     unparsed: int
     questions: int
-    played: int  # matches that are rated: those of one kind, without what was dropped
+    played: int  # rated matches: those of one kind, without dropped verdicts
     reference: str | None
-    percents: list[RelativeScore]  # the best first; empty without relative verdicts
-    elo: list[Rating]  # the best first
-    one_pass: dict[str, float]  # the best first; empty unless asked for
+    percents: list[RelativeScore]  # best first; empty without relative verdicts
+    elo: list[Rating]  # best first
+    one_pass: dict[str, float]  # best first; empty unless requested
     bradley_terry: BradleyTerry
     matrix: dict[str, dict[str, HeadToHead]]
     win_rates: dict[str, float]
@@ -66,8 +66,8 @@ def tournament(
     """Rate all players.
 
     Raises:
-        ConfigError: an option names a player that is not there.
-        DataError: no verdict is left to rate by, or players that never met.
+        ConfigError: if an option names an unknown player.
+        DataError: if all verdicts are dropped, or groups of players never met.
     """
     notes = list(notes)
     names = sorted({name for one in verdicts for name in (one.first, one.second)})
@@ -75,20 +75,25 @@ def tournament(
     rated = [one for one in verdicts if not one.relative] or relative
     if 0 < len(relative) < len(verdicts):
         notes.append(
-            f"{len(relative):,} relative verdicts give the percentages, the "
-            f"{len(rated):,} others all the rest."
+            f"The percentages are from {len(relative):,} relative verdicts, everything else from "
+            f"the {len(rated):,} other verdicts."
         )
     reference = _reference(relative, options.reference, names, notes)
     unparsed = sum(one.outcome is None for one in verdicts)
     if unparsed:
         as_ties = options.unparsed == "tie" and options.ties == "half"
         counted = "count as ties" if as_ties else "are dropped"
-        notes.append(f"{unparsed:,} of {len(verdicts):,} verdicts not parsed: they {counted}.")
+        notes.append(
+            f"{unparsed:,} of {len(verdicts):,} verdicts could not be parsed. They {counted}."
+        )
     if options.ties == "drop":
         notes.append(f"{sum(one.outcome == 0.5 for one in rated):,} ties are dropped.")
     played = matches(rated, ties=options.ties, unparsed=options.unparsed)
     if not len(played.points):
-        raise DataError(f"None of the {len(verdicts):,} verdicts is left to rate by.")
+        raise DataError(
+            f"All {len(verdicts):,} verdicts are dropped, so there is nothing to rate. Count ties "
+            "or unparsed verdicts."
+        )
     strengths = bradley_terry(
         played,
         start=options.start,
@@ -96,7 +101,7 @@ def tournament(
         seed=options.seed,
         say=progress("samples of the questions"),
     )
-    notes += _eased(strengths)
+    notes += _half_win_notes(strengths)
     matrix = win_matrix(rated)
     return Tournament(
         options=options,
@@ -131,20 +136,20 @@ def tournament(
 
 
 def _reference(
-    relative: Sequence[Verdict], asked: str | None, names: Sequence[str], notes: list[str]
+    relative: Sequence[Verdict], requested: str | None, names: Sequence[str], notes: list[str]
 ) -> str | None:
-    if asked is not None:
-        known(asked, names, option="reference")
-        if not any(asked in (one.first, one.second) for one in relative):
-            raise ConfigError(f"reference={asked}: no relative verdict is about it.")
-        return asked
+    if requested is not None:
+        known(requested, names, option="reference")
+        if not any(requested in (one.first, one.second) for one in relative):
+            raise ConfigError(f"reference={requested}: no relative verdict is about it.")
+        return requested
     if not relative:
         return None
     pairs = {frozenset((one.first, one.second)) for one in relative}
     everywhere = sorted(frozenset.intersection(*pairs))
     if len(everywhere) == 1:
         return everywhere[0]
-    which = " and ".join(everywhere) + " are" if everywhere else "nobody is"
+    which = " and ".join(everywhere) + " are" if everywhere else "no player is"
     notes.append(f"No percentages: {which} in every relative pair. Give reference=NAME.")
     return None
 
@@ -165,22 +170,22 @@ def _one_pass(played: Matches, options: Options, names: Sequence[str]) -> dict[s
 
 
 def known(name: str, names: Sequence[str], *, option: str) -> None:
-    """Raises ConfigError: nobody is called `name`."""
+    """Raise ConfigError if no player is called `name`."""
     if name not in names:
         close = closest(name, names)
         hint = f" Did you mean {close}?" if close else ""
         raise ConfigError(f"{option}={name}: no such player.{hint} There are {', '.join(names)}.")
 
 
-def _eased(strengths: BradleyTerry) -> Iterable[str]:
-    added = "half a win each way is added to every pair that met"
+def _half_win_notes(strengths: BradleyTerry) -> Iterable[str]:
+    added = "half a win was added in each direction to every pair that met"
     if strengths.eased:
         yield (
-            "Somebody won or lost every match, of which the likelihood makes an infinite "
-            f"strength: for Bradley-Terry {added}."
+            "At least one model won or lost every match, so its maximum-likelihood strength is "
+            f"infinite. For Bradley-Terry, {added}."
         )
     elif strengths.eased_samples:
         yield (
             f"In {strengths.eased_samples:,} of {strengths.samples:,} samples of the bootstrap "
-            f"somebody won or lost every match: there {added}."
+            f"at least one model won or lost every match. There, {added}."
         )

@@ -1,11 +1,11 @@
-"""Files of verdicts -> rows of one shape, whichever program wrote them.
+"""Read files of verdicts by several programs as rows of one form.
 
-Four forms are read, one JSON object a line or a list of them in a .json file:
+Four formats are supported, with one JSON object per line, or a list of them in a .json file:
 
-* ours, of `python -m anima_exp.judge`: names its players as `model1` and `model2`;
-* QLoRA's released ratings and FastChat's reviews: know answers by id, players by the file's name;
-* FastChat's pair judgments of MT-bench: both orders in one row, `g1_winner` and `g2_winner`;
-* battles of Chatbot Arena: `model_a`, `model_b` and `winner`, each on a question of its own.
+* verdicts of `python -m anima_exp.judge`, with the players in `model1` and `model2`;
+* QLoRA's released ratings and FastChat's reviews, with answer ids, and players in the file name;
+* FastChat's pair judgments of MT-bench, with both orders in one row: `g1_winner`, `g2_winner`;
+* battles of Chatbot Arena: `model_a`, `model_b` and `winner`, each on its own question.
 """
 
 import math
@@ -35,20 +35,20 @@ class Row:
     turn: int
     category: str | None
     ids: tuple[str, str] | None  # of the answers
-    models: tuple[str, str] | None  # None where only the ids and the file's name tell
+    models: tuple[str, str] | None  # None if only the ids and the file name identify them
     scores: tuple[float, float] | None  # of a relative verdict
-    outcome: float | None  # 1 the first wins, 0.5 a tie, 0 the second; None: not parsed
-    relative: bool  # two scores were asked for, not one of three classes
+    outcome: float | None  # 1: the first wins, 0.5: a tie, 0: the second wins; None: not parsed
+    relative: bool  # the judge gave two scores, not one of three classes
     lengths: tuple[int, int] | None  # characters
     judge: str
-    battle: bool = False  # its question is asked of these two models alone
+    battle: bool = False  # only these two models answered its question
 
 
 def read(paths: Sequence[Path], *, say: Say = quiet) -> list[Row]:
-    """Every row of the files, and of the *.jsonl in the folders, in the order given.
+    """Return the rows of files, and of the *.jsonl files in folders, in the given order.
 
     Raises:
-        DataError: a path is not there, or a row is not what one of the four forms says.
+        DataError: if a path does not exist, or a row has none of the four formats.
     """
     found: list[Row] = []
     for path in _files(paths):
@@ -57,21 +57,21 @@ def read(paths: Sequence[Path], *, say: Say = quiet) -> list[Row]:
             rows += _rows(path, line, fields)
             say(len(found) + len(rows), None)
         if not rows:
-            raise DataError(f"{path} is empty: no verdict in it. Leave it out or judge again.")
+            raise DataError(f"{path} is empty: it holds no verdicts. Leave it out or judge again.")
         found += rows
     return found
 
 
 def lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The JSON objects of a file, each with the number of its line.
+    """Yield the JSON objects of a file with their line numbers.
 
     Raises:
-        DataError: the file cannot be read, or a line is not a JSON object.
+        DataError: if the file cannot be read, or a line is not a JSON object.
     """
     listed = path.name.lower().endswith((".json", ".json.gz"))
     for number, fields in (readers.rows if listed else readers.json_lines)(path):
         if isinstance(fields, DataError):
-            raise DataError(f"{path}, row {number}: {fields}. Mend or drop it.")
+            raise DataError(f"{path}, row {number}: {fields}. Correct or remove the row.")
         yield number, dict(fields)
 
 
@@ -81,7 +81,7 @@ def _files(paths: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             inside = sorted(path.glob("*.jsonl"))
             if not inside:
-                raise DataError(f"{path} holds no *.jsonl: give the folder with the verdicts.")
+                raise DataError(f"{path} holds no *.jsonl file. Give the folder of the verdicts.")
             found += inside
         elif path.exists():
             found.append(path)
@@ -101,7 +101,8 @@ def _rows(path: Path, line: int, fields: dict[str, Any]) -> Iterator[Row]:
         return
     if "score" in fields and "model" in fields and "answer1_id" not in fields:
         raise DataError(
-            f"{at}: a grade of one answer (model, score) has no opponent. Give pair judgments."
+            f"{at}: the row grades a single answer (model, score), but a rating needs pairs. "
+            "Give pair judgments."
         )
     models = None
     if "model1" in fields or "model2" in fields:
@@ -139,7 +140,7 @@ def _one(path: Path, line: int, fields: dict[str, Any], *, models: tuple[str, st
 
 
 def _battle(path: Path, line: int, fields: dict[str, Any]) -> Row:
-    """A person asked two models and chose; Arena's `turn` counts the turns of the talk."""
+    """Read a battle of Chatbot Arena. Its `turn` is the number of turns of the conversation."""
     at = f"{path}, row {line}"
     first, second = name(fields, "model_a", at), name(fields, "model_b", at)
     _two(first, second, at)
@@ -159,13 +160,13 @@ def _battle(path: Path, line: int, fields: dict[str, Any]) -> Row:
         outcome=won[winner],
         relative=False,
         lengths=None,
-        judge="",  # each voter has a name of its own
+        judge="",  # each voter has another name
         battle=True,
     )
 
 
 def _both_orders(path: Path, line: int, fields: dict[str, Any]) -> Iterator[Row]:
-    """FastChat shows model_1 first in game 1 and second in game 2; winners are named as models."""
+    """Read both orders of a pair judgment: model_1 is first in game 1 and second in game 2."""
     at = f"{path}, row {line}"
     first, second = name(fields, "model_1", at), name(fields, "model_2", at)
     _two(first, second, at)
@@ -195,7 +196,7 @@ def _both_orders(path: Path, line: int, fields: dict[str, Any]) -> Iterator[Row]
 
 
 def _score(value: Any, at: str) -> tuple[tuple[float, float] | None, float | None, bool]:
-    """Scores, outcome, and whether it is a relative verdict."""
+    """Return the scores, the outcome, and whether the verdict is relative."""
     if isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)):
         one, other = float(value[0]), float(value[1])
         if one < 0 or other < 0:
@@ -210,13 +211,15 @@ def _score(value: Any, at: str) -> tuple[tuple[float, float] | None, float | Non
 
 
 def _question(fields: dict[str, Any], at: str) -> str:
-    # Open Assistant's benchmark knows its questions as messages.
+    # Open Assistant's benchmark calls its questions messages.
     return needed(fields, "message_id" if "message_id" in fields else "question_id", at)
 
 
 def _two(first: str, second: str, at: str) -> None:
     if first == second:
-        raise DataError(f"{at}: both answers are of {first}: there is nothing to compare.")
+        raise DataError(
+            f"{at}: both answers are by {first}, so there is nothing to compare. Remove the row."
+        )
 
 
 def _turn(fields: dict[str, Any], at: str) -> int:
@@ -226,7 +229,7 @@ def _turn(fields: dict[str, Any], at: str) -> int:
     return turn
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     try:
@@ -235,38 +238,36 @@ def _is_number(value: Any) -> bool:
         return False
 
 
-# The name of a file of verdicts -> the names of its two players.
-
-
-# QLoRA's and FastChat's files end in the reviewer, and the fine-tunes in how they were sampled.
+# In the file names of QLoRA and FastChat the reviewer comes last, and the names of fine-tuned
+# models end with their sampling settings.
 _REVIEWER = re.compile(r"[-_]gpt-?4[-_]reviewer.*$")
 _SAMPLED = re.compile(r"[-_](vicuna|oa|openassistant)[-_]generations.*$")
 _ANSWER = re.compile(r"^answers?[-_]")
 
 
 def players(path: Path) -> tuple[str, str]:
-    """`A-vs-B-gpt-4-reviewer-threeclass.jsonl` -> A and B, short.
+    """Return the short names A and B for `A-vs-B-gpt-4-reviewer-threeclass.jsonl`.
 
     Raises:
-        DataError: the name does not say who plays.
+        DataError: if the file name does not name two players.
     """
     stem = _REVIEWER.sub("", path.name.removesuffix(".jsonl"))
     parts = re.split(r"[-_]vs[-_]", stem)
     if len(parts) != 2 or not all(parts) or same(*parts):
         raise DataError(
-            f"{path} does not say who plays: its rows have no model1 and model2, and its name is "
-            "not A-vs-B.jsonl. Rename it."
+            f"{path} does not name its players: its rows have no model1 and model2, and its name "
+            "is not of the form A-vs-B.jsonl. Rename it."
         )
     return short(parts[0]), short(parts[1])
 
 
 def short(name: str) -> str:
-    """`13b-guanaco-vicuna-generations-topp0.9-temp0.7` -> `13b-guanaco`."""
+    """Return `13b-guanaco` for `13b-guanaco-vicuna-generations-topp0.9-temp0.7`."""
     return _ANSWER.sub("", _SAMPLED.sub("", name)) or name
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two spellings mean one player: `gpt-3.5` and `answer_gpt35` do."""
+    """Return whether two spellings mean the same player, as `gpt-3.5` and `answer_gpt35`."""
     return key(one) == key(other)
 
 

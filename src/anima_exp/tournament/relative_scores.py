@@ -1,4 +1,4 @@
-"""Relative verdicts -> scores as per cent of a reference's, as in QLoRA's Table 6."""
+"""Compute scores in per cent of a reference's scores from relative verdicts (QLoRA, Table 6)."""
 
 import math
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from anima_exp.tournament.verdicts import Verdict
 
 @dataclass(frozen=True)
 class RelativeScore:
-    """All in per cent of the reference's score."""
+    """A player's scores, in per cent of the reference's score."""
 
     player: str
-    reference_first: float | None  # the order in which the reference is Assistant 1
+    reference_first: float | None  # with the reference shown first
     player_first: float | None
-    mean: float | None  # both orders; None where no verdict was parsed
+    mean: float | None  # over both orders; None if no verdict was parsed
     half: float | None  # mean ± half is the 95 % interval
     questions: int
     unparsed: int
 
 
 def percents(verdicts: Sequence[Verdict], reference: str) -> list[RelativeScore]:
-    """A row for each player that met the reference, the best first."""
+    """Return the score of each player that met the reference, best first."""
     met: dict[str, list[Verdict]] = {}
     for one in verdicts:
         if one.relative and reference in (one.first, one.second):
@@ -37,7 +37,7 @@ def _percent(player: str, reference: str, verdicts: Sequence[Verdict]) -> Relati
         first: _ratio([_scores(one, player) for one in parsed if one.first == first])
         for first in (player, reference)
     }
-    # Each question weighs once: the mean over the orders in which its verdict was parsed.
+    # Each question counts once, as the mean over the orders whose verdict was parsed.
     questions: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for one in parsed:
         questions.setdefault((one.question, one.turn), []).append(_scores(one, player))
@@ -55,9 +55,9 @@ def _percent(player: str, reference: str, verdicts: Sequence[Verdict]) -> Relati
 
 
 def _half(means: Sequence[tuple[float, float]], mean: float) -> float | None:
-    """From the mean down to: the lower end of our interval by the upper end of the reference's.
+    """Return the half-width: mean - (lower end of ours / upper end of the reference's interval).
 
-    No source states it: it is the rule that gives every printed interval of Table 6.
+    No source states this rule. It reproduces every printed interval of Table 6.
     """
     if len(means) < 2:
         return None
@@ -74,18 +74,15 @@ def _ratio(pairs: Sequence[tuple[float, float]]) -> float | None:
 
 
 def _scores(verdict: Verdict, player: str) -> tuple[float, float]:
-    """The player's and the reference's."""
+    """Return the player's and the reference's score."""
     assert verdict.scores is not None
     first, second = verdict.scores
     return (first, second) if verdict.first == player else (second, first)
 
 
-# Verdicts -> how each player did against each other one, both orders together.
-
-
 @dataclass
 class HeadToHead:
-    """Of one player against another."""
+    """Results of one player against another, over both orders."""
 
     wins: int = 0
     ties: int = 0
@@ -95,19 +92,18 @@ class HeadToHead:
 
     @property
     def net(self) -> float:
-        """(wins - losses) / questions, as QLoRA's Table 12: from -2 to 2 where both orders are
-        judged."""
+        """(wins - losses) / questions, as in QLoRA's Table 12: from -2 to 2 with both orders."""
         return (self.wins - self.losses) / len(self.questions)
 
     @property
     def rate(self) -> float | None:
-        """Wins, ties as half, as a share of the parsed verdicts."""
+        """Wins, with ties as half, as a fraction of the parsed verdicts."""
         parsed = self.wins + self.ties + self.losses
         return (self.wins + self.ties / 2) / parsed if parsed else None
 
 
 def win_matrix(verdicts: Sequence[Verdict]) -> dict[str, dict[str, HeadToHead]]:
-    """matrix[a][b]: a against b; a pair that never met has no place in it."""
+    """Return the results matrix[a][b] of a against b, without pairs that never met."""
     matrix: dict[str, dict[str, HeadToHead]] = {}
     for one in verdicts:
         for player, other, points in (
@@ -124,7 +120,7 @@ def win_matrix(verdicts: Sequence[Verdict]) -> dict[str, dict[str, HeadToHead]]:
 
 
 def win_rates(matrix: dict[str, dict[str, HeadToHead]]) -> dict[str, float]:
-    """Each player's share of points against all it met; none where nothing was parsed."""
+    """Return each player's fraction of points against all opponents, if any verdict was parsed."""
     found = {}
     for player, records in matrix.items():
         points = sum(one.wins + one.ties / 2 for one in records.values())
@@ -134,21 +130,18 @@ def win_rates(matrix: dict[str, dict[str, HeadToHead]]) -> dict[str, float]:
     return found
 
 
-# Verdicts by category of question -> what each player reached in each.
-
-
 @dataclass(frozen=True)
 class Category:
     name: str
     questions: int
-    win_rates: dict[str, float]  # shares of points, ties as half
+    win_rates: dict[str, float]  # fractions of points, with ties as half
     percents: dict[str, float]  # of the reference's score
 
 
 def categories(
     rated: Sequence[Verdict], relative: Sequence[Verdict], reference: str | None
 ) -> list[Category]:
-    """In the order in which they come; empty where no question has one."""
+    """Return the results by category, in the order of the verdicts; [] without categories."""
     names = dict.fromkeys(one.category for one in [*rated, *relative] if one.category)
     found = []
     for name in names:

@@ -1,4 +1,4 @@
-"""A tournament -> tables and sentences, the same for the terminal and for Markdown."""
+"""Make the tables and sentences of a tournament, for the terminal and for Markdown."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from anima_exp.display.tables import Column, fitting, say, table
 from anima_exp.tournament.bias import Share
 from anima_exp.tournament.rate import Tournament
 
-_WIDEST = 14  # players of whom a matrix can still be read
+_WIDEST = 14  # players up to which a matrix is readable
 
 
 @dataclass(frozen=True)
@@ -19,23 +19,23 @@ class Titled:
     note: str = ""
 
 
-def summary(found: Tournament) -> str:
-    kinds = f"{found.verdicts:,} verdicts on {found.questions:,} questions"
-    return f"{kinds}; {len(found.players)} players; {found.played:,} matches rated"
+def summary(result: Tournament) -> str:
+    kinds = f"{result.verdicts:,} verdicts on {result.questions:,} questions"
+    return f"{kinds}; {len(result.players)} players; {result.played:,} matches rated"
 
 
-def tables(found: Tournament) -> Iterator[Titled]:
-    if found.percents:
-        yield percentages(found)
-    yield ratings(found)
-    if len(found.players) <= _WIDEST:
-        yield matrix(found)
-    if found.categories:
-        yield by_category(found)
+def tables(result: Tournament) -> Iterator[Titled]:
+    if result.percents:
+        yield percentages(result)
+    yield ratings(result)
+    if len(result.players) <= _WIDEST:
+        yield matrix(result)
+    if result.categories:
+        yield by_category(result)
 
 
-def percentages(found: Tournament) -> Titled:
-    rows = found.percents
+def percentages(result: Tournament) -> Titled:
+    rows = result.percents
     columns = [
         Column("player", [one.player for one in rows], right=False),
         Column("shown first", [_percent(one.reference_first) for one in rows], whole=True),
@@ -47,13 +47,13 @@ def percentages(found: Tournament) -> Titled:
         Column("questions", [str(one.questions) for one in rows], dropped=1),
         Column("not parsed", [str(one.unparsed) for one in rows], dropped=2),
     ]
-    note = f"Shown first, shown second: the place of {found.reference} before the judge."
-    return Titled(f"Score in % of {found.reference}'s", columns, note)
+    note = f"Shown first, shown second: the position of {result.reference}'s answer."
+    return Titled(f"Score in % of {result.reference}'s", columns, note)
 
 
-def ratings(found: Tournament) -> Titled:
-    elo = {one.player: one for one in found.elo}
-    rows = found.bradley_terry.strengths
+def ratings(result: Tournament) -> Titled:
+    elo = {one.player: one for one in result.elo}
+    rows = result.bradley_terry.strengths
     columns = [
         Column("#", [str(place) for place in range(1, len(rows) + 1)], whole=True),
         Column("player", [one.player for one in rows], right=False),
@@ -65,80 +65,83 @@ def ratings(found: Tournament) -> Titled:
             whole=True,
         ),
         Column("sd of orders", [f"{elo[one.player].deviation:.0f}" for one in rows], dropped=2),
-        Column("points won", [_share(found.win_rates.get(one.player)) for one in rows], dropped=1),
+        Column("points won", [_share(result.win_rates.get(one.player)) for one in rows], dropped=1),
     ]
-    if found.one_pass:
-        texts = [f"{found.one_pass[one.player]:.2f}" for one in rows]
+    if result.one_pass:
+        texts = [f"{result.one_pass[one.player]:.2f}" for one in rows]
         columns.insert(6, Column("one pass", texts, whole=True))
-    return Titled("Ratings", columns, order_note(found))
+    return Titled("Ratings", columns, order_note(result))
 
 
-def order_note(found: Tournament) -> str:
-    one = found.options
-    told = f"{found.per_order:,} of {found.played:,} matches each"
-    if found.per_order == found.played:
-        told = f"all {found.played:,} matches each"
+def order_note(result: Tournament) -> str:
+    one = result.options
+    text = f"{result.per_order:,} of {result.played:,} matches each"
+    if result.per_order == result.played:
+        text = f"all {result.played:,} matches each"
     if one.orders == 1:
         return f"Elo: one random order (seed {one.seed}), K {one.k:g}, start {one.start:g}."
     return (
-        f"Elo: mean of {one.orders:,} random orders, {told}; K {one.k:g}, start {one.start:g}, "
-        f"seed {one.seed}. Its ± shrinks with more orders and says nothing of how sure the "
-        "ranking is; the interval of Bradley-Terry, over other questions, does."
+        f"Elo: mean of {one.orders:,} random orders, {text}; K {one.k:g}, start {one.start:g}, "
+        f"seed {one.seed}. Its ± shrinks with more orders and does not measure how certain the "
+        "ranking is. The Bradley-Terry interval, over other questions, does."
     )
 
 
-def matrix(found: Tournament) -> Titled:
-    columns = [Column("wins - losses", found.players, right=False)]
-    for place, other in enumerate(found.players, start=1):
+def matrix(result: Tournament) -> Titled:
+    columns = [Column("wins - losses", result.players, right=False)]
+    for place, other in enumerate(result.players, start=1):
         texts = []
-        for player in found.players:
-            record = found.matrix.get(player, {}).get(other)
+        for player in result.players:
+            record = result.matrix.get(player, {}).get(other)
             texts.append(f"{record.net:+.2f}" if record else "")
         columns.append(Column(other, texts, dropped=place))
-    return Titled("Win matrix", columns, "Row against column, by question, both orders together.")
+    return Titled("Win matrix", columns, "Row against column, per question, over both orders.")
 
 
-def by_category(found: Tournament) -> Titled:
-    percent = bool(found.percents) and found.relative == found.verdicts
-    rows = [one.player for one in found.percents] if percent else found.players
+def by_category(result: Tournament) -> Titled:
+    percent = bool(result.percents) and result.relative == result.verdicts
+    rows = [one.player for one in result.percents] if percent else result.players
     columns = [Column("player", rows, right=False)]
-    for place, one in enumerate(found.categories, start=1):
+    for place, one in enumerate(result.categories, start=1):
         values = one.percents if percent else one.win_rates
         share = 1 if percent else 100
         texts = [f"{share * values[name]:.0f}" if name in values else "-" for name in rows]
         columns.append(Column(one.name, texts, dropped=place))
-    what = f"in % of {found.reference}'s score" if percent else "points won in %"
+    what = f"in % of {result.reference}'s score" if percent else "points won in %"
     return Titled(f"By category, {what}", columns)
 
 
-def biases(found: Tournament) -> Iterator[str]:
-    """What the judge goes by beside merit, a sentence each."""
-    position, swapped = found.position, found.swapped
+def biases(result: Tournament) -> Iterator[str]:
+    """Yield one sentence per bias of the judge."""
+    position, swapped = result.position, result.swapped
     if decided := position.decided:
-        told = f"The answer shown first wins {_of(decided)}"
-        if "first" in found.advantages:
-            one = found.advantages["first"]
-            told += f"; between equals that is worth {one.value:+.0f} ± {one.half:.0f} points"
-        yield f"{told}."
+        text = f"The answer shown first wins {_of(decided)}"
+        if "first" in result.advantages:
+            one = result.advantages["first"]
+            text += (
+                f"; between equal players this is worth {one.value:+.0f} ± {one.half:.0f} points"
+            )
+        yield f"{text}."
     if swapped.total:
         yield (
             f"Of {swapped.total:,} pairs of answers judged in both orders, "
-            f"{_share(swapped.flipped / swapped.total)} flip to the other player, "
-            f"{_share(swapped.weakened / swapped.total)} from a win to a tie; of the "
-            f"{swapped.flipped:,} flips, {swapped.to_first:,} went to the first position twice."
+            f"{_share(swapped.flipped / swapped.total)} flip to the other player and "
+            f"{_share(swapped.weakened / swapped.total)} change from a win to a tie. In "
+            f"{swapped.to_first:,} of the {swapped.flipped:,} flips the answer shown first won "
+            "both times."
         )
-    if longer := found.length.longer:
-        told = f"The longer answer wins {_of(longer)}"
-        if "twice_as_long" in found.advantages:
-            one = found.advantages["twice_as_long"]
-            told += (
-                "; between equals, being twice as long is worth "
+    if longer := result.length.longer:
+        text = f"The longer answer wins {_of(longer)}"
+        if "twice_as_long" in result.advantages:
+            one = result.advantages["twice_as_long"]
+            text += (
+                "; between equal players, twice the length is worth "
                 f"{one.value:+.0f} ± {one.half:.0f} points"
             )
-        known = f" Lengths are known of {found.length.known:,} verdicts."
-        yield f"{told}.{known if found.length.known < position.total else ''}"
+        known = f" Lengths are known for {result.length.known:,} verdicts."
+        yield f"{text}.{known if result.length.known < position.total else ''}"
     else:
-        yield "Length bias: no lengths known; answers=[FILE,...] tells them."
+        yield "Length bias: the lengths are unknown. Give the answers with answers=[FILE,...]."
 
 
 def _of(share: Share) -> str:
@@ -157,25 +160,22 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-# A tournament -> the terminal, at whatever width it has.
-
-
-def show(found: Tournament, console: Console) -> None:
-    """Ends with whether the best can be told from the second."""
-    say(console, f"{summary(found)}.", style="dim")
-    for one in tables(found):
+def show(result: Tournament, console: Console) -> None:
+    """Print a tournament in the terminal, fitted to its width."""
+    say(console, f"{summary(result)}.", style="dim")
+    for one in tables(result):
         console.print()
         shown, left_out = fitting(one.columns, console.width)
         say(console, one.title, style="bold")
         console.print(table(shown))
         if left_out:
-            say(console, f"no room for {', '.join(left_out)}", style="dim")
+            say(console, f"columns left out for width: {', '.join(left_out)}", style="dim")
         if one.note:
             say(console, one.note, style="dim")
     console.print()
-    for sentence in biases(found):
+    for sentence in biases(result):
         say(console, sentence)
-    for note in found.notes:
+    for note in result.notes:
         say(console, note, style="yellow")
     console.print()
-    say(console, found.conclusion, style="bold")
+    say(console, result.conclusion, style="bold")

@@ -1,4 +1,4 @@
-"""Rows and who wrote their answers -> verdicts on players, all about the same questions."""
+"""Make verdicts on players from rows, all about the same questions."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,15 +13,15 @@ from anima_exp.tournament.reading import Row, lines
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judge said about two answers to one question."""
+    """The judge's verdict on two answers to one question."""
 
     question: str
     turn: int
     category: str | None
     first: str  # the player whose answer was shown first
     second: str
-    scores: tuple[float, float] | None  # of first and second, where a relative verdict was parsed
-    outcome: float | None  # 1 first wins, 0.5 a tie, 0 second wins; None: not parsed
+    scores: tuple[float, float] | None  # of first and second, in a parsed relative verdict
+    outcome: float | None  # 1: first wins, 0.5: a tie, 0: second wins; None: not parsed
     relative: bool
     lengths: tuple[int, int] | None  # characters of the two answers
 
@@ -34,7 +34,7 @@ def verdicts(
     on_missing: str = "error",
     trust_names: bool = False,
 ) -> tuple[list[Verdict], list[str]]:
-    """Verdicts in the order of `rows`, and what a reader should know about them.
+    """Return the verdicts in the order of `rows`, and notes for the reader.
 
     Args:
         questions: FastChat's file of questions, where rows do not say their category.
@@ -42,18 +42,21 @@ def verdicts(
             them out) or keep (a tournament of random pairs has few in common).
 
     Raises:
-        DataError: it is not clear who is who, or the files are about different questions.
+        DataError: if players cannot be identified, or the files have different questions.
     """
     players, notes = identify(rows, answers, trust_names=trust_names)
-    _no_twins(rows, players)
+    _reject_duplicates(rows, players)
     kept = _same_questions(rows, players, on_missing=on_missing)
     if len(kept) < len(rows):
-        notes.append(f"{len(rows) - len(kept):,} verdicts left out: not every pair has them.")
+        notes.append(
+            f"{len(rows) - len(kept):,} verdicts are left out, because not every pair has their "
+            "questions."
+        )
     categories = _categories(questions) if questions else {}
     judges = Counter(row.judge for row in rows if row.judge)
     if len(judges) > 1:
-        notes.append(f"Verdicts of {len(judges)} judges together: {', '.join(sorted(judges))}.")
-    found = [
+        notes.append(f"The verdicts are by {len(judges)} judges: {', '.join(sorted(judges))}.")
+    result = [
         Verdict(
             question=rows[at].question,
             turn=rows[at].turn,
@@ -67,50 +70,51 @@ def verdicts(
         )
         for at in kept
     ]
-    return found, [*notes, *_unused(found, kept, rows, answers, categories)]
+    return result, [*notes, *_unused(result, kept, rows, answers, categories)]
 
 
 def _unused(
-    found: Sequence[Verdict],
+    result: Sequence[Verdict],
     kept: Sequence[int],
     rows: Sequence[Row],
     answers: Mapping[str, Answer],
     categories: Mapping[str, str],
 ) -> Iterator[str]:
-    """What was given and fits nothing, or only some."""
+    """Yield notes on answers and categories that fit no verdicts, or only some."""
     judged = {name for at in kept for name in rows[at].ids or ()}
     if answers and not judged & answers.keys():
-        yield f"None of the {len(answers):,} answers given with answers= is judged here."
-    without = sum(one.category is None for one in found)
-    if without and (categories or without < len(found)):
-        yield f"{without:,} verdicts are on questions of no known category."
+        yield f"None of the {len(answers):,} answers given with answers= occurs in the verdicts."
+    without = sum(one.category is None for one in result)
+    if without and (categories or without < len(result)):
+        yield f"{without:,} verdicts are on questions without a category."
 
 
-def _no_twins(rows: Sequence[Row], players: Sequence[tuple[str, str]]) -> None:
+def _reject_duplicates(rows: Sequence[Row], players: Sequence[tuple[str, str]]) -> None:
     seen: dict[tuple[object, ...], Row] = {}
     for row, pair in zip(rows, players, strict=True):
-        twin = seen.setdefault((pair, row.question, row.turn, row.judge, row.relative), row)
-        if twin is not row:
+        earlier = seen.setdefault((pair, row.question, row.turn, row.judge, row.relative), row)
+        if earlier is not row:
             raise DataError(
-                f"{row.file}, row {row.line}: {pair[0]} before {pair[1]} on question "
-                f"{row.question} was judged already in {twin.file}, row {twin.line}. Delete one."
+                f"{row.file}, row {row.line}: {pair[0]} shown before {pair[1]} on question "
+                f"{row.question} has a verdict already, in {earlier.file}, row {earlier.line}. "
+                "Delete one of them."
             )
 
 
 def _same_questions(
     rows: Sequence[Row], players: Sequence[tuple[str, str]], *, on_missing: str
 ) -> list[int]:
-    """Places of the rows to keep."""
+    """Return the indices of the rows to keep."""
     if on_missing == "keep" or all(row.battle for row in rows):
         return list(range(len(rows)))
     asked: dict[tuple[object, ...], dict[tuple[str, int], Row]] = {}
     for row, pair in zip(rows, players, strict=True):
         asked.setdefault((pair, row.relative), {})[row.question, row.turn] = row
-    every = [set(found) for found in asked.values()]
+    every = [set(result) for result in asked.values()]
     shared = set.intersection(*every)
     if on_missing == "error" and any(one != shared for one in every):
         most = max(asked.values(), key=len)
-        least = next(found for found in asked.values() if set(found) != set(most))
+        least = next(result for result in asked.values() if set(result) != set(most))
         question = next(iter(sorted(set(most) ^ set(least))))
         has, lacks = (most, least) if question in most else (least, most)
         other = next(iter(lacks.values()))
@@ -125,12 +129,12 @@ def _same_questions(
 
 
 def _categories(path: Path) -> dict[str, str]:
-    found = {}
+    result = {}
     for number, fields in lines(path):
         at = f"{path}, row {number}"
         if category := text_of(fields, "category", at):
-            found[needed(fields, "question_id", at)] = category
-    return found
+            result[needed(fields, "question_id", at)] = category
+    return result
 
 
 def _lengths(row: Row, answers: Mapping[str, Answer]) -> tuple[int, int] | None:

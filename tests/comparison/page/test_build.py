@@ -102,7 +102,7 @@ def test_a_section_with_nothing_to_show_is_left_out(tmp_path, written):
 def test_runs_that_only_failed_make_a_page_too(tmp_path, written):
     synthetic.run(tmp_path / "runs" / "a", failure="no room")
     page = Reader(written(tmp_path / "runs"))
-    assert "Nothing is done yet." in page.words
+    assert "No run is done yet." in page.words
     assert "no room" in page.words
 
 
@@ -135,7 +135,7 @@ def test_a_page_that_cannot_be_written_says_so(tmp_path, written):
 def test_what_every_row_cost_is_said_once(tmp_path, written):
     synthetic.grid(tmp_path / "runs")
     page = Reader(written(tmp_path / "runs"))
-    assert "Each took 20 steps, 6 k tokens, 50 s, 0.68 GiB." in page.words
+    assert "Each cell used 20 steps, 6 k tokens, 50 s, 0.68 GiB." in page.words
     assert "Memory" not in page.words
 
 

@@ -62,11 +62,11 @@ def test_ctrl_c_saves_the_running_trial_and_the_same_command_goes_on(sweeps):
         time.sleep(0.05)
     stopped.send_signal(signal.SIGINT)
     assert stopped.wait(60) == 130
-    assert "The same command goes on from there." in stopped.told()
+    assert "Run the same command again to resume." in stopped.told()
     [begun] = sweeps.runs.glob("*/checkpoints")
     assert not sweeps.records()
     again = done(search(sweeps, "lora.rank=8,16", n_trials=3))
-    assert "1 half done" in again
+    assert "1 partly done" in again
     assert sweeps.records()[begun.parent.name]["starts"] == 2
     assert [record["starts"] for record in sweeps.records().values()].count(1) == 2
 
@@ -109,7 +109,7 @@ def test_a_search_says_how_to_repeat_its_best_trial_and_the_command_is_right(swe
 
 def test_a_searched_seed_is_said_to_be_luck(sweeps):
     told = done(search(sweeps, "seed=0,1", "dry_run=true", n_trials=2))
-    assert "seed     is searched like a setting, so the best trial will be one with a lucky" in told
+    assert "seed     is searched like any setting, so the best trial may only have a lucky" in told
 
 
 def test_failed_trials_end_with_their_reasons(sweeps):
@@ -117,7 +117,10 @@ def test_failed_trials_end_with_their_reasons(sweeps):
     assert failed.wait(120) == 1
     assert "0 of 2 trials done, 2 failed\n" in failed.told()
     assert "lora.rank=13: rank 13 brings bad luck (" in failed.told()
-    assert "anima_exp: 2 of 2 trials failed; the same command tries them again." in failed.told()
+    assert (
+        "anima_exp: 2 of 2 trials failed. Run the same command again to retry them."
+        in failed.told()
+    )
 
 
 @pytest.mark.parametrize(

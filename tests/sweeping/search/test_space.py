@@ -52,7 +52,7 @@ def test_a_drawn_number_has_four_digits_and_stays_inside():
 @pytest.mark.parametrize("ends", ["0, inf", "nan, 1", "1e-5, 1e309", "1, 100000000000000000000"])
 def test_an_interval_has_ends(ends):
     written = f"lora.dropout=interval({ends})"
-    message = f"{written}: an interval needs finite ends, at most 1e+15, as interval(1e-4, 1)."
+    message = f"{written}: an interval needs finite ends of at most 1e+15, as in interval(1e-4, 1)."
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         space_of(written)
 
@@ -78,7 +78,7 @@ def test_numbers_of_a_search_have_limits(key, value, message):
     [
         (
             "seed=1",
-            "hydra/sweeper=optuna has nothing to search: give a setting several values, as in "
+            "hydra/sweeper=optuna has nothing to search. Give a setting several values, as in "
             "lora.rank=8,16,64 or 'optimizer.learning_rate=tag(log, interval(1e-4, 1e-2))'.",
         ),
         (
@@ -88,12 +88,12 @@ def test_numbers_of_a_search_have_limits(key, value, message):
         ),
         (
             "lora.dropout=tag(lgo, interval(1e-4, 1e-2))",
-            "lora.dropout=tag(lgo, interval(1e-4, 1e-2)): there is no tag 'lgo' here; "
-            "tag(log, ...) is one.",
+            "lora.dropout=tag(lgo, interval(1e-4, 1e-2)): 'lgo' is not a tag of a search. Use "
+            "tag(log, ...).",
         ),
         (
             "lora.rank=tag(log, choice(8, 16))",
-            "lora.rank=tag(log, choice(8, 16)): tag(log, ...) is for an interval, not for a list.",
+            "lora.rank=tag(log, choice(8, 16)): tag(log, ...) needs an interval, not a list.",
         ),
     ],
 )

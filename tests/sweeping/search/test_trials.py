@@ -42,7 +42,11 @@ class Searched:
 
     def schedule(self, study: Study, *, retries=0) -> Trials:
         return Trials(
-            study, metric="heldout_loss", retries=retries, compose=self.cell, grown=lambda: None
+            study,
+            metric="heldout_loss",
+            retries=retries,
+            compose=self.cell,
+            on_new_cell=lambda: None,
         )
 
     def cell(self, trial):
@@ -82,7 +86,7 @@ class Searched:
                 "eval_seconds": 0,
             }
             JsonLinesLog(job.cell.folder / "metrics.jsonl").append(row)
-            if schedule.give_up(job, [row]):
+            if schedule.should_prune(job, [row]):
                 return Outcome.pruned
         if config.lora.rank == 13:
             return Outcome.failed
@@ -225,12 +229,12 @@ def test_the_best_is_the_smallest_or_the_largest(searched, direction, best):
 def test_a_metric_that_nothing_measures_ends_the_search_at_once(searched):
     with searched.study(5) as study:
         schedule = Trials(
-            study, metric="heldout_los", retries=0, compose=searched.cell, grown=lambda: None
+            study, metric="heldout_los", retries=0, compose=searched.cell, on_new_cell=lambda: None
         )
         job = schedule.next()
         searched.run(schedule, job)
         with pytest.raises(
-            ConfigError, match=r"^sweep\.metric=heldout_los is not among what .*: hel"
+            ConfigError, match=r"^sweep\.metric=heldout_los was not measured by .*: hel"
         ):
             schedule.ended(job, Outcome.done)
 

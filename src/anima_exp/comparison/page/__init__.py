@@ -1,4 +1,4 @@
-"""A comparison -> one HTML page with everything in it: tables, plots, answers, no network."""
+"""Write a comparison as one self-contained HTML page with tables, plots and answers."""
 
 from anima_exp.comparison.page.build import write_page
 

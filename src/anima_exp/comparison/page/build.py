@@ -1,4 +1,4 @@
-"""A comparison -> one HTML file that needs nothing but itself."""
+"""Build the HTML page of a comparison."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from anima_exp.comparison.settings import format_value, hashable
 from anima_exp.display import html_page
 from anima_exp.display.html_page import Column, Line, Section, Value, count, escaped, table
 
-# The head of the page: what was asked, what came out, by which command, how many runs.
+# The head of the page: question, answer, command and number of runs.
 
 
 _WORDS = {
@@ -54,7 +54,7 @@ def header(comparison: Comparison, now: datetime) -> str:
 def _said(comparison: Comparison) -> list[str]:
     """Return the headline, the sentences below it, and last the command that repeats, or ""."""
     if not comparison.rows:
-        return ["Nothing is done yet.", ""]
+        return ["No run is done yet.", ""]
     text = " ".join(comparison.conclusion)
     said, _, command = text.partition(" Repeat: ")
     first = comparison.conclusion[0].partition(" Repeat: ")[0]
@@ -69,7 +69,7 @@ def _command(text: str) -> str:
 
 
 def _parts(verdict: str) -> tuple[str, str]:
-    """The answer; and how it was found, which stands smaller below it."""
+    """Return the answer, and how it was computed, which the page shows in smaller type."""
     found = re.match(r"(.+?[.!?])\s+(?=[A-Z])(.+)", verdict, flags=re.DOTALL)
     first, rest = (found[1], found[2]) if found else (verdict, "")
     how = _HOW.findall(first)
@@ -106,7 +106,7 @@ def _dates(comparison: Comparison, now: datetime) -> str:
     return f"Runs finished {when}. {made}"
 
 
-# The foot of the page: what all runs share, and by which code and versions they were made.
+# The foot of the page: the settings that all runs share, their code and library versions.
 
 
 def section(comparison: Comparison) -> Section:
@@ -123,7 +123,7 @@ def section(comparison: Comparison) -> Section:
 
 
 def _shared(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
-    """Each setting that every run has at one value, in the order of the config."""
+    """Yield the settings that have the same value in every run, in the order of the config."""
     for key, value in runs[0].settings.items():
         values = {hashable(run.settings.get(key, _ABSENT)) for run in runs}
         if len(values) == 1:
@@ -157,7 +157,7 @@ def _code(runs: Sequence[Run]) -> Iterator[str]:
         yield f"Computed on: {', '.join(gpus)}."
 
 
-# A comparison -> the sections of the page in their order; one with nothing to show is left out.
+# The sections of the page, in order. A section without content is left out.
 
 
 _FILTER = """<div class="controls"><label class="wide">Filter
@@ -168,25 +168,27 @@ _FILTER = """<div class="controls"><label class="wide">Filter
 
 
 def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
-    """`plotted` is data.plotted(comparison)."""
+    """Yield the sections of the page. `plotted` is data.plotted(comparison)."""
     metric = comparison.metric
     if comparison.rows:
         lead = _leaderboard_lead(comparison)
         body = _FILTER + leaderboard(comparison)
         yield Section("leaderboard", "Leaderboard", "Leaderboard", lead, body)
     if found := comparison.baseline:
-        lead = f"Mean difference. {escaped(found.told)}"
+        lead = f"Mean differences from the baseline. {escaped(found.description)}"
         body = tables.baseline(found, metric)
         yield Section("baseline", "Baseline", f"Against {found.label}", lead, body)
-    for number, beside in enumerate(comparison.published):
+    for number, reference in enumerate(comparison.published):
         name = f"published-{number}" if number else "published"
-        body = tables.published(beside, metric)
-        heading = f"Beside {beside.table.source}"
-        yield Section(name, "Published", heading, _published_lead(beside), body)
+        body = tables.published(reference, metric)
+        heading = f"Beside {reference.table.source}"
+        yield Section(name, "Published", heading, _published_lead(reference), body)
     yield from figures.sections(comparison, plotted)
-    if unhappy := tables.unhappy(comparison):
+    if incomplete_runs := tables.incomplete_runs(comparison):
         body = tables.failures(comparison)
-        yield Section("failures", "Failures", _states(unhappy), _failures_lead(unhappy), body)
+        yield Section(
+            "failures", "Failures", _states(incomplete_runs), _failures_lead(incomplete_runs), body
+        )
     if comparison.runs.done():
         yield section(comparison)
 
@@ -194,54 +196,54 @@ def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
 def _leaderboard_lead(comparison: Comparison) -> str:
     rows, metric = comparison.shown, comparison.metric
     better = "smaller" if metric.minimize else "larger"
-    told = [
-        "Only settings that differ are shown; the best is highlighted.",
-        f"By {escaped(metric.name)}: {better} is better.",
+    text = [
+        "Only settings that differ are shown. The best cell is highlighted.",
+        f"Ranked by {escaped(metric.name)}; {better} is better.",
     ]
     if alike := costs.alike(rows):
-        told.append(f"Each took {alike}.")
+        text.append(f"Each cell used {alike}.")
     if any(row.score.n > 1 for row in rows):
-        told.append("The line is the 95 % confidence interval of the mean over the seeds.")
+        text.append("A line is the 95 % confidence interval of the mean over the seeds.")
     if any(row.score.n == 1 for row in rows):
-        told.append("A hollow dot is a single run: without repeats its uncertainty is unknown.")
+        text.append("A hollow dot is a single run: without repeats its uncertainty is unknown.")
     if comparison.repeated:
-        told.append(escaped(comparison.repeated))
+        text.append(escaped(comparison.repeated))
     if comparison.left_out:
-        told.append(escaped(comparison.left_out))
+        text.append(escaped(comparison.left_out))
     if len(rows) > ROWS:
-        told.append(f"The first {ROWS:,} of {len(rows):,} rows.")
+        text.append(f"The first {ROWS:,} of {len(rows):,} rows.")
     if comparison.unscored:
-        told.append(f"{count(len(comparison.unscored), 'done run')} without this score.")
-    return " ".join(told)
+        text.append(f"{count(len(comparison.unscored), 'done run')} without this score.")
+    return " ".join(text)
 
 
-def _published_lead(beside: ReferenceComparison) -> str:
-    told = []
-    if not beside.table.confirmed:
-        told.append('<span class="tag warn">unconfirmed</span>')
-        told.append("These figures have not been checked against the paper.")
-    if beside.table.note:
-        told.append(escaped(beside.table.note))
-    if beside.matched:
-        told.append(f"Ours have the same {', '.join(map(escaped, beside.matched))}.")
-    keys = dict.fromkeys(key for row, _, _ in beside.rows for key in row)
-    if replaced := [escaped(key) for key in keys if key not in beside.matched]:
-        told.append(f"They differ from the paper's in {', '.join(replaced)}.")
-    return " ".join(told)
+def _published_lead(reference: ReferenceComparison) -> str:
+    text = []
+    if not reference.table.confirmed:
+        text.append('<span class="tag warn">unconfirmed</span>')
+        text.append("These figures have not been checked against the paper.")
+    if reference.table.note:
+        text.append(escaped(reference.table.note))
+    if reference.matched:
+        text.append(f"Our runs have the same {', '.join(map(escaped, reference.matched))}.")
+    keys = dict.fromkeys(key for row, _, _ in reference.rows for key in row)
+    if replaced := [escaped(key) for key in keys if key not in reference.matched]:
+        text.append(f"They differ from the paper's in {', '.join(replaced)}.")
+    return " ".join(text)
 
 
 def _states(runs: list[Run]) -> str:
     words = {State.failed: "failed", State.stopped: "stopped early", State.unfinished: "unfinished"}
-    told = [word for state, word in words.items() if any(run.state is state for run in runs)]
-    text = " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
+    used = [word for state, word in words.items() if any(run.state is state for run in runs)]
+    text = " and ".join([", ".join(used[:-1]), used[-1]] if len(used) > 1 else used)
     return text[0].upper() + text[1:]
 
 
 def _failures_lead(runs: list[Run]) -> str:
-    told = ["The same command again continues what is unfinished and tries what failed."]
+    text = ["Run the same command again to resume unfinished runs and retry failed ones."]
     if len(runs) > tables.FAILURES:
-        told.append(f"The first {tables.FAILURES} of {len(runs):,} are shown.")
-    return " ".join(told)
+        text.append(f"The first {tables.FAILURES} of {len(runs):,} are shown.")
+    return " ".join(text)
 
 
 _SCRIPTS = ("metric", "levels", "table", "curves", "highlight", "effects", "heatmap", "parallel",

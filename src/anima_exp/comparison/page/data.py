@@ -1,4 +1,4 @@
-"""A comparison -> the plain values that the plots are drawn from."""
+"""Extract the plain values of a comparison from which the plots are drawn."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from anima_exp.comparison.settings import format_value, hashable, headings, in_o
 from anima_exp.display.html_page import cut, sanitize_text
 from anima_exp.metrics.intervals import Interval
 
-# Long series -> at most so many points, so that hundreds of runs stay smooth in a browser.
+# Downsample long series, so that a browser can draw hundreds of runs.
 
 
 Series = tuple[list[float], list[float]]  # x, y

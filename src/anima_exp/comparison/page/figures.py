@@ -1,4 +1,4 @@
-"""The sections that are drawn: their headings, controls and empty places; scripts/ fills them."""
+"""Make the sections with plots: headings, controls and empty elements, which scripts/ fills."""
 
 from collections.abc import Iterator
 
@@ -18,12 +18,12 @@ def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
     yield from _effects(comparison)
     several = [setting for setting in plotted["settings"] if len(setting["levels"]) > 1]
     if len(several) > 1 and len(plotted["cells"]) > 2:
-        lead = f"Mean {metric}, over all other settings. A cross marks a pair without a run."
+        lead = f"Mean {metric} over all other settings. A cross marks a pair without a run."
         yield Section("pairs", "Two settings", "Two settings together", lead, _PAIRS)
     if several and len(plotted["cells"]) > 2:
         yield _paths(plotted, axes=len(several) + 1)
     if plotted["prompts"]:
-        lead = "The same question to two runs; at first the best and the worst."
+        lead = "Two runs answer the same question. At first these are the best and the worst run."
         yield Section("generations", "Answers", "What the models answer", lead, _ANSWERS)
 
 
@@ -32,22 +32,22 @@ _CURVES = {"training": "Training loss by step", "evaluations": "{metric} at eval
 
 def _curves_lead(comparison: Comparison, plotted: Plotted) -> str:
     drawn, begun = len(plotted["runs"]), sum(bool(r.settings) for r in comparison.runs.runs)
-    told = [
-        f"One line a run, thinned to at most {points(drawn)} points: training loss is the mean "
-        "of the steps between two points. A cross is where a run was stopped early."
+    text = [
+        f"One line per run, with at most {points(drawn)} points. Training loss is averaged over "
+        "the steps between two points. A cross marks where a run was stopped early."
     ]
     if begun > drawn:
-        told.append(f"{drawn:,} of {begun:,} runs, evenly over the ranking.")
-    return " ".join(told)
+        text.append(f"{drawn:,} of {begun:,} runs are shown, evenly spaced in the ranking.")
+    return " ".join(text)
 
 
 def _curves(drawn: list[str], metric: str) -> str:
     plots = []
     for which in drawn:
-        told = _CURVES[which].format(metric=metric)
+        text = _CURVES[which].format(metric=metric)
         plots.append(
-            f'<figure><div class="plot" id="{which}-plot" role="img" aria-label="{told}"></div>'
-            f"<figcaption>{told}</figcaption></figure>"
+            f'<figure><div class="plot" id="{which}-plot" role="img" aria-label="{text}"></div>'
+            f"<figcaption>{text}</figcaption></figure>"
         )
     return f"""<div class="controls">
 <label>Colour by<select id="curves-colour"></select></label>
@@ -58,7 +58,7 @@ def _curves(drawn: list[str], metric: str) -> str:
 
 def _effects(comparison: Comparison) -> Iterator[Section]:
     effects = comparison.effects
-    # The places are those of data.py. Which seed did well is of no use to anyone.
+    # The indices are those of data.py. The means of single seeds are no information.
     plots = [
         _effect(place, effect)
         for place, effect in enumerate(effects.effects)
@@ -79,17 +79,20 @@ def _effects(comparison: Comparison) -> Iterator[Section]:
 
 def _effects_lead(comparison: Comparison) -> Iterator[str]:
     effects = comparison.effects
-    yield "Mean at each level with its 95 % interval; all levels of the others weigh alike."
+    yield (
+        "Mean at each level, with its 95 % interval. All levels of the other settings have equal "
+        "weight."
+    )
     skipped = [escaped(key) for key in effects.skipped]
     rest = f"{', '.join(skipped)} and all else" if skipped else "interactions and chance"
     shares = [("the seed", effect.share) for effect in effects.effects if effect.key == "seed"]
     shares.append((rest, effects.residual))
-    told = "; ".join(f"{what} {100 * share:.1f} %" for what, share in shares)
-    yield f"The rest of the variance: {told}."
+    text = "; ".join(f"{what} {100 * share:.1f} %" for what, share in shares)
+    yield f"The rest of the variance: {text}."
     if effects.overlap >= 0.0005:
         yield (
-            "The grid has holes, so settings overlap: a share is what no other one explains; "
-            f"{100 * effects.overlap:.1f} % may be due to one or another."
+            "The grid is incomplete, so settings overlap. A share counts only what no other "
+            f"setting explains; {100 * effects.overlap:.1f} % may be due to several settings."
         )
 
 
@@ -98,7 +101,10 @@ def _effect(place: int, effect: Effect) -> str:
     together = ""
     if effect.together:
         others = ", ".join(map(escaped, effect.together))
-        together = f"<figcaption>Changes together with {others}: one effect.</figcaption>"
+        together = (
+            f"<figcaption>Changes together with {others}: their effects cannot be separated."
+            "</figcaption>"
+        )
     return f"""<figure><h3>{key}</h3>
 <p class="share">{share} % of variance<i><i style="width:{share}%"></i></i></p>
 <div class="plot" id="effect-{place}" role="img"
@@ -107,7 +113,7 @@ def _effect(place: int, effect: Effect) -> str:
 
 def _scatter(place: int, key: str) -> str:
     return f"""<figure><h3>{escaped(key)}</h3>
-<p class="share">Nearly every cell has its own: one dot a cell</p>
+<p class="share">Nearly every cell has its own value: one dot per cell</p>
 <div class="plot" id="scatter-{place}" role="img"
  aria-label="Score of each cell by {escaped(key)}"></div></figure>"""
 
@@ -116,8 +122,8 @@ def _paths(plotted: Plotted, *, axes: int) -> Section:
     drawn, cells = len(plotted["paths"]), len(plotted["cells"])
     lead = _PATHS_LEAD
     if drawn < cells:
-        lead += f" {drawn:,} of {cells:,} cells, evenly over the ranking."
-    body = _PATHS.format(wide=9 * axes)  # rem; the box scrolls where that is too much
+        lead += f" {drawn:,} of {cells:,} cells are shown, evenly spaced in the ranking."
+    body = _PATHS.format(wide=9 * axes)  # rem; the box scrolls if this is too wide
     return Section("paths", "All settings", "All settings at once", lead, body)
 
 
@@ -128,11 +134,11 @@ _PAIRS = """<div class="controls">
 </figure>"""
 _PATHS_LEAD = (
     "Each line is one cell, from its settings to its score (best at the top). Cells with the same "
-    "value stand next to each other, the better ones above. The best tenth is orange."
+    "value are next to each other, the better ones above. The best 10 % are orange."
 )
 _PATHS = """<figure class="sideways" tabindex="0" role="region" aria-label="All settings at once">
 <div class="plot" id="parallel-plot" style="min-width: {wide}rem" role="img"
- aria-label="One line a cell"></div></figure>"""
+ aria-label="One line per cell"></div></figure>"""
 _ANSWERS = """<div class="controls">
 <label class="wide">Question<select id="prompt"></select></label>
 <label class="wide">Left<select id="run-left"></select></label>

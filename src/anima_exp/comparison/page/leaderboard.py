@@ -1,4 +1,4 @@
-"""The leaderboard's rows -> a table to sort and to filter, with each score drawn beside it."""
+"""Make the page's leaderboard: a table to sort and filter, with each score drawn next to it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from anima_exp.display.console import duration
 from anima_exp.display.html_page import Column, Line, Value, count, escaped, table
 from anima_exp.metrics.intervals import Interval
 
-# What a row cost: steps, tokens, time, memory; a column for each that differs.
+# The costs of a row: steps, tokens, time and memory, with a column for each that differs.
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def differing(rows: Sequence[Row]) -> list[Cost]:
 
 
 def alike(rows: Sequence[Row]) -> str:
-    """What every row cost: `250 steps, 1 M tokens`."""
+    """Return the costs that all rows share: `250 steps, 1 M tokens`."""
     words = {"Steps": "{} steps", "Tokens": "{} tokens", "Time": "{}", "GiB": "{} GiB"}
     same = [cost for cost in COSTS if _same(cost, rows)]
     return ", ".join(words[cost.heading].format(cost.text(rows[0])) for cost in same)
@@ -50,29 +50,29 @@ def _same(cost: Cost, rows: Sequence[Row]) -> bool:
     return len(rows) > 1 and len({cost.text(row) for row in rows}) == 1
 
 
-# A score and its interval -> a dot on a line, small enough for a row of a table.
+# A score with its interval as a dot on a line, small enough for a table row.
 
 
 WIDE, HIGH, EDGE = 144, 20, 7
 
 
 class Whiskers:
-    """All rows share one rail; scores far outside of the others sit at its end."""
+    """Draw scores on a common scale. Scores far outside the others are drawn at its end."""
 
     def __init__(self, scores: Sequence[Interval]) -> None:
         means = [score.mean for score in scores]
         self.low = min(_low(score) for score in scores)
         self.high = max(_high(score) for score in scores)
         if len(means) > 3:
-            # One run that diverged must not press all others into one dot.
+            # One run that diverged must not compress all others into one dot.
             first, _, third = quantiles(means, n=4)
             reach = 4 * (third - first)
             if reach > 0:
                 self.low = max(self.low, median(means) - reach)
                 self.high = min(self.high, median(means) + reach)
 
-    def draw(self, score: Interval, told: str) -> str:
-        """An <svg>; `told` is what it says to who cannot see it, already escaped."""
+    def draw(self, score: Interval, text: str) -> str:
+        """Return an <svg>. `text` is its escaped text for screen readers."""
         middle = HIGH // 2
         at = self._place(score.mean)
         parts = [f'<path class="rail" d="M{EDGE} {middle}H{WIDE - EDGE}"/>']
@@ -82,11 +82,11 @@ class Whiskers:
         alone = " alone" if score.low is None else ""
         if self.low <= score.mean <= self.high:
             parts.append(f'<circle class="dot{alone}" cx="{at:.1f}" cy="{middle}" r="4"/>')
-        else:  # an arrow: it lies beyond the end
+        else:  # an arrow: the score is beyond the end
             tip = 5 if score.mean > self.high else -5
             parts.append(f'<path class="dot" d="M{at:.1f} {middle}l{-tip} -4v8z"/>')
         return (
-            f'<svg class="whisker" viewBox="0 0 {WIDE} {HIGH}" role="img" aria-label="{told}">'
+            f'<svg class="whisker" viewBox="0 0 {WIDE} {HIGH}" role="img" aria-label="{text}">'
             f"{''.join(parts)}</svg>"
         )
 
@@ -103,13 +103,13 @@ def _high(score: Interval) -> float:
     return score.mean if score.high is None else score.high
 
 
-ROWS = 2000  # a browser still sorts and filters so many at once
+ROWS = 2000  # a browser can still sort and filter so many rows
 
 Filled = tuple[Column, list[Value]]
 
 
 def leaderboard(comparison: Comparison) -> str:
-    """The settings come first, as in the terminal: a score means nothing without them."""
+    """Return the leaderboard table: rank, settings, score, other scores, costs."""
     rows = comparison.shown[:ROWS]
     filled = [
         (Column("Rank"), [Value(row.rank, key=row.rank, html=_rank(row)) for row in rows]),
@@ -128,8 +128,8 @@ def leaderboard(comparison: Comparison) -> str:
     return table(caption, heads, lines, name="leaderboard-table", sortable=True)
 
 
-def reach(interval: Interval, metric: Metric) -> str:
-    """A score with its interval, for a reader who hears it."""
+def interval_label(interval: Interval, metric: Metric) -> str:
+    """Return a score with its interval in words, for screen readers."""
     if interval.low is None or interval.high is None:
         return f"{metric.number(interval.mean)}, not repeated"
     low, high = metric.number(interval.low), metric.number(interval.high)
@@ -139,7 +139,7 @@ def reach(interval: Interval, metric: Metric) -> str:
 def _scores(rows: Sequence[Row], metric: Metric) -> list[Filled]:
     repeated = any(row.score.n > 1 for row in rows)
     whiskers = Whiskers([row.score for row in rows])
-    drawn = [whiskers.draw(row.score, escaped(reach(row.score, metric))) for row in rows]
+    drawn = [whiskers.draw(row.score, escaped(interval_label(row.score, metric))) for row in rows]
     return [
         (
             Column(metric.name + (" ± 95 %" if repeated else ""), "number score"),
@@ -150,7 +150,7 @@ def _scores(rows: Sequence[Row], metric: Metric) -> list[Filled]:
 
 
 def _settings(rows: Sequence[Row], keys: Sequence[str]) -> list[Filled]:
-    """Sorted as one would count, so by their place among the levels."""
+    """Return the columns of the settings, sorted by the order of their levels."""
     if not keys:
         return [(Column("Run", "value"), [Value(r.cell.label, key=r.cell.label) for r in rows])]
     names, found = headings(keys), []
@@ -193,6 +193,6 @@ def _rank(row: Row) -> str | None:
 
 
 def _words(row: Row) -> str:
-    """What a filter finds a row by."""
+    """Return the text in which the filter of the page searches a row."""
     full = [f"{key}={format_value(value)}" for key, value in row.cell.settings.items()]
     return " ".join([row.cell.label, *full, *(run.name for run in row.cell.runs)])

@@ -1,4 +1,4 @@
-"""What stands beside the leaderboard in tables: a baseline, levels, a paper's values, failures."""
+"""Make the other tables of the page: baseline, levels, published values, failures."""
 
 from anima_exp.comparison.baseline import Baseline
 from anima_exp.comparison.build import Comparison
@@ -13,11 +13,11 @@ from anima_exp.comparison.settings import format_value, headings
 from anima_exp.display.html_page import Column, Line, Value, cut, table
 
 REASON = 2000  # characters; a traceback can be long
-FAILURES = 500  # a grid whose every cell failed says the same again and again
+FAILURES = 500  # rows; a grid in which every cell failed repeats the same reason
 
 
-def baseline(found: Baseline, metric: Metric) -> str:
-    columns = [Column("Against it", "value"), Column("Difference", "number")]
+def baseline(result: Baseline, metric: Metric) -> str:
+    columns = [Column("Compared", "value"), Column("Difference", "number")]
     columns += [Column("Pairs", "number"), Column("")]
     lines = [
         Line(
@@ -28,9 +28,9 @@ def baseline(found: Baseline, metric: Metric) -> str:
                 Value(one.word),
             ]
         )
-        for one in found.differences
+        for one in result.differences
     ]
-    return table(f"Differences from {found.label}", columns, lines)
+    return table(f"Differences from {result.label}", columns, lines)
 
 
 def levels(effects: Effects, metric: Metric) -> str:
@@ -53,13 +53,13 @@ def levels(effects: Effects, metric: Metric) -> str:
     return table(f"Mean {metric.name} at each level", columns, lines)
 
 
-def published(beside: ReferenceComparison, metric: Metric) -> str:
-    """Theirs and ours; the metrics may differ, so each column says its own."""
-    settings = list(dict.fromkeys(key for row, _, _ in beside.rows for key in row))
+def published(reference: ReferenceComparison, metric: Metric) -> str:
+    """Return the paper's and our values. The metrics may differ, so each column names its own."""
+    settings = list(dict.fromkeys(key for row, _, _ in reference.rows for key in row))
     names = headings(settings)
-    digits = max(len(f"{value:g}".partition(".")[2]) for _, value, _ in beside.rows)
+    digits = max(len(f"{value:g}".partition(".")[2]) for _, value, _ in reference.rows)
     columns = [Column(names[key], "value") for key in settings]
-    columns += [Column(f"Paper: {beside.table.metric}", "number")]
+    columns += [Column(f"Paper: {reference.table.metric}", "number")]
     columns += [Column(f"Ours: {metric.name}", "number"), Column("Our runs", "number")]
     lines = [
         Line(
@@ -70,12 +70,12 @@ def published(beside: ReferenceComparison, metric: Metric) -> str:
                 Value(ours.n if ours else 0),
             ]
         )
-        for row, value, ours in beside.rows
+        for row, value, ours in reference.rows
     ]
-    return table(f"{beside.table.source}, beside our runs", columns, lines)
+    return table(f"{reference.table.source}, next to our runs", columns, lines)
 
 
-def unhappy(comparison: Comparison) -> list[Run]:
+def incomplete_runs(comparison: Comparison) -> list[Run]:
     wanted = (State.failed, State.stopped, State.unfinished)
     runs = [run for run in comparison.runs.runs if run.state in wanted]
     return sorted(runs, key=lambda run: wanted.index(run.state))
@@ -87,7 +87,7 @@ def failures(comparison: Comparison) -> str:
     lines = [
         Line([Value(run.name), Value(*_state(run)), Value(_settings(run, comparison)),
               Value(_why(run, comparison))])
-        for run in unhappy(comparison)[:FAILURES]
+        for run in incomplete_runs(comparison)[:FAILURES]
     ]  # fmt: skip
     return table("Runs that did not end as planned", columns, lines)
 

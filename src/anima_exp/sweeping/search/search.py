@@ -1,4 +1,4 @@
-"""One search from its command line to its end: check, ask Optuna, run, tell it, sum up."""
+"""Run a search from its command line: check it, run the trials that Optuna suggests, summarise."""
 
 import json
 import math
@@ -30,7 +30,7 @@ from anima_exp.sweeping.search.space import Search, Space, Steps, search_space
 from anima_exp.sweeping.search.study import Study, Trial
 from anima_exp.sweeping.search.trials import Trials
 
-_LOOK_SECONDS = 2.0  # between looks at cells that other processes have
+_LOOK_SECONDS = 2.0  # interval between checks of cells that other processes run
 
 Compose = Callable[[tuple[str, ...]], tuple[tuple[str, ...], RunConfig]]
 
@@ -44,15 +44,15 @@ def search(
     params: Mapping[str, Any],
     points: Sequence[Any],
     multipliers: Mapping[str, Any],
-    reference_results: Any,
+    reference_results: DictConfig | None,
     **settings: Any,
 ) -> None:
-    """Go on until there were n_trials.
+    """Run trials until there are n_trials, over all starts of the search.
 
     Raises:
-        ConfigError: no trial can run, or a setting of the search is wrong; nothing was started.
-        SweepError: trials failed; all others were run.
-        RunInterrupted: Ctrl-C or SIGTERM.
+        ConfigError: if no trial can run, or a search setting is invalid. Nothing was started.
+        SweepError: if trials failed. All others were run.
+        RunInterrupted: after Ctrl-C or SIGTERM.
     """
     chosen = Search(**settings)
     chosen.check()
@@ -94,7 +94,11 @@ def search(
     ) as study:
         summary.before(name, asks, folder, space, chosen, study.trials)
         schedule = Trials(
-            study, metric=first.sweep.metric, retries=first.sweep.retries, compose=cell, grown=save
+            study,
+            metric=first.sweep.metric,
+            retries=first.sweep.retries,
+            compose=cell,
+            on_new_cell=save,
         )
         file = SweepFile(
             name=name,
@@ -112,7 +116,8 @@ def search(
         failed = summary.after(file, study, schedule.failed)
     if failed:
         raise SweepError(
-            f"{failed} of {chosen.n_trials} trials failed; the same command tries them again."
+            f"{failed} of {chosen.n_trials} trials failed. Run the same command again to retry "
+            "them."
         )
 
 
@@ -127,10 +132,10 @@ def _refuse_grid(points: Sequence[Any], multipliers: Mapping[str, Any]) -> None:
 
 
 def _corners(space: Space, compose: Compose) -> list[RunConfig]:
-    """The first and the last trial of the space, as far as they can run.
+    """Return the configs of the first and the last point of the space that can run.
 
     Raises:
-        AnimaError: neither can, so none will.
+        AnimaError: if neither can run.
     """
     found, mistakes = [], []
     for overrides in space.corners:
@@ -144,7 +149,7 @@ def _corners(space: Space, compose: Compose) -> list[RunConfig]:
 
 
 def _key(space: Space, chosen: Search, corners: list[RunConfig]) -> str:
-    """What makes a search another one; n_trials and the pruner do not."""
+    """Return what identifies a search. n_trials and the pruner are not part of it."""
     sweep = corners[0].sweep
     return json.dumps(
         {
@@ -162,10 +167,11 @@ def _steps(config: RunConfig, chosen: Search) -> Steps:
     trainer, sweep = config.trainer, config.sweep
     if sweep.early_stopping is not EarlyStopping.none:
         raise ConfigError(
-            f"sweep.early_stopping={sweep.early_stopping.value} is for hydra/sweeper=grid. "
-            "Here it is hydra.sweeper.pruner=median, successive_halving or hyperband."
+            f"sweep.early_stopping={sweep.early_stopping.value} needs hydra/sweeper=grid. "
+            "With hydra/sweeper=optuna give hydra.sweeper.pruner=median, successive_halving or "
+            "hyperband."
         )
-    # The loss is logged on the way; a score is measured at evaluations.
+    # The loss is logged between evaluations; a score is measured at them.
     key = "log_every" if sweep.metric == "loss" else "eval_every"
     every = getattr(trainer, key)
     if chosen.pruner != "none" and (every is None or every >= (trainer.max_steps or math.inf)):
@@ -179,7 +185,7 @@ def _steps(config: RunConfig, chosen: Search) -> Steps:
 
 
 def _in_batches(schedule: Trials, size: int, launcher: Launcher, master: DictConfig) -> None:
-    """Trials to a launcher of Hydra's, `size` at a time, to their ends."""
+    """Run trials with a launcher of Hydra, `size` at a time."""
     while schedule.waiting:
         jobs: list[Job] = []
         while len(jobs) < size and (job := schedule.next()):

@@ -1,7 +1,7 @@
-"""A search's params and command line -> what all its trials share, and what each draws anew.
+"""Define the space of a search: the fixed overrides, and a distribution per searched setting.
 
-The grammar is Hydra's own: `lora.rank=8,16,64` is a choice, `interval(1e-4, 1e-2)` any number
-between, `int(interval(8, 64))` any whole one, `tag(log, ...)` searches orders of magnitude.
+The grammar is Hydra's: `lora.rank=8,16,64` is a choice, `interval(1e-4, 1e-2)` any number in
+between, `int(interval(8, 64))` any whole number, and `tag(log, ...)` searches on a log scale.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ from anima_exp.libraries.hydra_internals import (
 )
 from anima_exp.sweeping.expand import as_text, check_range
 
-_LARGEST = 1e15  # beyond it neighbouring whole numbers are one float
+_LARGEST = 1e15  # beyond it, floats cannot represent every whole number
 
 Values = dict[str, Any]  # drawn by Optuna: {"lora.rank": "8", "optimizer.learning_rate": 2.1e-4}
 
@@ -40,13 +40,13 @@ class Space:
     searched: dict[str, BaseDistribution]
 
     def overrides(self, values: Values) -> tuple[str, ...]:
-        """The command line of one trial."""
+        """Return the overrides of one trial."""
         drawn = (f"{key}={_written(d, values[key])}" for key, d in self.searched.items())
         return (*self.fixed, *drawn)
 
     @property
     def corners(self) -> list[tuple[str, ...]]:
-        """The trials of all first and of all last values, to see whether any can be composed."""
+        """The trials with all first and with all last values, to test whether they compose."""
         ends = [{key: _ends(d)[i] for key, d in self.searched.items()} for i in (0, 1)]
         return [self.overrides(values) for values in ends]
 
@@ -62,10 +62,10 @@ class Space:
 def search_space(
     parser: OverridesParser, arguments: Sequence[str], params: Mapping[str, Any]
 ) -> Space:
-    """What the command line sets replaces the same key in `params`.
+    """Return the space of a search. The command line replaces the same key in `params`.
 
     Raises:
-        ConfigError: nothing is searched, or a setting is searched in a way that it cannot be.
+        ConfigError: if nothing is searched, or a setting cannot be searched as requested.
     """
     given = parser.parse_overrides(list(arguments))
     own = {override.get_key_element() for override in given}
@@ -78,7 +78,7 @@ def search_space(
             fixed.append(str(override.input_line))
     if not searched:
         raise ConfigError(
-            "hydra/sweeper=optuna has nothing to search: give a setting several values, as in "
+            "hydra/sweeper=optuna has nothing to search. Give a setting several values, as in "
             "lora.rank=8,16,64 or 'optimizer.learning_rate=tag(log, interval(1e-4, 1e-2))'."
         )
     return Space(tuple(fixed), searched)
@@ -88,40 +88,39 @@ def _distribution(override: Override) -> BaseDistribution:
     key, value, line = override.get_key_element(), override.value(), override.input_line
     tags = set(getattr(value, "tags", None) or ())
     if unknown := tags - {"log"}:
-        raise ConfigError(f"{line}: there is no tag '{min(unknown)}' here; tag(log, ...) is one.")
+        raise ConfigError(f"{line}: '{min(unknown)}' is not a tag of a search. Use tag(log, ...).")
     log = "log" in tags
     try:
         if isinstance(value, IntervalSweep):
             _refuse_endless(line, value)
             _refuse_fractions(key, value)
-            return _between(value.start, value.end, log=log)
+            return _between(value.start or 0, value.end or 0, log=log)
         if isinstance(value, RangeSweep):
             check_range(override)
             numbers = [float(text) for text in override.sweep_string_iterator()]
             if value.shuffle or not numbers:
-                raise ValueError(
-                    "a range is searched in its own order, and has one number at least"
-                )
+                raise ValueError("a searched range must not be shuffled and must hold a number")
             return _steps(numbers, step=value.step, log=log)
     except ValueError as error:  # Optuna's: low > high, log of 0, log with a step
         raise ConfigError(f"{line}: {str(error).rstrip('.')}.") from error
     if log:
-        raise ConfigError(f"{line}: tag(log, ...) is for an interval, not for a list.")
-    # A shuffled list is sorted: another order would be another search.
+        raise ConfigError(f"{line}: tag(log, ...) needs an interval, not a list.")
+    # Sort a shuffled list, because another order would be another search.
     choices = list(dict.fromkeys(map(str, override.sweep_string_iterator())))
     if getattr(value, "shuffle", False):
         choices.sort()
     if not choices:
-        raise ConfigError(f"{line}: there is nothing to choose from.")
+        raise ConfigError(f"{line}: the list is empty. Give it at least one value.")
     return CategoricalDistribution(choices)
 
 
 def _refuse_endless(line: str | None, value: IntervalSweep) -> None:
-    """Raise ConfigError for ends that Optuna cannot draw between."""
+    """Raise ConfigError if Optuna cannot sample between the ends of an interval."""
     ends = (value.start or 0, value.end or 0)
     if not all(map(isfinite, (*ends, ends[1] - ends[0]))) or max(map(abs, ends)) > _LARGEST:
         raise ConfigError(
-            f"{line}: an interval needs finite ends, at most {_LARGEST:.0e}, as interval(1e-4, 1)."
+            f"{line}: an interval needs finite ends of at most {_LARGEST:.0e}, as in "
+            "interval(1e-4, 1)."
         )
 
 
@@ -136,7 +135,7 @@ def _refuse_fractions(key: str, value: IntervalSweep) -> None:
         )
 
 
-def _between(low: Any, high: Any, *, log: bool) -> BaseDistribution:
+def _between(low: float, high: float, *, log: bool) -> BaseDistribution:
     if isinstance(low, int) and isinstance(high, int):
         return IntDistribution(low, high, log=log)
     return FloatDistribution(float(low), float(high), log=log)
@@ -149,10 +148,10 @@ def _steps(numbers: list[float], *, step: float, log: bool) -> BaseDistribution:
     return FloatDistribution(low, high, log=log, step=abs(step))
 
 
-def _written(distribution: BaseDistribution, value: Any) -> str:
+def _written(distribution: BaseDistribution, value: object) -> str:
     if not isinstance(distribution, FloatDistribution):
         return str(value)
-    # Four digits say as much as sixteen and can be read; a bound of more digits stays a bound.
+    # Four digits are enough and readable. A value outside the bounds keeps all digits.
     short = f"{value:.4g}"
     inside = distribution.low <= float(short) <= distribution.high
     return short if inside else repr(value)
@@ -177,10 +176,10 @@ def _shown(distribution: BaseDistribution) -> str:
     return f"tag(log, {text})" if distribution.log else text
 
 
-# How a search is made: the sampler that suggests trials, the pruner that gives some up.
+# The sampler suggests trials, and the pruner ends some of them early.
 
 
-_MOST = 100_000  # trials: suggesting one takes longer with each that is known
+_MOST = 100_000  # trials: each suggestion takes longer than the one before
 _LARGEST_SEED = 2**32 - 1  # NumPy's limit
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
@@ -191,11 +190,11 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
 
 @dataclass(frozen=True)
 class Steps:
-    """Where a trial can be given up."""
+    """The steps at which a trial can be pruned."""
 
     first: int  # the first evaluation, or log line
     last: int
-    factor: int  # sweep.reduction_factor: one in so many goes on
+    factor: int  # sweep.reduction_factor: one in so many trials continues
 
 
 PRUNERS: dict[str, Callable[[Steps], BasePruner]] = {
@@ -212,16 +211,16 @@ PRUNERS: dict[str, Callable[[Steps], BasePruner]] = {
 
 @dataclass(frozen=True)
 class Search:
-    """hydra.sweeper.*, without what is searched."""
+    """The settings hydra.sweeper.* of a search, without its space."""
 
-    n_trials: int  # in all, over all starts
+    n_trials: int  # in total, over all starts
     sampler: str
     pruner: str
     seed: int
     batch_size: int
 
     def check(self) -> None:
-        """Raise ConfigError for a value that cannot be."""
+        """Raise ConfigError if a value is invalid."""
         for key, value, known in (
             ("sampler", self.sampler, SAMPLERS), ("pruner", self.pruner, PRUNERS),
         ):  # fmt: skip

@@ -1,12 +1,11 @@
-"""An Optuna study in one file: it suggests, is told how it went, and outlives a kill.
+"""Keep an Optuna study in one file, which survives a killed process.
 
-Optuna's journal holds a line of JSON for each thing that happened. Only one process at a time has
-the file, so it needs none of Optuna's own locks, which a killed process would leave behind.
+Optuna's journal has one line of JSON per event. Only one process at a time uses the file, so it
+needs none of Optuna's locks, which a killed process would leave behind.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
@@ -25,25 +24,25 @@ from anima_exp.system import json_files
 
 JOURNAL = "study.jsonl"
 
-# What is kept with a trial.
+# User attributes of a trial.
 CELL = "cell"  # the name of its run
 MISTAKE = "mistake"  # why its settings cannot run
-AGAIN = "again"  # the failed trial of an earlier start that it tries once more
+AGAIN = "again"  # the failed trial of an earlier start that it retries
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What Optuna wants tried."""
+    """A suggestion of Optuna."""
 
     number: int
     values: Values
 
 
 class Study:
-    """`with Study(...) as study:` holds its folder against every other process.
+    """A study that locks its folder while `with Study(...) as study:` lasts.
 
     Raises:
-        InUseError: another process has it.
+        InUseError: if another process uses the folder.
     """
 
     def __init__(
@@ -64,10 +63,10 @@ class Study:
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise InUseError(
-                f"{self.folder} is in use by another process: the same search runs there. "
-                "Wait for it, or start another with hydra.sweeper.seed=..."
+                f"{self.folder} is in use by another process, which runs the same search. "
+                "Wait for it, or start another search with hydra.sweeper.seed=..."
             ) from error
-        optuna.logging.set_verbosity(optuna.logging.ERROR)  # what happens is on our own screen
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # the sweep prints what happens
         file = self.folder / JOURNAL
         try:
             _cut_half_line(file)
@@ -82,24 +81,24 @@ class Study:
         except NewerFileError:
             self._lock.release()
             raise
-        except Exception as error:  # Optuna trusts the file, so any error can come of a bad line
+        except Exception as error:  # Optuna does not check the file: a bad line raises any error
             self._lock.release()
             if isinstance(error, OSError):
                 raise RunError(f"Cannot read or write {file}: {error.strerror}.") from error
             raise RunError(
                 f"{file} is damaged: {first_line(error) or type(error).__name__}. It holds the "
-                "trials of this search. Restore it, or move it away: the search then starts "
+                "trials of this search. Restore it, or move it away. The search then starts "
                 "again, and its finished runs are not trained twice."
             ) from error
         return self
 
     def _check_version(self, file: Path) -> None:
-        """Raise NewerFileError for a study of a later version; give a new study this version."""
+        """Raise NewerFileError for a study of a later version; stamp a new study."""
         json_files.read_versioned(self._study.user_attrs, file, json_files.STUDY)
         if not self.trials:
             self._study.set_user_attr(json_files.KEY, json_files.STUDY)
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self._lock.release()
 
     @property
@@ -107,30 +106,33 @@ class Study:
         return self._study.get_trials(deepcopy=False)
 
     @property
-    def asked(self) -> int:
-        """Suggestions so far; the second try of one is none."""
+    def num_suggestions(self) -> int:
+        """The number of suggestions so far, without retries."""
         return sum(AGAIN not in trial.user_attrs for trial in self.trials)
 
     @property
     def waiting(self) -> bool:
-        """Whether `ask` has something that was enqueued before."""
+        """Whether `ask` will return a trial that was enqueued before."""
         return any(trial.state is TrialState.WAITING for trial in self.trials)
 
     def ask(self) -> Trial:
-        # Seeded anew for each trial: with one stream of random numbers a search that was
-        # interrupted would draw its first suggestions a second time.
+        # Each trial has its own seed. With one stream of random numbers, an interrupted search
+        # would draw its first suggestions a second time.
         seeds = np.random.SeedSequence([self.search.seed, len(self.trials)]).generate_state(1)
         self._study.sampler = self._sampler(int(seeds[0]))
         return self._begin(self._study.ask())
 
     def unfinished(self) -> list[Trial]:
-        """The trials that an earlier start left running; a kill may have cut a suggestion short."""
+        """Return the trials that an earlier start left running.
+
+        A kill may have left a suggestion incomplete, so each is suggested again.
+        """
         left = [trial for trial in self.trials if trial.state is TrialState.RUNNING]
         self._study.sampler = self._sampler(self.search.seed)
         return [self._begin(trial_again(self._study, trial)) for trial in left]
 
     def try_failed_again(self) -> None:
-        """Enqueue what ran and failed at an earlier start, each cell once."""
+        """Enqueue each cell once whose last trial failed in an earlier start."""
         last = {t.user_attrs[CELL]: t for t in self.trials if CELL in t.user_attrs}
         queued = [
             enqueued_values(trial) for trial in self.trials if trial.state is TrialState.WAITING
@@ -143,7 +145,7 @@ class Study:
         self._running[number].set_user_attr(key, value)
 
     def report(self, number: int, step: int, value: float) -> None:
-        if step not in self._frozen(number).intermediate_values:  # else it was resumed
+        if step not in self._frozen(number).intermediate_values:  # a resumed run reports it again
             self._running[number].report(value, step)
 
     def should_prune(self, number: int) -> bool:
@@ -159,7 +161,7 @@ class Study:
         self._study.tell(self._running.pop(number), state=TrialState.FAIL)
 
     def repeat(self, number: int, earlier: FrozenTrial) -> None:
-        """Answer a trial as an earlier one was answered."""
+        """Give a trial the result of an earlier trial of the same cell."""
         for step, value in earlier.intermediate_values.items():
             self.report(number, step, value)
         values = earlier.values if earlier.state is TrialState.COMPLETE else None
@@ -171,14 +173,14 @@ class Study:
         return self._study.best_trial if done else None
 
     def importance(self) -> dict[str, float]:
-        """The share of each setting in how different the trials came out."""
+        """Return each setting's share of the variance between the trials (fANOVA)."""
         shares = optuna.importance.get_param_importances(self._study)
         return {of_runs().key(name): share for name, share in shares.items()}
 
     def values(self, trial: FrozenTrial | optuna.Trial) -> Values:
-        """Return what was drawn for a trial, by today's names of the settings.
+        """Return the values of a trial, by the current names of the settings.
 
-        Optuna's file has the names that settings were born with, so that a search goes on after a
+        Optuna's file has the original names of settings, so that a search can resume after a
         setting was renamed.
         """
         return {of_runs().key(name): value for name, value in trial.params.items()}
@@ -200,7 +202,7 @@ class Study:
 
 
 def _cut_half_line(file: Path) -> None:
-    """Remove what a kill in the middle of a line left, which Optuna would stumble over."""
+    """Remove an incomplete last line, which a kill can leave and Optuna cannot read."""
     if file.exists():
         with file.open("rb+") as journal:
             whole, newline, _ = journal.read().rpartition(b"\n")

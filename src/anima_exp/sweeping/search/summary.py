@@ -1,4 +1,4 @@
-"""What a search says before it starts, and after."""
+"""Print what a search will do before it starts, and its results after it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from anima_exp.sweeping.search.space import Search, Space
 from anima_exp.sweeping.search.study import AGAIN, CELL, MISTAKE, Study
 from anima_exp.system.terminal import printable
 
-_ENOUGH_TO_COMPARE = 8  # done trials, before the settings are told apart
+_ENOUGH_TO_COMPARE = 8  # finished trials from which the importance of settings is printed
 _WORDS = {
     TrialState.COMPLETE: "done",
-    TrialState.PRUNED: "given up",
+    TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
-    TrialState.RUNNING: "half done",
+    TrialState.RUNNING: "partly done",
 }
 
 
@@ -28,38 +28,38 @@ def before(
     name: str, question: str | None, folder: Path, space: Space, search: Search,
     trials: Sequence[FrozenTrial],
 ) -> None:  # fmt: skip
-    """What is searched, how, and how far an earlier start came."""
+    """Print what is searched, how, and how far an earlier start came."""
     states = Counter(trial.state for trial in trials)
     counts = [f"{states[state]} {word}" for state, word in _WORDS.items() if states[state]]
-    told = {
+    rows = {
         "search": name + (f": {question}" if question else ""),
         "over": " ".join(space.lines()),
         "trials": f"{search.n_trials}: {', '.join(counts) or 'all new'}",
         "by": f"{search.sampler}, seed {search.seed}; pruner {search.pruner}",
         "folder": f"{folder}",
     }
-    console.show_plan(told)
+    console.show_plan(rows)
     if "seed" in space.searched:
         console.say(
-            "seed     is searched like a setting, so the best trial will be one with a lucky seed. "
-            "Leave it out and repeat the best trial with other seeds afterwards."
+            "seed     is searched like any setting, so the best trial may only have a lucky seed. "
+            "Leave seed out, and repeat the best trial with other seeds afterwards."
         )
 
 
 def not_started() -> None:
-    console.say("\nNothing was started: dry_run=true.")
+    console.say("\nNothing was started, because dry_run=true.")
 
 
 def after(file: SweepFile, study: Study, failed: list[Cell]) -> int:
-    """Counts, the best trial, what mattered, each failure; returns how many trials failed."""
+    """Print counts, the best trial, importances and failures; return how many trials failed."""
     trials = [trial for trial in study.trials if trial.state.is_finished()]
     states = Counter(trial.state for trial in trials)
     mistakes = Counter(t.user_attrs[MISTAKE] for t in trials if MISTAKE in t.user_attrs)
-    asked = [trial for trial in trials if AGAIN not in trial.user_attrs]
-    cells = [trial.user_attrs[CELL] for trial in asked if CELL in trial.user_attrs]
+    suggested = [trial for trial in trials if AGAIN not in trial.user_attrs]
+    cells = [trial.user_attrs[CELL] for trial in suggested if CELL in trial.user_attrs]
     counts = [f"{states[TrialState.COMPLETE]} of {study.search.n_trials} trials done"]
     for number, word in (
-        (states[TrialState.PRUNED], "given up early"),
+        (states[TrialState.PRUNED], "pruned"),
         (len(failed), "failed"),
         (mistakes.total(), "could not run"),
         (len(cells) - len(set(cells)), "repeated another"),
@@ -88,6 +88,8 @@ def _best(file: SweepFile, study: Study) -> None:
     done = sum(trial.state is TrialState.COMPLETE for trial in study.trials)
     if done >= _ENOUGH_TO_COMPARE:
         shares = sorted(study.importance().items(), key=lambda item: -item[1])
-        told = ", ".join(f"{key} {share:.0%}" for key, share in shares)
-        # One model of all that was searched, ranges too; but it takes chance for an effect.
-        console.say(f"matters  {told} (fANOVA over {done} trials: an estimate, chance included)")
+        listed = ", ".join(f"{key} {share:.0%}" for key, share in shares)
+        # fANOVA models all searched settings, ranges included, but counts chance as an effect.
+        console.say(
+            f"matters  {listed} (fANOVA over {done} trials: an estimate that includes chance)"
+        )

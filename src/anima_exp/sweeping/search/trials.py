@@ -1,7 +1,7 @@
-"""The schedule of a search: each job is a trial that Optuna suggests.
+"""Schedule a search: each job is a trial that Optuna suggests.
 
-A trial is a cell: its overrides are composed and checked like those of any other. What is known of
-it is in the study's file and in its run folder, so a search that was killed goes on with both.
+The overrides of a trial are composed and checked like those of any cell. Its state is in the
+study's file and in its run folder, so a search that was killed resumes from both.
 """
 
 import math
@@ -18,11 +18,11 @@ from anima_exp.sweeping.search.study import AGAIN, CELL, MISTAKE, Study, Trial
 
 
 class Trials:
-    """Asks the study for trials until there were `n_trials`, over all starts.
+    """Ask the study for trials until there are `n_trials`, over all starts.
 
     Args:
-        compose: a trial as a cell, or AnimaError.
-        grown: called when `cells` has one more.
+        compose: return the cell of a trial, or raise AnimaError.
+        on_new_cell: called when `cells` has one more cell.
     """
 
     def __init__(
@@ -32,15 +32,15 @@ class Trials:
         metric: str,
         retries: int,
         compose: Callable[[Trial], Cell],
-        grown: Callable[[], None],
+        on_new_cell: Callable[[], None],
     ) -> None:
         self._study = study
         self._metric = metric
         self._compose = compose
-        self._grown = grown
+        self._on_new_cell = on_new_cell
         self._queue = Queue((), retries=retries)
-        self.cells: list[Cell] = []  # of all trials, each once
-        self._of_cell: dict[str, list[int]] = {}  # the trials that wait for a cell, by its name
+        self.cells: list[Cell] = []  # the cells of all trials, each once
+        self._of_cell: dict[str, list[int]] = {}  # the trials that wait for each cell, by its name
         self._unfinished = self._recall()
         study.try_failed_again()
 
@@ -57,15 +57,15 @@ class Trials:
             elif self._may_ask and all(len(trials) == 1 for trials in self._of_cell.values()):
                 self._begin(self._study.ask())
             else:
-                # Nothing is left, or the sampler has just repeated a trial that still runs: it
-                # would do so again until it knows how that one ends.
+                # Nothing is left, or the sampler has repeated a trial that still runs. It would
+                # repeat it until it knows the result.
                 return None
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         cell = job.cell
         self._queue.ended(job, outcome)
         if outcome is Outcome.stopped or cell in self._queue:
-            return  # it goes on: at the next start, or later in this one
+            return  # the trial continues: at the next start, or later in this one
         value = self._value(cell) if outcome is Outcome.done else math.nan
         for number in self._of_cell.pop(cell.name):
             if outcome is Outcome.pruned:
@@ -75,7 +75,7 @@ class Trials:
             else:
                 self._study.tell(number, value)
 
-    def give_up(self, job: Job, rows: list[dict[str, Any]]) -> bool:
+    def should_prune(self, job: Job, rows: list[dict[str, Any]]) -> bool:
         number = self._of_cell[job.cell.name][0]
         steps = job.cell.config.trainer.max_steps or math.inf
         seen = [row for row in rows if self._metric in row and 0 < row["step"] < steps]
@@ -100,19 +100,19 @@ class Trials:
 
     @property
     def failed(self) -> list[Cell]:
-        """The cells that no trial has brought to an end."""
+        """The cells whose last trial failed."""
         last = {t.user_attrs[CELL]: t for t in self._study.trials if CELL in t.user_attrs}
         return [cell for cell in self.cells if last[cell.name].state is TrialState.FAIL]
 
     def _recall(self) -> list[Trial]:
-        """Compose what earlier starts have tried; return what they have left running."""
+        """Compose the finished trials of earlier starts; return those left running."""
         for trial in self._study.trials:
             if trial.state.is_finished() and CELL in trial.user_attrs:
                 self._known(self._compose(Trial(trial.number, self._study.values(trial))))
         return self._study.unfinished()
 
     def _begin(self, trial: Trial) -> None:
-        """Make a job of a trial, unless the answer is known or the same cell runs already."""
+        """Make a job of a trial, unless its result is known or the same cell already runs."""
         number = trial.number
         try:
             cell = self._compose(trial)
@@ -130,12 +130,12 @@ class Trials:
             count = len(self.cells)
             cell = self._known(cell)
             if len(self.cells) > count:
-                self._grown()
+                self._on_new_cell()
             self._of_cell[cell.name] = [number]
             self._queue.add(cell)
 
     def _earlier(self, cell: Cell, number: int) -> FrozenTrial | None:
-        """The trial that has tried the cell, unless this one is there to try it again."""
+        """Return the last finished trial of the cell, unless trial `number` is a retry."""
         if AGAIN in self._study.trials[number].user_attrs:
             return None
         found = (
@@ -146,7 +146,7 @@ class Trials:
         return next(found, None)
 
     def _known(self, cell: Cell) -> Cell:
-        """The cell as it was first made."""
+        """Return the cell as it was first composed, and remember a new one."""
         known = next((other for other in self.cells if other.name == cell.name), None)
         if known is None:
             self.cells.append(cell)
@@ -154,13 +154,13 @@ class Trials:
 
     @property
     def _may_ask(self) -> bool:
-        return self._study.waiting or self._study.asked < self._study.search.n_trials
+        return self._study.waiting or self._study.num_suggestions < self._study.search.n_trials
 
     def _value(self, cell: Cell) -> float:
-        """The metric of a finished run: its score, or else what it logged last.
+        """Return the metric of a finished run: its score, otherwise the last value logged.
 
         Raises:
-            ConfigError: it has measured no such thing, as no trial will.
+            ConfigError: if the run has not measured the metric. Then no trial will.
         """
         scores = Record.read(cell.folder).scores
         logged = [value for _, value in cell.measured(self._metric)]
@@ -168,6 +168,6 @@ class Trials:
             return float(scores.get(self._metric, logged[-1] if logged else math.nan))
         known = {key for row in cell.logged() for key in row} - {"step", "eval_seconds"}
         raise ConfigError(
-            f"sweep.metric={self._metric} is not among what {cell.folder} measured: "
-            f"{', '.join(sorted(known | set(scores))) or 'nothing'}."
+            f"sweep.metric={self._metric} was not measured by {cell.folder}. It measured: "
+            f"{', '.join(sorted(known | set(scores))) or 'nothing'}. Choose one of these."
         )

@@ -1,4 +1,4 @@
-"""A tournament -> one HTML page with everything in it: ratings, matrix, categories, no network."""
+"""Write a tournament as one self-contained HTML page: ratings, win matrix, categories."""
 
 from anima_exp.tournament.page.build import write_page
 

@@ -1,4 +1,4 @@
-"""A tournament -> one HTML file that needs nothing but itself."""
+"""Build the HTML page of a tournament."""
 
 import re
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ from anima_exp.tournament import report
 from anima_exp.tournament.rate import Tournament
 from anima_exp.tournament.report import Titled
 
-# A tournament -> the plain values that the plots are drawn from.
+# The plain values from which the plots are drawn.
 
 
-MATRIX = 40  # players of whom a heat map can still be read; of more, the strongest
+MATRIX = 40  # players up to which a heat map is readable; of more, the strongest are shown
 
 
-def plotted(found: Tournament) -> dict[str, Any]:
-    """Each plot by name: rows with an interval, or fields in rows and columns."""
-    elo = {one.player: one for one in found.elo}
-    strongest = found.players[:MATRIX]
+def plotted(result: Tournament) -> dict[str, Any]:
+    """Return the values of each plot by name: intervals, or fields in rows and columns."""
+    elo = {one.player: one for one in result.elo}
+    strongest = result.players[:MATRIX]
     return {
         "intervals": {
             "ratings": [
@@ -33,7 +33,7 @@ def plotted(found: Tournament) -> dict[str, Any]:
                     "other": elo[one.player].mean,
                     "spread": elo[one.player].deviation,
                 }
-                for one in found.bradley_terry.strengths
+                for one in result.bradley_terry.strengths
             ],
             "percents": [
                 {
@@ -42,11 +42,11 @@ def plotted(found: Tournament) -> dict[str, Any]:
                     "low": one.mean - (one.half or 0.0),
                     "high": one.mean + (one.half or 0.0),
                 }
-                for one in found.percents
+                for one in result.percents
                 if one.mean is not None
             ],
         },
-        "reference": sanitize_text(found.reference),
+        "reference": sanitize_text(result.reference),
         "fields": {
             "matrix": {
                 "rows": [sanitize_text(name) for name in strongest],
@@ -54,7 +54,7 @@ def plotted(found: Tournament) -> dict[str, Any]:
                 "values": [
                     [
                         round(record.net, 2)
-                        if (record := found.matrix.get(row, {}).get(column))
+                        if (record := result.matrix.get(row, {}).get(column))
                         else None
                         for column in strongest
                     ]
@@ -62,26 +62,26 @@ def plotted(found: Tournament) -> dict[str, Any]:
                 ],
                 "kind": "net",
             },
-            **_categories(found),
+            **_categories(result),
         },
     }
 
 
-def _net(found: Tournament, row: str, column: str) -> float | None:
-    record = found.matrix.get(row, {}).get(column)
+def _net(result: Tournament, row: str, column: str) -> float | None:
+    record = result.matrix.get(row, {}).get(column)
     return round(record.net, 2) if record else None
 
 
-def _categories(found: Tournament) -> dict[str, Any]:
-    percent = found.relative == found.verdicts and bool(found.percents)
-    names = [one.player for one in found.percents] if percent else found.players
+def _categories(result: Tournament) -> dict[str, Any]:
+    percent = result.relative == result.verdicts and bool(result.percents)
+    names = [one.player for one in result.percents] if percent else result.players
     names = names[:MATRIX]
-    values = [one.percents if percent else one.win_rates for one in found.categories]
+    values = [one.percents if percent else one.win_rates for one in result.categories]
     share = 1 if percent else 100
     return {
         "categories": {
             "rows": [sanitize_text(name) for name in names],
-            "columns": [sanitize_text(one.name) for one in found.categories],
+            "columns": [sanitize_text(one.name) for one in result.categories],
             "values": [
                 [round(share * one[name]) if name in one else None for one in values]
                 for name in names
@@ -91,92 +91,92 @@ def _categories(found: Tournament) -> dict[str, Any]:
     }
 
 
-# The head of the page: the conclusion, what it rests on, what a reader should know.
+# The head of the page: the conclusion, the counts behind it, and notes.
 
 
 TITLE = "A tournament of {count} models"
 
 
-def header(found: Tournament, now: datetime) -> str:
-    # "(99.3 % interval +269 to +427, ...)" stands smaller below.
-    how = re.search(r" \(([^()]* interval [^()]*)\)\.$", found.conclusion)
-    answer = found.conclusion.replace(how[0], ".") if how else found.conclusion
+def header(result: Tournament, now: datetime) -> str:
+    # The page shows "(99.3 % interval +269 to +427, ...)" in smaller type below.
+    how = re.search(r" \(([^()]* interval [^()]*)\)\.$", result.conclusion)
+    answer = result.conclusion.replace(how[0], ".") if how else result.conclusion
     parts = [
-        f"<h1>{escaped(TITLE.format(count=len(found.players)))}</h1>",
+        f"<h1>{escaped(TITLE.format(count=len(result.players)))}</h1>",
         f'<p class="verdict">{escaped(answer)}</p>',
     ]
     if how:
         parts.append(f'<p class="more">By Bradley-Terry, {escaped(how[1])}.</p>')
     counts = {
-        "players": len(found.players),
-        "questions": found.questions,
-        "verdicts": found.verdicts,
-        "not parsed": found.unparsed,
+        "players": len(result.players),
+        "questions": result.questions,
+        "verdicts": result.verdicts,
+        "not parsed": result.unparsed,
     }
     items = [f"<div><dt>{name}</dt><dd>{number:,}</dd></div>" for name, number in counts.items()]
     parts.append(f'<dl class="counts">{"".join(items)}</dl>')
-    parts += [f'<p class="soft dates">{escaped(note)}</p>' for note in found.notes]
+    parts += [f'<p class="soft dates">{escaped(note)}</p>' for note in result.notes]
     made = f"Page made {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
     parts.append(f'<p class="soft dates">{made}</p>')
     return "\n".join(parts)
 
 
-# A tournament -> the sections of its page; one with nothing to show is left out.
+# The sections of the page. A section without content is left out.
 
 
-def sections(found: Tournament) -> Iterator[Section]:
-    if found.percents:
-        of = escaped(found.reference)
+def sections(result: Tournament) -> Iterator[Section]:
+    if result.percents:
+        of = escaped(result.reference)
         lead = (
             f"Mean over both orders, with its 95 % interval; {of} is 100. In the table, shown "
-            f"first and second are {of}'s places before the judge."
+            f"first and shown second are the positions of {of}'s answer."
         )
-        body = _plot("percents", f"Scores in per cent of {found.reference}'s")
-        body += _table(report.percentages(found))
-        yield Section("percents", "Percentages", f"In per cent of {found.reference}", lead, body)
-    body = _plot("ratings", "Ratings with their intervals") + _table(report.ratings(found))
-    yield Section("ratings", "Ratings", "Ratings", _ratings_lead(found), body)
+        body = _plot("percents", f"Scores in per cent of {result.reference}'s")
+        body += _table(report.percentages(result))
+        yield Section("percents", "Percentages", f"In per cent of {result.reference}", lead, body)
+    body = _plot("ratings", "Ratings with their intervals") + _table(report.ratings(result))
+    yield Section("ratings", "Ratings", "Ratings", _ratings_lead(result), body)
     lead = (
-        "(Wins - losses) by question, row against column, both orders together: ±2 is a clean "
-        "sweep where both are judged. A cross marks a pair that never met."
+        "(Wins - losses) per question, row against column, over both orders. If both orders are "
+        "judged, ±2 means that one player won every match. A cross marks a pair that never met."
     )
-    if len(found.players) > MATRIX:
-        lead += f" The strongest {MATRIX} of {len(found.players)} players."
-    body = _plot("matrix", "Win matrix", wide=4 * min(len(found.players), MATRIX) + 8)
+    if len(result.players) > MATRIX:
+        lead += f" The strongest {MATRIX} of {len(result.players)} players are shown."
+    body = _plot("matrix", "Win matrix", wide=4 * min(len(result.players), MATRIX) + 8)
     yield Section(
-        "matrix", "Win matrix", "Who beats whom", lead, body + _table(report.matrix(found))
+        "matrix", "Win matrix", "Who beats whom", lead, body + _table(report.matrix(result))
     )
-    if found.categories:
-        one = report.by_category(found)
-        wide = 4 * len(found.categories) + 10
+    if result.categories:
+        one = report.by_category(result)
+        wide = 4 * len(result.categories) + 10
         body = _plot("categories", one.title, wide=wide) + _table(one)
-        lead = f"{escaped(one.title)}. {escaped(_categories_lead(found))}"
+        lead = f"{escaped(one.title)}. {escaped(_categories_lead(result))}"
         yield Section("categories", "Categories", "By category of question", lead, body)
-    said = "".join(f"<p>{escaped(sentence)}</p>" for sentence in report.biases(found))
-    yield Section("bias", "The judge", "What the judge goes by", "", said + _swaps(found))
+    said = "".join(f"<p>{escaped(sentence)}</p>" for sentence in report.biases(result))
+    yield Section("bias", "The judge", "Biases of the judge", "", said + _swaps(result))
 
 
-def _ratings_lead(found: Tournament) -> str:
+def _ratings_lead(result: Tournament) -> str:
     return (
-        "The dot is Bradley-Terry's rating, its line the 95 % interval over other questions of "
-        f"this kind; the hollow mark is Elo. {escaped(report.order_note(found))}"
+        "The dot is the Bradley-Terry rating. Its line is the 95 % interval over other questions "
+        f"of this kind. The hollow mark is Elo. {escaped(report.order_note(result))}"
     )
 
 
-def _categories_lead(found: Tournament) -> str:
-    few = min(found.categories, key=lambda one: one.questions)
+def _categories_lead(result: Tournament) -> str:
+    few = min(result.categories, key=lambda one: one.questions)
     questions = f"{few.questions} question{'' if few.questions == 1 else 's'}"
-    return f"The fewest: {few.name}, {questions}."
+    return f"The smallest category is {few.name}, with {questions}."
 
 
 def _plot(name: str, label: str, *, wide: int | None = None) -> str:
-    """A wide plot scrolls inside of its box on a phone, which then must be reachable by key."""
-    told = escaped(label)
-    plot = f'<div class="plot" id="{name}-plot" role="img" aria-label="{told}"'
+    """Return the element of a plot. A wide plot scrolls in a box that takes keyboard focus."""
+    text = escaped(label)
+    plot = f'<div class="plot" id="{name}-plot" role="img" aria-label="{text}"'
     if wide is None:
         return f"<figure>{plot}></div></figure>\n"
     return (
-        f'<figure class="sideways" tabindex="0" role="region" aria-label="{told}">'
+        f'<figure class="sideways" tabindex="0" role="region" aria-label="{text}">'
         f'{plot} style="min-width: {wide}rem"></div></figure>\n'
     )
 
@@ -195,16 +195,16 @@ def _table(one: Titled) -> str:
     return f"<details><summary>The numbers</summary>\n{made}</details>"
 
 
-def _swaps(found: Tournament) -> str:
-    position, swapped = found.position, found.swapped
+def _swaps(result: Tournament) -> str:
+    position, swapped = result.position, result.swapped
     rows = [
         ("The answer shown first wins", position.first),
         ("A tie", position.tie),
         ("The answer shown second wins", position.second),
         ("Not parsed", position.unparsed),
-        ("Judged in both orders, and the same", swapped.same),
+        ("Same verdict in both orders", swapped.same),
         ("A win in one order, a tie in the other", swapped.weakened),
-        ("Another winner when swapped", swapped.flipped),
+        ("Different winner when swapped", swapped.flipped),
     ]
     lines = [Line([Value(what), Value(f"{number:,}")]) for what, number in rows]
     return table("Verdicts by position", [Column("What"), Column("Verdicts", "number")], lines)
@@ -213,21 +213,21 @@ def _swaps(found: Tournament) -> str:
 _SCRIPTS = ("intervals", "fields", "parts")
 
 
-def write_page(path: Path, found: Tournament) -> None:
+def write_page(path: Path, result: Tournament) -> None:
     """Write the page to `path`, whole or not at all.
 
     Raises:
         RunError: `path` cannot be written.
     """
-    html_page.write(path, page(found, now=datetime.now(UTC)))
+    html_page.write(path, page(result, now=datetime.now(UTC)))
 
 
-def page(found: Tournament, *, now: datetime) -> str:
+def page(result: Tournament, *, now: datetime) -> str:
     return html_page.page(
-        title=TITLE.format(count=len(found.players)),
-        header=header(found, now),
-        sections=list(sections(found)),
-        data=plotted(found),
+        title=TITLE.format(count=len(result.players)),
+        header=header(result, now),
+        sections=list(sections(result)),
+        data=plotted(result),
         scripts=[Path(__file__).parent / "scripts" / f"{name}.js" for name in _SCRIPTS],
         program="anima_exp.elo",
     )
