@@ -177,8 +177,8 @@ def permissions() -> Iterator[None]:
         if error.filename is None:
             raise
         raise RunError(
-            f"{error.filename}: {error.strerror}. Change its permissions, or those of the folders "
-            "above it, or give another place."
+            f"{error.filename} cannot be used: {error.strerror}. Change its permissions or those "
+            "of the folders above it, or choose another path."
         ) from error
 
 

@@ -37,7 +37,7 @@ MISTAKES = {
         "For a file use data=local data.path=..."
     ),
     "data.heldout_rows=0": (
-        "data.heldout_rows=0, but evals asks for rows set aside. "
+        "data.heldout_rows=0 leaves no rows for the evaluations of held-out rows. "
         "Give data.heldout_rows, or use evals=[] or evals=[samples]."
     ),
     "lora=full_finetune": (

@@ -122,5 +122,5 @@ def test_a_format_that_leads_back_to_itself_is_one_line(tmp_path, monkeypatch):
         "LOOP = Format('loop', recipe=dict, asked_as='looped.LOOP')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ConfigError, match=r"leads back to itself, so no prompt is found"):
+    with pytest.raises(ConfigError, match=r"refers back to itself, so it has no prompt"):
         formats.template("looped.LOOP")

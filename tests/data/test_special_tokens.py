@@ -60,7 +60,7 @@ def test_bos_and_eos_that_the_text_has_already_stand_once(tokens_of, prompt, res
     assert (tokens.meta.ends, tokens.meta.spelled) == (1, 0)
     [line] = notes([tokens.meta], examples=4, recipe="prompt_response").values()
     assert line == (
-        "25.0% of the rows already open with BOS or close with EOS; each row gets both once"
+        "25.0% of the rows already begin with BOS or end with EOS; each row has both exactly once"
     )
 
 
@@ -76,7 +76,7 @@ def test_bos_at_the_start_of_a_response_to_a_prompt_is_text(tokens_of):
 
 def test_a_response_of_eos_alone_is_a_bad_row(tokens_of):
     rows = {"prompt": "a", "response": "</s>"}, *pairs(1)
-    with pytest.raises(DataError, match="line 1: the response holds nothing but special tokens"):
+    with pytest.raises(DataError, match="line 1: the response contains nothing but special tokens"):
         tokens_of(*rows)
     assert tokens_of(*rows, on_bad_row=BadRow.skip).meta.skipped == 1
 

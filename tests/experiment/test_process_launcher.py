@@ -66,9 +66,9 @@ def test_each_end_is_told_once(ended, statuses, kind, told):
 
 
 def test_the_lost_process_is_named_with_what_ended_it(ended):
-    assert "Process 1 of 2 was ended by SIGKILL" in str(ended(LOST, KILLED))
-    assert "Process 0 of 3 was ended by SIGKILL" in str(ended(KILLED, STOPPED, STOPPED))
-    assert "Process 1 of 2 was ended by SIGTERM" in str(ended(LOST, STOPPED))
+    assert "Process 1 of 2 was killed by SIGKILL" in str(ended(LOST, KILLED))
+    assert "Process 0 of 3 was killed by SIGKILL" in str(ended(KILLED, STOPPED, STOPPED))
+    assert "Process 1 of 2 was killed by SIGTERM" in str(ended(LOST, STOPPED))
     assert "lost contact with one another" in str(ended(LOST, LOST))
 
 

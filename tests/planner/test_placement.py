@@ -185,7 +185,7 @@ def test_a_base_that_is_spread_unasked_is_announced(placed, compose):
         for given in (asked, unasked)
     ]
     assert told == [
-        ["the base spread over 2 GPUs, one computing at a time"],
-        ["the base spread over 2 GPUs, as no single one holds it, one computing at a time"],
+        ["the base spread over 2 GPUs; one computes at a time"],
+        ["the base spread over 2 GPUs, because no single one can hold it; one computes at a time"],
     ]
     assert where(compose(), placed(gib=[80]).execution) == []

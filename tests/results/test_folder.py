@@ -31,7 +31,7 @@ def test_other_settings_are_refused_by_name(config, tmp_path):
     with pytest.raises(RunError) as error, RunFolder(config(mine, "lora.rank=8")):
         pass
     assert str(error.value) == (
-        f"{tmp_path}/mine holds a run with other settings: lora.rank=8 here, 64 there. "
+        f"{tmp_path}/mine contains a run with other settings: lora.rank=8 now, 64 before. "
         "Nothing was changed. Give another run_dir=..., or none: then the settings name it."
     )
 
@@ -56,7 +56,7 @@ def test_a_folder_is_free_again_after_a_refusal(config, tmp_path):
 def test_a_folder_of_other_things_is_left_alone(config, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").write_text("hello")
-    with pytest.raises(RunError, match=r"holds other files \(chapter1.tex\) and no run"):
+    with pytest.raises(RunError, match=r"contains other files \(chapter1.tex\) but no run"):
         RunFolder(config(f"run_dir={tmp_path}/thesis")).__enter__()
     assert [p.name for p in (tmp_path / "thesis").iterdir()] == ["chapter1.tex"]
 
@@ -146,6 +146,6 @@ def test_a_run_does_not_go_on_with_another_base(config):
     with RunFolder(config()) as folder:
         folder.check_inputs(data="d1", base="b1")
         with pytest.raises(
-            RunError, match=r"was begun with another base: the settings are the same"
+            RunError, match=r"was started with a different base: the settings match"
         ):
             folder.check_inputs(data="d1", base="b2")

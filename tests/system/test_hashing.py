@@ -129,7 +129,7 @@ def test_hashing_many_bytes_is_announced_once(tmp_path, monkeypatch, capsys):
     for _ in range(2):
         hashing.sha256(path, cache=tmp_path / "cache")
     assert capsys.readouterr().err == (
-        f"hashing the 0.0 GB of {tmp_path} (once: {tmp_path}/cache/hashes remembers the hashes)\n"
+        f"hashing the 0.0 GB of {tmp_path} (only once: {tmp_path}/cache/hashes keeps the hashes)\n"
     )
 
 

@@ -163,8 +163,8 @@ def check_rows_seen(rows: int, *, key: str) -> None:
     """Raise ConfigError if a run would see more rows than their order has room for."""
     if rows > MOST_ROWS_SEEN:
         raise ConfigError(
-            f"{key}: the run would train on {rows:,} rows, every pass counted. It can train on "
-            f"{MOST_ROWS_SEEN:,}."
+            f"{key} would train on {rows:,} rows, counting every epoch. A run can train on at most "
+            f"{MOST_ROWS_SEEN:,}. Lower it."
         )
 
 

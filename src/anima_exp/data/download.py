@@ -53,8 +53,8 @@ def fetch(
         content = _in_time(url, seconds=seconds, most_bytes=most_bytes)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise DataError(
-            f"{key}={url} cannot be fetched: {_reason(error, seconds)}. "
-            f"Save it as a file and give {key}=FILE."
+            f"{key}={url} cannot be downloaded: {_reason(error, seconds)}. "
+            f"Save it as a file and use {key}=FILE."
         ) from error
     # Named by the process, for several may fetch the same file at once.
     draft = folder / f"{os.getpid()}.{file.name}"
@@ -64,13 +64,13 @@ def fetch(
         try:
             check(draft)
         except DataError as error:
-            page = " It is a web page: give the address of the file itself."
+            page = " It is a web page. Give the URL of the file itself."
             is_page = content.lstrip()[:1] == b"<"
             raise DataError(f"{error}{page if is_page else ''}") from error
         draft.replace(file)
     except OSError as error:
         raise DataError(
-            f"Cannot write to {folder}: {error.strerror}. Give another cache_dir=FOLDER."
+            f"Cannot write to {folder}: {error.strerror}. Choose another cache_dir=FOLDER."
         ) from error
     finally:
         draft.unlink(missing_ok=True)
@@ -110,7 +110,7 @@ def _content(url: str, *, seconds: float, most_bytes: int) -> bytes:
         while piece := answer.read1(2**16):
             content += piece
             if len(content) > most_bytes:
-                raise ValueError(f"it has more than {most_bytes / 2**20:.0f} MiB")
+                raise ValueError(f"it is larger than {most_bytes / 2**20:.0f} MiB")
             if time.monotonic() > deadline:
                 raise TimeoutError
         if answer.length:  # read1 ends quietly where the connection does
@@ -121,9 +121,9 @@ def _content(url: str, *, seconds: float, most_bytes: int) -> bytes:
 def _reason(error: Exception, seconds: float) -> str:
     if isinstance(error, urllib.error.HTTPError):
         error.close()  # it holds the connection
-        return f"the server answers {error.code} {error.reason}".rstrip()
+        return f"the server responded {error.code} {error.reason}".rstrip()
     cause = getattr(error, "reason", error)
     if isinstance(cause, TimeoutError):
-        return f"no whole answer in {seconds:.0f} s"
+        return f"no complete response within {seconds:.0f} s"
     lines = str(getattr(cause, "strerror", None) or cause).splitlines()
     return lines[0] if lines else type(error).__name__

@@ -46,8 +46,8 @@ def special_ids(tokenizer: Any) -> tuple[list[int], list[int]]:
     """What goes before a prompt and behind a response: ([BOS] or [], [EOS])."""
     if tokenizer.eos_token_id is None:
         raise ModelError(
-            "The tokenizer has no end-of-sequence token, so no answer could ever end. "
-            "Give another one with model.tokenizer=FOLDER_OR_HUB_ID."
+            "The tokenizer has no end-of-sequence token, so a generated answer would never end. "
+            "Choose another tokenizer with model.tokenizer=FOLDER_OR_HUB_ID."
         )
     # Qwen's models never saw a BOS: they have none.
     begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
@@ -169,7 +169,7 @@ class TextEncoder:
         if (prompt, response) == (example.prompt, example.response):
             return example
         if not response.strip():
-            raise DataError("the response holds nothing but special tokens")
+            raise DataError("the response contains nothing but special tokens")
         return replace(example, prompt=prompt, response=response)
 
     def _opened(self, text: str) -> str:

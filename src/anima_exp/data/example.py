@@ -27,7 +27,7 @@ class Example:
             if not isinstance(value, str):
                 raise DataError(f"the {name} is not text but {type(value).__name__}")
             if has_lone_surrogate(value):
-                raise DataError(f"the {name} holds half a character (a lone surrogate)")
+                raise DataError(f"the {name} contains half a character (a lone surrogate)")
         if not self.response or self.response.isspace():
             raise DataError("the response is empty")
 

@@ -37,19 +37,20 @@ def check(seen: bytes, file: Path, *, listed: bool, lines: bool, commas: bool) -
             list_of_rows = isinstance(_parsed(first), list) and not rest.strip()
         if list_of_rows:
             raise DataError(
-                f"{file} holds one JSON list, but a file of JSON lines has one object on each "
+                f"{file} contains one JSON list, but a file of JSON lines has one object on each "
                 "line. Rename it to .json."
             )
         if text.startswith(b"{") and not _is_json(first) and _is_several_lines(text):
             raise DataError(
-                f"{file} has objects over several lines, but a file of JSON lines has one object "
-                "on each line. Write each row on one line, or all rows as one list in a .json file."
+                f"{file} has objects that span several lines, but a file of JSON lines has one "
+                "object on each line. Write each row on one line, or all rows as one list in a "
+                ".json file."
             )
     for mark, name in ((b";", "semicolons"), (b"\t", "tabs")):
         if commas and mark in first and b"," not in first:
             raise DataError(
-                f"{file}: its header is separated by {name}, not by commas. Save it with commas as "
-                "separators" + (", or name it .tsv." if mark == b"\t" else ".")
+                f"{file} has a header separated by {name}, not by commas. Save it with commas as "
+                "separators" + (", or rename it to .tsv." if mark == b"\t" else ".")
             )
 
 
@@ -117,4 +118,4 @@ def find(value: Any) -> str | None:
 
 
 def message(name: str) -> str:
-    return f"the column '{name}' stands twice in it"
+    return f"it has the column '{name}' twice"

@@ -27,7 +27,7 @@ class FileRow:
             raise DataError(f"{self.where}: field '{field}' {what}; the row has {found}.")
         if has_lone_surrogate(value):
             raise DataError(
-                f"{self.where}: field '{field}' holds half a character (a lone surrogate)."
+                f"{self.where}: field '{field}' contains half a character (a lone surrogate)."
             )
         return value
 
@@ -38,7 +38,9 @@ class FileRow:
         """A short text that will stand in tables, file names and error messages, or None."""
         value = self.optional(field)
         if value and printable(value).splitlines() != [value]:
-            raise DataError(f"{self.where}: field '{field}' holds a line end or a control letter.")
+            raise DataError(
+                f"{self.where}: field '{field}' contains a line break or a control character."
+            )
         return value
 
     def identifier(self, field: str) -> int | str:
@@ -49,7 +51,7 @@ class FileRow:
             what = f"is {_kind(value)}" if field in self.values else "is missing"
             if isinstance(value, float):
                 what = f"is {value:g}"
-            raise DataError(f"{self.where}: field '{field}' {what}; give a whole number or a text.")
+            raise DataError(f"{self.where}: field '{field}' {what}. Use a whole number or a text.")
         return value if isinstance(value, int) else str(self.name(field))
 
 
@@ -63,7 +65,7 @@ def read(path: str, *, key: str) -> Iterator[FileRow]:
     for row in read_rows(readers.find(path, key=key), path):
         yield row
     if row is None:
-        raise DataError(f"{key}={path} holds no rows.")
+        raise DataError(f"{key}={path} contains no rows.")
 
 
 def read_rows(file: Path, name: str) -> Iterator[FileRow]:

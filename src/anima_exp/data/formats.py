@@ -180,8 +180,8 @@ def _format(name: str, among: Mapping[str, Format], *, part: str, what: str, key
         if part == "prompt" and not found.prompt and found.asked_as:
             if f"={name}: asked_as" in key:
                 raise ConfigError(
-                    f"{key}={name} leads back to itself, so no prompt is found. Let one of these "
-                    "formats have a prompt."
+                    f"{key}={name} refers back to itself, so it has no prompt. Give one of these "
+                    "formats a prompt."
                 )
             return _format(
                 found.asked_as, among, part=part, what=what, key=f"{key}={name}: asked_as"

@@ -25,14 +25,14 @@ def notes(metas: Iterable[Meta], *, examples: int, recipe: str) -> dict[str, str
     said: dict[str, str] = {}
     if ends:
         said["BOS, EOS"] = (
-            f"{ends / examples:.1%} of the rows already open with BOS or close with EOS; "
-            "each row gets both once"
+            f"{ends / examples:.1%} of the rows already begin with BOS or end with EOS; "
+            "each row has both exactly once"
         )
     if spelled:
         said["text"] = (
-            f"{spelled:,} {_rows(spelled)} ({spelled / examples:.1%}) spell a special token, which "
-            f"stays text (first: {first}); a recipe of your own can return "
-            "Example(..., special_tokens=True)"
+            f"{spelled:,} {_rows(spelled)} ({spelled / examples:.1%}) contain the text of a "
+            f"special token, which is encoded as text (first: {first}). To encode it as the "
+            "token, return Example(..., special_tokens=True) from your own recipe"
         )
     talk = {column: rows for column, rows in unread.items() if column in CONVERSATION}
     if talk:

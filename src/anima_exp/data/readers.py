@@ -77,11 +77,11 @@ def _json(file: Path) -> Iterator[NumberedRow]:
         where = f"line {error.lineno}, column {error.colno}"
         raise DataError(f"{file} is not JSON: {error.msg} at {where}.") from error
     except ValueError as error:  # it may be JSON, but none that Python can hold
-        raise DataError(f"{file} cannot be read: it holds {error}.") from error
+        raise DataError(f"{file} cannot be read: it contains {error}.") from error
     if not isinstance(found, list):
         lists = [k for k, v in found.items() if isinstance(v, list)] if type(found) is dict else []
         hint = f" Save the list under '{lists[0]}' as a file of its own." if lists else ""
-        raise DataError(f"{file} must hold a list of objects, not one {_kind(found)}.{hint}")
+        raise DataError(f"{file} must contain a list of objects, not one {_kind(found)}.{hint}")
     for number, row in enumerate(found, start=1):
         if (name := file_checks.find(row)) is not None:
             yield number, DataError(file_checks.message(name))
@@ -234,7 +234,7 @@ def _too_large(row: Row) -> bool:
 
 
 def _over() -> DataError:
-    return DataError(f"it has more than {MOST_BYTES / 2**20:.0f} MiB, too much for one row")
+    return DataError(f"it is larger than {MOST_BYTES / 2**20:.0f} MiB, the limit for one row")
 
 
 def _not_utf8(error: UnicodeDecodeError, start: int) -> str:
@@ -242,7 +242,7 @@ def _not_utf8(error: UnicodeDecodeError, start: int) -> str:
 
 
 def _not_an_object(value: Any) -> str:
-    return f"not an object with named columns but one {_kind(value)}"
+    return f"it is one {_kind(value)}, not an object with named columns"
 
 
 def _kind(value: Any) -> str:

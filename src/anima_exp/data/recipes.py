@@ -79,7 +79,7 @@ def flan_v2(row: Row) -> Example:
 def _text(row: Row, column: str) -> str:
     value = _value(row, column)
     if not isinstance(value, str):
-        raise DataError(f"column '{column}' is not text but {_kind(value)}")
+        raise DataError(f"column '{column}' is {_kind(value)}, not text")
     return value
 
 
@@ -97,7 +97,7 @@ def _answer(row: Row, column: str) -> str:
 def _items(row: Row, column: str) -> list[Row]:
     items = _value(row, column)
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise DataError(f"column '{column}' is not a list of objects but {_kind(items)}")
+        raise DataError(f"column '{column}' is {_kind(items)}, not a list of objects")
     return items
 
 

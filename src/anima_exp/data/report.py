@@ -115,7 +115,7 @@ def _quantiles(rows: TokenizedDataset) -> Table:
 
 def _cuts(rows: TokenizedDataset) -> Table:
     table = _table("What the limits cut off")
-    for name in ("tokens", "rows cut", "share", "tokens lost", "share"):
+    for name in ("limit", "rows cut", "of all", "tokens cut", "of all"):
         table.add_column(name, justify="right")
     for key, counted, limit in _limits(rows):
         for which, value in (("", limit), (" (recommended)", recommended(counted))):
@@ -133,18 +133,18 @@ def _cuts(rows: TokenizedDataset) -> Table:
 
 def _faults(found: Found) -> Table:
     faults, rows = found.faults, found.rows
-    table = _table("Faults")
+    table = _table("Problems")
     table.add_column("rows", justify="right")
     for reason, count in sorted(found.meta.reasons.items(), key=lambda item: -item[1])[:10]:
-        table.add_row(Text(printable(f"left out: {reason}")), f"{count:,}")
+        table.add_row(Text(printable(f"skipped: {reason}")), f"{count:,}")
     without_labels = int((rows.label_counts <= 0).sum())
-    table.add_row("repeat an earlier row word for word", f"{faults.repeated:,}")
-    table.add_row("same prompt as another row, other response", f"{faults.contradicted:,}")
-    table.add_row("spell a special token, such as </s>, in the text", f"{found.meta.spelled:,}")
-    table.add_row("open with BOS or close with EOS already", f"{found.meta.ends:,}")
-    table.add_row("nothing to learn from: no token has a label", f"{without_labels:,}")
+    table.add_row("identical to an earlier row", f"{faults.repeated:,}")
+    table.add_row("same prompt as another row, different response", f"{faults.contradicted:,}")
+    table.add_row("contain the text of a special token, such as </s>", f"{found.meta.spelled:,}")
+    table.add_row("already begin with BOS or end with EOS", f"{found.meta.ends:,}")
+    table.add_row("no label, so nothing to train on", f"{without_labels:,}")
     if found.split_error is None:
-        held = f"held out ({found.heldout:,}), yet trained on word for word"
+        held = f"held out ({found.heldout:,}), but identical to a training row"
         table.add_row(held, f"{found.leaked:,}")
     return table
 
@@ -152,8 +152,8 @@ def _faults(found: Found) -> Table:
 def _recommendation(rows: TokenizedDataset) -> Text:
     pair = [f"data.{key}={recommended(counted)}" for key, counted, _ in _limits(rows)]
     rule = (
-        f"Recommended: the smallest multiples of {STEP} that leave "
-        f"{COVERED:.0%} of the prompts and {COVERED:.0%} of the responses whole:"
+        f"Recommended: the smallest multiples of {STEP} that keep "
+        f"{COVERED:.0%} of the prompts and {COVERED:.0%} of the responses complete:"
     )
     return Text.assemble("\n", rule, "\n  ", (" ".join(pair), "bold"))
 
@@ -184,7 +184,7 @@ def _row(found: Found, index: int, tokenizer: Any) -> Text:
         (place, "cyan"),
         f": {_length(len(prompt), rows.full_prompt_lengths[index])} prompt and "
         f"{_length(len(response), rows.full_response_lengths[index])} response tokens; "
-        f"the loss is taken on {rows.label_counts[index]}, ",
+        f"the loss is computed on {rows.label_counts[index]}, ",
         ("shown like this", learned),
         ".\n",
         (_shown(tokenizer, prompt), learned if rows.limits.train_on_source else "dim"),
@@ -200,5 +200,5 @@ def _shown(tokenizer: Any, ids: Any) -> str:
     text = printable(tokenizer.decode(ids.tolist(), skip_special_tokens=False))
     if len(text) > _MOST_LETTERS:
         half = _MOST_LETTERS // 2
-        text = f"{text[:half]} [... {len(text) - 2 * half} letters ...] {text[-half:]}"
+        text = f"{text[:half]} [... {len(text) - 2 * half} characters ...] {text[-half:]}"
     return text

@@ -39,7 +39,10 @@ def training_source(config: DataConfig) -> Source:
         return _file(config.path, key="data.path", most=config.max_rows)
     if config.source == "sample":
         if config.max_rows is None:
-            raise DataError("data.source=sample has no end. Say how many rows: data.max_rows=4000.")
+            raise DataError(
+                "data.source=sample generates rows without end. Set how many to use, for example "
+                "data.max_rows=4000."
+            )
         return _sample(config.split, config.max_rows)
     return _hub(config, config.split, most=config.max_rows)
 
@@ -54,7 +57,7 @@ def validation_source(config: DataConfig) -> Source | None:
         return None
     if config.path:
         raise DataError(
-            f"data.heldout_split={config.heldout_split} names a part of a hub set, but "
+            f"data.heldout_split={config.heldout_split} names a split of a hub data set, but "
             f"data.path={config.path} is a file. Use data.heldout_path=FILE."
         )
     if config.source == "sample":
@@ -69,7 +72,7 @@ def check_hub(config: DataConfig) -> None:
         hub.check_data_set(
             place,
             where=f"data.source={place}",
-            way_out="Give data=local data.path=FILE, or try with a network.",
+            way_out="Use data=local data.path=FILE, or try again with a network.",
             revision=config.revision,
         )
 
@@ -150,8 +153,9 @@ def _no_answer(config: DataConfig, split: str, error: Exception) -> DataError:
     reason = first_line(error).rstrip(".")
     return DataError(
         f"data.source={config.source} (split {split}) cannot be loaded: {reason}. "
-        "Check the id, data.subset and data.split; for a gated set run `hf auth login`; offline "
-        "use HF_HUB_OFFLINE=1 for a set downloaded before, or data=local data.path=FILE."
+        "Check the id, data.subset and data.split. For a gated data set, run `hf auth login`. "
+        "Without a network, use HF_HUB_OFFLINE=1 for a data set that was downloaded before, or "
+        "data=local data.path=FILE."
     )
 
 

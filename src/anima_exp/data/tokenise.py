@@ -57,12 +57,12 @@ def tokenise(source: Source, config: DataConfig, tokenizer: Any, *, cache: Path)
         except OSError as error:  # reading raises DataError, so this was writing
             if error.errno in _READ_ONLY:
                 note(
-                    f"data     {cache} cannot be written: the token ids are kept for this run only"
+                    f"data     {cache} is not writable, so the token ids are kept for this run only"
                 )
                 return build(place=_for_this_process() / place.name)
             raise DataError(
-                f"Token ids cannot be kept in {cache}: {error.strerror or error}. "
-                "Give another folder with cache_dir=FOLDER, or ANIMA_EXP_CACHE."
+                f"Token ids cannot be written to {cache}: {error.strerror or error}. "
+                "Choose another folder with cache_dir=FOLDER or ANIMA_EXP_CACHE."
             ) from error
     if stop_at_bad_row and tokens.meta.skipped:  # kept by a run that skips
         raise _bad_row(tokens.meta.shown[0])
@@ -190,7 +190,8 @@ def _pairs(
                 what = f"{source.place(number)}: {error}"
                 if not before and not _any_usable(source, recipe):
                     raise DataError(
-                        f"{what}. The next rows are no better: is data.recipe the right one?"
+                        f"{what}. The next rows cannot be used either. Check that data.recipe fits "
+                        "this data."
                     ) from error
                 raise _bad_row(what) from error
             meta.record_skipped(source.place(number), str(error))
@@ -232,10 +233,10 @@ def _apply(recipe: Recipe, row: Row) -> list[Example]:
 
 
 def _bad_row(what: str) -> DataError:
-    return DataError(f"{what}. data.on_bad_row=skip leaves such rows out and counts them.")
+    return DataError(f"{what}. Use data.on_bad_row=skip to leave out and count such rows.")
 
 
 def _nothing(source: Source, meta: Meta) -> DataError:
     if not meta.shown:
-        return DataError(f"{source.name} holds no rows.")
+        return DataError(f"{source.name} contains no rows.")
     return DataError(f"None of the {meta.read} rows can be used. The first: {meta.shown[0]}.")

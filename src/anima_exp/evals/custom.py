@@ -106,8 +106,8 @@ class Custom:
                 returned = self.function(context, **self.options)
         except torch.OutOfMemoryError as error:
             raise ModelError(
-                f"{self.key}={self.path} does not fit this GPU{at}: {first_line(error)} "
-                "Let it take fewer rows at once."
+                f"{self.key}={self.path} ran out of GPU memory{at}: {first_line(error)} "
+                "Let the function process fewer rows at a time."
             ) from error
         except AnimaError as error:
             raise type(error)(f"{self.key}={self.path}{at}: {error}") from error
@@ -119,13 +119,13 @@ class Custom:
             name = self._score_name(part)
             if name in found or name in taken:
                 raise ConfigError(
-                    f"{self.key}={self.path} gives the score {name}, which another evaluation "
-                    "gives already. Rename one of them."
+                    f"{self.key}={self.path} returns the score {name}, which another evaluation "
+                    "returns too. Rename one of them."
                 )
             if name in TAKEN:
                 raise ConfigError(
-                    f"{self.key}={self.path} gives the score {name}, which is the name of a value "
-                    "that runs have already. Rename the evaluation or the key of its dict."
+                    f"{self.key}={self.path} returns the score {name}, which is the name of a "
+                    "value that every run logs. Rename the evaluation or the key of its dict."
                 )
             found[name] = self._number(value, f"{part}=" if part else "", at)
         first: dict[str, float] = context.world.all_gather(found)[0]
@@ -136,8 +136,8 @@ class Custom:
             return self.name
         if not isinstance(part, str) or not re.fullmatch(r"\w+", part, re.ASCII):
             raise ConfigError(
-                f"{self.key}={self.path} returned the key {part!r}. A key of its dict becomes part "
-                "of the name of a score, so it has letters, digits and '_' only."
+                f"{self.key}={self.path} returned the key {part!r}. A key becomes part of the name "
+                "of a score, so it may contain only letters, digits and '_'."
             )
         return f"{self.name}_{part}"
 
@@ -152,8 +152,8 @@ class Custom:
         number = float(value)
         if not math.isfinite(number):
             raise TrainingError(
-                f"{what}{number}{at}, which cannot be compared. Let it return a finite number, or "
-                "raise an error that says why there is none."
+                f"{what}{number}{at}, which cannot be compared. Return a finite number, or raise "
+                "an error that says why there is none."
             )
         return number
 
@@ -207,7 +207,7 @@ def _check_options(function: Any, options: Mapping[str, Any], path: str, key: st
     taken = parameters[1:]
     if not parameters or parameters[0].kind not in positional:
         raise ConfigError(
-            f"{key}={path} takes no argument. Its first one is the EvalContext: "
+            f"{key}={path} takes no argument. Its first argument must be the EvalContext: "
             f"def {path.rpartition('.')[2]}(context)."
         )
     named = {
@@ -224,14 +224,14 @@ def _check_options(function: Any, options: Mapping[str, Any], path: str, key: st
             raise ConfigError(f"{key}.{option}: {path} has no such option. {hint}")
     if parameters[0].name in options:
         raise ConfigError(
-            f"{key}.{parameters[0].name}: {path} is given its EvalContext under that name. Rename "
-            "the option."
+            f"{key}.{parameters[0].name} is not an option: {path} receives its EvalContext under "
+            "this name. Rename the option."
         )
     for name, one in named.items():
         if one.default is kinds.empty and name not in options:
             raise ConfigError(
-                f"{key}={path} needs a value for its option {name}. Give {key}.{name}=... beside "
-                f"{key}.{FUNCTION}={path}."
+                f"{key}={path} needs a value for its option {name}. Set {key}.{name}=... together "
+                f"with {key}.{FUNCTION}={path}."
             )
 
 

@@ -74,8 +74,8 @@ def check_positions(model: Any, evals: PreparedEvals) -> None:
         if positions and ready.longest > positions:
             key = benchmark_key(name)
             raise ConfigError(
-                f"{key} asks with up to {ready.longest} tokens, but "
-                f"{evals.config.model.source} reads at most {positions}. Give "
+                f"{key} has prompts of up to {ready.longest} tokens, but the context of "
+                f"{evals.config.model.source} holds {positions}. Set "
                 f"{key}.max_prompt_tokens={positions}."
             )
 
@@ -101,7 +101,7 @@ def measure(
         return _measure(model, evals, world, step)
     except torch.OutOfMemoryError as error:
         raise ModelError(
-            f"An evaluation does not fit this GPU: {first_line(error)} Lower "
+            f"An evaluation ran out of GPU memory: {first_line(error)} Lower "
             "evals.heldout.batch_tokens, evals.exact_match.batch_size, or evals.NAME.batch_tokens."
         ) from error
 

@@ -46,8 +46,9 @@ def check_heldout(config: UseConfig) -> None:
         if _own(now) == _own(absolute(then)) and not _same(config, then):
             key = "data.heldout_path" if now["data.heldout_path"] else "data.heldout_split"
             warn(
-                f"{_name(now)} has changed since {run} was trained. Its held-out rows have a "
-                f"place of their own ({key}={now[key]}); compare scores only if that is the same."
+                f"{_name(now)} has changed since {run} was trained. Its held-out rows come from a "
+                f"separate source ({key}={now[key]}). Compare scores only if that source is "
+                "unchanged."
             )
         return
     changed = [key for key in _SAME_DRAW if now[key] != then.settings.get(key)]
@@ -56,15 +57,14 @@ def check_heldout(config: UseConfig) -> None:
     if changed:
         key = changed[0]
         raise DataError(
-            f"{key}={now[key]}: {run} was trained with {key}={then.settings.get(key)}, so rows "
-            f"that it was trained on would be held out. Leave {key} out, or measure on other rows "
-            "with data.heldout_path=FILE."
+            f"{key}={now[key]} would hold out rows of the training set, because {run} was trained "
+            f"with {key}={then.settings.get(key)}. Leave {key} out, or evaluate on other rows with "
+            "data.heldout_path=FILE."
         )
     if not _same(config, then):
         raise DataError(
-            f"{_name(now)} has changed since {run} was trained, so rows that it was trained on "
-            "would be held out. Restore the data as it was, or measure on other rows with "
-            "data.heldout_path=FILE."
+            f"{_name(now)} has changed since {run} was trained, so rows of the training set would "
+            "be held out. Restore the data, or evaluate on other rows with data.heldout_path=FILE."
         )
 
 

@@ -90,31 +90,37 @@ def _tell(config: EvaluateConfig, found: EvalResult) -> None:
     shown = (found.rows(), found.generations, config.subjects, found.metrics)
     emit(events.Measured(found.scores, *shown))
     place = _place(config)
-    with user_output(place, way_out="Make room, or make its folder writable."):
+    with user_output(place, way_out="Free some space, or make its folder writable."):
         write_json(place, json_files.stamp(_result(config, found), json_files.EVALUATION))
-    say(f"\n{duration(found.seconds)}; kept in {place}")
+    say(f"\n{duration(found.seconds)}; saved to {place}")
 
 
 def _refuse(config: EvaluateConfig) -> None:
     evals = config.evals
     if evals.answers:
         raise ConfigError(
-            "evals=[answers] belongs to a run. Ask a finished model with "
-            "python -m anima_exp.generate run=... questions=..."
+            "evals=[answers] works only in a training run. To get the answers of a finished model, "
+            "use python -m anima_exp.generate run=... questions=..."
         )
     chosen = [field.name for field in fields(evals) if getattr(evals, field.name)]
     if chosen == ["exact_match"] and not config.data.exact_answers:
         raise ConfigError(
-            f"evals=[exact_match] measures nothing: the answers of data={config.data.name} are "
-            "not of the kind of which one is right (data.exact_answers)."
+            f"evals=[exact_match] measures nothing, because data={config.data.name} does not have "
+            "exactly one right answer to each question (data.exact_answers=false). Choose another "
+            "evaluation, for example evals=[heldout]."
         )
     if not chosen:
-        raise ConfigError("evals=[] measures nothing. Choose some, as evals=[heldout,mmlu].")
+        raise ConfigError(
+            "evals=[] measures nothing. Choose evaluations, for example evals=[heldout,mmlu]."
+        )
 
 
 def _export(evals: PreparedEvals, folder: Path) -> None:
     if not evals.benchmarks:
-        raise ConfigError(f"export_prompts={folder} writes those of benchmarks: add evals=[mmlu].")
+        raise ConfigError(
+            f"export_prompts={folder} exports the prompts of benchmarks, but evals names none. "
+            "Add one, for example evals=[mmlu]."
+        )
     for benchmark, ready in evals.benchmarks.items():
         file = folder / f"{benchmark}_{ready.config.split}_{ready.config.shots}_shots.jsonl"
         export(ready, file)
@@ -126,7 +132,7 @@ def _say_dropped(benchmark: str, evals: PreparedEvals) -> None:
     ready = evals.benchmarks[benchmark]
     for shots in range(ready.config.shots - 1, -1, -1):
         if count := sum(one.shots == shots for one in ready.asked):
-            say(f"{count:,} of them have room for {shots} examples only")
+            say(f"{count:,} of them have room for only {shots} examples")
 
 
 def _plan(config: EvaluateConfig, evals: PreparedEvals) -> dict[str, str]:

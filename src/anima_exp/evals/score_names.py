@@ -32,7 +32,7 @@ def check_keep_best(config: RunConfig) -> None:
         return
     measured = ", ".join(sorted(known | {one.name for one in own})) or "nothing"
     raise ConfigError(
-        f"trainer.keep_best={wanted} is no score of this run's evaluations, which measure "
+        f"trainer.keep_best={wanted} is not a score of this run's evaluations, which measure "
         f"{measured}. Choose one of them, or add an evaluation with evals=[...]."
     )
 

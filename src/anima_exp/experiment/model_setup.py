@@ -92,8 +92,8 @@ def load_model(
     if selective and not selective_works(model, config.trainer.precision):
         say(
             "trainer.activation_checkpointing=selective does not work with "
-            f"{type(base_of(model)).__name__}, which changes results in place: "
-            "trainer.activation_checkpointing=full is used"
+            f"{type(base_of(model)).__name__}, which modifies tensors in place. The run uses "
+            "trainer.activation_checkpointing=full instead."
         )
         execution = replace(execution, recompute=ActivationCheckpointing.full)
         apply_activation_checkpointing(model, ActivationCheckpointing.none)

@@ -32,12 +32,12 @@ def lines(run: Overview) -> dict[str, str]:
     config = run.config
     trainer, optimizer = config.trainer, config.optimizer
     told = {
-        "run": f"{run.folder}" + (f", from step {run.resumed_at}" if run.resumed_at else ""),
+        "run": f"{run.folder}" + (f", resumed at step {run.resumed_at}" if run.resumed_at else ""),
         "base": (
             f"{config.model.source}, {_millions(run.setup.parameters.base)} parameters, "
             f"{_storage(config)}"
         ),
-        "learns": _learns(config, run.setup.parameters),
+        "trains": _learns(config, run.setup.parameters),
         "data": _data(run),
         **_notes(run),
         "steps": steps(
@@ -52,13 +52,13 @@ def lines(run: Overview) -> dict[str, str]:
             f"{optimizer.schedule.value}, clipping at {optimizer.max_grad_norm:g}, "
             f"{_optimizer_more(config)}seed {config.seed}"
         ),
-        "measures": ", ".join(_evals(run)) or "nothing",
-        "executes": _execution(run),
+        "evaluates": ", ".join(_evals(run)) or "nothing",
+        "computes": _execution(run),
     }
     if chance := own_dropout(run.setup.model):
         told["dropout"] = (
-            f"the base has dropout of its own, up to {chance:g}, which stays on in training as in "
-            "qlora.py; unlike LoRA's it changes with trainer.max_tokens_per_micro_batch"
+            f"the base model has its own dropout, up to {chance:g}, which stays on in training as "
+            "in qlora.py. Unlike LoRA's dropout, it depends on trainer.max_tokens_per_micro_batch"
         )
     where = run.setup.model.device
     slow = (slow_precision(config.trainer.precision, where), slow_attention(where))
@@ -74,8 +74,8 @@ def steps(count: int, batch_size: int, *, used: int, rows: int) -> str:
         used: rows of all steps together, repeats counted.
     """
     last = used - (count - 1) * batch_size
-    short = f" (the last of {last})" if last < batch_size else ""
-    told = f"{count:,} of {batch_size} rows{short}, {used / rows:.2f} passes"
+    short = f" (the last has {last})" if last < batch_size else ""
+    told = f"{count:,} of {batch_size} rows{short}, {used / rows:.2f} epochs"
     least, rest = divmod(used, rows)
     if used <= rows:
         return told
@@ -94,7 +94,7 @@ def _storage(config: RunConfig) -> str:
         return f"in {config.trainer.precision.value}"
     if config.quant.type is Quantization.int8:
         return "in int8, computed in int8 and fp16"
-    double = " with double quantisation" if config.quant.double_quant else ""
+    double = " with double quantization" if config.quant.double_quant else ""
     return f"in {config.quant.type.value}{double}, computed in {config.quant.compute_dtype.value}"
 
 
@@ -105,7 +105,7 @@ def _learns(config: RunConfig, parameters: Parameters) -> str:
     lora = config.lora
     layers = ", ".join(lora.layers or [lora.target_modules.value])
     adapter = config.model.adapter
-    begun = f"{adapter} trained further, " if adapter else ""
+    begun = f"{adapter} continued, " if adapter else ""
     return (
         f"{begun}LoRA on {layers}, rank {lora.rank}, alpha {lora.alpha:g}, "
         f"dropout {lora.dropout:g}, in {lora.dtype.value}: {share}"
@@ -115,7 +115,7 @@ def _learns(config: RunConfig, parameters: Parameters) -> str:
 def _data(run: Overview) -> str:
     counts = run.setup.data.counts
     cut = counts.truncated_prompts + counts.truncated_responses
-    parts = [f"{counts.train:,} rows to learn from, {counts.heldout:,} set aside"]
+    parts = [f"{counts.train:,} training rows, {counts.heldout:,} held out"]
     if counts.skipped:
         parts.append(f"{counts.skipped:,} skipped")
     parts.append(f"{cut:,} truncated" if cut else "none truncated")
@@ -149,9 +149,9 @@ def _evals(run: Overview) -> list[str]:
     if names and config.trainer.eval_every:
         names[-1] += f"; every {config.trainer.eval_every} steps"
         if config.trainer.keep_best:
-            names[-1] += f", of which the best {config.trainer.keep_best} is kept"
+            names[-1] += f", keeping the weights with the best {config.trainer.keep_best}"
         if config.trainer.patience:
-            names[-1] += f"; {config.trainer.patience} without a gain end the run"
+            names[-1] += f"; {config.trainer.patience} without improvement end the run"
     if config.evals.answers:
         names.append(f"answers to {config.evals.answers.questions} at the end")
     return names
@@ -163,17 +163,17 @@ def _execution(run: Overview) -> str:
 
     how = run.setup.execution
     together = supports_packing(run.setup.model)
-    alone = "row by row, as this architecture would let rows see each other"
+    alone = "row by row, because this architecture would let packed rows see each other"
     parts = [f"at most {how.token_budget:,} tokens at once" if together else alone]
-    parts.append(f"recomputing {how.recompute.value}")
+    parts.append(f"activation checkpointing {how.recompute.value}")
     if run.processes > 1:
-        own = "" if how.sharded else ", each with a base of its own"
+        own = "" if how.sharded else ", each with its own copy of the base"
         parts.insert(0, f"{run.processes} processes share a batch{own}")
     parts += where(run.config, how)
     if how.keep_dequantized:
-        parts.append("the base dequantised beside it")
+        parts.append("a dequantized copy of the base")
     if how.paged:
-        parts.append("optimizer states paged")
+        parts.append("paged optimizer states")
     need = how.predicted_peak_gib + run.setup.overhead_gib
     fits = "" if how.fits else ", which does not fit: see python -m anima_exp.plan"
     which = " in each process" if how.cards > 1 else ""
@@ -182,10 +182,10 @@ def _execution(run: Overview) -> str:
 
 def where(config: RunConfig, how: Execution) -> list[str]:
     """What to say of a base that is not whole on one device."""
-    needed = "" if config.model.device_map else ", as no single one holds it"
+    needed = "" if config.model.device_map else ", because no single one can hold it"
     told = {
-        Placement.sharded: f"the base split over {how.cards} processes",
-        Placement.spread: f"the base spread over {how.cards} GPUs{needed}, one computing at a time",
+        Placement.sharded: f"the base sharded over {how.cards} processes",
+        Placement.spread: f"the base spread over {how.cards} GPUs{needed}; one computes at a time",
     }
     return [told[how.placement]] if how.placement in told else []
 

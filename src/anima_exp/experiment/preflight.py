@@ -125,22 +125,23 @@ def check_world_size(config: RunConfig, here: RankInfo) -> int:
     started = here.size if here.size > 1 else wanted
     if here.size > 1 and config.trainer.num_gpus not in (None, here.size):
         raise ConfigError(
-            f"trainer.num_gpus={config.trainer.num_gpus}, but {here.size} processes were started. "
-            "Leave one of the two out."
+            f"trainer.num_gpus={config.trainer.num_gpus} does not match the {here.size} processes "
+            "that were started. Leave trainer.num_gpus out, or start as many processes."
         )
     if started > config.trainer.batch_size:
         raise ConfigError(
-            f"trainer.batch_size={config.trainer.batch_size} has not a row for each of {started} "
-            "processes. Use fewer, or a larger batch."
+            f"trainer.batch_size={config.trainer.batch_size} is smaller than the number of "
+            f"processes ({started}). Start fewer processes or raise trainer.batch_size."
         )
     if started > 1 and config.model.device_map:
         raise ConfigError(
             f"model.device_map={config.model.device_map} spreads a model over the GPUs of one "
-            f"process, and there are {started}. trainer.fsdp=true spreads it over these."
+            f"process, but there are {started} processes. Use trainer.fsdp=true to shard the model "
+            "over them."
         )
     if config.trainer.fsdp and started == 1:
         raise ConfigError(
-            "trainer.fsdp=true splits the base over several processes, and there is one. "
-            "Add trainer.num_gpus=2 (or 4, 8), or leave it at null."
+            "trainer.fsdp=true shards the base over several processes, but there is only one. "
+            "Add trainer.num_gpus=2 (or 4, 8), or leave trainer.fsdp at null."
         )
     return wanted

@@ -60,7 +60,7 @@ def work(settings: Path, until: int | None) -> int:
     def stopped(number: int, _: Any) -> NoReturn:
         # Not sys.exit: libraries swallow or rename what is raised while they are imported.
         if leads:
-            warn("stopped; the same command goes on.")
+            warn("interrupted. Run the same command again to resume.")
         os._exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM, *SCHEDULER_SIGNALS):

@@ -176,7 +176,7 @@ def _outcome(config: RunConfig, statuses: Sequence[int], *, asked: int = 0) -> R
     if first == 0:
         return Record.read(folder)
     if first == PAUSED:
-        raise RunPaused(f"Paused at the step that was asked for: {folder}", told=True)
+        raise RunPaused(f"Paused at the requested step: {folder}", told=True)
     if first == IN_USE:
         raise InUseError(f"{folder} is in use by another process.", told=True)
     if any(map(_failed, statuses)):
@@ -185,11 +185,14 @@ def _outcome(config: RunConfig, statuses: Sequence[int], *, asked: int = 0) -> R
         raise AnimaError(why or f"The run failed: {folder}", told=1 in statuses)
     if first > 128 or asked:  # one that is interrupted twice may not end in good order
         status = first if first > 128 else exit_status(asked)
-        error = RunInterrupted(f"Stopped; the same command goes on: {folder}", exit_status=status)
+        error = RunInterrupted(
+            f"Interrupted. Run the same command again to resume: {folder}", exit_status=status
+        )
         error.told = first > 128
         raise error
     raise PeerLostError(
-        f"{_who_ended(statuses)} The same command goes on from the last checkpoint: {folder}"
+        f"{_who_ended(statuses)} Run the same command again to resume from the last checkpoint: "
+        f"{folder}"
     )
 
 
@@ -198,7 +201,7 @@ def _who_ended(statuses: Sequence[int]) -> str:
     for rank in sorted(range(len(statuses)), key=lambda rank: statuses[rank] > 0):
         if ended_by := _signal(statuses[rank]):
             return (
-                f"Process {rank} of {len(statuses)} was ended by {ended_by.name}, and the others "
-                "with it."
+                f"Process {rank} of {len(statuses)} was killed by {ended_by.name}, so the others "
+                "were stopped."
             )
     return f"The {len(statuses)} processes of this run lost contact with one another."

@@ -140,7 +140,10 @@ def _run(
 
     setup = load(config, world)
     if number := next(filter(None, world.all_gather(stop.number)), 0):
-        raise stopped(number, f"before it trained; run it again to resume: {folder.path}")
+        raise stopped(
+            number,
+            f"before training. Run the same command again to resume: {folder.path}",
+        )
     inputs = {
         "data": setup.data.train.tokens.folder.name,  # the key of all that the token ids depend on
         "base": setup.base_fingerprint,
@@ -275,7 +278,7 @@ def _train(
     if stopping.received and done < setup.steps:
         raise stopped(
             stopping.received,
-            f"at step {done} of {setup.steps}; the same command goes on from there: {folder.path}",
+            f"at step {done} of {setup.steps}. Run the same command again to resume: {folder.path}",
         )
     if done < setup.steps and not best.exhausted:
         if not world.run_on_main(lambda: bool(journal.scores(done))):

@@ -18,7 +18,7 @@ from anima_exp.system.atomic import atomic_write_text
 Row = dict[str, Any]
 Settings = Mapping[str, Any]
 
-_ANOTHER = "Nothing was changed. Give another out=FILE."
+_ANOTHER = "The file was not changed. Choose another out=FILE."
 
 
 @contextmanager
@@ -36,12 +36,12 @@ def claimed(path: Path) -> Iterator[None]:
             yield
     except Timeout as error:
         raise InUseError(
-            f"{path} is being written by another process. Give another out=FILE."
-        ) from (error)
+            f"{path} is being written by another process. Choose another out=FILE."
+        ) from error
     except OSError as error:
         raise RunError(
-            f"Cannot write to {path}: {error.strerror or error}. Make room or give another "
-            "out=FILE; the same command goes on from the answers that are there."
+            f"Cannot write to {path}: {error.strerror or error}. Free some space or choose another "
+            "out=FILE. Run the same command again to continue after the answers in the file."
         ) from error
 
 
@@ -61,14 +61,14 @@ def check(path: Path, questions: Sequence[Question], settings: Settings) -> list
         return []
     *lines, last = path.read_bytes().decode("utf-8", "replace").split("\n")
     if not lines and last and not last.startswith('{"answer_id": '):
-        raise RunError(f"{path} holds something else than answers. {_ANOTHER}")
+        raise RunError(f"{path} contains something other than answers. {_ANOTHER}")
     asked, seen = {str(question.id): question for question in questions}, set()
     for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number}"
         row = _row(line, where)
         _refuse_other(row, where, asked, settings)
         if row["question_id"] in seen:
-            raise RunError(f"{where} answers question {row['question_id']} again. {_ANOTHER}")
+            raise RunError(f"{where} answers question {row['question_id']} twice. {_ANOTHER}")
         seen.add(row["question_id"])
     return lines
 
@@ -103,11 +103,11 @@ def _row(line: str, where: str) -> Row:
     except ValueError:
         row = None
     if not isinstance(row, dict) or not {"question_id", "question", "metadata", "text"} <= set(row):
-        raise RunError(f"{where} is no answer that was written here. {_ANOTHER}")
+        raise RunError(f"{where} is not an answer that anima-exp wrote. {_ANOTHER}")
     json_files.refuse_newer(row, where, json_files.ANSWERS)
     kinds = {"question_id": int | str, "text": str, "tokens": int, "finish": str}
     if any(key in row and not isinstance(row[key], kind) for key, kind in kinds.items()):
-        raise RunError(f"{where} is no answer that was written here. {_ANOTHER}")
+        raise RunError(f"{where} is not an answer that anima-exp wrote. {_ANOTHER}")
     return row
 
 
@@ -116,18 +116,19 @@ def _refuse_other(row: Row, where: str, asked: Mapping[str, Question], settings:
     differ = [key for key in {**settings, **then} if settings.get(key) != then.get(key)]
     if differ:
         pairs = "; ".join(
-            f"{key}={_shown(settings.get(key))} here, {_shown(then.get(key))} there"
+            f"{key}={_shown(settings.get(key))} now, {_shown(then.get(key))} in the file"
             for key in differ[:3]
         )
         more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
-        raise RunError(f"{where} was made with other settings: {pairs}{more}. {_ANOTHER}")
+        raise RunError(f"{where} was generated with other settings: {pairs}{more}. {_ANOTHER}")
     question = asked.get(str(row["question_id"]))
     if question is None:
         raise RunError(
-            f"{where} answers question {row['question_id']}, which is not asked here. {_ANOTHER}"
+            f"{where} answers question {row['question_id']}, which is not among the questions. "
+            f"{_ANOTHER}"
         )
     if question.text != row["question"]:
-        raise RunError(f"{where}: question {question.id} read otherwise then. {_ANOTHER}")
+        raise RunError(f"{where}: the text of question {question.id} has changed. {_ANOTHER}")
 
 
 def _shown(value: Any) -> str:

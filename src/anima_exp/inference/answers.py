@@ -105,7 +105,7 @@ def write(
         rows = world.run_on_main(lambda: _earlier(stack, path, questions, settings))
         there = len(rows)
         if there:
-            say(f"{there} of {len(questions)} answers are there: {path}")
+            say(f"{there} of {len(questions)} answers are already in {path}")
         done = {str(row["question_id"]) for row in rows}
         missing = [question for question in questions if str(question.id) not in done]
         progress = _Progress(len(questions), there)
@@ -138,8 +138,8 @@ def report(written: Written, path: Path, most: int) -> None:
     say(f"answers  {path}: {written.answers} ({written.new} new)")
     if written.cut:
         say(
-            f'         {written.cut} were cut ("finish": "length"): max_new_tokens={most}, or the '
-            "model's context, gave no more room"
+            f'         {written.cut} were truncated ("finish": "length") at max_new_tokens={most} '
+            "or at the end of the model's context"
         )
     if written.empty:
         say(f"         {written.empty} are empty")
@@ -157,9 +157,9 @@ def ask(model: Any, tokenizer: Any, question: Question, asked: GenerationRequest
     found, most = prompt(asked.template, tokenizer, question.text), context_length(model.config)
     if most is not None and len(found.ids) >= most:
         raise DataError(
-            f"Question {question.id} has {len(found.ids)} tokens as a prompt, but "
-            f"{model.config.name_or_path} reads at most {most}, its answer included. "
-            "Leave the question out."
+            f"The prompt of question {question.id} has {len(found.ids)} tokens, but the context of "
+            f"{model.config.name_or_path} holds {most}, the answer included. "
+            "Remove or shorten the question."
         )
     return found
 

@@ -12,20 +12,20 @@ from anima_exp.model.base_config import context_length
 from anima_exp.system.terminal import printable
 
 _HELP = """\
-/both     base and adapter answer every question; each remembers its own answers
+/both     base and adapter answer every question; each has its own conversation
 /base     only the base answers
 /adapter  only the adapter answers
-/reset    forget what was said
-/help     this list
-Ctrl-C stops an answer, Ctrl-D leaves."""
+/reset    clear the conversation
+/help     show this list
+Ctrl-C stops an answer. Ctrl-D quits."""
 _HELP_SEVERAL = """\
-/all       base and adapters answer every question; each remembers its own answers
+/all       base and adapters answer every question; each has its own conversation
 /base      only the base answers
 /adapters  every adapter answers, but not the base
 /1 /2 ...  only that adapter answers
-/reset     forget what was said
-/help      this list
-Ctrl-C stops an answer, Ctrl-D leaves."""
+/reset     clear the conversation
+/help      show this list
+Ctrl-C stops an answer. Ctrl-D quits."""
 
 
 class Chat:
@@ -75,25 +75,26 @@ class Chat:
         if text == "/reset":
             for speaker in self.everyone:
                 speaker.said.clear()
-            self._tell("Forgotten.")
+            self._tell("Conversation cleared.")
         elif text in choices and self.adapters:
             self.speakers = choices[text]
-            self._tell(f"Now {' and '.join(speaker.name for speaker in self.speakers)}.")
+            self._tell(f"Now answering: {' and '.join(one.name for one in self.speakers)}.")
         elif text in choices:
-            self._tell("There is no adapter here to tell from its base.")
+            self._tell("No adapter is loaded, so there is nothing to switch.")
         elif text == "/help":
             self._tell(_HELP_SEVERAL if several else _HELP)
         else:
-            self._tell(f"There is no {printable(text)}. /help lists what there is.")
+            self._tell(f"Unknown command {printable(text)}. /help lists the commands.")
 
     def _answer(self, speaker: ChatParticipant, question: str) -> None:
         turns = speaker.said
         fitting, put = self._fit(question, speaker)
         if put is None:
-            self._tell("The question is longer than the model's context. Ask less at once.")
+            self._tell("The question is longer than the model's context. Shorten it.")
             return
         if fitting < len(turns) and has_turns(speaker.asked.template):
-            self._tell(f"(the first {len(turns) - fitting} turns no longer fit, and are forgotten)")
+            dropped = len(turns) - fitting
+            self._tell(f"(the first {dropped} turns no longer fit the context and were dropped)")
             del turns[: len(turns) - fitting]
         if len(self.speakers) > 1:
             self.write(f"{speaker.name:<{width(self.speakers)}}")
@@ -106,7 +107,7 @@ class Chat:
             turns.append((question, stream.text))
             return
         if found.finish == "length":
-            self._tell(f"(cut after {found.tokens} tokens: max_new_tokens or the context)")
+            self._tell(f"(truncated after {found.tokens} tokens: max_new_tokens or the context)")
         turns.append((question, found.text.strip()))
 
     def _fit(self, question: str, speaker: ChatParticipant) -> tuple[int, Prompt | None]:
@@ -128,11 +129,13 @@ class Chat:
         for place, speaker in enumerate(speakers, start=1):
             template = speaker.asked.template
             memory = (
-                "" if has_turns(template) else ", which has no turns: each question stands alone"
+                ""
+                if has_turns(template)
+                else ", which has no turns: the model sees each question on its own"
             )
             number = f"{place}  " if len(speakers) > 1 else ""
             self._tell(f"{number}{speaker.asked.model_id}, prompt format {template}{memory}")
-        self._tell("/help lists commands; Ctrl-D leaves.")
+        self._tell("/help lists the commands. Ctrl-D quits.")
 
     def _tell(self, text: str) -> None:
         self.write(f"{text}\n")
@@ -163,7 +166,7 @@ def read_user_lines() -> Iterator[str]:
         try:
             yield input("> ")
         except KeyboardInterrupt:
-            to_terminal("\n(Ctrl-D leaves)\n")
+            to_terminal("\n(Ctrl-D quits)\n")
         except EOFError:
             to_terminal("\n")
             return

@@ -46,14 +46,14 @@ def _of_foreign(place: str, *, key: str) -> str:
         _told(place, template)
         return template
     raise ConfigError(
-        f"{key}={place} does not say how it was asked when it was trained. Give its format: "
+        f"{key}={place} does not say which prompt format it was trained with. Set it: "
         "prompt_template=alpaca, guanaco, guanaco_chat, hh_rlhf, plain, or chat for the "
-        "tokenizer's own."
+        "tokenizer's own chat template."
     )
 
 
 def _told(who: str, template: str) -> None:
-    warn(f"{who} is asked in the format {template}; prompt_template=NAME takes another.")
+    warn(f"{who} is prompted in the format {template}. Choose another with prompt_template=NAME.")
 
 
 # Settings of a run, or of a model to use -> which model wrote an answer.

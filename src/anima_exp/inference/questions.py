@@ -102,12 +102,12 @@ def _questions(rows: Iterable[FileRow], place: str, *, translated: bool) -> list
         name = str(question.id)
         if name in found:
             raise DataError(
-                f"{row.where}: question_id {name} is that of {first[name]} too. "
-                "Give each question an id of its own."
+                f"{row.where}: question_id {name} is already used in {first[name]}. "
+                "Give each question its own id."
             )
         found[name], first[name] = question, row.where
     if not found:
-        raise DataError(f"{place} holds no question.")
+        raise DataError(f"{place} contains no questions.")
     return list(found.values())
 
 
@@ -116,7 +116,9 @@ def _question(row: FileRow, *, translated: bool) -> Question:
     row = FileRow(row.where, values)
     key = "translation" if translated else "text"
     if translated and key not in row.values and "text" in row.values:
-        raise DataError(f"{row.where}: no '{key}'. translated=false asks 'text'.")
+        raise DataError(
+            f"{row.where}: field '{key}' is missing. Use translated=false to ask field 'text'."
+        )
     identity, text = row.identifier("question_id"), row.text(key)
     reference = row.optional("reference")
     for field, value in ((key, text), ("reference", reference)):

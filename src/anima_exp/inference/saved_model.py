@@ -48,8 +48,8 @@ def record(folder: Path) -> Record:
     try:
         if not paths.is_file(folder / RECORD):
             begun = paths.is_file(folder / "settings.json")
-            what = "has not finished" if begun else "is no run's folder"
-            raise ConfigError(f"run={folder} {what}: it holds no {RECORD}.")
+            what = "has not finished" if begun else "is not a run folder"
+            raise ConfigError(f"run={folder} {what}: it contains no {RECORD}.")
         return Record.read(folder)
     except OSError as error:
         raise RunError(f"Cannot read {folder / RECORD}: {error.strerror}. Make it readable.") from (
@@ -57,8 +57,8 @@ def record(folder: Path) -> Record:
         )
     except ValueError as error:
         raise RunError(
-            f"{folder / RECORD} is damaged: {first_line(error)}. The command that trained the run "
-            "makes it anew."
+            f"{folder / RECORD} is damaged: {first_line(error)}. Run the command that trained the "
+            "run again to rebuild it."
         ) from error
 
 
@@ -117,6 +117,6 @@ def _trained_whole(model: ModelConfig, run: Path) -> ModelConfig:
 
 def adapter_of_a_run(adapter: str) -> ConfigError:
     return ConfigError(
-        f"model.adapter={adapter} is an adapter that a run trains further. To use one, give "
+        f"model.adapter={adapter} is for training an adapter further. To use the adapter, set "
         f"adapter={adapter}."
     )

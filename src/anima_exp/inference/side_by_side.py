@@ -46,7 +46,10 @@ def load_extra_adapters(config: GenerateConfig) -> list[Other]:
     seen = {_real(main): model_label(config)}
     for place, other in zip(config.extra_adapters, found, strict=True):
         if _real(other.adapter) in seen:
-            raise ConfigError(f"extra_adapters={place} is asked already: name each adapter once.")
+            raise ConfigError(
+                f"extra_adapters={place} names an adapter that is already loaded. Name each "
+                "adapter once."
+            )
         seen[_real(other.adapter)] = other.name
     names = list(seen.values())
     return [
@@ -63,7 +66,7 @@ def _real(adapter: str) -> str:
 def _other(place: str, config: GenerateConfig) -> Other:
     folder = expanded(place, "extra_adapters")
     if (folder / "settings.json").is_file() and not (folder / RECORD).is_file():
-        raise ConfigError(f"extra_adapters={place} has not finished: it holds no {RECORD}.")
+        raise ConfigError(f"extra_adapters={place} has not finished: it contains no {RECORD}.")
     run = folder if (folder / RECORD).is_file() else find_run_of_adapter(place)
     if run:
         _refuse_another_base(place, run, config)
@@ -79,7 +82,7 @@ def _refuse_another_base(place: str, run: Path, config: GenerateConfig) -> None:
     ours, theirs = _settings(first) if first else flatten(config), _settings(run)
     if theirs["lora.target_modules"] == "none":
         raise ConfigError(
-            f"extra_adapters={place} trained every weight: it has no adapter to switch to."
+            f"extra_adapters={place} trained every weight, so it has no adapter to switch to."
         )
     differ = [key for key in ("model.source", "model.revision") if ours[key] != theirs[key]]
     if first:  # of both it is known which weights were loaded, whatever they are called
@@ -90,8 +93,8 @@ def _refuse_another_base(place: str, run: Path, config: GenerateConfig) -> None:
         key = differ[0]
         raise ConfigError(
             f"{config.run or config.adapter} and {place} cannot share one base in memory: "
-            f"{key} is {ours.get(key)} of the first, {theirs.get(key)} of the second. "
-            "Ask each by itself."
+            f"{key} is {ours.get(key)} for the first and {theirs.get(key)} for the second. "
+            "Use them one at a time."
         )
 
 

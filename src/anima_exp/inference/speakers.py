@@ -129,8 +129,8 @@ def answer_once(
     longest = max(len(put.ids) for put in prompts)
     if most is not None and longest >= most:
         raise DataError(
-            f"The prompt has {longest} tokens, but {model.config.name_or_path} reads at most "
-            f"{most}, its answer included. Ask less at once."
+            f"The prompt has {longest} tokens, but the context of {model.config.name_or_path} "
+            f"holds {most}, the answer included. Shorten the question."
         )
     for speaker, put in zip(speakers, prompts, strict=True):
         if len(speakers) > 1:
@@ -138,6 +138,9 @@ def answer_once(
         found = answer(model, tokenizer, speaker, put, speaker.stream(write), number=1)
         who = f"{speaker.name}: " if len(speakers) > 1 else ""
         if found.finish == "length":
-            tell(f"{who}cut after {found.tokens} tokens: max_new_tokens, or the model's context.")
+            tell(
+                f"{who}truncated after {found.tokens} tokens, at max_new_tokens or at the end of "
+                "the model's context."
+            )
         elif not found.text.strip():
             tell(f"{who}the answer is empty.")

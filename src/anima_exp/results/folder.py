@@ -68,12 +68,12 @@ class RunFolder:
         except Timeout as error:
             raise InUseError(
                 f"{self.path} is in use by another process ({self._owner()}). "
-                "Wait for it, or give this run another run_dir=..."
+                "Wait for it, or choose another run_dir=... for this run."
             ) from error
         except OSError as error:
             key = "run_dir" if self.config.run_dir else "runs_dir"
             raise RunError(
-                f"Cannot write to {self.path}: {error.strerror}. Give another {key}=FOLDER."
+                f"Cannot write to {self.path}: {error.strerror}. Choose another {key}=FOLDER."
             ) from error
         return self
 
@@ -100,7 +100,7 @@ class RunFolder:
             file = self.path / RECORD
             raise RunError(f"Cannot read {file}: {error.strerror}. Make it readable.") from error
         except ValueError as error:
-            say(f"record   {self.path / RECORD} is damaged and will be made anew: {error}")
+            say(f"record   {self.path / RECORD} is damaged and will be written again: {error}")
             return False
         return True
 
@@ -139,8 +139,8 @@ class RunFolder:
         differ = [name for name, value in inputs.items() if then.get(name, value) != value]
         if differ:
             raise RunError(
-                f"{self.path} was begun with another {' and other '.join(differ)}: the settings "
-                "are the same, but what they name has changed. Nothing was changed. "
+                f"{self.path} was started with a different {' and different '.join(differ)}: the "
+                "settings match, but what they refer to has changed. Nothing was written. "
                 "Pin model.revision or data.revision, or start anew with another run_dir=..."
             )
         with disk_errors_as_run_error(self.path):
@@ -150,7 +150,7 @@ class RunFolder:
         if not self.path.exists():
             return
         if not self.path.is_dir():
-            raise RunError(f"run_dir={self.path} is a file. Give a folder.")
+            raise RunError(f"run_dir={self.path} is a file. Choose a folder.")
         if is_file(self.path / "settings.json"):
             return
         others = sorted(
@@ -162,8 +162,8 @@ class RunFolder:
         )
         if others:
             raise RunError(
-                f"run_dir={self.path} holds other files ({', '.join(others[:3])}) and no run. "
-                "Give an empty or a new folder."
+                f"run_dir={self.path} contains other files ({', '.join(others[:3])}) but no run. "
+                "Choose an empty or a new folder."
             )
 
     def _claim(self) -> None:
@@ -189,10 +189,10 @@ class RunFolder:
         then = todays(self._read(self.path / SETTINGS))
         differ = [key for key in {**now, **then} if now.get(key) != then.get(key)]
         if differ:
-            pairs = [f"{key}={now.get(key)} here, {then.get(key)} there" for key in differ[:3]]
+            pairs = [f"{key}={now.get(key)} now, {then.get(key)} before" for key in differ[:3]]
             more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
             raise RunError(
-                f"{self.path} holds a run with other settings: {'; '.join(pairs)}{more}. "
+                f"{self.path} contains a run with other settings: {'; '.join(pairs)}{more}. "
                 "Nothing was changed. Give another run_dir=..., or none: then the settings name it."
             )
 
@@ -204,7 +204,7 @@ class RunFolder:
         except ValueError as error:
             raise RunError(
                 f"{file} is damaged: {first_line(error)}. It says what the run computes, so the "
-                "run cannot resume without it. Restore the file, or give another run_dir=..."
+                "run cannot resume without it. Restore the file, or choose another run_dir=..."
             ) from error
 
     def _known(self) -> bool:

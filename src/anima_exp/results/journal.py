@@ -70,11 +70,11 @@ class MetricsLog:
         """Say what is missing of the lines up to the checkpoint."""
         gaps = []
         if not known and not any("loss" in row for row in self._metrics.rows()):
-            gaps.append(f"{self._metrics.path.name} holds no loss")
+            gaps.append(f"{self._metrics.path.name} contains no loss")
         for lines, mark in damaged.items():
             left, then = len(lines.rows()), mark["lines"]
             what = f"{left:,} of the {then:,} lines" if left < then else "other lines than those"
-            gaps.append(f"{lines.path.name} holds {what}")
+            gaps.append(f"{lines.path.name} contains {what}")
         for gap in gaps:
             say(
                 f"journal  {gap} that the run wrote up to step {step}: the run resumes, but its "

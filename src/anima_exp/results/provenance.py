@@ -108,7 +108,7 @@ def base_fingerprint(source: str, revision: str | None = None, *, cache: Path | 
         return folder_fingerprint(Path(source), cache=cache)
     found = hub.file(source, "config.json", where=f"model.source={source}", revision=revision)
     if found is None:
-        raise ModelError(f"model.source={source} holds no config.json.")
+        raise ModelError(f"model.source={source} contains no config.json.")
     return f"hub:{commit_of(found)}"
 
 

@@ -118,8 +118,8 @@ class Record:
             return cls.read(folder)
         except FileNotFoundError:
             begun = (folder / "settings.json").is_file()
-            what = "has not finished" if begun else "is no run's folder"
-            raise RunError(f"{folder} {what}: it holds no {RECORD}.") from None
+            what = "has not finished" if begun else "is not a run folder"
+            raise RunError(f"{folder} {what}: it contains no {RECORD}.") from None
         except OSError as error:
             raise RunError(f"{folder / RECORD} cannot be read: {error.strerror}.") from error
         except ValueError as error:

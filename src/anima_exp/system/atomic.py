@@ -29,7 +29,7 @@ def disk_errors_as_run_error(folder: Path) -> Iterator[None]:
         if reason is None:
             raise
         raise RunError(
-            f"Cannot write to {folder}: {reason}. Make room there or make it writable. Then run "
+            f"Cannot write to {folder}: {reason}. Free some space or make it writable. Then run "
             "the same command again to resume from the last checkpoint."
         ) from error
 

@@ -118,8 +118,8 @@ def refuse_precision(precision: str, *, gpu: str | None, bf16: bool) -> None:
         raise ModelError("trainer.precision=fp16 needs a GPU. On a CPU use fp32 or bf16.")
     if gpu is not None and precision == "bf16" and not bf16:
         raise ModelError(
-            f"trainer.precision=bf16, but {gpu} cannot compute in it. "
-            "Use trainer.precision=fp16, and expect some runs to diverge, or fp32."
+            f"trainer.precision=bf16 does not work on {gpu}, which has no bf16 instructions. "
+            "Use trainer.precision=fp32, or fp16, with which some runs diverge."
         )
 
 

@@ -211,7 +211,7 @@ def _progress(places: Sequence[str], folder: Path) -> Iterator[Callable[[int], N
         yield lambda count: None
         return
     where = os.path.dirname(places[0])
-    text = f"hashing the {total / 1e9:.1f} GB of {where} (once: {folder} remembers the hashes)"
+    text = f"hashing the {total / 1e9:.1f} GB of {where} (only once: {folder} keeps the hashes)"
     with working("hashing", text, total) as advance:
         yield advance
 

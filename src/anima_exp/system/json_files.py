@@ -51,7 +51,7 @@ def read_table(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file. ValueError if it holds anything else."""
     found = read_file(path)
     if not isinstance(found, dict):
-        raise ValueError(f"it holds {kind(found)} and no object")
+        raise ValueError(f"it contains {kind(found)} instead of an object")
     return found
 
 

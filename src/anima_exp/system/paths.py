@@ -38,7 +38,7 @@ def expanded(path: str | Path, key: str = "") -> Path:
         what = f"there is no user '{user}'" if user else "there is no home folder"
         given = f"{key}={path}" if key else f"{path}"
         raise ConfigError(
-            f"{given}: {what}. Write the path in full; a file named ~NAME is ./~NAME."
+            f"{given}: {what}. Write the full path, or ./~NAME for a file whose name begins with ~."
         ) from error
 
 

@@ -119,5 +119,5 @@ def test_whole_answers_need_room_too(tiny):
 def test_a_tokenizer_without_letters_is_one_line():
     words = Tokenizer(models.WordLevel({"x": 0}, unk_token="x"))  # every text is one token
     blind = SimpleNamespace(backend_tokenizer=words, bos_token_id=None, eos_token_id=0)
-    with pytest.raises(ModelError, match=r"no tokens that tell the letters A to D apart"):
+    with pytest.raises(ModelError, match=r"does not give the letters A to D different tokens"):
         fit_shots(benchmark(), settings(), blind)

@@ -118,7 +118,7 @@ def question(cells: Mapping[str, str], where: str) -> Question:
     missing = [name for name in ("question", "A", "B", "answer") if not cells.get(name, "").strip()]
     if missing:
         alone = missing == ["answer"]
-        hint = " The test split may have been published without." if alone else ""
+        hint = " The test split may have been published without answers." if alone else ""
         raise DataError(f"{where} has no {missing[0]}.{hint}")
     choices = []
     for letter in LETTERS:

@@ -17,7 +17,7 @@ def check_hub(config: MultipleChoiceConfig, key: str) -> None:
         hub.check_data_set(
             config.source,
             where=f"{key}.source={config.source}",
-            way_out=f"Give a folder of CSV files, {key}.path=FOLDER, or try with a network.",
+            way_out=f"Use a folder of CSV files, {key}.path=FOLDER, or try again with a network.",
         )
 
 
@@ -46,7 +46,7 @@ def read_hub(config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
                     if place == 0:
                         raise DataError(
                             f"{key}.source={config.source} has no split {split}. "
-                            f"There are: {', '.join(splits)} ({key}.split=...)."
+                            f"Choose one of {', '.join(splits)} with {key}.split=..."
                         )
                     continue
                 for number, row in enumerate(splits[actual], start=1):
@@ -59,7 +59,7 @@ def read_hub(config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
     except Exception as error:  # whatever a server, a proxy or a broken archive can raise
         reason = first_line(error).rstrip(".")
         raise DataError(
-            f"{key}.source={config.source} cannot be loaded: {reason}. Without a network give a "
+            f"{key}.source={config.source} cannot be loaded: {reason}. Without a network, use a "
             f"folder with dev/ and {config.split}/ of CSV files: {key}.path=FOLDER."
         ) from error
     return {subject: (tuple(asked), tuple(dev)) for subject, (asked, dev) in found.items()}

@@ -165,5 +165,8 @@ def _continue(
         **keep_last(model, keep),
     ).logits[:, -keep:]
     if logits.isnan().any():  # else the first choice would be the likeliest, and look like chance
-        raise ModelError("The model's output is not a number: it has diverged, or is broken.")
+        raise ModelError(
+            "The model's output is NaN, so its choices cannot be scored. Its training has diverged "
+            "or its files are damaged. Evaluate an earlier checkpoint or another model."
+        )
     return logits

@@ -75,8 +75,8 @@ def _folder(folder: Path, config: MultipleChoiceConfig, key: str) -> dict[str, P
     if not files:
         splits = sorted(path.name for path in folder.iterdir() if any(path.glob("*.csv")))
         raise DataError(
-            f"{key}.path={config.path}: no CSV files in its folder {config.split}. "
-            + (f"There are: {', '.join(splits)} ({key}.split=...)." if splits else "")
+            f"{key}.path={config.path} has no CSV files in its folder {config.split}. "
+            + (f"Choose one of {', '.join(splits)} with {key}.split=..." if splits else "")
         )
     found = {}
     for file in files:
@@ -119,7 +119,7 @@ def questions_of(file: Path) -> list[Question]:
         if len(row) != len(head):
             raise DataError(
                 f"{where} has {len(row)} cells, but {'the header' if columns else f'row {first}'} "
-                f"has {len(head)}. Put cells that hold a comma in quotes."
+                f"has {len(head)}. Put cells that contain a comma in quotes."
             )
         cells = dict(zip(columns, row, strict=True)) if columns else _unnamed(row)
         questions.append(question(cells, where))
@@ -170,7 +170,7 @@ def _mapping(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f'{file} must hold {{"SUBJECT": {{"name": ..., "category": ...}}, ...}}.'
+            f'{file} must contain {{"SUBJECT": {{"name": ..., "category": ...}}, ...}}.'
         ) from error
     return titles, categories
 
@@ -189,8 +189,8 @@ def _own(
     if not isinstance(benchmark, Benchmark) or not benchmark.subjects:
         what = type(benchmark).__name__
         raise ConfigError(
-            f"{where} is no Benchmark with subjects, and no function that returns one. "
-            f"It is {what}. See anima_exp.evals.multiple_choice.benchmark."
+            f"{where} is neither a Benchmark with subjects nor a function that returns one, but "
+            f"{what}. See anima_exp.evals.multiple_choice.benchmark."
         )
     return (
         {one.name: (one.questions, one.examples) for one in benchmark.subjects},
@@ -204,7 +204,9 @@ def _tiny(config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
 
     language = config.source.removeprefix("tiny").removeprefix("_") or "zh"
     if language not in ("en", "zh"):
-        raise DataError(f"{key}.source={config.source}: the tiny world has tiny_en and tiny_zh.")
+        raise DataError(
+            f"{key}.source={config.source} is not a set of the tiny world. Use tiny_en or tiny_zh."
+        )
 
     def by_subject(count: int, seed: int, part: str) -> dict[str, list[Question]]:
         asked: dict[str, list[Question]] = {subject: [] for subject in tiny.SUBJECTS}
@@ -225,7 +227,7 @@ def _chosen(found: dict[str, Parts], config: MultipleChoiceConfig, key: str) -> 
     if unknown := [subject for subject in config.subjects if subject not in found]:
         raise DataError(
             f"{key}.subjects: there is no subject '{unknown[0]}'. "
-            f"There are: {', '.join(sorted(found))}."
+            f"Choose from {', '.join(sorted(found))}."
         )
     return {
         subject: (questions[: config.max_questions], examples)
@@ -237,15 +239,15 @@ def _chosen(found: dict[str, Parts], config: MultipleChoiceConfig, key: str) -> 
 def _check(subjects: list[Subject], config: MultipleChoiceConfig, key: str) -> None:
     if config.split in _DEV and config.shots:
         raise DataError(
-            f"{key}.split={config.split} asks the worked examples themselves. Give another split, "
-            f"or {key}.shots=0."
+            f"{key}.split={config.split} would ask the worked examples as questions. Choose "
+            f"another split, or set {key}.shots=0."
         )
     for subject in subjects:
         if not subject.questions:
-            raise DataError(f"{key}: subject {subject.name} has no question.")
+            raise DataError(f"{key}: subject {subject.name} has no questions.")
         if len(subject.examples) < config.shots:
             raise DataError(
                 f"{key}.shots={config.shots}, but subject {subject.name} has "
-                f"{len(subject.examples)} worked examples. Add them to its dev split, or give "
+                f"{len(subject.examples)} worked examples. Add some to its dev split, or set "
                 f"{key}.shots={len(subject.examples)}."
             )

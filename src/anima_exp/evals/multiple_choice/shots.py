@@ -82,7 +82,7 @@ def style_of(name: str, *, key: str) -> Style:
     style = found() if callable(found) else found
     if not isinstance(style, Style):
         raise ConfigError(
-            f"{key}={name} is no Style, and no function that returns one. It is "
+            f"{key}={name} is neither a Style nor a function that returns one, but "
             f"{type(style).__name__}. See anima_exp.evals.multiple_choice.prompts."
         )
     return style
@@ -128,6 +128,6 @@ def _options(
         if len({int(one[0]) for one in letters[:4]}) == 4:
             return lambda asked: tuple(letters[: len(asked.choices)])
     raise ModelError(
-        "The tokenizer has no tokens that tell the letters A to D apart, so a letter cannot "
-        "be scored. Score whole answers: score=answer."
+        "The tokenizer does not give the letters A to D different tokens, so letters cannot be "
+        "scored. Use score=answer to score whole answers."
     )
