@@ -1,18 +1,18 @@
-"""Every exception this package raises on purpose.
+"""Define every exception that this package raises on purpose.
 
-* AnimaError
-  - ConfigError      a setting is unknown, missing, of the wrong type, or contradicts another
-  - DataError        a source cannot be read, or a row is not what its recipe expects
-  - ModelError       a base model or tokenizer cannot be loaded, or is not what a setting needs
-  - RunError         a run folder belongs to other settings, or cannot be written
-    - InUse          another process has it now
-    - NewerFile      a later version of anima-exp wrote a file that this one cannot read
-  - TrainingError    training cannot go on: no gradient, a loss that is not finite
-  - SweepError       a sweep ended, and some of its cells failed
-* RunEnded           a run ended early, and nobody made a mistake
-  - Stopped          Ctrl-C or SIGTERM: a checkpoint was written and the same command goes on
-  - LostContact      another process of the same run is gone; it says why, if it could
-  - Paused           the step was reached that the run was asked to go to; a sweep goes on later
+* AnimaError           a mistake of the user
+  - ConfigError        a setting is unknown, missing, of the wrong type, or contradicts another
+  - DataError          a source cannot be read, or a row is not what its recipe expects
+  - ModelError         a base model or tokenizer cannot be loaded, or does not fit a setting
+  - RunError           a run folder belongs to other settings, or cannot be written
+    - InUseError       another process is using it
+    - NewerFileError   a later version of anima-exp wrote a file that this version cannot read
+  - TrainingError      training cannot continue: no gradient, a loss that is not finite
+  - SweepError         a sweep ended, and some of its cells failed
+* RunEnded             a run ended early without a mistake
+  - RunInterrupted     Ctrl-C, SIGTERM or a request: the run saved a checkpoint
+  - PeerLostError      another process of the run has died; the message says why if it is known
+  - RunPaused          the run reached the step at which it was to pause; a sweep may resume it
 """
 
 import re
@@ -23,9 +23,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from anima_exp.results.record import Record
 
-# Addresses without the user and password that may stand in them.
-
-
+# The user and password of a URL are removed from every message.
 _LOGIN = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/?#]*@", re.IGNORECASE)
 
 
@@ -170,7 +168,7 @@ class PeerLostError(RunEnded):
 
 @contextmanager
 def permissions() -> Iterator[None]:
-    """Turn a file or folder that this user may not use into a RunError of one line."""
+    """Raise RunError in place of PermissionError for a file or folder of this user's choice."""
     try:
         yield
     except PermissionError as error:
@@ -183,7 +181,7 @@ def permissions() -> Iterator[None]:
 
 
 def with_notes(error: BaseException) -> str:
-    """Return the type and the text of a bug, and where it came from, if a note says so."""
+    """Return the type and the text of an exception, with the notes that were added to it."""
     return "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
 
 

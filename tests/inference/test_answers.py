@@ -118,7 +118,7 @@ def test_other_questions_are_refused(tiny, asked, questions, path):
 def test_a_question_answered_twice_is_refused(tiny, asked, questions, path):
     write(*tiny, questions[:1], asked(), path)
     path.write_bytes(path.read_bytes() * 2)
-    with pytest.raises(RunError, match=r"line 2 answers question 1 again"):
+    with pytest.raises(RunError, match=r"line 2 answers question 1 twice"):
         write(*tiny, questions, asked(), path)
 
 
@@ -143,7 +143,7 @@ def test_what_was_cut_is_counted_and_told(tiny, asked, questions, path, capsys):
     written = write(*tiny, questions, asked(max_new_tokens=1, temperature=0), path)
     assert written.cut == sum(row["finish"] == "length" for row in rows(path)) > 6
     report(written, path, 1)
-    assert f'{written.cut} were cut ("finish": "length"): max_new_tokens=1' in (
+    assert f'{written.cut} were truncated ("finish": "length") at max_new_tokens=1' in (
         capsys.readouterr().out
     )
 

@@ -93,7 +93,7 @@ def test_reset_forgets(chat):
 def test_commands_that_are_none_are_told(chat):
     said = chat("/bye", "/both", "/help")[1]
     assert "Unknown command /bye. /help lists the commands." in said
-    assert "There is no adapter here" in said
+    assert "No adapter is loaded" in said
     assert "/reset    clear the conversation" in said
 
 
@@ -157,8 +157,8 @@ def test_several_adapters_are_named_and_chosen_by_number(tiny, adapted, asked):
     talk.run(["Hi", "/2", "Hi", "/all", "Hi", "/base", "/adapters", "/3", "/help"])
     said = "".join(written)
     assert "1  tiny, prompt format guanaco\n2  tiny, prompt format alpaca, which has no" in said
-    assert said.index("run-a  ") < said.index("run-b  ") < said.index("Now run-b.\n")
-    assert "Now base and run-a and run-b.\nbase   " in said
-    assert "Now base.\nNow run-a and run-b.\nThere is no /3." in said
+    assert said.index("run-a  ") < said.index("run-b  ") < said.index("Now answering: run-b.\n")
+    assert "Now answering: base and run-a and run-b.\nbase   " in said
+    assert "Now answering: base.\nNow answering: run-a and run-b.\nUnknown command /3." in said
     assert "/1 /2 ...  only that adapter answers" in said
     assert [len(speaker.said) for speaker in speakers] == [1, 2, 3]

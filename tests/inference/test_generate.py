@@ -91,7 +91,7 @@ def test_base_and_adapter_chat_through_a_pipe(trained):
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "> What is 3 plus 4?\nbase     7\nadapter  " in ended.stdout
-    assert "Now adapter.\n> 你好 \\x1b[2J\n" in ended.stdout
+    assert "Now answering: adapter.\n> 你好 \\x1b[2J\n" in ended.stdout
     assert "\x1b" not in ended.stdout
 
 

@@ -125,12 +125,8 @@ def opposite_keys(schema: type) -> frozenset[str]:
     )
 
 
-# The range of every number in a config, as the description of its setting says.
-#
-# A slip of the pen, as `trainer.max_steps=100000000000000000000`, ends here and not in a
-# MemoryError or an OverflowError.
-
-
+# The largest numbers that a setting accepts. A typing error such as
+# `trainer.max_steps=100000000000000000000` ends here, not in a MemoryError or an OverflowError.
 _LARGEST_INT = 2**31 - 1
 _LARGEST_FLOAT = 1e12
 MOST_ROWS_SEEN = 10**9  # by one run; their order is one list, 8 GB of it

@@ -1,4 +1,4 @@
-"""Rules that span two settings: a run that contradicts itself stops before anything is loaded."""
+"""Check the rules that span several settings, before anything is loaded."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""DataConfig and a tokenizer -> the rows to train on, the rows held out, and what was counted."""
+"""Read, tokenize and split a data set into training rows and held-out rows."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A URL -> a file in the cache, fetched once and kept only if it is what was asked for."""
+"""Download a file of questions into the cache, once, and keep it only if it can be read."""
 
 import hashlib
 import http.client

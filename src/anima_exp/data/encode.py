@@ -1,8 +1,8 @@
-"""Token ids of a prompt and its response -> ids and labels of one training example.
+"""Encode prompts and responses as the token ids and labels of training examples.
 
-The rules are qlora.py's (DataCollatorForCausalLM): prompt and response are tokenised apart,
-without special tokens, BOS goes before the prompt, EOS behind the response, and each is cut at
-its own length. So SentencePiece's leading ▁ stays at the start of every response.
+The rules are those of qlora.py (DataCollatorForCausalLM). Prompt and response are tokenized
+separately, without special tokens. BOS precedes the prompt, EOS follows the response, and each part
+is truncated at its own length. So SentencePiece's leading ▁ stays at the start of every response.
 """
 
 import re
@@ -77,13 +77,9 @@ def encode(
     return ids, labels
 
 
-# Encode text as text: a special token that the text spells does not become that token.
-#
-# A row about HTML may hold `</s>`, and a question may ask what `<|im_end|>` means. If such a text
-# became the token, a response would teach the model to end in its middle. Only what this package or
-# a template writes is a special token, and BOS and EOS stand once in each row.
-
-
+# Special tokens that a text contains are encoded as text, not as the token. A row about HTML may
+# contain `</s>`, and a question may ask what `<|im_end|>` means. As tokens, they would teach the
+# model to end in the middle of a response. Only this package and templates write special tokens.
 Put = Callable[[str], str]
 Render = Callable[[Put], str]  # writes a template; passes each text of a user through its argument
 

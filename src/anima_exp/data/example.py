@@ -1,4 +1,4 @@
-"""An example: what a row becomes; and which columns of a row a recipe reads."""
+"""Define a training example, and count the columns of a row that a recipe does not read."""
 
 import re
 from collections.abc import Iterator, Mapping

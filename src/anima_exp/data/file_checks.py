@@ -1,4 +1,4 @@
-"""Tell whether a text file is of the kind that its name says."""
+"""Check that a text file has the format that its name says, and find duplicate JSON names."""
 
 import json
 from pathlib import Path
@@ -78,7 +78,7 @@ def _is_several_lines(text: bytes) -> bool:
     return "\n" in text.decode("utf-8", errors="ignore")[:end]
 
 
-# JSON objects that hold a name twice: Python keeps the last value, and says nothing.
+# Python's JSON reader silently keeps the last of two values with the same name.
 
 
 class _Twice(dict[str, Any]):

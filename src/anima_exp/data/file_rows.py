@@ -1,4 +1,4 @@
-"""A file of rows -> its rows with where each stands, and the fields one may ask them for."""
+"""Read the rows of a file with their positions, and check the fields that a caller needs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

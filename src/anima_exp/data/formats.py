@@ -1,8 +1,8 @@
-"""The data formats: how a row becomes an example, and how a question is put in the same way.
+"""Define the data formats: how a row becomes an example, and how a question becomes a prompt.
 
-One entry holds all that is known of a format. Training, evaluations, answers, chats and model cards
-read the entry. `data.recipe` names a format for its recipe, `data.prompt_template` and the like
-name one for its prompt. A dotted path names a function of your own, or a `Format` of your own:
+One entry describes a format completely. Training, evaluations, answers, chats and model cards all
+read it. `data.recipe` names a format for its recipe; `data.prompt_template` and similar settings
+name one for its prompt. A dotted path names your own function, or your own `Format`:
 
     MY_FORMAT = Format("orca", recipe=orca_row, prompt=orca_prompt, next_turn="\\nUser:")
 """

@@ -1,4 +1,4 @@
-"""Rows of an optimizer batch -> micro-batches: rows one behind the other, without padding."""
+"""Pack the rows of an optimizer batch into micro-batches, one after the other without padding."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

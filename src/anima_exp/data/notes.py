@@ -1,4 +1,4 @@
-"""What was done to the rows of a data set besides encoding them, as one line a heading."""
+"""Describe what tokenization found in the rows of a data set, one line for each heading."""
 
 from collections.abc import Iterable
 

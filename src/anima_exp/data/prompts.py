@@ -1,4 +1,4 @@
-"""A question, and what was said before it -> the prompt, as text and as token ids."""
+"""Build the prompt of a question and the turns before it, as text and as token ids."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

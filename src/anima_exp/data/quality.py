@@ -1,4 +1,4 @@
-"""Tokens -> how many examples repeat, contradict one another, or leak."""
+"""Count the examples that repeat, contradict each other, or leak into the held-out split."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,7 @@
-"""A local file -> its rows, each with its number; one line of error for a file that has none.
+"""Read the rows of a local file (JSON, JSON lines, CSV, TSV, Parquet), each with its number.
 
-A file that cannot be read at all is a DataError. A single row that cannot is one too, but it is
-handed on in the row's place, so that the caller may count it and go on.
+A file that cannot be read raises DataError. A row that cannot be read is yielded as a DataError in
+place of the row, so that the caller can count it and continue.
 """
 
 import csv

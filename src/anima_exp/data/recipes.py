@@ -1,7 +1,7 @@
-"""Row -> Example, or a list of them: one function per source format.
+"""Convert a row of each source format to an example: one function for each format.
 
-A recipe reads one row and touches nothing else. A row that it cannot read is a DataError that
-names the column; whoever read the row adds the file and the row's number.
+A recipe reads one row and has no side effects. For a row that it cannot convert it raises a
+DataError that names the column. The caller adds the file and the row's number.
 """
 
 from typing import Any
@@ -114,6 +114,3 @@ def _kind(value: Any) -> str:
         return "NaN, a missing value"
     names = {bool: "true or false", int: "a number", float: "a number", dict: "an object"}
     return names.get(type(value), "a list" if isinstance(value, list) else type(value).__name__)
-
-
-# Which columns of a row a recipe reads, and which of the others hold something.

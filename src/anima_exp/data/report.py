@@ -1,4 +1,4 @@
-"""Tokenised rows -> tables on a terminal: lengths, what is cut, faults, and two rows as trained."""
+"""Print the report of a data set: lengths, truncation, problems, and two rows as trained."""
 
 import math
 from dataclasses import dataclass
@@ -17,14 +17,10 @@ from anima_exp.data.source import Source
 from anima_exp.data.token_cache import Meta
 from anima_exp.system.terminal import printable
 
-# Lengths in tokens -> quantiles, what a limit cuts off, and a limit to recommend.
-#
-# The quantiles are those of Anima's length script, which counts as we do: BOS with the prompt, one
-# special token with the response.
-
-
+# The quantiles of Anima's length script, which counts BOS with the prompt and EOS with the
+# response.
 QUANTILES = (0.8, 0.85, 0.9, 0.95, 0.98)
-COVERED = 0.98  # share of the rows that a recommended limit leaves whole
+COVERED = 0.98  # proportion of the rows that a recommended limit does not truncate
 STEP = 16  # tensor cores work on multiples of it
 
 

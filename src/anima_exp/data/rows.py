@@ -1,4 +1,4 @@
-"""Tokens, a choice of examples and the limits -> rows a trainer can index, with their lengths."""
+"""Split the examples of a data set, and serve them as rows of ids and labels to a trainer."""
 
 from functools import cached_property
 
@@ -9,9 +9,6 @@ from anima_exp.data import encode
 from anima_exp.data.encode import TruncationLimits
 from anima_exp.data.token_cache import Tokens
 from anima_exp.errors import DataError
-
-# The source row of each example -> which are trained on and which are held out, by seed.
-
 
 Order = npt.NDArray[np.int64]
 

@@ -1,4 +1,4 @@
-"""DataConfig -> the rows to train on and those to hold out: from a file, the hub, or our sample."""
+"""Open the source of the training rows and of the held-out rows: a file, the hub, or the sample."""
 
 import hashlib
 import json

@@ -1,7 +1,7 @@
-"""A bare question -> the prompt text that a dataset's answers follow.
+"""Build the prompt text of a question: one function for each prompt template.
 
-Every template takes an instruction and, where there is one, an input that belongs to it. The
-strings are QLoRA's to the letter, trailing spaces included: a model notices the difference.
+Every template takes an instruction and an optional input that belongs to it. The strings equal
+those of QLoRA, trailing spaces included, because a model's answers depend on them.
 """
 
 # The sentence that opens every conversation when Guanaco is asked.

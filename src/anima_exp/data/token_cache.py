@@ -1,4 +1,6 @@
-"""Token ids of whole sets on disk: written once beside their place, moved in, and then mapped.
+"""Store the token ids of a data set on disk, and map them into memory.
+
+A set is written to a temporary folder, which is then renamed, so a set is complete or absent.
 
 ids.npy      int32  every prompt (BOS first) and response (EOS last), one after the other
 starts.npy   int64  where each example starts in ids, and where the last one ends
@@ -204,12 +206,9 @@ def _remove_abandoned(folder: Path) -> None:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-# Name a set of token ids by all that the ids depend on.
-#
-# A run remembers this key of its data, and resumes only if it is still the same. So an edit of the
-# package must not change it unless it changes the ids of some row.
-
-
+# The key of a set names everything that its ids depend on. A run stores the key and resumes only
+# if it is still the same. So an edit of this package must not change a key unless it changes the
+# ids of some row.
 _FORMAT = 2  # raise it when the files' layout changes, or the ids of some text
 # These stand for the shipped recipes and templates. They are the SHA-256 of recipes.py, recipes.py
 # and templates.py in version 0.1.0, so that its sets are still used. An edit that changes the

@@ -1,8 +1,8 @@
-"""A source, a recipe, a tokenizer -> Tokens; every row is tokenised once and then kept on disk.
+"""Tokenize the rows of a source once, and keep the token ids in the cache.
 
-The key holds everything that the ids depend on: the rows, the tokenizer, the recipe and the
-source text of the modules it is written in. Lengths, labels and the split are applied when the
-tokens are read, so that they cost nothing to change.
+The cache key covers everything that the ids depend on: the rows, the tokenizer, the recipe and the
+source text of its module. Lengths, labels and the split are applied when the ids are read, so they
+cost nothing to change.
 """
 
 import atexit

@@ -1,4 +1,4 @@
-"""A run that asks questions of the model it trained: checked before training, asked after it."""
+"""Check the questions of evals.answers before training, and answer them after it."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What an evaluation of the user's own may use: the model, the rows set aside, answers."""
+"""Define what an evaluation of your own receives: the model, held-out rows and answers."""
 
 import random
 from collections.abc import Iterator, Sequence

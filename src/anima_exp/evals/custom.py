@@ -1,4 +1,4 @@
-"""Evaluations of your own: a function that measures the model, named by its dotted path.
+"""Run evaluations of your own: a function that scores the model, named by its dotted path.
 
     from anima_exp.evals.custom import EvalContext, scored
 
@@ -9,10 +9,10 @@
 
     python -m anima_exp.train evals.custom.answer_length=my_evals.answer_length
 
-Its options are its other parameters: `evals.custom.answer_length.max_rows=50` beside
-`evals.custom.answer_length.function=...`. A function that returns a dict gives several scores: key
-`f1` of the evaluation `qa` is the score `qa_f1`. With several processes each one calls the
-function, and the score of the first process counts.
+The other parameters of the function are options: set `evals.custom.answer_length.max_rows=50`
+together with `evals.custom.answer_length.function=...`. A function that returns a dict gives
+several scores: key `f1` of the evaluation `qa` is the score `qa_f1`. With several processes, each
+one calls the function, and the score of the main process counts.
 """
 
 import inspect

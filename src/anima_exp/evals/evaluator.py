@@ -1,4 +1,4 @@
-"""A model as it stands -> every score that the run's `evals` ask for."""
+"""Run all evaluations of a run on a model, and return their scores."""
 
 import math
 import time

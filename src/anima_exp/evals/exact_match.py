@@ -1,4 +1,4 @@
-"""A model and the rows set aside -> the share of greedy answers that equal the reference."""
+"""Compute the proportion of held-out rows that greedy decoding answers exactly."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A model and the rows set aside -> the loss per response token."""
+"""Compute the loss per response token of a model on the held-out rows."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
-"""Check that the rows a finished run is measured on are not rows that it was trained on.
+"""Check that the held-out rows of an evaluation are not rows that the run was trained on.
 
 Held-out rows are drawn from the data when they are needed, and no file lists them. If a row was
-added to the data since training, or another number is drawn, the draw is another one: most
-"held-out" rows would be rows of the training set, and the loss would look better than it is.
+added to the data since training, or the number of held-out rows changes, the draw changes too. Then
+most "held-out" rows would be training rows, and the loss would look better than it is.
 """
 
 from collections.abc import Mapping

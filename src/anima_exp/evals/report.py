@@ -1,4 +1,4 @@
-"""A model that is there -> its scores, with intervals, in the terminal and in a file."""
+"""Evaluate a finished model, show its scores, and save them to a file that `compare` reads."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""A model and a few fixed questions -> what it answers: Anima's sample generations."""
+"""Answer a few fixed questions during training, as Anima's sample generations do."""
 
 from typing import Any
 

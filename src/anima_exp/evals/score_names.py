@@ -1,4 +1,4 @@
-"""The scores that a run's evaluations will give, known before anything is loaded."""
+"""Name the scores that a run's evaluations give, before any model is loaded."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -9,7 +9,8 @@ from anima_exp.errors import ConfigError
 from anima_exp.evals import custom
 from anima_exp.evals.multiple_choice.benchmark import entry, of_score
 
-# Of an eval, where it is not its name. Whether answers are scored depends on their questions.
+# The score of an evaluation whose score has another name. Whether answers have a score depends on
+# their questions.
 _SCORES = {"heldout": "heldout_loss", "samples": None, "answers": None}
 
 
@@ -35,9 +36,6 @@ def check_keep_best(config: RunConfig) -> None:
         f"trainer.keep_best={wanted} is not a score of this run's evaluations, which measure "
         f"{measured}. Choose one of them, or add an evaluation with evals=[...]."
     )
-
-
-# A score's name -> the evaluation that gives it, from the settings of a run that has ended.
 
 
 _CUSTOM, _BENCHMARKS = "evals.custom.", "evals.benchmarks."

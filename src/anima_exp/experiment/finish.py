@@ -1,4 +1,4 @@
-"""The end of a run: its last evaluation, the weights that it leaves, and its record."""
+"""End a run: evaluate for the last time, choose the weights to keep, and build the record."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field

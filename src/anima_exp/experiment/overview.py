@@ -1,4 +1,4 @@
-"""A run that is about to start -> what it will do, in ten lines: rows, steps, dtypes, memory."""
+"""Describe a run before it starts: rows, steps, data types and memory, in about ten lines."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A run's config -> what can be known to be wrong with it before torch is imported."""
+"""Check the settings of a run for everything that can be checked before torch is imported."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""One of several processes of a run, started by process_launcher.py: not a command for users."""
+"""Entry point of one rank. `process_launcher.py` starts it; it is not a command for users."""
 
 import os
 import signal

@@ -1,6 +1,6 @@
-"""A config that asks for several processes -> those, one a GPU, and how they ended.
+"""Run one config in several processes of this machine, one for each GPU, and collect the outcome.
 
-torchrun does this too, and across machines; this is for one machine and no second command line.
+torchrun does this too, also across machines. This module needs no second command line.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""One run from its config to its record: data, model, training, evaluation. Read this second."""
+"""Compute one run from its config to its record: data, model, training and evaluation."""
 
 import sys
 from collections.abc import Callable
@@ -27,8 +27,8 @@ from anima_exp.results.tracking import Tracker
 from anima_exp.system.atomic import disk_errors_as_run_error
 from anima_exp.system.signals import StopRequest, stopped
 
-# torch and transformers take ten seconds to import, which a done run or a mistake need not wait
-# for: whatever needs them is imported where it is used.
+# Importing torch and transformers takes ten seconds. A finished run or a mistake in the settings
+# does not need them, so modules that do are imported where they are used.
 
 
 def run(

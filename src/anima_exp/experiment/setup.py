@@ -1,4 +1,4 @@
-"""RunConfig -> everything a run has in memory before its first step."""
+"""Load everything that a run needs before its first step: data, evaluations and the model."""
 
 from dataclasses import dataclass, replace
 from typing import Any

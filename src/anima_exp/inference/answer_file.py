@@ -1,4 +1,7 @@
-"""An answers file: JSON lines in FastChat's form, gone on with only under the same settings."""
+"""Read and append to a file of answers: JSON lines in FastChat's format.
+
+A file is continued only if its answers were generated with the same settings.
+"""
 
 import hashlib
 import json

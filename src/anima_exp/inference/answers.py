@@ -1,4 +1,4 @@
-"""Questions and a model -> a file of its answers, written batch by batch."""
+"""Answer a list of questions with a model, and write the answers to a file batch by batch."""
 
 import hashlib
 import time

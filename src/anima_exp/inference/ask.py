@@ -1,4 +1,4 @@
-"""Questions as text -> answers as text, for a program: nothing is streamed or written."""
+"""Answer questions for a Python program: the answers are returned, not streamed or written."""
 
 from collections.abc import Sequence
 

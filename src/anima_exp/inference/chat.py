@@ -1,4 +1,4 @@
-"""Lines that a user types -> a dialogue with a model, its base, or several adapters."""
+"""Run a chat in the terminal with a model, its base, or several adapters."""
 
 import os
 import signal

@@ -1,4 +1,7 @@
-"""Who is asked -> the prompt format: the user's, the run's, or that of a published adapter."""
+"""Choose the prompt format of a model, and describe which model wrote an answer.
+
+The format is the user's choice, that of the run, or that of a published adapter.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -56,7 +59,7 @@ def _told(who: str, template: str) -> None:
     warn(f"{who} is prompted in the format {template}. Choose another with prompt_template=NAME.")
 
 
-# Settings of a run, or of a model to use -> which model wrote an answer.
+# The settings that an answers file stores to say which model wrote its answers.
 
 
 def of_run(config: RunConfig) -> dict[str, Any]:

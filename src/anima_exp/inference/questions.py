@@ -1,4 +1,4 @@
-"""A file, a URL or the tiny world -> the questions to ask, each with its id."""
+"""Load the questions to ask from a file, a URL or the tiny world, each with its id."""
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,12 +11,8 @@ from anima_exp.data.file_rows import FileRow, read_rows
 from anima_exp.errors import DataError
 from anima_exp.events import warn
 
-# A row of an answers file -> where its answer stands, and how much of that is the answer.
-#
-# A row is FastChat's, with the answer as `text`, or a generation of QLoRA's, whose `text` is the
-# question. FastChat's present files hold dialogues: a question has `turns`, an answer `choices`.
-
-
+# A row of an answers file has FastChat's form, with the answer as `text`, or QLoRA's, whose `text`
+# is the question. In FastChat's newer files a question has `turns` and an answer has `choices`.
 _GENERATED = ("generation_truncated", "generation")
 # Where a model begins to write the next chat itself, qlora's eval_gpt_review.py cuts its answer.
 _NEXT_CHAT = "A chat between a curious human and an artificial intelligence"

@@ -1,4 +1,4 @@
-"""A finished run, an adapter on a base, or a bare base -> its settings, and the model to use."""
+"""Find and load a model to use: a finished run, an adapter on a base, or a base model."""
 
 from collections.abc import Sequence
 from dataclasses import replace

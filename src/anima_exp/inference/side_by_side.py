@@ -1,4 +1,4 @@
-"""Find the adapters of extra_adapters=[...], which share the base in memory."""
+"""Find the adapters of extra_adapters=[...], and check that they can share one base in memory."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""One base with its adapters -> speakers, each with its own format and memory, asked by turns."""
+"""Let a base and its adapters answer in turn, each with its own prompt format and conversation.
+
+Answers are streamed to the terminal while they are generated.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,8 +15,6 @@ from anima_exp.model.base_config import context_length
 from anima_exp.model.decoding import Answer, decode
 from anima_exp.model.generation import inference_mode
 from anima_exp.system.terminal import printable
-
-# An answer as it grows -> what a terminal may show of it already.
 
 
 class Stream:
@@ -102,9 +103,6 @@ def _as(speaker: ChatParticipant, model: Any) -> AbstractContextManager[Any]:
     if model.active_adapter != speaker.adapter:
         model.set_adapter(speaker.adapter, inference_mode=True)
     return nullcontext()
-
-
-# One question -> its answer on the terminal and nothing else, so that it can be piped.
 
 
 def answer_once(

@@ -1,10 +1,10 @@
-"""A run's folder: claimed by one process, never shared by two settings, its state plain to see.
+"""Manage a run's folder: one process at a time uses it, and it belongs to one set of settings.
 
 record.json     the run is done
-failure.txt     it failed, and why
-checkpoints/    it was interrupted, or runs; the same command goes on from the newest
-log.txt         what it printed, as a cell of a sweep
-settings.json   what it computes; other settings never overwrite it
+failure.txt     the run failed, and why
+checkpoints/    the run was interrupted or is running; the same command resumes from the newest
+log.txt         the output of a cell of a sweep
+settings.json   the settings that determine the result; they are never overwritten by others
 """
 
 import os

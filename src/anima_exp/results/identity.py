@@ -1,4 +1,4 @@
-"""RunConfig -> what the run computes: its result-relevant settings, their hash, its name."""
+"""Compute the name of a run from the settings that its result depends on."""
 
 import hashlib
 import json

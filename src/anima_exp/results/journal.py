@@ -1,4 +1,4 @@
-"""Everything a run measures, told to its files, to the trackers and to who listens."""
+"""Record everything that a run measures: in its files, in the trackers and as events."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, git state, hardware, and hashes of the base model."""
+"""Record where a result comes from: versions, git state, hardware, memory and model hashes."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What a finished run leaves behind: record.json, written last, so that it exists means done."""
+"""Define the record of a finished run: record.json, whose existence means that the run is done."""
 
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path

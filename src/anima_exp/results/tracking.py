@@ -1,9 +1,9 @@
-"""Log a run to all trackers that it chose; no error of one of them stops the run.
+"""Log a run to the trackers that its settings choose. An error of a tracker never stops the run.
 
     tracking=wandb   tracking=[wandb,tensorboard]   tracking=none
 
-Each tracker gets the same metrics under the same names. Keys come from each library's own
-environment variables or login: no setting holds one.
+Each tracker receives the same metrics under the same names. Keys come from each library's own
+environment variables or login, never from a setting.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

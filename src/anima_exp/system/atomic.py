@@ -1,6 +1,6 @@
-"""Files and folders that are whole or absent: written beside, then moved into place.
+"""Write files and folders so that they are complete or absent, even after a power cut.
 
-What is moved has reached the disk before, so that this holds after a power cut too.
+The contents are written under a temporary name, flushed to the disk, and then renamed.
 """
 
 import errno

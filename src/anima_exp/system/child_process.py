@@ -1,8 +1,7 @@
-"""What a process of ours and the child processes that it starts agree on.
+"""Define the exit statuses of child processes, and stop a child whose parent has died.
 
-Two parents start children: `experiment/process_launcher.py` one for each GPU of a run,
-`sweeping/pool.py` one for each job
-of a sweep. Both read how a child ended from its exit status, so a number has one meaning in both.
+Two modules start child processes: `experiment/process_launcher.py` starts one for each GPU of a
+run, and `sweeping/pool.py` one for each job of a sweep. An exit status means the same in both.
 """
 
 import os

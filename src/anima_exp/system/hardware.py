@@ -1,4 +1,4 @@
-"""Read what this machine can compute with, without torch: its GPUs, and the types they support.
+"""Describe this machine's GPUs and processor without torch, and configure memory allocators.
 
 torch takes seconds to import, and a process that has used CUDA cannot fork jobs that use it.
 """
@@ -136,15 +136,9 @@ def cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-# Let torch's allocator grow its pieces of GPU memory, on machines where that works.
-#
-# Batches of text differ in length, so that a piece that fitted one tensor rarely fits the next.
-# With
-# pieces of a fixed size, up to a sixth of what grows with the tokens lies unused between tensors. A
-# run then needs a smaller token budget, or runs out of memory. Pieces that grow (torch calls them
-# expandable segments) leave a fiftieth.
-
-
+# Expandable segments of torch's CUDA allocator. Batches of text differ in length, so a segment of a
+# fixed size that fitted one tensor rarely fits the next. Up to a sixth of the memory that grows
+# with the tokens is then lost to fragmentation. With expandable segments it is a fiftieth.
 _SETTING = "PYTORCH_ALLOC_CONF"
 # Its name before torch 2.10. torch 2.9 takes expandable segments from it alone, and warns that it
 # is old unless the new name is set too.
@@ -212,11 +206,8 @@ def _torch() -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version("torch"))[:2])
 
 
-# The machine -> the processor cores that this process may use.
-
-
 def cores() -> int:
-    """A cluster's job has a share of the machine's."""
+    """Return how many processor cores this process may use; a cluster may grant only some."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -227,9 +218,7 @@ def threads_are_chosen(environment: Mapping[str, str]) -> bool:
     return any(environment.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"))
 
 
-# How a process uses the memory of a CPU: what malloc and torch keep for the next step.
-
-
+# CPU memory that glibc's malloc and torch keep for the next step.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _NEVER = 2**30
 KEPT_KERNELS = 64  # in each of two caches

@@ -1,10 +1,10 @@
-"""Hash whole files, and each large one only once: the cache folder remembers its hash.
+"""Hash files, and keep the hashes of large files in the cache folder.
 
 hashes/KEY.json   the path, size, times and inode of a file when it was hashed, and its SHA-256
 
-An entry counts only if all of these are still the same. The time of the last change of the inode
-is among them, so a file that was overwritten in place and got its old time back is hashed anew.
-All entries can be deleted at any time.
+An entry is used only if all of these are unchanged. They include the time of the inode's last
+change, so a file that was overwritten and got its old modification time back is hashed again.
+Entries can be deleted at any time.
 """
 
 import hashlib
@@ -216,9 +216,7 @@ def _progress(places: Sequence[str], folder: Path) -> Iterator[Callable[[int], N
         yield advance
 
 
-# A text -> a short name for it, by the rule of FastChat's and QLoRA's files.
-
-
+# Short ids as in FastChat's and QLoRA's files.
 _DIGITS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"  # none to be mistaken
 _LENGTH = 22  # digits that 128 bits need
 

@@ -1,7 +1,8 @@
-"""Read JSON of any origin: whatever is wrong with it is a ValueError of one line.
+"""Read JSON of any origin, and check the schema versions of the files that this package writes.
 
-Python's own reader raises RecursionError for a text nested some thousand levels deep, and for a
-number of more than 4,300 digits it advises to raise a limit of the interpreter.
+Every problem with a text is a ValueError of one line. Python's own reader raises RecursionError for
+a text that is nested some thousand levels deep, and for a number of more than 4,300 digits it
+suggests raising a limit of the interpreter.
 """
 
 import json
@@ -61,16 +62,12 @@ def kind(value: Any) -> str:
     return "null" if value is None else names.get(type(value), "a number")
 
 
-# Number the form of each file that a later version of anima-exp may read.
+# Every file that a later version may read has a schema version: in the key `schema_version` of a
+# JSON file, in the first line of a JSON lines file, or in every line if users join such files. A
+# file without it has version 0.
 #
-# A JSON file holds the number as `schema_version`. A file of JSON lines holds it in its first line,
-# or in every line if users join such files. A file without it has version 0: it was written before
-# the forms were numbered.
-#
-#     stamp({"loss": 1.5}, 2)                             # {"schema_version": 2, "loss": 1.5}
-#     read(values, file, 2, [unchanged, rename_loss])     # of any version up to 2, as version 2
-
-
+#     stamp({"loss": 1.5}, 2)                                     # {"schema_version": 2, ...}
+#     read_versioned(values, file, 2, [unchanged, rename_loss])   # of any version up to 2
 KEY = "schema_version"
 
 # The newest version of each file. A change of the form raises the number and adds a

@@ -1,6 +1,6 @@
-"""metrics.jsonl and generations.jsonl: one line for each thing seen, in the order of the steps.
+"""Write and read metrics.jsonl and similar files: one JSON object a line, in the order of steps.
 
-The first line holds the schema version of its file too. No caller gives or gets it.
+The first line also has the schema version of the file, which callers neither pass nor receive.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Where things are: the files we ship, and the caches we keep on the user's disk."""
+"""Find the files that the package ships, the cache folder, and the paths that users give."""
 
 import os
 import stat

@@ -1,4 +1,13 @@
-"""Signals that come before a job's time is over, and who handles them: the commands alone."""
+"""Turn signals into a request to stop a run, which saves a checkpoint first.
+
+Only commands set signal handlers. A run polls a `StopRequest`, which another thread may also use:
+
+    stop = StopRequest()
+    threading.Timer(3600, stop.request).start()
+    run(config, stop=stop)        # raises RunInterrupted after an hour; run(config) resumes
+
+A command, or a notebook in which Ctrl-C should save a checkpoint, uses `stop_on_signals`.
+"""
 
 import signal
 import sys
@@ -10,18 +19,8 @@ from typing import Any
 
 from anima_exp.errors import RunInterrupted
 
-# A request to stop a run after its current step, from a signal or from another thread.
-#
-#     stop = StopRequest()
-#     threading.Timer(3600, stop.request).start()
-#     run(config, stop=stop)        # raises Stopped after an hour; run(config) resumes
-#
-# Who computes polls it: no signal handler is set below the commands. A command, or a notebook that
-# wants Ctrl-C to save a checkpoint, uses `stop_on_signals` of signals.py.
-
-
-# A scheduler signals every process of a job, and those that started others pass it on: what comes
-# again so soon is the same wish, and no second one.
+# A scheduler may signal every process of a job, and parents forward signals to their children. A
+# second signal within this time is treated as a duplicate, not as a second request to stop.
 DUPLICATE_SIGNAL_SECONDS = 2.0
 
 ON_REQUEST = -1  # in place of a signal's number: a program requested it

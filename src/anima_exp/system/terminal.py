@@ -1,6 +1,6 @@
-"""Print text that may come from others' files: control characters cannot steer a terminal.
+"""Print text that may come from other people's files, with its control characters escaped.
 
-All that the commands print goes through the functions of this module or a console that it makes.
+Commands print everything through the functions of this module, or through a console that it makes.
 """
 
 import io

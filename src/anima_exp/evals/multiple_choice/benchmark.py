@@ -1,7 +1,7 @@
-"""A benchmark of multiple choice: subjects, each with questions and worked examples.
+"""Define a multiple-choice benchmark: subjects, each with questions and worked examples.
 
-`ENTRIES` holds what is known of the published ones beyond their settings (conf/evals/). A dotted
-path in `source` names a `Benchmark` of your own, or a function that returns one.
+`ENTRIES` describes the published benchmarks beyond their settings (conf/evals/). A dotted path in
+`source` names your own `Benchmark`, or a function that returns one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from anima_exp.config import benchmark_key
 from anima_exp.errors import DataError
 
-# MMLU's 57 subjects -> its four categories (Hendrycks et al. 2021, arXiv 2009.03300).
-
-
+# The four categories of MMLU's 57 subjects (Hendrycks et al. 2021, arXiv 2009.03300).
 _SUBJECTS = {
     "stem": """
         abstract_algebra astronomy college_biology college_chemistry college_computer_science

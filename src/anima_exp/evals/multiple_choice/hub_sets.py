@@ -1,4 +1,7 @@
-"""A benchmark on the hub -> its subjects: one configuration each, or a column that names them."""
+"""Read a benchmark from the hub.
+
+A subject is a configuration of the data set, or named by the column `subject`.
+"""
 
 from pathlib import Path
 from typing import Any

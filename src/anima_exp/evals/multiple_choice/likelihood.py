@@ -1,8 +1,9 @@
-"""Prompts and what may follow -> how likely each of them is, each shared beginning read once.
+"""Compute how likely a model finds each answer, reading the common prefix of the prompts once.
 
-All questions of a subject open with the same worked examples: at five shots that is five sixths of
-all tokens. Those are read once into a key/value cache, and the questions, batched by length, go on
-from it. The head runs where it is asked only, which for a letter is one position a question.
+All questions of a subject begin with the same worked examples: with five shots, five sixths of all
+tokens. They are read once into a key/value cache, and the questions, batched by length, continue
+from it. The output layer runs only at the scored positions: one for each question if letters are
+scored.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""A benchmark made ready once -> what a model scores on it, as often as asked."""
+"""Prepare a benchmark once, and compute the accuracy of a model on it any number of times."""
 
 import json
 from collections import defaultdict
@@ -18,10 +18,7 @@ from anima_exp.evals.multiple_choice.shots import EncodedQuestion, fit_shots
 from anima_exp.metrics.intervals import wilson, wilson_of_share
 from anima_exp.system.atomic import atomic_write_text, user_output
 
-# Right or wrong for every question -> accuracies with their 95 % intervals.
-
-
-# The weights of what stands in for an unknown variance; see macro_interval.
+# The weights of the prior variances in macro_interval.
 _POOLED = 4.0  # questions
 _AS_ONE = 2.0  # subjects
 
@@ -201,11 +198,10 @@ def _best(model: Any, asked: list[EncodedQuestion], config: MultipleChoiceConfig
     return [int(np.argmax(np.asarray(nats)[places == place])) for place in range(len(asked))]
 
 
-# A benchmark's prompts -> a file in the form of QLoRA's five_shot_mmlu_val.json: JSON lines.
-
-
 def export(ready: PreparedBenchmark, path: Path) -> None:
-    """One line a question: subject, input (the prompt), output (the letter).
+    """Write the prompts as JSON lines, in the format of QLoRA's five_shot_mmlu_val.json.
+
+    A line has the fields subject, input (the prompt) and output (the letter).
 
     Raises:
         RunError: `path` cannot be written.

@@ -1,7 +1,7 @@
-"""Questions -> the text that a model is asked to go on from; one function for each benchmark.
+"""Build the prompts of multiple-choice questions: one function for each benchmark.
 
-A prompt is a header that names the subject, the worked examples, and the question. The strings of
-`mmlu` are QLoRA's to the letter.
+A prompt has a header that names the subject, worked examples, and the question. The strings of
+`mmlu` equal those of QLoRA exactly.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Where a benchmark is kept -> its subjects: a folder of CSV files, the hub, or the tiny world."""
+"""Read a benchmark from a folder of CSV files, the hub, the tiny world or your own module."""
 
 import csv
 import re

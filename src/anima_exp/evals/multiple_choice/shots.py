@@ -1,4 +1,4 @@
-"""Questions -> prompts as token ids, with as many worked examples as the context has room for."""
+"""Encode questions as prompts, with as many worked examples as fit into the context."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
