@@ -82,7 +82,7 @@ def test_a_public_function_has_types_and_a_documented_example(name):
     hints = [str(one.annotation) for one in inspect.signature(function).parameters.values()]
     hints.append(str(inspect.signature(function).return_annotation))
     assert not any("Any" in hint or "empty" in hint for hint in hints), hints
-    for part in ("Raises:", "Example:", ">>> "):
+    for part in ("Raises:", "Examples:", ">>> "):
         assert part in function.__doc__
 
 

@@ -32,7 +32,7 @@ api 2
 
 cli 38
 
-commands 13
+commands 9
 
 comparison 42
 

@@ -1,18 +1,20 @@
 """Define every exception that this package raises on purpose.
 
-* AnimaError           a mistake of the user
-  - ConfigError        a setting is unknown, missing, of the wrong type, or contradicts another
-  - DataError          a source cannot be read, or a row is not what its recipe expects
-  - ModelError         a base model or tokenizer cannot be loaded, or does not fit a setting
-  - RunError           a run folder belongs to other settings, or cannot be written
-    - InUseError       another process is using it
-    - NewerFileError   a later version of anima-exp wrote a file that this version cannot read
-  - TrainingError      training cannot continue: no gradient, a loss that is not finite
-  - SweepError         a sweep ended, and some of its cells failed
-* RunEnded             a run ended early without a mistake
-  - RunInterrupted     Ctrl-C, SIGTERM or a request: the run saved a checkpoint
-  - PeerLostError      another process of the run has died; the message says why if it is known
-  - RunPaused          the run reached the step at which it was to pause; a sweep may resume it
+Each class says what it means and what to do.
+
+* AnimaError          a mistake of the user
+  - ConfigError
+  - DataError
+  - ModelError
+  - RunError
+    - InUseError
+    - NewerFileError
+  - TrainingError
+  - SweepError
+* RunEnded            a run ended early without a mistake
+  - RunPaused
+  - RunInterrupted
+  - PeerLostError
 """
 
 import re

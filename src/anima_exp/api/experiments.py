@@ -36,7 +36,7 @@ def compose(*words: str, config_dir: str | Path | None = None, **settings: Setti
     Raises:
         ConfigError: a setting is unknown or impossible. The text is that of the command line.
 
-    Example:
+    Examples:
         >>> config = ax.compose("model=tiny", "lora.rank=8", optimizer__learning_rate=1e-4)
         >>> config.lora.rank
         8
@@ -55,7 +55,7 @@ def plan(config: RunConfig) -> "Cost":
     Raises:
         AnimaError: a file is missing, or the shape of the model cannot be found.
 
-    Example:
+    Examples:
         >>> cost = ax.plan(ax.compose("model=guanaco33b", "data=belle_merge"))
         >>> [option.name for option in cost.options if option.fits][-1]
         'H200'
@@ -92,7 +92,7 @@ def train(
         AnimaError: the run cannot be trained. Its folder says why in failure.txt.
         Stopped: `stop` was requested, and a checkpoint is saved.
 
-    Example:
+    Examples:
         >>> record = ax.train(config)
         >>> record.scores_after["heldout_loss"] < record.scores_before["heldout_loss"]
         True
@@ -130,7 +130,7 @@ def sweep(
         SweepError: some runs failed, and all others are done. Its `records` are those, and its
             `failures` hold the reason of each run that failed.
 
-    Example:
+    Examples:
         >>> records = ax.sweep(config, {"lora.rank": [4, 8]})
         >>> [record.settings["lora.rank"] for record in records]
         [4, 8]
@@ -149,7 +149,7 @@ def runs(folder: str | Path = "runs") -> list[Record]:
     Raises:
         RunError: there is no such folder.
 
-    Example:
+    Examples:
         >>> [record.name for record in ax.runs("runs")]
         ['tiny-sample-...', ...]
     """
@@ -195,7 +195,7 @@ def compare(
         RunError: a folder holds no run.
         ConfigError: no run has the metric, or an option names nothing that there is.
 
-    Example:
+    Examples:
         >>> table = ax.compare(records, metric="heldout_loss")
         >>> table.rows[0].rank
         1

@@ -38,7 +38,7 @@ def load(
     Raises:
         AnimaError: there is no such run or adapter, or its base cannot be loaded.
 
-    Example:
+    Examples:
         >>> model, tokenizer = ax.load(record)
         >>> type(model).__name__
         'PeftModelForCausalLM'
@@ -73,7 +73,7 @@ def generate(
     Raises:
         AnimaError: there is no such run or adapter, or a question leaves no room for an answer.
 
-    Example:
+    Examples:
         >>> ax.generate(record, "2+2=?", temperature=0, max_new_tokens=8)
         '...'
     """
@@ -105,7 +105,7 @@ def evaluate(
     Raises:
         AnimaError: nothing to measure, or the model or a benchmark cannot be loaded.
 
-    Example:
+    Examples:
         >>> sorted(ax.evaluate(record, ["heldout"]))
         ['heldout_loss']
     """
@@ -137,7 +137,7 @@ def merge(trained: Record | str | Path, out: str | Path, **settings: Setting) ->
     Raises:
         AnimaError: nothing to merge, no room for it, or another model than the trained one.
 
-    Example:
+    Examples:
         >>> folder = ax.merge(record, "merged")
         >>> (folder / "config.json").is_file()
         True

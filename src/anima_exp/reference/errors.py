@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 
+import anima_exp
 from anima_exp import errors
 from anima_exp.reference import markdown
 from anima_exp.system.child_process import Exit
@@ -15,9 +16,7 @@ _STATUSES = {
     str(Exit.in_use.value): "Internal: another process works on the same run.",
     str(Exit.lost.value): "Internal: another process of the same run has died.",
     str(Exit.stopped.value): "Internal: a job of a sweep was stopped and saved a checkpoint.",
-    str(
-        Exit.cuda_initialized.value
-    ): "Internal: a job's parent process had initialised CUDA already.",
+    str(Exit.cuda_initialized.value): "Internal: the parent of a job had initialized CUDA already.",
     str(Exit.gpu_taken.value): "Internal: another sweep took the GPU first.",
     "130": "Ctrl-C. A training run has saved a checkpoint. Run the command again to resume.",
     "143": "SIGTERM. A training run has saved a checkpoint. Run the command again to resume.",
@@ -32,12 +31,13 @@ def errors_page() -> str:
 
 def tree() -> list[tuple[int, type[Exception]]]:
     """Return every class that a user may meet, with its depth under its base class."""
+    public = {name: getattr(anima_exp, name) for name in getattr(anima_exp, "__all__", ())}
     classes = [
         one
-        for name, one in vars(errors).items()
+        for name, one in {**vars(errors), **public}.items()
         if inspect.isclass(one)
         and issubclass(one, Exception)
-        and one.__module__ == errors.__name__
+        and one.__module__.startswith(f"{anima_exp.__name__}.")
         and not name.startswith("_")
     ]
     roots = [one for one in classes if not set(one.__bases__) & set(classes)]
@@ -53,8 +53,8 @@ def tree() -> list[tuple[int, type[Exception]]]:
 
 def parts(error: type[Exception]) -> tuple[str, str]:
     """Return what an error means, and what to do about it, from its docstring."""
-    meaning, _, rest = inspect.cleandoc(error.__doc__ or "").partition("\n\n")
-    return " ".join(meaning.split()), " ".join(rest.split())
+    meaning, remedy, *_ = [*inspect.cleandoc(error.__doc__ or "").split("\n\n"), "", ""]
+    return " ".join(meaning.split()), " ".join(remedy.split())
 
 
 def _lines() -> Iterator[str]:

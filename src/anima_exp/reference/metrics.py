@@ -42,9 +42,12 @@ def groups() -> dict[str, list[MetricEntry]]:
 _ABOUT = {
     "Scores": (
         "An evaluation measures its scores before training, every `trainer.eval_every` steps, and "
-        "after training. Choose evaluations with `evals=[heldout,mmlu]`."
+        "after training. Choose evaluations with `evals=[heldout,mmlu]`. Scores are kept in "
+        "`record.json` and `metrics.jsonl`, those of benchmarks by subject in `accuracies.jsonl`."
     ),
-    "Logged values": "Training logs these values every `trainer.log_every` steps.",
+    "Logged values": (
+        "Training logs these values every `trainer.log_every` steps, in `metrics.jsonl`."
+    ),
     "Ratings": "A tournament computes these values from the verdicts of a judge.",
 }
 
@@ -62,7 +65,7 @@ def _lines() -> Iterator[str]:
         yield _ABOUT[heading]
         yield ""
         yield from markdown.table(
-            ["name", "what it is", "unit", "better", "written as", "measured", "kept in"],
+            ["name", "what it is", "unit", "better", "written as", "measured"],
             map(_row, entries),
         )
     yield ""
@@ -85,5 +88,4 @@ def _row(entry: MetricEntry) -> list[str]:
         "-" if entry.name in _NO_DIRECTION else better,
         metric(entry.name).number(value),
         entry.source,
-        entry.where,
     ]

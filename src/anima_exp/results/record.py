@@ -107,7 +107,7 @@ class Record:
             RunError: the run has not finished, its record cannot be read, or a later version of
                 anima-exp wrote it.
 
-        Example:
+        Examples:
             >>> again = ax.Record.load(record.folder)
             >>> again.scores_after == record.scores_after
             True
