@@ -170,7 +170,7 @@ class PeerLostError(RunEnded):
 
 @contextmanager
 def permissions() -> Iterator[None]:
-    """Raise RunError in place of PermissionError for a file or folder of this user's choice."""
+    """Raise a RunError of one line in place of a PermissionError that names a file."""
     try:
         yield
     except PermissionError as error:

@@ -126,7 +126,7 @@ def test_an_unknown_ending_lists_the_known_ones(write):
             "a.json",
             '{"version": 1, "data": [{"a": 1}]}',
             "{path} must contain a list of objects, not one object. "
-            "Save the list under 'data' as a file of its own.",
+            "Save the list under 'data' as a separate file.",
         ),
         ("a.json", '"a"', "{path} must contain a list of objects, not one text."),
         ("a.json", b'["\xff"]', "{path} is not UTF-8: byte 0xff at offset 2. Save it as UTF-8."),
@@ -180,7 +180,7 @@ def test_one_broken_row_does_not_hide_the_others(write, name, content, number, m
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv"])
 def test_a_row_beyond_a_sensible_size_is_no_row(write, name, monkeypatch):
-    monkeypatch.setattr(readers, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(readers, "MAX_BYTES", 2**20)
     text = "x" * (2**20 + 1)
     contents = {
         "a.jsonl": f'{{"a": "{text}"}}\n{{"a": "b"}}',

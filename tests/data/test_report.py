@@ -11,8 +11,8 @@ from support.byte_tokenizer import byte_tokenizer, local, write_rows
 from anima_exp.config import BadRow
 from anima_exp.data import source
 from anima_exp.data.encode import limits
-from anima_exp.data.quality import count_leaked, faults
-from anima_exp.data.report import Found, printable, show
+from anima_exp.data.quality import count_issues, count_leaked
+from anima_exp.data.report import DatasetSummary, printable, show
 from anima_exp.data.rows import TokenizedDataset
 from anima_exp.data.tokenise import tokenise
 
@@ -25,13 +25,13 @@ def report(tmp_path):
         config = local(write_rows(tmp_path / "a.jsonl", *rows), on_bad_row=BadRow.skip, **settings)
         tokenizer, main = byte_tokenizer(), source.training_source(config)
         tokens = tokenise(main, config, tokenizer, cache=tmp_path / "cache")
-        found = Found(
+        found = DatasetSummary(
             source=main,
             recipe=config.recipe,
             tokenizer_name="bytes",
             rows=TokenizedDataset(tokens, np.arange(len(tokens)), limits(config)),
             meta=tokens.meta,
-            faults=faults(tokens, before_prompt=1),
+            issues=count_issues(tokens, before_prompt=1),
             heldout=0,
             leaked=0,
             split_error=None,
@@ -74,12 +74,12 @@ def test_rows_that_repeat_and_rows_that_contradict_are_told_apart(report):
         row("c", "1"),
     ]
     _, found = report(*rows)
-    assert found.faults.repeated == 2
-    assert found.faults.contradicted == 3
+    assert found.issues.repeated == 2
+    assert found.issues.contradicted == 3
 
 
 def test_dialogues_without_a_prompt_do_not_contradict_one_another(report):
-    assert report(row("", "1"), row("", "2"))[1].faults.contradicted == 0
+    assert report(row("", "1"), row("", "2"))[1].issues.contradicted == 0
 
 
 def test_a_special_token_that_the_text_spells_is_counted(report):

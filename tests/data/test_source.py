@@ -108,7 +108,7 @@ def test_a_hub_set_is_known_by_its_commit_before_it_is_downloaded(library):
     assert one.fingerprint != other.fingerprint
     assert library == []
     assert next(iter(one.read())) == (1, {"n": 0})
-    assert one.place(3) == "someone/set (train), row 3"
+    assert one.locate(3) == "someone/set (train), row 3"
 
 
 def test_the_first_rows_of_a_hub_set_are_streamed(library):

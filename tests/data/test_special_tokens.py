@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models
 from anima_exp.config import BadRow, DataConfig, ModelConfig
 from anima_exp.data import source, token_cache, tokenise
 from anima_exp.data.encode import TextEncoder
-from anima_exp.data.example import Example, Watched
+from anima_exp.data.example import Example, TrackedRow
 from anima_exp.data.notes import notes
 from anima_exp.errors import DataError
 from anima_exp.model.tokenizer import load_tokenizer
@@ -156,12 +156,12 @@ def test_a_template_means_its_tokens_and_a_user_does_not():
 
 def test_a_row_knows_which_columns_were_read():
     unread: dict[str, int] = {}
-    row = Watched({"a": 1, "history": [], "b": 0, "c": " ", "d": "x"})
+    row = TrackedRow({"a": 1, "history": [], "b": 0, "c": " ", "d": "x"})
     assert (row["a"], row.get("d"), "b" in row) == (1, "x", True)
     row.count_unread(unread)
     assert unread == {"b": 1}
     for read_all in (dict, list, lambda row: {**row}, lambda row: row.items()):
-        row = Watched({"a": 1})
+        row = TrackedRow({"a": 1})
         read_all(row)
         row.count_unread(unread)
     assert unread == {"b": 1}
@@ -169,4 +169,4 @@ def test_a_row_knows_which_columns_were_read():
 
 def test_an_example_keeps_its_text_where_it_has_no_ends():
     example = Example("a", "b </s> c")
-    assert TextEncoder(byte_tokenizer()).once(example) is example
+    assert TextEncoder(byte_tokenizer()).without_bos_and_eos(example) is example

@@ -198,7 +198,7 @@ def _write(place, barrier):
     with TokenWriter(place) as draft:
         draft.add([(1, [BOS], [7, EOS])])
         barrier.wait()
-        assert draft.publish().response(0).tolist() == [7, EOS]
+        assert draft.commit().response(0).tolist() == [7, EOS]
 
 
 @pytest.mark.parametrize("damaged_before", [False, True])

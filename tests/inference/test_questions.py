@@ -213,7 +213,7 @@ def test_a_server_that_is_too_slow_or_sends_too_much_is_left(server, tmp_path):
             download.fetch(f"{server}/{path}", seconds=0.3, **how)
     assert time.monotonic() - started < 3
     with pytest.raises(DataError, match="it is larger than 0 MiB"):
-        download.fetch(f"{server}/good.jsonl", most_bytes=10, **how)
+        download.fetch(f"{server}/good.jsonl", max_bytes=10, **how)
 
 
 def test_no_server_at_all(load):

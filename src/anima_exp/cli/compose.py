@@ -55,7 +55,7 @@ def _unless(given: Any, otherwise: Any) -> Any:
 def _offer_resolvers() -> None:
     OmegaConf.register_new_resolver("unless", _unless, replace=True)
     # ${template_of:${data.recipe}}: how a bare question is put to a model that it has taught.
-    OmegaConf.register_new_resolver("template_of", formats.asked_as, replace=True)
+    OmegaConf.register_new_resolver("template_of", formats.prompt_template_of, replace=True)
 
 
 def register_schema(schema: type = RunConfig) -> None:

@@ -170,7 +170,7 @@ def numbers(config: Any, path: str = "") -> Iterator[tuple[str, int | float]]:
         yield from _numbers_in(getattr(config, field.name), f"{path}{field.name}")
 
 
-def _numbers_in(value: Any, key: str) -> Iterator[tuple[str, int | float]]:
+def _numbers_in(value: object, key: str) -> Iterator[tuple[str, int | float]]:
     if is_dataclass(value):
         yield from numbers(value, f"{key}.")
     elif isinstance(value, dict):

@@ -1,18 +1,18 @@
-"""Describe what tokenization found in the rows of a data set, one line for each heading."""
+"""Describe what was noticed while the rows of a data set were tokenized, by heading."""
 
 from collections.abc import Iterable
 
 from anima_exp.data.example import CONVERSATION
 from anima_exp.data.token_cache import Meta
 
-_MOST_NAMES = 10
+_MAX_NAMES = 10
 
 
 def notes(metas: Iterable[Meta], *, examples: int, recipe: str) -> dict[str, str]:
-    """Return the lines to print, by their heading; none if there is nothing to say.
+    """Return the lines to print by their heading, without those that do not apply.
 
     Args:
-        examples: how many examples the sources gave in all.
+        examples: the number of examples of all sources.
     """
     metas = list(metas)
     ends = sum(meta.ends for meta in metas)
@@ -42,8 +42,8 @@ def notes(metas: Iterable[Meta], *, examples: int, recipe: str) -> dict[str, str
         )
     others = [column for column in unread if column not in CONVERSATION]
     if others:
-        more = f" and {len(others) - _MOST_NAMES} more" if len(others) > _MOST_NAMES else ""
-        names = ", ".join(str(name) or "one without a name" for name in others[:_MOST_NAMES])
+        more = f" and {len(others) - _MAX_NAMES} more" if len(others) > _MAX_NAMES else ""
+        names = ", ".join(str(name) or "one without a name" for name in others[:_MAX_NAMES])
         said["unread"] = f"other columns that data.recipe={recipe} does not read: {names}{more}"
     return said
 

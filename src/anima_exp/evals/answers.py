@@ -2,10 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.config import RunConfig
 from anima_exp.system import paths
+
+if TYPE_CHECKING:
+    from anima_exp.evals.evaluator import EvalResult
+    from anima_exp.experiment.setup import Setup
 
 FILE = "answers.jsonl"
 KEY = "evals.answers.questions"
@@ -28,7 +32,7 @@ def check(config: RunConfig) -> None:
     )
 
 
-def check_prompts(config: RunConfig, setup: Any) -> None:
+def check_prompts(config: RunConfig, setup: "Setup") -> None:
     """Raise for a question that this model cannot be asked, before it is trained."""
     if config.evals.answers is None:
         return
@@ -40,7 +44,7 @@ def check_prompts(config: RunConfig, setup: Any) -> None:
 
 
 def add_to_result(
-    found: Any, config: RunConfig, setup: Any, folder: Path, *, same_weights: bool
+    found: "EvalResult", config: RunConfig, setup: "Setup", folder: Path, *, same_weights: bool
 ) -> Any:
     """`found` (evals.measure.Measured), with the answers' score and the time they took.
 

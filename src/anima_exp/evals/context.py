@@ -5,10 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.config import RunConfig
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,8 @@ class HeldoutRow:
 class EvalContext:
     """What an evaluation may use. The model is in evaluation mode, without gradients."""
 
-    model: Any
-    tokenizer: Any
+    model: "PreTrainedModel | PeftModel"
+    tokenizer: "PreTrainedTokenizerBase"
     config: RunConfig  # of the run, or of the evaluate command
     step: int | None  # None: the model is not in training
     rows: Any = field(default=(), repr=False)  # data.rows.TokenRows, set aside
@@ -43,8 +47,8 @@ class EvalContext:
         found = []
         for number in range(len(self.rows)):
             ids = [int(one) for one in self.rows.prompt_ids(number)]
-            prompt = self.tokenizer.decode(ids, skip_special_tokens=True)
-            response = self.tokenizer.decode(self.rows.response_ids(number))
+            prompt = str(self.tokenizer.decode(ids, skip_special_tokens=True))
+            response = str(self.tokenizer.decode(self.rows.response_ids(number)))
             found.append(HeldoutRow(prompt, response, ids))
         return found
 

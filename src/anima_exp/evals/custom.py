@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from anima_exp.config import RunConfig
 from anima_exp.config.evals import FUNCTION, TAKEN
@@ -29,6 +29,9 @@ from anima_exp.config.lookup import closest, own
 from anima_exp.errors import AnimaError, ConfigError, ModelError, TrainingError, first_line
 from anima_exp.evals.context import EvalContext, HeldoutRow, random_numbers_apart
 from anima_exp.metrics.metric import Described
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["Custom", "Described", "EvalContext", "HeldoutRow", "described", "load", "scored"]
 
@@ -131,7 +134,7 @@ class Custom:
         first: dict[str, float] = context.world.all_gather(found)[0]
         return first
 
-    def _score_name(self, part: Any) -> str:
+    def _score_name(self, part: object) -> str:
         if part == "" or part == self.name:
             return self.name
         if not isinstance(part, str) or not re.fullmatch(r"\w+", part, re.ASCII):
@@ -141,10 +144,10 @@ class Custom:
             )
         return f"{self.name}_{part}"
 
-    def _number(self, value: Any, part: str, at: str) -> float:
+    def _number(self, value: object, part: str, at: str) -> float:
         what = f"{self.key}={self.path} returned {part}"
-        if getattr(value, "ndim", None) == 0:  # a number of NumPy's or torch's
-            value = value.item()
+        if getattr(value, "ndim", None) == 0:  # a scalar of NumPy or torch
+            value = cast("np.generic", value).item()
         if isinstance(value, bool) or not isinstance(value, Real):
             raise ConfigError(
                 f"{what}{_shown(value)}{at}. It must return a number, or a dict of numbers."
@@ -196,7 +199,9 @@ def _load(name: str, table: Mapping[str, Any]) -> Custom:
     return Custom(name, path, function, options)
 
 
-def _check_options(function: Any, options: Mapping[str, Any], path: str, key: str) -> None:
+def _check_options(
+    function: Callable[..., Any], options: Mapping[str, Any], path: str, key: str
+) -> None:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some functions written in C have none
@@ -235,7 +240,7 @@ def _check_options(function: Any, options: Mapping[str, Any], path: str, key: st
             )
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """`the text 'abc'`, `nothing (None)`, `a list`."""
     if value is None:
         return "nothing (None)"

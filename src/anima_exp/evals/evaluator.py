@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -24,13 +24,17 @@ from anima_exp.evals.samples import samples
 from anima_exp.model.base_config import context_length
 from anima_exp.model.generation import inference_mode
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 
 @dataclass(frozen=True)
 class PreparedEvals:
     """What is measured, made ready once for all evaluations of a run."""
 
     config: RunConfig
-    tokenizer: Any
+    tokenizer: "PreTrainedTokenizerBase"
     heldout: Any  # data.rows.TokenRows, set aside
     benchmarks: Mapping[str, PreparedBenchmark]
     custom: Mapping[str, Custom] = field(default_factory=dict)
@@ -53,7 +57,9 @@ class EvalResult:
         return {name: one.rows() for name, one in self.accuracies.items()}
 
 
-def prepare_evals(config: RunConfig, tokenizer: Any, heldout: Any) -> PreparedEvals:
+def prepare_evals(
+    config: RunConfig, tokenizer: "PreTrainedTokenizerBase", heldout: Any
+) -> PreparedEvals:
     """Read and tokenise what the evals ask, before a model is loaded.
 
     Raises:
@@ -67,7 +73,7 @@ def prepare_evals(config: RunConfig, tokenizer: Any, heldout: Any) -> PreparedEv
     return PreparedEvals(config, tokenizer, heldout, ready, custom)
 
 
-def check_positions(model: Any, evals: PreparedEvals) -> None:
+def check_positions(model: "PreTrainedModel | PeftModel", evals: PreparedEvals) -> None:
     """Raise ConfigError if a prompt is longer than the positions that the model was trained on."""
     positions = context_length(model.config)
     for name, ready in evals.benchmarks.items():
@@ -81,7 +87,7 @@ def check_positions(model: Any, evals: PreparedEvals) -> None:
 
 
 def measure(
-    model: Any,
+    model: "PreTrainedModel | PeftModel",
     evals: PreparedEvals,
     world: ProcessGroup = SINGLE_PROCESS,
     *,
@@ -106,7 +112,12 @@ def measure(
         ) from error
 
 
-def _measure(model: Any, evals: PreparedEvals, world: ProcessGroup, step: int | None) -> EvalResult:
+def _measure(
+    model: "PreTrainedModel | PeftModel",
+    evals: PreparedEvals,
+    world: ProcessGroup,
+    step: int | None,
+) -> EvalResult:
     config, tokenizer, heldout = evals.config, evals.tokenizer, evals.heldout
     on, scores, generations = config.evals, {}, []
     started = time.perf_counter()

@@ -1,17 +1,23 @@
 """Compute the proportion of held-out rows that greedy decoding answers exactly."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from anima_exp.config import ExactMatchConfig
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.metrics.text_match import answers_match
 from anima_exp.model.generation import greedy
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from anima_exp.data.rows import TokenizedDataset
+
 
 def exact_match(
-    model: Any,
-    tokenizer: Any,
-    rows: Any,
+    model: "PreTrainedModel | PeftModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    rows: "TokenizedDataset",
     config: ExactMatchConfig,
     world: ProcessGroup = SINGLE_PROCESS,
 ) -> float:
@@ -20,12 +26,12 @@ def exact_match(
     answers = greedy(
         model,
         tokenizer,
-        [rows.prompt_ids(number) for number in range(count)],
+        [list(map(int, rows.prompt_ids(number))) for number in range(count)],
         max_new_tokens=config.max_new_tokens,
         batch_size=config.batch_size,
         world=world,
     )
-    references = [tokenizer.decode(rows.response_ids(number)) for number in range(count)]
+    references = [str(tokenizer.decode(rows.response_ids(number))) for number in range(count)]
     right = sum(
         answers_match(answer, reference)
         for answer, reference in zip(answers, references, strict=True)

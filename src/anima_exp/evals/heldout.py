@@ -1,6 +1,6 @@
 """Compute the loss per response token of a model on the held-out rows."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from anima_exp.config import HeldoutConfig
 from anima_exp.data.micro_batch import pack_first_fit, pack_rows
@@ -8,11 +8,20 @@ from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.model.forward import loss_of
 from anima_exp.model.varlen_attention import packed_attention, supports_packing
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+    from anima_exp.data.rows import TokenizedDataset
+
 _AT_ONCE = 256  # rows sorted by length whose micro-batches are planned together
 
 
 def heldout_loss(
-    model: Any, rows: Any, config: HeldoutConfig, world: ProcessGroup = SINGLE_PROCESS
+    model: "PreTrainedModel | PeftModel",
+    rows: "TokenizedDataset",
+    config: HeldoutConfig,
+    world: ProcessGroup = SINGLE_PROCESS,
 ) -> float:
     """Nats per label token, over all label tokens of the first `config.max_rows` rows.
 

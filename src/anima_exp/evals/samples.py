@@ -1,6 +1,6 @@
 """Answer a few fixed questions during training, as Anima's sample generations do."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from anima_exp.config import SamplesConfig
 from anima_exp.data import formats
@@ -8,10 +8,14 @@ from anima_exp.data.encode import TextEncoder
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.model.generation import greedy
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 
 def samples(
-    model: Any,
-    tokenizer: Any,
+    model: "PreTrainedModel | PeftModel",
+    tokenizer: "PreTrainedTokenizerBase",
     config: SamplesConfig,
     *,
     template: str,

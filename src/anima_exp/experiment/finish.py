@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anima_exp.config import RunConfig
 from anima_exp.evals import answers
@@ -12,8 +12,11 @@ from anima_exp.results.folder import RunFolder
 from anima_exp.results.journal import MetricsLog, NullMetricsLog
 from anima_exp.results.record import Record
 
-if TYPE_CHECKING:  # it imports torch
+if TYPE_CHECKING:  # these import torch
+    from anima_exp.experiment.setup import Setup
     from anima_exp.training.best import Best
+    from anima_exp.training.loop import Loop
+    from anima_exp.training.meter import Meter
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Ending:
 def end(
     config: RunConfig,
     folder: RunFolder,
-    setup: Any,
-    loop: Any,
+    setup: "Setup",
+    loop: "Loop",
     journal: MetricsLog | NullMetricsLog,
     *,
     evaluate: Callable[[int], dict[str, float]],
@@ -61,9 +64,9 @@ def end(
 
 def record_of(
     config: RunConfig,
-    setup: Any,
+    setup: "Setup",
     journal: MetricsLog,
-    meter: Any,
+    meter: "Meter",
     tokens_by_process: list[int],
     peak_gib: tuple[float, float | None],
     starts: int,
@@ -75,6 +78,7 @@ def record_of(
     Args:
         peak_gib: of memory, and of what torch had reserved for it on a GPU.
     """
+    budget = setup.execution.token_budget
     return Record(
         name=identity.run_name(config),
         settings=identity.flatten(config),
@@ -87,7 +91,7 @@ def record_of(
         train_seconds=meter.train_seconds,
         eval_seconds=journal.eval_seconds,
         execution={
-            "token_budget": min(setup.execution.token_budget, meter.token_limit),
+            "token_budget": min(budget, meter.token_limit or budget),
             "recompute": setup.execution.recompute.value,
             "keep_dequantized": setup.execution.keep_dequantized,
             "paged": setup.execution.paged,

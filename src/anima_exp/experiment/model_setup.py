@@ -9,7 +9,7 @@ processes. How a batch is executed follows from the memory that is then left.
 import gc
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -35,10 +35,14 @@ from anima_exp.planner.shape import from_model
 from anima_exp.results import provenance
 from anima_exp.system import hardware
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 @dataclass(frozen=True)
 class Loaded:
-    model: Any
+    model: "PreTrainedModel | PeftModel"
     parameters: Parameters
     dropout: DropoutKeys
     execution: Execution
@@ -146,7 +150,7 @@ def _base(config: RunConfig, cache: Path, longest: int, **where: Any) -> Any:
     return base
 
 
-def _with_adapter(base: Any, config: RunConfig) -> tuple[Any, Parameters]:
+def _with_adapter(base: "PreTrainedModel", config: RunConfig) -> tuple[Any, Parameters]:
     if config.trainer.liger:
         kernels.use_liger(base)
     if place := config.model.adapter:
@@ -165,7 +169,7 @@ def _part(config: RunConfig, cache: Path, longest: int) -> tuple[Any, Parameters
     return model, parameters
 
 
-def _try(model: Any, config: RunConfig) -> None:
+def _try(model: "PreTrainedModel | PeftModel", config: RunConfig) -> None:
     # All processes at once, for none has a whole block of its own.
     with inference_mode(model, config.trainer.precision):
         probe_architecture(base_of(model), rounds_together=config.quant.type is Quantization.int8)

@@ -2,19 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from anima_exp.config import Quantization, RunConfig
 from anima_exp.events import Plan, emit
 from anima_exp.model.linear_layers import Parameters
 from anima_exp.planner.execution import Execution, Placement
 
+if TYPE_CHECKING:
+    from anima_exp.experiment.setup import Setup
+
 
 @dataclass(frozen=True)
 class Overview:
     config: RunConfig
     folder: Path
-    setup: Any  # load.Setup
+    setup: "Setup"  # load.Setup
     resumed_at: int | None
     processes: int = 1
 

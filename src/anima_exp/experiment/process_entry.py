@@ -57,7 +57,7 @@ def work(settings: Path, until: int | None) -> int:
     """Do this process's part of the run; return its exit status."""
     leads = os.environ["RANK"] == "0"
 
-    def stopped(number: int, _: Any) -> NoReturn:
+    def stopped(number: int, _: object) -> NoReturn:
         # Not sys.exit: libraries swallow or rename what is raised while they are imported.
         if leads:
             warn("interrupted. Run the same command again to resume.")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.config import RunConfig
 from anima_exp.config.checks import check_length
@@ -26,6 +26,11 @@ from anima_exp.results.record import Record
 from anima_exp.results.tracking import Tracker
 from anima_exp.system.atomic import disk_errors_as_run_error
 from anima_exp.system.signals import StopRequest, stopped
+
+if TYPE_CHECKING:
+    from anima_exp.experiment.setup import Setup
+    from anima_exp.training.best import Best
+    from anima_exp.training.loop import Loop
 
 # Importing torch and transformers takes ten seconds. A finished run or a mistake in the settings
 # does not need them, so modules that do are imported where they are used.
@@ -230,16 +235,16 @@ def _run(
 def _train(
     config: RunConfig,
     folder: RunFolder,
-    setup: Any,
+    setup: "Setup",
     journal: MetricsLog | NullMetricsLog,
     world: ProcessGroup,
     *,
-    evaluate: Any,
-    best: Any,
+    evaluate: Callable[[int], dict[str, float]],
+    best: "Best",
     resume: Path | None,
     until: int | None,
     stop: StopRequest,
-) -> Any:
+) -> "Loop":
     """Train to the last step, and return the loop (training/loop.py).
 
     Raises:

@@ -1,7 +1,7 @@
 """Load everything that a run needs before its first step: data, evaluations and the model."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import check_rows_seen
 from anima_exp.config.checks import check_warmup
 from anima_exp.data.dataset import DatasetSplits, prepare
+from anima_exp.data.rows import TokenizedDataset
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.evals.evaluator import PreparedEvals, check_positions, prepare_evals
 from anima_exp.experiment.model_setup import load_model
@@ -31,15 +32,19 @@ from anima_exp.results import provenance
 from anima_exp.system import paths
 from anima_exp.training.data_order import assign_rows_to_ranks, row_order, set_seed
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 Order = NDArray[np.int64]  # row numbers, [steps * batch_size]; epochs may end in a short batch
 
 
 @dataclass(frozen=True)
 class Setup:
-    tokenizer: Any
+    tokenizer: "PreTrainedTokenizerBase"
     data: DatasetSplits
     evals: PreparedEvals
-    model: Any
+    model: "PreTrainedModel | PeftModel"
     dropout: DropoutKeys
     parameters: Parameters
     order: Order
@@ -114,7 +119,9 @@ def _adapter_fingerprint(config: RunConfig) -> str | None:
     return provenance.adapter_fingerprint(folder, cache=paths.cache(config.cache_dir))
 
 
-def _check_ids(config: RunConfig, tokenizer: Any, data: DatasetSplits) -> None:
+def _check_ids(
+    config: RunConfig, tokenizer: "PreTrainedTokenizerBase", data: DatasetSplits
+) -> None:
     """Raise ModelError if a row holds a token that only the tokenizer knows."""
     embeddings = embeddings_of(config.model)
     if embeddings is None or largest_id(tokenizer) < embeddings:
@@ -123,7 +130,9 @@ def _check_ids(config: RunConfig, tokenizer: Any, data: DatasetSplits) -> None:
         check_ids((rows[number]["input_ids"] for number in range(len(rows))), embeddings)
 
 
-def largest_share(rows: Any, order: Order, batch_size: int, processes: int = 1) -> Rows:
+def largest_share(
+    rows: TokenizedDataset, order: Order, batch_size: int, processes: int = 1
+) -> Rows:
     """What the memory of a process depends on, over its shares of all batches."""
     # Rows of no tokens fill the last batch: they are dealt last, and change no share.
     short = -len(order) % batch_size

@@ -134,6 +134,6 @@ def _refuse_other(row: Row, where: str, asked: Mapping[str, Question], settings:
         raise RunError(f"{where}: the text of question {question.id} has changed. {_ANOTHER}")
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
     return text if len(text) <= 60 else f"{text[:59]}…"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.config import AnsweringConfig, Precision
 from anima_exp.data.prompts import Prompt, prompt, stops
@@ -22,6 +22,10 @@ from anima_exp.model.decoding import Answer, Sampling, decode
 from anima_exp.model.generation import inference_mode
 from anima_exp.system import json_files
 from anima_exp.system.hashing import short_id
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,8 @@ class Written:
 
 
 def write(
-    model: Any,
-    tokenizer: Any,
+    model: "PreTrainedModel | PeftModel",
+    tokenizer: "PreTrainedTokenizerBase",
     questions: Sequence[Question],
     asked: GenerationRequest,
     path: Path,
@@ -148,7 +152,12 @@ def report(written: Written, path: Path, most: int) -> None:
         say(f"         {share} equal the reference answer")
 
 
-def ask(model: Any, tokenizer: Any, question: Question, asked: GenerationRequest) -> Prompt:
+def ask(
+    model: "PreTrainedModel | PeftModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    question: Question,
+    asked: GenerationRequest,
+) -> Prompt:
     """The question's prompt.
 
     Raises:

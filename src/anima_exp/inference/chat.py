@@ -4,12 +4,16 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from anima_exp.data.prompts import Prompt, has_turns, prompt
 from anima_exp.inference.speakers import ChatParticipant, answer, width
 from anima_exp.model.base_config import context_length
 from anima_exp.system.terminal import printable
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _HELP = """\
 /both     base and adapter answer every question; each has its own conversation
@@ -38,8 +42,8 @@ class Chat:
 
     def __init__(
         self,
-        model: Any,
-        tokenizer: Any,
+        model: "PreTrainedModel | PeftModel",
+        tokenizer: "PreTrainedTokenizerBase",
         speakers: Sequence[ChatParticipant],
         *,
         compare: bool = False,

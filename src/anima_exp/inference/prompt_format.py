@@ -45,7 +45,7 @@ def of_place(place: str, run: Path | None, *, given: str | None) -> str:
 
 def _of_foreign(place: str, *, key: str) -> str:
     adapter_files.files(place, key=key)  # which raises where there is none
-    if template := formats.of_published(Path(place).name):
+    if template := formats.format_of_published(Path(place).name):
         _told(place, template)
         return template
     raise ConfigError(

@@ -6,7 +6,7 @@ Answers are streamed to the terminal while they are generated.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from anima_exp.data.prompts import Prompt, Turn, prompt
 from anima_exp.errors import DataError
@@ -15,6 +15,10 @@ from anima_exp.model.base_config import context_length
 from anima_exp.model.decoding import Answer, decode
 from anima_exp.model.generation import inference_mode
 from anima_exp.system.terminal import printable
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class Stream:
@@ -73,8 +77,8 @@ def width(speakers: Sequence[ChatParticipant]) -> int:
 
 
 def answer(
-    model: Any,
-    tokenizer: Any,
+    model: "PreTrainedModel | PeftModel",
+    tokenizer: "PreTrainedTokenizerBase",
     speaker: ChatParticipant,
     put: Prompt,
     stream: Stream,
@@ -96,18 +100,22 @@ def answer(
     return found
 
 
-def _as(speaker: ChatParticipant, model: Any) -> AbstractContextManager[Any]:
-    adapted = hasattr(model, "disable_adapter")
+def _as(
+    speaker: ChatParticipant, model: "PreTrainedModel | PeftModel"
+) -> AbstractContextManager[Any]:
+    if not hasattr(model, "disable_adapter"):  # a base model alone
+        return nullcontext()
+    adapted = cast("PeftModel", model)
     if speaker.adapter is None:
-        return model.disable_adapter() if adapted else nullcontext()
-    if model.active_adapter != speaker.adapter:
-        model.set_adapter(speaker.adapter, inference_mode=True)
+        return adapted.disable_adapter()
+    if adapted.active_adapter != speaker.adapter:
+        adapted.set_adapter(speaker.adapter, inference_mode=True)
     return nullcontext()
 
 
 def answer_once(
-    model: Any,
-    tokenizer: Any,
+    model: "PreTrainedModel | PeftModel",
+    tokenizer: "PreTrainedTokenizerBase",
     speakers: Sequence[ChatParticipant],
     question: str,
     *,

@@ -110,7 +110,7 @@ def template(settings: dict[str, Any]) -> str:
     """The format's name: the recipe's own; for a recipe of the user's, what was set beside it."""
     recipe = settings["data.recipe"]
     if formats.states_its_prompt(recipe):
-        return formats.asked_as(recipe)
+        return formats.prompt_template_of(recipe)
     return str(settings["data.prompt_template"])
 
 

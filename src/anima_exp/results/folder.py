@@ -77,7 +77,7 @@ class RunFolder:
             ) from error
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self._owner_file.unlink(missing_ok=True)
         self._lock.release()
 

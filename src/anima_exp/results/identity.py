@@ -36,7 +36,7 @@ def flatten(config: RunConfig) -> dict[str, Any]:
     """
     flat: dict[str, Any] = {}
 
-    def walk(value: Any, key: str) -> None:
+    def walk(value: object, key: str) -> None:
         if isinstance(value, dict):
             for name, inner in value.items():
                 inside = f"{key}.{name}" if key else name
@@ -135,7 +135,7 @@ def _adapter(place: str, *, cache: Path) -> str:
         raise _unreadable(place, error) from error
 
 
-def _as_before(key: str, value: Any) -> bool:
+def _as_before(key: str, value: object) -> bool:
     """Return whether a setting says what runs did before it existed."""
     entry = catalogue(RunConfig).get(key)
     if entry is None:
@@ -144,7 +144,7 @@ def _as_before(key: str, value: Any) -> bool:
     return off or (entry.later and value == entry.setting.as_before)
 
 
-def _first_named(key: str, value: Any) -> tuple[str, Any]:
+def _first_named(key: str, value: object) -> tuple[str, Any]:
     entry = catalogue(RunConfig).get(key)
     if entry is None:
         return key, value

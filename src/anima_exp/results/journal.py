@@ -163,7 +163,7 @@ class MetricsLog:
         return float(sum(one for one in seconds if _is_number(one)))
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -178,7 +178,7 @@ class NullMetricsLog:
     def trained(self, row: dict[str, Any]) -> None:
         pass
 
-    def evaluated(self, *_: Any, **__: Any) -> None:
+    def evaluated(self, *_: object, **__: object) -> None:
         pass
 
     def close(self) -> None:

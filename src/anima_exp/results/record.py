@@ -163,7 +163,7 @@ class Record:
         return html(self)
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def _fits(value: object, kind: Any) -> bool:
     """Whether a JSON value is of the type that a field has."""
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:

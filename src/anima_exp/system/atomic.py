@@ -120,7 +120,7 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(doomed)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Replace `path` by `value` as JSON, without the passwords that addresses in it may hold."""
     value = without_passwords(value)
     atomic_write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -56,7 +56,7 @@ def read_table(path: Path) -> dict[str, Any]:
     return found
 
 
-def kind(value: Any) -> str:
+def kind(value: object) -> str:
     """Name the JSON type of a value in a few words."""
     names = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
     return "null" if value is None else names.get(type(value), "a number")

@@ -15,9 +15,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.errors import RunInterrupted
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 # A scheduler may signal every process of a job, and parents forward signals to their children. A
 # second signal within this time is treated as a duplicate, not as a second request to stop.
@@ -153,7 +156,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
     stop = StopRequest()
     before: dict[int, Any] = {}
 
-    def on_signal(number: int, frame: Any) -> None:
+    def on_signal(number: int, frame: "FrameType | None") -> None:
         unasked = number in SCHEDULER_SIGNALS and not callable(before[number])
         if not stop.watched or (unasked and not stop.passed_on):
             _as_before(before[number], number, frame)
@@ -172,7 +175,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
         give_back(handled)
 
 
-def _as_before(handler: Any, number: int, frame: Any) -> None:
+def _as_before(handler: Any, number: int, frame: "FrameType | None") -> None:
     if callable(handler):
         handler(number, frame)
     elif handler is signal.SIG_DFL:

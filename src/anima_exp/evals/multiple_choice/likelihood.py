@@ -7,7 +7,7 @@ scored.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,6 +25,10 @@ from anima_exp.model.decoding import keep_last
 from anima_exp.model.forward import base_of
 from anima_exp.model.tokenizer import check_ids
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 _ALIKE = 0.8  # of the longest in a batch
 _ENOUGH = 512  # tokens at once, from which on a large model is busy
 _KNOWN = "shares_prefix"
@@ -32,7 +36,11 @@ _WORTH = 8  # tokens; a shorter common beginning is cheaper read again
 
 
 def letters(
-    model: Any, prompts: Sequence[np.ndarray], ids: Sequence[int], *, batch_tokens: int
+    model: "PreTrainedModel | PeftModel",
+    prompts: Sequence[np.ndarray],
+    ids: Sequence[int],
+    *,
+    batch_tokens: int,
 ) -> torch.Tensor:
     """Logits float32 [prompts, ids] of the tokens that may follow; inside `inference`.
 
@@ -46,7 +54,7 @@ def letters(
 
 
 def answers(
-    model: Any,
+    model: "PreTrainedModel | PeftModel",
     prompts: Sequence[np.ndarray],
     options: Sequence[np.ndarray],
     *,
@@ -65,7 +73,11 @@ def answers(
 
 
 def _last_logits(
-    model: Any, rows: Sequence[np.ndarray], *, keep: int, batch_tokens: int
+    model: "PreTrainedModel | PeftModel",
+    rows: Sequence[np.ndarray],
+    *,
+    keep: int,
+    batch_tokens: int,
 ) -> Iterator[tuple[list[int], torch.Tensor]]:
     """(numbers of a batch's rows, logits [rows, keep, V] of their last positions)."""
     check_ids(rows, model.config.get_text_config().vocab_size)
@@ -116,7 +128,7 @@ def _batches(
         yield batch
 
 
-def _shares_prefix(model: Any) -> bool:
+def _shares_prefix(model: "PreTrainedModel | PeftModel") -> bool:
     """Whether rows may go on from one prefix, with padding between; tried once for a model.
 
     MPT counts the distance between tokens in the cache, where padding counts too.
@@ -135,7 +147,7 @@ def _shares_prefix(model: Any) -> bool:
     return bool(getattr(base, _KNOWN))
 
 
-def _read(model: Any, prefix: np.ndarray) -> Kept | None:
+def _read(model: "PreTrainedModel | PeftModel", prefix: np.ndarray) -> Kept | None:
     """What attention keeps of `prefix`; None for a model that does not keep all of it."""
     ids = torch.as_tensor(prefix[None], dtype=torch.long, device=model.device)
     found = model(input_ids=ids, use_cache=True, **keep_last(model, 1))
@@ -143,7 +155,11 @@ def _read(model: Any, prefix: np.ndarray) -> Kept | None:
 
 
 def _continue(
-    model: Any, known: Kept | None, prefix: int, rests: list[np.ndarray], keep: int
+    model: "PreTrainedModel | PeftModel",
+    known: Kept | None,
+    prefix: int,
+    rests: list[np.ndarray],
+    keep: int,
 ) -> torch.Tensor:
     """Logits [rows, keep, V] of the last positions of `rests`, each behind the prefix."""
     longest = max(map(len, rests))

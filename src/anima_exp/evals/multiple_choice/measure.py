@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from anima_exp.evals.multiple_choice.reading import read
 from anima_exp.evals.multiple_choice.shots import EncodedQuestion, fit_shots
 from anima_exp.metrics.intervals import wilson, wilson_of_share
 from anima_exp.system.atomic import atomic_write_text, user_output
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # The weights of the prior variances in macro_interval.
 _POOLED = 4.0  # questions
@@ -145,14 +149,18 @@ class Found:
     chosen: list[int]  # the choice that the model finds likeliest, for each question
 
 
-def prepare_benchmark(name: str, config: MultipleChoiceConfig, tokenizer: Any) -> PreparedBenchmark:
+def prepare_benchmark(
+    name: str, config: MultipleChoiceConfig, tokenizer: "PreTrainedTokenizerBase"
+) -> PreparedBenchmark:
     """Raises DataError, ConfigError or ModelError; see `read` and `fit`."""
     benchmark = read(name, config)
     return PreparedBenchmark(benchmark, config, fit_shots(benchmark, config, tokenizer))
 
 
 def multiple_choice(
-    model: Any, ready: PreparedBenchmark, world: ProcessGroup = SINGLE_PROCESS
+    model: "PreTrainedModel | PeftModel",
+    ready: PreparedBenchmark,
+    world: ProcessGroup = SINGLE_PROCESS,
 ) -> Found:
     """Accuracy of the likeliest choice; inside `inference`."""
     # Questions with the same examples before them share the most.
@@ -175,7 +183,9 @@ def _shared(asked: EncodedQuestion) -> tuple[str, int]:
     return asked.subject, asked.shots
 
 
-def _best(model: Any, asked: list[EncodedQuestion], config: MultipleChoiceConfig) -> list[int]:
+def _best(
+    model: "PreTrainedModel | PeftModel", asked: list[EncodedQuestion], config: MultipleChoiceConfig
+) -> list[int]:
     from anima_exp.evals.multiple_choice.likelihood import answers, letters
 
     if config.score is ChoiceScore.letter:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from anima_exp.errors import ConfigError, DataError, ModelError
 from anima_exp.evals.multiple_choice import prompts
 from anima_exp.evals.multiple_choice.benchmark import LETTERS, Benchmark, Question, Subject
 from anima_exp.evals.multiple_choice.prompts import Style
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class EncodedQuestion:
 
 
 def fit_shots(
-    benchmark: Benchmark, config: MultipleChoiceConfig, tokenizer: Any
+    benchmark: Benchmark, config: MultipleChoiceConfig, tokenizer: "PreTrainedTokenizerBase"
 ) -> list[EncodedQuestion]:
     """Every question with its examples; the last examples are dropped until all fits.
 

@@ -68,7 +68,7 @@ def metrics(row: Mapping[str, Any]) -> Row:
     return row["step"], {key: row[key] for key in row if key != "step" and _is_number(row[key])}
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

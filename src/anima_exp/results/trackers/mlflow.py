@@ -172,7 +172,7 @@ def _local_uri(config: RunConfig) -> str:
     return f"sqlite:///{_local_folder(config) / 'mlflow.db'}"
 
 
-def _parameter(value: Any) -> str:
+def _parameter(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
