@@ -54,7 +54,7 @@ def chat(tiny, asked):
 
 
 def said_by(talk, place=0):
-    return talk.everyone[place].said
+    return talk.everyone[place].history
 
 
 @pytest.fixture(scope="module")
@@ -161,4 +161,4 @@ def test_several_adapters_are_named_and_chosen_by_number(tiny, adapted, asked):
     assert "Now answering: base and run-a and run-b.\nbase   " in said
     assert "Now answering: base.\nNow answering: run-a and run-b.\nUnknown command /3." in said
     assert "/1 /2 ...  only that adapter answers" in said
-    assert [len(speaker.said) for speaker in speakers] == [1, 2, 3]
+    assert [len(speaker.history) for speaker in speakers] == [1, 2, 3]

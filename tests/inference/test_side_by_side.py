@@ -119,7 +119,9 @@ def test_a_published_adapter_is_asked_in_the_format_it_was_trained_on(say, runs,
     }.items():  # fmt: skip
         shutil.copytree(runs / "one" / "adapter", runs / "hub" / name)
         capsys.readouterr()
-        assert prompt_format.of_place(str(runs / "hub" / name), None, given=None) == template
+        assert (
+            prompt_format.of_extra_adapter(str(runs / "hub" / name), None, given=None) == template
+        )
         told = capsys.readouterr().err
         assert told.endswith(f"{name} is prompted in the format {template}. Choose another with "
                              "prompt_template=NAME.\n")  # fmt: skip

@@ -50,7 +50,7 @@ def test_the_answer_is_that_of_a_chats_first_question(tiny, asked, said):
     written = []
     speaker = ChatParticipant("base", None, asked(temperature=1.0))
     Chat(*tiny, [speaker], write=written.append).run([QUESTION])
-    assert said(QUESTION, temperature=1.0)[0] == f"{speaker.said[0][1]}\n"
+    assert said(QUESTION, temperature=1.0)[0] == f"{speaker.history[0][1]}\n"
 
 
 def test_piped_it_is_the_answer_alone_with_any_sign_in_the_question(tmp_path):

@@ -27,7 +27,7 @@ from anima_exp.config import RunConfig
 from anima_exp.config.evals import FUNCTION, TAKEN
 from anima_exp.config.lookup import closest, own
 from anima_exp.errors import AnimaError, ConfigError, ModelError, TrainingError, first_line
-from anima_exp.evals.context import EvalContext, HeldoutRow, random_numbers_apart
+from anima_exp.evals.context import EvalContext, HeldoutRow, separate_random_state
 from anima_exp.metrics.metric import Described
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ def scored(
     percent: bool = False,
     parts: Mapping[str, Described] | None = None,
 ) -> Callable[[Function], Function]:
-    """Describe the score that a function returns: which way is better, and how it is written.
+    """Describe the score that a function returns: whether higher is better, and its format.
 
     Args:
         direction: `minimize` or `maximize`.
-        percent: the score is a share from 0 to 1 and is written as 46.0 %.
-        parts: descriptions by key for a function that returns a dict; other keys have the
+        percent: whether the score is a proportion from 0 to 1, which is shown as 46.0 %.
+        parts: descriptions by key for a function that returns a dict. Other keys have the
             description of the function.
     """
     description = Described(direction, unit=unit, decimals=decimals, percent=percent)
@@ -67,7 +67,7 @@ def scored(
 
 @dataclass(frozen=True)
 class Custom:
-    """One entry of evals.custom, its function imported."""
+    """One entry of evals.custom with its imported function."""
 
     name: str
     path: str
@@ -79,33 +79,33 @@ class Custom:
         return f"evals.custom.{self.name}"
 
     def gives(self, score: str) -> bool:
-        """Return whether a score has a name of this evaluation's: `qa`, or `qa_f1`."""
+        """Return whether this evaluation gives the score: `qa` gives `qa` and `qa_f1`."""
         return score == self.name or score.startswith(f"{self.name}_")
 
     def described(self, score: str) -> Described | None:
-        """Return what the function's author says of a score; None if that is nothing."""
-        said: tuple[Described | None, dict[str, Described]] = getattr(
+        """Return the description of a score, or None if the function has none."""
+        descriptions: tuple[Described | None, dict[str, Described]] = getattr(
             self.function, _DESCRIPTION, (None, {})
         )
-        description, parts = said
+        description, parts = descriptions
         return parts.get(score.removeprefix(f"{self.name}_"), description)
 
     def scores(self, context: EvalContext, *, taken: Iterable[str] = ()) -> dict[str, float]:
         """Call the function and return its scores by their full names.
 
         Args:
-            taken: the names of scores that others gave.
+            taken: the names of the scores of other evaluations.
 
         Raises:
-            ConfigError: it returned something else than numbers.
+            ConfigError: the function did not return numbers.
             TrainingError: a number is not finite.
-            ModelError: it does not fit the GPU.
+            ModelError: the GPU ran out of memory.
         """
         import torch
 
         at = "" if context.step is None else f" at step {context.step}"
         try:
-            with random_numbers_apart(context.config.seed):
+            with separate_random_state(context.config.seed):
                 returned = self.function(context, **self.options)
         except torch.OutOfMemoryError as error:
             raise ModelError(
@@ -114,13 +114,13 @@ class Custom:
             ) from error
         except AnimaError as error:
             raise type(error)(f"{self.key}={self.path}{at}: {error}") from error
-        except Exception as error:  # a bug of the function: its traceback tells where
+        except Exception as error:  # a bug in the function keeps its traceback
             error.add_note(f"{self.key}={self.path} raised this{at}.")
             raise
-        found: dict[str, float] = {}
+        scores: dict[str, float] = {}
         for part, value in returned.items() if isinstance(returned, dict) else [("", returned)]:
             name = self._score_name(part)
-            if name in found or name in taken:
+            if name in scores or name in taken:
                 raise ConfigError(
                     f"{self.key}={self.path} returns the score {name}, which another evaluation "
                     "returns too. Rename one of them."
@@ -130,9 +130,9 @@ class Custom:
                     f"{self.key}={self.path} returns the score {name}, which is the name of a "
                     "value that every run logs. Rename the evaluation or the key of its dict."
                 )
-            found[name] = self._number(value, f"{part}=" if part else "", at)
-        first: dict[str, float] = context.world.all_gather(found)[0]
-        return first
+            scores[name] = self._number(value, f"{part}=" if part else "", at)
+        of_main: dict[str, float] = context.world.all_gather(scores)[0]
+        return of_main
 
     def _score_name(self, part: object) -> str:
         if part == "" or part == self.name:
@@ -162,30 +162,30 @@ class Custom:
 
 
 def load(config: RunConfig) -> dict[str, Custom]:
-    """Import the functions of evals.custom and check that their options fit.
+    """Import the functions of evals.custom, and check their options.
 
     Raises:
-        ConfigError: there is no such function, or it does not take its options.
+        ConfigError: there is no such function, or it does not accept its options.
     """
     return {name: _load(name, table) for name, table in config.evals.custom.items()}
 
 
 def described(config: RunConfig, scores: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return what is known of those of `scores` that an evaluation of the user's own gives.
+    """Return the descriptions of those `scores` that a user's evaluation gives.
 
-    It is what `record.json` holds in `metrics`. Benchmarks of the user's own are shares.
+    They are stored as `metrics` in record.json. The score of a user's benchmark is a proportion.
     """
     custom = load(config)
-    share = Described("maximize", percent=True)
-    found: dict[str, dict[str, Any]] = {}
+    proportion = Described("maximize", percent=True)
+    descriptions: dict[str, dict[str, Any]] = {}
     for score in scores:
         owners = [one for one in custom.values() if one.gives(score)]
         description = owners and max(owners, key=lambda one: len(one.name)).described(score)
         if score.removesuffix("_micro") in config.evals.benchmarks:
-            found[score] = share.to_json()
+            descriptions[score] = proportion.to_json()
         elif description:
-            found[score] = description.to_json()
-    return found
+            descriptions[score] = description.to_json()
+    return descriptions
 
 
 def _load(name: str, table: Mapping[str, Any]) -> Custom:
@@ -241,7 +241,7 @@ def _check_options(
 
 
 def _shown(value: object) -> str:
-    """`the text 'abc'`, `nothing (None)`, `a list`."""
+    """Return `the text 'abc'`, `nothing (None)` or `a value of type list`."""
     if value is None:
         return "nothing (None)"
     if isinstance(value, str):

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -28,42 +28,46 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from anima_exp.data.rows import TokenizedDataset
+
 
 @dataclass(frozen=True)
 class PreparedEvals:
-    """What is measured, made ready once for all evaluations of a run."""
+    """The evaluations of a run, prepared once."""
 
     config: RunConfig
     tokenizer: "PreTrainedTokenizerBase"
-    heldout: Any  # data.rows.TokenRows, set aside
+    heldout: "TokenizedDataset | tuple[()]"
     benchmarks: Mapping[str, PreparedBenchmark]
     custom: Mapping[str, Custom] = field(default_factory=dict)
 
     def described(self, scores: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """What is known of the scores that are of the user's own making, for metrics/metric.py."""
+        """Return the descriptions of the user's own scores, for metrics/metric.py."""
         return described(self.config, scores)
 
 
 @dataclass(frozen=True)
 class EvalResult:
+    """The result of all evaluations at one step."""
+
     scores: dict[str, float] = field(default_factory=dict)
     generations: list[tuple[str, str]] = field(default_factory=list)  # (question, answer)
     accuracies: dict[str, Accuracy] = field(default_factory=dict)  # by benchmark
     seconds: float = 0.0
-    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)  # descriptions, by score
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)  # descriptions by score
 
     def rows(self) -> dict[str, list[dict[str, object]]]:
-        """The accuracies of each benchmark as rows: one for each subject, category and mean."""
+        """Return the accuracies of each benchmark as rows, by subject, category and mean."""
         return {name: one.rows() for name, one in self.accuracies.items()}
 
 
 def prepare_evals(
-    config: RunConfig, tokenizer: "PreTrainedTokenizerBase", heldout: Any
+    config: RunConfig, tokenizer: "PreTrainedTokenizerBase", heldout: "TokenizedDataset | tuple[()]"
 ) -> PreparedEvals:
-    """Read and tokenise what the evals ask, before a model is loaded.
+    """Read and tokenize the questions of the evaluations, before a model is loaded.
 
     Raises:
-        DataError, ConfigError, ModelError: a benchmark cannot be read or asked so.
+        DataError, ConfigError, ModelError: a benchmark cannot be read or encoded.
     """
     custom = load(config)
     ready = {
@@ -74,7 +78,7 @@ def prepare_evals(
 
 
 def check_positions(model: "PreTrainedModel | PeftModel", evals: PreparedEvals) -> None:
-    """Raise ConfigError if a prompt is longer than the positions that the model was trained on."""
+    """Raise ConfigError if a prompt is longer than the model's context."""
     positions = context_length(model.config)
     for name, ready in evals.benchmarks.items():
         if positions and ready.longest > positions:
@@ -93,15 +97,15 @@ def measure(
     *,
     step: int | None = None,
 ) -> EvalResult:
-    """Run the evals that are on, of several processes each its share; all get the scores.
+    """Run all chosen evaluations. Several processes share the work, and all get the scores.
 
     Args:
-        step: where in training the model is; None: it is not in training.
+        step: the training step of the model; None if it is not being trained.
 
     Raises:
         TrainingError: a score is not finite.
-        ConfigError: an evaluation of the user's own returned no number.
-        ModelError: an eval does not fit the GPU.
+        ConfigError: a user's evaluation did not return a number.
+        ModelError: an evaluation ran out of GPU memory.
     """
     try:
         return _measure(model, evals, world, step)
@@ -118,13 +122,14 @@ def _measure(
     world: ProcessGroup,
     step: int | None,
 ) -> EvalResult:
-    config, tokenizer, heldout = evals.config, evals.tokenizer, evals.heldout
+    config, tokenizer = evals.config, evals.tokenizer
+    heldout = cast("TokenizedDataset", evals.heldout)  # or (), which has no length
     on, scores, generations = config.evals, {}, []
     started = time.perf_counter()
     with inference_mode(model, config.trainer.precision):
         if on.heldout and len(heldout):
             scores["heldout_loss"] = heldout_loss(model, heldout, on.heldout, world)
-            _check_finite(scores)  # a model that has diverged has no answers
+            _check_finite(scores)  # a diverged model cannot generate answers
         if on.exact_match and config.data.exact_answers and len(heldout):
             scores["exact_match"] = exact_match(model, tokenizer, heldout, on.exact_match, world)
         if on.samples and on.samples.prompts:

@@ -21,7 +21,10 @@ def exact_match(
     config: ExactMatchConfig,
     world: ProcessGroup = SINGLE_PROCESS,
 ) -> float:
-    """Share (0 to 1) of the first `config.max_rows` rows answered right; inside `inference`."""
+    """Return the proportion, 0 to 1, of the first `config.max_rows` rows answered exactly.
+
+    Call it inside `inference_mode`.
+    """
     count = min(len(rows), len(rows) if config.max_rows is None else config.max_rows)
     answers = greedy(
         model,

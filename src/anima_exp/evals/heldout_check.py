@@ -23,13 +23,13 @@ _SAME_DRAW = ("data.max_rows", "data.revision", "data.heldout_seed")
 
 
 def check_rows(config: UseConfig) -> None:
-    """`check_heldout`, if one of the evaluations measures on held-out rows."""
+    """Run `check_heldout` if one of the evaluations measures on held-out rows."""
     if config.evals.heldout or (config.evals.exact_match and config.data.exact_answers):
         check_heldout(config)
 
 
 def check_heldout(config: UseConfig) -> None:
-    """Raise DataError if the held-out rows of `config` would include rows of the run's training.
+    """Raise DataError if the held-out rows of `config` would include training rows of the run.
 
     Data that the run was not trained on is not checked.
     """
@@ -43,7 +43,7 @@ def check_heldout(config: UseConfig) -> None:
     ):
         return
     if now["data.heldout_path"] or now["data.heldout_split"]:
-        if _own(now) == _own(absolute(then)) and not _same(config, then):
+        if _heldout_source(now) == _heldout_source(absolute(then)) and not _same(config, then):
             key = "data.heldout_path" if now["data.heldout_path"] else "data.heldout_split"
             warn(
                 f"{_name(now)} has changed since {run} was trained. Its held-out rows come from a "
@@ -82,5 +82,5 @@ def _name(settings: Mapping[str, Any]) -> str:
     return f"{key}={settings[key]}"
 
 
-def _own(settings: Mapping[str, Any]) -> tuple[str | None, str | None]:
+def _heldout_source(settings: Mapping[str, Any]) -> tuple[str | None, str | None]:
     return _file(settings, "data.heldout_path"), settings["data.heldout_split"]

@@ -21,10 +21,13 @@ def samples(
     template: str,
     world: ProcessGroup = SINGLE_PROCESS,
 ) -> list[tuple[str, str]]:
-    """(question, answer) pairs, greedy, in the prompt format `template`; inside `inference`."""
-    ask = formats.template(template)
+    """Return pairs of a question and its greedy answer, in the prompt format `template`.
+
+    Call it inside `inference_mode`.
+    """
+    to_prompt = formats.template(template)
     prompts = TextEncoder(tokenizer).prompts(
-        lambda put, question=question: str(ask(put(question)))  # type: ignore[misc]
+        lambda put, question=question: str(to_prompt(put(question)))  # type: ignore[misc]
         for question in config.prompts
     )
     answers = greedy(

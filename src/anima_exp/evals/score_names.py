@@ -15,7 +15,7 @@ _SCORES = {"heldout": "heldout_loss", "samples": None, "answers": None}
 
 
 def scores(config: RunConfig) -> set[str]:
-    """Return the scores of every evaluation, without those of the user's own functions."""
+    """Return the names of the scores of all evaluations, except those of the user's functions."""
     chosen = [f.name for f in fields(config.evals) if getattr(config.evals, f.name) is not None]
     if not config.data.exact_answers:
         chosen = [name for name in chosen if name != "exact_match"]
@@ -26,7 +26,7 @@ def scores(config: RunConfig) -> set[str]:
 
 
 def check_keep_best(config: RunConfig) -> None:
-    """Raise ConfigError unless every evaluation gives the score that trainer.keep_best names."""
+    """Raise ConfigError unless an evaluation gives the score that trainer.keep_best names."""
     wanted, known = config.trainer.keep_best, scores(config)
     own = custom.load(config).values()
     if wanted is None or wanted in known or any(one.gives(wanted) for one in own):
@@ -39,13 +39,13 @@ def check_keep_best(config: RunConfig) -> None:
 
 
 _CUSTOM, _BENCHMARKS = "evals.custom.", "evals.benchmarks."
-_OF = {"heldout_loss": "heldout", "answers_match": "answers"}  # others have their eval's name
+_OF = {"heldout_loss": "heldout", "answers_match": "answers"}  # other scores name their evaluation
 
 
 def group(score: str, settings: Mapping[str, Any]) -> str:
-    """Return the group of settings of the eval: evals.mmlu of mmlu_micro.
+    """Return the group of settings of the evaluation that gives a score: evals.mmlu of mmlu_micro.
 
-    A function of the user's own may give several scores: evals.custom.qa of qa_f1.
+    A user's function may give several scores: evals.custom.qa gives qa_f1.
     """
     own = [name for name in names(settings, _BENCHMARKS) if name not in BENCHMARKS]
     if benchmark := of_score(score, [*BENCHMARKS, *own]):
@@ -59,7 +59,7 @@ def group(score: str, settings: Mapping[str, Any]) -> str:
 
 
 def names(settings: Mapping[str, Any], prefix: str) -> list[str]:
-    """Return the names of the user's own evals whose settings begin with `prefix`."""
+    """Return the names of the user's evaluations whose settings begin with `prefix`."""
     found = (
         key.removeprefix(prefix).partition(".")[0] for key in settings if key.startswith(prefix)
     )

@@ -147,7 +147,7 @@ def _evals(run: Overview) -> list[str]:
     for name, ready in run.setup.evals.benchmarks.items():
         fewer = ready.without_some_examples
         cut = f" ({fewer:,} without some of their examples)" if fewer else ""
-        names.append(f"{len(ready.asked):,} questions of {name}{cut}")
+        names.append(f"{len(ready.questions):,} questions of {name}{cut}")
     names += run.setup.evals.custom
     if names and config.trainer.eval_every:
         names[-1] += f"; every {config.trainer.eval_every} steps"

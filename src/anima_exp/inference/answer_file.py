@@ -26,11 +26,11 @@ _ANOTHER = "The file was not changed. Choose another out=FILE."
 
 @contextmanager
 def claimed(path: Path) -> Iterator[None]:
-    """Hold `path` for this process alone.
+    """Lock `path` for this process.
 
     Raises:
-        InUse: another process writes it.
-        RunError: its folder cannot be written to, or writing fails inside.
+        InUseError: another process is writing the file.
+        RunError: the folder is not writable, or writing fails inside the context.
     """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
@@ -49,27 +49,28 @@ def claimed(path: Path) -> Iterator[None]:
 
 
 def digest(settings: Settings) -> str:
+    """Return a short hash of the settings of an answer."""
     text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def check(path: Path, questions: Sequence[Question], settings: Settings) -> list[str]:
-    """The whole lines of `path`, each an answer to one of `questions` under `settings`.
+    """Return the complete lines of `path`: answers to `questions` with the same settings.
 
     Raises:
-        RunError: the file holds something else, or answers under other settings or to other
-            questions, or a later version of anima-exp wrote it. It is left as it is.
+        RunError: the file has other content, or answers with other settings or to other questions,
+            or a later version of anima-exp wrote it. The file is not changed.
     """
     if not path.exists():
         return []
     *lines, last = path.read_bytes().decode("utf-8", "replace").split("\n")
     if not lines and last and not last.startswith('{"answer_id": '):
         raise RunError(f"{path} contains something other than answers. {_ANOTHER}")
-    asked, seen = {str(question.id): question for question in questions}, set()
+    by_id, seen = {str(question.id): question for question in questions}, set()
     for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number}"
         row = _row(line, where)
-        _refuse_other(row, where, asked, settings)
+        _refuse_other(row, where, by_id, settings)
         if row["question_id"] in seen:
             raise RunError(f"{where} answers question {row['question_id']} twice. {_ANOTHER}")
         seen.add(row["question_id"])
@@ -77,9 +78,9 @@ def check(path: Path, questions: Sequence[Question], settings: Settings) -> list
 
 
 def earlier(path: Path, questions: Sequence[Question], settings: Settings) -> list[Row]:
-    """The answers that an earlier start left, in a file ready to be gone on with.
+    """Return the answers that the file has already, and prepare the file for more.
 
-    A last line that was cut short by a kill is dropped: its question is asked again.
+    An incomplete last line of a process that was killed is removed, so its question is asked again.
 
     Raises:
         RunError: see `check`.
@@ -92,7 +93,7 @@ def earlier(path: Path, questions: Sequence[Question], settings: Settings) -> li
 
 
 def append(path: Path, rows: Sequence[Row]) -> None:
-    """Add whole lines, on the disk when this returns."""
+    """Append answers to the file, and flush them to the disk."""
     text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
     with path.open("a", encoding="utf-8") as file:
         file.write(text)
@@ -114,7 +115,7 @@ def _row(line: str, where: str) -> Row:
     return row
 
 
-def _refuse_other(row: Row, where: str, asked: Mapping[str, Question], settings: Settings) -> None:
+def _refuse_other(row: Row, where: str, by_id: Mapping[str, Question], settings: Settings) -> None:
     then = row["metadata"] if isinstance(row["metadata"], dict) else {}
     differ = [key for key in {**settings, **then} if settings.get(key) != then.get(key)]
     if differ:
@@ -124,7 +125,7 @@ def _refuse_other(row: Row, where: str, asked: Mapping[str, Question], settings:
         )
         more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
         raise RunError(f"{where} was generated with other settings: {pairs}{more}. {_ANOTHER}")
-    question = asked.get(str(row["question_id"]))
+    question = by_id.get(str(row["question_id"]))
     if question is None:
         raise RunError(
             f"{where} answers question {row['question_id']}, which is not among the questions. "

@@ -9,9 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from peft import PeftModel
 from torch import Tensor
 
 from anima_exp.config import MergeConfig, Precision, QuantConfig, Quantization
@@ -145,7 +146,7 @@ def trained(config: MergeConfig, proof: Verification) -> tuple[Measured, Measure
     model, _ = saved_model.load_saved_model(config)
     check_context(model, max(max(batch.lengths) for batch in proof.batches))
     found = proof.remember(model, config.trainer.precision)
-    with model.disable_adapter():
+    with cast(PeftModel, model).disable_adapter():
         return proof.measure(model, config.trainer.precision), found
 
 

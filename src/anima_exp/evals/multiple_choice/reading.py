@@ -23,17 +23,17 @@ from anima_exp.evals.multiple_choice.benchmark import (
 from anima_exp.system import json_files
 from anima_exp.system.paths import expanded, is_file, is_folder
 
-_DEV = ("dev", "validation_dev")  # what splits with worked examples are called
-_QUESTION, _ANSWER = ("question", "input"), ("answer", "target", "label")  # what headers say
+_DEV = ("dev", "validation_dev")  # names of splits with worked examples
+_QUESTION, _ANSWER = ("question", "input"), ("answer", "target", "label")  # names in headers
 _CHOICE = re.compile(r"(?:option|choice)?[ _-]?([a-j])")
 
 
 def read(name: str, config: MultipleChoiceConfig) -> Benchmark:
-    """The benchmark `evals.NAME`, or `evals.benchmarks.NAME`.
+    """Return the benchmark `evals.NAME`, or `evals.benchmarks.NAME`, with its subjects.
 
     Raises:
         DataError: it cannot be read, a row is not a question, or there are too few examples.
-        ConfigError: a dotted path names no Benchmark.
+        ConfigError: a dotted path does not name a Benchmark.
     """
     of = entry(name)
     key = of.key
@@ -51,7 +51,7 @@ def read(name: str, config: MultipleChoiceConfig) -> Benchmark:
         from anima_exp.evals.multiple_choice.hub_sets import read_hub
 
         found = read_hub(config, key)
-    if not categories:  # MMLU's subjects have its categories wherever they are asked
+    if not categories:  # MMLU's subjects have its categories in every benchmark
         known = [one.categories for one in (of, *ENTRIES.values())]
         categories = next((one for one in known if one and set(found) <= set(one)), {})
     subjects = [
@@ -63,7 +63,7 @@ def read(name: str, config: MultipleChoiceConfig) -> Benchmark:
 
 
 def is_own(source: str) -> bool:
-    """Return whether a source is a dotted path to a Benchmark of the user's own."""
+    """Return whether a source is a dotted path to a user's Benchmark."""
     return "." in source and "/" not in source
 
 
@@ -94,12 +94,12 @@ def _dev_files(folder: Path, subject: str) -> Iterable[Path]:
 
 
 def questions_of(file: Path) -> list[Question]:
-    """The rows of a CSV file: MMLU's without a header, or with columns named as in CMMLU, C-Eval.
+    """Return the questions of a CSV file without a header (MMLU) or with one (CMMLU, C-Eval).
 
-    Cells are plain text: the answers "None" and "N/A" are words. Empty rows are no questions.
+    Cells are plain text, so the answers "None" and "N/A" are words. Empty rows are ignored.
 
     Raises:
-        DataError: a row has other cells than the header or, without one, than the first row.
+        DataError: a row has another number of cells than the header or, without one, the first row.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
@@ -127,7 +127,7 @@ def questions_of(file: Path) -> list[Question]:
 
 
 def _columns(first: list[str], where: str) -> list[str] | None:
-    """The names in a header, small but for letters; None for a row that is a question already."""
+    """Return the column names of a header in standard form; None if the row is a question."""
     names = [_column(cell.strip().lower()) for cell in first]
     if {"question", "A", "B"} <= set(names):
         if twice := [name for name in names if name and names.count(name) > 1]:
@@ -157,7 +157,7 @@ def _unnamed(row: list[str]) -> dict[str, str]:
 
 
 def _mapping(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """mapping.json, as LLaMA-Factory's copies have it: subject -> its title and category."""
+    """Return the title and the category of each subject from mapping.json (LLaMA-Factory)."""
     file = folder / "mapping.json"
     if not is_file(file):
         return {}, {}
@@ -178,12 +178,12 @@ def _mapping(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
 def _own(
     config: MultipleChoiceConfig, key: str
 ) -> tuple[dict[str, Parts], dict[str, str], Mapping[str, str]]:
-    """The subjects of a Benchmark of the user's own, their titles and their categories."""
+    """Return the subjects of a user's Benchmark, their titles and their categories."""
     where = f"{key}.source={config.source}"
     found = own(config.source, key=f"{key}.source")
     try:
         benchmark = found() if callable(found) else found
-    except Exception as error:  # a bug of the user's: its traceback tells where
+    except Exception as error:  # a bug in the user's module keeps its traceback
         error.add_note(f"{where} raised this.")
         raise
     if not isinstance(benchmark, Benchmark) or not benchmark.subjects:
