@@ -48,14 +48,14 @@ def without_passwords(value: Any) -> Any:
 class _Said(Exception):
     """An exception that a command prints in one line before it exits with `exit_status`.
 
-    `told` is true if another process of the run has printed it already.
+    `reported` is true if another process of the run has printed it already.
     """
 
     exit_status = 1
 
-    def __init__(self, message: str, *, told: bool = False) -> None:
+    def __init__(self, message: str, *, reported: bool = False) -> None:
         super().__init__(without_password(message))  # it may reach failure.txt and a page
-        self.told = told
+        self.reported = reported
 
 
 class AnimaError(_Said):

@@ -63,7 +63,7 @@ def test_a_folder_of_other_things_is_left_alone(config, tmp_path):
 
 def test_why_a_run_failed_is_said_until_it_starts_again(config):
     with RunFolder(config()) as folder:
-        folder.failed("out of luck")
+        folder.mark_failed("out of luck")
         assert (folder.path / "failure.txt").read_text() == "out of luck\n"
     with RunFolder(config()) as folder:
         assert not (folder.path / "failure.txt").exists()
@@ -135,7 +135,7 @@ def test_a_record_that_cannot_be_read_is_not_made_anew(config, monkeypatch):
 def test_a_start_that_failed_at_once_does_not_block_the_folder(config, tmp_path):
     mine = f"run_dir={tmp_path}/mine"
     with RunFolder(config(mine)) as folder:
-        folder.failed("no such model")
+        folder.mark_failed("no such model")
     (tmp_path / "mine" / "settings.json.part").write_text("{")
     with RunFolder(config(mine, "seed=5")):
         pass

@@ -80,7 +80,7 @@ def own(path: str, *, key: str) -> Any:
     return getattr(module, attribute)
 
 
-def check_found(path: str, *, key: str) -> None:
+def check_importable(path: str, *, key: str) -> None:
     """Raise ConfigError if the module of a dotted path does not exist; import only its parents."""
     name, _, attribute = path.rpartition(".")
     try:

@@ -21,10 +21,12 @@ if TYPE_CHECKING:  # these import torch
 
 @dataclass(frozen=True)
 class Ending:
-    step: int  # the last one
+    """How training ended, and the scores of the weights that the run keeps."""
+
+    step: int  # the last step
     best: "Best"
-    scores: dict[str, float]  # of the weights that the run leaves; {} in all processes but one
-    scores_last: dict[str, float] = field(default_factory=dict)  # if those are of another step
+    scores: dict[str, float]  # of the weights that the run keeps; {} except in the main process
+    scores_last: dict[str, float] = field(default_factory=dict)  # of the last step, if it differs
 
 
 def end(
@@ -37,28 +39,32 @@ def end(
     evaluate: Callable[[int], dict[str, float]],
     resumed_at: int | None,
 ) -> Ending:
-    """Measure the last step; with trainer.keep_best let the model have the best weights.
+    """Evaluate the last step, and load the best weights if trainer.keep_best is set.
 
-    Questions (evals.answers) are asked of the weights that the run leaves.
+    The questions of evals.answers are answered with the weights that the run keeps.
+
+    Args:
+        evaluate: evaluates the model at a step.
+        resumed_at: the step that this start resumed from.
     """
     from anima_exp.evals.evaluator import EvalResult
     from anima_exp.training.best import load_weights
 
     step, best = loop.done, loop.best
-    # Where trainer.patience has ended the run, this step is measured.
+    # If trainer.patience has ended the run, this step has been evaluated already.
     if not best.exhausted or not loop.world.run_on_main(lambda: bool(journal.scores(step))):
         scores = evaluate(step)
         if not best.exhausted:
             loop.judge(scores)
     if best.keeps and best.step is not None:
         load_weights(setup.model, folder.checkpoints)
-    left_at = best.summary().get("step", step)
-    scores, last = journal.scores(left_at), journal.scores(step)
+    kept_step = best.summary().get("step", step)
+    scores, last = journal.scores(kept_step), journal.scores(step)
     if config.evals.answers and best.metric:
         same = step == resumed_at and not best.keeps
-        asked = answers.add_to_result(EvalResult(), config, setup, folder.path, same_weights=same)
-        journal.evaluated(step, asked.scores, [], asked.seconds, part="answers")
-        scores |= asked.scores
+        result = answers.add_to_result(EvalResult(), config, setup, folder.path, same_weights=same)
+        journal.evaluated(step, result.scores, [], result.seconds, part="answers")
+        scores |= result.scores
     return Ending(step, best, scores, last if best.keeps else {})
 
 
@@ -73,10 +79,11 @@ def record_of(
     *,
     ending: Ending,
 ) -> Record:
-    """Return all that a finished run says of itself, but what only its end can tell.
+    """Return the record of a run, without what its trackers add when they finish.
 
     Args:
-        peak_gib: of memory, and of what torch had reserved for it on a GPU.
+        peak_gib: the peak of used memory, and of the memory that torch had reserved on a GPU.
+        starts: how often the run was launched.
     """
     budget = setup.execution.token_budget
     return Record(

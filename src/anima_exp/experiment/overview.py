@@ -15,32 +15,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Overview:
+    """What the overview of a run is made from."""
+
     config: RunConfig
     folder: Path
-    setup: "Setup"  # load.Setup
+    setup: "Setup"
     resumed_at: int | None
     processes: int = 1
 
 
 def show(run: Overview) -> None:
-    emit(Plan(lines(run)))
+    """Emit the overview of a run."""
+    emit(Plan(overview_lines(run)))
 
 
-def lines(run: Overview) -> dict[str, str]:
-    """What to say, by its heading."""
+def overview_lines(run: Overview) -> dict[str, str]:
+    """Return the lines of the overview by their headings."""
     from anima_exp.model.base import slow_precision
     from anima_exp.model.hashed_dropout import own_dropout
     from anima_exp.model.varlen_attention import slow_attention
 
     config = run.config
     trainer, optimizer = config.trainer, config.optimizer
-    told = {
+    lines = {
         "run": f"{run.folder}" + (f", resumed at step {run.resumed_at}" if run.resumed_at else ""),
         "base": (
             f"{config.model.source}, {_millions(run.setup.parameters.base)} parameters, "
             f"{_storage(config)}"
         ),
-        "trains": _learns(config, run.setup.parameters),
+        "trains": _describe_trainable(config, run.setup.parameters),
         "data": _data(run),
         **_notes(run),
         "steps": steps(
@@ -59,30 +62,30 @@ def lines(run: Overview) -> dict[str, str]:
         "computes": _execution(run),
     }
     if chance := own_dropout(run.setup.model):
-        told["dropout"] = (
+        lines["dropout"] = (
             f"the base model has its own dropout, up to {chance:g}, which stays on in training as "
             "in qlora.py. Unlike LoRA's dropout, it depends on trainer.max_tokens_per_micro_batch"
         )
     where = run.setup.model.device
     slow = (slow_precision(config.trainer.precision, where), slow_attention(where))
     if any(slow):
-        told["slow"] = "; ".join(filter(None, slow))
-    return told
+        lines["slow"] = "; ".join(filter(None, slow))
+    return lines
 
 
 def steps(count: int, batch_size: int, *, used: int, rows: int) -> str:
-    """Say how many steps a run takes, and how often it uses each of its `rows` rows.
+    """Describe how many steps a run takes, and how often it uses each of its `rows` rows.
 
     Args:
-        used: rows of all steps together, repeats counted.
+        used: the rows of all steps, including repeats.
     """
     last = used - (count - 1) * batch_size
     short = f" (the last has {last})" if last < batch_size else ""
-    told = f"{count:,} of {batch_size} rows{short}, {used / rows:.2f} epochs"
-    least, rest = divmod(used, rows)
+    text = f"{count:,} of {batch_size} rows{short}, {used / rows:.2f} epochs"
+    times, rest = divmod(used, rows)
     if used <= rows:
-        return told
-    return f"{told} (each row {least} {f'or {least + 1} ' if rest else ''}times)"
+        return text
+    return f"{text} (each row {times} {f'or {times + 1} ' if rest else ''}times)"
 
 
 def _optimizer_more(config: RunConfig) -> str:
@@ -101,17 +104,17 @@ def _storage(config: RunConfig) -> str:
     return f"in {config.quant.type.value}{double}, computed in {config.quant.compute_dtype.value}"
 
 
-def _learns(config: RunConfig, parameters: Parameters) -> str:
-    share = f"{parameters.trainable:,} parameters, {100 * parameters.share:.2f} %"
+def _describe_trainable(config: RunConfig, parameters: Parameters) -> str:
+    count = f"{parameters.trainable:,} parameters, {100 * parameters.share:.2f} %"
     if config.lora.is_full_finetune:
-        return f"every weight: {share}"
+        return f"every weight: {count}"
     lora = config.lora
     layers = ", ".join(lora.layers or [lora.target_modules.value])
     adapter = config.model.adapter
-    begun = f"{adapter} continued, " if adapter else ""
+    continued = f"{adapter} continued, " if adapter else ""
     return (
-        f"{begun}LoRA on {layers}, rank {lora.rank}, alpha {lora.alpha:g}, "
-        f"dropout {lora.dropout:g}, in {lora.dtype.value}: {share}"
+        f"{continued}LoRA on {layers}, rank {lora.rank}, alpha {lora.alpha:g}, "
+        f"dropout {lora.dropout:g}, in {lora.dtype.value}: {count}"
     )
 
 
@@ -128,7 +131,7 @@ def _data(run: Overview) -> str:
 def _notes(run: Overview) -> dict[str, str]:
     notes: dict[str, str] = run.setup.data.notes
     if run.config.data.path is None and run.config.data.source == "sample":
-        return {}  # our own rows: a column that is not read there is none of the user's
+        return {}  # the embedded sample: an unread column there is no mistake of the user
     return notes
 
 
@@ -161,18 +164,18 @@ def _evals(run: Overview) -> list[str]:
 
 
 def _execution(run: Overview) -> str:
-    """How a batch is computed, and the memory that this is thought to need."""
+    """Describe how a batch is computed, and the memory that is expected to be needed."""
     from anima_exp.model.varlen_attention import supports_packing
 
     how = run.setup.execution
-    together = supports_packing(run.setup.model)
+    packed = supports_packing(run.setup.model)
     alone = "row by row, because this architecture would let packed rows see each other"
-    parts = [f"at most {how.token_budget:,} tokens at once" if together else alone]
+    parts = [f"at most {how.token_budget:,} tokens at once" if packed else alone]
     parts.append(f"activation checkpointing {how.recompute.value}")
     if run.processes > 1:
         own = "" if how.sharded else ", each with its own copy of the base"
         parts.insert(0, f"{run.processes} processes share a batch{own}")
-    parts += where(run.config, how)
+    parts += describe_placement(run.config, how)
     if how.keep_dequantized:
         parts.append("a dequantized copy of the base")
     if how.paged:
@@ -183,14 +186,14 @@ def _execution(run: Overview) -> str:
     return f"{', '.join(parts)}; about {need:.2f} GiB{which}{fits}"
 
 
-def where(config: RunConfig, how: Execution) -> list[str]:
-    """What to say of a base that is not whole on one device."""
+def describe_placement(config: RunConfig, how: Execution) -> list[str]:
+    """Describe where the base is if it is not on one device."""
     needed = "" if config.model.device_map else ", because no single one can hold it"
-    told = {
+    texts = {
         Placement.sharded: f"the base sharded over {how.cards} processes",
         Placement.spread: f"the base spread over {how.cards} GPUs{needed}; one computes at a time",
     }
-    return [told[how.placement]] if how.placement in told else []
+    return [texts[how.placement]] if how.placement in texts else []
 
 
 def _millions(count: int) -> str:

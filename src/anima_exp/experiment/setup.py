@@ -41,6 +41,8 @@ Order = NDArray[np.int64]  # row numbers, [steps * batch_size]; epochs may end i
 
 @dataclass(frozen=True)
 class Setup:
+    """Everything that a run has in memory before its first step."""
+
     tokenizer: "PreTrainedTokenizerBase"
     data: DatasetSplits
     evals: PreparedEvals
@@ -50,19 +52,19 @@ class Setup:
     order: Order
     steps: int
     execution: Execution
-    evaluators: ProcessGroup  # as it is to share evaluations
-    overhead_gib: float  # in use before the model: on a CPU, by the libraries
+    evaluators: ProcessGroup  # the processes as they share evaluations
+    overhead_gib: float  # memory in use before the model is loaded: on a CPU, by the libraries
     base_fingerprint: str
     adapter_fingerprint: str | None  # of model.adapter
 
 
 def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
-    """Data first, so that a mistake in it need not wait for the model.
+    """Load the data and then the model, so that a mistake in the data is found quickly.
 
-    Of several processes one on each machine comes first where something is kept for the others.
+    With several processes, one on each machine fills the caches before the others read them.
 
     Raises:
-        AnimaError: something cannot be read, loaded, or does not belong together.
+        AnimaError: something cannot be read or loaded, or does not fit together.
     """
     provenance.reset_peak_memory()
     set_seed(config.seed)  # before the adapter draws its first numbers
@@ -87,7 +89,7 @@ def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
     )
     loaded = load_model(
         config,
-        largest_share(data.train, order, config.trainer.batch_size, world.size),
+        largest_rank_load(data.train, order, config.trainer.batch_size, world.size),
         world,
         cache=cache,
         longest=max(int(rows.lengths.max(initial=0)) for rows in (data.train, data.heldout)),
@@ -122,7 +124,7 @@ def _adapter_fingerprint(config: RunConfig) -> str | None:
 def _check_ids(
     config: RunConfig, tokenizer: "PreTrainedTokenizerBase", data: DatasetSplits
 ) -> None:
-    """Raise ModelError if a row holds a token that only the tokenizer knows."""
+    """Raise ModelError if a row contains a token for which the model has no embedding."""
     embeddings = embeddings_of(config.model)
     if embeddings is None or largest_id(tokenizer) < embeddings:
         return
@@ -130,11 +132,14 @@ def _check_ids(
         check_ids((rows[number]["input_ids"] for number in range(len(rows))), embeddings)
 
 
-def largest_share(
+def largest_rank_load(
     rows: TokenizedDataset, order: Order, batch_size: int, processes: int = 1
 ) -> Rows:
-    """What the memory of a process depends on, over its shares of all batches."""
-    # Rows of no tokens fill the last batch: they are dealt last, and change no share.
+    """Return the largest number of tokens and labels that a process computes of any batch.
+
+    The memory that a process needs depends on them and on the longest row.
+    """
+    # Empty rows fill up the last batch. They are assigned last and do not change the result.
     short = -len(order) % batch_size
     lengths, label_counts = (
         np.pad(one[order], (0, short)).reshape(-1, batch_size)

@@ -39,7 +39,7 @@ def run_folder(config: RunConfig, name: str | None = None) -> Path:
     """Where a run lives: `run_dir`, or in `runs_dir` under the name of what it computes.
 
     Args:
-        name: the run's name, if the caller knows it: computing one takes 1 ms.
+        name: the run's name, if the caller has it already: computing it takes 1 ms.
     """
     if config.run_dir:
         return expanded(config.run_dir, "run_dir")
@@ -47,11 +47,11 @@ def run_folder(config: RunConfig, name: str | None = None) -> Path:
 
 
 class RunFolder:
-    """The folder of `config`, locked while `with RunFolder(config) as folder:` lasts.
+    """The folder of a run, locked inside `with RunFolder(config) as folder:`.
 
     Raises:
-        InUse: another process has it.
-        RunError: it holds a run of other settings, or it is no run folder.
+        InUseError: another process is using the folder.
+        RunError: the folder has a run with other settings, or is not a run folder.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -83,11 +83,12 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def done(self) -> bool:
-        """Whether the run has a record; one that is damaged does not count, and one line says so.
+        """Whether the run has a record. A damaged record does not count, and a line says so.
 
         Raises:
             RunError: the record cannot be read, or a later version of anima-exp wrote it.
@@ -104,38 +105,43 @@ class RunFolder:
             return False
         return True
 
-    def failed(self, reason: str) -> None:
-        """Leave word of why the run stopped; the next start removes it."""
-        with suppress(OSError):  # a full disk has been told already
+    def mark_failed(self, reason: str) -> None:
+        """Write failure.txt, which the next start removes."""
+        with suppress(OSError):  # a full disk has been reported already
             atomic_write_text(self.path / FAILURE, without_password(reason) + "\n")
 
     def record_launch(self, *, again: bool = False) -> int:
-        """Note this start; 1 for a run that was never interrupted.
+        """Record this launch, and return how often the run was launched.
 
         Args:
-            again: the run resumes, so there must have been a start before.
+            again: whether the run resumes, so that there must have been a launch before.
         """
         file = self.path / STARTS
         before = file.read_bytes().splitlines() if file.exists() else []
-        whole = [line for line in before if _TIME.fullmatch(line)]
-        if len(whole) < len(before) or (again and not before):
-            lost = f"{len(before) - len(whole)} lines are damaged" if before else "it is missing"
+        valid = [line for line in before if _TIME.fullmatch(line)]
+        if len(valid) < len(before) or (again and not before):
+            lost = f"{len(before) - len(valid)} lines are damaged" if before else "it is missing"
             say(f"starts   {file}: {lost}, so the number of starts in the record is too low")
         now = datetime.now(UTC).isoformat(timespec="seconds")
         with disk_errors_as_run_error(self.path):
             atomic_write_text(
-                file, "".join(f"{line}\n" for line in [*map(bytes.decode, whole), now])
+                file, "".join(f"{line}\n" for line in [*map(bytes.decode, valid), now])
             )
-        return len(whole) + 1
+        return len(valid) + 1
 
     def check_inputs(self, **inputs: str) -> None:
-        """Refuse to go on with another base or other data than the run began with.
+        """Refuse to resume with another base or other data than the run was started with.
 
-        What the settings cannot tell (a hub branch that moved, a recipe of another version) is
-        known only now; `inputs` are fingerprints by name.
+        Settings do not show such changes: a hub branch may have moved, or a recipe changed.
+
+        Args:
+            inputs: fingerprints by name.
+
+        Raises:
+            RunError: a fingerprint differs.
         """
         file = self.path / "inputs.json"
-        then = self._read(file) if file.exists() and self._computed() else inputs
+        then = self._read(file) if file.exists() and self._has_results() else inputs
         differ = [name for name, value in inputs.items() if then.get(name, value) != value]
         if differ:
             raise RunError(
@@ -158,7 +164,7 @@ class RunFolder:
             for name in (path.name for path in self.path.iterdir())
             if not name.startswith(".")
             and not name.endswith(".part")
-            and name not in (LOG, FAILURE)  # of a process that died before it got further
+            and name not in (LOG, FAILURE)  # of a process that died early
         )
         if others:
             raise RunError(
@@ -170,7 +176,7 @@ class RunFolder:
         try:
             self._refuse_other_settings()
             (self.path / FAILURE).unlink(missing_ok=True)
-            for draft in self.path.glob("*.part"):  # of a process that was killed as it wrote
+            for draft in self.path.glob("*.part"):  # of a process that was killed while it wrote
                 if draft.is_file():
                     draft.unlink(missing_ok=True)
             if not self._known():
@@ -208,11 +214,11 @@ class RunFolder:
             ) from error
 
     def _known(self) -> bool:
-        """Whether settings.json says what was computed here; then it is never written again."""
-        return (self.path / SETTINGS).exists() and self._computed()
+        """Return whether settings.json describes results in this folder, so it must not change."""
+        return (self.path / SETTINGS).exists() and self._has_results()
 
-    def _computed(self) -> bool:
-        """Whether there is anything to lose: a start that failed at once leaves nothing."""
+    def _has_results(self) -> bool:
+        """Return whether the folder has results. A start that failed at once leaves none."""
         made = ("metrics.jsonl", "checkpoints", "record.json", "adapter", "model")
         return any((self.path / name).exists() for name in made)
 
