@@ -21,7 +21,7 @@ from anima_exp.evals.multiple_choice.measure import multiple_choice, prepare_ben
 def plain(model, ready, **how):
     """The likeliest letter of every question, and its four logits."""
     chosen, logits = [], []
-    for one in ready.asked:
+    for one in ready.questions:
         ids = torch.as_tensor(one.ids[None], dtype=torch.long)
         found = model(input_ids=ids, **how).logits[0, -1]
         logits.append(found[[int(option[0]) for option in one.options]])
@@ -49,8 +49,8 @@ def main(folder, tokenizer_name, every=1):
         source="", path=folder, prompt="mmlu", subjects=subjects[:: int(every)]
     )
     ready, seconds = timed(prepare_benchmark, "mmlu", config, tokenizer)
-    tokens = sum(len(one.ids) for one in ready.asked)
-    print(f"{len(ready.asked)} questions, {tokens:,} tokens; made ready in {seconds:.1f} s")
+    tokens = sum(len(one.ids) for one in ready.questions)
+    print(f"{len(ready.questions)} questions, {tokens:,} tokens; made ready in {seconds:.1f} s")
     with torch.no_grad():
         found, fast = timed(multiple_choice, model, ready)
         print(f"shared beginning    {fast:7.1f} s")

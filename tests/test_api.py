@@ -298,7 +298,7 @@ def test_a_record_knows_its_folder_adapter_and_config(config, record):
 
 
 def test_a_record_that_is_not_there_is_one_line(tmp_path, record):
-    with pytest.raises(ax.RunError, match=r"is no run's folder: it holds no record\.json"):
+    with pytest.raises(ax.RunError, match=r"is not a run folder: it contains no record\.json"):
         ax.Record.load(tmp_path)
     (tmp_path / "settings.json").write_text("{}")
     with pytest.raises(ax.RunError, match="has not finished"):

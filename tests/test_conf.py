@@ -153,8 +153,8 @@ def test_a_file_of_ones_own_is_asked_as_its_recipe_taught(compose, recipe, templ
 
 
 def test_the_format_of_a_recipe_is_the_same_wherever_it_is_used(compose):
-    from anima_exp.data.formats import asked_as
+    from anima_exp.data.formats import prompt_template_of
 
     for name in sorted(path.stem for path in shipped("conf/data").glob("*.yaml")):
         data = compose(f"data={name}", *NEEDS.get(("data", name), [])).data
-        assert asked_as(data.recipe) == data.prompt_template, name
+        assert prompt_template_of(data.recipe) == data.prompt_template, name

@@ -262,7 +262,9 @@ def test_every_command_has_one_line_for_a_damaged_record(unfinished, content):
         with pytest.raises(RunError) as error:
             read()
         assert str(error.value).startswith(f"{unfinished}/record.json is damaged: ")
-        assert str(error.value).endswith(". The command that trained the run makes it anew.")
+        assert str(error.value).endswith(
+            ". Run the command that trained the run again to rebuild it."
+        )
         assert "\n" not in str(error.value)
 
 
@@ -276,7 +278,7 @@ def test_the_same_command_makes_a_damaged_record_anew(compose, whole, tmp_path, 
             file.write(b"\xff\0{")
     run(compose(*SHORT, f"run_dir={folder}"))
     said = capsys.readouterr().out
-    assert f"record   {folder}/record.json is damaged and will be made anew: " in said
+    assert f"record   {folder}/record.json is damaged and will be written again: " in said
     assert curve(folder) == curve(whole) and adapter(folder) == adapter(whole)
     assert Record.load(folder).scores == Record.load(whole).scores
 

@@ -67,7 +67,9 @@ def test_a_gpu_without_bf16_is_refused(compose, monkeypatch):
     turing = hardware.Gpu("GPU-1", "Tesla T4", 15.0, 7.5)
     monkeypatch.setattr(hardware, "gpus", lambda: [turing])
     line = refused(compose, "trainer.precision=bf16")
-    assert line.startswith("trainer.precision=bf16, but Tesla T4 cannot compute in it.")
+    assert line.startswith(
+        "trainer.precision=bf16 does not work on Tesla T4, which has no bf16 instructions."
+    )
     hardware.check_precision(Precision.fp16)
     monkeypatch.setattr(hardware, "gpus", lambda: None)  # a GPU that nothing lists
     hardware.check_precision(Precision.bf16)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from anima_exp.system.terminal import take_any_letter
+from anima_exp.system.terminal import escape_unencodable
 
 
 def run(code_or_module, *arguments, encoding="ascii"):
@@ -25,7 +25,7 @@ def test_a_letter_that_the_encoding_lacks_is_spelled_out(monkeypatch, encoding):
     for name in ("stdout", "stderr"):
         stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
         monkeypatch.setattr(sys, name, stream)
-    take_any_letter()
+    escape_unencodable()
     print("수a", flush=True)
     print("수", file=sys.stderr, flush=True)
     assert sys.stdout.buffer.getvalue() == b"\\uc218a\n"

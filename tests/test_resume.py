@@ -84,7 +84,7 @@ def test_a_stop_on_request_saves_a_checkpoint_and_says_how_to_go_on(
     _, errors = process.communicate()
     assert process.returncode == status
     assert f"Stopped by {number.name} at step" in errors
-    assert "the same command goes on from there" in errors
+    assert "Run the same command again to resume" in errors
     assert "Traceback" not in errors
     assert not (folder / "failure.txt").exists()
     saved = list((folder / "checkpoints").iterdir())

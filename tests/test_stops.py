@@ -103,7 +103,7 @@ def test_the_error_of_a_library_is_not_written_to(command, monkeypatch):
         (RunPaused("paused"), Outcome.paused, ""),
         (RunInterrupted("stopped", exit_status=143), Outcome.stopped, "anima_exp: stopped\n"),
         (PeerLostError("lost"), Outcome.failed, "anima_exp: lost\n"),
-        (PeerLostError("lost", told=True), Outcome.failed, ""),
+        (PeerLostError("lost", reported=True), Outcome.failed, ""),
         (InUseError("in use"), Outcome.in_use, ""),
         (ConfigError("wrong"), Outcome.failed, "anima_exp: wrong\n"),
     ],

@@ -30,8 +30,8 @@ def test_a_file_whose_name_begins_so_is_a_file():
 
 def test_a_user_that_does_not_exist_is_one_line():
     line = (
-        r"^runs_dir=~nobody9/r: there is no user 'nobody9'\. Write the path in full; a file named "
-        r"~NAME is \./~NAME\.$"
+        r"^runs_dir=~nobody9/r: there is no user 'nobody9'\. Write the full path, or \./~NAME for "
+        r"a file whose name begins with ~\.$"
     )
     with pytest.raises(ConfigError, match=line):
         paths.expanded("~nobody9/r", "runs_dir")

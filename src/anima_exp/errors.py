@@ -1,4 +1,6 @@
-"""Every exception this package raises on purpose. Each class says what it means and what to do.
+"""Define every exception that this package raises on purpose.
+
+Each class says what it means and what to do.
 
 * AnimaError          a mistake of the user
   - ConfigError
@@ -9,7 +11,7 @@
     - NewerFileError
   - TrainingError
   - SweepError
-* RunEnded            a run ended early, and nobody made a mistake
+* RunEnded            a run ended early without a mistake
   - RunPaused
   - RunInterrupted
   - PeerLostError
@@ -23,9 +25,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from anima_exp.results.record import Record
 
-# Addresses without the user and password that may stand in them.
-
-
+# The user and password of a URL are removed from every message.
 _LOGIN = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/?#]*@", re.IGNORECASE)
 
 
@@ -48,14 +48,14 @@ def without_passwords(value: Any) -> Any:
 class _Said(Exception):
     """An exception that a command prints in one line before it exits with `exit_status`.
 
-    `told` is true if another process of the run has printed it already.
+    `reported` is true if another process of the run has printed it already.
     """
 
     exit_status = 1
 
-    def __init__(self, message: str, *, told: bool = False) -> None:
+    def __init__(self, message: str, *, reported: bool = False) -> None:
         super().__init__(without_password(message))  # it may reach failure.txt and a page
-        self.told = told
+        self.reported = reported
 
 
 class AnimaError(_Said):
@@ -170,20 +170,20 @@ class PeerLostError(RunEnded):
 
 @contextmanager
 def permissions() -> Iterator[None]:
-    """Turn a file or folder that this user may not use into a RunError of one line."""
+    """Raise a RunError of one line in place of a PermissionError that names a file."""
     try:
         yield
     except PermissionError as error:
         if error.filename is None:
             raise
         raise RunError(
-            f"{error.filename}: {error.strerror}. Change its permissions, or those of the folders "
-            "above it, or give another place."
+            f"{error.filename} cannot be used: {error.strerror}. Change its permissions or those "
+            "of the folders above it, or choose another path."
         ) from error
 
 
 def with_notes(error: BaseException) -> str:
-    """Return the type and the text of a bug, and where it came from, if a note says so."""
+    """Return the type and the text of an exception, with the notes that were added to it."""
     return "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
 
 

@@ -1,7 +1,7 @@
-"""What a run says while it works: events, and who hears them.
+"""Define the events that a run emits while it works, and the listeners that receive them.
 
-Nothing below a command prints. It emits events, and without a listener they are dropped: a call
-from Python is silent. A command listens with the view of display/terminal_view.py.
+Only commands print. Everything below them emits events, which are dropped if nothing listens. So a
+call from Python is silent. A command listens with the view of display/terminal_view.py.
 
     def listen(event: Event) -> None:
         if isinstance(event, Logged):
@@ -9,8 +9,8 @@ from Python is silent. A command listens with the view of display/terminal_view.
 
     run(config, listen=listen)
 
-A listener belongs to a context (contextvars), so two threads do not hear each other. A thread that
-is to be heard emits through `emitter()` of the thread that started it.
+A listener belongs to a context (contextvars), so it does not receive the events of other threads.
+To be heard, a new thread emits through the `emitter()` of the thread that started it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 
 class Event:
-    """Base class. A listener ignores the kinds that it does not know: there will be more."""
+    """Base class of all events. A listener should ignore the kinds that it does not know."""
 
 
 @dataclass(frozen=True)
@@ -30,26 +30,26 @@ class Said(Event):
     """A line about the run."""
 
     text: str
-    own: bool = False  # true of this process only: heard even if another one speaks for the run
+    own: bool = False  # concerns this process only, so it is heard even if another one prints
 
 
 @dataclass(frozen=True)
 class Noted(Event):
-    """A line that stands next to the output of a command."""
+    """A line for stderr, next to the output of a command."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Warned(Event):
-    """A line that the user should act on, or know of a result."""
+    """A warning that the user should act on, or that qualifies a result."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Working(Event):
-    """A long piece of work has begun, got further by `count`, or ended."""
+    """A long operation has started, advanced by `count`, or ended."""
 
     kind: Literal["hashing", "tokenising", "merging"]
     text: str
@@ -60,14 +60,14 @@ class Working(Event):
 
 @dataclass(frozen=True)
 class Plan(Event):
-    """What is about to be done, by heading."""
+    """What the command is about to do, as one line for each heading."""
 
     lines: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Began(Event):
-    """The steps `first` + 1 to `steps` are about to be trained."""
+    """Training of the steps `first` + 1 to `steps` begins."""
 
     steps: int
     first: int = 0
@@ -75,36 +75,36 @@ class Began(Event):
 
 @dataclass(frozen=True)
 class Logged(Event):
-    """A line of metrics.jsonl about training: step, loss, learning_rate, tokens_per_second, ..."""
+    """A training line of metrics.jsonl: step, loss, learning_rate, tokens_per_second, ..."""
 
     row: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Evaluated(Event):
-    """The model was measured after `step` steps."""
+    """The model was evaluated after `step` steps."""
 
     step: int
     scores: Mapping[str, float]
     answers: Sequence[tuple[str, str]] = ()  # to the sample questions
-    metrics: Mapping[str, Any] | None = None  # descriptions by score, where it has one of its own
+    metrics: Mapping[str, Any] | None = None  # descriptions of the user's own scores, by name
 
 
 @dataclass(frozen=True)
 class Stopping(Event):
-    """A stop was requested: a checkpoint follows after this step."""
+    """A stop was requested. The run saves a checkpoint after this step."""
 
     by: str
 
 
 @dataclass(frozen=True)
 class Ended(Event):
-    """No further step is trained, whether the last one was reached or not."""
+    """Training has ended, at the last step or before it."""
 
 
 @dataclass(frozen=True)
 class Answering(Event):
-    """So many of `total` questions have an answer in the file."""
+    """`done` of `total` questions have an answer in the file."""
 
     done: int
     total: int
@@ -114,7 +114,7 @@ class Answering(Event):
 
 @dataclass(frozen=True)
 class Measured(Event):
-    """What an evaluation of a finished model measured; by benchmark the rows of its accuracies."""
+    """The scores of a finished model, and the accuracy rows of each benchmark."""
 
     scores: Mapping[str, float]
     accuracies: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -125,16 +125,16 @@ class Measured(Event):
 
 @dataclass(frozen=True)
 class AlreadyDone(Event):
-    """The run has a record, and nothing was computed."""
+    """The run had a record already, so nothing was computed."""
 
     record: Any  # results.record.Record
     folder: Path
-    code_differs: str | None = None  # how the code of then differs from this
+    code_differs: str | None = None  # how the code that made the record differs from this code
 
 
 @dataclass(frozen=True)
 class Done(Event):
-    """A run has its record."""
+    """A run has finished and saved its record."""
 
     record: Any  # results.record.Record
     trained: Path  # the folder of the adapter, or of the whole model
@@ -148,43 +148,45 @@ _listener: ContextVar[Listener | None] = ContextVar("anima_exp_listener", defaul
 
 
 def emit(event: Event) -> None:
-    """Call this context's listener, if it has one."""
+    """Pass `event` to this context's listener, if it has one."""
     emitter()(event)
 
 
 def emitter() -> Listener:
-    """Return what calls this context's listener, from any thread."""
-    return _listener.get() or _nobody
+    """Return a function that passes events to this context's listener, from any thread."""
+    return _listener.get() or _ignore
 
 
 def heard() -> bool:
-    """Return whether anybody listens."""
+    """Return whether this context has a listener."""
     return _listener.get() is not None
 
 
 def say(text: str) -> None:
-    """Emit `Said`: the short form of what is emitted most."""
+    """Emit a line about the run."""
     emit(Said(text))
 
 
 def say_anyway(text: str) -> None:
-    """Emit what is true of this process alone, whichever process speaks for the run."""
+    """Emit a line about this process only, even if another process prints for the run."""
     emit(Said(text, own=True))
 
 
 def note(text: str) -> None:
+    """Emit a line for stderr."""
     emit(Noted(text))
 
 
 def warn(text: str) -> None:
+    """Emit a warning."""
     emit(Warned(text))
 
 
 @contextmanager
 def listening(listener: Listener | None) -> Iterator[None]:
-    """Inside, `listener` hears every event of this context, and no outer listener hears any.
+    """Let `listener` receive the events of this context, in place of the outer listener.
 
-    With None nothing changes.
+    None keeps the outer listener.
     """
     if listener is None:
         yield
@@ -197,12 +199,12 @@ def listening(listener: Listener | None) -> Iterator[None]:
 
 
 @contextmanager
-def following(leads: bool) -> Iterator[None]:
-    """Inside, unless this process `leads`, another speaks for the run.
+def following(is_main: bool) -> Iterator[None]:
+    """Silence this process unless it is the main process of the run.
 
-    Then only what is true of this process is heard.
+    Warnings, notes and lines about this process only (`Said.own`) still reach the listener.
     """
-    if leads:
+    if is_main:
         yield
         return
     outer = emitter()
@@ -221,17 +223,17 @@ def following(leads: bool) -> Iterator[None]:
 def working(
     kind: Literal["hashing", "tokenising", "merging"], text: str, total: int | None = None
 ) -> Iterator[Callable[[int], None]]:
-    """Emit that work begins and ends; inside, the function tells how much more is done.
+    """Emit the start and the end of a long operation, and yield a function for its progress.
 
-    Any thread may call it.
+    The function takes how much more is done. Any thread may call it.
     """
-    tell = emitter()
-    tell(Working(kind, text, total))
+    report = emitter()
+    report(Working(kind, text, total))
     try:
-        yield lambda count: tell(Working(kind, text, total, count))
+        yield lambda count: report(Working(kind, text, total, count))
     finally:
-        tell(Working(kind, text, total, ended=True))
+        report(Working(kind, text, total, ended=True))
 
 
-def _nobody(_: Event) -> None:
-    """The listener where there is none."""
+def _ignore(_: Event) -> None:
+    """Drop an event that nothing listens to."""

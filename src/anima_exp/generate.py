@@ -39,7 +39,7 @@ def generate(config: GenerateConfig) -> None:
         raise ConfigError(
             f"{here.size} processes share questions=FILE. One question and a chat are for one: "
             "start it without torchrun.",
-            told=here.rank > 0,
+            reported=here.rank > 0,
         )
     prompts.check(config.prompt_template or config.data.prompt_template)
     quiet_libraries()

@@ -17,8 +17,8 @@ def report(config: RunConfig) -> None:
     from anima_exp.data import formats, source
     from anima_exp.data.dataset import split_dataset
     from anima_exp.data.encode import limits, special_ids
-    from anima_exp.data.quality import count_leaked, faults
-    from anima_exp.data.report import Found, show
+    from anima_exp.data.quality import count_issues, count_leaked
+    from anima_exp.data.report import DatasetSummary, show
     from anima_exp.data.rows import TokenizedDataset
     from anima_exp.data.tokenise import tokenise
     from anima_exp.errors import DataError
@@ -40,13 +40,13 @@ def report(config: RunConfig) -> None:
     except DataError as error:
         split_error = str(error)
     before_prompt = len(special_ids(tokenizer)[0])
-    found = Found(
+    found = DatasetSummary(
         source=main,
         recipe=data.recipe,
         tokenizer_name=config.model.tokenizer or config.model.source,
         rows=TokenizedDataset(tokens, np.arange(len(tokens)), limits(data)),
         meta=tokens.meta,
-        faults=faults(tokens, before_prompt=before_prompt),
+        issues=count_issues(tokens, before_prompt=before_prompt),
         heldout=heldout,
         leaked=overlap,
         split_error=split_error,

@@ -146,7 +146,7 @@ def test_a_fresh_adapter_may_name_its_layers(compose, tmp_path):
         run(compose(*named[:2], f"run_dir={tmp_path / 'wrong'}", *FEW, "lora.layers=[q_prj]"))
     with pytest.raises(ConfigError, match=r"^lora.target_modules=named names no layer"):
         compose("lora.target_modules=named")
-    with pytest.raises(ConfigError, match=r"^lora.layers=\['q_proj'\] does nothing with"):
+    with pytest.raises(ConfigError, match=r"^lora.layers=\['q_proj'\] has no effect with"):
         compose("lora.layers=[q_proj]")
 
 
@@ -154,6 +154,6 @@ def test_an_adapter_to_train_further_is_not_one_to_use():
     with pytest.raises(ConfigError) as error:
         expand_run_argument(["model.adapter=some/adapter"])
     assert str(error.value) == (
-        "model.adapter=some/adapter is an adapter that a run trains further. To use one, give "
+        "model.adapter=some/adapter is for training an adapter further. To use the adapter, set "
         "adapter=some/adapter."
     )

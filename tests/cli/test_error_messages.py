@@ -31,14 +31,14 @@ MISTAKES = {
     "tracking.tags=3": "tracking.tags=3 is not a list: write [a,b].",
     "lora.dropout=${lora.dropuot}": "lora.dropout refers to 'lora.dropuot', which does not exist.",
     "model=local": "model.source has no value. Give it with model.source=...",
-    "data=local": ("data=local needs a file: add data.path=FILE (json, jsonl, csv, tsv, parquet)."),
+    "data=local": ("data=local needs a file. Add data.path=FILE (json, jsonl, csv, tsv, parquet)."),
     "data.path=x": (
-        "data.path=x and data.source=sample are both set; a run has one source. "
-        "For a file use data=local data.path=..."
+        "data.path=x and data.source=sample are both set, but a run has one source. "
+        "For a file, use data=local data.path=..."
     ),
     "data.heldout_rows=0": (
-        "data.heldout_rows=0, but evals asks for rows set aside. "
-        "Give data.heldout_rows, or use evals=[] or evals=[samples]."
+        "data.heldout_rows=0 leaves no rows for the evaluations of held-out rows. "
+        "Set data.heldout_rows, or use evals=[] or evals=[samples]."
     ),
     "lora=full_finetune": (
         "lora=full_finetune trains every weight, but quant=nf4 freezes them. "
@@ -52,7 +52,7 @@ MISTAKES = {
         "trainer.max_tokens_per_micro_batch=0 must be greater than 0."
     ),
     "optimizer.decay_ratio=0.3": (
-        "optimizer.decay_ratio=0.3 does nothing with optimizer.schedule=constant. "
+        "optimizer.decay_ratio=0.3 has no effect with optimizer.schedule=constant. "
         "Use optimizer.schedule=warmup_stable_decay."
     ),
 }
@@ -73,7 +73,9 @@ def test_the_name_that_other_trainers_use_leads_to_ours():
 
 
 def test_only_a_base_of_four_bits_has_a_dequantised_copy(compose):
-    with pytest.raises(ConfigError, match=r"cache_dequantized=true needs 4 bits, .*type=int8"):
+    with pytest.raises(
+        ConfigError, match=r"cache_dequantized=true needs 4-bit weights, .*type=int8"
+    ):
         compose("quant=int8", "quant.cache_dequantized=true")
 
 
@@ -94,7 +96,10 @@ def train(*overrides):
     [
         ("lora.rnak=8", "anima_exp: There is no setting 'lora.rnak'."),
         ("+lora.rnak=8", "anima_exp: There is no setting 'lora.rnak'."),
-        ("trainer.max_steps=null", "anima_exp: A run needs an end: give trainer.max_steps=1000 or"),
+        (
+            "trainer.max_steps=null",
+            "anima_exp: The run has no length. Set trainer.max_steps=1000 or",
+        ),
         ("data.recipe=alpca", "anima_exp: data.recipe=alpca: there is no such recipe."),
         ("data.prompt_template=alpca", "anima_exp: data.prompt_template=alpca: there is no such"),
         ("lora=full_finetune", "anima_exp: lora=full_finetune trains every weight"),

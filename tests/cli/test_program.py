@@ -28,8 +28,8 @@ def test_a_file_that_may_not_be_read_is_one_line(capsys):
 
     assert status(refused) == 1
     assert capsys.readouterr().err == (
-        "anima_exp: /data/a.json: Permission denied. Change its permissions, or those of the "
-        "folders above it, or give another place.\n"
+        "anima_exp: /data/a.json cannot be used: Permission denied. Change its permissions or "
+        "those of the folders above it, or choose another path.\n"
     )
 
 

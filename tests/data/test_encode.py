@@ -55,6 +55,6 @@ def test_a_tokenizer_without_bos_gets_none():
 
 def test_a_tokenizer_without_eos_is_refused():
     with pytest.raises(
-        ModelError, match="has no end-of-sequence token, so no answer could ever end"
+        ModelError, match="has no end-of-sequence token, so a generated answer would never end"
     ):
         special_ids(SimpleNamespace(bos_token_id=1, eos_token_id=None))

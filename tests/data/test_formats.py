@@ -44,8 +44,8 @@ def test_every_recipe_and_every_template_stands_in_an_entry():
 
 
 @pytest.mark.parametrize("name", formats.WITH_RECIPE)
-def test_what_a_recipe_is_asked_as_is_a_prompt_template(name):
-    assert formats.asked_as(name) in formats.WITH_PROMPT
+def test_the_prompt_template_of_a_recipe_exists(name):
+    assert formats.prompt_template_of(name) in formats.WITH_PROMPT
 
 
 @pytest.mark.parametrize("name", ["guanaco_chat", "guanaco_benchmark"])
@@ -75,7 +75,7 @@ def test_a_recipe_that_is_a_format_is_asked_in_it_without_another_word(mine, com
     assert not card.written_by_others(settings)
 
 
-def test_a_format_may_be_asked_as_one_of_ours(mine, compose):
+def test_a_users_format_may_use_the_prompt_of_ours(mine, compose):
     config = compose("data=local", "data.path=a.jsonl", "data.recipe=my_formats.ROWS_ONLY")
     assert formats.template(config.data.prompt_template) is templates.guanaco
 
@@ -108,8 +108,8 @@ def test_a_format_without_what_a_setting_needs_says_so(mine):
 
 
 def test_a_published_adapter_is_found_by_its_name():
-    assert formats.of_published("qlora-FLAN-7b") == "plain"
-    assert formats.of_published("my-adapter") is None
+    assert formats.format_of_published("qlora-FLAN-7b") == "plain"
+    assert formats.format_of_published("my-adapter") is None
 
 
 def test_two_formats_are_equal_by_what_they_hold():
@@ -122,5 +122,5 @@ def test_a_format_that_leads_back_to_itself_is_one_line(tmp_path, monkeypatch):
         "LOOP = Format('loop', recipe=dict, asked_as='looped.LOOP')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ConfigError, match=r"leads back to itself, so no prompt is found"):
+    with pytest.raises(ConfigError, match=r"refers back to itself, so it has no prompt"):
         formats.template("looped.LOOP")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from anima_exp.data.report import quantiles, recommended, share_cut
+from anima_exp.data.report import quantiles, recommended, truncation
 
 
 def counted(*lengths):
@@ -13,9 +13,9 @@ def test_quantiles_are_interpolated_as_pandas_does_and_end_with_the_longest():
 
 
 def test_a_cut_counts_rows_and_tokens_lost():
-    found = share_cut(counted(5, 10, 15), 8)
+    found = truncation(counted(5, 10, 15), 8)
     assert (found.rows, found.tokens) == (2, 9)
-    assert (found.share, found.tokens_share) == pytest.approx((2 / 3, 9 / 30))
+    assert (found.rows_proportion, found.tokens_proportion) == pytest.approx((2 / 3, 9 / 30))
 
 
 @pytest.mark.parametrize(("needed", "limit"), [(16, 16), (17, 32), (1, 16), (0, 16)])

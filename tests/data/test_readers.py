@@ -63,7 +63,7 @@ def test_every_kind_of_file_gives_the_same_rows(write, name, content):
     [("[" * 100_000, "values that are nested too deeply"), ("1" * 5000, "a number of too many")],
 )
 def test_json_that_python_cannot_hold_is_one_line(write, value, reason):
-    with pytest.raises(DataError, match=rf"^.*a.json cannot be read: it holds {reason}"):
+    with pytest.raises(DataError, match=rf"^.*a.json cannot be read: it contains {reason}"):
         read(write("a.json", f'[{{"a": {value}'))
     ((_, error),) = read(write("a.jsonl", f'{{"a": {value}'))
     assert str(error).startswith(f"broken JSON: {reason}")
@@ -125,10 +125,10 @@ def test_an_unknown_ending_lists_the_known_ones(write):
         (
             "a.json",
             '{"version": 1, "data": [{"a": 1}]}',
-            "{path} must hold a list of objects, not one object. "
-            "Save the list under 'data' as a file of its own.",
+            "{path} must contain a list of objects, not one object. "
+            "Save the list under 'data' as a separate file.",
         ),
-        ("a.json", '"a"', "{path} must hold a list of objects, not one text."),
+        ("a.json", '"a"', "{path} must contain a list of objects, not one text."),
         ("a.json", b'["\xff"]', "{path} is not UTF-8: byte 0xff at offset 2. Save it as UTF-8."),
         ("a.csv", b"q,a\n\xe4,b", "{path} is not UTF-8: byte 0xe4 at offset 4. Save it as UTF-8."),
         ("a.csv", "q,a,q\n1,2,3\n", "{path}: the header names the column 'q' twice."),
@@ -162,12 +162,12 @@ def test_a_file_that_is_no_parquet_is_one_line(write):
     [
         ("a.jsonl", '{"a": 1}\n{"a": \n', 2, "broken JSON: Expecting value at column 7"),
         ("a.jsonl", f'{{"a": {"9" * 5000}}}\n', 1, "broken JSON: a number of too many digits"),
-        ("a.jsonl", '{"a": 1, "a": 2}\n{"a": 3}\n', 1, "the column 'a' stands twice in it"),
-        ("a.json", '[{"a": 1}, {"b": [{"a": 1, "a": 2}]}]', 2, "the column 'a' stands twice in it"),
+        ("a.jsonl", '{"a": 1, "a": 2}\n{"a": 3}\n', 1, "it has the column 'a' twice"),
+        ("a.json", '[{"a": 1}, {"b": [{"a": 1, "a": 2}]}]', 2, "it has the column 'a' twice"),
         ("a.jsonl", b'{"a": 1}\n{"a": "\xff"}\n', 2, "not UTF-8: byte 0xff at offset 16"),
         ("a.jsonl", b'\xef\xbb\xbf{"a": "\xff"}\n', 1, "not UTF-8: byte 0xff at offset 10"),
-        ("a.jsonl", '{"a": 1}\n[1]\n', 2, "not an object with named columns but one list"),
-        ("a.json", '[{"a": 1}, "b"]', 2, "not an object with named columns but one text"),
+        ("a.jsonl", '{"a": 1}\n[1]\n', 2, "it is one list, not an object with named columns"),
+        ("a.json", '[{"a": 1}, "b"]', 2, "it is one text, not an object with named columns"),
         ("a.csv", "q,a\n1,2\n3\n", 3, "fields: 1, but the header has 2"),
     ],
 )
@@ -180,7 +180,7 @@ def test_one_broken_row_does_not_hide_the_others(write, name, content, number, m
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv"])
 def test_a_row_beyond_a_sensible_size_is_no_row(write, name, monkeypatch):
-    monkeypatch.setattr(readers, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(readers, "MAX_BYTES", 2**20)
     text = "x" * (2**20 + 1)
     contents = {
         "a.jsonl": f'{{"a": "{text}"}}\n{{"a": "b"}}',
@@ -188,7 +188,7 @@ def test_a_row_beyond_a_sensible_size_is_no_row(write, name, monkeypatch):
         "a.csv": f"a\n{text}\nb\n",
     }
     (_, first), (number, second) = read(write(name, contents[name]))
-    assert str(first) == "it has more than 1 MiB, too much for one row"
+    assert str(first) == "it is larger than 1 MiB, the limit for one row"
     assert (number, second) == (3 if name == "a.csv" else 2, {"a": "b"})
 
 
@@ -203,7 +203,7 @@ def test_a_line_that_is_too_long_is_not_held_in_memory(tmp_path):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert (number, str(row)) == (1, "it has more than 16 MiB, too much for one row")
+    assert (number, str(row)) == (1, "it is larger than 16 MiB, the limit for one row")
     assert peak < 100 * 2**20
 
 

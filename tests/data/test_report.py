@@ -11,8 +11,8 @@ from support.byte_tokenizer import byte_tokenizer, local, write_rows
 from anima_exp.config import BadRow
 from anima_exp.data import source
 from anima_exp.data.encode import limits
-from anima_exp.data.quality import count_leaked, faults
-from anima_exp.data.report import Found, printable, show
+from anima_exp.data.quality import count_issues, count_leaked
+from anima_exp.data.report import DatasetSummary, printable, show
 from anima_exp.data.rows import TokenizedDataset
 from anima_exp.data.tokenise import tokenise
 
@@ -25,13 +25,13 @@ def report(tmp_path):
         config = local(write_rows(tmp_path / "a.jsonl", *rows), on_bad_row=BadRow.skip, **settings)
         tokenizer, main = byte_tokenizer(), source.training_source(config)
         tokens = tokenise(main, config, tokenizer, cache=tmp_path / "cache")
-        found = Found(
+        found = DatasetSummary(
             source=main,
             recipe=config.recipe,
             tokenizer_name="bytes",
             rows=TokenizedDataset(tokens, np.arange(len(tokens)), limits(config)),
             meta=tokens.meta,
-            faults=faults(tokens, before_prompt=1),
+            issues=count_issues(tokens, before_prompt=1),
             heldout=0,
             leaked=0,
             split_error=None,
@@ -60,7 +60,7 @@ def test_what_the_limits_cut_off_is_counted(report):
 
 def test_bad_rows_are_counted_and_shown_and_do_not_stop_the_report(report):
     text, found = report(row("a", ""), row("a", "b"), row("a", ""), "{")
-    assert re.search(r"left out: column 'response' is empty +2", text)
+    assert re.search(r"skipped: column 'response' is empty +2", text)
     assert f"{found.source.name}, line 4: broken JSON" in text
 
 
@@ -74,20 +74,20 @@ def test_rows_that_repeat_and_rows_that_contradict_are_told_apart(report):
         row("c", "1"),
     ]
     _, found = report(*rows)
-    assert found.faults.repeated == 2
-    assert found.faults.contradicted == 3
+    assert found.issues.repeated == 2
+    assert found.issues.contradicted == 3
 
 
 def test_dialogues_without_a_prompt_do_not_contradict_one_another(report):
-    assert report(row("", "1"), row("", "2"))[1].faults.contradicted == 0
+    assert report(row("", "1"), row("", "2"))[1].issues.contradicted == 0
 
 
 def test_a_special_token_that_the_text_spells_is_counted(report):
     text, found = report(row("a", "x</s>y"), row("<s>", "y"), row("a", "b"))
     assert (found.meta.spelled, found.meta.ends) == (1, 1)
-    assert re.search(r"spell a special token, such as </s>, in the text +1 *\n", text)
-    assert re.search(r"open with BOS or close with EOS already +1 *\n", text)
-    assert "BOS, EOS: 33.3% of the rows already open with BOS or close with EOS" in text
+    assert re.search(r"contain the text of a special token, such as </s> +1 *\n", text)
+    assert re.search(r"already begin with BOS or end with EOS +1 *\n", text)
+    assert "BOS, EOS: 33.3% of the rows already begin with BOS or end with EOS" in text
 
 
 def test_columns_that_the_recipe_does_not_read_are_named(report):
@@ -110,7 +110,7 @@ def test_held_out_rows_that_are_trained_on_are_found(report):
 def test_a_row_is_shown_as_trained_with_its_special_tokens(report):
     text, found = report(row("p", "r" * 20))
     place = f"{found.source.name}, line 1: 2 prompt and 8 of 21 response tokens"
-    assert f"{place}; the loss is taken on 8, shown like this." in text
+    assert f"{place}; the loss is computed on 8, shown like this." in text
     assert text.endswith("<s>prrrrrrrr\n")
     assert report(row("p", "r"))[0].endswith("<s>pr</s>\n")
 

@@ -16,13 +16,13 @@ ROWS = [{"prompt": f"q{n}", "response": f"a{n}"} for n in range(3)]
 @pytest.mark.parametrize(
     ("name", "content", "line"),
     [
-        ("a.jsonl", json.dumps(ROWS), "holds one JSON list, but a file of JSON lines has one obj"),
-        ("a.jsonl", json.dumps(ROWS, indent=1), "holds one JSON list, but a file of JSON lines"),
+        ("a.jsonl", json.dumps(ROWS), "contains one JSON list, but a file of JSON lines has one"),
+        ("a.jsonl", json.dumps(ROWS, indent=1), "contains one JSON list, but a file of JSON lines"),
         ("a.jsonl", "\n".join(json.dumps(row, indent=1) for row in ROWS),
-         "has objects over several lines, but a file of JSON lines has one object on each line."),
+         "has objects that span several lines, but a file of JSON lines has one object on each"),
         ("a.jsonl", "\n".join(map(json.dumps, ROWS)).encode("utf-16"), "is UTF-16, not UTF-8."),
-        ("a.csv", "prompt;response\nq;a\n", "its header is separated by semicolons, not by commas"),
-        ("a.csv", "prompt\tresponse\nq\ta\n", "its header is separated by tabs, not by commas."),
+        ("a.csv", "prompt;response\nq;a\n", "has a header separated by semicolons, not by commas"),
+        ("a.csv", "prompt\tresponse\nq\ta\n", "has a header separated by tabs, not by commas."),
         ("a.json", "", "is empty."),
         ("a.json", "\ufeff \n", "is empty."),
     ],
@@ -61,16 +61,16 @@ def test_skipping_is_advised_only_where_it_leaves_rows(tmp_path):
 
     all_bad = refused(nan, nan)
     assert all_bad.endswith(
-        "line 1: column 'prompt' is not text but NaN, a missing value. The next rows are no "
-        "better: is data.recipe the right one?"
+        "line 1: column 'prompt' is NaN, a missing value, not text. The next rows cannot "
+        "be used either. Check that data.recipe fits this data."
     )
     for rows in ((nan, ROWS[0]), (ROWS[0], nan)):
-        assert refused(*rows).endswith("data.on_bad_row=skip leaves such rows out and counts them.")
+        assert refused(*rows).endswith("Use data.on_bad_row=skip to leave out and count such rows.")
 
 
 def test_a_whole_number_may_be_written_as_pandas_does():
     assert FileRow("f, line 1", {"id": 3.0}).identifier("id") == 3
-    with pytest.raises(DataError, match=r"field 'id' is 3\.5; give a whole number or a text\.$"):
+    with pytest.raises(DataError, match=r"field 'id' is 3\.5\. Use a whole number or a text\.$"):
         FileRow("f, line 1", {"id": 3.5}).identifier("id")
-    with pytest.raises(DataError, match=r"field 'id' is nan; give a whole number"):
+    with pytest.raises(DataError, match=r"field 'id' is nan\. Use a whole number"):
         FileRow("f, line 1", {"id": float("nan")}).identifier("id")

@@ -69,8 +69,8 @@ def test_no_rows_are_held_out_of_a_second_source_when_none_are_wanted(tmp_path):
 def test_a_file_has_no_splits(tmp_path):
     path = write_rows(tmp_path / "a.jsonl", *pairs(3))
     message = (
-        f"^data.heldout_split=test names a part of a hub set, but data.path={path} is a file. "
-        "Use data.heldout_path=FILE.$"
+        "^data.heldout_split=test names a split of a hub data set, but "
+        f"data.path={path} is a file. Use data.heldout_path=FILE.$"
     )
     with pytest.raises(DataError, match=message):
         source.validation_source(local(path, heldout_split="test", heldout_rows=1))
@@ -94,7 +94,7 @@ def test_the_sample_has_two_parts_that_share_no_row():
 
 
 def test_the_sample_needs_a_number_and_a_known_part():
-    with pytest.raises(DataError, match=r"Say how many rows: data.max_rows=4000\.$"):
+    with pytest.raises(DataError, match=r"Set how many to use, for example data\.max_rows=4000\.$"):
         source.training_source(DataConfig(source="sample"))
     with pytest.raises(DataError, match="has the splits train and test, not 'dev'"):
         source.training_source(DataConfig(source="sample", max_rows=5, split="dev"))
@@ -108,7 +108,7 @@ def test_a_hub_set_is_known_by_its_commit_before_it_is_downloaded(library):
     assert one.fingerprint != other.fingerprint
     assert library == []
     assert next(iter(one.read())) == (1, {"n": 0})
-    assert one.place(3) == "someone/set (train), row 3"
+    assert one.locate(3) == "someone/set (train), row 3"
 
 
 def test_the_first_rows_of_a_hub_set_are_streamed(library):
@@ -122,8 +122,9 @@ def test_a_hub_set_that_does_not_answer_is_one_line_with_the_ways_out(library):
         source.training_source(hub(revision="gone"))
     assert str(caught.value) == (
         "data.source=someone/set (split train) cannot be loaded: Revision 'gone' doesn't exist. "
-        "Check the id, data.subset and data.split; for a gated set run `hf auth login`; offline "
-        "use HF_HUB_OFFLINE=1 for a set downloaded before, or data=local data.path=FILE."
+        "Check the id, data.subset and data.split. For a gated data set, run `hf auth login`. "
+        "Without a network, use HF_HUB_OFFLINE=1 for a data set that was downloaded before, or "
+        "data=local data.path=FILE."
     )
 
 
@@ -134,5 +135,5 @@ def test_without_a_network_a_set_that_was_never_downloaded_is_one_line(tmp_path,
         source.training_source(hub())
     assert str(told.value) == (
         "data.source=someone/set: no such folder, and HF_HUB_OFFLINE is set. "
-        "Give data=local data.path=FILE, or try with a network."
+        "Use data=local data.path=FILE, or try again with a network."
     )

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models
 from anima_exp.config import BadRow, DataConfig, ModelConfig
 from anima_exp.data import source, token_cache, tokenise
 from anima_exp.data.encode import TextEncoder
-from anima_exp.data.example import Example, Watched
+from anima_exp.data.example import Example, TrackedRow
 from anima_exp.data.notes import notes
 from anima_exp.errors import DataError
 from anima_exp.model.tokenizer import load_tokenizer
@@ -60,7 +60,7 @@ def test_bos_and_eos_that_the_text_has_already_stand_once(tokens_of, prompt, res
     assert (tokens.meta.ends, tokens.meta.spelled) == (1, 0)
     [line] = notes([tokens.meta], examples=4, recipe="prompt_response").values()
     assert line == (
-        "25.0% of the rows already open with BOS or close with EOS; each row gets both once"
+        "25.0% of the rows already begin with BOS or end with EOS; each row has both exactly once"
     )
 
 
@@ -76,7 +76,7 @@ def test_bos_at_the_start_of_a_response_to_a_prompt_is_text(tokens_of):
 
 def test_a_response_of_eos_alone_is_a_bad_row(tokens_of):
     rows = {"prompt": "a", "response": "</s>"}, *pairs(1)
-    with pytest.raises(DataError, match="line 1: the response holds nothing but special tokens"):
+    with pytest.raises(DataError, match="line 1: the response contains nothing but special tokens"):
         tokens_of(*rows)
     assert tokens_of(*rows, on_bad_row=BadRow.skip).meta.skipped == 1
 
@@ -156,12 +156,12 @@ def test_a_template_means_its_tokens_and_a_user_does_not():
 
 def test_a_row_knows_which_columns_were_read():
     unread: dict[str, int] = {}
-    row = Watched({"a": 1, "history": [], "b": 0, "c": " ", "d": "x"})
+    row = TrackedRow({"a": 1, "history": [], "b": 0, "c": " ", "d": "x"})
     assert (row["a"], row.get("d"), "b" in row) == (1, "x", True)
     row.count_unread(unread)
     assert unread == {"b": 1}
     for read_all in (dict, list, lambda row: {**row}, lambda row: row.items()):
-        row = Watched({"a": 1})
+        row = TrackedRow({"a": 1})
         read_all(row)
         row.count_unread(unread)
     assert unread == {"b": 1}
@@ -169,4 +169,4 @@ def test_a_row_knows_which_columns_were_read():
 
 def test_an_example_keeps_its_text_where_it_has_no_ends():
     example = Example("a", "b </s> c")
-    assert TextEncoder(byte_tokenizer()).once(example) is example
+    assert TextEncoder(byte_tokenizer()).without_bos_and_eos(example) is example

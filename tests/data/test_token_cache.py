@@ -162,7 +162,7 @@ def test_a_read_only_cache_keeps_nothing_and_is_no_hindrance(tokens_of, cache, m
     assert tokens.response(2).tolist() == [*b"a2", EOS]
     assert not cache.exists() and cache not in tokens.folder.parents
     assert capsys.readouterr().err == (
-        f"data     {cache} cannot be written: the token ids are kept for this run only\n"
+        f"data     {cache} is not writable, so the token ids are kept for this run only\n"
     )
 
 
@@ -177,7 +177,7 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path, cache):
             tokenise.tokenise(rows, config, byte_tokenizer(), cache=cache)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert str(caught.value).startswith(f"Token ids cannot be kept in {cache}: File too large. ")
+    assert str(caught.value).startswith(f"Token ids cannot be written to {cache}: File too large. ")
     assert folders(cache) == []
 
 
@@ -198,7 +198,7 @@ def _write(place, barrier):
     with TokenWriter(place) as draft:
         draft.add([(1, [BOS], [7, EOS])])
         barrier.wait()
-        assert draft.publish().response(0).tolist() == [7, EOS]
+        assert draft.commit().response(0).tolist() == [7, EOS]
 
 
 @pytest.mark.parametrize("damaged_before", [False, True])
@@ -239,8 +239,8 @@ def test_a_cache_that_cannot_be_written_is_one_line_with_the_way_out(tokens_of, 
     with pytest.raises(DataError) as caught:
         tokens_of(*pairs(3))
     assert str(caught.value) == (
-        f"Token ids cannot be kept in {cache}: Not a directory. "
-        "Give another folder with cache_dir=FOLDER, or ANIMA_EXP_CACHE."
+        f"Token ids cannot be written to {cache}: Not a directory. "
+        "Choose another folder with cache_dir=FOLDER or ANIMA_EXP_CACHE."
     )
 
 
@@ -263,7 +263,7 @@ def test_the_first_bad_row_stops_with_its_place_and_the_way_out(tokens_of, tmp_p
         tokens_of(*pairs(1), {"prompt": "a", "response": " "})
     assert str(caught.value) == (
         f"{tmp_path}/a.jsonl, line 2: column 'response' is empty. "
-        "data.on_bad_row=skip leaves such rows out and counts them."
+        "Use data.on_bad_row=skip to leave out and count such rows."
     )
 
 
@@ -285,7 +285,7 @@ def test_ids_kept_by_a_run_that_skips_do_not_hide_a_bad_row_from_one_that_does_n
 
 
 def test_a_set_without_a_usable_row_shows_the_first_reason(tokens_of):
-    with pytest.raises(DataError, match=r"a.jsonl holds no rows\.$"):
+    with pytest.raises(DataError, match=r"a.jsonl contains no rows\.$"):
         tokens_of()
     message = r"^None of the 2 rows can be used. The first: .*a.jsonl, line 1: no column 'prompt'"
     with pytest.raises(DataError, match=message):

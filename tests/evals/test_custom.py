@@ -114,7 +114,7 @@ def test_random_numbers_are_the_same_each_time_and_leave_training_alone(mine, co
     [
         (
             "nan",
-            "returned nan at step 40, which cannot be compared. Let it return",
+            "returned nan at step 40, which cannot be compared. Return",
         ),
         (
             "text",
@@ -125,7 +125,7 @@ def test_random_numbers_are_the_same_each_time_and_leave_training_alone(mine, co
             "nothing",
             "returned nothing (None) at step 40. It must return a number, or",
         ),
-        ("key", "returned the key 'a b'. A key of its dict becomes part of the name of a score"),
+        ("key", "returned the key 'a b'. A key becomes part of the name of a score"),
     ],
 )
 def test_what_is_no_score_is_one_line_that_names_the_setting(mine, compose, context, name, line):
@@ -135,7 +135,7 @@ def test_what_is_no_score_is_one_line_that_names_the_setting(mine, compose, cont
 
 
 def test_a_score_that_another_evaluation_gives_is_refused(mine, compose, context):
-    with pytest.raises(ConfigError, match="gives the score heldout_loss, which another"):
+    with pytest.raises(ConfigError, match="returns the score heldout_loss, which another"):
         one(compose, "heldout").scores(context, taken=["heldout_loss"])
 
 
@@ -147,8 +147,8 @@ def test_a_score_cannot_have_the_name_of_a_value_that_every_run_has(compose, con
     with pytest.raises(ConfigError) as error:
         mine.scores(context)
     assert str(error.value) == (
-        f"evals.custom.{name}=mine.f gives the score {name}_{part}, which is the name of a value "
-        "that runs have already. Rename the evaluation or the key of its dict."
+        f"evals.custom.{name}=mine.f returns the score {name}_{part}, which is the name of a value "
+        "that every run logs. Rename the evaluation or the key of its dict."
     )
 
 
@@ -156,7 +156,7 @@ def test_an_option_cannot_have_the_name_of_the_context():
     def takes_any(context, **options):
         return 1.0
 
-    with pytest.raises(ConfigError, match=r"^evals.custom.x.context: mine.f is given its Eval"):
+    with pytest.raises(ConfigError, match=r"^evals.custom.x.context is not an option: mine"):
         custom._check_options(takes_any, {"context": 1}, "mine.f", "evals.custom.x")
 
 
@@ -192,12 +192,12 @@ def test_a_bug_keeps_its_traceback_and_names_the_setting(mine, compose, context)
         (
             ["evals.custom.a=my_evals.needs"],
             "evals.custom.a=my_evals.needs needs a value for its option rows. "
-            "Give evals.custom.a.rows=... beside evals.custom.a.function=my_evals.needs.",
+            "Set evals.custom.a.rows=... together with evals.custom.a.function=my_evals.needs.",
         ),
         (
             ["evals.custom.a=my_evals.bare"],
             "evals.custom.a=my_evals.bare takes no argument. "
-            "Its first one is the EvalContext: def bare(context).",
+            "Its first argument must be the EvalContext: def bare(context).",
         ),
         (
             ["evals.custom.a.functoin=my_evals.letters"],

@@ -58,8 +58,8 @@ def test_a_file_that_grew_is_refused_with_the_ways_out(check, file, tmp_path):
     with pytest.raises(DataError) as told:
         evaluated()
     assert str(told.value) == (
-        f"data.path=d.json has changed since {tmp_path} was trained, so rows that it was trained "
-        "on would be held out. Restore the data as it was, or measure on other rows with "
+        f"data.path=d.json has changed since {tmp_path} was trained, so rows of the training set "
+        "would be held out. Restore the data, or evaluate on other rows with "
         "data.heldout_path=FILE."
     )
     write(file.with_name("other.json"), 3)
@@ -73,7 +73,9 @@ def test_a_file_that_grew_is_refused_with_the_ways_out(check, file, tmp_path):
 )  # fmt: skip
 def test_another_draw_is_refused(check, file, asked):
     key = asked.partition("=")[0]
-    with pytest.raises(DataError, match=rf"^{asked}: .* was trained with {key}=") as told:
+    with pytest.raises(
+        DataError, match=rf"^{asked} would hold out .* was trained with {key}="
+    ) as told:
         check(*LOCAL)(asked)
     assert f"Leave {key} out" in str(told.value)
 
@@ -94,6 +96,6 @@ def test_rows_with_a_place_of_their_own_are_named_if_the_data_changed(check, fil
     assert capsys.readouterr().err == ""
     write(file, 11)
     evaluated()
-    assert "held-out rows have a place of their own (data.heldout_path=own.json)" in (
+    assert "held-out rows come from a separate source (data.heldout_path=own.json)" in (
         capsys.readouterr().err
     )

@@ -108,7 +108,7 @@ def test_other_questions_are_another_run(compose, tmp_path):
 
 
 def test_a_run_that_is_not_there_or_not_done_is_one_line(tmp_path):
-    with pytest.raises(ConfigError, match=r"is no run's folder: it holds no record\.json"):
+    with pytest.raises(ConfigError, match=r"is not a run folder: it contains no record\.json"):
         expand_run_argument([f"run={tmp_path}"])
     (tmp_path / "settings.json").write_text("{}")
     with pytest.raises(ConfigError, match="has not finished"):
@@ -135,7 +135,7 @@ def test_another_bases_adapter_is_one_line(finished, tmp_path, compose):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["evals=[answers]"], "evals=[answers] belongs to a run."),
+        (["evals=[answers]"], "evals=[answers] works only in a training run."),
         (["evals=[]"], "evals=[] measures nothing."),
         (["evals=[exact_match]", "data.exact_answers=false"], "evals=[exact_match] measures noth"),
         (["evals=[mmlu]", "evals.mmlu.path=nowhere"], "evals.mmlu.path=nowhere: there is no such"),
@@ -156,7 +156,9 @@ def test_prompts_longer_than_the_models_context_are_one_line(tmp_path):
         (tmp_path / split / f"sums_{split}.csv").write_text(text)
     ended = evaluate("evals=[mmlu]", f"evals.mmlu.path={tmp_path}", f"runs_dir={tmp_path}")
     assert ended.returncode == 1
-    assert "but tiny reads at most 1024. Give evals.mmlu.max_prompt_tokens=1024." in ended.stderr
+    assert (
+        "but the context of tiny holds 1024. Set evals.mmlu.max_prompt_tokens=1024." in ended.stderr
+    )
     assert ended.stderr.count("\n") == 1
 
 

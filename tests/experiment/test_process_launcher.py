@@ -21,7 +21,7 @@ from anima_exp.experiment.process_launcher import (
     PAUSED,
     _end,
     _outcome,
-    _Started,
+    _Rank,
     _wait,
 )
 from anima_exp.sweeping.cell import Outcome
@@ -33,19 +33,19 @@ KILLED, STOPPED = -signal.SIGKILL, 128 + signal.SIGTERM
 
 @pytest.fixture
 def ended(compose, tmp_path):
-    def _ended(*statuses, failure=None, asked=0):
+    def _ended(*statuses, failure=None, stop_number=0):
         config = compose(f"run_dir={tmp_path}")
         if failure:
             (tmp_path / "failure.txt").write_text(failure)
         with pytest.raises((AnimaError, RunEnded)) as found:
-            _outcome(config, statuses, asked=asked)
+            _outcome(config, statuses, stop_number=stop_number)
         return found.value
 
     return _ended
 
 
 @pytest.mark.parametrize(
-    ("statuses", "kind", "told"),
+    ("statuses", "kind", "reported"),
     [
         ((PAUSED, PAUSED), RunPaused, True),
         ((IN_USE, LOST), InUseError, True),  # it is the first that asks for the folder
@@ -59,16 +59,16 @@ def ended(compose, tmp_path):
         ((LOST, 3), AnimaError, False),  # of a library, which nobody has told
     ],
 )
-def test_each_end_is_told_once(ended, statuses, kind, told):
+def test_each_end_is_told_once(ended, statuses, kind, reported):
     error = ended(*statuses)
     assert type(error) is kind
-    assert error.told == told
+    assert error.reported == reported
 
 
 def test_the_lost_process_is_named_with_what_ended_it(ended):
-    assert "Process 1 of 2 was ended by SIGKILL" in str(ended(LOST, KILLED))
-    assert "Process 0 of 3 was ended by SIGKILL" in str(ended(KILLED, STOPPED, STOPPED))
-    assert "Process 1 of 2 was ended by SIGTERM" in str(ended(LOST, STOPPED))
+    assert "Process 1 of 2 was killed by SIGKILL" in str(ended(LOST, KILLED))
+    assert "Process 0 of 3 was killed by SIGKILL" in str(ended(KILLED, STOPPED, STOPPED))
+    assert "Process 1 of 2 was killed by SIGTERM" in str(ended(LOST, STOPPED))
     assert "lost contact with one another" in str(ended(LOST, LOST))
 
 
@@ -77,8 +77,8 @@ def test_a_failure_that_was_written_down_is_the_reason(ended):
 
 
 def test_whatever_became_of_processes_that_were_told_to_stop_it_is_a_stop(ended):
-    error = ended(-signal.SIGINT, LOST, asked=signal.SIGINT)
-    assert (type(error), error.exit_status, error.told) == (RunInterrupted, 130, False)
+    error = ended(-signal.SIGINT, LOST, stop_number=signal.SIGINT)
+    assert (type(error), error.exit_status, error.reported) == (RunInterrupted, 130, False)
 
 
 def test_a_stop_keeps_the_status_of_its_signal(ended):
@@ -89,7 +89,7 @@ def test_who_waits_for_one_that_is_gone_is_not_waited_for_long(monkeypatch):
     monkeypatch.setattr(process_launcher, "_GRACE_SECONDS", 0.2)
     commands = ("exec sleep 600", f"exit {STOPPED}")
     started = [
-        _Started(subprocess.Popen(["sh", "-c", command]), Pipe(duplex=False)[0])
+        _Rank(subprocess.Popen(["sh", "-c", command]), Pipe(duplex=False)[0])
         for command in commands
     ]
     assert _wait(started, StopRequest()) == [LOST, STOPPED]

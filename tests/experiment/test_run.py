@@ -49,11 +49,11 @@ def test_a_run_leaves_an_adapter_metrics_and_a_record(config, capsys):
     returned = run(wanted)
     said = capsys.readouterr().out
     for told in (
-        "in nf4 with double quantisation, computed in fp32",
+        "in nf4 with double quantization, computed in fp32",
         "LoRA on all_linear, rank 64, alpha 16, dropout 0.05, in fp32",
-        "64 rows to learn from, 8 set aside, none truncated",
-        "6 of 8 rows, 0.75 passes, about",
-        "tokens at once, recomputing none, the base dequantised beside it; about",
+        "64 training rows, 8 held out, none truncated",
+        "6 of 8 rows, 0.75 epochs, about",
+        "tokens at once, activation checkpointing none, a dequantized copy of the base; about",
         "adapter  ",
         "next     ",
     ):

@@ -104,7 +104,7 @@ def test_a_base_in_parts_gives_what_a_whole_one_gives(alone, tmp_path):
     process = start(tmp_path / "run", "trainer.num_gpus=2", "trainer.fsdp=true", "tracking=none")
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    assert "the base split over 2 processes" in out
+    assert "the base sharded over 2 processes" in out
     for theirs, ours in zip(
         lines(tmp_path / "run", "metrics.jsonl"), lines(alone, "metrics.jsonl"), strict=True
     ):
@@ -154,7 +154,7 @@ def test_a_killed_process_ends_the_run_with_one_line(together):
     status, told, left = together[1]
     assert status == 1
     assert told.count("anima_exp:") == 1
-    assert "Process 1 of 2 was ended by SIGKILL" in told
+    assert "Process 1 of 2 was killed by SIGKILL" in told
     assert "Traceback" not in told
     assert "record.json" not in left
     assert "failure.txt" not in left
@@ -216,11 +216,11 @@ def test_processes_that_were_told_different_things_stop_with_one_line(tmp_path):
         (
             ("trainer.num_gpus=2", "trainer.batch_size=1"),
             RankInfo(),
-            "trainer.batch_size=1 has not a row",
+            r"trainer\.batch_size=1 is smaller than the number of processes \(2\)",
         ),
-        (("trainer.batch_size=3",), RankInfo(0, 4), "for each of 4 processes"),
-        (("trainer.num_gpus=2",), RankInfo(0, 4), "but 4 processes were started"),
-        (("trainer.fsdp=true",), RankInfo(), r"there is one. Add trainer\.num_gpus=2"),
+        (("trainer.batch_size=3",), RankInfo(0, 4), r"number of processes \(4\)"),
+        (("trainer.num_gpus=2",), RankInfo(0, 4), "does not match the 4 processes"),
+        (("trainer.fsdp=true",), RankInfo(), r"only one\. Add trainer\.num_gpus=2"),
         (
             ("trainer.num_gpus=2", "model.device_map=auto"),
             RankInfo(),

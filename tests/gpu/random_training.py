@@ -15,7 +15,7 @@ from material import composed  # noqa: E402
 
 from anima_exp.distributed.world import SINGLE_PROCESS  # noqa: E402
 from anima_exp.experiment.model_setup import load_model  # noqa: E402
-from anima_exp.experiment.setup import largest_share  # noqa: E402
+from anima_exp.experiment.setup import largest_rank_load  # noqa: E402
 from anima_exp.model.base import DTYPES, device  # noqa: E402
 from anima_exp.system.hardware import use_expandable_segments  # noqa: E402
 from anima_exp.training.best import Best  # noqa: E402
@@ -46,7 +46,7 @@ def loaded_run(
     with patch("anima_exp.experiment.model_setup.load_base", load_base):
         loaded = load_model(
             config,
-            largest_share(rows, np.arange(len(rows)), batch),
+            largest_rank_load(rows, np.arange(len(rows)), batch),
             SINGLE_PROCESS,
             cache=cache,
             longest=int(rows.lengths.max()),

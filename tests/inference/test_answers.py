@@ -77,7 +77,7 @@ def test_it_goes_on_where_it_stopped(tiny, asked, questions, path, kept, capsys)
     assert path.read_bytes() == whole
     assert written.new == 12 - cuts[kept]
     assert write(*tiny, questions, how, path).new == 0
-    assert f"12 of 12 answers are there: {path}" in capsys.readouterr().out.replace("\n", "")
+    assert f"12 of 12 answers are already in {path}" in capsys.readouterr().out.replace("\n", "")
 
 
 def test_more_questions_are_added_to_the_file(tiny, asked, questions, path):
@@ -88,9 +88,12 @@ def test_more_questions_are_added_to_the_file(tiny, asked, questions, path):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"temperature": 0.5}, "temperature=0.5 here, 0.7 there"),
-        ({"stop": ["END"]}, 'stop=["END"] here, ["###"] there'),
-        ({"top_p": 1.0, "sampling_seed": 3}, "top_p=1.0 here, 0.9 there; sampling_seed=3 here, 0"),
+        ({"temperature": 0.5}, "temperature=0.5 now, 0.7 in the file"),
+        ({"stop": ["END"]}, 'stop=["END"] now, ["###"] in the file'),
+        (
+            {"top_p": 1.0, "sampling_seed": 3},
+            "top_p=1.0 now, 0.9 in the file; sampling_seed=3 now, 0",
+        ),
     ],
 )
 def test_other_settings_are_refused_by_name(tiny, asked, questions, path, settings, told):
@@ -98,22 +101,24 @@ def test_other_settings_are_refused_by_name(tiny, asked, questions, path, settin
     before = path.read_bytes()
     with pytest.raises(RunError) as error:
         write(*tiny, questions, asked(**settings), path)
-    assert told in str(error.value) and "Give another out=FILE." in str(error.value)
+    assert told in str(error.value) and "Choose another out=FILE." in str(error.value)
     assert "\n" not in str(error.value) and path.read_bytes() == before
 
 
 def test_other_questions_are_refused(tiny, asked, questions, path):
     write(*tiny, questions[:2], asked(), path)
-    with pytest.raises(RunError, match=r"line 2 answers question 2, which is not asked here"):
+    with pytest.raises(
+        RunError, match=r"line 2 answers question 2, which is not among the questions"
+    ):
         write(*tiny, questions[:1], asked(), path)
-    with pytest.raises(RunError, match=r"line 1: question 1 read otherwise then"):
+    with pytest.raises(RunError, match=r"line 1: the text of question 1 has changed"):
         write(*tiny, [Question(1, "Other?"), *questions[1:]], asked(), path)
 
 
 def test_a_question_answered_twice_is_refused(tiny, asked, questions, path):
     write(*tiny, questions[:1], asked(), path)
     path.write_bytes(path.read_bytes() * 2)
-    with pytest.raises(RunError, match=r"line 2 answers question 1 again"):
+    with pytest.raises(RunError, match=r"line 2 answers question 1 twice"):
         write(*tiny, questions, asked(), path)
 
 
@@ -121,7 +126,7 @@ def test_a_question_answered_twice_is_refused(tiny, asked, questions, path):
 def test_a_file_of_something_else_is_never_overwritten(tiny, asked, questions, path, content):
     path.parent.mkdir()
     path.write_text(content, encoding="latin-1")
-    with pytest.raises(RunError, match=r"Give another out=FILE"):
+    with pytest.raises(RunError, match=r"Choose another out=FILE"):
         write(*tiny, questions[:1], asked(), path)
     assert path.read_text(encoding="latin-1") == content
 
@@ -138,7 +143,7 @@ def test_what_was_cut_is_counted_and_told(tiny, asked, questions, path, capsys):
     written = write(*tiny, questions, asked(max_new_tokens=1, temperature=0), path)
     assert written.cut == sum(row["finish"] == "length" for row in rows(path)) > 6
     report(written, path, 1)
-    assert f'{written.cut} were cut ("finish": "length"): max_new_tokens=1' in (
+    assert f'{written.cut} were truncated ("finish": "length") at max_new_tokens=1' in (
         capsys.readouterr().out
     )
 
@@ -151,7 +156,9 @@ def test_empty_answers_are_counted_and_told(tiny, asked, questions, path, capsys
 
 
 def test_a_question_too_long_for_the_model_is_told_before_any_is_asked(tiny, asked, path):
-    with pytest.raises(DataError, match=r"Question 7 has \d+ tokens as a prompt, but .* at most"):
+    with pytest.raises(
+        DataError, match=r"The prompt of question 7 has \d+ tokens, but the context of .* holds"
+    ):
         write(*tiny, [Question(1, "Hi"), Question(7, "word " * 2000)], asked(), path)
     assert not path.exists()
 

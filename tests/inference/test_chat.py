@@ -54,7 +54,7 @@ def chat(tiny, asked):
 
 
 def said_by(talk, place=0):
-    return talk.everyone[place].said
+    return talk.everyone[place].history
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +92,9 @@ def test_reset_forgets(chat):
 
 def test_commands_that_are_none_are_told(chat):
     said = chat("/bye", "/both", "/help")[1]
-    assert "There is no /bye. /help lists what there is." in said
-    assert "There is no adapter here" in said
-    assert "/reset    forget what was said" in said
+    assert "Unknown command /bye. /help lists the commands." in said
+    assert "No adapter is loaded" in said
+    assert "/reset    clear the conversation" in said
 
 
 def test_base_and_adapter_answer_side_by_side(chat, tiny, adapted):
@@ -113,19 +113,19 @@ def test_each_remembers_its_own_answers(chat, adapted):
 
 
 def test_an_answer_that_is_cut_says_so(chat):
-    assert "(cut after 1 tokens" in chat("Reverse the letters: a b c d", max_new_tokens=1)[1]
+    assert "(truncated after 1 tokens" in chat("Reverse the letters: a b c d", max_new_tokens=1)[1]
 
 
 def test_turns_that_no_longer_fit_are_forgotten_aloud(chat):
     long = "word " * 200
     talk, said = chat(*[long] * 12, max_new_tokens=2)
-    assert "turns no longer fit, and are forgotten)" in said
+    assert "turns no longer fit the context and were dropped)" in said
     assert 0 < len(said_by(talk)) < 12
     assert "longer than the model's context" in chat("word " * 2000)[1]
 
 
 def test_a_format_without_turns_says_that_each_question_stands_alone(chat):
-    assert "each question stands alone" in chat("Hi", template="alpaca")[1]
+    assert "the model sees each question on its own" in chat("Hi", template="alpaca")[1]
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_chat(chat, monkeypatch):
@@ -157,8 +157,8 @@ def test_several_adapters_are_named_and_chosen_by_number(tiny, adapted, asked):
     talk.run(["Hi", "/2", "Hi", "/all", "Hi", "/base", "/adapters", "/3", "/help"])
     said = "".join(written)
     assert "1  tiny, prompt format guanaco\n2  tiny, prompt format alpaca, which has no" in said
-    assert said.index("run-a  ") < said.index("run-b  ") < said.index("Now run-b.\n")
-    assert "Now base and run-a and run-b.\nbase   " in said
-    assert "Now base.\nNow run-a and run-b.\nThere is no /3." in said
+    assert said.index("run-a  ") < said.index("run-b  ") < said.index("Now answering: run-b.\n")
+    assert "Now answering: base and run-a and run-b.\nbase   " in said
+    assert "Now answering: base.\nNow answering: run-a and run-b.\nUnknown command /3." in said
     assert "/1 /2 ...  only that adapter answers" in said
-    assert [len(speaker.said) for speaker in speakers] == [1, 2, 3]
+    assert [len(speaker.history) for speaker in speakers] == [1, 2, 3]

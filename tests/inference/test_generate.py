@@ -91,7 +91,7 @@ def test_base_and_adapter_chat_through_a_pipe(trained):
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "> What is 3 plus 4?\nbase     7\nadapter  " in ended.stdout
-    assert "Now adapter.\n> 你好 \\x1b[2J\n" in ended.stdout
+    assert "Now answering: adapter.\n> 你好 \\x1b[2J\n" in ended.stdout
     assert "\x1b" not in ended.stdout
 
 
@@ -114,7 +114,7 @@ def test_a_killed_command_goes_on_and_ends_like_an_undisturbed_one(tiny, asked, 
     there = out.read_bytes().count(b"\n")
     assert 3 <= there < 60
     ended = generate(*how, f"out={out}")
-    assert f"{there} of 60 answers are there" in ended.stdout
+    assert f"{there} of 60 answers are already in" in ended.stdout
     whole = AnsweringConfig(max_questions=60)
     questions = load("tiny_en", whole, key="questions", cache=tmp_path)
     write(*tiny, questions, asked(max_new_tokens=40), tmp_path / "whole.jsonl")
@@ -123,7 +123,7 @@ def test_a_killed_command_goes_on_and_ends_like_an_undisturbed_one(tiny, asked, 
     assert [row["answer_id"] for row in rows] == [row["answer_id"] for row in theirs]
     refused = generate(*how, f"out={out}", "temperature=0")
     assert refused.returncode == 1 and refused.stderr.count("\n") == 1
-    assert "temperature=0.0 here, 0.7 there. Nothing was changed." in refused.stderr
+    assert "temperature=0.0 now, 0.7 in the file. The file was not changed." in refused.stderr
 
 
 MISTAKES = {
@@ -131,7 +131,7 @@ MISTAKES = {
     "temperature=-1": "temperature=-1.0 must be at least 0.",
     "top_p=0": "top_p=0.0 must be greater than 0 and at most 1.",
     "batch_size=0": "batch_size=0 must be greater than 0.",
-    "stop=[x,'']": "stop holds an empty text, which every answer begins with.",
+    "stop=[x,'']": "stop contains an empty string, which would end every answer immediately.",
     "include_base=true": "include_base=true needs an adapter: give run=FOLDER or adapter=FOLDER.",
     "out=a.jsonl": "out=a.jsonl is for questions=FILE; a chat writes no file.",
     "prompt=x out=a.jsonl": "out=a.jsonl is for questions=FILE; prompt shows its answer.",
@@ -146,7 +146,7 @@ MISTAKES = {
     "adapter=org/none": "adapter=org/none: no such folder, and HF_HUB_OFFLINE is set.",
     "prompt_template=guanco": "prompt_template=guanco: there is no such prompt template.",
     "questions=nowhere.jsonl": "questions=nowhere.jsonl: no such file.",
-    "run=nowhere": "run=nowhere is no run's folder: it holds no record.json.",
+    "run=nowhere": "run=nowhere is not a run folder: it contains no record.json.",
 }
 
 
@@ -174,7 +174,7 @@ def test_a_mistake_in_a_run_is_told_before_training(compose, tmp_path):
     with pytest.raises(ConfigError, match=r"evals\.answers\.prompt_template=alpca: there is no"):
         run(compose(*RUN, "evals.answers.prompt_template=alpca", f"run_dir={tmp_path}/a"))
     (tmp_path / "long.jsonl").write_text(json.dumps({"question_id": 1, "text": "word " * 2000}))
-    with pytest.raises(DataError, match=r"Question 1 has \d+ tokens as a prompt"):
+    with pytest.raises(DataError, match=r"The prompt of question 1 has \d+ tokens"):
         run(
             compose(*RUN, f"evals.answers.questions={tmp_path}/long.jsonl", f"run_dir={tmp_path}/a")
         )

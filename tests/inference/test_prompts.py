@@ -45,7 +45,7 @@ def test_the_tokenizers_own_template(compose):
     from anima_exp.model.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(compose().model)
-    with pytest.raises(ModelError, match=r"prompt_template=chat: the tokenizer of .* has no chat"):
+    with pytest.raises(ModelError, match=r"prompt_template=chat needs a chat template, which"):
         prompt("chat", tokenizer, "Q")
     tokenizer.chat_template = (
         "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
@@ -85,7 +85,7 @@ def test_a_template_that_fails_is_one_line(compose, template, reason):
     with pytest.raises(ModelError) as error:
         prompt("chat", tokenizer, "Q")
     line = str(error.value)
-    assert line.startswith("prompt_template=chat: the chat template of ")
+    assert line.startswith("prompt_template=chat does not work, because the chat template of ")
     assert reason in line
     assert "\n" not in line
 

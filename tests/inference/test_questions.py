@@ -65,22 +65,25 @@ def test_only_the_first_questions(load, tmp_path):
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        ({"text": "Q"}, "line 3: field 'question_id' is missing; give a whole number or"),
+        ({"text": "Q"}, "line 3: field 'question_id' is missing. Use a whole number or"),
         ({"question_id": 3}, "line 3: field 'text' is missing; the row has question_id."),
-        ({"question_id": 1, "text": "Q"}, "line 3: question_id 1 is that of FILE, line 1 too."),
-        ({"question_id": "1", "text": "Q"}, "line 3: question_id 1 is that of FILE, line 1 too."),
+        ({"question_id": 1, "text": "Q"}, "line 3: question_id 1 is already used in FILE, line 1."),
+        (
+            {"question_id": "1", "text": "Q"},
+            "line 3: question_id 1 is already used in FILE, line 1.",
+        ),
         ({"question_id": 3, "text": " "}, "line 3: field 'text' is empty."),
-        ({"question_id": 3, "text": "\ud800"}, "line 3: field 'text' holds half a character"),
+        ({"question_id": 3, "text": "\ud800"}, "line 3: field 'text' contains half a character"),
         (
             {"question_id": [3], "text": "Q"},
-            "line 3: field 'question_id' is a list; give a whole number",
+            "line 3: field 'question_id' is a list. Use a whole number",
         ),
         (
             {"question_id": 3, "turns": [3]},
             "line 3: field 'text' is missing; the row has question_id",
         ),
         ({"question_id": 3, "text": "Q", "category": 3}, "line 3: field 'category' is a number"),
-        ([3], "line 3: not an object with named columns but one list"),
+        ([3], "line 3: it is one list, not an object with named columns"),
     ],
 )
 def test_a_row_that_is_no_question_is_told_by_its_line(load, tmp_path, row, told):
@@ -94,13 +97,15 @@ def test_a_row_that_is_no_question_is_told_by_its_line(load, tmp_path, row, told
 
 def test_a_missing_translation_names_the_way_out(load, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"question_id": 1, "text": "Q"}\n')
-    with pytest.raises(DataError, match=r"no 'translation'.*translated=false asks 'text'"):
+    with pytest.raises(
+        DataError, match=r"'translation' is missing.*translated=false to ask field 'text'"
+    ):
         load(tmp_path / "a.jsonl", translated=True)
 
 
 def test_no_file_and_no_question(load, tmp_path):
     (tmp_path / "a.jsonl").write_text("\n")
-    with pytest.raises(DataError, match=r"holds no question"):
+    with pytest.raises(DataError, match=r"contains no questions"):
         load(tmp_path / "a.jsonl")
     with pytest.raises(DataError, match=r"b\.jsonl: no such file\. That folder has a\.jsonl\.$"):
         load(tmp_path / "b.jsonl")
@@ -182,10 +187,13 @@ def test_a_url_is_fetched_once(load, server, path):
 @pytest.mark.parametrize(
     ("path", "told"),
     [
-        ("/none.jsonl", "cannot be fetched: the server answers 404 Not Found. Save it as a file"),
-        ("/page.json", "It is a web page: give the address of the file itself."),
+        (
+            "/none.jsonl",
+            "cannot be downloaded: the server responded 404 Not Found. Save it as a file",
+        ),
+        ("/page.json", "It is a web page. Give the URL of the file itself."),
         ("/nonsense.jsonl", "/nonsense.jsonl, line 1: broken JSON"),
-        ("/short.jsonl", "cannot be fetched: IncompleteRead"),
+        ("/short.jsonl", "cannot be downloaded: IncompleteRead"),
     ],
 )
 def test_a_server_that_has_no_questions_is_told_in_one_line(load, server, tmp_path, path, told):
@@ -201,13 +209,15 @@ def test_a_server_that_is_too_slow_or_sends_too_much_is_left(server, tmp_path):
     how = {"key": "questions", "cache": tmp_path, "check": lambda file: None}
     started = time.monotonic()
     for path in ("slow.jsonl", "slow-headers.jsonl"):
-        with pytest.raises(DataError, match="no whole answer in 0 s"):
+        with pytest.raises(DataError, match="no complete response within 0 s"):
             download.fetch(f"{server}/{path}", seconds=0.3, **how)
     assert time.monotonic() - started < 3
-    with pytest.raises(DataError, match="it has more than 0 MiB"):
-        download.fetch(f"{server}/good.jsonl", most_bytes=10, **how)
+    with pytest.raises(DataError, match="it is larger than 0 MiB"):
+        download.fetch(f"{server}/good.jsonl", max_bytes=10, **how)
 
 
 def test_no_server_at_all(load):
-    with pytest.raises(DataError, match=r"questions=http://127\.0\.0\.1:9/q cannot be fetched: "):
+    with pytest.raises(
+        DataError, match=r"questions=http://127\.0\.0\.1:9/q cannot be downloaded: "
+    ):
         load("http://127.0.0.1:9/q")

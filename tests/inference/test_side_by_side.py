@@ -80,15 +80,16 @@ def test_each_answers_as_it_does_alone(say):
     ("arguments", "line"),
     [
         ("run=one extra_adapters=[plain]",
-         "one and plain cannot share one base in memory: quant.type "
-                                   "is nf4 of the first, none of the second. Ask each by itself."),
+         "one and plain cannot share one base in memory: quant.type is nf4 for the first and none "
+         "for the second. Use them one at a time."),
         ("run=one extra_adapters=[whole]",
-         "extra_adapters=whole trained every weight: it has no adapter to"),
+         "extra_adapters=whole trained every weight, so it has no adapter to"),
         ("run=whole extra_adapters=[one]",
          "extra_adapters needs an adapter, but run=whole trained every weight"),
         ("run=one extra_adapters=[one]",
-         "extra_adapters=one is asked already: name each adapter once."),
-        ("run=one extra_adapters=[two,two/adapter]", "extra_adapters=two/adapter is asked already"),
+         "extra_adapters=one names an adapter that is already loaded. Name each adapter once."),
+        ("run=one extra_adapters=[two,two/adapter]",
+         "extra_adapters=two/adapter names an adapter that is already loaded"),
         ("run=one extra_adapters=[/nowhere]", "extra_adapters=/nowhere: there is no such folder"),
     ],
 )  # fmt: skip
@@ -118,13 +119,15 @@ def test_a_published_adapter_is_asked_in_the_format_it_was_trained_on(say, runs,
     }.items():  # fmt: skip
         shutil.copytree(runs / "one" / "adapter", runs / "hub" / name)
         capsys.readouterr()
-        assert prompt_format.of_place(str(runs / "hub" / name), None, given=None) == template
+        assert (
+            prompt_format.of_extra_adapter(str(runs / "hub" / name), None, given=None) == template
+        )
         told = capsys.readouterr().err
-        assert told.endswith(f"{name} is asked in the format {template}; prompt_template=NAME "
-                             "takes another.\n")  # fmt: skip
+        assert told.endswith(f"{name} is prompted in the format {template}. Choose another with "
+                             "prompt_template=NAME.\n")  # fmt: skip
     assert say("adapter=hub/qlora-flan-7b") == say("adapter=one/adapter", "prompt_template=plain")
     shutil.copytree(runs / "one" / "adapter", runs / "hub" / "of-mine")
-    with pytest.raises(ConfigError, match="does not say how it was asked when it was trained"):
+    with pytest.raises(ConfigError, match="does not say which prompt format it was trained with"):
         say("adapter=hub/of-mine")
     assert say("adapter=hub/of-mine", "prompt_template=guanaco") == say("run=one")
 

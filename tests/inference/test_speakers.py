@@ -35,12 +35,12 @@ def test_several_open_their_lines_with_their_names(said):
 
 def test_what_is_to_know_about_an_answer_is_no_part_of_it(said):
     assert said(QUESTION, max_new_tokens=1)[1] == [
-        "cut after 1 tokens: max_new_tokens, or the model's context."
+        "truncated after 1 tokens, at max_new_tokens or at the end of the model's context."
     ]
 
 
 def test_a_question_beyond_the_context_is_one_line(said):
-    with pytest.raises(DataError, match=r"The prompt has \d+ tokens, but .* reads at most"):
+    with pytest.raises(DataError, match=r"The prompt has \d+ tokens, but the context of .* holds"):
         said("word " * 2000)
 
 
@@ -50,7 +50,7 @@ def test_the_answer_is_that_of_a_chats_first_question(tiny, asked, said):
     written = []
     speaker = ChatParticipant("base", None, asked(temperature=1.0))
     Chat(*tiny, [speaker], write=written.append).run([QUESTION])
-    assert said(QUESTION, temperature=1.0)[0] == f"{speaker.said[0][1]}\n"
+    assert said(QUESTION, temperature=1.0)[0] == f"{speaker.history[0][1]}\n"
 
 
 def test_piped_it_is_the_answer_alone_with_any_sign_in_the_question(tmp_path):
@@ -62,5 +62,7 @@ def test_piped_it_is_the_answer_alone_with_any_sign_in_the_question(tmp_path):
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("\n") == 1 and ended.stdout.strip()
-    assert all(line.startswith("anima_exp: cut after 5") for line in ended.stderr.splitlines())
+    assert all(
+        line.startswith("anima_exp: truncated after 5") for line in ended.stderr.splitlines()
+    )
     assert list(tmp_path.iterdir()) == []

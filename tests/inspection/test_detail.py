@@ -65,5 +65,5 @@ def test_a_run_is_found_by_path_name_or_the_beginning_of_its_name(tmp_path, monk
         find_run("tiny")
     with pytest.raises(RunError, match=r"There is no run huge\. `anima-exp runs runs`"):
         find_run("huge")
-    with pytest.raises(RunError, match="runs is no run's folder"):
+    with pytest.raises(RunError, match="runs is not a run folder"):
         find_run("runs")

@@ -102,10 +102,10 @@ GOOD = {"question_id": 1, "text": "x", "question": "Q?"}
 BAD_ROWS = {
     "no text": ({"question_id": 1}, "field 'text' is missing; the row has question_id."),
     "null": ({"question_id": 1, "text": None}, "field 'text' is null, not text;"),
-    "no id": ({"text": "x"}, "field 'question_id' is missing; give a whole number or a text."),
-    "odd id": ({"text": "x", "question_id": [1]}, "field 'question_id' is a list;"),
-    "two lines": (GOOD | {"model_id": "a\nb"}, "field 'model_id' holds a line end"),
-    "half a letter": ({"question_id": 1, "text": "\ud83d"}, "'text' holds half a character"),
+    "no id": ({"text": "x"}, "field 'question_id' is missing. Use a whole number or a text."),
+    "odd id": ({"text": "x", "question_id": [1]}, "field 'question_id' is a list."),
+    "two lines": (GOOD | {"model_id": "a\nb"}, "field 'model_id' contains a line break"),
+    "half a letter": ({"question_id": 1, "text": "\ud83d"}, "'text' contains half a character"),
     "another question": (GOOD | {"question": "R?"}, "the question of question_id 1 differs from"),
     "no common one": (GOOD | {"question_id": 7}, "have no question in common"),
 }
@@ -133,7 +133,7 @@ def test_other_faults_of_files_are_one_line(tmp_path):
         (a,): "are all by one model, 'a', but a pair needs two.",
         (a, twice): "twice.jsonl, line 2: this is a second answer by model 'twice' to question 1;",
         (a, str(tmp_path / "broken.jsonl")): "broken.jsonl, line 2: broken JSON",
-        (a, str(tmp_path / "empty.jsonl")): "empty.jsonl holds no rows.",
+        (a, str(tmp_path / "empty.jsonl")): "empty.jsonl contains no rows.",
         (a, str(tmp_path / "bb.jsonl")): "no such file. Did you mean 'b.jsonl'?",
         tuple(bare): "c.jsonl, line 1: the text of question 1 is missing. Give questions=FILE",
     }

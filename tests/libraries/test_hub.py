@@ -90,7 +90,7 @@ def test_a_hub_that_refuses_is_one_line_at_once(endpoint, refusing):
         source.training_source(data("org/set"))
     assert str(told.value) == (
         f"data.source=org/set: no such folder, and the hub cannot be reached ({host}: "
-        "Connection refused). Give data=local data.path=FILE, or try with a network."
+        "Connection refused). Use data=local data.path=FILE, or try again with a network."
     )
     assert time.monotonic() - begun < 2
 

@@ -92,7 +92,7 @@ def test_the_real_tokenizers(shared_data):
     [
         ("[" * 100_000, "values that are nested too deeply"),
         ('{"a": ' + "1" * 5000 + "}", "a number of too many digits"),
-        ("[]", "it holds a list and no object"),
+        ("[]", "it contains a list instead of an object"),
         ('{"a": ', "Expecting value: line 1 column 7 (char 6)"),
     ],
     ids=["nested", "digits", "a list", "cut"],

@@ -58,7 +58,7 @@ def test_the_rows_of_a_local_file_are_read_by_the_plan_itself(compose, tmp_path)
     assert found.mean_tokens == pytest.approx(sum(prompts + cut) / 20)
     assert found.mean_labels == pytest.approx(sum(cut) / 20)
     file.write_text("[]", encoding="utf-8")  # the settings that name it are other ones now
-    with pytest.raises(DataError, match="holds no rows"):
+    with pytest.raises(DataError, match="contains no rows"):
         lengths(config)
     file.write_text(json.dumps(rows), encoding="utf-8")
     assert lengths(config).told == "read by an earlier run"
@@ -113,9 +113,9 @@ def test_epochs_count_rows_exactly_and_the_last_batch_may_be_short(epochs, rows,
 
 def test_a_run_that_repeats_rows_says_how_often():
     assert overview.steps(63, 16, used=1000, rows=500) == (
-        "63 of 16 rows (the last of 8), 2.00 passes (each row 2 times)"
+        "63 of 16 rows (the last has 8), 2.00 epochs (each row 2 times)"
     )
     assert overview.steps(10, 16, used=160, rows=64) == (
-        "10 of 16 rows, 2.50 passes (each row 2 or 3 times)"
+        "10 of 16 rows, 2.50 epochs (each row 2 or 3 times)"
     )
-    assert overview.steps(4, 16, used=64, rows=64) == "4 of 16 rows, 1.00 passes"
+    assert overview.steps(4, 16, used=64, rows=64) == "4 of 16 rows, 1.00 epochs"

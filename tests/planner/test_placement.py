@@ -5,7 +5,7 @@ import json
 import pytest
 
 from anima_exp.errors import ConfigError, ModelError
-from anima_exp.experiment.overview import where
+from anima_exp.experiment.overview import describe_placement
 from anima_exp.planner.execution import Placement, choose_execution
 from anima_exp.planner.find_shape import find_shape
 from anima_exp.planner.memory import GIB, Rows
@@ -181,11 +181,13 @@ def test_the_largest_share_of_a_batch_has_its_rows_rounded_up(processes, tokens)
 def test_a_base_that_is_spread_unasked_is_announced(placed, compose):
     asked, unasked = ("model.device_map=auto",), ()
     told = [
-        where(compose("model=llama65b", *given), placed(*given, gib=[23, 23]).execution)
+        describe_placement(
+            compose("model=llama65b", *given), placed(*given, gib=[23, 23]).execution
+        )
         for given in (asked, unasked)
     ]
     assert told == [
-        ["the base spread over 2 GPUs, one computing at a time"],
-        ["the base spread over 2 GPUs, as no single one holds it, one computing at a time"],
+        ["the base spread over 2 GPUs; one computes at a time"],
+        ["the base spread over 2 GPUs, because no single one can hold it; one computes at a time"],
     ]
-    assert where(compose(), placed(gib=[80]).execution) == []
+    assert describe_placement(compose(), placed(gib=[80]).execution) == []

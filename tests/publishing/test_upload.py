@@ -183,7 +183,7 @@ def test_a_wrong_token_no_token_and_no_network_are_one_line_each(hub, tmp_path):
         (["folder=x", "push=a/b", f"token={TOKEN}"], "A token must not be an argument"),
         (["folder=x", "push=a/b", "privat=false"], "Did you mean 'private'?"),
         (["folder=x", "push=a/b", "private=maybe"], "private=maybe is not true or false."),
-        (["run=x", "push=a/b"], "run=x is no run's folder"),
+        (["run=x", "push=a/b"], "run=x is not a run folder"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path, monkeypatch, words, line):

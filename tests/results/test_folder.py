@@ -31,7 +31,7 @@ def test_other_settings_are_refused_by_name(config, tmp_path):
     with pytest.raises(RunError) as error, RunFolder(config(mine, "lora.rank=8")):
         pass
     assert str(error.value) == (
-        f"{tmp_path}/mine holds a run with other settings: lora.rank=8 here, 64 there. "
+        f"{tmp_path}/mine contains a run with other settings: lora.rank=8 now, 64 before. "
         "Nothing was changed. Give another run_dir=..., or none: then the settings name it."
     )
 
@@ -56,14 +56,14 @@ def test_a_folder_is_free_again_after_a_refusal(config, tmp_path):
 def test_a_folder_of_other_things_is_left_alone(config, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").write_text("hello")
-    with pytest.raises(RunError, match=r"holds other files \(chapter1.tex\) and no run"):
+    with pytest.raises(RunError, match=r"contains other files \(chapter1.tex\) but no run"):
         RunFolder(config(f"run_dir={tmp_path}/thesis")).__enter__()
     assert [p.name for p in (tmp_path / "thesis").iterdir()] == ["chapter1.tex"]
 
 
 def test_why_a_run_failed_is_said_until_it_starts_again(config):
     with RunFolder(config()) as folder:
-        folder.failed("out of luck")
+        folder.mark_failed("out of luck")
         assert (folder.path / "failure.txt").read_text() == "out of luck\n"
     with RunFolder(config()) as folder:
         assert not (folder.path / "failure.txt").exists()
@@ -135,7 +135,7 @@ def test_a_record_that_cannot_be_read_is_not_made_anew(config, monkeypatch):
 def test_a_start_that_failed_at_once_does_not_block_the_folder(config, tmp_path):
     mine = f"run_dir={tmp_path}/mine"
     with RunFolder(config(mine)) as folder:
-        folder.failed("no such model")
+        folder.mark_failed("no such model")
     (tmp_path / "mine" / "settings.json.part").write_text("{")
     with RunFolder(config(mine, "seed=5")):
         pass
@@ -146,6 +146,6 @@ def test_a_run_does_not_go_on_with_another_base(config):
     with RunFolder(config()) as folder:
         folder.check_inputs(data="d1", base="b1")
         with pytest.raises(
-            RunError, match=r"was begun with another base: the settings are the same"
+            RunError, match=r"was started with a different base: the settings match"
         ):
             folder.check_inputs(data="d1", base="b2")

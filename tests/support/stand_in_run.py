@@ -39,7 +39,7 @@ def run(config, until=None):
         metrics = JsonLinesLog(folder.path / "metrics.jsonl")
         metrics.keep(lambda row: row["step"] <= begun)
         if config.lora.rank == 13:
-            folder.failed("rank 13 brings bad luck")
+            folder.mark_failed("rank 13 brings bad luck")
             raise TrainingError("rank 13 brings bad luck")
         steps = config.trainer.max_steps
         for step in range(begun + 1, steps + 1):

@@ -59,7 +59,7 @@ def test_a_contradiction_in_one_cell_stops_all_before_the_first(sweeps):
     code, told = sweeps.run("data.heldout_rows=0,24")
     assert code == 1
     assert "1 of 2 cells cannot run, so none was started:" in told
-    assert "#0: data.heldout_rows=0, but evals asks for rows set aside." in told
+    assert "#0: data.heldout_rows=0 leaves no rows for the evaluations of held-out rows." in told
     assert not sweeps.runs.exists()
 
 

@@ -124,12 +124,12 @@ def test_threads_that_hash_one_file_at_once_read_it_once(tmp_path, reads):
 
 
 def test_hashing_many_bytes_is_announced_once(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(hashing, "_LONG", 2000)
+    monkeypatch.setattr(hashing, "_ANNOUNCED", 2000)
     path = large(tmp_path)
     for _ in range(2):
         hashing.sha256(path, cache=tmp_path / "cache")
     assert capsys.readouterr().err == (
-        f"hashing the 0.0 GB of {tmp_path} (once: {tmp_path}/cache/hashes remembers the hashes)\n"
+        f"hashing the 0.0 GB of {tmp_path} (only once: {tmp_path}/cache/hashes keeps the hashes)\n"
     )
 
 

@@ -36,5 +36,5 @@ def test_what_json_can_hold_is_read(tmp_path):
 )
 def test_a_table_is_an_object(tmp_path, text, kind):
     (tmp_path / "file").write_text(text)
-    with pytest.raises(ValueError, match=f"it holds {kind}"):
+    with pytest.raises(ValueError, match=f"it contains {kind}"):
         json_files.read_table(tmp_path / "file")

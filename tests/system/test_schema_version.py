@@ -108,7 +108,7 @@ def test_a_newer_record_is_neither_done_nor_damaged_and_is_not_touched(compose, 
     assert {path: path.read_bytes() for path in folder.path.iterdir()} == before
     file.write_text("{")
     assert folder.done is False
-    assert "is damaged and will be made anew" in capsys.readouterr().out
+    assert "is damaged and will be written again" in capsys.readouterr().out
     assert cell.state is State.new
 
 

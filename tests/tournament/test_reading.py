@@ -93,7 +93,7 @@ def broken(**changes):
         ({"question_id": 1, "model_1": "a", "model_2": "b", "g1_winner": "A", "g2_winner": "tie"},
          'g1_winner is "A"; it must be one of model_1, model_2, tie, error'),
         ({"question_id": 1, "model": "a", "score": 7}, "the row grades a single answer"),
-        ([1], "not an object with named columns but one list"),
+        ([1], "it is one list, not an object with named columns"),
         (broken(model1=3), "model1 is 3; it must be a name."),
         (broken(model1=["a"]), 'model1 is ["a"]; it must be a name.'),
         (broken(model2=" "), 'model2 is " "; it must be a name.'),

@@ -194,8 +194,8 @@ def test_a_score_that_is_not_measured_is_refused_before_anything_is_loaded(compo
     with pytest.raises(ConfigError) as error:
         run(config)
     assert str(error.value) == (
-        "trainer.keep_best=mmlu is no score of this run's evaluations, which measure heldout_loss. "
-        "Choose one of them, or add an evaluation with evals=[...]."
+        "trainer.keep_best=mmlu is not a score of this run's evaluations, which measure "
+        "heldout_loss. Choose one of them, or add an evaluation with evals=[...]."
     )
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 

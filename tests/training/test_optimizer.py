@@ -157,7 +157,7 @@ NEVER = ["trainer.eval_every=null"]
         ),
         (["optimizer.warmup_steps=999"],
          "optimizer.warmup_steps=999 is more than trainer.max_steps=2"),
-        (["optimizer.min_learning_rate_ratio=0.1"], "does nothing with optimizer.schedule=const"),
+        (["optimizer.min_learning_rate_ratio=0.1"], "has no effect with optimizer.schedule=const"),
         (
             ["optimizer.schedule=warmup_stable_decay", "optimizer.decay_ratio=0.8",
              "optimizer.warmup_ratio=0.3"],
@@ -165,7 +165,7 @@ NEVER = ["trainer.eval_every=null"]
         ),
         (
             ["optimizer.lora_plus_ratio=16", "lora=full_finetune", "quant=none"],
-            "optimizer.lora_plus_ratio=16.0 is a learning rate of LoRA's B, but lora=full_finetune",
+            "optimizer.lora_plus_ratio=16.0 scales the learning rate of LoRA's B, but lora=full",
         ),
         (["trainer.patience=3", *NEVER], "trainer.patience=3 compares evaluations during training"),
         (["trainer.keep_best=mmlu", *NEVER], "trainer.keep_best=mmlu compares evaluations during"),

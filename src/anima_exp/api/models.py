@@ -77,10 +77,10 @@ def generate(
         >>> ax.generate(record, "2+2=?", temperature=0, max_new_tokens=8)
         '...'
     """
-    from anima_exp.inference.ask import answers
+    from anima_exp.inference.ask import answer_texts
 
     texts = [prompt] if isinstance(prompt, str) else prompt
-    found = answers(_use(GenerateConfig, "generate", trained, settings), texts)
+    found = answer_texts(_use(GenerateConfig, "generate", trained, settings), texts)
     return found[0] if isinstance(prompt, str) else found
 
 

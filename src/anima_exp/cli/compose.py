@@ -42,7 +42,7 @@ from anima_exp.libraries.hydra_errors import answers_an_override
 from anima_exp.libraries.hydra_internals import store_not_copied
 from anima_exp.system.paths import shipped
 from anima_exp.system.signals import SCHEDULER_SIGNALS, handle
-from anima_exp.system.terminal import print_stderr, take_any_letter, tell_lines, write
+from anima_exp.system.terminal import escape_unencodable, print_stderr, tell_lines, write
 from hydra_plugins import _anima_exp
 
 
@@ -55,7 +55,7 @@ def _unless(given: object, otherwise: object) -> object:
 def _offer_resolvers() -> None:
     OmegaConf.register_new_resolver("unless", _unless, replace=True)
     # ${template_of:${data.recipe}}: the prompt template that belongs to a recipe.
-    OmegaConf.register_new_resolver("template_of", formats.asked_as, replace=True)
+    OmegaConf.register_new_resolver("template_of", formats.prompt_template_of, replace=True)
 
 
 def register_schema(schema: type = RunConfig) -> None:
@@ -123,7 +123,7 @@ def run_command(
             print_short_help(config_name)
             return
         sys.argv[1:] = ["--help", *without_help(sys.argv[1:])]
-    take_any_letter()
+    escape_unencodable()
     register_schema(schema)
     # The plug-in's own config has the name of conf/hydra/launcher/ray.yaml, which is complete.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated against ConfigStore")

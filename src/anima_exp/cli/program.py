@@ -9,7 +9,7 @@ from anima_exp.display.terminal_view import TerminalView
 from anima_exp.errors import AnimaError, RunEnded, permissions
 from anima_exp.events import listening
 from anima_exp.system import terminal
-from anima_exp.system.terminal import print_stderr, take_any_letter
+from anima_exp.system.terminal import escape_unencodable, print_stderr
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +19,7 @@ _PIPED_COLUMNS = 160
 
 def status(work: Callable[[], None]) -> int:
     """Run `work`; return 0, or the exit status of an error or a stop after printing it."""
-    take_any_letter()
+    escape_unencodable()
     try:
         with permissions(), listening(TerminalView()):
             work()

@@ -125,12 +125,8 @@ def opposite_keys(schema: type) -> frozenset[str]:
     )
 
 
-# The range of every number in a config, as the description of its setting says.
-#
-# A slip of the pen, as `trainer.max_steps=100000000000000000000`, ends here and not in a
-# MemoryError or an OverflowError.
-
-
+# The largest numbers that a setting accepts. A typing error such as
+# `trainer.max_steps=100000000000000000000` ends here, not in a MemoryError or an OverflowError.
 _LARGEST_INT = 2**31 - 1
 _LARGEST_FLOAT = 1e12
 MOST_ROWS_SEEN = 10**9  # by one run; their order is one list, 8 GB of it
@@ -163,8 +159,8 @@ def check_rows_seen(rows: int, *, key: str) -> None:
     """Raise ConfigError if a run would see more rows than their order has room for."""
     if rows > MOST_ROWS_SEEN:
         raise ConfigError(
-            f"{key}: the run would train on {rows:,} rows, every pass counted. It can train on "
-            f"{MOST_ROWS_SEEN:,}."
+            f"{key} would train on {rows:,} rows, counting every epoch. A run can train on at most "
+            f"{MOST_ROWS_SEEN:,}. Lower it."
         )
 
 
@@ -174,7 +170,7 @@ def numbers(config: Any, path: str = "") -> Iterator[tuple[str, int | float]]:
         yield from _numbers_in(getattr(config, field.name), f"{path}{field.name}")
 
 
-def _numbers_in(value: Any, key: str) -> Iterator[tuple[str, int | float]]:
+def _numbers_in(value: object, key: str) -> Iterator[tuple[str, int | float]]:
     if is_dataclass(value):
         yield from numbers(value, f"{key}.")
     elif isinstance(value, dict):

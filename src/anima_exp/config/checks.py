@@ -1,4 +1,4 @@
-"""Rules that span two settings: a run that contradicts itself stops before anything is loaded."""
+"""Check the rules that span several settings, before anything is loaded."""
 
 import re
 
@@ -38,8 +38,8 @@ def check_warmup(optimizer: OptimizerConfig, steps: int, named: str) -> None:
     warmup = optimizer.warmup_steps or 0
     if warmup > steps:
         raise ConfigError(
-            f"optimizer.warmup_steps={warmup} is more than {named}: the rate would never reach "
-            "optimizer.learning_rate. Lower optimizer.warmup_steps."
+            f"optimizer.warmup_steps={warmup} is more than {named}, so the learning rate would "
+            "never reach optimizer.learning_rate. Lower optimizer.warmup_steps."
         )
 
 
@@ -48,7 +48,7 @@ def check_length(config: RunConfig) -> None:
     trainer = config.trainer
     if trainer.max_steps is None and trainer.num_epochs is None:
         raise ConfigError(
-            "A run needs an end: give trainer.max_steps=1000 or trainer.num_epochs=3."
+            "The run has no length. Set trainer.max_steps=1000 or trainer.num_epochs=3."
         )
 
 
@@ -59,11 +59,14 @@ def _data(config: RunConfig) -> None:
     data = config.data
     for key, name in (("model.name", config.model.name), ("data.name", data.name)):
         if not re.fullmatch(r"[\w.-]+", name):  # it becomes part of a folder's name
-            raise ConfigError(f"{key}={name} may hold letters, digits, '_', '-' and '.' only.")
+            raise ConfigError(
+                f"{key}={name} may contain only letters, digits, '_', '-' and '.', because it "
+                "becomes part of a folder's name."
+            )
     if data.path and data.source:
         raise ConfigError(
-            f"data.path={data.path} and data.source={data.source} are both set; a run has one "
-            "source. For a file use data=local data.path=..."
+            f"data.path={data.path} and data.source={data.source} are both set, but a run has one "
+            "source. For a file, use data=local data.path=..."
         )
     if data.source == "sample" and (data.max_rows or 0) > _MOST_SAMPLE_ROWS:
         raise ConfigError(
@@ -72,18 +75,18 @@ def _data(config: RunConfig) -> None:
         )
     if not data.path and not data.source:
         raise ConfigError(
-            "data=local needs a file: add data.path=FILE (json, jsonl, csv, tsv, parquet)."
+            "data=local needs a file. Add data.path=FILE (json, jsonl, csv, tsv, parquet)."
         )
     if data.heldout_path and data.heldout_split:
         raise ConfigError(
             f"data.heldout_path={data.heldout_path} and data.heldout_split={data.heldout_split} "
-            "are both set; held-out rows come from one of them."
+            "are both set, but held-out rows come from one of them. Leave one out."
         )
     evals = config.evals
     if data.heldout_rows == 0 and (evals.heldout or evals.exact_match):
         raise ConfigError(
-            "data.heldout_rows=0, but evals asks for rows set aside. "
-            "Give data.heldout_rows, or use evals=[] or evals=[samples]."
+            "data.heldout_rows=0 leaves no rows for the evaluations of held-out rows. "
+            "Set data.heldout_rows, or use evals=[] or evals=[samples]."
         )
 
 
@@ -97,12 +100,12 @@ def _adapter(config: RunConfig) -> None:
     named = config.lora.target_modules is TargetModules.named
     if named and not config.lora.layers:
         raise ConfigError(
-            "lora.target_modules=named names no layer. Give lora.layers=[q_proj,v_proj], or choose "
-            "a set: lora=all_linear."
+            "lora.target_modules=named names no layer. Set lora.layers=[q_proj,v_proj], or choose "
+            "a set, for example lora=all_linear."
         )
     if config.lora.layers is not None and not named:
         raise ConfigError(
-            f"lora.layers={config.lora.layers} does nothing with lora.target_modules="
+            f"lora.layers={config.lora.layers} has no effect with lora.target_modules="
             f"{config.lora.target_modules.value}. Use lora.target_modules=named."
         )
     if config.model.adapter and full:
@@ -112,20 +115,24 @@ def _adapter(config: RunConfig) -> None:
         )
     if config.lora.dtype is Precision.fp16 and config.trainer.precision is Precision.fp16:
         raise ConfigError(
-            "lora.dtype=fp16 leaves nothing to unscale gradients in; with trainer.precision=fp16 "
-            "keep lora.dtype=fp32."
+            "lora.dtype=fp16 does not work with trainer.precision=fp16, because the "
+            "gradient scaler cannot unscale fp16 gradients. Use lora.dtype=fp32."
         )
     if config.model.max_memory_gib and not config.model.device_map:
-        raise ConfigError("model.max_memory_gib limits model.device_map=auto; set that too.")
+        raise ConfigError(
+            f"model.max_memory_gib={config.model.max_memory_gib} has no effect without a device "
+            "map. Add model.device_map=auto."
+        )
     four_bits = config.quant.is_4bit
     if config.quant.cache_dequantized and not four_bits:
         raise ConfigError(
-            f"quant.cache_dequantized=true needs 4 bits, but quant.type={config.quant.type.value}."
+            "quant.cache_dequantized=true needs 4-bit weights, but quant.type="
+            f"{config.quant.type.value}. Use quant=nf4 or quant=fp4."
         )
     if config.quant.double_quant and not four_bits:
         raise ConfigError(
-            f"quant.double_quant=true needs 4 bits, but quant.type={config.quant.type.value}. "
-            "Use quant=nf4 or quant=fp4."
+            "quant.double_quant=true needs 4-bit weights, but quant.type="
+            f"{config.quant.type.value}. Use quant=nf4 or quant=fp4."
         )
 
 
@@ -134,7 +141,7 @@ def _schedule(config: RunConfig) -> None:
     if trainer.max_steps is not None and trainer.num_epochs is not None:
         raise ConfigError(
             f"trainer.max_steps={trainer.max_steps} and trainer.num_epochs={trainer.num_epochs} "
-            "contradict: set one of them to null."
+            "contradict each other. Set one of them to null."
         )
     if trainer.max_steps is not None:
         rows = trainer.max_steps * trainer.batch_size
@@ -142,7 +149,7 @@ def _schedule(config: RunConfig) -> None:
     if optimizer.warmup_ratio and optimizer.warmup_steps is not None:
         raise ConfigError(
             f"optimizer.warmup_ratio={optimizer.warmup_ratio} and optimizer.warmup_steps="
-            f"{optimizer.warmup_steps} contradict: set optimizer.warmup_ratio=0 or "
+            f"{optimizer.warmup_steps} contradict each other. Set optimizer.warmup_ratio=0 or "
             "optimizer.warmup_steps=null."
         )
     if trainer.max_steps is not None:
@@ -151,12 +158,12 @@ def _schedule(config: RunConfig) -> None:
     schedule = optimizer.schedule
     if schedule is Schedule.constant_with_warmup and not (optimizer.warmup_ratio or warmup):
         raise ConfigError(
-            "optimizer.schedule=constant_with_warmup needs optimizer.warmup_ratio, say 0.03, or "
-            "optimizer.warmup_steps."
+            "optimizer.schedule=constant_with_warmup needs a warm-up. Set "
+            "optimizer.warmup_ratio=0.03, for example, or optimizer.warmup_steps."
         )
     if optimizer.min_learning_rate_ratio and schedule not in _WITH_A_FLOOR:
         raise ConfigError(
-            f"optimizer.min_learning_rate_ratio={optimizer.min_learning_rate_ratio} does nothing "
+            f"optimizer.min_learning_rate_ratio={optimizer.min_learning_rate_ratio} has no effect "
             f"with optimizer.schedule={schedule.value}. Use optimizer.schedule=cosine or "
             "warmup_stable_decay."
         )
@@ -169,14 +176,14 @@ def _schedule(config: RunConfig) -> None:
             )
     elif optimizer.decay_ratio != OptimizerConfig.decay_ratio:
         raise ConfigError(
-            f"optimizer.decay_ratio={optimizer.decay_ratio} does nothing with optimizer.schedule="
+            f"optimizer.decay_ratio={optimizer.decay_ratio} has no effect with optimizer.schedule="
             f"{schedule.value}. Use optimizer.schedule=warmup_stable_decay."
         )
     if optimizer.lora_plus_ratio and config.lora.is_full_finetune:
         raise ConfigError(
-            f"optimizer.lora_plus_ratio={optimizer.lora_plus_ratio} is a learning rate of LoRA's "
-            "B, but lora=full_finetune has no LoRA. Set optimizer.lora_plus_ratio=null, or keep an "
-            "adapter."
+            f"optimizer.lora_plus_ratio={optimizer.lora_plus_ratio} scales the learning rate of "
+            "LoRA's B, but lora=full_finetune has no LoRA. Set optimizer.lora_plus_ratio=null, or "
+            "keep an adapter."
         )
 
 
@@ -189,7 +196,7 @@ def _best(config: RunConfig) -> None:
         if (value := getattr(trainer, key)) is not None and trainer.eval_every is None:
             raise ConfigError(
                 f"trainer.{key}={value} compares evaluations during training, but "
-                "trainer.eval_every=null makes none. Set trainer.eval_every, say 50."
+                "trainer.eval_every=null makes none. Set trainer.eval_every=50, for example."
             )
     if trainer.patience and not trainer.keep_best and not config.evals.heldout:
         raise ConfigError(
@@ -203,7 +210,8 @@ def _several_gpus(config: RunConfig) -> None:
     if launcher.jobs_per_gpu > 1 and launcher.gpus_per_job > 1:
         raise ConfigError(
             f"launcher.jobs_per_gpu={launcher.jobs_per_gpu} and launcher.gpus_per_job="
-            f"{launcher.gpus_per_job} contradict: cells share a GPU, or a cell has several."
+            f"{launcher.gpus_per_job} contradict each other: either cells share a GPU, or a cell "
+            "has several. Set one of them to 1."
         )
     if config.model.device_map and (trainer.num_gpus or 1) > 1:
         raise ConfigError(
@@ -213,12 +221,12 @@ def _several_gpus(config: RunConfig) -> None:
         )
     if trainer.fsdp and config.quant.cache_dequantized:
         raise ConfigError(
-            "trainer.fsdp=true splits the base, but quant.cache_dequantized=true keeps a "
+            "trainer.fsdp=true shards the base, but quant.cache_dequantized=true keeps a "
             "copy of all of it. Set one of them to null."
         )
     if trainer.fsdp and config.lora.is_full_finetune:
         raise ConfigError(
-            "trainer.fsdp=true splits a frozen base, but lora=full_finetune trains every weight. "
+            "trainer.fsdp=true shards a frozen base, but lora=full_finetune trains every weight. "
             "Keep an adapter, or use model.device_map=auto."
         )
 
@@ -236,4 +244,7 @@ def _tracking(config: RunConfig) -> None:
 
 def _answering(config: AnsweringConfig, group: str) -> None:
     if config.stop and "" in config.stop:
-        raise ConfigError(f"{group}stop holds an empty text, which every answer begins with.")
+        raise ConfigError(
+            f"{group}stop contains an empty string, which would end every answer immediately. "
+            "Remove it."
+        )

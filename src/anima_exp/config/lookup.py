@@ -80,7 +80,7 @@ def own(path: str, *, key: str) -> Any:
     return getattr(module, attribute)
 
 
-def check_found(path: str, *, key: str) -> None:
+def check_importable(path: str, *, key: str) -> None:
     """Raise ConfigError if the module of a dotted path does not exist; import only its parents."""
     name, _, attribute = path.rpartition(".")
     try:
@@ -96,12 +96,12 @@ def check_found(path: str, *, key: str) -> None:
         raise ConfigError(f"{key}={path} cannot be imported: {what}. {_START}")
 
 
-def _callable(found: Any, path: str, *, key: str) -> Callable[..., Any]:
+def _callable(found: object, path: str, *, key: str) -> Callable[..., Any]:
     if not callable(found):
         name, _, attribute = path.rpartition(".")
         hint = _hint(attribute, functions(sys.modules[name]))
         raise ConfigError(f"{key}={path} is not a function. {hint}")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _fault(error: Exception) -> str:

@@ -1,8 +1,8 @@
-"""DataConfig and a tokenizer -> the rows to train on, the rows held out, and what was counted."""
+"""Read, tokenize and split a data set into training rows and held-out rows."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,31 +15,46 @@ from anima_exp.data.source import Source
 from anima_exp.data.token_cache import Meta, Tokens
 from anima_exp.data.tokenise import tokenise
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 
 @dataclass(frozen=True)
 class Counts:
-    rows: int  # read, from both sources where there are two
-    skipped: int  # of these, left out (data.on_bad_row=skip)
-    train: int  # examples
-    heldout: int  # examples
-    truncated_prompts: int  # of the training examples, as all below
+    """How many rows, examples and tokens a data set has; from `truncated_prompts` on for training.
+
+    An example without labels has an empty prompt and a response of one token.
+    """
+
+    rows: int  # read from the training source and, if there is one, the held-out source
+    skipped: int  # rows left out (data.on_bad_row=skip)
+    train: int  # training examples
+    heldout: int  # held-out examples
+    truncated_prompts: int
     truncated_responses: int
-    without_labels: int  # nothing to learn from: only a response of one token without a prompt
-    train_tokens: int  # in one pass, as truncated
-    label_tokens: int  # of these, tokens that the loss is taken on
+    without_labels: int
+    train_tokens: int  # in one epoch, after truncation
+    label_tokens: int  # tokens that the loss is computed on
 
 
 @dataclass(frozen=True)
 class DatasetSplits:
+    """The training rows and the held-out rows of a data set."""
+
     train: TokenizedDataset
     heldout: TokenizedDataset
     counts: Counts
-    fingerprint: str  # of the source rows alone
-    notes: dict[str, str] = field(default_factory=dict)  # heading -> what was done to the rows
+    fingerprint: str  # of the source rows only
+    notes: dict[str, str] = field(default_factory=dict)  # remarks about the rows, by heading
 
 
-def prepare(config: DataConfig, tokenizer: Any, *, cache: Path) -> DatasetSplits:
-    """Read, tokenise (once: `cache` keeps the ids) and split.
+def prepare(
+    config: DataConfig, tokenizer: "PreTrainedTokenizerBase", *, cache: Path
+) -> DatasetSplits:
+    """Read, tokenize and split a data set.
+
+    Args:
+        cache: the cache folder, which keeps the token ids.
 
     Raises:
         DataError: a source cannot be read, a row is bad, or nothing is left to train on.
@@ -58,9 +73,18 @@ def prepare(config: DataConfig, tokenizer: Any, *, cache: Path) -> DatasetSplits
 
 
 def split_dataset(
-    config: DataConfig, tokenizer: Any, tokens: Tokens, own: Source | None, *, cache: Path
+    config: DataConfig,
+    tokenizer: "PreTrainedTokenizerBase",
+    tokens: Tokens,
+    own: Source | None,
+    *,
+    cache: Path,
 ) -> tuple[TokenizedDataset, TokenizedDataset, list[Meta]]:
-    """Training rows, held-out rows, and what was read for both. `own` is the latter's source."""
+    """Return the training rows, the held-out rows, and the statistics of what was read.
+
+    Args:
+        own: the source of the held-out rows; None if they are drawn from the training source.
+    """
     limits, seed = encode.limits(config), config.heldout_seed
     if own is None:
         order, held_order = split.split(tokens.rows, heldout=config.heldout_rows, seed=seed)
@@ -68,7 +92,7 @@ def split_dataset(
     else:
         held_tokens = tokenise(own, config, tokenizer, cache=cache)
         order = split.shuffled(len(tokens), seed=seed)
-        # A split of its own may be smaller than data.heldout_rows: then it is used whole.
+        # A separate held-out source may have fewer rows than data.heldout_rows. Then all are used.
         held_order = split.first(split.shuffled(len(held_tokens), seed=seed), config.heldout_rows)
         metas = [tokens.meta, held_tokens.meta]
     train = TokenizedDataset(tokens, split.first(order, config.max_train_rows), limits)
@@ -76,8 +100,8 @@ def split_dataset(
 
 
 def _examples(train: TokenizedDataset, heldout: TokenizedDataset) -> int:
-    apart = heldout.tokens is not train.tokens
-    return len(train.tokens) + (len(heldout.tokens) if apart else 0)
+    separate = heldout.tokens is not train.tokens
+    return len(train.tokens) + (len(heldout.tokens) if separate else 0)
 
 
 def _count(train: TokenizedDataset, heldout: TokenizedDataset, metas: list[Meta]) -> Counts:

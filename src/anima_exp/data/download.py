@@ -1,4 +1,4 @@
-"""A URL -> a file in the cache, fetched once and kept only if it is what was asked for."""
+"""Download a file of questions into the cache, once, and keep it only if it can be read."""
 
 import hashlib
 import http.client
@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 from anima_exp.data import readers
 from anima_exp.errors import DataError
 
-SECONDS = 60.0  # for all of it
-MOST_BYTES = 64 * 2**20  # a list of questions has kilobytes
+SECONDS = 60.0  # for the whole download
+MAX_BYTES = 64 * 2**20  # a list of questions has kilobytes
 
 
-def is_url(place: str) -> bool:
-    return place.lower().startswith(("http://", "https://"))
+def is_url(text: str) -> bool:
+    """Return whether a setting holds a URL."""
+    return text.lower().startswith(("http://", "https://"))
 
 
 def fetch(
@@ -31,16 +32,16 @@ def fetch(
     cache: Path,
     check: Callable[[Path], Any],
     seconds: float = SECONDS,
-    most_bytes: int = MOST_BYTES,
+    max_bytes: int = MAX_BYTES,
 ) -> Path:
-    """The file of `url` in `cache`: from the network the first time, and never again.
+    """Return the file of `url` in the cache, and download it if it is not there.
 
     Args:
-        key: the setting that holds the URL; it opens the error message.
-        check: raises DataError for a file that is not to be kept.
+        key: the setting that holds the URL, for the error message.
+        check: raises DataError if the file should not be kept.
 
     Raises:
-        DataError: it cannot be fetched, is too large, or `check` refuses it.
+        DataError: the file cannot be downloaded, is too large, or `check` rejects it.
     """
     ending = (
         readers.known_suffix(Path(urlsplit(url).path)) or ".json"
@@ -50,13 +51,13 @@ def fetch(
     if file.is_file():
         return file
     try:
-        content = _in_time(url, seconds=seconds, most_bytes=most_bytes)
+        content = _download(url, seconds=seconds, max_bytes=max_bytes)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise DataError(
-            f"{key}={url} cannot be fetched: {_reason(error, seconds)}. "
-            f"Save it as a file and give {key}=FILE."
+            f"{key}={url} cannot be downloaded: {_reason(error, seconds)}. "
+            f"Save it as a file and use {key}=FILE."
         ) from error
-    # Named by the process, for several may fetch the same file at once.
+    # The name contains the process id, because several processes may download the same file.
     draft = folder / f"{os.getpid()}.{file.name}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,56 +65,56 @@ def fetch(
         try:
             check(draft)
         except DataError as error:
-            page = " It is a web page: give the address of the file itself."
+            page = " It is a web page. Give the URL of the file itself."
             is_page = content.lstrip()[:1] == b"<"
             raise DataError(f"{error}{page if is_page else ''}") from error
         draft.replace(file)
     except OSError as error:
         raise DataError(
-            f"Cannot write to {folder}: {error.strerror}. Give another cache_dir=FOLDER."
+            f"Cannot write to {folder}: {error.strerror}. Choose another cache_dir=FOLDER."
         ) from error
     finally:
         draft.unlink(missing_ok=True)
     return file
 
 
-def _in_time(url: str, *, seconds: float, most_bytes: int) -> bytes:
-    """The content of `url`, or TimeoutError after `seconds`.
+def _download(url: str, *, seconds: float, max_bytes: int) -> bytes:
+    """Return the content of `url`, or raise TimeoutError after `seconds`.
 
-    In a thread of its own: the timeout of a socket is one of silence, and a server that sends its
-    headers letter by letter is never silent.
+    The timeout of a socket starts again with every byte, so a slow server could exceed it without
+    limit. The download therefore runs in its own thread.
     """
     ended: SimpleQueue[bytes | Exception] = SimpleQueue()
 
     def work() -> None:
         try:
-            ended.put(_content(url, seconds=seconds, most_bytes=most_bytes))
+            ended.put(_content(url, seconds=seconds, max_bytes=max_bytes))
         except Exception as error:
             ended.put(error)
 
     Thread(target=work, daemon=True).start()
     try:
-        found = ended.get(timeout=seconds)
+        result = ended.get(timeout=seconds)
     except Empty as error:
         raise TimeoutError from error
-    if isinstance(found, Exception):
-        raise found
-    return found
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
-def _content(url: str, *, seconds: float, most_bytes: int) -> bytes:
+def _content(url: str, *, seconds: float, max_bytes: int) -> bytes:
     deadline = time.monotonic() + seconds
     request = urllib.request.Request(url, headers={"User-Agent": "anima_exp"})
     content = b""
     with urllib.request.urlopen(request, timeout=seconds) as answer:
-        # Piece by piece: the timeout is one of silence, and a slow server is never silent.
+        # The thread ends soon after the deadline, because it checks the time after each piece.
         while piece := answer.read1(2**16):
             content += piece
-            if len(content) > most_bytes:
-                raise ValueError(f"it has more than {most_bytes / 2**20:.0f} MiB")
+            if len(content) > max_bytes:
+                raise ValueError(f"it is larger than {max_bytes / 2**20:.0f} MiB")
             if time.monotonic() > deadline:
                 raise TimeoutError
-        if answer.length:  # read1 ends quietly where the connection does
+        if answer.length:  # read1 raises no error if the connection ends early
             raise http.client.IncompleteRead(content, answer.length)
     return content
 
@@ -121,9 +122,9 @@ def _content(url: str, *, seconds: float, most_bytes: int) -> bytes:
 def _reason(error: Exception, seconds: float) -> str:
     if isinstance(error, urllib.error.HTTPError):
         error.close()  # it holds the connection
-        return f"the server answers {error.code} {error.reason}".rstrip()
+        return f"the server responded {error.code} {error.reason}".rstrip()
     cause = getattr(error, "reason", error)
     if isinstance(cause, TimeoutError):
-        return f"no whole answer in {seconds:.0f} s"
+        return f"no complete response within {seconds:.0f} s"
     lines = str(getattr(cause, "strerror", None) or cause).splitlines()
     return lines[0] if lines else type(error).__name__

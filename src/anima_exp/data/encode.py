@@ -1,14 +1,14 @@
-"""Token ids of a prompt and its response -> ids and labels of one training example.
+"""Encode prompts and responses as the token ids and labels of training examples.
 
-The rules are qlora.py's (DataCollatorForCausalLM): prompt and response are tokenised apart,
-without special tokens, BOS goes before the prompt, EOS behind the response, and each is cut at
-its own length. So SentencePiece's leading ▁ stays at the start of every response.
+The rules are those of qlora.py (DataCollatorForCausalLM). Prompt and response are tokenized
+separately, without special tokens. BOS precedes the prompt, EOS follows the response, and each part
+is truncated at its own length. So SentencePiece's leading ▁ stays at the start of every response.
 """
 
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ import numpy.typing as npt
 from anima_exp.config import DataConfig
 from anima_exp.data.example import Example
 from anima_exp.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 IGNORE = -100  # the label that PyTorch's cross-entropy skips
 
@@ -25,15 +28,16 @@ IdsAndLabels = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class TruncationLimits:
-    """How much of an example is kept, and where the loss is taken."""
+    """How much of an example is kept, and which of its tokens have labels."""
 
     max_prompt: int  # BOS included; the start is kept
     max_response: int  # EOS included; the start is kept
-    train_on_source: bool = False  # take the loss on the prompt too
-    eos_when_truncated: bool = False  # end a response with EOS even where it was cut short
+    train_on_source: bool = False  # compute the loss on the prompt too
+    eos_when_truncated: bool = False  # end a truncated response with EOS too
 
 
 def limits(config: DataConfig) -> TruncationLimits:
+    """Return the limits that the settings of `data` describe."""
     return TruncationLimits(
         max_prompt=config.max_prompt_tokens,
         max_response=config.max_response_tokens,
@@ -42,14 +46,18 @@ def limits(config: DataConfig) -> TruncationLimits:
     )
 
 
-def special_ids(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """What goes before a prompt and behind a response: ([BOS] or [], [EOS])."""
+def special_ids(tokenizer: "PreTrainedTokenizerBase") -> tuple[list[int], list[int]]:
+    """Return the ids before a prompt and after a response: ([BOS] or [], [EOS]).
+
+    Raises:
+        ModelError: the tokenizer has no end-of-sequence token.
+    """
     if tokenizer.eos_token_id is None:
         raise ModelError(
-            "The tokenizer has no end-of-sequence token, so no answer could ever end. "
-            "Give another one with model.tokenizer=FOLDER_OR_HUB_ID."
+            "The tokenizer has no end-of-sequence token, so a generated answer would never end. "
+            "Choose another tokenizer with model.tokenizer=FOLDER_OR_HUB_ID."
         )
-    # Qwen's models never saw a BOS: they have none.
+    # Some models, such as Qwen's, were trained without a BOS.
     begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     return begin, [tokenizer.eos_token_id]
 
@@ -57,15 +65,15 @@ def special_ids(tokenizer: Any) -> tuple[list[int], list[int]]:
 def encode(
     prompt: Sequence[int] | Ids, response: Sequence[int] | Ids, limits: TruncationLimits
 ) -> IdsAndLabels:
-    """Token ids of one example, and the label of each.
+    """Return the token ids of one example, and the label of each.
 
     Args:
         prompt: all ids, BOS included.
         response: all ids, EOS last.
 
     Returns:
-        `ids` and `labels`, both of length T <= max_prompt + max_response. A response that does
-        not fit loses its EOS, so the model is not taught to stop where the text went on.
+        `ids` and `labels`, both `[T]` with T <= max_prompt + max_response. By default a truncated
+        response loses its EOS, so the model is not trained to stop in the middle of a text.
     """
     ids = np.concatenate([prompt[: limits.max_prompt], response[: limits.max_response]])
     ids = ids.astype(np.int64)
@@ -77,24 +85,20 @@ def encode(
     return ids, labels
 
 
-# Encode text as text: a special token that the text spells does not become that token.
-#
-# A row about HTML may hold `</s>`, and a question may ask what `<|im_end|>` means. If such a text
-# became the token, a response would teach the model to end in its middle. Only what this package or
-# a template writes is a special token, and BOS and EOS stand once in each row.
-
-
+# Special tokens that a text contains are encoded as text, not as the token. A row about HTML may
+# contain `</s>`, and a question may ask what `<|im_end|>` means. As tokens, they would teach the
+# model to end in the middle of a response. Only this package and templates write special tokens.
 Put = Callable[[str], str]
-Render = Callable[[Put], str]  # writes a template; passes each text of a user through its argument
+Render = Callable[[Put], str]  # fills in a template; its argument transforms each user's text
 
-# Unicode reserves these two for a program's own use: no text that is exchanged holds them.
+# Unicode reserves these two for internal use, so no exchanged text contains them.
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
 
 
 class TextEncoder:
-    """One tokenizer, and the special tokens that a text may spell."""
+    """Encode texts so that special tokens in a user's text stay text."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         self.backend = tokenizer.backend_tokenizer
         self.begin, self.end = special_ids(tokenizer)
         added = self.backend.get_added_tokens_decoder()
@@ -110,36 +114,35 @@ class TextEncoder:
         self._closing = re.compile(rf"(?:{_any_of(eos).pattern}\s*)+\Z")
 
     def spelled(self, text: str) -> str | None:
-        """Return the first special token that `text` spells."""
-        found = self._spelled.search(text)
-        return found and found.group()
+        """Return the first special token that `text` contains as text, or None."""
+        match = self._spelled.search(text)
+        return match and match.group()
 
     def encode(self, texts: Sequence[str], *, special_tokens: bool = False) -> list[list[int]]:
         """Return the ids of each text, without BOS and EOS.
 
         Args:
-            special_tokens: a special token that a text spells becomes that token.
+            special_tokens: encode a special token in a text as that token.
         """
         self.backend.no_truncation()
         self.backend.no_padding()
         self.backend.encode_special_tokens = not special_tokens
         try:
-            found = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+            encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         finally:
             self.backend.encode_special_tokens = False
-        ids = [one.ids for one in found]
+        ids = [encoding.ids for encoding in encodings]
         if special_tokens:
             return ids
         return [
-            self._in_two(text) if self.spelled(text) and self._holds_special(one) else one
-            for text, one in zip(texts, ids, strict=True)
+            self._encode_split(text) if self.spelled(text) and self._has_special(row) else row
+            for text, row in zip(texts, ids, strict=True)
         ]
 
     def prompts(self, renders: Iterable[Render]) -> list[list[int]]:
         """Return the ids of prompts, BOS first.
 
-        The special tokens that a template writes are special tokens; those that a user's text
-        spells are text.
+        Special tokens of the template become tokens. Those in a user's text are encoded as text.
         """
         ids: dict[int, list[int]] = {}
         texts: dict[int, str] = {}
@@ -149,51 +152,52 @@ class TextEncoder:
                 texts[number] = text
             else:
                 ids[number] = self._pieces(hidden)
-        whole = self.encode(list(texts.values()), special_tokens=True)
-        ids |= zip(texts, whole, strict=True)
+        encoded = self.encode(list(texts.values()), special_tokens=True)
+        ids |= zip(texts, encoded, strict=True)
         return [
             ids[number] if ids[number][:1] == self.begin else [*self.begin, *ids[number]]
             for number in range(len(ids))
         ]
 
-    def once(self, example: Example) -> Example:
-        """Take BOS off the start of the example's text and EOS off its end: each row gets both.
+    def without_bos_and_eos(self, example: Example) -> Example:
+        """Remove BOS from the start and EOS from the end of an example: every row gets both later.
 
         Raises:
             DataError: nothing is left of the response.
         """
-        prompt, response = self._opened(example.prompt), example.response
-        if not example.prompt:  # the response opens the row
-            response = self._opened(response)
+        prompt, response = self._without_bos(example.prompt), example.response
+        if not example.prompt:  # the row begins with the response
+            response = self._without_bos(response)
         response = self._closing.sub("", response)
         if (prompt, response) == (example.prompt, example.response):
             return example
         if not response.strip():
-            raise DataError("the response holds nothing but special tokens")
+            raise DataError("the response contains nothing but special tokens")
         return replace(example, prompt=prompt, response=response)
 
-    def _opened(self, text: str) -> str:
-        found = self._opening.match(text)
-        return text[found.end() :] if found else text
+    def _without_bos(self, text: str) -> str:
+        match = self._opening.match(text)
+        return text[match.end() :] if match else text
 
-    def _holds_special(self, ids: list[int]) -> bool:
+    def _has_special(self, ids: list[int]) -> bool:
         return not set(self.special.values()).isdisjoint(ids)
 
-    def _in_two(self, text: str) -> list[int]:
-        # A Unigram vocabulary holds the special tokens as pieces of text too.
-        parts = self._spelled.sub(lambda found: f"{found[0][0]}{_OPEN}{found[0][1:]}", text)
+    def _encode_split(self, text: str) -> list[int]:
+        # A Unigram vocabulary also has the special tokens as pieces of text. Split after their
+        # first character, they cannot become the token.
+        parts = self._spelled.sub(lambda match: f"{match[0][0]}{_OPEN}{match[0][1:]}", text)
         return [id for ids in self.encode(parts.split(_OPEN)) for id in ids]
 
     def _hide(self, text: str) -> str:
         return self._spelled.sub(
-            lambda found: f"{_OPEN}{self._names.index(found[0])}{_CLOSE}", text
+            lambda match: f"{_OPEN}{self._names.index(match[0])}{_CLOSE}", text
         )
 
     def _show(self, hidden: str) -> str:
-        return re.sub(f"{_OPEN}([0-9]+){_CLOSE}", lambda found: self._names[int(found[1])], hidden)
+        return re.sub(f"{_OPEN}([0-9]+){_CLOSE}", lambda match: self._names[int(match[1])], hidden)
 
     def _bos_shown(self, hidden: str) -> str:
-        """At the start of a prompt BOS is BOS, whoever wrote it."""
+        """Let BOS at the start of a prompt be the token, even in a user's text."""
         written = self._bos and self._hide(self._bos)
         if written and hidden.startswith(written):
             return f"{self._bos}{hidden.removeprefix(written)}"
@@ -202,10 +206,10 @@ class TextEncoder:
     def _pieces(self, hidden: str) -> list[int]:
         ids: list[int] = []
         at = 0
-        for found in self._spelled.finditer(hidden):
-            ids += self._ids(hidden[at : found.start()])
-            ids.append(self.special[found.group()])
-            at = found.end()
+        for match in self._spelled.finditer(hidden):
+            ids += self._ids(hidden[at : match.start()])
+            ids.append(self.special[match.group()])
+            at = match.end()
         return ids + self._ids(hidden[at:])
 
     def _ids(self, hidden: str) -> list[int]:
@@ -213,5 +217,5 @@ class TextEncoder:
 
 
 def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:
-    """A pattern that matches one of `tokens`; of none, a pattern that never matches."""
+    """Return a pattern that matches any of `tokens`, and nothing if there are none."""
     return re.compile(f"(?:{'|'.join(map(re.escape, tokens)) or '(?!)'})")

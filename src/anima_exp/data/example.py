@@ -1,4 +1,4 @@
-"""An example: what a row becomes; and which columns of a row a recipe reads."""
+"""Define a training example, and count the columns of a row that a recipe does not read."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,49 +10,53 @@ from anima_exp.errors import DataError
 Row = Mapping[str, Any]
 
 
-_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Example:
-    """One training pair. The loss is taken on `response` (data.train_on_source: on both)."""
+    """A prompt and its response. The loss is computed on the response.
+
+    With data.train_on_source it is computed on both.
+    """
 
     prompt: str
     response: str
-    special_tokens: bool = False  # a special token that the text spells becomes that token
+    special_tokens: bool = False  # encode special tokens in the texts as tokens
 
     def __post_init__(self) -> None:
-        # A recipe of the user's own may hand over anything; a tokenizer fails without a row number.
+        # A user's recipe may return anything, and a tokenizer's error would name no row.
         for name, value in (("prompt", self.prompt), ("response", self.response)):
             if not isinstance(value, str):
                 raise DataError(f"the {name} is not text but {type(value).__name__}")
             if has_lone_surrogate(value):
-                raise DataError(f"the {name} holds half a character (a lone surrogate)")
+                raise DataError(f"the {name} contains half a character (a lone surrogate)")
         if not self.response or self.response.isspace():
             raise DataError("the response is empty")
 
 
 def has_lone_surrogate(text: str) -> bool:
-    """A lone surrogate, which JSON can hold, and neither a tokenizer nor a file in UTF-8."""
-    return bool(_HALF_A_CHARACTER.search(text))
+    """Return whether a text has a lone surrogate, which JSON allows but UTF-8 does not."""
+    return bool(_SURROGATE.search(text))
 
 
 def missing_column(row: Row, column: str) -> DataError:
-    found = ", ".join(map(str, row)) or "none"
-    return DataError(f"no column '{column}', which data.recipe reads; the row has {found}")
+    """Return the error of a row without a column that the recipe reads."""
+    columns = ", ".join(map(str, row)) or "none"
+    return DataError(f"no column '{column}', which data.recipe reads; the row has {columns}")
 
 
-# Columns in which the known formats keep a part of the conversation.
+# Columns in which the known formats store parts of the conversation.
 CONVERSATION = frozenset(
     {"history", "system", "system_prompt", "messages", "conversation", "conversations"}
 )
 
 
-_MOST_COLUMNS = 100  # that are counted by name, besides those of a conversation
+_MAX_COLUMNS = 100  # counted by name, besides those of a conversation
 
 
-class Watched(dict[str, Any]):
-    """A row that remembers which of its columns were read."""
+class TrackedRow(dict[str, Any]):
+    """A row that records which of its columns a recipe reads."""
 
     def __init__(self, row: Row) -> None:
         super().__init__(row)
@@ -90,13 +94,13 @@ class Watched(dict[str, Any]):
         return dict(self.items())
 
     def count_unread(self, unread: dict[str, int]) -> None:
-        """Add one for each column that holds something and was not read."""
+        """Add one to the count of each column that is not empty and was not read."""
         for column, value in dict.items(self):
-            if column in self._read or not _holds_something(value):
+            if column in self._read or not _has_content(value):
                 continue
-            if column in unread or column in CONVERSATION or len(unread) < _MOST_COLUMNS:
+            if column in unread or column in CONVERSATION or len(unread) < _MAX_COLUMNS:
                 unread[column] = unread.get(column, 0) + 1
 
 
-def _holds_something(value: Any) -> bool:
+def _has_content(value: object) -> bool:
     return bool(value.strip() if isinstance(value, str) else value) or value == 0

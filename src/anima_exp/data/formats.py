@@ -1,8 +1,8 @@
-"""The data formats: how a row becomes an example, and how a question is put in the same way.
+"""Define the data formats: how a row becomes an example, and how a question becomes a prompt.
 
-One entry holds all that is known of a format. Training, evaluations, answers, chats and model cards
-read the entry. `data.recipe` names a format for its recipe, `data.prompt_template` and the like
-name one for its prompt. A dotted path names a function of your own, or a `Format` of your own:
+One entry describes a format completely. Training, evaluations, answers, chats and model cards all
+read it. `data.recipe` names a format for its recipe; `data.prompt_template` and similar settings
+name one for its prompt. A dotted path names your own function, or your own `Format`:
 
     MY_FORMAT = Format("orca", recipe=orca_row, prompt=orca_prompt, next_turn="\\nUser:")
 """
@@ -21,31 +21,31 @@ Recipe = Callable[[Row], Example | list[Example]]
 Template = Callable[..., str]  # (instruction, input="") -> the prompt
 
 CHAT = "chat"
-_TO_THE_LETTER = "plain"  # how questions are put to a model of rows without a prompt of their own
+_DEFAULT = "plain"  # the format of a model whose training prompts are unknown
 
 
 @dataclass(frozen=True)
 class Format:
     """One data format.
 
-    A model that was trained on rows in a format is asked in the same format. An entry whose rows
-    use the prompt of another one names it in `asked_as`.
+    A model is prompted in the format of the rows that it was trained on. A format whose rows use
+    the prompt of another format names that one in `asked_as`.
     """
 
     name: str
     recipe: Recipe | None = None  # row -> Example, or a list of them
     prompt: Template | None = None  # (instruction, input="") -> the prompt before an answer
     asked_as: str | None = None  # the format that holds the prompt, if this one has none
-    next_turn: str | None = None  # how the other speaker's turn begins; None = there are no turns
-    stop: tuple[str, ...] = ()  # more texts that end an answer, beside `next_turn`
-    opening: str = ""  # of the prompt, what is said only once in a dialogue
-    between: str = ""  # between an answer and the next turn
+    next_turn: str | None = None  # the text that begins the next user turn; None: no turns
+    stop: tuple[str, ...] = ()  # texts that end an answer, in addition to `next_turn`
+    opening: str = ""  # the part of the prompt that appears only once in a dialogue
+    between: str = ""  # the text between an answer and the next turn
     tokenizers_own: bool = False  # the prompt is the tokenizer's chat template
-    used_by: tuple[str, ...] = ()  # published adapters that are asked so: patterns of their names
+    used_by: tuple[str, ...] = ()  # patterns of the names of published adapters of this format
 
     @property
     def has_turns(self) -> bool:
-        """Whether a prompt can hold the turns before it; else each question stands alone."""
+        """Whether a prompt can contain earlier turns; otherwise the model sees one question."""
         return self.tokenizers_own or self.next_turn is not None
 
     @property
@@ -59,8 +59,8 @@ _ENTRIES = (
         "alpaca",
         recipe=recipes.alpaca,
         prompt=templates.alpaca,
-        stop=("###",),  # it has no turns, but its next section begins so; QLoRA cuts there
-        used_by=(r"qlora-alpaca-\d+b", "Anima33B"),  # chinese-vicuna, put as Alpaca
+        stop=("###",),  # there are no turns, but a new section begins so; QLoRA stops there too
+        used_by=(r"qlora-alpaca-\d+b", "Anima33B"),  # Anima's chinese-vicuna rows are Alpaca's
     ),
     Format("guanaco", recipe=recipes.guanaco, prompt=templates.guanaco, next_turn="###"),
     Format(
@@ -68,7 +68,7 @@ _ENTRIES = (
         prompt=templates.guanaco_chat,
         next_turn="###",
         opening=templates.GUANACO_SYSTEM,
-        used_by=(r"guanaco-\d+b",),  # as the authors' own guanaco_generate.py asks
+        used_by=(r"guanaco-\d+b",),  # as in the authors' guanaco_generate.py
     ),
     Format(
         "guanaco_benchmark",
@@ -98,36 +98,36 @@ _ENTRIES = (
     Format("unnatural_instructions", recipe=recipes.unnatural_instructions, asked_as="plain"),
     Format("flan_v2", recipe=recipes.flan_v2, asked_as="plain"),
 )
-FORMATS = {one.name: one for one in _ENTRIES}
-WITH_RECIPE = {name: one for name, one in FORMATS.items() if one.recipe}
-WITH_PROMPT = {name: one for name, one in FORMATS.items() if one.prompt}
+FORMATS = {entry.name: entry for entry in _ENTRIES}
+WITH_RECIPE = {name: entry for name, entry in FORMATS.items() if entry.recipe}
+WITH_PROMPT = {name: entry for name, entry in FORMATS.items() if entry.prompt}
 _FOR_ANSWERS = WITH_PROMPT | {CHAT: FORMATS[CHAT]}
 
 
 def recipe(name: str, *, key: str = "data.recipe") -> Recipe:
-    """Return the function that makes examples of rows.
+    """Return the function that converts a row to examples.
 
     Raises:
         ConfigError: there is no such recipe.
     """
-    found = _format(name, WITH_RECIPE, part="recipe", what="recipe", key=key)
-    assert found.recipe is not None
-    return found.recipe
+    entry = _format(name, WITH_RECIPE, part="recipe", what="recipe", key=key)
+    assert entry.recipe is not None
+    return entry.recipe
 
 
 def template(name: str, *, key: str = "data.prompt_template") -> Template:
-    """Return the function that puts a bare question.
+    """Return the function that builds the prompt of a question.
 
     Raises:
         ConfigError: there is no such prompt template.
     """
-    found = _format(name, WITH_PROMPT, part="prompt", what="prompt template", key=key)
-    assert found.prompt is not None
-    return found.prompt
+    entry = _format(name, WITH_PROMPT, part="prompt", what="prompt template", key=key)
+    assert entry.prompt is not None
+    return entry.prompt
 
 
 def for_answers(name: str, *, key: str) -> Format:
-    """Return the format that questions are put in, which may be the tokenizer's own, `chat`.
+    """Return the format of prompts, which may be `chat`: the tokenizer's chat template.
 
     Raises:
         ConfigError: there is no such format.
@@ -137,62 +137,62 @@ def for_answers(name: str, *, key: str) -> Format:
     return _format(name, _FOR_ANSWERS, part="prompt", what="prompt template", key=key)
 
 
-def asked_as(recipe_name: str) -> str:
-    """Name the prompt template for a model that was trained on rows of this recipe.
+def prompt_template_of(recipe_name: str) -> str:
+    """Return the name of the prompt template for a model trained on rows of this recipe.
 
-    `plain` where that is unknown: for a function of your own, and for a name that does not exist.
+    It is `plain` if it is unknown: for a user's function, and for a name that does not exist.
     """
     if "." in recipe_name:
         try:
-            found = lookup.own(recipe_name, key="data.recipe")
-        except ConfigError:  # which the check of data.recipe reports
-            return _TO_THE_LETTER
-        if not isinstance(found, Format):
-            return _TO_THE_LETTER
-        return recipe_name if found.prompt or found.asked_as else _TO_THE_LETTER
+            named = lookup.own(recipe_name, key="data.recipe")
+        except ConfigError:  # the check of data.recipe reports it
+            return _DEFAULT
+        if not isinstance(named, Format):
+            return _DEFAULT
+        return recipe_name if named.prompt or named.asked_as else _DEFAULT
     known = WITH_RECIPE.get(recipe_name)
-    return (known.asked_as or known.name) if known else _TO_THE_LETTER
+    return (known.asked_as or known.name) if known else _DEFAULT
 
 
 def states_its_prompt(recipe_name: str) -> bool:
-    """Return whether it is known in which format a recipe puts its prompts."""
+    """Return whether the prompt template of a recipe is known."""
     if "." not in recipe_name:
         return recipe_name in WITH_RECIPE
     try:
-        found = lookup.own(recipe_name, key="data.recipe")
+        named = lookup.own(recipe_name, key="data.recipe")
     except ConfigError:
         return False
-    return isinstance(found, Format) and bool(found.prompt or found.asked_as)
+    return isinstance(named, Format) and bool(named.prompt or named.asked_as)
 
 
-def of_published(adapter: str) -> str | None:
-    """Name the format that a published adapter is asked in; None if it is not known."""
-    for name, one in FORMATS.items():
-        if any(re.fullmatch(pattern, adapter, re.IGNORECASE) for pattern in one.used_by):
+def format_of_published(adapter: str) -> str | None:
+    """Return the name of the prompt format of a published adapter; None if it is unknown."""
+    for name, entry in FORMATS.items():
+        if any(re.fullmatch(pattern, adapter, re.IGNORECASE) for pattern in entry.used_by):
             return name
     return None
 
 
 def _format(name: str, among: Mapping[str, Format], *, part: str, what: str, key: str) -> Format:
-    """Return the entry, with a function of the user's own as the `part` of an entry of its own."""
-    found: Any = lookup.entry(name, among=among, what=what, key=key)
-    if isinstance(found, Format):
-        if part == "prompt" and not found.prompt and found.asked_as:
+    """Return the format `name`; a user's function becomes the `part` of a new format."""
+    named: Any = lookup.entry(name, among=among, what=what, key=key)
+    if isinstance(named, Format):
+        if part == "prompt" and not named.prompt and named.asked_as:
             if f"={name}: asked_as" in key:
                 raise ConfigError(
-                    f"{key}={name} leads back to itself, so no prompt is found. Let one of these "
-                    "formats have a prompt."
+                    f"{key}={name} refers back to itself, so it has no prompt. Give one of these "
+                    "formats a prompt."
                 )
             return _format(
-                found.asked_as, among, part=part, what=what, key=f"{key}={name}: asked_as"
+                named.asked_as, among, part=part, what=what, key=f"{key}={name}: asked_as"
             )
-        if getattr(found, part) is None:
+        if getattr(named, part) is None:
             raise ConfigError(
                 f"{key}={name} is a Format without a {part}. Give it one: Format({part}=...)."
             )
-        return found
-    if not callable(found):
+        return named
+    if not callable(named):
         raise ConfigError(
-            f"{key}={name} is neither a function nor a Format. It is {type(found).__name__}."
+            f"{key}={name} is neither a function nor a Format. It is {type(named).__name__}."
         )
-    return Format(name, recipe=found) if part == "recipe" else Format(name, prompt=found)
+    return Format(name, recipe=named) if part == "recipe" else Format(name, prompt=named)

@@ -1,18 +1,18 @@
-"""What was done to the rows of a data set besides encoding them, as one line a heading."""
+"""Describe what was noticed while the rows of a data set were tokenized, by heading."""
 
 from collections.abc import Iterable
 
 from anima_exp.data.example import CONVERSATION
 from anima_exp.data.token_cache import Meta
 
-_MOST_NAMES = 10
+_MAX_NAMES = 10
 
 
 def notes(metas: Iterable[Meta], *, examples: int, recipe: str) -> dict[str, str]:
-    """Return the lines to print, by their heading; none if there is nothing to say.
+    """Return the lines to print by their heading, without those that do not apply.
 
     Args:
-        examples: how many examples the sources gave in all.
+        examples: the number of examples of all sources.
     """
     metas = list(metas)
     ends = sum(meta.ends for meta in metas)
@@ -25,14 +25,14 @@ def notes(metas: Iterable[Meta], *, examples: int, recipe: str) -> dict[str, str
     said: dict[str, str] = {}
     if ends:
         said["BOS, EOS"] = (
-            f"{ends / examples:.1%} of the rows already open with BOS or close with EOS; "
-            "each row gets both once"
+            f"{ends / examples:.1%} of the rows already begin with BOS or end with EOS; "
+            "each row has both exactly once"
         )
     if spelled:
         said["text"] = (
-            f"{spelled:,} {_rows(spelled)} ({spelled / examples:.1%}) spell a special token, which "
-            f"stays text (first: {first}); a recipe of your own can return "
-            "Example(..., special_tokens=True)"
+            f"{spelled:,} {_rows(spelled)} ({spelled / examples:.1%}) contain the text of a "
+            f"special token, which is encoded as text (first: {first}). To encode it as the "
+            "token, return Example(..., special_tokens=True) from your own recipe"
         )
     talk = {column: rows for column, rows in unread.items() if column in CONVERSATION}
     if talk:
@@ -42,8 +42,8 @@ def notes(metas: Iterable[Meta], *, examples: int, recipe: str) -> dict[str, str
         )
     others = [column for column in unread if column not in CONVERSATION]
     if others:
-        more = f" and {len(others) - _MOST_NAMES} more" if len(others) > _MOST_NAMES else ""
-        names = ", ".join(str(name) or "one without a name" for name in others[:_MOST_NAMES])
+        more = f" and {len(others) - _MAX_NAMES} more" if len(others) > _MAX_NAMES else ""
+        names = ", ".join(str(name) or "one without a name" for name in others[:_MAX_NAMES])
         said["unread"] = f"other columns that data.recipe={recipe} does not read: {names}{more}"
     return said
 

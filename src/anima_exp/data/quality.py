@@ -1,4 +1,4 @@
-"""Tokens -> how many examples repeat, contradict one another, or leak."""
+"""Count the examples that repeat, contradict each other, or leak into the held-out split."""
 
 from dataclasses import dataclass
 
@@ -13,17 +13,23 @@ Hashes = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class QualityIssues:
-    repeated: int  # examples that say exactly what an earlier one says
-    contradicted: int  # examples whose prompt has another response elsewhere
+    """How many examples of a data set repeat or contradict others."""
+
+    repeated: int  # examples that are identical to an earlier one
+    contradicted: int  # examples whose prompt has a different response elsewhere
 
 
-def faults(tokens: Tokens, *, before_prompt: int) -> QualityIssues:
-    """`before_prompt` is how many ids BOS takes: 1, or 0 where there is none."""
+def count_issues(tokens: Tokens, *, before_prompt: int) -> QualityIssues:
+    """Count repeated and contradictory examples.
+
+    Args:
+        before_prompt: the number of ids before a prompt: 1 for BOS, or 0 without BOS.
+    """
     prompts, pairs = hashes(tokens)
     unique, first, times = np.unique(pairs, return_index=True, return_counts=True)
-    # Prompts of different pairs: one that occurs twice has two different responses.
+    # A prompt that occurs in two different pairs has two different responses.
     _, back, answers = np.unique(prompts[first], return_inverse=True, return_counts=True)
-    # Where the whole dialogue is the response, every prompt is empty and contradicts nothing.
+    # If the response is the whole dialogue, every prompt is empty and contradicts nothing.
     several = (answers[back] > 1) & (tokens.prompts[first] > before_prompt)
     return QualityIssues(
         repeated=len(pairs) - len(unique),
@@ -32,14 +38,14 @@ def faults(tokens: Tokens, *, before_prompt: int) -> QualityIssues:
 
 
 def count_leaked(train: TokenizedDataset, heldout: TokenizedDataset) -> int:
-    """Held-out examples that are also trained on, word for word."""
+    """Count the held-out examples that are identical to a training example."""
     trained = hashes(train.tokens)[1][train.order]
     held = hashes(heldout.tokens)[1][heldout.order]
     return int(np.isin(held, trained).sum())
 
 
 def hashes(tokens: Tokens) -> tuple[Hashes, Hashes]:
-    """One number for each prompt and one for each whole example: equal ids, equal numbers."""
+    """Return a hash of each prompt `[N]` and of each whole example `[N]`."""
     prompts, pairs = np.empty((2, len(tokens)), dtype=np.int64)
     for i in range(len(tokens)):
         prompt, response = tokens.prompt(i).tobytes(), tokens.response(i).tobytes()

@@ -1,7 +1,7 @@
-"""A local file -> its rows, each with its number; one line of error for a file that has none.
+"""Read the rows of a local file (JSON, JSON lines, CSV, TSV, Parquet), each with its number.
 
-A file that cannot be read at all is a DataError. A single row that cannot is one too, but it is
-handed on in the row's place, so that the caller may count it and go on.
+A file that cannot be read raises DataError. A row that cannot be read is yielded as a DataError in
+place of the row, so that the caller can count it and continue.
 """
 
 import csv
@@ -11,7 +11,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, cast
 
 from anima_exp.config.lookup import closest
 from anima_exp.data import file_checks
@@ -23,11 +23,18 @@ NumberedRow = tuple[int, Row | DataError]
 Reader = Callable[[Path], Iterator[NumberedRow]]
 
 _BOM = b"\xef\xbb\xbf"
-MOST_BYTES = 16 * 2**20  # of one row; a tokenizer takes about 70 bytes for each of them
+MAX_BYTES = 16 * 2**20  # of one row; a tokenizer needs about 70 bytes of memory for each
 
 
 def find(path: str, *, key: str) -> Path:
-    """The file at `path`, its ending known. `key` (data.path) opens the error message."""
+    """Return the file at `path` if its format is known.
+
+    Args:
+        key: the setting that gave the path, for the error message.
+
+    Raises:
+        DataError: there is no such file, or its name has an unknown ending.
+    """
     file = expanded(path, key)
     if is_folder(file):
         raise DataError(f"{key}={path} is a folder. Give one of its files.")
@@ -42,18 +49,22 @@ def find(path: str, *, key: str) -> Path:
 
 
 def row_or_line(file: Path) -> str:
-    """What the number of a row counts: lines where an editor shows them, else rows."""
+    """Return what a row's number counts: `line` if an editor shows the same number, else `row`."""
     return "row" if _reader(file) in (_json, _parquet) else "line"
 
 
 def rows(file: Path) -> Iterator[NumberedRow]:
-    """Every row with its number, from 1."""
+    """Yield every row with its number, from 1.
+
+    Raises:
+        DataError: the file cannot be read. A bad row is yielded as a DataError instead.
+    """
     for number, row in _readable(file, _reader(file)):
-        yield number, row if isinstance(row, DataError) or not _too_large(row) else _over()
+        yield number, row if isinstance(row, DataError) or not _too_large(row) else _size_error()
 
 
 def json_lines(file: Path) -> Iterator[NumberedRow]:
-    """Every row of a file of JSON lines, whatever its name ends in."""
+    """Yield every row of a file of JSON lines with its number, even if its name ends otherwise."""
     yield from _readable(file, _jsonl)
 
 
@@ -61,9 +72,9 @@ def _readable(file: Path, reader: Reader) -> Iterator[NumberedRow]:
     try:
         if reader is not _parquet:
             with _open(file) as stream:
-                seen = stream.read(file_checks.SEEN_BYTES)
+                head = stream.read(file_checks.HEAD_BYTES)
             kinds = {"listed": reader is _json, "lines": reader is _jsonl, "commas": reader is _csv}
-            file_checks.check(seen, file, **kinds)
+            file_checks.check(head, file, **kinds)
         yield from reader(file)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
@@ -72,33 +83,34 @@ def _readable(file: Path, reader: Reader) -> Iterator[NumberedRow]:
 
 def _json(file: Path) -> Iterator[NumberedRow]:
     try:
-        found = file_checks.parse(_decode(_read(file), file))
+        content = file_checks.parse(_decode(_read(file), file))
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise DataError(f"{file} is not JSON: {error.msg} at {where}.") from error
-    except ValueError as error:  # it may be JSON, but none that Python can hold
-        raise DataError(f"{file} cannot be read: it holds {error}.") from error
-    if not isinstance(found, list):
-        lists = [k for k, v in found.items() if isinstance(v, list)] if type(found) is dict else []
-        hint = f" Save the list under '{lists[0]}' as a file of its own." if lists else ""
-        raise DataError(f"{file} must hold a list of objects, not one {_kind(found)}.{hint}")
-    for number, row in enumerate(found, start=1):
-        if (name := file_checks.find(row)) is not None:
+    except ValueError as error:  # JSON that Python cannot represent
+        raise DataError(f"{file} cannot be read: it contains {error}.") from error
+    if not isinstance(content, list):
+        items = content.items() if type(content) is dict else ()
+        lists = [key for key, value in items if isinstance(value, list)]
+        hint = f" Save the list under '{lists[0]}' as a separate file." if lists else ""
+        raise DataError(f"{file} must contain a list of objects, not one {_kind(content)}.{hint}")
+    for number, row in enumerate(content, start=1):
+        if (name := file_checks.duplicate_name(row)) is not None:
             yield number, DataError(file_checks.message(name))
         else:
             yield number, row if isinstance(row, dict) else DataError(_not_an_object(row))
 
 
 def _jsonl(file: Path) -> Iterator[NumberedRow]:
-    # Read as bytes: a file of bytes splits at "\n" alone, while str.splitlines also splits at
-    # U+2028 and others, which are legal inside a JSON text.
+    # The file is read as bytes, which are split only at "\n". str.splitlines would also split at
+    # characters such as U+2028, which may appear inside a JSON text.
     with _open(file) as lines:
         offset = 0
         for number, line in enumerate(_lines(lines), start=1):
             start = offset
             offset += len(line)
-            if len(line) > MOST_BYTES:
-                yield number, _over()
+            if len(line) > MAX_BYTES:
+                yield number, _size_error()
                 continue
             if number == 1 and line.startswith(_BOM):
                 line, start = line.removeprefix(_BOM), len(_BOM)
@@ -107,11 +119,11 @@ def _jsonl(file: Path) -> Iterator[NumberedRow]:
 
 
 def _lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a file; of one that is too long, only as much as shows that it is."""
-    while line := stream.readline(MOST_BYTES + 1):
+    """Yield the lines of a file, each cut after MAX_BYTES + 1 bytes."""
+    while line := stream.readline(MAX_BYTES + 1):
         rest = line
-        while len(rest) > MOST_BYTES and not rest.endswith(b"\n"):
-            rest = stream.readline(MOST_BYTES + 1)
+        while len(rest) > MAX_BYTES and not rest.endswith(b"\n"):
+            rest = stream.readline(MAX_BYTES + 1)
         yield line
 
 
@@ -124,7 +136,7 @@ def _json_line(line: bytes, start: int) -> Row | DataError:
         return DataError(f"broken JSON: {error.msg} at column {error.colno}")
     except ValueError as error:
         return DataError(f"broken JSON: {error}")
-    if (name := file_checks.find(row)) is not None:
+    if (name := file_checks.duplicate_name(row)) is not None:
         return DataError(file_checks.message(name))
     return row if isinstance(row, dict) else DataError(_not_an_object(row))
 
@@ -132,7 +144,7 @@ def _json_line(line: bytes, start: int) -> Row | DataError:
 def _csv(file: Path, delimiter: str = ",") -> Iterator[NumberedRow]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # its default refuses texts above 128 KiB
     text = _decode(_read(file), file)
-    # Cut at "\n" with the ends kept, so that a quoted field keeps its own line breaks.
+    # Lines keep their line breaks, so that a quoted field keeps its own.
     lines = (line + "\n" for line in text.split("\n"))
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
@@ -185,19 +197,19 @@ _READERS: dict[str, Reader] = {
 
 
 def known_suffix(file: Path) -> str | None:
-    """Which of the known endings a name has, `.jsonl.gz` included; None = another one."""
+    """Return which of the known endings a name has, for example `.jsonl.gz`, or None."""
     return next((known for known in _READERS if file.name.lower().endswith(known)), None)
 
 
 def _reader(file: Path) -> Reader:
     kind = known_suffix(file)
-    assert kind is not None, "find() was not asked"
-    # BELLE, and many after it, call JSON lines .json.
+    assert kind is not None, "call find() first"
+    # BELLE and many later data sets call JSON lines .json.
     return _jsonl if _READERS[kind] is _json and _holds_lines(file) else _READERS[kind]
 
 
 def _holds_lines(file: Path) -> bool:
-    """Is the first line a whole object, and not the last?"""
+    """Return whether the first line is a complete object and more lines follow."""
     try:
         with _open(file) as stream:
             if stream.read(4).removeprefix(_BOM)[:1] != b"{":
@@ -206,7 +218,7 @@ def _holds_lines(file: Path) -> bool:
             lines = _lines(stream)
             first, more = next(lines, b""), next(lines, b"").strip()
     except (OSError, EOFError, zlib.error):
-        return False  # rows() will meet the same fault, and say so
+        return False  # rows() will meet the same error and report it
     return bool(more) and isinstance(_json_line(first.removeprefix(_BOM), 0), dict)
 
 
@@ -230,22 +242,22 @@ def _decode(content: bytes, file: Path) -> str:
 
 
 def _too_large(row: Row) -> bool:
-    return sum(len(value) for value in row.values() if isinstance(value, str)) > MOST_BYTES
+    return sum(len(value) for value in row.values() if isinstance(value, str)) > MAX_BYTES
 
 
-def _over() -> DataError:
-    return DataError(f"it has more than {MOST_BYTES / 2**20:.0f} MiB, too much for one row")
+def _size_error() -> DataError:
+    return DataError(f"it is larger than {MAX_BYTES / 2**20:.0f} MiB, the limit for one row")
 
 
 def _not_utf8(error: UnicodeDecodeError, start: int) -> str:
     return f"not UTF-8: byte 0x{error.object[error.start]:02x} at offset {start + error.start}"
 
 
-def _not_an_object(value: Any) -> str:
-    return f"not an object with named columns but one {_kind(value)}"
+def _not_an_object(value: object) -> str:
+    return f"it is one {_kind(value)}, not an object with named columns"
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     names = {dict: "object", list: "list", str: "text", type(None): "null"}
     return names.get(type(value), "number")
 
@@ -255,7 +267,7 @@ def _close_name(file: Path) -> str:
         return f"There is no folder {file.parent} either."
     names = sorted(entry.name for entry in file.parent.iterdir() if known_suffix(entry))
     stems = {name.partition(".")[0]: name for name in names}  # all endings are alike
-    # `bb` may be `b` with a letter too many: names of files are short.
+    # A low cutoff, because names of files are short: `bb` may be a mistyped `b`.
     if close := closest(file.name.partition(".")[0], stems, cutoff=0.66):
         return f"Did you mean '{stems[close]}'?"
     return f"That folder has {', '.join(names[:5])}." if names else "That folder has no data files."

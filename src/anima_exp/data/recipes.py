@@ -1,7 +1,7 @@
-"""Row -> Example, or a list of them: one function per source format.
+"""Convert a row of each source format to an example: one function for each format.
 
-A recipe reads one row and touches nothing else. A row that it cannot read is a DataError that
-names the column; whoever read the row adds the file and the row's number.
+A recipe reads one row and has no side effects. For a row that it cannot convert it raises a
+DataError that names the column. The caller adds the file and the row's number.
 """
 
 from typing import Any
@@ -12,48 +12,51 @@ from anima_exp.errors import DataError
 
 
 def alpaca(row: Row) -> Example:
-    """Columns instruction, input (may be empty) and output: Alpaca, BELLE, GPT-4-LLM."""
+    """Read the columns instruction, input (may be empty) and output: Alpaca, BELLE, GPT-4-LLM."""
     prompt = templates.alpaca(_text(row, "instruction"), _optional_text(row, "input"))
     return Example(prompt, _answer(row, "output"))
 
 
 def guanaco(row: Row) -> Example:
-    """Alpaca's columns in Guanaco's prompt, for a base that is a Guanaco already."""
+    """Read Alpaca's columns into Guanaco's prompt, for a base that is a Guanaco already."""
     prompt = templates.guanaco(_text(row, "instruction"), _optional_text(row, "input"))
     return Example(prompt, _answer(row, "output"))
 
 
 def input_output(row: Row) -> Example:
-    """Columns input and output, as they are: LongForm."""
+    """Read the columns input and output unchanged: LongForm."""
     return Example(_text(row, "input"), _answer(row, "output"))
 
 
 def prompt_response(row: Row) -> Example:
-    """Columns prompt and response, as they are."""
+    """Read the columns prompt and response unchanged."""
     return Example(_text(row, "prompt"), _answer(row, "response"))
 
 
 def prompt_completion(row: Row) -> Example:
-    """Columns prompt and completion, as they are: Self-Instruct."""
+    """Read the columns prompt and completion unchanged: Self-Instruct."""
     return Example(_text(row, "prompt"), _answer(row, "completion"))
 
 
 def oasst1(row: Row) -> Example:
-    """Column text: a whole dialogue, every turn of which is learned."""
+    """Read a dialogue from the column text. Every turn of it is trained on: OASST1."""
     return Example("", _answer(row, "text"))
 
 
 def hh_rlhf(row: Row) -> Example:
-    """Column chosen: a whole dialogue, every turn of which is learned."""
+    """Read a dialogue from the column chosen. Every turn of it is trained on: HH-RLHF."""
     return Example("", _answer(row, "chosen"))
 
 
 def chip2(row: Row) -> Example:
-    """Column text, `<human>: ...\\n<bot>: ...`: the first question and its answer."""
+    """Read the first question and its answer from the column text: Chip2.
+
+    The text has the form `<human>: ...\\n<bot>: ...`.
+    """
     turns = _text(row, "text").split("\n<bot>: ")
     if len(turns) < 2:
         raise DataError("column 'text' has no turn '<bot>: '")
-    # qlora.py leaves the human's second question at the end of the first answer.
+    # Unlike qlora.py, which leaves the human's second question at the end of the first answer.
     answer = turns[1].split("\n<human>: ")[0]
     if not answer.strip():
         raise DataError("the first answer in column 'text' is empty")
@@ -61,7 +64,7 @@ def chip2(row: Row) -> Example:
 
 
 def unnatural_instructions(row: Row) -> list[Example]:
-    """Lists instances and reformulations (may be missing): every wording is an example."""
+    """Read every item of the lists instances and reformulations (may be missing) as an example."""
     wordings = [*_items(row, "instances")]
     if row.get("reformulations") is not None:
         wordings += _items(row, "reformulations")
@@ -72,14 +75,14 @@ def unnatural_instructions(row: Row) -> list[Example]:
 
 
 def flan_v2(row: Row) -> Example:
-    """Columns inputs and targets, as they are."""
+    """Read the columns inputs and targets unchanged: FLAN v2."""
     return Example(_text(row, "inputs"), _answer(row, "targets"))
 
 
 def _text(row: Row, column: str) -> str:
     value = _value(row, column)
     if not isinstance(value, str):
-        raise DataError(f"column '{column}' is not text but {_kind(value)}")
+        raise DataError(f"column '{column}' is {_kind(value)}, not text")
     return value
 
 
@@ -97,7 +100,7 @@ def _answer(row: Row, column: str) -> str:
 def _items(row: Row, column: str) -> list[Row]:
     items = _value(row, column)
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise DataError(f"column '{column}' is not a list of objects but {_kind(items)}")
+        raise DataError(f"column '{column}' is {_kind(items)}, not a list of objects")
     return items
 
 
@@ -107,13 +110,10 @@ def _value(row: Row, column: str) -> Any:
     return row[column]
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     if value is None:
         return "null"
     if isinstance(value, float) and value != value:
         return "NaN, a missing value"
     names = {bool: "true or false", int: "a number", float: "a number", dict: "an object"}
     return names.get(type(value), "a list" if isinstance(value, list) else type(value).__name__)
-
-
-# Which columns of a row a recipe reads, and which of the others hold something.

@@ -1,10 +1,11 @@
-"""Tokenised rows -> tables on a terminal: lengths, what is cut, faults, and two rows as trained."""
+"""Print the report of a data set: lengths, truncation, problems, and two rows as trained."""
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -17,84 +18,86 @@ from anima_exp.data.source import Source
 from anima_exp.data.token_cache import Meta
 from anima_exp.system.terminal import printable
 
-# Lengths in tokens -> quantiles, what a limit cuts off, and a limit to recommend.
-#
-# The quantiles are those of Anima's length script, which counts as we do: BOS with the prompt, one
-# special token with the response.
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
-
+# The quantiles of Anima's length script, which counts BOS with the prompt and EOS with the
+# response.
 QUANTILES = (0.8, 0.85, 0.9, 0.95, 0.98)
-COVERED = 0.98  # share of the rows that a recommended limit leaves whole
+COVERED = 0.98  # proportion of the rows that a recommended limit does not truncate
 STEP = 16  # tensor cores work on multiples of it
 
 
 @dataclass(frozen=True)
-class Cut:
-    """What a limit does to a set."""
+class Truncation:
+    """How many rows and tokens a limit cuts off."""
 
     rows: int
-    share: float  # of all rows
+    rows_proportion: float
     tokens: int
-    tokens_share: float  # of all tokens
+    tokens_proportion: float
 
 
 def quantiles(lengths: Int32Array) -> list[float]:
-    """One length for each of QUANTILES, then the longest."""
+    """Return the length at each of QUANTILES, then the longest."""
     return [*np.quantile(lengths, QUANTILES).tolist(), float(lengths.max())]
 
 
-def share_cut(lengths: Int32Array, limit: int) -> Cut:
+def truncation(lengths: Int32Array, limit: int) -> Truncation:
+    """Return what `limit` cuts off of rows of these lengths."""
     over = np.maximum(lengths.astype(np.int64) - limit, 0)
     rows, tokens = int((over > 0).sum()), int(over.sum())
-    return Cut(rows, rows / len(lengths), tokens, tokens / max(int(lengths.sum(dtype=np.int64)), 1))
+    total = max(int(lengths.sum(dtype=np.int64)), 1)
+    return Truncation(rows, rows / len(lengths), tokens, tokens / total)
 
 
 def recommended(lengths: Int32Array) -> int:
-    """The smallest multiple of STEP that leaves at least COVERED of the rows whole."""
+    """Return the smallest multiple of STEP that truncates at most 1 - COVERED of the rows."""
     needed = np.quantile(lengths, COVERED, method="inverted_cdf")
-    return max(math.ceil(needed / STEP), 1) * STEP  # where every prompt is empty, one STEP
+    return max(math.ceil(needed / STEP), 1) * STEP  # at least one STEP, even for empty prompts
 
 
-_MOST_LETTERS = 800  # of a row that is shown; the middle of a longer one is left out
+_MAX_CHARACTERS = 800  # of a row that is shown; the middle of a longer row is left out
 
 
 @dataclass(frozen=True)
-class Found:
-    """All that the report says about one set."""
+class DatasetSummary:
+    """Everything that the report says about one data set."""
 
     source: Source
     recipe: str
     tokenizer_name: str
     rows: TokenizedDataset  # every example, in the source's order
     meta: Meta
-    faults: QualityIssues
+    issues: QualityIssues
     heldout: int
-    leaked: int  # held-out examples that are trained on too
+    leaked: int  # held-out examples that are identical to a training example
     split_error: str | None  # why no rows can be held out
 
 
-def show(found: Found, tokenizer: Any, console: Console) -> None:
-    meta, rows = found.meta, found.rows
+def show(summary: DatasetSummary, tokenizer: "PreTrainedTokenizerBase", console: Console) -> None:
+    """Print the report."""
+    meta, rows = summary.meta, summary.rows
     console.print(
         Text.assemble(
-            (found.source.name, "bold"),
+            (summary.source.name, "bold"),
             f": {meta.read:,} rows, {len(rows):,} examples "
-            f"(recipe {found.recipe}, tokenizer {found.tokenizer_name})",
+            f"(recipe {summary.recipe}, tokenizer {summary.tokenizer_name})",
         )
     )
     console.print(_quantiles(rows))
-    console.print(_cuts(rows))
-    console.print(_faults(found))
-    for heading, line in notes([meta], examples=len(rows), recipe=found.recipe).items():
+    console.print(_truncations(rows))
+    console.print(_problems(summary))
+    for heading, line in notes([meta], examples=len(rows), recipe=summary.recipe).items():
         console.print(Text(printable(f"{heading}: {line}")))
     for line in meta.shown:
         console.print(Text(printable(line), style="dim"))
-    if found.split_error:
-        console.print(Text(found.split_error))
+    if summary.split_error:
+        console.print(Text(summary.split_error))
     console.print(_recommendation(rows))
-    for index in _worth_showing(rows):
+    for index in _rows_to_show(rows):
         console.print()
-        console.print(_row(found, index, tokenizer))
+        console.print(_row(summary, index, tokenizer))
 
 
 def _table(title: str) -> Table:
@@ -113,82 +116,82 @@ def _quantiles(rows: TokenizedDataset) -> Table:
     return table
 
 
-def _cuts(rows: TokenizedDataset) -> Table:
+def _truncations(rows: TokenizedDataset) -> Table:
     table = _table("What the limits cut off")
-    for name in ("tokens", "rows cut", "share", "tokens lost", "share"):
+    for name in ("limit", "rows cut", "of all", "tokens cut", "of all"):
         table.add_column(name, justify="right")
-    for key, counted, limit in _limits(rows):
-        for which, value in (("", limit), (" (recommended)", recommended(counted))):
-            cut = share_cut(counted, value)
+    for key, lengths, limit in _limits(rows):
+        for which, value in (("", limit), (" (recommended)", recommended(lengths))):
+            cut = truncation(lengths, value)
             table.add_row(
                 f"data.{key}{which}",
                 f"{value:,}",
                 f"{cut.rows:,}",
-                f"{cut.share:.2%}",
+                f"{cut.rows_proportion:.2%}",
                 f"{cut.tokens:,}",
-                f"{cut.tokens_share:.2%}",
+                f"{cut.tokens_proportion:.2%}",
             )
     return table
 
 
-def _faults(found: Found) -> Table:
-    faults, rows = found.faults, found.rows
-    table = _table("Faults")
+def _problems(summary: DatasetSummary) -> Table:
+    issues, rows = summary.issues, summary.rows
+    table = _table("Problems")
     table.add_column("rows", justify="right")
-    for reason, count in sorted(found.meta.reasons.items(), key=lambda item: -item[1])[:10]:
-        table.add_row(Text(printable(f"left out: {reason}")), f"{count:,}")
+    for reason, count in sorted(summary.meta.reasons.items(), key=lambda item: -item[1])[:10]:
+        table.add_row(Text(printable(f"skipped: {reason}")), f"{count:,}")
     without_labels = int((rows.label_counts <= 0).sum())
-    table.add_row("repeat an earlier row word for word", f"{faults.repeated:,}")
-    table.add_row("same prompt as another row, other response", f"{faults.contradicted:,}")
-    table.add_row("spell a special token, such as </s>, in the text", f"{found.meta.spelled:,}")
-    table.add_row("open with BOS or close with EOS already", f"{found.meta.ends:,}")
-    table.add_row("nothing to learn from: no token has a label", f"{without_labels:,}")
-    if found.split_error is None:
-        held = f"held out ({found.heldout:,}), yet trained on word for word"
-        table.add_row(held, f"{found.leaked:,}")
+    table.add_row("identical to an earlier row", f"{issues.repeated:,}")
+    table.add_row("same prompt as another row, different response", f"{issues.contradicted:,}")
+    table.add_row("contain the text of a special token, such as </s>", f"{summary.meta.spelled:,}")
+    table.add_row("already begin with BOS or end with EOS", f"{summary.meta.ends:,}")
+    table.add_row("no label, so nothing to train on", f"{without_labels:,}")
+    if summary.split_error is None:
+        held = f"held out ({summary.heldout:,}), but identical to a training row"
+        table.add_row(held, f"{summary.leaked:,}")
     return table
 
 
 def _recommendation(rows: TokenizedDataset) -> Text:
-    pair = [f"data.{key}={recommended(counted)}" for key, counted, _ in _limits(rows)]
+    pair = [f"data.{key}={recommended(lengths)}" for key, lengths, _ in _limits(rows)]
     rule = (
-        f"Recommended: the smallest multiples of {STEP} that leave "
-        f"{COVERED:.0%} of the prompts and {COVERED:.0%} of the responses whole:"
+        f"Recommended: the smallest multiples of {STEP} that keep "
+        f"{COVERED:.0%} of the prompts and {COVERED:.0%} of the responses complete:"
     )
     return Text.assemble("\n", rule, "\n  ", (" ".join(pair), "bold"))
 
 
-def _limits(rows: TokenizedDataset) -> list[tuple[str, Any, int]]:
+def _limits(rows: TokenizedDataset) -> list[tuple[str, Int32Array, int]]:
     return [
         ("max_prompt_tokens", rows.full_prompt_lengths, rows.limits.max_prompt),
         ("max_response_tokens", rows.full_response_lengths, rows.limits.max_response),
     ]
 
 
-def _worth_showing(rows: TokenizedDataset) -> list[int]:
-    """The first row, and the first that is cut; the second where none is."""
+def _rows_to_show(rows: TokenizedDataset) -> list[int]:
+    """Return the first row and the first truncated row, or the second if none is truncated."""
     over = rows.full_response_lengths > rows.limits.max_response
     over |= rows.full_prompt_lengths > rows.limits.max_prompt
     cut = int(over.argmax()) if over.any() else 1
     return sorted({0, min(cut, len(rows) - 1)})
 
 
-def _row(found: Found, index: int, tokenizer: Any) -> Text:
-    rows = found.rows
+def _row(summary: DatasetSummary, index: int, tokenizer: "PreTrainedTokenizerBase") -> Text:
+    rows = summary.rows
     row = rows[index]
     prompt = rows.prompt_ids(index)
     response = row["input_ids"][len(prompt) :]
-    place = found.source.place(int(rows.tokens.rows[rows.order[index]]))
-    learned = "bold" if not rows.limits.train_on_source else "bold underline"
+    location = summary.source.locate(int(rows.tokens.rows[rows.order[index]]))
+    trained = "bold" if not rows.limits.train_on_source else "bold underline"
     return Text.assemble(
-        (place, "cyan"),
+        (location, "cyan"),
         f": {_length(len(prompt), rows.full_prompt_lengths[index])} prompt and "
         f"{_length(len(response), rows.full_response_lengths[index])} response tokens; "
-        f"the loss is taken on {rows.label_counts[index]}, ",
-        ("shown like this", learned),
+        f"the loss is computed on {rows.label_counts[index]}, ",
+        ("shown like this", trained),
         ".\n",
-        (_shown(tokenizer, prompt), learned if rows.limits.train_on_source else "dim"),
-        (_shown(tokenizer, response), learned),
+        (_decoded(tokenizer, prompt), trained if rows.limits.train_on_source else "dim"),
+        (_decoded(tokenizer, response), trained),
     )
 
 
@@ -196,9 +199,9 @@ def _length(kept: int, full: int) -> str:
     return f"{kept} of {full}" if kept < full else f"{full}"
 
 
-def _shown(tokenizer: Any, ids: Any) -> str:
-    text = printable(tokenizer.decode(ids.tolist(), skip_special_tokens=False))
-    if len(text) > _MOST_LETTERS:
-        half = _MOST_LETTERS // 2
-        text = f"{text[:half]} [... {len(text) - 2 * half} letters ...] {text[-half:]}"
+def _decoded(tokenizer: "PreTrainedTokenizerBase", ids: npt.NDArray[np.int64]) -> str:
+    text = printable(str(tokenizer.decode(ids.tolist(), skip_special_tokens=False)))
+    if len(text) > _MAX_CHARACTERS:
+        half = _MAX_CHARACTERS // 2
+        text = f"{text[:half]} [... {len(text) - 2 * half} characters ...] {text[-half:]}"
     return text

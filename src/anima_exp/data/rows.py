@@ -1,4 +1,4 @@
-"""Tokens, a choice of examples and the limits -> rows a trainer can index, with their lengths."""
+"""Split the examples of a data set, and serve them as rows of ids and labels to a trainer."""
 
 from functools import cached_property
 
@@ -10,18 +10,17 @@ from anima_exp.data.encode import TruncationLimits
 from anima_exp.data.token_cache import Tokens
 from anima_exp.errors import DataError
 
-# The source row of each example -> which are trained on and which are held out, by seed.
-
-
 Order = npt.NDArray[np.int64]
 
 
 def split(rows: npt.NDArray[np.int64], *, heldout: int, seed: int) -> tuple[Order, Order]:
-    """(train, held out), shuffled: what Dataset.train_test_split gives for the same seed.
+    """Split examples into (training, held out), both shuffled.
+
+    The split is that of Dataset.train_test_split with the same seed.
 
     Args:
-        rows: the source row of each example, ascending, `[N]`. All examples of one row stay on
-            one side: rewordings of a row that is trained on would be no held-out examples.
+        rows: the source row of each example, ascending, `[N]`. All examples of a row stay on one
+            side of the split, because they are rewordings of each other.
         heldout: how many source rows to hold out.
 
     Raises:
@@ -46,7 +45,7 @@ def check_heldout(heldout: int, *, of: int) -> None:
 
 
 def _examples_of_rows(order: Order, starts: Order, counts: Order) -> Order:
-    """The examples of the source rows in `order`, those of one row side by side."""
+    """Return the examples of the source rows in `order`, those of one row next to each other."""
     many = counts[order]
     within = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)
     order = np.repeat(starts[order], many) + within
@@ -54,23 +53,24 @@ def _examples_of_rows(order: Order, starts: Order, counts: Order) -> Order:
 
 
 def shuffled(count: int, *, seed: int) -> Order:
+    """Return a random permutation of `count` numbers."""
     return np.random.default_rng(seed).permutation(count)
 
 
-def first(order: Order, most: int | None) -> Order:
-    """The first of a shuffled order: a smaller choice lies inside every larger one."""
-    return order[:most]
+def first(order: Order, limit: int | None) -> Order:
+    """Return the first `limit` of a shuffled order. A smaller choice is a part of a larger one."""
+    return order[:limit]
 
 
 Int32Array = npt.NDArray[np.int32]
 
 
 class TokenizedDataset:
-    """len(rows), rows[i] -> input_ids and labels. What is measured is measured for all at once."""
+    """Examples of a data set as rows of `input_ids` and `labels`, with their lengths as arrays."""
 
     def __init__(self, tokens: Tokens, order: Order, limits: TruncationLimits) -> None:
         self.tokens = tokens
-        self.order = order  # which examples of `tokens`, and in which order
+        self.order = order  # the examples of `tokens`, in this order
         self.limits = limits
 
     def __len__(self) -> int:
@@ -83,35 +83,38 @@ class TokenizedDataset:
         return {"input_ids": ids, "labels": labels}
 
     def prompt_ids(self, index: int) -> npt.NDArray[np.int64]:
-        """The prompt as the model sees it: BOS first, cut at data.max_prompt_tokens."""
+        """Return the prompt as the model sees it: BOS first, at most data.max_prompt_tokens."""
         prompt = self.tokens.prompt(self.order[index])[: self.limits.max_prompt]
         return prompt.astype(np.int64)
 
     def response_ids(self, index: int) -> npt.NDArray[np.int64]:
-        """The whole response without its EOS: the answer to compare with."""
+        """Return the complete response without its EOS, as the reference answer."""
         return self.tokens.response(self.order[index])[:-1].astype(np.int64)
 
     @cached_property
     def full_prompt_lengths(self) -> Int32Array:
-        """[N] before truncation, BOS included."""
+        """The tokens of each prompt before truncation, BOS included, `[N]`."""
         return np.asarray(self.tokens.prompts[self.order])
 
     @cached_property
     def full_response_lengths(self) -> Int32Array:
-        """[N] before truncation, EOS included."""
-        whole = np.diff(self.tokens.starts)[self.order]
-        return (whole - self.full_prompt_lengths).astype(np.int32)
+        """The tokens of each response before truncation, EOS included, `[N]`."""
+        examples = np.diff(self.tokens.starts)[self.order]
+        return (examples - self.full_prompt_lengths).astype(np.int32)
 
     @cached_property
     def lengths(self) -> Int32Array:
-        """[N] tokens of each row, as truncated."""
+        """The tokens of each row after truncation, `[N]`."""
         prompts = np.minimum(self.full_prompt_lengths, self.limits.max_prompt)
         responses = np.minimum(self.full_response_lengths, self.limits.max_response)
         return (prompts + responses).astype(np.int32)
 
     @cached_property
     def label_counts(self) -> Int32Array:
-        """[N] tokens that the loss is taken on. Nothing predicts a row's first token."""
+        """The tokens of each row that the loss is computed on, `[N]`.
+
+        Nothing predicts the first token of a row.
+        """
         counts = self.lengths.copy()
         if not self.limits.train_on_source:
             counts -= np.minimum(self.full_prompt_lengths, self.limits.max_prompt)

@@ -1,4 +1,4 @@
-"""DataConfig -> the rows to train on and those to hold out: from a file, the hub, or our sample."""
+"""Open the source of the training rows and of the held-out rows: a file, the hub, or the sample."""
 
 import hashlib
 import json
@@ -18,80 +18,89 @@ from anima_exp.libraries.datasets_internals import identity_of
 
 @dataclass(frozen=True)
 class Source:
-    """Rows that can be read as often as needed; until then only their fingerprint is known."""
+    """Rows that can be read any number of times, and their fingerprint."""
 
-    name: str  # as messages call it
+    name: str  # for messages
     unit: str  # what a row's number counts: row or line
-    fingerprint: str  # other rows, another fingerprint
+    fingerprint: str  # differs if the rows differ
     read: Callable[[], Iterator[NumberedRow]]
 
-    def place(self, number: int) -> str:
+    def locate(self, number: int) -> str:
+        """Return the position of a row for messages: `train.jsonl, line 3`."""
         return f"{self.name}, {self.unit} {number}"
 
 
 def training_source(config: DataConfig) -> Source:
-    """Where the training rows come from, before any are held out.
+    """Return the source of the training rows, before any are held out.
 
     Raises:
-        DataError: the file is missing or of an unknown kind, or the hub gave no such set.
+        DataError: the file is missing or of an unknown kind, or the hub has no such data set.
     """
     if config.path:
-        return _file(config.path, key="data.path", most=config.max_rows)
+        return _file(config.path, key="data.path", limit=config.max_rows)
     if config.source == "sample":
         if config.max_rows is None:
-            raise DataError("data.source=sample has no end. Say how many rows: data.max_rows=4000.")
+            raise DataError(
+                "data.source=sample generates rows without end. Set how many to use, for example "
+                "data.max_rows=4000."
+            )
         return _sample(config.split, config.max_rows)
-    return _hub(config, config.split, most=config.max_rows)
+    return _hub(config, config.split, limit=config.max_rows)
 
 
 def validation_source(config: DataConfig) -> Source | None:
-    """The rows to hold out, where they have a file or split of their own."""
+    """Return the source of the held-out rows; None if they are drawn from the training source.
+
+    Raises:
+        DataError: see `training_source`.
+    """
     if config.heldout_rows == 0:
         return None
     if config.heldout_path:
-        return _file(config.heldout_path, key="data.heldout_path", most=None)
+        return _file(config.heldout_path, key="data.heldout_path", limit=None)
     if not config.heldout_split:
         return None
     if config.path:
         raise DataError(
-            f"data.heldout_split={config.heldout_split} names a part of a hub set, but "
+            f"data.heldout_split={config.heldout_split} names a split of a hub data set, but "
             f"data.path={config.path} is a file. Use data.heldout_path=FILE."
         )
     if config.source == "sample":
         return _sample(config.heldout_split, config.heldout_rows)
-    return _hub(config, config.heldout_split, most=None)
+    return _hub(config, config.heldout_split, limit=None)
 
 
 def check_hub(config: DataConfig) -> None:
-    """Raise DataError if the hub has no such data set, before the library for it is imported."""
-    place = config.source or ""
-    if not config.path and hub.is_id(place) and not Path(place).is_dir():
+    """Raise DataError if the hub has no such data set, before `datasets` is imported."""
+    source = config.source or ""
+    if not config.path and hub.is_id(source) and not Path(source).is_dir():
         hub.check_data_set(
-            place,
-            where=f"data.source={place}",
-            way_out="Give data=local data.path=FILE, or try with a network.",
+            source,
+            where=f"data.source={source}",
+            way_out="Use data=local data.path=FILE, or try again with a network.",
             revision=config.revision,
         )
 
 
 def fingerprint(config: DataConfig) -> str:
-    """What the rows are, as 64 hexadecimal digits; quick enough to ask at every start."""
+    """Return a hash of the rows as 64 hexadecimal digits, without downloading a data set."""
     return joint_fingerprint(training_source(config), validation_source(config))
 
 
 def joint_fingerprint(train: Source, held: Source | None) -> str:
+    """Return the fingerprint of the training rows and, if they have one, the held-out source."""
     return _digest(train.fingerprint, held.fingerprint if held else None)
 
 
-def _file(path: str, *, key: str, most: int | None) -> Source:
+def _file(path: str, *, key: str, limit: int | None) -> Source:
     file = readers.find(path, key=key)
     with file.open("rb") as stream:
         content = hashlib.file_digest(stream, "sha256").hexdigest()
     return Source(
         name=path,
         unit=readers.row_or_line(file),
-        fingerprint=_digest(readers.known_suffix(file), content, most),
-        read=lambda: islice(readers.rows(file), most),
+        fingerprint=_digest(readers.known_suffix(file), content, limit),
+        read=lambda: islice(readers.rows(file), limit),
     )
 
 
@@ -109,7 +118,7 @@ def _sample(part: str, count: int) -> Source:
     )
 
 
-def _hub(config: DataConfig, split: str, *, most: int | None) -> Source:
+def _hub(config: DataConfig, split: str, *, limit: int | None) -> Source:
     check_hub(config)
     from datasets import (  # type: ignore[import-untyped]
         load_dataset,
@@ -124,36 +133,37 @@ def _hub(config: DataConfig, split: str, *, most: int | None) -> Source:
     }
 
     def read() -> Iterator[NumberedRow]:
-        # The first rows of a large set are streamed: FLAN v2 would be a download of 15M rows.
+        # With a limit the rows are streamed: FLAN v2 would be a download of 15M rows.
         try:
             with hub.no_retries(str(config.source)):
-                rows = load_dataset(**chosen, split=split, streaming=most is not None)
-                yield from enumerate(islice(rows, most), start=1)
-        except Exception as error:  # whatever a server, a proxy or a broken archive can raise
-            raise _no_answer(config, split, error) from error
+                rows = load_dataset(**chosen, split=split, streaming=limit is not None)
+                yield from enumerate(islice(rows, limit), start=1)
+        except Exception as error:  # a server, a proxy or a broken archive may raise anything
+            raise _hub_error(config, split, error) from error
 
     try:
         with hub.no_retries(str(config.source)):
             builder = load_dataset_builder(**chosen)
     except Exception as error:
-        raise _no_answer(config, split, error) from error
+        raise _hub_error(config, split, error) from error
     identity = identity_of(builder)  # known without a download
     return Source(
         name=without_password(f"{config.source} ({split})"),
         unit="row",
-        fingerprint=_digest(identity, split, most),
+        fingerprint=_digest(identity, split, limit),
         read=read,
     )
 
 
-def _no_answer(config: DataConfig, split: str, error: Exception) -> DataError:
+def _hub_error(config: DataConfig, split: str, error: Exception) -> DataError:
     reason = first_line(error).rstrip(".")
     return DataError(
         f"data.source={config.source} (split {split}) cannot be loaded: {reason}. "
-        "Check the id, data.subset and data.split; for a gated set run `hf auth login`; offline "
-        "use HF_HUB_OFFLINE=1 for a set downloaded before, or data=local data.path=FILE."
+        "Check the id, data.subset and data.split. For a gated data set, run `hf auth login`. "
+        "Without a network, use HF_HUB_OFFLINE=1 for a data set that was downloaded before, or "
+        "data=local data.path=FILE."
     )
 
 
-def _digest(*parts: Any) -> str:
+def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).hexdigest()

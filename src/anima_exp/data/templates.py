@@ -1,11 +1,10 @@
-"""A bare question -> the prompt text that a dataset's answers follow.
+"""Build the prompt text of a question: one function for each prompt template.
 
-Every template takes an instruction and, where there is one, an input that belongs to it. The
-strings are QLoRA's to the letter, trailing spaces included: a model notices the difference.
+Every template takes an instruction and an optional input that belongs to it. The strings equal
+those of QLoRA, trailing spaces included, because a model's answers depend on them.
 """
 
-# The sentence that opens every conversation when Guanaco is asked.
-# No training row holds it.
+# The sentence that begins every prompt of Guanaco. No training row contains it.
 GUANACO_SYSTEM = (
     "A chat between a curious human and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions. "
@@ -13,7 +12,7 @@ GUANACO_SYSTEM = (
 
 
 def alpaca(instruction: str, input: str = "") -> str:
-    """Stanford Alpaca's two prompts; QLoRA's end in a space where Stanford's end in a newline."""
+    """Return Stanford Alpaca's prompt, which in QLoRA ends with a space, not with a newline."""
     if input:
         return (
             "Below is an instruction that describes a task, paired with an input that provides "
@@ -28,25 +27,25 @@ def alpaca(instruction: str, input: str = "") -> str:
 
 
 def guanaco(instruction: str, input: str = "") -> str:
-    """One turn of OpenAssistant's dialogues, as Guanaco was trained on them."""
+    """Return one turn of OpenAssistant's dialogues, as Guanaco was trained on them."""
     return f"### Human: {plain(instruction, input)}### Assistant: "
 
 
 def guanaco_chat(instruction: str, input: str = "") -> str:
-    """As QLoRA's guanaco_generate.py asks Guanaco."""
+    """Return the prompt of QLoRA's guanaco_generate.py."""
     return GUANACO_SYSTEM + guanaco(instruction, input)
 
 
 def guanaco_benchmark(instruction: str, input: str = "") -> str:
-    """As Guanaco was asked for the answers that QLoRA published: the spaces lie elsewhere."""
+    """Return the prompt of the Guanaco answers that QLoRA published, with its different spaces."""
     return f"{GUANACO_SYSTEM}### Human: {plain(instruction, input)} ### Assistant:"
 
 
 def hh_rlhf(instruction: str, input: str = "") -> str:
-    """One turn of Anthropic's dialogues."""
+    """Return one turn of Anthropic's dialogues."""
     return f"\n\nHuman: {plain(instruction, input)}\n\nAssistant:"
 
 
 def plain(instruction: str, input: str = "") -> str:
-    """The instruction itself."""
+    """Return the instruction unchanged."""
     return f"{instruction}\n{input}" if input else instruction

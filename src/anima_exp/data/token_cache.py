@@ -1,4 +1,6 @@
-"""Token ids of whole sets on disk: written once beside their place, moved in, and then mapped.
+"""Store the token ids of a data set on disk, and map them into memory.
+
+A set is written to a temporary folder, which is then renamed, so a set is complete or absent.
 
 ids.npy      int32  every prompt (BOS first) and response (EOS last), one after the other
 starts.npy   int64  where each example starts in ids, and where the last one ends
@@ -19,7 +21,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,36 +30,40 @@ import anima_exp
 from anima_exp.data.encode import special_ids
 from anima_exp.system import hashing, json_files
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 META = "meta.json"
 _ARRAYS = ("ids", "starts", "prompts", "rows")
-_SHOWN = 5  # places kept of rows that were left out
+_SHOWN = 5  # skipped rows whose positions are kept
 _DRAFT = ".draft-"
 _ABANDONED_SECONDS = 24 * 3600  # nothing takes a day to tokenise: its process was killed
 
 
 @dataclass
 class Meta:
-    """What became of the source's rows."""
+    """Statistics of the rows that were read."""
 
     read: int = 0
     skipped: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)  # why, and how often
-    shown: list[str] = field(default_factory=list)  # the first few, each with file and row
-    ends: int = 0  # examples whose text opened with BOS or closed with EOS itself
-    spelled: int = 0  # examples whose text spells a special token, which stays text
+    reasons: dict[str, int] = field(default_factory=dict)  # how often rows were skipped, by reason
+    shown: list[str] = field(default_factory=list)  # the first skipped rows, with file and number
+    ends: int = 0  # examples whose text began with BOS or ended with EOS
+    spelled: int = 0  # examples that contain a special token as text
     first_spelled: str = ""  # the first of them: file, row and token
-    unread: dict[str, int] = field(default_factory=dict)  # column -> rows that fill it in vain
+    unread: dict[str, int] = field(default_factory=dict)  # rows with content, by unread column
 
-    def record_skipped(self, place: str, reason: str) -> None:
+    def record_skipped(self, location: str, reason: str) -> None:
+        """Count a skipped row."""
         self.skipped += 1
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
         if len(self.shown) < _SHOWN:
-            self.shown.append(f"{place}: {reason}")
+            self.shown.append(f"{location}: {reason}")
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Every example of a source, untruncated. N examples, T ids in all."""
+    """The token ids of all N examples of a source, T in total, before truncation."""
 
     folder: Path
     ids: npt.NDArray[np.int32]  # [T]
@@ -70,19 +76,21 @@ class Tokens:
         return len(self.prompts)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A spawned data loader maps the files again; else it would be sent every id.
+        # A spawned process maps the files again instead of receiving a copy of every id.
         return open_tokens, (self.folder,)
 
     def prompt(self, example: int) -> npt.NDArray[np.int32]:
+        """Return the ids of a prompt, BOS first."""
         start = self.starts[example]
         return self.ids[start : start + self.prompts[example]]
 
     def response(self, example: int) -> npt.NDArray[np.int32]:
+        """Return the ids of a response, EOS last."""
         return self.ids[self.starts[example] + self.prompts[example] : self.starts[example + 1]]
 
 
 def open_tokens(folder: Path) -> Tokens:
-    """The tokens kept in a folder.
+    """Open the token ids in a folder.
 
     Raises:
         OSError, ValueError: the folder is missing or damaged.
@@ -91,7 +99,7 @@ def open_tokens(folder: Path) -> Tokens:
     file = folder / META
     try:
         kept = json_files.read_versioned(json_files.read_table(file), file, json_files.TOKENS)
-        sums = kept.pop("sha256", None)  # sets of earlier versions have none
+        sums = kept.pop("sha256", None)  # the first version stored none
         meta = Meta(**kept)
         ids, starts, prompts, rows = (
             np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS
@@ -106,17 +114,17 @@ def open_tokens(folder: Path) -> Tokens:
 
 
 class TokenWriter:
-    """A folder of tokens being written, under a name that nobody looks for.
+    """Write token ids to a temporary folder, and rename it when all are written.
 
-    The ids go to disk as they come; a set of 700,000 rows need not fit in memory twice.
+    The ids go to the disk as they come, so a set of 700,000 rows need not fit into memory twice.
     """
 
-    def __init__(self, place: Path) -> None:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(place.parent)
-        self.place = place
-        self.folder = place.with_name(f"{_DRAFT}{secrets.token_hex(8)}")
-        self.folder.mkdir()  # not mkdtemp, whose folders only their owner may read
+    def __init__(self, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(target.parent)
+        self.target = target
+        self.folder = target.with_name(f"{_DRAFT}{secrets.token_hex(8)}")
+        self.folder.mkdir()  # mkdtemp would create a folder that only its owner may read
         self.meta = Meta()
         self._ids = (self.folder / "ids.npy").open("wb")
         self._starts = [0]
@@ -146,8 +154,8 @@ class TokenWriter:
             self._starts.append(self._starts[-1] + len(prompt) + len(response))
         self._ids.write(np.array(flat, dtype="<i4").tobytes())
 
-    def publish(self) -> Tokens:
-        """Move the draft into its place, unless another process was faster."""
+    def commit(self) -> Tokens:
+        """Rename the folder to its final name, unless another process has written the same set."""
         self._ids.seek(0)
         self._write_header()
         self._ids.close()
@@ -159,27 +167,27 @@ class TokenWriter:
         meta = json.dumps(kept, ensure_ascii=False, indent=2)
         (self.folder / META).write_text(meta, encoding="utf-8")
         try:
-            return open_tokens(self.place)
+            return open_tokens(self.target)
         except (OSError, ValueError):
             self._move()
-        return open_tokens(self.place)
+        return open_tokens(self.target)
 
     def _move(self) -> None:
-        # A folder cannot be moved onto one that has files: a damaged one goes first, and a whole
-        # one that arrives in that moment is as good as ours.
+        # A folder cannot replace one that has files. So a damaged one is removed first. A complete
+        # one that another process has renamed in the meantime is used as it is.
         for _ in range(2):
             try:
-                os.rename(self.folder, self.place)
+                os.rename(self.folder, self.target)
                 return
             except OSError:
-                if not self.place.is_dir():
+                if not self.target.is_dir():
                     raise
                 try:
-                    open_tokens(self.place)
+                    open_tokens(self.target)
                     return
                 except (OSError, ValueError):
-                    shutil.rmtree(self.place, ignore_errors=True)
-        raise OSError(f"{self.place} cannot be replaced")
+                    shutil.rmtree(self.target, ignore_errors=True)
+        raise OSError(f"{self.target} cannot be replaced")
 
     def _write_header(self) -> None:
         # NumPy pads a header so that its first axis may grow to any length in place.
@@ -188,7 +196,7 @@ class TokenWriter:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each array; hashing takes 0.02 s for the ids of 52,000 rows."""
+    """Return the SHA-256 of each array, which takes 0.02 s for the ids of 52,000 rows."""
     files = [folder / f"{name}.npy" for name in _ARRAYS]
     hashes = hashing.sha256_of_all(files, cache=folder.parents[1])
     return dict(zip(_ARRAYS, hashes, strict=True))
@@ -198,18 +206,15 @@ def _remove_abandoned(folder: Path) -> None:
     for draft in folder.glob(f"{_DRAFT}*"):
         try:
             abandoned = time.time() - draft.stat().st_mtime > _ABANDONED_SECONDS
-        except FileNotFoundError:  # published in this moment
+        except FileNotFoundError:  # renamed in this moment
             continue
         if abandoned:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-# Name a set of token ids by all that the ids depend on.
-#
-# A run remembers this key of its data, and resumes only if it is still the same. So an edit of the
-# package must not change it unless it changes the ids of some row.
-
-
+# The key of a set names everything that its ids depend on. A run stores the key and resumes only
+# if it is still the same. So an edit of this package must not change a key unless it changes the
+# ids of some row.
 _FORMAT = 2  # raise it when the files' layout changes, or the ids of some text
 # These stand for the shipped recipes and templates. They are the SHA-256 of recipes.py, recipes.py
 # and templates.py in version 0.1.0, so that its sets are still used. An edit that changes the
@@ -224,13 +229,20 @@ _PACKAGE = Path(str(anima_exp.__file__)).parent
 _SHIPPED = "anima_exp.data.recipes"
 
 
-def key(fingerprint: str, recipe: Callable[..., Any], tokenizer: Any, *, named: str) -> str:
-    """Return 32 hex digits for the rows of `fingerprint`, read by `recipe` and tokenised.
+def key(
+    fingerprint: str,
+    recipe: Callable[..., Any],
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    named: str,
+) -> str:
+    """Return the cache key, 32 hexadecimal digits, of rows read by `recipe` and tokenized.
 
     Args:
-        named: data.recipe, which tells apart two functions that one function has made.
+        fingerprint: that of the rows.
+        named: data.recipe, which distinguishes two functions that one function has returned.
     """
-    name, file = _place(recipe, named)
+    name, file = _location(recipe, named)
     shipped = file is not None and _PACKAGE in Path(file).parents
     parts = [
         str(_FORMAT),
@@ -247,12 +259,12 @@ def key(fingerprint: str, recipe: Callable[..., Any], tokenizer: Any, *, named: 
     return hashlib.sha256(b"".join(map(bytes.fromhex, hashes + code))).hexdigest()[:32]
 
 
-def _place(recipe: Callable[..., Any], named: str) -> tuple[str, str | None]:
-    """Return the full name of a recipe and the file that it is in."""
+def _location(recipe: Callable[..., Any], named: str) -> tuple[str, str | None]:
+    """Return the full name of a recipe and the file that defines it."""
     name = getattr(recipe, "__qualname__", None)
     if name and "<" not in name:
         return f"{recipe.__module__}.{name}", getattr(inspect.getmodule(recipe), "__file__", None)
-    # A lambda, a function inside a function, or an object: only its dotted path is its own.
+    # A lambda, a function inside a function, or an object: only its dotted path is unique.
     module = find_spec(named.rpartition(".")[0])
     return named, module.origin if module else None
 

@@ -71,7 +71,7 @@ def join_process_group(place: RankInfo) -> Iterator[ProcessGroup]:
             yield world
     except BaseException as error:
         if isinstance(error, AnimaError | RunEnded):
-            error.told = error.told or not _first_to_tell(store, error)
+            error.reported = error.reported or not _first_to_tell(store, error)
         _leave_after_error()
         raise
     distributed.destroy_process_group()

@@ -54,7 +54,7 @@ class ProcessGroup:
         if not self.is_main:
             found = self._gather(None)[0]
             if not found["well"]:
-                raise PeerLostError("The first process of this run has stopped.", told=True)
+                raise PeerLostError("The first process of this run has stopped.", reported=True)
             return found["value"]  # type: ignore[no-any-return]
         try:
             value = work()
@@ -114,7 +114,7 @@ class ProcessGroup:
                     f"The processes of this run disagree: {key}={first.get(key)} on process 0, "
                     f"{theirs.get(key)} on process {rank}{more}. Start all with one command, the "
                     "same files and the same versions.",
-                    told=not self.is_main,
+                    reported=not self.is_main,
                 )
 
     def main_process_first(self, work: Callable[[], Value]) -> Value:

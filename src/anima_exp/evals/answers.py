@@ -1,18 +1,24 @@
-"""A run that asks questions of the model it trained: checked before training, asked after it."""
+"""Check the questions of evals.answers before training, and answer them after it."""
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from anima_exp.config import RunConfig
 from anima_exp.system import paths
+
+if TYPE_CHECKING:
+    from anima_exp.evals.evaluator import EvalResult
+    from anima_exp.experiment.setup import Setup
+    from anima_exp.inference.answers import GenerationRequest
+    from anima_exp.inference.questions import Question
 
 FILE = "answers.jsonl"
 KEY = "evals.answers.questions"
 
 
 def check(config: RunConfig) -> None:
-    """Raise for questions or a prompt format that are not there, before anything is loaded."""
+    """Raise if the questions or the prompt format cannot be read, before anything is loaded."""
     if config.evals.answers is None:
         return
     from anima_exp.data import prompts
@@ -28,25 +34,25 @@ def check(config: RunConfig) -> None:
     )
 
 
-def check_prompts(config: RunConfig, setup: Any) -> None:
-    """Raise for a question that this model cannot be asked, before it is trained."""
+def check_prompts(config: RunConfig, setup: "Setup") -> None:
+    """Raise if a question does not fit into the model's context, before training."""
     if config.evals.answers is None:
         return
-    from anima_exp.inference.answers import ask
+    from anima_exp.inference.answers import build_prompt
 
-    asked = _asked(config)
+    request = _request(config)
     for question in _questions(config):
-        ask(setup.model, setup.tokenizer, question, asked)
+        build_prompt(setup.model, setup.tokenizer, question, request)
 
 
 def add_to_result(
-    found: Any, config: RunConfig, setup: Any, folder: Path, *, same_weights: bool
-) -> Any:
-    """`found` (evals.measure.Measured), with the answers' score and the time they took.
+    result: "EvalResult", config: RunConfig, setup: "Setup", folder: Path, *, same_weights: bool
+) -> "EvalResult":
+    """Answer the questions, and return `result` with the score of the answers and their time.
 
     Args:
-        setup: of experiment/setup.py; its model and tokenizer are asked, by all of its evaluators.
-        same_weights: answers that an earlier start left are this model's; else they go.
+        folder: the run folder, which receives the answers.
+        same_weights: keep the answers of an earlier start, which this model gave too.
     """
     from anima_exp.inference.answers import report, write
 
@@ -55,13 +61,15 @@ def add_to_result(
     if not same_weights and setup.evaluators.is_main:
         path.unlink(missing_ok=True)
     questions = _questions(config)
-    written = write(setup.model, setup.tokenizer, questions, _asked(config), path, setup.evaluators)
+    request = _request(config)
+    written = write(setup.model, setup.tokenizer, questions, request, path, setup.evaluators)
     report(written, path, config.evals.answers.max_new_tokens)
     scores = {} if written.match is None else {"answers_match": written.match}
-    return replace(found, scores=found.scores | scores, seconds=found.seconds + written.seconds)
+    seconds = result.seconds + written.seconds
+    return replace(result, scores=result.scores | scores, seconds=seconds)
 
 
-def _questions(config: RunConfig) -> Any:
+def _questions(config: RunConfig) -> "list[Question]":
     from anima_exp.inference.questions import load
 
     answers = config.evals.answers
@@ -69,7 +77,7 @@ def _questions(config: RunConfig) -> Any:
     return load(answers.questions, answers, key=KEY, cache=paths.cache(config.cache_dir))
 
 
-def _asked(config: RunConfig) -> Any:
+def _request(config: RunConfig) -> "GenerationRequest":
     from anima_exp.inference import prompt_format
     from anima_exp.inference.answers import GenerationRequest
     from anima_exp.results import identity

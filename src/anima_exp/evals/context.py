@@ -1,19 +1,24 @@
-"""What an evaluation of the user's own may use: the model, the rows set aside, answers."""
+"""Define what an evaluation of your own receives: the model, held-out rows and answers."""
 
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.config import RunConfig
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 
 @dataclass(frozen=True)
 class HeldoutRow:
-    """A row set aside: its texts, and the ids of its prompt as the model was trained on them."""
+    """A held-out row: its texts, and the ids of its prompt in the form used in training."""
 
     prompt: str
     response: str
@@ -22,31 +27,32 @@ class HeldoutRow:
 
 @dataclass(frozen=True)
 class EvalContext:
-    """What an evaluation may use. The model is in evaluation mode, without gradients."""
+    """What an evaluation receives. The model is in evaluation mode, without gradients."""
 
-    model: Any
-    tokenizer: Any
+    model: "PreTrainedModel | PeftModel"
+    tokenizer: "PreTrainedTokenizerBase"
     config: RunConfig  # of the run, or of the evaluate command
-    step: int | None  # None: the model is not in training
-    rows: Any = field(default=(), repr=False)  # data.rows.TokenizedDataset, set aside
+    step: int | None  # None: the model is not being trained
+    rows: Any = field(default=(), repr=False)  # the held-out rows: data.rows.TokenizedDataset
     world: ProcessGroup = (
         SINGLE_PROCESS  # the processes of this run; world.is_main is true in one of them
     )
 
     @property
-    def device(self) -> Any:
+    def device(self) -> "torch.device":
+        """The device of the model."""
         return self.model.device
 
     @cached_property
     def heldout(self) -> list[HeldoutRow]:
-        """The rows set aside, in their order; none of them was trained on."""
-        found = []
+        """The held-out rows in their order. None of them was trained on."""
+        rows = []
         for number in range(len(self.rows)):
             ids = [int(one) for one in self.rows.prompt_ids(number)]
-            prompt = self.tokenizer.decode(ids, skip_special_tokens=True)
-            response = self.tokenizer.decode(self.rows.response_ids(number))
-            found.append(HeldoutRow(prompt, response, ids))
-        return found
+            prompt = str(self.tokenizer.decode(ids, skip_special_tokens=True))
+            response = str(self.tokenizer.decode(self.rows.response_ids(number)))
+            rows.append(HeldoutRow(prompt, response, ids))
+        return rows
 
     def generate(
         self,
@@ -55,25 +61,25 @@ class EvalContext:
         max_new_tokens: int = 64,
         batch_size: int = 16,
     ) -> list[str]:
-        """Return the most likely answer to each prompt; several processes share the work.
+        """Return the greedy answer to each prompt. Several processes share the work.
 
         Args:
-            prompts: questions, which are put in the run's prompt format, or rows of `heldout`,
-                whose prompts are given as they stand.
+            prompts: questions, which get the run's prompt format, or rows of `heldout`, whose
+                prompts are used unchanged.
         """
         from anima_exp.data.encode import TextEncoder
         from anima_exp.data.formats import template
         from anima_exp.model.generation import greedy
 
-        ask = template(self.config.data.prompt_template)
-        asked = [one for one in prompts if isinstance(one, str)]
-        put = iter(
+        to_prompt = template(self.config.data.prompt_template)
+        encoded = iter(
             TextEncoder(self.tokenizer).prompts(
-                lambda put, question=one: str(ask(put(question)))  # type: ignore[misc]
-                for one in asked
+                lambda put, question=one: str(to_prompt(put(question)))  # type: ignore[misc]
+                for one in prompts
+                if isinstance(one, str)
             )
         )
-        ids = [next(put) if isinstance(one, str) else one.prompt_ids for one in prompts]
+        ids = [next(encoded) if isinstance(one, str) else one.prompt_ids for one in prompts]
         return greedy(
             self.model,
             self.tokenizer,
@@ -85,8 +91,8 @@ class EvalContext:
 
 
 @contextmanager
-def random_numbers_apart(seed: int) -> Iterator[None]:
-    """Seed the generators of random numbers, and restore them: training draws as without it."""
+def separate_random_state(seed: int) -> Iterator[None]:
+    """Seed all random generators, and restore them afterwards, so that training is unaffected."""
     import numpy as np
     import torch
 

@@ -1,10 +1,10 @@
-"""A model as it stands -> every score that the run's `evals` ask for."""
+"""Run all evaluations of a run on a model, and return their scores."""
 
 import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -24,40 +24,50 @@ from anima_exp.evals.samples import samples
 from anima_exp.model.base_config import context_length
 from anima_exp.model.generation import inference_mode
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from anima_exp.data.rows import TokenizedDataset
+
 
 @dataclass(frozen=True)
 class PreparedEvals:
-    """What is measured, made ready once for all evaluations of a run."""
+    """The evaluations of a run, prepared once."""
 
     config: RunConfig
-    tokenizer: Any
-    heldout: Any  # data.rows.TokenizedDataset, set aside
+    tokenizer: "PreTrainedTokenizerBase"
+    heldout: "TokenizedDataset | tuple[()]"
     benchmarks: Mapping[str, PreparedBenchmark]
     custom: Mapping[str, Custom] = field(default_factory=dict)
 
     def described(self, scores: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """What is known of the scores that are of the user's own making, for metrics/metric.py."""
+        """Return the descriptions of the user's own scores, for metrics/metric.py."""
         return described(self.config, scores)
 
 
 @dataclass(frozen=True)
 class EvalResult:
+    """The result of all evaluations at one step."""
+
     scores: dict[str, float] = field(default_factory=dict)
     generations: list[tuple[str, str]] = field(default_factory=list)  # (question, answer)
     accuracies: dict[str, Accuracy] = field(default_factory=dict)  # by benchmark
     seconds: float = 0.0
-    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)  # descriptions, by score
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)  # descriptions by score
 
     def rows(self) -> dict[str, list[dict[str, object]]]:
-        """The accuracies of each benchmark as rows: one for each subject, category and mean."""
+        """Return the accuracies of each benchmark as rows, by subject, category and mean."""
         return {name: one.rows() for name, one in self.accuracies.items()}
 
 
-def prepare_evals(config: RunConfig, tokenizer: Any, heldout: Any) -> PreparedEvals:
-    """Read and tokenise what the evals ask, before a model is loaded.
+def prepare_evals(
+    config: RunConfig, tokenizer: "PreTrainedTokenizerBase", heldout: "TokenizedDataset | tuple[()]"
+) -> PreparedEvals:
+    """Read and tokenize the questions of the evaluations, before a model is loaded.
 
     Raises:
-        DataError, ConfigError, ModelError: a benchmark cannot be read or asked so.
+        DataError, ConfigError, ModelError: a benchmark cannot be read or encoded.
     """
     custom = load(config)
     ready = {
@@ -67,53 +77,59 @@ def prepare_evals(config: RunConfig, tokenizer: Any, heldout: Any) -> PreparedEv
     return PreparedEvals(config, tokenizer, heldout, ready, custom)
 
 
-def check_positions(model: Any, evals: PreparedEvals) -> None:
-    """Raise ConfigError if a prompt is longer than the positions that the model was trained on."""
+def check_positions(model: "PreTrainedModel | PeftModel", evals: PreparedEvals) -> None:
+    """Raise ConfigError if a prompt is longer than the model's context."""
     positions = context_length(model.config)
     for name, ready in evals.benchmarks.items():
         if positions and ready.longest > positions:
             key = benchmark_key(name)
             raise ConfigError(
-                f"{key} asks with up to {ready.longest} tokens, but "
-                f"{evals.config.model.source} reads at most {positions}. Give "
+                f"{key} has prompts of up to {ready.longest} tokens, but the context of "
+                f"{evals.config.model.source} holds {positions}. Set "
                 f"{key}.max_prompt_tokens={positions}."
             )
 
 
 def measure(
-    model: Any,
+    model: "PreTrainedModel | PeftModel",
     evals: PreparedEvals,
     world: ProcessGroup = SINGLE_PROCESS,
     *,
     step: int | None = None,
 ) -> EvalResult:
-    """Run the evals that are on, of several processes each its share; all get the scores.
+    """Run all chosen evaluations. Several processes share the work, and all get the scores.
 
     Args:
-        step: where in training the model is; None: it is not in training.
+        step: the training step of the model; None if it is not being trained.
 
     Raises:
         TrainingError: a score is not finite.
-        ConfigError: an evaluation of the user's own returned no number.
-        ModelError: an eval does not fit the GPU.
+        ConfigError: a user's evaluation did not return a number.
+        ModelError: an evaluation ran out of GPU memory.
     """
     try:
         return _measure(model, evals, world, step)
     except torch.OutOfMemoryError as error:
         raise ModelError(
-            f"An evaluation does not fit this GPU: {first_line(error)} Lower "
+            f"An evaluation ran out of GPU memory: {first_line(error)} Lower "
             "evals.heldout.batch_tokens, evals.exact_match.batch_size, or evals.NAME.batch_tokens."
         ) from error
 
 
-def _measure(model: Any, evals: PreparedEvals, world: ProcessGroup, step: int | None) -> EvalResult:
-    config, tokenizer, heldout = evals.config, evals.tokenizer, evals.heldout
+def _measure(
+    model: "PreTrainedModel | PeftModel",
+    evals: PreparedEvals,
+    world: ProcessGroup,
+    step: int | None,
+) -> EvalResult:
+    config, tokenizer = evals.config, evals.tokenizer
+    heldout = cast("TokenizedDataset", evals.heldout)  # or (), which has no length
     on, scores, generations = config.evals, {}, []
     started = time.perf_counter()
     with inference_mode(model, config.trainer.precision):
         if on.heldout and len(heldout):
             scores["heldout_loss"] = heldout_loss(model, heldout, on.heldout, world)
-            _check_finite(scores)  # a model that has diverged has no answers
+            _check_finite(scores)  # a diverged model cannot generate answers
         if on.exact_match and config.data.exact_answers and len(heldout):
             scores["exact_match"] = exact_match(model, tokenizer, heldout, on.exact_match, world)
         if on.samples and on.samples.prompts:

@@ -1,8 +1,8 @@
-"""Check that the rows a finished run is measured on are not rows that it was trained on.
+"""Check that the held-out rows of an evaluation are not rows that the run was trained on.
 
 Held-out rows are drawn from the data when they are needed, and no file lists them. If a row was
-added to the data since training, or another number is drawn, the draw is another one: most
-"held-out" rows would be rows of the training set, and the loss would look better than it is.
+added to the data since training, or the number of held-out rows changes, the draw changes too. Then
+most "held-out" rows would be training rows, and the loss would look better than it is.
 """
 
 from collections.abc import Mapping
@@ -23,13 +23,13 @@ _SAME_DRAW = ("data.max_rows", "data.revision", "data.heldout_seed")
 
 
 def check_rows(config: UseConfig) -> None:
-    """`check_heldout`, if one of the evaluations measures on held-out rows."""
+    """Run `check_heldout` if one of the evaluations measures on held-out rows."""
     if config.evals.heldout or (config.evals.exact_match and config.data.exact_answers):
         check_heldout(config)
 
 
 def check_heldout(config: UseConfig) -> None:
-    """Raise DataError if the held-out rows of `config` would include rows of the run's training.
+    """Raise DataError if the held-out rows of `config` would include training rows of the run.
 
     Data that the run was not trained on is not checked.
     """
@@ -43,11 +43,12 @@ def check_heldout(config: UseConfig) -> None:
     ):
         return
     if now["data.heldout_path"] or now["data.heldout_split"]:
-        if _own(now) == _own(absolute(then)) and not _same(config, then):
+        if _heldout_source(now) == _heldout_source(absolute(then)) and not _same(config, then):
             key = "data.heldout_path" if now["data.heldout_path"] else "data.heldout_split"
             warn(
-                f"{_name(now)} has changed since {run} was trained. Its held-out rows have a "
-                f"place of their own ({key}={now[key]}); compare scores only if that is the same."
+                f"{_name(now)} has changed since {run} was trained. Its held-out rows come from a "
+                f"separate source ({key}={now[key]}). Compare scores only if that source is "
+                "unchanged."
             )
         return
     changed = [key for key in _SAME_DRAW if now[key] != then.settings.get(key)]
@@ -56,15 +57,14 @@ def check_heldout(config: UseConfig) -> None:
     if changed:
         key = changed[0]
         raise DataError(
-            f"{key}={now[key]}: {run} was trained with {key}={then.settings.get(key)}, so rows "
-            f"that it was trained on would be held out. Leave {key} out, or measure on other rows "
-            "with data.heldout_path=FILE."
+            f"{key}={now[key]} would hold out rows of the training set, because {run} was trained "
+            f"with {key}={then.settings.get(key)}. Leave {key} out, or evaluate on other rows with "
+            "data.heldout_path=FILE."
         )
     if not _same(config, then):
         raise DataError(
-            f"{_name(now)} has changed since {run} was trained, so rows that it was trained on "
-            "would be held out. Restore the data as it was, or measure on other rows with "
-            "data.heldout_path=FILE."
+            f"{_name(now)} has changed since {run} was trained, so rows of the training set would "
+            "be held out. Restore the data, or evaluate on other rows with data.heldout_path=FILE."
         )
 
 
@@ -82,5 +82,5 @@ def _name(settings: Mapping[str, Any]) -> str:
     return f"{key}={settings[key]}"
 
 
-def _own(settings: Mapping[str, Any]) -> tuple[str | None, str | None]:
+def _heldout_source(settings: Mapping[str, Any]) -> tuple[str | None, str | None]:
     return _file(settings, "data.heldout_path"), settings["data.heldout_split"]

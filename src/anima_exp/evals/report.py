@@ -1,4 +1,4 @@
-"""A model that is there -> its scores, with intervals, in the terminal and in a file."""
+"""Evaluate a finished model, show its scores, and save them to a file that `compare` reads."""
 
 import hashlib
 import json
@@ -10,6 +10,7 @@ from typing import Any
 from anima_exp import events
 from anima_exp.config import EvaluateConfig
 from anima_exp.data import formats
+from anima_exp.data.rows import TokenizedDataset
 from anima_exp.display.console import duration
 from anima_exp.distributed.environment import rank_info
 from anima_exp.distributed.process_group import join_process_group
@@ -33,16 +34,16 @@ from anima_exp.system.paths import expanded
 
 
 def run(config: EvaluateConfig, *, listen: events.Listener | None = None) -> dict[str, float]:
-    """Measure, and keep the result where `compare` finds it.
+    """Evaluate a finished model, and save the result to a file that `compare` reads.
 
     With `export_prompts=FOLDER` only the prompts of the benchmarks are written, and no model is
-    loaded. Under torchrun every process measures a share.
+    loaded. Under torchrun the processes share the work.
 
     Args:
-        listen: hears the events; by default who listens already (events.py).
+        listen: receives the events; by default the current listener does (events.py).
 
     Returns:
-        The scores; none if only prompts are written.
+        The scores; {} if only prompts are written.
 
     Raises:
         AnimaError: a user's mistake.
@@ -63,7 +64,7 @@ def _run(config: EvaluateConfig, world: ProcessGroup) -> dict[str, float]:
 
     _refuse(config)
     formats.template(config.data.prompt_template)
-    heldout: Any = ()
+    heldout: TokenizedDataset | tuple[()] = ()
     tokenizer = load_tokenizer(config.model)
     on = config.evals
     if on.heldout or on.custom or (on.exact_match and config.data.exact_answers):
@@ -80,69 +81,78 @@ def _run(config: EvaluateConfig, world: ProcessGroup) -> dict[str, float]:
     emit(events.Plan(_plan(config, evals)))
     model, _ = world.main_process_first(lambda: load_saved_model(config))
     check_positions(model, evals)
-    found = measure(model, evals, world)
+    result = measure(model, evals, world)
     if world.is_main:
-        _tell(config, found)
-    return found.scores
+        _save(config, result)
+    return result.scores
 
 
-def _tell(config: EvaluateConfig, found: EvalResult) -> None:
-    shown = (found.rows(), found.generations, config.subjects, found.metrics)
-    emit(events.Measured(found.scores, *shown))
-    place = _place(config)
-    with user_output(place, way_out="Make room, or make its folder writable."):
-        write_json(place, json_files.stamp(_result(config, found), json_files.EVALUATION))
-    say(f"\n{duration(found.seconds)}; kept in {place}")
+def _save(config: EvaluateConfig, result: EvalResult) -> None:
+    shown = (result.rows(), result.generations, config.subjects, result.metrics)
+    emit(events.Measured(result.scores, *shown))
+    file = _result_file(config)
+    with user_output(file, way_out="Free some space, or make its folder writable."):
+        write_json(file, json_files.stamp(_table(config, result), json_files.EVALUATION))
+    say(f"\n{duration(result.seconds)}; saved to {file}")
 
 
 def _refuse(config: EvaluateConfig) -> None:
     evals = config.evals
     if evals.answers:
         raise ConfigError(
-            "evals=[answers] belongs to a run. Ask a finished model with "
-            "python -m anima_exp.generate run=... questions=..."
+            "evals=[answers] works only in a training run. To get the answers of a finished model, "
+            "use python -m anima_exp.generate run=... questions=..."
         )
     chosen = [field.name for field in fields(evals) if getattr(evals, field.name)]
     if chosen == ["exact_match"] and not config.data.exact_answers:
         raise ConfigError(
-            f"evals=[exact_match] measures nothing: the answers of data={config.data.name} are "
-            "not of the kind of which one is right (data.exact_answers)."
+            f"evals=[exact_match] measures nothing, because data={config.data.name} does not have "
+            "exactly one right answer to each question (data.exact_answers=false). Choose another "
+            "evaluation, for example evals=[heldout]."
         )
     if not chosen:
-        raise ConfigError("evals=[] measures nothing. Choose some, as evals=[heldout,mmlu].")
+        raise ConfigError(
+            "evals=[] measures nothing. Choose evaluations, for example evals=[heldout,mmlu]."
+        )
 
 
 def _export(evals: PreparedEvals, folder: Path) -> None:
     if not evals.benchmarks:
-        raise ConfigError(f"export_prompts={folder} writes those of benchmarks: add evals=[mmlu].")
+        raise ConfigError(
+            f"export_prompts={folder} exports the prompts of benchmarks, but evals names none. "
+            "Add one, for example evals=[mmlu]."
+        )
     for benchmark, ready in evals.benchmarks.items():
         file = folder / f"{benchmark}_{ready.config.split}_{ready.config.shots}_shots.jsonl"
         export(ready, file)
-        say(f"{len(ready.asked):,} prompts in {file}")
+        say(f"{len(ready.questions):,} prompts in {file}")
         _say_dropped(benchmark, evals)
 
 
 def _say_dropped(benchmark: str, evals: PreparedEvals) -> None:
     ready = evals.benchmarks[benchmark]
     for shots in range(ready.config.shots - 1, -1, -1):
-        if count := sum(one.shots == shots for one in ready.asked):
-            say(f"{count:,} of them have room for {shots} examples only")
+        if count := sum(question.shots == shots for question in ready.questions):
+            say(f"{count:,} of them have room for only {shots} examples")
 
 
 def _plan(config: EvaluateConfig, evals: PreparedEvals) -> dict[str, str]:
-    told = {"model": f"{model_label(config)}, {config.model.source} in {config.quant.type.value}"}
+    plan = {"model": f"{model_label(config)}, {config.model.source} in {config.quant.type.value}"}
     if len(evals.heldout):
-        told["heldout"] = f"{len(evals.heldout):,} rows of {config.data.name}"
+        plan["heldout"] = f"{len(evals.heldout):,} rows of {config.data.name}"
     for benchmark, ready in evals.benchmarks.items():
         fewer = ready.without_some_examples
-        told[benchmark] = f"{len(ready.asked):,} questions, {ready.config.shots} examples each" + (
-            f"; {fewer:,} have room for fewer" if fewer else ""
-        )
-    return told
+        some = f"; {fewer:,} have room for fewer" if fewer else ""
+        questions = f"{len(ready.questions):,} questions"
+        plan[benchmark] = f"{questions}, {ready.config.shots} examples each{some}"
+    return plan
 
 
-def _place(config: EvaluateConfig) -> Path:
-    """In the run's folder, or among the runs; named by what was measured how."""
+def _result_file(config: EvaluateConfig) -> Path:
+    """Return the file for the result, named by the model and the settings.
+
+    It is in the run's folder, or in the folder of all runs.
+    """
     settings = {
         key: value
         for key, value in identity.identity_settings(config).items()
@@ -154,18 +164,18 @@ def _place(config: EvaluateConfig) -> Path:
     return home / "evaluations" / f"{model_label(config)}-{digest}.json"
 
 
-def _result(config: EvaluateConfig, found: EvalResult) -> dict[str, Any]:
+def _table(config: EvaluateConfig, result: EvalResult) -> dict[str, Any]:
     return {
         "model": model_label(config),
         "trained": record(Path(config.run)).finished if config.run else None,
         "settings": identity.flatten(config),
-        "scores": found.scores,
-        "metrics": found.metrics,
-        "accuracies": found.rows(),
+        "scores": result.scores,
+        "metrics": result.metrics,
+        "accuracies": result.rows(),
         "generations": [
-            {"prompt": question, "response": answer} for question, answer in found.generations
+            {"prompt": question, "response": answer} for question, answer in result.generations
         ],
-        "seconds": found.seconds,
+        "seconds": result.seconds,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": provenance.versions(),
         "hardware": provenance.hardware(),

@@ -1,4 +1,4 @@
-"""The scores that a run's evaluations will give, known before anything is loaded."""
+"""Name the scores that a run's evaluations give, before any model is loaded."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -9,12 +9,13 @@ from anima_exp.errors import ConfigError
 from anima_exp.evals import custom
 from anima_exp.evals.multiple_choice.benchmark import entry, of_score
 
-# Of an eval, where it is not its name. Whether answers are scored depends on their questions.
+# The score of an evaluation whose score has another name. Whether answers have a score depends on
+# their questions.
 _SCORES = {"heldout": "heldout_loss", "samples": None, "answers": None}
 
 
 def scores(config: RunConfig) -> set[str]:
-    """Return the scores of every evaluation, without those of the user's own functions."""
+    """Return the names of the scores of all evaluations, except those of the user's functions."""
     chosen = [f.name for f in fields(config.evals) if getattr(config.evals, f.name) is not None]
     if not config.data.exact_answers:
         chosen = [name for name in chosen if name != "exact_match"]
@@ -25,29 +26,26 @@ def scores(config: RunConfig) -> set[str]:
 
 
 def check_keep_best(config: RunConfig) -> None:
-    """Raise ConfigError unless every evaluation gives the score that trainer.keep_best names."""
+    """Raise ConfigError unless an evaluation gives the score that trainer.keep_best names."""
     wanted, known = config.trainer.keep_best, scores(config)
     own = custom.load(config).values()
     if wanted is None or wanted in known or any(one.gives(wanted) for one in own):
         return
     measured = ", ".join(sorted(known | {one.name for one in own})) or "nothing"
     raise ConfigError(
-        f"trainer.keep_best={wanted} is no score of this run's evaluations, which measure "
+        f"trainer.keep_best={wanted} is not a score of this run's evaluations, which measure "
         f"{measured}. Choose one of them, or add an evaluation with evals=[...]."
     )
 
 
-# A score's name -> the evaluation that gives it, from the settings of a run that has ended.
-
-
 _CUSTOM, _BENCHMARKS = "evals.custom.", "evals.benchmarks."
-_OF = {"heldout_loss": "heldout", "answers_match": "answers"}  # others have their eval's name
+_OF = {"heldout_loss": "heldout", "answers_match": "answers"}  # other scores name their evaluation
 
 
 def group(score: str, settings: Mapping[str, Any]) -> str:
-    """Return the group of settings of the eval: evals.mmlu of mmlu_micro.
+    """Return the group of settings of the evaluation that gives a score: evals.mmlu of mmlu_micro.
 
-    A function of the user's own may give several scores: evals.custom.qa of qa_f1.
+    A user's function may give several scores: evals.custom.qa gives qa_f1.
     """
     own = [name for name in names(settings, _BENCHMARKS) if name not in BENCHMARKS]
     if benchmark := of_score(score, [*BENCHMARKS, *own]):
@@ -61,7 +59,7 @@ def group(score: str, settings: Mapping[str, Any]) -> str:
 
 
 def names(settings: Mapping[str, Any], prefix: str) -> list[str]:
-    """Return the names of the user's own evals whose settings begin with `prefix`."""
+    """Return the names of the user's evaluations whose settings begin with `prefix`."""
     found = (
         key.removeprefix(prefix).partition(".")[0] for key in settings if key.startswith(prefix)
     )

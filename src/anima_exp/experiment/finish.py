@@ -1,9 +1,9 @@
-"""The end of a run: its last evaluation, the weights that it leaves, and its record."""
+"""End a run: evaluate for the last time, choose the weights to keep, and build the record."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anima_exp.config import RunConfig
 from anima_exp.evals import answers
@@ -12,69 +12,80 @@ from anima_exp.results.folder import RunFolder
 from anima_exp.results.journal import MetricsLog, NullMetricsLog
 from anima_exp.results.record import Record
 
-if TYPE_CHECKING:  # it imports torch
+if TYPE_CHECKING:  # these import torch
+    from anima_exp.experiment.setup import Setup
     from anima_exp.training.best import Best
+    from anima_exp.training.loop import Loop
+    from anima_exp.training.meter import Meter
 
 
 @dataclass(frozen=True)
 class Ending:
-    step: int  # the last one
+    """How training ended, and the scores of the weights that the run keeps."""
+
+    step: int  # the last step
     best: "Best"
-    scores: dict[str, float]  # of the weights that the run leaves; {} in all processes but one
-    scores_last: dict[str, float] = field(default_factory=dict)  # if those are of another step
+    scores: dict[str, float]  # of the weights that the run keeps; {} except in the main process
+    scores_last: dict[str, float] = field(default_factory=dict)  # of the last step, if it differs
 
 
 def end(
     config: RunConfig,
     folder: RunFolder,
-    setup: Any,
-    loop: Any,
+    setup: "Setup",
+    loop: "Loop",
     journal: MetricsLog | NullMetricsLog,
     *,
     evaluate: Callable[[int], dict[str, float]],
     resumed_at: int | None,
 ) -> Ending:
-    """Measure the last step; with trainer.keep_best let the model have the best weights.
+    """Evaluate the last step, and load the best weights if trainer.keep_best is set.
 
-    Questions (evals.answers) are asked of the weights that the run leaves.
+    The questions of evals.answers are answered with the weights that the run keeps.
+
+    Args:
+        evaluate: evaluates the model at a step.
+        resumed_at: the step that this start resumed from.
     """
     from anima_exp.evals.evaluator import EvalResult
     from anima_exp.training.best import load_weights
 
     step, best = loop.done, loop.best
-    # Where trainer.patience has ended the run, this step is measured.
+    # If trainer.patience has ended the run, this step has been evaluated already.
     if not best.exhausted or not loop.world.run_on_main(lambda: bool(journal.scores(step))):
         scores = evaluate(step)
         if not best.exhausted:
             loop.judge(scores)
     if best.keeps and best.step is not None:
         load_weights(setup.model, folder.checkpoints)
-    left_at = best.summary().get("step", step)
-    scores, last = journal.scores(left_at), journal.scores(step)
+    kept_step = best.summary().get("step", step)
+    scores, last = journal.scores(kept_step), journal.scores(step)
     if config.evals.answers and best.metric:
         same = step == resumed_at and not best.keeps
-        asked = answers.add_to_result(EvalResult(), config, setup, folder.path, same_weights=same)
-        journal.evaluated(step, asked.scores, [], asked.seconds, part="answers")
-        scores |= asked.scores
+        result = answers.add_to_result(EvalResult(), config, setup, folder.path, same_weights=same)
+        journal.evaluated(step, result.scores, [], result.seconds, part="answers")
+        scores |= result.scores
     return Ending(step, best, scores, last if best.keeps else {})
 
 
 def record_of(
     config: RunConfig,
-    setup: Any,
+    setup: "Setup",
     journal: MetricsLog,
-    meter: Any,
+    meter: "Meter",
     tokens_by_process: list[int],
     peak_gib: tuple[float, float | None],
     starts: int,
     *,
     ending: Ending,
 ) -> Record:
-    """Return all that a finished run says of itself, but what only its end can tell.
+    """Return the record of a run, without what its trackers add when they finish.
 
     Args:
-        peak_gib: of memory, and of what torch had reserved for it on a GPU.
+        peak_gib: the peak of used memory, and of the memory that torch had reserved on a GPU.
+        starts: how often the run was launched.
     """
+    budget = setup.execution.token_budget
     return Record(
         name=identity.run_name(config),
         settings=identity.flatten(config),
@@ -87,7 +98,7 @@ def record_of(
         train_seconds=meter.train_seconds,
         eval_seconds=journal.eval_seconds,
         execution={
-            "token_budget": min(setup.execution.token_budget, meter.token_limit),
+            "token_budget": min(budget, meter.token_limit or budget),
             "recompute": setup.execution.recompute.value,
             "keep_dequantized": setup.execution.keep_dequantized,
             "paged": setup.execution.paged,

@@ -1,15 +1,14 @@
-"""A config, and what its rows need of memory -> base and adapter where they fit, ready to learn.
+"""Load the base model, attach an adapter, and choose how batches are executed.
 
-Where the base will be is decided before it is loaded where there is a choice
-(planner/placement.py):
-whole on the device of this process, spread over the GPUs that it sees, or split over several
-processes. How a batch is executed follows from the memory that is then left.
+The base model can be on one device, be spread over all GPUs of this process (`model.device_map`),
+or be sharded over several processes (`trainer.fsdp`). If there is a choice, planner/placement.py
+makes it before any weight is read. How a batch is executed depends on the memory that is then left.
 """
 
 import gc
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -35,10 +34,16 @@ from anima_exp.planner.shape import from_model
 from anima_exp.results import provenance
 from anima_exp.system import hardware
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 @dataclass(frozen=True)
 class Loaded:
-    model: Any
+    """The model with its adapter, and how batches are executed."""
+
+    model: "PreTrainedModel | PeftModel"
     parameters: Parameters
     dropout: DropoutKeys
     execution: Execution
@@ -47,25 +52,25 @@ class Loaded:
 def load_model(
     config: RunConfig, rows: Rows, world: ProcessGroup, *, cache: Path, longest: int
 ) -> Loaded:
-    """The model, with a fresh adapter that is the same in all processes.
+    """Load the model with a fresh adapter, which is the same in all processes.
 
     Args:
-        rows: the largest share of a batch that one process computes.
-        longest: tokens of the longest row, held-out ones included.
+        rows: the largest part of a batch that one process computes.
+        longest: the tokens of the longest row, including held-out rows.
 
     Raises:
-        ModelError: it cannot be loaded, does not fit, or cannot read such rows.
+        ModelError: the model cannot be loaded, does not fit, or has too short a context.
     """
     gpu = device().type == "cuda"
     if gpu:
-        gc.collect()  # an earlier run of this process is held by cycles, with its GPU memory
+        gc.collect()  # reference cycles may keep the GPU memory of an earlier run of this process
     liger = kernels.liger_wanted(config.trainer.liger, gpu=gpu)
     config = replace(config, trainer=replace(config.trainer, liger=liger))
-    placed = _placed(config, rows, world, gpu=gpu)
+    placed = _choose_placement(config, rows, world, gpu=gpu)
     if placed and placed.execution.sharded:
         execution = placed.execution
-        model, parameters = world.one_rank_at_a_time(lambda: _part(config, cache, longest))
-        _try(model, config)
+        model, parameters = world.one_rank_at_a_time(lambda: _load_shard(config, cache, longest))
+        _probe(model, config)
     else:
         device_map = placed.device_map if placed else None
         base = world.main_process_first(
@@ -73,11 +78,11 @@ def load_model(
         )
         if placed and device_map:
             execution = placed.execution
-        else:  # whole by now, whatever the memory that is left would suggest
-            free = world.all_reduce_min(_free(world, gpu=gpu) + count(base).bytes)
+        else:  # the base is on one device, so only the execution is chosen
+            free = world.all_reduce_min(_available_memory(world, gpu=gpu) + count(base).bytes)
             shape = from_model(base)
             execution = choose_execution(
-                shape, config, rows, available=free, gpu=gpu, card=_card(world, gpu)
+                shape, config, rows, available=free, gpu=gpu, card=_gpu_model(world, gpu)
             )
         model, parameters = _with_adapter(base, config)
     world.broadcast_parameters([one for one in model.parameters() if one.requires_grad])
@@ -92,8 +97,8 @@ def load_model(
     if selective and not selective_works(model, config.trainer.precision):
         say(
             "trainer.activation_checkpointing=selective does not work with "
-            f"{type(base_of(model)).__name__}, which changes results in place: "
-            "trainer.activation_checkpointing=full is used"
+            f"{type(base_of(model)).__name__}, which modifies tensors in place. The run uses "
+            "trainer.activation_checkpointing=full instead."
         )
         execution = replace(execution, recompute=ActivationCheckpointing.full)
         apply_activation_checkpointing(model, ActivationCheckpointing.none)
@@ -101,26 +106,26 @@ def load_model(
     return Loaded(model, parameters, keys, execution)
 
 
-def _placed(
+def _choose_placement(
     config: RunConfig, rows: Rows, world: ProcessGroup, *, gpu: bool
 ) -> PlacementDecision | None:
-    """Where the base will be; None where this process has one device, and is alone with it."""
+    """Return where to load the base; None if this is the only process and it has one device."""
     several = gpu and torch.cuda.device_count() > 1
     if world.size == 1 and not several:
         return None
     return place_base(
         config,
         rows,
-        available=world.all_reduce_min(_free(world, gpu=gpu)),
+        available=world.all_reduce_min(_available_memory(world, gpu=gpu)),
         gpus=provenance.free_memories if several else None,
         processes=world.size,
         gpu=gpu,
-        card=_card(world, gpu),
+        card=_gpu_model(world, gpu),
     )
 
 
-def _card(world: ProcessGroup, gpu: bool) -> Gpu:
-    """The card of this process, or of several the first one's, so that all choose alike."""
+def _gpu_model(world: ProcessGroup, gpu: bool) -> Gpu:
+    """Return the GPU of the main process, so that all processes make the same choice."""
     if not gpu:
         return MIDDLING
     known = world.run_on_main(lambda: torch.cuda.get_device_name())
@@ -128,8 +133,8 @@ def _card(world: ProcessGroup, gpu: bool) -> Gpu:
     return replace(gpu_named(known) or MIDDLING, expandable=not fixed)
 
 
-def _free(world: ProcessGroup, *, gpu: bool) -> int:
-    """Bytes for this process: a GPU is its own, a machine's memory is divided."""
+def _available_memory(world: ProcessGroup, *, gpu: bool) -> int:
+    """Return the bytes for this process: all of its GPU, or its part of the machine's memory."""
     return provenance.free_memory() // (1 if gpu else world.local_size)
 
 
@@ -146,7 +151,7 @@ def _base(config: RunConfig, cache: Path, longest: int, **where: Any) -> Any:
     return base
 
 
-def _with_adapter(base: Any, config: RunConfig) -> tuple[Any, Parameters]:
+def _with_adapter(base: "PreTrainedModel", config: RunConfig) -> tuple[Any, Parameters]:
     if config.trainer.liger:
         kernels.use_liger(base)
     if place := config.model.adapter:
@@ -157,15 +162,15 @@ def _with_adapter(base: Any, config: RunConfig) -> tuple[Any, Parameters]:
     return model, count(model)
 
 
-def _part(config: RunConfig, cache: Path, longest: int) -> tuple[Any, Parameters]:
-    """The adapter, and this process's part of a base that is whole in CPU memory for a moment."""
+def _load_shard(config: RunConfig, cache: Path, longest: int) -> tuple[Any, Parameters]:
+    """Load the base into CPU memory, add the adapter, and keep this process's shard of the base."""
     base = _base(config, cache, longest, to_be_split=True)
     model, parameters = _with_adapter(base, config)
     shard_base(model)
     return model, parameters
 
 
-def _try(model: Any, config: RunConfig) -> None:
-    # All processes at once, for none has a whole block of its own.
+def _probe(model: "PreTrainedModel | PeftModel", config: RunConfig) -> None:
+    # In all processes at the same time, because each holds only a shard of every block.
     with inference_mode(model, config.trainer.precision):
         probe_architecture(base_of(model), rounds_together=config.quant.type is Quantization.int8)

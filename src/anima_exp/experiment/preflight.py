@@ -1,11 +1,11 @@
-"""A run's config -> what can be known to be wrong with it before torch is imported."""
+"""Check the settings of a run for everything that can be checked before torch is imported."""
 
 from collections.abc import Iterable
 
 from anima_exp.cli import adapter_settings
 from anima_exp.config import DataConfig, RunConfig, benchmark_key, benchmarks_of
 from anima_exp.config.evals import FUNCTION
-from anima_exp.config.lookup import check_found
+from anima_exp.config.lookup import check_importable
 from anima_exp.data import formats, source, tokenise
 from anima_exp.distributed.environment import RankInfo
 from anima_exp.errors import AnimaError, ConfigError
@@ -22,36 +22,36 @@ from anima_exp.system.paths import expanded
 
 
 def check_inputs(config: RunConfig) -> None:
-    """Raise for a base, recipe, file or question that is not there, before torch is imported."""
+    """Raise if the base, a recipe, file or question is missing, before torch is imported."""
     base_config.check_folders(config.model)
     check_base_files(config.model, config.quant)
     check_has_tokenizer(config.model)
     adapter_settings.check(config.model, config.lora)
     check_files(config)
-    score_names.check_keep_best(config)  # which imports the modules of the user's own evaluations
+    score_names.check_keep_best(config)  # imports the modules of the user's evaluations
 
 
 def check_files(config: RunConfig) -> None:
-    """Raise for a recipe, data file or benchmark folder that is not there: what a plan needs."""
+    """Raise if a recipe, data file or benchmark folder is missing: the checks of a plan."""
     _check_data(config.data)
     for name, benchmark in benchmarks_of(config.evals).items():
         place, key = benchmark.path, benchmark_key(name)
         if place and not expanded(place, f"{key}.path").is_dir():
             raise ConfigError(f"{key}.path={place}: there is no such folder.")
         if not place and is_own(benchmark.source):
-            check_found(benchmark.source, key=f"{key}.source")
+            check_importable(benchmark.source, key=f"{key}.source")
     for name, table in config.evals.custom.items():
-        check_found(table[FUNCTION], key=f"evals.custom.{name}")
+        check_importable(table[FUNCTION], key=f"evals.custom.{name}")
     answers.check(config)
 
 
 def check_machine(config: RunConfig) -> None:
-    """Raise for a precision that this machine cannot do, or a hub id that cannot be loaded.
-
-    The library of a tracker that is not installed is a mistake too.
+    """Raise for a precision, tracker or hub id that does not work on this machine.
 
     Raises:
-        ModelError, DataError: the hub does not have it, or it cannot be reached.
+        ModelError: this machine does not support the precision, or the base cannot be loaded.
+        DataError: a data set or benchmark cannot be loaded from the hub.
+        ConfigError: the library of a tracker is not installed.
     """
     hardware.check_precision(config.trainer.precision)
     check_installed(config)
@@ -59,7 +59,7 @@ def check_machine(config: RunConfig) -> None:
 
 
 def check_hub(config: RunConfig) -> None:
-    """Raise for a base, data set or benchmark that the hub does not have or does not give."""
+    """Raise if a base, data set or benchmark cannot be downloaded from the hub."""
     base_config.check_hub(config.model)
     source.check_hub(config.data)
     for name, benchmark in benchmarks_of(config.evals).items():
@@ -67,19 +67,19 @@ def check_hub(config: RunConfig) -> None:
 
 
 def check_hubs(configs: Iterable[RunConfig]) -> None:
-    """`check_hub` for the cells of a sweep: each id is asked for once."""
+    """Run `check_hub` for the cells of a sweep, once for each id."""
     for config in _different(configs):
         check_installed(config)
         check_hub(config)
 
 
 def check_dry(configs: Iterable[RunConfig], *, here: bool = True) -> None:
-    """Raise for all that a run would refuse and that is known without torch: for a dry run.
+    """Run all checks of a dry run: those that need no torch.
 
-    Without a network the hub's ids stay unchecked, which one line says.
+    Without a network the ids on the hub are not checked, and a warning says so.
 
     Args:
-        here: whether the runs would be on this machine, so that it must be able to compute them.
+        here: whether the runs would be on this machine, so that it must support their precision.
     """
     unchecked: str | None = None
     for config in _different(configs):
@@ -98,13 +98,13 @@ def check_dry(configs: Iterable[RunConfig], *, here: bool = True) -> None:
 
 
 def _different(configs: Iterable[RunConfig]) -> list[RunConfig]:
-    """One of all that check the same."""
-    found: dict[str, RunConfig] = {}
+    """Return one config of each group that needs the same checks."""
+    different: dict[str, RunConfig] = {}
     for config in configs:
         evals = [*benchmarks_of(config.evals).items()]
         key = repr((config.data, config.model, evals, config.trainer.precision, chosen(config)))
-        found.setdefault(key, config)
-    return list(found.values())
+        different.setdefault(key, config)
+    return list(different.values())
 
 
 def _check_data(data: DataConfig) -> None:
@@ -116,31 +116,32 @@ def _check_data(data: DataConfig) -> None:
 
 
 def check_world_size(config: RunConfig, here: RankInfo) -> int:
-    """How many processes the run asks for.
+    """Return the number of processes that the settings choose.
 
     Raises:
-        ConfigError: they are not those that were started, or too many to share a batch.
+        ConfigError: another number was started, or they do not fit the other settings.
     """
     wanted = config.trainer.num_gpus or config.launcher.gpus_per_job
     started = here.size if here.size > 1 else wanted
     if here.size > 1 and config.trainer.num_gpus not in (None, here.size):
         raise ConfigError(
-            f"trainer.num_gpus={config.trainer.num_gpus}, but {here.size} processes were started. "
-            "Leave one of the two out."
+            f"trainer.num_gpus={config.trainer.num_gpus} does not match the {here.size} processes "
+            "that were started. Leave trainer.num_gpus out, or start as many processes."
         )
     if started > config.trainer.batch_size:
         raise ConfigError(
-            f"trainer.batch_size={config.trainer.batch_size} has not a row for each of {started} "
-            "processes. Use fewer, or a larger batch."
+            f"trainer.batch_size={config.trainer.batch_size} is smaller than the number of "
+            f"processes ({started}). Start fewer processes or raise trainer.batch_size."
         )
     if started > 1 and config.model.device_map:
         raise ConfigError(
             f"model.device_map={config.model.device_map} spreads a model over the GPUs of one "
-            f"process, and there are {started}. trainer.fsdp=true spreads it over these."
+            f"process, but there are {started} processes. Use trainer.fsdp=true to shard the model "
+            "over them."
         )
     if config.trainer.fsdp and started == 1:
         raise ConfigError(
-            "trainer.fsdp=true splits the base over several processes, and there is one. "
-            "Add trainer.num_gpus=2 (or 4, 8), or leave it at null."
+            "trainer.fsdp=true shards the base over several processes, but there is only one. "
+            "Add trainer.num_gpus=2 (or 4, 8), or leave trainer.fsdp at null."
         )
     return wanted

@@ -1,4 +1,4 @@
-"""One of several processes of a run, started by process_launcher.py: not a command for users."""
+"""Entry point of one rank. `process_launcher.py` starts it; it is not a command for users."""
 
 import os
 import signal
@@ -16,14 +16,14 @@ from anima_exp.experiment.process_launcher import IN_USE, LOST, PAUSED, read
 from anima_exp.system.child_process import end_with_parent
 from anima_exp.system.hardware import keep_freed_memory
 from anima_exp.system.signals import SCHEDULER_SIGNALS, stop_on_signals
-from anima_exp.system.terminal import take_any_letter
+from anima_exp.system.terminal import escape_unencodable
 
 
 class ToParent:
-    """A listener that sends every event to the process that started this one.
+    """A listener that sends every event to the parent process.
 
     Args:
-        pipe: the file number of its end.
+        pipe: the file descriptor of this end of the pipe.
     """
 
     def __init__(self, pipe: int) -> None:
@@ -36,37 +36,37 @@ class ToParent:
     def __call__(self, event: Event) -> None:
         self._waiting.append(event)
         with self._lock:
-            if self._sending:  # a signal came meanwhile, and its handler emits
+            if self._sending:  # called by a signal handler while an event is being sent
                 return
             self._sending = True
             try:
                 while self._waiting:
-                    with suppress(OSError):  # the parent is gone, which ends this process in order
+                    with suppress(OSError):  # the parent has died, so this process will end too
                         self._pipe.send(self._waiting.popleft())
             finally:
                 self._sending = False
 
 
 def main(settings: str, until: str, pipe: str) -> int:
-    take_any_letter()
+    escape_unencodable()
     with listening(ToParent(int(pipe))):
         return work(Path(settings), int(until) or None)
 
 
 def work(settings: Path, until: int | None) -> int:
-    """Do this process's part of the run; return its exit status."""
-    leads = os.environ["RANK"] == "0"
+    """Do this process's part of the run, and return its exit status."""
+    is_main = os.environ["RANK"] == "0"
 
-    def stopped(number: int, _: Any) -> NoReturn:
-        # Not sys.exit: libraries swallow or rename what is raised while they are imported.
-        if leads:
-            warn("stopped; the same command goes on.")
+    def stopped(number: int, _: object) -> NoReturn:
+        # Not sys.exit, because libraries may catch the exception while they are imported.
+        if is_main:
+            warn("interrupted. Run the same command again to resume.")
         os._exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM, *SCHEDULER_SIGNALS):
         signal.signal(number, stopped)  # stop_on_signals takes over during the steps
-    # The parent's end of the pipe closes with it. Not sys.stdin, whose lock a thread must not hold
-    # when Python ends.
+    # The pipe closes when the parent dies. os.read and not sys.stdin, because a thread must not
+    # hold the lock of sys.stdin when Python exits.
     end_with_parent(lambda: os.read(0, 1))
     keep_freed_memory()
     from anima_exp.experiment.run import run
@@ -75,8 +75,8 @@ def work(settings: Path, until: int | None) -> int:
         with stop_on_signals() as stop:
             run(read(settings), until=until, stop=stop)
     except (AnimaError, RunEnded) as error:
-        # A pause is the parent's wish, and of a lost process it can tell how it ended.
-        if not error.told and not isinstance(error, RunPaused | PeerLostError):
+        # The parent requested a pause itself, and reports how a lost process ended.
+        if not error.reported and not isinstance(error, RunPaused | PeerLostError):
             warn(str(error))
         return {RunPaused: PAUSED, InUseError: IN_USE, PeerLostError: LOST}.get(
             type(error), error.exit_status

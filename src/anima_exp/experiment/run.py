@@ -1,11 +1,11 @@
-"""One run from its config to its record: data, model, training, evaluation. Read this second."""
+"""Compute one run from its config to its record: data, model, training and evaluation."""
 
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.config import RunConfig
 from anima_exp.config.checks import check_length
@@ -27,8 +27,13 @@ from anima_exp.results.tracking import Tracker
 from anima_exp.system.atomic import disk_errors_as_run_error
 from anima_exp.system.signals import StopRequest, stopped
 
-# torch and transformers take ten seconds to import, which a done run or a mistake need not wait
-# for: whatever needs them is imported where it is used.
+if TYPE_CHECKING:
+    from anima_exp.experiment.setup import Setup
+    from anima_exp.training.best import Best
+    from anima_exp.training.loop import Loop
+
+# Importing torch and transformers takes ten seconds. A finished run or a mistake in the settings
+# does not need them, so modules that do are imported where they are used.
 
 
 def run(
@@ -38,39 +43,39 @@ def run(
     listen: Listener | None = None,
     stop: StopRequest | None = None,
 ) -> Record:
-    """Train and evaluate what `config` says, or go on where it stopped, or say that it is done.
+    """Train and evaluate a run, resume it where it stopped, or return the record of a finished run.
 
-    Under torchrun, or with trainer.num_gpus, several processes do this together: the first of them
-    writes and speaks. It may be called from any thread and any number of times; of several calls
-    at the same time in one process one computes, and the others wait.
+    Under torchrun, or with trainer.num_gpus, several processes share the run, and the main process
+    writes its files. The function may be called from any thread and any number of times. Of several
+    calls at the same time in one process, one computes and the others wait.
 
-    Nothing is printed, and no signal handler is set: Ctrl-C is a KeyboardInterrupt. To have it save
-    a checkpoint, see signals.stop_on_signals.
+    Nothing is printed, and no signal handler is set: Ctrl-C raises KeyboardInterrupt. To let Ctrl-C
+    save a checkpoint, use `stop_on_signals` of system/signals.py.
 
     Args:
-        until: stop after this step, evaluated and with a checkpoint, if the run is longer.
-        listen: hears the events; by default who listens already (events.py).
-        stop: a request of another thread to stop with a checkpoint.
+        until: pause after this step, with an evaluation and a checkpoint, if the run is longer.
+        listen: receives the events; by default the current listener does (events.py).
+        stop: lets another thread stop the run with a checkpoint.
 
     Returns:
         The record, in every process.
 
     Raises:
-        RunPaused: `until` was reached.
-        RunEnded: a stop on request, or another process of the run is gone.
-        AnimaError: a user's mistake. The folder says why in failure.txt.
+        RunPaused: the run reached `until`.
+        RunEnded: the run was stopped on request, or another process of the run has died.
+        AnimaError: a mistake of the user. failure.txt in the run folder says why.
     """
     with listening(listen):
-        return _listened_to(config, until=until, stop=stop or StopRequest())
+        return _launch_or_run(config, until=until, stop=stop or StopRequest())
 
 
-def _listened_to(config: RunConfig, *, until: int | None, stop: StopRequest) -> Record:
+def _launch_or_run(config: RunConfig, *, until: int | None, stop: StopRequest) -> Record:
     check_length(config)
     here = rank_info()
     processes = check_world_size(config, here)
     folder = RunFolder(config)
     if here.size == 1:
-        stop.check(f"before it began: {folder.path}")
+        stop.check(f"before the run started: {folder.path}")
     if here.size == 1 and processes > 1 and not folder.done:
         check_inputs(config)
         check_machine(config)
@@ -81,7 +86,7 @@ def _listened_to(config: RunConfig, *, until: int | None, stop: StopRequest) -> 
         following(world.is_main),
         ExitStack() as claims,
     ):
-        world.assert_same_on_all_ranks(_told(config))
+        world.assert_same_on_all_ranks(_shared_settings(config))
         if world.run_on_main(lambda: _claim(config, folder, claims)):
             return _same_for_all(world, folder, lambda: _show_done(folder))
         try:
@@ -89,22 +94,25 @@ def _listened_to(config: RunConfig, *, until: int | None, stop: StopRequest) -> 
         except RunEnded:
             raise
         except AnimaError as error:
-            folder.failed(str(error))
+            folder.mark_failed(str(error))
             raise
         except Exception as error:
-            folder.failed(with_notes(error))
+            folder.mark_failed(with_notes(error))
             raise
 
 
-def _told(config: RunConfig) -> dict[str, Any]:
-    """What all processes of a run must have in common; a cache may be each machine's own."""
+def _shared_settings(config: RunConfig) -> dict[str, Any]:
+    """Return the settings and versions that must be the same in all processes.
+
+    The cache folder may differ between machines.
+    """
     settings = {key: value for key, value in identity.flatten(config).items() if key != "cache_dir"}
     versions = {key: value for key, value in provenance.versions().items() if key != "python"}
     return settings | versions
 
 
 def _claim(config: RunConfig, folder: RunFolder, claims: ExitStack) -> bool:
-    """Take the folder; True if there is nothing to do in it."""
+    """Lock the run folder, and return whether the run is done."""
     check_inputs(config)
     if not folder.done:
         check_machine(config)
@@ -112,7 +120,7 @@ def _claim(config: RunConfig, folder: RunFolder, claims: ExitStack) -> bool:
 
 
 def _same_for_all(world: ProcessGroup, folder: RunFolder, record: Callable[[], Record]) -> Record:
-    """Return the first process's record in every process."""
+    """Return the record of the main process in every process."""
     return Record(**world.run_on_main(lambda: record().table()), folder=folder.path)
 
 
@@ -140,9 +148,12 @@ def _run(
 
     setup = load(config, world)
     if number := next(filter(None, world.all_gather(stop.number)), 0):
-        raise stopped(number, f"before it trained; run it again to resume: {folder.path}")
+        raise stopped(
+            number,
+            f"before training. Run the same command again to resume: {folder.path}",
+        )
     inputs = {
-        "data": setup.data.train.tokens.folder.name,  # the key of all that the token ids depend on
+        "data": setup.data.train.tokens.folder.name,  # the cache key of the token ids
         "base": setup.base_fingerprint,
     }
     if setup.adapter_fingerprint:
@@ -174,14 +185,14 @@ def _run(
     best = Best.of(config.trainer, setup.evals.described)
 
     def evaluate(step: int) -> dict[str, float]:
-        found = measure(setup.model, setup.evals, setup.evaluators, step=step)
+        result = measure(setup.model, setup.evals, setup.evaluators, step=step)
         if step == setup.steps and config.evals.answers and not best.metric:  # else see finish.py
-            found = answers.add_to_result(
-                found, config, setup, folder.path, same_weights=step == resumed_at
+            result = answers.add_to_result(
+                result, config, setup, folder.path, same_weights=step == resumed_at
             )
-        about = (found.seconds, found.rows(), found.metrics)
-        journal.evaluated(step, found.scores, found.generations, *about)
-        return found.scores
+        about = (result.seconds, result.rows(), result.metrics)
+        journal.evaluated(step, result.scores, result.generations, *about)
+        return result.scores
 
     trained = folder.path / ("model" if config.lora.is_full_finetune else "adapter")
     try:
@@ -213,7 +224,7 @@ def _run(
 
     def saved() -> Record:
         assert isinstance(journal, MetricsLog)
-        notes = journal.tracker.notes  # a tracker may have broken as it finished
+        notes = journal.tracker.notes  # a tracker may have failed while it finished
         done = replace(record, wandb=notes.get("wandb"), tracking=notes, folder=folder.path)
         with disk_errors_as_run_error(folder.path):
             journal.vouch()
@@ -227,21 +238,21 @@ def _run(
 def _train(
     config: RunConfig,
     folder: RunFolder,
-    setup: Any,
+    setup: "Setup",
     journal: MetricsLog | NullMetricsLog,
     world: ProcessGroup,
     *,
-    evaluate: Any,
-    best: Any,
+    evaluate: Callable[[int], dict[str, float]],
+    best: "Best",
     resume: Path | None,
     until: int | None,
     stop: StopRequest,
-) -> Any:
+) -> "Loop":
     """Train to the last step, and return the loop (training/loop.py).
 
     Raises:
-        RunInterrupted: on Ctrl-C or SIGTERM.
-        RunPaused: at `until`.
+        RunInterrupted: the run was stopped.
+        RunPaused: the run reached `until`.
     """
     from anima_exp.training import checkpoint
     from anima_exp.training.loop import Loop
@@ -266,7 +277,7 @@ def _train(
         best=best,
     )
     if resume and until is not None and checkpoint.step(resume) >= until:
-        loop.load_weights(resume)  # only the pause's evaluation is missing
+        loop.load_weights(resume)  # only the evaluation at the pause is missing
     else:
         with stopping:
             loop.train(resume, stopping, until=until)
@@ -275,7 +286,7 @@ def _train(
     if stopping.received and done < setup.steps:
         raise stopped(
             stopping.received,
-            f"at step {done} of {setup.steps}; the same command goes on from there: {folder.path}",
+            f"at step {done} of {setup.steps}. Run the same command again to resume: {folder.path}",
         )
     if done < setup.steps and not best.exhausted:
         if not world.run_on_main(lambda: bool(journal.scores(done))):

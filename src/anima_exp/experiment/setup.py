@@ -1,7 +1,7 @@
-"""RunConfig -> everything a run has in memory before its first step."""
+"""Load everything that a run needs before its first step: data, evaluations and the model."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import check_rows_seen
 from anima_exp.config.checks import check_warmup
 from anima_exp.data.dataset import DatasetSplits, prepare
+from anima_exp.data.rows import TokenizedDataset
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.evals.evaluator import PreparedEvals, check_positions, prepare_evals
 from anima_exp.experiment.model_setup import load_model
@@ -31,33 +32,39 @@ from anima_exp.results import provenance
 from anima_exp.system import paths
 from anima_exp.training.data_order import assign_rows_to_ranks, row_order, set_seed
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 Order = NDArray[np.int64]  # row numbers, [steps * batch_size]; epochs may end in a short batch
 
 
 @dataclass(frozen=True)
 class Setup:
-    tokenizer: Any
+    """Everything that a run has in memory before its first step."""
+
+    tokenizer: "PreTrainedTokenizerBase"
     data: DatasetSplits
     evals: PreparedEvals
-    model: Any
+    model: "PreTrainedModel | PeftModel"
     dropout: DropoutKeys
     parameters: Parameters
     order: Order
     steps: int
     execution: Execution
-    evaluators: ProcessGroup  # as it is to share evaluations
-    overhead_gib: float  # in use before the model: on a CPU, by the libraries
+    evaluators: ProcessGroup  # the processes as they share evaluations
+    overhead_gib: float  # memory in use before the model is loaded: on a CPU, by the libraries
     base_fingerprint: str
     adapter_fingerprint: str | None  # of model.adapter
 
 
 def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
-    """Data first, so that a mistake in it need not wait for the model.
+    """Load the data and then the model, so that a mistake in the data is found quickly.
 
-    Of several processes one on each machine comes first where something is kept for the others.
+    With several processes, one on each machine fills the caches before the others read them.
 
     Raises:
-        AnimaError: something cannot be read, loaded, or does not belong together.
+        AnimaError: something cannot be read or loaded, or does not fit together.
     """
     provenance.reset_peak_memory()
     set_seed(config.seed)  # before the adapter draws its first numbers
@@ -82,7 +89,7 @@ def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
     )
     loaded = load_model(
         config,
-        largest_share(data.train, order, config.trainer.batch_size, world.size),
+        largest_rank_load(data.train, order, config.trainer.batch_size, world.size),
         world,
         cache=cache,
         longest=max(int(rows.lengths.max(initial=0)) for rows in (data.train, data.heldout)),
@@ -114,8 +121,10 @@ def _adapter_fingerprint(config: RunConfig) -> str | None:
     return provenance.adapter_fingerprint(folder, cache=paths.cache(config.cache_dir))
 
 
-def _check_ids(config: RunConfig, tokenizer: Any, data: DatasetSplits) -> None:
-    """Raise ModelError if a row holds a token that only the tokenizer knows."""
+def _check_ids(
+    config: RunConfig, tokenizer: "PreTrainedTokenizerBase", data: DatasetSplits
+) -> None:
+    """Raise ModelError if a row contains a token for which the model has no embedding."""
     embeddings = embeddings_of(config.model)
     if embeddings is None or largest_id(tokenizer) < embeddings:
         return
@@ -123,9 +132,14 @@ def _check_ids(config: RunConfig, tokenizer: Any, data: DatasetSplits) -> None:
         check_ids((rows[number]["input_ids"] for number in range(len(rows))), embeddings)
 
 
-def largest_share(rows: Any, order: Order, batch_size: int, processes: int = 1) -> Rows:
-    """What the memory of a process depends on, over its shares of all batches."""
-    # Rows of no tokens fill the last batch: they are dealt last, and change no share.
+def largest_rank_load(
+    rows: TokenizedDataset, order: Order, batch_size: int, processes: int = 1
+) -> Rows:
+    """Return the largest number of tokens and labels that a process computes of any batch.
+
+    The memory that a process needs depends on them and on the longest row.
+    """
+    # Empty rows fill up the last batch. They are assigned last and do not change the result.
     short = -len(order) % batch_size
     lengths, label_counts = (
         np.pad(one[order], (0, short)).reshape(-1, batch_size)

@@ -1,4 +1,7 @@
-"""An answers file: JSON lines in FastChat's form, gone on with only under the same settings."""
+"""Read and append to a file of answers: JSON lines in FastChat's format.
+
+A file is continued only if its answers were generated with the same settings.
+"""
 
 import hashlib
 import json
@@ -18,16 +21,16 @@ from anima_exp.system.atomic import atomic_write_text
 Row = dict[str, Any]
 Settings = Mapping[str, Any]
 
-_ANOTHER = "Nothing was changed. Give another out=FILE."
+_ANOTHER = "The file was not changed. Choose another out=FILE."
 
 
 @contextmanager
 def claimed(path: Path) -> Iterator[None]:
-    """Hold `path` for this process alone.
+    """Lock `path` for this process.
 
     Raises:
-        InUseError: another process writes it.
-        RunError: its folder cannot be written to, or writing fails inside.
+        InUseError: another process is writing the file.
+        RunError: the folder is not writable, or writing fails inside the context.
     """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
@@ -36,47 +39,48 @@ def claimed(path: Path) -> Iterator[None]:
             yield
     except Timeout as error:
         raise InUseError(
-            f"{path} is being written by another process. Give another out=FILE."
-        ) from (error)
+            f"{path} is being written by another process. Choose another out=FILE."
+        ) from error
     except OSError as error:
         raise RunError(
-            f"Cannot write to {path}: {error.strerror or error}. Make room or give another "
-            "out=FILE; the same command goes on from the answers that are there."
+            f"Cannot write to {path}: {error.strerror or error}. Free some space or choose another "
+            "out=FILE. Run the same command again to continue after the answers in the file."
         ) from error
 
 
 def digest(settings: Settings) -> str:
+    """Return a short hash of the settings of an answer."""
     text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def check(path: Path, questions: Sequence[Question], settings: Settings) -> list[str]:
-    """The whole lines of `path`, each an answer to one of `questions` under `settings`.
+    """Return the complete lines of `path`: answers to `questions` with the same settings.
 
     Raises:
-        RunError: the file holds something else, or answers under other settings or to other
-            questions, or a later version of anima-exp wrote it. It is left as it is.
+        RunError: the file has other content, or answers with other settings or to other questions,
+            or a later version of anima-exp wrote it. The file is not changed.
     """
     if not path.exists():
         return []
     *lines, last = path.read_bytes().decode("utf-8", "replace").split("\n")
     if not lines and last and not last.startswith('{"answer_id": '):
-        raise RunError(f"{path} holds something else than answers. {_ANOTHER}")
-    asked, seen = {str(question.id): question for question in questions}, set()
+        raise RunError(f"{path} contains something other than answers. {_ANOTHER}")
+    by_id, seen = {str(question.id): question for question in questions}, set()
     for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number}"
         row = _row(line, where)
-        _refuse_other(row, where, asked, settings)
+        _refuse_other(row, where, by_id, settings)
         if row["question_id"] in seen:
-            raise RunError(f"{where} answers question {row['question_id']} again. {_ANOTHER}")
+            raise RunError(f"{where} answers question {row['question_id']} twice. {_ANOTHER}")
         seen.add(row["question_id"])
     return lines
 
 
 def earlier(path: Path, questions: Sequence[Question], settings: Settings) -> list[Row]:
-    """The answers that an earlier start left, in a file ready to be gone on with.
+    """Return the answers that the file has already, and prepare the file for more.
 
-    A last line that was cut short by a kill is dropped: its question is asked again.
+    An incomplete last line of a process that was killed is removed, so its question is asked again.
 
     Raises:
         RunError: see `check`.
@@ -89,7 +93,7 @@ def earlier(path: Path, questions: Sequence[Question], settings: Settings) -> li
 
 
 def append(path: Path, rows: Sequence[Row]) -> None:
-    """Add whole lines, on the disk when this returns."""
+    """Append answers to the file, and flush them to the disk."""
     text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
     with path.open("a", encoding="utf-8") as file:
         file.write(text)
@@ -103,33 +107,34 @@ def _row(line: str, where: str) -> Row:
     except ValueError:
         row = None
     if not isinstance(row, dict) or not {"question_id", "question", "metadata", "text"} <= set(row):
-        raise RunError(f"{where} is no answer that was written here. {_ANOTHER}")
+        raise RunError(f"{where} is not an answer that anima-exp wrote. {_ANOTHER}")
     json_files.refuse_newer(row, where, json_files.ANSWERS)
     kinds = {"question_id": int | str, "text": str, "tokens": int, "finish": str}
     if any(key in row and not isinstance(row[key], kind) for key, kind in kinds.items()):
-        raise RunError(f"{where} is no answer that was written here. {_ANOTHER}")
+        raise RunError(f"{where} is not an answer that anima-exp wrote. {_ANOTHER}")
     return row
 
 
-def _refuse_other(row: Row, where: str, asked: Mapping[str, Question], settings: Settings) -> None:
+def _refuse_other(row: Row, where: str, by_id: Mapping[str, Question], settings: Settings) -> None:
     then = row["metadata"] if isinstance(row["metadata"], dict) else {}
     differ = [key for key in {**settings, **then} if settings.get(key) != then.get(key)]
     if differ:
         pairs = "; ".join(
-            f"{key}={_shown(settings.get(key))} here, {_shown(then.get(key))} there"
+            f"{key}={_shown(settings.get(key))} now, {_shown(then.get(key))} in the file"
             for key in differ[:3]
         )
         more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
-        raise RunError(f"{where} was made with other settings: {pairs}{more}. {_ANOTHER}")
-    question = asked.get(str(row["question_id"]))
+        raise RunError(f"{where} was generated with other settings: {pairs}{more}. {_ANOTHER}")
+    question = by_id.get(str(row["question_id"]))
     if question is None:
         raise RunError(
-            f"{where} answers question {row['question_id']}, which is not asked here. {_ANOTHER}"
+            f"{where} answers question {row['question_id']}, which is not among the questions. "
+            f"{_ANOTHER}"
         )
     if question.text != row["question"]:
-        raise RunError(f"{where}: question {question.id} read otherwise then. {_ANOTHER}")
+        raise RunError(f"{where}: the text of question {question.id} has changed. {_ANOTHER}")
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
     return text if len(text) <= 60 else f"{text[:59]}…"

@@ -1,45 +1,50 @@
-"""Lines that a user types -> a dialogue with a model, its base, or several adapters."""
+"""Run a chat in the terminal with a model, its base, or several adapters."""
 
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from anima_exp.data.prompts import Prompt, has_turns, prompt
 from anima_exp.inference.speakers import ChatParticipant, answer, width
 from anima_exp.model.base_config import context_length
 from anima_exp.system.terminal import printable
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 _HELP = """\
-/both     base and adapter answer every question; each remembers its own answers
+/both     base and adapter answer every question; each has its own conversation
 /base     only the base answers
 /adapter  only the adapter answers
-/reset    forget what was said
-/help     this list
-Ctrl-C stops an answer, Ctrl-D leaves."""
+/reset    clear the conversation
+/help     show this list
+Ctrl-C stops an answer. Ctrl-D quits."""
 _HELP_SEVERAL = """\
-/all       base and adapters answer every question; each remembers its own answers
+/all       base and adapters answer every question; each has its own conversation
 /base      only the base answers
 /adapters  every adapter answers, but not the base
 /1 /2 ...  only that adapter answers
-/reset     forget what was said
-/help      this list
-Ctrl-C stops an answer, Ctrl-D leaves."""
+/reset     clear the conversation
+/help      show this list
+Ctrl-C stops an answer. Ctrl-D quits."""
 
 
 class Chat:
-    """A dialogue with each speaker.
+    """A conversation with each speaker.
 
     Args:
-        speakers: the base, then each adapter; or the base alone.
-        compare: the base answers beside them from the start.
+        speakers: the base, then each adapter; or only the base.
+        compare: let the base answer too, from the start.
+        write: writes text to the terminal.
     """
 
     def __init__(
         self,
-        model: Any,
-        tokenizer: Any,
+        model: "PreTrainedModel | PeftModel",
+        tokenizer: "PreTrainedTokenizerBase",
         speakers: Sequence[ChatParticipant],
         *,
         compare: bool = False,
@@ -52,9 +57,9 @@ class Chat:
         self.count = 0
 
     def run(self, lines: Iterable[str]) -> None:
-        """Answer every line; a line that begins with `/` is a command."""
-        for speaker in self.everyone:  # a format that cannot be is told at once
-            prompt(speaker.asked.template, self.tokenizer, "")
+        """Answer every line, and execute lines that begin with `/` as commands."""
+        for speaker in self.everyone:  # raises at once if a prompt format does not work
+            prompt(speaker.request.template, self.tokenizer, "")
         self._greet()
         for line in lines:
             text = line.strip()
@@ -71,84 +76,89 @@ class Chat:
         choices |= dict.fromkeys(("/adapter", "/adapters"), self.adapters)
         choices |= {"/base": [one for one in self.everyone if not one.adapter]}
         if several:
-            choices |= {f"/{place}": [one] for place, one in enumerate(self.adapters, start=1)}
+            choices |= {f"/{number}": [one] for number, one in enumerate(self.adapters, start=1)}
         if text == "/reset":
             for speaker in self.everyone:
-                speaker.said.clear()
-            self._tell("Forgotten.")
+                speaker.history.clear()
+            self._tell("Conversation cleared.")
         elif text in choices and self.adapters:
             self.speakers = choices[text]
-            self._tell(f"Now {' and '.join(speaker.name for speaker in self.speakers)}.")
+            self._tell(f"Now answering: {' and '.join(one.name for one in self.speakers)}.")
         elif text in choices:
-            self._tell("There is no adapter here to tell from its base.")
+            self._tell("No adapter is loaded, so there is nothing to switch.")
         elif text == "/help":
             self._tell(_HELP_SEVERAL if several else _HELP)
         else:
-            self._tell(f"There is no {printable(text)}. /help lists what there is.")
+            self._tell(f"Unknown command {printable(text)}. /help lists the commands.")
 
     def _answer(self, speaker: ChatParticipant, question: str) -> None:
-        turns = speaker.said
-        fitting, put = self._fit(question, speaker)
-        if put is None:
-            self._tell("The question is longer than the model's context. Ask less at once.")
+        turns = speaker.history
+        fitting, fitted = self._fit(question, speaker)
+        if fitted is None:
+            self._tell("The question is longer than the model's context. Shorten it.")
             return
-        if fitting < len(turns) and has_turns(speaker.asked.template):
-            self._tell(f"(the first {len(turns) - fitting} turns no longer fit, and are forgotten)")
+        if fitting < len(turns) and has_turns(speaker.request.template):
+            dropped = len(turns) - fitting
+            self._tell(f"(the first {dropped} turns no longer fit the context and were dropped)")
             del turns[: len(turns) - fitting]
         if len(self.speakers) > 1:
             self.write(f"{speaker.name:<{width(self.speakers)}}")
         stream = speaker.stream(self.write)
         try:
-            found = answer(self.model, self.tokenizer, speaker, put, stream, number=self.count)
+            found = answer(self.model, self.tokenizer, speaker, fitted, stream, number=self.count)
         except KeyboardInterrupt:
             self.write("\n")
             self._tell("(stopped)")
             turns.append((question, stream.text))
             return
         if found.finish == "length":
-            self._tell(f"(cut after {found.tokens} tokens: max_new_tokens or the context)")
+            self._tell(f"(truncated after {found.tokens} tokens: max_new_tokens or the context)")
         turns.append((question, found.text.strip()))
 
     def _fit(self, question: str, speaker: ChatParticipant) -> tuple[int, Prompt | None]:
-        """How many of the last turns leave room for an answer, and the prompt with them.
+        """Return how many of the last turns fit into the context, and the prompt with them.
 
-        Room is max_new_tokens, or half the context where that is less. A question alone may take
-        all but one token.
+        The answer needs max_new_tokens, or half the context if that is less. If no turn fits, the
+        question may use all but one token.
         """
-        most, turns, asked = context_length(self.model.config), speaker.said, speaker.asked
+        context, turns = context_length(self.model.config), speaker.history
+        request = speaker.request
         for kept in range(len(turns), -1, -1):
-            put = prompt(asked.template, self.tokenizer, question, turns[len(turns) - kept :])
-            room = min(asked.config.max_new_tokens, (most or 0) // 2) if kept else 1
-            if most is None or len(put.ids) + room <= most:
-                return kept, put
+            built = prompt(request.template, self.tokenizer, question, turns[len(turns) - kept :])
+            needed = min(request.config.max_new_tokens, (context or 0) // 2) if kept else 1
+            if context is None or len(built.ids) + needed <= context:
+                return kept, built
         return 0, None
 
     def _greet(self) -> None:
         speakers = self.adapters or self.everyone
-        for place, speaker in enumerate(speakers, start=1):
-            template = speaker.asked.template
+        for position, speaker in enumerate(speakers, start=1):
+            template = speaker.request.template
             memory = (
-                "" if has_turns(template) else ", which has no turns: each question stands alone"
+                ""
+                if has_turns(template)
+                else ", which has no turns: the model sees each question on its own"
             )
-            number = f"{place}  " if len(speakers) > 1 else ""
-            self._tell(f"{number}{speaker.asked.model_id}, prompt format {template}{memory}")
-        self._tell("/help lists commands; Ctrl-D leaves.")
+            number = f"{position}  " if len(speakers) > 1 else ""
+            self._tell(f"{number}{speaker.request.model_id}, prompt format {template}{memory}")
+        self._tell("/help lists the commands. Ctrl-D quits.")
 
     def _tell(self, text: str) -> None:
         self.write(f"{text}\n")
 
 
 def to_terminal(text: str) -> None:
+    """Write text to stdout, and exit quietly if its reader has closed the pipe."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head`: whoever read this has enough
+    except BrokenPipeError:  # for example `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
 
 
 def read_user_lines() -> Iterator[str]:
-    """Lines from the terminal, or from a pipe: then each is shown before its answer."""
+    """Yield lines from the terminal or from a pipe. Those of a pipe are shown with the answers."""
     if not sys.stdin.isatty():
         if hasattr(sys.stdin, "reconfigure"):
             sys.stdin.reconfigure(encoding="utf-8", errors="replace")
@@ -163,7 +173,7 @@ def read_user_lines() -> Iterator[str]:
         try:
             yield input("> ")
         except KeyboardInterrupt:
-            to_terminal("\n(Ctrl-D leaves)\n")
+            to_terminal("\n(Ctrl-D quits)\n")
         except EOFError:
             to_terminal("\n")
             return

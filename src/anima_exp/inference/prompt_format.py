@@ -1,4 +1,7 @@
-"""Who is asked -> the prompt format: the user's, the run's, or that of a published adapter."""
+"""Choose the prompt format of a model, and describe which model wrote an answer.
+
+The format is the user's choice, that of the run, or that of a published adapter.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -15,60 +18,69 @@ from anima_exp.system import paths
 
 
 def of_config(config: GenerateConfig) -> str:
-    """The format for `run`, `adapter` or the bare base; what was not said by anyone is told.
+    """Return the prompt format of `run`, `adapter` or the base model.
+
+    Warn if the format is a guess.
 
     Raises:
-        ConfigError: nobody knows how this adapter was asked when it was trained.
+        ConfigError: the format that the adapter was trained with is unknown.
     """
     if config.prompt_template:
         return config.prompt_template
     if config.adapter and not find_run_of_adapter(config.adapter):
-        return _of_foreign(config.adapter, key="adapter")
+        return _of_published(config.adapter, key="adapter")
     if not config.run and not config.adapter and config.model.source != "tiny":
-        _told(config.model.name, config.data.prompt_template)
+        _warn_of_guess(config.model.name, config.data.prompt_template)
     return config.data.prompt_template
 
 
-def of_place(place: str, run: Path | None, *, given: str | None) -> str:
-    """The format for one of `extra_adapters`, which `run` made if it is one of ours."""
+def of_extra_adapter(place: str, run: Path | None, *, given: str | None) -> str:
+    """Return the prompt format of one of `extra_adapters`.
+
+    Args:
+        run: the run that trained it, if it was one of ours.
+        given: the format that the user chose.
+    """
     if given:
         return given
     return (
         record(run).settings["data.prompt_template"]
         if run
-        else _of_foreign(place, key="extra_adapters")
+        else _of_published(place, key="extra_adapters")
     )
 
 
-def _of_foreign(place: str, *, key: str) -> str:
-    adapter_files.files(place, key=key)  # which raises where there is none
-    if template := formats.of_published(Path(place).name):
-        _told(place, template)
+def _of_published(place: str, *, key: str) -> str:
+    adapter_files.files(place, key=key)  # raises if there is no adapter
+    if template := formats.format_of_published(Path(place).name):
+        _warn_of_guess(place, template)
         return template
     raise ConfigError(
-        f"{key}={place} does not say how it was asked when it was trained. Give its format: "
+        f"{key}={place} does not say which prompt format it was trained with. Set it: "
         "prompt_template=alpaca, guanaco, guanaco_chat, hh_rlhf, plain, or chat for the "
-        "tokenizer's own."
+        "tokenizer's own chat template."
     )
 
 
-def _told(who: str, template: str) -> None:
-    warn(f"{who} is asked in the format {template}; prompt_template=NAME takes another.")
+def _warn_of_guess(model: str, template: str) -> None:
+    warn(f"{model} is prompted in the format {template}. Choose another with prompt_template=NAME.")
 
 
-# Settings of a run, or of a model to use -> which model wrote an answer.
+# The settings that an answers file stores to say which model wrote its answers.
 
 
 def of_run(config: RunConfig) -> dict[str, Any]:
-    """The model that this run trains."""
+    """Return the settings that identify the model that this run trains."""
     return _base(config) | {"adapter": f"run {identity.run_name(config)}"}
 
 
 def of_use(config: UseConfig) -> dict[str, Any]:
-    """The model that a command was told to use; folders count by their content.
+    """Return the settings that identify the model that a command uses.
+
+    Folders are identified by their content.
 
     Raises:
-        ConfigError: `run` is no finished run.
+        ConfigError: `run` is not a finished run.
     """
     adapter = config.adapter
     if config.run:

@@ -1,4 +1,4 @@
-"""A file, a URL or the tiny world -> the questions to ask, each with its id."""
+"""Load the questions to ask from a file, a URL or the tiny world, each with its id."""
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,21 +11,17 @@ from anima_exp.data.file_rows import FileRow, read_rows
 from anima_exp.errors import DataError
 from anima_exp.events import warn
 
-# A row of an answers file -> where its answer stands, and how much of that is the answer.
-#
-# A row is FastChat's, with the answer as `text`, or a generation of QLoRA's, whose `text` is the
-# question. FastChat's present files hold dialogues: a question has `turns`, an answer `choices`.
-
-
+# A row of an answers file has FastChat's form, with the answer as `text`, or QLoRA's, whose `text`
+# is the question. In FastChat's newer files a question has `turns` and an answer has `choices`.
 _GENERATED = ("generation_truncated", "generation")
-# Where a model begins to write the next chat itself, qlora's eval_gpt_review.py cuts its answer.
+# QLoRA's eval_gpt_review.py cuts an answer where the model begins to write the next chat itself.
 _NEXT_CHAT = "A chat between a curious human and an artificial intelligence"
 
 
 def first_turn(row: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     """Return the row with the text of its first turn as `text`, and whether there are more turns.
 
-    A row without turns, or with turns that are no texts, is returned as it is.
+    A row without turns, or with turns that are not texts, is returned unchanged.
     """
     turns, others = row.get("turns"), False
     choices = row.get("choices")
@@ -36,79 +32,84 @@ def first_turn(row: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     return {**row, "text": turns[0]}, others or len(turns) > 1
 
 
-def first_turn_alone(rows: int, place: str) -> str:
-    """What to tell of a file whose rows have several turns."""
-    return f"{place}: {rows:,} rows have several turns; only the first turn of each is used."
+def first_turn_warning(rows: int, file: str) -> str:
+    """Return the warning about a file whose rows have several turns."""
+    return f"{file}: {rows:,} rows have several turns; only the first turn of each is used."
 
 
 def answer_field(row: Container[str]) -> str:
+    """Return the name of the field that has the answer."""
     return next((name for name in _GENERATED if name in row), "text")
 
 
 def answer_text(field: str, text: str) -> str:
-    """What of `field`'s text is the answer."""
+    """Return the part of a field's text that is the answer."""
     return text.split(_NEXT_CHAT)[0] if field in _GENERATED else text
 
 
 TINY = {"tiny_zh": "zh", "tiny_en": "en"}  # unseen tasks of the embedded world
-TINY_QUESTIONS = 80  # as many as Vicuna's
-_TINY_SEED = 1  # data=sample draws its held-out rows with 0
+TINY_QUESTIONS = 80  # as many as the Vicuna benchmark has
+_TINY_SEED = 1  # data=sample draws its held-out rows with seed 0
 
 
 @dataclass(frozen=True)
 class Question:
+    """One question of a file."""
+
     id: int | str
-    text: str  # as it is asked, to the letter
+    text: str
     category: str = ""
-    reference: str | None = None  # the one right answer, where there is one
-    turns: bool = False  # it has more turns, which are not asked
+    reference: str | None = None  # the only right answer, if there is one
+    turns: bool = False  # whether the file has more turns, which are ignored
 
 
-def load(place: str, config: AnsweringConfig, *, key: str, cache: Path) -> list[Question]:
-    """The first `config.max_questions` questions of `place`, in its order.
+def load(source: str, config: AnsweringConfig, *, key: str, cache: Path) -> list[Question]:
+    """Return the first `config.max_questions` questions of a file, a URL or the tiny world.
 
     Args:
-        key: the setting that holds `place` (questions); it opens the error message.
-        cache: a folder in which a file from the network is kept.
+        key: the setting that has the source, for the error message.
+        cache: the cache folder, which keeps downloaded files.
 
     Raises:
-        DataError: it cannot be read, or a row is no question, or two have one id.
+        DataError: the source cannot be read, a row is not a question, or two have the same id.
     """
-    most = config.max_questions
-    if place in TINY:
-        return _tiny(TINY_QUESTIONS if most is None else most, TINY[place])
-    if download.is_url(place):
-        file = download.fetch(place, key=key, cache=cache, check=lambda f: _read(f, place, config))
+    limit = config.max_questions
+    if source in TINY:
+        return _tiny(TINY_QUESTIONS if limit is None else limit, TINY[source])
+    if download.is_url(source):
+        file = download.fetch(
+            source, key=key, cache=cache, check=lambda file: _read(file, source, config)
+        )
     else:
-        file = readers.find(place, key=key)
-    found = _read(file, place, config)[:most]
-    if turns := sum(question.turns for question in found):
-        warn(first_turn_alone(turns, f"{key}={place}"))
-    return found
+        file = readers.find(source, key=key)
+    questions = _read(file, source, config)[:limit]
+    if turns := sum(question.turns for question in questions):
+        warn(first_turn_warning(turns, f"{key}={source}"))
+    return questions
 
 
-def _read(file: Path, place: str, config: AnsweringConfig) -> list[Question]:
+def _read(file: Path, source: str, config: AnsweringConfig) -> list[Question]:
     try:
-        return _questions(read_rows(file, place), place, translated=config.translated)
-    except DataError as error:  # a file from the network is told by its address
-        raise DataError(str(error).replace(str(file), place)) from error
+        return _questions(read_rows(file, source), source, translated=config.translated)
+    except DataError as error:  # name a downloaded file by its URL
+        raise DataError(str(error).replace(str(file), source)) from error
 
 
-def _questions(rows: Iterable[FileRow], place: str, *, translated: bool) -> list[Question]:
-    found: dict[str, Question] = {}
+def _questions(rows: Iterable[FileRow], source: str, *, translated: bool) -> list[Question]:
+    by_id: dict[str, Question] = {}
     first: dict[str, str] = {}
     for row in rows:
         question = _question(row, translated=translated)
         name = str(question.id)
-        if name in found:
+        if name in by_id:
             raise DataError(
-                f"{row.where}: question_id {name} is that of {first[name]} too. "
-                "Give each question an id of its own."
+                f"{row.where}: question_id {name} is already used in {first[name]}. "
+                "Give each question its own id."
             )
-        found[name], first[name] = question, row.where
-    if not found:
-        raise DataError(f"{place} holds no question.")
-    return list(found.values())
+        by_id[name], first[name] = question, row.where
+    if not by_id:
+        raise DataError(f"{source} contains no questions.")
+    return list(by_id.values())
 
 
 def _question(row: FileRow, *, translated: bool) -> Question:
@@ -116,7 +117,9 @@ def _question(row: FileRow, *, translated: bool) -> Question:
     row = FileRow(row.where, values)
     key = "translation" if translated else "text"
     if translated and key not in row.values and "text" in row.values:
-        raise DataError(f"{row.where}: no '{key}'. translated=false asks 'text'.")
+        raise DataError(
+            f"{row.where}: field '{key}' is missing. Use translated=false to ask field 'text'."
+        )
     identity, text = row.identifier("question_id"), row.text(key)
     reference = row.optional("reference")
     for field, value in ((key, text), ("reference", reference)):

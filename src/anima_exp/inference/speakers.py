@@ -1,9 +1,12 @@
-"""One base with its adapters -> speakers, each with its own format and memory, asked by turns."""
+"""Let a base and its adapters answer in turn, each with its own prompt format and conversation.
+
+Answers are streamed to the terminal while they are generated.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from anima_exp.data.prompts import Prompt, Turn, prompt
 from anima_exp.errors import DataError
@@ -13,14 +16,16 @@ from anima_exp.model.decoding import Answer, decode
 from anima_exp.model.generation import inference_mode
 from anima_exp.system.terminal import printable
 
-# An answer as it grows -> what a terminal may show of it already.
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class Stream:
-    """Writes what is new of an answer each time it is told the text so far.
+    """Write the new part of an answer each time it receives the text so far.
 
-    Held back until more is known: half a character, white space at the end, and what may yet
-    become a stop string. Control characters are spelled out.
+    Half a character, white space at the end, and the beginning of a possible stop string are held
+    back until more text follows. Control characters are escaped.
     """
 
     def __init__(self, write: Callable[[str], None], stops: Sequence[str]) -> None:
@@ -28,10 +33,10 @@ class Stream:
         self.text = ""  # shown so far
 
     def __call__(self, text: str) -> None:
-        self._show(_certain(text.lstrip(), self.stops))
+        self._show(_stable_prefix(text.lstrip(), self.stops))
 
     def end(self, text: str) -> None:
-        """Show the rest of the whole answer, and end the line."""
+        """Write the rest of the answer, and end the line."""
         self._show(text.strip())
         self.write("\n")
 
@@ -42,12 +47,12 @@ class Stream:
             self.text += new
 
 
-def _certain(text: str, stops: Sequence[str]) -> str:
+def _stable_prefix(text: str, stops: Sequence[str]) -> str:
     text = text.rstrip("\ufffd")  # a token may end inside a character
-    begun = [
+    lengths = [
         length for stop in stops for length in range(1, len(stop)) if text.endswith(stop[:length])
     ]
-    return text[: len(text) - max(begun, default=0)].rstrip()
+    return text[: len(text) - max(lengths, default=0)].rstrip()
 
 
 BASE, ADAPTER = "base", "adapter"
@@ -55,89 +60,99 @@ BASE, ADAPTER = "base", "adapter"
 
 @dataclass
 class ChatParticipant:
-    """Who answers: an adapter, or the base with every adapter switched off."""
+    """A participant of a chat: an adapter, or the base with all adapters disabled."""
 
     name: str
-    adapter: str | None  # what PEFT calls it; None = the base
-    asked: GenerationRequest
-    said: list[Turn] = field(default_factory=list)
+    adapter: str | None  # PEFT's name of the adapter; None: the base
+    request: GenerationRequest
+    history: list[Turn] = field(default_factory=list)
 
     def stream(self, write: Callable[[str], None]) -> Stream:
-        return Stream(write, self.asked.sampling().stop)
+        """Return a stream that writes an answer of this participant."""
+        return Stream(write, self.request.sampling().stop)
 
 
 def width(speakers: Sequence[ChatParticipant]) -> int:
-    """Of the names that open the lines of several speakers, the space behind them included."""
+    """Return the width of the column of names, including the space after them."""
     return max(len(speaker.name) for speaker in speakers) + 2
 
 
 def answer(
-    model: Any,
-    tokenizer: Any,
+    model: "PreTrainedModel | PeftModel",
+    tokenizer: "PreTrainedTokenizerBase",
     speaker: ChatParticipant,
-    put: Prompt,
+    built: Prompt,
     stream: Stream,
     *,
     number: int,
 ) -> Answer:
-    """What `speaker` says to `put`, the conversation's question `number`, shown as it grows."""
-    how = speaker.asked.sampling()
-    with _as(speaker, model), inference_mode(model, speaker.asked.precision):
-        [found] = decode(
+    """Return the answer of `speaker` to a prompt, and stream it while it is generated.
+
+    Args:
+        number: the number of the question in the conversation, which seeds the sampling.
+    """
+    sampling = speaker.request.sampling()
+    with _as(speaker, model), inference_mode(model, speaker.request.precision):
+        [generated] = decode(
             model,
             tokenizer,
-            [put.ids],
-            how,
-            seeds=[seed(speaker.asked.config.sampling_seed, number)],
+            [built.ids],
+            sampling,
+            seeds=[seed(speaker.request.config.sampling_seed, number)],
             watch=stream,
         )
-    stream.end(found.text)
-    return found
+    stream.end(generated.text)
+    return generated
 
 
-def _as(speaker: ChatParticipant, model: Any) -> AbstractContextManager[Any]:
-    adapted = hasattr(model, "disable_adapter")
+def _as(
+    speaker: ChatParticipant, model: "PreTrainedModel | PeftModel"
+) -> AbstractContextManager[Any]:
+    if not hasattr(model, "disable_adapter"):  # a base model alone
+        return nullcontext()
+    adapted = cast("PeftModel", model)
     if speaker.adapter is None:
-        return model.disable_adapter() if adapted else nullcontext()
-    if model.active_adapter != speaker.adapter:
-        model.set_adapter(speaker.adapter, inference_mode=True)
+        return adapted.disable_adapter()
+    if adapted.active_adapter != speaker.adapter:
+        adapted.set_adapter(speaker.adapter, inference_mode=True)
     return nullcontext()
 
 
-# One question -> its answer on the terminal and nothing else, so that it can be piped.
-
-
 def answer_once(
-    model: Any,
-    tokenizer: Any,
+    model: "PreTrainedModel | PeftModel",
+    tokenizer: "PreTrainedTokenizerBase",
     speakers: Sequence[ChatParticipant],
     question: str,
     *,
     write: Callable[[str], None],
     tell: Callable[[str], None],
 ) -> None:
-    """Let every speaker answer `question`; where they are several, each line opens with a name.
+    """Let every speaker answer one question. With several speakers, names precede the answers.
 
     Args:
-        tell: takes what is to be known about an answer and is no part of it.
+        write: writes the answers, and nothing else, so that they can be piped.
+        tell: receives remarks about an answer, for example that it is truncated.
 
     Raises:
-        DataError: the question leaves no room in the model's context.
+        DataError: the question leaves no room for an answer in the model's context.
     """
-    most = context_length(model.config)
-    prompts = [prompt(speaker.asked.template, tokenizer, question) for speaker in speakers]
-    longest = max(len(put.ids) for put in prompts)
-    if most is not None and longest >= most:
+    context = context_length(model.config)
+    prompts = [prompt(speaker.request.template, tokenizer, question) for speaker in speakers]
+    longest = max(len(built.ids) for built in prompts)
+    if context is not None and longest >= context:
         raise DataError(
-            f"The prompt has {longest} tokens, but {model.config.name_or_path} reads at most "
-            f"{most}, its answer included. Ask less at once."
+            f"The prompt has {longest} tokens, but the context of {model.config.name_or_path} "
+            f"holds {context}, the answer included. Shorten the question."
         )
-    for speaker, put in zip(speakers, prompts, strict=True):
+    for speaker, built in zip(speakers, prompts, strict=True):
         if len(speakers) > 1:
             write(f"{speaker.name:<{width(speakers)}}")
-        found = answer(model, tokenizer, speaker, put, speaker.stream(write), number=1)
+        given = answer(model, tokenizer, speaker, built, speaker.stream(write), number=1)
         who = f"{speaker.name}: " if len(speakers) > 1 else ""
-        if found.finish == "length":
-            tell(f"{who}cut after {found.tokens} tokens: max_new_tokens, or the model's context.")
-        elif not found.text.strip():
+        if given.finish == "length":
+            tell(
+                f"{who}truncated after {given.tokens} tokens, at max_new_tokens or at the end of "
+                "the model's context."
+            )
+        elif not given.text.strip():
             tell(f"{who}the answer is empty.")

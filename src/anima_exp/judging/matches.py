@@ -9,7 +9,7 @@ from pathlib import Path
 from anima_exp.config.lookup import closest
 from anima_exp.data.file_rows import FileRow, read
 from anima_exp.errors import ConfigError, DataError
-from anima_exp.inference.questions import answer_field, answer_text, first_turn, first_turn_alone
+from anima_exp.inference.questions import answer_field, answer_text, first_turn, first_turn_warning
 from anima_exp.system import json_files
 from anima_exp.system.hashing import short_id
 from anima_exp.system.terminal import print_stderr
@@ -59,7 +59,7 @@ def read_answers(paths: list[str]) -> dict[str, Player]:
                 )
             own[str(answer.question_id)] = answer
         if turns:
-            print_stderr(first_turn_alone(turns, f"answers={path}"))
+            print_stderr(first_turn_warning(turns, f"answers={path}"))
     if len(players) < 2:
         raise DataError(
             f"answers={','.join(paths)} are all by one model, '{next(iter(players))}', but a pair "
@@ -132,7 +132,7 @@ def read_questions(path: str) -> dict[str, Question]:
             )
         found[str(question.question_id)] = question
     if turns:
-        print_stderr(first_turn_alone(turns, f"questions={path}"))
+        print_stderr(first_turn_warning(turns, f"questions={path}"))
     return found
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from peft import PeftModel
 from torch import Tensor
 
 from anima_exp.config import MergeConfig, Precision, QuantConfig, Quantization
@@ -97,7 +98,9 @@ class Verification:
         self, model: "PreTrainedModel | PeftModel", precision: Precision
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield log-probabilities [n, vocabulary] and labels [n], n at most `_AT_ONCE`."""
-        base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+        base = (
+            cast(PeftModel, model).get_base_model() if hasattr(model, "get_base_model") else model
+        )
         with inference_mode(model, precision), packed_attention(base):
             for one in self.batches:
                 batch = one.to(model.device)
@@ -161,7 +164,7 @@ def trained(config: MergeConfig, verification: Verification) -> tuple[Measured, 
     model, _ = saved_model.load_saved_model(config)
     check_context(model, max(max(batch.lengths) for batch in verification.batches))
     found = verification.remember(model, config.trainer.precision)
-    with model.disable_adapter():
+    with cast(PeftModel, model).disable_adapter():
         return verification.measure(model, config.trainer.precision), found
 
 

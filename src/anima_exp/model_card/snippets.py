@@ -110,7 +110,7 @@ def template(settings: dict[str, Any]) -> str:
     """Return the template of the recipe; for a recipe of the user, `data.prompt_template`."""
     recipe = settings["data.recipe"]
     if formats.states_its_prompt(recipe):
-        return formats.asked_as(recipe)
+        return formats.prompt_template_of(recipe)
     return str(settings["data.prompt_template"])
 
 

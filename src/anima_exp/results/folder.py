@@ -1,10 +1,10 @@
-"""A run's folder: claimed by one process, never shared by two settings, its state plain to see.
+"""Manage a run's folder: one process at a time uses it, and it belongs to one set of settings.
 
 record.json     the run is done
-failure.txt     it failed, and why
-checkpoints/    it was interrupted, or runs; the same command goes on from the newest
-log.txt         what it printed, as a cell of a sweep
-settings.json   what it computes; other settings never overwrite it
+failure.txt     the run failed, and why
+checkpoints/    the run was interrupted or is running; the same command resumes from the newest
+log.txt         the output of a cell of a sweep
+settings.json   the settings that determine the result; they are never overwritten by others
 """
 
 import os
@@ -39,7 +39,7 @@ def run_folder(config: RunConfig, name: str | None = None) -> Path:
     """Where a run lives: `run_dir`, or in `runs_dir` under the name of what it computes.
 
     Args:
-        name: the run's name, if the caller knows it: computing one takes 1 ms.
+        name: the run's name, if the caller has it already: computing it takes 1 ms.
     """
     if config.run_dir:
         return expanded(config.run_dir, "run_dir")
@@ -47,11 +47,11 @@ def run_folder(config: RunConfig, name: str | None = None) -> Path:
 
 
 class RunFolder:
-    """The folder of `config`, locked while `with RunFolder(config) as folder:` lasts.
+    """The folder of a run, locked inside `with RunFolder(config) as folder:`.
 
     Raises:
-        InUseError: another process has it.
-        RunError: it holds a run of other settings, or it is no run folder.
+        InUseError: another process is using the folder.
+        RunError: the folder has a run with other settings, or is not a run folder.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -68,26 +68,27 @@ class RunFolder:
         except Timeout as error:
             raise InUseError(
                 f"{self.path} is in use by another process ({self._owner()}). "
-                "Wait for it, or give this run another run_dir=..."
+                "Wait for it, or choose another run_dir=... for this run."
             ) from error
         except OSError as error:
             key = "run_dir" if self.config.run_dir else "runs_dir"
             raise RunError(
-                f"Cannot write to {self.path}: {error.strerror}. Give another {key}=FOLDER."
+                f"Cannot write to {self.path}: {error.strerror}. Choose another {key}=FOLDER."
             ) from error
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self._owner_file.unlink(missing_ok=True)
         self._lock.release()
 
     @property
     def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def done(self) -> bool:
-        """Whether the run has a record; one that is damaged does not count, and one line says so.
+        """Whether the run has a record. A damaged record does not count, and a line says so.
 
         Raises:
             RunError: the record cannot be read, or a later version of anima-exp wrote it.
@@ -100,47 +101,52 @@ class RunFolder:
             file = self.path / RECORD
             raise RunError(f"Cannot read {file}: {error.strerror}. Make it readable.") from error
         except ValueError as error:
-            say(f"record   {self.path / RECORD} is damaged and will be made anew: {error}")
+            say(f"record   {self.path / RECORD} is damaged and will be written again: {error}")
             return False
         return True
 
-    def failed(self, reason: str) -> None:
-        """Leave word of why the run stopped; the next start removes it."""
-        with suppress(OSError):  # a full disk has been told already
+    def mark_failed(self, reason: str) -> None:
+        """Write failure.txt, which the next start removes."""
+        with suppress(OSError):  # a full disk has been reported already
             atomic_write_text(self.path / FAILURE, without_password(reason) + "\n")
 
     def record_launch(self, *, again: bool = False) -> int:
-        """Note this start; 1 for a run that was never interrupted.
+        """Record this launch, and return how often the run was launched.
 
         Args:
-            again: the run resumes, so there must have been a start before.
+            again: whether the run resumes, so that there must have been a launch before.
         """
         file = self.path / STARTS
         before = file.read_bytes().splitlines() if file.exists() else []
-        whole = [line for line in before if _TIME.fullmatch(line)]
-        if len(whole) < len(before) or (again and not before):
-            lost = f"{len(before) - len(whole)} lines are damaged" if before else "it is missing"
+        valid = [line for line in before if _TIME.fullmatch(line)]
+        if len(valid) < len(before) or (again and not before):
+            lost = f"{len(before) - len(valid)} lines are damaged" if before else "it is missing"
             say(f"starts   {file}: {lost}, so the number of starts in the record is too low")
         now = datetime.now(UTC).isoformat(timespec="seconds")
         with disk_errors_as_run_error(self.path):
             atomic_write_text(
-                file, "".join(f"{line}\n" for line in [*map(bytes.decode, whole), now])
+                file, "".join(f"{line}\n" for line in [*map(bytes.decode, valid), now])
             )
-        return len(whole) + 1
+        return len(valid) + 1
 
     def check_inputs(self, **inputs: str) -> None:
-        """Refuse to go on with another base or other data than the run began with.
+        """Refuse to resume with another base or other data than the run was started with.
 
-        What the settings cannot tell (a hub branch that moved, a recipe of another version) is
-        known only now; `inputs` are fingerprints by name.
+        Settings do not show such changes: a hub branch may have moved, or a recipe changed.
+
+        Args:
+            inputs: fingerprints by name.
+
+        Raises:
+            RunError: a fingerprint differs.
         """
         file = self.path / "inputs.json"
-        then = self._read(file) if file.exists() and self._computed() else inputs
+        then = self._read(file) if file.exists() and self._has_results() else inputs
         differ = [name for name, value in inputs.items() if then.get(name, value) != value]
         if differ:
             raise RunError(
-                f"{self.path} was begun with another {' and other '.join(differ)}: the settings "
-                "are the same, but what they name has changed. Nothing was changed. "
+                f"{self.path} was started with a different {' and different '.join(differ)}: the "
+                "settings match, but what they refer to has changed. Nothing was written. "
                 "Pin model.revision or data.revision, or start anew with another run_dir=..."
             )
         with disk_errors_as_run_error(self.path):
@@ -150,7 +156,7 @@ class RunFolder:
         if not self.path.exists():
             return
         if not self.path.is_dir():
-            raise RunError(f"run_dir={self.path} is a file. Give a folder.")
+            raise RunError(f"run_dir={self.path} is a file. Choose a folder.")
         if is_file(self.path / "settings.json"):
             return
         others = sorted(
@@ -158,19 +164,19 @@ class RunFolder:
             for name in (path.name for path in self.path.iterdir())
             if not name.startswith(".")
             and not name.endswith(".part")
-            and name not in (LOG, FAILURE)  # of a process that died before it got further
+            and name not in (LOG, FAILURE)  # of a process that died early
         )
         if others:
             raise RunError(
-                f"run_dir={self.path} holds other files ({', '.join(others[:3])}) and no run. "
-                "Give an empty or a new folder."
+                f"run_dir={self.path} contains other files ({', '.join(others[:3])}) but no run. "
+                "Choose an empty or a new folder."
             )
 
     def _claim(self) -> None:
         try:
             self._refuse_other_settings()
             (self.path / FAILURE).unlink(missing_ok=True)
-            for draft in self.path.glob("*.part"):  # of a process that was killed as it wrote
+            for draft in self.path.glob("*.part"):  # of a process that was killed while it wrote
                 if draft.is_file():
                     draft.unlink(missing_ok=True)
             if not self._known():
@@ -189,10 +195,10 @@ class RunFolder:
         then = todays(self._read(self.path / SETTINGS))
         differ = [key for key in {**now, **then} if now.get(key) != then.get(key)]
         if differ:
-            pairs = [f"{key}={now.get(key)} here, {then.get(key)} there" for key in differ[:3]]
+            pairs = [f"{key}={now.get(key)} now, {then.get(key)} before" for key in differ[:3]]
             more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
             raise RunError(
-                f"{self.path} holds a run with other settings: {'; '.join(pairs)}{more}. "
+                f"{self.path} contains a run with other settings: {'; '.join(pairs)}{more}. "
                 "Nothing was changed. Give another run_dir=..., or none: then the settings name it."
             )
 
@@ -204,15 +210,15 @@ class RunFolder:
         except ValueError as error:
             raise RunError(
                 f"{file} is damaged: {first_line(error)}. It says what the run computes, so the "
-                "run cannot resume without it. Restore the file, or give another run_dir=..."
+                "run cannot resume without it. Restore the file, or choose another run_dir=..."
             ) from error
 
     def _known(self) -> bool:
-        """Whether settings.json says what was computed here; then it is never written again."""
-        return (self.path / SETTINGS).exists() and self._computed()
+        """Return whether settings.json describes results in this folder, so it must not change."""
+        return (self.path / SETTINGS).exists() and self._has_results()
 
-    def _computed(self) -> bool:
-        """Whether there is anything to lose: a start that failed at once leaves nothing."""
+    def _has_results(self) -> bool:
+        """Return whether the folder has results. A start that failed at once leaves none."""
         made = ("metrics.jsonl", "checkpoints", "record.json", "adapter", "model")
         return any((self.path / name).exists() for name in made)
 

@@ -1,4 +1,4 @@
-"""RunConfig -> what the run computes: its result-relevant settings, their hash, its name."""
+"""Compute the name of a run from the settings that its result depends on."""
 
 import hashlib
 import json
@@ -20,8 +20,8 @@ from anima_exp.results.provenance import (
 from anima_exp.system import hashing, paths
 from anima_exp.system.paths import expanded
 
-# Raise it by one when a change of the code changes what the same settings compute. From 2 on it is
-# a part of every name, so that results of before and after are never taken for seeds of one cell.
+# Raise it by one when a change of the code changes the results of the same settings. From 2 on it
+# is part of every name, so that old and new results are never mistaken for seeds of one cell.
 RESULTS_VERSION = 1
 
 _DESCRIBES = ("model.shape", "data.length_stats")
@@ -36,7 +36,7 @@ def flatten(config: RunConfig) -> dict[str, Any]:
     """
     flat: dict[str, Any] = {}
 
-    def walk(value: Any, key: str) -> None:
+    def walk(value: object, key: str) -> None:
         if isinstance(value, dict):
             for name, inner in value.items():
                 inside = f"{key}.{name}" if key else name
@@ -50,10 +50,10 @@ def flatten(config: RunConfig) -> dict[str, Any]:
 
 
 def enters_name(key: str) -> bool:
-    """Return whether a run's name depends on the setting `key`, whatever the other settings are.
+    """Return whether a run's name depends on the setting `key`.
 
-    `model.name` and `data.name` label a run: its name begins with them, and its hash ignores them.
-    A key that this version does not know counts, unless it is in a group that does not.
+    `model.name` and `data.name` are labels: the name begins with them, but its hash ignores them.
+    A key that is unknown to this version counts, unless its group does not count.
     """
     known = catalogue(RunConfig)
     while key and key not in known:
@@ -62,7 +62,7 @@ def enters_name(key: str) -> bool:
 
 
 def places(config: RunConfig) -> dict[str, str]:
-    """The full paths of what settings name by a path relative to the folder of the start."""
+    """Return the absolute paths of the settings that have paths relative to the current folder."""
     settings = flatten(config)
     keys = ["data.path", "data.heldout_path", "model.source", "model.tokenizer", "model.adapter"]
     keys += ["evals.answers.questions", *(f"{key}.path" for key in _benchmarks(config))]
@@ -77,14 +77,14 @@ def places(config: RunConfig) -> dict[str, str]:
 
 
 def identity_settings(config: RunConfig) -> dict[str, Any]:
-    """The settings that the result depends on, as the hash of the name takes them.
+    """Return the settings that the result depends on, in the form that the name's hash uses.
 
-    Files, local models and recipes of the user's own count by their content, not by their place.
-    What is evaluated, and when, belongs to the result: it is in the record. An eval that is off
-    does not, or every run would get another name whenever there is one eval more to choose.
+    Files, local models and the user's recipes count by their content, not by their location. The
+    evaluations and their steps belong to the result, because the record has their scores. An
+    evaluation that is off does not count. Otherwise every new evaluation would change all names.
 
-    A name survives upgrades: settings and values go by the names that they were born with, and a
-    setting of a later version counts only if it differs from its value "as before".
+    Names survive upgrades: settings and values have their first names here, and a setting of a
+    later version counts only if it differs from its value `as_before`.
     """
     full = config.lora.is_full_finetune
     settings = {
@@ -96,12 +96,12 @@ def identity_settings(config: RunConfig) -> dict[str, Any]:
     }
     places = ["data.path", "data.heldout_path", "model.source", "model.tokenizer"]
     for key in [*places, "evals.answers.questions"]:
-        if settings.get(key) and settings[key] not in _EMBEDDED:  # whatever lies here
+        if settings.get(key) and settings[key] not in _EMBEDDED:  # even if such a folder exists
             settings[key] = content_hash(settings[key], key, cache=paths.cache(config.cache_dir))
     if adapter := settings.get("model.adapter"):
         settings["model.adapter"] = _adapter(adapter, cache=paths.cache(config.cache_dir))
     if layers := settings.get("lora.layers"):
-        settings["lora.layers"] = sorted(layers)  # their order changes nothing
+        settings["lora.layers"] = sorted(layers)  # their order has no effect
     code = ["data.recipe", "data.prompt_template", "evals.answers.prompt_template"]
     for benchmark in _benchmarks(config):
         if settings.get(f"{benchmark}.path"):
@@ -123,28 +123,28 @@ def _benchmarks(config: RunConfig) -> list[str]:
 
 
 def _adapter(place: str, *, cache: Path) -> str:
-    """An adapter in a folder by what it holds; one of the hub by its id."""
+    """Return a hash of an adapter in a folder, or the id of an adapter on the hub."""
     folder = expanded(place, "model.adapter")
     if not folder.is_dir():
         return place
     try:
         return adapter_fingerprint(folder, cache=cache)
     except ValueError:
-        return place  # damaged: the reader of it will say so
+        return place  # damaged, which is reported when it is loaded
     except OSError as error:
         raise _unreadable(place, error) from error
 
 
-def _as_before(key: str, value: Any) -> bool:
-    """Return whether a setting says what runs did before it existed."""
+def _as_before(key: str, value: object) -> bool:
+    """Return whether a setting has the value that equals the behaviour before it existed."""
     entry = catalogue(RunConfig).get(key)
     if entry is None:
         return False
-    off = value is None and entry.group is not None  # an eval, for example
+    off = value is None and entry.group is not None  # for example an evaluation
     return off or (entry.later and value == entry.setting.as_before)
 
 
-def _first_named(key: str, value: Any) -> tuple[str, Any]:
+def _first_named(key: str, value: object) -> tuple[str, Any]:
     entry = catalogue(RunConfig).get(key)
     if entry is None:
         return key, value
@@ -155,7 +155,7 @@ def _first_named(key: str, value: Any) -> tuple[str, Any]:
 def _tables(place: str) -> str:
     folder = expanded(place)
     if not folder.is_dir():
-        return place  # a mistake that the reader of it will name
+        return place  # a mistake, which is reported when it is read
     state = max(path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")])
     return _tables_of(folder, state)
 
@@ -166,25 +166,25 @@ def _tables_of(folder: Path, _changed: int) -> str:
 
 
 def _with_code(name: str) -> str:
-    """A dotted path with the hash of the module it names."""
-    if "." not in name or "/" in name:  # a name of ours; a hub id
+    """Return a dotted path with the hash of its module."""
+    if "." not in name or "/" in name:  # the name of an embedded function, or a hub id
         return name
     try:
         module = find_spec(name.rpartition(".")[0])
     except (ImportError, ValueError):
-        return name  # config/lookup.py says what is wrong with it
+        return name  # a mistake, which config/lookup.py reports
     return f"{name} {content_hash(module.origin)}" if module and module.origin else name
 
 
 def content_hash(place: str, key: str = "", *, cache: Path | None = None) -> str:
-    """A file or folder by a hash of what it holds; what is neither, by its name.
+    """Return a hash of the content of a file or folder; anything else is returned unchanged.
 
     Args:
         key: the setting that names it, for the error message.
-        cache: the cache folder, which remembers the hashes of large files.
+        cache: the cache folder, which keeps the hashes of large files.
 
     Raises:
-        ConfigError: it is there and cannot be read.
+        ConfigError: it exists but cannot be read.
     """
     path = expanded(place, key)
     try:
@@ -194,7 +194,7 @@ def content_hash(place: str, key: str = "", *, cache: Path | None = None) -> str
     except PermissionError as error:
         raise _unreadable(place, error) from error
     except OSError:
-        return place  # a hub id, or a mistake that the reader of it will name
+        return place  # a hub id, or a mistake, which is reported when it is read
     try:
         return f"sha256:{hashing.sha256(path, cache=cache)}"
     except OSError as error:
@@ -209,7 +209,10 @@ def _unreadable(place: str, error: OSError) -> ConfigError:
 
 
 def run_name(config: RunConfig) -> str:
-    """`tiny-sample-1f0c9a2b7d`: the labels of model and data, and a hash of what is computed."""
+    """Return the run's name, such as `tiny-sample-1f0c9a2b7d`.
+
+    It has the labels of model and data, and a hash of the settings that the result depends on.
+    """
     settings = json.dumps(identity_settings(config), sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:10]
     return f"{config.model.name}-{config.data.name}-{digest}"

@@ -1,4 +1,4 @@
-"""Everything a run measures, told to its files, to the trackers and to who listens."""
+"""Record everything that a run measures: in its files, in the trackers and as events."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,14 +11,16 @@ from anima_exp.system.atomic import flush
 from anima_exp.system.json_lines import JsonLinesLog
 
 ACCURACIES = "accuracies.jsonl"
-PART = "part"  # of a row of metrics.jsonl: what was measured apart, after the last evaluation
+PART = "part"  # in a row of metrics.jsonl: what was measured after the last evaluation
 
 
 class MetricsLog:
-    """Opened at step 0, or at the checkpoint that the run resumes from (`resumed_at`).
+    """The metrics, generations and accuracies of a run, in its files and in the trackers.
 
     Args:
-        vouched: what `vouch` returned when that checkpoint was written; None if that is unknown.
+        steps: the last step of the run.
+        resumed_at: the step of the checkpoint that the run resumes from; None at the start.
+        vouched: what `vouch` returned when that checkpoint was written; None if it is unknown.
     """
 
     def __init__(
@@ -40,8 +42,8 @@ class MetricsLog:
         damaged = {one: mark for one, mark in marks.items() if not one.intact(mark)}
 
         def before_checkpoint(row: dict[str, Any]) -> bool:
-            # What a crashed run did past its checkpoint is done again; so is the evaluation of
-            # the last step, which comes after the last checkpoint.
+            # Steps after the checkpoint are trained again. The evaluation of the last step is
+            # repeated too, because it follows the last checkpoint.
             trained = "loss" in row
             return (
                 resumed_at is not None
@@ -58,23 +60,23 @@ class MetricsLog:
         emit(Began(steps, resumed_at or 0))
 
     def vouch(self) -> dict[str, Any]:
-        """Bring every line to the disk, and return by file what a checkpoint relies on."""
+        """Flush all lines to the disk, and return what a checkpoint must know of each file."""
         marks = {lines.path.name: lines.vouch() for lines in self._files}
         starts = self._metrics.path.parent / STARTS
         if starts.exists():
             flush(starts)
-        flush(self._metrics.path.parent)  # which holds the names of new files
+        flush(self._metrics.path.parent)  # for the names of new files
         return {name: mark for name, mark in marks.items() if mark}
 
     def _report(self, damaged: dict[JsonLinesLog, Any], step: int, *, known: bool) -> None:
-        """Say what is missing of the lines up to the checkpoint."""
+        """Emit which lines up to the checkpoint are missing."""
         gaps = []
         if not known and not any("loss" in row for row in self._metrics.rows()):
-            gaps.append(f"{self._metrics.path.name} holds no loss")
+            gaps.append(f"{self._metrics.path.name} contains no loss")
         for lines, mark in damaged.items():
             left, then = len(lines.rows()), mark["lines"]
             what = f"{left:,} of the {then:,} lines" if left < then else "other lines than those"
-            gaps.append(f"{lines.path.name} holds {what}")
+            gaps.append(f"{lines.path.name} contains {what}")
         for gap in gaps:
             say(
                 f"journal  {gap} that the run wrote up to step {step}: the run resumes, but its "
@@ -86,7 +88,7 @@ class MetricsLog:
         return self._metrics, self._generations, self._accuracies
 
     def trained(self, row: dict[str, Any]) -> None:
-        """One log line of the training loop: step, loss, tokens, ..."""
+        """Log a line of the training loop: step, loss, tokens, ..."""
         self._metrics.append(row)
         self.tracker.log(row)
         emit(Logged(row))
@@ -102,11 +104,14 @@ class MetricsLog:
         *,
         part: str | None = None,
     ) -> None:
-        """One evaluation: scores, (question, answer) pairs, and by benchmark the accuracies.
+        """Log an evaluation.
 
         Args:
-            metrics: descriptions by score, as of metrics/metric.py.
-            part: what was measured apart, at the end; a run that resumes measures it again.
+            answers: pairs of a question and its answer.
+            accuracies: the accuracy rows of each benchmark.
+            metrics: descriptions of the user's own scores, for metrics/metric.py.
+            part: the part of the last evaluation that was measured separately. A run that resumes
+                measures it again.
         """
         row: dict[str, Any] = {"step": step, **scores, "eval_seconds": seconds}
         if part:
@@ -116,59 +121,62 @@ class MetricsLog:
         for question, answer in answers:
             self._generations.append({"step": step, "prompt": question, "response": answer})
         for benchmark, rows in (accuracies or {}).items():
-            for found in rows:
-                self._accuracies.append({"step": step, "benchmark": benchmark, **found})
+            for accuracy in rows:
+                self._accuracies.append({"step": step, "benchmark": benchmark, **accuracy})
         if answers:
             self.tracker.log_generations(step, answers)
         emit(Evaluated(step, scores, answers, metrics))
 
     def resume_tracking(self) -> None:
-        """Log what earlier starts computed, where a tracker does not have it."""
+        """Log what earlier starts computed to trackers that do not have it."""
         rows = self._metrics.rows()
         steps = sorted({row["step"] for row in self._generations.rows()})
         self.tracker.resume(rows, [(step, self.answers(step)) for step in steps])
 
     def close(self) -> None:
+        """Emit that training has ended, once."""
         if not self._closed:
             emit(Ended())
         self._closed = True
 
     def failed(self, *, orderly: bool) -> None:
-        """The run ends before its last step; `orderly` if it is to go on later."""
+        """End the run in the trackers before its last step; `orderly` if it may resume later."""
         self.close()
         self.tracker.finish(failed=not orderly)
 
     def finish(self, scores: dict[str, float]) -> None:
-        """Tell the trackers the scores of the weights that the run leaves."""
+        """Send the trackers the scores of the weights that the run keeps."""
         self.tracker.finish(scores)
 
     def answers(self, step: int) -> list[tuple[str, str]]:
+        """Return the pairs of a sample question and its answer at a step."""
         rows = [row for row in self._generations.rows() if row["step"] == step]
         return [(str(row.get("prompt")), str(row.get("response"))) for row in rows]
 
     def accuracies(self, step: int) -> list[dict[str, Any]]:
-        """Of every benchmark, by subject, category and mean."""
+        """Return the accuracies of all benchmarks at a step, by subject, category and mean."""
         return [row for row in self._accuracies.rows() if row["step"] == step]
 
     def scores(self, step: int) -> dict[str, float]:
-        """What the evaluation at `step` found; {} if there was none."""
-        found = [r for r in self._metrics.rows() if r["step"] == step and "eval_seconds" in r]
-        merged = {k: v for row in found for k, v in row.items()}  # answers are measured apart
+        """Return the scores at a step; {} if there was no evaluation."""
+        rows = [r for r in self._metrics.rows() if r["step"] == step and "eval_seconds" in r]
+        merged = {k: v for row in rows for k, v in row.items()}  # answers have a row of their own
         scores = {k: v for k, v in merged.items() if k not in ("step", "eval_seconds")}
         return {k: v for k, v in scores.items() if _is_number(v)}
 
     @property
     def eval_seconds(self) -> float:
+        """The time of all evaluations."""
         seconds = (row.get("eval_seconds", 0.0) for row in self._metrics.rows())
         return float(sum(one for one in seconds if _is_number(one)))
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class NullMetricsLog:
-    """What a process keeps that shares a run with the one that writes: nothing."""
+    """The metrics log of a process that is not the main one. It keeps nothing."""
 
     eval_seconds = 0.0
 
@@ -178,7 +186,7 @@ class NullMetricsLog:
     def trained(self, row: dict[str, Any]) -> None:
         pass
 
-    def evaluated(self, *_: Any, **__: Any) -> None:
+    def evaluated(self, *_: object, **__: object) -> None:
         pass
 
     def close(self) -> None:

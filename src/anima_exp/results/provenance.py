@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, git state, hardware, and hashes of the base model."""
+"""Record where a result comes from: versions, git state, hardware, memory and model hashes."""
 
 import hashlib
 import json
@@ -18,33 +18,34 @@ from anima_exp.results.record import Record
 from anima_exp.system import hashing, json_files
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-# Set in a hook of another repository, and naming that one.
-_OF_ANOTHER = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
+# A git hook of another repository sets these variables, which name that repository.
+_GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
 _NOT_IN_A_RUN = ("compare", "elo", "judge", "merge", "page", "publish", "sweep")  # other commands
 _PACKAGES = (
     "anima-exp", "torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets",
     "tokenizers", "wandb",
 )  # fmt: skip
-_OF_A_MODEL = {".safetensors", ".bin", ".json", ".model", ".txt"}
+_MODEL_FILES = {".safetensors", ".bin", ".json", ".model", ".txt"}
 
 
 def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the packages that a result depends on."""
+    known = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            known[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return known
 
 
 def git_state() -> dict[str, Any]:
     """Return the commit of the anima_exp checkout, and whether the package differs from it.
 
-    It is {} without a checkout. Changed tests or documents do not count; a new module does.
+    It is {} without a checkout. Changed tests and documents do not count, but new modules do.
     """
     if {"site-packages", "dist-packages"} & set(_PACKAGE.parts):
-        return {}  # a package that was installed into somebody else's repository
+        return {}  # an installed package, maybe inside another repository
     try:
         if not _git(_PACKAGE, "ls-files", str(_PACKAGE / "__init__.py")):
             return {}
@@ -68,7 +69,7 @@ def code_hash() -> str:
 
 
 def code_differs(record: Record) -> str | None:
-    """Say what code the run was made with, and what code this is, if they are not the same."""
+    """Return how this code differs from the code that made a record; None if it does not."""
     if not record.code or record.code == code_hash():
         return None
     then, now = record.versions.get("anima-exp"), versions().get("anima-exp")
@@ -85,40 +86,41 @@ def _commit(git: dict[str, Any]) -> str:
 
 
 def hardware() -> dict[str, str]:
+    """Return the processor architecture, the number of threads, and the GPUs."""
     import torch
 
-    found = {"machine": platform.machine(), "cpu_threads": str(torch.get_num_threads())}
+    known = {"machine": platform.machine(), "cpu_threads": str(torch.get_num_threads())}
     if torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-        found["gpus"] = str(torch.cuda.device_count())
-        found["cuda"] = str(torch.version.cuda)
-    return found
+        known["gpu"] = torch.cuda.get_device_name()
+        known["gpus"] = str(torch.cuda.device_count())
+        known["cuda"] = str(torch.version.cuda)
+    return known
 
 
 def base_fingerprint(source: str, revision: str | None = None, *, cache: Path | None = None) -> str:
-    """For a folder, a hash over its model files; else the hub's commit of `revision`.
+    """Return a hash of the model files in a folder, or the hub's commit of `revision`.
 
     Args:
-        cache: the cache folder, which remembers the hashes of large files.
+        cache: the cache folder, which keeps the hashes of large files.
 
     Raises:
-        ModelError: there is no such folder, and the hub does not have or give it.
+        ModelError: there is no such folder, and it cannot be downloaded from the hub.
     """
     if Path(source).is_dir():
         return folder_fingerprint(Path(source), cache=cache)
     found = hub.file(source, "config.json", where=f"model.source={source}", revision=revision)
     if found is None:
-        raise ModelError(f"model.source={source} holds no config.json.")
+        raise ModelError(f"model.source={source} contains no config.json.")
     return f"hub:{commit_of(found)}"
 
 
 def adapter_fingerprint(folder: Path, *, cache: Path | None = None) -> str:
-    """Return a hash over the weights and the settings of an adapter in a folder.
+    """Return a hash of the weights and the settings of an adapter in a folder.
 
-    Where its base lies has no part in it: that path differs from machine to machine.
+    The path of its base is not part of the hash, because it differs between machines.
 
     Args:
-        cache: the cache folder, which remembers the hashes of large files.
+        cache: the cache folder, which keeps the hashes of large files.
 
     Raises:
         OSError, ValueError: a file is missing or cannot be read.
@@ -127,15 +129,15 @@ def adapter_fingerprint(folder: Path, *, cache: Path | None = None) -> str:
     weights = next((path for path in map(folder.joinpath, names) if path.is_file()), folder)
     paths = (folder / "adapter_config.json", weights)
     files = tuple((path, hashing.State.of(path.stat())) for path in paths)
-    # Kept for a process, so that the cells of a sweep read an adapter once.
+    # Cached in this process, so that the cells of a sweep read an adapter once.
     hashed = _settled_adapter if all(state.settled for _, state in files) else _adapter
     return hashed(files, cache)
 
 
 def _adapter(files: tuple[tuple[Path, hashing.State], ...], cache: Path | None) -> str:
     (settings, _), (weights, _) = files
-    said = json_files.read_table(settings)
-    kept = {k: v for k, v in said.items() if k not in ("base_model_name_or_path", "revision")}
+    values = json_files.read_table(settings)
+    kept = {k: v for k, v in values.items() if k not in ("base_model_name_or_path", "revision")}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
     digest.update(hashing.sha256(weights, cache=cache).encode())
     return f"sha256:{digest.hexdigest()}"
@@ -145,7 +147,7 @@ _settled_adapter = lru_cache(_adapter)
 
 
 def tables_fingerprint(folder: Path) -> str:
-    """A hash over all CSV files below a folder, and its mapping.json."""
+    """Return a hash of all CSV files below a folder, and of its mapping.json."""
     digest = hashlib.sha256()
     for path in sorted([*folder.rglob("*.csv"), *folder.glob("mapping.json")]):
         digest.update(f"{path.relative_to(folder).as_posix()}:{path.stat().st_size}:".encode())
@@ -154,17 +156,17 @@ def tables_fingerprint(folder: Path) -> str:
 
 
 def folder_fingerprint(folder: Path, *, cache: Path | None = None) -> str:
-    """A hash over every byte of the model files of a folder.
+    """Return a hash of the model files in a folder.
 
     Args:
-        cache: the cache folder, which remembers the hashes of large files.
+        cache: the cache folder, which keeps the hashes of large files.
 
     Raises:
         OSError: a file cannot be read.
     """
-    paths = (path for path in sorted(folder.iterdir()) if path.suffix in _OF_A_MODEL)
+    paths = (path for path in sorted(folder.iterdir()) if path.suffix in _MODEL_FILES)
     files = tuple((path, hashing.State.of(path.stat())) for path in paths if path.is_file())
-    # Kept for a process, so that the cells of a sweep read a folder once.
+    # Cached in this process, so that the cells of a sweep read a folder once.
     hashed = _settled_folder if all(state.settled for _, state in files) else _folder
     return hashed(files, cache)
 
@@ -175,7 +177,7 @@ def _folder(files: tuple[tuple[Path, hashing.State], ...], cache: Path | None) -
     digest = hashlib.sha256()
     for path, state in files:
         digest.update(f"{path.name}:{state.size}:".encode())
-        # The text of a hash takes the place of a large file, whose size says which of both it is.
+        # A large file is represented by its hash. Its size, which precedes it, excludes confusion.
         digest.update(hashes[path].encode() if path in hashes else path.read_bytes())
     return f"sha256:{digest.hexdigest()}"
 
@@ -190,13 +192,13 @@ def _git(folder: Path, *arguments: str) -> str:
         capture_output=True,
         text=True,
         timeout=10,
-        env={key: value for key, value in os.environ.items() if key not in _OF_ANOTHER},
+        env={key: value for key, value in os.environ.items() if key not in _GIT_VARIABLES},
     )
     return run.stdout.strip()
 
 
 def reset_peak_memory() -> None:
-    """Begin to measure anew: on a GPU only, a process's own peak cannot be reset."""
+    """Reset the peak of GPU memory. The peak of a process's CPU memory cannot be reset."""
     import torch
 
     if torch.cuda.is_available():
@@ -206,11 +208,11 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory_gib(paged: Mapping[int, int] | None = None) -> float:
-    """The peak of the fullest GPU since `reset_peak_memory`; without one, the process's so far.
+    """Return the peak memory of the fullest GPU since `reset_peak_memory`, or of this process.
 
     Args:
-        paged: GPU -> bytes of optimizer states that may move to CPU memory, which torch does not
-            count. They count as far as the GPU has room for them.
+        paged: the bytes of paged optimizer states on each GPU, which torch does not count. They
+            count as far as the GPU has memory for them.
     """
     import resource
     import sys
@@ -224,9 +226,9 @@ def peak_memory_gib(paged: Mapping[int, int] | None = None) -> float:
 
 
 def peak_reserved_gib(paged: Mapping[int, int] | None = None) -> float | None:
-    """Return what torch had taken of the fullest GPU at its peak, with what lay unused in it.
+    """Return the peak memory that torch reserved on the fullest GPU, including unused parts.
 
-    This is what must fit, and other programs cannot have it. None without a GPU.
+    Other programs cannot use this memory. None without a GPU.
     """
     import torch
 
@@ -238,18 +240,18 @@ def peak_reserved_gib(paged: Mapping[int, int] | None = None) -> float | None:
 def _of_fullest_gpu(taken: Callable[[int], int], paged: Mapping[int, int] | None) -> float:
     import torch
 
-    def on_card(gpu: int) -> int:
+    def used(gpu: int) -> int:
         states = (paged or {}).get(gpu, 0)
         if not states:
             return taken(gpu)
-        whole = torch.cuda.get_device_properties(gpu).total_memory
-        return taken(gpu) + max(0, min(states, whole - torch.cuda.max_memory_reserved(gpu)))
+        total = torch.cuda.get_device_properties(gpu).total_memory
+        return taken(gpu) + max(0, min(states, total - torch.cuda.max_memory_reserved(gpu)))
 
-    return max(map(on_card, range(torch.cuda.device_count()))) / 2**30
+    return max(map(used, range(torch.cuda.device_count()))) / 2**30
 
 
 def memory_in_use_gib() -> float:
-    """What `peak_memory_gib` would be if nothing more were allocated from here on."""
+    """Return the memory in use now, counted as in `peak_memory_gib`."""
     import psutil  # type: ignore[import-untyped]
     import torch
 
@@ -259,7 +261,11 @@ def memory_in_use_gib() -> float:
 
 
 def free_memory(gpu: int | None = None) -> int:
-    """Bytes that this process can still take on its GPU or another, or on a machine without one."""
+    """Return the bytes that this process can still allocate, on a GPU or in CPU memory without one.
+
+    Args:
+        gpu: the number of a GPU; by default the current one.
+    """
     import psutil
     import torch
 
@@ -270,7 +276,7 @@ def free_memory(gpu: int | None = None) -> int:
 
 
 def free_memories() -> list[int]:
-    """Of every GPU that this process sees; asking takes some memory on each."""
+    """Return the free bytes of every visible GPU. The query itself uses some memory on each."""
     import torch
 
     return [free_memory(gpu) for gpu in range(torch.cuda.device_count())]

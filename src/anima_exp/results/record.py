@@ -1,4 +1,4 @@
-"""What a finished run leaves behind: record.json, written last, so that it exists means done."""
+"""Define the record of a finished run: record.json, whose existence means that the run is done."""
 
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
@@ -118,8 +118,8 @@ class Record:
             return cls.read(folder)
         except FileNotFoundError:
             begun = (folder / "settings.json").is_file()
-            what = "has not finished" if begun else "is no run's folder"
-            raise RunError(f"{folder} {what}: it holds no {RECORD}.") from None
+            what = "has not finished" if begun else "is not a run folder"
+            raise RunError(f"{folder} {what}: it contains no {RECORD}.") from None
         except OSError as error:
             raise RunError(f"{folder / RECORD} cannot be read: {error.strerror}.") from error
         except ValueError as error:
@@ -163,7 +163,7 @@ class Record:
         return html(self)
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def _fits(value: object, kind: Any) -> bool:
     """Whether a JSON value is of the type that a field has."""
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:

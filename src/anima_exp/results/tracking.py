@@ -1,9 +1,9 @@
-"""Log a run to all trackers that it chose; no error of one of them stops the run.
+"""Log a run to the trackers that its settings choose. An error of a tracker never stops the run.
 
     tracking=wandb   tracking=[wandb,tensorboard]   tracking=none
 
-Each tracker gets the same metrics under the same names. Keys come from each library's own
-environment variables or login: no setting holds one.
+Each tracker receives the same metrics under the same names. Keys come from each library's own
+environment variables or login, never from a setting.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ from anima_exp.results.trackers.base import (
     without_secrets,
 )
 
-# Those that may wait for a server run in a thread of their own; W&B has a process for that.
+# Trackers that may wait for a server run in their own thread. W&B has its own process for this.
 _TRACKERS: dict[str, Callable[[TrackedRun], RunTracker]] = {
     "wandb": wandb.WandB,
     "tensorboard": tensorboard.TensorBoard,
@@ -85,7 +85,7 @@ class Tracker:
             try:
                 tracker = _TRACKERS[name](run)
                 tracker.start()
-            except Exception as error:  # whatever the library does, the run continues
+            except Exception as error:  # the run continues after any error of the library
                 self._drop(name, error)
             else:
                 self._on[name] = tracker
@@ -96,11 +96,12 @@ class Tracker:
     def resume(
         self, rows: Iterable[Mapping[str, Any]], generations: Iterable[tuple[int, Pairs]]
     ) -> None:
-        """Log what earlier starts computed, where a tracker does not have it."""
+        """Log what earlier starts computed to trackers that do not have it."""
         known, texts = [metrics(row) for row in rows], list(generations)
         self._each(lambda tracker: tracker.resume(known, texts))
 
     def log(self, row: Mapping[str, Any]) -> None:
+        """Log a line of metrics.jsonl."""
         rows: Sequence[Row] = [metrics(row)]
         self._each(lambda tracker: tracker.log(rows))
 
@@ -129,7 +130,7 @@ class Tracker:
     def _one(self, name: str, action: Callable[[RunTracker], None]) -> None:
         try:
             action(self._on[name])
-        except Exception as error:  # whatever the library does, the run continues
+        except Exception as error:  # the run continues after any error of the library
             self._drop(name, error)
 
     def _drop(self, name: str, error: Exception) -> None:

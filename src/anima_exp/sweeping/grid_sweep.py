@@ -121,7 +121,7 @@ def described(
         raise ConfigError(
             f"-m starts the processes of a sweep by itself, but {here.size} processes were "
             "started. Leave torchrun out. launcher.gpus_per_job=2 gives each cell two GPUs.",
-            told=here.rank > 0,
+            reported=here.rank > 0,
         )
     name = sweep_name(master, arguments)
     grid = compose_grid_from_cli(master, arguments, parts, loader=loader)

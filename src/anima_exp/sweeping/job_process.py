@@ -22,7 +22,7 @@ from anima_exp.sweeping.gpu_leases import Allocation
 from anima_exp.system.child_process import end_with_parent
 from anima_exp.system.hardware import keep_freed_memory
 from anima_exp.system.signals import stop_on_signals
-from anima_exp.system.terminal import take_any_letter, write
+from anima_exp.system.terminal import escape_unencodable, write
 
 Work = Callable[[RunConfig, int | None], Any]
 
@@ -72,7 +72,7 @@ def _outcome(work: Work, config: RunConfig, until: int | None) -> Outcome:
     except SystemExit:
         return Outcome.stopped
     except (AnimaError, RunEnded) as error:
-        if not error.told:  # else another process of the run has written it to the same log
+        if not error.reported:  # else another process of the run has written it to the same log
             write(f"anima_exp: {error}\n")
         return Outcome.failed
     except Exception:  # a bug, whose traceback belongs in the log
@@ -102,7 +102,7 @@ def _write_to(log: Path) -> None:
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
-    take_any_letter(
+    escape_unencodable(
         "utf-8"
     )  # independent of the terminal's encoding, because the sweep reads the log
 

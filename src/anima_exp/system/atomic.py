@@ -1,6 +1,6 @@
-"""Files and folders that are whole or absent: written beside, then moved into place.
+"""Write files and folders so that they are complete or absent, even after a power cut.
 
-What is moved has reached the disk before, so that this holds after a power cut too.
+The contents are written under a temporary name, flushed to the disk, and then renamed.
 """
 
 import errno
@@ -21,7 +21,7 @@ from anima_exp.system import json_files
 
 @contextmanager
 def disk_errors_as_run_error(folder: Path) -> Iterator[None]:
-    """Turn a full or failing disk into one line."""
+    """Raise RunError in place of the errors of a full or failing disk."""
     try:
         yield
     except Exception as error:
@@ -29,16 +29,16 @@ def disk_errors_as_run_error(folder: Path) -> Iterator[None]:
         if reason is None:
             raise
         raise RunError(
-            f"Cannot write to {folder}: {reason}. Make room there or make it writable. Then run "
+            f"Cannot write to {folder}: {reason}. Free some space or make it writable. Then run "
             "the same command again to resume from the last checkpoint."
         ) from error
 
 
 def why_not_written(error: BaseException) -> str | None:
-    """The reason why a file could not be written; None for an error of another kind.
+    """Return why a file could not be written; None for an error of another kind.
 
-    Each library has an error of its own for a full disk: safetensors SafetensorError, PyTorch
-    RuntimeError without the system's reason, tokenizers a bare Exception.
+    Libraries report a full disk differently: safetensors by SafetensorError, PyTorch by
+    RuntimeError without the system's reason, tokenizers by Exception.
     """
     text = str(error)
     if isinstance(error, OSError):
@@ -55,10 +55,10 @@ def why_not_written(error: BaseException) -> str | None:
 
 @contextmanager
 def user_output(path: Path, *, way_out: str) -> Iterator[None]:
-    """Around the writing of a file where a user wants it; folders on the way are made.
+    """Create the folders above an output file, and raise RunError if it cannot be written.
 
-    Raises:
-        RunError: it cannot be written. `way_out` says what to give instead.
+    Args:
+        way_out: what the user can do about it, for the error message.
     """
     try:
         if path.is_dir():
@@ -71,8 +71,8 @@ def user_output(path: Path, *, way_out: str) -> Iterator[None]:
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step; a crash leaves the old file or the new one."""
-    # A name of its own: several processes, also of several machines, may write the same file.
+    """Replace the content of `path` in one step. A crash leaves the old file or the new one."""
+    # A unique name, because several processes, even of several machines, may write the same file.
     draft = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         with draft.open("w", encoding="utf-8") as file:
@@ -82,13 +82,13 @@ def atomic_write_text(path: Path, text: str) -> None:
         draft.replace(path)
     except BaseException:
         with suppress(OSError):
-            draft.unlink(missing_ok=True)  # on a full disk it would take the missing room
+            draft.unlink(missing_ok=True)  # frees space on a full disk
         raise
     flush(path.parent)
 
 
 def replace_folder(draft: Path, folder: Path) -> None:
-    """Move the finished folder `draft` to `folder`, in place of what is there."""
+    """Move the finished folder `draft` to `folder`, and remove what was there."""
     share_as_folder(draft)
     for path in draft.rglob("*"):
         flush(path)
@@ -100,7 +100,7 @@ def replace_folder(draft: Path, folder: Path) -> None:
 
 
 def share_as_folder(folder: Path) -> None:
-    """Let those read the files of `folder` who may read the folder: it follows the umask.
+    """Let everyone who may read `folder` read its files too.
 
     Some libraries write files that only their owner may read (safetensors: mode 0600).
     """
@@ -113,26 +113,26 @@ def share_as_folder(folder: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a folder; a kill in the middle leaves none that looks whole."""
+    """Delete a folder. If the process is killed meanwhile, it leaves none that looks complete."""
     doomed = folder.with_name(f".draft-{folder.name}")
     shutil.rmtree(doomed, ignore_errors=True)
     folder.replace(doomed)
     shutil.rmtree(doomed)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Replace `path` by `value` as JSON, without the passwords that addresses in it may hold."""
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON value to `path` in one step, without the passwords of URLs in it."""
     value = without_passwords(value)
     atomic_write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """See `json_text.read`."""
+    """Return the value in a JSON file; see `json_files.read_file`."""
     return json_files.read_file(path)
 
 
 def flush(path: Path) -> None:
-    """Bring what was written to a file, or the names in a folder, to the disk."""
+    """Flush a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Read what this machine can compute with, without torch: its GPUs, and the types they support.
+"""Describe this machine's GPUs and processor without torch, and configure memory allocators.
 
 torch takes seconds to import, and a process that has used CUDA cannot fork jobs that use it.
 """
@@ -16,23 +16,25 @@ from pathlib import Path
 
 from anima_exp.errors import ModelError
 
-_DEVICES = ("/dev/nvidia0", "/dev/kfd")  # a GPU that nvidia-smi may not list
+_DEVICES = ("/dev/nvidia0", "/dev/kfd")  # of GPUs that nvidia-smi may not list
 _QUERY = "uuid,name,memory.total,compute_cap"
 _FIRST_WITH_BF16 = 8.0  # compute capability: Ampere
 
 
 @dataclass(frozen=True)
 class Gpu:
+    """A GPU as nvidia-smi lists it."""
+
     uuid: str
     name: str
     memory_gib: float
-    capability: float | None  # None where an old driver does not say
+    capability: float | None  # compute capability; None with an old driver
 
 
 def gpus() -> list[Gpu] | None:
-    """Return the GPUs that this process may use; None if there are some, but nothing lists them.
+    """Return the GPUs that this process may use; None if there are some that cannot be listed.
 
-    torch built for the CPU alone uses none.
+    A torch that is built only for CPUs uses none.
     """
     if _torch_for_cpu():
         return []
@@ -53,7 +55,7 @@ def gpus() -> list[Gpu] | None:
         elif device.startswith("MIG-"):
             return None
         else:
-            break  # as CUDA does: -1, or no such device, ends the list
+            break  # as in CUDA, where -1 or an unknown device ends the list
     return found
 
 
@@ -95,31 +97,31 @@ def _torch_for_cpu() -> bool:
 
 
 def check_precision(precision: str) -> None:
-    """Raise ModelError if this machine cannot compute in `precision`, as far as it is known."""
-    found = gpus()
-    if found is None:
+    """Raise ModelError if this machine is known not to support `precision`."""
+    listed = gpus()
+    if listed is None:
         return
-    if not found:
+    if not listed:
         refuse_precision(precision, gpu=None, bf16=True)
         return
-    first = found[0]
+    first = listed[0]
     bf16 = first.capability is None or first.capability >= _FIRST_WITH_BF16
     refuse_precision(precision, gpu=first.name, bf16=bf16)
 
 
 def refuse_precision(precision: str, *, gpu: str | None, bf16: bool) -> None:
-    """Raise ModelError if the device cannot compute in `precision`.
+    """Raise ModelError if the device does not support `precision`.
 
     Args:
-        gpu: its name; None = a CPU.
-        bf16: whether the GPU has instructions for it.
+        gpu: the name of the GPU; None for a CPU.
+        bf16: whether the GPU has bf16 instructions.
     """
     if gpu is None and precision == "fp16":
         raise ModelError("trainer.precision=fp16 needs a GPU. On a CPU use fp32 or bf16.")
     if gpu is not None and precision == "bf16" and not bf16:
         raise ModelError(
-            f"trainer.precision=bf16, but {gpu} cannot compute in it. "
-            "Use trainer.precision=fp16, and expect some runs to diverge, or fp32."
+            f"trainer.precision=bf16 does not work on {gpu}, which has no bf16 instructions. "
+            "Use trainer.precision=fp32, or fp16, with which some runs diverge."
         )
 
 
@@ -136,35 +138,29 @@ def cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-# Let torch's allocator grow its pieces of GPU memory, on machines where that works.
-#
-# Batches of text differ in length, so that a piece that fitted one tensor rarely fits the next.
-# With
-# pieces of a fixed size, up to a sixth of what grows with the tokens lies unused between tensors. A
-# run then needs a smaller token budget, or runs out of memory. Pieces that grow (torch calls them
-# expandable segments) leave a fiftieth.
-
-
+# Expandable segments of torch's CUDA allocator. Batches of text differ in length, so a segment of a
+# fixed size that fitted one tensor rarely fits the next. Up to a sixth of the memory that grows
+# with the tokens is then lost to fragmentation. With expandable segments it is a fiftieth.
 _SETTING = "PYTORCH_ALLOC_CONF"
-# Its name before torch 2.10. torch 2.9 takes expandable segments from it alone, and warns that it
-# is old unless the new name is set too.
+# Its name before torch 2.10. torch 2.9 reads expandable segments only from this name, and warns
+# that it is old unless the new name is set too.
 _OLD_SETTING = "PYTORCH_CUDA_ALLOC_CONF"
 VARIABLES = (_SETTING, _OLD_SETTING)
 _EXPANDABLE = "expandable_segments:True"
 _FIRST_WITH_NEW_NAME = (2, 10)
 _KERNEL = Path("/proc/sys/kernel/osrelease")
-# Windows' Linux and NVIDIA's small computers: the driver refuses the first piece there.
+# On WSL and on NVIDIA's Jetson computers the driver does not support expandable segments.
 _REFUSING_KERNELS = ("microsoft", "tegra")
-# A share of a GPU that a hypervisor divides, whose driver may refuse it: `NVIDIA A40-48Q`.
+# A virtual GPU such as `NVIDIA A40-48Q`, whose driver may not support them.
 _SHARED_GPU = re.compile(r"^GRID |-\d+[ABCQ]$")
 
-_in_force = False  # CUDA may have started since, and the variables may be gone
+_in_force = False  # stays true if the variables are removed after CUDA has started
 
 
 def use_expandable_segments() -> None:
-    """Let torch's allocator grow its pieces of memory, unless the user has set how it works.
+    """Let torch's CUDA allocator use expandable segments, unless the user has configured it.
 
-    Call before CUDA starts in this process. Later it has no effect, so nothing is set.
+    Call this before CUDA starts in this process. Later it would have no effect, so nothing is set.
     """
     global _in_force
     if any(name in os.environ for name in VARIABLES) or _cuda_started() or not works_here():
@@ -176,14 +172,14 @@ def use_expandable_segments() -> None:
 
 
 def expandable() -> bool:
-    """Whether the allocator of this process grows its pieces, by our setting or the user's."""
+    """Return whether the allocator of this process uses expandable segments."""
     given = [text for name in VARIABLES if (text := os.environ.get(name)) is not None]
     settings = ",".join(given).replace(" ", "").split(",")
     return _EXPANDABLE in settings or (_in_force and not given)
 
 
 def works_here() -> bool:
-    """Whether this machine's driver and torch can do it, as far as their names tell."""
+    """Return whether this machine's driver and torch seem to support expandable segments."""
     if not sys.platform.startswith("linux") or not _torch_for_cuda():
         return False
     try:
@@ -208,28 +204,23 @@ def _torch_for_cuda() -> bool:
 
 
 def _torch() -> tuple[int, ...]:
-    """The first two numbers of the version of torch."""
+    """Return the first two numbers of the version of torch."""
     return tuple(int(number) for number in re.findall(r"\d+", version("torch"))[:2])
 
 
-# The machine -> the processor cores that this process may use.
-
-
 def cores() -> int:
-    """A cluster's job has a share of the machine's."""
+    """Return how many processor cores this process may use; a cluster may grant only some."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def threads_are_chosen(environment: Mapping[str, str]) -> bool:
-    """Whether the user has set how many threads torch uses: then no process overrides it."""
+    """Return whether the user has set how many threads torch uses, which is then not changed."""
     return any(environment.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"))
 
 
-# How a process uses the memory of a CPU: what malloc and torch keep for the next step.
-
-
+# CPU memory that glibc's malloc and torch keep for the next step.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _NEVER = 2**30
 KEPT_KERNELS = 64  # in each of two caches
@@ -237,11 +228,11 @@ KERNEL_BYTES = 900_000  # measured, of matrices from 512 to 2816 wide
 
 
 def keep_freed_memory() -> None:
-    """Make glibc's malloc keep what is freed, for a training step asks for the same sizes again.
+    """Make glibc's malloc keep freed memory instead of returning it to the operating system.
 
-    On Linux, where each large tensor else begins as fresh pages: a tenth of a step on a CPU.
-
-    Call before the first tensor. Elsewhere, and with another allocator, nothing happens.
+    Every training step asks for the same sizes again. Fresh pages for each large tensor would cost
+    a tenth of a step on a CPU. Call this before the first tensor is created. On other systems and
+    with other allocators nothing happens.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -252,13 +243,13 @@ def keep_freed_memory() -> None:
 
 
 def bound_kernel_caches() -> None:
-    """Let torch keep few of the kernels that it compiles on a CPU for products in bf16.
+    """Limit how many compiled kernels torch keeps for bf16 matrix products on a CPU.
 
-    It compiles one for each shape, and batches of text rarely have the same shape twice. Two
-    caches keep 1024 kernels each, so that 30 batches took four times the memory of one. With
-    KEPT_KERNELS they took a tenth more, in the same time. What the user has set is left alone.
+    torch compiles one for each shape, and batches of text rarely have the same shape twice. By
+    default two caches keep 1024 kernels each, and 30 batches took four times the memory of one.
+    With KEPT_KERNELS they took a tenth more, in the same time. The user's own setting is kept.
 
-    Call before the first product. Later it has no effect.
+    Call this before the first product. Later it has no effect.
     """
     os.environ.setdefault("LRU_CACHE_CAPACITY", str(KEPT_KERNELS))
     if "DNNL_PRIMITIVE_CACHE_CAPACITY" not in os.environ:  # the same setting's older name

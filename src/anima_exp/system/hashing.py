@@ -1,10 +1,10 @@
-"""Hash whole files, and each large one only once: the cache folder remembers its hash.
+"""Hash files, and keep the hashes of large files in the cache folder.
 
 hashes/KEY.json   the path, size, times and inode of a file when it was hashed, and its SHA-256
 
-An entry counts only if all of these are still the same. The time of the last change of the inode
-is among them, so a file that was overwritten in place and got its old time back is hashed anew.
-All entries can be deleted at any time.
+An entry is used only if all of these are unchanged. They include the time of the inode's last
+change, so a file that was overwritten and got its old modification time back is hashed again.
+Entries can be deleted at any time.
 """
 
 import hashlib
@@ -31,15 +31,15 @@ from anima_exp.system.paths import cache as default_cache
 
 LARGE = 64 * 2**20  # bytes; smaller files take less than 0.2 s and are hashed at every start
 _CHUNK = 2**20
-_LONG = 4 * 2**30  # bytes; hashing more takes several seconds and is announced
+_ANNOUNCED = 4 * 2**30  # bytes; hashing more takes several seconds, so progress is emitted
 _THREADS = 4
-_PATIENCE_SECONDS = 1800  # for another process that hashes the same file
+_LOCK_TIMEOUT_SECONDS = 1800  # for another process that hashes the same file
 _SETTLED_NS = 2 * 10**9  # a file changed later than this may change again within one clock tick
 
 
 @dataclass(frozen=True)
 class State:
-    """What tells a changed file from an unchanged one without reading it."""
+    """What distinguishes a changed file from an unchanged one without reading it."""
 
     size: int
     mtime_ns: int
@@ -48,11 +48,13 @@ class State:
     device: int
 
     @classmethod
-    def of(cls, found: os.stat_result) -> "State":
-        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
+    def of(cls, stat: os.stat_result) -> "State":
+        """Return the state that `os.stat` reports."""
+        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
 
     @property
     def settled(self) -> bool:
+        """Whether the file was changed long enough ago for its times to be reliable."""
         return time.time_ns() - self.ctime_ns > _SETTLED_NS
 
 
@@ -60,12 +62,12 @@ _known: dict[tuple[str, State], str] = {}  # of this process
 
 
 def sha256(path: Path, *, cache: Path | None = None) -> str:
-    """Return the SHA-256 of a whole file, in hex. See `sha256_of_all`."""
+    """Return the SHA-256 of a file, in hex. See `sha256_of_all`."""
     return sha256_of_all([path], cache=cache)[0]
 
 
 def sha256_of_all(paths: Sequence[Path], *, cache: Path | None = None) -> list[str]:
-    """Return the SHA-256 of each file, in hex; of large files from the cache if it knows them.
+    """Return the SHA-256 of each file, in hex, for large files from the cache if it has them.
 
     Args:
         cache: the cache folder; by default that of paths.py. It may be read-only.
@@ -75,16 +77,16 @@ def sha256_of_all(paths: Sequence[Path], *, cache: Path | None = None) -> list[s
     """
     folder = (cache or default_cache()) / "hashes"
     places = [os.path.abspath(path) for path in paths]
-    found = [_recall(place, State.of(os.stat(place)), folder) for place in places]
-    new = [place for place, known in zip(places, found, strict=True) if known is None]
+    hashes = [_recall(place, State.of(os.stat(place)), folder) for place in places]
+    new = [place for place, known in zip(places, hashes, strict=True) if known is None]
     if new:
         hashed = dict(zip(new, _hash_all(new, folder), strict=True))
-        found = [known or hashed[place] for place, known in zip(places, found, strict=True)]
-    return [known for known in found if known is not None]
+        hashes = [known or hashed[place] for place, known in zip(places, hashes, strict=True)]
+    return [known for known in hashes if known is not None]
 
 
 def fresh(paths: Sequence[Path]) -> list[str]:
-    """Return the SHA-256 of each file, in hex, whatever is remembered of it."""
+    """Return the SHA-256 of each file, in hex, without using the cache."""
 
     def one(path: Path) -> str:
         with path.open("rb") as file:
@@ -101,7 +103,7 @@ def _hash_all(places: list[str], folder: Path) -> list[str]:
             return [_hash(places[0], folder, stop, advance)]
         with ThreadPoolExecutor(min(_THREADS, cores())) as pool:
             try:
-                # In copies of this context, so that what they emit is heard.
+                # In copies of this context, so that its listener receives their events.
                 return list(
                     pool.map(
                         lambda one, context: context.run(_hash, one, folder, stop, advance),
@@ -119,7 +121,7 @@ def _hash(place: str, folder: Path, stop: threading.Event, advance: Callable[[in
         return _read(place, folder, stop, advance)
     with _one_process(_entry(place, os.stat(place).st_dev, folder)):
         known = _recall(place, State.of(os.stat(place)), folder)
-        if known is not None:  # another process was faster
+        if known is not None:  # another process has hashed it meanwhile
             advance(size)
             return known
         return _read(place, folder, stop, advance)
@@ -163,7 +165,7 @@ def _remember(place: str, state: State, sha: str, folder: Path) -> None:
     if json_files.is_newer(entry, json_files.HASHES):
         note(json_files.not_used(entry))
         return
-    # A name of its own: processes on several machines may share this folder.
+    # A unique name, because processes on several machines may share this folder.
     draft = entry.with_name(f".{entry.stem}.{secrets.token_hex(8)}.part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -177,23 +179,23 @@ def _remember(place: str, state: State, sha: str, folder: Path) -> None:
 
 def _content(place: str, state: State, sha: str) -> dict[str, object]:
     values = {"path": place, **asdict(state), "sha256": sha}
-    # A damaged entry would give a model another name.
+    # The check detects a damaged entry, which would give a model another name.
     return {**values, "check": hashlib.sha256(repr(values).encode()).hexdigest()[:16]}
 
 
 def _entry(place: str, device: int, folder: Path) -> Path:
-    # With the device: several machines may share the cache, and number their disks differently.
+    # The key includes the device, because several machines may share the cache.
     key = hashlib.sha256(f"{device}:{place}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
     return folder / f"{key}.json"
 
 
 @contextmanager
 def _one_process(entry: Path) -> Iterator[None]:
-    """Let the other processes that need the same hash wait for it, if the cache has locks."""
+    """Let other processes that need the same hash wait, if the file system supports locks."""
     lock = FileLock(entry.with_suffix(".lock"))
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=_PATIENCE_SECONDS)
+        lock.acquire(timeout=_LOCK_TIMEOUT_SECONDS)
     except (OSError, NotImplementedError, Timeout):
         yield
         return
@@ -205,27 +207,25 @@ def _one_process(entry: Path) -> Iterator[None]:
 
 @contextmanager
 def _progress(places: Sequence[str], folder: Path) -> Iterator[Callable[[int], None]]:
-    """Emit how far it is, if it takes seconds."""
+    """Emit progress if hashing takes several seconds."""
     total = sum(os.stat(place).st_size for place in places)
-    if total < _LONG:
+    if total < _ANNOUNCED:
         yield lambda count: None
         return
     where = os.path.dirname(places[0])
-    text = f"hashing the {total / 1e9:.1f} GB of {where} (once: {folder} remembers the hashes)"
+    text = f"hashing the {total / 1e9:.1f} GB of {where} (only once: {folder} keeps the hashes)"
     with working("hashing", text, total) as advance:
         yield advance
 
 
-# A text -> a short name for it, by the rule of FastChat's and QLoRA's files.
-
-
+# Short ids as in FastChat's and QLoRA's files.
 _DIGITS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"  # none to be mistaken
 _LENGTH = 22  # digits that 128 bits need
 
 
 def short_id(text: str) -> str:
-    """The version-5 UUID of `text` among domain names, in base 57: 22 letters."""
-    # uuid.uuid5 refuses half a character, which a model can well write.
+    """Return an id of 22 characters: the version-5 UUID of `text` as a domain name, in base 57."""
+    # uuid.uuid5 rejects half a character, which a model may generate.
     name = uuid.NAMESPACE_DNS.bytes + text.encode("utf-8", "surrogatepass")
     digest = hashlib.sha1(name, usedforsecurity=False).digest()
     number, letters = uuid.UUID(bytes=digest[:16], version=5).int, ""

@@ -1,7 +1,8 @@
-"""Read JSON of any origin: whatever is wrong with it is a ValueError of one line.
+"""Read JSON of any origin, and check the schema versions of the files that this package writes.
 
-Python's own reader raises RecursionError for a text nested some thousand levels deep, and for a
-number of more than 4,300 digits it advises to raise a limit of the interpreter.
+Every problem with a text is a ValueError of one line. Python's own reader raises RecursionError for
+a text that is nested some thousand levels deep, and for a number of more than 4,300 digits it
+suggests raising a limit of the interpreter.
 """
 
 import json
@@ -16,10 +17,10 @@ def parse(text: str | bytes, *, decode: Callable[[str], Any] = json.loads) -> An
     """Return the value of a JSON text; bytes must be UTF-8.
 
     Args:
-        decode: a decoder's method, where objects are to be made in another way.
+        decode: another decoder, for example one that creates other objects.
 
     Raises:
-        ValueError: it is no JSON (then a JSONDecodeError), or none that Python can hold.
+        ValueError: the text is not JSON (JSONDecodeError), or Python cannot represent it.
     """
     if isinstance(text, bytes):
         try:
@@ -48,33 +49,34 @@ def read_file(path: Path) -> Any:
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file. ValueError if it holds anything else."""
-    found = read_file(path)
-    if not isinstance(found, dict):
-        raise ValueError(f"it holds {kind(found)} and no object")
-    return found
+    """Return the object in a JSON file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file does not contain a JSON object.
+    """
+    content = read_file(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"it contains {kind(content)} instead of an object")
+    return content
 
 
-def kind(value: Any) -> str:
+def kind(value: object) -> str:
     """Name the JSON type of a value in a few words."""
     names = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
     return "null" if value is None else names.get(type(value), "a number")
 
 
-# Number the form of each file that a later version of anima-exp may read.
+# Every file that a later version may read has a schema version: in the key `schema_version` of a
+# JSON file, in the first line of a JSON lines file, or in every line if users join such files. A
+# file without it has version 0.
 #
-# A JSON file holds the number as `schema_version`. A file of JSON lines holds it in its first line,
-# or in every line if users join such files. A file without it has version 0: it was written before
-# the forms were numbered.
-#
-#     stamp({"loss": 1.5}, 2)                             # {"schema_version": 2, "loss": 1.5}
-#     read(values, file, 2, [unchanged, rename_loss])     # of any version up to 2, as version 2
-
-
+#     stamp({"loss": 1.5}, 2)                                     # {"schema_version": 2, ...}
+#     read_versioned(values, file, 2, [unchanged, rename_loss])   # of any version up to 2
 KEY = "schema_version"
 
-# The newest version of each file. A change of the form raises the number and adds a
-# migration where the file is read.
+# The newest version of each file. A change of its format raises the number and adds a migration
+# where the file is read.
 RECORD = 1  # record.json
 SETTINGS = 1  # settings.json and inputs.json
 LINES = 1  # metrics.jsonl, generations.jsonl, accuracies.jsonl
@@ -83,7 +85,7 @@ METER = 1  # meter.json of a checkpoint
 STATE = 1  # state.json of a checkpoint
 BEST = 1  # best.json of a checkpoint
 SWEEP = 1  # sweep.json
-STUDY = 1  # what we keep in study.jsonl, whose form is Optuna's
+STUDY = 1  # our values in study.jsonl, whose format is Optuna's
 EVALUATION = 1  # evaluations/*.json
 COMPARISON = 1  # compare --format json
 ANSWERS = 1  # answers.jsonl, in every line
@@ -105,10 +107,10 @@ def stamp(values: Mapping[str, Any], version: int) -> Values:
 
 
 def version_of(values: Mapping[str, Any]) -> int:
-    """Return the schema version of what a file holds.
+    """Return the schema version of a file's content.
 
     Raises:
-        ValueError: it is no version.
+        ValueError: the version is not a whole number of at least 0.
     """
     found = values.get(KEY, 0)
     if type(found) is not int or found < 0:
@@ -122,18 +124,18 @@ def read_versioned(
     version: int,
     migrations: Sequence[Migration] = (),
 ) -> Values:
-    """Return what a file holds in the form of `version`, without the number.
+    """Return a file's content in the format of `version`, without the number.
 
     Args:
         values: the file's content, of any version.
         file: the file, for the error message.
         version: the newest version that the caller reads.
-        migrations: one function for each version: number n turns version n into n + 1. They can
-            be left out from the end if the values stay as they are.
+        migrations: one function for each version: number n converts version n to n + 1. The last
+            ones may be left out if they change nothing.
 
     Raises:
         NewerFileError: the file has a later version.
-        ValueError: its version is no version.
+        ValueError: the version is not valid.
     """
     found = version_of(values)
     if found > version:
@@ -150,19 +152,19 @@ def read_versioned(
 def refuse_newer(row: Mapping[str, Any], where: str, version: int) -> None:
     """Raise NewerFileError for a line that a later version of anima-exp wrote.
 
-    Other programs write such lines too, so anything but a whole number is theirs.
+    Other programs write such lines too, so a version that is not a whole number is ignored.
     """
     if type(row.get(KEY)) is int:
         read_versioned({KEY: abs(row[KEY])}, where, version)
 
 
 def unchanged(values: Values) -> Values:
-    """Return `values`: the migration for a version that changed nothing in this file."""
+    """Return `values` unchanged: the migration for a version that did not change this file."""
     return values
 
 
 def is_newer(file: Path, version: int) -> bool:
-    """Return whether a later version of anima-exp wrote `file`, which need not exist."""
+    """Return whether a later version of anima-exp wrote `file`; False if it does not exist."""
     try:
         return version_of(read_table(file)) > version
     except (OSError, ValueError):
@@ -170,5 +172,5 @@ def is_newer(file: Path, version: int) -> bool:
 
 
 def not_used(file: Path) -> str:
-    """Return the line for a file in the cache that a later version of anima-exp wrote."""
+    """Return the remark about a file in the cache that a later version of anima-exp wrote."""
     return f"cache    {file} is not used and not changed: a later version of anima-exp wrote it"

@@ -1,6 +1,6 @@
-"""metrics.jsonl and generations.jsonl: one line for each thing seen, in the order of the steps.
+"""Write and read metrics.jsonl and similar files: one JSON object a line, in the order of steps.
 
-The first line holds the schema version of its file too. No caller gives or gets it.
+The first line also has the schema version of the file, which callers neither pass nor receive.
 """
 
 import hashlib
@@ -14,13 +14,13 @@ from anima_exp.system.atomic import atomic_write_text, disk_errors_as_run_error,
 
 
 class JsonLinesLog:
-    """Appends one JSON object a line; each has the `step` it belongs to."""
+    """A file of JSON objects, one a line, each with the `step` that it belongs to."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, row: dict[str, Any]) -> None:
-        """Add one line, which is on the disk after the next `vouch`.
+        """Append one line, which the next `vouch` flushes to the disk.
 
         Raises:
             RunError: the disk is full.
@@ -34,7 +34,7 @@ class JsonLinesLog:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Every whole line; one that a crash cut short, or that is no such line, is left out.
+        """Return all valid lines. Incomplete lines, which a crash may leave, are left out.
 
         Raises:
             NewerFileError: a later version of anima-exp wrote the file.
@@ -54,13 +54,13 @@ class JsonLinesLog:
     def _unstamped(self, row: dict[str, Any]) -> dict[str, Any]:
         try:
             return json_files.read_versioned(row, self.path, json_files.LINES)
-        except ValueError:  # a damaged number; the line itself is whole
+        except ValueError:  # only the version is damaged
             return {key: value for key, value in row.items() if key != json_files.KEY}
 
     def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
-        """Drop every line that is not `wanted`, and one cut short by a crash."""
+        """Rewrite the file without the lines that are not `wanted` and without incomplete lines."""
         kept = [row for row in self.rows() if wanted(row)]
-        # A file of the first version stays without the number: its checkpoints know its bytes.
+        # A file without a version keeps none, because its checkpoints have a hash of its bytes.
         if f'"{json_files.KEY}"'.encode() in self._bytes().partition(b"\n")[0]:
             kept[:1] = [json_files.stamp(row, json_files.LINES) for row in kept[:1]]
         if self.path.exists():
@@ -69,7 +69,7 @@ class JsonLinesLog:
                 atomic_write_text(self.path, text)
 
     def vouch(self) -> dict[str, Any] | None:
-        """Bring all lines to the disk; return what `intact` compares later. None without a file."""
+        """Flush all lines to the disk, and return what `intact` compares; None without a file."""
         if not self.path.exists():
             return None
         flush(self.path)
@@ -78,7 +78,7 @@ class JsonLinesLog:
         return {"lines": content.count(b"\n"), "bytes": len(content), "sha256": digest}
 
     def intact(self, mark: dict[str, Any]) -> bool:
-        """Whether the lines are still there that were there when `vouch` returned `mark`."""
+        """Return whether the lines are unchanged that the file had when `vouch` returned `mark`."""
         content = self._bytes()[: mark["bytes"]]
         return bool(hashlib.sha256(content).hexdigest() == mark["sha256"])
 

@@ -1,4 +1,4 @@
-"""Where things are: the files we ship, and the caches we keep on the user's disk."""
+"""Find the files that the package ships, the cache folder, and the paths that users give."""
 
 import os
 import stat
@@ -10,26 +10,26 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def shipped(folder: str) -> Path:
-    """`conf` or `sweeps`: inside an installed wheel, else at the top of the checkout."""
+    """Return the folder `conf` or `sweeps`, of the installed package or of the checkout."""
     inside = _PACKAGE / folder
     return inside if inside.is_dir() else _PACKAGE.parents[1] / folder
 
 
 def tiny_base() -> Path:
-    """The embedded base model, which ships inside the package."""
+    """Return the folder of the embedded base model."""
     return _PACKAGE / "tiny" / "base"
 
 
 def expanded(path: str | Path, key: str = "") -> Path:
-    """`~/runs` -> the folder in the user's home; any other path as it is.
+    """Return a path with `~` replaced by the user's home folder.
 
     Args:
-        key: the setting that gave the path (`data.path`), which opens the error message.
+        key: the setting that gave the path, for the error message.
 
     Raises:
         ConfigError: this process has no home folder, or `~name` names no user.
     """
-    if not str(path).startswith("~"):  # Path drops the ./ of ./~draft.json, which keeps it a name
+    if not str(path).startswith("~"):  # also ./~draft.json, from which Path removes the ./
         return Path(path)
     try:
         return Path(path).expanduser()
@@ -38,12 +38,12 @@ def expanded(path: str | Path, key: str = "") -> Path:
         what = f"there is no user '{user}'" if user else "there is no home folder"
         given = f"{key}={path}" if key else f"{path}"
         raise ConfigError(
-            f"{given}: {what}. Write the path in full; a file named ~NAME is ./~NAME."
+            f"{given}: {what}. Write the full path, or ./~NAME for a file whose name begins with ~."
         ) from error
 
 
 def known_path(place: str) -> Path:
-    """A path that some file names; `~name` stays as it is where there is no such user here."""
+    """Return a path from a file. `~name` is kept if this machine has no such user."""
     try:
         return expanded(place)
     except ConfigError:
@@ -51,9 +51,9 @@ def known_path(place: str) -> Path:
 
 
 def cache(setting: str | None = None) -> Path:
-    """The folder for things that can always be computed again (token ids, quantised bases).
+    """Return the cache folder, for what can be computed again (token ids, quantized bases).
 
-    `setting` (the config's `cache_dir`) wins over ANIMA_EXP_CACHE, which wins over XDG_CACHE_HOME.
+    `setting`, the config's `cache_dir`, has priority over ANIMA_EXP_CACHE and XDG_CACHE_HOME.
     """
     if setting:
         return expanded(setting, "cache_dir")
@@ -65,23 +65,23 @@ def cache(setting: str | None = None) -> Path:
         return Path("~/.cache/anima_exp").expanduser()
     except RuntimeError as error:
         raise ConfigError(
-            "There is no home folder for the cache. Give cache_dir=FOLDER, or set ANIMA_EXP_CACHE."
+            "There is no home folder for the cache. Set cache_dir=FOLDER or ANIMA_EXP_CACHE."
         ) from error
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file.
+    """Return whether a file exists.
 
-    Path.is_file of Python 3.14 says no for a file in a folder that this user may not search.
+    Unlike Path.is_file of Python 3.14, it does not return False if permissions are missing.
 
     Raises:
-        PermissionError: such a folder.
+        PermissionError: this user may not search a folder of the path.
     """
     return stat.S_ISREG(_mode(path))
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is such a folder. Raises PermissionError as `is_file` does."""
+    """Return whether a folder exists. Raises PermissionError like `is_file`."""
     return stat.S_ISDIR(_mode(path))
 
 
@@ -90,5 +90,5 @@ def _mode(path: Path) -> int:
         return os.stat(path).st_mode
     except PermissionError:
         raise
-    except (OSError, ValueError):  # ValueError: no path at all, with a zero byte in it
+    except (OSError, ValueError):  # ValueError: the path contains a zero byte
         return 0

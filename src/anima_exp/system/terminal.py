@@ -1,6 +1,6 @@
-"""Print text that may come from others' files: control characters cannot steer a terminal.
+"""Print text that may come from other people's files, with its control characters escaped.
 
-All that the commands print goes through the functions of this module or a console that it makes.
+Commands print everything through the functions of this module, or through a console that it makes.
 """
 
 import io
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def printable(text: str) -> str:
-    """Line ends and tabs stay; other control characters are spelled out."""
+    """Return a text with its control characters escaped, except line breaks and tabs."""
     if text.isprintable():
         return text
     return "".join(
@@ -27,27 +27,28 @@ def printable(text: str) -> str:
     )
 
 
-def take_any_letter(encoding: str | None = None) -> None:
-    """Let stdout and stderr write letters that their encoding lacks, as \\uXXXX.
+def escape_unencodable(encoding: str | None = None) -> None:
+    """Let stdout and stderr write characters that their encoding lacks as \\uXXXX.
 
-    A terminal of Latin-1 would end a run by UnicodeEncodeError at its first Chinese answer.
+    Otherwise a run would end with UnicodeEncodeError at its first Chinese answer in a Latin-1
+    terminal.
 
     Args:
-        encoding: of both from here on; None keeps the terminal's.
+        encoding: the new encoding of both; None keeps the terminal's.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            with suppress(OSError):  # what stands behind it has changed, from a file to a pipe
+            with suppress(OSError):  # its file may have been replaced by a pipe
                 stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def print_stderr(text: str) -> None:
-    """Print one line of ours to stderr."""
+    """Print a message of one line to stderr, after `anima_exp:`."""
     note(f"anima_exp: {text}")
 
 
 def tell_lines(text: str) -> None:
-    """Print a message of ours to stderr that may have several lines, one for each mistake."""
+    """Print a message to stderr that may have several lines, one for each mistake."""
     print(printable(f"anima_exp: {without_password(text)}"), file=sys.stderr, flush=True)
 
 
@@ -57,14 +58,14 @@ def note(text: str) -> None:
 
 
 def write(text: str) -> None:
-    """Print `text` to stdout as it is, but for control characters."""
+    """Print `text` to stdout, with its control characters escaped."""
     print(printable(text), end="", flush=True)
 
 
 def console(*, stderr: bool = False, width: int | None = None) -> "Console":
-    """Return a rich console that shows control characters and interprets no markup.
+    """Return a rich console that escapes control characters and interprets no markup.
 
-    Style is given by `rich.text.Text` and `style=`: a name from a file may hold "[red]".
+    Use `rich.text.Text` and `style=` for styles, because a name from a file may contain "[red]".
     """
     made: Console = _visible_console()(
         stderr=stderr, width=width, highlight=False, markup=False, emoji=False

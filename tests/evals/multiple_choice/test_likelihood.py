@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 
 from anima_exp.errors import ModelError
 from anima_exp.evals.multiple_choice import likelihood
-from anima_exp.evals.multiple_choice.likelihood import answers, letters, shared_prefix
+from anima_exp.evals.multiple_choice.likelihood import choice_logits, option_logprobs, shared_prefix
 
 SHAPE = {
     "vocab_size": 300, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3,
@@ -41,7 +41,7 @@ def plain(model, row):
 @pytest.mark.parametrize("batch_tokens", [1, 400, 100_000])
 def test_letters_have_the_logits_of_a_full_prompt(model, rows, batch_tokens):
     with torch.no_grad():
-        found = letters(model, rows, [5, 7, 11, 13], batch_tokens=batch_tokens)
+        found = choice_logits(model, rows, [5, 7, 11, 13], batch_tokens=batch_tokens)
     expected = torch.stack([plain(model, row)[-1, [5, 7, 11, 13]] for row in rows])
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
 
@@ -50,7 +50,7 @@ def test_answers_have_the_likelihood_of_a_full_text(model, rows):
     rng = np.random.default_rng(1)
     options = [rng.integers(3, 300, n) for n in rng.integers(1, 9, len(rows))]
     with torch.no_grad():
-        found = answers(model, rows, options, batch_tokens=500)
+        found = option_logprobs(model, rows, options, batch_tokens=500)
     for row, option, nats in zip(rows, options, found.tolist(), strict=True):
         likely = plain(model, np.concatenate([row, option])).log_softmax(-1)
         expected = sum(float(likely[len(row) - 1 + k, token]) for k, token in enumerate(option))
@@ -68,7 +68,7 @@ def test_the_beginning_is_read_once(model, rows, monkeypatch):
 
     monkeypatch.setattr(model, "forward", counted)
     with torch.no_grad():
-        letters(model, rows, [5, 7], batch_tokens=100_000)
+        choice_logits(model, rows, [5, 7], batch_tokens=100_000)
     own = sum(len(row) - 60 for row in rows)
     assert read[0] == 60
     assert own <= sum(read[1:]) < 1.4 * own, "padding included"
@@ -79,7 +79,7 @@ def test_a_model_that_forgets_is_read_whole(rows):
     torch.manual_seed(0)
     model = MistralForCausalLM(MistralConfig(**SHAPE, sliding_window=16)).eval()
     with torch.no_grad():
-        found = letters(model, rows, [5, 7], batch_tokens=2000)
+        found = choice_logits(model, rows, [5, 7], batch_tokens=2000)
     expected = torch.stack([plain(model, row)[-1, [5, 7]] for row in rows])
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
 
@@ -95,8 +95,8 @@ def test_a_broken_model_is_told_and_not_scored(rows):
     broken = LlamaForCausalLM(LlamaConfig(**SHAPE)).eval()
     with torch.no_grad():
         broken.lm_head.weight.fill_(float("nan"))
-        with pytest.raises(ModelError, match="not a number"):
-            letters(broken, rows, [5, 7], batch_tokens=2000)
+        with pytest.raises(ModelError, match="output is NaN"):
+            choice_logits(broken, rows, [5, 7], batch_tokens=2000)
 
 
 def test_a_batch_holds_as_many_tokens_as_it_may():

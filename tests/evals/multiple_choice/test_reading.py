@@ -87,19 +87,20 @@ def test_subjects_can_be_chosen_and_cut(folder):
 def mistakes(folder):
     write(folder, "val", "sums", PLAIN)
     where = folder / "val" / "sums_val.csv"
-    unpublished = "The test split may have been published without."
+    unpublished = "The test split may have been published without answers."
     return {
         "two": (PLAIN + "no,1,2,3,4,E\n", f"{where}, row 2: the answer is 'E', not one of A to D."),
         "empty": (PLAIN + "no,1,2,3,4,\n", f"{where}, row 2 has no answer. {unpublished}"),
         "short": ("a,b\n", f"{where}, row 1 has no question."),
         "comma": (
             PLAIN + "What, then, is 2+2?,1,2,3,4,D\n",
-            f"{where}, row 2 has 8 cells, but row 1 has 6. Put cells that hold a comma in quotes.",
+            f"{where}, row 2 has 8 cells, but row 1 has 6. "
+            "Put cells that contain a comma in quotes.",
         ),
         "comma below a header": (
             NAMED + "1,What, then?,1,2,3,4,D\n",
             f"{where}, row 3 has 8 cells, but the header has 7. "
-            "Put cells that hold a comma in quotes.",
+            "Put cells that contain a comma in quotes.",
         ),
         "header": (
             "question,choices,answer\n",
@@ -132,16 +133,19 @@ def test_a_subject_without_enough_examples_is_named(folder):
     with pytest.raises(DataError) as error:
         read("mmlu", settings(folder, shots=5))
     assert str(error.value) == (
-        "evals.mmlu.shots=5, but subject sums has 2 worked examples. Add them to its dev split, "
-        "or give evals.mmlu.shots=2."
+        "evals.mmlu.shots=5, but subject sums has 2 worked examples. Add some to its dev split, "
+        "or set evals.mmlu.shots=2."
     )
 
 
 @pytest.mark.parametrize(
     ("how", "line"),
     [
-        ({"split": "test"}, "no CSV files in its folder test. There are: val (evals.mmlu.split"),
-        ({"subjects": ["x"]}, "evals.mmlu.subjects: there is no subject 'x'. There are: sums."),
+        (
+            {"split": "test"},
+            "has no CSV files in its folder test. Choose one of val with evals.mmlu.split",
+        ),
+        ({"subjects": ["x"]}, "evals.mmlu.subjects: there is no subject 'x'. Choose from sums."),
     ],
 )
 def test_what_is_not_there_is_answered_with_what_is(folder, how, line):
@@ -159,7 +163,7 @@ def test_an_empty_last_choice_is_no_choice(folder):
 
 def test_a_file_without_questions_and_examples_as_questions_are_mistakes(folder):
     write(folder, "dev", "sums", PLAIN)
-    with pytest.raises(DataError, match="asks the worked examples themselves"):
+    with pytest.raises(DataError, match="would ask the worked examples as questions"):
         read("mmlu", settings(folder, split="dev"))
     write(folder, "val", "sums", "id,question,A,B,C,D,answer\n")
     with pytest.raises(DataError, match="subject sums has no question"):
@@ -248,7 +252,9 @@ def test_a_folder_of_your_own_is_a_benchmark_by_any_name(folder):
 
 @pytest.mark.parametrize("source", ["my_law.CIVIL", "my_law.empty"])
 def test_what_is_no_benchmark_says_what_it_is(law, source):
-    with pytest.raises(ConfigError, match=f"evals.benchmarks.law.source={source} is no Benchmark"):
+    with pytest.raises(
+        ConfigError, match=f"evals.benchmarks.law.source={source} is neither a Benchmark"
+    ):
         read("law", own(source))
 
 
@@ -258,5 +264,5 @@ def test_a_prompt_of_your_own_is_a_style_or_a_function_that_returns_one(law, nam
 
 
 def test_what_is_no_prompt_says_what_it_is(law):
-    with pytest.raises(ConfigError, match=r"evals\.mmlu\.prompt=my_law\.LAW is no Style"):
+    with pytest.raises(ConfigError, match=r"evals\.mmlu\.prompt=my_law\.LAW is neither a Style"):
         style_of("my_law.LAW", key="evals.mmlu.prompt")

@@ -36,9 +36,9 @@ def test_qloras_released_file_byte_for_byte(shared_data, tmp_path):
     export(ready, tmp_path / "five_shot_mmlu_val.json")
     released = (folder / "qlora" / "five_shot_mmlu_val.json").read_bytes()
     assert (tmp_path / "five_shot_mmlu_val.json").read_bytes() == released
-    assert Counter(one.shots for one in ready.asked) == {5: 1475, 4: 19, 3: 31, 2: 6}
+    assert Counter(one.shots for one in ready.questions) == {5: 1475, 4: 19, 3: 31, 2: 6}
     assert ready.without_some_examples == 56
-    assert max(len(one.ids) for one in ready.asked) <= 2048
+    assert max(len(one.ids) for one in ready.questions) <= 2048
 
 
 def test_the_zero_shot_file_byte_for_byte(shared_data, tmp_path):
@@ -119,5 +119,5 @@ def test_whole_answers_need_room_too(tiny):
 def test_a_tokenizer_without_letters_is_one_line():
     words = Tokenizer(models.WordLevel({"x": 0}, unk_token="x"))  # every text is one token
     blind = SimpleNamespace(backend_tokenizer=words, bos_token_id=None, eos_token_id=0)
-    with pytest.raises(ModelError, match=r"no tokens that tell the letters A to D apart"):
+    with pytest.raises(ModelError, match=r"does not give the letters A to D different tokens"):
         fit_shots(benchmark(), settings(), blind)

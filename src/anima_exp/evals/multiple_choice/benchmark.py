@@ -1,7 +1,7 @@
-"""A benchmark of multiple choice: subjects, each with questions and worked examples.
+"""Define a multiple-choice benchmark: subjects, each with questions and worked examples.
 
-`ENTRIES` holds what is known of the published ones beyond their settings (conf/evals/). A dotted
-path in `source` names a `Benchmark` of your own, or a function that returns one.
+`ENTRIES` describes the published benchmarks beyond their settings (conf/evals/). A dotted path in
+`source` names your own `Benchmark`, or a function that returns one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from anima_exp.config import benchmark_key
 from anima_exp.errors import DataError
 
-# MMLU's 57 subjects -> its four categories (Hendrycks et al. 2021, arXiv 2009.03300).
-
-
+# The four categories of MMLU's 57 subjects (Hendrycks et al. 2021, arXiv 2009.03300).
 _SUBJECTS = {
     "stem": """
         abstract_algebra astronomy college_biology college_chemistry college_computer_science
@@ -48,19 +46,24 @@ LETTERS = "ABCDEFGHIJ"
 
 @dataclass(frozen=True)
 class Question:
+    """A question, its choices and the right one."""
+
     text: str
     choices: tuple[str, ...]
-    answer: int  # which of the choices is right, from 0
+    answer: int  # the number of the right choice, from 0
 
     @property
     def letter(self) -> str:
+        """The letter of the right choice."""
         return LETTERS[self.answer]
 
 
 @dataclass(frozen=True)
 class Subject:
-    name: str  # as the file is called: abstract_algebra
-    title: str  # as a prompt says it: abstract algebra, 农学
+    """A subject of a benchmark with its questions and worked examples."""
+
+    name: str  # the name of its file: abstract_algebra
+    title: str  # its name in a prompt: abstract algebra, 农学
     questions: tuple[Question, ...]
     examples: tuple[Question, ...] = ()  # the dev split, in its order
 
@@ -71,7 +74,7 @@ _MICRO = f"_{MICRO}"
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark; an entry has no subjects before it is read."""
+    """A benchmark. An entry of ENTRIES has no subjects until it is read."""
 
     name: str  # mmlu, cmmlu, ceval, choices, or one of evals.benchmarks
     subjects: tuple[Subject, ...] = ()
@@ -80,19 +83,19 @@ class Benchmark:
 
     @property
     def key(self) -> str:
-        """The group of its settings."""
+        """The group of settings: evals.mmlu."""
         return benchmark_key(self.name)
 
     @property
     def scores(self) -> dict[str, str]:
-        """The scores that it gives, and which mean each is: mmlu is macro, mmlu_micro micro."""
+        """The scores, and which mean each is: mmlu is macro, mmlu_micro is micro."""
         return {self.name + (_MICRO if mean == MICRO else ""): mean for mean in self.means}
 
 
 ENTRIES = {
     one.name: one
     for one in (
-        Benchmark("choices", means=(MACRO,)),  # its subjects are of one size: both means are one
+        Benchmark("choices", means=(MACRO,)),  # its subjects have one size, so both means are equal
         Benchmark("mmlu", categories=MMLU_CATEGORIES),
         Benchmark("cmmlu"),
         Benchmark("ceval"),
@@ -101,12 +104,12 @@ ENTRIES = {
 
 
 def entry(name: str) -> Benchmark:
-    """Return the entry of a benchmark; one of the user's own has the defaults."""
+    """Return the entry of a benchmark. That of a user's benchmark has the defaults."""
     return ENTRIES.get(name, Benchmark(name))
 
 
 def of_score(score: str, names: Iterable[str]) -> Benchmark | None:
-    """Return the entry of that benchmark among `names` which gives `score`."""
+    """Return the entry of the benchmark among `names` that gives `score`, or None."""
     return next((one for name in names if score in (one := entry(name)).scores), None)
 
 
@@ -114,11 +117,19 @@ Parts = tuple[tuple[Question, ...], tuple[Question, ...]]  # questions, worked e
 
 
 def question(cells: Mapping[str, str], where: str) -> Question:
-    """`cells` has question, A, B, ... and answer, a letter."""
+    """Return the question of a row.
+
+    Args:
+        cells: question, A, B, ... and answer, which is a letter.
+        where: the position of the row, for the error message.
+
+    Raises:
+        DataError: a cell is missing, or the answer is not a letter of a choice.
+    """
     missing = [name for name in ("question", "A", "B", "answer") if not cells.get(name, "").strip()]
     if missing:
         alone = missing == ["answer"]
-        hint = " The test split may have been published without." if alone else ""
+        hint = " The test split may have been published without answers." if alone else ""
         raise DataError(f"{where} has no {missing[0]}.{hint}")
     choices = []
     for letter in LETTERS:

@@ -1,4 +1,7 @@
-"""A benchmark on the hub -> its subjects: one configuration each, or a column that names them."""
+"""Read a benchmark from the hub.
+
+A subject is a configuration of the data set, or named by the column `subject`.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -8,21 +11,25 @@ from anima_exp.errors import DataError, first_line
 from anima_exp.evals.multiple_choice.benchmark import LETTERS, Parts, Question, question
 from anima_exp.libraries import hub
 
-_SPLITS = {"val": ("val", "validation"), "dev": ("dev", "train")}  # other names of the same
+_SPLITS = {"val": ("val", "validation"), "dev": ("dev", "train")}  # names of the same split
 
 
 def check_hub(config: MultipleChoiceConfig, key: str) -> None:
-    """Raise DataError if the hub has no such benchmark, before the library for it is imported."""
+    """Raise DataError if the hub has no such benchmark, before `datasets` is imported."""
     if not config.path and hub.is_id(config.source) and not Path(config.source).is_dir():
         hub.check_data_set(
             config.source,
             where=f"{key}.source={config.source}",
-            way_out=f"Give a folder of CSV files, {key}.path=FOLDER, or try with a network.",
+            way_out=f"Use a folder of CSV files, {key}.path=FOLDER, or try again with a network.",
         )
 
 
 def read_hub(config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
-    """Raise DataError where the hub gives none, or its rows are no questions."""
+    """Return the questions and worked examples of each subject.
+
+    Raises:
+        DataError: the benchmark cannot be downloaded, or a row is not a question.
+    """
     check_hub(config, key)
     from datasets import (  # type: ignore[import-untyped]
         get_dataset_config_names,
@@ -36,37 +43,37 @@ def read_hub(config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
         wanted = ["all"] if "all" in names else [n for n in names if n != "auxiliary_train"]
         if config.subjects and wanted != ["all"]:
             wanted = [name for name in wanted if name in config.subjects]
-        found: dict[str, tuple[list[Question], list[Question]]] = {}
+        subjects: dict[str, tuple[list[Question], list[Question]]] = {}
         for name in wanted:
             with hub.no_retries(config.source):
                 splits = load_dataset(config.source, name)
-            for place, split in enumerate((config.split, "dev")):
+            for part, split in enumerate((config.split, "dev")):
                 actual = next((s for s in _SPLITS.get(split, (split,)) if s in splits), None)
                 if actual is None:
-                    if place == 0:
+                    if part == 0:
                         raise DataError(
                             f"{key}.source={config.source} has no split {split}. "
-                            f"There are: {', '.join(splits)} ({key}.split=...)."
+                            f"Choose one of {', '.join(splits)} with {key}.split=..."
                         )
                     continue
                 for number, row in enumerate(splits[actual], start=1):
                     where = f"{config.source} ({name}, {actual}), row {number}"
                     subject = str(row.get("subject") or name)
-                    parts = found.setdefault(subject, ([], []))
-                    parts[place].append(_question(row, where))
+                    parts = subjects.setdefault(subject, ([], []))
+                    parts[part].append(_question(row, where))
     except DataError:
         raise
-    except Exception as error:  # whatever a server, a proxy or a broken archive can raise
+    except Exception as error:  # a server, a proxy or a broken archive may raise anything
         reason = first_line(error).rstrip(".")
         raise DataError(
-            f"{key}.source={config.source} cannot be loaded: {reason}. Without a network give a "
+            f"{key}.source={config.source} cannot be loaded: {reason}. Without a network, use a "
             f"folder with dev/ and {config.split}/ of CSV files: {key}.path=FOLDER."
         ) from error
-    return {subject: (tuple(asked), tuple(dev)) for subject, (asked, dev) in found.items()}
+    return {subject: (tuple(test), tuple(dev)) for subject, (test, dev) in subjects.items()}
 
 
 def _question(row: dict[str, Any], where: str) -> Question:
-    """Columns as cais/mmlu has them (a list of choices, a number), or one for each letter."""
+    """Return the question of a row with a list of choices and a number, or a column per letter."""
     cells = {
         key if key in LETTERS else key.lower(): str(value)
         for key, value in row.items()

@@ -1,12 +1,13 @@
-"""Prompts and what may follow -> how likely each of them is, each shared beginning read once.
+"""Compute how likely a model finds each answer, reading the common prefix of the prompts once.
 
-All questions of a subject open with the same worked examples: at five shots that is five sixths of
-all tokens. Those are read once into a key/value cache, and the questions, batched by length, go on
-from it. The head runs where it is asked only, which for a letter is one position a question.
+All questions of a subject begin with the same worked examples: with five shots, five sixths of all
+tokens. They are read once into a key/value cache, and the questions, batched by length, continue
+from it. The output layer runs only at the scored positions: one for each question if letters are
+scored.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,60 +25,72 @@ from anima_exp.model.decoding import keep_last
 from anima_exp.model.forward import base_of
 from anima_exp.model.tokenizer import check_ids
 
-_ALIKE = 0.8  # of the longest in a batch
-_ENOUGH = 512  # tokens at once, from which on a large model is busy
-_KNOWN = "shares_prefix"
-_WORTH = 8  # tokens; a shorter common beginning is cheaper read again
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+_MIN_LENGTH_RATIO = 0.8  # of the longest row in a batch
+_MIN_BATCH_TOKENS = 512  # enough to use a GPU fully with a large model
+_SHARES_PREFIX = "shares_prefix"  # the attribute of a model that stores the test's result
+_MIN_SHARED_PREFIX = 8  # tokens; a shorter prefix is cheaper to read again
 
 
-def letters(
-    model: Any, prompts: Sequence[np.ndarray], ids: Sequence[int], *, batch_tokens: int
+def choice_logits(
+    model: "PreTrainedModel | PeftModel",
+    prompts: Sequence[np.ndarray],
+    ids: Sequence[int],
+    *,
+    batch_tokens: int,
 ) -> torch.Tensor:
-    """Logits float32 [prompts, ids] of the tokens that may follow; inside `inference`.
+    """Return the fp32 logits `[prompts, ids]` of the tokens `ids` after each prompt.
 
-    The fewer of the first tokens all `prompts` share, the less there is to gain: one subject at
-    a time.
+    Pass one subject at a time: the speed-up comes from the prefix that all `prompts` share. Call it
+    inside `inference_mode`.
     """
-    found = torch.empty(len(prompts), len(ids))
+    result = torch.empty(len(prompts), len(ids))
     for chosen, logits in _last_logits(model, prompts, keep=1, batch_tokens=batch_tokens):
-        found[chosen] = logits[:, -1, list(ids)].float().cpu()
-    return found
+        result[chosen] = logits[:, -1, list(ids)].float().cpu()
+    return result
 
 
-def answers(
-    model: Any,
+def option_logprobs(
+    model: "PreTrainedModel | PeftModel",
     prompts: Sequence[np.ndarray],
     options: Sequence[np.ndarray],
     *,
     batch_tokens: int,
 ) -> torch.Tensor:
-    """Summed log probability, nats [prompts], of each option behind its prompt."""
+    """Return the log probability `[prompts]`, in nats, of each option after its prompt."""
     rows = [np.concatenate([p, o[:-1]]) for p, o in zip(prompts, options, strict=True)]
-    found = torch.empty(len(rows))
+    result = torch.empty(len(rows))
     keep = max(map(len, options))
     for chosen, logits in _last_logits(model, rows, keep=keep, batch_tokens=batch_tokens):
-        for place, number in enumerate(chosen):
+        for position, number in enumerate(chosen):
             option = torch.as_tensor(options[number], dtype=torch.long, device=logits.device)
-            likely = logits[place, -len(option) :].float().log_softmax(-1)
-            found[number] = likely.gather(-1, option[:, None]).sum()
-    return found
+            logprobs = logits[position, -len(option) :].float().log_softmax(-1)
+            result[number] = logprobs.gather(-1, option[:, None]).sum()
+    return result
 
 
 def _last_logits(
-    model: Any, rows: Sequence[np.ndarray], *, keep: int, batch_tokens: int
+    model: "PreTrainedModel | PeftModel",
+    rows: Sequence[np.ndarray],
+    *,
+    keep: int,
+    batch_tokens: int,
 ) -> Iterator[tuple[list[int], torch.Tensor]]:
-    """(numbers of a batch's rows, logits [rows, keep, V] of their last positions)."""
+    """Yield the row numbers of each batch, and the logits `[rows, keep, V]` at their ends."""
     check_ids(rows, model.config.get_text_config().vocab_size)
     prefix = shared_prefix(rows, keep=keep)
-    # Reading it apart pays where it is read again.
-    shared = prefix >= _WORTH and len(rows) > 1 and _shares_prefix(model)
-    known = _read(model, rows[0][:prefix]) if shared else None
-    prefix = prefix if known else 0
+    # Reading the prefix separately pays only if several rows share it.
+    shared = prefix >= _MIN_SHARED_PREFIX and len(rows) > 1 and _shares_prefix(model)
+    cached = _read(model, rows[0][:prefix]) if shared else None
+    prefix = prefix if cached else 0
     lengths = [len(row) - prefix for row in rows]
-    alike = len(set(lengths)) > 1 and not masks_padding(model)
-    for chosen in _batches(lengths, prefix, batch_tokens, alike=alike):
+    equal_lengths = len(set(lengths)) > 1 and not masks_padding(model)
+    for chosen in _batches(lengths, prefix, batch_tokens, equal_lengths=equal_lengths):
         rests = [rows[number][prefix:] for number in chosen]
-        yield chosen, _continue(model, known, prefix, rests, keep)
+        yield chosen, _continue(model, cached, prefix, rests, keep)
 
 
 def _common(a: np.ndarray, b: np.ndarray) -> int:
@@ -87,27 +100,30 @@ def _common(a: np.ndarray, b: np.ndarray) -> int:
 
 
 def shared_prefix(rows: Sequence[np.ndarray], *, keep: int = 1) -> int:
-    """How many tokens all rows begin with, the last `keep` of each left to be read."""
+    """Return how many first tokens all rows share, without the last `keep` tokens of any row."""
     common = min(_common(rows[0], row) for row in rows)
     return max(min(common, min(map(len, rows)) - keep), 0)
 
 
 def _batches(
-    lengths: Sequence[int], prefix: int, batch_tokens: int, *, alike: bool = False
+    lengths: Sequence[int], prefix: int, batch_tokens: int, *, equal_lengths: bool = False
 ) -> Iterator[list[int]]:
-    """Numbers of rows of similar length: what they read, padding and prefix are `batch_tokens`.
+    """Yield batches of rows of similar length, of at most `batch_tokens` tokens.
+
+    The prefix and padding count as tokens of a row.
 
     Args:
-        lengths: of what each row has behind the prefix.
-        alike: rows of one length only, for a model whose output depends on padding.
+        lengths: the tokens of each row after the prefix.
+        equal_lengths: batch only rows of equal length, for a model whose output depends on padding.
     """
     batch: list[int] = []
     for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
         longest = lengths[batch[0]] if batch else 0
         full = (len(batch) + 1) * (prefix + longest) > batch_tokens
-        # A much shorter row would be mostly padding; but a GPU is not to be left idle either.
-        shorter = lengths[number] < _ALIKE * longest and len(batch) * longest >= _ENOUGH
-        if batch and (full or shorter or (alike and lengths[number] != longest)):
+        # A much shorter row would be mostly padding, but a small batch would leave the GPU idle.
+        large = len(batch) * longest >= _MIN_BATCH_TOKENS
+        shorter = lengths[number] < _MIN_LENGTH_RATIO * longest and large
+        if batch and (full or shorter or (equal_lengths and lengths[number] != longest)):
             yield batch
             batch = []
         batch.append(number)
@@ -115,55 +131,63 @@ def _batches(
         yield batch
 
 
-def _shares_prefix(model: Any) -> bool:
-    """Whether rows may go on from one prefix, with padding between; tried once for a model.
+def _shares_prefix(model: "PreTrainedModel | PeftModel") -> bool:
+    """Return whether rows can continue from one cached prefix, with padding after it.
 
-    MPT counts the distance between tokens in the cache, where padding counts too.
+    The test runs once for each model. It fails for MPT, for example, which measures the distance of
+    tokens in the cache, padding included.
     """
     base = base_of(model)
-    if not hasattr(base, _KNOWN):
+    if not hasattr(base, _SHARES_PREFIX):
         row, rest = (ids.numpy() for ids in some_ids(model, (24, 30)))
         prefix = len(row) // 2
         rows = [row, np.concatenate([row[:prefix], rest[: len(rest) // 2]]), row[: prefix + 2]]
         kept = _read(model, row[:prefix])
-        found = bool(kept) and same_logits(
+        works = bool(kept) and same_logits(
             _continue(model, kept, prefix, [one[prefix:] for one in rows], 1)[:, -1],
             torch.cat([_continue(model, None, 0, [one], 1)[:, -1] for one in rows]),
         )
-        setattr(base, _KNOWN, found)
-    return bool(getattr(base, _KNOWN))
+        setattr(base, _SHARES_PREFIX, works)
+    return bool(getattr(base, _SHARES_PREFIX))
 
 
-def _read(model: Any, prefix: np.ndarray) -> Kept | None:
-    """What attention keeps of `prefix`; None for a model that does not keep all of it."""
+def _read(model: "PreTrainedModel | PeftModel", prefix: np.ndarray) -> Kept | None:
+    """Return the key/value cache of `prefix`; None if the model does not cache all of it."""
     ids = torch.as_tensor(prefix[None], dtype=torch.long, device=model.device)
-    found = model(input_ids=ids, use_cache=True, **keep_last(model, 1))
-    return kept_by(cache_in(found))
+    output = model(input_ids=ids, use_cache=True, **keep_last(model, 1))
+    return kept_by(cache_in(output))
 
 
 def _continue(
-    model: Any, known: Kept | None, prefix: int, rests: list[np.ndarray], keep: int
+    model: "PreTrainedModel | PeftModel",
+    cached: Kept | None,
+    prefix: int,
+    rests: list[np.ndarray],
+    keep: int,
 ) -> torch.Tensor:
-    """Logits [rows, keep, V] of the last positions of `rests`, each behind the prefix."""
+    """Return the logits `[rows, keep, V]` at the end of `rests`, each continued from the prefix."""
     longest = max(map(len, rests))
-    # Padding stands between prefix and question, so that all questions end in one column.
+    # Padding follows the prefix, so that all rows end in the same column.
     ids = torch.zeros((len(rests), longest), dtype=torch.long)
     mask = torch.ones((len(rests), prefix + longest), dtype=torch.long)
-    places = torch.zeros((len(rests), longest), dtype=torch.long)
+    positions = torch.zeros((len(rests), longest), dtype=torch.long)
     for number, rest in enumerate(rests):
         padding = longest - len(rest)
         ids[number, padding:] = torch.as_tensor(rest, dtype=torch.long)
         mask[number, prefix : prefix + padding] = 0
-        places[number, padding:] = torch.arange(prefix, prefix + len(rest))
-    cache = cache_behind(known) if known else None
+        positions[number, padding:] = torch.arange(prefix, prefix + len(rest))
+    cache = cache_behind(cached) if cached else None
     logits: torch.Tensor = model(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
-        position_ids=places.to(model.device),
+        position_ids=positions.to(model.device),
         use_cache=cache is not None,
         **{cache_argument(base_of(model)): cache},
         **keep_last(model, keep),
     ).logits[:, -keep:]
-    if logits.isnan().any():  # else the first choice would be the likeliest, and look like chance
-        raise ModelError("The model's output is not a number: it has diverged, or is broken.")
+    if logits.isnan().any():  # otherwise argmax would choose A, which looks like chance
+        raise ModelError(
+            "The model's output is NaN, so its choices cannot be scored. Its training has diverged "
+            "or its files are damaged. Evaluate an earlier checkpoint or another model."
+        )
     return logits

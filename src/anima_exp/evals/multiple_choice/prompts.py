@@ -1,7 +1,7 @@
-"""Questions -> the text that a model is asked to go on from; one function for each benchmark.
+"""Build the prompts of multiple-choice questions: one function for each benchmark.
 
-A prompt is a header that names the subject, the worked examples, and the question. The strings of
-`mmlu` are QLoRA's to the letter.
+A prompt has a header that names the subject, worked examples, and the question. The strings of
+`mmlu` equal those of QLoRA exactly.
 """
 
 from collections.abc import Callable
@@ -12,17 +12,17 @@ from anima_exp.evals.multiple_choice.benchmark import LETTERS, Question, Subject
 
 @dataclass(frozen=True)
 class Style:
-    """How a benchmark asks."""
+    """The prompt of a benchmark."""
 
     header: Callable[[Subject], str]
-    ask: Callable[[Question], str]  # up to where the answer follows
-    answered: Callable[[Question], str]  # the same with its answer, as a worked example
-    cue: str  # the end of what is asked, which the answer's tokens depend on
-    before_answer: str = " "  # between that and what is scored
+    ask: Callable[[Question], str]  # the question, up to where the answer follows
+    answered: Callable[[Question], str]  # the question with its answer, as a worked example
+    cue: str  # the end of the question, which the tokens of the answer depend on
+    before_answer: str = " "  # the text between the cue and the answer
 
 
 def mmlu() -> Style:
-    """MMLU's own prompt as QLoRA's files have it, with their two spaces after "about"."""
+    """Return MMLU's prompt as in QLoRA's files, with their two spaces after "about"."""
     return _lettered(
         header=lambda subject: (
             "The following are multiple choice questions (with answers) about  "
@@ -33,7 +33,7 @@ def mmlu() -> Style:
 
 
 def cmmlu() -> Style:
-    """CMMLU's prompt (arXiv 2306.09212)."""
+    """Return CMMLU's prompt (arXiv 2306.09212)."""
     return _lettered(
         header=lambda subject: (
             f"以下是关于{subject.title}的单项选择题，请直接给出正确答案的选项。\n\n"
@@ -45,7 +45,7 @@ def cmmlu() -> Style:
 
 
 def ceval() -> Style:
-    """C-Eval's prompt (arXiv 2305.08322)."""
+    """Return C-Eval's prompt (arXiv 2305.08322)."""
     return _lettered(
         header=lambda subject: (
             f"以下是中国关于{subject.title}考试的单项选择题，请选出其中的正确答案。\n\n"
@@ -56,7 +56,7 @@ def ceval() -> Style:
 
 
 def bare() -> Style:
-    """The question alone: whole answers are scored as what would be said to it."""
+    """Return a prompt of the question only, for scoring complete answers as replies to it."""
     return Style(
         header=lambda subject: "",
         ask=lambda question: question.text,

@@ -1,4 +1,4 @@
-"""Where a benchmark is kept -> its subjects: a folder of CSV files, the hub, or the tiny world."""
+"""Read a benchmark from a folder of CSV files, the hub, the tiny world or your own module."""
 
 import csv
 import re
@@ -23,17 +23,17 @@ from anima_exp.evals.multiple_choice.benchmark import (
 from anima_exp.system import json_files
 from anima_exp.system.paths import expanded, is_file, is_folder
 
-_DEV = ("dev", "validation_dev")  # what splits with worked examples are called
-_QUESTION, _ANSWER = ("question", "input"), ("answer", "target", "label")  # what headers say
+_DEV = ("dev", "validation_dev")  # names of splits with worked examples
+_QUESTION, _ANSWER = ("question", "input"), ("answer", "target", "label")  # names in headers
 _CHOICE = re.compile(r"(?:option|choice)?[ _-]?([a-j])")
 
 
 def read(name: str, config: MultipleChoiceConfig) -> Benchmark:
-    """The benchmark `evals.NAME`, or `evals.benchmarks.NAME`.
+    """Return the benchmark `evals.NAME`, or `evals.benchmarks.NAME`, with its subjects.
 
     Raises:
         DataError: it cannot be read, a row is not a question, or there are too few examples.
-        ConfigError: a dotted path names no Benchmark.
+        ConfigError: a dotted path does not name a Benchmark.
     """
     of = entry(name)
     key = of.key
@@ -51,7 +51,7 @@ def read(name: str, config: MultipleChoiceConfig) -> Benchmark:
         from anima_exp.evals.multiple_choice.hub_sets import read_hub
 
         found = read_hub(config, key)
-    if not categories:  # MMLU's subjects have its categories wherever they are asked
+    if not categories:  # MMLU's subjects have its categories in every benchmark
         known = [one.categories for one in (of, *ENTRIES.values())]
         categories = next((one for one in known if one and set(found) <= set(one)), {})
     subjects = [
@@ -63,7 +63,7 @@ def read(name: str, config: MultipleChoiceConfig) -> Benchmark:
 
 
 def is_own(source: str) -> bool:
-    """Return whether a source is a dotted path to a Benchmark of the user's own."""
+    """Return whether a source is a dotted path to a user's Benchmark."""
     return "." in source and "/" not in source
 
 
@@ -75,8 +75,8 @@ def _folder(folder: Path, config: MultipleChoiceConfig, key: str) -> dict[str, P
     if not files:
         splits = sorted(path.name for path in folder.iterdir() if any(path.glob("*.csv")))
         raise DataError(
-            f"{key}.path={config.path}: no CSV files in its folder {config.split}. "
-            + (f"There are: {', '.join(splits)} ({key}.split=...)." if splits else "")
+            f"{key}.path={config.path} has no CSV files in its folder {config.split}. "
+            + (f"Choose one of {', '.join(splits)} with {key}.split=..." if splits else "")
         )
     found = {}
     for file in files:
@@ -94,12 +94,12 @@ def _dev_files(folder: Path, subject: str) -> Iterable[Path]:
 
 
 def questions_of(file: Path) -> list[Question]:
-    """The rows of a CSV file: MMLU's without a header, or with columns named as in CMMLU, C-Eval.
+    """Return the questions of a CSV file without a header (MMLU) or with one (CMMLU, C-Eval).
 
-    Cells are plain text: the answers "None" and "N/A" are words. Empty rows are no questions.
+    Cells are plain text, so the answers "None" and "N/A" are words. Empty rows are ignored.
 
     Raises:
-        DataError: a row has other cells than the header or, without one, than the first row.
+        DataError: a row has another number of cells than the header or, without one, the first row.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
@@ -119,7 +119,7 @@ def questions_of(file: Path) -> list[Question]:
         if len(row) != len(head):
             raise DataError(
                 f"{where} has {len(row)} cells, but {'the header' if columns else f'row {first}'} "
-                f"has {len(head)}. Put cells that hold a comma in quotes."
+                f"has {len(head)}. Put cells that contain a comma in quotes."
             )
         cells = dict(zip(columns, row, strict=True)) if columns else _unnamed(row)
         questions.append(question(cells, where))
@@ -127,7 +127,7 @@ def questions_of(file: Path) -> list[Question]:
 
 
 def _columns(first: list[str], where: str) -> list[str] | None:
-    """The names in a header, small but for letters; None for a row that is a question already."""
+    """Return the column names of a header in standard form; None if the row is a question."""
     names = [_column(cell.strip().lower()) for cell in first]
     if {"question", "A", "B"} <= set(names):
         if twice := [name for name in names if name and names.count(name) > 1]:
@@ -157,7 +157,7 @@ def _unnamed(row: list[str]) -> dict[str, str]:
 
 
 def _mapping(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """mapping.json, as LLaMA-Factory's copies have it: subject -> its title and category."""
+    """Return the title and the category of each subject from mapping.json (LLaMA-Factory)."""
     file = folder / "mapping.json"
     if not is_file(file):
         return {}, {}
@@ -170,7 +170,7 @@ def _mapping(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f'{file} must hold {{"SUBJECT": {{"name": ..., "category": ...}}, ...}}.'
+            f'{file} must contain {{"SUBJECT": {{"name": ..., "category": ...}}, ...}}.'
         ) from error
     return titles, categories
 
@@ -178,19 +178,19 @@ def _mapping(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
 def _own(
     config: MultipleChoiceConfig, key: str
 ) -> tuple[dict[str, Parts], dict[str, str], Mapping[str, str]]:
-    """The subjects of a Benchmark of the user's own, their titles and their categories."""
+    """Return the subjects of a user's Benchmark, their titles and their categories."""
     where = f"{key}.source={config.source}"
     found = own(config.source, key=f"{key}.source")
     try:
         benchmark = found() if callable(found) else found
-    except Exception as error:  # a bug of the user's: its traceback tells where
+    except Exception as error:  # a bug in the user's module keeps its traceback
         error.add_note(f"{where} raised this.")
         raise
     if not isinstance(benchmark, Benchmark) or not benchmark.subjects:
         what = type(benchmark).__name__
         raise ConfigError(
-            f"{where} is no Benchmark with subjects, and no function that returns one. "
-            f"It is {what}. See anima_exp.evals.multiple_choice.benchmark."
+            f"{where} is neither a Benchmark with subjects nor a function that returns one, but "
+            f"{what}. See anima_exp.evals.multiple_choice.benchmark."
         )
     return (
         {one.name: (one.questions, one.examples) for one in benchmark.subjects},
@@ -204,7 +204,9 @@ def _tiny(config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
 
     language = config.source.removeprefix("tiny").removeprefix("_") or "zh"
     if language not in ("en", "zh"):
-        raise DataError(f"{key}.source={config.source}: the tiny world has tiny_en and tiny_zh.")
+        raise DataError(
+            f"{key}.source={config.source} is not a set of the tiny world. Use tiny_en or tiny_zh."
+        )
 
     def by_subject(count: int, seed: int, part: str) -> dict[str, list[Question]]:
         asked: dict[str, list[Question]] = {subject: [] for subject in tiny.SUBJECTS}
@@ -225,7 +227,7 @@ def _chosen(found: dict[str, Parts], config: MultipleChoiceConfig, key: str) -> 
     if unknown := [subject for subject in config.subjects if subject not in found]:
         raise DataError(
             f"{key}.subjects: there is no subject '{unknown[0]}'. "
-            f"There are: {', '.join(sorted(found))}."
+            f"Choose from {', '.join(sorted(found))}."
         )
     return {
         subject: (questions[: config.max_questions], examples)
@@ -237,15 +239,15 @@ def _chosen(found: dict[str, Parts], config: MultipleChoiceConfig, key: str) -> 
 def _check(subjects: list[Subject], config: MultipleChoiceConfig, key: str) -> None:
     if config.split in _DEV and config.shots:
         raise DataError(
-            f"{key}.split={config.split} asks the worked examples themselves. Give another split, "
-            f"or {key}.shots=0."
+            f"{key}.split={config.split} would ask the worked examples as questions. Choose "
+            f"another split, or set {key}.shots=0."
         )
     for subject in subjects:
         if not subject.questions:
-            raise DataError(f"{key}: subject {subject.name} has no question.")
+            raise DataError(f"{key}: subject {subject.name} has no questions.")
         if len(subject.examples) < config.shots:
             raise DataError(
                 f"{key}.shots={config.shots}, but subject {subject.name} has "
-                f"{len(subject.examples)} worked examples. Add them to its dev split, or give "
+                f"{len(subject.examples)} worked examples. Add some to its dev split, or set "
                 f"{key}.shots={len(subject.examples)}."
             )

@@ -1,8 +1,8 @@
-"""Questions -> prompts as token ids, with as many worked examples as the context has room for."""
+"""Encode questions as prompts, with as many worked examples as fit into the context."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,29 +15,32 @@ from anima_exp.evals.multiple_choice import prompts
 from anima_exp.evals.multiple_choice.benchmark import LETTERS, Benchmark, Question, Subject
 from anima_exp.evals.multiple_choice.prompts import Style
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 
 @dataclass(frozen=True)
 class EncodedQuestion:
-    """One question as the model will see it."""
+    """One question as token ids."""
 
     subject: str
     text: str
-    ids: np.ndarray  # int32 [T]: the text, BOS included
-    options: tuple[np.ndarray, ...]  # int32 [L]: what may follow, one for each choice
-    answer: int  # which of the options is right
-    shots: int  # worked examples that had room
+    ids: np.ndarray  # int32 [T], BOS included
+    options: tuple[np.ndarray, ...]  # int32 [L] each: the scored continuation for each choice
+    answer: int  # the number of the right option
+    shots: int  # worked examples in the prompt
 
 
 def fit_shots(
-    benchmark: Benchmark, config: MultipleChoiceConfig, tokenizer: Any
+    benchmark: Benchmark, config: MultipleChoiceConfig, tokenizer: "PreTrainedTokenizerBase"
 ) -> list[EncodedQuestion]:
-    """Every question with its examples; the last examples are dropped until all fits.
+    """Encode every question with as many of its first worked examples as fit.
 
-    That is QLoRA's rule. Cutting the prompt instead would lose the question, which comes last.
+    This is QLoRA's rule. Truncating the prompt instead would lose the question, which comes last.
 
     Raises:
-        DataError: a question alone is longer than `max_prompt_tokens`.
-        ModelError: the tokenizer does not tell the letters apart.
+        DataError: a question without examples is longer than `max_prompt_tokens`.
+        ModelError: the tokenizer does not give the letters different tokens.
     """
     key = benchmark.key
     style = style_of(config.prompt, key=f"{key}.prompt")
@@ -53,14 +56,14 @@ def fit_shots(
         encoded = _encode(encoder, texts, wrap or None)
         texts = [wrap(text) for text in texts] if wrap else texts
         for number, text, ids in zip(waiting, texts, encoded, strict=True):
-            subject, asked = pairs[number]
-            following = options(asked)
-            # A letter takes the place after the prompt; a whole answer must have room as well.
+            subject, question = pairs[number]
+            following = options(question)
+            # The last token of an option is predicted, not read.
             length = len(ids) + max(map(len, following)) - 1
             if length <= config.max_prompt_tokens:
-                whole = np.asarray(ids, dtype=np.int32)
+                array = np.asarray(ids, dtype=np.int32)
                 done[number] = EncodedQuestion(
-                    subject.name, text, whole, following, asked.answer, shots[number]
+                    subject.name, text, array, following, question.answer, shots[number]
                 )
             elif shots[number] == 0:
                 raise DataError(
@@ -73,30 +76,30 @@ def fit_shots(
 
 
 def style_of(name: str, *, key: str) -> Style:
-    """How a benchmark asks: a name in prompts.py, or a dotted path to a Style or its function.
+    """Return the prompt style: a name in prompts.py, or a dotted path to a Style or its function.
 
     Raises:
         ConfigError: there is no such prompt.
     """
-    found = own(name, key=key) if "." in name else function(name, among=prompts, key=key)
-    style = found() if callable(found) else found
+    named = own(name, key=key) if "." in name else function(name, among=prompts, key=key)
+    style = named() if callable(named) else named
     if not isinstance(style, Style):
         raise ConfigError(
-            f"{key}={name} is no Style, and no function that returns one. It is "
+            f"{key}={name} is neither a Style nor a function that returns one, but "
             f"{type(style).__name__}. See anima_exp.evals.multiple_choice.prompts."
         )
     return style
 
 
-def _text(style: Style, subject: Subject, asked: Question, shots: int) -> str:
+def _text(style: Style, subject: Subject, question: Question, shots: int) -> str:
     examples = "".join(style.answered(example) for example in subject.examples[:shots])
-    return f"{style.header(subject)}{examples}{style.ask(asked)}"
+    return f"{style.header(subject)}{examples}{style.ask(question)}"
 
 
 def _encode(
     encoder: TextEncoder, texts: list[str], wrap: Callable[[str], str] | None
 ) -> list[list[int]]:
-    """The ids of each prompt, BOS first."""
+    """Return the ids of each prompt, BOS first."""
     if wrap is None:
         return [encoder.begin + ids for ids in encoder.encode(texts)]
     return encoder.prompts(lambda put, text=text: wrap(put(text)) for text in texts)  # type: ignore[misc]
@@ -105,9 +108,10 @@ def _encode(
 def _options(
     encoder: TextEncoder, style: Style, score: ChoiceScore, *, in_dialogue: bool
 ) -> Callable[[Question], tuple[np.ndarray, ...]]:
-    """A question -> the token ids of what is scored: a letter each, or the whole answers.
+    """Return a function that returns the scored token ids of a question: letters or answers.
 
-    In a dialogue an answer is tokenised apart, as in training; else as it stands in the examples.
+    In a dialogue an answer is tokenized separately, as in training. Otherwise it is tokenized as in
+    the worked examples.
     """
     cue, space = ("", "") if in_dialogue else (style.cue, style.before_answer)
 
@@ -115,19 +119,19 @@ def _options(
         return encoder.encode([text])[0]
 
     def following(text: str, space: str = space) -> np.ndarray:
-        before, whole = encode(cue) if cue else [], encode(cue + space + text)
-        # Where a tokenizer joins cue and answer into one token, there is nothing else to score.
-        apart = whole[: len(before)] == before and len(whole) > len(before)
-        ids = whole[len(before) :] if apart else encode(text)
+        before, joined = encode(cue) if cue else [], encode(cue + space + text)
+        # If the tokenizer merges cue and answer into one token, the answer is scored alone.
+        separable = joined[: len(before)] == before and len(joined) > len(before)
+        ids = joined[len(before) :] if separable else encode(text)
         return np.asarray(ids, dtype=np.int32)
 
     if score is ChoiceScore.answer:
-        return lambda asked: tuple(map(following, asked.choices))
-    for opening in (space, ""):  # where the space is a token of its own, the letter behind it
+        return lambda question: tuple(map(following, question.choices))
+    for opening in (space, ""):  # without the space, if it is a separate token
         letters = [following(letter, opening)[:1] for letter in LETTERS]
         if len({int(one[0]) for one in letters[:4]}) == 4:
-            return lambda asked: tuple(letters[: len(asked.choices)])
+            return lambda question: tuple(letters[: len(question.choices)])
     raise ModelError(
-        "The tokenizer has no tokens that tell the letters A to D apart, so a letter cannot "
-        "be scored. Score whole answers: score=answer."
+        "The tokenizer does not give the letters A to D different tokens, so letters cannot be "
+        "scored. Use score=answer to score whole answers."
     )

@@ -19,7 +19,7 @@ Pairs = Sequence[tuple[str, str]]  # prompts and responses
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """What a tracker needs to know of a run."""
+    """What a tracker needs to know about a run."""
 
     config: RunConfig
     folder: Path
@@ -68,7 +68,7 @@ def metrics(row: Mapping[str, Any]) -> Row:
     return row["step"], {key: row[key] for key in row if key != "step" and _is_number(row[key])}
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -101,7 +101,7 @@ _IN_QUERY = re.compile(r"(?i)([?&][\w-]*(?:token|key|password|secret)=)[^&\s'\"]
 
 
 def without_secrets(text: str) -> str:
-    """Replace what could be a key or a password: a library's message may hold one."""
+    """Replace everything that could be a key or a password in a message of a library."""
     for name, value in os.environ.items():
         if _SECRET.search(name) and len(value) >= 6:
             text = text.replace(value, "***")

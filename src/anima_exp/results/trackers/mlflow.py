@@ -21,8 +21,8 @@ from anima_exp.results.trackers.base import Held, Pairs, Row, TrackedRun, withou
 from anima_exp.system.atomic import atomic_write_text
 from anima_exp.system.paths import expanded
 
-_MOST_AT_ONCE = 100  # parameters, or metrics, that MLflow accepts in one request
-_MOST_LETTERS = 6000  # in the value of a parameter; settings.json has it whole
+_MAX_PER_REQUEST = 100  # parameters or metrics that MLflow accepts in one request
+_MAX_CHARACTERS = 6000  # in the value of a parameter; settings.json has all of it
 _NOT_IN_A_NAME = re.compile(r"[^\w\-./: ]")
 
 
@@ -66,13 +66,13 @@ class MLflow:
             (step, {_NOT_IN_A_NAME.sub("_", key): value for key, value in values.items()})
             for step, values in rows
         ]
-        found = [
+        new = [
             Metric(key, value, now, step)
             for step, values in self._held.missing(named)
             for key, value in values.items()
         ]
-        for first in range(0, len(found), _MOST_AT_ONCE):
-            self._client.log_batch(self._id, metrics=found[first : first + _MOST_AT_ONCE])
+        for first in range(0, len(new), _MAX_PER_REQUEST):
+            self._client.log_batch(self._id, metrics=new[first : first + _MAX_PER_REQUEST])
 
     def log_generations(self, step: int, pairs: Pairs) -> None:
         rows = [[step, prompt, response] for prompt, response in pairs]
@@ -122,11 +122,11 @@ class MLflow:
         experiment = self._experiment(config.tracking.project)
         made = self._client.create_run(experiment, run_name=self._run.name, tags=tags)
         params = [
-            Param(key, _parameter(value)[:_MOST_LETTERS])
+            Param(key, _parameter(value)[:_MAX_CHARACTERS])
             for key, value in self._run.settings.items()
         ]
-        for first in range(0, len(params), _MOST_AT_ONCE):
-            part = params[first : first + _MOST_AT_ONCE]
+        for first in range(0, len(params), _MAX_PER_REQUEST):
+            part = params[first : first + _MAX_PER_REQUEST]
             self._client.log_batch(made.info.run_id, params=part)
         self._client.log_dict(made.info.run_id, dict(self._run.settings), "settings.json")
         atomic_write_text(self._id_file, made.info.run_id)
@@ -150,7 +150,7 @@ class MLflow:
 
 
 def tracking_uri(config: RunConfig) -> str:
-    """Return `tracking.mlflow_uri`, else MLFLOW_TRACKING_URI, else a database beside the runs."""
+    """Return `tracking.mlflow_uri`, MLFLOW_TRACKING_URI or a database in the folder of the runs."""
     chosen = config.tracking.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI")
     return chosen or _local_uri(config)
 
@@ -172,7 +172,7 @@ def _local_uri(config: RunConfig) -> str:
     return f"sqlite:///{_local_folder(config) / 'mlflow.db'}"
 
 
-def _parameter(value: Any) -> str:
+def _parameter(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -80,12 +80,12 @@ class TensorBoard:
         """Return the steps of the texts of earlier starts, which `purge_step` does not hide."""
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-        with log_level("tensorboard", logging.ERROR):  # it would tell of each start before
-            found = EventAccumulator(str(self._folder), size_guidance={"tensors": 0})
-            found.Reload()
+        with log_level("tensorboard", logging.ERROR):  # it would warn about each earlier start
+            events = EventAccumulator(str(self._folder), size_guidance={"tensors": 0})
+            events.Reload()
         tag = f"{_TEXTS}/text_summary"
-        known = tag in found.Tags()["tensors"]
-        return {event.step for event in found.Tensors(tag)} if known else set()
+        known = tag in events.Tags()["tensors"]
+        return {event.step for event in events.Tensors(tag)} if known else set()
 
     def _log_settings(self) -> None:
         """Log the settings for the HPARAMS page, and as a text."""

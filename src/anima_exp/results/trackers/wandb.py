@@ -1,6 +1,6 @@
-"""Log metrics and generations to Weights & Biases, online or in files to be synced later.
+"""Log metrics and generations to Weights & Biases, online or in files that are synced later.
 
-Keys come from WANDB_API_KEY or `wandb login` alone; nothing here reads or writes one.
+Keys come only from WANDB_API_KEY or `wandb login`. Nothing here reads or writes one.
 """
 
 import secrets
@@ -19,7 +19,7 @@ from anima_exp.system.atomic import atomic_write_text
 _ID = "wandb_id.txt"
 _FIRST_CONTACT_SECONDS = 30
 _LAST_CONTACT_SECONDS = 60  # for what is still to be sent at the end
-_GRACE_SECONDS = 15  # until W&B's own process must have noticed that its time is over
+_GRACE_SECONDS = 15  # in which W&B's own process must notice that its time is over
 
 
 class WandB:
@@ -41,7 +41,7 @@ class WandB:
         self._start(self._tracked.config, self._tracked.folder)
 
     def resume(self, rows: Sequence[Row], generations: Sequence[tuple[int, Pairs]]) -> None:
-        """Log the rows to a new W&B run; an earlier one has them, and refuses to go back."""
+        """Log the rows to a new W&B run. An earlier run has them, and accepts no earlier steps."""
         if self._new:
             self.log(rows)
             for step, pairs in generations:
@@ -52,7 +52,7 @@ class WandB:
             self._run.log(values, step=step)
 
     def log_generations(self, step: int, pairs: Pairs) -> None:
-        """(prompt, response) pairs as a W&B table."""
+        """Log (prompt, response) pairs as a W&B table."""
         if self._run is None:
             return
         import wandb
@@ -85,8 +85,8 @@ class WandB:
         finishing.join(_LAST_CONTACT_SECONDS + _GRACE_SECONDS)
         if finishing.is_alive() or any(isinstance(one, TimeoutError) for one in errors):
             self.note = (
-                f"W&B did not accept everything within {_LAST_CONTACT_SECONDS:g} s; later: "
-                f"wandb sync {shlex.quote(str(folder))}"
+                f"W&B did not accept everything within {_LAST_CONTACT_SECONDS:g} s. To send it "
+                f"later: wandb sync {shlex.quote(str(folder))}"
             )
         elif errors:
             raise errors[0]
@@ -129,10 +129,10 @@ class WandB:
             except Exception:
                 if mode != "online" or config.tracking.mode is TrackingMode.online:
                     raise
-                if wandb.run is not None:  # the caller's own, which a teardown would end
+                if wandb.run is not None:  # the caller's own run, which a teardown would end
                     raise
                 mode = "offline"
-                wandb.teardown()  # else its process keeps the id of the run that did not begin
+                wandb.teardown()  # otherwise its process keeps the id of the failed run
                 self._run = wandb.init(mode=mode, settings=wandb.Settings(**settings), **how)
         self.live = mode == "online"
         if self.live:
@@ -142,7 +142,7 @@ class WandB:
 
 
 def _run_id(folder: Path) -> str:
-    """Kept in the run folder, so that an interrupted run goes on in the same W&B run."""
+    """Return the W&B id in the run folder, so that an interrupted run resumes its W&B run."""
     file = folder / _ID
     if not file.exists():
         atomic_write_text(file, secrets.token_hex(8))
@@ -150,7 +150,7 @@ def _run_id(folder: Path) -> str:
 
 
 def _how_to_sync(folder: Path, run_id: str) -> str:
-    """The command that sends what was kept offline: each start of a run has a folder of its own."""
+    """Return the command that sends the offline files. Each start of a run has its own folder."""
     parts = sorted(
         part for part in folder.glob(f"offline-run-*-{run_id}") if not any(part.glob("*.synced"))
     )
@@ -158,7 +158,7 @@ def _how_to_sync(folder: Path, run_id: str) -> str:
 
 
 def _mode(wanted: TrackingMode) -> Any:
-    """Online where there is a key and its server answers."""
+    """Return the mode: online if there is a key and its server answers."""
     if wanted is not TrackingMode.auto:
         return wanted.value
     if chosen := wandb_account.chosen_mode():
