@@ -105,7 +105,7 @@ def test_the_context_of_the_model_ends_an_answer(tiny, prompts):
     how = Sampling(100, temperature=100.0)
     [answer] = answers(tiny, [long], how, at_once=1)
     assert (answer.finish, answer.tokens) == ("length", 3)
-    with pytest.raises(ModelError, match=f"A prompt of {most} tokens leaves no room"):
+    with pytest.raises(ModelError, match=f"A prompt of {most} tokens leaves no space"):
         answers(tiny, [(prompts[0] * most)[:most]], how, at_once=1)
 
 

@@ -172,7 +172,7 @@ def test_ctrl_c_leaves_nothing(runs, merge, tmp_path, monkeypatch, where):
         (["run=nowhere", "out=x"], "run=nowhere is no run's folder: it holds no record.json."),
         (
             ["adapter=./nowhere", "out=x"],
-            "adapter=./nowhere: there is no such folder, and it is no hub id.",
+            "adapter=./nowhere: there is no such folder, and it is not a hub id.",
         ),
         (["adapter=no/where", "model=tiny", "out=x"], "adapter=no/where: no such folder, and "),
         (["adapter=x", "model=tiny"], "Where to? Give out=FOLDER, which must not exist yet."),

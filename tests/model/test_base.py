@@ -74,7 +74,7 @@ def test_surplus_weights_are_counted_and_named(base, capsys):
     save_file(weights, base / "model.safetensors", {"format": "pt"})
     load(base)
     said = capsys.readouterr().out
-    assert "LlamaForCausalLM has no place for 1 weights (model.layers.9.odd.weight) of" in said
+    assert "LlamaForCausalLM does not use 1 weights (model.layers.9.odd.weight) of" in said
 
 
 @pytest.mark.parametrize("quant", ["none", "nf4"])
@@ -82,7 +82,7 @@ def test_weights_of_other_sizes_than_the_config_says_are_refused(base, quant):
     file = base / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"intermediate_size": 400}))
     assert (
-        "15 weights have other sizes than config.json says; the first is model.layers.0.mlp."
+        "15 weights have other shapes than config.json says. The first is model.layers.0.mlp."
         "down_proj.weight with 128 x 320 numbers, not 128 x 400."
     ) in refusal(base, quant)
 
@@ -96,7 +96,7 @@ def test_a_program_in_a_bin_file_is_neither_run_nor_recommended(base, tmp_path):
     torch.save(weights, base / "pytorch_model.bin")
     (base / "model.safetensors").unlink()
     line = refusal(base)
-    assert "could run a program here. Nothing of it was run." in line
+    assert "which could run code. Nothing in it was run." in line
     assert "weights_only" not in line
     assert not (tmp_path / "was_run").exists()
 
@@ -119,7 +119,7 @@ def test_a_base_that_is_stored_as_asked_is_used_and_said(base, tmp_path, quant, 
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(base / name, tmp_path / "kept")
     again = load(tmp_path / "kept", quant)
-    assert f"the files of {tmp_path}/kept are in {quant} already" in capsys.readouterr().out
+    assert f"{tmp_path}/kept is stored in {quant} and is used as it is" in capsys.readouterr().out
     ids = torch.arange(9)[None]
     with torch.no_grad():
         assert torch.equal(again(ids).logits, kept(ids).logits)

@@ -59,8 +59,8 @@ def test_an_empty_or_unfinished_or_strange_file_is_named(base):
         b"": "model.safetensors is empty.",
         whole[:-1]: f"model.safetensors has {len(whole) - 1:,} bytes, but its header describes "
         f"{len(whole):,}.",
-        b"PK" * 90: "model.safetensors does not begin as a safetensors file does.",
-        whole[:4]: "model.safetensors does not begin as a safetensors file does.",
+        b"PK" * 90: "model.safetensors does not start with the header of a safetensors file.",
+        whole[:4]: "model.safetensors does not start with the header of a safetensors file.",
     }.items():
         (base / "model.safetensors").write_bytes(content)
         assert refusal(base) == f"{reason} Download the model again."
@@ -71,7 +71,7 @@ def test_a_missing_shard_is_named_and_counted(base):
     names = {f"w{n}": f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)}
     (base / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
     assert refusal(base) == (
-        "model.safetensors.index.json names 3 files, of which 2 are missing; the first is "
+        "model.safetensors.index.json lists 3 files, of which 2 are missing. The first is "
         "model-00002-of-00003.safetensors. Download the model again."
     )
 

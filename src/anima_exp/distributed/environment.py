@@ -42,8 +42,8 @@ def rank_info() -> RankInfo:
     for name in _REFUSED:
         if os.environ.get(name, "").lower() in ("1", "true", "yes"):
             raise ConfigError(
-                f"{name}=true: this launch would split the model in a way that a run knows "
-                "nothing of. Use trainer.fsdp=true, and accelerate launch --multi_gpu."
+                f"{name}=true would split the model without the run's knowledge. Use "
+                "trainer.fsdp=true, and accelerate launch --multi_gpu."
             )
     rank = _number("RANK", 0)
     return RankInfo(
@@ -74,7 +74,7 @@ def select_local_gpu(place: RankInfo) -> None:
     if place.local_rank >= len(gpus):
         raise ConfigError(
             f"Process {place.rank} is the {place.local_rank + 1}th on this machine, but "
-            f"{_VISIBLE}={visible} shows {len(gpus)} GPUs. Start one process a GPU."
+            f"{_VISIBLE}={visible} shows {len(gpus)} GPUs. Start one process per GPU."
         )
     os.environ[_VISIBLE] = gpus[place.local_rank]
 
@@ -84,5 +84,5 @@ def _number(name: str, default: int) -> int:
     if not text:
         return default
     if not text.isdigit():
-        raise ConfigError(f"{name}={text} is no number. Start the run with torchrun.")
+        raise ConfigError(f"{name}={text} is not a number. Start the run with torchrun.")
     return int(text)

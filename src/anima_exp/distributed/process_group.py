@@ -46,8 +46,8 @@ def join_process_group(place: RankInfo) -> Iterator[ProcessGroup]:
         and any(os.path.exists(device) for device in ("/dev/nvidia0", "/dev/kfd"))
     ):
         raise ConfigError(
-            f"Process {place.rank} of {place.size} finds no GPU of its own "
-            f"(CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']}). Start one process a GPU."
+            f"Process {place.rank} of {place.size} has no GPU of its own (CUDA_VISIBLE_DEVICES="
+            f"{os.environ['CUDA_VISIBLE_DEVICES']}). Start one process per GPU."
         )
     try:
         store = _meet()
@@ -60,8 +60,8 @@ def join_process_group(place: RankInfo) -> Iterator[ProcessGroup]:
         )
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"Process {place.rank} of {place.size} does not reach the others: "
-            f"{first_line(error)} Start all of them with one torchrun command."
+            f"Process {place.rank} of {place.size} cannot connect to the others: "
+            f"{first_line(error)} Start all processes with one torchrun command."
         ) from error
     world = ProcessGroup(place.rank, place.size, place.local_rank, place.local_size)
     try:
@@ -131,16 +131,16 @@ def _check_gpus(world: ProcessGroup) -> None:
     for rank, gpu in enumerate(gpus):
         if (first := gpus.index(gpu)) < rank:
             raise ConfigError(
-                f"Processes {first} and {rank} have the same GPU. Start one process a GPU, and "
-                "let CUDA_VISIBLE_DEVICES show them all or be unset."
+                f"Processes {first} and {rank} have the same GPU. Start one process per GPU, and "
+                "unset CUDA_VISIBLE_DEVICES or let it list all GPUs."
             )
     try:
         distributed.all_reduce(torch.zeros(1, device="cuda"))
         torch.cuda.synchronize()
     except RuntimeError as error:
         raise ConfigError(
-            f"The GPUs of this run do not reach one another: {str(error).splitlines()[-1]} "
-            "NCCL_DEBUG=INFO says more."
+            f"The GPUs of this run cannot communicate: {str(error).splitlines()[-1]} "
+            "Set NCCL_DEBUG=INFO for details."
         ) from error
 
 

@@ -80,10 +80,10 @@ def _wait_for_turn(stop: StopRequest | None) -> None:
         return
     if _whose == threading.get_ident():
         raise RunError(
-            "This thread has a run already, whose listener cannot start another. Start it when "
-            "the first has ended."
+            "This thread is already computing a run, and a listener of its events cannot start "
+            "another. Start it after the first has ended."
         )
-    say("another run of this process computes: this one waits until it has ended")
+    say("waiting: this process computes another run first")
     while not _turn.acquire(timeout=_LOOK_SECONDS):
         if stop:
-            stop.check("before it began, as another run of this process was in its way.")
+            stop.check("while it waited for another run of this process.")

@@ -54,7 +54,7 @@ class ProcessGroup:
         if not self.is_main:
             found = self._gather(None)[0]
             if not found["well"]:
-                raise PeerLostError("The first process of this run has stopped.", told=True)
+                raise PeerLostError("The main process of this run has stopped.", told=True)
             return found["value"]  # type: ignore[no-any-return]
         try:
             value = work()
@@ -112,8 +112,8 @@ class ProcessGroup:
                 more = f" (and {len(differ) - 1} more)" if differ[1:] else ""
                 raise ConfigError(
                     f"The processes of this run disagree: {key}={first.get(key)} on process 0, "
-                    f"{theirs.get(key)} on process {rank}{more}. Start all with one command, the "
-                    "same files and the same versions.",
+                    f"{theirs.get(key)} on process {rank}{more}. Start all of them with the same "
+                    "command, the same files and the same library versions.",
                     told=not self.is_main,
                 )
 
@@ -218,8 +218,8 @@ def _contact() -> Iterator[None]:
         raise
     except RuntimeError as error:
         raise PeerLostError(
-            "Another process of this run is gone. The same command goes on from the last "
-            f"checkpoint. ({_short(first_line(error))})"
+            "Another process of this run has died. Run the same command again to resume from the "
+            f"last checkpoint. ({_short(first_line(error))})"
         ) from error
 
 

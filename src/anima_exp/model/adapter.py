@@ -44,7 +44,7 @@ def add_lora(model: Any, lora: LoraConfig) -> Any:
         task_type="CAUSAL_LM",
     )
     which = f"lora.target_modules={lora.target_modules.value}"
-    name, another = type(model).__name__, "Try another set, as lora=attention."
+    name, another = type(model).__name__, "Try another set, for example lora=attention."
     try:
         with warnings.catch_warnings():
             # PEFT's own patterns for experts that such a model does not have.
@@ -53,7 +53,7 @@ def add_lora(model: Any, lora: LoraConfig) -> Any:
     except ValueError as error:  # PEFT refuses some layers of some families
         if not cannot_adapt_experts(error):
             reason = first_line(error).partition(". ")[0]  # what follows names PEFT's arguments
-            raise ModelError(f"{which} of {name}: {reason}. {another}") from error
+            raise ModelError(f"{which} cannot adapt {name}: {reason}. {another}") from error
         raise ModelError(_EXPERTS.format(which, name, another)) from error
     if adapts_experts(adapted):
         raise ModelError(_EXPERTS.format(which, name, another))
@@ -62,7 +62,9 @@ def add_lora(model: Any, lora: LoraConfig) -> Any:
 
 
 # PEFT 0.19 and later take the names of dense layers for those of experts in one stacked tensor.
-_EXPERTS = "{} of {}: PEFT would adapt its experts too, which training here does not support. {}"
+_EXPERTS = (
+    "{} cannot adapt {}: PEFT would adapt its experts too, which training does not support. {}"
+)
 
 
 def record_base_model(model: Any, base: ModelConfig) -> None:
@@ -121,12 +123,15 @@ def load_adapter(
     stored = adapter_files.weights(place, key=key)
     warn_of_another(place, base, key=key)
     _check_added_tokens(model, stored, where)
-    another = f"{where} was trained on another base than {base}"
-    instead = "Choose its base with model=NAME."
+    another = f"{where} was trained on a base model other than {base}"
+    instead = "Choose its base model with model=NAME."
     try:
         config = PeftConfig.from_pretrained(str(adapter_files.files(place, key=key)))
         if config.is_prompt_learning or config.is_adaption_prompt:
-            raise ModelError(f"{where} is of type {kind}, which is no part of a layer as LoRA is.")
+            raise ModelError(
+                f"{where} is of type {kind}, which computes outside the layers and cannot be used "
+                "here. Use an adapter that computes inside them, such as LoRA."
+            )
         config.inference_mode = trained_with is None
         if trained_with is not None:
             config.lora_dropout = trained_with.dropout
@@ -136,25 +141,27 @@ def load_adapter(
             model = PeftModelForCausalLM(model, config, adapter_name=name)
         result: Any = set_peft_model_state_dict(model, stored, adapter_name=name)
     except KeyError as error:
-        raise ModelError(f"{where} is of type {kind}, which this PEFT does not know.") from error
+        raise ModelError(
+            f"{where} is of type {kind}, which the installed peft does not know. Upgrade peft."
+        ) from error
     except (ValueError, TypeError, RuntimeError) as error:
         if peft_internals.says_other_sizes(error):
-            raise ModelError(f"{another}: its weights are of other sizes. {instead}") from error
+            raise ModelError(f"{another}: its weights have other shapes. {instead}") from error
         if peft_internals.says_no_layer(error):
-            raise ModelError(f"{another}: none of its layers is there. {instead}") from error
+            raise ModelError(f"{another}, which has none of its layers. {instead}") from error
         first = first_line(error)
         raise ModelError(f"{where} cannot be loaded: {first}") from error
     nowhere = peft_internals.without_layer(result.unexpected_keys)
     if nowhere:
         raise ModelError(
-            f"{another}: {len(nowhere)} of its {len(stored)} weights have no layer there, the "
+            f"{another}: {len(nowhere)} of its {len(stored)} weights have no layer there. The "
             f"first is {peft_internals.layer_of(nowhere[0])}. {instead}"
         )
     empty = peft_internals.without_weight(result.missing_keys, name)
     if empty:
         raise ModelError(
-            f"{another}: it has nothing for {len(empty)} of the weights that its layers there "
-            f"need, the first is {peft_internals.layer_of(empty[0])}. {instead}"
+            f"{another}: it lacks {len(empty)} of the weights that its layers need there. The "
+            f"first is {peft_internals.layer_of(empty[0])}. {instead}"
         )
     if trained_with is None:
         return model.eval()

@@ -36,7 +36,10 @@ def settings(place: str, *, key: str = "adapter") -> dict[str, Any]:
             f"{key}={place}: its {SETTINGS} cannot be read: {first_line(error)}"
         ) from error
     if not isinstance(found, dict) or not isinstance(found.get("peft_type"), str):
-        raise ModelError(f"{key}={place}: its {SETTINGS} names no peft_type, so it is not PEFT's.")
+        raise ModelError(
+            f"{key}={place}: its {SETTINGS} names no peft_type, so it is not an adapter of PEFT. "
+            "Use an adapter that PEFT has saved."
+        )
     return found
 
 
@@ -62,8 +65,8 @@ def weights(place: str, *, key: str = "adapter") -> "dict[str, torch.Tensor]":
         found = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{where}: {_PICKLED} is damaged, or holds more than weights, which could run a "
-            f"program here. Nothing of it was run. Ask its author for {_SAFE}."
+            f"{where}: {_PICKLED} is damaged, or holds more than weights, which could run code. "
+            f"Nothing in it was run. Ask its author for {_SAFE}."
         ) from error
     except (OSError, SafetensorError, RuntimeError, EOFError) as error:
         reason = first_line(error)
@@ -71,7 +74,9 @@ def weights(place: str, *, key: str = "adapter") -> "dict[str, torch.Tensor]":
     if not isinstance(found, dict) or not all(
         isinstance(value, torch.Tensor) for value in found.values()
     ):
-        raise ModelError(f"{where}: {_PICKLED} holds something else than named weights.")
+        raise ModelError(
+            f"{where}: {_PICKLED} does not hold weights by name. Ask its author for {_SAFE}."
+        )
     return _checked(found, where)
 
 
@@ -86,7 +91,10 @@ def layer_names(place: str, *, key: str = "adapter") -> list[str]:
     file = weights_file(place, key=key)
     try:
         if file.name != _SAFE:
-            raise ModelError(f"{key}={place} has a pickle, {_PICKLED}. Convert it to {_SAFE}.")
+            raise ModelError(
+                f"{key}={place} holds a pickle, {_PICKLED}, which is not read here. Convert it to "
+                f"{_SAFE}."
+            )
         with safe_open(file, framework="np") as opened:
             names = [plain_name(name) for name in opened.keys()]  # noqa: SIM118 - no mapping
     except (OSError, SafetensorError) as error:
@@ -110,19 +118,19 @@ def check_weights(weights: "Mapping[str, torch.Tensor]", where: str) -> None:
     empty = [name for name, one in weights.items() if not one.numel()]
     if empty:
         raise ModelError(
-            f"{where}: {len(empty)} of its {len(weights)} weights are empty, as DeepSpeed ZeRO-3 "
-            "leaves them when they are saved without being gathered. Convert the checkpoint with "
+            f"{where}: {len(empty)} of its {len(weights)} weights are empty. DeepSpeed ZeRO-3 "
+            "saves them so unless it gathers them first. Convert the checkpoint with "
             "zero_to_fp32.py, or save it with stage3_gather_16bit_weights_on_model_save."
         )
     for name, one in weights.items():
         if one.is_meta:
-            raise ModelError(f"{where}: {name} has no numbers (it was saved from the meta device).")
+            raise ModelError(f"{where}: {name} has no values: it was saved from the meta device.")
         if not one.is_floating_point():
             kind = str(one.dtype).removeprefix("torch.")
             raise ModelError(f"{where}: {name} is of type {kind}, not floating-point numbers.")
         if not one.float().isfinite().all():
             raise ModelError(
-                f"{where}: {name} holds NaN or infinite numbers: its training diverged, or the "
+                f"{where}: {name} holds NaN or infinite values. Its training diverged, or the "
                 "file is damaged."
             )
 
@@ -136,9 +144,9 @@ def added_tokens(
     if rows == vocabulary:
         return None
     return ModelError(
-        f"{where} holds embeddings for {rows:,} tokens, and its base {base} has {vocabulary:,}: "
-        "its trainer added tokens, which is not supported here. Let that trainer or PEFT merge it "
-        "into a whole model, and give that with model.source=FOLDER."
+        f"{where} holds embeddings for {rows:,} tokens, but its base model {base} has "
+        f"{vocabulary:,}: its trainer added tokens, which is not supported here. Merge it into a "
+        "full model with that trainer or with PEFT, then use model.source=FOLDER."
     )
 
 
@@ -163,7 +171,9 @@ def files(place: str, *, key: str = "adapter") -> Path:
     """The local folder with its adapter_config.json; of a hub id, in the hub's cache."""
     file = _file(place, SETTINGS, key=key)
     if file is None:
-        raise ModelError(f"{key}={place} is no adapter: it holds no {SETTINGS}.{_hint(place, key)}")
+        raise ModelError(
+            f"{key}={place} is not an adapter: it holds no {SETTINGS}.{_hint(place, key)}"
+        )
     return file.parent
 
 
@@ -178,7 +188,7 @@ def _file(place: str, name: str, *, key: str) -> Path | None:
     if folder := folder_of(place):
         return folder / name if is_file(folder / name) else None
     if not hub.is_id(place):
-        raise ModelError(f"{key}={place}: there is no such folder, and it is no hub id.")
+        raise ModelError(f"{key}={place}: there is no such folder, and it is not a hub id.")
     return hub.file(place, name, where=f"{key}={place}")
 
 
@@ -186,9 +196,9 @@ def _hint(place: str, key: str) -> str:
     folder = expanded(place, key)
     if (folder / "adapter" / SETTINGS).is_file():
         way = f"run={place} or {key}={place}/adapter" if key == "adapter" else f"{place}/adapter"
-        return f" Give {way}."
+        return f" Use {way}."
     if (folder / "config.json").is_file():
-        return " It is a whole model: use model=local model.source=FOLDER."
+        return " It is a full model: use model=local model.source=FOLDER."
     return ""
 
 
@@ -203,8 +213,8 @@ def warn_of_another(place: str, used: str, *, key: str = "adapter") -> None:
     named = settings(place, key=key).get("base_model_name_or_path")
     if named and source(named) != source(used):
         warn(
-            f"{key}={place} names {named} as its base, and is put on {used}: unless both are the "
-            "same weights, what it says means nothing."
+            f"{key}={place} was trained on {named} but is loaded onto {used}. Unless these are "
+            "the same weights, its output is meaningless."
         )
 
 

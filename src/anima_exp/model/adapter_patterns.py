@@ -58,7 +58,7 @@ def check_patterns(settings: Mapping[str, Any], names: Iterable[str], where: str
     reason = f"is invalid: {last[4:]}" if bad else f"takes more than {_SECONDS:g} s to match"
     raise ModelError(
         f"{where}: the pattern {patterns[number][0]!r} in its adapter_config.json {reason}. "
-        "Replace it by a list of module names."
+        "Replace it with a list of module names."
     )
 
 

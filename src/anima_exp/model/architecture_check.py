@@ -76,14 +76,15 @@ def _check_head(model: Any) -> None:
     theirs: Tensor = model(input_ids=batch.ids, use_cache=False).logits[0].float().to(ours.device)
     if not theirs.isfinite().any():
         raise ModelError(
-            f"{model.config.name_or_path}: the output of the base is not a number. Its weights are "
-            "damaged, or too large for trainer.precision. Try trainer.precision=fp32."
+            f"{model.config.name_or_path}: the base model computes no finite logit. Its weights "
+            "are damaged, or too large for trainer.precision. Try trainer.precision=fp32."
         )
     apart = float((ours - theirs).norm() / theirs.norm())
     if apart > _ROUNDING:  # not so where either is no number: fp16 overflows on some models
         raise ModelError(
-            f"{model.config.name_or_path}: {type(model).__name__} makes its logits in a way that "
-            f"is not known here (they differ by {100 * apart:.0f} %), so its loss would be wrong."
+            f"{model.config.name_or_path}: {type(model).__name__} computes its logits in a way "
+            f"that is not supported (ours differ by {100 * apart:.0f} %), so the loss would be "
+            "wrong. Use another model."
         )
 
 

@@ -73,9 +73,15 @@ def slow_precision(precision: Precision, where: torch.device) -> str | None:
     if where.type != "cpu" or precision is not Precision.bf16:
         return None
     if processor_has_bf16() is False:
-        return "this processor has no bf16 products: trainer.precision=fp32 is many times as fast"
-    # Measured with AMX: 4.7 and 8.7 ms a token at a width of 512, 5.1 and 9.3 ms at 1024.
-    return "on a CPU trainer.precision=fp32 is about twice as fast as bf16, for more memory a token"
+        return (
+            "this CPU has no bf16 matrix instructions: trainer.precision=fp32 is many times faster"
+        )
+    # Measured with AMX, fp32 and bf16: 4.7 and 8.7 ms per token at a width of 512, 5.1 and 9.3 ms
+    # at 1,024.
+    return (
+        "on a CPU trainer.precision=fp32 is about twice as fast as bf16, but takes more memory per "
+        "token"
+    )
 
 
 def load_base(
@@ -114,7 +120,7 @@ def load_base(
     if attention is not model.attention:
         say(
             f"base     {config.model_type} does not support model.attention="
-            f"{model.attention.value} in transformers: it is computed with {attention.value}"
+            f"{model.attention.value} in transformers: {attention.value} is used"
         )
     where = torch.device("cpu") if to_be_split else device()
     dtype = torch.float32 if trainable else DTYPES[precision]
@@ -184,7 +190,7 @@ def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any
             )
     except torch.OutOfMemoryError as error:
         raise ModelError(
-            f"model.source={source} does not fit this GPU: {first_line(error)} "
+            f"model.source={source} does not fit on this GPU: {first_line(error)} "
             "Use a smaller model, quant=nf4, or model.device_map=auto over several GPUs."
         ) from error
     except Exception as error:  # each format, and each class of models, has errors of its own
@@ -199,7 +205,7 @@ def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any
 
 def _use_stored(loaded: Any, model: ModelConfig, quant: QuantConfig) -> None:
     """Report a base that was quantised before it was saved, and compute in the run's own type."""
-    say(f"base     the files of {model.source} are in {quant.type.value} already, and stay so")
+    say(f"base     {model.source} is stored in {quant.type.value} and is used as it is")
     if quant.type is not Quantization.int8:
         set_compute_type(loaded, DTYPES[quant.compute_dtype])
     check_experts(model, quant, loaded)

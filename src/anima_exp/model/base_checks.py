@@ -18,7 +18,7 @@ from anima_exp.libraries.torch_internals import says_weights_only
 from anima_exp.libraries.transformers_loading import holds_adapter, says_other_sizes
 from anima_exp.model.linear_layers import in_block, linear_layers
 
-_AGAIN = "Download the model again, or give the folder of the whole model."
+_AGAIN = "Download the model again, or use the folder of the complete model."
 
 
 def check_report(model: Any, report: Mapping[str, Any], source: str) -> None:
@@ -31,8 +31,8 @@ def check_report(model: Any, report: Mapping[str, Any], source: str) -> None:
     where = f"model.source={source}"
     if holds_adapter(model):
         raise ModelError(
-            f"{where} holds an adapter (adapter_config.json), and transformers has loaded it as a "
-            "part of the base. Give the bare base, or merge the adapter first."
+            f"{where} holds an adapter (adapter_config.json), which transformers loaded as a part "
+            "of the base model. Use the base model without it, or merge the adapter first."
         )
     name = type(model).__name__
     surplus = sorted(report["unexpected_keys"])
@@ -41,10 +41,10 @@ def check_report(model: Any, report: Mapping[str, Any], source: str) -> None:
         besides = f" The files hold {_some(surplus)} instead." if surplus else ""
         raise ModelError(
             f"{where} lacks {len(missing)} of the {count} weights of {name}, "
-            f"which would start at random: {_first(missing)}.{besides} {_AGAIN}"
+            f"which would start from random values: {_first(missing)}.{besides} {_AGAIN}"
         )
     if surplus:
-        say(f"base     {name} has no place for {_some(surplus)} of {source}")
+        say(f"base     {name} does not use {_some(surplus)} of {source}")
 
 
 def check_finite(model: Any) -> None:
@@ -57,8 +57,8 @@ def check_finite(model: Any) -> None:
         low, high = torch.aminmax(found)
         if not (low.isfinite() and high.isfinite()):
             raise ModelError(
-                f"model.source={model.config.name_or_path}: {name} holds NaN or infinite numbers. "
-                "The model is damaged, or its numbers are too large for trainer.precision=fp16."
+                f"model.source={model.config.name_or_path}: {name} holds NaN or infinite values. "
+                "The model is damaged, or its weights are too large for trainer.precision=fp16."
             )
 
 
@@ -70,11 +70,11 @@ def reason(error: Exception, attention: Attention) -> Exception:
     text = str(error)
     if isinstance(error, UnpicklingError) or says_weights_only(error):
         return ValueError(
-            "a .bin file is damaged, or holds more than weights, which could run a program here. "
-            "Nothing of it was run. Ask its author for safetensors."
+            "a .bin file is damaged, or holds more than weights, which could run code. "
+            "Nothing in it was run. Ask its author for safetensors."
         )
     if says_other_sizes(error):
-        return ValueError("weights have other sizes than its config.json says.")
+        return ValueError("weights have other shapes than its config.json says.")
     if "attention" in text.lower() and attention is not Attention.eager:
         return ValueError(f"{first_line(error)} Use model.attention={Attention.eager.value}.")
     return error
@@ -119,7 +119,7 @@ def check_experts(model: ModelConfig, quant: QuantConfig, built: Any) -> None:
             f"quant={quant.type.value} would quantise only {100 * share.quantised:.0f} % of the "
             f"weights in the blocks of model.source={model.source}: its experts "
             f"({share.largest}) are one stacked tensor, not linear layers. Choose a model without "
-            "experts, or quant=none if 16 bits fit the memory."
+            "experts, or quant=none if its 16-bit weights fit into memory."
         )
 
 

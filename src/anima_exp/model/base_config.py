@@ -104,8 +104,8 @@ def check_hub(model: ModelConfig) -> None:
         found = hub.file(place, name, where=f"{key}={place}", revision=revision)
         if own and found is None:
             raise ModelError(
-                f"{key}={place}: the hub's repository holds no config.json, so it is no model that "
-                "transformers can load. Check the id."
+                f"{key}={place} has no config.json on the hub, so transformers cannot load it as "
+                "a model. Check the id."
             )
 
 
@@ -136,26 +136,25 @@ def check_stored_type(source: str, config: Mapping[str, Any], quant: QuantConfig
     stored = config.get("quantization_config") or config.get("compression_config")
     if not stored:
         return None
-    where = f"model.source={source} is stored"
+    where = f"model.source={source} is already stored"
     sixteen = "the 16-bit model that it was made from"
     named = stored_type(stored)
     kind = Quantization(named) if named else None
     if kind is None:
         method = stored.get("quant_method") or "an unknown type"
         raise ModelError(
-            f"{where} in {method} already, which cannot be trained here. Give {sixteen}, with "
-            "quant=nf4."
+            f"{where} in {method}, which cannot be trained here. Use {sixteen}, with quant=nf4."
         )
     if quant.type is not kind:
         raise ModelError(
-            f"{where} in {kind.value} already, and quant.type={quant.type.value} cannot change "
-            f"that. Use quant={kind.value}, or give {sixteen}."
+            f"{where} in {kind.value}, and quant.type={quant.type.value} cannot change that. "
+            f"Use quant={kind.value}, or {sixteen}."
         )
     double = bool(stored.get("bnb_4bit_use_double_quant"))
     if kind is not Quantization.int8 and quant.double_quant is not double:
         how = "with" if double else "without"
         raise ModelError(
-            f"{where} in {kind.value} {how} double quantisation already. Use "
-            f"quant.double_quant={str(double).lower()}, or give {sixteen}."
+            f"{where} in {kind.value} {how} double quantisation. Use "
+            f"quant.double_quant={str(double).lower()}, or {sixteen}."
         )
     return kind.value

@@ -44,9 +44,9 @@ def check_base_files(model: ModelConfig, quant: QuantConfig | None = None) -> No
     weights = [name for name in (*_WHOLE, *_INDEXES) if name in names]
     if "adapter_config.json" in names and not weights:
         raise ModelError(
-            f"{where} is an adapter, not a base model. Give the base that it was trained on with "
-            f"model=NAME or model.source=..., and the adapter with adapter={model.source} where "
-            "the command takes one."
+            f"{where} is an adapter, not a base model. Choose the base model that it was trained "
+            f"on with model=NAME or model.source=... If the command takes an adapter, add "
+            f"adapter={model.source}."
         )
     if "config.json" not in names:
         raise ModelError(f"{where}: {_foreign(names) or _elsewhere(folder, names)}")
@@ -90,7 +90,7 @@ def check_sizes(model: ModelConfig, sizes: Mapping[str, tuple[int, ...]], prefix
     if odd:
         name, stored, wanted = min(odd)
         raise ModelError(
-            f"{where}: {len(odd)} weights have other sizes than config.json says; the first is "
+            f"{where}: {len(odd)} weights have other shapes than config.json says. The first is "
             f"{name} with {_by(stored)} numbers, not {_by(wanted)}. Its config.json belongs to "
             f"another model, or was edited. {_AGAIN}"
         )
@@ -117,7 +117,7 @@ def check_has_tokenizer(model: ModelConfig) -> None:
         key = "model.tokenizer" if model.tokenizer else "model.source"
         raise ModelError(
             f"{key}={source}: the folder holds no tokenizer.json and no other vocabulary. Download "
-            "the tokenizer's files too, or give model.tokenizer=FOLDER_OR_HUB_ID."
+            "the tokenizer's files too, or set model.tokenizer=FOLDER_OR_HUB_ID."
         )
 
 
@@ -134,7 +134,7 @@ def _elsewhere(folder: Path, names: Iterable[str]) -> str:
         return "the folder holds no config.json."
     several = f", one of {len(inside)} such folders in it" if len(inside) > 1 else ""
     return (
-        f"the folder holds no config.json, but {inside[0]} in it does{several}. Give "
+        f"the folder holds no config.json, but {inside[0]} in it does{several}. Use "
         f"model.source={folder / inside[0]}."
     )
 
@@ -162,7 +162,7 @@ def _foreign(names: Iterable[str]) -> str | None:
     if any(name.endswith(".gguf") for name in names):
         return (
             "the folder holds GGUF files, which are made for inference with llama.cpp and cannot "
-            "be trained here. Give the Hugging Face model that they were converted from."
+            "be trained here. Use the Hugging Face model that they were converted from."
         )
     if "params.json" in names or any(
         name.startswith("consolidated.") or (name.endswith(".pth") and name[0].isdigit())
@@ -170,12 +170,12 @@ def _foreign(names: Iterable[str]) -> str | None:
     ):
         return (
             "the folder holds an original checkpoint (params.json, consolidated.*), not the "
-            "Hugging Face format. Convert it with transformers' script, or give the hub's "
-            "converted model."
+            "Hugging Face format. Convert it with transformers' script, or use the converted "
+            "model of the hub."
         )
     if any(name.endswith(".onnx") for name in names) or "onnx" in names:
         return (
-            "the folder holds an ONNX export, which cannot be trained. Give the PyTorch model "
+            "the folder holds an ONNX export, which cannot be trained. Use the PyTorch model "
             "that it was exported from."
         )
     return None
@@ -187,12 +187,12 @@ def _weight_files(folder: Path, first: str, where: str) -> list[str]:
         return [first]
     listed = read_object(folder / first, where).get("weight_map")
     if not isinstance(listed, Mapping) or not listed:
-        raise ModelError(f"{where}: {first} names no files. {_AGAIN}")
+        raise ModelError(f"{where}: {first} lists no files. {_AGAIN}")
     files = sorted({str(name) for name in listed.values()})
     gone = [name for name in files if not (folder / name).is_file()]
     if gone:
         raise ModelError(
-            f"{where}: {first} names {len(files)} files, of which {len(gone)} are missing; the "
+            f"{where}: {first} lists {len(files)} files, of which {len(gone)} are missing. The "
             f"first is {gone[0]}. {_AGAIN}"
         )
     return files
@@ -205,7 +205,7 @@ def _check_weights(file: Path, where: str, *, quantised: bool) -> None:
     header = _header(file)
     if header is None:
         raise ModelError(
-            f"{where}: {file.name} does not begin as a safetensors file does. {_AGAIN}"
+            f"{where}: {file.name} does not start with the header of a safetensors file. {_AGAIN}"
         )
     start, tensors = header
     try:
@@ -224,9 +224,9 @@ def _check_weights(file: Path, where: str, *, quantised: bool) -> None:
     ]  # fmt: skip
     if odd and not quantised:
         raise ModelError(
-            f"{where}: {len(odd)} weights of {file.name} are not floating-point numbers; the first "
-            f"is {odd[0]} of type {kinds[odd[0]]}. Its config.json names no quantisation that "
-            "would explain them."
+            f"{where}: {len(odd)} weights of {file.name} are not floating-point numbers, and its "
+            f"config.json names no quantisation. The first is {odd[0]} of type {kinds[odd[0]]}. "
+            f"{_AGAIN}"
         )
 
 

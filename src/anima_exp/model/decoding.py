@@ -60,7 +60,7 @@ def choose(logits: torch.Tensor, how: Sampling, dice: Sequence[random.Random]) -
     *tokens, broken = torch.cat([chosen, logits.isnan().any()[None].to(chosen.dtype)]).tolist()
     if broken:
         raise ModelError(
-            "The model's output is not a number: its weights are broken, or too large for "
+            "The model computes NaN: its weights are damaged, or too large for "
             "trainer.precision. Try trainer.precision=fp32."
         )
     return tokens
@@ -132,7 +132,7 @@ def decode(
                 watch(rows[0].text())
     except torch.OutOfMemoryError as error:
         raise ModelError(
-            f"{len(prompts)} answers at once do not fit this GPU: {first_line(error)} "
+            f"A batch of {len(prompts)} answers does not fit on this GPU: {first_line(error)} "
             "Lower batch_size or max_new_tokens."
         ) from error
     return [row.answer() for row in rows]
@@ -261,8 +261,8 @@ def _room(model: Any, prompts: Sequence[Sequence[int]], most: int) -> list[int]:
     longest = max(len(prompt) for prompt in prompts)
     if limit is not None and longest >= limit:
         raise ModelError(
-            f"A prompt of {longest} tokens leaves no room for an answer: "
-            f"{model.config.name_or_path} reads at most {limit}."
+            f"A prompt of {longest} tokens leaves no space for an answer: "
+            f"{model.config.name_or_path} reads at most {limit}. Shorten the prompt."
         )
     return [most if limit is None else min(most, limit - len(prompt)) for prompt in prompts]
 

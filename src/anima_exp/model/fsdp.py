@@ -41,8 +41,8 @@ def shard_base(model: Any, group: Any = None) -> int:
 
     if not distributed.is_initialized() or distributed.get_world_size(group) < 2:
         raise ModelError(
-            "trainer.fsdp=true splits the base over several processes, but this run is one. "
-            "Set trainer.num_gpus to their number, or leave trainer.fsdp at null."
+            "trainer.fsdp=true splits the base model over several processes, but this run has one. "
+            "Set trainer.num_gpus to the number of GPUs, or leave trainer.fsdp at null."
         )
     decoder, where = decoder_of(base_of(model)), device()
     blocks = _blocks(decoder)
@@ -87,12 +87,12 @@ def _check(model: Any, blocks: list[nn.Module]) -> None:
     frozen = [one for block in blocks for one in block.parameters() if not one.requires_grad]
     if not frozen:
         raise ModelError(
-            "trainer.fsdp=true splits the frozen weights of decoder blocks, and "
-            f"{type(base_of(model)).__name__} has none (with lora=full_finetune every weight "
-            "learns). Leave trainer.fsdp at null."
+            "trainer.fsdp=true splits the frozen weights of decoder blocks, but "
+            f"{type(base_of(model)).__name__} has none (lora=full_finetune trains every weight). "
+            "Leave trainer.fsdp at null."
         )
     if any(hasattr(module, "dequantized") for module in model.modules()):
         raise ModelError(
-            "quant.cache_dequantized=true keeps a whole copy of the base in every process, so "
-            "trainer.fsdp=true would save nothing. Set one of them to false."
+            "quant.cache_dequantized=true keeps a full copy of the base model in every process, so "
+            "trainer.fsdp=true would save no memory. Set one of them to false."
         )

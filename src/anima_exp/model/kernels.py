@@ -31,7 +31,7 @@ def liger_wanted(wanted: bool | None, *, gpu: bool) -> bool:
     if problem and wanted:
         raise ModelError(
             f"trainer.liger=true needs Triton, which cannot run here: {problem}. "
-            "Or leave trainer.liger at null."
+            "Otherwise leave trainer.liger at null."
         )
     if problem:
         say(f"base     liger-kernel's kernels are not used: {problem}")
@@ -41,7 +41,7 @@ def liger_wanted(wanted: bool | None, *, gpu: bool) -> bool:
 def say_if_dropout_is_slow() -> None:
     """One line where a GPU computes the masks of dropout without the kernel of our own."""
     if problem := triton_problem():
-        say(f"base     dropout takes ten kernels a layer instead of one: {problem}")
+        say(f"base     dropout takes ten kernels per layer instead of one: {problem}")
 
 
 def use_liger(model: Any) -> None:

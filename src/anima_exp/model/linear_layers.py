@@ -82,7 +82,7 @@ def target_modules(
         if not any(is_named(layer.name, name) for layer in layers):
             leaves = ", ".join(sorted({layer.leaf for layer in layers}))
             raise ModelError(
-                f"lora.layers: no layer is called {name}; the linear layers are {leaves}."
+                f"lora.layers: {name} matches no layer. The linear layers are {leaves}."
             )
     text: Any = model.config
     hidden = int(text.get_text_config().hidden_size)
@@ -90,7 +90,7 @@ def target_modules(
     if not chosen:
         leaves = ", ".join(sorted({layer.leaf for layer in layers}))
         raise ModelError(
-            f"lora.target_modules={which.value} finds no layer in {type(model).__name__}, "
+            f"lora.target_modules={which.value} matches no layer of {type(model).__name__}, "
             f"whose linear layers are {leaves or 'none'}. Use lora=all_linear."
         )
     return chosen

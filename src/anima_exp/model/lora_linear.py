@@ -124,8 +124,8 @@ def _refuse_variant(name: str, layer: Any) -> None:
     """Raise ModelError for DoRA and other variants of PEFT, which a run would not compute."""
     if found := variant_of(layer):
         raise ModelError(
-            f"The adapter's layer {name} has {' and '.join(found)}: it is a variant of LoRA, as "
-            "DoRA is, and training computes plain LoRA alone. Attach an adapter without it."
+            f"The adapter's layer {name} has {' and '.join(found)}, so it is a variant of LoRA "
+            "such as DoRA. Training supports plain LoRA only. Use an adapter without it."
         )
 
 

@@ -55,7 +55,7 @@ class QuantizedCacheEntry:
         if not self.folder.is_dir():
             return None
         if problem := self._problem():
-            say(f"base     the snapshot {self.folder} {problem}: quantising anew")
+            say(f"base     the quantized cache {self.folder} {problem}: quantising again")
             return None
         model = load(str(self.folder))
         model.name_or_path = model.config.name_or_path = self.source
@@ -74,11 +74,11 @@ class QuantizedCacheEntry:
                     size = _gigabytes(_size(self.folder))
                     say(
                         f"base     {size} quantised, kept in {self.folder} for later runs "
-                        "(quant.cache_quantized=false keeps none)"
+                        "(quant.cache_quantized=false turns this off)"
                     )
         except Exception as error:  # a run does not end for want of a cache
             reason = first_line(error)
-            say(f"base     no snapshot is kept, the next run quantises again: {reason}")
+            say(f"base     not cached, so the next run quantises again: {reason}")
 
     def _problem(self) -> str | None:
         """Why it cannot be loaded; every byte counts (results/provenance.py)."""
@@ -86,14 +86,14 @@ class QuantizedCacheEntry:
             file = self.folder / _ABOUT
             about = json_files.read_versioned(read_json(file), file, json_files.SNAPSHOT)
             if "sha256" not in about:
-                return "was kept by an earlier version"
+                return "was written by an earlier version of anima-exp"
             cache = self.folder.parents[1]
             same = about["sha256"] == folder_fingerprint(self.folder, cache=cache)
             return None if same else "is damaged"
         except PermissionError as error:
             return f"cannot be read ({first_line(error)})"
         except NewerFileError:
-            return "was kept by a later version of anima-exp"
+            return "was written by a later version of anima-exp"
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return "is damaged"
 
@@ -124,7 +124,7 @@ class QuantizedCacheEntry:
         needed, free = model.get_memory_footprint(), shutil.disk_usage(draft.parent).free
         if free < needed + _SPARE_BYTES:
             raise OSError(
-                f"it takes {_gigabytes(needed)}, and {draft.parent} has {_gigabytes(free)} left"
+                f"it takes {_gigabytes(needed)}, but {draft.parent} has {_gigabytes(free)} free"
             )
         dtype = model.config.dtype
         model.save_pretrained(draft, max_shard_size=_SHARD)

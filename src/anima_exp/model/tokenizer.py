@@ -61,7 +61,7 @@ def load_tokenizer(model: ModelConfig, *, to_copy: bool = False) -> "PreTrainedT
     if not tokenizer.is_fast:
         raise ModelError(
             f"The tokenizer of {source} has no fast version (tokenizer.json). "
-            "Give another one with model.tokenizer=FOLDER_OR_HUB_ID."
+            "Choose another one with model.tokenizer=FOLDER_OR_HUB_ID."
         )
     _special_tokens(tokenizer, source, None if to_copy else embeddings_of(model))
     tokenizer.padding_side = "right"
@@ -92,15 +92,15 @@ def load_error_message(key: str, source: str, error: Exception, *, what: str) ->
         )
     folder = Path(source)
     if folder.is_dir():
-        return f"{key}={source}: the folder gives no {what}: {reason}"
+        return f"{key}={source}: the {what} in this folder cannot be loaded: {reason}"
     if folder.is_absolute() or source.startswith(".") or source.count("/") > 1:
         return f"{key}={source}: there is no such folder."
     if not isinstance(error, OSError):  # found, but not to be loaded so
         return f"{key}={source}: the {what} cannot be loaded: {reason}"
     return (
         f"{key}={source}: no such folder, and the hub gave no {what}: {reason} "
-        "Check the id; for a gated model accept its licence on the hub and run `hf auth login`; "
-        "without a network use model=local model.source=FOLDER."
+        "Check the id. For a gated model, accept its licence on the hub and run `hf auth login`. "
+        "Without a network, use model=local model.source=FOLDER."
     )
 
 
@@ -136,9 +136,9 @@ def check_ids(rows: Iterable[Any], embeddings: int) -> None:
         highest = int(np.max(row)) if len(row) else 0
         if highest >= embeddings:
             raise ModelError(
-                f"A text holds the token id {highest}, but the base has embeddings for "
-                f"{embeddings:,} ids only: its tokenizer knows tokens that the base does not. "
-                "Remove them from the text, or give another tokenizer with model.tokenizer=..."
+                f"A text holds the token id {highest}, but the base model has embeddings for "
+                f"{embeddings:,} ids only: its tokenizer has tokens that the base model lacks. "
+                "Remove them from the text, or choose another tokenizer with model.tokenizer=..."
             )
 
 
@@ -161,9 +161,10 @@ def _check_vocabulary(tokenizer: Any, source: str, embeddings: int) -> None:
     for what, number in beyond.items():
         if number is not None and number >= embeddings:
             raise ModelError(
-                f"The tokenizer of {source} does not fit the base: it has {what}, but the base has "
-                f"embeddings for {embeddings:,} ids only. Give the base's own tokenizer with "
-                "model.tokenizer=..., or a base whose embeddings were resized for this one."
+                f"The tokenizer of {source} does not fit the base model: it has {what}, but the "
+                f"base model has embeddings for {embeddings:,} ids only. Set model.tokenizer to "
+                "the base model's own tokenizer, or use a base model whose embeddings were resized "
+                "for this one."
             )
 
 
@@ -177,7 +178,7 @@ def _special_tokens(tokenizer: Any, source: str, embeddings: int | None) -> None
     if tokenizer.eos_token_id is None:
         raise ModelError(
             f"The tokenizer of {source} has no end-of-sequence token, so no answer could ever end. "
-            "Give another one with model.tokenizer=FOLDER_OR_HUB_ID."
+            "Choose another one with model.tokenizer=FOLDER_OR_HUB_ID."
         )
     if embeddings is not None:
         _check_vocabulary(tokenizer, source, embeddings)

@@ -101,8 +101,8 @@ def slow_attention(where: torch.device) -> str | None:
     if where.type != "cuda" or varlen_options():
         return None
     return (
-        "this torch has no attention over rows of different lengths, and computes them one by one: "
-        "torch>=2.10 is faster"
+        "this torch has no attention over rows of different lengths, so rows are computed one by "
+        "one: torch>=2.10 is faster"
     )
 
 

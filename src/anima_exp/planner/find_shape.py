@@ -34,8 +34,8 @@ def _config(model: ModelConfig) -> dict[str, Any]:
     found = hub.file(model.source, "config.json", where=where, revision=model.revision)
     if found is None:
         raise ModelError(
-            f"{where}: the hub's repository has no config.json. Plan with model.source=FOLDER, "
-            "whose config.json is all that is read."
+            f"{where} has no config.json on the hub, so its size is unknown. Use "
+            "model.source=FOLDER with a folder that holds a config.json; a plan reads nothing else."
         )
     return _read(model, found)
 
@@ -44,9 +44,11 @@ def _read(model: ModelConfig, file: Path) -> dict[str, Any]:
     try:
         found = json_files.read_file(file)
     except (OSError, ValueError) as error:
-        raise ModelError(f"model.source={model.source}: no config.json to read: {error}") from error
+        raise ModelError(
+            f"model.source={model.source}: its config.json cannot be read: {error}"
+        ) from error
     if not isinstance(found, dict):
-        raise ModelError(f"model.source={model.source}: its config.json is not an object.")
+        raise ModelError(f"model.source={model.source}: its config.json holds no JSON object.")
     return found
 
 
@@ -62,5 +64,5 @@ def _without_weights(model: ModelConfig, found: dict[str, Any]) -> Shape:
     except (ValueError, KeyError, AttributeError) as error:
         reason = first_line(error)
         raise ModelError(
-            f"model.source={model.source}: its kind '{kind}' cannot be planned: {reason}"
+            f"model.source={model.source}: a model of type '{kind}' cannot be planned: {reason}"
         ) from error

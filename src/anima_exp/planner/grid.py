@@ -22,7 +22,7 @@ def show_grid(cells: Sequence[tuple[str, RunConfig]]) -> None:
     if left_out:
         tables.say(console, f"the terminal is too narrow for: {', '.join(left_out)}", style="dim")
     if len(costs) > _ROWS:
-        tables.say(console, f"{len(costs) - _ROWS} more cells are in the sum, but not shown.")
+        tables.say(console, f"{len(costs) - _ROWS} more cells are in the sum but not shown.")
     console.print()
     for line in _notes(costs):
         tables.say(console, line)
@@ -48,9 +48,9 @@ def _columns(costs: list[tuple[str, Cost]]) -> list[Column]:
 def _which(costs: list[tuple[str, Cost]]) -> str:
     numbers = sorted({one.cards for _, one in costs})
     if numbers == [1]:
-        return "one card"
-    told = " or ".join(map(str, numbers))
-    return f"{told} cards a cell (trainer.num_gpus, launcher.gpus_per_job)"
+        return "one GPU"
+    counts = " or ".join(map(str, numbers))
+    return f"{counts} GPUs per cell (trainer.num_gpus, launcher.gpus_per_job)"
 
 
 def _hours(one: Cost, place: int) -> str:
@@ -67,17 +67,17 @@ def _notes(costs: list[tuple[str, Cost]]) -> list[str]:
             named = "; ".join(outside[:3]) + ("; ..." if len(outside) > 3 else "")
             notes.append(
                 f"{card.name}, {card.memory_gb} GB: {len(outside)} of {len(costs)} cells do not "
-                f"fit, and are not in its sum: {named}"
+                f"fit and are not in its sum: {named}"
             )
     unknown = sum(one.steps is None for _, one in costs)
     if unknown:
         notes.append(
-            f"{unknown} cells count their steps in epochs of rows that nobody has read yet; "
-            "they are in no sum."
+            f"{unknown} cells are in no sum: their steps depend on the number of rows "
+            "(trainer.num_epochs), which is unknown until a run reads the data."
         )
     notes.append(
-        f"Hours on {_which(costs)}, of training alone. They are estimates, not measured: products "
-        f"reach {PRODUCT_SHARE:.0%} of the card's bf16 arithmetic; python -m anima_exp.plan of one "
-        "run says more."
+        f"Hours are of training only, on {_which(costs)}. They are estimates, not measurements: "
+        f"matrix products are assumed to reach {PRODUCT_SHARE:.0%} of the GPU's nominal bf16 "
+        "speed. anima-exp plan of a single run lists all assumptions."
     )
     return notes

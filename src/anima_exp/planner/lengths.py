@@ -183,7 +183,7 @@ _LARGEST_BATCH = 1.5
 
 @dataclass(frozen=True)
 class Lengths:
-    told: str  # where the figures are from
+    source: str  # where the numbers come from, for the report
     rows: int | None  # to learn from
     mean_tokens: float  # of one row
     mean_labels: float  # of these, label tokens
@@ -227,20 +227,22 @@ def lengths(config: RunConfig) -> Lengths:
     most = data.max_prompt_tokens + data.max_response_tokens
     cache = paths.cache(config.cache_dir)
     known = load_stats(config, cache=cache)
-    told = "read by an earlier run"
+    origin = "read by an earlier run"
     if known is None and (known := read_lengths(config)):
         save_stats(config, known, cache=cache)
-        told = "read from the file"
+        origin = "read from the file"
     rows: int | None
     labels: float | None
     if known is not None:
         rows, mean, labels = known.rows, known.mean_tokens, known.mean_label_tokens
     elif data.length_stats is not None:
-        told = "typical of the set" + ("" if data.source == "sample" else ", in LLaMA's tokens")
+        origin = "from data.length_stats"
+        if data.source != "sample":
+            origin += ", counted with LLaMA's tokenizer"
         rows, mean = data.length_stats.rows, data.length_stats.mean_tokens
         labels = data.length_stats.mean_label_tokens
     else:
-        told = "unknown: as long as the limits allow, so the most it can cost"
+        origin = "unknown: assumed as long as the limits allow, which is an upper bound"
         rows, mean, labels = None, float(most), None
     mean = min(mean, float(most))
     if data.train_on_source:
@@ -250,7 +252,7 @@ def lengths(config: RunConfig) -> Lengths:
     labels = min(labels, mean)
     if rows is not None:
         rows = min(rows, data.max_train_rows or rows)
-    return Lengths(told, rows, mean, labels, _largest(config, most, mean, labels))
+    return Lengths(origin, rows, mean, labels, _largest(config, most, mean, labels))
 
 
 def _largest(config: RunConfig, most: int, mean: float, labels: float) -> Rows:

@@ -245,8 +245,8 @@ def _spread(
     shape, modules = from_model(model), modules_of(model)
     if len(modules.blocks) != shape.layers:
         raise ModelError(
-            f"model.device_map=auto: {type(model).__name__} is not made of blocks in one row. "
-            "Use model.device_map=balanced, which is accelerate's way."
+            f"model.device_map=auto cannot place {type(model).__name__}: its blocks do not form "
+            "one sequence. Use model.device_map=balanced, which lets accelerate place it."
         )
     found = choose_spread(shape, config, rows, available=cards, card=card)
     if not found.fits:
@@ -270,7 +270,8 @@ def _too_large(config: RunConfig, found: Execution, cards: tuple[float, ...]) ->
     why = "model.device_map=auto" if config.model.device_map else "No single GPU holds this run"
     return (
         f"{why}: spread over {len(cards)} GPUs, {config.model.name} needs "
-        f"{found.predicted_peak_gib:.1f} GiB on the fullest; they have {held} GiB{allowed}. "
-        "Use more GPUs, shorter rows (data.max_prompt_tokens, data.max_response_tokens), a "
-        "smaller lora.rank or a smaller model; python -m anima_exp.plan shows what it needs."
+        f"{found.predicted_peak_gib:.1f} GiB on the fullest one, but they have {held} "
+        f"GiB{allowed}. Use more GPUs, shorter rows (data.max_prompt_tokens, "
+        "data.max_response_tokens), a smaller lora.rank or a smaller model. anima-exp plan shows "
+        "the memory that the run needs."
     )

@@ -19,8 +19,8 @@ def every_way(cost: Cost) -> list[Column]:
         Column(_NAMES["sharded"], [_told(cost, one.sharded) for one in found]),
         Column(_NAMES["spread"], [_told(cost, one.spread) for one in found]),
         Column("chosen", [_chosen(one) for one in taken], right=False),
-        Column("tokens at once", [_budget(one) for one in taken], dropped=2),
-        Column("recompute", [_recompute(one) for one in taken], right=False, dropped=3),
+        Column("token budget", [_budget(one) for one in taken], dropped=2),
+        Column("checkpointing", [_recompute(one) for one in taken], right=False, dropped=3),
         Column("tokens/s", [_speed(cost, one) for one in taken], dropped=1),
     ]
 
@@ -32,8 +32,8 @@ def as_many_as_it_takes(cost: Cost) -> list[Column]:
         Column("", [f"{one.cards} x {one.card.name}" for one in found], right=False),
         Column("GB", [f"{one.card.memory_gb}" for one in found]),
         Column("how", [_NAMES[one.execution.placement.value] for one in found], right=False),
-        Column("tokens at once", [_budget(one) for one in found], dropped=2),
-        Column("recompute", [_recompute(one) for one in found], right=False, dropped=3),
+        Column("token budget", [_budget(one) for one in found], dropped=2),
+        Column("checkpointing", [_recompute(one) for one in found], right=False, dropped=3),
         Column("peak of each", [size(one.peak) for one in found]),
         Column("tokens/s", [_speed(cost, one) for one in found], dropped=1),
         Column("training", [hours(cost.hours_on(one)) for one in found]),
@@ -44,19 +44,21 @@ def notes(cost: Cost) -> list[str]:
     if not cost.several and not cost.fewest:
         return []
     links = ", ".join(f"{card.name} {card.link_gb:g}" for card in gpus.CARDS)
-    told = [
-        "a copy on each, and sharded: a process for each card, which divide the rows of a batch. "
-        "Sharded: each holds a part of the frozen base (FSDP), and blocks are gathered as they are "
-        "needed, while others are computed. Device map: one process, one card computing at a time.",
-        f"Cards of one machine; assumed is that they reach {gpus.LINK_SHARE:.0%} of their link "
-        f"to each other, in GB/s each way: {links}.",
+    lines = [
+        "A copy on each, and sharded: one process per GPU, and the processes divide the rows of a "
+        "batch. Sharded: each GPU holds a part of the frozen base model (FSDP), and a block is "
+        "gathered while the one before it is computed. Device map: one process, and one GPU "
+        "computes at a time.",
+        "All GPUs are in one machine. They are assumed to reach "
+        f"{gpus.LINK_SHARE:.0%} of their link's nominal bandwidth, in GB/s each way: {links}.",
     ]
     if cost.fewest:
-        told.append(
-            "trainer.num_gpus=2 shows every way to use two. The program shards by itself where "
-            "several processes need it; one process that sees several GPUs makes the device map."
+        lines.append(
+            "trainer.num_gpus=2 shows every way to use two GPUs. By default, several processes "
+            "shard the base model if a copy on each GPU does not fit. One process that sees "
+            "several GPUs builds a device map if one GPU is too small."
         )
-    return told
+    return lines
 
 
 def _told(cost: Cost, one: OnCard | None) -> str:

@@ -79,7 +79,7 @@ class Shape:
         for name in names or ():
             if not any(is_named(one.name, name) for one in every):
                 raise ModelError(
-                    f"lora.layers: no layer is called {name}; the linear layers are {leaves}."
+                    f"lora.layers: {name} matches no layer. The linear layers are {leaves}."
                 )
         found = [
             (linear, block.count)
@@ -88,7 +88,7 @@ class Shape:
         ]
         if not found and which is not TargetModules.none:
             raise ModelError(
-                f"lora.target_modules={which.value} finds no layer among {leaves}. "
+                f"lora.target_modules={which.value} matches none of the layers {leaves}. "
                 "Use lora=all_linear."
             )
         return found
@@ -108,7 +108,9 @@ def from_config(config: Mapping[str, Any]) -> Shape:
     try:
         return _from_config(config)
     except KeyError as error:
-        raise ModelError(f"The model's config.json has no {error.args[0]}.") from error
+        raise ModelError(
+            f"The model's config.json lacks the key {error.args[0]}. Use a complete config.json."
+        ) from error
 
 
 def _from_config(config: Mapping[str, Any]) -> Shape:

@@ -68,11 +68,13 @@ class Best:
     def checked(self, scores: dict[str, float]) -> dict[str, float]:
         """Return `scores`; raise ConfigError unless the metric is among them."""
         if self.metric and self.metric not in scores:
-            key = "trainer.keep_best" if self.keeps else "trainer.patience looks at"
+            setting = f"trainer.keep_best={self.metric} is"
+            if not self.keeps:
+                setting = f"trainer.patience={self.patience} needs {self.metric}, which is"
             raise ConfigError(
-                f"{key}{'=' if self.keeps else ' '}{self.metric} is not among the scores of this "
-                f"run's evaluations: {', '.join(sorted(scores)) or 'there are none'}. Choose one "
-                "of them, or add its evaluation with evals=[...]."
+                f"{setting} not among the scores of this run's evaluations: "
+                f"{', '.join(sorted(scores)) or 'there are none'}. Choose one of them with "
+                "trainer.keep_best, or add its evaluation with evals=[...]."
             )
         return scores
 
@@ -155,7 +157,7 @@ def load_weights(model: Any, checkpoints: Path) -> None:
     if missing := [name for name in wanted if name not in stored]:
         raise RunError(
             f"{checkpoints / FOLDER} does not hold the best weights: {missing[0]} is missing. "
-            "Give this run another run_dir=... to train it anew."
+            "Use another run_dir=... to train this run again."
         )
     with torch.no_grad():
         for name, one in wanted.items():

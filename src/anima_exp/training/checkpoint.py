@@ -154,7 +154,7 @@ def _check_safetensors(path: Path) -> None:
         (length,) = struct.unpack("<Q", file.read(8))
         size = path.stat().st_size
         if length > size:
-            raise ValueError("it is cut short")
+            raise ValueError("it is truncated")
         header = json_files.parse(file.read(length))
     ends = [one["data_offsets"][1] for name, one in header.items() if name != "__metadata__"]
     if 8 + length + max(ends, default=0) != size:
@@ -195,14 +195,14 @@ def newest_whole(folder: Path, say: Callable[[str], None]) -> Path | None:
             problem = checkpoint_problem(path, step=step(path))
         except PermissionError as error:
             raise RunError(
-                f"Cannot read {error.filename}: {error.strerror}. Make it readable; or give this "
-                "run another run_dir=... to train it anew."
+                f"Cannot read {error.filename}: {error.strerror}. Make it readable, or use another "
+                "run_dir=... to train this run again."
             ) from error
         if problem is None:
             return path
         say(f"resume   {path} cannot be used: {problem}")
     if found:
-        say("resume   no checkpoint is whole: training starts again at step 0")
+        say("resume   no checkpoint is complete: training starts again at step 0")
     return None
 
 

@@ -193,7 +193,7 @@ class Loop:
             if not out_of_memory(error):
                 raise
             raise TrainingError(
-                f"Step {self.done + 1}: out of memory for the states of the optimizer. Use "
+                f"Step {self.done + 1}: out of memory for the optimizer states. Use "
                 "optimizer=paged_adamw_8bit, or lower lora.rank."
             ) from error
 
@@ -275,15 +275,16 @@ def check_step(step: int, loss: float, *, norm: float | None, labels: bool) -> N
     if not labels:
         raise TrainingError(
             f"Step {step}: no row of the batch has a label, so no trained weight has a gradient. "
-            "See python -m anima_exp.data."
+            "Look at the data with anima-exp data."
         )
     if step > 1:
         # The adapter is connected, since the step before had a gradient. If its weights are huge,
         # a normalisation layer divides by infinity: its output and all gradients are exactly 0.
         # Whether it comes to that or to a loss of nan depends on the processor.
         raise TrainingError(
-            f"Step {step}: every gradient is exactly 0, unlike in the step before. {_DIVERGED}"
+            f"Step {step}: every gradient is exactly 0, unlike at the step before. {_DIVERGED}"
         )
     raise TrainingError(
-        f"Step {step}: no trained weight has a gradient: the adapter is cut off from the loss."
+        f"Step {step}: no trained weight has a gradient, because the loss does not depend on the "
+        "adapter. This model or adapter cannot be trained here."
     )

@@ -56,6 +56,6 @@ def _read(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise RunError(
-            f"{path} holds more than numbers, which could run a program here. Nothing of it was "
-            f"run. Remove {path.parent} to resume from an older checkpoint or from step 0."
+            f"{path} holds more than numbers, which could run code. Nothing in it was run. "
+            f"Remove {path.parent} to resume from an older checkpoint or from step 0."
         ) from error

@@ -102,16 +102,16 @@ class GradientStep:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             self.say(
-                f"Out of memory at step {number + 1}: done again, from here on with "
+                f"Out of memory at step {number + 1}: repeating it, and continuing, with "
                 f"trainer.max_tokens_per_micro_batch={self.budget}."
             )
 
     def _does_not_fit(self, number: int, longest: int) -> str:
         if self.lockstep:
             return (
-                f"Step {number + 1}: out of memory with {self.budget} tokens at once. With the "
-                "base in parts a step cannot be done again: give "
-                f"trainer.max_tokens_per_micro_batch={self.budget // 2}; the same command goes on "
+                f"Step {number + 1}: out of memory with {self.budget} tokens per micro-batch. With "
+                "a sharded base model a step cannot be repeated. Add "
+                f"trainer.max_tokens_per_micro_batch={self.budget // 2} to the command to resume "
                 "from the last checkpoint."
             )
         return (

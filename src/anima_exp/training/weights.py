@@ -51,8 +51,8 @@ def _check(folder: Path, names: list[str]) -> None:
     if names:
         raise RunError(
             f"{folder} does not fit this model: {len(names)} weights differ, the first is "
-            f"{names[0]}. Use the versions of the libraries that wrote it (settings are in the "
-            "run's folder); or give this run another run_dir=... to train it anew."
+            f"{names[0]}. Use the library versions that wrote it, or use another run_dir=... to "
+            "train this run again."
         )
 
 
