@@ -163,8 +163,8 @@ def test_added_tokens_are_said_as_such(tmp_path):
     with pytest.raises(ModelError) as error:
         load_adapter(small(), str(tmp_path))
     assert str(error.value).startswith(
-        f"adapter={tmp_path} holds embeddings for 99 tokens, and its base  has 97: its trainer "
-        "added tokens, which is not supported here."
+        f"adapter={tmp_path} holds embeddings for 99 tokens, but its base model  has 97: its "
+        "trainer added tokens, which is not supported here."
     )
 
 
@@ -184,7 +184,7 @@ def test_a_pattern_that_never_ends_is_refused(tmp_path, monkeypatch):
             load_adapter(small(), str(tmp_path))
         assert str(error.value) == (
             f"adapter={tmp_path}: the pattern {pattern!r} in its adapter_config.json {reason}. "
-            "Replace it by a list of module names."
+            "Replace it with a list of module names."
         )
 
 

@@ -143,7 +143,7 @@ def test_a_copy_of_before_is_told_where_the_hub_is_silent(monkeypatch, hub, caps
     ("error", "line"),
     [
         (errors.RepositoryNotFoundError, "the hub has no such repository, or it is private"),
-        (errors.GatedRepoError, "accept its licence on the hub"),
+        (errors.GatedRepoError, "Accept its licence on the hub"),
         (errors.RemoteEntryNotFoundError, "is not an adapter: it holds no adapter_config.json"),
     ],
 )
@@ -175,9 +175,9 @@ def test_what_can_be_no_name_on_the_hub_is_one_line():
         (torch.zeros(0), "1 of its 2 weights are empty. DeepSpeed ZeRO-3 saves them so"),
         (torch.zeros(2, dtype=torch.int8), "x is of type int8, not floating-point numbers."),
         (torch.zeros(2, dtype=torch.complex64), "x is of type complex64, not floating-point"),
-        (torch.zeros(2, device="meta"), "x has no numbers (it was saved from the meta device)."),
-        (torch.tensor([1, float("nan")]), "x holds NaN or infinite numbers"),
-        (torch.tensor([1, float("-inf")]).half(), "x holds NaN or infinite numbers"),
+        (torch.zeros(2, device="meta"), "x has no values: it was saved from the meta device."),
+        (torch.tensor([1, float("nan")]), "x holds NaN or infinite values"),
+        (torch.tensor([1, float("-inf")]).half(), "x holds NaN or infinite values"),
     ],
     ids=["empty", "int", "complex", "meta", "nan", "inf"],
 )

@@ -27,7 +27,7 @@ DIVERGED = "The run has diverged: lower optimizer.learning_rate"
         (2, 3.9, 0.0, True, "Step 2: every gradient is exactly 0, unlike at the step before."),
         (2, 3.9, 0.0, True, DIVERGED),
         (2, 0.0, 0.0, False, "Step 2: no row of the batch has a label"),
-        (1, 3.9, 0.0, True, "Step 1: no trained weight has a gradient: the adapter is cut off"),
+        (1, 3.9, 0.0, True, "Step 1: no trained weight has a gradient, because the loss"),
     ],
 )
 def test_a_step_without_a_use_says_why(step, loss, norm, labels, message):
