@@ -79,7 +79,7 @@ def test_cards_too_small_alone_are_shown_with_as_many_as_it_takes(compose, capsy
 def test_a_way_that_the_user_chose_is_the_one_that_is_told(compose):
     def placements(*given):
         found = cost(compose("model=llama33b", "data=oasst1", "trainer.num_gpus=2", *given))
-        return {one.execution.placement for one in found.on_cards}
+        return {one.execution.placement for one in found.on_gpus}
 
     assert placements() == {Placement.whole}
     assert placements("trainer.fsdp=true") == {Placement.sharded}
@@ -97,7 +97,7 @@ def test_two_cards_are_faster_than_one_and_not_more_than_twice_as_fast(compose):
                 *how,
             )
         )
-        return found.on_cards[-1].seconds_per_step  # fmt: skip
+        return found.on_gpus[-1].seconds_per_step  # fmt: skip
 
     assert 0.5 <= seconds("trainer.num_gpus=2") / seconds() < 0.6
     assert seconds("trainer.num_gpus=32") == pytest.approx(seconds("trainer.num_gpus=16"), rel=0.01)
@@ -109,7 +109,7 @@ def test_a_device_map_is_as_fast_as_one_card(compose):
         "trainer.activation_checkpointing=full",
         "quant.cache_dequantized=false",
     )
-    one = cost(compose("model=llama33b", "data=oasst1", *given)).on_cards[-1]
+    one = cost(compose("model=llama33b", "data=oasst1", *given)).on_gpus[-1]
     two = cost(compose("model=llama33b", "data=oasst1", *given, "trainer.num_gpus=2")).several[-1]
     assert two.spread.seconds_per_step == one.seconds_per_step
     assert two.spread.peak < one.peak
@@ -130,7 +130,7 @@ def test_a_run_that_fits_no_card_says_so(compose, capsys):
 def test_recomputing_and_dequantising_cost_time(compose):
     def seconds(*how):
         rows = ("data=oasst1", "trainer.batch_size=32")
-        return cost(compose("model=llama7b", *rows, *how)).on_cards[-1].seconds_per_step
+        return cost(compose("model=llama7b", *rows, *how)).on_gpus[-1].seconds_per_step
 
     assert seconds("trainer.activation_checkpointing=full") > 1.3 * seconds(
         "trainer.activation_checkpointing=none"
@@ -146,7 +146,7 @@ def test_a_grid_has_a_sum_and_names_what_does_not_fit(compose, capsys):
     assert "all 2 cells" in told
     assert "RTX 4090, 24 GB: 1 of 2 cells do not fit and are not in its sum: model=llama65b" in told
     both = [cost(config) for _, config in cells]
-    assert hours(sum(one.hours_on(one.on_cards[-1]) for one in both)) in told
+    assert hours(sum(one.hours_on(one.on_gpus[-1]) for one in both)) in told
 
 
 def test_the_commands_of_a_run_and_a_grid():

@@ -28,7 +28,7 @@ from anima_exp.model.generation import inference_mode
 from anima_exp.model.hashed_dropout import DropoutKeys
 from anima_exp.model.linear_layers import Parameters, count
 from anima_exp.planner.execution import Execution, choose_execution
-from anima_exp.planner.gpus import MIDDLING, Gpu, gpu_named
+from anima_exp.planner.gpus import DEFAULT_GPU, Gpu, gpu_named
 from anima_exp.planner.memory import Rows
 from anima_exp.planner.placement import PlacementDecision, place_base
 from anima_exp.planner.shape import from_model
@@ -77,7 +77,7 @@ def load_model(
             free = world.all_reduce_min(_free(world, gpu=gpu) + count(base).bytes)
             shape = from_model(base)
             execution = choose_execution(
-                shape, config, rows, available=free, gpu=gpu, card=_card(world, gpu)
+                shape, config, rows, available=free, gpu=gpu, gpu_type=_gpu_type(world, gpu)
             )
         model, parameters = _with_adapter(base, config)
     world.broadcast_parameters([one for one in model.parameters() if one.requires_grad])
@@ -115,17 +115,17 @@ def _placed(
         gpus=provenance.free_memories if several else None,
         processes=world.size,
         gpu=gpu,
-        card=_card(world, gpu),
+        gpu_type=_gpu_type(world, gpu),
     )
 
 
-def _card(world: ProcessGroup, gpu: bool) -> Gpu:
+def _gpu_type(world: ProcessGroup, gpu: bool) -> Gpu:
     """The card of this process, or of several the first one's, so that all choose alike."""
     if not gpu:
-        return MIDDLING
+        return DEFAULT_GPU
     known = world.run_on_main(lambda: torch.cuda.get_device_name())
     fixed = world.all_reduce_any(not hardware.expandable())
-    return replace(gpu_named(known) or MIDDLING, expandable=not fixed)
+    return replace(gpu_named(known) or DEFAULT_GPU, expandable=not fixed)
 
 
 def _free(world: ProcessGroup, *, gpu: bool) -> int:

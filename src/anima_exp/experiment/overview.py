@@ -176,7 +176,7 @@ def _execution(run: Overview) -> str:
         parts.append("optimizer states paged")
     need = how.predicted_peak_gib + run.setup.overhead_gib
     fits = "" if how.fits else ", which does not fit: see python -m anima_exp.plan"
-    which = " in each process" if how.cards > 1 else ""
+    which = " in each process" if how.num_gpus > 1 else ""
     return f"{', '.join(parts)}; about {need:.2f} GiB{which}{fits}"
 
 
@@ -184,8 +184,10 @@ def where(config: RunConfig, how: Execution) -> list[str]:
     """What to say of a base that is not whole on one device."""
     needed = "" if config.model.device_map else ", as no single one holds it"
     told = {
-        Placement.sharded: f"the base split over {how.cards} processes",
-        Placement.spread: f"the base spread over {how.cards} GPUs{needed}, one computing at a time",
+        Placement.sharded: f"the base split over {how.num_gpus} processes",
+        Placement.spread: (
+            f"the base spread over {how.num_gpus} GPUs{needed}, one computing at a time"
+        ),
     }
     return [told[how.placement]] if how.placement in told else []
 

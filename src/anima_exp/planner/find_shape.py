@@ -1,4 +1,4 @@
-"""ModelConfig -> its shape: from conf/model, a folder's config.json, or the hub's."""
+"""Find a model's shape: from conf/model, from a folder's config.json, or from the hub's."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +13,7 @@ from anima_exp.system.paths import expanded, tiny_base
 
 
 def find_shape(model: ModelConfig) -> Shape:
-    """Without torch, unless the model is of a family that only transformers knows.
+    """Return a model's shape. torch is imported only for families outside of `shape.FAMILIES`.
 
     Raises:
         ModelError: there is no config.json, or it is not that of a causal language model.
@@ -52,13 +52,13 @@ def _read(model: ModelConfig, file: Path) -> dict[str, Any]:
     return found
 
 
-def _without_weights(model: ModelConfig, found: dict[str, Any]) -> Shape:
+def _without_weights(model: ModelConfig, values: dict[str, Any]) -> Shape:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    kind = found.pop("model_type", None)
+    kind = values.pop("model_type", None)
     try:
-        config = AutoConfig.for_model(kind, **found)
+        config = AutoConfig.for_model(kind, **values)
         with torch.device("meta"):
             return from_model(AutoModelForCausalLM.from_config(config))
     except (ValueError, KeyError, AttributeError) as error:

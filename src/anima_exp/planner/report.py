@@ -1,4 +1,4 @@
-"""The cost of one run -> tables in a terminal."""
+"""Print the cost of one run as tables in the terminal."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from anima_exp.planner.lengths import rows_in_all
 from anima_exp.planner.memory import GIB, UNUSED
 from anima_exp.planner.report_several import as_many_as_it_takes, every_way
 from anima_exp.planner.report_several import notes as notes_of_several
-from anima_exp.planner.speed import OnCard
+from anima_exp.planner.speed import OnGpu
 from anima_exp.planner.step_time import LAUNCH_SECONDS
 
 
@@ -24,15 +24,15 @@ def show(cost: Cost) -> None:
     console = screen.console
     screen.show_plan(_facts(cost))
     _titled(console, "Base model", _base(cost))
-    _titled(console, "Static memory", _resident(cost))
+    _titled(console, "Static memory", _static(cost))
     for budget in cost.budgets:
         _titled(console, f"Memory with {budget:,} tokens per micro-batch ({_which(cost, budget)})",
-                _passing(cost, budget))  # fmt: skip
+                _dynamic(cost, budget))  # fmt: skip
     if cost.several:
-        _titled(console, f"On {cost.cards} GPUs: memory of each, and training time",
+        _titled(console, f"On {cost.num_gpus} GPUs: memory of each, and training time",
                 every_way(cost))  # fmt: skip
     else:
-        _titled(console, "On one GPU", _cards(cost))
+        _titled(console, "On one GPU", _one_gpu_columns(cost))
     if cost.fewest:
         _titled(console, "On several GPUs, if one is too small", as_many_as_it_takes(cost))
     for line in _notes(cost):
@@ -112,7 +112,7 @@ def _size_or_none(count: float) -> str:
     return size(count) if count else "-"
 
 
-def _resident(cost: Cost) -> list[Column]:
+def _static(cost: Cost) -> list[Column]:
     found, config = (
         cost.needs.memory(1, ActivationCheckpointing.full, keep_dequantized=True),
         cost.config,
@@ -144,7 +144,7 @@ def _which(cost: Cost, budget: int) -> str:
     return "the longest row" if budget == cost.lengths.largest.longest else "the largest batch"
 
 
-def _passing(cost: Cost, budget: int) -> list[Column]:
+def _dynamic(cost: Cost, budget: int) -> list[Column]:
     given = cost.config.trainer.activation_checkpointing
     ways = [given] if given else list(ActivationCheckpointing)
     found = [cost.needs.memory(budget, how, keep_dequantized=False) for how in ways]
@@ -157,13 +157,13 @@ def _passing(cost: Cost, budget: int) -> list[Column]:
     ]
 
 
-def _cards(cost: Cost) -> list[Column]:
-    found = [*cost.on_cards, *([cost.here] if cost.here else [])]
-    rows = [_on_card(cost, one) for one in found]
+def _one_gpu_columns(cost: Cost) -> list[Column]:
+    found = [*cost.on_gpus, *([cost.here] if cost.here else [])]
+    rows = [_on_gpu(cost, one) for one in found]
     budgets, ways, copies, speeds = (list(texts) for texts in zip(*rows, strict=True))
     return [
-        Column("", [one.card.name for one in found], right=False),
-        Column("GB", [f"{one.card.memory_gb}" for one in found]),
+        Column("", [one.gpu_type.name for one in found], right=False),
+        Column("GB", [f"{one.gpu_type.memory_gb}" for one in found]),
         Column("fits", [_fits(one) for one in found], right=False),
         Column("token budget", budgets),
         Column("checkpointing", ways, right=False),
@@ -174,7 +174,7 @@ def _cards(cost: Cost) -> list[Column]:
     ]
 
 
-def _on_card(cost: Cost, one: OnCard) -> tuple[str, str, str, str]:
+def _on_gpu(cost: Cost, one: OnGpu) -> tuple[str, str, str, str]:
     how = one.execution
     if not how.fits:
         return ("-", "-", "-", "-")
@@ -189,7 +189,7 @@ def _quantises(cost: Cost) -> bool:
     return cost.config.quant.type is not Quantization.none
 
 
-def _fits(one: OnCard) -> str:
+def _fits(one: OnGpu) -> str:
     if not one.execution.fits:
         return "no"
     return "yes, paged" if one.execution.paged else "yes"
@@ -211,7 +211,7 @@ def _notes(cost: Cost) -> list[str]:
             f"The speed of this machine ({what_it_has()}) is unknown: the planner has data only "
             "for the GPUs listed above it."
         )
-    if waiting := [one.card.name for one in cost.on_cards if one.by_launches]:
+    if waiting := [one.gpu_type.name for one in cost.on_gpus if one.by_launches]:
         notes.append(
             f"On {', '.join(waiting)} the CPU takes longer to launch the kernels of a step than "
             "the GPU takes to compute them, so larger micro-batches would take no longer there."
@@ -223,7 +223,9 @@ def _notes(cost: Cost) -> list[str]:
             "they are stacked tensors. The plan counts them in 16 bits, and a run refuses such a "
             "base model. Use quant=none.",
         )
-    if not any(one.execution.fits for one in cost.on_cards):
-        where = f"{cost.cards} GPUs of any of these types" if cost.several else "any of these GPUs"
+    if not any(one.execution.fits for one in cost.on_gpus):
+        where = (
+            f"{cost.num_gpus} GPUs of any of these types" if cost.several else "any of these GPUs"
+        )
         notes.insert(0, f"The run does not fit on {where}, however its settings let it execute.")
     return notes + notes_of_several(cost)
