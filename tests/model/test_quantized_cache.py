@@ -284,7 +284,7 @@ def test_others_of_the_group_can_read_it(cache):
 
 def test_of_several_at_once_one_writes(cache, monkeypatch, capsys):
     model = load(None)
-    place = quantized_cache.snapshot_of(
+    place = quantized_cache.cache_entry_of(
         ModelConfig(source="tiny"), NF4, dtype=torch.float32, where=base.device(), cache=cache
     )
     save, writers = type(model).save_pretrained, []

@@ -1,4 +1,4 @@
-"""A base model -> the same model with a fresh LoRA adapter, the only part that learns."""
+"""Attach a fresh LoRA adapter to a base model, or load an existing adapter onto it."""
 
 import warnings
 from collections.abc import Mapping
@@ -23,11 +23,14 @@ from anima_exp.model.tokenizer import resolve_source
 
 
 def add_lora(model: Any, lora: LoraConfig) -> Any:
-    """`model` with adapters of rank `lora.rank` on the layers of `lora.target_modules`.
+    """Return `model` with adapters of rank `lora.rank` on the layers of `lora.target_modules`.
 
     A starts as Kaiming noise and B as zeros, so the adapter changes nothing before the first
-    step. Set the seed before: the noise is what makes two runs differ. With
-    `target_modules: none` the model is returned as it is, every weight trainable.
+    step. Set the seed before the call, since it decides the noise. For full fine-tuning the model
+    is returned as it is, with every weight trainable.
+
+    Raises:
+        ModelError: PEFT cannot adapt these layers, or the model has no such layers.
     """
     if lora.is_full_finetune:
         return model
@@ -61,14 +64,14 @@ def add_lora(model: Any, lora: LoraConfig) -> Any:
     return adapted
 
 
-# PEFT 0.19 and later take the names of dense layers for those of experts in one stacked tensor.
+# PEFT 0.19 and later apply the names of dense layers to experts in one stacked tensor too.
 _EXPERTS = (
     "{} cannot adapt {}: PEFT would adapt its experts too, which training does not support. {}"
 )
 
 
 def record_base_model(model: Any, base: ModelConfig) -> None:
-    """Let the adapter's own settings say which base it belongs on, to whoever loads it later."""
+    """Write the base model's name and revision to the adapter's config, for later loading."""
     source = resolve_source(base.source)
     for settings in getattr(model, "peft_config", {}).values():
         folder = Path(source)
@@ -77,20 +80,17 @@ def record_base_model(model: Any, base: ModelConfig) -> None:
 
 
 def cast_adapter(model: Any, dtype: Precision) -> None:
-    """Keep the adapter's own weights in `dtype`."""
+    """Convert the adapter's weights to `dtype`."""
     for name, parameter in model.named_parameters():
         if belongs_to_adapter(name):
             parameter.data = parameter.data.to(DTYPES[dtype])
 
 
 def _short(names: list[str], model: Any) -> list[str]:
-    """Last parts (`q_proj`) where they name exactly these layers, as published adapters do."""
+    """Shorten names to their last part (`q_proj`) if that names exactly the same layers."""
     leaves = {name.rpartition(".")[2] for name in names}
     everywhere = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in leaves}
     return sorted(leaves) if everywhere == set(names) else names
-
-
-# A base in memory and an adapter's files -> the base with that adapter on it.
 
 
 def load_adapter(
@@ -101,17 +101,19 @@ def load_adapter(
     key: str = "adapter",
     trained_with: LoraConfig | None = None,
 ) -> Any:
-    """`model` with the adapter of `place` as `name`, beside those that it has already.
+    """Load an adapter onto `model`, in addition to the adapters that it has.
 
-    Any adapter that PEFT computes inside a layer will do; its weights are read as
-    adapter_files.py says, and every one of them has to find its place.
+    PEFT's types that compute inside a layer are supported. Every stored weight must have a layer
+    in the model, and every weight of the adapter's layers must be stored.
 
     Args:
-        key: the setting that names `place`; it opens the error message.
-        trained_with: how it is to be trained further; None if it is only used.
+        place: a folder or a hub id.
+        name: the adapter's name in the model.
+        key: the setting that names `place`; error messages start with it.
+        trained_with: the settings to continue training with; None for inference.
 
     Raises:
-        ModelError: it is no such adapter, cannot be read, or belongs to another base.
+        ModelError: the adapter cannot be read, has another type, or belongs to another base model.
     """
     import_bitsandbytes()
     from peft import PeftConfig, PeftModel, PeftModelForCausalLM, set_peft_model_state_dict

@@ -1,4 +1,4 @@
-"""An adapter's folder or hub id -> its settings and weights; nothing in its files is run."""
+"""Read an adapter's settings and weights from a folder or the hub, without running its files."""
 
 import re
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ _SAFE, _PICKLED = "adapter_model.safetensors", "adapter_model.bin"
 
 
 def settings(place: str, *, key: str = "adapter") -> dict[str, Any]:
-    """What the adapter's adapter_config.json says.
+    """Return the content of the adapter's adapter_config.json.
 
     Args:
-        key: the setting that names `place`; it opens the error message.
+        key: the setting that names `place`; error messages start with it.
 
     Raises:
         ModelError: there is no adapter, or its settings cannot be read.
@@ -44,12 +44,13 @@ def settings(place: str, *, key: str = "adapter") -> dict[str, Any]:
 
 
 def weights(place: str, *, key: str = "adapter") -> "dict[str, torch.Tensor]":
-    """Its tensors by name, on the CPU: of safetensors, else of PEFT's older .bin file.
+    """Return the adapter's tensors by name, on the CPU.
 
-    A .bin file is a pickle, which may hold any program: only tensors are accepted.
+    They are read from safetensors, or from PEFT's older .bin file. A .bin file is a pickle, which
+    may hold any code, so only tensors are accepted.
 
     Raises:
-        ModelError: there are none, the file is damaged, or it holds something else as well.
+        ModelError: there are no weights, the file is damaged, or it holds anything but tensors.
     """
     import pickle
 
@@ -81,10 +82,10 @@ def weights(place: str, *, key: str = "adapter") -> "dict[str, torch.Tensor]":
 
 
 def layer_names(place: str, *, key: str = "adapter") -> list[str]:
-    """Return the full names of the layers that the adapter has weights for. No torch.
+    """Return the full names of the layers that the adapter has weights for, without torch.
 
     Raises:
-        ModelError: its weights are no safetensors file, or that is damaged.
+        ModelError: its weights are not in a safetensors file, or the file is damaged.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -103,9 +104,9 @@ def layer_names(place: str, *, key: str = "adapter") -> list[str]:
 
 
 def plain_name(name: str) -> str:
-    """Return a weight's name as PEFT writes it, without what other trainers leave in it.
+    """Return a weight's name as PEFT writes it, without the additions of other trainers.
 
-    torch.compile adds `_orig_mod.`, DistributedDataParallel `module.`, and a state dict that was
+    torch.compile adds `_orig_mod.` and DistributedDataParallel `module.`. A state dict that was
     saved without PEFT keeps the adapter's name: `lora_A.default.weight`.
     """
     name = name.replace("_orig_mod.", "").removeprefix("module.")
@@ -114,7 +115,7 @@ def plain_name(name: str) -> str:
 
 
 def check_weights(weights: "Mapping[str, torch.Tensor]", where: str) -> None:
-    """Raise ModelError for tensors that are empty, no plain numbers, or not finite."""
+    """Raise ModelError for tensors that are empty, not floating point, or not finite."""
     empty = [name for name, one in weights.items() if not one.numel()]
     if empty:
         raise ModelError(
@@ -138,7 +139,7 @@ def check_weights(weights: "Mapping[str, torch.Tensor]", where: str) -> None:
 def added_tokens(
     name: str, rows: int, vocabulary: int, where: str, base: str
 ) -> "ModelError | None":
-    """Return the error for embeddings or a head of another vocabulary; None for another weight."""
+    """Return the error if a weight is an embedding or head for another vocabulary, else None."""
     if not name.endswith((".embed_tokens.weight", ".lm_head.weight", ".wte.weight")):
         return None
     if rows == vocabulary:
@@ -156,7 +157,7 @@ def _checked(weights: "dict[str, torch.Tensor]", where: str) -> "dict[str, torch
 
 
 def weights_file(place: str, *, key: str = "adapter") -> Path:
-    """The file of its weights on this machine, safetensors before PEFT's older .bin.
+    """Return the file with the adapter's weights: safetensors, or else PEFT's older .bin.
 
     Raises:
         ModelError: there is neither.
@@ -168,7 +169,11 @@ def weights_file(place: str, *, key: str = "adapter") -> Path:
 
 
 def files(place: str, *, key: str = "adapter") -> Path:
-    """The local folder with its adapter_config.json; of a hub id, in the hub's cache."""
+    """Return the local folder with the adapter_config.json; for a hub id, in the hub's cache.
+
+    Raises:
+        ModelError: there is no adapter.
+    """
     file = _file(place, SETTINGS, key=key)
     if file is None:
         raise ModelError(
@@ -178,13 +183,13 @@ def files(place: str, *, key: str = "adapter") -> Path:
 
 
 def folder_of(place: str) -> Path | None:
-    """The local folder that `place` names, if there is one: it wins over a hub id."""
+    """Return the local folder that `place` names, or None. A folder wins over a hub id."""
     folder = expanded(place, "adapter")
     return folder if is_folder(folder) else None
 
 
 def _file(place: str, name: str, *, key: str) -> Path | None:
-    """The file `name` of an adapter, on this machine; None if the adapter has no such file."""
+    """Return the local path of an adapter's file `name`; None if the adapter has no such file."""
     if folder := folder_of(place):
         return folder / name if is_file(folder / name) else None
     if not hub.is_id(place):
@@ -202,13 +207,10 @@ def _hint(place: str, key: str) -> str:
     return ""
 
 
-# An adapter -> the base model that it was trained on, as settings of a command line.
-
-
 def warn_of_another(place: str, used: str, *, key: str = "adapter") -> None:
-    """One line if an adapter names another base than the one it is put on.
+    """Warn if an adapter names another base model than the one that it is loaded onto.
 
-    No mistake for certain: a base may lie in a folder, or have a copy of another name.
+    This need not be a mistake: a base model may be in a folder, or have a copy of another name.
     """
     named = settings(place, key=key).get("base_model_name_or_path")
     if named and source(named) != source(used):
@@ -219,7 +221,7 @@ def warn_of_another(place: str, used: str, *, key: str = "adapter") -> None:
 
 
 def source(named: str) -> str:
-    """One spelling for each base: `tiny` wherever the package lies, and folders by their path."""
+    """Normalise a base model's name: `tiny` for the embedded one, absolute paths for folders."""
     parts = Path(named).parts
     if named == "tiny" or parts[-3:] == tiny_base().parts[-3:]:
         return "tiny"

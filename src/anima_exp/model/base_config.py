@@ -1,4 +1,7 @@
-"""Read a base's config through transformers, and find in it what families call differently."""
+"""Read a base model's config, and check where it comes from and how it is stored.
+
+Importing this module imports no torch, so a missing folder or a misspelt id is refused at once.
+"""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -12,7 +15,7 @@ from anima_exp.libraries.transformers_internals import family_takes_sdpa
 from anima_exp.libraries.transformers_loading import stored_type
 from anima_exp.system.paths import expanded
 
-# Learnt positions, or the longest row that the family was trained on, by the families' own names.
+# The number of trained positions, or the longest row of pre-training, by each family's own name.
 _CONTEXT_NAMES = (
     "max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length",
     "max_seq_length", "context_length", "n_ctx",
@@ -70,13 +73,8 @@ def attention_of(config: Any, wanted: Attention) -> Attention:
         )
     if wanted is not Attention.sdpa:
         return wanted
-    # None for code of the model's own, whose class transformers asks itself.
+    # It is None for custom code. transformers checks such a class itself.
     return Attention.eager if family_takes_sdpa(config) is False else wanted
-
-
-# Check where a base and its tokenizer come from: a local folder, or a repository on the hub.
-#
-# This imports no torch, so that a missing folder or a misspelt id is refused at once.
 
 
 def check_folders(model: ModelConfig) -> None:
@@ -118,20 +116,18 @@ def _names_folder(place: str) -> bool:
     return place.startswith((".", "/", "~")) or place.count("/") > 1 or Path(place).is_absolute()
 
 
-# A base that was quantised before it was saved: compare its type with the one that a run claims.
-#
-# transformers loads such a base as it is stored, whatever quantisation is asked for. A sweep over
-# data types would then compare NF4 with NF4. No torch here.
+# transformers loads a quantised base model as it is stored and ignores the requested quantisation.
+# A sweep over data types would then compare NF4 with NF4.
 
 
 def check_stored_type(source: str, config: Mapping[str, Any], quant: QuantConfig) -> str | None:
-    """Return the type in which the files store the base; None if they are not quantised.
+    """Return the type in which the base model is stored; None if it is not quantised.
 
     Args:
         config: the content of the base's config.json.
 
     Raises:
-        ModelError: the type is unsupported, or it is not the one that `quant` claims.
+        ModelError: the type is unsupported, or it differs from `quant`.
     """
     stored = config.get("quantization_config") or config.get("compression_config")
     if not stored:

@@ -29,12 +29,12 @@ _AGAIN = "Download the model again."
 
 
 def check_base_files(model: ModelConfig, quant: QuantConfig | None = None) -> None:
-    """Raise ModelError if `model.source` is a folder that holds no whole base model.
+    """Raise ModelError if `model.source` is a folder without a complete base model.
 
     A hub id is not checked: the hub's library compares what it downloads with its hash.
 
     Args:
-        quant: how the run claims to store the base; it must not contradict the files.
+        quant: the run's quantisation, which must agree with the files; None = not checked.
     """
     folder = tiny_base() if model.source == "tiny" else expanded(model.source, "model.source")
     if not folder.is_dir():
@@ -68,13 +68,13 @@ def check_base_files(model: ModelConfig, quant: QuantConfig | None = None) -> No
 
 
 def check_sizes(model: ModelConfig, sizes: Mapping[str, tuple[int, ...]], prefix: str) -> None:
-    """Raise ModelError if a safetensors file has a weight of another size than config.json says.
+    """Raise ModelError if a weight in a safetensors file has another shape than config.json says.
 
-    transformers finds this out only after loading, and for weights that it quantises not at all.
+    transformers notices this only after loading, and not at all for weights that it quantises.
 
     Args:
-        sizes: of the weights that config.json describes, by name.
-        prefix: of the names in memory that a file written from the inner model lacks.
+        sizes: the shapes that config.json describes, by name.
+        prefix: a prefix of names in memory that is missing in files of the inner model.
     """
     folder = tiny_base() if model.source == "tiny" else expanded(model.source, "model.source")
     where = f"model.source={model.source}"
@@ -107,7 +107,7 @@ def check_tokenizer_files(model: ModelConfig) -> None:
 
 
 def check_has_tokenizer(model: ModelConfig) -> None:
-    """Raise ModelError if the folder that the tokenizer is to come from holds none."""
+    """Raise ModelError if the tokenizer's folder holds no tokenizer."""
     source = model.tokenizer or model.source
     folder = expanded(source)
     if source == "tiny" or model.trust_remote_code or not folder.is_dir():
@@ -122,7 +122,7 @@ def check_has_tokenizer(model: ModelConfig) -> None:
 
 
 def _elsewhere(folder: Path, names: Iterable[str]) -> str:
-    """Say where the model is that a folder without config.json should have been."""
+    """Return the reason for a folder without config.json, with a subfolder that has one."""
     if not names:
         return "the folder is empty."
     inside = sorted(
@@ -157,7 +157,7 @@ def _by(sizes: tuple[int, ...]) -> str:
 
 
 def _foreign(names: Iterable[str]) -> str | None:
-    """Say what a folder holds in place of a model that transformers can load and train."""
+    """Return the reason if a folder holds a model in another format, else None."""
     names = sorted(names)
     if any(name.endswith(".gguf") for name in names):
         return (
@@ -182,7 +182,7 @@ def _foreign(names: Iterable[str]) -> str | None:
 
 
 def _weight_files(folder: Path, first: str, where: str) -> list[str]:
-    """Return the names of the files that hold weights, all of which are there."""
+    """Return the names of the weight files, all of which exist."""
     if first in _WHOLE:
         return [first]
     listed = read_object(folder / first, where).get("weight_map")
@@ -231,7 +231,7 @@ def _check_weights(file: Path, where: str, *, quantised: bool) -> None:
 
 
 def _header(file: Path) -> tuple[int, dict[str, Any]] | None:
-    """Return where the numbers of a safetensors file begin, and its tensors by name."""
+    """Return the offset of the data in a safetensors file, and its tensors by name."""
     with file.open("rb") as opened:
         beginning = opened.read(8)
         if len(beginning) < 8:
@@ -250,7 +250,7 @@ def _header(file: Path) -> tuple[int, dict[str, Any]] | None:
 
 
 def _check_content(file: Path, where: str) -> None:
-    """Raise ModelError for a file that is empty, or only stands for the real one."""
+    """Raise ModelError for a file that is empty or a Git LFS pointer."""
     try:
         with file.open("rb") as opened:
             beginning = opened.read(len(_POINTER))
