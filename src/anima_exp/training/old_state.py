@@ -1,7 +1,7 @@
-"""Checkpoints of versions before state.json -> the same State, of the files that the Trainer wrote.
+"""Read checkpoints of versions before state.json, whose files transformers' Trainer wrote.
 
-Those files are pickles. Only numbers, tensors and NumPy's arrays are read: torch refuses all else
-before any of it runs.
+Those files are pickles. Only numbers, tensors and NumPy arrays are read. torch refuses everything
+else before any of it runs.
 """
 
 import pickle
@@ -19,7 +19,7 @@ def load(folder: Path) -> tuple[State, RandomState]:
     """Return the state of a checkpoint that has optimizer.pt and no state.json.
 
     Raises:
-        RunError: a file holds something else.
+        RunError: a file holds anything but numbers and tensors.
     """
     optimizer = _read(folder / "optimizer.pt")
     schedule = _read(folder / "scheduler.pt")
