@@ -153,7 +153,7 @@ def test_without_a_whole_checkpoint_training_starts_again(tmp_path):
     assert said == [
         f"resume   {tmp_path}/checkpoint-2 cannot be used: its weights are missing",
         f"resume   {tmp_path}/checkpoint-1 cannot be used: its weights are missing",
-        "resume   no checkpoint is whole: training starts again at step 0",
+        "resume   no checkpoint is complete: training starts again at step 0",
     ]
 
 

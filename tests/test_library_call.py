@@ -157,9 +157,7 @@ def test_of_two_runs_at_the_same_time_each_hears_its_own_and_one_computes_at_a_t
         assert heard[-1].trained.parent.name == name
         assert sum(isinstance(one, events.Logged) for one in heard) == 3
     waited = [one for _, heard in found for one in heard if isinstance(one, events.Said)]
-    assert [one.text for one in waited] == [
-        "another run of this process computes: this one waits until it has ended"
-    ]
+    assert [one.text for one in waited] == ["waiting: this process computes another run first"]
 
 
 def test_a_run_works_inside_a_running_event_loop(config, silent):

@@ -141,7 +141,7 @@ def test_a_fresh_adapter_may_name_its_layers(compose, tmp_path):
     assert {name.split(".lora_")[0].rpartition(".")[2] for name in names} == {"q_proj", "down_proj"}
     with pytest.raises(
         ModelError,
-        match=r"^lora.layers: no layer is called q_prj; the linear layers are down_proj,",
+        match=r"^lora.layers: q_prj matches no layer. The linear layers are down_proj,",
     ):
         run(compose(*named[:2], f"run_dir={tmp_path / 'wrong'}", *FEW, "lora.layers=[q_prj]"))
     with pytest.raises(ConfigError, match=r"^lora.target_modules=named names no layer"):

@@ -42,7 +42,7 @@ def test_the_compiler_that_cc_names_is_the_one_that_counts(machine, monkeypatch)
     monkeypatch.setenv("CC", "icx")
     assert machine("icx") is None
     assert machine("gcc") == (
-        "CC=icx is no program, and Triton compiles with it (unset CC, or correct it)"
+        "CC=icx is not a program, and Triton compiles with it (unset or correct CC)"
     )
 
 

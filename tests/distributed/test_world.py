@@ -186,7 +186,7 @@ def test_a_launch_that_would_split_the_model_by_itself_is_refused(launcher):
     with pytest.raises(ConfigError, match=r"trainer\.fsdp"):
         rank_info()
     launcher(WORLD_SIZE="two")
-    with pytest.raises(ConfigError, match="WORLD_SIZE=two is no number"):
+    with pytest.raises(ConfigError, match="WORLD_SIZE=two is not a number"):
         rank_info()
 
 

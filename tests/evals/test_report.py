@@ -128,7 +128,9 @@ def test_another_bases_adapter_is_one_line(finished, tmp_path, compose):
     save_file({key: one[:1] for key, one in weights.items()}, adapter / "adapter_model.safetensors")
     ended = evaluate(f"adapter={adapter}", "evals=[choices]", f"runs_dir={tmp_path}")
     assert ended.returncode == 1
-    assert ended.stderr.startswith(f"anima_exp: adapter={adapter} was trained on another base than")
+    assert ended.stderr.startswith(
+        f"anima_exp: adapter={adapter} was trained on a base model other than"
+    )
     assert ended.stderr.count("\n") == 1
 
 

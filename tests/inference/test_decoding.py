@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from anima_exp.config import Precision
 from anima_exp.errors import ModelError
-from anima_exp.model.decoding import Sampling, choose, decode, left_padded
+from anima_exp.model.decoding import Sampling, decode, left_padded, sample_next_tokens
 from anima_exp.model.generation import inference_mode
 
 LIVELY = Sampling(24, temperature=1.5, top_p=0.95)
@@ -105,13 +105,13 @@ def test_the_context_of_the_model_ends_an_answer(tiny, prompts):
     how = Sampling(100, temperature=100.0)
     [answer] = answers(tiny, [long], how, at_once=1)
     assert (answer.finish, answer.tokens) == ("length", 3)
-    with pytest.raises(ModelError, match=f"A prompt of {most} tokens leaves no room"):
+    with pytest.raises(ModelError, match=f"A prompt of {most} tokens leaves no space"):
         answers(tiny, [(prompts[0] * most)[:most]], how, at_once=1)
 
 
 def draws(logits, how, count=4000):
     dice = [random.Random(number) for number in range(count)]
-    return Counter(choose(torch.tensor([logits] * count), how, dice))
+    return Counter(sample_next_tokens(torch.tensor([logits] * count), how, dice))
 
 
 def test_top_p_keeps_the_fewest_tokens_that_make_up_the_share():
@@ -140,14 +140,14 @@ def test_a_gpu_is_waited_for_once_a_token_however_many_rows(how):
             return operation(*args, **(kwargs or {}))
 
     with Reads() as reads:
-        found = choose(torch.eye(4) * 99, how, [random.Random(0)] * 4)
+        found = sample_next_tokens(torch.eye(4) * 99, how, [random.Random(0)] * 4)
     assert found == [0, 1, 2, 3]
     assert reads.count == 0  # numbers read one by one; what is left is one list
 
 
 def test_broken_weights_are_told():
-    with pytest.raises(ModelError, match="not a number"):
-        choose(torch.tensor([[0.0, float("nan")]]), Sampling(1), [random.Random(0)])
+    with pytest.raises(ModelError, match="computes NaN"):
+        sample_next_tokens(torch.tensor([[0.0, float("nan")]]), Sampling(1), [random.Random(0)])
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_a_hub_that_refuses_is_one_line_at_once(endpoint, refusing):
         hub.file("org/base", "config.json", where="model.source=org/base")
     assert str(told.value) == (
         f"model.source=org/base: no such folder, and the hub cannot be reached ({host}: "
-        "Connection refused). Give a folder, or try with a network."
+        "Connection refused). Use a folder, or connect to a network."
     )
     with pytest.raises(DataError) as told:
         source.training_source(data("org/set"))
@@ -116,7 +116,7 @@ def test_an_id_that_the_hub_does_not_know_is_named(endpoint, answering):
         find_shape(model("org/bsae"))
     with pytest.raises(DataError, match=r"^data.source=org/ste: .*no such repository.* Check the"):
         source.training_source(data("org/ste"))
-    with pytest.raises(DataError, match=r"^data.source=org/gated asks for your consent"):
+    with pytest.raises(DataError, match=r"^data.source=org/gated requires your consent"):
         source.training_source(data("org/gated"))
 
 

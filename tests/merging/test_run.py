@@ -177,7 +177,7 @@ def test_ctrl_c_leaves_nothing(runs, merge, tmp_path, monkeypatch, where):
         (["run=nowhere", "out=x"], "run=nowhere is not a run folder: it contains no record.json."),
         (
             ["adapter=./nowhere", "out=x"],
-            "adapter=./nowhere: there is no such folder, and it is no hub id.",
+            "adapter=./nowhere: there is no such folder, and it is not a hub id.",
         ),
         (["adapter=no/where", "model=tiny", "out=x"], "adapter=no/where: no such folder, and "),
         (["adapter=x", "model=tiny"], "Where to? Give out=FOLDER, which must not exist yet."),

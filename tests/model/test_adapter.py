@@ -82,26 +82,28 @@ def test_adapters_on_one_base_compute_what_each_does_alone(tmp_path):
 
 def test_an_adapter_of_a_wider_base_is_refused(tmp_path):
     save(tmp_path, small(hidden_size=128))
-    with pytest.raises(ModelError, match=r"another base than .*: its weights are of other sizes\."):
+    with pytest.raises(
+        ModelError, match=r"a base model other than .*: its weights have other shapes\."
+    ):
         load_adapter(small(), str(tmp_path))
 
 
 def test_an_adapter_of_another_family_is_refused(tmp_path):
     save(tmp_path, small("gpt2"), target_modules=["c_attn"], fan_in_fan_out=True)
-    with pytest.raises(ModelError, match=r"none of its layers is there\. Choose its base"):
+    with pytest.raises(ModelError, match=r"has none of its layers\. Choose its base model"):
         load_adapter(small(), str(tmp_path))
 
 
 def test_an_adapter_of_a_deeper_base_is_refused(tmp_path):
     save(tmp_path, small(num_hidden_layers=3))
-    with pytest.raises(ModelError, match=r"6 of its 18 weights have no layer there, the first is "
+    with pytest.raises(ModelError, match=r"6 of its 18 weights have no layer there. The first is "
                                          r"model\.layers\.2\.\w+\.\w+_proj\."):  # fmt: skip
         load_adapter(small(), str(tmp_path))
 
 
 def test_an_adapter_of_a_shallower_base_is_refused(tmp_path):
     save(tmp_path, small(num_hidden_layers=1))
-    with pytest.raises(ModelError, match=r"nothing for 6 of the weights .* model\.layers\.1\."):
+    with pytest.raises(ModelError, match=r"lacks 6 of the weights .* model\.layers\.1\."):
         load_adapter(small(), str(tmp_path))
 
 
@@ -111,14 +113,16 @@ def test_the_name_of_another_base_is_a_warning(tmp_path, capsys):
     file.write_text(json.dumps(json.loads(file.read_text()) | {"base_model_name_or_path": "o/b"}))
     load_adapter(small(), str(tmp_path))
     told = capsys.readouterr().err
-    assert told.startswith(f"anima_exp: adapter={tmp_path} names o/b as its base, and is put on ")
+    assert told.startswith(f"anima_exp: adapter={tmp_path} was trained on o/b but is loaded onto ")
     assert told.count("\n") == 1
 
 
 def test_what_is_no_part_of_a_layer_is_refused(tmp_path):
     how = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
     peft.get_peft_model(small(), how).save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="is of type PROMPT_TUNING, which is no part of a layer"):
+    with pytest.raises(
+        ModelError, match="is of type PROMPT_TUNING, which computes outside the layers"
+    ):
         load_adapter(small(), str(tmp_path))
 
 
@@ -126,7 +130,7 @@ def test_a_type_of_a_later_peft_is_named(tmp_path):
     save(tmp_path)
     file = tmp_path / "adapter_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"peft_type": "NEWER"}))
-    with pytest.raises(ModelError, match="is of type NEWER, which this PEFT does not know"):
+    with pytest.raises(ModelError, match="is of type NEWER, which the installed peft does not"):
         load_adapter(small(), str(tmp_path))
 
 
@@ -159,8 +163,8 @@ def test_added_tokens_are_said_as_such(tmp_path):
     with pytest.raises(ModelError) as error:
         load_adapter(small(), str(tmp_path))
     assert str(error.value).startswith(
-        f"adapter={tmp_path} holds embeddings for 99 tokens, and its base  has 97: its trainer "
-        "added tokens, which is not supported here."
+        f"adapter={tmp_path} holds embeddings for 99 tokens, but its base model  has 97: its "
+        "trainer added tokens, which is not supported here."
     )
 
 
@@ -180,7 +184,7 @@ def test_a_pattern_that_never_ends_is_refused(tmp_path, monkeypatch):
             load_adapter(small(), str(tmp_path))
         assert str(error.value) == (
             f"adapter={tmp_path}: the pattern {pattern!r} in its adapter_config.json {reason}. "
-            "Replace it by a list of module names."
+            "Replace it with a list of module names."
         )
 
 

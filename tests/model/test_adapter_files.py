@@ -50,7 +50,7 @@ def test_a_pickle_that_would_run_something_is_refused_and_not_run(folder, tmp_pa
 
     weights = {"base_model.model.x.lora_A.weight": Harmful()}
     torch.save(weights, folder / "adapter_model.bin")
-    with pytest.raises(ModelError, match=r"could run a program here\. Nothing of it was run\."):
+    with pytest.raises(ModelError, match=r"which could run code\. Nothing in it was run\."):
         adapter_files.weights(str(folder))
     assert not (tmp_path / "harmed").exists()
     torch.load(folder / "adapter_model.bin", weights_only=False)
@@ -70,7 +70,7 @@ def test_a_bare_pickle_is_refused_too(folder, tmp_path):
 
 def test_only_tensors_by_name_are_weights(folder):
     torch.save({"x": [1, 2]}, folder / "adapter_model.bin")
-    with pytest.raises(ModelError, match="something else than named weights"):
+    with pytest.raises(ModelError, match="does not hold weights by name"):
         adapter_files.weights(str(folder))
 
 
@@ -97,14 +97,14 @@ def test_damaged_or_missing_files_are_one_line(folder):
 
 
 def test_what_is_no_adapter_says_what_it_is(tmp_path):
-    with pytest.raises(ModelError, match="there is no such folder, and it is no hub id"):
+    with pytest.raises(ModelError, match="there is no such folder, and it is not a hub id"):
         adapter_files.settings(f"{tmp_path}/nowhere")
     (tmp_path / "config.json").touch()
-    with pytest.raises(ModelError, match="It is a whole model: use model=local"):
+    with pytest.raises(ModelError, match="It is a full model: use model=local"):
         adapter_files.settings(str(tmp_path))
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "adapter_config.json").touch()
-    with pytest.raises(ModelError, match=rf"Give run={tmp_path} or adapter={tmp_path}/adapter\."):
+    with pytest.raises(ModelError, match=rf"Use run={tmp_path} or adapter={tmp_path}/adapter\."):
         adapter_files.settings(str(tmp_path))
 
 
@@ -143,8 +143,8 @@ def test_a_copy_of_before_is_told_where_the_hub_is_silent(monkeypatch, hub, caps
     ("error", "line"),
     [
         (errors.RepositoryNotFoundError, "the hub has no such repository, or it is private"),
-        (errors.GatedRepoError, "accept its licence on the hub"),
-        (errors.RemoteEntryNotFoundError, "is no adapter: it holds no adapter_config.json"),
+        (errors.GatedRepoError, "Accept its licence on the hub"),
+        (errors.RemoteEntryNotFoundError, "is not an adapter: it holds no adapter_config.json"),
     ],
 )
 def test_what_the_hub_answers_is_told(monkeypatch, hub, error, line):
@@ -172,12 +172,12 @@ def test_what_can_be_no_name_on_the_hub_is_one_line():
 @pytest.mark.parametrize(
     ("odd", "reason"),
     [
-        (torch.zeros(0), "1 of its 2 weights are empty, as DeepSpeed ZeRO-3 leaves them"),
+        (torch.zeros(0), "1 of its 2 weights are empty. DeepSpeed ZeRO-3 saves them so"),
         (torch.zeros(2, dtype=torch.int8), "x is of type int8, not floating-point numbers."),
         (torch.zeros(2, dtype=torch.complex64), "x is of type complex64, not floating-point"),
-        (torch.zeros(2, device="meta"), "x has no numbers (it was saved from the meta device)."),
-        (torch.tensor([1, float("nan")]), "x holds NaN or infinite numbers"),
-        (torch.tensor([1, float("-inf")]).half(), "x holds NaN or infinite numbers"),
+        (torch.zeros(2, device="meta"), "x has no values: it was saved from the meta device."),
+        (torch.tensor([1, float("nan")]), "x holds NaN or infinite values"),
+        (torch.tensor([1, float("-inf")]).half(), "x holds NaN or infinite values"),
     ],
     ids=["empty", "int", "complex", "meta", "nan", "inf"],
 )

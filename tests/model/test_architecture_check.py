@@ -60,5 +60,5 @@ def test_a_leak_that_no_list_knows_is_seen(monkeypatch):
 def test_logits_that_ours_are_not_are_refused():
     model = small().eval()
     model.lm_head.register_forward_hook(lambda module, inputs, output: output * 2)
-    with pytest.raises(ModelError, match=r"makes its logits in a way that is not known here"):
+    with pytest.raises(ModelError, match=r"computes its logits in a way that is not supported"):
         architecture_check.probe_architecture(model)

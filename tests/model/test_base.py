@@ -48,10 +48,11 @@ def change(folder, how):
 def test_weights_that_would_start_at_random_are_refused(base, quant):
     change(base, lambda name, tensor: None if ".layers.4." in name else (name, tensor))
     assert refusal(base, quant) == (
-        f"model.source={base} lacks 9 of the 47 weights of LlamaForCausalLM, which would start at "
-        "random: model.layers.4.input_layernorm.weight, model.layers.4.mlp.down_proj.weight, "
-        "model.layers.4.mlp.gate_proj.weight, .... Download the model again, or give the folder "
-        "of the whole model."
+        f"model.source={base} lacks 9 of the 47 weights of LlamaForCausalLM, which would start "
+        "from random values: model.layers.4.input_layernorm.weight, "
+        "model.layers.4.mlp.down_proj.weight, "
+        "model.layers.4.mlp.gate_proj.weight, .... Download the model again, or use the folder "
+        "of the complete model."
     )
 
 
@@ -74,7 +75,7 @@ def test_surplus_weights_are_counted_and_named(base, capsys):
     save_file(weights, base / "model.safetensors", {"format": "pt"})
     load(base)
     said = capsys.readouterr().out
-    assert "LlamaForCausalLM has no place for 1 weights (model.layers.9.odd.weight) of" in said
+    assert "LlamaForCausalLM does not use 1 weights (model.layers.9.odd.weight) of" in said
 
 
 @pytest.mark.parametrize("quant", ["none", "nf4"])
@@ -82,7 +83,7 @@ def test_weights_of_other_sizes_than_the_config_says_are_refused(base, quant):
     file = base / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"intermediate_size": 400}))
     assert (
-        "15 weights have other sizes than config.json says; the first is model.layers.0.mlp."
+        "15 weights have other shapes than config.json says. The first is model.layers.0.mlp."
         "down_proj.weight with 128 x 320 numbers, not 128 x 400."
     ) in refusal(base, quant)
 
@@ -96,7 +97,7 @@ def test_a_program_in_a_bin_file_is_neither_run_nor_recommended(base, tmp_path):
     torch.save(weights, base / "pytorch_model.bin")
     (base / "model.safetensors").unlink()
     line = refusal(base)
-    assert "could run a program here. Nothing of it was run." in line
+    assert "which could run code. Nothing in it was run." in line
     assert "weights_only" not in line
     assert not (tmp_path / "was_run").exists()
 
@@ -109,7 +110,7 @@ def test_a_number_that_is_none_is_found_in_a_row_that_no_trial_reads(base, numbe
         return name, tensor
 
     change(base, spoilt)
-    assert "model.embed_tokens.weight holds NaN or infinite numbers." in refusal(base)
+    assert "model.embed_tokens.weight holds NaN or infinite values." in refusal(base)
 
 
 @pytest.mark.parametrize("quant", ["nf4", "int8"])
@@ -119,11 +120,11 @@ def test_a_base_that_is_stored_as_asked_is_used_and_said(base, tmp_path, quant, 
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(base / name, tmp_path / "kept")
     again = load(tmp_path / "kept", quant)
-    assert f"the files of {tmp_path}/kept are in {quant} already" in capsys.readouterr().out
+    assert f"{tmp_path}/kept is stored in {quant} and is used as it is" in capsys.readouterr().out
     ids = torch.arange(9)[None]
     with torch.no_grad():
         assert torch.equal(again(ids).logits, kept(ids).logits)
-    assert "is stored in" in refusal(tmp_path / "kept", "fp4")
+    assert "is already stored in" in refusal(tmp_path / "kept", "fp4")
 
 
 def test_experts_that_would_stay_in_16_bits_are_refused(tmp_path, capsys):
@@ -131,8 +132,8 @@ def test_experts_that_would_stay_in_16_bits_are_refused(tmp_path, capsys):
     assert refusal(tmp_path, "nf4") == (
         f"quant=nf4 would quantise only 14 % of the weights in the blocks of model.source="
         f"{tmp_path}: its experts (model.layers.1.mlp.experts.gate_up_proj) are one stacked "
-        "tensor, not linear layers. Choose a model without experts, or quant=none if 16 bits fit "
-        "the memory."
+        "tensor, not linear layers. Choose a model without experts, or quant=none if its "
+        "16-bit weights fit into memory."
     )
     load(tmp_path)
     assert "86 % of the weights in blocks are stacked experts" in capsys.readouterr().out

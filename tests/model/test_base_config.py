@@ -24,7 +24,7 @@ def test_a_folder_above_the_model(tmp_path, inside):
     (tmp_path / inside).mkdir(parents=True)
     (tmp_path / inside / "config.json").write_text("{}")
     assert refused(tmp_path) == (
-        f"the folder holds no config.json, but {inside} in it does. Give "
+        f"the folder holds no config.json, but {inside} in it does. Use "
         f"model.source={tmp_path}/{inside}."
     )
 

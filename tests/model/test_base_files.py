@@ -59,8 +59,8 @@ def test_an_empty_or_unfinished_or_strange_file_is_named(base):
         b"": "model.safetensors is empty.",
         whole[:-1]: f"model.safetensors has {len(whole) - 1:,} bytes, but its header describes "
         f"{len(whole):,}.",
-        b"PK" * 90: "model.safetensors does not begin as a safetensors file does.",
-        whole[:4]: "model.safetensors does not begin as a safetensors file does.",
+        b"PK" * 90: "model.safetensors does not start with the header of a safetensors file.",
+        whole[:4]: "model.safetensors does not start with the header of a safetensors file.",
     }.items():
         (base / "model.safetensors").write_bytes(content)
         assert refusal(base) == f"{reason} Download the model again."
@@ -71,7 +71,7 @@ def test_a_missing_shard_is_named_and_counted(base):
     names = {f"w{n}": f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)}
     (base / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
     assert refusal(base) == (
-        "model.safetensors.index.json names 3 files, of which 2 are missing; the first is "
+        "model.safetensors.index.json lists 3 files, of which 2 are missing. The first is "
         "model-00002-of-00003.safetensors. Download the model again."
     )
 
@@ -108,8 +108,8 @@ def test_weights_that_are_integers_are_refused(base):
     weights["model.norm.weight"] = weights["model.norm.weight"].to(torch.int32)
     save_file(weights, base / "model.safetensors")
     assert refusal(base).startswith(
-        "1 weights of model.safetensors are not floating-point numbers; the first is "
-        "model.norm.weight of type I32."
+        "1 weights of model.safetensors are not floating-point numbers, and its "
+        "config.json names no quantisation. The first is model.norm.weight of type I32."
     )
 
 
@@ -117,8 +117,8 @@ def test_weights_that_are_integers_are_refused(base):
 def test_a_base_that_is_stored_in_nf4_is_nothing_else(base, quant):
     config_of(base, quantization_config=NF4)
     assert refusal(base, quant) == (
-        f"is stored in nf4 already, and quant.type={quant} cannot change that. Use quant=nf4, or "
-        "give the 16-bit model that it was made from."
+        f"is already stored in nf4, and quant.type={quant} cannot change that. Use quant=nf4, or "
+        "the 16-bit model that it was made from."
     )
 
 
@@ -127,7 +127,7 @@ def test_a_base_that_is_stored_as_claimed_is_accepted(base):
     quant = QuantConfig(type=Quantization.nf4, double_quant=True, compute_dtype=Precision.fp32)
     check_base_files(ModelConfig(name="m", source=str(base)), quant)
     assert refusal(base, "nf4", double_quant=False).startswith(
-        "is stored in nf4 with double quantisation already. Use quant.double_quant=true, or"
+        "is already stored in nf4 with double quantisation. Use quant.double_quant=true, or"
     )
 
 
@@ -135,7 +135,7 @@ def test_a_base_that_is_stored_as_claimed_is_accepted(base):
 def test_a_base_in_another_library_s_type_is_refused(base, method):
     config_of(base, quantization_config={"quant_method": method, "bits": 4})
     assert refusal(base, "nf4") == (
-        f"is stored in {method} already, which cannot be trained here. Give the 16-bit model that "
+        f"is already stored in {method}, which cannot be trained here. Use the 16-bit model that "
         "it was made from, with quant=nf4."
     )
 

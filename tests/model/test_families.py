@@ -74,14 +74,17 @@ def test_experts_that_peft_would_adapt_are_one_line(dropout):
     with pytest.raises(ModelError) as error:
         adapted(small("deepseek_v3").eval(), dropout=dropout)
     assert str(error.value) == (
-        "lora.target_modules=all_linear of DeepseekV3ForCausalLM: PEFT would adapt its experts "
-        "too, which training here does not support. Try another set, as lora=attention."
+        "lora.target_modules=all_linear cannot adapt DeepseekV3ForCausalLM: PEFT would adapt its "
+        "experts too, which training does not support. Try another set, for example "
+        "lora=attention."
     )
     adapted(small("deepseek_v3").eval(), TargetModules.attention, dropout)
 
 
 def test_layers_that_peft_refuses_are_one_line():
-    with pytest.raises(ModelError, match=r"^lora\.target_modules=all_linear of Mamba2.*out_proj"):
+    with pytest.raises(
+        ModelError, match=r"^lora\.target_modules=all_linear cannot adapt Mamba2.*out_proj"
+    ):
         adapted(small("mamba2").eval())
 
 

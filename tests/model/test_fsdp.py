@@ -85,18 +85,18 @@ def test_the_adapter_is_saved_and_loaded_whole(found, storage):
 def test_nothing_frozen_and_a_second_copy_are_refused(found):
     nothing, copied = found[0]["refusals"]
     assert nothing == (
-        "trainer.fsdp=true splits the frozen weights of decoder blocks, and "
-        "LlamaForCausalLM has none (with lora=full_finetune every weight learns). "
+        "trainer.fsdp=true splits the frozen weights of decoder blocks, but "
+        "LlamaForCausalLM has none (lora=full_finetune trains every weight). "
         "Leave trainer.fsdp at null."
     )
     assert copied == (
-        "quant.cache_dequantized=true keeps a whole copy of the base in every process, so "
-        "trainer.fsdp=true would save nothing. Set one of them to false."
+        "quant.cache_dequantized=true keeps a full copy of the base model in every process, so "
+        "trainer.fsdp=true would save no memory. Set one of them to false."
     )
 
 
 def test_one_process_is_refused():
-    with pytest.raises(ModelError, match=r"but this run is one\. Set trainer\.num_gpus to"):
+    with pytest.raises(ModelError, match=r"but this run has one\. Set trainer\.num_gpus to"):
         shard_base(small())
 
 

@@ -84,9 +84,9 @@ def test_a_variant_of_lora_is_refused_and_nothing_is_changed(variant, attributes
     with pytest.raises(ModelError) as error:
         lora_linear.install(model)
     assert str(error.value) == (
-        f"The adapter's layer base_model.model.model.layers.0.self_attn.q_proj has {attributes}: "
-        "it is a variant of LoRA, as DoRA is, and training computes plain LoRA alone. "
-        "Attach an adapter without it."
+        f"The adapter's layer base_model.model.model.layers.0.self_attn.q_proj has {attributes}, "
+        "so it is a variant of LoRA such as DoRA. Training supports plain LoRA only. "
+        "Use an adapter without it."
     )
     assert torch.equal(model(input_ids=IDS).logits, before)
 

@@ -241,7 +241,7 @@ def test_a_damaged_one_is_told_and_built_anew(cache, damage, capsys, monkeypatch
     capsys.readouterr()
     assert_same(first, load(cache))
     damaged, written = capsys.readouterr().out.splitlines()
-    assert damaged == f"base     the snapshot {folder} is damaged: quantising anew"
+    assert damaged == f"base     the quantized cache {folder} is damaged: quantising again"
     assert "kept in" in written
     assert_same(first, load(cache))
     assert kept(cache) == [folder] and hidden(cache) == []
@@ -255,7 +255,7 @@ def test_one_of_an_earlier_version_is_made_anew(cache, capsys):
     capsys.readouterr()
     load(cache)
     said = capsys.readouterr().out
-    assert f"the snapshot {folder} was kept by an earlier version: quantising anew" in said
+    assert f"the quantized cache {folder} was written by an earlier version of anima-exp: " in said
     assert "sha256" in json.loads((folder / "SNAPSHOT").read_text())
 
 
@@ -269,8 +269,8 @@ def test_one_of_a_later_version_is_not_used_and_not_touched(cache, capsys):
     capsys.readouterr()
     load(cache)
     said = capsys.readouterr().out
-    why = "was kept by a later version of anima-exp: quantising anew"
-    assert f"the snapshot {folder} {why}" in said
+    why = "was written by a later version of anima-exp: quantising again"
+    assert f"the quantized cache {folder} {why}" in said
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
     assert kept(cache) == [folder] and hidden(cache) == []
 
@@ -284,7 +284,7 @@ def test_others_of_the_group_can_read_it(cache):
 
 def test_of_several_at_once_one_writes(cache, monkeypatch, capsys):
     model = load(None)
-    place = quantized_cache.snapshot_of(
+    place = quantized_cache.cache_entry_of(
         ModelConfig(source="tiny"), NF4, dtype=torch.float32, where=base.device(), cache=cache
     )
     save, writers = type(model).save_pretrained, []
@@ -301,7 +301,7 @@ def test_of_several_at_once_one_writes(cache, monkeypatch, capsys):
             done.result()
     assert len(writers) == 1
     place.keep(model)  # it is there already
-    assert len(writers) == 1 and "no snapshot" not in capsys.readouterr().out
+    assert len(writers) == 1 and "not cached" not in capsys.readouterr().out
     assert_same(model, load(cache))
 
 
@@ -340,8 +340,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on(cache, monkeypatch, capsys):
     assert_same(load(None), load(cache))
     (told,) = capsys.readouterr().out.splitlines()
     assert told == (
-        "base     no snapshot is kept, the next run quantises again: "
-        "[Errno 28] No space left on device"
+        "base     not cached, so the next run quantises again: [Errno 28] No space left on device"
     )
     assert kept(cache) == [] and hidden(cache) == []
 
@@ -350,14 +349,14 @@ def test_the_last_gigabyte_of_a_disk_is_left_alone(cache, monkeypatch, capsys):
     usage = shutil._ntuple_diskusage(10**12, 10**12, 10**9)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     load(cache)
-    assert "bases has 1.0 GB left" in capsys.readouterr().out
+    assert "bases has 1.0 GB free" in capsys.readouterr().out
     assert kept(cache) == []
 
 
 def test_a_cache_that_cannot_be_written_is_told(cache, capsys):
     cache.write_text("a file")
     load(cache)
-    assert "no snapshot is kept" in capsys.readouterr().out
+    assert "not cached, so" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_the_head_is_never_adapted(llama):
 def test_key_and_query_in_one_matrix_cannot_be_told_apart():
     model = build(GPTNeoXConfig(**SMALL, intermediate_size=128))
     with pytest.raises(
-        ModelError, match=r"lora\.target_modules=key_query finds no layer in GPTNeoX"
+        ModelError, match=r"lora\.target_modules=key_query matches no layer of GPTNeoX"
     ):
         target_modules(model, TargetModules.key_query)
 

@@ -107,7 +107,9 @@ def test_damaged_settings_of_a_model_are_one_line(tmp_path, name, content, reaso
 
 def test_a_tokenizer_that_is_nested_too_deeply_is_one_line(tmp_path):
     (tmp_path / "tokenizer.json").write_text("[" * 100_000)
-    with pytest.raises(ModelError, match="the folder gives no tokenizer: maximum recursion depth"):
+    with pytest.raises(
+        ModelError, match="the tokenizer in this folder cannot be loaded: maximum recursion depth"
+    ):
         load(tmp_path)
 
 
@@ -128,9 +130,10 @@ def test_an_end_token_without_an_embedding_is_refused(tmp_path, with_base):
     with pytest.raises(ModelError) as error:
         with_base(256)
     assert str(error.value) == (
-        f"The tokenizer of {tmp_path} does not fit the base: it has the end-of-sequence token "
-        "<|im_end|>, but the base has embeddings for 256 ids only. Give the base's own tokenizer "
-        "with model.tokenizer=..., or a base whose embeddings were resized for this one."
+        f"The tokenizer of {tmp_path} does not fit the base model: it has the end-of-sequence "
+        "token <|im_end|>, but the base model has embeddings for 256 ids only. Set "
+        "model.tokenizer to the base model's own tokenizer, or use a base model whose embeddings "
+        "were resized for this one."
     )
     assert with_base(257).eos_token_id == 256
 
@@ -151,5 +154,5 @@ def test_a_token_that_no_text_holds_may_be_beyond_the_embeddings(tmp_path, with_
     save(tmp_path, "</s>", eos_token="</s>", extra_special_tokens=["<image>"])
     tokenizer = with_base(257)
     check_ids([tokenizer("a text")["input_ids"], []], 257)
-    with pytest.raises(ModelError, match=r"^A text holds the token id 257, but the base has"):
+    with pytest.raises(ModelError, match=r"^A text holds the token id 257, but the base model"):
         check_ids([tokenizer("a <image>")["input_ids"]], 257)

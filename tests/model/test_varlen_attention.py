@@ -145,6 +145,6 @@ def test_an_old_torch_says_that_it_computes_rows_one_by_one_on_a_gpu(monkeypatch
     monkeypatch.setattr(varlen_attention, "varlen_options", frozenset)
     assert varlen_attention.slow_attention(CPU) is None
     assert varlen_attention.slow_attention(GPU) == (
-        "this torch has no attention over rows of different lengths, and computes them one by "
+        "this torch has no attention over rows of different lengths, so rows are computed one by "
         "one: torch>=2.10 is faster"
     )

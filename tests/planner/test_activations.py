@@ -90,7 +90,7 @@ def predicted(config):
     kept = found.activations.kept + found.states // 2
     if config.lora.is_full_finetune:
         kept += found.buffer  # the weights that autocast keeps in 16 bits
-    return kept, found.passing + found.buffer
+    return kept, found.dynamic + found.buffer
 
 
 CASES = [

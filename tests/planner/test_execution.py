@@ -8,7 +8,7 @@ import pytest
 from anima_exp.config import ActivationCheckpointing
 from anima_exp.planner.execution import choose_execution, needed, time_of_batch
 from anima_exp.planner.find_shape import find_shape
-from anima_exp.planner.gpus import CARDS, MIDDLING
+from anima_exp.planner.gpus import DEFAULT_GPU, GPU_TYPES
 from anima_exp.planner.memory import GB, GIB, MemoryModel, Rows
 
 ROWS = Rows(longest=1024, batch_tokens=16_384, batch_labels=8192)
@@ -126,11 +126,11 @@ def test_65b_trains_on_one_card_of_48_gb_as_published(compose):
     config = compose("experiment=guanaco_65b")
     rows = Rows(longest=528, batch_tokens=16 * 528, batch_labels=16 * 512)
     shape = find_shape(config.model)
-    card = next(card for card in CARDS if card.memory_gb == 48)
-    found = choose_execution(shape, config, rows, available=card.available)
+    gpu_type = next(gpu_type for gpu_type in GPU_TYPES if gpu_type.memory_gb == 48)
+    found = choose_execution(shape, config, rows, available=gpu_type.available)
     assert found.fits
     assert found.predicted_peak_gib * GIB < 48 * GB
-    smaller = next(card for card in CARDS if card.memory_gb == 24)
+    smaller = next(gpu_type for gpu_type in GPU_TYPES if gpu_type.memory_gb == 24)
     assert not choose_execution(shape, config, rows, available=smaller.available).fits
 
 
@@ -139,22 +139,24 @@ def test_sizes_fit_the_cards_that_the_paper_names(compose, model, gb):
     # 33B in 24 GB: the paper says so of one consumer card, with paged optimizers.
     config = compose(f"model={model}", "data=oasst1")
     rows = Rows(longest=528, batch_tokens=16 * 528, batch_labels=16 * 512)
-    card = next(card for card in CARDS if card.memory_gb == gb)
-    assert choose_execution(find_shape(config.model), config, rows, available=card.available).fits
+    gpu_type = next(gpu_type for gpu_type in GPU_TYPES if gpu_type.memory_gb == gb)
+    assert choose_execution(
+        find_shape(config.model), config, rows, available=gpu_type.available
+    ).fits
 
 
 ALPACA = Rows(longest=1024, batch_tokens=7059, batch_labels=2816)
 
 
 def on(name):
-    return next(card for card in CARDS if card.name == name)
+    return next(gpu_type for gpu_type in GPU_TYPES if gpu_type.name == name)
 
 
 def test_7b_on_24_gb_takes_few_passes_without_a_copy_instead_of_many_with_one(compose):
     # 1,152 tokens at once with the dequantised copy, or 3,008 without it in nearly the same time.
-    config, card = compose("model=llama7b", "trainer.precision=bf16"), on("RTX 4090")
+    config, gpu_type = compose("model=llama7b", "trainer.precision=bf16"), on("RTX 4090")
     found = choose_execution(
-        find_shape(config.model), config, ALPACA, available=card.available, card=card
+        find_shape(config.model), config, ALPACA, available=gpu_type.available, gpu_type=gpu_type
     )
     assert not found.keep_dequantized
     assert found.recompute is ActivationCheckpointing.none
@@ -166,9 +168,9 @@ def test_a_fast_card_avoids_short_passes_that_a_slow_one_does_not_notice(compose
     config = compose("model=llama7b", "trainer.precision=bf16")
     needs = MemoryModel(find_shape(config.model), config, ALPACA)
 
-    def ratio(card):
+    def ratio(gpu_type):
         short, long = (
-            time_of_batch(needs, budget, ActivationCheckpointing.none, True, card).total
+            time_of_batch(needs, budget, ActivationCheckpointing.none, True, gpu_type).total
             for budget in (1152, 7059)
         )
         return short / long
@@ -184,14 +186,14 @@ def test_pieces_of_memory_that_cannot_grow_leave_more_in_reserve(compose):
     shape = find_shape(config.model)
     grows, fixed = (
         choose_execution(
-            shape, config, ROWS, available=40 * GIB, card=replace(MIDDLING, expandable=one)
+            shape, config, ROWS, available=40 * GIB, gpu_type=replace(DEFAULT_GPU, expandable=one)
         )
         for one in (True, False)
     )
     assert fixed.token_budget < 0.95 * grows.token_budget
     passing = MemoryModel(shape, config, ROWS).memory(
         fixed.token_budget, ActivationCheckpointing.none, keep_dequantized=True
-    ).passing  # fmt: skip
+    ).dynamic  # fmt: skip
     assert 40 - fixed.predicted_peak_gib >= 0.15 * passing / GIB
 
 
@@ -199,7 +201,7 @@ def test_a_cpu_chooses_whatever_a_card_would(chosen, compose):
     config = compose("model=llama7b")
     shape = find_shape(config.model)
     slow, fast = (
-        choose_execution(shape, config, ROWS, available=40 * GIB, gpu=False, card=on(name))
+        choose_execution(shape, config, ROWS, available=40 * GIB, gpu=False, gpu_type=on(name))
         for name in ("RTX 4090", "H200")
     )
     assert slow == fast

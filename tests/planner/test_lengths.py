@@ -14,7 +14,7 @@ def test_unknown_rows_are_as_long_as_the_limits(compose):
     found = lengths(compose("model=llama7b", "data=longform"))
     assert found.mean_tokens == 512 + 1024
     assert found.mean_labels == 1024
-    assert "unknown" in found.told
+    assert "unknown" in found.source
 
 
 def test_typical_rows_come_with_the_data(compose):
@@ -54,20 +54,20 @@ def test_the_rows_of_a_local_file_are_read_by_the_plan_itself(compose, tmp_path)
     )
     cut = [min(8, one) for one in responses]
     found = lengths(config)
-    assert (found.rows, found.told, found.steps(config)) == (15, "read from the file", 8)
+    assert (found.rows, found.source, found.steps(config)) == (15, "read from the file", 8)
     assert found.mean_tokens == pytest.approx(sum(prompts + cut) / 20)
     assert found.mean_labels == pytest.approx(sum(cut) / 20)
     file.write_text("[]", encoding="utf-8")  # the settings that name it are other ones now
     with pytest.raises(DataError, match="contains no rows"):
         lengths(config)
     file.write_text(json.dumps(rows), encoding="utf-8")
-    assert lengths(config).told == "read by an earlier run"
+    assert lengths(config).source == "read by an earlier run"
 
 
 def test_a_local_file_without_a_tokenizer_here_stays_unknown(compose, tmp_path):
     (tmp_path / "rows.json").write_text("[]")
     config = compose("model=llama7b", "data=local", f"data.path={tmp_path / 'rows.json'}")
-    assert "unknown" in lengths(config).told
+    assert "unknown" in lengths(config).source
 
 
 def test_no_row_is_longer_than_the_limits(compose):

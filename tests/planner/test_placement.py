@@ -63,8 +63,8 @@ def test_other_cards_are_left_alone_where_they_are_not_needed(compose, large):
 def test_one_process_spreads_what_one_card_does_not_hold(placed):
     found = placed(gib=[23, 23])
     assert found.execution.placement is Placement.spread
-    assert (found.execution.fits, found.execution.cards) == (True, 2)
-    blocks = [card for name, card in found.device_map.items() if ".layers." in name]
+    assert (found.execution.fits, found.execution.num_gpus) == (True, 2)
+    blocks = [gpu_type for name, gpu_type in found.device_map.items() if ".layers." in name]
     assert blocks == sorted(blocks)
     assert abs(blocks.count(0) - blocks.count(1)) <= 4
     assert found.device_map["model.embed_tokens"] == 0
@@ -78,7 +78,7 @@ def test_device_map_auto_spreads_whether_it_is_needed_or_not(placed):
 
 def test_a_card_with_less_room_gets_fewer_blocks(placed):
     found = placed("model.device_map=auto", gib=[20, 40])
-    blocks = [card for name, card in found.device_map.items() if ".layers." in name]
+    blocks = [gpu_type for name, gpu_type in found.device_map.items() if ".layers." in name]
     assert blocks.count(0) < blocks.count(1) / 1.5
 
 
@@ -104,7 +104,11 @@ def test_any_other_device_map_is_accelerates_own(placed):
 
 def test_several_processes_shard_only_where_a_copy_on_each_does_not_fit(placed):
     small, large = placed(gib=[23], processes=4), placed(gib=[78], processes=4)
-    assert (small.execution.sharded, small.execution.fits, small.execution.cards) == (True, True, 4)
+    assert (small.execution.sharded, small.execution.fits, small.execution.num_gpus) == (
+        True,
+        True,
+        4,
+    )
     assert not large.execution.sharded
     assert small.device_map is large.device_map is None
 

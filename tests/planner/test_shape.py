@@ -119,7 +119,7 @@ def test_the_embedded_base_is_read_from_the_package(compose):
 
 def test_a_folder_without_config_is_one_line(compose, tmp_path):
     model = compose("model=local", f"model.source={tmp_path}").model
-    with pytest.raises(ModelError, match=r"no config\.json to read") as told:
+    with pytest.raises(ModelError, match=r"its config\.json cannot be read") as told:
         find_shape(model)
     assert "\n" not in str(told.value)
 

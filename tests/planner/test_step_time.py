@@ -6,10 +6,10 @@ import pytest
 
 from anima_exp.config import ActivationCheckpointing
 from anima_exp.planner.find_shape import find_shape
-from anima_exp.planner.gpus import CARDS, MIDDLING, gpu_named
+from anima_exp.planner.gpus import DEFAULT_GPU, GPU_TYPES, gpu_named
 from anima_exp.planner.step_time import LAUNCH_SECONDS, Work, step_time
 
-H200 = next(card for card in CARDS if card.name == "H200")
+H200 = next(gpu_type for gpu_type in GPU_TYPES if gpu_type.name == "H200")
 LONG = Work(tokens=16 * 512, row_tokens=512, label_share=0.4)
 SHORT = Work(tokens=2023, row_tokens=2023 / 16, label_share=0.4)  # 16 rows of Alpaca
 
@@ -18,7 +18,7 @@ SHORT = Work(tokens=2023, row_tokens=2023 / 16, label_share=0.4)  # 16 rows of A
 def timed(compose):
     """timed(work, *overrides, **how) -> StepTime of 7B in one pass that keeps everything."""
 
-    def _timed(work, *overrides, card=H200, **how):
+    def _timed(work, *overrides, gpu_type=H200, **how):
         config = compose(
             "model=llama7b", "trainer.precision=bf16", "lora.rank=64", "lora.dropout=0.1",
             *overrides,
@@ -28,7 +28,7 @@ def timed(compose):
             "recompute": ActivationCheckpointing.none,
             "keep_dequantized": True,
         }
-        return step_time(find_shape(config.model), config, work, card, **(usual | how))
+        return step_time(find_shape(config.model), config, work, gpu_type, **(usual | how))
 
     return _timed
 
@@ -79,7 +79,7 @@ def test_recomputing_costs_the_card_or_the_processor(timed):
 def test_states_in_cpu_memory_cost_a_wait_a_tensor_and_their_bytes(timed):
     away = timed(LONG, paged=True).end - timed(LONG).end
     states = 2 * 4 * 159_907_840  # two moments in fp32
-    assert away == pytest.approx(448 * 90e-6 + MIDDLING.paging(2 * states), rel=0.05)
+    assert away == pytest.approx(448 * 90e-6 + DEFAULT_GPU.paging(2 * states), rel=0.05)
 
 
 def test_a_card_is_found_by_the_name_that_cuda_gives_it():

@@ -68,7 +68,7 @@ def test_the_hours_of_an_experiment_are_the_planners(gallery, name):
     (entry,) = [one for one in gallery.experiments if one.name == name]
     (planned,) = gallery.costs(entry)
     shown = row(f"experiment={name}`")[1:4]
-    for text, one in zip(shown, planned.on_cards[:3], strict=True):
+    for text, one in zip(shown, planned.on_gpus[:3], strict=True):
         expected = hours(planned.hours_on(one)) if one.execution.fits else "does not fit"
         assert text.removesuffix(", paged") == expected, STALE
 
@@ -79,8 +79,8 @@ def test_the_hours_of_a_sweep_are_the_sum_of_those_of_its_cells(gallery):
     assert len(costs) == entry.jobs == 16
     lines = [line for line in section("table9").splitlines() if line.startswith("| RTX 4090")]
     place = 0  # of the RTX 4090 among the planner's GPUs
-    fitting = [one for one in costs if one.on_cards[place].execution.fits]
-    total = sum(one.hours_on(one.on_cards[place]) for one in fitting)
+    fitting = [one for one in costs if one.on_gpus[place].execution.fits]
+    total = sum(one.hours_on(one.on_gpus[place]) for one in fitting)
     assert cells(lines[0])[1:] == [f"{len(fitting)} of 16", hours(total)], STALE
 
 

@@ -207,5 +207,5 @@ def test_a_part_of_a_score_of_one_s_own_that_never_comes_is_refused_at_the_first
         best.checked({"qa_em": 0.1})
     assert str(error.value) == (
         "trainer.keep_best=qa_f1 is not among the scores of this run's evaluations: qa_em. "
-        "Choose one of them, or add its evaluation with evals=[...]."
+        "Choose one of them with trainer.keep_best, or add its evaluation with evals=[...]."
     )

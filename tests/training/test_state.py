@@ -177,7 +177,7 @@ def test_no_program_in_an_old_checkpoint_is_run(tmp_path):
 
     for name in ("optimizer.pt", "scheduler.pt"):
         torch.save(Program(), tmp_path / name)
-    with pytest.raises(RunError, match=r"optimizer.pt holds more than numbers, .* Nothing of it"):
+    with pytest.raises(RunError, match=r"optimizer.pt holds more than numbers, .* Nothing in it"):
         old_state.load(tmp_path)
     assert not (tmp_path / "ran").exists()
 

@@ -1,4 +1,4 @@
-"""The environment that torchrun, accelerate or start.py makes -> a process's place in its run."""
+"""Read this process's rank from the environment that torchrun, accelerate or a launcher sets."""
 
 import os
 from collections.abc import Mapping
@@ -7,34 +7,36 @@ from dataclasses import dataclass
 from anima_exp.errors import ConfigError
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
-# With these gone, the libraries take a process for one that is alone with its GPU, and for one
-# that was not told by accelerate's own settings what the run's say.
-_OF_LAUNCHERS = {
+# Without these variables, libraries treat a process as the only one with its GPU. They then also
+# ignore accelerate's own settings, which the run's settings replace.
+_LAUNCHER_VARIABLES = {
     "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE",
     "ROLE_RANK", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_USE_AGENT_STORE",
     "ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND",
 }  # fmt: skip
-# Other ways to split a model, which accelerate would switch on behind the run's own settings.
+# Other ways to split a model, which accelerate would switch on without the run's knowledge.
 _REFUSED = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
 
-# What process_group.py has taken out of the environment for as long as a run lasts: another thread
-# of this process is in the same place meanwhile.
+# Variables that process_group.py has removed from the environment for the duration of a run.
+# Another thread of this process still needs them to read the rank.
 hidden: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
 class RankInfo:
-    rank: int = 0  # among all processes of the run; 0 writes, the others only compute
-    size: int = 1
-    local_rank: int = 0  # among those on this machine
+    """The rank of a process, and the number of processes."""
+
+    rank: int = 0  # among all processes of the run; rank 0 writes, the others only compute
+    size: int = 1  # the world size
+    local_rank: int = 0  # among the processes on this machine
     local_size: int = 1
 
 
 def rank_info() -> RankInfo:
-    """This process's place; alone unless a launcher says otherwise.
+    """Return the rank of this process; it is the only process unless a launcher set a world size.
 
     Raises:
-        ConfigError: what the launcher says cannot be.
+        ConfigError: a launcher's variable is not a number, or asks for another kind of sharding.
     """
     size = _number("WORLD_SIZE", 1)
     if size <= 1:
@@ -42,8 +44,8 @@ def rank_info() -> RankInfo:
     for name in _REFUSED:
         if os.environ.get(name, "").lower() in ("1", "true", "yes"):
             raise ConfigError(
-                f"{name}=true: this launch would split the model in a way that a run knows "
-                "nothing of. Use trainer.fsdp=true, and accelerate launch --multi_gpu."
+                f"{name}=true would split the model without the run's knowledge. Use "
+                "trainer.fsdp=true, and accelerate launch --multi_gpu."
             )
     rank = _number("RANK", 0)
     return RankInfo(
@@ -52,14 +54,14 @@ def rank_info() -> RankInfo:
 
 
 def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a launcher did not add."""
-    return {name: value for name, value in environment.items() if name not in _OF_LAUNCHERS}
+    """Return the environment without the variables of launchers."""
+    return {name: value for name, value in environment.items() if name not in _LAUNCHER_VARIABLES}
 
 
 def select_local_gpu(place: RankInfo) -> None:
-    """Let this process see one GPU of its machine: then it is like any process with one GPU.
+    """Let this process see only the GPU of its local rank.
 
-    Call before anything asks CUDA. A process that sees one GPU already keeps it.
+    Call it before CUDA is initialised. A process that sees one GPU already keeps it.
 
     Raises:
         ConfigError: the machine has fewer visible GPUs than processes.
@@ -69,12 +71,12 @@ def select_local_gpu(place: RankInfo) -> None:
         os.environ[_VISIBLE] = str(place.local_rank)
         return
     gpus = [one.strip() for one in visible.split(",") if one.strip()]
-    if len(gpus) <= 1:  # none: a CPU; one: given by the launcher
+    if len(gpus) <= 1:  # none: it uses the CPU; one: the launcher selected it
         return
     if place.local_rank >= len(gpus):
         raise ConfigError(
             f"Process {place.rank} is the {place.local_rank + 1}th on this machine, but "
-            f"{_VISIBLE}={visible} shows {len(gpus)} GPUs. Start one process a GPU."
+            f"{_VISIBLE}={visible} shows {len(gpus)} GPUs. Start one process per GPU."
         )
     os.environ[_VISIBLE] = gpus[place.local_rank]
 
@@ -84,5 +86,5 @@ def _number(name: str, default: int) -> int:
     if not text:
         return default
     if not text.isdigit():
-        raise ConfigError(f"{name}={text} is no number. Start the run with torchrun.")
+        raise ConfigError(f"{name}={text} is not a number. Start the run with torchrun.")
     return int(text)

@@ -1,4 +1,4 @@
-"""Connect the processes of a run to each other, for as long as the run lasts."""
+"""Join the process group of a run, and leave it when the run ends."""
 
 import hashlib
 import os
@@ -13,22 +13,22 @@ from anima_exp.distributed.environment import RankInfo, hidden, select_local_gpu
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.errors import AnimaError, ConfigError, PeerLostError, RunEnded, first_line
 
-_TO_MEET = timedelta(minutes=30)
-_TO_WAIT = timedelta(hours=2)  # while one process tokenises, quantises or writes for all
-_TO_LEAVE_SECONDS = 30.0  # after an error
-# Where the processes of a launcher meet, by its address, and how often they have. It is kept, for
-# a process that makes several runs: one that closed it could do so as another meets it again.
+_RENDEZVOUS_TIMEOUT = timedelta(minutes=30)
+_COLLECTIVE_TIMEOUT = timedelta(hours=2)  # while one process tokenises, quantises or writes for all
+_LEAVE_SECONDS = 30.0  # after an error
+# The store of each launcher's address, with a counter of its runs. It stays open for processes that
+# make several runs: if one closed it, another might already use it for the next run.
 _MET: dict[tuple[str | None, ...], tuple[Any, Iterator[int]]] = {}
 
 
 @contextmanager
 def join_process_group(place: RankInfo) -> Iterator[ProcessGroup]:
-    """Meet the other processes; ALONE where there are none.
+    """Inside, this process is connected to the others; yields SINGLE_PROCESS if there are none.
 
-    A mistake that several processes make alike is told by the first of them.
+    If several processes raise the same error, the first of them reports it.
 
     Raises:
-        ConfigError: they do not meet, or there is no GPU for this one.
+        ConfigError: the processes cannot connect, or this one has no GPU of its own.
     """
     if place.size == 1:
         with _launcher_hidden():
@@ -46,8 +46,8 @@ def join_process_group(place: RankInfo) -> Iterator[ProcessGroup]:
         and any(os.path.exists(device) for device in ("/dev/nvidia0", "/dev/kfd"))
     ):
         raise ConfigError(
-            f"Process {place.rank} of {place.size} finds no GPU of its own "
-            f"(CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']}). Start one process a GPU."
+            f"Process {place.rank} of {place.size} has no GPU of its own (CUDA_VISIBLE_DEVICES="
+            f"{os.environ['CUDA_VISIBLE_DEVICES']}). Start one process per GPU."
         )
     try:
         store = _meet()
@@ -56,12 +56,12 @@ def join_process_group(place: RankInfo) -> Iterator[ProcessGroup]:
             store=store,
             rank=place.rank,
             world_size=place.size,
-            timeout=_TO_WAIT,
+            timeout=_COLLECTIVE_TIMEOUT,
         )
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"Process {place.rank} of {place.size} does not reach the others: "
-            f"{first_line(error)} Start all of them with one torchrun command."
+            f"Process {place.rank} of {place.size} cannot connect to the others: "
+            f"{first_line(error)} Start all processes with one torchrun command."
         ) from error
     world = ProcessGroup(place.rank, place.size, place.local_rank, place.local_size)
     try:
@@ -71,44 +71,44 @@ def join_process_group(place: RankInfo) -> Iterator[ProcessGroup]:
             yield world
     except BaseException as error:
         if isinstance(error, AnimaError | RunEnded):
-            error.reported = error.reported or not _first_to_tell(store, error)
+            error.reported = error.reported or not _reports_first(store, error)
         _leave_after_error()
         raise
     distributed.destroy_process_group()
 
 
 def _leave_after_error() -> None:
-    """Close the connection to the others, who may be gone.
+    """Close the connection to the other processes, which may have died.
 
-    NCCL can wait for a process that is gone, for ever. So this gives up after a while, and the
-    process ends with the connection open: its error is what the user needs.
+    NCCL can wait forever for a process that has died. So this waits for a limited time only, and
+    the process then ends with an open connection, because the user needs its error.
     """
     from torch import distributed
 
     def close() -> None:
-        with suppress(Exception):  # the error before it is the one to show
+        with suppress(Exception):  # the earlier error is the one to show
             distributed.destroy_process_group()
 
     closing = threading.Thread(target=close, name="leave", daemon=True)
     closing.start()
-    closing.join(_TO_LEAVE_SECONDS)
+    closing.join(_LEAVE_SECONDS)
 
 
 def _meet() -> Any:
-    """Return a store that this run shares with no other run of the same processes."""
+    """Return a store for this run alone, even if the same processes make several runs."""
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
     address = tuple(os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT"))
     if address not in _MET:
-        _MET[address] = next(rendezvous("env://", timeout=_TO_MEET))[0], count()
+        _MET[address] = next(rendezvous("env://", timeout=_RENDEZVOUS_TIMEOUT))[0], count()
     store, runs = _MET[address]
     return PrefixStore(f"run-{next(runs)}", store)
 
 
 @contextmanager
 def _launcher_hidden() -> Iterator[None]:
-    """Inside, the libraries take this process for one that is alone; see environment.py."""
+    """Inside, libraries treat this process as the only one; see environment.py."""
     own = {name: os.environ[name] for name in {*os.environ} - {*without_launcher(os.environ)}}
     hidden.update(own)
     for name in own:
@@ -122,7 +122,7 @@ def _launcher_hidden() -> Iterator[None]:
 
 
 def _check_gpus(world: ProcessGroup) -> None:
-    """Raise ConfigError unless each process has a GPU of its own, and they reach one another."""
+    """Raise ConfigError unless each process has its own GPU and the GPUs can communicate."""
     import torch
     from torch import distributed
 
@@ -131,26 +131,30 @@ def _check_gpus(world: ProcessGroup) -> None:
     for rank, gpu in enumerate(gpus):
         if (first := gpus.index(gpu)) < rank:
             raise ConfigError(
-                f"Processes {first} and {rank} have the same GPU. Start one process a GPU, and "
-                "let CUDA_VISIBLE_DEVICES show them all or be unset."
+                f"Processes {first} and {rank} have the same GPU. Start one process per GPU, and "
+                "unset CUDA_VISIBLE_DEVICES or let it list all GPUs."
             )
     try:
         distributed.all_reduce(torch.zeros(1, device="cuda"))
         torch.cuda.synchronize()
     except RuntimeError as error:
         raise ConfigError(
-            f"The GPUs of this run do not reach one another: {str(error).splitlines()[-1]} "
-            "NCCL_DEBUG=INFO says more."
+            f"The GPUs of this run cannot communicate: {str(error).splitlines()[-1]} "
+            "Set NCCL_DEBUG=INFO for details."
         ) from error
 
 
-def _first_to_tell(store: Any, error: AnimaError | RunEnded) -> bool:
-    """Of a mistake that several make alike; of lost contact only where nobody says why."""
+def _reports_first(store: Any, error: AnimaError | RunEnded) -> bool:
+    """Return whether this process reports the error.
+
+    The first process with an error reports it. A lost peer is reported only if no process has
+    given the cause.
+    """
     digest = hashlib.sha256(str(error).encode()).hexdigest()
     try:
         if isinstance(error, PeerLostError):
             return not store.check(["why"]) and store.add("lost", 1) == 1
         store.set("why", "told")
         return bool(store.add(f"told-{digest}", 1) == 1)
-    except RuntimeError:  # it was kept by a process that is gone: better twice than not at all
+    except RuntimeError:  # the process with the store has died: report twice rather than never
         return True

@@ -1,7 +1,7 @@
-"""What a process has only one of: borrowed while a model computes, and given back as it was.
+"""Borrow the state of the whole process while a model computes, and restore it afterwards.
 
 Random generators, warning filters, log levels and environment variables belong to the whole
-process. So of several calls of one process, each in a thread of its own, one computes at a time.
+process. So if several threads of a process call this package, one of them computes at a time.
 """
 
 import os
@@ -18,7 +18,7 @@ from anima_exp.system.hardware import VARIABLES as OF_GPU_MEMORY
 from anima_exp.system.hardware import use_expandable_segments
 from anima_exp.system.signals import StopRequest
 
-# Written by us or by a library of ours; read once, by what is imported or computed first.
+# Variables that this package or its libraries set, and that are read once.
 _VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "DNNL_PRIMITIVE_CACHE_CAPACITY",
@@ -27,25 +27,25 @@ _VARIABLES = (
     "TORCHINDUCTOR_CACHE_DIR",
     *OF_GPU_MEMORY,
 )
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 
-_turn = threading.Lock()
-_whose: int | None = None  # the thread that has it
+_lock = threading.Lock()
+_owner: int | None = None  # the thread that holds it
 
 
 @contextmanager
 def borrowed(stop: StopRequest | None = None) -> Iterator[None]:
-    """Inside, this thread computes, and warnings of libraries that we know of are not shown.
+    """Inside, only this thread computes, and known warnings of libraries are not shown.
 
     Raises:
         RunInterrupted: `stop` was requested while another thread computed.
-        RunError: this thread computes already: a listener of events has called us.
+        RunError: this thread already computes, and a listener of events called this.
     """
-    global _whose
-    _wait_for_turn(stop)
+    global _owner
+    _acquire(stop)
     before: dict[str, str | None] = {}
     try:
-        _whose = threading.get_ident()
+        _owner = threading.get_ident()
         before = {name: os.environ.get(name) for name in _VARIABLES}
         use_expandable_segments()
         with libraries_quiet(), _products_restored():
@@ -56,13 +56,13 @@ def borrowed(stop: StopRequest | None = None) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        _whose = None
-        _turn.release()
+        _owner = None
+        _lock.release()
 
 
 @contextmanager
 def _products_restored() -> Iterator[None]:
-    """Afterwards torch computes products of fp32 numbers as before: a run lets them be TF32."""
+    """Restore torch's setting for fp32 products afterwards; a run sets it to TF32."""
 
     def backends() -> Any:
         return getattr(sys.modules.get("torch"), "backends", None)
@@ -75,15 +75,15 @@ def _products_restored() -> Iterator[None]:
             backends().fp32_precision = before
 
 
-def _wait_for_turn(stop: StopRequest | None) -> None:
-    if _turn.acquire(blocking=False):
+def _acquire(stop: StopRequest | None) -> None:
+    if _lock.acquire(blocking=False):
         return
-    if _whose == threading.get_ident():
+    if _owner == threading.get_ident():
         raise RunError(
-            "This thread has a run already, whose listener cannot start another. Start it when "
-            "the first has ended."
+            "This thread is already computing a run, and a listener of its events cannot start "
+            "another. Start it after the first has ended."
         )
-    say("another run of this process computes: this one waits until it has ended")
-    while not _turn.acquire(timeout=_LOOK_SECONDS):
+    say("waiting: this process computes another run first")
+    while not _lock.acquire(timeout=_POLL_SECONDS):
         if stop:
-            stop.check("before it began, as another run of this process was in its way.")
+            stop.check("while it waited for another run of this process.")

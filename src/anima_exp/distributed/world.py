@@ -1,8 +1,8 @@
-"""The processes that compute one run together: what they share, sum, and agree on.
+"""Collectives of the processes that compute one run together.
 
-To torch, transformers and accelerate each of them is a process with one GPU; only the sum of
-gradients (training/step.py) and what is said here makes them one run. What they tell one another
-is JSON in tensors.
+To torch, transformers and accelerate, each of them is a process with one GPU. Only the all-reduce
+of gradients (training/step.py) and the methods here make them one run. They exchange JSON in
+tensors.
 """
 
 import json
@@ -17,26 +17,26 @@ from anima_exp.errors import ConfigError, PeerLostError, first_line
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-_BUCKET_BYTES = 64 * 2**20  # of gradients in one sum
+_BUCKET_BYTES = 64 * 2**20  # of gradients in one all-reduce
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """All processes of a run, seen from one of them. Every method is called by all, in one order.
+    """All processes of a run, as one of them sees them. All ranks call each method in one order.
 
     Raises:
-        PeerLostError: from any method, when another process is gone.
+        PeerLostError: from any method, if another process has died.
     """
 
     rank: int = 0
     size: int = 1
-    local_rank: int = 0  # among those on this machine
+    local_rank: int = 0  # among the processes on this machine
     local_size: int = 1
-    lockstep: bool = False  # all compute the same: a base in parts is only whole for all at once
+    lockstep: bool = False  # all ranks compute the same, because the base model is sharded
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes and speaks."""
+        """Whether this is the main process, which writes files and messages."""
         return self.rank == 0
 
     # The name that evaluations written for version 0.1 use.
@@ -44,18 +44,21 @@ class ProcessGroup:
 
     @property
     def num_workers(self) -> int:
-        """Among how many the work of `spread` is divided."""
+        """The number of ranks that `map_over_ranks` divides work over."""
         return 1 if self.lockstep else self.size
 
     def run_on_main(self, work: Callable[[], Value]) -> Value:
-        """What the first process finds, JSON; a mistake that it makes ends the others too."""
+        """Run `work` on rank 0, and return its JSON-serialisable result on every rank.
+
+        If it raises an error, all ranks stop.
+        """
         if self.size == 1:
             return work()
         if not self.is_main:
-            found = self._gather(None)[0]
-            if not found["well"]:
-                raise PeerLostError("The first process of this run has stopped.", reported=True)
-            return found["value"]  # type: ignore[no-any-return]
+            result = self._gather(None)[0]
+            if not result["well"]:
+                raise PeerLostError("The main process of this run has stopped.", reported=True)
+            return result["value"]  # type: ignore[no-any-return]
         try:
             value = work()
         except BaseException:
@@ -67,7 +70,12 @@ class ProcessGroup:
     def map_over_ranks(
         self, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Value]]
     ) -> list[Value]:
-        """`work` of all items, a JSON value for each; a process does its part, if there is one."""
+        """Return the results of `work` for all items, divided over the ranks.
+
+        Args:
+            work: takes some of the items, and returns a JSON-serialisable value for each. A rank
+                without items does not call it.
+        """
         if self.size == 1 or self.lockstep:
             return list(work(items)) if items else []
         own = items[self.rank :: self.size]
@@ -78,32 +86,33 @@ class ProcessGroup:
         return found
 
     def local_slice(self, items: Sequence[Item]) -> Sequence[Item]:
-        """This process's part of what `total` will sum."""
+        """Return this rank's part of items, whose results `all_reduce_sum` will add up."""
         return items if self.lockstep else items[self.rank :: self.size]
 
     def all_reduce_sum(self, *numbers: float) -> list[float]:
-        """The sums over all processes of what each found of its part."""
+        """Return the sum of each number over all ranks; in lockstep the numbers themselves."""
         if self.size == 1 or self.lockstep:
             return list(numbers)
         return [sum(column) for column in zip(*self._gather(list(numbers)), strict=True)]
 
     def all_reduce_any(self, flag: bool) -> bool:
-        """Whether it is so in any process."""
+        """Return whether `flag` is true on any rank."""
         return flag if self.size == 1 else any(self._gather(flag))
 
     def all_reduce_min(self, number: int) -> int:
+        """Return the smallest number of all ranks."""
         return number if self.size == 1 else min(self._gather(number))
 
     def broadcast_in_lockstep(self, value: Value) -> Value:
-        """In lockstep the first process's value, so that none goes another way; else one's own."""
+        """Return rank 0's value in lockstep, so that all take the same branch; else `value`."""
         return self._gather(value)[0] if self.lockstep and self.size > 1 else value
 
     def all_gather(self, value: Value) -> list[Value]:
-        """The values of all processes, by rank."""
+        """Return the values of all ranks, by rank."""
         return [value] if self.size == 1 else self._gather(value)
 
     def assert_same_on_all_ranks(self, what: Mapping[str, Any]) -> None:
-        """Raise ConfigError, told by one process, unless all were given the same."""
+        """Raise ConfigError unless all ranks pass the same; only the main process reports it."""
         first, *others = self.all_gather(dict(what))
         for rank, theirs in enumerate(others, start=1):
             differ = [key for key in {**first, **theirs} if first.get(key) != theirs.get(key)]
@@ -112,37 +121,37 @@ class ProcessGroup:
                 more = f" (and {len(differ) - 1} more)" if differ[1:] else ""
                 raise ConfigError(
                     f"The processes of this run disagree: {key}={first.get(key)} on process 0, "
-                    f"{theirs.get(key)} on process {rank}{more}. Start all with one command, the "
-                    "same files and the same versions.",
+                    f"{theirs.get(key)} on process {rank}{more}. Start all of them with the same "
+                    "command, the same files and the same library versions.",
                     reported=not self.is_main,
                 )
 
     def main_process_first(self, work: Callable[[], Value]) -> Value:
-        """`work` of one process on each machine, then of the others: those find it cached."""
+        """Run `work` on one rank of each machine, then on the others, which use its cache."""
         if self.size == 1:
             return work()
-        found = [work()] if self.local_rank == 0 else []
+        result = [work()] if self.local_rank == 0 else []
         self.barrier()
-        found = found or [work()]
+        result = result or [work()]
         self.barrier()
-        return found[0]
+        return result[0]
 
     def one_rank_at_a_time(self, work: Callable[[], Value]) -> Value:
-        """`work` of each process in its turn, where memory holds what one of them needs."""
-        found: list[Value] = []
+        """Run `work` on one rank after another, for work that needs much memory."""
+        result: list[Value] = []
         for rank in range(self.size):
             if rank == self.rank:
-                found.append(work())
+                result.append(work())
             if self.size > 1:
                 self.barrier()
-        return found[0]
+        return result[0]
 
     def barrier(self) -> None:
-        """Until all are here."""
+        """Wait until all ranks have called this."""
         self.all_reduce_any(False)
 
     def all_reduce_gradients(self, parameters: Sequence[Any]) -> None:
-        """Replace each gradient by its sum over all processes; None where none has one."""
+        """Replace each gradient by its sum over all ranks; it stays None if no rank has one."""
         if self.size == 1:
             return
         import torch
@@ -151,11 +160,11 @@ class ProcessGroup:
         with _contact():
             has = torch.tensor([one.grad is not None for one in parameters], dtype=torch.uint8)
             distributed.all_reduce(has, op=distributed.ReduceOp.MAX)
-            learnt = [one for one, there in zip(parameters, has.tolist(), strict=True) if there]
-            for one in learnt:
+            trained = [one for one, there in zip(parameters, has.tolist(), strict=True) if there]
+            for one in trained:
                 if one.grad is None:
                     one.grad = torch.zeros_like(one)
-            for some in _buckets([one.grad for one in learnt]):
+            for some in _buckets([one.grad for one in trained]):
                 flat = torch.cat([one.reshape(-1) for one in some])
                 distributed.all_reduce(flat)
                 parts = torch.split(flat, [one.numel() for one in some])
@@ -163,7 +172,7 @@ class ProcessGroup:
                     one.copy_(part.view_as(one))
 
     def broadcast_parameters(self, tensors: Sequence[Any]) -> None:
-        """Write the first process's values into those of all."""
+        """Overwrite the tensors of all ranks with those of rank 0."""
         if self.size == 1:
             return
         from torch import distributed
@@ -193,7 +202,7 @@ SINGLE_PROCESS = ProcessGroup()
 
 
 def _buckets(gradients: Sequence[Any]) -> Iterator[list[Any]]:
-    """Neighbours of one type and device, together at most _BUCKET_BYTES."""
+    """Group neighbours of one type and device, at most _BUCKET_BYTES in each group."""
     bucket: list[Any] = []
     held = 0
     for one in gradients:
@@ -209,20 +218,20 @@ def _buckets(gradients: Sequence[Any]) -> Iterator[list[Any]]:
 
 @contextmanager
 def _contact() -> Iterator[None]:
-    # torch says all that can happen to the others in plain RuntimeErrors.
+    # torch reports every failure of another rank as a plain RuntimeError.
     import torch
 
     try:
         yield
-    except torch.OutOfMemoryError:  # it is our own
+    except torch.OutOfMemoryError:  # a failure of this rank
         raise
     except RuntimeError as error:
         raise PeerLostError(
-            "Another process of this run is gone. The same command goes on from the last "
-            f"checkpoint. ({_short(first_line(error))})"
+            "Another process of this run has died. Run the same command again to resume from the "
+            f"last checkpoint. ({_short(first_line(error))})"
         ) from error
 
 
 def _short(text: str) -> str:
-    # gloo opens with the place in its source.
+    # gloo's texts start with a position in its source.
     return re.sub(r"^\[[^\]]*\] ", "", text)[:80]

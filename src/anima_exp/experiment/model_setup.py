@@ -27,7 +27,7 @@ from anima_exp.model.generation import inference_mode
 from anima_exp.model.hashed_dropout import DropoutKeys
 from anima_exp.model.linear_layers import Parameters, count
 from anima_exp.planner.execution import Execution, choose_execution
-from anima_exp.planner.gpus import MIDDLING, Gpu, gpu_named
+from anima_exp.planner.gpus import DEFAULT_GPU, Gpu, gpu_named
 from anima_exp.planner.memory import Rows
 from anima_exp.planner.placement import PlacementDecision, place_base
 from anima_exp.planner.shape import from_model
@@ -82,7 +82,7 @@ def load_model(
             free = world.all_reduce_min(_available_memory(world, gpu=gpu) + count(base).bytes)
             shape = from_model(base)
             execution = choose_execution(
-                shape, config, rows, available=free, gpu=gpu, card=_gpu_model(world, gpu)
+                shape, config, rows, available=free, gpu=gpu, gpu_type=_gpu_model(world, gpu)
             )
         model, parameters = _with_adapter(base, config)
     world.broadcast_parameters([one for one in model.parameters() if one.requires_grad])
@@ -120,17 +120,17 @@ def _choose_placement(
         gpus=provenance.free_memories if several else None,
         processes=world.size,
         gpu=gpu,
-        card=_gpu_model(world, gpu),
+        gpu_type=_gpu_model(world, gpu),
     )
 
 
 def _gpu_model(world: ProcessGroup, gpu: bool) -> Gpu:
     """Return the GPU of the main process, so that all processes make the same choice."""
     if not gpu:
-        return MIDDLING
+        return DEFAULT_GPU
     known = world.run_on_main(lambda: torch.cuda.get_device_name())
     fixed = world.all_reduce_any(not hardware.expandable())
-    return replace(gpu_named(known) or MIDDLING, expandable=not fixed)
+    return replace(gpu_named(known) or DEFAULT_GPU, expandable=not fixed)
 
 
 def _available_memory(world: ProcessGroup, *, gpu: bool) -> int:

@@ -182,7 +182,7 @@ def _execution(run: Overview) -> str:
         parts.append("paged optimizer states")
     need = how.predicted_peak_gib + run.setup.overhead_gib
     fits = "" if how.fits else ", which does not fit: see python -m anima_exp.plan"
-    which = " in each process" if how.cards > 1 else ""
+    which = " in each process" if how.num_gpus > 1 else ""
     return f"{', '.join(parts)}; about {need:.2f} GiB{which}{fits}"
 
 
@@ -190,8 +190,10 @@ def describe_placement(config: RunConfig, how: Execution) -> list[str]:
     """Describe where the base is if it is not on one device."""
     needed = "" if config.model.device_map else ", because no single one can hold it"
     texts = {
-        Placement.sharded: f"the base sharded over {how.cards} processes",
-        Placement.spread: f"the base spread over {how.cards} GPUs{needed}; one computes at a time",
+        Placement.sharded: f"the base sharded over {how.num_gpus} processes",
+        Placement.spread: (
+            f"the base spread over {how.num_gpus} GPUs{needed}; one computes at a time"
+        ),
     }
     return [texts[how.placement]] if how.placement in texts else []
 

@@ -216,7 +216,7 @@ def _run(
                 ending=ending,
             )  # fmt: skip
             card = card_of(record, journal, setup.model, setup.tokenizer)
-            save(setup.model, setup.tokenizer, trained, card=card)
+            save(setup.model, setup.tokenizer, trained, model_card=card)
     except BaseException as error:
         journal.failed(orderly=isinstance(error, RunInterrupted | RunPaused))
         raise

@@ -122,7 +122,7 @@ def file(place: str, name: str, *, where: str, revision: str | None = None) -> P
         reason = f"the download failed ({first_line(error)})"
     if not any(_cached(place, known, revision) for known in (name, *_KNOWN)):
         raise ModelError(
-            f"{where}: no such folder, and {reason}. Give a folder, or try with a network."
+            f"{where}: no such folder, and {reason}. Use a folder, or connect to a network."
         )
     if reason != _OFFLINE:  # which the user has asked for
         _once(f"{where}: {reason}; an earlier download is used.")
@@ -188,10 +188,10 @@ def _trouble(
     except EntryNotFoundError:
         raise
     except HFValidationError as wrong:
-        raise error(f"{where}: there is no such folder, and it is no hub id.") from wrong
+        raise error(f"{where}: there is no such folder, and it is not a hub id.") from wrong
     except GatedRepoError as wrong:
         raise error(
-            f"{where} asks for your consent: accept its licence on the hub and run `hf auth login`."
+            f"{where} requires your consent. Accept its licence on the hub and run `hf auth login`."
         ) from wrong
     except RepositoryNotFoundError as wrong:
         raise error(
@@ -199,12 +199,14 @@ def _trouble(
             "(`hf auth login`). Check the id."
         ) from wrong
     except RevisionNotFoundError as wrong:
-        raise error(f"{where}: the hub has no revision {revision} of it.") from wrong
+        raise error(
+            f"{where}: the hub has no revision {revision} of it. Check the revision."
+        ) from wrong
     except Exception as wrong:
         if isinstance(wrong, OfflineModeIsEnabled):
             return _OFFLINE
         if isinstance(wrong, HfHubHTTPError):
-            return f"the hub is in trouble ({first_line(wrong)})"
+            return f"the hub answered with an error ({first_line(wrong)})"
         return f"the hub cannot be reached ({_host()}: {first_line(wrong)})"
 
 

@@ -36,7 +36,7 @@ def _compiler_problem() -> str | None:
         return None
     named = os.environ.get("CC")  # taken as one program, without arguments, even if it is empty
     if named is not None and shutil.which(named) is None:
-        return f"CC={named} is no program, and Triton compiles with it (unset CC, or correct it)"
+        return f"CC={named} is not a program, and Triton compiles with it (unset or correct CC)"
     if named is None and not any(map(shutil.which, ("gcc", "clang"))):
         return "Triton finds no C compiler (install gcc, or set CC to a compiler)"
     headers = Path(sysconfig.get_paths(scheme=_scheme())["include"])

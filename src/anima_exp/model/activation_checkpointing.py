@@ -1,4 +1,4 @@
-"""How much of the forward pass is computed again for the backward pass, to save memory."""
+"""Switch activation checkpointing: recompute parts of the forward pass to save memory."""
 
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from anima_exp.model.forward import loss_of
 from anima_exp.model.lora_linear import be_one_operation
 from anima_exp.model.varlen_attention import packed_attention
 
-# What selective recomputation keeps: results that took many operations a byte.
+# Selective checkpointing keeps results that took many operations per byte.
 _KEPT = ("lora_linear", *PRODUCTS, PRODUCT_IN_4_BITS)
 
 
@@ -30,7 +30,7 @@ _SET = "anima_exp_recompute"  # an attribute of the model
 
 
 def apply_activation_checkpointing(model: Any, how: ActivationCheckpointing) -> None:
-    """Switch it on or off, for the passes from now on."""
+    """Set activation checkpointing for all later passes."""
     setattr(model, _SET, how)
     be_one_operation(model, how is ActivationCheckpointing.selective)
     if how is ActivationCheckpointing.none:
@@ -49,9 +49,9 @@ def recompute_of(model: Any) -> ActivationCheckpointing:
 
 
 def selective_works(model: Any, precision: Precision) -> bool:
-    """Whether selective recomputation, which is switched on, gets through one short row.
+    """Return whether a short row trains with selective checkpointing, which must be switched on.
 
-    Families that change a kept result in place (Falcon) do not. No random number is drawn.
+    It does not in families that change a kept result in place (Falcon). No random number is drawn.
     """
     batch = short_batch(model, 5)
     training, where = model.training, model.device
@@ -78,11 +78,8 @@ def _policy(context: Any, operation: Any, *args: Any, **kwargs: Any) -> Checkpoi
     return CheckpointPolicy.MUST_SAVE if keep else CheckpointPolicy.PREFER_RECOMPUTE
 
 
-# Which settings a model does not have yet, with which one row needs less memory.
-
-
 def memory_advice(model: Any) -> str:
-    """Return what to change so that a row that does not fit may fit, as a sentence."""
+    """Return a sentence that names the settings that would reduce the memory of a single row."""
     lower = ["data.max_prompt_tokens", "data.max_response_tokens"]
     settings = []
     if recompute_of(model) is not ActivationCheckpointing.full:

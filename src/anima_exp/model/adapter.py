@@ -1,4 +1,4 @@
-"""A base model -> the same model with a fresh LoRA adapter, the only part that learns."""
+"""Attach a fresh LoRA adapter to a base model, or load an existing adapter onto it."""
 
 import warnings
 from collections.abc import Mapping
@@ -23,11 +23,14 @@ from anima_exp.model.tokenizer import resolve_source
 
 
 def add_lora(model: Any, lora: LoraConfig) -> Any:
-    """`model` with adapters of rank `lora.rank` on the layers of `lora.target_modules`.
+    """Return `model` with adapters of rank `lora.rank` on the layers of `lora.target_modules`.
 
     A starts as Kaiming noise and B as zeros, so the adapter changes nothing before the first
-    step. Set the seed before: the noise is what makes two runs differ. With
-    `target_modules: none` the model is returned as it is, every weight trainable.
+    step. Set the seed before the call, since it decides the noise. For full fine-tuning the model
+    is returned as it is, with every weight trainable.
+
+    Raises:
+        ModelError: PEFT cannot adapt these layers, or the model has no such layers.
     """
     if lora.is_full_finetune:
         return model
@@ -44,7 +47,7 @@ def add_lora(model: Any, lora: LoraConfig) -> Any:
         task_type="CAUSAL_LM",
     )
     which = f"lora.target_modules={lora.target_modules.value}"
-    name, another = type(model).__name__, "Try another set, as lora=attention."
+    name, another = type(model).__name__, "Try another set, for example lora=attention."
     try:
         with warnings.catch_warnings():
             # PEFT's own patterns for experts that such a model does not have.
@@ -53,7 +56,7 @@ def add_lora(model: Any, lora: LoraConfig) -> Any:
     except ValueError as error:  # PEFT refuses some layers of some families
         if not cannot_adapt_experts(error):
             reason = first_line(error).partition(". ")[0]  # what follows names PEFT's arguments
-            raise ModelError(f"{which} of {name}: {reason}. {another}") from error
+            raise ModelError(f"{which} cannot adapt {name}: {reason}. {another}") from error
         raise ModelError(_EXPERTS.format(which, name, another)) from error
     if adapts_experts(adapted):
         raise ModelError(_EXPERTS.format(which, name, another))
@@ -61,12 +64,14 @@ def add_lora(model: Any, lora: LoraConfig) -> Any:
     return adapted
 
 
-# PEFT 0.19 and later take the names of dense layers for those of experts in one stacked tensor.
-_EXPERTS = "{} of {}: PEFT would adapt its experts too, which training here does not support. {}"
+# PEFT 0.19 and later apply the names of dense layers to experts in one stacked tensor too.
+_EXPERTS = (
+    "{} cannot adapt {}: PEFT would adapt its experts too, which training does not support. {}"
+)
 
 
 def record_base_model(model: Any, base: ModelConfig) -> None:
-    """Let the adapter's own settings say which base it belongs on, to whoever loads it later."""
+    """Write the base model's name and revision to the adapter's config, for later loading."""
     source = resolve_source(base.source)
     for settings in getattr(model, "peft_config", {}).values():
         folder = Path(source)
@@ -75,20 +80,17 @@ def record_base_model(model: Any, base: ModelConfig) -> None:
 
 
 def cast_adapter(model: Any, dtype: Precision) -> None:
-    """Keep the adapter's own weights in `dtype`."""
+    """Convert the adapter's weights to `dtype`."""
     for name, parameter in model.named_parameters():
         if belongs_to_adapter(name):
             parameter.data = parameter.data.to(DTYPES[dtype])
 
 
 def _short(names: list[str], model: Any) -> list[str]:
-    """Last parts (`q_proj`) where they name exactly these layers, as published adapters do."""
+    """Shorten names to their last part (`q_proj`) if that names exactly the same layers."""
     leaves = {name.rpartition(".")[2] for name in names}
     everywhere = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in leaves}
     return sorted(leaves) if everywhere == set(names) else names
-
-
-# A base in memory and an adapter's files -> the base with that adapter on it.
 
 
 def load_adapter(
@@ -99,17 +101,19 @@ def load_adapter(
     key: str = "adapter",
     trained_with: LoraConfig | None = None,
 ) -> Any:
-    """`model` with the adapter of `place` as `name`, beside those that it has already.
+    """Load an adapter onto `model`, in addition to the adapters that it has.
 
-    Any adapter that PEFT computes inside a layer will do; its weights are read as
-    adapter_files.py says, and every one of them has to find its place.
+    PEFT's types that compute inside a layer are supported. Every stored weight must have a layer
+    in the model, and every weight of the adapter's layers must be stored.
 
     Args:
-        key: the setting that names `place`; it opens the error message.
-        trained_with: how it is to be trained further; None if it is only used.
+        place: a folder or a hub id.
+        name: the adapter's name in the model.
+        key: the setting that names `place`; error messages start with it.
+        trained_with: the settings to continue training with; None for inference.
 
     Raises:
-        ModelError: it is no such adapter, cannot be read, or belongs to another base.
+        ModelError: the adapter cannot be read, has another type, or belongs to another base model.
     """
     import_bitsandbytes()
     from peft import PeftConfig, PeftModel, PeftModelForCausalLM, set_peft_model_state_dict
@@ -121,12 +125,15 @@ def load_adapter(
     stored = adapter_files.weights(place, key=key)
     warn_of_another(place, base, key=key)
     _check_added_tokens(model, stored, where)
-    another = f"{where} was trained on another base than {base}"
-    instead = "Choose its base with model=NAME."
+    another = f"{where} was trained on a base model other than {base}"
+    instead = "Choose its base model with model=NAME."
     try:
         config = PeftConfig.from_pretrained(str(adapter_files.files(place, key=key)))
         if config.is_prompt_learning or config.is_adaption_prompt:
-            raise ModelError(f"{where} is of type {kind}, which is no part of a layer as LoRA is.")
+            raise ModelError(
+                f"{where} is of type {kind}, which computes outside the layers and cannot be used "
+                "here. Use an adapter that computes inside them, such as LoRA."
+            )
         config.inference_mode = trained_with is None
         if trained_with is not None:
             config.lora_dropout = trained_with.dropout
@@ -136,25 +143,27 @@ def load_adapter(
             model = PeftModelForCausalLM(model, config, adapter_name=name)
         result: Any = set_peft_model_state_dict(model, stored, adapter_name=name)
     except KeyError as error:
-        raise ModelError(f"{where} is of type {kind}, which this PEFT does not know.") from error
+        raise ModelError(
+            f"{where} is of type {kind}, which the installed peft does not know. Upgrade peft."
+        ) from error
     except (ValueError, TypeError, RuntimeError) as error:
         if peft_internals.says_other_sizes(error):
-            raise ModelError(f"{another}: its weights are of other sizes. {instead}") from error
+            raise ModelError(f"{another}: its weights have other shapes. {instead}") from error
         if peft_internals.says_no_layer(error):
-            raise ModelError(f"{another}: none of its layers is there. {instead}") from error
+            raise ModelError(f"{another}, which has none of its layers. {instead}") from error
         first = first_line(error)
         raise ModelError(f"{where} cannot be loaded: {first}") from error
     nowhere = peft_internals.without_layer(result.unexpected_keys)
     if nowhere:
         raise ModelError(
-            f"{another}: {len(nowhere)} of its {len(stored)} weights have no layer there, the "
+            f"{another}: {len(nowhere)} of its {len(stored)} weights have no layer there. The "
             f"first is {peft_internals.layer_of(nowhere[0])}. {instead}"
         )
     empty = peft_internals.without_weight(result.missing_keys, name)
     if empty:
         raise ModelError(
-            f"{another}: it has nothing for {len(empty)} of the weights that its layers there "
-            f"need, the first is {peft_internals.layer_of(empty[0])}. {instead}"
+            f"{another}: it lacks {len(empty)} of the weights that its layers need there. The "
+            f"first is {peft_internals.layer_of(empty[0])}. {instead}"
         )
     if trained_with is None:
         return model.eval()

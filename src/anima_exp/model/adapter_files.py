@@ -1,4 +1,4 @@
-"""An adapter's folder or hub id -> its settings and weights; nothing in its files is run."""
+"""Read an adapter's settings and weights from a folder or the hub, without running its files."""
 
 import re
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ _SAFE, _PICKLED = "adapter_model.safetensors", "adapter_model.bin"
 
 
 def settings(place: str, *, key: str = "adapter") -> dict[str, Any]:
-    """What the adapter's adapter_config.json says.
+    """Return the content of the adapter's adapter_config.json.
 
     Args:
-        key: the setting that names `place`; it opens the error message.
+        key: the setting that names `place`; error messages start with it.
 
     Raises:
         ModelError: there is no adapter, or its settings cannot be read.
@@ -36,17 +36,21 @@ def settings(place: str, *, key: str = "adapter") -> dict[str, Any]:
             f"{key}={place}: its {SETTINGS} cannot be read: {first_line(error)}"
         ) from error
     if not isinstance(found, dict) or not isinstance(found.get("peft_type"), str):
-        raise ModelError(f"{key}={place}: its {SETTINGS} names no peft_type, so it is not PEFT's.")
+        raise ModelError(
+            f"{key}={place}: its {SETTINGS} names no peft_type, so it is not an adapter of PEFT. "
+            "Use an adapter that PEFT has saved."
+        )
     return found
 
 
 def weights(place: str, *, key: str = "adapter") -> "dict[str, torch.Tensor]":
-    """Its tensors by name, on the CPU: of safetensors, else of PEFT's older .bin file.
+    """Return the adapter's tensors by name, on the CPU.
 
-    A .bin file is a pickle, which may hold any program: only tensors are accepted.
+    They are read from safetensors, or from PEFT's older .bin file. A .bin file is a pickle, which
+    may hold any code, so only tensors are accepted.
 
     Raises:
-        ModelError: there are none, the file is damaged, or it holds something else as well.
+        ModelError: there are no weights, the file is damaged, or it holds anything but tensors.
     """
     import pickle
 
@@ -62,8 +66,8 @@ def weights(place: str, *, key: str = "adapter") -> "dict[str, torch.Tensor]":
         found = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{where}: {_PICKLED} is damaged, or holds more than weights, which could run a "
-            f"program here. Nothing of it was run. Ask its author for {_SAFE}."
+            f"{where}: {_PICKLED} is damaged, or holds more than weights, which could run code. "
+            f"Nothing in it was run. Ask its author for {_SAFE}."
         ) from error
     except (OSError, SafetensorError, RuntimeError, EOFError) as error:
         reason = first_line(error)
@@ -71,22 +75,27 @@ def weights(place: str, *, key: str = "adapter") -> "dict[str, torch.Tensor]":
     if not isinstance(found, dict) or not all(
         isinstance(value, torch.Tensor) for value in found.values()
     ):
-        raise ModelError(f"{where}: {_PICKLED} holds something else than named weights.")
+        raise ModelError(
+            f"{where}: {_PICKLED} does not hold weights by name. Ask its author for {_SAFE}."
+        )
     return _checked(found, where)
 
 
 def layer_names(place: str, *, key: str = "adapter") -> list[str]:
-    """Return the full names of the layers that the adapter has weights for. No torch.
+    """Return the full names of the layers that the adapter has weights for, without torch.
 
     Raises:
-        ModelError: its weights are no safetensors file, or that is damaged.
+        ModelError: its weights are not in a safetensors file, or the file is damaged.
     """
     from safetensors import SafetensorError, safe_open
 
     file = weights_file(place, key=key)
     try:
         if file.name != _SAFE:
-            raise ModelError(f"{key}={place} has a pickle, {_PICKLED}. Convert it to {_SAFE}.")
+            raise ModelError(
+                f"{key}={place} holds a pickle, {_PICKLED}, which is not read here. Convert it to "
+                f"{_SAFE}."
+            )
         with safe_open(file, framework="np") as opened:
             names = [plain_name(name) for name in opened.keys()]  # noqa: SIM118 - no mapping
     except (OSError, SafetensorError) as error:
@@ -95,9 +104,9 @@ def layer_names(place: str, *, key: str = "adapter") -> list[str]:
 
 
 def plain_name(name: str) -> str:
-    """Return a weight's name as PEFT writes it, without what other trainers leave in it.
+    """Return a weight's name as PEFT writes it, without the additions of other trainers.
 
-    torch.compile adds `_orig_mod.`, DistributedDataParallel `module.`, and a state dict that was
+    torch.compile adds `_orig_mod.` and DistributedDataParallel `module.`. A state dict that was
     saved without PEFT keeps the adapter's name: `lora_A.default.weight`.
     """
     name = name.replace("_orig_mod.", "").removeprefix("module.")
@@ -106,23 +115,23 @@ def plain_name(name: str) -> str:
 
 
 def check_weights(weights: "Mapping[str, torch.Tensor]", where: str) -> None:
-    """Raise ModelError for tensors that are empty, no plain numbers, or not finite."""
+    """Raise ModelError for tensors that are empty, not floating point, or not finite."""
     empty = [name for name, one in weights.items() if not one.numel()]
     if empty:
         raise ModelError(
-            f"{where}: {len(empty)} of its {len(weights)} weights are empty, as DeepSpeed ZeRO-3 "
-            "leaves them when they are saved without being gathered. Convert the checkpoint with "
+            f"{where}: {len(empty)} of its {len(weights)} weights are empty. DeepSpeed ZeRO-3 "
+            "saves them so unless it gathers them first. Convert the checkpoint with "
             "zero_to_fp32.py, or save it with stage3_gather_16bit_weights_on_model_save."
         )
     for name, one in weights.items():
         if one.is_meta:
-            raise ModelError(f"{where}: {name} has no numbers (it was saved from the meta device).")
+            raise ModelError(f"{where}: {name} has no values: it was saved from the meta device.")
         if not one.is_floating_point():
             kind = str(one.dtype).removeprefix("torch.")
             raise ModelError(f"{where}: {name} is of type {kind}, not floating-point numbers.")
         if not one.float().isfinite().all():
             raise ModelError(
-                f"{where}: {name} holds NaN or infinite numbers: its training diverged, or the "
+                f"{where}: {name} holds NaN or infinite values. Its training diverged, or the "
                 "file is damaged."
             )
 
@@ -130,15 +139,15 @@ def check_weights(weights: "Mapping[str, torch.Tensor]", where: str) -> None:
 def added_tokens(
     name: str, rows: int, vocabulary: int, where: str, base: str
 ) -> "ModelError | None":
-    """Return the error for embeddings or a head of another vocabulary; None for another weight."""
+    """Return the error if a weight is an embedding or head for another vocabulary, else None."""
     if not name.endswith((".embed_tokens.weight", ".lm_head.weight", ".wte.weight")):
         return None
     if rows == vocabulary:
         return None
     return ModelError(
-        f"{where} holds embeddings for {rows:,} tokens, and its base {base} has {vocabulary:,}: "
-        "its trainer added tokens, which is not supported here. Let that trainer or PEFT merge it "
-        "into a whole model, and give that with model.source=FOLDER."
+        f"{where} holds embeddings for {rows:,} tokens, but its base model {base} has "
+        f"{vocabulary:,}: its trainer added tokens, which is not supported here. Merge it into a "
+        "full model with that trainer or with PEFT, then use model.source=FOLDER."
     )
 
 
@@ -148,7 +157,7 @@ def _checked(weights: "dict[str, torch.Tensor]", where: str) -> "dict[str, torch
 
 
 def weights_file(place: str, *, key: str = "adapter") -> Path:
-    """The file of its weights on this machine, safetensors before PEFT's older .bin.
+    """Return the file with the adapter's weights: safetensors, or else PEFT's older .bin.
 
     Raises:
         ModelError: there is neither.
@@ -160,25 +169,31 @@ def weights_file(place: str, *, key: str = "adapter") -> Path:
 
 
 def files(place: str, *, key: str = "adapter") -> Path:
-    """The local folder with its adapter_config.json; of a hub id, in the hub's cache."""
+    """Return the local folder with the adapter_config.json; for a hub id, in the hub's cache.
+
+    Raises:
+        ModelError: there is no adapter.
+    """
     file = _file(place, SETTINGS, key=key)
     if file is None:
-        raise ModelError(f"{key}={place} is no adapter: it holds no {SETTINGS}.{_hint(place, key)}")
+        raise ModelError(
+            f"{key}={place} is not an adapter: it holds no {SETTINGS}.{_hint(place, key)}"
+        )
     return file.parent
 
 
 def folder_of(place: str) -> Path | None:
-    """The local folder that `place` names, if there is one: it wins over a hub id."""
+    """Return the local folder that `place` names, or None. A folder wins over a hub id."""
     folder = expanded(place, "adapter")
     return folder if is_folder(folder) else None
 
 
 def _file(place: str, name: str, *, key: str) -> Path | None:
-    """The file `name` of an adapter, on this machine; None if the adapter has no such file."""
+    """Return the local path of an adapter's file `name`; None if the adapter has no such file."""
     if folder := folder_of(place):
         return folder / name if is_file(folder / name) else None
     if not hub.is_id(place):
-        raise ModelError(f"{key}={place}: there is no such folder, and it is no hub id.")
+        raise ModelError(f"{key}={place}: there is no such folder, and it is not a hub id.")
     return hub.file(place, name, where=f"{key}={place}")
 
 
@@ -186,30 +201,27 @@ def _hint(place: str, key: str) -> str:
     folder = expanded(place, key)
     if (folder / "adapter" / SETTINGS).is_file():
         way = f"run={place} or {key}={place}/adapter" if key == "adapter" else f"{place}/adapter"
-        return f" Give {way}."
+        return f" Use {way}."
     if (folder / "config.json").is_file():
-        return " It is a whole model: use model=local model.source=FOLDER."
+        return " It is a full model: use model=local model.source=FOLDER."
     return ""
 
 
-# An adapter -> the base model that it was trained on, as settings of a command line.
-
-
 def warn_of_another(place: str, used: str, *, key: str = "adapter") -> None:
-    """One line if an adapter names another base than the one it is put on.
+    """Warn if an adapter names another base model than the one that it is loaded onto.
 
-    No mistake for certain: a base may lie in a folder, or have a copy of another name.
+    This need not be a mistake: a base model may be in a folder, or have a copy of another name.
     """
     named = settings(place, key=key).get("base_model_name_or_path")
     if named and source(named) != source(used):
         warn(
-            f"{key}={place} names {named} as its base, and is put on {used}: unless both are the "
-            "same weights, what it says means nothing."
+            f"{key}={place} was trained on {named} but is loaded onto {used}. Unless these are "
+            "the same weights, its output is meaningless."
         )
 
 
 def source(named: str) -> str:
-    """One spelling for each base: `tiny` wherever the package lies, and folders by their path."""
+    """Normalise a base model's name: `tiny` for the embedded one, absolute paths for folders."""
     parts = Path(named).parts
     if named == "tiny" or parts[-3:] == tiny_base().parts[-3:]:
         return "tiny"

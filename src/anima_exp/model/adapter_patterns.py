@@ -1,8 +1,8 @@
-"""Regular expressions in an adapter's config: try them where they cannot hang the program.
+"""Check the regular expressions in an adapter's config in a process that can be ended.
 
 PEFT matches `target_modules` and the keys of `rank_pattern` and `alpha_pattern` against the name
-of every module. A pattern such as `(a+)+$` takes longer than the universe on a name of 60 letters,
-and Python's matching cannot be interrupted. So they are tried in a process that can be ended.
+of every module. A pattern such as `(a+)+$` needs exponential time on a name of 60 letters, and
+Python's matching cannot be interrupted.
 """
 
 import json
@@ -58,12 +58,12 @@ def check_patterns(settings: Mapping[str, Any], names: Iterable[str], where: str
     reason = f"is invalid: {last[4:]}" if bad else f"takes more than {_SECONDS:g} s to match"
     raise ModelError(
         f"{where}: the pattern {patterns[number][0]!r} in its adapter_config.json {reason}. "
-        "Replace it by a list of module names."
+        "Replace it with a list of module names."
     )
 
 
 def _patterns(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Each pattern that is more than a name, and the whole expression that PEFT makes of it."""
+    """Return each pattern that is more than a name, with the full expression that PEFT builds."""
     found = []
     for key in ("target_modules", "exclude_modules"):
         value = settings.get(key)

@@ -1,7 +1,7 @@
-"""A model just loaded -> what its architecture allows, tried on two short rows.
+"""Try on short rows what a freshly loaded model's architecture allows.
 
-Architectures are many, and some mix tokens beside attention or do more to their logits than a
-product. Guessing by name would train some of them on wrong numbers without a word.
+There are many architectures. Some mix tokens outside attention, or transform their logits further.
+Deciding by name would train some of them on wrong numbers silently.
 """
 
 from collections.abc import Sequence
@@ -24,22 +24,24 @@ from anima_exp.model.varlen_attention import (
 )
 
 _LENGTHS = (5, 7)
-_LEAK = 1e-2  # of a state's length; two passes of one shape differ by nothing, or by an expert's
-_ROUNDING = 1e-1  # of the logits' length, in 16 bits or LLM.int8()
+# Relative to a hidden state's norm. Two passes of one shape do not differ, except with experts.
+_LEAK = 1e-2
+_ROUNDING = 1e-1  # relative to the logits' norm, in 16 bits or LLM.int8()
 
 
 def probe_architecture(model: Any, *, rounds_together: bool = False) -> None:
-    """Mark a model whose rows see each other, so that each is computed alone.
+    """Turn packing off for a model whose packed rows influence each other, and check its logits.
 
     Args:
-        rounds_together: LLM.int8() rounds a column by all rows in it, which is no leak.
+        rounds_together: whether rows influence each other's rounding only, as in LLM.int8(). That
+            is not a leak.
 
     Raises:
-        ModelError: its logits are not what ours would be.
+        ModelError: the model's own logits differ from those that the loss uses.
     """
     with torch.no_grad():
         try:
-            # LLM.int8() would look like a leak, so there only the pass itself is tried.
+            # LLM.int8() would look like a leak, so for it only the pass itself is tried.
             apart = not _rows_see_each_other(model) or rounds_together
         except BordersLost:
             apart = False
@@ -49,10 +51,10 @@ def probe_architecture(model: Any, *, rounds_together: bool = False) -> None:
 
 
 def _rows_see_each_other(model: Any) -> bool:
-    """Whether other tokens in the first row change anything in the second.
+    """Return whether other tokens in the first row change the hidden states of the second.
 
     Raises:
-        BordersLost: the architecture does not take them.
+        BordersLost: the architecture does not pass the row borders to its attention.
     """
     if not supports_packing(model):
         return True
@@ -76,18 +78,20 @@ def _check_head(model: Any) -> None:
     theirs: Tensor = model(input_ids=batch.ids, use_cache=False).logits[0].float().to(ours.device)
     if not theirs.isfinite().any():
         raise ModelError(
-            f"{model.config.name_or_path}: the output of the base is not a number. Its weights are "
-            "damaged, or too large for trainer.precision. Try trainer.precision=fp32."
+            f"{model.config.name_or_path}: the base model computes no finite logit. Its weights "
+            "are damaged, or too large for trainer.precision. Try trainer.precision=fp32."
         )
     apart = float((ours - theirs).norm() / theirs.norm())
-    if apart > _ROUNDING:  # not so where either is no number: fp16 overflows on some models
+    if apart > _ROUNDING:  # false if a logit is NaN: fp16 overflows on some models
         raise ModelError(
-            f"{model.config.name_or_path}: {type(model).__name__} makes its logits in a way that "
-            f"is not known here (they differ by {100 * apart:.0f} %), so its loss would be wrong."
+            f"{model.config.name_or_path}: {type(model).__name__} computes its logits in a way "
+            f"that is not supported (ours differ by {100 * apart:.0f} %), so the loss would be "
+            "wrong. Use another model."
         )
 
 
 def short_batch(model: Any, *lengths: int) -> MicroBatch:
+    """Return a micro-batch with rows of these lengths, the same for every call."""
     vocabulary = model.config.get_text_config().vocab_size
     rows = []
     for start, length in enumerate(lengths):
@@ -96,21 +100,20 @@ def short_batch(model: Any, *lengths: int) -> MicroBatch:
     return pack_rows(rows, range(len(rows)), [1.0] * len(rows)).to(model.device)
 
 
-# Try once whether a model's output for a row depends on the padding before it.
-#
-# Most families mask padding and take positions from outside. Some read positions from the mask or
-# the cache, and RWKV has no mask at all: their rows are then computed without padding.
-
+# Most families mask padding and take positions as an argument. Some read positions from the mask or
+# the cache, and RWKV has no mask at all. Their rows are computed without padding.
 
 _KNOWN = "masks_padding"
 _SHORT, _LONG = 8, 32  # tokens of the two rows
-_PADDING_ROUNDING = (
-    5e-2  # of the length of the centred logits; a wrong position changes several times that
-)
+# Relative to the norm of the centred logits. A wrong position changes several times as much.
+_PADDING_ROUNDING = 5e-2
 
 
 def masks_padding(model: Any) -> bool:
-    """Whether rows of different lengths may share a batch. Call inside `inference`."""
+    """Return whether padded rows give the same logits as rows alone. The model is tried once.
+
+    Call it inside `generation.inference_mode`.
+    """
     base = base_of(model)
     if not hasattr(base, _KNOWN):
         setattr(base, _KNOWN, _try(model))
@@ -118,14 +121,14 @@ def masks_padding(model: Any) -> bool:
 
 
 def same_logits(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether logits [rows, V] are the same but for rounding."""
+    """Return whether logits [rows, vocabulary] are equal up to rounding."""
     one, other = one.float(), other.float()
     size = (other - other.mean(-1, keepdim=True)).norm(dim=-1)
     return bool(((one - other).norm(dim=-1) <= _PADDING_ROUNDING * size).all())
 
 
 def some_ids(model: Any, lengths: Sequence[int]) -> list[torch.Tensor]:
-    """Rows of these lengths, as long as the model's context allows."""
+    """Return rows of token ids with these lengths, cut to the model's context."""
     vocabulary = int(model.config.get_text_config().vocab_size)
     most = (context_length(model.config) or max(lengths)) - 1
     return [

@@ -1,4 +1,4 @@
-"""RunConfig -> the base model in memory: quantised, frozen, ready for an adapter."""
+"""Load the base model: quantised, frozen, and ready for an adapter."""
 
 import sys
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ from anima_exp.model.base_config import attention_of, check_stored_type, context
 from anima_exp.model.base_files import check_base_files, check_sizes
 from anima_exp.model.device_map import meta_model
 from anima_exp.model.kernels import keep_angles_exact, undo_liger, use_tf32
-from anima_exp.model.quantized_cache import snapshot_of
+from anima_exp.model.quantized_cache import cache_entry_of
 from anima_exp.model.tokenizer import load_error_message, resolve_source
 from anima_exp.model.varlen_attention import without_cudnn_attention
 from anima_exp.system import hardware
@@ -45,7 +45,7 @@ DTYPES = {
 
 
 def device() -> torch.device:
-    """The device of this process: its GPU, else the CPU."""
+    """Return the device of this process: its GPU, or else the CPU."""
     return (
         torch.device("cuda", torch.cuda.current_device())
         if torch.cuda.is_available()
@@ -54,13 +54,13 @@ def device() -> torch.device:
 
 
 def autocast(where: torch.device, precision: Precision) -> torch.autocast:
-    """Products in `precision`."""
+    """Return an autocast context in which matrix products are computed in `precision`."""
     on = precision is not Precision.fp32
     return torch.autocast(where.type, dtype=DTYPES[precision] if on else None, enabled=on)
 
 
 def check_precision(precision: Precision, where: torch.device) -> None:
-    """Raise ModelError where the device cannot compute in `precision`, before a model is loaded."""
+    """Raise ModelError if the device cannot compute in `precision`."""
     if where.type != "cuda":
         hardware.refuse_precision(precision, gpu=None, bf16=True)
     elif precision is Precision.bf16:
@@ -69,13 +69,19 @@ def check_precision(precision: Precision, where: torch.device) -> None:
 
 
 def slow_precision(precision: Precision, where: torch.device) -> str | None:
-    """Return what bf16 costs on a processor; None for other precisions and on a GPU."""
+    """Return a warning if bf16 is slow on this CPU; None for other precisions and on a GPU."""
     if where.type != "cpu" or precision is not Precision.bf16:
         return None
     if processor_has_bf16() is False:
-        return "this processor has no bf16 products: trainer.precision=fp32 is many times as fast"
-    # Measured with AMX: 4.7 and 8.7 ms a token at a width of 512, 5.1 and 9.3 ms at 1024.
-    return "on a CPU trainer.precision=fp32 is about twice as fast as bf16, for more memory a token"
+        return (
+            "this CPU has no bf16 matrix instructions: trainer.precision=fp32 is many times faster"
+        )
+    # Measured with AMX, fp32 and bf16: 4.7 and 8.7 ms per token at a width of 512, 5.1 and 9.3 ms
+    # at 1,024.
+    return (
+        "on a CPU trainer.precision=fp32 is about twice as fast as bf16, but takes more memory per "
+        "token"
+    )
 
 
 def load_base(
@@ -88,17 +94,21 @@ def load_base(
     device_map: Mapping[str, int] | None = None,
     to_be_split: bool = False,
 ) -> Any:
-    """The causal language model of `model.source`, its weights frozen unless `trainable`.
+    """Load the causal language model of `model.source`, with frozen weights unless `trainable`.
 
-    Linear layers are stored as `quant` says; embeddings, norms and head in `precision`. Weights
-    that are to learn are fp32 throughout: a small update to a bf16 weight rounds to nothing.
-    With a `cache`, a base is quantised once (quantized_cache.py). With a `device_map`, its modules
-    are on
-    the GPUs that it says; else on the device of this process, or where `model.device_map` has
-    accelerate put them. One that is `to_be_split` (fsdp.py) stays in CPU memory, untried.
+    Linear layers are stored as `quant` says, embeddings, norms and head in `precision`. Trainable
+    weights are fp32 throughout, because a small update to a bf16 weight rounds to zero.
+
+    Args:
+        cache: the cache folder, with which a base model is quantised only once
+            (quantized_cache.py).
+        device_map: module -> GPU. By default the model is loaded onto the device of this process,
+            or placed by accelerate as `model.device_map` says.
+        to_be_split: whether fsdp.py shards the model later. It then stays in CPU memory, and
+            its architecture is not tried.
 
     Raises:
-        ModelError: it cannot be found, loaded, or stored so.
+        ModelError: it does not exist, cannot be loaded, or cannot be stored as `quant` says.
     """
     check_precision(precision, device())
     use_tf32(device())
@@ -114,7 +124,7 @@ def load_base(
     if attention is not model.attention:
         say(
             f"base     {config.model_type} does not support model.attention="
-            f"{model.attention.value} in transformers: it is computed with {attention.value}"
+            f"{model.attention.value} in transformers: {attention.value} is used"
         )
     where = torch.device("cpu") if to_be_split else device()
     dtype = torch.float32 if trainable else DTYPES[precision]
@@ -124,13 +134,13 @@ def load_base(
         "device_map": dict(device_map) if device_map else _device_map(model, where),
         "max_memory": None if device_map else _max_memory(model),
     }
-    snapshot = snapshot_of(model, quant, dtype=dtype, where=where, cache=cache)
-    loaded = snapshot.load(partial(_from_pretrained, model, **how)) if snapshot else None
+    entry = cache_entry_of(model, quant, dtype=dtype, where=where, cache=cache)
+    loaded = entry.load(partial(_from_pretrained, model, **how)) if entry else None
     if loaded is None:
         wanted = None if stored else _bitsandbytes(quant)
         loaded = _from_pretrained(model, quantization_config=wanted, **how)
-        if snapshot:
-            snapshot.keep(loaded)
+        if entry:
+            entry.keep(loaded)
     if stored:
         _use_stored(loaded, model, quant)
     base_checks.check_finite(loaded)
@@ -166,25 +176,25 @@ def norms_in_fp32(model: nn.Module) -> None:
                 parameter.data = parameter.data.to(torch.float32)
 
 
-def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any) -> Any:
+def _from_pretrained(model: ModelConfig, cached: str | None = None, **how: Any) -> Any:
     import_bitsandbytes()
     from transformers import AutoModelForCausalLM
 
     source = resolve_source(model.source)
-    # A log file wants no progress bar, and nobody wants one of a call that is silent.
+    # Progress bars are shown only in a terminal, and only if messages are shown at all.
     bars = progress_bars(sys.stderr.isatty() and heard())
     try:
-        with without_report(), bars, no_warmup_on_small_gpus(), hub.no_retries(snapshot or source):
+        with without_report(), bars, no_warmup_on_small_gpus(), hub.no_retries(cached or source):
             found: Any = AutoModelForCausalLM.from_pretrained(
-                snapshot or source,
-                revision=None if snapshot else model.revision,
+                cached or source,
+                revision=None if cached else model.revision,
                 trust_remote_code=model.trust_remote_code,
                 output_loading_info=True,
                 **{key: value for key, value in how.items() if value is not None},
             )
     except torch.OutOfMemoryError as error:
         raise ModelError(
-            f"model.source={source} does not fit this GPU: {first_line(error)} "
+            f"model.source={source} does not fit on this GPU: {first_line(error)} "
             "Use a smaller model, quant=nf4, or model.device_map=auto over several GPUs."
         ) from error
     except Exception as error:  # each format, and each class of models, has errors of its own
@@ -198,15 +208,15 @@ def _from_pretrained(model: ModelConfig, snapshot: str | None = None, **how: Any
 
 
 def _use_stored(loaded: Any, model: ModelConfig, quant: QuantConfig) -> None:
-    """Report a base that was quantised before it was saved, and compute in the run's own type."""
-    say(f"base     the files of {model.source} are in {quant.type.value} already, and stay so")
+    """Set the compute type of a base model whose files are quantised, and report it."""
+    say(f"base     {model.source} is stored in {quant.type.value} and is used as it is")
     if quant.type is not Quantization.int8:
         set_compute_type(loaded, DTYPES[quant.compute_dtype])
     check_experts(model, quant, loaded)
 
 
 def _check_empty(model: ModelConfig, quant: QuantConfig, *, trainable: bool) -> None:
-    """Raise ModelError for what a model's sizes tell already, before its weights are loaded."""
+    """Raise ModelError for faults that the sizes of weights show, before weights are loaded."""
     empty = meta_model(model)
     sizes = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
     check_sizes(model, sizes, str(empty.base_model_prefix))

@@ -1,6 +1,7 @@
-"""What transformers reports about a model that it has just loaded: refuse what it only warns of.
+"""Check a model that transformers has just loaded, and refuse faults that it only logs.
 
-A weight that the files lack starts at random, and transformers goes on with a table in the log.
+A weight that is missing from the files starts from random values, and transformers only logs a
+table. A second part checks how much of a model quantisation would reach.
 """
 
 from collections.abc import Mapping
@@ -18,21 +19,21 @@ from anima_exp.libraries.torch_internals import says_weights_only
 from anima_exp.libraries.transformers_loading import holds_adapter, says_other_sizes
 from anima_exp.model.linear_layers import in_block, linear_layers
 
-_AGAIN = "Download the model again, or give the folder of the whole model."
+_AGAIN = "Download the model again, or use the folder of the complete model."
 
 
 def check_report(model: Any, report: Mapping[str, Any], source: str) -> None:
-    """Raise ModelError unless the files gave `model` all its weights; say what they hold besides.
+    """Raise ModelError unless the files held all weights of `model`; report weights left over.
 
     Args:
-        report: transformers' loading info. Tied weights, and those that the class declares to be
-            no part of the files, are not in it.
+        report: transformers' loading info. It leaves out tied weights, and those that the class
+            declares to be absent from files.
     """
     where = f"model.source={source}"
     if holds_adapter(model):
         raise ModelError(
-            f"{where} holds an adapter (adapter_config.json), and transformers has loaded it as a "
-            "part of the base. Give the bare base, or merge the adapter first."
+            f"{where} holds an adapter (adapter_config.json), which transformers loaded as a part "
+            "of the base model. Use the base model without it, or merge the adapter first."
         )
     name = type(model).__name__
     surplus = sorted(report["unexpected_keys"])
@@ -41,10 +42,10 @@ def check_report(model: Any, report: Mapping[str, Any], source: str) -> None:
         besides = f" The files hold {_some(surplus)} instead." if surplus else ""
         raise ModelError(
             f"{where} lacks {len(missing)} of the {count} weights of {name}, "
-            f"which would start at random: {_first(missing)}.{besides} {_AGAIN}"
+            f"which would start from random values: {_first(missing)}.{besides} {_AGAIN}"
         )
     if surplus:
-        say(f"base     {name} has no place for {_some(surplus)} of {source}")
+        say(f"base     {name} does not use {_some(surplus)} of {source}")
 
 
 def check_finite(model: Any) -> None:
@@ -57,8 +58,8 @@ def check_finite(model: Any) -> None:
         low, high = torch.aminmax(found)
         if not (low.isfinite() and high.isfinite()):
             raise ModelError(
-                f"model.source={model.config.name_or_path}: {name} holds NaN or infinite numbers. "
-                "The model is damaged, or its numbers are too large for trainer.precision=fp16."
+                f"model.source={model.config.name_or_path}: {name} holds NaN or infinite values. "
+                "The model is damaged, or its weights are too large for trainer.precision=fp16."
             )
 
 
@@ -66,15 +67,15 @@ _PLAIN = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 def reason(error: Exception, attention: Attention) -> Exception:
-    """Return the error with our words where transformers or torch gives advice of its own."""
+    """Return the error, reworded if transformers or torch gives advice that does not apply here."""
     text = str(error)
     if isinstance(error, UnpicklingError) or says_weights_only(error):
         return ValueError(
-            "a .bin file is damaged, or holds more than weights, which could run a program here. "
-            "Nothing of it was run. Ask its author for safetensors."
+            "a .bin file is damaged, or holds more than weights, which could run code. "
+            "Nothing in it was run. Ask its author for safetensors."
         )
     if says_other_sizes(error):
-        return ValueError("weights have other sizes than its config.json says.")
+        return ValueError("weights have other shapes than its config.json says.")
     if "attention" in text.lower() and attention is not Attention.eager:
         return ValueError(f"{first_line(error)} Use model.attention={Attention.eager.value}.")
     return error
@@ -89,29 +90,26 @@ def _first(names: list[str]) -> str:
     return f"{shown}, ..." if len(names) > 3 else shown
 
 
-# How much of a base would really be quantised: experts in one stacked tensor are left out.
-#
-# bitsandbytes replaces linear layers. transformers keeps the experts of a mixture of experts, which
-# are most of its weights, in one tensor of three dimensions that is no linear layer.
+# bitsandbytes quantises linear layers only. transformers keeps the experts of a mixture of experts,
+# which are most of its weights, in one tensor of three dimensions.
 
-
-_LEAST = 0.9  # of the matrices in decoder blocks
+_LEAST = 0.9  # of the matrices in decoder blocks must be quantised
 
 
 @dataclass(frozen=True)
 class Share:
-    """Of the matrices in a model's blocks, those that are (or would be) quantised."""
+    """The fraction of the matrices in a model's blocks that is (or would be) quantised."""
 
     quantised: float  # 0 to 1
-    largest: str  # the largest tensor that is not; "" if there is none
-    stacked: bool  # whether most of the rest is no linear layer
+    largest: str  # the largest tensor that is not quantised; "" if there is none
+    stacked: bool  # whether most of the rest is in no linear layer
 
 
 def check_experts(model: ModelConfig, quant: QuantConfig, built: Any) -> None:
-    """Raise ModelError if quantisation leaves, or would leave, a model's experts as they are.
+    """Raise ModelError if quantisation does not reach a model's experts.
 
     Args:
-        built: the model in memory, or the same without weights, which tells before it is loaded.
+        built: the model in memory, or the same model on the meta device before it is loaded.
     """
     share = quantised_share(built)
     if share.quantised < _LEAST and share.stacked:
@@ -119,12 +117,12 @@ def check_experts(model: ModelConfig, quant: QuantConfig, built: Any) -> None:
             f"quant={quant.type.value} would quantise only {100 * share.quantised:.0f} % of the "
             f"weights in the blocks of model.source={model.source}: its experts "
             f"({share.largest}) are one stacked tensor, not linear layers. Choose a model without "
-            "experts, or quant=none if 16 bits fit the memory."
+            "experts, or quant=none if its 16-bit weights fit into memory."
         )
 
 
 def experts_line(built: Any) -> str | None:
-    """Say how much of a 16-bit model is experts, which no adapter reaches; None without them."""
+    """Return a line about stacked experts, which no adapter reaches; None without experts."""
     share = quantised_share(built)
     if share.quantised >= _LEAST or not share.stacked:
         return None
@@ -135,7 +133,7 @@ def experts_line(built: Any) -> str | None:
 
 
 def quantised_share(model: Any) -> Share:
-    """Count matrices in blocks; of a model that is not quantised, linear layers would be."""
+    """Return the quantised fraction; in a model that is not quantised, that of linear layers."""
     linear = {f"{one.name}.weight" for one in linear_layers(model)}
     inside = [
         (name, elements(parameter), is_quantised(parameter))

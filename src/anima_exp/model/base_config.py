@@ -1,4 +1,7 @@
-"""Read a base's config through transformers, and find in it what families call differently."""
+"""Read a base model's config, and check where it comes from and how it is stored.
+
+Importing this module imports no torch, so a missing folder or a misspelt id is refused at once.
+"""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -12,7 +15,7 @@ from anima_exp.libraries.transformers_internals import family_takes_sdpa
 from anima_exp.libraries.transformers_loading import stored_type
 from anima_exp.system.paths import expanded
 
-# Learnt positions, or the longest row that the family was trained on, by the families' own names.
+# The number of trained positions, or the longest row of pre-training, by each family's own name.
 _CONTEXT_NAMES = (
     "max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length",
     "max_seq_length", "context_length", "n_ctx",
@@ -70,13 +73,8 @@ def attention_of(config: Any, wanted: Attention) -> Attention:
         )
     if wanted is not Attention.sdpa:
         return wanted
-    # None for code of the model's own, whose class transformers asks itself.
+    # It is None for custom code. transformers checks such a class itself.
     return Attention.eager if family_takes_sdpa(config) is False else wanted
-
-
-# Check where a base and its tokenizer come from: a local folder, or a repository on the hub.
-#
-# This imports no torch, so that a missing folder or a misspelt id is refused at once.
 
 
 def check_folders(model: ModelConfig) -> None:
@@ -104,8 +102,8 @@ def check_hub(model: ModelConfig) -> None:
         found = hub.file(place, name, where=f"{key}={place}", revision=revision)
         if own and found is None:
             raise ModelError(
-                f"{key}={place}: the hub's repository holds no config.json, so it is no model that "
-                "transformers can load. Check the id."
+                f"{key}={place} has no config.json on the hub, so transformers cannot load it as "
+                "a model. Check the id."
             )
 
 
@@ -118,44 +116,41 @@ def _names_folder(place: str) -> bool:
     return place.startswith((".", "/", "~")) or place.count("/") > 1 or Path(place).is_absolute()
 
 
-# A base that was quantised before it was saved: compare its type with the one that a run claims.
-#
-# transformers loads such a base as it is stored, whatever quantisation is asked for. A sweep over
-# data types would then compare NF4 with NF4. No torch here.
+# transformers loads a quantised base model as it is stored and ignores the requested quantisation.
+# A sweep over data types would then compare NF4 with NF4.
 
 
 def check_stored_type(source: str, config: Mapping[str, Any], quant: QuantConfig) -> str | None:
-    """Return the type in which the files store the base; None if they are not quantised.
+    """Return the type in which the base model is stored; None if it is not quantised.
 
     Args:
         config: the content of the base's config.json.
 
     Raises:
-        ModelError: the type is unsupported, or it is not the one that `quant` claims.
+        ModelError: the type is unsupported, or it differs from `quant`.
     """
     stored = config.get("quantization_config") or config.get("compression_config")
     if not stored:
         return None
-    where = f"model.source={source} is stored"
+    where = f"model.source={source} is already stored"
     sixteen = "the 16-bit model that it was made from"
     named = stored_type(stored)
     kind = Quantization(named) if named else None
     if kind is None:
         method = stored.get("quant_method") or "an unknown type"
         raise ModelError(
-            f"{where} in {method} already, which cannot be trained here. Give {sixteen}, with "
-            "quant=nf4."
+            f"{where} in {method}, which cannot be trained here. Use {sixteen}, with quant=nf4."
         )
     if quant.type is not kind:
         raise ModelError(
-            f"{where} in {kind.value} already, and quant.type={quant.type.value} cannot change "
-            f"that. Use quant={kind.value}, or give {sixteen}."
+            f"{where} in {kind.value}, and quant.type={quant.type.value} cannot change that. "
+            f"Use quant={kind.value}, or {sixteen}."
         )
     double = bool(stored.get("bnb_4bit_use_double_quant"))
     if kind is not Quantization.int8 and quant.double_quant is not double:
         how = "with" if double else "without"
         raise ModelError(
-            f"{where} in {kind.value} {how} double quantisation already. Use "
-            f"quant.double_quant={str(double).lower()}, or give {sixteen}."
+            f"{where} in {kind.value} {how} double quantisation. Use "
+            f"quant.double_quant={str(double).lower()}, or {sixteen}."
         )
     return kind.value

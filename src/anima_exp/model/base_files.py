@@ -29,12 +29,12 @@ _AGAIN = "Download the model again."
 
 
 def check_base_files(model: ModelConfig, quant: QuantConfig | None = None) -> None:
-    """Raise ModelError if `model.source` is a folder that holds no whole base model.
+    """Raise ModelError if `model.source` is a folder without a complete base model.
 
     A hub id is not checked: the hub's library compares what it downloads with its hash.
 
     Args:
-        quant: how the run claims to store the base; it must not contradict the files.
+        quant: the run's quantisation, which must agree with the files; None = not checked.
     """
     folder = tiny_base() if model.source == "tiny" else expanded(model.source, "model.source")
     if not folder.is_dir():
@@ -44,9 +44,9 @@ def check_base_files(model: ModelConfig, quant: QuantConfig | None = None) -> No
     weights = [name for name in (*_WHOLE, *_INDEXES) if name in names]
     if "adapter_config.json" in names and not weights:
         raise ModelError(
-            f"{where} is an adapter, not a base model. Give the base that it was trained on with "
-            f"model=NAME or model.source=..., and the adapter with adapter={model.source} where "
-            "the command takes one."
+            f"{where} is an adapter, not a base model. Choose the base model that it was trained "
+            f"on with model=NAME or model.source=... If the command takes an adapter, add "
+            f"adapter={model.source}."
         )
     if "config.json" not in names:
         raise ModelError(f"{where}: {_foreign(names) or _elsewhere(folder, names)}")
@@ -68,13 +68,13 @@ def check_base_files(model: ModelConfig, quant: QuantConfig | None = None) -> No
 
 
 def check_sizes(model: ModelConfig, sizes: Mapping[str, tuple[int, ...]], prefix: str) -> None:
-    """Raise ModelError if a safetensors file has a weight of another size than config.json says.
+    """Raise ModelError if a weight in a safetensors file has another shape than config.json says.
 
-    transformers finds this out only after loading, and for weights that it quantises not at all.
+    transformers notices this only after loading, and not at all for weights that it quantises.
 
     Args:
-        sizes: of the weights that config.json describes, by name.
-        prefix: of the names in memory that a file written from the inner model lacks.
+        sizes: the shapes that config.json describes, by name.
+        prefix: a prefix of names in memory that is missing in files of the inner model.
     """
     folder = tiny_base() if model.source == "tiny" else expanded(model.source, "model.source")
     where = f"model.source={model.source}"
@@ -90,7 +90,7 @@ def check_sizes(model: ModelConfig, sizes: Mapping[str, tuple[int, ...]], prefix
     if odd:
         name, stored, wanted = min(odd)
         raise ModelError(
-            f"{where}: {len(odd)} weights have other sizes than config.json says; the first is "
+            f"{where}: {len(odd)} weights have other shapes than config.json says. The first is "
             f"{name} with {_by(stored)} numbers, not {_by(wanted)}. Its config.json belongs to "
             f"another model, or was edited. {_AGAIN}"
         )
@@ -107,7 +107,7 @@ def check_tokenizer_files(model: ModelConfig) -> None:
 
 
 def check_has_tokenizer(model: ModelConfig) -> None:
-    """Raise ModelError if the folder that the tokenizer is to come from holds none."""
+    """Raise ModelError if the tokenizer's folder holds no tokenizer."""
     source = model.tokenizer or model.source
     folder = expanded(source)
     if source == "tiny" or model.trust_remote_code or not folder.is_dir():
@@ -117,12 +117,12 @@ def check_has_tokenizer(model: ModelConfig) -> None:
         key = "model.tokenizer" if model.tokenizer else "model.source"
         raise ModelError(
             f"{key}={source}: the folder holds no tokenizer.json and no other vocabulary. Download "
-            "the tokenizer's files too, or give model.tokenizer=FOLDER_OR_HUB_ID."
+            "the tokenizer's files too, or set model.tokenizer=FOLDER_OR_HUB_ID."
         )
 
 
 def _elsewhere(folder: Path, names: Iterable[str]) -> str:
-    """Say where the model is that a folder without config.json should have been."""
+    """Return the reason for a folder without config.json, with a subfolder that has one."""
     if not names:
         return "the folder is empty."
     inside = sorted(
@@ -134,7 +134,7 @@ def _elsewhere(folder: Path, names: Iterable[str]) -> str:
         return "the folder holds no config.json."
     several = f", one of {len(inside)} such folders in it" if len(inside) > 1 else ""
     return (
-        f"the folder holds no config.json, but {inside[0]} in it does{several}. Give "
+        f"the folder holds no config.json, but {inside[0]} in it does{several}. Use "
         f"model.source={folder / inside[0]}."
     )
 
@@ -157,12 +157,12 @@ def _by(sizes: tuple[int, ...]) -> str:
 
 
 def _foreign(names: Iterable[str]) -> str | None:
-    """Say what a folder holds in place of a model that transformers can load and train."""
+    """Return the reason if a folder holds a model in another format, else None."""
     names = sorted(names)
     if any(name.endswith(".gguf") for name in names):
         return (
             "the folder holds GGUF files, which are made for inference with llama.cpp and cannot "
-            "be trained here. Give the Hugging Face model that they were converted from."
+            "be trained here. Use the Hugging Face model that they were converted from."
         )
     if "params.json" in names or any(
         name.startswith("consolidated.") or (name.endswith(".pth") and name[0].isdigit())
@@ -170,29 +170,29 @@ def _foreign(names: Iterable[str]) -> str | None:
     ):
         return (
             "the folder holds an original checkpoint (params.json, consolidated.*), not the "
-            "Hugging Face format. Convert it with transformers' script, or give the hub's "
-            "converted model."
+            "Hugging Face format. Convert it with transformers' script, or use the converted "
+            "model of the hub."
         )
     if any(name.endswith(".onnx") for name in names) or "onnx" in names:
         return (
-            "the folder holds an ONNX export, which cannot be trained. Give the PyTorch model "
+            "the folder holds an ONNX export, which cannot be trained. Use the PyTorch model "
             "that it was exported from."
         )
     return None
 
 
 def _weight_files(folder: Path, first: str, where: str) -> list[str]:
-    """Return the names of the files that hold weights, all of which are there."""
+    """Return the names of the weight files, all of which exist."""
     if first in _WHOLE:
         return [first]
     listed = read_object(folder / first, where).get("weight_map")
     if not isinstance(listed, Mapping) or not listed:
-        raise ModelError(f"{where}: {first} names no files. {_AGAIN}")
+        raise ModelError(f"{where}: {first} lists no files. {_AGAIN}")
     files = sorted({str(name) for name in listed.values()})
     gone = [name for name in files if not (folder / name).is_file()]
     if gone:
         raise ModelError(
-            f"{where}: {first} names {len(files)} files, of which {len(gone)} are missing; the "
+            f"{where}: {first} lists {len(files)} files, of which {len(gone)} are missing. The "
             f"first is {gone[0]}. {_AGAIN}"
         )
     return files
@@ -205,7 +205,7 @@ def _check_weights(file: Path, where: str, *, quantised: bool) -> None:
     header = _header(file)
     if header is None:
         raise ModelError(
-            f"{where}: {file.name} does not begin as a safetensors file does. {_AGAIN}"
+            f"{where}: {file.name} does not start with the header of a safetensors file. {_AGAIN}"
         )
     start, tensors = header
     try:
@@ -224,14 +224,14 @@ def _check_weights(file: Path, where: str, *, quantised: bool) -> None:
     ]  # fmt: skip
     if odd and not quantised:
         raise ModelError(
-            f"{where}: {len(odd)} weights of {file.name} are not floating-point numbers; the first "
-            f"is {odd[0]} of type {kinds[odd[0]]}. Its config.json names no quantisation that "
-            "would explain them."
+            f"{where}: {len(odd)} weights of {file.name} are not floating-point numbers, and its "
+            f"config.json names no quantisation. The first is {odd[0]} of type {kinds[odd[0]]}. "
+            f"{_AGAIN}"
         )
 
 
 def _header(file: Path) -> tuple[int, dict[str, Any]] | None:
-    """Return where the numbers of a safetensors file begin, and its tensors by name."""
+    """Return the offset of the data in a safetensors file, and its tensors by name."""
     with file.open("rb") as opened:
         beginning = opened.read(8)
         if len(beginning) < 8:
@@ -250,7 +250,7 @@ def _header(file: Path) -> tuple[int, dict[str, Any]] | None:
 
 
 def _check_content(file: Path, where: str) -> None:
-    """Raise ModelError for a file that is empty, or only stands for the real one."""
+    """Raise ModelError for a file that is empty or a Git LFS pointer."""
     try:
         with file.open("rb") as opened:
             beginning = opened.read(len(_POINTER))

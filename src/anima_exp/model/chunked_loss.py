@@ -1,8 +1,9 @@
-"""Hidden states at the labels -> the loss, a few logits at a time.
+"""Compute the loss from hidden states at the labels, one chunk of logits at a time.
 
-Logits are the largest thing in fine-tuning a small model: tokens x vocabulary, in fp32, and their
-gradient again. Here they exist for one chunk of labels only. As the head is as a rule frozen, a
-chunk's gradient goes back through it at once, and the backward pass has nothing left to compute.
+Logits are the largest tensor when a small model is fine-tuned: tokens x vocabulary in fp32, and
+their gradient once more. Here they exist for one chunk of labels only. The head is usually frozen,
+so a chunk's gradient is propagated through it immediately, and nothing is left for the backward
+pass.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from anima_exp.model.constants import chunk_logits
 
 @dataclass(frozen=True)
 class Head:
-    """What a causal language model does behind its last norm."""
+    """What a causal language model computes after its last norm."""
 
     weight: Tensor  # [V, H]
     bias: Tensor | None  # [V]
@@ -25,7 +26,7 @@ class Head:
 
 
 def head_of(model: Any) -> Head:
-    """The head of a transformers model, with what some families do to logits."""
+    """Return the head of a transformers model, with the scaling and soft cap of some families."""
     module, config = model.get_output_embeddings(), model.config.get_text_config()
     divide = getattr(config, "logits_scaling", None)  # Granite
     multiply = getattr(config, "logit_scale", None)  # Cohere
@@ -39,7 +40,7 @@ def head_of(model: Any) -> Head:
 
 
 def logits_of(hidden: Tensor, head: Head) -> Tensor:
-    """[T, H] -> [T, V] in fp32: for a few tokens."""
+    """Return the logits of a few tokens: [T, H] -> [T, V] in fp32."""
     hidden = hidden.to(head.weight.device)
     logits = (hidden.to(head.weight.dtype) @ head.weight.T).float()
     if head.bias is not None:
@@ -51,13 +52,13 @@ def logits_of(hidden: Tensor, head: Head) -> Tensor:
 def chunked_cross_entropy(
     hidden: Tensor, labels: Tensor, weights: Tensor, head: Head, dtype: torch.dtype
 ) -> Tensor:
-    """The weighted sum of the cross-entropies, in fp32.
+    """Return the weighted sum of the cross-entropies, in fp32.
 
     Args:
-        hidden: [L, H], the states that predict the labels.
+        hidden: [L, H], the hidden states that predict the labels.
         labels: [L].
         weights: [L], fp32.
-        dtype: the type to multiply with the head in.
+        dtype: the type of the product with the head.
     """
     loss: Tensor = _LabelLoss.apply(  # type: ignore[no-untyped-call]
         hidden.to(dtype), head.weight, head.bias, labels, weights, head.scale, head.softcap
@@ -79,9 +80,9 @@ class _LabelLoss(torch.autograd.Function):
     ) -> Tensor:
         wanted = ctx.needs_input_grad[:3]
         matrix = weight.to(hidden.dtype)
-        # Gradients are kept as if the heaviest label counted 1: in fp16 those of one label among
-        # thousands would vanish.
-        # If all weights are 0, as in a process without a row of the batch, any divisor will do.
+        # Gradients are stored relative to the largest weight: in fp16 those of one label among
+        # thousands would underflow. If all weights are 0, as in a process without a row of the
+        # batch, the divisor does not matter.
         heaviest = weights.max() if len(weights) else weights.new_ones(())
         heaviest = torch.where(heaviest > 0, heaviest, 1.0)
         relative = weights / heaviest
@@ -92,14 +93,15 @@ class _LabelLoss(torch.autograd.Function):
             d_bias = torch.zeros_like(bias, dtype=torch.float32)
         loss = weights.new_zeros(())
         size = max(1, chunk_logits(gpu=hidden.is_cuda) // len(weight))
-        # One room for all chunks: on a CPU fresh memory costs more than the numbers in it.
-        room = weights.new_empty(min(size, len(hidden)), len(weight))
+        # Reuse one buffer for all chunks: on a CPU, touching fresh memory costs more than the
+        # arithmetic.
+        buffer = weights.new_empty(min(size, len(hidden)), len(weight))
         for start in range(0, len(hidden), size):
             part = slice(start, start + size)
-            logits = room[: len(hidden[part])]
+            logits = buffer[: len(hidden[part])]
             if hidden.dtype is torch.float32:
                 torch.mm(hidden[part], matrix.T, out=logits)
-            elif hidden.is_cuda:  # cuBLAS adds in fp32, so that its sums need no rounding
+            elif hidden.is_cuda:  # cuBLAS accumulates in fp32, so the result needs no rounding
                 torch.mm(hidden[part], matrix.T, out_dtype=torch.float32, out=logits)
             else:
                 logits.copy_(hidden[part] @ matrix.T)
@@ -107,11 +109,11 @@ class _LabelLoss(torch.autograd.Function):
                 logits += bias
             if scale != 1.0:
                 logits *= scale
-            bend = None
+            softcap_grad = None
             if softcap is not None:
-                bent = torch.tanh_(logits.div_(softcap))
-                bend = 1 - bent.square()
-                logits = bent.mul_(softcap)
+                capped = torch.tanh_(logits.div_(softcap))
+                softcap_grad = 1 - capped.square()
+                logits = capped.mul_(softcap)
             logits -= logits.amax(dim=-1, keepdim=True)
             chosen = logits.gather(1, labels[part, None])
             sums = logits.exp_().sum(dim=-1, keepdim=True)
@@ -119,14 +121,14 @@ class _LabelLoss(torch.autograd.Function):
             if not any(wanted):
                 continue
             # d loss / d logits = softmax - 1 at the label.
-            slope, factor = logits, relative[part, None] * scale
-            slope *= factor / sums
-            slope.scatter_add_(1, labels[part, None], -factor)
-            if bend is not None:
-                slope *= bend
+            d_logits, factor = logits, relative[part, None] * scale
+            d_logits *= factor / sums
+            d_logits.scatter_add_(1, labels[part, None], -factor)
+            if softcap_grad is not None:
+                d_logits *= softcap_grad
             if d_bias is not None:
-                d_bias += slope.sum(0)
-            narrow = slope.to(hidden.dtype)
+                d_bias += d_logits.sum(0)
+            narrow = d_logits.to(hidden.dtype)
             if d_hidden is not None:
                 torch.mm(narrow, matrix, out=d_hidden[part])
             if d_weight is not None:
@@ -140,8 +142,8 @@ class _LabelLoss(torch.autograd.Function):
         d_hidden, d_weight, d_bias, heaviest = ctx.saved_tensors
         factor = outputs[0] * heaviest
         if d_hidden is not None:
-            # The factor is fp16's scale, which is beyond fp16. A vector of one number, unlike a
-            # number, makes the product fp32; only the result is rounded.
+            # The factor includes the loss scale of fp16, which exceeds fp16's range. A vector of
+            # one element, unlike a scalar, makes the product fp32, so only the result is rounded.
             d_hidden = torch.mul(d_hidden, factor.view(1), out=torch.empty_like(d_hidden))
         if d_weight is not None:
             d_weight = (d_weight * factor).to(ctx.weight_dtype)

@@ -1,6 +1,6 @@
-"""Numbers that several modules share. Importing them imports no torch.
+"""Constants that several modules share. Importing them imports no torch.
 
-The planner needs the size of a chunk of logits, and the kernel of dropout its hash.
+The planner needs the size of a chunk of logits, and the dropout kernel needs the hash constants.
 """
 
 # The number of logits that `model/chunked_loss.py` computes at a time.

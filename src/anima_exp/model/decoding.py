@@ -1,4 +1,4 @@
-"""One batch of prompts -> an answer each, token by token, over a cache of what was read before."""
+"""Generate an answer for each prompt of a batch, token by token, with a key-value cache."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -21,46 +21,46 @@ from anima_exp.model.base_config import context_length
 from anima_exp.model.forward import base_of
 from anima_exp.model.tokenizer import check_ids
 
-# Logits of the next token -> which one is taken, for each row of a batch by its own dice.
-
 
 @dataclass(frozen=True)
 class Sampling:
-    """How an answer is drawn, and where it ends."""
+    """How the tokens of an answer are sampled, and where it ends."""
 
     max_new_tokens: int
     temperature: float = 0.0  # 0 = greedy
     top_p: float = 1.0
-    stop: tuple[str, ...] = ()  # texts that end an answer and are no part of it
+    stop: tuple[str, ...] = ()  # texts that end an answer and do not belong to it
 
 
-def choose(logits: torch.Tensor, how: Sampling, dice: Sequence[random.Random]) -> list[int]:
-    """One token id for each row of `logits` `[B, V]`.
+def sample_next_tokens(
+    logits: torch.Tensor, how: Sampling, rngs: Sequence[random.Random]
+) -> list[int]:
+    """Sample one token id for each row of `logits` [batch, vocabulary].
 
-    Each row has dice of its own and throws them once a token, so that what is drawn for a row
-    does not depend on the rows beside it.
+    Each row has its own random generator and draws from it once per token, so its samples do not
+    depend on the other rows in the batch.
 
     Raises:
-        ModelError: a logit is not a number.
+        ModelError: a logit is NaN.
     """
     if how.temperature == 0:
         chosen = logits.argmax(-1)
     else:
-        # In fp64: a share that rounds up would move the edge between two tokens.
-        shares = (logits.double() / how.temperature).softmax(-1)
-        by_share, order = shares.sort(descending=True, stable=True)
-        kept = by_share.cumsum(-1) - by_share < how.top_p  # the first always is
-        shares = shares * torch.zeros_like(kept).scatter(-1, order, kept)
-        # In the order of the ids, not of the shares: two tokens of almost the same share change
-        # places with the last digit of a logit, which another batch computes differently.
-        upto = shares.cumsum(-1)
-        thrown = on_device([[1 - die.random()] for die in dice], upto)  # in (0, 1]
-        chosen = (upto < thrown * upto[:, -1:]).sum(-1)
-    # One transfer for all rows: a GPU is waited for once a token.
+        # In fp64: a probability that is rounded up would move the border between two tokens.
+        probabilities = (logits.double() / how.temperature).softmax(-1)
+        ranked, order = probabilities.sort(descending=True, stable=True)
+        kept = ranked.cumsum(-1) - ranked < how.top_p  # the first is always kept
+        probabilities = probabilities * torch.zeros_like(kept).scatter(-1, order, kept)
+        # The sum runs in the order of ids, not of probabilities: two tokens of almost equal
+        # probability swap ranks with the last digit of a logit, which depends on the batch.
+        cumulative = probabilities.cumsum(-1)
+        drawn = on_device([[1 - rng.random()] for rng in rngs], cumulative)  # in (0, 1]
+        chosen = (cumulative < drawn * cumulative[:, -1:]).sum(-1)
+    # One transfer for all rows, so that the CPU waits for the GPU once per token.
     *tokens, broken = torch.cat([chosen, logits.isnan().any()[None].to(chosen.dtype)]).tolist()
     if broken:
         raise ModelError(
-            "The model's output is not a number: its weights are broken, or too large for "
+            "The model computes NaN: its weights are damaged, or too large for "
             "trainer.precision. Try trainer.precision=fp32."
         )
     return tokens
@@ -69,7 +69,7 @@ def choose(logits: torch.Tensor, how: Sampling, dice: Sequence[random.Random]) -
 def on_device(values: Sequence[Any], like: torch.Tensor) -> torch.Tensor:
     """Return `values` with the type and device of `like`, without waiting for a GPU.
 
-    The copy of ordinary memory waits until the GPU has done all that came before it; the copy of
+    A copy from ordinary memory waits until the GPU has finished all earlier work. A copy from
     pinned memory does not.
     """
     here = torch.tensor(values, dtype=like.dtype)
@@ -84,8 +84,8 @@ Watch = Callable[[str], None]
 @dataclass(frozen=True)
 class Answer:
     text: str  # without special tokens, and without the stop string
-    finish: str  # stop: the model ended it; stop_string; length: it was cut
-    tokens: int  # end of sequence left out
+    finish: str  # stop: the model ended it; stop_string; length: it was truncated
+    tokens: int  # without the end-of-sequence token
 
 
 def decode(
@@ -98,20 +98,20 @@ def decode(
     watch: Watch | None = None,
     world: ProcessGroup = SINGLE_PROCESS,
 ) -> list[Answer]:
-    """Continue each prompt until the model ends it, a stop string comes, or there is no room.
+    """Continue each prompt until the model ends it, a stop string occurs, or a limit is reached.
 
-    Prompts are padded on the left, so that every answer begins at once; padding is masked and has
-    no position, so an answer is what it would be alone (in fp32; a narrower type rounds
-    differently in another batch). Call inside `inference`.
+    Prompts are padded on the left, so all answers start at the same column. Padding is masked and
+    has no position, so in fp32 an answer equals the one that the prompt gets alone. Narrower types
+    round differently in another batch. Call it inside `generation.inference_mode`.
 
     Args:
-        seeds: of each row's dice; not needed when greedy.
+        seeds: the seed of each row's random generator; not needed for greedy decoding.
         watch: called with the text so far after every token; for one prompt only.
-        world: in lockstep, all processes take the tokens of the first: two kinds of GPU round
-            differently, and one that ends an answer earlier leaves the others waiting.
+        world: in lockstep all ranks take the tokens of rank 0. Different types of GPU round
+            differently, and a rank that ended an answer earlier would leave the others waiting.
 
     Raises:
-        ModelError: a prompt leaves no room in the model's context, or the batch none in memory.
+        ModelError: a prompt fills the model's context, or the batch does not fit into memory.
     """
     assert watch is None or len(prompts) == 1
     if len({len(prompt) for prompt in prompts}) > 1 and not masks_padding(model):
@@ -120,11 +120,11 @@ def decode(
             for prompt, seed in zip(prompts, seeds or [0] * len(prompts), strict=True)
         ]
     check_ids(prompts, model.config.get_text_config().vocab_size)
-    room = _room(model, prompts, how.max_new_tokens)
+    limits = _new_token_limits(model, prompts, how.max_new_tokens)
     ends = end_tokens(model, tokenizer)
     rows = [
-        _Row(tokenizer, how, ends, most, random.Random(seed))
-        for most, seed in zip(room, seeds or [0] * len(prompts), strict=True)
+        _Row(tokenizer, how, ends, limit, random.Random(seed))
+        for limit, seed in zip(limits, seeds or [0] * len(prompts), strict=True)
     ]
     try:
         for _ in _steps(model, prompts, rows, how, world, pad=tokenizer.pad_token_id):
@@ -132,7 +132,7 @@ def decode(
                 watch(rows[0].text())
     except torch.OutOfMemoryError as error:
         raise ModelError(
-            f"{len(prompts)} answers at once do not fit this GPU: {first_line(error)} "
+            f"A batch of {len(prompts)} answers does not fit on this GPU: {first_line(error)} "
             "Lower batch_size or max_new_tokens."
         ) from error
     return [row.answer() for row in rows]
@@ -147,14 +147,15 @@ def _steps(
     *,
     pad: int,
 ) -> Any:
-    """Give every row its next token, and yield; until all rows have ended."""
+    """Add the next token to every row and yield, until all rows have ended."""
     ids, mask = left_padded(prompts, pad)
     length = ids.shape[1]
-    # transformers looks into every mask that it gets, for which a GPU must be waited for.
+    # transformers reads every mask that it gets, which waits for the GPU. So none is passed if all
+    # prompts have the same length.
     unpadded = bool(mask.all())
-    # The mask of the longest answer there can be: each step takes a longer part of it.
-    most = max(row.room for row in rows)
-    mask = torch.cat([mask, mask.new_ones(len(rows), most)], dim=1).to(model.device)
+    # The mask covers the longest possible answer; each step uses a longer part of it.
+    longest = max(row.max_tokens for row in rows)
+    mask = torch.cat([mask, mask.new_ones(len(rows), longest)], dim=1).to(model.device)
     ids = ids.to(model.device)
     positions = (mask[:, :length].cumsum(-1) - 1).clamp(min=0)
     ends_at = [len(prompt) - 1 for prompt in prompts]  # the position of each row's last token
@@ -172,7 +173,7 @@ def _steps(
         )
         past = cache_in(out)
         tokens = world.broadcast_in_lockstep(
-            choose(out.logits[:, -1].float(), how, [row.dice for row in here])
+            sample_next_tokens(out.logits[:, -1].float(), how, [row.rng for row in here])
         )
         for row, token in zip(here, tokens, strict=True):
             row.add(token)
@@ -181,7 +182,7 @@ def _steps(
         if not going:
             return
         length += 1
-        # Of a row that has ended, the last place: what is fed to it is not read.
+        # A row that has ended keeps its last position: its padding is not read.
         ends_at = [at + (row.finish is None) for at, row in zip(ends_at, here, strict=True)]
         if past is not None and 2 * len(going) <= len(here) and can_drop_rows(past):
             chosen = on_device(going, ids)
@@ -190,7 +191,7 @@ def _steps(
             here = [here[number] for number in going]
             ends_at = [ends_at[number] for number in going]
         last = [pad if row.finish else row.ids[-1] for row in here]
-        if past is None:  # a family without such a cache (Mamba, RWKV) reads all of it again
+        if past is None:  # a family without such a cache (Mamba, RWKV) recomputes the whole row
             ids = torch.cat([ids, on_device(last, ids)[:, None]], dim=1)
             positions = (mask[:, :length].cumsum(-1) - 1).clamp(min=0)
         else:
@@ -201,11 +202,12 @@ class _Row:
     """One answer as it grows."""
 
     def __init__(
-        self, tokenizer: Any, how: Sampling, ends: set[int], room: int, dice: random.Random
+        self, tokenizer: Any, how: Sampling, ends: set[int], max_tokens: int, rng: random.Random
     ) -> None:
-        self.tokenizer, self.ends, self.room, self.dice = tokenizer, ends, room, dice
+        self.tokenizer, self.ends, self.max_tokens, self.rng = tokenizer, ends, max_tokens, rng
         self.stop = how.stop
-        # A token is a byte at least, but for special ones: so many last tokens hold a stop string.
+        # Every token but a special one is at least one byte, so a stop string that ends now is in
+        # this many last tokens.
         self.tail = max((len(text.encode()) for text in how.stop), default=0) + 8
         self.ids: list[int] = []
         self.finish: str | None = None
@@ -219,7 +221,7 @@ class _Row:
         self.ids.append(token)
         if self.stop and any(stop in self._decoded(self.ids[-self.tail :]) for stop in self.stop):
             self.finish = "stop_string"
-        elif len(self.ids) >= self.room:
+        elif len(self.ids) >= self.max_tokens:
             self.finish = "length"
 
     def text(self) -> str:
@@ -236,9 +238,9 @@ class _Row:
 
 
 def end_tokens(model: Any, tokenizer: Any) -> set[int]:
-    """The tokenizer's end of sequence, and those that the base's own settings name besides.
+    """Return the end tokens of the tokenizer and of the model's generation config.
 
-    Chat models end a turn with a token of its own.
+    Chat models end a turn with another token than the tokenizer's end of sequence.
     """
     named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     several = named if isinstance(named, list) else [named]
@@ -246,7 +248,7 @@ def end_tokens(model: Any, tokenizer: Any) -> set[int]:
 
 
 def left_padded(prompts: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and attention mask, both `[B, T]` with T the longest prompt."""
+    """Return token ids and attention mask, both [batch, T] with T the longest prompt."""
     longest = max(len(prompt) for prompt in prompts)
     ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
     mask = torch.zeros((len(prompts), longest), dtype=torch.long)
@@ -256,17 +258,21 @@ def left_padded(prompts: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tenso
     return ids, mask
 
 
-def _room(model: Any, prompts: Sequence[Sequence[int]], most: int) -> list[int]:
+def _new_token_limits(model: Any, prompts: Sequence[Sequence[int]], most: int) -> list[int]:
+    """Return the largest number of new tokens for each prompt."""
     limit = context_length(model.config)
     longest = max(len(prompt) for prompt in prompts)
     if limit is not None and longest >= limit:
         raise ModelError(
-            f"A prompt of {longest} tokens leaves no room for an answer: "
-            f"{model.config.name_or_path} reads at most {limit}."
+            f"A prompt of {longest} tokens leaves no space for an answer: "
+            f"{model.config.name_or_path} reads at most {limit}. Shorten the prompt."
         )
     return [most if limit is None else min(most, limit - len(prompt)) for prompt in prompts]
 
 
 def keep_last(model: Any, count: int) -> dict[str, int]:
-    """Logits of the last positions alone, where a model can: those of whole prompts are large."""
+    """Return forward arguments for logits of the last positions only, if the model takes them.
+
+    Logits of whole prompts are large.
+    """
     return {"logits_to_keep": count} if keeps_logits(base_of(model)) else {}

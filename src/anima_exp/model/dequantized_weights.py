@@ -1,6 +1,6 @@
-"""A base in 4 bits -> the same weights in 16 (or 32) beside them, so that no step unpacks them.
+"""Keep a dequantised copy of a 4-bit base model, so that no step dequantises it again.
 
-The numbers are those that bitsandbytes would compute anew in every forward and backward pass:
+The values are those that bitsandbytes would compute in every forward and backward pass. This gives
 QLoRA's arithmetic at LoRA's speed, for as much memory as the unquantised weights take.
 """
 
@@ -22,7 +22,7 @@ from anima_exp.libraries.transformers_internals import is_conv1d
 
 
 def keep_dequantized(model: nn.Module) -> int:
-    """Keep a copy of every 4-bit layer; returns the bytes it takes."""
+    """Store a dequantised copy in every 4-bit layer, and return the bytes of all copies."""
     total = 0
     for module in model.modules():
         if is_4bit_layer(module):
@@ -34,7 +34,7 @@ def keep_dequantized(model: nn.Module) -> int:
 
 
 def dequantized_weight(layer: Any, dtype: torch.dtype) -> Tensor:
-    """[out, in] of a frozen linear layer, however it is stored."""
+    """Return the weight [out, in] of a frozen linear layer with any storage type."""
     kept: Tensor | None = getattr(layer, "dequantized", None)
     if kept is not None:
         return kept.to(dtype)
@@ -51,14 +51,14 @@ def add_input_gradient(d_x: Tensor | None, d_out: Tensor, layer: Any) -> Tensor:
     Args:
         d_x: [T, in], or None for zeros.
         d_out: [T, out], the gradient of the layer's result, in the type to multiply in.
-        layer: the frozen layer, however its weight is stored.
+        layer: the frozen layer, with any storage type.
     """
     stored = integers_and_maxima(layer)
     if stored is None:
         weight = dequantized_weight(layer, d_out.dtype)
     else:
-        # The rows' factors go to the gradient: a matrix in fp32 would be written and read for
-        # nothing, 11 bytes moved for each weight instead of 3.
+        # The row factors scale the gradient instead of the weight. An fp32 weight matrix would be
+        # written and read: 11 bytes moved per weight instead of 3.
         integers, maxima = stored
         row_factors, unit = _row_factors(layer, maxima)
         weight = integers * unit.to(d_out.dtype)
@@ -67,10 +67,10 @@ def add_input_gradient(d_x: Tensor | None, d_out: Tensor, layer: Any) -> Tensor:
 
 
 def _row_factors(layer: Any, maxima: Tensor) -> tuple[Tensor, Tensor]:
-    """Each row's factor [out], at most 1, and a power of two []: W = factor * (integer * power).
+    """Return the row factors [out], at most 1, and a power of two []: W = factor * int * power.
 
-    The power of two makes no rounding error, and it keeps the scaled gradient within the range of
-    fp16. The layer keeps both, as they are the same in every pass.
+    The power of two adds no rounding error, and it keeps the scaled gradient within fp16's range.
+    Both are stored in the layer, as they are the same in every pass.
     """
     kept = getattr(layer, "row_factors", None)
     if kept is None or kept[0] is not maxima:
@@ -84,7 +84,8 @@ def _forward(layer: Any, x: Tensor) -> Tensor:
     weight = layer.dequantized
     bias = None if layer.bias is None else layer.bias.to(weight.dtype)
     kind = x.device.type
-    # A LoRA layer around this one has it off already, and to enter it costs as much as a launch.
+    # A LoRA layer around this one has already disabled autocast; entering the context again would
+    # cost as much as a kernel launch.
     off = torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
     with off:
         return linear(x.to(weight.dtype), weight, bias).to(x.dtype)

@@ -1,4 +1,4 @@
-"""A model's modules, and a card for each decoder block -> the device map that loads it so."""
+"""Build the device map that places each decoder block on its GPU."""
 
 import re
 from collections.abc import Sequence
@@ -17,22 +17,27 @@ _BLOCK = re.compile(r"^(?:.*?\.)?\d+(?=\.)")
 class Modules:
     """The full names of the modules that hold weights."""
 
-    before: list[str]  # embeddings, and what only computes, such as positions
-    blocks: list[str]  # the decoder's, each with all that is in it
-    behind: list[str]  # the last norm, and the head unless it is the embeddings themselves
+    before: list[str]  # embeddings, and modules without weights such as rotary positions
+    blocks: list[str]  # the decoder blocks, each with its submodules
+    behind: list[str]  # the last norm, and the head unless it is tied to the embeddings
 
-    def on(self, cards: Sequence[int]) -> dict[str, int]:
-        """The device map, with a card for each block; what is around them lies beside them."""
-        places = dict(zip(self.blocks, cards, strict=True))
-        first, last = dict.fromkeys(self.before, cards[0]), dict.fromkeys(self.behind, cards[-1])
+    def on(self, gpus: Sequence[int]) -> dict[str, int]:
+        """Return the device map: module -> GPU.
+
+        Args:
+            gpus: the GPU of each block. Modules before and after the blocks go to the GPU of the
+                first and the last block.
+        """
+        places = dict(zip(self.blocks, gpus, strict=True))
+        first, last = dict.fromkeys(self.before, gpus[0]), dict.fromkeys(self.behind, gpus[-1])
         return first | places | last  # accelerate's main device is that of the first entry
 
 
 def meta_model(model: ModelConfig) -> Any:
-    """The causal language model on torch's meta device, where it has names and sizes only.
+    """Build the causal language model on torch's meta device, with names and shapes only.
 
     Raises:
-        ModelError: its config.json cannot be found or read.
+        ModelError: its config.json is missing or cannot be read.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -49,7 +54,7 @@ def meta_model(model: ModelConfig) -> Any:
 
 
 def modules_of(model: Any) -> Modules:
-    """In the model's order."""
+    """Return the names of a model's modules, in the model's order."""
     modules = dict(model.named_modules())
     places = {name: place for place, name in enumerate(modules)}
     weights = [name for name, _ in model.named_parameters(remove_duplicate=False)]
@@ -60,10 +65,10 @@ def modules_of(model: Any) -> Modules:
     for name in weights:
         if not _BLOCK.match(name):
             holder = name.rpartition(".")[0]
-            # A weight beside the list of blocks goes by its own name, for its holder has them all.
-            beside = any(block.startswith(f"{holder}.") or not holder for block in blocks)
+            # A weight whose module also holds the blocks is listed by its own name.
+            holds_blocks = any(block.startswith(f"{holder}.") or not holder for block in blocks)
             early = places[holder] < first_block or _is_tied_head(model, modules[holder])
-            (before if early else behind)[name if beside else holder] = None
+            (before if early else behind)[name if holds_blocks else holder] = None
     for name, _ in model.named_buffers():
         holder = name.rpartition(".")[0]
         if not _BLOCK.match(name) and holder not in behind:
@@ -72,6 +77,6 @@ def modules_of(model: Any) -> Modules:
 
 
 def _is_tied_head(model: Any, module: Any) -> bool:
-    """Whether it is the head, and its weights are the embeddings'."""
+    """Return whether a module is the head and shares the embeddings' weights."""
     tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
     return bool(tied) and module is model.get_output_embeddings()

@@ -1,5 +1,4 @@
-"""The mask of model/hashed_dropout.py on a GPU: hash, comparison and zeros in one kernel of
-Triton."""
+"""Apply the dropout mask of model/hashed_dropout.py on a GPU, in one Triton kernel."""
 
 from contextlib import nullcontext
 
@@ -19,7 +18,7 @@ def drop(x: Tensor, keys: Tensor, layer: int, threshold: int, also: Tensor | Non
     Args:
         keys: [T] int32, on the device of x.
         threshold: the probability of dropping, in parts of RESOLUTION.
-        also: a tensor like x that gets the same zeros itself.
+        also: a tensor like x that gets the same zeros in place.
     """
     assert x.is_contiguous() and (also is None or also.is_contiguous())
     out = torch.empty_like(x)
@@ -58,7 +57,7 @@ def _drop(  # type: ignore[no-untyped-def]
     bits = bits * FIRST
     bits = bits ^ (bits >> 16)
     bits = bits * SECOND
-    # The low half belongs to the even column, the high one to the odd column behind it.
+    # The low half belongs to the even column, the high one to the odd column after it.
     lanes = tl.interleave((bits << 16) >> 16, bits >> 16)
     columns = tl.program_id(1) * 2 * PAIRS + tl.arange(0, 2 * PAIRS)
     inside = columns < width

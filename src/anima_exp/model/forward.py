@@ -1,6 +1,6 @@
-"""A model and a micro-batch -> its share of the loss of the whole batch: the one forward pass.
+"""Compute the forward pass of a micro-batch and its part of the batch's loss.
 
-Training and the held-out loss both go through here. Precision is that of the autocast around it.
+Training and the held-out loss both use it. The surrounding autocast sets the precision.
 """
 
 from typing import Any
@@ -14,21 +14,22 @@ from anima_exp.model.varlen_attention import borders
 
 
 def loss_of(model: Any, batch: MicroBatch) -> Tensor:
-    """The sum over the labels of weight x cross-entropy. Call inside `packed_attention`."""
+    """Return the sum over the labels of weight x cross-entropy. Call inside `packed_attention`."""
     states = hidden_states(model, batch)
     head = head_of(base_of(model))
-    # The head may lie on another GPU than the first block: model.device_map=auto.
+    # With model.device_map=auto the head may be on another GPU than the first block.
     states, batch = states.to(head.weight.device), batch.to(head.weight.device)
     kind = states.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
     with torch.autocast(kind, enabled=False):
-        # Its gradient is 2 launches on a GPU. That of states[0, label_positions] is 8, and sorts.
+        # The gradient of index_select takes 2 launches on a GPU. That of
+        # states[0, label_positions] takes 8 and sorts.
         chosen = states.squeeze(0).index_select(0, batch.label_positions)
         return chunked_cross_entropy(chosen, batch.labels, batch.weights, head, dtype)
 
 
 def hidden_states(model: Any, batch: MicroBatch) -> Tensor:
-    """[1, T, H]: what the head sees of the micro-batch. Call inside `packed_attention`."""
+    """Return the hidden states [1, T, H] before the head. Call inside `packed_attention`."""
     base = base_of(model)
     apart = borders(base, batch)
     assert apart or len(batch.lengths) == 1
@@ -39,12 +40,12 @@ def hidden_states(model: Any, batch: MicroBatch) -> Tensor:
 
 
 def base_of(model: Any) -> Any:
-    """`model` without what PEFT put around it."""
+    """Return the transformers model inside PEFT's wrapper, or `model` itself without one."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def decoder_of(base: Any) -> Any:
-    """What comes before the head."""
-    # Some architectures' own answer is the whole model, and Llama 4's is so twice.
+    """Return the part of a causal language model before the head."""
+    # For some architectures get_decoder() is the model itself; for Llama 4 base_model is too.
     candidates = (base.get_decoder(), base.base_model, getattr(base, "model", None))
     return next(one for one in candidates if one is not None and one is not base)

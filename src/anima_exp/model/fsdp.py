@@ -1,9 +1,9 @@
-"""A frozen base, whole in each of N processes -> an N-th of every decoder block in each.
+"""Shard a frozen base model over N processes with torch's FSDP2.
 
-A block's weights are put together for its forward pass, let go, and put together again for its
-backward pass (torch's FSDP2). So all processes must make the same passes in the same order: one
-that makes fewer leaves the others waiting. What learns stays whole in every process, as do
-embeddings, head and quantisation constants. Not yet run on a GPU.
+Each process keeps an N-th of every decoder block. A block's weights are gathered for its forward
+pass, freed, and gathered again for its backward pass. So all ranks must run the same passes in the
+same order; a rank with fewer passes would leave the others waiting. Trained weights, embeddings,
+head and quantisation constants stay whole in every process. This has not run on a GPU yet.
 """
 
 from itertools import chain
@@ -22,12 +22,12 @@ from anima_exp.model.forward import base_of, decoder_of
 def shard_base(model: Any, group: Any = None) -> int:
     """Keep this process's part of every frozen weight in `model`'s blocks, and free the rest.
 
-    Call it with the adapter attached and before the first pass of training. A model on the CPU is
-    moved to this process's GPU block by block, so that it never needs to fit there as a whole.
-    Nothing is sent: processes may load and split in turn, where memory holds only one whole base.
+    Call it with the adapter attached and before the first training pass. A model on the CPU is
+    moved to this process's GPU block by block, so it never needs to fit there as a whole. Nothing
+    is sent, so processes may load and split one after another if memory holds one whole base only.
 
     Args:
-        group: the processes, all of which call this; null means every process there is.
+        group: the process group, all of whose ranks call this; None means all processes.
 
     Returns:
         The bytes of frozen weights that stay here, quantisation constants not counted.
@@ -41,8 +41,8 @@ def shard_base(model: Any, group: Any = None) -> int:
 
     if not distributed.is_initialized() or distributed.get_world_size(group) < 2:
         raise ModelError(
-            "trainer.fsdp=true splits the base over several processes, but this run is one. "
-            "Set trainer.num_gpus to their number, or leave trainer.fsdp at null."
+            "trainer.fsdp=true splits the base model over several processes, but this run has one. "
+            "Set trainer.num_gpus to the number of GPUs, or leave trainer.fsdp at null."
         )
     decoder, where = decoder_of(base_of(model)), device()
     blocks = _blocks(decoder)
@@ -54,7 +54,7 @@ def shard_base(model: Any, group: Any = None) -> int:
     with integers_can_be_sharded():
         for block in blocks:
             fully_shard(block, mesh=mesh, reshard_after_forward=True, ignored_params=learning)
-        # The root has no weights of its own. It knows the blocks' order, to fetch the next early.
+        # The root has no weights of its own. It knows the order of blocks, to prefetch the next.
         fully_shard(decoder, mesh=mesh, ignored_params=set(decoder.parameters()))
     with torch.no_grad():
         for tensor in chain(model.parameters(), model.buffers()):
@@ -64,7 +64,7 @@ def shard_base(model: Any, group: Any = None) -> int:
 
 
 def frozen_bytes(model: nn.Module) -> int:
-    """Bytes of frozen weights in this process."""
+    """Return the bytes of frozen weights in this process."""
     return sum(_here(one).nbytes for one in model.parameters() if not one.requires_grad)
 
 
@@ -74,7 +74,7 @@ def _here(parameter: Any) -> Tensor:
 
 
 def _blocks(decoder: nn.Module) -> list[nn.Module]:
-    """The numbered modules, but none inside another: an expert belongs to its block."""
+    """Return the numbered modules that are in no other one: an expert belongs to its block."""
     found = []
     for name, module in decoder.named_modules():
         *outer, own = name.split(".")
@@ -87,12 +87,12 @@ def _check(model: Any, blocks: list[nn.Module]) -> None:
     frozen = [one for block in blocks for one in block.parameters() if not one.requires_grad]
     if not frozen:
         raise ModelError(
-            "trainer.fsdp=true splits the frozen weights of decoder blocks, and "
-            f"{type(base_of(model)).__name__} has none (with lora=full_finetune every weight "
-            "learns). Leave trainer.fsdp at null."
+            "trainer.fsdp=true splits the frozen weights of decoder blocks, but "
+            f"{type(base_of(model)).__name__} has none (lora=full_finetune trains every weight). "
+            "Leave trainer.fsdp at null."
         )
     if any(hasattr(module, "dequantized") for module in model.modules()):
         raise ModelError(
-            "quant.cache_dequantized=true keeps a whole copy of the base in every process, so "
-            "trainer.fsdp=true would save nothing. Set one of them to false."
+            "quant.cache_dequantized=true keeps a full copy of the base model in every process, so "
+            "trainer.fsdp=true would save no memory. Set one of them to false."
         )

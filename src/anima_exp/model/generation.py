@@ -1,4 +1,4 @@
-"""Prompts as token ids -> the model's answers as text, many at a time."""
+"""Generate the answers to many prompts, in batches of similar length."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,9 +16,10 @@ from anima_exp.model.varlen_attention import without_cudnn_attention
 
 @contextmanager
 def inference_mode(model: Any, precision: Precision) -> Iterator[None]:
-    """Evaluation mode, no gradients, products in `precision`; the mode before is restored.
+    """Inside, evaluate without gradients and with products in `precision`.
 
-    Attention takes any length without preparation (varlen_attention.py).
+    Afterwards the model's former mode is restored. cuDNN attention is off inside, as it prepares
+    each new length (varlen_attention.py).
     """
     training, where = model.training, model.device
     model.eval()
@@ -43,12 +44,12 @@ def greedy(
     batch_size: int,
     world: ProcessGroup = SINGLE_PROCESS,
 ) -> list[str]:
-    """The most likely continuation of each prompt, up to its end-of-sequence token.
+    """Return the greedy continuation of each prompt, up to its end-of-sequence token.
 
-    Prompts of similar length are batched. Call inside `inference`.
+    Prompts of similar length are batched. Call it inside `inference_mode`.
 
     Raises:
-        ModelError: a prompt leaves no room in the model's context.
+        ModelError: a prompt fills the model's context.
     """
     how = Sampling(max_new_tokens)
 

@@ -1,9 +1,9 @@
-"""Dropout whose mask is a function of seed, step, row and place: it is drawn nowhere, kept nowhere.
+"""Apply dropout with a counter-based mask.
 
-With torch's dropout a mask depends on what else is computed, and in which order: a batch cut into
-other micro-batches would be another batch. Here one bit of a hash decides about one number, so
-that a run gives the same curve whatever its token budget, and the backward pass makes the mask
-again instead of remembering it.
+Each bit of the mask is a hash of seed, step, row, position, column and layer. No mask is drawn from
+a generator or kept for the backward pass, which computes it again. With torch's dropout a mask
+depends on what else is computed and in which order. Here a run has the same loss curve with any
+token budget, because the mask does not depend on how a batch is split into micro-batches.
 """
 
 import zlib
@@ -23,13 +23,16 @@ _AS_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a
 
 
 class DropoutKeys:
-    """One number per token of the micro-batch that is computed now; shared by a model's layers."""
+    """The dropout keys of the current micro-batch's tokens, shared by all layers of a model."""
 
     def __init__(self) -> None:
         self.now: Tensor | None = None
 
     def of(self, tokens: int, device: torch.device) -> Tensor:
-        """[T] int32. Where none are set, or for other tokens (as an expert sees), random ones."""
+        """Return the keys of `tokens` tokens, [T] int32.
+
+        They are random if no keys are set, or if their number differs, as in an expert.
+        """
         if self.now is not None and len(self.now) == tokens:
             return self.now.to(device)
         return torch.randint(-(2**31), 2**31 - 1, (tokens,), dtype=torch.int32, device=device)
@@ -47,9 +50,9 @@ def switch_off_own_dropout(model: Any) -> None:
 
 
 def _own(model: Any) -> Iterator[tuple[Any, str]]:
-    """Modules, each with the name of an attribute that is a probability of dropping.
+    """Yield each module with the name of an attribute that is a dropout probability.
 
-    Families keep it in a module for dropout, or in a number that they hand to torch's function.
+    Families keep it in a dropout module, or in a number that they pass to torch's function.
     """
     for path, module in model.named_modules():
         if is_adapter_dropout(path):
@@ -65,7 +68,12 @@ def _own(model: Any) -> Iterator[tuple[Any, str]]:
 def token_keys(
     seed: int, step: int, rows: Sequence[int], lengths: Sequence[int], device: torch.device
 ) -> Tensor:
-    """[sum of lengths] int32: keys of the tokens of `rows`, as numbered in the batch of `step`."""
+    """Return the keys of all tokens of some rows of a batch, [sum of lengths] int32.
+
+    Args:
+        rows: the numbers of the rows in the optimizer batch of `step`.
+        lengths: tokens of each row.
+    """
     begin = _mix(_mix(np.uint32(seed & 0xFFFFFFFF)) ^ np.uint32(step & 0xFFFFFFFF))
     keys = [
         _mix(_mix(begin ^ np.uint32(row)) ^ np.arange(length, dtype=np.uint32))
@@ -75,14 +83,14 @@ def token_keys(
 
 
 def layer_key(name: str) -> int:
-    """A number for the layer called `name`, the same in every process."""
+    """Return a number for the layer called `name`, the same in every process."""
     return int(_mix(np.uint32(zlib.crc32(name.encode()))).view(np.int32))
 
 
 class Mask:
-    """Which numbers of x [T, H] one layer drops: about `share` of them.
+    """The dropout mask of one layer for x [T, H], which drops about `share` of the numbers.
 
-    What is kept is not scaled up by 1 / (1 - share): the smaller product behind it does that.
+    Kept numbers are not scaled by 1 / (1 - share). The narrower product after it does that.
     """
 
     def __init__(self, keys: Tensor, layer: int, share: float) -> None:
@@ -90,9 +98,9 @@ class Mask:
         self._threshold = round(share * RESOLUTION)
 
     def of(self, x: Tensor, *, also: Tensor | None = None) -> Tensor:
-        """Return a copy of `x` with zeros; `also`, a tensor like x, gets the same zeros itself."""
+        """Return a copy of `x` with zeros. `also`, a tensor like x, gets the zeros in place."""
         if drop := _kernel(x):
-            x = x.contiguous()  # Mamba, for one, hands over a part or another order of a tensor
+            x = x.contiguous()  # Mamba, for example, passes a slice or a transposed tensor
             return drop(x, self._keys, self._layer, self._threshold, also)
         bits = _bits(x, self._keys, self._layer, self._threshold)
         if also is not None:
@@ -101,7 +109,7 @@ class Mask:
 
 
 def _kernel(x: Tensor) -> Callable[..., Tensor] | None:
-    """dropout_kernel.drop where it can run: on a GPU, if Triton can compile there."""
+    """Return dropout_kernel.drop if it can run: on a GPU where Triton can compile."""
     if not x.is_cuda or triton_problem():
         return None
     from anima_exp.model.dropout_kernel import drop
@@ -110,6 +118,7 @@ def _kernel(x: Tensor) -> Callable[..., Tensor] | None:
 
 
 def kept_share(share: float) -> float:
+    """Return the fraction that is kept, after `share` is rounded to 1 / RESOLUTION."""
     return 1 - round(share * RESOLUTION) / RESOLUTION
 
 
@@ -118,27 +127,27 @@ def _as_integers(x: Tensor) -> Tensor:
 
 
 def _bits(x: Tensor, keys: Tensor, layer: int, threshold: int) -> Tensor:
-    """[T, H] of integers as wide as x's numbers: all bits set where a number is kept, else none.
+    """Return integers [T, H] as wide as x's numbers, with all bits set where a number is kept.
 
-    model/dropout_kernel.py computes the same on a GPU.
+    model/dropout_kernel.py computes the same mask on a GPU.
     """
     # Two numbers share one hash of 32 bits.
     columns = torch.arange((x.shape[1] + 1) // 2, dtype=torch.int32, device=x.device)
-    # Multiply, fold the high half down, multiply: the keys are well mixed already, and every pass
-    # over [T, H] costs as much as a narrow product.
+    # Multiply, fold the high half down, multiply. The keys are well mixed already, and every
+    # further pass over [T, H] would cost as much as a narrow product.
     bits = keys[:, None] ^ (columns * COLUMN + layer)
     bits *= FIRST
     bits ^= bits >> 16
     bits *= SECOND
-    # No comparison: booleans are what a CPU is slowest at. The sign of a difference becomes all
-    # bits of an integer as wide as x's numbers, and those are let through or not.
+    # There is no comparison, because booleans are slow on a CPU. The sign of a difference is
+    # extended to all bits of an integer as wide as x's numbers.
     lanes = bits.view(torch.int16)[:, : x.shape[1]]
     dropping = ((lanes >> 1) - (threshold - RESOLUTION // 2)) >> 15
     return dropping.to(_AS_INTEGERS[x.element_size()]).bitwise_not()
 
 
 def _mix(number: Any) -> Any:
-    """numpy's uint32, one or many, to as many that look random."""
+    """Hash one or many of numpy's uint32."""
     with np.errstate(over="ignore"):
         number = number ^ (number >> np.uint32(16))
         number = number * np.uint32(0x7FEB352D)

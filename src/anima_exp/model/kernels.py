@@ -1,4 +1,4 @@
-"""liger-kernel's fused kernels -> the same decoder blocks, faster, where a GPU and they are."""
+"""Use liger-kernel's fused kernels and TF32 products on a GPU."""
 
 from importlib.util import find_spec
 from typing import Any
@@ -13,12 +13,15 @@ from anima_exp.libraries.triton_internals import triton_problem
 
 
 def liger_wanted(wanted: bool | None, *, gpu: bool) -> bool:
-    """Whether to use them: null means, where a GPU, the package and Triton are usable.
+    """Return whether to use liger-kernel.
 
     If the package is installed and Triton cannot run, one line says so.
 
+    Args:
+        wanted: trainer.liger; None = use it if a GPU, the package and Triton are usable.
+
     Raises:
-        ModelError: they are requested and cannot run here.
+        ModelError: `wanted` is True, and the kernels cannot run here.
     """
     if wanted and not gpu:
         raise ModelError("trainer.liger=true needs a GPU. Leave it at null.")
@@ -31,7 +34,7 @@ def liger_wanted(wanted: bool | None, *, gpu: bool) -> bool:
     if problem and wanted:
         raise ModelError(
             f"trainer.liger=true needs Triton, which cannot run here: {problem}. "
-            "Or leave trainer.liger at null."
+            "Otherwise leave trainer.liger at null."
         )
     if problem:
         say(f"base     liger-kernel's kernels are not used: {problem}")
@@ -39,15 +42,15 @@ def liger_wanted(wanted: bool | None, *, gpu: bool) -> bool:
 
 
 def say_if_dropout_is_slow() -> None:
-    """One line where a GPU computes the masks of dropout without the kernel of our own."""
+    """Print a line if this GPU computes dropout masks without our own kernel."""
     if problem := triton_problem():
-        say(f"base     dropout takes ten kernels a layer instead of one: {problem}")
+        say(f"base     dropout takes ten kernels per layer instead of one: {problem}")
 
 
 def use_liger(model: Any) -> None:
-    """Norms, SwiGLU and rotary positions each in one kernel; the loss stays ours (chunked_loss.py).
+    """Fuse norms, SwiGLU and rotary positions of `model`; the loss stays ours (chunked_loss.py).
 
-    It knows some families, and leaves others as they are.
+    A model of a family that liger-kernel does not know is left as it is.
     """
     use_kernels(model)
 
@@ -57,25 +60,22 @@ def undo_liger() -> None:
     undo_kernels()
 
 
-# Products of fp32 numbers as TF32 on a GPU, but for those that need all digits.
-
-
 def use_tf32(where: torch.device) -> None:
-    """Let products of fp32 numbers be TF32 on a GPU that has it, as qlora.py does.
+    """Compute fp32 matrix products in TF32 on a GPU that has it, as qlora.py does.
 
-    A setting of the process: training and every evaluation compute alike, since each of them
-    loads a base first.
+    This is a setting of the whole process. Training and every evaluation load a base model first,
+    so they compute alike.
     """
     if where.type == "cuda" and torch.cuda.get_device_capability(where)[0] >= 8:
         _set("tf32")
 
 
 def keep_angles_exact(model: Any) -> None:
-    """Let `model` compute the angles of rotary positions in fp32, whatever other products are.
+    """Compute the angles of rotary positions in fp32, even if other products use TF32.
 
-    transformers 5.17 multiplies positions by frequencies in a matrix product. TF32 has 11 bits: it
+    transformers 5.17 multiplies positions by frequencies in a matrix product. TF32 has 11 bits. It
     rounds positions above 2,048, and a frequency by up to 0.05 %, which is half a radian at
-    position 1,000. Others saw it on a B200 with several rows at once.
+    position 1,000. Others have reported the error on a B200 with several rows at once.
     """
     for part in rotary_parts(model):
         part.register_forward_pre_hook(_exact)

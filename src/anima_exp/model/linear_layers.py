@@ -1,4 +1,4 @@
-"""A model -> its linear layers, and the names of those that a layer set of the paper stands for."""
+"""List a model's linear layers, select those of a layer set of the paper, and count parameters."""
 
 import re
 from collections import Counter
@@ -30,7 +30,7 @@ class LinearModule(Linear):
 
 
 def linear_layers(model: nn.Module) -> list[LinearModule]:
-    """Every linear layer of the decoder blocks, in the model's order; the head is outside them."""
+    """Return every linear layer of the decoder blocks, in the model's order, without the head."""
     found = []
     text = _text_part(model)
     for name, module in model.named_modules():
@@ -54,7 +54,7 @@ def linear_layers(model: nn.Module) -> list[LinearModule]:
 
 
 def _text_part(model: Any) -> str:
-    """The beginning of the names of all modules that text passes through; "" for a text model."""
+    """Return the name prefix of the modules that text passes through; "" for a text model."""
     base = base_of(model)
     config = getattr(base, "config", None)
     if config is None or config.get_text_config() is config:
@@ -64,7 +64,10 @@ def _text_part(model: Any) -> str:
 
 
 def in_block(name: str) -> tuple[str, str]:
-    """`model.layers.0.mlp.up_proj` -> `model.layers.0.`, `mlp.up_proj`; outside blocks "" first."""
+    """Split a name into its decoder block ("" outside of blocks) and its name there.
+
+    `model.layers.0.mlp.up_proj` -> `model.layers.0.`, `mlp.up_proj`
+    """
     found = _BLOCK.match(name)
     return (found["block"], found["inside"]) if found else ("", name)
 
@@ -72,17 +75,17 @@ def in_block(name: str) -> tuple[str, str]:
 def target_modules(
     model: nn.Module, which: TargetModules, names: Sequence[str] | None = None
 ) -> list[str]:
-    """The full names of the layers of set `which` (QLoRA, Appendix A.1), in the model's order.
+    """Return the full names of the layers of set `which` (QLoRA, Appendix A.1), in order.
 
     Raises:
-        ModelError: the architecture has no such layers, e.g. key and query in one matrix.
+        ModelError: the architecture has no such layers, for example key and query in one matrix.
     """
     layers = linear_layers(model)
     for name in names or ():
         if not any(is_named(layer.name, name) for layer in layers):
             leaves = ", ".join(sorted({layer.leaf for layer in layers}))
             raise ModelError(
-                f"lora.layers: no layer is called {name}; the linear layers are {leaves}."
+                f"lora.layers: {name} matches no layer. The linear layers are {leaves}."
             )
     text: Any = model.config
     hidden = int(text.get_text_config().hidden_size)
@@ -90,7 +93,7 @@ def target_modules(
     if not chosen:
         leaves = ", ".join(sorted({layer.leaf for layer in layers}))
         raise ModelError(
-            f"lora.target_modules={which.value} finds no layer in {type(model).__name__}, "
+            f"lora.target_modules={which.value} matches no layer of {type(model).__name__}, "
             f"whose linear layers are {leaves or 'none'}. Use lora=all_linear."
         )
     return chosen
@@ -106,7 +109,7 @@ def _is_linear(module: nn.Module) -> bool:
 
 
 def _gives_tensor(module: nn.Linear) -> bool:
-    """False for a router that is built on nn.Linear and returns more than a product (Llama 4)."""
+    """Return False for a router based on nn.Linear that returns more than a product (Llama 4)."""
     weight = module.weight
     with torch.no_grad():
         return isinstance(module(weight.new_zeros(1, module.in_features)), torch.Tensor)
@@ -118,13 +121,12 @@ def _sizes(module: Any) -> tuple[int, int]:
     return int(module.nx), int(module.nf)
 
 
-# A model -> how many parameters it has, how many learn, and the bytes they take by type.
-
-
 @dataclass(frozen=True)
 class Parameters:
-    trainable: int  # parameters that learn
-    total: int  # parameters of the model, 4-bit ones counted as they are used
+    """Counts of a model's parameters, and their bytes by type."""
+
+    trainable: int
+    total: int  # 4-bit weights counted one by one
     stored: int  # elements as stored: two 4-bit weights share one (qlora.py prints this)
     bytes_by_dtype: dict[str, int]
 
@@ -143,7 +145,7 @@ class Parameters:
 
 
 def count(model: nn.Module) -> Parameters:
-    """Count on any device, the meta device included."""
+    """Count a model's parameters on any device, the meta device included."""
     trainable = total = stored = 0
     sizes: Counter[str] = Counter()
     for parameter in model.parameters():

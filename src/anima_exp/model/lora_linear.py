@@ -1,7 +1,7 @@
-"""A PEFT LoRA layer -> the same sum, W x + scaling * B A dropout(x), with less work and memory.
+"""Compute a LoRA layer, W x + scaling * B A dropout(x), with less work and memory than PEFT.
 
-PEFT's own forward keeps dropout(x), its mask, and copies of x in other types for the backward
-pass. This one keeps x, which the layers that read it share, and s A x, which is narrow.
+PEFT's own forward pass keeps dropout(x), its mask, and copies of x in other types for the backward
+pass. This one keeps x, which layers with the same input share, and s A x, which is narrow.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,8 +27,6 @@ from anima_exp.libraries.torch_internals import copy_all
 from anima_exp.model.dequantized_weights import add_input_gradient
 from anima_exp.model.hashed_dropout import DropoutKeys, Mask, kept_share, layer_key
 
-# A and B of LoRA layers -> the same in the type of the products, cast once for a whole step.
-
 
 def lora_weights(model: Any) -> list[Tensor]:
     """Return A and B of every LoRA layer that computes with one adapter."""
@@ -42,10 +40,10 @@ def lora_weights(model: Any) -> list[Tensor]:
 
 @contextmanager
 def cast_once(weights: Sequence[Tensor], dtype: torch.dtype) -> Iterator[None]:
-    """Inside, `cast` returns one copy of each weight, however often it is called.
+    """Inside, cast each weight to `dtype` once, and let `cast` return that copy.
 
-    The weights must not change inside: the copies would be those from before. A second call inside
-    copies no weight again.
+    The weights must not change inside, because the copies would be outdated. A nested call copies
+    no weight again.
     """
     others = [
         one
@@ -69,28 +67,28 @@ def cast(weight: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _copies(weights: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
-    """Cast all weights of a device by few kernels, into one piece of memory."""
+    """Cast all weights of a device with a few kernels, into one block of memory."""
     found: dict[Tensor, Tensor] = {}
     for device in {weight.device for weight in weights}:
         here = [weight for weight in weights if weight.device == device]
         sizes = [weight.numel() for weight in here]
-        room = torch.empty(sum(sizes), dtype=dtype, device=device)
-        flat = torch.split(room, sizes)
+        buffer = torch.empty(sum(sizes), dtype=dtype, device=device)
+        flat = torch.split(buffer, sizes)
         parts = [part.view(weight.shape) for part, weight in zip(flat, here, strict=True)]
         copy_all(parts, [weight.detach() for weight in here])
         found |= zip(here, parts, strict=True)
     return [found[weight] for weight in weights]
 
 
-# An operation of torch takes tensors and numbers; the frozen layer it needs is found here, by a
-# number that it gets when it first computes. So a copy of a model computes with its own layers.
+# A custom operation of torch takes tensors and numbers only. So it looks up its frozen layer here,
+# by a number that the layer gets when it first computes. A copy of a model gets numbers of its own.
 _FROZEN: WeakValueDictionary[int, Any] = WeakValueDictionary()
 _NUMBERS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 _next_number = count()
 
 
 def install(model: Any) -> DropoutKeys:
-    """Let every LoRA layer of `model` compute so; returns where to put the tokens' keys.
+    """Replace the forward pass of every LoRA layer, and return the object for the dropout keys.
 
     Raises:
         ModelError: a layer computes more than W x + scaling * B A dropout(x).
@@ -105,32 +103,32 @@ def install(model: Any) -> DropoutKeys:
 
 
 def use_if_plain(model: Any) -> None:
-    """The same for a finished adapter, but leave one that is a variant of LoRA to PEFT."""
+    """Do the same for a trained adapter, but leave a variant of LoRA to PEFT."""
     if not any(variant_of(layer) for _, layer in lora_layers(model)):
         install(model)
 
 
 def be_one_operation(model: Any, wanted: bool) -> None:
-    """Let every LoRA layer be one operation of torch, or not.
+    """Compute every LoRA layer as one custom operation of torch, or stop doing so.
 
-    Selective recomputation needs it, to keep the result of a layer and nothing inside it. It costs
-    more to call, and the backward pass fills a gradient of the narrow product that nobody reads.
+    Selective activation checkpointing needs it, to keep the result of a layer and nothing inside
+    it. A call costs more, and the backward pass fills an unused gradient of the narrow product.
     """
     for _, layer in lora_layers(model):
         layer.one_operation = wanted
 
 
 def _refuse_variant(name: str, layer: Any) -> None:
-    """Raise ModelError for DoRA and other variants of PEFT, which a run would not compute."""
-    if found := variant_of(layer):
+    """Raise ModelError for DoRA and other variants of LoRA, which training does not support."""
+    if attributes := variant_of(layer):
         raise ModelError(
-            f"The adapter's layer {name} has {' and '.join(found)}: it is a variant of LoRA, as "
-            "DoRA is, and training computes plain LoRA alone. Attach an adapter without it."
+            f"The adapter's layer {name} has {' and '.join(attributes)}, so it is a variant of "
+            "LoRA such as DoRA. Training supports plain LoRA only. Use an adapter without it."
         )
 
 
 def _number(frozen: Any) -> int:
-    """Of a frozen layer, in _FROZEN."""
+    """Return the key of a frozen layer in _FROZEN."""
     if frozen not in _NUMBERS:
         _NUMBERS[frozen] = next(_next_number)
         _FROZEN[_NUMBERS[frozen]] = frozen
@@ -139,7 +137,7 @@ def _number(frozen: Any) -> int:
 
 @contextmanager
 def original_peft_forward(model: Any) -> Iterator[None]:
-    """Inside, PEFT's own forward is used: to compare with."""
+    """Inside, use PEFT's own forward pass, for comparison."""
     ours = {
         layer: layer.__dict__.pop("forward")
         for _, layer in lora_layers(model)
@@ -163,7 +161,7 @@ def _forward(layer: Any, x: Tensor, *args: Any, keys: DropoutKeys, key: int, **k
     chance = dropout_of(layer, adapter) if layer.training else 0.0
     operation: Any = _one_operation if getattr(layer, "one_operation", False) else _LoraLinear.apply
     with torch.autocast(kind, enabled=False):
-        found: Tensor = operation(
+        out: Tensor = operation(
             flat,
             a,
             b,
@@ -171,12 +169,12 @@ def _forward(layer: Any, x: Tensor, *args: Any, keys: DropoutKeys, key: int, **k
             cast(b, dtype),
             keys.of(len(flat), x.device) if chance else None,
             _number(base_layer(layer)),
-            # dropout's 1 / (1 - p) is a factor of the narrow product, where it costs nothing.
+            # Dropout's 1 / (1 - p) is a factor of the narrow product, where it costs nothing.
             scaling / kept_share(chance) if chance else scaling,
             chance,
             key,
         )
-    return found.view(*x.shape[:-1], found.shape[-1])
+    return out.view(*x.shape[:-1], out.shape[-1])
 
 
 def _compute(
@@ -189,34 +187,37 @@ def _compute(
     chance: float,
     key: int,
 ) -> tuple[Tensor, Tensor]:
-    """x [T, in], A [rank, in], B [out, rank], all of one type -> the layer's result, and s A x."""
-    found = _FROZEN[frozen](x)
-    seen = x if keys is None else Mask(keys, key, chance).of(x)
-    narrow = _scaled(seen, a.T, factor)
-    return found.addmm_(narrow, b.T), narrow
+    """Return the layer's result [T, out] and s A x [T, rank].
+
+    x is [T, in], A is [rank, in], B is [out, rank], all of one type.
+    """
+    out = _FROZEN[frozen](x)
+    dropped_x = x if keys is None else Mask(keys, key, chance).of(x)
+    lora_a_x = _scaled(dropped_x, a.T, factor)
+    return out.addmm_(lora_a_x, b.T), lora_a_x
 
 
-def _gradients(ctx: Any, d_found: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Of x, A and B."""
-    x, narrow, a, b, keys = ctx.saved_tensors
+def _gradients(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Return the gradients of x, A and B."""
+    x, lora_a_x, a, b, keys = ctx.saved_tensors
     mask = None if keys is None else Mask(keys, ctx.key, ctx.chance)
-    d_narrow = _scaled(d_found, b, ctx.factor)
-    d_b = _product(d_found.T, narrow, ctx.full)
-    d_x = d_narrow @ a if ctx.needs_input_grad[0] else None
-    d_a = _product(d_narrow.T, x if mask is None else mask.of(x, also=d_x), ctx.full)
+    d_lora_a_x = _scaled(d_out, b, ctx.factor)
+    d_b = _product(d_out.T, lora_a_x, ctx.full)
+    d_x = d_lora_a_x @ a if ctx.needs_input_grad[0] else None
+    d_a = _product(d_lora_a_x.T, x if mask is None else mask.of(x, also=d_x), ctx.full)
     if d_x is not None:
-        add_input_gradient(d_x, d_found, _FROZEN[ctx.frozen])
+        add_input_gradient(d_x, d_out, _FROZEN[ctx.frozen])
     return d_x, d_a, d_b
 
 
 def _scaled(left: Tensor, right: Tensor, factor: float) -> Tensor:
-    """factor * left @ right: the scale is part of the product."""
-    room = left.new_empty(left.shape[0], right.shape[1])
-    return torch.addmm(room, left, right, beta=0, alpha=factor, out=room)
+    """Return factor * left @ right in one kernel."""
+    out = left.new_empty(left.shape[0], right.shape[1])
+    return torch.addmm(out, left, right, beta=0, alpha=factor, out=out)
 
 
 def _product(left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
-    """left @ right in `dtype`, which on a GPU the product writes itself, unrounded."""
+    """Return left @ right in `dtype`; on a GPU an fp32 result is written without rounding first."""
     if left.is_cuda and dtype is torch.float32 and left.dtype is not dtype:
         return torch.mm(left, right, out_dtype=dtype)
     return (left @ right).to(dtype)
@@ -225,9 +226,9 @@ def _product(left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
 class _LoraLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, a: Tensor, b: Tensor, *inputs: Any) -> Tensor:
-        found, narrow = _compute(x, *inputs)
-        _remember(ctx, (x, a, b, *inputs), (found, narrow))
-        return found
+        out, lora_a_x = _compute(x, *inputs)
+        _setup_context(ctx, (x, a, b, *inputs), (out, lora_a_x))
+        return out
 
     @staticmethod
     def backward(ctx: Any, *outputs: Any) -> Any:
@@ -247,28 +248,28 @@ def _lora_linear(
     chance: float,
     key: int,
 ) -> tuple[Tensor, Tensor]:
-    """See be_one_operation."""
+    """Compute a LoRA layer as one operation: see be_one_operation."""
     return _compute(x, a_cast, b_cast, keys, frozen, factor, chance, key)
 
 
 def _one_operation(*inputs: Any) -> Tensor:
-    found: Tensor = _lora_linear(*inputs)[0]
-    return found
+    out: Tensor = _lora_linear(*inputs)[0]
+    return out
 
 
-def _remember(ctx: Any, inputs: Any, output: Any) -> None:
+def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
     x, a, _, a_cast, b_cast, keys, ctx.frozen, ctx.factor, ctx.chance, ctx.key = inputs
     ctx.full = a.dtype
     ctx.save_for_backward(x, output[1], a_cast, b_cast, keys)
 
 
-def _backward(ctx: Any, d_found: Tensor, _: Tensor) -> Any:
-    return *_gradients(ctx, d_found), *[None] * 7
+def _backward(ctx: Any, d_out: Tensor, _: Tensor) -> Any:
+    return *_gradients(ctx, d_out), *[None] * 7
 
 
 def _shapes(x: Tensor, a: Tensor, b: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     return x.new_empty(len(x), len(b)), x.new_empty(len(x), len(a))
 
 
-_lora_linear.register_autograd(_backward, setup_context=_remember)
+_lora_linear.register_autograd(_backward, setup_context=_setup_context)
 _lora_linear.register_fake(_shapes)

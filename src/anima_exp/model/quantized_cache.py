@@ -1,12 +1,12 @@
-"""A quantised base -> a snapshot in the cache, which later runs load in place of quantising.
+"""Cache a quantised base model, so that later runs load it instead of quantising again.
 
-bases/NAME-TYPE-HASH/   what transformers' `save_pretrained` writes; safe to delete at any time
-  *.safetensors         packed weights and their constants, bit for bit those that were quantised
-  SNAPSHOT              what it is of, and a hash over the other files
+bases/NAME-TYPE-HASH/   written by transformers' `save_pretrained`; safe to delete at any time
+  *.safetensors         packed weights and their constants, bit for bit as they were quantised
+  `SNAPSHOT`            what the entry contains, and a hash over the other files
 
-Whole or absent, and written by one process only: of a sweep's cells that start together the first
-one writes, the others go on with what they quantised. Models with code of their own are never
-kept, because that code would have to be kept with them.
+An entry is complete or absent, and one process writes it. If several cells of a sweep start
+together, the first one writes, and the others continue with the weights that they quantised. Models
+with custom code are not cached, because their code would have to be cached too.
 """
 
 import hashlib
@@ -35,27 +35,27 @@ from anima_exp.system import json_files
 from anima_exp.system.atomic import read_json, remove_folder, replace_folder, write_json
 
 _FORMAT = 1
-_WORTH_BYTES = 100_000_000  # below, quantising costs a few seconds: make bench-base
+_WORTH_BYTES = 100_000_000  # a smaller model is quantised in a few seconds: make bench-base
 _SPARE_BYTES = 1_000_000_000  # of the disk, left for checkpoints
-_SHARD = "200MB"  # what is copied in memory at a time
+_SHARD = "200MB"  # copied in memory at a time
 _ABOUT = "SNAPSHOT"
-_ABANDONED_SECONDS = 24 * 3600  # nothing takes a day to write: its process was killed
+_ABANDONED_SECONDS = 24 * 3600  # after a day, the writing process must have been killed
 
 
 @dataclass(frozen=True)
 class QuantizedCacheEntry:
-    """Where the snapshot of one base, quantised in one way, is or would be."""
+    """The place in the cache for one base model with one quantisation, filled or not."""
 
     folder: Path
-    of: dict[str, Any]
-    source: str  # what the model goes by, wherever its weights came from
+    of: dict[str, Any]  # what identifies its contents
+    source: str  # the name that the loaded model gets
 
     def load(self, load: Callable[[str], Any]) -> Any:
-        """`load(folder)`, named as the original; None without a whole snapshot."""
+        """Return `load(folder)`, named as the original model; None without a complete entry."""
         if not self.folder.is_dir():
             return None
         if problem := self._problem():
-            say(f"base     the snapshot {self.folder} {problem}: quantising anew")
+            say(f"base     the quantized cache {self.folder} {problem}: quantising again")
             return None
         model = load(str(self.folder))
         model.name_or_path = model.config.name_or_path = self.source
@@ -63,8 +63,10 @@ class QuantizedCacheEntry:
         return model
 
     def keep(self, model: Any) -> None:
-        """Write what was just quantised, unless it is small, or there already, or no room is."""
-        # Weights in 4 bits must never have been evaluated before (base.keep_cpu_4bit_trainable).
+        """Write a freshly quantised model, unless it is small, already cached, or the disk is full.
+
+        Its 4-bit weights must not have been evaluated before (keep_cpu_4bit_trainable).
+        """
         if not _worth_keeping(model):
             return
         try:
@@ -74,32 +76,32 @@ class QuantizedCacheEntry:
                     size = _gigabytes(_size(self.folder))
                     say(
                         f"base     {size} quantised, kept in {self.folder} for later runs "
-                        "(quant.cache_quantized=false keeps none)"
+                        "(quant.cache_quantized=false turns this off)"
                     )
-        except Exception as error:  # a run does not end for want of a cache
+        except Exception as error:  # a run can continue without a cache
             reason = first_line(error)
-            say(f"base     no snapshot is kept, the next run quantises again: {reason}")
+            say(f"base     not cached, so the next run quantises again: {reason}")
 
     def _problem(self) -> str | None:
-        """Why it cannot be loaded; every byte counts (results/provenance.py)."""
+        """Return why the entry cannot be loaded, or None. Every byte is hashed."""
         try:
             file = self.folder / _ABOUT
             about = json_files.read_versioned(read_json(file), file, json_files.SNAPSHOT)
             if "sha256" not in about:
-                return "was kept by an earlier version"
+                return "was written by an earlier version of anima-exp"
             cache = self.folder.parents[1]
             same = about["sha256"] == folder_fingerprint(self.folder, cache=cache)
             return None if same else "is damaged"
         except PermissionError as error:
             return f"cannot be read ({first_line(error)})"
         except NewerFileError:
-            return "was kept by a later version of anima-exp"
+            return "was written by a later version of anima-exp"
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return "is damaged"
 
     @contextmanager
     def _writing(self) -> Iterator[Path | None]:
-        """A folder to write to, or None: another process writes this snapshot, or just did."""
+        """Yield a folder to write to, or None if another process writes this entry or just did."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
         try:
@@ -114,7 +116,7 @@ class QuantizedCacheEntry:
             whole = self.folder.is_dir() and self._problem() is None
             whole |= json_files.is_newer(self.folder / _ABOUT, json_files.SNAPSHOT)
             if self.folder.exists() and not whole:
-                remove_folder(self.folder)  # a damaged one takes no room from the next
+                remove_folder(self.folder)  # a damaged entry would take disk space from the next
             yield None if whole else draft
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -124,7 +126,7 @@ class QuantizedCacheEntry:
         needed, free = model.get_memory_footprint(), shutil.disk_usage(draft.parent).free
         if free < needed + _SPARE_BYTES:
             raise OSError(
-                f"it takes {_gigabytes(needed)}, and {draft.parent} has {_gigabytes(free)} left"
+                f"it takes {_gigabytes(needed)}, but {draft.parent} has {_gigabytes(free)} free"
             )
         dtype = model.config.dtype
         model.save_pretrained(draft, max_shard_size=_SHARD)
@@ -134,7 +136,7 @@ class QuantizedCacheEntry:
         replace_folder(draft, self.folder)
 
 
-def snapshot_of(
+def cache_entry_of(
     model: ModelConfig,
     quant: QuantConfig,
     *,
@@ -142,7 +144,7 @@ def snapshot_of(
     where: torch.device,
     cache: Path | None,
 ) -> QuantizedCacheEntry | None:
-    """The place for a base stored so; None if no snapshot of it is wanted."""
+    """Return the cache entry for a base model; None if it is not to be cached."""
     if not cache or not quant.cache_quantized or quant.type is Quantization.none:
         return None
     if model.trust_remote_code:
@@ -150,7 +152,7 @@ def snapshot_of(
     source = resolve_source(model.source)
     try:
         base = base_fingerprint(source, model.revision, cache=cache)
-    except (OSError, ValueError, ModelError):  # whoever loads it will say what is wrong
+    except (OSError, ValueError, ModelError):  # loading the model reports the reason
         return None
     of = {
         "format": _FORMAT,
@@ -159,7 +161,7 @@ def snapshot_of(
         "double_quant": quant.double_quant,
         "compute_dtype": quant.compute_dtype.value,
         "dtype": str(dtype).removeprefix("torch."),  # of what is not quantised
-        "device": where.type,  # each has kernels of its own to quantise with
+        "device": where.type,  # each quantises with kernels of its own
         **{name: _minor(version(name)) for name in ("transformers", "bitsandbytes")},
     }
     digest = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:10]
@@ -169,13 +171,13 @@ def snapshot_of(
 
 def _worth_keeping(model: Any) -> bool:
     as_published = stored_quantised(model)  # its own files load as fast
-    adapted = holds_adapter(model)  # saving would write no base
+    adapted = holds_adapter(model)  # saving would write the adapter, not the base model
     return not as_published and not adapted and model.get_memory_footprint() >= _WORTH_BYTES
 
 
 def _remove_abandoned(folder: Path) -> None:
     for left in (*folder.glob(".*.part"), *folder.glob(".draft-*")):
-        with suppress(OSError):  # gone in this moment
+        with suppress(OSError):  # another process has just removed it
             if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
 

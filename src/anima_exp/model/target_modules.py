@@ -1,8 +1,8 @@
-"""Linear layers by name and size -> those that a layer set of the paper stands for. No torch here.
+"""Select the linear layers of a layer set of the paper, by name and size and without torch.
 
-Found by the architecture, not by a list of model families: inside each decoder block, a linear
-layer belongs to the attention or to the feed-forward part by the module that holds it, and the
-feed-forward output is the one that leads back to the hidden size.
+The selection follows the architecture and not a list of model families. In each decoder block, the
+module that holds a linear layer decides whether it belongs to attention or to the feed-forward
+part. The feed-forward output is the layer whose output has the hidden size.
 """
 
 import re
@@ -24,11 +24,11 @@ class Linear:
     outputs: int
     attention: bool  # else feed-forward
     bias: bool = False
-    seen: bool = True  # by text: the layers of a vision or audio tower are not
+    seen: bool = True  # whether text passes through it: not in a vision or audio tower
 
     @property
     def holder(self) -> str:
-        """The module that holds it: model.layers.0.mlp"""
+        """The name of the module that holds it: model.layers.0.mlp"""
         return self.name.rpartition(".")[0]
 
     @property
@@ -51,12 +51,12 @@ def select(
     hidden: int,
     names: Sequence[str] | None = None,
 ) -> list[L]:
-    """The layers of set `which` (QLoRA, Appendix A.1), in their order.
+    """Return the layers of set `which` (QLoRA, Appendix A.1), in their order.
 
     Text trains no layer of a vision or audio tower, so those get no adapter.
 
     Args:
-        names: of `TargetModules.named`: ends of names, as `q_proj` or `self_attn.q_proj`.
+        names: for `TargetModules.named`, ends of names such as `q_proj` or `self_attn.q_proj`.
     """
     layers = [layer for layer in layers if layer.seen]
     outputs = _feed_forward_outputs(layers, hidden=hidden)
@@ -78,8 +78,8 @@ def is_named(layer: str, name: str) -> bool:
 
 
 def _feed_forward_outputs(layers: Sequence[Linear], *, hidden: int) -> set[str]:
-    # Where the feed-forward part is as wide as the model, several layers lead to the hidden size:
-    # the last one is the output.
+    # If the feed-forward part is as wide as the model, several layers have the hidden size as
+    # output. The last one is the feed-forward output.
     last = {
         layer.holder: layer.name
         for layer in layers

@@ -1,4 +1,4 @@
-"""ModelConfig -> the tokenizer to train with, its special tokens right."""
+"""Load the tokenizer to train with, and set its special tokens."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,30 +15,31 @@ from anima_exp.system.paths import expanded, tiny_base
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Tokens that some vocabularies reserve for padding without saying so in their configuration.
+# Tokens that some vocabularies reserve for padding but do not declare in their configuration.
 _RESERVED_FOR_PADDING = ("<|finetune_right_pad_id|>", "<pad>", "[PAD]", "<unk>")
 
 
 def resolve_source(source: str) -> str:
-    """A hub id or folder as transformers takes it: `tiny` is the embedded base."""
+    """Return a hub id or folder as transformers takes it; `tiny` is the embedded base model."""
     if source == "tiny":
         return str(tiny_base())
     return str(expanded(source, "model.source")) if source.startswith("~") else source
 
 
 def load_tokenizer(model: ModelConfig, *, to_copy: bool = False) -> "PreTrainedTokenizerBase":
-    """The model's own fast tokenizer, right-padded, with EOS and a padding token.
+    """Load the model's fast tokenizer, right-padded, with EOS and a padding token.
 
-    No token is ever added: qlora.py adds [PAD] and grows the embeddings, which then differ from
-    the published base and are not saved with the adapter. A token that exists serves as well,
-    because nothing here tells padding from text by its id.
+    No token is added. qlora.py adds [PAD] and grows the embeddings, which then differ from the
+    published base model and are not saved with the adapter. An existing token serves as well,
+    because nothing here recognises padding by its id.
 
     Args:
-        to_copy: it is only written next to a model, so it need not fit the base's embeddings.
+        to_copy: the tokenizer is only written next to a model, so it need not fit the embeddings
+            of the base model.
 
     Raises:
-        ModelError: there is no such tokenizer, or it has no end-of-sequence token, or it does not
-            fit the base.
+        ModelError: there is no such tokenizer, it has no end-of-sequence token, or it does not
+            fit the base model.
     """
     from transformers import AutoTokenizer
 
@@ -61,7 +62,7 @@ def load_tokenizer(model: ModelConfig, *, to_copy: bool = False) -> "PreTrainedT
     if not tokenizer.is_fast:
         raise ModelError(
             f"The tokenizer of {source} has no fast version (tokenizer.json). "
-            "Give another one with model.tokenizer=FOLDER_OR_HUB_ID."
+            "Choose another one with model.tokenizer=FOLDER_OR_HUB_ID."
         )
     _special_tokens(tokenizer, source, None if to_copy else embeddings_of(model))
     tokenizer.padding_side = "right"
@@ -69,7 +70,7 @@ def load_tokenizer(model: ModelConfig, *, to_copy: bool = False) -> "PreTrainedT
 
 
 def _check_settings(key: str, source: str) -> None:
-    """Raise ModelError for settings of a local model that transformers has no message for."""
+    """Raise ModelError for unreadable JSON, for which transformers has no clear message."""
     for name in ("config.json", "tokenizer_config.json"):
         file = Path(source) / name
         try:
@@ -81,7 +82,7 @@ def _check_settings(key: str, source: str) -> None:
 
 
 def load_error_message(key: str, source: str, error: Exception, *, what: str) -> str:
-    """One line for a model or tokenizer that transformers could not load."""
+    """Return one line for a model or tokenizer that transformers could not load."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     reason = " ".join(lines[:3]) if lines[0].endswith(":") else lines[0]
     if asks_to_trust_code(error):  # the library names its argument, not our setting
@@ -92,22 +93,22 @@ def load_error_message(key: str, source: str, error: Exception, *, what: str) ->
         )
     folder = Path(source)
     if folder.is_dir():
-        return f"{key}={source}: the folder gives no {what}: {reason}"
+        return f"{key}={source}: the {what} in this folder cannot be loaded: {reason}"
     if folder.is_absolute() or source.startswith(".") or source.count("/") > 1:
         return f"{key}={source}: there is no such folder."
-    if not isinstance(error, OSError):  # found, but not to be loaded so
+    if not isinstance(error, OSError):  # its files exist
         return f"{key}={source}: the {what} cannot be loaded: {reason}"
     return (
         f"{key}={source}: no such folder, and the hub gave no {what}: {reason} "
-        "Check the id; for a gated model accept its licence on the hub and run `hf auth login`; "
-        "without a network use model=local model.source=FOLDER."
+        "Check the id. For a gated model, accept its licence on the hub and run `hf auth login`. "
+        "Without a network, use model=local model.source=FOLDER."
     )
 
 
 def embeddings_of(model: ModelConfig) -> int | None:
     """Return how many token ids the base has embeddings for; None if its config cannot be read.
 
-    An error is left to whatever loads the model.
+    Loading the model reports the error later.
     """
     from transformers import AutoConfig
 
@@ -125,6 +126,7 @@ def embeddings_of(model: ModelConfig) -> int | None:
 
 
 def largest_id(tokenizer: Any) -> int:
+    """Return the largest token id of a tokenizer; -1 if it has none."""
     return max(tokenizer.get_vocab().values(), default=-1)
 
 
@@ -136,17 +138,17 @@ def check_ids(rows: Iterable[Any], embeddings: int) -> None:
         highest = int(np.max(row)) if len(row) else 0
         if highest >= embeddings:
             raise ModelError(
-                f"A text holds the token id {highest}, but the base has embeddings for "
-                f"{embeddings:,} ids only: its tokenizer knows tokens that the base does not. "
-                "Remove them from the text, or give another tokenizer with model.tokenizer=..."
+                f"A text holds the token id {highest}, but the base model has embeddings for "
+                f"{embeddings:,} ids only: its tokenizer has tokens that the base model lacks. "
+                "Remove them from the text, or choose another tokenizer with model.tokenizer=..."
             )
 
 
 def _check_vocabulary(tokenizer: Any, source: str, embeddings: int) -> None:
-    """Raise ModelError if every text, or plain text, could hold ids without an embedding.
+    """Raise ModelError if plain text, or BOS or EOS, can contain ids without an embedding.
 
-    Other added tokens may be beyond the embeddings (Gemma 3 1B has one for images, which no text
-    holds): check_ids looks for those.
+    Other added tokens may be beyond the embeddings. Gemma 3 1B has one for images, which text does
+    not contain. check_ids looks for those.
     """
     known = tokenizer.get_vocab()
     if max(known.values(), default=-1) < embeddings:
@@ -161,14 +163,15 @@ def _check_vocabulary(tokenizer: Any, source: str, embeddings: int) -> None:
     for what, number in beyond.items():
         if number is not None and number >= embeddings:
             raise ModelError(
-                f"The tokenizer of {source} does not fit the base: it has {what}, but the base has "
-                f"embeddings for {embeddings:,} ids only. Give the base's own tokenizer with "
-                "model.tokenizer=..., or a base whose embeddings were resized for this one."
+                f"The tokenizer of {source} does not fit the base model: it has {what}, but the "
+                f"base model has embeddings for {embeddings:,} ids only. Set model.tokenizer to "
+                "the base model's own tokenizer, or use a base model whose embeddings were resized "
+                "for this one."
             )
 
 
 def _special_tokens(tokenizer: Any, source: str, embeddings: int | None) -> None:
-    # Only tokens that were added as such: Qwen's vocabulary has "<s>" as a piece of ordinary text.
+    # Only added tokens are special: Qwen's vocabulary has "<s>" as a piece of ordinary text.
     special = tokenizer.get_added_vocab()
     # Old LLaMA conversions leave bos_token and eos_token empty, though the tokens are there.
     for name, usual in (("bos_token", "<s>"), ("eos_token", "</s>")):
@@ -177,7 +180,7 @@ def _special_tokens(tokenizer: Any, source: str, embeddings: int | None) -> None
     if tokenizer.eos_token_id is None:
         raise ModelError(
             f"The tokenizer of {source} has no end-of-sequence token, so no answer could ever end. "
-            "Give another one with model.tokenizer=FOLDER_OR_HUB_ID."
+            "Choose another one with model.tokenizer=FOLDER_OR_HUB_ID."
         )
     if embeddings is not None:
         _check_vocabulary(tokenizer, source, embeddings)

@@ -1,7 +1,7 @@
-"""Rows one behind the other -> attention in which no row sees another, without a mask.
+"""Compute attention over packed rows, in which no row attends to another, without a mask.
 
-transformers finds row borders by itself, but then builds a mask of T x T for T tokens, and with a
-key-value cache it ignores them. So the borders are handed to a function of our own.
+transformers detects packed rows by itself, but then builds a mask of T x T for T tokens, and with a
+key-value cache it ignores the rows. So the row borders are passed to an attention function here.
 """
 
 from collections.abc import Iterator
@@ -22,17 +22,17 @@ from anima_exp.libraries.transformers_internals import (
 
 _NAME = "rows_apart"
 _ALONE = "rows_see_each_other"
-_OWN_BORDERS = ("flash_attention",)  # transformers' own that take the borders as they are
+_OWN_BORDERS = ("flash_attention",)  # transformers' functions that take the borders directly
 
 
 class BordersLost(Exception):
-    """The architecture hands no argument of the forward pass on to its attention."""
+    """The architecture does not pass arguments of the forward pass to its attention."""
 
 
 def supports_packing(model: Any) -> bool:
-    """Whether the architecture takes attention from outside, and one that torch computes.
+    """Return whether packed rows can be computed with an attention function of ours.
 
-    Where it does not, a micro-batch is one row, through the architecture's own attention.
+    If not, a micro-batch is one row and uses the architecture's own attention.
     """
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ())
@@ -46,13 +46,16 @@ def supports_packing(model: Any) -> bool:
 
 
 def disable_packing(model: Any) -> None:
-    """Let every row be a micro-batch, from here on: something beside attention mixes tokens."""
+    """Compute every row as its own micro-batch from now on.
+
+    Call it for an architecture that mixes tokens outside attention.
+    """
     setattr(model, _ALONE, True)
 
 
 @contextmanager
 def packed_attention(model: Any) -> Iterator[None]:
-    """Forward and backward passes inside take MicroBatches (pass `borders` to the forward)."""
+    """Inside, run forward and backward passes on packed rows; pass `borders` to the forward."""
     config = model.config.get_text_config()
     with without_cudnn_attention(model.device):
         if not supports_packing(model) or attention_of(config).startswith(_OWN_BORDERS):
@@ -64,11 +67,11 @@ def packed_attention(model: Any) -> Iterator[None]:
 
 @contextmanager
 def without_cudnn_attention(where: torch.device) -> Iterator[None]:
-    """Inside, torch computes attention on a GPU with kernels that take any length as it comes.
+    """Inside, turn off cuDNN attention, so that a new length costs no preparation.
 
     On Hopper and newer GPUs torch prefers cuDNN, which builds a plan for each new shape. Reports
-    name 0.1 to 0.4 s a plan. Rows have all lengths, and an answer that grows token by token has a
-    new one for each token.
+    name 0.1 to 0.4 s per plan. Rows have many lengths, and a growing answer has a new one for each
+    token.
     """
     before = torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
     if where.type != "cuda" or not before:
@@ -82,10 +85,10 @@ def without_cudnn_attention(where: torch.device) -> Iterator[None]:
 
 
 def borders(model: Any, batch: MicroBatch) -> dict[str, Any]:
-    """What the model's forward is to hand through to its attention."""
+    """Return the arguments of the model's forward pass that describe the packed rows."""
     if attention_of(model.config.get_text_config()) == _NAME:
         return {"micro_batch": batch}
-    if not supports_packing(model):  # and so there is one row
+    if not supports_packing(model):  # so the micro-batch is one row
         return {}
     longest = max(batch.lengths)
     return {  # transformers' names
@@ -97,12 +100,12 @@ def borders(model: Any, batch: MicroBatch) -> dict[str, Any]:
 
 
 def slow_attention(where: torch.device) -> str | None:
-    """Return what an old torch costs on a GPU; None otherwise."""
+    """Return a warning if an old torch is slow on a GPU; None otherwise."""
     if where.type != "cuda" or varlen_options():
         return None
     return (
-        "this torch has no attention over rows of different lengths, and computes them one by one: "
-        "torch>=2.10 is faster"
+        "this torch has no attention over rows of different lengths, so rows are computed one by "
+        "one: torch>=2.10 is faster"
     )
 
 
@@ -160,14 +163,14 @@ def _row_by_row(
 
 
 def _band(length: int, window: int, device: torch.device) -> Tensor:
-    """[length, length], true where a token may look: itself and `window` - 1 before it."""
+    """Return a mask [length, length], true for a token itself and the `window` - 1 before it."""
     position = torch.arange(length, device=device)
     behind = position[:, None] - position
     return (behind >= 0) & (behind < window)
 
 
 def _varlen_takes(query: Tensor, value: Tensor, window: int | None) -> bool:
-    """Whether torch's FlashAttention is there for these: an Ampere or newer GPU, in 16 bits."""
+    """Return whether torch's FlashAttention takes these: 16 bits, on an Ampere or newer GPU."""
     width = query.shape[-1]
     return (
         query.is_cuda

@@ -1,4 +1,4 @@
-"""Shape, RunConfig and tokens -> the bytes that a forward pass keeps for its backward pass."""
+"""Compute the bytes of activations that a forward pass keeps for its backward pass."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,27 +15,25 @@ class Activations:
     """Bytes."""
 
     kept: int  # from the forward pass to the backward pass
-    working: int  # beside it, while one block is computed again and goes backward
+    working: int  # in addition, while the backward pass recomputes one block
 
 
 def activations(
     shape: Shape, config: RunConfig, *, recompute: ActivationCheckpointing, gpu: bool = True
 ) -> Activations:
-    """For each token of a micro-batch. The loss is not in it."""
+    """Return the activations per token of a micro-batch, without those of the loss."""
     width = WIDTH[config.trainer.precision]
     kept = sum(
         block.count * kept_by_block(shape, block, config, recompute, gpu) for block in shape.blocks
     )
     kept += 2 * width * shape.head_dim  # the rotations of queries and keys
-    learns_all = config.lora.is_full_finetune
-    if (
-        recompute is not ActivationCheckpointing.none or learns_all
-    ):  # else the first norm of all keeps nothing
-        kept += (_norm_width(config) + (_SUM if learns_all else 0)) * shape.hidden
-    again = 0
+    full = config.lora.is_full_finetune
+    if full or recompute is not ActivationCheckpointing.none:  # else the first norm keeps nothing
+        kept += (_norm_width(config) + (_SUM if full else 0)) * shape.hidden
+    recomputed = 0
     if recompute is not ActivationCheckpointing.none:
-        again = max(
-            _whole(shape, block, config, gpu)
+        recomputed = max(
+            _all_of_block(shape, block, config, gpu)
             - (
                 _products(shape, block, config)
                 if recompute is ActivationCheckpointing.selective
@@ -43,15 +41,15 @@ def activations(
             )
             for block in shape.blocks
         )
-    return Activations(kept, max(again, 0) + _gradients(shape, width))
+    return Activations(kept, max(recomputed, 0) + _gradients(shape, width))
 
 
 def kept_by_block(
     shape: Shape, block: Block, config: RunConfig, recompute: ActivationCheckpointing, gpu: bool
 ) -> int:
-    """Bytes a token, of one such block."""
+    """Return the bytes per token that one such block keeps."""
     if recompute is ActivationCheckpointing.none:
-        return _whole(shape, block, config, gpu)
+        return _all_of_block(shape, block, config, gpu)
     width = WIDTH[config.trainer.precision]
     kept = width * shape.hidden
     if recompute is ActivationCheckpointing.selective:
@@ -61,24 +59,24 @@ def kept_by_block(
 
 
 def _products(shape: Shape, block: Block, config: RunConfig) -> int:
-    """What selective recomputation keeps of matrix products: with an adapter, A x too."""
+    """Bytes of matrix products that selective checkpointing keeps; with an adapter, A x too."""
     width, rank = WIDTH[config.trainer.precision], config.lora.rank
     products = sum(one.outputs for one in block.linears)
     return width * (products + rank * len(_adapted(shape, block, config)))
 
 
-def _whole(shape: Shape, block: Block, config: RunConfig, gpu: bool) -> int:
-    """All that one block keeps for its backward pass."""
+def _all_of_block(shape: Shape, block: Block, config: RunConfig, gpu: bool) -> int:
+    """Bytes per token that one block keeps without activation checkpointing."""
     width = WIDTH[config.trainer.precision]
     adapted = _adapted(shape, block, config)
-    learns_all = config.lora.is_full_finetune
+    full = config.lora.is_full_finetune
     fused = bool(config.trainer.liger)
-    # Attention over rows of different lengths; before torch 2.10 it is computed row by row.
+    # One kernel for rows of different lengths. Before torch 2.10 they are computed row by row.
     one_kernel = gpu and width == 2 and not repeats_kv_heads()
-    if learns_all and width == 2:  # autocast gives each layer a copy of its input
+    if full and width == 2:  # autocast gives each layer a copy of its input
         kept = width * sum(one.inputs for one in block.linears)
     else:
-        kept = width * _inputs(block, block.linears if learns_all else adapted, one_kernel)
+        kept = width * _inputs(block, block.linears if full else adapted, one_kernel)
     kept += width * config.lora.rank * len(adapted)
     kept += width * _attention(shape, one_kernel) + _SUM * shape.heads
     kept += width * _feed_forward(block, fused=fused)
@@ -86,12 +84,12 @@ def _whole(shape: Shape, block: Block, config: RunConfig, gpu: bool) -> int:
     if block.head_norms:
         normed += (shape.heads + shape.kv_heads) * shape.head_dim
     kept += _norm_width(config) * normed
-    if learns_all:  # a norm that learns keeps what it has scaled, too
+    if full:  # a trained norm also keeps what it has scaled
         kept += _SUM * normed
     return kept
 
 
-_SUM = WIDTH[Precision.fp32]  # bytes of a number that is summed up precisely
+_SUM = WIDTH[Precision.fp32]  # bytes of a number that is accumulated in fp32
 
 
 def _norm_width(config: RunConfig) -> int:
@@ -105,14 +103,14 @@ def _adapted(shape: Shape, block: Block, config: RunConfig) -> list[Linear]:
     return select(block.linears, lora.target_modules, hidden=shape.hidden, names=lora.layers)
 
 
-def _inputs(block: Block, learning: Sequence[Linear], one_kernel: bool) -> int:
-    """Elements of the inputs that learning layers keep; layers beside each other share theirs.
+def _inputs(block: Block, trained: Sequence[Linear], one_kernel: bool) -> int:
+    """Elements of the inputs that trained layers keep. Layers with the same input share it.
 
-    The last layer of attention reads what attention has kept, where one kernel does all rows.
+    If one kernel computes all rows, the last layer of attention reads what attention has kept.
     """
     kept, last = 0, {one.holder: one for one in block.linears}
-    for holder in dict.fromkeys(one.holder for one in learning):
-        inside = [one for one in learning if one.holder == holder]
+    for holder in dict.fromkeys(one.holder for one in trained):
+        inside = [one for one in trained if one.holder == holder]
         shared = [one for one in inside if one != last[holder]]
         kept += shared[0].inputs if shared else 0
         if last[holder] in inside and not (one_kernel and last[holder].attention):
@@ -121,14 +119,14 @@ def _inputs(block: Block, learning: Sequence[Linear], one_kernel: bool) -> int:
 
 
 def _attention(shape: Shape, one_kernel: bool) -> int:
-    """Elements of queries, keys, values and what comes out."""
+    """Elements of queries, keys, values and the output."""
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    # Row by row, keys and values are repeated for all heads that share them.
+    # Computed row by row, keys and values are repeated for all heads that share them.
     return 2 * queries + 2 * (keys if one_kernel else queries)
 
 
 def _feed_forward(block: Block, *, fused: bool) -> int:
-    """Elements of gate, its activation, and up; a fused kernel computes the activation again."""
+    """Elements of gate, its activation, and up. A fused kernel recomputes the activation."""
     hidden = [one for one in block.linears if not one.attention]
     if not hidden:
         return 0
@@ -138,6 +136,6 @@ def _feed_forward(block: Block, *, fused: bool) -> int:
 
 
 def _gradients(shape: Shape, width: int) -> int:
-    """Bytes of the gradients that are there at once, at the widest place: two, and the stream's."""
+    """Bytes of gradients held at the widest layer: of its input and output, and of the residual."""
     every = (one for block in shape.blocks for one in block.linears)
     return width * (2 * max(max(one.inputs, one.outputs) for one in every) + shape.hidden)

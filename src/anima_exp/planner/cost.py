@@ -1,4 +1,4 @@
-"""RunConfig -> what the run would cost: memory, operations, tokens, and hours on each card."""
+"""Estimate what a run costs: memory, operations, tokens, and hours on each type of GPU."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,12 +8,12 @@ from anima_exp.display.notebook import html_table, text_table
 from anima_exp.display.tables import Column
 from anima_exp.display.units import format_count, hours, size
 from anima_exp.planner.find_shape import find_shape
-from anima_exp.planner.gpus import CARDS
+from anima_exp.planner.gpus import GPU_TYPES
 from anima_exp.planner.here import Placements, by_processes, fewest, this_machine, ways
 from anima_exp.planner.lengths import Lengths, lengths, rows_in_all
 from anima_exp.planner.memory import GIB, MemoryModel
 from anima_exp.planner.shape import Shape
-from anima_exp.planner.speed import OnCard, flops_of
+from anima_exp.planner.speed import OnGpu, flops_of
 from anima_exp.planner.step_time import Flops
 
 # 16-bit weights and gradients, and two moments in fp32: what the paper's 780 GB for 65B are.
@@ -49,9 +49,9 @@ class Cost:
     shape: Shape
     lengths: Lengths
     steps: int | None
-    cards: int  # that one run uses
-    on_cards: list[OnCard]  # of each kind
-    here: OnCard | None = None  # this machine, if what it has is known
+    num_gpus: int  # that one run uses
+    on_gpus: list[OnGpu]  # one for each listed type
+    here: OnGpu | None = None  # on this machine, if its hardware is known
 
     @property
     def tokens_per_step(self) -> float:
@@ -67,7 +67,7 @@ class Cost:
 
     @property
     def full_fine_tuning(self) -> int:
-        """Bytes that training every weight in 16 bits would need, before any activation."""
+        """Bytes that full fine-tuning in 16 bits would need, before any activation."""
         return self.shape.parameters * _FULL_BYTES_A_PARAMETER
 
     @property
@@ -77,7 +77,7 @@ class Cost:
         If a GPU type is too small alone, as many of them follow as it takes.
         """
         several = [one for way in self.several for one in (way.copies, way.sharded, way.spread)]
-        found = [self.here, *self.on_cards, *several, *self.fewest]
+        found = [self.here, *self.on_gpus, *several, *self.fewest]
         return [self._option(one) for one in found if one is not None]
 
     @property
@@ -97,12 +97,12 @@ class Cost:
         """The hours of training that `option` takes; None if its speed is not known."""
         return self.option.hours
 
-    def _option(self, one: OnCard) -> Option:
+    def _option(self, one: OnGpu) -> Option:
         how, seconds = one.execution, one.seconds_per_step
         return Option(
-            name=one.card.name,
-            num_gpus=one.cards,
-            memory_gb=one.card.memory_gb,
+            name=one.gpu_type.name,
+            num_gpus=one.num_gpus,
+            memory_gb=one.gpu_type.memory_gb,
             fits=how.fits,
             peak_gib=one.peak / GIB,
             hours=self.hours_on(one),
@@ -145,29 +145,35 @@ class Cost:
             Column("training", [hours(one.hours) for one in options]),
         ]
 
-    def hours_on(self, card: OnCard) -> float | None:
-        """Training alone; evaluations are not in it. None where it does not fit."""
-        if self.steps is None or not card.execution.fits or card.seconds_per_step is None:
+    def hours_on(self, gpu_type: OnGpu) -> float | None:
+        """Return the hours of training, without evaluations; None if it does not fit."""
+        if self.steps is None or not gpu_type.execution.fits or gpu_type.seconds_per_step is None:
             return None
-        return self.steps * card.seconds_per_step / 3600
+        return self.steps * gpu_type.seconds_per_step / 3600
 
     def flops(self, recompute: ActivationCheckpointing) -> Flops:
         return flops_of(self.shape, self.config, self.lengths, recompute)
 
     @cached_property
     def several(self) -> list[Placements]:
-        """Where a run uses several cards: of each kind."""
-        if self.cards == 1:
+        """The ways to use `num_gpus` GPUs of each type; empty if the run uses one."""
+        if self.num_gpus == 1:
             return []
-        return [ways(self.shape, self.config, self.lengths, card, self.cards) for card in CARDS]
+        return [
+            ways(self.shape, self.config, self.lengths, gpu_type, self.num_gpus)
+            for gpu_type in GPU_TYPES
+        ]
 
     @cached_property
-    def fewest(self) -> list[OnCard]:
-        """Where a run uses one card: of each kind that is too small, as many as would do."""
-        small = [one.card for one in self.on_cards if not one.execution.fits]
-        if self.cards > 1:
+    def fewest(self) -> list[OnGpu]:
+        """For each type of which one GPU is too small: the smallest numbers on which the run fits.
+
+        It is empty if the run uses several GPUs.
+        """
+        small = [one.gpu_type for one in self.on_gpus if not one.execution.fits]
+        if self.num_gpus > 1:
             return []
-        found = (fewest(self.shape, self.config, self.lengths, card) for card in small)
+        found = (fewest(self.shape, self.config, self.lengths, gpu_type) for gpu_type in small)
         return [one for each in found for one in each]
 
     @cached_property
@@ -176,15 +182,20 @@ class Cost:
 
     @property
     def budgets(self) -> list[int]:
-        """Of tokens at once: the user's, or the least and the most that make sense."""
+        """Token budgets to show: the user's, or else the smallest and the largest useful one."""
         given, rows = self.config.trainer.max_tokens_per_micro_batch, self.lengths.largest
         return [given] if given else sorted({rows.longest, rows.batch_tokens})
 
 
 def cost(config: RunConfig) -> Cost:
-    """Raises ModelError: the model's shape cannot be found."""
+    """Return the cost of a run.
+
+    Raises:
+        ModelError: the model's config.json cannot be read or is not supported.
+        DataError: a row of the data file cannot be used.
+    """
     shape, found = find_shape(config.model), lengths(config)
-    cards = config.trainer.num_gpus or config.launcher.gpus_per_job
-    on_cards = [by_processes(shape, config, found, card, cards) for card in CARDS]
-    here = this_machine(shape, config, found) if cards == 1 else None
-    return Cost(config, shape, found, found.steps(config), cards, on_cards, here)
+    num_gpus = config.trainer.num_gpus or config.launcher.gpus_per_job
+    on_gpus = [by_processes(shape, config, found, gpu_type, num_gpus) for gpu_type in GPU_TYPES]
+    here = this_machine(shape, config, found) if num_gpus == 1 else None
+    return Cost(config, shape, found, found.steps(config), num_gpus, on_gpus, here)

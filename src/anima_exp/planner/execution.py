@@ -1,4 +1,4 @@
-"""A shape, a config, rows and free memory -> how to execute a batch: as fast as fits."""
+"""Choose how to execute a batch: the fastest way that fits into free memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -7,33 +7,33 @@ from math import ceil
 from typing import Protocol
 
 from anima_exp.config import ActivationCheckpointing, RunConfig
-from anima_exp.planner.gpus import MIDDLING, Gpu
+from anima_exp.planner.gpus import DEFAULT_GPU, Gpu
 from anima_exp.planner.memory import GIB, Memory, MemoryModel, Rows
 from anima_exp.planner.shape import Shape
 from anima_exp.planner.step_time import StepTime, Work, step_time
 
-# Estimated times that differ by less say nothing. Then the processor's time decides, as it is the
-# least certain part of the estimate.
+# Estimated times that differ by less are treated as equal. The smaller CPU time then wins, because
+# it is the least certain part of the estimate.
 _ALIKE = 0.02
-# Time on a CPU, in forward passes of one token through the same weights. Assumptions; only their
-# order matters, which decides between settings that all fit. For a GPU see step_time.py.
-_DEQUANTISING = 250  # the matrices of one pass once
-_STARTING = 50  # one pass, however short
-_GATHERING = 400  # the parts of a sharded base, for one pass
+# Time on a CPU, in forward passes of one token through the same weights. These are assumptions.
+# Only their order matters: it decides between settings that all fit. For a GPU see step_time.py.
+_DEQUANTISING = 250  # all matrices, for one pass
+_STARTING = 50  # one pass, even if it is short
+_GATHERING = 400  # the parts of a sharded base model, for one pass
 _EXTRA = {
     ActivationCheckpointing.none: 0.0,
     ActivationCheckpointing.selective: 0.1,
     ActivationCheckpointing.full: 1.0,
 }
-_STEP = 64  # of a token budget that is less than the whole batch
+_STEP = 64  # a token budget below the whole batch is a multiple of this
 
 
 class Placement(StrEnum):
-    """Where the base is."""
+    """Where the base model is."""
 
-    whole = "whole"  # on one card; with several processes, a copy on the card of each
-    sharded = "sharded"  # split over the cards of several processes (FSDP)
-    spread = "spread"  # its blocks over the cards of one process: a device map
+    whole = "whole"  # on one GPU; with several processes, a copy on the GPU of each
+    sharded = "sharded"  # split over the GPUs of several processes (FSDP)
+    spread = "spread"  # its blocks over the GPUs of one process: a device map
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Execution:
     token_budget: int  # of each process
     recompute: ActivationCheckpointing
     keep_dequantized: bool
-    predicted_peak_gib: float  # of tensors on the device; of several, on the fullest
-    fits: bool  # False: even this does not fit the memory that was named
+    predicted_peak_gib: float  # of tensors on the device, or on the fullest of several
+    fits: bool  # False: not even this fits into the available memory
     paged: bool  # it fits because optimizer states move to CPU memory
     placement: Placement = Placement.whole
-    cards: int = 1  # that the base is split or spread over
+    num_gpus: int = 1  # that the base model is sharded or spread over
 
     @property
     def sharded(self) -> bool:
@@ -55,28 +55,28 @@ class Execution:
 
 
 class Device(Protocol):
-    """What a batch is executed on: a card, or several that hold a part of the model each."""
+    """What executes a batch: one GPU or CPU, or several GPUs with a part of the model each."""
 
     @property
     def needs(self) -> MemoryModel: ...
 
     @property
     def available(self) -> float:
-        """Bytes that tensors may take on one card."""
+        """Bytes that tensors may take on one device."""
 
     def lacks(
         self, budget: int, recompute: ActivationCheckpointing, keep: bool, *, paged: bool
     ) -> float:
-        """Bytes; what fits lacks none, or less than none."""
+        """Return the bytes that are missing; 0 or less if the execution fits."""
 
     def peak(
         self, budget: int, recompute: ActivationCheckpointing, keep: bool, *, paged: bool
     ) -> float:
-        """Bytes of tensors on one card."""
+        """Return the peak bytes of tensors on one device."""
 
 
 @dataclass(frozen=True)
-class OneCard:
+class OneDevice:
     needs: MemoryModel
     available: float
 
@@ -105,35 +105,37 @@ def choose_execution(
     gpu: bool = True,
     shares: int = 1,
     shard: bool | None = None,
-    card: Gpu = MIDDLING,
+    gpu_type: Gpu = DEFAULT_GPU,
 ) -> Execution:
-    """The fastest way that fits, with every setting that the user gave kept.
+    """Return the fastest execution that fits and keeps every setting that the user has set.
+
+    If nothing fits, return the one that needs least memory, with `fits=False`.
 
     Args:
-        rows: of the data that is trained on; with several processes, the largest share of one.
+        rows: of the training data; with several processes, the largest part of one process.
         available: bytes of the device that tensors may take, the model's included. Several
-            processes must all give the least that one of them has, or they choose differently.
-        gpu: where a paged optimizer can move its states elsewhere, and attention is one kernel.
-        shares: processes with a device each.
-        shard: the base over them; None = what trainer.fsdp says, else where only that fits.
-        card: whose speed decides, if `gpu`; how much memory it is sold with does not matter.
-
-    Where nothing fits, it is the way that needs least, with `fits=False`.
+            processes must all pass the minimum over them, or they choose differently.
+        gpu: whether the device is a GPU. Only there a paged optimizer can move its states
+            elsewhere, and attention is one kernel.
+        shares: the number of processes, with one device each.
+        shard: whether to shard the base model over them. None: as trainer.fsdp says, otherwise
+            only if nothing else fits.
+        gpu_type: whose speed decides, if `gpu`; its nominal memory does not matter.
     """
     shard = config.trainer.fsdp if shard is None else shard
-    needs = MemoryModel(shape, config, rows, gpu, card.expandable)
-    whole = fastest(OneCard(needs, available), config, card=card)
+    needs = MemoryModel(shape, config, rows, gpu, gpu_type.expandable)
+    whole = fastest(OneDevice(needs, available), config, gpu_type=gpu_type)
     if shares == 1 or shard is False or not can_shard(config):
         return whole
     if shard is None and whole.fits:
         return whole
-    split = OneCard(replace(needs, shards=shares), available)
-    found = fastest(split, config, card=card, placement=Placement.sharded, cards=shares)
+    split = OneDevice(replace(needs, shards=shares), available)
+    found = fastest(split, config, gpu_type=gpu_type, placement=Placement.sharded, num_gpus=shares)
     return found if shard or found.fits else whole
 
 
 def can_shard(config: RunConfig) -> bool:
-    """Only what is frozen and read as it is stored: a copy of the whole base would be none."""
+    """Return whether the settings allow sharding: the base is frozen and no full copy is kept."""
     full = config.lora.is_full_finetune
     return not full and not config.quant.cache_dequantized
 
@@ -142,16 +144,16 @@ def fastest(
     device: Device,
     config: RunConfig,
     *,
-    card: Gpu = MIDDLING,
+    gpu_type: Gpu = DEFAULT_GPU,
     placement: Placement = Placement.whole,
-    cards: int = 1,
+    num_gpus: int = 1,
 ) -> Execution:
-    """The fastest way that fits a device, or with `fits=False` the one that needs least."""
+    """Return the fastest execution that fits, or with `fits=False` the one that needs least."""
     needs, rows = device.needs, device.needs.rows
     pageable = needs.gpu and needs.trained.pageable > 0
     for paged in (False, True) if pageable else (False,):
         fitting = [
-            (time_of_batch(needs, budget, recompute, keep, card), budget, recompute, keep)
+            (time_of_batch(needs, budget, recompute, keep, gpu_type), budget, recompute, keep)
             for recompute, keep in _ways(config, placement)
             if (budget := _largest(device, recompute, keep, paged)) is not None
         ]
@@ -160,20 +162,20 @@ def fastest(
             alike = [way for way in fitting if way[0].total <= least * (1 + _ALIKE)]
             _, budget, recompute, keep = min(alike if needs.gpu else fitting, key=_preferred)
             peak = device.peak(budget, recompute, keep, paged=False)
-            found = min(peak, device.available) / GIB
-            told = config.trainer.max_tokens_per_micro_batch or budget
-            return Execution(told, recompute, keep, found, True, paged, placement, cards)
+            gib = min(peak, device.available) / GIB
+            chosen = config.trainer.max_tokens_per_micro_batch or budget
+            return Execution(chosen, recompute, keep, gib, True, paged, placement, num_gpus)
     budget = max(config.trainer.max_tokens_per_micro_batch or 0, rows.longest)
     recompute = config.trainer.activation_checkpointing or ActivationCheckpointing.full
     keep = bool(config.quant.cache_dequantized) and placement is not Placement.sharded
     peak = device.peak(budget, recompute, keep, paged=pageable)
-    told = config.trainer.max_tokens_per_micro_batch or budget
-    return Execution(told, recompute, keep, peak / GIB, False, pageable, placement, cards)
+    chosen = config.trainer.max_tokens_per_micro_batch or budget
+    return Execution(chosen, recompute, keep, peak / GIB, False, pageable, placement, num_gpus)
 
 
-def needed(found: Memory, unused: float) -> float:
-    """Bytes that a device must have free for it; see Needs.unused."""
-    return found.peak + unused * found.passing
+def needed(memory: Memory, unused: float) -> float:
+    """Return the bytes that a device must have free; for `unused` see MemoryModel.unused."""
+    return memory.peak + unused * memory.dynamic
 
 
 def _preferred(
@@ -186,7 +188,7 @@ def _preferred(
 def _ways(
     config: RunConfig, placement: Placement
 ) -> Iterator[tuple[ActivationCheckpointing, bool]]:
-    """The least recomputation first; with the dequantised copy before without."""
+    """Yield the candidates: least checkpointing first, with a dequantised copy before without."""
     given, kept = config.trainer.activation_checkpointing, config.quant.cache_dequantized
     copied = config.quant.is_4bit and placement is not Placement.sharded
     for recompute in [given] if given else list(ActivationCheckpointing):
@@ -198,14 +200,14 @@ def _ways(
 def _largest(
     device: Device, recompute: ActivationCheckpointing, keep: bool, paged: bool
 ) -> int | None:
-    """The largest token budget that fits; None where not even the longest row does."""
+    """Return the largest token budget that fits; None if not even the longest row does."""
 
     def fits(budget: int) -> bool:
         return device.lacks(budget, recompute, keep, paged=paged) <= 0
 
     given, rows = device.needs.config.trainer.max_tokens_per_micro_batch, device.needs.rows
     least, most = rows.longest, max(rows.longest, rows.batch_tokens)
-    if given:  # a longer row stands alone, and no batch is larger than it is
+    if given:  # a longer row is a micro-batch alone, and a micro-batch is at most the whole batch
         least = most = min(max(given, least), most)
     if fits(most):
         return most
@@ -222,9 +224,9 @@ def time_of_batch(
     budget: int,
     recompute: ActivationCheckpointing,
     keep: bool,
-    card: Gpu = MIDDLING,
+    gpu_type: Gpu = DEFAULT_GPU,
 ) -> StepTime:
-    """Estimate the time of the largest batch: on a GPU in seconds."""
+    """Estimate the time of the largest batch: on a GPU in seconds, on a CPU in relative units."""
     rows = needs.rows
     tokens = max(rows.batch_tokens, rows.longest)
     if not needs.gpu:
@@ -235,7 +237,7 @@ def time_of_batch(
         needs.shape,
         needs.config,
         work,
-        card,
+        gpu_type,
         token_budget=budget,
         recompute=recompute,
         keep_dequantized=keep,
@@ -247,10 +249,9 @@ def time_of_batch(
 def _time_on_cpu(
     needs: MemoryModel, tokens: int, budget: int, recompute: ActivationCheckpointing, keep: bool
 ) -> float:
-    """In forward passes of one token."""
-    passes = (
-        3 if recompute is ActivationCheckpointing.full else 2
-    )  # of these each reads the weights
+    """Estimate the time in forward passes of one token."""
+    # Each pass reads the weights.
+    passes = 3 if recompute is ActivationCheckpointing.full else 2
     reading = _DEQUANTISING if needs.config.quant.is_4bit and not keep else 0
     passes *= ceil(tokens / budget)
     gathering = _GATHERING if needs.shards > 1 else 0

@@ -1,4 +1,4 @@
-"""ModelConfig -> its shape: from conf/model, a folder's config.json, or the hub's."""
+"""Find a model's shape: from conf/model, from a folder's config.json, or from the hub's."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +13,7 @@ from anima_exp.system.paths import expanded, tiny_base
 
 
 def find_shape(model: ModelConfig) -> Shape:
-    """Without torch, unless the model is of a family that only transformers knows.
+    """Return a model's shape. torch is imported only for families outside of `shape.FAMILIES`.
 
     Raises:
         ModelError: there is no config.json, or it is not that of a causal language model.
@@ -34,8 +34,8 @@ def _config(model: ModelConfig) -> dict[str, Any]:
     found = hub.file(model.source, "config.json", where=where, revision=model.revision)
     if found is None:
         raise ModelError(
-            f"{where}: the hub's repository has no config.json. Plan with model.source=FOLDER, "
-            "whose config.json is all that is read."
+            f"{where} has no config.json on the hub, so its size is unknown. Use "
+            "model.source=FOLDER with a folder that holds a config.json; a plan reads nothing else."
         )
     return _read(model, found)
 
@@ -44,23 +44,25 @@ def _read(model: ModelConfig, file: Path) -> dict[str, Any]:
     try:
         found = json_files.read_file(file)
     except (OSError, ValueError) as error:
-        raise ModelError(f"model.source={model.source}: no config.json to read: {error}") from error
+        raise ModelError(
+            f"model.source={model.source}: its config.json cannot be read: {error}"
+        ) from error
     if not isinstance(found, dict):
-        raise ModelError(f"model.source={model.source}: its config.json is not an object.")
+        raise ModelError(f"model.source={model.source}: its config.json holds no JSON object.")
     return found
 
 
-def _without_weights(model: ModelConfig, found: dict[str, Any]) -> Shape:
+def _without_weights(model: ModelConfig, values: dict[str, Any]) -> Shape:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    kind = found.pop("model_type", None)
+    kind = values.pop("model_type", None)
     try:
-        config = AutoConfig.for_model(kind, **found)
+        config = AutoConfig.for_model(kind, **values)
         with torch.device("meta"):
             return from_model(AutoModelForCausalLM.from_config(config))
     except (ValueError, KeyError, AttributeError) as error:
         reason = first_line(error)
         raise ModelError(
-            f"model.source={model.source}: its kind '{kind}' cannot be planned: {reason}"
+            f"model.source={model.source}: a model of type '{kind}' cannot be planned: {reason}"
         ) from error

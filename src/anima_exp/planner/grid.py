@@ -1,4 +1,4 @@
-"""The costs of a grid's cells -> one table, their sum, and the cells that do not fit."""
+"""Print the costs of a sweep's cells as one table, with their sum and the cells that do not fit."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,17 @@ from anima_exp.display import tables
 from anima_exp.display.tables import Column
 from anima_exp.display.units import format_count, hours
 from anima_exp.planner.cost import Cost, cost
-from anima_exp.planner.gpus import CARDS, PRODUCT_SHARE
+from anima_exp.planner.gpus import GPU_TYPES, PRODUCT_SHARE
 
 _ROWS = 100  # of the table
 
 
 def show_grid(cells: Sequence[tuple[str, RunConfig]]) -> None:
-    """Each cell by its label and its config."""
+    """Print the cost of every cell.
+
+    Args:
+        cells: the label and the config of each.
+    """
     console = screen.console
     costs = [(label, cost(config)) for label, config in cells]
     columns, left_out = tables.fitting(_columns(costs), console.width)
@@ -22,7 +26,7 @@ def show_grid(cells: Sequence[tuple[str, RunConfig]]) -> None:
     if left_out:
         tables.say(console, f"the terminal is too narrow for: {', '.join(left_out)}", style="dim")
     if len(costs) > _ROWS:
-        tables.say(console, f"{len(costs) - _ROWS} more cells are in the sum, but not shown.")
+        tables.say(console, f"{len(costs) - _ROWS} more cells are in the sum but not shown.")
     console.print()
     for line in _notes(costs):
         tables.say(console, line)
@@ -37,47 +41,47 @@ def _columns(costs: list[tuple[str, Cost]]) -> list[Column]:
         Column("cell", [*(label for label, _ in shown), f"all {len(costs)} cells"], right=False),
         Column("tokens", [*tokens, format_count(total)]),
     ]
-    for place, card in enumerate(CARDS):
+    for place, gpu_type in enumerate(GPU_TYPES):
         texts = [_hours(one, place) for _, one in shown]
-        texts.append(hours(sum(one.hours_on(one.on_cards[place]) or 0 for one in every)))
-        heading = f"{card.name}, {card.memory_gb} GB"
-        columns.append(Column(heading, texts, dropped=len(CARDS) - place))
+        texts.append(hours(sum(one.hours_on(one.on_gpus[place]) or 0 for one in every)))
+        heading = f"{gpu_type.name}, {gpu_type.memory_gb} GB"
+        columns.append(Column(heading, texts, dropped=len(GPU_TYPES) - place))
     return columns
 
 
 def _which(costs: list[tuple[str, Cost]]) -> str:
-    numbers = sorted({one.cards for _, one in costs})
+    numbers = sorted({one.num_gpus for _, one in costs})
     if numbers == [1]:
-        return "one card"
-    told = " or ".join(map(str, numbers))
-    return f"{told} cards a cell (trainer.num_gpus, launcher.gpus_per_job)"
+        return "one GPU"
+    counts = " or ".join(map(str, numbers))
+    return f"{counts} GPUs per cell (trainer.num_gpus, launcher.gpus_per_job)"
 
 
 def _hours(one: Cost, place: int) -> str:
-    if not one.on_cards[place].execution.fits:
+    if not one.on_gpus[place].execution.fits:
         return "does not fit"
-    return hours(one.hours_on(one.on_cards[place]))
+    return hours(one.hours_on(one.on_gpus[place]))
 
 
 def _notes(costs: list[tuple[str, Cost]]) -> list[str]:
     notes = []
-    for place, card in enumerate(CARDS):
-        outside = [label for label, one in costs if not one.on_cards[place].execution.fits]
+    for place, gpu_type in enumerate(GPU_TYPES):
+        outside = [label for label, one in costs if not one.on_gpus[place].execution.fits]
         if outside:
             named = "; ".join(outside[:3]) + ("; ..." if len(outside) > 3 else "")
             notes.append(
-                f"{card.name}, {card.memory_gb} GB: {len(outside)} of {len(costs)} cells do not "
-                f"fit, and are not in its sum: {named}"
+                f"{gpu_type.name}, {gpu_type.memory_gb} GB: {len(outside)} of {len(costs)} cells "
+                f"do not fit and are not in its sum: {named}"
             )
     unknown = sum(one.steps is None for _, one in costs)
     if unknown:
         notes.append(
-            f"{unknown} cells count their steps in epochs of rows that nobody has read yet; "
-            "they are in no sum."
+            f"{unknown} cells are in no sum: their steps depend on the number of rows "
+            "(trainer.num_epochs), which is unknown until a run reads the data."
         )
     notes.append(
-        f"Hours on {_which(costs)}, of training alone. They are estimates, not measured: products "
-        f"reach {PRODUCT_SHARE:.0%} of the card's bf16 arithmetic; python -m anima_exp.plan of one "
-        "run says more."
+        f"Hours are of training only, on {_which(costs)}. They are estimates, not measurements: "
+        f"matrix products are assumed to reach {PRODUCT_SHARE:.0%} of the GPU's nominal bf16 "
+        "speed. anima-exp plan of a single run lists all assumptions."
     )
     return notes

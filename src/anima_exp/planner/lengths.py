@@ -1,4 +1,8 @@
-"""RunConfig -> how many rows there are and how long they are, as far as it is known unread."""
+"""Find out how many rows a data set has and how long they are, before a run reads it.
+
+The numbers come from an earlier run's cache, from a local file that is counted here, from
+`data.length_stats`, or from the limits of the settings. They serve plans and not results.
+"""
 
 import hashlib
 import json
@@ -24,27 +28,26 @@ from anima_exp.system import json_files, paths
 from anima_exp.system.atomic import read_json, write_json
 from anima_exp.system.paths import expanded, tiny_base
 
-# How many rows a data set has and how long they are, kept from run to run: for plans, not results.
-#
-# A sweep tells how many tokens it will train on before it reads a row; it can where any run has
-# read the same data with the same tokenizer before.
-
-
+# With these cached statistics a sweep can print its token count before it reads any data, if some
+# earlier run used the same data and tokenizer.
 # By their first names, which the hash of a run goes by.
 _NOT_IN_THE_LENGTH = {"data.max_train_samples", "data.train_on_source"}
 
 
 @dataclass(frozen=True)
 class LengthStats:
-    rows: int  # to learn from, before data.max_train_rows
-    mean_tokens: float  # of one of them, as truncated
-    mean_label_tokens: float | None = None  # of these, that the loss is taken on
+    """Statistics of a data set's training rows."""
+
+    rows: int  # training rows, before data.max_train_rows
+    mean_tokens: float  # per row, after truncation
+    mean_label_tokens: float | None = None  # per row, tokens that the loss is computed on
 
 
 def save_stats(config: RunConfig, lengths: LengthStats, *, cache: Path) -> None:
-    """Keep what a run has found. With data.max_train_rows it has not seen every row.
+    """Write the statistics to the cache.
 
-    Nothing is kept, and nothing is lost but a plan's figure, if the cache cannot be written.
+    With data.max_train_rows they cover a part of the rows, so they replace no others. If the cache
+    cannot be written, only a later plan loses its numbers.
     """
     if config.data.max_train_rows is not None and load_stats(config, cache=cache):
         return
@@ -66,7 +69,7 @@ def load_stats(config: RunConfig, *, cache: Path) -> LengthStats | None:
 
 
 def tokens(config: RunConfig, known: LengthStats | None) -> int | None:
-    """About how many tokens a run trains on; None where nobody has read its data before."""
+    """Return about how many tokens a run trains on; None without statistics."""
     trainer = config.trainer
     if known is None:
         return None
@@ -87,12 +90,8 @@ def _stats_file(config: RunConfig, cache: Path) -> Path:
     return cache / "lengths" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
 
-# Measure how long the rows of a local file are, without torch: with the tokenizer's own file.
-#
-# A plan would otherwise assume rows as long as the limits. The figures are kept for the next plan
-# (planner/lengths.py); a run replaces them by its own.
-
-
+# Rows of a local file are counted without torch, with the tokenizer's own file. The statistics are
+# cached for the next plan, and a run replaces them with its own.
 _BATCH = 1000  # examples tokenised in one call
 
 Counts = tuple[list[int], list[int], int]  # tokens of each prompt and response, rows used
@@ -101,7 +100,7 @@ _counted: dict[tuple[Any, ...], Counts] = {}  # the cells of a sweep read a file
 
 
 def read_lengths(config: RunConfig) -> LengthStats | None:
-    """Return the lengths of a local file's rows; None if the data or the tokenizer is elsewhere.
+    """Return the statistics of a local file; None if data or tokenizer are not on this machine.
 
     Raises:
         DataError: a row cannot be used, or too few are left to train on.
@@ -122,7 +121,7 @@ def read_lengths(config: RunConfig) -> LengthStats | None:
         left -= data.heldout_rows
     prompt = np.minimum(prompts, data.max_prompt_tokens)
     response = np.minimum(responses, data.max_response_tokens)
-    # Held-out rows are drawn by chance: the mean of all rows is the mean of the others.
+    # Held-out rows are drawn at random, so the mean of all rows estimates that of the others.
     return LengthStats(
         rows=round(len(prompts) * left / used),
         mean_tokens=float((prompt + response).mean()),
@@ -177,20 +176,22 @@ def _has_bos(file: Path) -> bool:
         return False
 
 
-# The largest of thousands of random batches, in mean ones. An assumption.
+# Tokens of the largest of thousands of random batches, relative to the mean batch. An assumption.
 _LARGEST_BATCH = 1.5
 
 
 @dataclass(frozen=True)
 class Lengths:
-    told: str  # where the figures are from
-    rows: int | None  # to learn from
-    mean_tokens: float  # of one row
-    mean_labels: float  # of these, label tokens
+    """Lengths of the rows of a run, as a plan assumes them."""
+
+    source: str  # where the numbers come from, for the report
+    rows: int | None  # training rows; None = unknown
+    mean_tokens: float  # per row
+    mean_labels: float  # per row, label tokens
     largest: Rows
 
     def steps(self, config: RunConfig) -> int | None:
-        """Optimizer steps of the run; None where epochs are to be counted in unknown rows."""
+        """Return the optimizer steps of the run; None if they depend on an unknown row count."""
         trainer = config.trainer
         if trainer.max_steps is not None:
             return trainer.max_steps
@@ -216,9 +217,10 @@ def optimizer_steps(trainer: TrainerConfig, rows: int) -> int:
 
 
 def lengths(config: RunConfig) -> Lengths:
-    """From a run that read the same data; else from a local file; else what is typical of the set.
+    """Return the lengths of a run's rows from the best source that is available.
 
-    If nothing is known, rows are as long as the limits.
+    In this order: an earlier run on the same data, a local file, data.length_stats, and the limits
+    of the settings, which every row is then assumed to reach.
 
     Raises:
         DataError: a row of the file cannot be used.
@@ -227,20 +229,22 @@ def lengths(config: RunConfig) -> Lengths:
     most = data.max_prompt_tokens + data.max_response_tokens
     cache = paths.cache(config.cache_dir)
     known = load_stats(config, cache=cache)
-    told = "read by an earlier run"
+    origin = "read by an earlier run"
     if known is None and (known := read_lengths(config)):
         save_stats(config, known, cache=cache)
-        told = "read from the file"
+        origin = "read from the file"
     rows: int | None
     labels: float | None
     if known is not None:
         rows, mean, labels = known.rows, known.mean_tokens, known.mean_label_tokens
     elif data.length_stats is not None:
-        told = "typical of the set" + ("" if data.source == "sample" else ", in LLaMA's tokens")
+        origin = "from data.length_stats"
+        if data.source != "sample":
+            origin += ", counted with LLaMA's tokenizer"
         rows, mean = data.length_stats.rows, data.length_stats.mean_tokens
         labels = data.length_stats.mean_label_tokens
     else:
-        told = "unknown: as long as the limits allow, so the most it can cost"
+        origin = "unknown: assumed as long as the limits allow, which is an upper bound"
         rows, mean, labels = None, float(most), None
     mean = min(mean, float(most))
     if data.train_on_source:
@@ -250,7 +254,7 @@ def lengths(config: RunConfig) -> Lengths:
     labels = min(labels, mean)
     if rows is not None:
         rows = min(rows, data.max_train_rows or rows)
-    return Lengths(told, rows, mean, labels, _largest(config, most, mean, labels))
+    return Lengths(origin, rows, mean, labels, _largest(config, most, mean, labels))
 
 
 def _largest(config: RunConfig, most: int, mean: float, labels: float) -> Rows:

@@ -1,4 +1,4 @@
-"""Shape, RunConfig and how it is executed -> the memory at its highest point, part by part."""
+"""Estimate the peak memory of a run, part by part, for any way to execute it."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,33 +26,34 @@ from anima_exp.system.hardware import KEPT_KERNELS, KERNEL_BYTES
 GIB = 2**30
 GB = 10**9
 
-# What torch reserves and no tensor takes, as a share of what grows with the tokens. Measured with
-# torch's allocator and rows of 40 to 1,024 tokens, from 7B on 24 GB to 65B on 141 GB: in pieces of
-# memory that grow 1 to 8 %, and at most 3 % more than predicted (19 % of the little that grows with
-# full recomputation, and less than predicted). In pieces of a fixed size it was 8 to 17 %, where a
-# reserve of 5 % was too little for most of these runs. On a CPU it is an assumption.
+# Memory that torch reserves and no tensor uses, as a fraction of the memory that grows with the
+# tokens. Measured with torch's allocator and rows of 40 to 1,024 tokens, from 7B on 24 GB to 65B on
+# 141 GB. With segments that can grow it was 1 to 8 %, and the peak was at most 3 % above the
+# prediction. (With full activation checkpointing it was 19 % of a small amount, and the peak was
+# below the prediction.) With segments of fixed size it was 8 to 17 %, and a reserve of 5 % was too
+# small for most of these runs. On a CPU it is an assumption.
 UNUSED = 0.05
 UNUSED_IF_FIXED = 0.15
-# Blocks of a sharded base that lie whole on a card at once: the one that is computed, the next one
-# as it arrives, and for a moment the copy that it is taken apart from.
+# Unsharded blocks held at the same time: the one being computed, the prefetched one, and briefly
+# the copy being resharded.
 _GATHERED = 3
-_NARROW = {4: 0, 2: 2}  # by the width of precision: bytes of a logit beside fp32
+_NARROW = {4: 0, 2: 2}  # bytes of a logit in addition to fp32, by the bytes of trainer.precision
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What the memory depends on in the data."""
+    """The lengths of rows that memory depends on."""
 
     longest: int  # tokens of the longest row
     batch_tokens: int  # of the largest optimizer batch
-    batch_labels: int  # of these, label tokens
+    batch_labels: int  # label tokens of the largest optimizer batch
 
     def labels(self, budget: int) -> int:
-        """The most label tokens that a micro-batch can have."""
+        """Return the largest number of label tokens in a micro-batch of `budget` tokens."""
         return min(budget, self.batch_labels)
 
     def share(self, batch_size: int, processes: int) -> "Rows":
-        """Of one process, when they divide the rows of a batch."""
+        """Return the lengths for one process, if `processes` divide the rows of a batch."""
         part = ceil(batch_size / processes) / batch_size
         tokens = max(self.longest, ceil(self.batch_tokens * part))
         return Rows(self.longest, tokens, min(tokens, ceil(self.batch_labels * part)))
@@ -63,47 +64,48 @@ class Memory:
     """Bytes of tensors on the device."""
 
     base: int
-    copy: int  # of the 4-bit weights, dequantised
+    copy: int  # the dequantised copy of the 4-bit weights
     trained: TrainableMemory
     activations: Activations
-    states: int  # at the labels, and their gradient
-    logits: int  # one chunk, before anything goes backward
-    buffer: int  # matrices in another type for a moment
-    kernels: int = 0  # on a CPU: what torch has compiled for products in bf16 (system/hardware.py)
+    states: int  # hidden states at the labels, and their gradient
+    logits: int  # one chunk of logits, before the backward pass starts
+    buffer: int  # matrices that are cast or dequantised temporarily
+    kernels: int = 0  # on a CPU: what torch compiles for products in bf16 (system/hardware.py)
 
     @property
     def adapter(self) -> int:
         return self.trained.weights
 
     @property
-    def passing(self) -> int:
-        """What grows with the tokens."""
+    def dynamic(self) -> int:
+        """Bytes that grow with the tokens of a micro-batch."""
         return self.activations.kept + self.states + max(self.activations.working, self.logits)
 
     @property
-    def learning(self) -> int:
-        """What learns, with gradients and optimizer states."""
+    def trainable(self) -> int:
+        """Bytes of trained weights, their gradients and optimizer states."""
         return self.trained.total
 
     @property
-    def resident(self) -> int:
-        return self.base + self.copy + self.learning
+    def static(self) -> int:
+        """Bytes that are in memory all the time."""
+        return self.base + self.copy + self.trainable
 
     @property
     def peak(self) -> int:
-        return self.resident + self.passing + self.buffer + self.kernels
+        return self.static + self.dynamic + self.buffer + self.kernels
 
 
 @dataclass(frozen=True)
 class MemoryModel:
-    """What one run needs, whatever way it is executed: counted once."""
+    """The memory of one run for every way to execute it. Sizes of weights are computed once."""
 
     shape: Shape
     config: RunConfig
     rows: Rows
     gpu: bool = True  # attention is one kernel, and a paged optimizer can move its states
-    expandable: bool = True  # on a GPU, pieces of memory grow: system/hardware.py
-    shards: int = 1  # devices that the blocks of the base are split over
+    expandable: bool = True  # on a GPU, memory segments can grow: system/hardware.py
+    shards: int = 1  # devices that the base model's blocks are sharded over
 
     def memory(
         self, token_budget: int, recompute: ActivationCheckpointing, *, keep_dequantized: bool
@@ -120,7 +122,7 @@ class MemoryModel:
             trained=self.trained,
             activations=Activations(one.kept * token_budget, one.working * token_budget),
             states=2 * labels * stream,
-            # Logits in fp32 and, in 16 bits, as they came, beside what the last norm has given.
+            # Logits in fp32, a 16-bit copy if they are computed so, and the last norm's output.
             logits=chunk * vocab * (4 + _NARROW[width]) + token_budget * stream,
             buffer=0 if copied else self._buffer,
             kernels=self._kernels,
@@ -128,7 +130,7 @@ class MemoryModel:
 
     @property
     def unused(self) -> float:
-        """What lies unused between tensors, as a share of what grows with the tokens."""
+        """Reserved but unused memory, as a fraction of `Memory.dynamic`."""
         return UNUSED if self.expandable or not self.gpu else UNUSED_IF_FIXED
 
     @cached_property
@@ -137,7 +139,7 @@ class MemoryModel:
 
     @cached_property
     def base(self) -> int:
-        """Bytes of it on one device."""
+        """Bytes of the base model on one device."""
         whole = sum(kind.total for kind in self.weights)
         if self.shards == 1:
             return whole
@@ -161,7 +163,7 @@ class MemoryModel:
 
     @cached_property
     def _buffer(self) -> int:
-        """Of one matrix that is dequantised, or of all that autocast keeps in 16 bits."""
+        """Bytes of one dequantised matrix, or of all matrices that autocast keeps in 16 bits."""
         if self.config.lora.is_full_finetune:
             width = WIDTH[self.config.trainer.precision]
             return 0 if width == 4 else self.shape.linear_weights * width

@@ -1,4 +1,4 @@
-"""The cost of one run -> tables in a terminal."""
+"""Print the cost of one run as tables in the terminal."""
 
 from collections.abc import Callable
 
@@ -16,24 +16,25 @@ from anima_exp.planner.lengths import rows_in_all
 from anima_exp.planner.memory import GIB, UNUSED
 from anima_exp.planner.report_several import as_many_as_it_takes, every_way
 from anima_exp.planner.report_several import notes as notes_of_several
-from anima_exp.planner.speed import OnCard
+from anima_exp.planner.speed import OnGpu
 from anima_exp.planner.step_time import LAUNCH_SECONDS
 
 
 def show(cost: Cost) -> None:
     console = screen.console
     screen.show_plan(_facts(cost))
-    _titled(console, "The base", _base(cost))
-    _titled(console, "In memory all the time", _resident(cost))
+    _titled(console, "Base model", _base(cost))
+    _titled(console, "Static memory", _static(cost))
     for budget in cost.budgets:
-        _titled(console, f"With {budget:,} tokens at once ({_which(cost, budget)})",
-                _passing(cost, budget))  # fmt: skip
+        _titled(console, f"Memory with {budget:,} tokens per micro-batch ({_which(cost, budget)})",
+                _dynamic(cost, budget))  # fmt: skip
     if cost.several:
-        _titled(console, f"On {cost.cards} cards: memory of each, and training", every_way(cost))
+        _titled(console, f"On {cost.num_gpus} GPUs: memory of each, and training time",
+                every_way(cost))  # fmt: skip
     else:
-        _titled(console, "On a card", _cards(cost))
+        _titled(console, "On one GPU", _one_gpu_columns(cost))
     if cost.fewest:
-        _titled(console, "On several cards, where one is too small", as_many_as_it_takes(cost))
+        _titled(console, "On several GPUs, if one is too small", as_many_as_it_takes(cost))
     for line in _notes(cost):
         tables.say(console, line)
 
@@ -52,16 +53,16 @@ def _facts(cost: Cost) -> dict[str, str]:
     block = shape.blocks[0]
     wide = max(one.outputs for one in block.linears)
     steps = "unknown" if cost.steps is None else f"{cost.steps:,}"
-    told = {
+    facts = {
         "model": (
             f"{config.model.name}: {format_count(shape.parameters)} parameters, "
-            f"{shape.layers} blocks, {shape.hidden:,} wide, {wide:,} inside, "
+            f"{shape.layers} blocks, hidden size {shape.hidden:,}, widest layer {wide:,}, "
             f"vocabulary {shape.vocab:,}"
         ),
         "rows": (
-            f"{config.data.name}: {rows.mean_tokens:,.0f} tokens on average, "
-            f"{rows.mean_labels:,.0f} of them learnt, at most {rows.largest.longest:,} "
-            f"({rows.told})"
+            f"{config.data.name}: {rows.mean_tokens:,.0f} tokens on average, of which "
+            f"{rows.mean_labels:,.0f} are trained on; at most {rows.largest.longest:,} "
+            f"({rows.source})"
         ),
         "steps": (
             f"{steps} of {config.trainer.batch_size} rows, about {cost.tokens_per_step:,.0f} "
@@ -69,17 +70,20 @@ def _facts(cost: Cost) -> dict[str, str]:
         ),
     }
     if cost.tokens is not None:
-        told["tokens"] = format_count(cost.tokens)
+        facts["tokens"] = format_count(cost.tokens)
         if rows.rows:
             passes = rows_in_all(config.trainer, rows.rows) / rows.rows
-            told["tokens"] += f", {passes:.2f} passes over {rows.rows:,} rows"
-    kept, again = (
+            facts["tokens"] += f", {passes:.2f} passes over {rows.rows:,} rows"
+    without, with_full = (
         cost.flops(how).total
         for how in (ActivationCheckpointing.none, ActivationCheckpointing.full)
     )
-    unit, power = ("GFLOP", 1e9) if kept >= 1e8 else ("MFLOP", 1e6)
-    told[unit] = f"{kept / power:,.1f} a token, {again / power:,.1f} with full recomputation"
-    return told
+    unit, power = ("GFLOP", 1e9) if without >= 1e8 else ("MFLOP", 1e6)
+    facts[unit] = (
+        f"{without / power:,.1f} per token, {with_full / power:,.1f} with full activation "
+        "checkpointing"
+    )
+    return facts
 
 
 def _base(cost: Cost) -> list[Column]:
@@ -96,7 +100,7 @@ def _base(cost: Cost) -> list[Column]:
         Column(
             "their constants", _summed([kind.second for kind in kinds], _size_or_none), dropped=1
         ),
-        Column("together", _summed([kind.total for kind in kinds], size)),
+        Column("total", _summed([kind.total for kind in kinds], size)),
     ]
 
 
@@ -108,7 +112,7 @@ def _size_or_none(count: float) -> str:
     return size(count) if count else "-"
 
 
-def _resident(cost: Cost) -> list[Column]:
+def _static(cost: Cost) -> list[Column]:
     found, config = (
         cost.needs.memory(1, ActivationCheckpointing.full, keep_dequantized=True),
         cost.config,
@@ -128,7 +132,8 @@ def _resident(cost: Cost) -> list[Column]:
     parts[name] = learns.optimizer
     parts["all"] = sum(parts.values())
     if found.copy and config.quant.cache_dequantized is not False:
-        parts[f"optional: the 4-bit weights in {config.quant.compute_dtype.value} too"] = found.copy
+        copy = f"optional: 4-bit weights dequantised to {config.quant.compute_dtype.value}"
+        parts[copy] = found.copy
     parts["CUDA and its libraries (assumed)"] = round(gpus.CONTEXT_GIB * GIB)
     return [Column("", list(parts), right=False), Column("", [size(n) for n in parts.values()])]
 
@@ -139,29 +144,29 @@ def _which(cost: Cost, budget: int) -> str:
     return "the longest row" if budget == cost.lengths.largest.longest else "the largest batch"
 
 
-def _passing(cost: Cost, budget: int) -> list[Column]:
+def _dynamic(cost: Cost, budget: int) -> list[Column]:
     given = cost.config.trainer.activation_checkpointing
     ways = [given] if given else list(ActivationCheckpointing)
     found = [cost.needs.memory(budget, how, keep_dequantized=False) for how in ways]
     return [
-        Column("recompute", [how.value for how in ways], right=False),
+        Column("checkpointing", [how.value for how in ways], right=False),
         Column("activations", [size(one.activations.kept) for one in found]),
-        Column("while going back", [size(one.activations.working) for one in found], dropped=2),
+        Column("backward pass", [size(one.activations.working) for one in found], dropped=2),
         Column("or loss", [size(one.states + one.logits) for one in found], dropped=1),
         Column("peak", [size(one.peak + gpus.CONTEXT_GIB * GIB) for one in found]),
     ]
 
 
-def _cards(cost: Cost) -> list[Column]:
-    found = [*cost.on_cards, *([cost.here] if cost.here else [])]
-    rows = [_on_card(cost, one) for one in found]
+def _one_gpu_columns(cost: Cost) -> list[Column]:
+    found = [*cost.on_gpus, *([cost.here] if cost.here else [])]
+    rows = [_on_gpu(cost, one) for one in found]
     budgets, ways, copies, speeds = (list(texts) for texts in zip(*rows, strict=True))
     return [
-        Column("", [one.card.name for one in found], right=False),
-        Column("GB", [f"{one.card.memory_gb}" for one in found]),
+        Column("", [one.gpu_type.name for one in found], right=False),
+        Column("GB", [f"{one.gpu_type.memory_gb}" for one in found]),
         Column("fits", [_fits(one) for one in found], right=False),
-        Column("tokens at once", budgets),
-        Column("recompute", ways, right=False),
+        Column("token budget", budgets),
+        Column("checkpointing", ways, right=False),
         Column("dequantised copy", copies, right=False, dropped=2),
         Column("peak", [size(one.peak) for one in found]),
         Column("tokens/s", speeds, dropped=1),
@@ -169,7 +174,7 @@ def _cards(cost: Cost) -> list[Column]:
     ]
 
 
-def _on_card(cost: Cost, one: OnCard) -> tuple[str, str, str, str]:
+def _on_gpu(cost: Cost, one: OnGpu) -> tuple[str, str, str, str]:
     how = one.execution
     if not how.fits:
         return ("-", "-", "-", "-")
@@ -184,7 +189,7 @@ def _quantises(cost: Cost) -> bool:
     return cost.config.quant.type is not Quantization.none
 
 
-def _fits(one: OnCard) -> str:
+def _fits(one: OnGpu) -> str:
     if not one.execution.fits:
         return "no"
     return "yes, paged" if one.execution.paged else "yes"
@@ -192,32 +197,35 @@ def _fits(one: OnCard) -> str:
 
 def _notes(cost: Cost) -> list[str]:
     notes = [
-        "For comparison: fine-tuning every weight in 16 bits needs "
-        f"{decimal_size(cost.full_fine_tuning)} before any "
-        "activation (12 bytes a parameter).",
-        "Hours are of training alone. They and tokens/s are estimates, not measured: products "
-        f"reach {gpus.PRODUCT_SHARE:.0%} of the card's bf16 arithmetic, all else "
-        f"{gpus.BANDWIDTH_SHARE:.0%} of its bandwidth, and the processor launches a kernel in "
-        f"{LAUNCH_SECONDS * 1e6:.0f} microseconds. Where a budget is chosen, "
-        f"{UNUSED:.0%} of what grows with the tokens is kept in reserve.",
+        "For comparison: full fine-tuning in 16 bits needs "
+        f"{decimal_size(cost.full_fine_tuning)} for weights, gradients and optimizer states "
+        "(12 bytes per parameter), before any activation.",
+        "Hours are of training only. Hours and tokens/s are estimates, not measurements. They "
+        f"assume that matrix products reach {gpus.PRODUCT_SHARE:.0%} of the GPU's nominal bf16 "
+        f"speed, that all else reaches {gpus.BANDWIDTH_SHARE:.0%} of its bandwidth, and that the "
+        f"CPU launches a kernel in {LAUNCH_SECONDS * 1e6:.0f} microseconds. A token budget that "
+        f"the planner chooses leaves {UNUSED:.0%} of the memory that grows with it in reserve.",
     ]
     if cost.here and cost.here.seconds_per_step is None:
         notes.append(
-            f"The speed of this machine ({what_it_has()}) is unknown: the planner knows only that "
-            "of the GPUs above it."
+            f"The speed of this machine ({what_it_has()}) is unknown: the planner has data only "
+            "for the GPUs listed above it."
         )
-    if waiting := [one.card.name for one in cost.on_cards if one.by_launches]:
+    if waiting := [one.gpu_type.name for one in cost.on_gpus if one.by_launches]:
         notes.append(
-            f"The processor takes longer to launch the kernels of a step than the card to compute "
-            f"them ({', '.join(waiting)}): more tokens at once would take no more time there."
+            f"On {', '.join(waiting)} the CPU takes longer to launch the kernels of a step than "
+            "the GPU takes to compute them, so larger micro-batches would take no longer there."
         )
     if cost.shape.active_experts and _quantises(cost):
         notes.insert(
             0,
-            f"The experts are stacked tensors, which quant={cost.config.quant.type.value} cannot "
-            "quantise: they are counted in 16 bits, and a run refuses such a base. Use quant=none.",
+            f"quant={cost.config.quant.type.value} cannot quantise this model's experts, because "
+            "they are stacked tensors. The plan counts them in 16 bits, and a run refuses such a "
+            "base model. Use quant=none.",
         )
-    if not any(one.execution.fits for one in cost.on_cards):
-        several = f"{cost.cards} of them" if cost.several else "these cards"
-        notes.insert(0, f"It fits none of {several}, whatever is recomputed.")
+    if not any(one.execution.fits for one in cost.on_gpus):
+        where = (
+            f"{cost.num_gpus} GPUs of any of these types" if cost.several else "any of these GPUs"
+        )
+        notes.insert(0, f"The run does not fit on {where}, however its settings let it execute.")
     return notes + notes_of_several(cost)

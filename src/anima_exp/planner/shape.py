@@ -1,4 +1,4 @@
-"""A config.json, or a model in memory -> the shape that memory and speed depend on."""
+"""Read from a config.json, or from a model in memory, the shape that memory and speed depend on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,29 +13,31 @@ from anima_exp.model.target_modules import Linear, is_named, select
 
 @dataclass(frozen=True)
 class Block:
-    """Decoder blocks behind each other that are all alike."""
+    """Consecutive decoder blocks that are all alike."""
 
     count: int
     linears: tuple[Linear, ...]  # in the model's order: query, key, value, out, gate, up, down
     norms: int  # elements of one block's normalisation weights
     head_norms: bool = False  # queries and keys are normalised too, as in Qwen3
-    other: int = 0  # elements of all else, experts included
-    active: float = 0.0  # of these, elements of the experts that one token passes through
+    other: int = 0  # elements of all other weights, experts included
+    active: float = 0.0  # elements of the experts that one token passes through
 
 
 @dataclass(frozen=True)
 class Shape:
+    """The sizes of a causal language model. Weights are counted in elements."""
+
     hidden: int
     heads: int
     kv_heads: int
     head_dim: int
     vocab: int
     blocks: tuple[Block, ...]
-    embeddings: int  # elements of the tables that tokens, and in old models positions, look up
-    head: int  # elements of the output matrix; 0 where it is the embedding itself
-    norms: int  # elements of the normalisation after the last block
-    other: int = 0  # elements of all else outside the blocks
-    positions: int | None = None  # tokens that a row may have
+    embeddings: int  # of tokens, and in old models of positions too
+    head: int  # the output matrix; 0 if it is tied to the embeddings
+    norms: int  # the normalisation after the last block
+    other: int = 0  # all other weights outside the blocks
+    positions: int | None = None  # the largest number of tokens in a row
 
     @property
     def layers(self) -> int:
@@ -43,17 +45,17 @@ class Shape:
 
     @property
     def linear_weights(self) -> int:
-        """Elements of all matrices of the blocks, which are what is quantised."""
+        """Elements of all matrices of the blocks, which are the weights that are quantised."""
         return sum(b.count * sum(one.weights for one in b.linears) for b in self.blocks)
 
     @property
     def active_experts(self) -> float:
-        """Elements of the stacked experts that one token passes through: they are multiplied."""
+        """Elements of the stacked experts that one token passes through."""
         return sum(block.count * block.active for block in self.blocks)
 
     @property
     def parameters(self) -> int:
-        """Of the base model."""
+        """The number of parameters of the base model."""
         inside = sum(
             b.count * (b.norms + b.other + sum(one.outputs for one in b.linears if one.bias))
             for b in self.blocks
@@ -62,14 +64,14 @@ class Shape:
         return self.linear_weights + inside + outside
 
     def only(self, block: Block) -> "Shape":
-        """The shape of one such block, without anything around it."""
+        """Return the shape of one such block alone."""
         one = replace(block, count=1)
         return replace(self, blocks=(one,), embeddings=0, head=0, norms=0, other=0)
 
     def adapted(
         self, which: TargetModules, names: Sequence[str] | None = None
     ) -> list[tuple[Linear, int]]:
-        """The layers that get an adapter, each with the number of blocks that it is in.
+        """Return the layers that get an adapter, each with the number of blocks that have it.
 
         Raises:
             ModelError: the architecture has no such layers.
@@ -79,7 +81,7 @@ class Shape:
         for name in names or ():
             if not any(is_named(one.name, name) for one in every):
                 raise ModelError(
-                    f"lora.layers: no layer is called {name}; the linear layers are {leaves}."
+                    f"lora.layers: {name} matches no layer. The linear layers are {leaves}."
                 )
         found = [
             (linear, block.count)
@@ -88,7 +90,7 @@ class Shape:
         ]
         if not found and which is not TargetModules.none:
             raise ModelError(
-                f"lora.target_modules={which.value} finds no layer among {leaves}. "
+                f"lora.target_modules={which.value} matches none of the layers {leaves}. "
                 "Use lora=all_linear."
             )
         return found
@@ -100,7 +102,7 @@ FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 
 
 def from_config(config: Mapping[str, Any]) -> Shape:
-    """The keys are those of config.json; its `model_type` is one of FAMILIES.
+    """Return the shape of a model in FAMILIES from the content of its config.json.
 
     Raises:
         ModelError: a key is missing.
@@ -108,7 +110,9 @@ def from_config(config: Mapping[str, Any]) -> Shape:
     try:
         return _from_config(config)
     except KeyError as error:
-        raise ModelError(f"The model's config.json has no {error.args[0]}.") from error
+        raise ModelError(
+            f"The model's config.json lacks the key {error.args[0]}. Use a complete config.json."
+        ) from error
 
 
 def _from_config(config: Mapping[str, Any]) -> Shape:
@@ -147,7 +151,10 @@ def _from_config(config: Mapping[str, Any]) -> Shape:
 
 
 def from_model(model: Any) -> Shape:
-    """Of any causal language model, on any device, before an adapter is attached to it.
+    """Return the shape of any causal language model that has no adapter yet.
+
+    Args:
+        model: on any device, the meta device included.
 
     Raises:
         ModelError: it has no numbered blocks with linear layers in them.
@@ -200,7 +207,7 @@ def from_model(model: Any) -> Shape:
 
 
 def expert_share(config: Any) -> float:
-    """Return the share of a mixture's experts that one token passes through; 1 without experts.
+    """Return the fraction of the experts that one token passes through; 1 without experts.
 
     Args:
         config: transformers' config of the text model.
@@ -213,7 +220,7 @@ def expert_share(config: Any) -> float:
 
 @dataclass
 class _Rest:
-    """What is not a linear layer of a block."""
+    """Weights of a block that belong to no linear layer."""
 
     norms: int = 0
     other: int = 0

@@ -1,4 +1,4 @@
-"""How a batch is executed, and on which cards -> the seconds of an optimizer step."""
+"""Estimate the seconds of an optimizer step from an execution and the GPUs that it runs on."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -13,18 +13,18 @@ from anima_exp.planner.step_time import Flops, StepTime, Work, flops, step_time
 
 
 @dataclass(frozen=True)
-class OnCard:
-    """A way to use one card, or several that are alike."""
+class OnGpu:
+    """An execution on one GPU, or on several of one type."""
 
-    card: Gpu
-    cards: int
+    gpu_type: Gpu
+    num_gpus: int
     execution: Execution
-    step: StepTime | None  # None: of a machine whose speed is not known
+    step: StepTime | None  # None if the speed of the machine is not known
     context_gib: float = CONTEXT_GIB  # taken by CUDA and its libraries
 
     @property
     def peak(self) -> float:
-        """Bytes on each card, or on the fullest, with what CUDA takes."""
+        """Peak bytes on each GPU, or on the fullest, including the CUDA context."""
         return (self.execution.predicted_peak_gib + self.context_gib) * GIB
 
     @property
@@ -33,29 +33,29 @@ class OnCard:
 
     @property
     def by_launches(self) -> bool:
-        """Whether the card waits for the processor to launch its kernels."""
+        """Whether the GPU waits for the CPU to launch its kernels."""
         return self.execution.fits and self.step is not None and self.step.by_launches
 
 
 def time_of_step(
     shape: Shape,
     config: RunConfig,
-    found: Lengths,
-    card: Gpu,
+    lengths: Lengths,
+    gpu_type: Gpu,
     execution: Execution,
     *,
     processes: int = 1,
 ) -> StepTime:
-    """Of the slowest process, with the rows of a batch divided over all of them."""
+    """Return the time of an optimizer step, whose rows `processes` processes divide."""
     return step_time(
         shape,
         config,
         Work(
-            tokens=found.mean_tokens * ceil(config.trainer.batch_size / processes),
-            row_tokens=found.mean_tokens,
-            label_share=found.mean_labels / found.mean_tokens,
+            tokens=lengths.mean_tokens * ceil(config.trainer.batch_size / processes),
+            row_tokens=lengths.mean_tokens,
+            label_share=lengths.mean_labels / lengths.mean_tokens,
         ),
-        card,
+        gpu_type,
         token_budget=execution.token_budget,
         recompute=execution.recompute,
         keep_dequantized=execution.keep_dequantized,
@@ -66,12 +66,12 @@ def time_of_step(
 
 
 def flops_of(
-    shape: Shape, config: RunConfig, found: Lengths, recompute: ActivationCheckpointing
+    shape: Shape, config: RunConfig, lengths: Lengths, recompute: ActivationCheckpointing
 ) -> Flops:
     return flops(
         shape,
         config,
-        row_tokens=found.mean_tokens,
-        label_share=found.mean_labels / found.mean_tokens,
+        row_tokens=lengths.mean_tokens,
+        label_share=lengths.mean_labels / lengths.mean_tokens,
         recompute=recompute,
     )

@@ -1,8 +1,8 @@
-"""How a batch is executed, and on which GPU -> the seconds of an optimizer step.
+"""Estimate the floating-point operations of a token and the seconds of an optimizer step.
 
-The GPU computes while the processor launches its next kernels, so that a forward and backward pass
-takes the longer of the two. The end of a step, with the gradient's norm and the optimizer, takes
-its time in addition. Launches were counted, but no figure in seconds has been measured on a GPU.
+The GPU computes while the CPU launches its next kernels, so a forward and backward pass takes as
+long as the slower of the two. The end of a step, with the gradient norm and the optimizer, is added
+to that. Launches were counted, but no time in seconds has been measured on a GPU.
 """
 
 from dataclasses import dataclass
@@ -14,18 +14,16 @@ from anima_exp.planner.gpus import Gpu
 from anima_exp.planner.shape import Block, Shape
 from anima_exp.planner.weights import WIDTH, split_bytes, trained
 
-# Shape and RunConfig -> floating-point operations of training, for each token.
-
 
 @dataclass(frozen=True)
 class Flops:
-    """Of one token; a multiplication and its addition are two."""
+    """Floating-point operations per token; a multiplication and its addition count as two."""
 
     base: float
     adapter: float
     attention: float  # between the tokens of a row
     head: float
-    again: float  # what the backward pass computes anew
+    again: float  # recomputed in the backward pass
 
     @property
     def total(self) -> float:
@@ -40,11 +38,13 @@ def flops(
     label_share: float,
     recompute: ActivationCheckpointing,
 ) -> Flops:
-    """A frozen matrix costs 4 operations a weight, as it needs no gradient; one that learns 6.
+    """Count the operations per token of training.
+
+    A frozen matrix costs 4 operations per weight, since it needs no gradient; a trained one 6.
 
     Args:
-        row_tokens: of a typical row, which a token sees half of on average.
-        label_share: of the tokens, those that the head is computed for.
+        row_tokens: tokens of a typical row; a token attends to half of them on average.
+        label_share: the fraction of tokens that the head is computed for.
     """
     full = config.lora.is_full_finetune
     weights = shape.linear_weights + shape.active_experts
@@ -64,57 +64,57 @@ def flops(
     )
 
 
-# An estimate: the 3,300 launches of a 7B step are expected to take 0.09 s of one core of a server,
-# with Python and autograd around them. Calling the driver alone takes some 5 microseconds.
+# An estimate: the 3,300 launches of a 7B step are expected to take 0.09 s of one server core, with
+# Python and autograd included. The driver call alone takes about 5 microseconds.
 LAUNCH_SECONDS = 28e-6
-# Launches of one pass, forward and backward together, as docs/gpu.md counts them.
+# Launches of one forward and backward pass, as docs/gpu.md counts them.
 _OUTSIDE = 100  # embeddings, last norm, head and loss
 _A_BLOCK = 30  # attention, norms, rotations and additions; 39 if queries and keys have norms
 _A_LAYER = 2  # a frozen linear layer
 _AN_ADAPTER = 8  # in addition: LoRA's products, masks and gradients
 _A_DEQUANTISED = 3  # a matrix in 4 bits -> 16 bits: once forward, once backward
-# What recomputing adds to the processor's time of a pass: selective recomputation asks Python
-# about each operation. Measured without a GPU, as a share of a pass without recomputation.
+# CPU time that activation checkpointing adds to a pass, as a fraction of a pass without it. With
+# selective checkpointing a Python function decides about each operation. Measured without a GPU.
 _AGAIN_HOST = {
     ActivationCheckpointing.none: 0.0,
     ActivationCheckpointing.selective: 0.7,
     ActivationCheckpointing.full: 0.45,
 }
-# The same of the bytes that are moved beside the products; a third of them are moved forward.
+# The same for the bytes moved outside of matrix products. The forward pass moves a third of them.
 _AGAIN_MOVED = {
     ActivationCheckpointing.none: 0.0,
     ActivationCheckpointing.selective: 0.33,
     ActivationCheckpointing.full: 0.33,
 }
-# Bytes read and written beside the products, in numbers of the width of trainer.precision.
+# Elements of trainer.precision that are read and written outside of matrix products.
 _INPUTS, _MASKED = 2, 4  # times the input of a layer with an adapter; more if it has dropout
 _OUTPUTS = 4  # times its output: the update is added to it, and its gradient is read
 _STREAM = 28  # times the hidden size: norms, rotations and residual additions
 _GATED = 8  # times the width inside: the activation and its gradient
 _OPTIMIZER_BYTES = 28  # a trained parameter in fp32: gradient, weight and two moments
-# bitsandbytes' paged optimizers wait for the GPU after each tensor. Counted; an estimate of how
-# long.
+# bitsandbytes' paged optimizers wait for the GPU after each tensor. The waits were counted; their
+# duration is an estimate.
 _WAIT_SECONDS = 90e-6
 
 
 @dataclass(frozen=True)
 class Work:
-    """The rows of one optimizer batch that one process computes."""
+    """The part of an optimizer batch that one process computes."""
 
     tokens: float
     row_tokens: float  # of a typical row
-    label_share: float  # of the tokens
+    label_share: float  # the fraction of tokens that are labels
 
 
 @dataclass(frozen=True)
 class StepTime:
     """Seconds."""
 
-    device: float  # while the GPU computes forward and backward passes
-    host: float  # while the processor launches their kernels
-    end: float  # afterwards: the norm of the gradient, and the optimizer
-    gathering: float = 0.0  # while the parts of a sharded base arrive
-    summing: float = 0.0  # of gradients over processes
+    device: float  # the GPU computes forward and backward passes
+    host: float  # the CPU launches their kernels
+    end: float  # afterwards: the gradient norm and the optimizer
+    gathering: float = 0.0  # all-gathers of a sharded base model
+    summing: float = 0.0  # the all-reduce of gradients
 
     @property
     def total(self) -> float:
@@ -122,7 +122,7 @@ class StepTime:
 
     @property
     def by_launches(self) -> bool:
-        """Whether the GPU waits for the processor."""
+        """Whether the GPU waits for the CPU."""
         return self.host > self.device
 
 
@@ -130,7 +130,7 @@ def step_time(
     shape: Shape,
     config: RunConfig,
     work: Work,
-    card: Gpu,
+    gpu_type: Gpu,
     *,
     token_budget: int,
     recompute: ActivationCheckpointing,
@@ -142,8 +142,8 @@ def step_time(
     """Estimate the time of one optimizer step.
 
     Args:
-        paged: whether optimizer states lie in CPU memory.
-        processes: that share the batch; `work` is the part of one.
+        paged: whether optimizer states are in CPU memory.
+        processes: the number that divide the batch; `work` is the part of one of them.
     """
     passes = max(1, ceil(work.tokens / token_budget))
     reads = 3 if recompute is ActivationCheckpointing.full else 2  # of each weight in a pass
@@ -159,34 +159,34 @@ def step_time(
     fp32 = config.trainer.precision is Precision.fp32
     # A product of few tokens takes as long as reading its weights.
     multiplying = max(
-        card.computing(work.tokens * products.total, in_fp32=fp32),
-        passes * reads * card.moving(shape.linear_weights * width),
+        gpu_type.computing(work.tokens * products.total, in_fp32=fp32),
+        passes * reads * gpu_type.moving(shape.linear_weights * width),
     )
     moved = work.tokens * _moved(shape, config) * (1 + _AGAIN_MOVED[recompute])
     if dequantises:
         moved += passes * reads * shape.linear_weights * (0.5 + WIDTH[config.quant.compute_dtype])
     learns = trained(shape, config)
     end = learns.tensors * (LAUNCH_SECONDS + (_WAIT_SECONDS if paged else 0))
-    end += card.moving(learns.parameters * _OPTIMIZER_BYTES)
+    end += gpu_type.moving(learns.parameters * _OPTIMIZER_BYTES)
     if paged:
-        end += card.paging(2 * learns.pageable)
+        end += gpu_type.paging(2 * learns.pageable)
     launches = _launches(shape, config) * (1 + _AGAIN_HOST[recompute])
     if dequantises:
         launches += reads * _A_DEQUANTISED * sum(b.count * len(b.linears) for b in shape.blocks)
     gathering = 0.0
     if sharded:
-        gathering = passes * reads * card.gathering(split_bytes(shape, config), processes)
+        gathering = passes * reads * gpu_type.gathering(split_bytes(shape, config), processes)
     return StepTime(
-        device=multiplying + card.moving(moved),
+        device=multiplying + gpu_type.moving(moved),
         host=passes * launches * LAUNCH_SECONDS,
         end=end,
         gathering=gathering,
-        summing=card.summing(learns.gradients, processes),
+        summing=gpu_type.summing(learns.gradients, processes),
     )
 
 
 def _launches(shape: Shape, config: RunConfig) -> int:
-    """Of one pass that keeps all activations."""
+    """Return the kernel launches of one pass without activation checkpointing."""
     inside = sum(
         block.count
         * (
@@ -200,7 +200,7 @@ def _launches(shape: Shape, config: RunConfig) -> int:
 
 
 def _moved(shape: Shape, config: RunConfig) -> float:
-    """Bytes a token beside the products, forward and backward."""
+    """Return the bytes per token moved outside of matrix products, forward and backward."""
     inputs = _INPUTS + (_MASKED if config.lora.dropout else 0)
     numbers = 0
     for block in shape.blocks:

@@ -1,4 +1,4 @@
-"""Shape and RunConfig -> the bytes of the base's weights, kind by kind."""
+"""Compute the bytes of the base model's weights, and of trained weights with their states."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -20,13 +20,13 @@ WIDTH = {Precision.fp32: 4, Precision.bf16: 2, Precision.fp16: 2}  # bytes
 
 @dataclass(frozen=True)
 class Stored:
-    """One kind of weights. A lookup table of 1 KiB a matrix is left out."""
+    """One kind of weights. A lookup table of 1 KiB per matrix is left out."""
 
     kind: str
     elements: int
     values: int  # bytes of the weights themselves
-    first: int = 0  # bytes of the quantisation constants, by which weights are scaled
-    second: int = 0  # bytes of the constants of these constants
+    first: int = 0  # bytes of the quantisation constants, which scale the weights
+    second: int = 0  # bytes of the constants of these constants (double quantisation)
 
     @property
     def total(self) -> int:
@@ -34,7 +34,7 @@ class Stored:
 
 
 def base_weights(shape: Shape, config: RunConfig) -> list[Stored]:
-    """Every kind that the model has."""
+    """Return the base model's weights by kind, without kinds that the model lacks."""
     full = config.lora.is_full_finetune
     width = 4 if full else WIDTH[config.trainer.precision]  # a small update to bf16 is lost
     norm_width = 4 if config.model.norms_in_fp32 else width
@@ -54,12 +54,15 @@ def base_weights(shape: Shape, config: RunConfig) -> list[Stored]:
 
 
 def block_bytes(shape: Shape, block: Block, config: RunConfig) -> int:
-    """Of the weights of one such block."""
+    """Return the bytes of the weights of one such block."""
     return sum(kind.total for kind in base_weights(shape.only(block), config))
 
 
 def split_bytes(shape: Shape, config: RunConfig, *blocks: Block) -> int:
-    """Of these blocks, or all: what processes split. Each keeps all quantisation constants."""
+    """Return the bytes of these blocks (by default all) that FSDP splits.
+
+    Every process keeps all quantisation constants.
+    """
     return sum(
         block.count * sum(kind.values for kind in base_weights(shape.only(block), config))
         for block in blocks or shape.blocks
@@ -67,7 +70,7 @@ def split_bytes(shape: Shape, config: RunConfig, *blocks: Block) -> int:
 
 
 def dequantized_copy(shape: Shape, config: RunConfig) -> int:
-    """Bytes of all 4-bit matrices in the type that they are computed in."""
+    """Return the bytes of all 4-bit matrices in quant.compute_dtype."""
     return shape.linear_weights * WIDTH[config.quant.compute_dtype]
 
 
@@ -94,23 +97,20 @@ def _stored(matrix: Linear, config: RunConfig, width: int) -> tuple[int, int, in
     constants = -(-matrix.weights // WEIGHTS_A_CONSTANT)
     if not quant.double_quant:
         return values, 4 * constants, 0
-    # Of the constants their mean is taken off first; it is one number more.
+    # The mean of the constants is subtracted first and stored too: 4 bytes more.
     return values, constants, 4 * -(-constants // CONSTANTS_A_CONSTANT) + 4
-
-
-# Shape and RunConfig -> what learns, and the bytes of its gradients and optimizer state.
 
 
 @dataclass(frozen=True)
 class TrainableMemory:
-    """What learns. Bytes."""
+    """Bytes of the trained weights, their gradients and optimizer states."""
 
-    parameters: int
-    tensors: int
-    weights: int  # beside the base's: of the adapter; 0 where the base itself learns
-    copies: int  # of A and B in the type of the products, if that is another, during a step
+    parameters: int  # elements, not bytes
+    tensors: int  # a count, not bytes
+    weights: int  # of the adapter; 0 if the base model itself is trained
+    copies: int  # of A and B in trainer.precision during a step, if that is another type
     gradients: int
-    optimizer: int  # of these `pageable` move to CPU memory when the device is full
+    optimizer: int  # states, of which `pageable` move to CPU memory if the GPU is full
     pageable: int
 
     @property
@@ -119,6 +119,7 @@ class TrainableMemory:
 
 
 def trained(shape: Shape, config: RunConfig) -> TrainableMemory:
+    """Return the memory of the weights that a run trains."""
     full = config.lora.is_full_finetune
     dtype = Precision.fp32 if full else config.lora.dtype
     product = config.trainer.precision
@@ -138,7 +139,7 @@ def trained(shape: Shape, config: RunConfig) -> TrainableMemory:
 
 
 def _tensors_of_adapter(shape: Shape, config: RunConfig) -> Counter[int]:
-    """Elements of a tensor -> how many tensors have so many."""
+    """Return how many tensors there are of each size: elements -> count."""
     sizes: Counter[int] = Counter()
     for linear, count in shape.adapted(config.lora.target_modules, config.lora.layers):
         sizes[config.lora.rank * linear.inputs] += count
@@ -147,7 +148,7 @@ def _tensors_of_adapter(shape: Shape, config: RunConfig) -> Counter[int]:
 
 
 def _tensors_of_base(shape: Shape) -> Counter[int]:
-    # Norms and biases are so small that it does not matter how they are divided.
+    # Norms and biases are so small that they can be counted as one tensor.
     sizes = Counter({shape.embeddings: 1})
     sizes[shape.head] += 1
     matrices = shape.embeddings + shape.head
@@ -160,7 +161,7 @@ def _tensors_of_base(shape: Shape) -> Counter[int]:
 
 
 def _states(size: int, config: RunConfig, dtype: Precision) -> int:
-    """Bytes of the two moments of one tensor."""
+    """Return the bytes of the two moments of one tensor."""
     name = config.optimizer.name
     if name is OptimizerName.adamw:
         return 2 * size * WIDTH[dtype]

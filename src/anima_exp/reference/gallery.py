@@ -22,7 +22,7 @@ from anima_exp.config.former_names import todays
 from anima_exp.display.units import hours
 from anima_exp.libraries.hydra_internals import overrides_parser
 from anima_exp.planner.cost import Cost, cost
-from anima_exp.planner.gpus import CARDS
+from anima_exp.planner.gpus import GPU_TYPES
 from anima_exp.reference import markdown
 from anima_exp.results.identity import flatten
 from anima_exp.sweeping.composer import Composer
@@ -32,7 +32,7 @@ from anima_exp.system.paths import shipped
 
 # The GPUs of the tables: one for each size of memory that people have.
 GPUS = ("RTX 4090", "L40S", "A100")
-_PLACES = [next(n for n, card in enumerate(CARDS) if card.name == name) for name in GPUS]
+_PLACES = [next(n for n, gpu in enumerate(GPU_TYPES) if gpu.name == name) for name in GPUS]
 # The headings of the folders of conf/experiment.
 _HEADINGS = {
     "": "Published models",
@@ -224,7 +224,7 @@ def _experiments(gallery: Gallery, entries: Sequence[Entry]) -> Iterator[str]:
 
 
 def _gpu(place: int) -> str:
-    return f"{CARDS[place].name} ({CARDS[place].memory_gb} GB)"
+    return f"{GPU_TYPES[place].name} ({GPU_TYPES[place].memory_gb} GB)"
 
 
 def _heading(place: int) -> str:
@@ -232,7 +232,7 @@ def _heading(place: int) -> str:
 
 
 def _on_gpu(planned: Cost, place: int) -> str:
-    one = planned.on_cards[place]
+    one = planned.on_gpus[place]
     if not one.execution.fits:
         return "does not fit"
     return hours(planned.hours_on(one)) + (", paged" if one.execution.paged else "")
@@ -261,8 +261,8 @@ def _sweep(gallery: Gallery, entry: Entry) -> Iterator[str]:
 
 
 def _sum_on_gpu(costs: Sequence[Cost], place: int) -> list[str]:
-    fitting = [one for one in costs if one.on_cards[place].execution.fits]
-    total = [one.hours_on(one.on_cards[place]) for one in fitting]
+    fitting = [one for one in costs if one.on_gpus[place].execution.fits]
+    total = [one.hours_on(one.on_gpus[place]) for one in fitting]
     name = _gpu(place)
     if any(one is None for one in total):
         return [name, f"{len(fitting)} of {len(costs)}", "unknown until the rows are counted"]

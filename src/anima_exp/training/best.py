@@ -1,11 +1,11 @@
-"""trainer.keep_best and trainer.patience: the best evaluation so far, and when to stop.
+"""Keep the weights of the best evaluation (trainer.keep_best), and stop early (trainer.patience).
 
-best.json            in a checkpoint: which evaluation it was, and how many came after it
+best.json            in a checkpoint: the best evaluation, and how many came after it
 best*.safetensors    the weights of that evaluation, in `checkpoints/best` and in each checkpoint
 
-An evaluation before the first step does not count, since nothing was trained. A checkpoint holds
-its own copy (a second name of the same file), so that a resumed run has the best one as of its
-checkpoint and not one of steps that it takes again.
+An evaluation before the first step does not count, since nothing was trained. Each checkpoint holds
+its own hard link to the best weights. So a resumed run continues with the best evaluation as of its
+checkpoint, not with one of steps that it repeats.
 """
 
 import json
@@ -26,20 +26,22 @@ from anima_exp.system import json_files
 from anima_exp.system.atomic import disk_errors_as_run_error, remove_folder, replace_folder
 from anima_exp.training import weights
 
-FOLDER = "best"  # beside the checkpoints
-_DRAFT = ".draft.best"  # checkpoint.py removes what a killed run left
+FOLDER = "best"  # next to the checkpoints
+_DRAFT = ".draft.best"  # checkpoint.py removes it after a killed run
 _FILE, _WEIGHTS = "best.json", "best"
-_USUAL = "heldout_loss"  # of trainer.patience without trainer.keep_best
+_DEFAULT_METRIC = "heldout_loss"  # for trainer.patience without trainer.keep_best
 
 
 @dataclass
 class Best:
+    """The best evaluation so far."""
+
     metric: str  # empty: neither setting is used
     keeps: bool
     patience: int | None
     value: float | None = None
     step: int | None = None  # None: no evaluation so far had a number
-    without_gain: int = 0  # evaluations since
+    without_gain: int = 0  # evaluations after it
     described: dict[str, dict[str, Any]] = field(default_factory=dict)  # for metrics/metric.py
 
     @classmethod
@@ -48,18 +50,22 @@ class Best:
         trainer: TrainerConfig,
         describe: Callable[[list[str]], dict[str, dict[str, Any]]] = lambda _: {},
     ) -> "Best":
-        """Return what the settings ask for; `describe` tells of scores of the user's own making."""
-        used = trainer.keep_best or (_USUAL if trainer.patience else "")
+        """Return the state for these settings, before any evaluation.
+
+        Args:
+            describe: returns the descriptions of the user's own metrics among the given names.
+        """
+        used = trainer.keep_best or (_DEFAULT_METRIC if trainer.patience else "")
         return cls(used, bool(trainer.keep_best), trainer.patience, described=describe([used]))
 
     @property
     def exhausted(self) -> bool:
-        """Whether the run is to end, for want of a gain."""
+        """Whether the run ends early, because trainer.patience evaluations brought no gain."""
         return self.patience is not None and self.without_gain >= self.patience
 
     @property
     def reason(self) -> str:
-        """Why a run ended before its planned last step."""
+        """The reason why a run ended before its planned last step."""
         return (
             f"trainer.patience={self.patience}: {self.without_gain} evaluations without a gain in "
             f"{self.metric}"
@@ -68,11 +74,13 @@ class Best:
     def checked(self, scores: dict[str, float]) -> dict[str, float]:
         """Return `scores`; raise ConfigError unless the metric is among them."""
         if self.metric and self.metric not in scores:
-            key = "trainer.keep_best" if self.keeps else "trainer.patience looks at"
+            setting = f"trainer.keep_best={self.metric} is"
+            if not self.keeps:
+                setting = f"trainer.patience={self.patience} needs {self.metric}, which is"
             raise ConfigError(
-                f"{key}{'=' if self.keeps else ' '}{self.metric} is not among the scores of this "
-                f"run's evaluations: {', '.join(sorted(scores)) or 'there are none'}. Choose one "
-                "of them, or add its evaluation with evals=[...]."
+                f"{setting} not among the scores of this run's evaluations: "
+                f"{', '.join(sorted(scores)) or 'there are none'}. Choose one of them with "
+                "trainer.keep_best, or add its evaluation with evals=[...]."
             )
         return scores
 
@@ -89,12 +97,12 @@ class Best:
         return gain
 
     def summary(self) -> dict[str, Any]:
-        """For the record; empty unless the best weights are kept."""
+        """Return the entry of the record; empty unless the best weights are kept."""
         kept = self.keeps and self.step is not None
         return {"metric": self.metric, "value": self.value, "step": self.step} if kept else {}
 
     def save(self, checkpoints: Path, draft: Path) -> None:
-        """Add this state and the best weights to a checkpoint's draft."""
+        """Add this state and the best weights to the draft of a checkpoint."""
         if not self.metric:
             return
         values = {"value": self.value, "step": self.step, "without_gain": self.without_gain}
@@ -113,7 +121,7 @@ class Best:
 
 
 def write_weights(model: Any, checkpoints: Path) -> None:
-    """Keep the weights that learn, as they are now, as the best.
+    """Save the current trained weights as the best.
 
     Raises:
         RunError: the disk is full.
@@ -124,7 +132,7 @@ def write_weights(model: Any, checkpoints: Path) -> None:
         with disk_errors_as_run_error(checkpoints):
             draft.mkdir(parents=True)
             weights.save_tensors(
-                draft, _WEIGHTS, {n: one.data.contiguous() for n, one in _learnt(model)}
+                draft, _WEIGHTS, {n: one.data.contiguous() for n, one in _trainable(model)}
             )
             replace_folder(draft, checkpoints / FOLDER)
     finally:
@@ -132,7 +140,7 @@ def write_weights(model: Any, checkpoints: Path) -> None:
 
 
 def take_back(checkpoint: Path) -> None:
-    """Let the best weights of a checkpoint be those of the run: later ones are made again."""
+    """Replace the run's best weights with those of a checkpoint; later steps are repeated."""
     kept = checkpoint.parent / FOLDER
     if kept.exists():
         remove_folder(kept)
@@ -146,29 +154,29 @@ def take_back(checkpoint: Path) -> None:
 
 
 def load_weights(model: Any, checkpoints: Path) -> None:
-    """Let `model` have the best weights.
+    """Load the best weights into `model`.
 
     Raises:
-        RunError: they are not there.
+        RunError: a weight is missing.
     """
-    stored, wanted = weights.load_tensors(checkpoints / FOLDER, _WEIGHTS), dict(_learnt(model))
+    stored, wanted = weights.load_tensors(checkpoints / FOLDER, _WEIGHTS), dict(_trainable(model))
     if missing := [name for name in wanted if name not in stored]:
         raise RunError(
             f"{checkpoints / FOLDER} does not hold the best weights: {missing[0]} is missing. "
-            "Give this run another run_dir=... to train it anew."
+            "Use another run_dir=... to train this run again."
         )
     with torch.no_grad():
         for name, one in wanted.items():
             one.copy_(stored[name])
 
 
-def _learnt(model: Any) -> list[tuple[str, Any]]:
+def _trainable(model: Any) -> list[tuple[str, Any]]:
     return [(name, one) for name, one in model.named_parameters() if one.requires_grad]
 
 
 def _copy(source: Path, target: Path) -> None:
     for path in weights.files(source, _WEIGHTS):
         try:
-            os.link(path, target / path.name)  # a second name takes no room
+            os.link(path, target / path.name)  # a hard link takes no disk space
         except OSError:
             shutil.copyfile(path, target / path.name)

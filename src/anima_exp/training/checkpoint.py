@@ -1,4 +1,11 @@
-"""Checkpoints of a run: written whole or not at all, found again, pruned."""
+"""Write checkpoints atomically, find the newest complete one, and delete old ones.
+
+manifest.json, which is written last, lists every other file with its size and SHA-256. It also
+holds the step, and the length of the run's journal, whose lines reached the disk earlier.
+
+Checkpoints of earlier versions have no manifest. They count as complete if all files that training
+resumes from exist and their own formats show no damage.
+"""
 
 import re
 import shutil
@@ -19,28 +26,19 @@ from anima_exp.system.atomic import (
     write_json,
 )
 
-# A checkpoint's list of its files, written last: whether the checkpoint is whole.
-#
-# manifest.json   the step, the size and SHA-256 of every other file, and how long the run's journal
-#                 was, whose lines reached the disk before the checkpoint
-#
-# Checkpoints of earlier versions have no manifest. They count as whole if all files that training
-# resumes from are there and their own formats find no damage.
-
-
 FILE = "manifest.json"
 STATE = "state.json"  # of the loop: training/state.py
 _WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
 
 
 def seal(folder: Path, *, step: int, journal: dict[str, Any]) -> None:
-    """Bring every file of `folder` to the disk, then write the manifest.
+    """Flush every file of `folder` to the disk, then write the manifest.
 
     Args:
-        journal: what the checkpoint relies on of the run's journal (results/journal.py).
+        journal: the state of the run's journal that the checkpoint relies on (results/journal.py).
     """
     files = _files(folder)
-    # Hashing takes about 1 ms per MiB, and in threads most of it passes while the disk writes.
+    # Hashing takes about 1 ms per MiB. In a thread, most of it overlaps with writing.
     with ThreadPoolExecutor(1) as pool:
         hashes = pool.submit(hashing.fresh, files)
         for path in files:
@@ -63,10 +61,10 @@ def seal(folder: Path, *, step: int, journal: dict[str, Any]) -> None:
 
 
 def checkpoint_problem(folder: Path, *, step: int) -> str | None:
-    """Say why training cannot resume from this checkpoint; None if it can.
+    """Return why training cannot resume from this checkpoint; None if it can.
 
     Raises:
-        PermissionError: a file cannot be read, so that nothing is known.
+        PermissionError: a file cannot be read, so the question is open.
         NewerFileError: a later version of anima-exp wrote the checkpoint.
     """
     try:
@@ -82,7 +80,7 @@ def checkpoint_problem(folder: Path, *, step: int) -> str | None:
 
 
 def journal(folder: Path) -> dict[str, Any] | None:
-    """Return what a whole checkpoint relies on of the journal; None for one without manifest."""
+    """Return the state of the journal that a checkpoint relies on; None without a manifest."""
     if not (folder / FILE).exists():
         return None
     found: dict[str, Any] = _read(folder)["journal"]
@@ -129,7 +127,7 @@ def _problem_without_manifest(folder: Path, step: int) -> str | None:
 
 
 def _damage(path: Path) -> str | None:
-    """Ask the format of a file what is wrong with it."""
+    """Return what is wrong with a file according to its own format; None if nothing is."""
     try:
         if path.suffix == ".json":
             json_files.read_table(path)
@@ -154,7 +152,7 @@ def _check_safetensors(path: Path) -> None:
         (length,) = struct.unpack("<Q", file.read(8))
         size = path.stat().st_size
         if length > size:
-            raise ValueError("it is cut short")
+            raise ValueError("it is truncated")
         header = json_files.parse(file.read(length))
     ends = [one["data_offsets"][1] for name, one in header.items() if name != "__metadata__"]
     if 8 + length + max(ends, default=0) != size:
@@ -170,19 +168,19 @@ DRAFT = ".draft"
 
 
 def all_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in `folder`, oldest step first. Drafts of a killed run are not among them."""
+    """Return the checkpoints in `folder`, oldest step first, without drafts of a killed run."""
     places = folder.glob("checkpoint-*")
     found = [path for path in places if _NAME.match(path.name) and path.is_dir()]
     return sorted(found, key=step)
 
 
 def newest(folder: Path) -> Path | None:
-    """Return the newest checkpoint by its name alone, whole or not."""
+    """Return the newest checkpoint by its name alone, complete or not."""
     return max(all_checkpoints(folder), key=step, default=None)
 
 
 def newest_whole(folder: Path, say: Callable[[str], None]) -> Path | None:
-    """Return the newest checkpoint that is whole. `say` takes one line for each that is not.
+    """Return the newest complete checkpoint, and pass one line to `say` for each incomplete one.
 
     Every byte is read, which takes about 1 ms per MiB.
 
@@ -195,19 +193,19 @@ def newest_whole(folder: Path, say: Callable[[str], None]) -> Path | None:
             problem = checkpoint_problem(path, step=step(path))
         except PermissionError as error:
             raise RunError(
-                f"Cannot read {error.filename}: {error.strerror}. Make it readable; or give this "
-                "run another run_dir=... to train it anew."
+                f"Cannot read {error.filename}: {error.strerror}. Make it readable, or use another "
+                "run_dir=... to train this run again."
             ) from error
         if problem is None:
             return path
         say(f"resume   {path} cannot be used: {problem}")
     if found:
-        say("resume   no checkpoint is whole: training starts again at step 0")
+        say("resume   no checkpoint is complete: training starts again at step 0")
     return None
 
 
 def step(checkpoint: Path) -> int:
-    """The optimizer steps done when `checkpoint` was written."""
+    """Return the number of optimizer steps done when `checkpoint` was written."""
     match = _NAME.match(checkpoint.name)
     assert match, checkpoint
     return int(match[1])
@@ -216,10 +214,11 @@ def step(checkpoint: Path) -> int:
 def publish(draft: Path, folder: Path, *, keep: int, journal: dict[str, Any] | None = None) -> Path:
     """Move a finished draft into place, then delete all but the `keep` newest checkpoints.
 
-    Those of later steps go first: training would have resumed from them if they were whole.
+    Checkpoints of later steps are deleted too: training would have resumed from them if they were
+    complete.
 
     Args:
-        journal: what the checkpoint relies on of the run's journal (results/journal.py).
+        journal: the state of the run's journal that the checkpoint relies on (results/journal.py).
     """
     target = folder / draft.name
     seal(draft, step=step(draft), journal=journal or {})
@@ -233,23 +232,19 @@ def publish(draft: Path, folder: Path, *, keep: int, journal: dict[str, Any] | N
 
 
 def clear_drafts(folder: Path) -> None:
-    """Remove what a killed run left half-written."""
+    """Remove the drafts of a killed run."""
     for draft in folder.glob(f"{DRAFT}*"):
         shutil.rmtree(draft, ignore_errors=True)
 
 
-# A trained model -> a folder that plain PEFT (or plain transformers) loads.
+MODEL_CARD = "README.md"
 
 
-CARD = "README.md"
-
-
-def save(model: Any, tokenizer: Any, folder: Path, *, card: str) -> None:
+def save(model: Any, tokenizer: Any, folder: Path, *, model_card: str) -> None:
     """Write the adapter (or with lora=full_finetune the model), its tokenizer and its model card.
 
-    All of it is there or nothing. The card stands in place of the empty form that PEFT writes.
-
-    Safetensors only; `AutoTokenizer.from_pretrained(folder)` is the tokenizer trained with.
+    The folder appears complete or not at all. PEFT or transformers can load it. The model card
+    replaces the empty form that PEFT writes.
 
     Raises:
         RunError: the disk is full.
@@ -261,8 +256,8 @@ def save(model: Any, tokenizer: Any, folder: Path, *, card: str) -> None:
         with disk_errors_as_run_error(folder):
             model.save_pretrained(draft)
             tokenizer.save_pretrained(draft)
-            (draft / CARD).write_text(card, encoding="utf-8")
+            (draft / MODEL_CARD).write_text(model_card, encoding="utf-8")
             replace_folder(draft, folder)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)  # half of it would take the missing room
+        shutil.rmtree(draft, ignore_errors=True)  # a partial draft would use up disk space
     model.config.use_cache = False

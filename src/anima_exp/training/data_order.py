@@ -1,7 +1,7 @@
-"""Row lengths -> the order in which a whole run sees its rows.
+"""Compute the order of a run's rows, and which rank computes which row.
 
-The order is one fixed list, a pure function of the seed. So a run that was interrupted goes on at
-the row where it stopped, and two runs with one seed see the same batches.
+The order is one fixed list, a pure function of the seed. So an interrupted run resumes at the row
+where it stopped, and two runs with one seed see the same batches.
 """
 
 import random
@@ -16,14 +16,18 @@ _BATCHES_IN_A_GROUP = 50  # transformers' LengthGroupedSampler, which QLoRA used
 def row_order(
     lengths: NDArray[np.int32], *, rows: int, batch_size: int, seed: int, group_by_length: bool
 ) -> NDArray[np.int64]:
-    """`rows` row numbers: every row once a pass, passes joined without a short batch between.
+    """Return the numbers of `rows` rows in training order.
+
+    Every pass contains every row once. A batch may contain rows of two passes, so only the last
+    batch can be short.
 
     Args:
-        lengths: tokens of each row, `[N]`.
-        rows: how many rows the run sees in all (planner/lengths.py).
-        batch_size: examples per optimizer step; with `group_by_length` those of one batch are of
-            similar length. 50 shuffled batches are sorted at a time, and each pass begins with
-            its longest row, so that a run too large for memory fails at once.
+        lengths: tokens of each row, [N].
+        rows: the number of rows that the run trains on, repeats counted (planner/lengths.py).
+        batch_size: rows per optimizer step.
+        group_by_length: whether the rows of a batch have similar lengths. 50 shuffled batches are
+            sorted at a time. Each pass starts with its longest row, so a run that is too large for
+            memory fails immediately.
     """
     passes = -(-rows // len(lengths))
     orders = []
@@ -38,7 +42,7 @@ def row_order(
 def _grouped(
     shuffled: NDArray[np.int64], lengths: NDArray[np.int32], batch_size: int
 ) -> NDArray[np.int64]:
-    # Few rows make smaller groups, as in transformers, so that some randomness is left.
+    # With few rows the groups are smaller, as in transformers, so that some randomness is left.
     batches = min(_BATCHES_IN_A_GROUP, len(shuffled) // (batch_size * 4)) or 1
     size = batches * batch_size
     groups = [shuffled[start : start + size] for start in range(0, len(shuffled), size)]
@@ -48,14 +52,14 @@ def _grouped(
     return np.concatenate(groups)
 
 
-# Row lengths of a batch -> which process computes which rows, so that all have as many tokens.
-
-
 def assign_rows_to_ranks(lengths: NDArray[np.integer], processes: int) -> NDArray[np.int64]:
-    """By row, the number of its process, `[..., batch]` as `lengths`.
+    """Return the rank of each row, so that all ranks get about the same number of tokens.
 
-    Longest first, dealt out there and back again (0 1 1 0 0 1 ...): within a batch lengths are
-    alike, and so the sums are. A pure function of the lengths: every process knows all shares.
+    The rows are dealt from longest to shortest, forth and back (0 1 1 0 0 1 ...). This is a pure
+    function of the lengths, so every rank knows the rows of all.
+
+    Args:
+        lengths: tokens of each row, [..., batch]; the result has the same shape.
     """
     there_and_back = np.concatenate([np.arange(processes), np.arange(processes)[::-1]])
     dealt = there_and_back[np.arange(lengths.shape[-1]) % (2 * processes)]
@@ -65,11 +69,8 @@ def assign_rows_to_ranks(lengths: NDArray[np.integer], processes: int) -> NDArra
     return found
 
 
-# One seed -> the generators of Python, NumPy, torch and every GPU.
-
-
 def set_seed(seed: int) -> None:
-    """Let what is drawn from here on depend on `seed` alone."""
+    """Seed the random generators of Python, NumPy, torch and every GPU."""
     random.seed(seed)
     np.random.seed(seed)
-    torch.manual_seed(seed)  # of the GPUs too
+    torch.manual_seed(seed)  # seeds the GPUs too

@@ -1,4 +1,4 @@
-"""Rows one by one through a model as transformers and PEFT have it: what our way is checked by."""
+"""Compute reference gradients row by row with transformers' and PEFT's own forward pass."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,10 @@ from anima_exp.model.lora_linear import original_peft_forward
 
 
 def reference_gradients(model: Any, rows: Sequence[Row], weights: Sequence[float]) -> float:
-    """Adds the gradients of the weighted loss and returns it; all logits, all in memory."""
+    """Add the gradients of the weighted loss to `model`, and return the loss.
+
+    All logits of a row are in memory at once.
+    """
     total = 0.0
     with original_peft_forward(model):
         for row, weight in zip(rows, weights, strict=True):

@@ -1,8 +1,8 @@
-"""The training loop: batches in the planned order, one optimizer step each, and what is due after.
+"""Train a model: take one optimizer step per batch, and log, evaluate and save when it is due.
 
-If several processes share a run, each one executes this loop and receives every batch in full.
-step.py computes this process's share and sums the gradients. So all processes take the same
-optimizer steps, a checkpoint looks like that of one process, and a run resumes with any number.
+With several processes, each one executes this loop and receives every batch in full. step.py
+computes this rank's part and all-reduces the gradients. So all ranks take the same optimizer steps,
+a checkpoint looks like that of one process, and a run can resume with any number of processes.
 """
 
 import math
@@ -35,21 +35,21 @@ from anima_exp.training.stop import StopAfterStep
 
 
 class Loop:
-    """Trains `model` on `rows` in `order`; calls `log` with each line, `evaluate` when it is due.
+    """The training loop of one process.
 
     Args:
         rows: indexable; each item holds `input_ids` and `labels` of one row.
-        order: row numbers, `[steps * batch_size]` or fewer: the last batch may be short.
-        keys: what the model's dropout masks come from (model/hashed_dropout.py).
-        token_budget: tokens of one forward pass, to begin with.
+        order: row numbers, [steps * batch_size] or fewer, as the last batch may be short.
+        keys: the object that holds the current dropout keys (model/hashed_dropout.py).
+        token_budget: the initial number of tokens in one micro-batch.
         paged: whether optimizer states may have to leave the GPU (optimizer.py).
-        world: the processes that share the run; the first writes.
-        lockstep: see step.py.
-        folder: where checkpoints go.
-        log: takes a dict with `step` and what was measured.
-        vouch: brings the journal to the disk, and returns what a checkpoint is to know of it.
-        evaluate: takes the step; measures the model as it stands, and returns the scores.
-        best: the best evaluation so far, if the settings ask for it.
+        world: the processes that share the run; the main process writes.
+        lockstep: whether all ranks must run the same number of passes (step.py).
+        folder: the folder for checkpoints.
+        log: called with a dict of `step` and the measured values.
+        vouch: flushes the journal to the disk, and returns its state for a checkpoint.
+        evaluate: called with the step; evaluates the model and returns the scores.
+        best: the best evaluation so far.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Loop:
         self.done = 0  # optimizer steps
         self.meter = Meter()
         self.fp16 = config.trainer.precision is Precision.fp16
-        # Gradients of fp16 are too small for it, so that the loss is multiplied by a large number.
+        # Gradients in fp16 would underflow, so the loss is multiplied by a large number.
         self.scaler = torch.amp.GradScaler(model.device.type, enabled=self.fp16)
         self.step = GradientStep(
             model,
@@ -98,12 +98,12 @@ class Loop:
         model.config.use_cache = False
 
     def train(self, resume: Path | None, stop: StopAfterStep, *, until: int | None) -> None:
-        """Take optimizer steps to the last one, to step `until`, or until `stop` is wanted.
+        """Take optimizer steps up to the last one, to step `until`, or until a stop is requested.
 
-        A run whose evaluations gain nothing any more (trainer.patience) ends early.
+        A run whose evaluations stop improving (trainer.patience) ends early.
 
         Args:
-            resume: a whole checkpoint to continue from.
+            resume: a complete checkpoint to resume from.
 
         Raises:
             TrainingError: a loss or gradient that is not finite, or a step without any gradient.
@@ -115,13 +115,13 @@ class Loop:
             weights.load(self.model, resume)
         self.optimizer = make_optimizer(self.model, self.config.optimizer, paged=self.paged)
         self.schedule = make_schedule(self.optimizer, self.config.optimizer, steps=self.steps)
-        # torch's DataLoader, which earlier versions used, drew a number at its start. Bases with
-        # dropout of their own draw after it, and shall draw the same.
+        # torch's DataLoader, which earlier versions used, drew a random number at its start. Base
+        # models with dropout of their own draw after it, and must draw the same as before.
         torch.empty((), dtype=torch.int64).random_()
         if resume:
             self._resume(resume)
-        # The mode of the model as a whole says nothing of its parts: PEFT puts an adapter that
-        # trains around a base that does not. Evaluations leave all parts as they were.
+        # The mode of the whole model does not tell the mode of its parts: PEFT wraps a base model
+        # in evaluation mode in an adapter in training mode. Evaluations restore all parts.
         self.model.train()
         self.meter.start_clock()
         while self.done < self.steps and not self.best.exhausted:
@@ -140,15 +140,15 @@ class Loop:
                 self._save()
             if ends:
                 break
-        stop.wanted()  # what came while a last checkpoint was written
+        stop.wanted()  # a request may have arrived while the last checkpoint was written
 
     def load_weights(self, resume: Path) -> None:
-        """Load the trained weights of a checkpoint alone, to measure them."""
+        """Load only the trained weights of a checkpoint, for an evaluation."""
         weights.load(self.model, resume)
         self.done = checkpoint.step(resume)
 
     def judge(self, scores: dict[str, float]) -> None:
-        """Count an evaluation of the model as it stands; keep its weights if it is the best."""
+        """Count an evaluation of the current model, and save its weights if it is the best."""
         if not self.best.metric:
             return
         scores = self.world.run_on_main(lambda: self.best.checked(scores))
@@ -160,15 +160,17 @@ class Loop:
         return [self.rows[int(row)] for row in self.order[number * size : (number + 1) * size]]
 
     def _optimizer_step(self, batch: list[Row]) -> tuple[float, float]:
-        """Learn from one batch; return the norm of its gradient, and the learning rate."""
+        """Train on one batch, and return the gradient norm and the learning rate."""
         optimizer = self.config.optimizer
         loss_here = self.step(batch, number=self.done)
         if self.step.out_of_memory:
             self.meter.token_limit = self.step.budget
             self.meter.out_of_memory = self.step.out_of_memory
         self.scaler.unscale_(self.optimizer)
-        norm_here: Tensor = clip_grad_norm_(self.step.learnt, optimizer.max_grad_norm or math.inf)
-        # Read together: each reading waits for the GPU.
+        norm_here: Tensor = clip_grad_norm_(
+            self.step.trainable_parameters, optimizer.max_grad_norm or math.inf
+        )
+        # Both are read in one transfer, because each transfer waits for the GPU.
         norm, loss = torch.stack([norm_here, loss_here.to(norm_here.device)]).tolist()
         self.meter.step(loss, tokens=sum(len(row["input_ids"]) for row in batch))
         check_step(
@@ -193,13 +195,13 @@ class Loop:
             if not out_of_memory(error):
                 raise
             raise TrainingError(
-                f"Step {self.done + 1}: out of memory for the states of the optimizer. Use "
+                f"Step {self.done + 1}: out of memory for the optimizer states. Use "
                 "optimizer=paged_adamw_8bit, or lower lora.rank."
             ) from error
 
     def _log(self, norm: float, rate: float) -> None:
         seen = min(self.done * self.config.trainer.batch_size, len(self.order))
-        # With fp16 the gradient of a step that the scaler skips has no norm.
+        # In fp16 a step that the scaler skips has no finite gradient norm.
         norms = {"grad_norm": norm} if math.isfinite(norm) else {}
         self.log(
             {
@@ -213,8 +215,8 @@ class Loop:
         )
 
     def paged_bytes(self) -> dict[int, int]:
-        """Return GPU -> bytes of optimizer states on it that may move to CPU memory."""
-        optimizer = getattr(self, "optimizer", None)  # it has none before it trains
+        """Return GPU -> bytes of optimizer states that may move to CPU memory."""
+        optimizer = getattr(self, "optimizer", None)  # there is none before training starts
         return paged_bytes(optimizer) if optimizer else {}
 
     def _save(self) -> None:
@@ -236,7 +238,7 @@ class Loop:
                 keep = self.config.trainer.max_checkpoints
                 checkpoint.publish(draft, self.folder, keep=keep, journal=journal)
         except BaseException:
-            checkpoint.clear_drafts(self.folder)  # half of one would take the missing room
+            checkpoint.clear_drafts(self.folder)  # a partial draft would use up disk space
             raise
 
     def _resume(self, folder: Path) -> None:
@@ -260,10 +262,10 @@ _DIVERGED = (
 
 
 def check_step(step: int, loss: float, *, norm: float | None, labels: bool) -> None:
-    """Raise TrainingError if step number `step` (from 1) has nothing to learn from.
+    """Raise TrainingError if the model cannot be trained with step number `step` (from 1).
 
     Args:
-        norm: of all gradients; None if the optimizer may skip the step.
+        norm: the norm of all gradients; None if the optimizer may skip the step.
         labels: whether any row of the batch has a label.
     """
     if not math.isfinite(loss):
@@ -275,15 +277,16 @@ def check_step(step: int, loss: float, *, norm: float | None, labels: bool) -> N
     if not labels:
         raise TrainingError(
             f"Step {step}: no row of the batch has a label, so no trained weight has a gradient. "
-            "See python -m anima_exp.data."
+            "Look at the data with anima-exp data."
         )
     if step > 1:
-        # The adapter is connected, since the step before had a gradient. If its weights are huge,
-        # a normalisation layer divides by infinity: its output and all gradients are exactly 0.
-        # Whether it comes to that or to a loss of nan depends on the processor.
+        # The adapter is connected, since the step before had a gradient. With huge weights a
+        # normalisation layer divides by infinity, so its output and all gradients are exactly 0.
+        # It depends on the processor whether this happens or the loss becomes NaN.
         raise TrainingError(
-            f"Step {step}: every gradient is exactly 0, unlike in the step before. {_DIVERGED}"
+            f"Step {step}: every gradient is exactly 0, unlike at the step before. {_DIVERGED}"
         )
     raise TrainingError(
-        f"Step {step}: no trained weight has a gradient: the adapter is cut off from the loss."
+        f"Step {step}: no trained weight has a gradient, because the loss does not depend on the "
+        "adapter. This model or adapter cannot be trained here."
     )

@@ -1,7 +1,7 @@
-"""What happened since the last log line: loss, tokens, seconds.
+"""Count loss, tokens and seconds since the last log line.
 
-It is saved with each checkpoint, so that the loss curve of an interrupted run equals that of an
-undisturbed one, even when a checkpoint falls between two log lines.
+The counts are saved with each checkpoint. So the loss curve of an interrupted run equals that of an
+undisturbed one, even if a checkpoint falls between two log lines.
 """
 
 import json
@@ -16,22 +16,24 @@ _FILE = "meter.json"
 
 @dataclass
 class Meter:
+    """Counts since the last log line, and since the start of the run."""
+
     loss_sum: float = 0.0  # of the optimizer steps since the last log line
     steps: int = 0
     tokens: int = 0  # without padding, since the last log line
-    total_tokens: int = 0  # without padding, since the beginning of the run
-    seconds: float = 0.0  # of training since the last log line, evaluations and saving left out
-    train_seconds: float = 0.0  # the same since the beginning of the run
-    token_limit: int | None = None  # of a micro-batch: what running out of memory has taught
-    out_of_memory: int = 0  # how often it did
+    total_tokens: int = 0  # without padding, since the start of the run
+    seconds: float = 0.0  # of training since the last log line, without evaluating and saving
+    train_seconds: float = 0.0  # the same since the start of the run
+    token_limit: int | None = None  # the token budget, if memory ran out before
+    out_of_memory: int = 0  # how often memory ran out
     _clock: float = 0.0
 
     def start_clock(self) -> None:
-        """Time runs from here: call before training, and after anything that is not training."""
+        """Start the clock: call it before training, and after anything that is not training."""
         self._clock = time.perf_counter()
 
     def step(self, loss: float, *, tokens: int) -> None:
-        """One optimizer step: its loss per label token, and its tokens."""
+        """Count one optimizer step, with its loss per label token and its tokens."""
         now = time.perf_counter()
         self.seconds += now - self._clock
         self.train_seconds += now - self._clock
@@ -42,7 +44,7 @@ class Meter:
         self.total_tokens += tokens
 
     def drain(self) -> dict[str, float]:
-        """The means since the last call, which begins a new window."""
+        """Return the means since the last call, and start a new window."""
         row = {
             "loss": self.loss_sum / max(self.steps, 1),
             "tokens": self.total_tokens,

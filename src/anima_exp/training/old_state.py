@@ -1,7 +1,7 @@
-"""Checkpoints of versions before state.json -> the same State, of the files that the Trainer wrote.
+"""Read checkpoints of versions before state.json, whose files transformers' Trainer wrote.
 
-Those files are pickles. Only numbers, tensors and NumPy's arrays are read: torch refuses all else
-before any of it runs.
+Those files are pickles. Only numbers, tensors and NumPy arrays are read. torch refuses everything
+else before any of it runs.
 """
 
 import pickle
@@ -19,7 +19,7 @@ def load(folder: Path) -> tuple[State, RandomState]:
     """Return the state of a checkpoint that has optimizer.pt and no state.json.
 
     Raises:
-        RunError: a file holds something else.
+        RunError: a file holds anything but numbers and tensors.
     """
     optimizer = _read(folder / "optimizer.pt")
     schedule = _read(folder / "scheduler.pt")
@@ -56,6 +56,6 @@ def _read(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise RunError(
-            f"{path} holds more than numbers, which could run a program here. Nothing of it was "
-            f"run. Remove {path.parent} to resume from an older checkpoint or from step 0."
+            f"{path} holds more than numbers, which could run code. Nothing in it was run. "
+            f"Remove {path.parent} to resume from an older checkpoint or from step 0."
         ) from error

@@ -1,4 +1,4 @@
-"""Settings -> the optimizer of a run and the schedule of its learning rate."""
+"""Create the optimizer of a run and the schedule of its learning rate."""
 
 import math
 import re
@@ -17,15 +17,15 @@ _NEVER_DECAYED = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(
 def make_optimizer(
     model: nn.Module, config: OptimizerConfig, *, paged: bool = True
 ) -> torch.optim.Optimizer:
-    """AdamW over all weights that learn; weight decay leaves biases and norms out.
+    """Return AdamW over all trainable weights, without weight decay on biases and norms.
 
-    With optimizer.lora_plus_ratio LoRA's B learns faster than A by that factor (LoRA+). The states
-    of a paged optimizer move to CPU memory when the GPU is full.
+    With optimizer.lora_plus_ratio, LoRA's B has a learning rate higher than A's by that factor
+    (LoRA+). The states of a paged optimizer move to CPU memory if the GPU is full.
 
     Args:
-        paged: whether the GPU can become full. Where it cannot, torch's AdamW takes the place of
-            bitsandbytes' in 32 bits: the same arithmetic in another order, but one kernel for many
-            weights, where bitsandbytes waits for the GPU after every weight.
+        paged: whether the GPU can become full. If it cannot, torch's AdamW replaces bitsandbytes'
+            in 32 bits. It computes the same in another order, but with one kernel for many
+            weights, while bitsandbytes waits for the GPU after every weight.
     """
     groups = _groups(model, config)
     settings: dict[str, Any] = {
@@ -43,7 +43,7 @@ def make_optimizer(
     exceptions = new_exceptions()
     if bits == 8:
         for module in model.modules():
-            # Rows of rare tokens have few, large gradients, which 8 bits would round away.
+            # The rows of rare tokens have few, large gradients, which 8 bits would round to zero.
             if isinstance(module, nn.Embedding) and module.weight.requires_grad:
                 exceptions.register_module_override(module, "weight", {"optim_bits": 32})
     optimizer: torch.optim.Optimizer = bitsandbytes.AdamW(
@@ -55,7 +55,7 @@ def make_optimizer(
 def make_schedule(
     optimizer: torch.optim.Optimizer, config: OptimizerConfig, *, steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """How the learning rate moves over `steps` optimizer steps."""
+    """Return the schedule of the learning rate over `steps` optimizer steps."""
     from transformers import get_scheduler
 
     warmup = config.warmup_steps
@@ -69,7 +69,7 @@ def make_schedule(
         kind, settings = "cosine_with_min_lr", {"min_lr_rate": floor}
     if config.schedule is Schedule.warmup_stable_decay:
         settings = {
-            # Both are rounded up, and together they have no more than all steps.
+            # Both counts are rounded up, but their sum is at most `steps`.
             "num_decay_steps": min(math.ceil(config.decay_ratio * steps), steps - warmup),
             "decay_type": "linear",
             "min_lr_ratio": floor,
@@ -85,7 +85,7 @@ def make_schedule(
 
 
 def _on_gpus(groups: list[dict[str, Any]]) -> bool:
-    """Whether all weights are on GPUs, in fp32: torch keeps states in the type of the weight."""
+    """Return whether all weights are on GPUs in fp32, since torch's states have their type."""
     weights = [weight for group in groups for weight in group["params"]]
     return bool(weights) and all(one.is_cuda and one.dtype is torch.float32 for one in weights)
 

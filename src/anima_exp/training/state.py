@@ -1,10 +1,10 @@
-"""What a checkpoint keeps beside weights: optimizer, schedule, loss scale, random numbers.
+"""Save and restore what a checkpoint holds besides weights: optimizer, schedule, scale, seeds.
 
 state.json               numbers, and the names of tensors
-optimizer*.safetensors   the optimizer's tensors, in files of about a GiB
+optimizer*.safetensors   the optimizer's tensors, in files of about 1 GiB
 random.safetensors       the states of the random number generators
 
-Reading these files runs no code that they hold. Checkpoints of earlier versions: old_state.py.
+Reading these files runs no code in them. old_state.py reads checkpoints of earlier versions.
 """
 
 import json
@@ -32,15 +32,17 @@ FILE = checkpoint.STATE
 
 @dataclass(frozen=True)
 class State:
-    optimizer: dict[int, Any]  # by number of a parameter: tensors and numbers by name, nested
+    """The state of optimizer, schedule and loss scale."""
+
+    optimizer: dict[int, Any]  # parameter number -> tensors and numbers by name, nested
     learning_rates: list[float]  # of the optimizer's groups
-    schedule: int  # the steps that it has made; with fp16 the optimizer may skip some
-    scaler: dict[str, Any]  # of the loss with fp16, else empty
+    schedule: int  # steps of the schedule; with fp16 the optimizer may skip some
+    scaler: dict[str, Any]  # of the loss scale with fp16, else empty
 
 
 @dataclass(frozen=True)
 class RandomState:
-    """What the generators of Python, NumPy, torch and of each GPU will draw next."""
+    """The states of the random generators of Python, NumPy, torch and each GPU."""
 
     python: Any
     numpy: Any
@@ -76,7 +78,7 @@ def restore(
     schedule: torch.optim.lr_scheduler.LRScheduler,
     scaler: torch.amp.GradScaler,
 ) -> None:
-    """Continue where `state` was taken. All settings stay those of the run."""
+    """Restore `state`. The settings of the optimizer stay those of the run."""
     values = optimizer.state_dict()
     for group, rate in zip(values["param_groups"], state.learning_rates, strict=True):
         group["lr"] = rate
@@ -117,7 +119,7 @@ def save(folder: Path, state: State, numbers: RandomState) -> None:
 
 
 def load(folder: Path) -> tuple[State, RandomState]:
-    """Return what `save` has written to `folder`.
+    """Return the state that `save` has written to `folder`.
 
     Raises:
         NewerFileError: a later version of anima-exp wrote it.
@@ -146,9 +148,9 @@ def load(folder: Path) -> tuple[State, RandomState]:
 def _without_tensors(
     value: Any, tensors: dict[str, Tensor], name: str, seen: dict[Any, str]
 ) -> Any:
-    """`value` with the name of a tensor in place of each; those are added to `tensors`.
+    """Return `value` with each tensor replaced by its name, and add the tensors to `tensors`.
 
-    8-bit optimizers share one table between all weights: it is written once.
+    8-bit optimizers share one table between all weights. It is written once.
     """
     if isinstance(value, dict):
         return {

@@ -1,6 +1,6 @@
-"""One optimizer batch -> its loss and the gradients, in as few micro-batches as memory allows.
+"""Compute the loss and gradients of an optimizer batch in as few micro-batches as memory allows.
 
-Of several processes each computes its share of the rows; then all have the gradients of the whole.
+With several processes, each one computes its part of the rows, and the gradients are all-reduced.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,16 +30,19 @@ from anima_exp.training.data_order import assign_rows_to_ranks
 
 
 class GradientStep:
-    """Computes gradients, batch after batch, and remembers the token budget that memory taught it.
+    """Computes the gradients of one optimizer batch at a time.
+
+    After an out-of-memory error it repeats the batch with half the token budget, and keeps the
+    smaller budget.
 
     Args:
-        keys: what the model's LoRA layers take their dropout masks from.
+        keys: the object that holds the current dropout keys of the model's LoRA layers.
         budget: tokens of one micro-batch.
-        backward: takes a micro-batch's loss and adds its gradients.
+        backward: computes and adds the gradients of a micro-batch's loss.
         say: takes a line for the user.
         world: the processes that share a batch.
-        lockstep: every process must make as many passes as the others: each holds but a part of
-            the base, which all put together for every pass (model/fsdp.py).
+        lockstep: whether all ranks must run the same number of forward passes, because each holds
+            only a shard of the base model (model/fsdp.py).
     """
 
     def __init__(
@@ -61,28 +64,31 @@ class GradientStep:
         self.precision, self.average, self.seed = precision, average, seed
         self.backward, self.say = backward, say
         self.world, self.lockstep = world, lockstep
-        self.learnt = [one for one in model.parameters() if one.requires_grad]
+        self.trainable_parameters = [one for one in model.parameters() if one.requires_grad]
         self.lora_weights = lora_weights(model)
-        self.tokens = 0  # that this process has computed
+        self.tokens = 0  # computed by this process
 
     def __call__(self, rows: Sequence[Row], *, number: int) -> Tensor:
-        """Gradients of batch `number` (steps done before it); returns its loss, in fp32.
+        """Compute the gradients of an optimizer batch, and return its loss in fp32.
+
+        Args:
+            number: the number of optimizer steps before it.
 
         Raises:
-            TrainingError: not even one row at a time fits.
-            PeerLostError: another process is gone.
+            TrainingError: not even one row at a time fits into memory.
+            PeerLostError: another process of the run has died.
         """
         loss = self._own_share(rows, number)
         if self.world.size == 1:
             return loss
-        self.world.all_reduce_gradients(self.learnt)
+        self.world.all_reduce_gradients(self.trainable_parameters)
         return loss.new_tensor(self.world.all_reduce_sum(float(loss))[0])
 
     def _own_share(self, rows: Sequence[Row], number: int) -> Tensor:
-        """Loss and gradients of this process's rows, weighed as parts of the whole batch's.
+        """Compute loss and gradients of this rank's rows, weighted by their part in the batch.
 
-        Out of memory, they are done again with half the budget: loss and gradients are the same,
-        as dropout does not depend on how a batch is cut.
+        After an out-of-memory error they are computed again with half the budget. Loss and
+        gradients stay the same, as dropout does not depend on how a batch is split.
         """
         while True:
             cuts = self._cut(rows)
@@ -94,7 +100,7 @@ class GradientStep:
                 longest = max(len(row["input_ids"]) for row in rows)
                 if self.lockstep or all(len(one) <= 1 for one in cuts):
                     raise TrainingError(self._does_not_fit(number, longest)) from error
-                # Of the budget or, where the batch never filled it, of what was really tried.
+                # Halve the budget, or the largest micro-batch if the batch never filled the budget.
                 tried = max(sum(len(rows[r]["input_ids"]) for r in one) for one in cuts)
                 self.budget = max(min(self.budget, tried) // 2, 1)
                 self.out_of_memory += 1
@@ -102,16 +108,16 @@ class GradientStep:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             self.say(
-                f"Out of memory at step {number + 1}: done again, from here on with "
+                f"Out of memory at step {number + 1}: repeating it, and continuing, with "
                 f"trainer.max_tokens_per_micro_batch={self.budget}."
             )
 
     def _does_not_fit(self, number: int, longest: int) -> str:
         if self.lockstep:
             return (
-                f"Step {number + 1}: out of memory with {self.budget} tokens at once. With the "
-                "base in parts a step cannot be done again: give "
-                f"trainer.max_tokens_per_micro_batch={self.budget // 2}; the same command goes on "
+                f"Step {number + 1}: out of memory with {self.budget} tokens per micro-batch. With "
+                "a sharded base model a step cannot be repeated. Add "
+                f"trainer.max_tokens_per_micro_batch={self.budget // 2} to the command to resume "
                 "from the last checkpoint."
             )
         return (
@@ -120,7 +126,7 @@ class GradientStep:
         )
 
     def _cut(self, rows: Sequence[Row]) -> list[list[int]]:
-        """The numbers of this process's rows, by micro-batch."""
+        """Return the row numbers of this rank's micro-batches."""
         lengths = np.array([len(row["input_ids"]) for row in rows])
         whose = assign_rows_to_ranks(lengths, self.world.size)
         budget = self.budget if supports_packing(self.model) else 1
@@ -133,7 +139,7 @@ class GradientStep:
         ]
         mine = cuts[self.world.rank]
         if self.lockstep:
-            # A pass over no row is one over the batch's shortest, of which no label counts.
+            # A pass without rows computes the batch's shortest row with all weights 0.
             mine += [[]] * (max(map(len, cuts)) - len(mine))
         return mine
 
@@ -157,7 +163,7 @@ class GradientStep:
         return total
 
     def _one(self, batch: MicroBatch) -> Tensor:
-        # The backward pass is inside: recomputation needs the same attention.
+        # The backward pass is inside, as activation checkpointing needs the same attention.
         with packed_attention(self.model):
             with autocast(self.model.device, self.precision):
                 loss = loss_of(self.model, batch)
@@ -166,7 +172,7 @@ class GradientStep:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether torch or a library of CUDA has found no memory."""
-    # On a CPU, and in CUDA's libraries, torch says so in a plain RuntimeError.
+    """Return whether torch or a CUDA library ran out of memory."""
+    # On a CPU, and for CUDA's libraries, torch raises a plain RuntimeError.
     known = ("can't allocate memory", "CUDA error: out of memory", "_ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or any(one in str(error) for one in known)

@@ -1,4 +1,4 @@
-"""A request to stop -> the end of training after this step, with a checkpoint."""
+"""End training after the current step, with a checkpoint, if a stop is requested."""
 
 from types import TracebackType
 
@@ -8,14 +8,15 @@ from anima_exp.system.signals import StopRequest, name
 
 
 class StopAfterStep:
-    """`with stop: ...`, `stop.wanted()` after each step; `stop.received` is who requested it, or 0.
+    """Watches for a stop request: `with stop: ...`, and `stop.wanted()` after each step.
 
-    All processes of a run stop after the same step, even if only one received the request.
+    All ranks stop after the same step, even if only one of them received the request. `received`
+    is the number of the request as in system/signals.py, or 0.
     """
 
     def __init__(self, world: ProcessGroup, request: StopRequest) -> None:
         self.world, self.request = world, request
-        self.received = 0  # as system/signals.py numbers it; by any process, as all of them know
+        self.received = 0  # by any rank; all of them know it
         self._said = False
         self._watching = request.watch(self._heard)
 
@@ -31,16 +32,16 @@ class StopAfterStep:
     ) -> None:
         self._watching.__exit__(kind, error, trace)
         if kind is None and not self.received:
-            self.request.unserved()  # it came after all had agreed to go on
+            self.request.unserved()  # it came after all ranks had agreed to continue
 
     def wanted(self) -> bool:
-        """Return whether a stop was requested of any process. All processes call this together.
+        """Return whether any rank received a stop request. All ranks call this together.
 
-        What this process hears meanwhile counts at the next call.
+        A request that arrives during the call counts at the next one.
         """
         mine = self.request.number
         if mine:
-            self._heard(mine)  # of another thread
+            self._heard(mine)  # it may come from another thread
         self.received = next(filter(None, self.world.all_gather(mine)), 0)
         return bool(self.received)
 

@@ -1,4 +1,4 @@
-"""The weights that learn -> the files of a checkpoint, and back into the same model."""
+"""Save the trained weights to a checkpoint's files, and load them into the same model."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def save(model: Any, folder: Path) -> None:
-    """Write the adapter as PEFT does; with lora=full_finetune the whole model, by its own names."""
+    """Write the adapter as PEFT does, or with lora=full_finetune the model under its own names."""
     own_names = {} if hasattr(model, "peft_config") else {"save_original_format": False}
     model.save_pretrained(folder, **own_names)
 
@@ -42,7 +42,7 @@ def load(model: Any, folder: Path) -> None:
         tensors = load_file(folder / name)
         _check(folder, model.load_state_dict(tensors, strict=False).unexpected_keys)
         loaded |= tensors.keys()
-    # Of weights that are tied only one is in a file.
+    # Only one of several tied weights is in a file.
     there = {one.data_ptr() for name, one in model.state_dict().items() if name in loaded}
     _check(folder, [n for n, one in model.named_parameters() if one.data_ptr() not in there])
 
@@ -51,12 +51,9 @@ def _check(folder: Path, names: list[str]) -> None:
     if names:
         raise RunError(
             f"{folder} does not fit this model: {len(names)} weights differ, the first is "
-            f"{names[0]}. Use the versions of the libraries that wrote it (settings are in the "
-            "run's folder); or give this run another run_dir=... to train it anew."
+            f"{names[0]}. Use the library versions that wrote it, or use another run_dir=... to "
+            "train this run again."
         )
-
-
-# Tensors by name -> safetensors files of about a GiB each, and back.
 
 
 _FILE_BYTES = 2**30
@@ -71,7 +68,7 @@ def save_tensors(folder: Path, stem: str, tensors: dict[str, Tensor]) -> None:
 
 
 def load_tensors(folder: Path, stem: str) -> dict[str, Tensor]:
-    """Return what `save` has written, on the CPU."""
+    """Return the tensors that `save_tensors` has written, on the CPU."""
     found: dict[str, Tensor] = {}
     for path in files(folder, stem):
         found |= _read(path)
@@ -84,7 +81,7 @@ def files(folder: Path, stem: str) -> list[Path]:
 
 
 def _files(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """What goes into one file each: safetensors copies all of a file from the GPU at once."""
+    """Split tensors into files: safetensors copies all of one file from the GPU at once."""
     some: dict[str, Tensor] = {}
     for name, one in tensors.items():
         if some and sum(other.nbytes for other in some.values()) + one.nbytes > _FILE_BYTES:
@@ -99,5 +96,5 @@ def _read(path: Path) -> dict[str, Tensor]:
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
-        # Copies: the file is deleted when newer checkpoints are there.
+        # The tensors are copied, because the file is deleted with its checkpoint.
         return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
