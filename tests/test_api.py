@@ -203,6 +203,16 @@ def test_a_config_knows_its_words_and_what_was_changed_since():
     assert (again.trainer, again.seed) == (scaled.trainer, 2), "not scaled a second time"
 
 
+def test_a_setting_under_its_former_name_can_be_changed_and_swept_over(stand_ins):
+    config = ax.compose("trainer.steps=5", "tracking=none")
+    assert words_of(config).words == ("trainer.max_steps=5", "tracking=none")
+    config.trainer.max_steps = 9
+    assert ax.compose(*words_of(config).words).trainer.max_steps == 9
+    for name in ("trainer.max_steps", "trainer.steps"):
+        with pytest.raises(ax.ConfigError, match=r"trainer\.max_steps=x is not a whole"):
+            ax.sweep(config, {name: [2, "x"]})
+
+
 # plan
 
 

@@ -268,18 +268,14 @@ def test_from_python_the_processes_are_heard_and_stopped_and_nothing_is_printed(
 
 
 TWO_RUNS = """
-import os, sys
-import hydra
-from anima_exp.cli.compose import parse, register_schema
-from anima_exp.experiment.run import run
-from anima_exp.system.paths import shipped
+import json, os, sys
+from pathlib import Path
+import anima_exp as ax
 
-register_schema()
 before = dict(os.environ)
 for folder in ("first", "second"):
-    with hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-        config = parse(hydra.compose("train", overrides=[*sys.argv[1:], f"run_dir={folder}"]))
-    run(config)
+    record = ax.train(ax.compose(*sys.argv[1:], run_dir=folder))
+    Path(f"{folder}-{before['RANK']}.json").write_text(json.dumps(record.table()))
     for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"):
         assert os.environ[name] == before[name]
 """
@@ -296,6 +292,8 @@ def test_the_processes_of_torchrun_make_a_second_run_together(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     records = [Record.load(tmp_path / folder) for folder in ("first", "second")]
+    returned = [json.loads((tmp_path / f"first-{rank}.json").read_text()) for rank in (0, 1)]
+    assert returned == [records[0].table()] * 2, "every process has the record"
     assert [record.processes for record in records] == [2, 2]
     assert [record.starts for record in records] == [1, 1]
     assert records[0].scores == pytest.approx(records[1].scores)

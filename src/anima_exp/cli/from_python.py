@@ -24,7 +24,7 @@ from anima_exp.cli.compose import parse, register_schema, with_file
 from anima_exp.cli.error_messages import choices, explain_error
 from anima_exp.cli.overrides import assigned, composable, divided, refuse_lists
 from anima_exp.config import RunConfig
-from anima_exp.config.program_settings import spoken_of
+from anima_exp.config.program_settings import former_names, spoken_of
 from anima_exp.errors import AnimaError, ConfigError, RunEnded, permissions
 from anima_exp.libraries.hydra_errors import answers_an_override
 from anima_exp.libraries.hydra_internals import config_loader, registries_lent
@@ -76,8 +76,9 @@ def compose(
             del cfg["hydra"]
         config = parse(cfg)
         assert isinstance(config, schema)
+        known = tuple(former_names().overrides(words))  # what is appended has today's names
     place = None if config_dir is None else _folder(config_dir)
-    vars(config)[_WORDS] = Words(tuple(words), place, identity.flatten(config))
+    vars(config)[_WORDS] = Words(known, place, identity.flatten(config))
     return config
 
 

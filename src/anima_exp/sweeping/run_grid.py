@@ -13,6 +13,7 @@ from anima_exp.cli.error_messages import takes_one_file
 from anima_exp.cli.from_python import Words, composed, hydra, plain, words_of
 from anima_exp.cli.overrides import assigned
 from anima_exp.config import RunConfig
+from anima_exp.config.program_settings import former_names
 from anima_exp.errors import ConfigError, SweepError
 from anima_exp.experiment.preflight import check_hubs
 from anima_exp.results.record import Record
@@ -85,8 +86,8 @@ def described_by(base: Words, axes: Sequence[str]) -> SweepFile:
     Raises:
         ConfigError: if a cell cannot run, or the config selects another kind of sweep.
     """
-    words = [*base.words, *axes]
-    with hydra(RunConfig, words, config_dir=base.config_dir) as loader:
+    with hydra(RunConfig, [*base.words, *axes], config_dir=base.config_dir) as loader:
+        words = [*base.words, *former_names().overrides(axes)]
         if not base.composed:
             _refuse_groups(axes)
         master = composed(
