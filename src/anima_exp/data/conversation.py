@@ -26,6 +26,8 @@ class Message:
     name: str | None = None  # of the tool, in a tool's result
     tool_call_id: str | None = None  # of the call that a tool's result answers
     train: bool | None = None  # whether the row says to train on it; None: it says nothing
+    # The position in the row, from 1, for error messages; 0: it is from a column of its own.
+    number: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
