@@ -5,17 +5,17 @@ DataError that names the message. The caller adds the file and the row's number,
 conversation.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from anima_exp.data.conversation import Conversation, Message, Role, ToolCall
+from anima_exp.data import chat_parts
+from anima_exp.data.conversation import Conversation, Message, Role
 from anima_exp.data.conversation_rules import message_error, shown
 from anima_exp.data.example import Row, missing_column
 from anima_exp.errors import DataError
 
-_CALL = "call"  # a message that is a tool call of the assistant, as in ShareGPT
+# "call": the message is a tool call of the assistant, as in ShareGPT.
 ROLE_NAMES: dict[str, Role | Literal["call"]] = {
     "system": "system",
     "developer": "system",
@@ -90,46 +90,12 @@ def with_system(row: Row, found: list[Message]) -> list[Message]:
 
 def assistant(text: str, number: int) -> Message:
     """Return the assistant's message with this text, its thinking apart."""
-    thinking, content = split_thinking(text, number)
+    thinking, content = chat_parts.split_thinking(text, number)
     return Message("assistant", content, thinking=thinking, number=number)
 
 
-def split_thinking(text: str, number: int) -> tuple[str | None, str]:
-    """Split `<think>...</think>` from the start of an assistant's text.
-
-    Returns:
-        The thinking and the rest, without the line breaks between them. The thinking is None if
-        there is no such block, and "" if it is empty.
-    """
-    start, end = "<think>", "</think>"
-    if not text.lstrip().startswith(start):
-        if end in text and start not in text:
-            raise message_error(number, "assistant", f"it has {end} but no {start} before it")
-        return None, text
-    thinking, closed, content = text.lstrip().removeprefix(start).partition(end)
-    if not closed:
-        raise message_error(number, "assistant", f"it begins with {start} but has no {end}")
-    return thinking.strip("\n"), content.lstrip("\n")
-
-
-def parse_json(text: str) -> Any:
-    """Return the value of a JSON text.
-
-    Raises:
-        ValueError: the text is not JSON. NaN and Infinity are not.
-    """
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _conversation(row: Row, found: list[Message]) -> Conversation:
-    return Conversation(tuple(with_system(row, found)), _tools(row))
+    return Conversation(tuple(with_system(row, found)), chat_parts.tools(row))
 
 
 def _trained(message: Message, train: bool) -> Message:
@@ -147,7 +113,9 @@ def _messages(
             return [assistant(entries, start)]
         return [Message(text_is, entries, number=start)]
     if not isinstance(entries, list):
-        raise DataError(f"column '{column}' is {_kind(entries)}, not a list of messages")
+        raise DataError(
+            f"column '{column}' is {chat_parts.kind_of(entries)}, not a list of messages"
+        )
     return _joined([_message(entry, number) for number, entry in enumerate(entries, start)])
 
 
@@ -175,8 +143,8 @@ def _joined(found: list[Message]) -> list[Message]:
 
 def _message(entry: object, number: int) -> Message:
     if not isinstance(entry, Mapping):
-        raise DataError(f"message {number} is {_kind(entry)}, not an object")
-    name = _one(entry, ("role", "from"), number, "of unknown role")
+        raise DataError(f"message {number} is {chat_parts.kind_of(entry)}, not an object")
+    name = chat_parts.one(entry, ("role", "from"), number, "of unknown role")
     if not isinstance(name, str):
         raise message_error(number, name, "no role, which the field 'role' or 'from' states")
     role = ROLE_NAMES.get(name.strip().lower())
@@ -184,23 +152,26 @@ def _message(entry: object, number: int) -> Message:
         raise message_error(
             number, name, "unknown role. The known roles are system, user, assistant, tool"
         )
-    content = _one(entry, ("content", "value"), number, name)
+    content = chat_parts.one(entry, ("content", "value"), number, name)
     train = _train(entry, number, name)
-    if role == _CALL:
+    if role == "call":
         return Message(
-            "assistant", tool_calls=_calls(content, number, name), train=train, number=number
+            "assistant",
+            tool_calls=chat_parts.tool_calls(content, number, name),
+            train=train,
+            number=number,
         )
-    text, thinking, calls = _parts(content, number, name)
+    text, thinking, calls = chat_parts.content_parts(content, number, name)
     field_calls = entry.get("tool_calls") or ()
     if entry.get("function_call"):  # the older form of one call
         field_calls = [entry["function_call"]]
     if field_calls:
-        calls += _calls(field_calls, number, name)
-    stated = _one(entry, _THINKING, number, name)
+        calls += chat_parts.tool_calls(field_calls, number, name)
+    stated = chat_parts.one(entry, _THINKING, number, name)
     if stated is not None and not isinstance(stated, str):
-        raise message_error(number, name, f"the thinking is {_kind(stated)}, not text")
+        raise message_error(number, name, f"the thinking is {chat_parts.kind_of(stated)}, not text")
     if role == "assistant":
-        inside, text = split_thinking(text, number)
+        inside, text = chat_parts.split_thinking(text, number)
         thoughts = [thought for thought in (thinking, stated, inside) if thought is not None]
         if len([thought for thought in thoughts if thought.strip()]) > 1:
             raise message_error(number, name, "its thinking is given twice")
@@ -219,91 +190,6 @@ def _message(entry: object, number: int) -> Message:
     )
 
 
-def _parts(content: object, number: int, role: str) -> tuple[str, str | None, tuple[ToolCall, ...]]:
-    """Return the text, the thinking and the tool calls of a message's content."""
-    if content is None or isinstance(content, str):
-        return content or "", None, ()
-    if not isinstance(content, list):
-        raise message_error(number, role, f"its content is {_kind(content)}, not text")
-    text, thinking, calls = "", None, ()
-    for part in content:
-        kind = part.get("type") if isinstance(part, Mapping) else None
-        if isinstance(part, str):
-            kind, value = "text", part
-        elif kind in ("text", "thinking", "reasoning", "tool_call"):
-            value = _one(part, (kind, "value"), number, role)
-        else:
-            raise message_error(
-                number,
-                role,
-                f"a part of type '{shown(kind)}'. Only text, reasoning and tool_call can be read",
-            )
-        if kind == "tool_call":
-            calls += _calls(value, number, role)
-            continue
-        if not isinstance(value, str):
-            raise message_error(number, role, f"a part of type '{kind}' is {_kind(value)}")
-        # A chat template writes the thinking first and the calls last.
-        if calls or (kind != "text" and text):
-            before = "a tool call" if calls else "its text"
-            raise message_error(number, role, f"a part of type '{kind}' is after {before}")
-        if kind == "text":
-            text += value
-        else:
-            thinking = (thinking or "") + value
-    return text, thinking, calls
-
-
-def _calls(value: object, number: int, role: str) -> tuple[ToolCall, ...]:
-    value = _decoded(value, number, role, "the tool call")
-    return tuple(
-        _call(item, number, role) for item in (value if isinstance(value, list) else [value])
-    )
-
-
-def _call(item: object, number: int, role: str) -> ToolCall:
-    item = _decoded(item, number, role, "the tool call")
-    call = item.get("function", item) if isinstance(item, Mapping) else item
-    if not isinstance(call, Mapping) or not isinstance(call.get("name"), str):
-        raise message_error(number, role, "a tool call without the name of its tool")
-    what = f"the arguments of '{shown(call['name'])}'"
-    arguments = _decoded(call.get("arguments"), number, role, what)
-    if arguments is None:
-        arguments = {}
-    if not isinstance(arguments, Mapping):
-        raise message_error(number, role, f"{what} are {_kind(arguments)}, not an object")
-    label = item.get("id") if isinstance(item, Mapping) else None
-    return ToolCall(call["name"], dict(arguments), None if label is None else str(label))
-
-
-def _decoded(value: object, number: int, role: str, what: str) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return parse_json(value)
-    except ValueError as error:
-        verb = "are" if what.startswith("the arguments") else "is"
-        raise message_error(number, role, f"{what} {verb} not JSON ({shown(str(error))})") from None
-
-
-def _tools(row: Row) -> tuple[dict[str, Any], ...]:
-    """Return the tools of a row, each as {"type": "function", "function": its schema}."""
-    value = row.get("tools")
-    found = []
-    try:
-        value = parse_json(value) if isinstance(value, str) and value.strip() else value or []
-        for tool in value if isinstance(value, list) else [value]:
-            tool = parse_json(tool) if isinstance(tool, str) else tool
-            schema = tool.get("function", tool) if isinstance(tool, Mapping) else None
-            if not isinstance(schema, Mapping) or not isinstance(schema.get("name"), str):
-                raise DataError("column 'tools' has a tool without a name")
-            bare = schema is tool
-            found.append({"type": "function", "function": dict(tool)} if bare else dict(tool))
-    except ValueError as error:
-        raise DataError(f"column 'tools' is not JSON ({shown(str(error))})") from None
-    return tuple(found)
-
-
 def _train(entry: Mapping[str, Any], number: int, role: str) -> bool | None:
     values = {name: entry[name] for name in _TRAIN if entry.get(name) is not None}
     for name, value in values.items():
@@ -317,19 +203,5 @@ def _train(entry: Mapping[str, Any], number: int, role: str) -> bool | None:
 def _label(entry: Mapping[str, Any], field: str, number: int, role: str) -> str | None:
     value = entry.get(field)
     if value is not None and not isinstance(value, str | int):
-        raise message_error(number, role, f"{field} is {_kind(value)}, not text")
+        raise message_error(number, role, f"{field} is {chat_parts.kind_of(value)}, not text")
     return None if value is None or value == "" else str(value)
-
-
-def _one(entry: Mapping[str, Any], names: tuple[str, ...], number: int, role: str) -> Any:
-    """Return the value of the one field that is given; None if none is."""
-    given = [name for name in names if entry.get(name) is not None]
-    if len(given) > 1 and len({str(entry[name]) for name in given}) > 1:
-        raise message_error(number, role, f"it has both '{given[0]}' and '{given[1]}'")
-    return entry[given[0]] if given else None
-
-
-def _kind(value: object) -> str:
-    names = {bool: "true or false", int: "a number", float: "a number", dict: "an object"}
-    names |= {str: "text", list: "a list", type(None): "null"}
-    return names.get(type(value), type(value).__name__)
