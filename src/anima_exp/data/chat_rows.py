@@ -172,10 +172,11 @@ def _message(entry: object, number: int) -> Message:
         raise message_error(number, name, f"the thinking is {chat_parts.kind_of(stated)}, not text")
     if role == "assistant":
         inside, text = chat_parts.split_thinking(text, number)
-        thoughts = [thought for thought in (thinking, stated, inside) if thought is not None]
-        if len([thought for thought in thoughts if thought.strip()]) > 1:
+        # An empty field states nothing. An empty block in the text is part of the answer.
+        thoughts = [thought for thought in (thinking, stated, inside) if thought]
+        if len(thoughts) > 1:
             raise message_error(number, name, "its thinking is given twice")
-        thinking = max(thoughts, key=len, default=None)
+        thinking = thoughts[0] if thoughts else inside
     elif stated:
         raise message_error(number, name, "only the assistant can have thinking")
     return Message(
