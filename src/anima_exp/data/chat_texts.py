@@ -76,7 +76,7 @@ def oasst1_trees(rows: Iterable[Row]) -> tuple[list[Row], int]:
     while waiting:
         in_trees += 1
         waiting += waiting.pop()["replies"]
-    trees = [{"message_tree_id": root["message_id"], "prompt": root} for root in roots]
+    trees: list[Row] = [{"message_tree_id": root["message_id"], "prompt": root} for root in roots]
     return trees, len(messages) - in_trees
 
 

@@ -41,6 +41,14 @@ def auto(rows: Iterable[Row]) -> Recognised:
 
 
 def _of_row(row: Row, number: int) -> Recognised:
+    if isinstance(row.get("label"), bool):
+        raise _refused(
+            f"column 'label' of row {number} marks an answer as good or bad, which no recipe reads"
+        )
+    if _texts(row, "message_id", "role", "text"):
+        raise _refused(
+            f"row {number} is one message of a tree. The recipe oasst1_chat reads the file of trees"
+        )
     fitting = [recipe for recipe, fits in _SHAPES.items() if fits(row)]
     if not fitting:
         columns = ", ".join(shown(column) for column in row) or "none"
@@ -113,7 +121,10 @@ _SHAPES: dict[str, Callable[[Row], bool]] = {
     "input_output": lambda row: _texts(row, "input", "output") and "instruction" not in row,
     "flan_v2": lambda row: _texts(row, "inputs", "targets"),
     "chip2": lambda row: _starts(row, "text", "<human>:"),
-    "unnatural_instructions": lambda row: _lists(row, "instances"),
+    "unnatural_instructions": lambda row: (
+        _lists(row, "instances")
+        and all("instruction_with_input" in item for item in row["instances"])
+    ),
 }
 _REASONS = {
     "messages": "Column 'messages' is a list of messages.",
@@ -129,5 +140,5 @@ _REASONS = {
     "input_output": "Columns 'input' and 'output' are texts.",
     "flan_v2": "Columns 'inputs' and 'targets' are texts.",
     "chip2": "Column 'text' has the turns '<human>:'.",
-    "unnatural_instructions": "Column 'instances' is a list of objects.",
+    "unnatural_instructions": "Column 'instances' has objects with 'instruction_with_input'.",
 }
