@@ -90,7 +90,7 @@ BROKEN = {
         USER,
         {"role": "assistant", "tool_calls": [{"name": "add", "arguments": {"a": "\ud83d"}}]},
     ],
-    "message 1 (user): a part of type 'image_url'. Only text, reasoning and tool_call can be read": [
+    "message 1 (user): a part of type 'image_url'. Only text, reasoning and tool_call are read": [
         ("user", [{"type": "image_url", "image_url": "a.png"}]),
         ANSWER,
     ],
@@ -233,7 +233,7 @@ def test_the_messages_of_a_users_recipe_are_checked_too():
         Message("narrator", "x"),
         Message("assistant", tool_calls=(ToolCall("a", []),)),
     ):
-        with pytest.raises(DataError, match="unknown role|are not an object"):
+        with pytest.raises(DataError, match=r"unknown role|are not an object"):
             check(Conversation((Message("user", "x"), message)))
 
 

@@ -30,7 +30,7 @@ def content_parts(
             raise message_error(
                 number,
                 role,
-                f"a part of type '{shown(kind)}'. Only text, reasoning and tool_call can be read",
+                f"a part of type '{shown(kind)}'. Only text, reasoning and tool_call are read",
             )
         if kind == "tool_call":
             calls += tool_calls(value, number, role)
