@@ -259,3 +259,11 @@ def test_a_deleted_reply_is_not_taken():
 def test_one_message_of_a_tree_is_refused():
     with pytest.raises(DataError, match=r"one message of a tree.*file of trees$"):
         chat_texts.oasst1_chat(oasst1_messages()[0])
+
+
+def test_a_second_message_of_the_same_id_is_refused():
+    row = oasst1_messages()[0]
+    with pytest.raises(DataError, match="^two messages have the message_id 'a'$"):
+        chat_texts.oasst1_trees([row, row])
+    with pytest.raises(DataError, match="^no column 'message_id'"):
+        chat_texts.oasst1_trees([{"text": "a"}])

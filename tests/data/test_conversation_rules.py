@@ -28,7 +28,7 @@ BROKEN = {
         ("narrator", "x"),
         ANSWER,
     ],
-    "message 1 (None): no role, which the field 'role' or 'from' states": [{"content": "x"}],
+    "message 1 (no role): its field 'role' or 'from' is not text": [{"content": "x"}],
     "message 2 is text, not an object": [USER, "4"],
     "message 1 (user): the turn is empty": [("user", " \n"), ANSWER],
     "message 2 (assistant): the turn is empty": [USER, ("assistant", None)],
@@ -107,6 +107,20 @@ BROKEN = {
         USER,
         {"role": "assistant", "content": "4", "weight": 0, "train": True},
     ],
+    "message 2 (assistant): its field 'refusal' cannot be read": [
+        USER,
+        {"role": "assistant", "content": "4", "refusal": "No."},
+    ],
+    "message 2 (assistant): its tool calls are given twice": [
+        USER,
+        {"role": "assistant", "tool_calls": [ADD], "function_call": ADD},
+    ],
+    "message 3 (assistant): its call belongs to the turn before it, of which the training flag "
+    "differs": [
+        USER,
+        {"role": "assistant", "content": "I add.", "train": False},
+        {"role": "assistant", "tool_calls": [ADD], "train": True},
+    ],
     "message 1 (user): it has both 'content' and 'value'": [
         {"role": "user", "content": "a", "value": "b"},
         ANSWER,
@@ -156,7 +170,7 @@ def test_an_assistants_first_turn_can_be_allowed():
         ({"tools": "[{"}, "column 'tools' is not JSON (Expecting property name enclosed in double"),
         ({"tools": [{"type": "function"}]}, "column 'tools' has a tool without a name"),
         ({"tools": [{"name": "\ud83d"}]}, "the tools contain half a character"),
-        ({"system": 7}, "column 'system' is not text"),
+        ({"system": 7}, "column 'system' is a number, not text"),
         ({"system": "\ud83d"}, "the system prompt of the row: it contains half a character"),
         ({"system": "a", "system_prompt": "b"}, "the columns 'system' and 'system_prompt' differ"),
     ],
@@ -198,6 +212,11 @@ def test_two_system_prompts_are_refused():
             chat_texts.alpaca_chat,
             {"history": [["a", "b"], ["c"]], "instruction": "a", "output": "b"},
             "item 2 of column 'history' is not a pair of texts",
+        ),
+        (
+            chat_rows.sharegpt,
+            {"conversations": [], "chosen": "a"},
+            "message 1 is text, not an object",
         ),
         (chat_texts.oasst1_chat, {"text": "Hi"}, "column 'text' has no turn 'Human:'"),
         (

@@ -153,3 +153,24 @@ def test_the_parts_of_no_real_answer_are_lost(shared_data):
                     assert part["type"] == "tool_call" or part["value"] == texts[part["type"]]
                 calls = sum(part["type"] == "tool_call" for part in entry["content"])
                 assert calls == len(message.tool_calls)
+
+
+def test_a_conversation_in_the_form_of_chat_templates_reads_back_as_itself(shared_data):
+    for name, (recipe, *_) in FILES.items():
+        for one in read_all(rows_of(shared_data, name), RECIPES[recipe])[0]:
+            again = chat_rows.messages({"messages": one.as_dicts(), "tools": list(one.tools)})
+            assert again.as_dicts() == one.as_dicts()
+            assert again.tools == one.tools
+
+
+def test_every_value_of_sharegpt_is_in_its_message(shared_data):
+    joined = 0
+    for name, (recipe, *_) in FILES.items():
+        for row in rows_of(shared_data, name) if recipe == "sharegpt" else ():
+            by_number = {message.number: message for message in chat_rows.sharegpt(row).messages}
+            for number, entry in enumerate(row["conversations"], start=1):
+                if entry["from"] == "function_call":
+                    joined += number not in by_number
+                else:
+                    assert by_number[number].content == entry["value"]
+    assert joined == 0

@@ -37,6 +37,8 @@ ROLE_NAMES: dict[str, Role | Literal["call"]] = {
     "tool_call": "call",
 }
 _TRAIN = ("train", "weight", "loss_weight", "loss")
+# Parts of a turn that would be missing from what the model sees.
+_UNREADABLE = ("refusal", "audio", "audios", "image", "images", "video", "videos")
 _THINKING = ("reasoning_content", "thinking", "reasoning")
 
 
@@ -50,10 +52,10 @@ def sharegpt(row: Row) -> Conversation:
 
     A column `chosen` with one message is its last turn, as in preference data.
     """
-    found = _messages(row, "conversations")
-    if isinstance(row.get("chosen"), Mapping):
-        found = _joined([*found, _message(row["chosen"], len(row["conversations"]) + 1)])
-    return _conversation(row, found)
+    turns = _messages(row, "conversations")
+    if row.get("chosen") is not None:
+        turns = _joined([*turns, _message(row["chosen"], len(row["conversations"]) + 1)])
+    return _conversation(row, turns)
 
 
 def prompt_completion_chat(row: Row) -> Conversation:
@@ -62,30 +64,34 @@ def prompt_completion_chat(row: Row) -> Conversation:
     The prompt's turns are not to be trained on unless they say otherwise; the completion's are.
     """
     prompt = _messages(row, "prompt", text_is="user")
-    start = len(prompt) + 1 if isinstance(row["prompt"], str) else len(row["prompt"]) + 1
+    start = 2 if isinstance(row["prompt"], str) else len(row["prompt"]) + 1
     completion = _messages(row, "completion", start=start, text_is="assistant")
     for message in completion:
         if message.role != "assistant" and message.role != "tool":
             raise message_error(message.number, message.role, "it is in the column 'completion'")
-    found = [_trained(message, False) for message in prompt]
-    found += [_trained(message, message.role == "assistant") for message in completion]
-    return _conversation(row, found)
+    turns = [_trained(message, False) for message in prompt]
+    turns += [_trained(message, message.role == "assistant") for message in completion]
+    return _conversation(row, turns)
 
 
-def with_system(row: Row, found: list[Message]) -> list[Message]:
+def with_system(row: Row, turns: list[Message]) -> list[Message]:
     """Return the messages with the text of the column system before them, if it has any."""
-    prompts = [row.get(column) for column in ("system", "system_prompt")]
-    texts = [prompt for prompt in prompts if prompt is not None and prompt != ""]
-    if not all(isinstance(text, str) for text in texts):
-        raise DataError("column 'system' is not text")
-    texts = list({text: None for text in texts if text.strip()})
-    if found and found[0].role == "system" and texts != [found[0].content] and texts:
-        raise message_error(found[0].number, "system", "the row has a column 'system' too")
-    if len(texts) > 1:
+    prompts: list[str] = []
+    for column in ("system", "system_prompt"):
+        value = row.get(column)
+        if value is not None and not isinstance(value, str):
+            raise DataError(f"column '{column}' is {chat_parts.kind_of(value)}, not text")
+        if value and value.strip() and value not in prompts:
+            prompts.append(value)
+    if len(prompts) > 1:
         raise DataError("the columns 'system' and 'system_prompt' differ")
-    if not texts or (found and found[0].role == "system"):
-        return found
-    return [Message("system", texts[0], number=0), *found]
+    if not prompts:
+        return turns
+    if turns and turns[0].role == "system":
+        if turns[0].content != prompts[0]:
+            raise message_error(turns[0].number, "system", "the row has a column 'system' too")
+        return turns
+    return [Message("system", prompts[0], number=0), *turns]
 
 
 def assistant(text: str, number: int) -> Message:
@@ -94,8 +100,8 @@ def assistant(text: str, number: int) -> Message:
     return Message("assistant", content, thinking=thinking, number=number)
 
 
-def _conversation(row: Row, found: list[Message]) -> Conversation:
-    return Conversation(tuple(with_system(row, found)), chat_parts.tools(row))
+def _conversation(row: Row, turns: list[Message]) -> Conversation:
+    return Conversation(tuple(with_system(row, turns)), chat_parts.tools(row))
 
 
 def _trained(message: Message, train: bool) -> Message:
@@ -119,10 +125,10 @@ def _messages(
     return _joined([_message(entry, number) for number, entry in enumerate(entries, start)])
 
 
-def _joined(found: list[Message]) -> list[Message]:
+def _joined(turns: list[Message]) -> list[Message]:
     """Join a message that only calls tools to the assistant's message before it."""
     joined: list[Message] = []
-    for message in found:
+    for message in turns:
         before = joined[-1] if joined else None
         only_calls = message.tool_calls and not message.content and message.thinking is None
         if before is None or before.role != "assistant" or not only_calls:
@@ -132,8 +138,7 @@ def _joined(found: list[Message]) -> list[Message]:
             raise message_error(
                 message.number,
                 "assistant",
-                "its call belongs to the turn before it, but only one "
-                "of the two is to be trained on",
+                "its call belongs to the turn before it, of which the training flag differs",
             )
         train = message.train if before.train is None else before.train
         calls = before.tool_calls + message.tool_calls
@@ -146,12 +151,15 @@ def _message(entry: object, number: int) -> Message:
         raise DataError(f"message {number} is {chat_parts.kind_of(entry)}, not an object")
     name = chat_parts.one(entry, ("role", "from"), number, "of unknown role")
     if not isinstance(name, str):
-        raise message_error(number, name, "no role, which the field 'role' or 'from' states")
+        raise message_error(number, "no role", "its field 'role' or 'from' is not text")
     role = ROLE_NAMES.get(name.strip().lower())
     if role is None:
         raise message_error(
             number, name, "unknown role. The known roles are system, user, assistant, tool"
         )
+    for field in _UNREADABLE:
+        if entry.get(field):
+            raise message_error(number, name, f"its field '{field}' cannot be read")
     content = chat_parts.one(entry, ("content", "value"), number, name)
     train = _train(entry, number, name)
     if role == "call":
@@ -162,11 +170,11 @@ def _message(entry: object, number: int) -> Message:
             number=number,
         )
     text, thinking, calls = chat_parts.content_parts(content, number, name)
-    field_calls = entry.get("tool_calls") or ()
-    if entry.get("function_call"):  # the older form of one call
-        field_calls = [entry["function_call"]]
-    if field_calls:
-        calls += chat_parts.tool_calls(field_calls, number, name)
+    for field in ("tool_calls", "function_call"):  # the second is the older form of one call
+        if entry.get(field):
+            if calls:
+                raise message_error(number, name, "its tool calls are given twice")
+            calls = chat_parts.tool_calls(entry[field], number, name)
     stated = chat_parts.one(entry, _THINKING, number, name)
     if stated is not None and not isinstance(stated, str):
         raise message_error(number, name, f"the thinking is {chat_parts.kind_of(stated)}, not text")

@@ -11,7 +11,7 @@ from typing import Any
 from anima_exp.data.chat_parts import kind_of
 from anima_exp.data.chat_rows import ROLE_NAMES, assistant, with_system
 from anima_exp.data.conversation import Conversation, Message
-from anima_exp.data.conversation_rules import message_error
+from anima_exp.data.conversation_rules import message_error, shown
 from anima_exp.data.example import Row, missing_column
 from anima_exp.errors import DataError
 
@@ -49,12 +49,12 @@ def oasst1_chat(row: Row) -> Conversation:
     The text has the form `### Human: ...### Assistant: ...`. Of a tree, each turn is the reply
     with the best rank, and the last turn is the assistant's, as in Guanaco's training data.
     """
-    if isinstance(row.get("prompt"), Mapping):
-        return Conversation(tuple(_best_path(row["prompt"])))
     if "parent_id" in row and "role" in row:
         raise DataError(
             "the row is one message of a tree, not a conversation. Use OASST1's file of trees"
         )
+    if "text" not in row and isinstance(row.get("prompt"), Mapping):
+        return Conversation(tuple(_best_path(row["prompt"])))
     return Conversation(tuple(_turns(_text(row, "text"), _OASST1, "text")))
 
 
@@ -64,8 +64,18 @@ def oasst1_trees(rows: Iterable[Row]) -> tuple[list[Row], int]:
     Returns:
         The trees in the order of their first messages, and the number of messages in no tree
         because a message before them is missing.
+
+    Raises:
+        DataError: a row has no message_id or parent_id, or an id occurs twice.
     """
-    messages = {row["message_id"]: {**row, "replies": []} for row in rows}
+    messages: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        for column in ("message_id", "parent_id"):
+            if column not in row:
+                raise missing_column(row, column)
+        if row["message_id"] in messages:
+            raise DataError(f"two messages have the message_id '{shown(row['message_id'])}'")
+        messages[row["message_id"]] = {**row, "replies": []}
     roots, in_trees = [], 0
     for message in messages.values():
         if message["parent_id"] is None:

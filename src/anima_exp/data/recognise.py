@@ -133,7 +133,7 @@ _REASONS = {
     "oasst1_chat": "Column 'text' has the turns '### Human:', or 'prompt' is a tree of messages.",
     "hh_rlhf_chat": "Column 'chosen' is a text with the turns 'Human:' and 'Assistant:'.",
     "belle_chat": "Column 'instruction' has the turns 'Human:' and 'Assistant:'.",
-    "alpaca_chat": "Columns 'instruction' and 'output' are beside 'history' or 'system'.",
+    "alpaca_chat": "Columns 'instruction' and 'output' come with 'history' or 'system'.",
     "alpaca": "Columns 'instruction' and 'output' are texts, without 'history' and 'system'.",
     "prompt_completion": "Columns 'prompt' and 'completion' are texts.",
     "prompt_response": "Columns 'prompt' and 'response' are texts.",
