@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from anima_exp.data import chat_rows, chat_texts
+from anima_exp.data import chat_rows, chat_texts, readers
 from anima_exp.data.conversation import Conversation, Message, ToolCall
 from anima_exp.data.example import TrackedRow
 from anima_exp.errors import DataError
@@ -263,7 +263,40 @@ def test_one_message_of_a_tree_is_refused():
 
 def test_a_second_message_of_the_same_id_is_refused():
     row = oasst1_messages()[0]
-    with pytest.raises(DataError, match="^two messages have the message_id 'a'$"):
+    with pytest.raises(DataError, match=r"^two messages have the message_id 'a'$"):
         chat_texts.oasst1_trees([row, row])
-    with pytest.raises(DataError, match="^no column 'message_id'"):
+    with pytest.raises(DataError, match=r"^no column 'message_id'"):
         chat_texts.oasst1_trees([{"text": "a"}])
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl", "parquet"])
+def test_nested_columns_of_every_kind_of_file_are_the_same_conversation(kind, tmp_path):
+    call = {"name": "add", "arguments": '{"a": 2}'}
+    entries = [
+        ASK,
+        {"role": "assistant", "tool_calls": [{"id": "c1", "function": call}]},
+        {"role": "tool", "content": "4", "tool_call_id": "c1"},
+        {"role": "assistant", "content": [{"type": "text", "text": "4"}], "train": True},
+    ]
+    if kind == "parquet":  # a column of parquet has one type, and null where a field is missing
+        entries[3] = {**entries[3], "content": "4"}
+    row = {"messages": entries, "tools": [ADD]}
+    path = tmp_path / f"chat.{kind}"
+    if kind == "parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        row["tools"] = [json.dumps(ADD)]
+        parquet.write_table(pyarrow.Table.from_pylist([row]), path)
+    else:
+        path.write_text(json.dumps([row] if kind == "json" else row), encoding="utf-8")
+    ((_, read),) = readers.rows(path)
+    assert chat_rows.messages(read) == Conversation(
+        (
+            PAIR[0],
+            Message("assistant", tool_calls=(ToolCall("add", {"a": 2}, "c1"),)),
+            Message("tool", "4", tool_call_id="c1"),
+            Message("assistant", "4", train=True),
+        ),
+        ({"type": "function", "function": ADD},),
+    )
