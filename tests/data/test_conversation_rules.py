@@ -121,6 +121,23 @@ BROKEN = {
         {"role": "assistant", "content": "I add.", "train": False},
         {"role": "assistant", "tool_calls": [ADD], "train": True},
     ],
+    "message 2 (assistant): the thinking is a list, not text": [
+        USER,
+        {"role": "assistant", "content": "4", "thinking": ["a"]},
+    ],
+    "message 2 (assistant): a part of type 'text' is null": [
+        USER,
+        ("assistant", [{"type": "text", "text": None}]),
+    ],
+    "message 3 (tool): tool_call_id is an object, not text": [
+        USER,
+        CALL,
+        {"role": "tool", "content": "4", "tool_call_id": {}},
+    ],
+    "message 2 (function_call): the tool call is not JSON (it is nested too deeply)": [
+        USER,
+        ("function_call", "[" * 10**5),
+    ],
     "message 1 (user): it has both 'content' and 'value'": [
         {"role": "user", "content": "a", "value": "b"},
         ANSWER,
@@ -212,6 +229,12 @@ def test_two_system_prompts_are_refused():
             chat_texts.alpaca_chat,
             {"history": [["a", "b"], ["c"]], "instruction": "a", "output": "b"},
             "item 2 of column 'history' is not a pair of texts",
+        ),
+        (chat_texts.alpaca_chat, {"history": "a"}, "column 'history' is text, not a list of pairs"),
+        (
+            chat_texts.oasst1_chat,
+            {"prompt": {"role": "prompter", "text": 1}},
+            "message 1 (prompter): its text is a number",
         ),
         (
             chat_rows.sharegpt,

@@ -142,16 +142,26 @@ def _best_path(root: Mapping[str, Any]) -> list[Message]:
         found.append(
             assistant(text, number) if role == "assistant" else Message("user", text, number=number)
         )
-        replies = [reply for reply in node.get("replies") or () if not reply.get("deleted")]
-        node = min(replies, key=_rank, default=None)
+        node = min(_replies(node, number, name), key=_rank, default=None)
     while found and found[-1].role != "assistant":
         found.pop()
     return found
 
 
+def _replies(node: Mapping[str, Any], number: int, role: object) -> list[Mapping[str, Any]]:
+    replies = node.get("replies") or []
+    if not isinstance(replies, list) or not all(isinstance(reply, Mapping) for reply in replies):
+        raise message_error(number, role, "its replies are not a list of objects")
+    for reply in replies:
+        rank = reply.get("rank")
+        if rank is not None and not isinstance(rank, int | float):
+            raise message_error(number, role, f"the rank of a reply is {kind_of(rank)}")
+    return [reply for reply in replies if not reply.get("deleted")]
+
+
 def _rank(reply: Mapping[str, Any]) -> float:
     rank = reply.get("rank")
-    return float("inf") if rank is None else rank
+    return float("inf") if rank is None else float(rank)
 
 
 def _text(row: Row, column: str) -> str:
