@@ -8,7 +8,7 @@ divide a text in the same way before they do anything else, so the ids are those
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.data.encode import TextEncoder
 from anima_exp.errors import DataError
@@ -53,13 +53,19 @@ class ChatEncoder:
         # Some tokenizers write a space before the first piece alone, and not before later ones.
         self._anchor = plain if plain and self._needs_anchor(plain) else None
 
-    def spelled(self, texts: Iterable[str]) -> bool:
-        """Return whether one of the texts spells a control token."""
-        return any(self.encoder.spelled(text) for text in texts)
+    def spelled(self, value: Any) -> bool:
+        """Return whether a text in a JSON value spells a control token."""
+        return any(self.encoder.spelled(text) for text in _texts(value))
 
-    def hide(self, text: str) -> str:
-        """Return a user's text, in which no control token can be recognised."""
-        return self.encoder.hide(text)
+    def hide_all(self, value: Any) -> Any:
+        """Return a JSON value in whose texts no control token can be recognised."""
+        if isinstance(value, str):
+            return self.encoder.hide(value)
+        if isinstance(value, dict):
+            return {self.hide_all(key): self.hide_all(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self.hide_all(inner) for inner in value]
+        return value
 
     def show(self, text: str) -> str:
         """Return the text as a user wrote it."""
@@ -82,6 +88,11 @@ class ChatEncoder:
         if at < len(text):
             pieces.append(text[at:])
         return Text(text, tuple(pieces), start, count)
+
+    def followed_by(self, text: Text, token: int) -> Text:
+        """Return a text with a control token after it."""
+        name = self.encoder.backend.id_to_token(token)
+        return Text(f"{text.text}{name}", (*text.pieces, token))
 
     def prepare(self, texts: Iterable[Text]) -> None:
         """Encode all the pieces of `texts` at once, which is faster than one by one."""
@@ -167,3 +178,12 @@ class ChatEncoder:
         if both[: len(opening)] == opening:
             return both[len(opening) :]
         return self.encoder.encode([text])[0]
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from (text for pair in value.items() for inner in pair for text in _texts(inner))
+    elif isinstance(value, list):
+        yield from (text for inner in value for text in _texts(inner))
