@@ -46,8 +46,8 @@ class ChatEncoder:
         self.control = self.encoder.special
         patterns = []
         for name in sorted(self.control, key=len, reverse=True):
-            left, right = spaces.get(name, (False, False))
-            patterns.append(rf"{'\s*' * left}({re.escape(name)}){'\s*' * right}")
+            left, right = (r"\s*" if takes else "" for takes in spaces.get(name, (False, False)))
+            patterns.append(f"{left}{re.escape(name)}{right}")
         self._pattern = re.compile("|".join(patterns) or "(?!)")
         plain = next((n for n in self.control if spaces.get(n) == (False, False)), None)
         # Some tokenizers write a space before the first piece alone, and not before later ones.
@@ -82,8 +82,8 @@ class ChatEncoder:
             if match.start() > at:
                 pieces.append(text[at : match.start()])
             start, count = match.start(), len(pieces)
-            assert match.lastindex
-            pieces.append(self.control[match[match.lastindex]])
+            token = self.control.get(match[0])
+            pieces.append(self.control[match[0].strip()] if token is None else token)
             at = match.end()
         if at < len(text):
             pieces.append(text[at:])
