@@ -9,16 +9,17 @@ Some templates rewrite earlier messages, for example to remove their thinking. T
 becomes several rows, so that every trained message follows the ids that precede it at inference.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from anima_exp.data.chat_end import EndOfTurn
 from anima_exp.data.chat_policy import Thinking, TrainOn, trained, variables, with_thinking
-from anima_exp.data.chat_proof import EndOfTurn, Proof, Turn, check_prefix, written_tokens
-from anima_exp.data.chat_rendering import Job, job, render_jobs
+from anima_exp.data.chat_proof import Proof, check_prefix, written_tokens
+from anima_exp.data.chat_rendering import Job, Turn, job, render_jobs
 from anima_exp.data.chat_templates import ChatTemplate, render
 from anima_exp.data.chat_tokens import ChatEncoder, Text
 from anima_exp.data.conversation import Conversation, Message
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Rows = list["MaskedRow"]
+_KEEP_HINT = "; data.thinking=keep asks for each answer as it was written, with thinking or without"
 _QUESTION, _ANSWER = Message("user", "What is 2+2?"), Message("assistant", "It is 4.")
 
 
@@ -61,6 +63,10 @@ class _Draft:
 class ChatMasks:
     """Turn conversations into rows, with one template and tokenizer.
 
+    Args:
+        stops: the ids at which generation stops, in addition to EOS. They matter only for templates
+            that write no token after an answer.
+
     Raises:
         ConfigError: the template is refused, because a part of the proof fails for it.
     """
@@ -71,14 +77,19 @@ class ChatMasks:
         tokenizer: "PreTrainedTokenizerBase",
         train_on: TrainOn = "assistant",
         thinking: Thinking = "template",
+        stops: Collection[int] = (),
     ) -> None:
         self.template, self.tokenizer = template, tokenizer
         self.train_on: TrainOn = "assistant"
         self.thinking = thinking
+        switches = thinking == "template" and "enable_thinking" in template.source
+        self._hint = _KEEP_HINT if switches else ""
         self.encoder = ChatEncoder(tokenizer, written_tokens(template, tokenizer))
         self._proof = Proof(template, tokenizer, self.encoder)
         try:
-            self._end = EndOfTurn(template, tokenizer, self.encoder)
+            self._end = EndOfTurn(
+                template, tokenizer, self.encoder, {*stops, tokenizer.eos_token_id}
+            )
             self._check_template()
         except DataError as error:
             raise ConfigError(
@@ -162,8 +173,9 @@ class ChatMasks:
         if self.train_on == "all":
             return [self._all(turns[0].full)]
         for turn, (_, given) in zip(turns, each.answers, strict=True):
-            self._find(turn)
+            check_prefix(turn, self.encoder, self._hint)
             self._proof.check_answer(each, turn, given, keep_thinking=self.thinking == "keep")
+            self._find(turn, calls="tool_calls" in each.messages[turn.message])
         shared: list[tuple[Turn, list[Span]]] = []
         for turn in reversed(turns):
             span = Span(turn.start, turn.end, turn.message)
@@ -180,9 +192,8 @@ class ChatMasks:
             drafts.append(_Draft(row, turn.full, turn.whole))
         return drafts
 
-    def _find(self, turn: Turn) -> None:
+    def _find(self, turn: Turn, *, calls: bool) -> None:
         """Find the ids of a trained message, from the prompt to the token that ends generation."""
-        check_prefix(self.template, turn, self.encoder)
         begin, ids = self.encoder.ids(turn.prompt.pieces), self.encoder.ids(turn.full.pieces)
         turn.whole = ids[: len(begin)] == begin
         if not turn.whole:
@@ -190,7 +201,7 @@ class ChatMasks:
             # not, because the prompt is complete before the answer begins.
             ids = begin + self.encoder.after(begin, turn.answer)
         turn.ids, turn.start = ids, len(begin)
-        self._end.find(turn)
+        self._end.find(turn, calls=calls)
 
     def _all(self, text: Text) -> _Draft:
         ids = self.encoder.ids(text.pieces)
@@ -222,9 +233,19 @@ class ChatMasks:
 
     def _check_template(self) -> None:
         """Raise DataError if short conversations fail, of those that the template accepts."""
-        turn = (_QUESTION, _ANSWER)
+        try:
+            self._check_conversations(_ANSWER)
+        except DataError as error:
+            # Some templates ask for thinking by default. Then answers without it are bad rows.
+            try:
+                self._check_conversations(replace(_ANSWER, thinking="2 and 2 are 4."))
+            except DataError:
+                raise error from None
+
+    def _check_conversations(self, answer: Message) -> None:
+        turn = (_QUESTION, answer)
         spelling = Message("user", "".join(f"a{name}b" for name in self.encoder.control))
-        tried = (turn, turn * 2, (Message("system", "Be brief."), *turn), (spelling, _ANSWER))
+        tried = (turn, turn * 2, (Message("system", "Be brief."), *turn), (spelling, answer))
         jobs = {number: self._job(Conversation(each)) for number, each in enumerate(tried)}
         refused = render_jobs(jobs, self.template, self.tokenizer)
         if 0 in refused:

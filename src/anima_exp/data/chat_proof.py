@@ -9,13 +9,12 @@ user's text, and the mask is neither empty nor full.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from anima_exp.data.chat_rendering import Job
+from anima_exp.data.chat_rendering import Job, Turn
 from anima_exp.data.chat_templates import ChatTemplate, render
 from anima_exp.data.chat_tokens import ChatEncoder, Text
 from anima_exp.errors import DataError
@@ -23,28 +22,10 @@ from anima_exp.errors import DataError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_USER, _ANSWER = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
-_SHOWN = 24  # how many characters before and after the first difference a message shows
+_USER = {"role": "user", "content": "a"}
+SHOWN = 24  # how many characters before and after the first difference a message shows
 _TAG_OR_WORD = re.compile(r"<[^<>]*>|[^\W\d_]+")
 _MAX_REMEMBERED = 10_000
-
-
-@dataclass
-class Turn:
-    """An assistant message to train on: its texts, and then its ids."""
-
-    message: int
-    prompt: Text  # what the model is given
-    full: Text  # the same, with the message
-    ids: list[int] = field(default_factory=list)
-    start: int = 0  # the trained ids are ids[start:end]
-    end: int = 0
-    whole: bool = True  # `ids` are the ids of the whole text, not of two parts
-
-    @property
-    def answer(self) -> str:
-        """The text after the prompt."""
-        return self.full.text[len(self.prompt.text) :]
 
 
 def written_tokens(template: ChatTemplate, tokenizer: "PreTrainedTokenizerBase") -> list[str]:
@@ -64,89 +45,18 @@ def first_difference(asked: str, shown: str) -> str:
     """Return the place at which two texts differ, with a few characters of each."""
     both = zip(asked, shown, strict=False)
     at = next((i for i, (a, b) in enumerate(both) if a != b), min(len(asked), len(shown)))
-    here = slice(max(0, at - _SHOWN), at + _SHOWN)
+    here = slice(max(0, at - SHOWN), at + SHOWN)
     return f"{asked[here]!r} in the prompt is {shown[here]!r} in the conversation"
 
 
-def check_prefix(template: ChatTemplate, turn: Turn, encoder: ChatEncoder) -> None:
+def check_prefix(turn: Turn, encoder: ChatEncoder, hint: str = "") -> None:
     """Raise DataError if the text with an answer does not begin with the text that asks for it."""
     if not turn.full.text.startswith(turn.prompt.text):
         asked, shown = encoder.show(turn.prompt.text), encoder.show(turn.full.text)
         raise DataError(
-            f"the template {template} writes message {turn.message + 1} otherwise than it asks "
-            f"for it: {first_difference(asked, shown)}"
+            f"the chat template writes message {turn.message + 1} otherwise than it asks "
+            f"for it: {first_difference(asked, shown)}{hint}"
         )
-
-
-class EndOfTurn:
-    """Find the token that ends an answer, at which generation stops."""
-
-    def __init__(
-        self, template: ChatTemplate, tokenizer: "PreTrainedTokenizerBase", encoder: ChatEncoder
-    ) -> None:
-        self.template, self.encoder = template, encoder
-        self.usual: int | None = None  # the first token after a plain answer
-        self._added: int | None = None  # the next turn's first token, if no other ends an answer
-        [text] = render(template, tokenizer, [[_USER, _ANSWER]])
-        if run := self._closing(encoder.divide(text)):
-            self.usual = run[0][1]
-        else:
-            [longer] = render(template, tokenizer, [[_USER, _ANSWER, _USER]])
-            following = encoder.divide(longer[len(text) :]).pieces
-            # Only if the tokenizer says that generation stops at it, as GLM's does.
-            if longer.startswith(text) and following[0] == tokenizer.eos_token_id:
-                self.usual = self._added = tokenizer.eos_token_id
-        if self.usual is None:
-            end = encoder.show(text)[-_SHOWN:]
-            raise DataError(
-                f"{template} writes no token after an answer at which generation could stop; a "
-                f"conversation ends with {end!r}"
-            )
-
-    def find(self, turn: Turn) -> None:
-        """Set the end of the answer in a turn whose ids are known.
-
-        Raises:
-            DataError: no token ends it, or generation would stop before its end.
-        """
-        ids = turn.ids
-        if self._added is not None:
-            turn.ids = [*ids, self._added]
-            turn.end = len(turn.ids)
-            turn.full = self.encoder.followed_by(turn.full, self._added)
-            return
-        run = [place for place in self._closing(turn.full) if len(ids) - place[0] >= turn.start]
-        usual = [place for place in run if place[1] == self.usual]
-        if not run:
-            raise DataError(
-                f"no token of the template {self.template} ends message {turn.message + 1}, so "
-                f"generation could not stop after {self.encoder.show(turn.answer)[-_SHOWN:]!r}"
-            )
-        behind, stop = (usual or run[-1:])[0]
-        turn.end = len(ids) - behind + 1
-        if stop in ids[turn.start : turn.end - 1]:
-            raise DataError(
-                f"message {turn.message + 1} contains the token that ends it, so generation would "
-                "stop before its end"
-            )
-
-    def _closing(self, text: Text) -> list[tuple[int, int]]:
-        """Return the control tokens at the end of a text, between which are only spaces.
-
-        Each is a pair: how many ids there are from it to the end, and its id.
-        """
-        self.encoder.prepare([text])
-        found = []
-        behind = 0
-        for piece in reversed(text.pieces):
-            if isinstance(piece, int):
-                behind += 1
-                found.append((behind, piece))
-            elif piece.strip():
-                break
-            else:
-                behind += len(self.encoder.ids([piece], first=False))
-        return found[::-1]
 
 
 class Proof:
@@ -182,9 +92,9 @@ class Proof:
             if part not in rest:
                 shown = self.encoder.show(turn.answer)
                 raise DataError(
-                    f"the template {self.template} leaves out or changes the {what} of message "
-                    f"{turn.message + 1}: it writes {shown[:_SHOWN]!r}"
-                    f"{'...' * (len(shown) > _SHOWN)}"
+                    f"the chat template leaves out or changes the {what} of message "
+                    f"{turn.message + 1}: it writes {shown[:SHOWN]!r}"
+                    f"{'...' * (len(shown) > SHOWN)}"
                 )
         for _, part in parts:
             rest = rest.replace(part, "\0", 1) if part else rest
@@ -216,9 +126,9 @@ class Proof:
         if not texts[1].startswith(texts[0]) or answer != turn.answer:
             show = self.encoder.show
             raise DataError(
-                f"the template {self.template} writes other messages into message "
-                f"{turn.message + 1}: with other words before it, {show(turn.answer)[:_SHOWN]!r} "
-                f"is {show(answer)[:_SHOWN]!r}"
+                f"the chat template writes other messages into message "
+                f"{turn.message + 1}: with other words before it, {show(turn.answer)[:SHOWN]!r} "
+                f"is {show(answer)[:SHOWN]!r}"
             )
 
     def check_row(
@@ -235,11 +145,11 @@ class Proof:
         """Raise DataError if BOS is doubled, or if a control token comes from a user's text."""
         bos = self.tokenizer.bos_token_id
         if bos is not None and ids[:2].tolist() == [bos, bos]:
-            raise DataError(f"the template {self.template} writes BOS twice")
+            raise DataError("the chat template writes BOS twice")
         written = sum(isinstance(piece, int) for piece in text.pieces)
         if (count := int(np.isin(ids, self.control).sum())) != written:
             raise DataError(
-                f"the row has {count} control tokens, but the template {self.template} writes "
+                f"the row has {count} control tokens, but the chat template writes "
                 f"{written}: the tokenizer makes a control token of ordinary text"
             )
 

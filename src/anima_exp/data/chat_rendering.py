@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from anima_exp.data.chat_templates import ChatTemplate, render
-from anima_exp.data.chat_tokens import ChatEncoder
+from anima_exp.data.chat_tokens import ChatEncoder, Text
 from anima_exp.data.conversation import Conversation
 from anima_exp.errors import DataError
 
@@ -22,6 +22,24 @@ class Job:
     answers: list[tuple[int, Mapping[str, Any]]]  # a message, and the template's variables for it
     hidden: bool = False  # a text spells a control token
     texts: list[tuple[str, str]] = field(default_factory=list)  # prompt, and prompt with answer
+
+
+@dataclass
+class Turn:
+    """An assistant message to train on: its texts, and then its ids."""
+
+    message: int
+    prompt: Text  # what the model is given
+    full: Text  # the same, with the message
+    ids: list[int] = field(default_factory=list)
+    start: int = 0  # the trained ids are ids[start:end]
+    end: int = 0
+    whole: bool = True  # `ids` are the ids of the whole text, not of two parts
+
+    @property
+    def answer(self) -> str:
+        """The text after the prompt."""
+        return self.full.text[len(self.prompt.text) :]
 
 
 def job(
