@@ -122,6 +122,7 @@ class ChatMasks:
         rewritten = self.train_on != "all"
         results |= render_jobs(jobs, self.template, self.tokenizer, prompts=rewritten)
         turns = {n: self._turns(each) for n, each in jobs.items() if results[n] == []}
+        self.encoder.begin_batch()
         self.encoder.prepare(
             text for each in turns.values() for turn in each for text in (turn.prompt, turn.full)
         )
@@ -214,12 +215,14 @@ class ChatMasks:
     def _other_ids(
         self, jobs: Mapping[int, Job], drafts: Mapping[int, list[_Draft]]
     ) -> dict[int, Rows | DataError]:
-        """Return errors for rows whose ids are not those of the tokenizer for the whole text."""
+        """Return errors for rows whose ids are not those of the tokenizer for the whole text.
+
+        The last row of a conversation is checked. Its other rows have the same pieces.
+        """
         checked = [
-            (number, draft)
+            (number, each[-1])
             for number, each in drafts.items()
-            for draft in each
-            if draft.whole and not jobs[number].hidden
+            if each[-1].whole and not jobs[number].hidden
         ]
         wholes = self.encoder.wholes([draft.text.text for _, draft in checked])
         return {

@@ -35,6 +35,8 @@ def trained(messages: Sequence[Message], train_on: TrainOn) -> list[int]:
     Raises:
         DataError: there are none, or one of them cannot be asked for.
     """
+    if not messages:
+        raise DataError("the conversation has no message")
     if train_on == "all":  # up to the last message
         return [len(messages) - 1]
     answers = [number for number, message in enumerate(messages) if message.role == "assistant"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Piece = str | int  # text, maybe with hidden spellings of control tokens; or a control token
-_MAX_REMEMBERED = 50_000
+_MAX_REMEMBERED = 5_000
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,13 @@ class ChatEncoder:
         name = self.encoder.backend.id_to_token(token)
         return Text(f"{text.text}{name}", (*text.pieces, token))
 
-    def prepare(self, texts: Iterable[Text]) -> None:
-        """Encode all the pieces of `texts` at once, which is faster than one by one."""
+    def begin_batch(self) -> None:
+        """Forget the pieces of earlier texts if they are many."""
         if len(self._known) > _MAX_REMEMBERED:
             self._known.clear()
+
+    def prepare(self, texts: Iterable[Text]) -> None:
+        """Encode all the pieces of `texts` at once, which is faster than one by one."""
         new = {
             (self._anchor is not None and number > 0, piece): None
             for text in texts
@@ -105,6 +108,8 @@ class ChatEncoder:
             if isinstance(piece, str)
         }
         todo = [key for key in new if key not in self._known]
+        if not todo:
+            return
         alone = [piece for later, piece in todo if not later]
         self._known |= zip(
             ((False, piece) for piece in alone),
