@@ -167,7 +167,9 @@ class ChatEncoder:
         )
 
     def _decode(self, ids: list[int]) -> str:
-        text = self.tokenizer.decode(ids, skip_special_tokens=False)
+        text = self.tokenizer.decode(
+            ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
         return str(text)
 
     def _needs_anchor(self, token: str) -> bool:
