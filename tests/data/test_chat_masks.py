@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 from support.chat_tokenizers import KINDS, chat_tokenizer
-from transformers import AutoTokenizer
+from tokenizers import AddedToken, Tokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from anima_exp.data.chat_masks import ChatMasks
 from anima_exp.data.chat_templates import NAMES, ChatTemplate, choose, named
@@ -223,14 +224,15 @@ REFUSED = {
     "asks otherwise than it writes": (
         jinja(asks="'<|im_start|>assistant\\n<b>'"),
         "the chat template writes message 2 otherwise than it asks for it: "
-        "'m_end|>\\n<|im_start|>assistant\\n<b>' in the prompt is "
-        "'|im_start|>assistant\\nIt is 4.<|im_end|>\\n' in the conversation",
+        "'>\\n<|im_start|>assistant\\n<b>' in the prompt is "
+        "'>\\n<|im_start|>assistant\\nIt is 4.<|im_end|>\\n' in the conversation",
     ),
     "reverses the messages": (
         "{%- for m in messages[::-1] %}<|im_start|>{{ m.role }} {{ m.content }}<|im_end|>"
         "{%- endfor %}",
         "the chat template writes message 2 otherwise than it asks for it: '<|im_start|>user "
-        "What is 2+2?' in the prompt is '<|im_start|>assistant It is 4.<' in the conversation",
+        "What is 2+2?<|im_en' in the prompt is '<|im_start|>assistant It is 4.<|im_e' in "
+        "the conversation",
     ),
     "cuts an answer": (
         jinja("m.content[:3] + '<|im_end|>'"),
@@ -243,8 +245,8 @@ REFUSED = {
     ),
     "never ends": (
         jinja("m.content + '\\n'"),
-        "it writes no token after an answer, at which generation could stop: a conversation "
-        "ends with '|im_start|>assistant\\nb\\n'",
+        "the chat template writes no token after an answer, at which generation could stop: a "
+        "conversation ends with '<|im_start|>assistant\\nb\\n'",
     ),
     "writes BOS twice": (
         "<s>{{ bos_token }}" + jinja(),
@@ -252,7 +254,7 @@ REFUSED = {
     ),
     "fails": (
         "{{ raise_exception('No.') }}",
-        "the chat template does not accept this conversation: No.",
+        "the chat template does not accept this conversation: No. Choose",
     ),
     "is no Jinja": ("{% if %}", "the chat template does not accept this conversation: "),
 }
@@ -264,7 +266,9 @@ def test_a_template_is_refused_that(case):
     template = ChatTemplate("mine.jinja", source)
     kind, message = error_of(ChatMasks, template, chat_tokenizer("bytes"))
     assert kind is ConfigError
-    assert message.startswith(f"data.template=mine.jinja cannot be trained with: {reason}")
+    assert message.startswith(
+        f"data.template=mine.jinja cannot be trained with. In a test conversation, {reason}"
+    )
     assert message.endswith(
         "Choose another template, or the path of a .jinja file in which this is corrected."
     )
@@ -368,11 +372,21 @@ def test_real_tokenizers_and_real_conversations(shared_data, folder, name):
     tokenizer = AutoTokenizer.from_pretrained(shared_data / "tokenizers" / folder)
     template = choose(name, tokenizer)
     rows = json.loads((shared_data / "instruction/lima/lima.json").read_text())[:30]
-    conversations = [talk(row["instruction"], row["output"]) for row in rows]
+    conversations = [talk(row["instruction"], row["output"].strip()) for row in rows]
     end = tokenizer.eos_token
     found = ChatMasks(template, tokenizer).rows_of_each(conversations)
     for conversation, [row] in zip(conversations, found, strict=True):
         answers = [m.content for m in conversation.messages if m.role == "assistant"]
         [texts] = trained([row], tokenizer)
-        assert [t.strip() for t in texts] == [answer.strip() + end for answer in answers]
+        assert [text.lstrip() for text in texts] == [answer + end for answer in answers]
         assert row.ids.tolist() == own_ids(tokenizer, template, conversation)
+
+
+def test_a_tokenizer_that_does_not_divide_at_its_special_tokens_is_refused():
+    backend = Tokenizer.from_str(chat_tokenizer("sentencepiece").backend_tokenizer.to_str())
+    # It is looked for after spaces have been replaced, so the text before it changes with it.
+    backend.add_tokens([AddedToken("</s>", special=True, normalized=True)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
+    kind, message = error_of(ChatMasks, named("vicuna"), tokenizer)
+    assert kind is ConfigError
+    assert "gives other ids to a whole conversation than to its parts" in message

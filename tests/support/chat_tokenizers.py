@@ -18,7 +18,8 @@ from transformers import PreTrainedTokenizerFast
 TEXTS = [
     "What is 2+2? It is 4.\n\nThe user asks, and the assistant answers.\n",
     "### Human: Hello!### Assistant: Hello, how are you? USER: hi ASSISTANT: Bye.",
-    "system user assistant model tool\nThink of it.\n\n\nBe brief. [INST] and [/INST]",
+    "system user assistant model tool\nThink of it.\n\n\nBe brief.\n\n\nSo.\n\n\n",
+    "[INST] and [/INST]",
 ]
 SPECIAL = (
     "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",

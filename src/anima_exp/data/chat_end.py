@@ -67,8 +67,8 @@ class EndOfTurn:
         if self.usual is None and not self._opening:
             end = encoder.show(plain.text)[-SHOWN:]
             raise DataError(
-                "it writes no token after an answer, at which generation could stop: a "
-                f"conversation ends with {end!r}"
+                "the chat template writes no token after an answer, at which generation could "
+                f"stop: a conversation ends with {end!r}"
             )
         if self._opening:
             [call, result] = texts([_USER, _CALL], [_USER, _CALL, _RESULT])

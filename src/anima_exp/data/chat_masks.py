@@ -93,8 +93,9 @@ class ChatMasks:
             self._check_template()
         except DataError as error:
             raise ConfigError(
-                f"{template} cannot be trained with: {error}. Choose another template, or the "
-                "path of a .jinja file in which this is corrected."
+                f"{template} cannot be trained with. In a test conversation, "
+                f"{str(error).rstrip('.')}. Choose another template, or the path of a .jinja file "
+                "in which this is corrected."
             ) from error
         self.train_on = train_on
 
