@@ -93,11 +93,13 @@ def test_every_format_trains_the_answers_and_what_ends_them(name, kind):
     end = {"chatml": "<|im_end|>", "llama3": "<|eot_id|>", "gemma": "<end_of_turn>"}
     answers = ["It is 4.", "Bye, é!", "Hello, how are you?"]
     conversation = talk("What is 2+2?", answers[0], "hi", answers[1], "USER: x", answers[2])
+    masks = ChatMasks(template, tokenizer)
     for system in (None, SYSTEM):
         system_too = Conversation((*([system] if system else []), *conversation.messages))
-        [row] = ChatMasks(template, tokenizer).rows(system_too)
+        [row] = masks.rows(system_too)
         assert row.ids.tolist() == own_ids(tokenizer, template, system_too)
         [texts] = trained([row], tokenizer)
+        assert masks.stop_ids == [row.ids[row.spans[0].end - 1]]
         wanted = [answer + end.get(name, "</s>") for answer in answers]
         assert [text.lstrip() for text in texts] == wanted
         assert row.ids.tolist().count(tokenizer.bos_token_id) == 1
@@ -298,6 +300,7 @@ def test_an_answer_may_end_with_the_token_that_opens_the_next_message():
     masks = ChatMasks(template, tokenizer, stops=[stop])
     [row] = masks.rows(talk("hi", "Hello!", "x", "Bye."))
     assert trained([row], tokenizer) == [["Hello!<|im_start|>", "Bye.<|im_start|>"]]
+    assert masks.stop_ids == [stop]
 
 
 def test_a_token_after_the_last_message_alone_does_not_end_answers():

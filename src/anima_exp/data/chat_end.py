@@ -3,10 +3,10 @@
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from anima_exp.data.chat_proof import SHOWN
 from anima_exp.data.chat_rendering import Turn
 from anima_exp.data.chat_templates import ChatTemplate, render
 from anima_exp.data.chat_tokens import ChatEncoder, Piece, Text
+from anima_exp.data.chat_verification import SHOWN
 from anima_exp.errors import DataError
 
 if TYPE_CHECKING:
@@ -73,6 +73,12 @@ class EndOfTurn:
         if self._opening:
             [call, result] = texts([_USER, _CALL], [_USER, _CALL, _RESULT])
             self._set_opening(True, result.pieces[len(call.pieces) :])
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids that end a plain answer and, if it differs, a tool call."""
+        usual = [] if self.usual is None else [self.usual]
+        return [*usual, *dict.fromkeys(self._opening.values())]
 
     def _set_opening(self, calls: bool, pieces: Sequence[Piece]) -> None:
         if pieces and isinstance(pieces[0], int) and pieces[0] in self._stops:

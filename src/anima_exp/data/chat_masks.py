@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from anima_exp.data.chat_end import EndOfTurn
 from anima_exp.data.chat_policy import Thinking, TrainOn, trained, variables, with_thinking
-from anima_exp.data.chat_proof import Proof, check_prefix, written_tokens
 from anima_exp.data.chat_rendering import Job, Turn, job, render_jobs
 from anima_exp.data.chat_templates import ChatTemplate, render
 from anima_exp.data.chat_tokens import ChatEncoder, Text
+from anima_exp.data.chat_verification import Verifier, check_prefix, written_tokens
 from anima_exp.data.conversation import Conversation, Message
 from anima_exp.errors import ConfigError, DataError
 
@@ -63,12 +63,20 @@ class _Draft:
 class ChatMasks:
     """Turn conversations into rows, with one template and tokenizer.
 
+        masks = ChatMasks(choose(None, tokenizer), tokenizer)
+        for row in masks.rows(conversation):
+            print(tokenizer.decode(row.ids[row.mask]))
+
     Args:
+        train_on: `assistant`: all answers. `last`: the last one. `message`: those whose message
+            does not say `train=False`. `all`: the whole text, as the template shows it.
+        thinking: `template`: as the template shows it, in its default mode. `keep`: each answer in
+            the mode in which it was written, and its thinking must be in it. `drop`: none.
         stops: the ids at which generation stops, in addition to EOS. They matter only for templates
             that write no token after an answer.
 
     Raises:
-        ConfigError: the template is refused, because a part of the proof fails for it.
+        ConfigError: the template is refused, because it fails the verification.
     """
 
     def __init__(
@@ -85,7 +93,7 @@ class ChatMasks:
         switches = thinking == "template" and "enable_thinking" in template.source
         self._hint = _KEEP_HINT if switches else ""
         self.encoder = ChatEncoder(tokenizer, written_tokens(template, tokenizer))
-        self._proof = Proof(template, tokenizer, self.encoder)
+        self._verifier = Verifier(template, tokenizer, self.encoder)
         try:
             self._end = EndOfTurn(
                 template, tokenizer, self.encoder, {*stops, tokenizer.eos_token_id}
@@ -99,11 +107,16 @@ class ChatMasks:
             ) from error
         self.train_on = train_on
 
+    @property
+    def stop_ids(self) -> list[int]:
+        """The ids that end the answers of this template, at which generation has to stop."""
+        return self._end.ids
+
     def rows(self, conversation: Conversation) -> Rows:
         """Return the rows of a conversation: one, unless the template rewrites earlier messages.
 
         Raises:
-            DataError: it cannot be trained on, or a part of the proof fails.
+            DataError: it cannot be trained on, or fails the verification.
         """
         [found] = self.rows_of_each([conversation])
         if isinstance(found, DataError):
@@ -176,7 +189,7 @@ class ChatMasks:
             return [self._all(turns[0].full)]
         for turn, (_, given) in zip(turns, each.answers, strict=True):
             check_prefix(turn, self.encoder, self._hint)
-            self._proof.check_answer(each, turn, given, keep_thinking=self.thinking == "keep")
+            self._verifier.check_answer(each, turn, given, keep_thinking=self.thinking == "keep")
             self._find(turn, calls="tool_calls" in each.messages[turn.message])
         shared: list[tuple[Turn, list[Span]]] = []
         for turn in reversed(turns):
@@ -190,7 +203,7 @@ class ChatMasks:
         drafts = []
         for turn, spans in reversed(shared):
             row = _row(turn.ids, spans[::-1])
-            self._proof.check_row(row.ids, row.mask, turn.full)
+            self._verifier.check_row(row.ids, row.mask, turn.full)
             drafts.append(_Draft(row, turn.full, turn.whole))
         return drafts
 
@@ -210,7 +223,7 @@ class ChatMasks:
         row = _row(ids, [])
         row.mask[:] = True
         row.mask[0] = ids[0] != self.tokenizer.bos_token_id  # nothing precedes BOS
-        self._proof.check_ids(row.ids, text)
+        self._verifier.check_ids(row.ids, text)
         return _Draft(row, text, whole=True)
 
     def _other_ids(

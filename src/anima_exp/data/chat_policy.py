@@ -33,7 +33,7 @@ def trained(messages: Sequence[Message], train_on: TrainOn) -> list[int]:
     """Return the numbers of the messages to train on, from 0.
 
     Raises:
-        DataError: there are none, or one of them cannot be asked for.
+        DataError: there are none, or one of them has no text or follows no other message.
     """
     if not messages:
         raise DataError("the conversation has no message")

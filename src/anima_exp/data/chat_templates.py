@@ -105,10 +105,12 @@ def render(
     if not conversations:
         return []
     source = template.tools_source if tools and template.tools_source else template.source
+    given: Any = [list(messages) for messages in conversations]
+    schemas: Any = list(tools) or None
     try:
         texts = tokenizer.apply_chat_template(
-            [list(messages) for messages in conversations],
-            tools=list(tools) or None,
+            given,
+            tools=schemas,
             chat_template=source,
             tokenize=False,
             add_generation_prompt=generation_prompt,

@@ -1,4 +1,4 @@
-"""Prove that a chat template and a row can be trained on, and say what differs if they cannot.
+"""Verify that a chat template and a row can be trained on, and say what differs if they cannot.
 
 For every answer: the text that asks for it begins the text that contains it; its end is a token at
 which generation stops; it contains what the assistant wrote, and nothing that anyone else wrote.
@@ -41,25 +41,25 @@ def written_tokens(template: ChatTemplate, tokenizer: "PreTrainedTokenizerBase")
     return [token.content for token in added if token.content.strip() and token.content in text]
 
 
-def first_difference(asked: str, shown: str) -> str:
+def first_difference(prompt: str, shown: str) -> str:
     """Return the place at which two texts differ, with a few characters of each."""
-    both = zip(asked, shown, strict=False)
-    at = next((i for i, (a, b) in enumerate(both) if a != b), min(len(asked), len(shown)))
+    both = zip(prompt, shown, strict=False)
+    at = next((i for i, (a, b) in enumerate(both) if a != b), min(len(prompt), len(shown)))
     here = slice(max(0, at - SHOWN), at + SHOWN)
-    return f"{asked[here]!r} in the prompt is {shown[here]!r} in the conversation"
+    return f"{prompt[here]!r} in the prompt is {shown[here]!r} in the conversation"
 
 
 def check_prefix(turn: Turn, encoder: ChatEncoder, hint: str = "") -> None:
     """Raise DataError if the text with an answer does not begin with the text that asks for it."""
     if not turn.full.text.startswith(turn.prompt.text):
-        asked, shown = encoder.show(turn.prompt.text), encoder.show(turn.full.text)
+        prompt, shown = encoder.show(turn.prompt.text), encoder.show(turn.full.text)
         raise DataError(
             f"the chat template writes message {turn.message + 1} otherwise than it asks "
-            f"for it: {first_difference(asked, shown)}{hint}"
+            f"for it: {first_difference(prompt, shown)}{hint}"
         )
 
 
-class Proof:
+class Verifier:
     """Check answers and rows of one template and tokenizer."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Proof:
     ) -> None:
         self.template, self.tokenizer, self.encoder = template, tokenizer, encoder
         self.control = np.array(sorted(encoder.control.values()))
-        self._proven: set[str] = set()  # what the template itself writes into an answer
+        self._verified: set[str] = set()  # what the template itself writes into an answer
 
     def check_answer(
         self,
@@ -100,10 +100,10 @@ class Proof:
             rest = rest.replace(part, "\0", 1) if part else rest
         for part in _arguments(message):
             rest = rest.replace(part, "\0", 1)
-        if rest not in self._proven:
+        if rest not in self._verified:
             self._check_independent(job, turn, variables)
-            if len(self._proven) < _MAX_REMEMBERED:
-                self._proven.add(rest)
+            if len(self._verified) < _MAX_REMEMBERED:
+                self._verified.add(rest)
 
     def _check_independent(self, job: Job, turn: Turn, variables: Mapping[str, Any]) -> None:
         """Render an answer after other words: it must stay the same to the letter."""
