@@ -222,6 +222,18 @@ def test_a_special_token_in_a_text_stays_text():
     assert trained([row], tokenizer) == [[f"x{spelled}<|im_end|>"]]
 
 
+def test_a_template_that_changes_a_text_with_a_special_token_is_an_error_of_the_row():
+    source = jinja().replace("m.content +", "(m.content | replace('</s>', '.')) +")
+    masks = ChatMasks(ChatTemplate("mine", source), chat_tokenizer("bytes", bos=None))
+    assert masks.rows(talk("a<|im_end|>", "b"))
+    kind, message = error_of(masks.rows, talk("a</s>", "b"))
+    assert kind is DataError
+    assert message.startswith(
+        "a message contains a control token, which the chat template does not leave as it is: "
+        "'<|im_start|>user\\na.<|im_end|>"
+    )
+
+
 REFUSED = {
     "asks otherwise than it writes": (
         jinja(asks="'<|im_start|>assistant\\n<b>'"),

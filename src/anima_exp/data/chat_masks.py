@@ -53,11 +53,14 @@ class MaskedRow:
 
 @dataclass
 class _Draft:
-    """A row, the text whose ids it has, and whether they are the ids of the whole text."""
+    """A row, and the text of all its ids or, if `whole` is false, of its last prompt."""
 
     row: MaskedRow
     text: Text
     whole: bool
+
+    def ids_of_text(self) -> list[int]:
+        return self.row.ids[: None if self.whole else self.row.spans[-1].start].tolist()
 
 
 class ChatMasks:
@@ -185,6 +188,8 @@ class ChatMasks:
         return turns
 
     def _drafts(self, each: Job, turns: list[Turn]) -> list[_Draft]:
+        if each.hidden:
+            self._verifier.check_hidden(each, turns[-1], each.answers[-1][1])
         if self.train_on == "all":
             return [self._all(turns[0].full)]
         for turn, (_, given) in zip(turns, each.answers, strict=True):
@@ -204,7 +209,7 @@ class ChatMasks:
         for turn, spans in reversed(shared):
             row = _row(turn.ids, spans[::-1])
             self._verifier.check_row(row.ids, row.mask, turn.full)
-            drafts.append(_Draft(row, turn.full, turn.whole))
+            drafts.append(_Draft(row, turn.full if turn.whole else turn.prompt, turn.whole))
         return drafts
 
     def _find(self, turn: Turn, *, calls: bool) -> None:
@@ -233,11 +238,7 @@ class ChatMasks:
 
         The last row of a conversation is checked. Its other rows have the same pieces.
         """
-        checked = [
-            (number, each[-1])
-            for number, each in drafts.items()
-            if each[-1].whole and not jobs[number].hidden
-        ]
+        checked = [(number, each[-1]) for number, each in drafts.items() if not jobs[number].hidden]
         wholes = self.encoder.wholes([draft.text.text for _, draft in checked])
         return {
             number: DataError(
@@ -245,7 +246,7 @@ class ChatMasks:
                 "conversation than to its parts between control tokens"
             )
             for (number, draft), whole in zip(checked, wholes, strict=True)
-            if draft.row.ids.tolist() != whole
+            if draft.ids_of_text() != whole
         }
 
     def _check_template(self) -> None:
@@ -261,8 +262,7 @@ class ChatMasks:
 
     def _check_conversations(self, answer: Message) -> None:
         turn = (_QUESTION, answer)
-        spelling = Message("user", "".join(f"a{name}b" for name in self.encoder.control))
-        tried = (turn, turn * 2, (Message("system", "Be brief."), *turn), (spelling, answer))
+        tried = (turn, turn * 2, (Message("system", "Be brief."), *turn))
         jobs = {number: self._job(Conversation(each)) for number, each in enumerate(tried)}
         refused = render_jobs(jobs, self.template, self.tokenizer)
         if 0 in refused:

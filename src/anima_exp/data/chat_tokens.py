@@ -2,11 +2,14 @@
 
 A text is divided at its control tokens, and each piece between them is encoded once. Tokenizers
 divide a text in the same way before they do anything else, so the ids are those of the whole text.
-`check` verifies that. Pieces make prefixes cheap: the prompts of a conversation share all but one.
+ChatMasks verifies that. Pieces make prefixes cheap: a conversation's prompts share all but one.
+
+Control tokens are the special tokens and those that the template writes around messages. Others,
+such as Qwen3's <think>, are tokens in any text, because the tokenizer makes them so at inference.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -61,11 +64,11 @@ class ChatEncoder:
         """Return a JSON value in whose texts no control token can be recognised."""
         if isinstance(value, str):
             return self.encoder.hide(value)
-        if isinstance(value, dict):
-            return {self.hide_all(key): self.hide_all(inner) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [self.hide_all(inner) for inner in value]
-        return value
+        return _mapped(value, self.hide_all)
+
+    def show_all(self, value: Any) -> Any:
+        """Return the JSON value from which `hide_all` made `value`."""
+        return self.show(value) if isinstance(value, str) else _mapped(value, self.show_all)
 
     def show(self, text: str) -> str:
         """Return the text as a user wrote it."""
@@ -194,3 +197,9 @@ def _texts(value: Any) -> Iterable[str]:
         yield from (text for pair in value.items() for inner in pair for text in _texts(inner))
     elif isinstance(value, list):
         yield from (text for inner in value for text in _texts(inner))
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(value, dict):
+        return {change(key): change(inner) for key, inner in value.items()}
+    return [change(inner) for inner in value] if isinstance(value, list) else value

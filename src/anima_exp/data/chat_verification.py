@@ -41,21 +41,21 @@ def written_tokens(template: ChatTemplate, tokenizer: "PreTrainedTokenizerBase")
     return [token.content for token in added if token.content.strip() and token.content in text]
 
 
-def first_difference(prompt: str, shown: str) -> str:
+def first_difference(one: str, other: str, where: str, elsewhere: str) -> str:
     """Return the place at which two texts differ, with a few characters of each."""
-    both = zip(prompt, shown, strict=False)
-    at = next((i for i, (a, b) in enumerate(both) if a != b), min(len(prompt), len(shown)))
+    both = zip(one, other, strict=False)
+    at = next((i for i, (a, b) in enumerate(both) if a != b), min(len(one), len(other)))
     here = slice(max(0, at - SHOWN), at + SHOWN)
-    return f"{prompt[here]!r} in the prompt is {shown[here]!r} in the conversation"
+    return f"{one[here]!r} in {where} is {other[here]!r} in {elsewhere}"
 
 
 def check_prefix(turn: Turn, encoder: ChatEncoder, hint: str = "") -> None:
     """Raise DataError if the text with an answer does not begin with the text that asks for it."""
     if not turn.full.text.startswith(turn.prompt.text):
-        prompt, shown = encoder.show(turn.prompt.text), encoder.show(turn.full.text)
+        texts = encoder.show(turn.prompt.text), encoder.show(turn.full.text)
         raise DataError(
             f"the chat template writes message {turn.message + 1} otherwise than it asks "
-            f"for it: {first_difference(prompt, shown)}{hint}"
+            f"for it: {first_difference(*texts, 'the prompt', 'the conversation')}{hint}"
         )
 
 
@@ -129,6 +129,21 @@ class Verifier:
                 f"the chat template writes other messages into message "
                 f"{turn.message + 1}: with other words before it, {show(turn.answer)[:SHOWN]!r} "
                 f"is {show(answer)[:SHOWN]!r}"
+            )
+
+    def check_hidden(self, job: Job, turn: Turn, variables: Mapping[str, Any]) -> None:
+        """Raise DataError if the template writes something else around hidden control tokens."""
+        [text] = render(
+            self.template,
+            self.tokenizer,
+            [self.encoder.show_all(job.messages[: turn.message + 1])],
+            tools=self.encoder.show_all(job.tools),
+            variables=variables,
+        )
+        if (shown := self.encoder.show(turn.full.text)) != text:
+            raise DataError(
+                "a message contains a control token, which the chat template does not leave as it "
+                f"is: {first_difference(text, shown, 'the conversation', 'text without it')}"
             )
 
     def check_row(
