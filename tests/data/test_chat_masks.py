@@ -10,6 +10,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from anima_exp.data.chat_masks import ChatMasks
 from anima_exp.data.chat_templates import NAMES, ChatTemplate, choose, named
+from anima_exp.data.chat_tokens import ChatEncoder
+from anima_exp.data.chat_verification import Verifier
 from anima_exp.data.conversation import Conversation, Message, ToolCall
 from anima_exp.errors import ConfigError, DataError
 
@@ -153,8 +155,11 @@ def test_a_template_that_forgets_thinking_gives_a_row_for_each_answer():
 def test_thinking_is_kept_dropped_or_as_the_template_shows_it(thinking, answers):
     tokenizer = chat_tokenizer("bytes")
     conversation = talk("hi", "Hello!", "and?", "Bye.", thinking=["Greet.", None])
-    rows = ChatMasks(FORGETS, tokenizer, thinking=thinking).rows(conversation)
+    masks = ChatMasks(FORGETS, tokenizer, thinking=thinking)
+    rows = masks.rows(conversation)
     assert trained(rows, tokenizer) == [[answer] for answer in answers]
+    prompt = tokenizer.decode(masks.prompt(talk("hi")))
+    assert prompt.endswith("assistant\n<think></think>" if thinking == "drop" else "assistant\n")
 
 
 def test_thinking_to_keep_that_the_template_leaves_out_is_an_error():
@@ -262,6 +267,10 @@ REFUSED = {
         "the chat template writes no token after an answer, at which generation could stop: a "
         "conversation ends with '<|im_start|>assistant\\nb\\n'",
     ),
+    "ends an answer twice": (
+        jinja("'b<|im_end|>' + m.content + '<|im_end|>'"),
+        "message 2 contains the token that ends it, so generation would stop before its end",
+    ),
     "writes BOS twice": (
         "<s>{{ bos_token }}" + jinja(),
         "the chat template writes BOS twice",
@@ -366,20 +375,69 @@ def test_a_conversation_that_cannot_be_trained_on_is_named(conversation, train_o
 def test_an_error_of_one_conversation_leaves_the_others():
     masks = ChatMasks(named("gemma"), chat_tokenizer("bytes"))
     good = talk("hi", "Hello!")
-    found = masks.rows_of_each([good, TOOLS, talk("hi"), talk("a", "b", system=SYSTEM), good])
-    assert [isinstance(rows, DataError) for rows in found] == [False, True, True, False, False]
+    twice = Conversation((Message("user", "a"), *good.messages))
+    found = masks.rows_of_each([good, TOOLS, talk("hi"), twice, good])
+    assert [isinstance(rows, DataError) for rows in found] == [False, True, True, True, False]
     assert found[0][0].ids.tolist() == found[4][0].ids.tolist()
 
 
 def test_a_conversation_gives_the_same_rows_alone_and_among_others():
     tokenizer = chat_tokenizer("bytes")
-    masks = ChatMasks(FORGETS, tokenizer)
-    conversations = [talk("hi", "Hello!", "and?", "Bye."), talk("a<|im_end|>", "b"), TOOLS]
-    together = masks.rows_of_each(conversations[:2])
-    for conversation, rows in zip(conversations, together, strict=False):
-        alone = ChatMasks(FORGETS, tokenizer).rows(conversation)
-        assert [row.ids.tolist() for row in rows] == [row.ids.tolist() for row in alone]
-        assert [row.spans for row in rows] == [row.spans for row in alone]
+    other = Conversation(TOOLS.messages, ({"name": "add"},))
+    conversations = [TOOLS, talk("hi", "Hello!", "and?", "Bye."), talk("a<|im_end|>", "b"), other]
+    for template in (named("chatml"), FORGETS):
+        answers = [c for c in conversations if template.name == "chatml" or not c.tools]
+        together = ChatMasks(template, tokenizer).rows_of_each(answers)
+        for conversation, rows in zip(answers, together, strict=True):
+            alone = ChatMasks(template, tokenizer).rows(conversation)
+            assert [row.ids.tolist() for row in rows] == [row.ids.tolist() for row in alone]
+            assert [row.spans for row in rows] == [row.spans for row in alone]
+
+
+def test_a_prompt_that_ends_with_a_space_keeps_it():
+    tokenizer = chat_tokenizer("sentencepiece")
+    source = named("vicuna").source.replace("'ASSISTANT:' }}", "'ASSISTANT: ' }}")
+    template = ChatTemplate("mine", source)
+    prompt = own_ids(tokenizer, template, talk("hi"), add_generation_prompt=True)
+    assert tokenizer.convert_ids_to_tokens(prompt)[-1] == "▁"
+    [row] = ChatMasks(template, tokenizer).rows(talk("hi", "Hello!"))
+    assert row.ids[: len(prompt)].tolist() == prompt
+    assert tokenizer.decode(row.ids).endswith(" USER: hi ASSISTANT: Hello!</s>")
+    assert trained([row], tokenizer) == [["Hello!</s>"]]
+
+
+def test_a_token_that_the_template_writes_stays_text_in_a_text_even_if_it_is_not_special():
+    backend = Tokenizer.from_str(chat_tokenizer("bytes").backend_tokenizer.to_str())
+    backend.add_tokens([AddedToken("<turn>", special=False, normalized=False)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>")
+    source = "{% for m in messages %}<turn>{{ m.content }}{{ '</s>' if m.role == 'assistant' }}"
+    source += "{% endfor %}{% if add_generation_prompt %}<turn>{% endif %}"
+    [row] = ChatMasks(ChatTemplate("mine", source), tokenizer).rows(talk("a<turn>", "<think>b"))
+    ids = row.ids.tolist()
+    assert ids.count(tokenizer.convert_tokens_to_ids("<turn>")) == 2
+    assert ids.count(tokenizer.convert_tokens_to_ids("<think>")) == 1  # of the model itself
+    assert tokenizer.decode(ids) == "<turn>a<turn><turn><think>b</s>"
+
+
+def test_the_last_checks_of_a_row():
+    tokenizer = chat_tokenizer("bytes")
+    encoder = ChatEncoder(tokenizer)
+    verifier = Verifier(named("chatml"), tokenizer, encoder)
+    text = encoder.divide("<s>a</s>")
+    ids = np.array([0, *tokenizer.encode("a", add_special_tokens=False), 1])
+    some = np.array([False, True, True])
+    verifier.check_row(ids, some, text)
+    for row, mask, reason in (
+        (ids, some & False, "no token of the row is trained on"),
+        (ids, some | True, "every token of the row would be trained on, so nothing asks for them"),
+        (
+            np.array([0, 1, 1]),
+            some,
+            "the row has 3 control tokens, but the chat template writes 2: the tokenizer makes a "
+            "control token of ordinary text",
+        ),
+    ):
+        assert error_of(verifier.check_row, row, mask, text) == (DataError, reason)
 
 
 @pytest.mark.parametrize(("folder", "name"), [("llama", "vicuna"), ("qwen2", "tokenizer")])

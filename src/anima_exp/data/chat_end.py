@@ -96,7 +96,7 @@ class EndOfTurn:
             turn.end = len(turn.ids)
             turn.full = self.encoder.followed_by(turn.full, self._opening[calls])
             return
-        run = [end for end in self._closing(turn.full) if len(ids) - end.behind >= turn.start]
+        run = self._closing(turn.full)
         usual = [end for end in run if end.token == self.usual]
         if not run:
             raise DataError(
