@@ -60,7 +60,8 @@ class _Draft:
     whole: bool
 
     def ids_of_text(self) -> list[int]:
-        return self.row.ids[: None if self.whole else self.row.spans[-1].start].tolist()
+        end = len(self.row.ids) if self.whole else self.row.spans[-1].start
+        return list(self.row.ids[:end].tolist())
 
 
 class ChatMasks:
