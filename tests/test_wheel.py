@@ -40,6 +40,7 @@ def test_the_wheel_holds_settings_sweeps_and_the_tiny_base(installed):
         "conf/train.yaml",
         "sweeps/demo.yaml",
         "tiny/base/model.safetensors",
+        "data/jinja/chatml.jinja",
         "display/assets/page.html",
         "tournament/page/scripts/fields.js",
         "../hydra_plugins/_anima_exp.py",

@@ -96,9 +96,12 @@ _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
 
 
 class TextEncoder:
-    """Encode texts so that special tokens in a user's text stay text."""
+    """Encode texts so that special tokens in a user's text stay text.
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+    `also` names added tokens that are not marked as special, but have to stay text as well.
+    """
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", also: Iterable[str] = ()) -> None:
         self.backend = tokenizer.backend_tokenizer
         self.begin, self.end = special_ids(tokenizer)
         added = self.backend.get_added_tokens_decoder()
@@ -106,7 +109,7 @@ class TextEncoder:
         bos, eos = (
             {self.backend.id_to_token(id): id for id in ids} for ids in (self.begin, self.end)
         )
-        self.special |= bos | eos
+        self.special |= bos | eos | {name: self.backend.token_to_id(name) for name in also}
         self._bos = next(iter(bos), None)
         self._names = sorted(self.special, key=len, reverse=True)
         self._spelled = _any_of(self._names)
@@ -147,7 +150,7 @@ class TextEncoder:
         ids: dict[int, list[int]] = {}
         texts: dict[int, str] = {}
         for number, render in enumerate(renders):
-            text, hidden = render(str), self._bos_shown(render(self._hide))
+            text, hidden = render(str), self._bos_shown(render(self.hide))
             if hidden == text:
                 texts[number] = text
             else:
@@ -188,17 +191,19 @@ class TextEncoder:
         parts = self._spelled.sub(lambda match: f"{match[0][0]}{_OPEN}{match[0][1:]}", text)
         return [id for ids in self.encode(parts.split(_OPEN)) for id in ids]
 
-    def _hide(self, text: str) -> str:
+    def hide(self, text: str) -> str:
+        """Return `text` with its special tokens in a form in which no template writes one."""
         return self._spelled.sub(
             lambda match: f"{_OPEN}{self._names.index(match[0])}{_CLOSE}", text
         )
 
-    def _show(self, hidden: str) -> str:
+    def show(self, hidden: str) -> str:
+        """Return the text from which `hide` made `hidden`."""
         return re.sub(f"{_OPEN}([0-9]+){_CLOSE}", lambda match: self._names[int(match[1])], hidden)
 
     def _bos_shown(self, hidden: str) -> str:
         """Let BOS at the start of a prompt be the token, even in a user's text."""
-        written = self._bos and self._hide(self._bos)
+        written = self._bos and self.hide(self._bos)
         if written and hidden.startswith(written):
             return f"{self._bos}{hidden.removeprefix(written)}"
         return hidden
@@ -213,7 +218,7 @@ class TextEncoder:
         return ids + self._ids(hidden[at:])
 
     def _ids(self, hidden: str) -> list[int]:
-        return self.encode([self._show(hidden)])[0] if hidden else []
+        return self.encode([self.show(hidden)])[0] if hidden else []
 
 
 def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:

@@ -1,0 +1,164 @@
+"""Choose the chat template of `data.template`, and render conversations with it.
+
+A chat template is a Jinja program that writes a conversation as the text a model reads. Models
+publish one with their tokenizer. For the others, this package has templates of known formats.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anima_exp.errors import ConfigError, DataError, first_line
+from anima_exp.system.paths import expanded
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+KEY = "data.template"
+OWN = "tokenizer"  # the value of KEY that names the tokenizer's own template
+Messages = Sequence[Mapping[str, Any]]  # as Conversation.as_dicts() returns them
+
+_FOLDER = Path(__file__).parent / "jinja"
+# The tokens that a format writes. A tokenizer without them would write them as ordinary text.
+_TOKENS = {
+    "chatml": ("<|im_start|>", "<|im_end|>"),
+    "llama3": ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+    "gemma": ("<start_of_turn>", "<end_of_turn>"),
+    "mistral": (),
+    "guanaco": (),
+    "vicuna": (),
+    "alpaca": (),
+}
+NAMES = tuple(_TOKENS)
+_FALLBACK = "guanaco"  # the format of QLoRA's best models, which needs no token but EOS
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """The Jinja source of a template, and the name under which it was chosen."""
+
+    name: str
+    source: str
+    tools_source: str | None = None  # for conversations with tools, if the tokenizer has its own
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash of the sources, without the name: two names of one template share it."""
+        sources = "\0".join([self.source, self.tools_source or ""])
+        return hashlib.sha256(sources.encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        return f"{KEY}={self.name}"
+
+
+def choose(setting: str | None, tokenizer: "PreTrainedTokenizerBase") -> ChatTemplate:
+    """Return the template that `data.template` names.
+
+    Args:
+        setting: `tokenizer`, a name of NAMES, or the path of a .jinja file. By default the
+            tokenizer's own template, or else the format whose tokens the tokenizer has.
+
+    Raises:
+        ConfigError: there is no such template, or the tokenizer lacks its tokens.
+    """
+    if setting is None:
+        return _own(tokenizer) or named(_format_of(tokenizer))
+    if setting == OWN:
+        if found := _own(tokenizer):
+            return found
+        raise ConfigError(
+            f"{KEY}={OWN} needs a chat template, which the tokenizer of "
+            f"{tokenizer.name_or_path} does not have. Choose a format: {KEY}={'|'.join(NAMES)}."
+        )
+    if setting in NAMES:
+        _check_tokens(setting, tokenizer)
+        return named(setting)
+    return _of_file(setting)
+
+
+def named(name: str) -> ChatTemplate:
+    """Return the template of a format in NAMES."""
+    return ChatTemplate(name, (_FOLDER / f"{name}.jinja").read_text(encoding="utf-8"))
+
+
+def render(
+    template: ChatTemplate,
+    tokenizer: "PreTrainedTokenizerBase",
+    conversations: Sequence[Messages],
+    *,
+    tools: Sequence[Mapping[str, Any]] = (),
+    generation_prompt: bool = False,
+    variables: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Return the text of each conversation.
+
+    Args:
+        tools: the JSON schemas of all the conversations.
+        generation_prompt: end with the opening of the assistant's next answer.
+        variables: what the template may read besides, such as enable_thinking.
+
+    Raises:
+        DataError: the template fails on one of them.
+    """
+    if not conversations:
+        return []
+    source = template.tools_source if tools and template.tools_source else template.source
+    given: Any = [list(messages) for messages in conversations]
+    schemas: Any = list(tools) or None
+    try:
+        texts = tokenizer.apply_chat_template(
+            given,
+            tools=schemas,
+            chat_template=source,
+            tokenize=False,
+            add_generation_prompt=generation_prompt,
+            **(variables or {}),
+        )
+    except Exception as error:  # a template is a program, which may raise anything
+        raise DataError(
+            f"the chat template does not accept this conversation: {first_line(error)}"
+        ) from error
+    return [str(text) for text in texts]
+
+
+def _own(tokenizer: "PreTrainedTokenizerBase") -> ChatTemplate | None:
+    """Return the tokenizer's template. A tokenizer may have a second one for tools."""
+    if not (given := getattr(tokenizer, "chat_template", None)):
+        return None
+    if isinstance(given, str):
+        return ChatTemplate(OWN, given)
+    tools_source = given.get("tool_use")
+    source = given.get("default", tools_source)
+    return source and ChatTemplate(OWN, source, tools_source)
+
+
+def _format_of(tokenizer: "PreTrainedTokenizerBase") -> str:
+    known = tokenizer.get_added_vocab()
+    fitting = (name for name, tokens in _TOKENS.items() if tokens and known.keys() >= {*tokens})
+    return next(fitting, _FALLBACK)
+
+
+def _check_tokens(name: str, tokenizer: "PreTrainedTokenizerBase") -> None:
+    known = tokenizer.get_added_vocab()
+    if lacking := [token for token in _TOKENS[name] if token not in known]:
+        raise ConfigError(
+            f"{KEY}={name} writes {lacking[0]}, which is no token of {tokenizer.name_or_path}: it "
+            "would be ordinary text, at which generation cannot stop. Choose a format that needs "
+            f"no such token: {KEY}={'|'.join(n for n, tokens in _TOKENS.items() if not tokens)}."
+        )
+
+
+def _of_file(setting: str) -> ChatTemplate:
+    path = expanded(setting, KEY)
+    if path.suffix != ".jinja":
+        raise ConfigError(
+            f"{KEY}={setting} is no chat template. Choose {OWN}, one of {', '.join(NAMES)}, or "
+            "the path of a .jinja file."
+        )
+    try:
+        return ChatTemplate(setting, path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{KEY}={setting} cannot be read: {reason}. Correct the path.") from error

@@ -1,0 +1,95 @@
+"""Which chat template is used, and what its hash covers."""
+
+import pytest
+from support.chat_tokenizers import chat_tokenizer
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+
+from anima_exp.data.chat_templates import NAMES, ChatTemplate, choose, named, render
+from anima_exp.errors import ConfigError, DataError
+
+
+def tokenizer_with(*tokens, template=None):
+    backend = Tokenizer(models.BPE())
+    backend.add_special_tokens(["</s>", *tokens])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="</s>", chat_template=template, name_or_path="mine"
+    )
+
+
+def error_of(setting, tokenizer):
+    with pytest.raises(ConfigError) as caught:
+        choose(setting, tokenizer)
+    return str(caught.value)
+
+
+def test_the_tokenizers_own_template_is_the_default():
+    tokenizer = tokenizer_with("<|im_start|>", "<|im_end|>", template="{{ messages }}")
+    assert choose(None, tokenizer) == choose("tokenizer", tokenizer)
+    assert choose(None, tokenizer) == ChatTemplate("tokenizer", "{{ messages }}")
+    assert choose("guanaco", tokenizer) == named("guanaco")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "name"),
+    [
+        (("<|im_start|>", "<|im_end|>"), "chatml"),
+        (("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"), "llama3"),
+        (("<start_of_turn>", "<end_of_turn>"), "gemma"),
+        (("<|im_start|>",), "guanaco"),
+        ((), "guanaco"),
+    ],
+)
+def test_without_one_the_tokens_of_the_tokenizer_say_which_format_fits(tokens, name):
+    assert choose(None, tokenizer_with(*tokens)) == named(name)
+
+
+def test_a_tokenizer_may_have_a_second_template_for_tools():
+    tokenizer = tokenizer_with(
+        template={"default": "plain", "tool_use": "with {{ tools | length }}"}
+    )
+    template = choose(None, tokenizer)
+    messages = [[{"role": "user", "content": "a"}]]
+    assert render(template, tokenizer, messages) == ["plain"]
+    assert render(template, tokenizer, messages, tools=[{"name": "add"}]) == ["with 1"]
+    assert template.fingerprint != ChatTemplate("tokenizer", "plain").fingerprint
+
+
+def test_a_file_is_read_and_its_hash_is_that_of_its_content(tmp_path):
+    path = tmp_path / "mine.jinja"
+    path.write_text(named("vicuna").source, encoding="utf-8")
+    template = choose(str(path), tokenizer_with())
+    assert template.name == str(path)
+    assert template.fingerprint == named("vicuna").fingerprint
+    path.write_text("{{ messages }}", encoding="utf-8")
+    assert choose(str(path), tokenizer_with()).fingerprint != template.fingerprint
+    assert len({named(name).fingerprint for name in NAMES}) == len(NAMES)
+
+
+def test_what_cannot_be_used_is_said_with_a_way_out(tmp_path):
+    tokenizer = tokenizer_with()
+    formats = "chatml|llama3|gemma|mistral|guanaco|vicuna|alpaca"
+    assert error_of("tokenizer", tokenizer) == (
+        "data.template=tokenizer needs a chat template, which the tokenizer of mine does not have. "
+        f"Choose a format: data.template={formats}."
+    )
+    assert error_of("chatml", tokenizer) == (
+        "data.template=chatml writes <|im_start|>, which is no token of mine: it would be ordinary "
+        "text, at which generation cannot stop. Choose a format that needs no such token: "
+        "data.template=mistral|guanaco|vicuna|alpaca."
+    )
+    assert error_of("chatlm", tokenizer) == (
+        "data.template=chatlm is no chat template. Choose tokenizer, one of chatml, llama3, gemma, "
+        "mistral, guanaco, vicuna, alpaca, or the path of a .jinja file."
+    )
+    assert error_of(f"{tmp_path}/a.jinja", tokenizer) == (
+        f"data.template={tmp_path}/a.jinja cannot be read: No such file or directory. "
+        "Correct the path."
+    )
+
+
+def test_a_template_that_fails_is_an_error_of_one_line():
+    broken = ChatTemplate("mine", "{{ raise_exception('One\nTwo') }}")
+    with pytest.raises(DataError) as caught:
+        render(broken, chat_tokenizer("bytes"), [[{"role": "user", "content": "a"}]])
+    assert str(caught.value) == "the chat template does not accept this conversation: One"
