@@ -109,7 +109,7 @@ COMMANDS = [
     (sweep, command.replace("\\\n#", ""))
     for sweep in SWEEPS
     for command in re.findall(
-        r"python -m anima_exp\.train ((?:.*\\\n)*.*)", "\n".join(comments(sweep))
+        r"anima-exp train ((?:.*\\\n)*.*)", "\n".join(comments(sweep))
     )
 ]
 assert len(COMMANDS) >= 4, "the sweeps have lost their commands, or this cannot find them"
