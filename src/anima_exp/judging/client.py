@@ -180,8 +180,8 @@ class Client:
             api_key=self.key,
             base_url=self.address,
             timeout=self.config.timeout_seconds,
-            # ask() retries. The library's own retries would not keep requests_per_minute, would
-            # share one timeout, and would retry a call for which there is no more credit.
+            # ask() retries. The library itself would retry outside requests_per_minute and without
+            # credit, would not wait longer than two minutes, and accepts a reply of any kind.
             max_retries=0,
         )
 
