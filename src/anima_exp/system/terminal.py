@@ -49,7 +49,7 @@ class _Pipe(io.FileIO):
 
     unread = False  # whether the reader has closed it
 
-    def write(self, data: Any) -> int | None:
+    def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except BrokenPipeError:
@@ -63,7 +63,7 @@ class _Pipe(io.FileIO):
 def outlive_readers() -> None:
     """Let writing to stdout and stderr succeed after `| head` has closed the pipe.
 
-    Otherwise a run would fail with BrokenPipeError at the first line that nobody reads.
+    Otherwise a run would fail with BrokenPipeError at its next line.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
