@@ -82,6 +82,26 @@ def test_only_commands_print_and_change_the_process():
     assert found == []
 
 
+# These explain or write the other form, or run modules that are no commands.
+OTHER_FORM = (
+    "__main__", "__init__", "data/__main__", "reference/*", "config/reference", "system/invocation",
+    "cli/commands", "cli/overview", "tiny/pretrain/*",
+)  # fmt: skip
+
+
+def test_messages_name_commands_as_a_user_types_them():
+    found = [
+        module
+        for path in PACKAGE.rglob("*.py")
+        if "python -m anima_exp" in path.read_text(encoding="utf-8")
+        and not any(
+            fnmatch(module := path.relative_to(PACKAGE).with_suffix("").as_posix(), one)
+            for one in OTHER_FORM
+        )
+    ]
+    assert found == [], "say `anima-exp train`"
+
+
 @pytest.mark.parametrize(
     ("source", "why"),
     [

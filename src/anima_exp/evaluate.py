@@ -1,8 +1,8 @@
 """Measure a finished run, an adapter or a bare base again, with any evals.
 
-python -m anima_exp.evaluate run=runs/NAME evals=[mmlu]
-python -m anima_exp.evaluate model=llama7b adapter=FOLDER_OR_HUB_ID evals=[mmlu,cmmlu]
-python -m anima_exp.evaluate model=llama7b quant=none evals=[mmlu] evals.mmlu.path=FOLDER
+anima-exp evaluate run=runs/NAME evals=[mmlu]
+anima-exp evaluate model=llama7b adapter=FOLDER_OR_HUB_ID evals=[mmlu,cmmlu]
+anima-exp evaluate model=llama7b quant=none evals=[mmlu] evals.mmlu.path=FOLDER
 """
 
 from anima_exp.cli.compose import run_command

@@ -1,10 +1,10 @@
 """Ask a finished run, an adapter or a bare base: one question, all of a file, or in a chat.
 
-python -m anima_exp.generate run=runs/NAME
-python -m anima_exp.generate run=runs/A prompt="Introduce yourself" extra_adapters=[runs/B] \
+anima-exp generate run=runs/NAME
+anima-exp generate run=runs/A prompt="Introduce yourself" extra_adapters=[runs/B] \
     include_base=true
-python -m anima_exp.generate adapter=timdettmers/guanaco-7b prompt="Introduce yourself"
-python -m anima_exp.generate run=runs/NAME questions=tiny_zh temperature=0
+anima-exp generate adapter=timdettmers/guanaco-7b prompt="Introduce yourself"
+anima-exp generate run=runs/NAME questions=tiny_zh temperature=0
 """
 
 import sys

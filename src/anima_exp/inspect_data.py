@@ -1,6 +1,6 @@
 """Look at a data set before training on it: lengths, what is cut off, faults, rows as trained.
 
-python -m anima_exp.inspect_data data=local data.path=FILE data.recipe=alpaca model=llama7b
+anima-exp data data=local data.path=FILE data.recipe=alpaca model=llama7b
 """
 
 from dataclasses import replace

@@ -1,7 +1,7 @@
 """Let a judge compare the answers of several models, pair by pair and in both orders.
 
-python -m anima_exp.judge answers=[a.jsonl,b.jsonl] judge_model=gpt-4 dry_run=true
-python -m anima_exp.judge answers=[a.jsonl,b.jsonl] judge=reference
+anima-exp judge answers=[a.jsonl,b.jsonl] judge_model=gpt-4 dry_run=true
+anima-exp judge answers=[a.jsonl,b.jsonl] judge=reference
 """
 
 from anima_exp.cli.compose import run_command

@@ -1,7 +1,7 @@
 """Fold a run's adapter, or any adapter, into its base: a folder for plain transformers.
 
-python -m anima_exp.merge run=runs/NAME out=merged
-python -m anima_exp.merge adapter=FOLDER_OR_HUB_ID out=merged target=dequantized
+anima-exp merge run=runs/NAME out=merged
+anima-exp merge adapter=FOLDER_OR_HUB_ID out=merged target=dequantized
 """
 
 from anima_exp.cli.compose import run_command

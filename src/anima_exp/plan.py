@@ -1,7 +1,7 @@
 """What a run, or with -m every cell of a grid, would cost; nothing is loaded.
 
-python -m anima_exp.plan model=guanaco33b data=belle_merge
-python -m anima_exp.plan -m sweep=lora_search
+anima-exp plan model=guanaco33b data=belle_merge
+anima-exp plan -m sweep=lora_search
 """
 
 from anima_exp.cli.adapter_settings import with_adapter

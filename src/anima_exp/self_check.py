@@ -1,6 +1,6 @@
 """Check, on your own model and data, that the fast way of training has the plain way's gradients.
 
-python -m anima_exp.self_check model=llama7b data=alpaca      # any settings of anima_exp.train
+anima-exp check model=llama7b data=alpaca      # any setting of anima-exp train
 
 One batch is computed twice: as a run does it, rows one behind the other, and row by row with full
 logits, transformers' attention and PEFT's layers. Without dropout they differ by rounding alone.

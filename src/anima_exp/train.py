@@ -1,8 +1,8 @@
 """Train one adapter, or with -m a sweep of them.
 
-python -m anima_exp.train                                      # the tiny world, on a CPU
-python -m anima_exp.train model=guanaco33b data=belle_merge    # Anima's run
-python -m anima_exp.train -m seed=0,1,2 lora.rank=8,64         # six runs, each once
+anima-exp train                                      # the tiny world, on a CPU
+anima-exp train model=guanaco33b data=belle_merge    # Anima's run
+anima-exp train -m seed=0,1,2 lora.rank=8,64         # six runs, each once
 """
 
 from anima_exp.cli.adapter_settings import with_adapter

@@ -28,7 +28,7 @@ def compose(*words: str, config_dir: str | Path | None = None, **settings: Setti
     """Compose the config of a run from the words of the command line, and check it.
 
     Args:
-        words: what follows `python -m anima_exp.train`: `"model=llama7b"`, `"lora.rank=8"`.
+        words: what follows `anima-exp train`: `"model=llama7b"`, `"lora.rank=8"`.
         config_dir: a folder with config files of your own, as `--config-dir`.
         settings: more settings, as values of Python. Two underscores stand for a dot, and a name
             with dots is written as `**{"lora.rank": 8}`.
@@ -112,7 +112,7 @@ def sweep(
 ) -> list[Record]:
     """Train every combination of settings that is not done yet, each in a process of its own.
 
-    It is `python -m anima_exp.train -m`: all combinations are checked before one starts, a run
+    It is `anima-exp train -m`: all combinations are checked before one starts, a run
     that fails does not stop the others, and the same call again does only what is missing.
 
     Args:

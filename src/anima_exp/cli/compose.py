@@ -42,7 +42,13 @@ from anima_exp.libraries.hydra_errors import answers_an_override
 from anima_exp.libraries.hydra_internals import store_not_copied
 from anima_exp.system.paths import shipped
 from anima_exp.system.signals import SCHEDULER_SIGNALS, handle
-from anima_exp.system.terminal import escape_unencodable, print_stderr, tell_lines, write
+from anima_exp.system.terminal import (
+    escape_unencodable,
+    outlive_readers,
+    print_stderr,
+    tell_lines,
+    write,
+)
 from hydra_plugins import _anima_exp
 
 
@@ -123,6 +129,7 @@ def run_command(
             print_short_help(config_name)
             return
         sys.argv[1:] = ["--help", *without_help(sys.argv[1:])]
+    outlive_readers()
     escape_unencodable()
     register_schema(schema)
     # The plug-in's own config has the name of conf/hydra/launcher/ray.yaml, which is complete.

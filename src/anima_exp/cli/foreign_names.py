@@ -199,7 +199,7 @@ There is none, because the loss is the plain cross-entropy of the labels.
     dft_loss loss_type
 There is none, because runs are supervised fine-tuning only.
     stage rl dpo dpo_beta pref_beta pref_loss reward_model ref_model kto orpo grpo finetuning_stage
-There is none: python -m anima_exp.publish sends a finished run to the hub.
+There is none: anima-exp publish sends a finished run to the hub.
     push_to_hub hub_model_id hub_strategy hub_private_repo upload
 A token is no setting: use `hf auth login` or HF_TOKEN in the environment.
     hf_token hub_token use_auth_token hf_use_auth_token token hf_hub_token

@@ -111,7 +111,7 @@ def _adapter(config: RunConfig) -> None:
     if config.model.adapter and full:
         raise ConfigError(
             f"lora=full_finetune trains every weight, but model.adapter={config.model.adapter} is "
-            "an adapter. Leave one of them out, or merge it first: python -m anima_exp.merge"
+            "an adapter. Leave one of them out, or merge it first: anima-exp merge"
         )
     if config.lora.dtype is Precision.fp16 and config.trainer.precision is Precision.fp16:
         raise ConfigError(

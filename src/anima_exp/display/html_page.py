@@ -94,7 +94,7 @@ def page(
         data: the variable `found` of the scripts.
         scripts: JavaScript files, run in this order between page.js and field.js, which draw, and
             start.js, which calls the functions that they list in `parts`.
-        program: the module that made the page.
+        program: the command that made the page.
     """
     plotly = files("plotly").joinpath("package_data/plotly.min.js").read_text("utf-8")
     first, field, last = (_ASSETS / f"{name}.js" for name in ("page", "field", "start"))
@@ -107,7 +107,7 @@ def page(
         header=header,
         contents="".join(f'<li><a href="#{one.name}">{one.short}</a></li>' for one in sections),
         sections="\n".join(one.html() for one in sections),
-        footer=f"Made by <code>python -m {program}</code>. The page needs no other file.",
+        footer=f"Made by <code>{program}</code>. The page needs no other file.",
         data=embedded(data),
         plotly=plotly,
         script=script,

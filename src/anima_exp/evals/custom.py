@@ -7,7 +7,7 @@
         answers = context.generate(context.heldout[:max_rows], max_new_tokens=40)
         return sum(len(answer.split()) for answer in answers) / len(answers)
 
-    python -m anima_exp.train evals.custom.answer_length=my_evals.answer_length
+    anima-exp train evals.custom.answer_length=my_evals.answer_length
 
 The other parameters of the function are options: set `evals.custom.answer_length.max_rows=50`
 together with `evals.custom.answer_length.function=...`. A function that returns a dict gives

@@ -217,6 +217,7 @@ def _last_rows(file: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue  # cut short: the first one by us, the last one by a crash
         if isinstance(row, dict) and type(row.get("step")) is int:
+            row.pop(json_files.KEY, None)  # of the file's first line; it is no score
             rows.append(row)
     return rows
 

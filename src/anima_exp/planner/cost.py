@@ -42,7 +42,7 @@ class Option:
 class Cost:
     """What a run would cost, before anything is loaded.
 
-    Its numbers are estimates. `python -m anima_exp.plan` prints all of them.
+    Its numbers are estimates. `anima-exp plan` prints all of them.
     """
 
     config: RunConfig

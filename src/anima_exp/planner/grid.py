@@ -9,6 +9,7 @@ from anima_exp.display.tables import Column
 from anima_exp.display.units import format_count, hours
 from anima_exp.planner.cost import Cost, cost
 from anima_exp.planner.gpus import GPU_TYPES, PRODUCT_SHARE
+from anima_exp.planner.lengths import UPPER_BOUND
 
 _ROWS = 100  # of the table
 
@@ -77,8 +78,11 @@ def _notes(costs: list[tuple[str, Cost]]) -> list[str]:
     if unknown:
         notes.append(
             f"{unknown} cells are in no sum: their steps depend on the number of rows "
-            "(trainer.num_epochs), which is unknown until a run reads the data."
+            "(trainer.num_epochs), which is unknown until a run reads the data. "
+            "data.max_train_rows limits it."
         )
+    if bounds := sum(one.lengths.upper_bound and one.steps is not None for _, one in costs):
+        notes.append(f"{UPPER_BOUND} tokens and hours of {bounds} cells are at most these.")
     notes.append(
         f"Hours are of training only, on {_which(costs)}. They are estimates, not measurements: "
         f"matrix products are assumed to reach {PRODUCT_SHARE:.0%} of the GPU's nominal bf16 "

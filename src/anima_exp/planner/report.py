@@ -12,7 +12,7 @@ from anima_exp.display.units import decimal_size, format_count, hours, size
 from anima_exp.planner import gpus
 from anima_exp.planner.cost import Cost
 from anima_exp.planner.here import what_it_has
-from anima_exp.planner.lengths import rows_in_all
+from anima_exp.planner.lengths import UPPER_BOUND, rows_in_all
 from anima_exp.planner.memory import GIB, UNUSED
 from anima_exp.planner.report_several import as_many_as_it_takes, every_way
 from anima_exp.planner.report_several import notes as notes_of_several
@@ -70,7 +70,7 @@ def _facts(cost: Cost) -> dict[str, str]:
         ),
     }
     if cost.tokens is not None:
-        facts["tokens"] = format_count(cost.tokens)
+        facts["tokens"] = ("at most " if rows.upper_bound else "") + format_count(cost.tokens)
         if rows.rows:
             passes = rows_in_all(config.trainer, rows.rows) / rows.rows
             facts["tokens"] += f", {passes:.2f} passes over {rows.rows:,} rows"
@@ -206,6 +206,8 @@ def _notes(cost: Cost) -> list[str]:
         f"CPU launches a kernel in {LAUNCH_SECONDS * 1e6:.0f} microseconds. A token budget that "
         f"the planner chooses leaves {UNUSED:.0%} of the memory that grows with it in reserve.",
     ]
+    if cost.lengths.upper_bound:
+        notes.append(f"{UPPER_BOUND} tokens and hours are at most these.")
     if cost.here and cost.here.seconds_per_step is None:
         notes.append(
             f"The speed of this machine ({what_it_has()}) is unknown: the planner has data only "

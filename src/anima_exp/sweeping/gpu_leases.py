@@ -164,7 +164,7 @@ def gpus() -> list[str]:
         if not known and any(Path(device).exists() for device in _DEVICES):
             raise ConfigError(
                 "This machine has a GPU, but nvidia-smi does not list it, so jobs cannot be "
-                "assigned to GPUs. Name the GPUs: CUDA_VISIBLE_DEVICES=0,1 python -m ..."
+                "assigned to GPUs. Name the GPUs: CUDA_VISIBLE_DEVICES=0,1 anima-exp train ..."
             )
         return known
     # nvidia-smi counts in the order of the PCI bus, CUDA by speed unless configured otherwise.

@@ -101,7 +101,7 @@ def described_by(base: Words, axes: Sequence[str]) -> SweepFile:
                 raise ConfigError(
                     f"hydra/{key}={master.hydra.runtime.choices[f'hydra/{key}']}: from Python a "
                     f"sweep is a grid on this machine (hydra/{key}={wanted}). Start others with "
-                    "python -m anima_exp.train -m."
+                    "anima-exp train -m."
                 )
         names = [one.name for one in fields(GridParts)]
         values: Any = OmegaConf.to_container(OmegaConf.masked_copy(sweeper, names))

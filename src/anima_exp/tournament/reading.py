@@ -2,7 +2,7 @@
 
 Four formats are supported, with one JSON object per line, or a list of them in a .json file:
 
-* verdicts of `python -m anima_exp.judge`, with the players in `model1` and `model2`;
+* verdicts of `anima-exp judge`, with the players in `model1` and `model2`;
 * QLoRA's released ratings and FastChat's reviews, with answer ids, and players in the file name;
 * FastChat's pair judgments of MT-bench, with both orders in one row: `g1_winner`, `g2_winner`;
 * battles of Chatbot Arena: `model_a`, `model_b` and `winner`, each on its own question.

@@ -267,5 +267,5 @@ def page(comparison: Comparison, *, now: datetime) -> str:
         sections=list(sections(comparison, data)),
         data=data,
         scripts=[Path(__file__).parent / "scripts" / f"{name}.js" for name in _SCRIPTS],
-        program="anima_exp.compare",
+        program="anima-exp compare",
     )

@@ -229,5 +229,5 @@ def page(result: Tournament, *, now: datetime) -> str:
         sections=list(sections(result)),
         data=plotted(result),
         scripts=[Path(__file__).parent / "scripts" / f"{name}.js" for name in _SCRIPTS],
-        program="anima_exp.elo",
+        program="anima-exp elo",
     )
