@@ -30,63 +30,41 @@ CARDS = ("model_card", "publishing", "merging")
 REMAINING = """
 api 2
 
-cli 38
+cli 4
 
-commands 9
+commands 5
 
-comparison 42
+comparison 1
 
-conf 9
+config 3
 
-config 4
-
-data 27
+data 1
 
 diagnostics 4
 
-display 7
+docs 3
 
-distributed 7
+evals 2
 
-docs 12
+experiment 1
 
-evals 30
+hydra_plugins 1
 
-experiment 15
-
-inference 33
+inference 1
 
 inspection 7
 
-judging 30
+judging 2
 
 libraries 22
 
-merging 52
-
-model 51
-
-model_card 20
-
-planner 133
-
-publishing 7
+model_card 1
 
 reference 3
 
-results 16
-
-sweeping 52
-
-sweeps 9
-
-system 8
+system 2
 
 tiny 4
-
-tournament 47
-
-training 14
 """
 
 

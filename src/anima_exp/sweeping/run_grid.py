@@ -71,7 +71,7 @@ def run_grid(
 
 def _failures_text(failed: Sequence[Cell], *, of: int) -> str:
     lines = [
-        f"{len(failed)} of {of} runs failed; the others are done. Make the same call again to "
+        f"{len(failed)} of {of} runs failed. The others are done. Make the same call again to "
         "retry these:"
     ]
     lines += [f"  {cell.label}: {cell.failure} ({cell.log})" for cell in failed[:_FAILURES]]
