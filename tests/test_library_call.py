@@ -188,7 +188,10 @@ def test_who_waits_for_its_turn_can_be_stopped():
         holding = threads.submit(other)
         began.wait()
         stop.request()
-        with pytest.raises(RunInterrupted, match="while it waited for another run"), process_state.borrowed(stop):
+        with (
+            pytest.raises(RunInterrupted, match="while it waited for another run"),
+            process_state.borrowed(stop),
+        ):
             pass
         assert not holding.done()
 
