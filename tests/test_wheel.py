@@ -40,7 +40,10 @@ def test_the_wheel_holds_settings_sweeps_and_the_tiny_base(installed):
         "conf/train.yaml",
         "sweeps/demo.yaml",
         "tiny/base/model.safetensors",
-        "display/assets/page.html",
+        "display/assets/page.css",
+        "display/templates/page.html.jinja",
+        "comparison/page/templates/comparison.html.jinja",
+        "tournament/page/templates/tournament.html.jinja",
         "tournament/page/scripts/fields.js",
         "../hydra_plugins/_anima_exp.py",
     ):

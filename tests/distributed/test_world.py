@@ -17,7 +17,7 @@ from torch.distributed import HashStore
 
 from anima_exp.distributed import process_group
 from anima_exp.distributed.environment import RankInfo, rank_info, select_local_gpu
-from anima_exp.distributed.process_group import _reports_first, _launcher_hidden, join_process_group
+from anima_exp.distributed.process_group import _launcher_hidden, _reports_first, join_process_group
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup, _buckets
 from anima_exp.errors import ConfigError, DataError, PeerLostError
 

@@ -71,7 +71,7 @@ class Comparison(built.Comparison):
 
     def _repr_html_(self) -> str:
         if not self.rows:
-            return f"<p>{self._nothing}</p>"
+            return html_table([], below=[self._nothing])
         rows = self.shown[:_ROWS]
         more = len(self.shown) - len(rows)
         return html_table(

@@ -10,6 +10,7 @@ from anima_exp.display.tables import Column
 from anima_exp.errors import RunError
 from anima_exp.inference import saved_model
 from anima_exp.model_card import facts, origin, snippets
+from anima_exp.model_card.eval_results import eval_results
 from anima_exp.model_card.metadata import (
     UNDECIDED,
     front_matter,
@@ -113,7 +114,9 @@ def card(
         section("Cost", facts.cost(record)),
         f"## Licence\n\n{_licence(record)}",
     ]
-    return front_matter(record, merged=merge is not None) + "\n" + "\n".join(parts)
+    # The scores are the adapter's. Those of a merged model are not known.
+    results = [] if merge else eval_results(record, after)
+    return front_matter(record, merged=bool(merge), results=results) + "\n" + "\n".join(parts)
 
 
 def _opening(record: Record) -> list[str]:
