@@ -13,7 +13,7 @@ TRAIN = (
     Command(
         "train",
         "train",
-        "Train an adapter, or with -m every cell of a sweep.",
+        "Train an adapter, or with -m all runs of a sweep.",
         "model=guanaco33b data=belle_merge",
         (
             ("", "the tiny world, on a CPU"),
@@ -34,7 +34,7 @@ TRAIN = (
         "model=guanaco33b data=belle_merge",
         (
             ("model=guanaco33b data=belle_merge", "one run, on each kind of GPU"),
-            ("-m sweep=lora_search", "every cell of a sweep, and their sum"),
+            ("-m sweep=lora_search", "every run of a sweep, and their sum"),
         ),
         ("trainer.num_gpus", "trainer.batch_size", "data.max_response_tokens"),
         _RUN,
