@@ -461,5 +461,5 @@ def test_a_comparison_is_a_table_a_data_frame_and_a_page(records, tmp_path, monk
 
 def test_a_comparison_takes_paths_and_names_a_metric_that_is_not_there(records, config):
     assert len(ax.compare("runs", filters=["lora.rank=4", "trainer.max_steps=3"]).rows) >= 1
-    with pytest.raises(ax.ConfigError, match="No done run has the score 'mmlu'"):
+    with pytest.raises(ax.ConfigError, match="No finished run has the score 'mmlu'"):
         ax.compare(records[0], metric="mmlu")

@@ -16,10 +16,10 @@ TRAIN = (
         "Train an adapter, or with -m all runs of a sweep.",
         "model=guanaco33b data=belle_merge",
         (
-            ("", "the tiny world, on a CPU"),
+            ("", "the model in the package, on a CPU"),
             ("model=guanaco33b data=belle_merge", "Anima's run, 80 GB GPU"),
             ("-m sweep=demo", "all of sweeps/demo.yaml"),
-            ("-m seed=0,1,2 lora.rank=8,64", "six runs, each once"),
+            ("-m seed=0,1,2 lora.rank=8,64", "six runs: each seed with each rank"),
         ),
         _TRAINING,
         _RUN,
@@ -67,7 +67,7 @@ TRAIN = (
     Command(
         "check",
         "self_check",
-        "Check the fast gradients of your model against reference ones.",
+        "Check that a run computes the right gradients for your model.",
         "model=llama7b data=alpaca",
         (
             ("model=llama7b data=alpaca", "one batch, computed in both ways"),
