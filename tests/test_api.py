@@ -463,3 +463,8 @@ def test_a_comparison_takes_paths_and_names_a_metric_that_is_not_there(records, 
     assert len(ax.compare("runs", filters=["lora.rank=4", "trainer.max_steps=3"]).rows) >= 1
     with pytest.raises(ax.ConfigError, match="No finished run has the score 'mmlu'"):
         ax.compare(records[0], metric="mmlu")
+
+
+def test_train_takes_only_what_compose_returns():
+    with pytest.raises(ax.ConfigError, match="train takes what compose returns, not a str"):
+        ax.train("runs")  # type: ignore[arg-type]

@@ -16,10 +16,10 @@ TRAIN = (
         "Train an adapter, or with -m all runs of a sweep.",
         "model=guanaco33b data=belle_merge",
         (
-            ("", "the model in the package, on a CPU"),
+            ("", "the packaged model on a CPU"),
             ("model=guanaco33b data=belle_merge", "Anima's run, 80 GB GPU"),
             ("-m sweep=demo", "all of sweeps/demo.yaml"),
-            ("-m seed=0,1,2 lora.rank=8,64", "six runs: each seed with each rank"),
+            ("-m seed=0,1,2 lora.rank=8,64", "6 runs: all combinations"),
         ),
         _TRAINING,
         _RUN,
