@@ -69,5 +69,5 @@ def test_the_wheel_lists_its_sweeps(installed, tmp_path):
 def test_the_wheel_checks_a_whole_sweep(installed, tmp_path):
     ended = run(installed, tmp_path, "-m", "sweep=demo", "dry_run=true")
     assert ended.returncode == 0, ended.stderr
-    assert "cells   12: 12 new" in ended.stdout
+    assert "runs    12: 12 new" in ended.stdout
     assert list(tmp_path.iterdir()) == []

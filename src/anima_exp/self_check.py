@@ -43,10 +43,10 @@ def self_check(config: RunConfig) -> None:
     tokens = sum(len(row["input_ids"]) for row in rows)
     say(f"{len(rows)} rows, {tokens:,} tokens, in {dry.trainer.precision.value}, dropout off")
     say(f"loss        {fast:.6f} as a run computes it, {plain:.6f} row by row")
-    say(f"gradients   {apart:.1e} of their length apart")
+    say(f"gradients   differ by {apart:.1e} of their norm")
     if not apart < _ROUNDING[dry.trainer.precision]:
         raise TrainingError(
-            f"The gradients differ by {apart:.1e} of their length, more than rounding explains "
+            f"The gradients differ by {apart:.1e} of their norm, more than rounding explains "
             f"({_ROUNDING[dry.trainer.precision]:.0e}). trainer.max_tokens_per_micro_batch=1 "
             "computes each row alone; please report the model."
         )

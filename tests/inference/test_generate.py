@@ -146,7 +146,7 @@ MISTAKES = {
     "adapter=org/none": "adapter=org/none: no such folder, and HF_HUB_OFFLINE is set.",
     "prompt_template=guanco": "prompt_template=guanco: there is no such prompt template.",
     "questions=nowhere.jsonl": "questions=nowhere.jsonl: no such file.",
-    "run=nowhere": "run=nowhere is not a run folder: it contains no record.json.",
+    "run=nowhere": "run=nowhere is not a run folder: there is no such folder.",
 }
 
 

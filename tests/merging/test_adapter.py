@@ -185,7 +185,7 @@ def test_a_base_that_is_not_bare_is_refused(change, base_of, adapter_for, merged
     else:
         shutil.copy(adapter / change, base)
     with pytest.raises(
-        ModelError, match=r"is already quantised|holds an adapter next to its weights"
+        ModelError, match=r"is already quantized|holds an adapter next to its weights"
     ):
         merged(base, adapter)
 

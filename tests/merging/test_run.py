@@ -174,7 +174,7 @@ def test_ctrl_c_leaves_nothing(runs, merge, tmp_path, monkeypatch, where):
     ("arguments", "line"),
     [
         (["out=x"], "Which adapter? Give run=FOLDER, or adapter=FOLDER_OR_HUB_ID."),
-        (["run=nowhere", "out=x"], "run=nowhere is not a run folder: it contains no record.json."),
+        (["run=nowhere", "out=x"], "run=nowhere is not a run folder: there is no such folder."),
         (
             ["adapter=./nowhere", "out=x"],
             "adapter=./nowhere: there is no such folder, and it is not a hub id.",

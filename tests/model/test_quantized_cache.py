@@ -120,7 +120,7 @@ def test_it_is_the_quantised_base_to_the_last_bit(
     plain = load(None, source, quant, precision)
     first, second = (load(cache, source, quant, precision) for _ in range(2))
     said = capsys.readouterr().out.splitlines()
-    assert [("kept in" in line, "already quantised" in line) for line in said] == [
+    assert [("kept in" in line, "already quantized" in line) for line in said] == [
         (True, False),
         (False, True),
     ]
@@ -156,7 +156,7 @@ def test_a_run_keeps_it_and_whoever_asks_its_model_loads_it(compose, cache, tmp_
     run(config)
     assert "kept in" in capsys.readouterr().out
     saved_model.load_saved_model(UseConfig(**vars(config), run=str(tmp_path / "run")))
-    assert "already quantised" in capsys.readouterr().out
+    assert "already quantized" in capsys.readouterr().out
     assert len(kept(cache)) == 1
 
 

@@ -14,7 +14,7 @@ from anima_exp.api.events import heard
 from anima_exp.cli.from_python import Setting, as_words
 from anima_exp.cli.from_python import compose as composed
 from anima_exp.config import RunConfig
-from anima_exp.errors import RunError
+from anima_exp.errors import ConfigError, RunError
 from anima_exp.events import Listener
 from anima_exp.results.record import RECORD, Record
 
@@ -99,6 +99,11 @@ def train(
     """
     from anima_exp.experiment.run import run
 
+    if not isinstance(config, RunConfig):
+        raise ConfigError(
+            f"train takes what compose returns, not a {type(config).__name__}. "
+            'Write config = ax.compose("data=sample"), then ax.train(config).'
+        )
     with heard(verbose, on_event):
         return run(config, stop=stop)
 

@@ -10,7 +10,7 @@ COMPARE = (
         "status=running",
         (
             ("", "all runs in runs/, the newest first"),
-            ("runs/sweeps/NAME status=[failed,stopped]", "some of a sweep's cells"),
+            ("runs/sweeps/NAME status=[failed,stopped]", "some of a sweep's runs"),
         ),
         ("folder", "status", "sort", "limit", "format"),
         "anima_exp.inspection.options:RunsConfig",

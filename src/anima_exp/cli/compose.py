@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from anima_exp.cli import sweep_source, yaml_files
+from anima_exp.cli import overview, sweep_source, yaml_files
 from anima_exp.cli.custom_evals import with_own_evals
 from anima_exp.cli.error_messages import explain_error, unknown_setting
 from anima_exp.cli.help import with_descriptions
@@ -124,6 +124,9 @@ def run_command(
     misspelled key. So its errors are caught (HYDRA_FULL_ERROR) and printed in one line; a bug
     still shows its traceback. In a sweep, an error in one cell does not stop the others.
     """
+    if "--version" in sys.argv[1:]:
+        overview.show(version=True)
+        return
     if asks_for_help(sys.argv[1:]):
         if not asks_for_all(sys.argv[1:]):
             print_short_help(config_name)

@@ -84,18 +84,18 @@ def about(file: Path) -> str:
 
 
 def one_line(text: str, width: int) -> str:
-    """Return as many whole sentences of a paragraph as fit into `width` columns, at least one.
+    """Return the whole sentences that fit, or the first one cut between two words."""
+    return textwrap.shorten(whole_sentences(text, width), width, placeholder=" …")
 
-    A first sentence that is too long is cut between two words.
-    """
-    sentences = re.split(r"(?<=[.?!]) +(?=[A-Z])", text)
-    line = ""
-    for sentence in sentences:
-        longer = f"{line} {sentence}".strip()
-        if len(longer) > width:
+
+def whole_sentences(text: str, width: int) -> str:
+    """Return as many whole sentences of a paragraph as fit into `width` columns, at least one."""
+    first, *rest = re.split(r"(?<=[.?!]) +(?=[A-Z])", text)
+    for sentence in rest:
+        if len(f"{first} {sentence}") > width:
             break
-        line = longer
-    return line or textwrap.shorten(text, width, placeholder=" …")
+        first += f" {sentence}"
+    return first
 
 
 def lines(file: Path, group: str = "") -> Iterator[Line]:

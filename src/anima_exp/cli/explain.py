@@ -149,7 +149,9 @@ def _group(group: str, width: int) -> str:
     room = width - longest - 4
     for name in names:
         text = conf_files.about(conf_files.file_of(group, name)) if name != BY_HAND else _BY_HAND
-        lines.append(f"  {name:<{longest}}  {conf_files.one_line(text, room)}".rstrip())
+        first, *more = _wrapped(conf_files.whole_sentences(text, room), room) or [""]
+        lines.append(f"  {name:<{longest}}  {first}".rstrip())
+        lines += [f"  {'':<{longest}}  {line}" for line in more]
     lines += ["", *_wrapped(f"anima-exp help {group}={names[0]} shows what a choice sets.", width)]
     inside = [key for key in catalogue(schema_of(COMMANDS["train"])) if _parent(key) == group]
     if inside:

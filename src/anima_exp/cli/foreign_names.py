@@ -9,10 +9,9 @@ from collections.abc import Container
 _OF_TRAINING = """
 The learning rate is optimizer.learning_rate.
     lr learningrate base_lr max_lr peak_lr initial_lr
-A batch is cut by tokens, not rows: see trainer.max_tokens_per_micro_batch.
-    micro_batch_size per_device_train_batch_size per_gpu_train_batch_size
 trainer.batch_size is the whole batch of an optimizer step, over all devices. A pass takes as many
 of its tokens as fit: see trainer.max_tokens_per_micro_batch.
+    micro_batch_size per_device_train_batch_size per_gpu_train_batch_size
     gradient_accumulation_steps gradient_accumulation grad_accum accumulation_steps
     accumulate_grad_batches train_batch_size global_batch_size total_batch_size
     effective_batch_size

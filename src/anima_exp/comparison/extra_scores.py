@@ -44,7 +44,7 @@ def with_ratings(runs: Runs, file: Path) -> Runs:
         raise DataError(f"ratings={file}: not what anima-exp elo out=FILE writes.") from error
     names = {name for run in runs.runs for name in _names(run)}
     if others := sorted(by_player.keys() - names):
-        unknown = f"{len(others)} of {len(by_player)} players are none of these runs"
+        unknown = f"{len(others)} of {len(by_player)} rated players are not among these runs"
         warn(f"{file}: {unknown}: {', '.join(others)}.")
     rated = []
     times = Counter(name for run in runs.runs for name in set(_names(run)))

@@ -210,7 +210,7 @@ def _several_gpus(config: RunConfig) -> None:
     if launcher.jobs_per_gpu > 1 and launcher.gpus_per_job > 1:
         raise ConfigError(
             f"launcher.jobs_per_gpu={launcher.jobs_per_gpu} and launcher.gpus_per_job="
-            f"{launcher.gpus_per_job} contradict each other: either cells share a GPU, or a cell "
+            f"{launcher.gpus_per_job} contradict each other: either runs share a GPU, or a run "
             "has several. Set one of them to 1."
         )
     if config.model.device_map and (trainer.num_gpus or 1) > 1:

@@ -262,6 +262,10 @@ def _kind(value: object) -> str:
     return names.get(type(value), "number")
 
 
+def _shown(folder: Path) -> str:
+    return "The current folder" if folder == Path() else "That folder"
+
+
 def _close_name(file: Path) -> str:
     if not file.parent.is_dir():
         return f"There is no folder {file.parent} either."
@@ -270,4 +274,8 @@ def _close_name(file: Path) -> str:
     # A low cutoff, because names of files are short: `bb` may be a mistyped `b`.
     if close := closest(file.name.partition(".")[0], stems, cutoff=0.66):
         return f"Did you mean '{stems[close]}'?"
-    return f"That folder has {', '.join(names[:5])}." if names else "That folder has no data files."
+    return (
+        f"{_shown(file.parent)} has {', '.join(names[:5])}."
+        if names
+        else f"{_shown(file.parent)} has no data files."
+    )

@@ -74,7 +74,13 @@ def _extras() -> Finding:
     missing = {extra: use for module, (_, extra, use) in _EXTRAS.items() if not find_spec(module)}
     uses = ", ".join(missing.values())
     advice = f"For {uses}: pip install 'anima-exp[{','.join(missing)}]'." if missing else ""
-    return Finding("software", "extras", ", ".join(there) or "none", Level.info, advice)
+    return Finding(
+        "software",
+        "extras",
+        ", ".join(there) + " are installed" * bool(there) or "none",
+        Level.info,
+        advice,
+    )
 
 
 def probe(seconds: float = _PROBE_SECONDS) -> Mapping[str, Any]:
@@ -211,7 +217,8 @@ def _processor(torch: Mapping[str, Any]) -> Finding:
     return Finding(
         "hardware",
         "processor",
-        f"{hardware.cpu()}, {torch['cpu']}, {words[bf16]}, {torch['threads']} threads",
+        f"{hardware.cpu()}, {torch['cpu']}, {words[bf16]}, {torch['threads']} "
+        f"thread{'s' * (torch['threads'] != 1)}",
         Level.ok if bf16 is not False else Level.info,
         "" if bf16 is not False else advice,
     )

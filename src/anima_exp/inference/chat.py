@@ -62,6 +62,8 @@ class Chat:
         self._greet()
         for line in lines:
             text = line.strip()
+            if text in ("/quit", "/exit"):
+                return
             if text.startswith("/"):
                 self._command(text)
             elif text:

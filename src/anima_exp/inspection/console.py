@@ -1,8 +1,9 @@
 """Show lists of runs, one run, and the difference of two in a terminal of any width."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -169,7 +170,7 @@ def _facts(detail: RunDetail, console: Console) -> None:
         f"{duration(record.train_seconds)} of training, {duration(record.eval_seconds)} of "
         f"evaluation, {record.tokens:,} tokens, peak memory {record.peak_memory_gib:.1f} GiB",
     )
-    where = record.hardware.get("gpu") or f"CPU, {record.hardware.get('cpu_threads', '?')} threads"
+    where = record.hardware.get("gpu") or _cpu(record.hardware)
     versions = (f"{name} {record.versions[name]}" for name in _SHOWN if name in record.versions)
     _fact(console, "made on", ", ".join([where, *versions]))
     for text in record.tracking.values():
@@ -181,6 +182,11 @@ def _facts(detail: RunDetail, console: Console) -> None:
 
 
 _SHOWN = ("anima-exp", "torch", "transformers", "peft", "bitsandbytes")
+
+
+def _cpu(hardware: Mapping[str, Any]) -> str:
+    threads = str(hardware.get("cpu_threads", "?"))
+    return f"CPU, {threads} thread{'s' * (threads != '1')}"
 
 
 def _fact(console: Console, name: str, text: str, *, style: str | None = None) -> None:

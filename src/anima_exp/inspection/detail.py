@@ -73,6 +73,8 @@ _FILES = {
     "log.txt": "what it printed",
     "inputs.json": "fingerprints of base and data",
     "starts.txt": "when it was started",
+    "wandb/": "files of Weights & Biases",
+    "wandb_id.txt": "its id at Weights & Biases",
 }
 
 

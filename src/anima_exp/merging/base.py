@@ -122,7 +122,7 @@ class Base:
         base = cls(model, Tensors(_weights(model)))
         if "quantization_config" in base.config:
             raise ModelError(
-                f"model.source={model.source} is already quantised, and rounding twice would lose "
+                f"model.source={model.source} is already quantized, and rounding twice would lose "
                 "part of the training. Give the 16-bit model that it was made from: "
                 "model.source=..."
             )

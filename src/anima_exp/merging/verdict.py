@@ -62,7 +62,7 @@ def _way_out(config: MergeConfig) -> str:
 
 ONTO = {
     MergeTarget.base: "its own weights",
-    MergeTarget.dequantized: "the weights it was trained on: quantised to 4 bits and dequantised",
+    MergeTarget.dequantized: "the weights it was trained on: quantized to 4 bits and dequantized",
 }
 MERGED_ROW = 2  # index of the table's row
 
@@ -95,7 +95,7 @@ def sentences(config: MergeConfig, result: VerificationResult) -> list[str]:
     if (share := kept_share(result, result.merged)) is not None:
         kept = f"the merged model keeps {100 * share:.0f} % of the fall in held-out loss"
         if result.again and (rest := kept_share(result, result.again)) is not None:
-            kept += f", quantised to {config.quant.type.value} again {100 * rest:.0f} %"
+            kept += f", quantized to {config.quant.type.value} again {100 * rest:.0f} %"
         lines.append(kept)
     return lines
 
@@ -147,4 +147,4 @@ def end(merging: Plan, out: Path) -> list[str]:
         ("prompt_template", template),
     )
     publish = pasted("publish", ("folder", out), "push=user/name")
-    return [f"\nmerged   {out}", f"next     {ask}", f"         {publish}"]
+    return [f"\nfolder   {out}", f"next     {ask}", f"         {publish}"]

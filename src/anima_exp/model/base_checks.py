@@ -114,7 +114,7 @@ def check_experts(model: ModelConfig, quant: QuantConfig, built: Any) -> None:
     share = quantised_share(built)
     if share.quantised < _LEAST and share.stacked:
         raise ModelError(
-            f"quant={quant.type.value} would quantise only {100 * share.quantised:.0f} % of the "
+            f"quant={quant.type.value} would quantize only {100 * share.quantised:.0f} % of the "
             f"weights in the blocks of model.source={model.source}: its experts "
             f"({share.largest}) are one stacked tensor, not linear layers. Choose a model without "
             "experts, or quant=none if its 16-bit weights fit into memory."

@@ -59,7 +59,7 @@ class QuantizedCacheEntry:
             return None
         model = load(str(self.folder))
         model.name_or_path = model.config.name_or_path = self.source
-        say(f"base     {_gigabytes(_size(self.folder))} already quantised, from {self.folder}")
+        say(f"base     {_gigabytes(_size(self.folder))} already quantized, from {self.folder}")
         return model
 
     def keep(self, model: Any) -> None:
@@ -75,7 +75,7 @@ class QuantizedCacheEntry:
                     self._write(model, draft)
                     size = _gigabytes(_size(self.folder))
                     say(
-                        f"base     {size} quantised, kept in {self.folder} for later runs "
+                        f"base     {size} quantized, kept in {self.folder} for later runs "
                         "(quant.cache_quantized=false turns this off)"
                     )
         except Exception as error:  # a run can continue without a cache

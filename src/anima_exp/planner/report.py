@@ -124,7 +124,9 @@ def _static(cost: Cost) -> list[Column]:
             f"LoRA, {format_count(learns.parameters)} parameters in {config.lora.dtype.value}"
         ] = learns.weights
     if learns.copies:
-        parts[f"its copy in {config.trainer.precision.value}, during a step"] = learns.copies
+        parts[f"a copy of the LoRA weights in {config.trainer.precision.value}, during a step"] = (
+            learns.copies
+        )
     parts["gradients"] = learns.gradients
     name = f"optimizer state, {config.optimizer.name.value}"
     if learns.pageable:
@@ -132,7 +134,7 @@ def _static(cost: Cost) -> list[Column]:
     parts[name] = learns.optimizer
     parts["all"] = sum(parts.values())
     if found.copy and config.quant.cache_dequantized is not False:
-        copy = f"optional: 4-bit weights dequantised to {config.quant.compute_dtype.value}"
+        copy = f"optional: 4-bit weights dequantized to {config.quant.compute_dtype.value}"
         parts[copy] = found.copy
     parts["CUDA and its libraries (assumed)"] = round(gpus.CONTEXT_GIB * GIB)
     return [Column("", list(parts), right=False), Column("", [size(n) for n in parts.values()])]
@@ -167,7 +169,7 @@ def _one_gpu_columns(cost: Cost) -> list[Column]:
         Column("fits", [_fits(one) for one in found], right=False),
         Column("token budget", budgets),
         Column("checkpointing", ways, right=False),
-        Column("dequantised copy", copies, right=False, dropped=2),
+        Column("dequantized copy", copies, right=False, dropped=2),
         Column("peak", [size(one.peak) for one in found]),
         Column("tokens/s", speeds, dropped=1),
         Column("training", [hours(cost.hours_on(one)) for one in found]),

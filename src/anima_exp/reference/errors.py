@@ -79,7 +79,7 @@ def _lines() -> Iterator[str]:
         [[f"`{error.__name__}`", *parts(error)] for _, error in tree()],
     )
     yield ""
-    yield "A sweep writes the error of a failed cell into `failure.txt` in the folder of the run."
+    yield "A sweep writes the error of a failed run into `failure.txt` in the folder of the run."
     yield ""
     yield "## Exit statuses"
     yield ""

@@ -187,7 +187,7 @@ def _lines(gallery: Gallery) -> Iterator[str]:
     yield ""
     yield (
         "A sweep is a grid of runs. The same command again trains only the missing ones. Add "
-        "`dry_run=true` to check every cell first. The hours are the sum over all cells that fit."
+        "`dry_run=true` to check every run first. The hours are the sum over all runs that fit."
     )
     for entry in gallery.sweeps:
         yield from _sweep(gallery, entry)
@@ -258,7 +258,7 @@ def _sweep(gallery: Gallery, entry: Entry) -> Iterator[str]:
     yield from markdown.block(f"anima-exp train -m sweep={entry.name}")
     yield ""
     yield from markdown.table(
-        ["GPU", "cells that fit", "training, all of these"],
+        ["GPU", "runs that fit", "training, all of these"],
         [_sum_on_gpu(costs, place) for place in _PLACES],
         right=2,
     )

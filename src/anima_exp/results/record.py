@@ -119,7 +119,7 @@ class Record:
         except FileNotFoundError:
             begun = (folder / "settings.json").is_file()
             what = "has not finished" if begun else "is not a run folder"
-            raise RunError(f"{folder} {what}: it contains no {RECORD}.") from None
+            raise RunError(f"{folder} {what}: {why_no_record(folder)}.") from None
         except OSError as error:
             raise RunError(f"{folder / RECORD} cannot be read: {error.strerror}.") from error
         except ValueError as error:
@@ -177,3 +177,12 @@ def _fits(value: object, kind: Any) -> bool:
     if isinstance(value, bool):
         return kind is bool
     return isinstance(value, (int, float) if kind is float else kind)
+
+
+def why_no_record(folder: Path) -> str:
+    """Return what is wrong with a folder that has no record, and what to do."""
+    if not folder.is_dir():
+        return "there is no such folder. `anima-exp runs` lists the runs"
+    if (folder / "sweep.json").is_file():
+        return "it belongs to a sweep. `anima-exp compare FOLDER` lists its runs"
+    return f"it contains no {RECORD}"

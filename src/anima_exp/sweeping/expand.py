@@ -49,7 +49,7 @@ def expand(
     count = len(paired or [()]) * prod(map(len, values)) * prod(map(len, multiples.values()))
     if count > MOST_VALUES:
         raise ConfigError(
-            f"The sweep has {count:,} cells, but the limit is {MOST_VALUES:,}. Give its settings "
+            f"The sweep has {count:,} runs, but the limit is {MOST_VALUES:,}. Give its settings "
             "fewer values, or search them with hydra/sweeper=optuna."
         )
     return [

@@ -98,8 +98,8 @@ def check_gpus(config: RunConfig) -> None:
     wanted, given = config.trainer.num_gpus, config.launcher.gpus_per_job
     if wanted is not None and wanted != given:
         raise ConfigError(
-            f"trainer.num_gpus={wanted}, but a cell gets launcher.gpus_per_job={given}. In a sweep "
-            f"give launcher.gpus_per_job={wanted} alone: a cell uses what it gets."
+            f"trainer.num_gpus={wanted}, but a run of a sweep gets launcher.gpus_per_job={given}. "
+            f"Give launcher.gpus_per_job={wanted} alone: a run uses the GPUs that it gets."
         )
 
 

@@ -139,7 +139,7 @@ def submit_to_launcher(cells: list[Cell], launcher: Launcher, master: DictConfig
     group = f"tracking.group={cells[0].config.tracking.group}"
     chosen = master.hydra.runtime.choices["hydra/launcher"]
     logs = OmegaConf.select(master, "hydra.launcher.submitit_folder", default=None)
-    submitted = f"hydra/launcher={chosen}: {len(cells)} cell{'s' * (len(cells) > 1)}"
+    submitted = f"hydra/launcher={chosen}: {len(cells)} run{'s' * (len(cells) > 1)}"
     console.say(submitted + (f"; their output: {logs}" if logs else ""))
     reasons: dict[int, str] = {}
     try:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.errors import RunError, first_line
+from anima_exp.libraries.transformers_loading import progress_bars
 from anima_exp.system import hashing, json_files
 from anima_exp.system.atomic import (
     disk_errors_as_run_error,
@@ -254,7 +255,8 @@ def save(model: Any, tokenizer: Any, folder: Path, *, model_card: str) -> None:
     model.config.use_cache = True  # off for training only
     try:
         with disk_errors_as_run_error(folder):
-            model.save_pretrained(draft)
+            with progress_bars(False):
+                model.save_pretrained(draft)
             tokenizer.save_pretrained(draft)
             (draft / MODEL_CARD).write_text(model_card, encoding="utf-8")
             replace_folder(draft, folder)

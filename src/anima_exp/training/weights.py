@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from anima_exp.errors import RunError
+from anima_exp.libraries.transformers_loading import progress_bars
 from anima_exp.system import json_files
 
 ADAPTER = "adapter_model.safetensors"
@@ -16,7 +17,8 @@ _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 def save(model: Any, folder: Path) -> None:
     """Write the adapter as PEFT does, or with lora=full_finetune the model under its own names."""
     own_names = {} if hasattr(model, "peft_config") else {"save_original_format": False}
-    model.save_pretrained(folder, **own_names)
+    with progress_bars(False):
+        model.save_pretrained(folder, **own_names)
 
 
 def load(model: Any, folder: Path) -> None:

@@ -129,7 +129,7 @@ CASES = [
     _run("snapshot-kept", BF16, "model=local", "model.source={base}", process="base",
          log=("kept in",)),
     _run("snapshot-loaded", BF16, "model=local", "model.source={base}", "seed=1", process="base",
-         log=("already quantised, from",)),
+         log=("already quantized, from",)),
     _run("grouped-queries-selective", BF16, "model=local", "model.source={base}", NO_COPY,
          "trainer.activation_checkpointing=selective", process="base"),
     # torch's own allocator, which gives up at the limit: the step is done again in smaller passes.
