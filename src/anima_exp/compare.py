@@ -40,7 +40,7 @@ def read(arguments: Sequence[str]) -> CompareConfig:
 
 
 def compare(config: CompareConfig) -> None:
-    """Print the comparison, and write what else is asked for.
+    """Print the comparison, and write the other outputs that the settings name.
 
     Raises:
         AnimaError: a path, a setting or W&B is not what it should be.
@@ -71,7 +71,7 @@ def compare(config: CompareConfig) -> None:
     else:
         write(FORMATS[config.format.value](comparison))
         if missing := comparison.counted(but=[State.done]):
-            print_stderr(f"beside the done runs there are {missing}.")
+            print_stderr(f"Not all runs are done: {missing}.")
         if config.format in (CompareFormat.csv, CompareFormat.latex):  # which hold only their rows
             notes = (comparison.left_out, comparison.repeated, comparison.caution)
             for sentence in filter(None, notes):

@@ -40,7 +40,7 @@ def read(arguments: Sequence[str]) -> EloConfig:
 
 
 def rate(config: EloConfig) -> None:
-    """Print the ratings, and write what else is asked for.
+    """Print the ratings, and write the other outputs that the settings name.
 
     Raises:
         AnimaError: a path, a row or a setting is not what it should be.

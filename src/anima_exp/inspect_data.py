@@ -25,7 +25,7 @@ def report(config: RunConfig) -> None:
     from anima_exp.model.tokenizer import load_tokenizer
 
     formats.template(config.data.prompt_template)
-    # Bad rows are what the report is for: it counts them and goes on.
+    # The report counts bad rows, so reading must not stop at the first one.
     data = replace(config.data, on_bad_row=BadRow.skip)
     main = source.training_source(data)
     tokenizer = load_tokenizer(config.model)

@@ -1,4 +1,4 @@
-"""Who hears what a call emits: nobody by default, the terminal, or a function of the user."""
+"""Choose who receives the events of a call: no one, the terminal, or a function of the user."""
 
 from contextlib import AbstractContextManager
 

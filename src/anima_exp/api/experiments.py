@@ -53,7 +53,7 @@ def plan(config: RunConfig) -> "Cost":
         table.
 
     Raises:
-        AnimaError: a file is missing, or the shape of the model cannot be found.
+        AnimaError: if a file is missing or the shape of the model is unknown.
 
     Examples:
         >>> cost = ax.plan(ax.compose("model=guanaco33b", "data=belle_merge"))

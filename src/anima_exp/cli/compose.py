@@ -204,10 +204,10 @@ def with_file(message: str, arguments: Sequence[str]) -> str:
     """
     given = {argument.lstrip("+").partition("=")[0] for argument in arguments}
 
-    def place(found: re.Match[str]) -> str:
-        key = found["key"] or found["unknown"]
+    def place(match: re.Match[str]) -> str:
+        key = match["key"] or match["unknown"]
         file = None if key in given else yaml_files.setting(key)
-        return f"{found['cell']}In {file}: " if file else found["cell"]
+        return f"{match['cell']}In {file}: " if file else match["cell"]
 
     return _ABOUT.sub(place, message)
 

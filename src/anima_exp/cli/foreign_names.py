@@ -37,7 +37,7 @@ It is trainer.precision=bf16, fp16 or fp32.
     bf16 fp16 fp32 tf32 bfloat16 float16 mixed_precision torch_dtype dtype amp half pure_bf16
 runs_dir=FOLDER is where run folders are made; run_dir=FOLDER names this run's own.
     output_dir output_directory output_path out_dir save_dir output
-There is none, because a run with the same settings is resumed or found finished. run_dir=NAME
+There is none, because a run with the same settings is resumed, or is done already. run_dir=NAME
 starts another.
     overwrite_output_dir overwrite
 It is lora.rank.

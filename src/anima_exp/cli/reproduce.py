@@ -18,7 +18,7 @@ from anima_exp.errors import AnimaError
 from anima_exp.results import identity
 
 _NAMED = ("model", "data")  # groups whose settings hold the name of their file
-_MATCHED = ("quant", "lora", "optimizer", "trainer")  # groups whose file is found by its values
+_MATCHED = ("quant", "lora", "optimizer", "trainer")  # groups whose file its values identify
 _HASH = "sha256:"
 _FOLLOWS = ("model.shape.", "data.length_stats.", "model.name", "data.name")
 
@@ -117,8 +117,8 @@ def _name(overrides: Sequence[str]) -> str:
         return ""
 
 
-def place(folder: Path, found: Reproduction) -> list[str]:
-    """Return what a command line needs besides, so that it finds the run's own folder."""
-    if found.name == folder.name:
+def place(folder: Path, command: Reproduction) -> list[str]:
+    """Return the settings that lead a command line to the run's own folder."""
+    if command.name == folder.name:
         return [] if folder.parent == Path("runs") else [assigned("runs_dir", folder.parent)]
     return [assigned("run_dir", folder)]

@@ -31,7 +31,7 @@ def main() -> None:
     for name, look in parts.items():
         try:
             found[name] = look()
-        except Exception as error:  # whatever a broken library raises
+        except Exception as error:  # a broken library may raise any
             found[name] = {"error": f"{type(error).__name__}: {first_line(error)}"}
         if "torch" in found and "error" in found["torch"]:
             break

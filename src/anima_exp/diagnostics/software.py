@@ -100,19 +100,19 @@ def probe(seconds: float = _PROBE_SECONDS) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {"error": "the probe printed no object"}
 
 
-def libraries(found: Mapping[str, Any]) -> Iterator[Finding]:
+def libraries(probed: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield findings about torch, GPUs and bitsandbytes, from what `probe` returned."""
     reinstall = "Install torch again, in a fresh environment."
-    if "error" in found:
-        yield Finding("software", "torch", str(found["error"]), Level.broken, reinstall)
+    if "error" in probed:
+        yield Finding("software", "torch", str(probed["error"]), Level.broken, reinstall)
         return
-    torch = found["torch"]
+    torch = probed["torch"]
     if "error" in torch:
         yield Finding("software", "torch", torch["error"], Level.broken, reinstall)
         return
     yield Finding("software", "torch", f"{torch['version']}, {_build(torch)}")
-    yield from _bitsandbytes(found)
-    yield from _gpus(found.get("gpus", {}), torch)
+    yield from _bitsandbytes(probed)
+    yield from _gpus(probed.get("gpus", {}), torch)
     yield _processor(torch)
 
 
@@ -122,8 +122,8 @@ def _build(torch: Mapping[str, Any]) -> str:
     return f"built for ROCm {torch['hip_build']}" if torch["hip_build"] else "built for CPUs only"
 
 
-def _bitsandbytes(found: Mapping[str, Any]) -> Iterator[Finding]:
-    bnb, layer = found.get("bitsandbytes", {}), found.get("layer", {})
+def _bitsandbytes(probed: Mapping[str, Any]) -> Iterator[Finding]:
+    bnb, layer = probed.get("bitsandbytes", {}), probed.get("layer", {})
     if "error" in bnb:
         advice = "Install it again: pip install --force-reinstall --no-deps bitsandbytes"
         yield Finding("software", "bitsandbytes", bnb["error"], Level.broken, advice)

@@ -150,15 +150,15 @@ def network(*, ask: bool) -> Iterator[Finding]:
     Args:
         ask: whether to ask them at all.
     """
-    asked = _servers()
-    with ThreadPoolExecutor(max(len(asked), 1)) as pool:
+    servers = _servers()
+    with ThreadPoolExecutor(max(len(servers), 1)) as pool:
         answers = {
-            name: pool.submit(question) if ask else None for name, (question, _) in asked.items()
+            name: pool.submit(question) if ask else None for name, (question, _) in servers.items()
         }
-    for name, (_, use) in asked.items():
+    for name, (_, use) in servers.items():
         answer = answers[name]
         if answer is None:
-            yield Finding("network", name, "not asked: network=false", Level.info)
+            yield Finding("network", name, "skipped: network=false", Level.info)
         elif problem := answer.result():
             yield Finding("network", name, problem, Level.info, use)
         else:

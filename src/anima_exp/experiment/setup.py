@@ -59,7 +59,7 @@ class Setup:
 
 
 def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
-    """Load the data and then the model, so that a mistake in the data is found quickly.
+    """Load the data and then the model, so that a mistake in the data shows quickly.
 
     With several processes, one on each machine fills the caches before the others read them.
 

@@ -80,7 +80,7 @@ def check(path: Path, questions: Sequence[Question], settings: Settings) -> list
 def earlier(path: Path, questions: Sequence[Question], settings: Settings) -> list[Row]:
     """Return the answers that the file has already, and prepare the file for more.
 
-    An incomplete last line of a process that was killed is removed, so its question is asked again.
+    An incomplete last line of a killed process is removed, so its question is answered again.
 
     Raises:
         RunError: see `check`.

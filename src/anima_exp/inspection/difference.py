@@ -1,7 +1,7 @@
 """Compare two runs: the settings, scores and costs that differ, side by side.
 
-found = difference(run_detail(a), run_detail(b))
-found.settings["lora.rank"]  # (8, 64)
+diff = difference(run_detail(a), run_detail(b))
+diff.settings["lora.rank"]  # (8, 64)
 """
 
 from collections.abc import Mapping

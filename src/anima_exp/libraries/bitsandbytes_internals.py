@@ -1,8 +1,8 @@
 """The parts of bitsandbytes that we use although its documentation does not promise them.
 
 They were read in bitsandbytes 0.49 and 0.50. Each function says what it uses and what a change of
-it would break; tests/contracts/test_bitsandbytes.py checks every one. Layers and weights are told
-by the names of their classes, so that a model in memory can be looked at without an import.
+it would break; tests/contracts/test_bitsandbytes.py checks every one. Layers and weights are
+recognised by the names of their classes, so that looking at a model needs no import.
 """
 
 import logging
@@ -17,15 +17,16 @@ from anima_exp.libraries.log_level import log_level
 if TYPE_CHECKING:
     import torch
 
-# Of its optimizers: smaller tensors keep 32-bit states, and only larger ones are paged; one
-# constant for so many 8-bit states. Only the plan uses them, whose bytes would be wrong.
+# Its optimizers keep 32-bit states for tensors below LEAST_IN_8_BITS elements, and page only those
+# of at least LEAST_PAGED. One constant serves STATES_A_CONSTANT 8-bit states. Only the plan uses
+# these numbers: if they change, its bytes are wrong.
 LEAST_IN_8_BITS = 4096
 LEAST_PAGED = 100_000
 STATES_A_CONSTANT = 256
-# Of 4-bit weights: one constant for so many, and for so many constants if these are packed anew.
+# Each constant of a 4-bit weight serves 64 elements. Double quantisation packs 256 constants.
 WEIGHTS_A_CONSTANT = 64
 CONSTANTS_A_CONSTANT = 256
-# Of 8-bit weights: the integer that stands for the largest weight of a row.
+# The integer that stands for the largest weight of a row in 8 bits.
 LARGEST_INTEGER = 127
 # The operation of torch that multiplies by 4-bit weights. Under another name selective activation
 # checkpointing computes it twice.
@@ -39,9 +40,9 @@ def import_bitsandbytes() -> None:
 
     Call this before the first import of bitsandbytes, of peft, or of transformers' Trainer, which
     import it too. On a processor with AVX512-BF16 the import downloads a kernel for 4-bit products
-    if the package `kernels` is installed, and logs a warning otherwise, by the logger of the module
-    `backends.cpu.ops`. No run uses that kernel: it computes in bf16 whatever `trainer.precision`
-    says, and has no gradient (keep_cpu_4bit_trainable).
+    if the package `kernels` is installed. Otherwise the logger of the module `backends.cpu.ops`
+    warns. No run uses that kernel: it computes in bf16 and ignores `trainer.precision`, and it has
+    no gradient (keep_cpu_4bit_trainable).
     """
     if "bitsandbytes" not in sys.modules:
         with _missing("kernels"), log_level("bitsandbytes.backends.cpu.ops", logging.CRITICAL):
@@ -67,9 +68,9 @@ def keep_cpu_4bit_trainable(model: "torch.nn.Module") -> None:
     """Stop bitsandbytes from repacking 4-bit weights on a CPU at the first evaluation.
 
     On processors with AVX512-BF16 an evaluation forward replaces each Linear4bit's weight by a
-    packed one whose kernel has no gradient: training goes on with wrong gradients and a warning.
-    The flag `support_avx512bf16_for_cpu` of each layer turns that off. Under another name it
-    comes back, on such processors alone.
+    packed one whose kernel has no gradient. Training then continues with wrong gradients and a
+    warning. The flag `support_avx512bf16_for_cpu` of each layer turns that off. If a release
+    renames it, such processors compute wrong gradients again.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -77,7 +78,7 @@ def keep_cpu_4bit_trainable(model: "torch.nn.Module") -> None:
 
 
 def set_compute_type(model: "torch.nn.Module", dtype: "torch.dtype") -> None:
-    """Let every 4-bit layer multiply in `dtype`: the attribute `compute_dtype` of Linear4bit."""
+    """Make every 4-bit layer multiply in `dtype`: the attribute `compute_dtype` of Linear4bit."""
     for module in model.modules():
         if hasattr(module, "compute_dtype"):
             setattr(module, "compute_dtype", dtype)  # noqa: B010 - mypy
@@ -89,7 +90,7 @@ def is_4bit_layer(module: Any) -> bool:
 
 
 def is_own_layer(module: Any) -> bool:
-    """Whether a layer is one of bitsandbytes', whatever it does in its forward pass."""
+    """Return whether the class of a layer is bitsandbytes' own."""
     return type(module).__module__.startswith("bitsandbytes")
 
 
@@ -174,7 +175,7 @@ def rounded_to_4_bits(
 
 
 def hold_constants(model: "torch.nn.Module", where: "torch.device") -> None:
-    """Let layers hold their quantisation constants: a weight loses them when FSDP2 splits it.
+    """Store quantisation constants on layers: a weight loses them when FSDP2 splits it.
 
     Linear4bit takes them from `layer.quant_state` if its weight has none, and Linear8bitLt reads
     no weight but the integers in `layer.state`.
@@ -194,9 +195,9 @@ def hold_constants(model: "torch.nn.Module", where: "torch.device") -> None:
 
 
 def _find_integers(layer: Any, _: Any) -> None:
-    """Before a Linear8bitLt computes: it reads no weight, but the integers in its state.
+    """Point a Linear8bitLt at its integers before it computes: it reads them from its state.
 
-    They are the memory that FSDP2 fills and frees, always the same, so once is enough.
+    FSDP2 fills and frees the same memory for every pass, so once is enough.
     """
     if layer.state.CB is None:
         layer.state.CB = layer.weight.data
@@ -209,10 +210,10 @@ def has_own_states(optimizer: Any) -> bool:
 
 
 def load_into_pages(optimizer: Any, values: dict[str, Any]) -> None:
-    """Load states into pages again, which bitsandbytes leaves where they are read.
+    """Load states into paged memory. bitsandbytes leaves them where they were read.
 
     It uses `load_state_dict(..., move_to_device=False)`, `get_state_buffer` and the names state1
-    and state2. The first step moves what is small, and in no page, to the GPU.
+    and state2. The first step moves the small states, which are not paged, to the GPU.
     """
     optimizer.load_state_dict(values, move_to_device=False)
     for parameter, found in optimizer.state.items():
@@ -230,7 +231,7 @@ _WRAPPED = "__bnb_optimizer_quant_state__"
 
 
 def own_names(states: dict[str, Any]) -> dict[str, Any]:
-    """Return a weight's states of AdamW, of torch's optimizer or of bitsandbytes', for the latter.
+    """Return a weight's AdamW states by the names that bitsandbytes' optimizer uses.
 
     A checkpoint may come from a machine where the same settings use the other optimizer.
     """
@@ -241,7 +242,7 @@ def own_names(states: dict[str, Any]) -> dict[str, Any]:
 
 
 def torchs_names(states: dict[str, Any]) -> dict[str, Any]:
-    """The same for torch's optimizer."""
+    """Return a weight's AdamW states by the names that torch's optimizer uses."""
     import torch
 
     states = states | states.get(_WRAPPED, {})
@@ -268,7 +269,7 @@ def new_exceptions() -> Any:
 
 @contextmanager
 def _missing(name: str) -> Iterator[None]:
-    """Inside, Python does not find the package `name`."""
+    """Hide the package `name` from imports inside."""
     modules = {key: sys.modules.pop(key) for key in [*sys.modules] if key.partition(".")[0] == name}
     sys.modules[name] = None  # type: ignore[assignment]  # how Python marks a missing module
     try:

@@ -36,7 +36,7 @@ def use_kernels(model: Any) -> None:
 
 
 def undo_kernels() -> None:
-    """Give transformers its own modules back, so that the next model is built without kernels.
+    """Restore the modules of transformers, so that the next model is built without kernels.
 
     A model that has kernels keeps its norms and SwiGLU. Its rotary positions are transformers'
     again, which differ by rounding.

@@ -19,7 +19,7 @@ _NOT_LINEAR = ("Conv1d", "Conv2d", "Conv3d", "MultiheadAttention", "ParamWrapper
 def lora_layers(model: "nn.Module") -> list[tuple[str, Any]]:
     """Return every LoRA layer of a model by its full name: an instance of `LoraLayer`."""
     peft = sys.modules.get("peft.tuners.lora")
-    if peft is None:  # nobody has put an adapter on a model
+    if peft is None:  # no model has an adapter yet
         return []
     layer = peft.LoraLayer
     return [(name, module) for name, module in model.named_modules() if isinstance(module, layer)]

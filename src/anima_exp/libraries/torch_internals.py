@@ -39,7 +39,7 @@ def says_weights_only(error: Exception) -> bool:
 
 
 def processor_has_bf16() -> bool | None:
-    """Whether oneDNN multiplies in bf16 on this processor; None if torch does not tell.
+    """Whether oneDNN multiplies in bf16 on this processor; None if torch does not say.
 
     It is an operation of `torch.ops.mkldnn`, on which one line of advice depends.
     """
@@ -72,8 +72,8 @@ def integers_can_be_sharded() -> Iterator[None]:
     from torch.distributed.fsdp._fully_shard import _fsdp_param as module
 
     def parameter(data: Any, requires_grad: bool = True) -> Any:
-        learns = requires_grad and (data.is_floating_point() or data.is_complex())
-        return nn.Parameter(data, requires_grad=learns)
+        trained = requires_grad and (data.is_floating_point() or data.is_complex())
+        return nn.Parameter(data, requires_grad=trained)
 
     class Modules:
         Parameter = staticmethod(parameter)
@@ -124,14 +124,24 @@ def variable_length_attention(
     query: "Tensor",
     key: "Tensor",
     value: "Tensor",
-    starts: "Tensor",
+    cu_seqlens: "Tensor",
     longest: int,
     scaling: float | None,
     window: int | None,
 ) -> "Tensor":
     """Compute torch's FlashAttention over rows of different lengths, on a GPU: `varlen_attn`.
 
-    `query` [1, heads, T, D], `key` and `value` [1, kv heads, T, D] -> [1, T, heads, D].
+    Args:
+        query: [1, heads, T, D].
+        key: [1, kv heads, T, D].
+        value: [1, kv heads, T, D].
+        cu_seqlens: the first position of each row, and T at the end; int32.
+        longest: the tokens of the longest row.
+        scaling: the factor of the products; None for 1 / sqrt(D).
+        window: the tokens that a token sees, itself included; None for all before it.
+
+    Returns:
+        [1, T, heads, D].
 
     Several heads of a query may share one of keys and values. The kernel takes that by itself in
     every release: its host code asks only that one number divides the other, and sums the
@@ -153,7 +163,7 @@ def variable_length_attention(
     elif scaling is not None:
         query = query * (scaling * query.shape[-1] ** 0.5)
     q, k, v = (one[0].transpose(0, 1).contiguous() for one in (query, key, value))
-    found: Any = varlen_attn(q, k, v, starts, starts, longest, longest, **how)
+    found: Any = varlen_attn(q, k, v, cu_seqlens, cu_seqlens, longest, longest, **how)
     return found[None]  # type: ignore[no-any-return]
 
 

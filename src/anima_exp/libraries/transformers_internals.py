@@ -51,7 +51,7 @@ def attention_of(config: Any) -> str:
 
 @contextmanager
 def attention_by(config: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
-    """Inside, models with this config compute attention by `function`, without a mask.
+    """Make models with this config compute attention by `function` inside, without a mask.
 
     It is registered as attention and not as a mask, so that transformers builds none; and chosen
     by `_attn_implementation`, which every layer reads at each forward pass. If it is not read,
@@ -69,7 +69,7 @@ def attention_by(config: Any, name: str, function: Callable[..., Any]) -> Iterat
 
 
 def set_activation_checkpointing(model: Any, settings: dict[str, Any] | None) -> None:
-    """Switch it on with torch's `settings`, or off.
+    """Switch activation checkpointing on with torch's `settings`, or off with None.
 
     transformers 5.2x has it by two names, and warns about the older one, gradient checkpointing.
     """
@@ -82,7 +82,7 @@ def set_activation_checkpointing(model: Any, settings: dict[str, Any] | None) ->
 
 
 def is_conv1d(module: Any) -> bool:
-    """Whether a layer is GPT-2's, whose weight is [in, out]; it is told by its class's name."""
+    """Return whether a layer's class is GPT-2's Conv1D, whose weight is [in, out]."""
     return type(module).__name__ == "Conv1D"
 
 
@@ -108,8 +108,8 @@ def cache_in(output: Any) -> Any:
     """Return the cache that a forward pass gives back; None without one for attention.
 
     Its name is that of `cache_argument`. Since 5.24 the cache of a family without attention
-    (Mamba) has the same name. It was called `cache_params` and is left out as before: rows of
-    different lengths cannot go on from it.
+    (Mamba) has the same name. It was called `cache_params` before, and is left out: rows of
+    different lengths cannot continue from it.
     """
     if not isinstance(output, Mapping):  # of code of the model's own
         return getattr(output, "past_key_values", None)
@@ -159,7 +159,7 @@ def kept_by(cache: Any) -> Kept | None:
 
 
 def cache_behind(kept: Kept) -> Any:
-    """Return a cache from which every row of a batch goes on, for one forward pass.
+    """Return a cache that every row of a batch continues from, for one forward pass.
 
     Its layers are set by `DynamicCache.layers`; each is a DynamicLayer whose `update` writes
     nothing and returns `kept` in front of the new keys and values.

@@ -32,7 +32,7 @@ def without_report() -> Iterator[None]:
 
 @contextmanager
 def progress_bars(shown: bool) -> Iterator[None]:
-    """Inside, transformers shows no progress bars unless they are to be `shown`."""
+    """Hide the progress bars of transformers inside unless `shown` is true."""
     from transformers.utils import logging as transformers_logging
 
     hide = not shown and transformers_logging.is_progress_bar_enabled()
@@ -70,7 +70,7 @@ def no_warmup_on_small_gpus() -> Iterator[None]:
 
 
 def holds_adapter(model: Any) -> bool:
-    """Whether transformers found an adapter among a base's files and loaded it with them.
+    """Return whether transformers loaded an adapter with the base, from the base's files.
 
     It then sets `_hf_peft_config_loaded`. Under another name such a base is trained unnoticed.
     """

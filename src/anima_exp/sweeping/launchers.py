@@ -48,7 +48,7 @@ def wait_for_all_jobs(launcher: Launcher) -> Iterator[dict[int, str]]:
 
     for library in (submitit_internals, ray_internals):
         if library.starts_jobs_of(launcher):
-            with library.asked_through(keep_waiting):
+            with library.results_through(keep_waiting):
                 yield died
             return
     yield died

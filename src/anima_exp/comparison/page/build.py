@@ -181,7 +181,7 @@ def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
     for number, reference in enumerate(comparison.published):
         name = f"published-{number}" if number else "published"
         body = tables.published(reference, metric)
-        heading = f"Beside {reference.table.source}"
+        heading = f"Next to {reference.table.source}"
         yield Section(name, "Published", heading, _published_lead(reference), body)
     yield from figures.sections(comparison, plotted)
     if incomplete_runs := tables.incomplete_runs(comparison):

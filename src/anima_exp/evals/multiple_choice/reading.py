@@ -223,15 +223,17 @@ def _tiny(config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
     }
 
 
-def _chosen(found: dict[str, Parts], config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
-    if unknown := [subject for subject in config.subjects if subject not in found]:
+def _chosen(
+    available: dict[str, Parts], config: MultipleChoiceConfig, key: str
+) -> dict[str, Parts]:
+    if unknown := [subject for subject in config.subjects if subject not in available]:
         raise DataError(
             f"{key}.subjects: there is no subject '{unknown[0]}'. "
-            f"Choose from {', '.join(sorted(found))}."
+            f"Choose from {', '.join(sorted(available))}."
         )
     return {
         subject: (questions[: config.max_questions], examples)
-        for subject, (questions, examples) in found.items()
+        for subject, (questions, examples) in available.items()
         if not config.subjects or subject in config.subjects
     }
 
