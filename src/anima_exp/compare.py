@@ -26,7 +26,7 @@ def read(arguments: Sequence[str]) -> CompareConfig:
     """Return the settings of a command line.
 
     Raises:
-        ConfigError: there are no runs, or an option cannot be followed by the output.
+        ConfigError: if there are no runs, or an option cannot be followed by the output.
     """
     config = parse(arguments, CompareConfig, words="runs")
     if not config.runs:
@@ -43,7 +43,7 @@ def compare(config: CompareConfig) -> None:
     """Print the comparison, and write the other outputs that the settings name.
 
     Raises:
-        AnimaError: a path, a setting or W&B is not what it should be.
+        AnimaError: if a path, a setting or W&B is not what it should be.
     """
     from anima_exp.cli.program import console
     from anima_exp.comparison.build import build

@@ -27,7 +27,7 @@ def read(arguments: Sequence[str]) -> EloConfig:
     """Return the settings of a command line.
 
     Raises:
-        ConfigError: there are no verdicts, or a setting contradicts another.
+        ConfigError: if there are no verdicts, or a setting contradicts another.
     """
     config = parse(arguments, EloConfig, words="verdicts", taking_several=("answers",))
     if not config.verdicts:
@@ -43,7 +43,7 @@ def rate(config: EloConfig) -> None:
     """Print the ratings, and write the other outputs that the settings name.
 
     Raises:
-        AnimaError: a path, a row or a setting is not what it should be.
+        AnimaError: if a path, a row or a setting is not what it should be.
     """
     from anima_exp.cli.program import console
     from anima_exp.system.terminal import note, write
@@ -99,7 +99,7 @@ def _options(config: EloConfig) -> Options:
 
 
 def _ratings(given: Sequence[str]) -> dict[str, float]:
-    """`NAME=RATING`, or a JSON file of {"NAME": RATING}."""
+    """Read ratings from `NAME=RATING`, or from a JSON file of {"NAME": RATING}."""
     from anima_exp.system import json_files
 
     found: dict[str, float] = {}

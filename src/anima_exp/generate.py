@@ -1,4 +1,4 @@
-"""Ask a finished run, an adapter or a bare base: one question, all of a file, or in a chat.
+"""Ask a finished run, an adapter or a bare base: one question, a file of them, or in a chat.
 
 python -m anima_exp.generate run=runs/NAME
 python -m anima_exp.generate run=runs/A prompt="Introduce yourself" extra_adapters=[runs/B] \
@@ -88,7 +88,7 @@ def check(config: GenerateConfig) -> None:
 
 
 def with_template(arguments: list[str]) -> list[str]:
-    """`data.prompt_template=NAME` of the user -> `prompt_template=NAME`, unless that is given.
+    """Add `prompt_template=NAME` for a user's `data.prompt_template=NAME`, unless it is given.
 
     It is how a question is put in every command. Without this, an adapter of unknown origin would
     ask for a format that the user has given.
@@ -101,7 +101,7 @@ def with_template(arguments: list[str]) -> list[str]:
 
 
 def answer_all(config: GenerateConfig, source: str) -> None:
-    """Every question of `source` into the file `out`."""
+    """Write an answer to every question of `source` into the file `out`."""
     from anima_exp.inference.questions import load as load_questions
 
     questions = load_questions(source, config, key="questions", cache=paths.cache(config.cache_dir))

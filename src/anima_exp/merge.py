@@ -1,4 +1,4 @@
-"""Fold a run's adapter, or any adapter, into its base: a folder for plain transformers.
+"""Merge a run's adapter, or any adapter, into its base: a folder for plain transformers.
 
 python -m anima_exp.merge run=runs/NAME out=merged
 python -m anima_exp.merge adapter=FOLDER_OR_HUB_ID out=merged target=dequantized

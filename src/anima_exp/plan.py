@@ -1,4 +1,4 @@
-"""What a run, or with -m every cell of a grid, would cost; nothing is loaded.
+"""Estimate what a run, or with -m every cell of a grid, would cost; nothing is loaded.
 
 python -m anima_exp.plan model=guanaco33b data=belle_merge
 python -m anima_exp.plan -m sweep=lora_search
@@ -18,7 +18,7 @@ def plan(config: RunConfig) -> None:
 
 
 def with_sweeper(arguments: list[str]) -> list[str]:
-    """A grid is shown, not run."""
+    """Make a grid be shown and not run."""
     for argument in arguments:
         if argument.startswith("hydra/sweeper=") and argument != "hydra/sweeper=plan":
             raise ConfigError(f"{argument}: plan shows a grid, and starts no other sweeper.")

@@ -1,4 +1,4 @@
-"""Put an adapter or a model on the Hugging Face hub. Nothing is sent without confirm=true.
+"""Upload an adapter or a model to the Hugging Face hub. Nothing is sent without confirm=true.
 
 python -m anima_exp.publish run=runs/NAME push=user/name
 python -m anima_exp.publish folder=FOLDER push=user/name private=false confirm=true

@@ -1,4 +1,4 @@
-"""Check, on your own model and data, that the fast way of training has the plain way's gradients.
+"""Check on your own model and data that packed training has the gradients of plain training.
 
 python -m anima_exp.self_check model=llama7b data=alpaca      # any settings of anima_exp.train
 
@@ -23,7 +23,7 @@ def self_check(config: RunConfig) -> None:
     """Print both losses and how far the gradients are apart.
 
     Raises:
-        TrainingError: further than rounding explains.
+        TrainingError: if they differ by more than rounding explains.
     """
     from anima_exp.display.console import say
     from anima_exp.experiment.preflight import check_inputs

@@ -1,4 +1,4 @@
-"""From a config to records and their comparison: compose, plan, train, sweep, runs, compare.
+"""Go from a config to records and their comparison: compose, plan, train, sweep, runs, compare.
 
 Each function does what the command of its name does. Nothing prints, sets a signal handler or
 changes the environment, unless `verbose=True` asks for the output of the command. What is heavy is
@@ -34,7 +34,7 @@ def compose(*words: str, config_dir: str | Path | None = None, **settings: Setti
             with dots is written as `**{"lora.rank": 8}`.
 
     Raises:
-        ConfigError: a setting is unknown or impossible. The text is that of the command line.
+        ConfigError: if a setting is unknown or impossible. The text is that of the command line.
 
     Examples:
         >>> config = ax.compose("model=tiny", "lora.rank=8", optimizer__learning_rate=1e-4)
@@ -89,8 +89,8 @@ def train(
         The record of the run: `scores_before`, `scores_after`, `adapter`, `folder` and more.
 
     Raises:
-        AnimaError: the run cannot be trained. Its folder says why in failure.txt.
-        RunInterrupted: `stop` was requested, and a checkpoint is saved.
+        AnimaError: if the run cannot be trained. Its folder says why in failure.txt.
+        RunInterrupted: if `stop` was requested, and a checkpoint is saved.
 
     Examples:
         >>> record = ax.train(config)
@@ -126,8 +126,8 @@ def sweep(
         stopping has ended have none.
 
     Raises:
-        ConfigError: a combination is impossible. Nothing was started.
-        SweepError: some runs failed, and all others are done. Its `records` are those, and its
+        ConfigError: if a combination is impossible. Nothing was started.
+        SweepError: if some runs failed, and all others are done. Its `records` are those, and its
             `failures` hold the reason of each run that failed.
 
     Examples:
@@ -147,7 +147,7 @@ def runs(folder: str | Path = "runs") -> list[Record]:
     A record that cannot be read is left out with a warning.
 
     Raises:
-        RunError: there is no such folder.
+        RunError: if there is no such folder.
 
     Examples:
         >>> [record.name for record in ax.runs("runs")]
@@ -192,8 +192,8 @@ def compare(
         The comparison: `rows`, `verdict`, `to_pandas()`, `to_html(path)`. Print it to see it.
 
     Raises:
-        RunError: a folder holds no run.
-        ConfigError: no run has the metric, or an option names nothing that there is.
+        RunError: if a folder holds no run.
+        ConfigError: if no run has the metric, or an option names nothing that there is.
 
     Examples:
         >>> table = ax.compare(records, metric="heldout_loss")

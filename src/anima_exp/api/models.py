@@ -36,7 +36,7 @@ def load(
         The model in evaluation mode, and its tokenizer.
 
     Raises:
-        AnimaError: there is no such run or adapter, or its base cannot be loaded.
+        AnimaError: if there is no such run or adapter, or its base cannot be loaded.
 
     Examples:
         >>> model, tokenizer = ax.load(record)
@@ -71,7 +71,7 @@ def generate(
         The answer, or a list of answers.
 
     Raises:
-        AnimaError: there is no such run or adapter, or a question leaves no room for an answer.
+        AnimaError: if there is no such run or adapter, or a question leaves no room for an answer.
 
     Examples:
         >>> ax.generate(record, "2+2=?", temperature=0, max_new_tokens=8)
@@ -91,7 +91,7 @@ def evaluate(
     verbose: bool = False,
     **settings: Setting,
 ) -> dict[str, float]:
-    """Measure a finished run or an adapter, and keep the scores where `compare` finds them.
+    """Measure a finished run or an adapter, and save the scores where `compare` reads them.
 
     Args:
         trained: a record, the folder of a run or of an adapter, or an adapter on the hub.
@@ -103,7 +103,7 @@ def evaluate(
         The scores by name: losses in nats per response token, accuracies as fractions.
 
     Raises:
-        AnimaError: nothing to measure, or the model or a benchmark cannot be loaded.
+        AnimaError: if there is nothing to measure, or the model or a benchmark cannot be loaded.
 
     Examples:
         >>> sorted(ax.evaluate(record, ["heldout"]))
@@ -135,7 +135,7 @@ def merge(trained: Record | str | Path, out: str | Path, **settings: Setting) ->
         The folder.
 
     Raises:
-        AnimaError: nothing to merge, no room for it, or another model than the trained one.
+        AnimaError: if there is nothing to merge, or no disk space, or the result differs too much.
 
     Examples:
         >>> folder = ax.merge(record, "merged")

@@ -213,7 +213,7 @@ def with_file(message: str, arguments: Sequence[str]) -> str:
 
 
 def _reported_by_another() -> bool:
-    """Whether another process prints a mistake in the settings, which all of them make.
+    """Return whether another process prints a mistake in the settings, which all of them make.
 
     Under torchrun one process on each machine does.
     """

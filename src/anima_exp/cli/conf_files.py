@@ -172,7 +172,7 @@ def chosen(config: str) -> dict[str, str]:
 
 
 def resolved(value: str, known: Mapping[str, Line]) -> str:
-    """`${model.recommended.batch_size}` -> 16, where the default choices say so."""
+    """Resolve a reference by the default choices: `${model.recommended.batch_size}` gives 16."""
     for _ in range(_LONGEST_CHAIN):
         if unless := _UNLESS.match(value):
             value = f"${{{unless[2]}}}"  # the first of both is null by default
@@ -208,7 +208,7 @@ def setters(key: str) -> list[Line]:
 
 
 def _shown(file: Path) -> str:
-    """`/.../site-packages/anima_exp/conf/lora/ffn.yaml` -> `conf/lora/ffn.yaml`."""
+    """Shorten a path: `/.../site-packages/anima_exp/conf/lora/ffn.yaml` to `conf/lora/ffn.yaml`."""
     for name in ("conf", "sweeps"):
         if file.is_relative_to(shipped(name)):
             return f"{name}/{file.relative_to(shipped(name)).as_posix()}"

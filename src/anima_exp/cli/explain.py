@@ -30,7 +30,7 @@ def explain(name: str, width: int = 80) -> str:
     """Return the explanation of `name` in lines of at most `width` columns.
 
     Raises:
-        ConfigError: nothing has this name.
+        ConfigError: if nothing has this name.
     """
     name = name.strip()
     group, equals, choice = name.partition("=")
@@ -219,7 +219,7 @@ def _former_or_short(name: str, width: int) -> str:
     """Explain a former name, or a key without its group; otherwise suggest what was meant.
 
     Raises:
-        ConfigError: nothing has this name, or several settings have.
+        ConfigError: if nothing has this name, or several settings have.
     """
     for schema in schemas():
         if today := former_keys(schema).get(name):

@@ -1,4 +1,4 @@
-"""Read the command line of a command without Hydra: words and `key=value` -> its dataclass.
+"""Read a command line without Hydra: words and `key=value` become the command's dataclass.
 
     parse(["runs/a", "runs/b", "metric=mmlu"], CompareConfig, words="runs")
     # CompareConfig(runs=["runs/a", "runs/b"], metric="mmlu")
@@ -43,7 +43,7 @@ def parse(
         taking_several: former options that took all words up to the next option.
 
     Raises:
-        ConfigError: a setting is unknown or missing, or a value is not of its type or range.
+        ConfigError: if a setting is unknown or missing, or a value is not of its type or range.
     """
     given: dict[str, Any] = {}
     reader = _Reader(schema)
@@ -82,7 +82,7 @@ class _Reader:
     def option_values(
         self, word: str, rest: list[str], taking_several: Collection[str]
     ) -> list[tuple[str, str]]:
-        """`--one-pass`, `--metric mmlu`, `--metric=mmlu` -> keys and values."""
+        """Read options into keys and values: `--one-pass`, `--metric mmlu`, `--metric=mmlu`."""
         option, equals, value = word.partition("=")
         old = option.lstrip("-").replace("-", "_")
         key = old if old in self.known else self.former.get(old)
@@ -167,7 +167,7 @@ def _not(entry: Entry, text: str) -> ConfigError:
 
 
 def _items(text: str) -> list[str]:
-    """`[a,b]` -> a, b; any other text is one item. `null` and `[]` are none."""
+    """Split `[a,b]` into a, b; any other text is one item. `null` and `[]` are none."""
     text = text.strip()
     if text in ("null", "[]"):
         return []

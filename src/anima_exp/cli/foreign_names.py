@@ -1,4 +1,4 @@
-"""What qlora.py, TRL, axolotl and LLaMA-Factory call their settings -> what ours are called.
+"""Translate settings of qlora.py, TRL, axolotl and LLaMA-Factory into ours.
 
 An answer names our setting, or says that there is none and why. Below it stand the names that it
 is for. tests/test_other_names.py holds every setting and file that an answer names against conf/.
@@ -267,7 +267,7 @@ _OUT_NAMES = _by_name(_OF_OUT)
 
 
 def answer(key: str, known: Container[str]) -> str | None:
-    """What to say of a key that is ours by another name, with or without a group before it.
+    """Return the advice for a key that is ours by another name, with or without a group before it.
 
     `trainer.lr` -> "The learning rate is optimizer.learning_rate."; None for an unknown name.
 

@@ -67,7 +67,7 @@ def compose(
         config_dir: a folder of config files of the user's own.
 
     Raises:
-        AnimaError: a mistake in the words or in a file, with the text of the command line.
+        AnimaError: if a word or a file has a mistake. The text is that of the command line.
     """
     with hydra(schema, words, config_dir=config_dir) as loader:
         cfg = composed(loader, words, program=program, expand=expand)
@@ -86,7 +86,7 @@ def compose(
 def hydra(
     schema: type, words: Sequence[str], *, config_dir: str | Path | None = None
 ) -> Iterator[ConfigLoader]:
-    """Lend Hydra to this thread, with all that is ours; mistakes inside become one line."""
+    """Lend Hydra with our settings to this thread. Mistakes inside become one line."""
     with (
         _composing,
         registries_lent(),
@@ -107,10 +107,10 @@ def composed(
     expand: Expand,
     mode: RunMode = RunMode.RUN,
 ) -> DictConfig:
-    """Compose `words`; the node `hydra` of the result says how.
+    """Compose `words`. The node `hydra` of the result holds Hydra's own settings.
 
     Raises:
-        ConfigError: one of the words is an option of the command line.
+        ConfigError: if one of the words is an option of the command line.
     """
     several = ["-m"] if mode is RunMode.MULTIRUN else []
     options, settings = divided(expand(composable([*several, *words])))
@@ -141,7 +141,7 @@ def in_one_line(words: Sequence[str]) -> Iterator[None]:
 
 
 def as_words(settings: Mapping[str, Setting]) -> list[str]:
-    """`{"lora__rank": 8, "seed": 1}` -> ["lora.rank=8", "seed=1"].
+    """Return settings as words: `{"lora__rank": 8, "seed": 1}` gives ["lora.rank=8", "seed=1"].
 
     Two underscores stand for a dot. A mapping holds settings of a group.
     """
@@ -159,7 +159,7 @@ def plain(value: object, key: str) -> Any:
     """Return a value of Python as JSON has it: a path as a text, a NumPy number as a number.
 
     Raises:
-        ConfigError: no setting can have such a value.
+        ConfigError: if no setting can have such a value.
     """
     if isinstance(value, Enum):
         return plain(value.value, key)

@@ -38,7 +38,7 @@ _ABOUT = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
 def divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Divide arguments into options, each with its value, and settings. The order is kept.
+    """Divide arguments into options, each with its value, and settings, in their order.
 
     Raises:
         ConfigError: if an option is unknown or lacks its value.
@@ -164,7 +164,7 @@ def refuse_lists(chosen: Mapping[str, Any], overrides: Sequence[str]) -> None:
 
 
 def quote_override(argument: str, *, several: bool = True) -> str:
-    """Quote a value that Hydra could not read: `data.path=a#1.json` -> `data.path="a#1.json"`.
+    """Quote a value that Hydra cannot read: `data.path=a#1.json` gives `data.path="a#1.json"`.
 
     A setting of type text accepts any characters, and a value that looks like a number stays a text
     (as the commit 12e4567). Quoted values, lists, sweeps, functions and `${...}` are not changed.
@@ -201,7 +201,7 @@ def to_override(value: object) -> str:
 
 
 def pasted(program: str, *words: str | tuple[str, object]) -> str:
-    """`pasted("merge", ("run", "my run"))` -> "anima-exp merge 'run=my run'".
+    """Return a command to paste: pasted("merge", ("run", "my run")) -> anima-exp merge 'run=my run'.
 
     A line for a shell. A pair is a setting and its value, which is used literally; a
     text is a word as it is typed.

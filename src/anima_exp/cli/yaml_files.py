@@ -32,7 +32,7 @@ def offer() -> None:
 
 @contextmanager
 def forgotten() -> Iterator[None]:
-    """Forget afterwards which files Hydra has read inside, and know of none before."""
+    """Start with no file known, and forget afterwards which files Hydra has read inside."""
     before = dict(_read)
     _read.clear()
     try:

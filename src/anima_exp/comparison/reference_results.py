@@ -62,7 +62,7 @@ def match_reference_rows(
 
 
 def _same(run: Run, key: str, theirs: object) -> bool:
-    """Whether the run has the paper's value, or at rehearsal_scale=0.1 a tenth of it."""
+    """Return whether the run has the paper's value, or at rehearsal_scale=0.1 a tenth of it."""
     scale = run.settings.get("rehearsal_scale", 1.0)
     if key in SCALED and scale != 1.0 and isinstance(theirs, int):
         theirs = times(theirs, scale)

@@ -15,8 +15,8 @@ def publish(comparison: Comparison) -> str:
     """Save the workspace and return its address.
 
     Raises:
-        ConfigError: wandb-workspaces, a key, or a run that went to W&B is missing.
-        RunError: W&B did not take it.
+        ConfigError: if wandb-workspaces, a key, or a run that went to W&B is missing.
+        RunError: if W&B did not take it.
     """
     from anima_exp.results.trackers.wandb_account import has_key
 

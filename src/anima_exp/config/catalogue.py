@@ -1,4 +1,4 @@
-"""A schema's dataclasses -> every setting by its dotted key, with its type and description."""
+"""List every setting of a schema by its dotted key, with its type and description."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -53,7 +53,7 @@ class Entry:
 
 
 def kinds(hint: Any) -> list[Any]:
-    """`int | None` -> [int]"""
+    """Return the types of a hint without None: `int | None` gives [int]."""
     return [kind for kind in (get_args(hint) or (hint,)) if kind is not NoneType]
 
 
@@ -91,7 +91,7 @@ def _entries(schema: type, inside: Entry | None = None) -> Iterator[Entry]:
 
 
 def _placed(name: str, path: str) -> str:
-    """A former name -> its whole key: `steps`, `trainer.steps` and `.seed` as in setting.py."""
+    """Return the whole key of a former name: `steps`, `trainer.steps` and `.seed` as in setting.py."""
     return name.lstrip(".") if "." in name else f"{path}{name}"
 
 
@@ -165,7 +165,7 @@ def check_rows_seen(rows: int, *, key: str) -> None:
 
 
 def numbers(config: Any, path: str = "") -> Iterator[tuple[str, int | float]]:
-    """Every number of a config with its dotted key, also in tables and lists of the user's own."""
+    """Yield every number of a config with its dotted key, also from a user's tables and lists."""
     for field in fields(config):
         yield from _numbers_in(getattr(config, field.name), f"{path}{field.name}")
 

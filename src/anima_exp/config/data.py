@@ -1,4 +1,4 @@
-"""Where rows come from and how one becomes a training example."""
+"""Define the settings of a data set: where its rows come from, and how one becomes an example."""
 
 from dataclasses import dataclass
 from enum import StrEnum

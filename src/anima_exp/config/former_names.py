@@ -72,7 +72,7 @@ class FormerNames:
         """Return a command line's settings under today's names.
 
         Raises:
-            ConfigError: it sets one setting under two names.
+            ConfigError: if it sets one setting under two names.
         """
         given: dict[str, str] = {}
         found = []
@@ -86,7 +86,7 @@ class FormerNames:
         return found
 
     def override(self, text: str) -> str:
-        """`old.name=5` -> `new.name=5`, also behind `+`, `++` and `~`."""
+        """Translate an override: `old.name=5` to `new.name=5`, also behind `+`, `++` and `~`."""
         found = _OVERRIDE.match(text)
         if not found:
             return text
@@ -124,7 +124,7 @@ class FormerNames:
         """Return a YAML tree of settings, whose root is the root of all settings.
 
         Raises:
-            ConfigError: it sets one setting under two names.
+            ConfigError: if it sets one setting under two names.
         """
         moved: list[tuple[str, str, Any]] = []
         kept = self._walk(node, "", moved)
@@ -152,7 +152,7 @@ class FormerNames:
         return kept
 
     def _hydra(self, node: Any) -> Any:
-        """References in Hydra's own settings, and the grid of a sweep's file.
+        """Translate references in Hydra's own settings, and the grid of a sweep's file.
 
         A grid has whole keys, in `params`, `points` and `multipliers`.
         """
@@ -200,7 +200,7 @@ class FormerNames:
         return found
 
     def _text(self, key: str, value: str) -> str:
-        """The values of a sweep, `a,b`, and references in them."""
+        """Translate the values of a sweep, `a,b`, and references in them."""
         entry = self.known.get(key)
         if entry and entry.setting.former_values:
             value = _NAMES.sub(lambda one: str(self.value(key, one[0])), value)

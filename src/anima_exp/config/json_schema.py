@@ -1,4 +1,4 @@
-"""A schema's dataclasses -> JSON Schema, with which editors complete and check YAML files.
+"""Describe a schema's dataclasses as JSON Schema, with which editors check YAML files.
 
 Each group is a definition of its own: the files of conf/lora/ are checked by
 `settings.schema.json#/$defs/LoraConfig`.

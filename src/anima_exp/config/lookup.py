@@ -45,7 +45,7 @@ def entry(name: str, *, among: Mapping[str, Any], what: str, key: str) -> Any:
         key: the setting that names it.
 
     Raises:
-        ConfigError: there is no such entry, or the module cannot be imported.
+        ConfigError: if there is no such entry, or the module cannot be imported.
     """
     if "." in name:
         return own(name, key=key)
@@ -67,7 +67,7 @@ def own(path: str, *, key: str) -> Any:
     """Import the module of a dotted path and return the object that the path names.
 
     Raises:
-        ConfigError: the module cannot be imported, or it has no such object.
+        ConfigError: if the module cannot be imported, or it has no such object.
     """
     name, _, attribute = path.rpartition(".")
     try:

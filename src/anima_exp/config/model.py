@@ -1,4 +1,4 @@
-"""The base model, how its weights are stored, and the adapter on top of it."""
+"""Define the settings of the base model, how its weights are stored, and its adapter."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""The settings of the program that runs: their types, and what earlier versions called them."""
+"""Hold the settings of the running program: their types, and their names in earlier versions."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ _schema: list[type] = [RunConfig]
 
 
 def speak_of(schema: type) -> None:
-    """From here on suggestions, types and former names are those of `schema`'s settings."""
+    """Take suggestions, types and former names from the settings of `schema` from now on."""
     _schema[:] = [schema]
 
 
@@ -36,12 +36,12 @@ def schema() -> type:
 
 
 def settings(of: type | None = None) -> dict[str, Any]:
-    """Every dotted key of the program, or of another schema -> its type, groups included."""
+    """Return every dotted key of the program, or of another schema, with its type; also groups."""
     return {key: entry.hint for key, entry in catalogue(of or schema()).items()}
 
 
 def former_names() -> FormerNames:
-    """The earlier names of the program's settings; each is reported on stderr, once."""
+    """Return the earlier names of the program's settings; each is reported on stderr, once."""
     return _former_names(schema())
 
 
@@ -92,7 +92,7 @@ def todays_file(node: Any, package: str) -> tuple[Any, str]:
 
 
 def _default(entry: Any, names: FormerNames, here: str) -> Any:
-    """`{"override /old": "name"}` -> `{"override /new": "name"}`, and choices likewise.
+    """Translate an entry: `{"override /old": "name"}` becomes `{"override /new": "name"}`.
 
     Args:
         here: the group of the file, which `- name` chooses from.

@@ -1,4 +1,4 @@
-"""A schema's dataclasses -> the reference page: every setting with its sentence and its values.
+"""Write the reference page of a schema: every setting with its sentence and its values.
 
 python -m anima_exp.config.reference docs      # settings.md and settings.schema.json
 """
@@ -91,7 +91,7 @@ def setting_row(entry: Entry) -> str:
 
 
 def _formerly(entry: Entry) -> str:
-    """The earlier names of a setting and of its values, which are still accepted."""
+    """Return the earlier names of a setting and of its values, which are still accepted."""
     group = f"{entry.key.rpartition('.')[0]}.".lstrip(".")
     setting, parts = entry.setting, []
     for name in setting.formerly:
@@ -104,7 +104,7 @@ def _formerly(entry: Entry) -> str:
 
 
 def _default(entry: Entry) -> str:
-    """The value of conf/, or else of the dataclass."""
+    """Return the value of conf/, or else of the dataclass."""
     value = shipped_values().get(entry.key, entry.default)
     if value is None:
         return "null"

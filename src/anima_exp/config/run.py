@@ -1,4 +1,4 @@
-"""Everything one run depends on."""
+"""Define the settings of a run: everything that its results depend on."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""What is known about a setting, kept in the dataclass field that holds it.
+"""Describe a setting in the dataclass field that holds it.
 
     rank: int = setting(64, "Rank of the update.", above=0, largest=65_536)
 
@@ -90,7 +90,7 @@ def described(one: Field[Any]) -> Setting:
     """Return a field's description.
 
     Raises:
-        TypeError: the field has none.
+        TypeError: if the field has none.
     """
     found = one.metadata.get(_KEY)
     if not isinstance(found, Setting):

@@ -1,4 +1,4 @@
-"""The optimizer and the training loop."""
+"""Define the settings of the optimizer and of the training loop."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Settings in nested dictionaries, as YAML gives them."""
+"""Read and change settings in nested dictionaries, as YAML gives them."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def put(node: dict[Any, Any], old: str, key: str, value: Any, above: str = "") -
         above: the key of `node` itself with a dot, for messages.
 
     Raises:
-        ConfigError: the tree has a value there, or one that is no group on the way.
+        ConfigError: if the tree has a value there, or one that is no group on the way.
     """
     *groups, last = key.split(".")
     key = f"{above}{key}"

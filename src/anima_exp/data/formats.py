@@ -108,7 +108,7 @@ def recipe(name: str, *, key: str = "data.recipe") -> Recipe:
     """Return the function that converts a row to examples.
 
     Raises:
-        ConfigError: there is no such recipe.
+        ConfigError: if there is no such recipe.
     """
     entry = _format(name, WITH_RECIPE, part="recipe", what="recipe", key=key)
     assert entry.recipe is not None
@@ -119,7 +119,7 @@ def template(name: str, *, key: str = "data.prompt_template") -> Template:
     """Return the function that builds the prompt of a question.
 
     Raises:
-        ConfigError: there is no such prompt template.
+        ConfigError: if there is no such prompt template.
     """
     entry = _format(name, WITH_PROMPT, part="prompt", what="prompt template", key=key)
     assert entry.prompt is not None
@@ -130,7 +130,7 @@ def for_answers(name: str, *, key: str) -> Format:
     """Return the format of prompts, which may be `chat`: the tokenizer's chat template.
 
     Raises:
-        ConfigError: there is no such format.
+        ConfigError: if there is no such format.
     """
     if name == CHAT:
         return FORMATS[CHAT]

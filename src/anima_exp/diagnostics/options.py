@@ -1,4 +1,4 @@
-"""Settings of the command doctor."""
+"""Define the settings of the command doctor."""
 
 from dataclasses import dataclass
 from enum import StrEnum

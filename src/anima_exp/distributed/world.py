@@ -1,4 +1,4 @@
-"""Collectives of the processes that compute one run together.
+"""Define the collectives of the processes that compute one run together.
 
 To torch, transformers and accelerate, each of them is a process with one GPU. Only the all-reduce
 of gradients (training/step.py) and the methods here make them one run. They exchange JSON in

@@ -1,4 +1,4 @@
-"""Entry point of one rank. `process_launcher.py` starts it; it is not a command for users."""
+"""Run one rank. `process_launcher.py` starts this module; it is not a command for users."""
 
 import os
 import signal

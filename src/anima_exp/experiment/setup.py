@@ -64,7 +64,7 @@ def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
     With several processes, one on each machine fills the caches before the others read them.
 
     Raises:
-        AnimaError: something cannot be read or loaded, or does not fit together.
+        AnimaError: if something cannot be read or loaded, or does not fit together.
     """
     provenance.reset_peak_memory()
     set_seed(config.seed)  # before the adapter draws its first numbers

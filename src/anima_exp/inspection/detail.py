@@ -82,7 +82,7 @@ def find_run(text: str, runs_folder: str = "runs") -> Path:
     The beginning of a name is enough if only one run has it.
 
     Raises:
-        RunError: there is no such run, or several names begin so.
+        RunError: if there is no such run, or several names begin so.
     """
     given = expanded(text)
     parent = expanded(runs_folder)
@@ -112,7 +112,7 @@ def run_detail(folder: Path, summary: RunSummary | None = None) -> RunDetail:
         summary: its line of the list, if the caller has it.
 
     Raises:
-        NewerFileError: a later version of anima-exp wrote one of its files.
+        NewerFileError: if a later version of anima-exp wrote one of its files.
     """
     summary = summary or summarize(folder)
     run = with_evaluations(Runs([read_run(folder)])).runs[0]

@@ -24,7 +24,7 @@ def run_folders(folder: Path) -> Iterator[tuple[Path, str | None]]:
         folder: a folder of runs, of a sweep, of several sweeps, or of one run.
 
     Raises:
-        RunError: there is no such folder, or it holds neither a run nor a sweep.
+        RunError: if there is no such folder, or it holds neither a run nor a sweep.
     """
     if not folder.is_dir():
         problem = "is a file" if folder.exists() else "does not exist"

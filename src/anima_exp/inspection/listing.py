@@ -1,4 +1,4 @@
-"""List the runs of a folder: what became of each, how far it got, and its main score.
+"""List the runs of a folder: their status, their progress, and their main score.
 
     for run in list_runs(Path("runs"), statuses=[Status.running]):
         print(run.name, run.step, run.steps)
@@ -58,7 +58,7 @@ def list_runs(folder: Path, *, statuses: Collection[Status] = ()) -> list[RunSum
         statuses: only runs with one of these; empty for all.
 
     Raises:
-        RunError: there is no such folder, or it holds neither a run nor a sweep.
+        RunError: if there is no such folder, or it holds neither a run nor a sweep.
     """
     return [run for run in runs_in([folder]) if not statuses or run.status in statuses]
 

@@ -1,4 +1,4 @@
-"""Settings of the commands that look at runs: runs, show, diff."""
+"""Define the settings of the commands that look at runs: runs, show, diff."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -85,7 +85,7 @@ def set_compute_type(model: "torch.nn.Module", dtype: "torch.dtype") -> None:
 
 
 def is_4bit_layer(module: Any) -> bool:
-    """Whether a layer is a Linear4bit; PEFT's layer around it has the same name."""
+    """Return whether a layer is a Linear4bit; PEFT's layer around it has the same name."""
     return type(module).__name__ == "Linear4bit" and is_own_layer(module)
 
 
@@ -95,7 +95,7 @@ def is_own_layer(module: Any) -> bool:
 
 
 def is_quantised(parameter: Any) -> bool:
-    """Whether a parameter is stored in 4 or 8 bits: of class Params4bit or Int8Params."""
+    """Return whether a parameter is stored in 4 or 8 bits: of class Params4bit or Int8Params."""
     return type(parameter).__name__ in ("Params4bit", "Int8Params")
 
 
@@ -205,7 +205,7 @@ def _find_integers(layer: Any, _: Any) -> None:
 
 
 def has_own_states(optimizer: Any) -> bool:
-    """Whether an optimizer is one of bitsandbytes', by its method `get_state_buffer`."""
+    """Return whether an optimizer is one of bitsandbytes', by its method `get_state_buffer`."""
     return hasattr(optimizer, "get_state_buffer")
 
 

@@ -58,13 +58,13 @@ def read(error: BaseException) -> Mistake | None:
 
 
 def answers_an_override(error: Exception) -> bool:
-    """Whether an error that is not Hydra's own class is its answer to a bad override."""
+    """Return whether an error that is not Hydra's own class is its answer to a bad override."""
     patterns = (_GROUP_AS_NUMBER, _INSIDE_NULL, _NO_LIST, _NO_SUCH_PAIR)
     return any(re.search(pattern, str(error)) for pattern in patterns)
 
 
 def says_no_plug_in(error: RuntimeError) -> bool:
-    """Whether Hydra did not find the class of a launcher: its package is not installed."""
+    """Return whether Hydra did not find the class of a launcher: its package is not installed."""
     return str(error).startswith("Unknown plugin class")
 
 

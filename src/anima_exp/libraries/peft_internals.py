@@ -71,32 +71,32 @@ def dropout_of(layer: Any, adapter: str) -> float:
 
 
 def belongs_to_adapter(name: str) -> bool:
-    """Whether the name of a weight is that of an adapter's own: `lora_A`, `lora_embedding_B`."""
+    """Return whether the name of a weight is an adapter's: `lora_A`, `lora_embedding_B`."""
     return "lora_" in name
 
 
 def is_adapter_dropout(name: str) -> bool:
-    """Whether the name of a module is that of an adapter's dropout."""
+    """Return whether the name of a module is that of an adapter's dropout."""
     return "lora_dropout" in name
 
 
 def adapts_experts(model: "nn.Module") -> bool:
-    """Whether PEFT has adapted tensors that are no layers: experts, by its class ParamWrapper."""
+    """Return whether PEFT has adapted experts, which are no layers, by its class ParamWrapper."""
     return any(type(module).__name__ == "ParamWrapper" for module in model.modules())
 
 
 def cannot_adapt_experts(error: ValueError) -> bool:
-    """Whether PEFT refused to adapt such tensors: the error names its class."""
+    """Return whether PEFT refused to adapt such tensors: the error names its class."""
     return "ParamWrapper" in str(error)
 
 
 def says_other_sizes(error: Exception) -> bool:
-    """Whether an adapter's weights have other sizes than its layers, in torch's words."""
+    """Return whether an adapter's weights have other sizes than its layers, in torch's words."""
     return "size mismatch" in str(error)
 
 
 def says_no_layer(error: Exception) -> bool:
-    """Whether none of the layers that an adapter names is in the base."""
+    """Return whether none of the layers that an adapter names is in the base."""
     return "not found in the base model" in str(error)
 
 

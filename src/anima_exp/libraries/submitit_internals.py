@@ -12,7 +12,7 @@ from typing import Any
 
 
 def starts_jobs_of(launcher: object) -> bool:
-    """Whether `launcher` is Hydra's on submitit, by the name of its module."""
+    """Return whether `launcher` is Hydra's on submitit, by the name of its module."""
     return "hydra_submitit_launcher" in type(launcher).__module__
 
 

@@ -29,17 +29,17 @@ def operation_name(operation: Any) -> str:
 
 
 def says_changed_in_place(error: RuntimeError) -> bool:
-    """Whether selective checkpointing met a result that was kept and then changed in place."""
+    """Return whether selective checkpointing met a kept result that changed in place later."""
     return "has been mutated" in str(error)
 
 
 def says_weights_only(error: Exception) -> bool:
-    """Whether `torch.load` refused a file that holds more than weights: it names its argument."""
+    """Return whether `torch.load` refused a file that holds more than weights."""
     return "weights_only" in str(error)
 
 
 def processor_has_bf16() -> bool | None:
-    """Whether oneDNN multiplies in bf16 on this processor; None if torch does not say.
+    """Return whether oneDNN multiplies in bf16 on this processor; None if torch does not say.
 
     It is an operation of `torch.ops.mkldnn`, on which one line of advice depends.
     """
@@ -50,7 +50,7 @@ def processor_has_bf16() -> bool | None:
 
 
 def lost_gpu_in_fork() -> bool:
-    """Whether this process was forked from one that had used CUDA, and so cannot use it.
+    """Return whether this process was forked from one that had used CUDA, and so cannot use it.
 
     torch says so only when CUDA is used, by `torch.cuda._is_in_bad_fork`.
     """
@@ -91,7 +91,7 @@ def integers_can_be_sharded() -> Iterator[None]:
 
 
 def is_dropout(module: Any) -> bool:
-    """Whether a module is dropout of any shape: all share the base class `_DropoutNd`."""
+    """Return whether a module is dropout of any shape: all share the base class `_DropoutNd`."""
     from torch.nn.modules.dropout import _DropoutNd
 
     return isinstance(module, _DropoutNd)
@@ -111,7 +111,7 @@ def varlen_options() -> frozenset[str]:
 
 
 def repeats_kv_heads() -> bool:
-    """Whether attention in 16 bits on a GPU repeats keys and values for each head of a query.
+    """Return whether attention in 16 bits on a GPU repeats keys and values for each query head.
 
     It does where torch has no `varlen_attn`, before release 2.10: rows are computed one by one
     there. torch is not imported for it, and no parameter of `varlen_attn` is looked at.

@@ -18,7 +18,7 @@ Kept = list[tuple["torch.Tensor", "torch.Tensor"]]  # keys, values of each layer
 
 
 def takes_attention(model: Any) -> bool:
-    """Whether a model computes attention by a function from outside, and by torch's.
+    """Return whether a model computes attention by a function from outside, and by torch's.
 
     Each class says so by `_supports_attention_backend` and `_supports_sdpa`. Without them every
     row is computed alone, which is slow and not wrong.
@@ -29,7 +29,7 @@ def takes_attention(model: Any) -> bool:
 
 
 def family_takes_sdpa(config: Any) -> bool | None:
-    """Whether all classes of a config's family compute torch's attention; None if it has none.
+    """Return whether all classes of a config's family use torch's attention; None without a class.
 
     The family is looked up in MODEL_FOR_CAUSAL_LM_MAPPING: AutoModelForCausalLM, which is
     documented, tells no class before it has built a model.
@@ -87,7 +87,7 @@ def is_conv1d(module: Any) -> bool:
 
 
 def keeps_logits(base: Any) -> bool:
-    """Whether a forward pass can leave out logits of early positions, as `logits_to_keep` says.
+    """Return whether a forward pass takes `logits_to_keep`, to leave out logits of early positions.
 
     It is looked up among the parameters of `forward`, since families differ.
     """
@@ -124,7 +124,7 @@ def cache_in(output: Any) -> Any:
 
 
 def can_drop_rows(cache: Any) -> bool:
-    """Whether rows can leave a batch: layers of linear attention or convolution cannot yet.
+    """Return whether rows can leave a batch: layers of linear attention or convolution cannot yet.
 
     The method `batch_select_indices` is on the cache and on each of its `layers` that can.
     """

@@ -1,4 +1,4 @@
-"""What transformers does to load and quantise a model, beyond what its documentation promises.
+"""The parts of transformers' loading and quantising that its documentation does not promise.
 
 It is the same from transformers 5.17 to 5.24. Each function says what it uses and what a change of
 it would break; tests/contracts/test_transformers_loading.py checks every one.
@@ -78,7 +78,7 @@ def holds_adapter(model: Any) -> bool:
 
 
 def stored_quantised(model: Any) -> bool:
-    """Whether the files of a model in 4 or 8 bits were so already: `hf_quantizer.pre_quantized`."""
+    """Return whether a model's files were in 4 or 8 bits already: `hf_quantizer.pre_quantized`."""
     return bool(model.hf_quantizer.pre_quantized)
 
 
@@ -115,10 +115,10 @@ def stored_type(quantization: Mapping[str, Any]) -> str | None:
 
 
 def says_other_sizes(error: Exception) -> bool:
-    """Whether weights have other sizes than the config says: the error names an argument."""
+    """Return whether weights have other sizes than the config says: the error names an argument."""
     return "ignore_mismatched_sizes" in str(error)
 
 
 def asks_to_trust_code(error: Exception) -> bool:
-    """Whether a model needs code of its own: the error names the argument that allows it."""
+    """Return whether a model needs code of its own: the error names the argument that allows it."""
     return "trust_remote_code" in str(error)

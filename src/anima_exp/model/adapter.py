@@ -30,7 +30,7 @@ def add_lora(model: Any, lora: LoraConfig) -> Any:
     is returned as it is, with every weight trainable.
 
     Raises:
-        ModelError: PEFT cannot adapt these layers, or the model has no such layers.
+        ModelError: if PEFT cannot adapt these layers, or the model has no such layers.
     """
     if lora.is_full_finetune:
         return model
@@ -113,7 +113,7 @@ def load_adapter(
         trained_with: the settings to continue training with; None for inference.
 
     Raises:
-        ModelError: the adapter cannot be read, has another type, or belongs to another base model.
+        ModelError: if the adapter cannot be read, has another type, or belongs to another base.
     """
     import_bitsandbytes()
     from peft import PeftConfig, PeftModel, PeftModelForCausalLM, set_peft_model_state_dict

@@ -37,7 +37,7 @@ def probe_architecture(model: Any, *, rounds_together: bool = False) -> None:
             is not a leak.
 
     Raises:
-        ModelError: the model's own logits differ from those that the loss uses.
+        ModelError: if the model's own logits differ from those that the loss uses.
     """
     with torch.no_grad():
         try:
@@ -54,7 +54,7 @@ def _rows_see_each_other(model: Any) -> bool:
     """Return whether other tokens in the first row change the hidden states of the second.
 
     Raises:
-        BordersLost: the architecture does not pass the row borders to its attention.
+        BordersLost: if the architecture does not pass the row borders to its attention.
     """
     if not supports_packing(model):
         return True

@@ -108,7 +108,7 @@ def load_base(
             its architecture is not tried.
 
     Raises:
-        ModelError: it does not exist, cannot be loaded, or cannot be stored as `quant` says.
+        ModelError: if it does not exist, or cannot be loaded or quantised as `quant` says.
     """
     check_precision(precision, device())
     use_tf32(device())

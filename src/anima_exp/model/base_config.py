@@ -26,7 +26,7 @@ def read_config(model: ModelConfig) -> Any:
     """Return transformers' config of `model.source`.
 
     Raises:
-        ModelError: there is no config.json, or transformers does not know what it describes.
+        ModelError: if there is no config.json, or transformers does not know what it describes.
     """
     from transformers import AutoConfig
 
@@ -63,7 +63,7 @@ def attention_of(config: Any, wanted: Attention) -> Attention:
     gets the one that it has. Any other choice is the user's.
 
     Raises:
-        ModelError: `wanted` needs a package that is not installed.
+        ModelError: if `wanted` needs a package that is not installed.
     """
     if wanted is Attention.flash_attention_2 and find_spec("flash_attn") is None:
         # transformers would say so, or, with the package `kernels`, fetch a kernel from the hub.
@@ -127,7 +127,7 @@ def check_stored_type(source: str, config: Mapping[str, Any], quant: QuantConfig
         config: the content of the base's config.json.
 
     Raises:
-        ModelError: the type is unsupported, or it differs from `quant`.
+        ModelError: if the type is unsupported, or it differs from `quant`.
     """
     stored = config.get("quantization_config") or config.get("compression_config")
     if not stored:

@@ -41,7 +41,7 @@ def sample_next_tokens(
     depend on the other rows in the batch.
 
     Raises:
-        ModelError: a logit is NaN.
+        ModelError: if a logit is NaN.
     """
     if how.temperature == 0:
         chosen = logits.argmax(-1)
@@ -111,7 +111,7 @@ def decode(
             differently, and a rank that ended an answer earlier would leave the others waiting.
 
     Raises:
-        ModelError: a prompt fills the model's context, or the batch does not fit into memory.
+        ModelError: if a prompt fills the model's context, or the batch does not fit into memory.
     """
     assert watch is None or len(prompts) == 1
     if len({len(prompt) for prompt in prompts}) > 1 and not masks_padding(model):

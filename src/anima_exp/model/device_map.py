@@ -37,7 +37,7 @@ def meta_model(model: ModelConfig) -> Any:
     """Build the causal language model on torch's meta device, with names and shapes only.
 
     Raises:
-        ModelError: its config.json is missing or cannot be read.
+        ModelError: if its config.json is missing or cannot be read.
     """
     import torch
     from transformers import AutoModelForCausalLM

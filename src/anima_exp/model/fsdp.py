@@ -33,7 +33,7 @@ def shard_base(model: Any, group: Any = None) -> int:
         The bytes of frozen weights that stay here, quantisation constants not counted.
 
     Raises:
-        ModelError: there is one process, or nothing to split.
+        ModelError: if there is one process, or nothing to split.
     """
     from torch import distributed
     from torch.distributed.device_mesh import DeviceMesh

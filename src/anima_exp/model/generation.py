@@ -49,7 +49,7 @@ def greedy(
     Prompts of similar length are batched. Call it inside `inference_mode`.
 
     Raises:
-        ModelError: a prompt fills the model's context.
+        ModelError: if a prompt fills the model's context.
     """
     how = Sampling(max_new_tokens)
 

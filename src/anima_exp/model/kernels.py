@@ -21,7 +21,7 @@ def liger_wanted(wanted: bool | None, *, gpu: bool) -> bool:
         wanted: trainer.liger; None = use it if a GPU, the package and Triton are usable.
 
     Raises:
-        ModelError: `wanted` is True, and the kernels cannot run here.
+        ModelError: if `wanted` is True and the kernels cannot run here.
     """
     if wanted and not gpu:
         raise ModelError("trainer.liger=true needs a GPU. Leave it at null.")

@@ -78,7 +78,7 @@ def target_modules(
     """Return the full names of the layers of set `which` (QLoRA, Appendix A.1), in order.
 
     Raises:
-        ModelError: the architecture has no such layers, for example key and query in one matrix.
+        ModelError: if the architecture has no such layers, for example key and query in one matrix.
     """
     layers = linear_layers(model)
     for name in names or ():

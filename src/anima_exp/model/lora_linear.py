@@ -91,7 +91,7 @@ def install(model: Any) -> DropoutKeys:
     """Replace the forward pass of every LoRA layer, and return the object for the dropout keys.
 
     Raises:
-        ModelError: a layer computes more than W x + scaling * B A dropout(x).
+        ModelError: if a layer computes more than W x + scaling * B A dropout(x).
     """
     keys = DropoutKeys()
     layers = lora_layers(model)

@@ -38,7 +38,7 @@ def load_tokenizer(model: ModelConfig, *, to_copy: bool = False) -> "PreTrainedT
             of the base model.
 
     Raises:
-        ModelError: there is no such tokenizer, it has no end-of-sequence token, or it does not
+        ModelError: if there is no such tokenizer, it has no end-of-sequence token, or it does not
             fit the base model.
     """
     from transformers import AutoTokenizer

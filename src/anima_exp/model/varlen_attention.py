@@ -122,7 +122,9 @@ def _attention(
     micro_batch: MicroBatch | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """`query` [1, heads, T, D], `key` and `value` [1, kv heads, T, D] -> [1, T, heads, D]."""
+    """Compute attention over packed rows for transformers.
+
+    `query` [1, heads, T, D], `key` and `value` [1, kv heads, T, D] -> [1, T, heads, D]."""
     if micro_batch is None:
         raise BordersLost
     longest = max(micro_batch.lengths)

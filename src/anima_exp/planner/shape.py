@@ -74,7 +74,7 @@ class Shape:
         """Return the layers that get an adapter, each with the number of blocks that have it.
 
         Raises:
-            ModelError: the architecture has no such layers.
+            ModelError: if the architecture has no such layers.
         """
         every = [one for block in self.blocks for one in block.linears]
         leaves = ", ".join(sorted({one.leaf for one in every}))
@@ -105,7 +105,7 @@ def from_config(config: Mapping[str, Any]) -> Shape:
     """Return the shape of a model in FAMILIES from the content of its config.json.
 
     Raises:
-        ModelError: a key is missing.
+        ModelError: if a key is missing.
     """
     try:
         return _from_config(config)
@@ -157,7 +157,7 @@ def from_model(model: Any) -> Shape:
         model: on any device, the meta device included.
 
     Raises:
-        ModelError: it has no numbered blocks with linear layers in them.
+        ModelError: if it has no numbered blocks with linear layers in them.
     """
     from torch import nn
 

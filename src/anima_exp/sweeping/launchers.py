@@ -76,7 +76,7 @@ def run_here(
         signals: handle Ctrl-C and SIGTERM, as a command does.
 
     Raises:
-        RunInterrupted: after Ctrl-C or SIGTERM.
+        RunInterrupted: if Ctrl-C or SIGTERM stopped it.
     """
     cells = file.grid.cells
     places = slots(settings.launcher)

@@ -124,7 +124,7 @@ def write_weights(model: Any, checkpoints: Path) -> None:
     """Save the current trained weights as the best.
 
     Raises:
-        RunError: the disk is full.
+        RunError: if the disk is full.
     """
     draft = checkpoints / _DRAFT
     shutil.rmtree(draft, ignore_errors=True)
@@ -157,7 +157,7 @@ def load_weights(model: Any, checkpoints: Path) -> None:
     """Load the best weights into `model`.
 
     Raises:
-        RunError: a weight is missing.
+        RunError: if a weight is missing.
     """
     stored, wanted = weights.load_tensors(checkpoints / FOLDER, _WEIGHTS), dict(_trainable(model))
     if missing := [name for name in wanted if name not in stored]:

@@ -64,8 +64,8 @@ def checkpoint_problem(folder: Path, *, step: int) -> str | None:
     """Return why training cannot resume from this checkpoint; None if it can.
 
     Raises:
-        PermissionError: a file cannot be read, so the question is open.
-        NewerFileError: a later version of anima-exp wrote the checkpoint.
+        PermissionError: if a file cannot be read, so the question is open.
+        NewerFileError: if a later version of anima-exp wrote the checkpoint.
     """
     try:
         if not (folder / FILE).exists():
@@ -185,7 +185,7 @@ def newest_whole(folder: Path, say: Callable[[str], None]) -> Path | None:
     Every byte is read, which takes about 1 ms per MiB.
 
     Raises:
-        RunError: a checkpoint cannot be read, or a later version of anima-exp wrote it.
+        RunError: if a checkpoint cannot be read, or a later version of anima-exp wrote it.
     """
     found = all_checkpoints(folder)
     for path in reversed(found):
@@ -247,7 +247,7 @@ def save(model: Any, tokenizer: Any, folder: Path, *, model_card: str) -> None:
     replaces the empty form that PEFT writes.
 
     Raises:
-        RunError: the disk is full.
+        RunError: if the disk is full.
     """
     draft = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(draft, ignore_errors=True)

@@ -106,7 +106,7 @@ class Loop:
             resume: a complete checkpoint to resume from.
 
         Raises:
-            TrainingError: a loss or gradient that is not finite, or a step without any gradient.
+            TrainingError: if a loss or gradient is not finite, or a step has no gradient.
         """
         trainer = self.config.trainer
         if self.world.is_main:

@@ -122,7 +122,7 @@ def load(folder: Path) -> tuple[State, RandomState]:
     """Return the state that `save` has written to `folder`.
 
     Raises:
-        NewerFileError: a later version of anima-exp wrote it.
+        NewerFileError: if a later version of anima-exp wrote it.
     """
     file = folder / FILE
     values = json_files.read_versioned(json_files.read_table(file), file, json_files.STATE)

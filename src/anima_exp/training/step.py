@@ -75,8 +75,8 @@ class GradientStep:
             number: the number of optimizer steps before it.
 
         Raises:
-            TrainingError: not even one row at a time fits into memory.
-            PeerLostError: another process of the run has died.
+            TrainingError: if not even one row at a time fits into memory.
+            PeerLostError: if another process of the run has died.
         """
         loss = self._own_share(rows, number)
         if self.world.size == 1:

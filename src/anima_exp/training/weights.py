@@ -23,7 +23,7 @@ def load(model: Any, folder: Path) -> None:
     """Copy the weights of a checkpoint into `model`.
 
     Raises:
-        RunError: they are not those of this model.
+        RunError: if they are not those of this model.
     """
     from safetensors.torch import load_file
 

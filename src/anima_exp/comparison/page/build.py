@@ -254,7 +254,7 @@ def write_page(path: Path, comparison: Comparison) -> None:
     """Write the page to `path`, whole or not at all.
 
     Raises:
-        RunError: `path` cannot be written.
+        RunError: if `path` cannot be written.
     """
     html_page.write(path, page(comparison, now=datetime.now(UTC)))
 

@@ -32,8 +32,8 @@ def read(name: str, config: MultipleChoiceConfig) -> Benchmark:
     """Return the benchmark `evals.NAME`, or `evals.benchmarks.NAME`, with its subjects.
 
     Raises:
-        DataError: it cannot be read, a row is not a question, or there are too few examples.
-        ConfigError: a dotted path does not name a Benchmark.
+        DataError: if it cannot be read, a row is not a question, or there are too few examples.
+        ConfigError: if a dotted path does not name a Benchmark.
     """
     of = entry(name)
     key = of.key
@@ -99,7 +99,8 @@ def questions_of(file: Path) -> list[Question]:
     Cells are plain text, so the answers "None" and "N/A" are words. Empty rows are ignored.
 
     Raises:
-        DataError: a row has another number of cells than the header or, without one, the first row.
+        DataError: if a row differs in its number of cells from the header, or without a header from
+            the first row.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
