@@ -93,9 +93,9 @@ class Browser:
             time.sleep(0.02)
 
     def value(self, expression):
-        told = self("Runtime.evaluate", expression=expression, returnByValue=True)
-        assert "exceptionDetails" not in told, told["exceptionDetails"]
-        return told["result"].get("value")
+        answer = self("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
 
     def point(self, x, y):
         self("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
@@ -116,8 +116,8 @@ class Browser:
         thrown = [e["params"] for e in self.events if e.get("method") == "Runtime.exceptionThrown"]
         logged = [e["params"]["entry"] for e in self.events if e.get("method") == "Log.entryAdded"]
         logged = [entry["text"] for entry in logged if entry["level"] in ("error", "warning")]
-        told = self.value("document.documentElement.dataset.faults") or ""
-        return thrown + logged + told.splitlines()
+        faults = self.value("document.documentElement.dataset.faults") or ""
+        return thrown + logged + faults.splitlines()
 
     def screenshot(self, path, *, whole=True):
         shot = self("Page.captureScreenshot", captureBeyondViewport=whole)

@@ -201,7 +201,7 @@ def to_override(value: object) -> str:
 
 
 def pasted(program: str, *words: str | tuple[str, object]) -> str:
-    """Return a command to paste: pasted("merge", ("run", "my run")) -> anima-exp merge 'run=my run'.
+    """Return a line to paste: pasted("merge", ("run", "my run")) -> anima-exp merge 'run=my run'.
 
     A line for a shell. A pair is a setting and its value, which is used literally; a
     text is a word as it is typed.

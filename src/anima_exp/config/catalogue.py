@@ -91,7 +91,7 @@ def _entries(schema: type, inside: Entry | None = None) -> Iterator[Entry]:
 
 
 def _placed(name: str, path: str) -> str:
-    """Return the whole key of a former name: `steps`, `trainer.steps` and `.seed` as in setting.py."""
+    """Return the whole key of a former name, which setting.py gives as `steps` or `.seed`."""
     return name.lstrip(".") if "." in name else f"{path}{name}"
 
 

@@ -124,7 +124,8 @@ def _attention(
 ) -> tuple[Tensor, None]:
     """Compute attention over packed rows for transformers.
 
-    `query` [1, heads, T, D], `key` and `value` [1, kv heads, T, D] -> [1, T, heads, D]."""
+    `query` [1, heads, T, D], `key` and `value` [1, kv heads, T, D] -> [1, T, heads, D].
+    """
     if micro_batch is None:
         raise BordersLost
     longest = max(micro_batch.lengths)
