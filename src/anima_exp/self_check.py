@@ -7,13 +7,18 @@ logits, transformers' attention and PEFT's layers. Without dropout they differ b
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.cli.adapter_settings import with_adapter
 from anima_exp.cli.compose import run_command
 from anima_exp.config import Precision, RunConfig
 from anima_exp.config.checks import check_length
 from anima_exp.errors import TrainingError
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 # Largest difference of the gradients, of their own length, that rounding explains.
 _ROUNDING = {Precision.fp32: 1e-3, Precision.bf16: 5e-2, Precision.fp16: 2e-2}
@@ -86,7 +91,7 @@ def _compare(config: RunConfig, setup: Any, rows: list[Any]) -> tuple[float, flo
     return fast, plain, float((found - expected).norm() / expected.norm())
 
 
-def _flat(model: Any) -> Any:
+def _flat(model: "PreTrainedModel | PeftModel") -> Any:
     import torch
 
     found = [p.grad.flatten().double().cpu() for p in model.parameters() if p.grad is not None]

@@ -113,7 +113,7 @@ def lines(file: Path, group: str = "") -> Iterator[Line]:
     node = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     named = _shown(file)
 
-    def walk(mapping: Any, path: str) -> Iterator[Line]:
+    def walk(mapping: object, path: str) -> Iterator[Line]:
         for key, value in mapping.value if isinstance(mapping, yaml.MappingNode) else ():
             name = f"{path}.{key.value}" if path else str(key.value)
             if name in ("defaults", "hydra"):

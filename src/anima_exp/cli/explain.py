@@ -9,7 +9,6 @@ explain("heldout_loss")           # a metric
 import textwrap
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Any
 
 from anima_exp.cli import conf_files
 from anima_exp.cli.command import Command
@@ -255,7 +254,7 @@ def _suggestion(name: str, keys: list[str]) -> str:
     return "`anima-exp help model` lists a group, `anima-exp train --help --all` all settings."
 
 
-def _written(value: Any) -> str:
+def _written(value: object) -> str:
     """Return the default of a dataclass's field as a command line gives it."""
     if value is None or value == []:
         return "null" if value is None else "[]"

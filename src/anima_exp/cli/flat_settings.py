@@ -128,7 +128,7 @@ class _Reader:
         return f"There is no setting '{key}'. Known: {', '.join(self.known)}."
 
 
-def _value(entry: Entry, hint: Any, text: str) -> Any:
+def _value(entry: Entry, hint: object, text: str) -> Any:
     """Return a text as a value of the setting's type."""
     text = _unquoted(text)
     if text == "null":

@@ -60,7 +60,7 @@ def reproduce(settings: Mapping[str, Any]) -> Reproduction:
     return Reproduction(overrides, changed, "" if missing else _name(overrides), missing)
 
 
-def _same(value: Any, usual: Any) -> bool:
+def _same(value: object, usual: object) -> bool:
     """Return whether two values of a setting are the same; the order of a list does not count."""
     if isinstance(value, list) and isinstance(usual, list):
         return sorted(map(str, value)) == sorted(map(str, usual))

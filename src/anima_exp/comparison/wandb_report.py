@@ -148,7 +148,7 @@ def _axis(key: str) -> Any:
     return axis(_stored(key), config, display_name=short(key))
 
 
-def _scatter(key: str, score: Any) -> Any:
+def _scatter(key: str, score: object) -> Any:
     config = library("reports.v2").Config(key)
     return scatter(_stored(key), x=config, y=score, title=short(key))
 

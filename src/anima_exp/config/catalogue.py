@@ -52,12 +52,12 @@ class Entry:
         return self.setting.label or self.key.rpartition(".")[2]
 
 
-def kinds(hint: Any) -> list[Any]:
+def kinds(hint: object) -> list[Any]:
     """Return the types of a hint without None: `int | None` gives [int]."""
     return [kind for kind in (get_args(hint) or (hint,)) if kind is not NoneType]
 
 
-def groups_in(hint: Any) -> Iterator[type[Any]]:
+def groups_in(hint: object) -> Iterator[type[Any]]:
     """Yield the dataclasses that a type annotation names."""
     yield from (kind for kind in kinds(hint) if isinstance(kind, type) and is_dataclass(kind))
 
@@ -133,7 +133,7 @@ MOST_ROWS_SEEN = 10**9  # by one run; their order is one list, 8 GB of it
 _UNKNOWN = Setting("A number in a table of the user's own.")
 
 
-def check_limits(config: Any, *, inside: str = "") -> None:
+def check_limits(config: object, *, inside: str = "") -> None:
     """Raise ConfigError for a number that is not finite, or outside the range of its setting.
 
     Example: `optimizer.learning_rate=inf must be a finite number.`

@@ -59,7 +59,7 @@ class FormerNames:
             last = f"{more}.{last}"
         return key
 
-    def value(self, key: str, old: Any) -> Any:
+    def value(self, key: str, old: object) -> Any:
         """Return today's name of a value of the setting or group `key`."""
         entry = self.known.get(key)
         renamed = entry.setting.former_values if entry else None
@@ -120,7 +120,7 @@ class FormerNames:
             found[key] = self.value(key, value)
         return found
 
-    def tree(self, node: Any) -> Any:
+    def tree(self, node: object) -> Any:
         """Return a YAML tree of settings, whose root is the root of all settings.
 
         Raises:
@@ -132,7 +132,7 @@ class FormerNames:
             put(kept, old, key, value)
         return kept
 
-    def _walk(self, node: Any, path: str, moved: list[tuple[str, str, Any]]) -> Any:
+    def _walk(self, node: object, path: str, moved: list[tuple[str, str, Any]]) -> Any:
         if isinstance(node, list):
             return self._references(node)
         if not isinstance(node, dict):
@@ -168,14 +168,14 @@ class FormerNames:
             swept[name] = self._swept(name, value)
         return {**node, "sweeper": swept}
 
-    def _references(self, node: Any) -> Any:
+    def _references(self, node: object) -> Any:
         if isinstance(node, dict):
             return {name: self._references(value) for name, value in node.items()}
         if isinstance(node, list):
             return [self._references(value) for value in node]
         return self._inner(node)
 
-    def _swept(self, name: str, value: Any) -> Any:
+    def _swept(self, name: str, value: object) -> Any:
         if name in ("params", "multipliers") and isinstance(value, dict):
             return self._keys(value)
         if name == "points" and isinstance(value, list):
@@ -206,7 +206,7 @@ class FormerNames:
             value = _NAMES.sub(lambda one: str(self.value(key, one[0])), value)
         return str(self._inner(value))
 
-    def _inner(self, value: Any, path: str = "") -> Any:
+    def _inner(self, value: object, path: str = "") -> Any:
         """Rename the keys inside `${...}`; `${oc.env:NAME}` holds none.
 
         Args:

@@ -55,7 +55,7 @@ def _group(schema: type) -> dict[str, Any]:
     }
 
 
-def _property(hint: Any, setting: Setting, default: Any) -> dict[str, Any]:
+def _property(hint: object, setting: Setting, default: object) -> dict[str, Any]:
     allowed = [_type(kind, setting) for kind in (get_args(hint) if _is_union(hint) else (hint,))]
     found: dict[str, Any] = {"description": setting.about, "anyOf": [*allowed, _REFERENCE]}
     if isinstance(default, Enum):
@@ -65,11 +65,11 @@ def _property(hint: Any, setting: Setting, default: Any) -> dict[str, Any]:
     return found
 
 
-def _is_union(hint: Any) -> bool:
+def _is_union(hint: object) -> bool:
     return kinds(hint) != [hint] and get_origin(hint) not in (list, dict)
 
 
-def _type(kind: Any, setting: Setting) -> dict[str, Any]:
+def _type(kind: object, setting: Setting) -> dict[str, Any]:
     if get_origin(kind) is list:
         return {"type": "array", "items": _type(get_args(kind)[0], Setting(""))}
     if get_origin(kind) is dict:

@@ -55,7 +55,7 @@ def todays_key(key: str) -> str:
     return silent(schema()).key(key)
 
 
-def todays_file(node: Any, package: str) -> tuple[Any, str]:
+def todays_file(node: object, package: str) -> tuple[Any, str]:
     """Rename the settings of a YAML file to what they are called today.
 
     Args:
@@ -91,7 +91,7 @@ def todays_file(node: Any, package: str) -> tuple[Any, str]:
     return OmegaConf.create(inner), package
 
 
-def _default(entry: Any, names: FormerNames, here: str) -> Any:
+def _default(entry: object, names: FormerNames, here: str) -> Any:
     """Translate an entry: `{"override /old": "name"}` becomes `{"override /new": "name"}`.
 
     Args:

@@ -72,7 +72,7 @@ class Setting:
         return f"must be {' and '.join(parts)}" if parts else None
 
 
-def setting(default: Any, about: str, **known: Any) -> Any:
+def setting(default: object, about: str, **known: Any) -> Any:
     """Return a dataclass field with its description.
 
     Args:

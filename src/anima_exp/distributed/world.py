@@ -181,7 +181,7 @@ class ProcessGroup:
             for one in tensors:
                 distributed.broadcast(one.data, src=0)
 
-    def _gather(self, value: Any) -> list[Any]:
+    def _gather(self, value: object) -> list[Any]:
         import torch
         from torch import distributed
 

@@ -84,7 +84,7 @@ def _summary_fields() -> tuple[str, ...]:
     return ("run", "folder", "status", "step", "steps", "changed", "metric", "score", "note")
 
 
-def _json(values: Any) -> str:
+def _json(values: object) -> str:
     return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -97,5 +97,5 @@ def _csv(rows: Sequence[dict[str, Any]], fields: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: object) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value

@@ -181,7 +181,7 @@ def _score(
     return None, None
 
 
-def _main_metric(scores: Mapping[str, Any], wanted: Any) -> str | None:
+def _main_metric(scores: Mapping[str, Any], wanted: object) -> str | None:
     for name in (wanted, "heldout_loss"):
         if isinstance(name, str) and name in scores:
             return name

@@ -16,6 +16,7 @@ from anima_exp.libraries.log_level import log_level
 
 if TYPE_CHECKING:
     import torch
+    from torch.optim import Optimizer
 
 # Its optimizers keep 32-bit states for tensors below LEAST_IN_8_BITS elements, and page only those
 # of at least LEAST_PAGED. One constant serves STATES_A_CONSTANT 8-bit states. Only the plan uses
@@ -49,7 +50,7 @@ def import_bitsandbytes() -> None:
             import_module("bitsandbytes")
 
 
-def paged_bytes(optimizer: Any) -> dict[int, int]:
+def paged_bytes(optimizer: "Optimizer") -> dict[int, int]:
     """Return GPU -> bytes of optimizer states that the driver moves between it and CPU memory.
 
     They are managed memory, which no figure of torch counts. bitsandbytes marks such tensors by an
@@ -84,22 +85,22 @@ def set_compute_type(model: "torch.nn.Module", dtype: "torch.dtype") -> None:
             setattr(module, "compute_dtype", dtype)  # noqa: B010 - mypy
 
 
-def is_4bit_layer(module: Any) -> bool:
+def is_4bit_layer(module: "torch.nn.Module") -> bool:
     """Return whether a layer is a Linear4bit; PEFT's layer around it has the same name."""
     return type(module).__name__ == "Linear4bit" and is_own_layer(module)
 
 
-def is_own_layer(module: Any) -> bool:
+def is_own_layer(module: "torch.nn.Module") -> bool:
     """Return whether the class of a layer is bitsandbytes' own."""
     return type(module).__module__.startswith("bitsandbytes")
 
 
-def is_quantised(parameter: Any) -> bool:
+def is_quantised(parameter: "torch.Tensor") -> bool:
     """Return whether a parameter is stored in 4 or 8 bits: of class Params4bit or Int8Params."""
     return type(parameter).__name__ in ("Params4bit", "Int8Params")
 
 
-def elements(parameter: Any) -> int:
+def elements(parameter: "torch.Tensor") -> int:
     """Return how many weights a parameter stands for; two in 4 bits share each stored byte.
 
     The true shape is `Params4bit.quant_state.shape`, which a weight without numbers lacks.
@@ -110,7 +111,7 @@ def elements(parameter: Any) -> int:
     return int(state.shape.numel()) if state is not None else 2 * int(parameter.numel())
 
 
-def block_maxima(parameter: Any) -> "torch.Tensor | None":
+def block_maxima(parameter: "torch.Tensor") -> "torch.Tensor | None":
     """Return the largest number of each block of a 4-bit weight; None for any other parameter.
 
     It is `QuantState.absmax`, or with double quantisation that of `QuantState.state2`.
@@ -204,7 +205,7 @@ def _find_integers(layer: Any, _: Any) -> None:
     layer.weight.CB = None  # on a weight not yet seen, they would be taken from here
 
 
-def has_own_states(optimizer: Any) -> bool:
+def has_own_states(optimizer: "Optimizer") -> bool:
     """Return whether an optimizer is one of bitsandbytes', by its method `get_state_buffer`."""
     return hasattr(optimizer, "get_state_buffer")
 

@@ -114,10 +114,10 @@ def registries_lent() -> Iterator[None]:
         BaseContainer._resolvers = resolvers
 
 
-def _copied(registry: Any) -> Any:
+def _copied(registry: object) -> Any:
     """Copy a registry with its tables and lists, but not what they hold."""
 
-    def copied(value: Any) -> Any:
+    def copied(value: object) -> Any:
         if isinstance(value, dict):
             same = copy(value)
             same.update((key, copied(inner)) for key, inner in value.items())

@@ -55,7 +55,7 @@ def plain_adapter(layer: Any) -> str | None:
     return name
 
 
-def base_layer(layer: Any) -> Any:
+def base_layer(layer: "nn.Module") -> Any:
     """Return the frozen layer that computes W x."""
     return layer.base_layer
 

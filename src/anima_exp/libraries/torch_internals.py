@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 # Names of operations that take many steps a byte of their result, which selective activation
 # checkpointing keeps. A product by another name is computed twice. ATTENTIONS are beginnings.
@@ -20,7 +20,7 @@ PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "_varlen_attn")
 ATTENTIONS = ("_scaled_dot_product", "_flash_attention")
 
 
-def operation_name(operation: Any) -> str:
+def operation_name(operation: object) -> str:
     """Return what PRODUCTS and ATTENTIONS are matched with: `OpOverload._opname`.
 
     If it is gone, selective checkpointing keeps nothing, and costs as much as a full one.
@@ -90,7 +90,7 @@ def integers_can_be_sharded() -> Iterator[None]:
         changed.nn = before
 
 
-def is_dropout(module: Any) -> bool:
+def is_dropout(module: "nn.Module") -> bool:
     """Return whether a module is dropout of any shape: all share the base class `_DropoutNd`."""
     from torch.nn.modules.dropout import _DropoutNd
 

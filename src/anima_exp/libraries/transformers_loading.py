@@ -7,9 +7,13 @@ it would break; tests/contracts/test_transformers_loading.py checks every one.
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes, is_4bit_layer
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
 
 @contextmanager
@@ -69,7 +73,7 @@ def no_warmup_on_small_gpus() -> Iterator[None]:
         changed.caching_allocator_warmup = before
 
 
-def holds_adapter(model: Any) -> bool:
+def holds_adapter(model: "PreTrainedModel | PeftModel") -> bool:
     """Return whether transformers loaded an adapter with the base, from the base's files.
 
     It then sets `_hf_peft_config_loaded`. Under another name such a base is trained unnoticed.
@@ -82,7 +86,7 @@ def stored_quantised(model: Any) -> bool:
     return bool(model.hf_quantizer.pre_quantized)
 
 
-def layers_in_4_bits(model: Any) -> set[str]:
+def layers_in_4_bits(model: "PreTrainedModel | PeftModel") -> set[str]:
     """Return the names of the layers of a model without weights that would be in 4 bits.
 
     The layers are replaced, as `from_pretrained` does it: by the method `preprocess_model` of the

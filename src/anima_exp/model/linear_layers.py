@@ -53,7 +53,7 @@ def linear_layers(model: nn.Module) -> list[LinearModule]:
     return found
 
 
-def _text_part(model: Any) -> str:
+def _text_part(model: nn.Module) -> str:
     """Return the name prefix of the modules that text passes through; "" for a text model."""
     base = base_of(model)
     config = getattr(base, "config", None)

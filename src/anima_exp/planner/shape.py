@@ -3,12 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.config import TargetModules
 from anima_exp.errors import ModelError
 from anima_exp.model.base_config import context_length
 from anima_exp.model.target_modules import Linear, is_named, select
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ def _from_config(config: Mapping[str, Any]) -> Shape:
     )
 
 
-def from_model(model: Any) -> Shape:
+def from_model(model: "PreTrainedModel | PeftModel") -> Shape:
     """Return the shape of any causal language model that has no adapter yet.
 
     Args:
@@ -206,7 +210,7 @@ def from_model(model: Any) -> Shape:
     )
 
 
-def expert_share(config: Any) -> float:
+def expert_share(config: "PreTrainedConfig") -> float:
     """Return the fraction of the experts that one token passes through; 1 without experts.
 
     Args:

@@ -38,7 +38,7 @@ def wait_for_all_jobs(launcher: Launcher) -> Iterator[dict[int, str]]:
     died: dict[int, str] = {}
     numbers = iter(range(10**9))
 
-    def keep_waiting(ask: Callable[[Any], Any], job: Any) -> Any:
+    def keep_waiting(ask: Callable[[Any], Any], job: object) -> Any:
         number = next(numbers)
         try:
             return ask(job)

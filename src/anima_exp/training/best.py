@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -25,6 +25,11 @@ from anima_exp.metrics.metric import metric
 from anima_exp.system import json_files
 from anima_exp.system.atomic import disk_errors_as_run_error, remove_folder, replace_folder
 from anima_exp.training import weights
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 FOLDER = "best"  # next to the checkpoints
 _DRAFT = ".draft.best"  # checkpoint.py removes it after a killed run
@@ -120,7 +125,7 @@ class Best:
             self.without_gain = values["without_gain"]
 
 
-def write_weights(model: Any, checkpoints: Path) -> None:
+def write_weights(model: "PreTrainedModel | PeftModel", checkpoints: Path) -> None:
     """Save the current trained weights as the best.
 
     Raises:
@@ -153,7 +158,7 @@ def take_back(checkpoint: Path) -> None:
             replace_folder(draft, kept)
 
 
-def load_weights(model: Any, checkpoints: Path) -> None:
+def load_weights(model: "PreTrainedModel | PeftModel", checkpoints: Path) -> None:
     """Load the best weights into `model`.
 
     Raises:
@@ -170,7 +175,7 @@ def load_weights(model: Any, checkpoints: Path) -> None:
             one.copy_(stored[name])
 
 
-def _trainable(model: Any) -> list[tuple[str, Any]]:
+def _trainable(model: "PreTrainedModel | PeftModel") -> list[tuple[str, Any]]:
     return [(name, one) for name, one in model.named_parameters() if one.requires_grad]
 
 

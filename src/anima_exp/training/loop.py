@@ -8,7 +8,7 @@ a checkpoint looks like that of one process, and a run can resume with any numbe
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from anima_exp.config import Precision, RunConfig
 from anima_exp.data.micro_batch import Row, label_count
+from anima_exp.data.rows import TokenizedDataset
 from anima_exp.distributed.world import ProcessGroup
 from anima_exp.errors import TrainingError
 from anima_exp.events import say_anyway
@@ -32,6 +33,10 @@ from anima_exp.training.meter import Meter
 from anima_exp.training.optimizer import make_optimizer, make_schedule
 from anima_exp.training.step import GradientStep, out_of_memory
 from anima_exp.training.stop import StopAfterStep
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class Loop:
@@ -55,9 +60,9 @@ class Loop:
     def __init__(
         self,
         *,
-        model: Any,
-        tokenizer: Any,
-        rows: Any,
+        model: "PreTrainedModel | PeftModel",
+        tokenizer: "PreTrainedTokenizerBase",
+        rows: TokenizedDataset,
         order: NDArray[np.int64],
         config: RunConfig,
         keys: DropoutKeys,

@@ -146,7 +146,7 @@ def load(folder: Path) -> tuple[State, RandomState]:
 
 
 def _without_tensors(
-    value: Any, tensors: dict[str, Tensor], name: str, seen: dict[Any, str]
+    value: object, tensors: dict[str, Tensor], name: str, seen: dict[Any, str]
 ) -> Any:
     """Return `value` with each tensor replaced by its name, and add the tensors to `tensors`.
 
@@ -166,7 +166,7 @@ def _without_tensors(
     return seen[same]
 
 
-def _with_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
+def _with_tensors(value: object, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, dict):
         return {key: _with_tensors(one, tensors) for key, one in value.items()}
     return tensors[value] if isinstance(value, str) else value

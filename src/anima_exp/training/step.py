@@ -4,7 +4,7 @@ With several processes, each one computes its part of the rows, and the gradient
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,6 +28,10 @@ from anima_exp.model.lora_linear import cast_once, lora_weights
 from anima_exp.model.varlen_attention import packed_attention, supports_packing
 from anima_exp.training.data_order import assign_rows_to_ranks
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 class GradientStep:
     """Computes the gradients of one optimizer batch at a time.
@@ -47,7 +51,7 @@ class GradientStep:
 
     def __init__(
         self,
-        model: Any,
+        model: "PreTrainedModel | PeftModel",
         keys: DropoutKeys,
         *,
         budget: int,

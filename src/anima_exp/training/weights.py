@@ -2,12 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from anima_exp.errors import RunError
 from anima_exp.system import json_files
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 ADAPTER = "adapter_model.safetensors"
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -19,7 +24,7 @@ def save(model: Any, folder: Path) -> None:
     model.save_pretrained(folder, **own_names)
 
 
-def load(model: Any, folder: Path) -> None:
+def load(model: "PreTrainedModel | PeftModel", folder: Path) -> None:
     """Copy the weights of a checkpoint into `model`.
 
     Raises:
