@@ -136,7 +136,7 @@ def run_command(
     def report(error: Exception, cell: str = "", *, reported: bool = False) -> None:
         if full_error:
             traceback.print_exception(error)
-        if not (reported or getattr(error, "told", False)):
+        if not (reported or getattr(error, "reported", False)):
             tell_lines(f"{cell}{with_file(explain_error(error), sys.argv[1:])}")
         failed.append(getattr(error, "exit_status", 1))
 
