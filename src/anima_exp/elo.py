@@ -102,21 +102,21 @@ def _ratings(given: Sequence[str]) -> dict[str, float]:
     """Read ratings from `NAME=RATING`, or from a JSON file of {"NAME": RATING}."""
     from anima_exp.system import json_files
 
-    found: dict[str, float] = {}
+    result: dict[str, float] = {}
     for one in given:
         name, equals, text = one.rpartition("=")
         try:
             if equals:
-                found[name] = _finite(text)
+                result[name] = _finite(text)
             else:
                 read = json_files.read_file(Path(one))
-                found |= {str(name): _finite(value) for name, value in read.items()}
+                result |= {str(name): _finite(value) for name, value in read.items()}
         except (OSError, ValueError, OverflowError, TypeError, AttributeError):
             raise ConfigError(
                 f"initial_rating={one} is no rating. "
                 'Give NAME=RATING, or a JSON file of {"NAME": RATING}.'
             ) from None
-    return found
+    return result
 
 
 def _finite(value: Any) -> float:

@@ -40,7 +40,7 @@ def report(config: RunConfig) -> None:
     except DataError as error:
         split_error = str(error)
     before_prompt = len(special_ids(tokenizer)[0])
-    found = DatasetSummary(
+    result = DatasetSummary(
         source=main,
         recipe=data.recipe,
         tokenizer_name=config.model.tokenizer or config.model.source,
@@ -51,7 +51,7 @@ def report(config: RunConfig) -> None:
         leaked=overlap,
         split_error=split_error,
     )
-    show(found, tokenizer, console())
+    show(result, tokenizer, console())
 
 
 def main() -> None:

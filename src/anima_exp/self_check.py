@@ -84,19 +84,19 @@ def _compare(config: RunConfig, setup: Any, rows: list[Any]) -> tuple[float, flo
         say=print,
     )
     fast = float(step(rows, number=0))
-    found = _flat(model)
+    result = _flat(model)
     with autocast(model.device, trainer.precision):
         plain = reference_gradients(model, rows, label_weights(rows, trainer.loss_normalization))
     expected = _flat(model)
-    return fast, plain, float((found - expected).norm() / expected.norm())
+    return fast, plain, float((result - expected).norm() / expected.norm())
 
 
 def _flat(model: "PreTrainedModel | PeftModel") -> Any:
     import torch
 
-    found = [p.grad.flatten().double().cpu() for p in model.parameters() if p.grad is not None]
+    result = [p.grad.flatten().double().cpu() for p in model.parameters() if p.grad is not None]
     model.zero_grad()
-    return torch.cat(found)
+    return torch.cat(result)
 
 
 def main() -> None:

@@ -207,8 +207,8 @@ def compare(
 
     several = [runs] if isinstance(runs, Record | str | Path) else runs
     places = [one.folder if isinstance(one, Record) else Path(one) for one in several]
-    found = build(
+    result = build(
         with_evaluations(read(places)), metric=metric, filters=filters, sort=sort,
         best_per=best_per, baseline=baseline, top=top,
     )  # fmt: skip
-    return Comparison.of(found)
+    return Comparison.of(result)

@@ -80,8 +80,8 @@ def generate(
     from anima_exp.inference.ask import answer_texts
 
     texts = [prompt] if isinstance(prompt, str) else prompt
-    found = answer_texts(_use(GenerateConfig, "generate", trained, settings), texts)
-    return found[0] if isinstance(prompt, str) else found
+    result = answer_texts(_use(GenerateConfig, "generate", trained, settings), texts)
+    return result[0] if isinstance(prompt, str) else result
 
 
 def evaluate(

@@ -53,8 +53,8 @@ def parse(
         if word.startswith("--") and word != "--":
             for value in reader.option_values(word, rest, taking_several):
                 reader.add(given, *value)
-        elif (found := _SETTING.match(word)) and not reader.is_path(found["key"], word):
-            reader.add(given, found["key"], found["value"])
+        elif (match := _SETTING.match(word)) and not reader.is_path(match["key"], word):
+            reader.add(given, match["key"], match["value"])
         elif words and word != "--":
             reader.add(given, words, word, whole=True)
         elif word != "--":
@@ -98,10 +98,10 @@ class _Reader:
             raise ConfigError(f"{option} needs a value. Write {key}=VALUE.")
         if old not in taking_several:
             return [(old, rest.pop(0))]
-        found = []
+        result = []
         while rest and not rest[0].startswith("--"):
-            found.append((old, rest.pop(0)))
-        return found
+            result.append((old, rest.pop(0)))
+        return result
 
     def add(self, given: dict[str, Any], old: str, text: str, *, whole: bool = False) -> None:
         """Put a value into `given`; `whole` takes the text to the letter."""
@@ -143,10 +143,10 @@ def _value(entry: Entry, hint: object, text: str) -> Any:
     if kind is str:
         return text
     if isinstance(kind, type) and issubclass(kind, Enum):
-        found = [member for member in kind if member.value == text]
-        if not found:
+        result = [member for member in kind if member.value == text]
+        if not result:
             raise _not(entry, text)
-        return found[0]
+        return result[0]
     try:
         return kind(text)
     except ValueError:
@@ -173,7 +173,7 @@ def _items(text: str) -> list[str]:
         return []
     if not (text.startswith("[") and text.endswith("]")):
         return [_unquoted(text)]
-    found, start, quote, depth = [], 0, "", 0
+    result, start, quote, depth = [], 0, "", 0
     inner = text[1:-1]
     for here, letter in enumerate(inner):
         if quote:
@@ -185,9 +185,9 @@ def _items(text: str) -> list[str]:
         elif letter in "]})":
             depth -= 1
         elif letter == "," and depth == 0:
-            found.append(inner[start:here])
+            result.append(inner[start:here])
             start = here + 1
-    return [_unquoted(one) for one in [*found, inner[start:]]]
+    return [_unquoted(one) for one in [*result, inner[start:]]]
 
 
 def _unquoted(text: str) -> str:

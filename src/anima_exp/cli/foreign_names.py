@@ -249,16 +249,16 @@ It is out=PLACE.
 
 
 def _by_name(table: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     answer, complete = "", True
     for line in table.strip().splitlines():
         if line.startswith(" "):
-            found |= dict.fromkeys(line.split(), answer)
+            result |= dict.fromkeys(line.split(), answer)
             complete = True
         else:
             answer = line if complete else f"{answer} {line}"
             complete = False
-    return found
+    return result
 
 
 _TRAINING_NAMES = _by_name(_OF_TRAINING)
@@ -275,9 +275,9 @@ def answer(key: str, known: Container[str]) -> str | None:
         known: the settings of the command.
     """
     name = key.rpartition(".")[2].lower().replace("-", "_")
-    found = None
+    result = None
     if "max_new_tokens" in known:
-        found = _ANSWERS_NAMES.get(name)
+        result = _ANSWERS_NAMES.get(name)
     if "out" in known:
-        found = found or _OUT_NAMES.get(name)
-    return found or (_TRAINING_NAMES.get(name) if "trainer.max_steps" in known else None)
+        result = result or _OUT_NAMES.get(name)
+    return result or (_TRAINING_NAMES.get(name) if "trainer.max_steps" in known else None)

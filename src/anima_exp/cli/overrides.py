@@ -172,23 +172,23 @@ def quote_override(argument: str, *, several: bool = True) -> str:
     Args:
         several: `a,b` means two values, as in a sweep (-m); otherwise one text with a comma.
     """
-    found = _OVERRIDE.match(argument)
-    if not found or "@" in found["key"] or found["key"].lstrip("+").startswith(("hydra", "~")):
+    match = _OVERRIDE.match(argument)
+    if not match or "@" in match["key"] or match["key"].lstrip("+").startswith(("hydra", "~")):
         return argument
-    key, value = found["key"].lstrip("+"), found["value"]
+    key, value = match["key"].lstrip("+"), match["value"]
     if key in _TO_THE_LETTER:
-        return argument if value == "null" else f"{found['key']}={to_override(value)}"
+        return argument if value == "null" else f"{match['key']}={to_override(value)}"
     kind = _kinds().get(key)
     if kind is list and value.startswith("[") and value.endswith("]"):
         read = _read(value)
         if read is _SEVERAL or (read is not _UNREADABLE and all(isinstance(x, str) for x in read)):
             return argument
-        return f"{found['key']}=[{','.join(map(_text, _split(value[1:-1])))}]"
+        return f"{match['key']}=[{','.join(map(_text, _split(value[1:-1])))}]"
     if kind is str:
-        return f"{found['key']}={_texts(value) if several else _text(value, alone=True)}"
+        return f"{match['key']}={_texts(value) if several else _text(value, alone=True)}"
     if _read(value) is not _UNREADABLE or value[:1] in ("[", "{", '"', "'"):
         return argument
-    return f"{found['key']}={_quoted(value)}"  # so that Hydra's error is about the setting
+    return f"{match['key']}={_quoted(value)}"  # so that Hydra's error is about the setting
 
 
 def to_override(value: object) -> str:
@@ -270,16 +270,16 @@ def _read(value: str) -> Any:
 
 def _split(items: str) -> list[str]:
     """Split at commas outside quotes. A quote in the middle of a word is an ordinary character."""
-    found, start, quote = [], 0, ""
+    result, start, quote = [], 0, ""
     for here, letter in enumerate(items):
         if quote:
             quote = "" if letter == quote and items[here - 1] != "\\" else quote
         elif letter in "\"'" and not items[start:here].strip() and letter in items[here + 1 :]:
             quote = letter
         elif letter == ",":
-            found.append(items[start:here])
+            result.append(items[start:here])
             start = here + 1
-    return [*found, items[start:]]
+    return [*result, items[start:]]
 
 
 def _quoted(value: str) -> str:
@@ -289,11 +289,11 @@ def _quoted(value: str) -> str:
 
 def _kinds() -> dict[str, type]:
     """Return the settings whose value is a text (str) or a list of texts (list)."""
-    found: dict[str, type] = {}
+    result: dict[str, type] = {}
     for key, hint in settings().items():
         hints = (hint, *get_args(hint))
         if any(get_origin(one) is list and str in get_args(one) for one in hints):
-            found[key] = list
+            result[key] = list
         elif str in hints:
-            found[key] = str
-    return found
+            result[key] = str
+    return result

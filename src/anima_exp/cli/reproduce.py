@@ -70,22 +70,22 @@ def _same(value: object, usual: object) -> bool:
 def _groups(settings: Mapping[str, Any]) -> list[str]:
     """Return the choices of groups that come closest to the settings."""
     usual = conf_files.chosen("train")
-    found = []
+    result = []
     for group in _NAMED:
         name = settings.get(f"{group}.name")
         if name in conf_files.choices(group) and name != usual[group]:
-            found.append(f"{group}={name}")
+            result.append(f"{group}={name}")
     for group in _MATCHED:
         best = max(
             [usual[group], *conf_files.choices(group)],
             key=lambda choice: _matches(group, choice, settings),
         )
         if best != usual[group]:
-            found.append(f"{group}={best}")
+            result.append(f"{group}={best}")
     evals = _evals(settings)
     if evals and f"[{','.join(evals)}]" != usual["evals"]:
-        found.append(f"evals=[{','.join(evals)}]")
-    return found
+        result.append(f"evals=[{','.join(evals)}]")
+    return result
 
 
 def _matches(group: str, choice: str, settings: Mapping[str, Any]) -> int:

@@ -108,8 +108,8 @@ def overrides(place: str, *, key: str = "adapter") -> list[str]:
         ModelError: if the adapter does not exist.
         ConfigError: if it names no base, or a folder that does not exist here.
     """
-    found = adapter_files.settings(place, key=key)
-    named, revision = found.get("base_model_name_or_path"), found.get("revision")
+    result = adapter_files.settings(place, key=key)
+    named, revision = result.get("base_model_name_or_path"), result.get("revision")
     if not named:
         raise ConfigError(
             f"{key}={place} does not say which model it was trained on. "
@@ -131,10 +131,10 @@ def _sources() -> dict[str, str]:
     """Return the bases of conf/model by name."""
     from omegaconf import DictConfig, OmegaConf
 
-    found = {}
+    result = {}
     for name in choices("model"):
         node = OmegaConf.load(shipped("conf") / "model" / f"{name}.yaml")
         assert isinstance(node, DictConfig)
         if not OmegaConf.is_missing(node, "source"):
-            found[name] = str(node["source"])
-    return found
+            result[name] = str(node["source"])
+    return result

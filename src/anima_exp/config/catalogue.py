@@ -98,7 +98,7 @@ def _placed(name: str, path: str) -> str:
 @cache
 def former_keys(schema: type) -> Mapping[str, str]:
     """Return every earlier key of the schema's settings and groups -> today's key."""
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
 
     def walk(inner: type, paths: list[str], today: str) -> None:
         for field in fields(inner):
@@ -106,13 +106,13 @@ def former_keys(schema: type) -> Mapping[str, str]:
             names = [field.name, *setting.formerly, *setting.formerly_not]
             keys = list(dict.fromkeys(_placed(name, path) for path in paths for name in names))
             now = f"{today}{field.name}"
-            found.update({key: now for key in keys if key != now})
+            result.update({key: now for key in keys if key != now})
             hint = get_type_hints(inner)[field.name]
             for kind in groups_in(hint):
                 walk(kind, [f"{key}." for key in keys], f"{now}.")
 
     walk(schema, [""], "")
-    return {old: new for old, new in found.items() if old not in catalogue(schema)}
+    return {old: new for old, new in result.items() if old not in catalogue(schema)}
 
 
 @cache

@@ -75,22 +75,22 @@ class FormerNames:
             ConfigError: if it sets one setting under two names.
         """
         given: dict[str, str] = {}
-        found = []
+        result = []
         for text in texts:
             new = self.override(text)
             old, key = (one.lstrip("+~").partition("=")[0] for one in (text, new))
             first = given.setdefault(key, old)
             if first != old:
                 raise set_twice(key, old if first == key else first)
-            found.append(new)
-        return found
+            result.append(new)
+        return result
 
     def override(self, text: str) -> str:
         """Translate an override: `old.name=5` to `new.name=5`, also behind `+`, `++` and `~`."""
-        found = _OVERRIDE.match(text)
-        if not found:
+        match = _OVERRIDE.match(text)
+        if not match:
             return text
-        old, rest = found["key"], found["rest"] or ""
+        old, rest = match["key"], match["rest"] or ""
         whole = self.key(old) if old.startswith("hydra.sweeper.") else old
         swept = _SWEPT.match(whole)
         before = swept[0] if swept else ""
@@ -102,7 +102,7 @@ class FormerNames:
             elif key == "hydra.sweeper.points":
                 value = re.sub(r"[\w.]+(?=\s*:)", lambda one: self.key(one[0]), value)
             rest = f"={self._text(key.removeprefix(before), value)}"
-        return f"{found['sign']}{key}{rest}"
+        return f"{match['sign']}{key}{rest}"
 
     def _opposite(self, old: str, key: str, value: str) -> str:
         """Turn a former yes into today's no."""
@@ -114,11 +114,11 @@ class FormerNames:
 
     def settings(self, flat: Mapping[str, Any]) -> dict[str, Any]:
         """Return the flattened settings of a record under today's names."""
-        found = {}
+        result = {}
         for old, value in flat.items():
             key = self.key(old)
-            found[key] = self.value(key, value)
-        return found
+            result[key] = self.value(key, value)
+        return result
 
     def tree(self, node: object) -> Any:
         """Return a YAML tree of settings, whose root is the root of all settings.
@@ -190,14 +190,14 @@ class FormerNames:
         return value
 
     def _keys(self, node: Mapping[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        result: dict[str, Any] = {}
         for old, value in node.items():
             key = self.key(str(old))
-            if key in found:
+            if key in result:
                 former = [str(one) for one in node if self.key(str(one)) == key and one != key]
                 raise set_twice(key, former[0])
-            found[key] = self._text(key, value) if isinstance(value, str) else value
-        return found
+            result[key] = self._text(key, value) if isinstance(value, str) else value
+        return result
 
     def _text(self, key: str, value: str) -> str:
         """Translate the values of a sweep, `a,b`, and references in them."""
@@ -265,12 +265,12 @@ def whole(flat: Mapping[str, Any]) -> dict[str, Any]:
 
     A setting that is younger than the record has its value "as before", if it says which.
     """
-    found = todays(flat)
+    result = todays(flat)
     for key, entry in _younger(RunConfig).items():
-        off = any(found.get(above, key) is None for above in _groups_above(key))
-        if key not in found and not off and not any(one.startswith(f"{key}.") for one in found):
-            found[key] = entry.setting.as_before
-    return found
+        off = any(result.get(above, key) is None for above in _groups_above(key))
+        if key not in result and not off and not any(one.startswith(f"{key}.") for one in result):
+            result[key] = entry.setting.as_before
+    return result
 
 
 @cache

@@ -103,9 +103,9 @@ def _default(entry: object, names: FormerNames, here: str) -> Any:
         return f"{group}{slash}{today}"
     if not isinstance(entry, Mapping):
         return entry
-    found = {}
+    result = {}
     for key, value in entry.items():
         *before, group = str(key).rpartition(" ")
         slash, today = "/" * group.startswith("/"), names.key(group.lstrip("/"))
-        found["".join([*before, slash, today])] = names.value(today, value)
-    return found
+        result["".join([*before, slash, today])] = names.value(today, value)
+    return result

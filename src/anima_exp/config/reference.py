@@ -132,22 +132,22 @@ def shipped_values() -> Mapping[str, Any]:
     whole = yaml.safe_load((folder / "train.yaml").read_text(encoding="utf-8"))
     chosen = [one for one in whole.pop("defaults") if isinstance(one, dict)]
     del whole["hydra"]
-    found: dict[str, Any] = whole
+    result: dict[str, Any] = whole
     for group, name in (pair for one in chosen for pair in one.items()):
         if group in ("quant", "lora", "optimizer", "trainer", "tracking"):
             file = folder / group / f"{name}.yaml"
-            found |= _flat(yaml.safe_load(file.read_text(encoding="utf-8")), group)
+            result |= _flat(yaml.safe_load(file.read_text(encoding="utf-8")), group)
     for file in (folder / "evals").glob("*.yaml"):
-        found |= _flat(yaml.safe_load(file.read_text(encoding="utf-8")), "evals")
-    return found
+        result |= _flat(yaml.safe_load(file.read_text(encoding="utf-8")), "evals")
+    return result
 
 
 def _flat(node: Mapping[str, Any], group: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, value in node.items():
         key = f"{group}.{name}"
-        found |= _flat(value, key) if isinstance(value, dict) else {key: value}
-    return found
+        result |= _flat(value, key) if isinstance(value, dict) else {key: value}
+    return result
 
 
 def main() -> None:

@@ -92,10 +92,10 @@ def described(one: Field[Any]) -> Setting:
     Raises:
         TypeError: if the field has none.
     """
-    found = one.metadata.get(_KEY)
-    if not isinstance(found, Setting):
+    result = one.metadata.get(_KEY)
+    if not isinstance(result, Setting):
         raise TypeError(f"The field {one.name} has no description: declare it with setting(...).")
-    return found
+    return result
 
 
 def _number(value: float) -> str:

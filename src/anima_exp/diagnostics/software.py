@@ -93,11 +93,11 @@ def probe(seconds: float = _PROBE_SECONDS) -> Mapping[str, Any]:
     if done.returncode < 0:
         return {"error": f"importing torch or bitsandbytes crashed with signal {-done.returncode}"}
     try:
-        found = json.loads(done.stdout.splitlines()[-1])
+        result = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         last = next(iter(done.stderr.strip().splitlines()[-1:]), f"exit status {done.returncode}")
         return {"error": last}
-    return found if isinstance(found, dict) else {"error": "the probe printed no object"}
+    return result if isinstance(result, dict) else {"error": "the probe printed no object"}
 
 
 def libraries(probed: Mapping[str, Any]) -> Iterator[Finding]:
@@ -194,14 +194,14 @@ def machine_has_gpu(listed: object) -> bool:
 def driver_version() -> str | None:
     """Return the version of NVIDIA's driver; None without one."""
     try:
-        asked = subprocess.run(
+        done = subprocess.run(
             ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
             capture_output=True, text=True, timeout=20,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.match(r"[\d.]+", asked.stdout.strip())
-    return found[0] if found and asked.returncode == 0 else None
+    match = re.match(r"[\d.]+", done.stdout.strip())
+    return match[0] if match and done.returncode == 0 else None
 
 
 def _processor(torch: Mapping[str, Any]) -> Finding:

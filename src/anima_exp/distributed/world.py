@@ -80,10 +80,10 @@ class ProcessGroup:
             return list(work(items)) if items else []
         own = items[self.rank :: self.size]
         parts = self._gather(list(work(own)) if own else [])
-        found: list[Any] = [None] * len(items)
+        result: list[Any] = [None] * len(items)
         for rank, part in enumerate(parts):
-            found[rank :: self.size] = part
-        return found
+            result[rank :: self.size] = part
+        return result
 
     def local_slice(self, items: Sequence[Item]) -> Sequence[Item]:
         """Return this rank's part of items, whose results `all_reduce_sum` will add up."""

@@ -154,14 +154,14 @@ def _numbers(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _files(folder: Path) -> list[FileEntry]:
-    found = []
+    result = []
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
         name = f"{path.name}/" if path.is_dir() else path.name
-        found.append(FileEntry(name, _size(path), _FILES.get(name, "")))
+        result.append(FileEntry(name, _size(path), _FILES.get(name, "")))
     order = [*_FILES]
-    return sorted(found, key=lambda one: order.index(one.name) if one.what else len(order))
+    return sorted(result, key=lambda one: order.index(one.name) if one.what else len(order))
 
 
 def _size(path: Path) -> int:

@@ -68,15 +68,15 @@ def _cells(sweep: Path) -> Iterator[tuple[Path, str | None]]:
 
 def _pruned(sweeps: Path) -> dict[str, str]:
     """Return why a sweep ended a run early, by the run's name, from all sweeps in a folder."""
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     if not sweeps.is_dir():
-        return found
+        return result
     for file in sorted(sweeps.glob(f"*/{SWEEP}")):
         try:
-            found |= _reasons(_read_sweep(file))
+            result |= _reasons(_read_sweep(file))
         except (OSError, ValueError, NewerFileError):
             continue  # `anima-exp compare` says what is wrong with it
-    return found
+    return result
 
 
 def _reasons(sweep: Mapping[str, Any]) -> dict[str, str]:

@@ -69,16 +69,16 @@ def runs_in(folders: Iterable[Path]) -> list[RunSummary]:
     Raises:
         RunError: see `list_runs`.
     """
-    found: dict[Path, RunSummary] = {}
+    result: dict[Path, RunSummary] = {}
     for folder in folders:
         place = expanded(folder)
         try:
             for run, pruned in run_folders(place):
-                if run not in found:
-                    found[run] = summarize(run, pruned=pruned)
+                if run not in result:
+                    result[run] = summarize(run, pruned=pruned)
         except OSError as error:
             raise RunError(f"{place} cannot be read: {error.strerror}.") from error
-    return ordered(found.values(), "time")
+    return ordered(result.values(), "time")
 
 
 def ordered(runs: Iterable[RunSummary], by: str) -> list[RunSummary]:

@@ -56,13 +56,13 @@ def paged_bytes(optimizer: "Optimizer") -> dict[int, int]:
     They are managed memory, which no figure of torch counts. bitsandbytes marks such tensors by an
     attribute `is_paged`; under another name they would be missing from the peak memory of a run.
     """
-    found: dict[int, int] = {}
+    result: dict[int, int] = {}
     for parameter, states in optimizer.state.items():
         paged = [one for one in states.values() if getattr(one, "is_paged", False)]
         if paged:
             gpu = parameter.device.index or 0
-            found[gpu] = found.get(gpu, 0) + sum(one.nbytes for one in paged)
-    return found
+            result[gpu] = result.get(gpu, 0) + sum(one.nbytes for one in paged)
+    return result
 
 
 def keep_cpu_4bit_trainable(model: "torch.nn.Module") -> None:
@@ -119,8 +119,8 @@ def block_maxima(parameter: "torch.Tensor") -> "torch.Tensor | None":
     state = getattr(parameter, "quant_state", None)
     if state is None:
         return None
-    found: torch.Tensor = state.state2.absmax if state.nested else state.absmax
-    return found
+    result: torch.Tensor = state.state2.absmax if state.nested else state.absmax
+    return result
 
 
 def dequantised_weight(layer: Any) -> "torch.Tensor | None":
@@ -134,8 +134,8 @@ def dequantised_weight(layer: Any) -> "torch.Tensor | None":
 
         # A sharded weight, put together again (model/fsdp.py), comes without its constants.
         state = getattr(weight, "quant_state", None) or layer.quant_state
-        found: torch.Tensor = dequantize_4bit(weight.data, state)
-        return found
+        result: torch.Tensor = dequantize_4bit(weight.data, state)
+        return result
     if (stored := integers_and_maxima(layer)) is not None:
         integers, largest = stored
         rows: torch.Tensor = integers * (largest / LARGEST_INTEGER)[:, None]
@@ -171,8 +171,8 @@ def rounded_to_4_bits(
         weight, requires_grad=False, compress_statistics=double_quant, quant_type=kind
     )
     packed = packed.to(where)
-    found: torch.Tensor = dequantize_4bit(packed.data, packed.quant_state).cpu()
-    return found
+    result: torch.Tensor = dequantize_4bit(packed.data, packed.quant_state).cpu()
+    return result
 
 
 def hold_constants(model: "torch.nn.Module", where: "torch.device") -> None:
@@ -217,12 +217,12 @@ def load_into_pages(optimizer: Any, values: dict[str, Any]) -> None:
     and state2. The first step moves the small states, which are not paged, to the GPU.
     """
     optimizer.load_state_dict(values, move_to_device=False)
-    for parameter, found in optimizer.state.items():
-        for name in {"state1", "state2"} & found.keys():
+    for parameter, result in optimizer.state.items():
+        for name in {"state1", "state2"} & result.keys():
             if parameter.device.type == "cuda":
-                loaded = found[name]
-                found[name] = optimizer.get_state_buffer(parameter, dtype=loaded.dtype)
-                found[name].copy_(loaded)
+                loaded = result[name]
+                result[name] = optimizer.get_state_buffer(parameter, dtype=loaded.dtype)
+                result[name].copy_(loaded)
 
 
 # The averages of AdamW in 32 bits, by torch's names: the numbers are the same. `state_dict` puts
@@ -238,8 +238,8 @@ def own_names(states: dict[str, Any]) -> dict[str, Any]:
     """
     if "exp_avg" not in states:
         return states
-    found = {_AVERAGES.get(name, name): one for name, one in states.items()}
-    return found | {"step": int(states["step"])}
+    result = {_AVERAGES.get(name, name): one for name, one in states.items()}
+    return result | {"step": int(states["step"])}
 
 
 def torchs_names(states: dict[str, Any]) -> dict[str, Any]:
@@ -250,11 +250,11 @@ def torchs_names(states: dict[str, Any]) -> dict[str, Any]:
     if "state1" not in states:
         return states
     names = {own: torchs for torchs, own in _AVERAGES.items()}
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         names.get(name, name): one for name, one in states.items() if name != _WRAPPED
     }
-    found["step"] = torch.tensor(float(states["step"]))
-    return found
+    result["step"] = torch.tensor(float(states["step"]))
+    return result
 
 
 def new_exceptions() -> Any:

@@ -112,8 +112,8 @@ def file(place: str, name: str, *, where: str, revision: str | None = None) -> P
         reason = _trouble(place, name, where=where, revision=revision, error=ModelError)
         if reason is None:
             # The file's metadata came, so these are no long waits; each has its time limit.
-            found = hf_hub_download(place, name, revision=revision, etag_timeout=_SECONDS)
-            return Path(found)
+            result = hf_hub_download(place, name, revision=revision, etag_timeout=_SECONDS)
+            return Path(result)
     except EntryNotFoundError:
         return None
     except AnimaError:
@@ -226,8 +226,8 @@ def downloaded(place: str, name: str, revision: str | None = None) -> Path | Non
 def _cached(place: str, name: str, revision: str | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(place, name, revision=revision)
-    return Path(found) if isinstance(found, str) else None
+    result = try_to_load_from_cache(place, name, revision=revision)
+    return Path(result) if isinstance(result, str) else None
 
 
 @cache

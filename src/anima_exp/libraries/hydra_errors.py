@@ -48,11 +48,11 @@ def read(error: BaseException) -> Mistake | None:
     """Return what Hydra or OmegaConf says with `error`; None for a text that is not known."""
     text = _whole_text(error)
     for pattern, kind in _PATTERNS:
-        if found := re.search(pattern, text, re.DOTALL):
+        if match := re.search(pattern, text, re.DOTALL):
             key = re.search(r"full_key: (\S+)", text)
             file = re.search(r"In '([^']+)'", text)
             return Mistake(
-                kind, found.groupdict(), key[1] if key else None, file[1] if file else None
+                kind, match.groupdict(), key[1] if key else None, file[1] if file else None
             )
     return None
 

@@ -163,8 +163,8 @@ def variable_length_attention(
     elif scaling is not None:
         query = query * (scaling * query.shape[-1] ** 0.5)
     q, k, v = (one[0].transpose(0, 1).contiguous() for one in (query, key, value))
-    found: Any = varlen_attn(q, k, v, cu_seqlens, cu_seqlens, longest, longest, **how)
-    return found[None]  # type: ignore[no-any-return]
+    result: Any = varlen_attn(q, k, v, cu_seqlens, cu_seqlens, longest, longest, **how)
+    return result[None]  # type: ignore[no-any-return]
 
 
 def copy_all(targets: "list[Tensor]", sources: "list[Tensor]") -> None:

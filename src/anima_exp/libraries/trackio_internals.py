@@ -21,10 +21,10 @@ def logs_of(run: Any) -> Sequence[Mapping[str, Any]]:
     """
     from trackio.sqlite_storage import SQLiteStorage
 
-    found: Sequence[Mapping[str, Any]] = SQLiteStorage.get_logs(
+    result: Sequence[Mapping[str, Any]] = SQLiteStorage.get_logs(
         run.project, run.name, run_id=run.id
     )
-    return found
+    return result
 
 
 def next_step(run: Any) -> int:

@@ -123,10 +123,10 @@ def cache_in(output: object) -> Any:
         return output.get("past_key_values")  # as an attribute it would log a warning in 5.24
     from transformers.cache_utils import CacheLayerMixin
 
-    found = output["cache"]
-    layers = getattr(found, "layers", None) or ()
+    result = output["cache"]
+    layers = getattr(result, "layers", None) or ()
     attends = not layers or any(isinstance(layer, CacheLayerMixin) for layer in layers)
-    return found if attends else None
+    return result if attends else None
 
 
 def can_drop_rows(cache: "Cache") -> bool:

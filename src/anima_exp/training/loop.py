@@ -248,8 +248,8 @@ class Loop:
 
     def _resume(self, folder: Path) -> None:
         read = state.load if (folder / state.FILE).exists() else old_state.load
-        found, random = read(folder)
-        state.restore(found, self.optimizer, self.schedule, self.scaler)
+        result, random = read(folder)
+        state.restore(result, self.optimizer, self.schedule, self.scaler)
         random.restore()
         self.done = checkpoint.step(folder)
         self.meter = Meter.load(folder)

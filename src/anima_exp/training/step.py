@@ -132,20 +132,20 @@ class GradientStep:
     def _cut(self, rows: Sequence[Row]) -> list[list[int]]:
         """Return the row numbers of this rank's micro-batches."""
         lengths = np.array([len(row["input_ids"]) for row in rows])
-        whose = assign_rows_to_ranks(lengths, self.world.size)
+        rank_of_row = assign_rows_to_ranks(lengths, self.world.size)
         budget = self.budget if supports_packing(self.model) else 1
         cuts = [
             [
                 [int(own[place]) for place in one]
                 for one in pack_first_fit(lengths[own].tolist(), budget)
             ]
-            for own in (np.flatnonzero(whose == rank) for rank in range(self.world.size))
+            for own in (np.flatnonzero(rank_of_row == rank) for rank in range(self.world.size))
         ]
-        mine = cuts[self.world.rank]
+        own_cuts = cuts[self.world.rank]
         if self.lockstep:
             # A pass without rows computes the batch's shortest row with all weights 0.
-            mine += [[]] * (max(map(len, cuts)) - len(mine))
-        return mine
+            own_cuts += [[]] * (max(map(len, cuts)) - len(own_cuts))
+        return own_cuts
 
     def _gradients(self, rows: Sequence[Row], cuts: list[list[int]], number: int) -> Tensor:
         weights = label_weights(rows, self.average)

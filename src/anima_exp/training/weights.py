@@ -35,9 +35,9 @@ def load(model: "PreTrainedModel | PeftModel", folder: Path) -> None:
     if (folder / ADAPTER).exists():
         from peft import set_peft_model_state_dict
 
-        found: Any = set_peft_model_state_dict(model, load_file(folder / ADAPTER))
-        missing = [name for name in found.missing_keys if "lora_" in name]
-        _check(folder, [*found.unexpected_keys, *missing])
+        result: Any = set_peft_model_state_dict(model, load_file(folder / ADAPTER))
+        missing = [name for name in result.missing_keys if "lora_" in name]
+        _check(folder, [*result.unexpected_keys, *missing])
         return
     files = [_WHOLE]
     if not (folder / _WHOLE).exists():
@@ -74,10 +74,10 @@ def save_tensors(folder: Path, stem: str, tensors: dict[str, Tensor]) -> None:
 
 def load_tensors(folder: Path, stem: str) -> dict[str, Tensor]:
     """Return the tensors that `save_tensors` has written, on the CPU."""
-    found: dict[str, Tensor] = {}
+    result: dict[str, Tensor] = {}
     for path in files(folder, stem):
-        found |= _read(path)
-    return found
+        result |= _read(path)
+    return result
 
 
 def files(folder: Path, stem: str) -> list[Path]:
