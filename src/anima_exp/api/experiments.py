@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from warnings import warn
 
-from anima_exp.api.events import heard
+from anima_exp.api.events import event_context
 from anima_exp.cli.from_python import Setting, as_words
 from anima_exp.cli.from_python import compose as composed
 from anima_exp.config import RunConfig
@@ -99,7 +99,7 @@ def train(
     """
     from anima_exp.experiment.run import run
 
-    with heard(verbose, on_event):
+    with event_context(verbose, on_event):
         return run(config, stop=stop)
 
 
@@ -137,7 +137,7 @@ def sweep(
     """
     from anima_exp.sweeping.run_grid import run_grid
 
-    with heard(verbose):
+    with event_context(verbose):
         return run_grid(config, grid or {}, jobs=jobs, shown=verbose)
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, overload
 
-from anima_exp.api.events import heard
+from anima_exp.api.events import event_context
 from anima_exp.cli.from_python import Setting, as_words, compose
-from anima_exp.cli.overrides import assigned
+from anima_exp.cli.overrides import assignment
 from anima_exp.cli.saved_run import expand_run_argument
 from anima_exp.config import EvaluateConfig, GenerateConfig, MergeConfig, UseConfig
 from anima_exp.inference.saved_model import check_base
@@ -117,7 +117,7 @@ def evaluate(
     check_rows(config)
     from anima_exp.evals.report import run  # the first import of torch
 
-    with heard(verbose):
+    with event_context(verbose):
         return run(config)
 
 
@@ -155,10 +155,10 @@ def _use(
 ) -> Use:
     """Compose the settings of a command that uses a model, with `run=` or `adapter=`."""
     if isinstance(trained, Record):
-        place = assigned("run", str(trained.folder))
+        place = assignment("run", str(trained.folder))
     else:
         folder = expanded(trained)
         known = any((folder / name).is_file() for name in (RECORD, "settings.json"))
-        place = assigned("run" if known else "adapter", str(trained))
+        place = assignment("run" if known else "adapter", str(trained))
     words = [place, *as_words(settings)]
     return compose(schema, words, program=program, expand=expand_run_argument)

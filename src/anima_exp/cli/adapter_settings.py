@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anima_exp.cli.overrides import said, to_override
+from anima_exp.cli.overrides import plain_value, to_override
 from anima_exp.cli.saved_run import overrides
 from anima_exp.config import LoraConfig, ModelConfig, TargetModules
 from anima_exp.errors import ConfigError, ModelError
@@ -47,7 +47,7 @@ def with_adapter(arguments: Sequence[str]) -> list[str]:
         ModelError: if the adapter does not exist, or cannot be trained further.
     """
     given = dict(a.lstrip("+").partition("=")[::2] for a in arguments if "=" in a)
-    place = said(given.get(KEY, ""))
+    place = plain_value(given.get(KEY, ""))
     if not place:
         return list(arguments)
     if "," in place and adapter_files.folder_of(place) is None:

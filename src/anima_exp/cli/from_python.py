@@ -22,9 +22,9 @@ from anima_exp.cli import yaml_files
 from anima_exp.cli.adapter_settings import with_adapter
 from anima_exp.cli.compose import parse, register_schema, with_file
 from anima_exp.cli.error_messages import choices, explain_error
-from anima_exp.cli.overrides import assigned, composable, divided, refuse_lists
+from anima_exp.cli.overrides import assignment, composable, refuse_lists, split_options
 from anima_exp.config import RunConfig
-from anima_exp.config.program_settings import former_names, spoken_of
+from anima_exp.config.program_settings import former_names, schema_lent
 from anima_exp.errors import AnimaError, ConfigError, RunEnded, permissions
 from anima_exp.libraries.hydra_errors import answers_an_override
 from anima_exp.libraries.hydra_internals import config_loader, registries_lent
@@ -90,7 +90,7 @@ def hydra(
     with (
         _composing,
         registries_lent(),
-        spoken_of(schema),
+        schema_lent(schema),
         yaml_files.forgotten(),
         in_one_line(words),  # innermost: what is known of schema and files is in its texts
     ):
@@ -113,7 +113,7 @@ def composed(
         ConfigError: if one of the words is an option of the command line.
     """
     several = ["-m"] if mode is RunMode.MULTIRUN else []
-    options, settings = divided(expand(composable([*several, *words])))
+    options, settings = split_options(expand(composable([*several, *words])))
     if options != several:
         option = next(one for one in options if one not in several)
         raise ConfigError(f"{option} is an option of the command line. From Python, give settings.")
@@ -151,7 +151,7 @@ def as_words(settings: Mapping[str, Setting]) -> list[str]:
         if isinstance(value, Mapping):
             words += as_words({f"{key}.{inner}": one for inner, one in value.items()})
         else:
-            words.append(assigned(key, plain(value, key)))
+            words.append(assignment(key, plain(value, key)))
     return words
 
 
@@ -190,18 +190,18 @@ def words_of(config: RunConfig) -> Words:
         if not changed:
             return known
         if config.rehearsal_scale == 1.0:  # else what has been scaled already would be scaled again
-            more = [assigned(key, value) for key, value in changed.items()]
+            more = [assignment(key, value) for key, value in changed.items()]
             return replace(known, words=(*known.words, *more))
     return Words(tuple(_every_setting(config, now)), None, now, composed=False)
 
 
 def _every_setting(config: RunConfig, settings: Mapping[str, Any]) -> Iterator[str]:
     on = [name for name in choices("evals") if getattr(config.evals, name)]
-    yield assigned("evals", on)
+    yield assignment("evals", on)
     for key, value in settings.items():
         off = key.startswith("evals.") and value is None and key.count(".") == 1
         if not off and key != "rehearsal_scale":  # it is in the other settings
-            yield assigned(key, value)
+            yield assignment(key, value)
 
 
 def _folder(config_dir: str | Path) -> Path:

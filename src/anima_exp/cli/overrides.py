@@ -37,7 +37,7 @@ _SHOWN = ("job", "hydra", "all")
 _ABOUT = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
-def divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Divide arguments into options, each with its value, and settings, in their order.
 
     Raises:
@@ -96,7 +96,7 @@ def composable(arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: if an argument is not a setting, or a group that takes one file gets a list.
     """
-    options, own = divided(arguments)
+    options, own = split_options(arguments)
     own = former_names().overrides(own)
     several = any(one == "-m" or (one > "--m" and "--multirun".startswith(one)) for one in options)
     for argument in own:
@@ -200,17 +200,17 @@ def to_override(value: object) -> str:
     return json.dumps(value)
 
 
-def pasted(program: str, *words: str | tuple[str, object]) -> str:
-    """Return a line to paste: pasted("merge", ("run", "my run")) -> anima-exp merge 'run=my run'.
+def quoted_command(program: str, *words: str | tuple[str, object]) -> str:
+    """Return a command for a shell: ("merge", ("run", "my run")) -> anima-exp merge 'run=my run'.
 
-    A line for a shell. A pair is a setting and its value, which is used literally; a
-    text is a word as it is typed.
+    Args:
+        words: a text is a word as a user types it; a pair is a setting and its literal value.
     """
-    typed = (word if isinstance(word, str) else assigned(word[0], str(word[1])) for word in words)
+    typed = (word if isinstance(word, str) else assignment(word[0], str(word[1])) for word in words)
     return command_line(program, typed)
 
 
-def assigned(key: str, value: object) -> str:
+def assignment(key: str, value: object) -> str:
     """Return `key=value` in the shortest form that Hydra reads, for any text."""
     value = str(value) if isinstance(value, Path) else value
     if not isinstance(value, str):
@@ -220,7 +220,7 @@ def assigned(key: str, value: object) -> str:
     return plain if same else f"{key}={to_override(value)}"
 
 
-def said(value: str) -> str | None:
+def plain_value(value: str) -> str | None:
     """Return the value of a setting as text, without its quotes; None for null."""
     read = _read(value)
     return None if read is None else read if isinstance(read, str) else value

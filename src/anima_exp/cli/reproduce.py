@@ -11,7 +11,7 @@ from typing import Any
 
 from anima_exp.cli import conf_files
 from anima_exp.cli.from_python import compose
-from anima_exp.cli.overrides import assigned
+from anima_exp.cli.overrides import assignment
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import catalogue
 from anima_exp.errors import AnimaError
@@ -55,7 +55,7 @@ def reproduce(settings: Mapping[str, Any]) -> Reproduction:
         and not _same(value, base[key])
     }
     missing = tuple(key for key, value in changed.items() if str(value).startswith(_HASH))
-    own = [assigned(key, "PATH" if key in missing else value) for key, value in changed.items()]
+    own = [assignment(key, "PATH" if key in missing else value) for key, value in changed.items()]
     overrides = (*groups, *own)
     return Reproduction(overrides, changed, "" if missing else _name(overrides), missing)
 
@@ -120,5 +120,5 @@ def _name(overrides: Sequence[str]) -> str:
 def place(folder: Path, command: Reproduction) -> list[str]:
     """Return the settings that lead a command line to the run's own folder."""
     if command.name == folder.name:
-        return [] if folder.parent == Path("runs") else [assigned("runs_dir", folder.parent)]
-    return [assigned("run_dir", folder)]
+        return [] if folder.parent == Path("runs") else [assignment("runs_dir", folder.parent)]
+    return [assignment("run_dir", folder)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.cli.error_messages import choices
-from anima_exp.cli.overrides import said, to_override
+from anima_exp.cli.overrides import plain_value, to_override
 from anima_exp.config import TargetModules
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.inference.saved_model import absolute, adapter_of_a_run, find_run_of_adapter, record
@@ -81,7 +81,7 @@ def _check_base_folder(key: str, place: str, run: Path, settings: dict[str, Any]
 
 
 def _place(given: Mapping[str, str], key: str) -> str | None:
-    place = said(given.get(key, ""))
+    place = plain_value(given.get(key, ""))
     if not place:
         return None
     return str(paths.expanded(place, key)) if place.startswith("~") else place

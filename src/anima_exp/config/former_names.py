@@ -12,7 +12,7 @@ from typing import Any
 
 from anima_exp.config.catalogue import Entry, catalogue, former_keys, opposite_keys
 from anima_exp.config.run import RunConfig
-from anima_exp.config.tree import put, set_twice
+from anima_exp.config.tree import set_twice, set_value
 
 _NAMES = re.compile(r"[\w.]+")
 _OVERRIDE = re.compile(r"^(?P<sign>[+~]{0,2})(?P<key>[\w./]+)(?P<rest>=.*)?$", re.DOTALL)
@@ -129,7 +129,7 @@ class FormerNames:
         moved: list[tuple[str, str, Any]] = []
         kept = self._walk(node, "", moved)
         for old, key, value in moved:
-            put(kept, old, key, value)
+            set_value(kept, old, key, value)
         return kept
 
     def _walk(self, node: object, path: str, moved: list[tuple[str, str, Any]]) -> Any:

@@ -15,16 +15,16 @@ from anima_exp.events import note
 _schema: list[type] = [RunConfig]
 
 
-def speak_of(schema: type) -> None:
+def set_schema(schema: type) -> None:
     """Take suggestions, types and former names from the settings of `schema` from now on."""
     _schema[:] = [schema]
 
 
 @contextmanager
-def spoken_of(schema: type) -> Iterator[None]:
+def schema_lent(schema: type) -> Iterator[None]:
     """Let suggestions, types and former names inside be those of `schema`'s settings."""
     before = list(_schema)
-    speak_of(schema)
+    set_schema(schema)
     try:
         yield
     finally:

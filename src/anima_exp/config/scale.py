@@ -12,7 +12,7 @@ SCALED = (
 )
 
 
-def times(value: int, scale: float) -> int:
+def scale_count(value: int, scale: float) -> int:
     """Return `value` times `scale`, but at least one unit."""
     return max(1, round(value * scale))
 
@@ -27,7 +27,7 @@ def apply_scale(config: RunConfig) -> RunConfig:
         return config
 
     def small(value: int | None) -> int | None:
-        return None if value is None else times(value, config.rehearsal_scale)
+        return None if value is None else scale_count(value, config.rehearsal_scale)
 
     epochs, samples = config.trainer.num_epochs, config.data.max_train_rows
     trainer = replace(

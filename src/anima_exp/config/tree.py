@@ -10,7 +10,7 @@ def set_twice(key: str, old: str) -> ConfigError:
     return ConfigError(f"{key}: its former name {old} sets it as well. Keep {key} only.")
 
 
-def put(node: dict[Any, Any], old: str, key: str, value: Any, above: str = "") -> None:
+def set_value(node: dict[Any, Any], old: str, key: str, value: Any, above: str = "") -> None:
     """Set `key` to a value that the tree had under the name `old`.
 
     Args:
@@ -37,6 +37,6 @@ def put(node: dict[Any, Any], old: str, key: str, value: Any, above: str = "") -
         raise set_twice(key, old)
     if last in node:
         for name, inner in value.items():
-            put(node[last], f"{old}.{name}", name, inner, f"{key}.")
+            set_value(node[last], f"{old}.{name}", name, inner, f"{key}.")
     else:
         node[last] = value

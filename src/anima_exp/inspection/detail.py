@@ -91,7 +91,7 @@ def find_run(text: str, runs_folder: str = "runs") -> Path:
             if is_run(folder):
                 return folder
             raise RunError(
-                f"{folder} is no run's folder: it holds no settings.json. "
+                f"{folder} is not a run folder: it holds no settings.json. "
                 f"`anima-exp runs {folder}` lists the runs in it."
             )
     place, start = (given.parent, given.name) if "/" in text else (parent, text)

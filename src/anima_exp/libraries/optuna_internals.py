@@ -11,7 +11,7 @@ from optuna.storages.journal import JournalFileSymlinkLock
 from optuna.trial import FrozenTrial
 
 
-def trial_again(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
+def live_trial(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
     """Return the live trial that belongs to a frozen one, in another process than it began in.
 
     It needs the trial's id in the storage, `FrozenTrial._trial_id`. The constructor of Trial is

@@ -144,7 +144,7 @@ def write_weights(model: "PreTrainedModel | PeftModel", checkpoints: Path) -> No
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def take_back(checkpoint: Path) -> None:
+def restore_best(checkpoint: Path) -> None:
     """Replace the run's best weights with those of a checkpoint; later steps are repeated."""
     kept = checkpoint.parent / FOLDER
     if kept.exists():

@@ -27,7 +27,7 @@ from anima_exp.model.hashed_dropout import DropoutKeys
 from anima_exp.results.provenance import peak_memory_gib
 from anima_exp.system.atomic import disk_errors_as_run_error
 from anima_exp.training import checkpoint, old_state, state, weights
-from anima_exp.training.best import Best, take_back, write_weights
+from anima_exp.training.best import Best, restore_best, write_weights
 from anima_exp.training.data_order import set_seed
 from anima_exp.training.meter import Meter
 from anima_exp.training.optimizer import make_optimizer, make_schedule
@@ -255,7 +255,7 @@ class Loop:
         self.meter = Meter.load(folder)
         self.best.load(folder)
         if self.best.keeps:
-            self.world.run_on_main(lambda: take_back(folder))
+            self.world.run_on_main(lambda: restore_best(folder))
         self.step.out_of_memory = self.meter.out_of_memory
         if self.meter.token_limit is not None:
             self.step.budget = min(self.step.budget, self.meter.token_limit)
