@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 def generate(config: GenerateConfig) -> None:
+    """Answer one question or a file of questions, or start a chat, as the settings say."""
     from anima_exp.data import prompts
     from anima_exp.distributed.environment import rank_info
     from anima_exp.libraries.quiet import quiet_libraries
@@ -137,6 +138,7 @@ def answer_one(config: GenerateConfig, question: str) -> None:
 
 
 def chat(config: GenerateConfig) -> None:
+    """Chat in the terminal until the user leaves."""
     from anima_exp.inference.chat import Chat, read_user_lines, to_terminal
 
     model, tokenizer, base, adapters = _loaded(config)

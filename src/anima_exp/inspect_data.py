@@ -12,6 +12,7 @@ from anima_exp.system.terminal import console
 
 
 def report(config: RunConfig) -> None:
+    """Print the report on a data set. Nothing is trained."""
     import numpy as np
 
     from anima_exp.data import formats, source

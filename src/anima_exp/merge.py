@@ -11,6 +11,7 @@ from anima_exp.inference.saved_model import check_base
 
 
 def merge(config: MergeConfig) -> None:
+    """Merge the adapter into its base, and print what was measured."""
     check_base(config)
     from anima_exp.merging.console import MergeView
     from anima_exp.merging.run import run  # the first import of torch

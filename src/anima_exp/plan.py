@@ -11,6 +11,7 @@ from anima_exp.errors import ConfigError
 
 
 def plan(config: RunConfig) -> None:
+    """Print what the run would cost."""
     from anima_exp.api.experiments import plan as cost_of
     from anima_exp.planner.report import show
 

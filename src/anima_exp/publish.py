@@ -10,6 +10,7 @@ from anima_exp.publishing.secrets import refuse_in_arguments
 
 
 def publish(config: PublishConfig) -> None:
+    """Upload a run, an adapter or a model, or print what would be uploaded."""
     from anima_exp.publishing import upload
 
     upload.of_config(config)

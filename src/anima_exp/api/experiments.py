@@ -1,7 +1,7 @@
 """Go from a config to records and their comparison: compose, plan, train, sweep, runs, compare.
 
 Each function does what the command of its name does. Nothing prints, sets a signal handler or
-changes the environment, unless `verbose=True` asks for the output of the command. What is heavy is
+changes the environment, unless `verbose=True` requests the output of the command. What is heavy is
 imported when it is needed.
 """
 

@@ -43,7 +43,7 @@ _WORDS = "_words"  # attribute of a config
 
 @dataclass(frozen=True)
 class Words:
-    """What a config was composed from, and what that gave."""
+    """The words that a config was composed from, and the settings that they gave."""
 
     words: tuple[str, ...]
     config_dir: Path | None

@@ -169,7 +169,7 @@ class AnswersConfig(AnsweringConfig):
 
 @dataclass
 class EvalsConfig:
-    """What is evaluated: `answers` once, after training; the others at every evaluation.
+    """The evaluations of a run: `answers` once, after training; the others at every evaluation.
 
     An evaluation that is null is off.
     """

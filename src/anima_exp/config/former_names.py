@@ -33,7 +33,7 @@ class FormerNames:
         self.known = catalogue(schema)
         self.former = former_keys(schema)
         self.opposite = opposite_keys(schema)
-        # Whether there are any; without them a file needs no second look.
+        # False if there are none: then a file needs no second look.
         self.any = bool(self.former) or any(e.setting.former_values for e in self.known.values())
         self._report = report
         self._reported: set[str] = set()

@@ -32,6 +32,7 @@ def schema_lent(schema: type) -> Iterator[None]:
 
 
 def schema() -> type:
+    """Return the schema of the running program."""
     return _schema[0]
 
 

@@ -151,6 +151,7 @@ def _flat(node: Mapping[str, Any], group: str) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Write the reference page and the JSON schema into the folder of `sys.argv`."""
     folder = Path(sys.argv[1]) / "reference"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.md").write_text(reference_page(), encoding="utf-8")

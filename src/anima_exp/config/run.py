@@ -56,7 +56,7 @@ class SweepConfig:
 
 @dataclass
 class LauncherConfig:
-    """Where the cells of a sweep run on this machine."""
+    """The processes and GPUs on which the cells of a sweep run on this machine."""
 
     jobs: int | None = setting(
         None,
@@ -79,6 +79,8 @@ class LauncherConfig:
 
 
 class TrackingMode(StrEnum):
+    """The connection to a tracking service."""
+
     auto = "auto"  # online with a key and a network, else offline
     online = "online"
     offline = "offline"
@@ -87,7 +89,7 @@ class TrackingMode(StrEnum):
 
 @dataclass
 class TrackingConfig:
-    """Where metrics are sent, in addition to the run folder.
+    """The services that receive metrics, in addition to the run folder.
 
     Keys come from the environment or from each library's login, never from a setting.
     """

@@ -32,7 +32,7 @@ class Setting:
     at_most: float | None = None  # the largest value with a meaning
     largest: float | None = None  # beyond it a number is a slip of the pen: a rank of 10 million
 
-    # Whether results depend on it, so that the run's name does. False for a group means that
+    # True if results depend on it, and so the run's name. False for a group means that
     # nothing in the group counts.
     in_name: bool = True
     label: str | None = None  # its heading in tables; null = the last part of its key

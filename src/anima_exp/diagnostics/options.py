@@ -7,7 +7,7 @@ from anima_exp.config.setting import setting
 
 
 class DoctorFormat(StrEnum):
-    """What the command prints."""
+    """The format in which the command prints."""
 
     text = "text"
     json = "json"

@@ -48,6 +48,7 @@ class ToParent:
 
 
 def main(settings: str, until: str, pipe: str) -> int:
+    """Run one rank, send its events to the parent, and return the exit status."""
     escape_unencodable()
     with listening(ToParent(int(pipe))):
         return work(Path(settings), int(until) or None)

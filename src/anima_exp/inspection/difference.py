@@ -22,7 +22,7 @@ _ORIGINS = ("data_fingerprint", "base_fingerprint", "code", "ended")
 
 @dataclass(frozen=True)
 class Difference:
-    """What differs between two runs. Each pair is (the first run's, the second run's)."""
+    """The differences of two runs. Each pair is (the first run's, the second run's)."""
 
     first: RunDetail
     second: RunDetail

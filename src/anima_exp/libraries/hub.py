@@ -30,6 +30,7 @@ _reached = False
 
 
 def is_id(place: str) -> bool:
+    """Return whether `place` has the form of a hub id: `owner/name`."""
     return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", place) is not None
 
 

@@ -36,7 +36,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Mistake:
-    """What an error says."""
+    """The content of an error."""
 
     kind: Kind
     parts: Mapping[str, str]

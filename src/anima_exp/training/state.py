@@ -51,10 +51,12 @@ class RandomState:
 
     @classmethod
     def now(cls) -> "RandomState":
+        """Return the current states."""
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         return cls(random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda)
 
     def restore(self) -> None:
+        """Set all random generators to these states."""
         random.setstate(self.python)
         np.random.set_state(self.numpy)
         torch.set_rng_state(self.torch)
@@ -68,6 +70,7 @@ def state_of(
     schedule: torch.optim.lr_scheduler.LRScheduler,
     scaler: torch.amp.GradScaler,
 ) -> State:
+    """Return the state of the optimizer, the schedule and the loss scaler."""
     rates = [float(group["lr"]) for group in optimizer.param_groups]
     return State(optimizer.state_dict()["state"], rates, schedule.last_epoch, scaler.state_dict())
 
