@@ -374,7 +374,7 @@ def test_a_sweep_that_fails_in_part_says_so_at_its_end(config, stand_ins):
     assert [one.settings["lora.rank"] for one in failed.value.records] == [8]
     assert failed.value.failures == {"lora.rank=13": "rank 13 brings bad luck"}
     first, second = str(failed.value).splitlines()
-    assert first.startswith("1 of 2 runs failed, the others are done.")
+    assert first.startswith("1 of 2 runs failed; the others are done.")
     assert second.startswith("  lora.rank=13: rank 13 brings bad luck (runs/")
 
 
