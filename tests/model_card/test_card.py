@@ -171,7 +171,7 @@ def test_only_what_is_made_of_ours_alone_has_a_licence(record):
     assert "Apache-2.0, like the base and the data" in written(tiny)
     mixed = written(record("model=tiny", "data=belle_merge", base="sha256:1"))
     assert read(mixed)["license"] == "other"
-    assert "data (research only, as BELLE)" in mixed
+    assert "data (research only, like BELLE)" in mixed
     assert "check the licence of akoksal/LongForm" in written(record("data=longform"))
 
 
