@@ -69,6 +69,11 @@ def test_a_command_with_a_config_says_the_same(end, command, capsys):
     assert capsys.readouterr().err == f"anima_exp: {end}\n"
 
 
+def test_an_error_that_another_process_has_printed_is_not_printed_again(command, capsys):
+    assert command(raises(PeerLostError("lost", reported=True))) == 1
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     "mistake", [[], ["lora.rnak=8"], ["lora.rank=0"], ["lora.rank=eight"], ["modle=tiny"]]
 )

@@ -12,6 +12,7 @@ from anima_exp.inference.saved_model import check_base
 
 
 def evaluate(config: EvaluateConfig) -> None:
+    """Measure a finished run, an adapter or a base model, and save the scores."""
     from anima_exp.evals.heldout_check import check_rows
 
     check_base(config)

@@ -60,7 +60,7 @@ class Working(Event):
 
 @dataclass(frozen=True)
 class Plan(Event):
-    """What the command is about to do, as one line for each heading."""
+    """The next actions of the command, as one line for each heading."""
 
     lines: Mapping[str, str]
 

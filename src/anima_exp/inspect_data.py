@@ -12,6 +12,7 @@ from anima_exp.system.terminal import console
 
 
 def report(config: RunConfig) -> None:
+    """Print the report on a data set. Nothing is trained."""
     import numpy as np
 
     from anima_exp.data import formats, source
@@ -25,7 +26,7 @@ def report(config: RunConfig) -> None:
     from anima_exp.model.tokenizer import load_tokenizer
 
     formats.template(config.data.prompt_template)
-    # Bad rows are what the report is for: it counts them and goes on.
+    # The report counts bad rows, so reading must not stop at the first one.
     data = replace(config.data, on_bad_row=BadRow.skip)
     main = source.training_source(data)
     tokenizer = load_tokenizer(config.model)
@@ -40,7 +41,7 @@ def report(config: RunConfig) -> None:
     except DataError as error:
         split_error = str(error)
     before_prompt = len(special_ids(tokenizer)[0])
-    found = DatasetSummary(
+    result = DatasetSummary(
         source=main,
         recipe=data.recipe,
         tokenizer_name=config.model.tokenizer or config.model.source,
@@ -51,7 +52,7 @@ def report(config: RunConfig) -> None:
         leaked=overlap,
         split_error=split_error,
     )
-    show(found, tokenizer, console())
+    show(result, tokenizer, console())
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from anima_exp.config.commands import JudgeConfig
 
 
 def judge(config: JudgeConfig) -> None:
+    """Let the judge compare all answers, and print the result."""
     from anima_exp.judging.run import judge
 
     judge(config)

@@ -13,6 +13,7 @@ from anima_exp.merging.given import check_given
 
 
 def merge(config: MergeConfig) -> None:
+    """Merge the adapter into its base, and print what was measured."""
     check_given(config)
     check_base(config)
     import_bitsandbytes()

@@ -1,4 +1,4 @@
-"""Check, on your own model and data, that the fast way of training has the plain way's gradients.
+"""Check on your own model and data that packed training has the gradients of plain training.
 
 anima-exp check model=llama7b data=alpaca      # any setting of anima-exp train
 
@@ -7,13 +7,18 @@ logits, transformers' attention and PEFT's layers. Without dropout they differ b
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.cli.adapter_settings import with_adapter
 from anima_exp.cli.compose import run_command
 from anima_exp.config import Precision, RunConfig
 from anima_exp.config.checks import check_length
 from anima_exp.errors import TrainingError
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 # Largest difference of the gradients, of their own length, that rounding explains.
 _ROUNDING = {Precision.fp32: 1e-3, Precision.bf16: 5e-2, Precision.fp16: 2e-2}
@@ -23,7 +28,7 @@ def self_check(config: RunConfig) -> None:
     """Print both losses and how far the gradients are apart.
 
     Raises:
-        TrainingError: further than rounding explains.
+        TrainingError: if they differ by more than rounding explains.
     """
     from anima_exp.display.console import say
     from anima_exp.experiment.preflight import check_inputs
@@ -79,19 +84,19 @@ def _compare(config: RunConfig, setup: Any, rows: list[Any]) -> tuple[float, flo
         say=print,
     )
     fast = float(step(rows, number=0))
-    found = _flat(model)
+    result = _flat(model)
     with autocast(model.device, trainer.precision):
         plain = reference_gradients(model, rows, label_weights(rows, trainer.loss_normalization))
     expected = _flat(model)
-    return fast, plain, float((found - expected).norm() / expected.norm())
+    return fast, plain, float((result - expected).norm() / expected.norm())
 
 
-def _flat(model: Any) -> Any:
+def _flat(model: "PreTrainedModel | PeftModel") -> Any:
     import torch
 
-    found = [p.grad.flatten().double().cpu() for p in model.parameters() if p.grad is not None]
+    result = [p.grad.flatten().double().cpu() for p in model.parameters() if p.grad is not None]
     model.zero_grad()
-    return torch.cat(found)
+    return torch.cat(result)
 
 
 def main() -> None:

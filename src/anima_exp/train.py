@@ -13,6 +13,7 @@ from anima_exp.system.signals import stop_on_signals
 
 
 def train(config: RunConfig) -> float | None:
+    """Train the run, and return its held-out loss; with dry_run=true only check its settings."""
     if config.dry_run:
         from anima_exp.distributed.environment import rank_info
         from anima_exp.experiment.preflight import check_dry, check_inputs, check_world_size

@@ -79,10 +79,10 @@ def test_gradients_are_summed_where_any_process_has_one(found):
         assert one["gradients"] == [[3.0] * 3, [1.0] * 3, None, [3.0] * 3]
 
 
-def test_a_disagreement_is_told_once_with_its_setting(found):
-    text, told = found[0]["disagree"]
+def test_a_disagreement_is_reported_once_with_its_setting(found):
+    text, reported = found[0]["disagree"]
     assert "lora.rank=8 on process 0, 16 on process 2" in text
-    assert not told
+    assert not reported
     assert [one["disagree"][1] for one in found[1:]] == [True, True]
 
 
@@ -165,7 +165,7 @@ def test_another_thread_is_in_its_place_while_a_run_hides_the_launcher(launcher)
     assert rank_info() == before
 
 
-def test_a_lost_process_is_told_of_only_where_nobody_says_why():
+def test_a_lost_process_is_reported_only_if_no_process_gives_the_cause():
     store = HashStore()
     assert _reports_first(store, PeerLostError("gone (by peer 1)"))
     assert not _reports_first(store, PeerLostError("gone (by peer 2)"))

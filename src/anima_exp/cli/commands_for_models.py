@@ -1,4 +1,4 @@
-"""The commands that train a model, and those that use one."""
+"""Describe the commands that train a model, and those that use one."""
 
 from anima_exp.cli.command import Command
 

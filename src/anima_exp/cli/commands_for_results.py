@@ -1,4 +1,4 @@
-"""The commands that look at runs and answers, and those that help."""
+"""Describe the commands that look at runs and answers, and those that help."""
 
 from anima_exp.cli.command import Command
 

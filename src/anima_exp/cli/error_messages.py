@@ -226,6 +226,7 @@ def _bad_defaults(mistake: Mistake) -> str:
 
 
 def no_plug_in(launcher: str) -> str:
+    """Return the message for a launcher whose plug-in is not installed."""
     return (
         f"hydra/launcher={launcher} needs a plug-in that is not installed: "
         f"pip install 'anima-exp[{launcher}]'"

@@ -1,4 +1,4 @@
-"""What qlora.py, TRL, axolotl and LLaMA-Factory call their settings -> what ours are called.
+"""Translate settings of qlora.py, TRL, axolotl and LLaMA-Factory into ours.
 
 An answer names our setting, or says that there is none and why. Below it stand the names that it
 is for. tests/test_other_names.py holds every setting and file that an answer names against conf/.
@@ -36,7 +36,7 @@ It is trainer.precision=bf16, fp16 or fp32.
     bf16 fp16 fp32 tf32 bfloat16 float16 mixed_precision torch_dtype dtype amp half pure_bf16
 runs_dir=FOLDER is where run folders are made; run_dir=FOLDER names this run's own.
     output_dir output_directory output_path out_dir save_dir output
-There is none, because a run with the same settings is resumed or found finished. run_dir=NAME
+There is none, because a run with the same settings is resumed, or is done already. run_dir=NAME
 starts another.
     overwrite_output_dir overwrite
 It is lora.rank.
@@ -248,16 +248,16 @@ It is out=PLACE.
 
 
 def _by_name(table: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     answer, complete = "", True
     for line in table.strip().splitlines():
         if line.startswith(" "):
-            found |= dict.fromkeys(line.split(), answer)
+            result |= dict.fromkeys(line.split(), answer)
             complete = True
         else:
             answer = line if complete else f"{answer} {line}"
             complete = False
-    return found
+    return result
 
 
 _TRAINING_NAMES = _by_name(_OF_TRAINING)
@@ -266,7 +266,7 @@ _OUT_NAMES = _by_name(_OF_OUT)
 
 
 def answer(key: str, known: Container[str]) -> str | None:
-    """What to say of a key that is ours by another name, with or without a group before it.
+    """Return the advice for a key that is ours by another name, with or without a group before it.
 
     `trainer.lr` -> "The learning rate is optimizer.learning_rate."; None for an unknown name.
 
@@ -274,9 +274,9 @@ def answer(key: str, known: Container[str]) -> str | None:
         known: the settings of the command.
     """
     name = key.rpartition(".")[2].lower().replace("-", "_")
-    found = None
+    result = None
     if "max_new_tokens" in known:
-        found = _ANSWERS_NAMES.get(name)
+        result = _ANSWERS_NAMES.get(name)
     if "out" in known:
-        found = found or _OUT_NAMES.get(name)
-    return found or (_TRAINING_NAMES.get(name) if "trainer.max_steps" in known else None)
+        result = result or _OUT_NAMES.get(name)
+    return result or (_TRAINING_NAMES.get(name) if "trainer.max_steps" in known else None)

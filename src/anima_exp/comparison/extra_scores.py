@@ -33,8 +33,8 @@ def with_ratings(runs: Runs, file: Path) -> Runs:
     that are none of the runs.
 
     Raises:
-        DataError: the file is not such a one.
-        NewerFileError: a later version of anima-exp wrote it.
+        DataError: if the file is not such a one.
+        NewerFileError: if a later version of anima-exp wrote it.
     """
     try:
         values = json_files.read_versioned(read_json(file), file, json_files.RATINGS)

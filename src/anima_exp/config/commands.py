@@ -1,4 +1,4 @@
-"""Settings of the commands that use a trained model: evaluate to publish."""
+"""Define the settings of the commands that use a trained model: evaluate to publish."""
 
 from dataclasses import dataclass
 from enum import StrEnum

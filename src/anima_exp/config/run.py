@@ -1,4 +1,4 @@
-"""Everything one run depends on."""
+"""Define the settings of a run: everything that its results depend on."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -79,6 +79,8 @@ class LauncherConfig:
 
 
 class TrackingMode(StrEnum):
+    """The connection to a tracking service."""
+
     auto = "auto"  # online with a key and a network, else offline
     online = "online"
     offline = "offline"
@@ -87,7 +89,7 @@ class TrackingMode(StrEnum):
 
 @dataclass
 class TrackingConfig:
-    """Where metrics are sent, in addition to the run folder.
+    """The services that receive metrics, in addition to the run folder.
 
     Keys come from the environment or from each library's login, never from a setting.
     """

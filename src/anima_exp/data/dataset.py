@@ -57,8 +57,8 @@ def prepare(
         cache: the cache folder, which keeps the token ids.
 
     Raises:
-        DataError: a source cannot be read, a row is bad, or nothing is left to train on.
-        ConfigError: there is no such recipe.
+        DataError: if a source cannot be read, a row is bad, or nothing is left to train on.
+        ConfigError: if there is no such recipe.
     """
     main, own = source.training_source(config), source.validation_source(config)
     tokens = tokenise(main, config, tokenizer, cache=cache)

@@ -45,7 +45,7 @@ def fetch(
         check: raises DataError if the file should not be kept.
 
     Raises:
-        DataError: the file cannot be downloaded, is too large, or `check` rejects it.
+        DataError: if the file cannot be downloaded, is too large, or `check` rejects it.
     """
     ending = (
         readers.known_suffix(Path(urlsplit(url).path)) or ".json"

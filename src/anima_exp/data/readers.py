@@ -33,7 +33,7 @@ def find(path: str, *, key: str) -> Path:
         key: the setting that gave the path, for the error message.
 
     Raises:
-        DataError: there is no such file, or its name has an unknown ending.
+        DataError: if there is no such file, or its name has an unknown ending.
     """
     file = expanded(path, key)
     if is_folder(file):
@@ -57,7 +57,7 @@ def rows(file: Path) -> Iterator[NumberedRow]:
     """Yield every row with its number, from 1.
 
     Raises:
-        DataError: the file cannot be read. A bad row is yielded as a DataError instead.
+        DataError: if the file cannot be read. A bad row is yielded as a DataError instead.
     """
     for number, row in _readable(file, _reader(file)):
         yield number, row if isinstance(row, DataError) or not _too_large(row) else _size_error()

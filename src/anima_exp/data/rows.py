@@ -24,7 +24,7 @@ def split(rows: npt.NDArray[np.int64], *, heldout: int, seed: int) -> tuple[Orde
         heldout: how many source rows to hold out.
 
     Raises:
-        DataError: nothing would be left to train on.
+        DataError: if nothing would be left to train on.
     """
     _, starts, counts = np.unique(rows, return_index=True, return_counts=True)
     check_heldout(heldout, of=len(starts))

@@ -93,8 +93,8 @@ def open_tokens(folder: Path) -> Tokens:
     """Open the token ids in a folder.
 
     Raises:
-        OSError, ValueError: the folder is missing or damaged.
-        NewerFileError: a later version of anima-exp wrote it.
+        OSError, ValueError: if the folder is missing or damaged.
+        NewerFileError: if a later version of anima-exp wrote it.
     """
     file = folder / META
     try:

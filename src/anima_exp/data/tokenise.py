@@ -44,8 +44,8 @@ def tokenise(
     """Return the token ids of every row, from the cache if it has them.
 
     Raises:
-        DataError: no row can be used, or a row cannot be used with data.on_bad_row=error.
-        ConfigError: there is no such recipe.
+        DataError: if no row can be used, or a row cannot be used with data.on_bad_row=error.
+        ConfigError: if there is no such recipe.
     """
     recipe = formats.recipe(config.recipe)
     folder = cache / "tokens" / key(source.fingerprint, recipe, tokenizer, named=config.recipe)
@@ -111,7 +111,7 @@ def examples(of: Source, config: DataConfig) -> Iterator[tuple[int, Example]]:
     """Yield every example with the number of its row, without tokenizing it.
 
     Raises:
-        DataError: no row can be used, or a row cannot be used with data.on_bad_row=error.
+        DataError: if no row can be used, or a row cannot be used with data.on_bad_row=error.
     """
     recipe = formats.recipe(config.recipe)
     meta, any_used = Meta(), False

@@ -222,7 +222,7 @@ def write(path: Path, text: str) -> None:
     """Write a page to `path` atomically.
 
     Raises:
-        RunError: `path` cannot be written.
+        RunError: if `path` cannot be written.
     """
     with user_output(path, way_out="Give another --html FILE."):
         atomic_write_text(path, text)

@@ -36,7 +36,7 @@ def rank_info() -> RankInfo:
     """Return the rank of this process; it is the only process unless a launcher set a world size.
 
     Raises:
-        ConfigError: a launcher's variable is not a number, or asks for another kind of sharding.
+        ConfigError: if a launcher's variable is no number, or sets another kind of sharding.
     """
     size = _number("WORLD_SIZE", 1)
     if size <= 1:
@@ -64,7 +64,7 @@ def select_local_gpu(place: RankInfo) -> None:
     Call it before CUDA is initialised. A process that sees one GPU already keeps it.
 
     Raises:
-        ConfigError: the machine has fewer visible GPUs than processes.
+        ConfigError: if the machine has fewer visible GPUs than processes.
     """
     visible = os.environ.get(_VISIBLE)
     if visible is None:

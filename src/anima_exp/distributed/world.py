@@ -1,4 +1,4 @@
-"""Collectives of the processes that compute one run together.
+"""Define the collectives of the processes that compute one run together.
 
 To torch, transformers and accelerate, each of them is a process with one GPU. Only the all-reduce
 of gradients (training/step.py) and the methods here make them one run. They exchange JSON in
@@ -80,10 +80,10 @@ class ProcessGroup:
             return list(work(items)) if items else []
         own = items[self.rank :: self.size]
         parts = self._gather(list(work(own)) if own else [])
-        found: list[Any] = [None] * len(items)
+        result: list[Any] = [None] * len(items)
         for rank, part in enumerate(parts):
-            found[rank :: self.size] = part
-        return found
+            result[rank :: self.size] = part
+        return result
 
     def local_slice(self, items: Sequence[Item]) -> Sequence[Item]:
         """Return this rank's part of items, whose results `all_reduce_sum` will add up."""
@@ -181,7 +181,7 @@ class ProcessGroup:
             for one in tensors:
                 distributed.broadcast(one.data, src=0)
 
-    def _gather(self, value: Any) -> list[Any]:
+    def _gather(self, value: object) -> list[Any]:
         import torch
         from torch import distributed
 

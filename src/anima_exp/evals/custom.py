@@ -97,9 +97,9 @@ class Custom:
             taken: the names of the scores of other evaluations.
 
         Raises:
-            ConfigError: the function did not return numbers.
-            TrainingError: a number is not finite.
-            ModelError: the GPU ran out of memory.
+            ConfigError: if the function did not return numbers.
+            TrainingError: if a number is not finite.
+            ModelError: if the GPU ran out of memory.
         """
         import torch
 
@@ -165,7 +165,7 @@ def load(config: RunConfig) -> dict[str, Custom]:
     """Import the functions of evals.custom, and check their options.
 
     Raises:
-        ConfigError: there is no such function, or it does not accept its options.
+        ConfigError: if there is no such function, or it does not accept its options.
     """
     return {name: _load(name, table) for name, table in config.evals.custom.items()}
 

@@ -46,7 +46,7 @@ def run(config: EvaluateConfig, *, listen: events.Listener | None = None) -> dic
         The scores; {} if only prompts are written.
 
     Raises:
-        AnimaError: a user's mistake.
+        AnimaError: if the user made a mistake.
     """
     with (
         listening(listen),

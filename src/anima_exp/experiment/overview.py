@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Overview:
-    """What the overview of a run is made from."""
+    """The data from which the overview of a run is made."""
 
     config: RunConfig
     folder: Path

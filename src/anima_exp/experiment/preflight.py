@@ -49,9 +49,9 @@ def check_machine(config: RunConfig) -> None:
     """Raise for a precision, tracker or hub id that does not work on this machine.
 
     Raises:
-        ModelError: this machine does not support the precision, or the base cannot be loaded.
-        DataError: a data set or benchmark cannot be loaded from the hub.
-        ConfigError: the library of a tracker is not installed.
+        ModelError: if this machine does not support the precision, or the base cannot be loaded.
+        DataError: if a data set or benchmark cannot be loaded from the hub.
+        ConfigError: if the library of a tracker is not installed.
     """
     hardware.check_precision(config.trainer.precision)
     check_installed(config)
@@ -119,7 +119,7 @@ def check_world_size(config: RunConfig, here: RankInfo) -> int:
     """Return the number of processes that the settings choose.
 
     Raises:
-        ConfigError: another number was started, or they do not fit the other settings.
+        ConfigError: if another number was started, or they do not fit the other settings.
     """
     wanted = config.trainer.num_gpus or config.launcher.gpus_per_job
     started = here.size if here.size > 1 else wanted

@@ -1,4 +1,4 @@
-"""Entry point of one rank. `process_launcher.py` starts it; it is not a command for users."""
+"""Run one rank. `process_launcher.py` starts this module; it is not a command for users."""
 
 import os
 import signal
@@ -48,6 +48,7 @@ class ToParent:
 
 
 def main(settings: str, until: str, pipe: str) -> int:
+    """Run one rank, send its events to the parent, and return the exit status."""
     outlive_readers()
     escape_unencodable()
     with listening(ToParent(int(pipe))):

@@ -47,8 +47,8 @@ def record(folder: Path) -> Record:
     """Return the record of a finished run.
 
     Raises:
-        ConfigError: the folder has no record.
-        RunError: the record cannot be read.
+        ConfigError: if the folder has no record.
+        RunError: if the record cannot be read.
     """
     try:
         if not paths.is_file(folder / RECORD):
@@ -85,7 +85,7 @@ def load_saved_model(
         extra_adapters: more adapters for the same base, loaded under the names of `adapter_name`.
 
     Raises:
-        ModelError: the base or an adapter cannot be loaded, or they do not fit together.
+        ModelError: if the base or an adapter cannot be loaded, or they do not fit together.
     """
     from anima_exp.model import lora_linear
     from anima_exp.model.adapter import load_adapter

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from anima_exp.cli.overrides import pasted
+from anima_exp.cli.overrides import quoted_command
 from anima_exp.config import MergeConfig, MergeTarget, Quantization
 from anima_exp.display.console import file_size
 from anima_exp.display.tables import Column
@@ -139,12 +139,12 @@ def end(merging: Plan, out: Path) -> list[str]:
     config = merging.config
     ours = config.run or (config.adapter and find_run_of_adapter(config.adapter))
     template = config.data.prompt_template if ours else "NAME"  # unknown for a foreign adapter
-    ask = pasted(
+    ask = quoted_command(
         "generate",
         "model=local",
         ("model.source", out),
         "quant=none",
         ("prompt_template", template),
     )
-    publish = pasted("publish", ("folder", out), "push=user/name")
+    publish = quoted_command("publish", ("folder", out), "push=user/name")
     return [f"\nfolder   {out}", f"next     {ask}", f"         {publish}"]

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -36,6 +36,11 @@ from anima_exp.model.tokenizer import load_error_message, resolve_source
 from anima_exp.model.varlen_attention import without_cudnn_attention
 from anima_exp.system import hardware
 from anima_exp.system.hardware import bound_kernel_caches
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 DTYPES = {
     Precision.bf16: torch.bfloat16,
@@ -108,7 +113,7 @@ def load_base(
             its architecture is not tried.
 
     Raises:
-        ModelError: it does not exist, cannot be loaded, or cannot be stored as `quant` says.
+        ModelError: if it does not exist, or cannot be loaded or quantised as `quant` says.
     """
     check_precision(precision, device())
     use_tf32(device())
@@ -158,7 +163,7 @@ def load_base(
     return loaded
 
 
-def check_context(model: Any, longest: int) -> None:
+def check_context(model: "PreTrainedModel | PeftModel", longest: int) -> None:
     """Raise ModelError if a row is longer than the positions that the model was trained on."""
     positions = context_length(model.config)
     if positions and longest > positions:
@@ -207,7 +212,9 @@ def _from_pretrained(model: ModelConfig, cached: str | None = None, **how: Any) 
     return loaded
 
 
-def _use_stored(loaded: Any, model: ModelConfig, quant: QuantConfig) -> None:
+def _use_stored(
+    loaded: "PreTrainedModel | PeftModel", model: ModelConfig, quant: QuantConfig
+) -> None:
     """Set the compute type of a base model whose files are quantised, and report it."""
     say(f"base     {model.source} is stored in {quant.type.value} and is used as it is")
     if quant.type is not Quantization.int8:

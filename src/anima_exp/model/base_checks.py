@@ -7,7 +7,7 @@ table. A second part checks how much of a model quantisation would reach.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,10 +19,17 @@ from anima_exp.libraries.torch_internals import says_weights_only
 from anima_exp.libraries.transformers_loading import holds_adapter, says_other_sizes
 from anima_exp.model.linear_layers import in_block, linear_layers
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+
 _AGAIN = "Download the model again, or use the folder of the complete model."
 
 
-def check_report(model: Any, report: Mapping[str, Any], source: str) -> None:
+def check_report(
+    model: "PreTrainedModel | PeftModel", report: Mapping[str, Any], source: str
+) -> None:
     """Raise ModelError unless the files held all weights of `model`; report weights left over.
 
     Args:
@@ -48,7 +55,7 @@ def check_report(model: Any, report: Mapping[str, Any], source: str) -> None:
         say(f"base     {name} does not use {_some(surplus)} of {source}")
 
 
-def check_finite(model: Any) -> None:
+def check_finite(model: "PreTrainedModel | PeftModel") -> None:
     """Raise ModelError if a weight is NaN or infinite, or has no numbers at all."""
     for name, parameter in model.named_parameters():
         maxima = block_maxima(parameter)  # each stands for all of its block
@@ -105,7 +112,9 @@ class Share:
     stacked: bool  # whether most of the rest is in no linear layer
 
 
-def check_experts(model: ModelConfig, quant: QuantConfig, built: Any) -> None:
+def check_experts(
+    model: ModelConfig, quant: QuantConfig, built: "PreTrainedModel | PeftModel"
+) -> None:
     """Raise ModelError if quantisation does not reach a model's experts.
 
     Args:
@@ -121,7 +130,7 @@ def check_experts(model: ModelConfig, quant: QuantConfig, built: Any) -> None:
         )
 
 
-def experts_line(built: Any) -> str | None:
+def experts_line(built: "PreTrainedModel | PeftModel") -> str | None:
     """Return a line about stacked experts, which no adapter reaches; None without experts."""
     share = quantised_share(built)
     if share.quantised >= _LEAST or not share.stacked:
@@ -132,7 +141,7 @@ def experts_line(built: Any) -> str | None:
     )
 
 
-def quantised_share(model: Any) -> Share:
+def quantised_share(model: "PreTrainedModel | PeftModel") -> Share:
     """Return the quantised fraction; in a model that is not quantised, that of linear layers."""
     linear = {f"{one.name}.weight" for one in linear_layers(model)}
     inside = [

@@ -6,7 +6,7 @@ Importing this module imports no torch, so a missing folder or a misspelt id is 
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.config import Attention, ModelConfig, QuantConfig, Quantization
 from anima_exp.errors import ModelError
@@ -14,6 +14,10 @@ from anima_exp.libraries import hub
 from anima_exp.libraries.transformers_internals import family_takes_sdpa
 from anima_exp.libraries.transformers_loading import stored_type
 from anima_exp.system.paths import expanded
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
 
 # The number of trained positions, or the longest row of pre-training, by each family's own name.
 _CONTEXT_NAMES = (
@@ -26,7 +30,7 @@ def read_config(model: ModelConfig) -> Any:
     """Return transformers' config of `model.source`.
 
     Raises:
-        ModelError: there is no config.json, or transformers does not know what it describes.
+        ModelError: if there is no config.json, or transformers does not know what it describes.
     """
     from transformers import AutoConfig
 
@@ -56,14 +60,14 @@ def context_length(config: Any) -> int | None:
     return next((value for value in values if isinstance(value, int) and value > 0), None)
 
 
-def attention_of(config: Any, wanted: Attention) -> Attention:
+def attention_of(config: "PreTrainedConfig", wanted: Attention) -> Attention:
     """Return `wanted`, or eager attention for a family that torch's own attention cannot compute.
 
     `sdpa` is the default of model.attention, so a family without it (Gemma 2, GPT-OSS, BLOOM, MPT)
     gets the one that it has. Any other choice is the user's.
 
     Raises:
-        ModelError: `wanted` needs a package that is not installed.
+        ModelError: if `wanted` needs a package that is not installed.
     """
     if wanted is Attention.flash_attention_2 and find_spec("flash_attn") is None:
         # transformers would say so, or, with the package `kernels`, fetch a kernel from the hub.
@@ -127,7 +131,7 @@ def check_stored_type(source: str, config: Mapping[str, Any], quant: QuantConfig
         config: the content of the base's config.json.
 
     Raises:
-        ModelError: the type is unsupported, or it differs from `quant`.
+        ModelError: if the type is unsupported, or it differs from `quant`.
     """
     stored = config.get("quantization_config") or config.get("compression_config")
     if not stored:

@@ -45,7 +45,7 @@ def dequantized_weight(layer: Any, dtype: torch.dtype) -> Tensor:
     return weight.to(dtype)
 
 
-def add_input_gradient(d_x: Tensor | None, d_out: Tensor, layer: Any) -> Tensor:
+def add_input_gradient(d_x: Tensor | None, d_out: Tensor, layer: nn.Module) -> Tensor:
     """Return `d_x` + `d_out` @ W of a frozen linear layer; `d_x` is changed in place.
 
     Args:

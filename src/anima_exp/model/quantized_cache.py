@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -33,6 +33,11 @@ from anima_exp.model.tokenizer import resolve_source
 from anima_exp.results.provenance import base_fingerprint, folder_fingerprint
 from anima_exp.system import json_files
 from anima_exp.system.atomic import read_json, remove_folder, replace_folder, write_json
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 _FORMAT = 1
 _WORTH_BYTES = 100_000_000  # a smaller model is quantised in a few seconds: make bench-base
@@ -62,7 +67,7 @@ class QuantizedCacheEntry:
         say(f"base     {_gigabytes(_size(self.folder))} already quantized, from {self.folder}")
         return model
 
-    def keep(self, model: Any) -> None:
+    def keep(self, model: "PreTrainedModel | PeftModel") -> None:
         """Write a freshly quantised model, unless it is small, already cached, or the disk is full.
 
         Its 4-bit weights must not have been evaluated before (keep_cpu_4bit_trainable).
@@ -169,7 +174,7 @@ def cache_entry_of(
     return QuantizedCacheEntry(cache / "bases" / f"{name}-{quant.type.value}-{digest}", of, source)
 
 
-def _worth_keeping(model: Any) -> bool:
+def _worth_keeping(model: "PreTrainedModel | PeftModel") -> bool:
     as_published = stored_quantised(model)  # its own files load as fast
     adapted = holds_adapter(model)  # saving would write the adapter, not the base model
     return not as_published and not adapted and model.get_memory_footprint() >= _WORTH_BYTES

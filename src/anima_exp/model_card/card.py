@@ -39,7 +39,7 @@ class Merged:
     """The facts of a merge for its model card."""
 
     facts: facts.Facts  # the adapter and the base
-    proof: Sequence[Column]  # table of the verification; empty if there was none
+    verification: Sequence[Column]  # table of the verification; empty if there was none
     sentences: Sequence[str]  # notes on the verification
     dtype: str  # of the weights: bf16, fp16, fp32
     remote_code: bool  # loading needs the model's own code
@@ -50,12 +50,12 @@ class Merged:
 
 def merged_opening(name: str, merge: Merged) -> list[str]:
     """Return the first sections: title, description, and how the model was made."""
-    proof = tables.markdown_table(merge.proof) + "\n" if merge.proof else ""
+    table = tables.markdown_table(merge.verification) + "\n" if merge.verification else ""
     return [
         f"# {plain(name)}, merged\n",
         "A LoRA adapter merged into its base by anima-exp: a model for plain transformers.\n",
         section("Merge", merge.facts),
-        proof + "".join(f"{plain(one)}\n" for one in merge.sentences),
+        table + "".join(f"{plain(one)}\n" for one in merge.sentences),
     ]
 
 

@@ -103,7 +103,7 @@ def read_lengths(config: RunConfig) -> LengthStats | None:
     """Return the statistics of a local file; None if data or tokenizer are not on this machine.
 
     Raises:
-        DataError: a row cannot be used, or too few are left to train on.
+        DataError: if a row cannot be used, or too few are left to train on.
     """
     data = config.data
     file = _tokenizer_file(config.model)
@@ -227,7 +227,7 @@ def lengths(config: RunConfig) -> Lengths:
     of the settings: data.max_train_rows, and the lengths, which every row is assumed to reach.
 
     Raises:
-        DataError: a row of the file cannot be used.
+        DataError: if a row of the file cannot be used.
     """
     data = config.data
     most = data.max_prompt_tokens + data.max_response_tokens

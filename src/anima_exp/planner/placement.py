@@ -234,7 +234,7 @@ def place_base(
         gpu_type: whose speed decides; its nominal memory does not matter.
 
     Raises:
-        ModelError: the blocks do not fit on the GPUs, or the model's blocks are not a sequence.
+        ModelError: if the blocks do not fit on the GPUs, or the model's blocks are not a sequence.
     """
     shape = find_shape(config.model)
     whole = choose_execution(

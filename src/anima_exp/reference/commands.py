@@ -11,7 +11,7 @@ from anima_exp.config.catalogue import catalogue
 from anima_exp.config.reference import setting_row
 from anima_exp.reference import markdown
 
-# What goes into a command, and what comes out.
+# The input and the output of each command.
 TAKES = {
     "train": "settings of a run; with `-m` a grid or a search",
     "plan": "the settings that `train` takes",

@@ -8,7 +8,7 @@ from anima_exp import errors
 from anima_exp.reference import markdown
 from anima_exp.system.child_process import Exit
 
-# The meanings of a process's exit status, for whoever scripts the commands.
+# The meanings of a process's exit status, for users who script the commands.
 _STATUSES = {
     "0": "The command did its work. A run that was done before counts as done.",
     "1": "The command failed. One line on stderr, or a traceback of a bug, says why.",

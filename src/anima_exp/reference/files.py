@@ -115,8 +115,8 @@ LINES = {
         "prompt": "The whole text that the model read.",
         "finish": "`stop` if the model ended the answer, `length` if the limit did.",
         "tokens": "Length of the answer.",
-        "settings": "A hash of how the model was asked.",
-        "metadata": "How the model was asked.",
+        "settings": "A hash of the settings that the answer depends on.",
+        "metadata": "The settings that the answer depends on.",
     },
 }
 

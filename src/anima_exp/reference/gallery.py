@@ -75,7 +75,7 @@ class Gallery:
     """All entries, and the planner's answer for each."""
 
     def __init__(self, cache: Path) -> None:
-        """Compose nothing yet.
+        """Prepare an empty gallery. Nothing is composed yet.
 
         Args:
             cache: an empty folder, so that lengths of rows that an earlier run has measured on

@@ -104,7 +104,7 @@ class Record:
             path: the run's folder, or its record.json.
 
         Raises:
-            RunError: the run has not finished, its record cannot be read, or a later version of
+            RunError: if the run has not finished, its record cannot be read, or a later version of
                 anima-exp wrote it.
 
         Examples:
@@ -130,9 +130,9 @@ class Record:
         """Read the record of any version up to now, with its settings under today's names.
 
         Raises:
-            OSError: the file cannot be read.
-            ValueError: it holds no record.
-            NewerFileError: a later version of anima-exp wrote it.
+            OSError: if the file cannot be read.
+            ValueError: if it holds no record.
+            NewerFileError: if a later version of anima-exp wrote it.
         """
         file = folder / RECORD
         values = json_files.read_versioned(json_files.read_table(file), file, json_files.RECORD)
@@ -164,7 +164,7 @@ class Record:
 
 
 def _fits(value: object, kind: Any) -> bool:
-    """Whether a JSON value is of the type that a field has."""
+    """Return whether a JSON value is of the type that a field has."""
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
         return True

@@ -1,4 +1,4 @@
-"""A sweep's params, rows and multipliers, and the command line -> the overrides of every cell."""
+"""Expand a sweep's params, points and multipliers into the overrides of every cell."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ def expand(
     or multipliers: `-m sweep=lora_search model=tiny` keeps the grid and changes the model.
 
     Raises:
-        ConfigError: a value cannot be listed, as interval(1, 2); or a row sets what params set.
+        ConfigError: if a value cannot be listed, as interval(1, 2); or a row sets what params set.
     """
     given = _choices(parser, list(arguments))
     params = {k: v for k, v in (params or {}).items() if k not in given}

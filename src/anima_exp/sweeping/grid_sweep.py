@@ -72,7 +72,7 @@ def sweep(
     Raises:
         ConfigError: if a cell cannot run. Nothing was started.
         SweepError: if cells failed. All others were run.
-        RunInterrupted: after Ctrl-C or SIGTERM.
+        RunInterrupted: if Ctrl-C or SIGTERM stopped it.
     """
     launcher = launcher_of(master, hydra_context, task_function)
     loader = hydra_context.config_loader

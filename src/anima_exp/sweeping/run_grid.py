@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from anima_exp.cli.adapter_settings import with_adapter
 from anima_exp.cli.error_messages import takes_one_file
 from anima_exp.cli.from_python import Words, composed, hydra, plain, words_of
-from anima_exp.cli.overrides import assigned
+from anima_exp.cli.overrides import assignment
 from anima_exp.config import RunConfig
 from anima_exp.config.program_settings import former_names
 from anima_exp.errors import ConfigError, SweepError
@@ -129,13 +129,13 @@ def _axes(grid: Mapping[str, Any]) -> list[str]:
             values = [values]
         if not values:
             raise ConfigError(f"{key}=[] has no values to sweep over. Give one or more.")
-        texts = [assigned(key, value).partition("=")[2] for value in values]
+        texts = [assignment(key, value).partition("=")[2] for value in values]
         words.append(f"{key}={','.join(texts)}")
     return words
 
 
 def _jobs(jobs: int | None) -> list[str]:
-    return [] if jobs is None else [assigned("launcher.jobs", plain(jobs, "jobs"))]
+    return [] if jobs is None else [assignment("launcher.jobs", plain(jobs, "jobs"))]
 
 
 def _refuse_groups(axes: Sequence[str]) -> None:

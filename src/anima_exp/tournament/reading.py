@@ -195,7 +195,7 @@ def _both_orders(path: Path, line: int, fields: dict[str, Any]) -> Iterator[Row]
         )
 
 
-def _score(value: Any, at: str) -> tuple[tuple[float, float] | None, float | None, bool]:
+def _score(value: object, at: str) -> tuple[tuple[float, float] | None, float | None, bool]:
     """Return the scores, the outcome, and whether the verdict is relative."""
     if isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)):
         one, other = float(value[0]), float(value[1])

@@ -117,7 +117,7 @@ def test_a_papers_table_says_whether_it_was_checked(tmp_path, written):
         sweep = synthetic.sweep(tmp_path / f"sweep{confirmed}", cells, published=table)
         words = Reader(written(sweep)).words
         assert ("unconfirmed" in words) is not confirmed
-        assert "Beside Table 9" in words
+        assert "Next to Table 9" in words
         assert "61.0" in words
 
 

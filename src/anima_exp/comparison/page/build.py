@@ -166,7 +166,7 @@ def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
         yield Section(
             f"published-{number}" if number else "published",
             "Published",
-            f"Beside {reference.table.source}",
+            f"Next to {reference.table.source}",
             "table.html.jinja",
             {"table": tables.published(reference, metric)},
             lead=_published_lead(reference),
@@ -246,7 +246,7 @@ def write_page(path: Path, comparison: Comparison) -> None:
     """Write the page to `path`, whole or not at all.
 
     Raises:
-        RunError: `path` cannot be written.
+        RunError: if `path` cannot be written.
     """
     html_page.write(path, page(comparison, now=datetime.now(UTC)))
 

@@ -86,7 +86,9 @@ class Scores:
     tested: int
 
 
-def write_card(path: Path, recipe: Recipe, scores: Scores, seconds: float, parameters: int) -> None:
+def write_model_card(
+    path: Path, recipe: Recipe, scores: Scores, seconds: float, parameters: int
+) -> None:
     english, chinese = scores.tasks["en"], scores.tasks["zh"]
     lines = [
         "# A tiny base model",

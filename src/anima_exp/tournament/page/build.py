@@ -249,7 +249,7 @@ def write_page(path: Path, result: Tournament) -> None:
     """Write the page to `path`, whole or not at all.
 
     Raises:
-        RunError: `path` cannot be written.
+        RunError: if `path` cannot be written.
     """
     html_page.write(path, page(result, now=datetime.now(UTC)))
 
