@@ -126,9 +126,7 @@ def test_a_stop_from_another_thread_ends_a_run_in_a_thread_with_a_checkpoint(con
             threads.submit(run, wanted, listen=listen, stop=stop).result()
         assert ended.value.exit_status == 143
         assert events.Stopping("Stop requested") in heard
-        with pytest.raises(
-            RunInterrupted, match="Stopped on request while it waited for another run"
-        ):
+        with pytest.raises(RunInterrupted, match="Stopped on request before the run started"):
             run(wanted, stop=stop)
         assert measured(threads.submit(run, wanted).result()) == silent[1]
     assert Record.load(Path(wanted.run_dir)).starts == 2
