@@ -11,10 +11,11 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
+from anima_exp.cli.command import schema_of
 from anima_exp.cli.commands import COMMANDS, find
 from anima_exp.cli.compose import parse, register_schema
 from anima_exp.cli.error_messages import choices
-from anima_exp.cli.explain import explain, schema_of, schemas
+from anima_exp.cli.explain import explain, schemas
 from anima_exp.cli.flat_settings import parse as parse_flat
 from anima_exp.cli.overrides import quote_override, split_options
 from anima_exp.config import RunConfig

@@ -2,8 +2,8 @@
 
 import pytest
 
+from anima_exp.cli.command import schema_of
 from anima_exp.cli.commands import COMMANDS
-from anima_exp.cli.explain import schema_of
 from anima_exp.cli.short_help import asks_for_all, asks_for_help, long_help, short_help
 from anima_exp.config.catalogue import catalogue
 

@@ -184,7 +184,7 @@ def _paths(start: str, current: str) -> Iterator[Candidate]:
 
 
 def _schema(command: Command) -> type:
-    from anima_exp.cli.explain import schema_of
+    from anima_exp.cli.command import schema_of
 
     return schema_of(command)
 

@@ -8,12 +8,12 @@ explain("heldout_loss")           # a metric
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from importlib import import_module
 
 from anima_exp.cli import conf_files
-from anima_exp.cli.command import Command
+from anima_exp.cli.command import Command, schema_of
 from anima_exp.cli.commands import COMMANDS, FORMER
 from anima_exp.cli.conf_files import BY_HAND, Line
+from anima_exp.cli.short_help import short_help
 from anima_exp.config.catalogue import Entry, catalogue, former_keys
 from anima_exp.config.lookup import closest
 from anima_exp.config.reference import values
@@ -37,8 +37,6 @@ def explain(name: str, width: int = 80) -> str:
     if equals:
         return _choice_or_value(group, choice, width)
     if name in COMMANDS or name in FORMER:
-        from anima_exp.cli.short_help import short_help
-
         text = short_help(COMMANDS[FORMER.get(name, name)], width)
         return f"{text}\n\n{_group(name, width)}" if name in conf_files.groups() else text
     if group in conf_files.groups():
@@ -59,13 +57,6 @@ def schemas() -> dict[type, list[Command]]:
         if command.schema:
             result.setdefault(schema_of(command), []).append(command)
     return result
-
-
-def schema_of(command: Command) -> type:
-    """Return the dataclass of a command's settings."""
-    module, _, name = command.schema.partition(":")
-    made: type = getattr(import_module(module), name)
-    return made
 
 
 def _settings(key: str) -> list[tuple[str, Entry, list[Command]]]:

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Sequence
 
 from anima_exp.cli import conf_files
-from anima_exp.cli.command import Command
+from anima_exp.cli.command import Command, schema_of
 from anima_exp.cli.commands import find
 from anima_exp.cli.program import status
 from anima_exp.config.catalogue import catalogue
@@ -41,8 +41,6 @@ def print_short_help(name: str) -> None:
 
 def short_help(command: Command, width: int) -> str:
     """Return the help of a command for a terminal of `width` columns."""
-    from anima_exp.cli.explain import schema_of
-
     width = min(width, _WIDEST)
     words = f"[{command.words.upper()}...] " if command.words else ""
     usage = f"anima-exp {command.name} {_USAGE.get(command.name, f'{words}[key=value ...]')}"
@@ -64,7 +62,6 @@ def short_help(command: Command, width: int) -> str:
 
 def long_help(command: Command, width: int) -> str:
     """Return the help of a command without Hydra, with every setting, its values and default."""
-    from anima_exp.cli.explain import schema_of
     from anima_exp.config.reference import values
 
     lines = [short_help(command, width), "", "All settings:"]

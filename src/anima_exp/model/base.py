@@ -27,8 +27,8 @@ from anima_exp.libraries.transformers_loading import (
 from anima_exp.model import base_checks
 from anima_exp.model.architecture_check import probe_architecture
 from anima_exp.model.base_checks import check_experts, experts_line
-from anima_exp.model.base_config import attention_of, check_stored_type, context_length, read_config
-from anima_exp.model.base_files import check_base_files, check_sizes
+from anima_exp.model.base_config import attention_of, context_length, read_config
+from anima_exp.model.base_files import check_base_files, check_sizes, check_stored_type
 from anima_exp.model.device_map import meta_model
 from anima_exp.model.kernels import keep_angles_exact, undo_liger, use_tf32
 from anima_exp.model.quantized_cache import cache_entry_of

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import fields
 
-from anima_exp.cli.command import Command
+from anima_exp.cli.command import Command, schema_of
 from anima_exp.cli.commands import COMMANDS, GROUPS
-from anima_exp.cli.explain import schema_of
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import catalogue
 from anima_exp.config.reference import setting_row
