@@ -127,7 +127,7 @@ def test_a_run_that_fits_no_card_says_so(compose, capsys):
     assert "does not fit on any of these GPUs" in capsys.readouterr().out
 
 
-def test_recomputing_and_dequantising_cost_time(compose):
+def test_recomputing_and_dequantizing_cost_time(compose):
     def seconds(*how):
         rows = ("data=oasst1", "trainer.batch_size=32")
         return cost(compose("model=llama7b", *rows, *how)).on_gpus[-1].seconds_per_step

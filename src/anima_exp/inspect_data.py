@@ -21,7 +21,7 @@ def report(config: RunConfig) -> None:
     from anima_exp.data.quality import count_issues, count_leaked
     from anima_exp.data.report import DatasetSummary, show
     from anima_exp.data.rows import TokenizedDataset
-    from anima_exp.data.tokenise import tokenise
+    from anima_exp.data.tokenize import tokenize
     from anima_exp.errors import DataError
     from anima_exp.model.tokenizer import load_tokenizer
 
@@ -31,7 +31,7 @@ def report(config: RunConfig) -> None:
     main = source.training_source(data)
     tokenizer = load_tokenizer(config.model)
     cache = paths.cache(config.cache_dir)
-    tokens = tokenise(main, data, tokenizer, cache=cache)
+    tokens = tokenize(main, data, tokenizer, cache=cache)
     heldout, overlap, split_error = 0, 0, None
     try:
         train, held, _ = split_dataset(

@@ -75,7 +75,7 @@ def test_the_name_that_other_trainers_use_leads_to_ours():
     )
 
 
-def test_only_a_base_of_four_bits_has_a_dequantised_copy(compose):
+def test_only_a_base_of_four_bits_has_a_dequantized_copy(compose):
     with pytest.raises(
         ConfigError, match=r"cache_dequantized=true needs 4-bit weights, .*type=int8"
     ):

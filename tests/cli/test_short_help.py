@@ -36,7 +36,7 @@ def test_the_long_help_lists_every_setting_with_its_values():
     assert "permutations: whole number at least 1" in text
 
 
-def test_help_of_any_length_is_recognised():
+def test_help_of_any_length_is_recognized():
     assert asks_for_help(["-h"]) and asks_for_help(["seed=1", "--help"])
     assert not asks_for_help(["seed=1"])
     assert asks_for_all(["--help", "--all"]) and asks_for_all(["--help-all"])

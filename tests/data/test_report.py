@@ -14,7 +14,7 @@ from anima_exp.data.encode import limits
 from anima_exp.data.quality import count_issues, count_leaked
 from anima_exp.data.report import DatasetSummary, printable, show
 from anima_exp.data.rows import TokenizedDataset
-from anima_exp.data.tokenise import tokenise
+from anima_exp.data.tokenize import tokenize
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def report(tmp_path):
     def _report(*rows, **settings):
         config = local(write_rows(tmp_path / "a.jsonl", *rows), on_bad_row=BadRow.skip, **settings)
         tokenizer, main = byte_tokenizer(), source.training_source(config)
-        tokens = tokenise(main, config, tokenizer, cache=tmp_path / "cache")
+        tokens = tokenize(main, config, tokenizer, cache=tmp_path / "cache")
         found = DatasetSummary(
             source=main,
             recipe=config.recipe,

@@ -88,7 +88,7 @@ def test_every_figure_is_the_records(record):
     told = cells(written(made))
     assert told["base"] == "huggyllama/llama-7b"
     assert told["commit"] == COMMIT
-    assert told["stored as"] == "nf4, double quantisation, computed in bf16"
+    assert told["stored as"] == "nf4, double quantization, computed in bf16"
     assert told["data"] == "timdettmers/openassistant-guanaco, split train"
     assert told["revision"] == "the newest at that time; not pinned"
     assert told["fingerprint"] == f"sha256:{made.data_fingerprint}"

@@ -136,7 +136,7 @@ It is data.max_train_rows.
 The loss on the prompt is data.train_on_source=true.
     train_on_inputs train_on_prompt completion_only_loss assistant_only_loss mask_prompt
     train_on_responses_only
-There is none, because rows are tokenised once and kept in the cache.
+There is none, because rows are tokenized once and kept in the cache.
     preprocessing_num_workers dataloader_num_workers dataset_num_proc num_workers
     dataset_processes num_proc overwrite_cache streaming dataloader_pin_memory
     dataset_prepared_path remove_unused_columns dataloader_drop_last dataloader_prefetch_factor

@@ -20,7 +20,7 @@ _SAME = ("model.source", "model.revision", "quant.", "lora.", "data.", "trainer.
 def with_evaluations(runs: Runs) -> Runs:
     """Add the scores that `anima-exp evaluate run=FOLDER` stored in the run folders.
 
-    Only scores of the model as trained count: another quantisation or other rows give another
+    Only scores of the model as trained count: another quantization or other rows give another
     score. Scores that the run measured itself are kept.
     """
     return replace(runs, runs=[_evaluated(run) for run in runs.runs])

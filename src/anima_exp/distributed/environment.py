@@ -61,7 +61,7 @@ def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
 def select_local_gpu(place: RankInfo) -> None:
     """Let this process see only the GPU of its local rank.
 
-    Call it before CUDA is initialised. A process that sees one GPU already keeps it.
+    Call it before CUDA is initialized. A process that sees one GPU already keeps it.
 
     Raises:
         ConfigError: if the machine has fewer visible GPUs than processes.

@@ -14,7 +14,7 @@ from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.errors import AnimaError, ConfigError, PeerLostError, RunEnded, first_line
 
 _RENDEZVOUS_TIMEOUT = timedelta(minutes=30)
-_COLLECTIVE_TIMEOUT = timedelta(hours=2)  # while one process tokenises, quantises or writes for all
+_COLLECTIVE_TIMEOUT = timedelta(hours=2)  # while one process tokenizes, quantizes or writes for all
 _LEAVE_SECONDS = 30.0  # after an error
 # The store of each launcher's address, with a counter of its runs. It stays open for processes that
 # make several runs: if one closed it, another might already use it for the next run.

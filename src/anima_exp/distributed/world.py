@@ -48,7 +48,7 @@ class ProcessGroup:
         return 1 if self.lockstep else self.size
 
     def run_on_main(self, work: Callable[[], Value]) -> Value:
-        """Run `work` on rank 0, and return its JSON-serialisable result on every rank.
+        """Run `work` on rank 0, and return its JSON-serializable result on every rank.
 
         If it raises an error, all ranks stop.
         """
@@ -73,7 +73,7 @@ class ProcessGroup:
         """Return the results of `work` for all items, divided over the ranks.
 
         Args:
-            work: takes some of the items, and returns a JSON-serialisable value for each. A rank
+            work: takes some of the items, and returns a JSON-serializable value for each. A rank
                 without items does not call it.
         """
         if self.size == 1 or self.lockstep:

@@ -6,7 +6,7 @@ from anima_exp.cli import adapter_settings
 from anima_exp.config import DataConfig, RunConfig, benchmark_key, benchmarks_of
 from anima_exp.config.evals import FUNCTION
 from anima_exp.config.lookup import check_importable
-from anima_exp.data import formats, source, tokenise
+from anima_exp.data import formats, source, tokenize
 from anima_exp.distributed.environment import RankInfo
 from anima_exp.errors import AnimaError, ConfigError
 from anima_exp.evals import answers, score_names
@@ -85,7 +85,7 @@ def check_dry(configs: Iterable[RunConfig], *, here: bool = True) -> None:
     for config in _different(configs):
         if here:
             hardware.check_precision(config.trainer.precision)
-        tokenise.check_rows(config.data)
+        tokenize.check_rows(config.data)
         check_installed(config)
         try:
             check_hub(config)

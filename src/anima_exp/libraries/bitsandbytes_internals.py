@@ -2,7 +2,7 @@
 
 They were read in bitsandbytes 0.49 and 0.50. Each function says what it uses and what a change of
 it would break; tests/contracts/test_bitsandbytes.py checks every one. Layers and weights are
-recognised by the names of their classes, so that looking at a model needs no import.
+recognized by the names of their classes, so that looking at a model needs no import.
 """
 
 import logging
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LEAST_IN_8_BITS = 4096
 LEAST_PAGED = 100_000
 STATES_A_CONSTANT = 256
-# Each constant of a 4-bit weight serves 64 elements. Double quantisation packs 256 constants.
+# Each constant of a 4-bit weight serves 64 elements. Double quantization packs 256 constants.
 WEIGHTS_A_CONSTANT = 64
 CONSTANTS_A_CONSTANT = 256
 # The integer that stands for the largest weight of a row in 8 bits.
@@ -95,7 +95,7 @@ def is_own_layer(module: "torch.nn.Module") -> bool:
     return type(module).__module__.startswith("bitsandbytes")
 
 
-def is_quantised(parameter: "torch.Tensor") -> bool:
+def is_quantized(parameter: "torch.Tensor") -> bool:
     """Return whether a parameter is stored in 4 or 8 bits: of class Params4bit or Int8Params."""
     return type(parameter).__name__ in ("Params4bit", "Int8Params")
 
@@ -114,7 +114,7 @@ def elements(parameter: "torch.Tensor") -> int:
 def block_maxima(parameter: "torch.Tensor") -> "torch.Tensor | None":
     """Return the largest number of each block of a 4-bit weight; None for any other parameter.
 
-    It is `QuantState.absmax`, or with double quantisation that of `QuantState.state2`.
+    It is `QuantState.absmax`, or with double quantization that of `QuantState.state2`.
     """
     state = getattr(parameter, "quant_state", None)
     if state is None:
@@ -123,7 +123,7 @@ def block_maxima(parameter: "torch.Tensor") -> "torch.Tensor | None":
     return result
 
 
-def dequantised_weight(layer: Any) -> "torch.Tensor | None":
+def bitsandbytes_weight(layer: Any) -> "torch.Tensor | None":
     """Return [out, in] of a 4-bit or 8-bit layer as numbers; None for any other layer.
 
     It uses `quant_state` of a Linear4bit's weight.
@@ -161,7 +161,7 @@ def rounded_to_4_bits(
 ) -> "torch.Tensor":
     """Return `weight` as a 4-bit layer on `where` computes with it, on the CPU.
 
-    Params4bit quantises when it is moved to a device, as transformers has it do at loading.
+    Params4bit quantizes when it is moved to a device, as transformers has it do at loading.
     """
     import_bitsandbytes()
     from bitsandbytes.functional import dequantize_4bit
@@ -176,7 +176,7 @@ def rounded_to_4_bits(
 
 
 def hold_constants(model: "torch.nn.Module", where: "torch.device") -> None:
-    """Store quantisation constants on layers: a weight loses them when FSDP2 splits it.
+    """Store quantization constants on layers: a weight loses them when FSDP2 splits it.
 
     Linear4bit takes them from `layer.quant_state` if its weight has none, and Linear8bitLt reads
     no weight but the integers in `layer.state`.

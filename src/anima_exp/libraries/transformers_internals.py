@@ -1,7 +1,7 @@
 """The parts of transformers' models that we use although its documentation does not promise them.
 
 They are the same from transformers 5.17 to 5.24. Each function says what it uses and what a change
-of it would break; tests/contracts/test_transformers.py checks every one. Loading and quantising
+of it would break; tests/contracts/test_transformers.py checks every one. Loading and quantizing
 have a file of their own (transformers_loading.py).
 """
 

@@ -1,4 +1,4 @@
-"""The parts of transformers' loading and quantising that its documentation does not promise.
+"""The parts of transformers' loading and quantizing that its documentation does not promise.
 
 It is the same from transformers 5.17 to 5.24. Each function says what it uses and what a change of
 it would break; tests/contracts/test_transformers_loading.py checks every one.
@@ -81,7 +81,7 @@ def holds_adapter(model: "PreTrainedModel | PeftModel") -> bool:
     return bool(getattr(model, "_hf_peft_config_loaded", False))
 
 
-def stored_quantised(model: Any) -> bool:
+def stored_quantized(model: Any) -> bool:
     """Return whether a model's files were in 4 or 8 bits already: `hf_quantizer.pre_quantized`."""
     return bool(model.hf_quantizer.pre_quantized)
 
@@ -90,7 +90,7 @@ def layers_in_4_bits(model: "PreTrainedModel | PeftModel") -> set[str]:
     """Return the names of the layers of a model without weights that would be in 4 bits.
 
     The layers are replaced, as `from_pretrained` does it: by the method `preprocess_model` of the
-    quantiser that AutoHfQuantizer makes. Without it, merging onto a dequantized base does not
+    quantizer that AutoHfQuantizer makes. Without it, merging onto a dequantized base does not
     know which layers were rounded.
     """
     import_bitsandbytes()

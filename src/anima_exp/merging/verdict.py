@@ -41,7 +41,7 @@ def kept_share(result: VerificationResult, measured: Measured) -> float | None:
 
 
 def warns(config: MergeConfig, result: VerificationResult, again: Measured) -> bool:
-    """Return whether to warn that quantising the merged model again loses too much."""
+    """Return whether to warn that quantizing the merged model again loses too much."""
     share = kept_share(result, again)
     limit = _ALLOWED[MergeTarget.base] if config.max_divergence is None else config.max_divergence
     return not again.divergence <= limit or (share is not None and share < _WORTH_KEEPING)
@@ -101,12 +101,12 @@ def sentences(config: MergeConfig, result: VerificationResult) -> list[str]:
 
 
 def warning(config: MergeConfig, result: VerificationResult) -> str | None:
-    """Return a warning if quantising the merged model again loses too much; otherwise None."""
+    """Return a warning if quantizing the merged model again loses too much; otherwise None."""
     if not (result.again and warns(config, result, result.again)):
         return None
     kind = config.quant.type.value
     return (
-        f"Quantised to {kind} again, the merged model differs from the trained one by "
+        f"Quantized to {kind} again, the merged model differs from the trained one by "
         f"{result.again.divergence:.3f} nats per token. For use in {kind} keep the base and the "
         "adapter."
     )

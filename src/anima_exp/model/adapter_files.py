@@ -221,7 +221,7 @@ def warn_of_another(place: str, used: str, *, key: str = "adapter") -> None:
 
 
 def source(named: str) -> str:
-    """Normalise a base model's name: `tiny` for the embedded one, absolute paths for folders."""
+    """Normalize a base model's name: `tiny` for the embedded one, absolute paths for folders."""
     parts = Path(named).parts
     if named == "tiny" or parts[-3:] == tiny_base().parts[-3:]:
         return "tiny"

@@ -1,4 +1,4 @@
-"""Load the base model: quantised, frozen, and ready for an adapter."""
+"""Load the base model: quantized, frozen, and ready for an adapter."""
 
 import sys
 from collections.abc import Mapping
@@ -105,7 +105,7 @@ def load_base(
     weights are fp32 throughout, because a small update to a bf16 weight rounds to zero.
 
     Args:
-        cache: the cache folder, with which a base model is quantised only once
+        cache: the cache folder, with which a base model is quantized only once
             (quantized_cache.py).
         device_map: module -> GPU. By default the model is loaded onto the device of this process,
             or placed by accelerate as `model.device_map` says.
@@ -113,7 +113,7 @@ def load_base(
             its architecture is not tried.
 
     Raises:
-        ModelError: if it does not exist, or cannot be loaded or quantised as `quant` says.
+        ModelError: if it does not exist, or cannot be loaded or quantized as `quant` says.
     """
     check_precision(precision, device())
     use_tf32(device())
@@ -174,7 +174,7 @@ def check_context(model: "PreTrainedModel | PeftModel", longest: int) -> None:
 
 
 def norms_in_fp32(model: nn.Module) -> None:
-    """Keep normalisation layers in fp32, as qlora.py does: they are small and sensitive."""
+    """Keep normalization layers in fp32, as qlora.py does: they are small and sensitive."""
     for name, module in model.named_modules():
         if "norm" in name.rpartition(".")[2].lower():
             for parameter in module.parameters(recurse=False):
@@ -215,7 +215,7 @@ def _from_pretrained(model: ModelConfig, cached: str | None = None, **how: Any) 
 def _use_stored(
     loaded: "PreTrainedModel | PeftModel", model: ModelConfig, quant: QuantConfig
 ) -> None:
-    """Set the compute type of a base model whose files are quantised, and report it."""
+    """Set the compute type of a base model whose files are quantized, and report it."""
     say(f"base     {model.source} is stored in {quant.type.value} and is used as it is")
     if quant.type is not Quantization.int8:
         set_compute_type(loaded, DTYPES[quant.compute_dtype])

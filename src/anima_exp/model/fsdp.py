@@ -3,7 +3,7 @@
 Each process keeps an N-th of every decoder block. A block's weights are gathered for its forward
 pass, freed, and gathered again for its backward pass. So all ranks must run the same passes in the
 same order; a rank with fewer passes would leave the others waiting. Trained weights, embeddings,
-head and quantisation constants stay whole in every process. This has not run on a GPU yet.
+head and quantization constants stay whole in every process. This has not run on a GPU yet.
 """
 
 from itertools import chain
@@ -34,7 +34,7 @@ def shard_base(model: Any, group: Any = None) -> int:
         group: the process group, all of whose ranks call this; None means all processes.
 
     Returns:
-        The bytes of frozen weights that stay here, quantisation constants not counted.
+        The bytes of frozen weights that stay here, quantization constants not counted.
 
     Raises:
         ModelError: if there is one process, or nothing to split.

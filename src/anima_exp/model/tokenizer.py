@@ -31,7 +31,7 @@ def load_tokenizer(model: ModelConfig, *, to_copy: bool = False) -> "PreTrainedT
 
     No token is added. qlora.py adds [PAD] and grows the embeddings, which then differ from the
     published base model and are not saved with the adapter. An existing token serves as well,
-    because nothing here recognises padding by its id.
+    because nothing here recognizes padding by its id.
 
     Args:
         to_copy: the tokenizer is only written next to a model, so it need not fit the embeddings

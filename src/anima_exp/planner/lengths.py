@@ -18,7 +18,7 @@ from anima_exp.config import ModelConfig, RunConfig, TrainerConfig
 from anima_exp.data import rows as split
 from anima_exp.data import source
 from anima_exp.data.source import Source
-from anima_exp.data.tokenise import examples
+from anima_exp.data.tokenize import examples
 from anima_exp.errors import NewerFileError
 from anima_exp.events import note
 from anima_exp.libraries import hub
@@ -92,7 +92,7 @@ def _stats_file(config: RunConfig, cache: Path) -> Path:
 
 # Rows of a local file are counted without torch, with the tokenizer's own file. The statistics are
 # cached for the next plan, and a run replaces them with its own.
-_BATCH = 1000  # examples tokenised in one call
+_BATCH = 1000  # examples tokenized in one call
 
 Counts = tuple[list[int], list[int], int]  # tokens of each prompt and response, rows used
 

@@ -187,7 +187,7 @@ def _on_gpu(cost: Cost, one: OnGpu) -> tuple[str, str, str, str]:
     return (f"{how.token_budget:,}", how.recompute.value, copy, speed)
 
 
-def _quantises(cost: Cost) -> bool:
+def _quantizes(cost: Cost) -> bool:
     return cost.config.quant.type is not Quantization.none
 
 
@@ -220,10 +220,10 @@ def _notes(cost: Cost) -> list[str]:
             f"On {', '.join(waiting)} the CPU takes longer to launch the kernels of a step than "
             "the GPU takes to compute them, so larger micro-batches would take no longer there."
         )
-    if cost.shape.active_experts and _quantises(cost):
+    if cost.shape.active_experts and _quantizes(cost):
         notes.insert(
             0,
-            f"quant={cost.config.quant.type.value} cannot quantise this model's experts, because "
+            f"quant={cost.config.quant.type.value} cannot quantize this model's experts, because "
             "they are stacked tensors. The plan counts them in 16 bits, and a run refuses such a "
             "base model. Use quant=none.",
         )

@@ -21,8 +21,8 @@ class Block:
 
     count: int
     linears: tuple[Linear, ...]  # in the model's order: query, key, value, out, gate, up, down
-    norms: int  # elements of one block's normalisation weights
-    head_norms: bool = False  # queries and keys are normalised too, as in Qwen3
+    norms: int  # elements of one block's normalization weights
+    head_norms: bool = False  # queries and keys are normalized too, as in Qwen3
     other: int = 0  # elements of all other weights, experts included
     active: float = 0.0  # elements of the experts that one token passes through
 
@@ -39,7 +39,7 @@ class Shape:
     blocks: tuple[Block, ...]
     embeddings: int  # of tokens, and in old models of positions too
     head: int  # the output matrix; 0 if it is tied to the embeddings
-    norms: int  # the normalisation after the last block
+    norms: int  # the normalization after the last block
     other: int = 0  # all other weights outside the blocks
     positions: int | None = None  # the largest number of tokens in a row
 
@@ -49,7 +49,7 @@ class Shape:
 
     @property
     def linear_weights(self) -> int:
-        """Elements of all matrices of the blocks, which are the weights that are quantised."""
+        """Elements of all matrices of the blocks, which are the weights that are quantized."""
         return sum(b.count * sum(one.weights for one in b.linears) for b in self.blocks)
 
     @property

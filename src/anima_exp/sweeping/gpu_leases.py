@@ -153,7 +153,7 @@ def gpus() -> list[str]:
     """Return the CUDA devices that this process may use, by unique id if the driver lists them.
 
     nvidia-smi is queried rather than torch, which takes seconds to import. A process that has
-    initialised CUDA also cannot fork jobs that use it.
+    initialized CUDA also cannot fork jobs that use it.
 
     Raises:
         ConfigError: if there are GPUs that nvidia-smi does not list.

@@ -1,4 +1,4 @@
-"""Run a grid from its command line: compose, check, show, run and summarise its cells."""
+"""Run a grid from its command line: compose, check, show, run and summarize its cells."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -286,7 +286,7 @@ def check_step(step: int, loss: float, *, norm: float | None, labels: bool) -> N
         )
     if step > 1:
         # The adapter is connected, since the step before had a gradient. With huge weights a
-        # normalisation layer divides by infinity, so its output and all gradients are exactly 0.
+        # normalization layer divides by infinity, so its output and all gradients are exactly 0.
         # It depends on the processor whether this happens or the loss becomes NaN.
         raise TrainingError(
             f"Step {step}: every gradient is exactly 0, unlike at the step before. {_DIVERGED}"

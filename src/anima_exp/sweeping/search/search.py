@@ -1,4 +1,4 @@
-"""Run a search from its command line: check it, run the trials that Optuna suggests, summarise."""
+"""Run a search from its command line: check it, run the trials that Optuna suggests, summarize."""
 
 import json
 import math
