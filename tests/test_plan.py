@@ -37,7 +37,7 @@ def test_a_run_is_told_from_its_weights_to_its_hours(compose, capsys):
         "32.5 B parameters", "their constants", "LoRA, 488 M parameters", "gradients",
         "can move to CPU memory", "none", "selective", "full", "loss", "RTX 4090", "H200",
         "10,000 of 16 rows", "390 GB", "Hours and tokens/s are estimates, not measurements",
-        "its copy in bf16, during a step",
+        "a copy of the LoRA weights in bf16, during a step",
     ):  # fmt: skip
         assert part in told
 

@@ -114,19 +114,19 @@ def test_ray_is_asked_for_as_many_gpus_as_a_cell_has():
 def test_a_failing_cell_shows_its_reason_and_a_done_one_is_not_handed_over_again(sweeps):
     status, told = sweeps.run(HERE, "lora.rank=8,13")
     assert status == 1
-    assert "hydra/launcher=submitit_local: 2 cells; their output: runs/.sweeps/" in told
+    assert "hydra/launcher=submitit_local: 2 runs; their output: runs/.sweeps/" in told
     assert "1 of 2 runs done, 1 failed\n" in told
     assert "failed   #1 lora.rank=13: rank 13 brings bad luck\n" in told
     assert "anima_exp: 1 of 2 runs failed. Run the same command again to retry them." in told
     status, told = sweeps.run(HERE, "lora.rank=8,13")
-    assert "hydra/launcher=submitit_local: 1 cell;" in told
+    assert "hydra/launcher=submitit_local: 1 run;" in told
     assert (status, [record["starts"] for record in sweeps.records().values()]) == (1, [1])
 
 
 def test_a_sweep_that_is_done_submits_nothing(sweeps):
     sweeps.run("lora.rank=8,16")
     status, told = sweeps.run(HERE, "lora.rank=8,16")
-    assert (status, ": 2 cells" in told) == (0, False)
+    assert (status, ": 2 runs" in told) == (0, False)
     assert not (sweeps.runs / ".sweeps").exists()
 
 
@@ -168,7 +168,7 @@ def test_a_config_folder_of_ones_own_reaches_the_jobs(sweeps):
 def test_failed_cells_are_handed_over_again_as_often_as_asked(sweeps):
     status, told = sweeps.run(HERE, "lora.rank=13", "seed=1,2", "sweep.retries=1")
     assert status == 1
-    assert told.count("submitit_local: 2 cells") == 2
+    assert told.count("submitit_local: 2 runs") == 2
 
 
 def test_a_search_hands_over_batches_and_reads_their_records(sweeps):

@@ -200,5 +200,7 @@ def _tokens(cells: list[Cell]) -> str:
     known = [count for count in found if count is not None]
     parts = [f"about {sum(known):,} to train on"] * bool(known)
     if unknown := len(found) - len(known):
-        parts.append(f"unknown for {unknown} runs whose data no run has read yet")
+        parts.append(
+            f"unknown for {unknown} run{'s' * (unknown > 1)} whose data no run has read yet"
+        )
     return ", ".join(parts)
