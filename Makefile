@@ -112,7 +112,7 @@ bench-processes: $(VENV)/.installed  ## tokens a second of two processes that sh
 bench-choice: $(VENV)/.installed  ## five-shot questions: shared beginnings against full prompts (FOLDER=..., TOKENIZER=...)
 	$(PY) benchmarks/five_shot.py $(FOLDER) $(TOKENIZER) 5
 
-bench-base: $(VENV)/.installed  ## seconds and memory to load a base: quantising, and from its snapshot
+bench-base: $(VENV)/.installed  ## seconds and memory to load a base: quantizing, and from its snapshot
 	$(PY) benchmarks/base_loading.py
 
 bench-compare: $(VENV)/.installed  ## seconds to compare 500 runs
@@ -120,7 +120,7 @@ bench-compare: $(VENV)/.installed  ## seconds to compare 500 runs
 
 bench-data: $(VENV)/.installed  ## token ids of all of Alpaca, against qlora.py's collator (FOLDER=..., TOKENIZER=...)
 	$(PY) -m pip install --quiet sentencepiece
-	$(PY) benchmarks/tokenising.py $(FOLDER) $(TOKENIZER)
+	$(PY) benchmarks/tokenizing.py $(FOLDER) $(TOKENIZER)
 
 bench-start: $(VENV)/.installed  ## seconds from a command to its answer or first step, and what it imports
 	$(PY) benchmarks/start_up.py

@@ -1,9 +1,9 @@
-"""Loading a base: quantised while loading, against its snapshot. Each load is a new process.
+"""Loading a base: quantized while loading, against its snapshot. Each load is a new process.
 
 python benchmarks/base_loading.py [LAYERS [WIDTH]]
 
 The base is a LLaMA of random weights in bf16, made in a temporary folder; NF4 with double
-quantisation. Seconds are from the call until every weight has been read; peak memory is the whole
+quantization. Seconds are from the call until every weight has been read; peak memory is the whole
 process's, imports and mapped files included.
 """
 
@@ -59,8 +59,8 @@ def main(layers="12", width="1280"):
         base, cache = f"{folder}/base", f"{folder}/cache"
         child("make", base, layers, width)
         for what, where in (
-            ("quantised", ""),
-            ("quantised, and its snapshot written", cache),
+            ("quantized", ""),
+            ("quantized, and its snapshot written", cache),
             ("from the snapshot", cache),
             ("from the snapshot, again", cache),
         ):

@@ -3,7 +3,7 @@
 python benchmarks/training_speed.py FOLDER TOKENIZER [--precision bf16] [--steps 10]
 
 FOLDER has Stanford Alpaca's alpaca_data.json, TOKENIZER is LLaMA's (a folder or hub id). Every
-contender trains the same 4-layer, 256-wide LLaMA in NF4 with double quantisation and LoRA of rank
+contender trains the same 4-layer, 256-wide LLaMA in NF4 with double quantization and LoRA of rank
 64 on the same 16 rows a step, in a process of its own, one after the other (contenders/). Counted
 are tokens without padding, after two steps to warm up; memory is the GPU's peak if there is one,
 else the process's. On a CPU bf16 is a fair question only to one that computes in it (AVX512-BF16,

@@ -1,6 +1,6 @@
 """LLaMA's sizes with random weights, built in NF4 on their device; synthetic rows; FLOPs.
 
-A block at a time is drawn in 16 bits and quantised, so that 65B fits where its 4 bits do.
+A block at a time is drawn in 16 bits and quantized, so that 65B fits where its 4 bits do.
 """
 
 from pathlib import Path
@@ -39,14 +39,14 @@ def llama_config(shape):
 
 
 def random_base(shape, *, device, dtype):
-    """Return a LLaMA of one of SHAPES; see quantised_model."""
+    """Return a LLaMA of one of SHAPES; see quantized_model."""
     config = llama_config(shape)
-    return quantised_model(
+    return quantized_model(
         config, LlamaForCausalLM, LlamaDecoderLayer, device=device, dtype=dtype
     )  # fmt: skip
 
 
-def quantised_model(config, model_class, block_class, *, device, dtype):
+def quantized_model(config, model_class, block_class, *, device, dtype):
     """Return a model as load_base does: frozen, the linear layers of its blocks in NF4."""
     torch.manual_seed(0)
     blocks, config.num_hidden_layers = config.num_hidden_layers, 0
@@ -57,7 +57,7 @@ def quantised_model(config, model_class, block_class, *, device, dtype):
             model = model_class(config)
             for index in range(blocks):
                 block = block_class(config, index)
-                quantise(block, device=device, dtype=dtype)
+                quantize(block, device=device, dtype=dtype)
                 model.model.layers.append(block)
     finally:
         torch.set_default_dtype(before)
@@ -68,7 +68,7 @@ def quantised_model(config, model_class, block_class, *, device, dtype):
     return model
 
 
-def quantise(block, *, device, dtype):
+def quantize(block, *, device, dtype):
     for name, linear in list(block.named_modules()):
         if not isinstance(linear, torch.nn.Linear):
             continue
@@ -80,7 +80,7 @@ def quantise(block, *, device, dtype):
         weight = Params4bit(
             linear.weight.data, requires_grad=False, quant_type="nf4", module=small
         )  # fmt: skip
-        small.weight = weight.to(device)  # here it is quantised
+        small.weight = weight.to(device)  # here it is quantized
         setattr(holder, name.rpartition(".")[2], small)
 
 

@@ -72,15 +72,19 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A headless Chromium with one tab; a test that needs it skips where there is none."""
-    from support.chromium import Browser
+    """A headless Chromium with one tab; a test that needs it skips where there is none.
 
+    It is closed after each module, because asyncio cannot run next to an open one.
+    """
+    pytest.importorskip("playwright", reason="no playwright: install the extra dev")
     programs = ("chromium", "chromium-browser", "google-chrome")
     program = next(filter(None, map(shutil.which, programs)), None)
     if program is None:
         pytest.skip(f"no browser: none of {', '.join(programs)} is installed")
+    from support.chromium import Browser
+
     browser = Browser(program)
     yield browser
     browser.close()

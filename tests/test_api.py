@@ -365,7 +365,7 @@ def test_a_sweep_that_is_shown_handles_no_signal_either(config, records, capsys,
     monkeypatch.setattr(signal, "signal", lambda *_: pytest.fail("a handler was set"))
     ax.sweep(config, {"lora.rank": [4, 5]}, jobs=1, verbose=True)
     said = capsys.readouterr().out
-    assert "cells   2: 1 done, 1 new" in said and "lora.rank=5: done, heldout_loss" in said
+    assert "runs    2: 1 done, 1 new" in said and "lora.rank=5: done, heldout_loss" in said
 
 
 def test_a_sweep_that_fails_in_part_says_so_at_its_end(config, stand_ins):
@@ -374,7 +374,7 @@ def test_a_sweep_that_fails_in_part_says_so_at_its_end(config, stand_ins):
     assert [one.settings["lora.rank"] for one in failed.value.records] == [8]
     assert failed.value.failures == {"lora.rank=13": "rank 13 brings bad luck"}
     first, second = str(failed.value).splitlines()
-    assert first.startswith("1 of 2 runs failed, the others are done.")
+    assert first.startswith("1 of 2 runs failed. The others are done.")
     assert second.startswith("  lora.rank=13: rank 13 brings bad luck (runs/")
 
 
@@ -383,7 +383,7 @@ def test_a_sweep_that_fails_in_part_says_so_at_its_end(config, stand_ins):
     [
         ({"lora.rnak": [1]}, "There is no setting 'lora.rnak'. Did you mean 'lora.rank'?"),
         ({"lora.rank": []}, "lora.rank=[] has no values to sweep over. Give one or more."),
-        ({"folder": ["a"]}, "run_dir=a names one run; the cells of a sweep name their own."),
+        ({"folder": ["a"]}, "run_dir=a names one run; the runs of a sweep name their own folders."),
     ],
 )
 def test_a_grid_that_cannot_run_starts_nothing(grid, line, config, stand_ins):
@@ -461,5 +461,10 @@ def test_a_comparison_is_a_table_a_data_frame_and_a_page(records, tmp_path, monk
 
 def test_a_comparison_takes_paths_and_names_a_metric_that_is_not_there(records, config):
     assert len(ax.compare("runs", filters=["lora.rank=4", "trainer.max_steps=3"]).rows) >= 1
-    with pytest.raises(ax.ConfigError, match="No done run has the score 'mmlu'"):
+    with pytest.raises(ax.ConfigError, match="No finished run has the score 'mmlu'"):
         ax.compare(records[0], metric="mmlu")
+
+
+def test_train_takes_only_what_compose_returns():
+    with pytest.raises(ax.ConfigError, match="train takes what compose returns, not a str"):
+        ax.train("runs")  # type: ignore[arg-type]

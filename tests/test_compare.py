@@ -142,7 +142,7 @@ def test_what_a_file_format_leaves_out_is_said_beside_it(tmp_path, capsys):
     assert main([str(tmp_path), "format=csv"]) == 0
     told = capsys.readouterr()
     assert len(told.out.splitlines()) == 2
-    assert told.err == "anima_exp: beside the done runs there are 1 failed.\n"
+    assert told.err == "anima_exp: Not all runs are done: 1 failed.\n"
 
 
 def test_a_mistake_is_one_line(show, tmp_path):

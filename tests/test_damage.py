@@ -181,13 +181,13 @@ def test_a_damaged_checkpoint_does_not_push_out_a_whole_one(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "what"),
     [
-        (Path.unlink, "metrics.jsonl holds 0 of the 5 lines"),
+        (Path.unlink, "metrics.jsonl contains 0 of the 5 lines"),
         (
             lambda path: path.write_text("\n".join(path.read_text().split("\n")[2:])),
-            "holds 3 of the 5 lines",
+            "contains 3 of the 5 lines",
         ),
-        (other_losses, "metrics.jsonl holds other lines than those"),
-        (lambda path: path.write_bytes(b"\xff\0"), "metrics.jsonl holds 0 of the 5 lines"),
+        (other_losses, "metrics.jsonl contains other lines than those"),
+        (lambda path: path.write_bytes(b"\xff\0"), "metrics.jsonl contains 0 of the 5 lines"),
     ],
     ids=["removed", "without its first lines", "flipped", "garbage"],
 )

@@ -46,12 +46,14 @@ def test_relative_verdicts_give_percentages_of_who_is_in_every_pair(show, tmp_pa
     lines = show(games.relative(tmp_path))
     at = lines.index("Score in % of chat's")
     assert lines[at + 2].split() == ["ada", "83.3", "93.8", "88.2", "2.6", "20", "0"]
-    assert not any("No percentages" in line for line in lines)
+    assert not any("No scores in percent" in line for line in lines)
 
 
 def test_two_players_need_a_reference_to_be_named(show, tmp_path):
     games.relative(tmp_path, players=("ada",))
-    said = "No percentages: ada and chat are in every relative pair. Give reference=NAME."
+    said = (
+        "No scores in percent of a reference: ada and chat are in every pair. Give reference=NAME."
+    )
     assert said in show(tmp_path)
     assert "Score in % of ada's" in show(tmp_path, "reference=ada")
 

@@ -1,6 +1,7 @@
 """Nothing below a command prints, sets signal handlers, or changes environment and warnings."""
 
 import ast
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -82,6 +83,26 @@ def test_only_commands_print_and_change_the_process():
     assert found == []
 
 
+# These explain or write the other form, or run modules that are no commands.
+OTHER_FORM = (
+    "__main__", "__init__", "data/__main__", "reference/*", "config/reference", "system/invocation",
+    "cli/commands", "cli/overview", "tiny/pretrain/*",
+)  # fmt: skip
+
+
+def test_messages_name_commands_as_a_user_types_them():
+    found = [
+        module
+        for path in PACKAGE.rglob("*.py")
+        if "python -m anima_exp" in path.read_text(encoding="utf-8")
+        and not any(
+            fnmatch(module := path.relative_to(PACKAGE).with_suffix("").as_posix(), one)
+            for one in OTHER_FORM
+        )
+    ]
+    assert found == [], "say `anima-exp train`"
+
+
 @pytest.mark.parametrize(
     ("source", "why"),
     [
@@ -112,3 +133,33 @@ def test_the_check_would_notice(source, why):
 )
 def test_the_check_lets_pass_what_changes_nothing(source):
     assert list(forbidden(source)) == []
+
+
+# Library callbacks whose arguments nothing here reads, and values of any type, stay `Any`.
+ANY_LIMIT = 0.02
+
+
+def annotations(tree: ast.AST) -> Iterator[str]:
+    """Yield the annotation of each parameter that functions and methods take from their callers."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = node.args
+            rest = [one for one in (given.vararg, given.kwarg) if one]
+            for one in [*given.posonlyargs, *given.args, *given.kwonlyargs, *rest]:
+                if one.arg not in ("self", "cls"):
+                    yield ast.unparse(one.annotation) if one.annotation else ""
+
+
+def test_hardly_any_parameter_is_any():
+    known = [
+        text
+        for path in PACKAGE.rglob("*.py")
+        for text in annotations(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    bare = [text for text in known if text in ("Any", "Any | None")]
+    assert len(bare) / len(known) < ANY_LIMIT, f"{len(bare)} of {len(known)} parameters are Any"
+
+
+def test_the_count_of_any_sees_every_kind_of_parameter():
+    source = "class A:\n    def f(self, a: Any, /, b: int, *c: Any, d: 'Any', **e: Any): ..."
+    assert [*annotations(ast.parse(source))].count("Any") == 3

@@ -1,7 +1,10 @@
 """Imports point down: a module may use what stands above it in this list, never below."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 import anima_exp
 
@@ -32,7 +35,8 @@ ENTRY_POINTS = {"data/__main__.py"}
 PACKAGE = Path(anima_exp.__file__).parent
 
 
-def uses(path):
+def statements(path):
+    """Every statement of a file that runs: not the imports under TYPE_CHECKING."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for_types = {
         id(inner)
@@ -40,9 +44,11 @@ def uses(path):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for inner in node.body
     }
-    for node in ast.walk(tree):
-        if id(node) in for_types:
-            continue
+    return [node for node in ast.walk(tree) if id(node) not in for_types]
+
+
+def uses(path):
+    for node in statements(path):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("anima_exp"):
             parts = node.module.split(".")
             yield from [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
@@ -70,6 +76,40 @@ def test_imports_point_down():
 def test_the_check_would_notice(tmp_path):
     (tmp_path / "module.py").write_text("from anima_exp.experiment.run import run\n")
     assert upward(tmp_path / "module.py", "data") == ["experiment"]
+
+
+def files_used(root):
+    """Which files of a package each file imports, also inside functions."""
+    modules = {
+        ".".join(path.relative_to(root.parent).with_suffix("").parts): path
+        for path in root.rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    used = {name: set() for name in modules}
+    for name, path in modules.items():
+        for node in statements(path):
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names] + [node.module]
+                used[name] |= modules.keys() & set(names)
+            elif isinstance(node, ast.Import):
+                used[name] |= modules.keys() & {alias.name for alias in node.names}
+    return used
+
+
+def test_no_file_imports_itself_through_others():
+    used = files_used(PACKAGE)
+    assert len(used) > 300
+    order = [*TopologicalSorter(used).static_order()]
+    assert order.index("anima_exp.errors") < order.index("anima_exp.train")
+
+
+def test_a_circle_would_be_noticed(tmp_path):
+    package = tmp_path / "house"
+    package.mkdir()
+    (package / "one.py").write_text("from house.two import b\n")
+    (package / "two.py").write_text("def b():\n    from house import one\n    return one\n")
+    with pytest.raises(CycleError):
+        [*TopologicalSorter(files_used(package)).static_order()]
 
 
 def test_no_file_is_too_long_to_read():

@@ -121,12 +121,12 @@ def test_a_stop_from_another_thread_ends_a_run_in_a_thread_with_a_checkpoint(con
 
     with ThreadPoolExecutor(1) as threads:
         with pytest.raises(
-            RunInterrupted, match=r"Stopped on request at step [12] of 3; "
+            RunInterrupted, match=r"Stopped on request at step [12] of 3\. "
         ) as ended:
             threads.submit(run, wanted, listen=listen, stop=stop).result()
         assert ended.value.exit_status == 143
         assert events.Stopping("Stop requested") in heard
-        with pytest.raises(RunInterrupted, match="Stopped on request before it began"):
+        with pytest.raises(RunInterrupted, match="Stopped on request before the run started"):
             run(wanted, stop=stop)
         assert measured(threads.submit(run, wanted).result()) == silent[1]
     assert Record.load(Path(wanted.run_dir)).starts == 2
@@ -172,7 +172,7 @@ def test_a_listener_that_starts_a_run_is_refused_in_one_line(config):
         if isinstance(event, events.Plan):
             run(config("inner"))
 
-    with pytest.raises(RunError, match="This thread has a run already"):
+    with pytest.raises(RunError, match="This thread is already computing a run"):
         run(config("outer"), listen=listen)
 
 
@@ -188,7 +188,10 @@ def test_who_waits_for_its_turn_can_be_stopped():
         holding = threads.submit(other)
         began.wait()
         stop.request()
-        with pytest.raises(RunInterrupted, match="before it began"), process_state.borrowed(stop):
+        with (
+            pytest.raises(RunInterrupted, match="while it waited for another run"),
+            process_state.borrowed(stop),
+        ):
             pass
         assert not holding.done()
 

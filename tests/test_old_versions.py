@@ -74,10 +74,10 @@ def test_all_six_cells_of_the_sweep_are_done_and_none_runs_again(old):
     file = f"{SWEEP}/sweep.json"
     was = json.loads(before[file][0])
     told = again(was["command"])
-    assert "cells   6: 6 done\n" in told
+    assert "runs    6: 6 done\n" in told
     assert f"folder  {SWEEP}\n" in told
     assert "started" not in told
-    assert "6 of 6 cells done" in told
+    assert "6 of 6 runs done" in told
     after = contents(old)
     now = json.loads(after.pop(file)[0])
     assert {k: v for k, v in before.items() if k != file} == after

@@ -37,7 +37,7 @@ def test_a_run_is_told_from_its_weights_to_its_hours(compose, capsys):
         "32.5 B parameters", "their constants", "LoRA, 488 M parameters", "gradients",
         "can move to CPU memory", "none", "selective", "full", "loss", "RTX 4090", "H200",
         "10,000 of 16 rows", "390 GB", "Hours and tokens/s are estimates, not measurements",
-        "its copy in bf16, during a step",
+        "a copy of the LoRA weights in bf16, during a step",
     ):  # fmt: skip
         assert part in told
 
@@ -119,7 +119,7 @@ def test_a_cell_of_several_gpus_is_costed_as_such(compose, capsys):
     show_grid([("a", compose("model=llama65b", "data=oasst1", "launcher.gpus_per_job=4"))])
     told = capsys.readouterr().out
     assert "does not fit" not in told
-    assert "on 4 GPUs per cell (trainer.num_gpus, launcher.gpus_per_job)" in told
+    assert "on 4 GPUs per run (trainer.num_gpus, launcher.gpus_per_job)" in told
 
 
 def test_a_run_that_fits_no_card_says_so(compose, capsys):
@@ -127,7 +127,7 @@ def test_a_run_that_fits_no_card_says_so(compose, capsys):
     assert "does not fit on any of these GPUs" in capsys.readouterr().out
 
 
-def test_recomputing_and_dequantising_cost_time(compose):
+def test_recomputing_and_dequantizing_cost_time(compose):
     def seconds(*how):
         rows = ("data=oasst1", "trainer.batch_size=32")
         return cost(compose("model=llama7b", *rows, *how)).on_gpus[-1].seconds_per_step
@@ -143,8 +143,8 @@ def test_a_grid_has_a_sum_and_names_what_does_not_fit(compose, capsys):
     cells = [(f"model={m}", compose(f"model={m}", "data=oasst1")) for m in ("llama7b", "llama65b")]
     show_grid(cells)
     told = capsys.readouterr().out
-    assert "all 2 cells" in told
-    assert "RTX 4090, 24 GB: 1 of 2 cells do not fit and are not in its sum: model=llama65b" in told
+    assert "all 2 runs" in told
+    assert "RTX 4090, 24 GB: 1 of 2 runs do not fit and are not in its sum: model=llama65b" in told
     both = [cost(config) for _, config in cells]
     assert hours(sum(one.hours_on(one.on_gpus[-1]) for one in both)) in told
 
@@ -155,7 +155,7 @@ def test_the_commands_of_a_run_and_a_grid():
     assert "8.19 B parameters" in run.stdout
     grid = plan("-m", "model=llama7b", "data=oasst1", "seed=1,2")
     assert grid.returncode == 0, grid.stderr
-    assert "all 2 cells" in grid.stdout
+    assert "all 2 runs" in grid.stdout
 
 
 def test_a_mistake_is_one_line():

@@ -11,12 +11,13 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
+from anima_exp.cli.command import schema_of
 from anima_exp.cli.commands import COMMANDS, find
 from anima_exp.cli.compose import parse, register_schema
 from anima_exp.cli.error_messages import choices
-from anima_exp.cli.explain import explain, schema_of, schemas
+from anima_exp.cli.explain import explain, schemas
 from anima_exp.cli.flat_settings import parse as parse_flat
-from anima_exp.cli.overrides import divided, quote_override
+from anima_exp.cli.overrides import quote_override, split_options
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import catalogue, former_keys
 from anima_exp.sweeping.composer import Composer
@@ -97,7 +98,7 @@ def mistake(program, words):
 
 def settings_of(words):
     """The settings of a command line, and of a sweep its first cell."""
-    options, settings = divided(list(words))
+    options, settings = split_options(list(words))
     if "--config-dir" in options or any("rnak" in word for word in words):
         return ()  # files that are not here; the example of a mistake, which test_messages.py holds
     settings = [word for word in settings if not word.startswith("hydra")]

@@ -220,5 +220,5 @@ def test_a_file_in_the_place_of_the_run_folder(compose, tmp_path):
     Path(tmp_path / "file").write_text("mine")
     from anima_exp.errors import RunError
 
-    with pytest.raises(RunError, match=r"is a file\. Give a folder"):
+    with pytest.raises(RunError, match=r"is a file\. Choose a folder"):
         run(compose(*SETTINGS, f"run_dir={tmp_path}/file"))

@@ -27,7 +27,7 @@ def test_a_wrong_gradient_would_be_seen(compose, monkeypatch):
         return right(layer, x, *args, **kwargs) * 1.01
 
     monkeypatch.setattr(lora_linear, "_forward", wrong)
-    with pytest.raises(TrainingError, match=r"differ by .* of their length, more than rounding"):
+    with pytest.raises(TrainingError, match=r"differ by .* of their norm, more than rounding"):
         self_check(compose(*FEW))
 
 

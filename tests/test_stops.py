@@ -1,6 +1,7 @@
 """A stop, a pause and a lost process are no mistakes: each keeps its line and its exit status."""
 
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -68,6 +69,11 @@ def test_a_command_with_a_config_says_the_same(end, command, capsys):
     assert capsys.readouterr().err == f"anima_exp: {end}\n"
 
 
+def test_an_error_that_another_process_has_printed_is_not_printed_again(command, capsys):
+    assert command(raises(PeerLostError("lost", reported=True))) == 1
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     "mistake", [[], ["lora.rnak=8"], ["lora.rank=0"], ["lora.rank=eight"], ["modle=tiny"]]
 )
@@ -133,3 +139,17 @@ def test_one_of_several_processes_leaves_with_what_became_of_it(
     monkeypatch.setattr(run, "run", raises(error))
     assert process_entry.work(Path("config.yaml"), None) == code
     assert capsys.readouterr().err == said
+
+
+def test_a_run_goes_on_after_the_reader_of_its_output_has_left(tmp_path):
+    command = [sys.executable, "-m", "anima_exp", "train", f"run_dir={tmp_path}/run", "evals=[]"]
+    command += ["data.max_rows=16", "data.heldout_rows=8", "trainer.batch_size=2"]
+    command += ["trainer.max_steps=3", "trainer.log_every=1", "tracking=none"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:  # anima-exp train ... 2>&1 | head -1
+        process.stdout.readline()
+        process.stdout.close()
+    assert process.returncode == 0
+    assert (tmp_path / "run/record.json").is_file()
+    assert not (tmp_path / "run/failure.txt").exists()

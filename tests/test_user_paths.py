@@ -41,7 +41,7 @@ def test_without_a_home_a_path_and_the_cache_are_one_line(no_home):
     with pytest.raises(ConfigError, match=r"^runs_dir=~/r: there is no home folder\."):
         paths.expanded("~/r", "runs_dir")
     with pytest.raises(
-        ConfigError, match=r"^There is no home folder for the cache\. Give cache_dir="
+        ConfigError, match=r"^There is no home folder for the cache\. Set cache_dir="
     ):
         paths.cache()
     assert paths.cache("somewhere") == Path("somewhere")

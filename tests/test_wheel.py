@@ -41,7 +41,10 @@ def test_the_wheel_holds_settings_sweeps_and_the_tiny_base(installed):
         "sweeps/demo.yaml",
         "tiny/base/model.safetensors",
         "data/jinja/chatml.jinja",
-        "display/assets/page.html",
+        "display/assets/page.css",
+        "display/templates/page.html.jinja",
+        "comparison/page/templates/comparison.html.jinja",
+        "tournament/page/templates/tournament.html.jinja",
         "tournament/page/scripts/fields.js",
         "../hydra_plugins/_anima_exp.py",
     ):
@@ -67,5 +70,5 @@ def test_the_wheel_lists_its_sweeps(installed, tmp_path):
 def test_the_wheel_checks_a_whole_sweep(installed, tmp_path):
     ended = run(installed, tmp_path, "-m", "sweep=demo", "dry_run=true")
     assert ended.returncode == 0, ended.stderr
-    assert "cells   12: 12 new" in ended.stdout
+    assert "runs    12: 12 new" in ended.stdout
     assert list(tmp_path.iterdir()) == []

@@ -93,7 +93,7 @@ def save_base(folder, *, vocabulary):
 
 
 def load_base(place, precision):
-    """In NF4 with double quantisation, as a user of transformers loads it."""
+    """In NF4 with double quantization, as a user of transformers loads it."""
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]

@@ -1,4 +1,4 @@
-"""As qlora.py and Anima train: one row a forward pass, tokenised then, every logit, checkpointing.
+"""As qlora.py and Anima train: one row a forward pass, tokenized then, every logit, checkpointing.
 
 python original_contender.py PLACE OUT PRECISION [SETTINGS]
 """
@@ -18,7 +18,7 @@ IGNORE = -100
 
 
 class Collator:
-    """qlora.py's DataCollatorForCausalLM: prompts and responses tokenised apart, then padded."""
+    """qlora.py's DataCollatorForCausalLM: prompts and responses tokenized apart, then padded."""
 
     def __init__(self, tokenizer, max_prompt=384, max_response=128):
         self.tokenizer, self.max_prompt, self.max_response = tokenizer, max_prompt, max_response

@@ -48,7 +48,7 @@ def train(
                 bf16=precision == "bf16",
                 use_cpu=not torch.cuda.is_available(),
             ),
-            # Tokenised already: it would merge prompt and response at their border.
+            # Tokenized already: it would merge prompt and response at their border.
             train_dataset=Dataset.from_list(
                 [{name: row[name] for name in ("input_ids", "labels")} for row in rows]
             ),

@@ -67,7 +67,7 @@ __all__ = [
     "train",
 ]
 
-# Where each name is, below this package; all others are in errors.py.
+# The module of each name, below this package. All other names are in errors.py.
 _EXPERIMENTS, _MODELS = "api.experiments", "api.models"
 _HOMES = {
     "compare": _EXPERIMENTS,

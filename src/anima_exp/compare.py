@@ -26,7 +26,7 @@ def read(arguments: Sequence[str]) -> CompareConfig:
     """Return the settings of a command line.
 
     Raises:
-        ConfigError: there are no runs, or an option cannot be followed by the output.
+        ConfigError: if there are no runs, or an option cannot be followed by the output.
     """
     config = parse(arguments, CompareConfig, words="runs")
     if not config.runs:
@@ -40,10 +40,10 @@ def read(arguments: Sequence[str]) -> CompareConfig:
 
 
 def compare(config: CompareConfig) -> None:
-    """Print the comparison, and write what else is asked for.
+    """Print the comparison, and write the other outputs that the settings name.
 
     Raises:
-        AnimaError: a path, a setting or W&B is not what it should be.
+        AnimaError: if a path, a setting or W&B is not what it should be.
     """
     from anima_exp.cli.program import console
     from anima_exp.comparison.build import build
@@ -71,7 +71,7 @@ def compare(config: CompareConfig) -> None:
     else:
         write(FORMATS[config.format.value](comparison))
         if missing := comparison.counted(but=[State.done]):
-            print_stderr(f"beside the done runs there are {missing}.")
+            print_stderr(f"Not all runs are done: {missing}.")
         if config.format in (CompareFormat.csv, CompareFormat.latex):  # which hold only their rows
             notes = (comparison.left_out, comparison.repeated, comparison.caution)
             for sentence in filter(None, notes):

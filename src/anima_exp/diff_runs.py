@@ -33,13 +33,13 @@ def show_difference(arguments: list[str]) -> None:
     from anima_exp.system.terminal import write
 
     first, second = (run_detail(find_run(one, config.runs_dir)) for one in config.runs)
-    found = difference(first, second)
+    result = difference(first, second)
     if config.format is TextFormat.text:
-        view.show_difference(found, console())
+        view.show_difference(result, console())
     elif config.format is TextFormat.json:
-        write(difference_as_json(found))
+        write(difference_as_json(result))
     else:
-        write(difference_as_csv(found))
+        write(difference_as_csv(result))
 
 
 if __name__ == "__main__":

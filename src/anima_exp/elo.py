@@ -27,7 +27,7 @@ def read(arguments: Sequence[str]) -> EloConfig:
     """Return the settings of a command line.
 
     Raises:
-        ConfigError: there are no verdicts, or a setting contradicts another.
+        ConfigError: if there are no verdicts, or a setting contradicts another.
     """
     config = parse(arguments, EloConfig, words="verdicts", taking_several=("answers",))
     if not config.verdicts:
@@ -40,10 +40,10 @@ def read(arguments: Sequence[str]) -> EloConfig:
 
 
 def rate(config: EloConfig) -> None:
-    """Print the ratings, and write what else is asked for.
+    """Print the ratings, and write the other outputs that the settings name.
 
     Raises:
-        AnimaError: a path, a row or a setting is not what it should be.
+        AnimaError: if a path, a row or a setting is not what it should be.
     """
     from anima_exp.cli.program import console
     from anima_exp.system.terminal import note, write
@@ -99,24 +99,24 @@ def _options(config: EloConfig) -> Options:
 
 
 def _ratings(given: Sequence[str]) -> dict[str, float]:
-    """`NAME=RATING`, or a JSON file of {"NAME": RATING}."""
+    """Read ratings from `NAME=RATING`, or from a JSON file of {"NAME": RATING}."""
     from anima_exp.system import json_files
 
-    found: dict[str, float] = {}
+    result: dict[str, float] = {}
     for one in given:
         name, equals, text = one.rpartition("=")
         try:
             if equals:
-                found[name] = _finite(text)
+                result[name] = _finite(text)
             else:
                 read = json_files.read_file(Path(one))
-                found |= {str(name): _finite(value) for name, value in read.items()}
+                result |= {str(name): _finite(value) for name, value in read.items()}
         except (OSError, ValueError, OverflowError, TypeError, AttributeError):
             raise ConfigError(
                 f"initial_rating={one} is no rating. "
                 'Give NAME=RATING, or a JSON file of {"NAME": RATING}.'
             ) from None
-    return found
+    return result
 
 
 def _finite(value: Any) -> float:

@@ -34,7 +34,7 @@ def without_password(text: str) -> str:
     return _LOGIN.sub(r"\1", text) if "://" in text else text
 
 
-def without_passwords(value: Any) -> Any:
+def without_passwords(value: object) -> Any:
     """Return a JSON value with `without_password` applied to each text in it."""
     if isinstance(value, str):
         return without_password(value)

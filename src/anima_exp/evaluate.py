@@ -1,8 +1,8 @@
 """Measure a finished run, an adapter or a bare base again, with any evals.
 
-python -m anima_exp.evaluate run=runs/NAME evals=[mmlu]
-python -m anima_exp.evaluate model=llama7b adapter=FOLDER_OR_HUB_ID evals=[mmlu,cmmlu]
-python -m anima_exp.evaluate model=llama7b quant=none evals=[mmlu] evals.mmlu.path=FOLDER
+anima-exp evaluate run=runs/NAME evals=[mmlu]
+anima-exp evaluate model=llama7b adapter=FOLDER_OR_HUB_ID evals=[mmlu,cmmlu]
+anima-exp evaluate model=llama7b quant=none evals=[mmlu] evals.mmlu.path=FOLDER
 """
 
 from anima_exp.cli.compose import run_command
@@ -12,6 +12,7 @@ from anima_exp.inference.saved_model import check_base
 
 
 def evaluate(config: EvaluateConfig) -> None:
+    """Measure a finished run, an adapter or a base model, and save the scores."""
     from anima_exp.evals.heldout_check import check_rows
 
     check_base(config)

@@ -51,16 +51,16 @@ class Warned(Event):
 class Working(Event):
     """A long operation has started, advanced by `count`, or ended."""
 
-    kind: Literal["hashing", "tokenising", "merging"]
+    kind: Literal["hashing", "tokenizing", "merging"]
     text: str
     total: int | None = None  # bytes to hash or write; None if it is unknown
-    count: int = 0  # bytes, or examples tokenised, since the event before
+    count: int = 0  # bytes, or examples tokenized, since the event before
     ended: bool = False
 
 
 @dataclass(frozen=True)
 class Plan(Event):
-    """What the command is about to do, as one line for each heading."""
+    """The next actions of the command, as one line for each heading."""
 
     lines: Mapping[str, str]
 
@@ -221,7 +221,7 @@ def following(is_main: bool) -> Iterator[None]:
 
 @contextmanager
 def working(
-    kind: Literal["hashing", "tokenising", "merging"], text: str, total: int | None = None
+    kind: Literal["hashing", "tokenizing", "merging"], text: str, total: int | None = None
 ) -> Iterator[Callable[[int], None]]:
     """Emit the start and the end of a long operation, and yield a function for its progress.
 

@@ -1,10 +1,10 @@
-"""Ask a finished run, an adapter or a bare base: one question, all of a file, or in a chat.
+"""Ask a finished run, an adapter or a bare base: one question, a file of them, or in a chat.
 
-python -m anima_exp.generate run=runs/NAME
-python -m anima_exp.generate run=runs/A prompt="Introduce yourself" extra_adapters=[runs/B] \
+anima-exp generate run=runs/NAME
+anima-exp generate run=runs/A prompt="Introduce yourself" extra_adapters=[runs/B] \
     include_base=true
-python -m anima_exp.generate adapter=timdettmers/guanaco-7b prompt="Introduce yourself"
-python -m anima_exp.generate run=runs/NAME questions=tiny_zh temperature=0
+anima-exp generate adapter=timdettmers/guanaco-7b prompt="Introduce yourself"
+anima-exp generate run=runs/NAME questions=tiny_zh temperature=0
 """
 
 import sys
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 def generate(config: GenerateConfig) -> None:
+    """Answer one question or a file of questions, or start a chat, as the settings say."""
     from anima_exp.data import prompts
     from anima_exp.distributed.environment import rank_info
     from anima_exp.libraries.quiet import quiet_libraries
@@ -88,7 +89,7 @@ def check(config: GenerateConfig) -> None:
 
 
 def with_template(arguments: list[str]) -> list[str]:
-    """`data.prompt_template=NAME` of the user -> `prompt_template=NAME`, unless that is given.
+    """Add `prompt_template=NAME` for a user's `data.prompt_template=NAME`, unless it is given.
 
     It is how a question is put in every command. Without this, an adapter of unknown origin would
     ask for a format that the user has given.
@@ -101,7 +102,7 @@ def with_template(arguments: list[str]) -> list[str]:
 
 
 def answer_all(config: GenerateConfig, source: str) -> None:
-    """Every question of `source` into the file `out`."""
+    """Write an answer to every question of `source` into the file `out`."""
     from anima_exp.inference.questions import load as load_questions
 
     questions = load_questions(source, config, key="questions", cache=paths.cache(config.cache_dir))
@@ -113,20 +114,20 @@ def answer_all(config: GenerateConfig, source: str) -> None:
     from anima_exp.inference import answer_file
     from anima_exp.inference.answers import report, write
 
-    asked = _asked(config)
+    request = _request(config)
     answer_file.check(
-        path, questions, asked.settings()
+        path, questions, request.settings()
     )  # before a large model is loaded for nothing
-    # Under torchrun each process answers a share.
+    # Under torchrun each process answers a part of the questions.
     with join_process_group(rank_info()) as world, following(world.is_main):
-        world.assert_same_on_all_ranks(asked.settings())
+        world.assert_same_on_all_ranks(request.settings())
         model, tokenizer = world.main_process_first(lambda: load_saved_model(config))
-        written = write(model, tokenizer, questions, asked, path, world)
+        written = write(model, tokenizer, questions, request, path, world)
         report(written, path, config.max_new_tokens)
 
 
 def answer_one(config: GenerateConfig, question: str) -> None:
-    """The answer to `question` to the terminal; all else that is said goes to stderr."""
+    """Print the answer to `question`; all other messages go to stderr."""
     from anima_exp.inference.chat import to_terminal
     from anima_exp.inference.speakers import answer_once
 
@@ -137,6 +138,7 @@ def answer_one(config: GenerateConfig, question: str) -> None:
 
 
 def chat(config: GenerateConfig) -> None:
+    """Chat in the terminal until the user leaves."""
     from anima_exp.inference.chat import Chat, read_user_lines, to_terminal
 
     model, tokenizer, base, adapters = _loaded(config)
@@ -147,23 +149,23 @@ def chat(config: GenerateConfig) -> None:
 
 
 def _loaded(config: GenerateConfig) -> "tuple[Any, Any, ChatParticipant, list[ChatParticipant]]":
-    """Model, tokenizer, the base as a speaker, and each adapter on it."""
+    """Return the model, its tokenizer, the base as a participant, and one for each adapter."""
     from anima_exp.inference.side_by_side import load_extra_adapters
     from anima_exp.inference.speakers import ADAPTER, BASE, ChatParticipant
 
-    asked, beside = _asked(config), load_extra_adapters(config)
-    model, tokenizer = load_saved_model(config, [other.adapter for other in beside])
-    base = ChatParticipant(BASE, None, asked)
+    request, extra = _request(config), load_extra_adapters(config)
+    model, tokenizer = load_saved_model(config, [other.adapter for other in extra])
+    base = ChatParticipant(BASE, None, request)
     if not hasattr(model, "disable_adapter"):
         return model, tokenizer, base, []
-    adapters = [ChatParticipant(asked.model_id if beside else ADAPTER, adapter_name(0), asked)]
-    for number, other in enumerate(beside, start=1):
-        theirs = replace(asked, template=other.template, model_id=other.name)
+    adapters = [ChatParticipant(request.model_id if extra else ADAPTER, adapter_name(0), request)]
+    for number, other in enumerate(extra, start=1):
+        theirs = replace(request, template=other.template, model_id=other.name)
         adapters.append(ChatParticipant(other.name, adapter_name(number), theirs))
     return model, tokenizer, base, adapters
 
 
-def _asked(config: GenerateConfig) -> "GenerationRequest":
+def _request(config: GenerateConfig) -> "GenerationRequest":
     from anima_exp.inference import prompt_format
     from anima_exp.inference.answers import GenerationRequest
 

@@ -1,6 +1,6 @@
 """Look at a data set before training on it: lengths, what is cut off, faults, rows as trained.
 
-python -m anima_exp.inspect_data data=local data.path=FILE data.recipe=alpaca model=llama7b
+anima-exp data data=local data.path=FILE data.recipe=alpaca model=llama7b
 """
 
 from dataclasses import replace
@@ -12,6 +12,7 @@ from anima_exp.system.terminal import console
 
 
 def report(config: RunConfig) -> None:
+    """Print the report on a data set. Nothing is trained."""
     import numpy as np
 
     from anima_exp.data import formats, source
@@ -20,17 +21,17 @@ def report(config: RunConfig) -> None:
     from anima_exp.data.quality import count_issues, count_leaked
     from anima_exp.data.report import DatasetSummary, show
     from anima_exp.data.rows import TokenizedDataset
-    from anima_exp.data.tokenise import tokenise
+    from anima_exp.data.tokenize import tokenize
     from anima_exp.errors import DataError
     from anima_exp.model.tokenizer import load_tokenizer
 
     formats.template(config.data.prompt_template)
-    # Bad rows are what the report is for: it counts them and goes on.
+    # The report counts bad rows, so reading must not stop at the first one.
     data = replace(config.data, on_bad_row=BadRow.skip)
     main = source.training_source(data)
     tokenizer = load_tokenizer(config.model)
     cache = paths.cache(config.cache_dir)
-    tokens = tokenise(main, data, tokenizer, cache=cache)
+    tokens = tokenize(main, data, tokenizer, cache=cache)
     heldout, overlap, split_error = 0, 0, None
     try:
         train, held, _ = split_dataset(
@@ -40,7 +41,7 @@ def report(config: RunConfig) -> None:
     except DataError as error:
         split_error = str(error)
     before_prompt = len(special_ids(tokenizer)[0])
-    found = DatasetSummary(
+    result = DatasetSummary(
         source=main,
         recipe=data.recipe,
         tokenizer_name=config.model.tokenizer or config.model.source,
@@ -51,7 +52,7 @@ def report(config: RunConfig) -> None:
         leaked=overlap,
         split_error=split_error,
     )
-    show(found, tokenizer, console())
+    show(result, tokenizer, console())
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Let a judge compare the answers of several models, pair by pair and in both orders.
 
-python -m anima_exp.judge answers=[a.jsonl,b.jsonl] judge_model=gpt-4 dry_run=true
-python -m anima_exp.judge answers=[a.jsonl,b.jsonl] judge=reference
+anima-exp judge answers=[a.jsonl,b.jsonl] judge_model=gpt-4 dry_run=true
+anima-exp judge answers=[a.jsonl,b.jsonl] judge=reference
 """
 
 from anima_exp.cli.compose import run_command
@@ -9,6 +9,7 @@ from anima_exp.config.commands import JudgeConfig
 
 
 def judge(config: JudgeConfig) -> None:
+    """Let the judge compare all answers, and print the result."""
     from anima_exp.judging.run import judge
 
     judge(config)

@@ -22,8 +22,8 @@ def show_runs(arguments: list[str]) -> None:
     config = parse(arguments, RunsConfig, words="folder")
     from anima_exp.inspection.listing import ordered, runs_in
 
-    found = runs_in([Path(folder) for folder in config.folder or ["runs"]])
-    runs = [run for run in found if not config.status or run.status in config.status]
+    result = runs_in([Path(folder) for folder in config.folder or ["runs"]])
+    runs = [run for run in result if not config.status or run.status in config.status]
     if config.sort is not Order.time:
         runs = ordered(runs, config.sort.value)
     shown = runs[: config.limit] if config.format is TextFormat.text else runs
@@ -33,7 +33,7 @@ def show_runs(arguments: list[str]) -> None:
         from anima_exp.cli.program import console
         from anima_exp.inspection.console import show_list
 
-        show_list(shown, console(), every=found, more=len(runs) - len(shown))
+        show_list(shown, console(), every=result, more=len(runs) - len(shown))
     else:
         from anima_exp.inspection.export import list_as_csv, list_as_json
 

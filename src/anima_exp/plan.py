@@ -1,7 +1,7 @@
-"""What a run, or with -m every cell of a grid, would cost; nothing is loaded.
+"""Estimate what a run, or with -m every cell of a grid, would cost; nothing is loaded.
 
-python -m anima_exp.plan model=guanaco33b data=belle_merge
-python -m anima_exp.plan -m sweep=lora_search
+anima-exp plan model=guanaco33b data=belle_merge
+anima-exp plan -m sweep=lora_search
 """
 
 from anima_exp.cli.adapter_settings import with_adapter
@@ -11,6 +11,7 @@ from anima_exp.errors import ConfigError
 
 
 def plan(config: RunConfig) -> None:
+    """Print what the run would cost."""
     from anima_exp.api.experiments import plan as cost_of
     from anima_exp.planner.report import show
 
@@ -18,7 +19,7 @@ def plan(config: RunConfig) -> None:
 
 
 def with_sweeper(arguments: list[str]) -> list[str]:
-    """A grid is shown, not run."""
+    """Make a grid be shown and not run."""
     for argument in arguments:
         if argument.startswith("hydra/sweeper=") and argument != "hydra/sweeper=plan":
             raise ConfigError(f"{argument}: plan shows a grid, and starts no other sweeper.")

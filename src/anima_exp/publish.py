@@ -1,7 +1,7 @@
-"""Put an adapter or a model on the Hugging Face hub. Nothing is sent without confirm=true.
+"""Upload an adapter or a model to the Hugging Face hub. Nothing is sent without confirm=true.
 
-python -m anima_exp.publish run=runs/NAME push=user/name
-python -m anima_exp.publish folder=FOLDER push=user/name private=false confirm=true
+anima-exp publish run=runs/NAME push=user/name
+anima-exp publish folder=FOLDER push=user/name private=false confirm=true
 """
 
 from anima_exp.cli.compose import run_command
@@ -10,6 +10,7 @@ from anima_exp.publishing.secrets import refuse_in_arguments
 
 
 def publish(config: PublishConfig) -> None:
+    """Upload a run, an adapter or a model, or print what would be uploaded."""
     from anima_exp.publishing import upload
 
     upload.of_config(config)

@@ -1,19 +1,24 @@
-"""Check, on your own model and data, that the fast way of training has the plain way's gradients.
+"""Check on your own model and data that packed training has the gradients of plain training.
 
-python -m anima_exp.self_check model=llama7b data=alpaca      # any settings of anima_exp.train
+anima-exp check model=llama7b data=alpaca      # any setting of anima-exp train
 
 One batch is computed twice: as a run does it, rows one behind the other, and row by row with full
 logits, transformers' attention and PEFT's layers. Without dropout they differ by rounding alone.
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.cli.adapter_settings import with_adapter
 from anima_exp.cli.compose import run_command
 from anima_exp.config import Precision, RunConfig
 from anima_exp.config.checks import check_length
 from anima_exp.errors import TrainingError
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 # Largest difference of the gradients, of their own length, that rounding explains.
 _ROUNDING = {Precision.fp32: 1e-3, Precision.bf16: 5e-2, Precision.fp16: 2e-2}
@@ -23,7 +28,7 @@ def self_check(config: RunConfig) -> None:
     """Print both losses and how far the gradients are apart.
 
     Raises:
-        TrainingError: further than rounding explains.
+        TrainingError: if they differ by more than rounding explains.
     """
     from anima_exp.display.console import say
     from anima_exp.experiment.preflight import check_inputs
@@ -43,10 +48,10 @@ def self_check(config: RunConfig) -> None:
     tokens = sum(len(row["input_ids"]) for row in rows)
     say(f"{len(rows)} rows, {tokens:,} tokens, in {dry.trainer.precision.value}, dropout off")
     say(f"loss        {fast:.6f} as a run computes it, {plain:.6f} row by row")
-    say(f"gradients   {apart:.1e} of their length apart")
+    say(f"gradients   differ by {apart:.1e} of their norm")
     if not apart < _ROUNDING[dry.trainer.precision]:
         raise TrainingError(
-            f"The gradients differ by {apart:.1e} of their length, more than rounding explains "
+            f"The gradients differ by {apart:.1e} of their norm, more than rounding explains "
             f"({_ROUNDING[dry.trainer.precision]:.0e}). trainer.max_tokens_per_micro_batch=1 "
             "computes each row alone; please report the model."
         )
@@ -79,19 +84,19 @@ def _compare(config: RunConfig, setup: Any, rows: list[Any]) -> tuple[float, flo
         say=print,
     )
     fast = float(step(rows, number=0))
-    found = _flat(model)
+    result = _flat(model)
     with autocast(model.device, trainer.precision):
         plain = reference_gradients(model, rows, label_weights(rows, trainer.loss_normalization))
     expected = _flat(model)
-    return fast, plain, float((found - expected).norm() / expected.norm())
+    return fast, plain, float((result - expected).norm() / expected.norm())
 
 
-def _flat(model: Any) -> Any:
+def _flat(model: "PreTrainedModel | PeftModel") -> Any:
     import torch
 
-    found = [p.grad.flatten().double().cpu() for p in model.parameters() if p.grad is not None]
+    result = [p.grad.flatten().double().cpu() for p in model.parameters() if p.grad is not None]
     model.zero_grad()
-    return torch.cat(found)
+    return torch.cat(result)
 
 
 def main() -> None:

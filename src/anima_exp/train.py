@@ -1,8 +1,8 @@
 """Train one adapter, or with -m a sweep of them.
 
-python -m anima_exp.train                                      # the tiny world, on a CPU
-python -m anima_exp.train model=guanaco33b data=belle_merge    # Anima's run
-python -m anima_exp.train -m seed=0,1,2 lora.rank=8,64         # six runs, each once
+anima-exp train                                      # the tiny world, on a CPU
+anima-exp train model=guanaco33b data=belle_merge    # Anima's run
+anima-exp train -m seed=0,1,2 lora.rank=8,64         # six runs, each once
 """
 
 from anima_exp.cli.adapter_settings import with_adapter
@@ -13,6 +13,7 @@ from anima_exp.system.signals import stop_on_signals
 
 
 def train(config: RunConfig) -> float | None:
+    """Train the run, and return its held-out loss; with dry_run=true only check its settings."""
     if config.dry_run:
         from anima_exp.distributed.environment import rank_info
         from anima_exp.experiment.preflight import check_dry, check_inputs, check_world_size

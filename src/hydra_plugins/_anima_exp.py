@@ -46,7 +46,9 @@ class OptunaConf:
     params: dict[str, Any] = field(default_factory=dict)  # lora.rank: int(interval(8, 64))
     n_trials: int = 30  # in all, those of earlier starts included: raise it to continue
     sampler: str = "tpe"  # or random
-    pruner: str = "none"  # or median, successive_halving, hyperband: gives up hopeless trials
+    pruner: str = (
+        "none"  # or median, successive_halving, hyperband: ends trials early that fall behind
+    )
     seed: int = 0
     batch_size: int = 8  # trials at a time, where a cluster's launcher runs them
     points: list[Any] = field(default_factory=list)  # of a grid: refused

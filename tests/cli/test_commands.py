@@ -5,9 +5,10 @@ import shlex
 import hydra
 import pytest
 
+from anima_exp.cli.command import schema_of
 from anima_exp.cli.commands import COMMANDS
 from anima_exp.cli.compose import parse, register_schema
-from anima_exp.cli.explain import explain, schema_of
+from anima_exp.cli.explain import explain
 from anima_exp.cli.flat_settings import parse as parse_flat
 from anima_exp.cli.overrides import quote_override
 from anima_exp.system.paths import shipped

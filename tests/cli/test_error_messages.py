@@ -9,8 +9,10 @@ from anima_exp.cli.error_messages import unknown_setting
 from anima_exp.errors import ConfigError
 
 MISTAKES = {
-    "model=lama7b": "model=lama7b: no such choice. Did you mean 'llama7b'? --help lists all.",
-    "evals=[heldut]": "evals=heldut: no such choice. Did you mean 'heldout'? --help lists all.",
+    "model=lama7b": "model=lama7b: no such choice. "
+    "Did you mean 'llama7b'? `anima-exp help model` lists all.",
+    "evals=[heldut]": "evals=heldut: no such choice. "
+    "Did you mean 'heldout'? `anima-exp help evals` lists all.",
     "experiment=table9/7b": (
         "experiment=table9/7b: no such choice. Did you mean one of table9/7b_all, "
         "table9/7b_hh_rlhf, table9/7b_longform, table9/7b_oasst1?"
@@ -68,11 +70,12 @@ def test_a_mistake_is_told_in_one_line(compose, override, line):
 def test_the_name_that_other_trainers_use_leads_to_ours():
     assert unknown_setting("trainer.micro_batch_size") == (
         "There is no setting 'trainer.micro_batch_size'. "
-        "A batch is cut by tokens, not rows: see trainer.max_tokens_per_micro_batch."
+        "trainer.batch_size is the whole batch of an optimizer step, over all devices. A pass "
+        "takes as many of its tokens as fit: see trainer.max_tokens_per_micro_batch."
     )
 
 
-def test_only_a_base_of_four_bits_has_a_dequantised_copy(compose):
+def test_only_a_base_of_four_bits_has_a_dequantized_copy(compose):
     with pytest.raises(
         ConfigError, match=r"cache_dequantized=true needs 4-bit weights, .*type=int8"
     ):

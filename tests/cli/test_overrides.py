@@ -3,7 +3,13 @@ import shlex
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from anima_exp.cli.overrides import composable, divided, pasted, quote_override, said
+from anima_exp.cli.overrides import (
+    composable,
+    plain_value,
+    quote_override,
+    quoted_command,
+    split_options,
+)
 from anima_exp.errors import ConfigError
 
 
@@ -136,16 +142,16 @@ def test_two_files_are_two_values_only_in_a_sweep():
     ],
 )
 def test_options_and_settings_stand_in_any_order(arguments):
-    options, settings = divided(arguments)
+    options, settings = split_options(arguments)
     assert settings == ["seed=1,2", "lora.rank=8"]
     assert sorted(options) == ["--config-dir", "-m", "x=y"]
     assert options[options.index("--config-dir") + 1] == "x=y"
 
 
 def test_info_takes_a_setting_for_none_of_its_words():
-    assert divided(["--info", "seed=1"]) == (["--info=all"], ["seed=1"])
-    assert divided(["--info", "searchpath", "seed=1"]) == (["--info=searchpath"], ["seed=1"])
-    assert divided(["--multi", "seed=1"]) == (["--multi"], ["seed=1"])
+    assert split_options(["--info", "seed=1"]) == (["--info=all"], ["seed=1"])
+    assert split_options(["--info", "searchpath", "seed=1"]) == (["--info=searchpath"], ["seed=1"])
+    assert split_options(["--multi", "seed=1"]) == (["--multi"], ["seed=1"])
 
 
 @pytest.mark.parametrize(
@@ -198,19 +204,19 @@ def test_several_evals_or_trackers_are_a_list(one):
 
 @pytest.mark.parametrize("text", [one for one in ODD if one.strip() == one])
 def test_a_command_to_paste_gives_the_value_back(text):
-    words = shlex.split(pasted("generate", "model=local", ("model.source", text)))
+    words = shlex.split(quoted_command("generate", "model=local", ("model.source", text)))
     assert words[:4] == ["python", "-m", "anima_exp.generate", "model=local"]
     assert value(quote_override(words[4], several=False)) == text
 
 
 def test_a_command_to_paste_is_quoted_only_where_it_must():
-    line = pasted("publish", ("folder", "out/merged-1"), "push=user/name")
+    line = quoted_command("publish", ("folder", "out/merged-1"), "push=user/name")
     assert line == "python -m anima_exp.publish folder=out/merged-1 push=user/name"
-    assert pasted("publish", ("folder", "my merged")) == (
+    assert quoted_command("publish", ("folder", "my merged")) == (
         "python -m anima_exp.publish 'folder=my merged'"
     )
 
 
 def test_the_text_of_a_value_is_without_its_quotes():
-    assert said(quote_override("run=it's/a").partition("=")[2]) == "it's/a"
-    assert said("null") is None
+    assert plain_value(quote_override("run=it's/a").partition("=")[2]) == "it's/a"
+    assert plain_value("null") is None

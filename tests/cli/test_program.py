@@ -1,5 +1,6 @@
 """How the commands end that are not Hydra's: elo and compare."""
 
+import os
 import subprocess
 import sys
 
@@ -41,19 +42,45 @@ def test_a_bug_in_permissions_stays_a_bug():
         status(refused)
 
 
-def test_a_reader_who_has_seen_enough_is_no_mistake():
-    code = """
-import sys
-from anima_exp.cli.program import status
-sys.exit(status(lambda: print("many lines\\n" * 100_000)))
-"""
+def after_the_first_line(code, *, stderr, **variables):
+    """The exit status of a program whose reader closes the pipe after a line, and its errors."""
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        env={**os.environ, **variables},
     ) as process:
         process.stdout.readline()
         process.stdout.close()
-        assert process.stderr.read() == b""
-    assert process.returncode == 0
+        errors = process.stderr.read() if process.stderr else b""
+    return process.returncode, errors
+
+
+PRINT = """
+import sys
+from anima_exp.cli.program import console, status
+from anima_exp.system.terminal import print_stderr
+
+def work():
+    for _ in range(300):
+        {}
+
+sys.exit(status(work))
+"""
+
+
+@pytest.mark.parametrize("how", ['print("a line " * 100)', 'console().print("a line " * 100)'])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_who_has_seen_enough_is_no_mistake(how, unbuffered):
+    ended = after_the_first_line(
+        PRINT.format(how), stderr=subprocess.PIPE, PYTHONUNBUFFERED=unbuffered
+    )
+    assert ended == (0, b"")
+
+
+def test_nor_is_one_of_both_streams():
+    code = PRINT.format('print("a line " * 100, flush=True); print_stderr("another " * 100)')
+    assert after_the_first_line(code, stderr=subprocess.STDOUT) == (0, b"")
 
 
 def test_a_pipe_has_room_for_a_wide_table(monkeypatch):

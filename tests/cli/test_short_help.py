@@ -2,8 +2,8 @@
 
 import pytest
 
+from anima_exp.cli.command import schema_of
 from anima_exp.cli.commands import COMMANDS
-from anima_exp.cli.explain import schema_of
 from anima_exp.cli.short_help import asks_for_all, asks_for_help, long_help, short_help
 from anima_exp.config.catalogue import catalogue
 
@@ -36,7 +36,7 @@ def test_the_long_help_lists_every_setting_with_its_values():
     assert "permutations: whole number at least 1" in text
 
 
-def test_help_of_any_length_is_recognised():
+def test_help_of_any_length_is_recognized():
     assert asks_for_help(["-h"]) and asks_for_help(["seed=1", "--help"])
     assert not asks_for_help(["seed=1"])
     assert asks_for_all(["--help", "--all"]) and asks_for_all(["--help-all"])

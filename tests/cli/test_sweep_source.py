@@ -108,9 +108,7 @@ def test_the_grid_can_be_rehearsed_on_the_tiny_world(sweep):
 COMMANDS = [
     (sweep, command.replace("\\\n#", ""))
     for sweep in SWEEPS
-    for command in re.findall(
-        r"python -m anima_exp\.train ((?:.*\\\n)*.*)", "\n".join(comments(sweep))
-    )
+    for command in re.findall(r"anima-exp train ((?:.*\\\n)*.*)", "\n".join(comments(sweep)))
 ]
 assert len(COMMANDS) >= 4, "the sweeps have lost their commands, or this cannot find them"
 

@@ -108,7 +108,7 @@ MISTAKES = {
     "lora/empty.yaml": (f"{ALL}rank: null\n", "In own/lora/empty.yaml: lora.rank=null is not a "
                        "whole number."),
     "lora/base.yaml": ("defaults: [all_linaer]\n", "In own/lora/base.yaml: lora=all_linaer: no "
-                       "such choice. Did you mean 'all_linear'? --help lists all."),
+                       "such choice. Did you mean 'all_linear'? `anima-exp help lora` lists all."),
     "lora/less.yaml": (f"{ALL}rank: -3\n", "In own/lora/less.yaml: lora.rank=-3 must be greater "
                        "than 0."),
     "lora/refers.yaml": (f"{ALL}rank: ${{lora.x}}\n", "In own/lora/refers.yaml: lora.rank refers "

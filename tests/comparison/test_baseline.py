@@ -69,7 +69,7 @@ def test_several_differences_are_corrected_as_the_verdict_is(tmp_path):
     sixteen, sixty_four = found.differences
     assert sixty_four.score.half == pytest.approx(6.20535 * 0.01 / 3**0.5, rel=1e-4)
     assert (sixty_four.word, sixteen.word, sixteen.score.mean) == ("better", "tie", 0.0)
-    assert found.told == (
+    assert found.description == (
         "The two runs of a pair have the seed in common. Intervals are corrected for 2 "
         "comparisons (Bonferroni), so all of them hold together in 95 % of cases."
     )

@@ -54,7 +54,7 @@ def told(runs, asked):
 def test_an_unknown_score_lists_those_there_are(tmp_path):
     runs = load([synthetic.run(tmp_path / "a")])
     assert told(runs, "heldout_los") == (
-        "No done run has the score 'heldout_los'. "
+        "No finished run has the score 'heldout_los'. "
         "Give metric=NAME, one of: exact_match, heldout_loss."
     )
 
@@ -67,7 +67,7 @@ def test_several_scores_and_none_chosen(tmp_path):
 def test_runs_without_any_score(tmp_path):
     runs = load([synthetic.run(tmp_path / "a", scores={})])
     assert told(runs, None) == (
-        "No done run has a score. Train with data.heldout_rows above 0 and evals=[heldout]."
+        "No finished run has a score. Train with data.heldout_rows above 0 and evals=[heldout]."
     )
 
 

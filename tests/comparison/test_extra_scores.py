@@ -91,7 +91,7 @@ def test_ratings_belong_to_the_run_with_the_players_name(tmp_path, folder, capsy
     ratings.write_text(json.dumps({"scores": {"one": {"elo": 1100.0}, "gpt-4": {"elo": 1348.0}}}))
     found = with_ratings(load([tmp_path / "runs"]), ratings)
     assert {run.name: run.scores.get("elo") for run in found.runs} == {"one": 1100.0, "two": None}
-    assert "1 of 2 players are none of these runs: gpt-4." in capsys.readouterr().err
+    assert "1 of 2 rated players are not among these runs: gpt-4." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"scores": 3}'])

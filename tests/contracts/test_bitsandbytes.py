@@ -46,7 +46,7 @@ def test_a_4bit_parameter_carries_quant_state(in_4_bits):
     assert type(in_4_bits.weight) is Params4bit
     assert in_4_bits.weight.quant_state.shape == (OUTPUTS, INPUTS)
     assert internals.is_4bit_layer(in_4_bits)
-    assert internals.is_quantised(in_4_bits.weight)
+    assert internals.is_quantized(in_4_bits.weight)
 
 
 def test_two_4bit_weights_share_a_byte(in_4_bits):
@@ -76,13 +76,13 @@ def test_a_nan_shows_in_the_constants_of_a_4bit_parameter(in_4_bits):
 
 def test_a_4bit_layer_computes_with_the_weights_that_it_gives_as_numbers(in_4_bits):
     x = torch.randn(3, INPUTS)
-    found = internals.dequantised_weight(in_4_bits)
+    found = internals.bitsandbytes_weight(in_4_bits)
     assert (found - weight()).norm() < 0.15 * weight().norm()
     assert torch.allclose(in_4_bits(x), x @ found.T, atol=1e-4)
 
 
 @pytest.mark.parametrize("double", [False, True])
-def test_moving_a_4bit_parameter_to_a_device_quantises_it(double):
+def test_moving_a_4bit_parameter_to_a_device_quantizes_it(double):
     found = internals.rounded_to_4_bits(weight(), "nf4", CPU, double_quant=double)
     packed, state = quantize_4bit(weight(), quant_type="nf4", compress_statistics=double)
     assert torch.equal(found, dequantize_4bit(packed, state))
@@ -106,22 +106,22 @@ def test_a_4bit_layer_has_a_flag_against_repacking_its_weight(in_4_bits, monkeyp
 def test_a_4bit_layer_computes_in_its_compute_dtype(in_4_bits):
     internals.set_compute_type(in_4_bits, torch.bfloat16)
     x = torch.randn(3, INPUTS, requires_grad=True)
-    rounded = x.bfloat16() @ internals.dequantised_weight(in_4_bits).bfloat16().T
+    rounded = x.bfloat16() @ internals.bitsandbytes_weight(in_4_bits).bfloat16().T
     assert torch.equal(in_4_bits(x), rounded.float())
 
 
 def test_a_4bit_layer_takes_its_constants_from_itself_if_its_weight_has_none(in_4_bits):
     x = torch.randn(3, INPUTS)
-    expected, numbers = in_4_bits(x), internals.dequantised_weight(in_4_bits)
+    expected, numbers = in_4_bits(x), internals.bitsandbytes_weight(in_4_bits)
     internals.hold_constants(in_4_bits, CPU)
     in_4_bits.weight = torch.nn.Parameter(in_4_bits.weight.data, requires_grad=False)
-    assert torch.equal(internals.dequantised_weight(in_4_bits), numbers)
+    assert torch.equal(internals.bitsandbytes_weight(in_4_bits), numbers)
     assert torch.equal(in_4_bits(x), expected)
 
 
 def test_an_8bit_parameter_holds_integers_and_the_largest_number_of_each_row(in_8_bits):
     assert type(in_8_bits.weight) is Int8Params
-    assert internals.is_quantised(in_8_bits.weight)
+    assert internals.is_quantized(in_8_bits.weight)
     assert in_8_bits.weight.CB.dtype == torch.int8
     assert torch.allclose(in_8_bits.weight.SCB, weight().abs().amax(dim=1), rtol=1e-2)
 
@@ -138,13 +138,13 @@ def test_an_8bit_weight_is_its_integer_times_its_rows_maximum_over_127(in_8_bits
 
 
 def test_an_8bit_layer_moves_its_numbers_to_its_state_at_the_first_pass(in_8_bits):
-    before = internals.dequantised_weight(in_8_bits)
+    before = internals.bitsandbytes_weight(in_8_bits)
     assert (before - weight()).norm() < 0.02 * weight().norm()
     x = torch.randn(3, INPUTS)
     found = in_8_bits(x)
     assert in_8_bits.weight.CB is None
     assert in_8_bits.state.CB is not None
-    assert torch.equal(internals.dequantised_weight(in_8_bits), before)
+    assert torch.equal(internals.bitsandbytes_weight(in_8_bits), before)
     assert (found - x @ before.T).norm() < 0.02 * found.norm()
 
 

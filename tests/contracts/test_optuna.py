@@ -6,7 +6,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from anima_exp.libraries.optuna_internals import NoLock, enqueued_values, trial_again
+from anima_exp.libraries.optuna_internals import NoLock, enqueued_values, live_trial
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def test_a_frozen_trial_carries_the_id_that_makes_it_live_again(study):
     begun = study.ask()
     begun.suggest_float("x", 0, 1)
     (frozen,) = study.get_trials()
-    again = trial_again(study, frozen)
+    again = live_trial(study, frozen)
     assert again.params == begun.params
     study.tell(again, 1.0)
     assert study.trials[0].state is TrialState.COMPLETE

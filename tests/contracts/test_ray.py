@@ -14,6 +14,6 @@ def test_the_ray_launcher_asks_for_results_through_its_modules_own_name_ray():
 
     assert "ray.get(" in inspect.getsource(_core)
     before = _core.ray
-    with ray_internals.asked_through(lambda ask, job: (ask == before.get, job)):
+    with ray_internals.results_through(lambda ask, job: (ask == before.get, job)):
         assert _core.ray.get("job") == (True, "job")
     assert _core.ray is before

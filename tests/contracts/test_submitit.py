@@ -20,7 +20,7 @@ def test_the_launcher_asks_each_job_for_its_results(launcher):
 def test_what_a_job_is_asked_goes_through_our_function(tmp_path):
     job = LocalJob(tmp_path, "1")
     before = submitit.Job.results
-    with submitit_internals.asked_through(lambda ask, asked: (ask is before, asked is job)):
+    with submitit_internals.results_through(lambda ask, asked: (ask is before, asked is job)):
         assert job.results() == (True, True)
     assert submitit.Job.results is before
 

@@ -58,15 +58,15 @@ def test_a_base_with_an_adapter_among_its_files_says_so(stored):
     assert loading.holds_adapter(AutoModelForCausalLM.from_pretrained(stored))
 
 
-def test_a_quantised_model_says_whether_its_files_were_so(stored, tmp_path):
+def test_a_quantized_model_says_whether_its_files_were_so(stored, tmp_path):
     model = in_4_bits(stored)
-    assert not loading.stored_quantised(model)
+    assert not loading.stored_quantized(model)
     model.save_pretrained(tmp_path / "again")
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "again", device_map="cpu")
-    assert loading.stored_quantised(again)
+    assert loading.stored_quantized(again)
 
 
-def test_the_layers_that_the_quantiser_replaces_are_those_that_loading_puts_in_4_bits(stored):
+def test_the_layers_that_the_quantizer_replaces_are_those_that_loading_puts_in_4_bits(stored):
     with torch.device("meta"):
         empty = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(stored))
     names = loading.layers_in_4_bits(empty)
@@ -85,7 +85,7 @@ def test_the_layers_that_the_quantiser_replaces_are_those_that_loading_puts_in_4
         ({"load_in_8bit": True}, "int8"),
     ],
 )
-def test_a_config_json_says_how_its_files_are_quantised(settings, kind):
+def test_a_config_json_says_how_its_files_are_quantized(settings, kind):
     saved = json.loads(json.dumps(BitsAndBytesConfig(**settings).to_dict(), default=str))
     assert loading.stored_type(saved) == kind
 

@@ -23,7 +23,7 @@ def orca(instruction, input=""):
     return f"<q>{instruction}<a>"
 
 ORCA = Format("orca", recipe=orca_row, prompt=orca, next_turn="<q>", stop=("<end>",))
-ROWS_ONLY = Format("rows", recipe=orca_row, asked_as="guanaco")
+ROWS_ONLY = Format("rows", recipe=orca_row, prompt_format="guanaco")
 NO_RECIPE = Format("asks", prompt=orca)
 """
 
@@ -119,7 +119,7 @@ def test_two_formats_are_equal_by_what_they_hold():
 def test_a_format_that_leads_back_to_itself_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "looped.py").write_text(
         "from anima_exp.data.formats import Format\n"
-        "LOOP = Format('loop', recipe=dict, asked_as='looped.LOOP')\n"
+        "LOOP = Format('loop', recipe=dict, prompt_format='looped.LOOP')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match=r"refers back to itself, so it has no prompt"):

@@ -14,7 +14,7 @@ from anima_exp.data.encode import limits
 from anima_exp.data.quality import count_issues, count_leaked
 from anima_exp.data.report import DatasetSummary, printable, show
 from anima_exp.data.rows import TokenizedDataset
-from anima_exp.data.tokenise import tokenise
+from anima_exp.data.tokenize import tokenize
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def report(tmp_path):
     def _report(*rows, **settings):
         config = local(write_rows(tmp_path / "a.jsonl", *rows), on_bad_row=BadRow.skip, **settings)
         tokenizer, main = byte_tokenizer(), source.training_source(config)
-        tokens = tokenise(main, config, tokenizer, cache=tmp_path / "cache")
+        tokens = tokenize(main, config, tokenizer, cache=tmp_path / "cache")
         found = DatasetSummary(
             source=main,
             recipe=config.recipe,
@@ -93,9 +93,10 @@ def test_a_special_token_that_the_text_spells_is_counted(report):
 def test_columns_that_the_recipe_does_not_read_are_named(report):
     talk = {"history": [["a", "b"]], "system": "", "id": 0}
     text, _ = report(row("a", "b") | talk, row("a", "b") | talk, row("a", "b"))
-    columns = "columns that data.recipe=prompt_response does not read"
-    assert f"left out: parts of conversations in {columns}: history (2 rows)\n" in text
-    assert f"unread: other {columns}: id\n" in text
+    recipe = "data.recipe=prompt_response"
+    talk = f"parts of conversations in columns that {recipe} does not read: history (2 rows)"
+    assert f"left out: {talk}\n" in text
+    assert f"unread: columns that {recipe} ignores: id\n" in text
 
 
 def test_held_out_rows_that_are_trained_on_are_found(report):
@@ -124,7 +125,7 @@ def test_the_data_cannot_steer_the_terminal(report):
     assert "\x1b" not in report(row("\x1b[2J", "x"))[0]
     strange = {"col\x1b[2J": "x", "history": "\x1b"}
     text, _ = report(row("a", "b") | strange, recipe="prompt_response")
-    assert "\x1b" not in text and "not read: col\\x1b[2J\n" in text
+    assert "\x1b" not in text and "ignores: col\\x1b[2J\n" in text
     assert printable("\x1b[2J\ta\n\x07") == "\\x1b[2J\ta\n\\x07"
 
 

@@ -9,7 +9,7 @@ from support.byte_tokenizer import BOS, EOS, byte_tokenizer, local, pairs, write
 from tokenizers import Tokenizer, models
 
 from anima_exp.config import BadRow, DataConfig, ModelConfig
-from anima_exp.data import source, token_cache, tokenise
+from anima_exp.data import source, token_cache, tokenize
 from anima_exp.data.encode import TextEncoder
 from anima_exp.data.example import Example, TrackedRow
 from anima_exp.data.notes import notes
@@ -26,7 +26,7 @@ def tiny():
 def tokens_of(tmp_path):
     def _tokens_of(*rows, **settings):
         config = local(write_rows(tmp_path / "a.jsonl", *rows), **settings)
-        return tokenise.tokenise(
+        return tokenize.tokenize(
             source.training_source(config), config, byte_tokenizer(), cache=tmp_path / "cache"
         )
 
@@ -111,7 +111,7 @@ def test_the_ids_of_ordinary_rows_do_not_change(tiny, tmp_path):
         max_response_tokens=512,
         prompt_template="alpaca",
     )
-    tokens = tokenise.tokenise(source.training_source(config), config, tiny, cache=tmp_path)
+    tokens = tokenize.tokenize(source.training_source(config), config, tiny, cache=tmp_path)
     found = hashlib.sha256(np.asarray(tokens.ids, "<i4").tobytes()).hexdigest()
     assert found[:16] == "5b413dcf27393c37"
 

@@ -1,4 +1,4 @@
-"""What is tokenised once, when it is used again, and when it must not be."""
+"""What is tokenized once, when it is used again, and when it must not be."""
 
 import errno
 import json
@@ -15,7 +15,7 @@ import pytest
 from support.byte_tokenizer import BOS, EOS, byte_tokenizer, local, pairs, write_rows
 
 from anima_exp.config import BadRow
-from anima_exp.data import source, tokenise
+from anima_exp.data import source, tokenize
 from anima_exp.data.token_cache import TokenWriter, open_tokens
 from anima_exp.errors import DataError
 
@@ -32,7 +32,7 @@ def tokens_of(tmp_path, cache):
     def _tokens_of(*rows, tokenizer=None, **settings):
         path = write_rows(tmp_path / "a.jsonl", *rows)
         config = local(path, **settings)
-        return tokenise.tokenise(
+        return tokenize.tokenize(
             source.training_source(config), config, tokenizer or byte_tokenizer(), cache=cache
         )
 
@@ -53,14 +53,14 @@ def test_prompt_and_response_are_kept_whole_with_bos_and_eos(tokens_of):
 
 
 def test_many_batches_are_one_set(tokens_of, monkeypatch):
-    monkeypatch.setattr(tokenise, "_BATCH", 3)
+    monkeypatch.setattr(tokenize, "_BATCH", 3)
     tokens = tokens_of(*pairs(10))
     assert [bytes(tokens.response(i)[:-1].tolist()) for i in range(10)] == [
         f"a{i}".encode() for i in range(10)
     ]
 
 
-def test_a_second_start_tokenises_nothing(tokens_of):
+def test_a_second_start_tokenizes_nothing(tokens_of):
     tokens_of(*pairs(3))
     lazy = byte_tokenizer()
     backend = lazy.backend_tokenizer
@@ -174,7 +174,7 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path, cache):
     resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))  # no file may grow beyond
     try:
         with pytest.raises(DataError) as caught:
-            tokenise.tokenise(rows, config, byte_tokenizer(), cache=cache)
+            tokenize.tokenize(rows, config, byte_tokenizer(), cache=cache)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert str(caught.value).startswith(f"Token ids cannot be written to {cache}: File too large. ")

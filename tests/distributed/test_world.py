@@ -17,7 +17,7 @@ from torch.distributed import HashStore
 
 from anima_exp.distributed import process_group
 from anima_exp.distributed.environment import RankInfo, rank_info, select_local_gpu
-from anima_exp.distributed.process_group import _first_to_tell, _launcher_hidden, join_process_group
+from anima_exp.distributed.process_group import _launcher_hidden, _reports_first, join_process_group
 from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup, _buckets
 from anima_exp.errors import ConfigError, DataError, PeerLostError
 
@@ -79,10 +79,10 @@ def test_gradients_are_summed_where_any_process_has_one(found):
         assert one["gradients"] == [[3.0] * 3, [1.0] * 3, None, [3.0] * 3]
 
 
-def test_a_disagreement_is_told_once_with_its_setting(found):
-    text, told = found[0]["disagree"]
+def test_a_disagreement_is_reported_once_with_its_setting(found):
+    text, reported = found[0]["disagree"]
     assert "lora.rank=8 on process 0, 16 on process 2" in text
-    assert not told
+    assert not reported
     assert [one["disagree"][1] for one in found[1:]] == [True, True]
 
 
@@ -165,14 +165,14 @@ def test_another_thread_is_in_its_place_while_a_run_hides_the_launcher(launcher)
     assert rank_info() == before
 
 
-def test_a_lost_process_is_told_of_only_where_nobody_says_why():
+def test_a_lost_process_is_reported_only_if_no_process_gives_the_cause():
     store = HashStore()
-    assert _first_to_tell(store, PeerLostError("gone (by peer 1)"))
-    assert not _first_to_tell(store, PeerLostError("gone (by peer 2)"))
+    assert _reports_first(store, PeerLostError("gone (by peer 1)"))
+    assert not _reports_first(store, PeerLostError("gone (by peer 2)"))
     store = HashStore()
-    assert _first_to_tell(store, DataError("no such file"))
-    assert not _first_to_tell(store, DataError("no such file"))
-    assert not _first_to_tell(store, PeerLostError("gone"))
+    assert _reports_first(store, DataError("no such file"))
+    assert not _reports_first(store, DataError("no such file"))
+    assert not _reports_first(store, PeerLostError("gone"))
 
 
 def test_more_processes_than_gpus_are_refused(launcher):
@@ -200,7 +200,7 @@ def test_an_error_is_shown_even_if_the_connection_to_the_others_cannot_be_closed
         asked.append("to close")
         never.wait(60)
 
-    monkeypatch.setattr(process_group, "_TO_LEAVE_SECONDS", 0.1)
+    monkeypatch.setattr(process_group, "_LEAVE_SECONDS", 0.1)
     monkeypatch.setattr(process_group, "_meet", HashStore)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(distributed, "init_process_group", lambda *_, **__: None)

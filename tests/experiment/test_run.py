@@ -79,7 +79,7 @@ def test_a_run_leaves_an_adapter_metrics_and_a_record(config, capsys):
     assert not list(folder.rglob("training_args.bin"))
 
 
-def test_a_finished_run_is_recognised_and_not_run_again(config, capsys):
+def test_a_finished_run_is_recognized_and_not_run_again(config, capsys):
     record = run(config())
     before = (folder_of(config()) / "record.json").stat().st_mtime_ns
     capsys.readouterr()

@@ -58,7 +58,10 @@ def _arguments():
     )
     parser.add_argument("--write", action="store_true", help="keep these counts in counts.json")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if unknown := [name for name in arguments.models if name not in MODELS]:
+        parser.error(f"there is no model {', '.join(unknown)}. The models are {', '.join(MODELS)}.")
+    return arguments
 
 
 def _count(what, name, arguments):

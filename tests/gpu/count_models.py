@@ -9,7 +9,7 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from true_shapes import quantised_model
+from true_shapes import quantized_model
 
 
 def _llama(hidden, feed_forward, blocks, heads):
@@ -53,4 +53,4 @@ MODELS = {
 def random_base(name, *, device, dtype):
     """Return the base as load_base does: frozen, the linear layers of its blocks in NF4."""
     config, model_class, block_class = MODELS[name]()
-    return quantised_model(config, model_class, block_class, device=device, dtype=dtype)
+    return quantized_model(config, model_class, block_class, device=device, dtype=dtype)

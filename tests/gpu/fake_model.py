@@ -58,14 +58,14 @@ def base(storage: str, blocks: int, dtype: torch.dtype) -> Any:
         for index in range(blocks):
             block = LlamaDecoderLayer(config, index)
             if storage != "none":
-                quantise(block, in_8_bits if storage == "int8" else in_4_bits, dtype)
+                quantize(block, in_8_bits if storage == "int8" else in_4_bits, dtype)
             model.model.layers.append(block)
     torch.set_default_dtype(torch.float32)
     config.num_hidden_layers = blocks
     return model.requires_grad_(False)
 
 
-def quantise(block: nn.Module, make: Any, dtype: torch.dtype) -> None:
+def quantize(block: nn.Module, make: Any, dtype: torch.dtype) -> None:
     for name, linear in list(block.named_modules()):
         if isinstance(linear, nn.Linear):
             holder, _, last = name.rpartition(".")
@@ -73,7 +73,7 @@ def quantise(block: nn.Module, make: Any, dtype: torch.dtype) -> None:
 
 
 def in_4_bits(linear: nn.Linear, dtype: torch.dtype) -> nn.Module:
-    """A Linear4bit with the constants that NF4 with double quantisation would have."""
+    """A Linear4bit with the constants that NF4 with double quantization would have."""
     from bitsandbytes.functional import QuantState
     from bitsandbytes.nn import Linear4bit
 

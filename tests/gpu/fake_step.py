@@ -3,7 +3,7 @@
     python tests/gpu/fake_step.py BLOCKS CASE...      a CASE: STORAGE,PRECISION,RECOMPUTE
 
 test_fake_cuda.py runs it, in a process of its own: torch then believes in a GPU for good. It prints
-a line of JSON for each case. STORAGE is nf4, kept (nf4 with a dequantised copy), int8 or none.
+a line of JSON for each case. STORAGE is nf4, kept (nf4 with a dequantized copy), int8 or none.
 """
 
 import json

@@ -1,6 +1,7 @@
 """Counts of launches are compared with those that are kept, and docs/gpu.md shows the kept ones."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def test_a_new_phase_counts_from_zero_and_one_that_is_gone_falls_to_zero(table):
 
 def test_a_model_without_kept_counts_is_named(table):
     assert table.moved({}, counts()) == (["7B, step: not among the kept counts"], False)
+
+
+def test_a_model_that_is_not_counted_is_refused_with_the_names_of_those_that_are():
+    command = [sys.executable, HERE / "count_launches.py", "--driver", HERE, "7B", "9B"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    line = done.stderr.splitlines()[-1]
+    assert line.endswith("there is no model 9B. The models are 7B, 33B, Qwen3-8B.")
 
 
 def test_the_whole_step_is_the_sum_of_its_phases(table):

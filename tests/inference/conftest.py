@@ -7,7 +7,7 @@ from anima_exp.config import AnsweringConfig, Precision
 
 @pytest.fixture(scope="session")
 def tiny(compose):
-    """(model, tokenizer) of the bare base, not quantised."""
+    """(model, tokenizer) of the bare base, not quantized."""
     from anima_exp.model.base import load_base
     from anima_exp.model.tokenizer import load_tokenizer
 

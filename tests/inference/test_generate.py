@@ -146,7 +146,7 @@ MISTAKES = {
     "adapter=org/none": "adapter=org/none: no such folder, and HF_HUB_OFFLINE is set.",
     "prompt_template=guanco": "prompt_template=guanco: there is no such prompt template.",
     "questions=nowhere.jsonl": "questions=nowhere.jsonl: no such file.",
-    "run=nowhere": "run=nowhere is not a run folder: it contains no record.json.",
+    "run=nowhere": "run=nowhere is not a run folder: there is no such folder.",
 }
 
 
@@ -201,7 +201,7 @@ def test_a_sweep_may_be_led_by_answers_that_have_references(compose, tmp_path):
 
     check_metric(compose(*RUN, "sweep.metric=answers_match"))
     (tmp_path / "q.jsonl").write_text('{"question_id": 1, "text": "Q"}\n')
-    with pytest.raises(ConfigError, match=r"sweep\.metric=answers_match is nothing"):
+    with pytest.raises(ConfigError, match=r"sweep\.metric=answers_match is not measured"):
         path = f"evals.answers.questions={tmp_path}/q.jsonl"
         check_metric(compose(*RUN, "sweep.metric=answers_match", path))
 

@@ -60,6 +60,14 @@ def test_a_run_without_a_record_is_stopped_where_its_log_ends(tmp_path):
     assert run.score == 0.5
 
 
+def test_a_run_without_evaluations_has_no_score(tmp_path):
+    folder = synthetic.run(tmp_path / "a", done=False)
+    rows = [{"schema_version": 1, "step": 0, "eval_seconds": 0.0}, {"step": 10, "loss": 2.1}]
+    synthetic.lines(folder / "metrics.jsonl", rows)
+    run = by_name(tmp_path)["a"]
+    assert (run.step, run.metric, run.score) == (10, None, None)
+
+
 def test_a_checkpoint_counts_that_is_later_than_the_log(tmp_path):
     folder = synthetic.run(tmp_path / "a", done=False, steps=20)
     for step in (15, 25):

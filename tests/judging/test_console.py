@@ -111,10 +111,11 @@ def test_a_key_must_be_there_or_a_server_that_needs_none(tmp_path, monkeypatch):
     assert set(server.keys) == {"Bearer none"}
 
 
-def test_a_missing_library_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr("anima_exp.judging.client.find_spec", lambda name: None)
+@pytest.mark.parametrize("library", ["openai", "tenacity"])
+def test_a_missing_library_is_one_line(tmp_path, monkeypatch, library):
+    monkeypatch.setattr("anima_exp.judging.client.find_spec", lambda name: name != library or None)
     told = refused(tmp_path, "http://127.0.0.1:9/v1")
     assert told == (
-        "judge=openai needs the openai library, which is not installed: "
+        f"judge=openai needs the {library} library, which is not installed: "
         "pip install 'anima-exp[judge]'"
     )

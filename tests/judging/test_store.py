@@ -82,7 +82,10 @@ def test_equal_texts_share_a_verdict_and_that_is_told(tmp_path, capsys):
         judge(config(tmp_path, server.url, files))
     assert len(server.bodies) == 1
     assert len(verdicts(tmp_path)) == 6
-    assert "5 matches share the verdict of a match with the same texts." in capsys.readouterr().out
+    assert (
+        "5 matches have the same texts as another match, and take its verdict."
+        in capsys.readouterr().out
+    )
 
 
 def test_unparsed_verdicts_are_kept_counted_and_asked_again_on_request_alone(tmp_path, capsys):

@@ -185,7 +185,7 @@ def test_a_base_that_is_not_bare_is_refused(change, base_of, adapter_for, merged
     else:
         shutil.copy(adapter / change, base)
     with pytest.raises(
-        ModelError, match=r"is already quantised|holds an adapter next to its weights"
+        ModelError, match=r"is already quantized|holds an adapter next to its weights"
     ):
         merged(base, adapter)
 
@@ -218,7 +218,7 @@ def test_added_tokens_are_said_as_such(base_of, adapter_for, merged):
     file = adapter / "adapter_model.safetensors"
     head = {"base_model.model.lm_head.weight": torch.zeros(99, 64)}
     save_file(load_file(file) | head, file)
-    said = r"^adapter=.* holds embeddings for 99 tokens, and its base .* has 97: its trainer"
+    said = r"^adapter=.* holds embeddings for 99 tokens, but its base model .* has 97: its trainer"
     with pytest.raises(ModelError, match=said):
         merged(base, adapter)
 
@@ -237,6 +237,6 @@ def test_a_program_in_an_adapter_is_not_recommended(base_of, adapter_for, merged
     torch.save(weights | {"x": Program()}, adapter / "adapter_model.bin")
     with pytest.raises(ModelError) as error:
         merged(base, adapter)
-    assert "Nothing of it was run." in str(error.value)
+    assert "Nothing in it was run." in str(error.value)
     assert "weights_only" not in str(error.value)
     assert not (adapter / "was_run").exists()

@@ -56,7 +56,7 @@ def test_a_run_becomes_a_folder_for_plain_transformers(runs, merge, tmp_path, ca
     assert proof["trained"]["loss"] < proof["base"]["loss"]
     assert about["base"]["fingerprint"].startswith("sha256:")
     assert about["settings"]["lora.rank"] == 64
-    assert about["settings"]["verify_rows"] == 256
+    assert about["settings"]["verify_rows"] == 16
     assert "base in nf4 + adapter, as trained" in capsys.readouterr().out
     assert left_in(tmp_path) == ["merged"]
 
@@ -174,7 +174,7 @@ def test_ctrl_c_leaves_nothing(runs, merge, tmp_path, monkeypatch, where):
     ("arguments", "line"),
     [
         (["out=x"], "Which adapter? Give run=FOLDER, or adapter=FOLDER_OR_HUB_ID."),
-        (["run=nowhere", "out=x"], "run=nowhere is not a run folder: it contains no record.json."),
+        (["run=nowhere", "out=x"], "run=nowhere is not a run folder: there is no such folder."),
         (
             ["adapter=./nowhere", "out=x"],
             "adapter=./nowhere: there is no such folder, and it is not a hub id.",

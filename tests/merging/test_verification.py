@@ -75,7 +75,7 @@ def test_what_rounding_anew_would_lose_is_a_warning_not_a_refusal(settings, caps
     assert said.count("warning") == 2
     assert "again, the merged model differs from the trained one by 0.200 nats per token" in said
     assert (
-        "the merged model keeps 100 % of the fall in held-out loss, quantised to nf4 again 50 %"
+        "the merged model keeps 100 % of the fall in held-out loss, quantized to nf4 again 50 %"
         in said
     )
 

@@ -58,7 +58,7 @@ def test_a_merged_run_has_a_card_with_its_proof_and_lines_that_load_it(
     assert head["tags"] == ["anima-exp", "qlora"]
     said = json.loads((out / "merge.json").read_text())
     assert said["adapter"]["weights"] in card and said["base"]["fingerprint"] in card
-    assert "| target | the weights it was trained on: quantised to 4 bits and dequantised |" in card
+    assert "| target | the weights it was trained on: quantized to 4 bits and dequantized |" in card
     proof = said["proof"]
     for row in ("base", "trained", "merged", "again"):
         assert f"| {proof[row]['loss']:.4f} |" in card

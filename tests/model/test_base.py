@@ -130,7 +130,7 @@ def test_a_base_that_is_stored_as_asked_is_used_and_said(base, tmp_path, quant, 
 def test_experts_that_would_stay_in_16_bits_are_refused(tmp_path, capsys):
     small("mixtral").save_pretrained(tmp_path)
     assert refusal(tmp_path, "nf4") == (
-        f"quant=nf4 would quantise only 14 % of the weights in the blocks of model.source="
+        f"quant=nf4 would quantize only 14 % of the weights in the blocks of model.source="
         f"{tmp_path}: its experts (model.layers.1.mlp.experts.gate_up_proj) are one stacked "
         "tensor, not linear layers. Choose a model without experts, or quant=none if its "
         "16-bit weights fit into memory."

@@ -109,7 +109,7 @@ def test_weights_that_are_integers_are_refused(base):
     save_file(weights, base / "model.safetensors")
     assert refusal(base).startswith(
         "1 weights of model.safetensors are not floating-point numbers, and its "
-        "config.json names no quantisation. The first is model.norm.weight of type I32."
+        "config.json names no quantization. The first is model.norm.weight of type I32."
     )
 
 
@@ -127,7 +127,7 @@ def test_a_base_that_is_stored_as_claimed_is_accepted(base):
     quant = QuantConfig(type=Quantization.nf4, double_quant=True, compute_dtype=Precision.fp32)
     check_base_files(ModelConfig(name="m", source=str(base)), quant)
     assert refusal(base, "nf4", double_quant=False).startswith(
-        "is already stored in nf4 with double quantisation. Use quant.double_quant=true, or"
+        "is already stored in nf4 with double quantization. Use quant.double_quant=true, or"
     )
 
 

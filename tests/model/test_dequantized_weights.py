@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from anima_exp.libraries.bitsandbytes_internals import dequantised_weight, set_compute_type
+from anima_exp.libraries.bitsandbytes_internals import bitsandbytes_weight, set_compute_type
 from anima_exp.model.dequantized_weights import (
     add_input_gradient,
     dequantized_weight,
@@ -91,7 +91,7 @@ def test_integers_give_no_larger_error_than_their_weights_in_numbers(dtype, scal
     integers, maxima = layer.weight.CB, layer.weight.SCB
     exact = integers.double() * (maxima.double() / 127)[:, None]
     truth = d_x.double() + d_out.double() @ exact
-    by_numbers = d_x.clone().addmm_(d_out, dequantised_weight(layer).to(dtype))
+    by_numbers = d_x.clone().addmm_(d_out, bitsandbytes_weight(layer).to(dtype))
     product = add_input_gradient(None, d_out, layer)
     assert product.dtype is dtype
     found = add_input_gradient(d_x, d_out, layer)

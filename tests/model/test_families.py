@@ -14,7 +14,7 @@ from anima_exp.config import (
 )
 from anima_exp.data.micro_batch import label_weights
 from anima_exp.errors import ModelError
-from anima_exp.evals.multiple_choice.likelihood import letters
+from anima_exp.evals.multiple_choice.likelihood import choice_logits
 from anima_exp.model import lora_linear
 from anima_exp.model.activation_checkpointing import apply_activation_checkpointing, selective_works
 from anima_exp.model.adapter import add_lora
@@ -156,6 +156,6 @@ def test_a_shared_beginning_changes_no_logit_of_any_family(family, padded):
     ids = list(range(VOCABULARY))
     with inference_mode(model, Precision.fp32):
         assert masks_padding(model) is padded
-        found = letters(model, rows, ids, batch_tokens=100_000)
-        alone = torch.cat([letters(model, [row], ids, batch_tokens=1) for row in rows])
+        found = choice_logits(model, rows, ids, batch_tokens=100_000)
+        alone = torch.cat([choice_logits(model, [row], ids, batch_tokens=1) for row in rows])
     assert torch.allclose(found, alone, atol=1e-4)

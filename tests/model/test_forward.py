@@ -88,7 +88,7 @@ def test_rows_in_one_sequence_have_the_gradients_of_rows_apart(family, budget, w
         ("int8", False, 3e-2),
     ],
 )
-def test_a_quantised_base_gives_what_peft_makes_of_it(tmp_path, storage, kept, tolerance):
+def test_a_quantized_base_gives_what_peft_makes_of_it(tmp_path, storage, kept, tolerance):
     small(hidden_size=128, head_dim=32).save_pretrained(tmp_path)
     base = load_base(
         ModelConfig("small", str(tmp_path)),

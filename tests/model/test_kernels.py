@@ -53,7 +53,7 @@ def test_without_a_compiler_for_triton_they_are_left_out_with_a_line(liger, monk
         kernels.liger_wanted(True, gpu=True)
     assert str(error.value) == (
         "trainer.liger=true needs Triton, which cannot run here: no compiler (install one). "
-        "Or leave trainer.liger at null."
+        "Otherwise leave trainer.liger at null."
     )
 
 

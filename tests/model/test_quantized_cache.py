@@ -1,4 +1,4 @@
-"""A snapshot is the quantised base to the last bit, whole or absent, and never in the way."""
+"""A snapshot is the quantized base to the last bit, whole or absent, and never in the way."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def hidden(cache):
 
 
 def everything(model):
-    """Every tensor of a model and of its quantisation, and what else says how it computes."""
+    """Every tensor of a model and of its quantization, and what else says how it computes."""
     found = dict(model.state_dict())
     for name, module in model.named_modules():
         state = getattr(getattr(module, "weight", None), "quant_state", None)
@@ -109,7 +109,7 @@ def logits(model, precision=Precision.fp32):
 @pytest.mark.parametrize("precision", [Precision.fp32, Precision.bf16, Precision.fp16])
 @pytest.mark.parametrize("double", [True, False])
 @pytest.mark.parametrize("kind", [Q.nf4, Q.fp4, Q.int8])
-def test_it_is_the_quantised_base_to_the_last_bit(
+def test_it_is_the_quantized_base_to_the_last_bit(
     cache, untied, kind, double, precision, source, monkeypatch, capsys
 ):
     monkeypatch.setattr(base, "check_precision", lambda *_: None)  # fp16 is for GPUs
@@ -120,7 +120,7 @@ def test_it_is_the_quantised_base_to_the_last_bit(
     plain = load(None, source, quant, precision)
     first, second = (load(cache, source, quant, precision) for _ in range(2))
     said = capsys.readouterr().out.splitlines()
-    assert [("kept in" in line, "already quantised" in line) for line in said] == [
+    assert [("kept in" in line, "already quantized" in line) for line in said] == [
         (True, False),
         (False, True),
     ]
@@ -156,7 +156,7 @@ def test_a_run_keeps_it_and_whoever_asks_its_model_loads_it(compose, cache, tmp_
     run(config)
     assert "kept in" in capsys.readouterr().out
     saved_model.load_saved_model(UseConfig(**vars(config), run=str(tmp_path / "run")))
-    assert "already quantised" in capsys.readouterr().out
+    assert "already quantized" in capsys.readouterr().out
     assert len(kept(cache)) == 1
 
 
@@ -241,7 +241,7 @@ def test_a_damaged_one_is_told_and_built_anew(cache, damage, capsys, monkeypatch
     capsys.readouterr()
     assert_same(first, load(cache))
     damaged, written = capsys.readouterr().out.splitlines()
-    assert damaged == f"base     the quantized cache {folder} is damaged: quantising again"
+    assert damaged == f"base     the quantized cache {folder} is damaged: quantizing again"
     assert "kept in" in written
     assert_same(first, load(cache))
     assert kept(cache) == [folder] and hidden(cache) == []
@@ -269,7 +269,7 @@ def test_one_of_a_later_version_is_not_used_and_not_touched(cache, capsys):
     capsys.readouterr()
     load(cache)
     said = capsys.readouterr().out
-    why = "was written by a later version of anima-exp: quantising again"
+    why = "was written by a later version of anima-exp: quantizing again"
     assert f"the quantized cache {folder} {why}" in said
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
     assert kept(cache) == [folder] and hidden(cache) == []
@@ -340,7 +340,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on(cache, monkeypatch, capsys):
     assert_same(load(None), load(cache))
     (told,) = capsys.readouterr().out.splitlines()
     assert told == (
-        "base     not cached, so the next run quantises again: [Errno 28] No space left on device"
+        "base     not cached, so the next run quantizes again: [Errno 28] No space left on device"
     )
     assert kept(cache) == [] and hidden(cache) == []
 
@@ -372,7 +372,7 @@ def test_none_is_kept_where_it_is_not_wanted(cache, quant, model):
     assert not cache.exists()
 
 
-def test_a_small_base_is_quantised_each_time(cache, monkeypatch, capsys):
+def test_a_small_base_is_quantized_each_time(cache, monkeypatch, capsys):
     monkeypatch.undo()
     load(cache)
     assert kept(cache) == [] and capsys.readouterr().out == ""

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from anima_exp.display.tables import escape_markdown
 from anima_exp.metrics.intervals import wilson
 from anima_exp.model_card import origin
-from anima_exp.model_card.card import card
+from anima_exp.model_card.card import Merged, card
 from anima_exp.model_card.metadata import read, with_base
 from anima_exp.model_card.scores import Measured
 from anima_exp.model_card.snippets import loading_code
@@ -88,7 +88,7 @@ def test_every_figure_is_the_records(record):
     told = cells(written(made))
     assert told["base"] == "huggyllama/llama-7b"
     assert told["commit"] == COMMIT
-    assert told["stored as"] == "nf4, double quantisation, computed in bf16"
+    assert told["stored as"] == "nf4, double quantization, computed in bf16"
     assert told["data"] == "timdettmers/openassistant-guanaco, split train"
     assert told["revision"] == "the newest at that time; not pinned"
     assert told["fingerprint"] == f"sha256:{made.data_fingerprint}"
@@ -159,10 +159,42 @@ def test_the_same_record_gives_the_same_card(record):
 )
 def test_the_head_is_what_the_hub_reads(record, overrides, says):
     text = written(record(*overrides))
-    assert read(text) == says
+    head = read(text)
+    assert list(head)[-1] == "model-index"
+    assert {key: value for key, value in head.items() if key != "model-index"} == says
     data = ModelCard(text).data
     assert isinstance(data, ModelCardData)
-    assert data.to_dict() == says
+    assert data.to_dict() == head
+
+
+def test_the_hub_gets_the_scores_on_its_own_data(record):
+    made = record("model=llama7b", "data=alpaca")
+    (index,) = read(written(made))["model-index"]
+    heldout, mmlu = index["results"]
+    assert index["name"] == made.name
+    assert heldout["dataset"]["type"] == "tatsu-lab/alpaca"
+    assert heldout["metrics"] == [
+        {"type": "loss", "value": 1.25, "name": "heldout_loss"},
+        {"type": "exact_match", "value": 0.47, "name": "exact_match"},
+    ]
+    assert mmlu["dataset"] == {
+        "name": "cais/mmlu",
+        "type": "cais/mmlu",
+        "split": "val",
+        "args": {"num_few_shot": 5, "questions": 1531},
+    }
+    assert [(one["name"], one["value"]) for one in mmlu["metrics"]] == [
+        ("mmlu", 0.351),
+        ("mmlu_micro", 0.349),
+    ]
+
+
+def test_scores_on_data_that_is_not_on_the_hub_are_not_for_it(record, tmp_path):
+    (tmp_path / "mmlu").mkdir()
+    made = record("model=tiny", "data=sample", f"evals.mmlu.path={tmp_path}/mmlu", base="sha256:1")
+    assert "model-index" not in read(written(made))
+    merge = Merged([("adapter", "a")], [], [], "bf16", False)
+    assert "model-index" not in read(written(record("model=llama7b"), merge=merge))
 
 
 def test_only_what_is_made_of_ours_alone_has_a_licence(record):
@@ -171,7 +203,7 @@ def test_only_what_is_made_of_ours_alone_has_a_licence(record):
     assert "Apache-2.0, like the base and the data" in written(tiny)
     mixed = written(record("model=tiny", "data=belle_merge", base="sha256:1"))
     assert read(mixed)["license"] == "other"
-    assert "data (research only, as BELLE)" in mixed
+    assert "data (research only, like BELLE)" in mixed
     assert "check the licence of akoksal/LongForm" in written(record("data=longform"))
 
 

@@ -153,7 +153,7 @@ def on(name):
 
 
 def test_7b_on_24_gb_takes_few_passes_without_a_copy_instead_of_many_with_one(compose):
-    # 1,152 tokens at once with the dequantised copy, or 3,008 without it in nearly the same time.
+    # 1,152 tokens at once with the dequantized copy, or 3,008 without it in nearly the same time.
     config, gpu_type = compose("model=llama7b", "trainer.precision=bf16"), on("RTX 4090")
     found = choose_execution(
         find_shape(config.model), config, ALPACA, available=gpu_type.available, gpu_type=gpu_type

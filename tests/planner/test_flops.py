@@ -9,7 +9,7 @@ from anima_exp.planner.weights import base_weights, trained
 
 # Rows of 512 tokens, rank 64 on every layer, the head at every token: (GFLOP a token without and
 # with full recomputation; 4-bit matrices and their constants in GB; millions of LoRA parameters;
-# milliseconds to dequantise every matrix once at 3.35 TB/s).
+# milliseconds to dequantize every matrix once at 3.35 TB/s).
 BY_HAND = {
     "7b": (27.8, 41.2, 3.3, 160, 4.9),
     "13b": (53.5, 79.6, 6.5, 250, 9.5),
@@ -22,7 +22,7 @@ BY_HAND = {
 def test_llama_costs_what_was_worked_out_by_hand(compose, size):
     config = compose(f"model=llama{size}")
     shape = find_shape(config.model)
-    kept, again, matrices, lora, dequantising = BY_HAND[size]
+    kept, again, matrices, lora, dequantizing = BY_HAND[size]
 
     def gigaflops(recompute):
         of_token = flops(shape, config, row_tokens=512, label_share=1, recompute=recompute)
@@ -36,7 +36,7 @@ def test_llama_costs_what_was_worked_out_by_hand(compose, size):
     assert in_4_bits / 1e9 == pytest.approx(matrices, abs=0.05)
     assert trained(shape, config).parameters / 1e6 == pytest.approx(lora, abs=0.5)
     written = 2 * shape.linear_weights
-    assert (in_4_bits + written) / 3.35e12 * 1000 == pytest.approx(dequantising, rel=0.01)
+    assert (in_4_bits + written) / 3.35e12 * 1000 == pytest.approx(dequantizing, rel=0.01)
 
 
 def test_a_weight_that_learns_costs_half_as_much_again_as_a_frozen_one(compose):

@@ -93,11 +93,30 @@ def test_rows_of_one_length_make_the_longest_batch(compose):
 
 
 def test_epochs_are_steps_where_rows_are_known(compose):
-    epochs = ("trainer.num_epochs=2", "trainer.max_steps=null", "data.max_train_rows=160")
-    known = compose("model=llama7b", "data=alpaca", *epochs)
+    epochs = ("trainer.num_epochs=2", "trainer.max_steps=null")
+    known = compose("model=llama7b", "data=alpaca", *epochs, "data.max_train_rows=160")
     assert lengths(known).steps(known) == 20
+    assert not lengths(known).upper_bound
     unknown = compose("model=llama7b", "data=longform", *epochs)
     assert lengths(unknown).steps(unknown) is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "steps"),
+    [
+        (["data.max_train_rows=160"], 20),
+        (["data.max_rows=80"], 10),
+        (["data.max_train_rows=160", "data.max_rows=80"], 10),
+    ],
+)
+def test_limits_bound_the_steps_where_rows_are_unknown(compose, limits, steps):
+    config = compose(
+        "model=llama7b", "data=longform", "trainer.num_epochs=2", "trainer.max_steps=null", *limits
+    )
+    found = lengths(config)
+    assert found.steps(config) == steps
+    assert found.upper_bound
+    assert "which is an upper bound" in found.source
 
 
 @pytest.mark.parametrize(

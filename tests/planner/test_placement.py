@@ -139,7 +139,7 @@ def test_a_sharded_base_needs_less_of_each_card_the_more_there_are(compose):
         choose_execution(shape, config, ROWS, shares=n, **how).predicted_peak_gib for n in (2, 4, 8)
     ]
     assert peaks == sorted(peaks, reverse=True)
-    split = shape.linear_weights / 2 / GIB  # the quantisation constants stay in every process
+    split = shape.linear_weights / 2 / GIB  # the quantization constants stay in every process
     assert peaks[0] - peaks[1] == pytest.approx(split / 4, rel=0.01)
     assert peaks[1] - peaks[2] == pytest.approx(split / 8, rel=0.01)
 

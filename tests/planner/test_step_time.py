@@ -44,7 +44,7 @@ def test_a_pass_launches_as_many_kernels_as_were_counted(timed, model, counted):
     assert launches == pytest.approx(counted, rel=0.02)
 
 
-def test_dequantising_for_each_pass_moves_33_gb_and_launches_1300_kernels(timed):
+def test_dequantizing_for_each_pass_moves_33_gb_and_launches_1300_kernels(timed):
     copy, none = timed(LONG), timed(LONG, keep_dequantized=False)
     assert none.device - copy.device == pytest.approx(H200.moving(33e9), rel=0.05)
     assert (none.host - copy.host) / LAUNCH_SECONDS == pytest.approx(1313, rel=0.05)

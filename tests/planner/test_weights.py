@@ -84,7 +84,7 @@ def test_the_base_is_counted_to_the_byte(compose, saved, family, how):
     assert sum(kind.total for kind in counted) == bytes_in_memory(loaded(config))
 
 
-def test_a_quantised_model_has_the_shape_of_its_config(compose, saved):
+def test_a_quantized_model_has_the_shape_of_its_config(compose, saved):
     config = compose("model=local", f"model.source={saved['llama']}")
     assert from_model(loaded(config)) == find_shape(config.model)
 

@@ -192,3 +192,10 @@ def test_a_token_on_the_command_line_is_refused_and_not_repeated(argument):
         secrets.refuse_in_arguments(["run=x", argument])
     assert "aaaa" not in str(caught.value)
     assert secrets.refuse_in_arguments(["run=x", "push=a/b"]) == ["run=x", "push=a/b"]
+
+
+@pytest.mark.parametrize("front_matter", ["- a\n- b", "model-index:\n- name: x"])
+def test_a_head_that_the_hub_could_not_read_is_refused(tmp_path, front_matter):
+    folder = adapter(tmp_path / "folder")
+    (folder / "README.md").write_text(f"---\n{front_matter}\n---\n")
+    assert "README.md: the hub could not read the part between the dashes: " in refused(folder)

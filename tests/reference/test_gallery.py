@@ -81,7 +81,8 @@ def test_the_hours_of_a_sweep_are_the_sum_of_those_of_its_cells(gallery):
     place = 0  # of the RTX 4090 among the planner's GPUs
     fitting = [one for one in costs if one.on_gpus[place].execution.fits]
     total = sum(one.hours_on(one.on_gpus[place]) for one in fitting)
-    assert cells(lines[0])[1:] == [f"{len(fitting)} of 16", hours(total)], STALE
+    # The rows of LongForm are unknown.
+    assert cells(lines[0])[1:] == [f"{len(fitting)} of 16", f"at most {hours(total)}"], STALE
 
 
 @pytest.mark.slow

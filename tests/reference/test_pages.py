@@ -65,7 +65,7 @@ def test_every_field_of_a_record_is_described():
 
 def test_every_file_that_the_code_of_a_run_names_is_described():
     """Constants like LOG = "log.txt" in the modules of a run folder."""
-    described = [*files.RUN_FOLDER, *files.CHECKPOINT]
+    described = [*files.RUN_FOLDER, *files.CHECKPOINT, *files.SWEEP_FOLDER]
     named = set()
     for module in ("results/folder", "results/record", "results/journal", "training/checkpoint"):
         text = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")

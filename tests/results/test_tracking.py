@@ -164,5 +164,5 @@ def test_an_end_that_the_network_holds_up_is_waited_for_in_bounds(no_key, compos
         tracker.finish(None, failed=False)
     assert time.monotonic() - begun < 2
     assert tracker.note == (
-        f"W&B did not accept everything within 0.2 s; later: wandb sync {tmp_path}/run-1"
+        f"W&B did not accept everything within 0.2 s. To send it later: wandb sync {tmp_path}/run-1"
     )

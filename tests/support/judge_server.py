@@ -1,4 +1,4 @@
-"""A chat completion server on this machine that misbehaves as it is told."""
+"""A chat completion server on this machine that misbehaves as its settings say."""
 
 import json
 import threading

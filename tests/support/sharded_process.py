@@ -41,7 +41,7 @@ from anima_exp.model.varlen_attention import packed_attention
 from support.small_models import some_rows
 
 WAYS = list(ActivationCheckpointing)
-STORAGES = {  # name: type, double quantisation, precision, layers with an adapter
+STORAGES = {  # name: type, double quantization, precision, layers with an adapter
     "none": (Quantization.none, False, Precision.fp32, TargetModules.all_linear),
     "bf16": (Quantization.none, False, Precision.bf16, TargetModules.all_linear),
     "nf4": (Quantization.nf4, False, Precision.fp32, TargetModules.all_linear),

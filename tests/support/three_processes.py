@@ -39,18 +39,18 @@ def main(folder: Path) -> None:
         try:
             world.assert_same_on_all_ranks({"seed": 0, "lora.rank": 8 if world.rank < 2 else 16})
         except AnimaError as error:
-            found["disagree"] = [str(error), error.told]
+            found["disagree"] = [str(error), error.reported]
         try:
             world.run_on_main(lambda: fail("no such file"))
         except (AnimaError, PeerLostError) as error:
-            found["failed"] = [str(error), error.told]
+            found["failed"] = [str(error), error.reported]
     found["environment"] = dict(os.environ) == before
     with join_process_group(rank_info()) as world:  # another run of the same processes
         found["again"] = [world.size, world.all_reduce_sum(1, world.rank)]
         try:
             world.run_on_main(lambda: fail("no such file"))
         except (AnimaError, PeerLostError) as error:
-            found["again"].append(error.told)
+            found["again"].append(error.reported)
     (folder / f"{here.rank}.json").write_text(json.dumps(found))
 
 

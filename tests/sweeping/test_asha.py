@@ -233,7 +233,7 @@ def test_a_sweep_with_early_stopping_continues_survivors_and_stays_decided(sweep
     done = sweeps.records()
     assert 1 <= len(done) <= 4
     assert len(file["stopped"]) == 9 - len(done)
-    assert f"{len(done)} of 9 cells done, {9 - len(done)} stopped early" in told
+    assert f"{len(done)} of 9 runs done, {9 - len(done)} stopped early" in told
     rates = [record["settings"]["optimizer.learning_rate"] for record in done.values()]
     assert max(rates) == 9e-4
     for name in done:
@@ -253,4 +253,4 @@ def test_cells_that_ran_past_a_rung_before_count_with_what_they_saw_next(sweeps)
     assert process.wait(60) == 143
     code, told = sweeps.run(*three, "trainer.max_steps=18", "sweep.early_stopping=asha")
     assert code == 0, told
-    assert "1 of 3 cells done, 2 stopped early" in told
+    assert "1 of 3 runs done, 2 stopped early" in told

@@ -53,7 +53,7 @@ def test_the_sweep_makes_the_damaged_cell_anew_and_says_so(sweeps):
     assert "Traceback" not in told
     assert f"damaged  #0 seed=0: runs/{names[0]}/record.json cannot be read (" in told
     assert f"failed   #1 seed=1: runs/{names[1]}/settings.json is damaged: " in told
-    assert "3 of 4 cells done, 1 failed" in told
+    assert "3 of 4 runs done, 1 failed" in told
     assert code == 1
     again = sweeps.records()
     assert {again[names[n]]["settings"]["seed"] for n in (0, 2, 3)} == {0, 2, 3}

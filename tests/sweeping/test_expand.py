@@ -119,8 +119,8 @@ def test_a_range_without_end_is_refused_before_it_is_listed(argument):
 
 
 def test_a_grid_of_a_thousand_million_cells_is_refused_before_it_is_composed():
-    with pytest.raises(ConfigError, match=r"^The sweep has 1,000,000,000 cells, but the limit"):
+    with pytest.raises(ConfigError, match=r"^The sweep has 1,000,000,000 runs, but the limit"):
         overrides("seed=range(0,1000)", "lora.rank=range(0,1000)", "lora.alpha=range(0,1000)")
-    with pytest.raises(ConfigError, match=r"^The sweep has 200,000 cells, but the limit"):
+    with pytest.raises(ConfigError, match=r"^The sweep has 200,000 runs, but the limit"):
         overrides("seed=range(0,100000)", multipliers={"trainer.max_steps": "1,2"})
     assert len(overrides("seed=range(0,100000)")) == 100_000

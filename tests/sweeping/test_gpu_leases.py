@@ -198,7 +198,10 @@ def test_cells_cannot_both_share_a_gpu_and_have_several(compose):
 
 
 def test_a_cell_must_not_want_other_gpus_than_it_gets(compose):
-    with pytest.raises(ConfigError, match=r"trainer\.num_gpus=2, but a cell gets .*gpus_per_job=1"):
+    with pytest.raises(
+        ConfigError,
+        match=r"trainer\.num_gpus=2, but a run of a sweep gets launcher\.gpus_per_job=1",
+    ):
         check_gpus(compose("trainer.num_gpus=2"))
     check_gpus(compose("trainer.num_gpus=2", "launcher.gpus_per_job=2"))
     check_gpus(compose("launcher.gpus_per_job=2"))

@@ -16,7 +16,7 @@ def test_every_cell_is_done_and_the_same_command_does_nothing(sweeps):
     assert code == 0, told
     first = sweeps.records()
     assert len(first) == 4
-    assert "4 of 4 cells done" in told
+    assert "4 of 4 runs done" in told
     code, told = sweeps.run("seed=0,1", "optimizer.learning_rate=1e-3,2e-3")
     assert code == 0
     assert "4: 4 done" in told
@@ -38,7 +38,7 @@ def test_one_failing_cell_does_not_stop_the_others(sweeps):
     assert code == 1
     assert len(sweeps.records()) == 2
     assert "failed   #1 lora.rank=13: rank 13 brings bad luck (runs/tiny-sample-" in told
-    assert "1 of 3 cells failed. Run the same command again to retry them." in told
+    assert "1 of 3 runs failed. Run the same command again to retry them." in told
     assert "Traceback" not in told
 
 
@@ -58,7 +58,7 @@ def test_two_cells_that_compute_the_same_are_one(sweeps):
 def test_a_contradiction_in_one_cell_stops_all_before_the_first(sweeps):
     code, told = sweeps.run("data.heldout_rows=0,24")
     assert code == 1
-    assert "1 of 2 cells cannot run, so none was started:" in told
+    assert "1 of 2 runs cannot start, so none was started:" in told
     assert "#0: data.heldout_rows=0 leaves no rows for the evaluations of held-out rows." in told
     assert not sweeps.runs.exists()
 
@@ -154,13 +154,13 @@ def test_a_signal_to_the_whole_group_still_waits_for_checkpoints(sweeps):
     assert "2 waiting" in process.told()
 
 
-SAME_FOR_ALL = "has several values, but all cells of a sweep share it. Give it one value."
+SAME_FOR_ALL = "has several values, but all runs of a sweep share it. Give it one value."
 MISTAKES = {
     "sweep=demo,seeds": "sweep=demo,seeds names several sweeps, but a command runs one. "
     "Start one command for each.",
     "runs_dir=a,b": f"runs_dir {SAME_FOR_ALL}",
     "sweep.retries=0,1": f"sweep {SAME_FOR_ALL}",
-    "run_dir=here": "run_dir=here names one run; the cells of a sweep name their own. "
+    "run_dir=here": "run_dir=here names one run; the runs of a sweep name their own folders. "
     "Give runs_dir=FOLDER for the folder that they are made in.",
     "sweep.early_stopping=asha trainer.num_epochs=1 trainer.max_steps=null": (
         "sweep.early_stopping=asha pauses at steps: give trainer.max_steps, not trainer.num_epochs."

@@ -114,19 +114,19 @@ def test_ray_is_asked_for_as_many_gpus_as_a_cell_has():
 def test_a_failing_cell_shows_its_reason_and_a_done_one_is_not_handed_over_again(sweeps):
     status, told = sweeps.run(HERE, "lora.rank=8,13")
     assert status == 1
-    assert "hydra/launcher=submitit_local: 2 cells; their output: runs/.sweeps/" in told
-    assert "1 of 2 cells done, 1 failed\n" in told
+    assert "hydra/launcher=submitit_local: 2 runs; their output: runs/.sweeps/" in told
+    assert "1 of 2 runs done, 1 failed\n" in told
     assert "failed   #1 lora.rank=13: rank 13 brings bad luck\n" in told
-    assert "anima_exp: 1 of 2 cells failed. Run the same command again to retry them." in told
+    assert "anima_exp: 1 of 2 runs failed. Run the same command again to retry them." in told
     status, told = sweeps.run(HERE, "lora.rank=8,13")
-    assert "hydra/launcher=submitit_local: 1 cell;" in told
+    assert "hydra/launcher=submitit_local: 1 run;" in told
     assert (status, [record["starts"] for record in sweeps.records().values()]) == (1, [1])
 
 
 def test_a_sweep_that_is_done_submits_nothing(sweeps):
     sweeps.run("lora.rank=8,16")
     status, told = sweeps.run(HERE, "lora.rank=8,16")
-    assert (status, ": 2 cells" in told) == (0, False)
+    assert (status, ": 2 runs" in told) == (0, False)
     assert not (sweeps.runs / ".sweeps").exists()
 
 
@@ -138,7 +138,7 @@ def test_a_job_whose_process_is_killed_counts_as_failed_and_goes_on_next_time(sw
     assert sweep.wait(120) == 1
     killed = r"failed   #\d lora\.rank=\d+: its job ended before the run did \(\w+\)\n"
     assert re.search(killed, sweep.told())
-    assert "1 of 2 cells done, 1 failed" in sweep.told()
+    assert "1 of 2 runs done, 1 failed" in sweep.told()
     status, _ = sweeps.run(HERE, "lora.rank=8,16")
     assert status == 0
     assert sweeps.records()[folder.name]["starts"] == 2
@@ -150,7 +150,7 @@ def test_a_cell_that_another_process_has_is_not_run_twice(sweeps):
     status, told = sweeps.run(HERE, "lora.rank=8,16")
     assert (folder / "pids.txt").read_text().count("\n") == 1
     assert (status, "failed" in told) == (0, False)
-    assert "1 of 2 cells done\n" in told
+    assert "1 of 2 runs done\n" in told
     assert [record["settings"]["lora.rank"] for record in sweeps.records().values()] == [16]
     other.kill()
     other.wait(20)
@@ -168,7 +168,7 @@ def test_a_config_folder_of_ones_own_reaches_the_jobs(sweeps):
 def test_failed_cells_are_handed_over_again_as_often_as_asked(sweeps):
     status, told = sweeps.run(HERE, "lora.rank=13", "seed=1,2", "sweep.retries=1")
     assert status == 1
-    assert told.count("submitit_local: 2 cells") == 2
+    assert told.count("submitit_local: 2 runs") == 2
 
 
 def test_a_search_hands_over_batches_and_reads_their_records(sweeps):
@@ -187,7 +187,7 @@ def test_a_search_hands_over_batches_and_reads_their_records(sweeps):
 def test_early_stopping_stays_with_this_machine(sweeps):
     status, told = sweeps.run(HERE, "seed=1,2", "sweep.early_stopping=asha")
     message = (
-        "anima_exp: sweep.early_stopping=asha can only stop cells on this machine. "
+        "anima_exp: sweep.early_stopping=asha can only stop runs on this machine. "
         "Use hydra/launcher=pool, or sweep.early_stopping=none.\n"
     )
     assert (status, told.endswith(message)) == (1, True)
@@ -234,7 +234,7 @@ def ray(sweeps):
 def test_ray_runs_every_cell_once_and_tells_what_failed(sweeps, ray):
     settings, env = ray
     status, told = sweeps.run(*settings, "lora.rank=8,13", **env)
-    assert (status, "1 of 2 cells done, 1 failed\n" in told) == (1, True), told
+    assert (status, "1 of 2 runs done, 1 failed\n" in told) == (1, True), told
     assert "failed   #1 lora.rank=13: rank 13 brings bad luck\n" in told
     status, told = sweeps.run(*settings, "lora.rank=8,13", **env)
     assert "hydra/launcher=ray: 1 cell\n" in told

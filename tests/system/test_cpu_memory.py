@@ -64,4 +64,4 @@ def test_a_plan_for_a_cpu_counts_the_kernels_that_are_kept(compose, precision, g
     needs = MemoryModel(find_shape(config.model), config, Rows(100, 400, 200), gpu=gpu)
     memory = needs.memory(400, ActivationCheckpointing.none, keep_dequantized=True)
     assert memory.kernels == planned
-    assert memory.peak == memory.resident + memory.passing + planned
+    assert memory.peak == memory.static + memory.dynamic + memory.buffer + planned

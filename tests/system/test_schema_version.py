@@ -15,7 +15,7 @@ from anima_exp.comparison.runs import generations, load
 from anima_exp.config import former_names
 from anima_exp.config.commands import PublishConfig
 from anima_exp.config.setting import setting
-from anima_exp.data import source, tokenise
+from anima_exp.data import source, tokenize
 from anima_exp.errors import NewerFileError
 from anima_exp.inference import answer_file as answers_file
 from anima_exp.inference.questions import Question
@@ -330,7 +330,7 @@ def test_newer_token_ids_are_made_again_elsewhere(tmp_path, capsys):
 
     def tokens():
         found = source.training_source(config)
-        return tokenise.tokenise(found, config, byte_tokenizer(), cache=tmp_path / "cache")
+        return tokenize.tokenize(found, config, byte_tokenizer(), cache=tmp_path / "cache")
 
     first = tokens()
     file = age(first.folder / "meta.json")

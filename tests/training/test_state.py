@@ -63,7 +63,7 @@ def test_the_table_that_all_weights_share_is_written_once(tmp_path):
 
 
 def flat(values):
-    """Without the group in which newer versions of bitsandbytes put what is quantised."""
+    """Without the group in which newer versions of bitsandbytes put what is quantized."""
     inner = [one for one in values.values() if isinstance(one, dict)]
     return values | (inner[0] if inner else {})
 

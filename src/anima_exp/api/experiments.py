@@ -1,7 +1,7 @@
-"""From a config to records and their comparison: compose, plan, train, sweep, runs, compare.
+"""Go from a config to records and their comparison: compose, plan, train, sweep, runs, compare.
 
 Each function does what the command of its name does. Nothing prints, sets a signal handler or
-changes the environment, unless `verbose=True` asks for the output of the command. What is heavy is
+changes the environment, unless `verbose=True` requests the output of the command. What is heavy is
 imported when it is needed.
 """
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from warnings import warn
 
-from anima_exp.api.events import heard
+from anima_exp.api.events import event_context
 from anima_exp.cli.from_python import Setting, as_words
 from anima_exp.cli.from_python import compose as composed
 from anima_exp.config import RunConfig
-from anima_exp.errors import RunError
+from anima_exp.errors import ConfigError, RunError
 from anima_exp.events import Listener
 from anima_exp.results.record import RECORD, Record
 
@@ -28,13 +28,13 @@ def compose(*words: str, config_dir: str | Path | None = None, **settings: Setti
     """Compose the config of a run from the words of the command line, and check it.
 
     Args:
-        words: what follows `python -m anima_exp.train`: `"model=llama7b"`, `"lora.rank=8"`.
+        words: what follows `anima-exp train`: `"model=llama7b"`, `"lora.rank=8"`.
         config_dir: a folder with config files of your own, as `--config-dir`.
         settings: more settings, as values of Python. Two underscores stand for a dot, and a name
             with dots is written as `**{"lora.rank": 8}`.
 
     Raises:
-        ConfigError: a setting is unknown or impossible. The text is that of the command line.
+        ConfigError: if a setting is unknown or impossible. The text is that of the command line.
 
     Examples:
         >>> config = ax.compose("model=tiny", "lora.rank=8", optimizer__learning_rate=1e-4)
@@ -53,7 +53,7 @@ def plan(config: RunConfig) -> "Cost":
         table.
 
     Raises:
-        AnimaError: a file is missing, or the shape of the model cannot be found.
+        AnimaError: if a file is missing or the shape of the model is unknown.
 
     Examples:
         >>> cost = ax.plan(ax.compose("model=guanaco33b", "data=belle_merge"))
@@ -89,8 +89,8 @@ def train(
         The record of the run: `scores_before`, `scores_after`, `adapter`, `folder` and more.
 
     Raises:
-        AnimaError: the run cannot be trained. Its folder says why in failure.txt.
-        RunInterrupted: `stop` was requested, and a checkpoint is saved.
+        AnimaError: if the run cannot be trained. Its folder says why in failure.txt.
+        RunInterrupted: if `stop` was requested, and a checkpoint is saved.
 
     Examples:
         >>> record = ax.train(config)
@@ -99,7 +99,12 @@ def train(
     """
     from anima_exp.experiment.run import run
 
-    with heard(verbose, on_event):
+    if not isinstance(config, RunConfig):
+        raise ConfigError(
+            f"train takes what compose returns, not a {type(config).__name__}. "
+            'Write config = ax.compose("data=sample"), then ax.train(config).'
+        )
+    with event_context(verbose, on_event):
         return run(config, stop=stop)
 
 
@@ -112,7 +117,7 @@ def sweep(
 ) -> list[Record]:
     """Train every combination of settings that is not done yet, each in a process of its own.
 
-    It is `python -m anima_exp.train -m`: all combinations are checked before one starts, a run
+    It is `anima-exp train -m`: all combinations are checked before one starts, a run
     that fails does not stop the others, and the same call again does only what is missing.
 
     Args:
@@ -126,8 +131,8 @@ def sweep(
         stopping has ended have none.
 
     Raises:
-        ConfigError: a combination is impossible. Nothing was started.
-        SweepError: some runs failed, and all others are done. Its `records` are those, and its
+        ConfigError: if a combination is impossible. Nothing was started.
+        SweepError: if some runs failed, and all others are done. Its `records` are those, and its
             `failures` hold the reason of each run that failed.
 
     Examples:
@@ -137,7 +142,7 @@ def sweep(
     """
     from anima_exp.sweeping.run_grid import run_grid
 
-    with heard(verbose):
+    with event_context(verbose):
         return run_grid(config, grid or {}, jobs=jobs, shown=verbose)
 
 
@@ -147,7 +152,7 @@ def runs(folder: str | Path = "runs") -> list[Record]:
     A record that cannot be read is left out with a warning.
 
     Raises:
-        RunError: there is no such folder.
+        RunError: if there is no such folder.
 
     Examples:
         >>> [record.name for record in ax.runs("runs")]
@@ -192,8 +197,8 @@ def compare(
         The comparison: `rows`, `verdict`, `to_pandas()`, `to_html(path)`. Print it to see it.
 
     Raises:
-        RunError: a folder holds no run.
-        ConfigError: no run has the metric, or an option names nothing that there is.
+        RunError: if a folder holds no run.
+        ConfigError: if no run has the metric, or an option names nothing that there is.
 
     Examples:
         >>> table = ax.compare(records, metric="heldout_loss")
@@ -207,8 +212,8 @@ def compare(
 
     several = [runs] if isinstance(runs, Record | str | Path) else runs
     places = [one.folder if isinstance(one, Record) else Path(one) for one in several]
-    found = build(
+    result = build(
         with_evaluations(read(places)), metric=metric, filters=filters, sort=sort,
         best_per=best_per, baseline=baseline, top=top,
     )  # fmt: skip
-    return Comparison.of(found)
+    return Comparison.of(result)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, overload
 
-from anima_exp.api.events import heard
+from anima_exp.api.events import event_context
 from anima_exp.cli.from_python import Setting, as_words, compose
-from anima_exp.cli.overrides import assigned
+from anima_exp.cli.overrides import assignment
 from anima_exp.cli.saved_run import expand_run_argument
 from anima_exp.config import EvaluateConfig, GenerateConfig, MergeConfig, UseConfig
 from anima_exp.inference.saved_model import check_base
@@ -36,7 +36,7 @@ def load(
         The model in evaluation mode, and its tokenizer.
 
     Raises:
-        AnimaError: there is no such run or adapter, or its base cannot be loaded.
+        AnimaError: if there is no such run or adapter, or its base cannot be loaded.
 
     Examples:
         >>> model, tokenizer = ax.load(record)
@@ -71,7 +71,7 @@ def generate(
         The answer, or a list of answers.
 
     Raises:
-        AnimaError: there is no such run or adapter, or a question leaves no room for an answer.
+        AnimaError: if there is no such run or adapter, or a question leaves no room for an answer.
 
     Examples:
         >>> ax.generate(record, "2+2=?", temperature=0, max_new_tokens=8)
@@ -80,8 +80,8 @@ def generate(
     from anima_exp.inference.ask import answer_texts
 
     texts = [prompt] if isinstance(prompt, str) else prompt
-    found = answer_texts(_use(GenerateConfig, "generate", trained, settings), texts)
-    return found[0] if isinstance(prompt, str) else found
+    result = answer_texts(_use(GenerateConfig, "generate", trained, settings), texts)
+    return result[0] if isinstance(prompt, str) else result
 
 
 def evaluate(
@@ -91,7 +91,7 @@ def evaluate(
     verbose: bool = False,
     **settings: Setting,
 ) -> dict[str, float]:
-    """Measure a finished run or an adapter, and keep the scores where `compare` finds them.
+    """Measure a finished run or an adapter, and save the scores where `compare` reads them.
 
     Args:
         trained: a record, the folder of a run or of an adapter, or an adapter on the hub.
@@ -103,7 +103,7 @@ def evaluate(
         The scores by name: losses in nats per response token, accuracies as fractions.
 
     Raises:
-        AnimaError: nothing to measure, or the model or a benchmark cannot be loaded.
+        AnimaError: if there is nothing to measure, or the model or a benchmark cannot be loaded.
 
     Examples:
         >>> sorted(ax.evaluate(record, ["heldout"]))
@@ -117,7 +117,7 @@ def evaluate(
     check_rows(config)
     from anima_exp.evals.report import run  # the first import of torch
 
-    with heard(verbose):
+    with event_context(verbose):
         return run(config)
 
 
@@ -135,7 +135,7 @@ def merge(trained: Record | str | Path, out: str | Path, **settings: Setting) ->
         The folder.
 
     Raises:
-        AnimaError: nothing to merge, no room for it, or another model than the trained one.
+        AnimaError: if there is nothing to merge, or no disk space, or the result differs too much.
 
     Examples:
         >>> folder = ax.merge(record, "merged")
@@ -155,10 +155,10 @@ def _use(
 ) -> Use:
     """Compose the settings of a command that uses a model, with `run=` or `adapter=`."""
     if isinstance(trained, Record):
-        place = assigned("run", str(trained.folder))
+        place = assignment("run", str(trained.folder))
     else:
         folder = expanded(trained)
         known = any((folder / name).is_file() for name in (RECORD, "settings.json"))
-        place = assigned("run" if known else "adapter", str(trained))
+        place = assignment("run" if known else "adapter", str(trained))
     words = [place, *as_words(settings)]
     return compose(schema, words, program=program, expand=expand_run_argument)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anima_exp.cli.overrides import said, to_override
+from anima_exp.cli.overrides import plain_value, to_override
 from anima_exp.cli.saved_run import overrides
 from anima_exp.config import LoraConfig, ModelConfig, TargetModules
 from anima_exp.errors import ConfigError, ModelError
@@ -47,7 +47,7 @@ def with_adapter(arguments: Sequence[str]) -> list[str]:
         ModelError: if the adapter does not exist, or cannot be trained further.
     """
     given = dict(a.lstrip("+").partition("=")[::2] for a in arguments if "=" in a)
-    place = said(given.get(KEY, ""))
+    place = plain_value(given.get(KEY, ""))
     if not place:
         return list(arguments)
     if "," in place and adapter_files.folder_of(place) is None:
@@ -55,18 +55,18 @@ def with_adapter(arguments: Sequence[str]) -> list[str]:
             f"{KEY}={place} names several adapters, and each brings its own rank, alpha and "
             "layers. Start one command for each."
         )
-    found = read(place)
+    result = read(place)
     if "lora" in given:
         raise ConfigError(
             f"lora={given['lora']} contradicts {KEY}={place}, whose layers are fixed: "
-            f"{', '.join(found.layers)}. Leave lora out."
+            f"{', '.join(result.layers)}. Leave lora out."
         )
-    own = {"lora.rank": found.rank, "lora.alpha": found.alpha}
+    own = {"lora.rank": result.rank, "lora.alpha": result.alpha}
     for key, value in own.items():
         if key in given and _number(given[key]) != value:
             raise _contradiction(place, f"{key}={given[key]}", f"{key}={value:g}")
     base = [] if {"model", "model.source"} & {*given} else overrides(place, key=KEY)
-    return [*base, *found.overrides(), *arguments]
+    return [*base, *result.overrides(), *arguments]
 
 
 def check(model: ModelConfig, lora: LoraConfig) -> None:
@@ -78,14 +78,14 @@ def check(model: ModelConfig, lora: LoraConfig) -> None:
     """
     if model.adapter is None:
         return
-    found = read(model.adapter)
-    if lora.rank != found.rank:
-        raise _in_a_file(model.adapter, f"lora.rank={lora.rank}", found)
-    if lora.alpha != found.alpha:
-        raise _in_a_file(model.adapter, f"lora.alpha={lora.alpha:g}", found)
-    if lora.target_modules is not TargetModules.named or {*(lora.layers or ())} != {*found.layers}:
+    result = read(model.adapter)
+    if lora.rank != result.rank:
+        raise _in_a_file(model.adapter, f"lora.rank={lora.rank}", result)
+    if lora.alpha != result.alpha:
+        raise _in_a_file(model.adapter, f"lora.alpha={lora.alpha:g}", result)
+    if lora.target_modules is not TargetModules.named or {*(lora.layers or ())} != {*result.layers}:
         what = f"lora.target_modules={lora.target_modules.value}"
-        raise _in_a_file(model.adapter, what, found)
+        raise _in_a_file(model.adapter, what, result)
 
 
 def read(place: str) -> Adapter:

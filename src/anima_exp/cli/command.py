@@ -1,6 +1,7 @@
-"""Describe one command of the program. This module imports nothing but dataclasses."""
+"""Describe one command of the program. This module imports nothing heavy."""
 
 from dataclasses import dataclass
+from importlib import import_module
 
 
 @dataclass(frozen=True)
@@ -18,3 +19,10 @@ class Command:
     groups: tuple[str, ...] = ()  # that --help shows
     words: str = ""  # the list setting that words without `=` belong to
     details: str = ""  # a paragraph for --help
+
+
+def schema_of(command: Command) -> type:
+    """Return the dataclass of a command's settings, which imports its module."""
+    module, _, name = command.schema.partition(":")
+    made: type = getattr(import_module(module), name)
+    return made

@@ -1,7 +1,7 @@
 """The table of commands: what each is for, an example, and which of its settings matter most.
 
-This module and those that it imports import nothing but dataclasses, so that `anima-exp` alone
-answers at once.
+This module and those that it imports import nothing heavy, so that `anima-exp` alone answers at
+once.
 """
 
 from anima_exp.cli.command import Command

@@ -1,4 +1,4 @@
-"""The commands that train a model, and those that use one."""
+"""Describe the commands that train a model, and those that use one."""
 
 from anima_exp.cli.command import Command
 
@@ -13,13 +13,13 @@ TRAIN = (
     Command(
         "train",
         "train",
-        "Train an adapter, or with -m every cell of a sweep.",
+        "Train an adapter, or with -m all runs of a sweep.",
         "model=guanaco33b data=belle_merge",
         (
-            ("", "the tiny world, on a CPU"),
+            ("", "the packaged model on a CPU"),
             ("model=guanaco33b data=belle_merge", "Anima's run, 80 GB GPU"),
             ("-m sweep=demo", "all of sweeps/demo.yaml"),
-            ("-m seed=0,1,2 lora.rank=8,64", "six runs, each once"),
+            ("-m seed=0,1,2 lora.rank=8,64", "6 runs: all combinations"),
         ),
         _TRAINING,
         _RUN,
@@ -34,7 +34,7 @@ TRAIN = (
         "model=guanaco33b data=belle_merge",
         (
             ("model=guanaco33b data=belle_merge", "one run, on each kind of GPU"),
-            ("-m sweep=lora_search", "every cell of a sweep, and their sum"),
+            ("-m sweep=lora_search", "every run of a sweep, and their sum"),
         ),
         ("trainer.num_gpus", "trainer.batch_size", "data.max_response_tokens"),
         _RUN,
@@ -67,7 +67,7 @@ TRAIN = (
     Command(
         "check",
         "self_check",
-        "Check the fast gradients of your model against reference ones.",
+        "Check that a run computes the right gradients for your model.",
         "model=llama7b data=alpaca",
         (
             ("model=llama7b data=alpaca", "one batch, computed in both ways"),

@@ -1,4 +1,4 @@
-"""The commands that look at runs and answers, and those that help."""
+"""Describe the commands that look at runs and answers, and those that help."""
 
 from anima_exp.cli.command import Command
 
@@ -10,7 +10,7 @@ COMPARE = (
         "status=running",
         (
             ("", "all runs in runs/, the newest first"),
-            ("runs/sweeps/NAME status=[failed,stopped]", "some of a sweep's cells"),
+            ("runs/sweeps/NAME status=[failed,stopped]", "some of a sweep's runs"),
         ),
         ("folder", "status", "sort", "limit", "format"),
         "anima_exp.inspection.options:RunsConfig",

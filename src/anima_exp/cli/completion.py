@@ -55,13 +55,13 @@ def complete(words: Sequence[str]) -> list[Candidate]:
         words = [""]
     current = words[-1]
     if len(words) == 1:
-        found: Iterator[Candidate] = (
+        result: Iterator[Candidate] = (
             Candidate(name, command.what) for name, command in COMMANDS.items()
         )
     else:
         command = find(words[0])
-        found = iter(()) if command is None else _of_command(command, words[1:-1], current)
-    return [one for one in found if one.word.startswith(current)]
+        result = iter(()) if command is None else _of_command(command, words[1:-1], current)
+    return [one for one in result if one.word.startswith(current)]
 
 
 def _of_command(command: Command, before: Sequence[str], current: str) -> Iterator[Candidate]:
@@ -142,12 +142,12 @@ def _values(command: Command, key: str, value: str) -> Iterator[Candidate]:
 
 def _values_of(entry: Entry) -> list[str]:
     if entry.choices:
-        found = [*entry.choices]
+        result = [*entry.choices]
     elif bool in kinds(entry.hint):
-        found = ["true", "false"]
+        result = ["true", "false"]
     else:
         return []
-    return [*found, "null"] if entry.optional else found
+    return [*result, "null"] if entry.optional else result
 
 
 def _choices(group: str, start: str, current: str) -> Iterator[Candidate]:
@@ -175,16 +175,16 @@ def _paths(start: str, current: str) -> Iterator[Candidate]:
     above = f"{folder}/" if "/" in current else ""
     try:
         with os.scandir(place) as entries:
-            found = sorted((one.name, one.is_dir()) for one in entries)
+            result = sorted((one.name, one.is_dir()) for one in entries)
     except OSError:
         return
-    for one, is_folder in found:
+    for one, is_folder in result:
         if one.startswith(name) and (name.startswith(".") or not one.startswith(".")):
             yield Candidate(f"{start}{above}{one}{'/' * is_folder}", whole=not is_folder)
 
 
 def _schema(command: Command) -> type:
-    from anima_exp.cli.explain import schema_of
+    from anima_exp.cli.command import schema_of
 
     return schema_of(command)
 

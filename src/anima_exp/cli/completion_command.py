@@ -90,7 +90,7 @@ def script(shell: str) -> str:
     """Return the script for bash, zsh or fish.
 
     Raises:
-        ConfigError: it is another shell, or none.
+        ConfigError: if it is another shell, or no shell is given.
     """
     if shell in SCRIPTS:
         return SCRIPTS[shell]

@@ -17,11 +17,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from anima_exp.cli import sweep_source, yaml_files
+from anima_exp.cli import overview, sweep_source, yaml_files
 from anima_exp.cli.custom_evals import with_own_evals
 from anima_exp.cli.error_messages import explain_error, unknown_setting
 from anima_exp.cli.help import with_descriptions
-from anima_exp.cli.overrides import composable, divided, refuse_lists
+from anima_exp.cli.overrides import composable, refuse_lists, split_options
 from anima_exp.cli.short_help import (
     asks_for_all,
     asks_for_help,
@@ -31,7 +31,7 @@ from anima_exp.cli.short_help import (
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import check_limits
 from anima_exp.config.checks import check
-from anima_exp.config.program_settings import speak_of
+from anima_exp.config.program_settings import set_schema
 from anima_exp.config.scale import apply_scale
 from anima_exp.data import formats
 from anima_exp.display.terminal_view import TerminalView
@@ -42,7 +42,13 @@ from anima_exp.libraries.hydra_errors import answers_an_override
 from anima_exp.libraries.hydra_internals import store_not_copied
 from anima_exp.system.paths import shipped
 from anima_exp.system.signals import SCHEDULER_SIGNALS, handle
-from anima_exp.system.terminal import escape_unencodable, print_stderr, tell_lines, write
+from anima_exp.system.terminal import (
+    escape_unencodable,
+    outlive_readers,
+    print_stderr,
+    tell_lines,
+    write,
+)
 from hydra_plugins import _anima_exp
 
 
@@ -60,7 +66,7 @@ def _offer_resolvers() -> None:
 
 def register_schema(schema: type = RunConfig) -> None:
     """Register the schema, the plug-ins and the group `sweep` with Hydra, before it composes."""
-    speak_of(schema)
+    set_schema(schema)
     _offer_resolvers()
     _anima_exp.offer()
     ConfigStore.instance().store(name="schema", node=_open(schema))
@@ -118,11 +124,15 @@ def run_command(
     misspelled key. So its errors are caught (HYDRA_FULL_ERROR) and printed in one line; a bug
     still shows its traceback. In a sweep, an error in one cell does not stop the others.
     """
+    if "--version" in sys.argv[1:]:
+        overview.show(version=True)
+        return
     if asks_for_help(sys.argv[1:]):
         if not asks_for_all(sys.argv[1:]):
             print_short_help(config_name)
             return
         sys.argv[1:] = ["--help", *without_help(sys.argv[1:])]
+    outlive_readers()
     escape_unencodable()
     register_schema(schema)
     # The plug-in's own config has the name of conf/hydra/launcher/ray.yaml, which is complete.
@@ -136,7 +146,7 @@ def run_command(
     def report(error: Exception, cell: str = "", *, reported: bool = False) -> None:
         if full_error:
             traceback.print_exception(error)
-        if not (reported or getattr(error, "told", False)):
+        if not (reported or getattr(error, "reported", False)):
             tell_lines(f"{cell}{with_file(explain_error(error), sys.argv[1:])}")
         failed.append(getattr(error, "exit_status", 1))
 
@@ -165,7 +175,7 @@ def run_command(
 
     try:
         with permissions(), listening(TerminalView()):
-            options, settings = divided(expand(composable(sys.argv[1:])))
+            options, settings = split_options(expand(composable(sys.argv[1:])))
         sys.argv[1:] = [*options, *settings]
         folder = str(shipped("conf"))
         descriptions = with_descriptions(options, schema)
@@ -204,16 +214,16 @@ def with_file(message: str, arguments: Sequence[str]) -> str:
     """
     given = {argument.lstrip("+").partition("=")[0] for argument in arguments}
 
-    def place(found: re.Match[str]) -> str:
-        key = found["key"] or found["unknown"]
+    def place(match: re.Match[str]) -> str:
+        key = match["key"] or match["unknown"]
         file = None if key in given else yaml_files.setting(key)
-        return f"{found['cell']}In {file}: " if file else found["cell"]
+        return f"{match['cell']}In {file}: " if file else match["cell"]
 
     return _ABOUT.sub(place, message)
 
 
 def _reported_by_another() -> bool:
-    """Whether another process prints a mistake in the settings, which all of them make.
+    """Return whether another process prints a mistake in the settings, which all of them make.
 
     Under torchrun one process on each machine does.
     """

@@ -35,11 +35,11 @@ class Line:
         """Return the value as Hydra reads it: `2e-3` is a number, which YAML calls a text."""
         import yaml  # type: ignore[import-untyped]
 
-        found = yaml.safe_load(self.value)
-        if isinstance(found, str):
+        result = yaml.safe_load(self.value)
+        if isinstance(result, str):
             with suppress(ValueError):
-                return float(found)
-        return found
+                return float(result)
+        return result
 
 
 def groups() -> list[str]:
@@ -69,7 +69,7 @@ def file_of(group: str, choice: str) -> Path:
 
 def about(file: Path) -> str:
     """Return the comment at the top of a YAML file, as one paragraph."""
-    found = []
+    result = []
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -79,23 +79,23 @@ def about(file: Path) -> str:
             break
         text = line.lstrip("#").strip()
         if not text.startswith("@package"):
-            found.append(text)
-    return " ".join(found)
+            result.append(text)
+    return " ".join(result)
 
 
 def one_line(text: str, width: int) -> str:
-    """Return as many whole sentences of a paragraph as fit into `width` columns, at least one.
+    """Return the whole sentences that fit, or the first one cut between two words."""
+    return textwrap.shorten(whole_sentences(text, width), width, placeholder=" …")
 
-    A first sentence that is too long is cut between two words.
-    """
-    sentences = re.split(r"(?<=[.?!]) +(?=[A-Z])", text)
-    line = ""
-    for sentence in sentences:
-        longer = f"{line} {sentence}".strip()
-        if len(longer) > width:
+
+def whole_sentences(text: str, width: int) -> str:
+    """Return as many whole sentences of a paragraph as fit into `width` columns, at least one."""
+    first, *rest = re.split(r"(?<=[.?!]) +(?=[A-Z])", text)
+    for sentence in rest:
+        if len(f"{first} {sentence}") > width:
             break
-        line = longer
-    return line or textwrap.shorten(text, width, placeholder=" …")
+        first += f" {sentence}"
+    return first
 
 
 def lines(file: Path, group: str = "") -> Iterator[Line]:
@@ -113,7 +113,7 @@ def lines(file: Path, group: str = "") -> Iterator[Line]:
     node = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     named = _shown(file)
 
-    def walk(mapping: Any, path: str) -> Iterator[Line]:
+    def walk(mapping: object, path: str) -> Iterator[Line]:
         for key, value in mapping.value if isinstance(mapping, yaml.MappingNode) else ():
             name = f"{path}.{key.value}" if path else str(key.value)
             if name in ("defaults", "hydra"):
@@ -139,19 +139,19 @@ def defaults(config: str) -> Mapping[str, Line]:
 
     file = shipped("conf") / f"{config}.yaml"
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    found: dict[str, Line] = {}
+    result: dict[str, Line] = {}
     for entry in content.get("defaults", ()):
         if entry == "_self_":
-            found |= {line.key: line for line in lines(file)}
+            result |= {line.key: line for line in lines(file)}
         elif isinstance(entry, str) and entry != "schema":
-            found |= defaults(entry)
+            result |= defaults(entry)
         elif isinstance(entry, dict):
             for group, chosen in entry.items():
                 names = chosen if isinstance(chosen, list) else [chosen]
                 for name in names:
                     if name is not None and (one := file_of(group, str(name))).is_file():
-                        found |= {line.key: line for line in lines(one, group)}
-    return found
+                        result |= {line.key: line for line in lines(one, group)}
+    return result
 
 
 def chosen(config: str) -> dict[str, str]:
@@ -159,20 +159,20 @@ def chosen(config: str) -> dict[str, str]:
     import yaml
 
     file = shipped("conf") / f"{config}.yaml"
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for entry in yaml.safe_load(file.read_text(encoding="utf-8")).get("defaults", ()):
         if isinstance(entry, str) and entry not in ("_self_", "schema"):
-            found |= chosen(entry)
+            result |= chosen(entry)
         elif isinstance(entry, dict):
             for group, choice in entry.items():
                 if not group.startswith("override"):
                     text = f"[{','.join(choice)}]" if isinstance(choice, list) else str(choice)
-                    found[group] = "null" if choice is None else text
-    return found
+                    result[group] = "null" if choice is None else text
+    return result
 
 
 def resolved(value: str, known: Mapping[str, Line]) -> str:
-    """`${model.recommended.batch_size}` -> 16, where the default choices say so."""
+    """Resolve a reference by the default choices: `${model.recommended.batch_size}` gives 16."""
     for _ in range(_LONGEST_CHAIN):
         if unless := _UNLESS.match(value):
             value = f"${{{unless[2]}}}"  # the first of both is null by default
@@ -195,7 +195,7 @@ def explained(value: str) -> str:
 def setters(key: str) -> list[Line]:
     """Return the lines of all files of conf/ and sweeps/ that set `key`."""
     last = key.rpartition(".")[2]
-    found = []
+    result = []
     folders = (shipped("conf"), shipped("sweeps"))
     for folder in folders:
         for file in sorted(folder.rglob("*.yaml")):
@@ -203,12 +203,12 @@ def setters(key: str) -> list[Line]:
                 continue
             inside = file.relative_to(folder).parts
             group = inside[0] if folder.name == "conf" and len(inside) > 1 else ""
-            found += [line for line in lines(file, group) if line.key == key]
-    return found
+            result += [line for line in lines(file, group) if line.key == key]
+    return result
 
 
 def _shown(file: Path) -> str:
-    """`/.../site-packages/anima_exp/conf/lora/ffn.yaml` -> `conf/lora/ffn.yaml`."""
+    """Shorten a path: `/.../site-packages/anima_exp/conf/lora/ffn.yaml` to `conf/lora/ffn.yaml`."""
     for name in ("conf", "sweeps"):
         if file.is_relative_to(shipped(name)):
             return f"{name}/{file.relative_to(shipped(name)).as_posix()}"

@@ -90,8 +90,8 @@ def _benchmark(name: str, given: object) -> MultipleChoiceConfig:
         )
     begun = OmegaConf.structured(MultipleChoiceConfig(source="", prompt="mmlu"))
     try:
-        found: MultipleChoiceConfig = OmegaConf.to_object(OmegaConf.merge(begun, given))  # type: ignore[assignment]
+        result: MultipleChoiceConfig = OmegaConf.to_object(OmegaConf.merge(begun, given))  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise ConfigError(f"{key}.{explain_error(error)}") from error
-    check_limits(found, inside=f"{key}.")
-    return found
+    check_limits(result, inside=f"{key}.")
+    return result

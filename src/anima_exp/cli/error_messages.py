@@ -106,9 +106,13 @@ def _suggest_choice(group: str, name: str, known: list[str]) -> str:
     if len(beginning) > 1:
         return f"Did you mean one of {', '.join(beginning)}?"
     if close := (beginning[0] if beginning else closest(name, known)):
-        return f"Did you mean '{close}'? --help lists all."
-    own = {"model": "model.source=FOLDER_OR_HUB_ID", "data": "data.path=FILE"}
-    yours = f" Your own: {group}=local {own[group]}." if group in own else ""
+        return f"Did you mean '{close}'? `anima-exp help {group}` lists all."
+    own = {"model": ("model.source", "FOLDER_OR_HUB_ID"), "data": ("data.path", "FILE")}
+    yours = ""
+    if group in own:
+        key, value = own[group]
+        value = name if "/" in name or "." in name else value  # a path, a file or a hub id
+        yours = f" Your own: {group}=local {key}={value}."
     return f"There are: {', '.join(known)}.{yours}"
 
 
@@ -222,6 +226,7 @@ def _bad_defaults(mistake: Mistake) -> str:
 
 
 def no_plug_in(launcher: str) -> str:
+    """Return the message for a launcher whose plug-in is not installed."""
     return (
         f"hydra/launcher={launcher} needs a plug-in that is not installed: "
         f"pip install 'anima-exp[{launcher}]'"

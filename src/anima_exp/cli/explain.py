@@ -8,13 +8,12 @@ explain("heldout_loss")           # a metric
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from importlib import import_module
-from typing import Any
 
 from anima_exp.cli import conf_files
-from anima_exp.cli.command import Command
+from anima_exp.cli.command import Command, schema_of
 from anima_exp.cli.commands import COMMANDS, FORMER
 from anima_exp.cli.conf_files import BY_HAND, Line
+from anima_exp.cli.short_help import short_help
 from anima_exp.config.catalogue import Entry, catalogue, former_keys
 from anima_exp.config.lookup import closest
 from anima_exp.config.reference import values
@@ -30,7 +29,7 @@ def explain(name: str, width: int = 80) -> str:
     """Return the explanation of `name` in lines of at most `width` columns.
 
     Raises:
-        ConfigError: nothing has this name.
+        ConfigError: if nothing has this name.
     """
     name = name.strip()
     group, equals, choice = name.partition("=")
@@ -38,14 +37,12 @@ def explain(name: str, width: int = 80) -> str:
     if equals:
         return _choice_or_value(group, choice, width)
     if name in COMMANDS or name in FORMER:
-        from anima_exp.cli.short_help import short_help
-
         text = short_help(COMMANDS[FORMER.get(name, name)], width)
         return f"{text}\n\n{_group(name, width)}" if name in conf_files.groups() else text
     if group in conf_files.groups():
         return _group(group, width)
-    if found := _settings(name):
-        texts = [_setting(key, entry, commands, width) for key, entry, commands in found]
+    if result := _settings(name):
+        texts = [_setting(key, entry, commands, width) for key, entry, commands in result]
         texts += ["\n".join(_fact("see also", ", ".join(_others(name)), width))]
         return "\n\n".join(filter(None, texts))
     if metric_text := _metric(name, width):
@@ -55,33 +52,26 @@ def explain(name: str, width: int = 80) -> str:
 
 def schemas() -> dict[type, list[Command]]:
     """Return the schema of each command, and the commands that have it."""
-    found: dict[type, list[Command]] = {}
+    result: dict[type, list[Command]] = {}
     for command in COMMANDS.values():
         if command.schema:
-            found.setdefault(schema_of(command), []).append(command)
-    return found
-
-
-def schema_of(command: Command) -> type:
-    """Return the dataclass of a command's settings."""
-    module, _, name = command.schema.partition(":")
-    made: type = getattr(import_module(module), name)
-    return made
+            result.setdefault(schema_of(command), []).append(command)
+    return result
 
 
 def _settings(key: str) -> list[tuple[str, Entry, list[Command]]]:
     """Return the settings with this key; two commands may have different ones of one name."""
-    found: list[tuple[str, Entry, list[Command]]] = []
+    result: list[tuple[str, Entry, list[Command]]] = []
     for schema, commands in schemas().items():
         entry = catalogue(schema).get(key)
         if entry is None:
             continue
-        same = next((one for one in found if one[1].setting.about == entry.setting.about), None)
+        same = next((one for one in result if one[1].setting.about == entry.setting.about), None)
         if same:
             same[2].extend(commands)
         else:
-            found.append((key, entry, list(commands)))
-    return found
+            result.append((key, entry, list(commands)))
+    return result
 
 
 def _others(name: str) -> list[str]:
@@ -129,11 +119,11 @@ def _default(key: str, entry: Entry, known: Mapping[str, Line], width: int) -> I
 
 def _setters(key: str) -> str:
     """Return the files that set a key, the choices of its own group first."""
-    found = list(dict.fromkeys(line.file for line in conf_files.setters(key)))
+    result = list(dict.fromkeys(line.file for line in conf_files.setters(key)))
     group = key.partition(".")[0]
-    found.sort(key=lambda file: not file.startswith(f"conf/{group}/"))
-    more = f", and {len(found) - _MOST_FILES} more" if len(found) > _MOST_FILES else ""
-    return ", ".join(found[:_MOST_FILES]) + more if found else ""
+    result.sort(key=lambda file: not file.startswith(f"conf/{group}/"))
+    more = f", and {len(result) - _MOST_FILES} more" if len(result) > _MOST_FILES else ""
+    return ", ".join(result[:_MOST_FILES]) + more if result else ""
 
 
 def _group(group: str, width: int) -> str:
@@ -149,7 +139,9 @@ def _group(group: str, width: int) -> str:
     room = width - longest - 4
     for name in names:
         text = conf_files.about(conf_files.file_of(group, name)) if name != BY_HAND else _BY_HAND
-        lines.append(f"  {name:<{longest}}  {conf_files.one_line(text, room)}".rstrip())
+        first, *more = _wrapped(conf_files.whole_sentences(text, room), room) or [""]
+        lines.append(f"  {name:<{longest}}  {first}".rstrip())
+        lines += [f"  {'':<{longest}}  {line}" for line in more]
     lines += ["", *_wrapped(f"anima-exp help {group}={names[0]} shows what a choice sets.", width)]
     inside = [key for key in catalogue(schema_of(COMMANDS["train"])) if _parent(key) == group]
     if inside:
@@ -219,7 +211,7 @@ def _former_or_short(name: str, width: int) -> str:
     """Explain a former name, or a key without its group; otherwise suggest what was meant.
 
     Raises:
-        ConfigError: nothing has this name, or several settings have.
+        ConfigError: if nothing has this name, or several settings have.
     """
     for schema in schemas():
         if today := former_keys(schema).get(name):
@@ -255,7 +247,7 @@ def _suggestion(name: str, keys: list[str]) -> str:
     return "`anima-exp help model` lists a group, `anima-exp train --help --all` all settings."
 
 
-def _written(value: Any) -> str:
+def _written(value: object) -> str:
     """Return the default of a dataclass's field as a command line gives it."""
     if value is None or value == []:
         return "null" if value is None else "[]"

@@ -1,4 +1,4 @@
-"""Read the command line of a command without Hydra: words and `key=value` -> its dataclass.
+"""Read a command line without Hydra: words and `key=value` become the command's dataclass.
 
     parse(["runs/a", "runs/b", "metric=mmlu"], CompareConfig, words="runs")
     # CompareConfig(runs=["runs/a", "runs/b"], metric="mmlu")
@@ -43,7 +43,7 @@ def parse(
         taking_several: former options that took all words up to the next option.
 
     Raises:
-        ConfigError: a setting is unknown or missing, or a value is not of its type or range.
+        ConfigError: if a setting is unknown or missing, or a value is not of its type or range.
     """
     given: dict[str, Any] = {}
     reader = _Reader(schema)
@@ -53,8 +53,8 @@ def parse(
         if word.startswith("--") and word != "--":
             for value in reader.option_values(word, rest, taking_several):
                 reader.add(given, *value)
-        elif (found := _SETTING.match(word)) and not reader.is_path(found["key"], word):
-            reader.add(given, found["key"], found["value"])
+        elif (match := _SETTING.match(word)) and not reader.is_path(match["key"], word):
+            reader.add(given, match["key"], match["value"])
         elif words and word != "--":
             reader.add(given, words, word, whole=True)
         elif word != "--":
@@ -82,7 +82,7 @@ class _Reader:
     def option_values(
         self, word: str, rest: list[str], taking_several: Collection[str]
     ) -> list[tuple[str, str]]:
-        """`--one-pass`, `--metric mmlu`, `--metric=mmlu` -> keys and values."""
+        """Read options into keys and values: `--one-pass`, `--metric mmlu`, `--metric=mmlu`."""
         option, equals, value = word.partition("=")
         old = option.lstrip("-").replace("-", "_")
         key = old if old in self.known else self.former.get(old)
@@ -98,10 +98,10 @@ class _Reader:
             raise ConfigError(f"{option} needs a value. Write {key}=VALUE.")
         if old not in taking_several:
             return [(old, rest.pop(0))]
-        found = []
+        result = []
         while rest and not rest[0].startswith("--"):
-            found.append((old, rest.pop(0)))
-        return found
+            result.append((old, rest.pop(0)))
+        return result
 
     def add(self, given: dict[str, Any], old: str, text: str, *, whole: bool = False) -> None:
         """Put a value into `given`; `whole` takes the text to the letter."""
@@ -128,7 +128,7 @@ class _Reader:
         return f"There is no setting '{key}'. Known: {', '.join(self.known)}."
 
 
-def _value(entry: Entry, hint: Any, text: str) -> Any:
+def _value(entry: Entry, hint: object, text: str) -> Any:
     """Return a text as a value of the setting's type."""
     text = _unquoted(text)
     if text == "null":
@@ -143,10 +143,10 @@ def _value(entry: Entry, hint: Any, text: str) -> Any:
     if kind is str:
         return text
     if isinstance(kind, type) and issubclass(kind, Enum):
-        found = [member for member in kind if member.value == text]
-        if not found:
+        result = [member for member in kind if member.value == text]
+        if not result:
             raise _not(entry, text)
-        return found[0]
+        return result[0]
     try:
         return kind(text)
     except ValueError:
@@ -167,13 +167,13 @@ def _not(entry: Entry, text: str) -> ConfigError:
 
 
 def _items(text: str) -> list[str]:
-    """`[a,b]` -> a, b; any other text is one item. `null` and `[]` are none."""
+    """Split `[a,b]` into a, b; any other text is one item. `null` and `[]` are none."""
     text = text.strip()
     if text in ("null", "[]"):
         return []
     if not (text.startswith("[") and text.endswith("]")):
         return [_unquoted(text)]
-    found, start, quote, depth = [], 0, "", 0
+    result, start, quote, depth = [], 0, "", 0
     inner = text[1:-1]
     for here, letter in enumerate(inner):
         if quote:
@@ -185,9 +185,9 @@ def _items(text: str) -> list[str]:
         elif letter in "]})":
             depth -= 1
         elif letter == "," and depth == 0:
-            found.append(inner[start:here])
+            result.append(inner[start:here])
             start = here + 1
-    return [_unquoted(one) for one in [*found, inner[start:]]]
+    return [_unquoted(one) for one in [*result, inner[start:]]]
 
 
 def _unquoted(text: str) -> str:

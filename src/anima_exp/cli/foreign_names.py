@@ -1,4 +1,4 @@
-"""What qlora.py, TRL, axolotl and LLaMA-Factory call their settings -> what ours are called.
+"""Translate settings of qlora.py, TRL, axolotl and LLaMA-Factory into ours.
 
 An answer names our setting, or says that there is none and why. Below it stand the names that it
 is for. tests/test_other_names.py holds every setting and file that an answer names against conf/.
@@ -9,10 +9,9 @@ from collections.abc import Container
 _OF_TRAINING = """
 The learning rate is optimizer.learning_rate.
     lr learningrate base_lr max_lr peak_lr initial_lr
-A batch is cut by tokens, not rows: see trainer.max_tokens_per_micro_batch.
-    micro_batch_size per_device_train_batch_size per_gpu_train_batch_size
 trainer.batch_size is the whole batch of an optimizer step, over all devices. A pass takes as many
 of its tokens as fit: see trainer.max_tokens_per_micro_batch.
+    micro_batch_size per_device_train_batch_size per_gpu_train_batch_size
     gradient_accumulation_steps gradient_accumulation grad_accum accumulation_steps
     accumulate_grad_batches train_batch_size global_batch_size total_batch_size
     effective_batch_size
@@ -37,7 +36,7 @@ It is trainer.precision=bf16, fp16 or fp32.
     bf16 fp16 fp32 tf32 bfloat16 float16 mixed_precision torch_dtype dtype amp half pure_bf16
 runs_dir=FOLDER is where run folders are made; run_dir=FOLDER names this run's own.
     output_dir output_directory output_path out_dir save_dir output
-There is none, because a run with the same settings is resumed or found finished. run_dir=NAME
+There is none, because a run with the same settings is resumed, or is done already. run_dir=NAME
 starts another.
     overwrite_output_dir overwrite
 It is lora.rank.
@@ -137,7 +136,7 @@ It is data.max_train_rows.
 The loss on the prompt is data.train_on_source=true.
     train_on_inputs train_on_prompt completion_only_loss assistant_only_loss mask_prompt
     train_on_responses_only
-There is none, because rows are tokenised once and kept in the cache.
+There is none, because rows are tokenized once and kept in the cache.
     preprocessing_num_workers dataloader_num_workers dataset_num_proc num_workers
     dataset_processes num_proc overwrite_cache streaming dataloader_pin_memory
     dataset_prepared_path remove_unused_columns dataloader_drop_last dataloader_prefetch_factor
@@ -199,7 +198,7 @@ There is none, because the loss is the plain cross-entropy of the labels.
     dft_loss loss_type
 There is none, because runs are supervised fine-tuning only.
     stage rl dpo dpo_beta pref_beta pref_loss reward_model ref_model kto orpo grpo finetuning_stage
-There is none: python -m anima_exp.publish sends a finished run to the hub.
+There is none: anima-exp publish sends a finished run to the hub.
     push_to_hub hub_model_id hub_strategy hub_private_repo upload
 A token is no setting: use `hf auth login` or HF_TOKEN in the environment.
     hf_token hub_token use_auth_token hf_use_auth_token token hf_hub_token
@@ -249,16 +248,16 @@ It is out=PLACE.
 
 
 def _by_name(table: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     answer, complete = "", True
     for line in table.strip().splitlines():
         if line.startswith(" "):
-            found |= dict.fromkeys(line.split(), answer)
+            result |= dict.fromkeys(line.split(), answer)
             complete = True
         else:
             answer = line if complete else f"{answer} {line}"
             complete = False
-    return found
+    return result
 
 
 _TRAINING_NAMES = _by_name(_OF_TRAINING)
@@ -267,7 +266,7 @@ _OUT_NAMES = _by_name(_OF_OUT)
 
 
 def answer(key: str, known: Container[str]) -> str | None:
-    """What to say of a key that is ours by another name, with or without a group before it.
+    """Return the advice for a key that is ours by another name, with or without a group before it.
 
     `trainer.lr` -> "The learning rate is optimizer.learning_rate."; None for an unknown name.
 
@@ -275,9 +274,9 @@ def answer(key: str, known: Container[str]) -> str | None:
         known: the settings of the command.
     """
     name = key.rpartition(".")[2].lower().replace("-", "_")
-    found = None
+    result = None
     if "max_new_tokens" in known:
-        found = _ANSWERS_NAMES.get(name)
+        result = _ANSWERS_NAMES.get(name)
     if "out" in known:
-        found = found or _OUT_NAMES.get(name)
-    return found or (_TRAINING_NAMES.get(name) if "trainer.max_steps" in known else None)
+        result = result or _OUT_NAMES.get(name)
+    return result or (_TRAINING_NAMES.get(name) if "trainer.max_steps" in known else None)

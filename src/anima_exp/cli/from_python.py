@@ -22,9 +22,9 @@ from anima_exp.cli import yaml_files
 from anima_exp.cli.adapter_settings import with_adapter
 from anima_exp.cli.compose import parse, register_schema, with_file
 from anima_exp.cli.error_messages import choices, explain_error
-from anima_exp.cli.overrides import assigned, composable, divided, refuse_lists
+from anima_exp.cli.overrides import assignment, composable, refuse_lists, split_options
 from anima_exp.config import RunConfig
-from anima_exp.config.program_settings import former_names, spoken_of
+from anima_exp.config.program_settings import former_names, schema_lent
 from anima_exp.errors import AnimaError, ConfigError, RunEnded, permissions
 from anima_exp.libraries.hydra_errors import answers_an_override
 from anima_exp.libraries.hydra_internals import config_loader, registries_lent
@@ -43,7 +43,7 @@ _WORDS = "_words"  # attribute of a config
 
 @dataclass(frozen=True)
 class Words:
-    """What a config was composed from, and what that gave."""
+    """The words that a config was composed from, and the settings that they gave."""
 
     words: tuple[str, ...]
     config_dir: Path | None
@@ -67,7 +67,7 @@ def compose(
         config_dir: a folder of config files of the user's own.
 
     Raises:
-        AnimaError: a mistake in the words or in a file, with the text of the command line.
+        AnimaError: if a word or a file has a mistake. The text is that of the command line.
     """
     with hydra(schema, words, config_dir=config_dir) as loader:
         cfg = composed(loader, words, program=program, expand=expand)
@@ -86,11 +86,11 @@ def compose(
 def hydra(
     schema: type, words: Sequence[str], *, config_dir: str | Path | None = None
 ) -> Iterator[ConfigLoader]:
-    """Lend Hydra to this thread, with all that is ours; mistakes inside become one line."""
+    """Lend Hydra with our settings to this thread. Mistakes inside become one line."""
     with (
         _composing,
         registries_lent(),
-        spoken_of(schema),
+        schema_lent(schema),
         yaml_files.forgotten(),
         in_one_line(words),  # innermost: what is known of schema and files is in its texts
     ):
@@ -107,13 +107,13 @@ def composed(
     expand: Expand,
     mode: RunMode = RunMode.RUN,
 ) -> DictConfig:
-    """Compose `words`; the node `hydra` of the result says how.
+    """Compose `words`. The node `hydra` of the result holds Hydra's own settings.
 
     Raises:
-        ConfigError: one of the words is an option of the command line.
+        ConfigError: if one of the words is an option of the command line.
     """
     several = ["-m"] if mode is RunMode.MULTIRUN else []
-    options, settings = divided(expand(composable([*several, *words])))
+    options, settings = split_options(expand(composable([*several, *words])))
     if options != several:
         option = next(one for one in options if one not in several)
         raise ConfigError(f"{option} is an option of the command line. From Python, give settings.")
@@ -141,7 +141,7 @@ def in_one_line(words: Sequence[str]) -> Iterator[None]:
 
 
 def as_words(settings: Mapping[str, Setting]) -> list[str]:
-    """`{"lora__rank": 8, "seed": 1}` -> ["lora.rank=8", "seed=1"].
+    """Return settings as words: `{"lora__rank": 8, "seed": 1}` gives ["lora.rank=8", "seed=1"].
 
     Two underscores stand for a dot. A mapping holds settings of a group.
     """
@@ -151,7 +151,7 @@ def as_words(settings: Mapping[str, Setting]) -> list[str]:
         if isinstance(value, Mapping):
             words += as_words({f"{key}.{inner}": one for inner, one in value.items()})
         else:
-            words.append(assigned(key, plain(value, key)))
+            words.append(assignment(key, plain(value, key)))
     return words
 
 
@@ -159,7 +159,7 @@ def plain(value: object, key: str) -> Any:
     """Return a value of Python as JSON has it: a path as a text, a NumPy number as a number.
 
     Raises:
-        ConfigError: no setting can have such a value.
+        ConfigError: if no setting can have such a value.
     """
     if isinstance(value, Enum):
         return plain(value.value, key)
@@ -190,18 +190,18 @@ def words_of(config: RunConfig) -> Words:
         if not changed:
             return known
         if config.rehearsal_scale == 1.0:  # else what has been scaled already would be scaled again
-            more = [assigned(key, value) for key, value in changed.items()]
+            more = [assignment(key, value) for key, value in changed.items()]
             return replace(known, words=(*known.words, *more))
     return Words(tuple(_every_setting(config, now)), None, now, composed=False)
 
 
 def _every_setting(config: RunConfig, settings: Mapping[str, Any]) -> Iterator[str]:
     on = [name for name in choices("evals") if getattr(config.evals, name)]
-    yield assigned("evals", on)
+    yield assignment("evals", on)
     for key, value in settings.items():
         off = key.startswith("evals.") and value is None and key.count(".") == 1
         if not off and key != "rehearsal_scale":  # it is in the other settings
-            yield assigned(key, value)
+            yield assignment(key, value)
 
 
 def _folder(config_dir: str | Path) -> Path:

@@ -45,11 +45,11 @@ def with_sentences(text: str, schema: type) -> str:
     path: list[str] = []
     lines = []
     for line in rest.split("\n"):
-        found = _LINE.match(line)
-        if not found:
+        match = _LINE.match(line)
+        if not match:
             lines.append(line)
             continue
-        path[len(found["indent"]) // 2 :] = [found["name"]]
+        path[len(match["indent"]) // 2 :] = [match["name"]]
         entry = known.get(".".join(path))
         lines.append(_commented(line, entry, width) if entry else line)
     return f"{head}{start}{first}{newline}" + "\n".join(lines)

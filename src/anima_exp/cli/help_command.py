@@ -19,8 +19,8 @@ def main() -> int:
 
         width = shutil.get_terminal_size((80, 24)).columns
         if not names:
-            asked = len(sys.argv) > 1
-            write((short_help(COMMANDS["help"], width) if asked else overview.text(width)) + "\n")
+            named = len(sys.argv) > 1
+            write((short_help(COMMANDS["help"], width) if named else overview.text(width)) + "\n")
             return
         for number, name in enumerate(names):
             write("\n" * bool(number) + explain(name, width) + "\n")

@@ -37,8 +37,8 @@ _SHOWN = ("job", "hydra", "all")
 _ABOUT = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
-def divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Divide arguments into options, each with its value, and settings. The order is kept.
+def split_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Divide arguments into options, each with its value, and settings, in their order.
 
     Raises:
         ConfigError: if an option is unknown or lacks its value.
@@ -96,7 +96,7 @@ def composable(arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: if an argument is not a setting, or a group that takes one file gets a list.
     """
-    options, own = divided(arguments)
+    options, own = split_options(arguments)
     own = former_names().overrides(own)
     several = any(one == "-m" or (one > "--m" and "--multirun".startswith(one)) for one in options)
     for argument in own:
@@ -164,7 +164,7 @@ def refuse_lists(chosen: Mapping[str, Any], overrides: Sequence[str]) -> None:
 
 
 def quote_override(argument: str, *, several: bool = True) -> str:
-    """Quote a value that Hydra could not read: `data.path=a#1.json` -> `data.path="a#1.json"`.
+    """Quote a value that Hydra cannot read: `data.path=a#1.json` gives `data.path="a#1.json"`.
 
     A setting of type text accepts any characters, and a value that looks like a number stays a text
     (as the commit 12e4567). Quoted values, lists, sweeps, functions and `${...}` are not changed.
@@ -172,23 +172,23 @@ def quote_override(argument: str, *, several: bool = True) -> str:
     Args:
         several: `a,b` means two values, as in a sweep (-m); otherwise one text with a comma.
     """
-    found = _OVERRIDE.match(argument)
-    if not found or "@" in found["key"] or found["key"].lstrip("+").startswith(("hydra", "~")):
+    match = _OVERRIDE.match(argument)
+    if not match or "@" in match["key"] or match["key"].lstrip("+").startswith(("hydra", "~")):
         return argument
-    key, value = found["key"].lstrip("+"), found["value"]
+    key, value = match["key"].lstrip("+"), match["value"]
     if key in _TO_THE_LETTER:
-        return argument if value == "null" else f"{found['key']}={to_override(value)}"
+        return argument if value == "null" else f"{match['key']}={to_override(value)}"
     kind = _kinds().get(key)
     if kind is list and value.startswith("[") and value.endswith("]"):
         read = _read(value)
         if read is _SEVERAL or (read is not _UNREADABLE and all(isinstance(x, str) for x in read)):
             return argument
-        return f"{found['key']}=[{','.join(map(_text, _split(value[1:-1])))}]"
+        return f"{match['key']}=[{','.join(map(_text, _split(value[1:-1])))}]"
     if kind is str:
-        return f"{found['key']}={_texts(value) if several else _text(value, alone=True)}"
+        return f"{match['key']}={_texts(value) if several else _text(value, alone=True)}"
     if _read(value) is not _UNREADABLE or value[:1] in ("[", "{", '"', "'"):
         return argument
-    return f"{found['key']}={_quoted(value)}"  # so that Hydra's error is about the setting
+    return f"{match['key']}={_quoted(value)}"  # so that Hydra's error is about the setting
 
 
 def to_override(value: object) -> str:
@@ -200,17 +200,17 @@ def to_override(value: object) -> str:
     return json.dumps(value)
 
 
-def pasted(program: str, *words: str | tuple[str, object]) -> str:
-    """`pasted("merge", ("run", "my run"))` -> "anima-exp merge 'run=my run'".
+def quoted_command(program: str, *words: str | tuple[str, object]) -> str:
+    """Return a command for a shell: ("merge", ("run", "my run")) -> anima-exp merge 'run=my run'.
 
-    A line for a shell. A pair is a setting and its value, which is used literally; a
-    text is a word as it is typed.
+    Args:
+        words: a text is a word as a user types it; a pair is a setting and its literal value.
     """
-    typed = (word if isinstance(word, str) else assigned(word[0], str(word[1])) for word in words)
+    typed = (word if isinstance(word, str) else assignment(word[0], str(word[1])) for word in words)
     return command_line(program, typed)
 
 
-def assigned(key: str, value: object) -> str:
+def assignment(key: str, value: object) -> str:
     """Return `key=value` in the shortest form that Hydra reads, for any text."""
     value = str(value) if isinstance(value, Path) else value
     if not isinstance(value, str):
@@ -220,7 +220,7 @@ def assigned(key: str, value: object) -> str:
     return plain if same else f"{key}={to_override(value)}"
 
 
-def said(value: str) -> str | None:
+def plain_value(value: str) -> str | None:
     """Return the value of a setting as text, without its quotes; None for null."""
     read = _read(value)
     return None if read is None else read if isinstance(read, str) else value
@@ -270,16 +270,16 @@ def _read(value: str) -> Any:
 
 def _split(items: str) -> list[str]:
     """Split at commas outside quotes. A quote in the middle of a word is an ordinary character."""
-    found, start, quote = [], 0, ""
+    result, start, quote = [], 0, ""
     for here, letter in enumerate(items):
         if quote:
             quote = "" if letter == quote and items[here - 1] != "\\" else quote
         elif letter in "\"'" and not items[start:here].strip() and letter in items[here + 1 :]:
             quote = letter
         elif letter == ",":
-            found.append(items[start:here])
+            result.append(items[start:here])
             start = here + 1
-    return [*found, items[start:]]
+    return [*result, items[start:]]
 
 
 def _quoted(value: str) -> str:
@@ -289,11 +289,11 @@ def _quoted(value: str) -> str:
 
 def _kinds() -> dict[str, type]:
     """Return the settings whose value is a text (str) or a list of texts (list)."""
-    found: dict[str, type] = {}
+    result: dict[str, type] = {}
     for key, hint in settings().items():
         hints = (hint, *get_args(hint))
         if any(get_origin(one) is list and str in get_args(one) for one in hints):
-            found[key] = list
+            result[key] = list
         elif str in hints:
-            found[key] = str
-    return found
+            result[key] = str
+    return result

@@ -9,7 +9,7 @@ from anima_exp.display.terminal_view import TerminalView
 from anima_exp.errors import AnimaError, RunEnded, permissions
 from anima_exp.events import listening
 from anima_exp.system import terminal
-from anima_exp.system.terminal import escape_unencodable, print_stderr
+from anima_exp.system.terminal import escape_unencodable, outlive_readers, print_stderr
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +19,7 @@ _PIPED_COLUMNS = 160
 
 def status(work: Callable[[], None]) -> int:
     """Run `work`; return 0, or the exit status of an error or a stop after printing it."""
+    outlive_readers()
     escape_unencodable()
     try:
         with permissions(), listening(TerminalView()):
@@ -26,8 +27,6 @@ def status(work: Callable[[], None]) -> int:
     except (AnimaError, RunEnded) as error:
         print_stderr(str(error))
         return error.exit_status
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

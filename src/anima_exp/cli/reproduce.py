@@ -11,14 +11,14 @@ from typing import Any
 
 from anima_exp.cli import conf_files
 from anima_exp.cli.from_python import compose
-from anima_exp.cli.overrides import assigned
+from anima_exp.cli.overrides import assignment
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import catalogue
 from anima_exp.errors import AnimaError
 from anima_exp.results import identity
 
 _NAMED = ("model", "data")  # groups whose settings hold the name of their file
-_MATCHED = ("quant", "lora", "optimizer", "trainer")  # groups whose file is found by its values
+_MATCHED = ("quant", "lora", "optimizer", "trainer")  # groups whose file its values identify
 _HASH = "sha256:"
 _FOLLOWS = ("model.shape.", "data.length_stats.", "model.name", "data.name")
 
@@ -55,12 +55,12 @@ def reproduce(settings: Mapping[str, Any]) -> Reproduction:
         and not _same(value, base[key])
     }
     missing = tuple(key for key, value in changed.items() if str(value).startswith(_HASH))
-    own = [assigned(key, "PATH" if key in missing else value) for key, value in changed.items()]
+    own = [assignment(key, "PATH" if key in missing else value) for key, value in changed.items()]
     overrides = (*groups, *own)
     return Reproduction(overrides, changed, "" if missing else _name(overrides), missing)
 
 
-def _same(value: Any, usual: Any) -> bool:
+def _same(value: object, usual: object) -> bool:
     """Return whether two values of a setting are the same; the order of a list does not count."""
     if isinstance(value, list) and isinstance(usual, list):
         return sorted(map(str, value)) == sorted(map(str, usual))
@@ -70,22 +70,22 @@ def _same(value: Any, usual: Any) -> bool:
 def _groups(settings: Mapping[str, Any]) -> list[str]:
     """Return the choices of groups that come closest to the settings."""
     usual = conf_files.chosen("train")
-    found = []
+    result = []
     for group in _NAMED:
         name = settings.get(f"{group}.name")
         if name in conf_files.choices(group) and name != usual[group]:
-            found.append(f"{group}={name}")
+            result.append(f"{group}={name}")
     for group in _MATCHED:
         best = max(
             [usual[group], *conf_files.choices(group)],
             key=lambda choice: _matches(group, choice, settings),
         )
         if best != usual[group]:
-            found.append(f"{group}={best}")
+            result.append(f"{group}={best}")
     evals = _evals(settings)
     if evals and f"[{','.join(evals)}]" != usual["evals"]:
-        found.append(f"evals=[{','.join(evals)}]")
-    return found
+        result.append(f"evals=[{','.join(evals)}]")
+    return result
 
 
 def _matches(group: str, choice: str, settings: Mapping[str, Any]) -> int:
@@ -117,8 +117,8 @@ def _name(overrides: Sequence[str]) -> str:
         return ""
 
 
-def place(folder: Path, found: Reproduction) -> list[str]:
-    """Return what a command line needs besides, so that it finds the run's own folder."""
-    if found.name == folder.name:
-        return [] if folder.parent == Path("runs") else [assigned("runs_dir", folder.parent)]
-    return [assigned("run_dir", folder)]
+def place(folder: Path, command: Reproduction) -> list[str]:
+    """Return the settings that lead a command line to the run's own folder."""
+    if command.name == folder.name:
+        return [] if folder.parent == Path("runs") else [assignment("runs_dir", folder.parent)]
+    return [assignment("run_dir", folder)]

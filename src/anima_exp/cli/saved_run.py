@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.cli.error_messages import choices
-from anima_exp.cli.overrides import said, to_override
+from anima_exp.cli.overrides import plain_value, to_override
 from anima_exp.config import TargetModules
 from anima_exp.errors import ConfigError, ModelError
 from anima_exp.inference.saved_model import absolute, adapter_of_a_run, find_run_of_adapter, record
@@ -81,7 +81,7 @@ def _check_base_folder(key: str, place: str, run: Path, settings: dict[str, Any]
 
 
 def _place(given: Mapping[str, str], key: str) -> str | None:
-    place = said(given.get(key, ""))
+    place = plain_value(given.get(key, ""))
     if not place:
         return None
     return str(paths.expanded(place, key)) if place.startswith("~") else place
@@ -108,8 +108,8 @@ def overrides(place: str, *, key: str = "adapter") -> list[str]:
         ModelError: if the adapter does not exist.
         ConfigError: if it names no base, or a folder that does not exist here.
     """
-    found = adapter_files.settings(place, key=key)
-    named, revision = found.get("base_model_name_or_path"), found.get("revision")
+    result = adapter_files.settings(place, key=key)
+    named, revision = result.get("base_model_name_or_path"), result.get("revision")
     if not named:
         raise ConfigError(
             f"{key}={place} does not say which model it was trained on. "
@@ -131,10 +131,10 @@ def _sources() -> dict[str, str]:
     """Return the bases of conf/model by name."""
     from omegaconf import DictConfig, OmegaConf
 
-    found = {}
+    result = {}
     for name in choices("model"):
         node = OmegaConf.load(shipped("conf") / "model" / f"{name}.yaml")
         assert isinstance(node, DictConfig)
         if not OmegaConf.is_missing(node, "source"):
-            found[name] = str(node["source"])
-    return found
+            result[name] = str(node["source"])
+    return result

@@ -5,13 +5,14 @@ import textwrap
 from collections.abc import Sequence
 
 from anima_exp.cli import conf_files
-from anima_exp.cli.command import Command
+from anima_exp.cli.command import Command, schema_of
 from anima_exp.cli.commands import find
 from anima_exp.cli.program import status
 from anima_exp.config.catalogue import catalogue
 from anima_exp.system.terminal import write
 
 _WIDEST = 120
+_USAGE = {"help": "[NAME]", "completion": "bash|zsh|fish"}  # these take no settings
 _HELP, _ALL = {"--help", "-h", "--help-all"}, {"--all", "--help-all"}
 
 
@@ -40,16 +41,13 @@ def print_short_help(name: str) -> None:
 
 def short_help(command: Command, width: int) -> str:
     """Return the help of a command for a terminal of `width` columns."""
-    from anima_exp.cli.explain import schema_of
-
     width = min(width, _WIDEST)
-    usage = f"anima-exp {command.name} " + (
-        f"[{command.words.upper()}...] [key=value ...]" if command.words else "[key=value ...]"
-    )
+    words = f"[{command.words.upper()}...] " if command.words else ""
+    usage = f"anima-exp {command.name} {_USAGE.get(command.name, f'{words}[key=value ...]')}"
     lines = [command.what, "", f"  {usage}", ""]
     lines += _examples(command, width)
     if command.details:
-        lines += ["", *textwrap.wrap(command.details, width)]
+        lines += ["", *_wrap(command.details, width)]
     if command.groups:
         lines += ["", "Groups, chosen with group=NAME:"]
         lines += [_group_line(group, width) for group in command.groups]
@@ -64,13 +62,12 @@ def short_help(command: Command, width: int) -> str:
 
 def long_help(command: Command, width: int) -> str:
     """Return the help of a command without Hydra, with every setting, its values and default."""
-    from anima_exp.cli.explain import schema_of
     from anima_exp.config.reference import values
 
     lines = [short_help(command, width), "", "All settings:"]
     for key, entry in catalogue(schema_of(command)).items():
         lines.append(f"  {key}: {values(entry)}")
-        lines += [f"      {line}" for line in textwrap.wrap(entry.setting.about, width - 6)]
+        lines += [f"      {line}" for line in _wrap(entry.setting.about, width - 6)]
     return "\n".join(lines)
 
 
@@ -80,7 +77,12 @@ def _more(command: Command, width: int) -> list[str]:
     if command.groups:
         text += f", anima-exp help {command.groups[0]} one group"
     text += f". anima-exp {command.name} --help --all lists everything."
-    return textwrap.wrap(text, width)
+    return _wrap(text, width)
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Wrap a text, but break neither `anima-exp` nor a long key."""
+    return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
 
 
 def _group_line(group: str, width: int) -> str:
@@ -108,15 +110,14 @@ def _examples(command: Command, width: int) -> list[str]:
 
 
 def _table(rows: Sequence[tuple[str, str]], width: int, *, shorten: bool) -> list[str]:
-    """Return two columns, the second one wrapped or, if `shorten`, cut to what fits on a line."""
+    """Return two columns, the second one wrapped. If `shorten`, it ends with a sentence."""
     left = max((len(one) for one, _ in rows), default=0)
     room = max(width - left - 4, 30)
     lines = []
     for name, text in rows:
         if shorten:
-            wrapped = [conf_files.one_line(text, room)]
-        else:
-            wrapped = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
+            text = conf_files.whole_sentences(text, room)
+        wrapped = _wrap(text, room) or [""]
         lines.append(f"  {name:<{left}}  {wrapped[0]}")
         lines += [f"  {'':<{left}}  {line}" for line in wrapped[1:]]
     return lines

@@ -32,7 +32,7 @@ def offer() -> None:
 
 @contextmanager
 def forgotten() -> Iterator[None]:
-    """Forget afterwards which files Hydra has read inside, and know of none before."""
+    """Start with no file known, and forget afterwards which files Hydra has read inside."""
     before = dict(_read)
     _read.clear()
     try:
@@ -54,11 +54,11 @@ def _is_ours(path: Path) -> bool:
 
 def setting(key: str) -> str | None:
     """Return the user's file that sets `lora.rank` or chooses a group; the last one read."""
-    found = None
+    result = None
     for name, path in _read.items():
         if not _is_ours(path) and path.is_file() and key in _keys(name, path):
-            found = shown(path)
-    return found
+            result = shown(path)
+    return result
 
 
 def lists(group: str) -> Iterator[tuple[str, list[str]]]:
@@ -96,10 +96,10 @@ def _keys(name: str, path: Path) -> set[str]:
             parts.append(part)
         elif today == "hydra.sweeper.points" and isinstance(part, list):
             parts += part
-    found = set(_paths(data, group))
+    result = set(_paths(data, group))
     for part in parts:
-        found |= set(map(str, part)) if isinstance(part, dict) else set()
-    return set(map(todays_key, found))
+        result |= set(map(str, part)) if isinstance(part, dict) else set()
+    return set(map(todays_key, result))
 
 
 def _paths(data: object, group: str) -> Iterator[str]:
@@ -135,10 +135,10 @@ class FileConfigSource(hydra_internals.FileConfigSource):
             check(path)
             _read[name] = path
         with mistakes_in(path):
-            found = super().load_config(config_path)
-        if name.startswith("sweep/") and found.header["package"] is None:
-            found.header["package"] = "_global_"  # as in sweeps/: a sweep may set anything
-        return renamed(found, name) if path in _read.values() else found
+            result = super().load_config(config_path)
+        if name.startswith("sweep/") and result.header["package"] is None:
+            result.header["package"] = "_global_"  # as in sweeps/: a sweep may set anything
+        return renamed(result, name) if path in _read.values() else result
 
 
 def renamed(result: ConfigResult, name: str) -> ConfigResult:

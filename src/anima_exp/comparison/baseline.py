@@ -59,7 +59,7 @@ def compare_with_baseline(
     """`requested` is a run's name, a cell's label, or a setting like lora.rank=8.
 
     Raises:
-        ConfigError: it is none of these.
+        ConfigError: if it is none of these.
     """
     for cell in cells:
         if requested == cell.label or requested in (run.name for run in cell.runs):

@@ -97,7 +97,7 @@ def build(
     """Compare the done runs among `runs`.
 
     Raises:
-        ConfigError: an option names a score, a setting or a run that is not there.
+        ConfigError: if an option names a score, a setting or a run that is not there.
     """
     if filters:
         runs = _filtered(runs, filters)

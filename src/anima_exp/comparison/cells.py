@@ -13,7 +13,7 @@ from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import catalogue
 from anima_exp.results import identity
 
-# A run's name starts with these labels, by which people recognise it.
+# A run's name starts with these labels, by which people recognize it.
 _NAMES = ("model.name", "data.name")
 _LONGEST_LABEL = 80
 

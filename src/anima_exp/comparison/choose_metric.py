@@ -36,9 +36,11 @@ def choose_metric(runs: Runs, requested: str | None) -> Metric:
         return known.get(name, metric(name, described))
     if not scores:
         raise ConfigError(
-            "No done run has a score. Train with data.heldout_rows above 0 and evals=[heldout]."
+            "No finished run has a score. Train with data.heldout_rows above 0 and evals=[heldout]."
         )
-    problem = f"No done run has the score '{name}'." if requested else "Several scores are there."
+    problem = (
+        f"No finished run has the score '{name}'." if requested else "Several scores are there."
+    )
     raise ConfigError(f"{problem} Give metric=NAME, one of: {', '.join(scores)}.")
 
 

@@ -18,9 +18,9 @@ _SAME = ("model.source", "model.revision", "quant.", "lora.", "data.", "trainer.
 
 
 def with_evaluations(runs: Runs) -> Runs:
-    """Add the scores that `python -m anima_exp.evaluate run=FOLDER` stored in the run folders.
+    """Add the scores that `anima-exp evaluate run=FOLDER` stored in the run folders.
 
-    Only scores of the model as trained count: another quantisation or other rows give another
+    Only scores of the model as trained count: another quantization or other rows give another
     score. Scores that the run measured itself are kept.
     """
     return replace(runs, runs=[_evaluated(run) for run in runs.runs])
@@ -33,8 +33,8 @@ def with_ratings(runs: Runs, file: Path) -> Runs:
     that are none of the runs.
 
     Raises:
-        DataError: the file is not such a one.
-        NewerFileError: a later version of anima-exp wrote it.
+        DataError: if the file is not such a one.
+        NewerFileError: if a later version of anima-exp wrote it.
     """
     try:
         values = json_files.read_versioned(read_json(file), file, json_files.RATINGS)
@@ -44,7 +44,7 @@ def with_ratings(runs: Runs, file: Path) -> Runs:
         raise DataError(f"ratings={file}: not what anima-exp elo out=FILE writes.") from error
     names = {name for run in runs.runs for name in _names(run)}
     if others := sorted(by_player.keys() - names):
-        unknown = f"{len(others)} of {len(by_player)} players are none of these runs"
+        unknown = f"{len(others)} of {len(by_player)} rated players are not among these runs"
         warn(f"{file}: {unknown}: {', '.join(others)}.")
     rated = []
     times = Counter(name for run in runs.runs for name in set(_names(run)))

@@ -18,7 +18,7 @@ class Row:
     """One cell. Costs are means over its runs; memory is the largest peak of any run."""
 
     rank: int  # by the metric, in any order of the rows
-    cell: Cell
+    cell: Cell = field(repr=False)
     score: Interval
     tokens: int
     hours: float  # of training

@@ -41,7 +41,7 @@ class Comparison(built.Comparison):
         number of seeds (`_n`), and the costs: steps, tokens, hours of training, GiB of memory.
 
         Raises:
-            ConfigError: pandas is not installed.
+            ConfigError: if pandas is not installed.
         """
         try:
             import pandas
@@ -56,7 +56,7 @@ class Comparison(built.Comparison):
         """Write one self-contained page with plots, and return where it is.
 
         Raises:
-            RunError: the file cannot be written.
+            RunError: if the file cannot be written.
         """
         file = expanded(path)
         write_page(file, self)
@@ -71,7 +71,7 @@ class Comparison(built.Comparison):
 
     def _repr_html_(self) -> str:
         if not self.rows:
-            return f"<p>{self._nothing}</p>"
+            return html_table([], below=[self._nothing])
         rows = self.shown[:_ROWS]
         more = len(self.shown) - len(rows)
         return html_table(

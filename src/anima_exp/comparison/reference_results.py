@@ -8,7 +8,7 @@ from anima_exp.comparison.cells import Cell
 from anima_exp.comparison.choose_metric import Metric
 from anima_exp.comparison.runs import Published, Run
 from anima_exp.comparison.settings import hashable
-from anima_exp.config.scale import SCALED, times
+from anima_exp.config.scale import SCALED, scale_count
 from anima_exp.metrics.intervals import Interval, mean_interval
 
 
@@ -62,8 +62,8 @@ def match_reference_rows(
 
 
 def _same(run: Run, key: str, theirs: object) -> bool:
-    """Whether the run has the paper's value, or at rehearsal_scale=0.1 a tenth of it."""
+    """Return whether the run has the paper's value, or at rehearsal_scale=0.1 a tenth of it."""
     scale = run.settings.get("rehearsal_scale", 1.0)
     if key in SCALED and scale != 1.0 and isinstance(theirs, int):
-        theirs = times(theirs, scale)
+        theirs = scale_count(theirs, scale)
     return bool(hashable(run.settings.get(key)) == hashable(theirs))

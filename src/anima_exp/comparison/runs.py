@@ -104,7 +104,7 @@ def load(paths: Sequence[Path]) -> Runs:
     """Every run in `paths`, each once.
 
     Raises:
-        RunError: a path is no run, no sweep and no folder of runs, a sweep cannot be read, or a
+        RunError: if a path is no run, no sweep and no folder of runs, a sweep cannot be read, or a
             later version of anima-exp wrote a file.
     """
     runs: dict[Path, Run] = {}

@@ -15,8 +15,8 @@ def publish(comparison: Comparison) -> str:
     """Save the workspace and return its address.
 
     Raises:
-        ConfigError: wandb-workspaces, a key, or a run that went to W&B is missing.
-        RunError: W&B did not take it.
+        ConfigError: if wandb-workspaces, a key, or a run that went to W&B is missing.
+        RunError: if W&B did not take it.
     """
     from anima_exp.results.trackers.wandb_account import has_key
 
@@ -148,7 +148,7 @@ def _axis(key: str) -> Any:
     return axis(_stored(key), config, display_name=short(key))
 
 
-def _scatter(key: str, score: Any) -> Any:
+def _scatter(key: str, score: object) -> Any:
     config = library("reports.v2").Config(key)
     return scatter(_stored(key), x=config, y=score, title=short(key))
 

@@ -1,4 +1,4 @@
-"""A schema's dataclasses -> every setting by its dotted key, with its type and description."""
+"""List every setting of a schema by its dotted key, with its type and description."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -52,12 +52,12 @@ class Entry:
         return self.setting.label or self.key.rpartition(".")[2]
 
 
-def kinds(hint: Any) -> list[Any]:
-    """`int | None` -> [int]"""
+def kinds(hint: object) -> list[Any]:
+    """Return the types of a hint without None: `int | None` gives [int]."""
     return [kind for kind in (get_args(hint) or (hint,)) if kind is not NoneType]
 
 
-def groups_in(hint: Any) -> Iterator[type[Any]]:
+def groups_in(hint: object) -> Iterator[type[Any]]:
     """Yield the dataclasses that a type annotation names."""
     yield from (kind for kind in kinds(hint) if isinstance(kind, type) and is_dataclass(kind))
 
@@ -91,14 +91,14 @@ def _entries(schema: type, inside: Entry | None = None) -> Iterator[Entry]:
 
 
 def _placed(name: str, path: str) -> str:
-    """A former name -> its whole key: `steps`, `trainer.steps` and `.seed` as in setting.py."""
+    """Return the whole key of a former name, which setting.py gives as `steps` or `.seed`."""
     return name.lstrip(".") if "." in name else f"{path}{name}"
 
 
 @cache
 def former_keys(schema: type) -> Mapping[str, str]:
     """Return every earlier key of the schema's settings and groups -> today's key."""
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
 
     def walk(inner: type, paths: list[str], today: str) -> None:
         for field in fields(inner):
@@ -106,13 +106,13 @@ def former_keys(schema: type) -> Mapping[str, str]:
             names = [field.name, *setting.formerly, *setting.formerly_not]
             keys = list(dict.fromkeys(_placed(name, path) for path in paths for name in names))
             now = f"{today}{field.name}"
-            found.update({key: now for key in keys if key != now})
+            result.update({key: now for key in keys if key != now})
             hint = get_type_hints(inner)[field.name]
             for kind in groups_in(hint):
                 walk(kind, [f"{key}." for key in keys], f"{now}.")
 
     walk(schema, [""], "")
-    return {old: new for old, new in found.items() if old not in catalogue(schema)}
+    return {old: new for old, new in result.items() if old not in catalogue(schema)}
 
 
 @cache
@@ -133,7 +133,7 @@ MOST_ROWS_SEEN = 10**9  # by one run; their order is one list, 8 GB of it
 _UNKNOWN = Setting("A number in a table of the user's own.")
 
 
-def check_limits(config: Any, *, inside: str = "") -> None:
+def check_limits(config: object, *, inside: str = "") -> None:
     """Raise ConfigError for a number that is not finite, or outside the range of its setting.
 
     Example: `optimizer.learning_rate=inf must be a finite number.`
@@ -165,7 +165,7 @@ def check_rows_seen(rows: int, *, key: str) -> None:
 
 
 def numbers(config: Any, path: str = "") -> Iterator[tuple[str, int | float]]:
-    """Every number of a config with its dotted key, also in tables and lists of the user's own."""
+    """Yield every number of a config with its dotted key, also from a user's tables and lists."""
     for field in fields(config):
         yield from _numbers_in(getattr(config, field.name), f"{path}{field.name}")
 

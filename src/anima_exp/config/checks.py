@@ -111,7 +111,7 @@ def _adapter(config: RunConfig) -> None:
     if config.model.adapter and full:
         raise ConfigError(
             f"lora=full_finetune trains every weight, but model.adapter={config.model.adapter} is "
-            "an adapter. Leave one of them out, or merge it first: python -m anima_exp.merge"
+            "an adapter. Leave one of them out, or merge it first: anima-exp merge"
         )
     if config.lora.dtype is Precision.fp16 and config.trainer.precision is Precision.fp16:
         raise ConfigError(
@@ -210,7 +210,7 @@ def _several_gpus(config: RunConfig) -> None:
     if launcher.jobs_per_gpu > 1 and launcher.gpus_per_job > 1:
         raise ConfigError(
             f"launcher.jobs_per_gpu={launcher.jobs_per_gpu} and launcher.gpus_per_job="
-            f"{launcher.gpus_per_job} contradict each other: either cells share a GPU, or a cell "
+            f"{launcher.gpus_per_job} contradict each other: either runs share a GPU, or a run "
             "has several. Set one of them to 1."
         )
     if config.model.device_map and (trainer.num_gpus or 1) > 1:

@@ -1,4 +1,4 @@
-"""Settings of the commands that use a trained model: evaluate to publish."""
+"""Define the settings of the commands that use a trained model: evaluate to publish."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -40,7 +40,7 @@ class EvaluateConfig(UseConfig):
 
 @dataclass
 class GenerateConfig(AnsweringConfig, UseConfig):
-    """Every setting of `python -m anima_exp.generate`."""
+    """Every setting of `anima-exp generate`."""
 
     prompt: str | None = setting(None, "One question, answered on the terminal.")
     questions: str | None = setting(
@@ -72,7 +72,7 @@ class MergeTarget(StrEnum):
 
 @dataclass
 class MergeConfig(UseConfig):
-    """Every setting of `python -m anima_exp.merge`."""
+    """Every setting of `anima-exp merge`."""
 
     out: str | None = setting(None, "Folder to create for the merged model.")
     target: MergeTarget = setting(
@@ -146,7 +146,7 @@ class TokenLimit(StrEnum):
 
 @dataclass
 class JudgeConfig:
-    """Every setting of `python -m anima_exp.judge`."""
+    """Every setting of `anima-exp judge`."""
 
     answers: list[str] = setting(list, "Files of answers, with one model or more in each.")
     questions: str | None = setting(
@@ -225,7 +225,7 @@ class JudgeConfig:
 
 @dataclass
 class PublishConfig:
-    """Every setting of `python -m anima_exp.publish`."""
+    """Every setting of `anima-exp publish`."""
 
     run: str | None = setting(
         None, "Folder of a finished run, whose adapter or fully fine-tuned model is uploaded."

@@ -1,4 +1,4 @@
-"""Where rows come from and how one becomes a training example."""
+"""Define the settings of a data set: where its rows come from, and how one becomes an example."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from anima_exp.config.setting import LARGEST_SEED, MISSING, setting
 
 
 class BadRow(StrEnum):
-    """What to do with a row that cannot become an example."""
+    """The treatment of a row that cannot become an example."""
 
     error = "error"  # stop before training
     skip = "skip"  # leave the row out and count it
@@ -51,7 +51,7 @@ class RecommendedLength:
 
 @dataclass
 class DataConfig:
-    """Where rows come from and how one becomes a training example."""
+    """The source of the rows, and the steps from a row to a training example."""
 
     name: str = setting(
         MISSING,

@@ -1,4 +1,4 @@
-"""What is measured, each with its own settings."""
+"""Define the settings of every evaluation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -169,7 +169,7 @@ class AnswersConfig(AnsweringConfig):
 
 @dataclass
 class EvalsConfig:
-    """What is evaluated: `answers` once, after training; the others at every evaluation.
+    """The evaluations of a run: `answers` once, after training; the others at every evaluation.
 
     An evaluation that is null is off.
     """
@@ -206,11 +206,11 @@ FUNCTION = "function"  # the key in evals.custom.NAME that names the function; o
 
 
 def benchmark_key(name: str) -> str:
-    """The group of settings of a benchmark: evals.mmlu, evals.benchmarks.my_law."""
+    """Return the group of settings of a benchmark: evals.mmlu, evals.benchmarks.my_law."""
     return f"evals.{name}" if name in BENCHMARKS else f"evals.benchmarks.{name}"
 
 
 def benchmarks_of(evals: EvalsConfig) -> Mapping[str, MultipleChoiceConfig]:
-    """The benchmarks that are on, by name."""
+    """Return the benchmarks that are on, by name."""
     ours = {name: getattr(evals, name) for name in BENCHMARKS}
     return {name: one for name, one in {**ours, **evals.benchmarks}.items() if one is not None}

@@ -12,7 +12,7 @@ from typing import Any
 
 from anima_exp.config.catalogue import Entry, catalogue, former_keys, opposite_keys
 from anima_exp.config.run import RunConfig
-from anima_exp.config.tree import put, set_twice
+from anima_exp.config.tree import set_twice, set_value
 
 _NAMES = re.compile(r"[\w.]+")
 _OVERRIDE = re.compile(r"^(?P<sign>[+~]{0,2})(?P<key>[\w./]+)(?P<rest>=.*)?$", re.DOTALL)
@@ -33,7 +33,7 @@ class FormerNames:
         self.known = catalogue(schema)
         self.former = former_keys(schema)
         self.opposite = opposite_keys(schema)
-        # Whether there are any; without them a file needs no second look.
+        # False if there are none: then a file needs no second look.
         self.any = bool(self.former) or any(e.setting.former_values for e in self.known.values())
         self._report = report
         self._reported: set[str] = set()
@@ -59,7 +59,7 @@ class FormerNames:
             last = f"{more}.{last}"
         return key
 
-    def value(self, key: str, old: Any) -> Any:
+    def value(self, key: str, old: object) -> Any:
         """Return today's name of a value of the setting or group `key`."""
         entry = self.known.get(key)
         renamed = entry.setting.former_values if entry else None
@@ -72,25 +72,25 @@ class FormerNames:
         """Return a command line's settings under today's names.
 
         Raises:
-            ConfigError: it sets one setting under two names.
+            ConfigError: if it sets one setting under two names.
         """
         given: dict[str, str] = {}
-        found = []
+        result = []
         for text in texts:
             new = self.override(text)
             old, key = (one.lstrip("+~").partition("=")[0] for one in (text, new))
             first = given.setdefault(key, old)
             if first != old:
                 raise set_twice(key, old if first == key else first)
-            found.append(new)
-        return found
+            result.append(new)
+        return result
 
     def override(self, text: str) -> str:
-        """`old.name=5` -> `new.name=5`, also behind `+`, `++` and `~`."""
-        found = _OVERRIDE.match(text)
-        if not found:
+        """Translate an override: `old.name=5` to `new.name=5`, also behind `+`, `++` and `~`."""
+        match = _OVERRIDE.match(text)
+        if not match:
             return text
-        old, rest = found["key"], found["rest"] or ""
+        old, rest = match["key"], match["rest"] or ""
         whole = self.key(old) if old.startswith("hydra.sweeper.") else old
         swept = _SWEPT.match(whole)
         before = swept[0] if swept else ""
@@ -102,7 +102,7 @@ class FormerNames:
             elif key == "hydra.sweeper.points":
                 value = re.sub(r"[\w.]+(?=\s*:)", lambda one: self.key(one[0]), value)
             rest = f"={self._text(key.removeprefix(before), value)}"
-        return f"{found['sign']}{key}{rest}"
+        return f"{match['sign']}{key}{rest}"
 
     def _opposite(self, old: str, key: str, value: str) -> str:
         """Turn a former yes into today's no."""
@@ -114,25 +114,25 @@ class FormerNames:
 
     def settings(self, flat: Mapping[str, Any]) -> dict[str, Any]:
         """Return the flattened settings of a record under today's names."""
-        found = {}
+        result = {}
         for old, value in flat.items():
             key = self.key(old)
-            found[key] = self.value(key, value)
-        return found
+            result[key] = self.value(key, value)
+        return result
 
-    def tree(self, node: Any) -> Any:
+    def tree(self, node: object) -> Any:
         """Return a YAML tree of settings, whose root is the root of all settings.
 
         Raises:
-            ConfigError: it sets one setting under two names.
+            ConfigError: if it sets one setting under two names.
         """
         moved: list[tuple[str, str, Any]] = []
         kept = self._walk(node, "", moved)
         for old, key, value in moved:
-            put(kept, old, key, value)
+            set_value(kept, old, key, value)
         return kept
 
-    def _walk(self, node: Any, path: str, moved: list[tuple[str, str, Any]]) -> Any:
+    def _walk(self, node: object, path: str, moved: list[tuple[str, str, Any]]) -> Any:
         if isinstance(node, list):
             return self._references(node)
         if not isinstance(node, dict):
@@ -152,7 +152,7 @@ class FormerNames:
         return kept
 
     def _hydra(self, node: Any) -> Any:
-        """References in Hydra's own settings, and the grid of a sweep's file.
+        """Translate references in Hydra's own settings, and the grid of a sweep's file.
 
         A grid has whole keys, in `params`, `points` and `multipliers`.
         """
@@ -168,14 +168,14 @@ class FormerNames:
             swept[name] = self._swept(name, value)
         return {**node, "sweeper": swept}
 
-    def _references(self, node: Any) -> Any:
+    def _references(self, node: object) -> Any:
         if isinstance(node, dict):
             return {name: self._references(value) for name, value in node.items()}
         if isinstance(node, list):
             return [self._references(value) for value in node]
         return self._inner(node)
 
-    def _swept(self, name: str, value: Any) -> Any:
+    def _swept(self, name: str, value: object) -> Any:
         if name in ("params", "multipliers") and isinstance(value, dict):
             return self._keys(value)
         if name == "points" and isinstance(value, list):
@@ -190,23 +190,23 @@ class FormerNames:
         return value
 
     def _keys(self, node: Mapping[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        result: dict[str, Any] = {}
         for old, value in node.items():
             key = self.key(str(old))
-            if key in found:
+            if key in result:
                 former = [str(one) for one in node if self.key(str(one)) == key and one != key]
                 raise set_twice(key, former[0])
-            found[key] = self._text(key, value) if isinstance(value, str) else value
-        return found
+            result[key] = self._text(key, value) if isinstance(value, str) else value
+        return result
 
     def _text(self, key: str, value: str) -> str:
-        """The values of a sweep, `a,b`, and references in them."""
+        """Translate the values of a sweep, `a,b`, and references in them."""
         entry = self.known.get(key)
         if entry and entry.setting.former_values:
             value = _NAMES.sub(lambda one: str(self.value(key, one[0])), value)
         return str(self._inner(value))
 
-    def _inner(self, value: Any, path: str = "") -> Any:
+    def _inner(self, value: object, path: str = "") -> Any:
         """Rename the keys inside `${...}`; `${oc.env:NAME}` holds none.
 
         Args:
@@ -265,12 +265,12 @@ def whole(flat: Mapping[str, Any]) -> dict[str, Any]:
 
     A setting that is younger than the record has its value "as before", if it says which.
     """
-    found = todays(flat)
+    result = todays(flat)
     for key, entry in _younger(RunConfig).items():
-        off = any(found.get(above, key) is None for above in _groups_above(key))
-        if key not in found and not off and not any(one.startswith(f"{key}.") for one in found):
-            found[key] = entry.setting.as_before
-    return found
+        off = any(result.get(above, key) is None for above in _groups_above(key))
+        if key not in result and not off and not any(one.startswith(f"{key}.") for one in result):
+            result[key] = entry.setting.as_before
+    return result
 
 
 @cache

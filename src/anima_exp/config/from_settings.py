@@ -1,4 +1,4 @@
-"""The settings of a record -> the config that they came from."""
+"""Restore the config of a run from the settings in its record."""
 
 from collections.abc import Mapping
 from typing import Any

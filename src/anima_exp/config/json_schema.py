@@ -1,4 +1,4 @@
-"""A schema's dataclasses -> JSON Schema, with which editors complete and check YAML files.
+"""Describe a schema's dataclasses as JSON Schema, with which editors check YAML files.
 
 Each group is a definition of its own: the files of conf/lora/ are checked by
 `settings.schema.json#/$defs/LoraConfig`.
@@ -55,21 +55,21 @@ def _group(schema: type) -> dict[str, Any]:
     }
 
 
-def _property(hint: Any, setting: Setting, default: Any) -> dict[str, Any]:
+def _property(hint: object, setting: Setting, default: object) -> dict[str, Any]:
     allowed = [_type(kind, setting) for kind in (get_args(hint) if _is_union(hint) else (hint,))]
-    found: dict[str, Any] = {"description": setting.about, "anyOf": [*allowed, _REFERENCE]}
+    result: dict[str, Any] = {"description": setting.about, "anyOf": [*allowed, _REFERENCE]}
     if isinstance(default, Enum):
-        found["default"] = default.value
+        result["default"] = default.value
     elif isinstance(default, int | float | str) and default != MISSING:
-        found["default"] = default
-    return found
+        result["default"] = default
+    return result
 
 
-def _is_union(hint: Any) -> bool:
+def _is_union(hint: object) -> bool:
     return kinds(hint) != [hint] and get_origin(hint) not in (list, dict)
 
 
-def _type(kind: Any, setting: Setting) -> dict[str, Any]:
+def _type(kind: object, setting: Setting) -> dict[str, Any]:
     if get_origin(kind) is list:
         return {"type": "array", "items": _type(get_args(kind)[0], Setting(""))}
     if get_origin(kind) is dict:
@@ -80,7 +80,7 @@ def _type(kind: Any, setting: Setting) -> dict[str, Any]:
         return {"$ref": f"#/$defs/{group.__name__}"}
     if kind not in _TYPES:
         return {}
-    found: dict[str, Any] = {"type": _TYPES[kind]}
+    result: dict[str, Any] = {"type": _TYPES[kind]}
     if kind in (int, float):
         ends = {
             "exclusiveMinimum": setting.above,
@@ -88,5 +88,5 @@ def _type(kind: Any, setting: Setting) -> dict[str, Any]:
             "exclusiveMaximum": setting.below,
             "maximum": setting.largest if setting.at_most is None else setting.at_most,
         }
-        found |= {word: end for word, end in ends.items() if end is not None}
-    return found
+        result |= {word: end for word, end in ends.items() if end is not None}
+    return result

@@ -1,4 +1,4 @@
-"""A name in a YAML file -> the Python function or object it names."""
+"""Look up the Python function or object that a name in a YAML file stands for."""
 
 import sys
 import traceback
@@ -18,12 +18,15 @@ _OWN = "To use your own, give its dotted path (my_package.my_module.my_function)
 
 
 def function(name: str, *, among: ModuleType, key: str) -> Callable[..., Any]:
-    """The function called `name` in module `among`, or at a dotted path of your own.
+    """Return the function `name` of module `among`, or the function at a dotted path of your own.
 
-    `key` is where the name was written (`data.recipe`); it opens the error message.
+    Args:
+        name: the function's name, or a dotted path.
+        among: the module that is searched for a plain name.
+        key: the setting that holds the name (`data.recipe`); it opens the error message.
 
     Raises:
-        ConfigError: there is no such function, or the module cannot be found.
+        ConfigError: if there is no such function, or the module cannot be imported.
     """
     if "." in name:
         return _callable(own(name, key=key), name, key=key)
@@ -42,7 +45,7 @@ def entry(name: str, *, among: Mapping[str, Any], what: str, key: str) -> Any:
         key: the setting that names it.
 
     Raises:
-        ConfigError: there is no such entry, or the module cannot be imported.
+        ConfigError: if there is no such entry, or the module cannot be imported.
     """
     if "." in name:
         return own(name, key=key)
@@ -52,11 +55,11 @@ def entry(name: str, *, among: Mapping[str, Any], what: str, key: str) -> Any:
 
 
 def functions(module: ModuleType) -> dict[str, Callable[..., Any]]:
-    """The public functions that a module defines itself, by name."""
+    """Return the public functions that a module defines itself, by name."""
     return {
-        name: found
-        for name, found in getmembers(module, isfunction)
-        if found.__module__ == module.__name__ and not name.startswith("_")
+        name: member
+        for name, member in getmembers(module, isfunction)
+        if member.__module__ == module.__name__ and not name.startswith("_")
     }
 
 
@@ -64,14 +67,14 @@ def own(path: str, *, key: str) -> Any:
     """Import the module of a dotted path and return the object that the path names.
 
     Raises:
-        ConfigError: the module cannot be imported, or it has no such object.
+        ConfigError: if the module cannot be imported, or it has no such object.
     """
     name, _, attribute = path.rpartition(".")
     try:
         module = import_module(name)
     except (ImportError, ValueError) as error:
         raise ConfigError(f"{key}={path} cannot be imported: {error}. {_START}") from error
-    except Exception as error:  # a mistake in the module itself, whatever it is
+    except Exception as error:  # any mistake in the module itself
         raise ConfigError(
             f"{key}={path} cannot be imported: {_fault(error)}. Correct the module."
         ) from error
@@ -84,33 +87,33 @@ def check_importable(path: str, *, key: str) -> None:
     """Raise ConfigError if the module of a dotted path does not exist; import only its parents."""
     name, _, attribute = path.rpartition(".")
     try:
-        found = find_spec(name) if name and attribute else None
+        spec = find_spec(name) if name and attribute else None
     except (ImportError, ValueError) as error:
         raise ConfigError(f"{key}={path} cannot be imported: {error}. {_START}") from error
     except Exception as error:
         raise ConfigError(
             f"{key}={path} cannot be imported: {_fault(error)}. Correct the module."
         ) from error
-    if found is None and name not in sys.modules:
+    if spec is None and name not in sys.modules:
         what = f"No module named '{name}'" if name else "a dotted path is MODULE.FUNCTION"
         raise ConfigError(f"{key}={path} cannot be imported: {what}. {_START}")
 
 
-def _callable(found: object, path: str, *, key: str) -> Callable[..., Any]:
-    if not callable(found):
+def _callable(value: object, path: str, *, key: str) -> Callable[..., Any]:
+    if not callable(value):
         name, _, attribute = path.rpartition(".")
         hint = _hint(attribute, functions(sys.modules[name]))
         raise ConfigError(f"{key}={path} is not a function. {hint}")
-    return found
+    return value
 
 
 def _fault(error: Exception) -> str:
-    """`NameError: name 'x' is not defined (my_module.py, line 3)`."""
-    told = f"{type(error).__name__}: {first_line(error)}".rstrip(".")
+    """Return such a text: `NameError: name 'x' is not defined (my_module.py, line 3)`."""
+    text = f"{type(error).__name__}: {first_line(error)}".rstrip(".")
     if isinstance(error, SyntaxError):  # whose text names the file and the line
-        return told
+        return text
     frames = traceback.extract_tb(error.__traceback__)
-    return f"{told} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
+    return f"{text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
 
 
 def closest(name: str, known: Iterable[str], *, cutoff: float = 0.75) -> str | None:

@@ -1,4 +1,4 @@
-"""The base model, how its weights are stored, and the adapter on top of it."""
+"""Define the settings of the base model, how its weights are stored, and its adapter."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -45,7 +45,7 @@ class Attention(StrEnum):
 
 @dataclass
 class Recommended:
-    """What is known to work at this model's size; other groups take these by interpolation."""
+    """Settings known to work at this model's size. Other groups take them by interpolation."""
 
     learning_rate: float = setting(MISSING, "The default of optimizer.learning_rate.", above=0)
     lora_dropout: float = setting(MISSING, "The default of lora.dropout.", at_least=0, below=1)

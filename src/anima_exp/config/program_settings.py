@@ -1,4 +1,4 @@
-"""The settings of the program that runs: their types, and what earlier versions called them."""
+"""Hold the settings of the running program: their types, and their names in earlier versions."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,16 +15,16 @@ from anima_exp.events import note
 _schema: list[type] = [RunConfig]
 
 
-def speak_of(schema: type) -> None:
-    """From here on suggestions, types and former names are those of `schema`'s settings."""
+def set_schema(schema: type) -> None:
+    """Take suggestions, types and former names from the settings of `schema` from now on."""
     _schema[:] = [schema]
 
 
 @contextmanager
-def spoken_of(schema: type) -> Iterator[None]:
+def schema_lent(schema: type) -> Iterator[None]:
     """Let suggestions, types and former names inside be those of `schema`'s settings."""
     before = list(_schema)
-    speak_of(schema)
+    set_schema(schema)
     try:
         yield
     finally:
@@ -32,16 +32,17 @@ def spoken_of(schema: type) -> Iterator[None]:
 
 
 def schema() -> type:
+    """Return the schema of the running program."""
     return _schema[0]
 
 
 def settings(of: type | None = None) -> dict[str, Any]:
-    """Every dotted key of the program, or of another schema -> its type, groups included."""
+    """Return every dotted key of the program, or of another schema, with its type; also groups."""
     return {key: entry.hint for key, entry in catalogue(of or schema()).items()}
 
 
 def former_names() -> FormerNames:
-    """The earlier names of the program's settings; each is reported on stderr, once."""
+    """Return the earlier names of the program's settings; each is reported on stderr, once."""
     return _former_names(schema())
 
 
@@ -55,7 +56,7 @@ def todays_key(key: str) -> str:
     return silent(schema()).key(key)
 
 
-def todays_file(node: Any, package: str) -> tuple[Any, str]:
+def todays_file(node: object, package: str) -> tuple[Any, str]:
     """Rename the settings of a YAML file to what they are called today.
 
     Args:
@@ -91,8 +92,8 @@ def todays_file(node: Any, package: str) -> tuple[Any, str]:
     return OmegaConf.create(inner), package
 
 
-def _default(entry: Any, names: FormerNames, here: str) -> Any:
-    """`{"override /old": "name"}` -> `{"override /new": "name"}`, and choices likewise.
+def _default(entry: object, names: FormerNames, here: str) -> Any:
+    """Translate an entry: `{"override /old": "name"}` becomes `{"override /new": "name"}`.
 
     Args:
         here: the group of the file, which `- name` chooses from.
@@ -103,9 +104,9 @@ def _default(entry: Any, names: FormerNames, here: str) -> Any:
         return f"{group}{slash}{today}"
     if not isinstance(entry, Mapping):
         return entry
-    found = {}
+    result = {}
     for key, value in entry.items():
         *before, group = str(key).rpartition(" ")
         slash, today = "/" * group.startswith("/"), names.key(group.lstrip("/"))
-        found["".join([*before, slash, today])] = names.value(today, value)
-    return found
+        result["".join([*before, slash, today])] = names.value(today, value)
+    return result

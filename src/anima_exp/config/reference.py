@@ -1,4 +1,4 @@
-"""A schema's dataclasses -> the reference page: every setting with its sentence and its values.
+"""Write the reference page of a schema: every setting with its sentence and its values.
 
 python -m anima_exp.config.reference docs      # settings.md and settings.schema.json
 """
@@ -91,7 +91,7 @@ def setting_row(entry: Entry) -> str:
 
 
 def _formerly(entry: Entry) -> str:
-    """The earlier names of a setting and of its values, which are still accepted."""
+    """Return the earlier names of a setting and of its values, which are still accepted."""
     group = f"{entry.key.rpartition('.')[0]}.".lstrip(".")
     setting, parts = entry.setting, []
     for name in setting.formerly:
@@ -104,7 +104,7 @@ def _formerly(entry: Entry) -> str:
 
 
 def _default(entry: Entry) -> str:
-    """The value of conf/, or else of the dataclass."""
+    """Return the value of conf/, or else of the dataclass."""
     value = shipped_values().get(entry.key, entry.default)
     if value is None:
         return "null"
@@ -132,25 +132,26 @@ def shipped_values() -> Mapping[str, Any]:
     whole = yaml.safe_load((folder / "train.yaml").read_text(encoding="utf-8"))
     chosen = [one for one in whole.pop("defaults") if isinstance(one, dict)]
     del whole["hydra"]
-    found: dict[str, Any] = whole
+    result: dict[str, Any] = whole
     for group, name in (pair for one in chosen for pair in one.items()):
         if group in ("quant", "lora", "optimizer", "trainer", "tracking"):
             file = folder / group / f"{name}.yaml"
-            found |= _flat(yaml.safe_load(file.read_text(encoding="utf-8")), group)
+            result |= _flat(yaml.safe_load(file.read_text(encoding="utf-8")), group)
     for file in (folder / "evals").glob("*.yaml"):
-        found |= _flat(yaml.safe_load(file.read_text(encoding="utf-8")), "evals")
-    return found
+        result |= _flat(yaml.safe_load(file.read_text(encoding="utf-8")), "evals")
+    return result
 
 
 def _flat(node: Mapping[str, Any], group: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, value in node.items():
         key = f"{group}.{name}"
-        found |= _flat(value, key) if isinstance(value, dict) else {key: value}
-    return found
+        result |= _flat(value, key) if isinstance(value, dict) else {key: value}
+    return result
 
 
 def main() -> None:
+    """Write the reference page and the JSON schema into the folder of `sys.argv`."""
     folder = Path(sys.argv[1]) / "reference"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.md").write_text(reference_page(), encoding="utf-8")

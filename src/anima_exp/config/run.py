@@ -1,4 +1,4 @@
-"""Everything one run depends on."""
+"""Define the settings of a run: everything that its results depend on."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,7 +31,7 @@ class SweepConfig:
     """How a grid is searched. What a cell computes does not depend on it."""
 
     retries: int = setting(
-        0, "How often the sweep retries a cell that failed.", at_least=0, largest=1000
+        0, "How often the sweep retries a run that failed.", at_least=0, largest=1000
     )
     metric: str = setting(
         "heldout_loss", "Score or logged value that early stopping and Optuna compare cells by."
@@ -56,7 +56,7 @@ class SweepConfig:
 
 @dataclass
 class LauncherConfig:
-    """Where the cells of a sweep run on this machine."""
+    """Where the runs of a sweep are computed on this machine."""
 
     jobs: int | None = setting(
         None,
@@ -66,11 +66,11 @@ class LauncherConfig:
     )
     jobs_per_gpu: int = setting(1, "Cells that share one GPU.", above=0, largest=1000)
     gpus_per_job: int = setting(
-        1, "GPUs of one cell, with one process on each.", above=0, largest=4096
+        1, "GPUs of one run of a sweep, with one process on each.", above=0, largest=4096
     )
     preload: bool = setting(
         True,
-        "Start cells from a process that has already imported torch; false = a fresh process each.",
+        "Start runs from a process that has already imported torch; false = a fresh process each.",
         formerly=("warm",),
     )
 
@@ -79,6 +79,8 @@ class LauncherConfig:
 
 
 class TrackingMode(StrEnum):
+    """The connection to a tracking service."""
+
     auto = "auto"  # online with a key and a network, else offline
     online = "online"
     offline = "offline"
@@ -87,7 +89,7 @@ class TrackingMode(StrEnum):
 
 @dataclass
 class TrackingConfig:
-    """Where metrics are sent, in addition to the run folder.
+    """The services that receive metrics, in addition to the run folder.
 
     Keys come from the environment or from each library's login, never from a setting.
     """
@@ -143,7 +145,7 @@ class RunConfig:
     )
     sweep: SweepConfig = setting(SweepConfig, "How a grid is searched.", in_name=False)
     launcher: LauncherConfig = setting(
-        LauncherConfig, "Where the cells of a sweep run.", in_name=False
+        LauncherConfig, "Where the runs of a sweep are computed.", in_name=False
     )
     seed: int = setting(
         0,

@@ -12,13 +12,13 @@ SCALED = (
 )
 
 
-def times(value: int, scale: float) -> int:
-    """`value` at `scale`; something is always left."""
+def scale_count(value: int, scale: float) -> int:
+    """Return `value` times `scale`, but at least one unit."""
     return max(1, round(value * scale))
 
 
 def apply_scale(config: RunConfig) -> RunConfig:
-    """`config` with `scale` multiplied into what takes time, and nothing into what is compared.
+    """Return `config` with `scale` applied to what takes time, and to nothing that is compared.
 
     Learning rate, batch size and lengths stay, and so do the rows held out: a scaled grid has the
     same cells and measures them on the same rows.
@@ -27,7 +27,7 @@ def apply_scale(config: RunConfig) -> RunConfig:
         return config
 
     def small(value: int | None) -> int | None:
-        return None if value is None else times(value, config.rehearsal_scale)
+        return None if value is None else scale_count(value, config.rehearsal_scale)
 
     epochs, samples = config.trainer.num_epochs, config.data.max_train_rows
     trainer = replace(

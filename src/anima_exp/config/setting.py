@@ -1,4 +1,4 @@
-"""What is known about a setting, kept in the dataclass field that holds it.
+"""Describe a setting in the dataclass field that holds it.
 
     rank: int = setting(64, "Rank of the update.", above=0, largest=65_536)
 
@@ -32,7 +32,7 @@ class Setting:
     at_most: float | None = None  # the largest value with a meaning
     largest: float | None = None  # beyond it a number is a slip of the pen: a rank of 10 million
 
-    # Whether results depend on it, so that the run's name does. False for a group means that
+    # True if results depend on it, and so the run's name. False for a group means that
     # nothing in the group counts.
     in_name: bool = True
     label: str | None = None  # its heading in tables; null = the last part of its key
@@ -72,7 +72,7 @@ class Setting:
         return f"must be {' and '.join(parts)}" if parts else None
 
 
-def setting(default: Any, about: str, **known: Any) -> Any:
+def setting(default: object, about: str, **known: Any) -> Any:
     """Return a dataclass field with its description.
 
     Args:
@@ -90,12 +90,12 @@ def described(one: Field[Any]) -> Setting:
     """Return a field's description.
 
     Raises:
-        TypeError: the field has none.
+        TypeError: if the field has none.
     """
-    found = one.metadata.get(_KEY)
-    if not isinstance(found, Setting):
+    result = one.metadata.get(_KEY)
+    if not isinstance(result, Setting):
         raise TypeError(f"The field {one.name} has no description: declare it with setting(...).")
-    return found
+    return result
 
 
 def _number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""The optimizer and the training loop."""
+"""Define the settings of the optimizer and of the training loop."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,6 +8,8 @@ from anima_exp.config.setting import MISSING, setting
 
 
 class OptimizerName(StrEnum):
+    """The kind of optimizer; a paged one may move its states to CPU memory."""
+
     paged_adamw_32bit = "paged_adamw_32bit"
     paged_adamw_8bit = "paged_adamw_8bit"
     adamw = "adamw"
@@ -24,14 +26,14 @@ class Schedule(StrEnum):
 
 
 class LossNormalization(StrEnum):
-    """What the loss of one optimizer batch is the mean over."""
+    """The units that the loss of an optimizer batch is averaged over."""
 
     token = "token"  # over all label tokens: long rows weigh more
     row = "row"  # over the rows' own means, as qlora.py does with one row per micro-batch
 
 
 class ActivationCheckpointing(StrEnum):
-    """What the backward pass recomputes instead of keeping it in memory."""
+    """The activations that the backward pass recomputes instead of keeping them in memory."""
 
     none = "none"
     selective = "selective"  # everything but matrix products and attention

@@ -1,4 +1,4 @@
-"""Settings in nested dictionaries, as YAML gives them."""
+"""Read and change settings in nested dictionaries, as YAML gives them."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ def set_twice(key: str, old: str) -> ConfigError:
     return ConfigError(f"{key}: its former name {old} sets it as well. Keep {key} only.")
 
 
-def put(node: dict[Any, Any], old: str, key: str, value: Any, above: str = "") -> None:
+def set_value(node: dict[Any, Any], old: str, key: str, value: Any, above: str = "") -> None:
     """Set `key` to a value that the tree had under the name `old`.
 
     Args:
@@ -19,7 +19,7 @@ def put(node: dict[Any, Any], old: str, key: str, value: Any, above: str = "") -
         above: the key of `node` itself with a dot, for messages.
 
     Raises:
-        ConfigError: the tree has a value there, or one that is no group on the way.
+        ConfigError: if the tree has a value there, or one that is no group on the way.
     """
     *groups, last = key.split(".")
     key = f"{above}{key}"
@@ -37,6 +37,6 @@ def put(node: dict[Any, Any], old: str, key: str, value: Any, above: str = "") -
         raise set_twice(key, old)
     if last in node:
         for name, inner in value.items():
-            put(node[last], f"{old}.{name}", name, inner, f"{key}.")
+            set_value(node[last], f"{old}.{name}", name, inner, f"{key}.")
     else:
         node[last] = value

@@ -13,7 +13,7 @@ from anima_exp.data.notes import notes
 from anima_exp.data.rows import TokenizedDataset
 from anima_exp.data.source import Source
 from anima_exp.data.token_cache import Meta, Tokens
-from anima_exp.data.tokenise import tokenise
+from anima_exp.data.tokenize import tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -57,11 +57,11 @@ def prepare(
         cache: the cache folder, which keeps the token ids.
 
     Raises:
-        DataError: a source cannot be read, a row is bad, or nothing is left to train on.
-        ConfigError: there is no such recipe.
+        DataError: if a source cannot be read, a row is bad, or nothing is left to train on.
+        ConfigError: if there is no such recipe.
     """
     main, own = source.training_source(config), source.validation_source(config)
-    tokens = tokenise(main, config, tokenizer, cache=cache)
+    tokens = tokenize(main, config, tokenizer, cache=cache)
     train, heldout, metas = split_dataset(config, tokenizer, tokens, own, cache=cache)
     return DatasetSplits(
         train=train,
@@ -90,7 +90,7 @@ def split_dataset(
         order, held_order = split.split(tokens.rows, heldout=config.heldout_rows, seed=seed)
         held_tokens, metas = tokens, [tokens.meta]
     else:
-        held_tokens = tokenise(own, config, tokenizer, cache=cache)
+        held_tokens = tokenize(own, config, tokenizer, cache=cache)
         order = split.shuffled(len(tokens), seed=seed)
         # A separate held-out source may have fewer rows than data.heldout_rows. Then all are used.
         held_order = split.first(split.shuffled(len(held_tokens), seed=seed), config.heldout_rows)

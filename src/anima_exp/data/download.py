@@ -1,4 +1,8 @@
-"""Download a file of questions into the cache, once, and keep it only if it can be read."""
+"""Download a file of questions into the cache, once, and keep it only if it can be read.
+
+pooch would not do: it limits neither the time nor the size of a download, and keeps the file before
+it has been checked.
+"""
 
 import hashlib
 import http.client
@@ -41,7 +45,7 @@ def fetch(
         check: raises DataError if the file should not be kept.
 
     Raises:
-        DataError: the file cannot be downloaded, is too large, or `check` rejects it.
+        DataError: if the file cannot be downloaded, is too large, or `check` rejects it.
     """
     ending = (
         readers.known_suffix(Path(urlsplit(url).path)) or ".json"

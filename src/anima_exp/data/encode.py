@@ -50,7 +50,7 @@ def special_ids(tokenizer: "PreTrainedTokenizerBase") -> tuple[list[int], list[i
     """Return the ids before a prompt and after a response: ([BOS] or [], [EOS]).
 
     Raises:
-        ModelError: the tokenizer has no end-of-sequence token.
+        ModelError: if the tokenizer has no end-of-sequence token.
     """
     if tokenizer.eos_token_id is None:
         raise ModelError(
@@ -166,7 +166,7 @@ class TextEncoder:
         """Remove BOS from the start and EOS from the end of an example: every row gets both later.
 
         Raises:
-            DataError: nothing is left of the response.
+            DataError: if nothing is left of the response.
         """
         prompt, response = self._without_bos(example.prompt), example.response
         if not example.prompt:  # the row begins with the response

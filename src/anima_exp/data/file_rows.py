@@ -22,7 +22,7 @@ class FileRow:
         """Return the text of a field.
 
         Raises:
-            DataError: the field is missing, is not text, or cannot be written as UTF-8.
+            DataError: if the field is missing, is not text, or cannot be written as UTF-8.
         """
         value = self.values.get(field)
         if not isinstance(value, str):
@@ -52,7 +52,7 @@ class FileRow:
         """Return a whole number or a text of one line.
 
         Raises:
-            DataError: the field is missing or has another type.
+            DataError: if the field is missing or has another type.
         """
         value = self.values.get(field)
         if isinstance(value, float) and value.is_integer():  # pandas writes ids with gaps so
@@ -72,7 +72,7 @@ def read(path: str, *, key: str) -> Iterator[FileRow]:
         key: the setting that gave the path, for the error message.
 
     Raises:
-        DataError: there is no such file, a row cannot be read, or there are no rows.
+        DataError: if there is no such file, a row cannot be read, or there are no rows.
     """
     row = None
     for row in read_rows(readers.find(path, key=key), path):
@@ -85,7 +85,7 @@ def read_rows(file: Path, name: str) -> Iterator[FileRow]:
     """Yield every row of `file`, which error messages call `name`.
 
     Raises:
-        DataError: the file or a row cannot be read.
+        DataError: if the file or a row cannot be read.
     """
     unit = readers.row_or_line(file)
     for number, row in readers.rows(file):

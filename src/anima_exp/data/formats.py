@@ -29,13 +29,13 @@ class Format:
     """One data format.
 
     A model is prompted in the format of the rows that it was trained on. A format whose rows use
-    the prompt of another format names that one in `asked_as`.
+    the prompt of another format names that one in `prompt_format`.
     """
 
     name: str
     recipe: Recipe | None = None  # row -> Example, or a list of them
     prompt: Template | None = None  # (instruction, input="") -> the prompt before an answer
-    asked_as: str | None = None  # the format that holds the prompt, if this one has none
+    prompt_format: str | None = None  # the format that holds the prompt, if this one has none
     next_turn: str | None = None  # the text that begins the next user turn; None: no turns
     stop: tuple[str, ...] = ()  # texts that end an answer, in addition to `next_turn`
     opening: str = ""  # the part of the prompt that appears only once in a dialogue
@@ -90,13 +90,13 @@ _ENTRIES = (
         used_by=(r"qlora-(flan|chip2|longform|self-instruct|unnatural-instructions)-\d+b",),
     ),
     Format(CHAT, tokenizers_own=True),
-    Format("oasst1", recipe=recipes.oasst1, asked_as="guanaco"),
-    Format("input_output", recipe=recipes.input_output, asked_as="plain"),
-    Format("prompt_response", recipe=recipes.prompt_response, asked_as="plain"),
-    Format("prompt_completion", recipe=recipes.prompt_completion, asked_as="plain"),
-    Format("chip2", recipe=recipes.chip2, asked_as="plain"),
-    Format("unnatural_instructions", recipe=recipes.unnatural_instructions, asked_as="plain"),
-    Format("flan_v2", recipe=recipes.flan_v2, asked_as="plain"),
+    Format("oasst1", recipe=recipes.oasst1, prompt_format="guanaco"),
+    Format("input_output", recipe=recipes.input_output, prompt_format="plain"),
+    Format("prompt_response", recipe=recipes.prompt_response, prompt_format="plain"),
+    Format("prompt_completion", recipe=recipes.prompt_completion, prompt_format="plain"),
+    Format("chip2", recipe=recipes.chip2, prompt_format="plain"),
+    Format("unnatural_instructions", recipe=recipes.unnatural_instructions, prompt_format="plain"),
+    Format("flan_v2", recipe=recipes.flan_v2, prompt_format="plain"),
 )
 FORMATS = {entry.name: entry for entry in _ENTRIES}
 WITH_RECIPE = {name: entry for name, entry in FORMATS.items() if entry.recipe}
@@ -108,7 +108,7 @@ def recipe(name: str, *, key: str = "data.recipe") -> Recipe:
     """Return the function that converts a row to examples.
 
     Raises:
-        ConfigError: there is no such recipe.
+        ConfigError: if there is no such recipe.
     """
     entry = _format(name, WITH_RECIPE, part="recipe", what="recipe", key=key)
     assert entry.recipe is not None
@@ -119,7 +119,7 @@ def template(name: str, *, key: str = "data.prompt_template") -> Template:
     """Return the function that builds the prompt of a question.
 
     Raises:
-        ConfigError: there is no such prompt template.
+        ConfigError: if there is no such prompt template.
     """
     entry = _format(name, WITH_PROMPT, part="prompt", what="prompt template", key=key)
     assert entry.prompt is not None
@@ -130,7 +130,7 @@ def for_answers(name: str, *, key: str) -> Format:
     """Return the format of prompts, which may be `chat`: the tokenizer's chat template.
 
     Raises:
-        ConfigError: there is no such format.
+        ConfigError: if there is no such format.
     """
     if name == CHAT:
         return FORMATS[CHAT]
@@ -149,9 +149,9 @@ def prompt_template_of(recipe_name: str) -> str:
             return _DEFAULT
         if not isinstance(named, Format):
             return _DEFAULT
-        return recipe_name if named.prompt or named.asked_as else _DEFAULT
+        return recipe_name if named.prompt or named.prompt_format else _DEFAULT
     known = WITH_RECIPE.get(recipe_name)
-    return (known.asked_as or known.name) if known else _DEFAULT
+    return (known.prompt_format or known.name) if known else _DEFAULT
 
 
 def states_its_prompt(recipe_name: str) -> bool:
@@ -162,7 +162,7 @@ def states_its_prompt(recipe_name: str) -> bool:
         named = lookup.own(recipe_name, key="data.recipe")
     except ConfigError:
         return False
-    return isinstance(named, Format) and bool(named.prompt or named.asked_as)
+    return isinstance(named, Format) and bool(named.prompt or named.prompt_format)
 
 
 def format_of_published(adapter: str) -> str | None:
@@ -177,14 +177,14 @@ def _format(name: str, among: Mapping[str, Format], *, part: str, what: str, key
     """Return the format `name`; a user's function becomes the `part` of a new format."""
     named: Any = lookup.entry(name, among=among, what=what, key=key)
     if isinstance(named, Format):
-        if part == "prompt" and not named.prompt and named.asked_as:
-            if f"={name}: asked_as" in key:
+        if part == "prompt" and not named.prompt and named.prompt_format:
+            if f"={name}: prompt_format" in key:
                 raise ConfigError(
                     f"{key}={name} refers back to itself, so it has no prompt. Give one of these "
                     "formats a prompt."
                 )
             return _format(
-                named.asked_as, among, part=part, what=what, key=f"{key}={name}: asked_as"
+                named.prompt_format, among, part=part, what=what, key=f"{key}={name}: prompt_format"
             )
         if getattr(named, part) is None:
             raise ConfigError(

@@ -44,7 +44,7 @@ def notes(metas: Iterable[Meta], *, examples: int, recipe: str) -> dict[str, str
     if others:
         more = f" and {len(others) - _MAX_NAMES} more" if len(others) > _MAX_NAMES else ""
         names = ", ".join(str(name) or "one without a name" for name in others[:_MAX_NAMES])
-        said["unread"] = f"other columns that data.recipe={recipe} does not read: {names}{more}"
+        said["unread"] = f"columns that data.recipe={recipe} ignores: {names}{more}"
     return said
 
 

@@ -46,8 +46,8 @@ def prompt(
         before: earlier turns, which are ignored if the format has no turns.
 
     Raises:
-        ConfigError: there is no such format.
-        ModelError: `chat`, and the tokenizer has no chat template.
+        ConfigError: if there is no such format.
+        ModelError: if `chat` is chosen and the tokenizer has no chat template.
     """
     form = for_answers(template, key=KEY)
     before = before if form.has_turns else ()

@@ -33,7 +33,7 @@ def find(path: str, *, key: str) -> Path:
         key: the setting that gave the path, for the error message.
 
     Raises:
-        DataError: there is no such file, or its name has an unknown ending.
+        DataError: if there is no such file, or its name has an unknown ending.
     """
     file = expanded(path, key)
     if is_folder(file):
@@ -57,7 +57,7 @@ def rows(file: Path) -> Iterator[NumberedRow]:
     """Yield every row with its number, from 1.
 
     Raises:
-        DataError: the file cannot be read. A bad row is yielded as a DataError instead.
+        DataError: if the file cannot be read. A bad row is yielded as a DataError instead.
     """
     for number, row in _readable(file, _reader(file)):
         yield number, row if isinstance(row, DataError) or not _too_large(row) else _size_error()
@@ -262,6 +262,10 @@ def _kind(value: object) -> str:
     return names.get(type(value), "number")
 
 
+def _shown(folder: Path) -> str:
+    return "The current folder" if folder == Path() else "That folder"
+
+
 def _close_name(file: Path) -> str:
     if not file.parent.is_dir():
         return f"There is no folder {file.parent} either."
@@ -270,4 +274,8 @@ def _close_name(file: Path) -> str:
     # A low cutoff, because names of files are short: `bb` may be a mistyped `b`.
     if close := closest(file.name.partition(".")[0], stems, cutoff=0.66):
         return f"Did you mean '{stems[close]}'?"
-    return f"That folder has {', '.join(names[:5])}." if names else "That folder has no data files."
+    return (
+        f"{_shown(file.parent)} has {', '.join(names[:5])}."
+        if names
+        else f"{_shown(file.parent)} has no data files."
+    )

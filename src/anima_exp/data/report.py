@@ -145,7 +145,7 @@ def _problems(summary: DatasetSummary) -> Table:
     table.add_row("same prompt as another row, different response", f"{issues.contradicted:,}")
     table.add_row("contain the text of a special token, such as </s>", f"{summary.meta.spelled:,}")
     table.add_row("already begin with BOS or end with EOS", f"{summary.meta.ends:,}")
-    table.add_row("no label, so nothing to train on", f"{without_labels:,}")
+    table.add_row("no token to train on", f"{without_labels:,}")
     if summary.split_error is None:
         held = f"held out ({summary.heldout:,}), but identical to a training row"
         table.add_row(held, f"{summary.leaked:,}")

@@ -24,7 +24,7 @@ def split(rows: npt.NDArray[np.int64], *, heldout: int, seed: int) -> tuple[Orde
         heldout: how many source rows to hold out.
 
     Raises:
-        DataError: nothing would be left to train on.
+        DataError: if nothing would be left to train on.
     """
     _, starts, counts = np.unique(rows, return_index=True, return_counts=True)
     check_heldout(heldout, of=len(starts))
@@ -38,9 +38,12 @@ def check_heldout(heldout: int, *, of: int) -> None:
     """Raise DataError if nothing would be left to train on."""
     if heldout >= of:
         raise DataError(
-            f"data.heldout_rows={heldout} leaves nothing to train on: "
-            f"there are {of} rows. "
-            f"Hold out fewer, for example data.heldout_rows={max(1, of // 10)}."
+            f"data.heldout_rows={heldout} leaves nothing to train on: there "
+            + (
+                f"are {of} rows. Hold out fewer, for example data.heldout_rows={max(1, of // 10)}."
+                if of > 1
+                else f"is {of} row. A run with held-out rows needs two rows or more."
+            )
         )
 
 

@@ -34,7 +34,7 @@ def training_source(config: DataConfig) -> Source:
     """Return the source of the training rows, before any are held out.
 
     Raises:
-        DataError: the file is missing or of an unknown kind, or the hub has no such data set.
+        DataError: if the file is missing or of an unknown kind, or the hub has no such data set.
     """
     if config.path:
         return _file(config.path, key="data.path", limit=config.max_rows)

@@ -37,7 +37,7 @@ META = "meta.json"
 _ARRAYS = ("ids", "starts", "prompts", "rows")
 _SHOWN = 5  # skipped rows whose positions are kept
 _DRAFT = ".draft-"
-_ABANDONED_SECONDS = 24 * 3600  # nothing takes a day to tokenise: its process was killed
+_ABANDONED_SECONDS = 24 * 3600  # nothing takes a day to tokenize: its process was killed
 
 
 @dataclass
@@ -93,8 +93,8 @@ def open_tokens(folder: Path) -> Tokens:
     """Open the token ids in a folder.
 
     Raises:
-        OSError, ValueError: the folder is missing or damaged.
-        NewerFileError: a later version of anima-exp wrote it.
+        OSError, ValueError: if the folder is missing or damaged.
+        NewerFileError: if a later version of anima-exp wrote it.
     """
     file = folder / META
     try:

@@ -1,4 +1,4 @@
-"""What `anima-exp doctor` reports: one finding for each thing that was looked at."""
+"""Define a finding, one for each thing that `anima-exp doctor` has checked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

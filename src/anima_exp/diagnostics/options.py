@@ -1,4 +1,4 @@
-"""Settings of the command doctor."""
+"""Define the settings of the command doctor."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from anima_exp.config.setting import setting
 
 
 class DoctorFormat(StrEnum):
-    """What the command prints."""
+    """The format in which the command prints."""
 
     text = "text"
     json = "json"

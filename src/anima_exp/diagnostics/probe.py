@@ -21,7 +21,7 @@ def main() -> None:
     """Print one JSON object. A part that fails has an entry `error`."""
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "torch": _torch,
         "gpus": _gpus,
@@ -30,12 +30,12 @@ def main() -> None:
     }
     for name, look in parts.items():
         try:
-            found[name] = look()
-        except Exception as error:  # whatever a broken library raises
-            found[name] = {"error": f"{type(error).__name__}: {first_line(error)}"}
-        if "torch" in found and "error" in found["torch"]:
+            result[name] = look()
+        except Exception as error:  # a broken library may raise any
+            result[name] = {"error": f"{type(error).__name__}: {first_line(error)}"}
+        if "torch" in result and "error" in result["torch"]:
             break
-    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.write(json.dumps(result) + "\n")
 
 
 def _torch() -> dict[str, Any]:

@@ -22,14 +22,14 @@ _MARKS = {
 
 def examine(config: DoctorConfig) -> list[Finding]:
     """Return all findings about this machine: it takes as long as importing torch, or 3 s."""
-    found = [*software.packages(), *software.libraries(software.probe())]
-    found += surroundings.memory()
-    found += surroundings.storage(config.runs_dir, config.cache_dir)
-    found += surroundings.accounts()
-    found += surroundings.network(ask=config.network)
-    found += surroundings.cluster()
-    order = list(dict.fromkeys(one.section for one in found))
-    return sorted(found, key=lambda one: order.index(one.section))
+    result = [*software.packages(), *software.libraries(software.probe())]
+    result += surroundings.memory()
+    result += surroundings.storage(config.runs_dir, config.cache_dir)
+    result += surroundings.accounts()
+    result += surroundings.network(ask=config.network)
+    result += surroundings.cluster()
+    order = list(dict.fromkeys(one.section for one in result))
+    return sorted(result, key=lambda one: order.index(one.section))
 
 
 def show(findings: Sequence[Finding], console: Console) -> None:

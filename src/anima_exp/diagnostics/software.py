@@ -74,7 +74,13 @@ def _extras() -> Finding:
     missing = {extra: use for module, (_, extra, use) in _EXTRAS.items() if not find_spec(module)}
     uses = ", ".join(missing.values())
     advice = f"For {uses}: pip install 'anima-exp[{','.join(missing)}]'." if missing else ""
-    return Finding("software", "extras", ", ".join(there) or "none", Level.info, advice)
+    return Finding(
+        "software",
+        "extras",
+        ", ".join(there) + " are installed" * bool(there) or "none",
+        Level.info,
+        advice,
+    )
 
 
 def probe(seconds: float = _PROBE_SECONDS) -> Mapping[str, Any]:
@@ -93,26 +99,26 @@ def probe(seconds: float = _PROBE_SECONDS) -> Mapping[str, Any]:
     if done.returncode < 0:
         return {"error": f"importing torch or bitsandbytes crashed with signal {-done.returncode}"}
     try:
-        found = json.loads(done.stdout.splitlines()[-1])
+        result = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         last = next(iter(done.stderr.strip().splitlines()[-1:]), f"exit status {done.returncode}")
         return {"error": last}
-    return found if isinstance(found, dict) else {"error": "the probe printed no object"}
+    return result if isinstance(result, dict) else {"error": "the probe printed no object"}
 
 
-def libraries(found: Mapping[str, Any]) -> Iterator[Finding]:
+def libraries(probed: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield findings about torch, GPUs and bitsandbytes, from what `probe` returned."""
     reinstall = "Install torch again, in a fresh environment."
-    if "error" in found:
-        yield Finding("software", "torch", str(found["error"]), Level.broken, reinstall)
+    if "error" in probed:
+        yield Finding("software", "torch", str(probed["error"]), Level.broken, reinstall)
         return
-    torch = found["torch"]
+    torch = probed["torch"]
     if "error" in torch:
         yield Finding("software", "torch", torch["error"], Level.broken, reinstall)
         return
     yield Finding("software", "torch", f"{torch['version']}, {_build(torch)}")
-    yield from _bitsandbytes(found)
-    yield from _gpus(found.get("gpus", {}), torch)
+    yield from _bitsandbytes(probed)
+    yield from _gpus(probed.get("gpus", {}), torch)
     yield _processor(torch)
 
 
@@ -122,8 +128,8 @@ def _build(torch: Mapping[str, Any]) -> str:
     return f"built for ROCm {torch['hip_build']}" if torch["hip_build"] else "built for CPUs only"
 
 
-def _bitsandbytes(found: Mapping[str, Any]) -> Iterator[Finding]:
-    bnb, layer = found.get("bitsandbytes", {}), found.get("layer", {})
+def _bitsandbytes(probed: Mapping[str, Any]) -> Iterator[Finding]:
+    bnb, layer = probed.get("bitsandbytes", {}), probed.get("layer", {})
     if "error" in bnb:
         advice = "Install it again: pip install --force-reinstall --no-deps bitsandbytes"
         yield Finding("software", "bitsandbytes", bnb["error"], Level.broken, advice)
@@ -194,14 +200,14 @@ def machine_has_gpu(listed: object) -> bool:
 def driver_version() -> str | None:
     """Return the version of NVIDIA's driver; None without one."""
     try:
-        asked = subprocess.run(
+        done = subprocess.run(
             ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
             capture_output=True, text=True, timeout=20,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.match(r"[\d.]+", asked.stdout.strip())
-    return found[0] if found and asked.returncode == 0 else None
+    match = re.match(r"[\d.]+", done.stdout.strip())
+    return match[0] if match and done.returncode == 0 else None
 
 
 def _processor(torch: Mapping[str, Any]) -> Finding:
@@ -211,7 +217,8 @@ def _processor(torch: Mapping[str, Any]) -> Finding:
     return Finding(
         "hardware",
         "processor",
-        f"{hardware.cpu()}, {torch['cpu']}, {words[bf16]}, {torch['threads']} threads",
+        f"{hardware.cpu()}, {torch['cpu']}, {words[bf16]}, {torch['threads']} "
+        f"thread{'s' * (torch['threads'] != 1)}",
         Level.ok if bf16 is not False else Level.info,
         "" if bf16 is not False else advice,
     )

@@ -28,8 +28,8 @@ _SIZING_SECONDS = 3.0  # then the size of a cache is "more than"
 
 def memory() -> Iterator[Finding]:
     """Yield the memory and cores that this process may use."""
-    found = psutil.virtual_memory()
-    free, total = found.available / _GIB, found.total / _GIB
+    result = psutil.virtual_memory()
+    free, total = result.available / _GIB, result.total / _GIB
     limit = _cgroup_limit()
     text = f"{free:.1f} of {total:.1f} GiB free"
     if limit is not None and limit < total:
@@ -114,10 +114,10 @@ def _size(folder: Path) -> str:
     for place, _, names in os.walk(folder):
         for name in names:
             try:
-                found = os.lstat(os.path.join(place, name))
+                result = os.lstat(os.path.join(place, name))
             except OSError:
                 continue
-            total += found.st_blocks * 512 if hasattr(found, "st_blocks") else found.st_size
+            total += result.st_blocks * 512 if hasattr(result, "st_blocks") else result.st_size
         if time.monotonic() > until:
             over = "more than "
             break
@@ -128,7 +128,7 @@ def accounts() -> Iterator[Finding]:
     """Yield which keys and tokens are there. Their values are never shown."""
     from anima_exp.results.trackers.wandb_account import has_key
 
-    found = {
+    result = {
         "Hugging Face token": (
             bool(os.environ.get("HF_TOKEN")) or (hub_home() / "token").is_file(),
             "Gated models and publish need one: hf auth login",
@@ -139,7 +139,7 @@ def accounts() -> Iterator[Finding]:
             "A judge at OpenAI needs one: set OPENAI_API_KEY.",
         ),
     }
-    for name, (there, use) in found.items():
+    for name, (there, use) in result.items():
         value = "set" if there else "not set"
         yield Finding("accounts", name, value, Level.info, "" if there else use)
 
@@ -150,15 +150,15 @@ def network(*, ask: bool) -> Iterator[Finding]:
     Args:
         ask: whether to ask them at all.
     """
-    asked = _servers()
-    with ThreadPoolExecutor(max(len(asked), 1)) as pool:
+    servers = _servers()
+    with ThreadPoolExecutor(max(len(servers), 1)) as pool:
         answers = {
-            name: pool.submit(question) if ask else None for name, (question, _) in asked.items()
+            name: pool.submit(question) if ask else None for name, (question, _) in servers.items()
         }
-    for name, (_, use) in asked.items():
+    for name, (_, use) in servers.items():
         answer = answers[name]
         if answer is None:
-            yield Finding("network", name, "not asked: network=false", Level.info)
+            yield Finding("network", name, "skipped: network=false", Level.info)
         elif problem := answer.result():
             yield Finding("network", name, problem, Level.info, use)
         else:
@@ -170,7 +170,7 @@ def _servers() -> dict[str, tuple[Callable[[], str | None], str]]:
     from anima_exp.libraries import hub
     from anima_exp.results.trackers import wandb_account
 
-    found: dict[str, tuple[Callable[[], str | None], str]] = {
+    result: dict[str, tuple[Callable[[], str | None], str]] = {
         "hub": (
             hub.unreachable,
             "Only what is on this machine can be used: model=tiny data=sample, folders, and the "
@@ -178,13 +178,13 @@ def _servers() -> dict[str, tuple[Callable[[], str | None], str]]:
         )
     }
     if wandb_account.has_key() and wandb_account.chosen_mode() not in ("offline", "disabled"):
-        found["W&B"] = (wandb_account.unreachable, "Runs are kept offline, to be synced later.")
+        result["W&B"] = (wandb_account.unreachable, "Runs are kept offline, to be synced later.")
     if judge := os.environ.get("OPENAI_BASE_URL"):
-        found["judge server"] = (
+        result["judge server"] = (
             partial(_unreachable, judge),
             "anima-exp judge needs it. Start it, or correct OPENAI_BASE_URL.",
         )
-    return found
+    return result
 
 
 def _unreachable(url: str) -> str | None:

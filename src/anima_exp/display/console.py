@@ -170,7 +170,7 @@ def show_summary(
         say(f"track    {note}")
     say("next     the same command with -m seed=1,2,3 shows how much of this is chance")
     if record.settings["model.source"] == "tiny":
-        say(f"         {command_line('train', ['-m', 'sweep=demo'])}")
+        say(f"or       {command_line('train', ['-m', 'sweep=demo'])}")
 
 
 def number(name: str, value: float, metrics: Mapping[str, Any] | None = None) -> str:

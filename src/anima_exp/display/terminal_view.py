@@ -14,7 +14,7 @@ from anima_exp import events
 from anima_exp.events import Event, Working
 from anima_exp.system.terminal import note, print_stderr
 
-_LARGE = 20_000  # examples from which the progress of tokenising is shown
+_LARGE = 20_000  # examples from which the progress of tokenizing is shown
 
 
 class TerminalView:
@@ -66,7 +66,7 @@ class TerminalView:
             return
         task = bar.task_ids[0]
         bar.advance(task, event.count)
-        if event.kind == "tokenising":
+        if event.kind == "tokenizing":
             bar.update(task, visible=bar.tasks[0].completed > _LARGE)
         if event.ended:
             bar.stop()
@@ -91,10 +91,10 @@ def _bar(event: Working) -> Any:
             progress.DownloadColumn(),
             progress.TimeRemainingColumn(),
         ),
-        "tokenising": (
+        "tokenizing": (
             progress.SpinnerColumn(),
             progress.TextColumn(
-                "tokenising {task.description}: {task.completed:,.0f} examples", markup=False
+                "tokenizing {task.description}: {task.completed:,.0f} examples", markup=False
             ),
             progress.TimeElapsedColumn(),
         ),

@@ -36,7 +36,7 @@ def rank_info() -> RankInfo:
     """Return the rank of this process; it is the only process unless a launcher set a world size.
 
     Raises:
-        ConfigError: a launcher's variable is not a number, or asks for another kind of sharding.
+        ConfigError: if a launcher's variable is no number, or sets another kind of sharding.
     """
     size = _number("WORLD_SIZE", 1)
     if size <= 1:
@@ -61,10 +61,10 @@ def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
 def select_local_gpu(place: RankInfo) -> None:
     """Let this process see only the GPU of its local rank.
 
-    Call it before CUDA is initialised. A process that sees one GPU already keeps it.
+    Call it before CUDA is initialized. A process that sees one GPU already keeps it.
 
     Raises:
-        ConfigError: the machine has fewer visible GPUs than processes.
+        ConfigError: if the machine has fewer visible GPUs than processes.
     """
     visible = os.environ.get(_VISIBLE)
     if visible is None:

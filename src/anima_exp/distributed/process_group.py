@@ -14,7 +14,7 @@ from anima_exp.distributed.world import SINGLE_PROCESS, ProcessGroup
 from anima_exp.errors import AnimaError, ConfigError, PeerLostError, RunEnded, first_line
 
 _RENDEZVOUS_TIMEOUT = timedelta(minutes=30)
-_COLLECTIVE_TIMEOUT = timedelta(hours=2)  # while one process tokenises, quantises or writes for all
+_COLLECTIVE_TIMEOUT = timedelta(hours=2)  # while one process tokenizes, quantizes or writes for all
 _LEAVE_SECONDS = 30.0  # after an error
 # The store of each launcher's address, with a counter of its runs. It stays open for processes that
 # make several runs: if one closed it, another might already use it for the next run.
@@ -23,12 +23,12 @@ _MET: dict[tuple[str | None, ...], tuple[Any, Iterator[int]]] = {}
 
 @contextmanager
 def join_process_group(place: RankInfo) -> Iterator[ProcessGroup]:
-    """Inside, this process is connected to the others; yields SINGLE_PROCESS if there are none.
+    """Connect this process to the others inside; yield SINGLE_PROCESS if there are none.
 
     If several processes raise the same error, the first of them reports it.
 
     Raises:
-        ConfigError: the processes cannot connect, or this one has no GPU of its own.
+        ConfigError: if the processes cannot connect, or this one has no GPU of its own.
     """
     if place.size == 1:
         with _launcher_hidden():
@@ -108,7 +108,7 @@ def _meet() -> Any:
 
 @contextmanager
 def _launcher_hidden() -> Iterator[None]:
-    """Inside, libraries treat this process as the only one; see environment.py."""
+    """Make libraries treat this process as the only one inside; see environment.py."""
     own = {name: os.environ[name] for name in {*os.environ} - {*without_launcher(os.environ)}}
     hidden.update(own)
     for name in own:
@@ -154,7 +154,7 @@ def _reports_first(store: Any, error: AnimaError | RunEnded) -> bool:
     try:
         if isinstance(error, PeerLostError):
             return not store.check(["why"]) and store.add("lost", 1) == 1
-        store.set("why", "told")
-        return bool(store.add(f"told-{digest}", 1) == 1)
+        store.set("why", "reported")
+        return bool(store.add(f"reported-{digest}", 1) == 1)
     except RuntimeError:  # the process with the store has died: report twice rather than never
         return True

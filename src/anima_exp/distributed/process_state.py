@@ -35,11 +35,11 @@ _owner: int | None = None  # the thread that holds it
 
 @contextmanager
 def borrowed(stop: StopRequest | None = None) -> Iterator[None]:
-    """Inside, only this thread computes, and known warnings of libraries are not shown.
+    """Let only this thread compute inside, without the known warnings of libraries.
 
     Raises:
-        RunInterrupted: `stop` was requested while another thread computed.
-        RunError: this thread already computes, and a listener of events called this.
+        RunInterrupted: if `stop` was requested while another thread computed.
+        RunError: if this thread already computes, and a listener of events called this.
     """
     global _owner
     _acquire(stop)

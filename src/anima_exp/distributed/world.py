@@ -1,4 +1,4 @@
-"""Collectives of the processes that compute one run together.
+"""Define the collectives of the processes that compute one run together.
 
 To torch, transformers and accelerate, each of them is a process with one GPU. Only the all-reduce
 of gradients (training/step.py) and the methods here make them one run. They exchange JSON in
@@ -48,7 +48,7 @@ class ProcessGroup:
         return 1 if self.lockstep else self.size
 
     def run_on_main(self, work: Callable[[], Value]) -> Value:
-        """Run `work` on rank 0, and return its JSON-serialisable result on every rank.
+        """Run `work` on rank 0, and return its JSON-serializable result on every rank.
 
         If it raises an error, all ranks stop.
         """
@@ -73,17 +73,17 @@ class ProcessGroup:
         """Return the results of `work` for all items, divided over the ranks.
 
         Args:
-            work: takes some of the items, and returns a JSON-serialisable value for each. A rank
+            work: takes some of the items, and returns a JSON-serializable value for each. A rank
                 without items does not call it.
         """
         if self.size == 1 or self.lockstep:
             return list(work(items)) if items else []
         own = items[self.rank :: self.size]
         parts = self._gather(list(work(own)) if own else [])
-        found: list[Any] = [None] * len(items)
+        result: list[Any] = [None] * len(items)
         for rank, part in enumerate(parts):
-            found[rank :: self.size] = part
-        return found
+            result[rank :: self.size] = part
+        return result
 
     def local_slice(self, items: Sequence[Item]) -> Sequence[Item]:
         """Return this rank's part of items, whose results `all_reduce_sum` will add up."""
@@ -181,7 +181,7 @@ class ProcessGroup:
             for one in tensors:
                 distributed.broadcast(one.data, src=0)
 
-    def _gather(self, value: Any) -> list[Any]:
+    def _gather(self, value: object) -> list[Any]:
         import torch
         from torch import distributed
 

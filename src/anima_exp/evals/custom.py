@@ -7,7 +7,7 @@
         answers = context.generate(context.heldout[:max_rows], max_new_tokens=40)
         return sum(len(answer.split()) for answer in answers) / len(answers)
 
-    python -m anima_exp.train evals.custom.answer_length=my_evals.answer_length
+    anima-exp train evals.custom.answer_length=my_evals.answer_length
 
 The other parameters of the function are options: set `evals.custom.answer_length.max_rows=50`
 together with `evals.custom.answer_length.function=...`. A function that returns a dict gives
@@ -97,9 +97,9 @@ class Custom:
             taken: the names of the scores of other evaluations.
 
         Raises:
-            ConfigError: the function did not return numbers.
-            TrainingError: a number is not finite.
-            ModelError: the GPU ran out of memory.
+            ConfigError: if the function did not return numbers.
+            TrainingError: if a number is not finite.
+            ModelError: if the GPU ran out of memory.
         """
         import torch
 
@@ -165,7 +165,7 @@ def load(config: RunConfig) -> dict[str, Custom]:
     """Import the functions of evals.custom, and check their options.
 
     Raises:
-        ConfigError: there is no such function, or it does not accept its options.
+        ConfigError: if there is no such function, or it does not accept its options.
     """
     return {name: _load(name, table) for name, table in config.evals.custom.items()}
 

@@ -67,7 +67,7 @@ def prepare_evals(
     """Read and tokenize the questions of the evaluations, before a model is loaded.
 
     Raises:
-        DataError, ConfigError, ModelError: a benchmark cannot be read or encoded.
+        DataError, ConfigError, ModelError: if a benchmark cannot be read or encoded.
     """
     custom = load(config)
     ready = {
@@ -103,9 +103,9 @@ def measure(
         step: the training step of the model; None if it is not being trained.
 
     Raises:
-        TrainingError: a score is not finite.
-        ConfigError: a user's evaluation did not return a number.
-        ModelError: an evaluation ran out of GPU memory.
+        TrainingError: if a score is not finite.
+        ConfigError: if a user's evaluation did not return a number.
+        ModelError: if an evaluation ran out of GPU memory.
     """
     try:
         return _measure(model, evals, world, step)

@@ -46,7 +46,7 @@ def run(config: EvaluateConfig, *, listen: events.Listener | None = None) -> dic
         The scores; {} if only prompts are written.
 
     Raises:
-        AnimaError: a user's mistake.
+        AnimaError: if the user made a mistake.
     """
     with (
         listening(listen),
@@ -101,7 +101,7 @@ def _refuse(config: EvaluateConfig) -> None:
     if evals.answers:
         raise ConfigError(
             "evals=[answers] works only in a training run. To get the answers of a finished model, "
-            "use python -m anima_exp.generate run=... questions=..."
+            "use anima-exp generate run=... questions=..."
         )
     chosen = [field.name for field in fields(evals) if getattr(evals, field.name)]
     if chosen == ["exact_match"] and not config.data.exact_answers:

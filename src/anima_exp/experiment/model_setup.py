@@ -59,7 +59,7 @@ def load_model(
         longest: the tokens of the longest row, including held-out rows.
 
     Raises:
-        ModelError: the model cannot be loaded, does not fit, or has too short a context.
+        ModelError: if the model cannot be loaded, does not fit, or has too short a context.
     """
     gpu = device().type == "cuda"
     if gpu:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Overview:
-    """What the overview of a run is made from."""
+    """The data from which the overview of a run is made."""
 
     config: RunConfig
     folder: Path
@@ -181,7 +181,7 @@ def _execution(run: Overview) -> str:
     if how.paged:
         parts.append("paged optimizer states")
     need = how.predicted_peak_gib + run.setup.overhead_gib
-    fits = "" if how.fits else ", which does not fit: see python -m anima_exp.plan"
+    fits = "" if how.fits else ", which does not fit: see anima-exp plan"
     which = " in each process" if how.num_gpus > 1 else ""
     return f"{', '.join(parts)}; about {need:.2f} GiB{which}{fits}"
 

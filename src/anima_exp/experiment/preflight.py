@@ -6,7 +6,7 @@ from anima_exp.cli import adapter_settings
 from anima_exp.config import DataConfig, RunConfig, benchmark_key, benchmarks_of
 from anima_exp.config.evals import FUNCTION
 from anima_exp.config.lookup import check_importable
-from anima_exp.data import formats, source, tokenise
+from anima_exp.data import formats, source, tokenize
 from anima_exp.distributed.environment import RankInfo
 from anima_exp.errors import AnimaError, ConfigError
 from anima_exp.evals import answers, score_names
@@ -49,9 +49,9 @@ def check_machine(config: RunConfig) -> None:
     """Raise for a precision, tracker or hub id that does not work on this machine.
 
     Raises:
-        ModelError: this machine does not support the precision, or the base cannot be loaded.
-        DataError: a data set or benchmark cannot be loaded from the hub.
-        ConfigError: the library of a tracker is not installed.
+        ModelError: if this machine does not support the precision, or the base cannot be loaded.
+        DataError: if a data set or benchmark cannot be loaded from the hub.
+        ConfigError: if the library of a tracker is not installed.
     """
     hardware.check_precision(config.trainer.precision)
     check_installed(config)
@@ -85,7 +85,7 @@ def check_dry(configs: Iterable[RunConfig], *, here: bool = True) -> None:
     for config in _different(configs):
         if here:
             hardware.check_precision(config.trainer.precision)
-        tokenise.check_rows(config.data)
+        tokenize.check_rows(config.data)
         check_installed(config)
         try:
             check_hub(config)
@@ -119,7 +119,7 @@ def check_world_size(config: RunConfig, here: RankInfo) -> int:
     """Return the number of processes that the settings choose.
 
     Raises:
-        ConfigError: another number was started, or they do not fit the other settings.
+        ConfigError: if another number was started, or they do not fit the other settings.
     """
     wanted = config.trainer.num_gpus or config.launcher.gpus_per_job
     started = here.size if here.size > 1 else wanted

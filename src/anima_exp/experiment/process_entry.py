@@ -1,4 +1,4 @@
-"""Entry point of one rank. `process_launcher.py` starts it; it is not a command for users."""
+"""Run one rank. `process_launcher.py` starts this module; it is not a command for users."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from anima_exp.experiment.process_launcher import IN_USE, LOST, PAUSED, read
 from anima_exp.system.child_process import end_with_parent
 from anima_exp.system.hardware import keep_freed_memory
 from anima_exp.system.signals import SCHEDULER_SIGNALS, stop_on_signals
-from anima_exp.system.terminal import escape_unencodable
+from anima_exp.system.terminal import escape_unencodable, outlive_readers
 
 
 class ToParent:
@@ -48,6 +48,8 @@ class ToParent:
 
 
 def main(settings: str, until: str, pipe: str) -> int:
+    """Run one rank, send its events to the parent, and return the exit status."""
+    outlive_readers()
     escape_unencodable()
     with listening(ToParent(int(pipe))):
         return work(Path(settings), int(until) or None)

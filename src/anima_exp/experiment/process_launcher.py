@@ -43,8 +43,8 @@ def launch(config: RunConfig, processes: int, *, until: int | None, stop: StopRe
     Events of the processes are emitted here, and a request to stop is forwarded to them.
 
     Raises:
-        RunEnded: the run was stopped or paused, or a process was killed.
-        AnimaError: the run failed. One of the processes has emitted why.
+        RunEnded: if the run was stopped or paused, or a process was killed.
+        AnimaError: if the run failed. One of the processes has emitted why.
     """
     with tempfile.TemporaryDirectory() as scratch:
         settings = Path(scratch) / "config.yaml"

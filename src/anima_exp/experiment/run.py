@@ -61,9 +61,9 @@ def run(
         The record, in every process.
 
     Raises:
-        RunPaused: the run reached `until`.
-        RunEnded: the run was stopped on request, or another process of the run has died.
-        AnimaError: a mistake of the user. failure.txt in the run folder says why.
+        RunPaused: if the run reached `until`.
+        RunEnded: if the run was stopped on request, or another process of the run has died.
+        AnimaError: if the run fails by a user's mistake. failure.txt in the run folder says why.
     """
     with listening(listen):
         return _launch_or_run(config, until=until, stop=stop or StopRequest())
@@ -251,8 +251,8 @@ def _train(
     """Train to the last step, and return the loop (training/loop.py).
 
     Raises:
-        RunInterrupted: the run was stopped.
-        RunPaused: the run reached `until`.
+        RunInterrupted: if the run was stopped.
+        RunPaused: if the run reached `until`.
     """
     from anima_exp.training import checkpoint
     from anima_exp.training.loop import Loop

@@ -59,12 +59,12 @@ class Setup:
 
 
 def load(config: RunConfig, world: ProcessGroup = SINGLE_PROCESS) -> Setup:
-    """Load the data and then the model, so that a mistake in the data is found quickly.
+    """Load the data and then the model, so that a mistake in the data shows quickly.
 
     With several processes, one on each machine fills the caches before the others read them.
 
     Raises:
-        AnimaError: something cannot be read or loaded, or does not fit together.
+        AnimaError: if something cannot be read or loaded, or does not fit together.
     """
     provenance.reset_peak_memory()
     set_seed(config.seed)  # before the adapter draws its first numbers
@@ -145,9 +145,9 @@ def largest_rank_load(
         np.pad(one[order], (0, short)).reshape(-1, batch_size)
         for one in (rows.lengths, rows.label_counts)
     )
-    whose = assign_rows_to_ranks(lengths, processes)
+    rank_of_row = assign_rows_to_ranks(lengths, processes)
     tokens, labels = (
-        np.stack([np.where(whose == n, one, 0).sum(axis=1) for n in range(processes)])
+        np.stack([np.where(rank_of_row == n, one, 0).sum(axis=1) for n in range(processes)])
         for one in (lengths.astype(np.int64), np.maximum(label_counts, 0).astype(np.int64))
     )
     longest = int(rows.lengths[np.unique(order)].max())

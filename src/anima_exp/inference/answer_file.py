@@ -29,8 +29,8 @@ def claimed(path: Path) -> Iterator[None]:
     """Lock `path` for this process.
 
     Raises:
-        InUseError: another process is writing the file.
-        RunError: the folder is not writable, or writing fails inside the context.
+        InUseError: if another process is writing the file.
+        RunError: if the folder is not writable, or writing fails inside the context.
     """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
@@ -58,7 +58,7 @@ def check(path: Path, questions: Sequence[Question], settings: Settings) -> list
     """Return the complete lines of `path`: answers to `questions` with the same settings.
 
     Raises:
-        RunError: the file has other content, or answers with other settings or to other questions,
+        RunError: if the file has other content, answers with other settings or to other questions,
             or a later version of anima-exp wrote it. The file is not changed.
     """
     if not path.exists():
@@ -80,7 +80,7 @@ def check(path: Path, questions: Sequence[Question], settings: Settings) -> list
 def earlier(path: Path, questions: Sequence[Question], settings: Settings) -> list[Row]:
     """Return the answers that the file has already, and prepare the file for more.
 
-    An incomplete last line of a process that was killed is removed, so its question is asked again.
+    An incomplete last line of a killed process is removed, so its question is answered again.
 
     Raises:
         RunError: see `check`.

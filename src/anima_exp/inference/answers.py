@@ -89,8 +89,8 @@ def write(
     """Answer every question that `path` does not answer yet; several processes share the work.
 
     Raises:
-        DataError: a question leaves no room for an answer in the model's context.
-        RunError: the file has other content, or cannot be written.
+        DataError: if a question leaves no room for an answer in the model's context.
+        RunError: if the file has other content, or cannot be written.
     """
     started = time.perf_counter()
     settings, sampling = request.settings(), request.sampling()
@@ -169,7 +169,7 @@ def build_prompt(
     """Return the prompt of a question.
 
     Raises:
-        DataError: the prompt leaves no room for an answer in the model's context.
+        DataError: if the prompt leaves no room for an answer in the model's context.
     """
     context = context_length(model.config)
     built = prompt(request.template, tokenizer, question.text)

@@ -20,8 +20,8 @@ def answer_texts(config: GenerateConfig, texts: Sequence[str]) -> list[str]:
     The first question gets the same answer as a single question of the `generate` command.
 
     Raises:
-        ConfigError: a question is empty, or the prompt format is not known.
-        DataError: a question leaves no room for an answer in the model's context.
+        ConfigError: if a question is empty, or the prompt format is not known.
+        DataError: if a question leaves no room for an answer in the model's context.
     """
     for text in texts:
         if not text.strip():

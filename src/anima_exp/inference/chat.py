@@ -1,6 +1,5 @@
 """Run a chat in the terminal with a model, its base, or several adapters."""
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 from anima_exp.data.prompts import Prompt, has_turns, prompt
 from anima_exp.inference.speakers import ChatParticipant, answer, width
 from anima_exp.model.base_config import context_length
-from anima_exp.system.terminal import printable
+from anima_exp.system.terminal import is_unread, printable
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -63,6 +62,8 @@ class Chat:
         self._greet()
         for line in lines:
             text = line.strip()
+            if text in ("/quit", "/exit"):
+                return
             if text.startswith("/"):
                 self._command(text)
             elif text:
@@ -149,11 +150,9 @@ class Chat:
 
 def to_terminal(text: str) -> None:
     """Write text to stdout, and exit quietly if its reader has closed the pipe."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:  # for example `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    if is_unread():  # for example `| head`
         sys.exit(128 + signal.SIGPIPE)
 
 

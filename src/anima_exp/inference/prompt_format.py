@@ -23,7 +23,7 @@ def of_config(config: GenerateConfig) -> str:
     Warn if the format is a guess.
 
     Raises:
-        ConfigError: the format that the adapter was trained with is unknown.
+        ConfigError: if the format that the adapter was trained with is unknown.
     """
     if config.prompt_template:
         return config.prompt_template
@@ -80,7 +80,7 @@ def of_use(config: UseConfig) -> dict[str, Any]:
     Folders are identified by their content.
 
     Raises:
-        ConfigError: `run` is not a finished run.
+        ConfigError: if `run` is not a finished run.
     """
     adapter = config.adapter
     if config.run:

@@ -71,7 +71,7 @@ def load(source: str, config: AnsweringConfig, *, key: str, cache: Path) -> list
         cache: the cache folder, which keeps downloaded files.
 
     Raises:
-        DataError: the source cannot be read, a row is not a question, or two have the same id.
+        DataError: if the source cannot be read, a row is not a question, or two have the same id.
     """
     limit = config.max_questions
     if source in TINY:

@@ -9,7 +9,7 @@ from anima_exp.config import MergeConfig, ModelConfig, Quantization, UseConfig
 from anima_exp.errors import ConfigError, RunError, first_line
 from anima_exp.model import base_config as model_place
 from anima_exp.model.base_files import check_base_files
-from anima_exp.results.record import RECORD, Record
+from anima_exp.results.record import RECORD, Record, why_no_record
 from anima_exp.system import paths
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def record(folder: Path) -> Record:
     """Return the record of a finished run.
 
     Raises:
-        ConfigError: the folder has no record.
-        RunError: the record cannot be read.
+        ConfigError: if the folder has no record.
+        RunError: if the record cannot be read.
     """
     try:
         if not paths.is_file(folder / RECORD):
             begun = paths.is_file(folder / "settings.json")
             what = "has not finished" if begun else "is not a run folder"
-            raise ConfigError(f"run={folder} {what}: it contains no {RECORD}.")
+            raise ConfigError(f"run={folder} {what}: {why_no_record(folder)}.")
         return Record.read(folder)
     except OSError as error:
         raise RunError(f"Cannot read {folder / RECORD}: {error.strerror}. Make it readable.") from (
@@ -85,7 +85,7 @@ def load_saved_model(
         extra_adapters: more adapters for the same base, loaded under the names of `adapter_name`.
 
     Raises:
-        ModelError: the base or an adapter cannot be loaded, or they do not fit together.
+        ModelError: if the base or an adapter cannot be loaded, or they do not fit together.
     """
     from anima_exp.model import lora_linear
     from anima_exp.model.adapter import load_adapter

@@ -39,7 +39,7 @@ def load_extra_adapters(config: GenerateConfig) -> list[ExtraAdapter]:
     """Return each of `extra_adapters`, in order.
 
     Raises:
-        ConfigError: one was trained on another base, has no adapter, or no known prompt format.
+        ConfigError: if one has another base, no adapter, or no known prompt format.
     """
     extra = [_extra_adapter(place, config) for place in config.extra_adapters]
     main = str(Path(config.run) / "adapter") if config.run else config.adapter or ""

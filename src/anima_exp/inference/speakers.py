@@ -134,7 +134,7 @@ def answer_once(
         tell: receives remarks about an answer, for example that it is truncated.
 
     Raises:
-        DataError: the question leaves no room for an answer in the model's context.
+        DataError: if the question leaves no room for an answer in the model's context.
     """
     context = context_length(model.config)
     prompts = [prompt(speaker.request.template, tokenizer, question) for speaker in speakers]

@@ -1,8 +1,9 @@
 """Show lists of runs, one run, and the difference of two in a terminal of any width."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -77,7 +78,7 @@ def list_columns(runs: Sequence[RunSummary]) -> list[Column]:
 
 
 def _notes(runs: Sequence[RunSummary], room: int) -> list[Column]:
-    """Return a column of notes that is as wide as there is room; none if nobody could read it."""
+    """Return a column of notes that is as wide as there is room; none if it would be too narrow."""
     if room < _SHORTEST_NOTE or not any(run.note for run in runs):
         return []
     return [Column("note", [_cut(run.note, room) for run in runs], right=False)]
@@ -169,7 +170,7 @@ def _facts(detail: RunDetail, console: Console) -> None:
         f"{duration(record.train_seconds)} of training, {duration(record.eval_seconds)} of "
         f"evaluation, {record.tokens:,} tokens, peak memory {record.peak_memory_gib:.1f} GiB",
     )
-    where = record.hardware.get("gpu") or f"CPU, {record.hardware.get('cpu_threads', '?')} threads"
+    where = record.hardware.get("gpu") or _cpu(record.hardware)
     versions = (f"{name} {record.versions[name]}" for name in _SHOWN if name in record.versions)
     _fact(console, "made on", ", ".join([where, *versions]))
     for text in record.tracking.values():
@@ -181,6 +182,11 @@ def _facts(detail: RunDetail, console: Console) -> None:
 
 
 _SHOWN = ("anima-exp", "torch", "transformers", "peft", "bitsandbytes")
+
+
+def _cpu(hardware: Mapping[str, Any]) -> str:
+    threads = str(hardware.get("cpu_threads", "?"))
+    return f"CPU, {threads} thread{'s' * (threads != '1')}"
 
 
 def _fact(console: Console, name: str, text: str, *, style: str | None = None) -> None:
@@ -218,9 +224,9 @@ def _files(detail: RunDetail) -> list[Column]:
     ]
 
 
-def show_difference(found: Difference, console: Console) -> None:
+def show_difference(diff: Difference, console: Console) -> None:
     """Print what differs between two runs, in tables with one column for each."""
-    for letter, detail in zip("AB", (found.first, found.second), strict=True):
+    for letter, detail in zip("AB", (diff.first, diff.second), strict=True):
         summary = detail.summary
         console.print(
             Text.assemble(
@@ -230,12 +236,12 @@ def show_difference(found: Difference, console: Console) -> None:
             soft_wrap=True,
         )  # fmt: skip
     groups: dict[str, list[tuple[str, str, str, str]]] = {
-        "setting": [(key, *_texts(pair), "") for key, pair in found.settings.items()],
-        "score": [_score_row(name, pair, found) for name, pair in found.scores.items()],
-        "cost": [_cost_row(name, pair) for name, pair in found.costs.items()],
+        "setting": [(key, *_texts(pair), "") for key, pair in diff.settings.items()],
+        "score": [_score_row(name, pair, diff) for name, pair in diff.scores.items()],
+        "cost": [_cost_row(name, pair) for name, pair in diff.costs.items()],
         "also differs": [
             (key, *_texts(pair), "")
-            for key, pair in [*found.other_settings.items(), *found.versions.items()]
+            for key, pair in [*diff.other_settings.items(), *diff.versions.items()]
         ],
     }
     for heading, rows in groups.items():
@@ -254,7 +260,7 @@ def show_difference(found: Difference, console: Console) -> None:
     if not any(groups.values()):
         console.print()
         say(console, "Nothing differs.")
-    elif found.same:
+    elif diff.same:
         console.print()
         say(console, "No setting that results depend on differs, and no score.", style="dim")
 
@@ -263,8 +269,8 @@ def _texts(pair: Pair) -> tuple[str, str]:
     return _cut(format_value(pair[0]), 60), _cut(format_value(pair[1]), 60)
 
 
-def _score_row(name: str, pair: Pair, found: Difference) -> tuple[str, str, str, str]:
-    described = {**found.second.metrics, **found.first.metrics}
+def _score_row(name: str, pair: Pair, diff: Difference) -> tuple[str, str, str, str]:
+    described = {**diff.second.metrics, **diff.first.metrics}
     one = metric(name, described)
     one = one.in_column([value for value in pair if value is not None])
     texts = tuple("-" if value is None else one.number(value) for value in pair)

@@ -73,6 +73,8 @@ _FILES = {
     "log.txt": "what it printed",
     "inputs.json": "fingerprints of base and data",
     "starts.txt": "when it was started",
+    "wandb/": "files of Weights & Biases",
+    "wandb_id.txt": "its id at Weights & Biases",
 }
 
 
@@ -82,7 +84,7 @@ def find_run(text: str, runs_folder: str = "runs") -> Path:
     The beginning of a name is enough if only one run has it.
 
     Raises:
-        RunError: there is no such run, or several names begin so.
+        RunError: if there is no such run, or several names begin so.
     """
     given = expanded(text)
     parent = expanded(runs_folder)
@@ -91,7 +93,7 @@ def find_run(text: str, runs_folder: str = "runs") -> Path:
             if is_run(folder):
                 return folder
             raise RunError(
-                f"{folder} is no run's folder: it holds no settings.json. "
+                f"{folder} is not a run folder: it contains no settings.json. "
                 f"`anima-exp runs {folder}` lists the runs in it."
             )
     place, start = (given.parent, given.name) if "/" in text else (parent, text)
@@ -112,7 +114,7 @@ def run_detail(folder: Path, summary: RunSummary | None = None) -> RunDetail:
         summary: its line of the list, if the caller has it.
 
     Raises:
-        NewerFileError: a later version of anima-exp wrote one of its files.
+        NewerFileError: if a later version of anima-exp wrote one of its files.
     """
     summary = summary or summarize(folder)
     run = with_evaluations(Runs([read_run(folder)])).runs[0]
@@ -154,14 +156,14 @@ def _numbers(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _files(folder: Path) -> list[FileEntry]:
-    found = []
+    result = []
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
         name = f"{path.name}/" if path.is_dir() else path.name
-        found.append(FileEntry(name, _size(path), _FILES.get(name, "")))
+        result.append(FileEntry(name, _size(path), _FILES.get(name, "")))
     order = [*_FILES]
-    return sorted(found, key=lambda one: order.index(one.name) if one.what else len(order))
+    return sorted(result, key=lambda one: order.index(one.name) if one.what else len(order))
 
 
 def _size(path: Path) -> int:

@@ -1,7 +1,7 @@
 """Compare two runs: the settings, scores and costs that differ, side by side.
 
-found = difference(run_detail(a), run_detail(b))
-found.settings["lora.rank"]  # (8, 64)
+diff = difference(run_detail(a), run_detail(b))
+diff.settings["lora.rank"]  # (8, 64)
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _ORIGINS = ("data_fingerprint", "base_fingerprint", "code", "ended")
 
 @dataclass(frozen=True)
 class Difference:
-    """What differs between two runs. Each pair is (the first run's, the second run's)."""
+    """The differences of two runs. Each pair is (the first run's, the second run's)."""
 
     first: RunDetail
     second: RunDetail
@@ -42,12 +42,14 @@ def difference(first: RunDetail, second: RunDetail) -> Difference:
     """Return what differs between two runs."""
     runs = [read_run(one.summary.folder) for one in (first, second)]
     keys = dict.fromkeys([*first.settings, *second.settings])
-    found: dict[str, Pair] = {key: (value_of(runs[0], key), value_of(runs[1], key)) for key in keys}
+    result: dict[str, Pair] = {
+        key: (value_of(runs[0], key), value_of(runs[1], key)) for key in keys
+    }
     # settings.json of an unfinished run has only what its name depends on, and of files the hash.
     known = [one.settings for one in (first, second)]
     if any(one.record is None for one in (first, second)):
-        found = {key: pair for key, pair in found.items() if all(key in one for one in known)}
-    settings = {key: pair for key, pair in found.items() if hashable(pair[0]) != hashable(pair[1])}
+        result = {key: pair for key, pair in result.items() if all(key in one for one in known)}
+    settings = {key: pair for key, pair in result.items() if hashable(pair[0]) != hashable(pair[1])}
     scores = {
         name: pair
         for name in dict.fromkeys([*first.scores, *second.scores])

@@ -40,28 +40,28 @@ def run_as_json(detail: RunDetail, settings: dict[str, Any], overrides: list[str
     return _json(values)
 
 
-def difference_as_json(found: Difference) -> str:
+def difference_as_json(diff: Difference) -> str:
     """Return what differs; each pair is a list of the first and the second run's value."""
     return _json(
         {
-            "runs": [str(one.summary.folder) for one in (found.first, found.second)],
-            "settings": dict(found.settings),
-            "other_settings": dict(found.other_settings),
-            "scores": dict(found.scores),
-            "costs": dict(found.costs),
-            "versions": dict(found.versions),
+            "runs": [str(one.summary.folder) for one in (diff.first, diff.second)],
+            "settings": dict(diff.settings),
+            "other_settings": dict(diff.other_settings),
+            "scores": dict(diff.scores),
+            "costs": dict(diff.costs),
+            "versions": dict(diff.versions),
         }
     )
 
 
-def difference_as_csv(found: Difference) -> str:
+def difference_as_csv(diff: Difference) -> str:
     """Return a row for each thing that differs: what it is, its name, and both values."""
     groups = {
-        "setting": found.settings,
-        "score": found.scores,
-        "cost": found.costs,
-        "other setting": found.other_settings,
-        "version": found.versions,
+        "setting": diff.settings,
+        "score": diff.scores,
+        "cost": diff.costs,
+        "other setting": diff.other_settings,
+        "version": diff.versions,
     }
     rows = [
         {"kind": kind, "name": name, "first": pair[0], "second": pair[1]}
@@ -84,7 +84,7 @@ def _summary_fields() -> tuple[str, ...]:
     return ("run", "folder", "status", "step", "steps", "changed", "metric", "score", "note")
 
 
-def _json(values: Any) -> str:
+def _json(values: object) -> str:
     return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -97,5 +97,5 @@ def _csv(rows: Sequence[dict[str, Any]], fields: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: object) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value

@@ -24,7 +24,7 @@ def run_folders(folder: Path) -> Iterator[tuple[Path, str | None]]:
         folder: a folder of runs, of a sweep, of several sweeps, or of one run.
 
     Raises:
-        RunError: there is no such folder, or it holds neither a run nor a sweep.
+        RunError: if there is no such folder, or it holds neither a run nor a sweep.
     """
     if not folder.is_dir():
         problem = "is a file" if folder.exists() else "does not exist"
@@ -68,15 +68,15 @@ def _cells(sweep: Path) -> Iterator[tuple[Path, str | None]]:
 
 def _pruned(sweeps: Path) -> dict[str, str]:
     """Return why a sweep ended a run early, by the run's name, from all sweeps in a folder."""
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     if not sweeps.is_dir():
-        return found
+        return result
     for file in sorted(sweeps.glob(f"*/{SWEEP}")):
         try:
-            found |= _reasons(_read_sweep(file))
+            result |= _reasons(_read_sweep(file))
         except (OSError, ValueError, NewerFileError):
             continue  # `anima-exp compare` says what is wrong with it
-    return found
+    return result
 
 
 def _reasons(sweep: Mapping[str, Any]) -> dict[str, str]:

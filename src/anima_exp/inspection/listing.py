@@ -1,4 +1,4 @@
-"""List the runs of a folder: what became of each, how far it got, and its main score.
+"""List the runs of a folder: their status, their progress, and their main score.
 
     for run in list_runs(Path("runs"), statuses=[Status.running]):
         print(run.name, run.step, run.steps)
@@ -58,7 +58,7 @@ def list_runs(folder: Path, *, statuses: Collection[Status] = ()) -> list[RunSum
         statuses: only runs with one of these; empty for all.
 
     Raises:
-        RunError: there is no such folder, or it holds neither a run nor a sweep.
+        RunError: if there is no such folder, or it holds neither a run nor a sweep.
     """
     return [run for run in runs_in([folder]) if not statuses or run.status in statuses]
 
@@ -69,16 +69,16 @@ def runs_in(folders: Iterable[Path]) -> list[RunSummary]:
     Raises:
         RunError: see `list_runs`.
     """
-    found: dict[Path, RunSummary] = {}
+    result: dict[Path, RunSummary] = {}
     for folder in folders:
         place = expanded(folder)
         try:
             for run, pruned in run_folders(place):
-                if run not in found:
-                    found[run] = summarize(run, pruned=pruned)
+                if run not in result:
+                    result[run] = summarize(run, pruned=pruned)
         except OSError as error:
             raise RunError(f"{place} cannot be read: {error.strerror}.") from error
-    return ordered(found.values(), "time")
+    return ordered(result.values(), "time")
 
 
 def ordered(runs: Iterable[RunSummary], by: str) -> list[RunSummary]:
@@ -181,7 +181,7 @@ def _score(
     return None, None
 
 
-def _main_metric(scores: Mapping[str, Any], wanted: Any) -> str | None:
+def _main_metric(scores: Mapping[str, Any], wanted: object) -> str | None:
     for name in (wanted, "heldout_loss"):
         if isinstance(name, str) and name in scores:
             return name
@@ -217,6 +217,7 @@ def _last_rows(file: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue  # cut short: the first one by us, the last one by a crash
         if isinstance(row, dict) and type(row.get("step")) is int:
+            row.pop(json_files.KEY, None)  # of the file's first line; it is no score
             rows.append(row)
     return rows
 

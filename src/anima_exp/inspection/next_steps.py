@@ -20,13 +20,13 @@ def next_steps(detail: RunDetail, again: Reproduction) -> list[tuple[str, str]]:
     if detail.summary.status is Status.running:
         return []
     purpose = "retry" if detail.summary.status is Status.failed else "resume"
-    found = [(purpose, train)]
+    result = [(purpose, train)]
     if again.missing:
-        found.append(("note", f"Write your file for PATH: {', '.join(again.missing)}."))
+        result.append(("note", f"Write your file for PATH: {', '.join(again.missing)}."))
     elif detail.checkpoint_step is not None:
-        found.append(
+        result.append(
             ("note", f"It continues from the checkpoint of step {detail.checkpoint_step}.")
         )
     else:
-        found.append(("note", "There is no checkpoint, so it starts from the beginning."))
-    return found
+        result.append(("note", "There is no checkpoint, so it starts from the beginning."))
+    return result

@@ -1,4 +1,4 @@
-"""Settings of the commands that look at runs: runs, show, diff."""
+"""Define the settings of the commands that look at runs: runs, show, diff."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from anima_exp.config.setting import setting
 
 
 class Status(StrEnum):
-    """What became of a run."""
+    """The status of a run."""
 
     running = "running"  # a process holds its lock
     done = "done"  # it has a record
@@ -17,7 +17,7 @@ class Status(StrEnum):
 
 
 class TextFormat(StrEnum):
-    """What a command prints."""
+    """The format in which a command prints."""
 
     text = "text"
     json = "json"
@@ -25,7 +25,7 @@ class TextFormat(StrEnum):
 
 
 class Order(StrEnum):
-    """What the list of runs is sorted by."""
+    """The order of the list of runs."""
 
     time = "time"
     name = "name"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.config.commands import JudgeConfig
 from anima_exp.errors import ConfigError
@@ -19,6 +19,9 @@ from anima_exp.judging.refusal import CallFailed, failed_alone, refusal
 from anima_exp.judging.verdict import Reply
 from anima_exp.system import json_files
 from anima_exp.system.terminal import printable
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 
 class RateLimiter:
@@ -73,31 +76,39 @@ class Client:
             CallFailed: if every attempt failed. Other calls may succeed.
             ConfigError: if the server rejects the call for a reason that holds for every call.
         """
-        last = ""
-        for number in range(self.config.retries + 1):
-            await self.pace.turn()
-            try:
-                return await self._try(call)
-            except _RetryableError as again:
-                last = str(again)
-                if number == self.config.retries:
-                    break
-                self.retried += 1
-                await self._wait(number, again.wait_seconds)
-        tries = self.config.retries + 1
-        raise CallFailed(f"{last}, {tries} {'try' if tries == 1 else 'tries'}")
+        from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
-    async def _wait(self, number: int, server_seconds: float | None) -> None:
-        if server_seconds is not None:
-            if server_seconds > _LONGEST_WAIT_SECONDS:
-                raise CallFailed(f"the server asks for a wait of {server_seconds:,.0f} s")
-            self.pace.hold(server_seconds)
-        longest = min(self.config.backoff_seconds * 2**number, _LONGEST_BACKOFF_SECONDS)
-        await asyncio.sleep(longest * random.uniform(0.5, 1))  # so that calls do not retry together
+        attempts = AsyncRetrying(
+            retry=retry_if_exception_type(_RetryableError),
+            stop=stop_after_attempt(self.config.retries + 1),
+            wait=self._backoff,
+            before_sleep=self._before_retry,
+            reraise=True,
+        )
+        try:
+            return await attempts(self._try, call)
+        except _RetryableError as error:
+            tries = self.config.retries + 1
+            raise CallFailed(f"{error}, {tries} {'try' if tries == 1 else 'tries'}") from None
+
+    def _backoff(self, state: "RetryCallState") -> float:
+        from tenacity import wait_exponential
+
+        seconds = self.config.backoff_seconds
+        longest = wait_exponential(multiplier=seconds, max=_LONGEST_BACKOFF_SECONDS)(state)
+        return longest * random.uniform(0.5, 1)  # so that calls do not retry together
+
+    def _before_retry(self, state: "RetryCallState") -> None:
+        """Count the retry, and hold all calls for as long as the server asks for."""
+        self.retried += 1
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, _RetryableError) and error.wait_seconds is not None:
+            self.pace.hold(error.wait_seconds)
 
     async def _try(self, call: JudgeRequest) -> Reply:
         import openai
 
+        await self.pace.turn()
         seconds = self.config.timeout_seconds
         try:
             # For the complete reply: the library's timeout is between two pieces of a reply.
@@ -124,7 +135,10 @@ class Client:
         status, text = error.status_code, self.hidden(_message(error.body))
         again = status in _AGAIN or status >= 500
         if again and "insufficient_quota" not in (error.code, error.type):
-            return _RetryableError(f"HTTP {status}", _retry_after(error.response.headers))
+            wait = _retry_after(error.response.headers)
+            if wait is not None and wait > _LONGEST_WAIT_SECONDS:
+                return CallFailed(f"the server asks for a wait of {wait:,.0f} s")
+            return _RetryableError(f"HTTP {status}", wait)
         if failed_alone(status, error.code, text):
             return CallFailed(f"HTTP {status}: {text}")
         return refusal(status, text, self.config)
@@ -166,7 +180,9 @@ class Client:
             api_key=self.key,
             base_url=self.address,
             timeout=self.config.timeout_seconds,
-            max_retries=0,  # ask() retries, and counts the retries
+            # ask() retries. The library itself would retry outside requests_per_minute and without
+            # credit, would not wait longer than two minutes, and accepts a reply of any kind.
+            max_retries=0,
         )
 
     async def close(self) -> None:
@@ -216,11 +232,12 @@ def connect(config: JudgeConfig) -> Client:
     Raises:
         ConfigError: if the library or the key is missing, or the address is invalid.
     """
-    if find_spec("openai") is None:
-        raise ConfigError(
-            "judge=openai needs the openai library, which is not installed: "
-            "pip install 'anima-exp[judge]'"
-        )
+    for library in ("openai", "tenacity"):
+        if find_spec(library) is None:
+            raise ConfigError(
+                f"judge=openai needs the {library} library, which is not installed: "
+                "pip install 'anima-exp[judge]'"
+            )
     address = address_of(config)
     key = os.environ.get(config.api_key_env, "").strip()
     if not key and address is None:

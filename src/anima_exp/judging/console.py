@@ -71,7 +71,7 @@ def show_left_out(plan: Plan) -> None:
         if text := ", ".join(f"{count:,} that {why}" for why, count in counts.items() if count):
             say(f"{' / '.join(pair.pair.models)}: questions left out: {text}.")
     if plan.shared:
-        say(f"{plan.shared:,} matches share the verdict of a match with the same texts.")
+        say(f"{plan.shared:,} matches have the same texts as another match, and take its verdict.")
     if plan.unparsed:
         say(
             f"{plan.unparsed:,} stored verdicts are unparsed. Give retry_unparsed=true to request "

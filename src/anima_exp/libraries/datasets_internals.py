@@ -21,7 +21,7 @@ def identity_of(builder: Any) -> tuple[str, ...]:
 
 
 def prepared_before(place: str) -> bool:
-    """Whether the data set `place` of the hub has been prepared on this machine before.
+    """Return whether the data set `place` of the hub has been prepared on this machine before.
 
     The library keeps each in a folder named by its id. If the spelling changes, a run without a
     network is refused although its data is here.

@@ -1,7 +1,7 @@
-"""The only module that asks the hub whether a repository or a file exists.
+"""Find out whether a repository or a file exists on the hub. No other module does.
 
-One quick question decides whether the hub can be reached. The process keeps the answer, so that
-a machine without a network is refused after a moment and not after a dozen retries.
+One quick request decides whether the hub can be reached. The process keeps the answer, so that
+a machine without a network gets its error after a moment and not after a dozen retries.
 """
 
 import os
@@ -30,14 +30,15 @@ _reached = False
 
 
 def is_id(place: str) -> bool:
+    """Return whether `place` has the form of a hub id: `owner/name`."""
     return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", place) is not None
 
 
 def unreachable() -> str | None:
-    """Return why the hub cannot be asked now, or None if it answers.
+    """Return why the hub cannot be reached now, or None if it answers.
 
-    It asks at most once a minute, and takes `_REACH_SECONDS` at most: name resolution has no
-    time limit of its own, so the question runs in a thread that is not waited for.
+    It sends at most one request a minute, and takes `_REACH_SECONDS` at most. Name resolution has
+    no time limit of its own, so the request runs in a thread that is abandoned at the limit.
     """
     global _unreachable_since, _reached
     from huggingface_hub import constants
@@ -57,9 +58,9 @@ def unreachable() -> str | None:
     if reason is None:
         _reached = True
         return None
-    told = f"the hub cannot be reached ({_host()}: {reason})"
-    _unreachable_since = (time.monotonic(), told)
-    return told
+    reason = f"the hub cannot be reached ({_host()}: {reason})"
+    _unreachable_since = (time.monotonic(), reason)
+    return reason
 
 
 def _ask(limit: float) -> str | None:
@@ -85,7 +86,7 @@ def _host() -> str:
 def no_retries(place: str) -> Iterator[None]:
     """Let the libraries read `place` from their caches at once if the hub cannot be reached.
 
-    A folder asks nothing.
+    If `place` is a folder, the hub is not tried.
     """
     from huggingface_hub import constants
 
@@ -97,13 +98,13 @@ def no_retries(place: str) -> Iterator[None]:
 
 
 def file(place: str, name: str, *, where: str, revision: str | None = None) -> Path | None:
-    """The file `name` of the repository `place`, in the hub's cache; None if it has none.
+    """Return the file `name` of the repository `place`, in the hub's cache; None if it has none.
 
     Args:
         where: `adapter=org/name`, the setting; it opens the error message.
 
     Raises:
-        ModelError: there is no such repository, or no network and no earlier download.
+        ModelError: if there is no such repository, or neither a network nor an earlier download.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
@@ -112,8 +113,8 @@ def file(place: str, name: str, *, where: str, revision: str | None = None) -> P
         reason = _trouble(place, name, where=where, revision=revision, error=ModelError)
         if reason is None:
             # The file's metadata came, so these are no long waits; each has its time limit.
-            found = hf_hub_download(place, name, revision=revision, etag_timeout=_SECONDS)
-            return Path(found)
+            result = hf_hub_download(place, name, revision=revision, etag_timeout=_SECONDS)
+            return Path(result)
     except EntryNotFoundError:
         return None
     except AnimaError:
@@ -124,7 +125,7 @@ def file(place: str, name: str, *, where: str, revision: str | None = None) -> P
         raise ModelError(
             f"{where}: no such folder, and {reason}. Use a folder, or connect to a network."
         )
-    if reason != _OFFLINE:  # which the user has asked for
+    if reason != _OFFLINE:  # which the user chose
         _once(f"{where}: {reason}; an earlier download is used.")
     return _cached(place, name, revision)
 
@@ -142,7 +143,7 @@ def check_data_set(place: str, *, where: str, way_out: str, revision: str | None
         reason = _trouble(
             place, "README.md", where=where, revision=revision, error=DataError, kind="dataset"
         )
-    except EntryNotFoundError:  # a data set without a card
+    except EntryNotFoundError:  # a data set without a README.md
         return
     if reason is None:
         return
@@ -164,8 +165,8 @@ def _trouble(
     """Return why the hub does not answer for this file, or None if the file exists.
 
     Raises:
-        EntryNotFoundError: the repository exists and has no such file.
-        AnimaError: of type `error`: there is no such repository, or it is not open to the user.
+        EntryNotFoundError: if the repository exists and has no such file.
+        AnimaError: of type `error`, if there is no such repository or the user may not read it.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import (
@@ -182,7 +183,7 @@ def _trouble(
         url = hf_hub_url(place, name, revision=revision, repo_type=kind)
         if reason := unreachable():
             return reason
-        # One question and no second: hf_hub_download by itself asks for half a minute.
+        # A single request: hf_hub_download by itself retries for half a minute.
         get_hf_file_metadata(url, timeout=_SECONDS)
         return None
     except EntryNotFoundError:
@@ -210,11 +211,11 @@ def _trouble(
         return f"the hub cannot be reached ({_host()}: {first_line(wrong)})"
 
 
-_KNOWN = ("adapter_config.json", "config.json")  # one of them tells that there was a download
+_KNOWN = ("adapter_config.json", "config.json")  # one of them shows that there was a download
 
 
 def downloaded(place: str, name: str, revision: str | None = None) -> Path | None:
-    """Return a file of a repository if it was downloaded before; the hub is not asked."""
+    """Return a file of a repository if it was downloaded before, without a request."""
     from huggingface_hub.errors import HFValidationError
 
     try:
@@ -226,8 +227,8 @@ def downloaded(place: str, name: str, revision: str | None = None) -> Path | Non
 def _cached(place: str, name: str, revision: str | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(place, name, revision=revision)
-    return Path(found) if isinstance(found, str) else None
+    result = try_to_load_from_cache(place, name, revision=revision)
+    return Path(result) if isinstance(result, str) else None
 
 
 @cache

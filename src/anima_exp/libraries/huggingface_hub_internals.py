@@ -13,7 +13,7 @@ from typing import Any
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Inside, huggingface_hub, transformers and datasets read their caches and ask nobody.
+    """Make huggingface_hub, transformers and datasets read only their caches inside.
 
     They read HF_HUB_OFFLINE from the environment once, when they are imported, and keep it in
     modules of their own. If it is kept elsewhere, an unreachable hub costs minutes of retries.
@@ -34,7 +34,7 @@ def offline() -> Iterator[None]:
 
 
 def commit_of(file: Path) -> str:
-    """Return the commit of a file in the hub's cache: the name of the folder that it lies in.
+    """Return the commit of a file in the hub's cache: the name of its folder.
 
     It enters the names of runs on hub models.
     """

@@ -1,10 +1,9 @@
 """Read Hydra's and OmegaConf's errors: what kind of mistake, about which key, in which file.
 
 Neither library has an error class for each kind of mistake, so their English texts are matched,
-here and nowhere else. cli/error_messages.py writes our own line for each kind. A text that a
-release changes
-is read as None: the user then sees the library's first line. tests/contracts/test_hydra_errors.py
-makes Hydra raise every kind.
+here and nowhere else. cli/error_messages.py writes our own line for each kind. If a release
+changes a text, it is read as None: the user then sees the library's first line.
+tests/contracts/test_hydra_errors.py makes Hydra raise every kind.
 """
 
 import re
@@ -14,7 +13,7 @@ from enum import Enum, auto
 
 
 class Kind(Enum):
-    """A kind of mistake; beside it the parts of the text that Mistake.parts holds."""
+    """A kind of mistake. The comments name the parts of the text in Mistake.parts."""
 
     no_slurm = auto()
     no_choice = auto()  # choice: `model/lama7b`
@@ -37,7 +36,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Mistake:
-    """What an error says."""
+    """The content of an error."""
 
     kind: Kind
     parts: Mapping[str, str]
@@ -49,23 +48,23 @@ def read(error: BaseException) -> Mistake | None:
     """Return what Hydra or OmegaConf says with `error`; None for a text that is not known."""
     text = _whole_text(error)
     for pattern, kind in _PATTERNS:
-        if found := re.search(pattern, text, re.DOTALL):
+        if match := re.search(pattern, text, re.DOTALL):
             key = re.search(r"full_key: (\S+)", text)
             file = re.search(r"In '([^']+)'", text)
             return Mistake(
-                kind, found.groupdict(), key[1] if key else None, file[1] if file else None
+                kind, match.groupdict(), key[1] if key else None, file[1] if file else None
             )
     return None
 
 
 def answers_an_override(error: Exception) -> bool:
-    """Whether an error that is not Hydra's own class is its answer to a bad override."""
+    """Return whether an error that is not Hydra's own class is its answer to a bad override."""
     patterns = (_GROUP_AS_NUMBER, _INSIDE_NULL, _NO_LIST, _NO_SUCH_PAIR)
     return any(re.search(pattern, str(error)) for pattern in patterns)
 
 
 def says_no_plug_in(error: RuntimeError) -> bool:
-    """Whether Hydra did not find the class of a launcher: its package is not installed."""
+    """Return whether Hydra did not find the class of a launcher: its package is not installed."""
     return str(error).startswith("Unknown plugin class")
 
 
@@ -85,7 +84,7 @@ _NO_SUCH_PAIR = r"flag can only be used in conjunction|Only one of --run, --mult
 _GROUP_AS_NUMBER = "Config group override must be a string or a list"
 _INSIDE_NULL = "Unexpected type for root: NoneType"
 
-# The first that is found counts.
+# The first pattern that matches counts.
 _PATTERNS = (
     (r"Could not (?:find|load) 'hydra/launcher/submitit_slurm'", Kind.no_slurm),
     (r"Could not (?:find|load) '(?P<choice>[^']+)'", Kind.no_choice),

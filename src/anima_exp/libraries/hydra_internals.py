@@ -63,7 +63,7 @@ def sweep_config(loader: ConfigLoader, master: DictConfig, overrides: Sequence[s
 
 
 def read_files_with(source: type[ConfigSource]) -> None:
-    """Let Hydra read the files of its `file://` sources through `source`, in this program alone.
+    """Make Hydra read files of `file://` sources through `source`, in this program alone.
 
     It replaces an entry of `SourcesRegistry.types`. Hydra refuses to replace an entry by a class
     of another name, so `source` must be called FileConfigSource.
@@ -74,7 +74,7 @@ def read_files_with(source: type[ConfigSource]) -> None:
 
 @contextmanager
 def store_not_copied() -> Iterator[None]:
-    """Let Hydra share its ConfigStore where it copies it, which costs more than a second.
+    """Make Hydra share its ConfigStore inside instead of copying it, which takes over a second.
 
     It copies its config sources, and with them the store, for each line of --help. Nothing changes
     the store meanwhile. Another Hydra program of this process keeps its copies. If Hydra no longer
@@ -114,10 +114,10 @@ def registries_lent() -> Iterator[None]:
         BaseContainer._resolvers = resolvers
 
 
-def _copied(registry: Any) -> Any:
+def _copied(registry: object) -> Any:
     """Copy a registry with its tables and lists, but not what they hold."""
 
-    def copied(value: Any) -> Any:
+    def copied(value: object) -> Any:
         if isinstance(value, dict):
             same = copy(value)
             same.update((key, copied(inner)) for key, inner in value.items())

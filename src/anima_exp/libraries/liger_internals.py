@@ -5,7 +5,12 @@ installed.
 """
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 # It warns of every kernel that cannot be imported. If it is renamed, its lines are shown again.
 BACKENDS_LOGGER = "liger_kernel.backends.registry"
@@ -14,7 +19,7 @@ _ABSENT = object()
 _changed: list[tuple[object, str, object]] = []  # module or class, name, what it was
 
 
-def use_kernels(model: Any) -> None:
+def use_kernels(model: "PreTrainedModel | PeftModel") -> None:
     """Replace a model's norms, SwiGLU and rotary positions by kernels, and leave its loss as it is.
 
     It is `_apply_liger_kernel_to_instance`, the only function that takes a model in memory; the
@@ -36,7 +41,7 @@ def use_kernels(model: Any) -> None:
 
 
 def undo_kernels() -> None:
-    """Give transformers its own modules back, so that the next model is built without kernels.
+    """Restore the modules of transformers, so that the next model is built without kernels.
 
     A model that has kernels keeps its norms and SwiGLU. Its rotary positions are transformers'
     again, which differ by rounding.

@@ -1,4 +1,4 @@
-"""A logger of a library, quieter for a while."""
+"""Change the level of a library's logger for a while."""
 
 import logging
 from collections.abc import Iterator

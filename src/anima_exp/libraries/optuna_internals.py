@@ -11,12 +11,12 @@ from optuna.storages.journal import JournalFileSymlinkLock
 from optuna.trial import FrozenTrial
 
 
-def trial_again(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
+def live_trial(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
     """Return the live trial that belongs to a frozen one, in another process than it began in.
 
-    It needs the trial's id in the storage, `FrozenTrial._trial_id`: the constructor of Trial is
-    documented, and its argument is not to be had otherwise. Without it a search that was killed
-    could not finish its running trials.
+    It needs the trial's id in the storage, `FrozenTrial._trial_id`. The constructor of Trial is
+    documented, but nothing else gives its argument. Without it a killed search could not finish
+    its running trials.
     """
     return optuna.Trial(study, trial._trial_id)
 

@@ -19,7 +19,7 @@ _NOT_LINEAR = ("Conv1d", "Conv2d", "Conv3d", "MultiheadAttention", "ParamWrapper
 def lora_layers(model: "nn.Module") -> list[tuple[str, Any]]:
     """Return every LoRA layer of a model by its full name: an instance of `LoraLayer`."""
     peft = sys.modules.get("peft.tuners.lora")
-    if peft is None:  # nobody has put an adapter on a model
+    if peft is None:  # no model has an adapter yet
         return []
     layer = peft.LoraLayer
     return [(name, module) for name, module in model.named_modules() if isinstance(module, layer)]
@@ -55,7 +55,7 @@ def plain_adapter(layer: Any) -> str | None:
     return name
 
 
-def base_layer(layer: Any) -> Any:
+def base_layer(layer: "nn.Module") -> Any:
     """Return the frozen layer that computes W x."""
     return layer.base_layer
 
@@ -71,32 +71,32 @@ def dropout_of(layer: Any, adapter: str) -> float:
 
 
 def belongs_to_adapter(name: str) -> bool:
-    """Whether the name of a weight is that of an adapter's own: `lora_A`, `lora_embedding_B`."""
+    """Return whether the name of a weight is an adapter's: `lora_A`, `lora_embedding_B`."""
     return "lora_" in name
 
 
 def is_adapter_dropout(name: str) -> bool:
-    """Whether the name of a module is that of an adapter's dropout."""
+    """Return whether the name of a module is that of an adapter's dropout."""
     return "lora_dropout" in name
 
 
 def adapts_experts(model: "nn.Module") -> bool:
-    """Whether PEFT has adapted tensors that are no layers: experts, by its class ParamWrapper."""
+    """Return whether PEFT has adapted experts, which are no layers, by its class ParamWrapper."""
     return any(type(module).__name__ == "ParamWrapper" for module in model.modules())
 
 
 def cannot_adapt_experts(error: ValueError) -> bool:
-    """Whether PEFT refused to adapt such tensors: the error names its class."""
+    """Return whether PEFT refused to adapt such tensors: the error names its class."""
     return "ParamWrapper" in str(error)
 
 
 def says_other_sizes(error: Exception) -> bool:
-    """Whether an adapter's weights have other sizes than its layers, in torch's words."""
+    """Return whether an adapter's weights have other sizes than its layers, in torch's words."""
     return "size mismatch" in str(error)
 
 
 def says_no_layer(error: Exception) -> bool:
-    """Whether none of the layers that an adapter names is in the base."""
+    """Return whether none of the layers that an adapter names is in the base."""
     return "not found in the base model" in str(error)
 
 

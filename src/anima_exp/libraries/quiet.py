@@ -1,4 +1,4 @@
-"""The libraries' warnings that would worry a user without cause, each with the reason."""
+"""Silence library warnings that would worry a user without cause, each with the reason."""
 
 import logging
 import warnings
@@ -11,9 +11,9 @@ from anima_exp.libraries.log_level import log_level
 
 
 def quiet_libraries() -> None:
-    """Ignore warnings about things that we chose knowingly; all others are shown.
+    """Ignore warnings about deliberate choices. All others are shown.
 
-    For the rest of the process, so that commands alone call this.
+    The change lasts for the rest of the process, so only commands call this.
     """
     # peft asks transformers by a name that transformers is about to drop.
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated")
@@ -33,7 +33,7 @@ def quiet_libraries() -> None:
 
 @contextmanager
 def libraries_quiet() -> Iterator[None]:
-    """The same inside; afterwards filters and log levels are as before."""
+    """Ignore the same warnings inside. Filters and log levels are restored afterwards."""
     with warnings.catch_warnings(), log_level(CAST_LOGGER), log_level(BACKENDS_LOGGER):
         quiet_libraries()
         yield

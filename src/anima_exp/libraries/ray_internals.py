@@ -12,17 +12,17 @@ from typing import Any
 
 
 def starts_jobs_of(launcher: object) -> bool:
-    """Whether `launcher` is Hydra's on Ray, by the name of its module."""
+    """Return whether `launcher` is Hydra's on Ray, by the name of its module."""
     return "hydra_ray_launcher" in type(launcher).__module__
 
 
 @contextmanager
-def asked_through(patient: Callable[[Callable[[Any], Any], Any], Any]) -> Iterator[None]:
-    """Inside, `patient(ask, job)` is called wherever the launcher asks a job for its results.
+def results_through(patient: Callable[[Callable[[Any], Any], Any], Any]) -> Iterator[None]:
+    """Make the launcher call `patient(get, job)` inside where it would get a job's results.
 
     The launcher's own loop over `ray.get` ends with the first job that died. It is in the module
-    `_core`, whose name `ray` is replaced. If the launcher asks in another way, a sweep ends there
-    again.
+    `_core`, whose name `ray` is replaced. If the launcher gets results in another way, a sweep
+    ends there again.
     """
     owner: Any = import_module("hydra_plugins.hydra_ray_launcher._core")
     original = owner.ray

@@ -12,16 +12,17 @@ from typing import Any
 
 
 def starts_jobs_of(launcher: object) -> bool:
-    """Whether `launcher` is Hydra's on submitit, by the name of its module."""
+    """Return whether `launcher` is Hydra's on submitit, by the name of its module."""
     return "hydra_submitit_launcher" in type(launcher).__module__
 
 
 @contextmanager
-def asked_through(patient: Callable[[Callable[[Any], Any], Any], Any]) -> Iterator[None]:
-    """Inside, `patient(ask, job)` is called wherever the launcher asks a job for its results.
+def results_through(patient: Callable[[Callable[[Any], Any], Any], Any]) -> Iterator[None]:
+    """Make the launcher call `patient(get, job)` inside where it would get a job's results.
 
     The launcher's own loop over `submitit.Job.results` ends with the first job that died, and it
-    has no setting for that. If the launcher asks in another way, a sweep ends there again.
+    has no setting for that. If the launcher gets results in another way, a sweep
+    ends there again.
     """
     owner = import_module("submitit").Job
     original = owner.results

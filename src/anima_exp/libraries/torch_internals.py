@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 # Names of operations that take many steps a byte of their result, which selective activation
 # checkpointing keeps. A product by another name is computed twice. ATTENTIONS are beginnings.
@@ -20,7 +20,7 @@ PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "_varlen_attn")
 ATTENTIONS = ("_scaled_dot_product", "_flash_attention")
 
 
-def operation_name(operation: Any) -> str:
+def operation_name(operation: object) -> str:
     """Return what PRODUCTS and ATTENTIONS are matched with: `OpOverload._opname`.
 
     If it is gone, selective checkpointing keeps nothing, and costs as much as a full one.
@@ -29,17 +29,17 @@ def operation_name(operation: Any) -> str:
 
 
 def says_changed_in_place(error: RuntimeError) -> bool:
-    """Whether selective checkpointing met a result that was kept and then changed in place."""
+    """Return whether selective checkpointing met a kept result that changed in place later."""
     return "has been mutated" in str(error)
 
 
 def says_weights_only(error: Exception) -> bool:
-    """Whether `torch.load` refused a file that holds more than weights: it names its argument."""
+    """Return whether `torch.load` refused a file that holds more than weights."""
     return "weights_only" in str(error)
 
 
 def processor_has_bf16() -> bool | None:
-    """Whether oneDNN multiplies in bf16 on this processor; None if torch does not tell.
+    """Return whether oneDNN multiplies in bf16 on this processor; None if torch does not say.
 
     It is an operation of `torch.ops.mkldnn`, on which one line of advice depends.
     """
@@ -50,7 +50,7 @@ def processor_has_bf16() -> bool | None:
 
 
 def lost_gpu_in_fork() -> bool:
-    """Whether this process was forked from one that had used CUDA, and so cannot use it.
+    """Return whether this process was forked from one that had used CUDA, and so cannot use it.
 
     torch says so only when CUDA is used, by `torch.cuda._is_in_bad_fork`.
     """
@@ -72,8 +72,8 @@ def integers_can_be_sharded() -> Iterator[None]:
     from torch.distributed.fsdp._fully_shard import _fsdp_param as module
 
     def parameter(data: Any, requires_grad: bool = True) -> Any:
-        learns = requires_grad and (data.is_floating_point() or data.is_complex())
-        return nn.Parameter(data, requires_grad=learns)
+        trained = requires_grad and (data.is_floating_point() or data.is_complex())
+        return nn.Parameter(data, requires_grad=trained)
 
     class Modules:
         Parameter = staticmethod(parameter)
@@ -90,8 +90,8 @@ def integers_can_be_sharded() -> Iterator[None]:
         changed.nn = before
 
 
-def is_dropout(module: Any) -> bool:
-    """Whether a module is dropout of any shape: all share the base class `_DropoutNd`."""
+def is_dropout(module: "nn.Module") -> bool:
+    """Return whether a module is dropout of any shape: all share the base class `_DropoutNd`."""
     from torch.nn.modules.dropout import _DropoutNd
 
     return isinstance(module, _DropoutNd)
@@ -111,7 +111,7 @@ def varlen_options() -> frozenset[str]:
 
 
 def repeats_kv_heads() -> bool:
-    """Whether attention in 16 bits on a GPU repeats keys and values for each head of a query.
+    """Return whether attention in 16 bits on a GPU repeats keys and values for each query head.
 
     It does where torch has no `varlen_attn`, before release 2.10: rows are computed one by one
     there. torch is not imported for it, and no parameter of `varlen_attn` is looked at.
@@ -124,14 +124,24 @@ def variable_length_attention(
     query: "Tensor",
     key: "Tensor",
     value: "Tensor",
-    starts: "Tensor",
+    cu_seqlens: "Tensor",
     longest: int,
     scaling: float | None,
     window: int | None,
 ) -> "Tensor":
     """Compute torch's FlashAttention over rows of different lengths, on a GPU: `varlen_attn`.
 
-    `query` [1, heads, T, D], `key` and `value` [1, kv heads, T, D] -> [1, T, heads, D].
+    Args:
+        query: [1, heads, T, D].
+        key: [1, kv heads, T, D].
+        value: [1, kv heads, T, D].
+        cu_seqlens: the first position of each row, and T at the end; int32.
+        longest: the tokens of the longest row.
+        scaling: the factor of the products; None for 1 / sqrt(D).
+        window: the tokens that a token sees, itself included; None for all before it.
+
+    Returns:
+        [1, T, heads, D].
 
     Several heads of a query may share one of keys and values. The kernel takes that by itself in
     every release: its host code asks only that one number divides the other, and sums the
@@ -153,8 +163,8 @@ def variable_length_attention(
     elif scaling is not None:
         query = query * (scaling * query.shape[-1] ** 0.5)
     q, k, v = (one[0].transpose(0, 1).contiguous() for one in (query, key, value))
-    found: Any = varlen_attn(q, k, v, starts, starts, longest, longest, **how)
-    return found[None]  # type: ignore[no-any-return]
+    result: Any = varlen_attn(q, k, v, cu_seqlens, cu_seqlens, longest, longest, **how)
+    return result[None]  # type: ignore[no-any-return]
 
 
 def copy_all(targets: "list[Tensor]", sources: "list[Tensor]") -> None:

@@ -17,14 +17,14 @@ def logs_of(run: Any) -> Sequence[Mapping[str, Any]]:
     """Return every row that trackio's storage on this machine has of a run, each with its step.
 
     Raises:
-        ImportError, AttributeError, TypeError: another version of trackio keeps them elsewhere.
+        ImportError, AttributeError, TypeError: if this version of trackio keeps them elsewhere.
     """
     from trackio.sqlite_storage import SQLiteStorage
 
-    found: Sequence[Mapping[str, Any]] = SQLiteStorage.get_logs(
+    result: Sequence[Mapping[str, Any]] = SQLiteStorage.get_logs(
         run.project, run.name, run_id=run.id
     )
-    return found
+    return result
 
 
 def next_step(run: Any) -> int:
@@ -36,8 +36,8 @@ def next_step(run: Any) -> int:
 def quiet() -> Iterator[list[str]]:
     """Silence what trackio prints, and collect its warnings, which are all that it raises.
 
-    sys.stdout and the warning filters belong to the whole process, and the run goes on printing
-    while this thread waits for a server. So trackio's modules are given names of their own.
+    sys.stdout and the warning filters belong to the whole process, and the run prints while this
+    thread waits for a server. So trackio's modules get a `print` of their own.
     """
     problems: list[str] = []
     modules = [import_module(name) for name in ("trackio", "trackio.run", "trackio.utils")]

@@ -1,7 +1,7 @@
 """The parts of transformers' models that we use although its documentation does not promise them.
 
 They are the same from transformers 5.17 to 5.24. Each function says what it uses and what a change
-of it would break; tests/contracts/test_transformers.py checks every one. Loading and quantising
+of it would break; tests/contracts/test_transformers.py checks every one. Loading and quantizing
 have a file of their own (transformers_loading.py).
 """
 
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+    from peft import PeftModel
+    from transformers import Cache, PreTrainedConfig, PreTrainedModel
 
 Kept = list[tuple["torch.Tensor", "torch.Tensor"]]  # keys, values of each layer [1, heads, T, d]
 
 
-def takes_attention(model: Any) -> bool:
-    """Whether a model computes attention by a function from outside, and by torch's.
+def takes_attention(model: "PreTrainedModel | PeftModel") -> bool:
+    """Return whether a model computes attention by a function from outside, and by torch's.
 
     Each class says so by `_supports_attention_backend` and `_supports_sdpa`. Without them every
     row is computed alone, which is slow and not wrong.
@@ -28,8 +30,8 @@ def takes_attention(model: Any) -> bool:
     )
 
 
-def family_takes_sdpa(config: Any) -> bool | None:
-    """Whether all classes of a config's family compute torch's attention; None if it has none.
+def family_takes_sdpa(config: "PreTrainedConfig") -> bool | None:
+    """Return whether all classes of a config's family use torch's attention; None without a class.
 
     The family is looked up in MODEL_FOR_CAUSAL_LM_MAPPING: AutoModelForCausalLM, which is
     documented, tells no class before it has built a model.
@@ -44,14 +46,16 @@ def family_takes_sdpa(config: Any) -> bool | None:
     return all(getattr(one, "_supports_sdpa", True) for one in classes)
 
 
-def attention_of(config: Any) -> str:
+def attention_of(config: "PreTrainedConfig") -> str:
     """Return the name of the attention that a model with this config computes."""
     return str(config._attn_implementation)
 
 
 @contextmanager
-def attention_by(config: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
-    """Inside, models with this config compute attention by `function`, without a mask.
+def attention_by(
+    config: "PreTrainedConfig", name: str, function: Callable[..., Any]
+) -> Iterator[None]:
+    """Make models with this config compute attention by `function` inside, without a mask.
 
     It is registered as attention and not as a mask, so that transformers builds none; and chosen
     by `_attn_implementation`, which every layer reads at each forward pass. If it is not read,
@@ -68,8 +72,10 @@ def attention_by(config: Any, name: str, function: Callable[..., Any]) -> Iterat
         config._attn_implementation = before
 
 
-def set_activation_checkpointing(model: Any, settings: dict[str, Any] | None) -> None:
-    """Switch it on with torch's `settings`, or off.
+def set_activation_checkpointing(
+    model: "PreTrainedModel | PeftModel", settings: dict[str, Any] | None
+) -> None:
+    """Switch activation checkpointing on with torch's `settings`, or off with None.
 
     transformers 5.2x has it by two names, and warns about the older one, gradient checkpointing.
     """
@@ -81,20 +87,20 @@ def set_activation_checkpointing(model: Any, settings: dict[str, Any] | None) ->
     enable(**{f"{name}_checkpointing_kwargs": settings})
 
 
-def is_conv1d(module: Any) -> bool:
-    """Whether a layer is GPT-2's, whose weight is [in, out]; it is told by its class's name."""
+def is_conv1d(module: "torch.nn.Module") -> bool:
+    """Return whether a layer's class is GPT-2's Conv1D, whose weight is [in, out]."""
     return type(module).__name__ == "Conv1D"
 
 
-def keeps_logits(base: Any) -> bool:
-    """Whether a forward pass can leave out logits of early positions, as `logits_to_keep` says.
+def keeps_logits(base: "PreTrainedModel | PeftModel") -> bool:
+    """Return whether a forward pass takes `logits_to_keep`, to leave out logits of early positions.
 
     It is looked up among the parameters of `forward`, since families differ.
     """
     return "logits_to_keep" in inspect.signature(base.forward).parameters
 
 
-def cache_argument(base: Any) -> str:
+def cache_argument(base: "PreTrainedModel | PeftModel") -> str:
     """Return the name by which a forward pass takes the cache: `cache` since transformers 5.24.
 
     It was `past_key_values` before, of which newer releases warn. A model with code of its own
@@ -104,12 +110,12 @@ def cache_argument(base: Any) -> str:
     return "cache" if "cache" in known else "past_key_values"
 
 
-def cache_in(output: Any) -> Any:
+def cache_in(output: object) -> Any:
     """Return the cache that a forward pass gives back; None without one for attention.
 
     Its name is that of `cache_argument`. Since 5.24 the cache of a family without attention
-    (Mamba) has the same name. It was called `cache_params` and is left out as before: rows of
-    different lengths cannot go on from it.
+    (Mamba) has the same name. It was called `cache_params` before, and is left out: rows of
+    different lengths cannot continue from it.
     """
     if not isinstance(output, Mapping):  # of code of the model's own
         return getattr(output, "past_key_values", None)
@@ -117,14 +123,14 @@ def cache_in(output: Any) -> Any:
         return output.get("past_key_values")  # as an attribute it would log a warning in 5.24
     from transformers.cache_utils import CacheLayerMixin
 
-    found = output["cache"]
-    layers = getattr(found, "layers", None) or ()
+    result = output["cache"]
+    layers = getattr(result, "layers", None) or ()
     attends = not layers or any(isinstance(layer, CacheLayerMixin) for layer in layers)
-    return found if attends else None
+    return result if attends else None
 
 
-def can_drop_rows(cache: Any) -> bool:
-    """Whether rows can leave a batch: layers of linear attention or convolution cannot yet.
+def can_drop_rows(cache: "Cache") -> bool:
+    """Return whether rows can leave a batch: layers of linear attention or convolution cannot yet.
 
     The method `batch_select_indices` is on the cache and on each of its `layers` that can.
     """
@@ -132,7 +138,7 @@ def can_drop_rows(cache: Any) -> bool:
     return all(hasattr(part, "batch_select_indices") for part in parts)
 
 
-def keep_rows(cache: Any, chosen: "torch.Tensor") -> None:
+def keep_rows(cache: "Cache", chosen: "torch.Tensor") -> None:
     """Keep the `chosen` rows of a batch in its cache, which `can_drop_rows`.
 
     With a device map the `keys` of its `layers` may be on several GPUs, and torch takes an index
@@ -143,7 +149,7 @@ def keep_rows(cache: Any, chosen: "torch.Tensor") -> None:
         part.batch_select_indices(chosen if keys is None else chosen.to(keys.device))
 
 
-def kept_by(cache: Any) -> Kept | None:
+def kept_by(cache: "Cache") -> Kept | None:
     """Return the keys and values that full attention has kept; None for any other cache.
 
     They are `keys` and `values` of each DynamicLayer in `DynamicCache.layers`. A layer of any other
@@ -159,7 +165,7 @@ def kept_by(cache: Any) -> Kept | None:
 
 
 def cache_behind(kept: Kept) -> Any:
-    """Return a cache from which every row of a batch goes on, for one forward pass.
+    """Return a cache that every row of a batch continues from, for one forward pass.
 
     Its layers are set by `DynamicCache.layers`; each is a DynamicLayer whose `update` writes
     nothing and returns `kept` in front of the new keys and values.
@@ -194,7 +200,7 @@ def _shared_layer() -> Any:
     return Shared
 
 
-def rotary_parts(model: Any) -> list[Any]:
+def rotary_parts(model: "PreTrainedModel | PeftModel") -> list[Any]:
     """Return the modules that compute the angles of rotary positions, for all layers at once.
 
     They hold the frequencies in a buffer whose name ends with `inv_freq`. Older releases (5.17)

@@ -1,4 +1,4 @@
-"""What transformers does to load and quantise a model, beyond what its documentation promises.
+"""The parts of transformers' loading and quantizing that its documentation does not promise.
 
 It is the same from transformers 5.17 to 5.24. Each function says what it uses and what a change of
 it would break; tests/contracts/test_transformers_loading.py checks every one.
@@ -7,9 +7,13 @@ it would break; tests/contracts/test_transformers_loading.py checks every one.
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.libraries.bitsandbytes_internals import import_bitsandbytes, is_4bit_layer
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
 
 @contextmanager
@@ -32,7 +36,7 @@ def without_report() -> Iterator[None]:
 
 @contextmanager
 def progress_bars(shown: bool) -> Iterator[None]:
-    """Inside, transformers shows no progress bars unless they are to be `shown`."""
+    """Hide the progress bars of transformers inside unless `shown` is true."""
     from transformers.utils import logging as transformers_logging
 
     hide = not shown and transformers_logging.is_progress_bar_enabled()
@@ -69,24 +73,24 @@ def no_warmup_on_small_gpus() -> Iterator[None]:
         changed.caching_allocator_warmup = before
 
 
-def holds_adapter(model: Any) -> bool:
-    """Whether transformers found an adapter among a base's files and loaded it with them.
+def holds_adapter(model: "PreTrainedModel | PeftModel") -> bool:
+    """Return whether transformers loaded an adapter with the base, from the base's files.
 
     It then sets `_hf_peft_config_loaded`. Under another name such a base is trained unnoticed.
     """
     return bool(getattr(model, "_hf_peft_config_loaded", False))
 
 
-def stored_quantised(model: Any) -> bool:
-    """Whether the files of a model in 4 or 8 bits were so already: `hf_quantizer.pre_quantized`."""
+def stored_quantized(model: Any) -> bool:
+    """Return whether a model's files were in 4 or 8 bits already: `hf_quantizer.pre_quantized`."""
     return bool(model.hf_quantizer.pre_quantized)
 
 
-def layers_in_4_bits(model: Any) -> set[str]:
+def layers_in_4_bits(model: "PreTrainedModel | PeftModel") -> set[str]:
     """Return the names of the layers of a model without weights that would be in 4 bits.
 
     The layers are replaced, as `from_pretrained` does it: by the method `preprocess_model` of the
-    quantiser that AutoHfQuantizer makes. Without it, merging onto a dequantized base does not
+    quantizer that AutoHfQuantizer makes. Without it, merging onto a dequantized base does not
     know which layers were rounded.
     """
     import_bitsandbytes()
@@ -115,10 +119,10 @@ def stored_type(quantization: Mapping[str, Any]) -> str | None:
 
 
 def says_other_sizes(error: Exception) -> bool:
-    """Whether weights have other sizes than the config says: the error names an argument."""
+    """Return whether weights have other sizes than the config says: the error names an argument."""
     return "ignore_mismatched_sizes" in str(error)
 
 
 def asks_to_trust_code(error: Exception) -> bool:
-    """Whether a model needs code of its own: the error names the argument that allows it."""
+    """Return whether a model needs code of its own: the error names the argument that allows it."""
     return "trust_remote_code" in str(error)

@@ -95,7 +95,7 @@ def _refuse(place: str, config: dict[str, Any]) -> None:
     start = config.get("init_lora_weights")
     if isinstance(start, str) and start.lower().startswith(_INITS_THAT_CHANGE_THE_BASE):
         raise ModelError(
-            f"adapter={place} was initialised with init_lora_weights={start}, which also changes "
+            f"adapter={place} was initialized with init_lora_weights={start}, which also changes "
             "the base. Convert it first (PEFT's path_initial_model_for_weight_conversion)."
         )
 
@@ -155,11 +155,11 @@ def dequantized(
     where: torch.device,
     transposed: bool = False,
 ) -> Tensor:
-    """Return the weight that a run computes with: quantised to 4 bits and dequantised to `dtype`.
+    """Return the weight that a run computes with: quantized to 4 bits and dequantized to `dtype`.
 
     Args:
-        dtype: the type in which the run loads its base before it quantises.
-        where: the run's type of device, because each has its own quantisation kernel.
+        dtype: the type in which the run loads its base before it quantizes.
+        where: the run's type of device, because each has its own quantization kernel.
     """
     full = weight.T if transposed else weight
     back = rounded_to_4_bits(

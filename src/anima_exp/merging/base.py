@@ -102,7 +102,7 @@ class Layers:
     modules: frozenset[str]
     parameters: frozenset[str]
     transposed: frozenset[str]  # modules that store [in, out], as in GPT-2
-    quantized: frozenset[str]  # modules that a 4-bit run quantises
+    quantized: frozenset[str]  # modules that a 4-bit run quantizes
     prefix: str  # `model`; files written from the inner model lack it
 
 
@@ -116,13 +116,13 @@ class Base:
         """Open the files of a base.
 
         Raises:
-            ModelError: if they do not exist, or are already quantised.
+            ModelError: if they do not exist, or are already quantized.
         """
         check_base_files(model)
         base = cls(model, Tensors(_weights(model)))
         if "quantization_config" in base.config:
             raise ModelError(
-                f"model.source={model.source} is already quantised, and rounding twice would lose "
+                f"model.source={model.source} is already quantized, and rounding twice would lose "
                 "part of the training. Give the 16-bit model that it was made from: "
                 "model.source=..."
             )

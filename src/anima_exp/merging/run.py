@@ -19,6 +19,7 @@ from anima_exp.merging import verdict, verification
 from anima_exp.merging import write as about
 from anima_exp.merging.adapter import Adapter
 from anima_exp.merging.base import Base, file, table
+from anima_exp.merging.given import check_given
 from anima_exp.merging.tensor_plan import Plan, plan, short, store_in
 from anima_exp.merging.verification import Verification
 from anima_exp.merging.write import write
@@ -79,8 +80,7 @@ def check(config: MergeConfig) -> Path:
     Raises:
         ConfigError: if a setting is missing, or settings contradict each other.
     """
-    if not (config.run or config.adapter):
-        raise ConfigError("Which adapter? Give run=FOLDER, or adapter=FOLDER_OR_HUB_ID.")
+    check_given(config)
     if config.run and config.lora.is_full_finetune:
         raise ConfigError(
             f"run={config.run} has no adapter, for lora=full_finetune trained every weight: the "
@@ -91,14 +91,7 @@ def check(config: MergeConfig) -> Path:
             f"target=dequantized needs a base in 4 bits, but quant.type={config.quant.type.value}. "
             "Use target=base."
         )
-    if not config.out:
-        raise ConfigError("Where to? Give out=FOLDER, which must not exist yet.")
-    out = expanded(config.out, "out")
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ConfigError(
-            f"out={config.out} already exists and is not overwritten. Give another folder, or "
-            "remove it."
-        )
+    out = expanded(str(config.out), "out")
     return out.resolve() if out.exists() else out  # `out` may be a link, or the current folder
 
 

@@ -25,7 +25,7 @@ class TensorPlan:
     bytes: int
     update: Update | None = None
     whole: str | None = None  # name in the adapter of a full tensor that replaces this one
-    rounded: bool = False  # first quantised to 4 bits and dequantised, as in training
+    rounded: bool = False  # first quantized to 4 bits and dequantized, as in training
     transposed: bool = False
 
 

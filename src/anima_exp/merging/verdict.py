@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from anima_exp.cli.overrides import pasted
+from anima_exp.cli.overrides import quoted_command
 from anima_exp.config import MergeConfig, MergeTarget, Quantization
 from anima_exp.display.console import file_size
 from anima_exp.display.tables import Column
@@ -41,7 +41,7 @@ def kept_share(result: VerificationResult, measured: Measured) -> float | None:
 
 
 def warns(config: MergeConfig, result: VerificationResult, again: Measured) -> bool:
-    """Return whether to warn that quantising the merged model again loses too much."""
+    """Return whether to warn that quantizing the merged model again loses too much."""
     share = kept_share(result, again)
     limit = _ALLOWED[MergeTarget.base] if config.max_divergence is None else config.max_divergence
     return not again.divergence <= limit or (share is not None and share < _WORTH_KEEPING)
@@ -62,7 +62,7 @@ def _way_out(config: MergeConfig) -> str:
 
 ONTO = {
     MergeTarget.base: "its own weights",
-    MergeTarget.dequantized: "the weights it was trained on: quantised to 4 bits and dequantised",
+    MergeTarget.dequantized: "the weights it was trained on: quantized to 4 bits and dequantized",
 }
 MERGED_ROW = 2  # index of the table's row
 
@@ -95,18 +95,18 @@ def sentences(config: MergeConfig, result: VerificationResult) -> list[str]:
     if (share := kept_share(result, result.merged)) is not None:
         kept = f"the merged model keeps {100 * share:.0f} % of the fall in held-out loss"
         if result.again and (rest := kept_share(result, result.again)) is not None:
-            kept += f", quantised to {config.quant.type.value} again {100 * rest:.0f} %"
+            kept += f", quantized to {config.quant.type.value} again {100 * rest:.0f} %"
         lines.append(kept)
     return lines
 
 
 def warning(config: MergeConfig, result: VerificationResult) -> str | None:
-    """Return a warning if quantising the merged model again loses too much; otherwise None."""
+    """Return a warning if quantizing the merged model again loses too much; otherwise None."""
     if not (result.again and warns(config, result, result.again)):
         return None
     kind = config.quant.type.value
     return (
-        f"Quantised to {kind} again, the merged model differs from the trained one by "
+        f"Quantized to {kind} again, the merged model differs from the trained one by "
         f"{result.again.divergence:.3f} nats per token. For use in {kind} keep the base and the "
         "adapter."
     )
@@ -139,12 +139,12 @@ def end(merging: Plan, out: Path) -> list[str]:
     config = merging.config
     ours = config.run or (config.adapter and find_run_of_adapter(config.adapter))
     template = config.data.prompt_template if ours else "NAME"  # unknown for a foreign adapter
-    ask = pasted(
+    ask = quoted_command(
         "generate",
         "model=local",
         ("model.source", out),
         "quant=none",
         ("prompt_template", template),
     )
-    publish = pasted("publish", ("folder", out), "push=user/name")
-    return [f"\nmerged   {out}", f"next     {ask}", f"         {publish}"]
+    publish = quoted_command("publish", ("folder", out), "push=user/name")
+    return [f"\nfolder   {out}", f"next     {ask}", f"         {publish}"]

@@ -137,10 +137,10 @@ class VerificationResult:
     """The figures of a verification, in the order of measurement."""
 
     labels: int
-    base: Measured  # quantised as in the run
+    base: Measured  # quantized as in the run
     trained: Measured  # that base with the adapter, with which all others are compared
     merged: Measured
-    again: Measured | None  # the merged model, quantised as the run's base
+    again: Measured | None  # the merged model, quantized as the run's base
 
 
 def heldout_rows(config: MergeConfig) -> TokenizedDataset:
@@ -177,7 +177,7 @@ def merged(
 
 
 def again(config: MergeConfig, verification: Verification, folder: Path) -> Measured | None:
-    """Return the figures of the merged model quantised as the run's base; None if it was not."""
+    """Return the figures of the merged model quantized as the run's base; None if it was not."""
     if config.quant.type is Quantization.none:
         return None
     precision = config.trainer.precision

@@ -176,7 +176,7 @@ def _merged(
             ("target", verdict.ONTO[config.target]),
             ("weights", dtype),
         ],
-        proof=verdict.columns(config, result, dtype) if result else (),
+        verification=verdict.columns(config, result, dtype) if result else (),
         sentences=sentences,
         dtype=dtype,
         remote_code=config.model.trust_remote_code,

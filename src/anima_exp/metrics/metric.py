@@ -42,7 +42,7 @@ _FORMS = {
     "bradley_terry": Form(0),
     "percent_of_reference": Form(1, " %", " pp"),  # already in per cent
 }
-# A metric is recognised by the last words of its name.
+# A metric is recognized by the last words of its name.
 _LOSSES = ("loss",)
 _SHARES = (
     *BENCHMARKS, "exact_match", "accuracy", "micro", "share", "rate", "match",

@@ -1,7 +1,7 @@
 """Switch activation checkpointing: recompute parts of the forward pass to save memory."""
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
@@ -22,6 +22,11 @@ from anima_exp.model.forward import loss_of
 from anima_exp.model.lora_linear import be_one_operation
 from anima_exp.model.varlen_attention import packed_attention
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+
 # Selective checkpointing keeps results that took many operations per byte.
 _KEPT = ("lora_linear", *PRODUCTS, PRODUCT_IN_4_BITS)
 
@@ -29,7 +34,9 @@ _KEPT = ("lora_linear", *PRODUCTS, PRODUCT_IN_4_BITS)
 _SET = "anima_exp_recompute"  # an attribute of the model
 
 
-def apply_activation_checkpointing(model: Any, how: ActivationCheckpointing) -> None:
+def apply_activation_checkpointing(
+    model: "PreTrainedModel | PeftModel", how: ActivationCheckpointing
+) -> None:
     """Set activation checkpointing for all later passes."""
     setattr(model, _SET, how)
     be_one_operation(model, how is ActivationCheckpointing.selective)
@@ -42,13 +49,13 @@ def apply_activation_checkpointing(model: Any, how: ActivationCheckpointing) -> 
     set_activation_checkpointing(model, settings)
 
 
-def recompute_of(model: Any) -> ActivationCheckpointing:
+def recompute_of(model: "PreTrainedModel | PeftModel") -> ActivationCheckpointing:
     """Return what `apply_activation_checkpointing` has set last."""
     found: ActivationCheckpointing = getattr(model, _SET, ActivationCheckpointing.none)
     return found
 
 
-def selective_works(model: Any, precision: Precision) -> bool:
+def selective_works(model: "PreTrainedModel | PeftModel", precision: Precision) -> bool:
     """Return whether a short row trains with selective checkpointing, which must be switched on.
 
     It does not in families that change a kept result in place (Falcon). No random number is drawn.
@@ -72,13 +79,13 @@ def selective_works(model: Any, precision: Precision) -> bool:
     return True
 
 
-def _policy(context: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+def _policy(context: object, operation: object, *args: Any, **kwargs: Any) -> CheckpointPolicy:
     name = operation_name(operation)
     keep = name in _KEPT or name.startswith(ATTENTIONS)
     return CheckpointPolicy.MUST_SAVE if keep else CheckpointPolicy.PREFER_RECOMPUTE
 
 
-def memory_advice(model: Any) -> str:
+def memory_advice(model: "PreTrainedModel | PeftModel") -> str:
     """Return a sentence that names the settings that would reduce the memory of a single row."""
     lower = ["data.max_prompt_tokens", "data.max_response_tokens"]
     settings = []

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.config import LoraConfig, ModelConfig, Precision
 from anima_exp.errors import ModelError, first_line
@@ -21,8 +21,12 @@ from anima_exp.model.base import DTYPES
 from anima_exp.model.linear_layers import target_modules
 from anima_exp.model.tokenizer import resolve_source
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
-def add_lora(model: Any, lora: LoraConfig) -> Any:
+
+def add_lora(model: "PreTrainedModel | PeftModel", lora: LoraConfig) -> Any:
     """Return `model` with adapters of rank `lora.rank` on the layers of `lora.target_modules`.
 
     A starts as Kaiming noise and B as zeros, so the adapter changes nothing before the first
@@ -30,7 +34,7 @@ def add_lora(model: Any, lora: LoraConfig) -> Any:
     is returned as it is, with every weight trainable.
 
     Raises:
-        ModelError: PEFT cannot adapt these layers, or the model has no such layers.
+        ModelError: if PEFT cannot adapt these layers, or the model has no such layers.
     """
     if lora.is_full_finetune:
         return model
@@ -70,7 +74,7 @@ _EXPERTS = (
 )
 
 
-def record_base_model(model: Any, base: ModelConfig) -> None:
+def record_base_model(model: "PreTrainedModel | PeftModel", base: ModelConfig) -> None:
     """Write the base model's name and revision to the adapter's config, for later loading."""
     source = resolve_source(base.source)
     for settings in getattr(model, "peft_config", {}).values():
@@ -79,14 +83,14 @@ def record_base_model(model: Any, base: ModelConfig) -> None:
         settings.revision = base.revision
 
 
-def cast_adapter(model: Any, dtype: Precision) -> None:
+def cast_adapter(model: "PreTrainedModel | PeftModel", dtype: Precision) -> None:
     """Convert the adapter's weights to `dtype`."""
     for name, parameter in model.named_parameters():
         if belongs_to_adapter(name):
             parameter.data = parameter.data.to(DTYPES[dtype])
 
 
-def _short(names: list[str], model: Any) -> list[str]:
+def _short(names: list[str], model: "PreTrainedModel | PeftModel") -> list[str]:
     """Shorten names to their last part (`q_proj`) if that names exactly the same layers."""
     leaves = {name.rpartition(".")[2] for name in names}
     everywhere = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in leaves}
@@ -94,7 +98,7 @@ def _short(names: list[str], model: Any) -> list[str]:
 
 
 def load_adapter(
-    model: Any,
+    model: "PreTrainedModel | PeftModel",
     place: str,
     *,
     name: str = "default",
@@ -113,7 +117,7 @@ def load_adapter(
         trained_with: the settings to continue training with; None for inference.
 
     Raises:
-        ModelError: the adapter cannot be read, has another type, or belongs to another base model.
+        ModelError: if the adapter cannot be read, has another type, or belongs to another base.
     """
     import_bitsandbytes()
     from peft import PeftConfig, PeftModel, PeftModelForCausalLM, set_peft_model_state_dict

@@ -26,7 +26,7 @@ def settings(place: str, *, key: str = "adapter") -> dict[str, Any]:
         key: the setting that names `place`; error messages start with it.
 
     Raises:
-        ModelError: there is no adapter, or its settings cannot be read.
+        ModelError: if there is no adapter, or its settings cannot be read.
     """
     file = files(place, key=key) / SETTINGS
     try:
@@ -50,7 +50,7 @@ def weights(place: str, *, key: str = "adapter") -> "dict[str, torch.Tensor]":
     may hold any code, so only tensors are accepted.
 
     Raises:
-        ModelError: there are no weights, the file is damaged, or it holds anything but tensors.
+        ModelError: if there are no weights, the file is damaged, or it holds anything but tensors.
     """
     import pickle
 
@@ -85,7 +85,7 @@ def layer_names(place: str, *, key: str = "adapter") -> list[str]:
     """Return the full names of the layers that the adapter has weights for, without torch.
 
     Raises:
-        ModelError: its weights are not in a safetensors file, or the file is damaged.
+        ModelError: if its weights are not in a safetensors file, or the file is damaged.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -160,7 +160,7 @@ def weights_file(place: str, *, key: str = "adapter") -> Path:
     """Return the file with the adapter's weights: safetensors, or else PEFT's older .bin.
 
     Raises:
-        ModelError: there is neither.
+        ModelError: if there is neither.
     """
     for name in (_SAFE, _PICKLED):
         if file := _file(place, name, key=key):
@@ -172,7 +172,7 @@ def files(place: str, *, key: str = "adapter") -> Path:
     """Return the local folder with the adapter_config.json; for a hub id, in the hub's cache.
 
     Raises:
-        ModelError: there is no adapter.
+        ModelError: if there is no adapter.
     """
     file = _file(place, SETTINGS, key=key)
     if file is None:
@@ -221,7 +221,7 @@ def warn_of_another(place: str, used: str, *, key: str = "adapter") -> None:
 
 
 def source(named: str) -> str:
-    """Normalise a base model's name: `tiny` for the embedded one, absolute paths for folders."""
+    """Normalize a base model's name: `tiny` for the embedded one, absolute paths for folders."""
     parts = Path(named).parts
     if named == "tiny" or parts[-3:] == tiny_base().parts[-3:]:
         return "tiny"

@@ -6,7 +6,7 @@ Deciding by name would train some of them on wrong numbers silently.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -23,13 +23,20 @@ from anima_exp.model.varlen_attention import (
     supports_packing,
 )
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+
 _LENGTHS = (5, 7)
 # Relative to a hidden state's norm. Two passes of one shape do not differ, except with experts.
 _LEAK = 1e-2
 _ROUNDING = 1e-1  # relative to the logits' norm, in 16 bits or LLM.int8()
 
 
-def probe_architecture(model: Any, *, rounds_together: bool = False) -> None:
+def probe_architecture(
+    model: "PreTrainedModel | PeftModel", *, rounds_together: bool = False
+) -> None:
     """Turn packing off for a model whose packed rows influence each other, and check its logits.
 
     Args:
@@ -37,7 +44,7 @@ def probe_architecture(model: Any, *, rounds_together: bool = False) -> None:
             is not a leak.
 
     Raises:
-        ModelError: the model's own logits differ from those that the loss uses.
+        ModelError: if the model's own logits differ from those that the loss uses.
     """
     with torch.no_grad():
         try:
@@ -50,11 +57,11 @@ def probe_architecture(model: Any, *, rounds_together: bool = False) -> None:
         _check_head(model)
 
 
-def _rows_see_each_other(model: Any) -> bool:
+def _rows_see_each_other(model: "PreTrainedModel | PeftModel") -> bool:
     """Return whether other tokens in the first row change the hidden states of the second.
 
     Raises:
-        BordersLost: the architecture does not pass the row borders to its attention.
+        BordersLost: if the architecture does not pass the row borders to its attention.
     """
     if not supports_packing(model):
         return True
@@ -71,7 +78,7 @@ def _rows_see_each_other(model: Any) -> bool:
     return bool(apart.max() > _LEAK)
 
 
-def _check_head(model: Any) -> None:
+def _check_head(model: "PreTrainedModel | PeftModel") -> None:
     batch = short_batch(model, _LENGTHS[0])
     with packed_attention(model):
         ours = logits_of(hidden_states(model, batch)[0], head_of(model))
@@ -90,7 +97,7 @@ def _check_head(model: Any) -> None:
         )
 
 
-def short_batch(model: Any, *lengths: int) -> MicroBatch:
+def short_batch(model: "PreTrainedModel | PeftModel", *lengths: int) -> MicroBatch:
     """Return a micro-batch with rows of these lengths, the same for every call."""
     vocabulary = model.config.get_text_config().vocab_size
     rows = []
@@ -109,7 +116,7 @@ _SHORT, _LONG = 8, 32  # tokens of the two rows
 _PADDING_ROUNDING = 5e-2
 
 
-def masks_padding(model: Any) -> bool:
+def masks_padding(model: "PreTrainedModel | PeftModel") -> bool:
     """Return whether padded rows give the same logits as rows alone. The model is tried once.
 
     Call it inside `generation.inference_mode`.
@@ -127,7 +134,7 @@ def same_logits(one: torch.Tensor, other: torch.Tensor) -> bool:
     return bool(((one - other).norm(dim=-1) <= _PADDING_ROUNDING * size).all())
 
 
-def some_ids(model: Any, lengths: Sequence[int]) -> list[torch.Tensor]:
+def some_ids(model: "PreTrainedModel | PeftModel", lengths: Sequence[int]) -> list[torch.Tensor]:
     """Return rows of token ids with these lengths, cut to the model's context."""
     vocabulary = int(model.config.get_text_config().vocab_size)
     most = (context_length(model.config) or max(lengths)) - 1
@@ -137,7 +144,7 @@ def some_ids(model: Any, lengths: Sequence[int]) -> list[torch.Tensor]:
     ]
 
 
-def _try(model: Any) -> bool:
+def _try(model: "PreTrainedModel | PeftModel") -> bool:
     short, long = (one.to(model.device) for one in some_ids(model, (_SHORT, _LONG)))
     padding = len(long) - len(short)
     ids = torch.stack([torch.cat([short.new_zeros(padding), short]), long])

@@ -1,10 +1,10 @@
-"""Load the base model: quantised, frozen, and ready for an adapter."""
+"""Load the base model: quantized, frozen, and ready for an adapter."""
 
 import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -27,8 +27,8 @@ from anima_exp.libraries.transformers_loading import (
 from anima_exp.model import base_checks
 from anima_exp.model.architecture_check import probe_architecture
 from anima_exp.model.base_checks import check_experts, experts_line
-from anima_exp.model.base_config import attention_of, check_stored_type, context_length, read_config
-from anima_exp.model.base_files import check_base_files, check_sizes
+from anima_exp.model.base_config import attention_of, context_length, read_config
+from anima_exp.model.base_files import check_base_files, check_sizes, check_stored_type
 from anima_exp.model.device_map import meta_model
 from anima_exp.model.kernels import keep_angles_exact, undo_liger, use_tf32
 from anima_exp.model.quantized_cache import cache_entry_of
@@ -36,6 +36,11 @@ from anima_exp.model.tokenizer import load_error_message, resolve_source
 from anima_exp.model.varlen_attention import without_cudnn_attention
 from anima_exp.system import hardware
 from anima_exp.system.hardware import bound_kernel_caches
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 DTYPES = {
     Precision.bf16: torch.bfloat16,
@@ -100,7 +105,7 @@ def load_base(
     weights are fp32 throughout, because a small update to a bf16 weight rounds to zero.
 
     Args:
-        cache: the cache folder, with which a base model is quantised only once
+        cache: the cache folder, with which a base model is quantized only once
             (quantized_cache.py).
         device_map: module -> GPU. By default the model is loaded onto the device of this process,
             or placed by accelerate as `model.device_map` says.
@@ -108,7 +113,7 @@ def load_base(
             its architecture is not tried.
 
     Raises:
-        ModelError: it does not exist, cannot be loaded, or cannot be stored as `quant` says.
+        ModelError: if it does not exist, or cannot be loaded or quantized as `quant` says.
     """
     check_precision(precision, device())
     use_tf32(device())
@@ -158,7 +163,7 @@ def load_base(
     return loaded
 
 
-def check_context(model: Any, longest: int) -> None:
+def check_context(model: "PreTrainedModel | PeftModel", longest: int) -> None:
     """Raise ModelError if a row is longer than the positions that the model was trained on."""
     positions = context_length(model.config)
     if positions and longest > positions:
@@ -169,7 +174,7 @@ def check_context(model: Any, longest: int) -> None:
 
 
 def norms_in_fp32(model: nn.Module) -> None:
-    """Keep normalisation layers in fp32, as qlora.py does: they are small and sensitive."""
+    """Keep normalization layers in fp32, as qlora.py does: they are small and sensitive."""
     for name, module in model.named_modules():
         if "norm" in name.rpartition(".")[2].lower():
             for parameter in module.parameters(recurse=False):
@@ -207,8 +212,10 @@ def _from_pretrained(model: ModelConfig, cached: str | None = None, **how: Any) 
     return loaded
 
 
-def _use_stored(loaded: Any, model: ModelConfig, quant: QuantConfig) -> None:
-    """Set the compute type of a base model whose files are quantised, and report it."""
+def _use_stored(
+    loaded: "PreTrainedModel | PeftModel", model: ModelConfig, quant: QuantConfig
+) -> None:
+    """Set the compute type of a base model whose files are quantized, and report it."""
     say(f"base     {model.source} is stored in {quant.type.value} and is used as it is")
     if quant.type is not Quantization.int8:
         set_compute_type(loaded, DTYPES[quant.compute_dtype])

@@ -1,28 +1,35 @@
 """Check a model that transformers has just loaded, and refuse faults that it only logs.
 
 A weight that is missing from the files starts from random values, and transformers only logs a
-table. A second part checks how much of a model quantisation would reach.
+table. A second part checks how much of a model quantization would reach.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from anima_exp.config import Attention, ModelConfig, QuantConfig
 from anima_exp.errors import ModelError, first_line
 from anima_exp.events import say
-from anima_exp.libraries.bitsandbytes_internals import block_maxima, elements, is_quantised
+from anima_exp.libraries.bitsandbytes_internals import block_maxima, elements, is_quantized
 from anima_exp.libraries.torch_internals import says_weights_only
 from anima_exp.libraries.transformers_loading import holds_adapter, says_other_sizes
 from anima_exp.model.linear_layers import in_block, linear_layers
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+
 _AGAIN = "Download the model again, or use the folder of the complete model."
 
 
-def check_report(model: Any, report: Mapping[str, Any], source: str) -> None:
+def check_report(
+    model: "PreTrainedModel | PeftModel", report: Mapping[str, Any], source: str
+) -> None:
     """Raise ModelError unless the files held all weights of `model`; report weights left over.
 
     Args:
@@ -48,7 +55,7 @@ def check_report(model: Any, report: Mapping[str, Any], source: str) -> None:
         say(f"base     {name} does not use {_some(surplus)} of {source}")
 
 
-def check_finite(model: Any) -> None:
+def check_finite(model: "PreTrainedModel | PeftModel") -> None:
     """Raise ModelError if a weight is NaN or infinite, or has no numbers at all."""
     for name, parameter in model.named_parameters():
         maxima = block_maxima(parameter)  # each stands for all of its block
@@ -90,67 +97,69 @@ def _first(names: list[str]) -> str:
     return f"{shown}, ..." if len(names) > 3 else shown
 
 
-# bitsandbytes quantises linear layers only. transformers keeps the experts of a mixture of experts,
+# bitsandbytes quantizes linear layers only. transformers keeps the experts of a mixture of experts,
 # which are most of its weights, in one tensor of three dimensions.
 
-_LEAST = 0.9  # of the matrices in decoder blocks must be quantised
+_LEAST = 0.9  # of the matrices in decoder blocks must be quantized
 
 
 @dataclass(frozen=True)
 class Share:
-    """The fraction of the matrices in a model's blocks that is (or would be) quantised."""
+    """The fraction of the matrices in a model's blocks that is (or would be) quantized."""
 
-    quantised: float  # 0 to 1
-    largest: str  # the largest tensor that is not quantised; "" if there is none
+    quantized: float  # 0 to 1
+    largest: str  # the largest tensor that is not quantized; "" if there is none
     stacked: bool  # whether most of the rest is in no linear layer
 
 
-def check_experts(model: ModelConfig, quant: QuantConfig, built: Any) -> None:
-    """Raise ModelError if quantisation does not reach a model's experts.
+def check_experts(
+    model: ModelConfig, quant: QuantConfig, built: "PreTrainedModel | PeftModel"
+) -> None:
+    """Raise ModelError if quantization does not reach a model's experts.
 
     Args:
         built: the model in memory, or the same model on the meta device before it is loaded.
     """
-    share = quantised_share(built)
-    if share.quantised < _LEAST and share.stacked:
+    share = quantized_share(built)
+    if share.quantized < _LEAST and share.stacked:
         raise ModelError(
-            f"quant={quant.type.value} would quantise only {100 * share.quantised:.0f} % of the "
+            f"quant={quant.type.value} would quantize only {100 * share.quantized:.0f} % of the "
             f"weights in the blocks of model.source={model.source}: its experts "
             f"({share.largest}) are one stacked tensor, not linear layers. Choose a model without "
             "experts, or quant=none if its 16-bit weights fit into memory."
         )
 
 
-def experts_line(built: Any) -> str | None:
+def experts_line(built: "PreTrainedModel | PeftModel") -> str | None:
     """Return a line about stacked experts, which no adapter reaches; None without experts."""
-    share = quantised_share(built)
-    if share.quantised >= _LEAST or not share.stacked:
+    share = quantized_share(built)
+    if share.quantized >= _LEAST or not share.stacked:
         return None
     return (
-        f"{100 - 100 * share.quantised:.0f} % of the weights in blocks are stacked experts "
+        f"{100 - 100 * share.quantized:.0f} % of the weights in blocks are stacked experts "
         f"({share.largest}), which LoRA does not adapt here"
     )
 
 
-def quantised_share(model: Any) -> Share:
-    """Return the quantised fraction; in a model that is not quantised, that of linear layers."""
+def quantized_share(model: "PreTrainedModel | PeftModel") -> Share:
+    """Return the quantized fraction; in a model that is not quantized, that of linear layers."""
     linear = {f"{one.name}.weight" for one in linear_layers(model)}
     inside = [
-        (name, elements(parameter), is_quantised(parameter))
+        (name, elements(parameter), is_quantized(parameter))
         for name, parameter in model.named_parameters()
-        if in_block(name)[0] and (parameter.ndim >= 2 or is_quantised(parameter))
+        if in_block(name)[0] and (parameter.ndim >= 2 or is_quantized(parameter))
     ]
-    quantised_already = any(quantised for *_, quantised in inside)
+    quantized_already = any(quantized for *_, quantized in inside)
     total = sum(count for _, count, _ in inside)
     rest = [
         (count, name)
-        for name, count, quantised in inside
-        if not (quantised if quantised_already else name in linear)
+        for name, count, quantized in inside
+        if not (quantized if quantized_already else name in linear)
     ]
     left = sum(count for count, _ in rest)
     stacked = sum(count for count, name in rest if name not in linear)
     return Share(
-        quantised=1 - left / total if total else 1.0,
+        quantized=1 - left / total if total else 1.0,
         largest=max(rest)[1] if rest else "",
         stacked=2 * stacked > left,
     )

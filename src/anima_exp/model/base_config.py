@@ -6,14 +6,18 @@ Importing this module imports no torch, so a missing folder or a misspelt id is 
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from anima_exp.config import Attention, ModelConfig, QuantConfig, Quantization
+from anima_exp.config import Attention, ModelConfig
 from anima_exp.errors import ModelError
 from anima_exp.libraries import hub
 from anima_exp.libraries.transformers_internals import family_takes_sdpa
-from anima_exp.libraries.transformers_loading import stored_type
+from anima_exp.model.tokenizer import load_error_message, resolve_source
 from anima_exp.system.paths import expanded
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
 
 # The number of trained positions, or the longest row of pre-training, by each family's own name.
 _CONTEXT_NAMES = (
@@ -26,11 +30,9 @@ def read_config(model: ModelConfig) -> Any:
     """Return transformers' config of `model.source`.
 
     Raises:
-        ModelError: there is no config.json, or transformers does not know what it describes.
+        ModelError: if there is no config.json, or transformers does not know what it describes.
     """
     from transformers import AutoConfig
-
-    from anima_exp.model.tokenizer import load_error_message, resolve_source
 
     source = resolve_source(model.source)
     try:
@@ -56,14 +58,14 @@ def context_length(config: Any) -> int | None:
     return next((value for value in values if isinstance(value, int) and value > 0), None)
 
 
-def attention_of(config: Any, wanted: Attention) -> Attention:
+def attention_of(config: "PreTrainedConfig", wanted: Attention) -> Attention:
     """Return `wanted`, or eager attention for a family that torch's own attention cannot compute.
 
     `sdpa` is the default of model.attention, so a family without it (Gemma 2, GPT-OSS, BLOOM, MPT)
     gets the one that it has. Any other choice is the user's.
 
     Raises:
-        ModelError: `wanted` needs a package that is not installed.
+        ModelError: if `wanted` needs a package that is not installed.
     """
     if wanted is Attention.flash_attention_2 and find_spec("flash_attn") is None:
         # transformers would say so, or, with the package `kernels`, fetch a kernel from the hub.
@@ -114,43 +116,3 @@ def _places(model: ModelConfig) -> list[tuple[str, str]]:
 
 def _names_folder(place: str) -> bool:
     return place.startswith((".", "/", "~")) or place.count("/") > 1 or Path(place).is_absolute()
-
-
-# transformers loads a quantised base model as it is stored and ignores the requested quantisation.
-# A sweep over data types would then compare NF4 with NF4.
-
-
-def check_stored_type(source: str, config: Mapping[str, Any], quant: QuantConfig) -> str | None:
-    """Return the type in which the base model is stored; None if it is not quantised.
-
-    Args:
-        config: the content of the base's config.json.
-
-    Raises:
-        ModelError: the type is unsupported, or it differs from `quant`.
-    """
-    stored = config.get("quantization_config") or config.get("compression_config")
-    if not stored:
-        return None
-    where = f"model.source={source} is already stored"
-    sixteen = "the 16-bit model that it was made from"
-    named = stored_type(stored)
-    kind = Quantization(named) if named else None
-    if kind is None:
-        method = stored.get("quant_method") or "an unknown type"
-        raise ModelError(
-            f"{where} in {method}, which cannot be trained here. Use {sixteen}, with quant=nf4."
-        )
-    if quant.type is not kind:
-        raise ModelError(
-            f"{where} in {kind.value}, and quant.type={quant.type.value} cannot change that. "
-            f"Use quant={kind.value}, or {sixteen}."
-        )
-    double = bool(stored.get("bnb_4bit_use_double_quant"))
-    if kind is not Quantization.int8 and quant.double_quant is not double:
-        how = "with" if double else "without"
-        raise ModelError(
-            f"{where} in {kind.value} {how} double quantisation. Use "
-            f"quant.double_quant={str(double).lower()}, or {sixteen}."
-        )
-    return kind.value

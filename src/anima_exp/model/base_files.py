@@ -5,26 +5,29 @@ module reads JSON files and the headers of weight files only, and imports no tor
 can refuse a folder within a second.
 """
 
-import json
-import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from anima_exp.config import ModelConfig, QuantConfig
-from anima_exp.errors import ModelError, first_line
-from anima_exp.model.base_config import check_stored_type
+from anima_exp.config import ModelConfig, QuantConfig, Quantization
+from anima_exp.errors import ModelError
+from anima_exp.libraries.transformers_loading import stored_type
+from anima_exp.model.weight_files import (
+    INDEXES,
+    WHOLE,
+    check_content,
+    check_weights,
+    header,
+    read_object,
+    weight_files,
+)
 from anima_exp.system.paths import expanded, tiny_base
 
-_WHOLE = ("model.safetensors", "pytorch_model.bin")
-_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
     "added_tokens.json", "vocab.json", "merges.txt",
 )  # fmt: skip
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "tekken.json")
-_POINTER = b"version https://git-lfs"
-_MOST_HEADER_BYTES = 100_000_000  # the safetensors format allows no more
 _AGAIN = "Download the model again."
 
 
@@ -34,14 +37,14 @@ def check_base_files(model: ModelConfig, quant: QuantConfig | None = None) -> No
     A hub id is not checked: the hub's library compares what it downloads with its hash.
 
     Args:
-        quant: the run's quantisation, which must agree with the files; None = not checked.
+        quant: the run's quantization, which must agree with the files; None = not checked.
     """
     folder = tiny_base() if model.source == "tiny" else expanded(model.source, "model.source")
     if not folder.is_dir():
         return
     where = f"model.source={model.source}"
     names = {path.name for path in folder.iterdir()}
-    weights = [name for name in (*_WHOLE, *_INDEXES) if name in names]
+    weights = [name for name in (*WHOLE, *INDEXES) if name in names]
     if "adapter_config.json" in names and not weights:
         raise ModelError(
             f"{where} is an adapter, not a base model. Choose the base model that it was trained "
@@ -61,16 +64,16 @@ def check_base_files(model: ModelConfig, quant: QuantConfig | None = None) -> No
         )
     if quant is not None:
         check_stored_type(model.source, config, quant)
-    quantised = "quantization_config" in config
-    for name in _weight_files(folder, weights[0], where):
-        _check_weights(folder / name, where, quantised=quantised)
+    quantized = "quantization_config" in config
+    for name in weight_files(folder, weights[0], where):
+        check_weights(folder / name, where, quantized=quantized)
     check_tokenizer_files(model)
 
 
 def check_sizes(model: ModelConfig, sizes: Mapping[str, tuple[int, ...]], prefix: str) -> None:
     """Raise ModelError if a weight in a safetensors file has another shape than config.json says.
 
-    transformers notices this only after loading, and not at all for weights that it quantises.
+    transformers notices this only after loading, and not at all for weights that it quantizes.
 
     Args:
         sizes: the shapes that config.json describes, by name.
@@ -78,12 +81,12 @@ def check_sizes(model: ModelConfig, sizes: Mapping[str, tuple[int, ...]], prefix
     """
     folder = tiny_base() if model.source == "tiny" else expanded(model.source, "model.source")
     where = f"model.source={model.source}"
-    first = next((name for name in (*_WHOLE, *_INDEXES) if (folder / name).is_file()), "")
+    first = next((name for name in (*WHOLE, *INDEXES) if (folder / name).is_file()), "")
     if not first.startswith("model.safetensors"):
         return
     odd = []
-    for file in _weight_files(folder, first, where):
-        for name, one in (_header(folder / file) or (0, {}))[1].items():
+    for file in weight_files(folder, first, where):
+        for name, one in (header(folder / file) or (0, {}))[1].items():
             wanted = sizes.get(name, sizes.get(f"{prefix}.{name}"))
             if wanted is not None and tuple(one["shape"]) != wanted:
                 odd.append((name, tuple(one["shape"]), wanted))
@@ -103,7 +106,7 @@ def check_tokenizer_files(model: ModelConfig) -> None:
     folder = tiny_base() if source == "tiny" else expanded(source, key)
     for name in _TOKENIZER:
         if (folder / name).is_file():
-            _check_content(folder / name, f"{key}={source}")
+            check_content(folder / name, f"{key}={source}")
 
 
 def check_has_tokenizer(model: ModelConfig) -> None:
@@ -139,19 +142,6 @@ def _elsewhere(folder: Path, names: Iterable[str]) -> str:
     )
 
 
-def read_object(file: Path, where: str) -> dict[str, Any]:
-    """Read the JSON object in `file`, or raise ModelError."""
-    _check_content(file, where)
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = first_line(error)
-        raise ModelError(f"{where}: {file.name} cannot be read: {reason}.") from error
-    if not isinstance(found, dict):
-        raise ModelError(f"{where}: {file.name} holds no JSON object.")
-    return found
-
-
 def _by(sizes: tuple[int, ...]) -> str:
     return " x ".join(map(str, sizes))
 
@@ -181,86 +171,41 @@ def _foreign(names: Iterable[str]) -> str | None:
     return None
 
 
-def _weight_files(folder: Path, first: str, where: str) -> list[str]:
-    """Return the names of the weight files, all of which exist."""
-    if first in _WHOLE:
-        return [first]
-    listed = read_object(folder / first, where).get("weight_map")
-    if not isinstance(listed, Mapping) or not listed:
-        raise ModelError(f"{where}: {first} lists no files. {_AGAIN}")
-    files = sorted({str(name) for name in listed.values()})
-    gone = [name for name in files if not (folder / name).is_file()]
-    if gone:
-        raise ModelError(
-            f"{where}: {first} lists {len(files)} files, of which {len(gone)} are missing. The "
-            f"first is {gone[0]}. {_AGAIN}"
-        )
-    return files
+# transformers loads a quantized base model as it is stored and ignores the requested quantization.
+# A sweep over data types would then compare NF4 with NF4.
 
 
-def _check_weights(file: Path, where: str, *, quantised: bool) -> None:
-    _check_content(file, where)
-    if file.suffix != ".safetensors":  # torch checks its own format as it loads
-        return
-    header = _header(file)
-    if header is None:
-        raise ModelError(
-            f"{where}: {file.name} does not start with the header of a safetensors file. {_AGAIN}"
-        )
-    start, tensors = header
-    try:
-        end = start + max((int(one["data_offsets"][1]) for one in tensors.values()), default=0)
-        kinds = {name: str(one["dtype"]) for name, one in tensors.items()}
-    except (LookupError, TypeError, ValueError) as error:
-        raise ModelError(f"{where}: the header of {file.name} is damaged. {_AGAIN}") from error
-    size = file.stat().st_size
-    if size != end:
-        raise ModelError(
-            f"{where}: {file.name} has {size:,} bytes, but its header describes {end:,}. {_AGAIN}"
-        )
-    odd = [
-        name for name, kind in kinds.items()
-        if name.endswith(".weight") and not kind.startswith(("F", "BF"))
-    ]  # fmt: skip
-    if odd and not quantised:
-        raise ModelError(
-            f"{where}: {len(odd)} weights of {file.name} are not floating-point numbers, and its "
-            f"config.json names no quantisation. The first is {odd[0]} of type {kinds[odd[0]]}. "
-            f"{_AGAIN}"
-        )
+def check_stored_type(source: str, config: Mapping[str, Any], quant: QuantConfig) -> str | None:
+    """Return the type in which the base model is stored; None if it is not quantized.
 
+    Args:
+        config: the content of the base's config.json.
 
-def _header(file: Path) -> tuple[int, dict[str, Any]] | None:
-    """Return the offset of the data in a safetensors file, and its tensors by name."""
-    with file.open("rb") as opened:
-        beginning = opened.read(8)
-        if len(beginning) < 8:
-            return None
-        (length,) = struct.unpack("<Q", beginning)
-        if length > min(_MOST_HEADER_BYTES, file.stat().st_size - 8):
-            return None
-        try:
-            found = json.loads(opened.read(length))
-        except (ValueError, RecursionError):
-            return None
-    if not isinstance(found, dict):
+    Raises:
+        ModelError: if the type is unsupported, or it differs from `quant`.
+    """
+    stored = config.get("quantization_config") or config.get("compression_config")
+    if not stored:
         return None
-    found.pop("__metadata__", None)
-    return 8 + length, found
-
-
-def _check_content(file: Path, where: str) -> None:
-    """Raise ModelError for a file that is empty or a Git LFS pointer."""
-    try:
-        with file.open("rb") as opened:
-            beginning = opened.read(len(_POINTER))
-    except OSError as error:
-        reason = error.strerror or first_line(error)
-        raise ModelError(f"{where}: {file.name} cannot be read: {reason}.") from error
-    if not beginning:
-        raise ModelError(f"{where}: {file.name} is empty. {_AGAIN}")
-    if beginning == _POINTER:
+    where = f"model.source={source} is already stored"
+    sixteen = "the 16-bit model that it was made from"
+    named = stored_type(stored)
+    kind = Quantization(named) if named else None
+    if kind is None:
+        method = stored.get("quant_method") or "an unknown type"
         raise ModelError(
-            f"{where}: {file.name} is a Git LFS pointer, not the file itself. Run `git lfs pull` "
-            "in that folder, or download the model again."
+            f"{where} in {method}, which cannot be trained here. Use {sixteen}, with quant=nf4."
         )
+    if quant.type is not kind:
+        raise ModelError(
+            f"{where} in {kind.value}, and quant.type={quant.type.value} cannot change that. "
+            f"Use quant={kind.value}, or {sixteen}."
+        )
+    double = bool(stored.get("bnb_4bit_use_double_quant"))
+    if kind is not Quantization.int8 and quant.double_quant is not double:
+        how = "with" if double else "without"
+        raise ModelError(
+            f"{where} in {kind.value} {how} double quantization. Use "
+            f"quant.double_quant={str(double).lower()}, or {sixteen}."
+        )
+    return kind.value

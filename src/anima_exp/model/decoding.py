@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,6 +20,10 @@ from anima_exp.model.architecture_check import masks_padding
 from anima_exp.model.base_config import context_length
 from anima_exp.model.forward import base_of
 from anima_exp.model.tokenizer import check_ids
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ def sample_next_tokens(
     depend on the other rows in the batch.
 
     Raises:
-        ModelError: a logit is NaN.
+        ModelError: if a logit is NaN.
     """
     if how.temperature == 0:
         chosen = logits.argmax(-1)
@@ -89,8 +93,8 @@ class Answer:
 
 
 def decode(
-    model: Any,
-    tokenizer: Any,
+    model: "PreTrainedModel | PeftModel",
+    tokenizer: "PreTrainedTokenizerBase",
     prompts: Sequence[Sequence[int]],
     how: Sampling,
     *,
@@ -111,7 +115,7 @@ def decode(
             differently, and a rank that ended an answer earlier would leave the others waiting.
 
     Raises:
-        ModelError: a prompt fills the model's context, or the batch does not fit into memory.
+        ModelError: if a prompt fills the model's context, or the batch does not fit into memory.
     """
     assert watch is None or len(prompts) == 1
     if len({len(prompt) for prompt in prompts}) > 1 and not masks_padding(model):
@@ -139,7 +143,7 @@ def decode(
 
 
 def _steps(
-    model: Any,
+    model: "PreTrainedModel | PeftModel",
     prompts: Sequence[Sequence[int]],
     rows: "list[_Row]",
     how: Sampling,
@@ -202,7 +206,12 @@ class _Row:
     """One answer as it grows."""
 
     def __init__(
-        self, tokenizer: Any, how: Sampling, ends: set[int], max_tokens: int, rng: random.Random
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        how: Sampling,
+        ends: set[int],
+        max_tokens: int,
+        rng: random.Random,
     ) -> None:
         self.tokenizer, self.ends, self.max_tokens, self.rng = tokenizer, ends, max_tokens, rng
         self.stop = how.stop
@@ -237,7 +246,9 @@ class _Row:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
 
-def end_tokens(model: Any, tokenizer: Any) -> set[int]:
+def end_tokens(
+    model: "PreTrainedModel | PeftModel", tokenizer: "PreTrainedTokenizerBase"
+) -> set[int]:
     """Return the end tokens of the tokenizer and of the model's generation config.
 
     Chat models end a turn with another token than the tokenizer's end of sequence.
@@ -258,7 +269,9 @@ def left_padded(prompts: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tenso
     return ids, mask
 
 
-def _new_token_limits(model: Any, prompts: Sequence[Sequence[int]], most: int) -> list[int]:
+def _new_token_limits(
+    model: "PreTrainedModel | PeftModel", prompts: Sequence[Sequence[int]], most: int
+) -> list[int]:
     """Return the largest number of new tokens for each prompt."""
     limit = context_length(model.config)
     longest = max(len(prompt) for prompt in prompts)
@@ -270,7 +283,7 @@ def _new_token_limits(model: Any, prompts: Sequence[Sequence[int]], most: int) -
     return [most if limit is None else min(most, limit - len(prompt)) for prompt in prompts]
 
 
-def keep_last(model: Any, count: int) -> dict[str, int]:
+def keep_last(model: "PreTrainedModel | PeftModel", count: int) -> dict[str, int]:
     """Return forward arguments for logits of the last positions only, if the model takes them.
 
     Logits of whole prompts are large.

@@ -1,7 +1,7 @@
-"""Keep a dequantised copy of a 4-bit base model, so that no step dequantises it again.
+"""Keep a dequantized copy of a 4-bit base model, so that no step dequantizes it again.
 
 The values are those that bitsandbytes would compute in every forward and backward pass. This gives
-QLoRA's arithmetic at LoRA's speed, for as much memory as the unquantised weights take.
+QLoRA's arithmetic at LoRA's speed, for as much memory as the unquantized weights take.
 """
 
 from contextlib import nullcontext
@@ -14,7 +14,7 @@ from torch.nn.functional import linear
 
 from anima_exp.libraries.bitsandbytes_internals import (
     LARGEST_INTEGER,
-    dequantised_weight,
+    bitsandbytes_weight,
     integers_and_maxima,
     is_4bit_layer,
 )
@@ -22,7 +22,7 @@ from anima_exp.libraries.transformers_internals import is_conv1d
 
 
 def keep_dequantized(model: nn.Module) -> int:
-    """Store a dequantised copy in every 4-bit layer, and return the bytes of all copies."""
+    """Store a dequantized copy in every 4-bit layer, and return the bytes of all copies."""
     total = 0
     for module in model.modules():
         if is_4bit_layer(module):
@@ -38,14 +38,14 @@ def dequantized_weight(layer: Any, dtype: torch.dtype) -> Tensor:
     kept: Tensor | None = getattr(layer, "dequantized", None)
     if kept is not None:
         return kept.to(dtype)
-    quantised = dequantised_weight(layer)
-    if quantised is not None:
-        return quantised.to(dtype)
+    quantized = bitsandbytes_weight(layer)
+    if quantized is not None:
+        return quantized.to(dtype)
     weight: Tensor = layer.weight.T if is_conv1d(layer) else layer.weight
     return weight.to(dtype)
 
 
-def add_input_gradient(d_x: Tensor | None, d_out: Tensor, layer: Any) -> Tensor:
+def add_input_gradient(d_x: Tensor | None, d_out: Tensor, layer: nn.Module) -> Tensor:
     """Return `d_x` + `d_out` @ W of a frozen linear layer; `d_x` is changed in place.
 
     Args:

@@ -3,12 +3,18 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.config import ModelConfig
 from anima_exp.errors import ModelError
 from anima_exp.model.base_config import read_config
 from anima_exp.model.tokenizer import load_error_message, resolve_source
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from torch import nn
+    from transformers import PreTrainedModel
+
 
 _BLOCK = re.compile(r"^(?:.*?\.)?\d+(?=\.)")
 
@@ -37,7 +43,7 @@ def meta_model(model: ModelConfig) -> Any:
     """Build the causal language model on torch's meta device, with names and shapes only.
 
     Raises:
-        ModelError: its config.json is missing or cannot be read.
+        ModelError: if its config.json is missing or cannot be read.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -53,7 +59,7 @@ def meta_model(model: ModelConfig) -> Any:
         raise ModelError(load_error_message("model.source", source, error, what="model")) from error
 
 
-def modules_of(model: Any) -> Modules:
+def modules_of(model: "PreTrainedModel | PeftModel") -> Modules:
     """Return the names of a model's modules, in the model's order."""
     modules = dict(model.named_modules())
     places = {name: place for place, name in enumerate(modules)}
@@ -76,7 +82,7 @@ def modules_of(model: Any) -> Modules:
     return Modules(list(before), blocks, list(behind))
 
 
-def _is_tied_head(model: Any, module: Any) -> bool:
+def _is_tied_head(model: "PreTrainedModel | PeftModel", module: "nn.Module") -> bool:
     """Return whether a module is the head and shares the embeddings' weights."""
     tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
     return bool(tied) and module is model.get_output_embeddings()

@@ -3,7 +3,7 @@
 Training and the held-out loss both use it. The surrounding autocast sets the precision.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,8 +12,12 @@ from anima_exp.data.micro_batch import MicroBatch
 from anima_exp.model.chunked_loss import chunked_cross_entropy, head_of
 from anima_exp.model.varlen_attention import borders
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
-def loss_of(model: Any, batch: MicroBatch) -> Tensor:
+
+def loss_of(model: "PreTrainedModel | PeftModel", batch: MicroBatch) -> Tensor:
     """Return the sum over the labels of weight x cross-entropy. Call inside `packed_attention`."""
     states = hidden_states(model, batch)
     head = head_of(base_of(model))
@@ -28,7 +32,7 @@ def loss_of(model: Any, batch: MicroBatch) -> Tensor:
         return chunked_cross_entropy(chosen, batch.labels, batch.weights, head, dtype)
 
 
-def hidden_states(model: Any, batch: MicroBatch) -> Tensor:
+def hidden_states(model: "PreTrainedModel | PeftModel", batch: MicroBatch) -> Tensor:
     """Return the hidden states [1, T, H] before the head. Call inside `packed_attention`."""
     base = base_of(model)
     apart = borders(base, batch)
@@ -44,7 +48,7 @@ def base_of(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def decoder_of(base: Any) -> Any:
+def decoder_of(base: "PreTrainedModel | PeftModel") -> Any:
     """Return the part of a causal language model before the head."""
     # For some architectures get_decoder() is the model itself; for Llama 4 base_model is too.
     candidates = (base.get_decoder(), base.base_model, getattr(base, "model", None))

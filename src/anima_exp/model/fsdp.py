@@ -3,11 +3,11 @@
 Each process keeps an N-th of every decoder block. A block's weights are gathered for its forward
 pass, freed, and gathered again for its backward pass. So all ranks must run the same passes in the
 same order; a rank with fewer passes would leave the others waiting. Trained weights, embeddings,
-head and quantisation constants stay whole in every process. This has not run on a GPU yet.
+head and quantization constants stay whole in every process. This has not run on a GPU yet.
 """
 
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,10 @@ from anima_exp.libraries.bitsandbytes_internals import hold_constants
 from anima_exp.libraries.torch_internals import integers_can_be_sharded
 from anima_exp.model.base import device
 from anima_exp.model.forward import base_of, decoder_of
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
 
 def shard_base(model: Any, group: Any = None) -> int:
@@ -30,10 +34,10 @@ def shard_base(model: Any, group: Any = None) -> int:
         group: the process group, all of whose ranks call this; None means all processes.
 
     Returns:
-        The bytes of frozen weights that stay here, quantisation constants not counted.
+        The bytes of frozen weights that stay here, quantization constants not counted.
 
     Raises:
-        ModelError: there is one process, or nothing to split.
+        ModelError: if there is one process, or nothing to split.
     """
     from torch import distributed
     from torch.distributed.device_mesh import DeviceMesh
@@ -68,7 +72,7 @@ def frozen_bytes(model: nn.Module) -> int:
     return sum(_here(one).nbytes for one in model.parameters() if not one.requires_grad)
 
 
-def _here(parameter: Any) -> Tensor:
+def _here(parameter: Tensor) -> Tensor:
     local: Tensor = parameter.to_local() if hasattr(parameter, "to_local") else parameter
     return local
 
@@ -83,7 +87,7 @@ def _blocks(decoder: nn.Module) -> list[nn.Module]:
     return found
 
 
-def _check(model: Any, blocks: list[nn.Module]) -> None:
+def _check(model: "PreTrainedModel | PeftModel", blocks: list[nn.Module]) -> None:
     frozen = [one for block in blocks for one in block.parameters() if not one.requires_grad]
     if not frozen:
         raise ModelError(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,9 +13,13 @@ from anima_exp.model.decoding import Sampling, decode
 from anima_exp.model.lora_linear import cast_once, lora_weights
 from anima_exp.model.varlen_attention import without_cudnn_attention
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 
 @contextmanager
-def inference_mode(model: Any, precision: Precision) -> Iterator[None]:
+def inference_mode(model: "PreTrainedModel | PeftModel", precision: Precision) -> Iterator[None]:
     """Inside, evaluate without gradients and with products in `precision`.
 
     Afterwards the model's former mode is restored. cuDNN attention is off inside, as it prepares
@@ -36,8 +40,8 @@ def inference_mode(model: Any, precision: Precision) -> Iterator[None]:
 
 
 def greedy(
-    model: Any,
-    tokenizer: Any,
+    model: "PreTrainedModel | PeftModel",
+    tokenizer: "PreTrainedTokenizerBase",
     prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
@@ -49,7 +53,7 @@ def greedy(
     Prompts of similar length are batched. Call it inside `inference_mode`.
 
     Raises:
-        ModelError: a prompt fills the model's context.
+        ModelError: if a prompt fills the model's context.
     """
     how = Sampling(max_new_tokens)
 

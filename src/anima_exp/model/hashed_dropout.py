@@ -8,7 +8,7 @@ token budget, because the mask does not depend on how a batch is split into micr
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,11 @@ from anima_exp.libraries.peft_internals import is_adapter_dropout
 from anima_exp.libraries.torch_internals import is_dropout
 from anima_exp.libraries.triton_internals import triton_problem
 from anima_exp.model.constants import COLUMN, FIRST, RESOLUTION, SECOND
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 _AS_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a number
 
@@ -38,18 +43,18 @@ class DropoutKeys:
         return torch.randint(-(2**31), 2**31 - 1, (tokens,), dtype=torch.int32, device=device)
 
 
-def own_dropout(model: Any) -> float:
+def own_dropout(model: "PreTrainedModel | PeftModel") -> float:
     """Return the highest probability of the base's own dropouts; LoRA's is not one of them."""
     return max((getattr(holder, name) for holder, name in _own(model)), default=0.0)
 
 
-def switch_off_own_dropout(model: Any) -> None:
+def switch_off_own_dropout(model: "PreTrainedModel | PeftModel") -> None:
     """Set the base's own dropouts to 0, those of layers (OPT's layerdrop) included."""
     for holder, name in _own(model):
         setattr(holder, name, 0.0)
 
 
-def _own(model: Any) -> Iterator[tuple[Any, str]]:
+def _own(model: "PreTrainedModel | PeftModel") -> Iterator[tuple[Any, str]]:
     """Yield each module with the name of an attribute that is a dropout probability.
 
     Families keep it in a dropout module, or in a number that they pass to torch's function.

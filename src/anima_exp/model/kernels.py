@@ -1,7 +1,7 @@
 """Use liger-kernel's fused kernels and TF32 products on a GPU."""
 
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -10,6 +10,10 @@ from anima_exp.events import say
 from anima_exp.libraries.liger_internals import undo_kernels, use_kernels
 from anima_exp.libraries.transformers_internals import rotary_parts
 from anima_exp.libraries.triton_internals import triton_problem
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
 
 def liger_wanted(wanted: bool | None, *, gpu: bool) -> bool:
@@ -21,7 +25,7 @@ def liger_wanted(wanted: bool | None, *, gpu: bool) -> bool:
         wanted: trainer.liger; None = use it if a GPU, the package and Triton are usable.
 
     Raises:
-        ModelError: `wanted` is True, and the kernels cannot run here.
+        ModelError: if `wanted` is True and the kernels cannot run here.
     """
     if wanted and not gpu:
         raise ModelError("trainer.liger=true needs a GPU. Leave it at null.")
@@ -47,7 +51,7 @@ def say_if_dropout_is_slow() -> None:
         say(f"base     dropout takes ten kernels per layer instead of one: {problem}")
 
 
-def use_liger(model: Any) -> None:
+def use_liger(model: "PreTrainedModel | PeftModel") -> None:
     """Fuse norms, SwiGLU and rotary positions of `model`; the loss stays ours (chunked_loss.py).
 
     A model of a family that liger-kernel does not know is left as it is.
@@ -70,7 +74,7 @@ def use_tf32(where: torch.device) -> None:
         _set("tf32")
 
 
-def keep_angles_exact(model: Any) -> None:
+def keep_angles_exact(model: "PreTrainedModel | PeftModel") -> None:
     """Compute the angles of rotary positions in fp32, even if other products use TF32.
 
     transformers 5.17 multiplies positions by frequencies in a matrix product. TF32 has 11 bits. It
@@ -82,7 +86,7 @@ def keep_angles_exact(model: Any) -> None:
         part.register_forward_hook(_as_before, always_call=True)
 
 
-def _exact(part: Any, _: Any) -> None:
+def _exact(part: torch.nn.Module, _: object) -> None:
     part.fp32_products = torch.backends.fp32_precision  # type: ignore[attr-defined]
     _set("ieee")
 

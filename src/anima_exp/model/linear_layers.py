@@ -53,7 +53,7 @@ def linear_layers(model: nn.Module) -> list[LinearModule]:
     return found
 
 
-def _text_part(model: Any) -> str:
+def _text_part(model: nn.Module) -> str:
     """Return the name prefix of the modules that text passes through; "" for a text model."""
     base = base_of(model)
     config = getattr(base, "config", None)
@@ -78,7 +78,7 @@ def target_modules(
     """Return the full names of the layers of set `which` (QLoRA, Appendix A.1), in order.
 
     Raises:
-        ModelError: the architecture has no such layers, for example key and query in one matrix.
+        ModelError: if the architecture has no such layers, for example key and query in one matrix.
     """
     layers = linear_layers(model)
     for name in names or ():

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
@@ -27,8 +27,12 @@ from anima_exp.libraries.torch_internals import copy_all
 from anima_exp.model.dequantized_weights import add_input_gradient
 from anima_exp.model.hashed_dropout import DropoutKeys, Mask, kept_share, layer_key
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
-def lora_weights(model: Any) -> list[Tensor]:
+
+def lora_weights(model: "PreTrainedModel | PeftModel") -> list[Tensor]:
     """Return A and B of every LoRA layer that computes with one adapter."""
     return [
         weight
@@ -87,11 +91,11 @@ _NUMBERS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 _next_number = count()
 
 
-def install(model: Any) -> DropoutKeys:
+def install(model: "PreTrainedModel | PeftModel") -> DropoutKeys:
     """Replace the forward pass of every LoRA layer, and return the object for the dropout keys.
 
     Raises:
-        ModelError: a layer computes more than W x + scaling * B A dropout(x).
+        ModelError: if a layer computes more than W x + scaling * B A dropout(x).
     """
     keys = DropoutKeys()
     layers = lora_layers(model)
@@ -102,13 +106,13 @@ def install(model: Any) -> DropoutKeys:
     return keys
 
 
-def use_if_plain(model: Any) -> None:
+def use_if_plain(model: "PreTrainedModel | PeftModel") -> None:
     """Do the same for a trained adapter, but leave a variant of LoRA to PEFT."""
     if not any(variant_of(layer) for _, layer in lora_layers(model)):
         install(model)
 
 
-def be_one_operation(model: Any, wanted: bool) -> None:
+def be_one_operation(model: "PreTrainedModel | PeftModel", wanted: bool) -> None:
     """Compute every LoRA layer as one custom operation of torch, or stop doing so.
 
     Selective activation checkpointing needs it, to keep the result of a layer and nothing inside
@@ -118,7 +122,7 @@ def be_one_operation(model: Any, wanted: bool) -> None:
         layer.one_operation = wanted
 
 
-def _refuse_variant(name: str, layer: Any) -> None:
+def _refuse_variant(name: str, layer: torch.nn.Module) -> None:
     """Raise ModelError for DoRA and other variants of LoRA, which training does not support."""
     if attributes := variant_of(layer):
         raise ModelError(
@@ -127,7 +131,7 @@ def _refuse_variant(name: str, layer: Any) -> None:
         )
 
 
-def _number(frozen: Any) -> int:
+def _number(frozen: torch.nn.Module) -> int:
     """Return the key of a frozen layer in _FROZEN."""
     if frozen not in _NUMBERS:
         _NUMBERS[frozen] = next(_next_number)
@@ -136,7 +140,7 @@ def _number(frozen: Any) -> int:
 
 
 @contextmanager
-def original_peft_forward(model: Any) -> Iterator[None]:
+def original_peft_forward(model: "PreTrainedModel | PeftModel") -> Iterator[None]:
     """Inside, use PEFT's own forward pass, for comparison."""
     ours = {
         layer: layer.__dict__.pop("forward")
@@ -150,7 +154,9 @@ def original_peft_forward(model: Any) -> Iterator[None]:
             layer.forward = forward
 
 
-def _forward(layer: Any, x: Tensor, *args: Any, keys: DropoutKeys, key: int, **kwargs: Any) -> Any:
+def _forward(
+    layer: torch.nn.Module, x: Tensor, *args: Any, keys: DropoutKeys, key: int, **kwargs: Any
+) -> Any:
     adapter = plain_adapter(layer)
     if adapter is None:
         return type(layer).forward(layer, x, *args, **kwargs)
@@ -225,13 +231,13 @@ def _product(left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
 
 class _LoraLinear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, a: Tensor, b: Tensor, *inputs: Any) -> Tensor:
+    def forward(ctx: object, x: Tensor, a: Tensor, b: Tensor, *inputs: Any) -> Tensor:
         out, lora_a_x = _compute(x, *inputs)
         _setup_context(ctx, (x, a, b, *inputs), (out, lora_a_x))
         return out
 
     @staticmethod
-    def backward(ctx: Any, *outputs: Any) -> Any:
+    def backward(ctx: object, *outputs: Any) -> Any:
         return *_gradients(ctx, outputs[0]), *[None] * 7
 
 
@@ -263,7 +269,7 @@ def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
     ctx.save_for_backward(x, output[1], a_cast, b_cast, keys)
 
 
-def _backward(ctx: Any, d_out: Tensor, _: Tensor) -> Any:
+def _backward(ctx: object, d_out: Tensor, _: Tensor) -> Any:
     return *_gradients(ctx, d_out), *[None] * 7
 
 

@@ -1,11 +1,11 @@
-"""Cache a quantised base model, so that later runs load it instead of quantising again.
+"""Cache a quantized base model, so that later runs load it instead of quantizing again.
 
 bases/NAME-TYPE-HASH/   written by transformers' `save_pretrained`; safe to delete at any time
-  *.safetensors         packed weights and their constants, bit for bit as they were quantised
+  *.safetensors         packed weights and their constants, bit for bit as they were quantized
   `SNAPSHOT`            what the entry contains, and a hash over the other files
 
 An entry is complete or absent, and one process writes it. If several cells of a sweep start
-together, the first one writes, and the others continue with the weights that they quantised. Models
+together, the first one writes, and the others continue with the weights that they quantized. Models
 with custom code are not cached, because their code would have to be cached too.
 """
 
@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -28,14 +28,19 @@ from filelock import FileLock, Timeout
 from anima_exp.config import ModelConfig, QuantConfig, Quantization
 from anima_exp.errors import ModelError, NewerFileError, first_line
 from anima_exp.events import say
-from anima_exp.libraries.transformers_loading import holds_adapter, stored_quantised
+from anima_exp.libraries.transformers_loading import holds_adapter, stored_quantized
 from anima_exp.model.tokenizer import resolve_source
 from anima_exp.results.provenance import base_fingerprint, folder_fingerprint
 from anima_exp.system import json_files
 from anima_exp.system.atomic import read_json, remove_folder, replace_folder, write_json
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+
 _FORMAT = 1
-_WORTH_BYTES = 100_000_000  # a smaller model is quantised in a few seconds: make bench-base
+_WORTH_BYTES = 100_000_000  # a smaller model is quantized in a few seconds: make bench-base
 _SPARE_BYTES = 1_000_000_000  # of the disk, left for checkpoints
 _SHARD = "200MB"  # copied in memory at a time
 _ABOUT = "SNAPSHOT"
@@ -44,7 +49,7 @@ _ABANDONED_SECONDS = 24 * 3600  # after a day, the writing process must have bee
 
 @dataclass(frozen=True)
 class QuantizedCacheEntry:
-    """The place in the cache for one base model with one quantisation, filled or not."""
+    """The place in the cache for one base model with one quantization, filled or not."""
 
     folder: Path
     of: dict[str, Any]  # what identifies its contents
@@ -55,15 +60,15 @@ class QuantizedCacheEntry:
         if not self.folder.is_dir():
             return None
         if problem := self._problem():
-            say(f"base     the quantized cache {self.folder} {problem}: quantising again")
+            say(f"base     the quantized cache {self.folder} {problem}: quantizing again")
             return None
         model = load(str(self.folder))
         model.name_or_path = model.config.name_or_path = self.source
-        say(f"base     {_gigabytes(_size(self.folder))} already quantised, from {self.folder}")
+        say(f"base     {_gigabytes(_size(self.folder))} already quantized, from {self.folder}")
         return model
 
-    def keep(self, model: Any) -> None:
-        """Write a freshly quantised model, unless it is small, already cached, or the disk is full.
+    def keep(self, model: "PreTrainedModel | PeftModel") -> None:
+        """Write a freshly quantized model, unless it is small, already cached, or the disk is full.
 
         Its 4-bit weights must not have been evaluated before (keep_cpu_4bit_trainable).
         """
@@ -75,12 +80,12 @@ class QuantizedCacheEntry:
                     self._write(model, draft)
                     size = _gigabytes(_size(self.folder))
                     say(
-                        f"base     {size} quantised, kept in {self.folder} for later runs "
+                        f"base     {size} quantized, kept in {self.folder} for later runs "
                         "(quant.cache_quantized=false turns this off)"
                     )
         except Exception as error:  # a run can continue without a cache
             reason = first_line(error)
-            say(f"base     not cached, so the next run quantises again: {reason}")
+            say(f"base     not cached, so the next run quantizes again: {reason}")
 
     def _problem(self) -> str | None:
         """Return why the entry cannot be loaded, or None. Every byte is hashed."""
@@ -160,8 +165,8 @@ def cache_entry_of(
         "type": quant.type.value,
         "double_quant": quant.double_quant,
         "compute_dtype": quant.compute_dtype.value,
-        "dtype": str(dtype).removeprefix("torch."),  # of what is not quantised
-        "device": where.type,  # each quantises with kernels of its own
+        "dtype": str(dtype).removeprefix("torch."),  # of what is not quantized
+        "device": where.type,  # each quantizes with kernels of its own
         **{name: _minor(version(name)) for name in ("transformers", "bitsandbytes")},
     }
     digest = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:10]
@@ -169,8 +174,8 @@ def cache_entry_of(
     return QuantizedCacheEntry(cache / "bases" / f"{name}-{quant.type.value}-{digest}", of, source)
 
 
-def _worth_keeping(model: Any) -> bool:
-    as_published = stored_quantised(model)  # its own files load as fast
+def _worth_keeping(model: "PreTrainedModel | PeftModel") -> bool:
+    as_published = stored_quantized(model)  # its own files load as fast
     adapted = holds_adapter(model)  # saving would write the adapter, not the base model
     return not as_published and not adapted and model.get_memory_footprint() >= _WORTH_BYTES
 

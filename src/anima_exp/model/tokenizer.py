@@ -31,14 +31,14 @@ def load_tokenizer(model: ModelConfig, *, to_copy: bool = False) -> "PreTrainedT
 
     No token is added. qlora.py adds [PAD] and grows the embeddings, which then differ from the
     published base model and are not saved with the adapter. An existing token serves as well,
-    because nothing here recognises padding by its id.
+    because nothing here recognizes padding by its id.
 
     Args:
         to_copy: the tokenizer is only written next to a model, so it need not fit the embeddings
             of the base model.
 
     Raises:
-        ModelError: there is no such tokenizer, it has no end-of-sequence token, or it does not
+        ModelError: if there is no such tokenizer, it has no end-of-sequence token, or it does not
             fit the base model.
     """
     from transformers import AutoTokenizer
@@ -125,7 +125,7 @@ def embeddings_of(model: ModelConfig) -> int | None:
         return None
 
 
-def largest_id(tokenizer: Any) -> int:
+def largest_id(tokenizer: "PreTrainedTokenizerBase") -> int:
     """Return the largest token id of a tokenizer; -1 if it has none."""
     return max(tokenizer.get_vocab().values(), default=-1)
 
@@ -144,7 +144,7 @@ def check_ids(rows: Iterable[Any], embeddings: int) -> None:
             )
 
 
-def _check_vocabulary(tokenizer: Any, source: str, embeddings: int) -> None:
+def _check_vocabulary(tokenizer: "PreTrainedTokenizerBase", source: str, embeddings: int) -> None:
     """Raise ModelError if plain text, or BOS or EOS, can contain ids without an embedding.
 
     Other added tokens may be beyond the embeddings. Gemma 3 1B has one for images, which text does
@@ -170,7 +170,9 @@ def _check_vocabulary(tokenizer: Any, source: str, embeddings: int) -> None:
             )
 
 
-def _special_tokens(tokenizer: Any, source: str, embeddings: int | None) -> None:
+def _special_tokens(
+    tokenizer: "PreTrainedTokenizerBase", source: str, embeddings: int | None
+) -> None:
     # Only added tokens are special: Qwen's vocabulary has "<s>" as a piece of ordinary text.
     special = tokenizer.get_added_vocab()
     # Old LLaMA conversions leave bos_token and eos_token empty, though the tokens are there.

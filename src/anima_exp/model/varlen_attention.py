@@ -6,7 +6,7 @@ key-value cache it ignores the rows. So the row borders are passed to an attenti
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,6 +20,11 @@ from anima_exp.libraries.transformers_internals import (
     takes_attention,
 )
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+
 _NAME = "rows_apart"
 _ALONE = "rows_see_each_other"
 _OWN_BORDERS = ("flash_attention",)  # transformers' functions that take the borders directly
@@ -29,7 +34,7 @@ class BordersLost(Exception):
     """The architecture does not pass arguments of the forward pass to its attention."""
 
 
-def supports_packing(model: Any) -> bool:
+def supports_packing(model: "PreTrainedModel | PeftModel") -> bool:
     """Return whether packed rows can be computed with an attention function of ours.
 
     If not, a micro-batch is one row and uses the architecture's own attention.
@@ -45,7 +50,7 @@ def supports_packing(model: Any) -> bool:
     )
 
 
-def disable_packing(model: Any) -> None:
+def disable_packing(model: "PreTrainedModel | PeftModel") -> None:
     """Compute every row as its own micro-batch from now on.
 
     Call it for an architecture that mixes tokens outside attention.
@@ -84,7 +89,7 @@ def without_cudnn_attention(where: torch.device) -> Iterator[None]:
         torch.backends.cuda.enable_cudnn_sdp(before)
 
 
-def borders(model: Any, batch: MicroBatch) -> dict[str, Any]:
+def borders(model: "PreTrainedModel | PeftModel", batch: MicroBatch) -> dict[str, Any]:
     """Return the arguments of the model's forward pass that describe the packed rows."""
     if attention_of(model.config.get_text_config()) == _NAME:
         return {"micro_batch": batch}
@@ -110,7 +115,7 @@ def slow_attention(where: torch.device) -> str | None:
 
 
 def _attention(
-    module: Any,
+    module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -122,7 +127,10 @@ def _attention(
     micro_batch: MicroBatch | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """`query` [1, heads, T, D], `key` and `value` [1, kv heads, T, D] -> [1, T, heads, D]."""
+    """Compute attention over packed rows for transformers.
+
+    `query` [1, heads, T, D], `key` and `value` [1, kv heads, T, D] -> [1, T, heads, D].
+    """
     if micro_batch is None:
         raise BordersLost
     longest = max(micro_batch.lengths)

@@ -10,6 +10,7 @@ from anima_exp.display.tables import Column
 from anima_exp.errors import RunError
 from anima_exp.inference import saved_model
 from anima_exp.model_card import facts, origin, snippets
+from anima_exp.model_card.eval_results import eval_results
 from anima_exp.model_card.metadata import (
     UNDECIDED,
     front_matter,
@@ -38,7 +39,7 @@ class Merged:
     """The facts of a merge for its model card."""
 
     facts: facts.Facts  # the adapter and the base
-    proof: Sequence[Column]  # table of the verification; empty if there was none
+    verification: Sequence[Column]  # table of the verification; empty if there was none
     sentences: Sequence[str]  # notes on the verification
     dtype: str  # of the weights: bf16, fp16, fp32
     remote_code: bool  # loading needs the model's own code
@@ -49,12 +50,12 @@ class Merged:
 
 def merged_opening(name: str, merge: Merged) -> list[str]:
     """Return the first sections: title, description, and how the model was made."""
-    proof = tables.markdown_table(merge.proof) + "\n" if merge.proof else ""
+    table = tables.markdown_table(merge.verification) + "\n" if merge.verification else ""
     return [
         f"# {plain(name)}, merged\n",
         "A LoRA adapter merged into its base by anima-exp: a model for plain transformers.\n",
         section("Merge", merge.facts),
-        proof + "".join(f"{plain(one)}\n" for one in merge.sentences),
+        table + "".join(f"{plain(one)}\n" for one in merge.sentences),
     ]
 
 
@@ -113,7 +114,9 @@ def card(
         section("Cost", facts.cost(record)),
         f"## Licence\n\n{_licence(record)}",
     ]
-    return front_matter(record, merged=merge is not None) + "\n" + "\n".join(parts)
+    # The scores are the adapter's. Those of a merged model are not known.
+    results = [] if merge else eval_results(record, after)
+    return front_matter(record, merged=bool(merge), results=results) + "\n" + "\n".join(parts)
 
 
 def _opening(record: Record) -> list[str]:

@@ -122,7 +122,7 @@ def _storage(settings: dict[str, Any]) -> str:
     kind = settings["quant.type"]
     if kind == "none":
         return str(settings["trainer.precision"])
-    double = ", double quantisation" if settings["quant.double_quant"] else ""
+    double = ", double quantization" if settings["quant.double_quant"] else ""
     return f"{kind}{double}, computed in {settings['quant.compute_dtype']}"
 
 

@@ -1,28 +1,35 @@
-"""Write and change the YAML front matter of a model card, which the hub reads.
+"""Write, change and check the YAML front matter of a model card, which the hub reads.
 
 A merged adapter is a `finetune` on the hub, where `merge` means a mixture of several models.
 """
 
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import yaml  # type: ignore[import-untyped]
 
 from anima_exp.model_card import origin
 from anima_exp.results.record import Record
 
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
 _HEAD = re.compile(r"\A---\n(?P<yaml>.*?\n)---\n", re.DOTALL)
 _FOUR_BITS = ("nf4", "fp4")
 UNDECIDED = "other"
 
 
-def front_matter(record: Record, *, merged: bool = False) -> str:
+def front_matter(
+    record: Record, *, merged: bool = False, results: "Sequence[EvalResult]" = ()
+) -> str:
     """Return the front matter of a run's card, between two lines of dashes.
 
     Unknown fields are left out, and an unknown licence is `other`.
 
     Args:
         merged: the run's adapter has been merged into its base.
+        results: scores of what the card describes.
     """
     settings = record.settings
     whole = merged or record.is_full_finetune
@@ -37,6 +44,8 @@ def front_matter(record: Record, *, merged: bool = False) -> str:
         head["datasets"] = [data.hub_id]
     four_bits = settings["quant.type"] in _FOUR_BITS
     head["tags"] = ["anima-exp", *([] if whole else ["lora"]), *(["qlora"] if four_bits else [])]
+    if results:
+        head |= {"model_name": record.name, "eval_results": list(results)}
     return _written(head)
 
 
@@ -53,7 +62,9 @@ def with_base(card: str, hub_id: str) -> str:
     head = read(card)
     whole = head.get("library_name") == "transformers"
     kept = {key: value for key, value in head.items() if not key.startswith("base_model")}
-    return _written(_of_base(hub_id, whole=whole) | kept) + card[found.end() :]
+    # Not by ModelCard: it drops what a publisher added to `model-index`.
+    text = yaml.safe_dump(_of_base(hub_id, whole=whole) | kept, sort_keys=False, allow_unicode=True)
+    return f"---\n{text}---\n{card[found.end() :]}"
 
 
 def read(card: str) -> dict[str, Any]:
@@ -65,6 +76,19 @@ def read(card: str) -> dict[str, Any]:
     found = _HEAD.match(card)
     head = yaml.safe_load(found["yaml"]) if found else {}
     return head if isinstance(head, dict) else {}
+
+
+def check(card: str) -> None:
+    """Check the front matter as huggingface_hub reads it, without the network.
+
+    Raises:
+        yaml.YAMLError: it is not valid YAML.
+        ValueError: it is not a mapping, or its `model-index` is not one.
+    """
+    if _HEAD.match(card):  # a card without one may be published
+        from huggingface_hub import ModelCard
+
+        ModelCard(card)
 
 
 def licence(record: Record) -> str:
@@ -90,4 +114,9 @@ def _of_base(hub_id: str, *, whole: bool) -> dict[str, Any]:
 
 
 def _written(head: dict[str, Any]) -> str:
-    return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n"
+    from huggingface_hub import ModelCardData
+
+    data = ModelCardData(**head)
+    text = f"---\n{data.to_yaml(original_order=list(head))}\n---\n"
+    check(text)  # to_yaml writes any Python object; the hub reads plain values only
+    return text

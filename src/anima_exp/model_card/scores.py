@@ -37,7 +37,7 @@ def columns(record: Record, *, before: Measured, after: Measured) -> list[Column
 def interval(record: Record, name: str, measured: Measured) -> tuple[float, float] | None:
     """Return the 95 % interval of a proportion with a known number of questions, else None."""
     value = measured.scores[name]
-    if row := _accuracy(name, measured.accuracies):
+    if row := benchmark_row(name, measured.accuracies):
         return float(row["low"]), float(row["high"])
     if name == "exact_match" and (rows := _first_rows(record, name)):
         return wilson(round(value * rows), rows)
@@ -54,7 +54,7 @@ def _score_text(record: Record, name: str, measured: Measured) -> str:
 
 
 def _measured_on(record: Record, name: str, measured: Measured) -> str:
-    if row := _accuracy(name, measured.accuracies):
+    if row := benchmark_row(name, measured.accuracies):
         shots = record.settings[f"{benchmark_key(row['benchmark'])}.shots"] or "no"
         mean = "questions" if row["name"] == MICRO else "subjects"
         return f"{row['asked']:,} questions, {shots} examples each; mean over {mean}"
@@ -66,7 +66,8 @@ def _measured_on(record: Record, name: str, measured: Measured) -> str:
     return f"{path}, a function that is not part of anima-exp" if path else ""
 
 
-def _accuracy(name: str, rows: Rows) -> Mapping[str, Any] | None:
+def benchmark_row(name: str, rows: Rows) -> Mapping[str, Any] | None:
+    """Return the row of the mean that is the score `name`; None if it is no benchmark's."""
     found = of_score(name, dict.fromkeys(row["benchmark"] for row in rows))
     if not found:
         return None

@@ -22,20 +22,20 @@ def loading_code(record: Record, prompt: str) -> str:
     if record.is_full_finetune:
         precision, remote = (record.settings[key] for key in ("trainer.precision", _REMOTE_CODE))
         return of_model(prompt, dtype=precision, remote_code=remote)
-    quantised = record.settings["quant.type"] != "none"
+    quantized = record.settings["quant.type"] != "none"
     base = origin.base_origin(record.settings, record.base_fingerprint)
     more = ({"revision": _quoted(base.commit)} if base.commit else {}) | {"dtype": _dtype(record)}
-    if quantised:
+    if quantized:
         more["quantization_config"] = "stored"
     more |= _remote_code(record.settings[_REMOTE_CODE])
-    names = ["AutoModelForCausalLM", "AutoTokenizer", *(["BitsAndBytesConfig"] * quantised)]
+    names = ["AutoModelForCausalLM", "AutoTokenizer", *(["BitsAndBytesConfig"] * quantized)]
     lines = [
         "import torch",
         "from peft import PeftModel",
         f"from transformers import {', '.join(names)}",
         "",
         f"base, adapter = {_quoted(base.hub_id or THE_BASE)}, {_quoted(THIS)}",
-        *(_storage(record) if quantised else []),
+        *(_storage(record) if quantized else []),
         "model = AutoModelForCausalLM.from_pretrained(",
         f"    base, {_arguments(more)}",
         ")",

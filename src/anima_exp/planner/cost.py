@@ -42,7 +42,7 @@ class Option:
 class Cost:
     """What a run would cost, before anything is loaded.
 
-    Its numbers are estimates. `python -m anima_exp.plan` prints all of them.
+    Its numbers are estimates. `anima-exp plan` prints all of them.
     """
 
     config: RunConfig
@@ -191,8 +191,8 @@ def cost(config: RunConfig) -> Cost:
     """Return the cost of a run.
 
     Raises:
-        ModelError: the model's config.json cannot be read or is not supported.
-        DataError: a row of the data file cannot be used.
+        ModelError: if the model's config.json cannot be read or is not supported.
+        DataError: if a row of the data file cannot be used.
     """
     shape, found = find_shape(config.model), lengths(config)
     num_gpus = config.trainer.num_gpus or config.launcher.gpus_per_job

@@ -188,7 +188,7 @@ def _preferred(
 def _ways(
     config: RunConfig, placement: Placement
 ) -> Iterator[tuple[ActivationCheckpointing, bool]]:
-    """Yield the candidates: least checkpointing first, with a dequantised copy before without."""
+    """Yield the candidates: least checkpointing first, with a dequantized copy before without."""
     given, kept = config.trainer.activation_checkpointing, config.quant.cache_dequantized
     copied = config.quant.is_4bit and placement is not Placement.sharded
     for recompute in [given] if given else list(ActivationCheckpointing):

@@ -16,7 +16,7 @@ def find_shape(model: ModelConfig) -> Shape:
     """Return a model's shape. torch is imported only for families outside of `shape.FAMILIES`.
 
     Raises:
-        ModelError: there is no config.json, or it is not that of a causal language model.
+        ModelError: if there is no config.json, or it is not that of a causal language model.
     """
     found = _config(model)
     if found.get("model_type") in FAMILIES:

@@ -18,7 +18,7 @@ from anima_exp.config import ModelConfig, RunConfig, TrainerConfig
 from anima_exp.data import rows as split
 from anima_exp.data import source
 from anima_exp.data.source import Source
-from anima_exp.data.tokenise import examples
+from anima_exp.data.tokenize import examples
 from anima_exp.errors import NewerFileError
 from anima_exp.events import note
 from anima_exp.libraries import hub
@@ -92,7 +92,7 @@ def _stats_file(config: RunConfig, cache: Path) -> Path:
 
 # Rows of a local file are counted without torch, with the tokenizer's own file. The statistics are
 # cached for the next plan, and a run replaces them with its own.
-_BATCH = 1000  # examples tokenised in one call
+_BATCH = 1000  # examples tokenized in one call
 
 Counts = tuple[list[int], list[int], int]  # tokens of each prompt and response, rows used
 
@@ -103,7 +103,7 @@ def read_lengths(config: RunConfig) -> LengthStats | None:
     """Return the statistics of a local file; None if data or tokenizer are not on this machine.
 
     Raises:
-        DataError: a row cannot be used, or too few are left to train on.
+        DataError: if a row cannot be used, or too few are left to train on.
     """
     data = config.data
     file = _tokenizer_file(config.model)
@@ -176,6 +176,9 @@ def _has_bos(file: Path) -> bool:
         return False
 
 
+# The beginning of a note.
+UPPER_BOUND = "The rows are unknown until a run reads the data, so they are as long as allowed:"
+
 # Tokens of the largest of thousands of random batches, relative to the mean batch. An assumption.
 _LARGEST_BATCH = 1.5
 
@@ -189,6 +192,7 @@ class Lengths:
     mean_tokens: float  # per row
     mean_labels: float  # per row, label tokens
     largest: Rows
+    upper_bound: bool = False  # nothing is known but what the settings limit
 
     def steps(self, config: RunConfig) -> int | None:
         """Return the optimizer steps of the run; None if they depend on an unknown row count."""
@@ -220,10 +224,10 @@ def lengths(config: RunConfig) -> Lengths:
     """Return the lengths of a run's rows from the best source that is available.
 
     In this order: an earlier run on the same data, a local file, data.length_stats, and the limits
-    of the settings, which every row is then assumed to reach.
+    of the settings: data.max_train_rows, and the lengths, which every row is assumed to reach.
 
     Raises:
-        DataError: a row of the file cannot be used.
+        DataError: if a row of the file cannot be used.
     """
     data = config.data
     most = data.max_prompt_tokens + data.max_response_tokens
@@ -244,8 +248,10 @@ def lengths(config: RunConfig) -> Lengths:
         rows, mean = data.length_stats.rows, data.length_stats.mean_tokens
         labels = data.length_stats.mean_label_tokens
     else:
-        origin = "unknown: assumed as long as the limits allow, which is an upper bound"
-        rows, mean, labels = None, float(most), None
+        limits = [one for one in (data.max_train_rows, data.max_rows) if one]
+        rows, mean, labels = min(limits, default=None), float(most), None
+        assumed = f"{rows:,} rows, each " if rows else ""
+        origin = f"unknown: assumed {assumed}as long as the limits allow, which is an upper bound"
     mean = min(mean, float(most))
     if data.train_on_source:
         labels = mean
@@ -254,7 +260,9 @@ def lengths(config: RunConfig) -> Lengths:
     labels = min(labels, mean)
     if rows is not None:
         rows = min(rows, data.max_train_rows or rows)
-    return Lengths(origin, rows, mean, labels, _largest(config, most, mean, labels))
+    largest = _largest(config, most, mean, labels)
+    bound = known is None and data.length_stats is None
+    return Lengths(origin, rows, mean, labels, largest, bound)
 
 
 def _largest(config: RunConfig, most: int, mean: float, labels: float) -> Rows:

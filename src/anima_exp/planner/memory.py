@@ -64,12 +64,12 @@ class Memory:
     """Bytes of tensors on the device."""
 
     base: int
-    copy: int  # the dequantised copy of the 4-bit weights
+    copy: int  # the dequantized copy of the 4-bit weights
     trained: TrainableMemory
     activations: Activations
     states: int  # hidden states at the labels, and their gradient
     logits: int  # one chunk of logits, before the backward pass starts
-    buffer: int  # matrices that are cast or dequantised temporarily
+    buffer: int  # matrices that are cast or dequantized temporarily
     kernels: int = 0  # on a CPU: what torch compiles for products in bf16 (system/hardware.py)
 
     @property
@@ -163,7 +163,7 @@ class MemoryModel:
 
     @cached_property
     def _buffer(self) -> int:
-        """Bytes of one dequantised matrix, or of all matrices that autocast keeps in 16 bits."""
+        """Bytes of one dequantized matrix, or of all matrices that autocast keeps in 16 bits."""
         if self.config.lora.is_full_finetune:
             width = WIDTH[self.config.trainer.precision]
             return 0 if width == 4 else self.shape.linear_weights * width

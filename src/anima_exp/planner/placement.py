@@ -135,7 +135,7 @@ class _OfBlock:
     block: Block
     weights: int  # elements of its matrices
     static: int  # its weights, and its trained weights with gradients and optimizer states
-    copy: int  # the dequantised copy of its 4-bit weights
+    copy: int  # the dequantized copy of its 4-bit weights
     pageable: int  # the part of `static` that can move to CPU memory
 
 
@@ -234,7 +234,7 @@ def place_base(
         gpu_type: whose speed decides; its nominal memory does not matter.
 
     Raises:
-        ModelError: the blocks do not fit on the GPUs, or the model's blocks are not a sequence.
+        ModelError: if the blocks do not fit on the GPUs, or the model's blocks are not a sequence.
     """
     shape = find_shape(config.model)
     whole = choose_execution(

@@ -12,7 +12,7 @@ from anima_exp.display.units import decimal_size, format_count, hours, size
 from anima_exp.planner import gpus
 from anima_exp.planner.cost import Cost
 from anima_exp.planner.here import what_it_has
-from anima_exp.planner.lengths import rows_in_all
+from anima_exp.planner.lengths import UPPER_BOUND, rows_in_all
 from anima_exp.planner.memory import GIB, UNUSED
 from anima_exp.planner.report_several import as_many_as_it_takes, every_way
 from anima_exp.planner.report_several import notes as notes_of_several
@@ -70,7 +70,7 @@ def _facts(cost: Cost) -> dict[str, str]:
         ),
     }
     if cost.tokens is not None:
-        facts["tokens"] = format_count(cost.tokens)
+        facts["tokens"] = ("at most " if rows.upper_bound else "") + format_count(cost.tokens)
         if rows.rows:
             passes = rows_in_all(config.trainer, rows.rows) / rows.rows
             facts["tokens"] += f", {passes:.2f} passes over {rows.rows:,} rows"
@@ -124,7 +124,9 @@ def _static(cost: Cost) -> list[Column]:
             f"LoRA, {format_count(learns.parameters)} parameters in {config.lora.dtype.value}"
         ] = learns.weights
     if learns.copies:
-        parts[f"its copy in {config.trainer.precision.value}, during a step"] = learns.copies
+        parts[f"a copy of the LoRA weights in {config.trainer.precision.value}, during a step"] = (
+            learns.copies
+        )
     parts["gradients"] = learns.gradients
     name = f"optimizer state, {config.optimizer.name.value}"
     if learns.pageable:
@@ -132,7 +134,7 @@ def _static(cost: Cost) -> list[Column]:
     parts[name] = learns.optimizer
     parts["all"] = sum(parts.values())
     if found.copy and config.quant.cache_dequantized is not False:
-        copy = f"optional: 4-bit weights dequantised to {config.quant.compute_dtype.value}"
+        copy = f"optional: 4-bit weights dequantized to {config.quant.compute_dtype.value}"
         parts[copy] = found.copy
     parts["CUDA and its libraries (assumed)"] = round(gpus.CONTEXT_GIB * GIB)
     return [Column("", list(parts), right=False), Column("", [size(n) for n in parts.values()])]
@@ -167,7 +169,7 @@ def _one_gpu_columns(cost: Cost) -> list[Column]:
         Column("fits", [_fits(one) for one in found], right=False),
         Column("token budget", budgets),
         Column("checkpointing", ways, right=False),
-        Column("dequantised copy", copies, right=False, dropped=2),
+        Column("dequantized copy", copies, right=False, dropped=2),
         Column("peak", [size(one.peak) for one in found]),
         Column("tokens/s", speeds, dropped=1),
         Column("training", [hours(cost.hours_on(one)) for one in found]),
@@ -185,7 +187,7 @@ def _on_gpu(cost: Cost, one: OnGpu) -> tuple[str, str, str, str]:
     return (f"{how.token_budget:,}", how.recompute.value, copy, speed)
 
 
-def _quantises(cost: Cost) -> bool:
+def _quantizes(cost: Cost) -> bool:
     return cost.config.quant.type is not Quantization.none
 
 
@@ -206,6 +208,8 @@ def _notes(cost: Cost) -> list[str]:
         f"CPU launches a kernel in {LAUNCH_SECONDS * 1e6:.0f} microseconds. A token budget that "
         f"the planner chooses leaves {UNUSED:.0%} of the memory that grows with it in reserve.",
     ]
+    if cost.lengths.upper_bound:
+        notes.append(f"{UPPER_BOUND} tokens and hours are at most these.")
     if cost.here and cost.here.seconds_per_step is None:
         notes.append(
             f"The speed of this machine ({what_it_has()}) is unknown: the planner has data only "
@@ -216,10 +220,10 @@ def _notes(cost: Cost) -> list[str]:
             f"On {', '.join(waiting)} the CPU takes longer to launch the kernels of a step than "
             "the GPU takes to compute them, so larger micro-batches would take no longer there."
         )
-    if cost.shape.active_experts and _quantises(cost):
+    if cost.shape.active_experts and _quantizes(cost):
         notes.insert(
             0,
-            f"quant={cost.config.quant.type.value} cannot quantise this model's experts, because "
+            f"quant={cost.config.quant.type.value} cannot quantize this model's experts, because "
             "they are stacked tensors. The plan counts them in 16 bits, and a run refuses such a "
             "base model. Use quant=none.",
         )

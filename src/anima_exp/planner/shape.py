@@ -3,12 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anima_exp.config import TargetModules
 from anima_exp.errors import ModelError
 from anima_exp.model.base_config import context_length
 from anima_exp.model.target_modules import Linear, is_named, select
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -17,8 +21,8 @@ class Block:
 
     count: int
     linears: tuple[Linear, ...]  # in the model's order: query, key, value, out, gate, up, down
-    norms: int  # elements of one block's normalisation weights
-    head_norms: bool = False  # queries and keys are normalised too, as in Qwen3
+    norms: int  # elements of one block's normalization weights
+    head_norms: bool = False  # queries and keys are normalized too, as in Qwen3
     other: int = 0  # elements of all other weights, experts included
     active: float = 0.0  # elements of the experts that one token passes through
 
@@ -35,7 +39,7 @@ class Shape:
     blocks: tuple[Block, ...]
     embeddings: int  # of tokens, and in old models of positions too
     head: int  # the output matrix; 0 if it is tied to the embeddings
-    norms: int  # the normalisation after the last block
+    norms: int  # the normalization after the last block
     other: int = 0  # all other weights outside the blocks
     positions: int | None = None  # the largest number of tokens in a row
 
@@ -45,7 +49,7 @@ class Shape:
 
     @property
     def linear_weights(self) -> int:
-        """Elements of all matrices of the blocks, which are the weights that are quantised."""
+        """Elements of all matrices of the blocks, which are the weights that are quantized."""
         return sum(b.count * sum(one.weights for one in b.linears) for b in self.blocks)
 
     @property
@@ -74,7 +78,7 @@ class Shape:
         """Return the layers that get an adapter, each with the number of blocks that have it.
 
         Raises:
-            ModelError: the architecture has no such layers.
+            ModelError: if the architecture has no such layers.
         """
         every = [one for block in self.blocks for one in block.linears]
         leaves = ", ".join(sorted({one.leaf for one in every}))
@@ -105,7 +109,7 @@ def from_config(config: Mapping[str, Any]) -> Shape:
     """Return the shape of a model in FAMILIES from the content of its config.json.
 
     Raises:
-        ModelError: a key is missing.
+        ModelError: if a key is missing.
     """
     try:
         return _from_config(config)
@@ -150,14 +154,14 @@ def _from_config(config: Mapping[str, Any]) -> Shape:
     )
 
 
-def from_model(model: Any) -> Shape:
+def from_model(model: "PreTrainedModel | PeftModel") -> Shape:
     """Return the shape of any causal language model that has no adapter yet.
 
     Args:
         model: on any device, the meta device included.
 
     Raises:
-        ModelError: it has no numbered blocks with linear layers in them.
+        ModelError: if it has no numbered blocks with linear layers in them.
     """
     from torch import nn
 
@@ -206,7 +210,7 @@ def from_model(model: Any) -> Shape:
     )
 
 
-def expert_share(config: Any) -> float:
+def expert_share(config: "PreTrainedConfig") -> float:
     """Return the fraction of the experts that one token passes through; 1 without experts.
 
     Args:

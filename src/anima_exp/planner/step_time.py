@@ -147,7 +147,7 @@ def step_time(
     """
     passes = max(1, ceil(work.tokens / token_budget))
     reads = 3 if recompute is ActivationCheckpointing.full else 2  # of each weight in a pass
-    dequantises = config.quant.is_4bit and not keep_dequantized
+    dequantizes = config.quant.is_4bit and not keep_dequantized
     width = WIDTH[config.trainer.precision]
     products = flops(
         shape,
@@ -163,7 +163,7 @@ def step_time(
         passes * reads * gpu_type.moving(shape.linear_weights * width),
     )
     moved = work.tokens * _moved(shape, config) * (1 + _AGAIN_MOVED[recompute])
-    if dequantises:
+    if dequantizes:
         moved += passes * reads * shape.linear_weights * (0.5 + WIDTH[config.quant.compute_dtype])
     learns = trained(shape, config)
     end = learns.tensors * (LAUNCH_SECONDS + (_WAIT_SECONDS if paged else 0))
@@ -171,7 +171,7 @@ def step_time(
     if paged:
         end += gpu_type.paging(2 * learns.pageable)
     launches = _launches(shape, config) * (1 + _AGAIN_HOST[recompute])
-    if dequantises:
+    if dequantizes:
         launches += reads * _A_DEQUANTISED * sum(b.count * len(b.linears) for b in shape.blocks)
     gathering = 0.0
     if sharded:

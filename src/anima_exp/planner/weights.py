@@ -25,8 +25,8 @@ class Stored:
     kind: str
     elements: int
     values: int  # bytes of the weights themselves
-    first: int = 0  # bytes of the quantisation constants, which scale the weights
-    second: int = 0  # bytes of the constants of these constants (double quantisation)
+    first: int = 0  # bytes of the quantization constants, which scale the weights
+    second: int = 0  # bytes of the constants of these constants (double quantization)
 
     @property
     def total(self) -> int:
@@ -61,7 +61,7 @@ def block_bytes(shape: Shape, block: Block, config: RunConfig) -> int:
 def split_bytes(shape: Shape, config: RunConfig, *blocks: Block) -> int:
     """Return the bytes of these blocks (by default all) that FSDP splits.
 
-    Every process keeps all quantisation constants.
+    Every process keeps all quantization constants.
     """
     return sum(
         block.count * sum(kind.values for kind in base_weights(shape.only(block), config))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from anima_exp.errors import ConfigError, first_line
-from anima_exp.model_card.metadata import read, with_base
+from anima_exp.model_card.metadata import check, read, with_base
 from anima_exp.model_card.snippets import THE_BASE, THIS
 from anima_exp.publishing import secrets
 from anima_exp.publishing.files import ADAPTER, CARD, EMPTY_FORM, File, json_of
@@ -105,15 +105,23 @@ def head(files: Sequence[File]) -> dict[str, object] | None:
     """Return the front matter of the model card; None without a card.
 
     Raises:
-        ConfigError: if it is not valid YAML.
+        ConfigError: if it is not valid YAML, or the hub could not read it.
     """
     import yaml  # type: ignore[import-untyped]
 
     card = next((file for file in files if file.name == CARD), None)
+    if card is None:
+        return None
     try:
-        return read(card.text) if card else None
+        check(card.text)
+        return read(card.text)
     except yaml.YAMLError as error:
         reason = first_line(error)
         raise ConfigError(
             f"{CARD}: the part between the dashes is not valid YAML: {reason}."
+        ) from error
+    except ValueError as error:
+        reason = first_line(error).rstrip(".")
+        raise ConfigError(
+            f"{CARD}: the hub could not read the part between the dashes: {reason}."
         ) from error

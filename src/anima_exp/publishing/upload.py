@@ -166,7 +166,7 @@ def _show_head(head: Mapping[str, object] | None) -> None:
         say(f"There is no model card: {CARD} is missing, so the hub will show an empty page.")
         return
     show_plan(
-        {key: printable(_front_matter_value(value)) for key, value in head.items()}
+        {key: printable(_front_matter_value(key, value)) for key, value in head.items()}
         or {"model card": "no front matter"}
     )
     if head.get("license") in (None, UNDECIDED):
@@ -176,7 +176,9 @@ def _show_head(head: Mapping[str, object] | None) -> None:
         )
 
 
-def _front_matter_value(value: object) -> str:
+def _front_matter_value(key: str, value: object) -> str:
+    if key == "model-index":
+        return "the scores that the hub shows"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

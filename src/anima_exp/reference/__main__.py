@@ -12,6 +12,7 @@ from anima_exp.reference.pages import gallery, reference
 
 
 def main(arguments: list[str]) -> None:
+    """Write the generated pages into the folder that `arguments` names."""
     docs = Path(arguments[0])
     if "--gallery" in arguments:
         with TemporaryDirectory() as cache:

@@ -3,15 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import fields
 
-from anima_exp.cli.command import Command
+from anima_exp.cli.command import Command, schema_of
 from anima_exp.cli.commands import COMMANDS, GROUPS
-from anima_exp.cli.explain import schema_of
 from anima_exp.config import RunConfig
 from anima_exp.config.catalogue import catalogue
 from anima_exp.config.reference import setting_row
 from anima_exp.reference import markdown
 
-# What goes into a command, and what comes out.
+# The input and the output of each command.
 TAKES = {
     "train": "settings of a run; with `-m` a grid or a search",
     "plan": "the settings that `train` takes",

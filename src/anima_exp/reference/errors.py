@@ -8,7 +8,7 @@ from anima_exp import errors
 from anima_exp.reference import markdown
 from anima_exp.system.child_process import Exit
 
-# The meanings of a process's exit status, for whoever scripts the commands.
+# The meanings of a process's exit status, for users who script the commands.
 _STATUSES = {
     "0": "The command did its work. A run that was done before counts as done.",
     "1": "The command failed. One line on stderr, or a traceback of a bug, says why.",
@@ -79,7 +79,7 @@ def _lines() -> Iterator[str]:
         [[f"`{error.__name__}`", *parts(error)] for _, error in tree()],
     )
     yield ""
-    yield "A sweep writes the error of a failed cell into `failure.txt` in the folder of the run."
+    yield "A sweep writes the error of a failed run into `failure.txt` in the folder of the run."
     yield ""
     yield "## Exit statuses"
     yield ""

@@ -18,7 +18,7 @@ RUN_FOLDER = {
     "generations.jsonl": "What the model answered to the sample questions at each evaluation.",
     "accuracies.jsonl": "Multiple choice by subject, category and mean, with 95 % intervals.",
     "answers.jsonl": "With `evals=[answers]`: the answers, in a form that the judge reads.",
-    "log.txt": "What the run printed, if it is a cell of a sweep.",
+    "log.txt": "What the run printed, if it is part of a sweep.",
     "adapter/": "The trained adapter, its tokenizer and its model card.",
     "model/": "The trained model, if every weight was trained.",
     "evaluations/*.json": "Scores that `anima-exp evaluate` measured later.",
@@ -44,7 +44,7 @@ CHECKPOINT = {
     "README.md": "The model card of the weights at this step.",
 }
 SWEEP_FOLDER = {
-    "sweep.json": "The sweep's question and command, its cells and their run folders.",
+    "sweep.json": "The sweep's question and command, its runs and their folders.",
     "study.jsonl": "The trials of a search with Optuna.",
 }
 CACHE = {
@@ -115,8 +115,8 @@ LINES = {
         "prompt": "The whole text that the model read.",
         "finish": "`stop` if the model ended the answer, `length` if the limit did.",
         "tokens": "Length of the answer.",
-        "settings": "A hash of how the model was asked.",
-        "metadata": "How the model was asked.",
+        "settings": "A hash of the settings that the answer depends on.",
+        "metadata": "The settings that the answer depends on.",
     },
 }
 
@@ -172,7 +172,7 @@ def _lines() -> Iterator[str]:
     yield ""
     yield "## Sweep folder"
     yield ""
-    yield "A sweep is in `runs_dir/sweeps/NAME-HASH`. Its cells have run folders of their own."
+    yield "A sweep is in `runs_dir/sweeps/NAME-HASH`. Its runs have folders of their own."
     yield ""
     yield from _table("file", SWEEP_FOLDER)
     yield ""

@@ -75,7 +75,7 @@ class Gallery:
     """All entries, and the planner's answer for each."""
 
     def __init__(self, cache: Path) -> None:
-        """Compose nothing yet.
+        """Prepare an empty gallery. Nothing is composed yet.
 
         Args:
             cache: an empty folder, so that lengths of rows that an earlier run has measured on
@@ -164,6 +164,8 @@ def _lines(gallery: Gallery) -> Iterator[str]:
     yield (
         f"The hours are predictions of `anima-exp plan` for one GPU: {gpus}. They count training "
         "alone, without evaluations. *Paged* means that optimizer states move to CPU memory. "
+        "*At most* means that the rows are unknown until a run reads the data: they are assumed "
+        "as many and as long as the settings allow. "
         "**The hours are estimates and have not been measured on a GPU.** "
         "If a run does not fit on one GPU, [several GPUs](guides/multi-gpu.md) can share it. "
         "`make gallery` writes this page."
@@ -185,7 +187,7 @@ def _lines(gallery: Gallery) -> Iterator[str]:
     yield ""
     yield (
         "A sweep is a grid of runs. The same command again trains only the missing ones. Add "
-        "`dry_run=true` to check every cell first. The hours are the sum over all cells that fit."
+        "`dry_run=true` to check every run first. The hours are the sum over all runs that fit."
     )
     for entry in gallery.sweeps:
         yield from _sweep(gallery, entry)
@@ -235,7 +237,12 @@ def _on_gpu(planned: Cost, place: int) -> str:
     one = planned.on_gpus[place]
     if not one.execution.fits:
         return "does not fit"
-    return hours(planned.hours_on(one)) + (", paged" if one.execution.paged else "")
+    paged = ", paged" if one.execution.paged else ""
+    return f"{_at_most([planned])}{hours(planned.hours_on(one))}{paged}"
+
+
+def _at_most(costs: Sequence[Cost]) -> str:
+    return "at most " if any(one.lengths.upper_bound for one in costs) else ""
 
 
 def _sweep(gallery: Gallery, entry: Entry) -> Iterator[str]:
@@ -251,7 +258,7 @@ def _sweep(gallery: Gallery, entry: Entry) -> Iterator[str]:
     yield from markdown.block(f"anima-exp train -m sweep={entry.name}")
     yield ""
     yield from markdown.table(
-        ["GPU", "cells that fit", "training, all of these"],
+        ["GPU", "runs that fit", "training, all of these"],
         [_sum_on_gpu(costs, place) for place in _PLACES],
         right=2,
     )
@@ -266,7 +273,9 @@ def _sum_on_gpu(costs: Sequence[Cost], place: int) -> list[str]:
     name = _gpu(place)
     if any(one is None for one in total):
         return [name, f"{len(fitting)} of {len(costs)}", "unknown until the rows are counted"]
-    summed = hours(sum(one or 0.0 for one in total)) if fitting else "-"
+    summed = "-"
+    if fitting:
+        summed = _at_most(fitting) + hours(sum(one or 0.0 for one in total))
     return [name, f"{len(fitting)} of {len(costs)}", summed]
 
 

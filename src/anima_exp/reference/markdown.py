@@ -1,4 +1,4 @@
-"""Parts of a page in Markdown: tables and code blocks."""
+"""Write parts of a page in Markdown: tables and code blocks."""
 
 from collections.abc import Iterable, Sequence
 

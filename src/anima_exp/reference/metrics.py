@@ -6,7 +6,7 @@ from anima_exp.metrics.catalogue import MetricEntry, known
 from anima_exp.metrics.metric import metric
 from anima_exp.reference import markdown
 
-# What the number of a score looks like in a table.
+# An example of each score's number as a table shows it.
 EXAMPLES = {
     "heldout_loss": 0.5234,
     "loss": 0.5347,

@@ -1,4 +1,4 @@
-"""All generated pages by their names."""
+"""List all generated pages by their names."""
 
 import json
 from pathlib import Path

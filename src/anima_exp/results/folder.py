@@ -50,8 +50,8 @@ class RunFolder:
     """The folder of a run, locked inside `with RunFolder(config) as folder:`.
 
     Raises:
-        InUseError: another process is using the folder.
-        RunError: the folder has a run with other settings, or is not a run folder.
+        InUseError: if another process is using the folder.
+        RunError: if the folder has a run with other settings, or is not a run folder.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -91,7 +91,7 @@ class RunFolder:
         """Whether the run has a record. A damaged record does not count, and a line says so.
 
         Raises:
-            RunError: the record cannot be read, or a later version of anima-exp wrote it.
+            RunError: if the record cannot be read, or a later version of anima-exp wrote it.
         """
         if not is_file(self.path / RECORD):
             return False
@@ -138,7 +138,7 @@ class RunFolder:
             inputs: fingerprints by name.
 
         Raises:
-            RunError: a fingerprint differs.
+            RunError: if a fingerprint differs.
         """
         file = self.path / "inputs.json"
         then = self._read(file) if file.exists() and self._has_results() else inputs

@@ -184,7 +184,7 @@ def content_hash(place: str, key: str = "", *, cache: Path | None = None) -> str
         cache: the cache folder, which keeps the hashes of large files.
 
     Raises:
-        ConfigError: it exists but cannot be read.
+        ConfigError: if it exists but cannot be read.
     """
     path = expanded(place, key)
     try:

@@ -104,7 +104,7 @@ def base_fingerprint(source: str, revision: str | None = None, *, cache: Path | 
         cache: the cache folder, which keeps the hashes of large files.
 
     Raises:
-        ModelError: there is no such folder, and it cannot be downloaded from the hub.
+        ModelError: if there is no such folder, and it cannot be downloaded from the hub.
     """
     if Path(source).is_dir():
         return folder_fingerprint(Path(source), cache=cache)
@@ -123,7 +123,7 @@ def adapter_fingerprint(folder: Path, *, cache: Path | None = None) -> str:
         cache: the cache folder, which keeps the hashes of large files.
 
     Raises:
-        OSError, ValueError: a file is missing or cannot be read.
+        OSError, ValueError: if a file is missing or cannot be read.
     """
     names = ("adapter_model.safetensors", "adapter_model.bin")
     weights = next((path for path in map(folder.joinpath, names) if path.is_file()), folder)
@@ -162,7 +162,7 @@ def folder_fingerprint(folder: Path, *, cache: Path | None = None) -> str:
         cache: the cache folder, which keeps the hashes of large files.
 
     Raises:
-        OSError: a file cannot be read.
+        OSError: if a file cannot be read.
     """
     paths = (path for path in sorted(folder.iterdir()) if path.suffix in _MODEL_FILES)
     files = tuple((path, hashing.State.of(path.stat())) for path in paths if path.is_file())

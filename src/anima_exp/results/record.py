@@ -104,7 +104,7 @@ class Record:
             path: the run's folder, or its record.json.
 
         Raises:
-            RunError: the run has not finished, its record cannot be read, or a later version of
+            RunError: if the run has not finished, its record cannot be read, or a later version of
                 anima-exp wrote it.
 
         Examples:
@@ -119,7 +119,7 @@ class Record:
         except FileNotFoundError:
             begun = (folder / "settings.json").is_file()
             what = "has not finished" if begun else "is not a run folder"
-            raise RunError(f"{folder} {what}: it contains no {RECORD}.") from None
+            raise RunError(f"{folder} {what}: {why_no_record(folder)}.") from None
         except OSError as error:
             raise RunError(f"{folder / RECORD} cannot be read: {error.strerror}.") from error
         except ValueError as error:
@@ -130,9 +130,9 @@ class Record:
         """Read the record of any version up to now, with its settings under today's names.
 
         Raises:
-            OSError: the file cannot be read.
-            ValueError: it holds no record.
-            NewerFileError: a later version of anima-exp wrote it.
+            OSError: if the file cannot be read.
+            ValueError: if it holds no record.
+            NewerFileError: if a later version of anima-exp wrote it.
         """
         file = folder / RECORD
         values = json_files.read_versioned(json_files.read_table(file), file, json_files.RECORD)
@@ -164,7 +164,7 @@ class Record:
 
 
 def _fits(value: object, kind: Any) -> bool:
-    """Whether a JSON value is of the type that a field has."""
+    """Return whether a JSON value is of the type that a field has."""
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
         return True
@@ -177,3 +177,12 @@ def _fits(value: object, kind: Any) -> bool:
     if isinstance(value, bool):
         return kind is bool
     return isinstance(value, (int, float) if kind is float else kind)
+
+
+def why_no_record(folder: Path) -> str:
+    """Return what is wrong with a folder that has no record, and what to do."""
+    if not folder.is_dir():
+        return "there is no such folder. `anima-exp runs` lists the runs"
+    if (folder / "sweep.json").is_file():
+        return "it belongs to a sweep. `anima-exp compare FOLDER` lists its runs"
+    return f"it contains no {RECORD}"

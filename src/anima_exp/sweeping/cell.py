@@ -35,7 +35,7 @@ class Cell:
     """A run of a sweep: one configuration with one seed."""
 
     number: int
-    overrides: tuple[str, ...]  # `python -m anima_exp.train *overrides` starts only this run
+    overrides: tuple[str, ...]  # `anima-exp train *overrides` starts only this run
     label: str  # the overrides that differ between the runs of the sweep
     config: RunConfig
     name: str

@@ -29,6 +29,6 @@ def show_costs(
     text = question(name, master)
     console.say(name + (f": {text}" if text else ""))
     if grid.duplicates:
-        console.say(f"{grid.duplicates} duplicate cells are left out.")
+        console.say(f"{grid.duplicates} duplicate runs are left out.")
     console.say("")
     show_grid([(cell.label, cell.config) for cell in grid.cells])

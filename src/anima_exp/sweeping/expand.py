@@ -1,4 +1,4 @@
-"""A sweep's params, rows and multipliers, and the command line -> the overrides of every cell."""
+"""Expand a sweep's params, points and multipliers into the overrides of every cell."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ def expand(
     or multipliers: `-m sweep=lora_search model=tiny` keeps the grid and changes the model.
 
     Raises:
-        ConfigError: a value cannot be listed, as interval(1, 2); or a row sets what params set.
+        ConfigError: if a value cannot be listed, as interval(1, 2); or a row sets what params set.
     """
     given = _choices(parser, list(arguments))
     params = {k: v for k, v in (params or {}).items() if k not in given}
@@ -49,7 +49,7 @@ def expand(
     count = len(paired or [()]) * prod(map(len, values)) * prod(map(len, multiples.values()))
     if count > MOST_VALUES:
         raise ConfigError(
-            f"The sweep has {count:,} cells, but the limit is {MOST_VALUES:,}. Give its settings "
+            f"The sweep has {count:,} runs, but the limit is {MOST_VALUES:,}. Give its settings "
             "fewer values, or search them with hydra/sweeper=optuna."
         )
     return [

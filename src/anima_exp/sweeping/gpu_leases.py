@@ -98,8 +98,8 @@ def check_gpus(config: RunConfig) -> None:
     wanted, given = config.trainer.num_gpus, config.launcher.gpus_per_job
     if wanted is not None and wanted != given:
         raise ConfigError(
-            f"trainer.num_gpus={wanted}, but a cell gets launcher.gpus_per_job={given}. In a sweep "
-            f"give launcher.gpus_per_job={wanted} alone: a cell uses what it gets."
+            f"trainer.num_gpus={wanted}, but a run of a sweep gets launcher.gpus_per_job={given}. "
+            f"Give launcher.gpus_per_job={wanted} alone: a run uses the GPUs that it gets."
         )
 
 
@@ -153,7 +153,7 @@ def gpus() -> list[str]:
     """Return the CUDA devices that this process may use, by unique id if the driver lists them.
 
     nvidia-smi is queried rather than torch, which takes seconds to import. A process that has
-    initialised CUDA also cannot fork jobs that use it.
+    initialized CUDA also cannot fork jobs that use it.
 
     Raises:
         ConfigError: if there are GPUs that nvidia-smi does not list.
@@ -164,7 +164,7 @@ def gpus() -> list[str]:
         if not known and any(Path(device).exists() for device in _DEVICES):
             raise ConfigError(
                 "This machine has a GPU, but nvidia-smi does not list it, so jobs cannot be "
-                "assigned to GPUs. Name the GPUs: CUDA_VISIBLE_DEVICES=0,1 python -m ..."
+                "assigned to GPUs. Name the GPUs: CUDA_VISIBLE_DEVICES=0,1 anima-exp train ..."
             )
         return known
     # nvidia-smi counts in the order of the PCI bus, CUDA by speed unless configured otherwise.

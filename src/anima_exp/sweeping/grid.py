@@ -40,7 +40,7 @@ def compose_grid(
         ConfigError: if a point is invalid, the grid is empty, or its cells share a folder.
     """
     if not points:
-        raise ConfigError("The sweep has no cells: one of its settings has an empty list.")
+        raise ConfigError("The sweep has no runs: one of its settings has an empty list.")
     errors: dict[str, list[int]] = {}
     composed: list[tuple[tuple[str, ...], RunConfig]] = []
     for number, point in enumerate(progress(points)):
@@ -111,7 +111,7 @@ def _key(override: str) -> str:
 def _refuse_in_sweep(config: RunConfig) -> None:
     if config.run_dir:
         raise ConfigError(
-            f"run_dir={config.run_dir} names one run; the cells of a sweep name their own. "
+            f"run_dir={config.run_dir} names one run; the runs of a sweep name their own folders. "
             "Give runs_dir=FOLDER for the folder that they are made in."
         )
 
@@ -121,7 +121,7 @@ def _refuse_swept_conduct(configs: Sequence[RunConfig]) -> None:
     for key in ("runs_dir", "dry_run", "sweep", "launcher"):
         if any(getattr(config, key) != getattr(configs[0], key) for config in configs):
             raise ConfigError(
-                f"{key} has several values, but all cells of a sweep share it. Give it one value."
+                f"{key} has several values, but all runs of a sweep share it. Give it one value."
             )
 
 
@@ -130,7 +130,7 @@ def _errors_text(errors: dict[str, list[int]], *, of: int) -> str:
     count = sum(map(len, errors.values()))
     if count == of and len(errors) == 1:
         return next(iter(errors))
-    lines = [f"{count} of {of} cells cannot run, so none was started:"]
+    lines = [f"{count} of {of} runs cannot start, so none was started:"]
     for error, cells in list(errors.items())[:_SHOWN]:
         which = f"#{cells[0]}" if len(cells) == 1 else f"#{cells[0]} and {len(cells) - 1} more"
         lines.append(f"  {which}: {error}")

@@ -1,4 +1,4 @@
-"""Run a grid from its command line: compose, check, show, run and summarise its cells."""
+"""Run a grid from its command line: compose, check, show, run and summarize its cells."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -72,7 +72,7 @@ def sweep(
     Raises:
         ConfigError: if a cell cannot run. Nothing was started.
         SweepError: if cells failed. All others were run.
-        RunInterrupted: after Ctrl-C or SIGTERM.
+        RunInterrupted: if Ctrl-C or SIGTERM stopped it.
     """
     launcher = launcher_of(master, hydra_context, task_function)
     loader = hydra_context.config_loader
@@ -96,7 +96,7 @@ def sweep(
     failed = summary.after(file, lost=lost)
     if failed:
         raise SweepError(
-            f"{len(failed)} of {len(grid.cells)} cells failed. Run the same command again to retry "
+            f"{len(failed)} of {len(grid.cells)} runs failed. Run the same command again to retry "
             "them."
         )
 
@@ -120,7 +120,7 @@ def described(
     if (here := rank_info()).size > 1:
         raise ConfigError(
             f"-m starts the processes of a sweep by itself, but {here.size} processes were "
-            "started. Leave torchrun out. launcher.gpus_per_job=2 gives each cell two GPUs.",
+            "started. Leave torchrun out. launcher.gpus_per_job=2 gives each run two GPUs.",
             reported=here.rank > 0,
         )
     name = sweep_name(master, arguments)
@@ -184,7 +184,7 @@ def _on_a_cluster(cells: list[Cell], launcher: Launcher, master: DictConfig) -> 
     settings = cells[0].config.sweep
     if settings.early_stopping is not EarlyStopping.none:
         raise ConfigError(
-            f"sweep.early_stopping={settings.early_stopping.value} can only stop cells on this "
+            f"sweep.early_stopping={settings.early_stopping.value} can only stop runs on this "
             "machine. Use hydra/launcher=pool, or sweep.early_stopping=none."
         )
     missing, lost = [cell for cell in cells if cell.state is not State.done], []
@@ -221,7 +221,7 @@ def _progress(points: Iterable[Point]) -> Iterable[Point]:
     points = list(points)
     if len(points) < _LONG:
         return points
-    return track(points, "Checking cells", console=console.console, transient=True)
+    return track(points, "Checking runs", console=console.console, transient=True)
 
 
 def typed() -> str:

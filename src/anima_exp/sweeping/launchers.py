@@ -38,7 +38,7 @@ def wait_for_all_jobs(launcher: Launcher) -> Iterator[dict[int, str]]:
     died: dict[int, str] = {}
     numbers = iter(range(10**9))
 
-    def keep_waiting(ask: Callable[[Any], Any], job: Any) -> Any:
+    def keep_waiting(ask: Callable[[Any], Any], job: object) -> Any:
         number = next(numbers)
         try:
             return ask(job)
@@ -48,7 +48,7 @@ def wait_for_all_jobs(launcher: Launcher) -> Iterator[dict[int, str]]:
 
     for library in (submitit_internals, ray_internals):
         if library.starts_jobs_of(launcher):
-            with library.asked_through(keep_waiting):
+            with library.results_through(keep_waiting):
                 yield died
             return
     yield died
@@ -76,7 +76,7 @@ def run_here(
         signals: handle Ctrl-C and SIGTERM, as a command does.
 
     Raises:
-        RunInterrupted: after Ctrl-C or SIGTERM.
+        RunInterrupted: if Ctrl-C or SIGTERM stopped it.
     """
     cells = file.grid.cells
     places = slots(settings.launcher)
@@ -139,7 +139,7 @@ def submit_to_launcher(cells: list[Cell], launcher: Launcher, master: DictConfig
     group = f"tracking.group={cells[0].config.tracking.group}"
     chosen = master.hydra.runtime.choices["hydra/launcher"]
     logs = OmegaConf.select(master, "hydra.launcher.submitit_folder", default=None)
-    submitted = f"hydra/launcher={chosen}: {len(cells)} cell{'s' * (len(cells) > 1)}"
+    submitted = f"hydra/launcher={chosen}: {len(cells)} run{'s' * (len(cells) > 1)}"
     console.say(submitted + (f"; their output: {logs}" if logs else ""))
     reasons: dict[int, str] = {}
     try:

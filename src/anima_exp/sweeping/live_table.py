@@ -209,7 +209,7 @@ class Board:
         for cell in running:
             self.status[cell] = Status.stopping
         self.say(
-            f"{name}: {len(running)} running cells are saving checkpoints. "
+            f"{name}: {len(running)} running jobs are saving checkpoints. "
             "Press Ctrl-C again to quit now."
         )
 
@@ -239,7 +239,7 @@ class Board:
         order = sorted(self.cells.values(), key=lambda c: list(Status).index(self.status[c.name]))
         shown = sorted(order[:room], key=lambda c: c.number)
         table = Table(
-            "", "cell", "state", "step", "loss", self.metric, "left",
+            "", "run", "state", "step", "loss", self.metric, "left",
             box=None, pad_edge=False, header_style="dim",
             caption=Text(printable(self._note or self._rest(len(order) - len(shown)))),
             caption_justify="left",

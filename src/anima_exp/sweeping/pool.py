@@ -185,7 +185,7 @@ class Pool:
                 self.warm = False
                 self._context = _context(warm=False)
                 self.board.say(
-                    "A library initialised CUDA before the jobs were forked. From now on each job "
+                    "A library initialized CUDA before the jobs were forked. From now on each job "
                     "imports its own libraries, as with launcher.preload=false."
                 )
             schedule.ended(running.job, outcome)

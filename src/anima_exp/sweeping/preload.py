@@ -1,7 +1,7 @@
 """Import once what every job needs. The fork server of the pool imports this module.
 
 In any other process the import has no effect, because only pool.py sets WARM_FOR, while it starts
-the server. The module must not initialise a device or start a thread: neither survives a fork.
+the server. The module must not initialize a device or start a thread: neither survives a fork.
 """
 
 import gc
@@ -26,7 +26,7 @@ _FOR_ALL = (
     "anima_exp.model.tokenizer",
     "anima_exp.experiment.overview",
 )
-# peft imports bitsandbytes, which initialises CUDA, and then no forked job could use a GPU. On
+# peft imports bitsandbytes, which initializes CUDA, and then no forked job could use a GPU. On
 # machines with GPUs each job imports these itself, which takes a few seconds.
 _WITHOUT_GPU = (
     "peft",

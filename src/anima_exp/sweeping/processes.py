@@ -11,7 +11,7 @@ from anima_exp.sweeping.gpu_leases import Slot
 
 def variables(slot: Slot, *, server: bool) -> dict[str, str]:
     """Return the environment variables that a new process needs before its first import."""
-    # Without it `torch.cuda.is_available()` would initialise CUDA in the fork server.
+    # Without it `torch.cuda.is_available()` would initialize CUDA in the fork server.
     found = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
     if server:
         found[WARM_FOR] = "gpu" if slot.gpu else "cpu"

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from anima_exp.cli.adapter_settings import with_adapter
 from anima_exp.cli.error_messages import takes_one_file
 from anima_exp.cli.from_python import Words, composed, hydra, plain, words_of
-from anima_exp.cli.overrides import assigned
+from anima_exp.cli.overrides import assignment
 from anima_exp.config import RunConfig
 from anima_exp.config.program_settings import former_names
 from anima_exp.errors import ConfigError, SweepError
@@ -71,7 +71,7 @@ def run_grid(
 
 def _failures_text(failed: Sequence[Cell], *, of: int) -> str:
     lines = [
-        f"{len(failed)} of {of} runs failed; the others are done. Make the same call again to "
+        f"{len(failed)} of {of} runs failed. The others are done. Make the same call again to "
         "retry these:"
     ]
     lines += [f"  {cell.label}: {cell.failure} ({cell.log})" for cell in failed[:_FAILURES]]
@@ -101,7 +101,7 @@ def described_by(base: Words, axes: Sequence[str]) -> SweepFile:
                 raise ConfigError(
                     f"hydra/{key}={master.hydra.runtime.choices[f'hydra/{key}']}: from Python a "
                     f"sweep is a grid on this machine (hydra/{key}={wanted}). Start others with "
-                    "python -m anima_exp.train -m."
+                    "anima-exp train -m."
                 )
         names = [one.name for one in fields(GridParts)]
         values: Any = OmegaConf.to_container(OmegaConf.masked_copy(sweeper, names))
@@ -129,13 +129,13 @@ def _axes(grid: Mapping[str, Any]) -> list[str]:
             values = [values]
         if not values:
             raise ConfigError(f"{key}=[] has no values to sweep over. Give one or more.")
-        texts = [assigned(key, value).partition("=")[2] for value in values]
+        texts = [assignment(key, value).partition("=")[2] for value in values]
         words.append(f"{key}={','.join(texts)}")
     return words
 
 
 def _jobs(jobs: int | None) -> list[str]:
-    return [] if jobs is None else [assigned("launcher.jobs", plain(jobs, "jobs"))]
+    return [] if jobs is None else [assignment("launcher.jobs", plain(jobs, "jobs"))]
 
 
 def _refuse_groups(axes: Sequence[str]) -> None:

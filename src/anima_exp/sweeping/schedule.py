@@ -20,7 +20,7 @@ class Queue:
         self._failures: Counter[str] = Counter()
 
     def __contains__(self, cell: Cell) -> bool:
-        """Whether `next` will still return the cell."""
+        """Return whether `next` will still return the cell."""
         return any(job.cell.name == cell.name for job in [*self._jobs, *self._elsewhere])
 
     @property

@@ -34,14 +34,14 @@ _WORDS = {
 
 
 def before(file: SweepFile) -> None:
-    """Print the question, the number of cells, and what is left to do."""
+    """Print the question, the number of runs, and what is left to do."""
     cells = file.grid.cells
     states = Counter(cell.state for cell in cells)
     counts = [f"{states[state]} {word}" for state, word in _WORDS.items() if states[state]]
     plan = {"sweep": file.name + (f": {file.question}" if file.question else "")}
-    plan["cells"] = f"{len(cells)}: {', '.join(counts)}"
+    plan["runs"] = f"{len(cells)}: {', '.join(counts)}"
     if file.grid.duplicates:
-        plan["cells"] += f"; {file.grid.duplicates} duplicates left out"
+        plan["runs"] += f"; {file.grid.duplicates} duplicates left out"
     left = [cell for cell in cells if cell.state is not State.done]
     if left:
         plan["tokens"] = _tokens(left)
@@ -56,7 +56,7 @@ def damaged(cells: list[Cell]) -> None:
         console.say(
             printable(
                 f"damaged  #{cell.number} {cell.label}: {cell.folder / RECORD} cannot be read "
-                f"({cell.damage}). The cell resumes from its last checkpoint and writes it again."
+                f"({cell.damage}). The run resumes from its last checkpoint and writes it again."
             )
         )
     if len(cells) > _FAILURES:
@@ -65,7 +65,9 @@ def damaged(cells: list[Cell]) -> None:
 
 def table(cells: list[Cell]) -> None:
     """Print every cell, for a dry run."""
-    shown = Table("", "cell", "state", "steps", "run", box=None, pad_edge=False, header_style="dim")
+    shown = Table(
+        "", "settings", "state", "steps", "run", box=None, pad_edge=False, header_style="dim"
+    )
     for column in (0, 3):
         shown.columns[column].justify = "right"
     shown.columns[4].no_wrap = True
@@ -100,7 +102,7 @@ def after(file: SweepFile, *, lost: Sequence[Cell] = ()) -> list[Cell]:
     without_word = {cell.name for cell in lost}
     failed = [c for c in cells if c.state is State.failed or c.name in without_word]
     stopped = [cell for cell in cells if cell.name in file.stopped]
-    counts = [f"{len(done)} of {len(cells)} cells done"]
+    counts = [f"{len(done)} of {len(cells)} runs done"]
     counts += [f"{len(stopped)} stopped early"] * bool(stopped)
     counts += [f"{len(failed)} failed"] * bool(failed)
     console.say(", ".join(counts))
@@ -198,5 +200,7 @@ def _tokens(cells: list[Cell]) -> str:
     known = [count for count in found if count is not None]
     parts = [f"about {sum(known):,} to train on"] * bool(known)
     if unknown := len(found) - len(known):
-        parts.append(f"unknown for {unknown} cells whose data no run has read yet")
+        parts.append(
+            f"unknown for {unknown} run{'s' * (unknown > 1)} whose data no run has read yet"
+        )
     return ", ".join(parts)

@@ -22,7 +22,7 @@ class Exit(IntEnum):
     in_use = 71  # another process works on the same run
     lost = 72  # another process of the same run has died
     stopped = 73  # a job of a sweep: Ctrl-C or SIGTERM; it saved a checkpoint if it could
-    cuda_initialized = 74  # a job of a sweep: the process it was forked from has initialised CUDA
+    cuda_initialized = 74  # a job of a sweep: the process it was forked from has initialized CUDA
     gpu_taken = 75  # a job of a sweep: another sweep took the GPU first
 
 

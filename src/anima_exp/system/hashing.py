@@ -73,7 +73,7 @@ def sha256_of_all(paths: Sequence[Path], *, cache: Path | None = None) -> list[s
         cache: the cache folder; by default that of paths.py. It may be read-only.
 
     Raises:
-        OSError: a file cannot be read.
+        OSError: if a file cannot be read.
     """
     folder = (cache or default_cache()) / "hashes"
     places = [os.path.abspath(path) for path in paths]

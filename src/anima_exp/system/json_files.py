@@ -20,7 +20,7 @@ def parse(text: str | bytes, *, decode: Callable[[str], Any] = json.loads) -> An
         decode: another decoder, for example one that creates other objects.
 
     Raises:
-        ValueError: the text is not JSON (JSONDecodeError), or Python cannot represent it.
+        ValueError: if the text is not JSON (JSONDecodeError), or Python cannot represent it.
     """
     if isinstance(text, bytes):
         try:
@@ -42,7 +42,7 @@ def read_file(path: Path) -> Any:
     """Return the value in a JSON file.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: if the file cannot be read.
         ValueError: see `parse`.
     """
     return parse(path.read_bytes())
@@ -52,8 +52,8 @@ def read_table(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: the file does not contain a JSON object.
+        OSError: if the file cannot be read.
+        ValueError: if the file does not contain a JSON object.
     """
     content = read_file(path)
     if not isinstance(content, dict):
@@ -110,7 +110,7 @@ def version_of(values: Mapping[str, Any]) -> int:
     """Return the schema version of a file's content.
 
     Raises:
-        ValueError: the version is not a whole number of at least 0.
+        ValueError: if the version is not a whole number of at least 0.
     """
     found = values.get(KEY, 0)
     if type(found) is not int or found < 0:
@@ -134,8 +134,8 @@ def read_versioned(
             ones may be left out if they change nothing.
 
     Raises:
-        NewerFileError: the file has a later version.
-        ValueError: the version is not valid.
+        NewerFileError: if the file has a later version.
+        ValueError: if the version is not valid.
     """
     found = version_of(values)
     if found > version:

@@ -23,7 +23,7 @@ class JsonLinesLog:
         """Append one line, which the next `vouch` flushes to the disk.
 
         Raises:
-            RunError: the disk is full.
+            RunError: if the disk is full.
         """
         with (
             disk_errors_as_run_error(self.path.parent),
@@ -37,7 +37,7 @@ class JsonLinesLog:
         """Return all valid lines. Incomplete lines, which a crash may leave, are left out.
 
         Raises:
-            NewerFileError: a later version of anima-exp wrote the file.
+            NewerFileError: if a later version of anima-exp wrote the file.
         """
         rows = []
         for line in self._bytes().split(b"\n"):

@@ -27,7 +27,7 @@ def expanded(path: str | Path, key: str = "") -> Path:
         key: the setting that gave the path, for the error message.
 
     Raises:
-        ConfigError: this process has no home folder, or `~name` names no user.
+        ConfigError: if this process has no home folder, or `~name` names no user.
     """
     if not str(path).startswith("~"):  # also ./~draft.json, from which Path removes the ./
         return Path(path)
@@ -75,7 +75,7 @@ def is_file(path: Path) -> bool:
     Unlike Path.is_file of Python 3.14, it does not return False if permissions are missing.
 
     Raises:
-        PermissionError: this user may not search a folder of the path.
+        PermissionError: if this user may not search a folder of the path.
     """
     return stat.S_ISREG(_mode(path))
 

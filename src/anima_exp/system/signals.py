@@ -181,7 +181,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
         give_back(handled)
 
 
-def _as_before(handler: Any, number: int, frame: "FrameType | None") -> None:
+def _as_before(handler: object, number: int, frame: "FrameType | None") -> None:
     if callable(handler):
         handler(number, frame)
     elif handler is signal.SIG_DFL:

@@ -4,11 +4,13 @@ Commands print everything through the functions of this module, or through a con
 """
 
 import io
+import os
+import stat
 import sys
 import unicodedata
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from anima_exp.errors import without_password
 
@@ -40,6 +42,61 @@ def escape_unencodable(encoding: str | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             with suppress(OSError):  # its file may have been replaced by a pipe
                 stream.reconfigure(encoding=encoding, errors="backslashreplace")
+
+
+class _Pipe(io.FileIO):
+    """A pipe to another program. What is written after its reader has closed it is dropped."""
+
+    unread = False  # whether the reader has closed it
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            self.unread = True
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())  # for libraries and child processes as well
+            os.close(nowhere)
+            return memoryview(data).nbytes
+
+
+def outlive_readers() -> None:
+    """Let writing to stdout and stderr succeed after `| head` has closed the pipe.
+
+    Otherwise a run would fail with BrokenPipeError at its next line.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if type(stream) is not io.TextIOWrapper or isinstance(_raw(stream), _Pipe):
+            continue
+        try:
+            number = stream.fileno()
+            if not stat.S_ISFIFO(os.fstat(number).st_mode):
+                continue
+            stream.flush()
+        except (OSError, ValueError):  # it is closed
+            continue
+        pipe = _Pipe(number, "wb", closefd=False)
+        pipe.name = stream.name
+        unbuffered = stream.write_through  # PYTHONUNBUFFERED
+        new = io.TextIOWrapper(
+            cast(Any, pipe) if unbuffered else io.BufferedWriter(pipe),
+            encoding=stream.encoding,
+            errors=stream.errors,
+            line_buffering=stream.line_buffering,
+            write_through=unbuffered,
+        )
+        setattr(sys, name, new)
+
+
+def is_unread() -> bool:
+    """Return whether stdout is a pipe that its reader has closed, as far as writing has shown."""
+    return getattr(_raw(sys.stdout), "unread", False)
+
+
+def _raw(stream: Any) -> Any:
+    buffer = getattr(stream, "buffer", None)
+    return getattr(buffer, "raw", buffer)
 
 
 def print_stderr(text: str) -> None:

@@ -150,7 +150,9 @@ def _reference(
     if len(everywhere) == 1:
         return everywhere[0]
     which = " and ".join(everywhere) + " are" if everywhere else "no player is"
-    notes.append(f"No percentages: {which} in every relative pair. Give reference=NAME.")
+    notes.append(
+        f"No scores in percent of a reference: {which} in every pair. Give reference=NAME."
+    )
     return None
 
 

@@ -2,7 +2,7 @@
 
 Four formats are supported, with one JSON object per line, or a list of them in a .json file:
 
-* verdicts of `python -m anima_exp.judge`, with the players in `model1` and `model2`;
+* verdicts of `anima-exp judge`, with the players in `model1` and `model2`;
 * QLoRA's released ratings and FastChat's reviews, with answer ids, and players in the file name;
 * FastChat's pair judgments of MT-bench, with both orders in one row: `g1_winner`, `g2_winner`;
 * battles of Chatbot Arena: `model_a`, `model_b` and `winner`, each on its own question.
@@ -195,7 +195,7 @@ def _both_orders(path: Path, line: int, fields: dict[str, Any]) -> Iterator[Row]
         )
 
 
-def _score(value: Any, at: str) -> tuple[tuple[float, float] | None, float | None, bool]:
+def _score(value: object, at: str) -> tuple[tuple[float, float] | None, float | None, bool]:
     """Return the scores, the outcome, and whether the verdict is relative."""
     if isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)):
         one, other = float(value[0]), float(value[1])

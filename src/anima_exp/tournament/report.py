@@ -64,7 +64,7 @@ def ratings(result: Tournament) -> Titled:
             [f"{elo[one.player].mean:.1f} ± {elo[one.player].half:.1f}" for one in rows],
             whole=True,
         ),
-        Column("sd of orders", [f"{elo[one.player].deviation:.0f}" for one in rows], dropped=2),
+        Column("sd over orders", [f"{elo[one.player].deviation:.0f}" for one in rows], dropped=2),
         Column("points won", [_share(result.win_rates.get(one.player)) for one in rows], dropped=1),
     ]
     if result.one_pass:
@@ -118,17 +118,17 @@ def biases(result: Tournament) -> Iterator[str]:
         text = f"The answer shown first wins {_of(decided)}"
         if "first" in result.advantages:
             one = result.advantages["first"]
-            text += (
-                f"; between equal players this is worth {one.value:+.0f} ± {one.half:.0f} points"
-            )
+            text += "; between equal players this is worth "
+            text += f"{_points(one.value)} ± {one.half:.0f} points"
         yield f"{text}."
     if swapped.total:
         yield (
             f"Of {swapped.total:,} pairs of answers judged in both orders, "
             f"{_share(swapped.flipped / swapped.total)} flip to the other player and "
-            f"{_share(swapped.weakened / swapped.total)} change from a win to a tie. In "
-            f"{swapped.to_first:,} of the {swapped.flipped:,} flips the answer shown first won "
-            "both times."
+            f"{_share(swapped.weakened / swapped.total)} change from a win to a tie."
+        ) + (
+            f" In {swapped.to_first:,} of the {swapped.flipped:,} flips the answer shown first won "
+            "both times." * bool(swapped.flipped)
         )
     if longer := result.length.longer:
         text = f"The longer answer wins {_of(longer)}"
@@ -136,7 +136,7 @@ def biases(result: Tournament) -> Iterator[str]:
             one = result.advantages["twice_as_long"]
             text += (
                 "; between equal players, twice the length is worth "
-                f"{one.value:+.0f} ± {one.half:.0f} points"
+                f"{_points(one.value)} ± {one.half:.0f} points"
             )
         known = f" Lengths are known for {result.length.known:,} verdicts."
         yield f"{text}.{known if result.length.known < position.total else ''}"
@@ -150,6 +150,10 @@ def _of(share: Share) -> str:
         f"{_share(share.share)} of {share.total:,} verdicts with a winner "
         f"(95 %: {100 * low:.1f} to {100 * high:.1f})"
     )
+
+
+def _points(value: float) -> str:
+    return f"{round(value):+}"  # +0, also for -0.3
 
 
 def _share(share: float | None) -> str:

@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -25,6 +25,11 @@ from anima_exp.metrics.metric import metric
 from anima_exp.system import json_files
 from anima_exp.system.atomic import disk_errors_as_run_error, remove_folder, replace_folder
 from anima_exp.training import weights
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 FOLDER = "best"  # next to the checkpoints
 _DRAFT = ".draft.best"  # checkpoint.py removes it after a killed run
@@ -120,11 +125,11 @@ class Best:
             self.without_gain = values["without_gain"]
 
 
-def write_weights(model: Any, checkpoints: Path) -> None:
+def write_weights(model: "PreTrainedModel | PeftModel", checkpoints: Path) -> None:
     """Save the current trained weights as the best.
 
     Raises:
-        RunError: the disk is full.
+        RunError: if the disk is full.
     """
     draft = checkpoints / _DRAFT
     shutil.rmtree(draft, ignore_errors=True)
@@ -139,7 +144,7 @@ def write_weights(model: Any, checkpoints: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def take_back(checkpoint: Path) -> None:
+def restore_best(checkpoint: Path) -> None:
     """Replace the run's best weights with those of a checkpoint; later steps are repeated."""
     kept = checkpoint.parent / FOLDER
     if kept.exists():
@@ -153,11 +158,11 @@ def take_back(checkpoint: Path) -> None:
             replace_folder(draft, kept)
 
 
-def load_weights(model: Any, checkpoints: Path) -> None:
+def load_weights(model: "PreTrainedModel | PeftModel", checkpoints: Path) -> None:
     """Load the best weights into `model`.
 
     Raises:
-        RunError: a weight is missing.
+        RunError: if a weight is missing.
     """
     stored, wanted = weights.load_tensors(checkpoints / FOLDER, _WEIGHTS), dict(_trainable(model))
     if missing := [name for name in wanted if name not in stored]:
@@ -170,7 +175,7 @@ def load_weights(model: Any, checkpoints: Path) -> None:
             one.copy_(stored[name])
 
 
-def _trainable(model: Any) -> list[tuple[str, Any]]:
+def _trainable(model: "PreTrainedModel | PeftModel") -> list[tuple[str, Any]]:
     return [(name, one) for name, one in model.named_parameters() if one.requires_grad]
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.errors import RunError, first_line
+from anima_exp.libraries.transformers_loading import progress_bars
 from anima_exp.system import hashing, json_files
 from anima_exp.system.atomic import (
     disk_errors_as_run_error,
@@ -64,8 +65,8 @@ def checkpoint_problem(folder: Path, *, step: int) -> str | None:
     """Return why training cannot resume from this checkpoint; None if it can.
 
     Raises:
-        PermissionError: a file cannot be read, so the question is open.
-        NewerFileError: a later version of anima-exp wrote the checkpoint.
+        PermissionError: if a file cannot be read, so the question is open.
+        NewerFileError: if a later version of anima-exp wrote the checkpoint.
     """
     try:
         if not (folder / FILE).exists():
@@ -83,8 +84,8 @@ def journal(folder: Path) -> dict[str, Any] | None:
     """Return the state of the journal that a checkpoint relies on; None without a manifest."""
     if not (folder / FILE).exists():
         return None
-    found: dict[str, Any] = _read(folder)["journal"]
-    return found
+    result: dict[str, Any] = _read(folder)["journal"]
+    return result
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -170,8 +171,8 @@ DRAFT = ".draft"
 def all_checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints in `folder`, oldest step first, without drafts of a killed run."""
     places = folder.glob("checkpoint-*")
-    found = [path for path in places if _NAME.match(path.name) and path.is_dir()]
-    return sorted(found, key=step)
+    match = [path for path in places if _NAME.match(path.name) and path.is_dir()]
+    return sorted(match, key=step)
 
 
 def newest(folder: Path) -> Path | None:
@@ -185,10 +186,10 @@ def newest_whole(folder: Path, say: Callable[[str], None]) -> Path | None:
     Every byte is read, which takes about 1 ms per MiB.
 
     Raises:
-        RunError: a checkpoint cannot be read, or a later version of anima-exp wrote it.
+        RunError: if a checkpoint cannot be read, or a later version of anima-exp wrote it.
     """
-    found = all_checkpoints(folder)
-    for path in reversed(found):
+    result = all_checkpoints(folder)
+    for path in reversed(result):
         try:
             problem = checkpoint_problem(path, step=step(path))
         except PermissionError as error:
@@ -199,7 +200,7 @@ def newest_whole(folder: Path, say: Callable[[str], None]) -> Path | None:
         if problem is None:
             return path
         say(f"resume   {path} cannot be used: {problem}")
-    if found:
+    if result:
         say("resume   no checkpoint is complete: training starts again at step 0")
     return None
 
@@ -224,9 +225,9 @@ def publish(draft: Path, folder: Path, *, keep: int, journal: dict[str, Any] | N
     seal(draft, step=step(draft), journal=journal or {})
     replace_folder(draft, target)
     draft.parent.rmdir()
-    found = all_checkpoints(folder)
-    done = [path for path in found if step(path) <= step(target)]
-    for old in [*found[len(done) :], *done[:-keep]]:
+    result = all_checkpoints(folder)
+    done = [path for path in result if step(path) <= step(target)]
+    for old in [*result[len(done) :], *done[:-keep]]:
         remove_folder(old)
     return target
 
@@ -247,14 +248,15 @@ def save(model: Any, tokenizer: Any, folder: Path, *, model_card: str) -> None:
     replaces the empty form that PEFT writes.
 
     Raises:
-        RunError: the disk is full.
+        RunError: if the disk is full.
     """
     draft = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     model.config.use_cache = True  # off for training only
     try:
         with disk_errors_as_run_error(folder):
-            model.save_pretrained(draft)
+            with progress_bars(False):
+                model.save_pretrained(draft)
             tokenizer.save_pretrained(draft)
             (draft / MODEL_CARD).write_text(model_card, encoding="utf-8")
             replace_folder(draft, folder)

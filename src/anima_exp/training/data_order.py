@@ -64,9 +64,9 @@ def assign_rows_to_ranks(lengths: NDArray[np.integer], processes: int) -> NDArra
     there_and_back = np.concatenate([np.arange(processes), np.arange(processes)[::-1]])
     dealt = there_and_back[np.arange(lengths.shape[-1]) % (2 * processes)]
     longest_first = np.argsort(-lengths.astype(np.int64), axis=-1, kind="stable")
-    found = np.empty(lengths.shape, dtype=np.int64)
-    np.put_along_axis(found, longest_first, np.broadcast_to(dealt, lengths.shape), axis=-1)
-    return found
+    result = np.empty(lengths.shape, dtype=np.int64)
+    np.put_along_axis(result, longest_first, np.broadcast_to(dealt, lengths.shape), axis=-1)
+    return result
 
 
 def set_seed(seed: int) -> None:

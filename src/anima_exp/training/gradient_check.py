@@ -1,7 +1,7 @@
 """Compute reference gradients row by row with transformers' and PEFT's own forward pass."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -10,8 +10,14 @@ from anima_exp.data.encode import IGNORE
 from anima_exp.data.micro_batch import Row
 from anima_exp.model.lora_linear import original_peft_forward
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
-def reference_gradients(model: Any, rows: Sequence[Row], weights: Sequence[float]) -> float:
+
+def reference_gradients(
+    model: "PreTrainedModel | PeftModel", rows: Sequence[Row], weights: Sequence[float]
+) -> float:
     """Add the gradients of the weighted loss to `model`, and return the loss.
 
     All logits of a row are in memory at once.

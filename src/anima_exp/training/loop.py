@@ -8,7 +8,7 @@ a checkpoint looks like that of one process, and a run can resume with any numbe
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from anima_exp.config import Precision, RunConfig
 from anima_exp.data.micro_batch import Row, label_count
+from anima_exp.data.rows import TokenizedDataset
 from anima_exp.distributed.world import ProcessGroup
 from anima_exp.errors import TrainingError
 from anima_exp.events import say_anyway
@@ -26,12 +27,16 @@ from anima_exp.model.hashed_dropout import DropoutKeys
 from anima_exp.results.provenance import peak_memory_gib
 from anima_exp.system.atomic import disk_errors_as_run_error
 from anima_exp.training import checkpoint, old_state, state, weights
-from anima_exp.training.best import Best, take_back, write_weights
+from anima_exp.training.best import Best, restore_best, write_weights
 from anima_exp.training.data_order import set_seed
 from anima_exp.training.meter import Meter
 from anima_exp.training.optimizer import make_optimizer, make_schedule
 from anima_exp.training.step import GradientStep, out_of_memory
 from anima_exp.training.stop import StopAfterStep
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class Loop:
@@ -55,9 +60,9 @@ class Loop:
     def __init__(
         self,
         *,
-        model: Any,
-        tokenizer: Any,
-        rows: Any,
+        model: "PreTrainedModel | PeftModel",
+        tokenizer: "PreTrainedTokenizerBase",
+        rows: TokenizedDataset,
         order: NDArray[np.int64],
         config: RunConfig,
         keys: DropoutKeys,
@@ -106,7 +111,7 @@ class Loop:
             resume: a complete checkpoint to resume from.
 
         Raises:
-            TrainingError: a loss or gradient that is not finite, or a step without any gradient.
+            TrainingError: if a loss or gradient is not finite, or a step has no gradient.
         """
         trainer = self.config.trainer
         if self.world.is_main:
@@ -243,14 +248,14 @@ class Loop:
 
     def _resume(self, folder: Path) -> None:
         read = state.load if (folder / state.FILE).exists() else old_state.load
-        found, random = read(folder)
-        state.restore(found, self.optimizer, self.schedule, self.scaler)
+        result, random = read(folder)
+        state.restore(result, self.optimizer, self.schedule, self.scaler)
         random.restore()
         self.done = checkpoint.step(folder)
         self.meter = Meter.load(folder)
         self.best.load(folder)
         if self.best.keeps:
-            self.world.run_on_main(lambda: take_back(folder))
+            self.world.run_on_main(lambda: restore_best(folder))
         self.step.out_of_memory = self.meter.out_of_memory
         if self.meter.token_limit is not None:
             self.step.budget = min(self.step.budget, self.meter.token_limit)
@@ -281,7 +286,7 @@ def check_step(step: int, loss: float, *, norm: float | None, labels: bool) -> N
         )
     if step > 1:
         # The adapter is connected, since the step before had a gradient. With huge weights a
-        # normalisation layer divides by infinity, so its output and all gradients are exactly 0.
+        # normalization layer divides by infinity, so its output and all gradients are exactly 0.
         # It depends on the processor whether this happens or the loss becomes NaN.
         raise TrainingError(
             f"Step {step}: every gradient is exactly 0, unlike at the step before. {_DIVERGED}"

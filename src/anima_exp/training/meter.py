@@ -54,6 +54,7 @@ class Meter:
         return row
 
     def save(self, folder: Path) -> None:
+        """Write the counts into a checkpoint."""
         saved = (f for f in fields(self) if not f.name.startswith("_"))
         values = {f.name: getattr(self, f.name) for f in saved}
         values = json_files.stamp(values, json_files.METER)
@@ -61,5 +62,6 @@ class Meter:
 
     @classmethod
     def load(cls, folder: Path) -> "Meter":
+        """Read the counts of a checkpoint."""
         file = folder / _FILE
         return cls(**json_files.read_versioned(json_files.read_table(file), file, json_files.METER))

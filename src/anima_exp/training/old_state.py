@@ -19,7 +19,7 @@ def load(folder: Path) -> tuple[State, RandomState]:
     """Return the state of a checkpoint that has optimizer.pt and no state.json.
 
     Raises:
-        RunError: a file holds anything but numbers and tensors.
+        RunError: if a file holds anything but numbers and tensors.
     """
     optimizer = _read(folder / "optimizer.pt")
     schedule = _read(folder / "scheduler.pt")

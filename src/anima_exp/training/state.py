@@ -51,10 +51,12 @@ class RandomState:
 
     @classmethod
     def now(cls) -> "RandomState":
+        """Return the current states."""
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         return cls(random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda)
 
     def restore(self) -> None:
+        """Set all random generators to these states."""
         random.setstate(self.python)
         np.random.set_state(self.numpy)
         torch.set_rng_state(self.torch)
@@ -68,6 +70,7 @@ def state_of(
     schedule: torch.optim.lr_scheduler.LRScheduler,
     scaler: torch.amp.GradScaler,
 ) -> State:
+    """Return the state of the optimizer, the schedule and the loss scaler."""
     rates = [float(group["lr"]) for group in optimizer.param_groups]
     return State(optimizer.state_dict()["state"], rates, schedule.last_epoch, scaler.state_dict())
 
@@ -122,7 +125,7 @@ def load(folder: Path) -> tuple[State, RandomState]:
     """Return the state that `save` has written to `folder`.
 
     Raises:
-        NewerFileError: a later version of anima-exp wrote it.
+        NewerFileError: if a later version of anima-exp wrote it.
     """
     file = folder / FILE
     values = json_files.read_versioned(json_files.read_table(file), file, json_files.STATE)
@@ -146,7 +149,7 @@ def load(folder: Path) -> tuple[State, RandomState]:
 
 
 def _without_tensors(
-    value: Any, tensors: dict[str, Tensor], name: str, seen: dict[Any, str]
+    value: object, tensors: dict[str, Tensor], name: str, seen: dict[Any, str]
 ) -> Any:
     """Return `value` with each tensor replaced by its name, and add the tensors to `tensors`.
 
@@ -166,7 +169,7 @@ def _without_tensors(
     return seen[same]
 
 
-def _with_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
+def _with_tensors(value: object, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, dict):
         return {key: _with_tensors(one, tensors) for key, one in value.items()}
     return tensors[value] if isinstance(value, str) else value

@@ -4,7 +4,7 @@ With several processes, each one computes its part of the rows, and the gradient
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,6 +28,10 @@ from anima_exp.model.lora_linear import cast_once, lora_weights
 from anima_exp.model.varlen_attention import packed_attention, supports_packing
 from anima_exp.training.data_order import assign_rows_to_ranks
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 class GradientStep:
     """Computes the gradients of one optimizer batch at a time.
@@ -47,7 +51,7 @@ class GradientStep:
 
     def __init__(
         self,
-        model: Any,
+        model: "PreTrainedModel | PeftModel",
         keys: DropoutKeys,
         *,
         budget: int,
@@ -75,8 +79,8 @@ class GradientStep:
             number: the number of optimizer steps before it.
 
         Raises:
-            TrainingError: not even one row at a time fits into memory.
-            PeerLostError: another process of the run has died.
+            TrainingError: if not even one row at a time fits into memory.
+            PeerLostError: if another process of the run has died.
         """
         loss = self._own_share(rows, number)
         if self.world.size == 1:
@@ -128,20 +132,20 @@ class GradientStep:
     def _cut(self, rows: Sequence[Row]) -> list[list[int]]:
         """Return the row numbers of this rank's micro-batches."""
         lengths = np.array([len(row["input_ids"]) for row in rows])
-        whose = assign_rows_to_ranks(lengths, self.world.size)
+        rank_of_row = assign_rows_to_ranks(lengths, self.world.size)
         budget = self.budget if supports_packing(self.model) else 1
         cuts = [
             [
                 [int(own[place]) for place in one]
                 for one in pack_first_fit(lengths[own].tolist(), budget)
             ]
-            for own in (np.flatnonzero(whose == rank) for rank in range(self.world.size))
+            for own in (np.flatnonzero(rank_of_row == rank) for rank in range(self.world.size))
         ]
-        mine = cuts[self.world.rank]
+        own_cuts = cuts[self.world.rank]
         if self.lockstep:
             # A pass without rows computes the batch's shortest row with all weights 0.
-            mine += [[]] * (max(map(len, cuts)) - len(mine))
-        return mine
+            own_cuts += [[]] * (max(map(len, cuts)) - len(own_cuts))
+        return own_cuts
 
     def _gradients(self, rows: Sequence[Row], cuts: list[list[int]], number: int) -> Tensor:
         weights = label_weights(rows, self.average)

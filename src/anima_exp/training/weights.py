@@ -2,12 +2,18 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from anima_exp.errors import RunError
+from anima_exp.libraries.transformers_loading import progress_bars
 from anima_exp.system import json_files
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 ADAPTER = "adapter_model.safetensors"
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -16,23 +22,24 @@ _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 def save(model: Any, folder: Path) -> None:
     """Write the adapter as PEFT does, or with lora=full_finetune the model under its own names."""
     own_names = {} if hasattr(model, "peft_config") else {"save_original_format": False}
-    model.save_pretrained(folder, **own_names)
+    with progress_bars(False):
+        model.save_pretrained(folder, **own_names)
 
 
-def load(model: Any, folder: Path) -> None:
+def load(model: "PreTrainedModel | PeftModel", folder: Path) -> None:
     """Copy the weights of a checkpoint into `model`.
 
     Raises:
-        RunError: they are not those of this model.
+        RunError: if they are not those of this model.
     """
     from safetensors.torch import load_file
 
     if (folder / ADAPTER).exists():
         from peft import set_peft_model_state_dict
 
-        found: Any = set_peft_model_state_dict(model, load_file(folder / ADAPTER))
-        missing = [name for name in found.missing_keys if "lora_" in name]
-        _check(folder, [*found.unexpected_keys, *missing])
+        result: Any = set_peft_model_state_dict(model, load_file(folder / ADAPTER))
+        missing = [name for name in result.missing_keys if "lora_" in name]
+        _check(folder, [*result.unexpected_keys, *missing])
         return
     files = [_WHOLE]
     if not (folder / _WHOLE).exists():
@@ -69,10 +76,10 @@ def save_tensors(folder: Path, stem: str, tensors: dict[str, Tensor]) -> None:
 
 def load_tensors(folder: Path, stem: str) -> dict[str, Tensor]:
     """Return the tensors that `save_tensors` has written, on the CPU."""
-    found: dict[str, Tensor] = {}
+    result: dict[str, Tensor] = {}
     for path in files(folder, stem):
-        found |= _read(path)
-    return found
+        result |= _read(path)
+    return result
 
 
 def files(folder: Path, stem: str) -> list[Path]:

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from support import synthetic
 
-from anima_exp.display.html_page import embedded, escaped
+from anima_exp.display.html_page import environment
 from anima_exp.errors import RunError
 
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\"><b>&amp;\u2028\x1b[31m"
@@ -78,12 +78,14 @@ def test_what_others_wrote_is_text_in_tables_and_in_data(tmp_path, written):
 
 def test_data_survives_its_embedding():
     value = {"a": f"{HOSTILE}\u2029é中"}
-    assert not set("<>&\u2028\u2029") & set(embedded(value))
-    assert json.loads(embedded(value)) == value
+    embedded = environment().from_string("{{ value|tojson }}").render(value=value)
+    assert not set("<>&\u2028\u2029") & set(embedded)
+    assert json.loads(embedded) == value
 
 
 def test_half_a_character_can_be_written():
-    assert escaped("\ud83d <") == r"\ud83d &lt;"
+    written = environment().from_string("{{ text }}").render(text="\ud83d <")
+    assert written == r"\ud83d &lt;"
 
 
 def test_a_section_with_nothing_to_show_is_left_out(tmp_path, written):
@@ -115,7 +117,7 @@ def test_a_papers_table_says_whether_it_was_checked(tmp_path, written):
         sweep = synthetic.sweep(tmp_path / f"sweep{confirmed}", cells, published=table)
         words = Reader(written(sweep)).words
         assert ("unconfirmed" in words) is not confirmed
-        assert "Beside Table 9" in words
+        assert "Next to Table 9" in words
         assert "61.0" in words
 
 

@@ -125,7 +125,7 @@ def _adapted(case: Case, device: str) -> Any:
     else:
         linear = nn.Linear(WIDTH, OUT, bias=False)
         linear.weight = nn.Parameter(weight.to(case.dtype), requires_grad=False)
-    model: Any = One(linear).to(device)  # here it is quantised
+    model: Any = One(linear).to(device)  # here it is quantized
     model.is_loaded_in_4bit, model.is_loaded_in_8bit = case.quant == "nf4", case.quant == "int8"
     settings = LoraConfig(
         r=RANK, lora_alpha=RANK, lora_dropout=case.dropout, target_modules=["linear"]

@@ -125,11 +125,11 @@ CASES = [
          pause_at=1, record={"starts": 2}, paged=True),
     _run("resume-adamw-fp16", "trainer.precision=fp16", "optimizer=adamw", "lora.rank=512",
          process="optimizers", pause_at=1, record={"starts": 2}, paged=False),
-    # A base of 130 MB with grouped queries and normalised heads: kept quantised, loaded again.
+    # A base of 130 MB with grouped queries and normalized heads: kept quantized, loaded again.
     _run("snapshot-kept", BF16, "model=local", "model.source={base}", process="base",
          log=("kept in",)),
     _run("snapshot-loaded", BF16, "model=local", "model.source={base}", "seed=1", process="base",
-         log=("already quantised, from",)),
+         log=("already quantized, from",)),
     _run("grouped-queries-selective", BF16, "model=local", "model.source={base}", NO_COPY,
          "trainer.activation_checkpointing=selective", process="base"),
     # torch's own allocator, which gives up at the limit: the step is done again in smaller passes.

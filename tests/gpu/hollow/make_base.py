@@ -1,4 +1,4 @@
-"""Write a small base with random weights: grouped queries, normalised heads, 130 MB in 16 bits."""
+"""Write a small base with random weights: grouped queries, normalized heads, 130 MB in 16 bits."""
 
 import shutil
 import sys

@@ -14,7 +14,7 @@ from anima_exp.comparison.reference_results import ReferenceComparison
 from anima_exp.comparison.runs import Run, State
 from anima_exp.comparison.settings import format_value, hashable
 from anima_exp.display import html_page
-from anima_exp.display.html_page import Column, Line, Section, Value, count, escaped, table
+from anima_exp.display.html_page import Column, Count, Line, Section, Table, Value, count
 
 # The head of the page: question, answer, command and number of runs.
 
@@ -34,21 +34,17 @@ def title(comparison: Comparison) -> str:
     return f"{count(len(comparison.runs.runs), 'run')} compared by {comparison.metric.name}"
 
 
-def header(comparison: Comparison, now: datetime) -> str:
+def header(comparison: Comparison, now: datetime) -> dict[str, object]:
     first, *more, command = _said(comparison)
-    parts = [f"<h1>{escaped(title(comparison))}</h1>", f'<p class="verdict">{escaped(first)}</p>']
-    parts += [f'<p class="more">{escaped(sentence)}</p>' for sentence in more]
-    if command:
-        parts.append(f'<div class="sweep"><p>Repeat with more seeds:</p>{_command(command)}</div>')
-    if comparison.caution:
-        parts.append(f'<p class="note">{escaped(comparison.caution)}</p>')
-    several = len(comparison.runs.sweeps) > 1
-    for sweep in comparison.runs.sweeps:
-        question = f"<p>{escaped(sweep.question or sweep.name)}</p>" if several else ""
-        parts.append(f'<div class="sweep">{question}{_command(sweep.command)}</div>')
-    parts.append(_counts(comparison))
-    parts.append(f'<p class="soft dates">{escaped(_dates(comparison, now))}</p>')
-    return "\n".join(parts)
+    return {
+        "answer": first,
+        "more": more,
+        "repeat": command,
+        "caution": comparison.caution,
+        "sweeps": comparison.runs.sweeps,
+        "counts": list(_counts(comparison)),
+        "dates": _dates(comparison, now),
+    }
 
 
 def _said(comparison: Comparison) -> list[str]:
@@ -59,13 +55,6 @@ def _said(comparison: Comparison) -> list[str]:
     said, _, command = text.partition(" Repeat: ")
     first = comparison.conclusion[0].partition(" Repeat: ")[0]
     return [*filter(None, [*_parts(first), said.removeprefix(first).strip()]), command]
-
-
-def _command(text: str) -> str:
-    return (
-        '<div class="copied"><pre class="command" tabindex="0" aria-label="Command">'
-        f'{escaped(text)}</pre><button type="button" class="copy" hidden>Copy</button></div>'
-    )
 
 
 def _parts(verdict: str) -> tuple[str, str]:
@@ -80,20 +69,13 @@ def _parts(verdict: str) -> tuple[str, str]:
 _HOW = re.compile(r" \(([^()]* ±[^()]*)\)")  # "(-0.0131 ± 0.0020, paired over 3 seeds)"
 
 
-def _counts(comparison: Comparison) -> str:
-    found = [(state, comparison.counts.get(state, 0)) for state in _WORDS]
-    items = [
-        f"<div{_bad(state)}><dt>{_WORDS[state]}</dt><dd>{number:,}</dd></div>"
-        for state, number in found
-        if number or state is State.done
-    ]
+def _counts(comparison: Comparison) -> Iterator[Count]:
     cells = len(comparison.cells)
-    items.insert(0, f"<div><dt>cell{'' if cells == 1 else 's'}</dt><dd>{cells:,}</dd></div>")
-    return f'<dl class="counts">{"".join(items)}</dl>'
-
-
-def _bad(state: State) -> str:
-    return ' class="bad"' if state is State.failed else ""
+    yield Count("cell" if cells == 1 else "cells", cells)
+    for state, label in _WORDS.items():
+        number = comparison.counts.get(state, 0)
+        if number or state is State.done:
+            yield Count(label, number, bad=state is State.failed)
 
 
 def _dates(comparison: Comparison, now: datetime) -> str:
@@ -112,14 +94,13 @@ def _dates(comparison: Comparison, now: datetime) -> str:
 def section(comparison: Comparison) -> Section:
     """Return the section of the done runs; there is at least one."""
     runs = comparison.runs.done()
-    fixed = table(
+    fixed = Table(
         "Settings that all runs share",
         [Column("Setting"), Column("Value", "value")],
         [Line([Value(key), Value(value)]) for key, value in _shared(runs)],
     )
-    code = "".join(f"<p>{escaped(sentence)}</p>" for sentence in _code(runs))
-    body = f"{code}<details><summary>Settings that all runs share</summary>\n{fixed}</details>"
-    return Section("setup", "Setup", "Setup", "", body)
+    content = {"code": list(_code(runs)), "table": fixed}
+    return Section("setup", "Setup", "Setup", "setup.html.jinja", content)
 
 
 def _shared(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
@@ -160,34 +141,46 @@ def _code(runs: Sequence[Run]) -> Iterator[str]:
 # The sections of the page, in order. A section without content is left out.
 
 
-_FILTER = """<div class="controls"><label class="wide">Filter
-<input type="search" id="leaderboard-filter" placeholder="words, or rank=8" autocomplete="off"
- spellcheck="false" aria-controls="leaderboard-table"></label>
-<span class="soft" id="leaderboard-shown" role="status"></span></div>
-"""
-
-
 def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
     """Yield the sections of the page. `plotted` is data.plotted(comparison)."""
     metric = comparison.metric
     if comparison.rows:
-        lead = _leaderboard_lead(comparison)
-        body = _FILTER + leaderboard(comparison)
-        yield Section("leaderboard", "Leaderboard", "Leaderboard", lead, body)
+        yield Section(
+            "leaderboard",
+            "Leaderboard",
+            "Leaderboard",
+            "leaderboard.html.jinja",
+            {"table": leaderboard(comparison)},
+            lead=_leaderboard_lead(comparison),
+        )
     if found := comparison.baseline:
-        lead = f"Mean differences from the baseline. {escaped(found.description)}"
-        body = tables.baseline(found, metric)
-        yield Section("baseline", "Baseline", f"Against {found.label}", lead, body)
+        yield Section(
+            "baseline",
+            "Baseline",
+            f"Against {found.label}",
+            "table.html.jinja",
+            {"table": tables.baseline(found, metric)},
+            lead=f"Mean differences from the baseline. {found.description}",
+        )
     for number, reference in enumerate(comparison.published):
-        name = f"published-{number}" if number else "published"
-        body = tables.published(reference, metric)
-        heading = f"Beside {reference.table.source}"
-        yield Section(name, "Published", heading, _published_lead(reference), body)
+        yield Section(
+            f"published-{number}" if number else "published",
+            "Published",
+            f"Next to {reference.table.source}",
+            "table.html.jinja",
+            {"table": tables.published(reference, metric)},
+            lead=_published_lead(reference),
+            warning="" if reference.table.confirmed else "unconfirmed",
+        )
     yield from figures.sections(comparison, plotted)
     if incomplete_runs := tables.incomplete_runs(comparison):
-        body = tables.failures(comparison)
         yield Section(
-            "failures", "Failures", _states(incomplete_runs), _failures_lead(incomplete_runs), body
+            "failures",
+            "Failures",
+            _states(incomplete_runs),
+            "table.html.jinja",
+            {"table": tables.failures(comparison)},
+            lead=_failures_lead(incomplete_runs),
         )
     if comparison.runs.done():
         yield section(comparison)
@@ -198,7 +191,7 @@ def _leaderboard_lead(comparison: Comparison) -> str:
     better = "smaller" if metric.minimize else "larger"
     text = [
         "Only settings that differ are shown. The best cell is highlighted.",
-        f"Ranked by {escaped(metric.name)}; {better} is better.",
+        f"Ranked by {metric.name}; {better} is better.",
     ]
     if alike := costs.alike(rows):
         text.append(f"Each cell used {alike}.")
@@ -207,9 +200,9 @@ def _leaderboard_lead(comparison: Comparison) -> str:
     if any(row.score.n == 1 for row in rows):
         text.append("A hollow dot is a single run: without repeats its uncertainty is unknown.")
     if comparison.repeated:
-        text.append(escaped(comparison.repeated))
+        text.append(comparison.repeated)
     if comparison.left_out:
-        text.append(escaped(comparison.left_out))
+        text.append(comparison.left_out)
     if len(rows) > ROWS:
         text.append(f"The first {ROWS:,} of {len(rows):,} rows.")
     if comparison.unscored:
@@ -220,14 +213,13 @@ def _leaderboard_lead(comparison: Comparison) -> str:
 def _published_lead(reference: ReferenceComparison) -> str:
     text = []
     if not reference.table.confirmed:
-        text.append('<span class="tag warn">unconfirmed</span>')
         text.append("These figures have not been checked against the paper.")
     if reference.table.note:
-        text.append(escaped(reference.table.note))
+        text.append(reference.table.note)
     if reference.matched:
-        text.append(f"Our runs have the same {', '.join(map(escaped, reference.matched))}.")
+        text.append(f"Our runs have the same {', '.join(reference.matched)}.")
     keys = dict.fromkeys(key for row, _, _ in reference.rows for key in row)
-    if replaced := [escaped(key) for key in keys if key not in reference.matched]:
+    if replaced := [key for key in keys if key not in reference.matched]:
         text.append(f"They differ from the paper's in {', '.join(replaced)}.")
     return " ".join(text)
 
@@ -254,7 +246,7 @@ def write_page(path: Path, comparison: Comparison) -> None:
     """Write the page to `path`, whole or not at all.
 
     Raises:
-        RunError: `path` cannot be written.
+        RunError: if `path` cannot be written.
     """
     html_page.write(path, page(comparison, now=datetime.now(UTC)))
 
@@ -262,10 +254,11 @@ def write_page(path: Path, comparison: Comparison) -> None:
 def page(comparison: Comparison, *, now: datetime) -> str:
     data = plotted(comparison)
     return html_page.page(
+        Path(__file__).parent / "templates" / "comparison.html.jinja",
         title=title(comparison),
         header=header(comparison, now),
         sections=list(sections(comparison, data)),
         data=data,
         scripts=[Path(__file__).parent / "scripts" / f"{name}.js" for name in _SCRIPTS],
-        program="anima_exp.compare",
+        program="anima-exp compare",
     )

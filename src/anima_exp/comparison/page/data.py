@@ -215,7 +215,7 @@ def _levels(key: str, runs: Sequence[Run]) -> list[Any]:
 
 
 def _ordered(values: Sequence[Any]) -> bool:
-    """Whether they are numbers: shades tell more than colours then."""
+    """Return whether they are numbers: shades tell more than colours then."""
     return all(order(value)[0] == 1 for value in values)
 
 

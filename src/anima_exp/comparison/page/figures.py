@@ -1,4 +1,4 @@
-"""Make the sections with plots: headings, controls and empty elements, which scripts/ fills."""
+"""Make the sections with plots: a lead and empty plots, which scripts/ fills."""
 
 from collections.abc import Iterator
 
@@ -6,25 +6,48 @@ from anima_exp.comparison.build import Comparison
 from anima_exp.comparison.effects import Effect
 from anima_exp.comparison.page import tables
 from anima_exp.comparison.page.data import Plotted, points
-from anima_exp.display.html_page import Section, escaped
+from anima_exp.display.html_page import Plot, Section
 
 
 def sections(comparison: Comparison, plotted: Plotted) -> Iterator[Section]:
-    metric = escaped(comparison.metric.name)
+    metric = comparison.metric.name
     drawn = [which for which in _CURVES if any(run[which][0] for run in plotted["runs"])]
     if drawn:
-        lead = _curves_lead(comparison, plotted)
-        yield Section("curves", "Curves", "Learning curves", lead, _curves(drawn, metric))
+        yield Section(
+            "curves",
+            "Curves",
+            "Learning curves",
+            "curves.html.jinja",
+            {
+                "plots": [
+                    Plot(f"{which}-plot", _CURVES[which].format(metric=metric)) for which in drawn
+                ]
+            },
+            lead=_curves_lead(comparison, plotted),
+        )
     yield from _effects(comparison)
     several = [setting for setting in plotted["settings"] if len(setting["levels"]) > 1]
     if len(several) > 1 and len(plotted["cells"]) > 2:
-        lead = f"Mean {metric} over all other settings. A cross marks a pair without a run."
-        yield Section("pairs", "Two settings", "Two settings together", lead, _PAIRS)
+        yield Section(
+            "pairs",
+            "Two settings",
+            "Two settings together",
+            "pairs.html.jinja",
+            {"plot": Plot("heat-plot", "Heat map of two settings")},
+            lead=f"Mean {metric} over all other settings. A cross marks a pair without a run.",
+        )
     if several and len(plotted["cells"]) > 2:
         yield _paths(plotted, axes=len(several) + 1)
     if plotted["prompts"]:
-        lead = "Two runs answer the same question. At first these are the best and the worst run."
-        yield Section("generations", "Answers", "What the models answer", lead, _ANSWERS)
+        yield Section(
+            "generations",
+            "Answers",
+            "What the models answer",
+            "generations.html.jinja",
+            {},
+            lead="Two runs answer the same question. At first these are the best and the worst "
+            "run.",
+        )
 
 
 _CURVES = {"training": "Training loss by step", "evaluations": "{metric} at evaluations, by step"}
@@ -41,40 +64,24 @@ def _curves_lead(comparison: Comparison, plotted: Plotted) -> str:
     return " ".join(text)
 
 
-def _curves(drawn: list[str], metric: str) -> str:
-    plots = []
-    for which in drawn:
-        text = _CURVES[which].format(metric=metric)
-        plots.append(
-            f'<figure><div class="plot" id="{which}-plot" role="img" aria-label="{text}"></div>'
-            f"<figcaption>{text}</figcaption></figure>"
-        )
-    return f"""<div class="controls">
-<label>Colour by<select id="curves-colour"></select></label>
-<label>Steps<select id="curves-steps"></select></label></div>
-<div class="levels" id="curves-levels" role="group" aria-label="Levels shown"></div>
-<div class="plots two">{"".join(plots)}</div>"""
-
-
 def _effects(comparison: Comparison) -> Iterator[Section]:
     effects = comparison.effects
     # The indices are those of data.py. The means of single seeds are no information.
-    plots = [
+    drawn = [
         _effect(place, effect)
         for place, effect in enumerate(effects.effects)
         if effect.key != "seed" and not effects.saturated
     ]
-    lead = " ".join(_effects_lead(comparison)) if plots else ""
-    numbers = bool(lead)
+    scatters = [_scatter(comparison.keys.index(key), key) for key in effects.skipped]
+    lead = " ".join(_effects_lead(comparison)) if drawn else ""
     if effects.unstated and effects.skipped:
-        lead = escaped(effects.unstated)
-    plots += [_scatter(comparison.keys.index(key), key) for key in effects.skipped]
-    body = f'<div class="plots small">{"".join(plots)}</div>'
-    if numbers:
-        levels = tables.levels(effects, comparison.metric)
-        body += f"\n<details><summary>The numbers</summary>\n{levels}</details>"
-    if plots:
-        yield Section("effects", "Effects", "What matters most", lead, body)
+        lead = effects.unstated
+    if drawn or scatters:
+        table = tables.levels(effects, comparison.metric) if drawn else None
+        content = {"effects": drawn, "scatters": scatters, "table": table}
+        yield Section(
+            "effects", "Effects", "What matters most", "effects.html.jinja", content, lead=lead
+        )
 
 
 def _effects_lead(comparison: Comparison) -> Iterator[str]:
@@ -83,7 +90,7 @@ def _effects_lead(comparison: Comparison) -> Iterator[str]:
         "Mean at each level, with its 95 % interval. All levels of the other settings have equal "
         "weight."
     )
-    skipped = [escaped(key) for key in effects.skipped]
+    skipped = list(effects.skipped)
     rest = f"{', '.join(skipped)} and all else" if skipped else "interactions and chance"
     shares = [("the seed", effect.share) for effect in effects.effects if effect.key == "seed"]
     shares.append((rest, effects.residual))
@@ -96,26 +103,18 @@ def _effects_lead(comparison: Comparison) -> Iterator[str]:
         )
 
 
-def _effect(place: int, effect: Effect) -> str:
-    key, share = escaped(effect.key), f"{100 * effect.share:.1f}"
-    together = ""
-    if effect.together:
-        others = ", ".join(map(escaped, effect.together))
-        together = (
-            f"<figcaption>Changes together with {others}: their effects cannot be separated."
-            "</figcaption>"
-        )
-    return f"""<figure><h3>{key}</h3>
-<p class="share">{share} % of variance<i><i style="width:{share}%"></i></i></p>
-<div class="plot" id="effect-{place}" role="img"
- aria-label="Mean at each level of {key}; the numbers are below"></div>{together}</figure>"""
+def _effect(place: int, effect: Effect) -> dict[str, object]:
+    label = f"Mean at each level of {effect.key}; the numbers are below"
+    return {
+        "key": effect.key,
+        "share": f"{100 * effect.share:.1f}",
+        "together": effect.together,
+        "plot": Plot(f"effect-{place}", label),
+    }
 
 
-def _scatter(place: int, key: str) -> str:
-    return f"""<figure><h3>{escaped(key)}</h3>
-<p class="share">Nearly every cell has its own value: one dot per cell</p>
-<div class="plot" id="scatter-{place}" role="img"
- aria-label="Score of each cell by {escaped(key)}"></div></figure>"""
+def _scatter(place: int, key: str) -> dict[str, object]:
+    return {"key": key, "plot": Plot(f"scatter-{place}", f"Score of each cell by {key}")}
 
 
 def _paths(plotted: Plotted, *, axes: int) -> Section:
@@ -123,25 +122,13 @@ def _paths(plotted: Plotted, *, axes: int) -> Section:
     lead = _PATHS_LEAD
     if drawn < cells:
         lead += f" {drawn:,} of {cells:,} cells are shown, evenly spaced in the ranking."
-    body = _PATHS.format(wide=9 * axes)  # rem; the box scrolls if this is too wide
-    return Section("paths", "All settings", "All settings at once", lead, body)
+    plot = Plot("parallel-plot", "One line per cell", width_rem=9 * axes)
+    return Section(
+        "paths", "All settings", "All settings at once", "paths.html.jinja", {"plot": plot}, lead
+    )
 
 
-_PAIRS = """<div class="controls">
-<label>Rows<select id="heat-row"></select></label>
-<label>Columns<select id="heat-column"></select></label></div>
-<figure><div class="plot" id="heat-plot" role="img" aria-label="Heat map of two settings"></div>
-</figure>"""
 _PATHS_LEAD = (
     "Each line is one cell, from its settings to its score (best at the top). Cells with the same "
     "value are next to each other, the better ones above. The best 10 % are orange."
 )
-_PATHS = """<figure class="sideways" tabindex="0" role="region" aria-label="All settings at once">
-<div class="plot" id="parallel-plot" style="min-width: {wide}rem" role="img"
- aria-label="One line per cell"></div></figure>"""
-_ANSWERS = """<div class="controls">
-<label class="wide">Question<select id="prompt"></select></label>
-<label class="wide">Left<select id="run-left"></select></label>
-<label class="wide">Right<select id="run-right"></select></label></div>
-<p class="question said" id="question" dir="auto"></p>
-<div class="answers" id="answers" aria-live="polite"></div>"""

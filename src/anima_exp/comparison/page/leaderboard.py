@@ -11,7 +11,7 @@ from anima_exp.comparison.columns import in_column, score
 from anima_exp.comparison.leaderboard import Row
 from anima_exp.comparison.settings import format_value, hashable, headings, in_order
 from anima_exp.display.console import duration
-from anima_exp.display.html_page import Column, Line, Value, count, escaped, table
+from anima_exp.display.html_page import Column, Line, Table, Value, Whisker, count
 from anima_exp.metrics.intervals import Interval
 
 # The costs of a row: steps, tokens, time and memory, with a column for each that differs.
@@ -71,28 +71,17 @@ class Whiskers:
                 self.low = max(self.low, median(means) - reach)
                 self.high = min(self.high, median(means) + reach)
 
-    def draw(self, score: Interval, text: str) -> str:
-        """Return an <svg>. `text` is its escaped text for screen readers."""
-        middle = HIGH // 2
-        at = self._place(score.mean)
-        parts = [f'<path class="rail" d="M{EDGE} {middle}H{WIDE - EDGE}"/>']
+    def draw(self, score: Interval, text: str) -> Whisker:
+        """Return the score in the units of the drawing. `text` is for screen readers."""
+        reach = None
         if score.low is not None and score.high is not None:
-            left, right = self._place(score.low), self._place(score.high)
-            parts.append(f'<path class="reach" d="M{left:.1f} {middle}H{right:.1f}"/>')
-        alone = " alone" if score.low is None else ""
-        if self.low <= score.mean <= self.high:
-            parts.append(f'<circle class="dot{alone}" cx="{at:.1f}" cy="{middle}" r="4"/>')
-        else:  # an arrow: the score is beyond the end
-            tip = 5 if score.mean > self.high else -5
-            parts.append(f'<path class="dot" d="M{at:.1f} {middle}l{-tip} -4v8z"/>')
-        return (
-            f'<svg class="whisker" viewBox="0 0 {WIDE} {HIGH}" role="img" aria-label="{text}">'
-            f"{''.join(parts)}</svg>"
-        )
+            reach = (self._place(score.low), self._place(score.high))
+        beyond = int(score.mean > self.high) - int(score.mean < self.low)
+        return Whisker(text, WIDE, HIGH, EDGE, self._place(score.mean), reach, beyond)
 
     def _place(self, value: float) -> float:
         share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
-        return EDGE + min(max(share, 0.0), 1.0) * (WIDE - 2 * EDGE)
+        return round(EDGE + min(max(share, 0.0), 1.0) * (WIDE - 2 * EDGE), 1)
 
 
 def _low(score: Interval) -> float:
@@ -108,11 +97,11 @@ ROWS = 2000  # a browser can still sort and filter so many rows
 Filled = tuple[Column, list[Value]]
 
 
-def leaderboard(comparison: Comparison) -> str:
+def leaderboard(comparison: Comparison) -> Table:
     """Return the leaderboard table: rank, settings, score, other scores, costs."""
     rows = comparison.shown[:ROWS]
     filled = [
-        (Column("Rank"), [Value(row.rank, key=row.rank, html=_rank(row)) for row in rows]),
+        (Column("Rank"), [_rank(row) for row in rows]),
         *_settings(rows, comparison.keys),
         *_scores(rows, comparison.metric),
         *_others(rows, comparison),
@@ -125,7 +114,7 @@ def leaderboard(comparison: Comparison) -> str:
     ]
     caption = f"{count(len(rows), 'cell')}, ranked by {comparison.metric.name}"
     heads = [column for column, _ in filled]
-    return table(caption, heads, lines, name="leaderboard-table", sortable=True)
+    return Table(caption, heads, lines, name="leaderboard-table", sortable=True)
 
 
 def interval_label(interval: Interval, metric: Metric) -> str:
@@ -139,13 +128,13 @@ def interval_label(interval: Interval, metric: Metric) -> str:
 def _scores(rows: Sequence[Row], metric: Metric) -> list[Filled]:
     repeated = any(row.score.n > 1 for row in rows)
     whiskers = Whiskers([row.score for row in rows])
-    drawn = [whiskers.draw(row.score, escaped(interval_label(row.score, metric))) for row in rows]
+    drawn = [whiskers.draw(row.score, interval_label(row.score, metric)) for row in rows]
     return [
         (
             Column(metric.name + (" ± 95 %" if repeated else ""), "number score"),
             [Value(score(metric, row.score), key=row.score.mean) for row in rows],
         ),
-        (Column("", "drawn"), [Value(html=html) for html in drawn]),
+        (Column("", "drawn"), [Value(whisker=one) for one in drawn]),
     ]
 
 
@@ -188,8 +177,8 @@ def _costs(rows: Sequence[Row]) -> list[Filled]:
     return found
 
 
-def _rank(row: Row) -> str | None:
-    return f'{row.rank}<span class="unseen"> (best)</span>' if row.best else None
+def _rank(row: Row) -> Value:
+    return Value(row.rank, key=row.rank, unseen=" (best)" if row.best else "")
 
 
 def _words(row: Row) -> str:

@@ -10,13 +10,13 @@ from anima_exp.comparison.page.data import stop_reason
 from anima_exp.comparison.reference_results import ReferenceComparison
 from anima_exp.comparison.runs import Run, State
 from anima_exp.comparison.settings import format_value, headings
-from anima_exp.display.html_page import Column, Line, Value, cut, table
+from anima_exp.display.html_page import Column, Line, Table, Value, cut
 
 REASON = 2000  # characters; a traceback can be long
 FAILURES = 500  # rows; a grid in which every cell failed repeats the same reason
 
 
-def baseline(result: Baseline, metric: Metric) -> str:
+def baseline(result: Baseline, metric: Metric) -> Table:
     columns = [Column("Compared", "value"), Column("Difference", "number")]
     columns += [Column("Pairs", "number"), Column("")]
     lines = [
@@ -30,10 +30,10 @@ def baseline(result: Baseline, metric: Metric) -> str:
         )
         for one in result.differences
     ]
-    return table(f"Differences from {result.label}", columns, lines)
+    return Table(f"Differences from {result.label}", columns, lines)
 
 
-def levels(effects: Effects, metric: Metric) -> str:
+def levels(effects: Effects, metric: Metric) -> Table:
     columns = [Column("Setting"), Column("Level", "value"), Column("Runs", "number")]
     columns += [Column(f"{metric.name} ± 95 %", "number"), Column("Share of variance", "number")]
     lines = [
@@ -50,10 +50,10 @@ def levels(effects: Effects, metric: Metric) -> str:
         if effect.key != "seed"
         for place, level in enumerate(effect.levels)
     ]
-    return table(f"Mean {metric.name} at each level", columns, lines)
+    return Table(f"Mean {metric.name} at each level", columns, lines)
 
 
-def published(reference: ReferenceComparison, metric: Metric) -> str:
+def published(reference: ReferenceComparison, metric: Metric) -> Table:
     """Return the paper's and our values. The metrics may differ, so each column names its own."""
     settings = list(dict.fromkeys(key for row, _, _ in reference.rows for key in row))
     names = headings(settings)
@@ -72,7 +72,7 @@ def published(reference: ReferenceComparison, metric: Metric) -> str:
         )
         for row, value, ours in reference.rows
     ]
-    return table(f"{reference.table.source}, next to our runs", columns, lines)
+    return Table(f"{reference.table.source}, next to our runs", columns, lines)
 
 
 def incomplete_runs(comparison: Comparison) -> list[Run]:
@@ -81,21 +81,21 @@ def incomplete_runs(comparison: Comparison) -> list[Run]:
     return sorted(runs, key=lambda run: wanted.index(run.state))
 
 
-def failures(comparison: Comparison) -> str:
+def failures(comparison: Comparison) -> Table:
     columns = [Column("Run", "name"), Column("State", "name"), Column("Settings", "value")]
     columns += [Column("Why", "long")]
     lines = [
-        Line([Value(run.name), Value(*_state(run)), Value(_settings(run, comparison)),
+        Line([Value(run.name), _state(run), Value(_settings(run, comparison)),
               Value(_why(run, comparison))])
         for run in incomplete_runs(comparison)[:FAILURES]
     ]  # fmt: skip
-    return table("Runs that did not end as planned", columns, lines)
+    return Table("Runs that did not end as planned", columns, lines)
 
 
-def _state(run: Run) -> tuple[str, str | None]:
+def _state(run: Run) -> Value:
     if run.state is State.failed:
-        return "failed", '<span class="tag warn">failed</span>'
-    return ("stopped early" if run.state is State.stopped else str(run.state)), None
+        return Value("failed", warning=True)
+    return Value("stopped early" if run.state is State.stopped else str(run.state))
 
 
 def _settings(run: Run, comparison: Comparison) -> str:

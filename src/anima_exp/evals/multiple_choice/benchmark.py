@@ -124,7 +124,7 @@ def question(cells: Mapping[str, str], where: str) -> Question:
         where: the position of the row, for the error message.
 
     Raises:
-        DataError: a cell is missing, or the answer is not a letter of a choice.
+        DataError: if a cell is missing, or the answer is not a letter of a choice.
     """
     missing = [name for name in ("question", "A", "B", "answer") if not cells.get(name, "").strip()]
     if missing:

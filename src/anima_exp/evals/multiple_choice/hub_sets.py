@@ -28,7 +28,7 @@ def read_hub(config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
     """Return the questions and worked examples of each subject.
 
     Raises:
-        DataError: the benchmark cannot be downloaded, or a row is not a question.
+        DataError: if the benchmark cannot be downloaded, or a row is not a question.
     """
     check_hub(config, key)
     from datasets import (  # type: ignore[import-untyped]

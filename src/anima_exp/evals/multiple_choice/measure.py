@@ -233,7 +233,7 @@ def export(ready: PreparedBenchmark, path: Path) -> None:
     A line has the fields subject, input (the prompt) and output (the letter).
 
     Raises:
-        RunError: `path` cannot be written.
+        RunError: if `path` cannot be written.
     """
     lines = [
         json.dumps({"subject": one.subject, "input": one.text, "output": LETTERS[one.answer]})

@@ -32,8 +32,8 @@ def read(name: str, config: MultipleChoiceConfig) -> Benchmark:
     """Return the benchmark `evals.NAME`, or `evals.benchmarks.NAME`, with its subjects.
 
     Raises:
-        DataError: it cannot be read, a row is not a question, or there are too few examples.
-        ConfigError: a dotted path does not name a Benchmark.
+        DataError: if it cannot be read, a row is not a question, or there are too few examples.
+        ConfigError: if a dotted path does not name a Benchmark.
     """
     of = entry(name)
     key = of.key
@@ -99,7 +99,8 @@ def questions_of(file: Path) -> list[Question]:
     Cells are plain text, so the answers "None" and "N/A" are words. Empty rows are ignored.
 
     Raises:
-        DataError: a row has another number of cells than the header or, without one, the first row.
+        DataError: if a row differs in its number of cells from the header, or without a header from
+            the first row.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
@@ -223,15 +224,17 @@ def _tiny(config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
     }
 
 
-def _chosen(found: dict[str, Parts], config: MultipleChoiceConfig, key: str) -> dict[str, Parts]:
-    if unknown := [subject for subject in config.subjects if subject not in found]:
+def _chosen(
+    available: dict[str, Parts], config: MultipleChoiceConfig, key: str
+) -> dict[str, Parts]:
+    if unknown := [subject for subject in config.subjects if subject not in available]:
         raise DataError(
             f"{key}.subjects: there is no subject '{unknown[0]}'. "
-            f"Choose from {', '.join(sorted(found))}."
+            f"Choose from {', '.join(sorted(available))}."
         )
     return {
         subject: (questions[: config.max_questions], examples)
-        for subject, (questions, examples) in found.items()
+        for subject, (questions, examples) in available.items()
         if not config.subjects or subject in config.subjects
     }
 

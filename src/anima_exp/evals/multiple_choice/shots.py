@@ -39,8 +39,8 @@ def fit_shots(
     This is QLoRA's rule. Truncating the prompt instead would lose the question, which comes last.
 
     Raises:
-        DataError: a question without examples is longer than `max_prompt_tokens`.
-        ModelError: the tokenizer does not give the letters different tokens.
+        DataError: if a question without examples is longer than `max_prompt_tokens`.
+        ModelError: if the tokenizer does not give the letters different tokens.
     """
     key = benchmark.key
     style = style_of(config.prompt, key=f"{key}.prompt")
@@ -79,7 +79,7 @@ def style_of(name: str, *, key: str) -> Style:
     """Return the prompt style: a name in prompts.py, or a dotted path to a Style or its function.
 
     Raises:
-        ConfigError: there is no such prompt.
+        ConfigError: if there is no such prompt.
     """
     named = own(name, key=key) if "." in name else function(name, among=prompts, key=key)
     style = named() if callable(named) else named

@@ -90,7 +90,7 @@ class Trackio:
         return f"trackio: trackio show --project {shlex.quote(self._project)}"
 
 
-def _held(run: Any) -> Held:
+def _held(run: object) -> Held:
     """Return the last step of each metric that trackio has of a resumed run.
 
     Only trackio's storage on this machine can be read. Of a remote run the last step is known, but

@@ -1,4 +1,4 @@
-"""Run a search from its command line: check it, run the trials that Optuna suggests, summarise."""
+"""Run a search from its command line: check it, run the trials that Optuna suggests, summarize."""
 
 import json
 import math
@@ -52,7 +52,7 @@ def search(
     Raises:
         ConfigError: if no trial can run, or a search setting is invalid. Nothing was started.
         SweepError: if trials failed. All others were run.
-        RunInterrupted: after Ctrl-C or SIGTERM.
+        RunInterrupted: if Ctrl-C or SIGTERM stopped it.
     """
     chosen = Search(**settings)
     chosen.check()

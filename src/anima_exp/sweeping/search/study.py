@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from anima_exp.config import Direction
 from anima_exp.config.former_names import first_name, of_runs
 from anima_exp.errors import InUseError, NewerFileError, RunError, first_line
-from anima_exp.libraries.optuna_internals import NoLock, enqueued_values, trial_again
+from anima_exp.libraries.optuna_internals import NoLock, enqueued_values, live_trial
 from anima_exp.sweeping.search.space import PRUNERS, SAMPLERS, Search, Space, Steps, Values
 from anima_exp.system import json_files
 
@@ -129,7 +129,7 @@ class Study:
         """
         left = [trial for trial in self.trials if trial.state is TrialState.RUNNING]
         self._study.sampler = self._sampler(self.search.seed)
-        return [self._begin(trial_again(self._study, trial)) for trial in left]
+        return [self._begin(live_trial(self._study, trial)) for trial in left]
 
     def try_failed_again(self) -> None:
         """Enqueue each cell once whose last trial failed in an earlier start."""

@@ -12,7 +12,7 @@ from torch.nn import functional
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from anima_exp.tiny.multiple_choice import questions
-from anima_exp.tiny.pretrain.base_model import Recipe, Scores, build_model, save, write_card
+from anima_exp.tiny.pretrain.base_model import Recipe, Scores, build_model, save, write_model_card
 from anima_exp.tiny.pretrain.corpus import corpus
 from anima_exp.tiny.pretrain.muon import Muon
 from anima_exp.tiny.pretrain.packing import IGNORED, Batch, batches
@@ -120,7 +120,7 @@ def pretrain(out: Path, recipe: Recipe) -> Scores:
     # What is measured is what ships: read back in half precision.
     shipped = LlamaForCausalLM.from_pretrained(draft, dtype=torch.float32)
     scores = measure(shipped, tokenizer, recipe.tested_tasks)
-    write_card(draft / "README.md", recipe, scores, seconds, model.num_parameters())
+    write_model_card(draft / "README.md", recipe, scores, seconds, model.num_parameters())
     shutil.rmtree(out, ignore_errors=True)
     draft.rename(out)
     return scores

@@ -45,11 +45,11 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> LlamaForC
             eos_token_id=tokenizer.eos_token_id,
         )
     )
-    initialise(model, recipe.layers)
+    initialize(model, recipe.layers)
     return model
 
 
-def initialise(model: LlamaForCausalLM, layers: int) -> None:
+def initialize(model: LlamaForCausalLM, layers: int) -> None:
     """Variance kept by width: LLaMA's usual 0.02 is far too small for so narrow a model."""
     for name, weight in model.named_parameters():
         if name == "model.embed_tokens.weight":
@@ -86,7 +86,9 @@ class Scores:
     tested: int
 
 
-def write_card(path: Path, recipe: Recipe, scores: Scores, seconds: float, parameters: int) -> None:
+def write_model_card(
+    path: Path, recipe: Recipe, scores: Scores, seconds: float, parameters: int
+) -> None:
     english, chinese = scores.tasks["en"], scores.tasks["zh"]
     lines = [
         "# A tiny base model",
@@ -104,7 +106,7 @@ def write_card(path: Path, recipe: Recipe, scores: Scores, seconds: float, param
         + ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
         + ".",
         "Muon (AdamW for embedding and norms), linear warm-up, cosine. The loss is on the response",
-        "only (plain text counts whole); prompt and response are tokenised apart, in Guanaco's",
+        "only (plain text counts whole); prompt and response are tokenized apart, in Guanaco's",
         "format.",
         "",
         "| setting | value |",

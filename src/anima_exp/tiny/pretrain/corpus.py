@@ -139,7 +139,7 @@ def english_drills(seed: int) -> Iterator[Example]:
 
 
 def english_choices(seed: int) -> Iterator[Example]:
-    """Every other one bare, as MMLU is asked of a base model."""
+    """Yield questions; every second one is bare, as a base model gets those of MMLU."""
     bare = False
     for question in question_stream("en", seed=seed, part="train"):
         prompt = question.text if bare else guanaco_prompt(question.text)

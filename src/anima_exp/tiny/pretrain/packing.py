@@ -40,7 +40,7 @@ def batches(
 
 
 def encode(example: Example, tokenizer: PreTrainedTokenizerBase) -> Row:
-    """Prompt and response are tokenised apart, as in fine-tuning."""
+    """Prompt and response are tokenized apart, as in fine-tuning."""
     prompt = [
         int(tokenizer.bos_token_id),
         *tokenizer.encode(example.prompt, add_special_tokens=False),

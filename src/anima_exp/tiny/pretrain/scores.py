@@ -21,12 +21,12 @@ def unseen_tasks(language: str, count: int, *, seed: int = 1234) -> list[Task]:
 
 
 def exact_match(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: Sequence[Task]
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, unseen: Sequence[Task]
 ) -> dict[str, float]:
-    """Greedy answers; the share that is right for each kind, and for `all`."""
+    """Return the proportion of right greedy answers for each kind of task, and for `all`."""
     right: defaultdict[str, list[bool]] = defaultdict(list)
-    for start in range(0, len(asked), BATCH):
-        batch = asked[start : start + BATCH]
+    for start in range(0, len(unseen), BATCH):
+        batch = unseen[start : start + BATCH]
         answers = generate(model, tokenizer, [guanaco_prompt(task.instruction) for task in batch])
         for task, answer in zip(batch, answers, strict=True):
             right[task.kind].append(answers_match(answer, task.answer))
@@ -37,15 +37,15 @@ def exact_match(
 def choice_accuracy(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    asked: Sequence[Question],
+    questions: Sequence[Question],
     *,
     bare: bool = False,
 ) -> float:
-    """The share of questions whose right letter is the likeliest of the four."""
+    """Return the proportion of questions whose right letter is the likeliest of the four."""
     letters = [tokenizer.encode(letter, add_special_tokens=False)[0] for letter in LETTERS]
     right = 0
-    for start in range(0, len(asked), BATCH):
-        batch = asked[start : start + BATCH]
+    for start in range(0, len(questions), BATCH):
+        batch = questions[start : start + BATCH]
         prompts = [question.text if bare else guanaco_prompt(question.text) for question in batch]
         ids, mask = left_padded(tokenizer, prompts)
         with torch.inference_mode():
@@ -54,7 +54,7 @@ def choice_accuracy(
             ).logits[:, -1, letters]
         for question, best in zip(batch, logits.argmax(-1).tolist(), strict=True):
             right += LETTERS[best] == question.answer
-    return right / len(asked)
+    return right / len(questions)
 
 
 def generate(

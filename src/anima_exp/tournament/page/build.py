@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from anima_exp.display import html_page
-from anima_exp.display.html_page import Column, Line, Section, Value, escaped, sanitize_text, table
+from anima_exp.display.html_page import (
+    Column,
+    Count,
+    Line,
+    Plot,
+    Section,
+    Table,
+    Value,
+    sanitize_text,
+)
 from anima_exp.tournament import report
 from anima_exp.tournament.rate import Tournament
 from anima_exp.tournament.report import Titled
@@ -97,28 +106,21 @@ def _categories(result: Tournament) -> dict[str, Any]:
 TITLE = "A tournament of {count} models"
 
 
-def header(result: Tournament, now: datetime) -> str:
+def header(result: Tournament, now: datetime) -> dict[str, object]:
     # The page shows "(99.3 % interval +269 to +427, ...)" in smaller type below.
     how = re.search(r" \(([^()]* interval [^()]*)\)\.$", result.conclusion)
-    answer = result.conclusion.replace(how[0], ".") if how else result.conclusion
-    parts = [
-        f"<h1>{escaped(TITLE.format(count=len(result.players)))}</h1>",
-        f'<p class="verdict">{escaped(answer)}</p>',
-    ]
-    if how:
-        parts.append(f'<p class="more">By Bradley-Terry, {escaped(how[1])}.</p>')
-    counts = {
-        "players": len(result.players),
-        "questions": result.questions,
-        "verdicts": result.verdicts,
-        "not parsed": result.unparsed,
+    return {
+        "answer": result.conclusion.replace(how[0], ".") if how else result.conclusion,
+        "how": how[1] if how else "",
+        "counts": [
+            Count("players", len(result.players)),
+            Count("questions", result.questions),
+            Count("verdicts", result.verdicts),
+            Count("not parsed", result.unparsed),
+        ],
+        "notes": result.notes,
+        "made": f"Page made {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC.",
     }
-    items = [f"<div><dt>{name}</dt><dd>{number:,}</dd></div>" for name, number in counts.items()]
-    parts.append(f'<dl class="counts">{"".join(items)}</dl>')
-    parts += [f'<p class="soft dates">{escaped(note)}</p>' for note in result.notes]
-    made = f"Page made {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
-    parts.append(f'<p class="soft dates">{made}</p>')
-    return "\n".join(parts)
 
 
 # The sections of the page. A section without content is left out.
@@ -126,40 +128,79 @@ def header(result: Tournament, now: datetime) -> str:
 
 def sections(result: Tournament) -> Iterator[Section]:
     if result.percents:
-        of = escaped(result.reference)
-        lead = (
-            f"Mean over both orders, with its 95 % interval; {of} is 100. In the table, shown "
-            f"first and shown second are the positions of {of}'s answer."
+        of = result.reference
+        yield Section(
+            "percents",
+            "Percentages",
+            f"In per cent of {of}",
+            _PLOTTED,
+            {
+                "plot": _plot("percents", f"Scores in per cent of {of}'s"),
+                "table": _table(report.percentages(result)),
+            },
+            lead=f"Mean over both orders, with its 95 % interval; {of} is 100. In the table, shown "
+            f"first and shown second are the positions of {of}'s answer.",
         )
-        body = _plot("percents", f"Scores in per cent of {result.reference}'s")
-        body += _table(report.percentages(result))
-        yield Section("percents", "Percentages", f"In per cent of {result.reference}", lead, body)
-    body = _plot("ratings", "Ratings with their intervals") + _table(report.ratings(result))
-    yield Section("ratings", "Ratings", "Ratings", _ratings_lead(result), body)
+    yield Section(
+        "ratings",
+        "Ratings",
+        "Ratings",
+        _PLOTTED,
+        {
+            "plot": _plot("ratings", "Ratings with their intervals"),
+            "table": _table(report.ratings(result)),
+        },
+        lead=_ratings_lead(result),
+    )
+    width = 4 * min(len(result.players), MATRIX) + 8
+    yield Section(
+        "matrix",
+        "Win matrix",
+        "Who beats whom",
+        _PLOTTED,
+        {
+            "plot": _plot("matrix", "Win matrix", width_rem=width),
+            "table": _table(report.matrix(result)),
+        },
+        lead=_matrix_lead(result),
+    )
+    if result.categories:
+        one = report.by_category(result)
+        width = 4 * len(result.categories) + 10
+        yield Section(
+            "categories",
+            "Categories",
+            "By category of question",
+            _PLOTTED,
+            {"plot": _plot("categories", one.title, width_rem=width), "table": _table(one)},
+            lead=f"{one.title}. {_categories_lead(result)}",
+        )
+    yield Section(
+        "bias",
+        "The judge",
+        "Biases of the judge",
+        "bias.html.jinja",
+        {"sentences": list(report.biases(result)), "table": _swaps(result)},
+    )
+
+
+_PLOTTED = "plot_and_table.html.jinja"
+
+
+def _matrix_lead(result: Tournament) -> str:
     lead = (
         "(Wins - losses) per question, row against column, over both orders. If both orders are "
         "judged, ±2 means that one player won every match. A cross marks a pair that never met."
     )
     if len(result.players) > MATRIX:
         lead += f" The strongest {MATRIX} of {len(result.players)} players are shown."
-    body = _plot("matrix", "Win matrix", wide=4 * min(len(result.players), MATRIX) + 8)
-    yield Section(
-        "matrix", "Win matrix", "Who beats whom", lead, body + _table(report.matrix(result))
-    )
-    if result.categories:
-        one = report.by_category(result)
-        wide = 4 * len(result.categories) + 10
-        body = _plot("categories", one.title, wide=wide) + _table(one)
-        lead = f"{escaped(one.title)}. {escaped(_categories_lead(result))}"
-        yield Section("categories", "Categories", "By category of question", lead, body)
-    said = "".join(f"<p>{escaped(sentence)}</p>" for sentence in report.biases(result))
-    yield Section("bias", "The judge", "Biases of the judge", "", said + _swaps(result))
+    return lead
 
 
 def _ratings_lead(result: Tournament) -> str:
     return (
         "The dot is the Bradley-Terry rating. Its line is the 95 % interval over other questions "
-        f"of this kind. The hollow mark is Elo. {escaped(report.order_note(result))}"
+        f"of this kind. The hollow mark is Elo. {report.order_note(result)}"
     )
 
 
@@ -169,19 +210,11 @@ def _categories_lead(result: Tournament) -> str:
     return f"The smallest category is {few.name}, with {questions}."
 
 
-def _plot(name: str, label: str, *, wide: int | None = None) -> str:
-    """Return the element of a plot. A wide plot scrolls in a box that takes keyboard focus."""
-    text = escaped(label)
-    plot = f'<div class="plot" id="{name}-plot" role="img" aria-label="{text}"'
-    if wide is None:
-        return f"<figure>{plot}></div></figure>\n"
-    return (
-        f'<figure class="sideways" tabindex="0" role="region" aria-label="{text}">'
-        f'{plot} style="min-width: {wide}rem"></div></figure>\n'
-    )
+def _plot(name: str, label: str, *, width_rem: int | None = None) -> Plot:
+    return Plot(f"{name}-plot", label, width_rem)
 
 
-def _table(one: Titled) -> str:
+def _table(one: Titled) -> Table:
     columns = [
         Column(column.heading, "number" if column.right else "name") for column in one.columns
     ]
@@ -191,11 +224,10 @@ def _table(one: Titled) -> str:
         Line([Value(values[at]) for at in order])
         for values in zip(*(column.texts for column in one.columns), strict=True)
     ]
-    made = table(one.title, [columns[at] for at in order], lines)
-    return f"<details><summary>The numbers</summary>\n{made}</details>"
+    return Table(one.title, [columns[at] for at in order], lines)
 
 
-def _swaps(result: Tournament) -> str:
+def _swaps(result: Tournament) -> Table:
     position, swapped = result.position, result.swapped
     rows = [
         ("The answer shown first wins", position.first),
@@ -207,7 +239,7 @@ def _swaps(result: Tournament) -> str:
         ("Different winner when swapped", swapped.flipped),
     ]
     lines = [Line([Value(what), Value(f"{number:,}")]) for what, number in rows]
-    return table("Verdicts by position", [Column("What"), Column("Verdicts", "number")], lines)
+    return Table("Verdicts by position", [Column("What"), Column("Verdicts", "number")], lines)
 
 
 _SCRIPTS = ("intervals", "fields", "parts")
@@ -217,17 +249,18 @@ def write_page(path: Path, result: Tournament) -> None:
     """Write the page to `path`, whole or not at all.
 
     Raises:
-        RunError: `path` cannot be written.
+        RunError: if `path` cannot be written.
     """
     html_page.write(path, page(result, now=datetime.now(UTC)))
 
 
 def page(result: Tournament, *, now: datetime) -> str:
     return html_page.page(
+        Path(__file__).parent / "templates" / "tournament.html.jinja",
         title=TITLE.format(count=len(result.players)),
         header=header(result, now),
         sections=list(sections(result)),
         data=plotted(result),
         scripts=[Path(__file__).parent / "scripts" / f"{name}.js" for name in _SCRIPTS],
-        program="anima_exp.elo",
+        program="anima-exp elo",
     )

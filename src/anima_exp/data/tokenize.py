@@ -38,14 +38,14 @@ _BATCH_CHARACTERS = 4_000_000  # of one call; a tokenizer needs about 70 bytes f
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def tokenise(
+def tokenize(
     source: Source, config: DataConfig, tokenizer: "PreTrainedTokenizerBase", *, cache: Path
 ) -> Tokens:
     """Return the token ids of every row, from the cache if it has them.
 
     Raises:
-        DataError: no row can be used, or a row cannot be used with data.on_bad_row=error.
-        ConfigError: there is no such recipe.
+        DataError: if no row can be used, or a row cannot be used with data.on_bad_row=error.
+        ConfigError: if there is no such recipe.
     """
     recipe = formats.recipe(config.recipe)
     folder = cache / "tokens" / key(source.fingerprint, recipe, tokenizer, named=config.recipe)
@@ -111,11 +111,11 @@ def examples(of: Source, config: DataConfig) -> Iterator[tuple[int, Example]]:
     """Yield every example with the number of its row, without tokenizing it.
 
     Raises:
-        DataError: no row can be used, or a row cannot be used with data.on_bad_row=error.
+        DataError: if no row can be used, or a row cannot be used with data.on_bad_row=error.
     """
     recipe = formats.recipe(config.recipe)
     meta, any_used = Meta(), False
-    with working("tokenising", of.name) as advance:
+    with working("tokenizing", of.name) as advance:
         stop = config.on_bad_row is BadRow.error
         for pair in _pairs(of, recipe, meta, None, stop_at_bad_row=stop):
             any_used = True
@@ -134,7 +134,7 @@ def _build(
     stop_at_bad_row: bool,
 ) -> Tokens:
     encoder = TextEncoder(tokenizer)
-    with TokenWriter(target) as draft, working("tokenising", source.name) as advance:
+    with TokenWriter(target) as draft, working("tokenizing", source.name) as advance:
         pairs = _pairs(source, recipe, draft.meta, encoder, stop_at_bad_row=stop_at_bad_row)
         for batch in _batches(pairs):
             ids = _ids(encoder, batch)

@@ -1,9 +1,9 @@
 """Token ids of all of Alpaca, computed and then read again, against qlora.py's collator.
 
-python benchmarks/tokenising.py FOLDER TOKENIZER [SAMPLE]
+python benchmarks/tokenizing.py FOLDER TOKENIZER [SAMPLE]
 
 FOLDER has alpaca_data.json, TOKENIZER LLaMA's tokenizer.json and tokenizer.model; SentencePiece
-is needed too (`pip install sentencepiece`). The collator tokenises the rows of every batch again,
+is needed too (`pip install sentencepiece`). The collator tokenizes the rows of every batch again,
 prompts and responses apart, with transformers' slow tokenizer, and pads them. It is timed on
 SAMPLE rows drawn at random (2,000), and what the whole set would take is reckoned from that. Each
 figure is the median of three, each taken in a process of its own, in turns; imports and the
@@ -64,15 +64,15 @@ def collator(folder, tokenizer_folder, sample):
     every = dict(rows(Path(folder) / "alpaca_data.json"))
     chosen = [every[number] for number in sample]
 
-    def tokenise(texts, most):
+    def tokenize(texts, most):
         return tokenizer(texts, max_length=most, truncation=True, add_special_tokens=False)
 
     def collate(batch):
-        prompts = tokenise(
+        prompts = tokenize(
             [f"<s>{alpaca(row['instruction'], row['input'])}" for row in batch],
             LIMITS["max_prompt_tokens"],
         )
-        responses = tokenise(
+        responses = tokenize(
             [f"{row['output']}</s>" for row in batch], LIMITS["max_response_tokens"]
         )
         pairs = list(zip(prompts["input_ids"], responses["input_ids"], strict=True))
