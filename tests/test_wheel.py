@@ -40,7 +40,7 @@ def test_the_wheel_holds_settings_sweeps_and_the_tiny_base(installed):
         "conf/train.yaml",
         "sweeps/demo.yaml",
         "tiny/base/model.safetensors",
-        "data/jinja/chatml.jinja",
+        "data/chat/jinja/chatml.jinja",
         "display/assets/page.css",
         "display/templates/page.html.jinja",
         "comparison/page/templates/comparison.html.jinja",

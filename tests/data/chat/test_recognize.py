@@ -1,9 +1,9 @@
-"""The recipe of a data set is recognised from its first rows, or refused in one line."""
+"""The recipe of a data set is recognized from its first rows, or refused in one line."""
 
 import pytest
 
+from anima_exp.data.chat.recognize import auto
 from anima_exp.data.formats import WITH_RECIPE
-from anima_exp.data.recognise import auto
 from anima_exp.errors import DataError
 
 CHAT = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
@@ -29,7 +29,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize("recipe", ROWS)
-def test_a_shape_is_recognised_with_its_reason(recipe):
+def test_a_shape_is_recognized_with_its_reason(recipe):
     for row in ROWS[recipe]:
         found = auto([row, row])
         assert found.recipe == recipe
@@ -37,13 +37,13 @@ def test_a_shape_is_recognised_with_its_reason(recipe):
         assert found.reason.endswith(".") and column
 
 
-def test_every_recipe_of_single_answers_is_recognised():
+def test_every_recipe_of_single_answers_is_recognized():
     others = {"guanaco", "oasst1", "hh_rlhf"}  # another form for rows that a recipe above reads
     single = {name for name in WITH_RECIPE if not name.endswith("chat")}
     assert single - others - {"messages", "sharegpt"} <= set(ROWS)
 
 
-def test_a_tree_of_messages_is_recognised():
+def test_a_tree_of_messages_is_recognized():
     row = {"prompt": {"role": "prompter", "text": "a", "replies": []}}
     assert auto([row]).recipe == "oasst1_chat"
 

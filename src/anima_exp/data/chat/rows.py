@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from anima_exp.data import chat_parts
-from anima_exp.data.conversation import Conversation, Message, Role
-from anima_exp.data.conversation_rules import message_error, shown
+from anima_exp.data.chat import parts
+from anima_exp.data.chat.conversation import Conversation, Message, Role
+from anima_exp.data.chat.rules import message_error, shown
 from anima_exp.data.example import Row, missing_column
 from anima_exp.errors import DataError
 
@@ -80,7 +80,7 @@ def with_system(row: Row, turns: list[Message]) -> list[Message]:
     for column in ("system", "system_prompt"):
         value = row.get(column)
         if value is not None and not isinstance(value, str):
-            raise DataError(f"column '{column}' is {chat_parts.kind_of(value)}, not text")
+            raise DataError(f"column '{column}' is {parts.kind_of(value)}, not text")
         if value and value.strip() and value not in prompts:
             prompts.append(value)
     if len(prompts) > 1:
@@ -96,12 +96,12 @@ def with_system(row: Row, turns: list[Message]) -> list[Message]:
 
 def assistant(text: str, number: int) -> Message:
     """Return the assistant's message with this text, its thinking apart."""
-    thinking, content = chat_parts.split_thinking(text, number)
+    thinking, content = parts.split_thinking(text, number)
     return Message("assistant", content, thinking=thinking, number=number)
 
 
 def _conversation(row: Row, turns: list[Message]) -> Conversation:
-    return Conversation(tuple(with_system(row, turns)), chat_parts.tools(row))
+    return Conversation(tuple(with_system(row, turns)), parts.tools(row))
 
 
 def _trained(message: Message, train: bool) -> Message:
@@ -119,9 +119,7 @@ def _messages(
             return [assistant(entries, start)]
         return [Message(text_is, entries, number=start)]
     if not isinstance(entries, list):
-        raise DataError(
-            f"column '{column}' is {chat_parts.kind_of(entries)}, not a list of messages"
-        )
+        raise DataError(f"column '{column}' is {parts.kind_of(entries)}, not a list of messages")
     return _joined([_message(entry, number) for number, entry in enumerate(entries, start)])
 
 
@@ -148,8 +146,8 @@ def _joined(turns: list[Message]) -> list[Message]:
 
 def _message(entry: object, number: int) -> Message:
     if not isinstance(entry, Mapping):
-        raise DataError(f"message {number} is {chat_parts.kind_of(entry)}, not an object")
-    name = chat_parts.one(entry, ("role", "from"), number, "of unknown role")
+        raise DataError(f"message {number} is {parts.kind_of(entry)}, not an object")
+    name = parts.one(entry, ("role", "from"), number, "of unknown role")
     if not isinstance(name, str):
         raise message_error(number, "no role", "its field 'role' or 'from' is not text")
     role = ROLE_NAMES.get(name.strip().lower())
@@ -160,26 +158,26 @@ def _message(entry: object, number: int) -> Message:
     for field in _UNREADABLE:
         if entry.get(field):
             raise message_error(number, name, f"its field '{field}' cannot be read")
-    content = chat_parts.one(entry, ("content", "value"), number, name)
+    content = parts.one(entry, ("content", "value"), number, name)
     train = _train(entry, number, name)
     if role == "call":
         return Message(
             "assistant",
-            tool_calls=chat_parts.tool_calls(content, number, name),
+            tool_calls=parts.tool_calls(content, number, name),
             train=train,
             number=number,
         )
-    text, thinking, calls = chat_parts.content_parts(content, number, name)
+    text, thinking, calls = parts.content_parts(content, number, name)
     for field in ("tool_calls", "function_call"):  # the second is the older form of one call
         if entry.get(field):
             if calls:
                 raise message_error(number, name, "its tool calls are given twice")
-            calls = chat_parts.tool_calls(entry[field], number, name)
-    stated = chat_parts.one(entry, _THINKING, number, name)
+            calls = parts.tool_calls(entry[field], number, name)
+    stated = parts.one(entry, _THINKING, number, name)
     if stated is not None and not isinstance(stated, str):
-        raise message_error(number, name, f"the thinking is {chat_parts.kind_of(stated)}, not text")
+        raise message_error(number, name, f"the thinking is {parts.kind_of(stated)}, not text")
     if role == "assistant":
-        inside, text = chat_parts.split_thinking(text, number)
+        inside, text = parts.split_thinking(text, number)
         # An empty field states nothing. An empty block in the text is part of the answer.
         thoughts = [thought for thought in (thinking, stated, inside) if thought]
         if len(thoughts) > 1:
@@ -212,5 +210,5 @@ def _train(entry: Mapping[str, Any], number: int, role: str) -> bool | None:
 def _label(entry: Mapping[str, Any], field: str, number: int, role: str) -> str | None:
     value = entry.get(field)
     if value is not None and not isinstance(value, str | int):
-        raise message_error(number, role, f"{field} is {chat_parts.kind_of(value)}, not text")
+        raise message_error(number, role, f"{field} is {parts.kind_of(value)}, not text")
     return None if value is None or value == "" else str(value)

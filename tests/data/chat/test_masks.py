@@ -8,11 +8,11 @@ from support.chat_tokenizers import KINDS, chat_tokenizer
 from tokenizers import AddedToken, Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from anima_exp.data.chat_masks import ChatMasks
-from anima_exp.data.chat_templates import NAMES, ChatTemplate, choose, named
-from anima_exp.data.chat_tokens import ChatEncoder
-from anima_exp.data.chat_verification import Verifier
-from anima_exp.data.conversation import Conversation, Message, ToolCall
+from anima_exp.data.chat.conversation import Conversation, Message, ToolCall
+from anima_exp.data.chat.masks import ChatMasks
+from anima_exp.data.chat.templates import NAMES, ChatTemplate, choose, named
+from anima_exp.data.chat.tokens import ChatEncoder
+from anima_exp.data.chat.verification import Verifier
 from anima_exp.errors import ConfigError, DataError
 
 SYSTEM = Message("system", "Be brief.")

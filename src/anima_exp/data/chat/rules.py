@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import get_args
 
-from anima_exp.data.conversation import Conversation, Message, Role
+from anima_exp.data.chat.conversation import Conversation, Message, Role
 from anima_exp.data.example import has_lone_surrogate
 from anima_exp.errors import DataError
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from anima_exp.data import chat_rows, chat_texts
-from anima_exp.data.conversation import Conversation, Message, ToolCall
-from anima_exp.data.conversation_rules import check, message_error
+from anima_exp.data.chat import rows, texts
+from anima_exp.data.chat.conversation import Conversation, Message, ToolCall
+from anima_exp.data.chat.rules import check, message_error
 from anima_exp.errors import DataError
 
 USER, ANSWER = ("user", "2+2?"), ("assistant", "4")
@@ -18,7 +18,7 @@ def read(*entries, alternate=False, **columns):
         {"role": entry[0], "content": entry[1]} if isinstance(entry, tuple) else entry
         for entry in entries
     ]
-    found = chat_rows.messages({"messages": pairs, **columns})
+    found = rows.messages({"messages": pairs, **columns})
     check(found, alternate=alternate)
     return found
 
@@ -175,7 +175,7 @@ def test_a_call_its_results_and_the_answer_alternate():
 
 
 def test_an_assistants_first_turn_can_be_allowed():
-    found = chat_rows.messages({"messages": [{"role": "assistant", "content": "Hello!"}]})
+    found = rows.messages({"messages": [{"role": "assistant", "content": "Hello!"}]})
     check(found, assistant_first=True)
     with pytest.raises(DataError, match="before the first user's turn"):
         check(found)
@@ -208,57 +208,57 @@ def test_two_system_prompts_are_refused():
 @pytest.mark.parametrize(
     ("recipe", "row", "line"),
     [
-        (chat_rows.messages, {"text": "a"}, "no column 'messages', which data.recipe reads"),
+        (rows.messages, {"text": "a"}, "no column 'messages', which data.recipe reads"),
         (
-            chat_rows.messages,
+            rows.messages,
             {"messages": "a"},
             "column 'messages' is text, not a list of messages",
         ),
         (
-            chat_rows.prompt_completion_chat,
+            rows.prompt_completion_chat,
             {"prompt": "2+2?", "completion": [{"role": "user", "content": "a"}]},
             "message 2 (user): it is in the column 'completion'",
         ),
-        (chat_texts.alpaca_chat, {"instruction": "a"}, "no column 'output'"),
+        (texts.alpaca_chat, {"instruction": "a"}, "no column 'output'"),
         (
-            chat_texts.alpaca_chat,
+            texts.alpaca_chat,
             {"instruction": "a", "output": ["b", "c"]},
             "column 'output' is a list, not text",
         ),
         (
-            chat_texts.alpaca_chat,
+            texts.alpaca_chat,
             {"history": [["a", "b"], ["c"]], "instruction": "a", "output": "b"},
             "item 2 of column 'history' is not a pair of texts",
         ),
-        (chat_texts.alpaca_chat, {"history": "a"}, "column 'history' is text, not a list of pairs"),
+        (texts.alpaca_chat, {"history": "a"}, "column 'history' is text, not a list of pairs"),
         (
-            chat_texts.oasst1_chat,
+            texts.oasst1_chat,
             {"prompt": {"role": "prompter", "text": 1}},
             "message 1 (prompter): its text is a number",
         ),
         (
-            chat_rows.sharegpt,
+            rows.sharegpt,
             {"conversations": [], "chosen": "a"},
             "message 1 is text, not an object",
         ),
-        (chat_texts.oasst1_chat, {"text": "Hi"}, "column 'text' has no turn 'Human:'"),
+        (texts.oasst1_chat, {"text": "Hi"}, "column 'text' has no turn 'Human:'"),
         (
-            chat_texts.hh_rlhf_chat,
+            texts.hh_rlhf_chat,
             {"chosen": "Hi\n\nHuman: a"},
             "column 'chosen' has text before its first turn",
         ),
         (
-            chat_texts.belle_chat,
+            texts.belle_chat,
             {"instruction": "Human:a\nAssistant:b", "output": "c"},
             "message 2 (assistant): column 'instruction' has the answer already",
         ),
         (
-            chat_texts.belle_chat,
+            texts.belle_chat,
             {"instruction": "Human:a\nAssistant:", "input": "b", "output": "c"},
             "column 'input' is not empty",
         ),
         (
-            chat_texts.oasst1_chat,
+            texts.oasst1_chat,
             {"prompt": {"role": "prompter", "text": "a", "replies": [{"role": "x", "text": "b"}]}},
             "message 2 (x): unknown role",
         ),

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from anima_exp.data import chat_rows, chat_texts
-from anima_exp.data.conversation_rules import check
-from anima_exp.data.recognise import auto
+from anima_exp.data.chat import rows, texts
+from anima_exp.data.chat.recognize import auto
+from anima_exp.data.chat.rules import check
 from anima_exp.errors import DataError
 
 VALUES = [None, True, 0, 7, -1.5, "", "x", "{}", "[[]]", "\ud83d", [], [[]], ["x"], {}, {"x": {}}]
@@ -32,17 +32,17 @@ LAST = {"from": "gpt", "value": "4"}
 REPLY = {"role": "assistant", "text": "4", "rank": 0, "deleted": False, "replies": []}
 TASK = {"instruction": "Human:a\nAssistant:", "input": "", "output": "b"}
 ROWS: list[tuple[Any, dict[str, Any]]] = [
-    (chat_rows.messages, {"messages": TURNS, "tools": [{"name": "add"}], "system": "a"}),
-    (chat_rows.sharegpt, {"conversations": SHARED, "chosen": LAST, "tools": "[]"}),
-    (chat_rows.prompt_completion_chat, {"prompt": TURNS[:1], "completion": TURNS[1:2]}),
-    (chat_texts.oasst1_chat, {"text": "### Human: a### Assistant: b"}),
+    (rows.messages, {"messages": TURNS, "tools": [{"name": "add"}], "system": "a"}),
+    (rows.sharegpt, {"conversations": SHARED, "chosen": LAST, "tools": "[]"}),
+    (rows.prompt_completion_chat, {"prompt": TURNS[:1], "completion": TURNS[1:2]}),
+    (texts.oasst1_chat, {"text": "### Human: a### Assistant: b"}),
     (
-        chat_texts.oasst1_chat,
+        texts.oasst1_chat,
         {"prompt": {"role": "prompter", "text": "a", "replies": [REPLY, REPLY]}},
     ),
-    (chat_texts.hh_rlhf_chat, {"chosen": "\n\nHuman: a\n\nAssistant: b"}),
-    (chat_texts.belle_chat, TASK),
-    (chat_texts.alpaca_chat, {**TASK, "history": [["a", "b"]], "system": "c"}),
+    (texts.hh_rlhf_chat, {"chosen": "\n\nHuman: a\n\nAssistant: b"}),
+    (texts.belle_chat, TASK),
+    (texts.alpaca_chat, {**TASK, "history": [["a", "b"]], "system": "c"}),
 ]
 
 

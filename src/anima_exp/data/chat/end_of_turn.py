@@ -3,10 +3,10 @@
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from anima_exp.data.chat_rendering import Turn
-from anima_exp.data.chat_templates import ChatTemplate, render
-from anima_exp.data.chat_tokens import ChatEncoder, Piece, Text
-from anima_exp.data.chat_verification import SHOWN
+from anima_exp.data.chat.rendering import Turn
+from anima_exp.data.chat.templates import ChatTemplate, render
+from anima_exp.data.chat.tokens import ChatEncoder, Piece, Text
+from anima_exp.data.chat.verification import SHOWN
 from anima_exp.errors import DataError
 
 if TYPE_CHECKING:

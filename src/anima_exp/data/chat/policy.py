@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from anima_exp.data.conversation import Conversation, Message
+from anima_exp.data.chat.conversation import Conversation, Message
 from anima_exp.errors import DataError
 
 TrainOn = Literal["assistant", "last", "all", "message"]

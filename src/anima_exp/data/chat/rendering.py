@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from anima_exp.data.chat_templates import ChatTemplate, render
-from anima_exp.data.chat_tokens import ChatEncoder, Text
-from anima_exp.data.conversation import Conversation
+from anima_exp.data.chat.conversation import Conversation
+from anima_exp.data.chat.templates import ChatTemplate, render
+from anima_exp.data.chat.tokens import ChatEncoder, Text
 from anima_exp.errors import DataError
 
 if TYPE_CHECKING:

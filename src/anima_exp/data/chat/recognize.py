@@ -1,11 +1,11 @@
-"""Recognise the recipe of a data set from the columns and types of its first rows."""
+"""Recognize the recipe of a data set from the columns and types of its first rows."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from anima_exp.data.conversation_rules import shown
+from anima_exp.data.chat.rules import shown
 from anima_exp.data.example import Row
 from anima_exp.errors import DataError
 
@@ -13,34 +13,34 @@ _ROWS = 20
 
 
 @dataclass(frozen=True)
-class Recognised:
+class Recognized:
     """The name of a recipe, and one sentence that says why the rows fit it."""
 
     recipe: str
     reason: str
 
 
-def auto(rows: Iterable[Row]) -> Recognised:
+def auto(rows: Iterable[Row]) -> Recognized:
     """Return the recipe that the first rows fit.
 
     Raises:
         DataError: they fit no recipe, or several.
     """
-    first: tuple[Recognised, int] | None = None
+    first: tuple[Recognized, int] | None = None
     for number, row in enumerate(islice(rows, _ROWS), start=1):
-        recognised = _of_row(row, number)
+        recognized = _of_row(row, number)
         if first is None:
-            first = recognised, number
-        elif first[0].recipe != recognised.recipe:
+            first = recognized, number
+        elif first[0].recipe != recognized.recipe:
             raise _refused(
-                f"row {first[1]} fits {first[0].recipe}, but row {number} fits {recognised.recipe}"
+                f"row {first[1]} fits {first[0].recipe}, but row {number} fits {recognized.recipe}"
             )
     if first is None:
         raise DataError("data.recipe=auto needs rows, but there are none.")
     return first[0]
 
 
-def _of_row(row: Row, number: int) -> Recognised:
+def _of_row(row: Row, number: int) -> Recognized:
     if isinstance(row.get("label"), bool):
         raise _refused(
             f"column 'label' of row {number} marks an answer as good or bad, which no recipe reads"
@@ -55,7 +55,7 @@ def _of_row(row: Row, number: int) -> Recognised:
         raise _refused(f"row {number} fits no recipe. Its columns are {columns}")
     if len(fitting) > 1:
         raise _refused(f"row {number} fits {' and '.join(fitting)}")
-    return Recognised(fitting[0], _REASONS[fitting[0]])
+    return Recognized(fitting[0], _REASONS[fitting[0]])
 
 
 def _refused(why: str) -> DataError:

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from anima_exp.data import chat_rows, chat_texts, readers
-from anima_exp.data.conversation import Conversation, Message, ToolCall
+from anima_exp.data import readers
+from anima_exp.data.chat import rows, texts
+from anima_exp.data.chat.conversation import Conversation, Message, ToolCall
 from anima_exp.data.example import TrackedRow
 from anima_exp.errors import DataError
 
@@ -17,7 +18,7 @@ CALL = ToolCall("add", {"a": 2})
 
 
 def of_messages(*entries, **columns):
-    return chat_rows.messages({"messages": list(entries), **columns})
+    return rows.messages({"messages": list(entries), **columns})
 
 
 def answer(**fields):
@@ -43,7 +44,7 @@ def test_the_text_parts_of_a_content_are_joined(content):
 
 def test_a_message_keeps_its_number_in_the_row():
     row = {"conversations": [{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "4"}]}
-    found = chat_rows.sharegpt({**row, "system": "Add."})
+    found = rows.sharegpt({**row, "system": "Add."})
     assert [message.number for message in found.messages] == [0, 1, 2]
 
 
@@ -59,7 +60,7 @@ def test_a_message_keeps_its_number_in_the_row():
 def test_the_common_names_of_a_role_are_read(names, role):
     for name in names:
         row = {"conversations": [{"from": name, "value": "x"}]}
-        assert chat_rows.sharegpt(row).messages == (Message(role, "x"),)
+        assert rows.sharegpt(row).messages == (Message(role, "x"),)
 
 
 @pytest.mark.parametrize("column", ["system", "system_prompt"])
@@ -160,7 +161,7 @@ def test_a_function_call_of_sharegpt_belongs_to_the_turn_before_it():
     result = {"from": "observation", "value": "4"}
 
     def turns(*entries):
-        return chat_rows.sharegpt({"conversations": list(entries)}).messages
+        return rows.sharegpt({"conversations": list(entries)}).messages
 
     assert turns(ask, call)[1] == Message("assistant", tool_calls=(CALL,))
     assert turns(ask, say, call)[1] == Message("assistant", "I add.", tool_calls=(CALL,))
@@ -178,7 +179,7 @@ def test_the_chosen_answer_of_a_preference_is_the_last_turn():
         }
     )
     unread: dict[str, int] = {}
-    assert chat_rows.sharegpt(row).messages == PAIR
+    assert rows.sharegpt(row).messages == PAIR
     row.count_unread(unread)
     assert unread == {"rejected": 1}
 
@@ -186,7 +187,7 @@ def test_the_chosen_answer_of_a_preference_is_the_last_turn():
 @pytest.mark.parametrize("completion", [[ANSWER], "4"])
 def test_the_completion_is_trained_on_and_the_prompt_is_not(completion):
     prompt = [ASK, ANSWER, ASK]
-    found = chat_rows.prompt_completion_chat({"prompt": prompt, "completion": completion})
+    found = rows.prompt_completion_chat({"prompt": prompt, "completion": completion})
     assert [message.train for message in found.messages] == [False, False, False, True]
     assert found.messages[3] == Message("assistant", "4", train=True)
     assert found.messages[3].number == 4
@@ -194,24 +195,24 @@ def test_the_completion_is_trained_on_and_the_prompt_is_not(completion):
 
 def test_history_comes_before_the_instruction():
     row = {"instruction": "Add.", "input": "2, 2", "output": "<think>a</think>4"}
-    found = chat_texts.alpaca_chat({**row, "history": [["2+2?", "4"]], "system": "Be short."})
+    found = texts.alpaca_chat({**row, "history": [["2+2?", "4"]], "system": "Be short."})
     assert found.messages == (
         Message("system", "Be short."),
         *PAIR,
         Message("user", "Add.\n2, 2"),
         Message("assistant", "4", thinking="a"),
     )
-    assert len(chat_texts.alpaca_chat({**row, "history": None}).messages) == 2
+    assert len(texts.alpaca_chat({**row, "history": None}).messages) == 2
 
 
 @pytest.mark.parametrize(
     ("recipe", "row"),
     [
-        (chat_texts.oasst1_chat, {"text": "### Human: 2+2?### Assistant: 4"}),
-        (chat_texts.oasst1_chat, {"text": "### Human: 2+2?\n### Assistant: 4\n"}),
-        (chat_texts.hh_rlhf_chat, {"chosen": "\n\nHuman: 2+2?\n\nAssistant: 4"}),
-        (chat_texts.belle_chat, {"instruction": "Human:2+2?\nAssistant:", "output": "4"}),
-        (chat_texts.belle_chat, {"instruction": "Human:2+2?", "output": "4", "input": ""}),
+        (texts.oasst1_chat, {"text": "### Human: 2+2?### Assistant: 4"}),
+        (texts.oasst1_chat, {"text": "### Human: 2+2?\n### Assistant: 4\n"}),
+        (texts.hh_rlhf_chat, {"chosen": "\n\nHuman: 2+2?\n\nAssistant: 4"}),
+        (texts.belle_chat, {"instruction": "Human:2+2?\nAssistant:", "output": "4"}),
+        (texts.belle_chat, {"instruction": "Human:2+2?", "output": "4", "input": ""}),
     ],
 )
 def test_the_turns_of_a_text_are_messages(recipe, row):
@@ -220,13 +221,11 @@ def test_the_turns_of_a_text_are_messages(recipe, row):
 
 def test_only_the_marks_of_the_format_begin_a_turn():
     text = "### Human: 2+2?### Assistant: 4\n### Note\nHuman: I count."
-    assert chat_texts.oasst1_chat({"text": text}).messages[1].content == (
-        "4\n### Note\nHuman: I count."
-    )
+    assert texts.oasst1_chat({"text": text}).messages[1].content == ("4\n### Note\nHuman: I count.")
     chosen = "\n\nHuman: 2+2?\n\nAssistant: Human: 4"
-    assert chat_texts.hh_rlhf_chat({"chosen": chosen}).messages[1].content == "Human: 4"
+    assert texts.hh_rlhf_chat({"chosen": chosen}).messages[1].content == "Human: 4"
     asked = "Human:2+2?\nAssistant:4\nHuman:A line\nwith Assistant: in it?\nAssistant:"
-    found = chat_texts.belle_chat({"instruction": asked, "output": "4"}).messages
+    found = texts.belle_chat({"instruction": asked, "output": "4"}).messages
     assert [message.role for message in found] == ["user", "assistant", "user", "assistant"]
 
 
@@ -245,28 +244,28 @@ def oasst1_messages():
 
 
 def test_the_path_of_the_best_replies_of_a_tree_is_its_conversation():
-    trees, left_over = chat_texts.oasst1_trees(oasst1_messages())
-    assert [chat_texts.oasst1_chat(tree) for tree in trees] == [Conversation(PAIR)]
+    trees, left_over = texts.oasst1_trees(oasst1_messages())
+    assert [texts.oasst1_chat(tree) for tree in trees] == [Conversation(PAIR)]
     assert left_over == 2
 
 
 def test_a_deleted_reply_is_not_taken():
     rows = [row | {"deleted": row["message_id"] == "c"} for row in oasst1_messages()]
-    trees, _ = chat_texts.oasst1_trees(rows)
-    assert chat_texts.oasst1_chat(trees[0]).messages[1].content == "5"
+    trees, _ = texts.oasst1_trees(rows)
+    assert texts.oasst1_chat(trees[0]).messages[1].content == "5"
 
 
 def test_one_message_of_a_tree_is_refused():
     with pytest.raises(DataError, match=r"one message of a tree.*file of trees$"):
-        chat_texts.oasst1_chat(oasst1_messages()[0])
+        texts.oasst1_chat(oasst1_messages()[0])
 
 
 def test_a_second_message_of_the_same_id_is_refused():
     row = oasst1_messages()[0]
     with pytest.raises(DataError, match=r"^two messages have the message_id 'a'$"):
-        chat_texts.oasst1_trees([row, row])
+        texts.oasst1_trees([row, row])
     with pytest.raises(DataError, match=r"^no column 'message_id'"):
-        chat_texts.oasst1_trees([{"text": "a"}])
+        texts.oasst1_trees([{"text": "a"}])
 
 
 @pytest.mark.parametrize("kind", ["json", "jsonl", "parquet"])
@@ -291,7 +290,7 @@ def test_nested_columns_of_every_kind_of_file_are_the_same_conversation(kind, tm
     else:
         path.write_text(json.dumps([row] if kind == "json" else row), encoding="utf-8")
     ((_, read),) = readers.rows(path)
-    assert chat_rows.messages(read) == Conversation(
+    assert rows.messages(read) == Conversation(
         (
             PAIR[0],
             Message("assistant", tool_calls=(ToolCall("add", {"a": 2}, "c1"),)),

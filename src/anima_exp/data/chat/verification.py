@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from anima_exp.data.chat_rendering import Job, Turn
-from anima_exp.data.chat_templates import ChatTemplate, render
-from anima_exp.data.chat_tokens import ChatEncoder, Text
+from anima_exp.data.chat.rendering import Job, Turn
+from anima_exp.data.chat.templates import ChatTemplate, render
+from anima_exp.data.chat.tokens import ChatEncoder, Text
 from anima_exp.errors import DataError
 
 if TYPE_CHECKING:

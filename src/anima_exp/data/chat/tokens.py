@@ -61,7 +61,7 @@ class ChatEncoder:
         return any(self.encoder.spelled(text) for text in _texts(value))
 
     def hide_all(self, value: Any) -> Any:
-        """Return a JSON value in whose texts no control token can be recognised."""
+        """Return a JSON value in whose texts no control token can be recognized."""
         if isinstance(value, str):
             return self.encoder.hide(value)
         return _mapped(value, self.hide_all)

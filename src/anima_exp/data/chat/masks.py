@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from anima_exp.data.chat_end import EndOfTurn
-from anima_exp.data.chat_policy import Thinking, TrainOn, trained, variables, with_thinking
-from anima_exp.data.chat_rendering import Job, Turn, job, render_jobs
-from anima_exp.data.chat_templates import ChatTemplate, render
-from anima_exp.data.chat_tokens import ChatEncoder, Text
-from anima_exp.data.chat_verification import Verifier, check_prefix, written_tokens
-from anima_exp.data.conversation import Conversation, Message
+from anima_exp.data.chat.conversation import Conversation, Message
+from anima_exp.data.chat.end_of_turn import EndOfTurn
+from anima_exp.data.chat.policy import Thinking, TrainOn, trained, variables, with_thinking
+from anima_exp.data.chat.rendering import Job, Turn, job, render_jobs
+from anima_exp.data.chat.templates import ChatTemplate, render
+from anima_exp.data.chat.tokens import ChatEncoder, Text
+from anima_exp.data.chat.verification import Verifier, check_prefix, written_tokens
 from anima_exp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from support.chat_tokenizers import chat_tokenizer
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from anima_exp.data.chat_templates import NAMES, ChatTemplate, choose, named, render
+from anima_exp.data.chat.templates import NAMES, ChatTemplate, choose, named, render
 from anima_exp.errors import ConfigError, DataError
 
 

@@ -5,9 +5,10 @@ from collections import Counter
 
 import pytest
 
-from anima_exp.data import chat_rows, chat_texts, readers
-from anima_exp.data.conversation_rules import check
-from anima_exp.data.recognise import auto
+from anima_exp.data import readers
+from anima_exp.data.chat import rows, texts
+from anima_exp.data.chat.recognize import auto
+from anima_exp.data.chat.rules import check
 from anima_exp.errors import DataError
 
 NO_CALL = "message N (tool): a tool result without a call"
@@ -18,8 +19,8 @@ RANKED = "column 'output' is a list, not text"
 RECIPES = {
     name: getattr(module, name)
     for module, names in (
-        (chat_rows, ("messages", "sharegpt")),
-        (chat_texts, ("alpaca_chat", "oasst1_chat", "hh_rlhf_chat")),
+        (rows, ("messages", "sharegpt")),
+        (texts, ("alpaca_chat", "oasst1_chat", "hh_rlhf_chat")),
     )
     for name in names
 }
@@ -91,10 +92,10 @@ def test_what_the_real_conversations_have(shared_data):
 
 
 def test_each_tree_of_oasst1_is_the_dialogue_that_guanaco_would_be_trained_on(shared_data):
-    trees, left_over = chat_texts.oasst1_trees(rows_of(shared_data, "oasst1/en-validation.jsonl"))
+    trees, left_over = texts.oasst1_trees(rows_of(shared_data, "oasst1/en-validation.jsonl"))
     dialogues = rows_of(shared_data, "oasst1/openassistant-guanaco-like.en-validation.jsonl")
-    of_trees, refused = read_all(trees, chat_texts.oasst1_chat)
-    of_texts, _ = read_all(dialogues, chat_texts.oasst1_chat)
+    of_trees, refused = read_all(trees, texts.oasst1_chat)
+    of_texts, _ = read_all(dialogues, texts.oasst1_chat)
 
     def stripped(found):
         return [[(m.role, m.content.strip()) for m in one.messages] for one in found]
@@ -125,17 +126,15 @@ def test_a_real_file_that_is_no_conversation_is_refused(shared_data, name, why):
 
 
 def test_ranked_answers_are_not_one_answer(shared_data):
-    found, refused = read_all(
-        rows_of(shared_data, "oasst1/oaast_rm_zh.json"), chat_texts.alpaca_chat
-    )
+    found, refused = read_all(rows_of(shared_data, "oasst1/oaast_rm_zh.json"), texts.alpaca_chat)
     assert (found, refused) == ([], {RANKED: 775})
 
 
 def test_belles_rows_of_one_turn_are_conversations_too(shared_data):
     rows = rows_of(shared_data, "belle_zh/train/utils/data/dev1K.json")
     assert auto(rows).recipe == "alpaca"
-    assert len(read_all(rows, chat_texts.alpaca_chat)[0]) == 1000
-    _, refused = read_all(rows, chat_texts.belle_chat)
+    assert len(read_all(rows, texts.alpaca_chat)[0]) == 1000
+    _, refused = read_all(rows, texts.belle_chat)
     assert refused.total() == 1000  # they have no marks of turns
 
 
@@ -144,7 +143,7 @@ def test_the_parts_of_no_real_answer_are_lost(shared_data):
     for name in ("reason_tool_use_demo_50.jsonl", "v1_sft_demo.jsonl"):
         for row in rows_of(shared_data, f"chat_demos/{name}"):
             try:
-                found = chat_rows.messages(row).messages
+                found = rows.messages(row).messages
             except DataError:
                 continue
             for entry, message in zip(row["messages"], found, strict=True):
@@ -158,7 +157,7 @@ def test_the_parts_of_no_real_answer_are_lost(shared_data):
 def test_a_conversation_in_the_form_of_chat_templates_reads_back_as_itself(shared_data):
     for name, (recipe, *_) in FILES.items():
         for one in read_all(rows_of(shared_data, name), RECIPES[recipe])[0]:
-            again = chat_rows.messages({"messages": one.as_dicts(), "tools": list(one.tools)})
+            again = rows.messages({"messages": one.as_dicts(), "tools": list(one.tools)})
             assert again.as_dicts() == one.as_dicts()
             assert again.tools == one.tools
 
@@ -167,7 +166,7 @@ def test_every_value_of_sharegpt_is_in_its_message(shared_data):
     joined = 0
     for name, (recipe, *_) in FILES.items():
         for row in rows_of(shared_data, name) if recipe == "sharegpt" else ():
-            by_number = {message.number: message for message in chat_rows.sharegpt(row).messages}
+            by_number = {message.number: message for message in rows.sharegpt(row).messages}
             for number, entry in enumerate(row["conversations"], start=1):
                 if entry["from"] == "function_call":
                     joined += number not in by_number

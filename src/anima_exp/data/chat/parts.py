@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from anima_exp.data.conversation import ToolCall
-from anima_exp.data.conversation_rules import message_error, shown
+from anima_exp.data.chat.conversation import ToolCall
+from anima_exp.data.chat.rules import message_error, shown
 from anima_exp.data.example import Row
 from anima_exp.errors import DataError
 

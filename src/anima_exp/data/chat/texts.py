@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from anima_exp.data.chat_parts import kind_of
-from anima_exp.data.chat_rows import ROLE_NAMES, assistant, with_system
-from anima_exp.data.conversation import Conversation, Message
-from anima_exp.data.conversation_rules import message_error, shown
+from anima_exp.data.chat.conversation import Conversation, Message
+from anima_exp.data.chat.parts import kind_of
+from anima_exp.data.chat.rows import ROLE_NAMES, assistant, with_system
+from anima_exp.data.chat.rules import message_error, shown
 from anima_exp.data.example import Row, missing_column
 from anima_exp.errors import DataError
 
