@@ -2,7 +2,7 @@
 # toolkit: torch's wheels bring CUDA, and bitsandbytes its kernels.
 #
 #   docker build -t anima-exp:gpu .
-#   docker run --rm --gpus all -v $PWD/runs:/data/runs -v $HOME/.cache:/root/.cache \
+#   docker run --rm --gpus all -v $PWD/runs:/data/runs -v $HOME/.cache:/data/cache \
 #       anima-exp:gpu train model=qwen3_8b data=alpaca
 #
 # This file has not been built yet: no machine with Docker was available. It was checked by reading.
@@ -24,6 +24,7 @@ RUN pip install --no-cache-dir '.[gpu,judge,optuna]'
 # Runs are written into the mounted folder. Several processes need more shared memory than Docker's
 # 64 MB: add --ipc=host with trainer.num_gpus=2 or more.
 WORKDIR /data
-ENV PYTHONUNBUFFERED=1
+# Models, data sets and token ids are cached in the mounted folder too.
+ENV PYTHONUNBUFFERED=1 XDG_CACHE_HOME=/data/cache
 ENTRYPOINT ["anima-exp"]
 CMD ["train", "--help"]
