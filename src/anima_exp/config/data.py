@@ -13,6 +13,39 @@ class BadRow(StrEnum):
     skip = "skip"  # leave the row out and count it
 
 
+class TrainOn(StrEnum):
+    """The messages of a conversation that enter the loss."""
+
+    assistant = "assistant"  # every answer
+    last = "last"  # the last answer
+    all = "all"  # every token, questions and template included
+    message = "message"  # the answers whose message does not say train=false
+
+
+class Thinking(StrEnum):
+    """The treatment of an assistant's thinking."""
+
+    template = "template"  # as the template shows it, in its default mode
+    keep = "keep"  # each answer in the mode in which it was written
+    drop = "drop"  # no thinking
+
+
+class TooLong(StrEnum):
+    """The treatment of a conversation that is longer than data.max_tokens."""
+
+    cut_end = "cut_end"  # leave out its last turns
+    drop_oldest = "drop_oldest"  # leave out its first turns, after the system prompt
+    split = "split"  # type: ignore[assignment]  # divide it into several, each with the system prompt
+    drop_row = "drop_row"  # leave out the conversation
+
+
+class SpecialTokensInText(StrEnum):
+    """The treatment of a control token that is written in a message's text."""
+
+    text = "text"  # encode it as text
+    error = "error"  # the row is bad
+
+
 @dataclass
 class LengthStatsConfig:
     """How long the rows of a data set are, for `plan`: nothing is trained by it.
@@ -84,6 +117,46 @@ class DataConfig:
         unit="rows",
         above=0,
         formerly=("rows",),
+    )
+    template: str | None = setting(
+        None,
+        "Chat template of conversations: tokenizer, chatml, llama3, mistral, gemma, guanaco, "
+        "vicuna, alpaca or a .jinja file; null = the tokenizer's own, or else the format whose "
+        "tokens it has.",
+        since="0.2",
+    )
+    train_on: TrainOn = setting(
+        TrainOn.assistant,
+        "Messages of a conversation that enter the loss.",
+        since="0.2",
+        as_before=TrainOn.assistant.value,
+    )
+    thinking: Thinking = setting(
+        Thinking.template,
+        "Treatment of an assistant's thinking in conversations.",
+        since="0.2",
+        as_before=Thinking.template.value,
+    )
+    max_tokens: int = setting(
+        2048,
+        "Longest conversation, with its template; data.too_long says what becomes of a longer "
+        "one. Other rows have max_prompt_tokens and max_response_tokens.",
+        unit="tokens",
+        above=0,
+        since="0.2",
+        as_before=2048,
+    )
+    too_long: TooLong = setting(
+        TooLong.cut_end,
+        "Treatment of a conversation longer than max_tokens. Turns are left out as a whole.",
+        since="0.2",
+        as_before=TooLong.cut_end.value,
+    )
+    special_tokens_in_text: SpecialTokensInText = setting(
+        SpecialTokensInText.text,
+        "Treatment of a control token that is written in the text of a conversation's message.",
+        since="0.2",
+        as_before=SpecialTokensInText.text.value,
     )
     max_prompt_tokens: int = setting(
         MISSING,

@@ -14,13 +14,18 @@ from typing import Any
 
 from anima_exp.config import lookup
 from anima_exp.data import recipes, templates
+from anima_exp.data.chat import rows, texts
+from anima_exp.data.chat.any_shape import any_shape
+from anima_exp.data.chat.conversation import Conversation
 from anima_exp.data.example import Example, Row
 from anima_exp.errors import ConfigError
 
-Recipe = Callable[[Row], Example | list[Example]]
+# A recipe reads one row. Those of one format return either examples or conversations.
+Recipe = Callable[[Row], Example | Conversation | list[Example] | list[Conversation]]
 Template = Callable[..., str]  # (instruction, input="") -> the prompt
 
 CHAT = "chat"
+AUTO = "auto"  # the recipe that recognizes the rows, and reads each as a conversation
 _DEFAULT = "plain"  # the format of a model whose training prompts are unknown
 
 
@@ -33,7 +38,8 @@ class Format:
     """
 
     name: str
-    recipe: Recipe | None = None  # row -> Example, or a list of them
+    recipe: Recipe | None = None  # row -> Example or Conversation, or a list of one of them
+    conversations: bool = False  # the recipe returns conversations, and data.template applies
     prompt: Template | None = None  # (instruction, input="") -> the prompt before an answer
     prompt_format: str | None = None  # the format that holds the prompt, if this one has none
     next_turn: str | None = None  # the text that begins the next user turn; None: no turns
@@ -97,6 +103,19 @@ _ENTRIES = (
     Format("chip2", recipe=recipes.chip2, prompt_format="plain"),
     Format("unnatural_instructions", recipe=recipes.unnatural_instructions, prompt_format="plain"),
     Format("flan_v2", recipe=recipes.flan_v2, prompt_format="plain"),
+    *(
+        Format(name, recipe=recipe, prompt_format=CHAT, conversations=True)
+        for name, recipe in (
+            ("messages", rows.messages),
+            ("sharegpt", rows.sharegpt),
+            ("prompt_completion_chat", rows.prompt_completion_chat),
+            ("alpaca_chat", texts.alpaca_chat),
+            ("oasst1_chat", texts.oasst1_chat),
+            ("hh_rlhf_chat", texts.hh_rlhf_chat),
+            ("belle_chat", texts.belle_chat),
+            (AUTO, any_shape),
+        )
+    ),
 )
 FORMATS = {entry.name: entry for entry in _ENTRIES}
 WITH_RECIPE = {name: entry for name, entry in FORMATS.items() if entry.recipe}
@@ -113,6 +132,15 @@ def recipe(name: str, *, key: str = "data.recipe") -> Recipe:
     entry = _format(name, WITH_RECIPE, part="recipe", what="recipe", key=key)
     assert entry.recipe is not None
     return entry.recipe
+
+
+def holds_conversations(name: str) -> bool:
+    """Return whether the recipe `name` returns conversations, and not prompts and responses.
+
+    Raises:
+        ConfigError: if there is no such recipe.
+    """
+    return _format(name, WITH_RECIPE, part="recipe", what="recipe", key="data.recipe").conversations
 
 
 def template(name: str, *, key: str = "data.prompt_template") -> Template:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from anima_exp.config import Thinking, TrainOn
 from anima_exp.data.chat.conversation import Conversation, Message
 from anima_exp.data.chat.end_of_turn import EndOfTurn
-from anima_exp.data.chat.policy import Thinking, TrainOn, trained, variables, with_thinking
+from anima_exp.data.chat.policy import trained, variables, with_thinking
 from anima_exp.data.chat.rendering import Job, Turn, job, render_jobs
 from anima_exp.data.chat.templates import ChatTemplate, render
 from anima_exp.data.chat.tokens import ChatEncoder, Text
@@ -87,13 +88,13 @@ class ChatMasks:
         self,
         template: ChatTemplate,
         tokenizer: "PreTrainedTokenizerBase",
-        train_on: TrainOn = "assistant",
-        thinking: Thinking = "template",
+        train_on: TrainOn | str = TrainOn.assistant,
+        thinking: Thinking | str = Thinking.template,
         stops: Collection[int] = (),
     ) -> None:
         self.template, self.tokenizer = template, tokenizer
-        self.train_on: TrainOn = "assistant"
-        self.thinking = thinking
+        self.train_on = TrainOn.assistant
+        self.thinking = Thinking(thinking)
         switches = thinking == "template" and "enable_thinking" in template.source
         self._hint = _KEEP_HINT if switches else ""
         self.encoder = ChatEncoder(tokenizer, written_tokens(template, tokenizer))
@@ -109,7 +110,7 @@ class ChatMasks:
                 f"{str(error).rstrip('.')}. Choose another template, or the path of a .jinja file "
                 "in which this is corrected."
             ) from error
-        self.train_on = train_on
+        self.train_on = TrainOn(train_on)
 
     @property
     def stop_ids(self) -> list[int]:

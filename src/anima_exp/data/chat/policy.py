@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
+from anima_exp.config import Thinking, TrainOn
 from anima_exp.data.chat.conversation import Conversation, Message
 from anima_exp.errors import DataError
-
-TrainOn = Literal["assistant", "last", "all", "message"]
-Thinking = Literal["keep", "drop", "template"]
 
 
 def with_thinking(conversation: Conversation, thinking: Thinking) -> Conversation:
