@@ -106,9 +106,7 @@ def use_template(
             for source in sources
         ]
     source, for_tools = sources
-    tokenizer.chat_template = (
-        {"default": source, "tool_use": for_tools} if for_tools else source  # type: ignore[assignment]
-    )
+    tokenizer.chat_template = {"default": source, "tool_use": for_tools} if for_tools else source
 
 
 def render(
