@@ -26,7 +26,12 @@ from anima_exp.evals.evaluator import (
 )
 from anima_exp.evals.multiple_choice.measure import export
 from anima_exp.events import emit, following, listening, say
-from anima_exp.inference.saved_model import load_saved_model, model_label, record
+from anima_exp.inference.saved_model import (
+    load_saved_model,
+    model_label,
+    record,
+    use_saved_template,
+)
 from anima_exp.results import identity, provenance
 from anima_exp.system import json_files, paths
 from anima_exp.system.atomic import user_output, write_json
@@ -63,7 +68,7 @@ def _run(config: EvaluateConfig, world: ProcessGroup) -> dict[str, float]:
     from anima_exp.model.tokenizer import load_tokenizer
 
     _refuse(config)
-    formats.template(config.data.prompt_template)
+    formats.for_answers(config.data.prompt_template, key="data.prompt_template")
     heldout: TokenizedDataset | tuple[()] = ()
     tokenizer = load_tokenizer(config.model)
     on = config.evals
@@ -72,6 +77,7 @@ def _run(config: EvaluateConfig, world: ProcessGroup) -> dict[str, float]:
         heldout = world.main_process_first(
             lambda: prepare(config.data, tokenizer, cache=cache)
         ).heldout
+    use_saved_template(tokenizer, config)  # the rows are put in the template of data.template
     evals = world.main_process_first(lambda: prepare_evals(config, tokenizer, heldout))
     if config.export_prompts:
         world.run_on_main(

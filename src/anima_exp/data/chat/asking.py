@@ -132,6 +132,11 @@ def stop_ids(
         return []
 
 
+def with_opening(answer: str, prompt: Prompt) -> str:
+    """Return an answer with the tag that opens its thinking, if the prompt has written it."""
+    return f"{OPEN}\n{answer}" if prompt.opens_thinking else answer
+
+
 def split_thinking(answer: str) -> tuple[str | None, str]:
     """Split an answer into its thinking, or None, and the rest.
 
