@@ -234,7 +234,7 @@ def _row(
     if request.is_chat:
         thinking, text = split_thinking(with_opening(text, prompt))
     text = text.strip()
-    row = {
+    row: answer_file.Row = {
         # QLoRA's ids depend on the text only, but two questions may have the same answer.
         "answer_id": short_id(f"{request.model_id} {question.id} {text}"),
         "question_id": question.id,

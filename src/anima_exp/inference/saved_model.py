@@ -136,14 +136,24 @@ def use_saved_template(tokenizer: "PreTrainedTokenizerBase", config: UseConfig) 
     if config.run:
         part = "model" if config.lora.is_full_finetune else "adapter"
         place, key = str(Path(config.run) / part), "run"
-    if chosen == (absolute(record(run)).get("data.template") if run else None):
-        if place and use_template_of(tokenizer, place, key=key):
-            return
+    recorded = absolute(record(run)).get("data.template") if run else None
+    if place and chosen == recorded and use_template_of(tokenizer, place, key=key):
+        return
     known = chosen or tokenizer.chat_template or holds_conversations(config.data.recipe)
     format_name = getattr(config, "prompt_template", None) or config.data.prompt_template
     if known and prompts.is_chat(format_name):
         template = choose(chosen, tokenizer)
         use_template(tokenizer, template, stop_ids(template, tokenizer))
+
+
+def tokenizer_of(model: ModelConfig, adapter: str) -> "PreTrainedTokenizerBase":
+    """Return the base's tokenizer with the chat template and the end token of an extra adapter."""
+    from anima_exp.inference.saved_template import use_template_of
+    from anima_exp.model.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(model)
+    use_template_of(tokenizer, adapter, key="extra_adapters")
+    return tokenizer
 
 
 def adapter_name(number: int) -> str:

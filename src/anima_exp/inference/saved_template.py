@@ -41,7 +41,7 @@ def use_template_of(
         ) from error
     if not template:
         return False
-    tokenizer.chat_template = template  # type: ignore[assignment]
+    tokenizer.chat_template = template
     if end and end not in tokenizer.get_vocab():
         warn(
             f"{key}={place} ends its answers with {end}, which is no token of "

@@ -122,9 +122,7 @@ def decode(
     assert watch is None or len(prompts) == 1
     if len({len(prompt) for prompt in prompts}) > 1 and not masks_padding(model):
         return [
-            decode(
-                model, tokenizer, [prompt], how, stop_ids=stop_ids, seeds=[seed], world=world
-            )[0]
+            decode(model, tokenizer, [prompt], how, stop_ids=stop_ids, seeds=[seed], world=world)[0]
             for prompt, seed in zip(prompts, seeds or [0] * len(prompts), strict=True)
         ]
     check_ids(prompts, model.config.get_text_config().vocab_size)

@@ -148,6 +148,12 @@ def split_thinking(answer: str) -> tuple[str | None, str]:
     return thinking.strip("\n"), rest.lstrip("\n")
 
 
+def is_thinking(answer: str) -> bool:
+    """Return whether the text so far of an answer is inside its thinking, or may begin it."""
+    text = answer.lstrip()
+    return OPEN.startswith(text) or (text.startswith(OPEN) and CLOSE not in text)
+
+
 def answered(answer: str) -> Message:
     """Return the assistant's message with an answer of a model, its thinking apart."""
     thinking, content = split_thinking(answer)
