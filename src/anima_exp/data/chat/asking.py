@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from anima_exp.config import Thinking
 from anima_exp.data.chat.conversation import Conversation, Message
 from anima_exp.data.chat.end_of_turn import EndOfTurn
-from anima_exp.data.chat.policy import variables, with_thinking
+from anima_exp.data.chat.policy import SWITCH, variables, with_thinking
 from anima_exp.data.chat.rendering import job
 from anima_exp.data.chat.templates import ChatTemplate, render
 from anima_exp.data.chat.tokens import ChatEncoder
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 OPEN, CLOSE = "<think>", "</think>"  # the tags around an assistant's thinking
-SWITCH = "enable_thinking"  # the variable by which templates switch thinking on and off
 
 
 @dataclass(frozen=True)
