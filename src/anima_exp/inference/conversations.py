@@ -30,6 +30,8 @@ def of_row(row: Mapping[str, Any]) -> Conversation | None:
             f"message {len(messages)}, the last one, is the assistant's, so there is nothing to "
             "answer. Remove it"
         )
+    if messages and all(each.role != "user" for each in messages):
+        raise DataError("no message is the user's, so nothing asks for an answer")
     if messages:
         check(Conversation((*messages, _ANSWER), conversation.tools))
     else:
