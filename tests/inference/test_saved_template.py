@@ -152,7 +152,10 @@ MISTAKES = [
     ([{"role": "user", "content": " "}], "message 1 (user): the turn is empty."),
     ([], "the conversation has no messages."),
     ([{"role": "owl", "content": "x"}], "message 1 (owl): unknown role. The known roles are"),
-    ([{"role": "tool", "content": "x"}], "no message is the user's, so nothing asks for an answer."),
+    (
+        [{"role": "tool", "content": "x"}],
+        "no message is the user's, so nothing asks for an answer.",
+    ),
     (
         {"rows": []},
         "is neither a list of messages nor an object with `messages`. To answer several",
