@@ -255,6 +255,8 @@ def _row(
         row["thinking"] = thinking
     if question.conversation is not None:
         row["messages"] = question.conversation.as_dicts()
+        if question.conversation.tools:
+            row["tools"] = list(question.conversation.tools)
     return row
 
 

@@ -1,5 +1,6 @@
 """Read conversations to be answered, and tools to be shown, from files and rows."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,26 @@ def of_row(row: Mapping[str, Any]) -> Conversation | None:
 def question_of(conversation: Conversation) -> str:
     """Return the text of the last user turn."""
     return next(each.content for each in reversed(conversation.messages) if each.role == "user")
+
+
+def as_text(conversation: Conversation) -> str:
+    """Return a conversation as one text for a reader: with earlier turns, each under its role."""
+    messages = conversation.messages
+    if len(messages) == 1 and not conversation.tools:
+        return messages[0].content
+    blocks = [f"{message.role}:\n{_said(message)}" for message in messages]
+    if conversation.tools:
+        schemas = (json.dumps(tool, ensure_ascii=False) for tool in conversation.tools)
+        blocks.insert(0, "tools that the assistant may call:\n" + "\n".join(schemas))
+    return "\n\n".join(["The answer is to the last turn of this conversation.", *blocks])
+
+
+def _said(message: Message) -> str:
+    calls = (
+        json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False)
+        for call in message.tool_calls
+    )
+    return "\n".join(filter(None, (message.content, *calls)))
 
 
 def read_messages(place: str, *, key: str = "messages") -> Conversation:
