@@ -181,7 +181,7 @@ def check_options(template: str, options: ChatOptions) -> None:
     for key, is_given in given.items():
         if is_given:
             raise ConfigError(
-                f"{key} is for a chat template, but the model is asked in the format {template}. "
+                f"{key} is for a chat template, but the model is prompted in the format {template}. "
                 f"Leave it out, or ask in the tokenizer's chat template with {KEY}={CHAT}."
             )
 

@@ -115,10 +115,10 @@ def load_saved_model(
 
 
 def use_saved_template(tokenizer: "PreTrainedTokenizerBase", config: UseConfig) -> None:
-    """Give the base's tokenizer the chat template in which the model is asked, and its end token.
+    """Give the base's tokenizer the chat template in which the model is prompted, and its end token.
 
     It is the one that is saved with `run` or `adapter`, or the one that the user chooses with
-    data.template. A model without a saved one, if it is asked in a chat template, gets the one in
+    data.template. A model without a saved one, if it is prompted in a chat template, gets the one in
     which its data would be put.
 
     Raises:
