@@ -182,7 +182,7 @@ def check_options(template: str, options: ChatOptions) -> None:
         if is_given:
             raise ConfigError(
                 f"{key} is for a chat template, but the model is prompted in the format "
-                f"{template}. Leave it out, or ask in the tokenizer's chat template with {KEY}={CHAT}."
+                f"{template}. Leave it out, or use the tokenizer's chat template: {KEY}={CHAT}."
             )
 
 
