@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 
 from anima_exp.config import BadRow, DataConfig
 from anima_exp.data import formats
+from anima_exp.data.array_folder import META
 from anima_exp.data.encode import TextEncoder
 from anima_exp.data.example import Example, Row, TrackedRow, missing_column
 from anima_exp.data.formats import Recipe
 from anima_exp.data.rows import check_heldout
 from anima_exp.data.source import Source, training_source, validation_source
-from anima_exp.data.token_cache import META, Meta, Tokens, TokenWriter, key, open_tokens
+from anima_exp.data.token_cache import Meta, Tokens, TokenWriter, key, open_tokens
 from anima_exp.errors import DataError, NewerFileError
 from anima_exp.events import note, working
 from anima_exp.system import json_files
