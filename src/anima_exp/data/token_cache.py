@@ -139,7 +139,7 @@ class TokenWriter:
 
     def commit(self) -> Tokens:
         """Rename the folder to its final name, unless another process has written the same set."""
-        arrays = {
+        arrays: dict[str, npt.NDArray[Any]] = {
             "starts": np.array(self._starts, dtype=np.int64),
             "prompts": np.array(self._prompts, dtype=np.int32),
             "rows": np.array(self._rows, dtype=np.int64),
@@ -178,7 +178,7 @@ def key(
         named: data.recipe, which distinguishes two functions that one function has returned.
     """
     name, file = _location(recipe, named)
-    shipped = file is not None and _PACKAGE in Path(file).parents
+    shipped = _is_shipped(file)
     parts = [
         str(_FORMAT),
         fingerprint,
@@ -192,6 +192,18 @@ def key(
         own = _sha256(Path(file).read_text(encoding="utf-8"))
         code.insert(0 if Path(file) < _PACKAGE / "data" else len(code), own)
     return hashlib.sha256(b"".join(map(bytes.fromhex, hashes + code))).hexdigest()[:32]
+
+
+def code_of(recipe: Callable[..., Any], named: str) -> tuple[str, str]:
+    """Return the name of a recipe, and the hash of its module if it is a user's own."""
+    name, file = _location(recipe, named)
+    if file is None or _is_shipped(file) or not file.endswith(".py"):
+        return name, ""
+    return name, _sha256(Path(file).read_text(encoding="utf-8"))
+
+
+def _is_shipped(file: str | None) -> bool:
+    return file is not None and _PACKAGE in Path(file).parents
 
 
 def _location(recipe: Callable[..., Any], named: str) -> tuple[str, str | None]:

@@ -60,17 +60,18 @@ def run(config: EvaluateConfig, *, listen: events.Listener | None = None) -> dic
 
 def _run(config: EvaluateConfig, world: ProcessGroup) -> dict[str, float]:
     from anima_exp.data.dataset import prepare
+    from anima_exp.model.base_config import generation_stops
     from anima_exp.model.tokenizer import load_tokenizer
 
     _refuse(config)
-    formats.template(config.data.prompt_template)
+    formats.for_answers(config.data.prompt_template, key="data.prompt_template")
     heldout: TokenizedDataset | tuple[()] = ()
     tokenizer = load_tokenizer(config.model)
     on = config.evals
     if on.heldout or on.custom or (on.exact_match and config.data.exact_answers):
-        cache = paths.cache(config.cache_dir)
+        cache, stops = paths.cache(config.cache_dir), generation_stops(config.model)
         heldout = world.main_process_first(
-            lambda: prepare(config.data, tokenizer, cache=cache)
+            lambda: prepare(config.data, tokenizer, cache=cache, stops=stops)
         ).heldout
     evals = world.main_process_first(lambda: prepare_evals(config, tokenizer, heldout))
     if config.export_prompts:
