@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from anima_exp.config import Thinking, TrainOn
+from anima_exp.data.chat import asking
 from anima_exp.data.chat.conversation import Conversation, Message
 from anima_exp.data.chat.end_of_turn import EndOfTurn
 from anima_exp.data.chat.policy import trained, variables, with_thinking
 from anima_exp.data.chat.rendering import Job, Openings, Turn, job, render_jobs
-from anima_exp.data.chat.templates import ChatTemplate, render
+from anima_exp.data.chat.templates import ChatTemplate
 from anima_exp.data.chat.tokens import ChatEncoder, Text
 from anima_exp.data.chat.verification import Verifier, check_prefix, written_tokens
 from anima_exp.errors import ConfigError, DataError
@@ -168,16 +169,14 @@ class ChatMasks:
         Args:
             thinks: the answer is to have thinking, if `thinking=keep`.
         """
-        asked = job(with_thinking(conversation, self.thinking), [], self.encoder)
-        [text] = render(
+        asked = asking.prompt(
+            with_thinking(conversation, self.thinking),
             self.template,
             self.tokenizer,
-            [asked.messages],
-            tools=asked.tools,
-            generation_prompt=True,
+            self.encoder,
             variables=variables(self.thinking, thinks=thinks),
         )
-        return self.encoder.encode(text)
+        return asked.ids
 
     def _job(self, conversation: Conversation) -> Job:
         conversation = with_thinking(conversation, self.thinking)
