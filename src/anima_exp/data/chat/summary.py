@@ -1,4 +1,4 @@
-"""Summarize what a run learns from conversations, for the overview, the record and the card."""
+"""Summarize what a run learns from conversations, for the overview, the record and the model card."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -126,7 +126,13 @@ class _Work:
             counts=result.counts,
         ):
             answers = [(span.start, span.end, span.message) for span in row.spans]
-            parts = segments(shown.messages, answers, len(row.ids), opening=row.opening)
+            parts = segments(
+                shown.messages,
+                answers,
+                len(row.ids),
+                opening=row.opening,
+                has_tools=bool(shown.tools),
+            )
             result.rows.append((row.ids, parts))
 
 
