@@ -6,8 +6,8 @@ chunks. They read the conversations, render, verify and encode them, and return 
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from dataclasses import dataclass, field, replace
+from itertools import chain, groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from anima_exp.data.array_folder import opened_or_built
 from anima_exp.data.chat import recognize
 from anima_exp.data.chat.any_shape import recipe_of
 from anima_exp.data.chat.conversation import Conversation
-from anima_exp.data.chat.fit import fit
+from anima_exp.data.chat.fit import FittedRow, Part, fit
 from anima_exp.data.chat.masked_tokens import (
     MaskedTokens,
     MaskedTokenWriter,
@@ -35,7 +35,7 @@ from anima_exp.data.chat.masked_tokens import (
 )
 from anima_exp.data.chat.masks import ChatMasks, MaskedRow
 from anima_exp.data.chat.rules import message_error
-from anima_exp.data.chat.segments import Segment, segments
+from anima_exp.data.chat.segments import Kind, Segment, segments
 from anima_exp.data.chat.texts import is_tree_message, oasst1_trees
 from anima_exp.data.example import TrackedRow
 from anima_exp.data.formats import Recipe
@@ -109,14 +109,7 @@ class _Work:
                 raise _spelled_error(conversation, self.masks)
             result.counts["spelled"] += 1
         result.conversations += 1
-        # Their order is that of the answers, so the last row is the longest.
-        result.counts["more_rows"] += len(rows) - 1
-        result.counts["more_tokens"] += sum(len(row.ids) for row in rows[:-1])
-        result.counts["rewritten"] += len(rows) > 1
-        result.counts["lacks_thinking"] += sum(
-            span.lacks_thinking for row in rows for span in row.spans
-        )
-        for row, shown in fit(
+        fitted = fit(
             conversation,
             rows,
             self.config.max_tokens,
@@ -124,10 +117,36 @@ class _Work:
             train_on=self.config.train_on,
             again=self.masks.rows,
             counts=result.counts,
-        ):
-            answers = [(span.start, span.end, span.message) for span in row.spans]
-            parts = segments(shown.messages, answers, len(row.ids), opening=row.opening)
-            result.rows.append((row.ids, parts))
+        )
+        result.rows += [(row.ids, _segments(row, part, conversation)) for row, part in fitted]
+        result.counts += _rewritten(fitted)
+        result.counts["lacks_thinking"] += sum(
+            span.lacks_thinking for row, _ in fitted for span in row.spans
+        )
+
+
+def _segments(row: MaskedRow, part: Part, whole: Conversation) -> list[Segment]:
+    """Return the segments of a row, with the messages and turns of the whole conversation."""
+    assistants = (n for n, message in enumerate(whole.messages) if message.role == "assistant")
+    turns = {number: turn for turn, number in enumerate(assistants, start=1)}
+    answers = [(span.start, span.end, span.message) for span in row.spans]
+    found = []
+    for one in segments(part.conversation.messages, answers, len(row.ids), opening=row.opening):
+        message = part.numbers[one.message] if one.message >= 0 else -1
+        turn = turns[message] if one.kind is Kind.assistant else 0
+        found.append(replace(one, message=message, turn=turn))
+    return found
+
+
+def _rewritten(fitted: Sequence[FittedRow]) -> Counter[str]:
+    """Count the rows and tokens that are there only because the template rewrites earlier turns."""
+    counts: Counter[str] = Counter()
+    for _, group in groupby(fitted, key=lambda each: id(each.part)):
+        lengths = sorted(len(row.ids) for row, _ in group)
+        counts["more_rows"] += len(lengths) - 1
+        counts["more_tokens"] += sum(lengths[:-1])
+    counts["rewritten"] += counts["more_rows"] > 0
+    return counts
 
 
 def _spelled_error(conversation: Conversation, masks: ChatMasks) -> DataError:
