@@ -23,8 +23,7 @@ from anima_exp.data.apply_recipe import (
     record_bad_row,
 )
 from anima_exp.data.array_folder import opened_or_built
-from anima_exp.data.chat import recognize
-from anima_exp.data.chat.any_shape import recipe_of
+from anima_exp.data.chat import rules
 from anima_exp.data.chat.conversation import Conversation
 from anima_exp.data.chat.fit import FittedRow, Part, fit
 from anima_exp.data.chat.masked_tokens import (
@@ -34,15 +33,14 @@ from anima_exp.data.chat.masked_tokens import (
     open_masked_tokens,
 )
 from anima_exp.data.chat.masks import ChatMasks, MaskedRow
-from anima_exp.data.chat.rules import message_error
+from anima_exp.data.chat.reading import as_read
 from anima_exp.data.chat.segments import Kind, Segment, segments
-from anima_exp.data.chat.texts import is_tree_message, oasst1_trees
 from anima_exp.data.example import TrackedRow
 from anima_exp.data.formats import Recipe
 from anima_exp.data.readers import NumberedRow
 from anima_exp.data.source import Source
 from anima_exp.errors import DataError
-from anima_exp.events import say, working
+from anima_exp.events import working
 from anima_exp.system import forked
 
 _CHUNK = 250  # rows that a worker gets at once
@@ -103,6 +101,8 @@ class _Work:
         self, result: _Result, conversation: Conversation, rows: list[MaskedRow] | DataError
     ) -> None:
         if isinstance(rows, DataError):
+            # The template's own error names no message.
+            rules.check(conversation, alternate=self.masks.refused_in_a_row)
             raise rows
         if rows[0].spells_control:
             if self.config.special_tokens_in_text is SpecialTokensInText.error:
@@ -154,7 +154,7 @@ def _spelled_error(conversation: Conversation, masks: ChatMasks) -> DataError:
     for position, message in enumerate(conversation.messages, start=1):
         if token := tokens.spelled(f"{message.content}\0{message.thinking or ''}"):
             number = position if message.number is None else message.number
-            return message_error(
+            return rules.message_error(
                 number, message.role, f"it contains the control token {token} as text"
             )
     return DataError("a tool or a tool call contains a control token as text")
@@ -180,7 +180,7 @@ def tokenize(
     stop_at_bad_row = config.on_bad_row is BadRow.error
 
     def build(target: Path) -> MaskedTokens:
-        readable, chosen = recognized(source, config, recipe)
+        readable, chosen = as_read(source, config)
         work = _Work(chosen, config, masks)
         return _build(readable, work, target=target, stop_at_bad_row=stop_at_bad_row)
 
@@ -188,39 +188,6 @@ def tokenize(
     if stop_at_bad_row and tokens.meta.skipped:  # written by a run that skips bad rows
         raise bad_row(tokens.meta.shown[0])
     return tokens
-
-
-def recognized(source: Source, config: DataConfig, recipe: Recipe) -> tuple[Source, Recipe]:
-    """Return the source and the recipe to read it with, which data.recipe=auto recognizes.
-
-    OASST1's messages are joined to trees, each of which is one row then.
-
-    Raises:
-        DataError: if data.recipe=auto does not recognize the rows.
-    """
-    if config.recipe == formats.AUTO:
-        first = (row for _, row in source.read() if not isinstance(row, DataError))
-        found = recognize.auto(first)
-        say(f"data     {source.name} is read as {found.recipe}: {found.reason}")
-        recipe = recipe_of(found.recipe)
-    if config.recipe == "oasst1_chat":
-        return _joined(source), recipe
-    return source, recipe
-
-
-def _joined(source: Source) -> Source:
-    first = next(iter(source.read()), None)
-    if first is None or isinstance(first[1], DataError) or not is_tree_message(first[1]):
-        return source
-    rows: list[NumberedRow] = []
-    for number, row in source.read():
-        if isinstance(row, DataError):
-            raise bad_row(f"{source.locate(number)}: {row}") from row
-        rows.append((number, row))
-    trees, lost = oasst1_trees(row for _, row in rows if not isinstance(row, DataError))
-    if lost:
-        say(f"data     {lost:,} messages of {source.name} are left out: their parent is missing")
-    return Source(source.name, "tree", source.fingerprint, lambda: enumerate(trees, start=1))
 
 
 def _build(source: Source, work: _Work, *, target: Path, stop_at_bad_row: bool) -> MaskedTokens:
