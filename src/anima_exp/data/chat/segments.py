@@ -90,7 +90,7 @@ def _between(
             return [Segment(start, end, kind)]
         rest = [number for number in numbers if messages[number].role != "system"] or [numbers.stop]
         return [
-            Segment(0, opening, Kind.system),
+            Segment(0, opening, Kind.system, numbers[0]),
             *_between(messages, range(rest[0], numbers.stop), opening, end, 0),
         ]
     kind = Kind.tool if roles == {"tool"} else Kind.user
