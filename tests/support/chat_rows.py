@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from transformers import PreTrainedTokenizerFast
+
 from anima_exp.config import (
     BadRow,
     DataConfig,
@@ -61,10 +63,15 @@ def chat_file(folder: Path, *rows: object, **settings: object) -> DataConfig:
     return chat_config(write_rows(folder / "a.jsonl", *rows), **settings)
 
 
-def masks_of(config: DataConfig, template: ChatTemplate | str = "chatml") -> ChatMasks:
+def masks_of(
+    config: DataConfig,
+    template: ChatTemplate | str = "chatml",
+    tokenizer: PreTrainedTokenizerFast | None = None,
+) -> ChatMasks:
     """The masks for the settings of a data set."""
     chosen = named(template) if isinstance(template, str) else template
-    return ChatMasks(chosen, chat_tokenizer("bytes"), config.train_on, config.thinking)
+    tokenizer = tokenizer or chat_tokenizer("bytes")
+    return ChatMasks(chosen, tokenizer, config.train_on, config.thinking)
 
 
 def decoded(ids: object) -> str:

@@ -131,7 +131,13 @@ def _segments(row: MaskedRow, part: Part, whole: Conversation) -> list[Segment]:
     turns = {number: turn for turn, number in enumerate(assistants, start=1)}
     answers = [(span.start, span.end, span.message) for span in row.spans]
     found = []
-    for one in segments(part.conversation.messages, answers, len(row.ids), opening=row.opening):
+    for one in segments(
+        part.conversation.messages,
+        answers,
+        len(row.ids),
+        opening=row.opening,
+        has_tools=bool(whole.tools),
+    ):
         message = part.numbers[one.message] if one.message >= 0 else -1
         turn = turns[message] if one.kind is Kind.assistant else 0
         found.append(replace(one, message=message, turn=turn))
