@@ -75,7 +75,7 @@ def prepare_chat(
     tokens = tokenize(main, config, masks, cache=cache)
     held_tokens = tokens
     held_config = config
-    if config.train_on in (TrainOn.last, TrainOn.all):
+    if config.train_on is not TrainOn.assistant:
         held_config = replace(config, train_on=TrainOn.assistant)
     if config.heldout_rows and (own is not None or held_config is not config):
         held_masks = ChatMasks(template, tokenizer, held_config.train_on, config.thinking, stops)
