@@ -45,6 +45,7 @@ def overview_lines(run: Overview) -> dict[str, str]:
         ),
         "trains": _describe_trainable(config, run.setup.parameters),
         "data": _data(run),
+        **_chat(run),
         **_notes(run),
         "steps": steps(
             run.setup.steps,
@@ -124,8 +125,16 @@ def _data(run: Overview) -> str:
     parts = [f"{counts.train:,} training rows, {counts.heldout:,} held out"]
     if counts.skipped:
         parts.append(f"{counts.skipped:,} skipped")
-    parts.append(f"{cut:,} truncated" if cut else "none truncated")
+    if run.setup.data.chat is None:
+        parts.append(f"{cut:,} truncated" if cut else "none truncated")
     return f"{run.config.data.name}: {', '.join(parts)}"
+
+
+def _chat(run: Overview) -> dict[str, str]:
+    from anima_exp.data.chat.summary import lines
+
+    chat = run.setup.data.chat
+    return lines(chat.summary) if chat else {}
 
 
 def _notes(run: Overview) -> dict[str, str]:

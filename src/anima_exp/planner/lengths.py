@@ -17,8 +17,8 @@ import numpy as np
 from anima_exp.config import ModelConfig, RunConfig, TrainerConfig
 from anima_exp.data import rows as split
 from anima_exp.data import source
+from anima_exp.data.apply_recipe import examples
 from anima_exp.data.source import Source
-from anima_exp.data.tokenize import examples
 from anima_exp.errors import NewerFileError
 from anima_exp.events import note
 from anima_exp.libraries import hub
