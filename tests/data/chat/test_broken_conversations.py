@@ -5,6 +5,7 @@ rows are tokenized, with the same words.
 """
 
 import contextlib
+import json
 
 import pytest
 from support.byte_tokenizer import write_rows
@@ -34,10 +35,19 @@ BROKEN = {
         [ANSWER, USER, ANSWER],
         "message 1 (assistant): the assistant's turn is before the first user's turn",
     ),
-    "an empty turn": ([USER, ANSWER, says("user", ""), ANSWER], "message 3 (user): the turn is empty"),
-    "an answer of spaces": ([USER, says("assistant", " \n")], "message 2 (assistant): the turn is empty"),
+    "an empty turn": (
+        [USER, ANSWER, says("user", ""), ANSWER],
+        "message 3 (user): the turn is empty",
+    ),
+    "an answer of spaces": (
+        [USER, says("assistant", " \n")],
+        "message 2 (assistant): the turn is empty",
+    ),
     "content that is null": ([says("user", None), ANSWER], "message 1 (user): the turn is empty"),
-    "an empty system prompt": ([says("system", ""), USER, ANSWER], "message 1 (system): the turn is empty"),
+    "an empty system prompt": (
+        [says("system", ""), USER, ANSWER],
+        "message 1 (system): the turn is empty",
+    ),
     "an unknown role": (
         [USER, says("narrator", "x"), ANSWER],
         "message 2 (narrator): unknown role. The known roles are system, user, assistant, tool",
@@ -100,7 +110,7 @@ BROKEN = {
         "no message is the assistant's, so nothing can be learned from the conversation",
     ),
     "half a character": (
-        [USER, says("assistant", "\ud83d")],
+        json.dumps({"messages": [USER, says("assistant", "\ud83d")]}),
         "message 2 (assistant): it contains half a character (a lone surrogate)",
     ),
     "thinking without an end": (
@@ -142,10 +152,10 @@ BROKEN = {
         {"messages": [says("system", "A"), USER, ANSWER], "system": "B"},
         "message 1 (system): the row has a column 'system' too",
     ),
-    "a row that is a list": ("[1, 2]", "not an object but list"),
+    "a row that is a list": ("[1, 2]", "it is one list, not an object with named columns"),
     "broken JSON": ('{"messages": [', "broken JSON: Expecting value at column 15"),
-    "JSON that is nested too deeply": (TOO_DEEP, "broken JSON: it is nested too deeply"),
-}  # fmt: skip
+    "JSON that is nested too deeply": (TOO_DEEP, "broken JSON: values that are nested too deeply"),
+}
 ADVICE = "Use data.on_bad_row=skip to leave out and count such rows."
 
 
