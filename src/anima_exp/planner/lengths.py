@@ -106,7 +106,7 @@ def read_lengths(config: RunConfig) -> LengthStats | None:
         DataError: if a row cannot be used, or too few are left to train on.
     """
     data = config.data
-    file = _tokenizer_file(config.model)
+    file = tokenizer_file(config.model)
     if not data.path or file is None:
         return None
     rows = source.training_source(data)
@@ -158,7 +158,7 @@ def _count(rows: Source, config: RunConfig, file: Path) -> Counts:
     return prompts, responses, len(used)
 
 
-def _tokenizer_file(model: ModelConfig) -> Path | None:
+def tokenizer_file(model: ModelConfig) -> Path | None:
     """Return the tokenizer.json of a local folder, or of a model that was downloaded before."""
     place = model.tokenizer or model.source
     folder = tiny_base() if place == "tiny" else expanded(place, "model.source")
