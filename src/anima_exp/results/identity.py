@@ -102,7 +102,7 @@ def identity_settings(config: RunConfig) -> dict[str, Any]:
         if settings.get(key) and settings[key] not in _EMBEDDED:  # even if such a folder exists
             settings[key] = content_hash(settings[key], key, cache=paths.cache(config.cache_dir))
     if _is_template_file(template := settings.get("data.template")):
-        settings["data.template"] = content_hash(template, "data.template")
+        settings["data.template"] = content_hash(str(template), "data.template")
     if adapter := settings.get("model.adapter"):
         settings["model.adapter"] = _adapter(adapter, cache=paths.cache(config.cache_dir))
     if layers := settings.get("lora.layers"):
