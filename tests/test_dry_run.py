@@ -54,6 +54,8 @@ def refused(compose, *overrides):
          "data.template=llama3 writes <|start_header_id|>, which is no token of tiny: it would"),
         (["data.template=chatml"],
          "data.template=chatml is for conversations, but data.recipe=guanaco reads prompts and"),
+        (["data.recipe=messages", "data.train_on_source=true"],
+         "data.train_on_source=true is for prompts and responses, but data.recipe=messages reads"),
         (["data.train_on=last"],
          "data.train_on=last is for conversations, but data.recipe=guanaco reads prompts and"),
     ],

@@ -8,7 +8,7 @@ from anima_exp.config.evals import FUNCTION
 from anima_exp.config.lookup import check_importable
 from anima_exp.data import apply_recipe, formats, source
 from anima_exp.data.chat import templates
-from anima_exp.data.chat.prepare import check_no_template
+from anima_exp.data.chat.prepare import check_no_template, check_settings
 from anima_exp.distributed.environment import RankInfo
 from anima_exp.errors import AnimaError, ConfigError
 from anima_exp.evals import answers, score_names
@@ -120,8 +120,9 @@ def _check_data(data: DataConfig) -> None:
 
 
 def _check_template(config: RunConfig) -> None:
-    """Raise if the chat template does not exist, or is set for rows that are no conversations."""
+    """Raise if the chat template does not exist, or a setting is for rows of another kind."""
     if formats.holds_conversations(config.data.recipe):
+        check_settings(config.data)
         place = config.model.tokenizer or config.model.source
         templates.check_setting(config.data.template, tokenizer_file(config.model), place=place)
     else:

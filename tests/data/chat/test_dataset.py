@@ -209,6 +209,11 @@ def test_a_template_for_rows_without_conversations_is_refused(prepared, tmp_path
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_setting_for_prompts_is_refused_for_conversations(prepared):
+    with pytest.raises(ConfigError, match=r"Use data\.train_on=all to train on every token"):
+        prepared(*chats(3), train_on_source=True)
+
+
 def test_holding_out_every_conversation_is_refused(prepared):
     with pytest.raises(DataError, match=r"data\.heldout_rows=3 leaves nothing to train on"):
         prepared(*chats(3), heldout_rows=3)
