@@ -8,7 +8,9 @@ from typing import Any
 from anima_exp.system.paths import known_path
 
 _HUB = "hub:"
-_PLACES = ("model.source", "model.tokenizer", "data.path", "data.heldout_path")
+_PLACES = (
+    "model.source", "model.tokenizer", "data.path", "data.heldout_path", "data.template",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
