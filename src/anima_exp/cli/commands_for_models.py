@@ -50,6 +50,7 @@ TRAIN = (
         (
             ("data=belle_merge model=llama7b", "lengths in tokens of llama7b"),
             ("data=local data.path=FILE data.recipe=alpaca", "your own file"),
+            ("data=local data.path=FILE data.recipe=auto html=data.html", "conversations; a page"),
         ),
         (
             "data.path",
@@ -57,9 +58,14 @@ TRAIN = (
             "data.max_rows",
             "data.max_prompt_tokens",
             "data.max_response_tokens",
+            "data.max_tokens",
+            "data.template",
+            "show_rows",
+            "show_row",
+            "html",
             "cache_dir",
         ),
-        _RUN,
+        "anima_exp.config:InspectDataConfig",
         "data",
         ("data", "model"),
         details="Bad rows are counted, not refused.",
