@@ -81,6 +81,7 @@ __all__ = [
     "ExactMatchConfig",
     "GenerateConfig",
     "HeldoutConfig",
+    "InspectDataConfig",
     "LauncherConfig",
     "LengthStatsConfig",
     "LoraConfig",

@@ -159,9 +159,7 @@ def _of_conversations(
     return chat_report(
         rows,
         whole,
-        summarize(
-            rows, masks, max_tokens=config.max_tokens, too_long=config.too_long.value
-        ),
+        summarize(rows, masks, max_tokens=config.max_tokens, too_long=config.too_long.value),
         readable,
         tokenizer,
         recipe=read_as,

@@ -80,4 +80,3 @@ def _decoded(tokenizer: "PreTrainedTokenizerBase", ids: npt.NDArray[np.int64]) -
             ids.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
     )
-

@@ -86,7 +86,8 @@ def _quantiles(report: DataReport) -> Table:
 
 def _truncations(report: DataReport) -> Table:
     table = Table(report.limits_title, box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("limit", "rows cut", "of all", "tokens cut", "of all"):
+    rows, tokens = report.limit_columns
+    for name in ("limit", rows, "of all", tokens, "of all"):
         table.add_column(name, justify="right")
     for one in report.limits:
         for which, value in (("", one.value), (" (recommended)", one.recommended)):

@@ -47,6 +47,7 @@ class ShownRow:
     """A row as the model reads it."""
 
     location: str  # file and row
+    heading: str  # row
     reason: str  # why this row is shown
     description: str
     parts: Sequence[Part]
@@ -63,6 +64,7 @@ class DataReport:
     lengths: Mapping[str, Int32Array]  # of rows and of their parts, by name
     limits: Sequence[Limit]
     limits_title: str
+    limit_columns: tuple[str, str]  # the headings of rows and tokens beyond a limit
     kept: str  # what the recommended limits keep complete: "98% of the rows"
     problems: Mapping[str, int]  # how many rows have each
     remarks: Mapping[str, str]  # lines by heading

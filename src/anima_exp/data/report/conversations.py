@@ -96,6 +96,7 @@ def chat_report(
         lengths={"row": whole.lengths, **_turns(whole)},
         limits=[Limit("data.max_tokens", summary.max_tokens, whole.lengths)],
         limits_title="Rows longer than the limit",
+        limit_columns=("longer rows", "tokens beyond"),
         kept=f"{COVERED:.0%} of the rows",
         problems=_problems(meta, issues) | ({} if split_error else leaks),
         remarks=remarks,
@@ -127,7 +128,9 @@ def _turns(rows: ChatDataset) -> dict[str, Int32Array]:
             if one.kind in found:
                 found[one.kind].append(one.end - one.start)
     return {
-        _TURNS[kind]: np.array(lengths, dtype=np.int32) for kind, lengths in found.items() if lengths
+        _TURNS[kind]: np.array(lengths, dtype=np.int32)
+        for kind, lengths in found.items()
+        if lengths
     }
 
 
@@ -148,9 +151,7 @@ def _reasons(
 ) -> Sequence[tuple[str, int | None]]:
     numbers = np.array([rows.source_row(index) for index in range(len(rows))])
     long = [int(whole.source_row(i)) for i in np.flatnonzero(whole.lengths > summary.max_tokens)]
-    special = [
-        (reason, first(numbers == number)) for reason, number in special_rows.items()
-    ]
+    special = [(reason, first(numbers == number)) for reason, number in special_rows.items()]
     return [
         ("the first row", 0),
         ("the longest row", int(rows.lengths.argmax())),
@@ -186,6 +187,7 @@ def _row(
     of = f" of {before:,}" if before else ""
     return ShownRow(
         location=source.locate(rows.source_row(index)),
+        heading=f"{source.unit.capitalize()} {rows.source_row(index):,}",
         reason=reason,
         description=f"{len(ids):,}{of} tokens; "
         f"the loss is computed on {rows.label_counts[index]:,} {what}",
@@ -202,5 +204,3 @@ def _part(segment: Segment, text: str) -> Part:
         trained=segment.kind.is_trained,
         message=segment.message + 1 if segment.message >= 0 else -1,
     )
-
-

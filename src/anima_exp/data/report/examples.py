@@ -44,9 +44,7 @@ def example_report(
     """
     meta, limits = rows.tokens.meta, rows.limits
     of_prompt = Limit("data.max_prompt_tokens", limits.max_prompt, rows.full_prompt_lengths)
-    of_response = Limit(
-        "data.max_response_tokens", limits.max_response, rows.full_response_lengths
-    )
+    of_response = Limit("data.max_response_tokens", limits.max_response, rows.full_response_lengths)
     tokens, trained = int(rows.lengths.sum(dtype=np.int64)), int(rows.label_counts.sum())
     shown = _rows_to_show(rows, source, count=show_rows, number=show_row)
     return DataReport(
@@ -64,6 +62,7 @@ def example_report(
         },
         limits=[of_prompt, of_response],
         limits_title="What the limits cut off",
+        limit_columns=("rows cut", "tokens cut"),
         kept=f"{COVERED:.0%} of the prompts and {COVERED:.0%} of the responses",
         problems=_problems(rows, meta, issues)
         | (
@@ -73,7 +72,12 @@ def example_report(
         ),
         remarks=notes([meta], examples=len(rows), recipe=recipe),
         skipped=meta.shown,
-        counts={"rows": meta.read, "examples": len(rows), "tokens": tokens, "skipped": meta.skipped},
+        counts={
+            "rows": meta.read,
+            "examples": len(rows),
+            "tokens": tokens,
+            "skipped": meta.skipped,
+        },
         rows=[_row(rows, source, index, why, tokenizer) for index, why in shown.items()],
         split_error=split_error,
     )
@@ -129,6 +133,7 @@ def _row(
     )
     return ShownRow(
         location=source.locate(rows.source_row(index)),
+        heading=f"{source.unit.capitalize()} {rows.source_row(index):,}",
         reason=reason,
         description=f"{_length(prompt, rows.full_prompt_lengths[index])} prompt and "
         f"{_length(response, rows.full_response_lengths[index])} response tokens; "

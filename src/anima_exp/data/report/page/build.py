@@ -82,8 +82,7 @@ def _sections(report: DataReport) -> Iterator[Section]:
         report.limits_title,
         "limits.html.jinja",
         {"table": _truncations(report), "command": report.recommendation},
-        lead=f"The command has the recommended limits: the smallest multiples of {STEP} that keep "
-        f"{report.kept} complete.",
+        lead=f"Recommended are the smallest multiples of {STEP} that keep {report.kept} complete.",
     )
     yield Section(
         "problems",
@@ -111,7 +110,7 @@ def _sections(report: DataReport) -> Iterator[Section]:
 def _facts(report: DataReport) -> Table:
     return _table(
         "Summary",
-        [Column("What"), Column("Value")],
+        [Column("What", "name"), Column("Value")],
         [(heading, line) for heading, line in report.facts.items()],
     )
 
@@ -153,7 +152,8 @@ def _truncations(report: DataReport) -> Table:
                     f"{over.tokens_proportion:.2%}",
                 )
             )
-    headings = ("limit", "rows cut", "of all", "tokens cut", "of all")
+    rows, tokens = report.limit_columns
+    headings = ("limit", rows, "of all", tokens, "of all")
     columns = [Column("Setting"), *(Column(name, "number") for name in headings)]
     return _table(report.limits_title, columns, lines)
 
@@ -194,7 +194,7 @@ def _legend(report: DataReport) -> list[Part]:
 
 
 def _row(row: ShownRow) -> dict[str, object]:
-    heading = f"{row.location} ({row.reason})" if row.reason else row.location
+    heading = f"{row.heading}: {row.reason}" if row.reason else row.heading
     return {
         "heading": heading,
         "description": f"{row.description}.",

@@ -7,16 +7,18 @@ function histograms() {
 function histogramOf({ edges, counts, limit }) {
   const logs = edges.map(Math.log10);
   const bins = counts.map((count, at) => ({ count, from: edges[at], to: edges[at + 1] - 1 }));
+  const decades = logs.at(-1) - logs[0];
+  const steps = decades < 1 ? [1, 2, 3, 5] : decades < 3 ? [1, 3] : [1];
   const marks = [];
-  for (let power = 1; power <= 2 * edges.at(-1); power *= 10) {
-    for (const step of logs.at(-1) - logs[0] < 1 ? [1, 2, 3, 5] : [1]) marks.push(power * step);
+  for (let power = 1; power <= edges.at(-1); power *= 10) {
+    marks.push(...steps.map((step) => power * step));
   }
   const layout = {
     height: 240,
     bargap: 0,
     xaxis: {
       title: { text: "tokens" }, tickvals: marks.map(Math.log10), zeroline: false,
-      ticktext: marks.map((mark) => mark.toLocaleString("en")),
+      ticktext: marks.map((mark) => mark < 1000 ? mark : `${mark / 1000}k`),
     },
     yaxis: { rangemode: "tozero", nticks: 5 },
   };
