@@ -72,7 +72,7 @@ def rows():
                 say("assistant", "4."),
             ]
         },
-        talk("Hello!", "Hello, how are you?", "Bye.", "Bye. " * 60),
+        talk("Hello!", "Hello, how are you?", "Bye.", "Bye. " * 300),
         {
             "messages": [
                 say("user", "Add."),
@@ -91,4 +91,4 @@ def rows():
 
 @pytest.fixture(scope="session")
 def report(reported, rows):
-    return reported(*rows, max_tokens=120, heldout_rows=1)
+    return reported(*rows, max_tokens=400, heldout_rows=1)

@@ -5,6 +5,7 @@ import re
 import pytest
 from support.chat_tokenizers import chat_tokenizer
 
+from anima_exp.config import TooLong
 from anima_exp.errors import ConfigError, DataError
 
 BYE = "Bye. " * 60
@@ -24,8 +25,8 @@ def parts(row, *, trained):
 def test_the_summary_is_that_of_a_run(report):
     assert report.facts["template"].startswith("chatml (")
     assert report.facts["template"].endswith("answers end with <|im_end|>")
-    assert report.facts["trained on"].startswith("6 answers in 6 rows: ")
-    assert report.facts["too long"].startswith("1 of 6 conversations have more than 120 tokens")
+    assert report.facts["trained on"].startswith("7 answers in 6 rows: ")
+    assert report.facts["too long"].startswith("1 of 6 conversations have more than 400 tokens")
     assert "1 answer left out" in report.facts["too long"]
 
 
@@ -37,10 +38,10 @@ def test_tokens_are_counted_by_who_wrote_them(report):
 
 
 def test_lengths_are_those_before_rows_are_cut(report):
-    assert report.lengths["row"].max() > 120
+    assert report.lengths["row"].max() > 400
     assert len(report.lengths["answer"]) == 8  # the one that is cut too
     [limit] = report.limits
-    assert (limit.value, limit.lengths is report.lengths["row"]) == (120, True)
+    assert (limit.value, limit.lengths is report.lengths["row"]) == (400, True)
     assert report.recommendation == f"data.max_tokens={limit.recommended}"
     assert limit.recommended >= report.lengths["row"].max()
 
@@ -70,7 +71,7 @@ def test_as_many_rows_are_shown_as_wanted(reported, rows):
 def test_the_parts_of_a_row_are_what_the_model_reads(report):
     row = report.rows[0]
     assert "".join(part.text for part in row.parts) == (
-        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWhat is 2+2?<|im_end|>\n"
+        "<s><|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWhat is 2+2?<|im_end|>\n"
         "<|im_start|>assistant\n4.<|im_end|>\n"
     )
     assert parts(row, trained=True) == ["4.<|im_end|>"]
@@ -95,9 +96,9 @@ def test_one_row_can_be_asked_for(reported, rows):
 
 def test_the_pieces_of_a_conversation_are_shown_together(reported):
     row = talk("Hello!", "Bye. " * 20, "Hello!", "Bye. " * 20)
-    found = reported(row, row, max_tokens=100, too_long="split", show_row=1)
+    found = reported(row, row, max_tokens=100, too_long=TooLong.split, show_row=1)
     assert [one.heading for one in found.rows] == ["Line 1", "Line 1"]
-    assert "of 2" in found.rows[0].description
+    assert all("of 113 tokens; " in one.description for one in found.rows)
 
 
 def test_sentencepiece_keeps_the_space_before_an_answer(reported):
@@ -119,8 +120,13 @@ def test_a_chat_template_for_prompts_and_responses_is_refused(reported):
         reported({"prompt": "a", "response": "b"}, template="chatml")
 
 
-def test_tools_that_the_template_does_not_show_are_remarked(reported, rows):
-    found = reported(*rows, template="vicuna")
+def test_tools_that_the_template_does_not_show_are_remarked(reported, rows, tmp_path):
+    blind = tmp_path / "blind.jinja"
+    blind.write_text(
+        "{% for m in messages %}<|im_start|>{{ m.role }} {{ m.content }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant {% endif %}"
+    )
+    found = reported(talk("a", "b", tools=rows[2]["tools"]), rows[0], template=str(blind))
     assert "does not show the model the tools" in found.remarks["tools"]
     assert "tools" not in reported(*rows).remarks
 
@@ -128,7 +134,8 @@ def test_tools_that_the_template_does_not_show_are_remarked(reported, rows):
 def test_what_is_trained_on_is_green_or_between_marks(report, printed):
     text = printed(report, colours=True)
     assert "\x1b[1;32m4.<|im_end|>\x1b[0m" in text
-    assert "\x1b[2;35m<|im_start|>system\nBe brief." in text.replace("\x1b[0m\n\x1b[2;35m", "\n")
+    assert "\x1b[2;35mBe brief.<|im_end|>\x1b[0m" in text
+    assert "\x1b[2;36mWhat is 2+2?<|im_end|>\x1b[0m" in text
     assert "⟦" not in text
     text = printed(report)
     assert "\x1b" not in text and "⟦4.<|im_end|>⟧" in text

@@ -33,7 +33,7 @@ def test_it_draws_a_histogram_for_each_length_without_a_fault(browser, path, rep
 def test_the_histograms_hold_every_length(shown, report):
     drawn = json.loads(shown.value("document.getElementById('data').textContent"))["histograms"]
     assert [sum(one["counts"]) for one in drawn] == [*map(len, report.lengths.values())]
-    assert [one["limit"] for one in drawn] == [120] + [None] * (len(drawn) - 1)
+    assert [one["limit"] for one in drawn] == [400] + [None] * (len(drawn) - 1)
 
 
 def test_the_tables_hold_what_the_terminal_shows(shown, report):
@@ -44,7 +44,9 @@ def test_the_tables_hold_what_the_terminal_shows(shown, report):
 
 def test_what_is_trained_on_is_marked_and_says_its_message_and_tokens(shown):
     row = "document.querySelector('details.row .said')"
-    assert shown.value(f"{row}.textContent").startswith("<|im_start|>system\nBe brief.<|im_end|>\n")
+    assert shown.value(f"{row}.textContent").startswith(
+        "<s><|im_start|>system\nBe brief.<|im_end|>\n"
+    )
     marked = "Array.from({}.querySelectorAll('mark'), (one) => one.{})"
     assert shown.value(marked.format(row, "textContent")) == ["4.<|im_end|>"]
     [about] = shown.value(marked.format(row, "title"))
