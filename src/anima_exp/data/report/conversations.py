@@ -150,7 +150,7 @@ def _reasons(
     rows: ChatDataset, whole: ChatDataset, summary: ChatSummary, special_rows: Mapping[str, int]
 ) -> Sequence[tuple[str, int | None]]:
     numbers = np.array([rows.source_row(index) for index in range(len(rows))])
-    long = [int(whole.source_row(i)) for i in np.flatnonzero(whole.lengths > summary.max_tokens)]
+    long = [whole.source_row(int(i)) for i in np.flatnonzero(whole.lengths > summary.max_tokens)]
     special = [(reason, first(numbers == number)) for reason, number in special_rows.items()]
     return [
         ("the first row", 0),
