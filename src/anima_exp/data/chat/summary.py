@@ -1,4 +1,4 @@
-"""Summarize what a run learns from conversations, for the overview, the record and the card."""
+"""Summarize what a run learns from conversations: overview, record and model card read it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
